@@ -1,0 +1,1 @@
+"""Pretrain, adapt and fine-tune BERT-family encoders in JAX."""

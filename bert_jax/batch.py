@@ -1,0 +1,55 @@
+"""What a batch is: names, shapes, dtypes and logical axes; and how hosts' slices become one."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """One array of a batch; axis 0 is the batch.
+
+    shape: global, over all hosts. axes: a logical axis name per dimension. maximum: integers are
+    in [0, maximum); None for floats, whose synthetic values are ones.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    axes: tuple[str, ...]
+    maximum: int | None = None
+
+
+BatchSpec = Mapping[str, Feature]
+Batch = dict[str, jax.Array]
+
+
+def synthetic(spec: BatchSpec, seed: int = 0) -> dict[str, np.ndarray]:
+    """A valid global batch of random integers and weights of one."""
+    random = np.random.default_rng(seed)
+    batch = {}
+    for name, feature in spec.items():
+        if feature.maximum is None:
+            batch[name] = np.ones(feature.shape, feature.dtype)
+        else:
+            batch[name] = random.integers(feature.maximum, size=feature.shape, dtype=feature.dtype)
+    return batch
+
+
+def check(batch: Mapping[str, np.ndarray], spec: BatchSpec, num_hosts: int) -> None:
+    """Raises ValueError where a host's slice of a batch is not what the task asks for."""
+    if set(batch) != set(spec):
+        raise ValueError(f'batch has {sorted(batch)}; the task needs {sorted(spec)}')
+    for name, feature in spec.items():
+        shape = (feature.shape[0] // num_hosts, *feature.shape[1:])
+        if batch[name].shape != shape or batch[name].dtype != np.dtype(feature.dtype):
+            raise ValueError(f'batch[{name!r}] is {batch[name].dtype}{batch[name].shape}; '
+                             f'expected {feature.dtype}{shape}')
+
+
+def to_global(batch: Mapping[str, np.ndarray], shardings: Mapping[str, jax.sharding.Sharding],
+              spec: BatchSpec) -> Batch:
+    """This host's slice of a batch as global arrays, each device getting its rows only."""
+    return {name: jax.make_array_from_process_local_data(shardings[name], batch[name],
+                                                         spec[name].shape) for name in spec}

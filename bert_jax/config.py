@@ -1,0 +1,245 @@
+"""The configuration: frozen dataclasses inside, an ml_collections.ConfigDict at the flag edge.
+
+A file in `configs/` takes `default()`, changes the few values that differ and returns it; flags
+change single values (`--config.optim.learning_rate=1e-4`); `from_config_dict` turns the result
+into a frozen, validated `Config`, which is what the rest of the code sees.
+"""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Field names are those of BERT's config.json."""
+
+    vocab_size: int = 30522  # tokens; a vocabulary trained or read replaces it by its own size
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = 'gelu'  # 'gelu' is exact (erf); 'gelu_new' is the tanh approximation
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02  # standard deviation of the truncated normal
+    layer_norm_eps: float = 1e-12
+    dtype: str = 'auto'  # compute type; 'auto': bfloat16 on TPU and GPU, float32 on CPU
+    remat: str = 'none'  # what the backward pass recomputes: 'none', 'dots' or 'full'
+    scan_unroll: int = 1  # layers per iteration of the scan over layers
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    corpus: str = 'builtin'  # 'builtin', 'text:GLOB', 'tfds:NAME[/CONFIG]:SPLIT', 'tokens:DIR'
+    data_dir: str = ''  # where TFDS keeps its data; '' is TFDS's own default
+    cache_dir: str = ''  # where prepared stores go; '' is $XDG_CACHE_HOME/bert_jax
+    vocab_file: str = ''  # vocab.txt or a SentencePiece .model; '' trains a WordPiece vocabulary
+    lowercase: bool = True  # also strips accents, as BERT's uncased models do
+    text_field: str = 'text'  # field of .jsonl records and of TFDS examples
+    documents: str = 'blank_line'  # what ends a document in a text file: 'blank_line' or 'file'
+    sentences: str = 'split'  # 'split': prose, split into sentences; 'line': one sentence per line
+    language: str = 'en'  # of the prose, for the sentence splitter
+    holdout: float = 0.02  # share of the documents held out for evaluation
+    seed: int = 0  # of pairs, masks and order
+    masked_lm_prob: float = 0.15
+    whole_word_masking: bool = False
+    short_seq_prob: float = 0.1
+    random_next_prob: float = 0.5
+    static_copies: int = 0  # 0 draws pairs and masks anew every epoch; n > 0 reuses n fixed copies
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    learning_rate: float = 1e-4  # the peak
+    schedule: str = 'linear'  # after warm-up: linear, cosine, constant, polynomial, inverse_sqrt
+    warmup_steps: int = 10_000
+    end_learning_rate: float = 0.0
+    power: float = 2.0  # of the polynomial schedule
+    weight_decay: float = 0.01  # decoupled; none on biases and layer norms
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-6
+    bias_correction: bool = True  # False as in google-research/bert
+    grad_clip_norm: float = 1.0  # global norm; 0 switches clipping off
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """Sizes of the mesh axes; one of them may be -1: whatever devices are left."""
+
+    data: int = -1
+    fsdp: int = 1
+
+
+class Phase(NamedTuple):
+    """A stretch of training with one batch shape."""
+
+    steps: int
+    max_seq_length: int
+    batch_size: int  # sequences per step over all hosts and devices
+    max_predictions_per_seq: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    phases: tuple[Phase, ...] = (Phase(900_000, 128, 256, 20), Phase(100_000, 512, 256, 77))
+    num_steps: int = 0  # 0: the sum over phases; fewer end the run early, same schedule
+    seed: int = 0  # of initial parameters and dropout
+    prng_impl: str = 'rbg'  # of dropout's random bits: threefry2x32, rbg or unsafe_rbg
+    accum_steps: int = 1  # micro-batches per step
+    log_every: int = 100  # steps
+    eval_every: int = 10_000  # steps; 0: only at the end
+    checkpoint_every: int = 5_000  # steps
+    keep: int = 3  # checkpoints
+    nonfinite: str = 'stop'  # on a NaN or infinite loss or gradient: 'stop' or 'skip' the update
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    batch_size: int = 0  # sequences; 0: the phase's
+    max_batches: int = 0  # 0: all of the held-out documents
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    optim: OptimConfig = OptimConfig()
+    mesh: MeshConfig = MeshConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+    init_from: str = ''  # workdir or checkpoint whose parameters start a fresh run
+
+    @property
+    def schedule_steps(self) -> int:
+        """Steps the learning-rate schedule spans: the sum over phases."""
+        return sum(phase.steps for phase in self.train.phases)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps the run takes."""
+        return self.train.num_steps or self.schedule_steps
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dicts, ready for JSON; `from_dict` reads them back."""
+        values = dataclasses.asdict(self)
+        values['train']['phases'] = [list(phase) for phase in self.train.phases]
+        return values
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2) + '\n'
+
+
+def default() -> ConfigDict:
+    """The default configuration (BERT base as published) in the form that `configs/` and flags
+    change. Unknown keys and wrong types raise when they are set."""
+    values = dataclasses.asdict(Config())
+    values['train']['phases'] = tuple(tuple(phase) for phase in TrainConfig.phases)
+    return ConfigDict(values)
+
+
+def from_config_dict(config: ConfigDict) -> Config:
+    return from_dict(config.to_dict())
+
+
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """Nested dicts (a config.json, a ConfigDict's) as a validated `Config`.
+
+    Raises ValueError naming the key for unknown keys, wrong types and impossible values.
+    """
+    return validate(_build(Config, values, 'config'))
+
+
+def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)
+            raise ValueError(f'{path}.{key} is not a configuration key; did you mean {path}.{near[0]}?')
+    built = {}
+    for key, value in values.items():
+        kind = fields[key].type
+        if dataclasses.is_dataclass(kind):
+            built[key] = _build(kind, value, f'{path}.{key}')
+        elif key == 'phases':
+            built[key] = _phases(value, f'{path}.{key}')
+        else:
+            built[key] = _scalar(kind, value, f'{path}.{key}')
+    return cls(**built)
+
+
+def _scalar(kind: type, value: Any, path: str) -> Any:
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise ValueError(f'{path} must be {kind.__name__}, not {value!r} ({type(value).__name__})')
+    return value
+
+
+def _phases(value: Any, path: str) -> tuple[Phase, ...]:
+    names = ', '.join(Phase._fields)
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f'{path} must be a list of ({names}), not {value!r}')
+    for i, phase in enumerate(value):
+        whole = isinstance(phase, list | tuple) and all(type(n) is int and n > 0 for n in phase)
+        if not whole or len(phase) != len(Phase._fields):
+            raise ValueError(f'{path}[{i}] must be positive integers ({names}), not {phase!r}')
+    return tuple(Phase(*phase) for phase in value)
+
+
+def validate(config: Config) -> Config:
+    """Returns `config`; raises ValueError naming the first key whose value can't work."""
+    model, data, optim, train = config.model, config.data, config.optim, config.train
+
+    def require(ok: bool, key: str, value: Any, expected: str) -> None:
+        if not ok:
+            raise ValueError(f'config.{key} is {value!r}; expected {expected}')
+
+    def one_of(key: str, value: str, names: tuple[str, ...]) -> None:
+        require(value in names, key, value, 'one of ' + ', '.join(names))
+
+    for key in ('vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads',
+                'intermediate_size', 'max_position_embeddings', 'type_vocab_size', 'scan_unroll'):
+        require(getattr(model, key) > 0, f'model.{key}', getattr(model, key), 'a positive integer')
+    require(model.hidden_size % model.num_attention_heads == 0, 'model.hidden_size',
+            model.hidden_size, f'a multiple of num_attention_heads ({model.num_attention_heads})')
+    one_of('model.hidden_act', model.hidden_act, ('gelu', 'gelu_new', 'relu'))
+    one_of('model.dtype', model.dtype, ('auto', 'float32', 'bfloat16'))
+    one_of('model.remat', model.remat, ('none', 'dots', 'full'))
+    for section, key in (('model', 'hidden_dropout_prob'), ('model', 'attention_probs_dropout_prob'),
+                         ('data', 'masked_lm_prob'), ('data', 'short_seq_prob'),
+                         ('data', 'random_next_prob'), ('data', 'holdout')):
+        value = getattr(getattr(config, section), key)
+        require(0 <= value < 1, f'{section}.{key}', value, 'a probability, 0 <= p < 1')
+    one_of('data.documents', data.documents, ('blank_line', 'file'))
+    one_of('data.sentences', data.sentences, ('split', 'line'))
+    require(data.static_copies >= 0, 'data.static_copies', data.static_copies, '0 or more')
+    one_of('optim.schedule', optim.schedule,
+           ('linear', 'cosine', 'constant', 'polynomial', 'inverse_sqrt'))
+    require(0 <= optim.warmup_steps <= config.schedule_steps, 'optim.warmup_steps',
+            optim.warmup_steps, f'0 to {config.schedule_steps} (the steps of all phases)')
+    for key in ('learning_rate', 'end_learning_rate', 'weight_decay', 'grad_clip_norm', 'eps'):
+        require(getattr(optim, key) >= 0, f'optim.{key}', getattr(optim, key), '0 or more')
+    for i, phase in enumerate(train.phases):
+        where = f'train.phases[{i}]'
+        require(8 <= phase.max_seq_length <= model.max_position_embeddings, where, phase,
+                f'max_seq_length from 8 to max_position_embeddings ({model.max_position_embeddings})')
+        require(phase.max_predictions_per_seq <= phase.max_seq_length - 3, where, phase,
+                'max_predictions_per_seq of at most max_seq_length - 3')
+        require(phase.batch_size % train.accum_steps == 0, where, phase,
+                f'a batch_size divisible by train.accum_steps ({train.accum_steps})')
+    one_of('train.prng_impl', train.prng_impl, ('threefry2x32', 'rbg', 'unsafe_rbg'))
+    one_of('train.nonfinite', train.nonfinite, ('stop', 'skip'))
+    require(0 <= train.num_steps <= config.schedule_steps, 'train.num_steps', train.num_steps,
+            f'0 to {config.schedule_steps} (the steps of all phases)')
+    for key in ('accum_steps', 'log_every', 'checkpoint_every', 'keep'):
+        require(getattr(train, key) > 0, f'train.{key}', getattr(train, key), 'a positive integer')
+    require(train.eval_every >= 0, 'train.eval_every', train.eval_every, '0 or more')
+    return config

@@ -1,0 +1,25 @@
+"""Fixtures shared by the tests: where real data is, and eight CPU devices for sharding tests."""
+
+import os
+import pathlib
+from collections.abc import Callable
+
+import pytest
+
+os.environ.setdefault('XLA_FLAGS', '--xla_force_host_platform_device_count=8')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope='session')
+def shared_data() -> Callable[[str], pathlib.Path]:
+    """Looks a path up in the folder of real data; skips the test where it is absent."""
+    folder = pathlib.Path(os.environ.get('BERT_JAX_DATA', ROOT.parent / 'shared' / 'data'))
+
+    def look_up(relative: str) -> pathlib.Path:
+        path = folder / relative
+        if not path.exists():
+            pytest.skip(f'{relative} is not in the folder of real data (set BERT_JAX_DATA): {folder}')
+        return path
+
+    return look_up
