@@ -1,0 +1,33 @@
+"""What a task is: the seam between the model and the step, the loop and the evaluation."""
+
+from typing import Any, Protocol
+
+import jax
+
+from bert_jax.batch import Batch, BatchSpec
+from bert_jax.config import Phase
+from bert_jax.objectives import Sums
+
+
+class Task(Protocol):
+    """A model with its losses. Sums are {name: (sum, count)}, on the device."""
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """The sums whose means add up to the loss."""
+
+    def batch_spec(self, phase: Phase) -> BatchSpec:
+        """The global batch of one step of `phase`."""
+
+    def init(self, key: jax.Array) -> Any:
+        """Parameters, each boxed with its logical axis names."""
+
+    def apply(self, params: Any, batch: Batch, dropout_key: jax.Array | None) -> dict[str, jax.Array]:
+        """The model's outputs; without a key, without dropout."""
+
+    def counts(self, batch: Batch) -> dict[str, jax.Array]:
+        """What each loss is divided by; a function of the batch alone, so that it is known before
+        the micro-batches of an accumulated step are run."""
+
+    def loss(self, outputs: dict[str, jax.Array], batch: Batch) -> Sums:
+        """The losses of `loss_names` and whatever else is worth knowing."""

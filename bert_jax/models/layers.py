@@ -1,0 +1,95 @@
+"""Dense, layer norm, dropout and activations, each with logical axis names beside its parameters."""
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bert_jax.config import ModelConfig
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    'gelu': lambda x: jax.nn.gelu(x, approximate=False),
+    'gelu_new': lambda x: jax.nn.gelu(x, approximate=True),
+    'relu': jax.nn.relu,
+}
+
+
+def compute_dtype(config: ModelConfig) -> jnp.dtype:
+    """The type activations are computed in; parameters stay float32."""
+    if config.dtype == 'auto':
+        # XLA's CPU backend emulates bfloat16, slowly.
+        return jnp.dtype('float32' if jax.default_backend() == 'cpu' else 'bfloat16')
+    return jnp.dtype(config.dtype)
+
+
+def kernel_init(config: ModelConfig) -> nn.initializers.Initializer:
+    return nn.initializers.truncated_normal(config.initializer_range)
+
+
+class Dense(nn.Module):
+    """x[..., *inputs] @ kernel[*inputs, *outputs] + bias[*outputs], over one or more axes each.
+
+    features: sizes of the output axes; in_axes, out_axes: their logical names.
+    """
+
+    config: ModelConfig
+    features: tuple[int, ...]
+    in_axes: tuple[str, ...]
+    out_axes: tuple[str, ...]
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        contracted = len(self.in_axes)
+        shape = (*x.shape[-contracted:], *self.features)
+        kernel = self.param(
+            'kernel', nn.with_logical_partitioning(kernel_init(self.config),
+                                                   (*self.in_axes, *self.out_axes)), shape)
+        bias = self.param(
+            'bias', nn.with_logical_partitioning(nn.initializers.zeros, self.out_axes),
+            self.features)
+        dtype = compute_dtype(self.config)
+        inputs = tuple(range(x.ndim - contracted, x.ndim))
+        y = jax.lax.dot_general(x.astype(dtype), kernel.astype(dtype),
+                                ((inputs, tuple(range(contracted))), ((), ())))
+        return y + bias.astype(dtype)
+
+
+class LayerNorm(nn.Module):
+    """Layer norm over the last axis (Ba et al., 2016), computed in float32."""
+
+    config: ModelConfig
+    axis: str = 'embed'
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        width = x.shape[-1:]
+        scale = self.param(
+            'scale', nn.with_logical_partitioning(nn.initializers.ones, (self.axis,)), width)
+        bias = self.param(
+            'bias', nn.with_logical_partitioning(nn.initializers.zeros, (self.axis,)), width)
+        x = x.astype(jnp.float32)
+        centred = x - jnp.mean(x, axis=-1, keepdims=True)
+        variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+        normed = centred * jax.lax.rsqrt(variance + self.config.layer_norm_eps)
+        return (normed * scale + bias).astype(compute_dtype(self.config))
+
+
+class Dropout(nn.Module):
+    """Zeroes each element with probability `rate` and scales the rest by 1 / (1 - rate).
+
+    The decision takes 16 random bits, half of what a float32 uniform draw takes; the scale is of
+    the rate so rounded (to 1 / 65536), which keeps the expectation exact.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
+        if deterministic or self.rate == 0:
+            return x
+        dropped = math.floor(self.rate * 2**16 + 0.5)
+        bits = jax.random.bits(self.make_rng('dropout'), x.shape, jnp.uint16)
+        keep = bits >= jnp.uint16(dropped)
+        return jnp.where(keep, x * jnp.asarray(2**16 / (2**16 - dropped), x.dtype), 0)

@@ -1,0 +1,64 @@
+"""The optimizer: clipping, AdamW and its learning-rate schedule, from the configuration."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bert_jax.config import Config, OptimConfig
+
+
+def make_schedule(config: Config) -> optax.Schedule:
+    """Step -> learning rate: linear warm-up from 0, then by `optim.schedule` over all phases."""
+    optim = config.optim
+    rest = max(config.schedule_steps - optim.warmup_steps, 1)
+    peak, end = optim.learning_rate, optim.end_learning_rate
+    warm = max(optim.warmup_steps, 1)
+    after = {
+        'linear': lambda: optax.linear_schedule(peak, end, rest),
+        'cosine': lambda: optax.cosine_decay_schedule(peak, rest, end / peak if peak else 0.0),
+        'constant': lambda: optax.constant_schedule(peak),
+        'polynomial': lambda: optax.polynomial_schedule(peak, end, optim.power, rest),
+        'inverse_sqrt': lambda: lambda step: peak * jnp.sqrt(warm / (step + warm)),
+    }[optim.schedule]()
+    if not optim.warmup_steps:
+        return after
+    return optax.join_schedules(
+        [optax.linear_schedule(0.0, peak, optim.warmup_steps), after], [optim.warmup_steps])
+
+
+def decay_mask(params: Any) -> Any:
+    """True for what weight decay applies to: all but biases and layer norms. By name, because the
+    number of dimensions tells nothing where layers are stacked."""
+    def decays(path: tuple, _: Any) -> bool:
+        name = jax.tree_util.keystr(path, simple=True, separator='/')
+        return not name.endswith('bias') and 'norm' not in name
+
+    return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def make_optimizer(config: Config) -> optax.GradientTransformation:
+    """Clipping by global norm, Adam, decoupled weight decay.
+
+    The step multiplies the result by the learning rate (`make_schedule`), which is a function of
+    the step number alone and so needs no state.
+    """
+    optim = config.optim
+    clip = [optax.clip_by_global_norm(optim.grad_clip_norm)] if optim.grad_clip_norm else []
+    return optax.chain(
+        *clip,
+        _scale_by_adam(optim),
+        optax.add_decayed_weights(optim.weight_decay, decay_mask))
+
+
+def _scale_by_adam(optim: OptimConfig) -> optax.GradientTransformation:
+    adam = optax.scale_by_adam(optim.beta1, optim.beta2, optim.eps)
+    if optim.bias_correction:
+        return adam
+
+    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        _, state = adam.update(grads, state, params)
+        return jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + optim.eps), state.mu, state.nu), state
+
+    return optax.GradientTransformation(adam.init, update)

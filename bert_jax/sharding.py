@@ -1,0 +1,132 @@
+"""Logical axis names, the one table that maps them to mesh axes, and the checks around it.
+
+Parameters and activations name their dimensions (`('embed', 'mlp')`); `RULES` says over which
+mesh axes a dimension so named is split. The mesh has two axes: `data` replicates the state and
+`fsdp` splits it; the batch is split over both. So `fsdp=1` is plain data parallelism.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from bert_jax.batch import BatchSpec
+from bert_jax.config import MeshConfig
+
+MESH_AXES = ('data', 'fsdp')
+
+RULES: Mapping[str, tuple[str, ...]] = {
+    # Parameters. Every matrix has `embed` on one side, so splitting it splits nearly all of them.
+    'layers': (),
+    'vocab': (),
+    'position': (),
+    'token_type': (),
+    'embed': ('fsdp',),
+    'qkv': (),
+    'heads': (),
+    'head_dim': (),
+    'mlp': (),
+    'features': (),
+    # Activations. Their width has a name of its own: `batch` already takes the axis of `embed`.
+    'batch': ('data', 'fsdp'),
+    'length': (),
+    'hidden': (),
+    'predictions': (),
+}
+ACTIVATIONS = ('batch', 'length', 'hidden', 'predictions')
+
+
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """The mesh over `devices` (default: all); an axis of -1 takes what the other leaves.
+
+    Raises ValueError where the sizes don't multiply to the number of devices.
+    """
+    devices = jax.devices() if devices is None else devices
+    sizes = [config.data, config.fsdp]
+    if sizes.count(-1) == 1:
+        rest = -math.prod(sizes)
+        sizes[sizes.index(-1)] = len(devices) // rest if rest > 0 else 0
+    if min(sizes) < 1 or math.prod(sizes) != len(devices):
+        raise ValueError(f'config.mesh.data={config.data} and config.mesh.fsdp={config.fsdp} do not '
+                         f'fit {len(devices)} devices; their product must be that, or one be -1')
+    return jax.make_mesh(tuple(sizes), MESH_AXES, devices=devices,
+                         axis_types=(jax.sharding.AxisType.Auto,) * len(MESH_AXES))
+
+
+def partition_spec(axes: Iterable[str]) -> PartitionSpec:
+    """Logical names to mesh axes. Raises ValueError for a name without a rule, or when two
+    dimensions would be split over the same mesh axis."""
+    names = tuple(axes)
+    for name in names:
+        if name not in RULES:
+            raise ValueError(f'logical axis {name!r} of {names} has no rule in sharding.RULES')
+    used = [axis for name in names for axis in RULES[name]]
+    if len(used) != len(set(used)):
+        raise ValueError(f'{names} would split two dimensions over one mesh axis: {used}')
+    return PartitionSpec(*(RULES[name] or None for name in names))
+
+
+def constrain(x: jax.Array, *axes: str) -> jax.Array:
+    """Pins an activation's layout, under a mesh; without one (a single device) returns it as it is."""
+    if len(axes) != x.ndim:
+        raise ValueError(f'{len(axes)} axis names {axes} for an array of shape {x.shape}')
+    spec = partition_spec(axes)
+    if jax.sharding.get_abstract_mesh().empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, spec)
+
+
+def batch_shardings(spec: BatchSpec, mesh: Mesh) -> dict[str, NamedSharding]:
+    """A sharding per batch array. Raises ValueError where the batch does not divide."""
+    shardings = {}
+    for name, feature in spec.items():
+        shardings[name] = NamedSharding(mesh, partition_spec(feature.axes))
+        if feature.shape[0] % mesh.size:
+            raise ValueError(f'a batch of {feature.shape[0]} sequences does not divide over '
+                             f'{mesh.size} devices; choose a multiple of {mesh.size}')
+    return shardings
+
+
+def state_shardings(abstract: Any, mesh: Mesh) -> Any:
+    """Shardings of a tree whose parameters carry logical names (`nn.LogicallyPartitioned`).
+
+    Leaves without names (counters) are replicated. Call `check_rules` on the parameters first.
+    """
+    def sharding(leaf: Any) -> NamedSharding:
+        names = leaf.names if isinstance(leaf, nn.LogicallyPartitioned) else ()
+        return NamedSharding(mesh, partition_spec(names))
+
+    return jax.tree.map(sharding, abstract, is_leaf=is_boxed)
+
+
+def is_boxed(leaf: Any) -> bool:
+    return isinstance(leaf, nn.LogicallyPartitioned)
+
+
+def check_rules(params: Any, mesh: Mesh) -> None:
+    """Checks every parameter's logical names against `RULES` and the mesh.
+
+    Raises ValueError for a parameter without names, a rank that does not fit, a name without a
+    rule, a dimension that does not divide, and a rule that no parameter uses. Flax passes over all
+    of these in silence, and the parameter ends up replicated.
+    """
+    seen = set(ACTIVATIONS)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=is_boxed):
+        name = jax.tree_util.keystr(path, simple=True, separator='/')
+        if not is_boxed(leaf):
+            raise ValueError(f'parameter {name} has no logical axis names')
+        shape, axes = leaf.value.shape, leaf.names
+        if len(axes) != len(shape):
+            raise ValueError(f'parameter {name} of shape {shape} has axis names {axes}')
+        partition_spec(axes)
+        for size, axis in zip(shape, axes, strict=True):
+            parts = math.prod(mesh.shape[a] for a in RULES[axis])
+            if size % parts:
+                raise ValueError(f'parameter {name}: {axis!r} of size {size} does not divide over '
+                                 f'{parts} devices (mesh {dict(mesh.shape)})')
+        seen.update(axes)
+    if unused := sorted(set(RULES) - seen):
+        raise ValueError(f'sharding.RULES has names that nothing uses: {", ".join(unused)}')

@@ -1,0 +1,13 @@
+"""BERT base (110M parameters) as published: 900,000 steps at 128 tokens, 100,000 at 512.
+
+    python -m bert_jax.main --config=configs/base.py --workdir=runs/base \\
+        --config.data.corpus='text:books/*.txt'
+"""
+
+from ml_collections import ConfigDict
+
+from bert_jax.config import default
+
+
+def get_config() -> ConfigDict:
+    return default()

@@ -1,0 +1,25 @@
+"""A small BERT that learns on a laptop's CPU.
+
+    python -m bert_jax.main --config=configs/tiny.py
+"""
+
+from ml_collections import ConfigDict
+
+from bert_jax.config import default
+
+
+def get_config() -> ConfigDict:
+    config = default()
+    config.model.vocab_size = 4096
+    config.model.hidden_size = 128
+    config.model.num_hidden_layers = 4
+    config.model.num_attention_heads = 4
+    config.model.intermediate_size = 512
+    config.model.max_position_embeddings = 128
+    config.optim.learning_rate = 1e-3
+    config.optim.warmup_steps = 200
+    config.train.phases = ((2000, 64, 32, 10),)
+    config.train.log_every = 50
+    config.train.eval_every = 500
+    config.train.checkpoint_every = 500
+    return config
