@@ -1,5 +1,6 @@
 """Dense, layer norm, dropout and activations, each with logical axis names beside its parameters."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -9,9 +10,10 @@ import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
 
+# Cheap to compute and wide: the backward pass recomputes their insides from their input.
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    'gelu': lambda x: jax.nn.gelu(x, approximate=False),
-    'gelu_new': lambda x: jax.nn.gelu(x, approximate=True),
+    'gelu': jax.checkpoint(lambda x: jax.nn.gelu(x, approximate=False), prevent_cse=False),
+    'gelu_new': jax.checkpoint(lambda x: jax.nn.gelu(x, approximate=True), prevent_cse=False),
     'relu': jax.nn.relu,
 }
 
@@ -69,11 +71,16 @@ class LayerNorm(nn.Module):
             'scale', nn.with_logical_partitioning(nn.initializers.ones, (self.axis,)), width)
         bias = self.param(
             'bias', nn.with_logical_partitioning(nn.initializers.zeros, (self.axis,)), width)
-        x = x.astype(jnp.float32)
-        centred = x - jnp.mean(x, axis=-1, keepdims=True)
-        variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
-        normed = centred * jax.lax.rsqrt(variance + self.config.layer_norm_eps)
-        return (normed * scale + bias).astype(compute_dtype(self.config))
+        return _layer_norm(x, scale, bias, self.config.layer_norm_eps).astype(
+            compute_dtype(self.config))
+
+
+@functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=3)
+def _layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> jax.Array:
+    x = x.astype(jnp.float32)
+    centred = x - jnp.mean(x, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+    return centred * jax.lax.rsqrt(variance + eps) * scale + bias
 
 
 class Dropout(nn.Module):
@@ -90,6 +97,13 @@ class Dropout(nn.Module):
         if deterministic or self.rate == 0:
             return x
         dropped = math.floor(self.rate * 2**16 + 0.5)
-        bits = jax.random.bits(self.make_rng('dropout'), x.shape, jnp.uint16)
-        keep = bits >= jnp.uint16(dropped)
+        keep = _bits16(self.make_rng('dropout'), x.shape) >= jnp.uint16(dropped)
         return jnp.where(keep, x * jnp.asarray(2**16 / (2**16 - dropped), x.dtype), 0)
+
+
+def _bits16(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Random uint16[shape], two from each 32-bit draw (a generator makes no smaller ones)."""
+    *rest, last = shape
+    bits = jax.random.bits(key, (*rest, -(-last // 2)), jnp.uint32)
+    halves = jax.lax.bitcast_convert_type(bits, jnp.uint16)
+    return halves.reshape(*rest, -1)[..., :last]

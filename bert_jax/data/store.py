@@ -1,0 +1,148 @@
+"""The prepared corpus on disk: flat arrays of tokens and offsets, memory-mapped when read.
+
+    store.json                  what is in it, from what it was made, what was left out
+    vocab.txt | tokenizer.model
+    train/ eval/                each with
+        tokens.bin              uint16 (uint32 from 65,536 tokens on), GUARD zeros at both ends
+        sentences.bin           int64[sentences + 1], where each sentence starts in tokens.bin
+        documents.bin           int64[documents + 1], the first sentence of each document
+
+A store is written to a temporary sibling and renamed when it is whole.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+
+VERSION = 1
+GUARD = 1024  # tokens; whoever gathers a fixed window around a sentence stays inside the array
+SPLITS = ('train', 'eval')
+ARRAYS = ('tokens', 'sentences', 'documents')
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    documents: int
+    sentences: int
+    tokens: int
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreMeta:
+    version: int
+    fingerprint: str  # hash of all arrays and the vocabulary
+    vocab_size: int
+    lowercase: bool
+    token_dtype: str
+    counts: dict[str, Counts]  # per split
+    unigram_entropy: float  # nats per token of the train split
+    made_from: dict[str, Any]  # the options
+    summary: dict[str, int]  # what was read and what was left out, in words
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """One split. tokens uint16|uint32[tokens + 2 GUARD], sentences int64[sentences + 1],
+    documents int64[documents + 1]; all memory-mapped."""
+
+    tokens: np.ndarray
+    sentences: np.ndarray
+    documents: np.ndarray
+
+
+def token_dtype(vocab_size: int) -> np.dtype:
+    return np.dtype('uint16' if vocab_size <= 1 << 16 else 'uint32')
+
+
+def read_meta(directory: str | pathlib.Path) -> StoreMeta:
+    """Raises ValueError where `directory` is no store, or one of another version."""
+    path = pathlib.Path(directory) / 'store.json'
+    if not path.exists():
+        raise ValueError(f'{directory} is not a prepared store (it has no store.json); make one with '
+                         'python -m bert_jax.data.prepare')
+    try:
+        values = json.loads(path.read_text())
+        if values['version'] != VERSION:
+            raise ValueError(f'{path} has version {values["version"]}, this code reads {VERSION}; '
+                             'prepare the corpus again')
+        values['counts'] = {split: Counts(**counts) for split, counts in values['counts'].items()}
+        return StoreMeta(**values)
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f'{path} is damaged ({error}); prepare the corpus again') from error
+
+
+def open_store(directory: str | pathlib.Path, split: str) -> Store:
+    """Raises ValueError where a file is missing or not as long as store.json says."""
+    directory = pathlib.Path(directory)
+    meta = read_meta(directory)
+    counts = meta.counts[split]
+    sizes = {'tokens': (meta.token_dtype, counts.tokens + 2 * GUARD),
+             'sentences': ('int64', counts.sentences + 1), 'documents': ('int64', counts.documents + 1)}
+    arrays = {}
+    for name, (dtype, size) in sizes.items():
+        path = directory / split / f'{name}.bin'
+        expected = size * np.dtype(dtype).itemsize
+        found = path.stat().st_size if path.exists() else 'missing'
+        if found != expected:
+            raise ValueError(f'{path} should hold {expected} bytes and is {found}; '
+                             'prepare the corpus again')
+        arrays[name] = np.memmap(path, dtype, mode='r')
+    return Store(**arrays)
+
+
+class SplitWriter:
+    """Appends documents to one split's files; memory stays flat."""
+
+    def __init__(self, directory: pathlib.Path, vocab_size: int):
+        directory.mkdir(parents=True)
+        self.dtype = token_dtype(vocab_size)
+        self.tokens = self.sentences = self.documents = 0
+        self.histogram = np.zeros(vocab_size, np.int64)
+        self._files: dict[str, BinaryIO] = {n: (directory / f'{n}.bin').open('wb') for n in ARRAYS}
+        self._hashes = {name: hashlib.sha256() for name in ARRAYS}
+        self._write('tokens', np.zeros(GUARD, self.dtype))
+
+    def _write(self, name: str, array: np.ndarray) -> None:
+        data = array.tobytes()
+        self._files[name].write(data)
+        self._hashes[name].update(data)
+
+    def add(self, sentences: Sequence[np.ndarray]) -> None:
+        """A document: its sentences' token ids, none of them empty."""
+        ids = np.concatenate(sentences)
+        lengths = np.array([len(sentence) for sentence in sentences])
+        starts = GUARD + self.tokens + np.cumsum(lengths) - lengths
+        self._write('documents', np.array([self.sentences], np.int64))
+        self._write('sentences', starts.astype(np.int64))
+        self._write('tokens', ids.astype(self.dtype))
+        self.histogram += np.bincount(ids, minlength=len(self.histogram))
+        self.tokens += len(ids)
+        self.sentences += len(sentences)
+        self.documents += 1
+
+    def close(self) -> str:
+        """Ends the files; returns the hash of their content."""
+        self._write('sentences', np.array([GUARD + self.tokens], np.int64))
+        self._write('documents', np.array([self.sentences], np.int64))
+        self._write('tokens', np.zeros(GUARD, self.dtype))
+        for file in self._files.values():
+            file.close()
+        return ' '.join(digest.hexdigest() for digest in self._hashes.values())
+
+    def counts(self) -> Counts:
+        return Counts(self.documents, self.sentences, self.tokens)
+
+
+def unigram_entropy(histogram: np.ndarray) -> float:
+    """int64[vocab] counts -> nats per token: the loss of a model that knows only frequencies."""
+    p = histogram[histogram > 0] / max(histogram.sum(), 1)
+    return float(-(p * np.log(p)).sum())
+
+
+def write_meta(directory: pathlib.Path, meta: StoreMeta) -> None:
+    (directory / 'store.json').write_text(json.dumps(dataclasses.asdict(meta), indent=2) + '\n')

@@ -1,0 +1,102 @@
+"""Times one pretraining step, ours and PyTorch's, in turn in one run on this machine.
+
+    pip install torch transformers
+    python tests/parity/bench_step.py --config=configs/base.py
+
+The same work on both sides: BertForPreTraining, 8 sequences of 128 tokens, 20 masked positions,
+float32, dropout 0.1, AdamW, gradients clipped to norm 1.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from absl import app, flags
+from ml_collections import config_flags
+
+from bert_jax import batch as batches
+from bert_jax import optim, rng, sharding, train_step
+from bert_jax.config import Config, Phase, from_config_dict
+from bert_jax.tasks.pretrain import PretrainTask
+
+CONFIG = config_flags.DEFINE_config_file('config', 'configs/base.py', 'Configuration file.')
+ROUNDS = flags.DEFINE_integer('rounds', 7, 'Steps timed on each side, after two that are not.')
+PHASE = Phase(1, 128, 8, 20)
+
+
+def our_step(config: Config, batch: dict[str, np.ndarray]) -> Callable[[], float]:
+    task, tx = PretrainTask(config.model), optim.make_optimizer(config)
+    mesh, key = sharding.make_mesh(config.mesh), rng.root(0, config.train.prng_impl)
+    spec = task.batch_spec(PHASE)
+    state = train_step.init_state(task, tx, mesh, key)
+    step = train_step.make_train_step(task, tx, mesh, schedule=optim.make_schedule(config))
+    arrays = batches.to_global(batch, sharding.batch_shardings(spec, mesh), spec)
+
+    def run() -> float:
+        nonlocal state
+        state, sums = step(state, arrays, key)
+        return float(sums['loss'][0])
+
+    return run
+
+
+def torch_step(config: Config, batch: dict[str, np.ndarray]) -> Callable[[], float]:
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        sys.exit(f'{error}; this comparison needs: pip install torch transformers')
+    model = transformers.BertForPreTraining(transformers.BertConfig(
+        vocab_size=config.model.vocab_size, hidden_size=config.model.hidden_size,
+        num_hidden_layers=config.model.num_hidden_layers,
+        num_attention_heads=config.model.num_attention_heads,
+        intermediate_size=config.model.intermediate_size))
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, eps=1e-6, weight_decay=0.01)
+    labels = np.full(batch['input_ids'].shape, -100)
+    np.put_along_axis(labels, batch['masked_lm_positions'], batch['masked_lm_ids'], axis=1)
+    inputs = {name: torch.tensor(batch[name], dtype=torch.long)
+              for name in ('input_ids', 'token_type_ids', 'attention_mask')}
+    inputs['labels'] = torch.tensor(labels)
+    inputs['next_sentence_label'] = torch.tensor(batch['next_sentence_labels'], dtype=torch.long)
+
+    def run() -> float:
+        optimizer.zero_grad()
+        loss = model(**inputs).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return loss.item()
+
+    return run
+
+
+def main(_: list[str]) -> None:
+    config = from_config_dict(CONFIG.value)
+    batch = batches.synthetic(PretrainTask(config.model).batch_spec(PHASE))
+    batch['attention_mask'][:] = 1
+    batch['masked_lm_positions'] = np.argsort(
+        np.random.default_rng(0).random((PHASE.batch_size, PHASE.max_seq_length - 1)), axis=1,
+    )[:, :PHASE.max_predictions_per_seq].astype(np.int32) + 1
+    runs = {'bert_jax': our_step(config, batch), 'PyTorch': torch_step(config, batch)}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for i in range(ROUNDS.value + 2):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if i >= 2:
+                seconds[name].append(time.perf_counter() - start)
+    for name, times in seconds.items():
+        median = statistics.median(times)
+        print(f'{name:9} {median:6.2f} s a step ({min(times):.2f} to {max(times):.2f}), '
+              f'{PHASE.batch_size / median:5.2f} sequences/s')
+    ratios = [b / a for a, b in zip(*seconds.values(), strict=True)]
+    print(f'speed of bert_jax / PyTorch, median of pairs: {statistics.median(ratios):.2f}')
+    print(f'jax {jax.__version__}, {jax.default_backend()}')
+
+
+if __name__ == '__main__':
+    app.run(main)
