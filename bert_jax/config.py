@@ -92,7 +92,7 @@ class TrainConfig:
     phases: tuple[Phase, ...] = (Phase(900_000, 128, 256, 20), Phase(100_000, 512, 256, 77))
     num_steps: int = 0  # 0: the sum over phases; fewer end the run early, same schedule
     seed: int = 0  # of initial parameters and dropout
-    prng_impl: str = 'rbg'  # of dropout's random bits: threefry2x32, rbg or unsafe_rbg
+    prng_impl: str = 'auto'  # threefry2x32, rbg or unsafe_rbg; 'auto': rbg, threefry2x32 on CPU
     accum_steps: int = 1  # micro-batches per step
     log_every: int = 100  # steps
     eval_every: int = 10_000  # steps; 0: only at the end
@@ -162,7 +162,8 @@ def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
     for key in values:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)
-            raise ValueError(f'{path}.{key} is not a configuration key; did you mean {path}.{near[0]}?')
+            raise ValueError(f'{path}.{key} is not a configuration key; '
+                             f'did you mean {path}.{near[0]}?')
     built = {}
     for key, value in values.items():
         kind = fields[key].type
@@ -213,11 +214,12 @@ def validate(config: Config) -> Config:
     one_of('model.hidden_act', model.hidden_act, ('gelu', 'gelu_new', 'relu'))
     one_of('model.dtype', model.dtype, ('auto', 'float32', 'bfloat16'))
     one_of('model.remat', model.remat, ('none', 'dots', 'full'))
-    for section, key in (('model', 'hidden_dropout_prob'), ('model', 'attention_probs_dropout_prob'),
-                         ('data', 'masked_lm_prob'), ('data', 'short_seq_prob'),
-                         ('data', 'random_next_prob'), ('data', 'holdout')):
-        value = getattr(getattr(config, section), key)
-        require(0 <= value < 1, f'{section}.{key}', value, 'a probability, 0 <= p < 1')
+    for section, keys in ((model, ('hidden_dropout_prob', 'attention_probs_dropout_prob')),
+                          (data, ('masked_lm_prob', 'short_seq_prob', 'random_next_prob', 'holdout'))):
+        for key in keys:
+            value = getattr(section, key)
+            name = f'{"model" if section is model else "data"}.{key}'
+            require(0 <= value < 1, name, value, 'a probability, 0 <= p < 1')
     one_of('data.documents', data.documents, ('blank_line', 'file'))
     one_of('data.sentences', data.sentences, ('split', 'line'))
     require(data.static_copies >= 0, 'data.static_copies', data.static_copies, '0 or more')
@@ -230,12 +232,13 @@ def validate(config: Config) -> Config:
     for i, phase in enumerate(train.phases):
         where = f'train.phases[{i}]'
         require(8 <= phase.max_seq_length <= model.max_position_embeddings, where, phase,
-                f'max_seq_length from 8 to max_position_embeddings ({model.max_position_embeddings})')
+                f'max_seq_length from 8 to model.max_position_embeddings '
+                f'({model.max_position_embeddings})')
         require(phase.max_predictions_per_seq <= phase.max_seq_length - 3, where, phase,
                 'max_predictions_per_seq of at most max_seq_length - 3')
         require(phase.batch_size % train.accum_steps == 0, where, phase,
                 f'a batch_size divisible by train.accum_steps ({train.accum_steps})')
-    one_of('train.prng_impl', train.prng_impl, ('threefry2x32', 'rbg', 'unsafe_rbg'))
+    one_of('train.prng_impl', train.prng_impl, ('auto', 'threefry2x32', 'rbg', 'unsafe_rbg'))
     one_of('train.nonfinite', train.nonfinite, ('stop', 'skip'))
     require(0 <= train.num_steps <= config.schedule_steps, 'train.num_steps', train.num_steps,
             f'0 to {config.schedule_steps} (the steps of all phases)')

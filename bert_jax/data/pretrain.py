@@ -1,5 +1,6 @@
 """Pretraining batches: batch k is a function of (corpus, config, seed, k) and of nothing else."""
 
+import logging
 import math
 import os
 import pathlib
@@ -7,12 +8,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from bert_jax.config import Config, Phase
 from bert_jax.data import chunks as chunking
 from bert_jax.data import pairs, tokenizer
 from bert_jax.data.store import open_store, read_meta
+
+LOG = logging.getLogger('bert_jax.data.pretrain')
 
 HostBatch = dict[str, np.ndarray]
 PREFETCH = 8  # batches
@@ -63,7 +65,7 @@ def _stream(directory: pathlib.Path, config: Config, phase: Phase, split: str,
                          f'({config.data.holdout}) or give more documents')
     tokens = int(store.sentences[-1] - store.sentences[0])
     displaced = chunking.displaced_tokens(store, chunks, config.data.random_next_prob)
-    logging.info('%s: %d chunks of %d tokens an epoch; random next sentences displace %.0f %% of the '
+    LOG.info('%s: %d chunks of %d tokens an epoch; random next sentences displace %.0f %% of the '
                  'text of one%s; %d documents of one token left out', name, len(chunks),
                  phase.max_seq_length, 100 * displaced / tokens,
                  ', shown in the next' if config.data.random_next_prob == 0.5 else '', chunks.dropped)
