@@ -44,12 +44,17 @@ def check(batch: Mapping[str, np.ndarray], spec: BatchSpec, num_hosts: int) -> N
     for name, feature in spec.items():
         shape = (feature.shape[0] // num_hosts, *feature.shape[1:])
         if batch[name].shape != shape or batch[name].dtype != np.dtype(feature.dtype):
-            raise ValueError(f'batch[{name!r}] is {batch[name].dtype}{batch[name].shape}; '
-                             f'expected {feature.dtype}{shape}')
+            raise ValueError(
+                f'batch[{name!r}] is {batch[name].dtype}{batch[name].shape}; '
+                f'expected {feature.dtype}{shape}'
+            )
 
 
-def to_global(batch: Mapping[str, np.ndarray], shardings: Mapping[str, jax.sharding.Sharding],
-              spec: BatchSpec) -> Batch:
+def to_global(
+    batch: Mapping[str, np.ndarray], shardings: Mapping[str, jax.sharding.Sharding], spec: BatchSpec
+) -> Batch:
     """This host's slice of a batch as global arrays, each device getting its rows only."""
-    return {name: jax.make_array_from_process_local_data(shardings[name], batch[name],
-                                                         spec[name].shape) for name in spec}
+    return {
+        name: jax.make_array_from_process_local_data(shardings[name], batch[name], spec[name].shape)
+        for name in spec
+    }

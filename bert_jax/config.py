@@ -157,13 +157,14 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     return validate(_build(Config, values, 'config'))
 
 
-def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
+def _build(cls: Any, values: Mapping[str, Any], path: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(cls)}
     for key in values:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)
-            raise ValueError(f'{path}.{key} is not a configuration key; '
-                             f'did you mean {path}.{near[0]}?')
+            raise ValueError(
+                f'{path}.{key} is not a configuration key; did you mean {path}.{near[0]}?'
+            )
     built = {}
     for key, value in values.items():
         kind = fields[key].type
@@ -176,7 +177,7 @@ def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
     return cls(**built)
 
 
-def _scalar(kind: type, value: Any, path: str) -> Any:
+def _scalar(kind: Any, value: Any, path: str) -> Any:
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
@@ -206,16 +207,30 @@ def validate(config: Config) -> Config:
     def one_of(key: str, value: str, names: tuple[str, ...]) -> None:
         require(value in names, key, value, 'one of ' + ', '.join(names))
 
-    for key in ('vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads',
-                'intermediate_size', 'max_position_embeddings', 'type_vocab_size', 'scan_unroll'):
+    for key in (
+        'vocab_size',
+        'hidden_size',
+        'num_hidden_layers',
+        'num_attention_heads',
+        'intermediate_size',
+        'max_position_embeddings',
+        'type_vocab_size',
+        'scan_unroll',
+    ):
         require(getattr(model, key) > 0, f'model.{key}', getattr(model, key), 'a positive integer')
-    require(model.hidden_size % model.num_attention_heads == 0, 'model.hidden_size',
-            model.hidden_size, f'a multiple of num_attention_heads ({model.num_attention_heads})')
+    require(
+        model.hidden_size % model.num_attention_heads == 0,
+        'model.hidden_size',
+        model.hidden_size,
+        f'a multiple of num_attention_heads ({model.num_attention_heads})',
+    )
     one_of('model.hidden_act', model.hidden_act, ('gelu', 'gelu_new', 'relu'))
     one_of('model.dtype', model.dtype, ('auto', 'float32', 'bfloat16'))
     one_of('model.remat', model.remat, ('none', 'dots', 'full'))
-    for section, keys in ((model, ('hidden_dropout_prob', 'attention_probs_dropout_prob')),
-                          (data, ('masked_lm_prob', 'short_seq_prob', 'random_next_prob', 'holdout'))):
+    for section, keys in (
+        (model, ('hidden_dropout_prob', 'attention_probs_dropout_prob')),
+        (data, ('masked_lm_prob', 'short_seq_prob', 'random_next_prob', 'holdout')),
+    ):
         for key in keys:
             value = getattr(section, key)
             name = f'{"model" if section is model else "data"}.{key}'
@@ -223,25 +238,48 @@ def validate(config: Config) -> Config:
     one_of('data.documents', data.documents, ('blank_line', 'file'))
     one_of('data.sentences', data.sentences, ('split', 'line'))
     require(data.static_copies >= 0, 'data.static_copies', data.static_copies, '0 or more')
-    one_of('optim.schedule', optim.schedule,
-           ('linear', 'cosine', 'constant', 'polynomial', 'inverse_sqrt'))
-    require(0 <= optim.warmup_steps <= config.schedule_steps, 'optim.warmup_steps',
-            optim.warmup_steps, f'0 to {config.schedule_steps} (the steps of all phases)')
+    one_of(
+        'optim.schedule',
+        optim.schedule,
+        ('linear', 'cosine', 'constant', 'polynomial', 'inverse_sqrt'),
+    )
+    require(
+        0 <= optim.warmup_steps <= config.schedule_steps,
+        'optim.warmup_steps',
+        optim.warmup_steps,
+        f'0 to {config.schedule_steps} (the steps of all phases)',
+    )
     for key in ('learning_rate', 'end_learning_rate', 'weight_decay', 'grad_clip_norm', 'eps'):
         require(getattr(optim, key) >= 0, f'optim.{key}', getattr(optim, key), '0 or more')
     for i, phase in enumerate(train.phases):
         where = f'train.phases[{i}]'
-        require(8 <= phase.max_seq_length <= model.max_position_embeddings, where, phase,
-                f'max_seq_length from 8 to model.max_position_embeddings '
-                f'({model.max_position_embeddings})')
-        require(phase.max_predictions_per_seq <= phase.max_seq_length - 3, where, phase,
-                'max_predictions_per_seq of at most max_seq_length - 3')
-        require(phase.batch_size % train.accum_steps == 0, where, phase,
-                f'a batch_size divisible by train.accum_steps ({train.accum_steps})')
+        require(
+            8 <= phase.max_seq_length <= model.max_position_embeddings,
+            where,
+            phase,
+            f'max_seq_length from 8 to model.max_position_embeddings '
+            f'({model.max_position_embeddings})',
+        )
+        require(
+            phase.max_predictions_per_seq <= phase.max_seq_length - 3,
+            where,
+            phase,
+            'max_predictions_per_seq of at most max_seq_length - 3',
+        )
+        require(
+            phase.batch_size % train.accum_steps == 0,
+            where,
+            phase,
+            f'a batch_size divisible by train.accum_steps ({train.accum_steps})',
+        )
     one_of('train.prng_impl', train.prng_impl, ('auto', 'threefry2x32', 'rbg', 'unsafe_rbg'))
     one_of('train.nonfinite', train.nonfinite, ('stop', 'skip'))
-    require(0 <= train.num_steps <= config.schedule_steps, 'train.num_steps', train.num_steps,
-            f'0 to {config.schedule_steps} (the steps of all phases)')
+    require(
+        0 <= train.num_steps <= config.schedule_steps,
+        'train.num_steps',
+        train.num_steps,
+        f'0 to {config.schedule_steps} (the steps of all phases)',
+    )
     for key in ('accum_steps', 'log_every', 'checkpoint_every', 'keep'):
         require(getattr(train, key) > 0, f'train.{key}', getattr(train, key), 'a positive integer')
     require(train.eval_every >= 0, 'train.eval_every', train.eval_every, '0 or more')

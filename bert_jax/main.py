@@ -1,6 +1,6 @@
 """Pretrains a BERT: flags in, objects built, one call out.
 
-    python -m bert_jax.main --config=configs/tiny.py --workdir=runs/tiny
+python -m bert_jax.main --config=configs/tiny.py --workdir=runs/tiny
 """
 
 import dataclasses
@@ -28,15 +28,19 @@ from bert_jax.writers import log_lines
 LOG = logging.getLogger('bert_jax.main')
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Configuration file, configs/*.py.')
-WORKDIR = flags.DEFINE_string('workdir', '', 'Where the run lives; default runs/NAME of the config.')
+WORKDIR = flags.DEFINE_string(
+    'workdir', '', 'Where the run lives; default runs/NAME of the config.'
+)
 DISTRIBUTED = flags.DEFINE_boolean('distributed', False, 'One of several processes (a pod).')
 
 # What may change when a run goes on: nothing here moves its numbers. The corpus is held to its
 # content, by fingerprint.
-FREE = re.compile(r'train\.(num_steps|log_every|eval_every|checkpoint_every|keep|nonfinite)'
-                  r'|eval\..*|mesh\..*|init_from|model\.(remat|scan_unroll)'
-                  r'|data\.(corpus|data_dir|cache_dir|vocab_file|text_field|documents|sentences'
-                  r'|language|holdout|lowercase)')
+FREE = re.compile(
+    r'train\.(num_steps|log_every|eval_every|checkpoint_every|keep|nonfinite)'
+    r'|eval\..*|mesh\..*|init_from|model\.(remat|scan_unroll)'
+    r'|data\.(corpus|data_dir|cache_dir|vocab_file|text_field|documents|sentences'
+    r'|language|holdout|lowercase)'
+)
 
 
 def run(config: Config, workdir: epath.Path) -> None:
@@ -44,8 +48,11 @@ def run(config: Config, workdir: epath.Path) -> None:
     directory = prepare.prepare(config)
     meta = store.read_meta(directory)
     if meta.vocab_size != config.model.vocab_size:
-        LOG.info('model.vocab_size %d -> %d, the size of the vocabulary',
-                     config.model.vocab_size, meta.vocab_size)
+        LOG.info(
+            'model.vocab_size %d -> %d, the size of the vocabulary',
+            config.model.vocab_size,
+            meta.vocab_size,
+        )
         model = dataclasses.replace(config.model, vocab_size=meta.vocab_size)
         config = dataclasses.replace(config, model=model)
     _claim(workdir, config, meta, directory)
@@ -54,36 +61,62 @@ def run(config: Config, workdir: epath.Path) -> None:
     from bert_jax.data import pretrain  # TensorFlow takes seconds to import: after the checks
 
     host, hosts = jax.process_index(), jax.process_count()
-    train(config, PretrainTask(config.model),
-          lambda start, stop: pretrain.train_batches(directory, config, start=start, stop=stop,
-                                                     host=host, num_hosts=hosts),
-          lambda phase: pretrain.EvalBatches(directory, config, phase, host=host, num_hosts=hosts),
-          workdir)
+    train(
+        config,
+        PretrainTask(config.model),
+        lambda start, stop: pretrain.train_batches(
+            directory, config, start=start, stop=stop, host=host, num_hosts=hosts
+        ),
+        lambda phase: pretrain.EvalBatches(directory, config, phase, host=host, num_hosts=hosts),
+        workdir,
+    )
 
 
-def _claim(workdir: epath.Path, config: Config, meta: store.StoreMeta,
-           directory: pathlib.Path) -> None:
+def _claim(
+    workdir: epath.Path, config: Config, meta: store.StoreMeta, directory: pathlib.Path
+) -> None:
     """Writes what the run is into a new workdir; refuses one that belongs to another run."""
     path, corpus = workdir / 'config.json', workdir / 'corpus.json'
     if path.exists() and corpus.exists():
-        there, here = _flat(from_dict(json.loads(path.read_text())).to_dict()), _flat(config.to_dict())
-        wrong = [f'config.{key} is {there.get(key)} there, {here[key]} here'
-                 for key in here if there.get(key) != here[key] and not FREE.fullmatch(key)]
+        there, here = (
+            _flat(from_dict(json.loads(path.read_text())).to_dict()),
+            _flat(config.to_dict()),
+        )
+        wrong = [
+            f'config.{key} is {there.get(key)} there, {here[key]} here'
+            for key in here
+            if there.get(key) != here[key] and not FREE.fullmatch(key)
+        ]
         fingerprint = json.loads(corpus.read_text())['fingerprint']
         if fingerprint != meta.fingerprint:
-            wrong.append(f'the corpus is {fingerprint} there ({there["data.corpus"]}), '
-                         f'{meta.fingerprint} here ({config.data.corpus})')
+            wrong.append(
+                f'the corpus is {fingerprint} there ({there["data.corpus"]}), '
+                f'{meta.fingerprint} here ({config.data.corpus})'
+            )
         if wrong:
-            raise ValueError(f'{workdir} holds another run: ' + '; '.join(wrong)
-                             + '. Use another --workdir, or the same configuration')
+            raise ValueError(
+                f'{workdir} holds another run: '
+                + '; '.join(wrong)
+                + '. Use another --workdir, or the same configuration'
+            )
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
         for name in ('vocab.txt', 'tokenizer.model'):
             if (directory / name).exists():
                 (workdir / name).write_bytes((directory / name).read_bytes())
         _write(path, config.to_json())
-        _write(corpus, json.dumps({'fingerprint': meta.fingerprint, 'lowercase': meta.lowercase,
-                                   'made_from': meta.made_from}, indent=2) + '\n')
+        _write(
+            corpus,
+            json.dumps(
+                {
+                    'fingerprint': meta.fingerprint,
+                    'lowercase': meta.lowercase,
+                    'made_from': meta.made_from,
+                },
+                indent=2,
+            )
+            + '\n',
+        )
 
 
 def _write(path: epath.Path, text: str) -> None:
@@ -95,7 +128,9 @@ def _write(path: epath.Path, text: str) -> None:
 def _flat(values: dict, prefix: str = '') -> dict:
     flat: dict = {}
     for key, value in values.items():
-        flat |= _flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
+        flat |= (
+            _flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
+        )
     return flat
 
 
@@ -103,16 +138,19 @@ def _start_lines(config: Config, meta: store.StoreMeta, workdir: epath.Path) -> 
     task = PretrainTask(config.model)
     shapes = jax.tree.leaves(jax.eval_shape(lambda: task.init(jax.random.key(0))))
     devices = jax.devices()
-    counts = [f'{split} {c.documents:,} documents, {c.sentences:,} sentences, {c.tokens:,} tokens'
-              for split, c in meta.counts.items()]
+    counts = [
+        f'{split} {c.documents:,} documents, {c.sentences:,} sentences, {c.tokens:,} tokens'
+        for split, c in meta.counts.items()
+    ]
     return {
         'workdir': str(workdir),
         'devices': f'{len(devices)} x {devices[0].device_kind}, {jax.process_count()} processes',
         'parameters': f'{sum(leaf.size for leaf in shapes):,}',
         'corpus': f'{config.data.corpus} ({meta.fingerprint}): ' + '; '.join(counts),
         'baseline': f'{meta.unigram_entropy:.3f} nats, the unigram entropy: MLM loss to beat',
-        'phases': '; '.join(f'{p.steps} steps of {p.batch_size} x {p.max_seq_length}'
-                            for p in config.train.phases),
+        'phases': '; '.join(
+            f'{p.steps} steps of {p.batch_size} x {p.max_seq_length}' for p in config.train.phases
+        ),
     }
 
 
@@ -131,7 +169,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def cli(argv: list[str]) -> int:
-    """The exit code: 0 done; 2 the user's mistake, said in one line; 3 not finite; 143 interrupted."""
+    """The exit code: 0 done; 2 a mistake, said in one line; 3 not finite; 143 interrupted."""
     # Libraries speak up for warnings only; the project says a line at a time what it does.
     logging.basicConfig(format='%(message)s', level=logging.WARNING, force=True)
     logging.getLogger('bert_jax').setLevel(logging.INFO)

@@ -25,12 +25,14 @@ def make_schedule(config: Config) -> optax.Schedule:
     if not optim.warmup_steps:
         return after
     return optax.join_schedules(
-        [optax.linear_schedule(0.0, peak, optim.warmup_steps), after], [optim.warmup_steps])
+        [optax.linear_schedule(0.0, peak, optim.warmup_steps), after], [optim.warmup_steps]
+    )
 
 
 def decay_mask(params: Any) -> Any:
     """True for what weight decay applies to: all but biases and layer norms. By name, because the
     number of dimensions tells nothing where layers are stacked."""
+
     def decays(path: tuple, _: Any) -> bool:
         name = jax.tree_util.keystr(path, simple=True, separator='/')
         return not name.endswith('bias') and 'norm' not in name
@@ -47,9 +49,8 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
     optim = config.optim
     clip = [optax.clip_by_global_norm(optim.grad_clip_norm)] if optim.grad_clip_norm else []
     return optax.chain(
-        *clip,
-        _scale_by_adam(optim),
-        optax.add_decayed_weights(optim.weight_decay, decay_mask))
+        *clip, _scale_by_adam(optim), optax.add_decayed_weights(optim.weight_decay, decay_mask)
+    )
 
 
 def _scale_by_adam(optim: OptimConfig) -> optax.GradientTransformation:

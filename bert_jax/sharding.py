@@ -50,10 +50,16 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
         rest = -math.prod(sizes)
         sizes[sizes.index(-1)] = len(devices) // rest if rest > 0 else 0
     if min(sizes) < 1 or math.prod(sizes) != len(devices):
-        raise ValueError(f'config.mesh.data={config.data} and config.mesh.fsdp={config.fsdp} do not '
-                         f'fit {len(devices)} devices; their product must be that, or one be -1')
-    return jax.make_mesh(tuple(sizes), MESH_AXES, devices=devices,
-                         axis_types=(jax.sharding.AxisType.Auto,) * len(MESH_AXES))
+        raise ValueError(
+            f'config.mesh.data={config.data} and config.mesh.fsdp={config.fsdp} do not '
+            f'fit {len(devices)} devices; their product must be that, or one be -1'
+        )
+    return jax.make_mesh(
+        tuple(sizes),
+        MESH_AXES,
+        devices=devices,
+        axis_types=(jax.sharding.AxisType.Auto,) * len(MESH_AXES),
+    )
 
 
 def partition_spec(axes: Iterable[str]) -> PartitionSpec:
@@ -70,7 +76,7 @@ def partition_spec(axes: Iterable[str]) -> PartitionSpec:
 
 
 def constrain(x: jax.Array, *axes: str) -> jax.Array:
-    """Pins an activation's layout, under a mesh; without one (a single device) returns it as it is."""
+    """Pins an activation's layout under a mesh; without one, on a single device, does nothing."""
     if len(axes) != x.ndim:
         raise ValueError(f'{len(axes)} axis names {axes} for an array of shape {x.shape}')
     spec = partition_spec(axes)
@@ -85,8 +91,10 @@ def batch_shardings(spec: BatchSpec, mesh: Mesh) -> dict[str, NamedSharding]:
     for name, feature in spec.items():
         shardings[name] = NamedSharding(mesh, partition_spec(feature.axes))
         if feature.shape[0] % mesh.size:
-            raise ValueError(f'a batch of {feature.shape[0]} sequences does not divide over '
-                             f'{mesh.size} devices; choose a multiple of {mesh.size}')
+            raise ValueError(
+                f'a batch of {feature.shape[0]} sequences does not divide over '
+                f'{mesh.size} devices; choose a multiple of {mesh.size}'
+            )
     return shardings
 
 
@@ -95,6 +103,7 @@ def state_shardings(abstract: Any, mesh: Mesh) -> Any:
 
     Leaves without names (counters) are replicated. Call `check_rules` on the parameters first.
     """
+
     def sharding(leaf: Any) -> NamedSharding:
         names = leaf.names if isinstance(leaf, nn.LogicallyPartitioned) else ()
         return NamedSharding(mesh, partition_spec(names))
@@ -118,15 +127,17 @@ def check_rules(params: Any, mesh: Mesh) -> None:
         name = jax.tree_util.keystr(path, simple=True, separator='/')
         if not is_boxed(leaf):
             raise ValueError(f'parameter {name} has no logical axis names')
-        shape, axes = leaf.value.shape, leaf.names
+        shape, axes = leaf.value.shape, tuple(map(str, leaf.names))
         if len(axes) != len(shape):
             raise ValueError(f'parameter {name} of shape {shape} has axis names {axes}')
         partition_spec(axes)
         for size, axis in zip(shape, axes, strict=True):
             parts = math.prod(mesh.shape[a] for a in RULES[axis])
             if size % parts:
-                raise ValueError(f'parameter {name}: {axis!r} of size {size} does not divide over '
-                                 f'{parts} devices (mesh {dict(mesh.shape)})')
+                raise ValueError(
+                    f'parameter {name}: {axis!r} of size {size} does not divide over '
+                    f'{parts} devices (mesh {dict(mesh.shape)})'
+                )
         seen.update(axes)
     if unused := sorted(set(RULES) - seen):
         raise ValueError(f'sharding.RULES has names that nothing uses: {", ".join(unused)}')

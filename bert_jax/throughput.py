@@ -8,10 +8,22 @@ from bert_jax.config import ModelConfig, Phase
 # Cloud's TPU system architecture pages (a v2 or v3 device is one of a chip's two cores), NVIDIA's
 # data sheets (without sparsity).
 PEAK_FLOPS = {
-    'TPU v2': 22.5e12, 'TPU v3': 61.5e12, 'TPU v4': 275e12, 'TPU v5 lite': 197e12, 'TPU v5e': 197e12,
-    'TPU v5p': 459e12, 'TPU v5': 459e12, 'TPU v6 lite': 918e12, 'TPU v6e': 918e12,
-    'NVIDIA A100': 312e12, 'NVIDIA H100 PCIe': 756e12, 'NVIDIA H100': 989e12, 'NVIDIA H200': 989e12,
-    'NVIDIA L4': 121e12, 'Tesla V100': 125e12, 'Tesla T4': 65e12,
+    'TPU v2': 22.5e12,
+    'TPU v3': 61.5e12,
+    'TPU v4': 275e12,
+    'TPU v5 lite': 197e12,
+    'TPU v5e': 197e12,
+    'TPU v5p': 459e12,
+    'TPU v5': 459e12,
+    'TPU v6 lite': 918e12,
+    'TPU v6e': 918e12,
+    'NVIDIA A100': 312e12,
+    'NVIDIA H100 PCIe': 756e12,
+    'NVIDIA H100': 989e12,
+    'NVIDIA H200': 989e12,
+    'NVIDIA L4': 121e12,
+    'Tesla V100': 125e12,
+    'Tesla T4': 65e12,
 }
 
 

@@ -43,23 +43,33 @@ def abstract_state(task: Task, tx: optax.GradientTransformation, mesh: Mesh) -> 
     check_rules(boxed.params, mesh)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        nn.unbox(boxed), state_shardings(boxed, mesh))
+        nn.unbox(boxed),
+        state_shardings(boxed, mesh),
+    )
 
 
-def init_state(task: Task, tx: optax.GradientTransformation, mesh: Mesh,
-               key: jax.Array) -> TrainState:
+def init_state(
+    task: Task, tx: optax.GradientTransformation, mesh: Mesh, key: jax.Array
+) -> TrainState:
     """A fresh state, each device making only its shards. The values depend on `key` alone."""
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(task, tx, mesh))
     return jax.jit(lambda key: nn.unbox(_init(task, tx, key)), out_shardings=shardings)(key)
 
 
-def make_train_step(task: Task, tx: optax.GradientTransformation, mesh: Mesh, *,
-                    schedule: optax.Schedule, accum_steps: int = 1) -> TrainStep:
+def make_train_step(
+    task: Task,
+    tx: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    schedule: optax.Schedule,
+    accum_steps: int = 1,
+) -> TrainStep:
     """(state, batch, root key) -> (state, sums); jitted, donates the state.
 
-    sums: the task's own, and loss, grad_norm, learning_rate and nonfinite. A step whose loss or
+    sums: the task's own, and grad_norm, learning_rate and nonfinite. A step whose loss or
     gradient is not finite (nonfinite = 1) changes nothing but the step number.
     """
+
     def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Sums]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             dropout_key = rng.stream(key, 'dropout', state.step)
@@ -71,9 +81,15 @@ def make_train_step(task: Task, tx: optax.GradientTransformation, mesh: Mesh, *,
             params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
             params, opt_state = jax.tree.map(
                 lambda new, old: jnp.where(finite, new, old),
-                (params, opt_state), (state.params, state.opt_state))
-        scalars = {'loss': loss, 'grad_norm': grad_norm, 'learning_rate': learning_rate,
-                   'nonfinite': 1.0 - finite}
+                (params, opt_state),
+                (state.params, state.opt_state),
+            )
+        scalars = {
+            'loss': loss,
+            'grad_norm': grad_norm,
+            'learning_rate': learning_rate,
+            'nonfinite': 1.0 - finite,
+        }
         sums |= {name: (value, jnp.ones(())) for name, value in scalars.items()}
         return TrainState(state.step + 1, params, opt_state), sums
 
@@ -81,8 +97,9 @@ def make_train_step(task: Task, tx: optax.GradientTransformation, mesh: Mesh, *,
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
 
 
-def _gradients(task: Task, params: Any, batch: Batch, key: jax.Array,
-               accum_steps: int) -> tuple[jax.Array, Sums, Any]:
+def _gradients(
+    task: Task, params: Any, batch: Batch, key: jax.Array, accum_steps: int
+) -> tuple[jax.Array, Sums, Any]:
     """Loss, sums and gradients of the whole batch, in `accum_steps` micro-batches of equal size.
 
     Each loss is divided by its count over the whole batch, so that a token weighs the same in
@@ -92,7 +109,8 @@ def _gradients(task: Task, params: Any, batch: Batch, key: jax.Array,
 
     def losses(params: Any, part: Batch, key: jax.Array) -> tuple[jax.Array, Sums]:
         sums = task.loss(task.apply(params, part, key), part)
-        return sum(mean(sums[name], counts[name]) for name in task.loss_names), sums
+        terms = [mean(sums[name], counts[name]) for name in task.loss_names]
+        return jnp.sum(jnp.stack(terms)), sums
 
     def gradients(part: Batch, key: jax.Array) -> tuple[jax.Array, Sums, Any]:
         (loss, sums), grads = jax.value_and_grad(losses, has_aux=True)(params, part, key)
@@ -102,8 +120,10 @@ def _gradients(task: Task, params: Any, batch: Batch, key: jax.Array,
         return gradients(batch, key)
 
     # [batch, ...] -> [batch / accum, accum, ...]: every device has rows of every micro-batch.
-    parts = {name: x.reshape(x.shape[0] // accum_steps, accum_steps, *x.shape[1:])
-             for name, x in batch.items()}
+    parts = {
+        name: x.reshape(x.shape[0] // accum_steps, accum_steps, *x.shape[1:])
+        for name, x in batch.items()
+    }
 
     def micro_step(total: Any, index: jax.Array) -> tuple[Any, None]:
         part = {name: x[:, index] for name, x in parts.items()}
@@ -116,6 +136,7 @@ def _gradients(task: Task, params: Any, batch: Batch, key: jax.Array,
 
 def make_eval_step(task: Task, mesh: Mesh) -> EvalStep:
     """(params, batch) -> sums, without dropout; jitted."""
+
     def step(params: Any, batch: Batch) -> Sums:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return task.loss(task.apply(params, batch, None), batch)

@@ -35,7 +35,7 @@ class MetricsWriter:
         partial = self._path.with_suffix('.tmp')
         partial.write_text(''.join(kept))
         partial.replace(self._path)
-        self._file = None if self._remote else open(self._path, 'a')
+        self._file = None if self._remote else self._path.open('a')
         self._events = SummaryWriter(str(workdir), purge_step=start_step + 1)
 
     def _read(self) -> list[str]:
@@ -74,9 +74,12 @@ class Progress:
         self._num_steps, self._start = num_steps, start_step
         self._begin = time.monotonic()
         self._live = self._console.is_terminal and jax.process_index() == 0
-        columns = (rich.progress.TextColumn('step {task.completed}/{task.total}'),
-                   rich.progress.BarColumn(bar_width=20), rich.progress.TextColumn('{task.description}'),
-                   rich.progress.TimeRemainingColumn())
+        columns = (
+            rich.progress.TextColumn('step {task.completed}/{task.total}'),
+            rich.progress.BarColumn(bar_width=20),
+            rich.progress.TextColumn('{task.description}'),
+            rich.progress.TimeRemainingColumn(),
+        )
         self._bar = rich.progress.Progress(*columns, console=self._console, disable=not self._live)
         self._task = self._bar.add_task('', total=num_steps, completed=start_step)
         self._bar.start()
@@ -93,7 +96,11 @@ class Progress:
         elif jax.process_index() == 0:
             taken = step - self._start
             left = (time.monotonic() - self._begin) / max(taken, 1) * (self._num_steps - step)
-            print(f'step {step}/{self._num_steps} {text} ETA {_clock(left)}', file=sys.stderr, flush=True)
+            print(
+                f'step {step}/{self._num_steps} {text} ETA {_clock(left)}',
+                file=sys.stderr,
+                flush=True,
+            )
 
     def close(self) -> None:
         self._bar.stop()

@@ -1,6 +1,6 @@
 """BERT large (340M parameters) as published.
 
-    python -m bert_jax.main --config=configs/large.py --workdir=gs://bucket/run
+python -m bert_jax.main --config=configs/large.py --workdir=gs://bucket/run
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """A small BERT that learns on a laptop's CPU.
 
-    python -m bert_jax.main --config=configs/tiny.py
+python -m bert_jax.main --config=configs/tiny.py
 """
 
 from ml_collections import ConfigDict

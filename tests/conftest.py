@@ -19,7 +19,9 @@ def shared_data() -> Callable[[str], pathlib.Path]:
     def look_up(relative: str) -> pathlib.Path:
         path = folder / relative
         if not path.exists():
-            pytest.skip(f'{relative} is not in the folder of real data (set BERT_JAX_DATA): {folder}')
+            pytest.skip(
+                f'{relative} is not in the folder of real data (set BERT_JAX_DATA): {folder}'
+            )
         return path
 
     return look_up

@@ -19,8 +19,17 @@ from typing import Any
 
 PACKAGES = ('absl', 'flax', 'jax', 'ml_collections', 'numpy', 'optax', 'orbax')
 DISTRIBUTIONS = ('absl-py', 'flax', 'jax', 'ml-collections', 'numpy', 'optax', 'orbax-checkpoint')
-SKIPPED = {'test', 'tests', '__pycache__', 'site-packages', 'idlelib', 'lib2to3', 'turtledemo',
-           'testing', 'encodings'}
+SKIPPED = {
+    'test',
+    'tests',
+    '__pycache__',
+    'site-packages',
+    'idlelib',
+    'lib2to3',
+    'turtledemo',
+    'testing',
+    'encodings',
+}
 ROLE = re.compile(r':[\w:+-]+:`~?([^`<]+?)(?:\s*<[^`]*>)?`')
 QUOTES = re.compile(r'`{1,2}([^`]+)`{1,2}_{0,2}')
 MARKUP = ('>>>', '..', ':', '|', '+-', '* ', '- ', '#', '==', '@', '$')
@@ -28,7 +37,10 @@ MARKUP = ('>>>', '..', ':', '|', '+-', '* ', '- ', '#', '==', '@', '$')
 
 def identity() -> dict[str, Any]:
     """What the text hangs on: the versions of Python and of the packages read."""
-    return {'python': sys.version, **{name: importlib.metadata.version(name) for name in DISTRIBUTIONS}}
+    return {
+        'python': sys.version,
+        **{name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
+    }
 
 
 def documents(summary: Any) -> Iterator[list[str]]:
@@ -41,7 +53,9 @@ def documents(summary: Any) -> Iterator[list[str]]:
     for package in PACKAGES:
         spec = importlib.util.find_spec(package)
         if spec is not None:
-            roots += [pathlib.Path(place) for place in sorted(spec.submodule_search_locations or [])]
+            roots += [
+                pathlib.Path(place) for place in sorted(spec.submodule_search_locations or [])
+            ]
     for root in roots:
         for path in sorted(root.rglob('*.py')):
             if SKIPPED.isdisjoint(path.relative_to(root).parts):

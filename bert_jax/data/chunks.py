@@ -48,7 +48,7 @@ def make_chunks(store: Store, budget: int) -> Chunks:
     order = np.argsort(start)
     start, document = start[order], document[order]
     end = np.append(start[1:], 0)
-    last = np.append(document[1:] != document[:-1], True)[:len(document)]
+    last = np.append(document[1:] != document[:-1], True)[: len(document)]
     end[last] = documents[document[last] + 1]
     first_chunk = np.searchsorted(document, np.arange(len(documents)))
     return Chunks(start, end, document, first_chunk, int((size <= 1).sum()))
@@ -61,5 +61,7 @@ def displaced_tokens(store: Store, chunks: Chunks, random_next_prob: float) -> f
     count = chunks.end - chunks.start
     sums = np.concatenate([[0], np.cumsum(sentences)])
     inner = sums[chunks.end] - sums[chunks.start + 1]  # offsets of the sentences B may start at
-    second = np.where(count > 1, sentences[chunks.end] - inner / np.maximum(count - 1, 1), total / 2)
+    second = np.where(
+        count > 1, sentences[chunks.end] - inner / np.maximum(count - 1, 1), total / 2
+    )
     return float(second.sum() * random_next_prob)

@@ -42,19 +42,39 @@ class Stream:
     shuffled: bool  # False: chunks in order, once (evaluation)
 
 
-def make_stream(store: Store, chunks: Chunks, tokenizer: Tokenizer, data: DataConfig, phase: Phase,
-                name: str, shuffled: bool) -> Stream:
+def make_stream(
+    store: Store,
+    chunks: Chunks,
+    tokenizer: Tokenizer,
+    data: DataConfig,
+    phase: Phase,
+    name: str,
+    shuffled: bool,
+) -> Stream:
     if len(np.unique(chunks.document)) < 2:
-        raise ValueError('next-sentence prediction needs at least two documents of two tokens or '
-                         f'more in each split; the {name} split has {len(np.unique(chunks.document))}. '
-                         'Give more text, set config.data.documents, or change config.data.holdout')
+        raise ValueError(
+            'next-sentence prediction needs at least two documents of two tokens or '
+            f'more in each split; the {name} split has {len(np.unique(chunks.document))}. '
+            'Give more text, set config.data.documents, or change config.data.holdout'
+        )
     return Stream(
-        mapped(store.tokens), mapped(store.sentences),
+        mapped(store.tokens),
+        mapped(store.sentences),
         tf.constant(np.asarray(store.sentences)[np.asarray(store.documents)]),
-        tf.constant(chunks.start), tf.constant(chunks.end), tf.constant(chunks.document),
-        tf.constant(chunks.first_chunk), len(chunks), tf.constant(tokenizer.is_continuation),
-        tf.constant(tokenizer.ordinary_ids), tokenizer.specials, data, phase.max_seq_length,
-        phase.max_predictions_per_seq, name, shuffled)
+        tf.constant(chunks.start),
+        tf.constant(chunks.end),
+        tf.constant(chunks.document),
+        tf.constant(chunks.first_chunk),
+        len(chunks),
+        tf.constant(tokenizer.is_continuation),
+        tf.constant(tokenizer.ordinary_ids),
+        tokenizer.specials,
+        data,
+        phase.max_seq_length,
+        phase.max_predictions_per_seq,
+        name,
+        shuffled,
+    )
 
 
 def mapped(array: np.ndarray) -> tf.Tensor:
@@ -76,8 +96,10 @@ def make_batch(stream: Stream, first: tf.Tensor, rows: int) -> dict[str, tf.Tens
     length, slots = stream.max_seq_length, stream.max_predictions
     period = stream.num_chunks * (stream.data.static_copies or 0)
     if period and period < rows:
-        raise ValueError(f'config.data.static_copies={stream.data.static_copies} copies of '
-                         f'{stream.num_chunks} chunks do not fill a batch of {rows}')
+        raise ValueError(
+            f'config.data.static_copies={stream.data.static_copies} copies of '
+            f'{stream.num_chunks} chunks do not fill a batch of {rows}'
+        )
     small = 6 + 3 * CANDIDATES
     draws = Draws(_uniform(stream, first, rows, small + length + 2 * slots, period))
     position = first + tf.range(rows, dtype=tf.int64)
@@ -105,14 +127,15 @@ class Draws:
     def take(self, count: int) -> tf.Tensor:
         """uint32[rows, count]"""
         self.used += count
-        return self.bits[:, self.used - count:self.used]
+        return self.bits[:, self.used - count : self.used]
 
     def below(self, limit: tf.Tensor) -> tf.Tensor:
         """Integers in [0, limit) for int64[rows] or int64[rows, n]; 0 where the limit is 0."""
         bits = self.take(1 if limit.shape.rank == 1 else limit.shape[1])
         scaled = tf.bitwise.right_shift(
             tf.cast(bits, tf.int64) * tf.reshape(limit, [tf.shape(bits)[0], -1]),
-            tf.constant(32, tf.int64))
+            tf.constant(32, tf.int64),
+        )
         return scaled[:, 0] if limit.shape.rank == 1 else scaled
 
     def chance(self, probability: float) -> tf.Tensor:
@@ -134,7 +157,8 @@ def _uniform(stream: Stream, first: tf.Tensor, rows: int, columns: int, period: 
     def block(start: tf.Tensor, count: tf.Tensor | int) -> tf.Tensor:
         counter = tf.stack([tf.cast(start * groups, tf.uint64), tf.constant(0, tf.uint64)])
         return tf.raw_ops.StatelessRandomUniformFullIntV2(
-            shape=[count, groups * 4], key=key, counter=counter, alg=1, dtype=tf.uint32)
+            shape=[count, groups * 4], key=key, counter=counter, alg=1, dtype=tf.uint32
+        )
 
     if not period:
         return block(first, rows)
@@ -147,11 +171,16 @@ def _uniform(stream: Stream, first: tf.Tensor, rows: int, columns: int, period: 
 def _shuffle(stream: Stream, name: str, index: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
     """A permutation of the chunks for each value of `epoch`, both int64[rows]."""
     key = stream_key(stream.data.seed, f'{stream.name}/{name}')
-    lo, hi = (tf.fill(tf.shape(index), tf.constant(part, tf.uint32))
-              for part in (key & 0xFFFFFFFF, key >> 32))
+    lo, hi = (
+        tf.fill(tf.shape(index), tf.constant(part, tf.uint32))
+        for part in (key & 0xFFFFFFFF, key >> 32)
+    )
     return tf.raw_ops.RandomIndexShuffle(
-        index=index, seed=tf.stack([lo, hi, tf.cast(epoch, tf.uint32)], axis=1),
-        max_index=tf.constant(stream.num_chunks - 1, tf.int64), rounds=SHUFFLE_ROUNDS)
+        index=index,
+        seed=tf.stack([lo, hi, tf.cast(epoch, tf.uint32)], axis=1),
+        max_index=tf.constant(stream.num_chunks - 1, tf.int64),
+        rounds=SHUFFLE_ROUNDS,
+    )
 
 
 def _random_next(stream: Stream, chunk: tf.Tensor, epoch: tf.Tensor, draws: Draws) -> tf.Tensor:
@@ -175,8 +204,9 @@ def _pairs(stream: Stream, position: tf.Tensor, draws: Draws) -> dict[str, tf.Te
     alone = end - first == 1  # one sentence: split inside it
     options = tf.where(alone, stop - start, end - first) - 1
     choice = 1 + draws.below(options)
-    middle = tf.where(alone, start + choice,
-                      tf.gather(stream.sentences, tf.where(alone, first, first + choice)))
+    middle = tf.where(
+        alone, start + choice, tf.gather(stream.sentences, tf.where(alone, first, first + choice))
+    )
     a_length, b_length = middle - start, stop - middle
     random = _random_next(stream, chunk, epoch, draws)
     other, available = _other_document(stream, chunk, b_length, alone, draws)
@@ -188,9 +218,14 @@ def _pairs(stream: Stream, position: tf.Tensor, draws: Draws) -> dict[str, tf.Te
     short_budget = 2 + draws.below(tf.fill(tf.shape(chunk), tf.constant(most - 1, tf.int64)))
     budget = tf.where(short, short_budget, tf.constant(most, tf.int64))
     a_kept, b_kept = _trimmed(a_length, b_length, budget)
-    return {'a_start': start + draws.below(a_length - a_kept + 1), 'a_length': a_kept,
-            'b_start': b_start + draws.below(b_length - b_kept + 1), 'b_length': b_kept,
-            'random': random, 'chunk': chunk}
+    return {
+        'a_start': start + draws.below(a_length - a_kept + 1),
+        'a_length': a_kept,
+        'b_start': b_start + draws.below(b_length - b_kept + 1),
+        'b_length': b_kept,
+        'random': random,
+        'chunk': chunk,
+    }
 
 
 def _trimmed(a: tf.Tensor, b: tf.Tensor, budget: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -199,8 +234,9 @@ def _trimmed(a: tf.Tensor, b: tf.Tensor, budget: tf.Tensor) -> tuple[tf.Tensor, 
     return a_kept, tf.minimum(b, budget - a_kept)
 
 
-def _other_document(stream: Stream, chunk: tf.Tensor, needed: tf.Tensor, inside: tf.Tensor,
-                    draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
+def _other_document(
+    stream: Stream, chunk: tf.Tensor, needed: tf.Tensor, inside: tf.Tensor, draws: Draws
+) -> tuple[tf.Tensor, tf.Tensor]:
     """A start in another document with `needed` tokens after it, and the tokens there are.
 
     It is a sentence's start, or anywhere in one where `inside` is true: whatever B's first word
@@ -213,11 +249,15 @@ def _other_document(stream: Stream, chunk: tf.Tensor, needed: tf.Tensor, inside:
     drawn = draws.below(tf.repeat(others[:, None], CANDIDATES, axis=1))
     drawn += tf.where(drawn >= own_first[:, None], (own_end - own_first)[:, None], 0)
     documents = tf.gather(stream.chunk_document, drawn)
-    size = (tf.gather(stream.document_start, documents + 1)
-            - tf.gather(stream.document_start, documents))
+    size = tf.gather(stream.document_start, documents + 1) - tf.gather(
+        stream.document_start, documents
+    )
     enough = size >= needed[:, None]
-    best = tf.where(tf.reduce_any(enough, axis=1), tf.argmax(tf.cast(enough, tf.int32), axis=1),
-                    tf.argmax(size, axis=1))
+    best = tf.where(
+        tf.reduce_any(enough, axis=1),
+        tf.argmax(tf.cast(enough, tf.int32), axis=1),
+        tf.argmax(size, axis=1),
+    )
     other = tf.gather(drawn, best, batch_dims=1)
     document = tf.gather(documents, best, batch_dims=1)
     begin = tf.gather(stream.document_start, document)
@@ -238,19 +278,25 @@ def _layout(stream: Stream, pair: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     place = tf.range(stream.max_seq_length, dtype=tf.int64)[None, :]
     a_end = 1 + pair['a_length'][:, None]  # where the first [SEP] stands
     b_end = a_end + 1 + pair['b_length'][:, None]
-    source = tf.where(place < a_end, pair['a_start'][:, None] + place - 1,
-                      pair['b_start'][:, None] + place - a_end - 1)
+    source = tf.where(
+        place < a_end,
+        pair['a_start'][:, None] + place - 1,
+        pair['b_start'][:, None] + place - a_end - 1,
+    )
     ids = tf.cast(tf.gather(stream.tokens, source), tf.int32)
     ids = tf.where(place == 0, stream.specials['[CLS]'], ids)
     ids = tf.where((place == a_end) | (place == b_end), stream.specials['[SEP]'], ids)
     real = place <= b_end
-    return {'input_ids': tf.where(real, ids, stream.specials['[PAD]']),
-            'token_type_ids': tf.cast((place > a_end) & real, tf.int32),
-            'attention_mask': tf.cast(real, tf.int32)}
+    return {
+        'input_ids': tf.where(real, ids, stream.specials['[PAD]']),
+        'token_type_ids': tf.cast((place > a_end) & real, tf.int32),
+        'attention_mask': tf.cast(real, tf.int32),
+    }
 
 
-def _masks(stream: Stream, ids: tf.Tensor, pair: dict[str, tf.Tensor],
-           draws: Draws) -> dict[str, tf.Tensor]:
+def _masks(
+    stream: Stream, ids: tf.Tensor, pair: dict[str, tf.Tensor], draws: Draws
+) -> dict[str, tf.Tensor]:
     """Which tokens are predicted, and the ids after 80 % became [MASK] and 10 % another token."""
     length, slots = stream.max_seq_length, stream.max_predictions
     place = tf.range(length, dtype=tf.int64)[None, :]
@@ -279,14 +325,18 @@ def _masks(stream: Stream, ids: tf.Tensor, pair: dict[str, tf.Tensor],
     original = tf.gather(ids, positions, batch_dims=1)
     action = tf.cast(draws.take(slots), tf.int64)
     ordinary = tf.size(stream.ordinary_ids, out_type=tf.int64)
-    other = tf.gather(stream.ordinary_ids,
-                      draws.below(tf.fill([ids.shape[0], slots], ordinary)))
-    shown = tf.where(action < int(0.8 * 2**32), stream.specials['[MASK]'],
-                     tf.where(action < int(0.9 * 2**32), other, original))
+    other = tf.gather(stream.ordinary_ids, draws.below(tf.fill([ids.shape[0], slots], ordinary)))
+    shown = tf.where(
+        action < int(0.8 * 2**32),
+        stream.specials['[MASK]'],
+        tf.where(action < int(0.9 * 2**32), other, original),
+    )
     # Unused slots write [CLS] over [CLS].
     shown = tf.where(chosen, shown, stream.specials['[CLS]'])
     rows = tf.repeat(tf.range(tf.shape(ids)[0])[:, None], slots, axis=1)
-    return {'input_ids': tf.tensor_scatter_nd_update(ids, tf.stack([rows, positions], -1), shown),
-            'masked_lm_positions': positions,
-            'masked_lm_ids': tf.where(chosen, original, 0),
-            'masked_lm_weights': tf.cast(chosen, tf.float32)}
+    return {
+        'input_ids': tf.tensor_scatter_nd_update(ids, tf.stack([rows, positions], -1), shown),
+        'masked_lm_positions': positions,
+        'masked_lm_ids': tf.where(chosen, original, 0),
+        'masked_lm_weights': tf.cast(chosen, tf.float32),
+    }

@@ -20,8 +20,15 @@ HostBatch = dict[str, np.ndarray]
 PREFETCH = 8  # batches
 
 
-def train_batches(directory: pathlib.Path, config: Config, *, start: int, stop: int, host: int = 0,
-                  num_hosts: int = 1) -> Iterator[HostBatch]:
+def train_batches(
+    directory: pathlib.Path,
+    config: Config,
+    *,
+    start: int,
+    stop: int,
+    host: int = 0,
+    num_hosts: int = 1,
+) -> Iterator[HostBatch]:
     """This host's rows of global batches start .. stop - 1, across `config.train.phases`.
 
     Each phase is a stream of its own, from its first step on: its chunks in a new order every
@@ -40,8 +47,15 @@ class EvalBatches:
     """The held-out documents once, with pairs and masks that never change; the last batch is padded
     with rows of weight 0. Iterable again and again."""
 
-    def __init__(self, directory: pathlib.Path, config: Config, phase: Phase, *, host: int = 0,
-                 num_hosts: int = 1):
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        config: Config,
+        phase: Phase,
+        *,
+        host: int = 0,
+        num_hosts: int = 1,
+    ):
         self.batch_size = config.eval.batch_size or phase.batch_size
         stream = _stream(directory, config, phase, 'eval', 'eval')
         batches = math.ceil(stream.num_chunks / self.batch_size)
@@ -55,39 +69,59 @@ class EvalBatches:
         return iter(self._dataset)
 
 
-def _stream(directory: pathlib.Path, config: Config, phase: Phase, split: str,
-            name: str) -> pairs.Stream:
+def _stream(
+    directory: pathlib.Path, config: Config, phase: Phase, split: str, name: str
+) -> pairs.Stream:
     store = open_store(directory, split)
     vocabulary = tokenizer.load(directory, read_meta(directory).lowercase)
     chunks = chunking.make_chunks(store, phase.max_seq_length - 3)
     if not len(chunks):
-        raise ValueError(f'{directory} has no text in its {split} split; raise config.data.holdout '
-                         f'({config.data.holdout}) or give more documents')
+        raise ValueError(
+            f'{directory} has no text in its {split} split; raise config.data.holdout '
+            f'({config.data.holdout}) or give more documents'
+        )
     tokens = int(store.sentences[-1] - store.sentences[0])
     displaced = chunking.displaced_tokens(store, chunks, config.data.random_next_prob)
-    LOG.info('%s: %d chunks of %d tokens an epoch; random next sentences displace %.0f %% of the '
-                 'text of one%s; %d documents of one token left out', name, len(chunks),
-                 phase.max_seq_length, 100 * displaced / tokens,
-                 ', shown in the next' if config.data.random_next_prob == 0.5 else '', chunks.dropped)
+    LOG.info(
+        '%s: %d chunks of %d tokens an epoch; random next sentences displace %.0f %% of the '
+        'text of one%s; %d documents of one token left out',
+        name,
+        len(chunks),
+        phase.max_seq_length,
+        100 * displaced / tokens,
+        ', shown in the next' if config.data.random_next_prob == 0.5 else '',
+        chunks.dropped,
+    )
     return pairs.make_stream(store, chunks, vocabulary, config.data, phase, name, split == 'train')
 
 
 class _dataset:
-    """Batches begin .. end - 1 of a stream, this host's rows; made ahead by TensorFlow's threads."""
+    """Batches begin .. end - 1 of a stream, this host's rows; made ahead by TensorFlow threads."""
 
-    def __init__(self, stream: pairs.Stream, batch_size: int, host: int, num_hosts: int, begin: int,
-                 end: int):
+    def __init__(
+        self, stream: pairs.Stream, batch_size: int, host: int, num_hosts: int, begin: int, end: int
+    ):
         if batch_size % num_hosts:
-            raise ValueError(f'a batch of {batch_size} sequences does not divide over {num_hosts} hosts')
+            raise ValueError(
+                f'a batch of {batch_size} sequences does not divide over {num_hosts} hosts'
+            )
         rows = batch_size // num_hosts
         for kind in ('GPU', 'TPU'):  # the accelerator is JAX's
             tf.config.set_visible_devices([], kind)
         options = tf.data.Options()
-        options.experimental_optimization.apply_default_optimizations = False  # they copy the tables
+        options.experimental_optimization.apply_default_optimizations = (
+            False  # they copy the tables
+        )
         options.deterministic = True
-        self._batches = tf.data.Dataset.range(begin, end).map(
-            lambda k: pairs.make_batch(stream, k * batch_size + host * rows, rows),
-            num_parallel_calls=min(os.cpu_count() or 1, 8)).prefetch(PREFETCH).with_options(options)
+        self._batches = (
+            tf.data.Dataset.range(begin, end)
+            .map(
+                lambda k: pairs.make_batch(stream, k * batch_size + host * rows, rows),
+                num_parallel_calls=min(os.cpu_count() or 1, 8),
+            )
+            .prefetch(PREFETCH)
+            .with_options(options)
+        )
 
     def __iter__(self) -> Iterator[HostBatch]:
         return self._batches.as_numpy_iterator()

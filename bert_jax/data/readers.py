@@ -1,4 +1,4 @@
-"""Where text comes from: files, TFDS and what Python itself carries; documents as lists of lines."""
+"""Where text comes from: files, TFDS and what Python itself carries; lists of lines."""
 
 import collections
 import dataclasses
@@ -8,7 +8,7 @@ import json
 import pathlib
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from backports import zstd
 
@@ -17,11 +17,13 @@ from bert_jax.data import builtin
 
 Document = list[str]  # its lines: paragraphs of prose, or a sentence each
 SUFFIXES = ('.txt', '.jsonl')
-OPENERS: dict[str, Callable[[pathlib.Path], BinaryIO]] = {
-    '.gz': lambda path: gzip.open(path, 'rb'),  # type: ignore[dict-item,return-value]
-    '.zst': lambda path: zstd.open(path, 'rb'),  # type: ignore[dict-item,return-value]
-    '': lambda path: path.open('rb'),
-}
+COMPRESSIONS = ('.gz', '.zst')
+
+
+def _open(path: pathlib.Path) -> Any:
+    """A binary file object over the uncompressed bytes."""
+    openers: dict[str, Any] = {'.gz': gzip.open, '.zst': zstd.open, '': open}
+    return openers[_format(path)[1]](path, 'rb')
 
 
 class Summary:
@@ -38,13 +40,15 @@ class Summary:
 
     def lines(self) -> dict[str, int]:
         """{'lines of invalid UTF-8, replaced (first: a.txt:3)': 2, ...}"""
-        return {f'{what} (first: {self.first[what]})' if what in self.first else what: count
-                for what, count in self.counts.items()}
+        return {
+            f'{what} (first: {self.first[what]})' if what in self.first else what: count
+            for what, count in self.counts.items()
+        }
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A corpus that can be read again and again. identity: what its content hangs on, for a hash."""
+    """A corpus that can be read again and again. identity: what its content hangs on."""
 
     read: Callable[[Summary], Iterator[Document]]
     identity: Any
@@ -60,8 +64,10 @@ def source(data: DataConfig) -> Source:
         return _files(rest, data)
     if kind == 'tfds' and rest:
         return Source(lambda summary: _tfds(rest, data, summary), rest)
-    raise ValueError(f'config.data.corpus is {data.corpus!r}; expected builtin, text:GLOB, '
-                     'tfds:NAME[/CONFIG]:SPLIT or tokens:DIR')
+    raise ValueError(
+        f'config.data.corpus is {data.corpus!r}; expected builtin, text:GLOB, '
+        'tfds:NAME[/CONFIG]:SPLIT or tokens:DIR'
+    )
 
 
 def _files(pattern: str, data: DataConfig) -> Source:
@@ -71,11 +77,15 @@ def _files(pattern: str, data: DataConfig) -> Source:
         raise ValueError(f'no file matches {pattern!r} (from {pathlib.Path.cwd()})')
     for path in paths:
         if _format(path)[0] not in SUFFIXES:
-            raise ValueError(f'{path}: expected a name that ends in {" or ".join(SUFFIXES)}, '
-                             'with .gz or .zst after it where it is compressed')
+            raise ValueError(
+                f'{path}: expected a name that ends in {" or ".join(SUFFIXES)}, '
+                'with .gz or .zst after it where it is compressed'
+            )
     stats = [path.stat() for path in paths]
-    identity = [[str(path.resolve()), stat.st_size, stat.st_mtime_ns]
-                for path, stat in zip(paths, stats, strict=True)]
+    identity = [
+        [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+        for path, stat in zip(paths, stats, strict=True)
+    ]
 
     def read(summary: Summary) -> Iterator[Document]:
         for path in paths:
@@ -93,7 +103,7 @@ def _files(pattern: str, data: DataConfig) -> Source:
 
 def _format(path: pathlib.Path) -> tuple[str, str]:
     """a.txt.gz -> ('.txt', '.gz')"""
-    compression = path.suffix if path.suffix in OPENERS else ''
+    compression = path.suffix if path.suffix in COMPRESSIONS else ''
     return pathlib.Path(path.name.removesuffix(compression)).suffix, compression
 
 
@@ -101,7 +111,7 @@ def _lines(path: pathlib.Path, summary: Summary) -> Iterator[tuple[int, str]]:
     """Numbered lines, stripped; bytes that are not UTF-8 become U+FFFD and are counted."""
     number = 0
     try:
-        with OPENERS[_format(path)[1]](path) as file:
+        with _open(path) as file:
             for number, raw in enumerate(file, 1):
                 try:
                     yield number, raw.decode('utf-8').strip('\ufeff \t\r\n')
@@ -109,8 +119,9 @@ def _lines(path: pathlib.Path, summary: Summary) -> Iterator[tuple[int, str]]:
                     summary.count('lines of invalid UTF-8, bad bytes replaced', f'{path}:{number}')
                     yield number, raw.decode('utf-8', 'replace').strip('\ufeff \t\r\n')
     except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
-        raise ValueError(f'{path} is damaged after line {number} ({error}); replace it or leave it '
-                         'out') from error
+        raise ValueError(
+            f'{path} is damaged after line {number} ({error}); replace it or leave it out'
+        ) from error
     if number == 0:
         summary.count('empty files', str(path))
 
@@ -127,8 +138,9 @@ def _blank_line_separated(lines: Iterator[tuple[int, str]]) -> Iterator[Document
         yield document
 
 
-def _jsonl(path: pathlib.Path, lines: Iterator[tuple[int, str]], field: str,
-           summary: Summary) -> Iterator[Document]:
+def _jsonl(
+    path: pathlib.Path, lines: Iterator[tuple[int, str]], field: str, summary: Summary
+) -> Iterator[Document]:
     for number, line in lines:
         if not line:
             continue
@@ -138,8 +150,10 @@ def _jsonl(path: pathlib.Path, lines: Iterator[tuple[int, str]], field: str,
             raise ValueError(f'{path}:{number} is not JSON ({error})') from error
         if not isinstance(record, dict) or not isinstance(record.get(field), str):
             names = sorted(record) if isinstance(record, dict) else type(record).__name__
-            raise ValueError(f'{path}:{number} has no text in field {field!r} (it has {names}); '
-                             'set config.data.text_field')
+            raise ValueError(
+                f'{path}:{number} has no text in field {field!r} (it has {names}); '
+                'set config.data.text_field'
+            )
         yield _split_lines(record[field])
 
 
@@ -155,11 +169,15 @@ def _tfds(name_and_split: str, data: DataConfig, summary: Summary) -> Iterator[D
         raise ValueError(f'tfds:{name_and_split}: expected tfds:NAME[/CONFIG]:SPLIT')
     builder = tfds.builder(name, data_dir=data.data_dir or None)
     if data.text_field not in builder.info.features:
-        raise ValueError(f'TFDS {name} has no feature {data.text_field!r} (it has '
-                         f'{sorted(builder.info.features)}); set config.data.text_field')
+        raise ValueError(
+            f'TFDS {name} has no feature {data.text_field!r} (it has '
+            f'{sorted(builder.info.features)}); set config.data.text_field'
+        )
     builder.download_and_prepare()
     if split not in builder.info.splits and '[' not in split:
-        raise ValueError(f'TFDS {name} has no split {split!r}; it has {sorted(builder.info.splits)}')
+        raise ValueError(
+            f'TFDS {name} has no split {split!r}; it has {sorted(builder.info.splits)}'
+        )
     config = tfds.ReadConfig(interleave_cycle_length=1)  # one order, whatever the machine
     for example in tfds.as_numpy(builder.as_dataset(split, read_config=config)):
         text = example[data.text_field]

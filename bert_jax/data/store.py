@@ -63,13 +63,17 @@ def read_meta(directory: str | pathlib.Path) -> StoreMeta:
     """Raises ValueError where `directory` is no store, or one of another version."""
     path = pathlib.Path(directory) / 'store.json'
     if not path.exists():
-        raise ValueError(f'{directory} is not a prepared store (it has no store.json); make one with '
-                         'python -m bert_jax.data.prepare')
+        raise ValueError(
+            f'{directory} is not a prepared store (it has no store.json); make one with '
+            'python -m bert_jax.data.prepare'
+        )
     try:
         values = json.loads(path.read_text())
         if values['version'] != VERSION:
-            raise ValueError(f'{path} has version {values["version"]}, this code reads {VERSION}; '
-                             'prepare the corpus again')
+            raise ValueError(
+                f'{path} has version {values["version"]}, this code reads {VERSION}; '
+                'prepare the corpus again'
+            )
         values['counts'] = {split: Counts(**counts) for split, counts in values['counts'].items()}
         return StoreMeta(**values)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
@@ -81,16 +85,20 @@ def open_store(directory: str | pathlib.Path, split: str) -> Store:
     directory = pathlib.Path(directory)
     meta = read_meta(directory)
     counts = meta.counts[split]
-    sizes = {'tokens': (meta.token_dtype, counts.tokens + 2 * GUARD),
-             'sentences': ('int64', counts.sentences + 1), 'documents': ('int64', counts.documents + 1)}
+    sizes = {
+        'tokens': (meta.token_dtype, counts.tokens + 2 * GUARD),
+        'sentences': ('int64', counts.sentences + 1),
+        'documents': ('int64', counts.documents + 1),
+    }
     arrays = {}
     for name, (dtype, size) in sizes.items():
         path = directory / split / f'{name}.bin'
         expected = size * np.dtype(dtype).itemsize
         found = path.stat().st_size if path.exists() else 'missing'
         if found != expected:
-            raise ValueError(f'{path} should hold {expected} bytes and is {found}; '
-                             'prepare the corpus again')
+            raise ValueError(
+                f'{path} should hold {expected} bytes and is {found}; prepare the corpus again'
+            )
         arrays[name] = np.memmap(path, dtype, mode='r')
     return Store(**arrays)
 

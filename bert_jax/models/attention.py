@@ -17,16 +17,23 @@ class SelfAttention(nn.Module):
         config = self.config
         heads = config.num_attention_heads
         head_dim = config.hidden_size // heads
-        qkv = Dense(config, (3, heads, head_dim), ('embed',), ('qkv', 'heads', 'head_dim'),
-                    name='query_key_value')(x)
+        qkv = Dense(
+            config,
+            (3, heads, head_dim),
+            ('embed',),
+            ('qkv', 'heads', 'head_dim'),
+            name='query_key_value',
+        )(x)
         q, k, v = (qkv[:, :, i] for i in range(3))  # [batch, length, heads, head_dim]
         scores = jnp.einsum('bqhd,bkhd->bhqk', q * head_dim**-0.5, k).astype(jnp.float32)
         probs = jax.nn.softmax(scores + bias).astype(v.dtype)
         probs = Dropout(config.attention_probs_dropout_prob, name='probs_dropout')(
-            probs, deterministic)
+            probs, deterministic
+        )
         context = jnp.einsum('bhqk,bkhd->bqhd', probs, v)
-        return Dense(config, (config.hidden_size,), ('heads', 'head_dim'), ('embed',),
-                     name='output')(context)
+        return Dense(
+            config, (config.hidden_size,), ('heads', 'head_dim'), ('embed',), name='output'
+        )(context)
 
 
 def padding_bias(attention_mask: jax.Array) -> jax.Array:

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
-from bert_jax.models.layers import Dropout, LayerNorm, compute_dtype, kernel_init
+from bert_jax.models.layers import Dropout, LayerNorm, compute_dtype, kernel_init, parameter
 from bert_jax.sharding import constrain
 
 
@@ -16,27 +16,32 @@ class Embeddings(nn.Module):
         config = self.config
 
         def table(name: str, rows: int, axis: str) -> jax.Array:
-            init = nn.with_logical_partitioning(kernel_init(config), (axis, 'embed'))
-            return self.param(name, init, (rows, config.hidden_size))
+            shape = (rows, config.hidden_size)
+            return parameter(self, name, kernel_init(config), shape, (axis, 'embed'))
 
         self.word_embeddings = table('word_embeddings', config.vocab_size, 'vocab')
         self.position_embeddings = table(
-            'position_embeddings', config.max_position_embeddings, 'position')
+            'position_embeddings', config.max_position_embeddings, 'position'
+        )
         self.token_type_embeddings = table(
-            'token_type_embeddings', config.type_vocab_size, 'token_type')
+            'token_type_embeddings', config.type_vocab_size, 'token_type'
+        )
         self.layer_norm = LayerNorm(config)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def __call__(self, input_ids: jax.Array, token_type_ids: jax.Array,
-                 deterministic: bool) -> jax.Array:
+    def __call__(
+        self, input_ids: jax.Array, token_type_ids: jax.Array, deterministic: bool
+    ) -> jax.Array:
         """int32[batch, length] twice -> [batch, length, hidden]"""
         length = input_ids.shape[1]
         words = jnp.take(self.word_table(), input_ids, axis=0)
         # Segments are few: a product with one-hot rows has a dense, not a scattered, gradient.
         segments = jax.nn.one_hot(token_type_ids, self.config.type_vocab_size)
-        x = (constrain(words, 'batch', 'length', 'hidden')
-             + self.position_embeddings[:length]
-             + segments @ self.token_type_embeddings)
+        x = (
+            constrain(words, 'batch', 'length', 'hidden')
+            + self.position_embeddings[:length]
+            + segments @ self.token_type_embeddings
+        )
         x = self.dropout(self.layer_norm(x), deterministic)
         return constrain(x, 'batch', 'length', 'hidden')
 
@@ -48,6 +53,9 @@ class Embeddings(nn.Module):
     def attend(self, x: jax.Array) -> jax.Array:
         """[..., hidden] -> [..., vocab]: scores against the word embeddings (the tied decoder)."""
         dtype = compute_dtype(self.config)
-        return jax.lax.dot_general(x.astype(dtype), self.word_table().astype(dtype),
-                                   (((x.ndim - 1,), (1,)), ((), ())),
-                                   preferred_element_type=jnp.float32)
+        return jax.lax.dot_general(
+            x.astype(dtype),
+            self.word_table().astype(dtype),
+            (((x.ndim - 1,), (1,)), ((), ())),
+            preferred_element_type=jnp.float32,
+        )

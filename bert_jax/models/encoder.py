@@ -21,7 +21,9 @@ class Layer(nn.Module):
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, bias: jax.Array, deterministic: bool) -> tuple[jax.Array, None]:
+    def __call__(
+        self, x: jax.Array, bias: jax.Array, deterministic: bool
+    ) -> tuple[jax.Array, None]:
         """x[batch, length, hidden] -> the same shape, and None (nothing for the scan to stack)"""
         config = self.config
         dropout = Dropout(config.hidden_dropout_prob)
@@ -43,16 +45,27 @@ class Encoder(nn.Module):
         config = self.config
         layer: Any = Layer
         if config.remat != 'none':
-            layer = nn.remat(Layer, prevent_cse=False, static_argnums=(3,),
-                             policy=REMAT_POLICIES[config.remat])
+            layer = nn.remat(
+                Layer, prevent_cse=False, static_argnums=(3,), policy=REMAT_POLICIES[config.remat]
+            )
         self.embeddings = Embeddings(config)
         self.layers = nn.scan(
-            layer, variable_axes={'params': 0}, split_rngs={'params': True, 'dropout': True},
-            in_axes=(nn.broadcast, nn.broadcast), length=config.num_hidden_layers,
-            unroll=config.scan_unroll, metadata_params={nn.PARTITION_NAME: 'layers'})(config)
+            layer,
+            variable_axes={'params': 0},
+            split_rngs={'params': True, 'dropout': True},
+            in_axes=(nn.broadcast, nn.broadcast),
+            length=config.num_hidden_layers,
+            unroll=config.scan_unroll,
+            metadata_params={nn.PARTITION_NAME: 'layers'},
+        )(config)
 
-    def __call__(self, input_ids: jax.Array, token_type_ids: jax.Array, attention_mask: jax.Array,
-                 deterministic: bool = True) -> jax.Array:
+    def __call__(
+        self,
+        input_ids: jax.Array,
+        token_type_ids: jax.Array,
+        attention_mask: jax.Array,
+        deterministic: bool = True,
+    ) -> jax.Array:
         """int32[batch, length] three times -> last hidden state [batch, length, hidden]"""
         x = self.embeddings(input_ids, token_type_ids, deterministic)
         x, _ = self.layers(x, padding_bias(attention_mask), deterministic)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
 from bert_jax.models.encoder import Encoder
-from bert_jax.models.layers import ACTIVATIONS, Dense, LayerNorm
+from bert_jax.models.layers import ACTIVATIONS, Dense, LayerNorm, parameter
 from bert_jax.sharding import constrain
 
 
@@ -19,8 +19,9 @@ class Pooler(nn.Module):
     def __call__(self, hidden: jax.Array) -> jax.Array:
         """[batch, length, hidden] -> [batch, hidden]"""
         width = self.config.hidden_size
-        return jnp.tanh(Dense(self.config, (width,), ('embed',), ('features',), name='dense')(
-            hidden[:, 0]))
+        return jnp.tanh(
+            Dense(self.config, (width,), ('embed',), ('features',), name='dense')(hidden[:, 0])
+        )
 
 
 class MaskedLMTransform(nn.Module):
@@ -33,7 +34,8 @@ class MaskedLMTransform(nn.Module):
         config = self.config
         x = Dense(config, (config.hidden_size,), ('embed',), ('features',), name='dense')(x)
         return LayerNorm(config, axis='features', name='layer_norm')(
-            ACTIVATIONS[config.hidden_act](x))
+            ACTIVATIONS[config.hidden_act](x)
+        )
 
 
 class PretrainingModel(nn.Module):
@@ -46,13 +48,19 @@ class PretrainingModel(nn.Module):
         self.encoder = Encoder(config)
         self.pooler = Pooler(config)
         self.masked_lm_transform = MaskedLMTransform(config)
-        self.masked_lm_bias = self.param(
-            'masked_lm_bias', nn.with_logical_partitioning(nn.initializers.zeros, ('vocab',)),
-            (config.vocab_size,))
+        self.masked_lm_bias = parameter(
+            self, 'masked_lm_bias', nn.initializers.zeros, (config.vocab_size,), ('vocab',)
+        )
         self.next_sentence = Dense(config, (2,), ('embed',), ('features',))
 
-    def __call__(self, input_ids: jax.Array, token_type_ids: jax.Array, attention_mask: jax.Array,
-                 masked_lm_positions: jax.Array, deterministic: bool = True) -> dict[str, jax.Array]:
+    def __call__(
+        self,
+        input_ids: jax.Array,
+        token_type_ids: jax.Array,
+        attention_mask: jax.Array,
+        masked_lm_positions: jax.Array,
+        deterministic: bool = True,
+    ) -> dict[str, jax.Array]:
         """int32[batch, length] three times and masked_lm_positions int32[batch, predictions] ->
         prediction_logits float32[batch, predictions, vocab],
         seq_relationship_logits float32[batch, 2] (0: B follows A; 1: B is random)"""

@@ -1,8 +1,9 @@
-"""Dense, layer norm, dropout and activations, each with logical axis names beside its parameters."""
+"""Dense, layer norm, dropout and activations, with logical axis names beside the parameters."""
 
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -30,6 +31,18 @@ def kernel_init(config: ModelConfig) -> nn.initializers.Initializer:
     return nn.initializers.truncated_normal(config.initializer_range)
 
 
+def parameter(
+    module: nn.Module,
+    name: str,
+    init: nn.initializers.Initializer,
+    shape: tuple[int, ...],
+    axes: tuple[str, ...],
+) -> jax.Array:
+    """A float32 parameter of `module` with a logical name for each dimension."""
+    value: Any = module.param(name, nn.with_logical_partitioning(init, axes), shape, jnp.float32)
+    return value
+
+
 class Dense(nn.Module):
     """x[..., *inputs] @ kernel[*inputs, *outputs] + bias[*outputs], over one or more axes each.
 
@@ -45,16 +58,14 @@ class Dense(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         contracted = len(self.in_axes)
         shape = (*x.shape[-contracted:], *self.features)
-        kernel = self.param(
-            'kernel', nn.with_logical_partitioning(kernel_init(self.config),
-                                                   (*self.in_axes, *self.out_axes)), shape)
-        bias = self.param(
-            'bias', nn.with_logical_partitioning(nn.initializers.zeros, self.out_axes),
-            self.features)
+        axes = (*self.in_axes, *self.out_axes)
+        kernel = parameter(self, 'kernel', kernel_init(self.config), shape, axes)
+        bias = parameter(self, 'bias', nn.initializers.zeros, self.features, self.out_axes)
         dtype = compute_dtype(self.config)
         inputs = tuple(range(x.ndim - contracted, x.ndim))
-        y = jax.lax.dot_general(x.astype(dtype), kernel.astype(dtype),
-                                ((inputs, tuple(range(contracted))), ((), ())))
+        y = jax.lax.dot_general(
+            x.astype(dtype), kernel.astype(dtype), ((inputs, tuple(range(contracted))), ((), ()))
+        )
         return y + bias.astype(dtype)
 
 
@@ -67,12 +78,11 @@ class LayerNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         width = x.shape[-1:]
-        scale = self.param(
-            'scale', nn.with_logical_partitioning(nn.initializers.ones, (self.axis,)), width)
-        bias = self.param(
-            'bias', nn.with_logical_partitioning(nn.initializers.zeros, (self.axis,)), width)
+        scale = parameter(self, 'scale', nn.initializers.ones, width, (self.axis,))
+        bias = parameter(self, 'bias', nn.initializers.zeros, width, (self.axis,))
         return _layer_norm(x, scale, bias, self.config.layer_norm_eps).astype(
-            compute_dtype(self.config))
+            compute_dtype(self.config)
+        )
 
 
 @functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=3)

@@ -1,5 +1,7 @@
 """What a task is: the seam between the model and the step, the loop and the evaluation."""
 
+import math
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import jax
@@ -22,7 +24,9 @@ class Task(Protocol):
     def init(self, key: jax.Array) -> Any:
         """Parameters, each boxed with its logical axis names."""
 
-    def apply(self, params: Any, batch: Batch, dropout_key: jax.Array | None) -> dict[str, jax.Array]:
+    def apply(
+        self, params: Any, batch: Batch, dropout_key: jax.Array | None
+    ) -> dict[str, jax.Array]:
         """The model's outputs; without a key, without dropout."""
 
     def counts(self, batch: Batch) -> dict[str, jax.Array]:
@@ -31,3 +35,13 @@ class Task(Protocol):
 
     def loss(self, outputs: dict[str, jax.Array], batch: Batch) -> Sums:
         """The losses of `loss_names` and whatever else is worth knowing."""
+
+
+def loss_and_means(task: Task, sums: Mapping[str, Any]) -> dict[str, float]:
+    """Sums fetched from the device, divided; `loss` is the sum of the task's losses. A mean over
+    nothing is nan."""
+    means = {
+        name: float(value) / float(count) if count else math.nan
+        for name, (value, count) in sums.items()
+    }
+    return {'loss': sum(means[name] for name in task.loss_names)} | means

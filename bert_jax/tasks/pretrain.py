@@ -40,27 +40,42 @@ class PretrainTask:
         ids = jnp.zeros((1, 8), jnp.int32)  # parameters don't depend on the batch's shape
         return self.model.init(key, ids, ids, ids, ids)['params']
 
-    def apply(self, params: Any, batch: Batch, dropout_key: jax.Array | None) -> dict[str, jax.Array]:
-        return self.model.apply(
-            {'params': params}, batch['input_ids'], batch['token_type_ids'],
-            batch['attention_mask'], batch['masked_lm_positions'],
+    def apply(
+        self, params: Any, batch: Batch, dropout_key: jax.Array | None
+    ) -> dict[str, jax.Array]:
+        outputs: Any = self.model.apply(
+            {'params': params},
+            batch['input_ids'],
+            batch['token_type_ids'],
+            batch['attention_mask'],
+            batch['masked_lm_positions'],
             deterministic=dropout_key is None,
-            rngs=None if dropout_key is None else {'dropout': dropout_key})
+            rngs=None if dropout_key is None else {'dropout': dropout_key},
+        )
+        return outputs
 
     def counts(self, batch: Batch) -> dict[str, jax.Array]:
-        return {'mlm_loss': jnp.sum(batch['masked_lm_weights']),
-                'nsp_loss': jnp.sum(batch['example_weights'])}
+        return {
+            'mlm_loss': jnp.sum(batch['masked_lm_weights']),
+            'nsp_loss': jnp.sum(batch['example_weights']),
+        }
 
     def loss(self, outputs: dict[str, jax.Array], batch: Batch) -> Sums:
         """Both losses and accuracies, and the share of the slots that is padding."""
         masked = (outputs['prediction_logits'], batch['masked_lm_ids'], batch['masked_lm_weights'])
-        next_sentence = (outputs['seq_relationship_logits'], batch['next_sentence_labels'],
-                         batch['example_weights'])
+        next_sentence = (
+            outputs['seq_relationship_logits'],
+            batch['next_sentence_labels'],
+            batch['example_weights'],
+        )
         slots = jnp.float32(batch['attention_mask'].size)
         return {
             'mlm_loss': cross_entropy(*masked),
             'mlm_accuracy': accuracy(*masked),
             'nsp_loss': cross_entropy(*next_sentence),
             'nsp_accuracy': accuracy(*next_sentence),
-            'padding_fraction': (slots - jnp.sum(batch['attention_mask'], dtype=jnp.float32), slots),
+            'padding_fraction': (
+                slots - jnp.sum(batch['attention_mask'], dtype=jnp.float32),
+                slots,
+            ),
         }

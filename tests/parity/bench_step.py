@@ -49,17 +49,23 @@ def torch_step(config: Config, batch: dict[str, np.ndarray]) -> Callable[[], flo
         import transformers
     except ImportError as error:
         sys.exit(f'{error}; this comparison needs: pip install torch transformers')
-    model = transformers.BertForPreTraining(transformers.BertConfig(
-        vocab_size=config.model.vocab_size, hidden_size=config.model.hidden_size,
-        num_hidden_layers=config.model.num_hidden_layers,
-        num_attention_heads=config.model.num_attention_heads,
-        intermediate_size=config.model.intermediate_size))
+    model = transformers.BertForPreTraining(
+        transformers.BertConfig(
+            vocab_size=config.model.vocab_size,
+            hidden_size=config.model.hidden_size,
+            num_hidden_layers=config.model.num_hidden_layers,
+            num_attention_heads=config.model.num_attention_heads,
+            intermediate_size=config.model.intermediate_size,
+        )
+    )
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, eps=1e-6, weight_decay=0.01)
     labels = np.full(batch['input_ids'].shape, -100)
     np.put_along_axis(labels, batch['masked_lm_positions'], batch['masked_lm_ids'], axis=1)
-    inputs = {name: torch.tensor(batch[name], dtype=torch.long)
-              for name in ('input_ids', 'token_type_ids', 'attention_mask')}
+    inputs = {
+        name: torch.tensor(batch[name], dtype=torch.long)
+        for name in ('input_ids', 'token_type_ids', 'attention_mask')
+    }
     inputs['labels'] = torch.tensor(labels)
     inputs['next_sentence_label'] = torch.tensor(batch['next_sentence_labels'], dtype=torch.long)
 
@@ -78,9 +84,13 @@ def main(_: list[str]) -> None:
     config = from_config_dict(CONFIG.value)
     batch = batches.synthetic(PretrainTask(config.model).batch_spec(PHASE))
     batch['attention_mask'][:] = 1
-    batch['masked_lm_positions'] = np.argsort(
-        np.random.default_rng(0).random((PHASE.batch_size, PHASE.max_seq_length - 1)), axis=1,
-    )[:, :PHASE.max_predictions_per_seq].astype(np.int32) + 1
+    batch['masked_lm_positions'] = (
+        np.argsort(
+            np.random.default_rng(0).random((PHASE.batch_size, PHASE.max_seq_length - 1)),
+            axis=1,
+        )[:, : PHASE.max_predictions_per_seq].astype(np.int32)
+        + 1
+    )
     runs = {'bert_jax': our_step(config, batch), 'PyTorch': torch_step(config, batch)}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(ROUNDS.value + 2):
@@ -91,8 +101,10 @@ def main(_: list[str]) -> None:
                 seconds[name].append(time.perf_counter() - start)
     for name, times in seconds.items():
         median = statistics.median(times)
-        print(f'{name:9} {median:6.2f} s a step ({min(times):.2f} to {max(times):.2f}), '
-              f'{PHASE.batch_size / median:5.2f} sequences/s')
+        print(
+            f'{name:9} {median:6.2f} s a step ({min(times):.2f} to {max(times):.2f}), '
+            f'{PHASE.batch_size / median:5.2f} sequences/s'
+        )
     ratios = [b / a for a, b in zip(*seconds.values(), strict=True)]
     print(f'speed of bert_jax / PyTorch, median of pairs: {statistics.median(ratios):.2f}')
     print(f'jax {jax.__version__}, {jax.default_backend()}')

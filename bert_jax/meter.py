@@ -1,0 +1,96 @@
+"""What the loop knows of its own pace: times and sums of the steps since the last report."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from bert_jax import throughput
+from bert_jax.batch import Batch
+from bert_jax.config import Phase
+from bert_jax.objectives import Sums
+from bert_jax.tasks import Task, loss_and_means
+
+LOG = logging.getLogger('bert_jax.meter')
+AHEAD = 2  # steps the host may be ahead of the device
+
+
+class Meter:
+    """Steps' sums stay on the device until somebody asks; what is not training costs no pace."""
+
+    def __init__(self, step: int):
+        self._skipped = 0
+        self._recent: list[tuple[int, Sums]] = []
+        self._unchecked: list[tuple[int, jax.Array]] = []
+        self._reset(step)
+
+    def _reset(self, step: int) -> None:
+        self._first, self._start = step, time.monotonic()
+        self._paused = self._waited = 0.0
+
+    def waits(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches; the time that getting them takes is noted."""
+        while True:
+            start = time.monotonic()
+            batch = next(batches, None)
+            self._waited += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
+
+    def add(self, step: int, sums: Sums, compiled: bool) -> None:
+        """Notes a step that was started; `compiled`: it was the first of its shape."""
+        self._recent = [*self._recent[-AHEAD:], (step, sums)]
+        self._unchecked.append((step, sums['nonfinite'][0]))
+        if compiled:
+            jax.block_until_ready(sums)
+            LOG.info('first step of its shape took %.1f s', time.monotonic() - self._start)
+            self._reset(step)
+        # The device has a step queued all the while; a host far ahead would be deaf to signals.
+        jax.block_until_ready(self._recent[0][1])
+
+    def pause(self, action: Callable[[], Any]) -> None:
+        """Does what is not training, once the steps before it are done; off the clock."""
+        jax.block_until_ready(self._recent[-1][1])
+        start = time.monotonic()
+        action()
+        self._paused += time.monotonic() - start
+
+    def check_finite(self, policy: str) -> None:
+        """Raises FloatingPointError naming the step where a loss or gradient was not finite; under
+        'skip' counts it. Either way that step changed nothing."""
+        flags = jax.device_get([flag for _, flag in self._unchecked])
+        bad = [step for (step, _), flag in zip(self._unchecked, flags, strict=True) if flag]
+        self._unchecked = []
+        self._skipped += len(bad)
+        if bad and policy == 'stop':
+            raise FloatingPointError(
+                f'the loss or a gradient is not finite at step {bad[0]}; nothing of it was saved. '
+                'Lower config.optim.learning_rate, or set config.train.nonfinite=skip to leave '
+                'such steps out'
+            )
+
+    def read(self, task: Task, phase: Phase, flops: float) -> dict[str, float | None]:
+        """Losses of the last step alone (so that a run that went on reports the same) and the pace
+        since the last reading; null where a value is not finite or not known."""
+        step, sums = self._recent[-1]
+        values = loss_and_means(task, jax.device_get(sums))
+        del values['nonfinite']
+        metrics = {name: v if math.isfinite(v) else None for name, v in values.items()}
+        seconds = time.monotonic() - self._start - self._paused
+        if steps := step - self._first:
+            sequences = steps * phase.batch_size / seconds
+            metrics |= {
+                'sequences_per_second': sequences,
+                'tokens_per_second': sequences * phase.max_seq_length,
+                'mfu': throughput.mfu(flops * steps, seconds),
+                'input_wait_fraction': self._waited / seconds,
+            }
+        else:  # nothing but the step that was compiled
+            names = ('sequences_per_second', 'tokens_per_second', 'mfu', 'input_wait_fraction')
+            metrics |= dict.fromkeys(names)
+        self._reset(step)
+        return metrics | {'skipped_steps': self._skipped}

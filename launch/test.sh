@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Installs the test extra into .venv and runs the tests. Arguments go to pytest:
+#   ./launch/test.sh -m 'not slow'
+set -euo pipefail
+# shellcheck source=launch/env.sh
+source "$(dirname "$0")/env.sh"
+install test
+exec "$venv/bin/python" -m pytest "$@"

@@ -1,0 +1,43 @@
+"""Installation: `pip install .[data]` to train; the extras say what else there is."""
+
+from setuptools import find_packages, setup
+
+LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+DATA = [
+    'backports.zstd>=1.0; python_version < "3.14"',
+    'sentencepiece>=0.2',
+    'sentencex>=1.0.30',
+    f'tensorflow-cpu>=2.20; {LINUX_X86}',  # the input pipeline never needs an accelerator
+    f'tensorflow>=2.20; not ({LINUX_X86})',
+    'tensorflow-datasets>=4.9.9',
+    'tokenizers>=0.22',
+]
+TEST = ['hypothesis>=6', 'mypy>=1.18', 'pytest>=8', 'ruff>=0.14', 'scikit-learn>=1.7']
+
+setup(
+    name='bert_jax',
+    version='0.1.0',
+    description='Pretrain, adapt and fine-tune BERT-family encoders in JAX',
+    license='Apache-2.0',
+    python_requires='>=3.11',
+    packages=find_packages(include=['bert_jax', 'bert_jax.*']),
+    install_requires=[
+        'absl-py>=2.1',
+        'etils[epath]>=1.12',
+        'flax>=0.12,<0.13',
+        'jax>=0.10,<0.12',
+        'ml-collections>=1.1',
+        'numpy>=2.0',
+        'optax>=0.2.5,<0.3',
+        'orbax-checkpoint>=0.12,<0.13',
+        'rich>=14',
+        'tensorboardX>=2.6.4',
+    ],
+    extras_require={
+        'data': DATA,
+        'tpu': ['jax[tpu]'],
+        'cuda': ['jax[cuda13]'],
+        'plot': ['matplotlib>=3.9'],
+        'test': [*DATA, *TEST, 'matplotlib>=3.9'],
+    },
+)
