@@ -3,12 +3,13 @@
 from setuptools import find_packages, setup
 
 LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+OTHERS = "sys_platform != 'linux' or platform_machine != 'x86_64'"
 DATA = [
     'backports.zstd>=1.0; python_version < "3.14"',
     'sentencepiece>=0.2',
     'sentencex>=1.0.30',
     f'tensorflow-cpu>=2.20; {LINUX_X86}',  # the input pipeline never needs an accelerator
-    f'tensorflow>=2.20; not ({LINUX_X86})',
+    f'tensorflow>=2.20; {OTHERS}',
     'tensorflow-datasets>=4.9.9',
     'tokenizers>=0.22',
 ]

@@ -106,7 +106,7 @@ def state_shardings(abstract: Any, mesh: Mesh) -> Any:
 
     def sharding(leaf: Any) -> NamedSharding:
         names = leaf.names if isinstance(leaf, nn.LogicallyPartitioned) else ()
-        return NamedSharding(mesh, partition_spec(names))
+        return NamedSharding(mesh, partition_spec(map(str, names)))
 
     return jax.tree.map(sharding, abstract, is_leaf=is_boxed)
 
