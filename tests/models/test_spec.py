@@ -1,0 +1,62 @@
+"""The parameters: how many, and for each its dtype, logical axes and shape, pinned by golden files.
+
+    python tests/models/test_spec.py      writes the golden files anew
+"""
+
+import pathlib
+import sys
+
+import jax
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'tests'))
+
+from test_config import load  # noqa: E402
+
+from bert_jax.sharding import is_boxed  # noqa: E402
+from bert_jax.tasks.pretrain import PretrainTask  # noqa: E402
+
+CONFIGS = ('tiny', 'base', 'large')
+GOLDEN = ROOT / 'tests' / 'golden'
+# The encoder with its pooler, as in the paper; the heads on top: transform, norm, decoder bias, NSP.
+ENCODERS = {'base': 109_482_240, 'large': 335_141_888}
+
+
+def parameters(name: str) -> list[tuple[str, jax.Array, tuple[str, ...]]]:
+    task = PretrainTask(load(name).model)
+    tree = jax.eval_shape(lambda: task.init(jax.random.key(0)))
+    return [
+        (jax.tree_util.keystr(path, simple=True, separator='/'), leaf.value, leaf.names)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_boxed)
+    ]
+
+
+def spec(name: str) -> str:
+    lines = (
+        f'{path} {leaf.dtype} {",".join(axes)} {"x".join(map(str, leaf.shape))}\n'
+        for path, leaf, axes in parameters(name)
+    )
+    return ''.join(lines)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_parameters_are_the_golden_ones(name: str) -> None:
+    assert spec(name) == (GOLDEN / f'params_{name}.txt').read_text()
+
+
+@pytest.mark.parametrize('name', ENCODERS)
+def test_parameter_counts_are_the_papers(name: str) -> None:
+    model = load(name).model
+    sizes = {path: leaf.size for path, leaf, _ in parameters(name)}
+    encoder = sum(n for path, n in sizes.items() if path.startswith(('encoder/', 'pooler/')))
+    assert encoder == ENCODERS[name]
+    width = model.hidden_size
+    heads = width * width + width + 2 * width + model.vocab_size + 2 * width + 2
+    assert sum(sizes.values()) == encoder + heads
+
+
+if __name__ == '__main__':
+    GOLDEN.mkdir(exist_ok=True)
+    for each in CONFIGS:
+        (GOLDEN / f'params_{each}.txt').write_text(spec(each))

@@ -1,0 +1,110 @@
+"""Sharding: every mesh gives the numbers of one device, and the checks flax leaves out."""
+
+import dataclasses
+import re
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import TINY, run_steps
+
+from bert_jax import optim, sharding
+from bert_jax.config import MeshConfig, Phase
+from bert_jax.tasks.pretrain import PretrainTask
+from bert_jax.train_step import abstract_state, init_state, make_train_step
+
+MESHES = {'dp': MeshConfig(8, 1), 'fsdp': MeshConfig(1, 8), 'both': MeshConfig(2, 4)}
+
+
+def test_every_mesh_gives_the_losses_of_one_device() -> None:
+    one, state_one = run_steps(TINY, MeshConfig(1, 1), steps=10)
+    for mesh in MESHES.values():
+        losses, state = run_steps(TINY, mesh, steps=10)
+        np.testing.assert_allclose(losses, one, atol=5e-6, rtol=0)
+        for ours, theirs in zip(
+            jax.tree.leaves(state.params), jax.tree.leaves(state_one.params), strict=True
+        ):
+            np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=0)
+    assert one[-1] < one[0] - 0.1
+
+
+def compiled_step(mesh_config: MeshConfig) -> tuple[str, object, object]:
+    mesh = sharding.make_mesh(mesh_config)
+    task, tx = PretrainTask(TINY.model), optim.make_optimizer(TINY)
+    state = abstract_state(task, tx, mesh)
+    spec = task.batch_spec(TINY.train.phases[0])
+    shardings = sharding.batch_shardings(spec, mesh)
+    batch = {
+        name: jax.ShapeDtypeStruct(f.shape, f.dtype, sharding=shardings[name])
+        for name, f in spec.items()
+    }
+    step = make_train_step(task, tx, mesh, schedule=optim.make_schedule(TINY))
+    compiled = step.lower(state, batch, jax.random.key(0)).compile()  # type: ignore[attr-defined]
+    return compiled.as_text(), compiled.memory_analysis(), state
+
+
+def test_fsdp_holds_an_eighth_of_the_state_and_dp_gathers_nothing() -> None:
+    text, memory, abstract = compiled_step(MESHES['fsdp'])
+    leaves = jax.tree.leaves(abstract)
+    total = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    held = sum(
+        np.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves
+    )
+    assert total / 8 < held < 1.1 * total / 8
+    batch_bytes = 40_000
+    assert memory.argument_size_in_bytes < held + batch_bytes  # type: ignore[attr-defined]
+    assert 'all-gather' in text
+    aliases = re.search(r'input_output_alias=\{(.*?)\}, entry', text)
+    assert aliases is not None
+    assert aliases[1].count('alias)') == len(leaves), 'every leaf of the state is donated'
+    assert 'all-gather' not in compiled_step(MESHES['dp'])[0]
+
+
+def test_shards_on_the_devices_are_what_the_rules_say() -> None:
+    mesh = sharding.make_mesh(MESHES['fsdp'])
+    state = init_state(
+        PretrainTask(TINY.model), optim.make_optimizer(TINY), mesh, jax.random.key(0)
+    )
+    table = state.params['encoder']['embeddings']['word_embeddings']
+    assert {s.data.shape for s in table.addressable_shards} == {(TINY.model.vocab_size, 64 // 8)}
+
+
+def boxed(shape: tuple[int, ...], *names: str) -> nn.LogicallyPartitioned:
+    return nn.LogicallyPartitioned(jnp.zeros(shape), names)
+
+
+@pytest.mark.parametrize(
+    ('params', 'words'),
+    [
+        ({'a': jnp.zeros(8)}, ['parameter a', 'no logical axis names']),
+        ({'a': boxed((8, 8), 'embed')}, ['parameter a', '(8, 8)']),
+        ({'a': boxed((8,), 'embedd')}, ["'embedd'", 'no rule']),
+        ({'a': boxed((8, 8), 'embed', 'embed')}, ['two dimensions', 'fsdp']),
+        ({'a': boxed((9,), 'embed')}, ['parameter a', "'embed'", '9', '8 devices']),
+        ({'a': boxed((8,), 'embed')}, ['nothing uses', 'mlp']),
+    ],
+)
+def test_what_flax_ignores_raises(params: dict, words: list[str]) -> None:
+    with pytest.raises(ValueError) as raised:
+        sharding.check_rules(params, sharding.make_mesh(MESHES['fsdp']))
+    for word in words:
+        assert word in str(raised.value)
+
+
+def test_meshes_and_batches_that_do_not_fit() -> None:
+    assert dict(sharding.make_mesh(MeshConfig(-1, 2)).shape) == {'data': 4, 'fsdp': 2}
+    for wrong in (MeshConfig(3, 1), MeshConfig(-1, 3), MeshConfig(-1, -1), MeshConfig(-1, 16)):
+        with pytest.raises(ValueError, match='8 devices'):
+            sharding.make_mesh(wrong)
+    task = PretrainTask(dataclasses.replace(TINY.model))
+    with pytest.raises(ValueError, match='12 sequences'):
+        sharding.batch_shardings(
+            task.batch_spec(Phase(1, 16, 12, 2)), sharding.make_mesh(MESHES['dp'])
+        )
+
+
+def test_constrain_wants_a_name_per_dimension() -> None:
+    with pytest.raises(ValueError, match=r'1 axis names .* \(2, 3\)'):
+        sharding.constrain(jnp.zeros((2, 3)), 'batch')
