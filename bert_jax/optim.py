@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from bert_jax.config import Config, OptimConfig
+from bert_jax.sharding import is_boxed
 
 
 def make_schedule(config: Config) -> optax.Schedule:
@@ -20,7 +21,7 @@ def make_schedule(config: Config) -> optax.Schedule:
         'cosine': lambda: optax.cosine_decay_schedule(peak, rest, end / peak if peak else 0.0),
         'constant': lambda: optax.constant_schedule(peak),
         'polynomial': lambda: optax.polynomial_schedule(peak, end, optim.power, rest),
-        'inverse_sqrt': lambda: lambda step: peak * jnp.sqrt(warm / (step + warm)),
+        'inverse_sqrt': lambda: lambda step: peak * jnp.sqrt(warm / (jnp.maximum(step, 0) + warm)),
     }[optim.schedule]()
     if not optim.warmup_steps:
         return after
@@ -37,7 +38,7 @@ def decay_mask(params: Any) -> Any:
         name = jax.tree_util.keystr(path, simple=True, separator='/')
         return not name.endswith('bias') and 'norm' not in name
 
-    return jax.tree_util.tree_map_with_path(decays, params)
+    return jax.tree_util.tree_map_with_path(decays, params, is_leaf=is_boxed)
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:

@@ -74,7 +74,7 @@ def make_train_step(
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             dropout_key = rng.stream(key, 'dropout', state.step)
             loss, sums, grads = _gradients(task, state.params, batch, dropout_key, accum_steps)
-            grad_norm = optax.global_norm(grads)
+            grad_norm = optax.tree.norm(grads)
             finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
             learning_rate = jnp.asarray(schedule(state.step), jnp.float32)
             updates, opt_state = tx.update(grads, state.opt_state, state.params)

@@ -1,6 +1,6 @@
-"""The parameters: how many, and for each its dtype, logical axes and shape, pinned by golden files.
+"""How many parameters there are, and of each its dtype, logical axes and shape.
 
-    python tests/models/test_spec.py      writes the golden files anew
+python tests/models/test_spec.py      writes the golden files anew
 """
 
 import pathlib
@@ -19,7 +19,7 @@ from bert_jax.tasks.pretrain import PretrainTask  # noqa: E402
 
 CONFIGS = ('tiny', 'base', 'large')
 GOLDEN = ROOT / 'tests' / 'golden'
-# The encoder with its pooler, as in the paper; the heads on top: transform, norm, decoder bias, NSP.
+# The encoder with its pooler, with the original vocabulary.
 ENCODERS = {'base': 109_482_240, 'large': 335_141_888}
 
 

@@ -1,0 +1,92 @@
+"""The encoder: what padding, dropout, remat and unrolling may and may not change."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import TINY
+
+from bert_jax.models.encoder import Encoder
+from bert_jax.models.layers import ACTIVATIONS, Dropout, LayerNorm
+
+IDS = np.random.default_rng(0).integers(0, 1000, (2, 12)).astype(np.int32)
+TYPES = np.repeat(np.arange(2)[None, :], 6, axis=1).reshape(1, 12).repeat(2, axis=0)
+MASK = np.ones_like(IDS)
+
+
+def encoder(**changes: object) -> Encoder:
+    return Encoder(dataclasses.replace(TINY.model, **changes))  # type: ignore[arg-type]
+
+
+PARAMS = nn.unbox(encoder().init(jax.random.key(0), IDS, TYPES, MASK))
+
+
+def test_padding_changes_nothing_before_it() -> None:
+    longer = [np.pad(x, ((0, 0), (0, 5)), constant_values=v) for x, v in ((IDS, 9), (TYPES, 1))]
+    mask = np.pad(MASK, ((0, 0), (0, 5)))
+    plain = encoder().apply(PARAMS, IDS, TYPES, MASK)
+    padded = encoder().apply(PARAMS, *longer, mask)
+    np.testing.assert_allclose(padded[:, :12], plain, atol=2e-6)
+
+
+def test_segments_and_positions_matter() -> None:
+    plain = encoder().apply(PARAMS, IDS, TYPES, MASK)
+    assert np.abs(encoder().apply(PARAMS, IDS, 1 - TYPES, MASK) - plain).max() > 1e-3
+    turned = encoder().apply(PARAMS, IDS[:, ::-1], TYPES, MASK)
+    assert np.abs(turned[:, ::-1] - plain).max() > 1e-3
+
+
+@pytest.mark.parametrize('changes', [{'remat': 'full'}, {'remat': 'dots'}, {'scan_unroll': 3}])
+def test_remat_and_unroll_change_no_gradient(changes: dict) -> None:
+    def loss(params: dict, model: Encoder) -> jax.Array:
+        key = {'dropout': jax.random.key(2)}
+        return jnp.sum(model.apply(params, IDS, TYPES, MASK, False, rngs=key) ** 3)
+
+    ours, theirs = (jax.grad(loss)(PARAMS, model) for model in (encoder(**changes), encoder()))
+    scale = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(theirs))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a / scale, b / scale, atol=1e-5)
+
+
+def test_layers_draw_their_own_dropout() -> None:
+    """With the same parameters in every layer, two layers' masks would show as equal outputs."""
+    key = {'dropout': jax.random.key(3)}
+    first = encoder().apply(PARAMS, IDS, TYPES, MASK, False, rngs=key)
+    again = encoder().apply(PARAMS, IDS, TYPES, MASK, False, rngs=key)
+    other = encoder().apply(PARAMS, IDS, TYPES, MASK, False, rngs={'dropout': jax.random.key(4)})
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.1
+
+
+@pytest.mark.parametrize('width', [64, 63])
+@pytest.mark.parametrize('rate', [0.1, 0.5])
+def test_dropout_keeps_rate_and_mean(rate: float, width: int) -> None:
+    x = jnp.ones((4000, width))
+    y = Dropout(rate).apply({}, x, False, rngs={'dropout': jax.random.key(0)})
+    np.testing.assert_allclose((y == 0).mean(), rate, atol=0.004)
+    np.testing.assert_allclose(y.mean(), 1, atol=0.01)
+    columns = (y == 0).mean(axis=0)
+    assert columns.std() < 3 * np.sqrt(rate * (1 - rate) / 4000)
+    neighbours = np.corrcoef(y[:, 0], y[:, 1])[0, 1]
+    assert abs(neighbours) < 0.06
+    np.testing.assert_array_equal(Dropout(rate).apply({}, x, True), x)
+
+
+def test_layer_norm_is_float32_inside() -> None:
+    norm = LayerNorm(dataclasses.replace(TINY.model, dtype='bfloat16'))
+    x = (1000 + np.random.default_rng(0).normal(size=(3, 64))).astype(np.float32)
+    params = nn.unbox(norm.init(jax.random.key(0), x))
+    y = norm.apply(params, x)
+    expected = (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.float32(y), expected, atol=0.02)
+
+
+def test_gelu_by_name() -> None:
+    x = jnp.linspace(-4, 4, 101)
+    exact = x * jax.scipy.stats.norm.cdf(x)
+    np.testing.assert_allclose(ACTIVATIONS['gelu'](x), exact, atol=1e-6)
+    assert 1e-5 < np.abs(ACTIVATIONS['gelu_new'](x) - exact).max() < 1e-3
