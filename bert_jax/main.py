@@ -111,6 +111,7 @@ def _claim(
                 {
                     'fingerprint': meta.fingerprint,
                     'lowercase': meta.lowercase,
+                    'unigram_entropy': meta.unigram_entropy,
                     'made_from': meta.made_from,
                 },
                 indent=2,

@@ -1,0 +1,77 @@
+"""Draws a run's curves: masked-LM loss and next-sentence accuracy, on train and held-out text.
+
+pip install .[plot]
+python -m bert_jax.plot --workdir=runs/tiny --output=curves.png
+"""
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+WORKDIR = flags.DEFINE_string('workdir', None, 'A run: its metrics.jsonl and corpus.json.')
+OUTPUT = flags.DEFINE_string('output', 'curves.png', 'Picture to write.')
+SMOOTHING = 9  # reports averaged for the train curves; each is of one batch
+
+
+def read_metrics(workdir: pathlib.Path) -> dict[str, list[dict[str, Any]]]:
+    """The lines of metrics.jsonl by split. Raises ValueError where there are none."""
+    path = workdir / 'metrics.jsonl'
+    if not path.exists():
+        raise ValueError(f'{path} does not exist; --workdir is where a run wrote its metrics')
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    splits = {
+        split: [line for line in lines if line['split'] == split] for split in ('train', 'eval')
+    }
+    if not splits['train']:
+        raise ValueError(f'{path} has no line of the train split yet')
+    return splits
+
+
+def smooth(values: np.ndarray) -> np.ndarray:
+    """Mean over a window around each value, shorter at the ends."""
+    window = np.ones(min(SMOOTHING, len(values)))
+    return np.convolve(values, window, 'same') / np.convolve(np.ones(len(values)), window, 'same')
+
+
+def draw(workdir: pathlib.Path, output: pathlib.Path) -> None:
+    import matplotlib
+
+    matplotlib.use('agg')
+    from matplotlib import pyplot
+
+    splits = read_metrics(workdir)
+    entropy = json.loads((workdir / 'corpus.json').read_text())['unigram_entropy']
+    panels = (
+        ('mlm_loss', 'masked-LM loss, nats', entropy, 'unigram entropy'),
+        ('nsp_accuracy', 'next-sentence accuracy', 0.5, 'chance'),
+    )
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), layout='constrained')
+    for axis, (name, label, baseline, baseline_label) in zip(axes, panels, strict=True):
+        for split, style in (('train', '-'), ('eval', 'o-')):
+            steps = [line['step'] for line in splits[split]]
+            values = np.array([line[name] for line in splits[split]], float)
+            shown = smooth(values) if split == 'train' else values
+            axis.plot(
+                steps, shown, style, markersize=3, label='held out' if split == 'eval' else split
+            )
+        axis.axhline(baseline, color='grey', linestyle=':', label=baseline_label)
+        axis.set(xlabel='step', ylabel=label)
+        axis.legend()
+    figure.savefig(output, dpi=100)
+
+
+def main(argv: list[str]) -> None:
+    if argv[1:]:
+        raise app.UsageError(f'unexpected arguments {argv[1:]}')
+    try:
+        draw(pathlib.Path(WORKDIR.value), pathlib.Path(OUTPUT.value))
+    except ValueError as error:
+        raise SystemExit(f'plot: {error}') from error
+
+
+if __name__ == '__main__':
+    flags.mark_flag_as_required('workdir')
+    app.run(main)
