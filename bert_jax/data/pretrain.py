@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from bert_jax.config import Config, Phase
 from bert_jax.data import chunks as chunking
-from bert_jax.data import pairs, tokenizer
+from bert_jax.data import masks, pairs, tokenizer
 from bert_jax.data.store import open_store, read_meta
+from bert_jax.data.stream import Draws, Stream, make_stream
 
 LOG = logging.getLogger('bert_jax.data.pretrain')
 
@@ -69,9 +70,7 @@ class EvalBatches:
         return iter(self._dataset)
 
 
-def _stream(
-    directory: pathlib.Path, config: Config, phase: Phase, split: str, name: str
-) -> pairs.Stream:
+def _stream(directory: pathlib.Path, config: Config, phase: Phase, split: str, name: str) -> Stream:
     store = open_store(directory, split)
     vocabulary = tokenizer.load(directory, read_meta(directory).lowercase)
     chunks = chunking.make_chunks(store, phase.max_seq_length - 3)
@@ -92,14 +91,30 @@ def _stream(
         ', shown in the next' if config.data.random_next_prob == 0.5 else '',
         chunks.dropped,
     )
-    return pairs.make_stream(store, chunks, vocabulary, config.data, phase, name, split == 'train')
+    return make_stream(store, chunks, vocabulary, config.data, phase, name, split == 'train')
+
+
+def make_batch(stream: Stream, first: tf.Tensor, rows: int) -> dict[str, tf.Tensor]:
+    """Rows first .. first + rows - 1 of the stream (int64 scalar) as a pretraining batch."""
+    draws = Draws(stream, first, rows, pairs.COLUMNS + masks.columns(stream))
+    position = first + tf.range(rows, dtype=tf.int64)
+    weights = tf.ones([rows])
+    if not stream.shuffled:
+        weights = tf.cast(position < stream.num_chunks, tf.float32)
+    pair = pairs.pairs(stream, position % stream.period if stream.period else position, draws)
+    batch = pairs.layout(stream, pair)
+    batch |= masks.masks(stream, batch['input_ids'], pair, draws)
+    batch['masked_lm_weights'] *= weights[:, None]
+    batch['next_sentence_labels'] = tf.cast(pair['random'], tf.int32)
+    batch['example_weights'] = weights
+    return batch
 
 
 class _dataset:
     """Batches begin .. end - 1 of a stream, this host's rows; made ahead by TensorFlow threads."""
 
     def __init__(
-        self, stream: pairs.Stream, batch_size: int, host: int, num_hosts: int, begin: int, end: int
+        self, stream: Stream, batch_size: int, host: int, num_hosts: int, begin: int, end: int
     ):
         if batch_size % num_hosts:
             raise ValueError(
@@ -116,7 +131,7 @@ class _dataset:
         self._batches = (
             tf.data.Dataset.range(begin, end)
             .map(
-                lambda k: pairs.make_batch(stream, k * batch_size + host * rows, rows),
+                lambda k: make_batch(stream, k * batch_size + host * rows, rows),
                 num_parallel_calls=min(os.cpu_count() or 1, 8),
             )
             .prefetch(PREFETCH)
