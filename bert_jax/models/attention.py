@@ -19,12 +19,12 @@ class SelfAttention(nn.Module):
         head_dim = config.hidden_size // heads
         qkv = Dense(
             config,
-            (3, heads, head_dim),
+            (heads, 3, head_dim),
             ('embed',),
-            ('qkv', 'heads', 'head_dim'),
+            ('heads', 'qkv', 'head_dim'),
             name='query_key_value',
         )(x)
-        q, k, v = (qkv[:, :, i] for i in range(3))  # [batch, length, heads, head_dim]
+        q, k, v = (qkv[:, :, :, i] for i in range(3))  # [batch, length, heads, head_dim]
         scores = jnp.einsum('bqhd,bkhd->bhqk', q * head_dim**-0.5, k).astype(jnp.float32)
         probs = jax.nn.softmax(scores + bias).astype(v.dtype)
         probs = Dropout(config.attention_probs_dropout_prob, name='probs_dropout')(

@@ -62,11 +62,10 @@ class Dense(nn.Module):
         kernel = parameter(self, 'kernel', kernel_init(self.config), shape, axes)
         bias = parameter(self, 'bias', nn.initializers.zeros, self.features, self.out_axes)
         dtype = compute_dtype(self.config)
-        inputs = tuple(range(x.ndim - contracted, x.ndim))
-        y = jax.lax.dot_general(
-            x.astype(dtype), kernel.astype(dtype), ((inputs, tuple(range(contracted))), ((), ()))
-        )
-        return y + bias.astype(dtype)
+        # One plain matrix product: with more dimensions its gradient comes out transposed.
+        rows, width = x.shape[:-contracted], math.prod(shape[:contracted])
+        y = x.astype(dtype).reshape(*rows, width) @ kernel.astype(dtype).reshape(width, -1)
+        return (y + bias.astype(dtype).reshape(-1)).reshape(*rows, *self.features)
 
 
 class LayerNorm(nn.Module):
