@@ -6,6 +6,7 @@ should not.
 """
 
 import ast
+import functools
 import importlib.metadata
 import importlib.util
 import inspect
@@ -14,6 +15,7 @@ import pydoc_data.topics
 import re
 import sys
 import sysconfig
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,34 +47,49 @@ def identity() -> dict[str, Any]:
 
 def documents(summary: Any) -> Iterator[list[str]]:
     """Documents as lists of paragraphs; `summary` (readers.Summary) counts where they came from."""
+    topics, modules = _read()
+    summary.count('manual topics', number=len(topics))
+    summary.count('modules', number=len(modules))
+    yield from topics
+    yield from modules
+
+
+@functools.cache  # a few MB, and parsing 2,000 modules takes seconds
+def _read() -> tuple[list[list[str]], list[list[str]]]:
     seen: set[str] = set()
-    for topic in sorted(pydoc_data.topics.topics):
-        summary.count('manual topics')
-        yield _prose([pydoc_data.topics.topics[topic]], seen)
+    contents = pydoc_data.topics.topics
+    topics = [_prose([contents[topic]], seen) for topic in sorted(contents)]
     roots = [pathlib.Path(sysconfig.get_paths()['stdlib'])]
     for package in PACKAGES:
         spec = importlib.util.find_spec(package)
-        if spec is not None:
-            roots += [
-                pathlib.Path(place) for place in sorted(spec.submodule_search_locations or [])
-            ]
-    for root in roots:
-        for path in sorted(root.rglob('*.py')):
-            if SKIPPED.isdisjoint(path.relative_to(root).parts):
-                summary.count('modules')
-                yield _prose(_docstrings(path), seen)
+        places = sorted(spec.submodule_search_locations or []) if spec else []
+        roots += [pathlib.Path(place) for place in places]
+    modules = [
+        _prose(_docstrings(path), seen)
+        for root in roots
+        for path in sorted(root.rglob('*.py'))
+        if SKIPPED.isdisjoint(path.relative_to(root).parts)
+    ]
+    return topics, modules
 
 
 def _docstrings(path: pathlib.Path) -> list[str]:
     """The docstrings of a module in the order of its text; nothing is imported."""
     try:
-        tree = ast.parse(path.read_bytes())
+        with warnings.catch_warnings(action='ignore'):  # other people's escape sequences
+            tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):  # some packages carry templates and files of older Pythons
         return []
-    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
-    nodes.sort(key=lambda node: getattr(node, 'lineno', 0))
-    return [text for node in nodes if (text := ast.get_docstring(node))]
+    return [text for node in _definitions(tree) if (text := ast.get_docstring(node))]
+
+
+def _definitions(node: ast.AST) -> Iterator[Any]:
+    """The module, classes and functions; expressions, most of a tree, are not looked into."""
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
+            yield from _definitions(child)
 
 
 def _prose(texts: list[str], seen: set[str]) -> list[str]:

@@ -13,23 +13,16 @@ import json
 import os
 import pathlib
 import shutil
-import tempfile
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import rich.console
-import rich.progress
 import rich.table
-import sentencex
 from absl import app, flags
 
 from bert_jax.config import Config, DataConfig, ModelConfig, validate
-from bert_jax.data import readers, store, tokenizer
+from bert_jax.data import progress, readers, sentences, store, tokenizer
 
-MAX_SENTENCE = 512  # tokens; what is longer is cut, so that no chunk is much over a model's length
-BATCH_CHARS = 1 << 20  # text tokenised at a time, which bounds memory
-VOCAB_CHARS = 200 << 20  # text a vocabulary is trained on, at most: its counts are in memory
+RECIPE = 2  # raised when the same text and options would give another store
+VOCAB_CHARS = 16 << 20  # text a vocabulary is trained on, at most: it is in memory
 
 
 def prepare(config: Config) -> pathlib.Path:
@@ -41,8 +34,7 @@ def prepare(config: Config) -> pathlib.Path:
     data = config.data
     if data.corpus.startswith('tokens:'):
         directory = pathlib.Path(data.corpus.removeprefix('tokens:'))
-        for split in store.SPLITS:
-            store.open_store(directory, split)
+        _check(directory)
         return directory
     source = readers.source(data)
     made_from = _made_from(data, config.model.vocab_size, source)
@@ -52,6 +44,11 @@ def prepare(config: Config) -> pathlib.Path:
     ).expanduser()
     cache = cache if data.cache_dir else cache / 'bert_jax'
     return build(source, data, config.model.vocab_size, cache / digest, made_from)
+
+
+def _check(directory: pathlib.Path) -> None:
+    for split in store.SPLITS:
+        store.open_store(directory, split)
 
 
 def _made_from(data: DataConfig, vocab_size: int, source: readers.Source) -> dict[str, Any]:
@@ -74,6 +71,7 @@ def _made_from(data: DataConfig, vocab_size: int, source: readers.Source) -> dic
         vocabulary = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     return {
         'store_version': store.VERSION,
+        'recipe': RECIPE,
         **options,
         'vocabulary': vocabulary,
         'source': source.identity,
@@ -90,8 +88,13 @@ def build(
     """Writes the store to `output`, unless it is there; one process at a time, the others wait."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with open(output.parent / f'.{output.name}.lock', 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # a killed process loses its lock
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say(f'another process is preparing {output}; waiting for it')
+            fcntl.flock(lock, fcntl.LOCK_EX)  # a killed process loses its lock
         if (output / 'store.json').exists() and store.read_meta(output).made_from == made_from:
+            _check(output)
             return output
         if output.exists():
             raise ValueError(
@@ -99,9 +102,11 @@ def build(
                 'remove it or choose another --output'
             )
         prefix = f'.{output.name}.tmp-'
-        for leftover in output.parent.glob(f'{prefix}*'):  # of a killed process: we hold the lock
-            shutil.rmtree(leftover, ignore_errors=True)
-        partial = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=output.parent))
+        for path in output.parent.iterdir():
+            if path.name.startswith(prefix):  # of a killed process: we hold the lock
+                shutil.rmtree(path, ignore_errors=True)
+        partial = output.parent / f'{prefix}{os.getpid()}'
+        partial.mkdir()
         try:
             meta = _write(source, data, vocab_size, partial, made_from)
             partial.rename(output)
@@ -118,16 +123,17 @@ def _write(
     directory: pathlib.Path,
     made_from: dict[str, Any],
 ) -> store.StoreMeta:
+    summary = readers.Summary()
     if data.vocab_file:
         vocabulary = tokenizer.load(data.vocab_file, data.lowercase)
     else:
-        vocabulary = _train_vocabulary(source, vocab_size, data.lowercase)
+        vocabulary = _train_vocabulary(source, vocab_size, data.lowercase, summary)
     vocabulary.save(directory)
     writers = {
         split: store.SplitWriter(directory / split, vocabulary.vocab_size) for split in store.SPLITS
     }
-    summary = readers.Summary()
-    for document, ids in _tokenised(source, data, vocabulary, summary):
+    documents = progress.tracked(source.read(summary), 'tokenising', summary, source.size)
+    for document, ids in sentences.tokenised(documents, data, vocabulary, summary):
         writers['eval' if _held_out(document, data.holdout) else 'train'].add(ids)
     hashes = {split: writer.close() for split, writer in writers.items()}
     counts = {split: writer.counts() for split, writer in writers.items()}
@@ -136,6 +142,9 @@ def _write(
             f'config.data.corpus={data.corpus!r} has no text to train on; read and left '
             f'out: {summary.lines() or "nothing"}'
         )
+    unknown = sum(int(writer.histogram[vocabulary.unk_id]) for writer in writers.values())
+    if unknown:
+        summary.count('words outside the vocabulary, read as [UNK]', number=unknown)
     content = json.dumps(
         [hashes, {n: hashlib.sha256(c).hexdigest() for n, c in vocabulary.files.items()}],
         sort_keys=True,
@@ -156,74 +165,23 @@ def _write(
 
 
 def _train_vocabulary(
-    source: readers.Source, vocab_size: int, lowercase: bool
+    source: readers.Source, vocab_size: int, lowercase: bool, summary: readers.Summary
 ) -> tokenizer.Tokenizer:
-    def texts() -> Iterator[str]:
-        read = 0
-        for document in source.read(readers.Summary()):
-            for line in document:
-                yield line
-                read += len(line)
-            if read > VOCAB_CHARS:
-                return
-
-    return tokenizer.train(_tracked(texts(), 'training the vocabulary', len), vocab_size, lowercase)
-
-
-def _tokenised(
-    source: readers.Source,
-    data: DataConfig,
-    vocabulary: tokenizer.Tokenizer,
-    summary: readers.Summary,
-) -> Iterator[tuple[readers.Document, list[np.ndarray]]]:
-    """Each document that has text, with its sentences' ids; many documents are encoded at once."""
-    documents = _tracked(source.read(summary), 'tokenising', lambda lines: sum(map(len, lines)))
-    for batch in _batches(documents, BATCH_CHARS):
-        sentences = [_sentences(document, data) for document in batch]
-        encoded = iter(vocabulary.encode_batch(list(itertools.chain.from_iterable(sentences))))
-        for document, texts in zip(batch, sentences, strict=True):
-            ids = [
-                np.asarray(piece) for text in texts for piece in _cut(next(encoded), text, summary)
-            ]
-            if len(ids) == 1:
-                summary.count('documents of one sentence', texts[0][:60])
-            if ids:
-                yield document, ids
-            else:
-                summary.count('empty documents, left out')
-
-
-def _sentences(document: readers.Document, data: DataConfig) -> list[str]:
-    if data.sentences == 'line':
-        return document
-    return [
-        stripped
-        for line in document
-        for sentence in sentencex.segment(data.language, line)
-        if (stripped := sentence.strip())
-    ]
-
-
-def _cut(ids: list[int], text: str, summary: readers.Summary) -> list[list[int]]:
-    """Pieces of at most MAX_SENTENCE tokens; none for a sentence without any."""
-    if not ids:
-        summary.count('sentences without a token, left out', repr(text[:40]))
-    if len(ids) > MAX_SENTENCE:
-        summary.count(f'sentences over {MAX_SENTENCE} tokens, cut', text[:60])
-    return [ids[i : i + MAX_SENTENCE] for i in range(0, len(ids), MAX_SENTENCE)]
-
-
-def _batches(documents: Iterator[readers.Document], chars: int) -> Iterator[list[readers.Document]]:
-    batch: list[readers.Document] = []
+    """Learns from every n-th document, so many that VOCAB_CHARS of text come together."""
+    stride = max(1, round(source.characters / VOCAB_CHARS))
+    tracker = readers.Summary()
+    documents = progress.tracked(source.read(tracker), 'reading text', tracker, source.size)
+    texts: list[str] = []
     size = 0
-    for document in documents:
-        batch.append(document)
+    for document in itertools.islice(documents, None, None, stride):
+        texts += document
         size += sum(map(len, document))
-        if size >= chars:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+        if size >= VOCAB_CHARS:
+            break
+    documents.close()
+    summary.count('characters the vocabulary was trained on', number=size)
+    progress.say(f'training a vocabulary on {size / 1e6:.1f} MB of text')
+    return tokenizer.train(texts, vocab_size, lowercase)
 
 
 def _held_out(document: readers.Document, share: float) -> bool:
@@ -232,29 +190,11 @@ def _held_out(document: readers.Document, share: float) -> bool:
     return int.from_bytes(digest[:8], 'big') < share * 2**64
 
 
-def _tracked(items: Iterator[Any], what: str, size: Any) -> Iterator[Any]:
-    """The items, with a progress line of the characters passed (in a terminal)."""
-    console = rich.console.Console(stderr=True)
-    columns = (
-        rich.progress.TextColumn('{task.description}'),
-        rich.progress.SpinnerColumn(),
-        rich.progress.DownloadColumn(),
-        rich.progress.TransferSpeedColumn(),
-        rich.progress.TimeElapsedColumn(),
-    )
-    shown = rich.progress.Progress(*columns, console=console, disable=not console.is_terminal)
-    with shown:
-        task = shown.add_task(what, total=None)
-        for item in items:
-            yield item
-            shown.advance(task, size(item))
-
-
 def _print_summary(directory: pathlib.Path, meta: store.StoreMeta) -> None:
     table = rich.table.Table('split', 'documents', 'sentences', 'tokens', title=str(directory))
     for split, counts in meta.counts.items():
         table.add_row(split, *(f'{n:,}' for n in dataclasses.astuple(counts)))
-    console = rich.console.Console(stderr=True)
+    console = progress.console()
     console.print(table)
     console.print(
         f'vocabulary {meta.vocab_size:,}; unigram entropy {meta.unigram_entropy:.3f} nats; '
@@ -269,7 +209,8 @@ def _main(argv: list[str]) -> None:
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments {argv[1:]}; quote the glob of --input')
     options: dict[str, Any] = {name: FLAGS[name].value for name in _FIELDS}
-    corpus = FLAGS.input if FLAGS.input.startswith(('tfds:', 'builtin')) else f'text:{FLAGS.input}'
+    known = FLAGS.input == 'builtin' or FLAGS.input.startswith(('text:', 'tfds:'))
+    corpus = FLAGS.input if known else f'text:{FLAGS.input}'
     try:
         data = DataConfig(corpus=corpus, **options)
         validate(Config(data=data, model=ModelConfig(vocab_size=FLAGS.vocab_size)))

@@ -4,26 +4,27 @@ import collections
 import dataclasses
 import glob
 import gzip
+import itertools
 import json
 import pathlib
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from backports import zstd
-
 from bert_jax.config import DataConfig
 from bert_jax.data import builtin
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 Document = list[str]  # its lines: paragraphs of prose, or a sentence each
 SUFFIXES = ('.txt', '.jsonl')
 COMPRESSIONS = ('.gz', '.zst')
-
-
-def _open(path: pathlib.Path) -> Any:
-    """A binary file object over the uncompressed bytes."""
-    openers: dict[str, Any] = {'.gz': gzip.open, '.zst': zstd.open, '': open}
-    return openers[_format(path)[1]](path, 'rb')
+COMPRESSED = 3  # characters to expect of a compressed byte
+MAX_BYTES = 8 << 20  # of a line or a document in a text file: what has to fit into memory
 
 
 class Summary:
@@ -32,6 +33,7 @@ class Summary:
     def __init__(self) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
         self.first: dict[str, str] = {}
+        self.bytes_read = 0  # of the source's size
 
     def count(self, what: str, where: str = '', number: int = 1) -> None:
         self.counts[what] += number
@@ -53,6 +55,7 @@ class Source:
     read: Callable[[Summary], Iterator[Document]]
     identity: Any
     size: int = 0  # bytes on disk; 0 where unknown
+    characters: int = 0  # about as many as there are in it; 0 where unknown
 
 
 def source(data: DataConfig) -> Source:
@@ -63,7 +66,7 @@ def source(data: DataConfig) -> Source:
     if kind == 'text' and rest:
         return _files(rest, data)
     if kind == 'tfds' and rest:
-        return Source(lambda summary: _tfds(rest, data, summary), rest)
+        return Source(lambda summary: _tfds(rest, data, summary), [rest, data.data_dir])
     raise ValueError(
         f'config.data.corpus is {data.corpus!r}; expected builtin, text:GLOB, '
         'tfds:NAME[/CONFIG]:SPLIT or tokens:DIR'
@@ -90,15 +93,19 @@ def _files(pattern: str, data: DataConfig) -> Source:
     def read(summary: Summary) -> Iterator[Document]:
         for path in paths:
             summary.count('files')
-            lines = _lines(path, summary)
             if _format(path)[0] == '.jsonl':
-                yield from _jsonl(path, lines, data.text_field, summary)
-            elif data.documents == 'file':
-                yield [line for _, line in lines if line]
+                documents = _jsonl(path, _lines(path, None, summary), data.text_field, summary)
             else:
-                yield from _blank_line_separated(lines)
+                lines = _lines(path, MAX_BYTES, summary)
+                documents = _split(path, lines, data.documents == 'blank_line', summary)
+            yield from documents
 
-    return Source(read, identity, sum(stat.st_size for stat in stats))
+    sizes = [stat.st_size for stat in stats]
+    estimates = [
+        size * (COMPRESSED if _format(path)[1] else 1)
+        for path, size in zip(paths, sizes, strict=True)
+    ]
+    return Source(read, identity, sum(sizes), sum(estimates))
 
 
 def _format(path: pathlib.Path) -> tuple[str, str]:
@@ -107,34 +114,54 @@ def _format(path: pathlib.Path) -> tuple[str, str]:
     return pathlib.Path(path.name.removesuffix(compression)).suffix, compression
 
 
-def _lines(path: pathlib.Path, summary: Summary) -> Iterator[tuple[int, str]]:
-    """Numbered lines, stripped; bytes that are not UTF-8 become U+FFFD and are counted."""
-    number = 0
+def _lines(path: pathlib.Path, longest: int | None, summary: Summary) -> Iterator[tuple[int, str]]:
+    """Numbered lines, stripped, in parts of at most `longest` bytes; bytes that are not UTF-8
+    become U+FFFD and are counted."""
+    number, before = 0, summary.bytes_read
+    openers: dict[str, Any] = {'.gz': gzip.open, '.zst': zstd.open, '': lambda raw, _: raw}
     try:
-        with _open(path) as file:
-            for number, raw in enumerate(file, 1):
-                try:
-                    yield number, raw.decode('utf-8').strip('\ufeff \t\r\n')
-                except UnicodeDecodeError:
-                    summary.count('lines of invalid UTF-8, bad bytes replaced', f'{path}:{number}')
-                    yield number, raw.decode('utf-8', 'replace').strip('\ufeff \t\r\n')
+        with path.open('rb') as raw, openers[_format(path)[1]](raw, 'rb') as file:
+            for number in itertools.count(1):
+                line = file.readline(longest or -1)
+                if not line:
+                    break
+                if longest and len(line) == longest:
+                    summary.count(f'lines cut after {longest:,} bytes', f'{path}:{number}')
+                summary.bytes_read = before + raw.tell()
+                where = f'{path}:{number}'
+                yield number, _decoded(line, where, summary).removeprefix('\ufeff').strip()
     except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
         raise ValueError(
-            f'{path} is damaged after line {number} ({error}); replace it or leave it out'
+            f'{path} is damaged after line {number - 1} ({error}); replace it or leave it out'
         ) from error
-    if number == 0:
+    if number == 1:
         summary.count('empty files', str(path))
 
 
-def _blank_line_separated(lines: Iterator[tuple[int, str]]) -> Iterator[Document]:
+def _decoded(text: bytes, where: str, summary: Summary) -> str:
+    try:
+        return text.decode('utf-8')
+    except UnicodeDecodeError:
+        summary.count('lines of invalid UTF-8, bad bytes replaced', where)
+        return text.decode('utf-8', 'replace')
+
+
+def _split(
+    path: pathlib.Path, lines: Iterator[tuple[int, str]], at_blank_lines: bool, summary: Summary
+) -> Iterator[Document]:
+    """Documents of the lines that are not blank."""
     document: Document = []
-    for _, line in lines:
+    size = 0
+    for number, line in lines:
+        if document and (size >= MAX_BYTES or (at_blank_lines and not line)):
+            if line:
+                summary.count(f'documents split after {size:,} characters', f'{path}:{number}')
+            yield document
+            document, size = [], 0
         if line:
             document.append(line)
-        elif document:
-            yield document
-            document = []
-    if document:
+            size += len(line)
+    if document or not at_blank_lines:
         yield document
 
 
@@ -154,7 +181,15 @@ def _jsonl(
                 f'{path}:{number} has no text in field {field!r} (it has {names}); '
                 'set config.data.text_field'
             )
-        yield _split_lines(record[field])
+        yield _split_lines(_encodable(record[field], f'{path}:{number}', summary))
+
+
+def _encodable(text: str, where: str, summary: Summary) -> str:
+    """JSON can spell halves of surrogate pairs, which are no characters."""
+    if text.isascii() or not any('\ud800' <= char <= '\udfff' for char in text):
+        return text
+    summary.count('records with lone surrogates, replaced', where)
+    return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
 
 
 def _split_lines(text: str) -> Document:
@@ -162,16 +197,26 @@ def _split_lines(text: str) -> Document:
 
 
 def _tfds(name_and_split: str, data: DataConfig, summary: Summary) -> Iterator[Document]:
-    import tensorflow_datasets as tfds  # brings TensorFlow: only where it is asked for
-
     name, _, split = name_and_split.rpartition(':')
     if not name or not split:
-        raise ValueError(f'tfds:{name_and_split}: expected tfds:NAME[/CONFIG]:SPLIT')
-    builder = tfds.builder(name, data_dir=data.data_dir or None)
-    if data.text_field not in builder.info.features:
         raise ValueError(
-            f'TFDS {name} has no feature {data.text_field!r} (it has '
-            f'{sorted(builder.info.features)}); set config.data.text_field'
+            f'config.data.corpus is {data.corpus!r}; expected tfds:NAME[/CONFIG]:SPLIT'
+        )
+    import tensorflow_datasets as tfds  # brings TensorFlow: only where it is asked for
+
+    try:
+        builder = tfds.builder(name, data_dir=data.data_dir or None)
+    except ValueError as error:  # its other lines list a thousand datasets
+        first = str(error).partition('\n')[0]
+        raise ValueError(f'TFDS can not give {name!r} ({first}); see config.data.corpus') from error
+    features = builder.info.features or {}
+    texts = [
+        key for key, kind in features.items() if kind.shape == () and kind.np_dtype in (str, object)
+    ]
+    if data.text_field not in texts:
+        raise ValueError(
+            f'TFDS {name} has no text in feature {data.text_field!r}, it has it in {texts}; set '
+            'config.data.text_field'
         )
     builder.download_and_prepare()
     if split not in builder.info.splits and '[' not in split:
@@ -179,11 +224,8 @@ def _tfds(name_and_split: str, data: DataConfig, summary: Summary) -> Iterator[D
             f'TFDS {name} has no split {split!r}; it has {sorted(builder.info.splits)}'
         )
     config = tfds.ReadConfig(interleave_cycle_length=1)  # one order, whatever the machine
-    for example in tfds.as_numpy(builder.as_dataset(split, read_config=config)):
-        text = example[data.text_field]
-        try:
-            decoded = text.decode('utf-8')
-        except UnicodeDecodeError:
-            summary.count('examples of invalid UTF-8, bad bytes replaced')
-            decoded = text.decode('utf-8', 'replace')
-        yield _split_lines(decoded)
+    examples = builder.as_dataset(split, read_config=config)
+    for number, example in enumerate(tfds.as_numpy(examples)):
+        summary.count('TFDS examples')
+        where = f'{name_and_split}[{number}]'
+        yield _split_lines(_decoded(example[data.text_field], where, summary))

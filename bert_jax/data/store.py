@@ -72,12 +72,14 @@ def read_meta(directory: str | pathlib.Path) -> StoreMeta:
         if values['version'] != VERSION:
             raise ValueError(
                 f'{path} has version {values["version"]}, this code reads {VERSION}; '
-                'prepare the corpus again'
+                f'remove {directory} and prepare the corpus again'
             )
         values['counts'] = {split: Counts(**counts) for split, counts in values['counts'].items()}
         return StoreMeta(**values)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f'{path} is damaged ({error}); prepare the corpus again') from error
+        raise ValueError(
+            f'{path} is damaged ({error}); remove {directory} and prepare the corpus again'
+        ) from error
 
 
 def open_store(directory: str | pathlib.Path, split: str) -> Store:
@@ -97,7 +99,8 @@ def open_store(directory: str | pathlib.Path, split: str) -> Store:
         found = path.stat().st_size if path.exists() else 'missing'
         if found != expected:
             raise ValueError(
-                f'{path} should hold {expected} bytes and is {found}; prepare the corpus again'
+                f'{path} should hold {expected} bytes and is {found}; remove {directory} and '
+                'prepare the corpus again'
             )
         arrays[name] = np.memmap(path, dtype, mode='r')
     return Store(**arrays)

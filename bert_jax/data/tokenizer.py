@@ -1,8 +1,11 @@
 """Text to token ids: WordPiece vocabularies (trained here or read) and SentencePiece models."""
 
+import collections
 import functools
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ ALIASES = {
     '[MASK]': ('[MASK]', '<mask>'),
 }
 WORD_MARK = '\u2581'
+COVERAGE = 0.9999  # share of the characters of a text that a vocabulary trained on it has to know
 
 
 class Tokenizer:
@@ -150,35 +154,57 @@ def _bert_text(backend: tokenizers.Tokenizer, lowercase: bool) -> None:
     backend.decoder = decoders.WordPiece()
 
 
-def train(texts: Iterable[str], vocab_size: int, lowercase: bool) -> Tokenizer:
-    """A WordPiece vocabulary of at most `vocab_size` tokens, learned from `texts`."""
+def train(texts: Sequence[str], vocab_size: int, lowercase: bool) -> Tokenizer:
+    """A WordPiece vocabulary of at most `vocab_size` tokens, learned from `texts`.
+
+    The same texts give the same vocabulary, in the same order, in every process. Raises ValueError
+    where there is no text or `vocab_size` is too small for it.
+    """
     backend = tokenizers.Tokenizer(models.WordPiece(unk_token='[UNK]'))
     _bert_text(backend, lowercase)
-    backend.train_from_iterator(
-        _batched(texts),
-        trainers.WordPieceTrainer(
-            vocab_size=vocab_size, special_tokens=list(SPECIALS), show_progress=False
-        ),
-    )
-    vocab = backend.get_vocab()
-    if len(vocab) <= len(SPECIALS):
-        raise ValueError('the corpus has no text to train a vocabulary on')
-    if len(vocab) > vocab_size:
+    alphabet = _alphabet(texts, backend.normalizer, vocab_size // 4)
+    # The trainer numbers the inner characters in the order of a randomly seeded hash table, and
+    # breaks ties between merges by those numbers. Given as special tokens, they are numbered here.
+    # Only what can follow a letter in a word may be inside one: no punctuation, no ideograph.
+    split = backend.pre_tokenizer.pre_tokenize_str
+    inner = [
+        '##' + c for c in alphabet if len(split(backend.normalizer.normalize_str('a' + c))) == 1
+    ]
+    smallest = len(SPECIALS) + len(alphabet) + len(inner)
+    if not alphabet or vocab_size < smallest:
         raise ValueError(
-            f'a vocabulary of {vocab_size} tokens is too small for this text: its '
-            f'characters alone need {len(vocab)}; raise the vocabulary size'
+            f'a vocabulary of {vocab_size} tokens is too small: special tokens and characters '
+            f'alone take {smallest}; raise the vocabulary size'
+            if alphabet
+            else 'the corpus has no text to train a vocabulary on'
         )
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[*SPECIALS, *inner],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    backend.train_from_iterator((texts[i : i + 1000] for i in range(0, len(texts), 1000)), trainer)
+    vocab = backend.get_vocab()
     return wordpiece(sorted(vocab, key=vocab.__getitem__), lowercase)
 
 
-def _batched(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
-    batch: list[str] = []
-    for text in texts:
-        batch.append(text)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    yield batch
+def _alphabet(texts: Sequence[str], normalizer: Any, most: int) -> list[str]:
+    """The most frequent characters, until COVERAGE of the text is covered; at most `most`."""
+    raw = np.zeros(sys.maxunicode + 1, np.int64)
+    for i in range(0, len(texts), 1000):
+        encoded = ''.join(texts[i : i + 1000]).encode('utf-32-le')
+        raw += np.bincount(np.frombuffer(encoded, np.uint32), minlength=len(raw))
+    counts: collections.Counter[str] = collections.Counter()
+    for code in np.flatnonzero(raw):
+        for char in normalizer.normalize_str(chr(code)):
+            if not char.isspace():
+                counts[char] += int(raw[code])
+    ordered = sorted(counts, key=lambda char: (-counts[char], char))
+    covered = np.cumsum([counts[char] for char in ordered])
+    enough = int(np.searchsorted(covered, COVERAGE * covered[-1])) + 1 if ordered else 0
+    return sorted(ordered[: min(enough, most)])
 
 
 def _sentencepiece(path: pathlib.Path, lowercase: bool) -> Tokenizer:
@@ -195,13 +221,19 @@ def _sentencepiece(path: pathlib.Path, lowercase: bool) -> Tokenizer:
             raise ValueError(
                 f'{path} has no token for {name} (looked for '
                 f'{", ".join(ALIASES[name])}); train the model with '
-                '--user_defined_symbols=[CLS],[SEP],[MASK] and a padding token'
+                '--control_symbols=[CLS],[SEP],[MASK] --pad_id=3, or use a model that has them'
             )
         specials[name] = ids[known[0]]
 
+    # A model's control symbols never come out of text, its user-defined ones do.
+    typed = {i for i in specials.values() if not (model.is_control(i) or model.is_unknown(i))}
+
     def encode_batch(texts: Sequence[str]) -> list[list[int]]:
-        texts = [text.lower() for text in texts] if lowercase else list(texts)
-        return model.encode(texts, num_threads=-1)
+        batch = [_uncased(text) for text in texts] if lowercase else list(texts)
+        encoded = model.encode(batch, num_threads=-1)
+        if typed:
+            encoded = [[i for i in ids if i not in typed] for ids in encoded]
+        return encoded
 
     continuation = np.array([not piece.startswith(WORD_MARK) for piece in pieces])
     return Tokenizer(
@@ -213,3 +245,11 @@ def _sentencepiece(path: pathlib.Path, lowercase: bool) -> Tokenizer:
         {'tokenizer.model': path.read_bytes()},
         lowercase,
     )
+
+
+def _uncased(text: str) -> str:
+    """Lowercase without accents, as ALBERT's text is."""
+    if not text.isascii():
+        decomposed = unicodedata.normalize('NFKD', text)
+        text = ''.join(char for char in decomposed if not unicodedata.combining(char))
+    return text.lower()

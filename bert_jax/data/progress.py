@@ -1,0 +1,51 @@
+"""How far preparing is: a live line in a terminal, a plain line now and then without one."""
+
+import time
+from collections.abc import Generator, Iterator
+
+import rich.console
+import rich.progress
+
+from bert_jax.data.readers import Document, Summary
+
+EVERY = 10  # seconds between plain lines
+
+
+def console() -> rich.console.Console:
+    return rich.console.Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def say(text: str) -> None:
+    console().print(text, markup=False)
+
+
+def tracked(
+    documents: Iterator[Document], what: str, summary: Summary, size: int
+) -> Generator[Document, None, None]:
+    """The documents. `size`: bytes of the source, 0 where unknown; summary.bytes_read is how many
+    of them have been read."""
+    out = console()
+    columns = (
+        rich.progress.TextColumn('{task.description}'),
+        rich.progress.BarColumn(),
+        rich.progress.TextColumn('{task.fields[text]}'),
+        rich.progress.TimeRemainingColumn(),
+    )
+    started = last = time.monotonic()
+    pause = 0.1 if out.is_terminal else EVERY
+    characters = 0
+    with rich.progress.Progress(*columns, console=out, disable=not out.is_terminal) as shown:
+        task = shown.add_task(what, total=size or None, text='')
+        for document in documents:
+            yield document
+            characters += sum(map(len, document))
+            now = time.monotonic()
+            if now - last < pause:
+                continue
+            last = now
+            rate = characters / 1e6 / (now - started)
+            text = f'{characters / 1e6:.1f} MB of text, {rate:.1f} MB/s'
+            shown.update(task, completed=summary.bytes_read, text=text)
+            if not out.is_terminal:
+                share = f', {summary.bytes_read / size:.0%}' if size else ''
+                out.print(f'{what}: {text}{share}', markup=False)
