@@ -59,9 +59,7 @@ def displaced_tokens(store: Store, chunks: Chunks, random_next_prob: float) -> f
     sentences = np.asarray(store.sentences)
     total = sentences[chunks.end] - sentences[chunks.start]
     count = chunks.end - chunks.start
-    sums = np.concatenate([[0], np.cumsum(sentences)])
-    inner = sums[chunks.end] - sums[chunks.start + 1]  # offsets of the sentences B may start at
-    second = np.where(
-        count > 1, sentences[chunks.end] - inner / np.maximum(count - 1, 1), total / 2
-    )
-    return float(second.sum() * random_next_prob)
+    bounds = np.stack([chunks.start + 1, chunks.end], axis=1).ravel()
+    inner = np.add.reduceat(sentences, bounds)[::2]  # of the offsets of sentences B may start at
+    mean = sentences[chunks.end] - inner / np.maximum(count - 1, 1)
+    return float(np.where(count > 1, mean, total / 2).sum() * random_next_prob)

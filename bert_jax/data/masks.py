@@ -8,7 +8,7 @@ from bert_jax.data.stream import Draws, Stream
 
 def columns(stream: Stream) -> int:
     """Random numbers a row takes."""
-    return stream.max_seq_length + 2 * stream.max_predictions
+    return stream.max_seq_length + stream.max_predictions
 
 
 def masks(
@@ -18,8 +18,8 @@ def masks(
     text, at least one token, at most `max_predictions`; 80 % of it [MASK], 10 % another token."""
     length, slots = stream.max_seq_length, stream.max_predictions
     place = tf.range(length)[None, :]
-    a_end = 1 + tf.cast(pair['a_length'], tf.int32)[:, None]
-    b_end = a_end + 1 + tf.cast(pair['b_length'], tf.int32)[:, None]
+    a_end = 1 + tf.cast(pair['a_length'], tf.int32)
+    b_end = a_end + 1 + tf.cast(pair['b_length'], tf.int32)
     text = (place > 0) & (place < b_end) & (place != a_end)
     score = tf.bitcast(
         tf.bitwise.right_shift(draws.take(length), tf.constant(1, tf.uint32)), tf.int32
@@ -42,14 +42,11 @@ def masks(
     chosen = positions < length
     positions = tf.where(chosen, positions, 0)
     original = tf.gather(ids, positions, batch_dims=1)
-    action = tf.cast(draws.take(slots), tf.int64)
-    ordinary = tf.size(stream.ordinary_ids, out_type=tf.int64)
-    other = tf.gather(stream.ordinary_ids, draws.below(tf.fill([ids.shape[0], slots], ordinary)))
-    shown = tf.where(
-        action < int(0.8 * 2**32),
-        stream.specials['[MASK]'],
-        tf.where(action < int(0.9 * 2**32), other, original),
-    )
+    count = len(stream.ordinary_ids)
+    drawn = draws.below(10 * count, slots)  # tenths: 8 for [MASK], 1 for each ordinary token
+    other = tf.gather(stream.ordinary_ids, drawn % count)
+    shown = tf.where(drawn < 9 * count, other, original)
+    shown = tf.where(drawn < 8 * count, stream.specials['[MASK]'], shown)
     # Unused slots write [CLS] over [CLS].
     shown = tf.where(chosen, shown, stream.specials['[CLS]'])
     rows = tf.repeat(tf.range(tf.shape(ids)[0])[:, None], slots, axis=1)

@@ -18,8 +18,8 @@ COLUMNS = CANDIDATES + 6  # random numbers a row takes
 
 
 def pairs(stream: Stream, position: tf.Tensor, draws: Draws) -> dict[str, tf.Tensor]:
-    """Rows `position` (int64[rows]) of the stream: where A and B start in the tokens, how long
-    they are (int64[rows]), and whether B is random (bool[rows])."""
+    """Rows `position` (int64[rows, 1]) of the stream: where A and B start in the tokens, how long
+    they are (int64[rows, 1]), and whether B is random (bool[rows, 1])."""
     epoch, index = position // stream.num_chunks, position % stream.num_chunks
     chunk = shuffle(stream, 'order', index, epoch) if stream.shuffled else index
     first, end = tf.gather(stream.chunk_start, chunk), tf.gather(stream.chunk_end, chunk)
@@ -35,7 +35,7 @@ def pairs(stream: Stream, position: tf.Tensor, draws: Draws) -> dict[str, tf.Ten
     b_length = tf.minimum(stop - middle, other_stop - other)  # whichever it is
     most = tf.constant(stream.max_seq_length - 3, tf.int64)
     short = draws.chance(stream.data.short_seq_prob)
-    shorter = 2 + draws.below(tf.fill(tf.shape(chunk), most - 1))
+    shorter = 2 + draws.below(most - 1)
     a_kept, b_kept = _trimmed(a_length, b_length, tf.where(short, shorter, most))
     b_start, b_stop = tf.where(random, other, middle), tf.where(random, other_stop, stop)
     return {
@@ -48,7 +48,7 @@ def pairs(stream: Stream, position: tf.Tensor, draws: Draws) -> dict[str, tf.Ten
 
 
 def _random_next(stream: Stream, chunk: tf.Tensor, epoch: tf.Tensor, draws: Draws) -> tf.Tensor:
-    """bool[rows]: whether B is random text."""
+    """bool[rows, 1]: whether B is random text."""
     probability = stream.data.random_next_prob
     drawn = draws.chance(probability)
     if probability != 0.5:
@@ -76,19 +76,19 @@ def _other_document(
     own = tf.gather(stream.chunk_document, chunk)
     own_first, own_end = tf.gather(stream.first_chunk, own), tf.gather(stream.first_chunk, own + 1)
     count = own_end - own_first
-    other = draws.below(tf.repeat((stream.num_chunks - count)[:, None], CANDIDATES, axis=1))
-    other += tf.where(other >= own_first[:, None], count[:, None], 0)
+    other = draws.below(stream.num_chunks - count, CANDIDATES)
+    other += tf.where(other >= own_first, count, 0)
     end = tf.gather(stream.chunk_end, other)
     stop = tf.gather(stream.sentences, end)
     begin = tf.gather(stream.document_start, tf.gather(stream.chunk_document, other))
-    exact = tf.maximum(stop - wanted[:, None], begin)
+    exact = tf.maximum(stop - wanted, begin)
     found = tf.searchsorted(stream.sentences, tf.reshape(exact, [-1]), 'right', tf.int64)
-    after = tf.minimum(tf.reshape(found, tf.shape(other)), end - 1)
+    after = tf.minimum(tf.reshape(found, other.shape), end - 1)
     low, high = tf.gather(stream.sentences, after - 1), tf.gather(stream.sentences, after)
     low = tf.maximum(low, begin)
     start = tf.where(exact - low < high - exact, low, high)
-    start = tf.where(inside[:, None], exact, start)
-    best = tf.argmin(tf.abs(stop - start - wanted[:, None]), axis=1)
+    start = tf.where(inside, exact, start)
+    best = tf.argmin(tf.abs(stop - start - wanted), axis=1)[:, None]
     return tf.gather(start, best, batch_dims=1), tf.gather(stop, best, batch_dims=1)
 
 
@@ -96,12 +96,12 @@ def layout(stream: Stream, pair: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """[CLS] A [SEP] B [SEP] and padding, int32[rows, length] each."""
     place = tf.range(stream.max_seq_length)[None, :]
     a_length, b_length = (tf.cast(pair[name], tf.int32) for name in ('a_length', 'b_length'))
-    a_end = 1 + a_length[:, None]  # where the first [SEP] stands
-    b_end = a_end + 1 + b_length[:, None]
+    a_end = 1 + a_length  # where the first [SEP] stands
+    b_end = a_end + 1 + b_length
     second = place > a_end
     a_origin = pair['a_start'] - 1
     b_origin = pair['b_start'] - pair['a_length'] - 2
-    source = tf.where(second, b_origin[:, None], a_origin[:, None]) + tf.cast(place, tf.int64)
+    source = tf.where(second, b_origin, a_origin) + tf.cast(place, tf.int64)
     real = place <= b_end
     # Padding reads the guard; it must not run over the end of the tokens.
     ids = tf.cast(tf.gather(stream.tokens, tf.where(real, source, 0)), tf.int32)

@@ -1,5 +1,6 @@
 """Pretraining batches: batch k is a function of (corpus, config, seed, k) and of nothing else."""
 
+import itertools
 import logging
 import math
 import os
@@ -33,15 +34,17 @@ def train_batches(
     """This host's rows of global batches start .. stop - 1, across `config.train.phases`.
 
     Each phase is a stream of its own, from its first step on: its chunks in a new order every
-    epoch, with new pairs and masks.
+    epoch, with new pairs and masks. Raises ValueError, before the first batch, where the store or a
+    batch size can't be used.
     """
-    first = 0
+    parts, first = [], 0
     for i, phase in enumerate(config.train.phases):
         begin, end = max(start, first) - first, min(stop, first + phase.steps) - first
         if begin < end:
             stream = _stream(directory, config, phase, 'train', f'train/{i}')
-            yield from _dataset(stream, phase.batch_size, host, num_hosts, begin, end)
+            parts.append(_dataset(stream, phase.batch_size, host, num_hosts, begin, end))
         first += phase.steps
+    return itertools.chain.from_iterable(part.as_numpy_iterator() for part in parts)
 
 
 class EvalBatches:
@@ -67,10 +70,12 @@ class EvalBatches:
         return self.num_batches
 
     def __iter__(self) -> Iterator[HostBatch]:
-        return iter(self._dataset)
+        return self._dataset.as_numpy_iterator()
 
 
 def _stream(directory: pathlib.Path, config: Config, phase: Phase, split: str, name: str) -> Stream:
+    for kind in ('GPU', 'TPU'):  # they are JAX's; to be said before TensorFlow makes any tensor
+        tf.config.set_visible_devices([], kind)
     store = open_store(directory, split)
     vocabulary = tokenizer.load(directory, read_meta(directory).lowercase)
     chunks = chunking.make_chunks(store, phase.max_seq_length - 3)
@@ -97,46 +102,38 @@ def _stream(directory: pathlib.Path, config: Config, phase: Phase, split: str, n
 def make_batch(stream: Stream, first: tf.Tensor, rows: int) -> dict[str, tf.Tensor]:
     """Rows first .. first + rows - 1 of the stream (int64 scalar) as a pretraining batch."""
     draws = Draws(stream, first, rows, pairs.COLUMNS + masks.columns(stream))
-    position = first + tf.range(rows, dtype=tf.int64)
-    weights = tf.ones([rows])
+    position = first + tf.range(rows, dtype=tf.int64)[:, None]
+    weights = tf.ones([rows, 1])
     if not stream.shuffled:
         weights = tf.cast(position < stream.num_chunks, tf.float32)
     pair = pairs.pairs(stream, position % stream.period if stream.period else position, draws)
     batch = pairs.layout(stream, pair)
     batch |= masks.masks(stream, batch['input_ids'], pair, draws)
-    batch['masked_lm_weights'] *= weights[:, None]
-    batch['next_sentence_labels'] = tf.cast(pair['random'], tf.int32)
-    batch['example_weights'] = weights
+    batch['masked_lm_weights'] *= weights
+    batch['next_sentence_labels'] = tf.cast(pair['random'][:, 0], tf.int32)
+    batch['example_weights'] = weights[:, 0]
     return batch
 
 
-class _dataset:
+def _dataset(
+    stream: Stream, batch_size: int, host: int, num_hosts: int, begin: int, end: int
+) -> tf.data.Dataset:
     """Batches begin .. end - 1 of a stream, this host's rows; made ahead by TensorFlow threads."""
-
-    def __init__(
-        self, stream: Stream, batch_size: int, host: int, num_hosts: int, begin: int, end: int
-    ):
-        if batch_size % num_hosts:
-            raise ValueError(
-                f'a batch of {batch_size} sequences does not divide over {num_hosts} hosts'
-            )
-        rows = batch_size // num_hosts
-        for kind in ('GPU', 'TPU'):  # the accelerator is JAX's
-            tf.config.set_visible_devices([], kind)
-        options = tf.data.Options()
-        options.experimental_optimization.apply_default_optimizations = (
-            False  # they copy the tables
+    if batch_size % num_hosts:
+        raise ValueError(
+            f'a batch of {batch_size} sequences does not divide over {num_hosts} hosts'
         )
-        options.deterministic = True
-        self._batches = (
-            tf.data.Dataset.range(begin, end)
-            .map(
-                lambda k: make_batch(stream, k * batch_size + host * rows, rows),
-                num_parallel_calls=min(os.cpu_count() or 1, 8),
-            )
-            .prefetch(PREFETCH)
-            .with_options(options)
+    rows = batch_size // num_hosts
+    options = tf.data.Options()
+    options.deterministic = True
+    # The default ones copy the tables.
+    options.experimental_optimization.apply_default_optimizations = False
+    return (
+        tf.data.Dataset.range(begin, end)
+        .map(
+            lambda k: make_batch(stream, k * batch_size + host * rows, rows),
+            num_parallel_calls=min(os.cpu_count() or 1, 8),
         )
-
-    def __iter__(self) -> Iterator[HostBatch]:
-        return self._batches.as_numpy_iterator()
+        .prefetch(PREFETCH)
+        .with_options(options)
+    )

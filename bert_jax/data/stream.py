@@ -54,13 +54,20 @@ def make_stream(
     name: str,
     shuffled: bool,
 ) -> Stream:
-    """Raises ValueError where there are fewer than two documents to pair sentences across."""
+    """Raises ValueError where there are fewer than two documents to pair sentences across, or where
+    fixed copies do not fill a batch."""
     documents = len(np.unique(chunks.document))
     if documents < 2:
         raise ValueError(
             'next-sentence prediction needs at least two documents of two tokens or more in each '
             f'split; the {name} split has {documents}. Give more text, or change what separates '
             'documents (config.data.documents) or how many are held out (config.data.holdout)'
+        )
+    copies = data.static_copies
+    if shuffled and 0 < copies * len(chunks) < phase.batch_size:
+        raise ValueError(
+            f'config.data.static_copies={copies} copies of {len(chunks)} chunks do not fill a '
+            f'batch of {phase.batch_size}; take more copies, or 0 to draw anew'
         )
     return Stream(
         mapped(store.tokens),
@@ -101,17 +108,12 @@ class Draws:
     column by column.
 
     Row p is Philox4x32-10 from counter p * ceil(columns / 4) on; with a period, it is row
-    p % period. Raises ValueError where a batch is longer than the period.
+    p % period.
     """
 
     def __init__(self, stream: Stream, first: tf.Tensor, rows: int, columns: int):
         self.used, self.columns = 0, columns
         period, groups = stream.period, -(-columns // 4)
-        if period and period < rows:
-            raise ValueError(
-                f'config.data.static_copies={stream.data.static_copies} copies of '
-                f'{stream.num_chunks} chunks do not fill a batch of {rows}'
-            )
         key = tf.constant([stream_key(stream.data.seed, stream.name)], tf.uint64)
 
         def block(start: tf.Tensor, count: tf.Tensor | int) -> tf.Tensor:
@@ -121,30 +123,28 @@ class Draws:
             )
 
         if not period:
-            self.bits = block(first, rows)
+            self._bits = block(first, rows)
             return
         start = first % period
         before = tf.cast(tf.minimum(tf.cast(rows, tf.int64), period - start), tf.int32)
         bits = tf.concat([block(start, before), block(tf.constant(0, tf.int64), rows - before)], 0)
-        self.bits = tf.ensure_shape(bits, [rows, groups * 4])
+        self._bits = tf.ensure_shape(bits, [rows, groups * 4])
 
     def take(self, count: int) -> tf.Tensor:
         """uint32[rows, count]"""
         self.used += count
         assert self.used <= self.columns, (self.used, self.columns)
-        return self.bits[:, self.used - count : self.used]
+        return self._bits[:, self.used - count : self.used]
 
-    def below(self, limit: tf.Tensor) -> tf.Tensor:
-        """Integers in [0, limit) for int64[rows] or int64[rows, n]; 0 where the limit is 0."""
-        bits = self.take(1 if limit.shape.rank == 1 else limit.shape[1])
-        if limit.shape.rank == 1:
-            bits = bits[:, 0]
-        product = tf.cast(bits, tf.int64) * limit
+    def below(self, limit: tf.Tensor | int, count: int = 1) -> tf.Tensor:
+        """Integers in [0, limit), int64[rows, count]; 0 where the limit, an integer or
+        int64[rows, 1], is 0."""
+        product = tf.cast(self.take(count), tf.int64) * limit
         return tf.bitwise.right_shift(product, tf.constant(32, tf.int64))
 
     def chance(self, probability: float) -> tf.Tensor:
-        """bool[rows]"""
-        return tf.cast(self.take(1)[:, 0], tf.int64) < int(probability * 2**32)
+        """bool[rows, 1]"""
+        return tf.cast(self.take(1), tf.int64) < int(probability * 2**32)
 
 
 def stream_key(seed: int, name: str) -> int:
@@ -153,15 +153,15 @@ def stream_key(seed: int, name: str) -> int:
 
 
 def shuffle(stream: Stream, name: str, index: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
-    """A permutation of the chunks for each value of `epoch`, both int64[rows]."""
+    """A permutation of the chunks for each value of `epoch`, both int64[rows, 1]."""
     key = stream_key(stream.data.seed, f'{stream.name}/{name}')
     lo, hi = (
-        tf.fill(tf.shape(index), tf.constant(part, tf.uint32))
-        for part in (key & 0xFFFFFFFF, key >> 32)
+        tf.fill(index.shape, tf.constant(part, tf.uint32)) for part in (key & 0xFFFFFFFF, key >> 32)
     )
-    return tf.raw_ops.RandomIndexShuffle(
-        index=index,
-        seed=tf.stack([lo, hi, tf.cast(epoch, tf.uint32)], axis=1),
+    shuffled = tf.raw_ops.RandomIndexShuffle(
+        index=index[:, 0],
+        seed=tf.concat([lo, hi, tf.cast(epoch, tf.uint32)], axis=1),
         max_index=tf.constant(stream.num_chunks - 1, tf.int64),
         rounds=SHUFFLE_ROUNDS,
     )
+    return shuffled[:, None]
