@@ -4,9 +4,10 @@ import collections
 import dataclasses
 import glob
 import gzip
-import itertools
 import json
+import os
 import pathlib
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ Document = list[str]  # its lines: paragraphs of prose, or a sentence each
 SUFFIXES = ('.txt', '.jsonl')
 COMPRESSIONS = ('.gz', '.zst')
 COMPRESSED = 3  # characters to expect of a compressed byte
+TFDS = re.compile(r'(?P<name>.+?):(?P<split>\w+(\[[^\]]*\])?(\+\w+(\[[^\]]*\])?)*)')
 MAX_BYTES = 8 << 20  # of a line or a document in a text file: what has to fit into memory
 
 
@@ -33,7 +35,7 @@ class Summary:
     def __init__(self) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
         self.first: dict[str, str] = {}
-        self.bytes_read = 0  # of the source's size
+        self.passed = 0  # of the source's size
 
     def count(self, what: str, where: str = '', number: int = 1) -> None:
         self.counts[what] += number
@@ -54,7 +56,7 @@ class Source:
 
     read: Callable[[Summary], Iterator[Document]]
     identity: Any
-    size: int = 0  # bytes on disk; 0 where unknown
+    size: int = 0  # bytes of the files or examples of TFDS; 0 where unknown
     characters: int = 0  # about as many as there are in it; 0 where unknown
 
 
@@ -66,7 +68,7 @@ def source(data: DataConfig) -> Source:
     if kind == 'text' and rest:
         return _files(rest, data)
     if kind == 'tfds' and rest:
-        return Source(lambda summary: _tfds(rest, data, summary), [rest, data.data_dir])
+        return _tfds(rest, data)
     raise ValueError(
         f'config.data.corpus is {data.corpus!r}; expected builtin, text:GLOB, '
         'tfds:NAME[/CONFIG]:SPLIT or tokens:DIR'
@@ -74,11 +76,14 @@ def source(data: DataConfig) -> Source:
 
 
 def _files(pattern: str, data: DataConfig) -> Source:
-    paths = [pathlib.Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
-    paths = [path for path in paths if path.is_file()]
+    pattern = os.path.expanduser(pattern)
+    names = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, recursive=True))
+    paths = [path for path in map(pathlib.Path, names) if not path.is_dir()]
     if not paths:
         raise ValueError(f'no file matches {pattern!r} (from {pathlib.Path.cwd()})')
     for path in paths:
+        if not path.is_file():
+            raise ValueError(f'{path} is no file, or a link to nowhere; remove it or leave it out')
         if _format(path)[0] not in SUFFIXES:
             raise ValueError(
                 f'{path}: expected a name that ends in {" or ".join(SUFFIXES)}, '
@@ -117,25 +122,39 @@ def _format(path: pathlib.Path) -> tuple[str, str]:
 def _lines(path: pathlib.Path, longest: int | None, summary: Summary) -> Iterator[tuple[int, str]]:
     """Numbered lines, stripped, in parts of at most `longest` bytes; bytes that are not UTF-8
     become U+FFFD and are counted."""
-    number, before = 0, summary.bytes_read
+    number, before, compression = 0, summary.passed, _format(path)[1]
+    whole, rest, found = True, b'', False
+    if not path.stat().st_size:
+        compression = ''  # no bytes at all are no damaged archive
     openers: dict[str, Any] = {'.gz': gzip.open, '.zst': zstd.open, '': lambda raw, _: raw}
     try:
-        with path.open('rb') as raw, openers[_format(path)[1]](raw, 'rb') as file:
-            for number in itertools.count(1):
-                line = file.readline(longest or -1)
-                if not line:
-                    break
-                if longest and len(line) == longest:
-                    summary.count(f'lines cut after {longest:,} bytes', f'{path}:{number}')
-                summary.bytes_read = before + raw.tell()
+        with path.open('rb') as raw, openers[compression](raw, 'rb') as file:
+            while (part := file.readline(longest or -1)) or rest:
+                number += whole  # the part before was the end of a line
                 where = f'{path}:{number}'
-                yield number, _decoded(line, where, summary).removeprefix('\ufeff').strip()
+                whole = part.endswith(b'\n') or len(part) != longest
+                end = len(rest + part) if whole else _end(rest + part)
+                if not whole:
+                    summary.count(f'lines cut after {longest:,} bytes', where)
+                part, rest = (rest + part)[:end], (rest + part)[end:]
+                summary.passed = before + raw.tell()
+                text = _decoded(part, where, summary).removeprefix('\ufeff').strip()
+                found = found or bool(text)
+                yield number, text
     except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
         raise ValueError(
-            f'{path} is damaged after line {number - 1} ({error}); replace it or leave it out'
+            f'{path} is damaged after line {number} ({error}); replace it or leave it out'
         ) from error
-    if number == 1:
+    if not found:
         summary.count('empty files', str(path))
+
+
+def _end(part: bytes) -> int:
+    """Where the start of a long line may end: after a space, else before its last character."""
+    end = part.rfind(b' ') + 1 or len(part)
+    while end == len(part) or (end > 1 and part[end] & 0xC0 == 0x80):
+        end -= 1
+    return end or len(part)
 
 
 def _decoded(text: bytes, where: str, summary: Summary) -> str:
@@ -161,7 +180,7 @@ def _split(
         if line:
             document.append(line)
             size += len(line)
-    if document or not at_blank_lines:
+    if document:
         yield document
 
 
@@ -173,7 +192,7 @@ def _jsonl(
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f'{path}:{number} is not JSON ({error})') from error
         if not isinstance(record, dict) or not isinstance(record.get(field), str):
             names = sorted(record) if isinstance(record, dict) else type(record).__name__
@@ -181,7 +200,11 @@ def _jsonl(
                 f'{path}:{number} has no text in field {field!r} (it has {names}); '
                 'set config.data.text_field'
             )
-        yield _split_lines(_encodable(record[field], f'{path}:{number}', summary))
+        document = _split_lines(_encodable(record[field], f'{path}:{number}', summary))
+        if document:
+            yield document
+        else:
+            summary.count('empty documents, left out', f'{path}:{number}')
 
 
 def _encodable(text: str, where: str, summary: Summary) -> str:
@@ -196,7 +219,8 @@ def _split_lines(text: str) -> Document:
     return [stripped for line in text.split('\n') if (stripped := line.strip())]
 
 
-def _tfds(name_and_split: str, data: DataConfig, summary: Summary) -> Iterator[Document]:
+def _tfds(name_and_split: str, data: DataConfig) -> Source:
+    """Downloads and prepares the dataset where it is not there yet."""
     name, _, split = name_and_split.rpartition(':')
     if not name or not split:
         raise ValueError(
@@ -207,9 +231,10 @@ def _tfds(name_and_split: str, data: DataConfig, summary: Summary) -> Iterator[D
     try:
         builder = tfds.builder(name, data_dir=data.data_dir or None)
     except ValueError as error:  # its other lines list a thousand datasets
-        first = str(error).partition('\n')[0]
-        raise ValueError(f'TFDS can not give {name!r} ({first}); see config.data.corpus') from error
-    features = builder.info.features or {}
+        raise ValueError(
+            f'TFDS can not give {name!r} ({_first_line(error)}); see config.data.corpus'
+        ) from error
+    features = dict(builder.info.features or {})
     texts = [
         key for key, kind in features.items() if kind.shape == () and kind.np_dtype in (str, object)
     ]
@@ -218,14 +243,40 @@ def _tfds(name_and_split: str, data: DataConfig, summary: Summary) -> Iterator[D
             f'TFDS {name} has no text in feature {data.text_field!r}, it has it in {texts}; set '
             'config.data.text_field'
         )
-    builder.download_and_prepare()
-    if split not in builder.info.splits and '[' not in split:
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # of many types
         raise ValueError(
-            f'TFDS {name} has no split {split!r}; it has {sorted(builder.info.splits)}'
+            f'TFDS could not prepare {name} in {builder.data_path} '
+            f'({type(error).__name__}: {_first_line(error)})'
+        ) from error
+    splits = builder.info.splits
+    try:
+        examples = splits[split].num_examples
+    except (KeyError, ValueError) as error:
+        raise ValueError(f'TFDS {name} has no split {split!r}; it has {sorted(splits)}') from error
+
+    def read(summary: Summary) -> Iterator[Document]:
+        dataset = builder.as_dataset(
+            split,
+            read_config=tfds.ReadConfig(interleave_cycle_length=1),  # one order on any machine
+            decoders=tfds.decode.PartialDecoding({data.text_field: True}),
         )
-    config = tfds.ReadConfig(interleave_cycle_length=1)  # one order, whatever the machine
-    examples = builder.as_dataset(split, read_config=config)
-    for number, example in enumerate(tfds.as_numpy(examples)):
-        summary.count('TFDS examples')
-        where = f'{name_and_split}[{number}]'
-        yield _split_lines(_decoded(example[data.text_field], where, summary))
+        for number, example in enumerate(tfds.as_numpy(dataset)):
+            summary.count('TFDS examples')
+            summary.passed += 1
+            where = f'{name_and_split}[{number}]'
+            document = _split_lines(_decoded(example[data.text_field], where, summary))
+            if document:
+                yield document
+            else:
+                summary.count('empty documents, left out', where)
+
+    sizes = {key: [info.num_examples, info.num_bytes] for key, info in splits.items()}
+    total = sum(info.num_examples for info in splits.values())
+    characters = splits.total_num_bytes * examples // max(total, 1)
+    return Source(read, [builder.info.full_name, split, sizes], examples, characters)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition('\n')[0]

@@ -24,6 +24,7 @@ ALIASES = {
 }
 WORD_MARK = '\u2581'
 COVERAGE = 0.9999  # share of the characters of a text that a vocabulary trained on it has to know
+MIN_COVERAGE = 0.9  # below it the vocabulary is refused
 
 
 class Tokenizer:
@@ -162,21 +163,18 @@ def train(texts: Sequence[str], vocab_size: int, lowercase: bool) -> Tokenizer:
     """
     backend = tokenizers.Tokenizer(models.WordPiece(unk_token='[UNK]'))
     _bert_text(backend, lowercase)
-    alphabet = _alphabet(texts, backend.normalizer, vocab_size // 4)
+    alphabet, known = _alphabet(texts, backend.normalizer, vocab_size // 4)
     # The trainer numbers the inner characters in the order of a randomly seeded hash table, and
     # breaks ties between merges by those numbers. Given as special tokens, they are numbered here.
     # Only what can follow a letter in a word may be inside one: no punctuation, no ideograph.
     split = backend.pre_tokenizer.pre_tokenize_str
-    inner = [
-        '##' + c for c in alphabet if len(split(backend.normalizer.normalize_str('a' + c))) == 1
-    ]
-    smallest = len(SPECIALS) + len(alphabet) + len(inner)
-    if not alphabet or vocab_size < smallest:
+    normalize = backend.normalizer.normalize_str
+    inner = ['##' + c for c in alphabet if len(split(normalize('a' + c))) == 1]
+    if known < MIN_COVERAGE:
         raise ValueError(
-            f'a vocabulary of {vocab_size} tokens is too small: special tokens and characters '
-            f'alone take {smallest}; raise the vocabulary size'
-            if alphabet
-            else 'the corpus has no text to train a vocabulary on'
+            f'a vocabulary of {vocab_size} tokens is too small: it has room for the '
+            f'{len(alphabet)} most frequent characters, which are {known:.0%} of the text; raise '
+            'the vocabulary size (config.model.vocab_size, --vocab_size)'
         )
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
@@ -190,8 +188,9 @@ def train(texts: Sequence[str], vocab_size: int, lowercase: bool) -> Tokenizer:
     return wordpiece(sorted(vocab, key=vocab.__getitem__), lowercase)
 
 
-def _alphabet(texts: Sequence[str], normalizer: Any, most: int) -> list[str]:
-    """The most frequent characters, until COVERAGE of the text is covered; at most `most`."""
+def _alphabet(texts: Sequence[str], normalizer: Any, most: int) -> tuple[list[str], float]:
+    """The most frequent characters, until COVERAGE of the text is covered; at most `most` of them.
+    And the share that is covered. Raises ValueError where there are none."""
     raw = np.zeros(sys.maxunicode + 1, np.int64)
     for i in range(0, len(texts), 1000):
         encoded = ''.join(texts[i : i + 1000]).encode('utf-32-le')
@@ -201,10 +200,12 @@ def _alphabet(texts: Sequence[str], normalizer: Any, most: int) -> list[str]:
         for char in normalizer.normalize_str(chr(code)):
             if not char.isspace():
                 counts[char] += int(raw[code])
+    if not counts:
+        raise ValueError('the corpus has no text to train a vocabulary on')
     ordered = sorted(counts, key=lambda char: (-counts[char], char))
-    covered = np.cumsum([counts[char] for char in ordered])
-    enough = int(np.searchsorted(covered, COVERAGE * covered[-1])) + 1 if ordered else 0
-    return sorted(ordered[: min(enough, most)])
+    covered = np.cumsum([counts[char] for char in ordered]) / counts.total()
+    kept = min(int(np.searchsorted(covered, COVERAGE)) + 1, len(ordered), most)
+    return sorted(ordered[:kept]), float(covered[kept - 1]) if kept else 0.0
 
 
 def _sentencepiece(path: pathlib.Path, lowercase: bool) -> Tokenizer:
@@ -225,17 +226,23 @@ def _sentencepiece(path: pathlib.Path, lowercase: bool) -> Tokenizer:
             )
         specials[name] = ids[known[0]]
 
+    unknown = specials['[UNK]']
     # A model's control symbols never come out of text, its user-defined ones do.
-    typed = {i for i in specials.values() if not (model.is_control(i) or model.is_unknown(i))}
+    typed = {i for i in specials.values() if not model.is_control(i)} - {unknown}
+    # ALBERT's and XLNet's models were trained on text without accents, XLNet's on cased text.
+    plain = lowercase or not any(map(_has_accent, pieces))
 
     def encode_batch(texts: Sequence[str]) -> list[list[int]]:
-        batch = [_uncased(text) for text in texts] if lowercase else list(texts)
-        encoded = model.encode(batch, num_threads=-1)
+        batch = [_without_accents(text) if plain else text for text in texts]
+        encoded = model.encode([t.lower() for t in batch] if lowercase else batch, num_threads=-1)
         if typed:
-            encoded = [[i for i in ids if i not in typed] for ids in encoded]
+            encoded = [[unknown if i in typed else i for i in ids] for ids in encoded]
         return encoded
 
-    continuation = np.array([not piece.startswith(WORD_MARK) for piece in pieces])
+    special = set(specials.values())
+    continuation = np.array(
+        [i not in special and _goes_on(piece) for i, piece in enumerate(pieces)]
+    )
     return Tokenizer(
         pieces,
         specials,
@@ -247,9 +254,18 @@ def _sentencepiece(path: pathlib.Path, lowercase: bool) -> Tokenizer:
     )
 
 
-def _uncased(text: str) -> str:
-    """Lowercase without accents, as ALBERT's text is."""
+def _goes_on(piece: str) -> bool:
+    """The rest of a word; punctuation is a word of its own, as in BERT."""
+    return not piece.startswith(WORD_MARK) and any(map(str.isalnum, piece))
+
+
+def _has_accent(piece: str) -> bool:
+    return any(map(unicodedata.combining, unicodedata.normalize('NFKD', piece)))
+
+
+def _without_accents(text: str) -> str:
+    """As ALBERT's and XLNet's text is before their models see it, quotes of TeX's kind included."""
     if not text.isascii():
         decomposed = unicodedata.normalize('NFKD', text)
         text = ''.join(char for char in decomposed if not unicodedata.combining(char))
-    return text.lower()
+    return text.replace('``', '"').replace("''", '"')
