@@ -47,8 +47,8 @@ def make_chunks(store: Store, budget: int) -> Chunks:
     document = np.concatenate([np.empty(0, np.int64), *owners])
     order = np.argsort(start)
     start, document = start[order], document[order]
-    end = np.append(start[1:], 0)
-    last = np.append(document[1:] != document[:-1], True)[: len(document)]
+    end = np.append(start[1:], 0)[: len(start)]
+    last = np.append(document[1:] != document[:-1], True)[: len(start)]
     end[last] = documents[document[last] + 1]
     first_chunk = np.searchsorted(document, np.arange(len(documents)))
     return Chunks(start, end, document, first_chunk, int((size <= 1).sum()))

@@ -1,0 +1,82 @@
+"""Stores made for tests: every token of the text is another one, so that a batch says what it is
+made of; and batches turned back into text."""
+
+import itertools
+
+import numpy as np
+
+from bert_jax import config as configs
+from bert_jax.data import store
+
+PIECES = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '[unused0]', '<odd>']
+PAD, UNK, CLS, SEP, MASK = range(5)
+FIRST = len(PIECES)  # the id of the first token of the text
+
+
+def write(directory, train, evaluation=((3, 4), (5, 6)), spare=0):
+    """A store whose documents are lists of sentence lengths. The token at place i (of train and
+    eval together) has the id FIRST + i, and every fourth one continues a word."""
+    total = sum(map(sum, itertools.chain(train, evaluation))) + spare
+    pieces = PIECES + [f'##w{i}' if i % 4 == 3 else f'w{i}' for i in range(total)]
+    vocab_size = len(pieces)
+    ids = itertools.count(FIRST)
+    directory.mkdir(parents=True, exist_ok=True)
+    writers = {}
+    for split, documents in (('train', train), ('eval', evaluation)):
+        writers[split] = store.SplitWriter(directory / split, vocab_size)
+        for lengths in documents:
+            writers[split].add([np.array([next(ids) for _ in range(n)]) for n in lengths])
+    for writer in writers.values():
+        writer.close()
+    (directory / 'vocab.txt').write_text('\n'.join(pieces) + '\n')
+    counts = {split: writer.counts() for split, writer in writers.items()}
+    dtype = str(store.token_dtype(vocab_size))
+    meta = store.StoreMeta(
+        store.VERSION, 'none', vocab_size, True, dtype, counts, 0.0, {'corpus': 'made'}, {}
+    )
+    store.write_meta(directory, meta)
+    return directory
+
+
+def documents(count, seed=0, longest=60):
+    """Random sentence lengths: some documents have one sentence, or one token."""
+    random = np.random.default_rng(seed)
+    sizes = random.integers(1, longest, count)
+    return [[1], [40], *(random.integers(1, 30, size).tolist() for size in sizes)]
+
+
+def config(length=64, rows=32, slots=10, steps=10_000, eval_rows=0, **data):
+    return configs.Config(
+        train=configs.TrainConfig(phases=(configs.Phase(steps, length, rows, slots),)),
+        data=configs.DataConfig(**data),
+        eval=configs.EvalConfig(batch_size=eval_rows),
+    )
+
+
+def joined(batches):
+    """One batch of all their rows."""
+    batches = list(batches)
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def restored(batch):
+    """int32[rows, length]: the ids before they were masked."""
+    ids, used = batch['input_ids'].copy(), batch['masked_lm_weights'] > 0
+    row, _ = np.nonzero(used)
+    ids[row, batch['masked_lm_positions'][used]] = batch['masked_lm_ids'][used]
+    return ids
+
+
+def segments(batch):
+    """Of each row: where A begins, A's length, where B begins, B's length."""
+    b_length = batch['token_type_ids'].sum(1) - 1
+    a_length = batch['attention_mask'].sum(1) - b_length - 3
+    return np.ones_like(a_length), a_length, a_length + 2, b_length
+
+
+def offsets(batch):
+    """Of each row of a made store: where A and B start in tokens.bin."""
+    ids = restored(batch)
+    a, _, b, _ = segments(batch)
+    rows = np.arange(len(ids))
+    return store.GUARD + ids[rows, a] - FIRST, store.GUARD + ids[rows, b] - FIRST
