@@ -13,10 +13,11 @@ import json
 import os
 import pathlib
 import shutil
+import sys
 from typing import Any
 
 import rich.table
-from absl import app, flags
+from absl import flags
 
 from bert_jax.config import Config, DataConfig, ModelConfig, validate
 from bert_jax.data import progress, readers, sentences, store, tokenizer
@@ -86,6 +87,8 @@ def build(
     made_from: dict[str, Any],
 ) -> pathlib.Path:
     """Writes the store to `output`, unless it is there; one process at a time, the others wait."""
+    if _is_there(output, made_from):  # also where nothing can be written
+        return output
     output.parent.mkdir(parents=True, exist_ok=True)
     with open(output.parent / f'.{output.name}.lock', 'w') as lock:
         try:
@@ -93,8 +96,7 @@ def build(
         except BlockingIOError:
             progress.say(f'another process is preparing {output}; waiting for it')
             fcntl.flock(lock, fcntl.LOCK_EX)  # a killed process loses its lock
-        if (output / 'store.json').exists() and store.read_meta(output).made_from == made_from:
-            _check(output)
+        if _is_there(output, made_from):
             return output
         if output.exists():
             raise ValueError(
@@ -114,6 +116,13 @@ def build(
             shutil.rmtree(partial, ignore_errors=True)
     _print_summary(output, meta)
     return output
+
+
+def _is_there(output: pathlib.Path, made_from: dict[str, Any]) -> bool:
+    there = (output / 'store.json').exists() and store.read_meta(output).made_from == made_from
+    if there:
+        _check(output)
+    return there
 
 
 def _write(
@@ -206,24 +215,30 @@ def _print_summary(directory: pathlib.Path, meta: store.StoreMeta) -> None:
 
 
 def _main(argv: list[str]) -> None:
-    if argv[1:]:
-        raise app.UsageError(f'unexpected arguments {argv[1:]}; quote the glob of --input')
+    rest = FLAGS(argv)[1:]
+    if rest:
+        raise ValueError(f'unexpected arguments {" ".join(rest)}; quote the glob of --input')
     options: dict[str, Any] = {name: FLAGS[name].value for name in _FIELDS}
     known = FLAGS.input == 'builtin' or FLAGS.input.startswith(('text:', 'tfds:'))
-    corpus = FLAGS.input if known else f'text:{FLAGS.input}'
+    data = DataConfig(corpus=FLAGS.input if known else f'text:{FLAGS.input}', **options)
+    validate(Config(data=data, model=ModelConfig(vocab_size=FLAGS.vocab_size)))
+    source = readers.source(data)
+    made_from = _made_from(data, FLAGS.vocab_size, source)
+    build(source, data, FLAGS.vocab_size, pathlib.Path(FLAGS.output), made_from)
+
+
+def cli(argv: list[str]) -> int:
+    """The exit code: 0 done; 2 a mistake, said in one line."""
+    _define_flags()
+    if {'-h', '-help', '--help'} & set(argv):
+        print(f'{__doc__}\n{FLAGS.main_module_help()}')
+        return 0
     try:
-        data = DataConfig(corpus=corpus, **options)
-        validate(Config(data=data, model=ModelConfig(vocab_size=FLAGS.vocab_size)))
-        source = readers.source(data)
-        build(
-            source,
-            data,
-            FLAGS.vocab_size,
-            pathlib.Path(FLAGS.output),
-            _made_from(data, FLAGS.vocab_size, source),
-        )
-    except (ValueError, OSError) as error:
-        raise SystemExit(f'prepare: {error}') from error
+        _main(argv)
+    except (ValueError, OSError, flags.Error) as error:
+        print(f'prepare: {error}', file=sys.stderr)
+        return 2
+    return 0
 
 
 FLAGS = flags.FLAGS
@@ -265,5 +280,4 @@ def _define_flags() -> None:
 
 
 if __name__ == '__main__':
-    _define_flags()
-    app.run(_main)
+    sys.exit(cli(sys.argv))

@@ -22,8 +22,8 @@ def say(text: str) -> None:
 def tracked(
     documents: Iterator[Document], what: str, summary: Summary, size: int
 ) -> Generator[Document, None, None]:
-    """The documents. `size`: bytes of the source, 0 where unknown; summary.bytes_read is how many
-    of them have been read."""
+    """The documents. `size`: the source's, 0 where unknown; summary.passed is how much of it
+    has been read."""
     out = console()
     columns = (
         rich.progress.TextColumn('{task.description}'),
@@ -45,7 +45,7 @@ def tracked(
             last = now
             rate = characters / 1e6 / (now - started)
             text = f'{characters / 1e6:.1f} MB of text, {rate:.1f} MB/s'
-            shown.update(task, completed=summary.bytes_read, text=text)
+            shown.update(task, completed=summary.passed, text=text)
             if not out.is_terminal:
-                share = f', {summary.bytes_read / size:.0%}' if size else ''
+                share = f', {summary.passed / size:.0%}' if size else ''
                 out.print(f'{what}: {text}{share}', markup=False)

@@ -24,6 +24,8 @@ else:
 Document = list[str]  # its lines: paragraphs of prose, or a sentence each
 SUFFIXES = ('.txt', '.jsonl')
 COMPRESSIONS = ('.gz', '.zst')
+    r'([^:]+(?::\d+\.\d+\.\d+)?):(.+)'
+)  # NAME[:VERSION]:SPLIT; slices have colons
 COMPRESSED = 3  # characters to expect of a compressed byte
 TFDS = re.compile(r'(?P<name>.+?):(?P<split>\w+(\[[^\]]*\])?(\+\w+(\[[^\]]*\])?)*)')
 MAX_BYTES = 8 << 20  # of a line or a document in a text file: what has to fit into memory
@@ -221,11 +223,12 @@ def _split_lines(text: str) -> Document:
 
 def _tfds(name_and_split: str, data: DataConfig) -> Source:
     """Downloads and prepares the dataset where it is not there yet."""
-    name, _, split = name_and_split.rpartition(':')
-    if not name or not split:
+    parts = TFDS.fullmatch(name_and_split)
+    if not parts:
         raise ValueError(
             f'config.data.corpus is {data.corpus!r}; expected tfds:NAME[/CONFIG]:SPLIT'
         )
+    name, split = parts['name'], parts['split']
     import tensorflow_datasets as tfds  # brings TensorFlow: only where it is asked for
 
     try:
@@ -274,8 +277,9 @@ def _tfds(name_and_split: str, data: DataConfig) -> Source:
 
     sizes = {key: [info.num_examples, info.num_bytes] for key, info in splits.items()}
     total = sum(info.num_examples for info in splits.values())
-    characters = splits.total_num_bytes * examples // max(total, 1)
-    return Source(read, [builder.info.full_name, split, sizes], examples, characters)
+    size = sum(info.num_bytes for info in splits.values())
+    identity = [builder.info.full_name, split, sizes]
+    return Source(read, identity, examples, size * examples // max(total, 1))
 
 
 def _first_line(error: Exception) -> str:

@@ -76,7 +76,7 @@ def read_meta(directory: str | pathlib.Path) -> StoreMeta:
             )
         values['counts'] = {split: Counts(**counts) for split, counts in values['counts'].items()}
         return StoreMeta(**values)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(
             f'{path} is damaged ({error}); remove {directory} and prepare the corpus again'
         ) from error
@@ -131,7 +131,7 @@ class SplitWriter:
         self._write('documents', np.array([self.sentences], np.int64))
         self._write('sentences', starts.astype(np.int64))
         self._write('tokens', ids.astype(self.dtype))
-        self.histogram += np.bincount(ids, minlength=len(self.histogram))
+        np.add.at(self.histogram, ids, 1)  # time in proportion to the document, not the vocabulary
         self.tokens += len(ids)
         self.sentences += len(sentences)
         self.documents += 1
