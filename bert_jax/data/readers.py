@@ -24,8 +24,6 @@ else:
 Document = list[str]  # its lines: paragraphs of prose, or a sentence each
 SUFFIXES = ('.txt', '.jsonl')
 COMPRESSIONS = ('.gz', '.zst')
-    r'([^:]+(?::\d+\.\d+\.\d+)?):(.+)'
-)  # NAME[:VERSION]:SPLIT; slices have colons
 COMPRESSED = 3  # characters to expect of a compressed byte
 TFDS = re.compile(r'(?P<name>.+?):(?P<split>\w+(\[[^\]]*\])?(\+\w+(\[[^\]]*\])?)*)')
 MAX_BYTES = 8 << 20  # of a line or a document in a text file: what has to fit into memory
