@@ -1,5 +1,6 @@
 """Checkpoints through Orbax, each with checksums of its own; the only module that imports Orbax."""
 
+import json
 import logging
 from typing import Any
 
@@ -19,7 +20,7 @@ class Checkpoints:
     """The checkpoints of one workdir: `WORKDIR/checkpoints/STEP`."""
 
     def __init__(self, workdir: epath.PathLike, keep: int):
-        self.directory = epath.Path(workdir).resolve() / 'checkpoints'
+        self.directory = _absolute(workdir) / 'checkpoints'
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
@@ -28,46 +29,46 @@ class Checkpoints:
         )
 
     def steps(self) -> list[int]:
-        return sorted(self._manager.all_steps(read=True))
+        return sorted(self._manager.all_steps())
 
-    def save(self, state: TrainState) -> None:
+    def save(self, step: int, state: TrainState) -> None:
         """Starts saving; the arrays are copied before this returns, so they may be donated."""
-        with jax.transfer_guard('allow'):
-            step = int(state.step)
-            if step not in self._manager.all_steps():
-                self._manager.save(
-                    step,
-                    args=ocp.args.Composite(
-                        state=ocp.args.PyTreeSave(state),
-                        checksums=ocp.args.JsonSave(checksums(state)),
-                    ),
-                )
+        if step in self.steps():
+            return
+        sums = checksums(state)
+        with jax.transfer_guard('allow'):  # Orbax moves arrays without saying so
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.PyTreeSave(state), checksums=ocp.args.JsonSave(sums)
+                ),
+            )
 
     def restore(self, abstract: TrainState) -> TrainState | None:
         """The newest whole checkpoint, onto the shardings of `abstract`; None where there is none.
 
         One that is damaged is named, passed over and removed (or later saves would be dropped).
-        Raises ValueError where all are damaged.
+        Raises ValueError where all are damaged, and then removes nothing.
         """
-        steps, damaged = self.steps(), []
-        for step in reversed(steps):
+        damaged: dict[int, str] = {}
+        for step in reversed(self.steps()):
             try:
                 state = self._load(step, abstract)
             except Exception as error:  # Orbax and TensorStore raise errors of many types
+                damaged[step] = _first_line(error)
                 LOG.warning(
-                    'checkpoint %s is damaged, trying the one before: %s',
-                    self.directory / str(step),
-                    str(error).split('\n')[0],
+                    'checkpoint %s is damaged: %s', self.directory / str(step), damaged[step]
                 )
-                damaged.append(step)
                 continue
             for bad in damaged:
                 self._manager.delete(bad)
+                LOG.warning('removed checkpoint %d; using the one before, %d', bad, step)
             return state
-        if steps:
+        if damaged:
             raise ValueError(
-                f'no checkpoint in {self.directory} could be read (steps {steps}); '
-                'restore the folder from a copy, or remove it to start afresh'
+                f'no checkpoint in {self.directory} could be read: '
+                + '; '.join(f'{step}: {why}' for step, why in damaged.items())
+                + '. Restore the folder from a copy, or remove it to start afresh'
             )
         return None
 
@@ -91,55 +92,76 @@ class Checkpoints:
 
 
 def load_params(source: epath.PathLike, abstract: Any) -> Any:
-    """Parameters of the newest checkpoint of workdir `source`, onto the shardings of `abstract`.
+    """Parameters of workdir `source`'s newest checkpoint, or of the checkpoint `source` itself,
+    onto the shardings of `abstract`.
 
-    Raises ValueError where there is no checkpoint, or where parameters are missing or of another
-    shape; it names them.
+    Raises ValueError where there is none, where it is damaged, and where parameters are missing or
+    of another shape or dtype; it names them. Parameters there that nobody here wants are counted
+    in a line.
     """
-    directory = epath.Path(source).resolve() / 'checkpoints'
-    steps = (
-        [int(path.name) for path in directory.iterdir() if path.name.isdigit()]
-        if (directory.exists())
-        else []
-    )
-    if not steps:
-        raise ValueError(f'config.init_from={source} has no checkpoint ({directory}/STEP)')
-    path = directory / str(max(steps)) / 'state'
+    path = _newest(_absolute(source))
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        tree = reader.metadata(path).item_metadata.tree
-        _check_shapes(tree['params'], abstract, path)
+        try:
+            there = reader.metadata(path / 'state').item_metadata.tree['params']
+        except Exception as error:  # of many types
+            raise ValueError(f'checkpoint {path} is damaged: {_first_line(error)}') from error
+        _check_fit(there, abstract, path)
         target = {'params': abstract}
-        restored = reader.restore(
-            path,
-            args=ocp.args.PyTreeRestore(
-                target,
-                restore_args=checkpoint_utils.construct_restore_args(target),
-                partial_restore=True,
-            ),
+        args = ocp.args.PyTreeRestore(
+            target,
+            restore_args=checkpoint_utils.construct_restore_args(target),
+            partial_restore=True,
         )
+        try:
+            restored = reader.restore(path / 'state', args=args)
+            saved = json.loads((path / 'checksums' / 'metadata').read_text())
+            found = checksums(restored)
+            _verify(found, {name: saved.get(name) for name in found})
+        except Exception as error:
+            raise ValueError(f'checkpoint {path} is damaged: {_first_line(error)}') from error
     return restored['params']
 
 
-def _check_shapes(tree: Any, abstract: Any, path: epath.Path) -> None:
-    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-        leaves = jax.tree_util.tree_leaves_with_path(tree)
-        return {
-            jax.tree_util.keystr(name, simple=True, separator='/'): tuple(leaf.shape)
-            for name, leaf in leaves
-        }
+def _absolute(path: epath.PathLike) -> epath.Path:
+    """Orbax takes absolute paths only; `resolve` would put gs:// under the current folder."""
+    path = epath.Path(path)
+    return path if '://' in str(path) else path.expanduser().resolve()
 
-    there, here = shapes(tree), shapes(abstract)
+
+def _newest(source: epath.Path) -> epath.Path:
+    if (source / 'state').exists():
+        return source
+    directory = source / 'checkpoints'
+    names = [path.name for path in directory.iterdir()] if directory.exists() else []
+    steps = [int(name) for name in names if name.isdigit()]
+    if not steps:
+        raise ValueError(f'config.init_from={source} has no checkpoint ({directory}/STEP)')
+    return directory / str(max(steps))
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    """Leaves by their path: 'encoder/layers/attention/qkv/kernel'."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _check_fit(saved: Any, abstract: Any, path: epath.Path) -> None:
+    there, here = (
+        {name: f'{np.dtype(x.dtype)}{list(x.shape)}' for name, x in _named(tree).items()}
+        for tree in (saved, abstract)
+    )
     wrong = [
-        f'{name} is {there.get(name, "missing")} there, {shape} here'
-        for name, shape in here.items()
-        if there.get(name) != shape
+        f'{name} is {there.get(name, "missing")} there, {form} here'
+        for name, form in here.items()
+        if there.get(name) != form
     ]
     if wrong:
-        raise ValueError(
-            f'{path} does not fit config.model: '
-            + '; '.join(wrong[:5])
-            + (f' and {len(wrong) - 5} more' if len(wrong) > 5 else '')
-        )
+        more = f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''
+        raise ValueError(f'{path} does not fit config.model: {"; ".join(wrong[:5])}{more}')
+    if extra := sorted(set(there) - set(here)):
+        LOG.info('%d parameters of %s are not used, %s first', len(extra), path, extra[0])
 
 
 @jax.jit
@@ -159,14 +181,15 @@ def _sums(tree: Any) -> Any:
 def checksums(tree: Any) -> dict[str, int]:
     """A number per array, computed where the array lives, whatever its sharding: integer sums don't
     depend on order. Reading wrong bits back is otherwise silent."""
-    sums = jax.device_get(_sums(tree))
-    return {
-        jax.tree_util.keystr(path, simple=True, separator='/'): int(value)
-        for path, value in jax.tree_util.tree_leaves_with_path(sums)
-    }
+    return {name: int(value) for name, value in _named(jax.device_get(_sums(tree))).items()}
 
 
-def _verify(found: dict[str, int], saved: dict[str, int]) -> None:
+def _verify(found: dict[str, int], saved: dict[str, Any]) -> None:
     wrong = sorted(name for name in set(found) | set(saved) if found.get(name) != saved.get(name))
     if wrong:
         raise ValueError(f'{len(wrong)} arrays differ from what was saved, {wrong[0]} first')
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().split('\n')[0]
+    return text[:200] or type(error).__name__

@@ -4,25 +4,27 @@ python -m bert_jax.main --config=configs/tiny.py --workdir=runs/tiny
 """
 
 import dataclasses
+import difflib
 import json
 import logging
 import os
 import pathlib
 import re
 import sys
+from collections.abc import Iterable, Iterator
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # before anything imports TensorFlow
 
 import absl.logging
 import jax
-from absl import flags
+from absl import app, flags
 from etils import epath
 from ml_collections import config_flags
 
-from bert_jax.config import Config, from_config_dict, from_dict
+from bert_jax.config import Config, Phase, default, from_dict
 from bert_jax.data import prepare, store
 from bert_jax.tasks.pretrain import PretrainTask
-from bert_jax.train import Interrupted, train
+from bert_jax.train import HostBatch, Interrupted, train
 from bert_jax.writers import log_lines
 
 LOG = logging.getLogger('bert_jax.main')
@@ -42,6 +44,14 @@ FREE = re.compile(
     r'|language|holdout|lowercase)'
 )
 
+NO_SUCH_FILE = (
+    FileNotFoundError,
+    FileExistsError,
+    PermissionError,
+    NotADirectoryError,
+    IsADirectoryError,
+)
+
 
 def run(config: Config, workdir: epath.Path) -> None:
     """Prepares the corpus if need be, checks the workdir and trains."""
@@ -58,18 +68,19 @@ def run(config: Config, workdir: epath.Path) -> None:
     _claim(workdir, config, meta, directory)
     log_lines(_start_lines(config, meta, workdir))
 
-    from bert_jax.data import pretrain  # TensorFlow takes seconds to import: after the checks
+    hosts = {'host': jax.process_index(), 'num_hosts': jax.process_count()}
 
-    host, hosts = jax.process_index(), jax.process_count()
-    train(
-        config,
-        PretrainTask(config.model),
-        lambda start, stop: pretrain.train_batches(
-            directory, config, start=start, stop=stop, host=host, num_hosts=hosts
-        ),
-        lambda phase: pretrain.EvalBatches(directory, config, phase, host=host, num_hosts=hosts),
-        workdir,
-    )
+    def batches(start: int, stop: int) -> Iterator[HostBatch]:
+        from bert_jax.data import pretrain  # TensorFlow takes seconds to import: when it is needed
+
+        return pretrain.train_batches(directory, config, start=start, stop=stop, **hosts)
+
+    def eval_batches(phase: Phase) -> Iterable[HostBatch]:
+        from bert_jax.data import pretrain
+
+        return pretrain.EvalBatches(directory, config, phase, **hosts)
+
+    train(config, PretrainTask(config.model), batches, eval_batches, workdir)
 
 
 def _claim(
@@ -155,40 +166,74 @@ def _start_lines(config: Config, meta: store.StoreMeta, workdir: epath.Path) -> 
     }
 
 
-def _main(argv: list[str]) -> None:
-    if argv[1:]:
-        raise ValueError(f'unexpected arguments: {" ".join(argv[1:])}')
-    if DISTRIBUTED.value:
-        jax.distributed.initialize()
+def _parse(argv: list[str]) -> tuple[Config, epath.Path]:
+    """Raises ValueError or flags.Error, each with one line that says what to change."""
+    keys = _flat(default().to_dict())
+    for arg in argv[1:]:
+        override = re.match(r'--?(?:no)?config\.([\w.]+)', arg)
+        if override and override[1] not in keys:
+            near = difflib.get_close_matches(override[1], keys, n=1, cutoff=0.0)[0]
+            raise ValueError(
+                f'config.{override[1]} is not a configuration key; did you mean config.{near}?'
+            )
+    app.define_help_flags()
+    try:
+        rest = flags.FLAGS(argv)
+        values = CONFIG.value and CONFIG.value.to_dict()
+    except flags.IllegalFlagValueError as error:
+        wrong = re.match(r'flag --config\.([\w.]+)=(.*?): ', str(error))
+        if not wrong or wrong[1] not in keys:
+            raise
+        kind = type(keys[wrong[1]]).__name__
+        raise ValueError(f'config.{wrong[1]} must be {kind}, not {wrong[2]!r}') from error
+    except flags.Error:
+        raise
+    except Exception as error:  # whatever the config file does, which is the user's code
+        last = str(error).strip().split('\n')[-1].strip()
+        raise ValueError(f'--config: {last or type(error).__name__}') from error
+    if values is None:
+        raise ValueError('--config=FILE is missing, such as --config=configs/tiny.py')
+    if rest[1:]:
+        raise ValueError(f'unexpected arguments: {" ".join(rest[1:])}')
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
-    run(from_config_dict(CONFIG.value), epath.Path(WORKDIR.value or f'runs/{name}'))
-
-
-def _parse(argv: list[str]) -> list[str]:
-    flags.mark_flag_as_required('config')
-    return flags.FLAGS(argv)
+    return from_dict(values), epath.Path(WORKDIR.value or f'runs/{name}')
 
 
 def cli(argv: list[str]) -> int:
-    """The exit code: 0 done; 2 a mistake, said in one line; 3 not finite; 143 interrupted."""
+    """The exit code: 0 done; 2 a mistake, said in one line; 3 not finite; 130 and 143 interrupted,
+    the latter with everything saved."""
     # Libraries speak up for warnings only; the project says a line at a time what it does.
-    logging.basicConfig(format='%(message)s', level=logging.WARNING, force=True)
+    logging.basicConfig(
+        handlers=[_Stderr()], format='%(message)s', level=logging.WARNING, force=True
+    )
     logging.getLogger('bert_jax').setLevel(logging.INFO)
     absl.logging.set_verbosity(absl.logging.WARNING)
     try:
-        _main(_parse(argv))
+        config, workdir = _parse(argv)
+        if DISTRIBUTED.value:
+            jax.distributed.initialize()
+        run(config, workdir)
     except Interrupted as stop:
-        print(f'bert_jax: {stop}', file=sys.stderr)
-        return 143
+        return _say(stop, 143)
+    except KeyboardInterrupt:
+        return _say('interrupted', 130)
     except FloatingPointError as error:
-        print(f'bert_jax: {error}', file=sys.stderr)
-        return 3
-    except (ValueError, KeyError, AttributeError, TypeError, OSError, flags.Error) as error:
-        if os.environ.get('BERT_JAX_TRACEBACK'):
-            raise
-        print(f'bert_jax: {error}', file=sys.stderr)
-        return 2
+        return _say(error, 3)
+    except (ValueError, *NO_SUCH_FILE, flags.Error) as error:
+        return _say(error, 2)
     return 0
+
+
+def _say(what: object, code: int) -> int:
+    print(f'bert_jax: {what}', file=sys.stderr)
+    return code
+
+
+class _Stderr(logging.Handler):
+    """Writes to what sys.stderr is now: a live progress line puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
 
 
 if __name__ == '__main__':

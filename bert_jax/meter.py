@@ -1,7 +1,6 @@
 """What the loop knows of its own pace: times and sums of the steps since the last report."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -69,17 +68,17 @@ class Meter:
         if bad and policy == 'stop':
             raise FloatingPointError(
                 f'the loss or a gradient is not finite at step {bad[0]}; nothing of it was saved. '
-                'Lower config.optim.learning_rate, or set config.train.nonfinite=skip to leave '
-                'such steps out'
+                'Set config.train.nonfinite=skip to go on without such steps, or start again in '
+                'another --workdir with a lower config.optim.learning_rate'
             )
 
     def read(self, task: Task, phase: Phase, flops: float) -> dict[str, float | None]:
         """Losses of the last step alone (so that a run that went on reports the same) and the pace
-        since the last reading; null where a value is not finite or not known."""
+        since the last reading; None where it is not known."""
         step, sums = self._recent[-1]
         values = loss_and_means(task, jax.device_get(sums))
         del values['nonfinite']
-        metrics = {name: v if math.isfinite(v) else None for name, v in values.items()}
+        metrics: dict[str, float | None] = dict(values)
         seconds = time.monotonic() - self._start - self._paused
         if steps := step - self._first:
             sequences = steps * phase.batch_size / seconds

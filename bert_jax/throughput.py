@@ -5,8 +5,8 @@ import jax
 from bert_jax.config import ModelConfig, Phase
 
 # Peak dense bfloat16 FLOP/s of one JAX device, by the beginning of its device_kind. Sources: Google
-# Cloud's TPU system architecture pages (a v2 or v3 device is one of a chip's two cores), NVIDIA's
-# data sheets (without sparsity).
+# Cloud's TPU system architecture pages (a device of v2, v3 and 7x is half a chip), NVIDIA's data
+# sheets (without sparsity).
 PEAK_FLOPS = {
     'TPU v2': 22.5e12,
     'TPU v3': 61.5e12,
@@ -17,10 +17,13 @@ PEAK_FLOPS = {
     'TPU v5': 459e12,
     'TPU v6 lite': 918e12,
     'TPU v6e': 918e12,
+    'TPU7x': 1153.5e12,
     'NVIDIA A100': 312e12,
     'NVIDIA H100 PCIe': 756e12,
     'NVIDIA H100': 989e12,
     'NVIDIA H200': 989e12,
+    'NVIDIA L40': 181e12,
+    'NVIDIA L40S': 362e12,
     'NVIDIA L4': 121e12,
     'Tesla V100': 125e12,
     'Tesla T4': 65e12,

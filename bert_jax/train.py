@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import optax
 from etils import epath
+from jax.experimental import multihost_utils
 
 from bert_jax import optim, rng, sharding, throughput
 from bert_jax.batch import Batch, check, to_global
@@ -51,18 +52,22 @@ def train(
     batches(start, stop): this host's slices of batches start .. stop - 1; eval_batches(phase): the
     held-out examples in the shapes of `phase`. Raises FloatingPointError, naming the step, for a
     loss or gradient that is not finite (unless train.nonfinite is 'skip'), and Interrupted after a
-    signal.
+    signal. Where the workdir's run is done already, nothing is written.
     """
     mesh = sharding.make_mesh(config.mesh)
     tx, schedule = optim.make_optimizer(config), optim.make_schedule(config)
     key = rng.root(config.train.seed, config.train.prng_impl)
     checkpoints = Checkpoints(workdir, config.train.keep)
     state = _start(config, task, tx, mesh, key, checkpoints)
+    step = int(state.step)
+    if step >= config.num_steps:
+        LOG.info('nothing to do: step %d of %d is saved already', step, config.num_steps)
+        checkpoints.close()
+        return state
     train_step = make_train_step(
         task, tx, mesh, schedule=schedule, accum_steps=config.train.accum_steps
     )
     eval_step = make_eval_step(task, mesh)
-    step = int(state.step)
     writer, progress, meter = (
         MetricsWriter(workdir, step),
         Progress(step, config.num_steps),
@@ -73,18 +78,19 @@ def train(
         writer.write(step, split, metrics)
         progress.report(step, split, metrics)
 
-    def run_eval(phase: Phase) -> None:
+    def run_eval(phase: Phase, held_out: Iterable[HostBatch]) -> None:
         rows = phase._replace(batch_size=config.eval.batch_size or phase.batch_size)
         spec = task.batch_spec(rows)
-        report('eval', evaluate(eval_step, state.params, eval_batches(phase), task, spec, mesh))
+        report('eval', evaluate(eval_step, state.params, held_out, task, spec, mesh))
 
     with contextlib.ExitStack() as stack:
+        stopped = stack.enter_context(_signals())  # first in, last out: until all is saved
         for resource in (checkpoints, writer, progress):
             stack.callback(resource.close)
-        stopped = stack.enter_context(_signals())
         stack.enter_context(jax.transfer_guard('disallow'))
         for phase, begin, end in _segments(config, step):
             put = functools.partial(_put, spec=task.batch_spec(phase), mesh=mesh)
+            held_out = eval_batches(phase)  # now: a mistake in it should not wait for the first use
             flops = throughput.step_flops(config.model, phase)
             for batch in meter.waits(_ahead(batches(begin, end), put)):
                 state, sums = train_step(state, batch, key)
@@ -92,7 +98,7 @@ def train(
                 meter.add(step, sums, compiled=step == begin + 1)
                 progress.step(step)
 
-                last, stop = step == config.num_steps, stopped()
+                last, stop = step == config.num_steps, stopped(step)
                 log = last or step % config.train.log_every == 0
                 save = last or stop or step % config.train.checkpoint_every == 0
                 if log or save:
@@ -100,9 +106,9 @@ def train(
                 if log:
                     report('train', meter.read(task, phase, flops))
                 if last or (config.train.eval_every and step % config.train.eval_every == 0):
-                    meter.pause(functools.partial(run_eval, phase))
+                    meter.pause(functools.partial(run_eval, phase, held_out))
                 if save:
-                    meter.pause(functools.partial(checkpoints.save, state))
+                    meter.pause(functools.partial(checkpoints.save, step, state))
                 if stop and not last:
                     raise Interrupted(
                         f'saved at step {step} of {config.num_steps}; '
@@ -161,18 +167,23 @@ def _ahead(batches: Iterator[HostBatch], put: Callable[[HostBatch], Batch]) -> I
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM or SIGINT came; a second one acts as it would without us."""
+def _signals() -> Iterator[Callable[[int], bool]]:
+    """Whether to stop after step n, because SIGTERM or SIGINT came; a second SIGINT ends the run
+    at once. Several processes have to agree on the step: there JAX watches, and for SIGTERM only.
+    """
+    if jax.process_count() > 1:
+        yield multihost_utils.reached_preemption_sync_point
+        return
     seen: list[int] = []
 
     def note(number: int, _: Any) -> None:
         seen.append(number)
-        signal.signal(number, previous[signal.Signals(number)])
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # also where Python is deep in a library
         LOG.warning('%s: finishing the step and saving', signal.Signals(number).name)
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield lambda: bool(seen)
+        yield lambda step: bool(seen)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -2,15 +2,17 @@
 
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import rich.console
 import rich.progress
 from etils import epath
-from tensorboardX import SummaryWriter
+from tensorboardX import SummaryWriter, record_writer
 
 LOG = logging.getLogger('bert_jax.writers')
 
@@ -28,10 +30,10 @@ class MetricsWriter:
         if not self._active:
             return
         self._path = epath.Path(workdir) / 'metrics.jsonl'
-        kept = [line for line in self._read() if json.loads(line)['step'] <= start_step]
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in self._read() if _step(line) <= start_step]
         self._remote = '://' in str(self._path)
         self._lines = kept if self._remote else []
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_suffix('.tmp')
         partial.write_text(''.join(kept))
         partial.replace(self._path)
@@ -39,23 +41,29 @@ class MetricsWriter:
         self._events = SummaryWriter(str(workdir), purge_step=start_step + 1)
 
     def _read(self) -> list[str]:
+        """The whole lines; a killed run may leave half of one at the end."""
         if not self._path.exists():
             return []
         lines = self._path.read_text().splitlines(keepends=True)
-        return [line for line in lines if line.endswith('\n')]  # a killed run may leave half a line
+        whole = [line for line in lines if line.endswith('\n') and _step(line) is not None]
+        if len(whole) < len(lines):
+            LOG.warning('%s: %d broken lines removed', self._path, len(lines) - len(whole))
+        return whole
 
     def write(self, step: int, split: str, metrics: Metrics) -> None:
-        """One line, on disk (not just in a buffer of this process) when this returns."""
+        """One line, with the kernel (not just in a buffer of this process) when this returns; what
+        is not finite is null."""
         if not self._active:
             return
-        line = json.dumps({'step': step, 'split': split, **metrics}) + '\n'
+        values = {name: value if _finite(value) else None for name, value in metrics.items()}
+        line = json.dumps({'step': step, 'split': split, **values}, allow_nan=False) + '\n'
         if self._file is None:  # object stores can't append
             self._lines.append(line)
             self._path.write_text(''.join(self._lines))
         else:
             self._file.write(line)
             self._file.flush()
-        for name, value in metrics.items():
+        for name, value in values.items():
             if isinstance(value, float | int):
                 self._events.add_scalar(f'{split}/{name}', value, step)
 
@@ -64,6 +72,46 @@ class MetricsWriter:
             if self._file is not None:
                 self._file.close()
             self._events.close()
+
+
+def _step(line: str) -> Any:
+    """The step of a line of metrics.jsonl; None where it is no such line."""
+    try:
+        return json.loads(line)['step']
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+class _RemoteFile:
+    """An event file in an object store: written anew with every flush."""
+
+    def __init__(self, path: str):
+        self._path, self._content = epath.Path(path), bytearray()
+
+    def write(self, data: bytes) -> None:
+        self._content += data
+
+    def flush(self) -> None:
+        self._path.write_bytes(bytes(self._content))
+
+    close = flush
+
+
+class _RemoteFiles:
+    """tensorboardX would want Google's and Amazon's own libraries; `epath` is here already."""
+
+    open = staticmethod(_RemoteFile)
+
+    def directory_check(self, path: str) -> None:
+        """Object stores have no folders."""
+
+
+for _scheme in ('gs', 's3'):
+    record_writer.register_writer_factory(_scheme, _RemoteFiles())
 
 
 class Progress:
@@ -76,7 +124,7 @@ class Progress:
         self._live = self._console.is_terminal and jax.process_index() == 0
         columns = (
             rich.progress.TextColumn('step {task.completed}/{task.total}'),
-            rich.progress.BarColumn(bar_width=20),
+            rich.progress.BarColumn(bar_width=10),
             rich.progress.TextColumn('{task.description}'),
             rich.progress.TimeRemainingColumn(),
         )
@@ -88,16 +136,15 @@ class Progress:
         self._bar.update(self._task, completed=step)
 
     def report(self, step: int, split: str, metrics: Metrics) -> None:
-        text = _short(split, metrics)
         if self._live and split == 'train':
-            self._bar.update(self._task, description=text)
+            self._bar.update(self._task, description=_shortest(metrics))
         elif self._live:
-            self._bar.print(f'step {step} {text}')
+            self._bar.print(f'step {step} {_short(split, metrics)}', soft_wrap=True)
         elif jax.process_index() == 0:
             taken = step - self._start
             left = (time.monotonic() - self._begin) / max(taken, 1) * (self._num_steps - step)
             print(
-                f'step {step}/{self._num_steps} {text} ETA {_clock(left)}',
+                f'step {step}/{self._num_steps} {_short(split, metrics)} ETA {_clock(left)}',
                 file=sys.stderr,
                 flush=True,
             )
@@ -107,13 +154,27 @@ class Progress:
 
 
 def _short(split: str, metrics: Metrics) -> str:
-    parts = [split]
-    for name in ('loss', 'mlm_loss', 'mlm_accuracy', 'nsp_loss', 'nsp_accuracy'):
-        if name in metrics:
-            parts.append(f'{name} {metrics[name]:.3f}')
-    if 'tokens_per_second' in metrics:
-        parts.append(f'{metrics["tokens_per_second"]:,.0f} tokens/s')
-    return ' '.join(parts)
+    names = ('loss', 'mlm_loss', 'mlm_accuracy', 'nsp_loss', 'nsp_accuracy')
+    parts = [f'{name} {_number(metrics[name])}' for name in names if name in metrics]
+    return ' '.join([split, *parts, *_pace(metrics)])
+
+
+def _shortest(metrics: Metrics) -> str:
+    """What fits beside a bar in 80 columns."""
+    names = {'mlm': 'mlm_loss', 'nsp': 'nsp_loss'}
+    parts = [
+        f'{short} {_number(metrics[name])}' for short, name in names.items() if name in metrics
+    ]
+    return ' '.join([*(parts or [f'loss {_number(metrics["loss"])}']), *_pace(metrics)])
+
+
+def _pace(metrics: Metrics) -> list[str]:
+    pace = metrics.get('tokens_per_second')
+    return [] if pace is None else [f'{pace:,.0f} tokens/s']
+
+
+def _number(value: Any) -> str:
+    return 'nan' if value is None else f'{value:.3f}'
 
 
 def _clock(seconds: float) -> str:

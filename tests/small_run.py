@@ -1,0 +1,120 @@
+"""A run of `python -m bert_jax.main` that takes seconds: its corpus, its flags, its files."""
+
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+from typing import Any
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PACE = (
+    'sequences_per_second',
+    'tokens_per_second',
+    'mfu',
+    'input_wait_fraction',
+    'skipped_steps',
+)
+FLAGS = {
+    'model.hidden_size': 32,
+    'model.num_hidden_layers': 2,
+    'model.num_attention_heads': 2,
+    'model.intermediate_size': 64,
+    'model.max_position_embeddings': 48,
+    'data.holdout': 0.1,
+    'data.sentences': 'line',
+    'optim.warmup_steps': 5,
+    'train.log_every': 1,
+}
+
+
+def write_corpus(folder: pathlib.Path) -> pathlib.Path:
+    """120 documents of random words, a sentence a line, and a vocabulary of letters."""
+    rng = random.Random(0)
+    words = [''.join(rng.choices('abcdefgh', k=rng.randint(2, 7))) for _ in range(300)]
+    documents = [
+        '\n'.join(' '.join(rng.choices(words, k=rng.randint(4, 12))) for _ in range(12))
+        for _ in range(120)
+    ]
+    pieces = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *'abcdefgh']
+    vocabulary = [*pieces, *(f'##{letter}' for letter in 'abcdefgh')]
+    (folder / 'vocab.txt').write_text('\n'.join(vocabulary) + '\n')
+    path = folder / 'corpus.txt'
+    path.write_text('\n\n'.join(documents) + '\n')
+    return path
+
+
+def command(folder: pathlib.Path, workdir: pathlib.Path, **flags: Any) -> list[str]:
+    """main's command line; flags: config keys, with `__` for the dot."""
+    values = FLAGS | {
+        'data.corpus': f'text:{folder / "corpus.txt"}',
+        'data.vocab_file': folder / 'vocab.txt',
+        'data.cache_dir': folder / 'cache',
+    }
+    values |= {key.replace('__', '.'): value for key, value in flags.items()}
+    overrides = [f'--config.{key}={value}' for key, value in values.items()]
+    config = f'--config={ROOT / "configs/tiny.py"}'
+    return [sys.executable, '-m', 'bert_jax.main', config, f'--workdir={workdir}', *overrides]
+
+
+def environment(folder: pathlib.Path) -> dict[str, str]:
+    """One device, as a user's CPU has; compiled programs are kept, which spares later starts."""
+    values = {key: value for key, value in os.environ.items() if key != 'XLA_FLAGS'}
+    return values | {
+        'JAX_COMPILATION_CACHE_DIR': str(folder / 'compiled'),
+        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+        'PYTHONPATH': str(ROOT),
+        'PYTHONUNBUFFERED': '1',
+    }
+
+
+def start(
+    folder: pathlib.Path, workdir: pathlib.Path, stdout: int = subprocess.PIPE, **flags: Any
+) -> subprocess.Popen:
+    return subprocess.Popen(
+        command(folder, workdir, **flags),
+        env=environment(folder),
+        cwd=folder,
+        text=True,
+        stdout=stdout,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def finish(folder: pathlib.Path, workdir: pathlib.Path, **flags: Any) -> tuple[int, str]:
+    """Exit code and output."""
+    process = start(folder, workdir, **flags)
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl that are whole."""
+    path = workdir / 'metrics.jsonl'
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith('\n')]
+
+
+def numbers(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """The same without what depends on the clock."""
+    return [
+        {key: value for key, value in line.items() if key not in PACE} for line in metrics(workdir)
+    ]
+
+
+def saved_steps(workdir: pathlib.Path) -> list[int]:
+    folder = workdir / 'checkpoints'
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def saved_arrays(workdir: pathlib.Path, step: int) -> dict[str, Any]:
+    """Every array of a checkpoint, read by Orbax alone."""
+    import jax
+    import orbax.checkpoint as ocp
+
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        tree = reader.restore(workdir.resolve() / 'checkpoints' / str(step) / 'state')
+    leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(tree))
+    return {jax.tree_util.keystr(path): value for path, value in leaves}
