@@ -84,8 +84,8 @@ def _other_document(
     exact = tf.maximum(stop - wanted, begin)
     found = tf.searchsorted(stream.sentences, tf.reshape(exact, [-1]), 'right', tf.int64)
     after = tf.minimum(tf.reshape(found, other.shape), end - 1)
-    low, high = tf.gather(stream.sentences, after - 1), tf.gather(stream.sentences, after)
-    low = tf.maximum(low, begin)
+    low = tf.gather(stream.sentences, tf.maximum(after - 1, 0))
+    low, high = tf.maximum(low, begin), tf.gather(stream.sentences, after)
     start = tf.where(exact - low < high - exact, low, high)
     start = tf.where(inside, exact, start)
     best = tf.argmin(tf.abs(stop - start - wanted), axis=1)[:, None]

@@ -60,8 +60,9 @@ def make_stream(
     if documents < 2:
         raise ValueError(
             'next-sentence prediction needs at least two documents of two tokens or more in each '
-            f'split; the {name} split has {documents}. Give more text, or change what separates '
-            'documents (config.data.documents) or how many are held out (config.data.holdout)'
+            f'split; {name.split("/")[0]} has {documents}. Give more text, or change what '
+            'separates documents (config.data.documents) or how many are held out '
+            '(config.data.holdout)'
         )
     copies = data.static_copies
     if shuffled and 0 < copies * len(chunks) < phase.batch_size:
