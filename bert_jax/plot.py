@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-WORKDIR = flags.DEFINE_string('workdir', None, 'A run: its metrics.jsonl and corpus.json.')
+WORKDIR = flags.DEFINE_string('workdir', '', 'A run: its metrics.jsonl and corpus.json.')
 OUTPUT = flags.DEFINE_string('output', 'curves.png', 'Picture to write.')
 SMOOTHING = 9  # reports averaged for the train curves; each is of one batch
 
@@ -73,5 +73,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-    flags.mark_flag_as_required('workdir')
     app.run(main)
