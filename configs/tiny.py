@@ -10,6 +10,7 @@ from bert_jax.config import default
 
 def get_config() -> ConfigDict:
     config = default()
+    config.data.holdout = 0.1  # the text is short: of 2 % little could be said
     config.model.vocab_size = 4096
     config.model.hidden_size = 128
     config.model.num_hidden_layers = 4
