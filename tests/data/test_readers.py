@@ -123,6 +123,44 @@ def test_long_lines_and_documents_are_cut_not_lost(tmp_path, monkeypatch):
     assert any(key.startswith('documents split after') for key in summary.lines())
 
 
+@pytest.mark.parametrize('words', ['wörd ', '日本', 'é', '😀'])
+@pytest.mark.parametrize('longest', [97, 100, 101])
+def test_no_character_is_cut_in_two(tmp_path, monkeypatch, words, longest):
+    monkeypatch.setattr(readers, 'MAX_BYTES', longest)
+    path = put(tmp_path / 'a.txt', 'Before.\n\n' + words * 100 + '\n\nbéfore.')
+    summary = readers.Summary()
+    together = ''.join(''.join(document) for document in read(path, summary))
+    assert together.replace(' ', '') == 'Before.' + words.strip() * 100 + 'béfore.'
+    assert not any('UTF-8' in key for key in summary.lines())
+    assert f'lines cut after {longest} bytes (first: {path}:3)' in summary.lines()
+
+
+def test_lines_are_numbered_as_in_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, 'MAX_BYTES', 100)
+    path = put(tmp_path / 'a.txt', b'word ' * 100 + b'\nfine\n\nb\xe9d\n')
+    summary = readers.Summary()
+    read(path, summary)
+    assert f'lines of invalid UTF-8, bad bytes replaced (first: {path}:4)' in summary.lines()
+
+
+def test_numbers_beyond_python_and_empty_records_are_named(tmp_path):
+    path = put(tmp_path / 'a.jsonl', '{"text": ""}\n{"text": ' + '9' * 5000 + '}\n')
+    with pytest.raises(ValueError, match=r'a\.jsonl:2 is not JSON'):
+        read(path)
+    put(path, '{"text": "A."}\n{"text": " \\n"}\n')
+    summary = readers.Summary()
+    assert read(path, summary) == [['A.']]
+    assert summary.lines()[f'empty documents, left out (first: {path}:2)'] == 1
+
+
+def test_a_link_to_nowhere_is_named_and_a_name_with_brackets_found(tmp_path):
+    put(tmp_path / 'a[1].txt', 'Hello.')
+    assert read(tmp_path / 'a[1].txt') == [['Hello.']]
+    (tmp_path / 'b.txt').symlink_to(tmp_path / 'gone.txt')
+    with pytest.raises(ValueError, match=r'b\.txt is no file, or a link to nowhere'):
+        read(tmp_path / '*.txt')
+
+
 def test_what_matches_nothing_or_is_no_text_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"no file matches .*\*\.txt' \(from "):
         read(tmp_path / '*.txt')
