@@ -56,7 +56,10 @@ def train(
     """
     mesh = sharding.make_mesh(config.mesh)
     tx, schedule = optim.make_optimizer(config), optim.make_schedule(config)
-    key = rng.root(config.train.seed, config.train.prng_impl)
+    key = jax.jit(  # on every device: the loop allows no transfers
+        functools.partial(rng.root, config.train.seed, config.train.prng_impl),
+        out_shardings=jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()),
+    )()
     checkpoints = Checkpoints(workdir, config.train.keep)
     state = _start(config, task, tx, mesh, key, checkpoints)
     step = int(state.step)
