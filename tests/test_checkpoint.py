@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import TINY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import NamedSharding, PartitionSpec
+from tiny_model import TINY
 
 from bert_jax import checkpoint, optim, rng, sharding, train_step
 from bert_jax.checkpoint import Checkpoints, checksums, load_params

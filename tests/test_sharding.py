@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import TINY, run_steps
+from tiny_model import TINY, run_steps
 
 from bert_jax import optim, sharding
 from bert_jax.config import MeshConfig, Phase

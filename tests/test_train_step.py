@@ -16,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from conftest import ROOT, TINY, run_steps
+from tiny_model import ROOT, TINY, run_steps
 
 from bert_jax import batch as batches
 from bert_jax import optim, sharding

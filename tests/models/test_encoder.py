@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import TINY
+from tiny_model import TINY
 
 from bert_jax.models.encoder import Encoder
 from bert_jax.models.layers import ACTIVATIONS, Dropout, LayerNorm

@@ -1,0 +1,50 @@
+"""A tiny configuration, and a short real run of it."""
+
+import pathlib
+
+import jax
+
+from bert_jax import batch as batches
+from bert_jax import optim, rng, sharding, train_step
+from bert_jax.config import Config, MeshConfig, ModelConfig, OptimConfig, Phase, TrainConfig
+from bert_jax.tasks.pretrain import PretrainTask
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TINY = Config(
+    model=ModelConfig(
+        vocab_size=1000,
+        hidden_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=64,
+    ),
+    optim=OptimConfig(learning_rate=1e-3, warmup_steps=2),
+    train=TrainConfig(phases=(Phase(20, 32, 16, 5),)),
+)
+
+
+def run_steps(
+    config: Config, mesh_config: MeshConfig, steps: int
+) -> tuple[list[float], train_step.TrainState]:
+    """Losses and final state of `steps` real steps on two batches in turn, dropout and all."""
+    count = max(mesh_config.data, 1) * max(mesh_config.fsdp, 1)
+    mesh = sharding.make_mesh(mesh_config, jax.devices()[:count])
+    task, tx = PretrainTask(config.model), optim.make_optimizer(config)
+    key = rng.root(config.train.seed, config.train.prng_impl)
+    state = train_step.init_state(task, tx, mesh, key)
+    step = train_step.make_train_step(
+        task,
+        tx,
+        mesh,
+        schedule=optim.make_schedule(config),
+        accum_steps=config.train.accum_steps,
+    )
+    spec = task.batch_spec(config.train.phases[0])
+    shardings = sharding.batch_shardings(spec, mesh)
+    losses = []
+    for i in range(steps):
+        batch = batches.to_global(batches.synthetic(spec, i % 2), shardings, spec)
+        state, sums = step(state, batch, key)
+        losses.append(sum(float(sums[name][0] / sums[name][1]) for name in task.loss_names))
+    return losses, state
