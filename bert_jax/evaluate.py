@@ -22,7 +22,7 @@ def evaluate(
     mesh: Mesh,
 ) -> dict[str, float]:
     """Means over all examples of `batches`: the task's, `loss`, and `mlm_perplexity` where there
-    is an `mlm_loss`."""
+    is an `mlm_loss`. Raises ValueError where there is no batch."""
     shardings = batch_shardings(spec, mesh)
     totals: dict[str, np.ndarray] = {}
     waiting: list[Any] = []
@@ -32,6 +32,8 @@ def evaluate(
             _add(totals, waiting.pop(0))
     for sums in waiting:
         _add(totals, sums)
+    if not totals:
+        raise ValueError('evaluation has no batches; give more text, or raise config.data.holdout')
     means = loss_and_means(task, totals)
     if 'mlm_loss' in means:
         means['mlm_perplexity'] = float(np.exp(means['mlm_loss']))

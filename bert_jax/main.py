@@ -12,6 +12,7 @@ import pathlib
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # before anything imports TensorFlow
 
@@ -89,10 +90,7 @@ def _claim(
     """Writes what the run is into a new workdir; refuses one that belongs to another run."""
     path, corpus = workdir / 'config.json', workdir / 'corpus.json'
     if path.exists() and corpus.exists():
-        there, here = (
-            _flat(from_dict(json.loads(path.read_text())).to_dict()),
-            _flat(config.to_dict()),
-        )
+        there, here = _flat(_read(path)), _flat(config.to_dict())
         wrong = [
             f'config.{key} is {there.get(key)} there, {here[key]} here'
             for key in here
@@ -129,6 +127,13 @@ def _claim(
             )
             + '\n',
         )
+
+
+def _read(path: epath.Path) -> dict[str, Any]:
+    try:
+        return from_dict(json.loads(path.read_text())).to_dict()
+    except ValueError as error:
+        raise ValueError(f'{path} can not be read: {error}') from error
 
 
 def _write(path: epath.Path, text: str) -> None:
@@ -176,27 +181,31 @@ def _parse(argv: list[str]) -> tuple[Config, epath.Path]:
             raise ValueError(
                 f'config.{override[1]} is not a configuration key; did you mean config.{near}?'
             )
+    if not any(re.match(r'--?(config(=|$)|help)', arg) for arg in argv[1:]):
+        raise ValueError('--config=FILE is missing, such as --config=configs/tiny.py')
     app.define_help_flags()
     try:
         rest = flags.FLAGS(argv)
-        values = CONFIG.value and CONFIG.value.to_dict()
+        values = CONFIG.value.to_dict()
     except flags.IllegalFlagValueError as error:
         wrong = re.match(r'flag --config\.([\w.]+)=(.*?): ', str(error))
-        if not wrong or wrong[1] not in keys:
-            raise
-        kind = type(keys[wrong[1]]).__name__
-        raise ValueError(f'config.{wrong[1]} must be {kind}, not {wrong[2]!r}') from error
+        if wrong and wrong[1] in keys:
+            kind = type(keys[wrong[1]]).__name__
+            raise ValueError(f'config.{wrong[1]} must be {kind}, not {wrong[2]!r}') from error
+        raise ValueError(f'--config: {_last_line(error)}') from error
     except flags.Error:
         raise
     except Exception as error:  # whatever the config file does, which is the user's code
-        last = str(error).strip().split('\n')[-1].strip()
-        raise ValueError(f'--config: {last or type(error).__name__}') from error
-    if values is None:
-        raise ValueError('--config=FILE is missing, such as --config=configs/tiny.py')
+        raise ValueError(f'--config: {_last_line(error)}') from error
     if rest[1:]:
         raise ValueError(f'unexpected arguments: {" ".join(rest[1:])}')
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
     return from_dict(values), epath.Path(WORKDIR.value or f'runs/{name}')
+
+
+def _last_line(error: Exception) -> str:
+    """The message, without the traceback that config_flags puts before it."""
+    return str(error).strip().split('\n')[-1].strip() or type(error).__name__
 
 
 def cli(argv: list[str]) -> int:

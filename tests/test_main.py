@@ -1,0 +1,346 @@
+"""The command: mistakes said in one line, whose workdir it is, how a run is stopped and gone on."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import small_run
+from conftest import ROOT
+from etils import epath
+
+from bert_jax import main
+from bert_jax.config import Config, DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig
+
+TINY = '--config=configs/tiny.py'
+MISTAKES = {
+    'unknown key': ([TINY, '--config.typo=1'], 'config.typo is not a configuration key', 'config.'),
+    'unknown key below': (
+        [TINY, '--config.model.hiden_size=1'],
+        'config.model.hiden_size is not',
+        'did you mean config.model.hidden_size?',
+    ),
+    'unknown section': (
+        [TINY, '--config.mdel.hidden_size', '1'],
+        'config.mdel.hidden_size is not',
+        'did you mean config.model.hidden_size?',
+    ),
+    'no int': ([TINY, '--config.train.seed=abc'], 'config.train.seed must be int', "'abc'"),
+    'no float': (
+        [TINY, '--config.optim.learning_rate=fast'],
+        'config.optim.learning_rate must be float',
+        "'fast'",
+    ),
+    'no bool': ([TINY, '--config.data.lowercase=maybe'], 'config.data.lowercase must be bool', ''),
+    'phase too short': (
+        [TINY, '--config.train.phases=((1,2),)'],
+        'config.train.phases[0] must be',
+        'steps, max_seq_length, batch_size, max_predictions_per_seq',
+    ),
+    'no phases': ([TINY, '--config.train.phases=abc'], 'config.train.phases', "'abc'"),
+    'impossible value': ([TINY, '--config.train.keep=0'], 'config.train.keep is 0', 'positive'),
+    'no config': ([], '--config=FILE is missing', 'configs/tiny.py'),
+    'no config but a key': (['--config.train.seed=1'], '--config', 'missing'),
+    'missing file': (['--config=configs/nope.py'], 'No such file', 'configs/nope.py'),
+    'missing file and a key': (
+        ['--config=configs/nope.py', '--config.train.seed=1'],
+        'No such file',
+        'configs/nope.py',
+    ),
+    'unknown flag': ([TINY, '--wrkdir=x'], "'wrkdir'", 'workdir'),
+    'stray word': ([TINY, 'x'], 'unexpected arguments: x', ''),
+    'key in the file': (
+        ['--config=KEY.py'],
+        'config.model.hidden_sizes is not a configuration key',
+        'config.model.hidden_size?',
+    ),
+    'type in the file': (['--config=TYPE.py'], '--config', "'hidden_size'"),
+    'syntax of the file': (['--config=SYNTAX.py'], '--config', 'SYNTAX.py, line 2'),
+    'no get_config': (['--config=EMPTY.py'], '--config', 'get_config'),
+    'no corpus': ([TINY, '--config.data.corpus=text:nowhere/*.txt'], 'nowhere/*.txt', ''),
+}
+FILES = {
+    'KEY.py': 'config.model.hidden_sizes = 3',
+    'TYPE.py': "config.model.hidden_size = 'wide'",
+    'SYNTAX.py': '',
+    'EMPTY.py': '',
+}
+INSIDE = {  # what run() may raise: exit code, and whether there is a traceback
+    'ValueError("a mistake")': (2, False),
+    'FileNotFoundError("gone.txt")': (2, False),
+    'FloatingPointError("not finite at step 3")': (3, False),
+    'Interrupted("saved at step 3")': (143, False),
+    'KeyboardInterrupt()': (130, False),
+    'KeyError("ours")': (1, True),
+    'AttributeError("ours")': (1, True),
+    'TypeError("ours")': (1, True),
+    'OSError(28, "disk full")': (1, True),
+}
+# One process imports the package, and a fork of it runs each command: imports take seconds.
+HARNESS = textwrap.dedent("""
+    import json, os, pathlib, sys, traceback
+    from bert_jax import main
+    from bert_jax.train import Interrupted
+    for i, (argv, error) in enumerate(json.loads(sys.stdin.read())):
+        pid = os.fork()
+        if not pid:
+            output = os.open(f'{sys.argv[1]}/{i}', os.O_WRONLY | os.O_CREAT)
+            os.dup2(output, 1), os.dup2(output, 2)
+            sys.argv = ['main', *argv]
+            code = 1
+            if error:
+                def run(*_):
+                    raise eval(error)
+                main.run = run
+            try:
+                code = main.cli(sys.argv)
+            except SystemExit as stop:
+                code = stop.code
+            except BaseException:
+                traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(code)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+""")
+
+
+@pytest.fixture(scope='module')
+def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """Exit code and output of every command above."""
+    folder = tmp_path_factory.mktemp('commands')
+    (folder / 'configs').mkdir()
+    tiny = (ROOT / 'configs/tiny.py').read_text()
+    (folder / 'configs/tiny.py').write_text(tiny)
+    for name, line in FILES.items():
+        text = tiny.replace('    return config\n', f'    {line}\n    return config\n')
+        (folder / name).write_text(text if line else {'SYNTAX.py': 'x = 1\ndef (:\n'}.get(name, ''))
+    calls = [(argv, '') for argv, _, _ in MISTAKES.values()]
+    calls += [([TINY, '--workdir=w'], error) for error in INSIDE]
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', HARNESS, str(folder)],
+        input=json.dumps(calls),
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd=folder,
+        env=os.environ | {'PYTHONPATH': str(ROOT)},
+        timeout=300,
+    )
+    codes = [int(line) for line in done.stdout.split()]
+    outputs = [(folder / str(i)).read_text() for i in range(len(calls))]
+    names = [*MISTAKES, *INSIDE]
+    return dict(zip(names, zip(codes, outputs, strict=True), strict=True))
+
+
+@pytest.mark.parametrize('name', MISTAKES)
+def test_a_mistake_is_one_line(name: str, commands: dict[str, tuple[int, str]]) -> None:
+    code, output = commands[name]
+    assert code == 2, output
+    assert output.startswith('bert_jax: ') and output.count('\n') == 1, output
+    for part in MISTAKES[name][1:]:
+        assert part in output
+
+
+@pytest.mark.parametrize('error', INSIDE)
+def test_exit_codes_and_tracebacks(error: str, commands: dict[str, tuple[int, str]]) -> None:
+    expected, traceback = INSIDE[error]
+    code, output = commands[error]
+    assert code == expected
+    assert ('Traceback' in output) == traceback, output
+    if not traceback:
+        assert output.count('\n') == 1
+
+
+BASE = Config(
+    model=ModelConfig(vocab_size=99, hidden_size=32, num_attention_heads=2),
+    data=DataConfig(sentences='line'),
+    optim=OptimConfig(warmup_steps=2),
+    train=TrainConfig(phases=(Phase(20, 32, 8, 5),)),
+)
+
+
+class Claims:
+    """main.run up to where training would begin."""
+
+    def __init__(self, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+        small_run.write_corpus(folder)
+        self.folder, self.workdir = folder, folder / 'run'
+        self.trained: list[Config] = []
+        monkeypatch.setattr(main, 'train', lambda config, *_: self.trained.append(config))
+
+    def start(self, corpus: str = 'corpus.txt', **sections: dict[str, object]) -> Config:
+        data = {
+            'corpus': f'text:{self.folder / corpus}',
+            'cache_dir': str(self.folder / 'cache'),
+            'vocab_file': str(self.folder / 'vocab.txt'),
+        }
+        config = BASE
+        for name, values in ({'data': data | sections.pop('data', {})} | sections).items():
+            section = dataclasses.replace(getattr(config, name), **values)
+            config = dataclasses.replace(config, **{name: section})
+        main.run(config, epath.Path(self.workdir))
+        return self.trained[-1]
+
+
+@pytest.fixture
+def claims(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Claims:
+    claims = Claims(tmp_path, monkeypatch)
+    claims.start()
+    return claims
+
+
+def test_workdir_says_what_the_run_is(claims: Claims) -> None:
+    assert claims.trained[0].model.vocab_size == 21  # of vocab.txt
+    assert json.loads((claims.workdir / 'config.json').read_text()) == claims.trained[0].to_dict()
+    corpus = json.loads((claims.workdir / 'corpus.json').read_text())
+    assert len(corpus['fingerprint']) >= 16
+    vocabulary = (claims.workdir / 'vocab.txt').read_text()
+    assert vocabulary == (claims.folder / 'vocab.txt').read_text()
+
+
+@pytest.mark.parametrize(
+    ('section', 'key', 'value'),
+    [
+        ('model', 'hidden_size', 64),
+        ('model', 'num_hidden_layers', 3),
+        ('data', 'seed', 1),
+        ('data', 'masked_lm_prob', 0.2),
+        ('optim', 'learning_rate', 0.5),
+        ('train', 'seed', 1),
+        ('train', 'phases', (Phase(20, 32, 16, 5),)),
+    ],
+)
+def test_another_run_is_refused_by_key(
+    claims: Claims, section: str, key: str, value: object
+) -> None:
+    before = (claims.workdir / 'config.json').read_text()
+    with pytest.raises(ValueError, match=rf'holds another run: config\.{section}\.{key} is ') as e:
+        claims.start(**{section: {key: value}})
+    assert str(e.value).count('config.') == 1, 'no other key'
+    assert len(claims.trained) == 1
+    assert (claims.workdir / 'config.json').read_text() == before
+
+
+def test_all_differing_keys_are_named(claims: Claims) -> None:
+    with pytest.raises(ValueError) as error:
+        claims.start(model={'hidden_size': 64}, train={'seed': 5})
+    assert 'config.model.hidden_size is 32 there, 64 here' in str(error.value)
+    assert 'config.train.seed is 0 there, 5 here' in str(error.value)
+
+
+def test_another_corpus_is_refused(claims: Claims) -> None:
+    text = (claims.folder / 'corpus.txt').read_text()
+    (claims.folder / 'other.txt').write_text(text + '\nabba\nabc\n')
+    with pytest.raises(ValueError, match=r'the corpus is \w+ there .*corpus.txt.*other.txt'):
+        claims.start('other.txt')
+    (claims.folder / 'corpus.txt').write_text(text + '\nabba\nabc\n')  # same name, other content
+    with pytest.raises(ValueError, match='the corpus is'):
+        claims.start()
+
+
+def test_the_same_corpus_elsewhere_goes_on(claims: Claims) -> None:
+    (claims.folder / 'moved.txt').write_text((claims.folder / 'corpus.txt').read_text())
+    claims.start('moved.txt', data={'cache_dir': str(claims.folder / 'cache2')})
+    assert len(claims.trained) == 2
+
+
+@pytest.mark.parametrize(
+    ('section', 'key', 'value'),
+    [
+        ('train', 'num_steps', 10),
+        ('train', 'log_every', 3),
+        ('train', 'checkpoint_every', 7),
+        ('train', 'nonfinite', 'skip'),
+        ('mesh', 'fsdp', 2),
+        ('model', 'remat', 'full'),
+    ],
+)
+def test_what_moves_no_number_may_change(
+    claims: Claims, section: str, key: str, value: object
+) -> None:
+    config = claims.start(**{section: {key: value}})
+    assert getattr(getattr(config, section), key) == value
+    assert json.loads((claims.workdir / 'config.json').read_text())[section][key] == value
+
+
+def test_a_start_killed_before_it_had_claimed_is_no_run(claims: Claims) -> None:
+    (claims.workdir / 'corpus.json').unlink()
+    claims.start(train={'seed': 5})
+    assert json.loads((claims.workdir / 'config.json').read_text())['train']['seed'] == 5
+
+
+def test_a_damaged_config_json_is_named(claims: Claims) -> None:
+    (claims.workdir / 'config.json').write_text('{"model": ')
+    with pytest.raises(ValueError, match=r'config\.json can not be read'):
+        claims.start()
+
+
+def test_a_second_sigint_ends_the_run_at_once() -> None:
+    code = textwrap.dedent("""
+        import os, signal, time
+        from bert_jax.train import _signals
+        with _signals() as stopped:
+            assert not stopped(0)
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)  # some schedulers send it twice
+            assert stopped(1)
+            print('first', flush=True)
+            os.kill(os.getpid(), signal.SIGINT)
+            print('second', flush=True)
+    """)
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        capture_output=True,
+        check=False,
+        text=True,
+        env=os.environ | {'PYTHONPATH': str(ROOT)},
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGINT, 'first\n'), done.stderr
+
+
+@pytest.mark.slow
+def test_stopped_gone_on_and_done(tmp_path: pathlib.Path) -> None:
+    """SIGTERM in a real run; the same command goes on, and has nothing to do after that."""
+    small_run.write_corpus(tmp_path)
+    workdir = tmp_path / 'run'
+    flags = {
+        'train__phases': '((3000,32,8,5),)',
+        'train__num_steps': 0,
+        'train__eval_every': 0,
+        'train__checkpoint_every': 1000,
+    }
+    process = small_run.start(tmp_path, workdir, **flags)
+    while not small_run.metrics(workdir):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, output
+    (step,) = small_run.saved_steps(workdir)
+    assert 'SIGTERM: finishing the step and saving' in output
+    assert f'saved at step {step} of 3000; the same command goes on from there' in output
+    assert small_run.metrics(workdir)[-1]['step'] == step
+
+    flags['train__num_steps'] = step + 20
+    code, output = small_run.finish(tmp_path, workdir, **flags)
+    assert code == 0, output
+    assert f'going on from step {step} of {step + 20}' in output
+    train = [line['step'] for line in small_run.metrics(workdir) if line['split'] == 'train']
+    assert train == list(range(1, step + 21))
+    known = ('step ', 'workdir ', 'devices ', 'parameters ', 'corpus ', 'baseline ', 'phases ')
+    known += ('going on', 'first step', 'train/0', 'eval', 'model.vocab_size')
+    foreign = [line for line in output.splitlines() if line and not line.startswith(known)]
+    assert not foreign, 'lines of libraries that mean nothing to a user'
+
+    before = (workdir / 'metrics.jsonl').stat().st_mtime_ns
+    code, output = small_run.finish(tmp_path, workdir, **flags)
+    assert code == 0 and 'nothing to do' in output
+    assert 'train/0' not in output  # the input was not even opened
+    assert (workdir / 'metrics.jsonl').stat().st_mtime_ns == before
