@@ -5,8 +5,8 @@ import math
 import jax
 import numpy as np
 import pytest
-from conftest import TINY
 from flax import linen as nn
+from tiny_model import TINY
 
 from bert_jax import batch as batches
 from bert_jax import sharding, train_step

@@ -12,8 +12,8 @@ import time
 
 import pytest
 import small_run
-from conftest import ROOT
 from etils import epath
+from tiny_model import ROOT
 
 from bert_jax import main
 from bert_jax.config import Config, DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig

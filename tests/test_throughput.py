@@ -4,8 +4,8 @@ import types
 
 import jax
 import pytest
-from conftest import TINY
 from flax import linen as nn
+from tiny_model import TINY
 
 from bert_jax import throughput
 from bert_jax.config import ModelConfig, Phase

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT, TINY
 from small_run import metrics, numbers, saved_steps
+from tiny_model import ROOT, TINY
 
 from bert_jax import batch as batches
 from bert_jax.config import Config, MeshConfig, ModelConfig, Phase, TrainConfig
