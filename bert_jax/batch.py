@@ -54,7 +54,10 @@ def to_global(
     batch: Mapping[str, np.ndarray], shardings: Mapping[str, jax.sharding.Sharding], spec: BatchSpec
 ) -> Batch:
     """This host's slice of a batch as global arrays, each device getting its rows only."""
-    return {
-        name: jax.make_array_from_process_local_data(shardings[name], batch[name], spec[name].shape)
-        for name in spec
-    }
+    with jax.transfer_guard_host_to_device('allow'):  # with several hosts JAX finds it implicit
+        return {
+            name: jax.make_array_from_process_local_data(
+                shardings[name], batch[name], spec[name].shape
+            )
+            for name in spec
+        }
