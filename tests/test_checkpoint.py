@@ -215,7 +215,9 @@ def test_init_from_counts_what_it_leaves(
 
 @pytest.mark.parametrize('how', ['half', 'flipped', 'missing'])
 def test_init_from_a_damaged_checkpoint_is_refused(tmp_path: pathlib.Path, how: str) -> None:
-    save(tmp_path, 10)
+    checkpoints = Checkpoints(tmp_path, 9)
+    checkpoints.save(10, dataclasses.replace(small(10), opt_state={}))  # so that it hits parameters
+    checkpoints.close()
     damage(data_file(tmp_path, 10), how)
     with pytest.raises(ValueError, match='checkpoints/10 is damaged'):
         load_params(tmp_path, abstract(small(0)).params)
