@@ -8,7 +8,7 @@ into a frozen, validated `Config`, which is what the rest of the code sees.
 import dataclasses
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -196,91 +196,90 @@ def _phases(value: Any, path: str) -> tuple[Phase, ...]:
     return tuple(Phase(*phase) for phase in value)
 
 
+POSITIVE = (
+    'model.vocab_size',
+    'model.hidden_size',
+    'model.num_hidden_layers',
+    'model.num_attention_heads',
+    'model.intermediate_size',
+    'model.max_position_embeddings',
+    'model.type_vocab_size',
+    'model.scan_unroll',
+    'train.accum_steps',
+    'train.log_every',
+    'train.checkpoint_every',
+    'train.keep',
+)
+NOT_NEGATIVE = (
+    'data.static_copies',
+    'optim.learning_rate',
+    'optim.end_learning_rate',
+    'optim.weight_decay',
+    'optim.grad_clip_norm',
+    'optim.eps',
+    'train.eval_every',
+    'eval.batch_size',
+    'eval.max_batches',
+)
+PROBABILITIES = (
+    'model.hidden_dropout_prob',
+    'model.attention_probs_dropout_prob',
+    'data.masked_lm_prob',
+    'data.short_seq_prob',
+    'data.random_next_prob',
+    'data.holdout',
+)
+CHOICES = {
+    'model.hidden_act': ('gelu', 'gelu_new', 'relu'),
+    'model.dtype': ('auto', 'float32', 'bfloat16'),
+    'model.remat': ('none', 'dots', 'full'),
+    'data.documents': ('blank_line', 'file'),
+    'data.sentences': ('split', 'line'),
+    'optim.schedule': ('linear', 'cosine', 'constant', 'polynomial', 'inverse_sqrt'),
+    'train.prng_impl': ('auto', 'threefry2x32', 'rbg', 'unsafe_rbg'),
+    'train.nonfinite': ('stop', 'skip'),
+}
+
+
 def validate(config: Config) -> Config:
     """Returns `config`; raises ValueError naming the first key whose value can't work."""
-    model, data, optim, train = config.model, config.data, config.optim, config.train
-
-    def require(ok: bool, key: str, value: Any, expected: str) -> None:
-        if not ok:
-            raise ValueError(f'config.{key} is {value!r}; expected {expected}')
-
-    def one_of(key: str, value: str, names: tuple[str, ...]) -> None:
-        require(value in names, key, value, 'one of ' + ', '.join(names))
-
-    for key in (
-        'vocab_size',
-        'hidden_size',
-        'num_hidden_layers',
-        'num_attention_heads',
-        'intermediate_size',
-        'max_position_embeddings',
-        'type_vocab_size',
-        'scan_unroll',
-    ):
-        require(getattr(model, key) > 0, f'model.{key}', getattr(model, key), 'a positive integer')
-    require(
-        model.hidden_size % model.num_attention_heads == 0,
+    for key in POSITIVE:
+        _require(config, key, lambda n: n > 0, 'a positive integer')
+    for key in NOT_NEGATIVE:
+        _require(config, key, lambda n: n >= 0, '0 or more')
+    for key in PROBABILITIES:
+        _require(config, key, lambda p: 0 <= p < 1, 'a probability, 0 <= p < 1')
+    for key, names in CHOICES.items():
+        _require(config, key, names.__contains__, 'one of ' + ', '.join(names))
+    heads, steps = config.model.num_attention_heads, config.schedule_steps
+    _require(
+        config,
         'model.hidden_size',
-        model.hidden_size,
-        f'a multiple of num_attention_heads ({model.num_attention_heads})',
+        lambda size: size % heads == 0,
+        f'a multiple of num_attention_heads ({heads})',
     )
-    one_of('model.hidden_act', model.hidden_act, ('gelu', 'gelu_new', 'relu'))
-    one_of('model.dtype', model.dtype, ('auto', 'float32', 'bfloat16'))
-    one_of('model.remat', model.remat, ('none', 'dots', 'full'))
-    for section, keys in (
-        (model, ('hidden_dropout_prob', 'attention_probs_dropout_prob')),
-        (data, ('masked_lm_prob', 'short_seq_prob', 'random_next_prob', 'holdout')),
-    ):
-        for key in keys:
-            value = getattr(section, key)
-            name = f'{"model" if section is model else "data"}.{key}'
-            require(0 <= value < 1, name, value, 'a probability, 0 <= p < 1')
-    one_of('data.documents', data.documents, ('blank_line', 'file'))
-    one_of('data.sentences', data.sentences, ('split', 'line'))
-    require(data.static_copies >= 0, 'data.static_copies', data.static_copies, '0 or more')
-    one_of(
-        'optim.schedule',
-        optim.schedule,
-        ('linear', 'cosine', 'constant', 'polynomial', 'inverse_sqrt'),
-    )
-    require(
-        0 <= optim.warmup_steps <= config.schedule_steps,
-        'optim.warmup_steps',
-        optim.warmup_steps,
-        f'0 to {config.schedule_steps} (the steps of all phases)',
-    )
-    for key in ('learning_rate', 'end_learning_rate', 'weight_decay', 'grad_clip_norm', 'eps'):
-        require(getattr(optim, key) >= 0, f'optim.{key}', getattr(optim, key), '0 or more')
-    for i, phase in enumerate(train.phases):
-        where = f'train.phases[{i}]'
-        require(
-            8 <= phase.max_seq_length <= model.max_position_embeddings,
-            where,
-            phase,
-            f'max_seq_length from 8 to model.max_position_embeddings '
-            f'({model.max_position_embeddings})',
-        )
-        require(
-            phase.max_predictions_per_seq <= phase.max_seq_length - 3,
-            where,
-            phase,
-            'max_predictions_per_seq of at most max_seq_length - 3',
-        )
-        require(
-            phase.batch_size % train.accum_steps == 0,
-            where,
-            phase,
-            f'a batch_size divisible by train.accum_steps ({train.accum_steps})',
-        )
-    one_of('train.prng_impl', train.prng_impl, ('auto', 'threefry2x32', 'rbg', 'unsafe_rbg'))
-    one_of('train.nonfinite', train.nonfinite, ('stop', 'skip'))
-    require(
-        0 <= train.num_steps <= config.schedule_steps,
-        'train.num_steps',
-        train.num_steps,
-        f'0 to {config.schedule_steps} (the steps of all phases)',
-    )
-    for key in ('accum_steps', 'log_every', 'checkpoint_every', 'keep'):
-        require(getattr(train, key) > 0, f'train.{key}', getattr(train, key), 'a positive integer')
-    require(train.eval_every >= 0, 'train.eval_every', train.eval_every, '0 or more')
+    for key in ('optim.warmup_steps', 'train.num_steps'):
+        _require(config, key, lambda n: 0 <= n <= steps, f'0 to {steps} (the steps of all phases)')
+    for i, phase in enumerate(config.train.phases):
+        if wrong := _phase_mistake(config, phase):
+            raise ValueError(f'config.train.phases[{i}] is {phase!r}; expected {wrong}')
     return config
+
+
+def _require(config: Config, key: str, holds: Callable[[Any], bool], expected: str) -> None:
+    section, name = key.split('.')
+    value = getattr(getattr(config, section), name)
+    if not holds(value):
+        raise ValueError(f'config.{key} is {value!r}; expected {expected}')
+
+
+def _phase_mistake(config: Config, phase: Phase) -> str:
+    """What a phase should have been; '' where it is right."""
+    longest, parts = config.model.max_position_embeddings, config.train.accum_steps
+    if not 8 <= phase.max_seq_length <= longest:
+        return f'max_seq_length from 8 to model.max_position_embeddings ({longest})'
+    if phase.max_predictions_per_seq > phase.max_seq_length - 3:
+        return 'max_predictions_per_seq of at most max_seq_length - 3'
+    if phase.batch_size % parts:
+        return f'a batch_size divisible by train.accum_steps ({parts})'
+    return ''

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-WORKDIR = flags.DEFINE_string('workdir', '', 'A run: its metrics.jsonl and corpus.json.')
-OUTPUT = flags.DEFINE_string('output', 'curves.png', 'Picture to write.')
 SMOOTHING = 9  # reports averaged for the train curves; each is of one batch
 
 
@@ -67,10 +65,12 @@ def main(argv: list[str]) -> None:
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments {argv[1:]}')
     try:
-        draw(pathlib.Path(WORKDIR.value), pathlib.Path(OUTPUT.value))
+        draw(pathlib.Path(flags.FLAGS.workdir), pathlib.Path(flags.FLAGS.output))
     except ValueError as error:
         raise SystemExit(f'plot: {error}') from error
 
 
 if __name__ == '__main__':
+    flags.DEFINE_string('workdir', None, 'A run: its metrics.jsonl and corpus.json.', required=True)
+    flags.DEFINE_string('output', 'curves.png', 'Picture to write.')
     app.run(main)
