@@ -22,7 +22,8 @@ class Feature:
 
 
 BatchSpec = Mapping[str, Feature]
-Batch = dict[str, jax.Array]
+HostBatch = Mapping[str, np.ndarray]  # one host's rows
+Batch = dict[str, jax.Array]  # all rows
 
 
 def synthetic(spec: BatchSpec, seed: int = 0) -> dict[str, np.ndarray]:
@@ -37,7 +38,7 @@ def synthetic(spec: BatchSpec, seed: int = 0) -> dict[str, np.ndarray]:
     return batch
 
 
-def check(batch: Mapping[str, np.ndarray], spec: BatchSpec, num_hosts: int) -> None:
+def check(batch: HostBatch, spec: BatchSpec, num_hosts: int) -> None:
     """Raises ValueError where a host's slice of a batch is not what the task asks for."""
     if set(batch) != set(spec):
         raise ValueError(f'batch has {sorted(batch)}; the task needs {sorted(spec)}')
@@ -51,7 +52,7 @@ def check(batch: Mapping[str, np.ndarray], spec: BatchSpec, num_hosts: int) -> N
 
 
 def to_global(
-    batch: Mapping[str, np.ndarray], shardings: Mapping[str, jax.sharding.Sharding], spec: BatchSpec
+    batch: HostBatch, shardings: Mapping[str, jax.sharding.Sharding], spec: BatchSpec
 ) -> Batch:
     """This host's slice of a batch as global arrays, each device getting its rows only."""
     with jax.transfer_guard_host_to_device('allow'):  # with several hosts JAX finds it implicit

@@ -32,7 +32,7 @@ class ModelConfig:
     layer_norm_eps: float = 1e-12
     dtype: str = 'auto'  # compute type; 'auto': bfloat16 on TPU and GPU, float32 on CPU
     remat: str = 'none'  # what the backward pass recomputes: 'none', 'dots' or 'full'
-    scan_unroll: int = 1  # layers per iteration of the scan over layers
+    scan_unroll: int = 0  # layers per iteration of the scan over them; 0: all on CPU, 1 elsewhere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,13 +204,13 @@ POSITIVE = (
     'model.intermediate_size',
     'model.max_position_embeddings',
     'model.type_vocab_size',
-    'model.scan_unroll',
     'train.accum_steps',
     'train.log_every',
     'train.checkpoint_every',
     'train.keep',
 )
 NOT_NEGATIVE = (
+    'model.scan_unroll',
     'data.static_copies',
     'optim.learning_rate',
     'optim.end_learning_rate',

@@ -22,10 +22,11 @@ from absl import app, flags
 from etils import epath
 from ml_collections import config_flags
 
+from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase, default, from_dict
 from bert_jax.data import prepare, store
 from bert_jax.tasks.pretrain import PretrainTask
-from bert_jax.train import HostBatch, Interrupted, train
+from bert_jax.train import Interrupted, train
 from bert_jax.writers import log_lines
 
 LOG = logging.getLogger('bert_jax.main')

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from bert_jax import throughput
-from bert_jax.batch import Batch
+from bert_jax.batch import HostBatch
 from bert_jax.config import Phase
 from bert_jax.objectives import Sums
 from bert_jax.tasks import Task, loss_and_means
@@ -30,8 +30,8 @@ class Meter:
         self._first, self._start = step, time.monotonic()
         self._paused = self._waited = 0.0
 
-    def waits(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches; the time that getting them takes is noted."""
+    def waits(self, batches: Iterator[HostBatch]) -> Iterator[HostBatch]:
+        """The same batches; the time that waiting for them takes is noted."""
         while True:
             start = time.monotonic()
             batch = next(batches, None)

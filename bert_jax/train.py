@@ -4,17 +4,16 @@ import contextlib
 import functools
 import logging
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 from etils import epath
 from jax.experimental import multihost_utils
 
 from bert_jax import optim, rng, sharding, throughput
-from bert_jax.batch import Batch, check, to_global
+from bert_jax.batch import Batch, HostBatch, check, to_global
 from bert_jax.checkpoint import Checkpoints, load_params
 from bert_jax.config import Config, Phase
 from bert_jax.evaluate import evaluate
@@ -27,11 +26,10 @@ from bert_jax.train_step import (
     make_eval_step,
     make_train_step,
 )
-from bert_jax.writers import Metrics, MetricsWriter, Progress
+from bert_jax.writers import Reporter
 
 LOG = logging.getLogger('bert_jax.train')
 
-HostBatch = Mapping[str, np.ndarray]
 TrainBatches = Callable[[int, int], Iterator[HostBatch]]
 EvalBatches = Callable[[Phase], Iterable[HostBatch]]
 
@@ -56,10 +54,7 @@ def train(
     """
     mesh = sharding.make_mesh(config.mesh)
     tx, schedule = optim.make_optimizer(config), optim.make_schedule(config)
-    key = jax.jit(  # on every device: the loop allows no transfers
-        functools.partial(rng.root, config.train.seed, config.train.prng_impl),
-        out_shardings=jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()),
-    )()
+    key = _root_key(config, mesh)
     checkpoints = Checkpoints(workdir, config.train.keep)
     state = _start(config, task, tx, mesh, key, checkpoints)
     step = int(state.step)
@@ -67,39 +62,31 @@ def train(
         LOG.info('nothing to do: step %d of %d is saved already', step, config.num_steps)
         checkpoints.close()
         return state
-    train_step = make_train_step(
-        task, tx, mesh, schedule=schedule, accum_steps=config.train.accum_steps
-    )
+    accum_steps = config.train.accum_steps
+    train_step = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
     eval_step = make_eval_step(task, mesh)
-    writer, progress, meter = (
-        MetricsWriter(workdir, step),
-        Progress(step, config.num_steps),
-        Meter(step),
-    )
-
-    def report(split: str, metrics: Metrics) -> None:
-        writer.write(step, split, metrics)
-        progress.report(step, split, metrics)
+    meter, reporter = Meter(step), Reporter(workdir, step, config.num_steps)
 
     def run_eval(phase: Phase, held_out: Iterable[HostBatch]) -> None:
         rows = phase._replace(batch_size=config.eval.batch_size or phase.batch_size)
         spec = task.batch_spec(rows)
-        report('eval', evaluate(eval_step, state.params, held_out, task, spec, mesh))
+        means = evaluate(eval_step, state.params, held_out, task, spec, mesh)
+        reporter.report(step, 'eval', means)
 
     with contextlib.ExitStack() as stack:
         stopped = stack.enter_context(_signals())  # first in, last out: until all is saved
-        for resource in (checkpoints, writer, progress):
-            stack.callback(resource.close)
+        stack.callback(checkpoints.close)
+        stack.callback(reporter.close)
         stack.enter_context(jax.transfer_guard('disallow'))
         for phase, begin, end in _segments(config, step):
             put = functools.partial(_put, spec=task.batch_spec(phase), mesh=mesh)
             held_out = eval_batches(phase)  # now: a mistake in it should not wait for the first use
             flops = throughput.step_flops(config.model, phase)
-            for batch in meter.waits(_ahead(batches(begin, end), put)):
+            for batch in _ahead(meter.waits(batches(begin, end)), put):
                 state, sums = train_step(state, batch, key)
                 step += 1
                 meter.add(step, sums, compiled=step == begin + 1)
-                progress.step(step)
+                reporter.step(step)
 
                 last, stop = step == config.num_steps, stopped(step)
                 log = last or step % config.train.log_every == 0
@@ -107,7 +94,7 @@ def train(
                 if log or save:
                     meter.check_finite(config.train.nonfinite)
                 if log:
-                    report('train', meter.read(task, phase, flops))
+                    reporter.report(step, 'train', meter.read(task, phase, flops))
                 if last or (config.train.eval_every and step % config.train.eval_every == 0):
                     meter.pause(functools.partial(run_eval, phase, held_out))
                 if save:
@@ -118,6 +105,13 @@ def train(
                         'the same command goes on from there'
                     )
     return state
+
+
+def _root_key(config: Config, mesh: jax.sharding.Mesh) -> jax.Array:
+    """On every device: the loop allows no transfers."""
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    make = functools.partial(rng.root, config.train.seed, config.train.prng_impl)
+    return jax.jit(make, out_shardings=everywhere)()
 
 
 def _start(

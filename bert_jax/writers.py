@@ -153,6 +153,25 @@ class Progress:
         self._bar.stop()
 
 
+class Reporter:
+    """What a run says: its metrics, to the files and to whoever watches."""
+
+    def __init__(self, workdir: epath.PathLike, start_step: int, num_steps: int):
+        self._writer = MetricsWriter(workdir, start_step)
+        self._progress = Progress(start_step, num_steps)
+
+    def step(self, step: int) -> None:
+        self._progress.step(step)
+
+    def report(self, step: int, split: str, metrics: Metrics) -> None:
+        self._writer.write(step, split, metrics)
+        self._progress.report(step, split, metrics)
+
+    def close(self) -> None:
+        self._progress.close()
+        self._writer.close()
+
+
 def _short(split: str, metrics: Metrics) -> str:
     names = ('loss', 'mlm_loss', 'mlm_accuracy', 'nsp_loss', 'nsp_accuracy')
     parts = [f'{name} {_number(metrics[name])}' for name in names if name in metrics]

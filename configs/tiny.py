@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     config.model.attention_probs_dropout_prob = 0.0
     config.optim.learning_rate = 1.5e-3
     config.optim.warmup_steps = 200
-    config.train.phases = ((2000, 64, 32, 10),)
+    config.train.phases = ((4000, 64, 32, 10),)
     config.train.log_every = 50
     config.train.eval_every = 500
     config.train.checkpoint_every = 500

@@ -23,6 +23,8 @@ from bert_jax.config import Config, DataConfig, ModelConfig, validate
 from bert_jax.data import progress, readers, sentences, store, tokenizer
 
 RECIPE = 2  # raised when the same text and options would give another store
+# Of DataConfig: what a store's content hangs on, beside the corpus and the vocabulary.
+OPTIONS = ('lowercase', 'text_field', 'documents', 'sentences', 'language', 'holdout')
 VOCAB_CHARS = 16 << 20  # text a vocabulary is trained on, at most: it is in memory
 
 
@@ -54,18 +56,6 @@ def _check(directory: pathlib.Path) -> None:
 
 def _made_from(data: DataConfig, vocab_size: int, source: readers.Source) -> dict[str, Any]:
     """Everything a store's content hangs on, ready for JSON."""
-    options = {
-        key: getattr(data, key)
-        for key in (
-            'corpus',
-            'lowercase',
-            'text_field',
-            'documents',
-            'sentences',
-            'language',
-            'holdout',
-        )
-    }
     vocabulary: Any = vocab_size
     if data.vocab_file:
         files = tokenizer.load(data.vocab_file, data.lowercase).files
@@ -73,7 +63,7 @@ def _made_from(data: DataConfig, vocab_size: int, source: readers.Source) -> dic
     return {
         'store_version': store.VERSION,
         'recipe': RECIPE,
-        **options,
+        **{key: getattr(data, key) for key in ('corpus', *OPTIONS)},
         'vocabulary': vocabulary,
         'source': source.identity,
     }
@@ -218,7 +208,9 @@ def _main(argv: list[str]) -> None:
     rest = FLAGS(argv)[1:]
     if rest:
         raise ValueError(f'unexpected arguments {" ".join(rest)}; quote the glob of --input')
-    options: dict[str, Any] = {name: FLAGS[name].value for name in _FIELDS}
+    options: dict[str, Any] = {
+        name: FLAGS[name].value for name in ('vocab_file', 'data_dir', *OPTIONS)
+    }
     known = FLAGS.input == 'builtin' or FLAGS.input.startswith(('text:', 'tfds:'))
     data = DataConfig(corpus=FLAGS.input if known else f'text:{FLAGS.input}', **options)
     validate(Config(data=data, model=ModelConfig(vocab_size=FLAGS.vocab_size)))
@@ -242,16 +234,6 @@ def cli(argv: list[str]) -> int:
 
 
 FLAGS = flags.FLAGS
-_FIELDS = (
-    'vocab_file',
-    'lowercase',
-    'text_field',
-    'documents',
-    'sentences',
-    'language',
-    'holdout',
-    'data_dir',
-)
 
 
 def _define_flags() -> None:

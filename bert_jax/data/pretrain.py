@@ -7,9 +7,9 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-import numpy as np
 import tensorflow as tf
 
+from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase
 from bert_jax.data import chunks as chunking
 from bert_jax.data import masks, pairs, tokenizer
@@ -18,7 +18,6 @@ from bert_jax.data.stream import Draws, Stream, make_stream
 
 LOG = logging.getLogger('bert_jax.data.pretrain')
 
-HostBatch = dict[str, np.ndarray]
 PREFETCH = 8  # batches
 
 
