@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_utils
 
 from bert_jax.train_step import TrainState
@@ -47,22 +48,19 @@ class Checkpoints:
     def restore(self, abstract: TrainState) -> TrainState | None:
         """The newest whole checkpoint, onto the shardings of `abstract`; None where there is none.
 
-        One that is damaged is named, passed over and removed (or later saves would be dropped).
-        Raises ValueError where all are damaged, and then removes nothing.
+        One that can't be read is named, passed over and put aside (or later saves would be
+        dropped). Raises ValueError where none can, and then moves nothing.
         """
         damaged: dict[int, str] = {}
         for step in reversed(self.steps()):
-            try:
-                state = self._load(step, abstract)
-            except Exception as error:  # Orbax and TensorStore raise errors of many types
-                damaged[step] = _first_line(error)
-                LOG.warning(
-                    'checkpoint %s is damaged: %s', self.directory / str(step), damaged[step]
-                )
+            state, why = self._load(step, abstract)
+            if state is None:
+                damaged[step] = why
+                LOG.warning('checkpoint %s is damaged: %s', self.directory / str(step), why)
                 continue
             for bad in damaged:
-                self._manager.delete(bad)
-                LOG.warning('removed checkpoint %d; using the one before, %d', bad, step)
+                aside = self._put_aside(bad)
+                LOG.warning('checkpoint %d is now %s; using the one before, %d', bad, aside, step)
             return state
         if damaged:
             raise ValueError(
@@ -72,18 +70,38 @@ class Checkpoints:
             )
         return None
 
-    def _load(self, step: int, abstract: TrainState) -> TrainState:
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeRestore(
-                    abstract, restore_args=checkpoint_utils.construct_restore_args(abstract)
-                ),
-                checksums=ocp.args.JsonRestore(),
+    def _load(self, step: int, abstract: TrainState) -> tuple[TrainState | None, str]:
+        """The checkpoint, or None and why not; the same for all processes."""
+        args = ocp.args.Composite(
+            state=ocp.args.PyTreeRestore(
+                abstract, restore_args=checkpoint_utils.construct_restore_args(abstract)
             ),
+            checksums=ocp.args.JsonRestore(),
         )
-        _verify(checksums(restored.state), restored.checksums)
-        return restored.state
+        restored, why = None, ''
+        try:
+            restored = self._manager.restore(step, args=args)
+        except Exception as error:  # Orbax and TensorStore raise errors of many types
+            why = _first_line(error)
+        if not multihost_utils.process_allgather(np.bool_(restored is not None)).all():
+            return None, why or 'another process could not read it'
+        assert restored is not None
+        try:
+            _verify(checksums(restored.state), restored.checksums)
+        except ValueError as error:
+            return None, _first_line(error)
+        return restored.state, ''
+
+    def _put_aside(self, step: int) -> epath.Path:
+        """Out of the way, not removed: what could not be read may be whole all the same."""
+        aside = self.directory / f'{step}.damaged'
+        if jax.process_index() == 0:
+            if aside.exists():
+                aside.rmtree()
+            (self.directory / str(step)).rename(aside)
+        multihost_utils.sync_global_devices(f'put aside {step}')
+        self._manager.reload()
+        return aside
 
     def close(self) -> None:
         """Waits for saves under way."""

@@ -159,6 +159,8 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 def _build(cls: Any, values: Mapping[str, Any], path: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(cls)}
+    if not isinstance(values, Mapping):
+        raise ValueError(f'{path} is {values!r}; expected its keys and values')
     for key in values:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)
@@ -211,12 +213,15 @@ POSITIVE = (
 )
 NOT_NEGATIVE = (
     'model.scan_unroll',
+    'model.initializer_range',
+    'model.layer_norm_eps',
     'data.static_copies',
     'optim.learning_rate',
     'optim.end_learning_rate',
     'optim.weight_decay',
     'optim.grad_clip_norm',
     'optim.eps',
+    'optim.power',
     'train.eval_every',
     'eval.batch_size',
     'eval.max_batches',
@@ -228,6 +233,8 @@ PROBABILITIES = (
     'data.short_seq_prob',
     'data.random_next_prob',
     'data.holdout',
+    'optim.beta1',
+    'optim.beta2',
 )
 CHOICES = {
     'model.hidden_act': ('gelu', 'gelu_new', 'relu'),

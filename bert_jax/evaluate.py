@@ -1,13 +1,13 @@
 """The exhaustive evaluation pass: every example once, sums divided at the very end."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from bert_jax.batch import BatchSpec, to_global
+from bert_jax.batch import BatchSpec, HostBatch, check, to_global
 from bert_jax.sharding import batch_shardings
 from bert_jax.tasks import Task, loss_and_means
 from bert_jax.train_step import EvalStep
@@ -16,7 +16,7 @@ from bert_jax.train_step import EvalStep
 def evaluate(
     eval_step: EvalStep,
     params: Any,
-    batches: Iterable[Mapping[str, np.ndarray]],
+    batches: Iterable[HostBatch],
     task: Task,
     spec: BatchSpec,
     mesh: Mesh,
@@ -27,6 +27,7 @@ def evaluate(
     totals: dict[str, np.ndarray] = {}
     waiting: list[Any] = []
     for batch in batches:
+        check(batch, spec, jax.process_count())
         waiting.append(eval_step(params, to_global(batch, shardings, spec)))
         if len(waiting) > 2:  # fetched late, so that the device always has work
             _add(totals, waiting.pop(0))

@@ -18,13 +18,15 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # before anything imports Te
 
 import absl.logging
 import jax
+import numpy as np
 from absl import app, flags
 from etils import epath
+from jax.experimental import multihost_utils
 from ml_collections import config_flags
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase, default, from_dict
-from bert_jax.data import prepare, store
+from bert_jax.data import prepare, store, tokenizer
 from bert_jax.tasks.pretrain import PretrainTask
 from bert_jax.train import Interrupted, train
 from bert_jax.writers import log_lines
@@ -57,8 +59,11 @@ NO_SUCH_FILE = (
 
 def run(config: Config, workdir: epath.Path) -> None:
     """Prepares the corpus if need be, checks the workdir and trains."""
+    if not config.data.holdout and not config.data.corpus.startswith('tokens:'):
+        raise ValueError('config.data.holdout is 0; evaluation needs a share of the documents')
     directory = prepare.prepare(config)
     meta = store.read_meta(directory)
+    _same_on_all_hosts(meta)
     if meta.vocab_size != config.model.vocab_size:
         LOG.info(
             'model.vocab_size %d -> %d, the size of the vocabulary',
@@ -67,6 +72,7 @@ def run(config: Config, workdir: epath.Path) -> None:
         )
         model = dataclasses.replace(config.model, vocab_size=meta.vocab_size)
         config = dataclasses.replace(config, model=model)
+    _check_vocabulary(config.init_from, directory)
     _claim(workdir, config, meta, directory)
     log_lines(_start_lines(config, meta, workdir))
 
@@ -83,6 +89,29 @@ def run(config: Config, workdir: epath.Path) -> None:
         return pretrain.EvalBatches(directory, config, phase, **hosts)
 
     train(config, PretrainTask(config.model), batches, eval_batches, workdir)
+
+
+def _same_on_all_hosts(meta: store.StoreMeta) -> None:
+    """Raises ValueError where the processes of a run have prepared different text."""
+    mine = np.frombuffer(meta.fingerprint.encode(), np.uint8)
+    all_of_them = multihost_utils.process_allgather(mine).reshape(-1, len(mine))
+    if (all_of_them != mine).any():
+        names = sorted({bytes(row).decode() for row in all_of_them})
+        raise ValueError(
+            f'the hosts have different corpora ({", ".join(names)}): give all of them the same '
+            'files and packages, or one store (config.data.corpus=tokens:DIR)'
+        )
+
+
+def _check_vocabulary(init_from: str, directory: pathlib.Path) -> None:
+    """Raises ValueError where the parameters to start from were trained on other token ids."""
+    for name in tokenizer.FILES if init_from else ():
+        there, here = epath.Path(init_from).expanduser() / name, directory / name
+        if there.exists() and here.exists() and there.read_bytes() != here.read_bytes():
+            raise ValueError(
+                f'config.init_from={init_from} has another vocabulary than the corpus; tokenise '
+                f'the text with it: --config.data.vocab_file={there}'
+            )
 
 
 def _claim(
@@ -111,7 +140,7 @@ def _claim(
             )
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
-        for name in ('vocab.txt', 'tokenizer.model'):
+        for name in tokenizer.FILES:
             if (directory / name).exists():
                 (workdir / name).write_bytes((directory / name).read_bytes())
         _write(path, config.to_json())

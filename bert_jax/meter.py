@@ -21,9 +21,9 @@ class Meter:
     """Steps' sums stay on the device until somebody asks; what is not training costs no pace."""
 
     def __init__(self, step: int):
-        self._skipped = 0
         self._recent: list[tuple[int, Sums]] = []
         self._unchecked: list[tuple[int, jax.Array]] = []
+        self._compiles = False
         self._reset(step)
 
     def _reset(self, step: int) -> None:
@@ -40,31 +40,39 @@ class Meter:
                 return
             yield batch
 
-    def add(self, step: int, sums: Sums, compiled: bool) -> None:
-        """Notes a step that was started; `compiled`: it was the first of its shape."""
+    def restart(self, step: int) -> None:
+        """Steps of another shape begin, the first of which will be compiled."""
+        if self._recent:
+            jax.block_until_ready(self._recent[-1][1])
+        self._reset(step)
+        self._compiles = True
+
+    def add(self, step: int, sums: Sums) -> None:
+        """Notes a step that was started."""
         self._recent = [*self._recent[-AHEAD:], (step, sums)]
         self._unchecked.append((step, sums['nonfinite'][0]))
-        if compiled:
+        if self._compiles:
+            self._compiles = False
             jax.block_until_ready(sums)
             LOG.info('first step of its shape took %.1f s', time.monotonic() - self._start)
             self._reset(step)
         # The device has a step queued all the while; a host far ahead would be deaf to signals.
         jax.block_until_ready(self._recent[0][1])
 
-    def pause(self, action: Callable[[], Any]) -> None:
+    def pause(self, action: Callable[[], Any]) -> Any:
         """Does what is not training, once the steps before it are done; off the clock."""
         jax.block_until_ready(self._recent[-1][1])
         start = time.monotonic()
-        action()
+        result = action()
         self._paused += time.monotonic() - start
+        return result
 
     def check_finite(self, policy: str) -> None:
-        """Raises FloatingPointError naming the step where a loss or gradient was not finite; under
-        'skip' counts it. Either way that step changed nothing."""
+        """Raises FloatingPointError naming the step where a loss or gradient was not finite, unless
+        they are skipped. Either way that step changed nothing."""
         flags = jax.device_get([flag for _, flag in self._unchecked])
         bad = [step for (step, _), flag in zip(self._unchecked, flags, strict=True) if flag]
         self._unchecked = []
-        self._skipped += len(bad)
         if bad and policy == 'stop':
             raise FloatingPointError(
                 f'the loss or a gradient is not finite at step {bad[0]}; nothing of it was saved. '
@@ -92,4 +100,4 @@ class Meter:
             names = ('sequences_per_second', 'tokens_per_second', 'mfu', 'input_wait_fraction')
             metrics |= dict.fromkeys(names)
         self._reset(step)
-        return metrics | {'skipped_steps': self._skipped}
+        return metrics

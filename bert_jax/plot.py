@@ -66,7 +66,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f'unexpected arguments {argv[1:]}')
     try:
         draw(pathlib.Path(flags.FLAGS.workdir), pathlib.Path(flags.FLAGS.output))
-    except ValueError as error:
+    except ImportError as error:
+        raise SystemExit(f"plot: {error}; pip install '.[plot]'") from error
+    except (ValueError, OSError) as error:
         raise SystemExit(f'plot: {error}') from error
 
 

@@ -1,11 +1,12 @@
 """The loop: restore, then step, report, evaluate and save until the steps are done."""
 
 import contextlib
+import dataclasses
 import functools
 import logging
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -13,7 +14,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from bert_jax import optim, rng, sharding, throughput
-from bert_jax.batch import Batch, HostBatch, check, to_global
+from bert_jax.batch import Batch, BatchSpec, HostBatch, check, to_global
 from bert_jax.checkpoint import Checkpoints, load_params
 from bert_jax.config import Config, Phase
 from bert_jax.evaluate import evaluate
@@ -36,6 +37,17 @@ EvalBatches = Callable[[Phase], Iterable[HostBatch]]
 
 class Interrupted(Exception):
     """SIGTERM or SIGINT came; the state was saved."""
+
+
+class Segment(NamedTuple):
+    """A stretch of the run with one batch shape."""
+
+    phase: Phase
+    spec: BatchSpec
+    eval_spec: BatchSpec
+    flops: float  # of a step
+    batches: Iterator[HostBatch]
+    held_out: Iterable[HostBatch]
 
 
 def train(
@@ -65,39 +77,50 @@ def train(
     accum_steps = config.train.accum_steps
     train_step = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
     eval_step = make_eval_step(task, mesh)
+    # All now: a mistake in a later phase should not wait for it.
+    segments = _segments(config, step, task, mesh, batches, eval_batches)
     meter, reporter = Meter(step), Reporter(workdir, step, config.num_steps)
+    every = config.train.eval_every or config.num_steps
 
-    def run_eval(phase: Phase, held_out: Iterable[HostBatch]) -> None:
-        rows = phase._replace(batch_size=config.eval.batch_size or phase.batch_size)
-        spec = task.batch_spec(rows)
-        means = evaluate(eval_step, state.params, held_out, task, spec, mesh)
+    def run_eval(segment: Segment) -> bool:
+        """Whether a signal cut it short; then the run that goes on evaluates."""
+        rows = segment.held_out if step == config.num_steps else _unless(seen, segment.held_out)
+        try:
+            means = evaluate(eval_step, state.params, rows, task, segment.eval_spec, mesh)
+        except Interrupted:
+            return True
         reporter.report(step, 'eval', means)
+        return False
 
     with contextlib.ExitStack() as stack:
-        stopped = stack.enter_context(_signals())  # first in, last out: until all is saved
+        stopped, seen = stack.enter_context(_signals())  # first in, last out: until all is saved
         stack.callback(checkpoints.close)
         stack.callback(reporter.close)
+        cut_short = step and step % every == 0 and not reporter.has(step, 'eval')
         stack.enter_context(jax.transfer_guard('disallow'))
-        for phase, begin, end in _segments(config, step):
-            put = functools.partial(_put, spec=task.batch_spec(phase), mesh=mesh)
-            held_out = eval_batches(phase)  # now: a mistake in it should not wait for the first use
-            flops = throughput.step_flops(config.model, phase)
-            for batch in _ahead(meter.waits(batches(begin, end)), put):
+        if cut_short:
+            run_eval(segments[0])
+        for segment in segments:
+            put = functools.partial(_put, spec=segment.spec, mesh=mesh)
+            meter.restart(step)
+            for batch in _ahead(meter.waits(segment.batches), put):
                 state, sums = train_step(state, batch, key)
                 step += 1
-                meter.add(step, sums, compiled=step == begin + 1)
+                meter.add(step, sums)
                 reporter.step(step)
 
                 last, stop = step == config.num_steps, stopped(step)
                 log = last or step % config.train.log_every == 0
+                due = last or (step % every == 0 and not stop)
                 save = last or stop or step % config.train.checkpoint_every == 0
-                if log or save:
+                if log or due or save:
                     meter.check_finite(config.train.nonfinite)
                 if log:
-                    reporter.report(step, 'train', meter.read(task, phase, flops))
-                if last or (config.train.eval_every and step % config.train.eval_every == 0):
-                    meter.pause(functools.partial(run_eval, phase, held_out))
-                if save:
+                    metrics = meter.read(task, segment.phase, segment.flops)
+                    reporter.report(step, 'train', metrics)
+                if due:
+                    stop |= meter.pause(functools.partial(run_eval, segment))
+                if save or stop:
                     meter.pause(functools.partial(checkpoints.save, step, state))
                 if stop and not last:
                     raise Interrupted(
@@ -131,19 +154,34 @@ def _start(
     state = init_state(task, tx, mesh, key)
     if config.init_from:
         params = load_params(config.init_from, abstract.params)
-        state = TrainState(state.step, params, state.opt_state)
+        state = dataclasses.replace(state, params=params)
         LOG.info('parameters from %s', config.init_from)
     return state
 
 
-def _segments(config: Config, step: int) -> Iterator[tuple[Phase, int, int]]:
-    """(phase, first step, step after the last) of what is left to do."""
-    first = 0
+def _segments(
+    config: Config,
+    step: int,
+    task: Task,
+    mesh: jax.sharding.Mesh,
+    batches: TrainBatches,
+    eval_batches: EvalBatches,
+) -> list[Segment]:
+    """What is left to do, and first, maybe empty, the phase of the last step that was done."""
+    segments, first = [], 0
     for phase in config.train.phases:
         begin, end = max(step, first), min(config.num_steps, first + phase.steps)
-        if begin < end:
-            yield phase, begin, end
+        if begin <= end and first < config.num_steps:
+            spec = task.batch_spec(phase)
+            rows = phase._replace(batch_size=config.eval.batch_size or phase.batch_size)
+            eval_spec = task.batch_spec(rows)
+            for needed in (spec, eval_spec):
+                sharding.batch_shardings(needed, mesh)  # raises where it does not divide
+            flops = throughput.step_flops(config.model, phase)
+            source, held_out = batches(begin, end), eval_batches(phase)
+            segments.append(Segment(phase, spec, eval_spec, flops, source, held_out))
         first += phase.steps
+    return segments
 
 
 def _put(batch: HostBatch, spec: Any, mesh: jax.sharding.Mesh) -> Batch:
@@ -163,15 +201,24 @@ def _ahead(batches: Iterator[HostBatch], put: Callable[[HostBatch], Batch]) -> I
         yield waiting
 
 
+def _unless(seen: list[int], batches: Iterable[HostBatch]) -> Iterator[HostBatch]:
+    """The same batches; raises Interrupted as soon as there is a signal."""
+    for batch in batches:
+        if seen:
+            raise Interrupted
+        yield batch
+
+
 @contextlib.contextmanager
-def _signals() -> Iterator[Callable[[int], bool]]:
-    """Whether to stop after step n, because SIGTERM or SIGINT came; a second SIGINT ends the run
-    at once. Several processes have to agree on the step: there JAX watches, and for SIGTERM only.
+def _signals() -> Iterator[tuple[Callable[[int], bool], list[int]]]:
+    """Whether to stop after step n, because SIGTERM or SIGINT came, and the signals that came; a
+    second SIGINT ends the run at once. Several processes have to agree on the step: there JAX
+    watches, for SIGTERM only, and tells only after a step.
     """
-    if jax.process_count() > 1:
-        yield multihost_utils.reached_preemption_sync_point
-        return
     seen: list[int] = []
+    if jax.process_count() > 1:
+        yield multihost_utils.reached_preemption_sync_point, seen
+        return
 
     def note(number: int, _: Any) -> None:
         seen.append(number)
@@ -180,7 +227,7 @@ def _signals() -> Iterator[Callable[[int], bool]]:
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield lambda step: bool(seen)
+        yield lambda step: bool(seen), seen
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -25,13 +25,14 @@ class TrainState:
     """Everything a run needs to go on, and nothing but arrays."""
 
     step: jax.Array  # int32[], steps taken
+    skipped: jax.Array  # int32[], those of them that were not finite
     params: Any
     opt_state: Any
 
 
 def _init(task: Task, tx: optax.GradientTransformation, key: jax.Array) -> TrainState:
     params = task.init(rng.stream(key, 'params', 0))
-    return TrainState(jnp.int32(0), params, tx.init(params))
+    return TrainState(jnp.int32(0), jnp.int32(0), params, tx.init(params))
 
 
 def abstract_state(task: Task, tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
@@ -66,8 +67,8 @@ def make_train_step(
 ) -> TrainStep:
     """(state, batch, root key) -> (state, sums); jitted, donates the state.
 
-    sums: the task's own, and grad_norm, learning_rate and nonfinite. A step whose loss or
-    gradient is not finite (nonfinite = 1) changes nothing but the step number.
+    sums: the task's own, and grad_norm, learning_rate, nonfinite and skipped_steps. A step whose
+    loss or gradient is not finite (nonfinite = 1) changes nothing but the step and skipped counts.
     """
 
     def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Sums]:
@@ -84,14 +85,16 @@ def make_train_step(
                 (params, opt_state),
                 (state.params, state.opt_state),
             )
+        skipped = state.skipped + ~finite
         scalars = {
             'loss': loss,
             'grad_norm': grad_norm,
             'learning_rate': learning_rate,
             'nonfinite': 1.0 - finite,
+            'skipped_steps': skipped.astype(jnp.float32),
         }
         sums |= {name: (value, jnp.ones(())) for name, value in scalars.items()}
-        return TrainState(state.step + 1, params, opt_state), sums
+        return TrainState(state.step + 1, skipped, params, opt_state), sums
 
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(task, tx, mesh))
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import rich.console
 import rich.progress
 from etils import epath
+from jax.experimental import multihost_utils
 from tensorboardX import SummaryWriter, record_writer
 
 LOG = logging.getLogger('bert_jax.writers')
@@ -27,11 +29,13 @@ class MetricsWriter:
 
     def __init__(self, workdir: epath.PathLike, start_step: int):
         self._active = jax.process_index() == 0
+        self.kept: set[tuple[int, str]] = set()
         if not self._active:
             return
         self._path = epath.Path(workdir) / 'metrics.jsonl'
         self._path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in self._read() if _step(line) <= start_step]
+        self.kept = {(_step(line), json.loads(line).get('split')) for line in kept}
         self._remote = '://' in str(self._path)
         self._lines = kept if self._remote else []
         partial = self._path.with_suffix('.tmp')
@@ -166,6 +170,11 @@ class Reporter:
     def report(self, step: int, split: str, metrics: Metrics) -> None:
         self._writer.write(step, split, metrics)
         self._progress.report(step, split, metrics)
+
+    def has(self, step: int, split: str) -> bool:
+        """Whether metrics.jsonl had such a line at the start; the same in all processes."""
+        found = np.int32((step, split) in self._writer.kept)
+        return bool(multihost_utils.broadcast_one_to_all(found))
 
     def close(self) -> None:
         self._progress.close()

@@ -1,6 +1,8 @@
 """BERT large (340M parameters) as published.
 
 python -m bert_jax.main --config=configs/large.py --workdir=gs://bucket/run
+
+For a TPU pod. Has not been run to its end yet, so no result is promised.
 """
 
 from ml_collections import ConfigDict

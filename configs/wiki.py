@@ -12,18 +12,20 @@ from bert_jax.config import default
 def get_config() -> ConfigDict:
     config = default()
     config.data.corpus = 'text:wikipedia_articles_en.txt.gz'
-    config.model.vocab_size = 8192
+    config.data.holdout = 0.05
+    config.model.vocab_size = 4096
     config.model.hidden_size = 128
     config.model.num_hidden_layers = 4
     config.model.num_attention_heads = 4
     config.model.intermediate_size = 512
-    config.model.max_position_embeddings = 128
+    config.model.max_position_embeddings = 256
+    config.model.initializer_range = 0.06  # BERT's 0.02 is for wider layers
     # So small a model, trained so briefly, underfits: dropout would only slow it down.
     config.model.hidden_dropout_prob = 0.0
     config.model.attention_probs_dropout_prob = 0.0
     config.optim.learning_rate = 1.5e-3
     config.optim.warmup_steps = 500
-    config.train.phases = ((6000, 64, 32, 10), (1000, 128, 16, 20))
+    config.train.phases = ((6000, 128, 16, 20), (1000, 256, 8, 39))
     config.train.log_every = 50
     config.train.eval_every = 500
     config.train.checkpoint_every = 1000

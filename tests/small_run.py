@@ -14,7 +14,6 @@ PACE = (
     'tokens_per_second',
     'mfu',
     'input_wait_fraction',
-    'skipped_steps',
 )
 FLAGS = {
     'model.hidden_size': 32,
@@ -22,6 +21,8 @@ FLAGS = {
     'model.num_attention_heads': 2,
     'model.intermediate_size': 64,
     'model.max_position_embeddings': 48,
+    'model.hidden_dropout_prob': 0.1,
+    'model.attention_probs_dropout_prob': 0.1,
     'data.holdout': 0.1,
     'data.sentences': 'line',
     'optim.warmup_steps': 5,

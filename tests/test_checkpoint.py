@@ -25,7 +25,7 @@ def small(step: int) -> TrainState:
     """A state of a few arrays; its numbers hang on `step`."""
     kernel = np.random.default_rng(step).normal(size=(20, 150)).astype('float32')
     params = {'kernel': jnp.asarray(kernel), 'bias': jnp.full((7,), step / 3)}
-    return TrainState(jnp.int32(step), params, {'mu': jax.tree.map(lambda x: x * 2, params)})
+    return TrainState(jnp.int32(step), jnp.int32(0), params, {'mu': jax.tree.map(lambda x: x * 2, params)})
 
 
 def abstract(state: TrainState) -> TrainState:
@@ -98,7 +98,7 @@ def test_restore_onto_other_meshes(tmp_path: pathlib.Path) -> None:
             assert leaf.sharding == form.sharding
 
 
-def files(workdir: pathlib.Path, step: int) -> list[pathlib.Path]:
+def files(workdir: pathlib.Path, step: int | str) -> list[pathlib.Path]:
     folder = workdir / 'checkpoints' / str(step)
     return sorted(p for p in folder.rglob('*') if p.is_file() and p.stat().st_size)
 
@@ -149,7 +149,7 @@ def data_file(workdir: pathlib.Path, step: int) -> pathlib.Path:
     return max(files(workdir, step), key=lambda path: path.stat().st_size)
 
 
-def test_damaged_ones_are_named_passed_over_and_removed(
+def test_damaged_ones_are_named_passed_over_and_put_aside(
     tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     save(tmp_path, 10, 20, 30)
@@ -159,8 +159,9 @@ def test_damaged_ones_are_named_passed_over_and_removed(
         assert_same(restored(tmp_path), small(10))
     for step in (20, 30):
         assert f'{step} is damaged' in caplog.text
-        assert f'removed checkpoint {step}; using the one before, 10' in caplog.text
+        assert f'{step}.damaged; using the one before, 10' in caplog.text
         assert not (tmp_path / f'checkpoints/{step}').exists()
+        assert files(tmp_path, f'{step}.damaged')
 
 
 def test_all_damaged_is_one_clear_error_and_removes_nothing(tmp_path: pathlib.Path) -> None:

@@ -20,7 +20,7 @@ from small_run import metrics, numbers, saved_steps
 from tiny_model import ROOT, TINY
 
 from bert_jax import batch as batches
-from bert_jax.config import Config, MeshConfig, ModelConfig, Phase, TrainConfig
+from bert_jax.config import Config, EvalConfig, MeshConfig, ModelConfig, Phase, TrainConfig
 from bert_jax.tasks.pretrain import PretrainTask
 from bert_jax.train import HostBatch, Interrupted, train
 
@@ -66,8 +66,10 @@ def run(
     config: Config = CONFIG,
     change: Change = lambda k, batch: None,
     asked: list[tuple[int, int]] | None = None,
+    evaluated: Callable[[int], None] = lambda i: None,
 ) -> dict[str, np.ndarray]:
-    """Trains; the final state's arrays. change(k, batch) may spoil batch k, or the run."""
+    """Trains; the final state's arrays. change(k, batch) may spoil batch k, or the run; so may
+    evaluated(i), called for the i-th batch of an evaluation."""
 
     def train_batches(start: int, stop: int) -> Iterator[HostBatch]:
         if asked is not None:
@@ -77,10 +79,16 @@ def run(
             change(k, batch)
             yield batch
 
-    def eval_batches(phase: Phase) -> list[HostBatch]:
-        return [batches.synthetic(TASK.batch_spec(phase), 1000 + i) for i in range(4)]
+    class EvalBatches:
+        def __init__(self, phase: Phase):
+            self.spec = TASK.batch_spec(phase)
 
-    return arrays(train(config, TASK, train_batches, eval_batches, workdir))
+        def __iter__(self) -> Iterator[HostBatch]:
+            for i in range(4):
+                evaluated(i)
+                yield batches.synthetic(self.spec, 1000 + i)
+
+    return arrays(train(config, TASK, train_batches, EvalBatches, workdir))
 
 
 def arrays(state: object) -> dict[str, np.ndarray]:
@@ -147,6 +155,48 @@ def test_a_signal_saves_and_the_next_start_goes_on(
     assert_same(run(tmp_path, asked=asked), whole[1])
     assert asked[0][0] == step
     assert numbers(tmp_path) == numbers(whole[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('where', ['before', 'within'])
+def test_a_signal_puts_an_evaluation_off(
+    tmp_path: pathlib.Path, whole: tuple[pathlib.Path, dict[str, np.ndarray]], where: str
+) -> None:
+    """It may take long; the run that goes on makes up for it, with the same numbers."""
+    begun = []
+
+    def note(i: int) -> None:
+        begun.append(i)
+        if where == 'within' and i == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    every_step = configured(eval_every=1 if where == 'before' else 5)
+
+    def stop(k: int, _: object) -> None:
+        if where == 'before' and k == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match='saved at step'):
+        run(tmp_path, every_step, stop, evaluated=note)
+    step = saved_steps(tmp_path)[-1]
+    assert (step, 'eval') not in {(line['step'], line['split']) for line in metrics(tmp_path)}
+    assert where == 'before' or begun == [0, 1]
+    assert_same(run(tmp_path, every_step), whole[1])
+    lines = {(line['step'], line['split']): line for line in numbers(tmp_path)}
+    assert (step, 'eval') in lines
+    for line in numbers(whole[0]):
+        assert lines[line['step'], line['split']] == line
+
+
+def test_a_mistake_in_a_later_phase_or_in_evaluation_is_found_first(
+    tmp_path: pathlib.Path,
+) -> None:
+    later = configured(phases=(PHASES[0], PHASES[1]._replace(batch_size=12)))
+    held_out = dataclasses.replace(CONFIG, eval=EvalConfig(batch_size=12))
+    for config in (later, held_out):
+        with pytest.raises(ValueError, match='12 sequences does not divide over 8 devices'):
+            run(tmp_path, config)
+    assert metrics(tmp_path) == []
 
 
 def test_a_finished_run_is_left_alone(
@@ -222,6 +272,17 @@ def test_nan_can_be_skipped_and_is_counted(tmp_path: pathlib.Path) -> None:
     assert lines[6]['loss'] is None and lines[6]['mlm_loss'] is None
     assert saved_steps(tmp_path)[-1] == 10
 
+    def stop(k: int, batch: dict[str, np.ndarray]) -> None:
+        poison(5)(k, batch)
+        if k == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    again = tmp_path / 'again'
+    with pytest.raises(Interrupted):
+        run(again, configured(nonfinite='skip'), stop)
+    assert_same(run(again, configured(nonfinite='skip'), poison(5)), state)
+    assert numbers(again) == numbers(tmp_path)
+
 
 @pytest.mark.slow
 def test_infinite_learning_rate_is_found(tmp_path: pathlib.Path) -> None:
@@ -283,7 +344,7 @@ ROWS = (
     ('tasks',),
     ('optim', 'train_step'),
     ('checkpoint', 'evaluate', 'meter'),
-    ('train', 'plan', 'benchmark', 'predict', 'export'),
+    ('train', 'plot', 'plan', 'benchmark', 'predict', 'export'),
     ('main',),
 )
 ASIDE = {'data': {'config', 'batch', 'data'}, 'convert': {'config', 'models', 'checkpoint'}}
@@ -316,7 +377,8 @@ def test_imports_go_one_way() -> None:
                 assert other in ASIDE[name], f'{path} imports {other}'
             elif name == 'main':
                 assert other in rows or other == 'data', f'{path} imports {other}'
-            elif name in rows:
+            else:
+                assert name in rows, f'{path} has no row'
                 allowed = other == name or (name, other) in SAME_ROW
                 assert allowed or rows.get(other, 99) < rows[name], f'{path} imports {other}'
             assert other != 'convert' or name == 'convert', f'{path} imports {other}'

@@ -47,15 +47,17 @@ def identity() -> dict[str, Any]:
 
 def documents(summary: Any) -> Iterator[list[str]]:
     """Documents as lists of paragraphs; `summary` (readers.Summary) counts where they came from."""
-    topics, modules = _read()
+    topics, modules, broken = _read()
     summary.count('manual topics', number=len(topics))
     summary.count('modules', number=len(modules))
+    if broken:
+        summary.count('modules that do not parse, left out', number=broken)
     yield from topics
     yield from modules
 
 
 @functools.cache  # a few MB, and parsing 2,000 modules takes seconds
-def _read() -> tuple[list[list[str]], list[list[str]]]:
+def _read() -> tuple[list[list[str]], list[list[str]], int]:
     seen: set[str] = set()
     contents = pydoc_data.topics.topics
     topics = [_prose([contents[topic]], seen) for topic in sorted(contents)]
@@ -64,22 +66,21 @@ def _read() -> tuple[list[list[str]], list[list[str]]]:
         spec = importlib.util.find_spec(package)
         places = sorted(spec.submodule_search_locations or []) if spec else []
         roots += [pathlib.Path(place) for place in places]
-    modules = [
-        _prose(_docstrings(path), seen)
-        for root in roots
-        for path in sorted(root.rglob('*.py'))
-        if SKIPPED.isdisjoint(path.relative_to(root).parts)
-    ]
-    return topics, modules
+    modules, broken = [], 0
+    for root in roots:
+        for path in sorted(root.rglob('*.py')):
+            if SKIPPED.isdisjoint(path.relative_to(root).parts):
+                try:
+                    modules.append(_prose(_docstrings(path), seen))
+                except (SyntaxError, ValueError):  # templates, and files of older Pythons
+                    broken += 1
+    return topics, modules, broken
 
 
 def _docstrings(path: pathlib.Path) -> list[str]:
     """The docstrings of a module in the order of its text; nothing is imported."""
-    try:
-        with warnings.catch_warnings(action='ignore'):  # other people's escape sequences
-            tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):  # some packages carry templates and files of older Pythons
-        return []
+    with warnings.catch_warnings(action='ignore'):  # other people's escape sequences
+        tree = ast.parse(path.read_bytes())
     return [text for node in _definitions(tree) if (text := ast.get_docstring(node))]
 
 

@@ -38,6 +38,7 @@ def prepare(config: Config) -> pathlib.Path:
     if data.corpus.startswith('tokens:'):
         directory = pathlib.Path(data.corpus.removeprefix('tokens:'))
         _check(directory)
+        _say_overruled(data, directory)
         return directory
     source = readers.source(data)
     made_from = _made_from(data, config.model.vocab_size, source)
@@ -47,6 +48,24 @@ def prepare(config: Config) -> pathlib.Path:
     ).expanduser()
     cache = cache if data.cache_dir else cache / 'bert_jax'
     return build(source, data, config.model.vocab_size, cache / digest, made_from)
+
+
+def _say_overruled(data: DataConfig, directory: pathlib.Path) -> None:
+    """A prepared store has its own vocabulary and options. Raises ValueError where another
+    vocabulary is asked for."""
+    if data.vocab_file:
+        raise ValueError(
+            f'config.data.vocab_file={data.vocab_file}: {directory} is tokenised already, with a '
+            'vocabulary of its own; leave it empty, or prepare the text anew'
+        )
+    made_from = store.read_meta(directory).made_from
+    other = {
+        k: made_from[k] for k in OPTIONS if made_from.get(k, getattr(data, k)) != getattr(data, k)
+    }
+    if other:
+        progress.say(
+            f'{directory} was made with ' + ', '.join(f'{k}={v}' for k, v in other.items())
+        )
 
 
 def _check(directory: pathlib.Path) -> None:
@@ -126,7 +145,7 @@ def _write(
     if data.vocab_file:
         vocabulary = tokenizer.load(data.vocab_file, data.lowercase)
     else:
-        vocabulary = _train_vocabulary(source, vocab_size, data.lowercase, summary)
+        vocabulary = _train_vocabulary(source, data, vocab_size, summary)
     vocabulary.save(directory)
     writers = {
         split: store.SplitWriter(directory / split, vocabulary.vocab_size) for split in store.SPLITS
@@ -164,7 +183,7 @@ def _write(
 
 
 def _train_vocabulary(
-    source: readers.Source, vocab_size: int, lowercase: bool, summary: readers.Summary
+    source: readers.Source, data: DataConfig, vocab_size: int, summary: readers.Summary
 ) -> tokenizer.Tokenizer:
     """Learns from every n-th document, so many that VOCAB_CHARS of text come together."""
     stride = max(1, round(source.characters / VOCAB_CHARS))
@@ -180,7 +199,12 @@ def _train_vocabulary(
     documents.close()
     summary.count('characters the vocabulary was trained on', number=size)
     progress.say(f'training a vocabulary on {size / 1e6:.1f} MB of text')
-    return tokenizer.train(texts, vocab_size, lowercase)
+    if not size:
+        raise ValueError(
+            f'config.data.corpus={data.corpus!r} has no text to train a vocabulary on; read and '
+            f'left out: {tracker.lines() or "nothing"}'
+        )
+    return tokenizer.train(texts, vocab_size, data.lowercase)
 
 
 def _held_out(document: readers.Document, share: float) -> bool:

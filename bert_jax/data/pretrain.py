@@ -1,5 +1,6 @@
 """Pretraining batches: batch k is a function of (corpus, config, seed, k) and of nothing else."""
 
+import dataclasses
 import itertools
 import logging
 import math
@@ -83,19 +84,34 @@ def _stream(directory: pathlib.Path, config: Config, phase: Phase, split: str, n
             f'{directory} has no text in its {split} split; raise config.data.holdout '
             f'({config.data.holdout}) or give more documents'
         )
+    data = config.data
+    if split == 'eval':  # the same pairs and masks in every run
+        data = dataclasses.replace(data, seed=0)
+    stream = make_stream(store, chunks, vocabulary, data, phase, name, split == 'train')
     tokens = int(store.sentences[-1] - store.sentences[0])
-    displaced = chunking.displaced_tokens(store, chunks, config.data.random_next_prob)
+    displaced = chunking.displaced_tokens(store, chunks, data.random_next_prob)
     LOG.info(
-        '%s: %d chunks of %d tokens an epoch; random next sentences displace %.0f %% of the '
-        'text of one%s; %d documents of one token left out',
+        '%s: %d chunks an epoch, for rows of %d tokens, show about %.0f %% of the text; random '
+        'next sentences displace %.0f %%%s, the rest is cut where a row is full; %d documents of '
+        'one token left out',
         name,
         len(chunks),
         phase.max_seq_length,
+        100 * min(_shown(stream) * len(chunks) / tokens, 1.0),
         100 * displaced / tokens,
-        ', shown in the next' if config.data.random_next_prob == 0.5 else '',
+        ' (the next epoch shows it)' if data.random_next_prob == 0.5 else '',
         chunks.dropped,
     )
-    return make_stream(store, chunks, vocabulary, config.data, phase, name, split == 'train')
+    return stream
+
+
+def _shown(stream: Stream, rows: int = 4096) -> float:
+    """Tokens of its own text that a row shows, on average over the first `rows`."""
+    rows = min(rows, stream.num_chunks)
+    draws = Draws(stream, tf.constant(0, tf.int64), rows, pairs.COLUMNS + masks.columns(stream))
+    pair = pairs.pairs(stream, tf.range(rows, dtype=tf.int64)[:, None], draws)
+    own = pair['a_length'] + tf.where(pair['random'], tf.constant(0, tf.int64), pair['b_length'])
+    return float(tf.reduce_mean(tf.cast(own, tf.float64)))
 
 
 def make_batch(stream: Stream, first: tf.Tensor, rows: int) -> dict[str, tf.Tensor]:

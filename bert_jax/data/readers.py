@@ -173,7 +173,7 @@ def _split(
     size = 0
     for number, line in lines:
         if document and (size >= MAX_BYTES or (at_blank_lines and not line)):
-            if line:
+            if line or not at_blank_lines:
                 summary.count(f'documents split after {size:,} characters', f'{path}:{number}')
             yield document
             document, size = [], 0

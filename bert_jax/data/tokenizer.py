@@ -22,6 +22,7 @@ ALIASES = {
     '[SEP]': ('[SEP]', '<sep>', '</s>'),
     '[MASK]': ('[MASK]', '<mask>'),
 }
+FILES = ('vocab.txt', 'tokenizer.model')  # what `Tokenizer.save` writes, one of them
 WORD_MARK = '\u2581'
 COVERAGE = 0.9999  # share of the characters of a text that a vocabulary trained on it has to know
 MIN_COVERAGE = 0.9  # below it the vocabulary is refused
@@ -85,11 +86,7 @@ def load(path: str | pathlib.Path, lowercase: bool = True) -> Tokenizer:
     """
     path = pathlib.Path(path)
     if path.is_dir():
-        found = [
-            path / name
-            for name in ('vocab.txt', 'tokenizer.model', 'spiece.model')
-            if (path / name).exists()
-        ]
+        found = [path / name for name in (*FILES, 'spiece.model') if (path / name).exists()]
         if not found:
             raise ValueError(f'{path} has no vocab.txt, tokenizer.model or spiece.model')
         path = found[0]

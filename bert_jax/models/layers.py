@@ -107,7 +107,8 @@ class Dropout(nn.Module):
             return x
         dropped = math.floor(self.rate * 2**16 + 0.5)
         keep = _bits16(self.make_rng('dropout'), x.shape) >= jnp.uint16(dropped)
-        return jnp.where(keep, x * jnp.asarray(2**16 / (2**16 - dropped), x.dtype), 0)
+        scaled = x.astype(jnp.float32) * (2**16 / (2**16 - dropped))  # in bfloat16 it would round
+        return jnp.where(keep, scaled.astype(x.dtype), 0)
 
 
 def _bits16(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -17,6 +17,13 @@ class PretrainTask:
     config: ModelConfig
     loss_names = ('mlm_loss', 'nsp_loss')
 
+    def __post_init__(self) -> None:
+        if self.config.type_vocab_size < 2:
+            raise ValueError(
+                f'config.model.type_vocab_size is {self.config.type_vocab_size}; next-sentence '
+                'prediction needs 2 or more, a type for each of the two texts'
+            )
+
     @property
     def model(self) -> PretrainingModel:
         return PretrainingModel(self.config)

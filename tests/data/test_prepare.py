@@ -123,7 +123,7 @@ def test_the_vocabulary_is_trained_on_a_spread_of_a_large_corpus(tmp_path, monke
     seen = []
     monkeypatch.setattr(tokenizer, 'train', lambda texts, *_: seen.extend(texts))
     summary = readers.Summary()
-    prepare._train_vocabulary(source, 100, True, summary)
+    prepare._train_vocabulary(source, DataConfig(), 100, summary)
     assert {text.split()[0] for text in seen} == {'early', 'middle', 'late'}
     assert len(seen) == 30
     (count,) = summary.lines().values()
@@ -138,3 +138,20 @@ def test_builtin(tmp_path):
     assert 5 < meta.unigram_entropy < 7  # log(4096) is 8.3: a model has something to learn
     tokens = store.open_store(directory, 'train').tokens
     assert (tokens == tokenizer.load(directory).unk_id).sum() < 1e-3 * len(tokens)
+
+
+def test_a_prepared_store_says_what_it_overrules(tmp_path, monkeypatch):
+    name = corpus(tmp_path / 'a.txt', range(50))
+    wanted = config(tmp_path, name, holdout=0.1)
+    there = f'tokens:{prepare.prepare(wanted)}'
+    said = []
+    monkeypatch.setattr(prepare.progress, 'say', said.append)
+    data = dataclasses.replace(wanted.data, corpus=there)
+    prepare.prepare(dataclasses.replace(wanted, data=data))
+    assert said == []
+    other = dataclasses.replace(data, holdout=0.5, language='de')
+    prepare.prepare(dataclasses.replace(wanted, data=other))
+    assert len(said) == 1 and said[0].endswith('was made with language=en, holdout=0.1')
+    other = dataclasses.replace(data, vocab_file='vocab.txt')
+    with pytest.raises(ValueError, match='vocabulary of its own; leave it empty'):
+        prepare.prepare(dataclasses.replace(wanted, data=other))

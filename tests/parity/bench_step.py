@@ -7,7 +7,7 @@ while one makes a step the other waits.
     python tests/parity/bench_step.py --config=configs/base.py
 
 The same work on both sides: BertForPreTraining, 8 sequences of 128 tokens, 20 masked positions,
-float32, dropout 0.1, AdamW, gradients clipped to norm 1.
+float32, the configuration's dropout, AdamW, gradients clipped to norm 1.
 """
 
 import multiprocessing
@@ -61,10 +61,15 @@ def torch_step(config: Config, batch: dict[str, np.ndarray]) -> Callable[[], flo
             num_hidden_layers=config.model.num_hidden_layers,
             num_attention_heads=config.model.num_attention_heads,
             intermediate_size=config.model.intermediate_size,
+            hidden_dropout_prob=config.model.hidden_dropout_prob,
+            attention_probs_dropout_prob=config.model.attention_probs_dropout_prob,
         )
     )
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, eps=1e-6, weight_decay=0.01)
+    decayed = [p for name, p in model.named_parameters() if _decays(name)]
+    others = [p for name, p in model.named_parameters() if not _decays(name)]
+    groups = [{'params': decayed, 'weight_decay': 0.01}, {'params': others, 'weight_decay': 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-4, eps=1e-6)
     labels = np.full(batch['input_ids'].shape, -100)
     np.put_along_axis(labels, batch['masked_lm_positions'], batch['masked_lm_ids'], axis=1)
     inputs = {
@@ -83,6 +88,10 @@ def torch_step(config: Config, batch: dict[str, np.ndarray]) -> Callable[[], flo
         return loss.item()
 
     return run
+
+
+def _decays(name: str) -> bool:
+    return not name.endswith('bias') and 'LayerNorm' not in name
 
 
 def serve(make: Callable[..., Callable[[], float]], pipe: Any, *args: Any) -> None:
