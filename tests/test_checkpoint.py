@@ -25,7 +25,9 @@ def small(step: int) -> TrainState:
     """A state of a few arrays; its numbers hang on `step`."""
     kernel = np.random.default_rng(step).normal(size=(20, 150)).astype('float32')
     params = {'kernel': jnp.asarray(kernel), 'bias': jnp.full((7,), step / 3)}
-    return TrainState(jnp.int32(step), jnp.int32(0), params, {'mu': jax.tree.map(lambda x: x * 2, params)})
+    return TrainState(
+        jnp.int32(step), jnp.int32(0), params, {'mu': jax.tree.map(lambda x: x * 2, params)}
+    )
 
 
 def abstract(state: TrainState) -> TrainState:

@@ -6,8 +6,8 @@ import pathlib
 
 import pytest
 
-from bert_jax.config import Config, DataConfig
-from bert_jax.data import prepare
+from bert_jax.config import Config, DataConfig, ModelConfig
+from bert_jax.data import builtin, prepare, readers
 
 
 @pytest.fixture(scope='session')
@@ -16,7 +16,10 @@ def real_text(shared_data, tmp_path_factory):
 
     @functools.cache
     def make(
-        name: str, count: int, vocab: str = 'vocab/bert-base-uncased/vocab.txt'
+        name: str,
+        count: int,
+        vocab: str = 'vocab/bert-base-uncased/vocab.txt',
+        holdout: float = 0.02,
     ) -> pathlib.Path:
         folder = tmp_path_factory.mktemp(name)
         with gzip.open(shared_data(f'corpora/wikipedia_{name}_en.txt.gz'), 'rt') as file:
@@ -24,8 +27,30 @@ def real_text(shared_data, tmp_path_factory):
         (folder / 'text.txt').write_text('\n\n'.join(documents))
         vocabulary = str(shared_data(vocab))
         data = DataConfig(
-            corpus=f'text:{folder / "text.txt"}', vocab_file=vocabulary, cache_dir=str(folder)
+            corpus=f'text:{folder / "text.txt"}',
+            vocab_file=vocabulary,
+            cache_dir=str(folder),
+            holdout=holdout,
         )
         return prepare.prepare(Config(data=data))
 
     return make
+
+
+@pytest.fixture(scope='session')
+def prose(real_text, tmp_path_factory) -> pathlib.Path:
+    """A store of some articles; where there are none, of what Python's manual says."""
+    try:
+        return real_text('articles', 25, holdout=0.2)
+    except pytest.skip.Exception:
+        folder = tmp_path_factory.mktemp('manual')
+        documents = [d for d in builtin.documents(readers.Summary()) if len(d) > 3]
+        (folder / 'text.txt').write_text('\n\n'.join(map('\n'.join, documents[:150])))
+        data = DataConfig(corpus=f'text:{folder / "text.txt"}', cache_dir=str(folder), holdout=0.2)
+        return prepare.prepare(Config(data=data, model=ModelConfig(vocab_size=1500)))
+
+
+@pytest.fixture(params=['made', 'prose'])
+def corpus(request) -> pathlib.Path:
+    """The store that a test's module makes, and real text."""
+    return request.getfixturevalue(request.param)

@@ -1,15 +1,16 @@
 """Stores made for tests: every token of the text is another one, so that a batch says what it is
-made of; and batches turned back into text."""
+made of; and batches turned back into text, which is searched for in a store of any kind."""
 
 import itertools
 
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from bert_jax import config as configs
 from bert_jax.data import store
 
 PIECES = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '[unused0]', '<odd>']
-PAD, UNK, CLS, SEP, MASK = range(5)
 FIRST = len(PIECES)  # the id of the first token of the text
 
 
@@ -80,3 +81,43 @@ def offsets(batch):
     a, _, b, _ = segments(batch)
     rows = np.arange(len(ids))
     return store.GUARD + ids[rows, a] - FIRST, store.GUARD + ids[rows, b] - FIRST
+
+
+def found(text, batch):
+    """Searches a store's tokens for A and B of each row: two lists of int64[places]."""
+    tokens, ids = np.asarray(text.tokens), restored(batch)
+
+    def places(wanted):
+        at = np.flatnonzero(tokens == wanted[0])
+        for i in range(1, len(wanted)):
+            if len(at) > 1:
+                at = at[tokens[at + i] == wanted[i]]
+        return np.array([p for p in at if np.array_equal(tokens[p : p + len(wanted)], wanted)], int)
+
+    a, a_length, b, b_length = segments(batch)
+    rows = range(len(ids))
+    return (
+        [places(ids[row, a[row] : a[row] + a_length[row]]) for row in rows],
+        [places(ids[row, b[row] : b[row] + b_length[row]]) for row in rows],
+    )
+
+
+def chunks_of(text, cut, batch):
+    """The chunk of each row, int64[rows]: one that has its A, and its B if that is real. Where
+    several have, they are dealt out so that as many rows as can be get one of their own; -1 for
+    the others. And bool[rows], whether there was just one."""
+    starts, ends = text.sentences[cut.start], text.sentences[cut.end]
+    _, a_length, _, b_length = segments(batch)
+
+    def inside(at, length):
+        chunk = np.searchsorted(starts, at, side='right') - 1
+        return set(chunk[at + length <= ends[chunk]])
+
+    possible = np.zeros((len(a_length), len(cut)), bool)
+    for row, (a, b) in enumerate(zip(*found(text, batch), strict=True)):
+        own = inside(a, a_length[row])
+        if not batch['next_sentence_labels'][row]:
+            own &= inside(b, b_length[row])
+        possible[row, list(own)] = True
+    dealt = maximum_bipartite_matching(csr_array(possible), perm_type='column')
+    return dealt, possible.sum(1) == 1

@@ -24,7 +24,19 @@ def read(documents):
     st.integers(5, 60),
 )
 def test_every_sentence_is_in_one_chunk_of_its_document(documents, budget):
-    text = read(documents)
+    check(read(documents), documents, budget)
+
+
+@pytest.mark.parametrize('split', store.SPLITS)
+def test_so_is_every_sentence_of_real_text(prose, split):
+    text = store.open_store(prose, split)
+    lengths = np.diff(text.sentences)
+    documents = [d.tolist() for d in np.split(lengths, text.documents[1:-1])]
+    for budget in (61, 125):
+        check(text, documents, budget)
+
+
+def check(text, documents, budget):
     made = chunks.make_chunks(text, budget)
     seen = [
         (d, s)

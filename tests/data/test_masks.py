@@ -1,3 +1,5 @@
+import re
+
 import made_stores
 import numpy as np
 import pytest
@@ -25,15 +27,17 @@ def text_places(batch):
 
 
 @pytest.mark.parametrize('whole_words', [False, True])
-def test_statistics(made, whole_words):
-    batch = batch_of(made, whole_word_masking=whole_words, slots=15)
+def test_statistics(corpus, whole_words):
+    batch = batch_of(corpus, whole_word_masking=whole_words, slots=15)
     text, ids = text_places(batch), made_stores.restored(batch)
+    words = tokenizer.load(corpus)
+    special = np.array([bool(re.fullmatch(r'\[\w+\]|<\w+>', piece)) for piece in words.pieces])
     used = batch['masked_lm_weights'] == 1
     assert set(np.unique(batch['masked_lm_weights'])) == {0, 1}
     row, _ = np.nonzero(used)
     positions, original = batch['masked_lm_positions'][used], batch['masked_lm_ids'][used]
     assert text[row, positions].all()
-    assert (ids[text] >= made_stores.FIRST).all() and (ids[~text] < made_stores.FIRST).all()
+    assert special[ids[~text]].all() and set(ids[text][special[ids[text]]]) <= {words.unk_id}
     wanted = np.clip(np.floor(text.sum(1) * 0.15 + 0.5), 1, 15)
     counts = used.sum(1)
     assert (counts >= 1).all() and (counts <= wanted).all()
@@ -51,12 +55,15 @@ def test_statistics(made, whole_words):
     assert not batch['masked_lm_ids'][~used].any() and not batch['masked_lm_positions'][~used].any()
 
     shown = batch['input_ids'][row, positions]
-    masked, same = shown == made_stores.MASK, shown == original
+    masked, same = shown == words.mask_id, shown == original
     noise = 4 * np.sqrt(0.16 / len(shown))
     assert abs(masked.mean() - 0.8) < noise and abs(same.mean() - 0.1) < noise
     replaced = shown[~masked & ~same]
-    assert (replaced >= made_stores.FIRST).all()  # no special, no placeholder
-    assert len(np.unique(replaced)) > 0.9 * len(replaced) - 200  # from all over the vocabulary
+    assert not special[replaced].any()
+    # All of the vocabulary is as likely.
+    ordinary = (~special).sum()
+    different = ordinary * (1 - np.exp(-len(replaced) / ordinary))
+    assert len(np.unique(replaced)) == pytest.approx(different, rel=0.03)
     untouched = np.ones_like(text)
     untouched[row, positions] = False
     assert np.array_equal(batch['input_ids'][untouched], ids[untouched])
@@ -120,13 +127,13 @@ def test_at_most_so_many_predictions(made):
 
 @pytest.mark.parametrize('whole_words', [False, True])
 @pytest.mark.parametrize('length, slots', [(128, 20), (512, 77)])
-def test_real_text_is_masked_at_fifteen_percent(real_text, whole_words, length, slots):
+def test_real_text_is_masked_at_fifteen_percent(prose, whole_words, length, slots):
     options = {'length': length, 'slots': slots, 'whole_word_masking': whole_words}
-    batch = batch_of(real_text('articles', 100), 40, rows=64, **options)
+    batch = batch_of(prose, 40, rows=64, **options)
     rate = batch['masked_lm_weights'].sum() / text_places(batch).sum()
     assert rate == pytest.approx(0.15, abs=0.003)
     shown = np.take_along_axis(batch['input_ids'], batch['masked_lm_positions'], 1)
-    masked = (shown == 103)[batch['masked_lm_weights'] == 1]  # [MASK] of bert-base-uncased
+    masked = (shown == tokenizer.load(prose).mask_id)[batch['masked_lm_weights'] == 1]
     assert masked.mean() == pytest.approx(0.8, abs=0.01)
 
 

@@ -52,13 +52,28 @@ def test_remat_and_unroll_change_no_gradient(changes: dict) -> None:
 
 
 def test_layers_draw_their_own_dropout() -> None:
-    """With the same parameters in every layer, two layers' masks would show as equal outputs."""
-    key = {'dropout': jax.random.key(3)}
-    first = encoder().apply(PARAMS, IDS, TYPES, MASK, False, rngs=key)
-    again = encoder().apply(PARAMS, IDS, TYPES, MASK, False, rngs=key)
-    other = encoder().apply(PARAMS, IDS, TYPES, MASK, False, rngs={'dropout': jax.random.key(4)})
-    np.testing.assert_array_equal(first, again)
-    assert np.abs(first - other).max() > 0.1
+    """Of a single token, a bias has no gradient just where the dropout after it gave zero."""
+    token = [x[:1, :1] for x in (IDS, TYPES, MASK)]
+    model = encoder(hidden_dropout_prob=0.5, attention_probs_dropout_prob=0.0)
+
+    @jax.jit
+    @jax.grad
+    def gradient(params: dict, key: jax.Array) -> jax.Array:
+        return jnp.sum(model.apply(params, *token, False, rngs={'dropout': key}) ** 3)
+
+    def masks(seed: int) -> np.ndarray:
+        """bool[2 * layers, hidden]: what is kept after attention, and at the end of a layer"""
+        layers = gradient(PARAMS, jax.random.key(seed))['params']['layers']
+        biases = layers['attention']['output']['bias'], layers['output']['bias']
+        return np.concatenate(biases) != 0
+
+    first = masks(3)
+    np.testing.assert_array_equal(first, masks(3))
+    every = np.concatenate([first, masks(4)]).astype(int)
+    agreement = np.corrcoef(every)[~np.eye(len(every), dtype=bool)]
+    # 64 elements each: chance is 0 with a standard deviation of 1/8.
+    assert np.abs(agreement).max() < 0.6
+    assert abs(every.mean() - 0.5) < 0.1
 
 
 @pytest.mark.parametrize('width', [64, 63])
@@ -73,6 +88,15 @@ def test_dropout_keeps_rate_and_mean(rate: float, width: int) -> None:
     neighbours = np.corrcoef(y[:, 0], y[:, 1])[0, 1]
     assert abs(neighbours) < 0.06
     np.testing.assert_array_equal(Dropout(rate).apply({}, x, True), x)
+
+
+def test_dropout_scales_bfloat16_without_bias() -> None:
+    x = jax.random.uniform(jax.random.key(1), (400, 64), jnp.bfloat16, 1, 2)
+    y = Dropout(0.1).apply({}, x, False, rngs={'dropout': jax.random.key(0)})
+    assert y.dtype == jnp.bfloat16
+    kept = y != 0
+    scale = np.float32(y)[kept] / np.float32(x)[kept]
+    np.testing.assert_allclose(scale.mean() * 0.9, 1, atol=3e-4)
 
 
 def test_layer_norm_is_float32_inside() -> None:
