@@ -49,6 +49,13 @@ def check(batch: HostBatch, spec: BatchSpec, num_hosts: int) -> None:
                 f'batch[{name!r}] is {batch[name].dtype}{batch[name].shape}; '
                 f'expected {feature.dtype}{shape}'
             )
+        if feature.maximum is not None and batch[name].size:
+            low, high = batch[name].min(), batch[name].max()
+            if low < 0 or high >= feature.maximum:
+                raise ValueError(
+                    f'batch[{name!r}] goes from {low} to {high}; expected 0 to '
+                    f'{feature.maximum - 1}. Is the token store damaged?'
+                )
 
 
 def to_global(

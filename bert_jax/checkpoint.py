@@ -79,10 +79,13 @@ class Checkpoints:
             checksums=ocp.args.JsonRestore(),
         )
         restored, why = None, ''
+        logging.disable(logging.ERROR)  # or Orbax says what is wrong in eighty tracebacks
         try:
             restored = self._manager.restore(step, args=args)
         except Exception as error:  # Orbax and TensorStore raise errors of many types
             why = _first_line(error)
+        finally:
+            logging.disable(logging.NOTSET)
         if not multihost_utils.process_allgather(np.bool_(restored is not None)).all():
             return None, why or 'another process could not read it'
         assert restored is not None
@@ -146,12 +149,20 @@ def _absolute(path: epath.PathLike) -> epath.Path:
     return path if '://' in str(path) else path.expanduser().resolve()
 
 
+def has_checkpoint(workdir: epath.PathLike) -> bool:
+    return bool(_steps(_absolute(workdir)))
+
+
+def _steps(workdir: epath.Path) -> list[int]:
+    directory = workdir / 'checkpoints'
+    names = [path.name for path in directory.iterdir()] if directory.exists() else []
+    return [int(name) for name in names if name.isdigit()]
+
+
 def _newest(source: epath.Path) -> epath.Path:
     if (source / 'state').exists():
         return source
-    directory = source / 'checkpoints'
-    names = [path.name for path in directory.iterdir()] if directory.exists() else []
-    steps = [int(name) for name in names if name.isdigit()]
+    directory, steps = source / 'checkpoints', _steps(source)
     if not steps:
         raise ValueError(f'config.init_from={source} has no checkpoint ({directory}/STEP)')
     return directory / str(max(steps))

@@ -8,6 +8,7 @@ into a frozen, validated `Config`, which is what the rest of the code sees.
 import dataclasses
 import difflib
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -184,6 +185,8 @@ def _scalar(kind: Any, value: Any, path: str) -> Any:
         value = float(value)
     if type(value) is not kind:
         raise ValueError(f'{path} must be {kind.__name__}, not {value!r} ({type(value).__name__})')
+    if kind is float and not math.isfinite(value):
+        raise ValueError(f'{path} must be a finite number, not {value}')
     return value
 
 
@@ -258,6 +261,7 @@ def validate(config: Config) -> Config:
         _require(config, key, lambda p: 0 <= p < 1, 'a probability, 0 <= p < 1')
     for key, names in CHOICES.items():
         _require(config, key, names.__contains__, 'one of ' + ', '.join(names))
+    _require(config, 'model.vocab_size', lambda n: n <= 1 << 24, 'at most 2**24')
     heads, steps = config.model.num_attention_heads, config.schedule_steps
     _require(
         config,

@@ -10,6 +10,7 @@ import logging
 import os
 import pathlib
 import re
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -25,11 +26,12 @@ from jax.experimental import multihost_utils
 from ml_collections import config_flags
 
 from bert_jax.batch import HostBatch
+from bert_jax.checkpoint import has_checkpoint
 from bert_jax.config import Config, Phase, default, from_dict
 from bert_jax.data import prepare, store, tokenizer
 from bert_jax.tasks.pretrain import PretrainTask
 from bert_jax.train import Interrupted, train
-from bert_jax.writers import log_lines
+from bert_jax.writers import log_lines, say
 
 LOG = logging.getLogger('bert_jax.main')
 
@@ -119,14 +121,20 @@ def _claim(
 ) -> None:
     """Writes what the run is into a new workdir; refuses one that belongs to another run."""
     path, corpus = workdir / 'config.json', workdir / 'corpus.json'
-    if path.exists() and corpus.exists():
+    if has_checkpoint(workdir):  # else nothing has come of what was there
+        for needed in (path, corpus):
+            if not needed.exists():
+                raise ValueError(
+                    f'{workdir} has checkpoints but no {needed.name} to tell whose they are; put '
+                    'it back, or use another --workdir'
+                )
         there, here = _flat(_read(path)), _flat(config.to_dict())
         wrong = [
             f'config.{key} is {there.get(key)} there, {here[key]} here'
             for key in here
             if there.get(key) != here[key] and not FREE.fullmatch(key)
         ]
-        fingerprint = json.loads(corpus.read_text())['fingerprint']
+        fingerprint = _fingerprint(corpus)
         if fingerprint != meta.fingerprint:
             wrong.append(
                 f'the corpus is {fingerprint} there ({there["data.corpus"]}), '
@@ -139,7 +147,10 @@ def _claim(
                 + '. Use another --workdir, or the same configuration'
             )
     if jax.process_index() == 0:
-        workdir.mkdir(parents=True, exist_ok=True)
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f'--workdir={workdir} can not be made: {error}') from error
         for name in tokenizer.FILES:
             if (directory / name).exists():
                 (workdir / name).write_bytes((directory / name).read_bytes())
@@ -164,6 +175,15 @@ def _read(path: epath.Path) -> dict[str, Any]:
         return from_dict(json.loads(path.read_text())).to_dict()
     except ValueError as error:
         raise ValueError(f'{path} can not be read: {error}') from error
+
+
+def _fingerprint(path: epath.Path) -> str:
+    try:
+        return str(json.loads(path.read_text())['fingerprint'])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f'{path} can not be read ({error!r}); put it back, or use another --workdir'
+        ) from error
 
 
 def _write(path: epath.Path, text: str) -> None:
@@ -211,6 +231,8 @@ def _parse(argv: list[str]) -> tuple[Config, epath.Path]:
             raise ValueError(
                 f'config.{override[1]} is not a configuration key; did you mean config.{near}?'
             )
+    if sum(bool(re.match(r'--?config\.train\.phases\b', arg)) for arg in argv[1:]) > 1:
+        raise ValueError('--config.train.phases is given twice; give all phases in one list')
     if not any(re.match(r'--?(config(=|$)|help)', arg) for arg in argv[1:]):
         raise ValueError('--config=FILE is missing, such as --config=configs/tiny.py')
     app.define_help_flags()
@@ -230,7 +252,7 @@ def _parse(argv: list[str]) -> tuple[Config, epath.Path]:
     if rest[1:]:
         raise ValueError(f'unexpected arguments: {" ".join(rest[1:])}')
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
-    return from_dict(values), epath.Path(WORKDIR.value or f'runs/{name}')
+    return from_dict(values), epath.Path(WORKDIR.value or f'runs/{name}').expanduser()
 
 
 def _last_line(error: Exception) -> str:
@@ -254,8 +276,8 @@ def cli(argv: list[str]) -> int:
         run(config, workdir)
     except Interrupted as stop:
         return _say(stop, 143)
-    except KeyboardInterrupt:
-        return _say('interrupted', 130)
+    except KeyboardInterrupt as stop:
+        return _say('interrupted before there was anything to save', 143 if stop.args else 130)
     except FloatingPointError as error:
         return _say(error, 3)
     except (ValueError, *NO_SUCH_FILE, flags.Error) as error:
@@ -264,7 +286,7 @@ def cli(argv: list[str]) -> int:
 
 
 def _say(what: object, code: int) -> int:
-    print(f'bert_jax: {what}', file=sys.stderr)
+    say(f'bert_jax: {what}')
     return code
 
 
@@ -272,8 +294,14 @@ class _Stderr(logging.Handler):
     """Writes to what sys.stderr is now: a live progress line puts itself in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        say(self.format(record))
+
+
+def _terminate(number: int, _: Any) -> None:
+    """Before there is a state to save; while training, the loop has its own way."""
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 if __name__ == '__main__':
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(cli(sys.argv))

@@ -6,6 +6,7 @@ python -m bert_jax.plot --workdir=runs/tiny --output=curves.png
 
 import json
 import pathlib
+import sys
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,12 @@ def read_metrics(workdir: pathlib.Path) -> dict[str, list[dict[str, Any]]]:
     path = workdir / 'metrics.jsonl'
     if not path.exists():
         raise ValueError(f'{path} does not exist; --workdir is where a run wrote its metrics')
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            lines.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f'{path}:{number} is not JSON: {error}') from error
     splits = {
         split: [line for line in lines if line['split'] == split] for split in ('train', 'eval')
     }
@@ -41,7 +47,10 @@ def draw(workdir: pathlib.Path, output: pathlib.Path) -> None:
     from matplotlib import pyplot
 
     splits = read_metrics(workdir)
-    entropy = json.loads((workdir / 'corpus.json').read_text())['unigram_entropy']
+    try:
+        entropy = json.loads((workdir / 'corpus.json').read_text())['unigram_entropy']
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f'{workdir / "corpus.json"} can not be read: {error!r}') from error
     panels = (
         ('mlm_loss', 'masked-LM loss, nats', entropy, 'unigram entropy'),
         ('nsp_accuracy', 'next-sentence accuracy', 0.5, 'chance'),
@@ -61,15 +70,21 @@ def draw(workdir: pathlib.Path, output: pathlib.Path) -> None:
     figure.savefig(output, dpi=100)
 
 
-def main(argv: list[str]) -> None:
+def _say(error: str) -> int:
+    print(f'plot: {error}', file=sys.stderr)
+    return 2
+
+
+def main(argv: list[str]) -> int:
     if argv[1:]:
-        raise app.UsageError(f'unexpected arguments {argv[1:]}')
+        return _say(f'unexpected arguments {argv[1:]}')
     try:
         draw(pathlib.Path(flags.FLAGS.workdir), pathlib.Path(flags.FLAGS.output))
     except ImportError as error:
-        raise SystemExit(f"plot: {error}; pip install '.[plot]'") from error
+        return _say(f"{error}; pip install '.[plot]'")
     except (ValueError, OSError) as error:
-        raise SystemExit(f'plot: {error}') from error
+        return _say(str(error))
+    return 0
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -147,11 +148,7 @@ class Progress:
         elif jax.process_index() == 0:
             taken = step - self._start
             left = (time.monotonic() - self._begin) / max(taken, 1) * (self._num_steps - step)
-            print(
-                f'step {step}/{self._num_steps} {_short(split, metrics)} ETA {_clock(left)}',
-                file=sys.stderr,
-                flush=True,
-            )
+            say(f'step {step}/{self._num_steps} {_short(split, metrics)} ETA {_clock(left)}')
 
     def close(self) -> None:
         self._bar.stop()
@@ -208,6 +205,14 @@ def _number(value: Any) -> str:
 def _clock(seconds: float) -> str:
     minutes, seconds = divmod(int(seconds), 60)
     return f'{minutes // 60}:{minutes % 60:02}:{seconds:02}'
+
+
+def say(line: str) -> None:
+    """A line on stderr. Where nobody reads it any more (`2>&1 | head`), the run goes on without."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = open(os.devnull, 'w')  # noqa: SIM115
 
 
 def log_lines(lines: Mapping[str, str]) -> None:

@@ -15,8 +15,8 @@ def get_config() -> ConfigDict:
     config.data.holdout = 0.05
     config.model.vocab_size = 4096
     config.model.hidden_size = 128
-    config.model.num_hidden_layers = 4
-    config.model.num_attention_heads = 4
+    config.model.num_hidden_layers = 2
+    config.model.num_attention_heads = 2
     config.model.intermediate_size = 512
     config.model.max_position_embeddings = 256
     config.model.initializer_range = 0.06  # BERT's 0.02 is for wider layers
@@ -25,8 +25,8 @@ def get_config() -> ConfigDict:
     config.model.attention_probs_dropout_prob = 0.0
     config.optim.learning_rate = 1.5e-3
     config.optim.warmup_steps = 500
-    config.train.phases = ((6000, 128, 16, 20), (1000, 256, 8, 39))
+    config.train.phases = ((12_000, 128, 16, 20), (1000, 256, 8, 39))
     config.train.log_every = 50
-    config.train.eval_every = 500
+    config.train.eval_every = 1000
     config.train.checkpoint_every = 1000
     return config

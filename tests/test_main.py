@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -44,6 +45,16 @@ MISTAKES = {
         'steps, max_seq_length, batch_size, max_predictions_per_seq',
     ),
     'no phases': ([TINY, '--config.train.phases=abc'], 'config.train.phases', "'abc'"),
+    'phases twice': (
+        [TINY, '--config.train.phases=((1,8,8,1),)', '--config.train.phases=((2,8,8,1),)'],
+        '--config.train.phases is given twice',
+        'one list',
+    ),
+    'infinite': (
+        [TINY, '--config.optim.learning_rate=inf'],
+        'config.optim.learning_rate',
+        'finite',
+    ),
     'impossible value': ([TINY, '--config.train.keep=0'], 'config.train.keep is 0', 'positive'),
     'no config': ([], '--config=FILE is missing', 'configs/tiny.py'),
     'no config but a key': (['--config.train.seed=1'], '--config', 'missing'),
@@ -174,13 +185,14 @@ class Claims:
         self.trained: list[Config] = []
         monkeypatch.setattr(main, 'train', lambda config, *_: self.trained.append(config))
 
-    def start(self, corpus: str = 'corpus.txt', **sections: dict[str, object]) -> Config:
+    def start(
+        self, config: Config = BASE, corpus: str = 'corpus.txt', **sections: dict[str, object]
+    ) -> Config:
         data = {
             'corpus': f'text:{self.folder / corpus}',
             'cache_dir': str(self.folder / 'cache'),
             'vocab_file': str(self.folder / 'vocab.txt'),
         }
-        config = BASE
         for name, values in ({'data': data | sections.pop('data', {})} | sections).items():
             section = dataclasses.replace(getattr(config, name), **values)
             config = dataclasses.replace(config, **{name: section})
@@ -192,6 +204,7 @@ class Claims:
 def claims(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Claims:
     claims = Claims(tmp_path, monkeypatch)
     claims.start()
+    (claims.workdir / 'checkpoints' / '5').mkdir(parents=True)  # something has come of it
     return claims
 
 
@@ -238,7 +251,7 @@ def test_another_corpus_is_refused(claims: Claims) -> None:
     text = (claims.folder / 'corpus.txt').read_text()
     (claims.folder / 'other.txt').write_text(text + '\nabba\nabc\n')
     with pytest.raises(ValueError, match=r'the corpus is \w+ there .*corpus.txt.*other.txt'):
-        claims.start('other.txt')
+        claims.start(corpus='other.txt')
     (claims.folder / 'corpus.txt').write_text(text + '\nabba\nabc\n')  # same name, other content
     with pytest.raises(ValueError, match='the corpus is'):
         claims.start()
@@ -246,7 +259,7 @@ def test_another_corpus_is_refused(claims: Claims) -> None:
 
 def test_the_same_corpus_elsewhere_goes_on(claims: Claims) -> None:
     (claims.folder / 'moved.txt').write_text((claims.folder / 'corpus.txt').read_text())
-    claims.start('moved.txt', data={'cache_dir': str(claims.folder / 'cache2')})
+    claims.start(corpus='moved.txt', data={'cache_dir': str(claims.folder / 'cache2')})
     assert len(claims.trained) == 2
 
 
@@ -269,23 +282,39 @@ def test_what_moves_no_number_may_change(
     assert json.loads((claims.workdir / 'config.json').read_text())[section][key] == value
 
 
-def test_a_start_killed_before_it_had_claimed_is_no_run(claims: Claims) -> None:
+def test_a_start_that_nothing_came_of_is_no_run(claims: Claims) -> None:
+    (claims.workdir / 'checkpoints' / '5').rmdir()
     (claims.workdir / 'corpus.json').unlink()
     claims.start(train={'seed': 5})
     assert json.loads((claims.workdir / 'config.json').read_text())['train']['seed'] == 5
 
 
-def test_a_damaged_config_json_is_named(claims: Claims) -> None:
-    (claims.workdir / 'config.json').write_text('{"model": ')
-    with pytest.raises(ValueError, match=r'config\.json can not be read'):
+@pytest.mark.parametrize('name', ['config.json', 'corpus.json'])
+def test_what_says_whose_checkpoints_they_are_may_not_be_damaged(claims: Claims, name: str) -> None:
+    for content in ('{"model": ', '[]', '{"model": 3}'):
+        (claims.workdir / name).write_text(content)
+        with pytest.raises(ValueError, match=rf'{re.escape(name)} can not be read'):
+            claims.start()
+    (claims.workdir / name).unlink()
+    with pytest.raises(ValueError, match=rf'has checkpoints but no {re.escape(name)}'):
         claims.start()
+    assert len(claims.trained) == 1
+
+
+def test_another_vocabulary_to_start_from_is_refused(claims: Claims) -> None:
+    vocabulary = claims.workdir / 'vocab.txt'
+    vocabulary.write_text(vocabulary.read_text() + 'more\n')
+    other = dataclasses.replace(BASE, init_from=str(claims.workdir))
+    claims.workdir = claims.folder / 'other'
+    with pytest.raises(ValueError, match=r'another vocabulary .*--config.data.vocab_file=.*vocab'):
+        claims.start(other)
 
 
 def test_a_second_sigint_ends_the_run_at_once() -> None:
     code = textwrap.dedent("""
         import os, signal, time
         from bert_jax.train import _signals
-        with _signals() as stopped:
+        with _signals() as (stopped, seen):
             assert not stopped(0)
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)  # some schedulers send it twice

@@ -314,6 +314,14 @@ def test_a_wrong_batch_is_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match=r"batch\['input_ids'\] is int32\(8, 15\)"):
         run(tmp_path, change=shorten)
 
+    def damage(k: int, batch: dict[str, np.ndarray]) -> None:
+        batch['input_ids'][0, 0] = 50
+
+    with pytest.raises(
+        ValueError, match=r"batch\['input_ids'\] goes from 0 to 50; expected 0 to 49"
+    ):
+        run(tmp_path / 'damaged', change=damage)
+
 
 @pytest.mark.slow
 def test_trains_where_tensorflow_is_not_installed(tmp_path: pathlib.Path) -> None:

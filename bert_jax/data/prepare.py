@@ -146,6 +146,12 @@ def _write(
         vocabulary = tokenizer.load(data.vocab_file, data.lowercase)
     else:
         vocabulary = _train_vocabulary(source, data, vocab_size, summary)
+    capitals = sum(piece.lower() != piece for piece in vocabulary.pieces if piece[0] != '[')
+    if data.lowercase and capitals:
+        progress.say(
+            f'{capitals:,} tokens of the vocabulary have capital letters and are never used: text '
+            'is lowercased (config.data.lowercase)'
+        )
     vocabulary.save(directory)
     writers = {
         split: store.SplitWriter(directory / split, vocabulary.vocab_size) for split in store.SPLITS
@@ -240,7 +246,10 @@ def _main(argv: list[str]) -> None:
     validate(Config(data=data, model=ModelConfig(vocab_size=FLAGS.vocab_size)))
     source = readers.source(data)
     made_from = _made_from(data, FLAGS.vocab_size, source)
-    build(source, data, FLAGS.vocab_size, pathlib.Path(FLAGS.output), made_from)
+    output = pathlib.Path(FLAGS.output).expanduser()
+    if _is_there(output, made_from):
+        progress.say(f'{output} is there already')
+    build(source, data, FLAGS.vocab_size, output, made_from)
 
 
 def cli(argv: list[str]) -> int:

@@ -81,8 +81,8 @@ def _stream(directory: pathlib.Path, config: Config, phase: Phase, split: str, n
     chunks = chunking.make_chunks(store, phase.max_seq_length - 3)
     if not len(chunks):
         raise ValueError(
-            f'{directory} has no text in its {split} split; raise config.data.holdout '
-            f'({config.data.holdout}) or give more documents'
+            f'{directory} has no text in its {split} split; prepare the text with a larger share '
+            'held out (config.data.holdout, prepare --holdout), or give more documents'
         )
     data = config.data
     if split == 'eval':  # the same pairs and masks in every run
