@@ -1,7 +1,11 @@
-"""A small BERT on a file of Wikipedia articles: half an hour on two CPU cores shows both curves.
+"""The smallest BERT (2 layers of 128) on 490 Wikipedia articles: both curves in half an hour.
 
     python -m bert_jax.main --config=configs/wiki.py \\
         --config.data.corpus='text:wikipedia_articles_en.txt.gz' --workdir=runs/wiki
+
+Two CPU cores, 25 to 40 minutes: held-out MLM loss 6.0 nats (unigram entropy 6.8), next-sentence
+accuracy 0.67; the curves are in wiki.png. Next sentences stay at chance for the first 7,000 steps;
+with four layers they did so for longer.
 """
 
 from ml_collections import ConfigDict
