@@ -122,11 +122,7 @@ def load_params(source: epath.PathLike, abstract: Any) -> Any:
     """
     path = _newest(_absolute(source))
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        try:
-            there = reader.metadata(path / 'state').item_metadata.tree['params']
-        except Exception as error:  # of many types
-            raise ValueError(f'checkpoint {path} is damaged: {_first_line(error)}') from error
-        _check_fit(there, abstract, path)
+        _check_fit(_params_metadata(reader, path), abstract, path)
         target = {'params': abstract}
         args = ocp.args.PyTreeRestore(
             target,
@@ -141,6 +137,30 @@ def load_params(source: epath.PathLike, abstract: Any) -> Any:
         except Exception as error:
             raise ValueError(f'checkpoint {path} is damaged: {_first_line(error)}') from error
     return restored['params']
+
+
+def saved_params(source: epath.PathLike) -> dict[str, Any]:
+    """Shape and dtype of every parameter of workdir `source`'s newest checkpoint, or of the
+    checkpoint `source` itself, by path. Raises ValueError where there is none or it is damaged."""
+    path = _newest(_absolute(source))
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        return _named(_params_metadata(reader, path))
+
+
+def _params_metadata(reader: ocp.Checkpointer, path: epath.Path) -> Any:
+    try:
+        return reader.metadata(path / 'state').item_metadata.tree['params']
+    except Exception as error:  # of many types
+        raise ValueError(f'checkpoint {path} is damaged: {_first_line(error)}') from error
+
+
+def save_params(directory: epath.PathLike, params: Any) -> None:
+    """Writes parameters alone as a checkpoint that `load_params` reads."""
+    directory, tree = _absolute(directory), {'params': params}
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as writer:
+        writer.save(directory / 'state', args=ocp.args.PyTreeSave(tree))
+    (directory / 'checksums').mkdir()
+    (directory / 'checksums' / 'metadata').write_text(json.dumps(checksums(tree)))
 
 
 def _absolute(path: epath.PathLike) -> epath.Path:
@@ -164,7 +184,7 @@ def _newest(source: epath.Path) -> epath.Path:
         return source
     directory, steps = source / 'checkpoints', _steps(source)
     if not steps:
-        raise ValueError(f'config.init_from={source} has no checkpoint ({directory}/STEP)')
+        raise ValueError(f'{source} has no checkpoint (no {directory}/STEP)')
     return directory / str(max(steps))
 
 

@@ -34,7 +34,7 @@ class Embeddings(nn.Module):
     ) -> jax.Array:
         """int32[batch, length] twice -> [batch, length, hidden]"""
         length = input_ids.shape[1]
-        words = jnp.take(self.word_table(), input_ids, axis=0)
+        words = jnp.take(_whole(self.word_embeddings), input_ids, axis=0)
         # Segments are few: a product with one-hot rows has a dense, not a scattered, gradient.
         segments = jax.nn.one_hot(token_type_ids, self.config.type_vocab_size)
         x = (
@@ -45,17 +45,20 @@ class Embeddings(nn.Module):
         x = self.dropout(self.layer_norm(x), deterministic)
         return constrain(x, 'batch', 'length', 'hidden')
 
-    def word_table(self) -> jax.Array:
-        """float32[vocab, hidden], gathered whole: a look-up in a table split by columns would make
-        the compiler replicate the activations instead."""
-        return constrain(self.word_embeddings, 'vocab', 'hidden')
-
-    def attend(self, x: jax.Array) -> jax.Array:
-        """[..., hidden] -> [..., vocab]: scores against the word embeddings (the tied decoder)."""
+    def attend(self, x: jax.Array, table: jax.Array | None = None) -> jax.Array:
+        """[..., hidden] -> float32[..., vocab]: scores against the word embeddings (the tied
+        decoder), or against another table of their shape."""
         dtype = compute_dtype(self.config)
+        table = self.word_embeddings if table is None else table
         return jax.lax.dot_general(
             x.astype(dtype),
-            self.word_table().astype(dtype),
+            _whole(table).astype(dtype),
             (((x.ndim - 1,), (1,)), ((), ())),
             preferred_element_type=jnp.float32,
         )
+
+
+def _whole(table: jax.Array) -> jax.Array:
+    """float32[vocab, hidden], gathered: a look-up in a table split by columns would make the
+    compiler replicate the activations instead."""
+    return constrain(table, 'vocab', 'hidden')

@@ -6,8 +6,11 @@ import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
 from bert_jax.models.encoder import Encoder
-from bert_jax.models.layers import ACTIVATIONS, Dense, LayerNorm, parameter
+from bert_jax.models.layers import ACTIVATIONS, Dense, LayerNorm, kernel_init, parameter
 from bert_jax.sharding import constrain
+
+HEADS = ('pooler', 'masked_lm', 'next_sentence')
+TABLE = ('vocab', 'embed')
 
 
 class Pooler(nn.Module):
@@ -39,37 +42,61 @@ class MaskedLMTransform(nn.Module):
 
 
 class PretrainingModel(nn.Module):
-    """Encoder, masked-LM head (decoder tied to the word embeddings) and next-sentence head."""
+    """The encoder with those of `heads` that a checkpoint has; all of them to pretrain."""
 
     config: ModelConfig
+    heads: tuple[str, ...] = HEADS
 
     def setup(self) -> None:
         config = self.config
         self.encoder = Encoder(config)
-        self.pooler = Pooler(config)
-        self.masked_lm_transform = MaskedLMTransform(config)
-        self.masked_lm_bias = parameter(
-            self, 'masked_lm_bias', nn.initializers.zeros, (config.vocab_size,), ('vocab',)
-        )
-        self.next_sentence = Dense(config, (2,), ('embed',), ('features',))
+        if 'pooler' in self.heads:
+            self.pooler = Pooler(config)
+        if 'masked_lm' in self.heads:
+            vocab, width = config.vocab_size, config.hidden_size
+            self.masked_lm_transform = MaskedLMTransform(config)
+            self.masked_lm_bias = parameter(
+                self, 'masked_lm_bias', nn.initializers.zeros, (vocab,), ('vocab',)
+            )
+            if not config.tie_word_embeddings:
+                self.masked_lm_decoder = parameter(
+                    self, 'masked_lm_decoder', kernel_init(config), (vocab, width), TABLE
+                )
+        if 'next_sentence' in self.heads:
+            self.next_sentence = Dense(config, (2,), ('embed',), ('features',))
 
     def __call__(
         self,
         input_ids: jax.Array,
         token_type_ids: jax.Array,
         attention_mask: jax.Array,
-        masked_lm_positions: jax.Array,
+        masked_lm_positions: jax.Array | None = None,
         deterministic: bool = True,
     ) -> dict[str, jax.Array]:
-        """int32[batch, length] three times and masked_lm_positions int32[batch, predictions] ->
-        prediction_logits float32[batch, predictions, vocab],
+        """int32[batch, length] three times and masked_lm_positions int32[batch, predictions]
+        (None: every position) -> last_hidden_state [batch, length, hidden] and of the heads there
+        are pooler_output [batch, hidden],
+        prediction_logits float32[batch, predictions or length, vocab],
         seq_relationship_logits float32[batch, 2] (0: B follows A; 1: B is random)"""
         hidden = self.encoder(input_ids, token_type_ids, attention_mask, deterministic)
-        # Only the masked positions reach the vocabulary, which is most of the head's work.
-        masked = jnp.take_along_axis(hidden, masked_lm_positions[:, :, None], axis=1)
-        transformed = self.masked_lm_transform(constrain(masked, 'batch', 'predictions', 'hidden'))
-        logits = self.encoder.embeddings.attend(transformed) + self.masked_lm_bias
-        return {
-            'prediction_logits': constrain(logits, 'batch', 'predictions', 'vocab'),
-            'seq_relationship_logits': self.next_sentence(self.pooler(hidden)).astype(jnp.float32),
-        }
+        outputs = {'last_hidden_state': hidden}
+        if 'masked_lm' in self.heads:
+            masked, axis = hidden, 'length'
+            if masked_lm_positions is not None:
+                # Only the masked positions reach the vocabulary, which is most of the head's work.
+                masked = jnp.take_along_axis(hidden, masked_lm_positions[:, :, None], axis=1)
+                axis = 'predictions'
+            transformed = self.masked_lm_transform(constrain(masked, 'batch', axis, 'hidden'))
+            logits = self._decode(transformed) + self.masked_lm_bias
+            outputs['prediction_logits'] = constrain(logits, 'batch', axis, 'vocab')
+        if 'pooler' in self.heads:
+            outputs['pooler_output'] = self.pooler(hidden)
+        if 'next_sentence' in self.heads:
+            scores = self.next_sentence(outputs['pooler_output'])
+            outputs['seq_relationship_logits'] = scores.astype(jnp.float32)
+        return outputs
+
+    def _decode(self, x: jax.Array) -> jax.Array:
+        embeddings = self.encoder.embeddings
+        tied = self.config.tie_word_embeddings
+        return embeddings.attend(x, None if tied else self.masked_lm_decoder)

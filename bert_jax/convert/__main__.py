@@ -1,0 +1,151 @@
+"""Checkpoints of other projects in and out.
+
+    python -m bert_jax.convert --from=hf  --input=DIR --output=DIR
+    python -m bert_jax.convert --from=tf1 --input=DIR --output=DIR
+    python -m bert_jax.convert --to=hf    --input=WORKDIR_OR_DIR --output=DIR
+    python -m bert_jax.convert --to=tf1   --input=WORKDIR_OR_DIR --output=DIR
+
+hf: a folder of transformers' BERT (config.json, safetensors or pytorch_model.bin, vocabulary).
+tf1: a folder of google-research/bert (bert_config.json, bert_model.ckpt.*, vocab.txt).
+What --from writes is for config.init_from, bert_jax.predict and --to.
+"""
+
+import collections
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import sys
+from collections.abc import Iterator
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # before anything imports TensorFlow
+
+import absl.logging
+import flax.traverse_util
+import jax
+import numpy as np
+from absl import flags
+
+from bert_jax import pretrained
+from bert_jax.convert import hf, rules, tf1
+from bert_jax.convert.foreign import Foreign, full_config
+from bert_jax.models.heads import PretrainingModel
+
+FORMATS = {'hf': hf, 'tf1': tf1}
+
+
+def convert_in(source: Foreign, output: pathlib.Path, allow_missing: bool, lowercase: bool) -> None:
+    """Writes a folder of ours. Raises ValueError where parameters are missing or misshapen."""
+    heads = rules.heads_of(source.tensors, source.family, source.model.num_hidden_layers)
+    if 'next_sentence' in heads and 'pooler' not in heads:
+        heads = ('pooler', *heads)  # it stands on the pooler, which then is missing
+    abstract = pretrained.abstract_params(source.model, heads)
+    flat = flax.traverse_util.flatten_dict(abstract, sep='/')
+    shapes = {path: leaf.shape for path, leaf in flat.items()}
+    arrays, missing = rules.to_ours(source.tensors, shapes, source.family)
+    if missing and not allow_missing:
+        more = f' and {len(missing) - 5} more' if len(missing) > 5 else ''
+        raise ValueError(
+            f'no tensor {", ".join(missing[:5])}{more}; --allow_missing fills them with fresh values'
+        )
+    if missing:
+        arrays = _fresh(source, heads) | arrays
+        print(f'missing, filled with fresh values: {", ".join(missing)}')
+    with _whole(output) as partial:
+        if source.vocabulary is not None:
+            lowercase = source.vocabulary.lowercase
+        pretrained.save(
+            partial,
+            full_config(source.model, lowercase),
+            flax.traverse_util.unflatten_dict(arrays, sep='/'),
+            source.vocabulary,
+        )
+        report = {'unused': dict(source.unused), 'missing': missing}
+        (partial / 'conversion.json').write_text(json.dumps(report, indent=2) + '\n')
+    _summary(source, heads, arrays, output)
+
+
+def _fresh(source: Foreign, heads: tuple[str, ...]) -> dict[str, np.ndarray]:
+    ids = np.zeros((1, 8), np.int32)
+    model = PretrainingModel(source.model, heads)
+    params = jax.jit(model.init)(jax.random.key(0), ids, ids, ids)['params']
+    fresh = pretrained.Pretrained(source.model, heads, flax.linen.unbox(params), None)
+    return fresh.arrays()
+
+
+def _summary(
+    source: Foreign, heads: tuple[str, ...], arrays: dict[str, np.ndarray], output: pathlib.Path
+) -> None:
+    count = sum(array.size for array in arrays.values())
+    print(f'{count:,} parameters from {len(source.tensors)} tensors; heads: {", ".join(heads)}')
+    by_reason = collections.defaultdict(list)
+    for name, reason in source.unused.items():
+        by_reason[reason].append(name)
+    for reason, names in by_reason.items():
+        print(f'{len(names)} tensors not used, {reason}: {sorted(names)[0]}...')
+    if source.vocabulary is None:
+        print('no vocabulary there; texts need one, token ids do not')
+    print(f'wrote {output}')
+
+
+@contextlib.contextmanager
+def _whole(output: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder to write to, which becomes `output` when all went well and is removed when not."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.parent / f'.{output.name}.tmp-{os.getpid()}'
+    partial.mkdir()
+    try:
+        yield partial
+        partial.rename(output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _main(argv: list[str]) -> None:
+    rest = FLAGS(argv)[1:]
+    if rest:
+        raise ValueError(f'unexpected arguments {" ".join(rest)}')
+    origin, target = FLAGS['from'].value, FLAGS['to'].value
+    if (origin is None) == (target is None):
+        raise ValueError('give one of --from and --to')
+    source, output = (pathlib.Path(p).expanduser() for p in (FLAGS.input, FLAGS.output))
+    if output.exists():
+        raise ValueError(f'{output} exists; remove it or choose another --output')
+    if not source.is_dir():
+        raise ValueError(f'--input={source} is not a folder')
+    if target:
+        loaded = pretrained.load(source)
+        with _whole(output) as partial:
+            notes = FORMATS[target].write(partial, loaded)
+        print('\n'.join([*notes, f'wrote {output}']))
+        return
+    foreign = tf1.read(source, FLAGS.lowercase) if origin == 'tf1' else hf.read(source)
+    convert_in(foreign, output, FLAGS.allow_missing, FLAGS.lowercase)
+
+
+def cli(argv: list[str]) -> int:
+    """The exit code: 0 done; 2 a mistake, said in one line."""
+    if {'-h', '-help', '--help'} & set(argv):
+        print(f'{__doc__}\n{FLAGS.main_module_help()}')
+        return 0
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns of what is not there to be read
+    try:
+        _main(argv)
+    except (ValueError, OSError, flags.Error) as error:
+        print(f'convert: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+FLAGS = flags.FLAGS
+
+if __name__ == '__main__':
+    flags.DEFINE_enum('from', None, list(FORMATS), 'Format of --input; ours is written.')
+    flags.DEFINE_enum('to', None, list(FORMATS), 'Format of --output; ours is read.')
+    flags.DEFINE_string('input', None, 'Folder to read.')
+    flags.DEFINE_string('output', None, 'Folder to write; must not exist yet.')
+    flags.DEFINE_boolean('allow_missing', False, 'Fill missing parameters with fresh values.')
+    flags.DEFINE_boolean('lowercase', True, 'Whether text is lowercased, where --from=tf1.')
+    flags.mark_flags_as_required(['input', 'output'])
+    sys.exit(cli(sys.argv))

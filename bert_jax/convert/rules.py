@@ -1,0 +1,190 @@
+"""The names of BERT's parameters: here, in transformers and in google-research/bert.
+
+One table, read in both directions. Here layers are stacked on axis 0, and the projections to query,
+key and value are one kernel [layers, embed, heads, qkv, head_dim]; there each is a matrix of its own.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from bert_jax.models.heads import HEADS
+from bert_jax.pretrained import head_of
+
+Arrays = Mapping[str, np.ndarray]
+Shapes = Mapping[str, tuple[int, ...]]
+
+FAMILIES = ('hf', 'tf1')
+PARTS = ('query', 'key', 'value')
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """ours: the path here. hf, tf1: the name there, with {layer} and {part} (of PARTS) where one
+    array here is many there. flipped: families whose matrix is [out, in]; here it is [in, out].
+    """
+
+    ours: str
+    hf: str
+    tf1: str
+    flipped: tuple[str, ...] = ()
+
+    @property
+    def stacked(self) -> bool:
+        return '{layer}' in self.hf
+
+    @property
+    def fused(self) -> bool:
+        return '{part}' in self.hf
+
+    def names(self, family: str, layers: int) -> list[str]:
+        """The names there, in the order of the leading axes [layers, parts]."""
+        template: str = getattr(self, family)
+        numbers = range(layers) if self.stacked else (0,)
+        parts = PARTS if self.fused else ('',)
+        return [template.format(layer=i, part=part) for i in numbers for part in parts]
+
+
+def _linear(ours: str, hf: str, tf1: str) -> tuple[Rule, Rule]:
+    return (
+        Rule(f'{ours}/kernel', f'{hf}.weight', f'{tf1}/kernel', ('hf',)),
+        Rule(f'{ours}/bias', f'{hf}.bias', f'{tf1}/bias'),
+    )
+
+
+def _norm(ours: str, hf: str, tf1: str) -> tuple[Rule, Rule]:
+    return (
+        Rule(f'{ours}/scale', f'{hf}.LayerNorm.weight', f'{tf1}/LayerNorm/gamma'),
+        Rule(f'{ours}/bias', f'{hf}.LayerNorm.bias', f'{tf1}/LayerNorm/beta'),
+    )
+
+
+def _table(kind: str) -> Rule:
+    name = f'{kind}_embeddings'
+    return Rule(
+        f'encoder/embeddings/{name}', f'bert.embeddings.{name}.weight', f'bert/embeddings/{name}'
+    )
+
+
+_HF, _TF1 = 'bert.encoder.layer.{layer}', 'bert/encoder/layer_{layer}'
+
+BERT: tuple[Rule, ...] = (
+    _table('word'),
+    _table('position'),
+    _table('token_type'),
+    *_norm('encoder/embeddings/layer_norm', 'bert.embeddings', 'bert/embeddings'),
+    *_linear(
+        'encoder/layers/attention/query_key_value',
+        _HF + '.attention.self.{part}',
+        _TF1 + '/attention/self/{part}',
+    ),
+    *_linear(
+        'encoder/layers/attention/output',
+        _HF + '.attention.output.dense',
+        _TF1 + '/attention/output/dense',
+    ),
+    *_norm(
+        'encoder/layers/attention_norm', _HF + '.attention.output', _TF1 + '/attention/output'
+    ),
+    *_linear(
+        'encoder/layers/intermediate', _HF + '.intermediate.dense', _TF1 + '/intermediate/dense'
+    ),
+    *_linear('encoder/layers/output', _HF + '.output.dense', _TF1 + '/output/dense'),
+    *_norm('encoder/layers/output_norm', _HF + '.output', _TF1 + '/output'),
+    *_linear('pooler/dense', 'bert.pooler.dense', 'bert/pooler/dense'),
+    *_linear(
+        'masked_lm_transform/dense',
+        'cls.predictions.transform.dense',
+        'cls/predictions/transform/dense',
+    ),
+    *_norm(
+        'masked_lm_transform/layer_norm',
+        'cls.predictions.transform',
+        'cls/predictions/transform',
+    ),
+    Rule('masked_lm_bias', 'cls.predictions.bias', 'cls/predictions/output_bias'),
+    # google-research/bert has no decoder of its own.
+    Rule('masked_lm_decoder', 'cls.predictions.decoder.weight', 'cls/predictions/output_weights'),
+    Rule(
+        'next_sentence/kernel',
+        'cls.seq_relationship.weight',
+        'cls/seq_relationship/output_weights',
+        ('hf', 'tf1'),
+    ),
+    Rule('next_sentence/bias', 'cls.seq_relationship.bias', 'cls/seq_relationship/output_bias'),
+)
+
+
+def heads_of(names: Iterable[str], family: str, layers: int) -> tuple[str, ...]:
+    """The heads of which these tensors, named as in `family`, hold any part."""
+    there = set(names)
+    found = {head_of(rule.ours) for rule in BERT if there & set(rule.names(family, layers))}
+    return tuple(head for head in HEADS if head in found)
+
+
+def to_ours(tensors: Arrays, shapes: Shapes, family: str) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Tensors named as in `family` -> float32 arrays by path here, and the names that are missing
+    there.
+
+    shapes: the paths wanted and their shapes. Raises ValueError for a tensor of another shape.
+    """
+    arrays, missing = {}, []
+    for rule in _wanted(shapes):
+        shape = shapes[rule.ours]
+        names = rule.names(family, shape[0])
+        absent = [name for name in names if name not in tensors]
+        missing += absent
+        if absent:
+            continue
+        single = _single(rule, shape)
+        parts = [_oriented(rule, family, tensors[name]) for name in names]
+        for name, part in zip(names, parts, strict=True):
+            if part.shape != single:
+                raise ValueError(
+                    f'tensor {name} is {list(tensors[name].shape)}; with this configuration it '
+                    f'must be {list(_oriented(rule, family, np.empty(single)).shape)}'
+                )
+        stack = np.stack(parts).astype(np.float32, copy=False)
+        if rule.fused:  # [layers * parts, (embed,) heads * head_dim] -> parts before head_dim
+            *lead, heads, _, head_dim = shape
+            stack = stack.reshape(lead[0], len(PARTS), *lead[1:], heads, head_dim)
+            stack = np.moveaxis(stack, 1, -2)
+        arrays[rule.ours] = np.ascontiguousarray(stack.reshape(shape))
+    return arrays, missing
+
+
+def to_theirs(arrays: Arrays, family: str) -> dict[str, np.ndarray]:
+    """The inverse of `to_ours`, for the paths there are."""
+    tensors = {}
+    for rule in _wanted(arrays):
+        array = arrays[rule.ours]
+        names = rule.names(family, len(array))
+        single = _single(rule, array.shape)
+        if rule.fused:
+            array = np.moveaxis(array, -2, 1)
+        parts = array.reshape(len(names), *single)
+        for name, part in zip(names, parts, strict=True):
+            tensors[name] = np.ascontiguousarray(_oriented(rule, family, part))
+    return tensors
+
+
+def _wanted(paths: Iterable[str]) -> list[Rule]:
+    paths = set(paths)
+    rules = [rule for rule in BERT if rule.ours in paths]
+    assert len(rules) == len(paths), paths - {rule.ours for rule in rules}
+    return rules
+
+
+def _single(rule: Rule, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one tensor there, a matrix as [in, out], for the shape of the array here."""
+    if rule.stacked:
+        shape = shape[1:]
+    if rule.fused:
+        *lead, heads, _, head_dim = shape
+        return (*lead, heads * head_dim)
+    return (int(np.prod(shape[:-1])), shape[-1]) if len(shape) > 1 else shape
+
+
+def _oriented(rule: Rule, family: str, tensor: np.ndarray) -> np.ndarray:
+    return tensor.T if family in rule.flipped else tensor

@@ -1,0 +1,99 @@
+"""A trained model as it lies on disk: a workdir, or a folder that `bert_jax.convert` wrote."""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from flax import linen as nn
+
+from bert_jax import checkpoint
+from bert_jax.config import Config, ModelConfig, from_dict
+from bert_jax.data import tokenizer
+from bert_jax.models.heads import HEADS, PretrainingModel
+
+CONFIG = 'config.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """params: a tree of float32 arrays. vocabulary: None where the folder has none."""
+
+    config: ModelConfig
+    heads: tuple[str, ...]
+    params: Any
+    vocabulary: tokenizer.Tokenizer | None
+
+    @property
+    def model(self) -> PretrainingModel:
+        return PretrainingModel(self.config, self.heads)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The parameters by path, on the host."""
+        leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(self.params))
+        return {jax.tree_util.keystr(path, simple=True, separator='/'): x for path, x in leaves}
+
+
+def abstract_params(config: ModelConfig, heads: tuple[str, ...]) -> Any:
+    """Shapes and dtypes of the parameters of such a model."""
+    ids = jax.ShapeDtypeStruct((1, 8), 'int32')
+    model = PretrainingModel(config, heads)
+    return nn.unbox(jax.eval_shape(model.init, jax.random.key(0), ids, ids, ids))['params']
+
+
+def head_of(path: str) -> str:
+    """The part of the model a parameter's path belongs to: 'encoder' or one of HEADS."""
+    first = path.split('/')[0]
+    return 'masked_lm' if first.startswith('masked_lm') else first
+
+
+def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = None) -> Pretrained:
+    """The newest checkpoint of a workdir, or a converted folder, with the heads that it has.
+
+    Raises ValueError where there is none or it is damaged.
+    """
+    folder = epath.Path(directory).expanduser()
+    if not (folder / CONFIG).exists():
+        raise ValueError(
+            f'{folder} has no {CONFIG}: give a workdir, or a folder written by '
+            'python -m bert_jax.convert'
+        )
+    config = _config(folder / CONFIG)
+    parts = {head_of(path) for path in checkpoint.saved_params(folder)}
+    heads = tuple(head for head in HEADS if head in parts)
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        abstract_params(config.model, heads),
+    )
+    params = checkpoint.load_params(folder, abstract)
+    return Pretrained(config.model, heads, params, _vocabulary(folder, config))
+
+
+def save(
+    directory: pathlib.Path, config: Config, params: Any, vocabulary: tokenizer.Tokenizer | None
+) -> None:
+    """Writes a folder that `load` and config.init_from read."""
+    (directory / CONFIG).write_text(config.to_json())
+    if vocabulary is not None:
+        vocabulary.save(directory)
+    checkpoint.save_params(directory, params)
+
+
+def _config(path: epath.Path) -> Config:
+    try:
+        return from_dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise ValueError(f'{path} is not a configuration of bert_jax: {error}') from error
+
+
+def _vocabulary(folder: epath.Path, config: Config) -> tokenizer.Tokenizer | None:
+    lowercase = config.data.lowercase
+    if (folder / 'corpus.json').exists():  # of a workdir: what the corpus was in fact made with
+        lowercase = json.loads((folder / 'corpus.json').read_text())['lowercase']
+    if not any((folder / name).exists() for name in ('vocab.txt', 'tokenizer.model')):
+        return None
+    return tokenizer.load(pathlib.Path(folder), lowercase)
