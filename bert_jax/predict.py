@@ -1,7 +1,7 @@
 """Use of a trained model: embeddings, masked words, all outputs.
 
-    python -m bert_jax.predict --checkpoint=DIR --mode=fill_mask --text='Paris is the [MASK] of France.'
-    python -m bert_jax.predict --checkpoint=DIR --mode=embed --input=sentences.txt --output=vectors.npz
+    python -m bert_jax.predict --checkpoint=DIR --mode=fill_mask --text='Paris is the [MASK] of it.'
+    python -m bert_jax.predict --checkpoint=DIR --mode=embed --input=lines.txt --output=vectors.npz
 
 DIR: a workdir, or a folder written by bert_jax.convert. In Python:
 
@@ -10,55 +10,45 @@ DIR: a workdir, or a folder written by bert_jax.convert. In Python:
     outputs = bert.apply({'input_ids': ids, 'attention_mask': mask, 'token_type_ids': types})
 """
 
-import functools
+import gzip
 import itertools
 import os
+import pathlib
+import sys
+import time
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+import absl.logging
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import flags
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bert_jax import pretrained, sharding
 from bert_jax.config import MeshConfig
-from bert_jax.data import tokenizer
+from bert_jax.data import texts
+from bert_jax.data.texts import Text
 from bert_jax.pretrained import Pretrained
 
-Text = str | tuple[str, str]
-
-MASK = '[MASK]'
-# A batch has one of these lengths and, but for the last of a length, TOKENS tokens: few shapes, so
-# few compilations, and little padding.
-LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-TOKENS = 4096
 WINDOW = 4096  # texts sorted by length together; what is in memory at a time
 POOLINGS = ('mean', 'cls', 'pooler')
 
 
-class Tokens(NamedTuple):
-    """One row, with its special tokens."""
-
-    input_ids: list[int]
-    token_type_ids: list[int]
-
-
 class Bert:
-    """A model with its vocabulary, on all devices; batches are split over them.
-
-    truncated: how many texts so far were longer than the model's positions and lost their end.
-    """
+    """A model with its vocabulary, on all devices; batches are split over them."""
 
     def __init__(self, source: Pretrained, mesh: Mesh):
         self.config, self.heads = source.config, source.heads
-        self.vocabulary = source.vocabulary
-        self.truncated = 0
+        longest, vocabulary = self.config.max_position_embeddings, source.vocabulary
+        self._encoder = texts.Encoder(vocabulary, longest) if vocabulary else None
         self._params, self._mesh = source.params, mesh
         model = source.model
 
         def outputs(params: Any, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-            values = model.apply(
+            values: Any = model.apply(
                 {'params': params},
                 batch['input_ids'],
                 batch['token_type_ids'],
@@ -79,10 +69,10 @@ class Bert:
         """
         return jax.device_get(self._jitted(self._params, self._put(self._checked(batch))))
 
-    def __call__(self, texts: Sequence[Text]) -> dict[str, np.ndarray]:
+    def __call__(self, inputs: Sequence[Text]) -> dict[str, np.ndarray]:
         """The same for texts and pairs of texts, and their attention_mask, padded with zeros to
         the longest."""
-        rows = self.encode(texts)
+        rows = self.encoder.encode(inputs)
         length = max((len(row.input_ids) for row in rows), default=0)
         results = {'attention_mask': np.zeros((len(rows), length), np.int32)}
         for i, outputs in self._run(rows, self._jitted):
@@ -100,7 +90,7 @@ class Bert:
         return results
 
     def embed(
-        self, texts: Iterable[Text], pooling: str = 'mean', windows: bool = False
+        self, inputs: Iterable[Text], pooling: str = 'mean', windows: bool = False
     ) -> Iterator[np.ndarray]:
         """float32[hidden] per text, in order; reads and holds WINDOW texts at a time.
 
@@ -113,9 +103,11 @@ class Bert:
         if pooling == 'pooler' and 'pooler' not in self.heads:
             raise ValueError('this checkpoint has no pooler; take pooling mean or cls')
         pooled = _pooled(self._outputs, pooling)
-        texts = iter(texts)
-        while window := list(itertools.islice(texts, WINDOW)):
-            pieces = self.pieces(window) if windows else [[row] for row in self.encode(window)]
+        inputs, encoder = iter(inputs), self.encoder
+        while window := list(itertools.islice(inputs, WINDOW)):
+            pieces = (
+                encoder.pieces(window) if windows else [[row] for row in encoder.encode(window)]
+            )
             owners = np.repeat(np.arange(len(window)), [len(rows) for rows in pieces])
             rows = list(itertools.chain.from_iterable(pieces))
             sums = np.zeros((len(window), self.config.hidden_size), np.float32)
@@ -137,14 +129,14 @@ class Bert:
             raise ValueError(
                 f'this checkpoint has no masked-LM head; it has {", ".join(self.heads) or "none"}'
             )
-        (row,) = self.encode([text])
+        (row,) = self.encoder.encode([text])
         ids = np.array(row.input_ids, np.int32)[None]
-        positions = np.flatnonzero(ids[0] == self._vocabulary().mask_id)
+        positions = np.flatnonzero(ids[0] == self.encoder.vocabulary.mask_id)
         if not len(positions):
-            raise ValueError(f'no {MASK} in {text!r} (within the model\'s positions)')
+            raise ValueError(f"no {texts.MASK} in {text!r} (within the model's positions)")
         types = np.array(row.token_type_ids, np.int32)[None]
         logits = self.apply({'input_ids': ids, 'token_type_ids': types})['prediction_logits'][0]
-        pieces = self._vocabulary().pieces
+        pieces = self.encoder.vocabulary.pieces
         found = []
         for scores in logits[positions]:
             best = np.argsort(-scores[: len(pieces)], kind='stable')[:top_k]
@@ -153,103 +145,29 @@ class Bert:
             found.append([(pieces[i], float(probabilities[i])) for i in best])
         return found
 
-    def encode(self, texts: Sequence[Text]) -> list[Tokens]:
-        """[CLS] A [SEP] or [CLS] A [SEP] B [SEP]; [MASK] in a text is the mask token. Of what is
-        too long for the model's positions the longer text loses its end."""
-        rows = []
-        for first, second in self._ids(texts):
-            room = self.config.max_position_embeddings - (2 if second is None else 3)
-            excess = len(first) + len(second or []) - room
-            if excess > 0:
-                self.truncated += 1
-                first, second = _truncated(first, second, room)
-            rows.append(self._row(first, second))
-        return rows
+    @property
+    def truncated(self) -> int:
+        """How many texts so far were longer than the model's positions and lost their end."""
+        return self.encoder.truncated
 
-    def pieces(self, texts: Sequence[Text]) -> list[list[Tokens]]:
-        """The same, but what is too long becomes several rows; of pairs A stands in each."""
-        room = self.config.max_position_embeddings - 2
-        rows = []
-        for first, second in self._ids(texts):
-            if second is None:
-                starts = range(0, max(len(first), 1), room)
-                rows.append([self._row(first[i : i + room], None) for i in starts])
-                continue
-            first = first[: room // 2]
-            rest = room - 1 - len(first)
-            starts = range(0, max(len(second), 1), rest)
-            rows.append([self._row(first, second[i : i + rest]) for i in starts])
-        return rows
-
-    def _ids(self, texts: Sequence[Text]) -> list[tuple[list[int], list[int] | None]]:
-        flat = [part for text in texts for part in ((text,) if isinstance(text, str) else text)]
-        parts = [text.split(MASK) for text in flat]
-        encoded = iter(self._vocabulary().encode_batch(list(itertools.chain.from_iterable(parts))))
-        mask = [self._vocabulary().mask_id]
-        ids = iter(
-            [
-                functools.reduce(lambda a, b: a + mask + b, itertools.islice(encoded, len(split)))
-                for split in parts
-            ]
-        )
-        return [
-            (next(ids), None) if isinstance(text, str) else (next(ids), next(ids))
-            for text in texts
-        ]
-
-    def _row(self, first: list[int], second: list[int] | None) -> Tokens:
-        vocabulary = self._vocabulary()
-        ids = [vocabulary.cls_id, *first, vocabulary.sep_id]
-        types = [0] * len(ids)
-        if second is not None:
-            ids += [*second, vocabulary.sep_id]
-            types += [1] * (len(second) + 1)
-        return Tokens(ids, types)
-
-    def _vocabulary(self) -> tokenizer.Tokenizer:
-        if self.vocabulary is None:
+    @property
+    def encoder(self) -> texts.Encoder:
+        if self._encoder is None:
             raise ValueError('this checkpoint has no vocabulary; put its vocab.txt beside it')
-        return self.vocabulary
+        return self._encoder
 
     def _run(
-        self, rows: Sequence[Tokens], function: Callable[[Any, Any], Any]
+        self, rows: Sequence[texts.Row], function: Callable[[Any, Any], Any]
     ) -> Iterator[tuple[int, Any]]:
         """(index, result) of each row, shortest first; two batches are under way at a time."""
         waiting: list[tuple[np.ndarray, Any]] = []
-        for indices, batch in self._batches(rows):
+        pad, longest = self.encoder.vocabulary.pad_id, self.config.max_position_embeddings
+        for indices, batch in texts.batches(rows, pad, longest, self._mesh.size):
             waiting.append((indices, function(self._params, self._put(batch))))
             if len(waiting) > 2:
                 yield from _unbatched(*waiting.pop(0))
         for indices, results in waiting:
             yield from _unbatched(indices, results)
-
-    def _batches(
-        self, rows: Sequence[Tokens]
-    ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        sizes = np.array([len(row.input_ids) for row in rows], np.int64)
-        order = np.argsort(sizes, kind='stable')
-        longest = self.config.max_position_embeddings
-        lengths = np.array([*(n for n in LENGTHS if n < longest), longest])
-        buckets = np.searchsorted(lengths, sizes[order])
-        pad = self._vocabulary().pad_id
-        for bucket in np.unique(buckets):
-            members, length = order[buckets == bucket], int(lengths[bucket])
-            full = max(TOKENS // length // self._mesh.size, 1) * self._mesh.size
-            for i in range(0, len(members), full):
-                indices = members[i : i + full]
-                few = max(full // 8 // self._mesh.size, 1) * self._mesh.size
-                shape = (few if len(indices) <= few else full, length)
-                batch = {
-                    'input_ids': np.full(shape, pad, np.int32),
-                    'token_type_ids': np.zeros(shape, np.int32),
-                    'attention_mask': np.zeros(shape, np.int32),
-                }
-                for row, index in enumerate(indices):
-                    ids, types = rows[index]
-                    batch['input_ids'][row, : len(ids)] = ids
-                    batch['token_type_ids'][row, : len(ids)] = types
-                    batch['attention_mask'][row, : len(ids)] = 1
-                yield indices, batch
 
     def _put(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         divides = len(batch['input_ids']) % self._mesh.size == 0
@@ -314,13 +232,105 @@ def _unbatched(indices: np.ndarray, results: Any) -> Iterator[tuple[int, Any]]:
         yield int(index), jax.tree.map(lambda x, row=row: x[row], host)
 
 
-def _truncated(
-    first: list[int], second: list[int] | None, room: int
-) -> tuple[list[int], list[int] | None]:
-    """Cuts the longer one, a token at a time, until both fit."""
-    if second is None:
-        return first[:room], None
-    shorter = min(len(first), len(second), room // 2)
-    if len(first) <= len(second):
-        return first[: max(shorter, room - len(second))], second[: room - shorter]
-    return first[: room - shorter], second[: max(shorter, room - len(first))]
+def write_embeddings(
+    vectors: Iterator[np.ndarray], count: int, width: int, output: pathlib.Path
+) -> None:
+    """A .npz with `embeddings`, float32[count, width], written as the vectors come."""
+    partial = output.with_name(f'.{output.name}.tmp-{os.getpid()}')
+    header = {'descr': '<f4', 'fortran_order': False, 'shape': (count, width)}
+    try:
+        with (
+            zipfile.ZipFile(partial, 'w', allowZip64=True) as archive,
+            archive.open('embeddings.npy', 'w', force_zip64=True) as member,
+        ):
+            np.lib.format.write_array_header_1_0(member, header)
+            written = 0
+            for vector in vectors:
+                member.write(np.ascontiguousarray(vector, '<f4').tobytes())
+                written += 1
+        assert written == count, (written, count)
+        partial.rename(output)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def lines(path: pathlib.Path) -> Iterator[str]:
+    """The lines of a UTF-8 text file, plain or .gz, one at a time. Raises ValueError naming the
+    line that is not UTF-8."""
+    opener: Any = gzip.open if path.suffix == '.gz' else open
+    with opener(path, 'rb') as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield line.decode('utf-8').rstrip('\r\n')
+            except UnicodeDecodeError as error:
+                raise ValueError(f'{path}:{number} is not UTF-8 ({error})') from error
+
+
+def _embed(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> None:
+    count = sum(1 for _ in lines(source))
+    if not count:
+        raise ValueError(f'{source} has no line')
+    begin = time.monotonic()
+    vectors = bert.embed(lines(source), FLAGS.pooling, FLAGS.long == 'window')
+    write_embeddings(vectors, count, bert.config.hidden_size, output)
+    seconds = time.monotonic() - begin
+    print(
+        f'{count:,} texts, {count / seconds:,.0f} a second; {bert.truncated:,} were longer than '
+        f'{bert.config.max_position_embeddings} tokens and lost their end; wrote {output}',
+        file=sys.stderr,
+    )
+
+
+def _fill_mask(bert: Bert, inputs: Iterable[str]) -> None:
+    for text in inputs:
+        print(text)
+        for candidates in bert.fill_mask(text, FLAGS.top_k):
+            print('   ' + ', '.join(f'{piece} {share:.3f}' for piece, share in candidates))
+
+
+def _main(argv: list[str]) -> None:
+    rest = FLAGS(argv)[1:]
+    if rest:
+        raise ValueError(f'unexpected arguments {" ".join(rest)}')
+    if (FLAGS.text is None) == (FLAGS.input is None):
+        raise ValueError('give one of --text and --input')
+    if FLAGS.mode == 'embed' and (FLAGS.input is None or FLAGS.output is None):
+        raise ValueError('--mode=embed needs --input, a text a line, and --output, a .npz file')
+    if FLAGS.input is not None and not pathlib.Path(FLAGS.input).is_file():
+        raise ValueError(f'--input={FLAGS.input} is not a file')
+    bert = load(FLAGS.checkpoint)
+    if FLAGS.mode == 'embed':
+        _embed(bert, pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
+    else:
+        _fill_mask(bert, lines(pathlib.Path(FLAGS.input)) if FLAGS.input else [FLAGS.text])
+
+
+def cli(argv: list[str]) -> int:
+    """The exit code: 0 done; 2 a mistake, said in one line."""
+    if {'-h', '-help', '--help'} & set(argv):
+        print(f'{__doc__}\n{FLAGS.main_module_help()}')
+        return 0
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns of what is not there to be read
+    try:
+        _main(argv)
+    except (ValueError, OSError, flags.Error) as error:
+        print(f'predict: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+FLAGS = flags.FLAGS
+
+if __name__ == '__main__':
+    flags.DEFINE_string('checkpoint', None, 'A workdir, or a folder of bert_jax.convert.')
+    flags.DEFINE_enum('mode', 'fill_mask', ['fill_mask', 'embed'], 'What to do.')
+    flags.DEFINE_string('text', None, 'One text.')
+    flags.DEFINE_string('input', None, 'A file of texts, one a line (.gz too).')
+    flags.DEFINE_string('output', None, 'embed: the .npz to write.')
+    flags.DEFINE_enum('pooling', 'mean', list(POOLINGS), 'embed: what stands for a text.')
+    flags.DEFINE_enum(
+        'long', 'truncate', ['truncate', 'window'], 'embed: texts longer than the positions.'
+    )
+    flags.DEFINE_integer('top_k', 5, 'fill_mask: tokens shown for each mask.', lower_bound=1)
+    flags.mark_flags_as_required(['checkpoint'])
+    sys.exit(cli(sys.argv))

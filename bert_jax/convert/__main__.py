@@ -35,8 +35,23 @@ from bert_jax.models.heads import PretrainingModel
 FORMATS = {'hf': hf, 'tf1': tf1}
 
 
-def convert_in(source: Foreign, output: pathlib.Path, allow_missing: bool, lowercase: bool) -> None:
-    """Writes a folder of ours. Raises ValueError where parameters are missing or misshapen."""
+def convert_out(target: str, source: pathlib.Path, output: pathlib.Path) -> None:
+    """A workdir or a folder of ours -> a folder of `target`."""
+    with _whole(output) as partial:
+        notes = FORMATS[target].write(partial, pretrained.load(source))
+    print('\n'.join([*notes, f'wrote {output}']))
+
+
+def convert_in(
+    origin: str,
+    folder: pathlib.Path,
+    output: pathlib.Path,
+    allow_missing: bool = False,
+    lowercase: bool = True,
+) -> None:
+    """A folder of `origin` -> a folder of ours. lowercase: whether text is, where the folder does
+    not say. Raises ValueError where parameters are missing or misshapen."""
+    source = FORMATS[origin].read(folder, lowercase)
     heads = rules.heads_of(source.tensors, source.family, source.model.num_hidden_layers)
     if 'next_sentence' in heads and 'pooler' not in heads:
         heads = ('pooler', *heads)  # it stands on the pooler, which then is missing
@@ -47,7 +62,8 @@ def convert_in(source: Foreign, output: pathlib.Path, allow_missing: bool, lower
     if missing and not allow_missing:
         more = f' and {len(missing) - 5} more' if len(missing) > 5 else ''
         raise ValueError(
-            f'no tensor {", ".join(missing[:5])}{more}; --allow_missing fills them with fresh values'
+            f'no tensor {", ".join(missing[:5])}{more}; '
+            '--allow_missing fills them with fresh values'
         )
     if missing:
         arrays = _fresh(source, heads) | arrays
@@ -92,6 +108,8 @@ def _summary(
 @contextlib.contextmanager
 def _whole(output: pathlib.Path) -> Iterator[pathlib.Path]:
     """A folder to write to, which becomes `output` when all went well and is removed when not."""
+    if output.exists():
+        raise ValueError(f'{output} exists; remove it or choose another --output')
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.parent / f'.{output.name}.tmp-{os.getpid()}'
     partial.mkdir()
@@ -110,18 +128,12 @@ def _main(argv: list[str]) -> None:
     if (origin is None) == (target is None):
         raise ValueError('give one of --from and --to')
     source, output = (pathlib.Path(p).expanduser() for p in (FLAGS.input, FLAGS.output))
-    if output.exists():
-        raise ValueError(f'{output} exists; remove it or choose another --output')
     if not source.is_dir():
         raise ValueError(f'--input={source} is not a folder')
     if target:
-        loaded = pretrained.load(source)
-        with _whole(output) as partial:
-            notes = FORMATS[target].write(partial, loaded)
-        print('\n'.join([*notes, f'wrote {output}']))
-        return
-    foreign = tf1.read(source, FLAGS.lowercase) if origin == 'tf1' else hf.read(source)
-    convert_in(foreign, output, FLAGS.allow_missing, FLAGS.lowercase)
+        convert_out(target, source, output)
+    else:
+        convert_in(origin, source, output, FLAGS.allow_missing, FLAGS.lowercase)
 
 
 def cli(argv: list[str]) -> int:
@@ -146,6 +158,10 @@ if __name__ == '__main__':
     flags.DEFINE_string('input', None, 'Folder to read.')
     flags.DEFINE_string('output', None, 'Folder to write; must not exist yet.')
     flags.DEFINE_boolean('allow_missing', False, 'Fill missing parameters with fresh values.')
-    flags.DEFINE_boolean('lowercase', True, 'Whether text is lowercased, where --from=tf1.')
+    flags.DEFINE_boolean(
+        'lowercase',
+        True,
+        'Whether text is lowercased, where the folder does not say (tf1 never does).',
+    )
     flags.mark_flags_as_required(['input', 'output'])
     sys.exit(cli(sys.argv))

@@ -39,8 +39,8 @@ ARCHITECTURES = {
 }
 
 
-def read(directory: pathlib.Path) -> Foreign:
-    """Raises ValueError naming the file or tensor that can't be used."""
+def read(directory: pathlib.Path, lowercase: bool = True) -> Foreign:
+    """lowercase: whether text is, where tokenizer_config.json does not say. Raises ValueError naming the file or tensor that can't be used."""
     model = model_config(directory / 'config.json')
     tensors = _renamed(_read_tensors(directory))
     if not any(name.startswith('bert.encoder.') for name in tensors):
@@ -58,7 +58,7 @@ def read(directory: pathlib.Path) -> Foreign:
     for name in set(tensors) - known - set(unused):
         unused[name] = _why_unused(name, model, directory)
     used = {name: tensor for name, tensor in tensors.items() if name not in unused}
-    return Foreign('hf', model, used, unused, _vocabulary(directory, model))
+    return Foreign('hf', model, used, unused, _vocabulary(directory, model, lowercase))
 
 
 def _why_unused(name: str, model: ModelConfig, directory: pathlib.Path) -> str:
@@ -93,16 +93,16 @@ def _read_tensors(directory: pathlib.Path) -> dict[str, np.ndarray]:
     for name in FORMATS:
         index = directory / f'{name}.index.json'
         if (directory / name).exists():
-            files = {directory / name: None}
+            files: dict[pathlib.Path, set[str]] = {directory / name: set()}
         elif index.exists():
             files = _shards(index)
         else:
             continue
         read = _read_safetensors if name.endswith('.safetensors') else _read_pickle
-        tensors = {}
+        tensors: dict[str, np.ndarray] = {}
         for path, expected in files.items():
             there = read(path)
-            if absent := sorted((expected or set()) - set(there)):
+            if absent := sorted(expected - set(there)):
                 raise ValueError(f'{path} has no tensor {absent[0]}, which {index} places there')
             tensors |= there
         return tensors
@@ -149,10 +149,12 @@ def _read_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise ValueError(f'{path} is not a checkpoint of plain tensors: {reason}') from error
 
 
-def _vocabulary(directory: pathlib.Path, model: ModelConfig) -> tokenizer.Tokenizer | None:
+def _vocabulary(
+    directory: pathlib.Path, model: ModelConfig, lowercase: bool
+) -> tokenizer.Tokenizer | None:
     settings, whole = directory / 'tokenizer_config.json', directory / 'tokenizer.json'
     options = read_json(settings) if settings.exists() else {}
-    lowercase = bool(options.get('do_lower_case', True))
+    lowercase = bool(options.get('do_lower_case', lowercase))
     if whole.exists() and not (directory / 'vocab.txt').exists():
         pieces, lowercase = _word_pieces(whole)
         return tokenizer.wordpiece(pieces, lowercase, str(whole))

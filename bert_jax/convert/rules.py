@@ -1,7 +1,7 @@
 """The names of BERT's parameters: here, in transformers and in google-research/bert.
 
-One table, read in both directions. Here layers are stacked on axis 0, and the projections to query,
-key and value are one kernel [layers, embed, heads, qkv, head_dim]; there each is a matrix of its own.
+One table, read in both directions. Here layers are stacked on axis 0, and the projections to
+query, key and value are one kernel [layers, embed, heads, qkv, head_dim]; there each is a matrix.
 """
 
 import dataclasses
@@ -84,9 +84,7 @@ BERT: tuple[Rule, ...] = (
         _HF + '.attention.output.dense',
         _TF1 + '/attention/output/dense',
     ),
-    *_norm(
-        'encoder/layers/attention_norm', _HF + '.attention.output', _TF1 + '/attention/output'
-    ),
+    *_norm('encoder/layers/attention_norm', _HF + '.attention.output', _TF1 + '/attention/output'),
     *_linear(
         'encoder/layers/intermediate', _HF + '.intermediate.dense', _TF1 + '/intermediate/dense'
     ),
@@ -123,7 +121,9 @@ def heads_of(names: Iterable[str], family: str, layers: int) -> tuple[str, ...]:
     return tuple(head for head in HEADS if head in found)
 
 
-def to_ours(tensors: Arrays, shapes: Shapes, family: str) -> tuple[dict[str, np.ndarray], list[str]]:
+def to_ours(
+    tensors: Arrays, shapes: Shapes, family: str
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """Tensors named as in `family` -> float32 arrays by path here, and the names that are missing
     there.
 
