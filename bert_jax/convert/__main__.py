@@ -130,9 +130,9 @@ def _main(argv: list[str]) -> None:
     source, output = (pathlib.Path(p).expanduser() for p in (FLAGS.input, FLAGS.output))
     if not source.is_dir():
         raise ValueError(f'--input={source} is not a folder')
-    if target:
+    if target is not None:
         convert_out(target, source, output)
-    else:
+    if origin is not None:
         convert_in(origin, source, output, FLAGS.allow_missing, FLAGS.lowercase)
 
 

@@ -40,7 +40,10 @@ ARCHITECTURES = {
 
 
 def read(directory: pathlib.Path, lowercase: bool = True) -> Foreign:
-    """lowercase: whether text is, where tokenizer_config.json does not say. Raises ValueError naming the file or tensor that can't be used."""
+    """lowercase: whether text is, where tokenizer_config.json does not say.
+
+    Raises ValueError naming the file or tensor that can't be used.
+    """
     model = model_config(directory / 'config.json')
     tensors = _renamed(_read_tensors(directory))
     if not any(name.startswith('bert.encoder.') for name in tensors):

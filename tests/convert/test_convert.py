@@ -165,7 +165,7 @@ def test_sharded(tmp_path: pathlib.Path, theirs: pathlib.Path, ours: pathlib.Pat
     convert_in('hf', theirs, tmp_path / 'back')
     assert_same(ours, tmp_path / 'back')
     (theirs / 'model-2-of-2.safetensors').unlink()
-    with pytest.raises(ValueError, match='shard .*model-2-of-2.safetensors is missing'):
+    with pytest.raises(ValueError, match=r'shard .*model-2-of-2.safetensors is missing'):
         convert_in('hf', theirs, tmp_path / 'no')
     safetensors.numpy.save_file({'other': there[names[0]]}, theirs / 'model-2-of-2.safetensors')
     with pytest.raises(ValueError, match=f'model-2-of-2.safetensors has no tensor {names[20]}'):
@@ -176,7 +176,7 @@ def test_missing_parameters(tmp_path: pathlib.Path, theirs: pathlib.Path) -> Non
     there = tensors(theirs)
     del there['cls.predictions.transform.dense.weight']
     write(theirs, there)
-    with pytest.raises(ValueError, match='no tensor cls.predictions.transform.dense.weight;'):
+    with pytest.raises(ValueError, match=r'no tensor cls.predictions.transform.dense.weight;'):
         convert_in('hf', theirs, tmp_path / 'back')
     convert_in('hf', theirs, tmp_path / 'back', allow_missing=True)
     arrays = pretrained.load(tmp_path / 'back').arrays()
@@ -263,7 +263,7 @@ def test_without_torch_the_error_says_what_to_do(
 ) -> None:
     (theirs / 'model.safetensors').rename(theirs / 'pytorch_model.bin')
     monkeypatch.setitem(__import__('sys').modules, 'torch', None)
-    with pytest.raises(ValueError, match='needs PyTorch: pip install torch.*or take model.safe'):
+    with pytest.raises(ValueError, match=r'needs PyTorch: pip install torch.*or take model.safe'):
         convert_in('hf', theirs, tmp_path / 'back')
 
 

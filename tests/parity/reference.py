@@ -1,0 +1,106 @@
+"""transformers' BERT in PyTorch, and ours with the same weights. Skips where they are missing."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='parity needs: pip install torch transformers')
+transformers = pytest.importorskip('transformers', reason='parity needs: pip install transformers')
+
+from bert_jax import predict  # noqa: E402
+from bert_jax.convert import rules  # noqa: E402
+from bert_jax.convert.__main__ import convert_in  # noqa: E402
+
+HIDDEN, LOGITS = 1e-5, 1e-4  # most that float32 outputs may differ by
+
+
+@dataclasses.dataclass(frozen=True)
+class Both:
+    """The same model twice; the folder holds ours."""
+
+    theirs: Any
+    ours: predict.Bert
+    folder: pathlib.Path
+
+
+def both(source: pathlib.Path, workspace: pathlib.Path, architecture: str) -> Both:
+    """A folder of transformers, read by each."""
+    theirs = getattr(transformers, architecture).from_pretrained(source).eval()
+    folder = workspace / 'ours'
+    convert_in('hf', source, folder)
+    return Both(theirs, predict.load(folder), folder)
+
+
+def random_model(workspace: pathlib.Path, **changes: Any) -> Both:
+    """BertForPreTraining with random weights, norms and biases among them."""
+    torch.manual_seed(0)
+    model = transformers.BertForPreTraining(transformers.BertConfig(**changes))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith('bias') or 'LayerNorm' in name:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(workspace / 'theirs')
+    return both(workspace / 'theirs', workspace, 'BertForPreTraining')
+
+
+def batch(model: Both, rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random ids of random lengths, two segments each where the model has them."""
+    config, random = model.ours.config, np.random.default_rng(seed)
+    sizes = random.integers(length // 2, length + 1, rows)
+    sizes[0] = length
+    place = np.arange(length)[None]
+    second = place >= random.integers(1, length // 2, rows)[:, None]
+    mask = (place < sizes[:, None]).astype(np.int32)
+    types = second * mask * min(config.type_vocab_size - 1, 1)
+    # Not 0: their look-up gives the padding token no gradient, not even where it is text.
+    ids = random.integers(1, config.vocab_size, size=(rows, length)) * mask
+    return {
+        'input_ids': ids.astype(np.int32),
+        'token_type_ids': types.astype(np.int32),
+        'attention_mask': mask,
+    }
+
+
+def their_outputs(model: Both, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """By our names; what their model gives of them."""
+    tensors = {name: torch.tensor(value).long() for name, value in inputs.items()}
+    encoder = getattr(model.theirs, 'bert', model.theirs)
+    with torch.no_grad():
+        inner = encoder(**tensors)
+        outputs = {} if encoder is model.theirs else dict(model.theirs(**tensors))
+    named = {'prediction_logits', 'seq_relationship_logits'}
+    outputs = {name: value for name, value in outputs.items() if name in named}
+    outputs |= {name: inner[name] for name in ('last_hidden_state', 'pooler_output')}
+    return {name: value.numpy() for name, value in outputs.items() if value is not None}
+
+
+def differences(
+    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], mask: np.ndarray
+) -> dict[str, float]:
+    """The largest absolute difference of each output, at real tokens. (At padding both hold what
+    nobody reads, and float32 noise there is larger.)"""
+    found = {}
+    for name, value in theirs.items():
+        gap = np.abs(ours[name] - value)
+        found[name] = float((gap[mask > 0] if gap.ndim == 3 else gap).max())
+    return found
+
+
+def close(found: Mapping[str, float]) -> bool:
+    return all(gap <= (LOGITS if 'logits' in name else HIDDEN) for name, gap in found.items())
+
+
+def their_gradients(model: Both, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """PyTorch's gradients by our paths."""
+    tensors = {
+        name: parameter.grad.numpy()
+        for name, parameter in model.theirs.named_parameters()
+        if parameter.grad is not None
+    }
+    arrays, missing = rules.to_ours(tensors, shapes, 'hf')
+    assert not missing, missing
+    return arrays

