@@ -13,6 +13,7 @@ DATA = [
     'tensorflow-datasets>=4.9.9',
     'tokenizers>=0.22',
 ]
+HF = ['safetensors>=0.5']
 TEST = ['hypothesis>=6', 'mypy>=1.18', 'pytest>=8', 'ruff>=0.14', 'scikit-learn>=1.7']
 
 setup(
@@ -36,9 +37,12 @@ setup(
     ],
     extras_require={
         'data': DATA,
+        'hf': HF,
         'tpu': ['jax[tpu]'],
         'cuda': ['jax[cuda13]'],
         'plot': ['matplotlib>=3.9'],
-        'test': [*DATA, *TEST, 'matplotlib>=3.9'],
+        'test': [*DATA, *HF, *TEST, 'matplotlib>=3.9'],
+        # Beside PyTorch, of which a plain `pip install` brings gigabytes for GPUs.
+        'parity': ['transformers>=4.57'],
     },
 )

@@ -1,0 +1,229 @@
+"""Texts in, numbers out: batches by length, padding, pairs, masks, long texts, bad input."""
+
+import pathlib
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+from tiny_model import ROOT
+
+from bert_jax import predict, pretrained
+from bert_jax.config import ModelConfig
+from bert_jax.convert.foreign import full_config
+from bert_jax.data import texts, tokenizer
+from bert_jax.models.heads import HEADS, PretrainingModel
+
+WORDS = ['alpha', 'beta', 'gamma', 'delta']
+MODEL = ModelConfig(
+    vocab_size=len(tokenizer.SPECIALS) + len(WORDS),
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=32,
+    max_position_embeddings=40,
+)
+# Lengths on both sides of the buckets, and one that loses its end.
+TEXTS: list[texts.Text] = [
+    *(' '.join(WORDS[i % 4] for i in range(n)) for n in (1, 0, 5, 6, 7, 14, 15, 38, 39, 100)),
+    ('alpha beta', 'gamma'),
+]
+
+
+def save(folder: pathlib.Path, heads: tuple[str, ...] = HEADS) -> pathlib.Path:
+    ids = np.zeros((1, 8), np.int32)
+    model = PretrainingModel(MODEL, heads)
+    params = nn.unbox(model.init(jax.random.key(0), ids, ids, ids))['params']
+    folder.mkdir()
+    vocabulary = tokenizer.wordpiece([*tokenizer.SPECIALS, *WORDS], lowercase=True)
+    pretrained.save(folder, full_config(MODEL, lowercase=True), params, vocabulary)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return save(tmp_path_factory.mktemp('predict') / 'model')
+
+
+@pytest.fixture
+def bert(folder: pathlib.Path) -> predict.Bert:
+    return predict.load(folder)
+
+
+def alone(bert: predict.Bert, text: texts.Text) -> dict[str, np.ndarray]:
+    (row,) = bert.encoder.encode([text])
+    ids, types = np.array(row.input_ids)[None], np.array(row.token_type_ids)[None]
+    return {k: v[0] for k, v in bert.apply({'input_ids': ids, 'token_type_ids': types}).items()}
+
+
+def test_each_text_as_if_it_were_alone(bert: predict.Bert) -> None:
+    outputs = bert(TEXTS)
+    assert outputs['attention_mask'].sum(1).tolist() == [3, 2, 7, 8, 9, 16, 17, 40, 40, 40, 6]
+    for i, text in enumerate(TEXTS):
+        size = outputs['attention_mask'][i].sum()
+        for name, value in alone(bert, text).items():
+            there = outputs[name][i]
+            if there.ndim == 2:
+                assert not there[size:].any(), 'padding is zeros'
+                there = there[:size]
+            np.testing.assert_allclose(there, value, atol=1e-5, err_msg=f'{name} of {text!r}')
+
+
+def test_embeddings_are_pooled_and_in_order(
+    bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, 'WINDOW', 4)
+    expected = [alone(bert, text) for text in TEXTS]
+    pooled = {
+        'mean': [x['last_hidden_state'].mean(0) for x in expected],
+        'cls': [x['last_hidden_state'][0] for x in expected],
+        'pooler': [x['pooler_output'] for x in expected],
+    }
+    for pooling, vectors in pooled.items():
+        found = np.stack(list(bert.embed(TEXTS, pooling)))
+        np.testing.assert_allclose(found, vectors, atol=1e-5, err_msg=pooling)
+
+
+def test_no_more_texts_are_read_than_fit_a_window(
+    bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, 'WINDOW', 8)
+    read = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal read
+        while True:
+            read += 1
+            yield 'alpha'
+
+    vectors = bert.embed(endless())
+    for i in range(20):
+        next(vectors)
+        assert read <= i + 8
+
+
+def test_long_texts_lose_their_end_or_are_cut_into_pieces(bert: predict.Bert) -> None:
+    long = ' '.join(WORDS[i % 4] for i in range(100))
+    list(bert.embed([long, 'alpha', long]))
+    assert bert.truncated == 2
+    (whole,) = bert.embed([long], windows=True)
+    assert bert.truncated == 2
+    words = long.split()
+    parts = [alone(bert, ' '.join(words[i : i + 38])) for i in (0, 38, 76)]
+    means = [part['last_hidden_state'].mean(0) for part in parts]
+    expected = np.average(means, axis=0, weights=[40, 40, 26])
+    np.testing.assert_allclose(whole, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('lengths', [(100, 3), (3, 100), (100, 90), (20, 17), (19, 19)])
+def test_of_a_pair_the_longer_text_is_cut(bert: predict.Bert, lengths: tuple[int, int]) -> None:
+    first, second = (' '.join(['alpha'] * n) for n in lengths)
+    (row,) = bert.encoder.encode([(first, second)])
+    b = sum(row.token_type_ids) - 1
+    a = len(row.input_ids) - 3 - b
+    assert len(row.input_ids) == len(row.token_type_ids) == min(sum(lengths) + 3, 40)
+    cut = lengths[0] - a, lengths[1] - b
+    assert min(cut) >= 0 and (sum(lengths) <= 37) == (cut == (0, 0))
+    if lengths[0] > 37 >= 19 > lengths[1] or lengths[1] > 37 >= 19 > lengths[0]:
+        assert cut[int(np.argmin(lengths))] == 0
+
+
+def test_the_shapes_are_few() -> None:
+    random = np.random.default_rng(0)
+    rows = [texts.Row([1] * n, [0] * n) for n in random.integers(2, 512, 3000)]
+    shapes, seen = set(), np.zeros(len(rows), int)
+    tokens = 0
+    for places, batch in texts.batches(rows, 0, 512, 8):
+        shapes.add(batch['input_ids'].shape)
+        tokens += batch['input_ids'].size
+        seen[places] += 1
+        for i, place in enumerate(places):
+            assert batch['attention_mask'][i].sum() == len(rows[place].input_ids)
+        assert batch['attention_mask'].sum() == sum(len(rows[p].input_ids) for p in places)
+        assert len(batch['input_ids']) % 8 == 0
+    assert (seen == 1).all()
+    assert len(shapes) <= 2 * len(texts.LENGTHS)
+    assert sum(len(row.input_ids) for row in rows) > 0.8 * tokens
+
+
+def test_masks_are_filled(bert: predict.Bert) -> None:
+    first, second = bert.fill_mask('alpha [MASK] beta [MASK]', top_k=3)
+    assert len(first) == len(second) == 3
+    logits = alone(bert, 'alpha [MASK] beta [MASK]')['prediction_logits']
+    shares = np.exp(logits[2]) / np.exp(logits[2]).sum()
+    piece, share = first[0]
+    assert bert.encoder.vocabulary.pieces[shares.argmax()] == piece
+    assert share == pytest.approx(shares.max(), rel=1e-4) and share >= first[1][1] >= first[2][1]
+    with pytest.raises(ValueError, match=r"no \[MASK\] in 'alpha'"):
+        bert.fill_mask('alpha')
+
+
+@pytest.mark.parametrize(
+    ('batch', 'message'),
+    [
+        ({}, 'expected input_ids'),
+        ({'input_ids': np.zeros((1, 4), int), 'labels': 0}, r"\['input_ids', 'labels'\]"),
+        ({'input_ids': np.zeros(4, int)}, r'input_ids is int64\[4\]; expected integers'),
+        ({'input_ids': np.zeros((1, 4))}, r'input_ids is float64\[1, 4\]'),
+        ({'input_ids': np.full((1, 4), 9)}, 'input_ids goes from 9 to 9; expected 0 to 8'),
+        ({'input_ids': np.full((1, 4), -1)}, 'input_ids goes from -1'),
+        ({'input_ids': np.zeros((1, 41), int)}, '41 long; the model has 40 positions'),
+        (
+            {'input_ids': np.zeros((1, 4), int), 'attention_mask': np.ones((1, 5), int)},
+            r'attention_mask is int64\[1, 5\]; .* \[1, 4\]',
+        ),
+    ],
+)
+def test_wrong_arrays_are_named(bert: predict.Bert, batch: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        bert.apply(batch)
+
+
+def test_a_missing_head_is_not_made_up(tmp_path: pathlib.Path) -> None:
+    bert = predict.load(save(tmp_path / 'bare', heads=()))
+    assert set(bert(['alpha'])) == {'attention_mask', 'last_hidden_state'}
+    with pytest.raises(ValueError, match='no masked-LM head; it has none'):
+        bert.fill_mask('[MASK]')
+    with pytest.raises(ValueError, match='no pooler; take pooling mean or cls'):
+        next(bert.embed(['alpha'], 'pooler'))
+    (tmp_path / 'bare' / 'vocab.txt').unlink()
+    with pytest.raises(ValueError, match=r'no vocabulary; put its vocab\.txt'):
+        predict.load(tmp_path / 'bare')(['alpha'])
+
+
+@pytest.mark.slow
+def test_the_command_line(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+    (tmp_path / 'in.txt').write_text('alpha beta\n\n' + 'gamma ' * 100 + '\n')
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        command = [sys.executable, '-m', 'bert_jax.predict', *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, check=False, text=True, timeout=200
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    model, source = f'--checkpoint={folder}', f'--input={tmp_path / "in.txt"}'
+    output = tmp_path / 'out.npz'
+    code, _, said = run(model, '--mode=embed', source, f'--output={output}')
+    assert code == 0 and '3 texts' in said and '1 were longer than 40 tokens' in said, said
+    vectors = np.load(output)['embeddings']
+    expected = list(predict.load(folder).embed(['alpha beta', '', 'gamma ' * 100]))
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+
+    code, shown, said = run(model, '--text=alpha [MASK]', '--top_k=2')
+    assert code == 0 and shown.splitlines()[0] == 'alpha [MASK]' and shown.count(',') == 1, said
+    mistakes = [
+        ('--text=alpha',),
+        ('--mode=embed', source),
+        (source, '--text=alpha'),
+        ('--mode=embed', '--input=nowhere', '--output=x.npz'),
+    ]
+    for arguments in mistakes:
+        code, _, said = run(model, *arguments)
+        assert code == 2 and said.startswith('predict: ') and said.count('\n') == 1, said
+    code, _, said = run('--checkpoint=nowhere', '--text=[MASK]')
+    assert code == 2 and 'nowhere has no config.json' in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['in.txt', 'out.npz']
