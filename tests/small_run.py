@@ -18,6 +18,7 @@ PACE = (
 FLAGS = {
     'model.hidden_size': 32,
     'model.num_hidden_layers': 2,
+    'model.scan_unroll': 1,
     'model.num_attention_heads': 2,
     'model.intermediate_size': 64,
     'model.max_position_embeddings': 48,

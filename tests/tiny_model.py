@@ -18,6 +18,7 @@ TINY = Config(
         num_attention_heads=4,
         intermediate_size=128,
         max_position_embeddings=64,
+        scan_unroll=1,  # compiles sooner
     ),
     optim=OptimConfig(learning_rate=1e-3, warmup_steps=2),
     train=TrainConfig(phases=(Phase(20, 32, 16, 5),)),

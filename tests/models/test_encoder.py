@@ -39,7 +39,7 @@ def test_segments_and_positions_matter() -> None:
     assert np.abs(turned[:, ::-1] - plain).max() > 1e-3
 
 
-@pytest.mark.parametrize('changes', [{'remat': 'full'}, {'remat': 'dots'}, {'scan_unroll': 1}])
+@pytest.mark.parametrize('changes', [{'remat': 'full'}, {'remat': 'dots'}, {'scan_unroll': 3}])
 def test_remat_and_unroll_change_no_gradient(changes: dict) -> None:
     def loss(params: dict, model: Encoder) -> jax.Array:
         key = {'dropout': jax.random.key(2)}
