@@ -26,6 +26,7 @@ from bert_jax.pretrained import Pretrained, head_of
 
 FORMATS = ('model.safetensors', 'pytorch_model.bin')  # looked for in this order
 OLD_NAMES = {'LayerNorm.gamma': 'LayerNorm.weight', 'LayerNorm.beta': 'LayerNorm.bias'}
+TOKENIZERS = ('BertTokenizer', 'BertTokenizerFast', 'PreTrainedTokenizerFast', 'TokenizersBackend')
 BUFFERS = ('.position_ids', '.token_type_ids')
 DECODER, DECODER_BIAS = 'cls.predictions.decoder.weight', 'cls.predictions.decoder.bias'
 WORDS, BIAS = 'bert.embeddings.word_embeddings.weight', 'cls.predictions.bias'
@@ -158,10 +159,30 @@ def _vocabulary(
     settings, whole = directory / 'tokenizer_config.json', directory / 'tokenizer.json'
     options = read_json(settings) if settings.exists() else {}
     lowercase = bool(options.get('do_lower_case', lowercase))
+    _check_text(options, lowercase, settings)
     if whole.exists() and not (directory / 'vocab.txt').exists():
         pieces, lowercase = _word_pieces(whole)
         return tokenizer.wordpiece(pieces, lowercase, str(whole))
     return read_vocabulary(directory, lowercase, model.vocab_size)
+
+
+def _check_text(options: Mapping[str, Any], lowercase: bool, path: pathlib.Path) -> None:
+    """Raises ValueError where text is prepared in another way than BERT's."""
+    kind = options.get('tokenizer_class') or 'BertTokenizer'
+    if kind not in TOKENIZERS:
+        raise ValueError(
+            f"{path}: tokenizer_class is {kind!r}; bert_jax has BERT's WordPiece only. Take the "
+            'vocabulary away to convert the weights alone, for use with token ids'
+        )
+    expected = {'strip_accents': lowercase, 'tokenize_chinese_chars': True}
+    expected['handle_chinese_chars'] = True
+    for key, value in expected.items():
+        if options.get(key) not in (None, value):
+            raise ValueError(
+                f'{path}: {key} is {options[key]!r} where text is '
+                f'{"" if lowercase else "not "}lowercased; bert_jax has {value!r} only. Take the '
+                'key away to convert all the same, with text prepared in that way'
+            )
 
 
 def _word_pieces(path: pathlib.Path) -> tuple[list[str], bool]:
@@ -173,6 +194,7 @@ def _word_pieces(path: pathlib.Path) -> tuple[list[str], bool]:
         pieces = {number: piece for piece, number in vocab.items()}
         pieces |= {added['id']: added['content'] for added in values['added_tokens']}
         lowercase = bool(normalizer['lowercase'])
+        _check_text(normalizer, lowercase, path)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'{path} is not the tokenizer of a BERT: no {error}') from error
     if kinds != ('WordPiece', 'BertNormalizer') or sorted(pieces) != list(range(len(pieces))):

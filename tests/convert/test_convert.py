@@ -288,6 +288,19 @@ def test_tokenizer_json_alone(
         convert_in('hf', theirs, tmp_path / 'no')
 
 
+@pytest.mark.parametrize(
+    'key, value',
+    [('strip_accents', True), ('tokenize_chinese_chars', False), ('tokenizer_class', 'BertJapan')],
+)
+def test_text_prepared_in_another_way_is_refused(
+    tmp_path: pathlib.Path, theirs: pathlib.Path, key: str, value: Any
+) -> None:
+    path = theirs / 'tokenizer_config.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(ValueError, match=f'tokenizer_config.json: {key} is {value!r}'):
+        convert_in('hf', theirs, tmp_path / 'back')
+
+
 def test_the_real_names_of_a_published_tf1_checkpoint(shared_data: Any) -> None:
     tf = pytest.importorskip('tensorflow')
     folder = shared_data('weights/tf1-bert-base-index-only')

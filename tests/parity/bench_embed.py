@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
+import absl.logging
 import numpy as np
 import torch
 import transformers
@@ -49,6 +50,7 @@ def theirs(folder: pathlib.Path, texts: list[str]) -> Callable[[], np.ndarray]:
 
 
 def main(_: list[str]) -> None:
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax
     lines = [text for text in predict.lines(pathlib.Path(INPUT.value)) if text.strip()]
     texts = lines[:: max(len(lines) // COUNT.value, 1)][: COUNT.value]
     source = minilm()

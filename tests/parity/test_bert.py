@@ -8,17 +8,15 @@ import json
 import pathlib
 from typing import Any
 
+import curves
 import jax
 import numpy as np
 import pytest
 import reference
 from reference import Both, torch
 
-from bert_jax import batch as batches
-from bert_jax import optim, rng, sharding, train_step
-from bert_jax.config import Config, DataConfig, MeshConfig, OptimConfig, Phase, TrainConfig
+from bert_jax import rng, train_step
 from bert_jax.convert.__main__ import convert_in, convert_out
-from bert_jax.data import prepare, pretrain
 from bert_jax.models.heads import HEADS
 from bert_jax.pretrained import Pretrained
 from bert_jax.tasks.pretrain import PretrainTask
@@ -103,8 +101,30 @@ def test_what_we_write_loads_without_a_word(tmp_path: pathlib.Path, small: Both)
     there = small.theirs.state_dict()
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, there[name]), name
-    encoder = reference.transformers.AutoModel.from_pretrained(tmp_path / 'back')
-    assert type(encoder).__name__ == 'BertModel'
+
+
+def test_auto_classes_read_what_we_write(tmp_path: pathlib.Path, shared_data: Any) -> None:
+    vocabulary = shared_data('vocab/bert-base-cased/vocab.txt')
+    model = reference.random_model(tmp_path, **SMALL | {'vocab_size': 28996})
+    (model.folder / 'vocab.txt').write_bytes(vocabulary.read_bytes())
+    settings = json.loads((model.folder / 'config.json').read_text())
+    settings['data']['lowercase'] = False
+    (model.folder / 'config.json').write_text(json.dumps(settings))
+    convert_out('hf', model.folder, tmp_path / 'back')
+    encoder, info = reference.transformers.AutoModel.from_pretrained(
+        tmp_path / 'back', output_loading_info=True
+    )
+    assert type(encoder).__name__ == 'BertModel' and not info['missing_keys'], info
+    theirs = reference.transformers.AutoTokenizer.from_pretrained(tmp_path / 'back')
+    assert theirs.model_max_length == SMALL['max_position_embeddings']
+    texts = ['Ünïcödé Wörds, naïve café: ÅNGSTRÖM', "Paris is [MASK] nice, isn't it?", '中文']
+    bert = reference.predict.load(model.folder)
+    assert bert.encoder.vocabulary is not None
+    for text, row in zip(texts, bert.encoder.encode(texts), strict=True):
+        assert theirs(text)['input_ids'] == row.input_ids, text
+    pair = theirs('One text.', 'Another one.')
+    (row,) = bert.encoder.encode([('One text.', 'Another one.')])
+    assert pair['input_ids'] == row.input_ids and pair['token_type_ids'] == row.token_type_ids
 
 
 def test_gradients(small: Both) -> None:
@@ -119,7 +139,7 @@ def test_gradients(small: Both) -> None:
     inputs['masked_lm_weights'] = (np.arange(5) < random.integers(1, 6, (6, 1))).astype('float32')
     inputs['next_sentence_labels'] = random.integers(2, size=6).astype(np.int32)
     inputs['example_weights'] = np.ones(6, np.float32)
-    loss = their_loss(small.theirs, inputs)
+    loss = curves.their_loss(small.theirs, inputs)
     loss.backward()
 
     config = dataclasses.replace(
@@ -148,89 +168,14 @@ def test_gradients(small: Both) -> None:
     assert len(gaps) == 26 and gaps[worst] < 1e-4, gaps
 
 
-def their_loss(model: Any, inputs: dict[str, np.ndarray]) -> Any:
-    """BERT's loss by their logits: masked words weighted, each term divided by its count."""
-    arrays = ('input_ids', 'token_type_ids', 'attention_mask')
-    outputs = model(**{name: torch.tensor(inputs[name]).long() for name in arrays})
-    positions, ids = (
-        torch.tensor(inputs[name]).long() for name in ('masked_lm_positions', 'masked_lm_ids')
-    )
-    logits = torch.take_along_dim(outputs.prediction_logits, positions[:, :, None], 1)
-    losses = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), ids.flatten(), reduction='none'
-    )
-    weights = torch.tensor(inputs['masked_lm_weights']).flatten()
-    labels = torch.tensor(inputs['next_sentence_labels']).long()
-    next_sentence = torch.nn.functional.cross_entropy(outputs.seq_relationship_logits, labels)
-    return (losses * weights).sum() / weights.sum() + next_sentence
-
-
 def test_a_hundred_steps_of_training(tmp_path: pathlib.Path) -> None:
     """The same start, batches of real text and optimizer: the same losses at every step."""
-    ours, theirs = curves(tmp_path, steps=100)
+    size = ('vocab_size', 'max_position_embeddings')
+    shape = {name: value for name, value in SMALL.items() if name not in size}
+    ours, theirs = curves.curves(tmp_path, 100, shape)
     gap = np.abs(np.subtract(ours, theirs)).max()
     print('largest difference of the losses over 100 steps', gap)
     assert theirs[0] - theirs[-1] > 1 and gap < 1e-3
-
-
-def curves(workspace: pathlib.Path, steps: int) -> tuple[list[float], list[float]]:
-    """Losses of both on text that Python carries, with AdamW, clipping, warm-up and decay."""
-    config = Config(
-        data=DataConfig(corpus='builtin', holdout=0.02, cache_dir=str(workspace)),
-        optim=OptimConfig(learning_rate=1e-3, warmup_steps=20),
-        train=TrainConfig(phases=(Phase(steps, 64, 8, 10),)),
-    )
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=2048))
-    store = prepare.prepare(config)
-    vocab_size = json.loads((store / 'store.json').read_text())['vocab_size']
-    model = reference.random_model(
-        workspace,
-        **SMALL
-        | {'vocab_size': vocab_size, 'max_position_embeddings': 64}
-        | {'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0},
-    )
-    config = dataclasses.replace(config, model=model.ours.config)
-    task, tx, schedule = (
-        PretrainTask(config.model),
-        optim.make_optimizer(config),
-        optim.make_schedule(config),
-    )
-    mesh, key = sharding.make_mesh(MeshConfig(), jax.devices()[:1]), rng.root(0, 'threefry2x32')
-    spec = task.batch_spec(config.train.phases[0])
-    shardings = sharding.batch_shardings(spec, mesh)
-    params = jax.device_put(jax.device_get(model.ours._params), mesh.devices.flat[0])
-    state = train_step.init_state(task, tx, mesh, key)
-    state = dataclasses.replace(state, params=params)
-    step = train_step.make_train_step(task, tx, mesh, schedule=schedule)
-
-    decayed, others = [], []
-    for name, parameter in model.theirs.named_parameters():
-        plain = not name.endswith('bias') and 'LayerNorm' not in name
-        (decayed if plain else others).append(parameter)
-    settings = config.optim
-    optimizer = torch.optim.AdamW(
-        [
-            {'params': decayed, 'weight_decay': settings.weight_decay},
-            {'params': others, 'weight_decay': 0.0},
-        ],
-        lr=0.0,
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.eps,
-    )
-    model.theirs.train()
-    losses: tuple[list[float], list[float]] = ([], [])
-    for k, batch in enumerate(pretrain.train_batches(store, config, start=0, stop=steps)):
-        state, sums = step(state, batches.to_global(batch, shardings, spec), key)
-        losses[0].append(float(sums['loss'][0]))
-        for group in optimizer.param_groups:
-            group['lr'] = float(schedule(k))
-        optimizer.zero_grad()
-        loss = their_loss(model.theirs, dict(batch))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.theirs.parameters(), settings.grad_clip_norm)
-        optimizer.step()
-        losses[1].append(loss.item())
-    return losses
 
 
 def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any) -> None:

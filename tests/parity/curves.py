@@ -1,0 +1,146 @@
+"""The same training twice, here and in PyTorch: same weights, batches and optimizer.
+
+    pip install torch transformers matplotlib
+    python tests/parity/curves.py --output=tests/parity/curves.png
+
+Batches of the built-in text go to both; AdamW, clipping, warm-up and decay, no dropout, float32.
+"""
+
+import dataclasses
+import json
+import pathlib
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import reference
+from absl import app, flags
+from reference import Both, torch
+
+from bert_jax import batch as batches
+from bert_jax import optim, rng, sharding, train_step
+from bert_jax.batch import HostBatch
+from bert_jax.config import Config, DataConfig, MeshConfig, OptimConfig, Phase, TrainConfig
+from bert_jax.data import prepare, pretrain
+from bert_jax.tasks.pretrain import PretrainTask
+
+
+def their_loss(model: Any, inputs: Mapping[str, np.ndarray]) -> Any:
+    """BERT's loss by their logits: masked words weighted, each term divided by its count."""
+    arrays = ('input_ids', 'token_type_ids', 'attention_mask')
+    outputs = model(**{name: torch.tensor(inputs[name]).long() for name in arrays})
+    positions, ids = (
+        torch.tensor(inputs[name]).long() for name in ('masked_lm_positions', 'masked_lm_ids')
+    )
+    logits = torch.take_along_dim(outputs.prediction_logits, positions[:, :, None], 1)
+    losses = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), ids.flatten(), reduction='none'
+    )
+    weights = torch.tensor(inputs['masked_lm_weights']).flatten()
+    labels = torch.tensor(inputs['next_sentence_labels']).long()
+    next_sentence = torch.nn.functional.cross_entropy(outputs.seq_relationship_logits, labels)
+    return (losses * weights).sum() / weights.sum() + next_sentence
+
+
+def curves(
+    workspace: pathlib.Path, steps: int, shape: Mapping[str, Any]
+) -> tuple[list[float], list[float]]:
+    """Losses of both at every step. shape: what transformers' BertConfig is given."""
+    config = Config(
+        data=DataConfig(corpus='builtin', holdout=0.02, cache_dir=str(workspace)),
+        optim=OptimConfig(learning_rate=1e-3, warmup_steps=steps // 5),
+        train=TrainConfig(phases=(Phase(steps, 64, 8, 10),)),
+    )
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=2048))
+    store = prepare.prepare(config)
+    no_dropout = {'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0}
+    vocab_size = json.loads((store / 'store.json').read_text())['vocab_size']
+    model = reference.random_model(
+        workspace, **shape, **no_dropout, vocab_size=vocab_size, max_position_embeddings=64
+    )
+    config = dataclasses.replace(config, model=model.ours.config)
+    feed = list(pretrain.train_batches(store, config, start=0, stop=steps))
+    return _ours(model, config, feed), _theirs(model, config, feed)
+
+
+def _ours(model: Both, config: Config, feed: list[HostBatch]) -> list[float]:
+    task, tx = PretrainTask(config.model), optim.make_optimizer(config)
+    mesh, key = sharding.make_mesh(MeshConfig(), jax.devices()[:1]), rng.root(0, 'threefry2x32')
+    spec = task.batch_spec(config.train.phases[0])
+    shardings = sharding.batch_shardings(spec, mesh)
+    params = jax.device_put(jax.device_get(model.ours._params), mesh.devices.flat[0])
+    state = train_step.init_state(task, tx, mesh, key)
+    state = dataclasses.replace(state, params=params)
+    step = train_step.make_train_step(task, tx, mesh, schedule=optim.make_schedule(config))
+    losses = []
+    for batch in feed:
+        state, sums = step(state, batches.to_global(batch, shardings, spec), key)
+        losses.append(float(sums['loss'][0]))
+    return losses
+
+
+def _theirs(model: Both, config: Config, feed: list[HostBatch]) -> list[float]:
+    settings, schedule = config.optim, optim.make_schedule(config)
+    decayed, others = [], []
+    for name, parameter in model.theirs.named_parameters():
+        plain = not name.endswith('bias') and 'LayerNorm' not in name
+        (decayed if plain else others).append(parameter)
+    optimizer = torch.optim.AdamW(
+        [
+            {'params': decayed, 'weight_decay': settings.weight_decay},
+            {'params': others, 'weight_decay': 0.0},
+        ],
+        lr=0.0,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.eps,
+    )
+    model.theirs.train()
+    losses = []
+    for k, batch in enumerate(feed):
+        for group in optimizer.param_groups:
+            group['lr'] = float(schedule(k))
+        optimizer.zero_grad()
+        loss = their_loss(model.theirs, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.theirs.parameters(), settings.grad_clip_norm)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def draw(ours: list[float], theirs: list[float], output: str) -> None:
+    import matplotlib
+
+    matplotlib.use('agg')
+    from matplotlib import pyplot
+
+    figure, (above, below) = pyplot.subplots(
+        2, 1, figsize=(8, 5), sharex=True, height_ratios=(3, 1), layout='constrained'
+    )
+    above.plot(theirs, linewidth=4, alpha=0.4, label='PyTorch')
+    above.plot(ours, linewidth=1, label='bert_jax')
+    above.set_ylabel('loss, nats')
+    above.legend()
+    below.semilogy(np.maximum(np.abs(np.subtract(ours, theirs)), 1e-8), color='gray')
+    below.set_ylabel('difference')
+    below.set_xlabel('step')
+    figure.savefig(output, dpi=110)
+
+
+def main(_: list[str]) -> None:
+    shape = {'hidden_size': 128, 'num_hidden_layers': 4, 'num_attention_heads': 4}
+    with tempfile.TemporaryDirectory() as workspace:
+        ours, theirs = curves(
+            pathlib.Path(workspace), flags.FLAGS.steps, shape | {'intermediate_size': 512}
+        )
+    gap = np.abs(np.subtract(ours, theirs)).max()
+    print(f'{len(ours)} steps, loss {theirs[0]:.3f} -> {theirs[-1]:.3f}; largest gap {gap:.1e}')
+    draw(ours, theirs, flags.FLAGS.output)
+
+
+if __name__ == '__main__':
+    flags.DEFINE_integer('steps', 100, 'Training steps.')
+    flags.DEFINE_string('output', 'curves.png', 'The picture.')
+    app.run(main)
