@@ -6,6 +6,9 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
+# What batches of fine-tuning may be long, in tokens: few, because each is compiled.
+LENGTHS = (16, 32, 64, 96, 128, 192, 256, 384, 512)
+
 
 @dataclasses.dataclass(frozen=True)
 class Feature:
@@ -36,6 +39,14 @@ def synthetic(spec: BatchSpec, seed: int = 0) -> dict[str, np.ndarray]:
         else:
             batch[name] = random.integers(feature.maximum, size=feature.shape, dtype=feature.dtype)
     return batch
+
+
+def spec_of(batch: HostBatch, specs: Mapping[int, BatchSpec]) -> BatchSpec:
+    """The one of `specs`, by length, that a batch is of. Raises ValueError where there is none."""
+    length = batch['input_ids'].shape[1]
+    if length not in specs:
+        raise ValueError(f'a batch is {length} tokens long; expected one of {sorted(specs)}')
+    return specs[length]
 
 
 def check(batch: HostBatch, spec: BatchSpec, num_hosts: int) -> None:

@@ -15,6 +15,7 @@ from orbax.checkpoint import checkpoint_utils
 from bert_jax.train_step import TrainState
 
 LOG = logging.getLogger('bert_jax.checkpoint')
+BEST = 'best.json'
 
 
 class Checkpoints:
@@ -154,13 +155,34 @@ def _params_metadata(reader: ocp.Checkpointer, path: epath.Path) -> Any:
         raise ValueError(f'checkpoint {path} is damaged: {_first_line(error)}') from error
 
 
+def save_best(workdir: epath.PathLike, step: int, params: Any) -> None:
+    """Keeps the parameters of `step` as the best so far, which is what `load_params` and
+    `saved_params` of the workdir then mean; at every moment there is a whole one."""
+    workdir = _absolute(workdir)
+    folder, pointer = workdir / f'best-{step}', workdir / BEST
+    with jax.transfer_guard('allow'):
+        if jax.process_index() == 0 and folder.exists():  # of a run that was killed
+            folder.rmtree()
+        multihost_utils.sync_global_devices(f'best {step}')
+        save_params(folder, params)
+    if jax.process_index() == 0:
+        partial = workdir / f'{BEST}.tmp'
+        partial.write_text(json.dumps({'step': step}) + '\n')
+        partial.replace(pointer)
+        for other in workdir.glob('best-*'):
+            if other.name != folder.name:
+                other.rmtree()
+
+
 def save_params(directory: epath.PathLike, params: Any) -> None:
     """Writes parameters alone as a checkpoint that `load_params` reads."""
     directory, tree = _absolute(directory), {'params': params}
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as writer:
         writer.save(directory / 'state', args=ocp.args.PyTreeSave(tree))
-    (directory / 'checksums').mkdir()
-    (directory / 'checksums' / 'metadata').write_text(json.dumps(checksums(tree)))
+    sums = json.dumps(checksums(tree))
+    if jax.process_index() == 0:
+        (directory / 'checksums').mkdir()
+        (directory / 'checksums' / 'metadata').write_text(sums)
 
 
 def _absolute(path: epath.PathLike) -> epath.Path:
@@ -182,6 +204,8 @@ def _steps(workdir: epath.Path) -> list[int]:
 def _newest(source: epath.Path) -> epath.Path:
     if (source / 'state').exists():
         return source
+    if (source / BEST).exists():
+        return source / f'best-{json.loads((source / BEST).read_text())["step"]}'
     directory, steps = source / 'checkpoints', _steps(source)
     if not steps:
         raise ValueError(f'{source} has no checkpoint (no {directory}/STEP)')

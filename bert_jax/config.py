@@ -9,10 +9,12 @@ import dataclasses
 import difflib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
+
+from bert_jax.checks import validate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,8 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
+    task: str = 'pretrain'  # or of GLUE (sst2, mrpc,cola, all...), 'text', 'squad', 'ner'
+    # For pretraining:
     corpus: str = 'builtin'  # 'builtin', 'text:GLOB', 'tfds:NAME[/CONFIG]:SPLIT', 'tokens:DIR'
     data_dir: str = ''  # where TFDS keeps its data; '' is TFDS's own default
     cache_dir: str = ''  # where prepared stores go; '' is $XDG_CACHE_HOME/bert_jax
@@ -55,6 +59,18 @@ class DataConfig:
     short_seq_prob: float = 0.1
     random_next_prob: float = 0.5
     static_copies: int = 0  # 0 draws pairs and masks anew every epoch; n > 0 reuses n fixed copies
+    # For fine-tuning:
+    dir: str = ''  # of GLUE tasks: the task's folder, or the one with all their folders; 'tfds'
+    train_file: str = ''
+    eval_file: str = ''
+    test_file: str = ''  # predictions are written for it when training is done
+    text_b_field: str = 'text_b'  # columns of the user's own files; `text_field` is the first
+    label_field: str = 'label'
+    regression: bool = False  # of the user's own files: labels are numbers to come close to
+    max_seq_length: int = 128  # tokens; batches are as long as their longest row needs
+    doc_stride: int = 128  # tokens from window to window of a long context, of questions
+    max_query_length: int = 64  # tokens of a question that are kept
+    max_train_examples: int = 0  # a random part of the training examples; 0: all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +78,7 @@ class OptimConfig:
     learning_rate: float = 1e-4  # the peak
     schedule: str = 'linear'  # after warm-up: linear, cosine, constant, polynomial, inverse_sqrt
     warmup_steps: int = 10_000
+    warmup_fraction: float = 0.1  # of the steps, in its place when fine-tuning
     end_learning_rate: float = 0.0
     power: float = 2.0  # of the polynomial schedule
     weight_decay: float = 0.01  # decoupled; none on biases and layer norms
@@ -70,6 +87,7 @@ class OptimConfig:
     eps: float = 1e-6
     bias_correction: bool = True  # False as in google-research/bert
     grad_clip_norm: float = 1.0  # global norm; 0 switches clipping off
+    layer_decay: float = 1.0  # each layer's rate by that of the layer above it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +110,10 @@ class Phase(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     phases: tuple[Phase, ...] = (Phase(900_000, 128, 256, 20), Phase(100_000, 512, 256, 77))
+    epochs: float = 3.0  # when fine-tuning; `phases` and how often to evaluate follow from it
+    batch_size: int = 32  # when fine-tuning
+    seeds: int = 1  # when fine-tuning: that many runs, from `seed` up
+    best: bool = False  # when fine-tuning: score and keep the best epoch instead of the last
     num_steps: int = 0  # 0: the sum over phases; fewer end the run early, same schedule
     seed: int = 0  # of initial parameters and dropout
     prng_impl: str = 'auto'  # threefry2x32, rbg or unsafe_rbg; 'auto': rbg, threefry2x32 on CPU
@@ -107,6 +129,9 @@ class TrainConfig:
 class EvalConfig:
     batch_size: int = 0  # sequences; 0: the phase's
     max_batches: int = 0  # 0: all of the held-out documents
+    n_best: int = 20  # answers looked at for a question
+    max_answer_length: int = 30  # tokens
+    null_threshold: float = 0.0  # no answer where its score is more than this above the best one's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +143,7 @@ class Config:
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     init_from: str = ''  # workdir or checkpoint whose parameters start a fresh run
+    reinit_layers: int = 0  # so many top layers, and the pooler, start afresh all the same
 
     @property
     def schedule_steps(self) -> int:
@@ -200,98 +226,3 @@ def _phases(value: Any, path: str) -> tuple[Phase, ...]:
         if not whole or len(phase) != len(Phase._fields):
             raise ValueError(f'{path}[{i}] must be positive integers ({names}), not {phase!r}')
     return tuple(Phase(*phase) for phase in value)
-
-
-POSITIVE = (
-    'model.vocab_size',
-    'model.hidden_size',
-    'model.num_hidden_layers',
-    'model.num_attention_heads',
-    'model.intermediate_size',
-    'model.max_position_embeddings',
-    'model.type_vocab_size',
-    'train.accum_steps',
-    'train.log_every',
-    'train.checkpoint_every',
-    'train.keep',
-)
-NOT_NEGATIVE = (
-    'model.scan_unroll',
-    'model.initializer_range',
-    'model.layer_norm_eps',
-    'data.static_copies',
-    'optim.learning_rate',
-    'optim.end_learning_rate',
-    'optim.weight_decay',
-    'optim.grad_clip_norm',
-    'optim.eps',
-    'optim.power',
-    'train.eval_every',
-    'eval.batch_size',
-    'eval.max_batches',
-)
-PROBABILITIES = (
-    'model.hidden_dropout_prob',
-    'model.attention_probs_dropout_prob',
-    'data.masked_lm_prob',
-    'data.short_seq_prob',
-    'data.random_next_prob',
-    'data.holdout',
-    'optim.beta1',
-    'optim.beta2',
-)
-CHOICES = {
-    'model.hidden_act': ('gelu', 'gelu_new', 'relu'),
-    'model.dtype': ('auto', 'float32', 'bfloat16'),
-    'model.remat': ('none', 'dots', 'full'),
-    'data.documents': ('blank_line', 'file'),
-    'data.sentences': ('split', 'line'),
-    'optim.schedule': ('linear', 'cosine', 'constant', 'polynomial', 'inverse_sqrt'),
-    'train.prng_impl': ('auto', 'threefry2x32', 'rbg', 'unsafe_rbg'),
-    'train.nonfinite': ('stop', 'skip'),
-}
-
-
-def validate(config: Config) -> Config:
-    """Returns `config`; raises ValueError naming the first key whose value can't work."""
-    for key in POSITIVE:
-        _require(config, key, lambda n: n > 0, 'a positive integer')
-    for key in NOT_NEGATIVE:
-        _require(config, key, lambda n: n >= 0, '0 or more')
-    for key in PROBABILITIES:
-        _require(config, key, lambda p: 0 <= p < 1, 'a probability, 0 <= p < 1')
-    for key, names in CHOICES.items():
-        _require(config, key, names.__contains__, 'one of ' + ', '.join(names))
-    _require(config, 'model.vocab_size', lambda n: n <= 1 << 24, 'at most 2**24')
-    heads, steps = config.model.num_attention_heads, config.schedule_steps
-    _require(
-        config,
-        'model.hidden_size',
-        lambda size: size % heads == 0,
-        f'a multiple of num_attention_heads ({heads})',
-    )
-    for key in ('optim.warmup_steps', 'train.num_steps'):
-        _require(config, key, lambda n: 0 <= n <= steps, f'0 to {steps} (the steps of all phases)')
-    for i, phase in enumerate(config.train.phases):
-        if wrong := _phase_mistake(config, phase):
-            raise ValueError(f'config.train.phases[{i}] is {phase!r}; expected {wrong}')
-    return config
-
-
-def _require(config: Config, key: str, holds: Callable[[Any], bool], expected: str) -> None:
-    section, name = key.split('.')
-    value = getattr(getattr(config, section), name)
-    if not holds(value):
-        raise ValueError(f'config.{key} is {value!r}; expected {expected}')
-
-
-def _phase_mistake(config: Config, phase: Phase) -> str:
-    """What a phase should have been; '' where it is right."""
-    longest, parts = config.model.max_position_embeddings, config.train.accum_steps
-    if not 8 <= phase.max_seq_length <= longest:
-        return f'max_seq_length from 8 to model.max_position_embeddings ({longest})'
-    if phase.max_predictions_per_seq > phase.max_seq_length - 3:
-        return 'max_predictions_per_seq of at most max_seq_length - 3'
-    if phase.batch_size % parts:
-        return f'a batch_size divisible by train.accum_steps ({parts})'
-    return ''

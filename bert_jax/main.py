@@ -5,7 +5,6 @@ python -m bert_jax.main --config=configs/tiny.py --workdir=runs/tiny
 
 import dataclasses
 import difflib
-import json
 import logging
 import os
 import pathlib
@@ -19,14 +18,12 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # before anything imports Te
 
 import absl.logging
 import jax
-import numpy as np
 from absl import app, flags
 from etils import epath
-from jax.experimental import multihost_utils
 from ml_collections import config_flags
 
+from bert_jax import workdirs
 from bert_jax.batch import HostBatch
-from bert_jax.checkpoint import has_checkpoint
 from bert_jax.config import Config, Phase, default, from_dict
 from bert_jax.data import prepare, store, tokenizer
 from bert_jax.tasks.pretrain import PretrainTask
@@ -41,15 +38,6 @@ WORKDIR = flags.DEFINE_string(
 )
 DISTRIBUTED = flags.DEFINE_boolean('distributed', False, 'One of several processes (a pod).')
 
-# What may change when a run goes on: nothing here moves its numbers. The corpus is held to its
-# content, by fingerprint.
-FREE = re.compile(
-    r'train\.(num_steps|log_every|eval_every|checkpoint_every|keep|nonfinite)'
-    r'|eval\..*|mesh\..*|init_from|model\.(remat|scan_unroll)'
-    r'|data\.(corpus|data_dir|cache_dir|vocab_file|text_field|documents|sentences'
-    r'|language|holdout|lowercase)'
-)
-
 NO_SUCH_FILE = (
     FileNotFoundError,
     FileExistsError,
@@ -60,12 +48,22 @@ NO_SUCH_FILE = (
 
 
 def run(config: Config, workdir: epath.Path) -> None:
+    """Pretrains, or fine-tunes, by config.data.task."""
+    if config.data.task == 'pretrain':
+        pretrain(config, workdir)
+    else:
+        from bert_jax import finetune  # its scores bring scikit-learn
+
+        finetune.run(config, workdir)
+
+
+def pretrain(config: Config, workdir: epath.Path) -> None:
     """Prepares the corpus if need be, checks the workdir and trains."""
     if not config.data.holdout and not config.data.corpus.startswith('tokens:'):
         raise ValueError('config.data.holdout is 0; evaluation needs a share of the documents')
     directory = prepare.prepare(config)
     meta = store.read_meta(directory)
-    _same_on_all_hosts(meta)
+    workdirs.same_on_all_hosts(meta.fingerprint)
     if meta.vocab_size != config.model.vocab_size:
         LOG.info(
             'model.vocab_size %d -> %d, the size of the vocabulary',
@@ -75,34 +73,34 @@ def run(config: Config, workdir: epath.Path) -> None:
         model = dataclasses.replace(config.model, vocab_size=meta.vocab_size)
         config = dataclasses.replace(config, model=model)
     _check_vocabulary(config.init_from, directory)
-    _claim(workdir, config, meta, directory)
+    files = {name: directory / name for name in tokenizer.FILES}
+    workdirs.claim(
+        workdir,
+        config,
+        {
+            'name': config.data.corpus,
+            'fingerprint': meta.fingerprint,
+            'lowercase': meta.lowercase,
+            'unigram_entropy': meta.unigram_entropy,
+            'made_from': meta.made_from,
+        },
+        {name: path.read_bytes() for name, path in files.items() if path.exists()},
+    )
     log_lines(_start_lines(config, meta, workdir))
 
     hosts = {'host': jax.process_index(), 'num_hosts': jax.process_count()}
 
     def batches(start: int, stop: int) -> Iterator[HostBatch]:
-        from bert_jax.data import pretrain  # TensorFlow takes seconds to import: when it is needed
+        from bert_jax.data import pretrain as stream  # TensorFlow takes seconds to import
 
-        return pretrain.train_batches(directory, config, start=start, stop=stop, **hosts)
+        return stream.train_batches(directory, config, start=start, stop=stop, **hosts)
 
     def eval_batches(phase: Phase) -> Iterable[HostBatch]:
-        from bert_jax.data import pretrain
+        from bert_jax.data import pretrain as stream
 
-        return pretrain.EvalBatches(directory, config, phase, **hosts)
+        return stream.EvalBatches(directory, config, phase, **hosts)
 
     train(config, PretrainTask(config.model), batches, eval_batches, workdir)
-
-
-def _same_on_all_hosts(meta: store.StoreMeta) -> None:
-    """Raises ValueError where the processes of a run have prepared different text."""
-    mine = np.frombuffer(meta.fingerprint.encode(), np.uint8)
-    all_of_them = multihost_utils.process_allgather(mine).reshape(-1, len(mine))
-    if (all_of_them != mine).any():
-        names = sorted({bytes(row).decode() for row in all_of_them})
-        raise ValueError(
-            f'the hosts have different corpora ({", ".join(names)}): give all of them the same '
-            'files and packages, or one store (config.data.corpus=tokens:DIR)'
-        )
 
 
 def _check_vocabulary(init_from: str, directory: pathlib.Path) -> None:
@@ -114,91 +112,6 @@ def _check_vocabulary(init_from: str, directory: pathlib.Path) -> None:
                 f'config.init_from={init_from} has another vocabulary than the corpus; tokenise '
                 f'the text with it: --config.data.vocab_file={there}'
             )
-
-
-def _claim(
-    workdir: epath.Path, config: Config, meta: store.StoreMeta, directory: pathlib.Path
-) -> None:
-    """Writes what the run is into a new workdir; refuses one that belongs to another run."""
-    path, corpus = workdir / 'config.json', workdir / 'corpus.json'
-    if has_checkpoint(workdir):  # else nothing has come of what was there
-        for needed in (path, corpus):
-            if not needed.exists():
-                raise ValueError(
-                    f'{workdir} has checkpoints but no {needed.name} to tell whose they are; put '
-                    'it back, or use another --workdir'
-                )
-        there, here = _flat(_read(path)), _flat(config.to_dict())
-        wrong = [
-            f'config.{key} is {there.get(key)} there, {here[key]} here'
-            for key in here
-            if there.get(key) != here[key] and not FREE.fullmatch(key)
-        ]
-        fingerprint = _fingerprint(corpus)
-        if fingerprint != meta.fingerprint:
-            wrong.append(
-                f'the corpus is {fingerprint} there ({there["data.corpus"]}), '
-                f'{meta.fingerprint} here ({config.data.corpus})'
-            )
-        if wrong:
-            raise ValueError(
-                f'{workdir} holds another run: '
-                + '; '.join(wrong)
-                + '. Use another --workdir, or the same configuration'
-            )
-    if jax.process_index() == 0:
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f'--workdir={workdir} can not be made: {error}') from error
-        for name in tokenizer.FILES:
-            if (directory / name).exists():
-                (workdir / name).write_bytes((directory / name).read_bytes())
-        _write(path, config.to_json())
-        _write(
-            corpus,
-            json.dumps(
-                {
-                    'fingerprint': meta.fingerprint,
-                    'lowercase': meta.lowercase,
-                    'unigram_entropy': meta.unigram_entropy,
-                    'made_from': meta.made_from,
-                },
-                indent=2,
-            )
-            + '\n',
-        )
-
-
-def _read(path: epath.Path) -> dict[str, Any]:
-    try:
-        return from_dict(json.loads(path.read_text())).to_dict()
-    except ValueError as error:
-        raise ValueError(f'{path} can not be read: {error}') from error
-
-
-def _fingerprint(path: epath.Path) -> str:
-    try:
-        return str(json.loads(path.read_text())['fingerprint'])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f'{path} can not be read ({error!r}); put it back, or use another --workdir'
-        ) from error
-
-
-def _write(path: epath.Path, text: str) -> None:
-    partial = path.with_suffix('.tmp')
-    partial.write_text(text)
-    partial.replace(path)
-
-
-def _flat(values: dict, prefix: str = '') -> dict:
-    flat: dict = {}
-    for key, value in values.items():
-        flat |= (
-            _flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
-        )
-    return flat
 
 
 def _start_lines(config: Config, meta: store.StoreMeta, workdir: epath.Path) -> dict[str, str]:
@@ -223,7 +136,7 @@ def _start_lines(config: Config, meta: store.StoreMeta, workdir: epath.Path) -> 
 
 def _parse(argv: list[str]) -> tuple[Config, epath.Path]:
     """Raises ValueError or flags.Error, each with one line that says what to change."""
-    keys = _flat(default().to_dict())
+    keys = workdirs.flat(default().to_dict())
     for arg in argv[1:]:
         override = re.match(r'--?(?:no)?config\.([\w.]+)', arg)
         if override and override[1] not in keys:

@@ -3,13 +3,12 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from bert_jax import throughput
 from bert_jax.batch import HostBatch
-from bert_jax.config import Phase
 from bert_jax.objectives import Sums
 from bert_jax.tasks import Task, loss_and_means
 
@@ -17,18 +16,25 @@ LOG = logging.getLogger('bert_jax.meter')
 AHEAD = 2  # steps the host may be ahead of the device
 
 
+class BatchShape(NamedTuple):
+    rows: int
+    length: int  # tokens
+    flops: float  # of a step
+
+
 class Meter:
     """Steps' sums stay on the device until somebody asks; what is not training costs no pace."""
 
-    def __init__(self, step: int):
+    def __init__(self) -> None:
         self._recent: list[tuple[int, Sums]] = []
         self._unchecked: list[tuple[int, jax.Array]] = []
-        self._compiles = False
-        self._reset(step)
+        self._shapes: set[BatchShape] = set()
+        self._reset()
 
-    def _reset(self, step: int) -> None:
-        self._first, self._start = step, time.monotonic()
-        self._paused = self._waited = 0.0
+    def _reset(self) -> None:
+        self._start = time.monotonic()
+        self._paused = self._waited = self._flops = 0.0
+        self._sequences = self._tokens = 0
 
     def waits(self, batches: Iterator[HostBatch]) -> Iterator[HostBatch]:
         """The same batches; the time that waiting for them takes is noted."""
@@ -40,22 +46,26 @@ class Meter:
                 return
             yield batch
 
-    def restart(self, step: int) -> None:
-        """Steps of another shape begin, the first of which will be compiled."""
+    def restart(self) -> None:
+        """Another phase begins, with shapes of its own."""
         if self._recent:
             jax.block_until_ready(self._recent[-1][1])
-        self._reset(step)
-        self._compiles = True
+        self._reset()
+        self._shapes = set()
 
-    def add(self, step: int, sums: Sums) -> None:
-        """Notes a step that was started."""
+    def add(self, step: int, sums: Sums, shape: BatchShape) -> None:
+        """Notes a step that was started; the first of its shape was compiled."""
         self._recent = [*self._recent[-AHEAD:], (step, sums)]
         self._unchecked.append((step, sums['nonfinite'][0]))
-        if self._compiles:
-            self._compiles = False
+        if shape not in self._shapes:
+            self._shapes.add(shape)
             jax.block_until_ready(sums)
             LOG.info('first step of its shape took %.1f s', time.monotonic() - self._start)
-            self._reset(step)
+            self._reset()
+        else:
+            self._sequences += shape.rows
+            self._tokens += shape.rows * shape.length
+            self._flops += shape.flops
         # The device has a step queued all the while; a host far ahead would be deaf to signals.
         jax.block_until_ready(self._recent[0][1])
 
@@ -80,24 +90,23 @@ class Meter:
                 'another --workdir with a lower config.optim.learning_rate'
             )
 
-    def read(self, task: Task, phase: Phase, flops: float) -> dict[str, float | None]:
+    def read(self, task: Task) -> dict[str, float | None]:
         """Losses of the last step alone (so that a run that went on reports the same) and the pace
         since the last reading; None where it is not known."""
-        step, sums = self._recent[-1]
+        _, sums = self._recent[-1]
         values = loss_and_means(task, jax.device_get(sums))
         del values['nonfinite']
         metrics: dict[str, float | None] = dict(values)
         seconds = time.monotonic() - self._start - self._paused
-        if steps := step - self._first:
-            sequences = steps * phase.batch_size / seconds
+        if self._sequences:
             metrics |= {
-                'sequences_per_second': sequences,
-                'tokens_per_second': sequences * phase.max_seq_length,
-                'mfu': throughput.mfu(flops * steps, seconds),
+                'sequences_per_second': self._sequences / seconds,
+                'tokens_per_second': self._tokens / seconds,
+                'mfu': throughput.mfu(self._flops, seconds),
                 'input_wait_fraction': self._waited / seconds,
             }
         else:  # nothing but the step that was compiled
             names = ('sequences_per_second', 'tokens_per_second', 'mfu', 'input_wait_fraction')
             metrics |= dict.fromkeys(names)
-        self._reset(step)
+        self._reset()
         return metrics

@@ -48,10 +48,34 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
     the step number alone and so needs no state.
     """
     optim = config.optim
+    layers, decay = config.model.num_hidden_layers, optim.layer_decay
+    by_layer = [_scale_by_layer(decay, layers)] if decay < 1 else []
     clip = [optax.clip_by_global_norm(optim.grad_clip_norm)] if optim.grad_clip_norm else []
     return optax.chain(
-        *clip, _scale_by_adam(optim), optax.add_decayed_weights(optim.weight_decay, decay_mask)
+        *clip,
+        _scale_by_adam(optim),
+        optax.add_decayed_weights(optim.weight_decay, decay_mask),
+        *by_layer,
     )
+
+
+def _scale_by_layer(decay: float, layers: int) -> optax.GradientTransformation:
+    """Layer-wise learning rates (Howard and Ruder, 2018, section 3.2): `decay` ** the number of
+    layers above; what stands on the encoder has the whole rate, the embeddings the least."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        def scaled(path: tuple, x: jax.Array) -> jax.Array:
+            name = jax.tree_util.keystr(path, simple=True, separator='/')
+            if name.startswith('encoder/embeddings/'):
+                return x * decay ** (layers + 1)
+            if name.startswith('encoder/layers/'):  # axis 0 is the layer
+                depth = jnp.arange(layers, 0, -1).reshape(-1, *[1] * (x.ndim - 1))
+                return x * decay**depth
+            return x
+
+        return jax.tree_util.tree_map_with_path(scaled, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def _scale_by_adam(optim: OptimConfig) -> optax.GradientTransformation:

@@ -13,7 +13,7 @@ from flax import linen as nn
 from bert_jax import checkpoint
 from bert_jax.config import Config, ModelConfig, from_dict
 from bert_jax.data import tokenizer
-from bert_jax.models.heads import HEADS, PretrainingModel
+from bert_jax.models.heads import HEADS, HeadedEncoder, head_of
 
 CONFIG = 'config.json'
 
@@ -28,8 +28,8 @@ class Pretrained:
     vocabulary: tokenizer.Tokenizer | None
 
     @property
-    def model(self) -> PretrainingModel:
-        return PretrainingModel(self.config, self.heads)
+    def model(self) -> HeadedEncoder:
+        return HeadedEncoder(self.config, self.heads)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The parameters by path, on the host."""
@@ -40,14 +40,8 @@ class Pretrained:
 def abstract_params(config: ModelConfig, heads: tuple[str, ...]) -> Any:
     """Shapes and dtypes of the parameters of such a model."""
     ids = jax.ShapeDtypeStruct((1, 8), 'int32')
-    model = PretrainingModel(config, heads)
+    model = HeadedEncoder(config, heads)
     return nn.unbox(jax.eval_shape(model.init, jax.random.key(0), ids, ids, ids))['params']
-
-
-def head_of(path: str) -> str:
-    """The part of the model a parameter's path belongs to: 'encoder' or one of HEADS."""
-    first = path.split('/')[0]
-    return 'masked_lm' if first.startswith('masked_lm') else first
 
 
 def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = None) -> Pretrained:
@@ -56,12 +50,7 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
     Raises ValueError where there is none or it is damaged.
     """
     folder = epath.Path(directory).expanduser()
-    if not (folder / CONFIG).exists():
-        raise ValueError(
-            f'{folder} has no {CONFIG}: give a workdir, or a folder written by '
-            'python -m bert_jax.convert'
-        )
-    config = _config(folder / CONFIG)
+    config, vocabulary = read_config(folder)
     parts = {head_of(path) for path in checkpoint.saved_params(folder)}
     heads = tuple(head for head in HEADS if head in parts)
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -70,7 +59,7 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
         abstract_params(config.model, heads),
     )
     params = checkpoint.load_params(folder, abstract)
-    return Pretrained(config.model, heads, params, _vocabulary(folder, config))
+    return Pretrained(config.model, heads, params, vocabulary)
 
 
 def save(
@@ -81,6 +70,19 @@ def save(
     if vocabulary is not None:
         vocabulary.save(directory)
     checkpoint.save_params(directory, params)
+
+
+def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer | None]:
+    """The configuration and the vocabulary of a workdir or a converted folder. Raises ValueError
+    where it is neither."""
+    folder = epath.Path(directory).expanduser()
+    if not (folder / CONFIG).exists():
+        raise ValueError(
+            f'{folder} has no {CONFIG}: give a workdir, or a folder written by '
+            'python -m bert_jax.convert'
+        )
+    config = _config(folder / CONFIG)
+    return config, _vocabulary(folder, config)
 
 
 def _config(path: epath.Path) -> Config:

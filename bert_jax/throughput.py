@@ -36,20 +36,26 @@ def peak_flops(device: jax.Device) -> float | None:
     return PEAK_FLOPS[max(known, key=len)] if known else None
 
 
-def step_flops(model: ModelConfig, phase: Phase) -> float:
-    """Floating-point operations of one training step of the pretraining model.
+def encoder_flops(model: ModelConfig, phase: Phase) -> float:
+    """Floating-point operations of one training step in the encoder's layers.
 
     2 a multiplication and addition, 3 times for forward and backward: the parameters of the layers
-    once per token, attention's two products, the masked-LM head on its slots, pooler and
-    next-sentence head. Nothing for what is recomputed, looked up or element-wise.
+    once per token, and attention's two products. Nothing for what is recomputed, looked up or
+    element-wise.
     """
     width, rows, length = model.hidden_size, phase.batch_size, phase.max_seq_length
     layer = 4 * width**2 + 2 * width * model.intermediate_size
     attention = 2 * length * width
-    encoder = rows * length * model.num_hidden_layers * (layer + attention)
+    return 6.0 * rows * length * model.num_hidden_layers * (layer + attention)
+
+
+def step_flops(model: ModelConfig, phase: Phase) -> float:
+    """The same with the masked-LM head on its slots, pooler and next-sentence head: of a step of
+    pretraining."""
+    width, rows = model.hidden_size, phase.batch_size
     masked = rows * phase.max_predictions_per_seq * (width**2 + width * model.vocab_size)
     sentence = rows * (width**2 + 2 * width)
-    return 6.0 * (encoder + masked + sentence)
+    return encoder_flops(model, phase) + 6.0 * (masked + sentence)
 
 
 def mfu(flops: float, seconds: float) -> float | None:

@@ -6,22 +6,25 @@ import functools
 import logging
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import optax
 from etils import epath
 from jax.experimental import multihost_utils
 
-from bert_jax import optim, rng, sharding, throughput
-from bert_jax.batch import Batch, BatchSpec, HostBatch, check, to_global
-from bert_jax.checkpoint import Checkpoints, load_params
+from bert_jax import optim, rng, sharding
+from bert_jax.batch import Batch, BatchSpec, HostBatch, check, spec_of, to_global
+from bert_jax.checkpoint import Checkpoints, save_best
 from bert_jax.config import Config, Phase
-from bert_jax.evaluate import evaluate
-from bert_jax.meter import Meter
+from bert_jax.evaluate import Predictions, evaluate
+from bert_jax.initial import initial_params
+from bert_jax.meter import BatchShape, Meter
 from bert_jax.tasks import Task
 from bert_jax.train_step import (
+    EvalStep,
     TrainState,
+    TrainStep,
     abstract_state,
     init_state,
     make_eval_step,
@@ -32,22 +35,32 @@ from bert_jax.writers import Reporter
 LOG = logging.getLogger('bert_jax.train')
 
 TrainBatches = Callable[[int, int], Iterator[HostBatch]]
-EvalBatches = Callable[[Phase], Iterable[HostBatch]]
+EvalBatches = Callable[[Phase], 'HeldOut']
 
 
 class Interrupted(Exception):
     """SIGTERM or SIGINT came; the state was saved."""
 
 
-class Segment(NamedTuple):
-    """A stretch of the run with one batch shape."""
+class HeldOut(Protocol):
+    """This host's slices of the held-out batches, as often as they are asked for."""
 
-    phase: Phase
-    spec: BatchSpec
-    eval_spec: BatchSpec
-    flops: float  # of a step
+    main_score: str  # the name of the score that the best step has most of; '' for none
+
+    def __iter__(self) -> Iterator[HostBatch]: ...
+
+    def score(self, predictions: Predictions) -> dict[str, float]:
+        """Official scores, beside the means of the task's sums."""
+
+
+class Segment(NamedTuple):
+    """A stretch of the run with one batch size. specs: by the length of a batch."""
+
+    specs: dict[int, BatchSpec]
+    eval_specs: dict[int, BatchSpec]
+    shapes: dict[int, BatchShape]
     batches: Iterator[HostBatch]
-    held_out: Iterable[HostBatch]
+    held_out: HeldOut
 
 
 def train(
@@ -65,30 +78,33 @@ def train(
     signal. Where the workdir's run is done already, nothing is written.
     """
     mesh = sharding.make_mesh(config.mesh)
-    tx, schedule = optim.make_optimizer(config), optim.make_schedule(config)
     key = _root_key(config, mesh)
     checkpoints = Checkpoints(workdir, config.train.keep)
+    tx, train_step, eval_step = _steps(_numbers_aside(config), task, mesh)
     state = _start(config, task, tx, mesh, key, checkpoints)
     step = int(state.step)
     if step >= config.num_steps:
         LOG.info('nothing to do: step %d of %d is saved already', step, config.num_steps)
         checkpoints.close()
         return state
-    accum_steps = config.train.accum_steps
-    train_step = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
-    eval_step = make_eval_step(task, mesh)
     # All now: a mistake in a later phase should not wait for it.
     segments = _segments(config, step, task, mesh, batches, eval_batches)
-    meter, reporter = Meter(step), Reporter(workdir, step, config.num_steps)
+    meter, reporter = Meter(), Reporter(workdir, step, config.num_steps)
     every = config.train.eval_every or config.num_steps
 
     def run_eval(segment: Segment) -> bool:
         """Whether a signal cut it short; then the run that goes on evaluates."""
-        rows = segment.held_out if step == config.num_steps else _unless(seen, segment.held_out)
+        held_out = segment.held_out
+        rows = held_out if step == config.num_steps else _unless(seen, held_out)
         try:
-            means = evaluate(eval_step, state.params, rows, task, segment.eval_spec, mesh)
+            means, predictions = evaluate(
+                eval_step, state.params, rows, task, segment.eval_specs, mesh
+            )
         except Interrupted:
             return True
+        means |= held_out.score(predictions)
+        if config.train.best and reporter.is_best(held_out.main_score, means):
+            save_best(workdir, step, state.params)
         reporter.report(step, 'eval', means)
         return False
 
@@ -101,12 +117,12 @@ def train(
         if cut_short:
             run_eval(segments[0])
         for segment in segments:
-            put = functools.partial(_put, spec=segment.spec, mesh=mesh)
-            meter.restart(step)
+            put = functools.partial(_put, specs=segment.specs, mesh=mesh)
+            meter.restart()
             for batch in _ahead(meter.waits(segment.batches), put):
                 state, sums = train_step(state, batch, key)
                 step += 1
-                meter.add(step, sums)
+                meter.add(step, sums, segment.shapes[batch['input_ids'].shape[1]])
                 reporter.step(step)
 
                 last, stop = step == config.num_steps, stopped(step)
@@ -116,8 +132,7 @@ def train(
                 if log or due or save:
                     meter.check_finite(config.train.nonfinite)
                 if log:
-                    metrics = meter.read(task, segment.phase, segment.flops)
-                    reporter.report(step, 'train', metrics)
+                    reporter.report(step, 'train', meter.read(task))
                 if due:
                     stop |= meter.pause(functools.partial(run_eval, segment))
                 if save or stop:
@@ -128,6 +143,32 @@ def train(
                         'the same command goes on from there'
                     )
     return state
+
+
+def _numbers_aside(config: Config) -> Config:
+    """The same where the steps don't differ, so that the runs of several seeds share them."""
+    data = dataclasses.replace(config.data, seed=0)
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=0), data=data)
+
+
+@functools.lru_cache(maxsize=1)
+def _steps(
+    config: Config, task: Task, mesh: jax.sharding.Mesh
+) -> tuple[optax.GradientTransformation, TrainStep, EvalStep]:
+    tx, schedule = optim.make_optimizer(config), optim.make_schedule(config)
+    accum_steps = config.train.accum_steps
+    train_step = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
+    return tx, train_step, make_eval_step(task, mesh)
+
+
+def predict(
+    config: Config, task: Task, params: Any, batches: Iterable[HostBatch]
+) -> Predictions:
+    """The task's predictions for each row of `batches`, in order of example_ids."""
+    mesh = sharding.make_mesh(config.mesh)
+    phase = config.train.phases[0]
+    specs = _specs(task, phase._replace(batch_size=config.eval.batch_size or phase.batch_size), mesh)
+    return evaluate(make_eval_step(task, mesh), params, batches, task, specs, mesh)[1]
 
 
 def _root_key(config: Config, mesh: jax.sharding.Mesh) -> jax.Array:
@@ -153,9 +194,8 @@ def _start(
         return state
     state = init_state(task, tx, mesh, key)
     if config.init_from:
-        params = load_params(config.init_from, abstract.params)
+        params = initial_params(config.init_from, state.params, config.reinit_layers)
         state = dataclasses.replace(state, params=params)
-        LOG.info('parameters from %s', config.init_from)
     return state
 
 
@@ -172,19 +212,32 @@ def _segments(
     for phase in config.train.phases:
         begin, end = max(step, first), min(config.num_steps, first + phase.steps)
         if begin <= end and first < config.num_steps:
-            spec = task.batch_spec(phase)
             rows = phase._replace(batch_size=config.eval.batch_size or phase.batch_size)
-            eval_spec = task.batch_spec(rows)
-            for needed in (spec, eval_spec):
-                sharding.batch_shardings(needed, mesh)  # raises where it does not divide
-            flops = throughput.step_flops(config.model, phase)
+            specs, eval_specs = _specs(task, phase, mesh), _specs(task, rows, mesh)
+            shapes = {
+                length: BatchShape(phase.batch_size, length, task.flops(_as_long(phase, length)))
+                for length in specs
+            }
             source, held_out = batches(begin, end), eval_batches(phase)
-            segments.append(Segment(phase, spec, eval_spec, flops, source, held_out))
+            segments.append(Segment(specs, eval_specs, shapes, source, held_out))
         first += phase.steps
     return segments
 
 
-def _put(batch: HostBatch, spec: Any, mesh: jax.sharding.Mesh) -> Batch:
+def _as_long(phase: Phase, length: int) -> Phase:
+    return phase._replace(max_seq_length=length)
+
+
+def _specs(task: Task, phase: Phase, mesh: jax.sharding.Mesh) -> dict[int, BatchSpec]:
+    """By length. Raises ValueError where the batch does not divide over the devices."""
+    specs = {length: task.batch_spec(_as_long(phase, length)) for length in task.lengths(phase)}
+    for spec in specs.values():
+        sharding.batch_shardings(spec, mesh)
+    return specs
+
+
+def _put(batch: HostBatch, specs: dict[int, BatchSpec], mesh: jax.sharding.Mesh) -> Batch:
+    spec = spec_of(batch, specs)
     check(batch, spec, jax.process_count())
     return to_global(batch, sharding.batch_shardings(spec, mesh), spec)
 

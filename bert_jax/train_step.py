@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
 from bert_jax import rng
 from bert_jax.batch import Batch
@@ -17,7 +17,7 @@ from bert_jax.sharding import check_rules, state_shardings
 from bert_jax.tasks import Task
 
 TrainStep = Callable[['TrainState', Batch, jax.Array], tuple['TrainState', Sums]]
-EvalStep = Callable[[Any, Batch], Sums]
+EvalStep = Callable[[Any, Batch], tuple[Sums, dict[str, jax.Array]]]
 
 
 @flax.struct.dataclass
@@ -138,10 +138,17 @@ def _gradients(
 
 
 def make_eval_step(task: Task, mesh: Mesh) -> EvalStep:
-    """(params, batch) -> sums, without dropout; jitted."""
+    """(params, batch) -> (sums, predictions whole on every device), without dropout; jitted."""
+    whole = PartitionSpec()
 
-    def step(params: Any, batch: Batch) -> Sums:
+    def step(params: Any, batch: Batch) -> tuple[Sums, dict[str, jax.Array]]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return task.loss(task.apply(params, batch, None), batch)
+            outputs = task.apply(params, batch, None)
+            predictions = task.predictions(outputs, batch)
+            if predictions:
+                predictions |= {name: batch[name] for name in ('example_ids', 'example_weights')}
+            return task.loss(outputs, batch), {
+                name: jax.lax.with_sharding_constraint(x, whole) for name, x in predictions.items()
+            }
 
     return jax.jit(step)

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -30,13 +31,13 @@ class MetricsWriter:
 
     def __init__(self, workdir: epath.PathLike, start_step: int):
         self._active = jax.process_index() == 0
-        self.kept: set[tuple[int, str]] = set()
+        self.kept: list[dict[str, Any]] = []  # metrics.jsonl as it was
         if not self._active:
             return
         self._path = epath.Path(workdir) / 'metrics.jsonl'
         self._path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in self._read() if _step(line) <= start_step]
-        self.kept = {(_step(line), json.loads(line).get('split')) for line in kept}
+        self.kept = [json.loads(line) for line in kept]
         self._remote = '://' in str(self._path)
         self._lines = kept if self._remote else []
         partial = self._path.with_suffix('.tmp')
@@ -160,6 +161,7 @@ class Reporter:
     def __init__(self, workdir: epath.PathLike, start_step: int, num_steps: int):
         self._writer = MetricsWriter(workdir, start_step)
         self._progress = Progress(start_step, num_steps)
+        self._evals: list[dict[str, Any]] = []
 
     def step(self, step: int) -> None:
         self._progress.step(step)
@@ -170,17 +172,33 @@ class Reporter:
 
     def has(self, step: int, split: str) -> bool:
         """Whether metrics.jsonl had such a line at the start; the same in all processes."""
-        found = np.int32((step, split) in self._writer.kept)
+        found = np.int32(
+            any((line['step'], line.get('split')) == (step, split) for line in self._writer.kept)
+        )
         return bool(multihost_utils.broadcast_one_to_all(found))
+
+    def is_best(self, name: str, metrics: Metrics) -> bool:
+        """Whether no evaluation had more of the score `name`; all processes have the same."""
+        lines = [line for line in self._writer.kept if line.get('split') == 'eval']
+        earlier = [line[name] for line in [*lines, *self._evals] if line.get(name) is not None]
+        value = metrics[name]
+        best = not earlier or (value is not None and value > max(earlier))
+        self._evals.append({name: value})
+        return bool(multihost_utils.broadcast_one_to_all(np.int32(best)))
 
     def close(self) -> None:
         self._progress.close()
         self._writer.close()
 
 
+UNSAID = re.compile(
+    'padding_fraction|mlm_perplexity|grad_norm|skipped_steps|.*_per_second|mfu|input_wait_fraction'
+    '|task_loss|learning_rate'
+)
+
+
 def _short(split: str, metrics: Metrics) -> str:
-    names = ('loss', 'mlm_loss', 'mlm_accuracy', 'nsp_loss', 'nsp_accuracy')
-    parts = [f'{name} {_number(metrics[name])}' for name in names if name in metrics]
+    parts = [f'{name} {_number(metrics[name])}' for name in metrics if not UNSAID.fullmatch(name)]
     return ' '.join([split, *parts, *_pace(metrics)])
 
 

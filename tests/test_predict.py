@@ -15,7 +15,7 @@ from bert_jax import predict, pretrained
 from bert_jax.config import ModelConfig
 from bert_jax.convert.foreign import full_config
 from bert_jax.data import texts, tokenizer
-from bert_jax.models.heads import HEADS, PretrainingModel
+from bert_jax.models.heads import HEADS, HeadedEncoder
 
 WORDS = ['alpha', 'beta', 'gamma', 'delta']
 MODEL = ModelConfig(
@@ -35,7 +35,7 @@ TEXTS: list[texts.Text] = [
 
 def save(folder: pathlib.Path, heads: tuple[str, ...] = HEADS) -> pathlib.Path:
     ids = np.zeros((1, 8), np.int32)
-    model = PretrainingModel(MODEL, heads)
+    model = HeadedEncoder(MODEL, heads)
     params = nn.unbox(model.init(jax.random.key(0), ids, ids, ids))['params']
     folder.mkdir()
     vocabulary = tokenizer.wordpiece([*tokenizer.SPECIALS, *WORDS], lowercase=True)

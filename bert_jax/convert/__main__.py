@@ -30,7 +30,7 @@ from absl import flags
 from bert_jax import pretrained
 from bert_jax.convert import hf, rules, tf1
 from bert_jax.convert.foreign import Foreign, full_config
-from bert_jax.models.heads import PretrainingModel
+from bert_jax.models.heads import HeadedEncoder
 
 FORMATS = {'hf': hf, 'tf1': tf1}
 
@@ -84,7 +84,7 @@ def convert_in(
 
 def _fresh(source: Foreign, heads: tuple[str, ...]) -> dict[str, np.ndarray]:
     ids = np.zeros((1, 8), np.int32)
-    model = PretrainingModel(source.model, heads)
+    model = HeadedEncoder(source.model, heads)
     params = jax.jit(model.init)(jax.random.key(0), ids, ids, ids)['params']
     fresh = pretrained.Pretrained(source.model, heads, flax.linen.unbox(params), None)
     return fresh.arrays()

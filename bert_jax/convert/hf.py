@@ -22,7 +22,8 @@ from bert_jax.convert.foreign import (
     read_vocabulary,
 )
 from bert_jax.data import tokenizer
-from bert_jax.pretrained import Pretrained, head_of
+from bert_jax.models.heads import head_of
+from bert_jax.pretrained import Pretrained
 
 FORMATS = ('model.safetensors', 'pytorch_model.bin')  # looked for in this order
 OLD_NAMES = {'LayerNorm.gamma': 'LayerNorm.weight', 'LayerNorm.beta': 'LayerNorm.bias'}

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from bert_jax.models.heads import HEADS
-from bert_jax.pretrained import head_of
+from bert_jax.models.heads import HEADS, head_of
 
 Arrays = Mapping[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]

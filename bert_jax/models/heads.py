@@ -1,4 +1,4 @@
-"""What stands on the encoder in pretraining: pooler, masked-LM head, next-sentence head."""
+"""What stands on the encoder: pooler, heads of pretraining, heads of tasks."""
 
 import flax.linen as nn
 import jax
@@ -6,11 +6,21 @@ import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
 from bert_jax.models.encoder import Encoder
-from bert_jax.models.layers import ACTIVATIONS, Dense, LayerNorm, kernel_init, parameter
+from bert_jax.models.layers import ACTIVATIONS, Dense, Dropout, LayerNorm, kernel_init, parameter
 from bert_jax.sharding import constrain
 
-HEADS = ('pooler', 'masked_lm', 'next_sentence')
+HEADS = ('pooler', 'masked_lm', 'next_sentence')  # of pretraining
+# Of tasks: labels of a text by the pooled first token, labels of every token, start and end of an
+# answer.
+TASK_HEADS = ('classifier', 'tagger', 'span')
 TABLE = ('vocab', 'embed')
+
+
+def head_of(path: str) -> str:
+    """The part of the model a parameter's path belongs to: 'encoder', or one of HEADS or
+    TASK_HEADS."""
+    first = path.split('/')[0]
+    return 'masked_lm' if first.startswith('masked_lm') else first
 
 
 class Pooler(nn.Module):
@@ -41,11 +51,15 @@ class MaskedLMTransform(nn.Module):
         )
 
 
-class PretrainingModel(nn.Module):
-    """The encoder with those of `heads` that a checkpoint has; all of them to pretrain."""
+class HeadedEncoder(nn.Module):
+    """The encoder with those of `heads` that a checkpoint has or a task needs.
+
+    num_labels: of the classifier or the tagger.
+    """
 
     config: ModelConfig
     heads: tuple[str, ...] = HEADS
+    num_labels: int = 0
 
     def setup(self) -> None:
         config = self.config
@@ -64,6 +78,13 @@ class PretrainingModel(nn.Module):
                 )
         if 'next_sentence' in self.heads:
             self.next_sentence = Dense(config, (2,), ('embed',), ('features',))
+        self.dropout = Dropout(config.hidden_dropout_prob)
+        if 'classifier' in self.heads:
+            self.classifier = Dense(config, (self.num_labels,), ('embed',), ('features',))
+        if 'tagger' in self.heads:
+            self.tagger = Dense(config, (self.num_labels,), ('embed',), ('features',))
+        if 'span' in self.heads:
+            self.span = Dense(config, (2,), ('embed',), ('features',))
 
     def __call__(
         self,
@@ -77,7 +98,9 @@ class PretrainingModel(nn.Module):
         (None: every position) -> last_hidden_state [batch, length, hidden] and of the heads there
         are pooler_output [batch, hidden],
         prediction_logits float32[batch, predictions or length, vocab],
-        seq_relationship_logits float32[batch, 2] (0: B follows A; 1: B is random)"""
+        seq_relationship_logits float32[batch, 2] (0: B follows A; 1: B is random),
+        logits float32[batch, num_labels] or of the tagger [batch, length, num_labels],
+        start_logits and end_logits float32[batch, length]"""
         hidden = self.encoder(input_ids, token_type_ids, attention_mask, deterministic)
         outputs = {'last_hidden_state': hidden}
         if 'masked_lm' in self.heads:
@@ -94,7 +117,22 @@ class PretrainingModel(nn.Module):
         if 'next_sentence' in self.heads:
             scores = self.next_sentence(outputs['pooler_output'])
             outputs['seq_relationship_logits'] = scores.astype(jnp.float32)
-        return outputs
+        return outputs | self._task_outputs(outputs, deterministic)
+
+    def _task_outputs(
+        self, outputs: dict[str, jax.Array], deterministic: bool
+    ) -> dict[str, jax.Array]:
+        found = {}
+        if 'classifier' in self.heads:
+            pooled = self.dropout(outputs['pooler_output'], deterministic)
+            found['logits'] = self.classifier(pooled).astype(jnp.float32)
+        if 'tagger' in self.heads:
+            hidden = self.dropout(outputs['last_hidden_state'], deterministic)
+            found['logits'] = self.tagger(hidden).astype(jnp.float32)
+        if 'span' in self.heads:
+            spans = self.span(outputs['last_hidden_state']).astype(jnp.float32)
+            found['start_logits'], found['end_logits'] = spans[..., 0], spans[..., 1]
+        return found
 
     def _decode(self, x: jax.Array) -> jax.Array:
         embeddings = self.encoder.embeddings

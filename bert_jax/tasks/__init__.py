@@ -18,8 +18,14 @@ class Task(Protocol):
     def loss_names(self) -> tuple[str, ...]:
         """The sums whose means add up to the loss."""
 
+    def lengths(self, phase: Phase) -> tuple[int, ...]:
+        """What batches of `phase` may be long, shortest first; the last is its max_seq_length."""
+
     def batch_spec(self, phase: Phase) -> BatchSpec:
-        """The global batch of one step of `phase`."""
+        """The global batch of one step of `phase` that is as long as it can be."""
+
+    def flops(self, phase: Phase) -> float:
+        """Useful floating-point operations of one training step of `phase`."""
 
     def init(self, key: jax.Array) -> Any:
         """Parameters, each boxed with its logical axis names."""
@@ -35,6 +41,9 @@ class Task(Protocol):
 
     def loss(self, outputs: dict[str, jax.Array], batch: Batch) -> Sums:
         """The losses of `loss_names` and whatever else is worth knowing."""
+
+    def predictions(self, outputs: dict[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
+        """What the held-out rows are scored by, beyond the sums; [batch, ...] each."""
 
 
 def loss_and_means(task: Task, sums: Mapping[str, Any]) -> dict[str, float]:

@@ -6,9 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from bert_jax import throughput
 from bert_jax.batch import Batch, BatchSpec, Feature
 from bert_jax.config import ModelConfig, Phase
-from bert_jax.models.heads import PretrainingModel
+from bert_jax.models.heads import HeadedEncoder
 from bert_jax.objectives import Sums, accuracy, cross_entropy
 
 
@@ -25,8 +26,11 @@ class PretrainTask:
             )
 
     @property
-    def model(self) -> PretrainingModel:
-        return PretrainingModel(self.config)
+    def model(self) -> HeadedEncoder:
+        return HeadedEncoder(self.config)
+
+    def lengths(self, phase: Phase) -> tuple[int, ...]:
+        return (phase.max_seq_length,)
 
     def batch_spec(self, phase: Phase) -> BatchSpec:
         rows, length, slots = phase.batch_size, phase.max_seq_length, phase.max_predictions_per_seq
@@ -42,6 +46,9 @@ class PretrainTask:
             'next_sentence_labels': Feature((rows,), 'int32', ('batch',), 2),
             'example_weights': Feature((rows,), 'float32', ('batch',)),
         }
+
+    def flops(self, phase: Phase) -> float:
+        return throughput.step_flops(self.config, phase)
 
     def init(self, key: jax.Array) -> Any:
         ids = jnp.zeros((1, 8), jnp.int32)  # parameters don't depend on the batch's shape
@@ -86,3 +93,6 @@ class PretrainTask:
                 slots,
             ),
         }
+
+    def predictions(self, outputs: dict[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
+        return {}

@@ -17,7 +17,7 @@ from bert_jax.convert import hf, rules
 from bert_jax.convert.__main__ import convert_in, convert_out
 from bert_jax.convert.foreign import full_config
 from bert_jax.data import tokenizer
-from bert_jax.models.heads import HEADS, PretrainingModel
+from bert_jax.models.heads import HEADS, HeadedEncoder
 
 PIECES = [*tokenizer.SPECIALS, *'abcdefgh', '##a', '##b']
 MODEL = ModelConfig(
@@ -36,7 +36,7 @@ def make(
 ) -> pathlib.Path:
     """A folder of ours with random values everywhere (fresh parameters have zeros and ones)."""
     ids = np.zeros((1, 8), np.int32)
-    params = nn.unbox(PretrainingModel(model, heads).init(jax.random.key(0), ids, ids, ids))
+    params = nn.unbox(HeadedEncoder(model, heads).init(jax.random.key(0), ids, ids, ids))
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(size=x.shape).astype('float32'), params['params'])
     folder.mkdir()

@@ -1,0 +1,258 @@
+"""Fine-tuning: one run of the loop per task and seed, and a table of their scores."""
+
+import dataclasses
+import json
+import logging
+import math
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import rich.console
+import rich.table
+from etils import epath
+
+from bert_jax import host_metrics, pretrained, workdirs
+from bert_jax.batch import HostBatch
+from bert_jax.checkpoint import load_params
+from bert_jax.config import Config, ModelConfig, Phase, validate
+from bert_jax.data import tokenizer
+from bert_jax.data.rows import Rows, Shuffled, in_order
+from bert_jax.jobs import Job, Predictions, make_job, task_names
+from bert_jax.train import predict, train
+from bert_jax.writers import log_lines, say
+
+LOG = logging.getLogger('bert_jax.finetune')
+# Of a checkpoint's configuration; how it is computed is the run's.
+ARCHITECTURE = (
+    'vocab_size',
+    'hidden_size',
+    'num_hidden_layers',
+    'num_attention_heads',
+    'intermediate_size',
+    'hidden_act',
+    'max_position_embeddings',
+    'type_vocab_size',
+    'initializer_range',
+    'layer_norm_eps',
+)
+
+
+def run(config: Config, workdir: epath.Path) -> None:
+    """All tasks of config.data.task, each with config.train.seeds seeds; where there are several,
+    each in a folder of its own. Runs that are done are not done again."""
+    names = task_names(config.data.task)
+    config, vocabulary = _start_from(config)
+    scores = {}
+    for name in names:
+        folder = workdir / name if len(names) > 1 else workdir
+        data = dataclasses.replace(config.data, task=name)
+        scores[name] = _run_task(name, dataclasses.replace(config, data=data), vocabulary, folder)
+    if len(names) > 1:
+        _write_table(workdir, scores)
+
+
+def _start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
+    """The architecture and the vocabulary are those of init_from, where there is one."""
+    if config.init_from:
+        there, vocabulary = pretrained.read_config(config.init_from)
+        if vocabulary is None:
+            raise ValueError(f'{config.init_from} has no vocabulary; put its vocab.txt beside it')
+        values = {name: getattr(there.model, name) for name in ARCHITECTURE}
+        data = dataclasses.replace(config.data, lowercase=vocabulary.lowercase)
+    else:
+        if not config.data.vocab_file:
+            raise ValueError(
+                'config.init_from is empty: give the checkpoint to fine-tune. (To train from '
+                'nothing, give config.data.vocab_file)'
+            )
+        vocabulary = tokenizer.load(config.data.vocab_file, config.data.lowercase)
+        values, data = {'vocab_size': vocabulary.vocab_size}, config.data
+    model: ModelConfig = dataclasses.replace(config.model, **values)
+    if not 8 <= data.max_seq_length <= model.max_position_embeddings:
+        raise ValueError(
+            f'config.data.max_seq_length is {data.max_seq_length}; expected 8 to '
+            f"{model.max_position_embeddings}, the model's positions"
+        )
+    phases = (Phase(1, data.max_seq_length, config.train.batch_size, 1),)  # until rows are counted
+    training = dataclasses.replace(config.train, phases=phases, num_steps=0)
+    optim = dataclasses.replace(config.optim, warmup_steps=0)
+    validate(dataclasses.replace(config, model=model, data=data, train=training, optim=optim))
+    return dataclasses.replace(config, model=model, data=data), vocabulary
+
+
+def _run_task(
+    name: str, config: Config, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
+) -> list[dict[str, float]]:
+    """The scores of each seed."""
+    job = make_job(name, config, vocabulary)
+    config = _with_steps(config, job)
+    log_lines(_start_lines(name, config, job, workdir))
+    scores = []
+    for i in range(config.train.seeds):
+        seed = config.train.seed + i
+        folder = workdir / f'seed_{seed}' if config.train.seeds > 1 else workdir
+        seeded = dataclasses.replace(
+            config,
+            train=dataclasses.replace(config.train, seed=seed),
+            data=dataclasses.replace(config.data, seed=config.data.seed + i),
+        )
+        scores.append({'seed': seed} | _run_seed(seeded, job, vocabulary, folder))
+    if jax.process_index() == 0:
+        _write_results(workdir, name, job.main_score, scores)
+    return scores
+
+
+def _with_steps(config: Config, job: Job) -> Config:
+    """Epochs as steps; an evaluation and a checkpoint at the end of each."""
+    settings = config.train
+    epoch = math.ceil(len(job.train) / settings.batch_size)
+    steps = max(round(settings.epochs * epoch), 1)
+    phase = Phase(steps, config.data.max_seq_length, settings.batch_size, 1)
+    warmup = config.optim.warmup_steps or int(config.optim.warmup_fraction * steps)
+    training = dataclasses.replace(
+        settings,
+        phases=(phase,),
+        eval_every=epoch,
+        checkpoint_every=min(settings.checkpoint_every, epoch),
+    )
+    optim = dataclasses.replace(config.optim, warmup_steps=warmup)
+    return validate(dataclasses.replace(config, train=training, optim=optim))
+
+
+class HeldOut:
+    """A host's slices of rows in order of their length, and their scores."""
+
+    def __init__(self, config: Config, job: Job, workdir: epath.Path, batch_size: int):
+        self._job, self._workdir, self.main_score = job, workdir, job.main_score
+        self._lengths, self._batch_size = _lengths(config, job), batch_size
+
+    def __iter__(self) -> Iterator[HostBatch]:
+        return _rows_in_order(self._job.held_out, self._lengths, self._batch_size)
+
+    def score(self, predictions: Predictions) -> dict[str, float]:
+        if self._job.write is not None and jax.process_index() == 0:
+            self._job.write(predictions, pathlib.Path(self._workdir))
+        return self._job.score(predictions)
+
+
+def _rows_in_order(rows: Rows, lengths: tuple[int, ...], batch_size: int) -> Iterator[HostBatch]:
+    return in_order(rows, lengths, batch_size, jax.process_index(), jax.process_count())
+
+
+def _lengths(config: Config, job: Job) -> tuple[int, ...]:
+    return job.task.lengths(config.train.phases[0])
+
+
+def _run_seed(
+    config: Config, job: Job, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
+) -> dict[str, float]:
+    data = {
+        'name': config.data.task,
+        'fingerprint': job.train.fingerprint() + job.held_out.fingerprint(),
+        'lowercase': vocabulary.lowercase,
+        'labels': job.labels,
+    }
+    workdirs.same_on_all_hosts(data['fingerprint'])
+    workdirs.claim(workdir, config, data, vocabulary.files)
+    stream = Shuffled(job.train, _lengths(config, job), config.train.batch_size, config.data.seed)
+    batch_size = config.eval.batch_size or config.train.batch_size
+
+    def batches(start: int, stop: int) -> Iterator[HostBatch]:
+        return stream.batches(start, stop, jax.process_index(), jax.process_count())
+
+    def held_out(phase: Phase) -> HeldOut:
+        return HeldOut(config, job, workdir, batch_size)
+
+    state = train(config, job.task, batches, held_out, workdir)
+    scores = _scores(config, workdir, job.main_score)
+    params = state.params
+    if config.train.best and job.tests:
+        abstract = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), params
+        )
+        params = load_params(workdir, abstract)
+    for name, (rows, write) in job.tests.items():
+        found = predict(
+            config, job.task, params, _rows_in_order(rows, _lengths(config, job), batch_size)
+        )
+        if jax.process_index() == 0:
+            write(found, pathlib.Path(workdir))
+            LOG.info('predictions for %d rows of %s written', len(rows), name)
+    return scores
+
+
+def _scores(config: Config, workdir: epath.Path, main: str) -> dict[str, float]:
+    """Those of the last step, or of the best evaluation."""
+    lines = map(json.loads, (workdir / 'metrics.jsonl').read_text().splitlines())
+    evals = [line for line in lines if line['split'] == 'eval']
+    best = max(evals, key=lambda line: -math.inf if line[main] is None else line[main])
+    return {
+        name: value
+        for name, value in (best if config.train.best else evals[-1]).items()
+        if isinstance(value, int | float) and name != 'padding_fraction'
+    }
+
+
+def _start_lines(name: str, config: Config, job: Job, workdir: epath.Path) -> dict[str, str]:
+    phase = config.train.phases[0]
+    labels = ', '.join(job.labels[:20]) + (' ...' if len(job.labels) > 20 else '')
+    counted = '; '.join(f'{what}: {count:,}' for what, count in job.summary.lines().items())
+    return {
+        'workdir': str(workdir),
+        'task': f'{name}, {len(job.labels)} labels: {labels}' if labels else name,
+        'rows': f'{len(job.train):,} to train on, {len(job.held_out):,} held out',
+        'counted': counted or 'nothing odd',
+        'steps': f'{phase.steps} of {phase.batch_size} rows, at most {phase.max_seq_length} long; '
+        f'{config.train.seeds} seeds',
+    }
+
+
+def _write_results(
+    workdir: epath.Path, name: str, main: str, scores: list[dict[str, float]]
+) -> None:
+    """results.json, and a table for whoever watches."""
+    shown = [key for key in scores[0] if key not in ('seed', 'step')]
+    values = {key: [row[key] for row in scores] for key in shown}
+    several = len(scores) > 1
+    mean = {key: float(np.mean(found)) for key, found in values.items()}
+    std = {key: float(np.std(found, ddof=1)) if several else 0.0 for key, found in values.items()}
+    best = max(scores, key=lambda row: row[main])
+    results = {'task': name, 'main_score': main, 'mean': mean, 'std': std}
+    results |= {'best_seed': best['seed'], 'seeds': scores}
+    workdir.mkdir(parents=True, exist_ok=True)
+    workdirs.write(workdir / 'results.json', json.dumps(results, indent=2) + '\n')
+    table = rich.table.Table('seed', *shown, title=name)
+    for row in scores:
+        table.add_row(str(row['seed']), *(f'{row[key]:.4f}' for key in shown))
+    if several:
+        table.add_row('mean', *(f'{mean[key]:.4f}' for key in shown))
+        table.add_row('std', *(f'{std[key]:.4f}' for key in shown))
+    rich.console.Console(stderr=True, width=160).print(table)
+
+
+WNLI_POLICY = (
+    'The average is over the tasks in the table, WNLI left out: its dev set contradicts its '
+    'training set (Devlin et al., 2019, section 4.1).'
+)
+
+
+def _write_table(workdir: epath.Path, scores: Mapping[str, list[dict[str, float]]]) -> None:
+    """glue.json and glue.md: each task's mean score over the seeds, and the macro average."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, found in scores.items():
+        mains = [row['score'] for row in found]
+        std = float(np.std(mains, ddof=1)) if len(mains) > 1 else 0.0
+        rows[name] = {'score': float(np.mean(mains)), 'std': std, 'seeds': len(mains)}
+    average = host_metrics.glue_average({name: row['score'] for name, row in rows.items()})
+    results = {'tasks': rows, 'average': average, 'policy': WNLI_POLICY}
+    lines = ['| task | score | std | seeds |', '|---|---|---|---|']
+    for name, row in rows.items():
+        lines.append(f'| {name} | {row["score"]:.4f} | {row["std"]:.4f} | {row["seeds"]} |')
+    lines += [f'| average | {average:.4f} | | |', '', WNLI_POLICY]
+    if jax.process_index() == 0:
+        workdirs.write(workdir / 'glue.json', json.dumps(results, indent=2) + '\n')
+        workdirs.write(workdir / 'glue.md', '\n'.join(lines) + '\n')
+        say('\n'.join(lines))

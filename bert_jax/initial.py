@@ -1,0 +1,57 @@
+"""The parameters a fresh run starts with, where it does not start with random ones."""
+
+import logging
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from etils import epath
+from flax import traverse_util
+
+from bert_jax.checkpoint import load_params, saved_params
+from bert_jax.models.heads import TASK_HEADS, head_of
+
+LOG = logging.getLogger('bert_jax.initial')
+
+
+def initial_params(source: epath.PathLike, fresh: Any, reinit_layers: int = 0) -> Any:
+    """The parameters saved in `source`, onto the shardings of `fresh`.
+
+    The head of a task, and the pooler below it, stay fresh where `source` has none of their shape,
+    as do the `reinit_layers` top layers with the pooler (Zhang et al., 2021, section 5). Raises
+    ValueError where anything else is missing.
+    """
+    flat = traverse_util.flatten_dict(fresh, sep='/')
+    saved = saved_params(source)
+    heads = {head_of(path) for path in flat}
+    optional = {*TASK_HEADS, 'pooler'} if heads & {*TASK_HEADS} else set()
+    new = [
+        path
+        for path, leaf in flat.items()
+        if head_of(path) in optional
+        and (path not in saved or tuple(saved[path].shape) != leaf.shape)
+    ]
+    abstract = {
+        path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+        for path, leaf in flat.items()
+        if path not in new
+    }
+    loaded = load_params(source, traverse_util.unflatten_dict(abstract, sep='/'))
+    values = flat | traverse_util.flatten_dict(loaded, sep='/')
+    LOG.info('parameters from %s', source)
+    if reinit_layers:
+        values = _reinitialized(values, flat, reinit_layers)
+        LOG.info('fresh: the top %d layers and the pooler', reinit_layers)
+    if new:
+        LOG.info('fresh: %s', ', '.join(sorted(new)))
+    return traverse_util.unflatten_dict(values, sep='/')
+
+
+def _reinitialized(values: dict, fresh: dict, layers: int) -> dict:
+    def value(path: str, old: jax.Array) -> jax.Array:
+        if path.startswith('encoder/layers/'):
+            joined = jnp.concatenate([old[:-layers], fresh[path][-layers:]])
+            return jax.device_put(joined, old.sharding)
+        return fresh[path] if head_of(path) == 'pooler' else old
+
+    return {path: value(path, old) for path, old in values.items()}
