@@ -14,7 +14,8 @@ DATA = [
     'tokenizers>=0.22',
 ]
 HF = ['safetensors>=0.5']
-TEST = ['hypothesis>=6', 'mypy>=1.18', 'pytest>=8', 'ruff>=0.14', 'scikit-learn>=1.7']
+FINETUNE = ['scikit-learn>=1.7', 'scipy>=1.13', 'seqeval>=1.2.2']  # official scores
+TEST = ['hypothesis>=6', 'mypy>=1.18', 'pytest>=8', 'ruff>=0.14']
 
 setup(
     name='bert_jax',
@@ -37,11 +38,12 @@ setup(
     ],
     extras_require={
         'data': DATA,
+        'finetune': FINETUNE,
         'hf': HF,
         'tpu': ['jax[tpu]'],
         'cuda': ['jax[cuda13]'],
         'plot': ['matplotlib>=3.9'],
-        'test': [*DATA, *HF, *TEST, 'matplotlib>=3.9'],
+        'test': [*DATA, *FINETUNE, *HF, *TEST, 'matplotlib>=3.9'],
         # Beside PyTorch, of which a plain `pip install` brings gigabytes for GPUs.
         'parity': ['transformers>=4.57'],
     },
