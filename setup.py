@@ -6,6 +6,7 @@ LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 OTHERS = "sys_platform != 'linux' or platform_machine != 'x86_64'"
 DATA = [
     'backports.zstd>=1.0; python_version < "3.14"',
+    'importlib-resources>=6',  # TFDS 4.9.10 needs it to download and does not say so
     'sentencepiece>=0.2',
     'sentencex>=1.0.30',
     f'tensorflow-cpu>=2.20; {LINUX_X86}',  # the input pipeline never needs an accelerator

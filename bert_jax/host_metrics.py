@@ -91,9 +91,10 @@ def glue_average(scores: Mapping[str, float], *, with_wnli: bool = False) -> flo
     """The mean of the tasks' main scores, {task: score}; a task counts once.
 
     MNLI is 'mnli', or 'mnli_matched' and 'mnli_mismatched', of which the mean counts. WNLI is left
-    out unless asked for: its dev set contradicts its training set, so that published averages
-    leave it out. `ax` is never part of it. The average is over the tasks that are given: it
-    compares with a published one only where they are the same. Raises ValueError where none is.
+    out unless asked for: its dev set contradicts its training set, and the average in BERT's
+    paper (Devlin et al. 2018, section 4.1) is without it. `ax` is never part of it. The average is
+    over the tasks that are given: it compares with a published one only where they are the same.
+    Raises ValueError where none is given.
     """
     unknown = set(scores) - {*GLUE, *MNLI}
     if unknown or ('mnli' in scores and set(MNLI) & set(scores)):
