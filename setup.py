@@ -6,6 +6,7 @@ LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 OTHERS = "sys_platform != 'linux' or platform_machine != 'x86_64'"
 DATA = [
     'backports.zstd>=1.0; python_version < "3.14"',
+    'importlib-resources>=6',  # TFDS 4.9.10 needs it to download and does not say so
     'sentencepiece>=0.2',
     'sentencex>=1.0.30',
     f'tensorflow-cpu>=2.20; {LINUX_X86}',  # the input pipeline never needs an accelerator
@@ -14,14 +15,8 @@ DATA = [
     'tokenizers>=0.22',
 ]
 HF = ['safetensors>=0.5']
-TEST = [
-    'hypothesis>=6',
-    'mypy>=1.18',
-    'pytest>=8',
-    'pytest-xdist>=3.6',
-    'ruff>=0.14',
-    'scikit-learn>=1.7',
-]
+FINETUNE = ['scikit-learn>=1.7', 'scipy>=1.13', 'seqeval>=1.2.2']  # official scores
+TEST = ['hypothesis>=6', 'mypy>=1.18', 'pytest>=8', 'pytest-xdist>=3.6', 'ruff>=0.14']
 
 setup(
     name='bert_jax',
@@ -44,11 +39,12 @@ setup(
     ],
     extras_require={
         'data': DATA,
+        'finetune': FINETUNE,
         'hf': HF,
         'tpu': ['jax[tpu]'],
         'cuda': ['jax[cuda13]'],
         'plot': ['matplotlib>=3.9'],
-        'test': [*DATA, *HF, *TEST, 'matplotlib>=3.9'],
+        'test': [*DATA, *FINETUNE, *HF, *TEST, 'matplotlib>=3.9'],
         # Beside PyTorch, of which a plain `pip install` brings gigabytes for GPUs.
         'parity': ['transformers>=4.57'],
     },
