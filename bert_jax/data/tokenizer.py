@@ -13,6 +13,8 @@ import sentencepiece
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from bert_jax.data import offsets
+
 SPECIALS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 # The names that SentencePiece models of the BERT family give to BERT's special tokens.
 ALIASES = {
@@ -23,7 +25,6 @@ ALIASES = {
     '[MASK]': ('[MASK]', '<mask>'),
 }
 FILES = ('vocab.txt', 'tokenizer.model')  # what `Tokenizer.save` writes, one of them
-WORD_MARK = '\u2581'
 COVERAGE = 0.9999  # share of the characters of a text that a vocabulary trained on it has to know
 MIN_COVERAGE = 0.9  # below it the vocabulary is refused
 
@@ -32,6 +33,8 @@ class Tokenizer:
     """A vocabulary with BERT's five special tokens and an encoder that adds none of them.
 
     pieces: the token strings by id. encode_batch: texts -> a list of ids each, on all cores.
+    encode_offsets: texts -> (the same ids, a [start, end) each: the characters of the text as it
+    was given that the token stands for, none for a token of white space) each.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Tokenizer:
         pieces: Sequence[str],
         specials: dict[str, int],
         encode_batch: Any,
+        encode_offsets: Any,
         decode: Any,
         continuation: np.ndarray,
         files: dict[str, bytes],
@@ -51,6 +55,7 @@ class Tokenizer:
             specials[name] for name in SPECIALS
         )
         self.encode_batch = encode_batch
+        self.encode_offsets = encode_offsets
         self.decode = decode
         self.is_continuation = continuation  # bool[vocab_size]: does not begin a word
         self.files = files
@@ -135,10 +140,18 @@ def wordpiece(pieces: list[str], lowercase: bool, source: str = 'the vocabulary'
             for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)
         ]
 
+    def encode_offsets(texts: Sequence[str]) -> list[tuple[list[int], list[offsets.Span]]]:
+        encodings = backend.encode_batch(list(texts), add_special_tokens=False)
+        return [
+            (found.ids, found.offsets if text.isascii() else offsets.tidied(text, found.offsets))
+            for text, found in zip(texts, encodings, strict=True)
+        ]
+
     return Tokenizer(
         pieces,
         {name: vocab[name] for name in SPECIALS},
         encode_batch,
+        encode_offsets,
         backend.decode,
         np.array([piece.startswith('##') for piece in pieces]),
         {'vocab.txt': ('\n'.join(pieces) + '\n').encode()},
@@ -226,15 +239,35 @@ def _sentencepiece(path: pathlib.Path, lowercase: bool) -> Tokenizer:
     unknown = specials['[UNK]']
     # A model's control symbols never come out of text, its user-defined ones do.
     typed = {i for i in specials.values() if not model.is_control(i)} - {unknown}
+    single_bytes = {i for i in range(len(pieces)) if model.is_byte(i)}
     # ALBERT's and XLNet's models were trained on text without accents, XLNet's on cased text.
     plain = lowercase or not any(map(_has_accent, pieces))
 
+    def normalised(texts: Sequence[str]) -> list[str]:
+        batch = [offsets.without_accents(text) if plain else text for text in texts]
+        return [text.lower() for text in batch] if lowercase else batch
+
     def encode_batch(texts: Sequence[str]) -> list[list[int]]:
-        batch = [_without_accents(text) if plain else text for text in texts]
-        encoded = model.encode([t.lower() for t in batch] if lowercase else batch, num_threads=-1)
+        encoded = model.encode(normalised(texts), num_threads=-1)
         if typed:
             encoded = [[unknown if i in typed else i for i in ids] for ids in encoded]
         return encoded
+
+    def encode_offsets(texts: Sequence[str]) -> list[tuple[list[int], list[offsets.Span]]]:
+        batch, ids = normalised(texts), encode_batch(texts)
+        cut = model.encode(batch, out_type=str, num_threads=-1)
+        found = []
+        for given, text, numbers, parts in zip(texts, batch, ids, cut, strict=True):
+            sizes = [
+                1 if i in single_bytes else len(part.encode())
+                for i, part in zip(numbers, parts, strict=True)
+            ]
+            normal, origin = model.normalize(text, with_offsets=True)
+            spans = offsets.of_pieces(normal, origin, sizes)
+            if plain:
+                spans = offsets.before_plain(given, text, spans)
+            found.append((numbers, offsets.tidied(given, spans)))
+        return found
 
     special = set(specials.values())
     continuation = np.array(
@@ -244,6 +277,7 @@ def _sentencepiece(path: pathlib.Path, lowercase: bool) -> Tokenizer:
         pieces,
         specials,
         encode_batch,
+        encode_offsets,
         model.decode,
         continuation,
         {'tokenizer.model': path.read_bytes()},
@@ -253,16 +287,8 @@ def _sentencepiece(path: pathlib.Path, lowercase: bool) -> Tokenizer:
 
 def _goes_on(piece: str) -> bool:
     """The rest of a word; punctuation is a word of its own, as in BERT."""
-    return not piece.startswith(WORD_MARK) and any(map(str.isalnum, piece))
+    return not piece.startswith(offsets.WORD_MARK) and any(map(str.isalnum, piece))
 
 
 def _has_accent(piece: str) -> bool:
     return any(map(unicodedata.combining, unicodedata.normalize('NFKD', piece)))
-
-
-def _without_accents(text: str) -> str:
-    """As ALBERT's and XLNet's text is before their models see it, quotes of TeX's kind included."""
-    if not text.isascii():
-        decomposed = unicodedata.normalize('NFKD', text)
-        text = ''.join(char for char in decomposed if not unicodedata.combining(char))
-    return text.replace('``', '"').replace("''", '"')

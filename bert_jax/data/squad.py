@@ -1,0 +1,123 @@
+"""Questions on texts as SQuAD 1.1 and 2.0 ask them: their files."""
+
+import dataclasses
+import json
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bert_jax.data.readers import Summary
+
+SURROGATES = re.compile('[\ud800-\udfff]')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Question:
+    """answers: (text, start), start being the text's first character in the context or -1 where it
+    is not in it. where: the file and the place in it, for messages."""
+
+    id: str
+    question: str
+    context: str
+    answers: list[tuple[str, int]]
+    is_impossible: bool
+    where: str
+
+
+def read(path: str | pathlib.Path, summary: Summary | None = None) -> list[Question]:
+    """The questions of a SQuAD file, version 1.1 or 2.0; a test file may leave `answers` out.
+
+    An answer that is not at its place is looked for in the rest of the context; `summary` counts
+    those found and those not. Without `is_impossible` a question of 2.0 is impossible where its
+    list of answers is empty. Raises ValueError, with the file, the place in it and the question's
+    id, for what is broken, missing, of a wrong type or there twice.
+    """
+    path, summary = pathlib.Path(path).expanduser(), summary or Summary()
+    questions: list[Question] = []
+    seen: dict[str, str] = {}
+    content = _json(path)
+    first_version = isinstance(content, dict) and str(content.get('version')).startswith('1')
+    for article, article_at in _records(content, 'data', str(path)):
+        for paragraph, paragraph_at in _records(article, 'paragraphs', article_at):
+            context = _get(paragraph, 'context', str, paragraph_at)
+            if not context.strip():
+                raise ValueError(f"{paragraph_at}: 'context' is empty; give its text or remove it")
+            for record, at in _records(paragraph, 'qas', paragraph_at):
+                question = _question(record, context, at, first_version, summary)
+                if question.id in seen:
+                    raise ValueError(
+                        f"{question.where}: 'id' is that of {seen[question.id]} too; "
+                        'every question needs its own'
+                    )
+                seen[question.id] = at
+                questions.append(question)
+    if not questions:
+        raise ValueError(f'{path} has no questions: its lists data, paragraphs or qas are empty')
+    summary.count('questions', number=len(questions))
+    return questions
+
+
+def references(questions: Sequence[Question]) -> dict[str, list[str]]:
+    """The texts of the answers by id, as `host_metrics.squad` takes them; none for impossible
+    questions."""
+    return {
+        question.id: [] if question.is_impossible else [text for text, _ in question.answers]
+        for question in questions
+    }
+
+
+def _json(path: pathlib.Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ValueError(f'{path} does not exist; expected a SQuAD file (.json)') from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{path} is not JSON ({error}); is it whole?') from error
+
+
+def _get(record: Any, key: str, kind: type, where: str) -> Any:
+    if not isinstance(record, dict):
+        raise ValueError(f'{where} is {record!r:.60}; expected an object with {key!r}')
+    if key not in record:
+        raise ValueError(f'{where} has no {key!r}, only {sorted(record)}; is it of SQuAD?')
+    value = record[key]
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f'{where}: {key!r} is {value!r:.60}; expected {kind.__name__}')
+    if isinstance(value, str) and SURROGATES.search(value):
+        raise ValueError(f'{where}: {key!r} has half a surrogate pair, which is no character')
+    return value
+
+
+def _records(record: Any, key: str, where: str) -> Iterator[tuple[Any, str]]:
+    for i, found in enumerate(_get(record, key, list, where)):
+        yield found, f'{where}: {key}[{i}]' if key == 'data' else f'{where}.{key}[{i}]'
+
+
+def _question(
+    record: Any, context: str, where: str, first_version: bool, summary: Summary
+) -> Question:
+    name = _get(record, 'id', str, where)
+    where = f'{where} (id {name})'
+    text = _get(record, 'question', str, where)
+    found = list(_records(record, 'answers', where)) if 'answers' in record else None
+    impossible = found == [] and not first_version
+    if 'is_impossible' in record:
+        impossible = _get(record, 'is_impossible', bool, where)
+    if impossible and found:
+        raise ValueError(f"{where}: 'is_impossible' is true, but there are {len(found)} 'answers'")
+    answers = [_answer(answer, context, at, summary) for answer, at in found or ()]
+    return Question(name, text, context, answers, impossible, where)
+
+
+def _answer(record: Any, context: str, where: str, summary: Summary) -> tuple[str, int]:
+    text, start = _get(record, 'text', str, where), _get(record, 'answer_start', int, where)
+    if text.strip() and start >= 0 and context.startswith(text, start):
+        return text, start
+    for candidate in (text, text.strip()):
+        places = [i for i in range(len(context)) if context.startswith(candidate, i)]
+        if places and candidate.strip():
+            summary.count('answers not at their answer_start, found elsewhere', where)
+            return candidate, min(places, key=lambda place: abs(place - start))
+    summary.count('answers that are not in their context', where)
+    return text, -1

@@ -1,0 +1,125 @@
+"""SQuAD's official scores, 1.1 and 2.0, on the host."""
+
+import collections
+import re
+import string
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+ARTICLES = re.compile(r'\b(a|an|the)\b')
+NO_PUNCTUATION = str.maketrans('', '', string.punctuation)
+
+
+def squad(
+    references: Mapping[str, Sequence[str]],
+    predictions: Mapping[str, str],
+    *,
+    version_2: bool,
+    null_odds: Mapping[str, float] | None = None,
+    best: Mapping[str, str] | None = None,
+) -> dict[str, float]:
+    """Exact match and F1 in percent, as the official SQuAD evaluations 1.1 and 2.0 have them.
+
+    references: the texts of the right answers by id; none for a question of 2.0 without one.
+    A question that is not in `predictions` counts as wrong, and in `missing`; predictions for
+    other questions count in `unknown` only. With `null_odds`, 2.0 adds the scores at the best
+    thresholds (`best_threshold`), of `best` where it is given: answers that no threshold has
+    emptied yet. Raises ValueError where there is nothing to score.
+    """
+    if not references:
+        raise ValueError('no questions to score')
+    unanswered = [name for name, golds in references.items() if not golds]
+    if unanswered and not version_2:
+        raise ValueError(
+            f'{len(unanswered)} questions have no answers (first: {unanswered[0]}); they can be '
+            'scored as SQuAD 2.0 only'
+        )
+    exact, f1 = _raw(references, predictions, version_2)
+    report = {
+        'missing': float(len(references.keys() - predictions.keys())),
+        'unknown': float(len(predictions.keys() - references.keys())),
+    }
+    if not version_2:
+        return {'exact_match': _percent(exact), 'f1': _percent(f1), **report}
+    has = np.array([bool(golds) for golds in references.values()])
+    scores = {}
+    for prefix, of in (('', has | True), ('HasAns_', has), ('NoAns_', ~has)):
+        if of.any():
+            scores[f'{prefix}exact'] = _percent(exact[of])
+            scores[f'{prefix}f1'] = _percent(f1[of])
+            scores[f'{prefix}total'] = float(of.sum())
+    if null_odds is not None:
+        scores |= best_threshold(references, best or predictions, null_odds)
+    return {**scores, **report}
+
+
+def best_threshold(
+    references: Mapping[str, Sequence[str]],
+    predictions: Mapping[str, str],
+    null_odds: Mapping[str, float],
+) -> dict[str, float]:
+    """best_exact and best_f1 of 2.0, in percent, and best_exact_thresh and best_f1_thresh: no
+    answer is given where `null_odds` is more than that.
+
+    Give predictions that are not emptied by a threshold yet, else only lower ones can be found.
+    As officially, a threshold is 0 where none is better than no answer to all; of equal odds the
+    first may be answered and the others not; and a question without odds gets no answer.
+    """
+    scores = dict(zip(('exact', 'f1'), _raw(references, predictions, True), strict=True))
+    place = {name: i for i, name in enumerate(references)}
+    known = [name for name in sorted(null_odds, key=lambda n: null_odds[n]) if name in predictions]
+    order = np.array([place[name] for name in known if name in place], np.int64)
+    odds = np.array([null_odds[name] for name in known if name in place])
+    has = np.array([bool(golds) for golds in references.values()])
+    answered = np.array([bool(predictions.get(name)) for name in references])
+    found = {}
+    for name, score in scores.items():
+        gains = np.where(has, score, -1.0 * answered)[order]
+        totals = np.cumsum([float((~has).sum()), *gains])
+        most = int(totals.argmax())
+        found[f'best_{name}'] = 100.0 * float(totals[most]) / len(references)
+        found[f'best_{name}_thresh'] = float(odds[most - 1]) if most else 0.0
+    return found
+
+
+def _raw(
+    references: Mapping[str, Sequence[str]], predictions: Mapping[str, str], version_2: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exact match and F1 of each question, of the answers it has the one that fits best: 0 to 1,
+    float64[questions] both."""
+    exact, f1 = np.zeros((2, len(references)))
+    for i, (name, answers) in enumerate(references.items()):
+        if name not in predictions:
+            continue
+        predicted = normalized(predictions[name])
+        golds = [normalized(answer) for answer in answers]
+        if version_2:
+            golds = [gold for gold in golds if gold] or ['']
+        exact[i] = predicted in golds
+        overlap: Callable[[str, str], float] = _f1_or_empty if version_2 else _f1
+        f1[i] = max(overlap(predicted, gold) for gold in golds)
+    return exact, f1
+
+
+def normalized(answer: str) -> str:
+    """In lower case, without punctuation (ASCII's), articles and more than single spaces."""
+    return ' '.join(ARTICLES.sub(' ', answer.lower().translate(NO_PUNCTUATION)).split())
+
+
+def _f1_or_empty(predicted: str, gold: str) -> float:
+    """In 2.0 no answer is right where there is none; in 1.1 two empty ones share no word."""
+    return _f1(predicted, gold) if predicted and gold else float(predicted == gold)
+
+
+def _f1(predicted: str, gold: str) -> float:
+    ours, theirs = predicted.split(), gold.split()
+    same = (collections.Counter(ours) & collections.Counter(theirs)).total()
+    if not same:
+        return 0.0
+    precision, recall = same / len(ours), same / len(theirs)
+    return 2 * precision * recall / (precision + recall)
+
+
+def _percent(values: np.ndarray) -> float:
+    return 100.0 * float(values.sum()) / len(values)
