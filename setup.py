@@ -14,7 +14,14 @@ DATA = [
     'tokenizers>=0.22',
 ]
 HF = ['safetensors>=0.5']
-TEST = ['hypothesis>=6', 'mypy>=1.18', 'pytest>=8', 'ruff>=0.14', 'scikit-learn>=1.7']
+TEST = [
+    'hypothesis>=6',
+    'mypy>=1.18',
+    'pytest>=8',
+    'ruff>=0.14',
+    'scikit-learn>=1.7',
+    'seqeval>=1.2.2',  # what our scores of entities are held to
+]
 
 setup(
     name='bert_jax',
