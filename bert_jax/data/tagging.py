@@ -158,9 +158,7 @@ def _shares(spans: list[tuple[int, int]], count: int) -> list[np.ndarray]:
     best, owner = np.full(count, -1), np.zeros(count, np.int64)
     for i, (start, stop) in enumerate(spans):
         word = np.arange(start, stop)
-        before = word - start if start else count
-        after = stop - 1 - word if stop < count else count
-        context = np.broadcast_to(np.minimum(before, after), word.shape)
+        context = np.minimum(word - start, stop - 1 - word)
         better = context > best[start:stop]
         best[start:stop] = np.where(better, context, best[start:stop])
         owner[start:stop] = np.where(better, i, owner[start:stop])
