@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from bert_jax import host_metrics
+from bert_jax import host_metrics, squad_metrics
 from bert_jax.config import Config, DataConfig, ModelConfig
 from bert_jax.data import conll, examples, glue, squad, squad_answers, squad_windows, tagging
 from bert_jax.data.examples import Example
@@ -246,7 +246,7 @@ def _squad(config: Config, vocabulary: Tokenizer) -> Job:
         found = answers(predictions)
         more = {'null_odds': found.null_odds, 'best': found.best} if version_2 else {}
         references = squad.references(held_out)
-        return host_metrics.squad(references, found.predictions, version_2=version_2, **more)
+        return squad_metrics.squad(references, found.predictions, version_2=version_2, **more)
 
     return Job(
         QuestionAnsweringTask(config.model),

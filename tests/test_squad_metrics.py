@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bert_jax import host_metrics
+from bert_jax import squad_metrics
 from bert_jax.data import squad
 
 
 def score(golds, prediction, version_2=False):
     predictions = {} if prediction is None else {'q': prediction}
-    return host_metrics.squad({'q': golds}, predictions, version_2=version_2)
+    return squad_metrics.squad({'q': golds}, predictions, version_2=version_2)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def score(golds, prediction, version_2=False):
     ],
 )
 def test_answers_are_compared_without_case_punctuation_and_articles(text, expected):
-    assert host_metrics.normalized(text) == expected
+    assert squad_metrics.normalized(text) == expected
 
 
 def test_the_answer_that_fits_best_counts():
@@ -57,7 +57,7 @@ def test_empty_answers_differ_between_the_versions():
 
 def test_missing_and_unknown_predictions_are_told():
     for version_2, name in ((False, 'exact_match'), (True, 'exact')):
-        found = host_metrics.squad(
+        found = squad_metrics.squad(
             {'q': ['x'], 'r': ['y']}, {'r': 'y', 's': 'z'}, version_2=version_2
         )
         assert (found[name], found['f1'], found['missing'], found['unknown']) == (50, 50, 1, 1)
@@ -66,7 +66,7 @@ def test_missing_and_unknown_predictions_are_told():
 
 def test_what_can_not_be_scored():
     with pytest.raises(ValueError, match='no questions to score'):
-        host_metrics.squad({}, {}, version_2=True)
+        squad_metrics.squad({}, {}, version_2=True)
     with pytest.raises(ValueError, match=r'1 questions have no answers \(first: q\).*2\.0 only'):
         score([], 'x')
 
@@ -75,14 +75,14 @@ def test_the_best_threshold():
     golds = {'a': ['x'], 'b': [], 'c': ['y'], 'd': []}
     texts = {'a': 'x', 'b': 'x', 'c': 'y z', 'd': 'x'}
     odds = {'a': -3.0, 'b': 2.0, 'c': -1.0, 'd': 1.0}
-    found = host_metrics.best_threshold(golds, texts, odds)
+    found = squad_metrics.best_threshold(golds, texts, odds)
     assert (found['best_exact'], found['best_exact_thresh']) == (75, -3)
     assert (found['best_f1'], found['best_f1_thresh']) == (pytest.approx(100 * 11 / 12), -1)
     emptied = {
         name: text if odds[name] <= found['best_f1_thresh'] else '' for name, text in texts.items()
     }
-    assert host_metrics.squad(golds, emptied, version_2=True)['f1'] == found['best_f1']
-    together = host_metrics.squad(
+    assert squad_metrics.squad(golds, emptied, version_2=True)['f1'] == found['best_f1']
+    together = squad_metrics.squad(
         golds, dict.fromkeys(golds, ''), version_2=True, null_odds=odds, best=texts
     )
     assert found.items() <= together.items() and together['f1'] == 50
@@ -99,12 +99,12 @@ def test_no_threshold_is_better_than_the_best(cases):
     golds = {str(i): ['x'] if has else [] for i, (has, _, _) in enumerate(cases)}
     texts = {str(i): text for i, (_, text, _) in enumerate(cases)}
     odds = {str(i): value + i * 1e-6 for i, (_, _, value) in enumerate(cases)}  # no ties
-    found = host_metrics.best_threshold(golds, texts, odds)
+    found = squad_metrics.best_threshold(golds, texts, odds)
 
     def f1(threshold):
         given = {k: text if odds[k] <= threshold else '' for k, text in texts.items()}
         # Right as officially counted: an empty text for a question with an answer stays wrong.
-        return host_metrics.squad(golds, given, version_2=True)['f1']
+        return squad_metrics.squad(golds, given, version_2=True)['f1']
 
     assert found['best_f1'] == pytest.approx(max(map(f1, [-math.inf, *odds.values()])))
 
@@ -142,7 +142,7 @@ def test_scores_are_those_of_transformers(shared_data, name, seed):
     expected = theirs.squad_evaluate(
         examples, predictions, odds, no_answer_probability_threshold=math.inf
     )
-    found = host_metrics.squad(golds, predictions, version_2=True, null_odds=odds)
+    found = squad_metrics.squad(golds, predictions, version_2=True, null_odds=odds)
     assert found.pop('missing') == found.pop('unknown') == 0
     assert found == pytest.approx(dict(expected), rel=1e-12)
     if name == 'dev-v1.1':  # 1.1 has no rule for empty answers: they share no word
@@ -152,7 +152,7 @@ def test_scores_are_those_of_transformers(shared_data, name, seed):
             empty = not theirs.normalize_answer(predictions[key])
             best = max(theirs.compute_f1(text, predictions[key]) for text in texts)
             f1.append(0.0 if empty else best)
-        first = host_metrics.squad(golds, predictions, version_2=False)
+        first = squad_metrics.squad(golds, predictions, version_2=False)
         assert first['exact_match'] == pytest.approx(100 * sum(exact) / len(exact), rel=1e-12)
         assert first['f1'] == pytest.approx(100 * sum(f1) / len(f1), rel=1e-12)
         assert first['f1'] != found['f1']  # such there are

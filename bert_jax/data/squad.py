@@ -59,7 +59,7 @@ def read(path: str | pathlib.Path, summary: Summary | None = None) -> list[Quest
 
 
 def references(questions: Sequence[Question]) -> dict[str, list[str]]:
-    """The texts of the answers by id, as `host_metrics.squad` takes them; none for impossible
+    """The texts of the answers by id, as `squad_metrics.squad` takes them; none for impossible
     questions."""
     return {
         question.id: [] if question.is_impossible else [text for text, _ in question.answers]

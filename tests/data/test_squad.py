@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bert_jax import host_metrics
+from bert_jax import squad_metrics
 from bert_jax.data import squad, squad_answers, squad_windows, tokenizer
 from bert_jax.data.readers import Summary
 from bert_jax.data.squad import Question
@@ -355,7 +355,7 @@ def test_an_oracle_answers_the_real_dev_set(shared_data):
     found = squad_answers.decode(
         questions, made, starts, ends, n_best=1, max_answer_length=60, version_2=False
     )
-    scores = host_metrics.squad(squad.references(questions), found.predictions, version_2=False)
+    scores = squad_metrics.squad(squad.references(questions), found.predictions, version_2=False)
     assert scores['exact_match'] > 99 and scores['f1'] > 99.5
 
 
@@ -373,5 +373,5 @@ def test_real_2_0(shared_data):
     found = squad_answers.decode(
         questions, made, starts, ends, max_answer_length=60, version_2=True
     )
-    scores = host_metrics.squad(squad.references(questions), found.predictions, version_2=True)
+    scores = squad_metrics.squad(squad.references(questions), found.predictions, version_2=True)
     assert scores['NoAns_exact'] == 100 and scores['HasAns_exact'] > 99
