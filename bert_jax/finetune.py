@@ -149,7 +149,7 @@ def _lengths(config: Config, job: Job) -> tuple[int, ...]:
 def _run_seed(
     config: Config, job: Job, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
 ) -> dict[str, float]:
-    data = {
+    data: dict[str, Any] = {
         'name': config.data.task,
         'fingerprint': job.train.fingerprint() + job.held_out.fingerprint(),
         'lowercase': vocabulary.lowercase,
@@ -220,7 +220,7 @@ def _write_results(
     mean = {key: float(np.mean(found)) for key, found in values.items()}
     std = {key: float(np.std(found, ddof=1)) if several else 0.0 for key, found in values.items()}
     best = max(scores, key=lambda row: row[main])
-    results = {'task': name, 'main_score': main, 'mean': mean, 'std': std}
+    results: dict[str, Any] = {'task': name, 'main_score': main, 'mean': mean, 'std': std}
     results |= {'best_seed': best['seed'], 'seeds': scores}
     workdir.mkdir(parents=True, exist_ok=True)
     workdirs.write(workdir / 'results.json', json.dumps(results, indent=2) + '\n')

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from bert_jax import host_metrics, squad_metrics
-from bert_jax.config import Config, DataConfig, ModelConfig
+from bert_jax.config import Config, DataConfig
 from bert_jax.data import conll, examples, glue, squad, squad_answers, squad_windows, tagging
 from bert_jax.data.examples import Example
 from bert_jax.data.readers import Summary
@@ -77,7 +77,7 @@ def _glue(name: str, config: Config, vocabulary: Tokenizer) -> Job:
     parts = np.repeat(np.arange(len(splits)), [len(found) for found in held_out])
 
     def score(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-        found = {}
+        found: dict[str, float] = {}
         for i, split in enumerate(splits):
             of = parts == i
             scores = (
@@ -89,14 +89,18 @@ def _glue(name: str, config: Config, vocabulary: Tokenizer) -> Job:
             found |= {f'{metric}{suffix}': value for metric, value in scores.items()}
             found[f'score{suffix}'] = host_metrics.main_score(name, scores)
         if len(splits) > 1:
-            found['score'] = float(np.mean([found[f'score{s.removeprefix("dev")}'] for s in splits]))
+            names = [f'score{split.removeprefix("dev")}' for split in splits]
+            found['score'] = float(np.mean([found[name] for name in names]))
         return found
 
-    tests = {}
-    for split in task.submissions if data.dir != 'tfds' else ():
-        of = 'ax' if split == 'ax' else name
-        if glue.has_split(of, data.dir, split):
-            tests[split] = (glue.read(of, data.dir, split, summary), _submission(of, split))
+    wanted = [(name, split) for split in task.submissions]
+    if name == 'mnli':
+        wanted.append(('ax', 'test'))  # scored with MNLI's model
+    tests = {
+        f'{of} {split}': (glue.read(of, data.dir, split, summary), _submission(of, split))
+        for of, split in wanted
+        if data.dir != 'tfds' and glue.has(of, data.dir, split)
+    }
     return _classification(
         config,
         vocabulary,
@@ -202,7 +206,9 @@ def _classification(
         'score',
         labels,
         summary,
-        tests={name: (rows(found, False), to_writer(write)) for name, (found, write) in tests.items()},
+        tests={
+            name: (rows(found, False), to_writer(write)) for name, (found, write) in tests.items()
+        },
     )
 
 
@@ -244,9 +250,13 @@ def _squad(config: Config, vocabulary: Tokenizer) -> Job:
 
     def score(predictions: Predictions) -> dict[str, float]:
         found = answers(predictions)
-        more = {'null_odds': found.null_odds, 'best': found.best} if version_2 else {}
-        references = squad.references(held_out)
-        return squad_metrics.squad(references, found.predictions, version_2=version_2, **more)
+        return squad_metrics.squad(
+            squad.references(held_out),
+            found.predictions,
+            version_2=version_2,
+            null_odds=found.null_odds if version_2 else None,
+            best=found.best if version_2 else None,
+        )
 
     return Job(
         QuestionAnsweringTask(config.model),
@@ -280,14 +290,16 @@ def _ner(config: Config, vocabulary: Tokenizer) -> Job:
     shown, evaluation = rows(held_out, True)
 
     def score(predictions: Predictions) -> dict[str, float]:
-        tags = tagging.decode(held_out, shown, predictions['tags'])
+        tags = tagging.decode(held_out, shown, list(predictions['tags']))
         gold = [sentence.tags or [] for sentence in held_out]
         found = host_metrics.entities(gold, tags)
         return found | {'score': found.get('f1', found['accuracy'])}
 
     def writer(sentences: list[conll.Sentence], of: tagging.Windows, name: str) -> Write:
         def write(predictions: Predictions, folder: pathlib.Path) -> None:
-            conll.write(sentences, tagging.decode(sentences, of, predictions['tags']), folder / name)
+            conll.write(
+                sentences, tagging.decode(sentences, of, list(predictions['tags'])), folder / name
+            )
 
         return write
 

@@ -11,7 +11,7 @@ import pathlib
 import re
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # before anything imports TensorFlow
@@ -27,7 +27,7 @@ from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase, default, from_dict
 from bert_jax.data import prepare, store, tokenizer
 from bert_jax.tasks.pretrain import PretrainTask
-from bert_jax.train import Interrupted, train
+from bert_jax.train import HeldOut, Interrupted, train
 from bert_jax.writers import log_lines, say
 
 LOG = logging.getLogger('bert_jax.main')
@@ -95,7 +95,7 @@ def pretrain(config: Config, workdir: epath.Path) -> None:
 
         return stream.train_batches(directory, config, start=start, stop=stop, **hosts)
 
-    def eval_batches(phase: Phase) -> Iterable[HostBatch]:
+    def eval_batches(phase: Phase) -> HeldOut:
         from bert_jax.data import pretrain as stream
 
         return stream.EvalBatches(directory, config, phase, **hosts)

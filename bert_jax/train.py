@@ -153,7 +153,7 @@ def _numbers_aside(config: Config) -> Config:
 
 @functools.lru_cache(maxsize=1)
 def _steps(
-    config: Config, task: Task, mesh: jax.sharding.Mesh
+    config: Config, task: Any, mesh: jax.sharding.Mesh
 ) -> tuple[optax.GradientTransformation, TrainStep, EvalStep]:
     tx, schedule = optim.make_optimizer(config), optim.make_schedule(config)
     accum_steps = config.train.accum_steps
@@ -161,13 +161,13 @@ def _steps(
     return tx, train_step, make_eval_step(task, mesh)
 
 
-def predict(
-    config: Config, task: Task, params: Any, batches: Iterable[HostBatch]
-) -> Predictions:
+def predict(config: Config, task: Task, params: Any, batches: Iterable[HostBatch]) -> Predictions:
     """The task's predictions for each row of `batches`, in order of example_ids."""
     mesh = sharding.make_mesh(config.mesh)
     phase = config.train.phases[0]
-    specs = _specs(task, phase._replace(batch_size=config.eval.batch_size or phase.batch_size), mesh)
+    specs = _specs(
+        task, phase._replace(batch_size=config.eval.batch_size or phase.batch_size), mesh
+    )
     return evaluate(make_eval_step(task, mesh), params, batches, task, specs, mesh)[1]
 
 

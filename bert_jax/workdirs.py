@@ -105,7 +105,8 @@ def write(path: epath.Path, text: str) -> None:
 
 def flat(values: dict, prefix: str = '') -> dict:
     """Nested dicts as one, with keys like `model.hidden_size`."""
-    flat: dict = {}
+    found: dict = {}
     for key, value in values.items():
-        flat |= flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
-    return flat
+        nested = isinstance(value, dict)
+        found |= flat(value, f'{prefix}{key}.') if nested else {prefix + key: value}
+    return found

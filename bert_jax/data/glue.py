@@ -50,6 +50,15 @@ def read(
     return examples
 
 
+def has(task: str, directory: str | os.PathLike[str], split: str) -> bool:
+    """Whether `read` would find a file."""
+    try:
+        _find(named(task), pathlib.Path(directory).expanduser(), split)
+    except ValueError:
+        return False
+    return True
+
+
 def read_tfds(task: str, split: str, data_dir: str = '') -> list[Example]:
     """The same from TFDS's `glue/TASK`, in the order of the official files. Downloads and prepares
     it where it is not in `data_dir` yet. Raises ValueError where that is impossible."""

@@ -8,6 +8,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from bert_jax.batch import HostBatch

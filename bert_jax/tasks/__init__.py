@@ -14,6 +14,8 @@ from bert_jax.objectives import Sums
 class Task(Protocol):
     """A model with its losses. Sums are {name: (sum, count)}, on the device."""
 
+    def __hash__(self) -> int: ...
+
     @property
     def loss_names(self) -> tuple[str, ...]:
         """The sums whose means add up to the loss."""

@@ -69,6 +69,12 @@ class HeadTask:
     def counts(self, batch: Batch) -> dict[str, jax.Array]:
         return {'task_loss': jnp.sum(batch['example_weights'])}
 
+    def loss(self, outputs: Outputs, batch: Batch) -> Sums:
+        raise NotImplementedError
+
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
+        raise NotImplementedError
+
     def padding(self, batch: Batch) -> Sums:
         slots = jnp.float32(batch['attention_mask'].size)
         text = jnp.sum(batch['attention_mask'], dtype=jnp.float32)
