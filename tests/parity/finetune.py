@@ -9,9 +9,10 @@ mean and standard deviation of each score.
 """
 
 import argparse
-import importlib.util
+import importlib
 import json
 import pathlib
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from bert_jax import host_metrics
 from bert_jax.data import conll, tagging, tokenizer
 
 NO_LABEL = -100  # of a token, in PyTorch
+NO_DECAY = re.compile(r'bias$|LayerNorm')
 GROUP = 50  # batches among which rows are sorted by length
 
 
@@ -51,26 +53,20 @@ def flags() -> argparse.Namespace:
     parser.add_argument('--data', required=True, type=pathlib.Path)
     parser.add_argument('--model', required=True)
     parser.add_argument('--seeds', default='0')
-    parser.add_argument('--learning_rate', type=float, default=3e-5)
-    parser.add_argument('--batch_size', type=int, default=32)
-    parser.add_argument('--epochs', type=int, default=3)
-    parser.add_argument('--max_seq_length', type=int, default=128)
+    settings = {'learning_rate': 3e-5, 'batch_size': 32, 'epochs': 3, 'max_seq_length': 128}
+    for name, default in (settings | {'limit_train': 20_000}).items():
+        parser.add_argument(f'--{name}', type=type(default), default=default)
     parser.add_argument('--max_steps', type=int, help='end training, and its schedule, earlier')
-    parser.add_argument('--limit_train', type=int, default=20_000, help='train on the first ones')
     parser.add_argument('--group_by_length', action='store_true')
     return parser.parse_args()
 
 
 def folder(model: str) -> pathlib.Path:
-    """The folder itself, or the one with a config.json in the package of that name."""
+    """The folder itself, or the one with a model.safetensors in the package of that name."""
     if pathlib.Path(model).is_dir():
         return pathlib.Path(model)
-    spec = importlib.util.find_spec(model)
-    places = [*(spec.submodule_search_locations or ())] if spec else []
-    found = sorted(path for place in places for path in pathlib.Path(place).rglob('model.saf*'))
-    if not found:
-        raise SystemExit(f'{model} is no folder, and no package with a model.safetensors')
-    return found[0].parent
+    package = pathlib.Path(str(importlib.import_module(model).__file__)).parent
+    return next(package.rglob('model.safetensors')).parent
 
 
 def glue_task(args: argparse.Namespace, model: pathlib.Path) -> Task:
@@ -109,17 +105,16 @@ def ner_task(args: argparse.Namespace, model: pathlib.Path) -> Task:
     names = conll.label_names(train)
     options = {'max_seq_length': args.max_seq_length, 'allow_unknown': True}
     both = [tagging.windows(part, vocabulary, names, **options) for part in (train, dev)]
-    items = [
-        [Item(*row, np.where(x < 0, NO_LABEL, x)) for row, x in zip(w.rows, w.labels, strict=True)]
-        for w in both
-    ]
+
+    def items(w: tagging.Windows) -> list[Item]:
+        pairs = zip(w.rows, w.labels, strict=True)
+        return [Item(*row, np.where(x < 0, NO_LABEL, x)) for row, x in pairs]
 
     def score(outputs: list[np.ndarray]) -> dict[str, float]:
         predicted = tagging.decode(dev, both[1], outputs)
         return host_metrics.entities([sentence.tags or [] for sentence in dev], predicted)
 
-    architecture = transformers.AutoModelForTokenClassification
-    return Task(items[0], items[1], len(names), architecture, score)
+    return Task(*map(items, both), len(names), transformers.AutoModelForTokenClassification, score)
 
 
 def collate(items: Sequence[Item], device: str) -> dict[str, torch.Tensor]:
@@ -154,11 +149,11 @@ def run(task: Task, model: pathlib.Path, seed: int, args: argparse.Namespace) ->
     random = np.random.default_rng(seed)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     bert = task.architecture.from_pretrained(model, num_labels=task.num_labels).float().to(device)
-    named = list(bert.named_parameters())
-    plain = [p for name, p in named if name.endswith('bias') or 'LayerNorm' in name]
-    decayed = [p for name, p in named if not (name.endswith('bias') or 'LayerNorm' in name)]
-    groups = [{'params': decayed, 'weight_decay': 0.01}, {'params': plain, 'weight_decay': 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=args.learning_rate, betas=(0.9, 0.999), eps=1e-6)
+    groups: dict[float, list[Any]] = {0.0: [], 0.01: []}
+    for name, parameter in bert.named_parameters():
+        groups[0.0 if NO_DECAY.search(name) else 0.01].append(parameter)
+    parts = [{'params': group, 'weight_decay': decay} for decay, group in groups.items()]
+    optimizer = torch.optim.AdamW(parts, lr=args.learning_rate, eps=1e-6)  # betas 0.9, 0.999
     train = task.train[: args.limit_train]
     per_epoch = -(-len(train) // args.batch_size)
     steps = min(args.epochs * per_epoch, args.max_steps or args.epochs * per_epoch)
@@ -176,9 +171,8 @@ def run(task: Task, model: pathlib.Path, seed: int, args: argparse.Namespace) ->
             optimizer.zero_grad()
             losses.append(loss.item())
     seconds = (time.perf_counter() - began) / steps * per_epoch
-    last = losses[-per_epoch:]
-    info = {'seed': seed, 'steps': steps, 'loss': sum(last) / len(last), 's_per_epoch': seconds}
-    return info | {'scores': task.score(predict(bert.eval(), task.dev, device))}
+    info = {'steps': steps, 'loss': np.mean(losses[-per_epoch:]), 's_per_epoch': seconds}
+    return {'seed': seed} | info | {'scores': task.score(predict(bert.eval(), task.dev, device))}
 
 
 @torch.no_grad()
