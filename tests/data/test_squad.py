@@ -74,7 +74,7 @@ def test_without_the_flag_no_answers_mean_impossible_in_2_0_only(tmp_path):
     'text, start, expected, count',
     [
         ('Paris', 0, ('Paris', 32), 'answers not at their answer_start, found elsewhere'),
-        ('in', 20, ('in', 13), 'answers not at their answer_start, found elsewhere'),
+        ('in', 25, ('in', 29), 'answers not at their answer_start, found elsewhere'),
         (' Paris\n', 31, ('Paris', 32), 'answers not at their answer_start, found elsewhere'),
         ('Paris', -3, ('Paris', 32), 'answers not at their answer_start, found elsewhere'),
         ('Rome', 3, ('Rome', -1), 'answers that are not in their context'),
@@ -144,7 +144,7 @@ def make(questions, vocabulary, training=False, summary=None, **options):
     return squad_windows.windows(questions, vocabulary, training=training, summary=summary, **sizes)
 
 
-def covered(window, questions, windows, i):
+def covered(questions, windows, i):
     """The characters that window i's labels stand for."""
     asked = questions[windows.question[i]]
     at = windows.contexts.begin[windows.context[windows.question[i]]] - windows.shift[i]
@@ -158,7 +158,7 @@ def numbers(count):
 
 
 def test_windows_move_over_the_context(vocabulary):
-    asked = question(numbers(20), [('9 10', numbers(20).index('9 10'))])
+    asked = question(numbers(20), [('10 11', numbers(20).index('10 11'))])
     made = make([asked], vocabulary, max_seq_length=15, doc_stride=3)  # room for 8
     assert made.begin.tolist() == [0, 3, 6, 9, 12] and made.end.tolist() == [8, 11, 14, 17, 20]
     cls, sep = vocabulary.cls_id, vocabulary.sep_id
@@ -168,9 +168,10 @@ def test_windows_move_over_the_context(vocabulary):
         assert row.input_ids == [cls, *query, sep, *context[3 * i : 3 * i + 8], sep]
         assert row.token_type_ids == [0] * 6 + [1] * 9
         assert len(row.input_ids) == made.lengths[i] == 15
-    # 9 and 10 stand 6 and 7 tokens into the second window's piece, which begins at place 6.
-    assert made.start_positions.tolist() == [0, 12, 9, 6, 0]
-    assert made.end_positions.tolist() == [0, 13, 10, 7, 0]
+    # The second window ends between 10 and 11; the third has 10 as the fifth token of its piece,
+    # which begins at place 6 of the row.
+    assert made.start_positions.tolist() == [0, 0, 10, 7, 0]
+    assert made.end_positions.tolist() == [0, 0, 11, 8, 0]
     assert {array.dtype for array in (made.begin, made.start_positions)} == {np.dtype(np.int32)}
 
 
@@ -206,7 +207,7 @@ def test_answers_become_the_fewest_tokens_that_cover_them(vocabulary):
     asked = [question(context, [(t, context.index(t))], name=t) for t in texts]
     summary = Summary()
     made = make(asked, vocabulary, summary=summary)
-    found = [covered(None, asked, made, i) for i in range(len(asked))]
+    found = [covered(asked, made, i) for i in range(len(asked))]
     assert found == ['Kraków', 'in  Kraków', 'café', 'Paris', 'Kraków,', '1980s', '(1980s)']
     name = 'answers that begin or end inside a token (first: a.json: 198)'
     counts = {k: v for k, v in summary.lines().items() if v}
@@ -310,6 +311,15 @@ def test_logits_that_do_not_fit(vocabulary):
     empty = make(gone, vocabulary, training=True)
     with pytest.raises(ValueError, match=r'a\.json: q has no windows; .*training=False'):
         squad_answers.decode(gone, empty, fine[:0], fine[:0], version_2=False)
+
+
+def test_of_equals_the_earlier_and_shorter_come_first(vocabulary):
+    asked = [question('x y x  y')]
+    made = make(asked, vocabulary)
+    logits = np.zeros((1, len(made[0].input_ids)))
+    found = squad_answers.decode(asked, made, logits, logits, version_2=True)
+    texts = ['x', 'x y', 'x y x', 'x y x  y', 'y', 'y x', 'y x  y', 'x  y', '']
+    assert [entry['text'] for entry in found.nbest['q']] == texts
 
 
 def test_a_context_without_tokens_has_an_empty_answer(vocabulary):
