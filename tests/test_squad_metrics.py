@@ -91,14 +91,14 @@ def test_the_best_threshold():
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.booleans(), st.sampled_from(['x', 'x y', '', 'z']), st.floats(-3, 3)),
+        st.tuples(st.booleans(), st.sampled_from(['x', 'x y', '', 'z']), st.integers(-3, 3)),
         min_size=1,
     )
 )
 def test_no_threshold_is_better_than_the_best(cases):
     golds = {str(i): ['x'] if has else [] for i, (has, _, _) in enumerate(cases)}
     texts = {str(i): text for i, (_, text, _) in enumerate(cases)}
-    odds = {str(i): value + i * 1e-6 for i, (_, _, value) in enumerate(cases)}  # no ties
+    odds = {str(i): value + i * 1e-4 for i, (_, _, value) in enumerate(cases)}  # no ties
     found = squad_metrics.best_threshold(golds, texts, odds)
 
     def f1(threshold):
@@ -155,4 +155,3 @@ def test_scores_are_those_of_transformers(shared_data, name, seed):
         first = squad_metrics.squad(golds, predictions, version_2=False)
         assert first['exact_match'] == pytest.approx(100 * sum(exact) / len(exact), rel=1e-12)
         assert first['f1'] == pytest.approx(100 * sum(f1) / len(f1), rel=1e-12)
-        assert first['f1'] != found['f1']  # such there are

@@ -1,0 +1,18 @@
+"""Questions made for tests, and their windows over a small vocabulary."""
+
+from bert_jax.data import squad_windows, tokenizer
+from bert_jax.data.squad import Question
+
+WORDS = ['w', 'x', 'y', 'z', 'the', 'cafe', '##s', '(', ')', '.', ',', '?']
+PIECES = [*tokenizer.SPECIALS, *WORDS, 'where', 'was', 'it', 'in', 'krakow', 'not', 'paris']
+
+VOCABULARY = tokenizer.wordpiece([*PIECES, *map(str, range(100))], lowercase=True)
+
+
+def question(context, answers=(), is_impossible=False, text='where was it?', name='q'):
+    return Question(name, text, context, list(answers), is_impossible, f'a.json: {name}')
+
+
+def make(questions, training=False, summary=None, **options):
+    sizes = {'max_seq_length': 64, 'max_query_length': 8} | options
+    return squad_windows.windows(questions, VOCABULARY, training=training, summary=summary, **sizes)
