@@ -5,13 +5,15 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch', reason='parity needs: pip install torch transformers')
 transformers = pytest.importorskip('transformers', reason='parity needs: pip install transformers')
 
-from bert_jax import predict  # noqa: E402
+from bert_jax import predict, pretrained, sharding  # noqa: E402
+from bert_jax.config import MeshConfig  # noqa: E402
 from bert_jax.convert import rules  # noqa: E402
 from bert_jax.convert.__main__ import convert_in  # noqa: E402
 
@@ -32,7 +34,9 @@ def both(source: pathlib.Path, workspace: pathlib.Path, architecture: str) -> Bo
     theirs = getattr(transformers, architecture).from_pretrained(source).eval()
     folder = workspace / 'ours'
     convert_in('hf', source, folder)
-    return Both(theirs, predict.load(folder), folder)
+    # On one device: eight of the tests' would hold as many copies.
+    mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
+    return Both(theirs, predict.Bert(pretrained.load(folder), mesh), folder)
 
 
 def random_model(workspace: pathlib.Path, **changes: Any) -> Both:
