@@ -10,6 +10,9 @@ DIR: a workdir, or a folder written by bert_jax.convert. In Python:
     outputs = bert.apply({'input_ids': ids, 'attention_mask': mask, 'token_type_ids': types})
 """
 
+import collections
+import concurrent.futures
+import dataclasses
 import gzip
 import itertools
 import os
@@ -34,6 +37,7 @@ from bert_jax.data.texts import Text
 from bert_jax.pretrained import Pretrained
 
 WINDOW = 4096  # texts sorted by length together; what is in memory at a time
+THREADS = 2
 POOLINGS = ('mean', 'cls', 'pooler')
 
 
@@ -45,7 +49,9 @@ class Bert:
         longest, vocabulary = self.config.max_position_embeddings, source.vocabulary
         self._encoder = texts.Encoder(vocabulary, longest) if vocabulary else None
         self._params, self._mesh = source.params, mesh
-        model = source.model
+        # There is no backward pass that an unrolled scan would help, and many shapes to compile.
+        rolled = dataclasses.replace(self.config, scan_unroll=1)
+        model = dataclasses.replace(source, config=rolled).model
 
         def outputs(params: Any, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
             values: Any = model.apply(
@@ -56,8 +62,8 @@ class Bert:
             )
             return {name: x.astype(jnp.float32) for name, x in values.items()}
 
-        self._outputs = outputs
         self._jitted = jax.jit(outputs)
+        self._pooled = {pooling: _pooled(outputs, pooling) for pooling in POOLINGS}
 
     def apply(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """input_ids int[batch, length], and attention_mask (default: all ones) and token_type_ids
@@ -102,7 +108,7 @@ class Bert:
             raise ValueError(f'pooling is {pooling!r}; expected {", ".join(POOLINGS)}')
         if pooling == 'pooler' and 'pooler' not in self.heads:
             raise ValueError('this checkpoint has no pooler; take pooling mean or cls')
-        pooled = _pooled(self._outputs, pooling)
+        pooled = self._pooled[pooling]
         inputs, encoder = iter(inputs), self.encoder
         while window := list(itertools.islice(inputs, WINDOW)):
             pieces = (
@@ -159,15 +165,24 @@ class Bert:
     def _run(
         self, rows: Sequence[texts.Row], function: Callable[[Any, Any], Any]
     ) -> Iterator[tuple[int, Any]]:
-        """(index, result) of each row, shortest first; two batches are under way at a time."""
-        waiting: list[tuple[np.ndarray, Any]] = []
+        """(index, result) of each row, shortest first.
+
+        Two threads each have a batch under way: on a CPU what one does serially leaves cores to
+        the other, elsewhere one's copies go on while the other's batch is computed.
+        """
         pad, longest = self.encoder.vocabulary.pad_id, self.config.max_position_embeddings
-        for indices, batch in texts.batches(rows, pad, longest, self._mesh.size):
-            waiting.append((indices, function(self._params, self._put(batch))))
-            if len(waiting) > 2:
-                yield from _unbatched(*waiting.pop(0))
-        for indices, results in waiting:
-            yield from _unbatched(indices, results)
+
+        def results(batch: Mapping[str, np.ndarray]) -> Any:
+            return jax.device_get(function(self._params, self._put(batch)))
+
+        waiting: collections.deque = collections.deque()
+        with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+            for indices, batch in texts.batches(rows, pad, longest, self._mesh.size):
+                waiting.append((indices, pool.submit(results, batch)))
+                if len(waiting) > 2 * THREADS:
+                    yield from _unbatched(*waiting.popleft())
+            for indices, future in waiting:
+                yield from _unbatched(indices, future)
 
     def _put(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         divides = len(batch['input_ids']) % self._mesh.size == 0
@@ -226,8 +241,10 @@ def _pooled(outputs: Callable[[Any, Any], dict[str, jax.Array]], pooling: str) -
     return pooled
 
 
-def _unbatched(indices: np.ndarray, results: Any) -> Iterator[tuple[int, Any]]:
-    host = jax.device_get(results)
+def _unbatched(
+    indices: np.ndarray, results: concurrent.futures.Future
+) -> Iterator[tuple[int, Any]]:
+    host = results.result()
     for row, index in enumerate(indices):
         yield int(index), jax.tree.map(lambda x, row=row: x[row], host)
 

@@ -14,8 +14,8 @@ Text = str | tuple[str, str]
 MASK = '[MASK]'
 # A batch has one of these lengths and, but for the last of a length, TOKENS tokens: few shapes, so
 # few compilations, and little padding.
-LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-TOKENS = 4096
+LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
+TOKENS = 2048
 
 
 class Row(NamedTuple):
