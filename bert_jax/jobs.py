@@ -264,7 +264,7 @@ def _squad(config: Config, vocabulary: Tokenizer) -> Job:
         rows(shown),
         score,
         'f1',
-        (),
+        ('no_answer',) if version_2 else (),
         summary,
         lambda predictions, folder: squad_answers.write(answers(predictions), folder),
     )

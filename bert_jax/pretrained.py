@@ -11,25 +11,29 @@ from etils import epath
 from flax import linen as nn
 
 from bert_jax import checkpoint
-from bert_jax.config import Config, ModelConfig, from_dict
+from bert_jax.config import Config, DataConfig, EvalConfig, ModelConfig, from_dict
 from bert_jax.data import tokenizer
-from bert_jax.models.heads import HEADS, HeadedEncoder, head_of
+from bert_jax.models.heads import HEADS, TASK_HEADS, HeadedEncoder, head_of
 
 CONFIG = 'config.json'
 
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """params: a tree of float32 arrays. vocabulary: None where the folder has none."""
+    """params: a tree of float32 arrays. vocabulary: None where the folder has none. data, eval:
+    of the run it comes from. labels: of the classifier or tagger, by id."""
 
     config: ModelConfig
     heads: tuple[str, ...]
     params: Any
     vocabulary: tokenizer.Tokenizer | None
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+    labels: tuple[str, ...] = ()
 
     @property
     def model(self) -> HeadedEncoder:
-        return HeadedEncoder(self.config, self.heads)
+        return HeadedEncoder(self.config, self.heads, max(len(self.labels), 1))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The parameters by path, on the host."""
@@ -37,10 +41,10 @@ class Pretrained:
         return {jax.tree_util.keystr(path, simple=True, separator='/'): x for path, x in leaves}
 
 
-def abstract_params(config: ModelConfig, heads: tuple[str, ...]) -> Any:
+def abstract_params(config: ModelConfig, heads: tuple[str, ...], num_labels: int = 1) -> Any:
     """Shapes and dtypes of the parameters of such a model."""
     ids = jax.ShapeDtypeStruct((1, 8), 'int32')
-    model = HeadedEncoder(config, heads)
+    model = HeadedEncoder(config, heads, num_labels)
     return nn.unbox(jax.eval_shape(model.init, jax.random.key(0), ids, ids, ids))['params']
 
 
@@ -52,14 +56,15 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
     folder = epath.Path(directory).expanduser()
     config, vocabulary = read_config(folder)
     parts = {head_of(path) for path in checkpoint.saved_params(folder)}
-    heads = tuple(head for head in HEADS if head in parts)
+    heads = tuple(head for head in (*HEADS, *TASK_HEADS) if head in parts)
+    labels = _labels(folder)
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        abstract_params(config.model, heads),
+        abstract_params(config.model, heads, max(len(labels), 1)),
     )
     params = checkpoint.load_params(folder, abstract)
-    return Pretrained(config.model, heads, params, vocabulary)
+    return Pretrained(config.model, heads, params, vocabulary, config.data, config.eval, labels)
 
 
 def save(
@@ -90,6 +95,11 @@ def _config(path: epath.Path) -> Config:
         return from_dict(json.loads(path.read_text()))
     except ValueError as error:
         raise ValueError(f'{path} is not a configuration of bert_jax: {error}') from error
+
+
+def _labels(folder: epath.Path) -> tuple[str, ...]:
+    path = folder / 'corpus.json'
+    return tuple(json.loads(path.read_text()).get('labels', ())) if path.exists() else ()
 
 
 def _vocabulary(folder: epath.Path, config: Config) -> tokenizer.Tokenizer | None:

@@ -1,13 +1,15 @@
 """How far preparing is: a live line in a terminal, a plain line now and then without one."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from typing import TypeVar
 
 import rich.console
 import rich.progress
 
 from bert_jax.data.readers import Document, Summary
 
+T = TypeVar('T')
 EVERY = 10  # seconds between plain lines
 
 
@@ -49,3 +51,27 @@ def tracked(
             if not out.is_terminal:
                 share = f', {summary.passed / size:.0%}' if size else ''
                 out.print(f'{what}: {text}{share}', markup=False)
+
+
+def counted(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """The items; says how many there were, and how many a second."""
+    out = console()
+    columns = (
+        rich.progress.TextColumn('{task.description}'),
+        rich.progress.BarColumn(),
+        rich.progress.TextColumn('{task.completed:,.0f}'),
+        rich.progress.TimeRemainingColumn(),
+    )
+    started = last = time.monotonic()
+    with rich.progress.Progress(*columns, console=out, disable=not out.is_terminal) as shown:
+        task = shown.add_task(what, total=total)
+        for number, item in enumerate(items, 1):
+            yield item
+            now = time.monotonic()
+            if now - last >= (0.1 if out.is_terminal else EVERY):
+                last = now
+                shown.update(task, completed=number)
+                if not out.is_terminal:
+                    of = f' of {total:,}' if total else ''
+                    rate = number / (now - started)
+                    out.print(f'{what}: {number:,}{of}, {rate:,.0f} a second', markup=False)

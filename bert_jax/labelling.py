@@ -1,0 +1,148 @@
+"""What a fine-tuned model says of new examples, a record each: labels, numbers, tags, answers."""
+
+import collections
+import itertools
+import json
+import pathlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bert_jax.data import conll, examples, squad, squad_answers, squad_windows, tagging
+from bert_jax.data.squad import Question
+from bert_jax.inference import WINDOW, Bert
+
+T = TypeVar('T')
+Record = dict[str, Any]
+QUESTIONS = 256  # of a window; each is several rows
+
+
+def records(bert: Bert, path: pathlib.Path) -> Iterator[Record]:
+    """A record for each example of a file, in order; no more than a window of them is in memory.
+
+    By the head of the checkpoint: texts (.csv, .tsv, .jsonl) get `label` and `probabilities`, or
+    `value`; sentences (.conll, or .jsonl with `words`) get `tags`; questions (SQuAD's .json, or
+    .jsonl with `question` and `context`) get `answer` and `probability`. Raises ValueError for a
+    checkpoint without such a head and for what is wrong in the file, with its line.
+    """
+    if 'classifier' in bert.heads:
+        data = bert.data
+        found = examples.iter_file(
+            path, text=data.text_field, text_b=data.text_b_field, label=data.label_field
+        )
+        return _windows(found, WINDOW, lambda some: _classified(bert, some))
+    if 'tagger' in bert.heads:
+        return _windows(_sentences(path), WINDOW, lambda some: _tagged(bert, some))
+    if 'span' in bert.heads:
+        return _windows(_questions(path), QUESTIONS, lambda some: _answered(bert, some))
+    raise ValueError(
+        f'this checkpoint has no head of a task, only {", ".join(bert.heads) or "the encoder"}; '
+        'fine-tune it first, or give --mode=fill_mask or embed'
+    )
+
+
+def _windows(
+    items: Iterable[T], size: int, function: Callable[[list[T]], Iterable[Record]]
+) -> Iterator[Record]:
+    items = iter(items)
+    while window := list(itertools.islice(items, size)):
+        yield from function(window)
+
+
+def _classified(bert: Bert, found: list[examples.Example]) -> Iterator[Record]:
+    texts = [e.text if e.text_b is None else (e.text, e.text_b) for e in found]
+    rows = bert.encoder.encode(texts)
+    logits = np.zeros((len(rows), max(len(bert.labels), 1)), np.float32)
+    for i, values in bert.run(rows, bert.output('logits')):
+        logits[i] = values
+    if not bert.labels:
+        yield from ({'value': float(value)} for value in logits[:, 0])
+        return
+    shares = np.exp(logits - logits.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
+    for row in shares:
+        probabilities = dict(zip(bert.labels, map(float, row), strict=True))
+        yield {'label': bert.labels[int(row.argmax())], 'probabilities': probabilities}
+
+
+def _tagged(bert: Bert, sentences: list[conll.Sentence]) -> Iterator[Record]:
+    longest = bert.data.max_seq_length
+    shown = tagging.windows(sentences, bert.encoder.vocabulary, bert.labels, max_seq_length=longest)
+    outputs: list[Any] = [None] * len(shown.rows)
+    for i, values in bert.run(shown.rows, bert.output('tags')):
+        outputs[i] = values
+    for sentence, tags in zip(sentences, tagging.decode(sentences, shown, outputs), strict=True):
+        yield {'words': sentence.words, 'tags': tags}
+
+
+def _answered(bert: Bert, questions: list[Question]) -> Iterator[Record]:
+    data, ids = bert.data, collections.Counter(question.id for question in questions)
+    for question in questions:
+        if ids[question.id] > 1:
+            raise ValueError(f'{question.where}: the id {question.id} is there twice')
+    shown = squad_windows.windows(
+        questions,
+        bert.encoder.vocabulary,
+        max_seq_length=data.max_seq_length,
+        doc_stride=data.doc_stride,
+        max_query_length=data.max_query_length,
+        training=False,
+    )
+    starts, ends = np.zeros((2, len(shown), data.max_seq_length), np.float32)
+    rows = [shown[i] for i in range(len(shown))]
+    for i, (start, end) in bert.run(rows, bert.output('start_logits', 'end_logits')):
+        size = min(len(start), data.max_seq_length)
+        starts[i, :size], ends[i, :size] = start[:size], end[:size]
+    limits, version_2 = bert.eval, 'no_answer' in bert.labels
+    found = squad_answers.decode(
+        questions,
+        shown,
+        starts,
+        ends,
+        n_best=limits.n_best,
+        max_answer_length=limits.max_answer_length,
+        null_threshold=limits.null_threshold,
+        version_2=version_2,
+    )
+    for question in questions:
+        answer, best = found.predictions[question.id], found.nbest[question.id]
+        share = next((n['probability'] for n in best if n['text'] == answer), None)
+        yield {'id': question.id, 'answer': answer, 'probability': share, 'n_best': best[:3]}
+
+
+def _sentences(path: pathlib.Path) -> Iterator[conll.Sentence]:
+    if '.jsonl' not in path.suffixes:
+        yield from conll.read(path, tagged=False)
+        return
+    for record, where in _json_lines(path, 'words'):
+        words = record['words']
+        if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
+            raise ValueError(f"{where}: 'words' is {words!r:.60}; expected a list of strings")
+        yield conll.Sentence(words, None, where)
+
+
+def _questions(path: pathlib.Path) -> Iterator[Question]:
+    if '.jsonl' not in path.suffixes:
+        yield from squad.read(path)
+        return
+    for record, where in _json_lines(path, 'question', 'context'):
+        asked, context = record['question'], record['context']
+        for name, value in (('question', asked), ('context', context)):
+            if not isinstance(value, str) or not value.strip():
+                raise ValueError(f'{where}: {name!r} is {value!r:.60}; expected a text')
+        yield Question(str(record.get('id', where)), asked, context, [], False, where)
+
+
+def _json_lines(path: pathlib.Path, *needed: str) -> Iterator[tuple[Record, str]]:
+    for number, line in enumerate(examples.lines(path), 1):
+        where = f'{path}:{number}'
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f'{where} is not JSON ({error})') from error
+        if not isinstance(record, dict) or any(name not in record for name in needed):
+            raise ValueError(f'{where} is {line[:60]!r}; expected an object with {needed}')
+        yield record, where
