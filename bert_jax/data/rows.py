@@ -50,16 +50,6 @@ class Rows:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
 
-    def take(self, places: np.ndarray) -> 'Rows':
-        """Those rows, in that order."""
-        tokens = [np.arange(self.begin[i], self.begin[i + 1]) for i in places]
-        flat = np.concatenate(tokens) if tokens else np.zeros(0, np.int64)
-        labels = {
-            name: x[places if len(x) == len(self) else flat] for name, x in self.labels.items()
-        }
-        begin = np.concatenate([[0], np.cumsum(self.lengths[places])])
-        return Rows(self.ids[flat], self.types[flat], begin, labels, self.pad_id)
-
     def batch(self, places: np.ndarray, rows: int, length: int) -> HostBatch:
         """A batch of `rows` >= len(places) rows; the ones without a place have no weight."""
         size = np.zeros(rows, np.int64)

@@ -1,0 +1,118 @@
+"""Files of tasks that a tiny model learns in seconds, and the pretrained folder it starts from."""
+
+import dataclasses
+import json
+import pathlib
+import random
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from bert_jax import pretrained
+from bert_jax.config import (
+    Config,
+    DataConfig,
+    ModelConfig,
+    OptimConfig,
+    Phase,
+    TrainConfig,
+    validate,
+)
+from bert_jax.data import tokenizer
+from bert_jax.models.heads import HEADS, HeadedEncoder
+
+WORDS = ('a', 'film', 'was', 'it', 'and', 'the', 'plot', 'good', 'bad', 'anna', 'bert', 'went')
+PIECES = [*tokenizer.SPECIALS, *WORDS, '.', '?', 'who']
+MODEL = ModelConfig(
+    vocab_size=len(PIECES),
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=64,
+    max_position_embeddings=32,
+    hidden_dropout_prob=0.0,
+    attention_probs_dropout_prob=0.0,
+    scan_unroll=1,
+)
+
+
+def pretrained_folder(folder: pathlib.Path) -> pathlib.Path:
+    """Fresh parameters, as bert_jax.convert would have written them."""
+    ids = np.zeros((1, 8), np.int32)
+    init = jax.jit(HeadedEncoder(MODEL, HEADS).init)
+    params = nn.unbox(init(jax.random.key(0), ids, ids, ids))['params']
+    folder.mkdir()
+    phase = Phase(1, 16, 1, 1)
+    config = validate(
+        Config(
+            model=MODEL,
+            optim=OptimConfig(warmup_steps=0),
+            train=TrainConfig(phases=(phase,)),
+        )
+    )
+    pretrained.save(folder, config, jax.device_get(params), tokenizer.wordpiece(PIECES, True))
+    return folder
+
+
+def configured(source: pathlib.Path, task: str, **sections: dict[str, Any]) -> Config:
+    """Fine-tunes `source`; sections: changes by their names (`data`, `train`...)."""
+    config = Config(
+        model=dataclasses.replace(MODEL),
+        data=DataConfig(task=task, max_seq_length=32),
+        optim=OptimConfig(learning_rate=3e-3, warmup_steps=0),
+        train=TrainConfig(batch_size=16, epochs=6.0, log_every=1000, keep=2),
+        init_from=str(source),
+    )
+    for name, changes in sections.items():
+        part = dataclasses.replace(getattr(config, name), **changes)
+        config = dataclasses.replace(config, **{name: part})
+    return config
+
+
+def sentence(rng: random.Random, extra: str) -> str:
+    words = rng.choices(WORDS[:7], k=rng.randint(2, 20))
+    words.insert(rng.randrange(len(words) + 1), extra)
+    return ' '.join(words)
+
+
+def write_texts(path: pathlib.Path, count: int, seed: int) -> pathlib.Path:
+    """Labelled pos or neg by the one word that tells."""
+    rng = random.Random(seed)
+    lines = []
+    for _ in range(count):
+        extra, label = rng.choice([('good', 'pos'), ('bad', 'neg')])
+        lines.append(json.dumps({'text': sentence(rng, extra), 'label': label}) + '\n')
+    path.write_text(''.join(lines))
+    return path
+
+
+def write_tags(path: pathlib.Path, count: int, seed: int) -> pathlib.Path:
+    """anna and bert are persons."""
+    rng = random.Random(seed)
+    blocks = []
+    for _ in range(count):
+        words = sentence(rng, rng.choice(['anna', 'bert'])).split()
+        blocks.append(''.join(f'{w}\t{"B-PER" if w in WORDS[9:11] else "O"}\n' for w in words))
+    path.write_text('\n'.join(blocks))
+    return path
+
+
+def write_questions(path: pathlib.Path, count: int, seed: int, impossible: bool) -> pathlib.Path:
+    """Who went? anna or bert; nobody in every third context of 2.0."""
+    rng = random.Random(seed)
+    paragraphs = []
+    for i in range(count):
+        none = impossible and i % 3 == 0
+        name = 'the' if none else rng.choice(['anna', 'bert'])
+        context = f'{sentence(rng, "plot")} . {name} went'
+        answers = [] if none else [{'text': name, 'answer_start': context.rindex(name)}]
+        record = {'id': str(i), 'question': 'who went ?', 'answers': answers}
+        record |= {'is_impossible': none} if impossible else {}
+        paragraphs.append({'context': context, 'qas': [record]})
+    version = 'v2.0' if impossible else '1.1'
+    path.write_text(
+        json.dumps({'version': version, 'data': [{'title': 't', 'paragraphs': paragraphs}]})
+    )
+    return path
