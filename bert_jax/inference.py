@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bert_jax import pretrained, sharding
+from bert_jax.checks import CHOICES
 from bert_jax.config import MeshConfig
 from bert_jax.data import texts
 from bert_jax.data.texts import Text
@@ -26,6 +27,9 @@ ALONG = ('last_hidden_state', 'prediction_logits', 'start_logits', 'end_logits')
 POOLINGS = ('mean', 'cls', 'pooler')
 
 
+Candidates = list[tuple[str, float]]
+
+
 class Bert:
     """A model with its vocabulary, on all devices; batches are split over them."""
 
@@ -33,7 +37,8 @@ class Bert:
         self.config, self.heads = source.config, source.heads
         self.data, self.eval, self.labels = source.data, source.eval, source.labels
         longest, vocabulary = self.config.max_position_embeddings, source.vocabulary
-        self._encoder = texts.Encoder(vocabulary, longest) if vocabulary else None
+        types = self.config.type_vocab_size
+        self._encoder = texts.Encoder(vocabulary, longest, types) if vocabulary else None
         self._params, self._mesh = source.params, mesh
         # There is no backward pass that an unrolled scan would help, and many shapes to compile.
         rolled = dataclasses.replace(self.config, scan_unroll=1)
@@ -129,30 +134,40 @@ class Bert:
 
         return picked
 
-    def fill_mask(self, text: Text, top_k: int = 5) -> list[list[tuple[str, float]]]:
-        """For every [MASK] of the text the likeliest tokens with their probabilities.
+    def fill_mask(self, inputs: Sequence[Text], top_k: int = 5) -> list[list[Candidates]]:
+        """For every text and every [MASK] in it the likeliest tokens with their probabilities.
 
-        Raises ValueError where there is none, and where the checkpoint has no masked-LM head.
+        Raises ValueError for a text without one, and where the checkpoint has no masked-LM head.
         """
         if 'masked_lm' not in self.heads:
             raise ValueError(
                 f'this checkpoint has no masked-LM head; it has {", ".join(self.heads) or "none"}'
             )
-        (row,) = self.encoder.encode([text])
-        ids = np.array(row.input_ids, np.int32)[None]
-        positions = np.flatnonzero(ids[0] == self.encoder.vocabulary.mask_id)
-        if not len(positions):
-            raise ValueError(f"no {texts.MASK} in {text!r} (within the model's positions)")
-        types = np.array(row.token_type_ids, np.int32)[None]
-        logits = self.apply({'input_ids': ids, 'token_type_ids': types})['prediction_logits'][0]
-        pieces = self.encoder.vocabulary.pieces
-        found = []
-        for scores in logits[positions]:
-            best = np.argsort(-scores[: len(pieces)], kind='stable')[:top_k]
-            probabilities = np.exp(scores - scores.max())
-            probabilities /= probabilities.sum()
-            found.append([(pieces[i], float(probabilities[i])) for i in best])
+        vocabulary, rows = self.encoder.vocabulary, self.encoder.encode(inputs)
+        masks = [np.flatnonzero(np.array(r.input_ids) == vocabulary.mask_id) for r in rows]
+        for text, places in zip(inputs, masks, strict=True):
+            if not len(places):
+                raise ValueError(f"no {texts.MASK} in {text!r:.80} (within the model's positions)")
+        pieces = vocabulary.pieces
+        found: list[list[Candidates]] = [[] for _ in rows]
+        for i, (shares, ids) in self.run(rows, self._likeliest(min(top_k, len(pieces)))):
+            found[i] = [
+                [(pieces[k], float(p)) for k, p in zip(ids[place], shares[place], strict=True)]
+                for place in masks[i]
+            ]
         return found
+
+    @functools.cache  # noqa: B019
+    def _likeliest(self, top_k: int) -> Callable[[Any, Any], Any]:
+        """A jitted function: probabilities and ids of the likeliest tokens at every place."""
+        known = len(self.encoder.vocabulary.pieces)  # a table may be padded beyond it
+
+        @jax.jit
+        def likeliest(params: Any, batch: Mapping[str, jax.Array]) -> Any:
+            shares = jax.nn.softmax(self._outputs(params, batch)['prediction_logits'])
+            return jax.lax.top_k(shares[..., :known], top_k)
+
+        return likeliest
 
     @property
     def truncated(self) -> int:
@@ -221,10 +236,17 @@ class Bert:
         return checked
 
 
-def load(directory: str | os.PathLike) -> Bert:
-    """The model of a workdir's newest checkpoint, or of a folder written by bert_jax.convert."""
+def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:
+    """The model of a workdir's newest checkpoint, or of a folder written by bert_jax.convert.
+
+    dtype: what it computes in, 'float32' or 'bfloat16'; 'auto' is bfloat16 on TPU and GPU.
+    """
     mesh = sharding.make_mesh(MeshConfig())
-    return Bert(pretrained.load(directory, NamedSharding(mesh, PartitionSpec())), mesh)
+    source = pretrained.load(directory, NamedSharding(mesh, PartitionSpec()))
+    if dtype not in CHOICES['model.dtype']:
+        raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(CHOICES["model.dtype"])}')
+    config = dataclasses.replace(source.config, dtype=dtype)
+    return Bert(dataclasses.replace(source, config=config), mesh)
 
 
 def _pooled(outputs: Callable[[Any, Any], dict[str, jax.Array]], pooling: str) -> Any:

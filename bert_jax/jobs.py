@@ -175,7 +175,7 @@ def _classification(
     tests: Mapping[str, tuple[list[Example], Callable[[np.ndarray, pathlib.Path], None]]],
 ) -> Job:
     """No labels: a regression."""
-    encoder = Encoder(vocabulary, config.data.max_seq_length)
+    encoder = Encoder(vocabulary, config.data.max_seq_length, config.model.type_vocab_size)
 
     def rows(found: list[Example], labelled: bool = True) -> Rows:
         before = encoder.truncated

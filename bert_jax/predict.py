@@ -12,6 +12,7 @@ DIR: a workdir, or a folder written by bert_jax.convert. In Python:
 """
 
 import gzip
+import itertools
 import json
 import os
 import pathlib
@@ -26,10 +27,12 @@ import numpy as np
 from absl import flags
 
 from bert_jax import labelling
+from bert_jax.checks import CHOICES
 from bert_jax.data.progress import counted
 from bert_jax.inference import POOLINGS, Bert, load
 
 __all__ = ['Bert', 'load']
+MASKED = 256  # texts whose masks are filled together
 
 
 def write_embeddings(
@@ -98,10 +101,14 @@ def _embed(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> None:
 
 
 def _fill_mask(bert: Bert, inputs: Iterable[str]) -> None:
-    for text in inputs:
-        print(text)
-        for candidates in bert.fill_mask(text, FLAGS.top_k):
-            print('   ' + ', '.join(f'{piece} {share:.3f}' for piece, share in candidates))
+    inputs = iter(inputs)
+    while some := list(itertools.islice(inputs, MASKED)):
+        for text, found in zip(some, bert.fill_mask(some, FLAGS.top_k), strict=True):
+            print(text)
+            for candidates in found:
+                print('   ' + ', '.join(f'{piece} {share:.3f}' for piece, share in candidates))
+    if bert.truncated:
+        print(f'{bert.truncated:,} texts were too long and lost their end', file=sys.stderr)
 
 
 def _main(argv: list[str]) -> None:
@@ -110,19 +117,22 @@ def _main(argv: list[str]) -> None:
         raise ValueError(f'unexpected arguments {" ".join(rest)}')
     if (FLAGS.text is None) == (FLAGS.input is None):
         raise ValueError('give one of --text and --input')
-    if FLAGS.mode == 'embed' and (FLAGS.input is None or FLAGS.output is None):
-        raise ValueError('--mode=embed needs --input, a text a line, and --output, a .npz file')
-    if FLAGS.mode == 'task' and (FLAGS.input is None or FLAGS.output is None):
-        raise ValueError('--mode=task needs --input, examples, and --output, a .jsonl file')
+    mode = FLAGS.mode or ('fill_mask' if FLAGS.output is None else 'task')
+    if mode == 'fill_mask' and FLAGS.output is not None:
+        raise ValueError('--mode=fill_mask prints what it finds; leave --output away')
+    if mode != 'fill_mask' and (FLAGS.input is None or FLAGS.output is None):
+        kinds = {'embed': 'a text a line, and --output, a .npz', 'task': 'and --output, a .jsonl'}
+        raise ValueError(f'--mode={mode} needs --input, {kinds[mode]} file')
     if FLAGS.input is not None and not pathlib.Path(FLAGS.input).is_file():
         raise ValueError(f'--input={FLAGS.input} is not a file')
-    bert = load(FLAGS.checkpoint)
-    if FLAGS.mode == 'task':
-        _task(bert, pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
-    elif FLAGS.mode == 'embed':
-        _embed(bert, pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
-    else:
+    if FLAGS.output is not None and pathlib.Path(FLAGS.output).exists():
+        raise ValueError(f'--output={FLAGS.output} exists; remove it or choose another')
+    bert = load(FLAGS.checkpoint, FLAGS.dtype)
+    if mode == 'fill_mask':
         _fill_mask(bert, lines(pathlib.Path(FLAGS.input)) if FLAGS.input else [FLAGS.text])
+    else:
+        write = {'embed': _embed, 'task': _task}[mode]
+        write(bert, pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
 
 
 def cli(argv: list[str]) -> int:
@@ -133,7 +143,7 @@ def cli(argv: list[str]) -> int:
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns of what is not there to be read
     try:
         _main(argv)
-    except (ValueError, OSError, flags.Error) as error:
+    except (ValueError, OSError, EOFError, ImportError, flags.Error) as error:
         print(f'predict: {error}', file=sys.stderr)
         return 2
     return 0
@@ -144,7 +154,10 @@ FLAGS = flags.FLAGS
 if __name__ == '__main__':
     flags.DEFINE_string('checkpoint', None, 'A workdir, or a folder of bert_jax.convert.')
     flags.DEFINE_enum(
-        'mode', 'task', ['task', 'fill_mask', 'embed'], 'task: what the model was fine-tuned for.'
+        'mode',
+        None,
+        ['task', 'fill_mask', 'embed'],
+        'task: what the model was fine-tuned for. By default task with --output, else fill_mask.',
     )
     flags.DEFINE_string('text', None, 'One text.')
     flags.DEFINE_string('input', None, 'A file of texts, one a line (.gz too).')
@@ -153,6 +166,7 @@ if __name__ == '__main__':
     flags.DEFINE_enum(
         'long', 'truncate', ['truncate', 'window'], 'embed: texts longer than the positions.'
     )
+    flags.DEFINE_enum('dtype', 'auto', list(CHOICES['model.dtype']), 'What is computed in.')
     flags.DEFINE_integer('top_k', 5, 'fill_mask: tokens shown for each mask.', lower_bound=1)
     flags.mark_flags_as_required(['checkpoint'])
     sys.exit(cli(sys.argv))

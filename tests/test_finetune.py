@@ -65,7 +65,8 @@ def test_a_regression(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict)
     finetune.run(config, epath.Path(tmp_path / 'w'))
     assert results(tmp_path / 'w')['mean']['pearson'] > 0.99
     values = [r['value'] for r in said(tmp_path / 'w', pathlib.Path(texts['eval_file']))]
-    truth = [json.loads(line)['label'] for line in pathlib.Path(texts['eval_file']).open()]
+    lines = pathlib.Path(texts['eval_file']).read_text().splitlines()
+    truth = [json.loads(line)['label'] for line in lines]
     np.testing.assert_allclose(values, truth, atol=0.3)
 
 

@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from flax import linen as nn
 from tiny_model import ROOT
 
-from bert_jax import predict, pretrained
+from bert_jax import inference, predict, pretrained
 from bert_jax.config import ModelConfig
 from bert_jax.convert.foreign import full_config
 from bert_jax.data import texts, tokenizer
@@ -75,7 +76,7 @@ def test_each_text_as_if_it_were_alone(bert: predict.Bert) -> None:
 def test_embeddings_are_pooled_and_in_order(
     bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predict, 'WINDOW', 4)
+    monkeypatch.setattr(inference, 'WINDOW', 4)
     expected = [alone(bert, text) for text in TEXTS]
     pooled = {
         'mean': [x['last_hidden_state'].mean(0) for x in expected],
@@ -90,7 +91,7 @@ def test_embeddings_are_pooled_and_in_order(
 def test_no_more_texts_are_read_than_fit_a_window(
     bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predict, 'WINDOW', 8)
+    monkeypatch.setattr(inference, 'WINDOW', 8)
     read = 0
 
     def endless() -> Iterator[str]:
@@ -150,7 +151,10 @@ def test_the_shapes_are_few() -> None:
 
 
 def test_masks_are_filled(bert: predict.Bert) -> None:
-    first, second = bert.fill_mask('alpha [MASK] beta [MASK]', top_k=3)
+    ((first, second), (third,)) = bert.fill_mask(
+        ['alpha [MASK] beta [MASK]', '[MASK] alpha'], top_k=3
+    )
+    assert third == bert.fill_mask(['[MASK] alpha'], top_k=3)[0][0] != first
     assert len(first) == len(second) == 3
     logits = alone(bert, 'alpha [MASK] beta [MASK]')['prediction_logits']
     shares = np.exp(logits[2]) / np.exp(logits[2]).sum()
@@ -158,7 +162,7 @@ def test_masks_are_filled(bert: predict.Bert) -> None:
     assert bert.encoder.vocabulary.pieces[shares.argmax()] == piece
     assert share == pytest.approx(shares.max(), rel=1e-4) and share >= first[1][1] >= first[2][1]
     with pytest.raises(ValueError, match=r"no \[MASK\] in 'alpha'"):
-        bert.fill_mask('alpha')
+        bert.fill_mask(['[MASK]', 'alpha'])
 
 
 @pytest.mark.parametrize(
@@ -182,11 +186,32 @@ def test_wrong_arrays_are_named(bert: predict.Bert, batch: dict, message: str) -
         bert.apply(batch)
 
 
+@pytest.mark.parametrize(
+    ('inputs', 'message'),
+    [
+        ('alpha', r"expected a list of texts, not one text: \['alpha'\]"),
+        ([('a', 'b', 'c'), 'd'], r"text 0 is \('a', 'b', 'c'\); expected a string, or a pair"),
+        (['a', 3], 'text 1 is 3; expected a string'),
+        (['a', ('b', None)], 'text 1 is .*None'),
+    ],
+)
+def test_wrong_texts_are_named(bert: predict.Bert, inputs: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        bert(inputs)
+
+
+def test_a_pair_needs_two_types(bert: predict.Bert) -> None:
+    encoder = texts.Encoder(bert.encoder.vocabulary, 40, types=1)
+    encoder.encode(['alpha'])
+    with pytest.raises(ValueError, match='knows one type of token only'):
+        encoder.encode([('alpha', 'beta')])
+
+
 def test_a_missing_head_is_not_made_up(tmp_path: pathlib.Path) -> None:
     bert = predict.load(save(tmp_path / 'bare', heads=()))
     assert set(bert(['alpha'])) == {'attention_mask', 'last_hidden_state'}
     with pytest.raises(ValueError, match='no masked-LM head; it has none'):
-        bert.fill_mask('[MASK]')
+        bert.fill_mask(['[MASK]'])
     with pytest.raises(ValueError, match='no pooler; take pooling mean or cls'):
         next(bert.embed(['alpha'], 'pooler'))
     (tmp_path / 'bare' / 'vocab.txt').unlink()
@@ -220,6 +245,9 @@ def test_the_command_line(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
         ('--mode=embed', source),
         (source, '--text=alpha'),
         ('--mode=embed', '--input=nowhere', '--output=x.npz'),
+        ('--mode=embed', source, f'--output={output}'),  # exists
+        (source, f'--output={tmp_path / "new.jsonl"}'),  # no head of a task
+        ('--text=[MASK]', '--mode=fill_mask', '--output=x'),
     ]
     for arguments in mistakes:
         code, _, said = run(model, *arguments)

@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,8 @@ class Encoder:
     truncated: how many texts so far were longer and lost their end.
     """
 
-    def __init__(self, vocabulary: Tokenizer, longest: int):
-        self.vocabulary, self.longest = vocabulary, longest
+    def __init__(self, vocabulary: Tokenizer, longest: int, types: int = 2):
+        self.vocabulary, self.longest, self.types = vocabulary, longest, types
         self.truncated = 0
 
     def encode(self, texts: Sequence[Text]) -> list[Row]:
@@ -59,6 +59,7 @@ class Encoder:
                 continue
             room = self.longest - 3
             if len(first) + len(second) > room:
+                self.truncated += len(first) > room // 2
                 first = first[: room // 2]
             rest = room - len(first)
             starts = range(0, max(len(second), 1), rest)
@@ -66,6 +67,11 @@ class Encoder:
         return pieces
 
     def _ids(self, texts: Sequence[Text]) -> list[tuple[list[int], list[int] | None]]:
+        if isinstance(texts, str):
+            raise ValueError(f'expected a list of texts, not one text: [{texts[:40]!r}]')
+        for place, text in enumerate(texts):
+            if not isinstance(text, str):
+                self._check_pair(text, place)
         flat = [part for text in texts for part in ((text,) if isinstance(text, str) else text)]
         parts = [text.split(MASK) for text in flat]
         encoded = iter(self.vocabulary.encode_batch(list(itertools.chain.from_iterable(parts))))
@@ -79,6 +85,13 @@ class Encoder:
         return [
             (next(ids), None) if isinstance(text, str) else (next(ids), next(ids)) for text in texts
         ]
+
+    def _check_pair(self, pair: Any, place: int) -> None:
+        whole = isinstance(pair, tuple | list) and all(isinstance(part, str) for part in pair)
+        if not whole or len(pair) != 2:
+            raise ValueError(f'text {place} is {pair!r:.60}; expected a string, or a pair of them')
+        if self.types < 2:
+            raise ValueError(f'text {place} is a pair, and this model knows one type of token only')
 
     def _row(self, first: list[int], second: list[int] | None) -> Row:
         cls, sep = self.vocabulary.cls_id, self.vocabulary.sep_id
