@@ -67,9 +67,12 @@ class Bert:
         """
         return jax.device_get(self._jitted(self._params, self._put(self._checked(batch))))
 
-    def __call__(self, inputs: Sequence[Text]) -> dict[str, np.ndarray]:
+    def __call__(self, inputs: Iterable[Text]) -> dict[str, np.ndarray]:
         """The same for texts and pairs of texts, and their attention_mask, padded with zeros to
         the longest."""
+        inputs = inputs if isinstance(inputs, str) else list(inputs)
+        if not len(inputs):
+            return {name: value[:0] for name, value in self(['']).items()}
         rows = self.encoder.encode(inputs)
         length = max((len(row.input_ids) for row in rows), default=0)
         results = {'attention_mask': np.zeros((len(rows), length), np.int32)}
@@ -209,6 +212,10 @@ class Bert:
 
     def _checked(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         known = ('input_ids', 'attention_mask', 'token_type_ids')
+        if not isinstance(batch, Mapping):
+            raise ValueError(
+                f'a batch is a dict of arrays with {known}, not {type(batch).__name__}'
+            )
         if 'input_ids' not in batch or set(batch) - set(known):
             raise ValueError(f'the batch has {sorted(batch)}; expected input_ids and of {known}')
         ids = np.asarray(batch['input_ids'])

@@ -19,6 +19,7 @@ import pathlib
 import sys
 import time
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -61,12 +62,16 @@ def lines(path: pathlib.Path) -> Iterator[str]:
     """The lines of a UTF-8 text file, plain or .gz, one at a time. Raises ValueError naming the
     line that is not UTF-8."""
     opener: Any = gzip.open if path.suffix == '.gz' else open
-    with opener(path, 'rb') as file:
-        for number, line in enumerate(file, 1):
-            try:
+    done = 0
+    try:
+        with opener(path, 'rb') as file:
+            for line in file:
                 yield line.decode('utf-8').rstrip('\r\n')
-            except UnicodeDecodeError as error:
-                raise ValueError(f'{path}:{number} is not UTF-8 ({error})') from error
+                done += 1
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}:{done + 1} is not UTF-8 ({error})') from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f'{path} is damaged after line {done}: {error}') from error
 
 
 def _task(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> None:
@@ -125,6 +130,10 @@ def _main(argv: list[str]) -> None:
         raise ValueError(f'--mode={mode} needs --input, {kinds[mode]} file')
     if FLAGS.input is not None and not pathlib.Path(FLAGS.input).is_file():
         raise ValueError(f'--input={FLAGS.input} is not a file')
+    if mode == 'embed' and not FLAGS.output.endswith('.npz'):
+        raise ValueError(f'--output={FLAGS.output} has to end in .npz')
+    if FLAGS.output is not None and not pathlib.Path(FLAGS.output).absolute().parent.is_dir():
+        raise ValueError(f'--output={FLAGS.output}: there is no such folder')
     if FLAGS.output is not None and pathlib.Path(FLAGS.output).exists():
         raise ValueError(f'--output={FLAGS.output} exists; remove it or choose another')
     bert = load(FLAGS.checkpoint, FLAGS.dtype)

@@ -10,16 +10,26 @@ import sys
 import time
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import small_run
 import small_tasks
 from etils import epath
 
-from bert_jax import finetune, labelling, pretrained
+from bert_jax import finetune, labelling, pretrained, sharding
 from bert_jax.inference import Bert, load
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a laptop has, and much sooner compiled than for eight."""
+    make = sharding.make_mesh
+    monkeypatch.setattr(
+        sharding, 'make_mesh', lambda config, devices=None: make(config, jax.devices()[:1])
+    )
 
 
 @pytest.fixture(scope='module')
