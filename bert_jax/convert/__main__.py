@@ -130,11 +130,9 @@ def _main(argv: list[str]) -> None:
     origin, target = FLAGS['from'].value, FLAGS['to'].value
     if (origin is None) == (target is None):
         raise ValueError('give one of --from and --to')
-    for name in ('input', 'output'):
-        if '://' in FLAGS[name].value:
-            raise ValueError(
-                f'--{name}={FLAGS[name].value}: give a folder of this machine; copy it first'
-            )
+    for name, path in (('input', FLAGS.input), ('output', FLAGS.output)):
+        if '://' in path:
+            raise ValueError(f'--{name}={path}: give a folder of this machine; copy it first')
     source, output = (pathlib.Path(p).expanduser() for p in (FLAGS.input, FLAGS.output))
     if not source.is_dir():
         raise ValueError(f'--input={source} is not a folder')
