@@ -84,7 +84,7 @@ class Checkpoints:
         try:
             restored = self._manager.restore(step, args=args)
         except Exception as error:  # Orbax and TensorStore raise errors of many types
-            why = _first_line(error)
+            why = first_line(error)
         finally:
             logging.disable(logging.NOTSET)
         if not multihost_utils.process_allgather(np.bool_(restored is not None)).all():
@@ -93,7 +93,7 @@ class Checkpoints:
         try:
             _verify(checksums(restored.state), restored.checksums)
         except ValueError as error:
-            return None, _first_line(error)
+            return None, first_line(error)
         return restored.state, ''
 
     def _put_aside(self, step: int) -> epath.Path:
@@ -136,7 +136,7 @@ def load_params(source: epath.PathLike, abstract: Any) -> Any:
             found = checksums(restored)
             _verify(found, {name: saved.get(name) for name in found})
         except Exception as error:
-            raise ValueError(f'checkpoint {path} is damaged: {_first_line(error)}') from error
+            raise ValueError(f'checkpoint {path} is damaged: {first_line(error)}') from error
     return restored['params']
 
 
@@ -152,7 +152,7 @@ def _params_metadata(reader: ocp.Checkpointer, path: epath.Path) -> Any:
     try:
         return reader.metadata(path / 'state').item_metadata.tree['params']
     except Exception as error:  # of many types
-        raise ValueError(f'checkpoint {path} is damaged: {_first_line(error)}') from error
+        raise ValueError(f'checkpoint {path} is damaged: {first_line(error)}') from error
 
 
 def save_best(workdir: epath.PathLike, step: int, params: Any) -> None:
@@ -263,6 +263,7 @@ def _verify(found: dict[str, int], saved: dict[str, Any]) -> None:
         raise ValueError(f'{len(wrong)} arrays differ from what was saved, {wrong[0]} first')
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What is wrong, in one line of at most 200 characters."""
     text = str(error).strip().split('\n')[0]
     return text[:200] or type(error).__name__

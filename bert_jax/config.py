@@ -185,6 +185,12 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     return validate(_build(Config, values, 'config'))
 
 
+def model_from_dict(values: Mapping[str, Any]) -> ModelConfig:
+    """The model alone, its values not yet checked together. Raises ValueError naming the key."""
+    model: ModelConfig = _build(ModelConfig, values, 'config.model')
+    return model
+
+
 def _build(cls: Any, values: Mapping[str, Any], path: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(cls)}
     if not isinstance(values, Mapping):

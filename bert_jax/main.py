@@ -22,7 +22,7 @@ from absl import app, flags
 from etils import epath
 from ml_collections import config_flags
 
-from bert_jax import workdirs
+from bert_jax import pretrained, workdirs
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase, default, from_dict
 from bert_jax.data import prepare, store, tokenizer
@@ -64,15 +64,16 @@ def pretrain(config: Config, workdir: epath.Path) -> None:
     directory = prepare.prepare(config)
     meta = store.read_meta(directory)
     workdirs.same_on_all_hosts(meta.fingerprint)
-    if meta.vocab_size != config.model.vocab_size:
+    vocab_size = _check_vocabulary(config, directory, meta)
+    if vocab_size != config.model.vocab_size:
         LOG.info(
-            'model.vocab_size %d -> %d, the size of the vocabulary',
+            'model.vocab_size %d -> %d, the size of %s',
             config.model.vocab_size,
-            meta.vocab_size,
+            vocab_size,
+            'the vocabulary' if vocab_size == meta.vocab_size else "init_from's padded table",
         )
-        model = dataclasses.replace(config.model, vocab_size=meta.vocab_size)
+        model = dataclasses.replace(config.model, vocab_size=vocab_size)
         config = dataclasses.replace(config, model=model)
-    _check_vocabulary(config.init_from, directory)
     files = {name: directory / name for name in tokenizer.FILES}
     workdirs.claim(
         workdir,
@@ -103,15 +104,36 @@ def pretrain(config: Config, workdir: epath.Path) -> None:
     train(config, PretrainTask(config.model), batches, eval_batches, workdir)
 
 
-def _check_vocabulary(init_from: str, directory: pathlib.Path) -> None:
-    """Raises ValueError where the parameters to start from were trained on other token ids."""
-    for name in tokenizer.FILES if init_from else ():
-        there, here = epath.Path(init_from).expanduser() / name, directory / name
+def _check_vocabulary(config: Config, directory: pathlib.Path, meta: store.StoreMeta) -> int:
+    """The model's vocab_size: the corpus's, or init_from's where its table is padded.
+
+    Raises ValueError where the parameters to start from were trained on other token ids, or in a
+    model that computes something else from them.
+    """
+    source = epath.Path(config.init_from).expanduser()
+    for name in tokenizer.FILES if config.init_from else ():
+        there, here = source / name, directory / name
         if there.exists() and here.exists() and there.read_bytes() != here.read_bytes():
             raise ValueError(
-                f'config.init_from={init_from} has another vocabulary than the corpus; tokenise '
-                f'the text with it: --config.data.vocab_file={there}'
+                f'config.init_from={config.init_from} has another vocabulary than the corpus; '
+                f'tokenise the text with it: --config.data.vocab_file={there}'
             )
+    if not config.init_from or not (source / pretrained.CONFIG).exists():
+        return meta.vocab_size
+    start, vocabulary = pretrained.read_config(source)
+    compared = {
+        f'model.{name}': (getattr(start.model, name), getattr(config.model, name))
+        for name in ('hidden_act', 'layer_norm_eps')
+    }
+    if vocabulary is not None:
+        compared['data.lowercase'] = vocabulary.lowercase, meta.lowercase
+    for key, (value, mine) in compared.items():
+        if value != mine:
+            raise ValueError(
+                f'config.init_from={config.init_from} was trained with {key} {value!r}, not '
+                f'{mine!r}: --config.{key}={value}'
+            )
+    return max(start.model.vocab_size, meta.vocab_size)
 
 
 def _start_lines(config: Config, meta: store.StoreMeta, workdir: epath.Path) -> dict[str, str]:

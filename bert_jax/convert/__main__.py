@@ -8,6 +8,7 @@
 hf: a folder of transformers' BERT (config.json, safetensors or pytorch_model.bin, vocabulary).
 tf1: a folder of google-research/bert (bert_config.json, bert_model.ckpt.*, vocab.txt).
 What --from writes is for config.init_from, bert_jax.predict and --to.
+Of a cased model whose folder does not say so (tf1 never does): --nolowercase.
 """
 
 import collections
@@ -47,10 +48,11 @@ def convert_in(
     folder: pathlib.Path,
     output: pathlib.Path,
     allow_missing: bool = False,
-    lowercase: bool = True,
+    lowercase: bool | None = None,
 ) -> None:
     """A folder of `origin` -> a folder of ours. lowercase: whether text is, where the folder does
-    not say. Raises ValueError where parameters are missing or misshapen."""
+    not say; None assumes so. Raises ValueError where parameters are missing or misshapen, and where
+    the vocabulary looks cased and nobody says."""
     source = FORMATS[origin].read(folder, lowercase)
     heads = rules.heads_of(source.tensors, source.family, source.model.num_hidden_layers)
     if 'next_sentence' in heads and 'pooler' not in heads:
@@ -66,14 +68,15 @@ def convert_in(
             '--allow_missing fills them with fresh values'
         )
     if missing:
-        arrays = _fresh(source, heads) | arrays
+        fresh = rules.to_theirs(_fresh(source, heads), source.family)
+        arrays, _ = rules.to_ours(fresh | dict(source.tensors), shapes, source.family)
         print(f'missing, filled with fresh values: {", ".join(missing)}')
     with _whole(output) as partial:
         if source.vocabulary is not None:
             lowercase = source.vocabulary.lowercase
         pretrained.save(
             partial,
-            full_config(source.model, lowercase),
+            full_config(source.model, lowercase is not False),
             flax.traverse_util.unflatten_dict(arrays, sep='/'),
             source.vocabulary,
         )
@@ -102,7 +105,7 @@ def _summary(
         print(f'{len(names)} tensors not used, {reason}: {sorted(names)[0]}...')
     if source.vocabulary is None:
         print('no vocabulary there; texts need one, token ids do not')
-    print(f'wrote {output}')
+    print('\n'.join([*source.notes, f'wrote {output}']))
 
 
 @contextlib.contextmanager
@@ -127,6 +130,9 @@ def _main(argv: list[str]) -> None:
     origin, target = FLAGS['from'].value, FLAGS['to'].value
     if (origin is None) == (target is None):
         raise ValueError('give one of --from and --to')
+    for name, path in (('input', FLAGS.input), ('output', FLAGS.output)):
+        if '://' in path:
+            raise ValueError(f'--{name}={path}: give a folder of this machine; copy it first')
     source, output = (pathlib.Path(p).expanduser() for p in (FLAGS.input, FLAGS.output))
     if not source.is_dir():
         raise ValueError(f'--input={source} is not a folder')
@@ -144,7 +150,7 @@ def cli(argv: list[str]) -> int:
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns of what is not there to be read
     try:
         _main(argv)
-    except (ValueError, OSError, flags.Error) as error:
+    except (ValueError, OSError, ImportError, flags.Error) as error:
         print(f'convert: {error}', file=sys.stderr)
         return 2
     return 0
@@ -160,7 +166,7 @@ if __name__ == '__main__':
     flags.DEFINE_boolean('allow_missing', False, 'Fill missing parameters with fresh values.')
     flags.DEFINE_boolean(
         'lowercase',
-        True,
+        None,
         'Whether text is lowercased, where the folder does not say (tf1 never does).',
     )
     flags.mark_flags_as_required(['input', 'output'])

@@ -3,12 +3,20 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from bert_jax.config import Config, DataConfig, ModelConfig, Phase, TrainConfig, validate
+from bert_jax.config import (
+    Config,
+    DataConfig,
+    ModelConfig,
+    Phase,
+    TrainConfig,
+    model_from_dict,
+    validate,
+)
 from bert_jax.data import tokenizer
 
 REQUIRED = (
@@ -25,6 +33,7 @@ OPTIONAL = (
     'type_vocab_size',
     'initializer_range',
     'layer_norm_eps',
+    'tie_word_embeddings',
 )
 # google-research/bert computes 'gelu' by tanh since 2019, transformers exactly; both publish the
 # same weights, so the name decides here, as it does in transformers.
@@ -42,6 +51,9 @@ FIXED: Mapping[str, Any] = {
     'is_decoder': False,
     'add_cross_attention': False,
 }
+HIDDEN_ACT = 'bert_jax_hidden_act'  # ours, in a bert_config.json where theirs means another
+VOCABULARIES = ('vocab.txt', 'tokenizer.model', 'spiece.model')
+CASED = 0.05  # share of tokens with upper-case letters that no vocabulary of lowercased text has
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +65,7 @@ class Foreign:
     tensors: Mapping[str, np.ndarray]
     unused: Mapping[str, str]
     vocabulary: tokenizer.Tokenizer | None
+    notes: tuple[str, ...] = ()  # to be said
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -77,15 +90,20 @@ def model_config(path: pathlib.Path) -> ModelConfig:
             raise ValueError(f'{path}: {key} is {values[key]!r}; bert_jax has {expected!r} only')
     if absent := [key for key in REQUIRED if key not in values]:
         raise ValueError(f'{path} has no {", ".join(absent)}; is it the configuration of a BERT?')
-    act = values.get('hidden_act', 'gelu')
-    if act not in ACTIVATIONS:
+    act = values.get(HIDDEN_ACT, values.get('hidden_act', 'gelu'))
+    if not isinstance(act, str) or act not in ACTIVATIONS:
         raise ValueError(f'{path}: hidden_act is {act!r}; known are {", ".join(ACTIVATIONS)}')
     kept = {key: values[key] for key in (*REQUIRED, *OPTIONAL) if key in values}
     try:
-        model = ModelConfig(hidden_act=ACTIVATIONS[act], **kept)
+        model = model_from_dict(kept | {'hidden_act': ACTIVATIONS[act]})
+        if model.max_position_embeddings < 8:
+            raise ValueError(
+                f'max_position_embeddings is {model.max_position_embeddings}; expected 8 or more'
+            )
         full_config(model, lowercase=True)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f'{path}: {error}') from error
+    except ValueError as error:
+        reason = str(error).replace('config.model.', '')
+        raise ValueError(f'{path}: {reason}') from error
     return model
 
 
@@ -97,18 +115,40 @@ def full_config(model: ModelConfig, lowercase: bool) -> Config:
     return validate(Config(model=model, data=data, train=TrainConfig(phases=(phase,))))
 
 
-def read_vocabulary(
-    directory: pathlib.Path, lowercase: bool, vocab_size: int
-) -> tokenizer.Tokenizer | None:
-    """The folder's vocabulary, None where it has none. Raises ValueError where its size is not the
-    configuration's."""
-    names = ('vocab.txt', 'tokenizer.model', 'spiece.model')
-    if not any((directory / name).exists() for name in names):
-        return None
-    vocabulary = tokenizer.load(directory, lowercase)
+def fitting(
+    build: Callable[[bool], tokenizer.Tokenizer],
+    lowercase: bool | None,
+    vocab_size: int,
+    directory: pathlib.Path,
+) -> tuple[tokenizer.Tokenizer, tuple[str, ...]]:
+    """The vocabulary that `build` makes, given whether text is lowercased, and what is to be said.
+
+    lowercase: None where nobody says. Raises ValueError where the vocabulary then looks cased, and
+    where it has more tokens than the configuration (fewer are a padded table).
+    """
+    vocabulary = build(lowercase is not False)
     if vocabulary.vocab_size > vocab_size:
         raise ValueError(
             f'the vocabulary in {directory} has {vocabulary.vocab_size} tokens, '
             f'its configuration says {vocab_size}'
         )
-    return vocabulary
+    if lowercase is not None:
+        return vocabulary, ()
+    ordinary = [vocabulary.pieces[i] for i in vocabulary.ordinary_ids]
+    upper = [piece for piece in ordinary if piece != piece.lower()]
+    if len(upper) > CASED * len(ordinary):
+        raise ValueError(
+            f'nothing in {directory} says whether text is lowercased, and {len(upper)} of '
+            f'{len(ordinary)} tokens have upper-case letters, such as {upper[0]!r}; give '
+            '--nolowercase, or --lowercase'
+        )
+    return vocabulary, ('text is lowercased: nothing there says so; --nolowercase if not',)
+
+
+def read_vocabulary(
+    directory: pathlib.Path, lowercase: bool | None, vocab_size: int
+) -> tuple[tokenizer.Tokenizer | None, tuple[str, ...]]:
+    """As `fitting`; None where the folder has no vocabulary."""
+    if not any((directory / name).exists() for name in VOCABULARIES):
+        return None, ()
+    return fitting(lambda case: tokenizer.load(directory, case), lowercase, vocab_size, directory)

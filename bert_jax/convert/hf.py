@@ -8,26 +8,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
+from bert_jax.checkpoint import first_line
 from bert_jax.config import ModelConfig
-from bert_jax.convert import rules
+from bert_jax.convert import hf_tokenizer, rules
 from bert_jax.convert.foreign import (
     OPTIONAL,
     REQUIRED,
     Foreign,
     model_config,
     read_json,
-    read_vocabulary,
 )
-from bert_jax.data import tokenizer
 from bert_jax.models.heads import head_of
 from bert_jax.pretrained import Pretrained
 
 FORMATS = ('model.safetensors', 'pytorch_model.bin')  # looked for in this order
 OLD_NAMES = {'LayerNorm.gamma': 'LayerNorm.weight', 'LayerNorm.beta': 'LayerNorm.bias'}
-TOKENIZERS = ('BertTokenizer', 'BertTokenizerFast', 'PreTrainedTokenizerFast', 'TokenizersBackend')
 BUFFERS = ('.position_ids', '.token_type_ids')
 DECODER, DECODER_BIAS = 'cls.predictions.decoder.weight', 'cls.predictions.decoder.bias'
 WORDS, BIAS = 'bert.embeddings.word_embeddings.weight', 'cls.predictions.bias'
@@ -41,8 +37,8 @@ ARCHITECTURES = {
 }
 
 
-def read(directory: pathlib.Path, lowercase: bool = True) -> Foreign:
-    """lowercase: whether text is, where tokenizer_config.json does not say.
+def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
+    """lowercase: whether text is, where the folder does not say.
 
     Raises ValueError naming the file or tensor that can't be used.
     """
@@ -51,19 +47,24 @@ def read(directory: pathlib.Path, lowercase: bool = True) -> Foreign:
     if not any(name.startswith('bert.encoder.') for name in tensors):
         raise ValueError(f'{directory} holds no BERT encoder; it has {_some(tensors)}')
     unused = {}
-    if DECODER in tensors:
+    if DECODER in tensors and model.tie_word_embeddings:
         if WORDS in tensors and np.array_equal(tensors[DECODER], tensors[WORDS]):
             unused[DECODER] = f'the same as {WORDS}'
         else:
             model = dataclasses.replace(model, tie_word_embeddings=False)
-    if DECODER_BIAS in tensors:
-        unused[DECODER_BIAS] = f'stands for {BIAS}'
-        tensors.setdefault(BIAS, tensors[DECODER_BIAS])
+    bias = tensors.pop(DECODER_BIAS, None)  # the one that transformers adds
     known = {name for rule in rules.BERT for name in rule.names('hf', model.num_hidden_layers)}
     for name in set(tensors) - known - set(unused):
         unused[name] = _why_unused(name, model, directory)
     used = {name: tensor for name, tensor in tensors.items() if name not in unused}
-    return Foreign('hf', model, used, unused, _vocabulary(directory, model, lowercase))
+    if bias is not None:
+        if np.array_equal(bias, used.get(BIAS, bias)):
+            unused[DECODER_BIAS] = f'stands for {BIAS}'
+        else:
+            unused[BIAS] = f'{DECODER_BIAS} differs and is what transformers adds'
+        used[BIAS] = bias
+    vocabulary, notes = hf_tokenizer.read(directory, lowercase, model.vocab_size)
+    return Foreign('hf', model, used, unused, vocabulary, notes)
 
 
 def _why_unused(name: str, model: ModelConfig, directory: pathlib.Path) -> str:
@@ -117,7 +118,10 @@ def _read_tensors(directory: pathlib.Path) -> dict[str, np.ndarray]:
 def _shards(index: pathlib.Path) -> dict[pathlib.Path, set[str]]:
     """The files of a sharded checkpoint, each with the tensors that should be in it."""
     files: dict[pathlib.Path, set[str]] = {}
-    for tensor, name in read_json(index).get('weight_map', {}).items():
+    places = read_json(index).get('weight_map')
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise ValueError(f'{index}: weight_map must be an object of tensors and their files')
+    for tensor, name in places.items():
         files.setdefault(index.parent / name, set()).add(tensor)
     for path in files:
         if not path.exists():
@@ -126,6 +130,7 @@ def _shards(index: pathlib.Path) -> dict[pathlib.Path, set[str]]:
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    safetensors = _safetensors()
     try:
         tensors: dict[str, np.ndarray] = safetensors.numpy.load_file(path)
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
@@ -133,8 +138,17 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     return tensors
 
 
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ValueError(f'{FORMATS[0]} needs safetensors: pip install bert_jax[hf]') from error
+    return safetensors
+
+
 def _read_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Through torch's restricted unpickler: nothing in the file is run."""
+    """Through torch's restricted unpickler: nothing in the file is run. Raises ValueError for
+    versions of torch in which a file could get round it (CVE-2025-32434)."""
     try:
         import torch
     except ImportError as error:
@@ -143,6 +157,11 @@ def _read_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
             'https://download.pytorch.org/whl/cpu, or take model.safetensors from where the file '
             'came from'
         ) from error
+    if tuple(map(int, re.findall(r'\d+', torch.__version__)[:2])) < (2, 6):
+        raise ValueError(
+            f'PyTorch {torch.__version__} can be made to run code that is in {path}; '
+            "pip install 'torch>=2.6', or take model.safetensors from where the file came from"
+        )
     try:
         tensors = torch.load(path, map_location='cpu', weights_only=True)
         return {
@@ -150,57 +169,9 @@ def _read_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
             for name, tensor in tensors.items()
         }
     except Exception as error:  # of many types
-        reason = str(error).strip().split('\n')[0][:200]
-        raise ValueError(f'{path} is not a checkpoint of plain tensors: {reason}') from error
-
-
-def _vocabulary(
-    directory: pathlib.Path, model: ModelConfig, lowercase: bool
-) -> tokenizer.Tokenizer | None:
-    settings, whole = directory / 'tokenizer_config.json', directory / 'tokenizer.json'
-    options = read_json(settings) if settings.exists() else {}
-    lowercase = bool(options.get('do_lower_case', lowercase))
-    _check_text(options, lowercase, settings)
-    if whole.exists() and not (directory / 'vocab.txt').exists():
-        pieces, lowercase = _word_pieces(whole)
-        return tokenizer.wordpiece(pieces, lowercase, str(whole))
-    return read_vocabulary(directory, lowercase, model.vocab_size)
-
-
-def _check_text(options: Mapping[str, Any], lowercase: bool, path: pathlib.Path) -> None:
-    """Raises ValueError where text is prepared in another way than BERT's."""
-    kind = options.get('tokenizer_class') or 'BertTokenizer'
-    if kind not in TOKENIZERS:
         raise ValueError(
-            f"{path}: tokenizer_class is {kind!r}; bert_jax has BERT's WordPiece only. Take the "
-            'vocabulary away to convert the weights alone, for use with token ids'
-        )
-    expected = {'strip_accents': lowercase, 'tokenize_chinese_chars': True}
-    expected['handle_chinese_chars'] = True
-    for key, value in expected.items():
-        if options.get(key) not in (None, value):
-            raise ValueError(
-                f'{path}: {key} is {options[key]!r} where text is '
-                f'{"" if lowercase else "not "}lowercased; bert_jax has {value!r} only. Take the '
-                'key away to convert all the same, with text prepared in that way'
-            )
-
-
-def _word_pieces(path: pathlib.Path) -> tuple[list[str], bool]:
-    """The vocabulary of a tokenizer.json, in order, and whether text is lowercased."""
-    values = read_json(path)
-    try:
-        normalizer, vocab = values['normalizer'], values['model']['vocab']
-        kinds = values['model']['type'], normalizer['type']
-        pieces = {number: piece for piece, number in vocab.items()}
-        pieces |= {added['id']: added['content'] for added in values['added_tokens']}
-        lowercase = bool(normalizer['lowercase'])
-        _check_text(normalizer, lowercase, path)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f'{path} is not the tokenizer of a BERT: no {error}') from error
-    if kinds != ('WordPiece', 'BertNormalizer') or sorted(pieces) != list(range(len(pieces))):
-        raise ValueError(f'{path} is a tokenizer of kind {kinds}; bert_jax reads WordPiece only')
-    return [pieces[i] for i in range(len(pieces))], lowercase
+            f'{path} is not a checkpoint of plain tensors: {first_line(error)}'
+        ) from error
 
 
 def _some(names: Iterable[str]) -> str:
@@ -226,7 +197,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         tensors = {name.removeprefix('bert.'): tensor for name, tensor in tensors.items()}
     if DECODER in tensors:
         tensors[DECODER_BIAS] = tensors[BIAS]
-    safetensors.numpy.save_file(tensors, directory / FORMATS[0], metadata={'format': 'pt'})
+    _safetensors().numpy.save_file(tensors, directory / FORMATS[0], metadata={'format': 'pt'})
     values = _config(source, architecture)
     (directory / 'config.json').write_text(json.dumps(values, indent=2) + '\n')
     notes += _write_vocabulary(directory, source)
@@ -236,7 +207,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
 
 
 def _config(source: Pretrained, architecture: str) -> dict[str, Any]:
-    names = (*REQUIRED, *OPTIONAL, 'hidden_act', 'tie_word_embeddings')
+    names = (*REQUIRED, *OPTIONAL, 'hidden_act')
     values = {name: getattr(source.config, name) for name in names}
     pad = source.vocabulary.pad_id if source.vocabulary else 0
     return {

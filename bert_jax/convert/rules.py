@@ -7,6 +7,7 @@ query, key and value are one kernel [layers, embed, heads, qkv, head_dim]; there
 import dataclasses
 from collections.abc import Iterable, Mapping
 
+import jax.numpy as jnp
 import numpy as np
 
 from bert_jax.models.heads import HEADS, head_of
@@ -14,7 +15,6 @@ from bert_jax.models.heads import HEADS, head_of
 Arrays = Mapping[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
 
-FAMILIES = ('hf', 'tf1')
 PARTS = ('query', 'key', 'value')
 
 
@@ -126,7 +126,8 @@ def to_ours(
     """Tensors named as in `family` -> float32 arrays by path here, and the names that are missing
     there.
 
-    shapes: the paths wanted and their shapes. Raises ValueError for a tensor of another shape.
+    shapes: the paths wanted and their shapes. Raises ValueError for a tensor of another shape
+    and for one of integers.
     """
     arrays, missing = {}, []
     for rule in _wanted(shapes):
@@ -139,6 +140,8 @@ def to_ours(
         single = _single(rule, shape)
         parts = [_oriented(rule, family, tensors[name]) for name in names]
         for name, part in zip(names, parts, strict=True):
+            if not jnp.issubdtype(part.dtype, jnp.floating):  # which knows bfloat16
+                raise ValueError(f'tensor {name} is of {part.dtype}; expected floating point')
             if part.shape != single:
                 raise ValueError(
                     f'tensor {name} is {list(tensors[name].shape)}; with this configuration it '

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pathlib
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -15,7 +17,7 @@ from bert_jax import pretrained
 from bert_jax.config import ModelConfig
 from bert_jax.convert import hf, rules
 from bert_jax.convert.__main__ import convert_in, convert_out
-from bert_jax.convert.foreign import full_config
+from bert_jax.convert.foreign import REQUIRED, full_config
 from bert_jax.data import tokenizer
 from bert_jax.models.heads import HEADS, HeadedEncoder
 
@@ -185,8 +187,97 @@ def test_missing_parameters(tmp_path: pathlib.Path, theirs: pathlib.Path) -> Non
     assert report['missing'] == ['cls.predictions.transform.dense.weight']
 
 
-def spoil_nothing(folder: pathlib.Path) -> None:
-    """Spoils nothing."""
+def test_what_is_there_of_a_layer_is_kept(
+    tmp_path: pathlib.Path, theirs: pathlib.Path, ours: pathlib.Path
+) -> None:
+    there = tensors(theirs)
+    del there['bert.encoder.layer.2.attention.self.key.weight']
+    write(theirs, there)
+    convert_in('hf', theirs, tmp_path / 'back', allow_missing=True)
+    arrays, expected = (pretrained.load(path).arrays() for path in (tmp_path / 'back', ours))
+    kernel = 'encoder/layers/attention/query_key_value/kernel'
+    filled = arrays[kernel][2, :, :, 1].copy()
+    assert 0 < filled.std() < 0.1 and np.isfinite(filled).all()
+    arrays[kernel] = arrays[kernel].copy()
+    arrays[kernel][2, :, :, 1] = expected[kernel][2, :, :, 1]
+    for name, array in expected.items():
+        np.testing.assert_array_equal(arrays[name], array, err_msg=name)
+
+
+def test_the_bias_of_a_decoder_of_its_own(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
+    there = tensors(theirs)
+    own = {hf.DECODER: there[hf.WORDS] + 1, hf.DECODER_BIAS: there[hf.BIAS] + 2}
+    write(theirs, there | own)
+    convert_in('hf', theirs, tmp_path / 'back')
+    arrays = pretrained.load(tmp_path / 'back').arrays()
+    np.testing.assert_array_equal(arrays['masked_lm_bias'], there[hf.BIAS] + 2)
+    report = json.loads((tmp_path / 'back/conversion.json').read_text())
+    assert list(report['unused']) == [hf.BIAS]
+
+
+def test_whether_the_decoder_is_tied_is_read(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
+    change_config(theirs, tie_word_embeddings=False)
+    there = {name: x for name, x in tensors(theirs).items() if name != hf.DECODER}
+    write(theirs, there)
+    with pytest.raises(ValueError, match=r'no tensor cls.predictions.decoder.weight'):
+        convert_in('hf', theirs, tmp_path / 'no')
+    write(theirs, there | {hf.DECODER: there[hf.WORDS]})
+    convert_in('hf', theirs, tmp_path / 'untied')
+    assert not pretrained.load(tmp_path / 'untied').config.tie_word_embeddings
+    convert_out('hf', tmp_path / 'untied', tmp_path / 'again')
+    convert_in('hf', tmp_path / 'again', tmp_path / 'back')
+    assert_same(tmp_path / 'untied', tmp_path / 'back')
+
+
+def test_tf1_keeps_activation_and_epsilon(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for act, eps in (('gelu_new', 1e-7), ('gelu', 1e-12)):
+        model = dataclasses.replace(MODEL, hidden_act=act, layer_norm_eps=eps)
+        source, target = make(tmp_path / f'{act}-ours', model, ()), tmp_path / f'{act}-tf1'
+        convert_out('tf1', source, target)
+        said = capsys.readouterr().out
+        assert ('gelu by tanh' in said) == (act == 'gelu')
+        assert ('layer_norm_eps 1e-07' in said) == (eps == 1e-7)
+        assert json.loads((target / 'bert_config.json').read_text())['hidden_act'] == 'gelu'
+        convert_in('tf1', target, tmp_path / f'{act}-back', lowercase=False)
+        assert_same(source, tmp_path / f'{act}-back')
+
+
+def test_case_is_never_guessed_from_a_cased_vocabulary(
+    tmp_path: pathlib.Path, theirs: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (theirs / 'tokenizer_config.json').unlink()
+    convert_in('hf', theirs, tmp_path / 'assumed')
+    assert 'text is lowercased: nothing there says so; --nolowercase' in capsys.readouterr().out
+    cased = (theirs / 'vocab.txt').read_text().replace('\nh\n', '\nH\n')
+    (theirs / 'vocab.txt').write_text(cased)
+    with pytest.raises(ValueError, match="1 of 10 tokens have upper-case letters, such as 'H'"):
+        convert_in('hf', theirs, tmp_path / 'no')
+    convert_in('hf', theirs, tmp_path / 'told', lowercase=False)
+    vocabulary = pretrained.load(tmp_path / 'told').vocabulary
+    assert vocabulary is not None and not vocabulary.lowercase
+
+
+def integers(folder: pathlib.Path) -> None:
+    write(folder, tensors(folder) | {hf.BIAS: np.zeros(15, np.int8)})
+
+
+def shards_in_a_list(folder: pathlib.Path) -> None:
+    (folder / 'model.safetensors').unlink()
+    (folder / 'model.safetensors.index.json').write_text('{"weight_map": ["a"]}')
+
+
+def tokenizer_json(folder: pathlib.Path, **changes: Any) -> None:
+    """In place of the vocabulary; with more tokens than the model where nothing is changed."""
+    pieces = PIECES if changes else [*PIECES, 'x']
+    values: dict[str, Any] = {
+        'normalizer': {'type': 'BertNormalizer', 'lowercase': False},
+        'pre_tokenizer': {'type': 'BertPreTokenizer'},
+        'model': {'type': 'WordPiece', 'vocab': {piece: i for i, piece in enumerate(pieces)}},
+    }
+    (folder / 'tokenizer.json').write_text(json.dumps(values | changes))
+    (folder / 'vocab.txt').unlink()
 
 
 def truncate(folder: pathlib.Path) -> None:
@@ -213,7 +304,17 @@ def garbage(folder: pathlib.Path) -> None:
         (lambda f: change_config(f, num_attention_heads=5), 'multiple of num_attention_heads'),
         (lambda f: change_config(f, model_type='albert'), "model_type is 'albert'"),
         (lambda f: change_config(f, hidden_act='swish'), "hidden_act is 'swish'; known are gelu"),
-        (lambda f: change_config(f, hidden_size='12'), 'config.json: '),
+        (lambda f: change_config(f, hidden_size='12'), "json: hidden_size must be int, not '12'"),
+        (lambda f: change_config(f, num_hidden_layers=3.0), 'json: num_hidden_layers must be int'),
+        (lambda f: change_config(f, hidden_dropout_prob=None), 'json: hidden_dropout_prob must be'),
+        (lambda f: change_config(f, max_position_embeddings=4), 'json: max_position_embeddings is'),
+        (lambda f: change_config(f, hidden_act=[]), r'hidden_act is \[\]'),
+        (integers, 'cls.predictions.bias is of int8; expected floating point'),
+        (shards_in_a_list, 'weight_map must be an object'),
+        (tokenizer_json, 'has 16 tokens, its configuration says 15'),
+        (lambda f: tokenizer_json(f, normalizer=None), 'json: normalizer is None'),
+        (lambda f: tokenizer_json(f, pre_tokenizer={'type': 'Split'}), "type is 'Split'"),
+        (lambda f: (f / 'added_tokens.json').write_text('{"<x>": 15}'), "adds '<x>'"),
         (lambda f: (f / 'config.json').write_text('{}'), 'has no vocab_size, hidden_size'),
         (lambda f: (f / 'config.json').write_text('{"a'), 'config.json is not JSON'),
         (lambda f: (f / 'config.json').unlink(), 'config.json does not exist'),
@@ -267,6 +368,86 @@ def test_without_torch_the_error_says_what_to_do(
         convert_in('hf', theirs, tmp_path / 'back')
 
 
+def test_an_old_torch_is_refused(
+    tmp_path: pathlib.Path, theirs: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip('torch', reason='reading pytorch_model.bin needs PyTorch')
+    (theirs / 'model.safetensors').rename(theirs / 'pytorch_model.bin')
+    monkeypatch.setattr(torch, '__version__', '2.5.1+cpu')
+    with pytest.raises(ValueError, match=r"PyTorch 2.5.1\+cpu .*pip install 'torch>=2.6'"):
+        convert_in('hf', theirs, tmp_path / 'back')
+
+
+def test_bfloat16(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
+    write(theirs, {name: x.astype(jax.numpy.bfloat16) for name, x in tensors(theirs).items()})
+    convert_in('hf', theirs, tmp_path / 'back')
+    there = tensors(theirs)[hf.BIAS].astype(np.float32)
+    arrays = pretrained.load(tmp_path / 'back').arrays()
+    np.testing.assert_array_equal(arrays['masked_lm_bias'], there)
+
+
+def test_the_class_in_config_json_counts_where_no_other_is_said(
+    tmp_path: pathlib.Path, theirs: pathlib.Path
+) -> None:
+    change_config(theirs, tokenizer_class='BertJapaneseTokenizer')
+    convert_in('hf', theirs, tmp_path / 'said')
+    (theirs / 'tokenizer_config.json').unlink()
+    with pytest.raises(ValueError, match=r'/config.json: tokenizer_class is .BertJapanese'):
+        convert_in('hf', theirs, tmp_path / 'back')
+
+
+def test_broken_tf1_folders(tmp_path: pathlib.Path, ours: pathlib.Path) -> None:
+    pytest.importorskip('tensorflow')
+    folder = tmp_path / 'tf1'
+    convert_out('tf1', ours, folder)
+    config = (folder / 'bert_config.json').read_text()
+    (folder / 'bert_config.json').write_text(
+        config.replace('"hidden_size": 12', '"hidden_size": 9')
+    )
+    with pytest.raises(ValueError, match=r'tensor bert/.* must be \['):
+        convert_in('tf1', folder, tmp_path / 'no', lowercase=False)
+    (folder / 'bert_config.json').write_text(config)
+    (data,) = folder.glob('*.data-*')
+    data.write_bytes(data.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r'can not be read|not a whole TensorFlow checkpoint'):
+        convert_in('tf1', folder, tmp_path / 'no', lowercase=False)
+    data.unlink()
+    with pytest.raises(ValueError, match=r'can not be read|not a whole TensorFlow checkpoint'):
+        convert_in('tf1', folder, tmp_path / 'no', lowercase=False)
+
+
+def test_a_tf1_folder_without_its_weights(tmp_path: pathlib.Path, shared_data: Any) -> None:
+    pytest.importorskip('tensorflow')
+    folder = tmp_path / 'tf1'
+    folder.mkdir()
+    index = shared_data('weights/tf1-bert-base-index-only/bert_model.ckpt.index')
+    (folder / 'bert_model.ckpt.index').write_bytes(index.read_bytes())
+    values = {name: getattr(ModelConfig(), name) for name in REQUIRED}
+    (folder / 'bert_config.json').write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r'can not be read: .*bert_model.ckpt.data-00000'):
+        convert_in('tf1', folder, tmp_path / 'no')
+
+
+def test_the_command(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
+    arguments = ['--from=hf', f'--output={tmp_path / "back"}']
+
+    def run(source: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, '-m', 'bert_jax.convert', *arguments, f'--input={source}'],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+
+    for source, message in (('gs://b/x', 'copy it first'), (str(tmp_path / 'x'), 'not a folder')):
+        wrong = run(source)
+        assert wrong.returncode == 2 and message in wrong.stderr
+        assert wrong.stderr.startswith('convert: ') and wrong.stderr.count('\n') == 1
+    good = run(str(theirs))
+    assert good.returncode == 0 and good.stdout.endswith(f'wrote {tmp_path / "back"}\n')
+
+
 def test_tokenizer_json_alone(
     tmp_path: pathlib.Path, theirs: pathlib.Path, ours: pathlib.Path
 ) -> None:
@@ -274,6 +455,7 @@ def test_tokenizer_json_alone(
     normalizer = {'type': 'BertNormalizer', 'lowercase': False}
     values = {
         'normalizer': normalizer,
+        'pre_tokenizer': {'type': 'BertPreTokenizer'},
         'model': {'type': 'WordPiece', 'vocab': vocab},
         'added_tokens': [{'id': 0, 'content': '[PAD]'}],
     }
@@ -284,7 +466,7 @@ def test_tokenizer_json_alone(
     assert_same(ours, tmp_path / 'back')
     values['model']['type'] = 'BPE'
     (theirs / 'tokenizer.json').write_text(json.dumps(values))
-    with pytest.raises(ValueError, match='bert_jax reads WordPiece only'):
+    with pytest.raises(ValueError, match=r"model.type is 'BPE'; bert_jax has 'WordPiece' only"):
         convert_in('hf', theirs, tmp_path / 'no')
 
 
@@ -312,6 +494,6 @@ def test_the_real_names_of_a_published_tf1_checkpoint(shared_data: Any) -> None:
     abstract = jax.tree_util.tree_leaves_with_path(pretrained.abstract_params(model, HEADS))
     shapes = {jax.tree_util.keystr(p, simple=True, separator='/'): x.shape for p, x in abstract}
     arrays, missing = rules.to_ours(
-        {name: np.zeros(shape, np.int8) for name, shape in there.items()}, shapes, 'tf1'
+        {name: np.zeros(shape, np.float16) for name, shape in there.items()}, shapes, 'tf1'
     )
     assert not missing and arrays.keys() == shapes.keys()

@@ -61,7 +61,8 @@ def test_golden_outputs_of_real_weights(
     tmp_path: pathlib.Path, shared_data: Any, folder: str
 ) -> None:
     source = shared_data(f'weights/{folder}')
-    convert_in('tf1' if folder.startswith('tf1') else 'hf', source, tmp_path / 'ours')
+    family = 'tf1' if folder.startswith('tf1') else 'hf'
+    convert_in(family, source, tmp_path / 'ours', lowercase=family == 'tf1')
     golden = np.load(source / 'golden_hf.npz')
     inputs = {'input_ids': golden['input_ids']}
     mask = golden.get('attention_mask', np.ones_like(golden['input_ids']))
@@ -181,7 +182,7 @@ def test_a_hundred_steps_of_training(tmp_path: pathlib.Path) -> None:
 def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any) -> None:
     """Every real token of the golden inputs masked, one at a time."""
     source = shared_data('weights/rxnfp-bert-pretrained')
-    convert_in('hf', source, tmp_path / 'ours')
+    convert_in('hf', source, tmp_path / 'ours', lowercase=False)
     bert = reference.predict.load(tmp_path / 'ours')
     golden = np.load(source / 'golden_hf.npz')
     ids, mask = golden['input_ids'].astype(np.int32), golden['attention_mask'].astype(np.int32)
@@ -198,4 +199,4 @@ def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any)
         logits[i, column].argmax() == ids[row, column] for i, (row, column) in enumerate(places)
     ]
     print(f'masked-token accuracy {np.mean(right):.3f} of {len(right)}')
-    assert np.mean(right) > 0.85
+    assert np.mean(right) >= 0.90
