@@ -60,7 +60,7 @@ def configured(source: pathlib.Path, task: str, **sections: dict[str, Any]) -> C
     """Fine-tunes `source`; sections: changes by their names (`data`, `train`...)."""
     config = Config(
         model=dataclasses.replace(MODEL),
-        data=DataConfig(task=task, max_seq_length=32),
+        data=DataConfig(task=task, max_seq_length=16),  # one shape to compile
         optim=OptimConfig(learning_rate=3e-3, warmup_steps=0),
         train=TrainConfig(batch_size=16, epochs=6.0, log_every=1000, keep=2),
         init_from=str(source),
@@ -71,19 +71,19 @@ def configured(source: pathlib.Path, task: str, **sections: dict[str, Any]) -> C
     return config
 
 
-def sentence(rng: random.Random, extra: str) -> str:
-    words = rng.choices(WORDS[:7], k=rng.randint(2, 20))
+def sentence(rng: random.Random, extra: str, most: int = 12) -> str:
+    words = rng.choices(WORDS[:7], k=rng.randint(2, most))
     words.insert(rng.randrange(len(words) + 1), extra)
     return ' '.join(words)
 
 
-def write_texts(path: pathlib.Path, count: int, seed: int) -> pathlib.Path:
+def write_texts(path: pathlib.Path, count: int, seed: int, most: int = 12) -> pathlib.Path:
     """Labelled pos or neg by the one word that tells."""
     rng = random.Random(seed)
     lines = []
     for _ in range(count):
         extra, label = rng.choice([('good', 'pos'), ('bad', 'neg')])
-        lines.append(json.dumps({'text': sentence(rng, extra), 'label': label}) + '\n')
+        lines.append(json.dumps({'text': sentence(rng, extra, most), 'label': label}) + '\n')
     path.write_text(''.join(lines))
     return path
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ import pytest
 import small_run
 import small_tasks
 from etils import epath
+from jax.experimental.compilation_cache import compilation_cache
 
 from bert_jax import finetune, labelling, pretrained, sharding
 from bert_jax.inference import Bert, load
@@ -30,6 +32,19 @@ def one_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         sharding, 'make_mesh', lambda config, devices=None: make(config, jax.devices()[:1])
     )
+
+
+@pytest.fixture(autouse=True, scope='module')
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What several runs compile alike."""
+    names = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
+    before = [getattr(jax.config, name) for name in names]
+    for name, value in zip(names, (str(tmp_path_factory.mktemp('compiled')), 0.0), strict=True):
+        jax.config.update(name, value)
+    yield
+    for name, value in zip(names, before, strict=True):
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope='module')
@@ -104,8 +119,8 @@ def test_questions(tmp_path: pathlib.Path, source: pathlib.Path, impossible: boo
         'train_file': str(write(tmp_path / 'train.json', 300, 0, impossible)),
         'eval_file': str(write(tmp_path / 'dev.json', 40, 1, impossible)),
     }
-    data = files | {'max_query_length': 4, 'doc_stride': 8}
-    config = small_tasks.configured(source, 'squad', data=data, train={'epochs': 12.0})
+    data = files | {'max_query_length': 4, 'doc_stride': 8, 'max_seq_length': 32}
+    config = small_tasks.configured(source, 'squad', data=data, train={'epochs': 10.0})
     finetune.run(config, epath.Path(tmp_path / 'w'))
     scores = results(tmp_path / 'w')['mean']
     assert scores['f1'] > 95, scores
@@ -196,7 +211,9 @@ def command(source: pathlib.Path, workdir: pathlib.Path, texts: dict) -> list[st
 
 
 def test_killed_five_times(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict) -> None:
-    """SIGKILL at random moments: the same metrics, parameters and scores, bit for bit."""
+    """SIGKILL at random moments: the same metrics, parameters and scores, bit for bit. Batches are
+    of two lengths."""
+    small_tasks.write_texts(pathlib.Path(texts['train_file']), 200, 0, most=20)
 
     def start(workdir: pathlib.Path) -> subprocess.Popen:
         return subprocess.Popen(
