@@ -1,0 +1,43 @@
+"""What config.init_from has to share with the run that starts from it."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import pytest
+
+from bert_jax import main
+from bert_jax.config import Config, DataConfig, ModelConfig
+from bert_jax.data import tokenizer
+
+PIECES = [*tokenizer.SPECIALS, 'a']
+
+
+class Meta:
+    vocab_size = len(PIECES)
+    lowercase = True
+
+
+@pytest.mark.parametrize(
+    ('there', 'message'),
+    [
+        ({'hidden_act': 'gelu_new'}, r"hidden_act 'gelu_new', not 'gelu': --config.model.hidden"),
+        ({'layer_norm_eps': 1e-5}, r'layer_norm_eps 1e-05, not 1e-12: --config.model.layer_norm'),
+        ({'lowercase': False}, r'data.lowercase False, not True: --config.data.lowercase=False'),
+        ({}, ''),
+    ],
+)
+def test_what_differs_is_named(tmp_path: pathlib.Path, there: dict[str, Any], message: str) -> None:
+    lowercase = there.pop('lowercase', True)
+    source = Config(model=ModelConfig(vocab_size=8, **there), data=DataConfig(lowercase=lowercase))
+    (tmp_path / 'config.json').write_text(source.to_json())
+    tokenizer.wordpiece(PIECES, lowercase).save(tmp_path)
+    config = dataclasses.replace(Config(), init_from=str(tmp_path))
+    meta: Any = Meta()
+    if message:
+        with pytest.raises(ValueError, match=message):
+            main._check_vocabulary(config, tmp_path, meta)
+    else:  # a padded table is kept
+        assert main._check_vocabulary(config, tmp_path, meta) == 8
+    (tmp_path / 'config.json').unlink()
+    assert main._check_vocabulary(config, tmp_path, meta) == len(PIECES)
