@@ -131,9 +131,7 @@ def test_questions(tmp_path: pathlib.Path, source: pathlib.Path, impossible: boo
     assert ('' in predictions.values()) == impossible
 
 
-def test_seeds_and_going_on(
-    tmp_path: pathlib.Path, source: pathlib.Path, texts: dict, capfd: pytest.CaptureFixture
-) -> None:
+def test_seeds_and_going_on(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict) -> None:
     train = {'seeds': 2, 'epochs': 1.0, 'seed': 5}
     config = small_tasks.configured(source, 'text', data=texts, train=train)
     finetune.run(config, epath.Path(tmp_path / 'w'))
@@ -149,7 +147,6 @@ def test_seeds_and_going_on(
     again = results(tmp_path / 'w')
     assert again['seeds'][:2] == found['seeds'] and len(again['seeds']) == 3
     assert all(file.stat().st_mtime_ns == time for file, time in before.items())
-    assert 'nothing to do' in ''.join(capfd.readouterr()) or before
 
 
 def test_the_best_epoch_is_kept(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict) -> None:

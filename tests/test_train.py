@@ -80,6 +80,8 @@ def run(
             yield batch
 
     class EvalBatches:
+        main_score = ''
+
         def __init__(self, phase: Phase):
             self.spec = TASK.batch_spec(phase)
 
@@ -87,6 +89,9 @@ def run(
             for i in range(4):
                 evaluated(i)
                 yield batches.synthetic(self.spec, 1000 + i)
+
+        def score(self, predictions: object) -> dict[str, float]:
+            return {}
 
     return arrays(train(config, TASK, train_batches, EvalBatches, workdir))
 
@@ -348,22 +353,26 @@ def test_trains_where_tensorflow_is_not_installed(tmp_path: pathlib.Path) -> Non
 
 
 ROWS = (
-    ('config', 'rng'),
-    ('batch', 'sharding', 'objectives', 'host_metrics', 'throughput', 'writers'),
+    ('checks', 'rng'),
+    ('config',),
+    ('batch', 'sharding', 'objectives', 'throughput', 'writers'),
+    ('host_metrics', 'squad_metrics'),
     ('models',),
     ('tasks',),
     ('optim', 'train_step'),
     ('checkpoint', 'evaluate', 'meter'),
-    ('pretrained',),
-    ('train', 'plot', 'plan', 'benchmark', 'predict', 'export'),
-    ('main',),
+    ('pretrained', 'initial', 'workdirs'),
+    ('train', 'inference', 'jobs', 'plot', 'plan', 'benchmark', 'export'),
+    ('finetune', 'labelling'),
+    ('main', 'predict'),
 )
 ASIDE = {
     'data': {'config', 'batch', 'data'},
-    'convert': {'config', 'models', 'pretrained', 'data', 'convert'},
+    'convert': {'config', 'models', 'checkpoint', 'pretrained', 'data', 'convert'},
 }
 SAME_ROW = {('sharding', 'batch')}  # within row 1
-TEXTS = ('main', 'pretrained', 'predict')  # may import data: these meet texts
+# May import data: these meet texts.
+TEXTS = ('main', 'pretrained', 'inference', 'jobs', 'finetune', 'labelling', 'predict')
 
 
 def imports(path: pathlib.Path) -> set[str]:
