@@ -27,7 +27,7 @@ TEST = [
 
 setup(
     name='bert_jax',
-    version='0.2.0',
+    version='0.3.0',
     description='Pretrain, adapt and fine-tune BERT-family encoders in JAX',
     license='Apache-2.0',
     python_requires='>=3.11',
