@@ -200,3 +200,20 @@ def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any)
     ]
     print(f'masked-token accuracy {np.mean(right):.3f} of {len(right)}')
     assert np.mean(right) >= 0.90
+
+
+@pytest.mark.parametrize(
+    ('text', 'token'),
+    [
+        ('C c 1 c c ( Cl ) c c [MASK] 1 O C ( C ) C ( = O ) O', 'c'),
+        ('C c 1 c c ( Cl ) c c c 1 O C ( C ) C ( = O ) [MASK]', 'O'),
+    ],
+)
+def test_fill_mask_of_real_weights(
+    tmp_path: pathlib.Path, shared_data: Any, text: str, token: str
+) -> None:
+    """A molecule of the golden inputs, its tokens apart (BERT's tokenizer knows no others)."""
+    source = shared_data('weights/rxnfp-bert-pretrained')
+    convert_in('hf', source, tmp_path / 'ours', lowercase=False)
+    (((best, share), *_),) = reference.predict.load(tmp_path / 'ours').fill_mask([text])[0]
+    assert best == token and share > 0.9
