@@ -11,7 +11,6 @@ DIR: a workdir, or a folder written by bert_jax.convert. In Python:
     outputs = bert.apply({'input_ids': ids, 'attention_mask': mask, 'token_type_ids': types})
 """
 
-import gzip
 import itertools
 import json
 import os
@@ -19,9 +18,7 @@ import pathlib
 import sys
 import time
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import absl.logging
 import numpy as np
@@ -29,6 +26,7 @@ from absl import flags
 
 from bert_jax import labelling
 from bert_jax.checks import CHOICES
+from bert_jax.data.examples import lines
 from bert_jax.data.progress import counted
 from bert_jax.inference import POOLINGS, Bert, load
 
@@ -58,20 +56,8 @@ def write_embeddings(
         partial.unlink(missing_ok=True)
 
 
-def lines(path: pathlib.Path) -> Iterator[str]:
-    """The lines of a UTF-8 text file, plain or .gz, one at a time. Raises ValueError naming the
-    line that is not UTF-8."""
-    opener: Any = gzip.open if path.suffix == '.gz' else open
-    done = 0
-    try:
-        with opener(path, 'rb') as file:
-            for line in file:
-                yield line.decode('utf-8').rstrip('\r\n')
-                done += 1
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path}:{done + 1} is not UTF-8 ({error})') from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f'{path} is damaged after line {done}: {error}') from error
+def _texts(path: pathlib.Path) -> Iterator[str]:
+    return (line.rstrip('\r\n') for line in lines(path))
 
 
 def _task(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> None:
@@ -95,7 +81,7 @@ def _embed(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> None:
     if not count:
         raise ValueError(f'{source} has no line')
     begin = time.monotonic()
-    vectors = bert.embed(lines(source), FLAGS.pooling, FLAGS.long == 'window')
+    vectors = bert.embed(_texts(source), FLAGS.pooling, FLAGS.long == 'window')
     write_embeddings(vectors, count, bert.config.hidden_size, output)
     seconds = time.monotonic() - begin
     print(
@@ -138,7 +124,7 @@ def _main(argv: list[str]) -> None:
         raise ValueError(f'--output={FLAGS.output} exists; remove it or choose another')
     bert = load(FLAGS.checkpoint, FLAGS.dtype)
     if mode == 'fill_mask':
-        _fill_mask(bert, lines(pathlib.Path(FLAGS.input)) if FLAGS.input else [FLAGS.text])
+        _fill_mask(bert, _texts(pathlib.Path(FLAGS.input)) if FLAGS.input else [FLAGS.text])
     else:
         write = {'embed': _embed, 'task': _task}[mode]
         write(bert, pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
