@@ -54,10 +54,10 @@ def evaluate(
     means = loss_and_means(task, totals)
     if 'mlm_loss' in means:
         means['mlm_perplexity'] = float(np.exp(means['mlm_loss']))
-    return means, _in_order(found)
+    return means, by_example(found)
 
 
-def _in_order(batches: list[Predictions]) -> Predictions:
+def by_example(batches: list[Predictions]) -> Predictions:
     """One array per prediction, a row per example; what only filled a batch is left out."""
     if not batches:
         return {}

@@ -2,14 +2,31 @@
 
 import os
 import pathlib
+import shutil
+import tempfile
 from collections.abc import Callable
 
 import pytest
 
 os.environ.setdefault('XLA_FLAGS', '--xla_force_host_platform_device_count=8')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+# Most of the tests' time is compiling: less is optimised, and every process of a run finds what
+# another has compiled.
+os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
+COMPILED = 'JAX_COMPILATION_CACHE_DIR'
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, 'workerinput'):
+        os.environ[COMPILED] = tempfile.mkdtemp(prefix='bert_jax_compiled_')
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, 'workerinput'):
+        shutil.rmtree(os.environ[COMPILED], ignore_errors=True)
 
 
 @pytest.fixture(scope='session')

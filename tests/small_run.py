@@ -60,12 +60,10 @@ def command(folder: pathlib.Path, workdir: pathlib.Path, **flags: Any) -> list[s
     return [sys.executable, '-m', 'bert_jax.main', config, f'--workdir={workdir}', *overrides]
 
 
-def environment(folder: pathlib.Path) -> dict[str, str]:
-    """One device, as a user's CPU has; compiled programs are kept, which spares later starts."""
+def environment() -> dict[str, str]:
+    """One device, as a user's CPU has."""
     values = {key: value for key, value in os.environ.items() if key != 'XLA_FLAGS'}
     return values | {
-        'JAX_COMPILATION_CACHE_DIR': str(folder / 'compiled'),
-        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
         'PYTHONPATH': str(ROOT),
         'PYTHONUNBUFFERED': '1',
     }
@@ -76,7 +74,7 @@ def start(
 ) -> subprocess.Popen:
     return subprocess.Popen(
         command(folder, workdir, **flags),
-        env=environment(folder),
+        env=environment(),
         cwd=folder,
         text=True,
         stdout=stdout,

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -17,7 +16,6 @@ import pytest
 import small_run
 import small_tasks
 from etils import epath
-from jax.experimental.compilation_cache import compilation_cache
 
 from bert_jax import finetune, labelling, pretrained, sharding
 from bert_jax.convert.__main__ import convert_out
@@ -33,19 +31,6 @@ def one_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         sharding, 'make_mesh', lambda config, devices=None: make(config, jax.devices()[:1])
     )
-
-
-@pytest.fixture(autouse=True, scope='module')
-def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What several runs compile alike."""
-    names = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
-    before = [getattr(jax.config, name) for name in names]
-    for name, value in zip(names, (str(tmp_path_factory.mktemp('compiled')), 0.0), strict=True):
-        jax.config.update(name, value)
-    yield
-    for name, value in zip(names, before, strict=True):
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope='module')
@@ -216,7 +201,7 @@ def test_killed_five_times(tmp_path: pathlib.Path, source: pathlib.Path, texts: 
     def start(workdir: pathlib.Path) -> subprocess.Popen:
         return subprocess.Popen(
             command(source, workdir, texts),
-            env=small_run.environment(tmp_path),
+            env=small_run.environment(),
             cwd=tmp_path,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

