@@ -44,7 +44,7 @@ def run(config: Config, workdir: epath.Path) -> None:
     """All tasks of config.data.task, each with config.train.seeds seeds; where there are several,
     each in a folder of its own. Runs that are done are not done again."""
     names = task_names(config.data.task)
-    config, vocabulary = _start_from(config)
+    config, vocabulary = start_from(config)
     scores = {}
     for name in names:
         folder = workdir / name if len(names) > 1 else workdir
@@ -54,7 +54,7 @@ def run(config: Config, workdir: epath.Path) -> None:
         _write_table(workdir, scores)
 
 
-def _start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
+def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
     """The architecture and the vocabulary are those of init_from, where there is one."""
     if config.init_from:
         there, vocabulary = pretrained.read_config(config.init_from)
@@ -88,7 +88,7 @@ def _run_task(
 ) -> list[dict[str, float]]:
     """The scores of each seed."""
     job = make_job(name, config, vocabulary)
-    config = _with_steps(config, job)
+    config = with_steps(config, job)
     log_lines(_start_lines(name, config, job, workdir))
     scores = []
     for i in range(config.train.seeds):
@@ -105,7 +105,7 @@ def _run_task(
     return scores
 
 
-def _with_steps(config: Config, job: Job) -> Config:
+def with_steps(config: Config, job: Job) -> Config:
     """Epochs as steps; an evaluation and a checkpoint at the end of each."""
     settings = config.train
     epoch = math.ceil(len(job.train) / settings.batch_size)
