@@ -5,16 +5,13 @@ import json
 import logging
 import math
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
-import rich.console
-import rich.table
 from etils import epath
 
-from bert_jax import host_metrics, pretrained, workdirs
+from bert_jax import pretrained, results, workdirs
 from bert_jax.batch import HostBatch
 from bert_jax.checkpoint import load_params
 from bert_jax.config import Config, ModelConfig, Phase, validate
@@ -22,7 +19,7 @@ from bert_jax.data import tokenizer
 from bert_jax.data.rows import Rows, Shuffled, in_order
 from bert_jax.jobs import Job, Predictions, make_job, task_names
 from bert_jax.train import predict, train
-from bert_jax.writers import log_lines, say
+from bert_jax.writers import log_lines
 
 LOG = logging.getLogger('bert_jax.finetune')
 # Of a checkpoint's configuration; how it is computed is the run's.
@@ -50,8 +47,8 @@ def run(config: Config, workdir: epath.Path) -> None:
         folder = workdir / name if len(names) > 1 else workdir
         data = dataclasses.replace(config.data, task=name)
         scores[name] = _run_task(name, dataclasses.replace(config, data=data), vocabulary, folder)
-    if len(names) > 1:
-        _write_table(workdir, scores)
+    if len(names) > 1 and jax.process_index() == 0:
+        results.write_table(workdir, scores)
 
 
 def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
@@ -101,7 +98,7 @@ def _run_task(
         )
         scores.append({'seed': seed} | _run_seed(seeded, job, vocabulary, folder))
     if jax.process_index() == 0:
-        _write_results(workdir, name, job.main_score, scores)
+        results.write(workdir, name, job.main_score, scores)
     return scores
 
 
@@ -208,51 +205,3 @@ def _start_lines(name: str, config: Config, job: Job, workdir: epath.Path) -> di
         'steps': f'{phase.steps} of {phase.batch_size} rows, at most {phase.max_seq_length} long; '
         f'{config.train.seeds} seeds',
     }
-
-
-def _write_results(
-    workdir: epath.Path, name: str, main: str, scores: list[dict[str, float]]
-) -> None:
-    """results.json, and a table for whoever watches."""
-    shown = [key for key in scores[0] if key not in ('seed', 'step')]
-    values = {key: [row[key] for row in scores] for key in shown}
-    several = len(scores) > 1
-    mean = {key: float(np.mean(found)) for key, found in values.items()}
-    std = {key: float(np.std(found, ddof=1)) if several else 0.0 for key, found in values.items()}
-    best = max(scores, key=lambda row: row[main])
-    results: dict[str, Any] = {'task': name, 'main_score': main, 'mean': mean, 'std': std}
-    results |= {'best_seed': best['seed'], 'seeds': scores}
-    workdir.mkdir(parents=True, exist_ok=True)
-    workdirs.write(workdir / 'results.json', json.dumps(results, indent=2) + '\n')
-    table = rich.table.Table('seed', *shown, title=name)
-    for row in scores:
-        table.add_row(str(row['seed']), *(f'{row[key]:.4f}' for key in shown))
-    if several:
-        table.add_row('mean', *(f'{mean[key]:.4f}' for key in shown))
-        table.add_row('std', *(f'{std[key]:.4f}' for key in shown))
-    rich.console.Console(stderr=True, width=160).print(table)
-
-
-WNLI_POLICY = (
-    'The average is over the tasks in the table, WNLI left out: its dev set contradicts its '
-    'training set (Devlin et al., 2019, section 4.1).'
-)
-
-
-def _write_table(workdir: epath.Path, scores: Mapping[str, list[dict[str, float]]]) -> None:
-    """glue.json and glue.md: each task's mean score over the seeds, and the macro average."""
-    rows: dict[str, dict[str, Any]] = {}
-    for name, found in scores.items():
-        mains = [row['score'] for row in found]
-        std = float(np.std(mains, ddof=1)) if len(mains) > 1 else 0.0
-        rows[name] = {'score': float(np.mean(mains)), 'std': std, 'seeds': len(mains)}
-    average = host_metrics.glue_average({name: row['score'] for name, row in rows.items()})
-    results = {'tasks': rows, 'average': average, 'policy': WNLI_POLICY}
-    lines = ['| task | score | std | seeds |', '|---|---|---|---|']
-    for name, row in rows.items():
-        lines.append(f'| {name} | {row["score"]:.4f} | {row["std"]:.4f} | {row["seeds"]} |')
-    lines += [f'| average | {average:.4f} | | |', '', WNLI_POLICY]
-    if jax.process_index() == 0:
-        workdirs.write(workdir / 'glue.json', json.dumps(results, indent=2) + '\n')
-        workdirs.write(workdir / 'glue.md', '\n'.join(lines) + '\n')
-        say('\n'.join(lines))

@@ -362,7 +362,7 @@ ROWS = (
     ('optim', 'train_step'),
     ('checkpoint', 'evaluate', 'meter'),
     ('pretrained', 'initial', 'workdirs'),
-    ('train', 'inference', 'jobs', 'plot', 'plan', 'benchmark', 'export'),
+    ('train', 'inference', 'jobs', 'results', 'plot', 'plan', 'benchmark', 'export'),
     ('finetune', 'labelling'),
     ('main', 'predict'),
 )
