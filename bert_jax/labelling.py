@@ -51,8 +51,7 @@ def _windows(
 
 
 def _classified(bert: Bert, found: list[examples.Example]) -> Iterator[Record]:
-    texts = [e.text if e.text_b is None else (e.text, e.text_b) for e in found]
-    rows = bert.encoder.encode(texts)
+    rows = bert.encoder.encode([example.parts for example in found])
     logits = np.zeros((len(rows), max(len(bert.labels), 1)), np.float32)
     for i, values in bert.run(rows, bert.output('logits')):
         logits[i] = values

@@ -1,9 +1,9 @@
 """Labelled texts as rows, and a model's outputs as their labels: what GLUE and own texts share."""
 
-import pathlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.data import examples
@@ -17,7 +17,7 @@ from bert_jax.tasks.classification import ClassificationTask, RegressionTask
 
 # Label ids int[n], or values float[n] of a regression: predicted and true; predicted, into a folder
 Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]
-WriteLabels = Callable[[np.ndarray, pathlib.Path], None]
+WriteLabels = Callable[[np.ndarray, epath.Path], None]
 
 
 def job(
@@ -36,8 +36,7 @@ def job(
 
     def rows(found: list[Example], labelled: bool = True) -> Rows:
         before = encoder.truncated
-        texts = [e.text if e.text_b is None else (e.text, e.text_b) for e in found]
-        encoded = encoder.encode(texts)
+        encoded = encoder.encode([example.parts for example in found])
         summary.count('texts cut at max_seq_length', number=encoder.truncated - before)
         if labels:
             ids = examples.label_ids(found, labels) if labelled else np.zeros(len(found), np.int32)
