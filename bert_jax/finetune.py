@@ -4,7 +4,6 @@ import dataclasses
 import json
 import logging
 import math
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -131,7 +130,7 @@ class HeldOut:
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         if self._job.write is not None and jax.process_index() == 0:
-            self._job.write(predictions, pathlib.Path(self._workdir))
+            self._job.write(predictions, self._workdir)
         return self._job.score(predictions)
 
 
@@ -176,7 +175,7 @@ def _run_seed(
             config, job.task, params, _rows_in_order(rows, _lengths(config, job), batch_size)
         )
         if jax.process_index() == 0:
-            write(found, pathlib.Path(workdir))
+            write(found, workdir)
             LOG.info('predictions for %d rows of %s written', len(rows), name)
     return scores
 

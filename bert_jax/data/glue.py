@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from etils import epath
 
 from bert_jax.data.examples import Example, places, tsv_rows
 from bert_jax.data.glue_tasks import TASKS as TASKS
@@ -84,8 +85,8 @@ def read_tfds(task: str, split: str, data_dir: str = '') -> list[Example]:
 
 
 def write_submission(
-    task: str, predictions: np.ndarray, path: str | os.PathLike[str], split: str = 'test'
-) -> pathlib.Path:
+    task: str, predictions: np.ndarray, path: epath.PathLike, split: str = 'test'
+) -> epath.Path:
     """Writes the leaderboard's file for a test split into the folder `path`; returns where it is.
 
     predictions: in the order of `read`; class ids int[n], or for STS-B scores float[n], of which
@@ -103,7 +104,7 @@ def write_submission(
             f'predictions of shape {predictions.shape} for {task} {split}; expected one for each '
             f'of its {found.splits[split]:,} examples'
         )
-    output = pathlib.Path(path).expanduser() / found.submissions[split]
+    output = epath.Path(path).expanduser() / found.submissions[split]
     output.parent.mkdir(parents=True, exist_ok=True)
     rows = [f'{i}\t{name}\n' for i, name in enumerate(_spelled(found, predictions))]
     output.write_text('index\tprediction\n' + ''.join(rows))

@@ -13,9 +13,11 @@ OTHERS = {'text': text.job, 'squad': squad.job, 'ner': ner.job}
 
 def make_job(name: str, config: Config, vocabulary: Tokenizer) -> Job:
     """name: one task of config.data.task. Raises ValueError for what is wrong with its files."""
-    if name in OTHERS:
-        return OTHERS[name](config, vocabulary)
-    return glue.job(name, config, vocabulary)
+    job = OTHERS[name](config, vocabulary) if name in OTHERS else glue.job(name, config, vocabulary)
+    for what, rows in (('train on', job.train), ('evaluate', job.held_out)):
+        if not len(rows):
+            raise ValueError(f'{name} has nothing to {what}; its files have {job.summary.lines()}')
+    return job
 
 
 def task_names(task: str) -> list[str]:

@@ -1,9 +1,7 @@
 """GLUE's tasks: the benchmark's folders in, its scores and submissions out."""
 
-import pathlib
-from collections.abc import Callable
-
 import numpy as np
+from etils import epath
 
 from bert_jax import host_metrics
 from bert_jax.config import Config
@@ -71,8 +69,8 @@ def _score(task: glue.GlueTask, sizes: dict[str, int]) -> classification.Score:
     return score
 
 
-def _submission(name: str, split: str) -> Callable[[np.ndarray, pathlib.Path], None]:
-    def write(predicted: np.ndarray, folder: pathlib.Path) -> None:
+def _submission(name: str, split: str) -> classification.WriteLabels:
+    def write(predicted: np.ndarray, folder: epath.Path) -> None:
         glue.write_submission(name, predicted, folder / 'submission', split)
 
     return write

@@ -1,10 +1,10 @@
 """What a run of fine-tuning is told of its task; what all tasks' files have in common."""
 
 import dataclasses
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from etils import epath
 
 from bert_jax.config import DataConfig
 from bert_jax.data.readers import Summary
@@ -12,7 +12,7 @@ from bert_jax.data.rows import Rows, permutation
 from bert_jax.tasks.head import HeadTask
 
 Predictions = Mapping[str, np.ndarray]
-Write = Callable[[Predictions, pathlib.Path], None]  # into a folder
+Write = Callable[[Predictions, epath.Path], None]  # into a folder
 
 
 @dataclasses.dataclass(frozen=True)

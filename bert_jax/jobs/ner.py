@@ -1,8 +1,7 @@
 """Tags of words: CoNLL files in and out."""
 
-import pathlib
-
 import numpy as np
+from etils import epath
 
 from bert_jax import host_metrics
 from bert_jax.config import Config
@@ -26,8 +25,9 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
             names,
             max_seq_length=data.max_seq_length,
             allow_unknown=unknown,
+            summary=summary,
         )
-        labels = np.concatenate(found.labels)
+        labels = np.concatenate([np.zeros(0, np.int32), *found.labels])
         arrays = {'label_ids': np.maximum(labels, 0), 'label_weights': np.float32(labels >= 0)}
         return found, make_rows(found.rows, arrays, vocabulary.pad_id)
 
@@ -40,7 +40,7 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
         return found | {'score': found.get('f1', found['accuracy'])}
 
     def writer(sentences: list[conll.Sentence], of: tagging.Windows, name: str) -> Write:
-        def write(predictions: Predictions, folder: pathlib.Path) -> None:
+        def write(predictions: Predictions, folder: epath.Path) -> None:
             conll.write(
                 sentences, tagging.decode(sentences, of, list(predictions['tags'])), folder / name
             )

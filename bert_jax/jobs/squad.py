@@ -1,24 +1,30 @@
 """Questions on texts: windows of tokens in, answers out."""
 
+from etils import epath
+
 from bert_jax import squad_metrics
 from bert_jax.config import Config
 from bert_jax.data import squad, squad_answers, squad_windows
 from bert_jax.data.readers import Summary
 from bert_jax.data.rows import Rows, make_rows
+from bert_jax.data.squad import Question
+from bert_jax.data.squad_windows import Windows
 from bert_jax.data.tokenizer import Tokenizer
-from bert_jax.jobs.job import Job, Predictions, files, some
+from bert_jax.jobs.job import Job, Predictions, Write, files, some
 from bert_jax.tasks.qa import QuestionAnsweringTask
+
+POSITIONS = ('start_positions', 'end_positions')
 
 
 def job(config: Config, vocabulary: Tokenizer) -> Job:
     data, limits, summary = config.data, config.eval, Summary()
     train_file, eval_file = files(data)
     train = some(squad.read(train_file, summary), data)
-    held_out = squad.read(eval_file, summary)
+    held_out = _answered(squad.read(eval_file, summary))
     version_2 = any(question.is_impossible for question in (*train, *held_out))
 
-    def windows(questions: list[squad.Question], training: bool) -> squad_windows.Windows:
-        return squad_windows.windows(
+    def rows(questions: list[Question], training: bool = False) -> tuple[Windows, Rows]:
+        found = squad_windows.windows(
             questions,
             vocabulary,
             max_seq_length=data.max_seq_length,
@@ -27,16 +33,14 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
             training=training,
             summary=summary,
         )
+        labels = {name: getattr(found, name) for name in POSITIONS}
+        return found, make_rows(found, labels, vocabulary.pad_id)
 
-    def rows(found: squad_windows.Windows) -> Rows:
-        names = ('start_positions', 'end_positions')
-        return make_rows(found, {name: getattr(found, name) for name in names}, vocabulary.pad_id)
-
-    shown = windows(held_out, False)
-
-    def answers(predictions: Predictions) -> squad_answers.Answers:
+    def answers(
+        questions: list[Question], shown: Windows, predictions: Predictions
+    ) -> squad_answers.Answers:
         return squad_answers.decode(
-            held_out,
+            questions,
             shown,
             predictions['start_logits'],
             predictions['end_logits'],
@@ -46,8 +50,10 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
             version_2=version_2,
         )
 
+    shown, evaluation = rows(held_out)
+
     def score(predictions: Predictions) -> dict[str, float]:
-        found = answers(predictions)
+        found = answers(held_out, shown, predictions)
         return squad_metrics.squad(
             squad.references(held_out),
             found.predictions,
@@ -56,13 +62,35 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
             best=found.best if version_2 else None,
         )
 
+    def writer(questions: list[Question], of: Windows, name: str) -> Write:
+        def write(predictions: Predictions, folder: epath.Path) -> None:
+            squad_answers.write(answers(questions, of, predictions), folder / name)
+
+        return write
+
+    tests = {}
+    if data.test_file:
+        asked = squad.read(data.test_file, summary)
+        of, found = rows(asked)
+        tests['test'] = (found, writer(asked, of, 'test'))
     return Job(
         task=QuestionAnsweringTask(config.model),
-        train=rows(windows(train, True)),
-        held_out=rows(shown),
+        train=rows(train, training=True)[1],
+        held_out=evaluation,
         score=score,
         main_score='f1',
         labels=('no_answer',) if version_2 else (),
         summary=summary,
-        write=lambda predictions, folder: squad_answers.write(answers(predictions), folder),
+        write=writer(held_out, shown, ''),
+        tests=tests,
     )
+
+
+def _answered(questions: list[Question]) -> list[Question]:
+    for question in questions:
+        if not question.answers and not question.is_impossible:
+            raise ValueError(
+                f"{question.where} has no 'answers' to score by; add them, or give the file as "
+                'config.data.test_file'
+            )
+    return questions

@@ -1,9 +1,9 @@
 """The user's own labelled texts, or texts with numbers: csv, tsv and jsonl."""
 
 import json
-import pathlib
 
 import numpy as np
+from etils import epath
 
 from bert_jax import host_metrics
 from bert_jax.config import Config, DataConfig
@@ -28,7 +28,7 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
         found = host_metrics.classification(predicted, truth, metrics)
         return found | {'score': found['accuracy']}
 
-    def write(predicted: np.ndarray, folder: pathlib.Path) -> None:
+    def write(predicted: np.ndarray, folder: epath.Path) -> None:
         names = predicted.tolist() if data.regression else [labels[i] for i in predicted]
         lines = [json.dumps({'label': name}) + '\n' for name in names]
         (folder / 'test_predictions.jsonl').write_text(''.join(lines))
