@@ -39,7 +39,7 @@ ARCHITECTURE = (
 def run(config: Config, workdir: epath.Path) -> None:
     """All tasks of config.data.task, each with config.train.seeds seeds; where there are several,
     each in a folder of its own. Runs that are done are not done again."""
-    names = task_names(config.data.task)
+    names = task_names(config.data)
     config, vocabulary = start_from(config)
     scores = {}
     for name in names:

@@ -11,7 +11,7 @@ from etils import epath
 
 from bert_jax.config import Config, DataConfig
 from bert_jax.data import glue, tokenizer
-from bert_jax.jobs import Job, make_job
+from bert_jax.jobs import Job, make_job, task_names
 
 VOCABULARY = tokenizer.wordpiece(small_tasks.PIECES, True)
 
@@ -86,3 +86,42 @@ def test_what_is_written_may_go_to_a_bucket(
         write(dict.fromkeys(names, np.zeros((len(rows), 16), np.int32)), bucket)
     glue.write_submission('wnli', np.zeros(146, np.int32), bucket)
     assert len(made) == 7 and all(path.startswith('gs://bucket/run') for path in made), made
+
+
+@pytest.mark.parametrize(
+    'data, message',
+    [
+        ({'task': 'txt'}, "config.data.task is 'txt'; expected pretrain, text"),
+        (
+            {'task': 'mrpc,squad', 'dir': 'glue'},
+            "'mrpc,squad'; expected .* or some of cola",
+        ),
+        ({'task': 'squad,ner'}, "task is 'squad,ner'; expected"),
+        ({'task': 'rte,rte', 'dir': 'glue'}, "task is 'rte,rte'; expected"),
+        ({'task': 'rte'}, 'config.data.dir is empty'),
+        ({'task': 'rte', 'dir': 'glue', 'test_file': 'a'}, "test_file is 'a', but the task 'rte'"),
+        ({'task': 'text', 'dir': 'glue'}, "config.data.dir is 'glue', but the task 'text'"),
+        ({'task': 'cola,rte', 'dir': 'glue'}, r'no rte dev: expected glue/RTE/dev.tsv'),
+    ],
+)
+def test_mistakes_are_found_before_the_first_task_is_trained(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, data: dict[str, str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ('CoLA/train', 'CoLA/dev', 'RTE/train'):
+        (tmp_path / 'glue' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'glue' / f'{name}.tsv').touch()
+    with pytest.raises(ValueError, match=message):
+        task_names(DataConfig(**data))
+    assert task_names(DataConfig(task='cola', dir='glue')) == ['cola']
+    assert len(task_names(DataConfig(task='all', dir='tfds'))) == 9
+
+
+def test_a_test_file_that_can_not_be_submitted_is_found_first(tmp_path: pathlib.Path) -> None:
+    for split, rows in {'train': '\t1', 'dev': '\t0', 'test': ''}.items():
+        first = 'sentence1\tsentence2' + '\tlabel' * bool(rows)
+        written(tmp_path / f'{split}.tsv', f'{first}\na film\tthe plot{rows}\n')
+    with pytest.raises(ValueError, match=r'1 examples of wnli test; .* each of its 146'):
+        make('wnli', dir=str(tmp_path))
+    (tmp_path / 'test.tsv').unlink()
+    assert make('wnli', dir=str(tmp_path)).tests == {}

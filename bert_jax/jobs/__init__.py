@@ -1,6 +1,6 @@
 """What there is to fine-tune on: a task's files as rows, its model's head, its official scores."""
 
-from bert_jax.config import Config
+from bert_jax.config import Config, DataConfig
 from bert_jax.data.glue_tasks import TASKS
 from bert_jax.data.tokenizer import Tokenizer
 from bert_jax.jobs import glue, ner, squad, text
@@ -20,13 +20,28 @@ def make_job(name: str, config: Config, vocabulary: Tokenizer) -> Job:
     return job
 
 
-def task_names(task: str) -> list[str]:
-    """config.data.task as a list. Raises ValueError for a name that is no task."""
-    names = list(GLUE) if task == 'all' else task.split(',')
+def task_names(data: DataConfig) -> list[str]:
+    """config.data.task as a list. Raises ValueError for a name that is no task, for settings that
+    its tasks do not have, and where a file is missing of one of several."""
+    if data.task in OTHERS:
+        _refuse(data, 'dir')
+        return [data.task]
+    names = list(GLUE) if data.task == 'all' else data.task.split(',')
+    if not set(names) <= set(GLUE) or len(set(names)) < len(names):
+        raise ValueError(
+            f'config.data.task is {data.task!r}; expected pretrain, text, squad, ner, all, or some '
+            f'of {",".join(GLUE)}'
+        )
+    _refuse(data, 'train_file', 'eval_file', 'test_file', 'regression')
     for name in names:
-        if name not in (*GLUE, *OTHERS):
-            raise ValueError(
-                f'config.data.task is {task!r}; expected pretrain, text, squad, ner, all, or some '
-                f'of {",".join(GLUE)}'
-            )
+        glue.check_files(name, data)
     return names
+
+
+def _refuse(data: DataConfig, *settings: str) -> None:
+    for name in settings:
+        if value := getattr(data, name):
+            raise ValueError(
+                f'config.data.{name} is {value!r}, but the task {data.task!r} does not read it; '
+                'leave it away'
+            )

@@ -4,7 +4,7 @@ import numpy as np
 from etils import epath
 
 from bert_jax import host_metrics
-from bert_jax.config import Config
+from bert_jax.config import Config, DataConfig
 from bert_jax.data import glue
 from bert_jax.data.examples import Example
 from bert_jax.data.readers import Summary
@@ -15,10 +15,6 @@ from bert_jax.jobs.job import Job
 
 def job(name: str, config: Config, vocabulary: Tokenizer) -> Job:
     task, data, summary = glue.TASKS[name], config.data, Summary()
-    if not data.dir:
-        raise ValueError(
-            f"config.data.dir is empty; give the folder of {name} or of all tasks, or 'tfds'"
-        )
 
     def read(split: str) -> list[Example]:
         if data.dir == 'tfds':
@@ -29,11 +25,12 @@ def job(name: str, config: Config, vocabulary: Tokenizer) -> Job:
     wanted = [(name, split) for split in task.submissions]
     if name == 'mnli':
         wanted.append(('ax', 'test'))  # scored with MNLI's model
-    tests = {
-        f'{of} {split}': (glue.read(of, data.dir, split, summary), _submission(of, split))
-        for of, split in wanted
-        if data.dir != 'tfds' and glue.has(of, data.dir, split)
-    }
+    tests = {}
+    for of, split in wanted if data.dir != 'tfds' else ():
+        if glue.has(of, data.dir, split):
+            examples = glue.read(of, data.dir, split, summary)
+            glue.check_number(of, len(examples), split)
+            tests[f'{of} {split}'] = (examples, _submission(of, split))
     return classification.job(
         config,
         vocabulary,
@@ -44,6 +41,17 @@ def job(name: str, config: Config, vocabulary: Tokenizer) -> Job:
         summary=summary,
         tests=tests,
     )
+
+
+def check_files(name: str, data: DataConfig) -> None:
+    """Raises ValueError where there is no file of a split that training needs."""
+    if not data.dir:
+        raise ValueError(
+            f"config.data.dir is empty; give the folder of {name} or of all tasks, or 'tfds'"
+        )
+    for split in glue.TASKS[name].splits if data.dir != 'tfds' else ():
+        if not split.startswith('test'):
+            glue.find(name, data.dir, split)
 
 
 def _score(task: glue.GlueTask, sizes: dict[str, int]) -> classification.Score:
