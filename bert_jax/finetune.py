@@ -119,14 +119,14 @@ def with_steps(config: Config, job: Job) -> Config:
 
 
 class HeldOut:
-    """A host's slices of rows in order of their length, and their scores."""
+    """A host's slices of the held-out rows in order of their length, and their scores."""
 
-    def __init__(self, config: Config, job: Job, workdir: epath.Path, batch_size: int):
-        self._job, self._workdir, self.main_score = job, workdir, job.main_score
-        self._lengths, self._batch_size = _lengths(config, job), batch_size
+    def __init__(self, config: Config, job: Job, workdir: epath.Path):
+        self._config, self._job, self._workdir = config, job, workdir
+        self.main_score = job.main_score
 
     def __iter__(self) -> Iterator[HostBatch]:
-        return _rows_in_order(self._job.held_out, self._lengths, self._batch_size)
+        return _in_order(self._config, self._job, self._job.held_out)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         if self._job.write is not None and jax.process_index() == 0:
@@ -134,12 +134,10 @@ class HeldOut:
         return self._job.score(predictions)
 
 
-def _rows_in_order(rows: Rows, lengths: tuple[int, ...], batch_size: int) -> Iterator[HostBatch]:
+def _in_order(config: Config, job: Job, rows: Rows) -> Iterator[HostBatch]:
+    batch_size = config.eval.batch_size or config.train.batch_size
+    lengths = job.task.lengths(config.train.phases[0])
     return in_order(rows, lengths, batch_size, jax.process_index(), jax.process_count())
-
-
-def _lengths(config: Config, job: Job) -> tuple[int, ...]:
-    return job.task.lengths(config.train.phases[0])
 
 
 def _run_seed(
@@ -153,31 +151,36 @@ def _run_seed(
     }
     workdirs.same_on_all_hosts(data['fingerprint'])
     workdirs.claim(workdir, config, data, vocabulary.files)
-    stream = Shuffled(job.train, _lengths(config, job), config.train.batch_size, config.data.seed)
-    batch_size = config.eval.batch_size or config.train.batch_size
+    lengths = job.task.lengths(config.train.phases[0])
+    stream = Shuffled(job.train, lengths, config.train.batch_size, config.data.seed)
 
     def batches(start: int, stop: int) -> Iterator[HostBatch]:
         return stream.batches(start, stop, jax.process_index(), jax.process_count())
 
     def held_out(phase: Phase) -> HeldOut:
-        return HeldOut(config, job, workdir, batch_size)
+        return HeldOut(config, job, workdir)
 
     state = train(config, job.task, batches, held_out, workdir)
-    scores = _scores(config, workdir, job.main_score)
-    params = state.params
-    if config.train.best and job.tests:
+    _write_predictions(config, job, state.params, workdir)
+    return _scores(config, workdir, job.main_score)
+
+
+def _write_predictions(config: Config, job: Job, params: Any, workdir: epath.Path) -> None:
+    """Of the parameters that are kept, for the rows without labels; for the held-out ones too where
+    the last evaluation, which wrote its own, may not be the best."""
+    files = dict(job.tests)
+    if config.train.best and job.write is not None:
+        files['the held-out file'] = job.held_out, job.write
+    if config.train.best and files:
         abstract = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), params
         )
         params = load_params(workdir, abstract)
-    for name, (rows, write) in job.tests.items():
-        found = predict(
-            config, job.task, params, _rows_in_order(rows, _lengths(config, job), batch_size)
-        )
+    for name, (rows, write) in files.items():
+        found = predict(config, job.task, params, _in_order(config, job, rows))
         if jax.process_index() == 0:
             write(found, workdir)
             LOG.info('predictions for %d rows of %s written', len(rows), name)
-    return scores
 
 
 def _scores(config: Config, workdir: epath.Path, main: str) -> dict[str, float]:

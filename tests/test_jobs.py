@@ -1,15 +1,18 @@
 """What fine-tuning is told of a task's files; nothing is trained here."""
 
+import dataclasses
 import json
 import pathlib
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import small_tasks
 from etils import epath
 
-from bert_jax.config import Config, DataConfig
+from bert_jax import finetune
+from bert_jax.config import Config, DataConfig, TrainConfig
 from bert_jax.data import glue, tokenizer
 from bert_jax.jobs import Job, make_job, task_names
 
@@ -125,3 +128,24 @@ def test_a_test_file_that_can_not_be_submitted_is_found_first(tmp_path: pathlib.
         make('wnli', dir=str(tmp_path))
     (tmp_path / 'test.tsv').unlink()
     assert make('wnli', dir=str(tmp_path)).tests == {}
+
+
+@pytest.mark.parametrize('best', [False, True])
+def test_the_predictions_in_a_workdir_are_of_the_kept_parameters(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, best: bool
+) -> None:
+    """The last evaluation leaves its own, which may not be those of the best epoch."""
+    tags = str(small_tasks.write_tags(tmp_path / 'a.conll', 9, 0))
+    job = make('ner', train_file=tags, eval_file=tags, test_file=tags)
+    written: dict[str, Any] = {}
+    job = dataclasses.replace(
+        job,
+        write=lambda found, _: written.update(dev=found['of']),
+        tests={'test': (job.held_out, lambda found, _: written.update(test=found['of']))},
+    )
+    config = Config(train=TrainConfig(best=best))
+    params = jax.numpy.float32(0)
+    monkeypatch.setattr(finetune, 'load_params', lambda workdir, abstract: 'best')
+    monkeypatch.setattr(finetune, 'predict', lambda config, task, params, rows: {'of': params})
+    finetune._write_predictions(config, job, params, epath.Path(tmp_path))
+    assert written == ({'dev': 'best', 'test': 'best'} if best else {'test': params})
