@@ -52,7 +52,17 @@ def run(config: Config, workdir: epath.Path) -> None:
 
 def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
     """The architecture and the vocabulary are those of init_from, where there is one."""
+    if config.eval.max_batches:
+        raise ValueError(
+            f'config.eval.max_batches is {config.eval.max_batches}; fine-tuning is scored by every '
+            'held-out example, leave it away'
+        )
     if config.init_from:
+        if config.data.vocab_file:
+            raise ValueError(
+                f'config.data.vocab_file is {config.data.vocab_file!r}, but the vocabulary is that '
+                'of config.init_from; leave it away'
+            )
         there, vocabulary = pretrained.read_config(config.init_from)
         if vocabulary is None:
             raise ValueError(f'{config.init_from} has no vocabulary; put its vocab.txt beside it')

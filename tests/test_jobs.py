@@ -12,7 +12,7 @@ import small_tasks
 from etils import epath
 
 from bert_jax import finetune
-from bert_jax.config import Config, DataConfig, TrainConfig
+from bert_jax.config import Config, DataConfig, EvalConfig, TrainConfig
 from bert_jax.data import glue, tokenizer
 from bert_jax.jobs import Job, make_job, task_names
 
@@ -149,3 +149,18 @@ def test_the_predictions_in_a_workdir_are_of_the_kept_parameters(
     monkeypatch.setattr(finetune, 'predict', lambda config, task, params, rows: {'of': params})
     finetune._write_predictions(config, job, params, epath.Path(tmp_path))
     assert written == ({'dev': 'best', 'test': 'best'} if best else {'test': params})
+
+
+def test_settings_that_nothing_reads_are_refused() -> None:
+    config = Config(init_from='there', data=DataConfig(vocab_file='vocab.txt'))
+    with pytest.raises(ValueError, match=r'the vocabulary is that of config.init_from'):
+        finetune.start_from(config)
+    config = Config(init_from='there', eval=EvalConfig(max_batches=2))
+    with pytest.raises(ValueError, match=r'max_batches is 2; .* every held-out example'):
+        finetune.start_from(config)
+
+
+def test_one_label_is_nothing_to_learn(tmp_path: pathlib.Path) -> None:
+    file = written(tmp_path / 'a.csv', 'text,label\na film,good\nthe plot,good\n')
+    with pytest.raises(ValueError, match=r"a.csv has no label but 'good'; expected two or more"):
+        make('text', train_file=file, eval_file=file)

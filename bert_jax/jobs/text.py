@@ -19,6 +19,10 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
     data = config.data
     train, held_out = (_read(path, data) for path in files(data))
     labels = () if data.regression else tuple(examples.label_names(train))
+    if len(labels) == 1:
+        raise ValueError(
+            f'{data.train_file} has no label but {labels[0]!r}; expected two or more to tell apart'
+        )
 
     def score(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         if data.regression:
