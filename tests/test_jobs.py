@@ -102,7 +102,10 @@ def test_what_is_written_may_go_to_a_bucket(
         ({'task': 'squad,ner'}, "task is 'squad,ner'; expected"),
         ({'task': 'rte,rte', 'dir': 'glue'}, "task is 'rte,rte'; expected"),
         ({'task': 'rte'}, 'config.data.dir is empty'),
-        ({'task': 'rte', 'dir': 'glue', 'test_file': 'a'}, "test_file is 'a', but the task 'rte'"),
+        (
+            {'task': 'cola', 'dir': 'glue', 'test_file': 'a'},
+            "test_file is 'a', but the task 'cola'",
+        ),
         ({'task': 'text', 'dir': 'glue'}, "config.data.dir is 'glue', but the task 'text'"),
         ({'task': 'cola,rte', 'dir': 'glue'}, r'no rte dev: expected glue/RTE/dev.tsv'),
     ],

@@ -32,9 +32,9 @@ def task_names(data: DataConfig) -> list[str]:
             f'config.data.task is {data.task!r}; expected pretrain, text, squad, ner, all, or some '
             f'of {",".join(GLUE)}'
         )
-    _refuse(data, 'train_file', 'eval_file', 'test_file', 'regression')
     for name in names:
         glue.check_files(name, data)
+    _refuse(data, 'train_file', 'eval_file', 'test_file', 'regression')
     return names
 
 
