@@ -104,7 +104,7 @@ def test_what_is_written_may_go_to_a_bucket(
         ({'task': 'rte'}, 'config.data.dir is empty'),
         (
             {'task': 'cola', 'dir': 'glue', 'test_file': 'a'},
-            "test_file is 'a', but the task 'cola'",
+            "'a', but the task 'cola' does not",
         ),
         ({'task': 'text', 'dir': 'glue'}, "config.data.dir is 'glue', but the task 'text'"),
         ({'task': 'cola,rte', 'dir': 'glue'}, r'no rte dev: expected glue/RTE/dev.tsv'),
