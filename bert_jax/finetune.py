@@ -4,17 +4,13 @@ import dataclasses
 import json
 import logging
 import math
-import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
-import rich.console
-import rich.table
 from etils import epath
 
-from bert_jax import host_metrics, pretrained, workdirs
+from bert_jax import pretrained, results, workdirs
 from bert_jax.batch import HostBatch
 from bert_jax.checkpoint import load_params
 from bert_jax.config import Config, ModelConfig, Phase, validate
@@ -22,7 +18,7 @@ from bert_jax.data import tokenizer
 from bert_jax.data.rows import Rows, Shuffled, in_order
 from bert_jax.jobs import Job, Predictions, make_job, task_names
 from bert_jax.train import predict, train
-from bert_jax.writers import log_lines, say
+from bert_jax.writers import log_lines
 
 LOG = logging.getLogger('bert_jax.finetune')
 # Of a checkpoint's configuration; how it is computed is the run's.
@@ -43,20 +39,30 @@ ARCHITECTURE = (
 def run(config: Config, workdir: epath.Path) -> None:
     """All tasks of config.data.task, each with config.train.seeds seeds; where there are several,
     each in a folder of its own. Runs that are done are not done again."""
-    names = task_names(config.data.task)
+    names = task_names(config.data)
     config, vocabulary = start_from(config)
     scores = {}
     for name in names:
         folder = workdir / name if len(names) > 1 else workdir
         data = dataclasses.replace(config.data, task=name)
         scores[name] = _run_task(name, dataclasses.replace(config, data=data), vocabulary, folder)
-    if len(names) > 1:
-        _write_table(workdir, scores)
+    if len(names) > 1 and jax.process_index() == 0:
+        results.write_table(workdir, scores)
 
 
 def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
     """The architecture and the vocabulary are those of init_from, where there is one."""
+    if config.eval.max_batches:
+        raise ValueError(
+            f'config.eval.max_batches is {config.eval.max_batches}; fine-tuning is scored by every '
+            'held-out example, leave it away'
+        )
     if config.init_from:
+        if config.data.vocab_file:
+            raise ValueError(
+                f'config.data.vocab_file is {config.data.vocab_file!r}, but the vocabulary is that '
+                'of config.init_from; leave it away'
+            )
         there, vocabulary = pretrained.read_config(config.init_from)
         if vocabulary is None:
             raise ValueError(f'{config.init_from} has no vocabulary; put its vocab.txt beside it')
@@ -101,7 +107,7 @@ def _run_task(
         )
         scores.append({'seed': seed} | _run_seed(seeded, job, vocabulary, folder))
     if jax.process_index() == 0:
-        _write_results(workdir, name, job.main_score, scores)
+        results.write(workdir, name, job.main_score, scores)
     return scores
 
 
@@ -123,27 +129,25 @@ def with_steps(config: Config, job: Job) -> Config:
 
 
 class HeldOut:
-    """A host's slices of rows in order of their length, and their scores."""
+    """A host's slices of the held-out rows in order of their length, and their scores."""
 
-    def __init__(self, config: Config, job: Job, workdir: epath.Path, batch_size: int):
-        self._job, self._workdir, self.main_score = job, workdir, job.main_score
-        self._lengths, self._batch_size = _lengths(config, job), batch_size
+    def __init__(self, config: Config, job: Job, workdir: epath.Path):
+        self._config, self._job, self._workdir = config, job, workdir
+        self.main_score = job.main_score
 
     def __iter__(self) -> Iterator[HostBatch]:
-        return _rows_in_order(self._job.held_out, self._lengths, self._batch_size)
+        return _in_order(self._config, self._job, self._job.held_out)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         if self._job.write is not None and jax.process_index() == 0:
-            self._job.write(predictions, pathlib.Path(self._workdir))
+            self._job.write(predictions, self._workdir)
         return self._job.score(predictions)
 
 
-def _rows_in_order(rows: Rows, lengths: tuple[int, ...], batch_size: int) -> Iterator[HostBatch]:
+def _in_order(config: Config, job: Job, rows: Rows) -> Iterator[HostBatch]:
+    batch_size = config.eval.batch_size or config.train.batch_size
+    lengths = job.task.lengths(config.train.phases[0])
     return in_order(rows, lengths, batch_size, jax.process_index(), jax.process_count())
-
-
-def _lengths(config: Config, job: Job) -> tuple[int, ...]:
-    return job.task.lengths(config.train.phases[0])
 
 
 def _run_seed(
@@ -157,31 +161,36 @@ def _run_seed(
     }
     workdirs.same_on_all_hosts(data['fingerprint'])
     workdirs.claim(workdir, config, data, vocabulary.files)
-    stream = Shuffled(job.train, _lengths(config, job), config.train.batch_size, config.data.seed)
-    batch_size = config.eval.batch_size or config.train.batch_size
+    lengths = job.task.lengths(config.train.phases[0])
+    stream = Shuffled(job.train, lengths, config.train.batch_size, config.data.seed)
 
     def batches(start: int, stop: int) -> Iterator[HostBatch]:
         return stream.batches(start, stop, jax.process_index(), jax.process_count())
 
     def held_out(phase: Phase) -> HeldOut:
-        return HeldOut(config, job, workdir, batch_size)
+        return HeldOut(config, job, workdir)
 
     state = train(config, job.task, batches, held_out, workdir)
-    scores = _scores(config, workdir, job.main_score)
-    params = state.params
-    if config.train.best and job.tests:
+    _write_predictions(config, job, state.params, workdir)
+    return _scores(config, workdir, job.main_score)
+
+
+def _write_predictions(config: Config, job: Job, params: Any, workdir: epath.Path) -> None:
+    """Of the parameters that are kept, for the rows without labels; for the held-out ones too where
+    the last evaluation, which wrote its own, may not be the best."""
+    files = dict(job.tests)
+    if config.train.best and job.write is not None:
+        files['the held-out file'] = job.held_out, job.write
+    if config.train.best and files:
         abstract = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), params
         )
         params = load_params(workdir, abstract)
-    for name, (rows, write) in job.tests.items():
-        found = predict(
-            config, job.task, params, _rows_in_order(rows, _lengths(config, job), batch_size)
-        )
+    for name, (rows, write) in files.items():
+        found = predict(config, job.task, params, _in_order(config, job, rows))
         if jax.process_index() == 0:
-            write(found, pathlib.Path(workdir))
+            write(found, workdir)
             LOG.info('predictions for %d rows of %s written', len(rows), name)
-    return scores
 
 
 def _scores(config: Config, workdir: epath.Path, main: str) -> dict[str, float]:
@@ -208,51 +217,3 @@ def _start_lines(name: str, config: Config, job: Job, workdir: epath.Path) -> di
         'steps': f'{phase.steps} of {phase.batch_size} rows, at most {phase.max_seq_length} long; '
         f'{config.train.seeds} seeds',
     }
-
-
-def _write_results(
-    workdir: epath.Path, name: str, main: str, scores: list[dict[str, float]]
-) -> None:
-    """results.json, and a table for whoever watches."""
-    shown = [key for key in scores[0] if key not in ('seed', 'step')]
-    values = {key: [row[key] for row in scores] for key in shown}
-    several = len(scores) > 1
-    mean = {key: float(np.mean(found)) for key, found in values.items()}
-    std = {key: float(np.std(found, ddof=1)) if several else 0.0 for key, found in values.items()}
-    best = max(scores, key=lambda row: row[main])
-    results: dict[str, Any] = {'task': name, 'main_score': main, 'mean': mean, 'std': std}
-    results |= {'best_seed': best['seed'], 'seeds': scores}
-    workdir.mkdir(parents=True, exist_ok=True)
-    workdirs.write(workdir / 'results.json', json.dumps(results, indent=2) + '\n')
-    table = rich.table.Table('seed', *shown, title=name)
-    for row in scores:
-        table.add_row(str(row['seed']), *(f'{row[key]:.4f}' for key in shown))
-    if several:
-        table.add_row('mean', *(f'{mean[key]:.4f}' for key in shown))
-        table.add_row('std', *(f'{std[key]:.4f}' for key in shown))
-    rich.console.Console(stderr=True, width=160).print(table)
-
-
-WNLI_POLICY = (
-    'The average is over the tasks in the table, WNLI left out: its dev set contradicts its '
-    'training set (Devlin et al., 2019, section 4.1).'
-)
-
-
-def _write_table(workdir: epath.Path, scores: Mapping[str, list[dict[str, float]]]) -> None:
-    """glue.json and glue.md: each task's mean score over the seeds, and the macro average."""
-    rows: dict[str, dict[str, Any]] = {}
-    for name, found in scores.items():
-        mains = [row['score'] for row in found]
-        std = float(np.std(mains, ddof=1)) if len(mains) > 1 else 0.0
-        rows[name] = {'score': float(np.mean(mains)), 'std': std, 'seeds': len(mains)}
-    average = host_metrics.glue_average({name: row['score'] for name, row in rows.items()})
-    results = {'tasks': rows, 'average': average, 'policy': WNLI_POLICY}
-    lines = ['| task | score | std | seeds |', '|---|---|---|---|']
-    for name, row in rows.items():
-        lines.append(f'| {name} | {row["score"]:.4f} | {row["std"]:.4f} | {row["seeds"]} |')
-    lines += [f'| average | {average:.4f} | | |', '', WNLI_POLICY]
-    if jax.process_index() == 0:
-        workdirs.write(workdir / 'glue.json', json.dumps(results, indent=2) + '\n')
-        workdirs.write(workdir / 'glue.md', '\n'.join(lines) + '\n')
-        say('\n'.join(lines))

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bert_jax.data import conll, examples, squad, squad_answers, squad_windows, tagging
+from bert_jax.data.readers import Summary
 from bert_jax.data.squad import Question
 from bert_jax.inference import WINDOW, Bert
 
@@ -18,24 +19,30 @@ Record = dict[str, Any]
 QUESTIONS = 256  # of a window; each is several rows
 
 
-def records(bert: Bert, path: pathlib.Path) -> Iterator[Record]:
+def records(bert: Bert, path: pathlib.Path, summary: Summary | None = None) -> Iterator[Record]:
     """A record for each example of a file, in order; no more than a window of them is in memory.
 
     By the head of the checkpoint: texts (.csv, .tsv, .jsonl) get `label` and `probabilities`, or
     `value`; sentences (.conll, or .jsonl with `words`) get `tags`; questions (SQuAD's .json, or
-    .jsonl with `question` and `context`) get `answer` and `probability`. Raises ValueError for a
-    checkpoint without such a head and for what is wrong in the file, with its line.
+    .jsonl with `question` and `context`) get `answer` and `probability`. All are cut or windowed as
+    they were in training; `summary` counts what was lost or odd. Raises ValueError for a checkpoint
+    without such a head and for what is wrong in the file, with its line.
     """
+    summary = summary or Summary()
     if 'classifier' in bert.heads:
         data = bert.data
         found = examples.iter_file(
             path, text=data.text_field, text_b=data.text_b_field, label=data.label_field
         )
-        return _windows(found, WINDOW, lambda some: _classified(bert, some))
+        return _windows(found, WINDOW, lambda some: _classified(bert, some, summary))
     if 'tagger' in bert.heads:
-        return _windows(_sentences(path), WINDOW, lambda some: _tagged(bert, some))
+        return _windows(
+            _sentences(path, summary), WINDOW, lambda some: _tagged(bert, some, summary)
+        )
     if 'span' in bert.heads:
-        return _windows(_questions(path), QUESTIONS, lambda some: _answered(bert, some))
+        return _windows(
+            _questions(path, summary), QUESTIONS, lambda some: _answered(bert, some, summary)
+        )
     raise ValueError(
         f'this checkpoint has no head of a task, only {", ".join(bert.heads) or "the encoder"}; '
         'fine-tune it first, or give --mode=fill_mask or embed'
@@ -50,9 +57,11 @@ def _windows(
         yield from function(window)
 
 
-def _classified(bert: Bert, found: list[examples.Example]) -> Iterator[Record]:
-    texts = [e.text if e.text_b is None else (e.text, e.text_b) for e in found]
-    rows = bert.encoder.encode(texts)
+def _classified(bert: Bert, found: list[examples.Example], summary: Summary) -> Iterator[Record]:
+    before, longest = bert.truncated, bert.data.max_seq_length
+    rows = bert.encoder.encode([example.parts for example in found], longest)
+    if cut := bert.truncated - before:
+        summary.count(f'texts of more than {longest} tokens, cut as in training', number=cut)
     logits = np.zeros((len(rows), max(len(bert.labels), 1)), np.float32)
     for i, values in bert.run(rows, bert.output('logits')):
         logits[i] = values
@@ -66,9 +75,14 @@ def _classified(bert: Bert, found: list[examples.Example]) -> Iterator[Record]:
         yield {'label': bert.labels[int(row.argmax())], 'probabilities': probabilities}
 
 
-def _tagged(bert: Bert, sentences: list[conll.Sentence]) -> Iterator[Record]:
-    longest = bert.data.max_seq_length
-    shown = tagging.windows(sentences, bert.encoder.vocabulary, bert.labels, max_seq_length=longest)
+def _tagged(bert: Bert, sentences: list[conll.Sentence], summary: Summary) -> Iterator[Record]:
+    shown = tagging.windows(
+        sentences,
+        bert.encoder.vocabulary,
+        bert.labels,
+        max_seq_length=bert.data.max_seq_length,
+        summary=summary,
+    )
     outputs: list[Any] = [None] * len(shown.rows)
     for i, values in bert.run(shown.rows, bert.output('tags')):
         outputs[i] = values
@@ -76,7 +90,7 @@ def _tagged(bert: Bert, sentences: list[conll.Sentence]) -> Iterator[Record]:
         yield {'words': sentence.words, 'tags': tags}
 
 
-def _answered(bert: Bert, questions: list[Question]) -> Iterator[Record]:
+def _answered(bert: Bert, questions: list[Question], summary: Summary) -> Iterator[Record]:
     data, ids = bert.data, collections.Counter(question.id for question in questions)
     for question in questions:
         if ids[question.id] > 1:
@@ -88,6 +102,7 @@ def _answered(bert: Bert, questions: list[Question]) -> Iterator[Record]:
         doc_stride=data.doc_stride,
         max_query_length=data.max_query_length,
         training=False,
+        summary=summary,
     )
     starts, ends = np.zeros((2, len(shown), data.max_seq_length), np.float32)
     rows = [shown[i] for i in range(len(shown))]
@@ -111,9 +126,9 @@ def _answered(bert: Bert, questions: list[Question]) -> Iterator[Record]:
         yield {'id': question.id, 'answer': answer, 'probability': share, 'n_best': best[:3]}
 
 
-def _sentences(path: pathlib.Path) -> Iterator[conll.Sentence]:
+def _sentences(path: pathlib.Path, summary: Summary) -> Iterator[conll.Sentence]:
     if '.jsonl' not in path.suffixes:
-        yield from conll.read(path, tagged=False)
+        yield from conll.read(path, tagged=False, summary=summary)
         return
     for record, where in _json_lines(path, 'words'):
         words = record['words']
@@ -122,9 +137,9 @@ def _sentences(path: pathlib.Path) -> Iterator[conll.Sentence]:
         yield conll.Sentence(words, None, where)
 
 
-def _questions(path: pathlib.Path) -> Iterator[Question]:
+def _questions(path: pathlib.Path, summary: Summary) -> Iterator[Question]:
     if '.jsonl' not in path.suffixes:
-        yield from squad.read(path)
+        yield from squad.read(path, summary)
         return
     for record, where in _json_lines(path, 'question', 'context'):
         asked, context = record['question'], record['context']

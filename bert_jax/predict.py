@@ -28,6 +28,7 @@ from bert_jax import labelling
 from bert_jax.checks import CHOICES
 from bert_jax.data.examples import lines
 from bert_jax.data.progress import counted
+from bert_jax.data.readers import Summary
 from bert_jax.inference import POOLINGS, Bert, load
 
 __all__ = ['Bert', 'load']
@@ -63,16 +64,19 @@ def _texts(path: pathlib.Path) -> Iterator[str]:
 def _task(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> None:
     total = sum(1 for _ in lines(source))
     partial = output.with_name(f'.{output.name}.tmp-{os.getpid()}')
-    begin, count = time.monotonic(), 0
+    begin, count, summary = time.monotonic(), 0, Summary()
     try:
         with partial.open('w', encoding='utf-8') as file:
-            for record in counted(labelling.records(bert, source), 'predicting', total):
+            records = labelling.records(bert, source, summary)
+            for record in counted(records, 'predicting', total):
                 file.write(json.dumps(record, ensure_ascii=False) + '\n')
                 count += 1
         partial.rename(output)
     finally:
         partial.unlink(missing_ok=True)
     seconds = time.monotonic() - begin
+    for what, number in summary.lines().items():
+        print(f'{what}: {number:,}', file=sys.stderr)
     print(f'{count:,} records, {count / seconds:,.0f} a second, in {output}', file=sys.stderr)
 
 

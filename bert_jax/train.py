@@ -114,8 +114,8 @@ def train(
         stack.callback(reporter.close)
         cut_short = step and step % every == 0 and not reporter.has(step, 'eval')
         stack.enter_context(jax.transfer_guard('disallow'))
-        if cut_short:
-            run_eval(segments[0])
+        if cut_short and run_eval(segments[0]):
+            raise Interrupted(f'step {step} is saved; the same command evaluates it')
         for segment in segments:
             put = functools.partial(_put, specs=segment.specs, mesh=mesh)
             meter.restart()
@@ -168,7 +168,8 @@ def predict(config: Config, task: Task, params: Any, batches: Iterable[HostBatch
     specs = _specs(
         task, phase._replace(batch_size=config.eval.batch_size or phase.batch_size), mesh
     )
-    return evaluate(make_eval_step(task, mesh), params, batches, task, specs, mesh)[1]
+    eval_step = _steps(_numbers_aside(config), task, mesh)[2]  # that of the run, compiled already
+    return evaluate(eval_step, params, batches, task, specs, mesh)[1]
 
 
 def _root_key(config: Config, mesh: jax.sharding.Mesh) -> jax.Array:

@@ -172,6 +172,11 @@ def test_a_signal_puts_an_evaluation_off(
     step = saved_steps(tmp_path)[-1]
     assert (step, 'eval') not in {(line['step'], line['split']) for line in metrics(tmp_path)}
     assert where == 'before' or begun == [0, 1]
+    if where == 'within':  # again while the next start makes up for it
+        begun.clear()
+        with pytest.raises(Interrupted, match='step 5 is saved; the same command evaluates it'):
+            run(tmp_path, every_step, evaluated=note)
+        assert saved_steps(tmp_path)[-1] == step == 5
     assert_same(run(tmp_path, every_step), whole[1])
     lines = {(line['step'], line['split']): line for line in numbers(tmp_path)}
     assert (step, 'eval') in lines
@@ -348,7 +353,7 @@ ROWS = (
     ('optim', 'train_step'),
     ('checkpoint', 'evaluate', 'meter'),
     ('pretrained', 'initial', 'workdirs'),
-    ('train', 'inference', 'jobs', 'plot', 'plan', 'benchmark', 'export'),
+    ('train', 'inference', 'jobs', 'results', 'plot', 'plan', 'benchmark', 'export'),
     ('finetune', 'labelling'),
     ('main', 'predict'),
 )

@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from etils import epath
+
 from bert_jax.data.readers import Summary
 
 SEPARATOR = re.compile('[ \t]+')
@@ -88,7 +90,7 @@ def read(
 
 
 def write(
-    sentences: Sequence[Sentence], tags: Sequence[Sequence[str]], path: str | pathlib.Path
+    sentences: Sequence[Sentence], tags: Sequence[Sequence[str]], path: epath.PathLike
 ) -> None:
     """A CoNLL file of the words with these tags, word TAB tag; `read` reads it back."""
     blocks = []
@@ -98,7 +100,7 @@ def write(
                 raise ValueError(f'{sentence.where}: {word!r} can not stand in a CoNLL file')
         pairs = zip(sentence.words, names, strict=True)
         blocks.append(''.join(f'{word}\t{tag}\n' for word, tag in pairs))
-    pathlib.Path(path).write_text('\n'.join(blocks), 'utf-8', newline='\n')
+    epath.Path(path).write_bytes('\n'.join(blocks).encode())
 
 
 def scheme(tags: Iterable[Sequence[str]]) -> Scheme:

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bert_jax.data.texts import Text
+
 SUFFIXES = ('.csv', '.tsv', '.jsonl')
 TEXT_B = 'text_b'  # the one column of a text that may be absent, under this name only
 LONGEST = 1 << 24  # characters of a CSV field: more is a quote that nobody closed
@@ -31,6 +33,10 @@ class Example(NamedTuple):
     text_b: str | None
     label: str | None
     where: str
+
+    @property
+    def parts(self) -> Text:
+        return self.text if self.text_b is None else (self.text, self.text_b)
 
 
 def read_file(

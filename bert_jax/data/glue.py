@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from etils import epath
 
 from bert_jax.data.examples import Example, places, tsv_rows
 from bert_jax.data.glue_tasks import TASKS as TASKS
@@ -34,7 +35,7 @@ def read(
     missing file or column and a label that the task does not have.
     """
     found = named(task)
-    path = _find(found, pathlib.Path(directory).expanduser(), split)
+    path = find(task, directory, split)
     odd = Summary() if summary is None else summary
     examples = list(_examples(found, path, split, odd))
     if not examples:
@@ -50,10 +51,22 @@ def read(
     return examples
 
 
+def find(task: str, directory: str | os.PathLike[str], split: str) -> pathlib.Path:
+    """The file that `read` reads. Raises ValueError where there is none."""
+    found, folder = named(task), pathlib.Path(directory).expanduser()
+    found.check_split(split)
+    name = 'diagnostic.tsv' if task == 'ax' else f'{split}.tsv'
+    paths = [folder / found.folder / name, folder / name]
+    for path in paths:
+        if path.is_file():
+            return path
+    raise ValueError(f'no {task} {split}: expected {paths[0]} or {paths[1]}')
+
+
 def has(task: str, directory: str | os.PathLike[str], split: str) -> bool:
     """Whether `read` would find a file."""
     try:
-        _find(named(task), pathlib.Path(directory).expanduser(), split)
+        find(task, directory, split)
     except ValueError:
         return False
     return True
@@ -84,8 +97,8 @@ def read_tfds(task: str, split: str, data_dir: str = '') -> list[Example]:
 
 
 def write_submission(
-    task: str, predictions: np.ndarray, path: str | os.PathLike[str], split: str = 'test'
-) -> pathlib.Path:
+    task: str, predictions: np.ndarray, path: epath.PathLike, split: str = 'test'
+) -> epath.Path:
     """Writes the leaderboard's file for a test split into the folder `path`; returns where it is.
 
     predictions: in the order of `read`; class ids int[n], or for STS-B scores float[n], of which
@@ -98,16 +111,23 @@ def write_submission(
             f'{task} {split} is not submitted; expected one of {", ".join(found.submissions)}'
         )
     predictions = np.asarray(predictions)
-    if predictions.shape != (found.splits[split],):
-        raise ValueError(
-            f'predictions of shape {predictions.shape} for {task} {split}; expected one for each '
-            f'of its {found.splits[split]:,} examples'
-        )
-    output = pathlib.Path(path).expanduser() / found.submissions[split]
+    if predictions.ndim != 1:
+        raise ValueError(f'predictions of shape {predictions.shape}; expected one for each example')
+    check_number(task, len(predictions), split)
+    output = epath.Path(path).expanduser() / found.submissions[split]
     output.parent.mkdir(parents=True, exist_ok=True)
     rows = [f'{i}\t{name}\n' for i, name in enumerate(_spelled(found, predictions))]
     output.write_text('index\tprediction\n' + ''.join(rows))
     return output
+
+
+def check_number(task: str, number: int, split: str) -> None:
+    """Raises ValueError where the leaderboard expects another number of predictions."""
+    if number != (wanted := named(task).splits[split]):
+        raise ValueError(
+            f'{number:,} examples of {task} {split}; a submission has one prediction for each of '
+            f'its {wanted:,}: put the official file there, or none'
+        )
 
 
 def _spelled(task: GlueTask, predictions: np.ndarray) -> list[str]:
@@ -123,16 +143,6 @@ def _spelled(task: GlueTask, predictions: np.ndarray) -> list[str]:
             f'{predictions.max()}; expected whole numbers below {len(task.labels)}'
         )
     return [task.labels[i] for i in predictions]
-
-
-def _find(task: GlueTask, directory: pathlib.Path, split: str) -> pathlib.Path:
-    task.check_split(split)
-    name = 'diagnostic.tsv' if task.name == 'ax' else f'{split}.tsv'
-    paths = [directory / task.folder / name, directory / name]
-    for path in paths:
-        if path.is_file():
-            return path
-    raise ValueError(f'no {task.name} {split}: expected {paths[0]} or {paths[1]}')
 
 
 def _examples(

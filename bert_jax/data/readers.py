@@ -47,6 +47,7 @@ class Summary:
         return {
             f'{what} (first: {self.first[what]})' if what in self.first else what: count
             for what, count in self.counts.items()
+            if count
         }
 
 

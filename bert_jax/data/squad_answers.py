@@ -1,11 +1,11 @@
 """From logits of windows to answers, and their files."""
 
 import json
-import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from etils import epath
 
 from bert_jax.data.squad import Question
 from bert_jax.data.squad_windows import Windows
@@ -78,10 +78,10 @@ def decode(
     return answers
 
 
-def write(answers: Answers, directory: str | pathlib.Path) -> None:
+def write(answers: Answers, directory: epath.PathLike) -> None:
     """predictions.json, nbest_predictions.json and, for 2.0, null_odds.json, as the official
     evaluation and google-research/bert have them."""
-    directory = pathlib.Path(directory)
+    directory = epath.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     files = {
         'predictions.json': answers.predictions,

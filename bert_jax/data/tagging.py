@@ -37,13 +37,14 @@ def windows(
     max_seq_length: int,
     stride: int | None = None,
     allow_unknown: bool = False,
+    summary: Summary | None = None,
 ) -> Windows:
     """Rows of at most `max_seq_length` tokens; a longer sentence becomes several.
 
     Each begins `stride` words, by default half of its words, after the one before, and a word has
-    its tag where it stands farthest from an end at which text is missing. The summary counts what
-    the rows do not show. Raises ValueError for a tag that `names` lacks; with allow_unknown it is
-    no label, and any prediction of it is wrong.
+    its tag where it stands farthest from an end at which text is missing. `summary` counts
+    what the rows do not show. Raises ValueError for a tag that `names` lacks; with allow_unknown it
+    is no label, and any prediction of it is wrong.
     """
     room = max_seq_length - 2
     if room < 1 or (stride is not None and stride < 1):
@@ -51,7 +52,7 @@ def windows(
             f'max_seq_length is {max_seq_length} and stride {stride}; expected 3 or more, and 1 '
             'or more'
         )
-    pieces, summary = _pieces(sentences, vocabulary), Summary()
+    pieces, summary = _pieces(sentences, vocabulary), summary or Summary()
     ids = {name: i for i, name in enumerate(names)}
     rows, labels, words, places = [], [], [], []
     for place, sentence in enumerate(sentences):

@@ -35,12 +35,13 @@ class Encoder:
         self.vocabulary, self.longest, self.types = vocabulary, longest, types
         self.truncated = 0
 
-    def encode(self, texts: Sequence[Text]) -> list[Row]:
+    def encode(self, texts: Sequence[Text], longest: int | None = None) -> list[Row]:
         """[CLS] A [SEP], or [CLS] A [SEP] B [SEP] for a pair; of what is too long the longer of
-        the two loses its end."""
+        the two loses its end. longest: in place of the encoder's, and not more."""
+        longest = min(longest or self.longest, self.longest)
         rows = []
         for first, second in self._ids(texts):
-            room = self.longest - (2 if second is None else 3)
+            room = longest - (2 if second is None else 3)
             if len(first) + len(second or ()) > room:
                 self.truncated += 1
                 first, second = _truncated(first, second, room)

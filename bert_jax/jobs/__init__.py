@@ -1,0 +1,47 @@
+"""What there is to fine-tune on: a task's files as rows, its model's head, its official scores."""
+
+from bert_jax.config import Config, DataConfig
+from bert_jax.data.glue_tasks import TASKS
+from bert_jax.data.tokenizer import Tokenizer
+from bert_jax.jobs import glue, ner, squad, text
+from bert_jax.jobs.job import Job as Job
+from bert_jax.jobs.job import Predictions as Predictions
+
+GLUE = tuple(name for name in TASKS if name != 'ax')  # which has no training set
+OTHERS = {'text': text.job, 'squad': squad.job, 'ner': ner.job}
+
+
+def make_job(name: str, config: Config, vocabulary: Tokenizer) -> Job:
+    """name: one task of config.data.task. Raises ValueError for what is wrong with its files."""
+    job = OTHERS[name](config, vocabulary) if name in OTHERS else glue.job(name, config, vocabulary)
+    for what, rows in (('train on', job.train), ('evaluate', job.held_out)):
+        if not len(rows):
+            raise ValueError(f'{name} has nothing to {what}; its files have {job.summary.lines()}')
+    return job
+
+
+def task_names(data: DataConfig) -> list[str]:
+    """config.data.task as a list. Raises ValueError for a name that is no task, for settings that
+    its tasks do not have, and where a file is missing of one of several."""
+    if data.task in OTHERS:
+        _refuse(data, 'dir')
+        return [data.task]
+    names = list(GLUE) if data.task == 'all' else data.task.split(',')
+    if not set(names) <= set(GLUE) or len(set(names)) < len(names):
+        raise ValueError(
+            f'config.data.task is {data.task!r}; expected pretrain, text, squad, ner, all, or some '
+            f'of {",".join(GLUE)}'
+        )
+    for name in names:
+        glue.check_files(name, data)
+    _refuse(data, 'train_file', 'eval_file', 'test_file', 'regression')
+    return names
+
+
+def _refuse(data: DataConfig, *settings: str) -> None:
+    for name in settings:
+        if value := getattr(data, name):
+            raise ValueError(
+                f'config.data.{name} is {value!r}, but the task {data.task!r} does not read it; '
+                'leave it away'
+            )

@@ -1,0 +1,44 @@
+"""What a run of fine-tuning is told of its task; what all tasks' files have in common."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from etils import epath
+
+from bert_jax.config import DataConfig
+from bert_jax.data.readers import Summary
+from bert_jax.data.rows import Rows, permutation
+from bert_jax.tasks.head import HeadTask
+
+Predictions = Mapping[str, np.ndarray]
+Write = Callable[[Predictions, epath.Path], None]  # into a folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """main_score: which of the scores counts. labels: their names by id. write: what the held-out
+    rows' predictions leave in a workdir. tests: rows without labels, by their name."""
+
+    task: HeadTask
+    train: Rows
+    held_out: Rows
+    score: Callable[[Predictions], dict[str, float]]
+    main_score: str
+    labels: tuple[str, ...]
+    summary: Summary
+    write: Write | None = None
+    tests: Mapping[str, tuple[Rows, Write]] = dataclasses.field(default_factory=dict)
+
+
+def files(data: DataConfig) -> tuple[str, str]:
+    for name in ('train_file', 'eval_file'):
+        if not getattr(data, name):
+            raise ValueError(f'config.data.{name} is empty; the task {data.task!r} needs one')
+    return data.train_file, data.eval_file
+
+
+def some(items: Sequence, data: DataConfig) -> list:
+    """config.data.max_train_examples of them, the same for all seeds."""
+    count = data.max_train_examples or len(items)
+    return [items[i] for i in sorted(permutation(len(items), 0)[:count].tolist())]

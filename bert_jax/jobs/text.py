@@ -1,0 +1,55 @@
+"""The user's own labelled texts, or texts with numbers: csv, tsv and jsonl."""
+
+import json
+
+import numpy as np
+from etils import epath
+
+from bert_jax import host_metrics
+from bert_jax.config import Config, DataConfig
+from bert_jax.data import examples
+from bert_jax.data.examples import Example
+from bert_jax.data.readers import Summary
+from bert_jax.data.tokenizer import Tokenizer
+from bert_jax.jobs import classification
+from bert_jax.jobs.job import Job, files
+
+
+def job(config: Config, vocabulary: Tokenizer) -> Job:
+    data = config.data
+    train, held_out = (_read(path, data) for path in files(data))
+    labels = () if data.regression else tuple(examples.label_names(train))
+    if len(labels) == 1:
+        raise ValueError(
+            f'{data.train_file} has no label but {labels[0]!r}; expected two or more to tell apart'
+        )
+
+    def score(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+        if data.regression:
+            found = host_metrics.regression(predicted, truth)
+            return found | {'score': found['pearson']}
+        metrics = ('accuracy', 'macro_f1', 'matthews')
+        found = host_metrics.classification(predicted, truth, metrics)
+        return found | {'score': found['accuracy']}
+
+    def write(predicted: np.ndarray, folder: epath.Path) -> None:
+        names = predicted.tolist() if data.regression else [labels[i] for i in predicted]
+        lines = [json.dumps({'label': name}) + '\n' for name in names]
+        (folder / 'test_predictions.jsonl').write_text(''.join(lines))
+
+    return classification.job(
+        config,
+        vocabulary,
+        train=train,
+        held_out=held_out,
+        labels=labels,
+        score=score,
+        summary=Summary(),
+        tests={'test': (_read(data.test_file, data), write)} if data.test_file else {},
+    )
+
+
+def _read(path: str, data: DataConfig) -> list[Example]:
+    return examples.read_file(
+        path, text=data.text_field, text_b=data.text_b_field, label=data.label_field
+    )

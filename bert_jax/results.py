@@ -1,0 +1,59 @@
+"""What a fine-tuning run ends with: the scores of its seeds, and GLUE's table of its tasks."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import rich.console
+import rich.table
+from etils import epath
+
+from bert_jax import host_metrics, workdirs
+from bert_jax.writers import say
+
+WNLI_POLICY = (
+    'The average is over the tasks in the table, WNLI left out: its dev set contradicts its '
+    'training set (Devlin et al., 2019, section 4.1).'
+)
+
+
+def write(workdir: epath.Path, name: str, main: str, scores: list[dict[str, float]]) -> None:
+    """results.json, and a table for whoever watches: of the scores that all seeds have, as not all
+    predict an entity of each type."""
+    shown = [key for key in scores[0] if all(key in row for row in scores)]
+    shown = [key for key in shown if key not in ('seed', 'step')]
+    values = {key: [row[key] for row in scores] for key in shown}
+    several = len(scores) > 1
+    mean = {key: float(np.mean(found)) for key, found in values.items()}
+    std = {key: float(np.std(found, ddof=1)) if several else 0.0 for key, found in values.items()}
+    best = max(scores, key=lambda row: row[main])
+    results: dict[str, Any] = {'task': name, 'main_score': main, 'mean': mean, 'std': std}
+    results |= {'best_seed': best['seed'], 'seeds': scores}
+    workdir.mkdir(parents=True, exist_ok=True)
+    workdirs.write(workdir / 'results.json', json.dumps(results, indent=2) + '\n')
+    table = rich.table.Table('seed', *shown, title=name)
+    for row in scores:
+        table.add_row(str(row['seed']), *(f'{row[key]:.4f}' for key in shown))
+    if several:
+        table.add_row('mean', *(f'{mean[key]:.4f}' for key in shown))
+        table.add_row('std', *(f'{std[key]:.4f}' for key in shown))
+    rich.console.Console(stderr=True, width=160).print(table)
+
+
+def write_table(workdir: epath.Path, scores: Mapping[str, list[dict[str, float]]]) -> None:
+    """glue.json and glue.md: each task's mean score over the seeds, and the macro average."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, found in scores.items():
+        mains = [row['score'] for row in found]
+        std = float(np.std(mains, ddof=1)) if len(mains) > 1 else 0.0
+        rows[name] = {'score': float(np.mean(mains)), 'std': std, 'seeds': len(mains)}
+    average = host_metrics.glue_average({name: row['score'] for name, row in rows.items()})
+    results = {'tasks': rows, 'average': average, 'policy': WNLI_POLICY}
+    lines = ['| task | score | std | seeds |', '|---|---|---|---|']
+    for name, row in rows.items():
+        lines.append(f'| {name} | {row["score"]:.4f} | {row["std"]:.4f} | {row["seeds"]} |')
+    lines += [f'| average | {average:.4f} | | |', '', WNLI_POLICY]
+    workdirs.write(workdir / 'glue.json', json.dumps(results, indent=2) + '\n')
+    workdirs.write(workdir / 'glue.md', '\n'.join(lines) + '\n')
+    say('\n'.join(lines))

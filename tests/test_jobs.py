@@ -1,0 +1,169 @@
+"""What fine-tuning is told of a task's files; nothing is trained here."""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import small_tasks
+from etils import epath
+
+from bert_jax import finetune
+from bert_jax.config import Config, DataConfig, EvalConfig, TrainConfig
+from bert_jax.data import glue, tokenizer
+from bert_jax.jobs import Job, make_job, task_names
+
+VOCABULARY = tokenizer.wordpiece(small_tasks.PIECES, True)
+
+
+def make(task: str, **data: Any) -> Job:
+    options = {'max_seq_length': 16, 'max_query_length': 4, 'doc_stride': 8}
+    config = Config(model=small_tasks.MODEL, data=DataConfig(task=task, **options | data))
+    return make_job(task, config, VOCABULARY)
+
+
+def written(path: pathlib.Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_what_is_odd_about_tags_is_counted(tmp_path: pathlib.Path) -> None:
+    train = written(tmp_path / 'train.conll', 'anna\tB-PER\nwent\tO\n')
+    dev = written(tmp_path / 'dev.conll', 'anna B-PER\n\u200b O\nbert B-LOC\n' + 'it O\n' * 20)
+    assert make('ner', train_file=train, eval_file=dev).summary.lines() == {
+        f"words that the tokenizer drops, tagged O (first: {dev}:1 '\\u200b')": 1,
+        f"words with the unknown tag 'B-LOC', scored as wrong (first: {dev}:1 'bert')": 1,
+        f'sentences in several windows (first: {dev}:1)': 1,
+    }
+
+
+@pytest.mark.parametrize('impossible', [False, True])
+def test_answers_to_a_test_file(tmp_path: pathlib.Path, impossible: bool) -> None:
+    """Which may have no right answers."""
+    files = [
+        str(small_tasks.write_questions(tmp_path / f'{name}.json', 9, 0, impossible))
+        for name in ('train', 'dev', 'test')
+    ]
+    content = json.loads(pathlib.Path(files[2]).read_text())
+    for paragraph in content['data'][0]['paragraphs']:
+        del paragraph['qas'][0]['answers']
+        paragraph['qas'][0].pop('is_impossible', None)
+    written(tmp_path / 'test.json', json.dumps(content))
+    job = make('squad', **dict(zip(('train_file', 'eval_file', 'test_file'), files, strict=True)))
+    rows, write = job.tests['test']
+    logits = np.zeros((len(rows), 16), np.float32)
+    write({'start_logits': logits, 'end_logits': logits}, epath.Path(tmp_path))
+    assert len(json.loads((tmp_path / 'test' / 'predictions.json').read_text())) == 9
+    assert (tmp_path / 'test' / 'null_odds.json').exists() == impossible
+    assert not (tmp_path / 'predictions.json').exists()
+
+
+def test_questions_that_can_not_be_scored_are_found_first(tmp_path: pathlib.Path) -> None:
+    train = small_tasks.write_questions(tmp_path / 'train.json', 9, 0, False)
+    text = train.read_text().replace('"answers": [{"text"', '"none": [{"text"')
+    dev = written(tmp_path / 'dev.json', text)
+    with pytest.raises(ValueError, match=r"dev.json: data\[0\].* has no 'answers' to score by"):
+        make('squad', train_file=str(train), eval_file=dev)
+    with pytest.raises(ValueError, match=r'nothing to train on; .*questions without a known answ'):
+        make('squad', train_file=dev, eval_file=str(train))
+
+
+def test_what_is_written_may_go_to_a_bucket(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Path objects of the standard library would make a folder gs: here."""
+    made: list[str] = []
+    bucket = epath.Path('gs://bucket/run')
+    for method in ('mkdir', 'write_text', 'write_bytes'):
+        note = lambda path, *_, **__: made.append(str(path))  # noqa: E731
+        monkeypatch.setattr(type(bucket), method, note)
+    texts = str(small_tasks.write_texts(tmp_path / 'a.jsonl', 9, 0))
+    tags = str(small_tasks.write_tags(tmp_path / 'a.conll', 9, 0))
+    asked = str(small_tasks.write_questions(tmp_path / 'a.json', 9, 0, False))
+    for task, file in (('text', texts), ('ner', tags), ('squad', asked)):
+        rows, write = make(task, train_file=file, eval_file=file, test_file=file).tests['test']
+        names = ('logits', 'tags', 'start_logits', 'end_logits')
+        write(dict.fromkeys(names, np.zeros((len(rows), 16), np.int32)), bucket)
+    glue.write_submission('wnli', np.zeros(146, np.int32), bucket)
+    assert len(made) == 7 and all(path.startswith('gs://bucket/run') for path in made), made
+
+
+@pytest.mark.parametrize(
+    'data, message',
+    [
+        ({'task': 'txt'}, "config.data.task is 'txt'; expected pretrain, text"),
+        (
+            {'task': 'mrpc,squad', 'dir': 'glue'},
+            "'mrpc,squad'; expected .* or some of cola",
+        ),
+        ({'task': 'squad,ner'}, "task is 'squad,ner'; expected"),
+        ({'task': 'rte,rte', 'dir': 'glue'}, "task is 'rte,rte'; expected"),
+        ({'task': 'rte'}, 'config.data.dir is empty'),
+        (
+            {'task': 'cola', 'dir': 'glue', 'test_file': 'a'},
+            "'a', but the task 'cola' does not",
+        ),
+        ({'task': 'text', 'dir': 'glue'}, "config.data.dir is 'glue', but the task 'text'"),
+        ({'task': 'cola,rte', 'dir': 'glue'}, r'no rte dev: expected glue/RTE/dev.tsv'),
+    ],
+)
+def test_mistakes_are_found_before_the_first_task_is_trained(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, data: dict[str, str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ('CoLA/train', 'CoLA/dev', 'RTE/train'):
+        (tmp_path / 'glue' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'glue' / f'{name}.tsv').touch()
+    with pytest.raises(ValueError, match=message):
+        task_names(DataConfig(**data))
+    assert task_names(DataConfig(task='cola', dir='glue')) == ['cola']
+    assert len(task_names(DataConfig(task='all', dir='tfds'))) == 9
+
+
+def test_a_test_file_that_can_not_be_submitted_is_found_first(tmp_path: pathlib.Path) -> None:
+    for split, rows in {'train': '\t1', 'dev': '\t0', 'test': ''}.items():
+        first = 'sentence1\tsentence2' + '\tlabel' * bool(rows)
+        written(tmp_path / f'{split}.tsv', f'{first}\na film\tthe plot{rows}\n')
+    with pytest.raises(ValueError, match=r'1 examples of wnli test; .* each of its 146'):
+        make('wnli', dir=str(tmp_path))
+    (tmp_path / 'test.tsv').unlink()
+    assert make('wnli', dir=str(tmp_path)).tests == {}
+
+
+@pytest.mark.parametrize('best', [False, True])
+def test_the_predictions_in_a_workdir_are_of_the_kept_parameters(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, best: bool
+) -> None:
+    """The last evaluation leaves its own, which may not be those of the best epoch."""
+    tags = str(small_tasks.write_tags(tmp_path / 'a.conll', 9, 0))
+    job = make('ner', train_file=tags, eval_file=tags, test_file=tags)
+    written: dict[str, Any] = {}
+    job = dataclasses.replace(
+        job,
+        write=lambda found, _: written.update(dev=found['of']),
+        tests={'test': (job.held_out, lambda found, _: written.update(test=found['of']))},
+    )
+    config = Config(train=TrainConfig(best=best))
+    params = jax.numpy.float32(0)
+    monkeypatch.setattr(finetune, 'load_params', lambda workdir, abstract: 'best')
+    monkeypatch.setattr(finetune, 'predict', lambda config, task, params, rows: {'of': params})
+    finetune._write_predictions(config, job, params, epath.Path(tmp_path))
+    assert written == ({'dev': 'best', 'test': 'best'} if best else {'test': params})
+
+
+def test_settings_that_nothing_reads_are_refused() -> None:
+    config = Config(init_from='there', data=DataConfig(vocab_file='vocab.txt'))
+    with pytest.raises(ValueError, match=r'the vocabulary is that of config.init_from'):
+        finetune.start_from(config)
+    config = Config(init_from='there', eval=EvalConfig(max_batches=2))
+    with pytest.raises(ValueError, match=r'max_batches is 2; .* every held-out example'):
+        finetune.start_from(config)
+
+
+def test_one_label_is_nothing_to_learn(tmp_path: pathlib.Path) -> None:
+    file = written(tmp_path / 'a.csv', 'text,label\na film,good\nthe plot,good\n')
+    with pytest.raises(ValueError, match=r"a.csv has no label but 'good'; expected two or more"):
+        make('text', train_file=file, eval_file=file)

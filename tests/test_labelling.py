@@ -1,0 +1,76 @@
+"""Predictions of fine-tuned models, here of random ones."""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import small_tasks
+from flax import linen as nn
+
+from bert_jax import inference, labelling, pretrained
+from bert_jax.config import Config, DataConfig, OptimConfig, Phase, TrainConfig
+from bert_jax.data import tokenizer
+from bert_jax.data.readers import Summary
+from bert_jax.inference import Bert
+from bert_jax.models.heads import HeadedEncoder
+
+
+def fine_tuned(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, ...]) -> Bert:
+    """With rows of at most 16 tokens, in a model that could have 32."""
+    ids = np.zeros((1, 8), np.int32)
+    init = jax.jit(HeadedEncoder(small_tasks.MODEL, heads, len(labels)).init)
+    params = nn.unbox(init(jax.random.key(0), ids, ids, ids))['params']
+    folder.mkdir()
+    data = DataConfig(max_seq_length=16, max_query_length=4, doc_stride=4)
+    train = TrainConfig(phases=(Phase(1, 16, 16, 1),))
+    optim = OptimConfig(warmup_steps=0)
+    config = Config(model=small_tasks.MODEL, data=data, train=train, optim=optim)
+    vocabulary = tokenizer.wordpiece(small_tasks.PIECES, True)
+    pretrained.save(folder, config, jax.device_get(params), vocabulary)
+    (folder / 'corpus.json').write_text(json.dumps({'lowercase': True, 'labels': labels}))
+    return inference.load(folder)
+
+
+def said(bert: Bert, path: pathlib.Path, *lines: dict[str, Any]) -> tuple[list, dict[str, int]]:
+    path.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    summary = Summary()
+    return list(labelling.records(bert, path, summary)), summary.lines()
+
+
+def test_long_texts_are_cut_as_in_training(tmp_path: pathlib.Path) -> None:
+    bert = fine_tuned(tmp_path / 'model', ('pooler', 'classifier'), ('neg', 'pos'))
+    words = ['good' if i % 3 else 'bad' for i in range(25)]
+    texts = [{'text': ' '.join(words[:n])} for n in (14, 25, 3)]
+    (short, long, other), odd = said(bert, tmp_path / 'a.jsonl', *texts)
+    assert long == short != other
+    assert odd == {'texts of more than 16 tokens, cut as in training': 1}
+
+
+def test_what_is_odd_about_words_is_counted(tmp_path: pathlib.Path) -> None:
+    bert = fine_tuned(tmp_path / 'model', ('tagger',), ('O', 'B-x'))
+    file = tmp_path / 'a.jsonl'
+    (record,), odd = said(bert, file, {'words': ['anna', '\u200b', *['it'] * 30]})
+    assert len(record['tags']) == 32 and record['tags'][1] == 'O'
+    assert odd == {
+        f"words that the tokenizer drops, tagged O (first: {file}:1 '\\u200b')": 1,
+        f'sentences in several windows (first: {file}:1)': 1,
+    }
+
+
+def test_what_is_odd_about_questions_is_counted(tmp_path: pathlib.Path) -> None:
+    bert = fine_tuned(tmp_path / 'model', ('span',), ())
+    asked = {'question': 'who went who went who ?', 'context': 'the plot was good . anna went'}
+    (record,), odd = said(bert, tmp_path / 'a.jsonl', asked)
+    assert record['answer'] in asked['context']
+    assert odd == {'questions cut to max_query_length': 1, 'windows': 1}
+
+
+@pytest.mark.parametrize('line', ['[]', '{"word": ["a"]}', '{"words": "a"}', '{'])
+def test_a_line_that_is_no_sentence(tmp_path: pathlib.Path, line: str) -> None:
+    bert = fine_tuned(tmp_path / 'model', ('tagger',), ('O', 'B-x'))
+    (tmp_path / 'a.jsonl').write_text(line + '\n')
+    with pytest.raises(ValueError, match=r'a\.jsonl:1'):
+        list(labelling.records(bert, tmp_path / 'a.jsonl'))
