@@ -77,8 +77,8 @@ def their_run(config: Config, job: Job, seed: int) -> dict[str, Any]:
     import transformers
 
     torch.manual_seed(seed)
-    architecture = getattr(transformers, ARCHITECTURES[job.task.heads[0]])
-    labels = {} if job.task.heads[0] == 'span' else {'num_labels': max(len(job.labels), 1)}
+    architecture = getattr(transformers, ARCHITECTURES[job.task.heads[-1]])
+    labels = {} if job.task.heads[-1] == 'span' else {'num_labels': max(len(job.labels), 1)}
     bert = architecture.from_pretrained(minilm(), **labels).float()
     groups: dict[float, list[Any]] = {0.0: [], config.optim.weight_decay: []}
     for name, parameter in bert.named_parameters():
@@ -141,7 +141,7 @@ def predictions(bert: Any, job: Job, config: Config) -> Mapping[str, np.ndarray]
         with torch.inference_mode():
             outputs = bert(**tensors(batch))
         ours = {name: value.numpy() for name, value in outputs.items() if name.endswith('logits')}
-        if job.task.heads[0] == 'tagger':
+        if job.task.heads[-1] == 'tagger':
             ours = {'tags': ours['logits'].argmax(-1)}
         elif not job.labels and 'logits' in ours:
             ours = {'values': ours['logits'][:, 0]}
