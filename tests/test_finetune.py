@@ -18,7 +18,6 @@ import small_tasks
 from etils import epath
 
 from bert_jax import finetune, labelling, pretrained, sharding
-from bert_jax.convert.__main__ import convert_out
 from bert_jax.inference import Bert, load
 
 pytestmark = pytest.mark.slow
@@ -239,5 +238,3 @@ def test_a_finetuned_workdir_is_a_start(
     bert: Bert = load(tmp_path / 'second')
     assert bert.labels == ('neg', 'pos') and bert.heads == ('pooler', 'classifier')
     assert pretrained.load(tmp_path / 'second').data.task == 'text'
-    with pytest.raises(ValueError, match=r'was fine-tuned: .* not yet classifier'):
-        convert_out('hf', tmp_path / 'second', tmp_path / 'hf')

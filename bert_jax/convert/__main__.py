@@ -31,7 +31,7 @@ from absl import flags
 from bert_jax import pretrained
 from bert_jax.convert import hf, rules, tf1
 from bert_jax.convert.foreign import Foreign, full_config
-from bert_jax.models.heads import TASK_HEADS, HeadedEncoder
+from bert_jax.models.heads import HeadedEncoder
 
 FORMATS = {'hf': hf, 'tf1': tf1}
 
@@ -39,11 +39,6 @@ FORMATS = {'hf': hf, 'tf1': tf1}
 def convert_out(target: str, source: pathlib.Path, output: pathlib.Path) -> None:
     """A workdir or a folder of ours -> a folder of `target`."""
     found = pretrained.load(source)
-    if tasks := set(found.heads) & set(TASK_HEADS):
-        raise ValueError(
-            f'{source} was fine-tuned: conversion knows the heads of pretraining, not yet '
-            f'{", ".join(tasks)}'
-        )
     with _whole(output) as partial:
         notes = FORMATS[target].write(partial, found)
     print('\n'.join([*notes, f'wrote {output}']))

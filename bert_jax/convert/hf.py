@@ -34,6 +34,9 @@ ARCHITECTURES = {
     ('masked_lm',): 'BertForMaskedLM',
     ('next_sentence', 'pooler'): 'BertForNextSentencePrediction',
     ('masked_lm', 'next_sentence', 'pooler'): 'BertForPreTraining',
+    ('classifier', 'pooler'): 'BertForSequenceClassification',
+    ('tagger',): 'BertForTokenClassification',
+    ('span',): 'BertForQuestionAnswering',
 }
 
 
@@ -210,6 +213,13 @@ def _config(source: Pretrained, architecture: str) -> dict[str, Any]:
     names = (*REQUIRED, *OPTIONAL, 'hidden_act')
     values = {name: getattr(source.config, name) for name in names}
     pad = source.vocabulary.pad_id if source.vocabulary else 0
+    if 'classifier' in source.heads or 'tagger' in source.heads:
+        labels = source.labels or ('value',)  # of a regression
+        values['id2label'] = dict(enumerate(labels))
+        values['label2id'] = {label: i for i, label in enumerate(labels)}
+    if 'classifier' in source.heads:
+        kind = 'single_label_classification' if source.labels else 'regression'
+        values['problem_type'] = kind
     return {
         'architectures': [architecture],
         'model_type': 'bert',

@@ -59,6 +59,14 @@ def _norm(ours: str, hf: str, tf1: str) -> tuple[Rule, Rule]:
     )
 
 
+def _output(ours: str, hf: str, tf1: str) -> tuple[Rule, Rule]:
+    """A last layer, whose matrix is [out, in] in both families."""
+    return (
+        Rule(f'{ours}/kernel', f'{hf}.weight', f'{tf1}output_weights', ('hf', 'tf1')),
+        Rule(f'{ours}/bias', f'{hf}.bias', f'{tf1}output_bias'),
+    )
+
+
 def _table(kind: str) -> Rule:
     name = f'{kind}_embeddings'
     return Rule(
@@ -103,13 +111,13 @@ BERT: tuple[Rule, ...] = (
     Rule('masked_lm_bias', 'cls.predictions.bias', 'cls/predictions/output_bias'),
     # google-research/bert has no decoder of its own.
     Rule('masked_lm_decoder', 'cls.predictions.decoder.weight', 'cls/predictions/output_weights'),
-    Rule(
-        'next_sentence/kernel',
-        'cls.seq_relationship.weight',
-        'cls/seq_relationship/output_weights',
-        ('hf', 'tf1'),
-    ),
-    Rule('next_sentence/bias', 'cls.seq_relationship.bias', 'cls/seq_relationship/output_bias'),
+    *_output('next_sentence', 'cls.seq_relationship', 'cls/seq_relationship/'),
+)
+# These go out only: nothing there says what the labels' names are for, or which task's they are.
+FINE_TUNED: tuple[Rule, ...] = (
+    *_output('classifier', 'classifier', ''),
+    *_output('tagger', 'classifier', ''),
+    *_output('span', 'qa_outputs', 'cls/squad/'),
 )
 
 
@@ -173,7 +181,7 @@ def to_theirs(arrays: Arrays, family: str) -> dict[str, np.ndarray]:
 
 def _wanted(paths: Iterable[str]) -> list[Rule]:
     paths = set(paths)
-    rules = [rule for rule in BERT if rule.ours in paths]
+    rules = [rule for rule in (*BERT, *FINE_TUNED) if rule.ours in paths]
     assert len(rules) == len(paths), paths - {rule.ours for rule in rules}
     return rules
 

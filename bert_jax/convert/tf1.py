@@ -97,6 +97,8 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
             'google-research/bert has no masked-LM decoder of its own, and this checkpoint has one '
             '(tie_word_embeddings is False)'
         )
+    if 'tagger' in source.heads:
+        raise ValueError('google-research/bert has no tagging; --to=hf has')
     tensors = rules.to_theirs(source.arrays(), 'tf1')
     names = sorted(tensors)
     tf.raw_ops.SaveV2(
