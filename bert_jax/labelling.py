@@ -2,7 +2,6 @@
 
 import collections
 import itertools
-import json
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -130,34 +129,19 @@ def _sentences(path: pathlib.Path, summary: Summary) -> Iterator[conll.Sentence]
     if '.jsonl' not in path.suffixes:
         yield from conll.read(path, tagged=False, summary=summary)
         return
-    for record, where in _json_lines(path, 'words'):
-        words = record['words']
-        if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
+    for record, where in examples.records(path, 'words'):
+        words = record.get('words')
+        if not isinstance(words, list) or not words:
             raise ValueError(f"{where}: 'words' is {words!r:.60}; expected a list of strings")
-        yield conll.Sentence(words, None, where)
+        yield conll.Sentence([examples.string(word, 'words', where) for word in words], None, where)
 
 
 def _questions(path: pathlib.Path, summary: Summary) -> Iterator[Question]:
     if '.jsonl' not in path.suffixes:
         yield from squad.read(path, summary)
         return
-    for record, where in _json_lines(path, 'question', 'context'):
-        asked, context = record['question'], record['context']
-        for name, value in (('question', asked), ('context', context)):
-            if not isinstance(value, str) or not value.strip():
-                raise ValueError(f'{where}: {name!r} is {value!r:.60}; expected a text')
+    for record, where in examples.records(path, 'question'):
+        asked, context = (
+            examples.string(record.get(name), name, where) for name in ('question', 'context')
+        )
         yield Question(str(record.get('id', where)), asked, context, [], False, where)
-
-
-def _json_lines(path: pathlib.Path, *needed: str) -> Iterator[tuple[Record, str]]:
-    for number, line in enumerate(examples.lines(path), 1):
-        where = f'{path}:{number}'
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f'{where} is not JSON ({error})') from error
-        if not isinstance(record, dict) or any(name not in record for name in needed):
-            raise ValueError(f'{where} is {line[:60]!r}; expected an object with {needed}')
-        yield record, where

@@ -108,4 +108,4 @@ def _vocabulary(folder: epath.Path, config: Config) -> tokenizer.Tokenizer | Non
         lowercase = json.loads((folder / 'corpus.json').read_text())['lowercase']
     if not any((folder / name).exists() for name in ('vocab.txt', 'tokenizer.model')):
         return None
-    return tokenizer.load(pathlib.Path(folder), lowercase)
+    return tokenizer.load(folder, lowercase)

@@ -68,7 +68,11 @@ def test_what_is_odd_about_questions_is_counted(tmp_path: pathlib.Path) -> None:
     assert odd == {'questions cut to max_query_length': 1, 'windows': 1}
 
 
-@pytest.mark.parametrize('line', ['[]', '{"word": ["a"]}', '{"words": "a"}', '{'])
+@pytest.mark.parametrize(
+    'line',
+    ['[]', '{"word": ["a"]}', '{"words": "a"}', '{"words": ["\\ud800"]}', '{', '[' * 100_000],
+    ids=lambda line: line[:20],
+)
 def test_a_line_that_is_no_sentence(tmp_path: pathlib.Path, line: str) -> None:
     bert = fine_tuned(tmp_path / 'model', ('tagger',), ('O', 'B-x'))
     (tmp_path / 'a.jsonl').write_text(line + '\n')

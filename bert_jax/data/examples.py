@@ -203,7 +203,9 @@ def _table(
         )
 
 
-def _jsonl(path: pathlib.Path, text: str, text_b: str, label: str) -> Iterator[Example]:
+def records(path: pathlib.Path, name: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """The JSON objects of a file that has one a line, and where each stands. name: a key they
+    should have, for errors."""
     for number, line in enumerate(lines(path), 1):
         if not line.strip():
             continue
@@ -213,18 +215,23 @@ def _jsonl(path: pathlib.Path, text: str, text_b: str, label: str) -> Iterator[E
         except (ValueError, RecursionError) as error:
             raise ValueError(f'{where} is not JSON ({error})') from error
         if not isinstance(record, dict):
-            raise ValueError(f'{where} is {_short(record)}; expected an object, {{"{text}": ...}}')
+            raise ValueError(f'{where} is {_short(record)}; expected an object, {{"{name}": ...}}')
+        yield record, where
+
+
+def _jsonl(path: pathlib.Path, text: str, text_b: str, label: str) -> Iterator[Example]:
+    for record, where in records(path, text):
         places(list(record), [text, *[text_b] * (text_b != TEXT_B)], where, ADVICE)
         second = record.get(text_b)
         yield Example(
-            _string(record[text], text, where),
-            None if second is None else _string(second, text_b, where),
+            string(record[text], text, where),
+            None if second is None else string(second, text_b, where),
             _json_label(record.get(label), label, where),
             where,
         )
 
 
-def _string(value: Any, name: str, where: str) -> str:
+def string(value: Any, name: str, where: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f'{where} has {_short(value)} in {name!r}; expected a string')
     try:

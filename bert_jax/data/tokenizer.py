@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import sentencepiece
 import tokenizers
+from etils import epath
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from bert_jax.data import offsets
@@ -84,12 +85,12 @@ def _is_placeholder(piece: str) -> bool:
     return piece.startswith('[unused') or (piece.startswith('<') and piece.endswith('>'))
 
 
-def load(path: str | pathlib.Path, lowercase: bool = True) -> Tokenizer:
-    """A vocab.txt, a SentencePiece .model, or a directory that holds one of them.
+def load(path: epath.PathLike, lowercase: bool = True) -> Tokenizer:
+    """A vocab.txt, a SentencePiece .model, or a directory, local or gs://, that holds one of them.
 
     Raises ValueError for what is none of these and for a vocabulary without a special token.
     """
-    path = pathlib.Path(path)
+    path = epath.Path(path)
     if path.is_dir():
         found = [path / name for name in (*FILES, 'spiece.model') if (path / name).exists()]
         if not found:
@@ -102,7 +103,7 @@ def load(path: str | pathlib.Path, lowercase: bool = True) -> Tokenizer:
     return wordpiece(_read_vocab(path), lowercase, str(path))
 
 
-def _read_vocab(path: pathlib.Path) -> list[str]:
+def _read_vocab(path: epath.Path) -> list[str]:
     try:
         pieces = path.read_text('utf-8').removesuffix('\n').split('\n')
     except UnicodeDecodeError as error:
@@ -218,9 +219,9 @@ def _alphabet(texts: Sequence[str], normalizer: Any, most: int) -> tuple[list[st
     return sorted(ordered[:kept]), float(covered[kept - 1]) if kept else 0.0
 
 
-def _sentencepiece(path: pathlib.Path, lowercase: bool) -> Tokenizer:
+def _sentencepiece(path: epath.Path, lowercase: bool) -> Tokenizer:
     try:
-        model = sentencepiece.SentencePieceProcessor(model_file=str(path))
+        model = sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
     except (RuntimeError, OSError) as error:
         raise ValueError(f'{path} is not a SentencePiece model ({error})') from error
     pieces = [model.id_to_piece(i) for i in range(model.get_piece_size())]
