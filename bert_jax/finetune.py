@@ -153,8 +153,9 @@ def _in_order(config: Config, job: Job, rows: Rows) -> Iterator[HostBatch]:
 def _run_seed(
     config: Config, job: Job, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
 ) -> dict[str, float]:
+    of = config.data
     data: dict[str, Any] = {
-        'name': config.data.task,
+        'name': ', '.join(filter(None, (of.task, of.dir, of.train_file, of.eval_file))),
         'fingerprint': job.train.fingerprint() + job.held_out.fingerprint(),
         'lowercase': vocabulary.lowercase,
         'labels': job.labels,

@@ -19,6 +19,7 @@ from bert_jax.checks import CHOICES
 from bert_jax.config import MeshConfig
 from bert_jax.data import texts
 from bert_jax.data.texts import Text
+from bert_jax.models.heads import TASK_HEADS
 from bert_jax.pretrained import Pretrained
 
 WINDOW = 4096  # texts sorted by length together; what is in memory at a time
@@ -143,8 +144,10 @@ class Bert:
         Raises ValueError for a text without one, and where the checkpoint has no masked-LM head.
         """
         if 'masked_lm' not in self.heads:
+            tuned = set(self.heads) & set(TASK_HEADS)
             raise ValueError(
                 f'this checkpoint has no masked-LM head; it has {", ".join(self.heads) or "none"}'
+                + '; --input=FILE --output=FILE.jsonl says what it was fine-tuned for' * bool(tuned)
             )
         vocabulary, rows = self.encoder.vocabulary, self.encoder.encode(inputs)
         masks = [np.flatnonzero(np.array(r.input_ids) == vocabulary.mask_id) for r in rows]

@@ -2,6 +2,7 @@
 
 python -m bert_jax.main --config=configs/tiny.py --workdir=runs/tiny
 """
+# ruff: noqa: E402  (signals are seen to before imports, which take seconds)
 
 import dataclasses
 import difflib
@@ -15,6 +16,17 @@ from collections.abc import Iterator
 from typing import Any
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # before anything imports TensorFlow
+
+
+def _leave(number: int, _: Any) -> None:
+    """While training, the loop has its own way; an exception could get lost in an import."""
+    os.write(2, b'bert_jax: interrupted; the same command goes on from what is saved\n')
+    os._exit(128 + number)
+
+
+if __name__ == '__main__':
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
 
 import absl.logging
 import jax
@@ -196,8 +208,8 @@ def _last_line(error: Exception) -> str:
 
 
 def cli(argv: list[str]) -> int:
-    """The exit code: 0 done; 2 a mistake, said in one line; 3 not finite; 130 and 143 interrupted,
-    the latter with everything saved."""
+    """The exit code: 0 done; 2 a mistake, said in one line; 3 not finite; 143 interrupted, with
+    everything saved."""
     # Libraries speak up for warnings only; the project says a line at a time what it does.
     logging.basicConfig(
         handlers=[_Stderr()], format='%(message)s', level=logging.WARNING, force=True
@@ -211,8 +223,6 @@ def cli(argv: list[str]) -> int:
         run(config, workdir)
     except Interrupted as stop:
         return _say(stop, 143)
-    except KeyboardInterrupt as stop:
-        return _say('interrupted before there was anything to save', 143 if stop.args else 130)
     except FloatingPointError as error:
         return _say(error, 3)
     except (ValueError, *NO_SUCH_FILE, flags.Error) as error:
@@ -232,11 +242,5 @@ class _Stderr(logging.Handler):
         say(self.format(record))
 
 
-def _terminate(number: int, _: Any) -> None:
-    """Before there is a state to save; while training, the loop has its own way."""
-    raise KeyboardInterrupt(signal.Signals(number).name)
-
-
 if __name__ == '__main__':
-    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(cli(sys.argv))

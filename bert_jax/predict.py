@@ -135,7 +135,7 @@ def _main(argv: list[str]) -> None:
 
 
 def cli(argv: list[str]) -> int:
-    """The exit code: 0 done; 2 a mistake, said in one line."""
+    """The exit code: 0 done; 2 a mistake, said in one line; 130 interrupted."""
     if {'-h', '-help', '--help'} & set(argv):
         print(f'{__doc__}\n{FLAGS.main_module_help()}')
         return 0
@@ -145,6 +145,9 @@ def cli(argv: list[str]) -> int:
     except (ValueError, OSError, EOFError, ImportError, flags.Error) as error:
         print(f'predict: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('predict: interrupted; nothing was written', file=sys.stderr)
+        return 130
     return 0
 
 

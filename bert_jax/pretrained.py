@@ -92,7 +92,12 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
 
 def _config(path: epath.Path) -> Config:
     try:
-        return from_dict(json.loads(path.read_text()))
+        values = json.loads(path.read_text())
+        if 'model_type' in values or 'architectures' in values:
+            raise ValueError(
+                "it is transformers'; python -m bert_jax.convert --from=hf makes a folder of ours"
+            )
+        return from_dict(values)
     except ValueError as error:
         raise ValueError(f'{path} is not a configuration of bert_jax: {error}') from error
 

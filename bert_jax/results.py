@@ -32,12 +32,12 @@ def write(workdir: epath.Path, name: str, main: str, scores: list[dict[str, floa
     results |= {'best_seed': best['seed'], 'seeds': scores}
     workdir.mkdir(parents=True, exist_ok=True)
     workdirs.write(workdir / 'results.json', json.dumps(results, indent=2) + '\n')
-    table = rich.table.Table('seed', *shown, title=name)
-    for row in scores:
-        table.add_row(str(row['seed']), *(f'{row[key]:.4f}' for key in shown))
+    columns = {f'seed {row["seed"]}': row for row in scores}
     if several:
-        table.add_row('mean', *(f'{mean[key]:.4f}' for key in shown))
-        table.add_row('std', *(f'{std[key]:.4f}' for key in shown))
+        columns |= {'mean': mean, 'std': std}
+    table = rich.table.Table('', *columns, title=name)
+    for key in shown:
+        table.add_row(key, *(f'{column[key]:.4f}' for column in columns.values()))
     rich.console.Console(stderr=True, width=160).print(table)
 
 

@@ -87,7 +87,6 @@ INSIDE = {  # what run() may raise: exit code, and whether there is a traceback
     'FileNotFoundError("gone.txt")': (2, False),
     'FloatingPointError("not finite at step 3")': (3, False),
     'Interrupted("saved at step 3")': (143, False),
-    'KeyboardInterrupt()': (130, False),
     'KeyError("ours")': (1, True),
     'AttributeError("ours")': (1, True),
     'TypeError("ours")': (1, True),
@@ -332,6 +331,18 @@ def test_a_second_sigint_ends_the_run_at_once() -> None:
         timeout=120,
     )
     assert (done.returncode, done.stdout) == (-signal.SIGINT, 'first\n'), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('seconds', [1.5, 2.5])
+def test_interrupted_while_it_starts(tmp_path: pathlib.Path, seconds: float) -> None:
+    """Amid the imports, which would turn an exception into a traceback, or lose it."""
+    process = small_run.start(tmp_path, tmp_path / 'run')
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 130, output
+    assert output.splitlines()[-1].startswith('bert_jax: interrupted') and 'Error' not in output
 
 
 @pytest.mark.slow

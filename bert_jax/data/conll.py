@@ -134,7 +134,7 @@ def label_names(sentences: Sequence[Sentence]) -> list[str]:
 def _lines(path: pathlib.Path) -> list[str]:
     """Without what surrounds them; only newlines end them, not what Unicode has of the kind."""
     if not path.is_file():
-        raise ValueError(f'{path} is no file; expected one with columns: {FORMAT}')
+        raise ValueError(f'{path} is no file; {FORMAT}')
     data = path.read_bytes()
     try:
         data = gzip.decompress(data) if path.suffix == '.gz' else data

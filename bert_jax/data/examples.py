@@ -22,7 +22,10 @@ SUFFIXES = ('.csv', '.tsv', '.jsonl')
 TEXT_B = 'text_b'  # the one column of a text that may be absent, under this name only
 LONGEST = 1 << 24  # characters of a CSV field: more is a quote that nobody closed
 SHOWN = 20  # labels of a message
-ADVICE = 'correct it, or say which column it is with text=, text_b= or label='
+ADVICE = (
+    'correct it, or name the columns with config.data.text_field, text_b_field and label_field '
+    '(predict has them from training)'
+)
 
 
 class Example(NamedTuple):
@@ -117,7 +120,8 @@ def label_values(examples: Sequence[Example]) -> np.ndarray:
 def _label(example: Example) -> str:
     if example.label is None:
         raise ValueError(
-            f'{example.where} has no label; give it one, or name the column that has it'
+            f'{example.where} has no label; give it one, or name the column that has it with '
+            'config.data.label_field'
         )
     return example.label
 
@@ -212,6 +216,9 @@ def records(path: pathlib.Path, name: str) -> Iterator[tuple[dict[str, Any], str
         where = f'{path}:{number}'
         try:
             record = json.loads(line)
+        except json.JSONDecodeError as error:
+            column = error.pos + 1
+            raise ValueError(f'{where}:{column} is not JSON ({error.msg})') from error
         except (ValueError, RecursionError) as error:
             raise ValueError(f'{where} is not JSON ({error})') from error
         if not isinstance(record, dict):
