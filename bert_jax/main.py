@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # before anything imports TensorFlow
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')  # it imports only the other, which takes seconds
 
 
 def _leave(number: int, _: Any) -> None:

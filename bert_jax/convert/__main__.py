@@ -21,6 +21,7 @@ import sys
 from collections.abc import Iterator
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # before anything imports TensorFlow
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')  # it imports only the other, which takes seconds
 
 import absl.logging
 import flax.traverse_util

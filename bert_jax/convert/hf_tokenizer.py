@@ -41,6 +41,12 @@ def read(
             said = _boolean(normalizer, 'lowercase', whole)
         _check_text(normalizer, said is not False, whole)
     if said is not None:
+        if lowercase not in (None, said):
+            raise ValueError(
+                f'{directory} says that its text is {"" if said else "not "}lowercased, '
+                f'--{"" if lowercase else "no"}lowercase the opposite; leave the flag away, or '
+                'correct do_lower_case in tokenizer_config.json'
+            )
         lowercase = said
     _check_text(options, lowercase is not False, directory / 'tokenizer_config.json')
 

@@ -134,8 +134,8 @@ def to_ours(
     """Tensors named as in `family` -> float32 arrays by path here, and the names that are missing
     there.
 
-    shapes: the paths wanted and their shapes. Raises ValueError for a tensor of another shape
-    and for one of integers.
+    shapes: the paths wanted and their shapes. Raises ValueError for a tensor of another shape, for
+    one of integers and for one with values that are not finite.
     """
     arrays, missing = {}, []
     for rule in _wanted(shapes):
@@ -150,6 +150,8 @@ def to_ours(
         for name, part in zip(names, parts, strict=True):
             if not jnp.issubdtype(part.dtype, jnp.floating):  # which knows bfloat16
                 raise ValueError(f'tensor {name} is of {part.dtype}; expected floating point')
+            if not np.isfinite(part).all():
+                raise ValueError(f'tensor {name} has values that are not finite numbers')
             if part.shape != single:
                 raise ValueError(
                     f'tensor {name} is {list(tensors[name].shape)}; with this configuration it '

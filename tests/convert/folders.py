@@ -1,0 +1,69 @@
+"""Small folders of ours with random values, and what tests do to other projects' folders."""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors.numpy
+from flax import linen as nn
+
+from bert_jax import pretrained
+from bert_jax.config import ModelConfig
+from bert_jax.convert.foreign import full_config
+from bert_jax.data import tokenizer
+from bert_jax.models.heads import HEADS, HeadedEncoder
+
+PIECES = [*tokenizer.SPECIALS, *'abcdefgh', '##a', '##b']
+MODEL = ModelConfig(
+    vocab_size=len(PIECES),
+    hidden_size=12,
+    num_hidden_layers=3,
+    num_attention_heads=3,
+    intermediate_size=20,
+    max_position_embeddings=16,
+    hidden_act='gelu_new',
+)
+
+
+def make(
+    folder: pathlib.Path, model: ModelConfig = MODEL, heads: tuple[str, ...] = HEADS
+) -> pathlib.Path:
+    """A folder of ours with random values everywhere (fresh parameters have zeros and ones)."""
+    ids = np.zeros((1, 8), np.int32)
+    params = nn.unbox(HeadedEncoder(model, heads).init(jax.random.key(0), ids, ids, ids))
+    random = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: random.normal(size=x.shape).astype('float32'), params['params'])
+    folder.mkdir()
+    vocabulary = tokenizer.wordpiece(PIECES, lowercase=False)
+    pretrained.save(folder, full_config(model, lowercase=False), params, vocabulary)
+    return folder
+
+
+def tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    return safetensors.numpy.load_file(folder / 'model.safetensors')
+
+
+def write(folder: pathlib.Path, values: dict[str, np.ndarray]) -> None:
+    safetensors.numpy.save_file(
+        {name: np.ascontiguousarray(value) for name, value in values.items()},
+        folder / 'model.safetensors',
+    )
+
+
+def change_config(folder: pathlib.Path, **changes: Any) -> None:
+    path = folder / 'config.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def tokenizer_json(folder: pathlib.Path, **changes: Any) -> None:
+    """In place of the vocabulary; with more tokens than the model where nothing is changed."""
+    pieces = PIECES if changes else [*PIECES, 'x']
+    values: dict[str, Any] = {
+        'normalizer': {'type': 'BertNormalizer', 'lowercase': False},
+        'pre_tokenizer': {'type': 'BertPreTokenizer'},
+        'model': {'type': 'WordPiece', 'vocab': {piece: i for i, piece in enumerate(pieces)}},
+    }
+    (folder / 'tokenizer.json').write_text(json.dumps(values | changes))
+    (folder / 'vocab.txt').unlink()
