@@ -5,10 +5,11 @@ import warnings
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seqeval.metrics import accuracy_score, classification_report
-from seqeval.metrics.sequence_labeling import get_entities
 
 from bert_jax.host_metrics import entities, spans
+
+metrics = pytest.importorskip('seqeval.metrics', reason='seqeval is installed for Python 3.11')
+get_entities = pytest.importorskip('seqeval.metrics.sequence_labeling').get_entities
 
 BIO = [f'{mark}-{kind}' for mark in 'BI' for kind in ('x', 'y-z')] + ['O']
 IOBES = [f'{mark}-{kind}' for mark in 'BIES' for kind in ('x', 'y-z')] + ['O']
@@ -36,13 +37,13 @@ def test_entities_are_those_of_seqeval(corpus):
 def test_scores_are_those_of_seqeval(corpus):
     gold, predicted = corpus
     ours = entities(gold, predicted)
-    assert ours['accuracy'] == pytest.approx(accuracy_score(gold, predicted))
+    assert ours['accuracy'] == pytest.approx(metrics.accuracy_score(gold, predicted))
     if not any(tag != 'O' for tags in gold + predicted for tag in tags):
         assert ours['f1'] == ours['precision'] == ours['recall'] == 0
         return
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of scores that are not defined, 0 by both
-        report = classification_report(gold, predicted, output_dict=True, zero_division=0)
+        report = metrics.classification_report(gold, predicted, output_dict=True, zero_division=0)
     micro = report['micro avg']
     theirs = {'precision': micro['precision'], 'recall': micro['recall'], 'f1': micro['f1-score']}
     theirs |= {f'f1/{kind}': report[kind]['f1-score'] for kind in report if 'avg' not in kind}
