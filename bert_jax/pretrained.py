@@ -93,7 +93,7 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
 def _config(path: epath.Path) -> Config:
     try:
         values = json.loads(path.read_text())
-        if 'model_type' in values or 'architectures' in values:
+        if isinstance(values, dict) and {'model_type', 'architectures'} & values.keys():
             raise ValueError(
                 "it is transformers'; python -m bert_jax.convert --from=hf makes a folder of ours"
             )

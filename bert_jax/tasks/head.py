@@ -1,5 +1,6 @@
 """What tasks with one head on the encoder have in common: fine-tuning."""
 
+import abc
 import dataclasses
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ Outputs = dict[str, jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
-class HeadTask:
+class HeadTask(abc.ABC):
     """One row of a batch is an example or a window of one; example_weights are 0 for what only
     fills the batch, example_ids the row's number in its file."""
 
@@ -45,8 +46,9 @@ class HeadTask:
             **self.labels(rows, length),
         }
 
+    @abc.abstractmethod
     def labels(self, rows: int, length: int) -> BatchSpec:
-        raise NotImplementedError
+        """What a batch has beside the text."""
 
     def flops(self, phase: Phase) -> float:
         return throughput.encoder_flops(self.config, phase)
@@ -69,11 +71,13 @@ class HeadTask:
     def counts(self, batch: Batch) -> dict[str, jax.Array]:
         return {'task_loss': jnp.sum(batch['example_weights'])}
 
+    @abc.abstractmethod
     def loss(self, outputs: Outputs, batch: Batch) -> Sums:
-        raise NotImplementedError
+        """Sums and what they are divided by."""
 
+    @abc.abstractmethod
     def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
-        raise NotImplementedError
+        """Of each row of the batch."""
 
     def padding(self, batch: Batch) -> Sums:
         slots = jnp.float32(batch['attention_mask'].size)

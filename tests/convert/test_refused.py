@@ -31,6 +31,19 @@ def not_finite(folder: pathlib.Path) -> None:
     write(folder, tensors(folder) | {hf.BIAS: bias})
 
 
+@pytest.mark.parametrize(
+    ('config', 'message'),
+    [(None, "it is transformers'; .*convert --from=hf"), ('3', 'is not a configuration')],
+)
+def test_a_folder_that_is_not_converted(
+    tmp_path: pathlib.Path, theirs: pathlib.Path, config: str | None, message: str
+) -> None:
+    if config is not None:
+        (theirs / 'config.json').write_text(config)
+    with pytest.raises(ValueError, match=message):
+        pretrained.load(theirs)
+
+
 def test_a_flag_does_not_overrule_the_folder(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
     with pytest.raises(ValueError, match='its text is not lowercased, --lowercase the opposite'):
         convert_in('hf', theirs, tmp_path / 'no', lowercase=True)
