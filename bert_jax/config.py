@@ -47,6 +47,7 @@ class DataConfig:
     data_dir: str = ''  # where TFDS keeps its data; '' is TFDS's own default
     cache_dir: str = ''  # where prepared stores go; '' is $XDG_CACHE_HOME/bert_jax
     vocab_file: str = ''  # vocab.txt or a SentencePiece .model; '' trains a WordPiece vocabulary
+    pad_vocab_to_multiple_of: int = 1  # rows of the model's table; mesh.tensor wants a multiple
     lowercase: bool = True  # also strips accents, as BERT's uncased models do
     text_field: str = 'text'  # field of .jsonl records and of TFDS examples
     documents: str = 'blank_line'  # what ends a document in a text file: 'blank_line' or 'file'
@@ -72,9 +73,14 @@ class DataConfig:
     max_query_length: int = 64  # tokens of a question that are kept
     max_train_examples: int = 0  # a random part of the training examples; 0: all
 
+    def padded(self, vocab_size: int) -> int:
+        """Rounded up to `pad_vocab_to_multiple_of`."""
+        return -(-vocab_size // self.pad_vocab_to_multiple_of) * self.pad_vocab_to_multiple_of
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
+    name: str = 'adamw'  # or 'lamb'
     learning_rate: float = 1e-4  # the peak
     schedule: str = 'linear'  # after warm-up: linear, cosine, constant, polynomial, inverse_sqrt
     warmup_steps: int = 10_000
@@ -94,8 +100,9 @@ class OptimConfig:
 class MeshConfig:
     """Sizes of the mesh axes; one of them may be -1: whatever devices are left."""
 
-    data: int = -1
-    fsdp: int = 1
+    data: int = -1  # splits the batch
+    fsdp: int = 1  # splits the batch, parameters and optimizer state
+    tensor: int = 1  # splits heads, MLP and vocabulary, and the work on them
 
 
 class Phase(NamedTuple):

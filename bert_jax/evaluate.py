@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from bert_jax.batch import BatchSpec, HostBatch, check, spec_of, to_global
-from bert_jax.sharding import batch_shardings
+from bert_jax.batch import BatchSpec, HostBatch, spec_of
+from bert_jax.sharding import place
 from bert_jax.tasks import Task, loss_and_means
 from bert_jax.train_step import EvalStep
 
@@ -41,10 +41,7 @@ def evaluate(
             found.append(predictions)
 
     for batch in batches:
-        spec = spec_of(batch, specs)
-        check(batch, spec, jax.process_count())
-        put = to_global(batch, batch_shardings(spec, mesh), spec)
-        waiting.append(eval_step(params, put))
+        waiting.append(eval_step(params, place(batch, spec_of(batch, specs), mesh)))
         if len(waiting) > 2:  # fetched late, so that the device always has work
             fetch()
     while waiting:

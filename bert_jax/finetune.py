@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from bert_jax import pretrained, results, workdirs
+from bert_jax import pretrained, results, sharding, workdirs
 from bert_jax.batch import HostBatch
 from bert_jax.checkpoint import load_params
 from bert_jax.config import Config, ModelConfig, Phase, validate
@@ -147,7 +147,11 @@ class HeldOut:
 def _in_order(config: Config, job: Job, rows: Rows) -> Iterator[HostBatch]:
     batch_size = config.eval.batch_size or config.train.batch_size
     lengths = job.task.lengths(config.train.phases[0])
-    return in_order(rows, lengths, batch_size, jax.process_index(), jax.process_count())
+    return in_order(rows, lengths, batch_size, *_host_slice(config))
+
+
+def _host_slice(config: Config) -> tuple[int, int]:
+    return sharding.host_slice(sharding.make_mesh(config.mesh))
 
 
 def _run_seed(
@@ -166,7 +170,7 @@ def _run_seed(
     stream = Shuffled(job.train, lengths, config.train.batch_size, config.data.seed)
 
     def batches(start: int, stop: int) -> Iterator[HostBatch]:
-        return stream.batches(start, stop, jax.process_index(), jax.process_count())
+        return stream.batches(start, stop, *_host_slice(config))
 
     def held_out(phase: Phase) -> HeldOut:
         return HeldOut(config, job, workdir)

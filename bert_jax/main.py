@@ -5,11 +5,9 @@ python -m bert_jax.main --config=configs/tiny.py --workdir=runs/tiny
 # ruff: noqa: E402  (signals are seen to before imports, which take seconds)
 
 import dataclasses
-import difflib
 import logging
 import os
 import pathlib
-import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -31,13 +29,12 @@ if __name__ == '__main__':
 
 import absl.logging
 import jax
-from absl import app, flags
+from absl import flags
 from etils import epath
-from ml_collections import config_flags
 
-from bert_jax import pretrained, workdirs
+from bert_jax import command, pretrained, sharding, workdirs
 from bert_jax.batch import HostBatch
-from bert_jax.config import Config, Phase, default, from_dict
+from bert_jax.config import Config, Phase
 from bert_jax.data import prepare, store, tokenizer
 from bert_jax.tasks.pretrain import PretrainTask
 from bert_jax.train import HeldOut, Interrupted, train
@@ -45,7 +42,6 @@ from bert_jax.writers import log_lines, say
 
 LOG = logging.getLogger('bert_jax.main')
 
-CONFIG = config_flags.DEFINE_config_file('config', None, 'Configuration file, configs/*.py.')
 WORKDIR = flags.DEFINE_string(
     'workdir', '', 'Where the run lives; default runs/NAME of the config.'
 )
@@ -74,10 +70,11 @@ def pretrain(config: Config, workdir: epath.Path) -> None:
     """Prepares the corpus if need be, checks the workdir and trains."""
     if not config.data.holdout and not config.data.corpus.startswith('tokens:'):
         raise ValueError('config.data.holdout is 0; evaluation needs a share of the documents')
+    mesh = sharding.make_mesh(config.mesh)
     directory = prepare.prepare(config)
     meta = store.read_meta(directory)
     workdirs.same_on_all_hosts(meta.fingerprint)
-    vocab_size = _check_vocabulary(config, directory, meta)
+    vocab_size = config.data.padded(_check_vocabulary(config, directory, meta))
     if vocab_size != config.model.vocab_size:
         LOG.info(
             'model.vocab_size %d -> %d, the size of %s',
@@ -102,7 +99,8 @@ def pretrain(config: Config, workdir: epath.Path) -> None:
     )
     log_lines(_start_lines(config, meta, workdir))
 
-    hosts = {'host': jax.process_index(), 'num_hosts': jax.process_count()}
+    host, num_hosts = sharding.host_slice(mesh)
+    hosts = {'host': host, 'num_hosts': num_hosts}
 
     def batches(start: int, stop: int) -> Iterator[HostBatch]:
         from bert_jax.data import pretrain as stream  # TensorFlow takes seconds to import
@@ -169,45 +167,6 @@ def _start_lines(config: Config, meta: store.StoreMeta, workdir: epath.Path) -> 
     }
 
 
-def _parse(argv: list[str]) -> tuple[Config, epath.Path]:
-    """Raises ValueError or flags.Error, each with one line that says what to change."""
-    keys = workdirs.flat(default().to_dict())
-    for arg in argv[1:]:
-        override = re.match(r'--?(?:no)?config\.([\w.]+)', arg)
-        if override and override[1] not in keys:
-            near = difflib.get_close_matches(override[1], keys, n=1, cutoff=0.0)[0]
-            raise ValueError(
-                f'config.{override[1]} is not a configuration key; did you mean config.{near}?'
-            )
-    if sum(bool(re.match(r'--?config\.train\.phases\b', arg)) for arg in argv[1:]) > 1:
-        raise ValueError('--config.train.phases is given twice; give all phases in one list')
-    if not any(re.match(r'--?(config(=|$)|help)', arg) for arg in argv[1:]):
-        raise ValueError('--config=FILE is missing, such as --config=configs/tiny.py')
-    app.define_help_flags()
-    try:
-        rest = flags.FLAGS(argv)
-        values = CONFIG.value.to_dict()
-    except flags.IllegalFlagValueError as error:
-        wrong = re.match(r'flag --config\.([\w.]+)=(.*?): ', str(error))
-        if wrong and wrong[1] in keys:
-            kind = type(keys[wrong[1]]).__name__
-            raise ValueError(f'config.{wrong[1]} must be {kind}, not {wrong[2]!r}') from error
-        raise ValueError(f'--config: {_last_line(error)}') from error
-    except flags.Error:
-        raise
-    except Exception as error:  # whatever the config file does, which is the user's code
-        raise ValueError(f'--config: {_last_line(error)}') from error
-    if rest[1:]:
-        raise ValueError(f'unexpected arguments: {" ".join(rest[1:])}')
-    name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
-    return from_dict(values), epath.Path(WORKDIR.value or f'runs/{name}').expanduser()
-
-
-def _last_line(error: Exception) -> str:
-    """The message, without the traceback that config_flags puts before it."""
-    return str(error).strip().split('\n')[-1].strip() or type(error).__name__
-
-
 def cli(argv: list[str]) -> int:
     """The exit code: 0 done; 2 a mistake, said in one line; 3 not finite; 143 interrupted, with
     everything saved."""
@@ -218,7 +177,8 @@ def cli(argv: list[str]) -> int:
     logging.getLogger('bert_jax').setLevel(logging.INFO)
     absl.logging.set_verbosity(absl.logging.WARNING)
     try:
-        config, workdir = _parse(argv)
+        config, name = command.parse(argv)
+        workdir = epath.Path(WORKDIR.value or f'runs/{name}').expanduser()
         if DISTRIBUTED.value:
             jax.distributed.initialize()
         run(config, workdir)

@@ -1,4 +1,4 @@
-"""The optimizer: clipping, AdamW and its learning-rate schedule, from the configuration."""
+"""The optimizer: clipping, AdamW or LAMB and its learning-rate schedule, from the configuration."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def decay_mask(params: Any) -> Any:
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:
-    """Clipping by global norm, Adam, decoupled weight decay.
+    """Clipping by global norm, Adam, decoupled weight decay, and for LAMB the trust ratio.
 
     The step multiplies the result by the learning rate (`make_schedule`), which is a function of
     the step number alone and so needs no state.
@@ -55,8 +55,33 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
         *clip,
         _scale_by_adam(optim),
         optax.add_decayed_weights(optim.weight_decay, decay_mask),
+        *([_scale_by_trust_ratio()] if optim.name == 'lamb' else []),
         *by_layer,
     )
+
+
+def _scale_by_trust_ratio() -> optax.GradientTransformation:
+    """Each layer's update scaled to the norm of its weights (You et al., 2020, algorithm 2), except
+    where nothing decays; the projections to queries, keys and values each by its own."""
+    one = optax.scale_by_trust_ratio()
+
+    def ratio(update: jax.Array, param: jax.Array) -> jax.Array:
+        return one.update(update, optax.EmptyState(), param)[0]
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        def by_layer(path: tuple, decays: bool, update: jax.Array, param: jax.Array) -> jax.Array:
+            name = jax.tree_util.keystr(path, simple=True, separator='/')
+            scaled = ratio
+            if 'query_key_value' in name:
+                scaled = jax.vmap(scaled, in_axes=-2, out_axes=-2)
+            if name.startswith('encoder/layers/'):  # axis 0 is the layer
+                scaled = jax.vmap(scaled)
+            return scaled(update, param) if decays else update
+
+        mask = decay_mask(params)
+        return jax.tree_util.tree_map_with_path(by_layer, mask, updates, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def _scale_by_layer(decay: float, layers: int) -> optax.GradientTransformation:

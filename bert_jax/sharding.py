@@ -1,10 +1,12 @@
 """Logical axis names, the one table that maps them to mesh axes, and the checks around it.
 
 Parameters and activations name their dimensions (`('embed', 'mlp')`); `RULES` says over which
-mesh axes a dimension so named is split. The mesh has two axes: `data` replicates the state and
-`fsdp` splits it; the batch is split over both. So `fsdp=1` is plain data parallelism.
+mesh axes a dimension so named is split. The mesh has three axes: `data` replicates the state, `fsdp`
+splits it, and the batch is split over both; `tensor` splits heads, MLP and vocabulary with the work
+on them (Shoeybi et al., 2019, section 3). So `fsdp=1, tensor=1` is plain data parallelism.
 """
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,25 +15,33 @@ import flax.linen as nn
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bert_jax.batch import BatchSpec
+from bert_jax.batch import Batch, BatchSpec, HostBatch, check, to_global
 from bert_jax.config import MeshConfig
 
-MESH_AXES = ('data', 'fsdp')
+MESH_AXES = ('data', 'fsdp', 'tensor')
+BATCH_AXES = ('data', 'fsdp')
+
+# Meshes by name; -1 is whatever devices are left.
+PRESETS: Mapping[str, MeshConfig] = {
+    'dp': MeshConfig(data=-1, fsdp=1, tensor=1),
+    'fsdp': MeshConfig(data=1, fsdp=-1, tensor=1),
+    'fsdp_tp': MeshConfig(data=1, fsdp=-1, tensor=2),
+}
 
 RULES: Mapping[str, tuple[str, ...]] = {
     # Parameters. Every matrix has `embed` on one side, so splitting it splits nearly all of them.
     'layers': (),
-    'vocab': (),
+    'vocab': ('tensor',),
     'position': (),
     'token_type': (),
     'embed': ('fsdp',),
     'qkv': (),
-    'heads': (),
+    'heads': ('tensor',),
     'head_dim': (),
-    'mlp': (),
+    'mlp': ('tensor',),
     'features': (),
     # Activations. Their width has a name of its own: `batch` already takes the axis of `embed`.
-    'batch': ('data', 'fsdp'),
+    'batch': BATCH_AXES,
     'length': (),
     'hidden': (),
     'predictions': (),
@@ -45,14 +55,15 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     Raises ValueError where the sizes don't multiply to the number of devices.
     """
     devices = jax.devices() if devices is None else devices
-    sizes = [config.data, config.fsdp]
+    sizes = [config.data, config.fsdp, config.tensor]
     if sizes.count(-1) == 1:
         rest = -math.prod(sizes)
         sizes[sizes.index(-1)] = len(devices) // rest if rest > 0 else 0
     if min(sizes) < 1 or math.prod(sizes) != len(devices):
         raise ValueError(
-            f'config.mesh.data={config.data} and config.mesh.fsdp={config.fsdp} do not '
-            f'fit {len(devices)} devices; their product must be that, or one be -1'
+            f'config.mesh.data={config.data}, config.mesh.fsdp={config.fsdp} and '
+            f'config.mesh.tensor={config.tensor} do not fit {len(devices)} devices; '
+            'their product must be that, or one be -1'
         )
     return jax.make_mesh(
         tuple(sizes),
@@ -87,15 +98,58 @@ def constrain(x: jax.Array, *axes: str) -> jax.Array:
 
 def batch_shardings(spec: BatchSpec, mesh: Mesh) -> dict[str, NamedSharding]:
     """A sharding per batch array. Raises ValueError where the batch does not divide."""
-    shardings = {}
+    shardings, parts = {}, batch_parts(mesh)
     for name, feature in spec.items():
         shardings[name] = NamedSharding(mesh, partition_spec(feature.axes))
-        if feature.shape[0] % mesh.size:
+        if feature.shape[0] % parts:
             raise ValueError(
-                f'a batch of {feature.shape[0]} sequences does not divide over '
-                f'{mesh.size} devices; choose a multiple of {mesh.size}'
+                f'a batch of {feature.shape[0]} sequences does not divide over the {parts} parts '
+                f'of the mesh {dict(mesh.shape)}; choose a multiple of {parts}'
             )
     return shardings
+
+
+def abstract_batch(spec: BatchSpec, mesh: Mesh) -> Batch:
+    """Shapes, dtypes and shardings: enough to compile a step. Raises as `batch_shardings` does."""
+    shardings = batch_shardings(spec, mesh)
+    shapes: Any = {
+        name: jax.ShapeDtypeStruct(feature.shape, feature.dtype, sharding=shardings[name])
+        for name, feature in spec.items()
+    }
+    return shapes
+
+
+def batch_parts(mesh: Mesh) -> int:
+    """Among how many the sequences of a batch are divided."""
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+
+
+def place(batch: HostBatch, spec: BatchSpec, mesh: Mesh) -> Batch:
+    """This host's slice of a batch, checked, as arrays over the mesh. Raises ValueError where it is
+    not what the task asks for."""
+    check(batch, spec, host_slice(mesh)[1])
+    return to_global(batch, batch_shardings(spec, mesh), spec)
+
+
+@functools.lru_cache(maxsize=8)
+def host_slice(mesh: Mesh, process: int | None = None) -> tuple[int, int]:
+    """Which of how many slices of a batch a process (default: this one) reads.
+
+    Processes whose devices hold the same sequences, because `tensor` goes across them, read the
+    same slice. Raises ValueError where their sequences overlap in part.
+    """
+    process = jax.process_index() if process is None else process
+    parts = NamedSharding(mesh, PartitionSpec(BATCH_AXES)).devices_indices_map((batch_parts(mesh),))
+    held: dict[int, set[int]] = {}
+    for device, (rows,) in parts.items():
+        held.setdefault(device.process_index, set()).add(rows.start or 0)
+    slices = sorted(set(map(frozenset, held.values())), key=min)
+    if sum(map(len, slices)) != batch_parts(mesh):
+        raise ValueError(
+            f'config.mesh.tensor={mesh.shape["tensor"]} does not fit {len(held)} hosts of '
+            f'{mesh.size // len(held)} devices; choose a divisor or a multiple of the latter'
+        )
+    return slices.index(frozenset(held[process])), len(slices)
 
 
 def state_shardings(abstract: Any, mesh: Mesh) -> Any:

@@ -1,39 +1,53 @@
 """Useful work per step, counted on paper, and what the chips could do at most."""
 
+from typing import NamedTuple
+
 import jax
 
 from bert_jax.config import ModelConfig, Phase
 
-# Peak dense bfloat16 FLOP/s of one JAX device, by the beginning of its device_kind. Sources: Google
-# Cloud's TPU system architecture pages (a device of v2, v3 and 7x is half a chip), NVIDIA's data
-# sheets (without sparsity).
-PEAK_FLOPS = {
-    'TPU v2': 22.5e12,
-    'TPU v3': 61.5e12,
-    'TPU v4': 275e12,
-    'TPU v5 lite': 197e12,
-    'TPU v5e': 197e12,
-    'TPU v5p': 459e12,
-    'TPU v5': 459e12,
-    'TPU v6 lite': 918e12,
-    'TPU v6e': 918e12,
-    'TPU7x': 1153.5e12,
-    'NVIDIA A100': 312e12,
-    'NVIDIA H100 PCIe': 756e12,
-    'NVIDIA H100': 989e12,
-    'NVIDIA H200': 989e12,
-    'NVIDIA L40': 181e12,
-    'NVIDIA L40S': 362e12,
-    'NVIDIA L4': 121e12,
-    'Tesla V100': 125e12,
-    'Tesla T4': 65e12,
+GIB = 2**30
+
+
+class Chip(NamedTuple):
+    """Of one JAX device."""
+
+    flops: float  # a second, bfloat16, dense
+    memory: float = 0.0  # bytes
+    bandwidth: float = 0.0  # bytes a second, of the memory
+    link: float = 0.0  # bytes a second in one direction, along one dimension of a TPU's torus
+
+
+# By the beginning of device_kind. Sources: Google Cloud's pages on TPU v2 to v6e and TPU7x (a
+# device of v2, v3 and 7x is half a chip; a link is the chip's interconnect divided by its ports),
+# NVIDIA's data sheets (without sparsity).
+CHIPS = {
+    'TPU v2': Chip(22.5e12),
+    'TPU v3': Chip(61.5e12),
+    'TPU v4': Chip(275e12, 32 * GIB, 1200e9, 50e9),
+    'TPU v5 lite': Chip(197e12, 16 * GIB, 819e9, 50e9),
+    'TPU v5e': Chip(197e12, 16 * GIB, 819e9, 50e9),
+    'TPU v5p': Chip(459e12, 95 * GIB, 2765e9, 100e9),
+    'TPU v5': Chip(459e12, 95 * GIB, 2765e9, 100e9),
+    'TPU v6 lite': Chip(918e12, 32 * GIB, 1638e9, 100e9),
+    'TPU v6e': Chip(918e12, 32 * GIB, 1638e9, 100e9),
+    'TPU7x': Chip(1153.5e12, 96 * GIB, 3690e9, 50e9),
+    'NVIDIA A100': Chip(312e12),
+    'NVIDIA H100 PCIe': Chip(756e12),
+    'NVIDIA H100': Chip(989e12),
+    'NVIDIA H200': Chip(989e12),
+    'NVIDIA L40': Chip(181e12),
+    'NVIDIA L40S': Chip(362e12),
+    'NVIDIA L4': Chip(121e12),
+    'Tesla V100': Chip(125e12),
+    'Tesla T4': Chip(65e12),
 }
 
 
-def peak_flops(device: jax.Device) -> float | None:
-    """FLOP/s of `device` at its peak; None where it is not known (CPUs)."""
-    known = [name for name in PEAK_FLOPS if device.device_kind.startswith(name)]
-    return PEAK_FLOPS[max(known, key=len)] if known else None
+def chip(device: jax.Device) -> Chip | None:
+    """What `device` could do at most; None where that is not known (CPUs)."""
+    known = [name for name in CHIPS if device.device_kind.startswith(name)]
+    return CHIPS[max(known, key=len)] if known else None
 
 
 def encoder_flops(model: ModelConfig, phase: Phase) -> float:
@@ -60,5 +74,5 @@ def step_flops(model: ModelConfig, phase: Phase) -> float:
 
 def mfu(flops: float, seconds: float) -> float | None:
     """Share of all devices' peak that `flops` in `seconds` is; None where the peak is not known."""
-    peak = peak_flops(jax.devices()[0])
-    return None if peak is None else flops / seconds / (peak * jax.device_count())
+    known = chip(jax.devices()[0])
+    return None if known is None else flops / seconds / (known.flops * jax.device_count())

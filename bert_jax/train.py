@@ -14,7 +14,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from bert_jax import optim, rng, sharding
-from bert_jax.batch import Batch, BatchSpec, HostBatch, check, spec_of, to_global
+from bert_jax.batch import Batch, BatchSpec, HostBatch, spec_of
 from bert_jax.checkpoint import Checkpoints, save_best
 from bert_jax.config import Config, Phase
 from bert_jax.evaluate import Predictions, evaluate
@@ -238,9 +238,7 @@ def _specs(task: Task, phase: Phase, mesh: jax.sharding.Mesh) -> dict[int, Batch
 
 
 def _put(batch: HostBatch, specs: dict[int, BatchSpec], mesh: jax.sharding.Mesh) -> Batch:
-    spec = spec_of(batch, specs)
-    check(batch, spec, jax.process_count())
-    return to_global(batch, sharding.batch_shardings(spec, mesh), spec)
+    return sharding.place(batch, spec_of(batch, specs), mesh)
 
 
 def _ahead(batches: Iterator[HostBatch], put: Callable[[HostBatch], Batch]) -> Iterator[Batch]:

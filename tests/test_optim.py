@@ -87,3 +87,53 @@ def test_clipping_can_be_switched_off() -> None:
         tx = make_optimizer(config(grad_clip_norm=clip))
         _, state = tx.update(grads, tx.init(grads), grads)
         np.testing.assert_allclose(optax.tree.get(state, 'mu')['kernel'], 0.1 * expected, rtol=1e-5)
+
+
+def test_lamb_takes_its_trust_ratio_from_each_layer_and_projection_alone() -> None:
+    """Against optax, given every layer's matrices apart."""
+    optim = config(name='lamb', weight_decay=0.1, grad_clip_norm=0.0).optim
+    tx = make_optimizer(Config(optim=optim))
+    shapes = {
+        'encoder/layers/attention/query_key_value/kernel': (2, 4, 2, 3, 5),
+        'encoder/layers/attention/query_key_value/bias': (2, 2, 3, 5),
+        'encoder/layers/output/kernel': (2, 6, 4),
+        'encoder/layers/output_norm/scale': (2, 4),
+        'encoder/embeddings/word_embeddings': (7, 4),
+    }
+    rng = np.random.default_rng(0)
+
+    def random(scale: float) -> dict[str, np.ndarray]:
+        found = {}
+        for name, shape in shapes.items():
+            layer_scale = rng.uniform(0.1, 10, (shape[0], *[1] * (len(shape) - 1)))
+            found[name] = np.float32(scale * layer_scale * rng.normal(size=shape))
+        return found
+
+    def apart(tree: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found = {}
+        for name, stacked in tree.items():
+            layers = stacked if name.startswith('encoder/layers/') else [stacked]
+            for i, value in enumerate(layers):
+                fused = 'query_key_value/kernel' in name
+                parts = [value[..., j, :] for j in range(3)] if fused else [value]
+                found |= {f'{i}/{j}/{name}': part for j, part in enumerate(parts)}
+        return found
+
+    def decays(tree: dict[str, np.ndarray]) -> dict[str, bool]:
+        return {name: not name.endswith(('bias', 'scale')) for name in tree}
+
+    reference = optax.chain(
+        optax.scale_by_adam(optim.beta1, optim.beta2, optim.eps),
+        optax.add_decayed_weights(optim.weight_decay, decays),
+        optax.masked(optax.scale_by_trust_ratio(), decays),
+    )
+    params = random(1.0)
+    state, its_state = tx.init(params), reference.init(apart(params))
+    for _ in range(2):
+        grads = random(0.1)
+        updates, state = tx.update(grads, state, params)
+        expected, its_state = reference.update(apart(grads), its_state, apart(params))
+        for name, value in apart(updates).items():
+            np.testing.assert_allclose(value, expected[name], rtol=1e-5)
+    ratios = {np.linalg.norm(expected[name]).round(3) for name in expected if '/output/' in name}
+    assert len(ratios) == 2, 'the layers have ratios of their own'

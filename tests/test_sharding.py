@@ -1,32 +1,43 @@
 """Sharding: every mesh gives the numbers of one device, and the checks flax leaves out."""
 
 import dataclasses
+import functools
 import re
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from tiny_model import TINY, run_steps
 
 from bert_jax import optim, sharding
 from bert_jax.config import MeshConfig, Phase
 from bert_jax.tasks.pretrain import PretrainTask
-from bert_jax.train_step import abstract_state, init_state, make_train_step
+from bert_jax.train_step import TrainState, abstract_state, init_state, make_train_step
 
-MESHES = {'dp': MeshConfig(8, 1), 'fsdp': MeshConfig(1, 8), 'both': MeshConfig(2, 4)}
+MESHES = dict(sharding.PRESETS) | {'all': MeshConfig(2, 2, 2)}
 
 
-def test_every_mesh_gives_the_losses_of_one_device() -> None:
-    one, state_one = run_steps(TINY, MeshConfig(1, 1), steps=10)
-    for mesh in MESHES.values():
-        losses, state = run_steps(TINY, mesh, steps=10)
-        np.testing.assert_allclose(losses, one, atol=5e-6, rtol=0)
-        for ours, theirs in zip(
-            jax.tree.leaves(state.params), jax.tree.leaves(state_one.params), strict=True
-        ):
-            np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=0)
+@functools.cache
+def one_device() -> tuple[list[float], TrainState]:
+    return run_steps(TINY, MeshConfig(1, 1), steps=10)
+
+
+@pytest.mark.parametrize('name', MESHES)
+def test_every_mesh_gives_the_losses_and_gradients_of_one_device(name: str) -> None:
+    one, state_one = one_device()
+    losses, state = run_steps(TINY, MESHES[name], steps=10)
+    np.testing.assert_allclose(losses, one, atol=5e-6, rtol=0)
+    for ours, theirs in zip(
+        jax.tree.leaves(state.params), jax.tree.leaves(state_one.params), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=0)
+    # Adam's first moments are sums of the gradients.
+    moments = [optax.tree.get(s.opt_state, 'mu') for s in (state, state_one)]
+    for ours, theirs in zip(*map(jax.tree.leaves, moments), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max() + 1e-7, rtol=0)
     assert one[-1] < one[0] - 0.1
 
 
@@ -34,12 +45,7 @@ def compiled_step(mesh_config: MeshConfig) -> tuple[str, object, object]:
     mesh = sharding.make_mesh(mesh_config)
     task, tx = PretrainTask(TINY.model), optim.make_optimizer(TINY)
     state = abstract_state(task, tx, mesh)
-    spec = task.batch_spec(TINY.train.phases[0])
-    shardings = sharding.batch_shardings(spec, mesh)
-    batch = {
-        name: jax.ShapeDtypeStruct(f.shape, f.dtype, sharding=shardings[name])
-        for name, f in spec.items()
-    }
+    batch = sharding.abstract_batch(task.batch_spec(TINY.train.phases[0]), mesh)
     step = make_train_step(task, tx, mesh, schedule=optim.make_schedule(TINY))
     compiled = step.lower(state, batch, jax.random.key(0)).compile()  # type: ignore[attr-defined]
     return compiled.as_text(), compiled.memory_analysis(), state
@@ -60,6 +66,13 @@ def test_fsdp_holds_an_eighth_of_the_state_and_dp_gathers_nothing() -> None:
     assert aliases is not None
     assert aliases[1].count('alias)') == len(leaves), 'every leaf of the state is donated'
     assert 'all-gather' not in compiled_step(MESHES['dp'])[0]
+
+
+def test_tensor_parallelism_never_has_the_logits_of_the_whole_vocabulary() -> None:
+    text, _, _ = compiled_step(MESHES['fsdp_tp'])
+    rows, slots, vocab = 16 // 4, 5, TINY.model.vocab_size
+    assert f'f32[{rows},{slots},{vocab // 2}]' in text
+    assert not re.search(rf'\[[\d,]*{slots},{vocab}\]', text)
 
 
 def test_shards_on_the_devices_are_what_the_rules_say() -> None:
@@ -94,8 +107,15 @@ def test_what_flax_ignores_raises(params: dict, words: list[str]) -> None:
 
 
 def test_meshes_and_batches_that_do_not_fit() -> None:
-    assert dict(sharding.make_mesh(MeshConfig(-1, 2)).shape) == {'data': 4, 'fsdp': 2}
-    for wrong in (MeshConfig(3, 1), MeshConfig(-1, 3), MeshConfig(-1, -1), MeshConfig(-1, 16)):
+    assert dict(sharding.make_mesh(MeshConfig(-1, 2)).shape) == {'data': 4, 'fsdp': 2, 'tensor': 1}
+    assert dict(sharding.make_mesh(MeshConfig(-1, 1, 4)).shape)['data'] == 2
+    for wrong in (
+        MeshConfig(3, 1),
+        MeshConfig(-1, 3),
+        MeshConfig(-1, -1),
+        MeshConfig(-1, 16),
+        MeshConfig(8, 1, 2),
+    ):
         with pytest.raises(ValueError, match='8 devices'):
             sharding.make_mesh(wrong)
     task = PretrainTask(dataclasses.replace(TINY.model))

@@ -30,7 +30,8 @@ from bert_jax.tasks.pretrain import PretrainTask
     ],
 )
 def test_peaks(kind: str, peak: float | None) -> None:
-    assert throughput.peak_flops(types.SimpleNamespace(device_kind=kind)) == peak
+    chip = throughput.chip(types.SimpleNamespace(device_kind=kind))
+    assert (chip.flops if chip else None) == peak
 
 
 def test_bert_base_by_hand() -> None:
@@ -70,7 +71,7 @@ def test_forward_agrees_with_what_xla_counts() -> None:
 
 def test_mfu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert throughput.mfu(1e12, 1.0) is None  # CPUs: not known
-    monkeypatch.setattr(throughput, 'peak_flops', lambda device: 1e12)
+    monkeypatch.setattr(throughput, 'chip', lambda device: throughput.Chip(1e12))
     assert throughput.mfu(4e12, 2.0) == pytest.approx(2.0 / jax.device_count())
 
 

@@ -1,5 +1,7 @@
 """A tiny configuration, and a short real run of it."""
 
+import dataclasses
+import math
 import pathlib
 
 import jax
@@ -29,7 +31,8 @@ def run_steps(
     config: Config, mesh_config: MeshConfig, steps: int
 ) -> tuple[list[float], train_step.TrainState]:
     """Losses and final state of `steps` real steps on two batches in turn, dropout and all."""
-    count = max(mesh_config.data, 1) * max(mesh_config.fsdp, 1)
+    whole = -1 in dataclasses.astuple(mesh_config)
+    count = jax.device_count() if whole else math.prod(dataclasses.astuple(mesh_config))
     mesh = sharding.make_mesh(mesh_config, jax.devices()[:count])
     task, tx = PretrainTask(config.model), optim.make_optimizer(config)
     key = rng.root(config.train.seed, config.train.prng_impl)
@@ -42,10 +45,9 @@ def run_steps(
         accum_steps=config.train.accum_steps,
     )
     spec = task.batch_spec(config.train.phases[0])
-    shardings = sharding.batch_shardings(spec, mesh)
     losses = []
     for i in range(steps):
-        batch = batches.to_global(batches.synthetic(spec, i % 2), shardings, spec)
+        batch = sharding.place(batches.synthetic(spec, i % 2), spec, mesh)
         state, sums = step(state, batch, key)
         losses.append(sum(float(sums[name][0] / sums[name][1]) for name in task.loss_names))
     return losses, state

@@ -1,0 +1,168 @@
+"""How fast the training step is here: the run's own step, on synthetic batches.
+
+    python -m bert_jax.benchmark --config=configs/large.py --batch_size=64 --max_seq_length=128
+    python -m bert_jax.benchmark --config=configs/base.py --batch_size=8,16,32 --output=speed.json
+    python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --sweep      # 8, 16, 32...
+
+Needs no TensorFlow. The vocabulary is as large as the configuration says. Every step is waited for, so
+that each has a time of its own.
+"""
+
+import dataclasses
+import json
+import re
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+
+from bert_jax import batch, command, optim, rng, sharding, throughput
+from bert_jax.config import Config, Phase, validate
+from bert_jax.tasks.pretrain import PretrainTask
+from bert_jax.train_step import init_state, make_train_step
+
+BATCH_SIZE = flags.DEFINE_list(
+    'batch_size', None, "Sequences over all devices; several to compare. Default: the phase's."
+)
+SWEEP = flags.DEFINE_boolean(
+    'sweep', False, 'Double the batch for as long as it fits and makes the step faster by the token.'
+)
+LENGTH = flags.DEFINE_integer('max_seq_length', 0, "Default: the first phase's.")
+STEPS = flags.DEFINE_integer('steps', 30, 'Steps that are timed.', lower_bound=1)
+WARMUP = flags.DEFINE_integer('warmup', 3, 'Steps before them.', lower_bound=0)
+OUTPUT = flags.DEFINE_string('output', '', 'File for the numbers as JSON.')
+
+
+def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
+    """Of the first phase's shape. `seconds` are the median and the tenth and ninetieth percentile of
+    a step; memory (bytes of one device) is None where the backend doesn't tell. Where it does not
+    fit, `fits` is False and there is nothing but the shape."""
+    phase = config.train.phases[0]
+    mesh = sharding.make_mesh(config.mesh)
+    task, tx = PretrainTask(config.model), optim.make_optimizer(config)
+    shape = {
+        'device': jax.devices()[0].device_kind,
+        'devices': jax.device_count(),
+        'mesh': dict(mesh.shape),
+        'batch_size': phase.batch_size,
+        'max_seq_length': phase.max_seq_length,
+    }
+    spec = task.batch_spec(phase)
+    key = rng.root(config.train.seed, config.train.prng_impl)
+    make: Any = make_train_step(
+        task, tx, mesh, schedule=optim.make_schedule(config), accum_steps=config.train.accum_steps
+    )
+    try:
+        state = init_state(task, tx, mesh, key)
+        began = time.perf_counter()
+        step = make.lower(state, sharding.abstract_batch(spec, mesh), key).compile()
+        compiling = time.perf_counter() - began
+        batches = [sharding.place(batch.synthetic(spec, i), spec, mesh) for i in range(4)]
+        seconds = []
+        for i in range(warmup + steps):
+            began = time.perf_counter()
+            state, sums = step(state, batches[i % len(batches)], key)
+            jax.block_until_ready(sums)
+            seconds.append(time.perf_counter() - began)
+    except jax.errors.JaxRuntimeError as error:
+        if 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
+        return shape | {'fits': False}
+    timed = sorted(seconds[warmup:])
+    median = statistics.median(timed)
+    flops = task.flops(phase)
+    used = (jax.devices()[0].memory_stats() or {}).get('peak_bytes_in_use')
+    return shape | {
+        'fits': True,
+        'loss': float(sums['loss'][0]),
+        'compile_seconds': compiling,
+        'seconds': median,
+        'seconds_p10': timed[len(timed) // 10],
+        'seconds_p90': timed[-1 - len(timed) // 10],
+        'sequences_per_second': phase.batch_size / median,
+        'tokens_per_second': phase.batch_size * phase.max_seq_length / median,
+        'model_flops': flops,
+        'flops_per_second': flops / median,
+        'mfu': throughput.mfu(flops, median),
+        'peak_memory': used,
+    }
+
+
+def _sizes(default: int) -> list[int]:
+    sizes = BATCH_SIZE.value or [str(default)]
+    for size in sizes:
+        if not re.fullmatch(r'[1-9]\d*', size):
+            raise ValueError(f'--batch_size has {size!r}; expected positive integers, as in 32,64')
+    return list(map(int, sizes))
+
+
+def _shaped(config: Config, batch_size: int) -> Config:
+    """With as many masked positions to the token as the first phase has."""
+    first = config.train.phases[0]
+    length = LENGTH.value or first.max_seq_length
+    slots = max(round(first.max_predictions_per_seq * length / first.max_seq_length), 1)
+    phase = Phase(first.steps, length, batch_size, slots)
+    train = dataclasses.replace(config.train, phases=(phase,))
+    return validate(dataclasses.replace(config, train=train))
+
+
+def _sweep(config: Config, size: int, steps: int, warmup: int) -> Iterator[dict[str, Any]]:
+    best = 0.0
+    while True:
+        found = measure(_shaped(config, size), steps, warmup)
+        yield found
+        if not found['fits'] or found['tokens_per_second'] < 1.02 * best:
+            return
+        best, size = found['tokens_per_second'], 2 * size
+
+
+def _table(found: list[dict[str, Any]]) -> Table:
+    table = Table(
+        'batch', 'ms a step', '10 to 90 %', 'sequences/s', 'tokens/s', 'TFLOP/s', 'MFU', 'GiB',
+        'compiled in',
+        title=f'{found[0]["devices"]} x {found[0]["device"]}',
+    )  # fmt: skip
+    for one in found:
+        shape = f'{one["batch_size"]} x {one["max_seq_length"]}'
+        if not one['fits']:
+            table.add_row(shape, 'does not fit')
+            continue
+        memory = one['peak_memory']
+        table.add_row(
+            shape,
+            f'{1e3 * one["seconds"]:.1f}',
+            f'{1e3 * one["seconds_p10"]:.1f} to {1e3 * one["seconds_p90"]:.1f}',
+            f'{one["sequences_per_second"]:,.1f}',
+            f'{one["tokens_per_second"]:,.0f}',
+            f'{one["flops_per_second"] / 1e12:,.2f}',
+            '' if one['mfu'] is None else f'{one["mfu"]:.1%}',
+            '' if memory is None else f'{memory / throughput.GIB:.1f}',
+            f'{one["compile_seconds"]:.0f} s',
+        )
+    return table
+
+
+def main(argv: list[str]) -> int:
+    config, _ = command.parse(argv)
+    if config.data.task != 'pretrain':
+        raise ValueError(f'config.data.task is {config.data.task!r}; this times pretraining')
+    sizes, counts = _sizes(config.train.phases[0].batch_size), (STEPS.value, WARMUP.value)
+    if SWEEP.value:
+        found = list(_sweep(config, sizes[0], *counts))
+    else:
+        found = [measure(_shaped(config, size), *counts) for size in sizes]
+    Console().print(_table(found))
+    if OUTPUT.value:
+        with open(OUTPUT.value, 'w') as file:
+            json.dump(found, file, indent=2)
+    return 0 if any(one['fits'] for one in found) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(command.run('benchmark', main, sys.argv))

@@ -1,0 +1,257 @@
+"""What one device does in a compiled step, read from its HLO text, with loops counted.
+
+XLA's own cost analysis counts a loop's body once, so the text is walked from the entry down: a
+`while` multiplies what is in its body by its trip count, and a fusion is one pass over memory.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+BITS = {'pred': 8, 'bf16': 16, 'f16': 16, 'f32': 32, 'f64': 64} | {
+    f'{kind}{bits}': bits for kind in 'su' for bits in (4, 8, 16, 32, 64)
+}
+COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective-permute')
+# Give names to what is in memory already, or begin what another one ends.
+NO_TRAFFIC = frozenset(
+    'parameter constant tuple get-tuple-element bitcast after-all while conditional call '
+    'partition-id replica-id copy-done slice-done async-done all-gather-done all-reduce-done '
+    'collective-permute-done optimization-barrier'.split()
+)
+SLICES = ('dynamic-slice', 'slice', 'gather')
+ALIAS = 'output_to_operand_aliasing={{}: (0, {})}'  # another view of the same memory
+ARRAY = re.compile(r'\b(pred|bf16|[fsu]\d+)\[([\d,]*)\](?:\{([^}]*)\})?')
+INSTRUCTION = re.compile(r'^  (ROOT )?%?([\w.-]+) = (\(.*?\)|\S+) ([\w-]+)\((.*)$')
+COMPUTATION = re.compile(r'^(ENTRY )?%?([\w.-]+) \(.*\{$')
+
+
+@dataclasses.dataclass(frozen=True)
+class Instruction:
+    name: str
+    type: str
+    opcode: str
+    rest: str  # operands and attributes
+    root: bool
+
+    @property
+    def operands(self) -> list[str]:
+        return re.findall(r'%([\w.-]+)', self.rest.split(')')[0])
+
+    def called(self, attribute: str) -> str:
+        found = re.search(rf'\b{attribute}=%?([\w.-]+)', self.rest)
+        return found[1] if found else ''
+
+
+class Collective(NamedTuple):
+    """One of a step's collectives: what each device sends, with `times` its loops' trips."""
+
+    kind: str
+    axes: tuple[str, ...]  # of the mesh
+    bytes: float  # sent by a device each time, by ring algorithms
+    times: int
+
+
+class Hlo:
+    """A compiled module's text by computation."""
+
+    def __init__(self, text: str):
+        self._computations: dict[str, list[Instruction]] = {}
+        self._entry = ''
+        for line in text.splitlines():
+            if begins := COMPUTATION.match(line):
+                current = self._computations.setdefault(begins[2], [])
+                self._entry = begins[2] if begins[1] else self._entry
+            elif found := INSTRUCTION.match(line):
+                root, name, kind, opcode, rest = found.groups()
+                current.append(Instruction(name, kind, opcode, rest, root is not None))
+        assert self._entry, 'HLO text without an entry'
+
+    def executed(self) -> Iterator[tuple[str, int]]:
+        """(computation, how often it runs) of the entry and all that it comes to, but fusions."""
+        waiting = [(self._entry, 1)]
+        while waiting:
+            name, times = waiting.pop()
+            yield name, times
+            for instruction in self._computations[name]:
+                if instruction.opcode == 'while':
+                    trips = self._trips(instruction)
+                    waiting.append((instruction.called('body'), times * trips))
+                elif instruction.opcode in ('call', 'async-start'):
+                    called = instruction.called('to_apply') or instruction.called('calls')
+                    waiting.append((called, times))
+
+    def _trips(self, loop: Instruction) -> int:
+        if known := re.search(r'known_trip_count\D*(\d+)', loop.rest):
+            return int(known[1])
+        condition = self._computations[loop.called('condition')]
+        limits = [i for i in condition if i.opcode == 'constant' and i.type.startswith('s32[]')]
+        if len(limits) != 1:
+            raise NotImplementedError(f'the loop {loop.name} has no trip count that is known')
+        return int(limits[0].rest.split(')')[0])
+
+    def collectives(self, mesh: Mapping[str, int]) -> list[Collective]:
+        """mesh: the sizes of its axes, in order."""
+        found = []
+        for computation, times in self.executed():
+            seen: set[str] = set()  # pieces of one collective, each fused with other work
+            for instruction in self._with_fused(computation):
+                kind = instruction.opcode.removesuffix('-start')
+                if kind not in COLLECTIVES:
+                    continue
+                channel = re.search(r'channel_id=(\d+)', instruction.rest)
+                if channel and channel[1] in seen:
+                    continue
+                seen.add(channel[1] if channel else '')
+                axes = mesh_axes(instruction.rest, mesh)
+                count = math.prod(mesh[axis] for axis in axes)
+                result = _collective_bytes(instruction)
+                if count > 1:
+                    found.append(Collective(kind, axes, _sent(kind, result, count), times))
+        return found
+
+    def _with_fused(self, computation: str) -> Iterator[Instruction]:
+        for instruction in self._computations[computation]:
+            yield instruction
+            if instruction.opcode == 'fusion':
+                yield from self._with_fused(instruction.called('calls'))
+
+    def memory_traffic(self) -> float:
+        """Bytes that go to and from a device's main memory (on TPU, without what stays in VMEM)."""
+        return sum(
+            times * self._traffic(instruction, names)
+            for computation, times in self.executed()
+            for names in [{i.name: i for i in self._computations[computation]}]
+            for instruction in names.values()
+        )
+
+    def _traffic(self, instruction: Instruction, names: Mapping[str, Instruction]) -> float:
+        if instruction.opcode in NO_TRAFFIC or '"AllocateBuffer"' in instruction.rest:
+            return 0
+        operands = [names[name] for name in instruction.operands if name in names]
+        if instruction.opcode == 'fusion':
+            return self._fusion_traffic(instruction, operands)
+        if instruction.opcode in SLICES:
+            return 2 * array_bytes(instruction.type)
+        if instruction.opcode == 'dynamic-update-slice':
+            return 2 * array_bytes(operands[1].type)
+        if instruction.opcode.endswith('-start'):  # its type has the operand's beside the result's
+            return array_bytes(instruction.type)
+        return array_bytes(instruction.type) + sum(array_bytes(i.type) for i in operands)
+
+    def _fusion_traffic(self, fusion: Instruction, operands: list[Instruction]) -> float:
+        """What is only sliced counts by its slices; what is updated in place by the update."""
+        body = fusion.called('calls')
+        wholes = [array_bytes(operand.type) for operand in operands]
+        read = sum(self._read(body, self._parameter(body, i), n) for i, n in enumerate(wholes) if n)
+        (root,) = (i for i in self._computations[body] if i.root)
+        return read + self._written(body, root)
+
+    def _parameter(self, computation: str, index: int) -> str:
+        (name,) = (
+            i.name
+            for i in self._computations[computation]
+            if i.opcode == 'parameter' and int(i.rest.split(')')[0]) == index
+        )
+        return name
+
+    def _read(self, computation: str, name: str, whole: float) -> float:
+        """Bytes of `name`, which has `whole`, that a fused computation takes from memory."""
+        total = 0.0
+        for user in self._computations[computation]:
+            operands = user.operands
+            if name not in operands:
+                continue
+            if user.opcode in SLICES and operands[0] == name:
+                total += array_bytes(user.type, False)
+            elif user.opcode == 'bitcast' or ALIAS in user.rest:
+                total += self._read(computation, user.name, whole)
+            elif user.opcode == 'fusion':
+                called = user.called('calls')
+                inner = self._parameter(called, operands.index(name))
+                total += self._read(called, inner, whole)
+            elif user.opcode != 'dynamic-update-slice' or operands[0] != name:
+                return whole
+        return min(total, whole)
+
+    def _written(self, computation: str, result: Instruction) -> float:
+        names = {i.name: i for i in self._computations[computation]}
+        if result.opcode == 'tuple':
+            return sum(self._written(computation, names[name]) for name in result.operands)
+        if not array_bytes(result.type):
+            return 0
+        if result.opcode == 'bitcast' or ALIAS in result.rest:
+            return self._written(computation, names[result.operands[0]])
+        if result.opcode == 'fusion' and not result.type.startswith('('):
+            called = result.called('calls')
+            (root,) = (i for i in self._computations[called] if i.root)
+            return self._written(called, root)
+        if result.opcode == 'dynamic-update-slice':
+            return array_bytes(names[result.operands[1]].type, False)
+        return array_bytes(result.type)
+
+
+def array_bytes(kind: str, main_memory_only: bool = True) -> float:
+    """Bytes of an HLO type, of all arrays of a tuple; those in other memory spaces (TPU's VMEM) are
+    left out."""
+    total = 0.0
+    for element, shape, layout in ARRAY.findall(kind):
+        if not main_memory_only or 'S(' not in layout:
+            sizes = [int(n) for n in shape.split(',') if n]
+            total += math.prod(sizes) * BITS.get(element, 8) / 8
+    return total
+
+
+def _collective_bytes(instruction: Instruction) -> float:
+    """Of the larger side: an all-gather's result, a reduce-scatter's operand."""
+    kind = instruction.opcode.removesuffix('-start')
+    total = array_bytes(instruction.type, False)
+    if instruction.opcode.endswith('-start') and kind != 'all-reduce':
+        arrays = [array_bytes(m[0], False) for m in ARRAY.finditer(instruction.type)]
+        return max(arrays)
+    return total
+
+
+def _sent(kind: str, result: float, count: int) -> float:
+    """What a device sends, around a ring of `count`."""
+    share = (count - 1) / count
+    return {
+        'all-reduce': 2 * share * result,
+        'all-gather': share * result,
+        'reduce-scatter': share * result * count,
+        'all-to-all': share * result,
+        'collective-permute': result,
+    }[kind]
+
+
+def mesh_axes(attributes: str, mesh: Mapping[str, int]) -> tuple[str, ...]:
+    """The axes along which the devices of one group of a collective differ."""
+    sizes = tuple(mesh.values())
+    if pairs := re.search(r'source_target_pairs=\{(\{[\d,{}]*\})\}', attributes):
+        ids = np.array([[int(n) for n in p.split(',')] for p in re.findall(r'[\d,]+', pairs[1])
+                        if ',' in p.strip(',')])  # fmt: skip
+    elif named := re.search(r"replica_groups=mesh\[(.*?)\](.*?)\{(.*?)\}", attributes):
+        dims = {name: int(n) for name, n in re.findall(r"'(\w+)'=(\d+)", named[1])}
+        order = list(range(math.prod(dims.values())))
+        if permuted := re.search(r'device_ids=\(?\[([\d,]+)\]', named[1] + named[2]):
+            order = [int(n) for n in permuted[1].split(',')]
+        along = [list(dims).index(name) for name in re.findall(r"'(\w+)'", named[3])]
+        grid = np.array(order).reshape(*dims.values())
+        ids = np.moveaxis(grid, along, range(-len(along), 0))
+        ids = ids.reshape(-1, math.prod(list(dims.values())[i] for i in along))
+    elif iota := re.search(r'replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?', attributes):
+        shape, source, axes = (
+            [int(n) for n in part.split(',')] if part else None for part in iota.groups()
+        )
+        ids = np.arange(math.prod(source or ())).reshape(source or ())
+        ids = (ids.transpose(axes) if axes else ids).reshape(shape or ())
+    elif groups := re.search(r'replica_groups=\{(\{[\d,{}]+\})\}', attributes):
+        ids = np.array([[int(n) for n in g.split(',')] for g in re.findall(r'[\d,]*\d', groups[1])])
+    else:
+        return tuple(axis for axis, size in mesh.items() if size > 1)
+    coordinates = np.stack(np.unravel_index(ids, sizes), axis=-1)  # [groups, members, axes]
+    differ = np.any(coordinates != coordinates[:, :1], axis=(0, 1))
+    return tuple(axis for axis, differs in zip(mesh, differ, strict=True) if differs)

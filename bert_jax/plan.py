@@ -1,0 +1,227 @@
+"""What a TPU slice would do with a configuration: the run's own step, compiled for it here.
+
+    python -m bert_jax.plan --config=configs/large.py --topology=v5e-256
+    python -m bert_jax.plan --config=configs/large.py --topology=v5p:4x4x4 --sweep --output=plan.json
+
+Needs no TPU, only its compiler (`pip install libtpu`). Memory is what the compiler says. Seconds are
+a roofline: what the chip's peak, memory and links would take at best, each on its own; the longest
+is the bound, so real steps take longer.
+"""
+
+import collections
+import dataclasses
+import itertools
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+os.environ['JAX_PLATFORMS'] = 'cpu'  # before JAX looks for a TPU
+
+import jax
+import numpy as np
+from absl import flags
+from rich.console import Console
+
+from bert_jax import command, optim, plan_tables, sharding, throughput, topology
+from bert_jax.config import Config, Phase, validate
+from bert_jax.hlo import Collective, Hlo
+from bert_jax.tasks.pretrain import PretrainTask
+from bert_jax.throughput import GIB
+from bert_jax.train_step import abstract_state, make_train_step
+
+TOPOLOGY = flags.DEFINE_string('topology', None, f'The slice: {topology.EXAMPLES}.')
+SWEEP = flags.DEFINE_boolean(
+    'sweep', False, 'Look for the best sequences per device, remat policy and mesh preset.'
+)
+OUTPUT = flags.DEFINE_string('output', '', 'File for the plan as JSON.')
+
+# As in launch/tpu_vm.sh. Random bits are made where they are used, not all on every device.
+COMPILER_OPTIONS = {'xla_tpu_spmd_rng_bit_generator_unsafe': 'true'}
+SWEPT_REMAT = ('none', 'dots', 'full')
+SWEPT_ROWS = tuple(2**i for i in range(11))  # sequences per device
+
+
+def for_tpu(config: Config) -> Config:
+    """What 'auto' is on a TPU, and the vocabulary as the run would pad it."""
+    model = dataclasses.replace(
+        config.model,
+        vocab_size=config.data.padded(config.model.vocab_size),
+        dtype='bfloat16' if config.model.dtype == 'auto' else config.model.dtype,
+        scan_unroll=config.model.scan_unroll or 1,
+    )
+    train = dataclasses.replace(
+        config.train,
+        prng_impl='rbg' if config.train.prng_impl == 'auto' else config.train.prng_impl,
+    )
+    return dataclasses.replace(config, model=model, train=train)
+
+
+def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dict[str, Any]:
+    """The step of one phase on the slice, as numbers (bytes per device, seconds per step).
+
+    `fits` tells whether the compiler found room; where not, `exceeds` is how much is missing, and
+    there are no seconds. Raises ValueError where mesh, model and batch don't divide.
+    """
+    config = for_tpu(config)
+    mesh = sharding.make_mesh(config.mesh, devices)
+    task, tx = PretrainTask(config.model), optim.make_optimizer(config)
+    state = abstract_state(task, tx, mesh)
+    batch = sharding.abstract_batch(task.batch_spec(phase), mesh)
+    flops = task.flops(phase)
+    chip = throughput.chip(devices[0])
+    if chip is None or not chip.bandwidth:
+        raise ValueError(f'no figures are known for {devices[0].device_kind}')
+    found: dict[str, Any] = {
+        'slice': str(of),
+        'chips': of.chips,
+        'devices': len(devices),
+        'mesh': dict(mesh.shape),
+        'remat': config.model.remat,
+        'phase': list(phase),
+        'rows_per_device': phase.batch_size / len(devices),
+        'flops': flops,
+        'memory': {
+            'parameters': _held(state.params),
+            'optimizer': _held(state.opt_state),
+            'batch': _held(batch),
+        },
+        'memory_limit': chip.memory,
+    }
+    key = jax.eval_shape(lambda: jax.random.key(0, impl=config.train.prng_impl))
+    step: Any = make_train_step(
+        task, tx, mesh, schedule=optim.make_schedule(config), accum_steps=config.train.accum_steps
+    )
+    try:
+        compiled = step.lower(state, batch, key).compile(compiler_options=COMPILER_OPTIONS)
+    except jax.errors.JaxRuntimeError as error:
+        if 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
+        return found | _too_large(str(error))
+    memory = compiled.memory_analysis()
+    held = sum(found['memory'].values())
+    found['memory'] |= {
+        'temporaries': memory.temp_size_in_bytes,
+        'program and padding': memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.generated_code_size_in_bytes
+        - held,
+    }
+    module = Hlo(compiled.as_text())
+    collectives = module.collectives(dict(mesh.shape))
+    seconds = {
+        'compute': _executed_flops(config, phase, flops) / (len(devices) * chip.flops),
+        'memory': module.memory_traffic() / chip.bandwidth,
+        'interconnect': sum(_seconds(c, mesh, of, chip.link) for c in collectives),
+    }
+    bound = max(seconds, key=seconds.__getitem__)
+    return found | {
+        'fits': True,
+        'collectives': _by_kind(collectives),
+        'seconds': seconds,
+        'bound': bound,
+        'step_seconds': seconds[bound],
+        'tokens_per_second': phase.batch_size * phase.max_seq_length / seconds[bound],
+        'mfu': flops / (seconds[bound] * len(devices) * chip.flops),
+        'days': phase.steps * seconds[bound] / 86400,
+        'chip_hours': phase.steps * seconds[bound] * of.chips / 3600,
+    }
+
+
+def _held(tree: Any) -> int:
+    """Bytes of a device's shards."""
+    return sum(
+        int(np.prod(leaf.sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+def _executed_flops(config: Config, phase: Phase, flops: float) -> float:
+    """With what is recomputed: another forward pass of the layers, where nothing is kept."""
+    layers = throughput.encoder_flops(config.model, phase)
+    return flops + (layers / 3 if config.model.remat == 'full' else 0)
+
+
+def _too_large(message: str) -> dict[str, Any]:
+    sizes = {'K': 2**10, 'M': 2**20, 'G': GIB, 'T': 2**40, '': 1}
+    exceeds = re.search(r'[Ee]xceeded \w+ capacity by ([\d.]+)([KMGT]?)', message)
+    used = re.search(r'Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm', message)
+    found: dict[str, Any] = {'fits': False}
+    if exceeds:
+        found['exceeds'] = float(exceeds[1]) * sizes[exceeds[2]]
+    if used:
+        found |= {
+            'used': float(used[1]) * sizes[used[2]],
+            'memory_limit': float(used[3]) * sizes[used[4]],
+        }
+    return found
+
+
+def _seconds(
+    collective: Collective, mesh: jax.sharding.Mesh, of: topology.Slice, link: float
+) -> float:
+    """Over the links of the torus that the group's devices span: both ways where they form a ring."""
+    along = tuple(slice(None) if axis in collective.axes else 0 for axis in mesh.axis_names)
+    places = np.array([device.coords for device in mesh.devices[along].flat])
+    spans = np.ptp(places, axis=0)[: len(of.shape)] > 0
+    lanes = sum(2 if ring else 1 for spanned, ring in zip(spans, of.wraps(), strict=True) if spanned)
+    return collective.bytes * collective.times / (max(lanes, 1) * link)
+
+
+def _by_kind(collectives: list[Collective]) -> dict[str, float]:
+    """Bytes that a device sends in a step, by kind and axes, the most first."""
+    found: collections.Counter = collections.Counter()
+    for kind, axes, size, times in collectives:
+        found[f'{kind} over {"+".join(axes)}'] += size * times
+    return dict(found.most_common())
+
+
+def sweep(config: Config, of: topology.Slice, devices: list) -> Iterator[dict[str, Any]]:
+    """Every preset and remat policy with more and more sequences, until they don't fit, in the
+    shape of the first phase."""
+    phase = config.train.phases[0]
+    for (preset, mesh), remat in itertools.product(sharding.PRESETS.items(), SWEPT_REMAT):
+        model = dataclasses.replace(config.model, remat=remat)
+        for rows in SWEPT_ROWS:
+            batch_size = rows * len(devices)
+            tried = dataclasses.replace(config, model=model, mesh=mesh)
+            tried = _with_phase(tried, phase._replace(batch_size=batch_size))
+            found = {'preset': preset} | plan(tried, tried.train.phases[0], of, devices)
+            yield found
+            if not found['fits']:
+                break
+
+
+def _with_phase(config: Config, phase: Phase) -> Config:
+    return validate(
+        dataclasses.replace(config, train=dataclasses.replace(config.train, phases=(phase,)))
+    )
+
+
+def main(argv: list[str]) -> int:
+    config, _ = command.parse(argv)
+    if config.data.task != 'pretrain':
+        raise ValueError(f'config.data.task is {config.data.task!r}; plans are of pretraining')
+    if not TOPOLOGY.value:
+        raise ValueError(f'--topology is missing: {topology.EXAMPLES}')
+    of = topology.parse(TOPOLOGY.value)
+    devices, console = topology.devices(of), Console()
+    if SWEEP.value:
+        plans = list(sweep(config, of, devices))
+        console.print(plan_tables.of_sweep(plans))
+    else:
+        plans = []
+        for phase in config.train.phases:
+            plans.append(plan(config, phase, of, devices))
+            console.print(plan_tables.of_phase(plans[-1], config))
+    if OUTPUT.value:
+        with open(OUTPUT.value, 'w') as file:
+            json.dump(plans, file, indent=2)
+    return 0 if any(found['fits'] for found in plans) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(command.run('plan', main, sys.argv))

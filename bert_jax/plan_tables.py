@@ -1,0 +1,77 @@
+"""Plans as tables for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from bert_jax.config import Config
+from bert_jax.throughput import GIB
+
+
+def advice(found: Mapping[str, Any], config: Config) -> str:
+    """Where a plan doesn't fit: the change that helps most."""
+    state = sum(found['memory'].values())
+    activations = max(found.get('used', state) - state, 0)
+    copies = found['devices'] // found['mesh']['fsdp'] // found['mesh']['tensor']
+    if copies > 1 and state * (1 - 1 / copies) > activations / 2:
+        return f'--config.mesh.data=1 --config.mesh.fsdp=-1 (splits {state / GIB:.1f} GiB of state)'
+    if config.model.remat == 'none':
+        return f'--config.model.remat=full (of {activations / GIB:.1f} GiB of activations)'
+    return f'half the batch, or --config.train.accum_steps={2 * config.train.accum_steps}'
+
+
+def of_phase(found: Mapping[str, Any], config: Config) -> Table:
+    steps, length, batch_size, _ = found['phase']
+    mesh = ' x '.join(f'{name} {size}' for name, size in found['mesh'].items() if size > 1)
+    table = Table(
+        title=f'{steps:,} steps of {batch_size:,} x {length} on {found["slice"]}, '
+        f'{found["chips"]} chips, {mesh or "one device"}, remat {found["remat"]}',
+        show_header=False,
+    )
+    for name, size in found['memory'].items():
+        table.add_row(f'{name} on a device', in_units(size))
+    limit = found['memory_limit'] / GIB
+    if not found['fits']:
+        table.add_row('fits', f'NO: {in_units(found.get("exceeds", 0))} over {limit:.2f} GiB')
+        table.add_row('what helps most', advice(found, config))
+        return table
+    total = sum(found['memory'].values()) / GIB
+    table.add_row('fits', f'yes: {total:.2f} of {limit:.0f} GiB per device')
+    table.add_row('model FLOPs per step', f'{found["flops"]:.3e}')
+    for name, size in found['collectives'].items():
+        table.add_row(f'{name}: a device sends', in_units(size))
+    for name, seconds in found['seconds'].items():
+        table.add_row(f'{name}: at best', f'{1e3 * seconds:.2f} ms a step')
+    table.add_row('bound', f'{found["bound"]}: {found["tokens_per_second"]:,.0f} tokens/s')
+    table.add_row('MFU at that bound', f'{found["mfu"]:.1%}')
+    table.add_row('the phase', f'{found["days"]:.2f} days, {found["chip_hours"]:,.0f} chip-hours')
+    return table
+
+
+def in_units(size: float) -> str:
+    """Bytes, readable: '1.25 GiB'."""
+    for unit in ('B', 'KiB', 'MiB'):
+        if size < 1024:
+            return f'{size:.4g} {unit}'
+        size /= 1024
+    return f'{size:.4g} GiB'
+
+
+def of_sweep(plans: list[dict[str, Any]]) -> Table:
+    """The fastest first; those that don't fit last."""
+    table = Table('preset', 'remat', 'per device', 'GiB', 'bound', 'ms', 'tokens/s', 'MFU')
+    for found in sorted(plans, key=lambda p: -p.get('tokens_per_second', 0)):
+        known = [found['preset'], found['remat'], f'{found["rows_per_device"]:g}']
+        if not found['fits']:
+            table.add_row(*known, f'{found.get("used", 0) / GIB:.2f}', 'does not fit')
+            continue
+        table.add_row(
+            *known,
+            f'{sum(found["memory"].values()) / GIB:.2f}',
+            found['bound'],
+            f'{1e3 * found["step_seconds"]:.2f}',
+            f'{found["tokens_per_second"]:,.0f}',
+            f'{found["mfu"]:.1%}',
+        )
+    return table

@@ -1,0 +1,98 @@
+"""TPU slices by name, as devices that a step can be compiled for without having them.
+
+The compiler is in the `libtpu` package; it needs no TPU.
+"""
+
+import math
+import os
+import re
+from typing import NamedTuple
+
+import jax
+
+GENERATIONS = ('v2', 'v3', 'v4', 'v5e', 'v5p', 'v6e', 'tpu7x')
+# What the number in a slice's name counts: two TensorCores a chip, or chips.
+COUNTS_CORES = ('v2', 'v3', 'v4', 'v5p', 'tpu7x')
+FLAT = ('v2', 'v3', 'v5e', 'v6e')  # two-dimensional; the others have three
+ALIASES = {'v5litepod': 'v5e', 'v5lite': 'v5e', 'v6litepod': 'v6e', 'v7x': 'tpu7x', '7x': 'tpu7x'}
+EXAMPLES = 'v5e-256, v5p-128, v4-32 or generation:shape as in v5e:16x16, v5p:4x4x4'
+
+
+class Slice(NamedTuple):
+    generation: str
+    shape: tuple[int, ...]  # chips along each dimension
+
+    @property
+    def chips(self) -> int:
+        return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        return f'{self.generation}:{"x".join(map(str, self.shape))}'
+
+    def wraps(self) -> tuple[bool, ...]:
+        """Of each dimension, whether its ends are linked to a ring."""
+        whole = 16 if self.generation in FLAT else 4
+        return tuple(size % whole == 0 for size in self.shape)
+
+
+def parse(name: str) -> Slice:
+    """'v5e-256' (chips), 'v5p-128' (cores, as Cloud counts them) or 'v5e:16x16' (chips along each
+    dimension). Raises ValueError for anything else."""
+    named = re.fullmatch(r'(\w+?)(?:-(\d+)|:(\d+(?:x\d+)*))', name)
+    generation = ALIASES.get(named[1], named[1]) if named else ''
+    if named is None or generation not in GENERATIONS:
+        raise ValueError(
+            f'--topology={name!r} is not known; expected {EXAMPLES}; '
+            f'generations: {", ".join(GENERATIONS)}'
+        )
+    dimensions = 2 if generation in FLAT else 3
+    if named[3]:
+        shape = tuple(map(int, named[3].split('x')))
+        if len(shape) != dimensions or 0 in shape:
+            raise ValueError(
+                f'--topology={name!r} has the shape {named[3]}; {generation} has {dimensions} '
+                'dimensions of at least one chip'
+            )
+        return Slice(generation, shape)
+    count = int(named[2])
+    chips, odd = divmod(count, 2) if generation in COUNTS_CORES else (count, 0)
+    if odd or chips < 1 or chips & (chips - 1):
+        counted = 'cores, two a chip' if generation in COUNTS_CORES else 'chips'
+        raise ValueError(
+            f'--topology={name!r} counts {count} {counted}; the shape is known for powers of two, '
+            f'else give it: {generation}:{"x".join("4" * dimensions)}'
+        )
+    return Slice(generation, _squarest(chips, dimensions))
+
+
+def _squarest(chips: int, dimensions: int) -> tuple[int, ...]:
+    """The shape that Cloud gives a power of two: sides as equal as they can be, the longest last;
+    of three dimensions, up to four chips lie in a plane."""
+    exponent = chips.bit_length() - 1
+    if dimensions == 3 and exponent <= 2:
+        return (*_squarest(chips, 2), 1)
+    sides = [1 << (exponent + i) // dimensions for i in range(dimensions)]
+    return tuple(sides)
+
+
+def devices(of: Slice) -> list[jax.Device]:
+    """Raises ValueError where libtpu is not installed or knows no such slice."""
+    os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')  # nor ask the network for one
+    os.environ.setdefault('TPU_WORKER_HOSTNAMES', 'localhost')
+    os.environ.setdefault('TPU_ACCELERATOR_TYPE', 'v5litepod-16')  # any will do
+    os.environ.setdefault('TPU_LOG_DIR', 'disabled')
+    os.environ.setdefault('TPU_STDERR_LOG_LEVEL', '3')
+    os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')
+    try:
+        import libtpu  # noqa: F401
+        from jax.experimental import topologies
+    except ImportError as error:
+        raise ValueError(
+            "plans need the TPU's compiler: pip install libtpu (Linux on x86-64)"
+        ) from error
+    try:
+        described = topologies.get_topology_desc(topology_name=str(of), platform='tpu')
+    except Exception as error:  # of many types
+        said = str(error).strip().split('\n')[0]
+        raise ValueError(f'the compiler has no {of} ({of.chips} chips): {said}') from error
+    return list(described.devices)
