@@ -134,16 +134,17 @@ run_state() {
 
 watch() {
   if [ "$dry_run" ]; then describe && state && delete && create && install && start && return; fi
-  local tpu run crashes=0
+  local tpu run news told='' crashes=0
   while true; do
-    tpu=$(tpu_state)
-    run=
+    tpu=$(tpu_state) run=
+    case $tpu in READY | ACTIVE) run=$(run_state) ;; esac
+    news="$name is $tpu${run:+, the run: $run}"
+    [ "$news" = "$told" ] || say "$(date '+%F %T') $news"
+    told=$news
     case $tpu in
-      READY | ACTIVE) run=$(run_state) ;;
-      gone) create || say "no $name yet" ;;
+      gone) create || say 'not created yet' ;;
       PREEMPTED | TERMINATED | SUSPENDED | FAILED) delete && crashes=0 ;;
     esac
-    say "$(date '+%F %T') $name is $tpu${run:+, the run: $run}"
     case $run in
       'exit 0') say "done; $name is still there: ./launch/tpu_pod.sh delete" && return 0 ;;
       'exit 2' | 'exit 3') say 'nothing that starting again would mend: see logs' && return "${run#exit }" ;;
