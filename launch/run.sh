@@ -9,9 +9,9 @@ for argument in "$@"; do  # of whoever sources this: `set` and `shift` are their
 done
 
 quote() {
-  local word quoted=() mark="'\\''"
+  local word quoted=() tick="'" escaped="'\\''"
   for word in "$@"; do
-    case $word in '' | *[!A-Za-z0-9_./:,=@%+-]*) word="'${word//\'/$mark}'" ;; esac
+    case $word in '' | *[!A-Za-z0-9_./:,=@%+-]*) word="'${word//$tick/$escaped}'" ;; esac
     quoted+=("$word")
   done
   echo "${quoted[*]}"
