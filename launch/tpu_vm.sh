@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# On a TPU VM: installs into .venv and starts main. Arguments go to main, and --dry_run shows what
+# would be done; on a pod the same on every worker, with --distributed (tpu_pod.sh does that):
+#   CONFIG=configs/base.py ./launch/tpu_vm.sh --workdir=gs://bucket/run --config.data.corpus=tokens:DIR
+set -euo pipefail
+export GLIBC_TUNABLES="${GLIBC_TUNABLES-}"  # what env.sh has is for steps on a CPU
+# shellcheck source=launch/env.sh
+source "$(dirname "$0")/env.sh"
+
+# Every chip draws its own dropout; collectives go on while the rest is computed, those of gradients
+# across slices too.
+flags='--xla_tpu_spmd_rng_bit_generator_unsafe=true --xla_tpu_enable_latency_hiding_scheduler=true'
+flags="$flags --xla_tpu_enable_async_collective_fusion=true"
+flags="$flags --xla_tpu_enable_async_collective_fusion_fuse_all_gather=true"
+flags="$flags --xla_tpu_enable_data_parallel_all_reduce_opt=true"
+flags="$flags --xla_tpu_data_parallel_opt_different_sized_ops=true"
+run export LIBTPU_INIT_ARGS="${LIBTPU_INIT_ARGS-$flags}"
+
+# The runtimes are Ubuntu 22.04, whose Python is 3.10; uv brings a newer one and needs no root.
+if [ -z "${PYTHON:-}" ] && ! new_enough; then
+  make_venv() {
+    run "$python" -m pip install --quiet --user uv
+    run "$python" -m uv venv --quiet --seed --python=3.12 "$venv"
+  }
+fi
+install data,hf,tpu
+run exec "$venv/bin/python" -m bert_jax.main --config="${CONFIG:-configs/tiny.py}" "$@"

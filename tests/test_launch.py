@@ -1,0 +1,247 @@
+"""The launch scripts, run against commands that write down what they get: no cloud, no cluster."""
+
+import pathlib
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+from launch_desk import HERE, ROOT, Desk, execute
+
+SCRIPTS = sorted([*ROOT.glob('launch/*.sh'), *ROOT.glob('launch/*.sbatch'), ROOT / '.ci' / 'run'])
+SHELLCHECK = shutil.which('shellcheck', path=f'{pathlib.Path(sys.executable).parent}:/usr/bin')
+ODD = ['--config.data.corpus=text:my books/*.txt', '--config.name=it\'s $HOME "&" `so`', '--x=']
+COMMANDS = ['create', 'install', 'start', 'logs', 'status', 'stop', 'delete']
+BUCKET = '--workdir=gs://bucket/run'
+
+
+@pytest.fixture
+def desk(tmp_path: pathlib.Path) -> Desk:
+    return Desk(tmp_path)
+
+
+@pytest.mark.skipif(not SHELLCHECK, reason='shellcheck is not installed')
+def test_shellcheck() -> None:
+    done = execute([str(SHELLCHECK), '--external-sources', *map(str, SCRIPTS)], ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+CREATED = {
+    '--spot': ['tpu-vm', '--version=v2-alpha-tpuv5-lite', '--spot'],
+    '--type=v6e-8': ['tpu-vm', '--version=v2-alpha-tpuv6e'],
+    '--type=v5p-8': ['tpu-vm', '--version=v2-alpha-tpuv5'],
+    '--type=v4-8': ['tpu-vm', '--version=tpu-ubuntu2204-base'],
+    '--type=v4-8 --version=v2-x': ['tpu-vm', '--version=v2-x'],
+    '--queue': ['queued-resources', '--node-id=pod', '--runtime-version=v2-alpha-tpuv5-lite'],
+    '--slices=4 --spot': [
+        *('queued-resources', '--node-count=4', '--node-prefix=pod'),
+        *('--runtime-version=v2-alpha-tpuv5-lite', '--spot'),
+    ],
+}
+
+
+@pytest.mark.parametrize('flags', CREATED)
+def test_create(desk: Desk, flags: str) -> None:
+    assert desk.pod('create', *flags.split()).returncode == 0
+    kind, *rest = CREATED[flags]
+    size = flags.split()[0].removeprefix('--type=') if '--type' in flags else 'v5litepod-256'
+    words = ['gcloud', 'compute', 'tpus', kind, 'create', 'pod', *HERE]
+    assert desk.calls('gcloud') == [[*words, f'--accelerator-type={size}', *rest]]
+
+
+@pytest.mark.parametrize('flags', [[], ['--slices=2']])
+@pytest.mark.parametrize('command', COMMANDS)
+def test_a_dry_run_says_what_a_real_one_does(desk: Desk, command: str, flags: list[str]) -> None:
+    main = ['--', BUCKET, *ODD] if command == 'start' else []
+    assert desk.pod(command, *flags, *main).returncode == 0
+    done = desk.calls('gcloud')
+    desk.answer()
+    shown = desk.pod(command, *flags, '--dry_run', *main)
+    assert [words for words in split(shown.stdout) if words[0] == 'gcloud'] == done != []
+    assert desk.calls('gcloud') == []
+    everywhere = command in ('install', 'start', 'stop')
+    for call in done:
+        assert set(HERE) <= set(call)
+        assert ('--worker=all' in call) == everywhere
+        assert ('--node=all' in call) == (everywhere and bool(flags))
+
+
+def test_start_hands_main_its_arguments(desk: Desk) -> None:
+    """What a worker's shell makes of the command that gcloud is given."""
+    desk.pod('start', '--', BUCKET, *ODD, CONFIG='configs/my own.py')
+    (call,) = desk.calls('gcloud')
+    command = call[-1].removeprefix('--command=')
+    worker = desk.folder / 'worker' / 'bert_jax'
+    shutil.copytree(ROOT / 'launch', worker / 'launch')
+    (worker / 'launch' / 'tpu_vm.sh').write_text(
+        '#!/usr/bin/env bash\nprintf "%s\\n" "$INSTALL" "$CONFIG" "$@" >got\n'
+    )
+    assert execute(['bash', '-c', command], worker.parent).returncode == 0
+    until((worker / 'runs' / 'run.exit').exists)
+    got = (worker / 'got').read_text().splitlines()
+    assert got == ['no', 'configs/my own.py', '--distributed', BUCKET, *ODD]
+
+
+def test_watch_goes_on_after_a_preemption(desk: Desk) -> None:
+    desk.answer(
+        describe=['READY', 'PREEMPTED', 'gone', 'CREATING', 'READY', 'exit 1', 'READY'],
+        state=['running', 'none', 'running', 'exit 0'],
+    )
+    done = desk.pod('watch', '--spot', '--', BUCKET, *ODD)
+    assert done.returncode == 0, done.stderr
+    assert desk.actions() == ['delete', 'create', 'install', 'start']
+    calls = {call[4]: call for call in desk.calls('gcloud') if 'state' not in call[-1]}
+    assert {'--spot', '--accelerator-type=v5litepod-256', *HERE} <= set(calls['create'])
+    assert calls['scp'][5:7] == ['runs/pod.tar.gz', 'pod:bert_jax.tar.gz']
+    desk.answer()
+    desk.pod('start', '--', BUCKET, *ODD)
+    assert desk.calls('gcloud') == [calls['ssh']]
+    assert 'pod is PREEMPTED' in done.stderr and 'pod is READY, the run: exit 0' in done.stderr
+
+
+def test_watch_queues_again_and_does_not_give_up_at_once(desk: Desk) -> None:
+    waiting = ['gone', 'gone', 'WAITING_FOR_RESOURCES', 'ACTIVE']
+    desk.answer(
+        describe=[*waiting, 'SUSPENDING', 'SUSPENDED', *waiting],
+        state=['none', 'none', 'none', 'exit 0'],
+        create=['exit 1', ''],
+        scp=['', 'exit 255', ''],
+    )
+    done = desk.pod('watch', '--slices=2', '--', BUCKET)
+    assert done.returncode == 0, done.stderr
+    made = ['create', 'create', 'install', 'start']
+    assert desk.actions() == [*made, 'delete', *made]
+    assert all(call[3] == 'queued-resources' for call in desk.calls('gcloud'))
+    assert [c[-1] for c in desk.calls('gcloud') if c[4] == 'delete'] == ['--force']
+
+
+@pytest.mark.parametrize(
+    ('states', 'code', 'restarts'),
+    [
+        (['exit 2'], 2, 0),  # a mistake stays one
+        (['exit 3'], 3, 0),
+        (['stopped'], 143, 0),
+        (['exit 143', 'running', 'lost', 'exit 0'], 0, 2),  # saved; the machine was restarted
+        (['exit 1', 'exit 134', 'exit 0'], 0, 2),
+        (['exit 1'], 1, 2),  # and given up
+    ],
+)
+def test_watch_on_a_tpu_that_stays(desk: Desk, states: list[str], code: int, restarts: int) -> None:
+    desk.answer(describe=['READY'], state=states)
+    done = desk.pod('watch', '--', BUCKET)
+    assert done.returncode == code, done.stderr
+    assert desk.actions() == ['restart'] * restarts
+
+
+MISTAKES = {
+    '': "unknown command ''",
+    'make pod': "unknown command 'make'",
+    'create --zone=z': "'create' is not followed by the TPU's name",
+    'create pod': '--zone is missing',
+    'create pod --zone=z': '--type is missing',
+    'create pod --zone=z --type=v9-8': '--type=v9-8 is not known',
+    'create pod --zone=z --type=v4-8 --slices=two': "not 'two'",
+    'create pod --zone=z --size=8': "unknown flag '--size=8'",
+    'create pod --zone=z --type=v4-8 -- --workdir=gs://b/r': 'takes no arguments for main',
+    'start pod --zone=z': "--workdir=''",
+    'start pod --zone=z -- --workdir=runs/here': "--workdir='runs/here'",
+    'watch pod --zone=z --type=v4-8 -- --workdir=/nfs/run': "--workdir='/nfs/run'",
+}
+
+
+@pytest.mark.parametrize('words', MISTAKES)
+def test_a_mistake_is_named_in_one_line(desk: Desk, words: str) -> None:
+    done = desk.run('launch/tpu_pod.sh', *words.split())
+    assert done.returncode == 2
+    assert MISTAKES[words] in done.stderr and done.stderr.count('\n') == 1
+    assert desk.calls('gcloud') == []
+
+
+@pytest.mark.parametrize(
+    ('script', 'extra', 'variable', 'flag'),
+    [
+        ('gpu', 'data,hf,cuda', 'XLA_FLAGS', '--xla_gpu_enable_latency_hiding_scheduler=true'),
+        ('tpu_vm', 'data,hf,tpu', 'LIBTPU_INIT_ARGS', '--xla_tpu_spmd_rng_bit_generator_unsafe'),
+    ],
+)
+def test_one_machine(desk: Desk, script: str, extra: str, variable: str, flag: str) -> None:
+    shown = desk.run(f'launch/{script}.sh', *ODD, '--dry_run')
+    assert desk.calls('python') == []
+    lines = split(shown.stdout)
+    assert desk.run(f'launch/{script}.sh', *ODD).returncode == 0
+    pip, main = desk.calls('python')
+    assert [['python', *w[1:]] for w in lines if w[0].endswith('python')] == [pip, main]
+    assert pip[-1] == f'.[{extra}]'
+    assert main == ['python', '-m', 'bert_jax.main', '--config=configs/tiny.py', *ODD]
+    assert desk.seen('python')[variable].startswith(flag)
+    assert ['export', f'{variable}={desk.seen("python")[variable]}'] in lines
+    assert desk.seen('python')['GLIBC_TUNABLES'] == ''
+    desk.run(f'launch/{script}.sh', INSTALL='no', **{variable: 'mine'})
+    assert len(desk.calls('python')) == 3 and desk.seen('python')[variable] == 'mine'
+
+
+@pytest.mark.parametrize('script', ['local', 'test', 'gpu', 'tpu_vm'])
+def test_a_dry_run_makes_nothing(desk: Desk, script: str) -> None:
+    before = sorted(desk.checkout.rglob('*'))
+    shown = desk.run(f'launch/{script}.sh', '--dry_run', VENV='new')
+    assert 'python3 -m venv new\nnew/bin/python -m pip install' in shown.stdout
+    desk.answer(python3=['exit 1'])  # older than 3.11
+    shown = desk.run(f'launch/{script}.sh', '--dry_run', VENV='new')
+    if script == 'tpu_vm':
+        assert 'python3 -m uv venv --quiet --seed --python=3.12 new\n' in shown.stdout
+    else:
+        assert shown.returncode == 2 and 'set PYTHON=' in shown.stderr
+    assert sorted(desk.checkout.rglob('*')) == before
+
+
+@pytest.mark.parametrize(('code', 'requeued'), [(0, False), (143, True), (2, False)])
+def test_slurm(desk: Desk, code: int, requeued: bool) -> None:
+    desk.answer(srun=[f'exit {code}'])
+    job = {'SLURM_JOB_ID': '7', 'SLURM_GPUS_ON_NODE': '4'}
+    assert desk.run('bash', 'launch/slurm.sbatch', *ODD, **job).returncode == code
+    step = ['srun', '--kill-on-bad-exit=0', './launch/gpu.sh', '--distributed', *ODD]
+    requeue = ['scontrol', 'requeue', 'incomplete', '7']
+    assert desk.calls('srun', 'scontrol') == [step, *[requeue] * requeued]
+    seen = desk.seen('srun')
+    assert (seen['JAX_LOCAL_DEVICE_IDS'], seen['INSTALL']) == ('0,1,2,3', 'no')
+    desk.answer()
+    shown = desk.run('bash', 'launch/slurm.sbatch', '--dry_run', *ODD, **job)
+    assert split(shown.stdout)[-2:] == [step, requeue]
+    assert desk.calls('srun', 'scontrol') == []
+
+
+def test_slurm_from_elsewhere(desk: Desk) -> None:
+    done = desk.run('bash', '-c', 'cd launch && bash slurm.sbatch')
+    assert done.returncode == 2 and 'is not the checkout' in done.stderr
+
+
+def test_a_run_in_the_background(desk: Desk) -> None:
+    def state() -> str:
+        return desk.run('launch/background.sh', 'state').stdout.strip()
+
+    def start(command: str) -> int:
+        return desk.run('launch/background.sh', 'start', 'bash', '-c', command).returncode
+
+    assert state() == 'run: none'
+    assert start('echo said; exit 3') == 0
+    until(lambda: state() == 'run: exit 3')
+    assert (desk.checkout / 'runs' / 'run.log').read_text() == 'said\n'
+    assert start('trap "exit 143" TERM; while true; do sleep 0.1; done') == 0
+    assert state() == 'run: running' and start('true') == 2
+    assert desk.run('launch/background.sh', 'stop').returncode == 0
+    assert state() == 'run: stopped'
+    assert start('kill -KILL $PPID $$') == 0  # as a machine that is restarted does
+    until(lambda: state() == 'run: lost')
+
+
+def split(shown: str) -> list[list[str]]:
+    return [shlex.split(line) for line in shown.splitlines()]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, 'it does not happen'
+        time.sleep(0.05)
