@@ -4,8 +4,8 @@
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8,16,32 --output=speed.json
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --sweep      # 8, 16, 32...
 
-Needs no TensorFlow. The vocabulary is as large as the configuration says. Every step is waited for, so
-that each has a time of its own.
+Needs no TensorFlow. The vocabulary is as large as the configuration says. Every step is waited
+for, so that each has a time of its own.
 """
 
 import dataclasses
@@ -31,7 +31,9 @@ BATCH_SIZE = flags.DEFINE_list(
     'batch_size', None, "Sequences over all devices; several to compare. Default: the phase's."
 )
 SWEEP = flags.DEFINE_boolean(
-    'sweep', False, 'Double the batch for as long as it fits and makes the step faster by the token.'
+    'sweep',
+    False,
+    'Double the batch for as long as it fits and more tokens a second come of it.',
 )
 LENGTH = flags.DEFINE_integer('max_seq_length', 0, "Default: the first phase's.")
 STEPS = flags.DEFINE_integer('steps', 30, 'Steps that are timed.', lower_bound=1)
@@ -40,9 +42,9 @@ OUTPUT = flags.DEFINE_string('output', '', 'File for the numbers as JSON.')
 
 
 def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
-    """Of the first phase's shape. `seconds` are the median and the tenth and ninetieth percentile of
-    a step; memory (bytes of one device) is None where the backend doesn't tell. Where it does not
-    fit, `fits` is False and there is nothing but the shape."""
+    """Of the first phase's shape. `seconds` are the median and the tenth and ninetieth percentile
+    of a step; peak_memory (bytes of one device) is None where the backend doesn't tell. Where it
+    does not fit, `fits` is False and there is nothing but the shape."""
     phase = config.train.phases[0]
     mesh = sharding.make_mesh(config.mesh)
     task, tx = PretrainTask(config.model), optim.make_optimizer(config)

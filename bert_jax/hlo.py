@@ -233,7 +233,7 @@ def mesh_axes(attributes: str, mesh: Mapping[str, int]) -> tuple[str, ...]:
     if pairs := re.search(r'source_target_pairs=\{(\{[\d,{}]*\})\}', attributes):
         ids = np.array([[int(n) for n in p.split(',')] for p in re.findall(r'[\d,]+', pairs[1])
                         if ',' in p.strip(',')])  # fmt: skip
-    elif named := re.search(r"replica_groups=mesh\[(.*?)\](.*?)\{(.*?)\}", attributes):
+    elif named := re.search(r'replica_groups=mesh\[(.*?)\](.*?)\{(.*?)\}', attributes):
         dims = {name: int(n) for name, n in re.findall(r"'(\w+)'=(\d+)", named[1])}
         order = list(range(math.prod(dims.values())))
         if permuted := re.search(r'device_ids=\(?\[([\d,]+)\]', named[1] + named[2]):
@@ -242,7 +242,9 @@ def mesh_axes(attributes: str, mesh: Mapping[str, int]) -> tuple[str, ...]:
         grid = np.array(order).reshape(*dims.values())
         ids = np.moveaxis(grid, along, range(-len(along), 0))
         ids = ids.reshape(-1, math.prod(list(dims.values())[i] for i in along))
-    elif iota := re.search(r'replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?', attributes):
+    elif iota := re.search(
+        r'replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?', attributes
+    ):
         shape, source, axes = (
             [int(n) for n in part.split(',')] if part else None for part in iota.groups()
         )

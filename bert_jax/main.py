@@ -47,6 +47,9 @@ WORKDIR = flags.DEFINE_string(
 )
 DISTRIBUTED = flags.DEFINE_boolean('distributed', False, 'One of several processes (a pod).')
 
+# After which a process that is not heard of counts as dead, and JAX ends the others: a collective
+# would wait for it for ever.
+HEARTBEAT_SECONDS = 20
 NO_SUCH_FILE = (
     FileNotFoundError,
     FileExistsError,
@@ -168,8 +171,7 @@ def _start_lines(config: Config, meta: store.StoreMeta, workdir: epath.Path) -> 
 
 
 def cli(argv: list[str]) -> int:
-    """The exit code: 0 done; 2 a mistake, said in one line; 3 not finite; 143 interrupted, with
-    everything saved."""
+    """The exit code: 0 done; 2 a mistake, said in one line; 3 not finite; 143 interrupted, with everything saved."""
     # Libraries speak up for warnings only; the project says a line at a time what it does.
     logging.basicConfig(
         handlers=[_Stderr()], format='%(message)s', level=logging.WARNING, force=True
@@ -180,7 +182,7 @@ def cli(argv: list[str]) -> int:
         config, name = command.parse(argv)
         workdir = epath.Path(WORKDIR.value or f'runs/{name}').expanduser()
         if DISTRIBUTED.value:
-            jax.distributed.initialize()
+            jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
         run(config, workdir)
     except Interrupted as stop:
         return _say(stop, 143)

@@ -167,7 +167,9 @@ def _seconds(
     along = tuple(slice(None) if axis in collective.axes else 0 for axis in mesh.axis_names)
     places = np.array([device.coords for device in mesh.devices[along].flat])
     spans = np.ptp(places, axis=0)[: len(of.shape)] > 0
-    lanes = sum(2 if ring else 1 for spanned, ring in zip(spans, of.wraps(), strict=True) if spanned)
+    lanes = sum(
+        2 if ring else 1 for spanned, ring in zip(spans, of.wraps(), strict=True) if spanned
+    )
     return collective.bytes * collective.times / (max(lanes, 1) * link)
 
 

@@ -16,7 +16,14 @@ import rich.console
 import rich.progress
 from etils import epath
 from jax.experimental import multihost_utils
-from tensorboardX import SummaryWriter, record_writer
+
+# Where there is a PyTorch, tensorboardX takes two seconds to import it, for nothing that is used.
+_without = {'torch': None} if 'torch' not in sys.modules else {}
+sys.modules.update(_without)  # type: ignore[arg-type]
+from tensorboardX import SummaryWriter, record_writer  # noqa: E402
+
+for _name in _without:
+    del sys.modules[_name]
 
 LOG = logging.getLogger('bert_jax.writers')
 

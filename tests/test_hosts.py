@@ -1,11 +1,12 @@
 """Two processes, as two hosts of a pod: one run, one line of checkpoints, the numbers of one."""
 
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,37 +14,38 @@ import pytest
 import small_run
 
 FLAGS = {
-    'train__phases': '((6000,32,8,5),)',
-    'train__checkpoint_every': 3000,
+    'train__phases': '((6000,32,16,5),)',
+    'train__checkpoint_every': 10,
+    'mesh__fsdp': 4,
     'eval__max_batches': 2,
 }
-CODE = """
-import sys, jax
-address, index = sys.argv.pop(1), int(sys.argv.pop(1))
-jax.distributed.initialize(address, num_processes=2, process_id=index)
-from bert_jax import main
-sys.exit(main.cli(sys.argv))
-"""
+DEVICES = 4  # of each process
 
 
 class Hosts:
     """Two processes that train one workdir, their output in files."""
 
     def __init__(self, folder: pathlib.Path, workdir: pathlib.Path, **flags: Any):
-        with socket.socket() as probe:
-            probe.bind(('localhost', 0))
-            address = f'localhost:{probe.getsockname()[1]}'
-        arguments = small_run.command(folder, workdir, **FLAGS | flags)[3:]
-        environment = small_run.environment()
+        command = [*small_run.command(folder, workdir, **FLAGS | flags), '--distributed']
+        environment = small_run.environment() | {
+            'XLA_FLAGS': f'--xla_force_host_platform_device_count={DEVICES}',
+            'SLURM_JOB_ID': str(free_job()),
+            'SLURM_STEP_NODELIST': 'localhost',
+            'SLURM_NTASKS': '2',
+            'SLURM_LOCALID': '0',
+        }
         environment['JAX_COMPILATION_CACHE_DIR'] = str(folder / 'compiled')  # for two processes
         self.logs = [folder / f'{workdir.name}{i}.log' for i in range(2)]
         self.processes = []
         for i, log in enumerate(self.logs):
             with log.open('w') as output:
-                command = [sys.executable, '-c', CODE, address, str(i), *arguments]
                 self.processes.append(
                     subprocess.Popen(
-                        command, env=environment, cwd=folder, stdout=output, stderr=output
+                        command,
+                        env=environment | {'SLURM_PROCID': str(i)},
+                        cwd=folder,
+                        stdout=output,
+                        stderr=output,
                     )
                 )
 
@@ -55,38 +57,64 @@ class Hosts:
             for process in self.processes:
                 process.kill()
 
+    def wait_for(self, there: Callable[[], Any]) -> None:
+        deadline = time.monotonic() + 200
+        while not there():
+            assert time.monotonic() < deadline, self.output()
+            assert all(process.poll() is None for process in self.processes), self.output()
+            time.sleep(0.05)
+
     def output(self) -> str:
         return '\n'.join(log.read_text() for log in self.logs)
 
 
+def free_job() -> int:
+    """A Slurm job's number; its last 12 bits are, for JAX, those of the coordinator's port."""
+    for job in range(4096):
+        with socket.socket() as probe:
+            if probe.connect_ex(('localhost', 61440 + job)):
+                return job
+    raise RuntimeError('no port is free')
+
+
 @pytest.mark.slow
-def test_two_processes_stop_together_go_on_and_give_the_numbers_of_one(
-    tmp_path: pathlib.Path,
-) -> None:
+def test_two_processes_die_stop_go_on_and_give_the_numbers_of_one(tmp_path: pathlib.Path) -> None:
+    """One is killed and the other ends by itself; one gets SIGTERM and both save; all in all the
+    losses are those of one process with one device, which also goes on from their checkpoint."""
     small_run.write_corpus(tmp_path)
     workdir = tmp_path / 'two'
     hosts = Hosts(tmp_path, workdir)
-    deadline = time.monotonic() + 120
-    while len(small_run.metrics(workdir)) < 5 and time.monotonic() < deadline:
-        assert all(process.poll() is None for process in hosts.processes), hosts.output()
-        time.sleep(0.05)
+    hosts.wait_for(lambda: small_run.saved_steps(workdir))
+    hosts.processes[1].kill()
+    began = time.monotonic()
+    assert hosts.wait() == [-signal.SIGABRT, -signal.SIGKILL], hosts.output()
+    assert time.monotonic() - began < 60
+    assert 'another task died' in hosts.output()
+
+    saved = max(small_run.saved_steps(workdir))
+    hosts = Hosts(tmp_path, workdir)
+    hosts.wait_for(lambda: small_run.metrics(workdir)[-1]['step'] > saved + 3)
     hosts.processes[1].send_signal(signal.SIGTERM)  # to one of them only
     assert hosts.wait() == [143, 143], hosts.output()
-    (step,) = small_run.saved_steps(workdir)
-    last = step + 20
+    assert f'going on from step {saved} ' in hosts.output()
+
+    step = max(small_run.saved_steps(workdir))
+    last = step + 10
+    shutil.copytree(workdir, tmp_path / 'copy')
     hosts = Hosts(tmp_path, workdir, train__num_steps=last)
     assert hosts.wait() == [0, 0], hosts.output()
-    assert f'going on from step {step}' in hosts.output()
+    assert f'going on from step {step} ' in hosts.output()
+    two = small_run.numbers(workdir)
 
-    code, output = small_run.finish(
-        tmp_path, tmp_path / 'one', **FLAGS | {'train__num_steps': last}
-    )
-    assert code == 0, output
-    two, one = (small_run.numbers(path) for path in (workdir, tmp_path / 'one'))
-    assert [(line['step'], line['split']) for line in two] == [
-        (line['step'], line['split']) for line in one
-    ]
-    for key in ('loss', 'nsp_loss', 'padding_fraction'):
-        np.testing.assert_allclose(
-            [line[key] for line in two[:20]], [line[key] for line in one[:20]], rtol=1e-4
-        )
+    one_device = FLAGS | {'train__num_steps': last, 'mesh__fsdp': 1}
+    for name in ('one', 'copy'):  # from the beginning, and from the two processes' checkpoint
+        code, output = small_run.finish(tmp_path, tmp_path / name, **one_device)
+        assert code == 0, output
+        one = small_run.numbers(tmp_path / name)
+        assert [(line['step'], line['split']) for line in two] == [
+            (line['step'], line['split']) for line in one
+        ]
+        for key in ('loss', 'nsp_loss', 'padding_fraction'):
+            np.testing.assert_allclose(
+                [line[key] for line in two], [line[key] for line in one], rtol=1e-4
+            )
