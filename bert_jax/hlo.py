@@ -17,10 +17,11 @@ BITS = {'pred': 8, 'bf16': 16, 'f16': 16, 'f32': 32, 'f64': 64} | {
 }
 COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective-permute')
 # Give names to what is in memory already, or begin what another one ends.
-NO_TRAFFIC = frozenset(
-    'parameter constant tuple get-tuple-element bitcast after-all while conditional call '
-    'partition-id replica-id copy-done slice-done async-done all-gather-done all-reduce-done '
-    'collective-permute-done optimization-barrier'.split()
+NO_TRAFFIC = (
+    *('parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'optimization-barrier'),
+    *('while', 'conditional', 'call', 'after-all', 'partition-id', 'replica-id'),
+    *('copy-done', 'slice-done', 'async-done', 'all-gather-done', 'all-reduce-done'),
+    'collective-permute-done',
 )
 SLICES = ('dynamic-slice', 'slice', 'gather')
 ALIAS = 'output_to_operand_aliasing={{}: (0, {})}'  # another view of the same memory
@@ -228,32 +229,32 @@ def _sent(kind: str, result: float, count: int) -> float:
 
 
 def mesh_axes(attributes: str, mesh: Mapping[str, int]) -> tuple[str, ...]:
-    """The axes along which the devices of one group of a collective differ."""
-    sizes = tuple(mesh.values())
-    if pairs := re.search(r'source_target_pairs=\{(\{[\d,{}]*\})\}', attributes):
-        ids = np.array([[int(n) for n in p.split(',')] for p in re.findall(r'[\d,]+', pairs[1])
-                        if ',' in p.strip(',')])  # fmt: skip
-    elif named := re.search(r'replica_groups=mesh\[(.*?)\](.*?)\{(.*?)\}', attributes):
-        dims = {name: int(n) for name, n in re.findall(r"'(\w+)'=(\d+)", named[1])}
-        order = list(range(math.prod(dims.values())))
-        if permuted := re.search(r'device_ids=\(?\[([\d,]+)\]', named[1] + named[2]):
-            order = [int(n) for n in permuted[1].split(',')]
-        along = [list(dims).index(name) for name in re.findall(r"'(\w+)'", named[3])]
-        grid = np.array(order).reshape(*dims.values())
-        ids = np.moveaxis(grid, along, range(-len(along), 0))
-        ids = ids.reshape(-1, math.prod(list(dims.values())[i] for i in along))
-    elif iota := re.search(
-        r'replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?', attributes
-    ):
-        shape, source, axes = (
-            [int(n) for n in part.split(',')] if part else None for part in iota.groups()
-        )
-        ids = np.arange(math.prod(source or ())).reshape(source or ())
-        ids = (ids.transpose(axes) if axes else ids).reshape(shape or ())
-    elif groups := re.search(r'replica_groups=\{(\{[\d,{}]+\})\}', attributes):
-        ids = np.array([[int(n) for n in g.split(',')] for g in re.findall(r'[\d,]*\d', groups[1])])
-    else:
-        return tuple(axis for axis, size in mesh.items() if size > 1)
-    coordinates = np.stack(np.unravel_index(ids, sizes), axis=-1)  # [groups, members, axes]
-    differ = np.any(coordinates != coordinates[:, :1], axis=(0, 1))
+    """The axes of the mesh along which the devices of one group of a collective differ."""
+    groups = _groups(attributes, math.prod(mesh.values()))
+    places = np.stack(np.unravel_index(groups, tuple(mesh.values())), axis=-1)
+    differ = np.any(places != places[:, :1], axis=(0, 1))  # of [groups, members, axes]
     return tuple(axis for axis, differs in zip(mesh, differ, strict=True) if differs)
+
+
+def _groups(attributes: str, devices: int) -> np.ndarray:
+    """Devices by their place in the mesh: int[groups, members]. HLO has four ways to say it."""
+    if pairs := re.search(r'source_target_pairs=\{(.*?\})\}', attributes):
+        return np.array([_numbers(pair) for pair in pairs[1].split('},')])
+    if listed := re.search(r'replica_groups=\{(\{.*?\})\}', attributes):
+        return np.array([_numbers(group) for group in listed[1].split('},')])
+    if iota := re.search(r'replica_groups=\[(.*?)\]<=\[(.*?)\](?:T\((.*?)\))?', attributes):
+        shape, source, axes = (_numbers(part or '') for part in iota.groups())
+        places = np.arange(devices).reshape(source)
+        return places.transpose(axes or range(places.ndim)).reshape(shape)
+    if named := re.search(r'replica_groups=mesh\[(.*?)\]([^{]*)\{(.*?)\}', attributes):
+        sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", named[1])}
+        order = re.search(r'device_ids=\(?\[(.*?)\]', named[0])
+        places = np.array(_numbers(order[1])) if order else np.arange(devices)
+        along = [list(sizes).index(name) for name in re.findall(r"'(\w+)'", named[3])]
+        places = np.moveaxis(places.reshape(*sizes.values()), along, range(-len(along), 0))
+        return places.reshape(-1, math.prod(list(sizes.values())[i] for i in along))
+    return np.arange(devices)[None]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r'\d+', text)]

@@ -171,7 +171,8 @@ def _start_lines(config: Config, meta: store.StoreMeta, workdir: epath.Path) -> 
 
 
 def cli(argv: list[str]) -> int:
-    """The exit code: 0 done; 2 a mistake, said in one line; 3 not finite; 143 interrupted, with everything saved."""
+    """The exit code: 0 done; 2 a mistake, said in one line; 3 not finite; 143 interrupted, with
+    everything saved."""
     # Libraries speak up for warnings only; the project says a line at a time what it does.
     logging.basicConfig(
         handlers=[_Stderr()], format='%(message)s', level=logging.WARNING, force=True

@@ -1,11 +1,11 @@
 """What a TPU slice would do with a configuration: the run's own step, compiled for it here.
 
     python -m bert_jax.plan --config=configs/large.py --topology=v5e-256
-    python -m bert_jax.plan --config=configs/large.py --topology=v5p:4x4x4 --sweep --output=plan.json
+    python -m bert_jax.plan --config=configs/large.py --topology=v5p:4x4x4 --sweep --output=p.json
 
-Needs no TPU, only its compiler (`pip install libtpu`). Memory is what the compiler says. Seconds are
-a roofline: what the chip's peak, memory and links would take at best, each on its own; the longest
-is the bound, so real steps take longer.
+Needs no TPU, only its compiler (`pip install libtpu`). Memory is what the compiler says. Seconds
+are a roofline: what the chip's peak, memory and links would take at best, each on its own; the
+longest is the bound, so real steps take longer.
 """
 
 import collections
@@ -163,13 +163,12 @@ def _too_large(message: str) -> dict[str, Any]:
 def _seconds(
     collective: Collective, mesh: jax.sharding.Mesh, of: topology.Slice, link: float
 ) -> float:
-    """Over the links of the torus that the group's devices span: both ways where they form a ring."""
+    """Over the links of the torus that the group's devices span; both ways where they are rings."""
     along = tuple(slice(None) if axis in collective.axes else 0 for axis in mesh.axis_names)
     places = np.array([device.coords for device in mesh.devices[along].flat])
     spans = np.ptp(places, axis=0)[: len(of.shape)] > 0
-    lanes = sum(
-        2 if ring else 1 for spanned, ring in zip(spans, of.wraps(), strict=True) if spanned
-    )
+    rings = zip(spans, of.wraps(), strict=True)
+    lanes = sum(1 + ring for spanned, ring in rings if spanned)
     return collective.bytes * collective.times / (max(lanes, 1) * link)
 
 

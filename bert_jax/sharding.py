@@ -1,9 +1,9 @@
 """Logical axis names, the one table that maps them to mesh axes, and the checks around it.
 
 Parameters and activations name their dimensions (`('embed', 'mlp')`); `RULES` says over which
-mesh axes a dimension so named is split. The mesh has three axes: `data` replicates the state, `fsdp`
-splits it, and the batch is split over both; `tensor` splits heads, MLP and vocabulary with the work
-on them (Shoeybi et al., 2019, section 3). So `fsdp=1, tensor=1` is plain data parallelism.
+mesh axes a dimension so named is split. The mesh has three axes: `data` replicates the state,
+`fsdp` splits it, and the batch is split over both; `tensor` splits heads, MLP and vocabulary with
+the work on them (Shoeybi et al., 2019, section 3). So `fsdp=1, tensor=1` is plain data parallelism.
 """
 
 import functools
