@@ -24,6 +24,7 @@ NO_TRAFFIC = (
     'collective-permute-done',
 )
 SLICES = ('dynamic-slice', 'slice', 'gather')
+REDUCE_SCATTER = 'all-reduce-scatter'  # TPU's name for an all-reduce fused with a slice
 ALIAS = 'output_to_operand_aliasing={{}: (0, {})}'  # another view of the same memory
 ARRAY = re.compile(r'\b(pred|bf16|[fsu]\d+)\[([\d,]*)\](?:\{([^}]*)\})?')
 INSTRUCTION = re.compile(r'^  (ROOT )?%?([\w.-]+) = (\(.*?\)|\S+) ([\w-]+)\((.*)$')
@@ -88,10 +89,12 @@ class Hlo:
     def _trips(self, loop: Instruction) -> int:
         if known := re.search(r'known_trip_count\D*(\d+)', loop.rest):
             return int(known[1])
-        condition = self._computations[loop.called('condition')]
-        limits = [i for i in condition if i.opcode == 'constant' and i.type.startswith('s32[]')]
-        if len(limits) != 1:
-            raise NotImplementedError(f'the loop {loop.name} has no trip count that is known')
+        # From 0 to a constant, by ones.
+        condition = {i.name: i for i in self._computations[loop.called('condition')]}
+        (root,) = (i for i in condition.values() if i.root)
+        limits = [condition[n] for n in root.operands if condition[n].opcode == 'constant']
+        if root.opcode != 'compare' or 'direction=LT' not in root.rest or len(limits) != 1:
+            raise NotImplementedError(f'how often the loop {loop.name} runs is not known')
         return int(limits[0].rest.split(')')[0])
 
     def collectives(self, mesh: Mapping[str, int]) -> list[Collective]:
@@ -99,7 +102,7 @@ class Hlo:
         found = []
         for computation, times in self.executed():
             seen: set[str] = set()  # pieces of one collective, each fused with other work
-            for instruction in self._with_fused(computation):
+            for fused, instruction in self._with_fused(computation):
                 kind = instruction.opcode.removesuffix('-start')
                 if kind not in COLLECTIVES:
                     continue
@@ -109,14 +112,17 @@ class Hlo:
                 seen.add(channel[1] if channel else '')
                 axes = mesh_axes(instruction.rest, mesh)
                 count = math.prod(mesh[axis] for axis in axes)
-                result = _collective_bytes(instruction)
                 if count > 1:
-                    found.append(Collective(kind, axes, _sent(kind, result, count), times))
+                    size = _sent(kind, _collective_bytes(instruction), count)
+                    if fused.startswith(REDUCE_SCATTER):
+                        kind, size = 'reduce-scatter', size / 2
+                    found.append(Collective(kind, axes, size, times))
         return found
 
-    def _with_fused(self, computation: str) -> Iterator[Instruction]:
+    def _with_fused(self, computation: str) -> Iterator[tuple[str, Instruction]]:
+        """What is in a computation and its fusions, each with the computation it stands in."""
         for instruction in self._computations[computation]:
-            yield instruction
+            yield computation, instruction
             if instruction.opcode == 'fusion':
                 yield from self._with_fused(instruction.called('calls'))
 
@@ -243,17 +249,22 @@ def _groups(attributes: str, devices: int) -> np.ndarray:
     if listed := re.search(r'replica_groups=\{(\{.*?\})\}', attributes):
         return np.array([_numbers(group) for group in listed[1].split('},')])
     if iota := re.search(r'replica_groups=\[(.*?)\]<=\[(.*?)\](?:T\((.*?)\))?', attributes):
-        shape, source, axes = (_numbers(part or '') for part in iota.groups())
-        places = np.arange(devices).reshape(source)
-        return places.transpose(axes or range(places.ndim)).reshape(shape)
+        return _iota(iota[2], iota[3]).reshape(_numbers(iota[1]))
     if named := re.search(r'replica_groups=mesh\[(.*?)\]([^{]*)\{(.*?)\}', attributes):
         sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", named[1])}
-        order = re.search(r'device_ids=\(?\[(.*?)\]', named[0])
-        places = np.array(_numbers(order[1])) if order else np.arange(devices)
+        order = re.search(r'device_ids=\(\[(.*?)\](?:T\((.*?)\))?\)', named[2])
+        places = _iota(order[1], order[2]) if order else np.arange(devices)
         along = [list(sizes).index(name) for name in re.findall(r"'(\w+)'", named[3])]
         places = np.moveaxis(places.reshape(*sizes.values()), along, range(-len(along), 0))
         return places.reshape(-1, math.prod(list(sizes.values())[i] for i in along))
     return np.arange(devices)[None]
+
+
+def _iota(shape: str, axes: str | None) -> np.ndarray:
+    """Counted in `shape`, read with its axes in another order."""
+    sizes = _numbers(shape)
+    places = np.arange(math.prod(sizes)).reshape(sizes)
+    return places.transpose(_numbers(axes) if axes else range(len(sizes)))
 
 
 def _numbers(text: str) -> list[int]:

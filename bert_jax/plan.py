@@ -146,18 +146,15 @@ def _executed_flops(config: Config, phase: Phase, flops: float) -> float:
 
 
 def _too_large(message: str) -> dict[str, Any]:
-    sizes = {'K': 2**10, 'M': 2**20, 'G': GIB, 'T': 2**40, '': 1}
-    exceeds = re.search(r'[Ee]xceeded \w+ capacity by ([\d.]+)([KMGT]?)', message)
-    used = re.search(r'Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm', message)
-    found: dict[str, Any] = {'fits': False}
-    if exceeds:
-        found['exceeds'] = float(exceeds[1]) * sizes[exceeds[2]]
-    if used:
-        found |= {
-            'used': float(used[1]) * sizes[used[2]],
-            'memory_limit': float(used[3]) * sizes[used[4]],
-        }
-    return found
+    """The compiler says what it wants and what there is, in one of two ways."""
+    size = r'\(?([\d.]+[KMGT]?)\)?'
+    said = re.search(rf'Used {size} of {size} hbm|{size} exceeds available HBM {size}', message)
+    assert said, message
+    used, limit = (
+        float(size.rstrip('KMGT')) * {'K': 2**10, 'M': 2**20, 'G': GIB, 'T': 2**40}.get(size[-1], 1)
+        for size in filter(None, said.groups())
+    )
+    return {'fits': False, 'used': used, 'memory_limit': limit, 'exceeds': used - limit}
 
 
 def _seconds(

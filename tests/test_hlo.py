@@ -1,0 +1,112 @@
+"""Collectives and memory traffic read from HLO: by hand, and in a step that XLA compiled."""
+
+import pytest
+
+from bert_jax.hlo import Hlo, array_bytes, mesh_axes
+
+MESH = {'data': 2, 'fsdp': 4, 'tensor': 2}
+
+
+@pytest.mark.parametrize(
+    ('attributes', 'axes'),
+    [
+        ('replica_groups={{0,2},{1,3},{4,6},{5,7}}, to_apply=%add', ('fsdp',)),
+        ('replica_groups=[8,2]<=[16], dimensions={0}', ('tensor',)),
+        ('replica_groups=[8,2]<=[2,8]T(1,0), dimensions={0}', ('data',)),
+        ('replica_groups=[4,4]<=[2,4,2]T(0,2,1)', ('fsdp',)),
+        ('replica_groups=[1,16]<=[16]', ('data', 'fsdp', 'tensor')),
+        ("replica_groups=mesh['a'=2,'b'=4,'c'=2] {'b'}, use_global_device_ids=true", ('fsdp',)),
+        ("replica_groups=mesh['a'=2,'b'=4,'c'=2] {'c','a'}", ('data', 'tensor')),
+        ("replica_groups=mesh['a'=4,'b'=2,'c'=2], device_ids=([2,4,2]T(1,0,2)) {'b'}", ('data',)),
+        ('source_target_pairs={{0,2},{2,4},{4,6},{6,0}}', ('fsdp',)),
+        ('replica_groups={}, to_apply=%add', ('data', 'fsdp', 'tensor')),
+    ],
+)
+def test_axes_of_a_collective(attributes: str, axes: tuple[str, ...]) -> None:
+    assert set(mesh_axes(attributes, MESH)) == set(axes)
+
+
+def test_sizes() -> None:
+    assert array_bytes('bf16[4,8]{1,0:T(8,128)(2,1)}') == 64
+    assert array_bytes('(f32[2,3]{1,0}, s32[], /*index=2*/pred[5]{0})') == 24 + 4 + 5
+    assert array_bytes('(f32[2,3]{1,0:T(8,128)S(1)}, s8[7]{0})') == 7, 'VMEM is not memory'
+    assert array_bytes('f32[2,3]{1,0:T(8,128)S(1)}', main_memory_only=False) == 24
+
+
+TEXT = """
+HloModule jit_step
+
+%slice_it (p.0: f32[5,100], p.1: s32[]) -> f32[1,100] {
+  %p.0 = f32[5,100]{1,0} parameter(0)
+  %p.1 = s32[] parameter(1)
+  %zero = s32[] constant(0)
+  ROOT %part = f32[1,100]{1,0} dynamic-slice(%p.0, %p.1, %zero), dynamic_slice_sizes={1,100}
+}
+
+%write_it (q.0: f32[5,100], q.1: f32[1,100], q.2: s32[]) -> f32[5,100] {
+  %q.0 = f32[5,100]{1,0} parameter(0)
+  %q.1 = f32[1,100]{1,0} parameter(1)
+  %q.2 = s32[] parameter(2)
+  %zero.1 = s32[] constant(0)
+  ROOT %updated = f32[5,100]{1,0} dynamic-update-slice(%q.0, %q.1, %q.2, %zero.1)
+}
+
+%all-reduce-scatter.3 (r.0: f32[1,100]) -> f32[1,50] {
+  %r.0 = f32[1,100]{1,0} parameter(0)
+  %all-reduce.9 = f32[1,100]{1,0} all-reduce(%r.0), channel_id=3, replica_groups=[8,2]<=[16]
+  %z = s32[] constant(0)
+  ROOT %mine = f32[1,50]{1,0} dynamic-slice(%all-reduce.9, %z, %z), dynamic_slice_sizes={1,50}
+}
+
+%condition (c: (s32[], f32[5,100])) -> pred[] {
+  %five = s32[] constant(5)
+  %c = (s32[], f32[5,100]{1,0}) parameter(0)
+  %i = s32[] get-tuple-element(%c), index=0
+  ROOT %less = pred[] compare(%i, %five), direction=LT
+}
+
+%body (b: (s32[], f32[5,100])) -> (s32[], f32[5,100]) {
+  %b = (s32[], f32[5,100]{1,0}) parameter(0)
+  %j = s32[] get-tuple-element(%b), index=0
+  %stack = f32[5,100]{1,0} get-tuple-element(%b), index=1
+  %layer = f32[1,100]{1,0} fusion(%stack, %j), kind=kLoop, calls=%slice_it
+  %all-gather.1 = f32[1,200]{1,0} all-gather(%layer), channel_id=1, replica_groups=[8,2]<=[16]
+  %all-gather.2 = f32[1,200]{1,0} all-gather(%layer), channel_id=1, replica_groups=[8,2]<=[16]
+  %rs = f32[1,50]{1,0} fusion(%layer), kind=kCustom, calls=%all-reduce-scatter.3
+  %new = f32[5,100]{1,0} fusion(%stack, %layer, %j), kind=kLoop, calls=%write_it
+  ROOT %next = (s32[], f32[5,100]{1,0}) tuple(%j, %new)
+}
+
+ENTRY %main (a: f32[5,100]) -> f32[5,100] {
+  %a = f32[5,100]{1,0} parameter(0)
+  %start = s32[] constant(0)
+  %both = (s32[], f32[5,100]{1,0}) tuple(%start, %a)
+  %while.1 = (s32[], f32[5,100]{1,0}) while(%both), condition=%condition, body=%body
+  %result = f32[5,100]{1,0} get-tuple-element(%while.1), index=1
+  ROOT %sum = f32[5,100]{1,0} all-reduce(%result), channel_id=2, replica_groups=[1,16]<=[16]
+}
+"""
+
+
+def test_a_loop_counts_as_often_as_it_runs() -> None:
+    found = {c.kind: c for c in Hlo(TEXT).collectives(MESH)}
+    assert found['all-gather'] == ('all-gather', ('tensor',), 400, 5), 'two parts of one: once'
+    assert found['reduce-scatter'] == ('reduce-scatter', ('tensor',), 200, 5)
+    assert found['all-reduce'] == ('all-reduce', ('data', 'fsdp', 'tensor'), 2 * 15 / 16 * 2000, 1)
+    assert len(Hlo(TEXT).collectives(MESH)) == 3
+
+
+def test_stacks_are_read_and_written_by_the_layer() -> None:
+    in_loop = {
+        'layer': 400 + 400,
+        'gathers': 2 * (400 + 800),
+        'reduce-scatter': 400 + 200,
+        'stack': 400 + 400,
+        'indices': 4 + 4,
+    }
+    assert Hlo(TEXT).memory_traffic() == 5 * sum(in_loop.values()) + 2000 + 2000
+
+
+def test_a_loop_of_unknown_length_is_no_guess() -> None:
+    with pytest.raises(NotImplementedError, match=r'while\.1'):
+        Hlo(TEXT.replace('direction=LT', 'direction=NE')).memory_traffic()

@@ -1,0 +1,150 @@
+"""Slices by name, and the run's step compiled for one of them."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+import rich.console
+import rich.table
+from tiny_model import TINY
+
+from bert_jax import plan, plan_tables, sharding, topology
+from bert_jax.config import MeshConfig, Phase
+from bert_jax.throughput import GIB, step_flops
+
+PHASE = Phase(1000, 32, 16, 5)
+
+
+@pytest.mark.parametrize(
+    ('name', 'slice_', 'chips'),
+    [
+        ('v5e-256', 'v5e:16x16', 256),
+        ('v5litepod-8', 'v5e:2x4', 8),
+        ('v5e-1', 'v5e:1x1', 1),
+        ('v6e-32', 'v6e:4x8', 32),
+        ('v5p-128', 'v5p:4x4x4', 64),
+        ('v5p-64', 'v5p:2x4x4', 32),
+        ('v4-32', 'v4:2x2x4', 16),
+        ('v4-8', 'v4:2x2x1', 4),
+        ('v3-32', 'v3:4x4', 16),
+        ('tpu7x-128', 'tpu7x:4x4x4', 64),
+        ('v5p:4x4x12', 'v5p:4x4x12', 192),
+    ],
+)
+def test_slices_by_name(name: str, slice_: str, chips: int) -> None:
+    assert str(topology.parse(name)) == slice_
+    assert topology.parse(name).chips == chips
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('v9-8', ["'v9-8'", 'v5e-256', 'tpu7x']),
+        ('v5e:4x4x4', ['4x4x4', 'v5e has 2 dimensions']),
+        ('v5p:4x4', ['v5p has 3 dimensions']),
+        ('v5p-7', ['7 cores, two a chip', 'v5p:4x4x4']),
+        ('v5e-12', ['12 chips', 'powers of two', 'v5e:4x4']),
+        ('v5e', ["'v5e'"]),
+    ],
+)
+def test_names_that_are_none(name: str, words: list[str]) -> None:
+    with pytest.raises(ValueError) as raised:
+        topology.parse(name)
+    for word in words:
+        assert word in str(raised.value)
+
+
+def test_rings() -> None:
+    assert topology.parse('v5e:16x16').wraps() == (True, True)
+    assert topology.parse('v5e:8x16').wraps() == (False, True)
+    assert topology.parse('v5p:2x4x8').wraps() == (False, True, True)
+
+
+@pytest.fixture(scope='module')
+def four() -> list[jax.Device]:
+    pytest.importorskip('libtpu')
+    return topology.devices(topology.parse('v5e-4'))
+
+
+def test_the_step_of_a_slice(four: list[jax.Device]) -> None:
+    config = dataclasses.replace(TINY, mesh=MeshConfig(data=1, fsdp=2, tensor=2))
+    found = plan.plan(config, PHASE, topology.parse('v5e-4'), four)
+    assert found['fits']
+    assert found['flops'] == step_flops(TINY.model, PHASE)
+    # Nearly all parameters are split four ways; biases and norms two ways or not at all.
+    count = sum(leaf.size for leaf in jax.tree.leaves(abstract_params()))
+    assert count <= found['memory']['parameters'] < 1.1 * count, 'four bytes, a quarter of them'
+    assert found['memory']['optimizer'] == pytest.approx(
+        2 * found['memory']['parameters'], rel=0.01
+    )
+    assert 0 < found['memory']['program and padding'] < GIB
+    sent = found['collectives']
+    assert sum(size for name, size in sent.items() if name.endswith('over tensor')) > 0
+    # Every layer adds up its activations over `tensor` four times: twice forward, twice backward.
+    activations = 2 * PHASE.batch_size / 2 * PHASE.max_seq_length * TINY.model.hidden_size
+    layers = TINY.model.num_hidden_layers
+    assert sent['all-reduce over tensor'] >= 4 * layers * activations
+    assert found['step_seconds'] == max(found['seconds'].values()) > 0
+    assert 0 < found['mfu'] < 1
+    assert found['chip_hours'] == pytest.approx(found['days'] * 24 * 4)
+    table = plan_tables.of_phase(found, config)
+    assert table.row_count > 10
+
+
+def abstract_params() -> object:
+    from bert_jax.tasks.pretrain import PretrainTask
+
+    return jax.eval_shape(lambda: PretrainTask(TINY.model).init(jax.random.key(0)))
+
+
+def test_what_does_not_fit_says_by_how_much_and_what_helps(four: list[jax.Device]) -> None:
+    wide = dataclasses.replace(TINY.model, vocab_size=1 << 24, hidden_size=128, num_hidden_layers=1)
+    config = dataclasses.replace(TINY, model=wide)
+    found = plan.plan(config, PHASE, topology.parse('v5e-4'), four)
+    assert not found['fits']
+    assert found['exceeds'] > GIB
+    assert 'seconds' not in found
+    assert '--config.mesh.fsdp=-1' in plan_tables.advice(found, config)
+    assert 'NO' in shown(plan_tables.of_phase(found, config))
+    swept = [found | {'preset': 'dp'}]
+    assert 'does not fit' in shown(plan_tables.of_sweep(swept))
+
+
+def shown(table: rich.table.Table) -> str:
+    with (console := rich.console.Console(width=200)).capture() as captured:
+        console.print(table)
+    return captured.get()
+
+
+@pytest.mark.parametrize(
+    'message',
+    [
+        'RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 18.25G of 15.75G hbm.',
+        'RESOURCE_EXHAUSTED: the total memory required for HLO temporaries (18.25G) exceeds '
+        'available HBM (15.75G).',
+    ],
+)
+def test_what_the_compiler_says_of_memory(message: str) -> None:
+    found = plan._too_large(message)
+    assert (found['used'], found['exceeds']) == (18.25 * GIB, 2.5 * GIB)
+    state = {'parameters': GIB, 'optimizer': 2 * GIB, 'batch': 0}
+    found |= {'memory': state, 'devices': 8, 'mesh': {'data': 1, 'fsdp': 8, 'tensor': 1}}
+    full = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, remat='full'))
+    assert 'remat=full' in plan_tables.advice(found, TINY)
+    assert 'accum_steps=2' in plan_tables.advice(found, full)
+
+
+def test_hosts_of_a_pod_read_slices_that_make_up_the_batch(four: list[jax.Device]) -> None:
+    """Devices of a host are not always neighbours in the mesh."""
+    devices = topology.devices(topology.parse('v5e-64'))
+    hosts = {device.process_index for device in devices}
+    assert len(hosts) > 1
+    for mesh_config, slices in ((MeshConfig(), len(hosts)), (MeshConfig(1, -1, 2), len(hosts))):
+        mesh = sharding.make_mesh(mesh_config, devices)
+        found = [sharding.host_slice(mesh, host) for host in sorted(hosts)]
+        assert sorted(index for index, _ in found) == list(range(slices))
+        assert {count for _, count in found} == {slices}
+    one = np.array(devices).reshape(1, 1, 64)
+    mesh = jax.sharding.Mesh(one, sharding.MESH_AXES)
+    assert {sharding.host_slice(mesh, host) for host in hosts} == {(0, 1)}
