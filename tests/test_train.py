@@ -346,15 +346,15 @@ def test_trains_where_tensorflow_is_not_installed(tmp_path: pathlib.Path) -> Non
 ROWS = (
     ('checks', 'rng'),
     ('config',),
-    ('batch', 'sharding', 'objectives', 'throughput', 'writers'),
+    ('batch', 'sharding', 'objectives', 'throughput', 'writers', 'hlo', 'topology'),
     ('host_metrics', 'squad_metrics'),
     ('models',),
     ('tasks',),
     ('optim', 'train_step'),
     ('checkpoint', 'evaluate', 'meter'),
-    ('pretrained', 'initial', 'workdirs'),
-    ('train', 'inference', 'jobs', 'results', 'plot', 'plan', 'benchmark', 'export'),
-    ('finetune', 'labelling'),
+    ('pretrained', 'initial', 'workdirs', 'plan_tables'),
+    ('train', 'inference', 'jobs', 'results', 'plot', 'command', 'export'),
+    ('finetune', 'labelling', 'plan', 'benchmark'),
     ('main', 'predict'),
 )
 ASIDE = {

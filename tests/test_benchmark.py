@@ -1,0 +1,65 @@
+"""The benchmark times the real step, without data."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from tiny_model import ROOT
+
+FLAGS = [
+    f'--config={ROOT / "configs/tiny.py"}',
+    '--config.model.num_hidden_layers=1',
+    '--config.model.scan_unroll=1',
+    '--steps=4',
+    '--warmup=1',
+    '--max_seq_length=16',
+]
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Exit code and output, on eight devices."""
+    done = subprocess.run(
+        [sys.executable, '-m', 'bert_jax.benchmark', *FLAGS, *arguments],
+        env=os.environ | {'PYTHONPATH': str(ROOT)},
+        text=True,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_numbers_belong_together(tmp_path: pathlib.Path) -> None:
+    output = tmp_path / 'speed.json'
+    code, said = run('--batch_size=8,16', f'--output={output}')
+    assert code == 0, said
+    assert '8 x 16' in said
+    assert '16 x 16' in said
+    found = json.loads(output.read_text())
+    assert [one['batch_size'] for one in found] == [8, 16]
+    for one in found:
+        assert one['devices'] == 8
+        assert one['seconds_p10'] <= one['seconds'] <= one['seconds_p90']
+        rows, length = one['batch_size'], one['max_seq_length']
+        assert one['tokens_per_second'] == pytest.approx(rows * length / one['seconds'])
+        assert one['flops_per_second'] == pytest.approx(one['model_flops'] / one['seconds'])
+        assert 8.5 < one['loss'] < 10, 'a fresh model knows nothing: ln 4096 and ln 2'
+
+
+@pytest.mark.parametrize(
+    ('flag', 'words'),
+    [
+        ('--batch_size=8,x', ["'x'", 'positive integers']),
+        ('--batch_size=12', ['12 sequences', '8 parts']),
+        ('--config.data.task=mrpc', ["'mrpc'", 'pretraining']),
+    ],
+)
+def test_mistakes_are_named(flag: str, words: list[str]) -> None:
+    code, said = run(flag)
+    assert code == 2, said
+    for word in words:
+        assert word in said
+    assert said.count('\n') == 1
