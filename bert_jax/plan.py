@@ -3,7 +3,7 @@
     python -m bert_jax.plan --config=configs/large.py --topology=v5e-256
     python -m bert_jax.plan --config=configs/large.py --topology=v5p:4x4x4 --sweep --output=p.json
 
-Needs no TPU, only its compiler (`pip install libtpu`). Memory is what the compiler says. Seconds
+Needs no TPU, only its compiler (`pip install '.[tpu]'`). Memory is what the compiler says. Seconds
 are a roofline: what the chip's peak, memory and links would take at best, each on its own; the
 longest is the bound, so real steps take longer.
 """
@@ -38,8 +38,17 @@ SWEEP = flags.DEFINE_boolean(
 )
 OUTPUT = flags.DEFINE_string('output', '', 'File for the plan as JSON.')
 
-# As in launch/tpu_vm.sh. Random bits are made where they are used, not all on every device.
-COMPILER_OPTIONS = {'xla_tpu_spmd_rng_bit_generator_unsafe': 'true'}
+COMPILER_OPTIONS = dict.fromkeys(  # as launch/tpu_vm.sh has them
+    (
+        'xla_tpu_spmd_rng_bit_generator_unsafe',
+        'xla_tpu_enable_latency_hiding_scheduler',
+        'xla_tpu_enable_async_collective_fusion',
+        'xla_tpu_enable_async_collective_fusion_fuse_all_gather',
+        'xla_tpu_enable_data_parallel_all_reduce_opt',
+        'xla_tpu_data_parallel_opt_different_sized_ops',
+    ),
+    'true',
+)
 SWEPT_REMAT = ('none', 'dots', 'full')
 SWEPT_ROWS = tuple(2**i for i in range(11))  # sequences per device
 

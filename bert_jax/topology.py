@@ -88,7 +88,7 @@ def devices(of: Slice) -> list[jax.Device]:
         from jax.experimental import topologies
     except ImportError as error:
         raise ValueError(
-            "plans need the TPU's compiler: pip install libtpu (Linux on x86-64)"
+            "plans need the TPU's compiler: pip install '.[tpu]' (Linux on x86-64)"
         ) from error
     try:
         described = topologies.get_topology_desc(topology_name=str(of), platform='tpu')

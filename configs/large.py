@@ -1,8 +1,10 @@
-"""BERT large (340M parameters) as published.
+"""BERT large (340M parameters) for pods: as many sequences as published, 4,096 at a time, with LAMB.
 
-python -m bert_jax.main --config=configs/large.py --workdir=gs://bucket/run
+    python -m bert_jax.plan --config=configs/large.py --topology=v5p-128
+    CONFIG=configs/large.py ./launch/tpu_pod.sh watch NAME ... -- --workdir=gs://bucket/run
 
-For a TPU pod. Has not been run to its end yet, so no result is promised.
+Steps, rate and warm-up are those of You et al. (2020) for this batch; nine tenths of the steps at
+128 tokens, the rest at 512. Has not been run to its end yet, so no result is promised.
 """
 
 from ml_collections import ConfigDict
@@ -16,5 +18,9 @@ def get_config() -> ConfigDict:
     config.model.num_hidden_layers = 24
     config.model.num_attention_heads = 16
     config.model.intermediate_size = 4096
+    config.optim.name = 'lamb'
+    config.optim.learning_rate = 5e-3 / 2**1.5
+    config.optim.warmup_steps = 3_125
+    config.train.phases = ((112_500, 128, 4_096, 20), (12_500, 512, 4_096, 77))
     config.mesh.fsdp = 8
     return config

@@ -1,13 +1,14 @@
 """Slices by name, and the run's step compiled for one of them."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
 import pytest
 import rich.console
 import rich.table
-from tiny_model import TINY
+from tiny_model import ROOT, TINY
 
 from bert_jax import plan, plan_tables, sharding, topology
 from bert_jax.config import MeshConfig, Phase
@@ -59,6 +60,11 @@ def test_rings() -> None:
     assert topology.parse('v5e:16x16').wraps() == (True, True)
     assert topology.parse('v5e:8x16').wraps() == (False, True)
     assert topology.parse('v5p:2x4x8').wraps() == (False, True, True)
+
+
+def test_the_compiler_is_told_what_runs_tell_it() -> None:
+    script = (ROOT / 'launch/tpu_vm.sh').read_text()
+    assert dict(re.findall(r'--(xla_tpu_\w+)=(\w+)', script)) == plan.COMPILER_OPTIONS
 
 
 @pytest.fixture(scope='module')
