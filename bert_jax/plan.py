@@ -180,10 +180,10 @@ def _seconds(
 
 def _by_kind(collectives: list[Collective]) -> dict[str, float]:
     """Bytes that a device sends in a step, by kind and axes, the most first."""
-    found: collections.Counter = collections.Counter()
+    found: dict[str, float] = collections.defaultdict(float)
     for kind, axes, size, times in collectives:
         found[f'{kind} over {"+".join(axes)}'] += size * times
-    return dict(found.most_common())
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def sweep(config: Config, of: topology.Slice, devices: list) -> Iterator[dict[str, Any]]:

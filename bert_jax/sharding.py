@@ -139,7 +139,8 @@ def host_slice(mesh: Mesh, process: int | None = None) -> tuple[int, int]:
     same slice. Raises ValueError where their sequences overlap in part.
     """
     process = jax.process_index() if process is None else process
-    parts = NamedSharding(mesh, PartitionSpec(BATCH_AXES)).devices_indices_map((batch_parts(mesh),))
+    split: Any = NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+    parts = split.devices_indices_map((batch_parts(mesh),))
     held: dict[int, set[int]] = {}
     for device, (rows,) in parts.items():
         held.setdefault(device.process_index, set()).add(rows.start or 0)

@@ -1,4 +1,4 @@
-"""BERT large (340M parameters) for pods: as many sequences as published, 4,096 at a time, with LAMB.
+"""BERT large (340M parameters) for pods: batches of 4,096 sequences, with LAMB.
 
     python -m bert_jax.plan --config=configs/large.py --topology=v5p-128
     CONFIG=configs/large.py ./launch/tpu_pod.sh watch NAME ... -- --workdir=gs://bucket/run
