@@ -79,10 +79,6 @@ def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dic
     task, tx = PretrainTask(config.model), optim.make_optimizer(config)
     state = abstract_state(task, tx, mesh)
     batch = sharding.abstract_batch(task.batch_spec(phase), mesh)
-    flops = task.flops(phase)
-    chip = throughput.chip(devices[0])
-    if chip is None or not chip.bandwidth:
-        raise ValueError(f'no figures are known for {devices[0].device_kind}')
     found: dict[str, Any] = {
         'slice': str(of),
         'chips': of.chips,
@@ -91,13 +87,13 @@ def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dic
         'remat': config.model.remat,
         'phase': list(phase),
         'rows_per_device': phase.batch_size / len(devices),
-        'flops': flops,
+        'flops': task.flops(phase),
         'memory': {
             'parameters': _held(state.params),
             'optimizer': _held(state.opt_state),
             'batch': _held(batch),
         },
-        'memory_limit': chip.memory,
+        'memory_limit': _chip(devices).memory,
     }
     key = jax.eval_shape(lambda: jax.random.key(0, impl=config.train.prng_impl))
     step: Any = make_train_step(
@@ -119,22 +115,34 @@ def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dic
         + memory.generated_code_size_in_bytes
         - held,
     }
-    module = Hlo(compiled.as_text())
-    collectives = module.collectives(dict(mesh.shape))
+    return found | {'fits': True} | _roofline(config, phase, of, mesh, Hlo(compiled.as_text()))
+
+
+def _chip(devices: Any) -> throughput.Chip:
+    chip = throughput.chip(devices[0])
+    if chip is None or not chip.bandwidth:
+        raise ValueError(f'no figures are known for {devices[0].device_kind}')
+    return chip
+
+
+def _roofline(
+    config: Config, phase: Phase, of: topology.Slice, mesh: jax.sharding.Mesh, step: Hlo
+) -> dict[str, Any]:
+    chip, flops = _chip(mesh.devices.flat), PretrainTask(config.model).flops(phase)
+    collectives, peak = step.collectives(dict(mesh.shape)), mesh.size * chip.flops
     seconds = {
-        'compute': _executed_flops(config, phase, flops) / (len(devices) * chip.flops),
-        'memory': module.memory_traffic() / chip.bandwidth,
+        'compute': _executed_flops(config, phase, flops) / peak,
+        'memory': step.memory_traffic() / chip.bandwidth,
         'interconnect': sum(_seconds(c, mesh, of, chip.link) for c in collectives),
     }
     bound = max(seconds, key=seconds.__getitem__)
-    return found | {
-        'fits': True,
+    return {
         'collectives': _by_kind(collectives),
         'seconds': seconds,
         'bound': bound,
         'step_seconds': seconds[bound],
         'tokens_per_second': phase.batch_size * phase.max_seq_length / seconds[bound],
-        'mfu': flops / (seconds[bound] * len(devices) * chip.flops),
+        'mfu': flops / (seconds[bound] * peak),
         'days': phase.steps * seconds[bound] / 86400,
         'chip_hours': phase.steps * seconds[bound] * of.chips / 3600,
     }

@@ -13,6 +13,8 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bert_jax.batch import Batch, BatchSpec, HostBatch, check, to_global
@@ -65,11 +67,24 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
             f'config.mesh.tensor={config.tensor} do not fit {len(devices)} devices; '
             'their product must be that, or one be -1'
         )
-    return jax.make_mesh(
-        tuple(sizes),
+    return Mesh(
+        _arranged(sizes, devices),
         MESH_AXES,
-        devices=devices,
         axis_types=(jax.sharding.AxisType.Auto,) * len(MESH_AXES),
+    )
+
+
+def _arranged(sizes: list[int], devices: Sequence[jax.Device]) -> np.ndarray:
+    """Along the links of a TPU's torus, an axis of which may be split; from slice to slice, where
+    the network is slow, goes only `data`."""
+    slices = len({device.slice_index for device in devices if hasattr(device, 'slice_index')})
+    if devices[0].platform != 'tpu' or slices < 2:
+        return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    data, *rest = sizes
+    if data % slices:
+        raise ValueError(f'config.mesh.data is {data}; expected a multiple of the {slices} slices')
+    return mesh_utils.create_hybrid_device_mesh(
+        (data // slices, *rest), (slices, 1, 1), devices, allow_split_physical_axes=True
     )
 
 
@@ -145,7 +160,7 @@ def host_slice(mesh: Mesh, process: int | None = None) -> tuple[int, int]:
     for device, (rows,) in parts.items():
         held.setdefault(device.process_index, set()).add(rows.start or 0)
     slices = sorted(set(map(frozenset, held.values())), key=min)
-    if sum(map(len, slices)) != batch_parts(mesh):
+    if sum(map(len, slices)) != batch_parts(mesh) or len(set(map(len, slices))) > 1:
         raise ValueError(
             f'config.mesh.tensor={mesh.shape["tensor"]} does not fit {len(held)} hosts of '
             f'{mesh.size // len(held)} devices; choose a divisor or a multiple of the latter'

@@ -6,7 +6,7 @@ The compiler is in the `libtpu` package; it needs no TPU.
 import math
 import os
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -75,8 +75,9 @@ def _squarest(chips: int, dimensions: int) -> tuple[int, ...]:
     return tuple(sides)
 
 
-def devices(of: Slice) -> list[jax.Device]:
-    """Raises ValueError where libtpu is not installed or knows no such slice."""
+def devices(of: Slice, slices: int = 1) -> list[jax.Device]:
+    """Of one such slice or of several. Raises ValueError where libtpu is not installed or knows no
+    such slice."""
     os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')  # nor ask the network for one
     os.environ.setdefault('TPU_WORKER_HOSTNAMES', 'localhost')
     os.environ.setdefault('TPU_ACCELERATOR_TYPE', 'v5litepod-16')  # any will do
@@ -90,8 +91,11 @@ def devices(of: Slice) -> list[jax.Device]:
         raise ValueError(
             "plans need the TPU's compiler: pip install '.[tpu]' (Linux on x86-64)"
         ) from error
+    options: dict[str, Any] = {'num_slices': slices} if slices > 1 else {}
+    if of.generation == 'v4':
+        options['chip_config_name'] = 'megacore'  # its cores work as one device, as in runs
     try:
-        described = topologies.get_topology_desc(topology_name=str(of), platform='tpu')
+        described = topologies.get_topology_desc(str(of), 'tpu', **options)
     except Exception as error:  # of many types
         said = str(error).strip().split('\n')[0]
         raise ValueError(f'the compiler has no {of} ({of.chips} chips): {said}') from error

@@ -4,7 +4,6 @@ import dataclasses
 import re
 
 import jax
-import numpy as np
 import pytest
 import rich.console
 import rich.table
@@ -141,16 +140,32 @@ def test_what_the_compiler_says_of_memory(message: str) -> None:
     assert 'accum_steps=2' in plan_tables.advice(found, full)
 
 
-def test_hosts_of_a_pod_read_slices_that_make_up_the_batch(four: list[jax.Device]) -> None:
-    """Devices of a host are not always neighbours in the mesh."""
-    devices = topology.devices(topology.parse('v5e-64'))
-    hosts = {device.process_index for device in devices}
+@pytest.mark.parametrize('name', ['v5e-64', 'v5p-128', 'v4-32', 'v6e-256', 'tpu7x-64'])
+@pytest.mark.parametrize('sizes', [(-1, 1, 1), (-1, 8, 1), (1, -1, 2), (-1, 2, 4)])
+def test_hosts_of_a_pod_read_slices_that_make_up_the_batch(
+    four: list[jax.Device], name: str, sizes: tuple[int, int, int]
+) -> None:
+    """On a torus the devices of a host are not always neighbours in the mesh."""
+    devices = topology.devices(topology.parse(name))
+    hosts = sorted({device.process_index for device in devices})
     assert len(hosts) > 1
-    for mesh_config, slices in ((MeshConfig(), len(hosts)), (MeshConfig(1, -1, 2), len(hosts))):
-        mesh = sharding.make_mesh(mesh_config, devices)
-        found = [sharding.host_slice(mesh, host) for host in sorted(hosts)]
-        assert sorted(index for index, _ in found) == list(range(slices))
-        assert {count for _, count in found} == {slices}
-    one = np.array(devices).reshape(1, 1, 64)
-    mesh = jax.sharding.Mesh(one, sharding.MESH_AXES)
-    assert {sharding.host_slice(mesh, host) for host in hosts} == {(0, 1)}
+    mesh = sharding.make_mesh(MeshConfig(*sizes), devices)
+    found = {sharding.host_slice(mesh, host) for host in hosts}
+    count = len(found)
+    assert found == {(index, count) for index in range(count)}
+    assert len(hosts) % count == 0
+
+
+def test_hosts_that_share_a_tensor_axis_read_the_same(four: list[jax.Device]) -> None:
+    devices = topology.devices(topology.parse('v5e-64'))
+    mesh = sharding.make_mesh(MeshConfig(1, 1, 64), devices)
+    assert {sharding.host_slice(mesh, device.process_index) for device in devices} == {(0, 1)}
+
+
+def test_only_data_goes_from_slice_to_slice(four: list[jax.Device]) -> None:
+    devices = topology.devices(topology.parse('v5e-16'), slices=2)
+    mesh = sharding.make_mesh(MeshConfig(-1, 4, 1), devices)
+    for group in mesh.devices.reshape(8, 4):
+        assert len({device.slice_index for device in group}) == 1
+    with pytest.raises(ValueError, match='multiple of the 2 slices'):
+        sharding.make_mesh(MeshConfig(1, -1, 1), devices)
