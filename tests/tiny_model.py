@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+from collections.abc import Callable
 
 import jax
 
@@ -27,16 +28,31 @@ TINY = Config(
 )
 
 
+def mesh_of(mesh_config: MeshConfig) -> jax.sharding.Mesh:
+    """Of as many devices as it has; of all where one of its axes is -1."""
+    sizes = dataclasses.astuple(mesh_config)
+    count = jax.device_count() if -1 in sizes else math.prod(sizes)
+    return sharding.make_mesh(mesh_config, jax.devices()[:count])
+
+
 def run_steps(
-    config: Config, mesh_config: MeshConfig, steps: int
+    config: Config,
+    mesh_config: MeshConfig,
+    steps: int,
+    restore: Callable[[train_step.TrainState], train_step.TrainState | None] | None = None,
 ) -> tuple[list[float], train_step.TrainState]:
-    """Losses and final state of `steps` real steps on two batches in turn, dropout and all."""
-    whole = -1 in dataclasses.astuple(mesh_config)
-    count = jax.device_count() if whole else math.prod(dataclasses.astuple(mesh_config))
-    mesh = sharding.make_mesh(mesh_config, jax.devices()[:count])
+    """Losses and final state of `steps` real steps on two batches in turn, dropout and all.
+
+    restore: from an abstract state to the one to go on from.
+    """
+    mesh = mesh_of(mesh_config)
     task, tx = PretrainTask(config.model), optim.make_optimizer(config)
     key = rng.root(config.train.seed, config.train.prng_impl)
     state = train_step.init_state(task, tx, mesh, key)
+    if restore is not None:
+        found = restore(train_step.abstract_state(task, tx, mesh))
+        assert found is not None
+        state = found
     step = train_step.make_train_step(
         task,
         tx,
@@ -45,8 +61,8 @@ def run_steps(
         accum_steps=config.train.accum_steps,
     )
     spec = task.batch_spec(config.train.phases[0])
-    losses = []
-    for i in range(steps):
+    first, losses = int(state.step), []
+    for i in range(first, first + steps):
         batch = sharding.place(batches.synthetic(spec, i % 2), spec, mesh)
         state, sums = step(state, batch, key)
         losses.append(sum(float(sums[name][0] / sums[name][1]) for name in task.loss_names))
