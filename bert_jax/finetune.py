@@ -14,7 +14,7 @@ from bert_jax import pretrained, results, sharding, workdirs
 from bert_jax.batch import HostBatch
 from bert_jax.checkpoint import load_params
 from bert_jax.config import Config, ModelConfig, Phase, validate
-from bert_jax.data import tokenizer
+from bert_jax.data import staging, tokenizer
 from bert_jax.data.rows import Rows, Shuffled, in_order
 from bert_jax.jobs import Job, Predictions, make_job, task_names
 from bert_jax.train import predict, train
@@ -74,7 +74,8 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
                 'config.init_from is empty: give the checkpoint to fine-tune. (To train from '
                 'nothing, give config.data.vocab_file)'
             )
-        vocabulary = tokenizer.load(config.data.vocab_file, config.data.lowercase)
+        file = staging.localized(config.data).vocab_file
+        vocabulary = tokenizer.load(file, config.data.lowercase)
         values, data = {'vocab_size': vocabulary.vocab_size}, config.data
     model: ModelConfig = dataclasses.replace(config.model, **values)
     if not 8 <= data.max_seq_length <= model.max_position_embeddings:

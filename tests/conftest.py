@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -44,3 +45,26 @@ def shared_data() -> Callable[[str], pathlib.Path]:
         return path
 
     return look_up
+
+
+@pytest.fixture
+def bucket(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """The folder that s3://bucket is in this test: epath asks fsspec, and fsspec looks there."""
+    from etils.epath import backend, gpath
+    from fsspec.implementations.dirfs import DirFileSystem
+    from fsspec.implementations.local import LocalFileSystem
+
+    class Bucket(DirFileSystem):
+        def _join(self, path: Any) -> Any:
+            return super()._join(path.removeprefix('s3://'))
+
+    here = LocalFileSystem()
+    there = Bucket(str(tmp_path / 's3'), here)
+    monkeypatch.setattr(gpath, '_is_tf_installed', lambda: False)  # which would read URLs itself
+    monkeypatch.setattr(
+        type(backend.fsspec_backend),
+        'fs',
+        lambda self, path: there if str(path).startswith('s3://') else here,
+    )
+    (tmp_path / 's3' / 'bucket').mkdir(parents=True)
+    return tmp_path / 's3' / 'bucket'
