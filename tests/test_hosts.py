@@ -27,20 +27,22 @@ sys.exit(main.cli(sys.argv))
 
 
 class Hosts:
-    """Two processes that train one workdir, their output in files."""
+    """Two processes that train one workdir, their output in files. more: arguments, PROCESS being
+    0 and 1."""
 
-    def __init__(self, folder: pathlib.Path, workdir: pathlib.Path, **flags: Any):
+    def __init__(self, folder: pathlib.Path, workdir: pathlib.Path, *more: str, **flags: Any):
         with socket.socket() as probe:
             probe.bind(('localhost', 0))
             address = f'localhost:{probe.getsockname()[1]}'
-        arguments = small_run.command(folder, workdir, **FLAGS | flags)[3:]
+        arguments = [*small_run.command(folder, workdir, **FLAGS | flags)[3:], *more]
         environment = small_run.environment()
         environment['JAX_COMPILATION_CACHE_DIR'] = str(folder / 'compiled')  # for two processes
         self.logs = [folder / f'{workdir.name}{i}.log' for i in range(2)]
         self.processes = []
         for i, log in enumerate(self.logs):
             with log.open('w') as output:
-                command = [sys.executable, '-c', CODE, address, str(i), *arguments]
+                own = [argument.replace('PROCESS', str(i)) for argument in arguments]
+                command = [sys.executable, '-c', CODE, address, str(i), *own]
                 self.processes.append(
                     subprocess.Popen(
                         command, env=environment, cwd=folder, stdout=output, stderr=output
@@ -90,3 +92,16 @@ def test_two_processes_stop_together_go_on_and_give_the_numbers_of_one(
         np.testing.assert_allclose(
             [line[key] for line in two[:20]], [line[key] for line in one[:20]], rtol=1e-4
         )
+
+
+@pytest.mark.slow
+def test_each_process_looks_and_none_waits(tmp_path: pathlib.Path) -> None:
+    small_run.write_corpus(tmp_path)
+    (tmp_path / 'vocab.txt').rename(tmp_path / 'vocab0.txt')
+    vocabulary = '--config.data.vocab_file=vocabPROCESS.txt'
+    hosts = Hosts(tmp_path, tmp_path / 'run', '--check', vocabulary)
+    assert hosts.wait() == [0, 2], hosts.output()
+    first, second = (log.read_text().splitlines() for log in hosts.logs)
+    assert '2 x cpu, 2 processes' in first[0] and len(first) == 8
+    assert [line.partition(':')[0] for line in second] == ['FAIL  vocabulary  process 1']
+    assert 'vocab1.txt does not exist' in second[0] and not (tmp_path / 'run').exists()

@@ -118,7 +118,8 @@ def _here(pattern: str) -> Files:
     names = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, recursive=True))
     paths = [path for path in map(pathlib.Path, names) if not path.is_dir()]
     if not paths:
-        raise ValueError(f'no file matches {pattern!r} (from {pathlib.Path.cwd()})')
+        where = pathlib.Path.cwd()
+        raise ValueError(f'no file matches {pattern!r} (from {where}); see config.data.corpus')
     for path in paths:
         if not path.is_file():
             raise ValueError(f'{path} is no file, or a link to nowhere; remove it or leave it out')

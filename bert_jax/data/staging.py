@@ -79,7 +79,7 @@ def matching(url: str) -> Seen:
         there = [exact] if exact.exists() else epath.Path(f'{scheme}://{bucket}').glob(pattern)
         if files := _seen(there):
             return files
-    raise ValueError(f'no file matches {url!r}')
+    raise ValueError(f'no file matches {url!r}; see config.data.corpus')
 
 
 def _seen(paths: Iterable[epath.Path]) -> Seen:
