@@ -4,7 +4,9 @@ import dataclasses
 import pathlib
 import re
 import types
+from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import jax
 import pytest
@@ -17,9 +19,15 @@ from bert_jax.config import Config, DataConfig, OptimConfig, Phase, TrainConfig
 from bert_jax.data import prepare, store
 
 PHASES = (Phase(20, 16, 8, 2), Phase(4, 32, 8, 4))
-NARROW = dataclasses.replace(small_tasks.MODEL, hidden_size=16)
+TEXT = {'corpus': 'text:corpus.txt', 'vocab_file': 'vocab.txt', 'sentences': 'line'}
+FINE = Config(
+    dataclasses.replace(small_tasks.MODEL, vocab_size=21),  # as vocab.txt has
+    DataConfig(cache_dir='cache', **TEXT),
+    OptimConfig(warmup_steps=2),
+    train=TrainConfig(phases=PHASES),
+)
 WRONG = [  # what is changed; the looks that fail for it, and what they say
-    ({'train.phases': (*PHASES, Phase(1, 16, 9, 2))}, {'batch': r'phases\[2\]: 9 is .* of 8'}),
+    ({'train.phases': (*PHASES, Phase(1, 16, 9, 2))}, {'batch': r'phases\[2\]: 9 is not .* 8'}),
     ({'eval.batch_size': 4}, {'batch': 'config.eval.batch_size: 4 is not a multiple of 8'}),
     ({'train.accum_steps': 2}, {'batch': '8 is not a multiple of 16'}),
     ({'mesh.fsdp': 3}, {'devices': 'config.mesh.fsdp=3 .* do not fit 8 devices'}),
@@ -27,143 +35,139 @@ WRONG = [  # what is changed; the looks that fail for it, and what they say
     ({'data.corpus': 'tokens:no', 'data.vocab_file': ''}, {'corpus': 'not a prepared store'}),
     ({'data.vocab_file': 'no'}, {'vocabulary': 'config.data.vocab_file=no: .* does not exist'}),
     ({'init_from': 'no'}, {'init_from': 'no has no checkpoint'}),
-    ({'init_from': 'START'}, {'init_from': 'another vocabulary .*vocab_file=.*/start/vocab.txt'}),
-    ({'init_from': 'START', 'data.vocab_file': ''}, {'init_from': 'tokenise it with that one'}),
+    ({'init_from': 'start'}, {'init_from': 'another vocabulary .*vocab_file=start/vocab.txt'}),
+    ({'init_from': 'start', 'data.vocab_file': ''}, {'init_from': 'tokenise it with that one'}),
     (
-        {'init_from': 'START', 'data.vocab_file': 'START', 'model': NARROW},
+        {'init_from': 'start', 'data.vocab_file': 'start', 'model.hidden_size': 16},
         {'init_from': r'does not fit config.model: .*float32\[20, 32\] there, float32\[20, 16\]'},
     ),
-    ({'workdir': 'corpus.txt/run'}, {'workdir': '--workdir=.*corpus.txt/run can not be written'}),
-    ({'held': 1}, {'workdir': 'holds another run: config.train.seed is 1 there, 0 here'}),
-    ({'free': 30_000}, {'disk': 'for 4 checkpoints; .* has 0.00 GiB. Make room'}),
-    ({'memory': 1000}, {'fits': '8 x 16: 0.00 GiB of 0.00 GiB on a device; 8 x 32: .*batch_size'}),
+    ({'WORKDIR': 'corpus.txt/run'}, {'workdir': '--workdir=corpus.txt/run can not be written'}),
+    ({'HELD': 1}, {'workdir': 'run holds another run: config.train.seed is 1 there, 0 here. Use'}),
+    ({'FREE': 30_000}, {'disk': 'for 4 checkpoints; . has 0.00 GiB. Make room'}),
+    ({'MEMORY': 1000}, {'fits': '8 x 16: 0.00 GiB of 0.00 GiB on a device; 8 x 32: .*batch_size'}),
     (
-        {
-            'data.corpus': 'text:no',
-            'data.vocab_file': 'no',
-            'init_from': 'no',
-            'held': 1,
-            'free': 1,
-        },
+        {'data.corpus': 'text:no', 'data.vocab_file': 'no', 'HELD': 1, 'FREE': 1},
         {'vocabulary': 'no', 'corpus': 'no', 'workdir': 'seed', 'disk': 'room'},
     ),
 ]
 
 
-class Job:
-    """A pretraining job that is fine, in `folder`."""
+def files() -> dict[pathlib.Path, float]:
+    return {path: path.is_file() and path.stat().st_mtime for path in pathlib.Path().rglob('*')}
 
-    def __init__(self, folder: pathlib.Path, capsys: pytest.CaptureFixture[str]):
-        small_run.write_corpus(folder)
-        self.folder, self.workdir, self._capsys = folder, folder / 'runs' / 'one', capsys
 
-    def config(self, **changes: Any) -> Config:
-        """changes: values by keys, 'data.corpus' or 'init_from'."""
-        texts = {'corpus': f'text:{self.folder / "corpus.txt"}', 'sentences': 'line'}
-        vocabulary, cache = str(self.folder / 'vocab.txt'), str(self.folder / 'cache')
-        data = DataConfig(**texts, vocab_file=vocabulary, cache_dir=cache)
-        train, optim = TrainConfig(phases=PHASES), OptimConfig(warmup_steps=2)
-        config = Config(small_tasks.MODEL, data, optim, train=train)
-        for key, value in changes.items():
-            section, _, name = key.partition('.')
-            if name:
-                value = dataclasses.replace(getattr(config, section), **{name: value})
-            config = dataclasses.replace(config, **{section: value})
-        return config
+def hold(config: Config, fingerprint: str) -> None:
+    """In the workdir is a run of these, at step 7."""
+    workdirs.claim(epath.Path('run'), config, {'fingerprint': fingerprint, 'name': 'text'}, {})
+    pathlib.Path('run/checkpoints/7').mkdir(parents=True)
 
-    def look(self, config: Config) -> tuple[int, dict[str, str]]:
-        """The exit code, and a line of each look."""
-        before = self.files()
-        self._capsys.readouterr()
-        code = preflight.check(config, epath.Path(self.workdir))
-        found = {line.split()[1]: line for line in self._capsys.readouterr().out.splitlines()}
-        assert self.files() == before, 'something is left behind'
-        assert list(found) == list(preflight.LOOKS)
-        assert code == (2 if any(line.startswith('FAIL') for line in found.values()) else 0)
-        return code, found
 
-    def files(self) -> dict[pathlib.Path, int]:
-        return {p: p.is_file() and p.stat().st_mtime_ns for p in self.folder.rglob('*')}
-
-    def holds(self, config: Config, fingerprint: str) -> None:
-        """A run, at step 7."""
-        data = {'fingerprint': fingerprint, 'name': 'text'}
-        workdirs.claim(epath.Path(self.workdir), config, data, {})
-        (self.workdir / 'checkpoints' / '7').mkdir(parents=True)
+def changed(changes: dict[str, Any]) -> Config:
+    config = FINE
+    for key, value in changes.items():
+        section, _, name = key.partition('.')
+        if name:
+            value = dataclasses.replace(getattr(config, section), **{name: value})
+        config = dataclasses.replace(config, **{section: value})
+    return config
 
 
 @pytest.fixture
-def job(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> Job:
-    return Job(tmp_path, capsys)
+def look(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., dict[str, str]]:
+    """Looks at a configuration; gives each look's line."""
+    monkeypatch.chdir(tmp_path)
+    small_run.write_corpus(tmp_path)
+
+    def look(config: Config = FINE, workdir: str = 'run') -> dict[str, str]:
+        before = files()
+        code = preflight.check(config, epath.Path(workdir))
+        found = {line.split()[1]: line for line in capsys.readouterr().out.splitlines()}
+        assert files() == before, 'something is left behind'
+        assert list(found) == list(preflight.LOOKS)
+        assert code == (2 if any(line.startswith('FAIL') for line in found.values()) else 0)
+        return found
+
+    return look
 
 
-def test_all_is_well(job: Job) -> None:
-    code, found = job.look(job.config())
-    assert code == 0 and not re.search('FAIL|skip', str(found)), found
+def test_all_is_well(look: Any) -> None:
+    found = look()
+    assert not re.search('FAIL|skip', str(found)), found
     assert '8 x cpu, 1 processes; mesh: data 8, fsdp 1, tensor 1' in found['devices']
     assert '21 tokens' in found['vocabulary'] and 'to be prepared' in found['corpus']
-    assert f'{job.workdir}: a new run' in found['workdir']
+    assert 'run: a new run' in found['workdir']
     assert 'for preparing the corpus and 0.00 GiB for 4 checkpoints; ' in found['disk']
     limits = re.findall(r'8 x (\d+): [\d.]+ GiB of ([\d.]+) GiB', found['fits'])
     assert [length for length, _ in limits] == ['16', '32'] and float(limits[0][1]) > 0.01
 
 
-def test_a_run_that_goes_on(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(preflight.LOOKS, 'fits', lambda _: 'which takes long')
-    fingerprint = store.read_meta(prepare.prepare(job.config())).fingerprint
-    job.holds(job.config(model=dataclasses.replace(small_tasks.MODEL, vocab_size=21)), fingerprint)
-    code, found = job.look(job.config())
-    assert code == 0 and f'{job.workdir}: goes on from step 7 of 24' in found['workdir']
+def test_a_run_that_goes_on(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(preflight.LOOKS, 'fits', lambda _: 'takes long')
+    fingerprint = store.read_meta(prepare.prepare(FINE)).fingerprint
+    hold(FINE, fingerprint)
+    found = look()
+    assert 'run: goes on from step 7 of 24' in found['workdir']
     assert f'prepared ({fingerprint})' in found['corpus'] and ' 3 checkpoints' in found['disk']
-    assert 'done, at step 7' in job.look(job.config(**{'train.num_steps': 7}))[1]['workdir']
-    other = job.config(**{'data.holdout': 0.3})
-    assert job.look(other)[0] == 0  # as long as nobody knows what the data will be
+    assert 'done, at step 7' in look(changed({'train.num_steps': 7}))['workdir']
+    other = changed({'data.holdout': 0.3})
+    assert 'FAIL' not in str(look(other))  # as long as nobody knows what the data will be
     prepare.prepare(other)
-    assert f'the data are {fingerprint} there' in job.look(other)[1]['workdir']
+    assert f'the data are {fingerprint} there' in look(other)['workdir']
 
 
 @pytest.mark.parametrize(('changes', 'expected'), WRONG)
 def test_what_is_wrong_is_named(
-    job: Job, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: dict[str, str]
+    look: Any, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: dict[str, str]
 ) -> None:
-    start, changes = job.folder / 'start', dict(changes)
-    if 'START' in changes.values():
-        small_tasks.pretrained_folder(start)
-        changes = {k: str(start) if value == 'START' else value for k, value in changes.items()}
-    if 'held' in changes:
-        job.holds(job.config(**{'train.seed': changes.pop('held')}), 'f')
-    if 'free' in changes:
-        usage = types.SimpleNamespace(free=changes.pop('free'))
-        monkeypatch.setattr(preflight.shutil, 'disk_usage', lambda _: usage)
-    if limit := changes.pop('memory', 0):
-        monkeypatch.setattr(preflight, '_memory', lambda: limit)
-    else:
-        monkeypatch.setitem(preflight.LOOKS, 'fits', lambda _: 'which takes long')
-    job.workdir = job.folder / changes.pop('workdir', job.workdir)
-    found = job.look(job.config(**changes))[1]
+    config = changed({key: value for key, value in changes.items() if not key.isupper()})
+    usage = types.SimpleNamespace(free=changes.get('FREE', 1 << 40))
+    monkeypatch.setattr(preflight.shutil, 'disk_usage', lambda _: usage)
+    monkeypatch.setattr(preflight, '_memory', lambda: changes['MEMORY'])
+    if 'MEMORY' not in changes:
+        monkeypatch.setitem(preflight.LOOKS, 'fits', lambda _: 'takes long')
+    if 'start' in changes.values():
+        small_tasks.pretrained_folder(pathlib.Path('start'))
+    if 'HELD' in changes:
+        hold(changed({'train.seed': changes['HELD']}), 'f')
+    found = look(config, changes.get('WORKDIR', 'run'))
     assert [name for name, line in found.items() if line.startswith('FAIL')] == list(expected)
     for name, message in expected.items():
         assert re.search(message, found[name]), found[name]
 
 
-def test_a_compiler_that_finds_no_room(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
-        raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Used 20.1G of 15.7G hbm.\nMore')
-
-    monkeypatch.setattr(jax.stages.Lowered, 'compile', full)
-    found = job.look(job.config())[1]
-    assert '8 x 16: RESOURCE_EXHAUSTED: Used 20.1G of 15.7G hbm.; 8 x 32: RES' in found['fits']
+def test_a_compiler_that_finds_no_room(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Used 20.1G of 15.7G hbm.\nMore')
+    monkeypatch.setattr(jax.stages.Lowered, 'compile', mock.Mock(side_effect=error))
+    assert '8 x 16: RESOURCE_EXHAUSTED: Used 20.1G of 15.7G hbm.; 8 x 32: RES' in look()['fits']
 
 
-def test_fine_tuning(job: Job) -> None:
-    start = small_tasks.pretrained_folder(job.folder / 'start')
-    file = str(small_tasks.write_texts(job.folder / 'a.jsonl', 40, 0))
-    files = {'train_file': file, 'eval_file': file}
-    config = small_tasks.configured(start, 'text', data=files, train={'seeds': 2, 'keep': 1})
-    code, found = job.look(config)
-    assert code == 0 and 'text: 40 rows to train on, 40 held out' in found['corpus'], found
-    assert f'{job.workdir}/seed_0: a new run; ' in found['workdir'] and '16 x 16:' in found['fits']
-    assert ' 3 checkpoints' in found['disk']
-    found = job.look(dataclasses.replace(config, init_from='no'))[1]
+def test_fine_tuning(look: Any) -> None:
+    start = small_tasks.pretrained_folder(pathlib.Path('start'))
+    file = str(small_tasks.write_texts(pathlib.Path('a.jsonl'), 40, 0))
+    data, train = {'train_file': file, 'eval_file': file}, {'seeds': 2, 'keep': 1}
+    config = small_tasks.configured(start, 'text', data=data, train=train)
+    found = look(config)
+    assert 'FAIL' not in str(found) and '40 rows to train on, 40 held out' in found['corpus']
+    assert 'run/seed_0: a new run; ' in found['workdir'] and ' 3 checkpoints' in found['disk']
+    assert '16 x 16:' in found['fits']
+    found = look(dataclasses.replace(config, init_from='no'))
     assert 'FAIL' in found['vocabulary'] and '40 rows' in found['corpus']
     assert all(found[name].startswith('skip') for name in ('init_from', 'disk', 'fits'))
+
+
+def test_data_and_workdir_behind_urls(
+    look: Any, bucket: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(preflight.LOOKS, 'fits', lambda _: 'takes long')
+    pathlib.Path('corpus.txt').rename(bucket / 'corpus.txt')
+    pathlib.Path('vocab.txt').rename(bucket / 'vocab.txt')
+    (bucket / 'run').mkdir()  # which buckets don't ask for
+    texts = {'data.corpus': 'text:s3://bucket/*s.txt', 'data.vocab_file': 's3://bucket/vocab.txt'}
+    found = look(changed(texts), 's3://bucket/run')
+    assert not re.search('FAIL|skip', str(found)) and '21 tokens' in found['vocabulary'], found
+    assert 's3://bucket/run: a new run' in found['workdir'] and 'elsewhere' in found['disk']
+    prepare.prepare(dataclasses.replace(FINE, data=changed(texts).data)).rename(bucket / 'tokens')
+    found = look(changed({'data.corpus': 'tokens:s3://bucket/tokens', 'data.vocab_file': ''}))
+    assert not re.search('FAIL|skip', str(found)) and 'prepared' in found['corpus'], found
