@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: where real data is, and eight CPU devices for sharding tests."""
 
+import functools
 import os
 import pathlib
 import shutil
@@ -45,6 +46,18 @@ def shared_data() -> Callable[[str], pathlib.Path]:
         return path
 
     return look_up
+
+
+@pytest.fixture
+def look(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., dict[str, str]]:
+    """small_look.look in a folder with a corpus and a vocabulary."""
+    import small_look
+
+    monkeypatch.chdir(tmp_path)
+    small_look.small_run.write_corpus(tmp_path)
+    return functools.partial(small_look.look, capsys)
 
 
 @pytest.fixture
