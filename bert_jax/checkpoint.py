@@ -140,6 +140,13 @@ def load_params(source: epath.PathLike, abstract: Any) -> Any:
     return restored['params']
 
 
+def check_params(source: epath.PathLike, abstract: Any) -> None:
+    """Raises ValueError where `load_params` would find no parameters that fit; reads no arrays."""
+    path = _newest(_absolute(source))
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        _check_fit(_params_metadata(reader, path), abstract, path)
+
+
 def saved_params(source: epath.PathLike) -> dict[str, Any]:
     """Shape and dtype of every parameter of workdir `source`'s newest checkpoint, or of the
     checkpoint `source` itself, by path. Raises ValueError where there is none or it is damaged."""
@@ -191,14 +198,11 @@ def _absolute(path: epath.PathLike) -> epath.Path:
     return path if '://' in str(path) else path.expanduser().resolve()
 
 
-def has_checkpoint(workdir: epath.PathLike) -> bool:
-    return bool(_steps(_absolute(workdir)))
-
-
-def _steps(workdir: epath.Path) -> list[int]:
-    directory = workdir / 'checkpoints'
+def saved_steps(workdir: epath.PathLike) -> list[int]:
+    """The steps of a workdir's checkpoints, in order; none where there is no workdir."""
+    directory = _absolute(workdir) / 'checkpoints'
     names = [path.name for path in directory.iterdir()] if directory.exists() else []
-    return [int(name) for name in names if name.isdigit()]
+    return sorted(int(name) for name in names if name.isdigit())
 
 
 def _newest(source: epath.Path) -> epath.Path:
@@ -206,10 +210,10 @@ def _newest(source: epath.Path) -> epath.Path:
         return source
     if (source / BEST).exists():
         return source / f'best-{json.loads((source / BEST).read_text())["step"]}'
-    directory, steps = source / 'checkpoints', _steps(source)
+    directory, steps = source / 'checkpoints', saved_steps(source)
     if not steps:
         raise ValueError(f'{source} has no checkpoint (no {directory}/STEP)')
-    return directory / str(max(steps))
+    return directory / str(steps[-1])
 
 
 def _named(tree: Any) -> dict[str, Any]:

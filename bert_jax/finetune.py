@@ -14,7 +14,7 @@ from bert_jax import pretrained, results, sharding, workdirs
 from bert_jax.batch import HostBatch
 from bert_jax.checkpoint import load_params
 from bert_jax.config import Config, ModelConfig, Phase, validate
-from bert_jax.data import tokenizer
+from bert_jax.data import staging, tokenizer
 from bert_jax.data.rows import Rows, Shuffled, in_order
 from bert_jax.jobs import Job, Predictions, make_job, task_names
 from bert_jax.train import predict, train
@@ -39,15 +39,20 @@ ARCHITECTURE = (
 def run(config: Config, workdir: epath.Path) -> None:
     """All tasks of config.data.task, each with config.train.seeds seeds; where there are several,
     each in a folder of its own. Runs that are done are not done again."""
-    names = task_names(config.data)
+    wanted = tasks(config, workdir)
     config, vocabulary = start_from(config)
     scores = {}
-    for name in names:
-        folder = workdir / name if len(names) > 1 else workdir
+    for name, folder in wanted.items():
         data = dataclasses.replace(config.data, task=name)
         scores[name] = _run_task(name, dataclasses.replace(config, data=data), vocabulary, folder)
-    if len(names) > 1 and jax.process_index() == 0:
+    if len(wanted) > 1 and jax.process_index() == 0:
         results.write_table(workdir, scores)
+
+
+def tasks(config: Config, workdir: epath.Path) -> dict[str, epath.Path]:
+    """The tasks of config.data.task, and where the runs of each live."""
+    names = task_names(config.data)
+    return {name: workdir / name if len(names) > 1 else workdir for name in names}
 
 
 def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
@@ -74,7 +79,8 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
                 'config.init_from is empty: give the checkpoint to fine-tune. (To train from '
                 'nothing, give config.data.vocab_file)'
             )
-        vocabulary = tokenizer.load(config.data.vocab_file, config.data.lowercase)
+        file = staging.localized(config.data).vocab_file
+        vocabulary = tokenizer.load(file, config.data.lowercase)
         values, data = {'vocab_size': vocabulary.vocab_size}, config.data
     model: ModelConfig = dataclasses.replace(config.model, **values)
     if not 8 <= data.max_seq_length <= model.max_position_embeddings:
@@ -97,18 +103,22 @@ def _run_task(
     config = with_steps(config, job)
     log_lines(_start_lines(name, config, job, workdir))
     scores = []
-    for i in range(config.train.seeds):
-        seed = config.train.seed + i
-        folder = workdir / f'seed_{seed}' if config.train.seeds > 1 else workdir
-        seeded = dataclasses.replace(
-            config,
-            train=dataclasses.replace(config.train, seed=seed),
-            data=dataclasses.replace(config.data, seed=config.data.seed + i),
-        )
+    for seeded, folder in runs(config, workdir):
+        seed = seeded.train.seed
         scores.append({'seed': seed} | _run_seed(seeded, job, vocabulary, folder))
     if jax.process_index() == 0:
         results.write(workdir, name, job.main_score, scores)
     return scores
+
+
+def runs(config: Config, workdir: epath.Path) -> Iterator[tuple[Config, epath.Path]]:
+    """A task's runs, one for each seed, and where each lives."""
+    for i in range(config.train.seeds):
+        seed = config.train.seed + i
+        train = dataclasses.replace(config.train, seed=seed)
+        data = dataclasses.replace(config.data, seed=config.data.seed + i)
+        folder = workdir / f'seed_{seed}' if config.train.seeds > 1 else workdir
+        yield dataclasses.replace(config, train=train, data=data), folder
 
 
 def with_steps(config: Config, job: Job) -> Config:
@@ -154,16 +164,19 @@ def _host_slice(config: Config) -> tuple[int, int]:
     return sharding.host_slice(sharding.make_mesh(config.mesh))
 
 
+def described(config: Config, job: Job) -> dict[str, Any]:
+    """What tells a run's data from others'."""
+    of = config.data
+    return {
+        'name': ', '.join(filter(None, (of.task, of.dir, of.train_file, of.eval_file))),
+        'fingerprint': job.train.fingerprint() + job.held_out.fingerprint(),
+    }
+
+
 def _run_seed(
     config: Config, job: Job, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
 ) -> dict[str, float]:
-    of = config.data
-    data: dict[str, Any] = {
-        'name': ', '.join(filter(None, (of.task, of.dir, of.train_file, of.eval_file))),
-        'fingerprint': job.train.fingerprint() + job.held_out.fingerprint(),
-        'lowercase': vocabulary.lowercase,
-        'labels': job.labels,
-    }
+    data = described(config, job) | {'lowercase': vocabulary.lowercase, 'labels': job.labels}
     workdirs.same_on_all_hosts(data['fingerprint'])
     workdirs.claim(workdir, config, data, vocabulary.files)
     lengths = job.task.lengths(config.train.phases[0])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from etils import epath
 from flax import traverse_util
 
-from bert_jax.checkpoint import load_params, saved_params
+from bert_jax.checkpoint import check_params, load_params, saved_params
 from bert_jax.models.heads import TASK_HEADS, head_of
 
 LOG = logging.getLogger('bert_jax.initial')
@@ -22,21 +22,9 @@ def initial_params(source: epath.PathLike, fresh: Any, reinit_layers: int = 0) -
     ValueError where anything else is missing.
     """
     flat = traverse_util.flatten_dict(fresh, sep='/')
-    saved = saved_params(source)
-    heads = {head_of(path) for path in flat}
-    optional = {*TASK_HEADS, 'pooler'} if heads & {*TASK_HEADS} else set()
-    new = [
-        path
-        for path, leaf in flat.items()
-        if head_of(path) in optional
-        and (path not in saved or tuple(saved[path].shape) != leaf.shape)
-    ]
-    abstract = {
-        path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-        for path, leaf in flat.items()
-        if path not in new
-    }
-    loaded = load_params(source, traverse_util.unflatten_dict(abstract, sep='/'))
+    wanted = _wanted(source, flat)
+    new = flat.keys() - wanted.keys()
+    loaded = load_params(source, traverse_util.unflatten_dict(wanted, sep='/'))
     values = flat | traverse_util.flatten_dict(loaded, sep='/')
     LOG.info('parameters from %s', source)
     if reinit_layers:
@@ -45,6 +33,28 @@ def initial_params(source: epath.PathLike, fresh: Any, reinit_layers: int = 0) -
     if new:
         LOG.info('fresh: %s', ', '.join(sorted(new)))
     return traverse_util.unflatten_dict(values, sep='/')
+
+
+def check(source: epath.PathLike, fresh: Any) -> None:
+    """Raises ValueError where `initial_params` would find no parameters that fit; reads no arrays.
+
+    fresh: their shapes, dtypes and shardings.
+    """
+    wanted = _wanted(source, traverse_util.flatten_dict(fresh, sep='/'))
+    check_params(source, traverse_util.unflatten_dict(wanted, sep='/'))
+
+
+def _wanted(source: epath.PathLike, flat: dict[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
+    """What of the parameters `source` has to have."""
+    saved = saved_params(source)
+    heads = {head_of(path) for path in flat}
+    optional = {*TASK_HEADS, 'pooler'} if heads & {*TASK_HEADS} else set()
+    return {
+        path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+        for path, leaf in flat.items()
+        if head_of(path) not in optional
+        or (path in saved and tuple(saved[path].shape) == leaf.shape)
+    }
 
 
 def _reinitialized(values: dict, fresh: dict, layers: int) -> dict:

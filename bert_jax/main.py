@@ -7,7 +7,6 @@ python -m bert_jax.main --config=configs/tiny.py --workdir=runs/tiny
 import dataclasses
 import logging
 import os
-import pathlib
 import signal
 import sys
 from collections.abc import Iterator
@@ -32,7 +31,7 @@ import jax
 from absl import flags
 from etils import epath
 
-from bert_jax import command, pretrained, sharding, workdirs
+from bert_jax import command, preflight, pretrained, sharding, workdirs
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase
 from bert_jax.data import prepare, store, tokenizer
@@ -44,6 +43,9 @@ LOG = logging.getLogger('bert_jax.main')
 
 WORKDIR = flags.DEFINE_string(
     'workdir', '', 'Where the run lives; default runs/NAME of the config.'
+)
+CHECK = flags.DEFINE_boolean(
+    'check', False, 'Look at what the run needs, say what is wrong, and leave; nothing is written.'
 )
 DISTRIBUTED = flags.DEFINE_boolean('distributed', False, 'One of several processes (a pod).')
 
@@ -71,13 +73,13 @@ def run(config: Config, workdir: epath.Path) -> None:
 
 def pretrain(config: Config, workdir: epath.Path) -> None:
     """Prepares the corpus if need be, checks the workdir and trains."""
-    if not config.data.holdout and not config.data.corpus.startswith('tokens:'):
-        raise ValueError('config.data.holdout is 0; evaluation needs a share of the documents')
+    prepare.check_holdout(config.data)
     mesh = sharding.make_mesh(config.mesh)
     directory = prepare.prepare(config)
     meta = store.read_meta(directory)
     workdirs.same_on_all_hosts(meta.fingerprint)
-    vocab_size = config.data.padded(_check_vocabulary(config, directory, meta))
+    vocabulary = tokenizer.load(directory, meta.lowercase)
+    vocab_size = config.data.padded(pretrained.check_vocabulary(config, vocabulary))
     if vocab_size != config.model.vocab_size:
         LOG.info(
             'model.vocab_size %d -> %d, the size of %s',
@@ -87,7 +89,6 @@ def pretrain(config: Config, workdir: epath.Path) -> None:
         )
         model = dataclasses.replace(config.model, vocab_size=vocab_size)
         config = dataclasses.replace(config, model=model)
-    files = {name: directory / name for name in tokenizer.FILES}
     workdirs.claim(
         workdir,
         config,
@@ -98,7 +99,7 @@ def pretrain(config: Config, workdir: epath.Path) -> None:
             'unigram_entropy': meta.unigram_entropy,
             'made_from': meta.made_from,
         },
-        {name: path.read_bytes() for name, path in files.items() if path.exists()},
+        vocabulary.files,
     )
     log_lines(_start_lines(config, meta, workdir))
 
@@ -116,38 +117,6 @@ def pretrain(config: Config, workdir: epath.Path) -> None:
         return stream.EvalBatches(directory, config, phase, **hosts)
 
     train(config, PretrainTask(config.model), batches, eval_batches, workdir)
-
-
-def _check_vocabulary(config: Config, directory: pathlib.Path, meta: store.StoreMeta) -> int:
-    """The model's vocab_size: the corpus's, or init_from's where its table is padded.
-
-    Raises ValueError where the parameters to start from were trained on other token ids, or in a
-    model that computes something else from them.
-    """
-    source = epath.Path(config.init_from).expanduser()
-    for name in tokenizer.FILES if config.init_from else ():
-        there, here = source / name, directory / name
-        if there.exists() and here.exists() and there.read_bytes() != here.read_bytes():
-            raise ValueError(
-                f'config.init_from={config.init_from} has another vocabulary than the corpus; '
-                f'tokenise the text with it: --config.data.vocab_file={there}'
-            )
-    if not config.init_from or not (source / pretrained.CONFIG).exists():
-        return meta.vocab_size
-    start, vocabulary = pretrained.read_config(source)
-    compared = {
-        f'model.{name}': (getattr(start.model, name), getattr(config.model, name))
-        for name in ('hidden_act', 'layer_norm_eps')
-    }
-    if vocabulary is not None:
-        compared['data.lowercase'] = vocabulary.lowercase, meta.lowercase
-    for key, (value, mine) in compared.items():
-        if value != mine:
-            raise ValueError(
-                f'config.init_from={config.init_from} was trained with {key} {value!r}, not '
-                f'{mine!r}: --config.{key}={value}'
-            )
-    return max(start.model.vocab_size, meta.vocab_size)
 
 
 def _start_lines(config: Config, meta: store.StoreMeta, workdir: epath.Path) -> dict[str, str]:
@@ -184,6 +153,8 @@ def cli(argv: list[str]) -> int:
         workdir = epath.Path(WORKDIR.value or f'runs/{name}').expanduser()
         if DISTRIBUTED.value:
             jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+        if CHECK.value:
+            return preflight.check(config, workdir)
         run(config, workdir)
     except Interrupted as stop:
         return _say(stop, 143)

@@ -90,6 +90,39 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
     return config, _vocabulary(folder, config)
 
 
+def check_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
+    """The vocab_size of a model to pretrain: the vocabulary's, or init_from's where its table is
+    padded.
+
+    Raises ValueError where the parameters to start from were trained on other token ids, or in a
+    model that computes something else from them.
+    """
+    source = epath.Path(config.init_from).expanduser()
+    for name, content in vocabulary.files.items() if config.init_from else ():
+        there = source / name
+        if there.exists() and there.read_bytes() != content:
+            raise ValueError(
+                f'config.init_from={config.init_from} has another vocabulary than the corpus; '
+                f'tokenise the text with it: --config.data.vocab_file={there}'
+            )
+    if not config.init_from or not (source / CONFIG).exists():
+        return vocabulary.vocab_size
+    start, theirs = read_config(source)
+    compared = {
+        f'model.{name}': (getattr(start.model, name), getattr(config.model, name))
+        for name in ('hidden_act', 'layer_norm_eps')
+    }
+    if theirs is not None:
+        compared['data.lowercase'] = theirs.lowercase, vocabulary.lowercase
+    for key, (value, mine) in compared.items():
+        if value != mine:
+            raise ValueError(
+                f'config.init_from={config.init_from} was trained with {key} {value!r}, not '
+                f'{mine!r}: --config.{key}={value}'
+            )
+    return max(start.model.vocab_size, vocabulary.vocab_size)
+
+
 def _config(path: epath.Path) -> Config:
     try:
         values = json.loads(path.read_text())

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from bert_jax.checkpoint import has_checkpoint
+from bert_jax.checkpoint import saved_steps
 from bert_jax.config import Config, from_dict
 
 # What may change when a run goes on: nothing here moves its numbers. The corpus is held to its
@@ -35,39 +35,52 @@ def same_on_all_hosts(fingerprint: str) -> None:
         )
 
 
+def check(
+    workdir: epath.Path, config: Config, data: Mapping[str, Any], unknown: Collection[str] = ()
+) -> None:
+    """Raises ValueError where the workdir belongs to another run; writes nothing.
+
+    data: a `fingerprint`, '' where that is not known yet, and a `name` of what it is of. unknown:
+    keys of the configuration that are not known yet.
+    """
+    path, corpus = workdir / 'config.json', workdir / 'corpus.json'
+    if not saved_steps(workdir):
+        return  # nothing has come of what was there
+    for needed in (path, corpus):
+        if not needed.exists():
+            raise ValueError(
+                f'{workdir} has checkpoints but no {needed.name} to tell whose they are; put '
+                'it back, or use another --workdir'
+            )
+    there, here = flat(_read(path)), flat(config.to_dict())
+    wrong = [
+        f'config.{key} is {there.get(key)} there, {here[key]} here'
+        for key in here
+        if there.get(key) != here[key] and not FREE.fullmatch(key) and key not in unknown
+    ]
+    was = _corpus(corpus)
+    if data['fingerprint'] and was['fingerprint'] != data['fingerprint']:
+        wrong.append(
+            f'the data are {was["fingerprint"]} there ({was.get("name")}), '
+            f'{data["fingerprint"]} here ({data["name"]})'
+        )
+    if wrong:
+        raise ValueError(
+            f'{workdir} holds another run: '
+            + '; '.join(wrong)
+            + '. Use another --workdir, or the same configuration'
+        )
+
+
 def claim(
     workdir: epath.Path, config: Config, data: Mapping[str, Any], vocabulary: Mapping[str, bytes]
 ) -> None:
     """Writes what the run is into a new workdir; refuses one that belongs to another run.
 
-    data: what corpus.json holds; a `fingerprint` and a `name` of what it is of. vocabulary: files.
+    data: what corpus.json holds, as `check` wants it. vocabulary: files.
     """
+    check(workdir, config, data)
     path, corpus = workdir / 'config.json', workdir / 'corpus.json'
-    if has_checkpoint(workdir):  # else nothing has come of what was there
-        for needed in (path, corpus):
-            if not needed.exists():
-                raise ValueError(
-                    f'{workdir} has checkpoints but no {needed.name} to tell whose they are; put '
-                    'it back, or use another --workdir'
-                )
-        there, here = flat(_read(path)), flat(config.to_dict())
-        wrong = [
-            f'config.{key} is {there.get(key)} there, {here[key]} here'
-            for key in here
-            if there.get(key) != here[key] and not FREE.fullmatch(key)
-        ]
-        was = _corpus(corpus)
-        if was['fingerprint'] != data['fingerprint']:
-            wrong.append(
-                f'the data are {was["fingerprint"]} there ({was.get("name")}), '
-                f'{data["fingerprint"]} here ({data["name"]})'
-            )
-        if wrong:
-            raise ValueError(
-                f'{workdir} holds another run: '
-                + '; '.join(wrong)
-                + '. Use another --workdir, or the same configuration'
-            )
     if jax.process_index() == 0:
         try:
             workdir.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,12 @@
 """Fixtures shared by the tests: where real data is, and eight CPU devices for sharding tests."""
 
+import functools
 import os
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -45,3 +47,38 @@ def shared_data() -> Callable[[str], pathlib.Path]:
         return path
 
     return look_up
+
+
+@pytest.fixture
+def look(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., dict[str, str]]:
+    """small_look.look in a folder with a corpus and a vocabulary."""
+    import small_look
+
+    monkeypatch.chdir(tmp_path)
+    small_look.small_run.write_corpus(tmp_path)
+    return functools.partial(small_look.look, capsys)
+
+
+@pytest.fixture
+def bucket(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """The folder that s3://bucket is in this test: epath asks fsspec, and fsspec looks there."""
+    from etils.epath import backend, gpath
+    from fsspec.implementations.dirfs import DirFileSystem
+    from fsspec.implementations.local import LocalFileSystem
+
+    class Bucket(DirFileSystem):
+        def _join(self, path: Any) -> Any:
+            return super()._join(path.removeprefix('s3://'))
+
+    here = LocalFileSystem()
+    there = Bucket(str(tmp_path / 's3'), here)
+    monkeypatch.setattr(gpath, '_is_tf_installed', lambda: False)  # which would read URLs itself
+    monkeypatch.setattr(
+        type(backend.fsspec_backend),
+        'fs',
+        lambda self, path: there if str(path).startswith('s3://') else here,
+    )
+    (tmp_path / 's3' / 'bucket').mkdir(parents=True)
+    return tmp_path / 's3' / 'bucket'

@@ -24,7 +24,6 @@ STEPS = 5  # before the checkpoint, and after it
 FROM = sharding.PRESETS  # eight devices
 TO = {
     '8 data x fsdp x tensor': MeshConfig(2, 2, 2),
-    '4 fsdp': MeshConfig(1, 4, 1),
     '4 fsdp x tensor': MeshConfig(1, 2, 2),
     '1': MeshConfig(1, 1, 1),
 }
@@ -62,7 +61,7 @@ def test_goes_on_elsewhere(source: str, target: str) -> None:
 
 
 if __name__ == '__main__':
-    print('| from 8 devices, to | ' + ' | '.join(FROM) + ' |\n|---' * 1 + '|---' * len(FROM) + '|')
+    print(f'| from 8 devices, to | {" | ".join(FROM)} |\n{"|---" * (len(FROM) + 1)}|')
     for target in TO:
         row = ' | '.join(f'{difference(source, target):.1e}' for source in FROM)
         print(f'| {target} | {row} |')

@@ -1,7 +1,6 @@
 """Two processes, as two hosts of a pod: one run, one line of checkpoints, the numbers of one."""
 
 import pathlib
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,10 +22,11 @@ DEVICES = 4  # of each process
 
 
 class Hosts:
-    """Two processes that train one workdir, their output in files."""
+    """Two processes that train one workdir, their output in files. more: arguments, PROCESS being
+    0 and 1."""
 
-    def __init__(self, folder: pathlib.Path, workdir: pathlib.Path, **flags: Any):
-        command = [*small_run.command(folder, workdir, **FLAGS | flags), '--distributed']
+    def __init__(self, folder: pathlib.Path, workdir: pathlib.Path, *more: str, **flags: Any):
+        command = [*small_run.command(folder, workdir, **FLAGS | flags), '--distributed', *more]
         environment = small_run.environment() | {
             'XLA_FLAGS': f'--xla_force_host_platform_device_count={DEVICES}',
             'SLURM_JOB_ID': str(free_job()),
@@ -41,7 +41,7 @@ class Hosts:
             with log.open('w') as output:
                 self.processes.append(
                     subprocess.Popen(
-                        command,
+                        [argument.replace('PROCESS', str(i)) for argument in command],
                         env=environment | {'SLURM_PROCID': str(i)},
                         cwd=folder,
                         stdout=output,
@@ -80,7 +80,7 @@ def free_job() -> int:
 @pytest.mark.slow
 def test_two_processes_die_stop_go_on_and_give_the_numbers_of_one(tmp_path: pathlib.Path) -> None:
     """One is killed and the other ends by itself; one gets SIGTERM and both save; all in all the
-    losses are those of one process with one device, which also goes on from their checkpoint."""
+    losses are those of one process with one device, which goes on from their checkpoint."""
     small_run.write_corpus(tmp_path)
     workdir = tmp_path / 'two'
     hosts = Hosts(tmp_path, workdir)
@@ -99,22 +99,30 @@ def test_two_processes_die_stop_go_on_and_give_the_numbers_of_one(tmp_path: path
     assert f'going on from step {saved} ' in hosts.output()
 
     step = max(small_run.saved_steps(workdir))
-    last = step + 10
-    shutil.copytree(workdir, tmp_path / 'copy')
-    hosts = Hosts(tmp_path, workdir, train__num_steps=last)
-    assert hosts.wait() == [0, 0], hosts.output()
-    assert f'going on from step {step} ' in hosts.output()
-    two = small_run.numbers(workdir)
-
-    one_device = FLAGS | {'train__num_steps': last, 'mesh__fsdp': 1}
-    for name in ('one', 'copy'):  # from the beginning, and from the two processes' checkpoint
+    one_device = FLAGS | {'train__num_steps': step + 10, 'mesh__fsdp': 1}
+    for name in ('two', 'one'):  # on from the two processes' checkpoint, and from the beginning
         code, output = small_run.finish(tmp_path, tmp_path / name, **one_device)
         assert code == 0, output
-        one = small_run.numbers(tmp_path / name)
-        assert [(line['step'], line['split']) for line in two] == [
-            (line['step'], line['split']) for line in one
-        ]
-        for key in ('loss', 'nsp_loss', 'padding_fraction'):
-            np.testing.assert_allclose(
-                [line[key] for line in two], [line[key] for line in one], rtol=1e-4
-            )
+        assert (f'going on from step {step} ' in output) == (name == 'two')
+    two, one = (small_run.numbers(tmp_path / name) for name in ('two', 'one'))
+    assert [(line['step'], line['split']) for line in two] == [
+        (line['step'], line['split']) for line in one
+    ]
+    assert len(two) > step, 'a line for every step'
+    for key in ('loss', 'nsp_loss', 'padding_fraction'):
+        np.testing.assert_allclose(
+            [line[key] for line in two], [line[key] for line in one], rtol=1e-4
+        )
+
+
+@pytest.mark.slow
+def test_each_process_looks_and_none_waits(tmp_path: pathlib.Path) -> None:
+    small_run.write_corpus(tmp_path)
+    (tmp_path / 'vocab.txt').rename(tmp_path / 'vocab0.txt')
+    vocabulary = '--config.data.vocab_file=vocabPROCESS.txt'
+    hosts = Hosts(tmp_path, tmp_path / 'run', '--check', vocabulary)
+    assert hosts.wait() == [0, 2], hosts.output()
+    first, second = (log.read_text().splitlines() for log in hosts.logs)
+    assert '8 x cpu, 2 processes' in first[0] and len(first) == 8
+    assert [line.partition(':')[0] for line in second] == ['FAIL  vocabulary  process 1']
+    assert 'vocab1.txt does not exist' in second[0] and not (tmp_path / 'run').exists()

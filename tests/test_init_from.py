@@ -6,16 +6,11 @@ from typing import Any
 
 import pytest
 
-from bert_jax import main
+from bert_jax import pretrained
 from bert_jax.config import Config, DataConfig, ModelConfig
 from bert_jax.data import tokenizer
 
 PIECES = [*tokenizer.SPECIALS, 'a']
-
-
-class Meta:
-    vocab_size = len(PIECES)
-    lowercase = True
 
 
 @pytest.mark.parametrize(
@@ -33,11 +28,11 @@ def test_what_differs_is_named(tmp_path: pathlib.Path, there: dict[str, Any], me
     (tmp_path / 'config.json').write_text(source.to_json())
     tokenizer.wordpiece(PIECES, lowercase).save(tmp_path)
     config = dataclasses.replace(Config(), init_from=str(tmp_path))
-    meta: Any = Meta()
+    vocabulary = tokenizer.wordpiece(PIECES, True)
     if message:
         with pytest.raises(ValueError, match=message):
-            main._check_vocabulary(config, tmp_path, meta)
+            pretrained.check_vocabulary(config, vocabulary)
     else:  # a padded table is kept
-        assert main._check_vocabulary(config, tmp_path, meta) == 8
+        assert pretrained.check_vocabulary(config, vocabulary) == 8
     (tmp_path / 'config.json').unlink()
-    assert main._check_vocabulary(config, tmp_path, meta) == len(PIECES)
+    assert pretrained.check_vocabulary(config, vocabulary) == len(PIECES)

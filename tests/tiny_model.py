@@ -4,6 +4,7 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -39,7 +40,7 @@ def run_steps(
     config: Config,
     mesh_config: MeshConfig,
     steps: int,
-    restore: Callable[[train_step.TrainState], train_step.TrainState | None] | None = None,
+    restore: Callable[[train_step.TrainState], Any] | None = None,
 ) -> tuple[list[float], train_step.TrainState]:
     """Losses and final state of `steps` real steps on two batches in turn, dropout and all.
 
@@ -48,11 +49,10 @@ def run_steps(
     mesh = mesh_of(mesh_config)
     task, tx = PretrainTask(config.model), optim.make_optimizer(config)
     key = rng.root(config.train.seed, config.train.prng_impl)
-    state = train_step.init_state(task, tx, mesh, key)
-    if restore is not None:
-        found = restore(train_step.abstract_state(task, tx, mesh))
-        assert found is not None
-        state = found
+    if restore is None:
+        state = train_step.init_state(task, tx, mesh, key)
+    else:
+        state = restore(train_step.abstract_state(task, tx, mesh))
     step = train_step.make_train_step(
         task,
         tx,

@@ -6,21 +6,20 @@
 """
 
 import dataclasses
-import fcntl
 import hashlib
 import itertools
 import json
-import os
 import pathlib
-import shutil
 import sys
 from typing import Any
 
 import rich.table
 from absl import flags
+from etils import epath
 
 from bert_jax.config import Config, DataConfig, ModelConfig, validate
-from bert_jax.data import progress, readers, sentences, store, tokenizer
+from bert_jax.data import progress, readers, sentences, staging, store, tokenizer
+from bert_jax.data.once import once
 
 RECIPE = 2  # raised when the same text and options would give another store
 # Of DataConfig: what a store's content hangs on, beside the corpus and the vocabulary.
@@ -36,23 +35,27 @@ def prepare(config: Config) -> pathlib.Path:
     """
     data = config.data
     if data.corpus.startswith('tokens:'):
-        directory = pathlib.Path(data.corpus.removeprefix('tokens:'))
-        _check(directory)
-        _say_overruled(data, directory)
+        there = data.corpus.removeprefix('tokens:')
+        directory = staging.local(there, staging.cache_of(data), store.FILES)
+        check_tokens(data, directory)
         return directory
+    data = staging.localized(data)
     source = readers.source(data)
-    made_from = _made_from(data, config.model.vocab_size, source)
-    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
-    cache = pathlib.Path(
-        data.cache_dir or os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-    ).expanduser()
-    cache = cache if data.cache_dir else cache / 'bert_jax'
-    return build(source, data, config.model.vocab_size, cache / digest, made_from)
+    name, made_from = planned(data, config.model.vocab_size, source)
+    return build(source, data, config.model.vocab_size, staging.cache_of(data) / name, made_from)
 
 
-def _say_overruled(data: DataConfig, directory: pathlib.Path) -> None:
-    """A prepared store has its own vocabulary and options. Raises ValueError where another
-    vocabulary is asked for."""
+def check_holdout(data: DataConfig) -> None:
+    """Raises ValueError where a run would have nothing to evaluate."""
+    if not data.holdout and not data.corpus.startswith('tokens:'):
+        raise ValueError('config.data.holdout is 0; evaluation needs a share of the documents')
+
+
+def check_tokens(data: DataConfig, directory: epath.PathLike) -> None:
+    """A prepared store is whole, and has its own vocabulary and options. Raises ValueError where it
+    is not, and where another vocabulary is asked for."""
+    for split in store.SPLITS:
+        store.check(directory, split)
     if data.vocab_file:
         raise ValueError(
             f'config.data.vocab_file={data.vocab_file}: {directory} is tokenised already, with a '
@@ -68,24 +71,23 @@ def _say_overruled(data: DataConfig, directory: pathlib.Path) -> None:
         )
 
 
-def _check(directory: pathlib.Path) -> None:
-    for split in store.SPLITS:
-        store.open_store(directory, split)
-
-
-def _made_from(data: DataConfig, vocab_size: int, source: readers.Source) -> dict[str, Any]:
-    """Everything a store's content hangs on, ready for JSON."""
+def planned(
+    data: DataConfig, vocab_size: int, source: readers.Source
+) -> tuple[str, dict[str, Any]]:
+    """The store's name in the cache, and everything its content hangs on, ready for JSON."""
     vocabulary: Any = vocab_size
     if data.vocab_file:
         files = tokenizer.load(data.vocab_file, data.lowercase).files
         vocabulary = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    return {
+    made_from = {
         'store_version': store.VERSION,
         'recipe': RECIPE,
         **{key: getattr(data, key) for key in ('corpus', *OPTIONS)},
         'vocabulary': vocabulary,
         'source': source.identity,
     }
+    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+    return digest[:16], made_from
 
 
 def build(
@@ -96,42 +98,27 @@ def build(
     made_from: dict[str, Any],
 ) -> pathlib.Path:
     """Writes the store to `output`, unless it is there; one process at a time, the others wait."""
-    if _is_there(output, made_from):  # also where nothing can be written
-        return output
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with open(output.parent / f'.{output.name}.lock', 'w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say(f'another process is preparing {output}; waiting for it')
-            fcntl.flock(lock, fcntl.LOCK_EX)  # a killed process loses its lock
-        if _is_there(output, made_from):
-            return output
-        if output.exists():
-            raise ValueError(
-                f'{output} exists and is not a store of this corpus and these options; '
-                'remove it or choose another --output'
-            )
-        prefix = f'.{output.name}.tmp-'
-        for path in output.parent.iterdir():
-            if path.name.startswith(prefix):  # of a killed process: we hold the lock
-                shutil.rmtree(path, ignore_errors=True)
-        partial = output.parent / f'{prefix}{os.getpid()}'
-        partial.mkdir()
-        try:
-            meta = _write(source, data, vocab_size, partial, made_from)
-            partial.rename(output)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    _print_summary(output, meta)
+
+    def write(directory: pathlib.Path) -> None:
+        _write(source, data, vocab_size, directory, made_from)
+
+    if once(output, write, f'preparing {output}', lambda: is_there(output, made_from)):
+        _print_summary(output, store.read_meta(output))
     return output
 
 
-def _is_there(output: pathlib.Path, made_from: dict[str, Any]) -> bool:
-    there = (output / 'store.json').exists() and store.read_meta(output).made_from == made_from
-    if there:
-        _check(output)
-    return there
+def is_there(output: pathlib.Path, made_from: dict[str, Any]) -> bool:
+    """Whether the store is made already. Raises ValueError where it is damaged, or another's."""
+    if (output / 'store.json').exists() and store.read_meta(output).made_from == made_from:
+        for split in store.SPLITS:
+            store.check(output, split)
+        return True
+    if output.exists():
+        raise ValueError(
+            f'{output} exists and is not a store of this corpus and these options; '
+            'remove it or choose another --output'
+        )
+    return False
 
 
 def _write(
@@ -244,10 +231,11 @@ def _main(argv: list[str]) -> None:
     known = FLAGS.input == 'builtin' or FLAGS.input.startswith(('text:', 'tfds:'))
     data = DataConfig(corpus=FLAGS.input if known else f'text:{FLAGS.input}', **options)
     validate(Config(data=data, model=ModelConfig(vocab_size=FLAGS.vocab_size)))
+    data = staging.localized(data)
     source = readers.source(data)
-    made_from = _made_from(data, FLAGS.vocab_size, source)
+    made_from = planned(data, FLAGS.vocab_size, source)[1]
     output = pathlib.Path(FLAGS.output).expanduser()
-    if _is_there(output, made_from):
+    if is_there(output, made_from):
         progress.say(f'{output} is there already')
     build(source, data, FLAGS.vocab_size, output, made_from)
 

@@ -10,11 +10,13 @@ import pathlib
 import re
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from etils import epath
+
 from bert_jax.config import DataConfig
-from bert_jax.data import builtin
+from bert_jax.data import builtin, staging
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -22,6 +24,7 @@ else:
     from backports import zstd
 
 Document = list[str]  # its lines: paragraphs of prose, or a sentence each
+Files = Mapping[pathlib.PurePath, list]  # with what their content hangs on: name, size, time
 SUFFIXES = ('.txt', '.jsonl')
 COMPRESSIONS = ('.gz', '.zst')
 COMPRESSED = 3  # characters to expect of a compressed byte
@@ -61,78 +64,96 @@ class Source:
     characters: int = 0  # about as many as there are in it; 0 where unknown
 
 
-def source(data: DataConfig) -> Source:
-    """The source that `config.data.corpus` names. Raises ValueError where there is no such."""
+class NotFetched(ValueError):
+    """A dataset has to be downloaded first."""
+
+
+def source(data: DataConfig, fetch: bool = True) -> Source:
+    """The source that `config.data.corpus` names. Raises ValueError where there is no such.
+
+    fetch=False writes nothing: files behind a URL are read there instead of copied, and a dataset
+    that TFDS has not prepared yet raises NotFetched.
+    """
     kind, _, rest = data.corpus.partition(':')
     if kind == 'builtin' and not rest:
         return Source(builtin.documents, builtin.identity())
     if kind == 'text' and rest:
-        return _files(rest, data)
+        return _files(rest, data, fetch)
     if kind == 'tfds' and rest:
-        return _tfds(rest, data)
+        return _tfds(rest, data, fetch)
     raise ValueError(
         f'config.data.corpus is {data.corpus!r}; expected builtin, text:GLOB, '
         'tfds:NAME[/CONFIG]:SPLIT or tokens:DIR'
     )
 
 
-def _files(pattern: str, data: DataConfig) -> Source:
-    pattern = os.path.expanduser(pattern)
-    names = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, recursive=True))
-    paths = [path for path in map(pathlib.Path, names) if not path.is_dir()]
-    if not paths:
-        raise ValueError(f'no file matches {pattern!r} (from {pathlib.Path.cwd()})')
-    for path in paths:
-        if not path.is_file():
-            raise ValueError(f'{path} is no file, or a link to nowhere; remove it or leave it out')
+def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
+    remote = staging.is_remote(pattern)
+    identity = _behind(pattern) if remote else _here(os.path.expanduser(pattern))
+    for path in identity:
         if _format(path)[0] not in SUFFIXES:
             raise ValueError(
                 f'{path}: expected a name that ends in {" or ".join(SUFFIXES)}, '
                 'with .gz or .zst after it where it is compressed'
             )
-    stats = [path.stat() for path in paths]
-    identity = [
-        [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
-        for path, stat in zip(paths, stats, strict=True)
-    ]
 
     def read(summary: Summary) -> Iterator[Document]:
-        for path in paths:
+        for path in identity:
             summary.count('files')
+            file = staging.local(path, staging.cache_of(data)) if remote and fetch else path
             if _format(path)[0] == '.jsonl':
-                documents = _jsonl(path, _lines(path, None, summary), data.text_field, summary)
+                lines = _lines(file, str(path), None, summary)
+                documents = _jsonl(path, lines, data.text_field, summary)
             else:
-                lines = _lines(path, MAX_BYTES, summary)
+                lines = _lines(file, str(path), MAX_BYTES, summary)
                 documents = _split(path, lines, data.documents == 'blank_line', summary)
             yield from documents
 
-    sizes = [stat.st_size for stat in stats]
-    estimates = [
-        size * (COMPRESSED if _format(path)[1] else 1)
-        for path, size in zip(paths, sizes, strict=True)
-    ]
-    return Source(read, identity, sum(sizes), sum(estimates))
+    sizes = {path: size for path, (_, size, _) in identity.items()}
+    estimates = [size * (COMPRESSED if _format(path)[1] else 1) for path, size in sizes.items()]
+    return Source(read, list(identity.values()), sum(sizes.values()), sum(estimates))
 
 
-def _format(path: pathlib.Path) -> tuple[str, str]:
+def _here(pattern: str) -> Files:
+    names = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, recursive=True))
+    paths = [path for path in map(pathlib.Path, names) if not path.is_dir()]
+    if not paths:
+        where = pathlib.Path.cwd()
+        raise ValueError(f'no file matches {pattern!r} (from {where}); see config.data.corpus')
+    for path in paths:
+        if not path.is_file():
+            raise ValueError(f'{path} is no file, or a link to nowhere; remove it or leave it out')
+    stats = {path: path.stat() for path in paths}
+    return {p: [str(p.resolve()), stat.st_size, stat.st_mtime_ns] for p, stat in stats.items()}
+
+
+def _behind(url: str) -> Files:
+    """Wherever a copy of them lies, they are who they are there."""
+    return {path: [str(path), *seen] for path, seen in staging.matching(url).items()}
+
+
+def _format(path: pathlib.PurePath) -> tuple[str, str]:
     """a.txt.gz -> ('.txt', '.gz')"""
     compression = path.suffix if path.suffix in COMPRESSIONS else ''
     return pathlib.Path(path.name.removesuffix(compression)).suffix, compression
 
 
-def _lines(path: pathlib.Path, longest: int | None, summary: Summary) -> Iterator[tuple[int, str]]:
+def _lines(
+    path: pathlib.PurePath, name: str, longest: int | None, summary: Summary
+) -> Iterator[tuple[int, str]]:
     """Numbered lines, stripped, in parts of at most `longest` bytes; bytes that are not UTF-8
-    become U+FFFD and are counted."""
+    become U+FFFD and are counted. name: what the file is called where something is said of it."""
     number, before, compression = 0, summary.passed, _format(path)[1]
     whole, rest, found = True, b'', False
-    if not path.stat().st_size:
+    source = epath.Path(path)
+    if not source.stat().length:
         compression = ''  # no bytes at all are no damaged archive
     openers: dict[str, Any] = {'.gz': gzip.open, '.zst': zstd.open, '': lambda raw, _: raw}
     try:
-        with path.open('rb') as raw, openers[compression](raw, 'rb') as file:
+        with source.open('rb') as raw, openers[compression](raw, 'rb') as file:
             while (part := file.readline(longest or -1)) or rest:
                 number += whole  # the part before was the end of a line
-                where = f'{path}:{number}'
+                where = f'{name}:{number}'
                 whole = part.endswith(b'\n') or len(part) != longest
                 end = len(rest + part) if whole else _end(rest + part)
                 if not whole:
@@ -144,10 +165,10 @@ def _lines(path: pathlib.Path, longest: int | None, summary: Summary) -> Iterato
                 yield number, text
     except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
         raise ValueError(
-            f'{path} is damaged after line {number} ({error}); replace it or leave it out'
+            f'{name} is damaged after line {number} ({error}); replace it or leave it out'
         ) from error
     if not found:
-        summary.count('empty files', str(path))
+        summary.count('empty files', name)
 
 
 def _end(part: bytes) -> int:
@@ -167,7 +188,7 @@ def _decoded(text: bytes, where: str, summary: Summary) -> str:
 
 
 def _split(
-    path: pathlib.Path, lines: Iterator[tuple[int, str]], at_blank_lines: bool, summary: Summary
+    path: pathlib.PurePath, lines: Iterator[tuple[int, str]], at_blank_lines: bool, summary: Summary
 ) -> Iterator[Document]:
     """Documents of the lines that are not blank."""
     document: Document = []
@@ -186,7 +207,7 @@ def _split(
 
 
 def _jsonl(
-    path: pathlib.Path, lines: Iterator[tuple[int, str]], field: str, summary: Summary
+    path: pathlib.PurePath, lines: Iterator[tuple[int, str]], field: str, summary: Summary
 ) -> Iterator[Document]:
     for number, line in lines:
         if not line:
@@ -220,8 +241,9 @@ def _split_lines(text: str) -> Document:
     return [stripped for line in text.split('\n') if (stripped := line.strip())]
 
 
-def _tfds(name_and_split: str, data: DataConfig) -> Source:
-    """Downloads and prepares the dataset where it is not there yet."""
+def _tfds(name_and_split: str, data: DataConfig, fetch: bool) -> Source:
+    """Downloads and prepares the dataset where it is not there yet; raises NotFetched in its place
+    where fetch is False."""
     parts = TFDS.fullmatch(name_and_split)
     if not parts:
         raise ValueError(
@@ -244,6 +266,10 @@ def _tfds(name_and_split: str, data: DataConfig) -> Source:
         raise ValueError(
             f'TFDS {name} has no text in feature {data.text_field!r}, it has it in {texts}; set '
             'config.data.text_field'
+        )
+    if not fetch and not builder.is_prepared():
+        raise NotFetched(
+            f'TFDS has not prepared {name} in {builder.data_path} yet; the run begins with that'
         )
     try:
         builder.download_and_prepare()

@@ -18,10 +18,12 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
+from etils import epath
 
 VERSION = 1
 GUARD = 1024  # tokens; whoever gathers a fixed window around a sentence stays inside the array
 SPLITS = ('train', 'eval')
+FILES = ('*.*', '*/*.bin')  # patterns
 ARRAYS = ('tokens', 'sentences', 'documents')
 
 
@@ -59,9 +61,9 @@ def token_dtype(vocab_size: int) -> np.dtype:
     return np.dtype('uint16' if vocab_size <= 1 << 16 else 'uint32')
 
 
-def read_meta(directory: str | pathlib.Path) -> StoreMeta:
+def read_meta(directory: epath.PathLike) -> StoreMeta:
     """Raises ValueError where `directory` is no store, or one of another version."""
-    path = pathlib.Path(directory) / 'store.json'
+    path = epath.Path(directory) / 'store.json'
     if not path.exists():
         raise ValueError(
             f'{directory} is not a prepared store (it has no store.json); make one with '
@@ -82,9 +84,10 @@ def read_meta(directory: str | pathlib.Path) -> StoreMeta:
         ) from error
 
 
-def open_store(directory: str | pathlib.Path, split: str) -> Store:
-    """Raises ValueError where a file is missing or not as long as store.json says."""
-    directory = pathlib.Path(directory)
+def check(directory: epath.PathLike, split: str) -> dict[str, str]:
+    """The dtypes of a split's arrays. Raises ValueError where a file is missing or not as long as
+    store.json says."""
+    directory = epath.Path(directory)
     meta = read_meta(directory)
     counts = meta.counts[split]
     sizes = {
@@ -92,18 +95,23 @@ def open_store(directory: str | pathlib.Path, split: str) -> Store:
         'sentences': ('int64', counts.sentences + 1),
         'documents': ('int64', counts.documents + 1),
     }
-    arrays = {}
     for name, (dtype, size) in sizes.items():
         path = directory / split / f'{name}.bin'
         expected = size * np.dtype(dtype).itemsize
-        found = path.stat().st_size if path.exists() else 'missing'
+        found = path.stat().length if path.exists() else 'missing'
         if found != expected:
             raise ValueError(
                 f'{path} should hold {expected} bytes and is {found}; remove {directory} and '
                 'prepare the corpus again'
             )
-        arrays[name] = np.memmap(path, dtype, mode='r')
-    return Store(**arrays)
+    return {name: dtype for name, (dtype, _) in sizes.items()}
+
+
+def open_store(directory: str | pathlib.Path, split: str) -> Store:
+    """Raises ValueError as `check` does."""
+    folder = pathlib.Path(directory) / split
+    dtypes = check(directory, split)
+    return Store(**{n: np.memmap(folder / f'{n}.bin', d, mode='r') for n, d in dtypes.items()})
 
 
 class SplitWriter:

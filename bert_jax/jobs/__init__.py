@@ -1,6 +1,9 @@
 """What there is to fine-tune on: a task's files as rows, its model's head, its official scores."""
 
+import dataclasses
+
 from bert_jax.config import Config, DataConfig
+from bert_jax.data import staging
 from bert_jax.data.glue_tasks import TASKS
 from bert_jax.data.tokenizer import Tokenizer
 from bert_jax.jobs import glue, ner, squad, text
@@ -13,6 +16,7 @@ OTHERS = {'text': text.job, 'squad': squad.job, 'ner': ner.job}
 
 def make_job(name: str, config: Config, vocabulary: Tokenizer) -> Job:
     """name: one task of config.data.task. Raises ValueError for what is wrong with its files."""
+    config = dataclasses.replace(config, data=staging.localized(config.data))
     job = OTHERS[name](config, vocabulary) if name in OTHERS else glue.job(name, config, vocabulary)
     for what, rows in (('train on', job.train), ('evaluate', job.held_out)):
         if not len(rows):
@@ -32,8 +36,9 @@ def task_names(data: DataConfig) -> list[str]:
             f'config.data.task is {data.task!r}; expected pretrain, text, squad, ner, all, or some '
             f'of {",".join(GLUE)}'
         )
+    here = staging.localized(data)
     for name in names:
-        glue.check_files(name, data)
+        glue.check_files(name, here)
     _refuse(data, 'train_file', 'eval_file', 'test_file', 'regression')
     return names
 

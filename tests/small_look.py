@@ -1,0 +1,43 @@
+"""A job that is fine, in the current folder, and what --check says of it."""
+
+import pathlib
+from typing import Any
+
+import pytest
+import small_run
+from etils import epath
+
+from bert_jax import preflight
+from bert_jax.config import Config, default, from_config_dict
+
+VALUES = small_run.FLAGS | {
+    'model.vocab_size': 21,  # as vocab.txt has
+    'data.corpus': 'text:corpus.txt',
+    'data.vocab_file': 'vocab.txt',
+    'data.cache_dir': 'cache',
+    'train.phases': ((20, 16, 8, 2), (4, 32, 8, 4)),
+}
+
+
+def changed(changes: dict[str, Any]) -> Config:
+    """changes: values by keys, as 'train.seed'."""
+    values = default()
+    values.update_from_flattened_dict(VALUES | changes)
+    return from_config_dict(values)
+
+
+def look(
+    capsys: pytest.CaptureFixture[str], config: Config | None = None, workdir: str = 'run'
+) -> dict[str, str]:
+    """Each look's line. Nothing may be left behind, and the exit code has to say what they say."""
+    before = _files()
+    code = preflight.check(config or changed({}), epath.Path(workdir))
+    found = {line.split()[1]: line for line in capsys.readouterr().out.splitlines()}
+    assert _files() == before, 'something is left behind'
+    assert list(found) == list(preflight.LOOKS)
+    assert code == (2 if any(line.startswith('FAIL') for line in found.values()) else 0)
+    return found
+
+
+def _files() -> dict[pathlib.Path, float]:
+    return {path: path.is_file() and path.stat().st_mtime for path in pathlib.Path().rglob('*')}
