@@ -355,6 +355,8 @@ ROWS = (
     ('pretrained', 'initial', 'workdirs', 'plan_tables'),
     ('train', 'inference', 'jobs', 'results', 'plot', 'command', 'export'),
     ('finetune', 'labelling', 'plan', 'benchmark'),
+    ('outline',),
+    ('preflight',),
     ('main', 'predict'),
 )
 ASIDE = {
@@ -364,7 +366,10 @@ ASIDE = {
 # Within a row; for types alone.
 SAME_ROW = {('sharding', 'batch'), ('checks', 'config')}
 # May import data: these meet texts.
-TEXTS = ('main', 'pretrained', 'inference', 'jobs', 'finetune', 'labelling', 'predict')
+TEXTS = (
+    *('main', 'pretrained', 'inference', 'jobs', 'finetune', 'labelling', 'predict'),
+    *('outline', 'preflight'),
+)
 
 
 def imports(path: pathlib.Path) -> set[str]:
