@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
+QUICK = 'QUICK' in os.environ  # for CI: fewer of what is alike
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACE = (
     'sequences_per_second',

@@ -54,7 +54,6 @@ def test_numbers_belong_together(tmp_path: pathlib.Path) -> None:
     [
         ('--batch_size=8,x', ["'x'", 'positive integers']),
         ('--batch_size=12', ['12 sequences', '8 parts']),
-        ('--config.data.task=mrpc', ["'mrpc'", 'pretraining']),
     ],
 )
 def test_mistakes_are_named(flag: str, words: list[str]) -> None:

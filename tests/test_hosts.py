@@ -116,6 +116,7 @@ def test_two_processes_die_stop_go_on_and_give_the_numbers_of_one(tmp_path: path
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(small_run.QUICK, reason='--check of one process is tested elsewhere')
 def test_each_process_looks_and_none_waits(tmp_path: pathlib.Path) -> None:
     small_run.write_corpus(tmp_path)
     (tmp_path / 'vocab.txt').rename(tmp_path / 'vocab0.txt')

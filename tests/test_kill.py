@@ -40,7 +40,7 @@ class Kill:
 
 
 def kill_and_go_on(folder: pathlib.Path, seed: int) -> list[Kill]:
-    """Runs one workdir through to the end with five kills, another without; leaves both."""
+    """Runs one workdir through to the end with its kills, another without; leaves both."""
     small_run.write_corpus(folder)
     workdir, rng = folder / 'killed', random.Random(seed)
 
@@ -66,6 +66,8 @@ def kill_and_go_on(folder: pathlib.Path, seed: int) -> list[Kill]:
         after_step(BOUNDARY + 1, BOUNDARY + 10),  # goes on from the phase before
         in_save(4 * EVERY),
     ]
+    if small_run.QUICK:
+        moments = moments[2:4]
     kills = []
     for moment, come in moments:
         began = max(small_run.saved_steps(workdir), default=0)
@@ -127,7 +129,7 @@ def compare(folder: pathlib.Path) -> str:
 def test_killed_run_ends_with_the_same_bits(tmp_path: pathlib.Path) -> None:
     kills = kill_and_go_on(tmp_path, seed=1)
     print(compare(tmp_path))
-    assert len(kills) >= 5
+    assert len(kills) == (2 if small_run.QUICK else 5)
     assert any(k.saved < BOUNDARY < k.reached for k in kills), 'none across the phase boundary'
     assert any(k.saving for k in kills), 'none in the middle of a save'
     assert any(k.began for k in kills), 'none that had gone on from a checkpoint'

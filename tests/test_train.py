@@ -190,7 +190,7 @@ def test_a_mistake_in_a_later_phase_or_in_evaluation_is_found_first(
     later = configured(phases=(PHASES[0], PHASES[1]._replace(batch_size=12)))
     held_out = dataclasses.replace(CONFIG, eval=EvalConfig(batch_size=12))
     for config in (later, held_out):
-        with pytest.raises(ValueError, match='12 sequences does not divide over 8 devices'):
+        with pytest.raises(ValueError, match='12 sequences does not divide over the 8 parts'):
             run(tmp_path, config)
     assert metrics(tmp_path) == []
 

@@ -150,12 +150,15 @@ def _dataset(
     options.deterministic = True
     # The default ones copy the tables.
     options.experimental_optimization.apply_default_optimizations = False
+
+    # Nothing for AutoGraph to convert, which would read all of the code for seconds.
+    @tf.autograph.experimental.do_not_convert
+    def batch(k: tf.Tensor) -> dict[str, tf.Tensor]:
+        return make_batch(stream, k * batch_size + host * rows, rows)
+
     return (
         tf.data.Dataset.range(begin, end)
-        .map(
-            lambda k: make_batch(stream, k * batch_size + host * rows, rows),
-            num_parallel_calls=min(os.cpu_count() or 1, 8),
-        )
+        .map(batch, num_parallel_calls=min(os.cpu_count() or 1, 8))
         .prefetch(PREFETCH)
         .with_options(options)
     )

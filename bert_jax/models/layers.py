@@ -13,8 +13,10 @@ from bert_jax.config import ModelConfig
 
 
 def gelu(x: jax.Array) -> jax.Array:
-    """x times the normal distribution function of x (Hendrycks and Gimpel, 2016), in float32: by
-    erf, which takes a quarter of the time of jax.nn.gelu's erfc."""
+    """x times the normal distribution function of x (Hendrycks and Gimpel, 2016), in float32. For
+    bfloat16 by erf, which takes a quarter of the time of the more exact erfc."""
+    if x.dtype == jnp.float32:
+        return jax.nn.gelu(x, approximate=False)
     wide = x.astype(jnp.float32)
     return (0.5 * wide * (1 + jax.lax.erf(wide * math.sqrt(0.5)))).astype(x.dtype)
 
