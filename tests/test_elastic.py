@@ -14,6 +14,7 @@ if __name__ == '__main__':
 
 import numpy as np
 import pytest
+import small_run
 from tiny_model import TINY, run_steps
 
 from bert_jax import sharding
@@ -53,6 +54,7 @@ def difference(source: str, target: str) -> float:
 
 
 # The script has all pairs.
+@pytest.mark.skipif(small_run.QUICK, reason='test_sharding and test_checkpoint have the parts')
 @pytest.mark.parametrize(('source', 'target'), zip(FROM, TO, strict=True))
 def test_goes_on_elsewhere(source: str, target: str) -> None:
     assert difference(source, target) < 5e-6

@@ -67,7 +67,7 @@ def kill_and_go_on(folder: pathlib.Path, seed: int) -> list[Kill]:
         in_save(4 * EVERY),
     ]
     if small_run.QUICK:
-        moments = moments[2:4]
+        moments = moments[3:]
     kills = []
     for moment, come in moments:
         began = max(small_run.saved_steps(workdir), default=0)

@@ -7,6 +7,7 @@ import jax
 import pytest
 import rich.console
 import rich.table
+import small_run
 from tiny_model import ROOT, TINY
 
 from bert_jax import plan, plan_tables, sharding, topology
@@ -103,6 +104,7 @@ def abstract_params() -> object:
     return jax.eval_shape(lambda: PretrainTask(TINY.model).init(jax.random.key(0)))
 
 
+@pytest.mark.skipif(small_run.QUICK, reason='what the compiler says is tested below')
 def test_what_does_not_fit_says_by_how_much_and_what_helps(four: list[jax.Device]) -> None:
     wide = dataclasses.replace(TINY.model, vocab_size=1 << 24, hidden_size=128, num_hidden_layers=1)
     config = dataclasses.replace(TINY, model=wide)
