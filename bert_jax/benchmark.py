@@ -9,7 +9,6 @@ for, so that each has a time of its own.
 """
 
 import dataclasses
-import json
 import re
 import statistics
 import sys
@@ -160,10 +159,7 @@ def main(argv: list[str]) -> int:
     else:
         found = [measure(_shaped(config, size), *counts) for size in sizes]
     Console().print(_table(found))
-    if OUTPUT.value:
-        with open(OUTPUT.value, 'w') as file:
-            json.dump(found, file, indent=2)
-    return 0 if any(one['fits'] for one in found) else 1
+    return command.written(found, OUTPUT.value)
 
 
 if __name__ == '__main__':

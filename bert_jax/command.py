@@ -1,11 +1,13 @@
 """The command line of whatever takes `--config`: flags in, a validated configuration out."""
 
 import difflib
+import json
 import logging
 import pathlib
 import re
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -64,6 +66,13 @@ def run(name: str, main: Callable[[list[str]], int], argv: list[str]) -> int:
     except KeyboardInterrupt:
         print(f'{name}: interrupted', file=sys.stderr)
         return 130
+
+
+def written(found: list[dict[str, Any]], path: str) -> int:
+    """Writes the numbers as JSON where a path is given. The exit code: 1 where nothing fits."""
+    if path:
+        pathlib.Path(path).write_text(json.dumps(found, indent=2) + '\n')
+    return 0 if any(one['fits'] for one in found) else 1
 
 
 def _last_line(error: Exception) -> str:

@@ -11,7 +11,6 @@ longest is the bound, so real steps take longer.
 import collections
 import dataclasses
 import itertools
-import json
 import os
 import re
 import sys
@@ -232,10 +231,7 @@ def main(argv: list[str]) -> int:
         for phase in config.train.phases:
             plans.append(plan(config, phase, of, devices))
             console.print(plan_tables.of_phase(plans[-1], config))
-    if OUTPUT.value:
-        with open(OUTPUT.value, 'w') as file:
-            json.dump(plans, file, indent=2)
-    return 0 if any(found['fits'] for found in plans) else 1
+    return command.written(plans, OUTPUT.value)
 
 
 if __name__ == '__main__':
