@@ -16,7 +16,7 @@ from bert_jax.checkpoint import load_params
 from bert_jax.config import Config, ModelConfig, Phase, validate
 from bert_jax.data import staging, tokenizer
 from bert_jax.data.rows import Rows, Shuffled, in_order
-from bert_jax.jobs import Job, Predictions, make_job, task_names
+from bert_jax.jobs import Job, Predictions, Split, make_job, task_names
 from bert_jax.train import predict, train
 from bert_jax.writers import log_lines
 
@@ -146,12 +146,10 @@ class HeldOut:
         self.main_score = job.main_score
 
     def __iter__(self) -> Iterator[HostBatch]:
-        return _in_order(self._config, self._job, self._job.held_out)
+        return _in_order(self._config, self._job, self._job.held_out.rows)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
-        if self._job.write is not None and jax.process_index() == 0:
-            self._job.write(predictions, self._workdir)
-        return self._job.score(predictions)
+        return _record(self._job.held_out, predictions, self._workdir)
 
 
 def _in_order(config: Config, job: Job, rows: Rows) -> Iterator[HostBatch]:
@@ -169,7 +167,7 @@ def described(config: Config, job: Job) -> dict[str, Any]:
     of = config.data
     return {
         'name': ', '.join(filter(None, (of.task, of.dir, of.train_file, of.eval_file))),
-        'fingerprint': job.train.fingerprint() + job.held_out.fingerprint(),
+        'fingerprint': job.train.fingerprint() + job.held_out.rows.fingerprint(),
     }
 
 
@@ -189,26 +187,35 @@ def _run_seed(
         return HeldOut(config, job, workdir)
 
     state = train(config, job.task, batches, held_out, workdir)
-    _write_predictions(config, job, state.params, workdir)
-    return _scores(config, workdir, job.main_score)
+    tested = _predict(config, job, state.params, workdir)
+    return _scores(config, workdir, job.main_score) | tested
 
 
-def _write_predictions(config: Config, job: Job, params: Any, workdir: epath.Path) -> None:
-    """Of the parameters that are kept, for the rows without labels; for the held-out ones too where
-    the last evaluation, which wrote its own, may not be the best."""
-    files = dict(job.tests)
-    if config.train.best and job.write is not None:
-        files['the held-out file'] = job.held_out, job.write
-    if config.train.best and files:
+def _predict(config: Config, job: Job, params: Any, workdir: epath.Path) -> dict[str, float]:
+    """Of the parameters that are kept, for the test files, whose scores it returns where they have
+    labels; for the held-out one too where the last evaluation, which wrote its own, may not be the
+    best."""
+    splits = dict(job.tests)
+    scores: dict[str, float] = {}
+    if config.train.best and job.held_out.write is not None:
+        splits['the held-out file'] = job.held_out
+    if config.train.best and splits:
         abstract = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), params
         )
         params = load_params(workdir, abstract)
-    for name, (rows, write) in files.items():
-        found = predict(config, job.task, params, _in_order(config, job, rows))
-        if jax.process_index() == 0:
-            write(found, workdir)
-            LOG.info('predictions for %d rows of %s written', len(rows), name)
+    for name, split in splits.items():
+        found = predict(config, job.task, params, _in_order(config, job, split.rows))
+        mine = _record(split, found, workdir)
+        scores |= {f'{name}_{key}': value for key, value in mine.items() if name in job.tests}
+        LOG.info('predictions for %d rows of %s written', len(split.rows), name)
+    return scores
+
+
+def _record(split: Split, predictions: Predictions, workdir: epath.Path) -> dict[str, float]:
+    if split.write is not None and jax.process_index() == 0:
+        split.write(predictions, workdir)
+    return split.score(predictions) if split.score is not None else {}
 
 
 def _scores(config: Config, workdir: epath.Path, main: str) -> dict[str, float]:
@@ -230,7 +237,7 @@ def _start_lines(name: str, config: Config, job: Job, workdir: epath.Path) -> di
     return {
         'workdir': str(workdir),
         'task': f'{name}, {len(job.labels)} labels: {labels}' if labels else name,
-        'rows': f'{len(job.train):,} to train on, {len(job.held_out):,} held out',
+        'rows': f'{len(job.train):,} to train on, {len(job.held_out.rows):,} held out',
         'counted': counted or 'nothing odd',
         'steps': f'{phase.steps} of {phase.batch_size} rows, at most {phase.max_seq_length} long; '
         f'{config.train.seeds} seeds',

@@ -111,7 +111,9 @@ def _files(outline: Outline) -> str:
     for name, folder in finetune.tasks(base, outline.workdir).items():
         config = dataclasses.replace(base, data=dataclasses.replace(base.data, task=name))
         job = make_job(name, config, pieces)
-        found.append(f'{name}: {len(job.train):,} rows to train on, {len(job.held_out):,} held out')
+        found.append(
+            f'{name}: {len(job.train):,} rows to train on, {len(job.held_out.rows):,} held out'
+        )
         if outline.vocabulary is None:
             continue
         config = finetune.with_steps(config, job)

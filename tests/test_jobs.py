@@ -14,7 +14,7 @@ from etils import epath
 from bert_jax import finetune
 from bert_jax.config import Config, DataConfig, EvalConfig, TrainConfig
 from bert_jax.data import glue, tokenizer
-from bert_jax.jobs import Job, make_job, task_names
+from bert_jax.jobs import Job, Split, make_job, task_names
 
 VOCABULARY = tokenizer.wordpiece(small_tasks.PIECES, True)
 
@@ -53,9 +53,10 @@ def test_answers_to_a_test_file(tmp_path: pathlib.Path, impossible: bool) -> Non
         paragraph['qas'][0].pop('is_impossible', None)
     written(tmp_path / 'test.json', json.dumps(content))
     job = make('squad', **dict(zip(('train_file', 'eval_file', 'test_file'), files, strict=True)))
-    rows, write = job.tests['test']
-    logits = np.zeros((len(rows), 16), np.float32)
-    write({'start_logits': logits, 'end_logits': logits}, epath.Path(tmp_path))
+    test = job.tests['test']
+    assert test.score is None and test.write is not None
+    logits = np.zeros((len(test.rows), 16), np.float32)
+    test.write({'start_logits': logits, 'end_logits': logits}, epath.Path(tmp_path))
     assert len(json.loads((tmp_path / 'test' / 'predictions.json').read_text())) == 9
     assert (tmp_path / 'test' / 'null_odds.json').exists() == impossible
     assert not (tmp_path / 'predictions.json').exists()
@@ -84,9 +85,10 @@ def test_what_is_written_may_go_to_a_bucket(
     tags = str(small_tasks.write_tags(tmp_path / 'a.conll', 9, 0))
     asked = str(small_tasks.write_questions(tmp_path / 'a.json', 9, 0, False))
     for task, file in (('text', texts), ('ner', tags), ('squad', asked)):
-        rows, write = make(task, train_file=file, eval_file=file, test_file=file).tests['test']
+        test = make(task, train_file=file, eval_file=file, test_file=file).tests['test']
+        assert test.write is not None
         names = ('logits', 'tags', 'start_logits', 'end_logits')
-        write(dict.fromkeys(names, np.zeros((len(rows), 16), np.int32)), bucket)
+        test.write(dict.fromkeys(names, np.zeros((len(test.rows), 16), np.int32)), bucket)
     glue.write_submission('wnli', np.zeros(146, np.int32), bucket)
     assert len(made) == 7 and all(path.startswith('gs://bucket/run') for path in made), made
 
@@ -133,6 +135,38 @@ def test_a_test_file_that_can_not_be_submitted_is_found_first(tmp_path: pathlib.
     assert make('wnli', dir=str(tmp_path)).tests == {}
 
 
+def test_a_test_file_with_labels_is_scored(tmp_path: pathlib.Path) -> None:
+    texts = str(small_tasks.write_texts(tmp_path / 'a.jsonl', 9, 0))
+    tags = str(small_tasks.write_tags(tmp_path / 'a.conll', 9, 0))
+    asked = str(small_tasks.write_questions(tmp_path / 'a.json', 9, 0, False))
+    names = ('logits', 'tags', 'start_logits', 'end_logits')
+    for task, file in (('text', texts), ('ner', tags), ('squad', asked)):
+        job = make(task, train_file=file, eval_file=file, test_file=file)
+        found = dict.fromkeys(names, np.zeros((len(job.held_out.rows), 16), np.int32))
+        assert job.held_out.score and job.tests['test'].score
+        assert job.tests['test'].score(found) == job.held_out.score(found)
+
+
+def test_what_test_files_have_instead_of_labels(tmp_path: pathlib.Path) -> None:
+    train = written(tmp_path / 'train.conll', 'anna\tB-PER\nwent\tO\n')
+    words = written(tmp_path / 'words.conll', 'anna\nwent\n')
+    others = written(tmp_path / 'others.conll', 'anna NNP\nwent VBD\n')
+    for file, counted in (
+        (words, {}),
+        (others, {f'test files without a tag to learn, not scored (first: {others})': 1}),
+    ):
+        job = make('ner', train_file=train, eval_file=train, test_file=file)
+        assert job.tests['test'].score is None and job.summary.lines() == counted
+    texts = written(tmp_path / 'train.csv', 'text,label\na film,good\nthe plot,bad\n')
+    bare = written(tmp_path / 'bare.csv', 'text\na film\n')
+    assert (
+        make('text', train_file=texts, eval_file=texts, test_file=bare).tests['test'].score is None
+    )
+    odd = written(tmp_path / 'odd.csv', 'text,label\na film,?\n')
+    with pytest.raises(ValueError, match=r"odd.csv:2 has the label '\?'; expected one of those"):
+        make('text', train_file=texts, eval_file=texts, test_file=odd)
+
+
 @pytest.mark.parametrize('best', [False, True])
 def test_the_predictions_in_a_workdir_are_of_the_kept_parameters(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, best: bool
@@ -143,14 +177,20 @@ def test_the_predictions_in_a_workdir_are_of_the_kept_parameters(
     written: dict[str, Any] = {}
     job = dataclasses.replace(
         job,
-        write=lambda found, _: written.update(dev=found['of']),
-        tests={'test': (job.held_out, lambda found, _: written.update(test=found['of']))},
+        held_out=Split(job.held_out.rows, write=lambda found, _: written.update(dev=found['of'])),
+        tests={
+            'test': Split(
+                job.held_out.rows,
+                score=lambda found: {'f1': 0.5},
+                write=lambda found, _: written.update(test=found['of']),
+            )
+        },
     )
     config = Config(train=TrainConfig(best=best))
     params = jax.numpy.float32(0)
     monkeypatch.setattr(finetune, 'load_params', lambda workdir, abstract: 'best')
     monkeypatch.setattr(finetune, 'predict', lambda config, task, params, rows: {'of': params})
-    finetune._write_predictions(config, job, params, epath.Path(tmp_path))
+    assert finetune._predict(config, job, params, epath.Path(tmp_path)) == {'test_f1': 0.5}
     assert written == ({'dev': 'best', 'test': 'best'} if best else {'test': params})
 
 

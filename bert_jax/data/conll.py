@@ -40,19 +40,21 @@ class Scheme(NamedTuple):
 
 
 def read(
-    path: str | pathlib.Path, *, tagged: bool = True, summary: Summary | None = None
+    path: str | pathlib.Path, *, tagged: bool | None = True, summary: Summary | None = None
 ) -> list[Sentence]:
     """The sentences of a CoNLL file, which blank lines end; .gz is read too.
 
     Columns are separated by spaces or tabs; what lies between the word and its tag is not read.
     -DOCSTART- lines and comments (`# ...` before a sentence) are left out, and counted in
     `summary`, as ill-formed tags are. With tagged=False a file may have words only, and tags are
-    not read. Raises ValueError, with file and line, for all else.
+    not read; with None they are where lines have more than a word. Raises ValueError, with file
+    and line, for all else.
     """
     path, summary = pathlib.Path(path), summary or Summary()
     lines = _lines(path)
     certain = [SEPARATOR.split(line) for line in lines if line and not line.startswith('# ')]
     width = next((len(columns) for columns in certain if columns[0] != '-DOCSTART-'), 1)
+    tagged = width > 1 if tagged is None else tagged
     known = {columns[-1] for columns in certain}
     sentences: list[Sentence] = []
     first: dict[str, str] = {}  # tag -> where it was seen first

@@ -9,6 +9,7 @@ from bert_jax.data.tokenizer import Tokenizer
 from bert_jax.jobs import glue, ner, squad, text
 from bert_jax.jobs.job import Job as Job
 from bert_jax.jobs.job import Predictions as Predictions
+from bert_jax.jobs.job import Split as Split
 
 GLUE = tuple(name for name in TASKS if name != 'ax')  # which has no training set
 OTHERS = {'text': text.job, 'squad': squad.job, 'ner': ner.job}
@@ -18,7 +19,7 @@ def make_job(name: str, config: Config, vocabulary: Tokenizer) -> Job:
     """name: one task of config.data.task. Raises ValueError for what is wrong with its files."""
     config = dataclasses.replace(config, data=staging.localized(config.data))
     job = OTHERS[name](config, vocabulary) if name in OTHERS else glue.job(name, config, vocabulary)
-    for what, rows in (('train on', job.train), ('evaluate', job.held_out)):
+    for what, rows in (('train on', job.train), ('evaluate', job.held_out.rows)):
         if not len(rows):
             raise ValueError(f'{name} has nothing to {what}; its files have {job.summary.lines()}')
     return job

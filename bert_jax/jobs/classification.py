@@ -9,14 +9,14 @@ from bert_jax.config import Config
 from bert_jax.data import examples
 from bert_jax.data.examples import Example
 from bert_jax.data.readers import Summary
-from bert_jax.data.rows import Rows, make_rows
+from bert_jax.data.rows import make_rows
 from bert_jax.data.texts import Encoder
 from bert_jax.data.tokenizer import Tokenizer
-from bert_jax.jobs.job import Job, Predictions, Write, some
+from bert_jax.jobs.job import Job, Predictions, Split, some
 from bert_jax.tasks.classification import ClassificationTask, RegressionTask
 
 # Label ids int[n], or values float[n] of a regression: predicted and true; predicted, into a folder
-Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+ScoreLabels = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 WriteLabels = Callable[[np.ndarray, epath.Path], None]
 
 
@@ -27,39 +27,40 @@ def job(
     train: list[Example],
     held_out: list[Example],
     labels: tuple[str, ...],
-    score: Score,
+    score: ScoreLabels,
     summary: Summary,
     tests: Mapping[str, tuple[list[Example], WriteLabels]],
 ) -> Job:
     """No labels: a regression."""
     encoder = Encoder(vocabulary, config.data.max_seq_length, config.model.type_vocab_size)
 
-    def rows(found: list[Example], labelled: bool = True) -> Rows:
+    def split(found: list[Example], write: WriteLabels | None = None, test: bool = False) -> Split:
         before = encoder.truncated
         encoded = encoder.encode([example.parts for example in found])
         summary.count('texts cut at max_seq_length', number=encoder.truncated - before)
+        labelled = not test or any(example.label is not None for example in found)
         if labels:
-            ids = examples.label_ids(found, labels) if labelled else np.zeros(len(found), np.int32)
-            return make_rows(encoded, {'label_ids': ids}, vocabulary.pad_id)
-        values = examples.label_values(found) if labelled else np.zeros(len(found), np.float32)
-        return make_rows(encoded, {'label_values': values}, vocabulary.pad_id)
+            name, read = 'label_ids', lambda: examples.label_ids(found, labels)
+        else:
+            name, read = 'label_values', lambda: examples.label_values(found)
+        truth = read() if labelled else np.zeros(len(found), np.int32 if labels else np.float32)
 
-    def predicted(predictions: Predictions) -> np.ndarray:
-        return predictions['logits'].argmax(-1) if labels else predictions['values']
+        def predicted(predictions: Predictions) -> np.ndarray:
+            return predictions['logits'].argmax(-1) if labels else predictions['values']
 
-    def writer(write: WriteLabels) -> Write:
-        return lambda predictions, folder: write(predicted(predictions), folder)
+        return Split(
+            make_rows(encoded, {name: truth}, vocabulary.pad_id),
+            (lambda found: score(predicted(found), truth)) if labelled else None,
+            (lambda found, folder: write(predicted(found), folder)) if write else None,
+        )
 
-    evaluation = rows(held_out)
-    truth = evaluation.labels['label_ids' if labels else 'label_values']
     model = config.model
     return Job(
         task=ClassificationTask(model, len(labels)) if labels else RegressionTask(model),
-        train=rows(some(train, config.data)),
-        held_out=evaluation,
-        score=lambda predictions: score(predicted(predictions), truth),
+        train=split(some(train, config.data)).rows,
+        held_out=split(held_out),
         main_score='score',
         labels=labels,
         summary=summary,
-        tests={name: (rows(found, False), writer(write)) for name, (found, write) in tests.items()},
+        tests={name: split(found, write, test=True) for name, (found, write) in tests.items()},
     )

@@ -54,7 +54,7 @@ def check_files(name: str, data: DataConfig) -> None:
             glue.find(name, data.dir, split)
 
 
-def _score(task: glue.GlueTask, sizes: dict[str, int]) -> classification.Score:
+def _score(task: glue.GlueTask, sizes: dict[str, int]) -> classification.ScoreLabels:
     """Of predictions for the splits one after the other, sizes[split] each: the scores of a split
     end in its name's end, as accuracy_matched, and `score` is the mean of theirs."""
     bounds = np.cumsum(list(sizes.values()))[:-1]

@@ -12,23 +12,32 @@ from bert_jax.data.rows import Rows, permutation
 from bert_jax.tasks.head import HeadTask
 
 Predictions = Mapping[str, np.ndarray]
+Score = Callable[[Predictions], dict[str, float]]
 Write = Callable[[Predictions, epath.Path], None]  # into a folder
 
 
 @dataclasses.dataclass(frozen=True)
+class Split:
+    """Rows to predict. score: of their predictions, where they have labels. write: what their
+    predictions leave in a workdir."""
+
+    rows: Rows
+    score: Score | None = None
+    write: Write | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Job:
-    """main_score: which of the scores counts. labels: their names by id. write: what the held-out
-    rows' predictions leave in a workdir. tests: rows without labels, by their name."""
+    """main_score: which of the held-out rows' scores counts. labels: their names by id. tests: by
+    their names."""
 
     task: HeadTask
     train: Rows
-    held_out: Rows
-    score: Callable[[Predictions], dict[str, float]]
+    held_out: Split
     main_score: str
     labels: tuple[str, ...]
     summary: Summary
-    write: Write | None = None
-    tests: Mapping[str, tuple[Rows, Write]] = dataclasses.field(default_factory=dict)
+    tests: Mapping[str, Split] = dataclasses.field(default_factory=dict)
 
 
 def files(data: DataConfig) -> tuple[str, str]:

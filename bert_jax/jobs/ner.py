@@ -1,5 +1,7 @@
 """Tags of words: CoNLL files in and out."""
 
+import dataclasses
+
 import numpy as np
 from etils import epath
 
@@ -7,9 +9,9 @@ from bert_jax import host_metrics
 from bert_jax.config import Config
 from bert_jax.data import conll, tagging
 from bert_jax.data.readers import Summary
-from bert_jax.data.rows import Rows, make_rows
+from bert_jax.data.rows import make_rows
 from bert_jax.data.tokenizer import Tokenizer
-from bert_jax.jobs.job import Job, Predictions, Write, files, some
+from bert_jax.jobs.job import Job, Predictions, Split, files, some
 from bert_jax.tasks.tagging import TaggingTask
 
 
@@ -18,8 +20,8 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
     train, held_out = (conll.read(path, summary=summary) for path in files(data))
     names = conll.label_names(train)
 
-    def rows(sentences: list[conll.Sentence], unknown: bool) -> tuple[tagging.Windows, Rows]:
-        found = tagging.windows(
+    def split(sentences: list[conll.Sentence], name: str, unknown: bool = True) -> Split:
+        shown = tagging.windows(
             sentences,
             vocabulary,
             names,
@@ -27,39 +29,43 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
             allow_unknown=unknown,
             summary=summary,
         )
-        labels = np.concatenate([np.zeros(0, np.int32), *found.labels])
+        labels = np.concatenate([np.zeros(0, np.int32), *shown.labels])
         arrays = {'label_ids': np.maximum(labels, 0), 'label_weights': np.float32(labels >= 0)}
-        return found, make_rows(found.rows, arrays, vocabulary.pad_id)
 
-    shown, evaluation = rows(held_out, True)
+        def tags(predictions: Predictions) -> list[list[str]]:
+            return tagging.decode(sentences, shown, list(predictions['tags']))
 
-    def score(predictions: Predictions) -> dict[str, float]:
-        tags = tagging.decode(held_out, shown, list(predictions['tags']))
-        gold = [sentence.tags or [] for sentence in held_out]
-        found = host_metrics.entities(gold, tags)
-        return found | {'score': found.get('f1', found['accuracy'])}
+        def score(predictions: Predictions) -> dict[str, float]:
+            gold = [sentence.tags or [] for sentence in sentences]
+            found = host_metrics.entities(gold, tags(predictions))
+            return found | {'score': found.get('f1', found['accuracy'])}
 
-    def writer(sentences: list[conll.Sentence], of: tagging.Windows, name: str) -> Write:
         def write(predictions: Predictions, folder: epath.Path) -> None:
-            conll.write(
-                sentences, tagging.decode(sentences, of, list(predictions['tags'])), folder / name
-            )
+            conll.write(sentences, tags(predictions), folder / name)
 
-        return write
+        return Split(
+            make_rows(shown.rows, arrays, vocabulary.pad_id),
+            score if sentences[0].tags else None,
+            write,
+        )
 
-    tests = {}
-    if data.test_file:
-        test = conll.read(data.test_file, tagged=False, summary=summary)
-        of, found = rows(test, True)
-        tests['test'] = (found, writer(test, of, 'test_predictions.conll'))
+    test = _read_test(data.test_file, names, summary) if data.test_file else []
     return Job(
         task=TaggingTask(config.model, len(names)),
-        train=rows(some(train, data), False)[1],
-        held_out=evaluation,
-        score=score,
+        train=split(some(train, data), '', unknown=False).rows,
+        held_out=split(held_out, 'predictions.conll'),
         main_score='score',
         labels=tuple(names),
         summary=summary,
-        write=writer(held_out, shown, 'predictions.conll'),
-        tests=tests,
+        tests={'test': split(test, 'test_predictions.conll')} if test else {},
     )
+
+
+def _read_test(path: str, names: list[str], summary: Summary) -> list[conll.Sentence]:
+    """Without tags where none is of those to learn: another column is the last then."""
+    sentences = conll.read(path, tagged=None, summary=summary)
+    tags = {tag for sentence in sentences for tag in sentence.tags or ()}
+    if tags and not tags & set(names[1:]):
+        summary.count('test files without a tag to learn, not scored', path)
+        return [dataclasses.replace(sentence, tags=None) for sentence in sentences]
+    return sentences

@@ -6,11 +6,10 @@ from bert_jax import squad_metrics
 from bert_jax.config import Config
 from bert_jax.data import squad, squad_answers, squad_windows
 from bert_jax.data.readers import Summary
-from bert_jax.data.rows import Rows, make_rows
+from bert_jax.data.rows import make_rows
 from bert_jax.data.squad import Question
-from bert_jax.data.squad_windows import Windows
 from bert_jax.data.tokenizer import Tokenizer
-from bert_jax.jobs.job import Job, Predictions, Write, files, some
+from bert_jax.jobs.job import Job, Predictions, Split, files, some
 from bert_jax.tasks.qa import QuestionAnsweringTask
 
 POSITIONS = ('start_positions', 'end_positions')
@@ -23,8 +22,8 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
     held_out = _answered(squad.read(eval_file, summary))
     version_2 = any(question.is_impossible for question in (*train, *held_out))
 
-    def rows(questions: list[Question], training: bool = False) -> tuple[Windows, Rows]:
-        found = squad_windows.windows(
+    def split(questions: list[Question], name: str, training: bool = False) -> Split:
+        shown = squad_windows.windows(
             questions,
             vocabulary,
             max_seq_length=data.max_seq_length,
@@ -33,62 +32,55 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
             training=training,
             summary=summary,
         )
-        labels = {name: getattr(found, name) for name in POSITIONS}
-        return found, make_rows(found, labels, vocabulary.pad_id)
+        labels = {position: getattr(shown, position) for position in POSITIONS}
 
-    def answers(
-        questions: list[Question], shown: Windows, predictions: Predictions
-    ) -> squad_answers.Answers:
-        return squad_answers.decode(
-            questions,
-            shown,
-            predictions['start_logits'],
-            predictions['end_logits'],
-            n_best=limits.n_best,
-            max_answer_length=limits.max_answer_length,
-            null_threshold=limits.null_threshold,
-            version_2=version_2,
-        )
+        def answers(predictions: Predictions) -> squad_answers.Answers:
+            return squad_answers.decode(
+                questions,
+                shown,
+                predictions['start_logits'],
+                predictions['end_logits'],
+                n_best=limits.n_best,
+                max_answer_length=limits.max_answer_length,
+                null_threshold=limits.null_threshold,
+                version_2=version_2,
+            )
 
-    shown, evaluation = rows(held_out)
+        def score(predictions: Predictions) -> dict[str, float]:
+            found = answers(predictions)
+            return squad_metrics.squad(
+                squad.references(questions),
+                found.predictions,
+                version_2=version_2,
+                null_odds=found.null_odds if version_2 else None,
+                best=found.best if version_2 else None,
+            )
 
-    def score(predictions: Predictions) -> dict[str, float]:
-        found = answers(held_out, shown, predictions)
-        return squad_metrics.squad(
-            squad.references(held_out),
-            found.predictions,
-            version_2=version_2,
-            null_odds=found.null_odds if version_2 else None,
-            best=found.best if version_2 else None,
-        )
-
-    def writer(questions: list[Question], of: Windows, name: str) -> Write:
         def write(predictions: Predictions, folder: epath.Path) -> None:
-            squad_answers.write(answers(questions, of, predictions), folder / name)
+            squad_answers.write(answers(predictions), folder / name)
 
-        return write
+        rows = make_rows(shown, labels, vocabulary.pad_id)
+        return Split(rows, score if all(map(_has_answer, questions)) else None, write)
 
-    tests = {}
-    if data.test_file:
-        asked = squad.read(data.test_file, summary)
-        of, found = rows(asked)
-        tests['test'] = (found, writer(asked, of, 'test'))
+    test = squad.read(data.test_file, summary) if data.test_file else []
     return Job(
         task=QuestionAnsweringTask(config.model),
-        train=rows(train, training=True)[1],
-        held_out=evaluation,
-        score=score,
+        train=split(train, '', training=True).rows,
+        held_out=split(held_out, ''),
         main_score='f1',
         labels=('no_answer',) if version_2 else (),
         summary=summary,
-        write=writer(held_out, shown, ''),
-        tests=tests,
+        tests={'test': split(test, 'test')} if test else {},
     )
+
+
+def _has_answer(question: Question) -> bool:
+    return bool(question.answers) or question.is_impossible
 
 
 def _answered(questions: list[Question]) -> list[Question]:
     for question in questions:
-        if not question.answers and not question.is_impossible:
+        if not _has_answer(question):
             raise ValueError(
                 f"{question.where} has no 'answers' to score by; add them, or give the file as "
                 'config.data.test_file'

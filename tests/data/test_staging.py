@@ -73,7 +73,7 @@ def test_a_store_and_tables(bucket: pathlib.Path, tmp_path: pathlib.Path) -> Non
         (bucket / 'GLUE' / 'RTE' / name).write_text(text)
     tables = config(tmp_path / 'two', task='rte', dir='s3://bucket/GLUE')
     assert task_names(tables.data) == ['rte']
-    assert len(make_job('rte', tables, vocabulary).held_out) == 1
+    assert len(make_job('rte', tables, vocabulary).held_out.rows) == 1
     assert copies(tmp_path / 'two') == ['GLUE', 'a.jsonl', 'tokens']
     assert not list((tmp_path / 'two').rglob('model.bin'))
 

@@ -30,7 +30,7 @@ from bert_jax import finetune
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, from_config_dict
 from bert_jax.convert.__main__ import convert_in
-from bert_jax.data.rows import Shuffled, in_order, permutation
+from bert_jax.data.rows import Rows, Shuffled, in_order, permutation
 from bert_jax.evaluate import by_example
 from bert_jax.jobs import Job, make_job
 
@@ -100,7 +100,7 @@ def their_run(config: Config, job: Job, seed: int) -> dict[str, Any]:
         optimizer.zero_grad()
         loss.item()  # as whoever watches it would
     per_row = (time.perf_counter() - began) / (steps * config.train.batch_size)
-    return {'seconds_per_row': per_row, 'scores': job.score(predictions(bert.eval(), job, config))}
+    return {'seconds_per_row': per_row, 'scores': scores(bert.eval(), job, config)}
 
 
 def batches(job: Job, config: Config, seed: int) -> Iterator[HostBatch]:
@@ -132,12 +132,23 @@ def tensors(batch: HostBatch) -> dict[str, Any]:
     return {name: x if x.is_floating_point() else x.long() for name, x in found.items()}
 
 
-def predictions(bert: Any, job: Job, config: Config) -> Mapping[str, np.ndarray]:
-    """Of the held-out rows, by our names."""
+def scores(bert: Any, job: Job, config: Config) -> dict[str, float]:
+    """Of the held-out rows and of the test file, by our names."""
+    splits = {'': job.held_out} | {f'{name}_': split for name, split in job.tests.items()}
+    return {
+        f'{prefix}{key}': value
+        for prefix, split in splits.items()
+        if split.score is not None
+        for key, value in split.score(predictions(bert, split.rows, job, config)).items()
+    }
+
+
+def predictions(bert: Any, rows: Rows, job: Job, config: Config) -> Mapping[str, np.ndarray]:
+    """By our names."""
     import torch
 
     found = []
-    for batch in in_order(job.held_out, job.task.lengths(config.train.phases[0]), 64):
+    for batch in in_order(rows, job.task.lengths(config.train.phases[0]), 64):
         with torch.inference_mode():
             outputs = bert(**tensors(batch))
         ours = {name: value.numpy() for name, value in outputs.items() if name.endswith('logits')}
