@@ -56,6 +56,7 @@ PROBABILITIES = (
 CHOICES = {
     'model.hidden_act': ('gelu', 'gelu_new', 'relu'),
     'model.dtype': ('auto', 'float32', 'bfloat16'),
+    'model.attention': ('dense', 'flash'),
     'model.remat': ('none', 'dots', 'full'),
     'data.documents': ('blank_line', 'file'),
     'data.sentences': ('split', 'line'),
@@ -83,6 +84,14 @@ def validate(config: 'Config') -> 'Config':
         'model.hidden_size',
         lambda size: size % heads == 0,
         f'a multiple of num_attention_heads ({heads})',
+    )
+    dropped = config.model.attention_probs_dropout_prob
+    _require(
+        config,
+        'model.attention',
+        lambda name: name == 'dense' or not dropped,
+        f"'dense' where model.attention_probs_dropout_prob is not 0 (it is {dropped}): no kernel "
+        'drops probabilities',
     )
     _require(config, 'train.epochs', lambda n: n > 0, 'more than 0')
     _require(config, 'optim.layer_decay', lambda d: 0 < d <= 1, 'more than 0, at most 1')

@@ -35,6 +35,7 @@ class ModelConfig:
     layer_norm_eps: float = 1e-12
     tie_word_embeddings: bool = True  # the masked-LM decoder's table is the word embeddings
     dtype: str = 'auto'  # compute type; 'auto': bfloat16 on TPU and GPU, float32 on CPU
+    attention: str = 'dense'  # 'flash': the device's own kernel, without dropout of probabilities
     remat: str = 'none'  # what the backward pass recomputes: 'none', 'dots' or 'full'
     scan_unroll: int = 0  # layers per iteration of the scan over them; 0: all on CPU, 1 elsewhere
 

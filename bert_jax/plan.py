@@ -57,8 +57,6 @@ def for_tpu(config: Config) -> Config:
     model = dataclasses.replace(
         config.model,
         vocab_size=config.data.padded(config.model.vocab_size),
-        dtype='bfloat16' if config.model.dtype == 'auto' else config.model.dtype,
-        scan_unroll=config.model.scan_unroll or 1,
     )
     train = dataclasses.replace(
         config.train,

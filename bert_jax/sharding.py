@@ -88,6 +88,12 @@ def _arranged(sizes: list[int], devices: Sequence[jax.Device]) -> np.ndarray:
     )
 
 
+def platform() -> str:
+    """cpu, gpu or tpu: where what is computed here runs. A plan's mesh is not of this host."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
+
+
 def partition_spec(axes: Iterable[str]) -> PartitionSpec:
     """Logical names to mesh axes. Raises ValueError for a name without a rule, or when two
     dimensions would be split over the same mesh axis."""

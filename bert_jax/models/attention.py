@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
+from bert_jax.models import flash
 from bert_jax.models.layers import Dense, Dropout
 
 
@@ -12,8 +13,9 @@ class SelfAttention(nn.Module):
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, bias: jax.Array, deterministic: bool) -> jax.Array:
-        """x[batch, length, hidden], bias float32[batch, 1, 1, length] -> [batch, length, hidden]"""
+    def __call__(self, x: jax.Array, attention_mask: jax.Array, deterministic: bool) -> jax.Array:
+        """x[batch, length, hidden], attention_mask int32[batch, length], 1 for real tokens, which
+        come first -> [batch, length, hidden]"""
         config = self.config
         heads = config.num_attention_heads
         head_dim = config.hidden_size // heads
@@ -25,17 +27,20 @@ class SelfAttention(nn.Module):
             name='query_key_value',
         )(x)
         q, k, v = (qkv[:, :, :, i] for i in range(3))  # [batch, length, heads, head_dim]
-        scores = jnp.einsum('bqhd,bkhd->bhqk', q * head_dim**-0.5, k).astype(jnp.float32)
-        probs = jax.nn.softmax(scores + bias).astype(v.dtype)
-        probs = Dropout(config.attention_probs_dropout_prob, name='probs_dropout')(
-            probs, deterministic
-        )
-        context = jnp.einsum('bhqk,bkhd->bqhd', probs, v)
+        if config.attention == 'flash' and (attend := flash.kernel(x.shape[1], q.dtype)):
+            context = attend(q, k, v, attention_mask)
+        else:
+            scores = jnp.einsum('bqhd,bkhd->bhqk', q * head_dim**-0.5, k).astype(jnp.float32)
+            probs = jax.nn.softmax(scores + _padding_bias(attention_mask)).astype(v.dtype)
+            probs = Dropout(config.attention_probs_dropout_prob, name='probs_dropout')(
+                probs, deterministic
+            )
+            context = jnp.einsum('bhqk,bkhd->bqhd', probs, v)
         return Dense(
             config, (config.hidden_size,), ('heads', 'head_dim'), ('embed',), name='output'
         )(context)
 
 
-def padding_bias(attention_mask: jax.Array) -> jax.Array:
+def _padding_bias(attention_mask: jax.Array) -> jax.Array:
     """int32[batch, length], 1 for real tokens -> float32[batch, 1, 1, length], added to scores."""
     return jnp.where(attention_mask[:, None, None, :] > 0, 0.0, jnp.finfo(jnp.float32).min / 2)

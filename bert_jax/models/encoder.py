@@ -6,10 +6,10 @@ import flax.linen as nn
 import jax
 
 from bert_jax.config import ModelConfig
-from bert_jax.models.attention import SelfAttention, padding_bias
+from bert_jax.models.attention import SelfAttention
 from bert_jax.models.embeddings import Embeddings
 from bert_jax.models.layers import ACTIVATIONS, Dense, Dropout, LayerNorm
-from bert_jax.sharding import constrain
+from bert_jax.sharding import constrain, platform
 
 REMAT_POLICIES: dict[str, Any] = {
     'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -22,12 +22,12 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, bias: jax.Array, deterministic: bool
+        self, x: jax.Array, attention_mask: jax.Array, deterministic: bool
     ) -> tuple[jax.Array, None]:
         """x[batch, length, hidden] -> the same shape, and None (nothing for the scan to stack)"""
         config = self.config
         dropout = Dropout(config.hidden_dropout_prob)
-        y = SelfAttention(config, name='attention')(x, bias, deterministic)
+        y = SelfAttention(config, name='attention')(x, attention_mask, deterministic)
         x = LayerNorm(config, name='attention_norm')(x + dropout(y, deterministic))
         y = Dense(config, (config.intermediate_size,), ('embed',), ('mlp',), name='intermediate')(x)
         y = ACTIVATIONS[config.hidden_act](y)
@@ -62,7 +62,7 @@ class Encoder(nn.Module):
     def _unroll(self) -> int:
         # On CPU a rolled loop copies what each layer leaves for the backward pass into one array
         # and out again, a tenth of a step; elsewhere the shorter compilation counts for more.
-        return self.config.num_hidden_layers if jax.default_backend() == 'cpu' else 1
+        return self.config.num_hidden_layers if platform() == 'cpu' else 1
 
     def __call__(
         self,
@@ -73,5 +73,5 @@ class Encoder(nn.Module):
     ) -> jax.Array:
         """int32[batch, length] three times -> last hidden state [batch, length, hidden]"""
         x = self.embeddings(input_ids, token_type_ids, deterministic)
-        x, _ = self.layers(x, padding_bias(attention_mask), deterministic)
+        x, _ = self.layers(x, attention_mask, deterministic)
         return x

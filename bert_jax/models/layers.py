@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
+from bert_jax.sharding import platform
 
 
 def gelu(x: jax.Array) -> jax.Array:
@@ -33,7 +34,7 @@ def compute_dtype(config: ModelConfig) -> jnp.dtype:
     """The type activations are computed in; parameters stay float32."""
     if config.dtype == 'auto':
         # XLA's CPU backend emulates bfloat16, slowly.
-        return jnp.dtype('float32' if jax.default_backend() == 'cpu' else 'bfloat16')
+        return jnp.dtype('float32' if platform() == 'cpu' else 'bfloat16')
     return jnp.dtype(config.dtype)
 
 

@@ -1,0 +1,72 @@
+"""Attention that leaves no probabilities in memory (Dao et al., 2022), by the kernel that JAX has
+for the device: cuDNN's on GPUs, splash attention on TPUs. Neither has dropout of probabilities."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.pallas.ops.tpu import splash_attention
+
+from bert_jax.sharding import partition_spec, platform
+
+# q, k, v[batch, length, heads, head_dim] and attention_mask int32[batch, length] -> like q
+Kernel = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+BLOCK = 128  # splash attention's rows come in these
+
+
+def kernel(length: int, dtype: jnp.dtype) -> Kernel | None:
+    """What the device has for rows of `length` tokens; None: nothing. Padding must stand at their
+    ends. What comes out at padded places means nothing."""
+    if platform() == 'gpu' and dtype == jnp.bfloat16:
+        return _cudnn
+    if platform() == 'tpu' and length % BLOCK == 0:
+        return _splash
+    return None
+
+
+def _cudnn(q: jax.Array, k: jax.Array, v: jax.Array, attention_mask: jax.Array) -> jax.Array:
+    # A row of a batch that is not full may have no tokens at all, and 0 / 0 would spread.
+    lengths = jnp.maximum(jnp.sum(attention_mask, axis=-1, dtype=jnp.int32), 1)
+    return jax.nn.dot_product_attention(
+        q, k, v, key_value_seq_lengths=lengths, implementation='cudnn'
+    )
+
+
+def _splash(
+    q: jax.Array, k: jax.Array, v: jax.Array, attention_mask: jax.Array, interpret: bool = False
+) -> jax.Array:
+    """Each device its own rows and heads: the compiler can't split a kernel."""
+    attend = functools.partial(_splash_here, interpret=interpret)
+    if jax.sharding.get_abstract_mesh().empty:
+        return attend(q, k, v, attention_mask)
+    rows = partition_spec(('batch', 'length', 'heads', 'head_dim'))
+    return jax.shard_map(
+        attend,
+        in_specs=(rows, rows, rows, partition_spec(('batch', 'length'))),
+        out_specs=rows,
+        check_vma=False,  # the kernel does not say what varies over the mesh
+    )(q, k, v, attention_mask)
+
+
+def _splash_here(
+    q: jax.Array, k: jax.Array, v: jax.Array, attention_mask: jax.Array, interpret: bool
+) -> jax.Array:
+    length, heads, head_dim = q.shape[1:]
+    block = max(size for size in (128, 256, 512) if length % size == 0)
+    sizes = splash_attention.BlockSizes(
+        block_q=block,
+        block_kv=block,
+        block_q_dkv=block,
+        block_kv_dkv=block,
+        block_q_dq=block,
+        block_kv_dq=block,
+    )
+    full = splash_attention.MultiHeadMask([splash_attention.FullMask((length, length))] * heads)
+    attend = splash_attention.make_splash_mha(
+        full, block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret
+    )
+    # Padding is a segment of its own: it sees itself, so that no sum is empty.
+    segments = splash_attention.SegmentIds(attention_mask, attention_mask)
+    by_head = [x.swapaxes(1, 2) for x in (q * head_dim**-0.5, k, v)]
+    return jax.vmap(attend)(*by_head, segments).swapaxes(1, 2)
