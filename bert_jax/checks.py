@@ -102,6 +102,11 @@ def validate(config: 'Config') -> 'Config':
         )
     for key in ('optim.warmup_steps', 'train.num_steps'):
         _require(config, key, lambda n: 0 <= n <= steps, f'0 to {steps} (the steps of all phases)')
+    if config.data.task != 'pretrain':
+        parts = config.train.accum_steps
+        wanted = f'a multiple of train.accum_steps ({parts})'
+        _require(config, 'train.batch_size', lambda rows: rows % parts == 0, wanted)
+        return config
     for i, phase in enumerate(config.train.phases):
         if wrong := _phase_mistake(config, phase):
             raise ValueError(f'config.train.phases[{i}] is {phase!r}; expected {wrong}')

@@ -41,10 +41,15 @@ def run(config: Config, workdir: epath.Path) -> None:
     each in a folder of its own. Runs that are done are not done again."""
     wanted = tasks(config, workdir)
     config, vocabulary = start_from(config)
-    scores = {}
-    for name, folder in wanted.items():
+    jobs, scores = {}, {}
+    for name, folder in wanted.items():  # what is wrong with the last one's files is said now
         data = dataclasses.replace(config.data, task=name)
-        scores[name] = _run_task(name, dataclasses.replace(config, data=data), vocabulary, folder)
+        named = dataclasses.replace(config, data=data)
+        job = make_job(name, named, vocabulary)
+        jobs[name] = with_steps(named, job), job
+        _check_seeds(named, folder)
+    for name, folder in wanted.items():
+        scores[name] = _run_task(name, *jobs.pop(name), vocabulary, folder)
     if len(wanted) > 1 and jax.process_index() == 0:
         results.write_table(workdir, scores)
 
@@ -62,6 +67,13 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
             f'config.eval.max_batches is {config.eval.max_batches}; fine-tuning is scored by every '
             'held-out example, leave it away'
         )
+    usual = Config().train
+    for name in ('eval_every', 'phases'):
+        if (value := getattr(config.train, name)) != getattr(usual, name):
+            raise ValueError(
+                f'config.train.{name} is {value!r}; fine-tuning goes by config.train.epochs and '
+                'evaluates after each, leave it away'
+            )
     if config.init_from:
         if config.data.vocab_file:
             raise ValueError(
@@ -72,6 +84,17 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
         if vocabulary is None:
             raise ValueError(f'{config.init_from} has no vocabulary; put its vocab.txt beside it')
         values = {name: getattr(there.model, name) for name in ARCHITECTURE}
+        for name, value in values.items():
+            if getattr(config.model, name) not in (value, getattr(ModelConfig(), name)):
+                raise ValueError(
+                    f'config.model.{name} is {getattr(config.model, name)!r}, but the model is '
+                    f'that of config.init_from, where it is {value!r}; leave it away'
+                )
+        if vocabulary.lowercase and not config.data.lowercase:
+            raise ValueError(
+                'config.data.lowercase is False, but the vocabulary of config.init_from is '
+                'lowercased; leave it away'
+            )
         data = dataclasses.replace(config.data, lowercase=vocabulary.lowercase)
     else:
         if not config.data.vocab_file:
@@ -95,16 +118,34 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
     return dataclasses.replace(config, model=model, data=data), vocabulary
 
 
+def _check_seeds(config: Config, workdir: epath.Path) -> None:
+    """Raises ValueError where a task's runs could not stand in one table."""
+    several = config.train.seeds > 1
+    if (workdir / 'config.json').exists() if several else any(workdir.glob('seed_*')):
+        raise ValueError(
+            f'{workdir} holds {"one run" if several else "runs of several seeds"}, and '
+            f'config.train.seeds is {config.train.seeds}; use another --workdir'
+        )
+    for _, folder in runs(config, workdir) if several else ():
+        path = folder / 'config.json'
+        there = json.loads(path.read_text())['init_from'] if path.exists() else config.init_from
+        if there != config.init_from:
+            raise ValueError(
+                f'{folder} started from config.init_from={there}, the next would start from '
+                f'{config.init_from}; give the same one, or use another --workdir'
+            )
+
+
 def _run_task(
-    name: str, config: Config, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
+    name: str, config: Config, job: Job, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
 ) -> list[dict[str, float]]:
     """The scores of each seed."""
-    job = make_job(name, config, vocabulary)
-    config = with_steps(config, job)
     log_lines(_start_lines(name, config, job, workdir))
-    scores = []
+    scores: list[dict[str, float]] = []
     for seeded, folder in runs(config, workdir):
         seed = seeded.train.seed
+        if (several := config.train.seeds) > 1:
+            LOG.info('seed %d, %d of %d', seed, len(scores) + 1, several)
         scores.append({'seed': seed} | _run_seed(seeded, job, vocabulary, folder))
     if jax.process_index() == 0:
         results.write(workdir, name, job.main_score, scores)
@@ -174,7 +215,8 @@ def described(config: Config, job: Job) -> dict[str, Any]:
 def _run_seed(
     config: Config, job: Job, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
 ) -> dict[str, float]:
-    data = described(config, job) | {'lowercase': vocabulary.lowercase, 'labels': job.labels}
+    data = described(config, job) | {'lowercase': vocabulary.lowercase}
+    data |= {'labels': job.labels, 'pairs': job.pairs}
     workdirs.same_on_all_hosts(data['fingerprint'])
     workdirs.claim(workdir, config, data, vocabulary.files)
     lengths = job.task.lengths(config.train.phases[0])
@@ -213,9 +255,10 @@ def _predict(config: Config, job: Job, params: Any, workdir: epath.Path) -> dict
 
 
 def _record(split: Split, predictions: Predictions, workdir: epath.Path) -> dict[str, float]:
+    decoded = split.decode(predictions)
     if split.write is not None and jax.process_index() == 0:
-        split.write(predictions, workdir)
-    return split.score(predictions) if split.score is not None else {}
+        split.write(decoded, workdir)
+    return split.score(decoded) if split.score is not None else {}
 
 
 def _scores(config: Config, workdir: epath.Path, main: str) -> dict[str, float]:
@@ -233,12 +276,11 @@ def _scores(config: Config, workdir: epath.Path, main: str) -> dict[str, float]:
 def _start_lines(name: str, config: Config, job: Job, workdir: epath.Path) -> dict[str, str]:
     phase = config.train.phases[0]
     labels = ', '.join(job.labels[:20]) + (' ...' if len(job.labels) > 20 else '')
-    counted = '; '.join(f'{what}: {count:,}' for what, count in job.summary.lines().items())
     return {
         'workdir': str(workdir),
         'task': f'{name}, {len(job.labels)} labels: {labels}' if labels else name,
         'rows': f'{len(job.train):,} to train on, {len(job.held_out.rows):,} held out',
-        'counted': counted or 'nothing odd',
+        'counted': str(job.summary) or 'nothing odd',
         'steps': f'{phase.steps} of {phase.batch_size} rows, at most {phase.max_seq_length} long; '
         f'{config.train.seeds} seeds',
     }

@@ -10,8 +10,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import scipy.stats
-import sklearn.metrics
+
+try:
+    import scipy.stats
+    import sklearn.metrics
+except ModuleNotFoundError as error:
+    raise ImportError(f"scores need {error.name}: pip install '.[finetune]'") from error
 
 CLASSIFICATION = ('accuracy', 'f1', 'macro_f1', 'matthews')
 # GLUE's score of a task is the mean of these (Wang et al. 2018, section 3); `ax` is no task of the

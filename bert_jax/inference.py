@@ -36,14 +36,16 @@ class Bert:
 
     def __init__(self, source: Pretrained, mesh: Mesh):
         self.config, self.heads = source.config, source.heads
-        self.data, self.eval, self.labels = source.data, source.eval, source.labels
+        self.data, self.eval = source.data, source.eval
+        self.labels, self.pairs = source.labels, source.pairs
         longest, vocabulary = self.config.max_position_embeddings, source.vocabulary
         types = self.config.type_vocab_size
         self._encoder = texts.Encoder(vocabulary, longest, types) if vocabulary else None
         self._params, self._mesh = source.params, mesh
         # There is no backward pass that an unrolled scan would help, and many shapes to compile.
-        rolled = dataclasses.replace(self.config, scan_unroll=1)
-        model = dataclasses.replace(source, config=rolled).model
+        # A device's own kernel would want padding at the end only, and its mesh to be known.
+        plain = dataclasses.replace(self.config, scan_unroll=1, attention='dense')
+        model = dataclasses.replace(source, config=plain).model
 
         def outputs(params: Any, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
             values: Any = model.apply(

@@ -19,7 +19,8 @@ QUESTIONS = 256  # of a window; each is several rows
 
 
 def records(bert: Bert, path: pathlib.Path, summary: Summary | None = None) -> Iterator[Record]:
-    """A record for each example of a file, in order; no more than a window of them is in memory.
+    """A record for each example of a file, in order. Of .csv, .tsv and .jsonl no more than a
+    window is in memory; .conll and .json are read whole.
 
     By the head of the checkpoint: texts (.csv, .tsv, .jsonl) get `label` and `probabilities`, or
     `value`; sentences (.conll, or .jsonl with `words`) get `tags`; questions (SQuAD's .json, or
@@ -33,6 +34,7 @@ def records(bert: Bert, path: pathlib.Path, summary: Summary | None = None) -> I
         found = examples.iter_file(
             path, text=data.text_field, text_b=data.text_b_field, label=data.label_field
         )
+        found = examples.alike(found, bert.pairs)
         return _windows(found, WINDOW, lambda some: _classified(bert, some, summary))
     if 'tagger' in bert.heads:
         return _windows(

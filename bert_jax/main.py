@@ -140,8 +140,8 @@ def _start_lines(config: Config, meta: store.StoreMeta, workdir: epath.Path) -> 
 
 
 def cli(argv: list[str]) -> int:
-    """The exit code: 0 done; 2 a mistake, said in one line; 3 not finite; 143 interrupted, with
-    everything saved."""
+    """The exit code: 0 done; 2 a mistake, said in one line; 3 not finite; 143, by Ctrl-C 130,
+    interrupted with everything saved."""
     # Libraries speak up for warnings only; the project says a line at a time what it does.
     logging.basicConfig(
         handlers=[_Stderr()], format='%(message)s', level=logging.WARNING, force=True
@@ -157,10 +157,10 @@ def cli(argv: list[str]) -> int:
             return preflight.check(config, workdir)
         run(config, workdir)
     except Interrupted as stop:
-        return _say(stop, 143)
+        return _say(stop, 128 + stop.number)
     except FloatingPointError as error:
         return _say(error, 3)
-    except (ValueError, *NO_SUCH_FILE, flags.Error) as error:
+    except (ValueError, ImportError, *NO_SUCH_FILE, flags.Error) as error:
         return _say(error, 2)
     return 0
 

@@ -32,7 +32,7 @@ class Meter:
         self._reset()
 
     def _reset(self) -> None:
-        self._start = time.monotonic()
+        self._start = self._added = time.monotonic()
         self._paused = self._waited = self._flops = 0.0
         self._sequences = self._tokens = 0
 
@@ -60,7 +60,7 @@ class Meter:
         if shape not in self._shapes:
             self._shapes.add(shape)
             jax.block_until_ready(sums)
-            LOG.info('first step of its shape took %.1f s', time.monotonic() - self._start)
+            LOG.info('first step of its shape took %.1f s', time.monotonic() - self._added)
             self._reset()
         else:
             self._sequences += shape.rows
@@ -68,6 +68,7 @@ class Meter:
             self._flops += shape.flops
         # The device has a step queued all the while; a host far ahead would be deaf to signals.
         jax.block_until_ready(self._recent[0][1])
+        self._added = time.monotonic()
 
     def pause(self, action: Callable[[], Any]) -> Any:
         """Does what is not training, once the steps before it are done; off the clock."""

@@ -82,7 +82,7 @@ def corpus(outline: Outline) -> str:
         source, summary = readers.source(data, fetch=False), readers.Summary()
         first = next(source.read(summary), None)
         if first is None:
-            raise ValueError(f'config.data.corpus={data.corpus!r} has no text: {summary.lines()}')
+            raise ValueError(f'config.data.corpus={data.corpus!r} has no text: {summary}')
         copies = source.size if staging.is_remote(data.corpus) else 0
         # A token's two bytes stand for at least as many of the text, most of the time for more.
         outline.to_cache = source.characters + copies if source.characters else None

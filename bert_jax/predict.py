@@ -33,6 +33,46 @@ from bert_jax.inference import POOLINGS, Bert, load
 
 __all__ = ['Bert', 'load']
 MASKED = 256  # texts whose masks are filled together
+# Its own, because the module is a library too.
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    'checkpoint', None, 'A workdir, or a folder of bert_jax.convert.', flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    'mode',
+    None,
+    ['task', 'fill_mask', 'embed'],
+    'task: what the model was fine-tuned for. By default task with --output, else fill_mask.',
+    flag_values=FLAGS,
+)
+flags.DEFINE_string('text', None, 'One text.', flag_values=FLAGS)
+flags.DEFINE_string(
+    'input',
+    None,
+    'task: .csv, .tsv or .jsonl of texts, .conll or .jsonl of sentences, .json or .jsonl of '
+    'questions. Else a file of texts, one a line. All but .json may be .gz.',
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    'output', None, 'task: the .jsonl to write. embed: the .npz.', flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    'pooling', 'mean', list(POOLINGS), 'embed: what stands for a text.', flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    'long',
+    'truncate',
+    ['truncate', 'window'],
+    'embed: texts longer than the positions.',
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    'dtype', 'auto', list(CHOICES['model.dtype']), 'What is computed in.', flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    'top_k', 5, 'fill_mask: tokens shown for each mask.', lower_bound=1, flag_values=FLAGS
+)
+flags.mark_flag_as_required('checkpoint', flag_values=FLAGS)
 
 
 def write_embeddings(
@@ -62,7 +102,9 @@ def _texts(path: pathlib.Path) -> Iterator[str]:
 
 
 def _task(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> None:
-    total = sum(1 for _ in lines(source))
+    # Lines are examples in all files but these.
+    whole = {'.json', '.conll'} & set(source.suffixes)
+    total = None if whole else sum(1 for _ in lines(source))
     partial = output.with_name(f'.{output.name}.tmp-{os.getpid()}')
     begin, count, summary = time.monotonic(), 0, Summary()
     try:
@@ -122,6 +164,8 @@ def _main(argv: list[str]) -> None:
         raise ValueError(f'--input={FLAGS.input} is not a file')
     if mode == 'embed' and not FLAGS.output.endswith('.npz'):
         raise ValueError(f'--output={FLAGS.output} has to end in .npz')
+    if mode == 'task' and not FLAGS.output.endswith('.jsonl'):
+        raise ValueError(f'--output={FLAGS.output} has to end in .jsonl')
     if FLAGS.output is not None and not pathlib.Path(FLAGS.output).absolute().parent.is_dir():
         raise ValueError(f'--output={FLAGS.output}: there is no such folder')
     if FLAGS.output is not None and pathlib.Path(FLAGS.output).exists():
@@ -151,24 +195,5 @@ def cli(argv: list[str]) -> int:
     return 0
 
 
-FLAGS = flags.FLAGS
-
 if __name__ == '__main__':
-    flags.DEFINE_string('checkpoint', None, 'A workdir, or a folder of bert_jax.convert.')
-    flags.DEFINE_enum(
-        'mode',
-        None,
-        ['task', 'fill_mask', 'embed'],
-        'task: what the model was fine-tuned for. By default task with --output, else fill_mask.',
-    )
-    flags.DEFINE_string('text', None, 'One text.')
-    flags.DEFINE_string('input', None, 'A file of texts, one a line (.gz too).')
-    flags.DEFINE_string('output', None, 'embed: the .npz to write.')
-    flags.DEFINE_enum('pooling', 'mean', list(POOLINGS), 'embed: what stands for a text.')
-    flags.DEFINE_enum(
-        'long', 'truncate', ['truncate', 'window'], 'embed: texts longer than the positions.'
-    )
-    flags.DEFINE_enum('dtype', 'auto', list(CHOICES['model.dtype']), 'What is computed in.')
-    flags.DEFINE_integer('top_k', 5, 'fill_mask: tokens shown for each mask.', lower_bound=1)
-    flags.mark_flags_as_required(['checkpoint'])
     sys.exit(cli(sys.argv))

@@ -21,7 +21,8 @@ CONFIG = 'config.json'
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
     """params: a tree of float32 arrays. vocabulary: None where the folder has none. data, eval:
-    of the run it comes from. labels: of the classifier or tagger, by id."""
+    of the run it comes from. labels: of the classifier or tagger, by id. pairs: whether it was
+    fine-tuned on pairs of texts, None where nothing tells."""
 
     config: ModelConfig
     heads: tuple[str, ...]
@@ -30,6 +31,7 @@ class Pretrained:
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
     labels: tuple[str, ...] = ()
+    pairs: bool | None = None
 
     @property
     def model(self) -> HeadedEncoder:
@@ -57,14 +59,24 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
     config, vocabulary = read_config(folder)
     parts = {head_of(path) for path in checkpoint.saved_params(folder)}
     heads = tuple(head for head in (*HEADS, *TASK_HEADS) if head in parts)
-    labels = _labels(folder)
+    task = _task(folder)
+    labels = tuple(task.get('labels', ()))
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         abstract_params(config.model, heads, max(len(labels), 1)),
     )
     params = checkpoint.load_params(folder, abstract)
-    return Pretrained(config.model, heads, params, vocabulary, config.data, config.eval, labels)
+    return Pretrained(
+        config.model,
+        heads,
+        params,
+        vocabulary,
+        config.data,
+        config.eval,
+        labels,
+        task.get('pairs'),
+    )
 
 
 def save(
@@ -82,10 +94,13 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
     where it is neither."""
     folder = epath.Path(directory).expanduser()
     if not (folder / CONFIG).exists():
-        raise ValueError(
-            f'{folder} has no {CONFIG}: give a workdir, or a folder written by '
-            'python -m bert_jax.convert'
+        runs = sorted(str(path.parent) for path in folder.glob(f'*/{CONFIG}'))
+        hint = (
+            f'it holds runs; give one of {", ".join(runs)}'
+            if runs
+            else ('give a workdir, or a folder written by python -m bert_jax.convert')
         )
+        raise ValueError(f'{folder} has no {CONFIG}: {hint}')
     config = _config(folder / CONFIG)
     return config, _vocabulary(folder, config)
 
@@ -126,18 +141,20 @@ def check_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
 def _config(path: epath.Path) -> Config:
     try:
         values = json.loads(path.read_text())
-        if isinstance(values, dict) and {'model_type', 'architectures'} & values.keys():
+        if isinstance(values, dict) and 'hidden_size' in values:  # ours has it under 'model'
             raise ValueError(
-                "it is transformers'; python -m bert_jax.convert --from=hf makes a folder of ours"
+                "it is transformers'; make a folder of ours from it: python -m bert_jax.convert "
+                f'--from=hf --input={path.parent} --output=DIR'
             )
         return from_dict(values)
     except ValueError as error:
         raise ValueError(f'{path} is not a configuration of bert_jax: {error}') from error
 
 
-def _labels(folder: epath.Path) -> tuple[str, ...]:
+def _task(folder: epath.Path) -> dict[str, Any]:
+    """What a workdir of fine-tuning notes of its data."""
     path = folder / 'corpus.json'
-    return tuple(json.loads(path.read_text()).get('labels', ())) if path.exists() else ()
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _vocabulary(folder: epath.Path, config: Config) -> tokenizer.Tokenizer | None:

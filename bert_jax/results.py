@@ -22,7 +22,8 @@ def write(workdir: epath.Path, name: str, main: str, scores: list[dict[str, floa
     """results.json, and a table for whoever watches: of the scores that all seeds have, as not all
     predict an entity of each type."""
     shown = [key for key in scores[0] if all(key in row for row in scores)]
-    shown = [key for key in shown if key not in ('seed', 'step')]
+    # The one loss there is stands in a row of its own already.
+    shown = [key for key in shown if key not in ('seed', 'step', 'task_loss')]
     values = {key: [row[key] for row in scores] for key in shown}
     several = len(scores) > 1
     mean = {key: float(np.mean(found)) for key, found in values.items()}
@@ -46,13 +47,14 @@ def write_table(workdir: epath.Path, scores: Mapping[str, list[dict[str, float]]
     rows: dict[str, dict[str, Any]] = {}
     for name, found in scores.items():
         mains = [row['score'] for row in found]
-        std = float(np.std(mains, ddof=1)) if len(mains) > 1 else 0.0
-        rows[name] = {'score': float(np.mean(mains)), 'std': std, 'seeds': len(mains)}
+        deviation = float(np.std(mains, ddof=1)) if len(mains) > 1 else 0.0
+        rows[name] = {'score': float(np.mean(mains)), 'std': deviation, 'seeds': len(mains)}
     average = host_metrics.glue_average({name: row['score'] for name, row in rows.items()})
     results = {'tasks': rows, 'average': average, 'policy': WNLI_POLICY}
     lines = ['| task | score | std | seeds |', '|---|---|---|---|']
     for name, row in rows.items():
-        lines.append(f'| {name} | {row["score"]:.4f} | {row["std"]:.4f} | {row["seeds"]} |')
+        std = f'{row["std"]:.4f}' if row['seeds'] > 1 else ''
+        lines.append(f'| {name} | {row["score"]:.4f} | {std} | {row["seeds"]} |')
     lines += [f'| average | {average:.4f} | | |', '', WNLI_POLICY]
     workdirs.write(workdir / 'glue.json', json.dumps(results, indent=2) + '\n')
     workdirs.write(workdir / 'glue.md', '\n'.join(lines) + '\n')

@@ -39,7 +39,11 @@ EvalBatches = Callable[[Phase], 'HeldOut']
 
 
 class Interrupted(Exception):
-    """SIGTERM or SIGINT came; the state was saved."""
+    """A signal came, SIGTERM or SIGINT (of several processes SIGTERM); the state was saved."""
+
+    def __init__(self, message: str, number: int = signal.SIGTERM):
+        super().__init__(message)
+        self.number = number
 
 
 class HeldOut(Protocol):
@@ -115,7 +119,7 @@ def train(
         cut_short = step and step % every == 0 and not reporter.has(step, 'eval')
         stack.enter_context(jax.transfer_guard('disallow'))
         if cut_short and run_eval(segments[0]):
-            raise Interrupted(f'step {step} is saved; the same command evaluates it')
+            raise Interrupted(f'step {step} is saved; the same command evaluates it', *seen[:1])
         for segment in segments:
             put = functools.partial(_put, specs=segment.specs, mesh=mesh)
             meter.restart()
@@ -140,7 +144,8 @@ def train(
                 if stop and not last:
                     raise Interrupted(
                         f'saved at step {step} of {config.num_steps}; '
-                        'the same command goes on from there'
+                        'the same command goes on from there',
+                        *seen[:1],
                     )
     return state
 
@@ -257,7 +262,7 @@ def _unless(seen: list[int], batches: Iterable[HostBatch]) -> Iterator[HostBatch
     """The same batches; raises Interrupted as soon as there is a signal."""
     for batch in batches:
         if seen:
-            raise Interrupted
+            raise Interrupted('in an evaluation')
         yield batch
 
 

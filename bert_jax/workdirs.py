@@ -10,14 +10,14 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from bert_jax.checkpoint import saved_steps
+from bert_jax.checkpoint import BEST, saved_steps
 from bert_jax.config import Config, from_dict
 
 # What may change when a run goes on: nothing here moves its numbers. The corpus is held to its
 # content, by fingerprint.
 FREE = re.compile(
     r'train\.(num_steps|seeds|log_every|eval_every|checkpoint_every|keep|nonfinite)'
-    r'|eval\..*|mesh\..*|init_from|model\.(remat|scan_unroll)'
+    r'|eval\.(batch_size|max_batches)|mesh\..*|init_from|model\.(attention|remat|scan_unroll)'
     r'|data\.(corpus|data_dir|cache_dir|vocab_file|text_field|documents|sentences'
     r'|language|holdout|lowercase|dir|train_file|eval_file|test_file)'
 )
@@ -86,6 +86,8 @@ def claim(
             workdir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f'--workdir={workdir} can not be made: {error}') from error
+        if not saved_steps(workdir):
+            (workdir / BEST).unlink(missing_ok=True)  # of a run that did not live to save
         for name, content in vocabulary.items():
             (workdir / name).write_bytes(content)
         write(path, config.to_json())

@@ -18,6 +18,7 @@ import small_tasks
 from etils import epath
 
 from bert_jax import finetune, labelling, pretrained, sharding
+from bert_jax.config import MeshConfig
 from bert_jax.inference import Bert, load
 
 pytestmark = pytest.mark.slow
@@ -57,6 +58,7 @@ def test_own_texts(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict) ->
     config = small_tasks.configured(source, 'text', data=texts | {'test_file': str(test)})
     finetune.run(config, epath.Path(tmp_path / 'w'))
     assert results(tmp_path / 'w')['mean']['accuracy'] == 1
+    assert results(tmp_path / 'w')['mean']['test_accuracy'] == 1
     truth = [json.loads(line)['label'] for line in test.read_text().splitlines()]
     lines = (tmp_path / 'w' / 'test_predictions.jsonl').read_text().splitlines()
     assert [json.loads(line)['label'] for line in lines] == truth
@@ -95,6 +97,64 @@ def test_tags(tmp_path: pathlib.Path, source: pathlib.Path) -> None:
     found = said(tmp_path / 'w', tmp_path / 'test.conll')
     block = '\n'.join(f'{w}\t{t}' for w, t in zip(*found[0].values(), strict=True))
     assert (tmp_path / 'test.conll').read_text().startswith(block + '\n\n')
+
+
+def test_tasks_of_glue(tmp_path: pathlib.Path, source: pathlib.Path) -> None:
+    """Two, in one table, with a submission; the second's mistakes are found before the first is
+    trained."""
+    for folder in ('RTE', 'WNLI'):
+        (tmp_path / folder).mkdir()
+        for split, count in (('train', 40), ('dev', 12), ('test', 146 if folder == 'WNLI' else 0)):
+            texts = small_tasks.write_texts(tmp_path / 'texts', count, len(split))
+            lines = map(json.loads, texts.read_text().splitlines())
+            names = ('not_entailment', 'entailment') if folder == 'RTE' else ('0', '1')
+            rows = ['sentence1\tsentence2' + '\tlabel' * (split != 'test')]
+            for line in lines:
+                label = names[line['label'] == 'pos']
+                rows.append(f'{line["text"]}\tit was' + f'\t{label}' * (split != 'test'))
+            if count:
+                (tmp_path / folder / f'{split}.tsv').write_text('\n'.join(rows) + '\n')
+    data = {'dir': str(tmp_path), 'max_seq_length': 32}
+    config = small_tasks.configured(source, 'rte,wnli', data=data, train={'epochs': 1.0})
+    label = (tmp_path / 'WNLI' / 'train.tsv').read_text()
+    (tmp_path / 'WNLI' / 'train.tsv').write_text(label + 'a film\tthe plot\tyes\n')
+    with pytest.raises(ValueError, match=r"train.tsv:42 has the label 'yes'"):
+        finetune.run(config, epath.Path(tmp_path / 'w'))
+    assert not (tmp_path / 'w').exists()
+    (tmp_path / 'WNLI' / 'train.tsv').write_text(label)
+    finetune.run(config, epath.Path(tmp_path / 'w'))
+    scores = [results(tmp_path / 'w' / name)['mean']['score'] for name in ('rte', 'wnli')]
+    table = json.loads((tmp_path / 'w' / 'glue.json').read_text())
+    assert [row['score'] for row in table['tasks'].values()] == scores
+    assert table['average'] == scores[0], 'without WNLI'
+    assert '| rte |' in (tmp_path / 'w' / 'glue.md').read_text()
+    submission = (tmp_path / 'w' / 'wnli' / 'submission' / 'WNLI.tsv').read_text().splitlines()
+    assert len(submission) == 147 and {line[-1] for line in submission[1:]} <= {'0', '1'}
+
+
+def test_on_eight_devices(
+    tmp_path: pathlib.Path,
+    source: pathlib.Path,
+    texts: dict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Parameters and batches split over them: the losses and scores of one."""
+    test = small_tasks.write_texts(tmp_path / 'test.jsonl', 30, 2)
+    config = small_tasks.configured(
+        source, 'text', data=texts | {'test_file': str(test)}, train={'epochs': 2.0, 'log_every': 1}
+    )
+    finetune.run(config, epath.Path(tmp_path / 'one'))
+    monkeypatch.undo()
+    finetune.run(
+        dataclasses.replace(config, mesh=MeshConfig(data=2, fsdp=4)), epath.Path(tmp_path / 'eight')
+    )
+    one, eight = (small_run.metrics(tmp_path / name) for name in ('one', 'eight'))
+    assert [line['step'] for line in one] == [line['step'] for line in eight]
+    losses = [[line['loss'] for line in lines] for lines in (one, eight)]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    assert (tmp_path / 'one' / 'test_predictions.jsonl').read_text() == (
+        tmp_path / 'eight' / 'test_predictions.jsonl'
+    ).read_text()
 
 
 @pytest.mark.parametrize('impossible', [False, True])
@@ -142,6 +202,7 @@ def test_the_best_epoch_is_kept(tmp_path: pathlib.Path, source: pathlib.Path, te
     finetune.run(config, epath.Path(tmp_path / 'w'))
     evals = [m for m in small_run.metrics(tmp_path / 'w') if m['split'] == 'eval']
     best = max(evals, key=lambda line: line['score'])
+    assert best['step'] < evals[-1]['step'], evals
     assert json.loads((tmp_path / 'w' / 'best.json').read_text()) == {'step': best['step']}
     assert results(tmp_path / 'w')['seeds'][0]['step'] == best['step']
     assert [p.name for p in (tmp_path / 'w').glob('best-*')] == [f'best-{best["step"]}']

@@ -12,7 +12,7 @@ import small_tasks
 from etils import epath
 
 from bert_jax import finetune
-from bert_jax.config import Config, DataConfig, EvalConfig, TrainConfig
+from bert_jax.config import Config, DataConfig, EvalConfig, Phase, TrainConfig
 from bert_jax.data import glue, tokenizer
 from bert_jax.jobs import Job, Split, make_job, task_names
 
@@ -34,6 +34,7 @@ def test_what_is_odd_about_tags_is_counted(tmp_path: pathlib.Path) -> None:
     train = written(tmp_path / 'train.conll', 'anna\tB-PER\nwent\tO\n')
     dev = written(tmp_path / 'dev.conll', 'anna B-PER\n\u200b O\nbert B-LOC\n' + 'it O\n' * 20)
     assert make('ner', train_file=train, eval_file=dev).summary.lines() == {
+        'sentences to train on, their tags read as BIO': 1,
         f"words that the tokenizer drops, tagged O (first: {dev}:1 '\\u200b')": 1,
         f"words with the unknown tag 'B-LOC', scored as wrong (first: {dev}:1 'bert')": 1,
         f'sentences in several windows (first: {dev}:1)': 1,
@@ -56,7 +57,8 @@ def test_answers_to_a_test_file(tmp_path: pathlib.Path, impossible: bool) -> Non
     test = job.tests['test']
     assert test.score is None and test.write is not None
     logits = np.zeros((len(test.rows), 16), np.float32)
-    test.write({'start_logits': logits, 'end_logits': logits}, epath.Path(tmp_path))
+    decoded = test.decode({'start_logits': logits, 'end_logits': logits})
+    test.write(decoded, epath.Path(tmp_path))
     assert len(json.loads((tmp_path / 'test' / 'predictions.json').read_text())) == 9
     assert (tmp_path / 'test' / 'null_odds.json').exists() == impossible
     assert not (tmp_path / 'predictions.json').exists()
@@ -68,7 +70,7 @@ def test_questions_that_can_not_be_scored_are_found_first(tmp_path: pathlib.Path
     dev = written(tmp_path / 'dev.json', text)
     with pytest.raises(ValueError, match=r"dev.json: data\[0\].* has no 'answers' to score by"):
         make('squad', train_file=str(train), eval_file=dev)
-    with pytest.raises(ValueError, match=r'nothing to train on; .*questions without a known answ'):
+    with pytest.raises(ValueError, match=r'nothing to train on; .*: .*without a known an'):
         make('squad', train_file=dev, eval_file=str(train))
 
 
@@ -88,7 +90,8 @@ def test_what_is_written_may_go_to_a_bucket(
         test = make(task, train_file=file, eval_file=file, test_file=file).tests['test']
         assert test.write is not None
         names = ('logits', 'tags', 'start_logits', 'end_logits')
-        test.write(dict.fromkeys(names, np.zeros((len(test.rows), 16), np.int32)), bucket)
+        decoded = test.decode(dict.fromkeys(names, np.zeros((len(test.rows), 16), np.int32)))
+        test.write(decoded, bucket)
     glue.write_submission('wnli', np.zeros(146, np.int32), bucket)
     assert len(made) == 7 and all(path.startswith('gs://bucket/run') for path in made), made
 
@@ -144,7 +147,8 @@ def test_a_test_file_with_labels_is_scored(tmp_path: pathlib.Path) -> None:
         job = make(task, train_file=file, eval_file=file, test_file=file)
         found = dict.fromkeys(names, np.zeros((len(job.held_out.rows), 16), np.int32))
         assert job.held_out.score and job.tests['test'].score
-        assert job.tests['test'].score(found) == job.held_out.score(found)
+        decoded = job.held_out.decode(found)
+        assert job.tests['test'].score(decoded) == job.held_out.score(decoded)
 
 
 def test_what_test_files_have_instead_of_labels(tmp_path: pathlib.Path) -> None:
@@ -156,7 +160,8 @@ def test_what_test_files_have_instead_of_labels(tmp_path: pathlib.Path) -> None:
         (others, {f'test files without a tag to learn, not scored (first: {others})': 1}),
     ):
         job = make('ner', train_file=train, eval_file=train, test_file=file)
-        assert job.tests['test'].score is None and job.summary.lines() == counted
+        assert job.tests['test'].score is None
+        assert job.summary.lines() == counted | {'sentences to train on, their tags read as BIO': 1}
     texts = written(tmp_path / 'train.csv', 'text,label\na film,good\nthe plot,bad\n')
     bare = written(tmp_path / 'bare.csv', 'text\na film\n')
     assert (
@@ -174,13 +179,14 @@ def test_the_predictions_in_a_workdir_are_of_the_kept_parameters(
     """The last evaluation leaves its own, which may not be those of the best epoch."""
     tags = str(small_tasks.write_tags(tmp_path / 'a.conll', 9, 0))
     job = make('ner', train_file=tags, eval_file=tags, test_file=tags)
-    written: dict[str, Any] = {}
+    rows, written = job.held_out.rows, dict[str, Any]()
     job = dataclasses.replace(
         job,
-        held_out=Split(job.held_out.rows, write=lambda found, _: written.update(dev=found['of'])),
+        held_out=Split(rows, dict, write=lambda found, _: written.update(dev=found['of'])),
         tests={
             'test': Split(
-                job.held_out.rows,
+                rows,
+                dict,
                 score=lambda found: {'f1': 0.5},
                 write=lambda found, _: written.update(test=found['of']),
             )
@@ -203,7 +209,115 @@ def test_settings_that_nothing_reads_are_refused() -> None:
         finetune.start_from(config)
 
 
+@pytest.mark.parametrize(
+    ('section', 'changes', 'message'),
+    [
+        ('train', {'eval_every': 5}, r'config.train.eval_every is 5; fine-tuning goes by'),
+        ('train', {'phases': (Phase(1, 16, 4, 1),)}, r'config.train.phases is .* leave it away'),
+        ('model', {'hidden_size': 48}, r'config.model.hidden_size is 48, but .* where it is 32'),
+        ('data', {'lowercase': False}, r'config.data.lowercase is False, but the vocabulary of'),
+    ],
+)
+def test_settings_that_the_pretrained_model_decides(
+    tmp_path: pathlib.Path, section: str, changes: dict[str, Any], message: str
+) -> None:
+    source = small_tasks.pretrained_folder(tmp_path / 'source')
+    config = small_tasks.configured(source, 'text', **{section: changes})
+    with pytest.raises(ValueError, match=message):
+        finetune.start_from(config)
+
+
+def test_the_runs_of_a_table_belong_together(tmp_path: pathlib.Path) -> None:
+    config = Config(init_from='a', train=TrainConfig(seeds=2))
+    workdir = epath.Path(tmp_path)
+    finetune._check_seeds(config, workdir)
+    (tmp_path / 'seed_0').mkdir()
+    (tmp_path / 'seed_0' / 'config.json').write_text(config.to_json())
+    finetune._check_seeds(config, workdir)
+    with pytest.raises(
+        ValueError, match=r'seed_0 started from config.init_from=a, .* from b; give'
+    ):
+        finetune._check_seeds(dataclasses.replace(config, init_from='b'), workdir)
+    one = dataclasses.replace(config, train=TrainConfig(seeds=1))
+    with pytest.raises(ValueError, match=r'holds runs of several seeds, and .*seeds is 1'):
+        finetune._check_seeds(one, workdir)
+    (tmp_path / 'config.json').write_text(one.to_json())
+    with pytest.raises(ValueError, match=r'holds one run, and config.train.seeds is 2'):
+        finetune._check_seeds(config, workdir)
+
+
+def glue_folder(folder: pathlib.Path, splits: dict[str, str]) -> str:
+    folder.mkdir()
+    for split, text in splits.items():
+        (folder / f'{split}.tsv').write_text(text)
+    return str(folder)
+
+
+def test_scores_of_glue(tmp_path: pathlib.Path) -> None:
+    """MNLI's two dev sets apart, MRPC's two scores, STS-B's two correlations."""
+    header = 'sentence1\tsentence2\tgold_label\n'
+    three = [f'a film\tthe plot\t{label}\n' for label in ('entailment', 'neutral', 'neutral')]
+    texts = header + ''.join(three)
+    splits = {'train': texts, 'dev_matched': texts, 'dev_mismatched': header + three[0]}
+    job = make('mnli', dir=glue_folder(tmp_path / 'mnli', splits))
+    assert job.labels[:2] == ('entailment', 'neutral') and job.held_out.score is not None
+    decoded = job.held_out.decode({'logits': np.eye(3)[[0, 1, 0, 2]]})
+    found = job.held_out.score(decoded)
+    assert found['accuracy_matched'] == pytest.approx(2 / 3) and found['accuracy_mismatched'] == 0
+    assert found['score'] == pytest.approx(1 / 3)
+
+    lines = 'Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n' + ''.join(
+        f'{label}\t1\t2\ta film\tthe plot\n' for label in (1, 1, 1, 0)
+    )
+    job = make('mrpc', dir=glue_folder(tmp_path / 'mrpc', {'train': lines, 'dev': lines}))
+    assert job.pairs and job.held_out.score is not None
+    found = job.held_out.score(np.array([1, 1, 0, 1]))
+    assert found['accuracy'] == 0.5 and found['f1'] == pytest.approx(2 / 3)
+    assert found['score'] == pytest.approx((0.5 + 2 / 3) / 2)
+
+    lines = 'sentence1\tsentence2\tscore\n' + ''.join(
+        f'a film\tthe plot\t{score}\n' for score in (0.0, 1.0, 2.0, 5.0)
+    )
+    job = make('stsb', dir=glue_folder(tmp_path / 'stsb', {'train': lines, 'dev': lines}))
+    assert job.labels == () and job.held_out.score is not None
+    found = job.held_out.score(job.held_out.decode({'values': np.array([0.1, 0.2, 0.4, 0.3])}))
+    truth, given = np.array([0.0, 1.0, 2.0, 5.0]), np.array([0.1, 0.2, 0.4, 0.3])
+    assert found['pearson'] == pytest.approx(np.corrcoef(truth, given)[0, 1])
+    assert found['spearman'] == pytest.approx(0.8)
+    assert found['score'] == pytest.approx((found['pearson'] + 0.8) / 2)
+
+
+@pytest.mark.parametrize('impossible', [False, True])
+def test_a_test_file_of_the_other_version_is_not_scored(
+    tmp_path: pathlib.Path, impossible: bool
+) -> None:
+    write = small_tasks.write_questions
+    train = str(write(tmp_path / 'train.json', 9, 0, impossible))
+    other = write(tmp_path / 'other.json', 9, 1, not impossible)
+    content = json.loads(other.read_text())
+    if impossible:  # a 2.0 file without its answers
+        content['version'] = 'v2.0'
+        for paragraph in content['data'][0]['paragraphs']:
+            paragraph['qas'][0]['answers'] = []
+    test = written(other, json.dumps(content))
+    job = make('squad', train_file=train, eval_file=train, test_file=test)
+    assert job.held_out.score is not None and job.tests['test'].score is None
+    assert job.summary.lines()[f'test files that can not be scored (first: {test})'] == 1
+
+
+def test_one_kind_of_texts(tmp_path: pathlib.Path) -> None:
+    single = written(tmp_path / 'a.csv', 'text,label\na film,good\nthe plot,bad\n')
+    pairs = written(tmp_path / 'b.csv', 'text,text_b,label\na film,it,good\nthe plot,it,bad\n')
+    for train, dev, said in ((single, pairs, 'a'), (pairs, single, 'no')):
+        with pytest.raises(ValueError, match=rf'{dev}:2 has {said} second text, unlike'):
+            make('text', train_file=train, eval_file=dev)
+    assert make('text', train_file=pairs, eval_file=pairs, test_file=pairs).pairs
+
+
 def test_one_label_is_nothing_to_learn(tmp_path: pathlib.Path) -> None:
+    tags = written(tmp_path / 'a.conll', 'anna O\n')
+    with pytest.raises(ValueError, match=r'a.conll has no tag but O'):
+        make('ner', train_file=tags, eval_file=tags)
     file = written(tmp_path / 'a.csv', 'text,label\na film,good\nthe plot,good\n')
     with pytest.raises(ValueError, match=r"a.csv has no label but 'good'; expected two or more"):
         make('text', train_file=file, eval_file=file)

@@ -1,7 +1,9 @@
 """Predictions of fine-tuned models, here of random ones."""
 
+import copy
 import json
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -10,9 +12,9 @@ import pytest
 import small_tasks
 from flax import linen as nn
 
-from bert_jax import inference, labelling, pretrained
+from bert_jax import inference, labelling, predict, pretrained
 from bert_jax.config import Config, DataConfig, OptimConfig, Phase, TrainConfig
-from bert_jax.data import tokenizer
+from bert_jax.data import examples, tokenizer
 from bert_jax.data.readers import Summary
 from bert_jax.inference import Bert
 from bert_jax.models.heads import HeadedEncoder
@@ -49,6 +51,47 @@ def test_long_texts_are_cut_as_in_training(tmp_path: pathlib.Path) -> None:
     assert odd == {'texts of more than 16 tokens, cut as in training': 1}
 
 
+def test_a_file_of_records(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command line, streamed: no more than a window is read ahead of what is written."""
+    bert = fine_tuned(tmp_path / 'model', ('pooler', 'classifier'), ('neg', 'pos'))
+    lines = [{'text': ' '.join(['good'] * (1 + i % 5))} for i in range(25)]
+    expected, _ = said(bert, tmp_path / 'a.jsonl', *lines)
+    monkeypatch.setattr(labelling, 'WINDOW', 4)
+    read: list[int] = []
+    iter_file = examples.iter_file
+
+    def watched(*arguments: Any, **options: Any) -> Iterator[examples.Example]:
+        for example in iter_file(*arguments, **options):
+            read.append(1)
+            yield example
+
+    monkeypatch.setattr(examples, 'iter_file', watched)
+    monkeypatch.setattr(predict, 'FLAGS', copy.deepcopy(predict.FLAGS))
+    records = labelling.records(bert, tmp_path / 'a.jsonl')
+    next(records)
+    assert len(read) == 4
+    output = tmp_path / 'out.jsonl'
+    arguments = {'checkpoint': tmp_path / 'model', 'input': tmp_path / 'a.jsonl', 'output': output}
+    flags = [f'--{name}={value}' for name, value in arguments.items()]
+    assert predict.cli(['predict', *flags]) == 0
+    assert '25 records' in capsys.readouterr().err
+    assert list(map(json.loads, output.read_text().splitlines())) == expected
+    assert [r['label'] for r in expected[:5]] * 5 == [r['label'] for r in expected]
+
+
+def test_pairs_and_single_texts_are_told_apart(tmp_path: pathlib.Path) -> None:
+    bert = fine_tuned(tmp_path / 'model', ('pooler', 'classifier'), ('neg', 'pos'))
+    single, pair = {'text': 'good'}, {'text': 'good', 'text_b': 'bad'}
+    with pytest.raises(ValueError, match=r'a.jsonl:2 has a second text, unlike those before it'):
+        said(bert, tmp_path / 'a.jsonl', single, pair)
+    bert.pairs = True
+    assert len(said(bert, tmp_path / 'a.jsonl', pair)[0]) == 1
+    with pytest.raises(ValueError, match=r'a.jsonl:1 has no second text, unlike .* learned from'):
+        said(bert, tmp_path / 'a.jsonl', single)
+
+
 def test_what_is_odd_about_words_is_counted(tmp_path: pathlib.Path) -> None:
     bert = fine_tuned(tmp_path / 'model', ('tagger',), ('O', 'B-x'))
     file = tmp_path / 'a.jsonl'
@@ -64,7 +107,7 @@ def test_what_is_odd_about_questions_is_counted(tmp_path: pathlib.Path) -> None:
     bert = fine_tuned(tmp_path / 'model', ('span',), ())
     asked = {'question': 'who went who went who ?', 'context': 'the plot was good . anna went'}
     (record,), odd = said(bert, tmp_path / 'a.jsonl', asked)
-    assert record['answer'] in asked['context']
+    assert record['answer'] and record['answer'] in asked['context']
     assert odd == {'questions cut to max_query_length': 1, 'windows': 1}
 
 

@@ -1,9 +1,10 @@
 """Texts in, numbers out: batches by length, padding, pairs, masks, long texts, bad input."""
 
+import copy
 import pathlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -219,17 +220,34 @@ def test_a_missing_head_is_not_made_up(tmp_path: pathlib.Path) -> None:
         predict.load(tmp_path / 'bare')(['alpha'])
 
 
-@pytest.mark.slow
-def test_the_command_line(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
-    (tmp_path / 'in.txt').write_text('alpha beta\n\n' + 'gamma ' * 100 + '\n')
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """The command line: exit code, stdout and stderr."""
+    fresh = copy.deepcopy(predict.FLAGS)
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        command = [sys.executable, '-m', 'bert_jax.predict', *arguments]
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, check=False, text=True, timeout=200
-        )
-        return done.returncode, done.stdout, done.stderr
+        monkeypatch.setattr(predict, 'FLAGS', copy.deepcopy(fresh))
+        code = predict.cli(['predict', *arguments])
+        return code, *capsys.readouterr()
 
+    return run
+
+
+def test_a_process_of_its_own(folder: pathlib.Path) -> None:
+    command = [sys.executable, '-m', 'bert_jax.predict', f'--checkpoint={folder}']
+    done = subprocess.run(
+        [*command, '--text=alpha'], cwd=ROOT, capture_output=True, check=False, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, ''), done.stderr
+    assert done.stderr.startswith('predict: ') and done.stderr.count('\n') == 1
+
+
+def test_the_command_line(
+    tmp_path: pathlib.Path, folder: pathlib.Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    (tmp_path / 'in.txt').write_text('alpha beta\n\n' + 'gamma ' * 100 + '\n')
     model, source = f'--checkpoint={folder}', f'--input={tmp_path / "in.txt"}'
     output = tmp_path / 'out.npz'
     code, _, said = run(model, '--mode=embed', source, f'--output={output}')
@@ -247,6 +265,7 @@ def test_the_command_line(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
         ('--mode=embed', '--input=nowhere', '--output=x.npz'),
         ('--mode=embed', source, f'--output={output}'),  # exists
         (source, f'--output={tmp_path / "new.jsonl"}'),  # no head of a task
+        (source, f'--output={tmp_path / "new.csv"}'),
         ('--text=[MASK]', '--mode=fill_mask', '--output=x'),
     ]
     for arguments in mistakes:

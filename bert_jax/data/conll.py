@@ -50,7 +50,7 @@ def read(
     not read; with None they are where lines have more than a word. Raises ValueError, with file
     and line, for all else.
     """
-    path, summary = pathlib.Path(path), summary or Summary()
+    path, summary = pathlib.Path(path).expanduser(), summary or Summary()
     lines = _lines(path)
     certain = [SEPARATOR.split(line) for line in lines if line and not line.startswith('# ')]
     width = next((len(columns) for columns in certain if columns[0] != '-DOCSTART-'), 1)

@@ -11,7 +11,7 @@ import os
 import pathlib
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,6 +78,20 @@ def iter_file(
         raise ValueError(f'{path} has no examples')
 
 
+def alike(examples: Iterable[Example], pairs: bool | None = None) -> Iterator[Example]:
+    """The examples. Raises ValueError, with path:line, where some are pairs of texts and others are
+    not, or any is not what `pairs` says."""
+    for example in examples:
+        if pairs is None:
+            pairs = example.text_b is not None
+        if pairs != (example.text_b is not None):
+            raise ValueError(
+                f'{example.where} has {"no" if pairs else "a"} second text, unlike those before it '
+                f'or those that were learned from; {ADVICE}'
+            )
+        yield example
+
+
 def label_names(examples: Sequence[Example]) -> list[str]:
     """The labels that occur, sorted; by value where all are whole numbers. Raises ValueError where
     one is missing."""
@@ -95,7 +109,7 @@ def label_ids(examples: Sequence[Example], names: Sequence[str]) -> np.ndarray:
             known = ', '.join(map(repr, names[:SHOWN])) + (', ...' if len(names) > SHOWN else '')
             raise ValueError(
                 f'{example.where} has the label {example.label!r}; expected one of those to learn: '
-                f'{known}'
+                f'{known}' + '; to learn numbers: config.data.regression=true' * _number(example)
             )
     return np.array([ids[_label(example)] for example in examples], np.int32)
 
@@ -115,6 +129,13 @@ def label_values(examples: Sequence[Example]) -> np.ndarray:
             )
         values[i] = value
     return values
+
+
+def _number(example: Example) -> bool:
+    try:
+        return float(_label(example)) % 1 > 0
+    except ValueError:
+        return False
 
 
 def _label(example: Example) -> str:
@@ -218,7 +239,10 @@ def records(path: pathlib.Path, name: str) -> Iterator[tuple[dict[str, Any], str
             record = json.loads(line)
         except json.JSONDecodeError as error:
             column = error.pos + 1
-            raise ValueError(f'{where}:{column} is not JSON ({error.msg})') from error
+            raise ValueError(
+                f'{where}:{column} is not JSON ({error.msg}), {line.strip()[:60]!r}; expected an '
+                f'object a line, {{"{name}": ...}}'
+            ) from error
         except (ValueError, RecursionError) as error:
             raise ValueError(f'{where} is not JSON ({error})') from error
         if not isinstance(record, dict):

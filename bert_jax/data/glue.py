@@ -40,7 +40,7 @@ def read(
     examples = list(_examples(found, path, split, odd))
     if not examples:
         raise ValueError(
-            f'{path} has no examples of {task} {split}; {odd.lines() or "it is empty"}'
+            f'{path} has no examples of {task} {split}, only its line of column names or less'
         )
     if missing := found.splits[split] - len(examples):
         what = 'missing from' if missing > 0 else 'more than in'

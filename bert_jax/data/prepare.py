@@ -151,7 +151,7 @@ def _write(
     if not counts['train'].documents:
         raise ValueError(
             f'config.data.corpus={data.corpus!r} has no text to train on; read and left '
-            f'out: {summary.lines() or "nothing"}'
+            f'out: {str(summary) or "nothing"}'
         )
     unknown = sum(int(writer.histogram[vocabulary.unk_id]) for writer in writers.values())
     if unknown:
@@ -195,7 +195,7 @@ def _train_vocabulary(
     if not size:
         raise ValueError(
             f'config.data.corpus={data.corpus!r} has no text to train a vocabulary on; read and '
-            f'left out: {tracker.lines() or "nothing"}'
+            f'left out: {str(tracker) or "nothing"}'
         )
     return tokenizer.train(texts, vocab_size, data.lowercase)
 

@@ -45,6 +45,9 @@ class Summary:
         if where:
             self.first.setdefault(what, where)
 
+    def __str__(self) -> str:
+        return '; '.join(f'{what}: {count:,}' for what, count in self.lines().items())
+
     def lines(self) -> dict[str, int]:
         """{'lines of invalid UTF-8, replaced (first: a.txt:3)': 2, ...}"""
         return {

@@ -70,8 +70,9 @@ def references(questions: Sequence[Question]) -> dict[str, list[str]]:
 def _json(path: pathlib.Path) -> Any:
     try:
         return json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ValueError(f'{path} does not exist; expected a SQuAD file (.json)') from error
+    except OSError as error:
+        reason = error.strerror
+        raise ValueError(f"{path} can't be read ({reason}); expected a SQuAD file") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is not JSON ({error}); is it whole?') from error
 
@@ -101,6 +102,8 @@ def _question(
     where = f'{where} (id {name})'
     text = _get(record, 'question', str, where)
     found = list(_records(record, 'answers', where)) if 'answers' in record else None
+    if not text.strip():
+        summary.count('questions without a word', where)
     impossible = found == [] and not first_version
     if 'is_impossible' in record:
         impossible = _get(record, 'is_impossible', bool, where)

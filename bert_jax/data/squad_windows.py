@@ -85,9 +85,10 @@ def windows(
     room = max_seq_length - max_query_length - 3
     if room < 1 or doc_stride < 1 or max_query_length < 1:
         raise ValueError(
-            f'max_seq_length {max_seq_length} leaves {room} tokens to a context beside '
-            f'max_query_length {max_query_length} and 3 special tokens (doc_stride {doc_stride}); '
-            'all three have to be 1 or more'
+            f'config.data.max_seq_length is {max_seq_length}, max_query_length {max_query_length} '
+            f'and doc_stride {doc_stride}; expected 1 or more of each, and a max_seq_length of at '
+            f'least max_query_length + 4, here {max_query_length + 4}: three special tokens and '
+            'some of the context'
         )
     summary = summary or Summary()
     queries = _encode([question.question for question in questions], vocabulary)

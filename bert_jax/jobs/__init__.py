@@ -19,9 +19,10 @@ def make_job(name: str, config: Config, vocabulary: Tokenizer) -> Job:
     """name: one task of config.data.task. Raises ValueError for what is wrong with its files."""
     config = dataclasses.replace(config, data=staging.localized(config.data))
     job = OTHERS[name](config, vocabulary) if name in OTHERS else glue.job(name, config, vocabulary)
-    for what, rows in (('train on', job.train), ('evaluate', job.held_out.rows)):
+    predicted = {name: split.rows for name, split in job.tests.items()}
+    for what, rows in {'train on': job.train, 'evaluate': job.held_out.rows, **predicted}.items():
         if not len(rows):
-            raise ValueError(f'{name} has nothing to {what}; its files have {job.summary.lines()}')
+            raise ValueError(f'{name} has nothing to {what}; {job.summary}')
     return job
 
 
@@ -29,7 +30,7 @@ def task_names(data: DataConfig) -> list[str]:
     """config.data.task as a list. Raises ValueError for a name that is no task, for settings that
     its tasks do not have, and where a file is missing of one of several."""
     if data.task in OTHERS:
-        _refuse(data, 'dir')
+        _refuse(data, 'dir', *['regression'] * (data.task != 'text'))
         return [data.task]
     names = list(GLUE) if data.task == 'all' else data.task.split(',')
     if not set(names) <= set(GLUE) or len(set(names)) < len(names):

@@ -45,13 +45,14 @@ def job(
             name, read = 'label_values', lambda: examples.label_values(found)
         truth = read() if labelled else np.zeros(len(found), np.int32 if labels else np.float32)
 
-        def predicted(predictions: Predictions) -> np.ndarray:
+        def decode(predictions: Predictions) -> np.ndarray:
             return predictions['logits'].argmax(-1) if labels else predictions['values']
 
         return Split(
             make_rows(encoded, {name: truth}, vocabulary.pad_id),
-            (lambda found: score(predicted(found), truth)) if labelled else None,
-            (lambda found, folder: write(predicted(found), folder)) if write else None,
+            decode,
+            (lambda predicted: score(predicted, truth)) if labelled else None,
+            write,
         )
 
     model = config.model
@@ -62,5 +63,6 @@ def job(
         main_score='score',
         labels=labels,
         summary=summary,
+        pairs=train[0].text_b is not None,
         tests={name: split(found, write, test=True) for name, (found, write) in tests.items()},
     )

@@ -26,11 +26,15 @@ def job(name: str, config: Config, vocabulary: Tokenizer) -> Job:
     if name == 'mnli':
         wanted.append(('ax', 'test'))  # scored with MNLI's model
     tests = {}
-    for of, split in wanted if data.dir != 'tfds' else ():
-        if glue.has(of, data.dir, split):
+    for of, split in wanted:
+        if data.dir == 'tfds':
+            examples = glue.read_tfds(of, split, data.data_dir)
+        elif glue.has(of, data.dir, split):
             examples = glue.read(of, data.dir, split, summary)
-            glue.check_number(of, len(examples), split)
-            tests[f'{of} {split}'] = (examples, _submission(of, split))
+        else:
+            continue
+        glue.check_number(of, len(examples), split)
+        tests[f'{of} {split}'] = (examples, _submission(of, split))
     return classification.job(
         config,
         vocabulary,

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -12,24 +13,23 @@ from bert_jax.data.rows import Rows, permutation
 from bert_jax.tasks.head import HeadTask
 
 Predictions = Mapping[str, np.ndarray]
-Score = Callable[[Predictions], dict[str, float]]
-Write = Callable[[Predictions, epath.Path], None]  # into a folder
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Rows to predict. score: of their predictions, where they have labels. write: what their
-    predictions leave in a workdir."""
+    """Rows to predict. decode: their predictions as labels, tags or answers. score: of what is
+    decoded, where the rows have labels. write: what it leaves in a workdir."""
 
     rows: Rows
-    score: Score | None = None
-    write: Write | None = None
+    decode: Callable[[Predictions], Any]
+    score: Callable[[Any], dict[str, float]] | None = None
+    write: Callable[[Any, epath.Path], None] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """main_score: which of the held-out rows' scores counts. labels: their names by id. tests: by
-    their names."""
+    """main_score: which of the held-out rows' scores counts. labels: their names by id. pairs:
+    whether an example is two texts. tests: by their names."""
 
     task: HeadTask
     train: Rows
@@ -37,6 +37,7 @@ class Job:
     main_score: str
     labels: tuple[str, ...]
     summary: Summary
+    pairs: bool = False
     tests: Mapping[str, Split] = dataclasses.field(default_factory=dict)
 
 

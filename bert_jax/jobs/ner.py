@@ -19,6 +19,10 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
     data, summary = config.data, Summary()
     train, held_out = (conll.read(path, summary=summary) for path in files(data))
     names = conll.label_names(train)
+    if len(names) == 1:
+        raise ValueError(f'{data.train_file} has no tag but O; expected others to tell apart')
+    tags = conll.scheme([sentence.tags or [] for sentence in train]).name
+    summary.count(f'sentences to train on, their tags read as {tags}', number=len(train))
 
     def split(sentences: list[conll.Sentence], name: str, unknown: bool = True) -> Split:
         shown = tagging.windows(
@@ -32,22 +36,19 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
         labels = np.concatenate([np.zeros(0, np.int32), *shown.labels])
         arrays = {'label_ids': np.maximum(labels, 0), 'label_weights': np.float32(labels >= 0)}
 
-        def tags(predictions: Predictions) -> list[list[str]]:
+        def decode(predictions: Predictions) -> list[list[str]]:
             return tagging.decode(sentences, shown, list(predictions['tags']))
 
-        def score(predictions: Predictions) -> dict[str, float]:
+        def score(tags: list[list[str]]) -> dict[str, float]:
             gold = [sentence.tags or [] for sentence in sentences]
-            found = host_metrics.entities(gold, tags(predictions))
+            found = host_metrics.entities(gold, tags)
             return found | {'score': found.get('f1', found['accuracy'])}
 
-        def write(predictions: Predictions, folder: epath.Path) -> None:
-            conll.write(sentences, tags(predictions), folder / name)
+        def write(tags: list[list[str]], folder: epath.Path) -> None:
+            conll.write(sentences, tags, folder / name)
 
-        return Split(
-            make_rows(shown.rows, arrays, vocabulary.pad_id),
-            score if sentences[0].tags else None,
-            write,
-        )
+        rows = make_rows(shown.rows, arrays, vocabulary.pad_id)
+        return Split(rows, decode, score if sentences[0].tags else None, write)
 
     test = _read_test(data.test_file, names, summary) if data.test_file else []
     return Job(

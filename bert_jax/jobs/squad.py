@@ -34,7 +34,7 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
         )
         labels = {position: getattr(shown, position) for position in POSITIONS}
 
-        def answers(predictions: Predictions) -> squad_answers.Answers:
+        def decode(predictions: Predictions) -> squad_answers.Answers:
             return squad_answers.decode(
                 questions,
                 shown,
@@ -46,8 +46,7 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
                 version_2=version_2,
             )
 
-        def score(predictions: Predictions) -> dict[str, float]:
-            found = answers(predictions)
+        def score(found: squad_answers.Answers) -> dict[str, float]:
             return squad_metrics.squad(
                 squad.references(questions),
                 found.predictions,
@@ -56,13 +55,15 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
                 best=found.best if version_2 else None,
             )
 
-        def write(predictions: Predictions, folder: epath.Path) -> None:
-            squad_answers.write(answers(predictions), folder / name)
+        def write(found: squad_answers.Answers, folder: epath.Path) -> None:
+            squad_answers.write(found, folder / name)
 
         rows = make_rows(shown, labels, vocabulary.pad_id)
-        return Split(rows, score if all(map(_has_answer, questions)) else None, write)
+        return Split(rows, decode, score if _can_be_scored(questions, version_2) else None, write)
 
     test = squad.read(data.test_file, summary) if data.test_file else []
+    if test and not _can_be_scored(test, version_2):
+        summary.count('test files that can not be scored', data.test_file)
     return Job(
         task=QuestionAnsweringTask(config.model),
         train=split(train, '', training=True).rows,
@@ -72,6 +73,12 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
         summary=summary,
         tests={'test': split(test, 'test')} if test else {},
     )
+
+
+def _can_be_scored(questions: list[Question], version_2: bool) -> bool:
+    """Of a test file without answers, a reader makes impossible questions."""
+    possible = [not question.is_impossible for question in questions]
+    return all(map(_has_answer, questions)) and any(possible) and (version_2 or all(possible))
 
 
 def _has_answer(question: Question) -> bool:

@@ -17,7 +17,9 @@ from bert_jax.jobs.job import Job, files
 
 def job(config: Config, vocabulary: Tokenizer) -> Job:
     data = config.data
-    train, held_out = (_read(path, data) for path in files(data))
+    train = _read(files(data)[0], data)
+    pairs = train[0].text_b is not None
+    held_out = _read(files(data)[1], data, pairs)
     labels = () if data.regression else tuple(examples.label_names(train))
     if len(labels) == 1:
         raise ValueError(
@@ -45,11 +47,12 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
         labels=labels,
         score=score,
         summary=Summary(),
-        tests={'test': (_read(data.test_file, data), write)} if data.test_file else {},
+        tests={'test': (_read(data.test_file, data, pairs), write)} if data.test_file else {},
     )
 
 
-def _read(path: str, data: DataConfig) -> list[Example]:
-    return examples.read_file(
+def _read(path: str, data: DataConfig, pairs: bool | None = None) -> list[Example]:
+    found = examples.iter_file(
         path, text=data.text_field, text_b=data.text_b_field, label=data.label_field
     )
+    return list(examples.alike(found, pairs))

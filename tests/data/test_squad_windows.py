@@ -106,7 +106,9 @@ def test_long_questions_are_cut_and_counted():
     made = make([question('x', text='was ' * 9)], summary=summary)
     assert len(made[0].input_ids) == 8 + 1 + 3
     assert summary.counts['questions cut to max_query_length'] == 1
-    with pytest.raises(ValueError, match=r'max_seq_length 10 leaves -1 tokens to a context'):
+    with pytest.raises(
+        ValueError, match=r'max_seq_length is 10, .* at least max_query_length . 4, here 12'
+    ):
         make([question('x')], max_seq_length=10)
     with pytest.raises(ValueError, match=r'doc_stride 0'):
         make([question('x')], doc_stride=0)

@@ -139,7 +139,9 @@ def scores(bert: Any, job: Job, config: Config) -> dict[str, float]:
         f'{prefix}{key}': value
         for prefix, split in splits.items()
         if split.score is not None
-        for key, value in split.score(predictions(bert, split.rows, job, config)).items()
+        for key, value in split.score(
+            split.decode(predictions(bert, split.rows, job, config))
+        ).items()
     }
 
 
