@@ -1,0 +1,90 @@
+"""The TPU's kernel, interpreted on CPU, against plain attention."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bert_jax import sharding
+from bert_jax.config import Config, MeshConfig, ModelConfig, validate
+from bert_jax.models import flash
+from bert_jax.models.attention import SelfAttention
+
+ROWS, LENGTH, HEADS, HEAD_DIM = 4, 128, 2, 8
+MASK = np.int32(np.arange(LENGTH)[None] < np.array([128, 100, 3, 0])[:, None])
+MODEL = ModelConfig(hidden_size=16, num_attention_heads=2, attention_probs_dropout_prob=0.0)
+
+
+def plain(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    scores = jnp.einsum('bqhd,bkhd->bhqk', q, k) * HEAD_DIM**-0.5
+    probs = jax.nn.softmax(jnp.where(MASK[:, None, None] > 0, scores, -1e9))
+    return jnp.einsum('bhqk,bkhd->bqhd', probs, v)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('meshed', [False, True])
+def test_values_and_gradients(meshed: bool) -> None:
+    """On one device, and rows and heads split over eight."""
+    random = np.random.default_rng(0)
+    qkv = [jnp.float32(random.normal(size=(ROWS, LENGTH, HEADS, HEAD_DIM))) for _ in range(3)]
+
+    def loss(attend, q, k, v):
+        return jnp.sum(jnp.sin(attend(q, k, v)) * MASK[:, :, None, None])
+
+    def kernel(*qkv):
+        return flash._splash(*qkv, jnp.asarray(MASK), interpret=True)
+
+    expected = jax.value_and_grad(lambda *x: loss(plain, *x), (0, 1, 2))(*qkv)
+    mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2)) if meshed else None
+    step = jax.jit(jax.value_and_grad(lambda *x: loss(kernel, *x), (0, 1, 2)))
+    if mesh is None:
+        found = step(*qkv)
+    else:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            found = step(*[jax.device_put(x, jax.NamedSharding(mesh, jax.P())) for x in qkv])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), found, expected)
+
+
+def test_where_there_is_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, length, dtype, there in (
+        ('cpu', 128, jnp.bfloat16, None),
+        ('gpu', 100, jnp.bfloat16, flash._cudnn),
+        ('gpu', 128, jnp.float32, None),
+        ('tpu', 128, jnp.bfloat16, flash._splash),
+        ('tpu', 100, jnp.bfloat16, None),
+    ):
+        monkeypatch.setattr(flash, 'platform', lambda name=name: name)
+        assert flash.kernel(length, jnp.dtype(dtype)) is there
+
+
+def test_the_kernel_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what is told which rows are how long."""
+    seen = []
+    monkeypatch.setattr(
+        flash, 'kernel', lambda length, dtype: lambda *x: seen.append((length, x[3])) or x[0]
+    )
+    x = jnp.zeros((ROWS, LENGTH, 16))
+    for attention in ('dense', 'flash'):
+        module = SelfAttention(dataclasses.replace(MODEL, attention=attention))
+        init = functools.partial(module.init, deterministic=True)
+        jax.eval_shape(init, jax.random.key(0), x, jnp.asarray(MASK))
+    assert [length for length, _ in seen] == [LENGTH]
+    assert seen[0][1].shape == (ROWS, LENGTH)
+
+
+def test_it_does_not_drop_probabilities() -> None:
+    model = dataclasses.replace(MODEL, attention='flash', attention_probs_dropout_prob=0.1)
+    with pytest.raises(ValueError, match=r"model.attention is 'flash'; expected 'dense' where"):
+        validate(Config(model=model))
+
+
+def test_where_a_mesh_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs on other machines is computed as they would."""
+    mesh = sharding.make_mesh(MeshConfig())
+    monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+    assert sharding.platform() == 'gpu'
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        assert sharding.platform() == 'cpu'
