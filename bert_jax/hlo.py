@@ -16,12 +16,12 @@ BITS = {'pred': 8, 'bf16': 16, 'f16': 16, 'f32': 32, 'f64': 64} | {
     f'{kind}{bits}': bits for kind in 'su' for bits in (4, 8, 16, 32, 64)
 }
 COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective-permute')
-# Give names to what is in memory already, or begin what another one ends.
+# Give names to what is in memory already, or stand for a computation that is counted by itself; so
+# does what ends what another one began, `-done`.
 NO_TRAFFIC = (
     *('parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'optimization-barrier'),
     *('while', 'conditional', 'call', 'after-all', 'partition-id', 'replica-id'),
-    *('copy-done', 'slice-done', 'async-done', 'all-gather-done', 'all-reduce-done'),
-    'collective-permute-done',
+    *('async-start', 'async-update'),
 )
 SLICES = ('dynamic-slice', 'slice', 'gather')
 REDUCE_SCATTER = 'all-reduce-scatter'  # TPU's name for an all-reduce fused with a slice
@@ -113,7 +113,7 @@ class Hlo:
                 axes = mesh_axes(instruction.rest, mesh)
                 count = math.prod(mesh[axis] for axis in axes)
                 if count > 1:
-                    size = _sent(kind, _collective_bytes(instruction), count)
+                    size = _sent(kind, _result_bytes(instruction), count)
                     if fused.startswith(REDUCE_SCATTER):
                         kind, size = 'reduce-scatter', size / 2
                     found.append(Collective(kind, axes, size, times))
@@ -136,7 +136,8 @@ class Hlo:
         )
 
     def _traffic(self, instruction: Instruction, names: Mapping[str, Instruction]) -> float:
-        if instruction.opcode in NO_TRAFFIC or '"AllocateBuffer"' in instruction.rest:
+        opcode, ended = instruction.opcode, instruction.opcode.endswith('-done')
+        if opcode in NO_TRAFFIC or ended or '"AllocateBuffer"' in instruction.rest:
             return 0
         operands = [names[name] for name in instruction.operands if name in names]
         if instruction.opcode == 'fusion':
@@ -145,8 +146,11 @@ class Hlo:
             return 2 * array_bytes(instruction.type)
         if instruction.opcode == 'dynamic-update-slice':
             return 2 * array_bytes(operands[1].type)
-        if instruction.opcode.endswith('-start'):  # its type has the operand's beside the result's
-            return array_bytes(instruction.type)
+        if opcode == 'slice-start':
+            whole, part, *_ = _elements(instruction.type)
+            return array_bytes(part) + (array_bytes(part, False) if array_bytes(whole) else 0)
+        if opcode.endswith('-start') and opcode != 'all-reduce-start':
+            return array_bytes(instruction.type)  # the operands' beside the results'
         return array_bytes(instruction.type) + sum(array_bytes(i.type) for i in operands)
 
     def _fusion_traffic(self, fusion: Instruction, operands: list[Instruction]) -> float:
@@ -212,14 +216,25 @@ def array_bytes(kind: str, main_memory_only: bool = True) -> float:
     return total
 
 
-def _collective_bytes(instruction: Instruction) -> float:
-    """Of the larger side: an all-gather's result, a reduce-scatter's operand."""
-    kind = instruction.opcode.removesuffix('-start')
-    total = array_bytes(instruction.type, False)
-    if instruction.opcode.endswith('-start') and kind != 'all-reduce':
-        arrays = [array_bytes(m[0], False) for m in ARRAY.finditer(instruction.type)]
-        return max(arrays)
-    return total
+def _elements(kind: str) -> list[str]:
+    """The types in a tuple's type."""
+    depth, found = 0, ['']
+    for character in kind[1:-1]:
+        depth += (character in '([{') - (character in ')]}')
+        if character == ',' and not depth:
+            found.append('')
+        else:
+            found[-1] += character
+    return found
+
+
+def _result_bytes(collective: Instruction) -> float:
+    """Of what it leaves on a device. What begins one has (operands, results, ...) for its type, but
+    for an all-reduce the results alone."""
+    opcode, kind = collective.opcode, collective.type
+    if opcode.endswith('-start') and opcode != 'all-reduce-start':
+        kind = _elements(kind)[1]
+    return array_bytes(kind, False)
 
 
 def _sent(kind: str, result: float, count: int) -> float:
