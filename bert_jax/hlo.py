@@ -100,8 +100,9 @@ class Hlo:
     def collectives(self, mesh: Mapping[str, int]) -> list[Collective]:
         """mesh: the sizes of its axes, in order."""
         found = []
+        # Pieces of one collective are fused with other work, also in loops between start and end.
+        seen: set[str] = set()
         for computation, times in self.executed():
-            seen: set[str] = set()  # pieces of one collective, each fused with other work
             for fused, instruction in self._with_fused(computation):
                 kind = instruction.opcode.removesuffix('-start')
                 if kind not in COLLECTIVES:

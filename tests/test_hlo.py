@@ -96,6 +96,21 @@ def test_a_loop_counts_as_often_as_it_runs() -> None:
     assert len(Hlo(TEXT).collectives(MESH)) == 3
 
 
+def test_a_collective_that_goes_on_in_a_loop_counts_where_it_starts() -> None:
+    """Its pieces are fused with the loop's work."""
+    fused = '%begun = f32[5,200]{1,0} fusion(%a), kind=kCustom, calls=%piece'
+    text = TEXT.replace('%start = s32[]', f'{fused}\n  %start = s32[]')
+    piece = """%piece (t: f32[5,100]) -> f32[5,200] {
+  %t = f32[5,100]{1,0} parameter(0)
+  ROOT %ag = f32[5,200]{1,0} all-gather(%t), channel_id=1, replica_groups=[8,2]<=[16]
+}
+
+%condition"""
+    found = {c.kind: c for c in Hlo(text.replace('%condition', piece, 1)).collectives(MESH)}
+    assert found['all-gather'] == ('all-gather', ('tensor',), 2000, 1)
+    assert len(found) == 3
+
+
 def test_stacks_are_read_and_written_by_the_layer() -> None:
     in_loop = {
         'layer': 400 + 400,
