@@ -5,6 +5,7 @@ XLA's own cost analysis counts a loop's body once, so the text is walked from th
 """
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -49,12 +50,16 @@ class Instruction:
 
 
 class Collective(NamedTuple):
-    """One of a step's collectives: what each device sends, with `times` its loops' trips."""
+    """One of a step's collectives: what each device sends, with `times` its loops' trips.
+
+    overlapped: other work goes on from its start to its end, where there is some; during the others
+    a device does nothing else."""
 
     kind: str
     axes: tuple[str, ...]  # of the mesh
     bytes: float  # sent by a device each time, by ring algorithms
     times: int
+    overlapped: bool
 
 
 class Hlo:
@@ -99,6 +104,8 @@ class Hlo:
 
     def collectives(self, mesh: Mapping[str, int]) -> list[Collective]:
         """mesh: the sizes of its axes, in order."""
+        instructions = itertools.chain(*self._computations.values())
+        started = {i.called('calls') for i in instructions if i.opcode == 'async-start'}
         found = []
         # Pieces of one collective are fused with other work, also in loops between start and end.
         seen: set[str] = set()
@@ -115,9 +122,11 @@ class Hlo:
                 count = math.prod(mesh[axis] for axis in axes)
                 if count > 1:
                     size = _sent(kind, _result_bytes(instruction), count)
+                    overlapped = fused != computation  # its start or a piece
                     if fused.startswith(REDUCE_SCATTER):
-                        kind, size = 'reduce-scatter', size / 2
-                    found.append(Collective(kind, axes, size, times))
+                        kind, size, overlapped = 'reduce-scatter', size / 2, False
+                    overlapped |= instruction.opcode.endswith('-start') or computation in started
+                    found.append(Collective(kind, axes, size, times, overlapped))
         return found
 
     def _with_fused(self, computation: str) -> Iterator[tuple[str, Instruction]]:

@@ -4,8 +4,9 @@
     python -m bert_jax.plan --config=configs/large.py --topology=v5p:4x4x4 --sweep --output=p.json
 
 Needs no TPU, only its compiler (`pip install '.[tpu]'`). Memory is what the compiler says. Seconds
-are a roofline: what the chip's peak, memory and links would take at best, each on its own; the
-longest is the bound, so real steps take longer.
+are a roofline: what the chip's peak, memory and links would take at best, each on its own. The
+longest counts, as if the others went on meanwhile; but for synchronous collectives, during which a
+chip does nothing else: theirs are added. So real steps take longer than this bound.
 """
 
 import collections
@@ -48,6 +49,7 @@ COMPILER_OPTIONS = dict.fromkeys(  # as launch/tpu_vm.sh has them
     ),
     'true',
 )
+SYNCHRONOUS = 'synchronous interconnect'
 SWEPT_REMAT = ('none', 'dots', 'full')
 SWEPT_ROWS = tuple(2**i for i in range(11))  # sequences per device
 
@@ -130,18 +132,20 @@ def _roofline(
     seconds = {
         'compute': _executed_flops(config, phase, flops) / peak,
         'memory': step.memory_traffic() / chip.bandwidth,
-        'interconnect': sum(_seconds(c, mesh, of, chip.link) for c in collectives),
+        'interconnect': sum(_seconds(c, mesh, of, chip.link) for c in collectives if c.overlapped),
     }
-    bound = max(seconds, key=seconds.__getitem__)
+    waits = sum(_seconds(c, mesh, of, chip.link) for c in collectives if not c.overlapped)
+    step_seconds = max(seconds.values()) + waits
+    seconds[SYNCHRONOUS] = waits
     return {
         'collectives': _by_kind(collectives),
         'seconds': seconds,
-        'bound': bound,
-        'step_seconds': seconds[bound],
-        'tokens_per_second': phase.batch_size * phase.max_seq_length / seconds[bound],
-        'mfu': flops / (seconds[bound] * peak),
-        'days': phase.steps * seconds[bound] / 86400,
-        'chip_hours': phase.steps * seconds[bound] * of.chips / 3600,
+        'bound': max(seconds, key=seconds.__getitem__),
+        'step_seconds': step_seconds,
+        'tokens_per_second': phase.batch_size * phase.max_seq_length / step_seconds,
+        'mfu': flops / (step_seconds * peak),
+        'days': phase.steps * step_seconds / 86400,
+        'chip_hours': phase.steps * step_seconds * of.chips / 3600,
     }
 
 
@@ -186,8 +190,9 @@ def _seconds(
 def _by_kind(collectives: list[Collective]) -> dict[str, float]:
     """Bytes that a device sends in a step, by kind and axes, the most first."""
     found: dict[str, float] = collections.defaultdict(float)
-    for kind, axes, size, times in collectives:
-        found[f'{kind} over {"+".join(axes)}'] += size * times
+    for kind, axes, size, times, overlapped in collectives:
+        name = f'{kind} over {"+".join(axes)}'
+        found[name if overlapped else f'synchronous {name}'] += size * times
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 

@@ -43,7 +43,9 @@ def of_phase(found: Mapping[str, Any], config: Config) -> Table:
         table.add_row(f'{name}: a device sends', in_units(size))
     for name, seconds in found['seconds'].items():
         table.add_row(f'{name}: at best', f'{1e3 * seconds:.2f} ms a step')
-    table.add_row('bound', f'{found["bound"]}: {found["tokens_per_second"]:,.0f} tokens/s')
+    step = f'{1e3 * found["step_seconds"]:.2f} ms a step, the longest and what is synchronous'
+    table.add_row('bound', f'{step}: {found["tokens_per_second"]:,.0f} tokens/s')
+    table.add_row('most of it', found['bound'])
     table.add_row('MFU at that bound', f'{found["mfu"]:.1%}')
     table.add_row('the phase', f'{found["days"]:.2f} days, {found["chip_hours"]:,.0f} chip-hours')
     return table

@@ -90,9 +90,10 @@ ENTRY %main (a: f32[5,100]) -> f32[5,100] {
 
 def test_a_loop_counts_as_often_as_it_runs() -> None:
     found = {c.kind: c for c in Hlo(TEXT).collectives(MESH)}
-    assert found['all-gather'] == ('all-gather', ('tensor',), 400, 5), 'two parts of one: once'
-    assert found['reduce-scatter'] == ('reduce-scatter', ('tensor',), 200, 5)
-    assert found['all-reduce'] == ('all-reduce', ('data', 'fsdp', 'tensor'), 2 * 15 / 16 * 2000, 1)
+    assert found['all-gather'][1:4] == (('tensor',), 400, 5), 'two parts of one: once'
+    assert found['reduce-scatter'][1:4] == (('tensor',), 200, 5)
+    assert found['all-reduce'][1:4] == (('data', 'fsdp', 'tensor'), 2 * 15 / 16 * 2000, 1)
+    assert not any(c.overlapped for c in found.values()), 'nor what is fused with a slice of it'
     assert len(Hlo(TEXT).collectives(MESH)) == 3
 
 
@@ -107,7 +108,7 @@ def test_a_collective_that_goes_on_in_a_loop_counts_where_it_starts() -> None:
 
 %condition"""
     found = {c.kind: c for c in Hlo(text.replace('%condition', piece, 1)).collectives(MESH)}
-    assert found['all-gather'] == ('all-gather', ('tensor',), 2000, 1)
+    assert found['all-gather'] == ('all-gather', ('tensor',), 2000, 1, True)
     assert len(found) == 3
 
 
@@ -170,6 +171,7 @@ ENTRY %main (a: f32[8], b: f32[2]) -> f32[8] {{
 """
     (found,) = Hlo(text).collectives({'data': 4})
     assert (found.bytes, Hlo(text).memory_traffic()) == STARTED[started]
+    assert found.overlapped
 
 
 def test_a_loop_of_unknown_length_is_no_guess() -> None:
