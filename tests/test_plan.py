@@ -59,7 +59,9 @@ def test_names_that_are_none(name: str, words: list[str]) -> None:
 def test_rings() -> None:
     assert topology.parse('v5e:16x16').wraps() == (True, True)
     assert topology.parse('v5e:8x16').wraps() == (False, True)
-    assert topology.parse('v5p:2x4x8').wraps() == (False, True, True)
+    assert topology.parse('v5p:4x4x8').wraps() == (True, True, True)
+    for no_cubes in ('v5p:2x4x4', 'v4:2x2x4', 'tpu7x:2x4x8'):
+        assert topology.parse(no_cubes).wraps() == (False, False, False)
 
 
 def test_the_compiler_is_told_what_runs_tell_it() -> None:
