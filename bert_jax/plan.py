@@ -178,12 +178,14 @@ def _too_large(message: str) -> dict[str, Any]:
 def _seconds(
     collective: Collective, mesh: jax.sharding.Mesh, of: topology.Slice, link: float
 ) -> float:
-    """Over the links of the torus that the group's devices span; both ways where they are rings."""
+    """Over the links of the torus that the group's devices span; both ways where they are all of a
+    ring."""
     along = tuple(slice(None) if axis in collective.axes else 0 for axis in mesh.axis_names)
     places = np.array([device.coords for device in mesh.devices[along].flat])
-    spans = np.ptp(places, axis=0)[: len(of.shape)] > 0
-    rings = zip(spans, of.wraps(), strict=True)
-    lanes = sum(1 + ring for spanned, ring in rings if spanned)
+    lanes = 0
+    for size, wraps, found in zip(of.shape, of.wraps(), places.T, strict=False):
+        spanned = len(set(found))
+        lanes += (spanned > 1) + (spanned == size and wraps)
     return collective.bytes * collective.times / (max(lanes, 1) * link)
 
 

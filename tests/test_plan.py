@@ -2,8 +2,11 @@
 
 import dataclasses
 import re
+import types
+from typing import Any
 
 import jax
+import numpy as np
 import pytest
 import rich.console
 import rich.table
@@ -12,6 +15,7 @@ from tiny_model import ROOT, TINY
 
 from bert_jax import plan, plan_tables, sharding, topology
 from bert_jax.config import MeshConfig, Phase
+from bert_jax.hlo import Collective
 from bert_jax.throughput import GIB, step_flops
 
 PHASE = Phase(1000, 32, 16, 5)
@@ -62,6 +66,20 @@ def test_rings() -> None:
     assert topology.parse('v5p:4x4x8').wraps() == (True, True, True)
     for no_cubes in ('v5p:2x4x4', 'v4:2x2x4', 'tpu7x:2x4x8'):
         assert topology.parse(no_cubes).wraps() == (False, False, False)
+
+
+def test_links_go_both_ways_around_a_whole_ring_only() -> None:
+    """On 16 x 16 chips; `fsdp` goes along the second dimension."""
+    whole = np.array(
+        [[types.SimpleNamespace(coords=(x, y, 0)) for y in range(16)] for x in range(16)]
+    )
+    gather = Collective('all-gather', ('fsdp',), 100.0, 1, True)
+    for fsdp, seconds in ((16, 50), (8, 100), (1, 100)):
+        devices = whole.reshape(16, 16 // fsdp, fsdp)
+        mesh: Any = types.SimpleNamespace(devices=devices, axis_names=('x', 'data', 'fsdp'))
+        assert plan._seconds(gather, mesh, topology.parse('v5e:16x16'), 1.0) == seconds
+    both = gather._replace(axes=('x', 'data'))
+    assert plan._seconds(both, mesh, topology.parse('v5e:16x16'), 1.0) == 25
 
 
 def test_the_compiler_is_told_what_runs_tell_it() -> None:
