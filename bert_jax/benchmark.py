@@ -153,6 +153,7 @@ def main(argv: list[str]) -> int:
     config, _ = command.parse(argv)
     if config.data.task != 'pretrain':
         raise ValueError(f'config.data.task is {config.data.task!r}; this times pretraining')
+    command.check_output(OUTPUT.value)
     sizes, counts = _sizes(config.train.phases[0].batch_size), (STEPS.value, WARMUP.value)
     if SWEEP.value:
         found = list(_sweep(config, sizes[0], *counts))

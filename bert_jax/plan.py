@@ -164,10 +164,12 @@ def _executed_flops(config: Config, phase: Phase, flops: float) -> float:
 
 
 def _too_large(message: str) -> dict[str, Any]:
-    """The compiler says what it wants and what there is, in one of two ways."""
+    """The compiler says what it wants and what there is, in one of two ways. Raises ValueError for
+    anything else."""
     size = r'\(?([\d.]+[KMGT]?)\)?'
     said = re.search(rf'Used {size} of {size} hbm|{size} exceeds available HBM {size}', message)
-    assert said, message
+    if said is None:
+        raise ValueError(f'the compiler finds no room: {message.strip().splitlines()[0]}')
     used, limit = (
         float(size.rstrip('KMGT')) * {'K': 2**10, 'M': 2**20, 'G': GIB, 'T': 2**40}.get(size[-1], 1)
         for size in filter(None, said.groups())
@@ -226,6 +228,7 @@ def main(argv: list[str]) -> int:
         raise ValueError(f'config.data.task is {config.data.task!r}; plans are of pretraining')
     if not TOPOLOGY.value:
         raise ValueError(f'--topology is missing: {topology.EXAMPLES}')
+    command.check_output(OUTPUT.value)
     of = topology.parse(TOPOLOGY.value)
     devices, console = topology.devices(of), Console()
     if SWEEP.value:

@@ -54,6 +54,7 @@ def test_numbers_belong_together(tmp_path: pathlib.Path) -> None:
     [
         ('--batch_size=8,x', ["'x'", 'positive integers']),
         ('--batch_size=12', ['12 sequences', '8 parts']),
+        ('--output=no/such/speed.json', ['no/such/speed.json', 'mkdir -p no/such']),
     ],
 )
 def test_mistakes_are_named(flag: str, words: list[str]) -> None:

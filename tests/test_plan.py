@@ -1,8 +1,10 @@
 """Slices by name, and the run's step compiled for one of them."""
 
 import dataclasses
+import pathlib
 import re
 import types
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -11,6 +13,7 @@ import pytest
 import rich.console
 import rich.table
 import small_run
+from absl.testing import flagsaver
 from tiny_model import ROOT, TINY
 
 from bert_jax import plan, plan_tables, sharding, topology
@@ -161,6 +164,30 @@ def test_what_the_compiler_says_of_memory(message: str) -> None:
     full = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, remat='full'))
     assert 'remat=full' in plan_tables.advice(found, TINY)
     assert 'accum_steps=2' in plan_tables.advice(found, full)
+
+
+def test_no_room_in_other_words_is_said_in_the_compilers() -> None:
+    with pytest.raises(ValueError, match=r'no room: RESOURCE_EXHAUSTED: no vmem$'):
+        plan._too_large('RESOURCE_EXHAUSTED: no vmem\nallocation trace')
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """main on four devices that need no compiler; what is tested stands in for `plan.plan`."""
+    monkeypatch.setattr(topology, 'devices', lambda of: jax.devices()[: of.chips])
+    argv = ['plan', f'--config={ROOT / "configs/tiny.py"}', '--topology=v5e-4']
+    with flagsaver.flagsaver():
+        yield lambda *more: plan.main([*argv, *more])
+
+
+def test_where_the_numbers_go_is_looked_at_first(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setattr(plan, 'plan', lambda *_: pytest.fail('has begun'))
+    with pytest.raises(ValueError, match=r'no/p.json is in no folder; make it: mkdir -p no$'):
+        run('--output=no/p.json')
+    with pytest.raises(ValueError, match='is a folder'):
+        run(f'--output={tmp_path}')
 
 
 @pytest.mark.parametrize('name', ['v5e-64', 'v5p-128', 'v4-32', 'v6e-256', 'tpu7x-64'])
