@@ -26,7 +26,7 @@ from absl import flags
 from rich.console import Console
 
 from bert_jax import command, optim, plan_tables, sharding, throughput, topology
-from bert_jax.config import Config, Phase, validate
+from bert_jax.config import Config, MeshConfig, Phase, validate
 from bert_jax.hlo import Collective, Hlo
 from bert_jax.tasks.pretrain import PretrainTask
 from bert_jax.throughput import GIB
@@ -51,7 +51,7 @@ COMPILER_OPTIONS = dict.fromkeys(  # as launch/tpu_vm.sh has them
 )
 SYNCHRONOUS = 'synchronous interconnect'
 SWEPT_REMAT = ('none', 'dots', 'full')
-SWEPT_ROWS = tuple(2**i for i in range(11))  # sequences per device
+SWEPT_ROWS = tuple(2**i for i in range(11))  # sequences per device, of a micro-batch
 
 
 def for_tpu(config: Config) -> Config:
@@ -201,25 +201,42 @@ def _by_kind(collectives: list[Collective]) -> dict[str, float]:
 
 
 def sweep(config: Config, of: topology.Slice, devices: list) -> Iterator[dict[str, Any]]:
-    """Every preset and remat policy with more and more sequences, until they don't fit, in the
-    shape of the first phase."""
-    phase = config.train.phases[0]
-    for (preset, mesh), remat in itertools.product(sharding.PRESETS.items(), SWEPT_REMAT):
-        model = dataclasses.replace(config.model, remat=remat)
+    """Every mesh and remat policy, the batch doubled for as long as it fits and 2 % more tokens
+    a second come of it; in the shape of the first phase. What can't be planned has an `error`."""
+    for (name, mesh), remat in itertools.product(_meshes(config, devices).items(), SWEPT_REMAT):
+        model, best = dataclasses.replace(config.model, remat=remat), 0.0
+        tried = dataclasses.replace(config, model=model, mesh=mesh)
         for rows in SWEPT_ROWS:
-            batch_size = rows * len(devices)
-            tried = dataclasses.replace(config, model=model, mesh=mesh)
-            tried = _with_phase(tried, phase._replace(batch_size=batch_size))
-            found = {'preset': preset} | plan(tried, tried.train.phases[0], of, devices)
+            found = {'preset': name} | _tried(tried, rows, of, devices)
             yield found
-            if not found['fits']:
+            if not found['fits'] or found['tokens_per_second'] < 1.02 * best:
                 break
+            best = found['tokens_per_second']
 
 
-def _with_phase(config: Config, phase: Phase) -> Config:
-    return validate(
-        dataclasses.replace(config, train=dataclasses.replace(config.train, phases=(phase,)))
-    )
+def _meshes(config: Config, devices: list) -> dict[str, MeshConfig]:
+    """The presets and the configuration's own, without what comes to the same on these devices."""
+    found: dict[Any, tuple[str, MeshConfig]] = {}
+    for name, mesh in {**sharding.PRESETS, 'config': config.mesh}.items():
+        try:
+            sizes: Any = tuple(sharding.make_mesh(mesh, devices).shape.values())
+        except ValueError:
+            sizes = mesh  # its row will say why
+        found.setdefault(sizes, (name, mesh))
+    return dict(found.values())
+
+
+def _tried(config: Config, rows: int, of: topology.Slice, devices: list) -> dict[str, Any]:
+    """`plan` with so many sequences on a device, of each micro-batch."""
+    rows *= config.train.accum_steps
+    phase = config.train.phases[0]._replace(batch_size=rows * len(devices))
+    train = dataclasses.replace(config.train, phases=(phase,))
+    try:
+        return plan(validate(dataclasses.replace(config, train=train)), phase, of, devices)
+    except (ValueError, RuntimeError) as error:  # one that does not divide, or the compiler's own
+        error_line = str(error).strip().split('\n')[0]
+    tried = {'remat': config.model.remat, 'phase': list(phase), 'rows_per_device': rows}
+    return tried | {'fits': False, 'error': error_line}
 
 
 def main(argv: list[str]) -> int:
@@ -231,15 +248,19 @@ def main(argv: list[str]) -> int:
     command.check_output(OUTPUT.value)
     of = topology.parse(TOPOLOGY.value)
     devices, console = topology.devices(of), Console()
+    plans, code = list[dict[str, Any]](), 1
+    phases = (plan(config, phase, of, devices) for phase in config.train.phases)
+    for found in sweep(config, of, devices) if SWEEP.value else phases:
+        plans.append(found)
+        code = command.written(plans, OUTPUT.value)  # what there is, should it be interrupted
+        if SWEEP.value:
+            print(f'plan: {plan_tables.in_a_line(found)}', file=sys.stderr, flush=True)
+        else:
+            console.print(plan_tables.of_phase(found, config))
     if SWEEP.value:
-        plans = list(sweep(config, of, devices))
         console.print(plan_tables.of_sweep(plans))
-    else:
-        plans = []
-        for phase in config.train.phases:
-            plans.append(plan(config, phase, of, devices))
-            console.print(plan_tables.of_phase(plans[-1], config))
-    return command.written(plans, OUTPUT.value)
+        print(plan_tables.best(plans, config))
+    return code
 
 
 if __name__ == '__main__':
