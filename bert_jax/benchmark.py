@@ -5,7 +5,8 @@
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --sweep      # 8, 16, 32...
 
 Needs no TensorFlow. The vocabulary is as large as the configuration says. Every step is waited
-for, so that each has a time of its own.
+for, so that each has a time of its own. Where the configuration's mesh does not fit the devices, a
+line says so, and they share the batch only.
 """
 
 import dataclasses
@@ -103,6 +104,16 @@ def _sizes(default: int) -> list[int]:
     return list(map(int, sizes))
 
 
+def _fitting(config: Config) -> Config:
+    """With a mesh for the devices here: that of a pod does not fit one GPU."""
+    try:
+        sharding.make_mesh(config.mesh)
+    except ValueError as error:
+        print(f'benchmark: {error}; here config.mesh.data=-1 alone', file=sys.stderr)
+        return dataclasses.replace(config, mesh=sharding.PRESETS['dp'])
+    return config
+
+
 def _shaped(config: Config, batch_size: int) -> Config:
     """With as many masked positions to the token as the first phase has."""
     first = config.train.phases[0]
@@ -154,6 +165,7 @@ def main(argv: list[str]) -> int:
     if config.data.task != 'pretrain':
         raise ValueError(f'config.data.task is {config.data.task!r}; this times pretraining')
     command.check_output(OUTPUT.value)
+    config = _fitting(config)
     sizes, counts = _sizes(config.train.phases[0].batch_size), (STEPS.value, WARMUP.value)
     if SWEEP.value:
         found = list(_sweep(config, sizes[0], *counts))

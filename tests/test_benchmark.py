@@ -10,7 +10,6 @@ import pytest
 from tiny_model import ROOT
 
 FLAGS = [
-    f'--config={ROOT / "configs/tiny.py"}',
     '--config.model.num_hidden_layers=1',
     '--config.model.scan_unroll=1',
     '--steps=4',
@@ -19,11 +18,13 @@ FLAGS = [
 ]
 
 
-def run(*arguments: str) -> tuple[int, str]:
-    """Exit code and output, on eight devices."""
+def run(*arguments: str, config: str = 'tiny', devices: int = 8) -> tuple[int, str]:
+    """Exit code and output."""
+    file = f'--config={ROOT}/configs/{config}.py'
+    count = f'--xla_force_host_platform_device_count={devices}'
     done = subprocess.run(
-        [sys.executable, '-m', 'bert_jax.benchmark', *FLAGS, *arguments],
-        env=os.environ | {'PYTHONPATH': str(ROOT)},
+        [sys.executable, '-m', 'bert_jax.benchmark', file, *FLAGS, *arguments],
+        env=os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': count},
         text=True,
         capture_output=True,
         timeout=300,
@@ -63,3 +64,13 @@ def test_mistakes_are_named(flag: str, words: list[str]) -> None:
     for word in words:
         assert word in said
     assert said.count('\n') == 1
+
+
+def test_the_mesh_of_a_pod_on_fewer_devices(tmp_path: pathlib.Path) -> None:
+    output, model = tmp_path / 'speed.json', {'hidden_size': 32, 'intermediate_size': 32}
+    small = [f'--config.model.{key}={size}' for key, size in model.items()]
+    code, said = run('--batch_size=2', *small, f'--output={output}', config='large', devices=1)
+    assert code == 0, said
+    assert 'config.mesh.fsdp=8' in said and 'do not fit 1 devices' in said
+    (found,) = json.loads(output.read_text())
+    assert found['mesh'] == {'data': 1, 'fsdp': 1, 'tensor': 1}
