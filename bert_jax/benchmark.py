@@ -43,8 +43,9 @@ OUTPUT = flags.DEFINE_string('output', '', 'File for the numbers as JSON.')
 
 def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
     """Of the first phase's shape. `seconds` are the median and the tenth and ninetieth percentile
-    of a step; peak_memory (bytes of one device) is None where the backend doesn't tell. Where it
-    does not fit, `fits` is False and there is nothing but the shape."""
+    of a step; peak_memory (bytes of one device) is the compiler's, as the backend's is that of all
+    that was measured so far. Where it does not fit, `fits` is False and there is nothing but the
+    shape."""
     phase = config.train.phases[0]
     mesh = sharding.make_mesh(config.mesh)
     task, tx = PretrainTask(config.model), optim.make_optimizer(config)
@@ -79,7 +80,6 @@ def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
     timed = sorted(seconds[warmup:])
     median = statistics.median(timed)
     flops = task.flops(phase)
-    used = (jax.devices()[0].memory_stats() or {}).get('peak_bytes_in_use')
     return shape | {
         'fits': True,
         'loss': float(sums['loss'][0]),
@@ -92,7 +92,7 @@ def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
         'model_flops': flops,
         'flops_per_second': flops / median,
         'mfu': throughput.mfu(flops, median),
-        'peak_memory': used,
+        'peak_memory': throughput.needed_memory(step),
     }
 
 
@@ -145,7 +145,6 @@ def _table(found: list[dict[str, Any]]) -> Table:
         if not one['fits']:
             table.add_row(shape, 'does not fit')
             continue
-        memory = one['peak_memory']
         table.add_row(
             shape,
             f'{1e3 * one["seconds"]:.1f}',
@@ -154,7 +153,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
             f'{one["tokens_per_second"]:,.0f}',
             f'{one["flops_per_second"] / 1e12:,.2f}',
             '' if one['mfu'] is None else f'{one["mfu"]:.1%}',
-            '' if memory is None else f'{memory / throughput.GIB:.1f}',
+            f'{one["peak_memory"] / throughput.GIB:.1f}',
             f'{one["compile_seconds"]:.0f} s',
         )
     return table

@@ -35,12 +35,13 @@ def run(*arguments: str, config: str = 'tiny', devices: int = 8) -> tuple[int, s
 
 def test_numbers_belong_together(tmp_path: pathlib.Path) -> None:
     output = tmp_path / 'speed.json'
-    code, said = run('--batch_size=8,16', f'--output={output}')
+    code, said = run('--batch_size=16,8', f'--output={output}')
     assert code == 0, said
     assert '8 x 16' in said
     assert '16 x 16' in said
     found = json.loads(output.read_text())
-    assert [one['batch_size'] for one in found] == [8, 16]
+    assert [one['batch_size'] for one in found] == [16, 8]
+    assert found[0]['peak_memory'] > found[1]['peak_memory'] > 0, 'each its own'
     for one in found:
         assert one['devices'] == 8
         assert one['seconds_p10'] <= one['seconds'] <= one['seconds_p90']
