@@ -164,7 +164,7 @@ def main(argv: list[str]) -> int:
     if config.data.task != 'pretrain':
         raise ValueError(f'config.data.task is {config.data.task!r}; this times pretraining')
     command.check_output(OUTPUT.value)
-    config = _fitting(config)
+    config = _fitting(config.padded())
     sizes, counts = _sizes(config.train.phases[0].batch_size), (STEPS.value, WARMUP.value)
     if SWEEP.value:
         found = list(_sweep(config, sizes[0], *counts))

@@ -56,15 +56,11 @@ SWEPT_ROWS = tuple(2**i for i in range(11))  # sequences per device, of a micro-
 
 def for_tpu(config: Config) -> Config:
     """What 'auto' is on a TPU, and the vocabulary as the run would pad it."""
-    model = dataclasses.replace(
-        config.model,
-        vocab_size=config.data.padded(config.model.vocab_size),
-    )
     train = dataclasses.replace(
         config.train,
         prng_impl='rbg' if config.train.prng_impl == 'auto' else config.train.prng_impl,
     )
-    return dataclasses.replace(config, model=model, train=train)
+    return dataclasses.replace(config.padded(), train=train)
 
 
 def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dict[str, Any]:

@@ -9,6 +9,9 @@ import sys
 import pytest
 from tiny_model import ROOT
 
+from bert_jax.config import ModelConfig, Phase
+from bert_jax.throughput import step_flops
+
 FLAGS = [
     '--config.model.num_hidden_layers=1',
     '--config.model.scan_unroll=1',
@@ -75,3 +78,6 @@ def test_the_mesh_of_a_pod_on_fewer_devices(tmp_path: pathlib.Path) -> None:
     assert 'config.mesh.fsdp=8' in said and 'do not fit 1 devices' in said
     (found,) = json.loads(output.read_text())
     assert found['mesh'] == {'data': 1, 'fsdp': 1, 'tensor': 1}
+    sizes = {'num_attention_heads': 16, 'num_hidden_layers': 1, **model}
+    padded = ModelConfig(**sizes, vocab_size=30_592)
+    assert found['model_flops'] == step_flops(padded, Phase(1, 16, 2, 2))
