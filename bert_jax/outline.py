@@ -130,6 +130,8 @@ def init_from(outline: Outline) -> str:
         size = pretrained.check_vocabulary(config, outline.vocabulary)
         model = dataclasses.replace(config.model, vocab_size=size)
         outline.config, outline.unknown = dataclasses.replace(config, model=model), ()
+    elif config.data.task == 'pretrain':
+        outline.config = config.padded()  # of its size at most
     if not config.init_from:
         return 'none: fresh parameters'
     if config.data.task == 'pretrain' and outline.vocabulary is None:
