@@ -126,6 +126,8 @@ def test_watch_queues_again_and_does_not_give_up_at_once(desk: Desk) -> None:
         (['exit 143', 'running', 'lost', 'exit 0'], 0, 2),  # saved; the machine was restarted
         (['exit 1', 'exit 134', 'exit 0'], 0, 2),
         (['exit 1'], 1, 2),  # and given up
+        (['exit 1', *['running'] * 5] * 3, 1, 2),
+        (['exit 1', 'exit 1', *['running'] * 60, 'exit 1', 'exit 1', 'exit 0'], 0, 4),
     ],
 )
 def test_watch_on_a_tpu_that_stays(desk: Desk, states: list[str], code: int, restarts: int) -> None:
