@@ -1,6 +1,7 @@
 """The launch scripts, run against commands that write down what they get: no cloud, no cluster."""
 
 import pathlib
+import re
 import shlex
 import shutil
 import sys
@@ -203,7 +204,8 @@ def test_slurm(desk: Desk, code: int, requeued: bool) -> None:
     desk.answer(srun=[f'exit {code}'])
     job = {'SLURM_JOB_ID': '7', 'SLURM_GPUS_ON_NODE': '4'}
     assert desk.run('bash', 'launch/slurm.sbatch', *ODD, **job).returncode == code
-    step = ['srun', '--kill-on-bad-exit=0', './launch/gpu.sh', '--distributed', *ODD]
+    step = ['srun', '--kill-on-bad-exit=0', '--cpu-bind=none', './launch/gpu.sh', '--distributed']
+    step += ODD
     requeue = ['scontrol', 'requeue', 'incomplete', '7']
     assert desk.calls('srun', 'scontrol') == [step, *[requeue] * requeued]
     seen = desk.seen('srun')
@@ -212,6 +214,12 @@ def test_slurm(desk: Desk, code: int, requeued: bool) -> None:
     shown = desk.run('bash', 'launch/slurm.sbatch', '--dry_run', *ODD, **job)
     assert split(shown.stdout)[-2:] == [step, requeue]
     assert desk.calls('srun', 'scontrol') == []
+
+
+def test_slurm_gives_all_of_a_node() -> None:
+    """Its defaults are a CPU for a process and a part of the memory."""
+    options = re.findall(r'^#SBATCH --(\S+)$', (ROOT / 'launch/slurm.sbatch').read_text(), re.M)
+    assert {'exclusive', 'mem=0', 'ntasks-per-node=1', 'gpus-per-node=8'} <= {*options}
 
 
 def test_slurm_from_elsewhere(desk: Desk) -> None:
