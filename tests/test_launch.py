@@ -199,6 +199,12 @@ def test_a_dry_run_makes_nothing(desk: Desk, script: str) -> None:
     assert sorted(desk.checkout.rglob('*')) == before
 
 
+def test_what_one_python_has_pinned_the_other_has_too() -> None:
+    pinned = (ROOT / 'launch/constraints.txt').read_text()
+    older, newer = (set(re.findall(rf'(.*)==.*; python_version {of}', pinned)) for of in '<>')
+    assert older == newer and {'jax', 'libtpu'} <= older
+
+
 @pytest.mark.parametrize(('code', 'requeued'), [(0, False), (143, True), (2, False)])
 def test_slurm(desk: Desk, code: int, requeued: bool) -> None:
     desk.answer(srun=[f'exit {code}'])
