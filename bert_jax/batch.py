@@ -30,11 +30,11 @@ Batch = dict[str, jax.Array]  # all rows
 
 
 def synthetic(spec: BatchSpec, seed: int = 0) -> dict[str, np.ndarray]:
-    """A valid global batch of random integers and weights of one."""
+    """A valid global batch of random integers and weights of one, without padding."""
     random = np.random.default_rng(seed)
     batch = {}
     for name, feature in spec.items():
-        if feature.maximum is None:
+        if feature.maximum is None or name == 'attention_mask':
             batch[name] = np.ones(feature.shape, feature.dtype)
         else:
             batch[name] = random.integers(feature.maximum, size=feature.shape, dtype=feature.dtype)

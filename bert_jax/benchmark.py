@@ -5,7 +5,8 @@
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --sweep      # 8, 16, 32...
 
 Needs no TensorFlow. The vocabulary is as large as the configuration says. Every step is waited
-for, so that each has a time of its own.
+for, so that each has a time of its own. Where the configuration's mesh does not fit the devices, a
+line says so, and they share the batch only.
 """
 
 import dataclasses
@@ -42,8 +43,9 @@ OUTPUT = flags.DEFINE_string('output', '', 'File for the numbers as JSON.')
 
 def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
     """Of the first phase's shape. `seconds` are the median and the tenth and ninetieth percentile
-    of a step; peak_memory (bytes of one device) is None where the backend doesn't tell. Where it
-    does not fit, `fits` is False and there is nothing but the shape."""
+    of a step; peak_memory (bytes of one device) is the compiler's, as the backend's is that of all
+    that was measured so far. Where it does not fit, `fits` is False and there is nothing but the
+    shape."""
     phase = config.train.phases[0]
     mesh = sharding.make_mesh(config.mesh)
     task, tx = PretrainTask(config.model), optim.make_optimizer(config)
@@ -78,7 +80,6 @@ def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
     timed = sorted(seconds[warmup:])
     median = statistics.median(timed)
     flops = task.flops(phase)
-    used = (jax.devices()[0].memory_stats() or {}).get('peak_bytes_in_use')
     return shape | {
         'fits': True,
         'loss': float(sums['loss'][0]),
@@ -91,7 +92,7 @@ def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
         'model_flops': flops,
         'flops_per_second': flops / median,
         'mfu': throughput.mfu(flops, median),
-        'peak_memory': used,
+        'peak_memory': throughput.needed_memory(step),
     }
 
 
@@ -101,6 +102,16 @@ def _sizes(default: int) -> list[int]:
         if not re.fullmatch(r'[1-9]\d*', size):
             raise ValueError(f'--batch_size has {size!r}; expected positive integers, as in 32,64')
     return list(map(int, sizes))
+
+
+def _fitting(config: Config) -> Config:
+    """With a mesh for the devices here: that of a pod does not fit one GPU."""
+    try:
+        sharding.make_mesh(config.mesh)
+    except ValueError as error:
+        print(f'benchmark: {error}; here config.mesh.data=-1 alone', file=sys.stderr)
+        return dataclasses.replace(config, mesh=sharding.PRESETS['dp'])
+    return config
 
 
 def _shaped(config: Config, batch_size: int) -> Config:
@@ -134,7 +145,6 @@ def _table(found: list[dict[str, Any]]) -> Table:
         if not one['fits']:
             table.add_row(shape, 'does not fit')
             continue
-        memory = one['peak_memory']
         table.add_row(
             shape,
             f'{1e3 * one["seconds"]:.1f}',
@@ -143,7 +153,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
             f'{one["tokens_per_second"]:,.0f}',
             f'{one["flops_per_second"] / 1e12:,.2f}',
             '' if one['mfu'] is None else f'{one["mfu"]:.1%}',
-            '' if memory is None else f'{memory / throughput.GIB:.1f}',
+            f'{one["peak_memory"] / throughput.GIB:.1f}',
             f'{one["compile_seconds"]:.0f} s',
         )
     return table
@@ -153,6 +163,8 @@ def main(argv: list[str]) -> int:
     config, _ = command.parse(argv)
     if config.data.task != 'pretrain':
         raise ValueError(f'config.data.task is {config.data.task!r}; this times pretraining')
+    command.check_output(OUTPUT.value)
+    config = _fitting(config.padded())
     sizes, counts = _sizes(config.train.phases[0].batch_size), (STEPS.value, WARMUP.value)
     if SWEEP.value:
         found = list(_sweep(config, sizes[0], *counts))

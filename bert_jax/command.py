@@ -68,6 +68,17 @@ def run(name: str, main: Callable[[list[str]], int], argv: list[str]) -> int:
         return 130
 
 
+def check_output(path: str) -> None:
+    """Raises ValueError where `written` would not find a place: before hours are spent on what it
+    is to write."""
+    folder = pathlib.Path(path).parent
+    if path and (not folder.is_dir() or pathlib.Path(path).is_dir()):
+        problem = (
+            'is a folder' if folder.is_dir() else f'is in no folder; make it: mkdir -p {folder}'
+        )
+        raise ValueError(f'--output={path} {problem}')
+
+
 def written(found: list[dict[str, Any]], path: str) -> int:
     """Writes the numbers as JSON where a path is given. The exit code: 1 where nothing fits."""
     if path:

@@ -163,6 +163,11 @@ class Config:
         """Steps the run takes."""
         return self.train.num_steps or self.schedule_steps
 
+    def padded(self) -> 'Config':
+        """With the model's table as long as a run makes it for a vocabulary of `vocab_size`."""
+        model = dataclasses.replace(self.model, vocab_size=self.data.padded(self.model.vocab_size))
+        return dataclasses.replace(self, model=model)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dicts, ready for JSON; `from_dict` reads them back."""
         values = dataclasses.asdict(self)

@@ -5,6 +5,7 @@ XLA's own cost analysis counts a loop's body once, so the text is walked from th
 """
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -16,12 +17,12 @@ BITS = {'pred': 8, 'bf16': 16, 'f16': 16, 'f32': 32, 'f64': 64} | {
     f'{kind}{bits}': bits for kind in 'su' for bits in (4, 8, 16, 32, 64)
 }
 COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective-permute')
-# Give names to what is in memory already, or begin what another one ends.
+# Give names to what is in memory already, or stand for a computation that is counted by itself; so
+# does what ends what another one began, `-done`.
 NO_TRAFFIC = (
     *('parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'optimization-barrier'),
     *('while', 'conditional', 'call', 'after-all', 'partition-id', 'replica-id'),
-    *('copy-done', 'slice-done', 'async-done', 'all-gather-done', 'all-reduce-done'),
-    'collective-permute-done',
+    *('async-start', 'async-update'),
 )
 SLICES = ('dynamic-slice', 'slice', 'gather')
 REDUCE_SCATTER = 'all-reduce-scatter'  # TPU's name for an all-reduce fused with a slice
@@ -49,12 +50,16 @@ class Instruction:
 
 
 class Collective(NamedTuple):
-    """One of a step's collectives: what each device sends, with `times` its loops' trips."""
+    """One of a step's collectives: what each device sends, with `times` its loops' trips.
+
+    overlapped: other work goes on from its start to its end, where there is some; during the others
+    a device does nothing else."""
 
     kind: str
     axes: tuple[str, ...]  # of the mesh
     bytes: float  # sent by a device each time, by ring algorithms
     times: int
+    overlapped: bool
 
 
 class Hlo:
@@ -99,9 +104,12 @@ class Hlo:
 
     def collectives(self, mesh: Mapping[str, int]) -> list[Collective]:
         """mesh: the sizes of its axes, in order."""
+        instructions = itertools.chain(*self._computations.values())
+        started = {i.called('calls') for i in instructions if i.opcode == 'async-start'}
         found = []
+        # Pieces of one collective are fused with other work, also in loops between start and end.
+        seen: set[str] = set()
         for computation, times in self.executed():
-            seen: set[str] = set()  # pieces of one collective, each fused with other work
             for fused, instruction in self._with_fused(computation):
                 kind = instruction.opcode.removesuffix('-start')
                 if kind not in COLLECTIVES:
@@ -113,10 +121,12 @@ class Hlo:
                 axes = mesh_axes(instruction.rest, mesh)
                 count = math.prod(mesh[axis] for axis in axes)
                 if count > 1:
-                    size = _sent(kind, _collective_bytes(instruction), count)
+                    size = _sent(kind, _result_bytes(instruction), count)
+                    overlapped = fused != computation  # its start or a piece
                     if fused.startswith(REDUCE_SCATTER):
-                        kind, size = 'reduce-scatter', size / 2
-                    found.append(Collective(kind, axes, size, times))
+                        kind, size, overlapped = 'reduce-scatter', size / 2, False
+                    overlapped |= instruction.opcode.endswith('-start') or computation in started
+                    found.append(Collective(kind, axes, size, times, overlapped))
         return found
 
     def _with_fused(self, computation: str) -> Iterator[tuple[str, Instruction]]:
@@ -136,7 +146,8 @@ class Hlo:
         )
 
     def _traffic(self, instruction: Instruction, names: Mapping[str, Instruction]) -> float:
-        if instruction.opcode in NO_TRAFFIC or '"AllocateBuffer"' in instruction.rest:
+        opcode, ended = instruction.opcode, instruction.opcode.endswith('-done')
+        if opcode in NO_TRAFFIC or ended or '"AllocateBuffer"' in instruction.rest:
             return 0
         operands = [names[name] for name in instruction.operands if name in names]
         if instruction.opcode == 'fusion':
@@ -145,8 +156,11 @@ class Hlo:
             return 2 * array_bytes(instruction.type)
         if instruction.opcode == 'dynamic-update-slice':
             return 2 * array_bytes(operands[1].type)
-        if instruction.opcode.endswith('-start'):  # its type has the operand's beside the result's
-            return array_bytes(instruction.type)
+        if opcode == 'slice-start':
+            whole, part, *_ = _elements(instruction.type)
+            return array_bytes(part) + (array_bytes(part, False) if array_bytes(whole) else 0)
+        if opcode.endswith('-start') and opcode != 'all-reduce-start':
+            return array_bytes(instruction.type)  # the operands' beside the results'
         return array_bytes(instruction.type) + sum(array_bytes(i.type) for i in operands)
 
     def _fusion_traffic(self, fusion: Instruction, operands: list[Instruction]) -> float:
@@ -212,14 +226,25 @@ def array_bytes(kind: str, main_memory_only: bool = True) -> float:
     return total
 
 
-def _collective_bytes(instruction: Instruction) -> float:
-    """Of the larger side: an all-gather's result, a reduce-scatter's operand."""
-    kind = instruction.opcode.removesuffix('-start')
-    total = array_bytes(instruction.type, False)
-    if instruction.opcode.endswith('-start') and kind != 'all-reduce':
-        arrays = [array_bytes(m[0], False) for m in ARRAY.finditer(instruction.type)]
-        return max(arrays)
-    return total
+def _elements(kind: str) -> list[str]:
+    """The types in a tuple's type."""
+    depth, found = 0, ['']
+    for character in kind[1:-1]:
+        depth += (character in '([{') - (character in ')]}')
+        if character == ',' and not depth:
+            found.append('')
+        else:
+            found[-1] += character
+    return found
+
+
+def _result_bytes(collective: Instruction) -> float:
+    """Of what it leaves on a device. What begins one has (operands, results, ...) for its type, but
+    for an all-reduce the results alone."""
+    opcode, kind = collective.opcode, collective.type
+    if opcode.endswith('-start') and opcode != 'all-reduce-start':
+        kind = _elements(kind)[1]
+    return array_bytes(kind, False)
 
 
 def _sent(kind: str, result: float, count: int) -> float:

@@ -79,14 +79,10 @@ def pretrain(config: Config, workdir: epath.Path) -> None:
     meta = store.read_meta(directory)
     workdirs.same_on_all_hosts(meta.fingerprint)
     vocabulary = tokenizer.load(directory, meta.lowercase)
-    vocab_size = config.data.padded(pretrained.check_vocabulary(config, vocabulary))
+    vocab_size = pretrained.check_vocabulary(config, vocabulary)
     if vocab_size != config.model.vocab_size:
-        LOG.info(
-            'model.vocab_size %d -> %d, the size of %s',
-            config.model.vocab_size,
-            vocab_size,
-            'the vocabulary' if vocab_size == meta.vocab_size else "init_from's padded table",
-        )
+        sizes = (config.model.vocab_size, vocab_size, meta.vocab_size)
+        LOG.info('model.vocab_size %d -> %d; the vocabulary has %d', *sizes)
         model = dataclasses.replace(config.model, vocab_size=vocab_size)
         config = dataclasses.replace(config, model=model)
     workdirs.claim(

@@ -127,9 +127,11 @@ def _files(outline: Outline) -> str:
 def init_from(outline: Outline) -> str:
     config = outline.config
     if config.data.task == 'pretrain' and outline.vocabulary is not None:
-        size = config.data.padded(pretrained.check_vocabulary(config, outline.vocabulary))
+        size = pretrained.check_vocabulary(config, outline.vocabulary)
         model = dataclasses.replace(config.model, vocab_size=size)
         outline.config, outline.unknown = dataclasses.replace(config, model=model), ()
+    elif config.data.task == 'pretrain':
+        outline.config = config.padded()  # of its size at most
     if not config.init_from:
         return 'none: fresh parameters'
     if config.data.task == 'pretrain' and outline.vocabulary is None:

@@ -4,8 +4,9 @@
     python -m bert_jax.plan --config=configs/large.py --topology=v5p:4x4x4 --sweep --output=p.json
 
 Needs no TPU, only its compiler (`pip install '.[tpu]'`). Memory is what the compiler says. Seconds
-are a roofline: what the chip's peak, memory and links would take at best, each on its own; the
-longest is the bound, so real steps take longer.
+are a roofline: what the chip's peak, memory and links would take at best, each on its own. The
+longest counts, as if the others went on meanwhile; but for synchronous collectives, during which a
+chip does nothing else: theirs are added. So real steps take longer than this bound.
 """
 
 import collections
@@ -25,7 +26,7 @@ from absl import flags
 from rich.console import Console
 
 from bert_jax import command, optim, plan_tables, sharding, throughput, topology
-from bert_jax.config import Config, Phase, validate
+from bert_jax.config import Config, MeshConfig, Phase, validate
 from bert_jax.hlo import Collective, Hlo
 from bert_jax.tasks.pretrain import PretrainTask
 from bert_jax.throughput import GIB
@@ -48,21 +49,18 @@ COMPILER_OPTIONS = dict.fromkeys(  # as launch/tpu_vm.sh has them
     ),
     'true',
 )
+SYNCHRONOUS = 'synchronous interconnect'
 SWEPT_REMAT = ('none', 'dots', 'full')
-SWEPT_ROWS = tuple(2**i for i in range(11))  # sequences per device
+SWEPT_ROWS = tuple(2**i for i in range(11))  # sequences per device, of a micro-batch
 
 
 def for_tpu(config: Config) -> Config:
     """What 'auto' is on a TPU, and the vocabulary as the run would pad it."""
-    model = dataclasses.replace(
-        config.model,
-        vocab_size=config.data.padded(config.model.vocab_size),
-    )
     train = dataclasses.replace(
         config.train,
         prng_impl='rbg' if config.train.prng_impl == 'auto' else config.train.prng_impl,
     )
-    return dataclasses.replace(config, model=model, train=train)
+    return dataclasses.replace(config.padded(), train=train)
 
 
 def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dict[str, Any]:
@@ -130,18 +128,20 @@ def _roofline(
     seconds = {
         'compute': _executed_flops(config, phase, flops) / peak,
         'memory': step.memory_traffic() / chip.bandwidth,
-        'interconnect': sum(_seconds(c, mesh, of, chip.link) for c in collectives),
+        'interconnect': sum(_seconds(c, mesh, of, chip.link) for c in collectives if c.overlapped),
     }
-    bound = max(seconds, key=seconds.__getitem__)
+    waits = sum(_seconds(c, mesh, of, chip.link) for c in collectives if not c.overlapped)
+    step_seconds = max(seconds.values()) + waits
+    seconds[SYNCHRONOUS] = waits
     return {
         'collectives': _by_kind(collectives),
         'seconds': seconds,
-        'bound': bound,
-        'step_seconds': seconds[bound],
-        'tokens_per_second': phase.batch_size * phase.max_seq_length / seconds[bound],
-        'mfu': flops / (seconds[bound] * peak),
-        'days': phase.steps * seconds[bound] / 86400,
-        'chip_hours': phase.steps * seconds[bound] * of.chips / 3600,
+        'bound': max(seconds, key=seconds.__getitem__),
+        'step_seconds': step_seconds,
+        'tokens_per_second': phase.batch_size * phase.max_seq_length / step_seconds,
+        'mfu': flops / (step_seconds * peak),
+        'days': phase.steps * step_seconds / 86400,
+        'chip_hours': phase.steps * step_seconds * of.chips / 3600,
     }
 
 
@@ -160,10 +160,12 @@ def _executed_flops(config: Config, phase: Phase, flops: float) -> float:
 
 
 def _too_large(message: str) -> dict[str, Any]:
-    """The compiler says what it wants and what there is, in one of two ways."""
+    """The compiler says what it wants and what there is, in one of two ways. Raises ValueError for
+    anything else."""
     size = r'\(?([\d.]+[KMGT]?)\)?'
     said = re.search(rf'Used {size} of {size} hbm|{size} exceeds available HBM {size}', message)
-    assert said, message
+    if said is None:
+        raise ValueError(f'the compiler finds no room: {message.strip().splitlines()[0]}')
     used, limit = (
         float(size.rstrip('KMGT')) * {'K': 2**10, 'M': 2**20, 'G': GIB, 'T': 2**40}.get(size[-1], 1)
         for size in filter(None, said.groups())
@@ -174,43 +176,63 @@ def _too_large(message: str) -> dict[str, Any]:
 def _seconds(
     collective: Collective, mesh: jax.sharding.Mesh, of: topology.Slice, link: float
 ) -> float:
-    """Over the links of the torus that the group's devices span; both ways where they are rings."""
+    """Over the links of the torus that the group's devices span; both ways where they are all of a
+    ring."""
     along = tuple(slice(None) if axis in collective.axes else 0 for axis in mesh.axis_names)
     places = np.array([device.coords for device in mesh.devices[along].flat])
-    spans = np.ptp(places, axis=0)[: len(of.shape)] > 0
-    rings = zip(spans, of.wraps(), strict=True)
-    lanes = sum(1 + ring for spanned, ring in rings if spanned)
+    lanes = 0
+    for size, wraps, found in zip(of.shape, of.wraps(), places.T, strict=False):
+        spanned = len(set(found))
+        lanes += (spanned > 1) + (spanned == size and wraps)
     return collective.bytes * collective.times / (max(lanes, 1) * link)
 
 
 def _by_kind(collectives: list[Collective]) -> dict[str, float]:
     """Bytes that a device sends in a step, by kind and axes, the most first."""
     found: dict[str, float] = collections.defaultdict(float)
-    for kind, axes, size, times in collectives:
-        found[f'{kind} over {"+".join(axes)}'] += size * times
+    for kind, axes, size, times, overlapped in collectives:
+        name = f'{kind} over {"+".join(axes)}'
+        found[name if overlapped else f'synchronous {name}'] += size * times
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def sweep(config: Config, of: topology.Slice, devices: list) -> Iterator[dict[str, Any]]:
-    """Every preset and remat policy with more and more sequences, until they don't fit, in the
-    shape of the first phase."""
-    phase = config.train.phases[0]
-    for (preset, mesh), remat in itertools.product(sharding.PRESETS.items(), SWEPT_REMAT):
-        model = dataclasses.replace(config.model, remat=remat)
+    """Every mesh and remat policy, the batch doubled for as long as it fits and 2 % more tokens
+    a second come of it; in the shape of the first phase. What can't be planned has an `error`."""
+    for (name, mesh), remat in itertools.product(_meshes(config, devices).items(), SWEPT_REMAT):
+        model, best = dataclasses.replace(config.model, remat=remat), 0.0
+        tried = dataclasses.replace(config, model=model, mesh=mesh)
         for rows in SWEPT_ROWS:
-            batch_size = rows * len(devices)
-            tried = dataclasses.replace(config, model=model, mesh=mesh)
-            tried = _with_phase(tried, phase._replace(batch_size=batch_size))
-            found = {'preset': preset} | plan(tried, tried.train.phases[0], of, devices)
+            found = {'preset': name} | _tried(tried, rows, of, devices)
             yield found
-            if not found['fits']:
+            if not found['fits'] or found['tokens_per_second'] < 1.02 * best:
                 break
+            best = found['tokens_per_second']
 
 
-def _with_phase(config: Config, phase: Phase) -> Config:
-    return validate(
-        dataclasses.replace(config, train=dataclasses.replace(config.train, phases=(phase,)))
-    )
+def _meshes(config: Config, devices: list) -> dict[str, MeshConfig]:
+    """The presets and the configuration's own, without what comes to the same on these devices."""
+    found: dict[Any, tuple[str, MeshConfig]] = {}
+    for name, mesh in {**sharding.PRESETS, 'config': config.mesh}.items():
+        try:
+            sizes: Any = tuple(sharding.make_mesh(mesh, devices).shape.values())
+        except ValueError:
+            sizes = mesh  # its row will say why
+        found.setdefault(sizes, (name, mesh))
+    return dict(found.values())
+
+
+def _tried(config: Config, rows: int, of: topology.Slice, devices: list) -> dict[str, Any]:
+    """`plan` with so many sequences on a device, of each micro-batch."""
+    rows *= config.train.accum_steps
+    phase = config.train.phases[0]._replace(batch_size=rows * len(devices))
+    train = dataclasses.replace(config.train, phases=(phase,))
+    try:
+        return plan(validate(dataclasses.replace(config, train=train)), phase, of, devices)
+    except (ValueError, RuntimeError) as error:  # one that does not divide, or the compiler's own
+        error_line = str(error).strip().split('\n')[0]
+    tried = {'remat': config.model.remat, 'phase': list(phase), 'rows_per_device': rows}
+    return tried | {'fits': False, 'error': error_line}
 
 
 def main(argv: list[str]) -> int:
@@ -219,17 +241,22 @@ def main(argv: list[str]) -> int:
         raise ValueError(f'config.data.task is {config.data.task!r}; plans are of pretraining')
     if not TOPOLOGY.value:
         raise ValueError(f'--topology is missing: {topology.EXAMPLES}')
+    command.check_output(OUTPUT.value)
     of = topology.parse(TOPOLOGY.value)
     devices, console = topology.devices(of), Console()
+    plans, code = list[dict[str, Any]](), 1
+    phases = (plan(config, phase, of, devices) for phase in config.train.phases)
+    for found in sweep(config, of, devices) if SWEEP.value else phases:
+        plans.append(found)
+        code = command.written(plans, OUTPUT.value)  # what there is, should it be interrupted
+        if SWEEP.value:
+            print(f'plan: {plan_tables.in_a_line(found)}', file=sys.stderr, flush=True)
+        else:
+            console.print(plan_tables.of_phase(found, config))
     if SWEEP.value:
-        plans = list(sweep(config, of, devices))
         console.print(plan_tables.of_sweep(plans))
-    else:
-        plans = []
-        for phase in config.train.phases:
-            plans.append(plan(config, phase, of, devices))
-            console.print(plan_tables.of_phase(plans[-1], config))
-    return command.written(plans, OUTPUT.value)
+        print(plan_tables.best(plans, config))
+    return code
 
 
 if __name__ == '__main__':

@@ -12,13 +12,15 @@ from bert_jax.throughput import GIB
 def advice(found: Mapping[str, Any], config: Config) -> str:
     """Where a plan doesn't fit: the change that helps most."""
     state = sum(found['memory'].values())
-    activations = max(found.get('used', state) - state, 0)
+    activations = max(found['used'] - state, 0)
     copies = found['devices'] // found['mesh']['fsdp'] // found['mesh']['tensor']
     if copies > 1 and state * (1 - 1 / copies) > activations / 2:
         return f'--config.mesh.data=1 --config.mesh.fsdp=-1 (splits {state / GIB:.1f} GiB of state)'
-    if config.model.remat == 'none':
+    if found['remat'] != 'full':
         return f'--config.model.remat=full (of {activations / GIB:.1f} GiB of activations)'
-    return f'half the batch, or --config.train.accum_steps={2 * config.train.accum_steps}'
+    if found['rows_per_device'] > config.train.accum_steps:
+        return f'half the batch, or --config.train.accum_steps={2 * config.train.accum_steps}'
+    return 'a slice of more chips, or a larger --config.mesh.tensor'
 
 
 def of_phase(found: Mapping[str, Any], config: Config) -> Table:
@@ -33,7 +35,7 @@ def of_phase(found: Mapping[str, Any], config: Config) -> Table:
         table.add_row(f'{name} on a device', in_units(size))
     limit = found['memory_limit'] / GIB
     if not found['fits']:
-        table.add_row('fits', f'NO: {in_units(found.get("exceeds", 0))} over {limit:.2f} GiB')
+        table.add_row('fits', f'NO: {in_units(found["exceeds"])} over {limit:.2f} GiB')
         table.add_row('what helps most', advice(found, config))
         return table
     total = sum(found['memory'].values()) / GIB
@@ -43,7 +45,9 @@ def of_phase(found: Mapping[str, Any], config: Config) -> Table:
         table.add_row(f'{name}: a device sends', in_units(size))
     for name, seconds in found['seconds'].items():
         table.add_row(f'{name}: at best', f'{1e3 * seconds:.2f} ms a step')
-    table.add_row('bound', f'{found["bound"]}: {found["tokens_per_second"]:,.0f} tokens/s')
+    step = f'{1e3 * found["step_seconds"]:.2f} ms a step, the longest and what is synchronous'
+    table.add_row('bound', f'{step}: {found["tokens_per_second"]:,.0f} tokens/s')
+    table.add_row('most of it', found['bound'])
     table.add_row('MFU at that bound', f'{found["mfu"]:.1%}')
     table.add_row('the phase', f'{found["days"]:.2f} days, {found["chip_hours"]:,.0f} chip-hours')
     return table
@@ -58,13 +62,42 @@ def in_units(size: float) -> str:
     return f'{size:.4g} GiB'
 
 
+def in_a_line(found: Mapping[str, Any]) -> str:
+    """One of a sweep."""
+    what = f'{found["preset"]}, remat {found["remat"]}, {found["rows_per_device"]:g} on a device'
+    if found['fits']:
+        return f'{what}: {found["tokens_per_second"]:,.0f} tokens/s'
+    return f'{what}: {found["error"] if "error" in found else _missing(found)}'
+
+
+def best(plans: list[dict[str, Any]], config: Config) -> str:
+    """Of a sweep: the fastest that fits and how to have it, or what is nearest to fitting."""
+    fitting = [found for found in plans if found['fits']]
+    if fitting:
+        found = max(fitting, key=lambda one: one['tokens_per_second'])
+        mesh = ' '.join(f'--config.mesh.{name}={size}' for name, size in found['mesh'].items())
+        flags = f'{mesh} --config.model.remat={found["remat"]}'
+        return f'best: {in_a_line(found)}, {found["phase"][2]:,} in all: {flags}'
+    missing = [found for found in plans if 'exceeds' in found]
+    if not missing:
+        return 'nothing fits'
+    found = min(missing, key=lambda one: one['exceeds'])
+    return f'nothing fits; nearest is {in_a_line(found)}; what helps most: {advice(found, config)}'
+
+
+def _missing(found: Mapping[str, Any]) -> str:
+    limit = found['memory_limit'] / GIB
+    return f'does not fit, {in_units(found["exceeds"])} over {limit:.2f} GiB'
+
+
 def of_sweep(plans: list[dict[str, Any]]) -> Table:
     """The fastest first; those that don't fit last."""
     table = Table('preset', 'remat', 'per device', 'GiB', 'bound', 'ms', 'tokens/s', 'MFU')
     for found in sorted(plans, key=lambda p: -p.get('tokens_per_second', 0)):
         known = [found['preset'], found['remat'], f'{found["rows_per_device"]:g}']
         if not found['fits']:
-            table.add_row(*known, f'{found.get("used", 0) / GIB:.2f}', 'does not fit')
+            used = f'{found["used"] / GIB:.2f}' if 'used' in found else ''
+            table.add_row(*known, used, found.get('error', 'does not fit'))
             continue
         table.add_row(
             *known,

@@ -22,7 +22,7 @@ from bert_jax.checkpoint import first_line, saved_steps
 from bert_jax.config import Config
 from bert_jax.data import readers, staging
 from bert_jax.outline import Outline, Skipped
-from bert_jax.throughput import GIB
+from bert_jax.throughput import GIB, needed_memory
 from bert_jax.train_step import make_train_step
 
 
@@ -152,9 +152,7 @@ def _fits(job: Outline) -> str:
                 raise
             wrong.append(line + first_line(error))
             continue
-        memory = compiled.memory_analysis()
-        needed = memory.argument_size_in_bytes + memory.temp_size_in_bytes
-        needed += memory.output_size_in_bytes - memory.alias_size_in_bytes
+        needed = needed_memory(compiled)
         line += f'{_gib(needed)} of {_gib(limit)} on a device'
         (wrong if needed > limit else found).append(line)
     if wrong:

@@ -106,7 +106,7 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
 
 
 def check_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
-    """The vocab_size of a model to pretrain: the vocabulary's, or init_from's where its table is
+    """The vocab_size of a model to pretrain: that of init_from's table, or the vocabulary's,
     padded.
 
     Raises ValueError where the parameters to start from were trained on other token ids, or in a
@@ -121,7 +121,7 @@ def check_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
                 f'tokenise the text with it: --config.data.vocab_file={there}'
             )
     if not config.init_from or not (source / CONFIG).exists():
-        return vocabulary.vocab_size
+        return config.data.padded(vocabulary.vocab_size)
     start, theirs = read_config(source)
     compared = {
         f'model.{name}': (getattr(start.model, name), getattr(config.model, name))

@@ -1,6 +1,6 @@
 """Useful work per step, counted on paper, and what the chips could do at most."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -76,3 +76,10 @@ def mfu(flops: float, seconds: float) -> float | None:
     """Share of all devices' peak that `flops` in `seconds` is; None where the peak is not known."""
     known = chip(jax.devices()[0])
     return None if known is None else flops / seconds / (known.flops * jax.device_count())
+
+
+def needed_memory(compiled: jax.stages.Compiled) -> int:
+    """Bytes of a device that a compiled step takes: what goes in and comes out, and temporaries."""
+    memory: Any = compiled.memory_analysis()
+    needed: int = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    return needed + memory.output_size_in_bytes - memory.alias_size_in_bytes

@@ -30,9 +30,11 @@ class Slice(NamedTuple):
         return f'{self.generation}:{"x".join(map(str, self.shape))}'
 
     def wraps(self) -> tuple[bool, ...]:
-        """Of each dimension, whether its ends are linked to a ring."""
-        whole = 16 if self.generation in FLAT else 4
-        return tuple(size % whole == 0 for size in self.shape)
+        """Of each dimension, whether its ends are linked to a ring. Of two: where it is as long as
+        the pod's; of three: where optical switches link the faces of whole 4x4x4 cubes."""
+        if self.generation in FLAT:
+            return tuple(size % 16 == 0 for size in self.shape)
+        return (all(size % 4 == 0 for size in self.shape),) * len(self.shape)
 
 
 def parse(name: str) -> Slice:

@@ -134,7 +134,7 @@ run_state() {
 
 watch() {
   if [ "$dry_run" ]; then describe && state && delete && create && install && start && return; fi
-  local tpu run news told='' crashes=0
+  local tpu run news told='' crashes=0 well=0
   while true; do
     tpu=$(tpu_state) run=
     case $tpu in READY | ACTIVE) run=$(run_state) ;; esac
@@ -151,8 +151,12 @@ watch() {
       stopped) return 143 ;;
       none) { install && start; } || say 'not started yet' ;;
       lost | 'exit 143') restart || say 'not started yet' ;;
+      running)
+        well=$((well + 1))
+        [ "$well" -lt 60 ] || crashes=0
+        ;;
       exit*)
-        crashes=$((crashes + 1))
+        crashes=$((crashes + 1)) well=0
         [ "$crashes" -lt 3 ] || { say "given up after $crashes crashes: see logs" && return "${run#exit }"; }
         restart || say 'not started yet'
         ;;

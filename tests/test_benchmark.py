@@ -9,8 +9,10 @@ import sys
 import pytest
 from tiny_model import ROOT
 
+from bert_jax.config import ModelConfig, Phase
+from bert_jax.throughput import step_flops
+
 FLAGS = [
-    f'--config={ROOT / "configs/tiny.py"}',
     '--config.model.num_hidden_layers=1',
     '--config.model.scan_unroll=1',
     '--steps=4',
@@ -19,11 +21,13 @@ FLAGS = [
 ]
 
 
-def run(*arguments: str) -> tuple[int, str]:
-    """Exit code and output, on eight devices."""
+def run(*arguments: str, config: str = 'tiny', devices: int = 8) -> tuple[int, str]:
+    """Exit code and output."""
+    file = f'--config={ROOT}/configs/{config}.py'
+    count = f'--xla_force_host_platform_device_count={devices}'
     done = subprocess.run(
-        [sys.executable, '-m', 'bert_jax.benchmark', *FLAGS, *arguments],
-        env=os.environ | {'PYTHONPATH': str(ROOT)},
+        [sys.executable, '-m', 'bert_jax.benchmark', file, *FLAGS, *arguments],
+        env=os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': count},
         text=True,
         capture_output=True,
         timeout=300,
@@ -34,12 +38,13 @@ def run(*arguments: str) -> tuple[int, str]:
 
 def test_numbers_belong_together(tmp_path: pathlib.Path) -> None:
     output = tmp_path / 'speed.json'
-    code, said = run('--batch_size=8,16', f'--output={output}')
+    code, said = run('--batch_size=16,8', f'--output={output}')
     assert code == 0, said
     assert '8 x 16' in said
     assert '16 x 16' in said
     found = json.loads(output.read_text())
-    assert [one['batch_size'] for one in found] == [8, 16]
+    assert [one['batch_size'] for one in found] == [16, 8]
+    assert found[0]['peak_memory'] > found[1]['peak_memory'] > 0, 'each its own'
     for one in found:
         assert one['devices'] == 8
         assert one['seconds_p10'] <= one['seconds'] <= one['seconds_p90']
@@ -54,6 +59,7 @@ def test_numbers_belong_together(tmp_path: pathlib.Path) -> None:
     [
         ('--batch_size=8,x', ["'x'", 'positive integers']),
         ('--batch_size=12', ['12 sequences', '8 parts']),
+        ('--output=no/such/speed.json', ['no/such/speed.json', 'mkdir -p no/such']),
     ],
 )
 def test_mistakes_are_named(flag: str, words: list[str]) -> None:
@@ -62,3 +68,16 @@ def test_mistakes_are_named(flag: str, words: list[str]) -> None:
     for word in words:
         assert word in said
     assert said.count('\n') == 1
+
+
+def test_the_mesh_of_a_pod_on_fewer_devices(tmp_path: pathlib.Path) -> None:
+    output, model = tmp_path / 'speed.json', {'hidden_size': 32, 'intermediate_size': 32}
+    small = [f'--config.model.{key}={size}' for key, size in model.items()]
+    code, said = run('--batch_size=2', *small, f'--output={output}', config='large', devices=1)
+    assert code == 0, said
+    assert 'config.mesh.fsdp=8' in said and 'do not fit 1 devices' in said
+    (found,) = json.loads(output.read_text())
+    assert found['mesh'] == {'data': 1, 'fsdp': 1, 'tensor': 1}
+    sizes = {'num_attention_heads': 16, 'num_hidden_layers': 1, **model}
+    padded = ModelConfig(**sizes, vocab_size=30_592)
+    assert found['model_flops'] == step_flops(padded, Phase(1, 16, 2, 2))

@@ -37,7 +37,6 @@ def means() -> dict[tuple[int, ...], dict[str, float]]:
     spec = TASK.batch_spec(Phase(1, 16, SIZE, 3))
     examples = batches.synthetic(TASK.batch_spec(Phase(1, 16, 19, 3)), 1)
     examples['masked_lm_weights'][::2, 1:] = 0  # rows of unequal weight
-    examples['attention_mask'][:] = 1
     mesh = sharding.make_mesh(MeshConfig(data=8))
     replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     params = jax.device_put(nn.unbox(TASK.init(jax.random.key(0))), replicated)

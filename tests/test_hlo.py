@@ -90,10 +90,26 @@ ENTRY %main (a: f32[5,100]) -> f32[5,100] {
 
 def test_a_loop_counts_as_often_as_it_runs() -> None:
     found = {c.kind: c for c in Hlo(TEXT).collectives(MESH)}
-    assert found['all-gather'] == ('all-gather', ('tensor',), 400, 5), 'two parts of one: once'
-    assert found['reduce-scatter'] == ('reduce-scatter', ('tensor',), 200, 5)
-    assert found['all-reduce'] == ('all-reduce', ('data', 'fsdp', 'tensor'), 2 * 15 / 16 * 2000, 1)
+    assert found['all-gather'][1:4] == (('tensor',), 400, 5), 'two parts of one: once'
+    assert found['reduce-scatter'][1:4] == (('tensor',), 200, 5)
+    assert found['all-reduce'][1:4] == (('data', 'fsdp', 'tensor'), 2 * 15 / 16 * 2000, 1)
+    assert not any(c.overlapped for c in found.values()), 'nor what is fused with a slice of it'
     assert len(Hlo(TEXT).collectives(MESH)) == 3
+
+
+def test_a_collective_that_goes_on_in_a_loop_counts_where_it_starts() -> None:
+    """Its pieces are fused with the loop's work."""
+    fused = '%begun = f32[5,200]{1,0} fusion(%a), kind=kCustom, calls=%piece'
+    text = TEXT.replace('%start = s32[]', f'{fused}\n  %start = s32[]')
+    piece = """%piece (t: f32[5,100]) -> f32[5,200] {
+  %t = f32[5,100]{1,0} parameter(0)
+  ROOT %ag = f32[5,200]{1,0} all-gather(%t), channel_id=1, replica_groups=[8,2]<=[16]
+}
+
+%condition"""
+    found = {c.kind: c for c in Hlo(text.replace('%condition', piece, 1)).collectives(MESH)}
+    assert found['all-gather'] == ('all-gather', ('tensor',), 2000, 1, True)
+    assert len(found) == 3
 
 
 def test_stacks_are_read_and_written_by_the_layer() -> None:
@@ -105,6 +121,57 @@ def test_stacks_are_read_and_written_by_the_layer() -> None:
         'indices': 4 + 4,
     }
     assert Hlo(TEXT).memory_traffic() == 5 * sum(in_loop.values()) + 2000 + 2000
+
+
+# Two pieces of one array, the first brought to VMEM; from the compiler for v5e, names shortened.
+SLICED = """
+ENTRY %main (done.3: bf16[16,16,64,128]) -> bf16[4,16,64,128] {
+  %done.3 = bf16[16,16,64,128]{3,2,1,0:T(8,128)(2,1)} parameter(0)
+  %slice-start.16 = ((bf16[16,16,64,128]{3,2,1,0:T(8,128)(2,1)}), \
+bf16[4,16,64,128]{3,2,1,0:T(8,128)(2,1)S(1)}, s32[]{:S(2)}) slice-start(%done.3), \
+slice={[0:4], [0:16], [0:64], [0:128]}
+  %slice-done.16 = bf16[4,16,64,128]{3,2,1,0:T(8,128)(2,1)S(1)} slice-done(%slice-start.16)
+}
+"""
+
+
+def test_a_piece_is_read_and_not_what_it_is_a_piece_of() -> None:
+    piece = 2 * 4 * 16 * 64 * 128
+    assert Hlo(SLICED).memory_traffic() == piece
+    assert Hlo(SLICED.replace('(2,1)S(1)', '(2,1)')).memory_traffic() == 2 * piece
+    inside = SLICED.replace('64,128]{3,2,1,0:T(8,128)(2,1)}', '64,128]{3,2,1,0:T(8,128)(2,1)S(1)}')
+    assert Hlo(inside).memory_traffic() == 0
+
+
+STARTED = {  # what a device sends among 4, and what goes to and from its memory
+    '((f32[8]{0}, f32[2]{0}), (f32[32]{0}, f32[8]{0})) all-gather-start(%a, %b)': (120, 200),
+    '(f32[8]{0}, f32[32]{0}) all-gather-start(%a)': (96, 160),
+    '((f32[8]{0}), f32[2]{0}, u32[]{:S(2)}) reduce-scatter-start(%a)': (24, 40),
+    '(f32[8]{0}, f32[8]{0}, u32[]{:S(2)}, u32[]{:S(2)}) collective-permute-start(%a)': (32, 64),
+    'f32[8]{0} all-reduce-start(%a)': (48, 64),
+    '(f32[8]{0}, f32[2]{0}) all-reduce-start(%a, %b)': (60, 80),
+    '((f32[8]{0}), f32[8]{0}, s32[]) async-start(%a), calls=%summed': (48, 64),
+}
+
+
+@pytest.mark.parametrize('started', STARTED)
+def test_what_is_started_counts_once(started: str) -> None:
+    text = f"""
+%summed (s: f32[8]) -> f32[8] {{
+  %s = f32[8]{{0}} parameter(0)
+  ROOT %sum = f32[8]{{0}} all-reduce(%s), channel_id=1, replica_groups=[1,4]<=[4]
+}}
+
+ENTRY %main (a: f32[8], b: f32[2]) -> f32[8] {{
+  %a = f32[8]{{0}} parameter(0)
+  %b = f32[2]{{0}} parameter(1)
+  %begun = {started}, channel_id=1, replica_groups=[1,4]<=[4]
+  ROOT %done = f32[8]{{0}} {started.split('(%')[0].split()[-1].replace('start', 'done')}(%begun)
+}}
+"""
+    (found,) = Hlo(text).collectives({'data': 4})
+    assert (found.bytes, Hlo(text).memory_traffic()) == STARTED[started]
+    assert found.overlapped
 
 
 def test_a_loop_of_unknown_length_is_no_guess() -> None:

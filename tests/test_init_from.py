@@ -1,6 +1,5 @@
 """What config.init_from has to share with the run that starts from it."""
 
-import dataclasses
 import pathlib
 from typing import Any
 
@@ -27,12 +26,13 @@ def test_what_differs_is_named(tmp_path: pathlib.Path, there: dict[str, Any], me
     source = Config(model=ModelConfig(vocab_size=8, **there), data=DataConfig(lowercase=lowercase))
     (tmp_path / 'config.json').write_text(source.to_json())
     tokenizer.wordpiece(PIECES, lowercase).save(tmp_path)
-    config = dataclasses.replace(Config(), init_from=str(tmp_path))
+    config = Config(init_from=str(tmp_path), data=DataConfig(pad_vocab_to_multiple_of=128))
     vocabulary = tokenizer.wordpiece(PIECES, True)
     if message:
         with pytest.raises(ValueError, match=message):
             pretrained.check_vocabulary(config, vocabulary)
-    else:  # a padded table is kept
+    else:  # a table is kept as it is, padded or not
         assert pretrained.check_vocabulary(config, vocabulary) == 8
     (tmp_path / 'config.json').unlink()
-    assert pretrained.check_vocabulary(config, vocabulary) == len(PIECES)
+    assert pretrained.check_vocabulary(config, vocabulary) == 128
+    assert pretrained.check_vocabulary(Config(), vocabulary) == len(PIECES)

@@ -1,6 +1,7 @@
 """The launch scripts, run against commands that write down what they get: no cloud, no cluster."""
 
 import pathlib
+import re
 import shlex
 import shutil
 import sys
@@ -126,6 +127,8 @@ def test_watch_queues_again_and_does_not_give_up_at_once(desk: Desk) -> None:
         (['exit 143', 'running', 'lost', 'exit 0'], 0, 2),  # saved; the machine was restarted
         (['exit 1', 'exit 134', 'exit 0'], 0, 2),
         (['exit 1'], 1, 2),  # and given up
+        (['exit 1', *['running'] * 5] * 3, 1, 2),
+        (['exit 1', 'exit 1', *['running'] * 60, 'exit 1', 'exit 1', 'exit 0'], 0, 4),
     ],
 )
 def test_watch_on_a_tpu_that_stays(desk: Desk, states: list[str], code: int, restarts: int) -> None:
@@ -196,12 +199,19 @@ def test_a_dry_run_makes_nothing(desk: Desk, script: str) -> None:
     assert sorted(desk.checkout.rglob('*')) == before
 
 
+def test_what_one_python_has_pinned_the_other_has_too() -> None:
+    pinned = (ROOT / 'launch/constraints.txt').read_text()
+    older, newer = (set(re.findall(rf'(.*)==.*; python_version {of}', pinned)) for of in '<>')
+    assert older == newer and {'jax', 'libtpu'} <= older
+
+
 @pytest.mark.parametrize(('code', 'requeued'), [(0, False), (143, True), (2, False)])
 def test_slurm(desk: Desk, code: int, requeued: bool) -> None:
     desk.answer(srun=[f'exit {code}'])
     job = {'SLURM_JOB_ID': '7', 'SLURM_GPUS_ON_NODE': '4'}
     assert desk.run('bash', 'launch/slurm.sbatch', *ODD, **job).returncode == code
-    step = ['srun', '--kill-on-bad-exit=0', './launch/gpu.sh', '--distributed', *ODD]
+    step = ['srun', '--kill-on-bad-exit=0', '--cpu-bind=none', './launch/gpu.sh', '--distributed']
+    step += ODD
     requeue = ['scontrol', 'requeue', 'incomplete', '7']
     assert desk.calls('srun', 'scontrol') == [step, *[requeue] * requeued]
     seen = desk.seen('srun')
@@ -210,6 +220,12 @@ def test_slurm(desk: Desk, code: int, requeued: bool) -> None:
     shown = desk.run('bash', 'launch/slurm.sbatch', '--dry_run', *ODD, **job)
     assert split(shown.stdout)[-2:] == [step, requeue]
     assert desk.calls('srun', 'scontrol') == []
+
+
+def test_slurm_gives_all_of_a_node() -> None:
+    """Its defaults are a CPU for a process and a part of the memory."""
+    options = re.findall(r'^#SBATCH --(\S+)$', (ROOT / 'launch/slurm.sbatch').read_text(), re.M)
+    assert {'exclusive', 'mem=0', 'ntasks-per-node=1', 'gpus-per-node=8'} <= {*options}
 
 
 def test_slurm_from_elsewhere(desk: Desk) -> None:

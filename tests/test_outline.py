@@ -30,6 +30,15 @@ def test_fine_tuning(look: Any) -> None:
     assert all(found[name].startswith('skip') for name in ('init_from', 'disk', 'fits'))
 
 
+def test_a_table_is_padded_for_a_vocabulary_that_is_still_to_be_trained(
+    look: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(preflight.LOOKS, 'fits', lambda _: 'takes long')
+    changes = {'data.vocab_file': '', 'mesh.tensor': 2, 'data.pad_vocab_to_multiple_of': 2}
+    found = look(changed(changes | {'model.vocab_size': 301}))
+    assert not re.search('FAIL|skip', str(found)) and 'at most 301 tokens' in found['vocabulary']
+
+
 def test_data_and_workdir_behind_urls(
     look: Any, bucket: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

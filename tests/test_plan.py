@@ -1,17 +1,27 @@
 """Slices by name, and the run's step compiled for one of them."""
 
 import dataclasses
+import itertools
+import json
+import pathlib
 import re
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
 
 import jax
+import numpy as np
 import pytest
 import rich.console
 import rich.table
 import small_run
+from absl.testing import flagsaver
 from tiny_model import ROOT, TINY
 
 from bert_jax import plan, plan_tables, sharding, topology
-from bert_jax.config import MeshConfig, Phase
+from bert_jax.config import Config, MeshConfig, Phase
+from bert_jax.hlo import Collective
 from bert_jax.throughput import GIB, step_flops
 
 PHASE = Phase(1000, 32, 16, 5)
@@ -59,7 +69,23 @@ def test_names_that_are_none(name: str, words: list[str]) -> None:
 def test_rings() -> None:
     assert topology.parse('v5e:16x16').wraps() == (True, True)
     assert topology.parse('v5e:8x16').wraps() == (False, True)
-    assert topology.parse('v5p:2x4x8').wraps() == (False, True, True)
+    assert topology.parse('v5p:4x4x8').wraps() == (True, True, True)
+    for no_cubes in ('v5p:2x4x4', 'v4:2x2x4', 'tpu7x:2x4x8'):
+        assert topology.parse(no_cubes).wraps() == (False, False, False)
+
+
+def test_links_go_both_ways_around_a_whole_ring_only() -> None:
+    """On 16 x 16 chips; `fsdp` goes along the second dimension."""
+    whole = np.array(
+        [[types.SimpleNamespace(coords=(x, y, 0)) for y in range(16)] for x in range(16)]
+    )
+    gather = Collective('all-gather', ('fsdp',), 100.0, 1, True)
+    for fsdp, seconds in ((16, 50), (8, 100), (1, 100)):
+        devices = whole.reshape(16, 16 // fsdp, fsdp)
+        mesh: Any = types.SimpleNamespace(devices=devices, axis_names=('x', 'data', 'fsdp'))
+        assert plan._seconds(gather, mesh, topology.parse('v5e:16x16'), 1.0) == seconds
+    both = gather._replace(axes=('x', 'data'))
+    assert plan._seconds(both, mesh, topology.parse('v5e:16x16'), 1.0) == 25
 
 
 def test_the_compiler_is_told_what_runs_tell_it() -> None:
@@ -90,8 +116,9 @@ def test_the_step_of_a_slice(four: list[jax.Device]) -> None:
     # Every layer adds up its activations over `tensor` four times: twice forward, twice backward.
     activations = 2 * PHASE.batch_size / 2 * PHASE.max_seq_length * TINY.model.hidden_size
     layers = TINY.model.num_hidden_layers
-    assert sent['all-reduce over tensor'] >= 4 * layers * activations
-    assert found['step_seconds'] == max(found['seconds'].values()) > 0
+    assert sent['synchronous all-reduce over tensor'] >= 4 * layers * activations
+    *overlapped, synchronous = found['seconds'].values()
+    assert synchronous > 0 and found['step_seconds'] == max(overlapped) + synchronous
     assert 0 < found['mfu'] < 1
     assert found['chip_hours'] == pytest.approx(found['days'] * 24 * 4)
     table = plan_tables.of_phase(found, config)
@@ -116,6 +143,7 @@ def test_what_does_not_fit_says_by_how_much_and_what_helps(four: list[jax.Device
     assert 'NO' in shown(plan_tables.of_phase(found, config))
     swept = [found | {'preset': 'dp'}]
     assert 'does not fit' in shown(plan_tables.of_sweep(swept))
+    assert 'nearest is dp' in plan_tables.best(swept, config)
 
 
 def shown(table: rich.table.Table) -> str:
@@ -137,9 +165,92 @@ def test_what_the_compiler_says_of_memory(message: str) -> None:
     assert (found['used'], found['exceeds']) == (18.25 * GIB, 2.5 * GIB)
     state = {'parameters': GIB, 'optimizer': 2 * GIB, 'batch': 0}
     found |= {'memory': state, 'devices': 8, 'mesh': {'data': 1, 'fsdp': 8, 'tensor': 1}}
-    full = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, remat='full'))
+    found |= {'remat': 'dots', 'rows_per_device': 2}
     assert 'remat=full' in plan_tables.advice(found, TINY)
-    assert 'accum_steps=2' in plan_tables.advice(found, full)
+    assert 'accum_steps=2' in plan_tables.advice(found | {'remat': 'full'}, TINY)
+    least = found | {'remat': 'full', 'rows_per_device': 1}
+    assert 'more chips' in plan_tables.advice(least, TINY)
+
+
+def test_no_room_in_other_words_is_said_in_the_compilers() -> None:
+    with pytest.raises(ValueError, match=r'no room: RESOURCE_EXHAUSTED: no vmem$'):
+        plan._too_large('RESOURCE_EXHAUSTED: no vmem\nallocation trace')
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """main on four devices that need no compiler; what is tested stands in for `plan.plan`."""
+    monkeypatch.setattr(topology, 'devices', lambda of: jax.devices()[: of.chips])
+    first = ['plan', f'--config={ROOT / "configs/tiny.py"}', '--topology=v5e-4']
+
+    def call(*more: str) -> int:
+        with flagsaver.flagsaver(), monkeypatch.context() as patch:
+            patch.setattr(sys, 'argv', [*first, *more])  # where the values of --config are read
+            return plan.main(sys.argv)
+
+    return call
+
+
+def test_where_the_numbers_go_is_looked_at_first(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setattr(plan, 'plan', lambda *_: pytest.fail('has begun'))
+    with pytest.raises(ValueError, match=r'no/p.json is in no folder; make it: mkdir -p no$'):
+        run('--output=no/p.json')
+    with pytest.raises(ValueError, match='is a folder'):
+        run(f'--output={tmp_path}')
+
+
+def planned(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dict[str, Any]:
+    """What `plan.plan` could say: 8 sequences fit on a device, 4 are as good; no `tensor`."""
+    mesh = dict(sharding.make_mesh(config.mesh, devices).shape)
+    if mesh['tensor'] > 1:
+        raise ValueError('vocab does not divide\nby two')
+    rows, state = phase.batch_size / len(devices), {'parameters': 2**20}
+    found = {'mesh': mesh, 'remat': config.model.remat, 'phase': list(phase), 'devices': of.chips}
+    found |= {'rows_per_device': rows, 'memory': state, 'memory_limit': 16 * GIB, 'bound': 'memory'}
+    if rows > 8 or config.model.vocab_size > 1000:
+        return found | {'fits': False, 'used': (16 + rows) * GIB, 'exceeds': rows * GIB}
+    speed = min(rows, 4) * (1 + mesh['fsdp'] + 10 * (config.model.remat == 'dots'))
+    return found | {'fits': True, 'tokens_per_second': speed, 'step_seconds': 1.0, 'mfu': 0.5}
+
+
+def test_a_sweep(
+    run: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept, file = [], tmp_path / 'p.json'
+
+    def fake(*arguments: Any) -> dict[str, Any]:
+        kept.append(len(json.loads(file.read_text())) if file.exists() else 0)
+        return planned(*arguments)
+
+    monkeypatch.setattr(plan, 'plan', fake)
+    flags = ['--sweep', f'--output={file}', '--config.mesh.data=2', '--config.mesh.fsdp=2']
+    assert run(*flags, '--config.model.vocab_size=1000') == 0
+    out, err = capsys.readouterr()
+    assert kept == list(range(len(kept))), 'what is known so far is in the file'
+    found = json.loads(file.read_text())
+    tried = {(one['preset'], one['remat']): one['rows_per_device'] for one in found}
+    each = itertools.product(('dp', 'fsdp', 'fsdp_tp', 'config'), plan.SWEPT_REMAT)
+    assert tried == {(name, remat): 1 if name == 'fsdp_tp' else 8 for name, remat in each}
+    assert len(found) == 3 * (4 + 4 + 1 + 4) == err.count('\n')
+    assert 'plan: fsdp, remat none, 2 on a device: 10 tokens/s\n' in err
+    assert 'plan: fsdp_tp, remat full, 1 on a device: vocab does not divide\n' in err
+    last = out.splitlines()[-1]
+    assert (
+        'best: fsdp, remat dots, 4 on a device: 60 tokens/s, 16 in all: --config.mesh.data' in last
+    )
+    assert last.endswith('--config.mesh.fsdp=4 --config.mesh.tensor=1 --config.model.remat=dots')
+
+    assert run('--sweep', '--config.train.accum_steps=2') == 1
+    out, err = capsys.readouterr()
+    assert 'dp, remat none, 2 on a device: does not fit, 2 GiB over 16.00 GiB\n' in err
+    assert 'config' not in err, "configs/tiny.py's own mesh is dp's"
+    assert 'nothing fits; nearest is dp, remat none, 2 on a device: does not fit, 2 GiB' in out
+    assert 'what helps most: --config.model.remat=full' in out.splitlines()[-1]
 
 
 @pytest.mark.parametrize('name', ['v5e-64', 'v5p-128', 'v4-32', 'v6e-256', 'tpu7x-64'])

@@ -36,9 +36,10 @@ def without_dropout(config: Config) -> Config:
 
 
 def ragged_batch(spec: batches.BatchSpec) -> dict[str, np.ndarray]:
-    """Rows with very different numbers of masked tokens, one of them padding altogether."""
+    """Rows with very different numbers of tokens, and of masked ones; one is padding altogether."""
     batch = batches.synthetic(spec, 3)
     for row in range(len(batch['masked_lm_weights'])):
+        batch['attention_mask'][row, 32 - row :] = 0
         batch['masked_lm_weights'][row, 1 + row % 5 :] = 0
     batch['masked_lm_weights'][-1] = batch['example_weights'][-1] = 0
     return batch

@@ -21,6 +21,17 @@ from bert_jax.data.once import once
 # Of DataConfig: what may be behind a URL, and what is copied of it where that is a folder.
 STAGED: dict = dict.fromkeys(('train_file', 'eval_file', 'test_file'), ())
 STAGED |= {'vocab_file': ('*.txt', '*.model'), 'dir': ('*.tsv', '*/*.tsv')}
+# What trying again would not mend: nothing of that name, no right to it, no such kind of URL. Other
+# errors of storage stay what they are. File systems have types of their own: TensorFlow's and the
+# clouds' by name, because to import them takes seconds; HTTP's by number.
+MISTAKES = (
+    *(FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError),
+    *(ValueError, KeyError, NotImplementedError, ImportError),
+)
+MISTAKES_BY_NAME = (
+    *('NotFoundError', 'PermissionDeniedError', 'UnauthenticatedError', 'UnimplementedError'),
+    *('InvalidArgumentError', 'DefaultCredentialsError', 'NoCredentialsError'),
+)
 Seen = dict[epath.Path, tuple[int, int]]  # files: bytes, and seconds (0 where nobody tells them)
 
 
@@ -44,7 +55,7 @@ def localized(data: DataConfig) -> DataConfig:
 def local(url: epath.PathLike, cache: pathlib.Path, patterns: Sequence[str] = ()) -> pathlib.Path:
     """A path here stays as it is; a URL becomes the path of a copy, made now unless it is there: of
     a file, or of those files of a folder that match `patterns`. Raises ValueError where there are
-    none, and where they can't be read."""
+    none, and where they may not be read."""
     if not is_remote(url):
         return pathlib.Path(url)
     with _named(url):
@@ -71,7 +82,7 @@ def local(url: epath.PathLike, cache: pathlib.Path, patterns: Sequence[str] = ()
 
 def matching(url: str) -> Seen:
     """The file of that name; else those that match, `*` being any name. Raises ValueError where
-    there are none, and where they can't be read."""
+    there are none, and where they may not be read."""
     scheme, _, rest = url.partition('://')
     bucket, _, pattern = rest.partition('/')
     with _named(url):
@@ -95,5 +106,9 @@ def _named(path: epath.PathLike) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # each file system has its own
+        mistake = isinstance(error, MISTAKES) or type(error).__name__ in MISTAKES_BY_NAME
+        if not mistake and str(getattr(error, 'code', '')) not in ('401', '403', '404'):
+            error.add_note(f'while reading {path}')
+            raise
         why = f'{type(error).__name__}: {error}'.partition('\n')[0]
         raise ValueError(f'{path} can not be read ({why})') from error

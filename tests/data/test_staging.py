@@ -5,6 +5,7 @@ import pathlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import pytest
 import small_tasks
@@ -138,6 +139,44 @@ def test_what_is_not_there_is_named(
     with pytest.raises(ValueError, match=message):
         prepare.prepare(config(tmp_path / 'cache', **data))
     assert not (tmp_path / 'cache').exists()
+
+
+def named(name: str, **values: Any) -> Exception:
+    """An error as a file system may have it."""
+    error: Exception = type(name, (Exception,), {})('it is said why')
+    for key, value in values.items():
+        setattr(error, key, value)
+    return error
+
+
+@pytest.mark.parametrize(
+    ('error', 'mistake'),
+    [
+        (TimeoutError('it is said why'), False),
+        (OSError('it is said why'), False),
+        (named('UnavailableError'), False),
+        (named('HttpError', code=503), False),
+        (PermissionError('it is said why'), True),
+        (named('PermissionDeniedError'), True),
+        (named('HttpError', code=403), True),
+    ],
+)
+def test_what_may_pass_is_no_mistake(
+    bucket: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    mistake: bool,
+) -> None:
+    """A run that meets it may be started again."""
+    (bucket / 'a.txt').write_text('text')
+    for method in ('copy', 'stat'):
+        with monkeypatch.context() as patch:
+            patch.setattr(gpath.PosixGPath, method, mock.Mock(side_effect=error))
+            with pytest.raises(ValueError if mistake else type(error), match='why') as raised:
+                staging.local('s3://bucket/a.txt', tmp_path)
+        assert (raised.value is error) != mistake
+        assert not copies(tmp_path)
 
 
 def test_without_fetching_text_is_read_where_it_is(

@@ -108,7 +108,6 @@ def serve(make: Callable[..., Callable[[], float]], pipe: Any, *args: Any) -> No
 def main(_: list[str]) -> None:
     config = from_config_dict(CONFIG.value)
     batch = batches.synthetic(PretrainTask(config.model).batch_spec(PHASE))
-    batch['attention_mask'][:] = 1
     batch['masked_lm_positions'] = (
         np.argsort(
             np.random.default_rng(0).random((PHASE.batch_size, PHASE.max_seq_length - 1)),
