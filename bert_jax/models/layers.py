@@ -57,13 +57,15 @@ def parameter(
 class Dense(nn.Module):
     """x[..., *inputs] @ kernel[*inputs, *outputs] + bias[*outputs], over one or more axes each.
 
-    features: sizes of the output axes; in_axes, out_axes: their logical names.
+    features: sizes of the output axes; in_axes, out_axes: their logical names. activation: of the
+    input; the backward pass has it from its own input, so that no more than that is kept.
     """
 
     config: ModelConfig
     features: tuple[int, ...]
     in_axes: tuple[str, ...]
     out_axes: tuple[str, ...]
+    activation: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -75,7 +77,16 @@ class Dense(nn.Module):
         dtype = compute_dtype(self.config)
         # One plain matrix product: with more dimensions its gradient comes out transposed.
         rows, width = x.shape[:-contracted], math.prod(shape[:contracted])
-        y = x.astype(dtype).reshape(*rows, width) @ kernel.astype(dtype).reshape(width, -1)
+        activate = ACTIVATIONS[self.activation] if self.activation else lambda x: x
+
+        def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+            return activate(x) @ kernel
+
+        if self.activation:
+            product = jax.checkpoint(product, prevent_cse=False)
+        y = product(
+            x.astype(dtype).reshape(*rows, width), kernel.astype(dtype).reshape(width, -1)
+        )
         return (y + bias.astype(dtype).reshape(-1)).reshape(*rows, *self.features)
 
 
