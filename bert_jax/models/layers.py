@@ -84,9 +84,7 @@ class Dense(nn.Module):
 
         if self.activation:
             product = jax.checkpoint(product, prevent_cse=False)
-        y = product(
-            x.astype(dtype).reshape(*rows, width), kernel.astype(dtype).reshape(width, -1)
-        )
+        y = product(x.astype(dtype).reshape(*rows, width), kernel.astype(dtype).reshape(width, -1))
         return (y + bias.astype(dtype).reshape(-1)).reshape(*rows, *self.features)
 
 
@@ -115,22 +113,41 @@ def _layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> 
 
 
 class Dropout(nn.Module):
-    """Zeroes each element with probability `rate` and scales the rest by 1 / (1 - rate).
-
-    The decision takes 16 random bits, half of what a float32 uniform draw takes; the scale is of
-    the rate so rounded (to 1 / 65536), which keeps the expectation exact.
-    """
+    """Zeroes each element with probability `rate` and scales the rest by 1 / (1 - rate)."""
 
     rate: float
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
-        if deterministic or self.rate == 0:
-            return x
-        dropped = math.floor(self.rate * 2**16 + 0.5)
-        keep = _bits16(self.make_rng('dropout'), x.shape) >= jnp.uint16(dropped)
-        scaled = x.astype(jnp.float32) * (2**16 / (2**16 - dropped))  # in bfloat16 it would round
-        return jnp.where(keep, scaled.astype(x.dtype), 0)
+        return drop(x, _key(self, self.rate, deterministic), self.rate)
+
+
+class DropoutKey(nn.Module):
+    """The key alone, for a function that drops by itself."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, deterministic: bool) -> jax.Array | None:
+        return _key(self, self.rate, deterministic)
+
+
+def _key(module: nn.Module, rate: float, deterministic: bool) -> jax.Array | None:
+    return None if deterministic or rate == 0 else module.make_rng('dropout')
+
+
+def drop(x: jax.Array, key: jax.Array | None, rate: float) -> jax.Array:
+    """x with a share of `rate` of its elements zero; all of it where there is no key.
+
+    The decision takes 16 random bits, half of what a float32 uniform draw takes; the scale is of
+    the rate so rounded (to 1 / 65536), which keeps the expectation exact.
+    """
+    if key is None:
+        return x
+    dropped = math.floor(rate * 2**16 + 0.5)
+    keep = _bits16(key, x.shape) >= jnp.uint16(dropped)
+    scaled = x.astype(jnp.float32) * (2**16 / (2**16 - dropped))  # in bfloat16 it would round
+    return jnp.where(keep, scaled.astype(x.dtype), 0)
 
 
 def _bits16(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
