@@ -12,6 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from bert_jax import rng
 from bert_jax.batch import Batch
+from bert_jax.models.layers import compute_dtype
 from bert_jax.objectives import Sums, mean
 from bert_jax.sharding import check_rules, state_shardings
 from bert_jax.tasks import Task
@@ -109,6 +110,7 @@ def _gradients(
     whichever micro-batch it is.
     """
     counts = task.counts(batch)
+    params = _narrowed(params, compute_dtype(task.config))
 
     def losses(params: Any, part: Batch, key: jax.Array) -> tuple[jax.Array, Sums]:
         sums = task.loss(task.apply(params, part, key), part)
@@ -117,7 +119,7 @@ def _gradients(
 
     def gradients(part: Batch, key: jax.Array) -> tuple[jax.Array, Sums, Any]:
         (loss, sums), grads = jax.value_and_grad(losses, has_aux=True)(params, part, key)
-        return loss, sums, grads
+        return loss, sums, jax.tree.map(lambda x: x.astype(jnp.float32), grads)
 
     if accum_steps == 1:
         return gradients(batch, key)
@@ -135,6 +137,17 @@ def _gradients(
     shapes = jax.eval_shape(gradients, {name: x[:, 0] for name, x in parts.items()}, key)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     return jax.lax.scan(micro_step, zeros, jnp.arange(accum_steps))[0]
+
+
+def _narrowed(params: Any, dtype: jnp.dtype) -> Any:
+    """Matrices in the type they are multiplied in. So are their gradients, which would be widened
+    a layer at a time otherwise, into stacks of twice the size."""
+
+    def narrowed(path: tuple, x: jax.Array) -> jax.Array:
+        name = jax.tree_util.keystr(path, simple=True, separator='/')
+        return x.astype(dtype) if name.endswith('kernel') else x
+
+    return jax.tree_util.tree_map_with_path(narrowed, params)
 
 
 def make_eval_step(task: Task, mesh: Mesh) -> EvalStep:

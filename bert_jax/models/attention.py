@@ -6,7 +6,8 @@ import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
 from bert_jax.models import flash
-from bert_jax.models.layers import Dense, Dropout
+from bert_jax.models.layers import Dense, DropoutKey, drop
+from bert_jax.sharding import platform
 
 
 class SelfAttention(nn.Module):
@@ -30,15 +31,32 @@ class SelfAttention(nn.Module):
         if config.attention == 'flash' and (attend := flash.kernel(x.shape[1], q.dtype)):
             context = attend(q, k, v, attention_mask)
         else:
-            scores = jnp.einsum('bqhd,bkhd->bhqk', q * head_dim**-0.5, k).astype(jnp.float32)
-            probs = jax.nn.softmax(scores + _padding_bias(attention_mask)).astype(v.dtype)
-            probs = Dropout(config.attention_probs_dropout_prob, name='probs_dropout')(
-                probs, deterministic
-            )
-            context = jnp.einsum('bhqk,bkhd->bqhd', probs, v)
+            rate = config.attention_probs_dropout_prob
+            key = DropoutKey(rate, name='probs_dropout')(deterministic)
+            # Memory is what a TPU or GPU waits for: the backward pass has the probabilities anew
+            # from q and k. On CPU it is arithmetic.
+            plain = _attend if platform() == 'cpu' else _attend_again
+            context = plain(q, k, v, attention_mask, key, rate)
         return Dense(
             config, (config.hidden_size,), ('heads', 'head_dim'), ('embed',), name='output'
         )(context)
+
+
+def _attend(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    attention_mask: jax.Array,
+    key: jax.Array | None,
+    rate: float,
+) -> jax.Array:
+    """[batch, length, heads, head_dim] three times -> the same shape"""
+    scores = jnp.einsum('bqhd,bkhd->bhqk', q * q.shape[-1] ** -0.5, k).astype(jnp.float32)
+    probs = jax.nn.softmax(scores + _padding_bias(attention_mask)).astype(v.dtype)
+    return jnp.einsum('bhqk,bkhd->bqhd', drop(probs, key, rate), v)
+
+
+_attend_again = jax.checkpoint(_attend, prevent_cse=False, static_argnums=5)
 
 
 def _padding_bias(attention_mask: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import jax
 from bert_jax.config import ModelConfig
 from bert_jax.models.attention import SelfAttention
 from bert_jax.models.embeddings import Embeddings
-from bert_jax.models.layers import ACTIVATIONS, Dense, Dropout, LayerNorm
+from bert_jax.models.layers import Dense, Dropout, LayerNorm
 from bert_jax.sharding import constrain, platform
 
 REMAT_POLICIES: dict[str, Any] = {
@@ -30,8 +30,14 @@ class Layer(nn.Module):
         y = SelfAttention(config, name='attention')(x, attention_mask, deterministic)
         x = LayerNorm(config, name='attention_norm')(x + dropout(y, deterministic))
         y = Dense(config, (config.intermediate_size,), ('embed',), ('mlp',), name='intermediate')(x)
-        y = ACTIVATIONS[config.hidden_act](y)
-        y = Dense(config, (config.hidden_size,), ('mlp',), ('embed',), name='output')(y)
+        y = Dense(
+            config,
+            (config.hidden_size,),
+            ('mlp',),
+            ('embed',),
+            activation=config.hidden_act,
+            name='output',
+        )(y)
         x = LayerNorm(config, name='output_norm')(x + dropout(y, deterministic))
         return constrain(x, 'batch', 'length', 'hidden'), None
 

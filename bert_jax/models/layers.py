@@ -57,13 +57,15 @@ def parameter(
 class Dense(nn.Module):
     """x[..., *inputs] @ kernel[*inputs, *outputs] + bias[*outputs], over one or more axes each.
 
-    features: sizes of the output axes; in_axes, out_axes: their logical names.
+    features: sizes of the output axes; in_axes, out_axes: their logical names. activation: of the
+    input; the backward pass has it from its own input, so that no more than that is kept.
     """
 
     config: ModelConfig
     features: tuple[int, ...]
     in_axes: tuple[str, ...]
     out_axes: tuple[str, ...]
+    activation: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -75,7 +77,14 @@ class Dense(nn.Module):
         dtype = compute_dtype(self.config)
         # One plain matrix product: with more dimensions its gradient comes out transposed.
         rows, width = x.shape[:-contracted], math.prod(shape[:contracted])
-        y = x.astype(dtype).reshape(*rows, width) @ kernel.astype(dtype).reshape(width, -1)
+        activate = ACTIVATIONS[self.activation] if self.activation else lambda x: x
+
+        def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+            return activate(x) @ kernel
+
+        if self.activation:
+            product = jax.checkpoint(product, prevent_cse=False)
+        y = product(x.astype(dtype).reshape(*rows, width), kernel.astype(dtype).reshape(width, -1))
         return (y + bias.astype(dtype).reshape(-1)).reshape(*rows, *self.features)
 
 
@@ -104,22 +113,41 @@ def _layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> 
 
 
 class Dropout(nn.Module):
-    """Zeroes each element with probability `rate` and scales the rest by 1 / (1 - rate).
-
-    The decision takes 16 random bits, half of what a float32 uniform draw takes; the scale is of
-    the rate so rounded (to 1 / 65536), which keeps the expectation exact.
-    """
+    """Zeroes each element with probability `rate` and scales the rest by 1 / (1 - rate)."""
 
     rate: float
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
-        if deterministic or self.rate == 0:
-            return x
-        dropped = math.floor(self.rate * 2**16 + 0.5)
-        keep = _bits16(self.make_rng('dropout'), x.shape) >= jnp.uint16(dropped)
-        scaled = x.astype(jnp.float32) * (2**16 / (2**16 - dropped))  # in bfloat16 it would round
-        return jnp.where(keep, scaled.astype(x.dtype), 0)
+        return drop(x, _key(self, self.rate, deterministic), self.rate)
+
+
+class DropoutKey(nn.Module):
+    """The key alone, for a function that drops by itself."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, deterministic: bool) -> jax.Array | None:
+        return _key(self, self.rate, deterministic)
+
+
+def _key(module: nn.Module, rate: float, deterministic: bool) -> jax.Array | None:
+    return None if deterministic or rate == 0 else module.make_rng('dropout')
+
+
+def drop(x: jax.Array, key: jax.Array | None, rate: float) -> jax.Array:
+    """x with a share of `rate` of its elements zero; all of it where there is no key.
+
+    The decision takes 16 random bits, half of what a float32 uniform draw takes; the scale is of
+    the rate so rounded (to 1 / 65536), which keeps the expectation exact.
+    """
+    if key is None:
+        return x
+    dropped = math.floor(rate * 2**16 + 0.5)
+    keep = _bits16(key, x.shape) >= jnp.uint16(dropped)
+    scaled = x.astype(jnp.float32) * (2**16 / (2**16 - dropped))  # in bfloat16 it would round
+    return jnp.where(keep, scaled.astype(x.dtype), 0)
 
 
 def _bits16(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

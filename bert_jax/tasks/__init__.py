@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import jax
 
 from bert_jax.batch import Batch, BatchSpec
-from bert_jax.config import Phase
+from bert_jax.config import ModelConfig, Phase
 from bert_jax.objectives import Sums
 
 
@@ -15,6 +15,10 @@ class Task(Protocol):
     """A model with its losses. Sums are {name: (sum, count)}, on the device."""
 
     def __hash__(self) -> int: ...
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's."""
 
     @property
     def loss_names(self) -> tuple[str, ...]:
