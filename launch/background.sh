@@ -19,7 +19,7 @@ start() {
   fi
   rm -f runs/run.pid runs/run.exit runs/run.stopped
   # shellcheck disable=SC2016  # that shell is to expand it
-  setsid bash -c '"$@" & echo $! >runs/run.pid; wait $!; echo $? >runs/run.exit' - "$@" \
+  setsid bash -c '(echo "$BASHPID" >runs/run.pid; exec "$@") & wait $!; echo $? >runs/run.exit' - "$@" \
     </dev/null >>runs/run.log 2>&1 &
   until [ -s runs/run.pid ]; do sleep 0.1; done
 }

@@ -5,4 +5,4 @@ set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
 install test
-run exec "$venv/bin/python" -m pytest -n 2 --dist worksteal "$@"
+run exec env -u INSTALL "$venv/bin/python" -m pytest -n 2 --dist worksteal "$@"

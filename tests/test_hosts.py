@@ -83,20 +83,22 @@ def test_two_processes_die_stop_go_on_and_give_the_numbers_of_one(tmp_path: path
     losses are those of one process with one device, which goes on from their checkpoint."""
     small_run.write_corpus(tmp_path)
     workdir = tmp_path / 'two'
-    hosts = Hosts(tmp_path, workdir)
-    hosts.wait_for(lambda: small_run.saved_steps(workdir))
-    hosts.processes[1].kill()
-    began = time.monotonic()
-    assert hosts.wait() == [-signal.SIGABRT, -signal.SIGKILL], hosts.output()
-    assert time.monotonic() - began < 60
-    assert 'another task died' in hosts.output()
+    saved = 0
+    if not small_run.QUICK:
+        hosts = Hosts(tmp_path, workdir)
+        hosts.wait_for(lambda: small_run.saved_steps(workdir))
+        hosts.processes[1].kill()
+        began = time.monotonic()
+        assert hosts.wait() == [-signal.SIGABRT, -signal.SIGKILL], hosts.output()
+        assert time.monotonic() - began < 60
+        assert 'another task died' in hosts.output()
+        saved = max(small_run.saved_steps(workdir))
 
-    saved = max(small_run.saved_steps(workdir))
     hosts = Hosts(tmp_path, workdir)
-    hosts.wait_for(lambda: small_run.metrics(workdir)[-1]['step'] > saved + 3)
+    hosts.wait_for(lambda: (small_run.metrics(workdir) or [{'step': 0}])[-1]['step'] > saved + 3)
     hosts.processes[1].send_signal(signal.SIGTERM)  # to one of them only
     assert hosts.wait() == [143, 143], hosts.output()
-    assert f'going on from step {saved} ' in hosts.output()
+    assert (f'going on from step {saved} ' in hosts.output()) == (saved > 0)
 
     step = max(small_run.saved_steps(workdir))
     one_device = FLAGS | {'train__num_steps': step + 10, 'mesh__fsdp': 1}

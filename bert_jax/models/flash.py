@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.pallas.ops.tpu import splash_attention
 
 from bert_jax.sharding import partition_spec, platform
 
@@ -52,6 +51,8 @@ def _splash(
 def _splash_here(
     q: jax.Array, k: jax.Array, v: jax.Array, attention_mask: jax.Array, interpret: bool
 ) -> jax.Array:
+    from jax.experimental.pallas.ops.tpu import splash_attention  # a tenth of a second
+
     length, heads, head_dim = q.shape[1:]
     block = max(size for size in (128, 256, 512) if length % size == 0)
     sizes = splash_attention.BlockSizes(

@@ -15,6 +15,7 @@ import time
 
 import numpy as np
 import pytest
+from small_run import QUICK
 
 from bert_jax.config import Config, DataConfig
 from bert_jax.data import prepare, store, tokenizer
@@ -342,7 +343,7 @@ sys.exit(code)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('trained', [False, True], ids=['vocabulary read', 'vocabulary trained'])
+@pytest.mark.parametrize('trained', [True] if QUICK else [False, True])
 def test_memory_does_not_grow_with_the_text(tmp_path, trained):
     peaks = []
     read = tokenizer.train(list(_prose(200_000, seed=1)), 2000, True)
