@@ -37,11 +37,12 @@ def read(
     found = named(task)
     path = find(task, directory, split)
     odd = Summary() if summary is None else summary
+    before = odd.counts[ODD_LINES]
     examples = list(_examples(found, path, split, odd))
     if not examples:
-        raise ValueError(
-            f'{path} has no examples of {task} {split}, only its line of column names or less'
-        )
+        left_out = odd.counts[ODD_LINES] - before
+        why = f'{left_out} {ODD_LINES}' if left_out else 'only its line of column names, or less'
+        raise ValueError(f'{path} has no examples of {task} {split}; {why}')
     if missing := found.splits[split] - len(examples):
         what = 'missing from' if missing > 0 else 'more than in'
         odd.count(f'examples {what} the official {task} {split}', str(path), abs(missing))

@@ -188,7 +188,7 @@ def test_mistakes_are_named(tmp_path):
             glue.read('stsb', tmp_path, 'train')
     path = put(tmp_path, 'rte', 'dev', [])
     with pytest.raises(
-        ValueError, match=rf'{path} has no examples of rte dev, only its line of column names'
+        ValueError, match=rf'{path} has no examples of rte dev; only its line of column names'
     ):
         glue.read('rte', tmp_path, 'dev')
     with pytest.raises(ValueError, match=rf"{path}:1 has no column 'question', it has \['index'"):
