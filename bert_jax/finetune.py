@@ -61,40 +61,13 @@ def tasks(config: Config, workdir: epath.Path) -> dict[str, epath.Path]:
 
 
 def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
-    """The architecture and the vocabulary are those of init_from, where there is one."""
-    if config.eval.max_batches:
-        raise ValueError(
-            f'config.eval.max_batches is {config.eval.max_batches}; fine-tuning is scored by every '
-            'held-out example, leave it away'
-        )
-    usual = Config().train
-    for name in ('eval_every', 'phases'):
-        if (value := getattr(config.train, name)) != getattr(usual, name):
-            raise ValueError(
-                f'config.train.{name} is {value!r}; fine-tuning goes by config.train.epochs and '
-                'evaluates after each, leave it away'
-            )
+    """The architecture and the vocabulary are those of init_from, where there is one.
+
+    Raises ValueError for settings that fine-tuning does not read, or that init_from decides.
+    """
+    _refuse_unread(config)
     if config.init_from:
-        if config.data.vocab_file:
-            raise ValueError(
-                f'config.data.vocab_file is {config.data.vocab_file!r}, but the vocabulary is that '
-                'of config.init_from; leave it away'
-            )
-        there, vocabulary = pretrained.read_config(config.init_from)
-        if vocabulary is None:
-            raise ValueError(f'{config.init_from} has no vocabulary; put its vocab.txt beside it')
-        values = {name: getattr(there.model, name) for name in ARCHITECTURE}
-        for name, value in values.items():
-            if getattr(config.model, name) not in (value, getattr(ModelConfig(), name)):
-                raise ValueError(
-                    f'config.model.{name} is {getattr(config.model, name)!r}, but the model is '
-                    f'that of config.init_from, where it is {value!r}; leave it away'
-                )
-        if vocabulary.lowercase and not config.data.lowercase:
-            raise ValueError(
-                'config.data.lowercase is False, but the vocabulary of config.init_from is '
-                'lowercased; leave it away'
-            )
+        values, vocabulary = _pretrained(config)
         data = dataclasses.replace(config.data, lowercase=vocabulary.lowercase)
     else:
         if not config.data.vocab_file:
@@ -116,6 +89,46 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
     optim = dataclasses.replace(config.optim, warmup_steps=0)
     validate(dataclasses.replace(config, model=model, data=data, train=training, optim=optim))
     return dataclasses.replace(config, model=model, data=data), vocabulary
+
+
+def _refuse_unread(config: Config) -> None:
+    if config.eval.max_batches:
+        raise ValueError(
+            f'config.eval.max_batches is {config.eval.max_batches}; fine-tuning is scored by every '
+            'held-out example, leave it away'
+        )
+    usual = Config().train
+    for name in ('eval_every', 'phases'):
+        if (value := getattr(config.train, name)) != getattr(usual, name):
+            raise ValueError(
+                f'config.train.{name} is {value!r}; fine-tuning goes by config.train.epochs and '
+                'evaluates after each, leave it away'
+            )
+
+
+def _pretrained(config: Config) -> tuple[dict[str, Any], tokenizer.Tokenizer]:
+    """The architecture's values and the vocabulary of init_from."""
+    if config.data.vocab_file:
+        raise ValueError(
+            f'config.data.vocab_file is {config.data.vocab_file!r}, but the vocabulary is that of '
+            'config.init_from; leave it away'
+        )
+    there, vocabulary = pretrained.read_config(config.init_from)
+    if vocabulary is None:
+        raise ValueError(f'{config.init_from} has no vocabulary; put its vocab.txt beside it')
+    values = {name: getattr(there.model, name) for name in ARCHITECTURE}
+    for name, value in values.items():
+        if getattr(config.model, name) not in (value, getattr(ModelConfig(), name)):
+            raise ValueError(
+                f'config.model.{name} is {getattr(config.model, name)!r}, but the model is that of '
+                f'config.init_from, where it is {value!r}; leave it away'
+            )
+    if vocabulary.lowercase and not config.data.lowercase:
+        raise ValueError(
+            'config.data.lowercase is False, but the vocabulary of config.init_from is lowercased; '
+            'leave it away'
+        )
+    return values, vocabulary
 
 
 def _check_seeds(config: Config, workdir: epath.Path) -> None:

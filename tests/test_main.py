@@ -1,10 +1,8 @@
-"""The command: mistakes said in one line, whose workdir it is, how a run is stopped and gone on."""
+"""The command: mistakes said in one line, how a run is stopped and gone on."""
 
-import dataclasses
 import json
 import os
 import pathlib
-import re
 import signal
 import subprocess
 import sys
@@ -13,11 +11,7 @@ import time
 
 import pytest
 import small_run
-from etils import epath
 from tiny_model import ROOT
-
-from bert_jax import main
-from bert_jax.config import Config, DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig
 
 TINY = '--config=configs/tiny.py'
 MISTAKES = {
@@ -165,148 +159,6 @@ def test_exit_codes_and_tracebacks(error: str, commands: dict[str, tuple[int, st
     assert ('Traceback' in output) == traceback, output
     if not traceback:
         assert output.count('\n') == 1
-
-
-BASE = Config(
-    model=ModelConfig(vocab_size=99, hidden_size=32, num_attention_heads=2),
-    data=DataConfig(sentences='line'),
-    optim=OptimConfig(warmup_steps=2),
-    train=TrainConfig(phases=(Phase(20, 32, 8, 5),)),
-)
-
-
-class Claims:
-    """main.run up to where training would begin."""
-
-    def __init__(self, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
-        small_run.write_corpus(folder)
-        self.folder, self.workdir = folder, folder / 'run'
-        self.trained: list[Config] = []
-        monkeypatch.setattr(main, 'train', lambda config, *_: self.trained.append(config))
-
-    def start(
-        self, config: Config = BASE, corpus: str = 'corpus.txt', **sections: dict[str, object]
-    ) -> Config:
-        data = {
-            'corpus': f'text:{self.folder / corpus}',
-            'cache_dir': str(self.folder / 'cache'),
-            'vocab_file': str(self.folder / 'vocab.txt'),
-        }
-        for name, values in ({'data': data | sections.pop('data', {})} | sections).items():
-            section = dataclasses.replace(getattr(config, name), **values)
-            config = dataclasses.replace(config, **{name: section})
-        main.run(config, epath.Path(self.workdir))
-        return self.trained[-1]
-
-
-@pytest.fixture
-def claims(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Claims:
-    claims = Claims(tmp_path, monkeypatch)
-    claims.start()
-    (claims.workdir / 'checkpoints' / '5').mkdir(parents=True)  # something has come of it
-    return claims
-
-
-def test_workdir_says_what_the_run_is(claims: Claims) -> None:
-    assert claims.trained[0].model.vocab_size == 21  # of vocab.txt
-    assert json.loads((claims.workdir / 'config.json').read_text()) == claims.trained[0].to_dict()
-    corpus = json.loads((claims.workdir / 'corpus.json').read_text())
-    assert len(corpus['fingerprint']) >= 16
-    vocabulary = (claims.workdir / 'vocab.txt').read_text()
-    assert vocabulary == (claims.folder / 'vocab.txt').read_text()
-
-
-@pytest.mark.parametrize(
-    ('section', 'key', 'value'),
-    [
-        ('model', 'hidden_size', 64),
-        ('model', 'num_hidden_layers', 3),
-        ('data', 'seed', 1),
-        ('data', 'masked_lm_prob', 0.2),
-        ('optim', 'learning_rate', 0.5),
-        ('train', 'seed', 1),
-        ('train', 'phases', (Phase(20, 32, 16, 5),)),
-    ],
-)
-def test_another_run_is_refused_by_key(
-    claims: Claims, section: str, key: str, value: object
-) -> None:
-    before = (claims.workdir / 'config.json').read_text()
-    with pytest.raises(ValueError, match=rf'holds another run: config\.{section}\.{key} is ') as e:
-        claims.start(**{section: {key: value}})
-    assert str(e.value).count('config.') == 1, 'no other key'
-    assert len(claims.trained) == 1
-    assert (claims.workdir / 'config.json').read_text() == before
-
-
-def test_all_differing_keys_are_named(claims: Claims) -> None:
-    with pytest.raises(ValueError) as error:
-        claims.start(model={'hidden_size': 64}, train={'seed': 5})
-    assert 'config.model.hidden_size is 32 there, 64 here' in str(error.value)
-    assert 'config.train.seed is 0 there, 5 here' in str(error.value)
-
-
-def test_another_corpus_is_refused(claims: Claims) -> None:
-    text = (claims.folder / 'corpus.txt').read_text()
-    (claims.folder / 'other.txt').write_text(text + '\nabba\nabc\n')
-    with pytest.raises(ValueError, match=r'the data are \w+ there .*corpus.txt.*other.txt'):
-        claims.start(corpus='other.txt')
-    (claims.folder / 'corpus.txt').write_text(text + '\nabba\nabc\n')  # same name, other content
-    with pytest.raises(ValueError, match='the data are'):
-        claims.start()
-
-
-def test_the_same_corpus_elsewhere_goes_on(claims: Claims) -> None:
-    (claims.folder / 'moved.txt').write_text((claims.folder / 'corpus.txt').read_text())
-    claims.start(corpus='moved.txt', data={'cache_dir': str(claims.folder / 'cache2')})
-    assert len(claims.trained) == 2
-
-
-@pytest.mark.parametrize(
-    ('section', 'key', 'value'),
-    [
-        ('train', 'num_steps', 10),
-        ('train', 'log_every', 3),
-        ('train', 'checkpoint_every', 7),
-        ('train', 'nonfinite', 'skip'),
-        ('mesh', 'fsdp', 2),
-        ('model', 'remat', 'full'),
-    ],
-)
-def test_what_moves_no_number_may_change(
-    claims: Claims, section: str, key: str, value: object
-) -> None:
-    config = claims.start(**{section: {key: value}})
-    assert getattr(getattr(config, section), key) == value
-    assert json.loads((claims.workdir / 'config.json').read_text())[section][key] == value
-
-
-def test_a_start_that_nothing_came_of_is_no_run(claims: Claims) -> None:
-    (claims.workdir / 'checkpoints' / '5').rmdir()
-    (claims.workdir / 'corpus.json').unlink()
-    claims.start(train={'seed': 5})
-    assert json.loads((claims.workdir / 'config.json').read_text())['train']['seed'] == 5
-
-
-@pytest.mark.parametrize('name', ['config.json', 'corpus.json'])
-def test_what_says_whose_checkpoints_they_are_may_not_be_damaged(claims: Claims, name: str) -> None:
-    for content in ('{"model": ', '[]', '{"model": 3}'):
-        (claims.workdir / name).write_text(content)
-        with pytest.raises(ValueError, match=rf'{re.escape(name)} can not be read'):
-            claims.start()
-    (claims.workdir / name).unlink()
-    with pytest.raises(ValueError, match=rf'has checkpoints but no {re.escape(name)}'):
-        claims.start()
-    assert len(claims.trained) == 1
-
-
-def test_another_vocabulary_to_start_from_is_refused(claims: Claims) -> None:
-    vocabulary = claims.workdir / 'vocab.txt'
-    vocabulary.write_text(vocabulary.read_text() + 'more\n')
-    other = dataclasses.replace(BASE, init_from=str(claims.workdir))
-    claims.workdir = claims.folder / 'other'
-    with pytest.raises(ValueError, match=r'another vocabulary .*--config.data.vocab_file=.*vocab'):
-        claims.start(other)
 
 
 def test_a_second_sigint_ends_the_run_at_once() -> None:
