@@ -12,6 +12,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_utils
 
+from bert_jax.sharding import path_name
 from bert_jax.train_step import TrainState
 
 LOG = logging.getLogger('bert_jax.checkpoint')
@@ -217,11 +218,7 @@ def _newest(source: epath.Path) -> epath.Path:
 
 
 def _named(tree: Any) -> dict[str, Any]:
-    """Leaves by their path: 'encoder/layers/attention/qkv/kernel'."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator='/'): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
+    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _check_fit(saved: Any, abstract: Any, path: epath.Path) -> None:

@@ -21,7 +21,7 @@ COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'coll
 # does what ends what another one began, `-done`.
 NO_TRAFFIC = (
     *('parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'optimization-barrier'),
-    *('while', 'conditional', 'call', 'after-all', 'partition-id', 'replica-id'),
+    *('while', 'call', 'after-all', 'partition-id', 'replica-id'),
     *('async-start', 'async-update'),
 )
 SLICES = ('dynamic-slice', 'slice', 'gather')
@@ -90,6 +90,8 @@ class Hlo:
                 elif instruction.opcode in ('call', 'async-start'):
                     called = instruction.called('to_apply') or instruction.called('calls')
                     waiting.append((called, times))
+                elif instruction.opcode == 'conditional':
+                    raise NotImplementedError(f'which branch {instruction.name} takes is not known')
 
     def _trips(self, loop: Instruction) -> int:
         if known := re.search(r'known_trip_count\D*(\d+)', loop.rest):

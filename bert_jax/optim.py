@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from bert_jax.config import Config, OptimConfig
-from bert_jax.sharding import is_boxed
+from bert_jax.sharding import is_boxed, path_name
 
 
 def make_schedule(config: Config) -> optax.Schedule:
@@ -35,7 +35,7 @@ def decay_mask(params: Any) -> Any:
     number of dimensions tells nothing where layers are stacked."""
 
     def decays(path: tuple, _: Any) -> bool:
-        name = jax.tree_util.keystr(path, simple=True, separator='/')
+        name = path_name(path)
         return not name.endswith('bias') and 'norm' not in name
 
     return jax.tree_util.tree_map_with_path(decays, params, is_leaf=is_boxed)
@@ -70,7 +70,7 @@ def _scale_by_trust_ratio() -> optax.GradientTransformation:
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         def by_layer(path: tuple, decays: bool, update: jax.Array, param: jax.Array) -> jax.Array:
-            name = jax.tree_util.keystr(path, simple=True, separator='/')
+            name = path_name(path)
             scaled = ratio
             if 'query_key_value' in name:
                 scaled = jax.vmap(scaled, in_axes=-2, out_axes=-2)
@@ -90,7 +90,7 @@ def _scale_by_layer(decay: float, layers: int) -> optax.GradientTransformation:
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         def scaled(path: tuple, x: jax.Array) -> jax.Array:
-            name = jax.tree_util.keystr(path, simple=True, separator='/')
+            name = path_name(path)
             if name.startswith('encoder/embeddings/'):
                 return x * decay ** (layers + 1)
             if name.startswith('encoder/layers/'):  # axis 0 is the layer

@@ -38,17 +38,6 @@ SWEEP = flags.DEFINE_boolean(
 )
 OUTPUT = flags.DEFINE_string('output', '', 'File for the plan as JSON.')
 
-COMPILER_OPTIONS = dict.fromkeys(  # as launch/tpu_vm.sh has them
-    (
-        'xla_tpu_spmd_rng_bit_generator_unsafe',
-        'xla_tpu_enable_latency_hiding_scheduler',
-        'xla_tpu_enable_async_collective_fusion',
-        'xla_tpu_enable_async_collective_fusion_fuse_all_gather',
-        'xla_tpu_enable_data_parallel_all_reduce_opt',
-        'xla_tpu_data_parallel_opt_different_sized_ops',
-    ),
-    'true',
-)
 SYNCHRONOUS = 'synchronous interconnect'
 SWEPT_REMAT = ('none', 'dots', 'full')
 SWEPT_ROWS = tuple(2**i for i in range(11))  # sequences per device, of a micro-batch
@@ -67,13 +56,15 @@ def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dic
     """The step of one phase on the slice, as numbers (bytes per device, seconds per step).
 
     `fits` tells whether the compiler found room; where not, `exceeds` is how much is missing, and
-    there are no seconds. Raises ValueError where mesh, model and batch don't divide.
+    there are no seconds. Raises ValueError where mesh, model and batch don't divide, and for what
+    the compiler says beside.
     """
     config = for_tpu(config)
     mesh = sharding.make_mesh(config.mesh, devices)
     task, tx = PretrainTask(config.model), optim.make_optimizer(config)
     state = abstract_state(task, tx, mesh)
-    batch = sharding.abstract_batch(task.batch_spec(phase), mesh)
+    accum_steps = config.train.accum_steps
+    batch = sharding.abstract_batch(task.batch_spec(phase), mesh, accum_steps)
     found: dict[str, Any] = {
         'slice': str(of),
         'chips': of.chips,
@@ -91,14 +82,11 @@ def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dic
         'memory_limit': _chip(devices).memory,
     }
     key = jax.eval_shape(lambda: jax.random.key(0, impl=config.train.prng_impl))
-    step: Any = make_train_step(
-        task, tx, mesh, schedule=optim.make_schedule(config), accum_steps=config.train.accum_steps
-    )
+    schedule = optim.make_schedule(config)
+    step: Any = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
     try:
-        compiled = step.lower(state, batch, key).compile(compiler_options=COMPILER_OPTIONS)
+        compiled = step.lower(state, batch, key).compile(compiler_options=topology.COMPILER_OPTIONS)
     except jax.errors.JaxRuntimeError as error:
-        if 'RESOURCE_EXHAUSTED' not in str(error):
-            raise
         return found | _too_large(str(error))
     memory = compiled.memory_analysis()
     held = sum(found['memory'].values())
@@ -165,7 +153,7 @@ def _too_large(message: str) -> dict[str, Any]:
     size = r'\(?([\d.]+[KMGT]?)\)?'
     said = re.search(rf'Used {size} of {size} hbm|{size} exceeds available HBM {size}', message)
     if said is None:
-        raise ValueError(f'the compiler finds no room: {message.strip().splitlines()[0]}')
+        raise ValueError(f'the compiler says: {message.strip().splitlines()[0]}')
     used, limit = (
         float(size.rstrip('KMGT')) * {'K': 2**10, 'M': 2**20, 'G': GIB, 'T': 2**40}.get(size[-1], 1)
         for size in filter(None, said.groups())
@@ -176,15 +164,16 @@ def _too_large(message: str) -> dict[str, Any]:
 def _seconds(
     collective: Collective, mesh: jax.sharding.Mesh, of: topology.Slice, link: float
 ) -> float:
-    """Over the links of the torus that the group's devices span; both ways where they are all of a
-    ring."""
+    """Over the links of the torus that the group's devices span; both ways where they go all around
+    a ring. Where others stand between them, these links are theirs too."""
     along = tuple(slice(None) if axis in collective.axes else 0 for axis in mesh.axis_names)
     places = np.array([device.coords for device in mesh.devices[along].flat])
-    lanes = 0
+    lanes = 0.0
     for size, wraps, found in zip(of.shape, of.wraps(), places.T, strict=False):
-        spanned = len(set(found))
-        lanes += (spanned > 1) + (spanned == size and wraps)
-    return collective.bytes * collective.times / (max(lanes, 1) * link)
+        if len(spanned := np.unique(found)) > 1:
+            apart = int(np.diff(spanned).min())
+            lanes += (1 + (wraps and len(spanned) * apart == size)) / apart
+    return collective.bytes * collective.times / ((lanes or 1) * link)
 
 
 def _by_kind(collectives: list[Collective]) -> dict[str, float]:
@@ -229,7 +218,7 @@ def _tried(config: Config, rows: int, of: topology.Slice, devices: list) -> dict
     train = dataclasses.replace(config.train, phases=(phase,))
     try:
         return plan(validate(dataclasses.replace(config, train=train)), phase, of, devices)
-    except (ValueError, RuntimeError) as error:  # one that does not divide, or the compiler's own
+    except (ValueError, NotImplementedError) as error:
         error_line = str(error).strip().split('\n')[0]
     tried = {'remat': config.model.remat, 'phase': list(phase), 'rows_per_device': rows}
     return tried | {'fits': False, 'error': error_line}

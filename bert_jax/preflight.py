@@ -138,12 +138,11 @@ def _fits(job: Outline) -> str:
     schedule, accum_steps = optim.make_schedule(config), config.train.accum_steps
     step: Any = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
     key = jax.eval_shape(lambda: rng.root(config.train.seed, config.train.prng_impl))
-    phases, found, wrong = config.train.phases, list[str](), list[str]()
-    longest = max(phases, key=lambda phase: (phase.max_seq_length, phase.batch_size))
+    found, wrong = list[str](), list[str]()
     # Else the processes of a job share the work of tuning, and wait for each other.
     options = {'xla_gpu_shard_autotuning': False} if jax.default_backend() == 'gpu' else None
-    for phase in dict.fromkeys((phases[0], longest)):
-        batch = sharding.abstract_batch(task.batch_spec(phase), mesh)
+    for phase in dict.fromkeys(phase._replace(steps=1) for phase in config.train.phases):
+        batch = sharding.abstract_batch(task.batch_spec(phase), mesh, accum_steps)
         line = f'{phase.batch_size} x {phase.max_seq_length}: '
         try:
             compiled = step.lower(state, batch, key).compile(options)

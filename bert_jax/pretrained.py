@@ -14,6 +14,7 @@ from bert_jax import checkpoint
 from bert_jax.config import Config, DataConfig, EvalConfig, ModelConfig, from_dict
 from bert_jax.data import tokenizer
 from bert_jax.models.heads import HEADS, TASK_HEADS, HeadedEncoder, head_of
+from bert_jax.sharding import path_name
 
 CONFIG = 'config.json'
 
@@ -40,7 +41,7 @@ class Pretrained:
     def arrays(self) -> dict[str, np.ndarray]:
         """The parameters by path, on the host."""
         leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(self.params))
-        return {jax.tree_util.keystr(path, simple=True, separator='/'): x for path, x in leaves}
+        return {path_name(path): x for path, x in leaves}
 
 
 def abstract_params(config: ModelConfig, heads: tuple[str, ...], num_labels: int = 1) -> Any:

@@ -51,6 +51,10 @@ RULES: Mapping[str, tuple[str, ...]] = {
 ACTIVATIONS = ('batch', 'length', 'hidden', 'predictions')
 
 
+# A leaf's path in a tree of parameters: 'encoder/layers/attention/output/kernel'.
+path_name = functools.partial(jax.tree_util.keystr, simple=True, separator='/')
+
+
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """The mesh over `devices` (default: all); an axis of -1 takes what the other leaves.
 
@@ -117,22 +121,25 @@ def constrain(x: jax.Array, *axes: str) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, spec)
 
 
-def batch_shardings(spec: BatchSpec, mesh: Mesh) -> dict[str, NamedSharding]:
-    """A sharding per batch array. Raises ValueError where the batch does not divide."""
-    shardings, parts = {}, batch_parts(mesh)
+def batch_shardings(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> dict[str, NamedSharding]:
+    """A sharding per batch array. Raises ValueError where the batch does not divide, or its
+    micro-batches don't."""
+    shardings, parts = {}, batch_parts(mesh) * accum_steps
     for name, feature in spec.items():
         shardings[name] = NamedSharding(mesh, partition_spec(feature.axes))
         if feature.shape[0] % parts:
             raise ValueError(
-                f'a batch of {feature.shape[0]} sequences does not divide over the {parts} parts '
-                f'of the mesh {dict(mesh.shape)}; choose a multiple of {parts}'
+                f'a batch of {feature.shape[0]} sequences does not divide over the '
+                f'{batch_parts(mesh)} parts of the mesh {dict(mesh.shape)}'
+                + (f' in {accum_steps} micro-batches' if accum_steps > 1 else '')
+                + f'; choose a multiple of {parts}'
             )
     return shardings
 
 
-def abstract_batch(spec: BatchSpec, mesh: Mesh) -> Batch:
+def abstract_batch(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> Batch:
     """Shapes, dtypes and shardings: enough to compile a step. Raises as `batch_shardings` does."""
-    shardings = batch_shardings(spec, mesh)
+    shardings = batch_shardings(spec, mesh, accum_steps)
     shapes: Any = {
         name: jax.ShapeDtypeStruct(feature.shape, feature.dtype, sharding=shardings[name])
         for name, feature in spec.items()
@@ -200,7 +207,7 @@ def check_rules(params: Any, mesh: Mesh) -> None:
     """
     seen = set(ACTIVATIONS)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=is_boxed):
-        name = jax.tree_util.keystr(path, simple=True, separator='/')
+        name = path_name(path)
         if not is_boxed(leaf):
             raise ValueError(f'parameter {name} has no logical axis names')
         shape, axes = leaf.value.shape, tuple(map(str, leaf.names))

@@ -34,13 +34,13 @@ CHIPS = {
     'TPU7x': Chip(1153.5e12, 96 * GIB, 3690e9, 50e9),
     'NVIDIA A100': Chip(312e12),
     'NVIDIA H100 PCIe': Chip(756e12),
+    'NVIDIA H100 NVL': Chip(835e12),
     'NVIDIA H100': Chip(989e12),
     'NVIDIA H200': Chip(989e12),
+    'NVIDIA H200 NVL': Chip(835e12),
     'NVIDIA L40': Chip(181e12),
     'NVIDIA L40S': Chip(362e12),
     'NVIDIA L4': Chip(121e12),
-    'Tesla V100': Chip(125e12),
-    'Tesla T4': Chip(65e12),
 }
 
 

@@ -10,12 +10,24 @@ from typing import Any, NamedTuple
 
 import jax
 
-GENERATIONS = ('v2', 'v3', 'v4', 'v5e', 'v5p', 'v6e', 'tpu7x')
+GENERATIONS = ('v4', 'v5e', 'v5p', 'v6e', 'tpu7x')
 # What the number in a slice's name counts: two TensorCores a chip, or chips.
-COUNTS_CORES = ('v2', 'v3', 'v4', 'v5p', 'tpu7x')
-FLAT = ('v2', 'v3', 'v5e', 'v6e')  # two-dimensional; the others have three
+COUNTS_CORES = ('v4', 'v5p', 'tpu7x')
+FLAT = ('v5e', 'v6e')  # two-dimensional; the others have three
 ALIASES = {'v5litepod': 'v5e', 'v5lite': 'v5e', 'v6litepod': 'v6e', 'v7x': 'tpu7x', '7x': 'tpu7x'}
 EXAMPLES = 'v5e-256, v5p-128, v4-32 or generation:shape as in v5e:16x16, v5p:4x4x4'
+
+COMPILER_OPTIONS = dict.fromkeys(  # as launch/tpu_vm.sh has them
+    (
+        'xla_tpu_spmd_rng_bit_generator_unsafe',
+        'xla_tpu_enable_latency_hiding_scheduler',
+        'xla_tpu_enable_async_collective_fusion',
+        'xla_tpu_enable_async_collective_fusion_fuse_all_gather',
+        'xla_tpu_enable_data_parallel_all_reduce_opt',
+        'xla_tpu_data_parallel_opt_different_sized_ops',
+    ),
+    'true',
+)
 
 
 class Slice(NamedTuple):

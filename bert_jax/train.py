@@ -82,10 +82,10 @@ def train(
     signal. Where the workdir's run is done already, nothing is written.
     """
     mesh = sharding.make_mesh(config.mesh)
-    key = _root_key(config, mesh)
+    key = _root_key(config, mesh, config.train.prng_impl)
     checkpoints = Checkpoints(workdir, config.train.keep)
     tx, train_step, eval_step = _steps(_numbers_aside(config), task, mesh)
-    state = _start(config, task, tx, mesh, key, checkpoints)
+    state = _start(config, task, tx, mesh, checkpoints)
     step = int(state.step)
     if step >= config.num_steps:
         LOG.info('nothing to do: step %d of %d is saved already', step, config.num_steps)
@@ -177,10 +177,10 @@ def predict(config: Config, task: Task, params: Any, batches: Iterable[HostBatch
     return evaluate(eval_step, params, batches, task, specs, mesh)[1]
 
 
-def _root_key(config: Config, mesh: jax.sharding.Mesh) -> jax.Array:
+def _root_key(config: Config, mesh: jax.sharding.Mesh, impl: str) -> jax.Array:
     """On every device: the loop allows no transfers."""
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    make = functools.partial(rng.root, config.train.seed, config.train.prng_impl)
+    make = functools.partial(rng.root, config.train.seed, impl)
     return jax.jit(make, out_shardings=everywhere)()
 
 
@@ -189,7 +189,6 @@ def _start(
     task: Task,
     tx: optax.GradientTransformation,
     mesh: jax.sharding.Mesh,
-    key: jax.Array,
     checkpoints: Checkpoints,
 ) -> TrainState:
     """The workdir's newest whole checkpoint; else fresh, with the parameters of init_from."""
@@ -198,7 +197,8 @@ def _start(
     if state is not None:
         LOG.info('going on from step %d of %d', int(state.step), config.num_steps)
         return state
-    state = init_state(task, tx, mesh, key)
+    # Not by the run's generator: rbg's bits depend on how they are split over devices.
+    state = init_state(task, tx, mesh, _root_key(config, mesh, 'threefry2x32'))
     if config.init_from:
         params = initial_params(config.init_from, state.params, config.reinit_layers)
         state = dataclasses.replace(state, params=params)
@@ -219,7 +219,8 @@ def _segments(
         begin, end = max(step, first), min(config.num_steps, first + phase.steps)
         if begin <= end and first < config.num_steps:
             rows = phase._replace(batch_size=config.eval.batch_size or phase.batch_size)
-            specs, eval_specs = _specs(task, phase, mesh), _specs(task, rows, mesh)
+            specs = _specs(task, phase, mesh, config.train.accum_steps)
+            eval_specs = _specs(task, rows, mesh)
             shapes = {
                 length: BatchShape(phase.batch_size, length, task.flops(_as_long(phase, length)))
                 for length in specs
@@ -234,11 +235,13 @@ def _as_long(phase: Phase, length: int) -> Phase:
     return phase._replace(max_seq_length=length)
 
 
-def _specs(task: Task, phase: Phase, mesh: jax.sharding.Mesh) -> dict[int, BatchSpec]:
+def _specs(
+    task: Task, phase: Phase, mesh: jax.sharding.Mesh, accum_steps: int = 1
+) -> dict[int, BatchSpec]:
     """By length. Raises ValueError where the batch does not divide over the devices."""
     specs = {length: task.batch_spec(_as_long(phase, length)) for length in task.lengths(phase)}
     for spec in specs.values():
-        sharding.batch_shardings(spec, mesh)
+        sharding.batch_shardings(spec, mesh, accum_steps)
     return specs
 
 

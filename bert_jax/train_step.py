@@ -14,7 +14,7 @@ from bert_jax import rng
 from bert_jax.batch import Batch
 from bert_jax.models.layers import compute_dtype
 from bert_jax.objectives import Sums, mean
-from bert_jax.sharding import check_rules, state_shardings
+from bert_jax.sharding import check_rules, path_name, state_shardings
 from bert_jax.tasks import Task
 
 TrainStep = Callable[['TrainState', Batch, jax.Array], tuple['TrainState', Sums]]
@@ -53,7 +53,8 @@ def abstract_state(task: Task, tx: optax.GradientTransformation, mesh: Mesh) -> 
 def init_state(
     task: Task, tx: optax.GradientTransformation, mesh: Mesh, key: jax.Array
 ) -> TrainState:
-    """A fresh state, each device making only its shards. The values depend on `key` alone."""
+    """A fresh state, each device making only its shards. The values depend on `key` alone,
+    where its generator is threefry."""
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(task, tx, mesh))
     return jax.jit(lambda key: nn.unbox(_init(task, tx, key)), out_shardings=shardings)(key)
 
@@ -144,8 +145,7 @@ def _narrowed(params: Any, dtype: jnp.dtype) -> Any:
     a layer at a time otherwise, into stacks of twice the size."""
 
     def narrowed(path: tuple, x: jax.Array) -> jax.Array:
-        name = jax.tree_util.keystr(path, simple=True, separator='/')
-        return x.astype(dtype) if name.endswith('kernel') else x
+        return x.astype(dtype) if path_name(path).endswith('kernel') else x
 
     return jax.tree_util.tree_map_with_path(narrowed, params)
 

@@ -1,4 +1,4 @@
-"""Collectives and memory traffic read from HLO: by hand, and in a step that XLA compiled."""
+"""Collectives and memory traffic read from HLO written by hand; test_plan has steps compiled."""
 
 import pytest
 

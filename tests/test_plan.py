@@ -22,6 +22,7 @@ from tiny_model import ROOT, TINY
 from bert_jax import plan, plan_tables, sharding, topology
 from bert_jax.config import Config, MeshConfig, Phase
 from bert_jax.hlo import Collective
+from bert_jax.models import flash
 from bert_jax.throughput import GIB, step_flops
 
 PHASE = Phase(1000, 32, 16, 5)
@@ -38,7 +39,6 @@ PHASE = Phase(1000, 32, 16, 5)
         ('v5p-64', 'v5p:2x4x4', 32),
         ('v4-32', 'v4:2x2x4', 16),
         ('v4-8', 'v4:2x2x1', 4),
-        ('v3-32', 'v3:4x4', 16),
         ('tpu7x-128', 'tpu7x:4x4x4', 64),
         ('v5p:4x4x12', 'v5p:4x4x12', 192),
     ],
@@ -80,7 +80,7 @@ def test_links_go_both_ways_around_a_whole_ring_only() -> None:
         [[types.SimpleNamespace(coords=(x, y, 0)) for y in range(16)] for x in range(16)]
     )
     gather = Collective('all-gather', ('fsdp',), 100.0, 1, True)
-    for fsdp, seconds in ((16, 50), (8, 100), (1, 100)):
+    for fsdp, seconds in ((16, 50), (8, 100), (1, 100)):  # the whole ring, half of it, one chip
         devices = whole.reshape(16, 16 // fsdp, fsdp)
         mesh: Any = types.SimpleNamespace(devices=devices, axis_names=('x', 'data', 'fsdp'))
         assert plan._seconds(gather, mesh, topology.parse('v5e:16x16'), 1.0) == seconds
@@ -88,15 +88,38 @@ def test_links_go_both_ways_around_a_whole_ring_only() -> None:
     assert plan._seconds(both, mesh, topology.parse('v5e:16x16'), 1.0) == 25
 
 
+def test_links_are_shared_with_the_devices_between() -> None:
+    """Every eighth of a ring of 16: each link carries the traffic of eight such pairs."""
+    ring = np.array([types.SimpleNamespace(coords=(x, 0, 0)) for x in range(16)]).reshape(2, 8)
+    mesh: Any = types.SimpleNamespace(devices=ring, axis_names=('data', 'fsdp'))
+    of = topology.parse('v5e:16x1')
+    for axis, seconds in (('data', 400), ('fsdp', 100)):
+        gather = Collective('all-gather', (axis,), 100.0, 1, True)
+        assert plan._seconds(gather, mesh, of, 1.0) == seconds
+
+
 def test_the_compiler_is_told_what_runs_tell_it() -> None:
     script = (ROOT / 'launch/tpu_vm.sh').read_text()
-    assert dict(re.findall(r'--(xla_tpu_\w+)=(\w+)', script)) == plan.COMPILER_OPTIONS
+    assert dict(re.findall(r'--(xla_tpu_\w+)=(\w+)', script)) == topology.COMPILER_OPTIONS
 
 
 @pytest.fixture(scope='module')
 def four() -> list[jax.Device]:
     pytest.importorskip('libtpu')
     return topology.devices(topology.parse('v5e-4'))
+
+
+def test_flash_attention_on_a_slice(
+    four: list[jax.Device], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The TPU's compiler takes the kernel, its rows and heads split."""
+    flash._say_there_is_none.cache_clear()
+    changes = {'attention': 'flash', 'attention_probs_dropout_prob': 0.0, 'hidden_size': 256}
+    model = dataclasses.replace(TINY.model, **changes, max_position_embeddings=128)
+    config = dataclasses.replace(TINY, model=model, mesh=MeshConfig(data=1, fsdp=2, tensor=2))
+    phase = PHASE._replace(max_seq_length=128)
+    assert plan.plan(config, phase, topology.parse('v5e-4'), four)['fits']
+    assert not caplog.messages, 'plain attention'
 
 
 def test_the_step_of_a_slice(four: list[jax.Device]) -> None:
@@ -173,7 +196,7 @@ def test_what_the_compiler_says_of_memory(message: str) -> None:
 
 
 def test_no_room_in_other_words_is_said_in_the_compilers() -> None:
-    with pytest.raises(ValueError, match=r'no room: RESOURCE_EXHAUSTED: no vmem$'):
+    with pytest.raises(ValueError, match=r'compiler says: RESOURCE_EXHAUSTED: no vmem$'):
         plan._too_large('RESOURCE_EXHAUSTED: no vmem\nallocation trace')
 
 

@@ -124,6 +124,10 @@ def test_meshes_and_batches_that_do_not_fit() -> None:
         sharding.batch_shardings(
             task.batch_spec(Phase(1, 16, 12, 2)), sharding.make_mesh(MESHES['dp'])
         )
+    sixteen = task.batch_spec(Phase(1, 16, 16, 2))
+    sharding.batch_shardings(sixteen, sharding.make_mesh(MESHES['dp']), 2)
+    with pytest.raises(ValueError, match='in 4 micro-batches; choose a multiple of 32'):
+        sharding.batch_shardings(sixteen, sharding.make_mesh(MESHES['dp']), 4)
 
 
 def test_constrain_wants_a_name_per_dimension() -> None:

@@ -24,7 +24,7 @@ from bert_jax.tasks.pretrain import PretrainTask
         ('NVIDIA H100 PCIe', 756e12),
         ('NVIDIA L4', 121e12),
         ('NVIDIA L40S', 362e12),
-        ('Tesla V100-SXM2-16GB', 125e12),
+        ('NVIDIA H200 NVL', 835e12),
         ('cpu', None),
         ('NVIDIA B999', None),
     ],

@@ -28,7 +28,10 @@ class SelfAttention(nn.Module):
             name='query_key_value',
         )(x)
         q, k, v = (qkv[:, :, :, i] for i in range(3))  # [batch, length, heads, head_dim]
-        if config.attention == 'flash' and (attend := flash.kernel(x.shape[1], q.dtype)):
+        attend = None
+        if config.attention == 'flash' and not self.is_initializing():
+            attend = flash.kernel(x.shape[1], head_dim, q.dtype)
+        if attend is not None:
             context = attend(q, k, v, attention_mask)
         else:
             rate = config.attention_probs_dropout_prob

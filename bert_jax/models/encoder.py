@@ -50,9 +50,13 @@ class Encoder(nn.Module):
     def setup(self) -> None:
         config = self.config
         layer: Any = Layer
+        unroll = config.scan_unroll or self._unroll()
         if config.remat != 'none':
             layer = nn.remat(
-                Layer, prevent_cse=False, static_argnums=(3,), policy=REMAT_POLICIES[config.remat]
+                Layer,
+                prevent_cse=unroll >= config.num_hidden_layers,  # in a loop nothing is common
+                static_argnums=(3,),
+                policy=REMAT_POLICIES[config.remat],
             )
         self.embeddings = Embeddings(config)
         self.layers = nn.scan(
@@ -61,14 +65,15 @@ class Encoder(nn.Module):
             split_rngs={'params': True, 'dropout': True},
             in_axes=(nn.broadcast, nn.broadcast),
             length=config.num_hidden_layers,
-            unroll=config.scan_unroll or self._unroll(),
+            unroll=unroll,
             metadata_params={nn.PARTITION_NAME: 'layers'},
         )(config)
 
     def _unroll(self) -> int:
         # On CPU a rolled loop copies what each layer leaves for the backward pass into one array
         # and out again, a tenth of a step; elsewhere the shorter compilation counts for more.
-        return self.config.num_hidden_layers if platform() == 'cpu' else 1
+        rolled = platform() != 'cpu' or self.config.remat != 'none'
+        return 1 if rolled else self.config.num_hidden_layers
 
     def __call__(
         self,

@@ -2,6 +2,7 @@
 for the device: cuDNN's on GPUs, splash attention on TPUs. Neither has dropout of probabilities."""
 
 import functools
+import logging
 from collections.abc import Callable
 
 import jax
@@ -9,19 +10,46 @@ import jax.numpy as jnp
 
 from bert_jax.sharding import partition_spec, platform
 
+LOG = logging.getLogger('bert_jax.models.flash')
+
 # q, k, v[batch, length, heads, head_dim] and attention_mask int32[batch, length] -> like q
 Kernel = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 BLOCK = 128  # splash attention's rows come in these
 
 
-def kernel(length: int, dtype: jnp.dtype) -> Kernel | None:
-    """What the device has for rows of `length` tokens; None: nothing. Padding must stand at their
-    ends. What comes out at padded places means nothing."""
-    if platform() == 'gpu' and dtype == jnp.bfloat16:
-        return _cudnn
-    if platform() == 'tpu' and length % BLOCK == 0:
-        return _splash
+def kernel(length: int, head_dim: int, dtype: jnp.dtype) -> Kernel | None:
+    """What the device has for rows of `length` tokens; None, and a line in the log: nothing.
+    Padding must stand at the rows' ends. What comes out at padded places means nothing."""
+    where = platform()
+    if where == 'gpu' and dtype == jnp.bfloat16 and head_dim % 8 == 0 and head_dim <= 128:
+        return functools.partial(_on_each_device, _cudnn)
+    if where == 'tpu' and length % BLOCK == 0:
+        return functools.partial(_on_each_device, _splash)
+    _say_there_is_none(length, head_dim, str(dtype), where)
     return None
+
+
+@functools.cache
+def _say_there_is_none(length: int, head_dim: int, dtype: str, where: str) -> None:
+    LOG.warning(
+        'no flash attention on a %s for rows of %d tokens, heads of %d and %s: plain attention',
+        *(where, length, head_dim, dtype),
+    )
+
+
+def _on_each_device(
+    attend: Kernel, q: jax.Array, k: jax.Array, v: jax.Array, attention_mask: jax.Array
+) -> jax.Array:
+    """Each its own rows and heads: the compiler can't split a kernel."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return attend(q, k, v, attention_mask)
+    rows = partition_spec(('batch', 'length', 'heads', 'head_dim'))
+    return jax.shard_map(
+        attend,
+        in_specs=(rows, rows, rows, partition_spec(('batch', 'length'))),
+        out_specs=rows,
+        check_vma=False,  # a kernel does not say what varies over the mesh
+    )(q, k, v, attention_mask)
 
 
 def _cudnn(q: jax.Array, k: jax.Array, v: jax.Array, attention_mask: jax.Array) -> jax.Array:
@@ -34,22 +62,6 @@ def _cudnn(q: jax.Array, k: jax.Array, v: jax.Array, attention_mask: jax.Array) 
 
 def _splash(
     q: jax.Array, k: jax.Array, v: jax.Array, attention_mask: jax.Array, interpret: bool = False
-) -> jax.Array:
-    """Each device its own rows and heads: the compiler can't split a kernel."""
-    attend = functools.partial(_splash_here, interpret=interpret)
-    if jax.sharding.get_abstract_mesh().empty:
-        return attend(q, k, v, attention_mask)
-    rows = partition_spec(('batch', 'length', 'heads', 'head_dim'))
-    return jax.shard_map(
-        attend,
-        in_specs=(rows, rows, rows, partition_spec(('batch', 'length'))),
-        out_specs=rows,
-        check_vma=False,  # the kernel does not say what varies over the mesh
-    )(q, k, v, attention_mask)
-
-
-def _splash_here(
-    q: jax.Array, k: jax.Array, v: jax.Array, attention_mask: jax.Array, interpret: bool
 ) -> jax.Array:
     from jax.experimental.pallas.ops.tpu import splash_attention  # a tenth of a second
 

@@ -1,6 +1,7 @@
 """The encoder: what padding, dropout, remat and unrolling may and may not change."""
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -49,6 +50,22 @@ def test_remat_and_unroll_change_no_gradient(changes: dict) -> None:
     scale = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(theirs))
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(a / scale, b / scale, atol=1e-5)
+
+
+@pytest.mark.parametrize('unroll', [0, 1])
+def test_remat_takes_less_memory(unroll: int) -> None:
+    """Also by default, where layers without it are unrolled on CPU and XLA would find that it has
+    all of it computed already."""
+    ids = jax.ShapeDtypeStruct((8, 64), 'int32')
+
+    def temporaries(remat: str) -> int:
+        model = encoder(remat=remat, scan_unroll=unroll, num_hidden_layers=6)
+        params = jax.eval_shape(lambda: nn.unbox(model.init(jax.random.key(0), IDS, IDS, IDS)))
+        step = jax.jit(jax.grad(lambda *x: jnp.sum(model.apply(*x) ** 3)))
+        memory: Any = step.lower(params, ids, ids, ids).compile().memory_analysis()
+        return memory.temp_size_in_bytes
+
+    assert temporaries('full') < 0.7 * temporaries('none')
 
 
 def test_layers_draw_their_own_dropout() -> None:

@@ -35,7 +35,8 @@ def test_values_and_gradients(meshed: bool) -> None:
         return jnp.sum(jnp.sin(attend(q, k, v)) * MASK[:, :, None, None])
 
     def kernel(*qkv):
-        return flash._splash(*qkv, jnp.asarray(MASK), interpret=True)
+        attend = functools.partial(flash._splash, interpret=True)
+        return flash._on_each_device(attend, *qkv, jnp.asarray(MASK))
 
     expected = jax.value_and_grad(lambda *x: loss(plain, *x), (0, 1, 2))(*qkv)
     mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2)) if meshed else None
@@ -48,29 +49,39 @@ def test_values_and_gradients(meshed: bool) -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), found, expected)
 
 
-def test_where_there_is_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, length, dtype, there in (
-        ('cpu', 128, jnp.bfloat16, None),
-        ('gpu', 100, jnp.bfloat16, flash._cudnn),
-        ('gpu', 128, jnp.float32, None),
-        ('tpu', 128, jnp.bfloat16, flash._splash),
-        ('tpu', 100, jnp.bfloat16, None),
+def test_where_there_is_no_kernel(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    flash._say_there_is_none.cache_clear()
+    for name, length, head_dim, dtype, there in (
+        ('cpu', 128, 64, jnp.bfloat16, None),
+        ('gpu', 100, 64, jnp.bfloat16, flash._cudnn),
+        ('gpu', 128, 64, jnp.float32, None),
+        ('gpu', 128, 26, jnp.bfloat16, None),
+        ('gpu', 128, 256, jnp.bfloat16, None),
+        ('tpu', 128, 64, jnp.bfloat16, flash._splash),
+        ('tpu', 100, 64, jnp.bfloat16, None),
     ):
         monkeypatch.setattr(flash, 'platform', lambda name=name: name)
-        assert flash.kernel(length, jnp.dtype(dtype)) is there
+        caplog.clear()
+        for _ in range(2):
+            kernel = flash.kernel(length, head_dim, jnp.dtype(dtype))
+        assert (kernel.args[0] if kernel else None) is there
+        said = [f'no flash attention on a {name} for rows of {length} tokens'] * (there is None)
+        assert [line.partition(',')[0] for line in caplog.messages] == said
 
 
 def test_the_kernel_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what is told which rows are how long."""
     seen = []
     monkeypatch.setattr(
-        flash, 'kernel', lambda length, dtype: lambda *x: seen.append((length, x[3])) or x[0]
+        flash, 'kernel', lambda length, *_: lambda *x: seen.append((length, x[3])) or x[0]
     )
     x = jnp.zeros((ROWS, LENGTH, 16))
     for attention in ('dense', 'flash'):
         module = SelfAttention(dataclasses.replace(MODEL, attention=attention))
-        init = functools.partial(module.init, deterministic=True)
-        jax.eval_shape(init, jax.random.key(0), x, jnp.asarray(MASK))
+        params = module.init(jax.random.key(0), x, jnp.asarray(MASK), True)
+        module.apply(params, x, jnp.asarray(MASK), True)
     assert [length for length, _ in seen] == [LENGTH]
     assert seen[0][1].shape == (ROWS, LENGTH)
 
