@@ -80,11 +80,17 @@ class HeadedEncoder(nn.Module):
             self.next_sentence = Dense(config, (2,), ('embed',), ('features',))
         self.dropout = Dropout(config.hidden_dropout_prob)
         if 'classifier' in self.heads:
-            self.classifier = Dense(config, (self.num_labels,), ('embed',), ('features',))
+            self.classifier = self._task_head(self.num_labels)
         if 'tagger' in self.heads:
-            self.tagger = Dense(config, (self.num_labels,), ('embed',), ('features',))
+            self.tagger = self._task_head(self.num_labels)
         if 'span' in self.heads:
-            self.span = Dense(config, (2,), ('embed',), ('features',))
+            self.span = self._task_head(2)
+
+    def _task_head(self, outputs: int) -> Dense:
+        # As transformers has it, not cut off: a head that starts smaller learns later, and a few
+        # hundred steps of fine-tuning don't make up for it.
+        init = nn.initializers.normal(self.config.initializer_range)
+        return Dense(self.config, (outputs,), ('embed',), ('features',), initializer=init)
 
     def __call__(
         self,

@@ -39,6 +39,7 @@ def compute_dtype(config: ModelConfig) -> jnp.dtype:
 
 
 def kernel_init(config: ModelConfig) -> nn.initializers.Initializer:
+    """google-research/bert's: cut off at two standard deviations, which leaves 0.88 of one."""
     return nn.initializers.truncated_normal(config.initializer_range)
 
 
@@ -66,13 +67,15 @@ class Dense(nn.Module):
     in_axes: tuple[str, ...]
     out_axes: tuple[str, ...]
     activation: str | None = None
+    initializer: nn.initializers.Initializer | None = None  # of the kernel
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         contracted = len(self.in_axes)
         shape = (*x.shape[-contracted:], *self.features)
         axes = (*self.in_axes, *self.out_axes)
-        kernel = parameter(self, 'kernel', kernel_init(self.config), shape, axes)
+        init = self.initializer or kernel_init(self.config)
+        kernel = parameter(self, 'kernel', init, shape, axes)
         bias = parameter(self, 'bias', nn.initializers.zeros, self.features, self.out_axes)
         dtype = compute_dtype(self.config)
         # One plain matrix product: with more dimensions its gradient comes out transposed.

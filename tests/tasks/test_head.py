@@ -11,6 +11,7 @@ import pytest
 import small_tasks
 from flax import linen as nn
 
+from bert_jax.config import ModelConfig
 from bert_jax.tasks.classification import ClassificationTask, RegressionTask
 from bert_jax.tasks.head import HeadTask
 from bert_jax.tasks.qa import QuestionAnsweringTask
@@ -117,3 +118,12 @@ def test_losses_by_hand(name: str) -> None:
             for i in real
         ]
     assert loss(name, rows)[0] == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_fresh_heads_start_as_those_of_transformers() -> None:
+    """Normal, with the deviation that the configuration says; the rest as google-research/bert's,
+    whose deviation is smaller because it is cut off."""
+    model = ModelConfig(hidden_size=256, num_hidden_layers=1, num_attention_heads=4)
+    params = nn.unbox(ClassificationTask(model, 100).init(jax.random.key(0)))
+    assert np.std(params['classifier']['kernel']) == pytest.approx(0.02, rel=0.02)
+    assert np.std(params['pooler']['dense']['kernel']) == pytest.approx(0.0176, rel=0.02)
