@@ -81,14 +81,14 @@ def free_job() -> int:
 def test_two_processes_die_stop_go_on_and_give_the_numbers_of_one(tmp_path: pathlib.Path) -> None:
     """They go on from what one process began; one is killed and the other ends by itself; one gets
     SIGTERM and both save; one process goes on from there. All in all the losses are those of one
-    with one device."""
+    with one device. (In a hurry without the beginning and the kill.)"""
     small_run.write_corpus(tmp_path)
     workdir = tmp_path / 'two'
-    saved = 3
-    alone = FLAGS | {'mesh__fsdp': 1}
-    code, output = small_run.finish(tmp_path, workdir, **alone | {'train__num_steps': saved})
-    assert code == 0, output
+    saved, alone = 0, FLAGS | {'mesh__fsdp': 1}
     if not small_run.QUICK:
+        saved = 3
+        code, output = small_run.finish(tmp_path, workdir, **alone | {'train__num_steps': saved})
+        assert code == 0, output
         hosts = Hosts(tmp_path, workdir)
         hosts.wait_for(lambda: max(small_run.saved_steps(workdir)) > saved)
         hosts.processes[1].kill()
@@ -102,7 +102,7 @@ def test_two_processes_die_stop_go_on_and_give_the_numbers_of_one(tmp_path: path
     hosts.wait_for(lambda: (small_run.metrics(workdir) or [{'step': 0}])[-1]['step'] > saved + 3)
     hosts.processes[1].send_signal(signal.SIGTERM)  # to one of them only
     assert hosts.wait() == [143, 143], hosts.output()
-    assert f'going on from step {saved} ' in hosts.output()
+    assert (f'going on from step {saved} ' in hosts.output()) == (saved > 0)
 
     step = max(small_run.saved_steps(workdir))
     alone |= {'train__num_steps': step + 10}
