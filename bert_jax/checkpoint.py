@@ -165,11 +165,12 @@ def _params_metadata(reader: ocp.Checkpointer, path: epath.Path) -> Any:
 
 def save_best(workdir: epath.PathLike, step: int, params: Any) -> None:
     """Keeps the parameters of `step` as the best so far, which is what `load_params` and
-    `saved_params` of the workdir then mean; at every moment there is a whole one."""
+    `saved_params` of the workdir then mean; at every moment what they mean is whole."""
     workdir = _absolute(workdir)
     folder, pointer = workdir / f'best-{step}', workdir / BEST
     with jax.transfer_guard('allow'):
         if jax.process_index() == 0 and folder.exists():  # of a run that was killed
+            pointer.unlink(missing_ok=True)
             folder.rmtree()
         multihost_utils.sync_global_devices(f'best {step}')
         save_params(folder, params)

@@ -135,7 +135,10 @@ def _sentences(path: pathlib.Path, summary: Summary) -> Iterator[conll.Sentence]
         words = record.get('words')
         if not isinstance(words, list) or not words:
             raise ValueError(f"{where}: 'words' is {words!r:.60}; expected a list of strings")
-        yield conll.Sentence([examples.string(word, 'words', where) for word in words], None, where)
+        words = [examples.characters(word, 'words', where) for word in words]
+        if '' in words:
+            raise ValueError(f"{where} has an empty word in 'words'; leave it away")
+        yield conll.Sentence(words, None, where)
 
 
 def _questions(path: pathlib.Path, summary: Summary) -> Iterator[Question]:

@@ -20,14 +20,14 @@ WNLI_POLICY = (
 
 def write(workdir: epath.Path, name: str, main: str, scores: list[dict[str, float]]) -> None:
     """results.json, and a table for whoever watches: of the scores that all seeds have, as not all
-    predict an entity of each type."""
+    predict an entity of each type. One seed has no deviation."""
     shown = [key for key in scores[0] if all(key in row for row in scores)]
     # The one loss there is stands in a row of its own already.
     shown = [key for key in shown if key not in ('seed', 'step', 'task_loss')]
     values = {key: [row[key] for row in scores] for key in shown}
     several = len(scores) > 1
     mean = {key: float(np.mean(found)) for key, found in values.items()}
-    std = {key: float(np.std(found, ddof=1)) if several else 0.0 for key, found in values.items()}
+    std = {key: float(np.std(found, ddof=1)) for key, found in values.items() if several}
     best = max(scores, key=lambda row: row[main])
     results: dict[str, Any] = {'task': name, 'main_score': main, 'mean': mean, 'std': std}
     results |= {'best_seed': best['seed'], 'seeds': scores}
@@ -47,7 +47,7 @@ def write_table(workdir: epath.Path, scores: Mapping[str, list[dict[str, float]]
     rows: dict[str, dict[str, Any]] = {}
     for name, found in scores.items():
         mains = [row['score'] for row in found]
-        deviation = float(np.std(mains, ddof=1)) if len(mains) > 1 else 0.0
+        deviation = float(np.std(mains, ddof=1)) if len(mains) > 1 else None
         rows[name] = {'score': float(np.mean(mains)), 'std': deviation, 'seeds': len(mains)}
     average = host_metrics.glue_average({name: row['score'] for name, row in rows.items()})
     results = {'tasks': rows, 'average': average, 'policy': WNLI_POLICY}

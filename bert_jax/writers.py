@@ -191,7 +191,8 @@ class Reporter:
         value = metrics[name]
         best = not earlier or (value is not None and value > max(earlier))
         self._evals.append({name: value})
-        return bool(multihost_utils.broadcast_one_to_all(np.int32(best)))
+        with jax.transfer_guard('allow'):  # of several processes' answers JAX makes arrays
+            return bool(multihost_utils.broadcast_one_to_all(np.int32(best)))
 
     def close(self) -> None:
         self._progress.close()

@@ -21,6 +21,6 @@ def get_config() -> ConfigDict:
     config.optim.warmup_steps = 0  # a tenth of the steps: optim.warmup_fraction
     config.model.scan_unroll = 1  # a program for each length: rolled, it compiles much sooner
     config.train.batch_size = 32
-    config.train.epochs = 2.0
+    config.train.epochs = 3.0
     config.train.keep = 1
     return config

@@ -10,5 +10,5 @@ source "$(dirname "$0")/env.sh"
 # is the faster one.
 flags='--xla_gpu_enable_latency_hiding_scheduler=true --xla_gpu_triton_gemm_any=true'
 run export XLA_FLAGS="${XLA_FLAGS-$flags}"
-install data,hf,cuda
+install data,finetune,hf,cuda
 run exec "$venv/bin/python" -m bert_jax.main --config="${CONFIG:-configs/tiny.py}" "$@"

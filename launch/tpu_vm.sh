@@ -23,5 +23,5 @@ if [ -z "${PYTHON:-}" ] && ! new_enough; then
     run "$python" -m uv venv --quiet --seed --python=3.12 "$venv"
   }
 fi
-install data,hf,tpu
+install data,finetune,hf,tpu
 run exec "$venv/bin/python" -m bert_jax.main --config="${CONFIG:-configs/tiny.py}" "$@"

@@ -32,6 +32,14 @@ def test_the_defaults_are_bert_base() -> None:
     assert load('base').model == ModelConfig()
 
 
+@pytest.mark.parametrize('name', ['glue', 'text', 'squad', 'ner'])
+def test_fine_tuning_is_as_devlin_et_al_did_it(name: str) -> None:
+    config = load(f'finetune_{name}')
+    assert (config.train.epochs, config.train.batch_size) == (3, 32)
+    assert (config.optim.name, config.optim.schedule) == ('adamw', 'linear')
+    assert (config.optim.warmup_fraction, config.optim.warmup_steps) == (0.1, 0)
+
+
 def test_run_length_and_schedule_length() -> None:
     train = dataclasses.replace(Config().train, phases=(Phase(7, 8, 4, 1), Phase(5, 16, 4, 2)))
     assert dataclasses.replace(Config(), train=train).num_steps == 12

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from typing import Any
 
 import jax
@@ -69,17 +70,31 @@ def test_own_texts(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict) ->
     assert [line['step'] for line in evals] == [13, 26, 39, 52, 65, 78]  # ceil(200 / 16) an epoch
 
 
+@pytest.mark.parametrize(('warmup_steps', 'expected'), [(0, 2), (7, 7)])
+def test_epochs_as_steps(warmup_steps: int, expected: int) -> None:
+    """Warm-up is a part of them, where it is not said in steps."""
+    config = small_tasks.configured(pathlib.Path('none'), 'text', train={'epochs': 3.0})
+    optim = dataclasses.replace(config.optim, warmup_steps=warmup_steps, warmup_fraction=0.1)
+    job: Any = types.SimpleNamespace(train=range(100))  # 7 batches of 16
+    found = finetune.with_steps(dataclasses.replace(config, optim=optim), job)
+    assert (found.num_steps, found.optim.warmup_steps) == (21, expected)
+    assert found.train.eval_every == found.train.checkpoint_every == 7
+
+
 def test_a_regression(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict) -> None:
     for name in texts.values():
         path = pathlib.Path(name)
         path.write_text(path.read_text().replace('"pos"', '1.5').replace('"neg"', '-0.5'))
-    config = small_tasks.configured(source, 'text', data=texts | {'regression': True})
+    data = texts | {'regression': True, 'test_file': texts['eval_file']}
+    config = small_tasks.configured(source, 'text', data=data)
     finetune.run(config, epath.Path(tmp_path / 'w'))
     assert results(tmp_path / 'w')['mean']['pearson'] > 0.99
     values = [r['value'] for r in said(tmp_path / 'w', pathlib.Path(texts['eval_file']))]
     lines = pathlib.Path(texts['eval_file']).read_text().splitlines()
     truth = [json.loads(line)['label'] for line in lines]
     np.testing.assert_allclose(values, truth, atol=0.3)
+    written = (tmp_path / 'w' / 'test_predictions.jsonl').read_text().splitlines()
+    np.testing.assert_allclose([json.loads(x)['value'] for x in written], values, atol=1e-4)
 
 
 def test_tags(tmp_path: pathlib.Path, source: pathlib.Path) -> None:

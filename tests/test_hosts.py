@@ -1,9 +1,11 @@
 """Two processes, as two hosts of a pod: one run, one line of checkpoints, the numbers of one."""
 
+import json
 import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import small_run
+import small_tasks
 
 FLAGS = {
     'train__phases': '((6000,32,16,5),)',
@@ -22,11 +25,18 @@ DEVICES = 4  # of each process
 
 
 class Hosts:
-    """Two processes that train one workdir, their output in files. more: arguments, PROCESS being
-    0 and 1."""
+    """Two processes that train one workdir, their output in files. command: small_run's where None.
+    more: arguments, PROCESS being 0 and 1."""
 
-    def __init__(self, folder: pathlib.Path, workdir: pathlib.Path, *more: str, **flags: Any):
-        command = [*small_run.command(folder, workdir, **FLAGS | flags), '--distributed', *more]
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        workdir: pathlib.Path,
+        *more: str,
+        command: list[str] | None = None,
+    ):
+        command = command or small_run.command(folder, workdir, **FLAGS)
+        command = [*command, '--distributed', *more]
         environment = small_run.environment() | {
             'XLA_FLAGS': f'--xla_force_host_platform_device_count={DEVICES}',
             'SLURM_JOB_ID': str(free_job()),
@@ -134,3 +144,36 @@ def test_each_process_looks_and_none_waits(tmp_path: pathlib.Path) -> None:
     assert '8 x cpu, 2 processes' in first[0] and len(first) == 8
     assert [line.partition(':')[0] for line in second] == ['FAIL  vocabulary  process 1']
     assert 'vocab1.txt does not exist' in second[0] and not (tmp_path / 'run').exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(small_run.QUICK, reason='eight devices of one process are tested elsewhere')
+def test_two_processes_fine_tune_and_keep_the_best(tmp_path: pathlib.Path) -> None:
+    """An epoch that is the best and one that is not, as in one process."""
+    source = small_tasks.pretrained_folder(tmp_path / 'tiny')
+    settings = {
+        'init_from': source,
+        'data.train_file': small_tasks.write_texts(tmp_path / 'train.jsonl', 200, 0),
+        'data.eval_file': small_tasks.write_texts(tmp_path / 'dev.jsonl', 50, 1),
+        'data.max_seq_length': 16,
+        'train.batch_size': 16,
+        'train.best': True,
+        'optim.learning_rate': 0.02,
+        'optim.schedule': 'constant',
+    }
+    config = f'--config={small_run.ROOT / "configs/finetune_text.py"}'
+    given = [config, *(f'--config.{name}={value}' for name, value in settings.items())]
+    main = [sys.executable, '-m', 'bert_jax.main', *given]
+    hosts = Hosts(tmp_path, tmp_path / 'two', command=[*main, f'--workdir={tmp_path / "two"}'])
+    assert hosts.wait() == [0, 0], hosts.output()
+    alone = [*main, f'--workdir={tmp_path / "one"}']
+    subprocess.run(alone, check=True, env=small_run.environment(), capture_output=True)
+    one, two = (
+        json.loads((tmp_path / name / 'results.json').read_text()) for name in ('one', 'two')
+    )
+    evals = [line['step'] for line in small_run.metrics(tmp_path / 'two') if 'score' in line]
+    assert one['seeds'][0]['step'] == two['seeds'][0]['step'] < evals[-1], evals
+    assert one['mean']['accuracy'] == two['mean']['accuracy']
+    assert [path.name for path in (tmp_path / 'two').glob('best-*')] == [
+        f'best-{two["seeds"][0]["step"]}'
+    ]

@@ -135,7 +135,9 @@ def test_a_test_file_that_can_not_be_submitted_is_found_first(tmp_path: pathlib.
     with pytest.raises(ValueError, match=r'1 examples of wnli test; .* each of its 146'):
         make('wnli', dir=str(tmp_path))
     (tmp_path / 'test.tsv').unlink()
-    assert make('wnli', dir=str(tmp_path)).tests == {}
+    job = make('wnli', dir=str(tmp_path))
+    assert job.tests == {}
+    assert 'files that are not there, so no predictions for wnli test: 1' in str(job.summary)
 
 
 def test_a_test_file_with_labels_is_scored(tmp_path: pathlib.Path) -> None:

@@ -96,11 +96,14 @@ def test_what_is_odd_about_words_is_counted(tmp_path: pathlib.Path) -> None:
     bert = fine_tuned(tmp_path / 'model', ('tagger',), ('O', 'B-x'))
     file = tmp_path / 'a.jsonl'
     (record,), odd = said(bert, file, {'words': ['anna', '\u200b', *['it'] * 30]})
+
     assert len(record['tags']) == 32 and record['tags'][1] == 'O'
     assert odd == {
         f"words that the tokenizer drops, tagged O (first: {file}:1 '\\u200b')": 1,
         f'sentences in several windows (first: {file}:1)': 1,
     }
+    (record,), _ = said(bert, file, {'words': [' anna', '\xa0']})
+    assert record['words'] == [' anna', '\xa0'] and record['tags'][1] == 'O'
 
 
 def test_what_is_odd_about_questions_is_counted(tmp_path: pathlib.Path) -> None:
@@ -113,7 +116,15 @@ def test_what_is_odd_about_questions_is_counted(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize(
     'line',
-    ['[]', '{"word": ["a"]}', '{"words": "a"}', '{"words": ["\\ud800"]}', '{', '[' * 100_000],
+    [
+        '[]',
+        '{"word": ["a"]}',
+        '{"words": "a"}',
+        '{"words": [""]}',
+        '{"words": ["\\ud800"]}',
+        '{',
+        '[' * 100_000,
+    ],
     ids=lambda line: line[:20],
 )
 def test_a_line_that_is_no_sentence(tmp_path: pathlib.Path, line: str) -> None:

@@ -165,8 +165,18 @@ def test_a_mistake_is_named_in_one_line(desk: Desk, words: str) -> None:
 @pytest.mark.parametrize(
     ('script', 'extra', 'variable', 'flag'),
     [
-        ('gpu', 'data,hf,cuda', 'XLA_FLAGS', '--xla_gpu_enable_latency_hiding_scheduler=true'),
-        ('tpu_vm', 'data,hf,tpu', 'LIBTPU_INIT_ARGS', '--xla_tpu_spmd_rng_bit_generator_unsafe'),
+        (
+            'gpu',
+            'data,finetune,hf,cuda',
+            'XLA_FLAGS',
+            '--xla_gpu_enable_latency_hiding_scheduler=true',
+        ),
+        (
+            'tpu_vm',
+            'data,finetune,hf,tpu',
+            'LIBTPU_INIT_ARGS',
+            '--xla_tpu_spmd_rng_bit_generator_unsafe',
+        ),
     ],
 )
 def test_one_machine(desk: Desk, script: str, extra: str, variable: str, flag: str) -> None:

@@ -1,5 +1,6 @@
 """Slices by name, and the run's step compiled for one of them."""
 
+import collections
 import dataclasses
 import itertools
 import json
@@ -146,6 +147,26 @@ def test_the_step_of_a_slice(four: list[jax.Device]) -> None:
     assert found['chip_hours'] == pytest.approx(found['days'] * 24 * 4)
     table = plan_tables.of_phase(found, config)
     assert table.row_count > 10
+
+
+@pytest.mark.skipif(small_run.QUICK, reason='one mesh is planned above')
+def test_what_the_presets_send(four: list[jax.Device]) -> None:
+    """dp adds up gradients and gathers nothing; fsdp scatters what it adds up."""
+    count = sum(leaf.size for leaf in jax.tree.leaves(abstract_params()))
+
+    def sent(name: str) -> dict[str, float]:
+        config = dataclasses.replace(TINY, mesh=sharding.PRESETS[name])
+        kinds: dict[str, float] = collections.defaultdict(float)
+        found = plan.plan(config, PHASE, topology.parse('v5e-4'), four)['collectives']
+        for words, size in found.items():
+            kinds[words.removeprefix('synchronous ').split()[0]] += size
+        return kinds
+
+    dp, fsdp = sent('dp'), sent('fsdp')
+    assert set(dp) == {'all-reduce'}
+    assert 0 < dp['all-reduce'] <= 2 * 3 / 4 * 4 * count, 'no more than float32 gradients'
+    assert fsdp['all-reduce'] < dp['all-reduce'] / 10
+    assert 0 < fsdp['reduce-scatter'] <= 3 / 4 * 4 * count
 
 
 def abstract_params() -> object:

@@ -1,7 +1,8 @@
 """Labelled texts, and their readers: .csv, .tsv and .jsonl files, plain or .gz.
 
 CSV is RFC 4180 and TSV knows no quotes; both begin with a line of column names. JSONL has an object
-a line. Blank lines are passed over; anything else that is no example is an error with its line.
+a line. Blank lines are passed over, but where there is one column, whose empty text each would
+be; anything else that is no example is an error with its line.
 """
 
 import csv
@@ -206,15 +207,16 @@ def _table(
 ) -> Iterator[Example]:
     header: list[str] = []
     for number, row in rows:
-        if not row:
-            continue
         where = f'{path}:{number}'
+        if not row and len(header) != 1:
+            continue
         if not header:
             header = [name.strip() for name in row]
             has_b, has_label = text_b != TEXT_B or text_b in header, label in header
             names = [text, *[text_b] * has_b, *[label] * has_label]
             at = places(header, names, where, f'the first line names the columns; {ADVICE}')
             continue
+        row = row or ['']  # of the one column there is
         if len(row) != len(header):
             raise ValueError(
                 f'{where} has {len(row)} columns; expected {len(header)}, as in the first line '
@@ -263,6 +265,12 @@ def _jsonl(path: pathlib.Path, text: str, text_b: str, label: str) -> Iterator[E
 
 
 def string(value: Any, name: str, where: str) -> str:
+    """Stripped. Raises ValueError for what is none, or an empty one."""
+    return _not_empty(characters(value, name, where), name, where)
+
+
+def characters(value: Any, name: str, where: str) -> str:
+    """As it is. Raises ValueError for what is no string of characters."""
     if not isinstance(value, str):
         raise ValueError(f'{where} has {_short(value)} in {name!r}; expected a string')
     try:
@@ -271,7 +279,7 @@ def string(value: Any, name: str, where: str) -> str:
         raise ValueError(
             f'{where} has half of a surrogate pair in {name!r}, which is no character; correct it'
         ) from error
-    return _not_empty(value, name, where)
+    return value
 
 
 def _json_label(value: Any, name: str, where: str) -> str | None:
@@ -280,6 +288,8 @@ def _json_label(value: Any, name: str, where: str) -> str | None:
         return (value or '').strip() or None
     if not isinstance(value, int | float):
         raise ValueError(f'{where} has {_short(value)} in {name!r}; expected a string or a number')
+    if value != value:
+        return None  # pandas writes so what is missing
     return json.dumps(value)
 
 

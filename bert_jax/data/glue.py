@@ -22,6 +22,7 @@ LOG = logging.getLogger('bert_jax.data.glue')
 ADVICE = 'is it the official file of this task?'
 HIGHEST = 5.0  # of STS-B's scores, which begin at 0
 ODD_LINES = 'lines with another number of columns than the first, left out'
+LONG_LINES = 'test lines with more columns than the first, read by its names'
 
 
 def read(
@@ -43,13 +44,7 @@ def read(
         left_out = odd.counts[ODD_LINES] - before
         why = f'{left_out} {ODD_LINES}' if left_out else 'only its line of column names, or less'
         raise ValueError(f'{path} has no examples of {task} {split}; {why}')
-    if missing := found.splits[split] - len(examples):
-        what = 'missing from' if missing > 0 else 'more than in'
-        odd.count(f'examples {what} the official {task} {split}', str(path), abs(missing))
-    if summary is None:
-        for what, count in odd.lines().items():
-            LOG.warning('%s: %d', what, count)
-    return examples
+    return _whole(found, split, examples, str(path), odd, said=summary is not None)
 
 
 def find(task: str, directory: str | os.PathLike[str], split: str) -> pathlib.Path:
@@ -58,10 +53,12 @@ def find(task: str, directory: str | os.PathLike[str], split: str) -> pathlib.Pa
     found.check_split(split)
     name = 'diagnostic.tsv' if task == 'ax' else f'{split}.tsv'
     paths = [folder / found.folder / name, folder / name]
+    if task == 'ax':  # MNLI's model is what it is for
+        paths.append(folder.parent / found.folder / name)
     for path in paths:
         if path.is_file():
             return path
-    raise ValueError(f'no {task} {split}: expected {paths[0]} or {paths[1]}')
+    raise ValueError(f'no {task} {split}: expected {" or ".join(map(str, paths))}')
 
 
 def has(task: str, directory: str | os.PathLike[str], split: str) -> bool:
@@ -73,7 +70,9 @@ def has(task: str, directory: str | os.PathLike[str], split: str) -> bool:
     return True
 
 
-def read_tfds(task: str, split: str, data_dir: str = '') -> list[Example]:
+def read_tfds(
+    task: str, split: str, data_dir: str = '', summary: Summary | None = None
+) -> list[Example]:
     """The same from TFDS's `glue/TASK`, in the order of the official files. Downloads and prepares
     it where it is not in `data_dir` yet. Raises ValueError where that is impossible."""
     found = named(task)
@@ -91,10 +90,26 @@ def read_tfds(task: str, split: str, data_dir: str = '') -> list[Example]:
             f'TFDS can not give {name} ({type(error).__name__}: {first_line})'
         ) from error
     records = tfds.as_numpy(builder.as_dataset(theirs))
-    return [
-        _of_tfds(found, record, f'tfds:{name}:{theirs}[{record["idx"]}]')
+    odd = Summary() if summary is None else summary
+    examples = [
+        _of_tfds(found, record, f'tfds:{name}:{theirs}[{record["idx"]}]', odd)
         for record in sorted(records, key=lambda record: int(record['idx']))
     ]
+    return _whole(found, split, examples, f'tfds:{name}', odd, said=summary is not None)
+
+
+def _whole(
+    task: GlueTask, split: str, examples: list[Example], where: str, odd: Summary, said: bool
+) -> list[Example]:
+    """The examples, with a count where their number is not the official one; logs all counts that
+    nobody else says."""
+    if missing := task.splits[split] - len(examples):
+        what = 'missing from' if missing > 0 else 'more than in'
+        odd.count(f'examples {what} the official {task.name} {split}', where, abs(missing))
+    if not said:
+        for what, count in odd.lines().items():
+            LOG.warning('%s: %d', what, count)
+    return examples
 
 
 def write_submission(
@@ -166,6 +181,8 @@ def _examples(
                 'whole, get it anew'
             )
         elif len(row) == len(header) or is_test:
+            if len(row) > len(header):
+                summary.count(LONG_LINES, where)
             yield _example(task, [row[i].strip() for i in at], where, summary)
         else:
             summary.count(ODD_LINES, where)
@@ -197,10 +214,11 @@ def _check_label(task: GlueTask, label: str, where: str) -> None:
         )
 
 
-def _of_tfds(task: GlueTask, record: Mapping[str, np.ndarray], where: str) -> Example:
+def _of_tfds(
+    task: GlueTask, record: Mapping[str, np.ndarray], where: str, summary: Summary
+) -> Example:
     """There the label is an id or a score, and -1 in test splits."""
-    texts = [bytes(record[name]).decode().strip() for name in task.features]
-    value, label = record['label'], None
-    if value >= 0:
-        label = f'{value:.3f}' if task.regression else task.labels[int(value)]
-    return Example(texts[0], texts[1] if len(texts) == 2 else None, label, where)
+    values = [bytes(record[name]).decode().strip() for name in task.features]
+    if (label := record['label']) >= 0:
+        values.append(f'{label:.3f}' if task.regression else task.labels[int(label)])
+    return _example(task, values, where, summary)

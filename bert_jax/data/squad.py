@@ -4,23 +4,32 @@ import dataclasses
 import json
 import pathlib
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from bert_jax.data.readers import Summary
 
 SURROGATES = re.compile('[\ud800-\udfff]')
 
 
+class Answer(NamedTuple):
+    """text: as the file has it. start, end: its characters in the context, [start, end); start is
+    -1 where it is not in it."""
+
+    text: str
+    start: int
+    end: int
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Question:
-    """answers: (text, start), start being the text's first character in the context or -1 where it
-    is not in it. where: the file and the place in it, for messages."""
+    """where: the file and the place in it, for messages."""
 
     id: str
     question: str
     context: str
-    answers: list[tuple[str, int]]
+    answers: list[Answer]
     is_impossible: bool
     where: str
 
@@ -28,8 +37,9 @@ class Question:
 def read(path: str | pathlib.Path, summary: Summary | None = None) -> list[Question]:
     """The questions of a SQuAD file, version 1.1 or 2.0; a test file may leave `answers` out.
 
-    An answer that is not at its place is looked for in the rest of the context; `summary` counts
-    those found and those not. Without `is_impossible` a question of 2.0 is impossible where its
+    An answer that is not at its place is looked for in the rest of the context, with any white
+    space between its words and its accents composed or not; `summary` counts those found and those
+    not. Without `is_impossible` a question of 2.0 is impossible where its
     list of answers is empty. Raises ValueError, with the file, the place in it and the question's
     id, for what is broken, missing, of a wrong type or there twice.
     """
@@ -62,7 +72,7 @@ def references(questions: Sequence[Question]) -> dict[str, list[str]]:
     """The texts of the answers by id, as `squad_metrics.squad` takes them; none for impossible
     questions."""
     return {
-        question.id: [] if question.is_impossible else [text for text, _ in question.answers]
+        question.id: [] if question.is_impossible else [answer.text for answer in question.answers]
         for question in questions
     }
 
@@ -113,14 +123,25 @@ def _question(
     return Question(name, text, context, answers, impossible, where)
 
 
-def _answer(record: Any, context: str, where: str, summary: Summary) -> tuple[str, int]:
+def _answer(record: Any, context: str, where: str, summary: Summary) -> Answer:
     text, start = _get(record, 'text', str, where), _get(record, 'answer_start', int, where)
     if text.strip() and start >= 0 and context.startswith(text, start):
-        return text, start
-    for candidate in (text, text.strip()):
-        places = [i for i in range(len(context)) if context.startswith(candidate, i)]
-        if places and candidate.strip():
-            summary.count('answers not at their answer_start, found elsewhere', where)
-            return candidate, min(places, key=lambda place: abs(place - start))
-    summary.count('answers that are not in their context', where)
-    return text, -1
+        return Answer(text, start, start + len(text))
+    found = list(_alike(text).finditer(context)) if text.strip() else []
+    if not found:
+        summary.count('answers that are not in their context', where)
+        return Answer(text, -1, -1)
+    nearest = min(found, key=lambda match: abs(match.start() - start))
+    summary.count('answers not at their answer_start, found elsewhere', where)
+    return Answer(text, *nearest.span())
+
+
+def _alike(text: str) -> re.Pattern[str]:
+    """The text, whatever its white space and the normal form of its accents."""
+    words = unicodedata.normalize('NFC', text).split()
+    return re.compile(r'\s+'.join(''.join(map(_either_form, word)) for word in words))
+
+
+def _either_form(character: str) -> str:
+    composed, apart = re.escape(character), re.escape(unicodedata.normalize('NFD', character))
+    return composed if composed == apart else f'(?:{composed}|{apart})'

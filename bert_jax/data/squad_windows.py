@@ -159,19 +159,21 @@ def _answers(
     int64[questions] both."""
     first, last = np.full((2, len(questions)), -1)
     for i, question in enumerate(questions):
-        known = [answer for answer in question.answers if answer[1] >= 0]
+        known = [answer for answer in question.answers if answer.start >= 0]
         if not known:
             continue
-        text, begin = known[0]
+        _, begin, end = known[0]
         tokens = slice(contexts.begin[context[i]], contexts.begin[context[i] + 1])
         starts, ends = contexts.starts[tokens], contexts.ends[tokens]
         one = int(np.searchsorted(ends, begin, 'right'))
-        other = int(np.searchsorted(starts, begin + len(text), 'left')) - 1
+        other = int(np.searchsorted(starts, end, 'left')) - 1
         if one > other:
             summary.count('answers of characters that no token has', question.where)
             continue
         first[i], last[i] = one, other
-        if _letters(question.context[starts[one] : ends[other]]) != _letters(text):
+        if _letters(question.context[starts[one] : ends[other]]) != _letters(
+            question.context[begin:end]
+        ):
             summary.count('answers that begin or end inside a token', question.where)
     return first, last
 

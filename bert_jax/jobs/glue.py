@@ -16,29 +16,27 @@ from bert_jax.jobs.job import Job
 def job(name: str, config: Config, vocabulary: Tokenizer) -> Job:
     task, data, summary = glue.TASKS[name], config.data, Summary()
 
-    def read(split: str) -> list[Example]:
+    def read(of: str, split: str) -> list[Example]:
         if data.dir == 'tfds':
-            return glue.read_tfds(name, split, data.data_dir)
-        return glue.read(name, data.dir, split, summary)
+            return glue.read_tfds(of, split, data.data_dir, summary)
+        return glue.read(of, data.dir, split, summary)
 
-    held_out = {split: read(split) for split in task.splits if split.startswith('dev')}
+    held_out = {split: read(name, split) for split in task.splits if split.startswith('dev')}
     wanted = [(name, split) for split in task.submissions]
     if name == 'mnli':
         wanted.append(('ax', 'test'))  # scored with MNLI's model
     tests = {}
     for of, split in wanted:
-        if data.dir == 'tfds':
-            examples = glue.read_tfds(of, split, data.data_dir)
-        elif glue.has(of, data.dir, split):
-            examples = glue.read(of, data.dir, split, summary)
-        else:
+        if data.dir != 'tfds' and not glue.has(of, data.dir, split):
+            summary.count(f'files that are not there, so no predictions for {of} {split}')
             continue
+        examples = read(of, split)
         glue.check_number(of, len(examples), split)
         tests[f'{of} {split}'] = (examples, _submission(of, split))
     return classification.job(
         config,
         vocabulary,
-        train=read('train'),
+        train=read(name, 'train'),
         held_out=[example for found in held_out.values() for example in found],
         labels=task.labels,
         score=_score(task, {split: len(found) for split, found in held_out.items()}),

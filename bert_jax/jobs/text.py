@@ -36,7 +36,8 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
 
     def write(predicted: np.ndarray, folder: epath.Path) -> None:
         names = predicted.tolist() if data.regression else [labels[i] for i in predicted]
-        lines = [json.dumps({'label': name}) + '\n' for name in names]
+        key = 'value' if data.regression else 'label'  # as predict has it
+        lines = [json.dumps({key: name}) + '\n' for name in names]
         (folder / 'test_predictions.jsonl').write_text(''.join(lines))
 
     return classification.job(

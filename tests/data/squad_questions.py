@@ -1,7 +1,7 @@
 """Questions made for tests, and their windows over a small vocabulary."""
 
 from bert_jax.data import squad_windows, tokenizer
-from bert_jax.data.squad import Question
+from bert_jax.data.squad import Answer, Question
 
 WORDS = ['w', 'x', 'y', 'z', 'the', 'cafe', '##s', '(', ')', '.', ',', '?']
 PIECES = [*tokenizer.SPECIALS, *WORDS, 'where', 'was', 'it', 'in', 'krakow', 'not', 'paris']
@@ -10,7 +10,8 @@ VOCABULARY = tokenizer.wordpiece([*PIECES, *map(str, range(100))], lowercase=Tru
 
 
 def question(context, answers=(), is_impossible=False, text='where was it?', name='q'):
-    return Question(name, text, context, list(answers), is_impossible, f'a.json: {name}')
+    found = [Answer(answer, start, start + len(answer)) for answer, start in answers]
+    return Question(name, text, context, found, is_impossible, f'a.json: {name}')
 
 
 def make(questions, training=False, summary=None, **options):

@@ -54,15 +54,15 @@ def test_tsv_takes_quotes_as_text(tmp_path):
 
 
 def test_jsonl_labels_are_strings_or_numbers(tmp_path):
-    labels = ['good', 3, -1, 2.5, 1e-7, True, None, '', '  a b ']
+    labels = ['good', 3, -1, 2.5, 1e-7, True, None, float('nan'), '', '  a b ']
     records = [{'text': 'a', 'label': label} for label in labels]
     records += [{'text': ' a\nb', 'text_b': 'c', 'more': []}, {'text': 'a', 'text_b': None}]
     path = tmp_path / 'a.jsonl'
     found = read(path, '\n\n'.join(map(json.dumps, records)))
     assert [e.label for e in found] == [
-        *('good', '3', '-1', '2.5', '1e-07', 'true', None, None, 'a b', None, None)
+        *('good', '3', '-1', '2.5', '1e-07', 'true', None, None, None, 'a b', None, None)
     ]
-    assert found[-2] == Example('a\nb', 'c', None, f'{path}:19')
+    assert found[-2] == Example('a\nb', 'c', None, f'{path}:21')
     assert found[-1].text_b is None
 
 
@@ -92,6 +92,7 @@ MISTAKES = {
     ),
     'empty text': ('a.csv', CSV + '\n\n" ",1', r":5 has an empty text in 'text'"),
     'empty text of TSV': ('a.tsv', 'text\tlabel\n\t1', r":2 has an empty text in 'text'"),
+    'the only column empty': ('a.tsv', 'text\na\n\nb', r":3 has an empty text in 'text'"),
     'empty text_b': ('a.csv', 'text,text_b\na,', r":2 has an empty text in 'text_b'"),
     'empty text of JSON': ('a.jsonl', '{"text": ""}', r":1 has an empty text in 'text'"),
     'columns too many': ('a.csv', CSV + 'one, two,1', r':3 has 3 columns; expected 2, .*text, lab'),

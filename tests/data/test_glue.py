@@ -172,10 +172,17 @@ def test_a_test_file_is_read_whole_or_not_at_all(tmp_path):
     summary = Summary()
     assert len(glue.read('qqp', tmp_path, 'test', summary)) == 5
     assert summary.counts['examples with an empty text, kept'] == 1
+    assert summary.counts[glue.LONG_LINES] == 1
     rows[3].pop()
     path = put(tmp_path, 'qqp', 'test', rows)
     with pytest.raises(ValueError, match=rf'{path}:5 has 2 columns; expected 3'):
         glue.read('qqp', tmp_path, 'test')
+
+
+def test_the_diagnostic_set_lies_beside_the_folder_of_mnli(tmp_path):
+    path = put(tmp_path, 'ax', 'test')
+    (tmp_path / 'MNLI').mkdir()
+    assert glue.find('ax', tmp_path / 'MNLI', 'test') == path
 
 
 def test_mistakes_are_named(tmp_path):
@@ -263,7 +270,10 @@ def test_tfds_gives_the_same(tmp_path, monkeypatch, task):
     monkeypatch.setattr(manager, 'download_and_extract', lambda *_: str(tmp_path))
     monkeypatch.setattr(manager, 'download', lambda *_: str(paths['test']))
     for split in paths:
-        examples = glue.read_tfds(task, split, str(tmp_path))
+        summary = Summary()
+        examples = glue.read_tfds(task, split, str(tmp_path), summary)
+        (counted,) = summary.lines()
+        assert counted.startswith(f'examples missing from the official {task} {split} (first: tf')
         assert [e[:3] for e in examples] == made(task, split)[1]
         theirs = split.replace('dev', 'validation')
         assert examples[1].where == f'tfds:glue/{task}:{theirs}[1]'

@@ -1,5 +1,6 @@
 import copy
 import json
+import unicodedata
 
 import pytest
 
@@ -50,7 +51,7 @@ def edited(edit):
 def test_reading(tmp_path):
     path = put(tmp_path, FILE)
     where, impossible = squad.read(path)
-    assert where.answers == [('Kraków', 17), ('in  Kraków', 13)] and not where.is_impossible
+    assert where.answers == [('Kraków', 17, 23), ('in  Kraków', 13, 23)] and not where.is_impossible
     assert impossible.is_impossible and impossible.answers == []
     assert where.where == f'{path}: data[0].paragraphs[0].qas[0] (id a1)'
     expected = {'a1': ['Kraków', 'in  Kraków'], 'a2': []}
@@ -65,24 +66,43 @@ def test_without_the_flag_no_answers_mean_impossible_in_2_0_only(tmp_path):
     assert not squad.read(put(tmp_path, content))[1].is_impossible
 
 
+FOUND = 'answers not at their answer_start, found elsewhere'
+LOST = 'answers that are not in their context'
+
+
 @pytest.mark.parametrize(
-    'text, start, expected, count',
+    'text, start, span, count',
     [
-        ('Paris', 0, ('Paris', 32), 'answers not at their answer_start, found elsewhere'),
-        ('in', 25, ('in', 29), 'answers not at their answer_start, found elsewhere'),
-        (' Paris\n', 31, ('Paris', 32), 'answers not at their answer_start, found elsewhere'),
-        ('Paris', -3, ('Paris', 32), 'answers not at their answer_start, found elsewhere'),
-        ('Rome', 3, ('Rome', -1), 'answers that are not in their context'),
-        ('', 3, ('', -1), 'answers that are not in their context'),
+        ('Paris', 0, (32, 37), FOUND),
+        ('in', 25, (29, 31), FOUND),
+        (' Paris\n', 31, (32, 37), FOUND),
+        ('Paris', -3, (32, 37), FOUND),
+        ('in Kraków', 13, (13, 23), FOUND),
+        ('in\xa0Krako\u0301w', 13, (13, 23), FOUND),
+        ('Rome', 3, (-1, -1), LOST),
+        ('Krakow', 17, (-1, -1), LOST),
+        ('', 3, (-1, -1), LOST),
+        (' ', 3, (-1, -1), LOST),
     ],
 )
-def test_answers_are_looked_for(tmp_path, text, start, expected, count):
+def test_answers_are_looked_for(tmp_path, text, start, span, count):
     answer = {'text': text, 'answer_start': start}
     path = put(tmp_path, edited(lambda c, p, q: q.update(answers=[answer])))
     summary = Summary()
-    assert squad.read(path, summary)[0].answers == [expected]
+    assert squad.read(path, summary)[0].answers == [(text, *span)]
     name = f'{count} (first: {path}: data[0].paragraphs[0].qas[0] (id a1).answers[0])'
     assert summary.lines() == {name: 1, 'questions': 2}
+
+
+def test_the_context_may_have_its_accents_apart(tmp_path):
+    def edit(content, paragraph, asked):
+        paragraph['context'] = unicodedata.normalize('NFD', CONTEXT)
+        del asked['answers'][1]
+
+    found = squad.read(put(tmp_path, edited(edit)))[0]
+    (answer,) = found.answers
+    assert answer.text == 'Kraków'
+    assert found.context[answer.start : answer.end] == 'Krako\u0301w'
 
 
 @pytest.mark.parametrize(
