@@ -22,7 +22,7 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from bert_jax import batch, command, optim, rng, sharding, throughput, topology
+from bert_jax import batch, command, optim, rng, sharding, throughput
 from bert_jax.config import Config, Phase, validate
 from bert_jax.tasks.pretrain import PretrainTask
 from bert_jax.train_step import init_state, make_train_step
@@ -61,13 +61,11 @@ def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
     make: Any = make_train_step(
         task, tx, mesh, schedule=optim.make_schedule(config), accum_steps=config.train.accum_steps
     )
-    # A run has them from launch/tpu_vm.sh.
-    options = topology.COMPILER_OPTIONS if jax.default_backend() == 'tpu' else None
     try:
         state = init_state(task, tx, mesh, key)
         began = time.perf_counter()
         abstract = sharding.abstract_batch(spec, mesh, config.train.accum_steps)
-        step = make.lower(state, abstract, key).compile(options)
+        step = make.lower(state, abstract, key).compile()
         compiling = time.perf_counter() - began
         batches = [sharding.place(batch.synthetic(spec, i), spec, mesh) for i in range(4)]
         seconds = []
@@ -170,6 +168,8 @@ def main(argv: list[str]) -> int:
     config = _fitting(config.padded())
     sizes, counts = _sizes(config.train.phases[0].batch_size), (STEPS.value, WARMUP.value)
     if SWEEP.value:
+        if len(sizes) > 1:
+            raise ValueError(f'--sweep begins with one batch size; --batch_size has {len(sizes)}')
         found = list(_sweep(config, sizes[0], *counts))
     else:
         found = [measure(_shaped(config, size), *counts) for size in sizes]

@@ -218,14 +218,24 @@ class Hlo:
 
 
 def array_bytes(kind: str, main_memory_only: bool = True) -> float:
-    """Bytes of an HLO type, of all arrays of a tuple; those in other memory spaces (TPU's VMEM) are
-    left out."""
+    """Bytes of an HLO type, of all arrays of a tuple, with what fills their tiles; those in other
+    memory spaces (TPU's VMEM) are left out."""
     total = 0.0
     for element, shape, layout in ARRAY.findall(kind):
         if not main_memory_only or 'S(' not in layout:
-            sizes = [int(n) for n in shape.split(',') if n]
-            total += math.prod(sizes) * BITS.get(element, 8) / 8
+            total += math.prod(_tiled(_numbers(shape), layout)) * BITS.get(element, 8) / 8
     return total
+
+
+def _tiled(sizes: list[int], layout: str) -> list[int]:
+    """A layout has dimensions from the innermost outwards, as `1,0:T(8,128)`, and the tile's from
+    the outermost inwards."""
+    order, _, rest = layout.partition(':')
+    tile = re.match(r'T\(([\d,]+)\)', rest)
+    units = reversed(_numbers(tile[1])) if tile else ()
+    for axis, unit in zip(_numbers(order), units, strict=False):
+        sizes[axis] = -(-sizes[axis] // unit) * unit
+    return sizes
 
 
 def _elements(kind: str) -> list[str]:

@@ -85,7 +85,7 @@ def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dic
     schedule = optim.make_schedule(config)
     step: Any = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
     try:
-        compiled = step.lower(state, batch, key).compile(compiler_options=topology.COMPILER_OPTIONS)
+        compiled = step.lower(state, batch, key).compile()
     except jax.errors.JaxRuntimeError as error:
         return found | _too_large(str(error))
     memory = compiled.memory_analysis()

@@ -17,18 +17,6 @@ FLAT = ('v5e', 'v6e')  # two-dimensional; the others have three
 ALIASES = {'v5litepod': 'v5e', 'v5lite': 'v5e', 'v6litepod': 'v6e', 'v7x': 'tpu7x', '7x': 'tpu7x'}
 EXAMPLES = 'v5e-256, v5p-128, v4-32 or generation:shape as in v5e:16x16, v5p:4x4x4'
 
-COMPILER_OPTIONS = dict.fromkeys(  # as launch/tpu_vm.sh has them
-    (
-        'xla_tpu_spmd_rng_bit_generator_unsafe',
-        'xla_tpu_enable_latency_hiding_scheduler',
-        'xla_tpu_enable_async_collective_fusion',
-        'xla_tpu_enable_async_collective_fusion_fuse_all_gather',
-        'xla_tpu_enable_data_parallel_all_reduce_opt',
-        'xla_tpu_data_parallel_opt_different_sized_ops',
-    ),
-    'true',
-)
-
 
 class Slice(NamedTuple):
     generation: str

@@ -10,7 +10,7 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh, PartitionSpec
 
-from bert_jax import rng
+from bert_jax import compiler, rng
 from bert_jax.batch import Batch
 from bert_jax.models.layers import compute_dtype
 from bert_jax.objectives import Sums, mean
@@ -99,7 +99,12 @@ def make_train_step(
         return TrainState(state.step + 1, skipped, params, opt_state), sums
 
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(task, tx, mesh))
-    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        out_shardings=(shardings, None),
+        compiler_options=compiler.options(mesh),
+    )
 
 
 def _gradients(

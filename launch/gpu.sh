@@ -6,9 +6,5 @@ set -euo pipefail
 export GLIBC_TUNABLES="${GLIBC_TUNABLES-}"  # what env.sh has is for steps on a CPU
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
-# Gradients are summed over the GPUs while the rest is computed; matrix products by Triton where it
-# is the faster one.
-flags='--xla_gpu_enable_latency_hiding_scheduler=true --xla_gpu_triton_gemm_any=true'
-run export XLA_FLAGS="${XLA_FLAGS-$flags}"
 install data,finetune,hf,cuda
 run exec "$venv/bin/python" -m bert_jax.main --config="${CONFIG:-configs/tiny.py}" "$@"

@@ -99,7 +99,7 @@ create() {
 install() {
   [ -z "$(git status --porcelain)" ] || say 'only what is committed is copied; there is more here'
   run mkdir -p runs &&
-    run git archive --format=tar.gz --output="runs/$name.tar.gz" HEAD &&
+    run git archive --format=tar.gz --output="runs/$name.tar.gz" "${commit:-HEAD}" &&
     run "${tpus[@]}" scp "runs/$name.tar.gz" "$name:bert_jax.tar.gz" "${where[@]}" \
       ${queue:+--node=all} --worker=all &&
     on all "mkdir -p bert_jax && tar -xzf bert_jax.tar.gz -C bert_jax && ${here}INSTALL=only ./launch/tpu_vm.sh"
@@ -134,7 +134,8 @@ run_state() {
 
 watch() {
   if [ "$dry_run" ]; then describe && state && delete && create && install && start && return; fi
-  local tpu run news told='' crashes=0 well=0
+  local tpu run news told='' crashes=0 well=0 commit
+  commit=$(git rev-parse HEAD)  # a run goes on with the code that it began with
   while true; do
     tpu=$(tpu_state) run=
     case $tpu in READY | ACTIVE) run=$(run_state) ;; esac

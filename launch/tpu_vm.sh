@@ -7,15 +7,6 @@ export GLIBC_TUNABLES="${GLIBC_TUNABLES-}"  # what env.sh has is for steps on a 
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
 
-# Every chip draws its own dropout; collectives go on while the rest is computed, those of gradients
-# across slices too.
-flags='--xla_tpu_spmd_rng_bit_generator_unsafe=true --xla_tpu_enable_latency_hiding_scheduler=true'
-flags="$flags --xla_tpu_enable_async_collective_fusion=true"
-flags="$flags --xla_tpu_enable_async_collective_fusion_fuse_all_gather=true"
-flags="$flags --xla_tpu_enable_data_parallel_all_reduce_opt=true"
-flags="$flags --xla_tpu_data_parallel_opt_different_sized_ops=true"
-run export LIBTPU_INIT_ARGS="${LIBTPU_INIT_ARGS-$flags}"
-
 # The runtimes are Ubuntu 22.04, whose Python is 3.10; uv brings a newer one and needs no root.
 if [ -z "${PYTHON:-}" ] && ! new_enough; then
   make_venv() {

@@ -16,7 +16,7 @@ HERE = ('--zone=us-west4-a', '--project=mine', '--quiet')
 FAKE = """#!{python}
 import json, os, pathlib, sys
 name, words = os.path.basename(sys.argv[0]), sys.argv[1:]
-environment = {{k: os.environ.get(k) for k in ('XLA_FLAGS', 'LIBTPU_INIT_ARGS', 'INSTALL',
+environment = {{k: os.environ.get(k) for k in ('INSTALL',
                'JAX_LOCAL_DEVICE_IDS', 'GLIBC_TUNABLES')}}
 with open({folder!r} + '/calls.jsonl', 'a') as calls:
     calls.write(json.dumps([[name, *words], environment]) + '\\n')

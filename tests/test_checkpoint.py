@@ -184,6 +184,25 @@ def test_half_written_ones_are_swept_up(tmp_path: pathlib.Path) -> None:
     assert [path.name for path in folder.iterdir()] == ['10']
 
 
+def test_no_best_is_meant_while_it_is_written_again(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a kill between the best epoch's parameters and its checkpoint."""
+    save(tmp_path, 3)
+    checkpoint.save_best(tmp_path, 4, small(4).params)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, 'save_params', killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save_best(tmp_path, 4, small(4).params)
+    assert_same(load_params(tmp_path, abstract(small(3)).params), small(3).params)
+    monkeypatch.undo()
+    checkpoint.save_best(tmp_path, 4, small(4).params)
+    assert_same(load_params(tmp_path, abstract(small(3)).params), small(4).params)
+
+
 def test_init_from_takes_parameters_of_workdir_or_checkpoint(tmp_path: pathlib.Path) -> None:
     save(tmp_path, 10, 20)
     for source, step in ((tmp_path, 20), (tmp_path / 'checkpoints/10', 10)):

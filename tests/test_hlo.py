@@ -27,10 +27,13 @@ def test_axes_of_a_collective(attributes: str, axes: tuple[str, ...]) -> None:
 
 
 def test_sizes() -> None:
-    assert array_bytes('bf16[4,8]{1,0:T(8,128)(2,1)}') == 64
+    assert array_bytes('bf16[4,8]{1,0}') == 64
+    assert array_bytes('bf16[4,8]{1,0:T(8,128)(2,1)}') == 2 * 8 * 128, 'a whole tile'
+    assert array_bytes('bf16[16,512,64]{1,2,0:T(8,128)(2,1)}') == 2 * 16 * 512 * 64
+    assert array_bytes('bf16[16,512,64]{2,1,0:T(8,128)(2,1)}') == 2 * 16 * 512 * 128
     assert array_bytes('(f32[2,3]{1,0}, s32[], /*index=2*/pred[5]{0})') == 24 + 4 + 5
     assert array_bytes('(f32[2,3]{1,0:T(8,128)S(1)}, s8[7]{0})') == 7, 'VMEM is not memory'
-    assert array_bytes('f32[2,3]{1,0:T(8,128)S(1)}', main_memory_only=False) == 24
+    assert array_bytes('f32[2,3]{1,0:T(2,128)S(1)}', main_memory_only=False) == 4 * 2 * 128
 
 
 TEXT = """

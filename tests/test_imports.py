@@ -9,7 +9,7 @@ from tiny_model import ROOT
 ROWS = (
     ('checks', 'rng'),
     ('config',),
-    ('batch', 'sharding', 'objectives', 'throughput', 'writers', 'hlo', 'topology'),
+    ('batch', 'sharding', 'objectives', 'throughput', 'writers', 'hlo', 'topology', 'compiler'),
     ('host_metrics', 'squad_metrics'),
     ('models',),
     ('tasks',),

@@ -14,7 +14,7 @@ LOG = logging.getLogger('bert_jax.models.flash')
 
 # q, k, v[batch, length, heads, head_dim] and attention_mask int32[batch, length] -> like q
 Kernel = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
-BLOCK = 128  # splash attention's rows come in these
+BLOCK, LARGEST = 128, 512  # splash attention's rows come in multiples of these, up to these
 
 
 def kernel(length: int, head_dim: int, dtype: jnp.dtype) -> Kernel | None:
@@ -66,14 +66,16 @@ def _splash(
     from jax.experimental.pallas.ops.tpu import splash_attention  # a tenth of a second
 
     length, heads, head_dim = q.shape[1:]
-    block = max(size for size in (128, 256, 512) if length % size == 0)
+    block = max(size for size in range(BLOCK, LARGEST + 1, BLOCK) if length % size == 0)
+    # One backward kernel for all three gradients where no block's share of dq waits for another's.
+    own = {} if block == length else {'block_q_dq': block, 'block_kv_dq': block}
     sizes = splash_attention.BlockSizes(
         block_q=block,
         block_kv=block,
         block_q_dkv=block,
         block_kv_dkv=block,
-        block_q_dq=block,
-        block_kv_dq=block,
+        **own,
+        use_fused_bwd_kernel=not own,
     )
     full = splash_attention.MultiHeadMask([splash_attention.FullMask((length, length))] * heads)
     attend = splash_attention.make_splash_mha(

@@ -1,5 +1,7 @@
 """What stands on the encoder: pooler, heads of pretraining, heads of tasks."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -46,9 +48,7 @@ class MaskedLMTransform(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         config = self.config
         x = Dense(config, (config.hidden_size,), ('embed',), ('features',), name='dense')(x)
-        return LayerNorm(config, axis='features', name='layer_norm')(
-            ACTIVATIONS[config.hidden_act](x)
-        )
+        return LayerNorm(config, name='layer_norm')(ACTIVATIONS[config.hidden_act](x))
 
 
 class HeadedEncoder(nn.Module):
@@ -77,7 +77,7 @@ class HeadedEncoder(nn.Module):
                     self, 'masked_lm_decoder', kernel_init(config), (vocab, width), TABLE
                 )
         if 'next_sentence' in self.heads:
-            self.next_sentence = Dense(config, (2,), ('embed',), ('features',))
+            self.next_sentence = self._to_scores(2, kernel_init(config))
         self.dropout = Dropout(config.hidden_dropout_prob)
         if 'classifier' in self.heads:
             self.classifier = self._task_head(self.num_labels)
@@ -89,8 +89,11 @@ class HeadedEncoder(nn.Module):
     def _task_head(self, outputs: int) -> Dense:
         # As transformers has it, not cut off: what starts smaller passes smaller gradients to the
         # encoder, which shows in the loss of the first hundred steps.
-        init = nn.initializers.normal(self.config.initializer_range)
-        return Dense(self.config, (outputs,), ('embed',), ('features',), initializer=init)
+        return self._to_scores(outputs, nn.initializers.normal(self.config.initializer_range))
+
+    def _to_scores(self, outputs: int, init: nn.initializers.Initializer) -> Dense:
+        wide = dataclasses.replace(self.config, dtype='float32')  # bfloat16 would make many equal
+        return Dense(wide, (outputs,), ('embed',), ('features',), initializer=init)
 
     def __call__(
         self,
@@ -121,8 +124,7 @@ class HeadedEncoder(nn.Module):
         if 'pooler' in self.heads:
             outputs['pooler_output'] = self.pooler(hidden)
         if 'next_sentence' in self.heads:
-            scores = self.next_sentence(outputs['pooler_output'])
-            outputs['seq_relationship_logits'] = scores.astype(jnp.float32)
+            outputs['seq_relationship_logits'] = self.next_sentence(outputs['pooler_output'])
         return outputs | self._task_outputs(outputs, deterministic)
 
     def _task_outputs(
@@ -131,12 +133,12 @@ class HeadedEncoder(nn.Module):
         found = {}
         if 'classifier' in self.heads:
             pooled = self.dropout(outputs['pooler_output'], deterministic)
-            found['logits'] = self.classifier(pooled).astype(jnp.float32)
+            found['logits'] = self.classifier(pooled)
         if 'tagger' in self.heads:
             hidden = self.dropout(outputs['last_hidden_state'], deterministic)
-            found['logits'] = self.tagger(hidden).astype(jnp.float32)
+            found['logits'] = self.tagger(hidden)
         if 'span' in self.heads:
-            spans = self.span(outputs['last_hidden_state']).astype(jnp.float32)
+            spans = self.span(outputs['last_hidden_state'])
             found['start_logits'], found['end_logits'] = spans[..., 0], spans[..., 1]
         return found
 

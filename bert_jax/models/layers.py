@@ -22,6 +22,8 @@ def gelu(x: jax.Array) -> jax.Array:
     return (0.5 * wide * (1 + jax.lax.erf(wide * math.sqrt(0.5)))).astype(x.dtype)
 
 
+# Norms and biases of the model's width stay whole: to gather one takes longer than to send it.
+VECTOR = ('features',)
 # Cheap to compute and wide: the backward pass recomputes their insides from their input.
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     'gelu': jax.checkpoint(gelu, prevent_cse=False),
@@ -76,7 +78,8 @@ class Dense(nn.Module):
         axes = (*self.in_axes, *self.out_axes)
         init = self.initializer or kernel_init(self.config)
         kernel = parameter(self, 'kernel', init, shape, axes)
-        bias = parameter(self, 'bias', nn.initializers.zeros, self.features, self.out_axes)
+        bias_axes = VECTOR if self.out_axes == ('embed',) else self.out_axes
+        bias = parameter(self, 'bias', nn.initializers.zeros, self.features, bias_axes)
         dtype = compute_dtype(self.config)
         # One plain matrix product: with more dimensions its gradient comes out transposed.
         rows, width = x.shape[:-contracted], math.prod(shape[:contracted])
@@ -95,13 +98,12 @@ class LayerNorm(nn.Module):
     """Layer norm over the last axis (Ba et al., 2016), computed in float32."""
 
     config: ModelConfig
-    axis: str = 'embed'
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         width = x.shape[-1:]
-        scale = parameter(self, 'scale', nn.initializers.ones, width, (self.axis,))
-        bias = parameter(self, 'bias', nn.initializers.zeros, width, (self.axis,))
+        scale = parameter(self, 'scale', nn.initializers.ones, width, VECTOR)
+        bias = parameter(self, 'bias', nn.initializers.zeros, width, VECTOR)
         return _layer_norm(x, scale, bias, self.config.layer_norm_eps).astype(
             compute_dtype(self.config)
         )

@@ -13,8 +13,8 @@ from bert_jax.config import Config, MeshConfig, ModelConfig, validate
 from bert_jax.models import flash
 from bert_jax.models.attention import SelfAttention
 
-ROWS, LENGTH, HEADS, HEAD_DIM = 4, 128, 2, 8
-MASK = np.int32(np.arange(LENGTH)[None] < np.array([128, 100, 3, 0])[:, None])
+ROWS, LENGTH, HEADS, HEAD_DIM = 4, 256, 2, 8
+MASK = np.int32(np.arange(LENGTH)[None] < np.array([256, 100, 3, 0])[:, None])
 MODEL = ModelConfig(hidden_size=16, num_attention_heads=2, attention_probs_dropout_prob=0.0)
 
 
@@ -25,9 +25,10 @@ def plain(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('meshed', [False, True])
-def test_values_and_gradients(meshed: bool) -> None:
-    """On one device, and rows and heads split over eight."""
+@pytest.mark.parametrize(('meshed', 'largest'), [(False, 128), (False, 512), (True, 512)])
+def test_values_and_gradients(monkeypatch: pytest.MonkeyPatch, meshed: bool, largest: int) -> None:
+    """On one device, in one block and in two, and rows and heads split over eight."""
+    monkeypatch.setattr(flash, 'LARGEST', largest)
     random = np.random.default_rng(0)
     qkv = [jnp.float32(random.normal(size=(ROWS, LENGTH, HEADS, HEAD_DIM))) for _ in range(3)]
 

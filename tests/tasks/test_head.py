@@ -127,3 +127,15 @@ def test_fresh_heads_start_as_those_of_transformers() -> None:
     params = nn.unbox(ClassificationTask(model, 100).init(jax.random.key(0)))
     assert np.std(params['classifier']['kernel']) == pytest.approx(0.02, rel=0.02)
     assert np.std(params['pooler']['dense']['kernel']) == pytest.approx(0.0176, rel=0.02)
+
+
+def test_scores_are_not_rounded_to_bfloat16() -> None:
+    """Or many would be equal: of the largest logits it has a sixteenth and no less."""
+    for task in TASKS.values():
+        narrow = dataclasses.replace(task, config=dataclasses.replace(MODEL, dtype='bfloat16'))
+        outputs = narrow.apply(nn.unbox(narrow.init(jax.random.key(0))), labelled('tags'), None)
+        scores = {name: x for name, x in outputs.items() if name.endswith('logits')}
+        assert scores
+        for x in scores.values():
+            assert x.dtype == jnp.float32
+            assert jnp.any(x != x.astype(jnp.bfloat16).astype(jnp.float32))
