@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from small_run import QUICK
 from tiny_model import ROOT
 
 from bert_jax.config import ModelConfig, Phase
@@ -55,21 +56,23 @@ def test_numbers_belong_together(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('flag', 'words'),
+    ('flags', 'words'),
     [
-        ('--batch_size=8,x', ["'x'", 'positive integers']),
-        ('--batch_size=12', ['12 sequences', '8 parts']),
-        ('--output=no/such/speed.json', ['no/such/speed.json', 'mkdir -p no/such']),
+        (['--batch_size=8,x'], ["'x'", 'positive integers']),
+        (['--batch_size=12'], ['12 sequences', '8 parts']),
+        (['--sweep', '--batch_size=8,16'], ['--sweep begins with one', 'has 2']),
+        (['--output=no/such/speed.json'], ['no/such/speed.json', 'mkdir -p no/such']),
     ],
 )
-def test_mistakes_are_named(flag: str, words: list[str]) -> None:
-    code, said = run(flag)
+def test_mistakes_are_named(flags: list[str], words: list[str]) -> None:
+    code, said = run(*flags)
     assert code == 2, said
     for word in words:
         assert word in said
     assert said.count('\n') == 1
 
 
+@pytest.mark.skipif(QUICK, reason='the step is timed above')
 def test_the_mesh_of_a_pod_on_fewer_devices(tmp_path: pathlib.Path) -> None:
     output, model = tmp_path / 'speed.json', {'hidden_size': 32, 'intermediate_size': 32}
     small = [f'--config.model.{key}={size}' for key, size in model.items()]
