@@ -217,13 +217,15 @@ class Hlo:
         return array_bytes(result.type)
 
 
-def array_bytes(kind: str, main_memory_only: bool = True) -> float:
+def array_bytes(kind: str, main_memory_only: bool = True, tiled: bool = True) -> float:
     """Bytes of an HLO type, of all arrays of a tuple, with what fills their tiles; those in other
     memory spaces (TPU's VMEM) are left out."""
     total = 0.0
     for element, shape, layout in ARRAY.findall(kind):
         if not main_memory_only or 'S(' not in layout:
-            total += math.prod(_tiled(_numbers(shape), layout)) * BITS.get(element, 8) / 8
+            sizes = _numbers(shape)
+            whole = _tiled(sizes, layout) if tiled else sizes
+            total += math.prod(whole) * BITS.get(element, 8) / 8
     return total
 
 
@@ -256,7 +258,7 @@ def _result_bytes(collective: Instruction) -> float:
     opcode, kind = collective.opcode, collective.type
     if opcode.endswith('-start') and opcode != 'all-reduce-start':
         kind = _elements(kind)[1]
-    return array_bytes(kind, False)
+    return array_bytes(kind, main_memory_only=False, tiled=False)
 
 
 def _sent(kind: str, result: float, count: int) -> float:
