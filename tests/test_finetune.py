@@ -147,6 +147,7 @@ def test_tasks_of_glue(tmp_path: pathlib.Path, source: pathlib.Path) -> None:
     assert len(submission) == 147 and {line[-1] for line in submission[1:]} <= {'0', '1'}
 
 
+@pytest.mark.skipif(small_run.QUICK, reason='the step is tested on eight elsewhere')
 def test_on_eight_devices(
     tmp_path: pathlib.Path,
     source: pathlib.Path,
@@ -172,7 +173,7 @@ def test_on_eight_devices(
     ).read_text()
 
 
-@pytest.mark.parametrize('impossible', [False, True])
+@pytest.mark.parametrize('impossible', [True] if small_run.QUICK else [False, True])
 def test_questions(tmp_path: pathlib.Path, source: pathlib.Path, impossible: bool) -> None:
     write = small_tasks.write_questions
     files = {

@@ -348,7 +348,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path, trained):
     peaks = []
     read = tokenizer.train(list(_prose(200_000, seed=1)), 2000, True)
     read.save(tmp_path)
-    for size in (2, 16):
+    for size in (2, 8 if QUICK else 16):
         corpus = _write(tmp_path / f'{size}.txt', size * 1_000_000)
         options = '--vocab_size=2000' if trained else f'--vocab_file={tmp_path}/vocab.txt'
         arguments = [f'--input={corpus}', f'--output={tmp_path}/{size}', options]
@@ -362,4 +362,4 @@ def test_memory_does_not_grow_with_the_text(tmp_path, trained):
             env={**os.environ, 'TOKENIZERS_PARALLELISM': 'true'},
         )
         peaks.append(int(run.stdout))
-    assert peaks[1] - peaks[0] < 60, f'{peaks} MB for 2 and 16 MB of text'
+    assert peaks[1] - peaks[0] < 60, f'{peaks} MB of memory for little and for much text'
