@@ -70,6 +70,7 @@ class DataConfig:
     label_field: str = 'label'
     regression: bool = False  # of the user's own files: labels are numbers to come close to
     max_seq_length: int = 128  # tokens; batches are as long as their longest row needs
+    group_by_length: bool = True  # batches of rows of like length: less padding, less mixed
     doc_stride: int = 128  # tokens from window to window of a long context, of questions
     max_query_length: int = 64  # tokens of a question that are kept
     max_train_examples: int = 0  # a random part of the training examples; 0: all

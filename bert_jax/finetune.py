@@ -233,7 +233,8 @@ def _run_seed(
     workdirs.same_on_all_hosts(data['fingerprint'])
     workdirs.claim(workdir, config, data, vocabulary.files)
     lengths = job.task.lengths(config.train.phases[0])
-    stream = Shuffled(job.train, lengths, config.train.batch_size, config.data.seed)
+    of = config.data
+    stream = Shuffled(job.train, lengths, config.train.batch_size, of.seed, of.group_by_length)
 
     def batches(start: int, stop: int) -> Iterator[HostBatch]:
         return stream.batches(start, stop, *_host_slice(config))

@@ -91,14 +91,16 @@ def make_rows(rows: RowsByPlace, labels: Mapping[str, np.ndarray], pad_id: int) 
 @dataclasses.dataclass(frozen=True)
 class Shuffled:
     """Batch k as a function of (rows, seed, k): every row once an epoch, in batches of rows of like
-    length. The rows that are left of a length fill up with the next longer ones, so an epoch has
-    no more batches than it needs; its last may be short of rows.
+    length, or of any where they are not grouped. The rows that are left of a length fill up with
+    the next longer ones, so an epoch has no more batches than it needs; its last may be short of
+    rows.
     """
 
     rows: Rows
     lengths: Sequence[int]
     batch_size: int
     seed: int
+    group_by_length: bool = True
 
     @property
     def batches_per_epoch(self) -> int:
@@ -108,7 +110,7 @@ class Shuffled:
         """The places of the rows of each batch."""
         sizes, limits = self.rows.lengths, np.array(self.lengths)
         order = permutation(len(sizes), self.seed, number, 0)
-        buckets = np.searchsorted(limits, sizes[order])
+        buckets = np.searchsorted(limits, sizes[order]) * self.group_by_length
         batches: list[np.ndarray] = []
         left = order[:0]
         for bucket in np.unique(buckets):

@@ -4,6 +4,7 @@ for the device: cuDNN's on GPUs, splash attention on TPUs. Neither has dropout o
 import functools
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +69,7 @@ def _splash(
     length, heads, head_dim = q.shape[1:]
     block = max(size for size in range(BLOCK, LARGEST + 1, BLOCK) if length % size == 0)
     # One backward kernel for all three gradients where no block's share of dq waits for another's.
-    own = {} if block == length else {'block_q_dq': block, 'block_kv_dq': block}
+    own: dict[str, Any] = {} if block == length else {'block_q_dq': block, 'block_kv_dq': block}
     sizes = splash_attention.BlockSizes(
         block_q=block,
         block_kv=block,

@@ -1,5 +1,7 @@
 """Rows of fine-tuning: every one once an epoch, a batch a function of (seed, k), for any hosts."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,20 @@ def test_batch_k_does_not_depend_on_where_the_run_began_or_on_hosts(rows: Rows) 
     for batch, *slices in zip(whole, *parts, strict=True):
         for name in batch:
             assert (np.concatenate([part[name] for part in slices]) == batch[name]).all()
+
+
+def test_rows_need_not_be_grouped(rows: Rows) -> None:
+    """Every one once an epoch all the same, in batches as long as their longest."""
+    mixed = dataclasses.replace(stream(rows), group_by_length=False)
+    for epoch in range(2):
+        batches = mixed.epoch(epoch)
+        assert sorted(np.concatenate(batches)) == list(range(len(SIZES)))
+        assert sorted(map(len, batches))[1:] == [4] * (mixed.batches_per_epoch - 1)
+    grouped = [{np.searchsorted(LENGTHS, SIZES[i]) for i in b} for b in stream(rows).epoch(0)]
+    found = [{np.searchsorted(LENGTHS, SIZES[i]) for i in b} for b in mixed.epoch(0)]
+    assert sum(map(len, found)) > sum(map(len, grouped))
+    for batch in mixed.batches(0, 9):
+        check_rows(rows, batch)
 
 
 def test_another_seed_is_another_order(rows: Rows) -> None:

@@ -5,9 +5,9 @@
         --config.data.dir=GLUE --config.train.seeds=3 --output=runs/mrpc
 
 Each side has a process of its own: ours is bert_jax.main, theirs transformers' model for the task,
-trained as BERT was (AdamW, warm-up, linear decay, clipping) on the same rows, padded to the longest
-of each batch. Writes OUTPUT/results.jsonl, a line per seed and side, and prints a table. Seeds that
-are in it are not run again.
+trained as BERT was (AdamW, warm-up, linear decay, clipping) on the same batches, padded to the
+longest row of each. Writes OUTPUT/results.jsonl, a line per seed and side, and prints a table.
+Seeds that are in it are not run again.
 """
 
 import dataclasses
@@ -30,15 +30,12 @@ from bert_jax import finetune
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, from_config_dict
 from bert_jax.convert.__main__ import convert_in
-from bert_jax.data.rows import Rows, Shuffled, in_order, permutation
+from bert_jax.data.rows import Rows, Shuffled, in_order
 from bert_jax.evaluate import by_example
 from bert_jax.jobs import Job, make_job
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Configuration file, configs/*.py.')
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for results and runs.', required=True)
-LIKE_LENGTHS = flags.DEFINE_boolean(
-    'like_lengths', False, 'Give PyTorch our batches of like lengths, not shuffled ones.'
-)
 SEED = flags.DEFINE_integer('torch_seed', None, "Run PyTorch's side alone, with this seed.")
 NO_DECAY = re.compile(r'bias$|LayerNorm')
 ARCHITECTURES = {
@@ -67,7 +64,7 @@ def our_run(config: Config, seed: int, output: pathlib.Path) -> dict[str, Any]:
     )
     lines = map(json.loads, (workdir / 'metrics.jsonl').read_text().splitlines())
     paces = [line['sequences_per_second'] for line in lines if line['split'] == 'train']
-    per_row = np.mean([1 / pace for pace in paces if pace])  # each of equally many rows
+    per_row = np.mean([1 / pace for pace in paces if pace])  # compilation is not in it
     scores = json.loads((workdir / 'results.json').read_text())['mean']
     return {'seconds_per_row': per_row, 'scores': scores}
 
@@ -107,12 +104,8 @@ def batches(job: Job, config: Config, seed: int) -> Iterator[HostBatch]:
     """Of all steps; every row once an epoch."""
     rows, size, left = job.train, config.train.batch_size, config.num_steps
     for epoch in itertools.count():
-        if LIKE_LENGTHS.value:
-            lengths = job.task.lengths(config.train.phases[0])
-            found = Shuffled(rows, lengths, size, seed).epoch(epoch)
-        else:
-            order = permutation(len(rows), seed, epoch)
-            found = np.split(order, range(size, len(order), size))
+        lengths = job.task.lengths(config.train.phases[0])
+        found = Shuffled(rows, lengths, size, seed, config.data.group_by_length).epoch(epoch)
         for places in found[:left]:
             yield rows.batch(places, len(places), int(rows.lengths[places].max()))
         left -= len(found)
