@@ -122,9 +122,10 @@ def test_the_step_of_a_slice(four: list[jax.Device]) -> None:
     found = plan.plan(config, PHASE, topology.parse('v5e-4'), four)
     assert found['fits']
     assert found['flops'] == step_flops(TINY.model, PHASE)
-    # Nearly all parameters are split four ways; biases and norms two ways or not at all.
+    # Nearly all parameters are split four ways; biases and norms, much in so
+    # small a model, two ways or not at all.
     count = sum(leaf.size for leaf in jax.tree.leaves(abstract_params()))
-    assert count <= found['memory']['parameters'] < 1.1 * count, 'four bytes, a quarter of them'
+    assert count <= found['memory']['parameters'] < 1.15 * count, 'four bytes, a quarter of them'
     assert found['memory']['optimizer'] == pytest.approx(
         2 * found['memory']['parameters'], rel=0.01
     )

@@ -59,7 +59,7 @@ def test_fsdp_holds_an_eighth_of_the_state_and_dp_gathers_nothing() -> None:
     held = sum(
         np.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves
     )
-    assert total / 8 < held < 1.1 * total / 8
+    assert total / 8 < held < 1.15 * total / 8, 'norms and biases are whole'
     batch_bytes = 40_000
     assert memory.argument_size_in_bytes < held + batch_bytes  # type: ignore[attr-defined]
     assert 'all-gather' in text
