@@ -15,6 +15,7 @@ from tiny_model import TINY, run_steps
 
 from bert_jax import optim, sharding
 from bert_jax.config import MeshConfig, Phase
+from bert_jax.models import layers
 from bert_jax.tasks.pretrain import PretrainTask
 from bert_jax.train_step import TrainState, abstract_state, init_state, make_train_step
 
@@ -83,6 +84,29 @@ def test_shards_on_the_devices_are_what_the_rules_say() -> None:
     )
     table = state.params['encoder']['embeddings']['word_embeddings']
     assert {s.data.shape for s in table.addressable_shards} == {(TINY.model.vocab_size, 64 // 8)}
+
+
+@pytest.mark.parametrize(
+    ('shape', 'axes', 'split'),
+    [
+        ((8, 4, 6, 6), ('batch', 'heads', 'length', 'length'), (('data', 'fsdp'), 'tensor')),
+        ((8, 6, 5), ('batch', 'length', 'hidden'), (('data', 'fsdp'),)),
+    ],
+)
+def test_the_bits_of_dropout_are_split_as_what_they_drop(
+    shape: tuple[int, ...], axes: tuple[str, ...], split: tuple
+) -> None:
+    """On TPUs each chip draws its own: split otherwise, a second drawing would be another one."""
+    mesh = sharding.make_mesh(MESHES['all'])
+    whole = jax.sharding.NamedSharding(mesh, jax.P())
+
+    def bits(key: jax.Array) -> jax.Array:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return layers._bits16(key, shape, axes)
+
+    compiled = jax.jit(bits, in_shardings=whole).lower(jax.random.key(0)).compile()
+    expected = jax.sharding.NamedSharding(mesh, jax.P(*split))
+    assert compiled.output_shardings.is_equivalent_to(expected, len(shape))
 
 
 def boxed(shape: tuple[int, ...], *names: str) -> nn.LogicallyPartitioned:

@@ -56,7 +56,8 @@ def _attend(
     """[batch, length, heads, head_dim] three times -> the same shape"""
     scores = jnp.einsum('bqhd,bkhd->bhqk', q * q.shape[-1] ** -0.5, k).astype(jnp.float32)
     probs = jax.nn.softmax(scores + _padding_bias(attention_mask)).astype(v.dtype)
-    return jnp.einsum('bhqk,bkhd->bqhd', drop(probs, key, rate), v)
+    dropped = drop(probs, key, rate, ('batch', 'heads', 'length', 'length'))
+    return jnp.einsum('bhqk,bkhd->bqhd', dropped, v)
 
 
 _attend_again = jax.checkpoint(_attend, prevent_cse=False, static_argnums=5)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
-from bert_jax.sharding import platform
+from bert_jax.sharding import constrain, platform
 
 
 def gelu(x: jax.Array) -> jax.Array:
@@ -124,7 +124,9 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
-        return drop(x, _key(self, self.rate, deterministic), self.rate)
+        """x[batch, length, hidden] or [batch, hidden] -> the same shape"""
+        axes = ('batch', 'hidden') if x.ndim == 2 else ('batch', 'length', 'hidden')
+        return drop(x, _key(self, self.rate, deterministic), self.rate, axes)
 
 
 class DropoutKey(nn.Module):
@@ -141,23 +143,25 @@ def _key(module: nn.Module, rate: float, deterministic: bool) -> jax.Array | Non
     return None if deterministic or rate == 0 else module.make_rng('dropout')
 
 
-def drop(x: jax.Array, key: jax.Array | None, rate: float) -> jax.Array:
+def drop(x: jax.Array, key: jax.Array | None, rate: float, axes: tuple[str, ...]) -> jax.Array:
     """x with a share of `rate` of its elements zero; all of it where there is no key.
 
+    axes: logical names of x's dimensions. The bits are pinned to them: what each chip draws for
+    itself hangs on how they are split, and a backward pass that draws anew must get the same.
     The decision takes 16 random bits, half of what a float32 uniform draw takes; the scale is of
     the rate so rounded (to 1 / 65536), which keeps the expectation exact.
     """
     if key is None:
         return x
     dropped = math.floor(rate * 2**16 + 0.5)
-    keep = _bits16(key, x.shape) >= jnp.uint16(dropped)
+    keep = _bits16(key, x.shape, axes) >= jnp.uint16(dropped)
     scaled = x.astype(jnp.float32) * (2**16 / (2**16 - dropped))  # in bfloat16 it would round
     return jnp.where(keep, scaled.astype(x.dtype), 0)
 
 
-def _bits16(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def _bits16(key: jax.Array, shape: tuple[int, ...], axes: tuple[str, ...]) -> jax.Array:
     """Random uint16[shape], two from each 32-bit draw (a generator makes no smaller ones)."""
     *rest, last = shape
-    bits = jax.random.bits(key, (*rest, -(-last // 2)), jnp.uint32)
+    bits = constrain(jax.random.bits(key, (*rest, -(-last // 2)), jnp.uint32), *axes)
     halves = jax.lax.bitcast_convert_type(bits, jnp.uint16)
     return halves.reshape(*rest, -1)[..., :last]
