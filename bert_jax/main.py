@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,8 +32,9 @@ import jax
 from absl import flags
 from etils import epath
 
-from bert_jax import command, preflight, pretrained, sharding, workdirs
+from bert_jax import command, preflight, pretrained, processes, sharding, workdirs
 from bert_jax.batch import HostBatch
+from bert_jax.checkpoint import first_line
 from bert_jax.config import Config, Phase
 from bert_jax.data import prepare, store, tokenizer
 from bert_jax.tasks.pretrain import PretrainTask
@@ -47,11 +49,7 @@ WORKDIR = flags.DEFINE_string(
 CHECK = flags.DEFINE_boolean(
     'check', False, 'Look at what the run needs, say what is wrong, and leave; nothing is written.'
 )
-DISTRIBUTED = flags.DEFINE_boolean('distributed', False, 'One of several processes (a pod).')
 
-# After which a process that is not heard of counts as dead, and JAX ends the others: a collective
-# would wait for it for ever.
-HEARTBEAT_SECONDS = 20
 NO_SUCH_FILE = (
     FileNotFoundError,
     FileExistsError,
@@ -147,17 +145,20 @@ def cli(argv: list[str]) -> int:
     try:
         config, name = command.parse(argv)
         workdir = epath.Path(WORKDIR.value or f'runs/{name}').expanduser()
-        if DISTRIBUTED.value:
-            jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+        processes.join()
         if CHECK.value:
             return preflight.check(config, workdir)
         run(config, workdir)
     except Interrupted as stop:
         return _say(stop, 128 + stop.number)
     except FloatingPointError as error:
-        return _say(error, 3)
+        return processes.fail(_say(error, 3))
     except (ValueError, ImportError, *NO_SUCH_FILE, flags.Error) as error:
-        return _say(error, 2)
+        return processes.fail(_say(error, 2))
+    except jax.errors.JaxRuntimeError as error:
+        if 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
+        return processes.fail(_say(f'{first_line(error)}. {preflight.LESS}', 2))
     return 0
 
 
@@ -174,4 +175,8 @@ class _Stderr(logging.Handler):
 
 
 if __name__ == '__main__':
-    sys.exit(cli(sys.argv))
+    try:
+        sys.exit(cli(sys.argv))
+    except Exception:  # none that is foreseen
+        traceback.print_exc()
+        sys.exit(processes.fail(1))

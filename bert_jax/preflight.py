@@ -25,6 +25,12 @@ from bert_jax.outline import Outline, Skipped
 from bert_jax.throughput import GIB, needed_memory
 from bert_jax.train_step import make_train_step
 
+# What helps where a step does not fit.
+LESS = (
+    'Take a smaller batch_size, a larger config.train.accum_steps or config.mesh.fsdp, or '
+    'config.model.remat=full'
+)
+
 
 def check(config: Config, workdir: epath.Path) -> int:
     """Prints a line for each look, in all processes but the first for what is wrong there. The exit
@@ -155,10 +161,7 @@ def _fits(job: Outline) -> str:
         line += f'{_gib(needed)} of {_gib(limit)} on a device'
         (wrong if needed > limit else found).append(line)
     if wrong:
-        raise ValueError(
-            '; '.join(wrong) + '. Take a smaller batch_size, a larger config.train.accum_steps or '
-            'config.mesh.fsdp, or config.model.remat=full'
-        )
+        raise ValueError(f'{"; ".join(wrong)}. {LESS}')
     return '; '.join(found)
 
 

@@ -147,6 +147,19 @@ def test_each_process_looks_and_none_waits(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(small_run.QUICK, reason='the kill of one of two is as long')
+def test_one_that_fails_alone_ends_the_other(tmp_path: pathlib.Path) -> None:
+    """It does not wait at its end for the other, which waits for it in a collective."""
+    small_run.write_corpus(tmp_path)
+    (tmp_path / 'vocab.txt').rename(tmp_path / 'vocab0.txt')
+    began = time.monotonic()
+    hosts = Hosts(tmp_path, tmp_path / 'run', '--config.data.vocab_file=vocabPROCESS.txt')
+    assert hosts.wait() == [-signal.SIGABRT, 2], hosts.output()
+    assert time.monotonic() - began < 90
+    assert 'vocab1.txt does not exist' in hosts.logs[1].read_text()
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(small_run.QUICK, reason='eight devices of one process are tested elsewhere')
 def test_two_processes_fine_tune_and_keep_the_best(tmp_path: pathlib.Path) -> None:
     """An epoch that is the best and one that is not, as in one process."""

@@ -7,7 +7,7 @@ import re
 from tiny_model import ROOT
 
 ROWS = (
-    ('checks', 'rng'),
+    ('checks', 'rng', 'processes'),
     ('config',),
     ('batch', 'sharding', 'objectives', 'throughput', 'writers', 'hlo', 'topology', 'compiler'),
     ('host_metrics', 'squad_metrics'),

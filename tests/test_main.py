@@ -80,6 +80,8 @@ INSIDE = {  # what run() may raise: exit code, and whether there is a traceback
     'ValueError("a mistake")': (2, False),
     'FileNotFoundError("gone.txt")': (2, False),
     'FloatingPointError("not finite at step 3")': (3, False),
+    'jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\\ntrace")': (2, False),
+    'jax.errors.JaxRuntimeError("INTERNAL: ours")': (1, True),
     'Interrupted("saved at step 3")': (143, False),
     'KeyError("ours")': (1, True),
     'AttributeError("ours")': (1, True),
@@ -89,6 +91,7 @@ INSIDE = {  # what run() may raise: exit code, and whether there is a traceback
 # One process imports the package, and a fork of it runs each command: imports take seconds.
 HARNESS = textwrap.dedent("""
     import json, os, pathlib, sys, traceback
+    import jax
     from bert_jax import main
     from bert_jax.train import Interrupted
     for i, (argv, error) in enumerate(json.loads(sys.stdin.read())):

@@ -1,0 +1,69 @@
+"""Joining the other processes of a run, and leaving them when this one fails."""
+
+import os
+import sys
+import threading
+
+import jax
+from absl import flags
+
+DISTRIBUTED = flags.DEFINE_boolean(
+    'distributed', False, 'One of several processes; a TPU pod, Slurm or Open MPI says of which.'
+)
+COORDINATOR = flags.DEFINE_string(
+    'coordinator', None, 'HOST:PORT, a free port of process 0, where nothing says of which.'
+)
+NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many, beside --coordinator.')
+PROCESS_ID = flags.DEFINE_integer('process_id', None, 'From 0, beside --coordinator.')
+
+# After which a process that is not heard of counts as dead, and JAX ends the others: a collective
+# would wait for it for ever.
+HEARTBEAT_SECONDS = 20
+# For the others to have failed too, so that each says why.
+PARTING_SECONDS = 5
+
+
+def join() -> None:
+    """Where the flags say so. Raises ValueError where neither they nor anything else say enough."""
+    given = {flag.name: flag.value for flag in (COORDINATOR, NUM_PROCESSES, PROCESS_ID)}
+    missing = [f'--{name}' for name, value in given.items() if value is None]
+    if len(missing) == len(given) and not DISTRIBUTED.value:
+        return
+    if 0 < len(missing) < len(given):
+        raise ValueError(f'{" and ".join(missing)} must be given too')
+    if not missing:
+        _check(*given.values())
+    try:
+        jax.distributed.initialize(*given.values(), heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+    except ValueError as error:
+        if not missing:
+            raise
+        raise ValueError(
+            'nothing here says which processes there are, as a TPU pod, Slurm or Open MPI do; '
+            'give each of N --coordinator=HOST:PORT (of process 0), --num_processes=N and '
+            '--process_id=I'
+        ) from error
+
+
+def _check(coordinator: str, num_processes: int, process_id: int) -> None:
+    host, _, port = coordinator.rpartition(':')
+    if not host or not port.isdecimal():
+        raise ValueError(f'--coordinator={coordinator}; expected HOST:PORT')
+    if not 0 <= process_id < num_processes:
+        raise ValueError(
+            f'--process_id={process_id} with --num_processes={num_processes}; expected 0 to '
+            f'{num_processes - 1}'
+        )
+
+
+def fail(code: int) -> int:
+    """The exit code of a process that failed. One of several does not come back: it would wait for
+    the others at its end, and they for it in their next collective."""
+    if jax.distributed.is_initialized():
+        leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+        leaving.start()
+        leaving.join(PARTING_SECONDS)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
