@@ -4,9 +4,9 @@
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8,16,32 --output=speed.json
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --sweep      # 8, 16, 32...
 
-Needs no TensorFlow. The vocabulary is as large as the configuration says. Every step is waited
-for, so that each has a time of its own. Where the configuration's mesh does not fit the devices, a
-line says so, and they share the batch only.
+Needs no TensorFlow. The vocabulary is as large as the configuration says. As in a run, a step is
+sent off before the one before it has ended; its time is from that end to its own. Where the
+configuration's mesh does not fit the devices, a line says so, and they share the batch only.
 """
 
 import dataclasses
@@ -18,12 +18,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 from absl import flags
 from rich.console import Console
 from rich.table import Table
 
 from bert_jax import batch, command, optim, rng, sharding, throughput
 from bert_jax.config import Config, Phase, validate
+from bert_jax.models.layers import compute_dtype
 from bert_jax.tasks.pretrain import PretrainTask
 from bert_jax.train_step import init_state, make_train_step
 
@@ -45,7 +47,7 @@ def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
     """Of the first phase's shape. `seconds` are the median and the tenth and ninetieth percentile
     of a step; peak_memory (bytes of one device) is the compiler's, as the backend's is that of all
     that was measured so far. Where it does not fit, `fits` is False and there is nothing but the
-    shape."""
+    shape. Raises ValueError where mesh, model and batch don't divide."""
     phase = config.train.phases[0]
     mesh = sharding.make_mesh(config.mesh)
     task, tx = PretrainTask(config.model), optim.make_optimizer(config)
@@ -55,6 +57,13 @@ def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
         'mesh': dict(mesh.shape),
         'batch_size': phase.batch_size,
         'max_seq_length': phase.max_seq_length,
+        'accum_steps': config.train.accum_steps,
+        'optimizer': config.optim.name,
+        'dtype': str(compute_dtype(config.model)),
+        'attention': config.model.attention,
+        'probs_dropout': config.model.attention_probs_dropout_prob,
+        'remat': config.model.remat,
+        'jax': jax.__version__,
     }
     spec = task.batch_spec(phase)
     key = rng.root(config.train.seed, config.train.prng_impl)
@@ -68,17 +77,17 @@ def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
         step = make.lower(state, abstract, key).compile()
         compiling = time.perf_counter() - began
         batches = [sharding.place(batch.synthetic(spec, i), spec, mesh) for i in range(4)]
-        seconds = []
-        for i in range(warmup + steps):
-            began = time.perf_counter()
-            state, sums = step(state, batches[i % len(batches)], key)
+        ends, sums = list[float](), dict[str, Any]()
+        for i in range(1 + warmup + steps):
+            state, following = step(state, batches[i % len(batches)], key)
             jax.block_until_ready(sums)
-            seconds.append(time.perf_counter() - began)
+            ends.append(time.perf_counter())
+            sums = following
     except jax.errors.JaxRuntimeError as error:
         if 'RESOURCE_EXHAUSTED' not in str(error):
             raise
         return shape | {'fits': False}
-    timed = sorted(seconds[warmup:])
+    timed = sorted(np.diff(ends)[warmup:].tolist())
     median = statistics.median(timed)
     flops = task.flops(phase)
     return shape | {
@@ -167,14 +176,15 @@ def main(argv: list[str]) -> int:
     command.check_output(OUTPUT.value)
     config = _fitting(config.padded())
     sizes, counts = _sizes(config.train.phases[0].batch_size), (STEPS.value, WARMUP.value)
-    if SWEEP.value:
-        if len(sizes) > 1:
-            raise ValueError(f'--sweep begins with one batch size; --batch_size has {len(sizes)}')
-        found = list(_sweep(config, sizes[0], *counts))
-    else:
-        found = [measure(_shaped(config, size), *counts) for size in sizes]
+    if SWEEP.value and len(sizes) > 1:
+        raise ValueError(f'--sweep begins with one batch size; --batch_size has {len(sizes)}')
+    shapes = (measure(_shaped(config, size), *counts) for size in sizes)
+    found = list[dict[str, Any]]()
+    for one in _sweep(config, sizes[0], *counts) if SWEEP.value else shapes:
+        found.append(one)
+        command.write(found, OUTPUT.value)  # what there is, should the next one fail
     Console().print(_table(found))
-    return command.written(found, OUTPUT.value)
+    return 0 if any(one['fits'] for one in found) else 1
 
 
 if __name__ == '__main__':

@@ -69,7 +69,7 @@ def run(name: str, main: Callable[[list[str]], int], argv: list[str]) -> int:
 
 
 def check_output(path: str) -> None:
-    """Raises ValueError where `written` would not find a place: before hours are spent on what it
+    """Raises ValueError where `write` would not find a place: before hours are spent on what it
     is to write."""
     folder = pathlib.Path(path).parent
     if path and (not folder.is_dir() or pathlib.Path(path).is_dir()):
@@ -79,11 +79,10 @@ def check_output(path: str) -> None:
         raise ValueError(f'--output={path} {problem}')
 
 
-def written(found: list[dict[str, Any]], path: str) -> int:
-    """Writes the numbers as JSON where a path is given. The exit code: 1 where nothing fits."""
+def write(found: list[dict[str, Any]], path: str) -> None:
+    """The numbers as JSON, where a path is given."""
     if path:
         pathlib.Path(path).write_text(json.dumps(found, indent=2) + '\n')
-    return 0 if any(one['fits'] for one in found) else 1
 
 
 def _last_line(error: Exception) -> str:

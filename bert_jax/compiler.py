@@ -25,7 +25,8 @@ OPTIONS = {
 def options(mesh: Mesh) -> dict[str, str | bool]:
     """For `jax.jit(..., compiler_options=...)`, by the mesh's devices. What XLA_FLAGS or
     LIBTPU_INIT_ARGS say of an option is left to them."""
-    said = os.environ.get('XLA_FLAGS', '') + os.environ.get('LIBTPU_INIT_ARGS', '')
+    said = ' '.join(os.environ.get(name, '') for name in ('XLA_FLAGS', 'LIBTPU_INIT_ARGS')).split()
+    named = {flag.lstrip('-').partition('=')[0] for flag in said}
     platform = 'gpu' if (found := mesh.devices.flat[0].platform) == 'cuda' else found
     yes = 'true' if platform == 'tpu' else True  # its own options are strings to XLA
-    return {name: yes for name in OPTIONS.get(platform, ()) if f'--{name}=' not in said}
+    return {name: yes for name in OPTIONS.get(platform, ()) if name not in named}

@@ -25,7 +25,7 @@ import numpy as np
 from absl import flags
 from rich.console import Console
 
-from bert_jax import command, optim, plan_tables, sharding, throughput, topology
+from bert_jax import checks, command, optim, plan_tables, sharding, throughput, topology
 from bert_jax.config import Config, MeshConfig, Phase, validate
 from bert_jax.hlo import Collective, Hlo
 from bert_jax.tasks.pretrain import PretrainTask
@@ -39,7 +39,7 @@ SWEEP = flags.DEFINE_boolean(
 OUTPUT = flags.DEFINE_string('output', '', 'File for the plan as JSON.')
 
 SYNCHRONOUS = 'synchronous interconnect'
-SWEPT_REMAT = ('none', 'dots', 'full')
+SWEPT_REMAT = checks.CHOICES['model.remat']
 SWEPT_ROWS = tuple(2**i for i in range(11))  # sequences per device, of a micro-batch
 
 
@@ -56,8 +56,8 @@ def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dic
     """The step of one phase on the slice, as numbers (bytes per device, seconds per step).
 
     `fits` tells whether the compiler found room; where not, `exceeds` is how much is missing, and
-    there are no seconds. Raises ValueError where mesh, model and batch don't divide, and for what
-    the compiler says beside.
+    there are no seconds. Raises ValueError where mesh, model and batch don't divide, for what
+    the compiler says beside, and where what it made can't be read.
     """
     config = for_tpu(config)
     mesh = sharding.make_mesh(config.mesh, devices)
@@ -67,6 +67,7 @@ def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dic
     batch = sharding.abstract_batch(task.batch_spec(phase), mesh, accum_steps)
     found: dict[str, Any] = {
         'slice': str(of),
+        'counted': of.counted,
         'chips': of.chips,
         'devices': len(devices),
         'mesh': dict(mesh.shape),
@@ -98,7 +99,12 @@ def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dic
         + memory.generated_code_size_in_bytes
         - held,
     }
-    return found | {'fits': True} | _roofline(config, phase, of, mesh, Hlo(compiled.as_text()))
+    try:
+        roofline = _roofline(config, phase, of, mesh, Hlo(compiled.as_text()))
+    except NotImplementedError as error:
+        used = plan_tables.in_units(sum(found['memory'].values()))
+        raise ValueError(f'it fits, in {used}, but its seconds can not be told: {error}') from error
+    return found | {'fits': True} | roofline
 
 
 def _chip(devices: Any) -> throughput.Chip:
@@ -142,9 +148,12 @@ def _held(tree: Any) -> int:
 
 
 def _executed_flops(config: Config, phase: Phase, flops: float) -> float:
-    """With what is recomputed: another forward pass of the layers, where nothing is kept."""
+    """With what the backward pass computes anew: queries times keys always; where only products
+    with parameters are kept, also probabilities times values; where nothing is, the layers too."""
     layers = throughput.encoder_flops(config.model, phase)
-    return flops + (layers / 3 if config.model.remat == 'full' else 0)
+    product = throughput.attention_flops(config.model, phase) / 6
+    again = {'none': product, 'dots': 2 * product, 'full': product + layers / 3}
+    return flops + again[config.model.remat]
 
 
 def _too_large(message: str) -> dict[str, Any]:
@@ -218,7 +227,7 @@ def _tried(config: Config, rows: int, of: topology.Slice, devices: list) -> dict
     train = dataclasses.replace(config.train, phases=(phase,))
     try:
         return plan(validate(dataclasses.replace(config, train=train)), phase, of, devices)
-    except (ValueError, NotImplementedError) as error:
+    except ValueError as error:
         error_line = str(error).strip().split('\n')[0]
     tried = {'remat': config.model.remat, 'phase': list(phase), 'rows_per_device': rows}
     return tried | {'fits': False, 'error': error_line}
@@ -233,11 +242,11 @@ def main(argv: list[str]) -> int:
     command.check_output(OUTPUT.value)
     of = topology.parse(TOPOLOGY.value)
     devices, console = topology.devices(of), Console()
-    plans, code = list[dict[str, Any]](), 1
+    plans = list[dict[str, Any]]()
     phases = (plan(config, phase, of, devices) for phase in config.train.phases)
     for found in sweep(config, of, devices) if SWEEP.value else phases:
         plans.append(found)
-        code = command.written(plans, OUTPUT.value)  # what there is, should it be interrupted
+        command.write(plans, OUTPUT.value)  # what there is, should it be interrupted
         if SWEEP.value:
             print(f'plan: {plan_tables.in_a_line(found)}', file=sys.stderr, flush=True)
         else:
@@ -245,7 +254,10 @@ def main(argv: list[str]) -> int:
     if SWEEP.value:
         console.print(plan_tables.of_sweep(plans))
         print(plan_tables.best(plans, config))
-    return code
+    elif all(found['fits'] for found in plans):
+        print(plan_tables.of_run(plans))
+    enough = any if SWEEP.value else all
+    return 0 if enough(found['fits'] for found in plans) else 1
 
 
 if __name__ == '__main__':

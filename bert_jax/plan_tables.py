@@ -28,7 +28,7 @@ def of_phase(found: Mapping[str, Any], config: Config) -> Table:
     mesh = ' x '.join(f'{name} {size}' for name, size in found['mesh'].items() if size > 1)
     table = Table(
         title=f'{steps:,} steps of {batch_size:,} x {length} on {found["slice"]}, '
-        f'{found["chips"]} chips, {mesh or "one device"}, remat {found["remat"]}',
+        f'{found["counted"]}, {mesh or "one device"}, remat {found["remat"]}',
         show_header=False,
     )
     for name, size in found['memory'].items():
@@ -51,6 +51,12 @@ def of_phase(found: Mapping[str, Any], config: Config) -> Table:
     table.add_row('MFU at that bound', f'{found["mfu"]:.1%}')
     table.add_row('the phase', f'{found["days"]:.2f} days, {found["chip_hours"]:,.0f} chip-hours')
     return table
+
+
+def of_run(plans: list[dict[str, Any]]) -> str:
+    """Of all phases, which fit."""
+    days, hours = (sum(found[name] for found in plans) for name in ('days', 'chip_hours'))
+    return f'the run: {days:.2f} days, {hours:,.0f} chip-hours at best'
 
 
 def in_units(size: float) -> str:

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from typing import Any
 
 import jax
 from absl import flags
@@ -25,16 +26,17 @@ PARTING_SECONDS = 5
 
 def join() -> None:
     """Where the flags say so. Raises ValueError where neither they nor anything else say enough."""
-    given = {flag.name: flag.value for flag in (COORDINATOR, NUM_PROCESSES, PROCESS_ID)}
-    missing = [f'--{name}' for name, value in given.items() if value is None]
-    if len(missing) == len(given) and not DISTRIBUTED.value:
+    of_three = COORDINATOR, NUM_PROCESSES, PROCESS_ID
+    given: tuple[Any, Any, Any] = (COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    missing = [f'--{flag.name}' for flag in of_three if flag.value is None]
+    if len(missing) == 3 and not DISTRIBUTED.value:
         return
-    if 0 < len(missing) < len(given):
+    if 0 < len(missing) < 3:
         raise ValueError(f'{" and ".join(missing)} must be given too')
     if not missing:
-        _check(*given.values())
+        _check(*given)
     try:
-        jax.distributed.initialize(*given.values(), heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+        jax.distributed.initialize(*given, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
     except ValueError as error:
         if not missing:
             raise

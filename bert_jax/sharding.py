@@ -126,6 +126,7 @@ def batch_shardings(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> dict[s
     micro-batches don't."""
     shardings, parts = {}, batch_parts(mesh) * accum_steps
     for name, feature in spec.items():
+        assert len(feature.axes) == len(feature.shape), (name, feature)
         shardings[name] = NamedSharding(mesh, partition_spec(feature.axes))
         if feature.shape[0] % parts:
             raise ValueError(

@@ -59,8 +59,13 @@ def encoder_flops(model: ModelConfig, phase: Phase) -> float:
     """
     width, rows, length = model.hidden_size, phase.batch_size, phase.max_seq_length
     layer = 4 * width**2 + 2 * width * model.intermediate_size
-    attention = 2 * length * width
-    return 6.0 * rows * length * model.num_hidden_layers * (layer + attention)
+    return 6.0 * rows * length * model.num_hidden_layers * layer + attention_flops(model, phase)
+
+
+def attention_flops(model: ModelConfig, phase: Phase) -> float:
+    """Of these, those of the two products of queries, keys, probabilities and values."""
+    width, rows, length = model.hidden_size, phase.batch_size, phase.max_seq_length
+    return 6.0 * rows * length * model.num_hidden_layers * 2 * length * width
 
 
 def step_flops(model: ModelConfig, phase: Phase) -> float:

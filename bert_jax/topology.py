@@ -26,6 +26,12 @@ class Slice(NamedTuple):
     def chips(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def counted(self) -> str:
+        """'64 chips', with the cores where Cloud's names count those."""
+        cores = f' ({2 * self.chips} cores)' if self.generation in COUNTS_CORES else ''
+        return f'{self.chips} chips{cores}'
+
     def __str__(self) -> str:
         return f'{self.generation}:{"x".join(map(str, self.shape))}'
 

@@ -13,10 +13,10 @@ from jax.experimental import multihost_utils
 from bert_jax.checkpoint import BEST, saved_steps
 from bert_jax.config import Config, from_dict
 
-# What may change when a run goes on: nothing here moves its numbers. The corpus is held to its
-# content, by fingerprint.
+# What may change when a run goes on: nothing here moves its numbers, but that micro-batches draw
+# dropout of their own. The corpus is held to its content, by fingerprint.
 FREE = re.compile(
-    r'train\.(num_steps|seeds|log_every|eval_every|checkpoint_every|keep|nonfinite)'
+    r'train\.(num_steps|accum_steps|seeds|log_every|eval_every|checkpoint_every|keep|nonfinite)'
     r'|eval\.(batch_size|max_batches)|mesh\..*|init_from|model\.(attention|remat|scan_unroll)'
     r'|data\.(corpus|data_dir|cache_dir|vocab_file|text_field|documents|sentences'
     r'|language|holdout|lowercase|dir|train_file|eval_file|test_file)'

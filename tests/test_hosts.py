@@ -18,10 +18,14 @@ import small_tasks
 FLAGS = {
     'train__phases': '((6000,32,16,5),)',
     'train__checkpoint_every': 10,
-    'mesh__fsdp': 4,
+    'mesh__fsdp': 8,  # neither process has the whole state
     'eval__max_batches': 2,
 }
 DEVICES = 4  # of each process
+
+
+def forced(devices: int) -> str:
+    return f'--xla_force_host_platform_device_count={devices}'
 
 
 class Hosts:
@@ -36,14 +40,16 @@ class Hosts:
         command: list[str] | None = None,
     ):
         command = command or small_run.command(folder, workdir, **FLAGS)
-        command = [*command, '--distributed', *more]
-        environment = small_run.environment() | {
-            'XLA_FLAGS': f'--xla_force_host_platform_device_count={DEVICES}',
-            'SLURM_JOB_ID': str(free_job()),
-            'SLURM_STEP_NODELIST': 'localhost',
-            'SLURM_NTASKS': '2',
-            'SLURM_LOCALID': '0',
-        }
+        command = [*command, *more]
+        environment = small_run.environment() | {'XLA_FLAGS': forced(DEVICES)}
+        if not any(argument.startswith('--coordinator') for argument in more):
+            command.append('--distributed')
+            environment |= {
+                'SLURM_JOB_ID': str(free_job()),
+                'SLURM_STEP_NODELIST': 'localhost',
+                'SLURM_NTASKS': '2',
+                'SLURM_LOCALID': '0',
+            }
         environment['JAX_COMPILATION_CACHE_DIR'] = str(folder / 'compiled')  # for two processes
         self.logs = [folder / f'{workdir.name}{i}.log' for i in range(2)]
         self.processes = []
@@ -89,16 +95,21 @@ def free_job() -> int:
 
 @pytest.mark.slow
 def test_two_processes_die_stop_go_on_and_give_the_numbers_of_one(tmp_path: pathlib.Path) -> None:
-    """They go on from what one process began; one is killed and the other ends by itself; one gets
-    SIGTERM and both save; one process goes on from there. All in all the losses are those of one
-    with one device. (In a hurry without the beginning and the kill.)"""
+    """They go on from what one process of eight devices began; one is killed and the other ends by
+    itself; one gets SIGTERM and both save; one process goes on from there. All in all the losses
+    are those of one with one device. (In a hurry without the beginning and the kill.)"""
     small_run.write_corpus(tmp_path)
     workdir = tmp_path / 'two'
     saved, alone = 0, FLAGS | {'mesh__fsdp': 1}
     if not small_run.QUICK:
         saved = 3
-        code, output = small_run.finish(tmp_path, workdir, **alone | {'train__num_steps': saved})
-        assert code == 0, output
+        subprocess.run(
+            small_run.command(tmp_path, workdir, **FLAGS | {'train__num_steps': saved}),
+            env=small_run.environment() | {'XLA_FLAGS': forced(2 * DEVICES)},
+            timeout=300,
+            check=True,
+            cwd=tmp_path,
+        )
         hosts = Hosts(tmp_path, workdir)
         hosts.wait_for(lambda: max(small_run.saved_steps(workdir)) > saved)
         hosts.processes[1].kill()
@@ -126,10 +137,10 @@ def test_two_processes_die_stop_go_on_and_give_the_numbers_of_one(tmp_path: path
         (line['step'], line['split']) for line in one
     ]
     assert len(two) > step, 'a line for every step'
-    for key in ('loss', 'nsp_loss', 'padding_fraction'):
-        np.testing.assert_allclose(
-            [line[key] for line in two], [line[key] for line in one], rtol=1e-4
-        )
+    for key in ('loss', 'nsp_loss', 'padding_fraction', 'grad_norm'):
+        found = [[line[key] for line in lines if key in line] for lines in (two, one)]
+        assert len(found[0]) >= step
+        np.testing.assert_allclose(*found, rtol=1e-4 if key != 'grad_norm' else 1e-3)
 
 
 @pytest.mark.slow
@@ -149,11 +160,14 @@ def test_each_process_looks_and_none_waits(tmp_path: pathlib.Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(small_run.QUICK, reason='the kill of one of two is as long')
 def test_one_that_fails_alone_ends_the_other(tmp_path: pathlib.Path) -> None:
-    """It does not wait at its end for the other, which waits for it in a collective."""
+    """It does not wait at its end for the other, which waits for it in a collective. (They know of
+    each other by flags.)"""
     small_run.write_corpus(tmp_path)
     (tmp_path / 'vocab.txt').rename(tmp_path / 'vocab0.txt')
     began = time.monotonic()
-    hosts = Hosts(tmp_path, tmp_path / 'run', '--config.data.vocab_file=vocabPROCESS.txt')
+    known = [f'--coordinator=localhost:{61440 + free_job()}', '--num_processes=2']
+    vocabulary = '--config.data.vocab_file=vocabPROCESS.txt'
+    hosts = Hosts(tmp_path, tmp_path / 'run', *known, '--process_id=PROCESS', vocabulary)
     assert hosts.wait() == [-signal.SIGABRT, 2], hosts.output()
     assert time.monotonic() - began < 90
     assert 'vocab1.txt does not exist' in hosts.logs[1].read_text()

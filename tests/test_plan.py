@@ -46,6 +46,8 @@ PHASE = Phase(1000, 32, 16, 5)
 def test_slices_by_name(name: str, slice_: str, chips: int) -> None:
     assert str(topology.parse(name)) == slice_
     assert topology.parse(name).chips == chips
+    cores = f' ({2 * chips} cores)' if name[:3] in ('v4-', 'v5p', 'v4:', 'tpu') else ''
+    assert topology.parse(name).counted == f'{chips} chips{cores}'
 
 
 @pytest.mark.parametrize(
@@ -252,6 +254,30 @@ def planned(config: Config, phase: Phase, of: topology.Slice, devices: list) -> 
         return found | {'fits': False, 'used': (16 + rows) * GIB, 'exceeds': rows * GIB}
     speed = min(rows, 4) * (1 + mesh['fsdp'] + 10 * (config.model.remat == 'dots'))
     return found | {'fits': True, 'tokens_per_second': speed, 'step_seconds': 1.0, 'mfu': 0.5}
+
+
+def test_every_phase_must_fit(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_a_step = {'flops': 1e9, 'collectives': {}, 'seconds': {}, 'days': 1.5, 'chip_hours': 144.0}
+    of_a_step |= {'slice': 'v5e:2x2', 'counted': '4 chips'}
+    monkeypatch.setattr(plan, 'plan', lambda *of: planned(*of) | of_a_step)
+    small = '--config.model.vocab_size=1000'
+    assert run(small, '--config.train.phases=((9,32,16,5),(9,48,16,5))') == 0
+    assert capsys.readouterr().out.splitlines()[-1] == 'the run: 3.00 days, 288 chip-hours at best'
+    assert run(small, '--config.train.phases=((9,32,16,5),(9,48,64,5))') == 1
+    assert 'the run' not in capsys.readouterr().out
+
+
+def test_what_can_not_be_read_says_so(
+    four: list[jax.Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object) -> None:
+        raise NotImplementedError('how often the loop while.3 runs is not known')
+
+    monkeypatch.setattr(plan, '_roofline', unknown)
+    with pytest.raises(ValueError, match=r'fits, in .* MiB, .* can not be told: how .* while.3'):
+        plan.plan(TINY, PHASE, topology.parse('v5e-4'), four)
 
 
 def test_a_sweep(

@@ -326,6 +326,7 @@ def test_trains_where_tensorflow_is_not_installed(tmp_path: pathlib.Path) -> Non
         state = test_train.run(pathlib.Path(sys.argv[1]), test_train.configured(num_steps=2))
         assert state['.step'] == 2
         import bert_jax.predict
+        import bert_jax.benchmark
         import bert_jax.convert.__main__
         print('trained')
     """)

@@ -22,12 +22,18 @@ def kernel(length: int, head_dim: int, dtype: jnp.dtype) -> Kernel | None:
     """What the device has for rows of `length` tokens; None, and a line in the log: nothing.
     Padding must stand at the rows' ends. What comes out at padded places means nothing."""
     where = platform()
-    if where == 'gpu' and dtype == jnp.bfloat16 and head_dim % 8 == 0 and head_dim <= 128:
+    bfloat16 = dtype == jnp.bfloat16
+    if where == 'gpu' and bfloat16 and head_dim % 8 == 0 and head_dim <= 128 and _ampere():
         return functools.partial(_on_each_device, _cudnn)
     if where == 'tpu' and length % BLOCK == 0:
         return functools.partial(_on_each_device, _splash)
     _say_there_is_none(length, head_dim, str(dtype), where)
     return None
+
+
+def _ampere() -> bool:
+    """Or newer, as cuDNN's kernel wants it."""
+    return float(getattr(jax.local_devices()[0], 'compute_capability', 'inf')) >= 8
 
 
 @functools.cache

@@ -14,6 +14,7 @@ On a CPU in float32; on a GPU in bfloat16 with float32 parameters, and PyTorch w
 fast: torch.compile, SDPA, fused AdamW, TF32.
 """
 
+import dataclasses
 import functools
 import multiprocessing
 import os
@@ -145,6 +146,7 @@ def serve(make: Callable[..., Callable[[], float]], pipe: Any, *args: Any) -> No
 
 def main(_: list[str]) -> None:
     config = from_config_dict(CONFIG.value).padded()
+    config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, name='adamw'))
     length = LENGTH.value
     phase = Phase(1, length, BATCH_SIZE.value, max(round(20 * length / 128), 1))
     batch = batches.synthetic(PretrainTask(config.model).batch_spec(phase))
