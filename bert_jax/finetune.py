@@ -295,6 +295,7 @@ def _start_lines(name: str, config: Config, job: Job, workdir: epath.Path) -> di
         'task': f'{name}, {len(job.labels)} labels: {labels}' if labels else name,
         'rows': f'{len(job.train):,} to train on, {len(job.held_out.rows):,} held out',
         'counted': str(job.summary) or 'nothing odd',
-        'steps': f'{phase.steps} of {phase.batch_size} rows, at most {phase.max_seq_length} long; '
-        f'{config.train.seeds} seeds',
+        'steps': f'{phase.steps}, each of {phase.batch_size} rows, at most {phase.max_seq_length} '
+        'tokens long',
+        'seeds': str(config.train.seeds),
     }

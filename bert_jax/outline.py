@@ -42,7 +42,7 @@ class Outline:
         if self.mesh is None:
             raise Skipped('config.mesh does not fit')
         if self.task is None and self.config.data.task != 'pretrain':
-            raise Skipped("the model is not known without init_from and the task's files")
+            raise Skipped('the model is not known before what failed above is mended')
         task = self.task or PretrainTask(self.config.model)
         tx = optim.make_optimizer(self.config)
         return task, tx, self.mesh, abstract_state(task, tx, self.mesh)
@@ -111,9 +111,8 @@ def _files(outline: Outline) -> str:
     for name, folder in finetune.tasks(base, outline.workdir).items():
         config = dataclasses.replace(base, data=dataclasses.replace(base.data, task=name))
         job = make_job(name, config, pieces)
-        found.append(
-            f'{name}: {len(job.train):,} rows to train on, {len(job.held_out.rows):,} held out'
-        )
+        rows = f'{len(job.train):,} rows to train on, {len(job.held_out.rows):,} held out'
+        found.append(f'{name}: {rows}, counted: {str(job.summary) or "nothing odd"}')
         if outline.vocabulary is None:
             continue
         config = finetune.with_steps(config, job)

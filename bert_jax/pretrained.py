@@ -95,13 +95,13 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
     where it is neither."""
     folder = epath.Path(directory).expanduser()
     if not (folder / CONFIG).exists():
-        runs = sorted(str(path.parent) for path in folder.glob(f'*/{CONFIG}'))
-        hint = (
-            f'it holds runs; give one of {", ".join(runs)}'
-            if runs
-            else ('give a workdir, or a folder written by python -m bert_jax.convert')
+        found = (*folder.glob(f'*/{CONFIG}'), *folder.glob(f'*/*/{CONFIG}'))  # of tasks and seeds
+        if runs := sorted(str(path.parent) for path in found):
+            raise ValueError(f'{folder} holds several runs; give one of {", ".join(runs)}')
+        wrong = f'has no {CONFIG}' if folder.exists() else 'does not exist'
+        raise ValueError(
+            f'{folder} {wrong}: give a workdir, or a folder written by python -m bert_jax.convert'
         )
-        raise ValueError(f'{folder} has no {CONFIG}: {hint}')
     config = _config(folder / CONFIG)
     return config, _vocabulary(folder, config)
 

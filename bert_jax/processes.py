@@ -60,8 +60,16 @@ def _check(coordinator: str, num_processes: int, process_id: int) -> None:
 
 def fail(code: int) -> int:
     """The exit code of a process that failed. One of several does not come back: it would wait for
-    the others at its end, and they for it in their next collective."""
+    the others at its end, and they for it in their next collective.
+
+    code: 1 where nobody foresaw it; where another has died, a collective may end so.
+    """
     if jax.distributed.is_initialized():
+        if code == 1:
+            sys.stderr.write(
+                f'bert_jax: unless it is for the above, another of the {jax.process_count()} '
+                'processes has died; start all again, and they go on from the newest checkpoint\n'
+            )
         leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
         leaving.start()
         leaving.join(PARTING_SECONDS)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -114,9 +115,10 @@ def test_two_processes_die_stop_go_on_and_give_the_numbers_of_one(tmp_path: path
         hosts.wait_for(lambda: max(small_run.saved_steps(workdir)) > saved)
         hosts.processes[1].kill()
         began = time.monotonic()
-        assert hosts.wait() == [-signal.SIGABRT, -signal.SIGKILL], hosts.output()
+        # The collective fails first, or JAX misses the other's heartbeat.
+        assert hosts.wait() in [[1, -signal.SIGKILL], [-signal.SIGABRT, -signal.SIGKILL]]
         assert time.monotonic() - began < 60
-        assert 'another task died' in hosts.output()
+        assert re.search('another (task|of the 2 processes has) died', hosts.output())
         saved = max(small_run.saved_steps(workdir))
 
     hosts = Hosts(tmp_path, workdir)

@@ -100,12 +100,17 @@ def test_what_is_written_may_go_to_a_bucket(
     'data, message',
     [
         ({'task': 'txt'}, "config.data.task is 'txt'; expected pretrain, text"),
+        ({'task': 'mrcp'}, 'Did you mean mrpc'),
+        ({'task': 'mrpc,'}, "where '' can not be one of several; expected"),
         (
             {'task': 'mrpc,squad', 'dir': 'glue'},
-            "'mrpc,squad'; expected .* or some of cola",
+            "'mrpc,squad', where 'squad' can not be one of several; expected .* or some of cola",
         ),
-        ({'task': 'squad,ner'}, "task is 'squad,ner'; expected"),
-        ({'task': 'rte,rte', 'dir': 'glue'}, "task is 'rte,rte'; expected"),
+        ({'task': 'squad,ner'}, "task is 'squad,ner', where 'squad' can not"),
+        (
+            {'task': 'rte,rte', 'dir': 'glue'},
+            "task is 'rte,rte', where 'rte' stands twice; expected",
+        ),
         ({'task': 'rte'}, 'config.data.dir is empty'),
         (
             {'task': 'cola', 'dir': 'glue', 'test_file': 'a'},

@@ -20,7 +20,10 @@ def test_fine_tuning(look: Any) -> None:
     data, train = {'train_file': file, 'eval_file': file}, {'seeds': 2, 'keep': 1}
     config = small_tasks.configured(start, 'text', data=data, train=train)
     found = look(config)
-    assert 'FAIL' not in str(found) and '40 rows to train on, 40 held out' in found['corpus']
+    assert (
+        'FAIL' not in str(found)
+        and '40 rows to train on, 40 held out, counted: ' in found['corpus']
+    )
     assert 'run/seed_0: a new run; ' in found['workdir'] and ' 3 checkpoints' in found['disk']
     assert '16 x 16:' in found['fits']
     train = dataclasses.replace(config.train, accum_steps=4)

@@ -272,5 +272,5 @@ def test_the_command_line(
         code, _, said = run(model, *arguments)
         assert code == 2 and said.startswith('predict: ') and said.count('\n') == 1, said
     code, _, said = run('--checkpoint=nowhere', '--text=[MASK]')
-    assert code == 2 and 'nowhere has no config.json' in said
+    assert code == 2 and 'nowhere does not exist' in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ['in.txt', 'out.npz']

@@ -79,7 +79,8 @@ def windows(
 
     Labelled is a question's first answer that is in its context, as the fewest tokens that cover
     it. Training leaves out questions whose answer is unknown. `summary` counts these, questions
-    cut to `max_query_length` tokens and answers that no tokens give exactly. Raises ValueError
+    cut to `max_query_length` tokens, answers that no tokens give exactly or that are whole in no
+    window, and questions whose windows are as far apart as they are long. Raises ValueError
     where no room is left for a context.
     """
     room = max_seq_length - max_query_length - 3
@@ -103,6 +104,8 @@ def windows(
     first, last = _answers(questions, contexts, context, summary)
     rooms = max_seq_length - 3 - sizes
     steps = np.minimum(doc_stride, rooms)
+    apart = int(((lengths > rooms) & (doc_stride >= rooms)).sum())
+    summary.count('questions whose windows do not overlap (doc_stride is too large)', number=apart)
     counts = 1 + -(-np.maximum(lengths - rooms, 0) // steps)
     if training:
         unknown = (first < 0) & ~np.array([q.is_impossible for q in questions], bool)
@@ -120,7 +123,7 @@ def windows(
     found = np.zeros(len(questions), bool)
     found[question[inside]] = True
     for i in np.flatnonzero((first >= 0) & (counts > 0) & ~found).tolist():
-        summary.count('answers too long for any window', questions[i].where)
+        summary.count('answers that are whole in no window', questions[i].where)
     summary.count('windows', number=len(question))
     per_window = (
         *(question, shift, begin, end, best_begin, best_end),

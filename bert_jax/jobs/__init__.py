@@ -1,6 +1,7 @@
 """What there is to fine-tune on: a task's files as rows, its model's head, its official scores."""
 
 import dataclasses
+import difflib
 
 from bert_jax.config import Config, DataConfig
 from bert_jax.data import staging
@@ -33,11 +34,17 @@ def task_names(data: DataConfig) -> list[str]:
         _refuse(data, 'dir', *['regression'] * (data.task != 'text'))
         return [data.task]
     names = list(GLUE) if data.task == 'all' else data.task.split(',')
-    if not set(names) <= set(GLUE) or len(set(names)) < len(names):
-        raise ValueError(
-            f'config.data.task is {data.task!r}; expected pretrain, text, squad, ner, all, or some '
-            f'of {",".join(GLUE)}'
-        )
+    for name in names:
+        if name not in GLUE or names.count(name) > 1:
+            near = difflib.get_close_matches(name, (*GLUE, *OTHERS, 'all', 'pretrain'), n=1)
+            wrong = 'stands twice' if name in GLUE else 'can not be one of several'
+            raise ValueError(
+                f'config.data.task is {data.task!r}'
+                + (f', where {name!r} {wrong}' if len(names) > 1 else '')
+                + '; expected pretrain, text, squad, ner, all, or some of '
+                + ','.join(GLUE)
+                + (f'. Did you mean {near[0]}?' if near and near[0] != name else '')
+            )
     here = staging.localized(data)
     for name in names:
         glue.check_files(name, here)

@@ -95,10 +95,17 @@ def test_what_training_leaves_out():
     assert counts == {
         'answers of characters that no token has (first: a.json: no token)': 1,
         'questions without a known answer, left out (first: a.json: unknown)': 2,
-        'answers too long for any window (first: a.json: long)': 1,
+        'answers that are whole in no window (first: a.json: long)': 1,
         'windows': 4,
     }
     assert set(make(asked).question.tolist()) == {0, 1, 2, 3, 4}
+
+
+def test_windows_that_do_not_overlap_are_counted():
+    summary = Summary()
+    make([question(numbers(60)), question('x y')], doc_stride=60, summary=summary)
+    name = 'questions whose windows do not overlap (doc_stride is too large)'
+    assert summary.counts[name] == 1
 
 
 def test_long_questions_are_cut_and_counted():
