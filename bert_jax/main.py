@@ -135,7 +135,7 @@ def _start_lines(config: Config, meta: store.StoreMeta, workdir: epath.Path) -> 
 
 def cli(argv: list[str]) -> int:
     """The exit code: 0 done; 2 a mistake, said in one line; 3 not finite; 143, by Ctrl-C 130,
-    interrupted with everything saved."""
+    interrupted with everything saved; 1 what nobody foresaw, with a traceback."""
     # Libraries speak up for warnings only; the project says a line at a time what it does.
     logging.basicConfig(
         handlers=[_Stderr()], format='%(message)s', level=logging.WARNING, force=True
@@ -155,10 +155,12 @@ def cli(argv: list[str]) -> int:
         return processes.fail(_say(error, 3))
     except (ValueError, ImportError, *NO_SUCH_FILE, flags.Error) as error:
         return processes.fail(_say(error, 2))
-    except jax.errors.JaxRuntimeError as error:
-        if 'RESOURCE_EXHAUSTED' not in str(error):
-            raise
-        return processes.fail(_say(f'{first_line(error)}. {preflight.LESS}', 2))
+    except Exception as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and 'RESOURCE_EXHAUSTED' in str(error):
+            line = first_line(error).removesuffix('.')
+            return processes.fail(_say(f'{line}. {preflight.LESS}', 2))
+        traceback.print_exc()
+        return processes.fail(1)
     return 0
 
 
@@ -175,8 +177,4 @@ class _Stderr(logging.Handler):
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(cli(sys.argv))
-    except Exception:  # none that is foreseen
-        traceback.print_exc()
-        sys.exit(processes.fail(1))
+    sys.exit(cli(sys.argv))

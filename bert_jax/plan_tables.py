@@ -41,6 +41,9 @@ def of_phase(found: Mapping[str, Any], config: Config) -> Table:
     total = sum(found['memory'].values()) / GIB
     table.add_row('fits', f'yes: {total:.2f} of {limit:.0f} GiB per device')
     table.add_row('model FLOPs per step', f'{found["flops"]:.3e}')
+    if 'error' in found:
+        table.add_row('no seconds', found['error'])
+        return table
     for name, size in found['collectives'].items():
         table.add_row(f'{name}: a device sends', in_units(size))
     for name, seconds in found['seconds'].items():
@@ -54,7 +57,7 @@ def of_phase(found: Mapping[str, Any], config: Config) -> Table:
 
 
 def of_run(plans: list[dict[str, Any]]) -> str:
-    """Of all phases, which fit."""
+    """Of all phases, whose seconds are known."""
     days, hours = (sum(found[name] for found in plans) for name in ('days', 'chip_hours'))
     return f'the run: {days:.2f} days, {hours:,.0f} chip-hours at best'
 
@@ -71,14 +74,14 @@ def in_units(size: float) -> str:
 def in_a_line(found: Mapping[str, Any]) -> str:
     """One of a sweep."""
     what = f'{found["preset"]}, remat {found["remat"]}, {found["rows_per_device"]:g} on a device'
-    if found['fits']:
+    if 'tokens_per_second' in found:
         return f'{what}: {found["tokens_per_second"]:,.0f} tokens/s'
     return f'{what}: {found["error"] if "error" in found else _missing(found)}'
 
 
 def best(plans: list[dict[str, Any]], config: Config) -> str:
     """Of a sweep: the fastest that fits and how to have it, or what is nearest to fitting."""
-    fitting = [found for found in plans if found['fits']]
+    fitting = [found for found in plans if 'tokens_per_second' in found]
     if fitting:
         found = max(fitting, key=lambda one: one['tokens_per_second'])
         mesh = ' '.join(f'--config.mesh.{name}={size}' for name, size in found['mesh'].items())
@@ -101,7 +104,7 @@ def of_sweep(plans: list[dict[str, Any]]) -> Table:
     table = Table('preset', 'remat', 'per device', 'GiB', 'bound', 'ms', 'tokens/s', 'MFU')
     for found in sorted(plans, key=lambda p: -p.get('tokens_per_second', 0)):
         known = [found['preset'], found['remat'], f'{found["rows_per_device"]:g}']
-        if not found['fits']:
+        if 'tokens_per_second' not in found:
             used = f'{found["used"] / GIB:.2f}' if 'used' in found else ''
             table.add_row(*known, used, found.get('error', 'does not fit'))
             continue

@@ -28,7 +28,7 @@ from bert_jax.train_step import make_train_step
 # What helps where a step does not fit.
 LESS = (
     'Take a smaller batch_size, a larger config.train.accum_steps or config.mesh.fsdp, or '
-    'config.model.remat=full'
+    'config.model.remat=full; in an evaluation, a smaller config.eval.batch_size'
 )
 
 

@@ -97,7 +97,9 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
     if not (folder / CONFIG).exists():
         found = (*folder.glob(f'*/{CONFIG}'), *folder.glob(f'*/*/{CONFIG}'))  # of tasks and seeds
         if runs := sorted(str(path.parent) for path in found):
-            raise ValueError(f'{folder} holds several runs; give one of {", ".join(runs)}')
+            raise ValueError(
+                f'{folder} has no {CONFIG}; it holds {", ".join(runs)}, give one of them'
+            )
         wrong = f'has no {CONFIG}' if folder.exists() else 'does not exist'
         raise ValueError(
             f'{folder} {wrong}: give a workdir, or a folder written by python -m bert_jax.convert'

@@ -1,5 +1,6 @@
 """Joining the other processes of a run, and leaving them when this one fails."""
 
+import contextlib
 import os
 import sys
 import threading
@@ -25,7 +26,8 @@ PARTING_SECONDS = 5
 
 
 def join() -> None:
-    """Where the flags say so. Raises ValueError where neither they nor anything else say enough."""
+    """Where the flags say so. Raises ValueError where neither they nor anything else say enough, or
+    the others can't be reached."""
     of_three = COORDINATOR, NUM_PROCESSES, PROCESS_ID
     given: tuple[Any, Any, Any] = (COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     missing = [f'--{flag.name}' for flag in of_three if flag.value is None]
@@ -36,15 +38,22 @@ def join() -> None:
     if not missing:
         _check(*given)
     try:
-        jax.distributed.initialize(*given, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+        jax.distributed.initialize(
+            *given,
+            # Slurm's would leave this process one of its GPUs.
+            cluster_detection_method=None if missing else 'deactivate',
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
     except ValueError as error:
-        if not missing:
-            raise
         raise ValueError(
-            'nothing here says which processes there are, as a TPU pod, Slurm or Open MPI do; '
-            'give each of N --coordinator=HOST:PORT (of process 0), --num_processes=N and '
-            '--process_id=I'
+            'nothing here says which processes there are, as a TPU pod, Slurm or Open MPI do '
+            f'({error}); give each of N --coordinator=HOST:PORT (of process 0), --num_processes=N '
+            'and --process_id=I'
         ) from error
+    except jax.errors.JaxRuntimeError as error:
+        where = 'the other processes' if missing else f'--coordinator={given[0]}'
+        line = str(error).strip().split('\n')[0]
+        raise ValueError(f'{where} can not be reached: {line}') from error
 
 
 def _check(coordinator: str, num_processes: int, process_id: int) -> None:
@@ -64,16 +73,23 @@ def fail(code: int) -> int:
 
     code: 1 where nobody foresaw it; where another has died, a collective may end so.
     """
-    if jax.distributed.is_initialized():
+    if not jax.distributed.is_initialized():
+        return code
+    try:
         if code == 1:
             sys.stderr.write(
-                f'bert_jax: unless it is for the above, another of the {jax.process_count()} '
-                'processes has died; start all again, and they go on from the newest checkpoint\n'
+                'bert_jax: unless it is for the above, another of the processes has died; start '
+                'all again, and they go on from the newest checkpoint\n'
             )
-        leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+        leaving = threading.Thread(target=_shut_down, daemon=True)
         leaving.start()
         leaving.join(PARTING_SECONDS)
         sys.stdout.flush()
         sys.stderr.flush()
+    finally:
         os._exit(code)
-    return code
+
+
+def _shut_down() -> None:
+    with contextlib.suppress(Exception):  # the others may be gone
+        jax.distributed.shutdown()

@@ -122,11 +122,12 @@ def constrain(x: jax.Array, *axes: str) -> jax.Array:
 
 
 def batch_shardings(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> dict[str, NamedSharding]:
-    """A sharding per batch array. Raises ValueError where the batch does not divide, or its
-    micro-batches don't."""
+    """A sharding per batch array. Raises ValueError where its axis names don't fit it, or the batch
+    or its micro-batches don't divide."""
     shardings, parts = {}, batch_parts(mesh) * accum_steps
     for name, feature in spec.items():
-        assert len(feature.axes) == len(feature.shape), (name, feature)
+        if len(feature.axes) != len(feature.shape):
+            raise ValueError(f'batch array {name} of shape {feature.shape} has axes {feature.axes}')
         shardings[name] = NamedSharding(mesh, partition_spec(feature.axes))
         if feature.shape[0] % parts:
             raise ValueError(

@@ -41,3 +41,7 @@ def test_what_the_user_says_of_an_option_is_left(
     monkeypatch.setenv(variable, f'--a=b --{option}=false')
     left = compiler.options(mesh_of(platform))
     assert set(ours) - set(left) == {option}
+    monkeypatch.setenv(variable, f'--{option}')
+    assert compiler.options(mesh_of(platform)) == left
+    monkeypatch.setenv(variable, f'--{option}_else=true')
+    assert compiler.options(mesh_of(platform)) == ours

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -87,7 +88,7 @@ class Hosts:
 
 def free_job() -> int:
     """A Slurm job's number; its last 12 bits are, for JAX, those of the coordinator's port."""
-    for job in range(4096):
+    for job in random.sample(range(4096), 4096):  # beside other tests'
         with socket.socket() as probe:
             if probe.connect_ex(('localhost', 61440 + job)):
                 return job
@@ -118,7 +119,7 @@ def test_two_processes_die_stop_go_on_and_give_the_numbers_of_one(tmp_path: path
         # The collective fails first, or JAX misses the other's heartbeat.
         assert hosts.wait() in [[1, -signal.SIGKILL], [-signal.SIGABRT, -signal.SIGKILL]]
         assert time.monotonic() - began < 60
-        assert re.search('another (task|of the 2 processes has) died', hosts.output())
+        assert re.search('another (task|of the processes has) died', hosts.output())
         saved = max(small_run.saved_steps(workdir))
 
     hosts = Hosts(tmp_path, workdir)
@@ -166,12 +167,14 @@ def test_one_that_fails_alone_ends_the_other(tmp_path: pathlib.Path) -> None:
     each other by flags.)"""
     small_run.write_corpus(tmp_path)
     (tmp_path / 'vocab.txt').rename(tmp_path / 'vocab0.txt')
-    began = time.monotonic()
     known = [f'--coordinator=localhost:{61440 + free_job()}', '--num_processes=2']
     vocabulary = '--config.data.vocab_file=vocabPROCESS.txt'
     hosts = Hosts(tmp_path, tmp_path / 'run', *known, '--process_id=PROCESS', vocabulary)
-    assert hosts.wait() == [-signal.SIGABRT, 2], hosts.output()
-    assert time.monotonic() - began < 90
+    hosts.processes[1].wait(timeout=200)
+    began = time.monotonic()
+    codes = hosts.wait()
+    assert codes in ([-signal.SIGABRT, 2], [1, 2]), hosts.output()
+    assert time.monotonic() - began < 60
     assert 'vocab1.txt does not exist' in hosts.logs[1].read_text()
 
 

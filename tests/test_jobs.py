@@ -101,7 +101,7 @@ def test_what_is_written_may_go_to_a_bucket(
     [
         ({'task': 'txt'}, "config.data.task is 'txt'; expected pretrain, text"),
         ({'task': 'mrcp'}, 'Did you mean mrpc'),
-        ({'task': 'mrpc,'}, "where '' can not be one of several; expected"),
+        ({'task': 'mrpc,'}, "where '' is no task; expected"),
         (
             {'task': 'mrpc,squad', 'dir': 'glue'},
             "'mrpc,squad', where 'squad' can not be one of several; expected .* or some of cola",

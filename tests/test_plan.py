@@ -263,9 +263,9 @@ def test_every_phase_must_fit(
     of_a_step |= {'slice': 'v5e:2x2', 'counted': '4 chips'}
     monkeypatch.setattr(plan, 'plan', lambda *of: planned(*of) | of_a_step)
     small = '--config.model.vocab_size=1000'
-    assert run(small, '--config.train.phases=((9,32,16,5),(9,48,16,5))') == 0
+    assert run(small, '--config.train.phases=((900,32,16,5),(900,48,16,5))') == 0
     assert capsys.readouterr().out.splitlines()[-1] == 'the run: 3.00 days, 288 chip-hours at best'
-    assert run(small, '--config.train.phases=((9,32,16,5),(9,48,64,5))') == 1
+    assert run(small, '--config.train.phases=((900,32,16,5),(900,48,64,5))') == 1
     assert 'the run' not in capsys.readouterr().out
 
 
@@ -276,8 +276,12 @@ def test_what_can_not_be_read_says_so(
         raise NotImplementedError('how often the loop while.3 runs is not known')
 
     monkeypatch.setattr(plan, '_roofline', unknown)
-    with pytest.raises(ValueError, match=r'fits, in .* MiB, .* can not be told: how .* while.3'):
-        plan.plan(TINY, PHASE, topology.parse('v5e-4'), four)
+    found = plan.plan(TINY, PHASE, topology.parse('v5e-4'), four)
+    assert found['fits'] and 'can not be told: how often' in found['error']
+    assert 'can not be told: how often' in shown(plan_tables.of_phase(found, TINY))
+    swept = [found | {'preset': 'dp'}]
+    assert 'can not be told' in shown(plan_tables.of_sweep(swept))
+    assert plan_tables.best(swept, TINY) == 'nothing fits'
 
 
 def test_a_sweep(

@@ -31,7 +31,14 @@ def parsed() -> Iterator[None]:
 
 
 @pytest.mark.parametrize('name', WRONG)
-def test_what_does_not_say_enough(name: str) -> None:
+def test_what_does_not_say_enough(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JAX is asked in one case only, and there is no cluster here that it could find."""
+
+    def initialize(*given: object, **_: object) -> None:
+        assert given == (None, None, None)
+        raise ValueError('coordinator_address should be defined.')
+
+    monkeypatch.setattr(processes.jax.distributed, 'initialize', initialize)
     given, words = WRONG[name]
     with flagsaver.flagsaver(**given), pytest.raises(ValueError) as raised:
         processes.join()

@@ -112,6 +112,7 @@ def test_the_same_corpus_elsewhere_goes_on(claims: Claims) -> None:
     [
         ('train', 'num_steps', 10),
         ('train', 'log_every', 3),
+        ('train', 'accum_steps', 2),
         ('train', 'checkpoint_every', 7),
         ('train', 'nonfinite', 'skip'),
         ('mesh', 'fsdp', 2),

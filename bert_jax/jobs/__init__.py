@@ -36,8 +36,10 @@ def task_names(data: DataConfig) -> list[str]:
     names = list(GLUE) if data.task == 'all' else data.task.split(',')
     for name in names:
         if name not in GLUE or names.count(name) > 1:
-            near = difflib.get_close_matches(name, (*GLUE, *OTHERS, 'all', 'pretrain'), n=1)
-            wrong = 'stands twice' if name in GLUE else 'can not be one of several'
+            alone = (*OTHERS, 'all', 'pretrain')
+            near = difflib.get_close_matches(name, (*GLUE, *alone), n=1)
+            wrong = 'can not be one of several' if name in alone else 'is no task'
+            wrong = 'stands twice' if name in GLUE else wrong
             raise ValueError(
                 f'config.data.task is {data.task!r}'
                 + (f', where {name!r} {wrong}' if len(names) > 1 else '')

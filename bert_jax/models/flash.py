@@ -3,6 +3,7 @@ for the device: cuDNN's on GPUs, splash attention on TPUs. Neither has dropout o
 
 import functools
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,8 @@ def kernel(length: int, head_dim: int, dtype: jnp.dtype) -> Kernel | None:
 
 def _ampere() -> bool:
     """Or newer, as cuDNN's kernel wants it."""
-    return float(getattr(jax.local_devices()[0], 'compute_capability', 'inf')) >= 8
+    capability = getattr(jax.local_devices()[0], 'compute_capability', '')
+    return re.fullmatch(r'[\d.]+', capability) is not None and float(capability) >= 8
 
 
 @functools.cache

@@ -64,6 +64,7 @@ def test_where_there_is_no_kernel(
         ('tpu', 100, 64, jnp.bfloat16, None),
     ):
         monkeypatch.setattr(flash, 'platform', lambda name=name: name)
+        monkeypatch.setattr(flash, '_ampere', lambda: True)
         caplog.clear()
         for _ in range(2):
             kernel = flash.kernel(length, head_dim, jnp.dtype(dtype))
