@@ -72,6 +72,34 @@ def test_mistakes_are_named(flags: list[str], words: list[str]) -> None:
     assert said.count('\n') == 1
 
 
+SWEPT = """
+import sys
+from bert_jax import benchmark
+speeds = {8: 100.0, 16: 180.0, 32: 181.0, 64: 400.0}
+def measure(config, *_):
+    rows = config.train.phases[0].batch_size
+    return {'batch_size': rows, 'fits': True, 'tokens_per_second': speeds[rows]}
+benchmark.measure = measure
+benchmark._table = lambda found: 'a table'
+sys.exit(benchmark.main(sys.argv))
+"""
+
+
+def test_a_sweep_doubles_for_as_long_as_it_helps(tmp_path: pathlib.Path) -> None:
+    flags = [f'--config={ROOT}/configs/tiny.py', '--sweep', '--batch_size=8']
+    done = subprocess.run(
+        [sys.executable, '-c', SWEPT, *flags, f'--output={tmp_path / "speed.json"}'],
+        env=os.environ | {'PYTHONPATH': str(ROOT)},
+        timeout=300,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert 'a table' in done.stdout
+    found = json.loads((tmp_path / 'speed.json').read_text())
+    assert [one['batch_size'] for one in found] == [8, 16, 32], 'the last is no 2 % faster'
+
+
 @pytest.mark.skipif(QUICK, reason='the step is timed above')
 def test_the_mesh_of_a_pod_on_fewer_devices(tmp_path: pathlib.Path) -> None:
     output, model = tmp_path / 'speed.json', {'hidden_size': 32, 'intermediate_size': 32}

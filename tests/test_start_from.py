@@ -8,7 +8,7 @@ import pytest
 import small_tasks
 from etils import epath
 
-from bert_jax import finetune
+from bert_jax import finetune, pretrained
 from bert_jax.config import Config, DataConfig, EvalConfig, Phase, TrainConfig
 
 
@@ -56,3 +56,13 @@ def test_the_runs_of_a_table_belong_together(tmp_path: pathlib.Path) -> None:
     (tmp_path / 'config.json').write_text(one.to_json())
     with pytest.raises(ValueError, match=r'holds one run, and config.train.seeds is 2'):
         finetune._check_seeds(config, workdir)
+
+
+@pytest.mark.parametrize('run', ['seed_0', 'cola/seed_0'])
+def test_a_folder_of_runs_names_them(tmp_path: pathlib.Path, run: str) -> None:
+    (tmp_path / run).mkdir(parents=True)
+    (tmp_path / run / 'config.json').touch()
+    with pytest.raises(ValueError, match=rf'no config.json; it holds {tmp_path / run}, give one'):
+        pretrained.read_config(tmp_path)
+    with pytest.raises(ValueError, match='absent does not exist: give a workdir'):
+        pretrained.read_config(tmp_path / 'absent')
