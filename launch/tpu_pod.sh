@@ -7,7 +7,8 @@
 #   start      main on every worker, in the background; CONFIG= names the configuration
 #   watch      makes what is missing (the TPU, the installation, the run), again after a preemption,
 #              until the run is done; takes the flags of create and the arguments of start
-#   logs       the first worker's last lines; --follow waits for more, --all has every worker's
+#   logs       the first worker's last lines; --follow waits for more, --all has every worker's,
+#              --lines=+1 has all lines (a preempted TPU takes its log along)
 #   status     of the TPU and of the run
 #   stop       saves and ends the run
 #   delete     the TPU
@@ -31,7 +32,7 @@ esac
 case $name in '' | -*) fail "'$command' is not followed by the TPU's name: $usage" ;; esac
 shift 2
 
-zone='' type='' version='' project='' spot='' queue='' slices=1 poll=60 lines=(-n 100) who=0
+zone='' type='' version='' project='' spot='' queue='' slices=1 poll=60 lines=100 follow='' who=0
 while [ $# -gt 0 ]; do
   case $1 in
     --zone=*) zone=${1#*=} ;;
@@ -42,7 +43,8 @@ while [ $# -gt 0 ]; do
     --poll=*) poll=${1#*=} ;;
     --spot) spot=1 ;;
     --queue) queue=1 ;;
-    --follow) lines+=(-F) ;;
+    --lines=*) lines=${1#*=} ;;
+    --follow) follow=' -F' ;;
     --all) who=all ;;
     --) shift && break ;;
     *) fail "unknown flag '$1': see the first lines of launch/tpu_pod.sh; main's come after --" ;;
@@ -51,6 +53,7 @@ while [ $# -gt 0 ]; do
 done
 
 [ "$zone" ] || fail '--zone is missing, such as --zone=us-west4-a'
+[[ $lines =~ ^[+]?[0-9]+$ ]] || fail "--lines must be a number, or +1 for all, not '$lines'"
 [[ $slices =~ ^[1-9][0-9]*$ ]] || fail "--slices must be a number of slices, not '$slices'"
 [ "$slices" = 1 ] || queue=1
 if [ "$command" = create ] || [ "$command" = watch ]; then
@@ -108,7 +111,7 @@ install() {
 start() { on all "$here$main"; }
 restart() { on all "$here./launch/background.sh stop && $main"; }
 stop() { on all "$here./launch/background.sh stop"; }
-logs() { on "$who" "tail ${lines[*]} bert_jax/runs/run.log"; }
+logs() { on "$who" "tail -n $lines$follow bert_jax/runs/run.log"; }
 delete() { run "${tpus[@]}" delete "$name" "${where[@]}" ${queue:+--force}; }
 describe() { run "${tpus[@]}" describe "$name" "${where[@]}" --format="value(state${queue:+.state})"; }
 state() { on 0 'if [ -d bert_jax ]; then bert_jax/launch/background.sh state; else echo run: none; fi'; }

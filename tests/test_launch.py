@@ -69,6 +69,17 @@ def test_a_dry_run_says_what_a_real_one_does(desk: Desk, command: str, flags: li
         assert ('--node=all' in call) == (everywhere and bool(flags))
 
 
+@pytest.mark.parametrize(
+    ('flags', 'options'),
+    [([], '-n 100'), (['--follow', '--lines=5'], '-n 5 -F'), (['--lines=+1', '--all'], '-n +1')],
+)
+def test_logs(desk: Desk, flags: list[str], options: str) -> None:
+    assert desk.pod('logs', *flags).returncode == 0
+    (call,) = desk.calls('gcloud')
+    assert call[-1] == f'--command=tail {options} bert_jax/runs/run.log'
+    assert ('--worker=all' in call) == ('--all' in flags)
+
+
 def test_start_hands_main_its_arguments(desk: Desk) -> None:
     """What a worker's shell makes of the command that gcloud is given."""
     desk.pod('start', '--', BUCKET, *ODD, CONFIG='configs/my own.py')
@@ -147,6 +158,7 @@ MISTAKES = {
     'create pod --zone=z --type=v9-8': '--type=v9-8 is not known',
     'create pod --zone=z --type=v4-8 --slices=two': "not 'two'",
     'create pod --zone=z --size=8': "unknown flag '--size=8'",
+    'logs pod --zone=z --lines=all': "+1 for all, not 'all'",
     'create pod --zone=z --type=v4-8 -- --workdir=gs://b/r': 'takes no arguments for main',
     'start pod --zone=z': "--workdir=''",
     'start pod --zone=z -- --workdir=runs/here': "--workdir='runs/here'",
