@@ -1,9 +1,16 @@
-"""Sharding: every mesh gives the numbers of one device, and the checks flax leaves out."""
+"""Sharding: every mesh gives the numbers of one device, and the checks flax leaves out.
+
+python tests/test_sharding.py      prints how far each mesh is from one device
+"""
 
 import dataclasses
 import functools
 import math
+import os
 import re
+
+if __name__ == '__main__':
+    os.environ.setdefault('XLA_FLAGS', '--xla_force_host_platform_device_count=8')
 
 import flax.linen as nn
 import jax
@@ -28,20 +35,35 @@ def one_device() -> tuple[list[float], TrainState]:
     return run_steps(TINY, MeshConfig(1, 1), steps=10)
 
 
-@pytest.mark.parametrize('name', ('dp', 'all') if QUICK else MESHES)
-def test_every_mesh_gives_the_losses_and_gradients_of_one_device(name: str) -> None:
+def differences(name: str) -> tuple[float, float, float]:
+    """The largest of ten steps' losses; then of a parameter; of a sum of gradients, as a share of
+    its array's largest one."""
     one, state_one = one_device()
     losses, state = run_steps(TINY, MESHES[name], steps=10)
-    np.testing.assert_allclose(losses, one, atol=5e-6, rtol=0)
-    for ours, theirs in zip(
-        jax.tree.leaves(state.params), jax.tree.leaves(state_one.params), strict=True
-    ):
-        np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=0)
+    assert one[-1] < one[0] - 0.1
+
+    def largest(ours: object, theirs: object, share: bool) -> float:
+        leaves = (jax.tree.leaves(jax.device_get(tree)) for tree in (ours, theirs))
+        pairs = zip(*leaves, strict=True)
+        return max(
+            float(np.abs(a - b).max() / (np.abs(b).max() + 1e-3 if share else 1)) for a, b in pairs
+        )
+
     # Adam's first moments are sums of the gradients.
     moments = [optax.tree.get(s.opt_state, 'mu') for s in (state, state_one)]
-    for ours, theirs in zip(*map(jax.tree.leaves, moments), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max() + 1e-7, rtol=0)
-    assert one[-1] < one[0] - 0.1
+    return (
+        largest(losses, one, share=False),
+        largest(state.params, state_one.params, share=False),
+        largest(*moments, share=True),
+    )
+
+
+@pytest.mark.parametrize('name', ('dp', 'all') if QUICK else MESHES)
+def test_every_mesh_gives_the_losses_and_gradients_of_one_device(name: str) -> None:
+    of_losses, of_parameters, of_gradients = differences(name)
+    assert of_losses < 5e-6
+    assert of_parameters < 2e-5
+    assert of_gradients < 1e-4
 
 
 @functools.cache
@@ -167,3 +189,10 @@ def test_meshes_and_batches_that_do_not_fit() -> None:
 def test_constrain_wants_a_name_per_dimension() -> None:
     with pytest.raises(ValueError, match=r'1 axis names .* \(2, 3\)'):
         sharding.constrain(jnp.zeros((2, 3)), 'batch')
+
+
+if __name__ == '__main__':
+    print('| mesh of 8 devices | losses | parameters | sums of gradients |\n|---|---|---|---|')
+    for name, sizes in MESHES.items():
+        numbers = ' | '.join(f'{number:.1e}' for number in differences(name))
+        print(f'| {name}, {dict(sharding.make_mesh(sizes).shape)} | {numbers} |')
