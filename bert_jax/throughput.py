@@ -18,9 +18,9 @@ class Chip(NamedTuple):
     link: float = 0.0  # bytes a second in one direction, along one dimension of a TPU's torus
 
 
-# By the beginning of device_kind. Sources: Google Cloud's pages on TPU v2 to v6e and TPU7x (a
-# device of v2, v3 and 7x is half a chip; a link is the chip's interconnect divided by its ports),
-# NVIDIA's data sheets (without sparsity).
+# By the beginning of device_kind. Sources: cloud.google.com/tpu/docs/v2, /v3, /v4, /v5e, /v5p, /v6e
+# and /tpu7x (a device of v2, v3 and 7x is half a chip; a link is the chip's interconnect divided by
+# its ports); nvidia.com/en-us/data-center, the data sheets (without sparsity).
 CHIPS = {
     'TPU v2': Chip(22.5e12),
     'TPU v3': Chip(61.5e12),
