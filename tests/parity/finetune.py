@@ -128,31 +128,35 @@ def tensors(batch: HostBatch) -> dict[str, Any]:
 def scores(bert: Any, job: Job, config: Config) -> dict[str, float]:
     """Of the held-out rows and of the test file, by our names."""
     splits = {'': job.held_out} | {f'{name}_': split for name, split in job.tests.items()}
-    return {
-        f'{prefix}{key}': value
-        for prefix, split in splits.items()
-        if split.score is not None
-        for key, value in split.score(
-            split.decode(predictions(bert, split.rows, job, config))
-        ).items()
-    }
+    found = {}
+    for prefix, split in splits.items():
+        if split.score is not None:
+            loss, predicted = predictions(bert, split.rows, job, config)
+            values = split.score(split.decode(predicted)) | {'loss': loss}
+            found |= {f'{prefix}{name}': value for name, value in values.items()}
+    return found
 
 
-def predictions(bert: Any, rows: Rows, job: Job, config: Config) -> Mapping[str, np.ndarray]:
-    """By our names."""
+def predictions(
+    bert: Any, rows: Rows, job: Job, config: Config
+) -> tuple[float, Mapping[str, np.ndarray]]:
+    """The mean loss of the batches' rows, and what is predicted, by our names."""
     import torch
 
-    found = []
-    for batch in in_order(rows, job.task.lengths(config.train.phases[0]), 64):
+    found, losses = [], []
+    for padded in in_order(rows, job.task.lengths(config.train.phases[0]), 64):
+        there = padded['example_weights'] > 0
+        batch = {name: array[there] for name, array in padded.items()}
         with torch.inference_mode():
             outputs = bert(**tensors(batch))
+        losses += [float(outputs.loss)] * int(there.sum())
         ours = {name: value.numpy() for name, value in outputs.items() if name.endswith('logits')}
         if job.task.heads[-1] == 'tagger':
             ours = {'tags': ours['logits'].argmax(-1)}
         elif not job.labels and 'logits' in ours:
             ours = {'values': ours['logits'][:, 0]}
         found.append(ours | {name: batch[name] for name in ('example_ids', 'example_weights')})
-    return by_example(found)
+    return float(np.mean(losses)), by_example(found)
 
 
 def read(results: pathlib.Path) -> list[dict[str, Any]]:
