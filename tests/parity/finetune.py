@@ -76,7 +76,9 @@ def their_run(config: Config, job: Job, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     architecture = getattr(transformers, ARCHITECTURES[job.task.heads[-1]])
     labels = {} if job.task.heads[-1] == 'span' else {'num_labels': max(len(job.labels), 1)}
-    bert = architecture.from_pretrained(minilm(), **labels).float()
+    rates = ('hidden_dropout_prob', 'attention_probs_dropout_prob')
+    dropout = {name: getattr(config.model, name) for name in rates}
+    bert = architecture.from_pretrained(minilm(), **labels, **dropout).float()
     groups: dict[float, list[Any]] = {0.0: [], config.optim.weight_decay: []}
     for name, parameter in bert.named_parameters():
         groups[0.0 if NO_DECAY.search(name) else config.optim.weight_decay].append(parameter)
