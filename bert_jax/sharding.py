@@ -44,11 +44,12 @@ RULES: Mapping[str, tuple[str, ...]] = {
     'features': (),
     # Activations. Their width has a name of its own: `batch` already takes the axis of `embed`.
     'batch': BATCH_AXES,
+    'replica': ('data',),  # of the batch, where `fsdp` splits something else
     'length': (),
     'hidden': (),
     'predictions': (),
 }
-ACTIVATIONS = ('batch', 'length', 'hidden', 'predictions')
+ACTIVATIONS = ('batch', 'replica', 'length', 'hidden', 'predictions')
 
 
 # A leaf's path in a tree of parameters: 'encoder/layers/attention/output/kernel'.
@@ -119,6 +120,36 @@ def constrain(x: jax.Array, *axes: str) -> jax.Array:
     if jax.sharding.get_abstract_mesh().empty:
         return x
     return jax.lax.with_sharding_constraint(x, spec)
+
+
+def scattered(gradient: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+    """A matrix's gradient, pinned to the layout of its parameter. axes: logical, 'embed' first or
+    last.
+
+    As a matrix with 'embed' for its rows: whatever else is split, the TPU's compiler adds up whole
+    on every device before it takes the part away.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.shape['fsdp'] == 1:
+        return gradient
+    others = [axis for name in axes if name != 'embed' for axis in RULES[name]]
+    rows = PartitionSpec(RULES['embed'], *others)
+    if axes[0] == 'embed':
+        flat = gradient.reshape(gradient.shape[0], -1)
+        whole = jax.lax.with_sharding_constraint(flat, rows).reshape(gradient.shape)
+    else:
+        flat = gradient.reshape(-1, gradient.shape[-1]).T
+        whole = jax.lax.with_sharding_constraint(flat, rows).T.reshape(gradient.shape)
+    return constrain(whole, *axes)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def scatters(x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+    """x itself; its gradient is `scattered`."""
+    return x
+
+
+scatters.defvjp(lambda x, axes: (x, None), lambda axes, _, gradient: (scattered(gradient, axes),))
 
 
 def batch_shardings(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> dict[str, NamedSharding]:

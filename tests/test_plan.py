@@ -148,22 +148,28 @@ def test_the_step_of_a_slice(four: list[jax.Device]) -> None:
 
 @pytest.mark.skipif(small_run.QUICK, reason='one mesh is planned above')
 def test_what_the_presets_send(four: list[jax.Device]) -> None:
-    """dp adds up gradients and gathers nothing; fsdp scatters what it adds up."""
+    """dp adds up gradients and gathers nothing; fsdp scatters what it adds up; both together
+    scatter, then add up the parts."""
     count = sum(leaf.size for leaf in jax.tree.leaves(abstract_params()))
 
-    def sent(name: str) -> dict[str, float]:
-        config = dataclasses.replace(TINY, mesh=sharding.PRESETS[name])
-        kinds: dict[str, float] = collections.defaultdict(float)
+    def sent(mesh: MeshConfig) -> dict[str, float]:
+        config = dataclasses.replace(TINY, mesh=mesh)
         found = plan.plan(config, PHASE, topology.parse('v5e-4'), four)['collectives']
+        kinds: dict[str, float] = collections.defaultdict(float)
         for words, size in found.items():
-            kinds[words.removeprefix('synchronous ').split()[0]] += size
+            kinds[words.removeprefix('synchronous ').replace('data+fsdp', 'both')] += size
         return kinds
 
-    dp, fsdp = sent('dp'), sent('fsdp')
-    assert set(dp) == {'all-reduce'}
-    assert 0 < dp['all-reduce'] <= 2 * 3 / 4 * 4 * count, 'no more than float32 gradients'
-    assert fsdp['all-reduce'] < dp['all-reduce'] / 10
-    assert 0 < fsdp['reduce-scatter'] <= 3 / 4 * 4 * count
+    dp, fsdp = sent(sharding.PRESETS['dp']), sent(sharding.PRESETS['fsdp'])
+    assert set(dp) == {'all-reduce over data'}
+    whole = dp['all-reduce over data']
+    assert 0 < whole <= 2 * 3 / 4 * 4 * count, 'no more than float32 gradients'
+    assert fsdp['all-reduce over fsdp'] < whole / 10
+    assert 0 < fsdp['reduce-scatter over fsdp'] <= 3 / 4 * 4 * count
+    both = sent(MeshConfig(data=2, fsdp=2))
+    assert both['all-reduce over fsdp'] + both['all-reduce over both'] < whole / 10
+    assert 0 < both['reduce-scatter over fsdp'] <= 1 / 2 * 4 * count
+    assert both['all-reduce over data'] < whole / 2, 'of what is left of each gradient'
 
 
 def abstract_params() -> object:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
 from bert_jax.models.layers import Dropout, LayerNorm, compute_dtype, kernel_init, parameter
-from bert_jax.sharding import constrain
+from bert_jax.sharding import constrain, scattered
 
 
 class Embeddings(nn.Module):
@@ -34,7 +34,10 @@ class Embeddings(nn.Module):
     ) -> jax.Array:
         """int32[batch, length] twice -> [batch, length, hidden]"""
         length = input_ids.shape[1]
-        words = jnp.take(_whole(self.word_embeddings), input_ids, axis=0)
+        # Where the table's columns are split, every device looks up its columns of the rows of all
+        # who share a table, and they exchange them: rows of a batch are fewer than of a vocabulary.
+        words = jnp.take(self.word_embeddings, constrain(input_ids, 'replica', 'length'), axis=0)
+        words = constrain(words, 'replica', 'length', 'embed')
         # Segments are few: a product with one-hot rows has a dense, not a scattered, gradient.
         segments = jax.nn.one_hot(token_type_ids, self.config.type_vocab_size)
         x = (
@@ -50,15 +53,32 @@ class Embeddings(nn.Module):
         decoder), or against another table of their shape."""
         dtype = compute_dtype(self.config)
         table = self.word_embeddings if table is None else table
-        return jax.lax.dot_general(
-            x.astype(dtype),
-            _whole(table).astype(dtype),
-            (((x.ndim - 1,), (1,)), ((), ())),
-            preferred_element_type=jnp.float32,
-        )
+        return _scores(x.astype(dtype), table.astype(dtype))
 
 
-def _whole(table: jax.Array) -> jax.Array:
-    """float32[vocab, hidden], gathered: a look-up in a table split by columns would make the
-    compiler replicate the activations instead."""
-    return constrain(table, 'vocab', 'hidden')
+@jax.custom_vjp
+def _scores(x: jax.Array, table: jax.Array) -> jax.Array:
+    """[..., hidden] @ [vocab, hidden] -> float32[..., vocab]. All three products take their factors
+    in the type of x, and the table's gradient is scattered in it; JAX's own would be float32."""
+    return _scores_and_kept(x, table)[0]
+
+
+def _scores_and_kept(
+    x: jax.Array, table: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    whole = constrain(table, 'vocab', 'hidden')
+    over = ((x.ndim - 1,), (1,)), ((), ())
+    return jax.lax.dot_general(x, whole, over, preferred_element_type=jnp.float32), (x, whole)
+
+
+def _scores_gradients(
+    kept: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, whole = kept
+    gradient = gradient.astype(x.dtype)
+    rows = tuple(range(x.ndim - 1))
+    of_table = jax.lax.dot_general(gradient, x, ((rows, rows), ((), ())))
+    return gradient @ whole, scattered(of_table, ('vocab', 'embed'))
+
+
+_scores.defvjp(_scores_and_kept, _scores_gradients)

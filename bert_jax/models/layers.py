@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
-from bert_jax.sharding import constrain, platform
+from bert_jax.sharding import constrain, platform, scatters
 
 
 def gelu(x: jax.Array) -> jax.Array:
@@ -78,6 +78,7 @@ class Dense(nn.Module):
         axes = (*self.in_axes, *self.out_axes)
         init = self.initializer or kernel_init(self.config)
         kernel = parameter(self, 'kernel', init, shape, axes)
+        kernel = scatters(kernel, axes) if 'embed' in axes else kernel
         bias_axes = VECTOR if self.out_axes == ('embed',) else self.out_axes
         bias = parameter(self, 'bias', nn.initializers.zeros, self.features, bias_axes)
         dtype = compute_dtype(self.config)
