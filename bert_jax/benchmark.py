@@ -3,6 +3,7 @@
     python -m bert_jax.benchmark --config=configs/large.py --batch_size=64 --max_seq_length=128
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8,16,32 --output=speed.json
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --sweep      # 8, 16, 32...
+    python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --profile
 
 Needs no TensorFlow. The vocabulary is as large as the configuration says. As in a run, a step is
 sent off before the one before it has ended; its time is from that end to its own. Where the
@@ -23,7 +24,7 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from bert_jax import batch, command, optim, rng, sharding, throughput
+from bert_jax import batch, breakdown, command, optim, rng, sharding, throughput
 from bert_jax.config import Config, Phase, validate
 from bert_jax.models.layers import compute_dtype
 from bert_jax.tasks.pretrain import PretrainTask
@@ -40,14 +41,16 @@ SWEEP = flags.DEFINE_boolean(
 LENGTH = flags.DEFINE_integer('max_seq_length', 0, "Default: the first phase's.")
 STEPS = flags.DEFINE_integer('steps', 30, 'Steps that are timed.', lower_bound=1)
 WARMUP = flags.DEFINE_integer('warmup', 3, 'Steps before them.', lower_bound=0)
+PROFILE = flags.DEFINE_boolean('profile', False, 'Where the time goes, part by part of the model.')
 OUTPUT = flags.DEFINE_string('output', '', 'File for the numbers as JSON.')
 
 
-def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
+def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> dict[str, Any]:
     """Of the first phase's shape. `seconds` are the median and the tenth and ninetieth percentile
     of a step; peak_memory (bytes of one device) is the compiler's, as the backend's is that of all
-    that was measured so far. Where it does not fit, `fits` is False and there is nothing but the
-    shape. Raises ValueError where mesh, model and batch don't divide."""
+    that was measured so far; `parts`, of a profile, are shares of the time (`breakdown`). Where it
+    does not fit, `fits` is False and there is nothing but the shape. Raises ValueError where mesh,
+    model and batch don't divide."""
     phase = config.train.phases[0]
     mesh = sharding.make_mesh(config.mesh)
     task, tx = PretrainTask(config.model), optim.make_optimizer(config)
@@ -83,6 +86,14 @@ def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
             jax.block_until_ready(sums)
             ends.append(time.perf_counter())
             sums = following
+
+        def again() -> None:
+            nonlocal state, sums
+            for _ in range(3):
+                state, sums = step(state, batches[0], key)
+            jax.block_until_ready(sums)
+
+        parts = breakdown.breakdown(again, step.as_text()) if profile else {}
     except jax.errors.JaxRuntimeError as error:
         if 'RESOURCE_EXHAUSTED' not in str(error):
             raise
@@ -103,6 +114,7 @@ def measure(config: Config, steps: int, warmup: int) -> dict[str, Any]:
         'flops_per_second': flops / median,
         'mfu': throughput.mfu(flops, median),
         'peak_memory': throughput.needed_memory(step),
+        'parts': parts,
     }
 
 
@@ -134,10 +146,10 @@ def _shaped(config: Config, batch_size: int) -> Config:
     return validate(dataclasses.replace(config, train=train))
 
 
-def _sweep(config: Config, size: int, steps: int, warmup: int) -> Iterator[dict[str, Any]]:
+def _sweep(config: Config, size: int, *counts: Any) -> Iterator[dict[str, Any]]:
     best = 0.0
     while True:
-        found = measure(_shaped(config, size), steps, warmup)
+        found = measure(_shaped(config, size), *counts)
         yield found
         if not found['fits'] or found['tokens_per_second'] < 1.02 * best:
             return
@@ -169,13 +181,25 @@ def _table(found: list[dict[str, Any]]) -> Table:
     return table
 
 
+def _profiles(found: list[dict[str, Any]]) -> Iterator[Table]:
+    for one in found:
+        if one.get('parts'):
+            shape = f'{one["batch_size"]} x {one["max_seq_length"]}'
+            title = f'where the {1e3 * one["seconds"]:.1f} ms of a step of {shape} go'
+            table = Table('part', 'ms forward', 'ms backward', 'share', title=title)
+            for row in breakdown.rows(one['parts'], one['seconds']):
+                table.add_row(*row)
+            yield table
+
+
 def main(argv: list[str]) -> int:
     config, _ = command.parse(argv)
     if config.data.task != 'pretrain':
         raise ValueError(f'config.data.task is {config.data.task!r}; this times pretraining')
     command.check_output(OUTPUT.value)
     config = _fitting(config.padded())
-    sizes, counts = _sizes(config.train.phases[0].batch_size), (STEPS.value, WARMUP.value)
+    sizes = _sizes(config.train.phases[0].batch_size)
+    counts: tuple[Any, ...] = STEPS.value, WARMUP.value, PROFILE.value
     if SWEEP.value and len(sizes) > 1:
         raise ValueError(f'--sweep begins with one batch size; --batch_size has {len(sizes)}')
     shapes = (measure(_shaped(config, size), *counts) for size in sizes)
@@ -183,7 +207,7 @@ def main(argv: list[str]) -> int:
     for one in _sweep(config, sizes[0], *counts) if SWEEP.value else shapes:
         found.append(one)
         command.write(found, OUTPUT.value)  # what there is, should the next one fail
-    Console().print(_table(found))
+    Console().print(_table(found), *_profiles(found))
     return 0 if any(one['fits'] for one in found) else 1
 
 

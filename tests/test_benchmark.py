@@ -5,11 +5,15 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import pytest
 from small_run import QUICK
 from tiny_model import ROOT
 
+from bert_jax import breakdown
 from bert_jax.config import ModelConfig, Phase
 from bert_jax.throughput import step_flops
 
@@ -39,7 +43,7 @@ def run(*arguments: str, config: str = 'tiny', devices: int = 8) -> tuple[int, s
 
 def test_numbers_belong_together(tmp_path: pathlib.Path) -> None:
     output = tmp_path / 'speed.json'
-    code, said = run('--batch_size=16,8', f'--output={output}')
+    code, said = run('--batch_size=16,8', '--profile', f'--output={output}')
     assert code == 0, said
     assert '8 x 16' in said
     assert '16 x 16' in said
@@ -53,6 +57,53 @@ def test_numbers_belong_together(tmp_path: pathlib.Path) -> None:
         assert one['tokens_per_second'] == pytest.approx(rows * length / one['seconds'])
         assert one['flops_per_second'] == pytest.approx(one['model_flops'] / one['seconds'])
         assert 8.5 < one['loss'] < 10, 'a fresh model knows nothing: ln 4096 and ln 2'
+        parts = one['parts']
+        assert sum(sum(part.values()) for part in parts.values()) == pytest.approx(1)
+        assert all(parts['products: MLP'].values()), 'forward and backward'
+        assert {'layer norm', breakdown.OPTIMIZER} <= parts.keys()
+        assert 'products: MLP' in said
+
+
+LAYER = 'jit(step)/jvp(HeadedEncoder)/encoder/while/body/closed_call/layers'
+
+
+@pytest.mark.parametrize(
+    ('name', 'part'),
+    [
+        (f'{LAYER}/attention/query_key_value/dot_general', 'products: query, key, value, output'),
+        (f'{LAYER}/attention/bqhd,bkhd->bhqk/dot_general', 'products: scores and values'),
+        (f'{LAYER}/attention/reduce_max', 'softmax and the rest of attention'),
+        (f'{LAYER}/attention/while/body/closed_call/add', 'random bits'),
+        (f'{LAYER}/Dropout_0/jit(_threefry_fold_in)/slice', 'random bits'),
+        (f'{LAYER}/Dropout_0/mul', 'dropout, where it is not fused'),
+        (f'{LAYER}/output_norm/reduce_sum', 'layer norm'),
+        (f'{LAYER}/output/checkpoint/erfc', 'GELU'),
+        (f'{LAYER}/intermediate/transpose', 'additions, transposes, copies'),
+        ('jit(step)/jvp()/reduce_sum', 'the loss'),
+        ('jit(step)/jit(_where)/select_n', breakdown.OPTIMIZER),
+        ('', breakdown.UNKNOWN),
+    ],
+)
+def test_parts_by_the_names_of_operations(name: str, part: str) -> None:
+    assert breakdown.part(name) == part
+
+
+class Event(NamedTuple):
+    start_ns: float
+    duration_ns: float
+    stats: Sequence[tuple[str, str]]
+
+
+def test_what_an_operation_calls_is_not_its_own() -> None:
+    events = [
+        Event(10, 30, [('hlo_op', 'inner')]),
+        Event(0, 100, [('hlo_op', 'while')]),
+        Event(20, 5, [('hlo_op', 'innermost')]),
+        Event(50, 10, [('other', 'not an operation')]),
+        Event(100, 7, [('hlo_op', 'after')]),
+    ]
+    own = dict(breakdown.own(types.SimpleNamespace(events=events)))
+    assert own == {'innermost': 5, 'inner': 25, 'while': 70, 'after': 7}
 
 
 @pytest.mark.parametrize(
@@ -110,5 +161,5 @@ def test_the_mesh_of_a_pod_on_fewer_devices(tmp_path: pathlib.Path) -> None:
     (found,) = json.loads(output.read_text())
     assert found['mesh'] == {'data': 1, 'fsdp': 1, 'tensor': 1}
     sizes = {'num_attention_heads': 16, 'num_hidden_layers': 1, **model}
-    padded = ModelConfig(**sizes, vocab_size=30_592)
+    padded = ModelConfig(**sizes, vocab_size=30_720)
     assert found['model_flops'] == step_flops(padded, Phase(1, 16, 2, 2))

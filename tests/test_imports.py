@@ -15,7 +15,7 @@ ROWS = (
     ('tasks',),
     ('optim', 'train_step'),
     ('checkpoint', 'evaluate', 'meter'),
-    ('pretrained', 'initial', 'workdirs', 'plan_tables'),
+    ('pretrained', 'initial', 'workdirs', 'plan_tables', 'breakdown'),
     ('train', 'inference', 'jobs', 'results', 'plot', 'command', 'export'),
     ('finetune', 'labelling', 'plan', 'benchmark'),
     ('outline',),
