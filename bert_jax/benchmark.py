@@ -11,11 +11,12 @@ configuration's mesh does not fit the devices, a line says so, and they share th
 """
 
 import dataclasses
+import functools
 import re
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -86,24 +87,24 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
             jax.block_until_ready(sums)
             ends.append(time.perf_counter())
             sums = following
-
-        def again() -> None:
-            nonlocal state, sums
-            for _ in range(3):
-                state, sums = step(state, batches[0], key)
-            jax.block_until_ready(sums)
-
-        parts = breakdown.breakdown(again, step.as_text()) if profile else {}
     except jax.errors.JaxRuntimeError as error:
         if 'RESOURCE_EXHAUSTED' not in str(error):
             raise
         return shape | {'fits': False}
+    loss = float(sums['loss'][0])
+
+    def again() -> None:
+        nonlocal state
+        for _ in range(3):
+            state, more = step(state, batches[0], key)
+        jax.block_until_ready(more)
+
     timed = sorted(np.diff(ends)[warmup:].tolist())
     median = statistics.median(timed)
     flops = task.flops(phase)
     return shape | {
         'fits': True,
-        'loss': float(sums['loss'][0]),
+        'loss': loss,
         'compile_seconds': compiling,
         'seconds': median,
         'seconds_p10': timed[len(timed) // 10],
@@ -114,7 +115,7 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
         'flops_per_second': flops / median,
         'mfu': throughput.mfu(flops, median),
         'peak_memory': throughput.needed_memory(step),
-        'parts': parts,
+        'parts': breakdown.breakdown(again, step.as_text()) if profile else {},
     }
 
 
@@ -146,10 +147,12 @@ def _shaped(config: Config, batch_size: int) -> Config:
     return validate(dataclasses.replace(config, train=train))
 
 
-def _sweep(config: Config, size: int, *counts: Any) -> Iterator[dict[str, Any]]:
+def _sweep(
+    config: Config, size: int, measured: Callable[[Config], dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
     best = 0.0
     while True:
-        found = measure(_shaped(config, size), *counts)
+        found = measured(_shaped(config, size))
         yield found
         if not found['fits'] or found['tokens_per_second'] < 1.02 * best:
             return
@@ -185,8 +188,8 @@ def _profiles(found: list[dict[str, Any]]) -> Iterator[Table]:
     for one in found:
         if one.get('parts'):
             shape = f'{one["batch_size"]} x {one["max_seq_length"]}'
-            title = f'where the {1e3 * one["seconds"]:.1f} ms of a step of {shape} go'
-            table = Table('part', 'ms forward', 'ms backward', 'share', title=title)
+            title = f'{1e3 * one["seconds"]:.1f} ms a step of {shape}, as its operations share it'
+            table = Table('part', *(f'ms {side}' for side in breakdown.SIDES), 'share', title=title)
             for row in breakdown.rows(one['parts'], one['seconds']):
                 table.add_row(*row)
             yield table
@@ -199,12 +202,14 @@ def main(argv: list[str]) -> int:
     command.check_output(OUTPUT.value)
     config = _fitting(config.padded())
     sizes = _sizes(config.train.phases[0].batch_size)
-    counts: tuple[Any, ...] = STEPS.value, WARMUP.value, PROFILE.value
+    measured = functools.partial(
+        measure, steps=STEPS.value, warmup=WARMUP.value, profile=PROFILE.value
+    )
     if SWEEP.value and len(sizes) > 1:
         raise ValueError(f'--sweep begins with one batch size; --batch_size has {len(sizes)}')
-    shapes = (measure(_shaped(config, size), *counts) for size in sizes)
+    shapes = (measured(_shaped(config, size)) for size in sizes)
     found = list[dict[str, Any]]()
-    for one in _sweep(config, sizes[0], *counts) if SWEEP.value else shapes:
+    for one in _sweep(config, sizes[0], measured) if SWEEP.value else shapes:
         found.append(one)
         command.write(found, OUTPUT.value)  # what there is, should the next one fail
     Console().print(_table(found), *_profiles(found))

@@ -129,6 +129,7 @@ def scattered(gradient: jax.Array, axes: tuple[str, ...]) -> jax.Array:
     As a matrix with 'embed' for its rows: whatever else is split, the TPU's compiler adds up whole
     on every device before it takes the part away.
     """
+    assert 'embed' in (axes[0], axes[-1]), axes
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.shape['fsdp'] == 1:
         return gradient

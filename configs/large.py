@@ -18,7 +18,8 @@ def get_config() -> ConfigDict:
     config.model.num_hidden_layers = 24
     config.model.num_attention_heads = 16
     config.model.intermediate_size = 4096
-    config.data.pad_vocab_to_multiple_of = 256  # TPUs scatter the gradient of no other table
+    # With fewer whole tiles than that, a TPU adds up the table's gradient on every device.
+    config.data.pad_vocab_to_multiple_of = 256
     config.optim.name = 'lamb'
     config.optim.learning_rate = 5e-3 / 2**1.5
     config.optim.warmup_steps = 3_125

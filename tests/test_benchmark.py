@@ -59,8 +59,11 @@ def test_numbers_belong_together(tmp_path: pathlib.Path) -> None:
         assert 8.5 < one['loss'] < 10, 'a fresh model knows nothing: ln 4096 and ln 2'
         parts = one['parts']
         assert sum(sum(part.values()) for part in parts.values()) == pytest.approx(1)
-        assert all(parts['products: MLP'].values()), 'forward and backward'
+        assert parts['products: MLP']['forward'] > 0
+        assert parts['products: MLP']['backward'] > 0
+        assert parts[breakdown.OPTIMIZER]['forward'] == 0
         assert {'layer norm', breakdown.OPTIMIZER} <= parts.keys()
+        assert breakdown.BETWEEN_DEVICES in parts
         assert 'products: MLP' in said
 
 
@@ -77,18 +80,22 @@ LAYER = 'jit(step)/jvp(HeadedEncoder)/encoder/while/body/closed_call/layers'
         (f'{LAYER}/Dropout_0/jit(_threefry_fold_in)/slice', 'random bits'),
         (f'{LAYER}/Dropout_0/mul', 'dropout, where it is not fused'),
         (f'{LAYER}/output_norm/reduce_sum', 'layer norm'),
-        (f'{LAYER}/output/checkpoint/erfc', 'GELU'),
+        (f'{LAYER}/output/checkpoint/erfc', 'activations'),
         (f'{LAYER}/intermediate/transpose', 'additions, transposes, copies'),
         ('jit(step)/jvp()/reduce_sum', 'the loss'),
         ('jit(step)/jit(_where)/select_n', breakdown.OPTIMIZER),
+        (f'{LAYER}/attention/custom_vjp_call', 'softmax and the rest of attention'),
+        ('jit(step)/HeadedEncoder._decode/embeddings.attend/convert', 'the rest of the vocabulary'),
         ('', breakdown.UNKNOWN),
     ],
 )
 def test_parts_by_the_names_of_operations(name: str, part: str) -> None:
-    assert breakdown.part(name) == part
+    assert breakdown.part('fusion.3', name) == part
+    assert breakdown.part('all-reduce.7', name) == breakdown.BETWEEN_DEVICES
 
 
 class Event(NamedTuple):
+    name: str
     start_ns: float
     duration_ns: float
     stats: Sequence[tuple[str, str]]
@@ -96,13 +103,13 @@ class Event(NamedTuple):
 
 def test_what_an_operation_calls_is_not_its_own() -> None:
     events = [
-        Event(10, 30, [('hlo_op', 'inner')]),
-        Event(0, 100, [('hlo_op', 'while')]),
-        Event(20, 5, [('hlo_op', 'innermost')]),
-        Event(50, 10, [('other', 'not an operation')]),
-        Event(100, 7, [('hlo_op', 'after')]),
+        Event('any', 10, 30, [('hlo_op', 'inner')]),
+        Event('%while = (f32[2]) while(%x)', 0, 100, []),
+        Event('any', 20, 5, [('hlo_op', 'innermost')]),
+        Event('any', 50, 10, [('other', 'not an operation')]),
+        Event('any', 100, 7, [('hlo_op', 'after')]),
     ]
-    own = dict(breakdown.own(types.SimpleNamespace(events=events)))
+    own = dict(breakdown.self_times(types.SimpleNamespace(events=events)))
     assert own == {'innermost': 5, 'inner': 25, 'while': 70, 'after': 7}
 
 
@@ -127,7 +134,7 @@ SWEPT = """
 import sys
 from bert_jax import benchmark
 speeds = {8: 100.0, 16: 180.0, 32: 181.0, 64: 400.0}
-def measure(config, *_):
+def measure(config, **_):
     rows = config.train.phases[0].batch_size
     return {'batch_size': rows, 'fits': True, 'tokens_per_second': speeds[rows]}
 benchmark.measure = measure

@@ -1,5 +1,9 @@
-"""Two processes, as two hosts of a pod: one run, one line of checkpoints, the numbers of one."""
+"""Two processes, as two hosts of a pod: one run, one line of checkpoints, the numbers of one.
 
+python tests/test_hosts.py      prints how far each mesh over two processes is from one device
+"""
+
+import dataclasses
 import json
 import pathlib
 import random
@@ -8,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +21,8 @@ import numpy as np
 import pytest
 import small_run
 import small_tasks
+
+from bert_jax import sharding
 
 FLAGS = {
     'train__phases': '((6000,32,16,5),)',
@@ -31,8 +38,8 @@ def forced(devices: int) -> str:
 
 
 class Hosts:
-    """Two processes that train one workdir, their output in files. command: small_run's where None.
-    more: arguments, PROCESS being 0 and 1."""
+    """Two processes that train one workdir, their output in files. command: small_run's with flags
+    where None. more: arguments, PROCESS being 0 and 1."""
 
     def __init__(
         self,
@@ -40,8 +47,9 @@ class Hosts:
         workdir: pathlib.Path,
         *more: str,
         command: list[str] | None = None,
+        **flags: Any,
     ):
-        command = command or small_run.command(folder, workdir, **FLAGS)
+        command = command or small_run.command(folder, workdir, **FLAGS | flags)
         command = [*command, *more]
         environment = small_run.environment() | {'XLA_FLAGS': forced(DEVICES)}
         if not any(argument.startswith('--coordinator') for argument in more):
@@ -146,6 +154,44 @@ def test_two_processes_die_stop_go_on_and_give_the_numbers_of_one(tmp_path: path
         np.testing.assert_allclose(*found, rtol=1e-4 if key != 'grad_norm' else 1e-3)
 
 
+def differences(folder: pathlib.Path, name: str) -> tuple[float, float, float]:
+    """Ten steps on a preset's mesh over two processes beside one device's: the largest difference
+    of a loss, of a parameter, and of the gradients' norm as a share of it."""
+    sizes = dataclasses.asdict(sharding.PRESETS[name])
+    steps = {'train__num_steps': 10}
+    hosts = Hosts(folder, folder / name, **steps, **{f'mesh__{k}': n for k, n in sizes.items()})
+    assert hosts.wait() == [0, 0], hosts.output()
+    if not (folder / 'one').exists():
+        code, output = small_run.finish(folder, folder / 'one', **FLAGS | steps | {'mesh__fsdp': 1})
+        assert code == 0, output
+    two, one = (
+        [line for line in small_run.numbers(folder / of) if line['split'] == 'train']
+        for of in (name, 'one')
+    )
+    assert len(two) == len(one) == 10
+    arrays, of_one = (small_run.saved_arrays(folder / of, 10) for of in (name, 'one'))
+    parameters = [key for key in of_one if 'params' in key]
+    assert len(parameters) > 10
+    return (
+        max(abs(a['loss'] - b['loss']) for a, b in zip(two, one, strict=True)),
+        max(float(np.abs(arrays[key] - of_one[key]).max()) for key in parameters),
+        max(abs(a['grad_norm'] / b['grad_norm'] - 1) for a, b in zip(two, one, strict=True)),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(small_run.QUICK, reason='one preset is enough when in a hurry, as above')
+def test_every_preset_over_two_processes_gives_the_numbers_of_one_device(
+    tmp_path: pathlib.Path,
+) -> None:
+    small_run.write_corpus(tmp_path)
+    for name in sharding.PRESETS:
+        of_losses, of_parameters, of_norms = differences(tmp_path, name)
+        assert of_losses < 5e-6, name
+        assert of_parameters < 2e-5, name
+        assert of_norms < 1e-5, name
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(small_run.QUICK, reason='--check of one process is tested elsewhere')
 def test_each_process_looks_and_none_waits(tmp_path: pathlib.Path) -> None:
@@ -209,3 +255,14 @@ def test_two_processes_fine_tune_and_keep_the_best(tmp_path: pathlib.Path) -> No
     assert [path.name for path in (tmp_path / 'two').glob('best-*')] == [
         f'best-{two["seeds"][0]["step"]}'
     ]
+
+
+if __name__ == '__main__':
+    print(
+        '| mesh, over two processes | losses | parameters | norms of gradients |\n|---|---|---|---|'
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        small_run.write_corpus(pathlib.Path(temporary))
+        for preset in sharding.PRESETS:
+            numbers = differences(pathlib.Path(temporary), preset)
+            print(f'| {preset} | {" | ".join(f"{number:.1e}" for number in numbers)} |')

@@ -69,6 +69,16 @@ def test_a_dry_run_says_what_a_real_one_does(desk: Desk, command: str, flags: li
         assert ('--node=all' in call) == (everywhere and bool(flags))
 
 
+def test_a_dry_watch_shows_one_round(desk: Desk) -> None:
+    shown = desk.pod('watch', '--dry_run', '--', BUCKET)
+    assert shown.returncode == 0
+    calls = [words for words in split(shown.stdout) if words[0] == 'gcloud']
+    verbs = ['describe', 'ssh', 'delete', 'create', 'scp', 'ssh', 'ssh']
+    assert [next(verb for verb in verbs if verb in call) for call in calls] == verbs
+    assert BUCKET in calls[-1][-1], 'the run'
+    assert desk.calls('gcloud') == []
+
+
 @pytest.mark.parametrize(
     ('flags', 'options'),
     [([], '-n 100'), (['--follow', '--lines=5'], '-n 5 -F'), (['--lines=+1', '--all'], '-n +1')],

@@ -66,6 +66,20 @@ def test_every_mesh_gives_the_losses_and_gradients_of_one_device(name: str) -> N
     assert of_gradients < 1e-4
 
 
+@pytest.mark.skipif(QUICK, reason='AdamW is tested above')
+@pytest.mark.parametrize('changed', ['lamb', 'untied'])
+def test_lamb_and_a_decoder_of_its_own_under_every_axis(changed: str) -> None:
+    model = dataclasses.replace(TINY.model, tie_word_embeddings=changed != 'untied')
+    settings = dataclasses.replace(TINY.optim, name='lamb' if changed == 'lamb' else 'adamw')
+    config = dataclasses.replace(TINY, model=model, optim=settings)
+    one, state_one = run_steps(config, MeshConfig(1, 1), steps=10)
+    losses, state = run_steps(config, MESHES['all'], steps=10)
+    np.testing.assert_allclose(losses, one, atol=5e-6, rtol=0)
+    trees = (jax.tree.leaves(jax.device_get(s.params)) for s in (state, state_one))
+    for ours, theirs in zip(*trees, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=0)
+
+
 @functools.cache
 def compiled_step(mesh_config: MeshConfig) -> tuple[str, object, object]:
     mesh = sharding.make_mesh(mesh_config)

@@ -45,9 +45,11 @@ def ragged_batch(spec: batches.BatchSpec) -> dict[str, np.ndarray]:
     return batch
 
 
-def one_step(config: Config, batch: dict[str, np.ndarray]) -> tuple[TrainState, dict]:
+def one_step(
+    config: Config, batch: dict[str, np.ndarray], of: MeshConfig = ONE
+) -> tuple[TrainState, dict]:
     """The state after one SGD-like step (so that differences in gradients show) and its sums."""
-    mesh = sharding.make_mesh(ONE, jax.devices()[:1])
+    mesh = sharding.make_mesh(of, jax.devices()[: of.data * of.fsdp * of.tensor])
     task, tx = PretrainTask(config.model), optax.identity()
     spec = task.batch_spec(config.train.phases[0])
     state = init_state(task, tx, mesh, jax.random.key(0))
@@ -59,13 +61,15 @@ def one_step(config: Config, batch: dict[str, np.ndarray]) -> tuple[TrainState, 
     return state, {name: (float(a), float(b)) for name, (a, b) in sums.items()}
 
 
-@pytest.mark.parametrize('accum_steps', [2, 8])
-def test_accumulation_is_the_large_batch(accum_steps: int) -> None:
+@pytest.mark.parametrize(
+    ('accum_steps', 'of'), [(2, ONE), (8, ONE), (2, MeshConfig(2, 2, 2))], ids=str
+)
+def test_accumulation_is_the_large_batch(accum_steps: int, of: MeshConfig) -> None:
     config = without_dropout(TINY)
     batch = ragged_batch(PretrainTask(config.model).batch_spec(config.train.phases[0]))
     train = dataclasses.replace(config.train, accum_steps=accum_steps)
     state, sums = one_step(config, batch)
-    accumulated, accumulated_sums = one_step(dataclasses.replace(config, train=train), batch)
+    accumulated, accumulated_sums = one_step(dataclasses.replace(config, train=train), batch, of)
     for name in ('mlm_loss', 'nsp_loss', 'mlm_accuracy', 'grad_norm'):
         mean, count = sums[name][0] / sums[name][1], sums[name][1]
         again = accumulated_sums[name]

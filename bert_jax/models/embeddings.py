@@ -34,8 +34,9 @@ class Embeddings(nn.Module):
     ) -> jax.Array:
         """int32[batch, length] twice -> [batch, length, hidden]"""
         length = input_ids.shape[1]
-        # Where the table's columns are split, every device looks up its columns of the rows of all
-        # who share a table, and they exchange them: rows of a batch are fewer than of a vocabulary.
+        # Where the table is split, a device looks up its columns for all rows of its replica, and
+        # they exchange them, and the gradients: two rows sent for each token. The table would be
+        # sent once, and its gradient, of which the compiler scatters nothing, twice.
         words = jnp.take(self.word_embeddings, constrain(input_ids, 'replica', 'length'), axis=0)
         words = constrain(words, 'replica', 'length', 'embed')
         # Segments are few: a product with one-hot rows has a dense, not a scattered, gradient.

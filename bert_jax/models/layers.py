@@ -77,8 +77,7 @@ class Dense(nn.Module):
         shape = (*x.shape[-contracted:], *self.features)
         axes = (*self.in_axes, *self.out_axes)
         init = self.initializer or kernel_init(self.config)
-        kernel = parameter(self, 'kernel', init, shape, axes)
-        kernel = scatters(kernel, axes) if 'embed' in axes else kernel
+        kernel = scatters(parameter(self, 'kernel', init, shape, axes), axes)
         bias_axes = VECTOR if self.out_axes == ('embed',) else self.out_axes
         bias = parameter(self, 'bias', nn.initializers.zeros, self.features, bias_axes)
         dtype = compute_dtype(self.config)

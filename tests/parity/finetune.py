@@ -6,7 +6,8 @@
 
 Each side has a process of its own: ours is bert_jax.main, theirs transformers' model for the task,
 trained as BERT was (AdamW, warm-up, linear decay, clipping) on the same batches, padded to the
-longest row of each. Writes OUTPUT/results.jsonl, a line per seed and side, and prints a table.
+longest row of each. Both start from the same weights, the fresh head's too, which is drawn here;
+dropout alone differs. Writes OUTPUT/results.jsonl, a line per seed and side, and prints a table.
 Seeds that are in it are not run again.
 """
 
@@ -22,11 +23,13 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import flax.linen as nn
+import jax
 import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from bert_jax import finetune
+from bert_jax import finetune, rng
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, from_config_dict
 from bert_jax.convert.__main__ import convert_in
@@ -39,10 +42,10 @@ OUTPUT = flags.DEFINE_string('output', None, 'Folder for results and runs.', req
 SEED = flags.DEFINE_integer('torch_seed', None, "Run PyTorch's side alone, with this seed.")
 NO_DECAY = re.compile(r'bias$|LayerNorm')
 ARCHITECTURES = {
-    'classifier': 'AutoModelForSequenceClassification',
-    'tagger': 'AutoModelForTokenClassification',
-    'span': 'AutoModelForQuestionAnswering',
-}
+    'classifier': ('AutoModelForSequenceClassification', 'classifier'),
+    'tagger': ('AutoModelForTokenClassification', 'classifier'),
+    'span': ('AutoModelForQuestionAnswering', 'qa_outputs'),
+}  # and their names for the head
 
 
 def minilm() -> pathlib.Path:
@@ -74,11 +77,14 @@ def their_run(config: Config, job: Job, seed: int) -> dict[str, Any]:
     import transformers
 
     torch.manual_seed(seed)
-    architecture = getattr(transformers, ARCHITECTURES[job.task.heads[-1]])
+    name, head = ARCHITECTURES[job.task.heads[-1]]
+    architecture = getattr(transformers, name)
     labels = {} if job.task.heads[-1] == 'span' else {'num_labels': max(len(job.labels), 1)}
     rates = ('hidden_dropout_prob', 'attention_probs_dropout_prob')
     dropout = {name: getattr(config.model, name) for name in rates}
     bert = architecture.from_pretrained(minilm(), **labels, **dropout).float()
+    fresh = {name: torch.from_numpy(x.T.copy()) for name, x in fresh_head(job, seed).items()}
+    bert.get_submodule(head).load_state_dict({'weight': fresh['kernel'], 'bias': fresh['bias']})
     groups: dict[float, list[Any]] = {0.0: [], config.optim.weight_decay: []}
     for name, parameter in bert.named_parameters():
         groups[0.0 if NO_DECAY.search(name) else config.optim.weight_decay].append(parameter)
@@ -100,6 +106,13 @@ def their_run(config: Config, job: Job, seed: int) -> dict[str, Any]:
         loss.item()  # as whoever watches it would
     per_row = (time.perf_counter() - began) / (steps * config.train.batch_size)
     return {'seconds_per_row': per_row, 'scores': scores(bert.eval(), job, config)}
+
+
+def fresh_head(job: Job, seed: int) -> dict[str, np.ndarray]:
+    """Kernel and bias as our run with this seed starts."""
+    key = rng.stream(rng.root(seed, 'threefry2x32'), 'params', 0)
+    drawn = jax.jit(lambda key: nn.unbox(job.task.init(key)))(key)
+    return jax.tree.map(np.asarray, drawn[job.task.heads[-1]])
 
 
 def batches(job: Job, config: Config, seed: int) -> Iterator[HostBatch]:
@@ -188,6 +201,10 @@ def main(_: list[str]) -> None:
     config, vocabulary = finetune.start_from(
         dataclasses.replace(from_config_dict(CONFIG.value), init_from=str(source))
     )
+    if config.reinit_layers:
+        raise ValueError(
+            f'config.reinit_layers is {config.reinit_layers}; PyTorch has none, drop it'
+        )
     job = make_job(config.data.task, config, vocabulary)
     config = finetune.with_steps(config, job)
     if SEED.value is not None:
