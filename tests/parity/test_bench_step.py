@@ -1,29 +1,27 @@
 """The comparison of speeds runs from its beginning to its end."""
 
-import os
 import re
 import subprocess
 import sys
 
 import pytest
-from small_run import QUICK
-from tiny_model import ROOT
+import small_run
 
 pytest.importorskip('torch')
 pytest.importorskip('transformers')
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(QUICK, reason='three processes that import PyTorch and compile')
+@pytest.mark.skipif(small_run.QUICK, reason='three processes that import PyTorch and compile')
 def test_every_side_is_timed_and_compared() -> None:
     sizes = ['--rounds=2', '--batch_size=2', '--max_seq_length=32']
     layers = ['--config.model.num_hidden_layers=1', '--config.model.scan_unroll=1']
     done = subprocess.run(
         [
-            *(sys.executable, ROOT / 'tests/parity/bench_step.py'),
-            *(f'--config={ROOT}/configs/tiny.py', *sizes, *layers),
+            *(sys.executable, small_run.ROOT / 'tests/parity/bench_step.py'),
+            *(f'--config={small_run.ROOT}/configs/tiny.py', *sizes, *layers),
         ],
-        env=os.environ | {'PYTHONPATH': str(ROOT), 'HF_HUB_OFFLINE': '1'},
+        env=small_run.environment() | {'HF_HUB_OFFLINE': '1'},
         capture_output=True,
         text=True,
         timeout=300,
