@@ -55,20 +55,7 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
     phase = config.train.phases[0]
     mesh = sharding.make_mesh(config.mesh)
     task, tx = PretrainTask(config.model), optim.make_optimizer(config)
-    shape = {
-        'device': jax.devices()[0].device_kind,
-        'devices': jax.device_count(),
-        'mesh': dict(mesh.shape),
-        'batch_size': phase.batch_size,
-        'max_seq_length': phase.max_seq_length,
-        'accum_steps': config.train.accum_steps,
-        'optimizer': config.optim.name,
-        'dtype': str(compute_dtype(config.model)),
-        'attention': config.model.attention,
-        'probs_dropout': config.model.attention_probs_dropout_prob,
-        'remat': config.model.remat,
-        'jax': jax.__version__,
-    }
+    shape = _shape(config, mesh)
     spec = task.batch_spec(phase)
     key = rng.root(config.train.seed, config.train.prng_impl)
     make: Any = make_train_step(
@@ -116,6 +103,25 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
         'mfu': throughput.mfu(flops, median),
         'peak_memory': throughput.needed_memory(step),
         'parts': breakdown.breakdown(again, step.as_text()) if profile else {},
+    }
+
+
+def _shape(config: Config, mesh: jax.sharding.Mesh) -> dict[str, Any]:
+    """What was measured, and where."""
+    phase = config.train.phases[0]
+    return {
+        'device': jax.devices()[0].device_kind,
+        'devices': jax.device_count(),
+        'mesh': dict(mesh.shape),
+        'batch_size': phase.batch_size,
+        'max_seq_length': phase.max_seq_length,
+        'accum_steps': config.train.accum_steps,
+        'optimizer': config.optim.name,
+        'dtype': str(compute_dtype(config.model)),
+        'attention': config.model.attention,
+        'probs_dropout': config.model.attention_probs_dropout_prob,
+        'remat': config.model.remat,
+        'jax': jax.__version__,
     }
 
 
