@@ -14,6 +14,8 @@ DATA = [
     'tensorflow-datasets>=4.9.9',
     'tokenizers>=0.22',
 ]
+# Orbax asks with them what a bucket is like, and does not say so.
+GCS = ['google-cloud-storage>=3', 'google-cloud-storage-control>=1.17']
 HF = ['safetensors>=0.5']
 FINETUNE = ['scikit-learn>=1.7', 'scipy>=1.13']  # official scores
 TEST = [
@@ -51,10 +53,11 @@ setup(
         'data': DATA,
         'finetune': FINETUNE,
         'hf': HF,
-        'tpu': ['jax[tpu]'],
+        'gcs': GCS,
+        'tpu': ['jax[tpu]', *GCS],  # where workdirs are in buckets
         'cuda': ['jax[cuda13]'],
         'plot': ['matplotlib>=3.9'],
-        'test': [*DATA, *FINETUNE, *HF, *TEST, 'matplotlib>=3.9'],
+        'test': [*DATA, *FINETUNE, *GCS, *HF, *TEST, 'matplotlib>=3.9'],
         # Beside PyTorch, of which a plain `pip install` brings gigabytes for GPUs.
         'parity': ['transformers>=4.57'],
     },

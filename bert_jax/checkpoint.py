@@ -1,5 +1,6 @@
 """Checkpoints through Orbax, each with checksums of its own; the only module that imports Orbax."""
 
+import importlib
 import json
 import logging
 from typing import Any
@@ -195,8 +196,14 @@ def save_params(directory: epath.PathLike, params: Any) -> None:
 
 
 def _absolute(path: epath.PathLike) -> epath.Path:
-    """Orbax takes absolute paths only; `resolve` would put gs:// under the current folder."""
+    """Orbax takes absolute paths only; `resolve` would put gs:// under the current folder. Raises
+    ValueError where Orbax lacks what it asks of Cloud Storage with."""
     path = epath.Path(path)
+    if str(path).startswith('gs://'):
+        try:
+            importlib.import_module('google.cloud.storage')
+        except ImportError as error:
+            raise ValueError(f"{path} needs Google's library: pip install '.[gcs]'") from error
     return path if '://' in str(path) else path.expanduser().resolve()
 
 

@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -51,6 +52,8 @@ class MetricsWriter:
         partial.write_text(''.join(kept))
         partial.replace(self._path)
         self._file = None if self._remote else self._path.open('a')
+        self._upload, self._uploads = Future[Any](), ThreadPoolExecutor(1)
+        self._upload.set_result(None)
         self._events = SummaryWriter(str(workdir), purge_step=start_step + 1)
 
     def _read(self) -> list[str]:
@@ -64,15 +67,16 @@ class MetricsWriter:
         return whole
 
     def write(self, step: int, split: str, metrics: Metrics) -> None:
-        """One line, with the kernel (not just in a buffer of this process) when this returns; what
-        is not finite is null."""
+        """One line; what is not finite is null. It is with the kernel (not just in a buffer of this
+        process) when this returns; in an object store, when `flush` or the next one has."""
         if not self._active:
             return
         values = {name: value if _finite(value) else None for name, value in metrics.items()}
         line = json.dumps({'step': step, 'split': split, **values}, allow_nan=False) + '\n'
         if self._file is None:  # object stores can't append
             self._lines.append(line)
-            self._path.write_text(''.join(self._lines))
+            self.flush()
+            self._upload = self._uploads.submit(self._path.write_text, ''.join(self._lines))
         else:
             self._file.write(line)
             self._file.flush()
@@ -80,11 +84,18 @@ class MetricsWriter:
             if isinstance(value, float | int):
                 self._events.add_scalar(f'{split}/{name}', value, step)
 
+    def flush(self) -> None:
+        """Waits for what is on its way to an object store, which takes a step's time or several."""
+        if self._active:
+            self._upload.result()
+
     def close(self) -> None:
         if self._active:
+            self._events.close()
+            self._uploads.shutdown()
             if self._file is not None:
                 self._file.close()
-            self._events.close()
+            self.flush()
 
 
 def _step(line: str) -> Any:
@@ -176,6 +187,10 @@ class Reporter:
     def report(self, step: int, split: str, metrics: Metrics) -> None:
         self._writer.write(step, split, metrics)
         self._progress.report(step, split, metrics)
+
+    def flush(self) -> None:
+        """Nothing of what was reported is lost any more, should the process be killed."""
+        self._writer.flush()
 
     def has(self, step: int, split: str) -> bool:
         """Whether metrics.jsonl had such a line at the start; the same in all processes."""

@@ -48,7 +48,7 @@ def write_corpus(folder: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def command(folder: pathlib.Path, workdir: pathlib.Path, **flags: Any) -> list[str]:
+def command(folder: pathlib.Path, workdir: pathlib.Path | str, **flags: Any) -> list[str]:
     """main's command line; flags: config keys, with `__` for the dot."""
     values = FLAGS | {
         'data.corpus': f'text:{folder / "corpus.txt"}',

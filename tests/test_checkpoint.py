@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import pathlib
 import shutil
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -290,9 +291,14 @@ def test_checksums_notice_swapped_values() -> None:
     )
 
 
-def test_remote_folders_stay_remote(tmp_path: pathlib.Path) -> None:
+def test_remote_folders_stay_remote(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert str(checkpoint._absolute('gs://bucket/run')) == 'gs://bucket/run'
     assert checkpoint._absolute(tmp_path / 'a/../b') == tmp_path / 'b'
+    monkeypatch.setitem(sys.modules, 'google.cloud.storage', None)
+    with pytest.raises(ValueError, match=r"bucket/run needs .*pip install '\.\[gcs\]'"):
+        checkpoint._absolute('gs://bucket/run')
 
 
 def test_optimizer_of_another_shape_is_not_taken(tmp_path: pathlib.Path) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def forced(devices: int) -> str:
 
 class Hosts:
     """Two processes that train one workdir, their output in files. command: small_run's with flags
-    where None. more: arguments, PROCESS being 0 and 1."""
+    where None. more: arguments, PROCESS being 0 and 1. environment: what it has beside."""
 
     def __init__(
         self,
@@ -47,11 +47,15 @@ class Hosts:
         workdir: pathlib.Path,
         *more: str,
         command: list[str] | None = None,
+        environment: Mapping[str, str] | None = None,
         **flags: Any,
     ):
         command = command or small_run.command(folder, workdir, **FLAGS | flags)
         command = [*command, *more]
-        environment = small_run.environment() | {'XLA_FLAGS': forced(DEVICES)}
+        environment = small_run.environment() | {
+            'XLA_FLAGS': forced(DEVICES),
+            **(environment or {}),
+        }
         if not any(argument.startswith('--coordinator') for argument in more):
             command.append('--distributed')
             environment |= {

@@ -153,7 +153,7 @@ def _lines(
         compression = ''  # no bytes at all are no damaged archive
     openers: dict[str, Any] = {'.gz': gzip.open, '.zst': zstd.open, '': lambda raw, _: raw}
     try:
-        with source.open('rb') as raw, openers[compression](raw, 'rb') as file:
+        with staging.reading(source) as raw, openers[compression](raw, 'rb') as file:
             while (part := file.readline(longest or -1)) or rest:
                 number += whole  # the part before was the end of a line
                 where = f'{name}:{number}'

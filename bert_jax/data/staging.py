@@ -6,11 +6,13 @@ A copy lies in the cache, named by a hash of its files' URLs, sizes and times of
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from etils import epath
 
@@ -43,6 +45,32 @@ def cache_of(data: DataConfig) -> pathlib.Path:
     """Where copies and prepared stores go."""
     default = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'bert_jax'
     return pathlib.Path(data.cache_dir or default).expanduser()
+
+
+class _Remote(io.RawIOBase):
+    """What lacks most of a file: TensorFlow's, which epath has for a URL, can't read part of a
+    line."""
+
+    def __init__(self, file: Any):
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._file.read(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+@contextlib.contextmanager
+def reading(path: epath.Path) -> Iterator[Any]:
+    """A file's bytes, from here or from behind a URL."""
+    with path.open('rb') as file:
+        yield io.BufferedReader(_Remote(file), 1 << 20) if is_remote(path) else file
 
 
 def localized(data: DataConfig) -> DataConfig:
