@@ -5,7 +5,8 @@
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --sweep      # 8, 16, 32...
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --profile
 
-Needs no TensorFlow. The vocabulary is as large as the configuration says. As in a run, a step is
+On several hosts start it on each, with --distributed or with what else main takes for that; process
+0 says what it found. Needs no TensorFlow. The vocabulary is as large as the configuration says. As in a run, a step is
 sent off before the one before it has ended; its time is from that end to its own. Where the
 configuration's mesh does not fit the devices, a line says so, and they share the batch only.
 """
@@ -25,7 +26,7 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from bert_jax import batch, breakdown, command, optim, rng, sharding, throughput
+from bert_jax import batch, breakdown, command, optim, processes, rng, sharding, throughput
 from bert_jax.config import Config, Phase, validate
 from bert_jax.models.layers import compute_dtype
 from bert_jax.tasks.pretrain import PretrainTask
@@ -67,7 +68,7 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
         abstract = sharding.abstract_batch(spec, mesh, config.train.accum_steps)
         step = make.lower(state, abstract, key).compile()
         compiling = time.perf_counter() - began
-        batches = [sharding.place(batch.synthetic(spec, i), spec, mesh) for i in range(4)]
+        batches = [sharding.place(_synthetic(spec, mesh, i), spec, mesh) for i in range(4)]
         ends, sums = list[float](), dict[str, Any]()
         for i in range(1 + warmup + steps):
             state, following = step(state, batches[i % len(batches)], key)
@@ -106,12 +107,19 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
     }
 
 
+def _synthetic(spec: batch.BatchSpec, mesh: jax.sharding.Mesh, seed: int) -> dict[str, np.ndarray]:
+    """This process's slice of a batch."""
+    index, count = sharding.host_slice(mesh)
+    return {name: np.split(x, count)[index] for name, x in batch.synthetic(spec, seed).items()}
+
+
 def _shape(config: Config, mesh: jax.sharding.Mesh) -> dict[str, Any]:
     """What was measured, and where."""
     phase = config.train.phases[0]
     return {
         'device': jax.devices()[0].device_kind,
         'devices': jax.device_count(),
+        'processes': jax.process_count(),
         'mesh': dict(mesh.shape),
         'batch_size': phase.batch_size,
         'max_seq_length': phase.max_seq_length,
@@ -203,6 +211,7 @@ def _profiles(found: list[dict[str, Any]]) -> Iterator[Table]:
 
 def main(argv: list[str]) -> int:
     config, _ = command.parse(argv)
+    processes.join()
     if config.data.task != 'pretrain':
         raise ValueError(f'config.data.task is {config.data.task!r}; this times pretraining')
     command.check_output(OUTPUT.value)
@@ -217,10 +226,13 @@ def main(argv: list[str]) -> int:
     found = list[dict[str, Any]]()
     for one in _sweep(config, sizes[0], measured) if SWEEP.value else shapes:
         found.append(one)
-        command.write(found, OUTPUT.value)  # what there is, should the next one fail
-    Console().print(_table(found), *_profiles(found))
+        if jax.process_index() == 0:
+            command.write(found, OUTPUT.value)  # what there is, should the next one fail
+    if jax.process_index() == 0:
+        Console().print(_table(found), *_profiles(found))
     return 0 if any(one['fits'] for one in found) else 1
 
 
 if __name__ == '__main__':
-    sys.exit(command.run('benchmark', main, sys.argv))
+    code = command.run('benchmark', main, sys.argv)
+    sys.exit(processes.fail(code) if code > 1 else code)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
+
 QUICK = 'QUICK' in os.environ  # for CI: fewer of what is alike
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACE = (
@@ -115,7 +117,25 @@ def saved_arrays(workdir: pathlib.Path, step: int) -> dict[str, Any]:
     import jax
     import orbax.checkpoint as ocp
 
+    folder = workdir.resolve() / 'checkpoints' / str(step) / 'state'
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        tree = reader.restore(workdir.resolve() / 'checkpoints' / str(step) / 'state')
-    leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(tree))
+        numpy = jax.tree.map(  # whatever devices they were on
+            lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+            reader.metadata(folder).item_metadata.tree,
+        )
+        tree = reader.restore(folder, args=ocp.args.PyTreeRestore(restore_args=numpy))
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): value for path, value in leaves}
+
+
+def same_bits(killed: pathlib.Path, whole: pathlib.Path, step: int) -> int:
+    """Raises AssertionError where two workdirs have other numbers or other bits in their last
+    checkpoint, of `step`; the number of its arrays."""
+    assert numbers(killed) == numbers(whole)
+    there, here = (saved_arrays(workdir, step) for workdir in (killed, whole))
+    assert sorted(there) == sorted(here) and len(here) > 30
+    for name, value in here.items():
+        np.testing.assert_array_equal(
+            np.atleast_1d(value).view(np.uint32), np.atleast_1d(there[name]).view(np.uint32), name
+        )
+    return len(here)

@@ -108,46 +108,50 @@ def free_job() -> int:
 
 
 @pytest.mark.slow
-def test_two_processes_die_stop_go_on_and_give_the_numbers_of_one(tmp_path: pathlib.Path) -> None:
-    """They go on from what one process of eight devices began; one is killed and the other ends by
-    itself; one gets SIGTERM and both save; one process goes on from there. All in all the losses
-    are those of one with one device. (In a hurry without the beginning and the kill.)"""
+@pytest.mark.skipif(small_run.QUICK, reason='one process is killed elsewhere, two are stopped below')
+def test_one_of_two_is_killed_and_both_end_with_the_same_bits(tmp_path: pathlib.Path) -> None:
+    """The other ends by itself and says why; both go on from the newest checkpoint."""
+    small_run.write_corpus(tmp_path)
+    flags = {'train__num_steps': 80}
+    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+    hosts = Hosts(tmp_path, whole, **flags)
+    assert hosts.wait() == [0, 0], hosts.output()
+
+    hosts = Hosts(tmp_path, killed, **flags)
+    hosts.wait_for(lambda: small_run.saved_steps(killed))
+    hosts.processes[1].kill()
+    began = time.monotonic()
+    # The collective fails first, or JAX misses the other's heartbeat.
+    assert hosts.wait() in [[1, -signal.SIGKILL], [-signal.SIGABRT, -signal.SIGKILL]]
+    assert time.monotonic() - began < 60
+    assert re.search('another (task|of the processes has) died', hosts.output())
+    saved = max(small_run.saved_steps(killed))
+    assert saved < 80, 'killed too late'
+
+    hosts = Hosts(tmp_path, killed, **flags)
+    assert hosts.wait() == [0, 0], hosts.output()
+    assert f'going on from step {saved} ' in hosts.output()
+    small_run.same_bits(killed, whole, 80)
+
+
+@pytest.mark.slow
+def test_two_processes_stop_and_go_on_and_give_the_numbers_of_one(tmp_path: pathlib.Path) -> None:
+    """One gets SIGTERM and both save; one process goes on from there. All in all the losses are
+    those of one with one device."""
     small_run.write_corpus(tmp_path)
     workdir = tmp_path / 'two'
-    saved, alone = 0, FLAGS | {'mesh__fsdp': 1}
-    if not small_run.QUICK:
-        saved = 3
-        subprocess.run(
-            small_run.command(tmp_path, workdir, **FLAGS | {'train__num_steps': saved}),
-            env=small_run.environment() | {'XLA_FLAGS': forced(2 * DEVICES)},
-            timeout=300,
-            check=True,
-            cwd=tmp_path,
-        )
-        hosts = Hosts(tmp_path, workdir)
-        hosts.wait_for(lambda: max(small_run.saved_steps(workdir)) > saved)
-        hosts.processes[1].kill()
-        began = time.monotonic()
-        # The collective fails first, or JAX misses the other's heartbeat.
-        assert hosts.wait() in [[1, -signal.SIGKILL], [-signal.SIGABRT, -signal.SIGKILL]]
-        assert time.monotonic() - began < 60
-        assert re.search('another (task|of the processes has) died', hosts.output())
-        saved = max(small_run.saved_steps(workdir))
-
     hosts = Hosts(tmp_path, workdir)
-    hosts.wait_for(lambda: (small_run.metrics(workdir) or [{'step': 0}])[-1]['step'] > saved + 3)
+    hosts.wait_for(lambda: len(small_run.metrics(workdir)) > 3)
     hosts.processes[1].send_signal(signal.SIGTERM)  # to one of them only
     assert hosts.wait() == [143, 143], hosts.output()
-    assert (f'going on from step {saved} ' in hosts.output()) == (saved > 0)
 
     step = max(small_run.saved_steps(workdir))
-    alone |= {'train__num_steps': step + 10}
+    alone = FLAGS | {'mesh__fsdp': 1, 'train__num_steps': step + 10}
     for name in ('two', 'one'):  # on from the two processes' checkpoint, and from the beginning
         code, output = small_run.finish(tmp_path, tmp_path / name, **alone)
         assert code == 0, output
         assert (f'going on from step {step} ' in output) == (name == 'two')
     two, one = (small_run.numbers(tmp_path / name) for name in ('two', 'one'))
-    two = [line for line in two if line['split'] == 'train' or line['step'] > saved]  # its end
     assert [(line['step'], line['split']) for line in two] == [
         (line['step'], line['split']) for line in one
     ]
@@ -225,6 +229,28 @@ def test_one_that_fails_alone_ends_the_other(tmp_path: pathlib.Path) -> None:
     assert codes in ([-signal.SIGABRT, 2], [1, 2]), hosts.output()
     assert time.monotonic() - began < 60
     assert 'vocab1.txt does not exist' in hosts.logs[1].read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(small_run.QUICK, reason='two processes train above')
+def test_the_benchmark_of_two_processes(tmp_path: pathlib.Path) -> None:
+    """One says what both did; where one can't begin, neither waits for it."""
+    tiny = f'--config={small_run.ROOT / "configs/tiny.py"}'
+    shape = ['--steps=3', '--max_seq_length=16', '--batch_size=8', '--config.mesh.fsdp=8']
+    command = [sys.executable, '-m', 'bert_jax.benchmark', tiny, *shape]
+    output = f'--output={tmp_path / "PROCESS.json"}'
+    hosts = Hosts(tmp_path, tmp_path / 'run', output, command=command)
+    assert hosts.wait() == [0, 0], hosts.output()
+    assert '8 x cpu' in hosts.logs[0].read_text() and '8 x 16' not in hosts.logs[1].read_text()
+    (found,) = json.loads((tmp_path / '0.json').read_text())
+    assert not (tmp_path / '1.json').exists()
+    assert (found['processes'], found['devices'], found['mesh']['fsdp']) == (2, 8, 8)
+    assert 8.5 < found['loss'] < 10, 'a fresh model knows nothing: ln 4096 and ln 2'
+    (tmp_path / '0').mkdir()
+    nowhere = f'--output={tmp_path / "PROCESS" / "speed.json"}'
+    hosts = Hosts(tmp_path, tmp_path / 'nowhere', nowhere, command=command)
+    assert hosts.wait() in ([-signal.SIGABRT, 2], [1, 2]), hosts.output()
+    assert f'mkdir -p {tmp_path / "1"}' in hosts.logs[1].read_text()
 
 
 @pytest.mark.slow
