@@ -6,9 +6,10 @@
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --profile
 
 On several hosts start it on each, with --distributed or with what else main takes for that; process
-0 says what it found. Needs no TensorFlow. The vocabulary is as large as the configuration says. As in a run, a step is
-sent off before the one before it has ended; its time is from that end to its own. Where the
-configuration's mesh does not fit the devices, a line says so, and they share the batch only.
+0 says what it found. Needs no TensorFlow. The vocabulary is as large as the configuration says. As
+in a run, a step is sent off before the one before it has ended; its time is from that end to its
+own. Where the configuration's mesh does not fit the devices, a line says so, and they share the
+batch only.
 """
 
 import dataclasses

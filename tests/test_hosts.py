@@ -108,7 +108,9 @@ def free_job() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(small_run.QUICK, reason='one process is killed elsewhere, two are stopped below')
+@pytest.mark.skipif(
+    small_run.QUICK, reason='one process is killed elsewhere, two are stopped below'
+)
 def test_one_of_two_is_killed_and_both_end_with_the_same_bits(tmp_path: pathlib.Path) -> None:
     """The other ends by itself and says why; both go on from the newest checkpoint."""
     small_run.write_corpus(tmp_path)

@@ -132,6 +132,7 @@ def test_shards_on_the_devices_are_what_the_rules_say() -> None:
     assert {s.data.shape for s in table.addressable_shards} == {(TINY.model.vocab_size, 64 // 8)}
 
 
+@pytest.mark.parametrize('platform', ['cpu', 'tpu'])
 @pytest.mark.parametrize(
     ('shape', 'axes', 'split'),
     [
@@ -140,15 +141,20 @@ def test_shards_on_the_devices_are_what_the_rules_say() -> None:
     ],
 )
 def test_the_bits_of_dropout_are_split_as_what_they_drop(
-    shape: tuple[int, ...], axes: tuple[str, ...], split: tuple
+    shape: tuple[int, ...],
+    axes: tuple[str, ...],
+    split: tuple,
+    platform: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On TPUs each chip draws its own: split otherwise, a second drawing would be another one."""
+    monkeypatch.setattr(layers, 'platform', lambda: platform)
     mesh = sharding.make_mesh(MESHES['all'])
     whole = jax.sharding.NamedSharding(mesh, jax.P())
 
     def bits(key: jax.Array) -> jax.Array:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return layers._bits16(key, shape, axes)
+            return layers._keep(key, shape, axes, 6554)
 
     compiled = jax.jit(bits, in_shardings=whole).lower(jax.random.key(0)).compile()
     expected = jax.sharding.NamedSharding(mesh, jax.P(*split))

@@ -54,10 +54,15 @@ def _attend(
     rate: float,
 ) -> jax.Array:
     """[batch, length, heads, head_dim] three times -> the same shape"""
-    scores = jnp.einsum('bqhd,bkhd->bhqk', q * q.shape[-1] ** -0.5, k).astype(jnp.float32)
-    probs = jax.nn.softmax(scores + _padding_bias(attention_mask)).astype(v.dtype)
+    # A TPU's softmax goes along the dimension before the last. XLA would have it there by itself,
+    # but not the random bits, which it would then transpose.
+    form = 'bhkq' if platform() == 'tpu' else 'bhqk'
+    axis = form.index('k')
+    scores = jnp.einsum(f'bqhd,bkhd->{form}', q * q.shape[-1] ** -0.5, k).astype(jnp.float32)
+    bias = jnp.moveaxis(_padding_bias(attention_mask), -1, axis)
+    probs = jax.nn.softmax(scores + bias, axis).astype(v.dtype)
     dropped = drop(probs, key, rate, ('batch', 'heads', 'length', 'length'))
-    return jnp.einsum('bhqk,bkhd->bqhd', dropped, v)
+    return jnp.einsum(f'{form},bkhd->bqhd', dropped, v)
 
 
 _attend_again = jax.checkpoint(_attend, prevent_cse=False, static_argnums=5)

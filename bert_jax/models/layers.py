@@ -154,14 +154,19 @@ def drop(x: jax.Array, key: jax.Array | None, rate: float, axes: tuple[str, ...]
     if key is None:
         return x
     dropped = math.floor(rate * 2**16 + 0.5)
-    keep = _bits16(key, x.shape, axes) >= jnp.uint16(dropped)
+    keep = _keep(key, x.shape, axes, dropped)
     scaled = x.astype(jnp.float32) * (2**16 / (2**16 - dropped))  # in bfloat16 it would round
     return jnp.where(keep, scaled.astype(x.dtype), 0)
 
 
-def _bits16(key: jax.Array, shape: tuple[int, ...], axes: tuple[str, ...]) -> jax.Array:
-    """Random uint16[shape], two from each 32-bit draw (a generator makes no smaller ones)."""
+def _keep(key: jax.Array, shape: tuple[int, ...], axes: tuple[str, ...], dropped: int) -> jax.Array:
+    """bool[shape], False for `dropped` of 2**16; two decisions from each 32-bit draw (a generator
+    makes no smaller ones)."""
     *rest, last = shape
     bits = constrain(jax.random.bits(key, (*rest, -(-last // 2)), jnp.uint32), *axes)
-    halves = jax.lax.bitcast_convert_type(bits, jnp.uint16)
-    return halves.reshape(*rest, -1)[..., :last]
+    if platform() == 'tpu':  # XLA would write out a word for each half, in order to unpack it
+        keep = jnp.concatenate([(bits & 0xFFFF) >= dropped, (bits >> 16) >= dropped], axis=-1)
+    else:
+        halves = jax.lax.bitcast_convert_type(bits, jnp.uint16)
+        keep = (halves >= jnp.uint16(dropped)).reshape(*rest, -1)
+    return keep[..., :last]

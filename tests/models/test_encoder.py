@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiny_model import TINY
 
+from bert_jax.models import attention, layers
 from bert_jax.models.encoder import Encoder
 from bert_jax.models.layers import ACTIVATIONS, Dropout, LayerNorm
 
@@ -31,6 +32,19 @@ def test_padding_changes_nothing_before_it() -> None:
     plain = encoder().apply(PARAMS, IDS, TYPES, MASK)
     padded = encoder().apply(PARAMS, *longer, mask)
     np.testing.assert_allclose(padded[:, :12], plain, atol=2e-6)
+
+
+def test_attention_in_the_layout_of_a_tpu_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = MASK.copy()
+    mask[1, 7:] = 0
+
+    def loss(params: Any) -> jax.Array:
+        return jnp.sum(jnp.square(encoder(dtype='float32').apply(params, IDS, TYPES, mask))[:, :7])
+
+    plain = jax.value_and_grad(loss)(PARAMS)
+    monkeypatch.setattr(attention, 'platform', lambda: 'tpu')
+    there = jax.value_and_grad(loss)(PARAMS)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4, rtol=1e-4), plain, there)
 
 
 def test_segments_and_positions_matter() -> None:
@@ -93,17 +107,21 @@ def test_layers_draw_their_own_dropout() -> None:
     assert abs(every.mean() - 0.5) < 0.1
 
 
+@pytest.mark.parametrize('platform', ['cpu', 'tpu'])
 @pytest.mark.parametrize('width', [64, 63])
 @pytest.mark.parametrize('rate', [0.1, 0.5])
-def test_dropout_keeps_rate_and_mean(rate: float, width: int) -> None:
+def test_dropout_keeps_rate_and_mean(
+    rate: float, width: int, platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, 'platform', lambda: platform)
     x = jnp.ones((4000, width))
     y = Dropout(rate).apply({}, x, False, rngs={'dropout': jax.random.key(0)})
     np.testing.assert_allclose((y == 0).mean(), rate, atol=0.004)
     np.testing.assert_allclose(y.mean(), 1, atol=0.01)
     columns = (y == 0).mean(axis=0)
     assert columns.std() < 3 * np.sqrt(rate * (1 - rate) / 4000)
-    neighbours = np.corrcoef(y[:, 0], y[:, 1])[0, 1]
-    assert abs(neighbours) < 0.06
+    for of_the_same_word in ((0, 1), (0, 32)):
+        assert abs(np.corrcoef(y[:, of_the_same_word], rowvar=False)[0, 1]) < 0.06
     np.testing.assert_array_equal(Dropout(rate).apply({}, x, True), x)
 
 
