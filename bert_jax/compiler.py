@@ -10,6 +10,8 @@ OPTIONS = {
         'xla_tpu_spmd_rng_bit_generator_unsafe',
         # Collectives go on while the rest is computed, those of gradients across slices too.
         'xla_tpu_enable_latency_hiding_scheduler',
+        'xla_enable_async_all_gather',
+        'xla_tpu_enable_async_all_to_all',
         'xla_tpu_enable_async_collective_fusion',
         'xla_tpu_enable_async_collective_fusion_fuse_all_gather',
         'xla_tpu_enable_data_parallel_all_reduce_opt',
