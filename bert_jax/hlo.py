@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-import numpy as np
+from bert_jax.replica_groups import mesh_axes, numbers
 
 BITS = {'pred': 8, 'bf16': 16, 'f16': 16, 'f32': 32, 'f64': 64} | {
     f'{kind}{bits}': bits for kind in 'su' for bits in (4, 8, 16, 32, 64)
@@ -24,6 +24,7 @@ NO_TRAFFIC = (
     *('while', 'call', 'after-all', 'partition-id', 'replica-id'),
     *('async-start', 'async-update'),
 )
+REARRANGING = {'copy', 'transpose', 'convert', 'reshape'}
 SLICES = ('dynamic-slice', 'slice', 'gather')
 REDUCE_SCATTER = 'all-reduce-scatter'  # TPU's name for an all-reduce fused with a slice
 ALIAS = 'output_to_operand_aliasing={{}: (0, {})}'  # another view of the same memory
@@ -138,14 +139,24 @@ class Hlo:
             if instruction.opcode == 'fusion':
                 yield from self._with_fused(instruction.called('calls'))
 
-    def memory_traffic(self) -> float:
-        """Bytes that go to and from a device's main memory (on TPU, without what stays in VMEM)."""
+    def memory_traffic(self, rearranging: bool = False) -> float:
+        """Bytes that go to and from a device's main memory (on TPU, without what stays in VMEM).
+
+        rearranging: of them, those of whole arrays that are copied, transposed or converted and
+        nothing else, but for copies to VMEM and back."""
         return sum(
             times * self._traffic(instruction, names)
             for computation, times in self.executed()
             for names in [{i.name: i for i in self._computations[computation]}]
             for instruction in names.values()
+            if not rearranging or self._rearranges(instruction)
         )
+
+    def _rearranges(self, instruction: Instruction) -> bool:
+        if instruction.opcode != 'fusion':
+            return instruction.opcode in REARRANGING
+        body = {i.opcode for i in self._computations[instruction.called('calls')]}
+        return bool(body & REARRANGING) and body <= REARRANGING | {'parameter', 'bitcast', 'tuple'}
 
     def _traffic(self, instruction: Instruction, names: Mapping[str, Instruction]) -> float:
         opcode, ended = instruction.opcode, instruction.opcode.endswith('-done')
@@ -223,7 +234,7 @@ def array_bytes(kind: str, main_memory_only: bool = True, tiled: bool = True) ->
     total = 0.0
     for element, shape, layout in ARRAY.findall(kind):
         if not main_memory_only or 'S(' not in layout:
-            sizes = _numbers(shape)
+            sizes = numbers(shape)
             whole = _tiled(sizes, layout) if tiled else sizes
             total += math.prod(whole) * BITS.get(element, 8) / 8
     return total
@@ -234,8 +245,8 @@ def _tiled(sizes: list[int], layout: str) -> list[int]:
     the outermost inwards."""
     order, _, rest = layout.partition(':')
     tile = re.match(r'T\(([\d,]+)\)', rest)
-    units = reversed(_numbers(tile[1])) if tile else ()
-    for axis, unit in zip(_numbers(order), units, strict=False):
+    units = reversed(numbers(tile[1])) if tile else ()
+    for axis, unit in zip(numbers(order), units, strict=False):
         sizes[axis] = -(-sizes[axis] // unit) * unit
     return sizes
 
@@ -271,40 +282,3 @@ def _sent(kind: str, result: float, count: int) -> float:
         'all-to-all': share * result,
         'collective-permute': result,
     }[kind]
-
-
-def mesh_axes(attributes: str, mesh: Mapping[str, int]) -> tuple[str, ...]:
-    """The axes of the mesh along which the devices of one group of a collective differ."""
-    groups = _groups(attributes, math.prod(mesh.values()))
-    places = np.stack(np.unravel_index(groups, tuple(mesh.values())), axis=-1)
-    differ = np.any(places != places[:, :1], axis=(0, 1))  # of [groups, members, axes]
-    return tuple(axis for axis, differs in zip(mesh, differ, strict=True) if differs)
-
-
-def _groups(attributes: str, devices: int) -> np.ndarray:
-    """Devices by their place in the mesh: int[groups, members]. HLO has four ways to say it."""
-    if pairs := re.search(r'source_target_pairs=\{(.*?\})\}', attributes):
-        return np.array([_numbers(pair) for pair in pairs[1].split('},')])
-    if listed := re.search(r'replica_groups=\{(\{.*?\})\}', attributes):
-        return np.array([_numbers(group) for group in listed[1].split('},')])
-    if iota := re.search(r'replica_groups=\[(.*?)\]<=\[(.*?)\](?:T\((.*?)\))?', attributes):
-        return _iota(iota[2], iota[3]).reshape(_numbers(iota[1]))
-    if named := re.search(r'replica_groups=mesh\[(.*?)\]([^{]*)\{(.*?)\}', attributes):
-        sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", named[1])}
-        order = re.search(r'device_ids=\(\[(.*?)\](?:T\((.*?)\))?\)', named[2])
-        places = _iota(order[1], order[2]) if order else np.arange(devices)
-        along = [list(sizes).index(name) for name in re.findall(r"'(\w+)'", named[3])]
-        places = np.moveaxis(places.reshape(*sizes.values()), along, range(-len(along), 0))
-        return places.reshape(-1, math.prod(list(sizes.values())[i] for i in along))
-    return np.arange(devices)[None]
-
-
-def _iota(shape: str, axes: str | None) -> np.ndarray:
-    """Counted in `shape`, read with its axes in another order."""
-    sizes = _numbers(shape)
-    places = np.arange(math.prod(sizes)).reshape(sizes)
-    return places.transpose(_numbers(axes) if axes else range(len(sizes)))
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in re.findall(r'\d+', text)]

@@ -128,6 +128,8 @@ def _roofline(
     seconds[SYNCHRONOUS] = waits
     return {
         'collectives': _by_kind(collectives),
+        'memory_traffic': step.memory_traffic(),
+        'rearranged': step.memory_traffic(rearranging=True),
         'seconds': seconds,
         'bound': max(seconds, key=seconds.__getitem__),
         'step_seconds': step_seconds,

@@ -46,6 +46,8 @@ def of_phase(found: Mapping[str, Any], config: Config) -> Table:
         return table
     for name, size in found['collectives'].items():
         table.add_row(f'{name}: a device sends', in_units(size))
+    table.add_row('to and from memory', in_units(found['memory_traffic']))
+    table.add_row('of it only copied or converted', in_units(found['rearranged']))
     for name, seconds in found['seconds'].items():
         table.add_row(f'{name}: at best', f'{1e3 * seconds:.2f} ms a step')
     step = f'{1e3 * found["step_seconds"]:.2f} ms a step, the longest and what is synchronous'

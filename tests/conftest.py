@@ -82,3 +82,12 @@ def bucket(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
     )
     (tmp_path / 's3' / 'bucket').mkdir(parents=True)
     return tmp_path / 's3' / 'bucket'
+
+
+@pytest.fixture(scope='session')
+def four() -> list[Any]:
+    """The devices of a v5e-4 that the TPU's compiler compiles for; skips where there is none."""
+    pytest.importorskip('libtpu')
+    from bert_jax import topology
+
+    return topology.devices(topology.parse('v5e-4'))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bert_jax.hlo import Hlo, array_bytes, mesh_axes
+from bert_jax.hlo import Hlo, array_bytes
+from bert_jax.replica_groups import mesh_axes
 
 MESH = {'data': 2, 'fsdp': 4, 'tensor': 2}
 
@@ -180,3 +181,28 @@ ENTRY %main (a: f32[8], b: f32[2]) -> f32[8] {{
 def test_a_loop_of_unknown_length_is_no_guess() -> None:
     with pytest.raises(NotImplementedError, match=r'while\.1'):
         Hlo(TEXT.replace('direction=LT', 'direction=NE')).memory_traffic()
+
+
+def test_what_is_only_moved() -> None:
+    """A copy, and a fusion that converts and does no more; not one that multiplies."""
+    text = """
+%cast (s: f32[8]) -> bf16[8] {
+  %s = f32[8]{0} parameter(0)
+  ROOT %t = bf16[8]{0} convert(%s)
+}
+
+%scaled (u: f32[8]) -> bf16[8] {
+  %u = f32[8]{0} parameter(0)
+  %v = f32[8]{0} multiply(%u, %u)
+  ROOT %w = bf16[8]{0} convert(%v)
+}
+
+ENTRY %main (a: f32[8]) -> bf16[8] {
+  %a = f32[8]{0} parameter(0)
+  %b = f32[8]{0} copy(%a)
+  %c = bf16[8]{0} fusion(%b), kind=kLoop, calls=%cast
+  ROOT %d = bf16[8]{0} fusion(%b), kind=kLoop, calls=%scaled
+}
+"""
+    assert Hlo(text).memory_traffic() == 64 + 48 + 48
+    assert Hlo(text).memory_traffic(rearranging=True) == 64 + 48

@@ -7,7 +7,7 @@ import re
 from tiny_model import ROOT
 
 ROWS = (
-    ('checks', 'rng', 'processes'),
+    ('checks', 'rng', 'processes', 'replica_groups'),
     ('config',),
     ('batch', 'sharding', 'objectives', 'throughput', 'writers', 'hlo', 'topology', 'compiler'),
     ('host_metrics', 'squad_metrics'),
