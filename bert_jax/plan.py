@@ -40,7 +40,8 @@ OUTPUT = flags.DEFINE_string('output', '', 'File for the plan as JSON.')
 
 SYNCHRONOUS = 'synchronous interconnect'
 SWEPT_REMAT = checks.CHOICES['model.remat']
-SWEPT_ROWS = tuple(2**i for i in range(11))  # sequences per device, of a micro-batch
+SWEPT_ROWS = tuple(2**i for i in range(3, 11))  # sequences per device, of a micro-batch
+FEWER_ROWS = (4, 2, 1)  # where the first of them don't fit
 
 
 def for_tpu(config: Config) -> Config:
@@ -197,8 +198,9 @@ def _by_kind(collectives: list[Collective]) -> dict[str, float]:
 
 
 def sweep(config: Config, of: topology.Slice, devices: list) -> Iterator[dict[str, Any]]:
-    """Every mesh and remat policy, the batch doubled for as long as it fits and 2 % more tokens
-    a second come of it; in the shape of the first phase. What can't be planned has an `error`."""
+    """Every mesh and remat policy, with 8 sequences per device, doubled for as long as it fits and
+    2 % more tokens a second come of it, or halved until it fits; in the shape of the first phase.
+    What can't be planned has an `error`."""
     for (name, mesh), remat in itertools.product(_meshes(config, devices).items(), SWEPT_REMAT):
         model, best = dataclasses.replace(config.model, remat=remat), 0.0
         tried = dataclasses.replace(config, model=model, mesh=mesh)
@@ -209,6 +211,11 @@ def sweep(config: Config, of: topology.Slice, devices: list) -> Iterator[dict[st
             if not speed or speed < 1.02 * best:
                 break
             best = speed
+        for rows in FEWER_ROWS:
+            if best or 'exceeds' not in found:
+                break
+            found = {'preset': name} | _tried(tried, rows, of, devices)
+            yield found
 
 
 def _meshes(config: Config, devices: list) -> dict[str, MeshConfig]:
