@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 from absl import app, flags
+from etils import epath
 
 SMOOTHING = 9  # reports averaged for the train curves; each is of one batch
 
 
-def read_metrics(workdir: pathlib.Path) -> dict[str, list[dict[str, Any]]]:
+def read_metrics(workdir: epath.Path) -> dict[str, list[dict[str, Any]]]:
     """The lines of metrics.jsonl by split. Raises ValueError where there are none."""
     path = workdir / 'metrics.jsonl'
     if not path.exists():
@@ -40,7 +41,7 @@ def smooth(values: np.ndarray) -> np.ndarray:
     return np.convolve(values, window, 'same') / np.convolve(np.ones(len(values)), window, 'same')
 
 
-def draw(workdir: pathlib.Path, output: pathlib.Path) -> None:
+def draw(workdir: epath.Path, output: pathlib.Path) -> None:
     import matplotlib
 
     matplotlib.use('agg')
@@ -79,7 +80,7 @@ def main(argv: list[str]) -> int:
     if argv[1:]:
         return _say(f'unexpected arguments {argv[1:]}')
     try:
-        draw(pathlib.Path(flags.FLAGS.workdir), pathlib.Path(flags.FLAGS.output))
+        draw(epath.Path(flags.FLAGS.workdir).expanduser(), pathlib.Path(flags.FLAGS.output))
     except ImportError as error:
         return _say(f"{error}; pip install '.[plot]'")
     except (ValueError, OSError) as error:
