@@ -14,7 +14,7 @@ DATA = [
     'tensorflow-datasets>=4.9.9',
     'tokenizers>=0.22',
 ]
-# Orbax asks with them what a bucket is like, and does not say so.
+# Orbax and etils ask with them what a bucket is like, and do not say so.
 GCS = ['google-cloud-storage>=3', 'google-cloud-storage-control>=1.17']
 HF = ['safetensors>=0.5']
 FINETUNE = ['scikit-learn>=1.7', 'scipy>=1.13']  # official scores

@@ -24,6 +24,7 @@ from typing import Any
 import jax
 import numpy as np
 from absl import flags
+from jax.experimental import multihost_utils
 from rich.console import Console
 from rich.table import Table
 
@@ -88,7 +89,7 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
             state, more = step(state, batches[0], key)
         jax.block_until_ready(more)
 
-    timed = sorted(np.diff(ends)[warmup:].tolist())
+    timed = sorted(_of_process_0(np.diff(ends)[warmup:]).tolist())
     median = statistics.median(timed)
     flops = task.flops(phase)
     return shape | {
@@ -112,6 +113,13 @@ def _synthetic(spec: batch.BatchSpec, mesh: jax.sharding.Mesh, seed: int) -> dic
     """This process's slice of a batch."""
     index, count = sharding.host_slice(mesh)
     return {name: np.split(x, count)[index] for name, x in batch.synthetic(spec, seed).items()}
+
+
+def _of_process_0(seconds: np.ndarray) -> np.ndarray:
+    """The same in all processes, which decide by them what they measure next."""
+    if jax.process_count() == 1:
+        return seconds
+    return np.asarray(multihost_utils.broadcast_one_to_all(seconds.astype(np.float32)))
 
 
 def _shape(config: Config, mesh: jax.sharding.Mesh) -> dict[str, Any]:
@@ -147,7 +155,8 @@ def _fitting(config: Config) -> Config:
     try:
         sharding.make_mesh(config.mesh)
     except ValueError as error:
-        print(f'benchmark: {error}; here config.mesh.data=-1 alone', file=sys.stderr)
+        if jax.process_index() == 0:
+            print(f'benchmark: {error}; here config.mesh.data=-1 alone', file=sys.stderr)
         return dataclasses.replace(config, mesh=sharding.PRESETS['dp'])
     return config
 
@@ -215,7 +224,8 @@ def main(argv: list[str]) -> int:
     processes.join()
     if config.data.task != 'pretrain':
         raise ValueError(f'config.data.task is {config.data.task!r}; this times pretraining')
-    command.check_output(OUTPUT.value)
+    first = jax.process_index() == 0
+    command.check_output(OUTPUT.value if first else '')
     config = _fitting(config.padded())
     sizes = _sizes(config.train.phases[0].batch_size)
     measured = functools.partial(
@@ -227,13 +237,11 @@ def main(argv: list[str]) -> int:
     found = list[dict[str, Any]]()
     for one in _sweep(config, sizes[0], measured) if SWEEP.value else shapes:
         found.append(one)
-        if jax.process_index() == 0:
-            command.write(found, OUTPUT.value)  # what there is, should the next one fail
-    if jax.process_index() == 0:
+        command.write(found, OUTPUT.value if first else '')  # what there is, should the next fail
+    if first:
         Console().print(_table(found), *_profiles(found))
     return 0 if any(one['fits'] for one in found) else 1
 
 
 if __name__ == '__main__':
-    code = command.run('benchmark', main, sys.argv)
-    sys.exit(processes.fail(code) if code > 1 else code)
+    sys.exit(processes.ended(functools.partial(command.run, 'benchmark', main, sys.argv)))

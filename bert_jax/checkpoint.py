@@ -24,6 +24,7 @@ class Checkpoints:
     """The checkpoints of one workdir: `WORKDIR/checkpoints/STEP`."""
 
     def __init__(self, workdir: epath.PathLike, keep: int):
+        check_storage(workdir)
         self.directory = _absolute(workdir) / 'checkpoints'
         self._manager = ocp.CheckpointManager(
             self.directory,
@@ -196,15 +197,21 @@ def save_params(directory: epath.PathLike, params: Any) -> None:
 
 
 def _absolute(path: epath.PathLike) -> epath.Path:
-    """Orbax takes absolute paths only; `resolve` would put gs:// under the current folder. Raises
-    ValueError where Orbax lacks what it asks of Cloud Storage with."""
+    """Orbax takes absolute paths only; `resolve` would put gs:// under the current folder."""
     path = epath.Path(path)
-    if str(path).startswith('gs://'):
-        try:
-            importlib.import_module('google.cloud.storage')
-        except ImportError as error:
-            raise ValueError(f"{path} needs Google's library: pip install '.[gcs]'") from error
     return path if '://' in str(path) else path.expanduser().resolve()
+
+
+def check_storage(workdir: epath.PathLike) -> None:
+    """Raises ValueError where Orbax lacks what it asks with of checkpoints in Cloud Storage."""
+    if str(workdir).startswith('gs://'):
+        try:
+            for name in ('storage', 'storage_control_v2'):
+                importlib.import_module(f'google.cloud.{name}')
+        except ImportError as error:
+            raise ValueError(
+                f"{workdir} needs Google's libraries: pip install '.[data,gcs]' ({error})"
+            ) from error
 
 
 def saved_steps(workdir: epath.PathLike) -> list[int]:

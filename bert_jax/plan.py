@@ -119,9 +119,10 @@ def _roofline(
 ) -> dict[str, Any]:
     chip, flops = _chip(mesh.devices.flat), PretrainTask(config.model).flops(phase)
     collectives, peak = step.collectives(dict(mesh.shape)), mesh.size * chip.flops
+    traffic = step.memory_traffic()
     seconds = {
         'compute': _executed_flops(config, phase, flops) / peak,
-        'memory': step.memory_traffic() / chip.bandwidth,
+        'memory': traffic / chip.bandwidth,
         'interconnect': sum(_seconds(c, mesh, of, chip.link) for c in collectives if c.overlapped),
     }
     waits = sum(_seconds(c, mesh, of, chip.link) for c in collectives if not c.overlapped)
@@ -129,7 +130,7 @@ def _roofline(
     seconds[SYNCHRONOUS] = waits
     return {
         'collectives': _by_kind(collectives),
-        'memory_traffic': step.memory_traffic(),
+        'memory_traffic': traffic,
         'rearranged': step.memory_traffic(rearranging=True),
         'seconds': seconds,
         'bound': max(seconds, key=seconds.__getitem__),

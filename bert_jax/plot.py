@@ -42,8 +42,10 @@ def smooth(values: np.ndarray) -> np.ndarray:
 
 
 def draw(workdir: epath.Path, output: pathlib.Path) -> None:
-    import matplotlib
-
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ValueError(f"{error}; pip install '.[plot]'") from error
     matplotlib.use('agg')
     from matplotlib import pyplot
 
@@ -81,9 +83,7 @@ def main(argv: list[str]) -> int:
         return _say(f'unexpected arguments {argv[1:]}')
     try:
         draw(epath.Path(flags.FLAGS.workdir).expanduser(), pathlib.Path(flags.FLAGS.output))
-    except ImportError as error:
-        return _say(f"{error}; pip install '.[plot]'")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         return _say(str(error))
     return 0
 

@@ -18,7 +18,7 @@ import jax
 from etils import epath
 
 from bert_jax import optim, outline, rng, sharding, workdirs
-from bert_jax.checkpoint import first_line, saved_steps
+from bert_jax.checkpoint import check_storage, first_line, saved_steps
 from bert_jax.config import Config
 from bert_jax.data import readers, staging
 from bert_jax.outline import Outline, Skipped
@@ -96,6 +96,7 @@ def _workdir(job: Outline) -> str:
         raise ValueError(
             f'--workdir={job.workdir} can not be written to ({first_line(error)}); choose another'
         ) from error
+    check_storage(job.workdir)
     if job.config.data.task == 'pretrain':
         data = {'fingerprint': job.fingerprint, 'name': job.config.data.corpus}
         job.runs = [(job.workdir, job.config, data)]

@@ -4,6 +4,8 @@ import contextlib
 import os
 import sys
 import threading
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -65,6 +67,16 @@ def _check(coordinator: str, num_processes: int, process_id: int) -> None:
             f'--process_id={process_id} with --num_processes={num_processes}; expected 0 to '
             f'{num_processes - 1}'
         )
+
+
+def ended(run: Callable[[], int]) -> int:
+    """The exit code of `run`; of one that fails among several, by `fail`."""
+    try:
+        code = run()
+    except Exception:
+        traceback.print_exc()
+        return fail(1)
+    return fail(code) if code > 1 else code
 
 
 def fail(code: int) -> int:

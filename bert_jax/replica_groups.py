@@ -41,4 +41,5 @@ def _iota(shape: str, axes: str | None) -> np.ndarray:
 
 
 def numbers(text: str) -> list[int]:
+    """All that stand in a piece of HLO, in order: the sizes of '8,128'."""
     return [int(number) for number in re.findall(r'\d+', text)]

@@ -140,7 +140,7 @@ def train(
                 if due:
                     stop |= meter.pause(functools.partial(run_eval, segment))
                 if save or stop:
-                    reporter.flush()  # a run that goes on from here will not say it again
+                    meter.pause(reporter.flush)  # who goes on from here will not say it again
                     meter.pause(functools.partial(checkpoints.save, step, state))
                 if stop and not last:
                     raise Interrupted(

@@ -85,17 +85,18 @@ class MetricsWriter:
                 self._events.add_scalar(f'{split}/{name}', value, step)
 
     def flush(self) -> None:
-        """Waits for what is on its way to an object store, which takes a step's time or several."""
-        if self._active:
-            self._upload.result()
+        """Waits for what is on its way to an object store, which takes a step's time or several;
+        sends it again where that failed."""
+        if self._active and self._upload.exception():
+            self._path.write_text(''.join(self._lines))
 
     def close(self) -> None:
         if self._active:
-            self._events.close()
-            self._uploads.shutdown()
             if self._file is not None:
                 self._file.close()
+            self._uploads.shutdown()
             self.flush()
+            self._events.close()
 
 
 def _step(line: str) -> Any:

@@ -6,5 +6,5 @@ set -euo pipefail
 export GLIBC_TUNABLES="${GLIBC_TUNABLES-}"  # what env.sh has is for steps on a CPU
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
-install data,finetune,hf,cuda
+install data,finetune,gcs,hf,cuda
 run exec "$venv/bin/python" -m bert_jax.main --config="${CONFIG:-configs/tiny.py}" "$@"

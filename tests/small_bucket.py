@@ -31,7 +31,7 @@ class Bucket:
         self.objects: dict[str, Object] = {}
         self.lock = threading.Lock()
         self.uploads: dict[str, tuple[str, bytes]] = {}  # sessions: name, what has come of it
-        self._generations = itertools.count(1)
+        self.sessions, self._generations = itertools.count(), itertools.count(1)
 
     def write(self, name: str, content: bytes, only_over: str = '') -> Object | None:
         """None where the object is no longer of that generation; 0 is none there."""
@@ -48,14 +48,14 @@ class Bucket:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(found.content)
 
-    def listed(self, prefix: str, delimiter: str) -> tuple[list[str], list[str]]:
-        """Names, and what those between prefix and delimiter begin with."""
+    def listed(self, prefix: str, delimiter: str) -> tuple[dict[str, Object], list[str]]:
+        """Those of the prefix without the delimiter after it, and what the others begin with."""
         with self.lock:
-            names = sorted(name for name in self.objects if name.startswith(prefix))
+            found = {n: self.objects[n] for n in sorted(self.objects) if n.startswith(prefix)}
         if not delimiter:
-            return names, []
-        rest = {name: name[len(prefix) :].partition(delimiter) for name in names}
-        plain = [name for name in names if not rest[name][1]]
+            return found, []
+        rest = {name: name[len(prefix) :].partition(delimiter) for name in found}
+        plain = {name: found[name] for name in found if not rest[name][1]}
         return plain, sorted(
             {prefix + head + delimiter for head, found, _ in rest.values() if found}
         )
@@ -111,10 +111,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             case ['storage', 'v1', 'b', _]:
                 self._answer(200, b'{"location": "US"}')
             case ['storage', 'v1', 'b', _, 'o']:
-                names, prefixes = self.bucket.listed(
-                    query.get('prefix', ''), query.get('delimiter', '')
-                )
-                items = [described(name, self.bucket.objects[name]) for name in names]
+                within = query.get('prefix', ''), query.get('delimiter', '')
+                listed, prefixes = self.bucket.listed(*within)
+                items = [described(*item) for item in listed.items()]
                 self._answer(200, json.dumps({'items': items, 'prefixes': prefixes}).encode())
             case ['storage', 'v1', 'b', _, 'o', name] if query.get('alt') != 'media':
                 if found := self.bucket.objects.get(name):
@@ -153,9 +152,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path, query, body = self._asked()
         match path:
             case ['upload', 'storage', 'v1', 'b', _, 'o'] if query['uploadType'] == 'resumable':
-                session = f'{self.headers["Host"]}/session/{len(self.bucket.uploads)}'
-                self.bucket.uploads[session.rpartition('/')[2]] = query['name'], b''
-                self._answer(200, Location=f'https://{session}')
+                session = str(next(self.bucket.sessions))
+                self.bucket.uploads[session] = query['name'], b''
+                self._answer(200, Location=f'https://{self.headers["Host"]}/session/{session}')
             case ['upload', 'storage', 'v1', 'b', _, 'o'] if query['uploadType'] == 'media':
                 over = query.get('ifGenerationMatch', '')
                 if made := self.bucket.write(query['name'], body, over):
@@ -163,9 +162,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 else:
                     self._answer(412)
             case ['storage', 'v1', 'b', _, 'o', source, 'rewriteTo', 'b', _, 'o', name]:
-                if source not in self.bucket.objects:
+                if not (there := self.bucket.objects.get(source)):
                     return self._answer(404)
-                made = self.bucket.write(name, self.bucket.objects[source].content)
+                made = self.bucket.write(name, there.content)
                 assert made
                 answer = {'done': True, 'resource': described(name, made)}
                 self._answer(200, json.dumps(answer).encode())
@@ -234,6 +233,7 @@ def served(folder: pathlib.Path) -> Iterator[tuple[Bucket, dict[str, str]]]:
                 'CURL_CA_BUNDLE': str(certificate),
                 'GOOGLE_AUTH_TOKEN_FOR_TESTING': 'any',
                 'NO_GCE_CHECK': 'true',
+                'GOOGLE_APPLICATION_CREDENTIALS': str(folder / 'none'),
             },
         )
         server.shutdown()

@@ -296,9 +296,9 @@ def test_remote_folders_stay_remote(
 ) -> None:
     assert str(checkpoint._absolute('gs://bucket/run')) == 'gs://bucket/run'
     assert checkpoint._absolute(tmp_path / 'a/../b') == tmp_path / 'b'
-    monkeypatch.setitem(sys.modules, 'google.cloud.storage', None)
-    with pytest.raises(ValueError, match=r"bucket/run needs .*pip install '\.\[gcs\]'"):
-        checkpoint._absolute('gs://bucket/run')
+    monkeypatch.setitem(sys.modules, 'google.cloud.storage_control_v2', None)
+    with pytest.raises(ValueError, match=r"bucket/run needs .*pip install '\.\[data,gcs\]'"):
+        Checkpoints('gs://bucket/run', 1)
 
 
 def test_optimizer_of_another_shape_is_not_taken(tmp_path: pathlib.Path) -> None:

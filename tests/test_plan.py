@@ -4,16 +4,13 @@ import collections
 import dataclasses
 import itertools
 import json
-import math
 import pathlib
-import re
 import sys
 import types
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import rich.console
@@ -25,7 +22,7 @@ from tiny_model import ROOT, TINY
 from bert_jax import plan, plan_tables, sharding, topology
 from bert_jax.config import Config, MeshConfig, Phase
 from bert_jax.hlo import Collective
-from bert_jax.models import attention, flash
+from bert_jax.models import flash
 from bert_jax.throughput import GIB, step_flops
 
 PHASE = Phase(1000, 32, 16, 5)
@@ -139,25 +136,6 @@ def test_what_a_device_waits_for_and_moves(four: list[jax.Device]) -> None:
     gradients = sent['synchronous reduce-scatter'] + sent['synchronous all-reduce']
     assert 0 < gradients < 0.7 * 4 * count, 'scattered, the halves added up, some in bfloat16'
     assert 0 < found['rearranged'] < 0.05 * found['memory_traffic']
-
-
-def test_a_tpu_neither_unpacks_nor_transposes_random_bits(four: list[jax.Device]) -> None:
-    """Of plain attention, forward and backward: only the generator writes words."""
-    mesh = sharding.make_mesh(MeshConfig(1, 1, 1), four[:1])
-    here = jax.sharding.NamedSharding(mesh, jax.P())
-    q = jax.ShapeDtypeStruct((8, 512, 8, 64), jnp.bfloat16, sharding=here)
-    mask = jax.ShapeDtypeStruct((8, 512), jnp.int32, sharding=here)
-    key = jax.eval_shape(lambda: jax.random.key(0, impl='rbg'))
-
-    def total(q: jax.Array, mask: jax.Array, key: jax.Array) -> jax.Array:
-        return jnp.sum(attention._attend_again(q, q, q, mask, key, 0.1).astype(jnp.float32))
-
-    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        text = jax.jit(jax.grad(total)).lower(q, mask, key).compile().as_text()
-    whole = 8 * 8 * 512 * 512 // 2
-    words = re.findall(r'= u32\[([\d,]+)\]\S* ([\w-]+)\(', text.partition('ENTRY')[2])
-    large = {op for shape, op in words if math.prod(map(int, shape.split(','))) >= whole}
-    assert large == {'rng-bit-generator'}
 
 
 def abstract_params() -> object:

@@ -9,6 +9,8 @@ import re
 import subprocess
 import sys
 import textwrap
+import threading
+from typing import Any
 
 import pytest
 import tensorboardX.event_file_writer
@@ -117,6 +119,33 @@ def test_object_stores(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) 
     folder = tmp_path / 'bucket/run'
     assert [line['step'] for line in metrics(folder)] == [1, 2, 3]
     assert events(folder)[-1] == ('train/loss', 3, 1.5)
+
+
+def test_an_upload_is_waited_for_and_sent_again_where_it_failed(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = MetricsWriter(tmp_path, 0)
+    writer._file.close()
+    writer._file = None  # as in an object store
+    real, begun, go_on = type(writer._path).write_text, [], threading.Event()
+
+    def slow_and_once_down(path: Any, text: str) -> None:
+        begun.append(text)
+        assert go_on.wait(10)
+        if len(begun) == 2:
+            raise OSError('503')
+        real(path, text)
+
+    monkeypatch.setattr(type(writer._path), 'write_text', slow_and_once_down)
+    writer.write(1, 'train', {'loss': 2.5})
+    assert not metrics(tmp_path), 'on its way'
+    go_on.set()
+    writer.flush()
+    assert len(metrics(tmp_path)) == 1
+    writer.write(2, 'train', {'loss': 1.5})
+    writer.close()
+    assert [line['step'] for line in metrics(tmp_path)] == [1, 2]
+    assert len(begun) == 3
 
 
 def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture) -> None:
