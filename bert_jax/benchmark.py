@@ -233,13 +233,21 @@ def main(argv: list[str]) -> int:
     )
     if SWEEP.value and len(sizes) > 1:
         raise ValueError(f'--sweep begins with one batch size; --batch_size has {len(sizes)}')
-    shapes = (measured(_shaped(config, size)) for size in sizes)
+    shaped = [_shaped(config, size) for size in sizes]
+    for wanted in shaped:  # before the first is measured
+        spec = PretrainTask(wanted.model).batch_spec(wanted.train.phases[0])
+        sharding.batch_shardings(spec, sharding.make_mesh(wanted.mesh), wanted.train.accum_steps)
+    shapes = map(measured, shaped)
     found = list[dict[str, Any]]()
-    for one in _sweep(config, sizes[0], measured) if SWEEP.value else shapes:
-        found.append(one)
-        command.write(found, OUTPUT.value if first else '')  # what there is, should the next fail
-    if first:
-        Console().print(_table(found), *_profiles(found))
+    try:
+        for one in _sweep(config, sizes[0], measured) if SWEEP.value else shapes:
+            found.append(one)
+            command.write(found, OUTPUT.value if first else '')
+    finally:  # what there is, should the next fail
+        if first and found:
+            console = Console()
+            console.width = console.width if console.is_terminal else 120
+            console.print(_table(found), *_profiles(found))
     return 0 if any(one['fits'] for one in found) else 1
 
 

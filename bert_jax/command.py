@@ -44,7 +44,8 @@ def parse(argv: list[str]) -> tuple[Config, str]:
         if wrong and wrong[1] in keys:
             kind = type(keys[wrong[1]]).__name__
             raise ValueError(f'config.{wrong[1]} must be {kind}, not {wrong[2]!r}') from error
-        raise ValueError(f'--config: {_last_line(error)}') from error
+        line = _last_line(error)
+        raise ValueError(line if line.startswith('flag --') else f'--config: {line}') from error
     except flags.Error:
         raise
     except Exception as error:  # whatever the config file does, which is the user's code

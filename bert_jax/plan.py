@@ -255,17 +255,19 @@ def main(argv: list[str]) -> int:
     devices, console = topology.devices(of), Console()
     plans = list[dict[str, Any]]()
     phases = (plan(config, phase, of, devices) for phase in config.train.phases)
-    for found in sweep(config, of, devices) if SWEEP.value else phases:
-        plans.append(found)
-        command.write(plans, OUTPUT.value)  # what there is, should it be interrupted
-        if SWEEP.value:
-            print(f'plan: {plan_tables.in_a_line(found)}', file=sys.stderr, flush=True)
-        else:
-            console.print(plan_tables.of_phase(found, config))
-    if SWEEP.value:
-        console.print(plan_tables.of_sweep(plans))
-        print(plan_tables.best(plans, config))
-    elif all(found['fits'] and 'error' not in found for found in plans):
+    try:
+        for found in sweep(config, of, devices) if SWEEP.value else phases:
+            plans.append(found)
+            command.write(plans, OUTPUT.value)
+            if SWEEP.value:
+                print(f'plan: {plan_tables.in_a_line(found)}', file=sys.stderr, flush=True)
+            else:
+                console.print(plan_tables.of_phase(found, config))
+    finally:  # what there is, should it be interrupted
+        if SWEEP.value and plans:
+            console.print(plan_tables.of_sweep(plans))
+            print(plan_tables.best(plans, config))
+    if not SWEEP.value and all(found['fits'] and 'error' not in found for found in plans):
         print(plan_tables.of_run(plans))
     enough = any if SWEEP.value else all
     return 0 if enough(found['fits'] for found in plans) else 1

@@ -35,7 +35,8 @@ def of_phase(found: Mapping[str, Any], config: Config) -> Table:
         table.add_row(f'{name} on a device', in_units(size))
     limit = found['memory_limit'] / GIB
     if not found['fits']:
-        table.add_row('fits', f'NO: {in_units(found["exceeds"])} over {limit:.2f} GiB')
+        needs = f'{in_units(found["used"])} of {limit:.2f} GiB'
+        table.add_row('fits', f'NO: needs {needs}, {in_units(found["exceeds"])} too much')
         table.add_row('what helps most', advice(found, config))
         return table
     total = sum(found['memory'].values()) / GIB

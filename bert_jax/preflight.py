@@ -95,6 +95,7 @@ def _workdir(job: Outline) -> str:
     except Exception as error:  # each file system has its own
         raise ValueError(
             f'--workdir={job.workdir} can not be written to ({first_line(error)}); choose another'
+            + (', or see to the network and the rights here' if place == job.workdir else '')
         ) from error
     check_storage(job.workdir)
     if job.config.data.task == 'pretrain':

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import signal
+import socket
 import sys
 import threading
 import traceback
@@ -25,6 +27,7 @@ PROCESS_ID = flags.DEFINE_integer('process_id', None, 'From 0, beside --coordina
 HEARTBEAT_SECONDS = 20
 # For the others to have failed too, so that each says why.
 PARTING_SECONDS = 5
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def join() -> None:
@@ -39,6 +42,10 @@ def join() -> None:
         raise ValueError(f'{" and ".join(missing)} must be given too')
     if not missing:
         _check(*given)
+    of = 'the others' if missing else f'{given[1]} processes at {given[0]}'
+    print(f'waiting for {of}, five minutes at most', file=sys.stderr, flush=True)
+    # While JAX waits, no handler written in Python would run. SIGTERM is JAX's own afterwards.
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
     try:
         jax.distributed.initialize(
             *given,
@@ -56,6 +63,10 @@ def join() -> None:
         where = 'the other processes' if missing else f'--coordinator={given[0]}'
         line = str(error).strip().split('\n')[0]
         raise ValueError(f'{where} can not be reached: {line}') from error
+    finally:
+        for number in SIGNALS:
+            if number != signal.SIGTERM or not jax.distributed.is_initialized():
+                signal.signal(number, before[number])
 
 
 def _check(coordinator: str, num_processes: int, process_id: int) -> None:
@@ -67,6 +78,10 @@ def _check(coordinator: str, num_processes: int, process_id: int) -> None:
             f'--process_id={process_id} with --num_processes={num_processes}; expected 0 to '
             f'{num_processes - 1}'
         )
+    try:
+        socket.getaddrinfo(host.strip('[]'), int(port))
+    except OSError as error:
+        raise ValueError(f'--coordinator={coordinator}: no such host: {error}') from error
 
 
 def ended(run: Callable[[], int]) -> int:
@@ -90,8 +105,8 @@ def fail(code: int) -> int:
     try:
         if code == 1:
             sys.stderr.write(
-                'bert_jax: unless it is for the above, another of the processes has died; start '
-                'all again, and they go on from the newest checkpoint\n'
+                'bert_jax: if nothing above says otherwise, another of the processes has died; '
+                'start all again, and they go on from the newest checkpoint\n'
             )
         leaving = threading.Thread(target=_shut_down, daemon=True)
         leaving.start()

@@ -102,6 +102,8 @@ def devices(of: Slice, slices: int = 1) -> list[jax.Device]:
     options: dict[str, Any] = {'num_slices': slices} if slices > 1 else {}
     if of.generation == 'v4':
         options['chip_config_name'] = 'megacore'  # its cores work as one device, as in runs
+    if of.chips == 1:
+        options['chips_per_host_bounds'] = (1, 1, 1)  # else those of a host of four
     try:
         described = topologies.get_topology_desc(str(of), 'tpu', **options)
     except Exception as error:  # of many types

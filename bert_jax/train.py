@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
@@ -39,7 +40,7 @@ EvalBatches = Callable[[Phase], 'HeldOut']
 
 
 class Interrupted(Exception):
-    """A signal came, SIGTERM or SIGINT (of several processes SIGTERM); the state was saved."""
+    """A signal came, SIGTERM or SIGINT, to this process or another; the state was saved."""
 
     def __init__(self, message: str, number: int = signal.SIGTERM):
         super().__init__(message)
@@ -277,18 +278,20 @@ def _signals() -> Iterator[tuple[Callable[[int], bool], list[int]]]:
     watches, for SIGTERM only, and tells only after a step.
     """
     seen: list[int] = []
-    if jax.process_count() > 1:
-        yield multihost_utils.reached_preemption_sync_point, seen
-        return
+    several = jax.process_count() > 1
 
     def note(number: int, _: Any) -> None:
         seen.append(number)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # also where Python is deep in a library
         LOG.warning('%s: finishing the step and saving', signal.Signals(number).name)
+        if several:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    noted = (signal.SIGINT,) if several else (signal.SIGTERM, signal.SIGINT)
+    previous = {number: signal.signal(number, note) for number in noted}
     try:
-        yield lambda step: bool(seen), seen
+        here = multihost_utils.reached_preemption_sync_point if several else lambda _: bool(seen)
+        yield here, seen
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -26,6 +26,7 @@ fail() { say "$1" && exit 2; }
 command=${1:-} name=${2:-}
 usage='create, install, start, watch, logs, status, stop or delete, then NAME --zone=ZONE'
 case $command in
+  -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' launch/tpu_pod.sh && exit ;;
   create | install | start | watch | logs | status | stop | delete) ;;
   *) fail "unknown command '$command': $usage" ;;
 esac
@@ -54,6 +55,8 @@ done
 
 [ "$zone" ] || fail '--zone is missing, such as --zone=us-west4-a'
 [[ $lines =~ ^[+]?[0-9]+$ ]] || fail "--lines must be a number, or +1 for all, not '$lines'"
+[[ $poll =~ ^[0-9]+([.][0-9]+)?$ ]] || fail "--poll must be a number of seconds, not '$poll'"
+[ -z "${CONFIG:-}" ] || [ -f "$CONFIG" ] || fail "CONFIG=$CONFIG is no file of this checkout"
 [[ $slices =~ ^[1-9][0-9]*$ ]] || fail "--slices must be a number of slices, not '$slices'"
 [ "$slices" = 1 ] || queue=1
 if [ "$command" = create ] || [ "$command" = watch ]; then
@@ -63,7 +66,7 @@ if [ "$command" = create ] || [ "$command" = watch ]; then
     v5p-*) version='v2-alpha-tpuv5' ;;
     v5litepod-*) version='v2-alpha-tpuv5-lite' ;;
     v[234]-*) version='tpu-ubuntu2204-base' ;;
-    *) fail "--type=$type is not known here; give its runtime, --version=" ;;
+    *) fail "--type=$type is not known here (v5litepod-256, v5p-128...); give its runtime, --version=" ;;
   esac
 fi
 workdir=

@@ -138,14 +138,20 @@ def test_one_of_two_is_killed_and_both_end_with_the_same_bits(tmp_path: pathlib.
 
 @pytest.mark.slow
 def test_two_processes_stop_and_go_on_and_give_the_numbers_of_one(tmp_path: pathlib.Path) -> None:
-    """One gets SIGTERM and both save; one process goes on from there. All in all the losses are
-    those of one with one device."""
+    """One gets SIGTERM, later the other SIGINT, and both save; one process goes on from there. All
+    in all the losses are those of one with one device."""
     small_run.write_corpus(tmp_path)
     workdir = tmp_path / 'two'
     hosts = Hosts(tmp_path, workdir)
     hosts.wait_for(lambda: len(small_run.metrics(workdir)) > 3)
     hosts.processes[1].send_signal(signal.SIGTERM)  # to one of them only
     assert hosts.wait() == [143, 143], hosts.output()
+    saved = max(small_run.saved_steps(workdir))
+    hosts = Hosts(tmp_path, workdir)
+    hosts.wait_for(lambda: small_run.metrics(workdir)[-1]['step'] > saved)
+    hosts.processes[0].send_signal(signal.SIGINT)
+    assert hosts.wait() == [130, 143], hosts.output()
+    assert f'going on from step {saved} ' in hosts.output()
 
     step = max(small_run.saved_steps(workdir))
     alone = FLAGS | {'mesh__fsdp': 1, 'train__num_steps': step + 10}
@@ -231,6 +237,24 @@ def test_one_that_fails_alone_ends_the_other(tmp_path: pathlib.Path) -> None:
     assert codes in ([-signal.SIGABRT, 2], [1, 2]), hosts.output()
     assert time.monotonic() - began < 60
     assert 'vocab1.txt does not exist' in hosts.logs[1].read_text()
+
+
+def test_one_that_waits_for_others_can_be_ended(tmp_path: pathlib.Path) -> None:
+    known = [f'--coordinator=localhost:{61440 + free_job()}', '--num_processes=2', '--process_id=0']
+    log = tmp_path / 'log'
+    with log.open('w') as output:
+        alone = subprocess.Popen(
+            [*small_run.command(tmp_path, tmp_path / 'run', **FLAGS), *known],
+            env=small_run.environment(),
+            stderr=output,
+        )
+    deadline = time.monotonic() + 60
+    while 'waiting for 2 processes at localhost:' not in log.read_text():
+        assert alone.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    time.sleep(1)  # until it does
+    alone.terminate()
+    assert alone.wait(timeout=10) == -signal.SIGTERM
 
 
 @pytest.mark.slow

@@ -92,7 +92,9 @@ def test_logs(desk: Desk, flags: list[str], options: str) -> None:
 
 def test_start_hands_main_its_arguments(desk: Desk) -> None:
     """What a worker's shell makes of the command that gcloud is given."""
-    desk.pod('start', '--', BUCKET, *ODD, CONFIG='configs/my own.py')
+    odd = desk.folder / 'my own.py'
+    odd.write_text('')
+    desk.pod('start', '--', BUCKET, *ODD, CONFIG=str(odd))
     (call,) = desk.calls('gcloud')
     command = call[-1].removeprefix('--command=')
     worker = desk.folder / 'worker' / 'bert_jax'
@@ -103,7 +105,7 @@ def test_start_hands_main_its_arguments(desk: Desk) -> None:
     assert execute(['bash', '-c', command], worker.parent).returncode == 0
     until((worker / 'runs' / 'run.exit').exists)
     got = (worker / 'got').read_text().splitlines()
-    assert got == ['no', 'configs/my own.py', '--distributed', BUCKET, *ODD]
+    assert got == ['no', str(odd), '--distributed', BUCKET, *ODD]
 
 
 def test_watch_goes_on_after_a_preemption(desk: Desk) -> None:
@@ -184,15 +186,15 @@ def test_a_mistake_is_named_in_one_line(desk: Desk, words: str) -> None:
     assert desk.calls('gcloud') == []
 
 
-@pytest.mark.parametrize(('script', 'device'), [('gpu', 'cuda'), ('tpu_vm', 'tpu')])
-def test_one_machine(desk: Desk, script: str, device: str) -> None:
+@pytest.mark.parametrize(('script', 'extras'), [('gpu', 'gcs,hf,cuda'), ('tpu_vm', 'hf,tpu')])
+def test_one_machine(desk: Desk, script: str, extras: str) -> None:
     shown = desk.run(f'launch/{script}.sh', *ODD, '--dry_run')
     assert desk.calls('python') == []
     lines = split(shown.stdout)
     assert desk.run(f'launch/{script}.sh', *ODD).returncode == 0
     pip, main = desk.calls('python')
     assert [['python', *w[1:]] for w in lines if w[0].endswith('python')] == [pip, main]
-    assert pip[-1] == f'.[data,finetune,hf,{device}]'
+    assert pip[-1] == f'.[data,finetune,{extras}]'
     assert main == ['python', '-m', 'bert_jax.main', '--config=configs/tiny.py', *ODD]
     assert desk.seen('python')['GLIBC_TUNABLES'] == ''
     desk.run(f'launch/{script}.sh', INSTALL='no')

@@ -16,6 +16,10 @@ WRONG = {
         {'coordinator': 'ahost', 'num_processes': 2, 'process_id': 0},
         ['--coordinator=ahost', 'HOST:PORT'],
     ),
+    'no host': (
+        {'coordinator': 'no.invalid:1', 'num_processes': 2, 'process_id': 0},
+        ['--coordinator=no.invalid:1: no such host'],
+    ),
     'from one': (
         {'coordinator': 'a:1', 'num_processes': 2, 'process_id': 2},
         ['--process_id=2', 'expected 0 to 1'],
