@@ -275,17 +275,19 @@ def _unless(seen: list[int], batches: Iterable[HostBatch]) -> Iterator[HostBatch
 def _signals() -> Iterator[tuple[Callable[[int], bool], list[int]]]:
     """Whether to stop after step n, because SIGTERM or SIGINT came, and the signals that came; a
     second SIGINT ends the run at once. Several processes have to agree on the step: there JAX
-    watches, for SIGTERM only, and tells only after a step.
+    watches, for SIGTERM only, and tells only after a step. What came is not told of them: one alone
+    must not cut an evaluation short.
     """
     seen: list[int] = []
     several = jax.process_count() > 1
 
     def note(number: int, _: Any) -> None:
-        seen.append(number)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # also where Python is deep in a library
         LOG.warning('%s: finishing the step and saving', signal.Signals(number).name)
         if several:
             os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            seen.append(number)
 
     noted = (signal.SIGINT,) if several else (signal.SIGTERM, signal.SIGINT)
     previous = {number: signal.signal(number, note) for number in noted}

@@ -21,7 +21,6 @@ make_venv() {
 }
 
 install() {
-  [ -z "${CONFIG:-}" ] || [ -f "$CONFIG" ] || { echo "CONFIG=$CONFIG is no file" >&2 && exit 2; }
   [ "${INSTALL:-}" != no ] || return 0
   [ -x "$venv/bin/python" ] || make_venv
   run "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \

@@ -56,7 +56,6 @@ done
 [ "$zone" ] || fail '--zone is missing, such as --zone=us-west4-a'
 [[ $lines =~ ^[+]?[0-9]+$ ]] || fail "--lines must be a number, or +1 for all, not '$lines'"
 [[ $poll =~ ^[0-9]+([.][0-9]+)?$ ]] || fail "--poll must be a number of seconds, not '$poll'"
-[ -z "${CONFIG:-}" ] || [ -f "$CONFIG" ] || fail "CONFIG=$CONFIG is no file of this checkout"
 [[ $slices =~ ^[1-9][0-9]*$ ]] || fail "--slices must be a number of slices, not '$slices'"
 [ "$slices" = 1 ] || queue=1
 if [ "$command" = create ] || [ "$command" = watch ]; then

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import small_bucket
 import small_run
-from test_hosts import Hosts
+from small_hosts import Hosts
 
 FLAGS = {'train__phases': '((60,32,16,5),)', 'train__checkpoint_every': 5}
 BUCKET = {

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 import small_run
-from test_hosts import DEVICES, Hosts, forced
+from small_hosts import DEVICES, Hosts, forced
 
 STEPS = 5  # before the checkpoint, and after it
 

@@ -190,6 +190,8 @@ def test_a_mistake_is_named_in_one_line(desk: Desk, words: str) -> None:
 def test_one_machine(desk: Desk, script: str, extras: str) -> None:
     shown = desk.run(f'launch/{script}.sh', *ODD, '--dry_run')
     assert desk.calls('python') == []
+    nowhere = desk.run(f'launch/{script}.sh', CONFIG='configs/nowhere.py')
+    assert nowhere.returncode == 2 and 'CONFIG=configs/nowhere.py is no file' in nowhere.stderr
     lines = split(shown.stdout)
     assert desk.run(f'launch/{script}.sh', *ODD).returncode == 0
     pip, main = desk.calls('python')
