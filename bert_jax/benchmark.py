@@ -28,11 +28,14 @@ from jax.experimental import multihost_utils
 from rich.console import Console
 from rich.table import Table
 
-from bert_jax import batch, breakdown, command, optim, processes, rng, sharding, throughput
-from bert_jax.config import Config, Phase, validate
+from bert_jax import batch
+from bert_jax.config import Config, Phase, command_line, validate
 from bert_jax.models.layers import compute_dtype
-from bert_jax.tasks.pretrain import PretrainTask
-from bert_jax.train_step import init_state, make_train_step
+from bert_jax.parallel import chips, distributed, sharding
+from bert_jax.performance import step_profile
+from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.training import optimizer, random_streams
+from bert_jax.training.train_step import init_state, make_train_step
 
 BATCH_SIZE = flags.DEFINE_list(
     'batch_size', None, "Sequences over all devices; several to compare. Default: the phase's."
@@ -57,12 +60,16 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
     model and batch don't divide."""
     phase = config.train.phases[0]
     mesh = sharding.make_mesh(config.mesh)
-    task, tx = PretrainTask(config.model), optim.make_optimizer(config)
+    task, tx = PretrainTask(config.model), optimizer.make_optimizer(config)
     shape = _shape(config, mesh)
     spec = task.batch_spec(phase)
-    key = rng.root(config.train.seed, config.train.prng_impl)
+    key = random_streams.root(config.train.seed, config.train.prng_impl)
     make: Any = make_train_step(
-        task, tx, mesh, schedule=optim.make_schedule(config), accum_steps=config.train.accum_steps
+        task,
+        tx,
+        mesh,
+        schedule=optimizer.make_schedule(config),
+        accum_steps=config.train.accum_steps,
     )
     try:
         state = init_state(task, tx, mesh, key)
@@ -103,9 +110,9 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
         'tokens_per_second': phase.batch_size * phase.max_seq_length / median,
         'model_flops': flops,
         'flops_per_second': flops / median,
-        'mfu': throughput.mfu(flops, median),
-        'peak_memory': throughput.needed_memory(step),
-        'parts': breakdown.breakdown(again, step.as_text()) if profile else {},
+        'mfu': chips.mfu(flops, median),
+        'peak_memory': chips.needed_memory(step),
+        'parts': step_profile.breakdown(again, step.as_text()) if profile else {},
     }
 
 
@@ -202,7 +209,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
             f'{one["tokens_per_second"]:,.0f}',
             f'{one["flops_per_second"] / 1e12:,.2f}',
             '' if one['mfu'] is None else f'{one["mfu"]:.1%}',
-            f'{one["peak_memory"] / throughput.GIB:.1f}',
+            f'{one["peak_memory"] / chips.GIB:.1f}',
             f'{one["compile_seconds"]:.0f} s',
         )
     return table
@@ -213,19 +220,21 @@ def _profiles(found: list[dict[str, Any]]) -> Iterator[Table]:
         if one.get('parts'):
             shape = f'{one["batch_size"]} x {one["max_seq_length"]}'
             title = f'{1e3 * one["seconds"]:.1f} ms a step of {shape}, as its operations share it'
-            table = Table('part', *(f'ms {side}' for side in breakdown.SIDES), 'share', title=title)
-            for row in breakdown.rows(one['parts'], one['seconds']):
+            table = Table(
+                'part', *(f'ms {side}' for side in step_profile.SIDES), 'share', title=title
+            )
+            for row in step_profile.rows(one['parts'], one['seconds']):
                 table.add_row(*row)
             yield table
 
 
 def main(argv: list[str]) -> int:
-    config, _ = command.parse(argv)
-    processes.join()
+    config, _ = command_line.parse(argv)
+    distributed.join()
     if config.data.task != 'pretrain':
         raise ValueError(f'config.data.task is {config.data.task!r}; this times pretraining')
     first = jax.process_index() == 0
-    command.check_output(OUTPUT.value if first else '')
+    command_line.check_output(OUTPUT.value if first else '')
     config = _fitting(config.padded())
     sizes = _sizes(config.train.phases[0].batch_size)
     measured = functools.partial(
@@ -242,7 +251,7 @@ def main(argv: list[str]) -> int:
     try:
         for one in _sweep(config, sizes[0], measured) if SWEEP.value else shapes:
             found.append(one)
-            command.write(found, OUTPUT.value if first else '')
+            command_line.write(found, OUTPUT.value if first else '')
     finally:  # what there is, should the next fail
         if first and found:
             console = Console()
@@ -252,4 +261,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(processes.ended(functools.partial(command.run, 'benchmark', main, sys.argv)))
+    sys.exit(distributed.ended(functools.partial(command_line.run, 'benchmark', main, sys.argv)))

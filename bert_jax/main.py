@@ -32,14 +32,17 @@ import jax
 from absl import flags
 from etils import epath
 
-from bert_jax import command, preflight, pretrained, processes, sharding, workdirs
 from bert_jax.batch import HostBatch
-from bert_jax.checkpoint import first_line
-from bert_jax.config import Config, Phase
-from bert_jax.data import prepare, store, tokenizer
-from bert_jax.tasks.pretrain import PretrainTask
-from bert_jax.train import HeldOut, Interrupted, train
-from bert_jax.writers import log_lines, say
+from bert_jax.config import Config, Phase, command_line
+from bert_jax.data.store import format, preparation
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.inference import model_dir
+from bert_jax.parallel import distributed, sharding
+from bert_jax.preflight import checks
+from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.training.checkpoint import first_line
+from bert_jax.training.loop import HeldOut, Interrupted, train
+from bert_jax.training.metrics import log_lines, say
 
 LOG = logging.getLogger('bert_jax.main')
 
@@ -64,26 +67,26 @@ def run(config: Config, workdir: epath.Path) -> None:
     if config.data.task == 'pretrain':
         pretrain(config, workdir)
     else:
-        from bert_jax import finetune  # its scores bring scikit-learn
+        from bert_jax.finetuning import runs  # its scores bring scikit-learn
 
-        finetune.run(config, workdir)
+        runs.run(config, workdir)
 
 
 def pretrain(config: Config, workdir: epath.Path) -> None:
     """Prepares the corpus if need be, checks the workdir and trains."""
-    prepare.check_holdout(config.data)
+    preparation.check_holdout(config.data)
     mesh = sharding.make_mesh(config.mesh)
-    directory = prepare.prepare(config)
-    meta = store.read_meta(directory)
-    workdirs.same_on_all_hosts(meta.fingerprint)
+    directory = preparation.prepare(config)
+    meta = format.read_meta(directory)
+    workdir.same_on_all_hosts(meta.fingerprint)
     vocabulary = tokenizer.load(directory, meta.lowercase)
-    vocab_size = pretrained.check_vocabulary(config, vocabulary)
+    vocab_size = model_dir.check_vocabulary(config, vocabulary)
     if vocab_size != config.model.vocab_size:
         sizes = (config.model.vocab_size, vocab_size, meta.vocab_size)
         LOG.info('model.vocab_size %d -> %d; the vocabulary has %d', *sizes)
         model = dataclasses.replace(config.model, vocab_size=vocab_size)
         config = dataclasses.replace(config, model=model)
-    workdirs.claim(
+    workdir.claim(
         workdir,
         config,
         {
@@ -101,19 +104,19 @@ def pretrain(config: Config, workdir: epath.Path) -> None:
     hosts = {'host': host, 'num_hosts': num_hosts}
 
     def batches(start: int, stop: int) -> Iterator[HostBatch]:
-        from bert_jax.data import pretrain as stream  # TensorFlow takes seconds to import
+        from bert_jax.data.pretraining import input_pipeline  # imports TensorFlow: seconds
 
-        return stream.train_batches(directory, config, start=start, stop=stop, **hosts)
+        return input_pipeline.train_batches(directory, config, start=start, stop=stop, **hosts)
 
     def eval_batches(phase: Phase) -> HeldOut:
-        from bert_jax.data import pretrain as stream
+        from bert_jax.data.pretraining import input_pipeline
 
-        return stream.EvalBatches(directory, config, phase, **hosts)
+        return input_pipeline.EvalBatches(directory, config, phase, **hosts)
 
     train(config, PretrainTask(config.model), batches, eval_batches, workdir)
 
 
-def _start_lines(config: Config, meta: store.StoreMeta, workdir: epath.Path) -> dict[str, str]:
+def _start_lines(config: Config, meta: format.StoreMeta, workdir: epath.Path) -> dict[str, str]:
     task = PretrainTask(config.model)
     shapes = jax.tree.leaves(jax.eval_shape(lambda: task.init(jax.random.key(0))))
     devices = jax.devices()
@@ -143,24 +146,24 @@ def cli(argv: list[str]) -> int:
     logging.getLogger('bert_jax').setLevel(logging.INFO)
     absl.logging.set_verbosity(absl.logging.WARNING)
     try:
-        config, name = command.parse(argv)
+        config, name = command_line.parse(argv)
         workdir = epath.Path(WORKDIR.value or f'runs/{name}').expanduser()
-        processes.join()
+        distributed.join()
         if CHECK.value:
-            return preflight.check(config, workdir)
+            return checks.check(config, workdir)
         run(config, workdir)
     except Interrupted as stop:
         return _say(stop, 128 + stop.number)
     except FloatingPointError as error:
-        return processes.fail(_say(error, 3))
+        return distributed.fail(_say(error, 3))
     except (ValueError, ImportError, *NO_SUCH_FILE, flags.Error) as error:
-        return processes.fail(_say(error, 2))
+        return distributed.fail(_say(error, 2))
     except Exception as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and 'RESOURCE_EXHAUSTED' in str(error):
             line = first_line(error).removesuffix('.')
-            return processes.fail(_say(f'{line}. {preflight.LESS}', 2))
+            return distributed.fail(_say(f'{line}. {checks.LESS}', 2))
         traceback.print_exc()
-        return processes.fail(1)
+        return distributed.fail(1)
     return 0
 
 

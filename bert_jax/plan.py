@@ -25,14 +25,17 @@ import numpy as np
 from absl import flags
 from rich.console import Console
 
-from bert_jax import checks, command, optim, plan_tables, sharding, throughput, topology
-from bert_jax.config import Config, MeshConfig, Phase, validate
-from bert_jax.hlo import Collective, Hlo
-from bert_jax.tasks.pretrain import PretrainTask
-from bert_jax.throughput import GIB
-from bert_jax.train_step import abstract_state, make_train_step
+from bert_jax.config import Config, MeshConfig, Phase, checks, command_line, validate
+from bert_jax.models.flops import attention_flops, encoder_flops
+from bert_jax.parallel import chips, sharding
+from bert_jax.parallel.chips import GIB
+from bert_jax.performance import plan_tables, topologies
+from bert_jax.performance.hlo import Collective, Hlo
+from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.training import optimizer
+from bert_jax.training.train_step import abstract_state, make_train_step
 
-TOPOLOGY = flags.DEFINE_string('topology', None, f'The slice: {topology.EXAMPLES}.')
+TOPOLOGY = flags.DEFINE_string('topology', None, f'The slice: {topologies.EXAMPLES}.')
 SWEEP = flags.DEFINE_boolean(
     'sweep', False, 'Look for the best sequences per device, remat policy and mesh preset.'
 )
@@ -53,7 +56,7 @@ def for_tpu(config: Config) -> Config:
     return dataclasses.replace(config.padded(), train=train)
 
 
-def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dict[str, Any]:
+def plan(config: Config, phase: Phase, of: topologies.Slice, devices: list) -> dict[str, Any]:
     """The step of one phase on the slice, as numbers (bytes per device, seconds per step).
 
     `fits` tells whether the compiler found room; where not, `exceeds` is how much is missing, and
@@ -62,7 +65,7 @@ def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dic
     """
     config = for_tpu(config)
     mesh = sharding.make_mesh(config.mesh, devices)
-    task, tx = PretrainTask(config.model), optim.make_optimizer(config)
+    task, tx = PretrainTask(config.model), optimizer.make_optimizer(config)
     state = abstract_state(task, tx, mesh)
     accum_steps = config.train.accum_steps
     batch = sharding.abstract_batch(task.batch_spec(phase), mesh, accum_steps)
@@ -84,7 +87,7 @@ def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dic
         'memory_limit': _chip(devices).memory,
     }
     key = jax.eval_shape(lambda: jax.random.key(0, impl=config.train.prng_impl))
-    schedule = optim.make_schedule(config)
+    schedule = optimizer.make_schedule(config)
     step: Any = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
     try:
         compiled = step.lower(state, batch, key).compile()
@@ -107,15 +110,15 @@ def plan(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dic
     return found | {'fits': True} | roofline
 
 
-def _chip(devices: Any) -> throughput.Chip:
-    chip = throughput.chip(devices[0])
+def _chip(devices: Any) -> chips.Chip:
+    chip = chips.chip(devices[0])
     if chip is None or not chip.bandwidth:
         raise ValueError(f'no figures are known for {devices[0].device_kind}')
     return chip
 
 
 def _roofline(
-    config: Config, phase: Phase, of: topology.Slice, mesh: jax.sharding.Mesh, step: Hlo
+    config: Config, phase: Phase, of: topologies.Slice, mesh: jax.sharding.Mesh, step: Hlo
 ) -> dict[str, Any]:
     chip, flops = _chip(mesh.devices.flat), PretrainTask(config.model).flops(phase)
     collectives, peak = step.collectives(dict(mesh.shape)), mesh.size * chip.flops
@@ -154,8 +157,8 @@ def _executed_flops(config: Config, phase: Phase, flops: float) -> float:
     """With what the backward pass computes anew: queries times keys always; where only products
     with parameters are kept, also probabilities times values; where nothing is, the layers. As if
     what is asked for twice were computed once."""
-    layers = throughput.encoder_flops(config.model, phase)
-    product = throughput.attention_flops(config.model, phase) / 6
+    layers = encoder_flops(config.model, phase)
+    product = attention_flops(config.model, phase) / 6
     again = {'none': product, 'dots': 2 * product, 'full': layers / 3}
     return flops + again[config.model.remat]
 
@@ -175,7 +178,7 @@ def _too_large(message: str) -> dict[str, Any]:
 
 
 def _seconds(
-    collective: Collective, mesh: jax.sharding.Mesh, of: topology.Slice, link: float
+    collective: Collective, mesh: jax.sharding.Mesh, of: topologies.Slice, link: float
 ) -> float:
     """Over the links of the torus that the group's devices span; both ways where they go all around
     a ring. Where others stand between them, these links are theirs too."""
@@ -198,7 +201,7 @@ def _by_kind(collectives: list[Collective]) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def sweep(config: Config, of: topology.Slice, devices: list) -> Iterator[dict[str, Any]]:
+def sweep(config: Config, of: topologies.Slice, devices: list) -> Iterator[dict[str, Any]]:
     """Every mesh and remat policy, with 8 sequences per device, doubled for as long as it fits and
     2 % more tokens a second come of it, or halved until it fits; in the shape of the first phase.
     What can't be planned has an `error`."""
@@ -231,7 +234,7 @@ def _meshes(config: Config, devices: list) -> dict[str, MeshConfig]:
     return dict(found.values())
 
 
-def _tried(config: Config, rows: int, of: topology.Slice, devices: list) -> dict[str, Any]:
+def _tried(config: Config, rows: int, of: topologies.Slice, devices: list) -> dict[str, Any]:
     """`plan` with so many sequences on a device, of each micro-batch."""
     rows *= config.train.accum_steps
     phase = config.train.phases[0]._replace(batch_size=rows * len(devices))
@@ -245,20 +248,20 @@ def _tried(config: Config, rows: int, of: topology.Slice, devices: list) -> dict
 
 
 def main(argv: list[str]) -> int:
-    config, _ = command.parse(argv)
+    config, _ = command_line.parse(argv)
     if config.data.task != 'pretrain':
         raise ValueError(f'config.data.task is {config.data.task!r}; plans are of pretraining')
     if not TOPOLOGY.value:
-        raise ValueError(f'--topology is missing: {topology.EXAMPLES}')
-    command.check_output(OUTPUT.value)
-    of = topology.parse(TOPOLOGY.value)
-    devices, console = topology.devices(of), Console()
+        raise ValueError(f'--topology is missing: {topologies.EXAMPLES}')
+    command_line.check_output(OUTPUT.value)
+    of = topologies.parse(TOPOLOGY.value)
+    devices, console = topologies.devices(of), Console()
     plans = list[dict[str, Any]]()
     phases = (plan(config, phase, of, devices) for phase in config.train.phases)
     try:
         for found in sweep(config, of, devices) if SWEEP.value else phases:
             plans.append(found)
-            command.write(plans, OUTPUT.value)
+            command_line.write(plans, OUTPUT.value)
             if SWEEP.value:
                 print(f'plan: {plan_tables.in_a_line(found)}', file=sys.stderr, flush=True)
             else:
@@ -274,4 +277,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(command.run('plan', main, sys.argv))
+    sys.exit(command_line.run('plan', main, sys.argv))

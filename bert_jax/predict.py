@@ -24,12 +24,12 @@ import absl.logging
 import numpy as np
 from absl import flags
 
-from bert_jax import labelling
-from bert_jax.checks import CHOICES
-from bert_jax.data.examples import lines
+from bert_jax.config.checks import CHOICES
+from bert_jax.data.labelled.examples import lines
 from bert_jax.data.progress import counted
-from bert_jax.data.readers import Summary
-from bert_jax.inference import POOLINGS, Bert, load
+from bert_jax.data.summary import Summary
+from bert_jax.finetuning import predictions
+from bert_jax.inference.trained_model import POOLINGS, Bert, load
 
 __all__ = ['Bert', 'load']
 MASKED = 256  # texts whose masks are filled together
@@ -109,7 +109,7 @@ def _task(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> None:
     begin, count, summary = time.monotonic(), 0, Summary()
     try:
         with partial.open('w', encoding='utf-8') as file:
-            records = labelling.records(bert, source, summary)
+            records = predictions.records(bert, source, summary)
             for record in counted(records, 'predicting', total):
                 file.write(json.dumps(record, ensure_ascii=False) + '\n')
                 count += 1

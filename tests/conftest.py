@@ -18,6 +18,7 @@ os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')  # as main has it
 # another has compiled.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 COMPILED = 'JAX_COMPILATION_CACHE_DIR'
+OWN_CACHE = pytest.StashKey[bool]()  # whether the cache was made for these tests alone
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -25,11 +26,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, 'workerinput'):
-        os.environ[COMPILED] = tempfile.mkdtemp(prefix='bert_jax_compiled_')
+        config.stash[OWN_CACHE] = COMPILED not in os.environ
+        if config.stash[OWN_CACHE]:
+            os.environ[COMPILED] = tempfile.mkdtemp(prefix='bert_jax_compiled_')
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if not hasattr(config, 'workerinput'):
+    if not hasattr(config, 'workerinput') and config.stash[OWN_CACHE]:
         shutil.rmtree(os.environ[COMPILED], ignore_errors=True)
 
 
@@ -88,6 +91,6 @@ def bucket(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
 def four() -> list[Any]:
     """The devices of a v5e-4 that the TPU's compiler compiles for; skips where there is none."""
     pytest.importorskip('libtpu')
-    from bert_jax import topology
+    from bert_jax.performance import topologies
 
-    return topology.devices(topology.parse('v5e-4'))
+    return topologies.devices(topologies.parse('v5e-4'))

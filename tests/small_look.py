@@ -7,8 +7,8 @@ import pytest
 import small_run
 from etils import epath
 
-from bert_jax import preflight
 from bert_jax.config import Config, default, from_config_dict
+from bert_jax.preflight import checks
 
 VALUES = small_run.FLAGS | {
     'model.vocab_size': 21,  # as vocab.txt has
@@ -31,10 +31,10 @@ def look(
 ) -> dict[str, str]:
     """Each look's line. Nothing may be left behind, and the exit code has to say what they say."""
     before = _files()
-    code = preflight.check(config or changed({}), epath.Path(workdir))
+    code = checks.check(config or changed({}), epath.Path(workdir))
     found = {line.split()[1]: line for line in capsys.readouterr().out.splitlines()}
     assert _files() == before, 'something is left behind'
-    assert list(found) == list(preflight.LOOKS)
+    assert list(found) == list(checks.LOOKS)
     assert code == (2 if any(line.startswith('FAIL') for line in found.values()) else 0)
     return found
 

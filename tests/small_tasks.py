@@ -10,7 +10,6 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from bert_jax import pretrained
 from bert_jax.config import (
     Config,
     DataConfig,
@@ -20,7 +19,8 @@ from bert_jax.config import (
     TrainConfig,
     validate,
 )
-from bert_jax.data import tokenizer
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.inference import model_dir
 from bert_jax.models.heads import HEADS, HeadedEncoder
 
 WORDS = ('a', 'film', 'was', 'it', 'and', 'the', 'plot', 'good', 'bad', 'anna', 'bert', 'went')
@@ -52,7 +52,7 @@ def pretrained_folder(folder: pathlib.Path) -> pathlib.Path:
             train=TrainConfig(phases=(phase,)),
         )
     )
-    pretrained.save(folder, config, jax.device_get(params), tokenizer.wordpiece(PIECES, True))
+    model_dir.save(folder, config, jax.device_get(params), tokenizer.wordpiece(PIECES, True))
     return folder
 
 

@@ -4,7 +4,7 @@ from tiny_model import TINY
 
 from bert_jax import batch
 from bert_jax.config import Phase
-from bert_jax.tasks.pretrain import PretrainTask
+from bert_jax.tasks.pretraining import PretrainTask
 
 
 def test_synthetic_batches_are_valid_and_have_no_padding() -> None:

@@ -13,9 +13,9 @@ import pytest
 from small_run import QUICK
 from tiny_model import ROOT
 
-from bert_jax import breakdown
 from bert_jax.config import ModelConfig, Phase
-from bert_jax.throughput import step_flops
+from bert_jax.models.flops import step_flops
+from bert_jax.performance import step_profile
 
 FLAGS = [
     '--config.model.num_hidden_layers=1',
@@ -61,9 +61,9 @@ def test_numbers_belong_together(tmp_path: pathlib.Path) -> None:
         assert sum(sum(part.values()) for part in parts.values()) == pytest.approx(1)
         assert parts['products: MLP']['forward'] > 0
         assert parts['products: MLP']['backward'] > 0
-        assert parts[breakdown.OPTIMIZER]['forward'] == 0
-        assert {'layer norm', breakdown.OPTIMIZER} <= parts.keys()
-        assert breakdown.BETWEEN_DEVICES in parts
+        assert parts[step_profile.OPTIMIZER]['forward'] == 0
+        assert {'layer norm', step_profile.OPTIMIZER} <= parts.keys()
+        assert step_profile.BETWEEN_DEVICES in parts
         assert 'products: MLP' in said
 
 
@@ -83,15 +83,15 @@ LAYER = 'jit(step)/jvp(HeadedEncoder)/encoder/while/body/closed_call/layers'
         (f'{LAYER}/output/checkpoint/erfc', 'activations'),
         (f'{LAYER}/intermediate/transpose', 'additions, transposes, copies'),
         ('jit(step)/jvp()/reduce_sum', 'the loss'),
-        ('jit(step)/jit(_where)/select_n', breakdown.OPTIMIZER),
+        ('jit(step)/jit(_where)/select_n', step_profile.OPTIMIZER),
         (f'{LAYER}/attention/custom_vjp_call', 'softmax and the rest of attention'),
         ('jit(step)/HeadedEncoder._decode/embeddings.attend/convert', 'the rest of the vocabulary'),
-        ('', breakdown.UNKNOWN),
+        ('', step_profile.UNKNOWN),
     ],
 )
 def test_parts_by_the_names_of_operations(name: str, part: str) -> None:
-    assert breakdown.part('fusion.3', name) == part
-    assert breakdown.part('all-reduce.7', name) == breakdown.BETWEEN_DEVICES
+    assert step_profile.part('fusion.3', name) == part
+    assert step_profile.part('all-reduce.7', name) == step_profile.BETWEEN_DEVICES
 
 
 class Event(NamedTuple):
@@ -109,7 +109,7 @@ def test_what_an_operation_calls_is_not_its_own() -> None:
         Event('any', 50, 10, [('other', 'not an operation')]),
         Event('any', 100, 7, [('hlo_op', 'after')]),
     ]
-    own = dict(breakdown.self_times(types.SimpleNamespace(events=events)))
+    own = dict(step_profile.self_times(types.SimpleNamespace(events=events)))
     assert own == {'innermost': 5, 'inner': 25, 'while': 70, 'after': 7}
 
 

@@ -1,42 +1,43 @@
-"""Which module may import which: the package as rows, each over those that it stands on."""
+"""Imports go one way: packages stand in rows, and a module imports from the rows above its own."""
 
 import ast
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
+import pytest
 from tiny_model import ROOT
 
+PACKAGE = ROOT / 'bert_jax'
+COMMANDS = ('main', 'plan', 'benchmark', 'predict', 'plot')
 ROWS = (
-    ('checks', 'rng', 'processes', 'replica_groups'),
-    ('config',),
-    ('batch', 'sharding', 'objectives', 'throughput', 'writers', 'hlo', 'topology', 'compiler'),
-    ('host_metrics', 'squad_metrics'),
+    ('config', 'batch'),
+    ('parallel', 'data.tokenizers'),
     ('models',),
     ('tasks',),
-    ('optim', 'train_step'),
-    ('checkpoint', 'evaluate', 'meter'),
-    ('pretrained', 'initial', 'workdirs', 'plan_tables', 'breakdown'),
-    ('train', 'inference', 'jobs', 'results', 'plot', 'command', 'export'),
-    ('finetune', 'labelling', 'plan', 'benchmark'),
-    ('outline',),
+    ('training',),
+    ('inference', 'performance'),
+    ('finetuning', 'convert'),
     ('preflight',),
-    ('main', 'predict'),
+    COMMANDS,
 )
-ASIDE = {
-    'data': {'config', 'batch', 'data'},
-    'convert': {'config', 'models', 'checkpoint', 'pretrained', 'data', 'convert'},
-}
-# Within a row; for types alone.
-SAME_ROW = {('sharding', 'batch'), ('checks', 'config')}
-# May import data: these meet texts.
-TEXTS = (
-    *('main', 'pretrained', 'inference', 'jobs', 'finetune', 'labelling', 'predict'),
-    *('outline', 'preflight'),
-)
+ROW = {name: number for number, row in enumerate(ROWS) for name in row}
+READS_DATA = {*COMMANDS, 'finetuning', 'inference', 'preflight'}
 
 
-def imports(path: pathlib.Path) -> set[str]:
-    """Modules of bert_jax that `path` imports, anywhere in it: 'config', 'data'..."""
+def modules() -> dict[str, pathlib.Path]:
+    """Every module of the package by its dotted name below bert_jax; packages by their own."""
+    found = {}
+    for path in PACKAGE.rglob('*.py'):
+        parts = path.relative_to(PACKAGE).with_suffix('').parts
+        found['.'.join(part for part in parts if part != '__init__')] = path
+    return found
+
+
+def imports(path: pathlib.Path, known: dict[str, pathlib.Path]) -> set[str]:
+    """The modules of `known` that `path` imports, at its top or inside a function."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
@@ -45,34 +46,78 @@ def imports(path: pathlib.Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f'{path}: relative import'
             names = [f'{node.module}.{alias.name}' for alias in node.names]
-        found |= {name.split('.')[1] for name in names if name.startswith('bert_jax.')}
+        for name in names:
+            if name.startswith('bert_jax.'):
+                parts = name.split('.')[1:]
+                longest = max(n for n in range(len(parts) + 1) if '.'.join(parts[:n]) in known)
+                found.add('.'.join(parts[:longest]))
     return found
 
 
-def test_imports_go_one_way() -> None:
-    package = ROOT / 'bert_jax'
-    rows = {name: row for row, names in enumerate(ROWS) for name in names}
-    checked = 0
-    for path in sorted(package.rglob('*.py')):
-        name = path.relative_to(package).parts[0].removesuffix('.py')
-        for other in imports(path):
+def package_of(module: str) -> str:
+    """The package of a module: its first part, or data.tokenizers, which stands above the data."""
+    return 'data.tokenizers' if module.startswith('data.tokenizers') else module.split('.')[0]
+
+
+def test_packages_import_from_rows_above() -> None:
+    known, checked = modules(), 0
+    for module, path in known.items():
+        here = package_of(module)
+        for other in imports(path, known):
+            there = package_of(other)
             checked += 1
-            if name in ASIDE:
-                assert other in ASIDE[name], f'{path} imports {other}'
-            else:
-                assert name in rows, f'{path} has no row'
-                allowed = other == name or (name, other) in SAME_ROW
-                allowed |= name in TEXTS and other == 'data'
-                assert allowed or rows.get(other, 99) < rows[name], f'{path} imports {other}'
-            assert other != 'convert' or name == 'convert', f'{path} imports {other}'
-        tensorflow = re.search(r'^\s*(import|from) tensorflow', path.read_text(), re.MULTILINE)
-        assert not tensorflow or name in ('data', 'convert'), f'{path} imports TensorFlow'
-    assert checked > 50
+            if there == here:
+                continue
+            if there == 'data':
+                assert here in READS_DATA, f'{module} imports {other}'
+            elif here == 'data':
+                assert there in ('config', 'batch', 'data.tokenizers'), f'{module} imports {other}'
+            elif here:
+                assert ROW[there] < ROW[here], f'{module} imports {other}'
+    assert checked > 200
+
+
+def test_no_circles_between_modules() -> None:
+    known = modules()
+    graph = {module: imports(path, known) - {module, ''} for module, path in known.items()}
+    for module in graph:  # what a package's __init__ imports is imported with each of its modules
+        assert module not in reachable(graph, module), f'{module} imports itself in a circle'
+
+
+def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+    seen: set[str] = set()
+    ahead = list(graph[start])
+    while ahead:
+        module = ahead.pop()
+        if module not in seen:
+            seen.add(module)
+            ahead += graph[module]
+    return seen
+
+
+def test_configurations_import_the_configuration_alone() -> None:
+    known = modules()
     for path in (ROOT / 'configs').glob('*.py'):
-        assert imports(path) <= {'config'}, path
+        assert imports(path, known) <= {'config'}, path
+
+
+def test_only_data_imports_tensorflow() -> None:
+    imported = re.compile(r'^\s*(import|from) (tensorflow|clu)\b', re.MULTILINE)
+    for module, path in modules().items():
+        if imported.search(path.read_text()):
+            assert module.startswith(('data.', 'convert.')), module
+
+
+@pytest.mark.parametrize(
+    'module', ['training.loop', 'benchmark', 'plan', 'tasks.pretraining', 'convert.hf']
+)
+def test_works_without_tensorflow(module: str) -> None:
+    code = f'import sys; sys.modules["tensorflow"] = None; import bert_jax.{module}'
+    environment = os.environ | {'PYTHONPATH': str(ROOT)}
+    subprocess.run([sys.executable, '-c', code], env=environment, check=True, timeout=120)
 
 
 def test_only_checkpoint_knows_orbax() -> None:
     imported = re.compile(r'^\s*(import|from) orbax', re.MULTILINE)
-    paths = (ROOT / 'bert_jax').rglob('*.py')
-    assert [p.name for p in paths if imported.search(p.read_text())] == ['checkpoint.py']
+    found = [name for name, path in modules().items() if imported.search(path.read_text())]
+    assert found == ['training.checkpoint']

@@ -19,11 +19,14 @@ import small_run
 from absl.testing import flagsaver
 from tiny_model import ROOT, TINY
 
-from bert_jax import plan, plan_tables, sharding, topology
+from bert_jax import plan
 from bert_jax.config import Config, MeshConfig, Phase
-from bert_jax.hlo import Collective
-from bert_jax.models import flash
-from bert_jax.throughput import GIB, step_flops
+from bert_jax.models import flash_attention
+from bert_jax.models.flops import step_flops
+from bert_jax.parallel import sharding
+from bert_jax.parallel.chips import GIB
+from bert_jax.performance import plan_tables, topologies
+from bert_jax.performance.hlo import Collective
 
 PHASE = Phase(1000, 32, 16, 5)
 
@@ -37,16 +40,16 @@ def test_links_go_both_ways_around_a_whole_ring_only() -> None:
     for fsdp, seconds in ((16, 50), (8, 100), (1, 100)):  # the whole ring, half of it, one chip
         devices = whole.reshape(16, 16 // fsdp, fsdp)
         mesh: Any = types.SimpleNamespace(devices=devices, axis_names=('x', 'data', 'fsdp'))
-        assert plan._seconds(gather, mesh, topology.parse('v5e:16x16'), 1.0) == seconds
+        assert plan._seconds(gather, mesh, topologies.parse('v5e:16x16'), 1.0) == seconds
     both = gather._replace(axes=('x', 'data'))
-    assert plan._seconds(both, mesh, topology.parse('v5e:16x16'), 1.0) == 25
+    assert plan._seconds(both, mesh, topologies.parse('v5e:16x16'), 1.0) == 25
 
 
 def test_links_are_shared_with_the_devices_between() -> None:
     """Every eighth of a ring of 16: each link carries the traffic of eight such pairs."""
     ring = np.array([types.SimpleNamespace(coords=(x, 0, 0)) for x in range(16)]).reshape(2, 8)
     mesh: Any = types.SimpleNamespace(devices=ring, axis_names=('data', 'fsdp'))
-    of = topology.parse('v5e:16x1')
+    of = topologies.parse('v5e:16x1')
     for axis, seconds in (('data', 400), ('fsdp', 100)):
         gather = Collective('all-gather', (axis,), 100.0, 1, True)
         assert plan._seconds(gather, mesh, of, 1.0) == seconds
@@ -56,18 +59,18 @@ def test_flash_attention_on_a_slice(
     four: list[jax.Device], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The TPU's compiler takes the kernel, its rows and heads split."""
-    flash._say_there_is_none.cache_clear()
+    flash_attention._say_there_is_none.cache_clear()
     changes = {'attention': 'flash', 'attention_probs_dropout_prob': 0.0, 'hidden_size': 256}
     model = dataclasses.replace(TINY.model, **changes, max_position_embeddings=128)
     config = dataclasses.replace(TINY, model=model, mesh=MeshConfig(data=1, fsdp=2, tensor=2))
     phase = PHASE._replace(max_seq_length=128)
-    assert plan.plan(config, phase, topology.parse('v5e-4'), four)['fits']
+    assert plan.plan(config, phase, topologies.parse('v5e-4'), four)['fits']
     assert not caplog.messages, 'plain attention'
 
 
 def test_the_step_of_a_slice(four: list[jax.Device]) -> None:
     config = dataclasses.replace(TINY, mesh=MeshConfig(data=1, fsdp=2, tensor=2))
-    found = plan.plan(config, PHASE, topology.parse('v5e-4'), four)
+    found = plan.plan(config, PHASE, topologies.parse('v5e-4'), four)
     assert found['fits']
     assert found['flops'] == step_flops(TINY.model, PHASE)
     # Nearly all parameters are split four ways; biases and norms, much in so
@@ -100,7 +103,7 @@ def test_what_the_presets_send(four: list[jax.Device]) -> None:
 
     def sent(mesh: MeshConfig) -> dict[str, float]:
         config = dataclasses.replace(TINY, mesh=mesh)
-        found = plan.plan(config, PHASE, topology.parse('v5e-4'), four)['collectives']
+        found = plan.plan(config, PHASE, topologies.parse('v5e-4'), four)['collectives']
         kinds: dict[str, float] = collections.defaultdict(float)
         for words, size in found.items():
             kinds[words.removeprefix('synchronous ').replace('data+fsdp', 'both')] += size
@@ -126,7 +129,7 @@ def test_what_a_device_waits_for_and_moves(four: list[jax.Device]) -> None:
     sizes |= {'vocab_size': 8192, 'num_hidden_layers': 2, 'max_position_embeddings': 256}
     model = dataclasses.replace(TINY.model, **sizes)
     config = dataclasses.replace(TINY, model=model, mesh=MeshConfig(data=2, fsdp=2))
-    found = plan.plan(config, Phase(1000, 256, 64, 40), topology.parse('v5e-4'), four)
+    found = plan.plan(config, Phase(1000, 256, 64, 40), topologies.parse('v5e-4'), four)
     sent: dict[str, float] = collections.defaultdict(float)
     for name, size in found['collectives'].items():
         sent[name.partition(' over ')[0]] += size
@@ -139,7 +142,7 @@ def test_what_a_device_waits_for_and_moves(four: list[jax.Device]) -> None:
 
 
 def abstract_params() -> object:
-    from bert_jax.tasks.pretrain import PretrainTask
+    from bert_jax.tasks.pretraining import PretrainTask
 
     return jax.eval_shape(lambda: PretrainTask(TINY.model).init(jax.random.key(0)))
 
@@ -148,7 +151,7 @@ def abstract_params() -> object:
 def test_what_does_not_fit_says_by_how_much_and_what_helps(four: list[jax.Device]) -> None:
     wide = dataclasses.replace(TINY.model, vocab_size=1 << 24, hidden_size=128, num_hidden_layers=1)
     config = dataclasses.replace(TINY, model=wide)
-    found = plan.plan(config, PHASE, topology.parse('v5e-4'), four)
+    found = plan.plan(config, PHASE, topologies.parse('v5e-4'), four)
     assert not found['fits']
     assert found['exceeds'] > GIB
     assert 'seconds' not in found
@@ -193,7 +196,7 @@ def test_no_room_in_other_words_is_said_in_the_compilers() -> None:
 def test_a_sweep_compiled(four: list[jax.Device], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, 'SWEPT_REMAT', ('full',))
     monkeypatch.setattr(plan, 'SWEPT_ROWS', (4,))
-    found = list(plan.sweep(TINY, topology.parse('v5e-4'), four))
+    found = list(plan.sweep(TINY, topologies.parse('v5e-4'), four))
     assert [one['preset'] for one in found] == ['dp', 'fsdp', 'fsdp_tp']
     whole, split, both = (one['memory']['parameters'] for one in found)
     assert split < whole / 3 and both < whole / 3
@@ -209,7 +212,7 @@ def test_a_sweep_compiled(four: list[jax.Device], monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """main on four devices that need no compiler; what is tested stands in for `plan.plan`."""
-    monkeypatch.setattr(topology, 'devices', lambda of: jax.devices()[: of.chips])
+    monkeypatch.setattr(topologies, 'devices', lambda of: jax.devices()[: of.chips])
     first = ['plan', f'--config={ROOT / "configs/tiny.py"}', '--topology=v5e-4']
 
     def call(*more: str) -> int:
@@ -230,7 +233,7 @@ def test_where_the_numbers_go_is_looked_at_first(
         run(f'--output={tmp_path}')
 
 
-def planned(config: Config, phase: Phase, of: topology.Slice, devices: list) -> dict[str, Any]:
+def planned(config: Config, phase: Phase, of: topologies.Slice, devices: list) -> dict[str, Any]:
     """What `plan.plan` could say: 32 sequences fit on a device, 16 are as good (2 of 999 words); no
     `tensor`."""
     mesh = dict(sharding.make_mesh(config.mesh, devices).shape)
@@ -270,7 +273,7 @@ def test_what_can_not_be_read_says_so(
         raise NotImplementedError('how often the loop while.3 runs is not known')
 
     monkeypatch.setattr(plan, '_roofline', unknown)
-    found = plan.plan(TINY, PHASE, topology.parse('v5e-4'), four)
+    found = plan.plan(TINY, PHASE, topologies.parse('v5e-4'), four)
     assert found['fits'] and 'can not be told: how often' in found['error']
     assert 'can not be told: how often' in shown(plan_tables.of_phase(found, TINY))
     swept = [found | {'preset': 'dp'}]

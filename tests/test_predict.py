@@ -13,10 +13,12 @@ import pytest
 from flax import linen as nn
 from tiny_model import ROOT
 
-from bert_jax import inference, predict, pretrained
+from bert_jax import predict
 from bert_jax.config import ModelConfig
 from bert_jax.convert.foreign import full_config
-from bert_jax.data import texts, tokenizer
+from bert_jax.data.labelled import texts
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.inference import model_dir, trained_model
 from bert_jax.models.heads import HEADS, HeadedEncoder
 
 WORDS = ['alpha', 'beta', 'gamma', 'delta']
@@ -41,7 +43,7 @@ def save(folder: pathlib.Path, heads: tuple[str, ...] = HEADS) -> pathlib.Path:
     params = nn.unbox(model.init(jax.random.key(0), ids, ids, ids))['params']
     folder.mkdir()
     vocabulary = tokenizer.wordpiece([*tokenizer.SPECIALS, *WORDS], lowercase=True)
-    pretrained.save(folder, full_config(MODEL, lowercase=True), params, vocabulary)
+    model_dir.save(folder, full_config(MODEL, lowercase=True), params, vocabulary)
     return folder
 
 
@@ -77,7 +79,7 @@ def test_each_text_as_if_it_were_alone(bert: predict.Bert) -> None:
 def test_embeddings_are_pooled_and_in_order(
     bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference, 'WINDOW', 4)
+    monkeypatch.setattr(trained_model, 'WINDOW', 4)
     expected = [alone(bert, text) for text in TEXTS]
     pooled = {
         'mean': [x['last_hidden_state'].mean(0) for x in expected],
@@ -92,7 +94,7 @@ def test_embeddings_are_pooled_and_in_order(
 def test_no_more_texts_are_read_than_fit_a_window(
     bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference, 'WINDOW', 8)
+    monkeypatch.setattr(trained_model, 'WINDOW', 8)
     read = 0
 
     def endless() -> Iterator[str]:

@@ -9,9 +9,10 @@ from typing import Any
 import jax
 
 from bert_jax import batch as batches
-from bert_jax import optim, rng, sharding, train_step
 from bert_jax.config import Config, MeshConfig, ModelConfig, OptimConfig, Phase, TrainConfig
-from bert_jax.tasks.pretrain import PretrainTask
+from bert_jax.parallel import sharding
+from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.training import optimizer, random_streams, train_step
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = Config(
@@ -47,8 +48,8 @@ def run_steps(
     restore: from an abstract state to the one to go on from.
     """
     mesh = mesh_of(mesh_config)
-    task, tx = PretrainTask(config.model), optim.make_optimizer(config)
-    key = rng.root(config.train.seed, config.train.prng_impl)
+    task, tx = PretrainTask(config.model), optimizer.make_optimizer(config)
+    key = random_streams.root(config.train.seed, config.train.prng_impl)
     if restore is None:
         state = train_step.init_state(task, tx, mesh, key)
     else:
@@ -57,7 +58,7 @@ def run_steps(
         task,
         tx,
         mesh,
-        schedule=optim.make_schedule(config),
+        schedule=optimizer.make_schedule(config),
         accum_steps=config.train.accum_steps,
     )
     spec = task.batch_spec(config.train.phases[0])

@@ -29,9 +29,9 @@ import jax
 import numpy as np
 from absl import flags
 
-from bert_jax import pretrained
 from bert_jax.convert import hf, rules, tf1
 from bert_jax.convert.foreign import Foreign, full_config
+from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder
 
 FORMATS = {'hf': hf, 'tf1': tf1}
@@ -39,7 +39,7 @@ FORMATS = {'hf': hf, 'tf1': tf1}
 
 def convert_out(target: str, source: pathlib.Path, output: pathlib.Path) -> None:
     """A workdir or a folder of ours -> a folder of `target`."""
-    found = pretrained.load(source)
+    found = model_dir.load(source)
     with _whole(output) as partial:
         notes = FORMATS[target].write(partial, found)
     print('\n'.join([*notes, f'wrote {output}']))
@@ -59,7 +59,7 @@ def convert_in(
     heads = rules.heads_of(source.tensors, source.family, source.model.num_hidden_layers)
     if 'next_sentence' in heads and 'pooler' not in heads:
         heads = ('pooler', *heads)  # it stands on the pooler, which then is missing
-    abstract = pretrained.abstract_params(source.model, heads)
+    abstract = model_dir.abstract_params(source.model, heads)
     flat = flax.traverse_util.flatten_dict(abstract, sep='/')
     shapes = {path: leaf.shape for path, leaf in flat.items()}
     arrays, missing = rules.to_ours(source.tensors, shapes, source.family)
@@ -76,7 +76,7 @@ def convert_in(
     with _whole(output) as partial:
         if source.vocabulary is not None:
             lowercase = source.vocabulary.lowercase
-        pretrained.save(
+        model_dir.save(
             partial,
             full_config(source.model, lowercase is not False),
             flax.traverse_util.unflatten_dict(arrays, sep='/'),
@@ -91,7 +91,7 @@ def _fresh(source: Foreign, heads: tuple[str, ...]) -> dict[str, np.ndarray]:
     ids = np.zeros((1, 8), np.int32)
     model = HeadedEncoder(source.model, heads)
     params = jax.jit(model.init)(jax.random.key(0), ids, ids, ids)['params']
-    fresh = pretrained.Pretrained(source.model, heads, flax.linen.unbox(params), None)
+    fresh = model_dir.Pretrained(source.model, heads, flax.linen.unbox(params), None)
     return fresh.arrays()
 
 

@@ -17,7 +17,7 @@ from bert_jax.config import (
     model_from_dict,
     validate,
 )
-from bert_jax.data import tokenizer
+from bert_jax.data.tokenizers import tokenizer
 
 REQUIRED = (
     'vocab_size',

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_jax.convert.foreign import VOCABULARIES, fitting, read_json
-from bert_jax.data import tokenizer
+from bert_jax.data.tokenizers import tokenizer
 
 CLASSES = ('BertTokenizer', 'BertTokenizerFast', 'PreTrainedTokenizerFast', 'TokenizersBackend')
 # Of a tokenizer.json: section, key, value, and whether the key has to be there.

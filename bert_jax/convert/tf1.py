@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from bert_jax.checkpoint import first_line
 from bert_jax.convert import rules
 from bert_jax.convert.foreign import (
     HIDDEN_ACT,
@@ -20,7 +19,8 @@ from bert_jax.convert.foreign import (
     model_config,
     read_vocabulary,
 )
-from bert_jax.pretrained import Pretrained
+from bert_jax.inference.model_dir import Pretrained
+from bert_jax.training.checkpoint import first_line
 
 CHECKPOINT = 'bert_model.ckpt'
 DECODER = 'cls/predictions/output_weights'

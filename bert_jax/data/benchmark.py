@@ -13,7 +13,9 @@ import numpy as np
 from absl import app, flags, logging
 
 from bert_jax.config import Config, DataConfig, Phase, TrainConfig
-from bert_jax.data import pretrain, store, tokenizer
+from bert_jax.data.pretraining import input_pipeline
+from bert_jax.data.store import format
+from bert_jax.data.tokenizers import tokenizer
 
 SHAPES = (Phase(1 << 40, 128, 256, 20), Phase(1 << 40, 512, 64, 77))
 THEIRS = 'transformers, masks only'
@@ -25,7 +27,7 @@ def ours(directory: pathlib.Path, phase: Phase, whole_words: bool) -> Callable[[
     config = Config(
         train=TrainConfig(phases=(phase,)), data=DataConfig(whole_word_masking=whole_words)
     )
-    batches = pretrain.train_batches(directory, config, start=0, stop=phase.steps)
+    batches = input_pipeline.train_batches(directory, config, start=0, stop=phase.steps)
     return lambda: int(next(batches)['attention_mask'].sum())
 
 
@@ -34,7 +36,7 @@ def collator(directory: pathlib.Path, phase: Phase) -> Callable[[], int]:
     import tokenizers
     import transformers
 
-    words = tokenizer.load(directory, store.read_meta(directory).lowercase)
+    words = tokenizer.load(directory, format.read_meta(directory).lowercase)
     vocabulary = {piece: i for i, piece in enumerate(words.pieces)}
     model = tokenizers.models.WordLevel(vocabulary, unk_token=words.pieces[words.unk_id])
     collate = transformers.DataCollatorForLanguageModeling(
@@ -48,7 +50,7 @@ def collator(directory: pathlib.Path, phase: Phase) -> Callable[[], int]:
         )
     )
     rows, length = phase.batch_size, phase.max_seq_length
-    tokens = store.open_store(directory, 'train').tokens[store.GUARD :]
+    tokens = format.open_store(directory, 'train').tokens[format.GUARD :]
     ids = np.resize(tokens[: rows * length], (rows, length))
     special = [1] + [0] * (length - 2) + [1]
     examples = [{'input_ids': row, 'special_tokens_mask': special} for row in ids.tolist()]

@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import rich.console
 import rich.progress
 
-if TYPE_CHECKING:  # they say how far they are
-    from bert_jax.data.readers import Document, Summary
+from bert_jax.data.summary import Document, Summary
 
 T = TypeVar('T')
 EVERY = 10  # seconds between plain lines
@@ -23,8 +22,8 @@ def say(text: str) -> None:
 
 
 def tracked(
-    documents: Iterator['Document'], what: str, summary: 'Summary', size: int
-) -> Generator['Document', None, None]:
+    documents: Iterator[Document], what: str, summary: Summary, size: int
+) -> Generator[Document, None, None]:
     """The documents. `size`: the source's, 0 where unknown; summary.passed is how much of it
     has been read."""
     out = console()

@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
-from bert_jax.models import flash
+from bert_jax.models import flash_attention
 from bert_jax.models.layers import Dense, DropoutKey, drop
-from bert_jax.sharding import platform
+from bert_jax.parallel.sharding import platform
 
 
 class SelfAttention(nn.Module):
@@ -30,7 +30,7 @@ class SelfAttention(nn.Module):
         q, k, v = (qkv[:, :, :, i] for i in range(3))  # [batch, length, heads, head_dim]
         attend = None
         if config.attention == 'flash' and not self.is_initializing():
-            attend = flash.kernel(x.shape[1], head_dim, q.dtype)
+            attend = flash_attention.kernel(x.shape[1], head_dim, q.dtype)
         if attend is not None:
             context = attend(q, k, v, attention_mask)
         else:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
 from bert_jax.models.layers import Dropout, LayerNorm, compute_dtype, kernel_init, parameter
-from bert_jax.sharding import constrain, scattered
+from bert_jax.parallel.sharding import constrain, scattered
 
 
 class Embeddings(nn.Module):

@@ -9,7 +9,7 @@ from bert_jax.config import ModelConfig
 from bert_jax.models.attention import SelfAttention
 from bert_jax.models.embeddings import Embeddings
 from bert_jax.models.layers import Dense, Dropout, LayerNorm
-from bert_jax.sharding import constrain, platform
+from bert_jax.parallel.sharding import constrain, platform
 
 REMAT_POLICIES: dict[str, Any] = {
     'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,

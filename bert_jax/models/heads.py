@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from bert_jax.config import ModelConfig
 from bert_jax.models.encoder import Encoder
 from bert_jax.models.layers import ACTIVATIONS, Dense, Dropout, LayerNorm, kernel_init, parameter
-from bert_jax.sharding import constrain
+from bert_jax.parallel.sharding import constrain
 
 HEADS = ('pooler', 'masked_lm', 'next_sentence')  # of pretraining
 # Of tasks: labels of a text by the pooled first token, labels of every token, start and end of an

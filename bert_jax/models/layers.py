@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
-from bert_jax.sharding import constrain, platform, scatters
+from bert_jax.parallel.sharding import constrain, platform, scatters
 
 
 def gelu(x: jax.Array) -> jax.Array:

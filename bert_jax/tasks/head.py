@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from bert_jax import throughput
 from bert_jax.batch import LENGTHS, Batch, BatchSpec, Feature
 from bert_jax.config import ModelConfig, Phase
+from bert_jax.models.flops import encoder_flops
 from bert_jax.models.heads import HeadedEncoder
-from bert_jax.objectives import Sums
+from bert_jax.tasks.losses import Sums
 
 Outputs = dict[str, jax.Array]
 
@@ -51,7 +51,7 @@ class HeadTask(abc.ABC):
         """What a batch has beside the text."""
 
     def flops(self, phase: Phase) -> float:
-        return throughput.encoder_flops(self.config, phase)
+        return encoder_flops(self.config, phase)
 
     def init(self, key: jax.Array) -> Any:
         ids = jnp.zeros((1, 8), jnp.int32)  # parameters don't depend on the batch's shape

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.batch import Batch, BatchSpec, Feature
-from bert_jax.objectives import Sums, accuracy, cross_entropy
 from bert_jax.tasks.head import HeadTask, Outputs
+from bert_jax.tasks.losses import Sums, accuracy, cross_entropy
 
 
 @dataclasses.dataclass(frozen=True)

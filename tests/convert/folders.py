@@ -9,10 +9,10 @@ import numpy as np
 import safetensors.numpy
 from flax import linen as nn
 
-from bert_jax import pretrained
 from bert_jax.config import ModelConfig
 from bert_jax.convert.foreign import full_config
-from bert_jax.data import tokenizer
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.inference import model_dir
 from bert_jax.models.heads import HEADS, HeadedEncoder
 
 PIECES = [*tokenizer.SPECIALS, *'abcdefgh', '##a', '##b']
@@ -37,7 +37,7 @@ def make(
     params = jax.tree.map(lambda x: random.normal(size=x.shape).astype('float32'), params['params'])
     folder.mkdir()
     vocabulary = tokenizer.wordpiece(PIECES, lowercase=False)
-    pretrained.save(folder, full_config(model, lowercase=False), params, vocabulary)
+    model_dir.save(folder, full_config(model, lowercase=False), params, vocabulary)
     return folder
 
 

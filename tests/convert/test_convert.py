@@ -13,15 +13,15 @@ import pytest
 import safetensors.numpy
 from folders import MODEL, PIECES, change_config, make, tensors, write
 
-from bert_jax import pretrained
 from bert_jax.config import ModelConfig
 from bert_jax.convert import hf, rules
 from bert_jax.convert.__main__ import convert_in, convert_out
+from bert_jax.inference import model_dir
 from bert_jax.models.heads import HEADS
 
 
 def assert_same(a: pathlib.Path, b: pathlib.Path) -> None:
-    one, other = pretrained.load(a), pretrained.load(b)
+    one, other = model_dir.load(a), model_dir.load(b)
     assert one.heads == other.heads and one.config == other.config
     assert one.vocabulary and other.vocabulary
     assert one.vocabulary.pieces == other.vocabulary.pieces
@@ -49,8 +49,8 @@ def test_the_heads_there_are_come_through(tmp_path: pathlib.Path, heads: tuple[s
     convert_out('hf', source, tmp_path / 'theirs')
     convert_in('hf', tmp_path / 'theirs', tmp_path / 'back')
     assert_same(source, tmp_path / 'back')
-    outputs = pretrained.load(tmp_path / 'back').model.apply(
-        {'params': pretrained.load(tmp_path / 'back').params}, *np.zeros((3, 1, 8), np.int32)
+    outputs = model_dir.load(tmp_path / 'back').model.apply(
+        {'params': model_dir.load(tmp_path / 'back').params}, *np.zeros((3, 1, 8), np.int32)
     )
     named = {'pooler': 'pooler_output', 'masked_lm': 'prediction_logits'}
     named['next_sentence'] = 'seq_relationship_logits'
@@ -62,10 +62,10 @@ def test_a_decoder_of_its_own(tmp_path: pathlib.Path, theirs: pathlib.Path) -> N
     tied = there | {hf.DECODER: there[hf.WORDS], hf.DECODER_BIAS: there[hf.BIAS]}
     write(theirs, tied)
     convert_in('hf', theirs, tmp_path / 'tied')
-    assert pretrained.load(tmp_path / 'tied').config.tie_word_embeddings
+    assert model_dir.load(tmp_path / 'tied').config.tie_word_embeddings
     write(theirs, tied | {hf.DECODER: there[hf.WORDS] + 1})
     convert_in('hf', theirs, tmp_path / 'untied')
-    untied = pretrained.load(tmp_path / 'untied')
+    untied = model_dir.load(tmp_path / 'untied')
     assert not untied.config.tie_word_embeddings
     np.testing.assert_array_equal(untied.arrays()['masked_lm_decoder'], there[hf.WORDS] + 1)
     convert_out('hf', tmp_path / 'untied', tmp_path / 'again')
@@ -94,7 +94,7 @@ def test_old_names_and_other_types(
     }
     write(theirs, {name: tensor.astype(np.float16) for name, tensor in old.items()})
     convert_in('hf', theirs, tmp_path / 'half')
-    arrays, halves = (pretrained.load(path).arrays() for path in (ours, tmp_path / 'half'))
+    arrays, halves = (model_dir.load(path).arrays() for path in (ours, tmp_path / 'half'))
     for name, array in arrays.items():
         assert halves[name].dtype == np.float32
         np.testing.assert_array_equal(halves[name], array.astype(np.float16).astype(np.float32))
@@ -126,7 +126,7 @@ def test_missing_parameters(tmp_path: pathlib.Path, theirs: pathlib.Path) -> Non
     with pytest.raises(ValueError, match=r'no tensor cls.predictions.transform.dense.weight;'):
         convert_in('hf', theirs, tmp_path / 'back')
     convert_in('hf', theirs, tmp_path / 'back', allow_missing=True)
-    arrays = pretrained.load(tmp_path / 'back').arrays()
+    arrays = model_dir.load(tmp_path / 'back').arrays()
     assert 0 < arrays['masked_lm_transform/dense/kernel'].std() < 0.1  # fresh: 0.02
     report = json.loads((tmp_path / 'back/conversion.json').read_text())
     assert report['missing'] == ['cls.predictions.transform.dense.weight']
@@ -139,7 +139,7 @@ def test_what_is_there_of_a_layer_is_kept(
     del there['bert.encoder.layer.2.attention.self.key.weight']
     write(theirs, there)
     convert_in('hf', theirs, tmp_path / 'back', allow_missing=True)
-    arrays, expected = (pretrained.load(path).arrays() for path in (tmp_path / 'back', ours))
+    arrays, expected = (model_dir.load(path).arrays() for path in (tmp_path / 'back', ours))
     kernel = 'encoder/layers/attention/query_key_value/kernel'
     filled = arrays[kernel][2, :, :, 1].copy()
     assert 0 < filled.std() < 0.1 and np.isfinite(filled).all()
@@ -154,7 +154,7 @@ def test_the_bias_of_a_decoder_of_its_own(tmp_path: pathlib.Path, theirs: pathli
     own = {hf.DECODER: there[hf.WORDS] + 1, hf.DECODER_BIAS: there[hf.BIAS] + 2}
     write(theirs, there | own)
     convert_in('hf', theirs, tmp_path / 'back')
-    arrays = pretrained.load(tmp_path / 'back').arrays()
+    arrays = model_dir.load(tmp_path / 'back').arrays()
     np.testing.assert_array_equal(arrays['masked_lm_bias'], there[hf.BIAS] + 2)
     report = json.loads((tmp_path / 'back/conversion.json').read_text())
     assert list(report['unused']) == [hf.BIAS]
@@ -168,7 +168,7 @@ def test_whether_the_decoder_is_tied_is_read(tmp_path: pathlib.Path, theirs: pat
         convert_in('hf', theirs, tmp_path / 'no')
     write(theirs, there | {hf.DECODER: there[hf.WORDS]})
     convert_in('hf', theirs, tmp_path / 'untied')
-    assert not pretrained.load(tmp_path / 'untied').config.tie_word_embeddings
+    assert not model_dir.load(tmp_path / 'untied').config.tie_word_embeddings
     convert_out('hf', tmp_path / 'untied', tmp_path / 'again')
     convert_in('hf', tmp_path / 'again', tmp_path / 'back')
     assert_same(tmp_path / 'untied', tmp_path / 'back')
@@ -193,7 +193,7 @@ def test_bfloat16(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
     write(theirs, {name: x.astype(jax.numpy.bfloat16) for name, x in tensors(theirs).items()})
     convert_in('hf', theirs, tmp_path / 'back')
     there = tensors(theirs)[hf.BIAS].astype(np.float32)
-    arrays = pretrained.load(tmp_path / 'back').arrays()
+    arrays = model_dir.load(tmp_path / 'back').arrays()
     np.testing.assert_array_equal(arrays['masked_lm_bias'], there)
 
 
@@ -247,7 +247,7 @@ def test_the_real_names_of_a_published_tf1_checkpoint(shared_data: Any) -> None:
     assert set(there) <= names
     model = ModelConfig(vocab_size=there['bert/embeddings/word_embeddings'][0])
     model = dataclasses.replace(model, max_position_embeddings=512)
-    abstract = jax.tree_util.tree_leaves_with_path(pretrained.abstract_params(model, HEADS))
+    abstract = jax.tree_util.tree_leaves_with_path(model_dir.abstract_params(model, HEADS))
     shapes = {jax.tree_util.keystr(p, simple=True, separator='/'): x.shape for p, x in abstract}
     arrays, missing = rules.to_ours(
         {name: np.zeros(shape, np.float16) for name, shape in there.items()}, shapes, 'tf1'

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from folders import change_config, tensors, tokenizer_json, write
 
-from bert_jax import pretrained
 from bert_jax.config import ModelConfig
 from bert_jax.convert import hf
 from bert_jax.convert.__main__ import convert_in, convert_out
 from bert_jax.convert.foreign import REQUIRED
+from bert_jax.inference import model_dir
 from bert_jax.models.heads import HEADS
 
 
@@ -41,7 +41,7 @@ def test_a_folder_that_is_not_converted(
     if config is not None:
         (theirs / 'config.json').write_text(config)
     with pytest.raises(ValueError, match=message):
-        pretrained.load(theirs)
+        model_dir.load(theirs)
 
 
 def test_a_flag_does_not_overrule_the_folder(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
@@ -117,7 +117,7 @@ def test_pickles_are_never_run(tmp_path: pathlib.Path, theirs: pathlib.Path) -> 
     (theirs / 'model.safetensors').unlink()
     torch.save(there, theirs / 'pytorch_model.bin')
     convert_in('hf', theirs, tmp_path / 'back')
-    assert pretrained.load(tmp_path / 'back').heads == HEADS
+    assert model_dir.load(tmp_path / 'back').heads == HEADS
 
     class Malicious:
         def __reduce__(self) -> Any:
@@ -159,7 +159,7 @@ def test_case_is_never_guessed_from_a_cased_vocabulary(
     with pytest.raises(ValueError, match="1 of 10 tokens have upper-case letters, such as 'H'"):
         convert_in('hf', theirs, tmp_path / 'no')
     convert_in('hf', theirs, tmp_path / 'told', lowercase=False)
-    vocabulary = pretrained.load(tmp_path / 'told').vocabulary
+    vocabulary = model_dir.load(tmp_path / 'told').vocabulary
     assert vocabulary is not None and not vocabulary.lowercase
 
 

@@ -7,7 +7,9 @@ import pathlib
 import pytest
 
 from bert_jax.config import Config, DataConfig, ModelConfig
-from bert_jax.data import builtin, prepare, readers
+from bert_jax.data.store import preparation
+from bert_jax.data.summary import Summary
+from bert_jax.data.text import builtin
 
 
 @pytest.fixture(scope='session')
@@ -32,7 +34,7 @@ def real_text(shared_data, tmp_path_factory):
             cache_dir=str(folder),
             holdout=holdout,
         )
-        return prepare.prepare(Config(data=data))
+        return preparation.prepare(Config(data=data))
 
     return make
 
@@ -44,10 +46,10 @@ def prose(real_text, tmp_path_factory) -> pathlib.Path:
         return real_text('articles', 25, holdout=0.2)
     except pytest.skip.Exception:
         folder = tmp_path_factory.mktemp('manual')
-        documents = [d for d in builtin.documents(readers.Summary()) if len(d) > 3]
+        documents = [d for d in builtin.documents(Summary()) if len(d) > 3]
         (folder / 'text.txt').write_text('\n\n'.join(map('\n'.join, documents[:150])))
         data = DataConfig(corpus=f'text:{folder / "text.txt"}', cache_dir=str(folder), holdout=0.2)
-        return prepare.prepare(Config(data=data, model=ModelConfig(vocab_size=1500)))
+        return preparation.prepare(Config(data=data, model=ModelConfig(vocab_size=1500)))
 
 
 @pytest.fixture(params=['made', 'prose'])

@@ -7,8 +7,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from bert_jax import config as configs
-from bert_jax.data import store
+from bert_jax.config import schema as configs
+from bert_jax.data.store import format
 
 PIECES = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '[unused0]', '<odd>']
 FIRST = len(PIECES)  # the id of the first token of the text
@@ -24,18 +24,18 @@ def write(directory, train, evaluation=((3, 4), (5, 6)), spare=0):
     directory.mkdir(parents=True, exist_ok=True)
     writers = {}
     for split, documents in (('train', train), ('eval', evaluation)):
-        writers[split] = store.SplitWriter(directory / split, vocab_size)
+        writers[split] = format.SplitWriter(directory / split, vocab_size)
         for lengths in documents:
             writers[split].add([np.array([next(ids) for _ in range(n)]) for n in lengths])
     for writer in writers.values():
         writer.close()
     (directory / 'vocab.txt').write_text('\n'.join(pieces) + '\n')
     counts = {split: writer.counts() for split, writer in writers.items()}
-    dtype = str(store.token_dtype(vocab_size))
-    meta = store.StoreMeta(
-        store.VERSION, 'none', vocab_size, True, dtype, counts, 0.0, {'corpus': 'made'}, {}
+    dtype = str(format.token_dtype(vocab_size))
+    meta = format.StoreMeta(
+        format.VERSION, 'none', vocab_size, True, dtype, counts, 0.0, {'corpus': 'made'}, {}
     )
-    store.write_meta(directory, meta)
+    format.write_meta(directory, meta)
     return directory
 
 
@@ -80,7 +80,7 @@ def offsets(batch):
     ids = restored(batch)
     a, _, b, _ = segments(batch)
     rows = np.arange(len(ids))
-    return store.GUARD + ids[rows, a] - FIRST, store.GUARD + ids[rows, b] - FIRST
+    return format.GUARD + ids[rows, a] - FIRST, format.GUARD + ids[rows, b] - FIRST
 
 
 def found(text, batch):

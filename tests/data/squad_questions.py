@@ -1,7 +1,8 @@
 """Questions made for tests, and their windows over a small vocabulary."""
 
-from bert_jax.data import squad_windows, tokenizer
-from bert_jax.data.squad import Answer, Question
+from bert_jax.data.labelled import squad_windows
+from bert_jax.data.labelled.squad import Answer, Question
+from bert_jax.data.tokenizers import tokenizer
 
 WORDS = ['w', 'x', 'y', 'z', 'the', 'cafe', '##s', '(', ')', '.', ',', '?']
 PIECES = [*tokenizer.SPECIALS, *WORDS, 'where', 'was', 'it', 'in', 'krakow', 'not', 'paris']

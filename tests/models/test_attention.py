@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bert_jax import sharding
 from bert_jax.config import MeshConfig
 from bert_jax.models import attention, layers
+from bert_jax.parallel import sharding
 
 SHAPE = (3, 16, 4, 8)  # batch, length, heads, head_dim
 Q, K, V = jax.random.normal(jax.random.key(0), (3, *SHAPE))

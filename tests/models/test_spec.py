@@ -1,6 +1,7 @@
 """How many parameters there are, and of each its dtype, logical axes and shape.
 
-python tests/models/test_spec.py      writes the golden files anew
+PYTHONPATH=tests python tests/models/test_spec.py
+    writes the golden files anew
 """
 
 import pathlib
@@ -12,10 +13,10 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tests'))
 
-from test_config import load  # noqa: E402
+from test_schema import load  # noqa: E402
 
-from bert_jax.sharding import is_boxed  # noqa: E402
-from bert_jax.tasks.pretrain import PretrainTask  # noqa: E402
+from bert_jax.parallel.sharding import is_boxed  # noqa: E402
+from bert_jax.tasks.pretraining import PretrainTask  # noqa: E402
 
 CONFIGS = ('tiny', 'base', 'large')
 GOLDEN = ROOT / 'tests' / 'golden'

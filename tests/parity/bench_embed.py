@@ -22,7 +22,7 @@ from test_bert import minilm
 
 from bert_jax import predict
 from bert_jax.convert.__main__ import convert_in
-from bert_jax.data import examples
+from bert_jax.data.labelled import examples
 
 INPUT = flags.DEFINE_string('input', None, 'A text file, a sentence a line.', required=True)
 COUNT = flags.DEFINE_integer('count', 2000, 'Lines of it, spread.')

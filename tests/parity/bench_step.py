@@ -30,9 +30,10 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from bert_jax import batch as batches
-from bert_jax import optim, rng, sharding, train_step
 from bert_jax.config import Config, ModelConfig, Phase, from_config_dict
-from bert_jax.tasks.pretrain import PretrainTask
+from bert_jax.parallel import sharding
+from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.training import optimizer, random_streams, train_step
 
 CONFIG = config_flags.DEFINE_config_file('config', 'configs/base.py', 'Configuration file.')
 ROUNDS = flags.DEFINE_integer('rounds', 7, 'Steps timed on each side, after those that warm up.')
@@ -42,11 +43,14 @@ LENGTH = flags.DEFINE_integer('max_seq_length', 128, 'Tokens of a sequence.')
 
 
 def our_step(config: Config, phase: Phase, batch: dict[str, np.ndarray]) -> Callable[[], float]:
-    task, tx = PretrainTask(config.model), optim.make_optimizer(config)
-    mesh, key = sharding.make_mesh(sharding.PRESETS['dp']), rng.root(0, config.train.prng_impl)
+    task, tx = PretrainTask(config.model), optimizer.make_optimizer(config)
+    mesh, key = (
+        sharding.make_mesh(sharding.PRESETS['dp']),
+        random_streams.root(0, config.train.prng_impl),
+    )
     spec = task.batch_spec(phase)
     state = train_step.init_state(task, tx, mesh, key)
-    step = train_step.make_train_step(task, tx, mesh, schedule=optim.make_schedule(config))
+    step = train_step.make_train_step(task, tx, mesh, schedule=optimizer.make_schedule(config))
     arrays = batches.to_global(batch, sharding.batch_shardings(spec, mesh), spec)
 
     def run() -> float:
@@ -73,7 +77,7 @@ def torch_step(
     decayed = [p for name, p in model.named_parameters() if _decays(name)]
     others = [p for name, p in model.named_parameters() if not _decays(name)]
     groups = [{'params': decayed, 'weight_decay': 0.01}, {'params': others, 'weight_decay': 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=1e-4, eps=1e-6, fused=gpu or None)
+    torch_optimizer = torch.optim.AdamW(groups, lr=1e-4, eps=1e-6, fused=gpu or None)
     labels = np.full(batch['input_ids'].shape, -100)
     np.put_along_axis(labels, batch['masked_lm_positions'], batch['masked_lm_ids'], axis=1)
     names = 'input_ids', 'token_type_ids', 'attention_mask', 'next_sentence_labels'
@@ -101,12 +105,12 @@ def torch_step(
     forward = torch.compile(forward) if gpu else forward
 
     def run() -> float:
-        optimizer.zero_grad()
+        torch_optimizer.zero_grad()
         with torch.autocast(device.type, torch.bfloat16, enabled=gpu):
             loss = forward()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        torch_optimizer.step()
         return loss.item()
 
     return run

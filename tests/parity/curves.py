@@ -20,11 +20,13 @@ from absl import app, flags
 from reference import Both, torch
 
 from bert_jax import batch as batches
-from bert_jax import optim, rng, sharding, train_step
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, DataConfig, MeshConfig, OptimConfig, Phase, TrainConfig
-from bert_jax.data import prepare, pretrain
-from bert_jax.tasks.pretrain import PretrainTask
+from bert_jax.data.pretraining import input_pipeline
+from bert_jax.data.store import preparation
+from bert_jax.parallel import sharding
+from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.training import optimizer, random_streams, train_step
 
 
 def their_loss(model: Any, inputs: Mapping[str, np.ndarray]) -> Any:
@@ -54,26 +56,29 @@ def curves(
         train=TrainConfig(phases=(Phase(steps, 64, 8, 10),)),
     )
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=2048))
-    store = prepare.prepare(config)
+    store = preparation.prepare(config)
     no_dropout = {'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0}
     vocab_size = json.loads((store / 'store.json').read_text())['vocab_size']
     model = reference.random_model(
         workspace, **shape, **no_dropout, vocab_size=vocab_size, max_position_embeddings=64
     )
     config = dataclasses.replace(config, model=model.ours.config)
-    feed = list(pretrain.train_batches(store, config, start=0, stop=steps))
+    feed = list(input_pipeline.train_batches(store, config, start=0, stop=steps))
     return _ours(model, config, feed), _theirs(model, config, feed)
 
 
 def _ours(model: Both, config: Config, feed: list[HostBatch]) -> list[float]:
-    task, tx = PretrainTask(config.model), optim.make_optimizer(config)
-    mesh, key = sharding.make_mesh(MeshConfig(), jax.devices()[:1]), rng.root(0, 'threefry2x32')
+    task, tx = PretrainTask(config.model), optimizer.make_optimizer(config)
+    mesh, key = (
+        sharding.make_mesh(MeshConfig(), jax.devices()[:1]),
+        random_streams.root(0, 'threefry2x32'),
+    )
     spec = task.batch_spec(config.train.phases[0])
     shardings = sharding.batch_shardings(spec, mesh)
     params = jax.device_put(jax.device_get(model.ours._params), mesh.devices.flat[0])
     state = train_step.init_state(task, tx, mesh, key)
     state = dataclasses.replace(state, params=params)
-    step = train_step.make_train_step(task, tx, mesh, schedule=optim.make_schedule(config))
+    step = train_step.make_train_step(task, tx, mesh, schedule=optimizer.make_schedule(config))
     losses = []
     for batch in feed:
         state, sums = step(state, batches.to_global(batch, shardings, spec), key)
@@ -82,12 +87,12 @@ def _ours(model: Both, config: Config, feed: list[HostBatch]) -> list[float]:
 
 
 def _theirs(model: Both, config: Config, feed: list[HostBatch]) -> list[float]:
-    settings, schedule = config.optim, optim.make_schedule(config)
+    settings, schedule = config.optim, optimizer.make_schedule(config)
     decayed, others = [], []
     for name, parameter in model.theirs.named_parameters():
         plain = not name.endswith('bias') and 'LayerNorm' not in name
         (decayed if plain else others).append(parameter)
-    optimizer = torch.optim.AdamW(
+    torch_optimizer = torch.optim.AdamW(
         [
             {'params': decayed, 'weight_decay': settings.weight_decay},
             {'params': others, 'weight_decay': 0.0},
@@ -99,13 +104,13 @@ def _theirs(model: Both, config: Config, feed: list[HostBatch]) -> list[float]:
     model.theirs.train()
     losses = []
     for k, batch in enumerate(feed):
-        for group in optimizer.param_groups:
+        for group in torch_optimizer.param_groups:
             group['lr'] = float(schedule(k))
-        optimizer.zero_grad()
+        torch_optimizer.zero_grad()
         loss = their_loss(model.theirs, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.theirs.parameters(), settings.grad_clip_norm)
-        optimizer.step()
+        torch_optimizer.step()
         losses.append(loss.item())
     return losses
 

@@ -29,13 +29,14 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from bert_jax import finetune, rng
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, from_config_dict
 from bert_jax.convert.__main__ import convert_in
-from bert_jax.data.rows import Rows, Shuffled, in_order
-from bert_jax.evaluate import by_example
-from bert_jax.jobs import Job, make_job
+from bert_jax.data.labelled.rows import Rows, Shuffled, in_order
+from bert_jax.finetuning import runs
+from bert_jax.finetuning.datasets import Job, make_job
+from bert_jax.training import random_streams
+from bert_jax.training.evaluation import by_example
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Configuration file, configs/*.py.')
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for results and runs.', required=True)
@@ -110,7 +111,7 @@ def their_run(config: Config, job: Job, seed: int) -> dict[str, Any]:
 
 def fresh_head(job: Job, seed: int) -> dict[str, np.ndarray]:
     """Kernel and bias as our run with this seed starts."""
-    key = rng.stream(rng.root(seed, 'threefry2x32'), 'params', 0)
+    key = random_streams.stream(random_streams.root(seed, 'threefry2x32'), 'params', 0)
     drawn = jax.jit(lambda key: nn.unbox(job.task.init(key)))(key)
     return jax.tree.map(np.asarray, drawn[job.task.heads[-1]])
 
@@ -198,7 +199,7 @@ def main(_: list[str]) -> None:
     source, results = output / 'converted', output / 'results.jsonl'
     if not source.exists():
         convert_in('hf', minilm(), source)
-    config, vocabulary = finetune.start_from(
+    config, vocabulary = runs.start_from(
         dataclasses.replace(from_config_dict(CONFIG.value), init_from=str(source))
     )
     if config.reinit_layers:
@@ -206,7 +207,7 @@ def main(_: list[str]) -> None:
             f'config.reinit_layers is {config.reinit_layers}; PyTorch has none, drop it'
         )
     job = make_job(config.data.task, config, vocabulary)
-    config = finetune.with_steps(config, job)
+    config = runs.with_steps(config, job)
     if SEED.value is not None:
         note(results, 'PyTorch', SEED.value, their_run(config, job, SEED.value))
         return

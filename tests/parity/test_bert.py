@@ -16,12 +16,14 @@ import reference
 from reference import Both, torch
 from small_run import QUICK
 
-from bert_jax import pretrained, rng, sharding, train_step
 from bert_jax.config import MeshConfig
 from bert_jax.convert.__main__ import convert_in, convert_out
+from bert_jax.inference import model_dir
+from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import HEADS
-from bert_jax.pretrained import Pretrained
-from bert_jax.tasks.pretrain import PretrainTask
+from bert_jax.parallel import sharding
+from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.training import random_streams, train_step
 
 pytestmark = pytest.mark.slow
 
@@ -150,7 +152,7 @@ def test_gradients(small: Both) -> None:
     )
     task = PretrainTask(config)
     ours, _, gradients = jax.jit(
-        lambda p, b: train_step._gradients(task, p, b, rng.root(0, 'threefry2x32'), 1)
+        lambda p, b: train_step._gradients(task, p, b, random_streams.root(0, 'threefry2x32'), 1)
     )(small.ours._params, inputs)
     np.testing.assert_allclose(ours, loss.item(), rtol=1e-6)
     mine = Pretrained(config, HEADS, gradients, None).arrays()
@@ -187,7 +189,7 @@ def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any)
     source = shared_data('weights/rxnfp-bert-pretrained')
     convert_in('hf', source, tmp_path / 'ours', lowercase=False)
     mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
-    bert = reference.predict.Bert(pretrained.load(tmp_path / 'ours'), mesh)
+    bert = reference.predict.Bert(model_dir.load(tmp_path / 'ours'), mesh)
     golden = np.load(source / 'golden_hf.npz')
     ids, mask = golden['input_ids'].astype(np.int32), golden['attention_mask'].astype(np.int32)
     assert bert.encoder.vocabulary is not None

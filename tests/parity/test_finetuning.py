@@ -14,14 +14,16 @@ from etils import epath
 from flax import linen as nn
 from reference import torch, transformers
 
-from bert_jax import finetune, pretrained, sharding
 from bert_jax.config import Config
 from bert_jax.convert.__main__ import convert_out
 from bert_jax.convert.foreign import full_config
-from bert_jax.data import tokenizer
-from bert_jax.data.rows import Shuffled
-from bert_jax.jobs import Job, make_job
+from bert_jax.data.labelled.rows import Shuffled
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.finetuning import runs
+from bert_jax.finetuning.datasets import Job, make_job
+from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder
+from bert_jax.parallel import sharding
 
 
 def test_the_losses_of_three_epochs(
@@ -38,16 +40,16 @@ def test_the_losses_of_three_epochs(
     config = small_tasks.configured(
         source, 'text', data=files | {'max_seq_length': 32}, train={'epochs': 3.0, 'log_every': 1}
     )
-    finetune.run(config, epath.Path(tmp_path / 'w'))
+    runs.run(config, epath.Path(tmp_path / 'w'))
     lines = [line for line in small_run.metrics(tmp_path / 'w') if line['split'] == 'train']
     assert len(lines) == 39  # 3 x ceil(200 / 16)
 
-    config, vocabulary = finetune.start_from(config)
+    config, vocabulary = runs.start_from(config)
     job = make_job('text', config, vocabulary)
     convert_out('hf', source, tmp_path / 'theirs')
     bert = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / 'theirs')
     ours = [line['loss'] for line in lines]
-    theirs = their_losses(bert, finetune.with_steps(config, job), job)
+    theirs = their_losses(bert, runs.with_steps(config, job), job)
     print('largest difference of the losses', np.abs(np.subtract(ours, theirs)).max())
     assert np.mean(theirs[-5:]) < np.mean(theirs[:5]) / 2
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
@@ -92,6 +94,6 @@ def with_a_head(folder: pathlib.Path) -> pathlib.Path:
     params = nn.unbox(init(jax.random.key(0), ids, ids, ids))['params']
     folder.mkdir()
     vocabulary = tokenizer.wordpiece(small_tasks.PIECES, True)
-    pretrained.save(folder, full_config(model, lowercase=True), jax.device_get(params), vocabulary)
+    model_dir.save(folder, full_config(model, lowercase=True), jax.device_get(params), vocabulary)
     (folder / 'corpus.json').write_text(json.dumps({'labels': ['neg', 'pos'], 'lowercase': True}))
     return folder

@@ -10,10 +10,11 @@ import reference
 from flax import linen as nn
 from reference import torch, transformers
 
-from bert_jax import predict, pretrained
+from bert_jax import predict
 from bert_jax.config import ModelConfig
 from bert_jax.convert.__main__ import convert_out
 from bert_jax.convert.foreign import full_config
+from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder
 
 MODEL = ModelConfig(
@@ -33,7 +34,7 @@ def write(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, ...])
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(0, 0.3, x.shape).astype('float32'), params)
     folder.mkdir()
-    pretrained.save(folder, full_config(MODEL, lowercase=True), params, None)
+    model_dir.save(folder, full_config(MODEL, lowercase=True), params, None)
     (folder / 'corpus.json').write_text(json.dumps({'labels': labels, 'lowercase': True}))
 
 

@@ -10,7 +10,7 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bert_jax.data import tokenizer
+from bert_jax.data.tokenizers import tokenizer
 
 pytestmark = pytest.mark.slow
 

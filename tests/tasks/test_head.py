@@ -14,9 +14,9 @@ from flax import linen as nn
 from bert_jax.config import ModelConfig
 from bert_jax.tasks.classification import ClassificationTask, RegressionTask
 from bert_jax.tasks.head import HeadTask
-from bert_jax.tasks.qa import QuestionAnsweringTask
+from bert_jax.tasks.question_answering import QuestionAnsweringTask
 from bert_jax.tasks.tagging import TaggingTask
-from bert_jax.train_step import _gradients
+from bert_jax.training.train_step import _gradients
 
 ROWS, LENGTH = 8, 12
 MODEL = dataclasses.replace(small_tasks.MODEL, num_hidden_layers=1)

@@ -1,0 +1,16 @@
+"""The configuration: dataclasses, their checks and the command line."""
+
+from bert_jax.config.checks import from_config_dict as from_config_dict
+from bert_jax.config.checks import from_dict as from_dict
+from bert_jax.config.checks import validate as validate
+from bert_jax.config.schema import Config as Config
+from bert_jax.config.schema import DataConfig as DataConfig
+from bert_jax.config.schema import EvalConfig as EvalConfig
+from bert_jax.config.schema import MeshConfig as MeshConfig
+from bert_jax.config.schema import ModelConfig as ModelConfig
+from bert_jax.config.schema import OptimConfig as OptimConfig
+from bert_jax.config.schema import Phase as Phase
+from bert_jax.config.schema import TrainConfig as TrainConfig
+from bert_jax.config.schema import default as default
+from bert_jax.config.schema import flat as flat
+from bert_jax.config.schema import model_from_dict as model_from_dict

@@ -1,0 +1,65 @@
+"""Cuts a store's documents into chunks of whole sentences, a pretraining example each (numpy only).
+
+As in google-research/bert: sentences of one document are put together until they fill a row, so a
+chunk has at least `budget` tokens (a document's last one may have fewer) and what is over is cut
+anew each epoch, at random. Every sentence belongs to exactly one chunk.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from bert_jax.data.store.format import Store
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunks:
+    """All int64. start, end [chunks]: first sentence, and the one after the last; document
+    [chunks]; first_chunk [documents + 1]: where each document's chunks start; dropped: documents
+    of a single token, which can't be split into two segments."""
+
+    start: np.ndarray
+    end: np.ndarray
+    document: np.ndarray
+    first_chunk: np.ndarray
+    dropped: int
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+def make_chunks(store: Store, budget: int) -> Chunks:
+    """Chunks of at least `budget` tokens each, but for a document's last one."""
+    sentences = np.asarray(store.sentences)
+    documents = np.asarray(store.documents)
+    size = sentences[documents[1:]] - sentences[documents[:-1]]
+    starts, owners = [], []
+    current, owner = documents[:-1][size > 1], np.flatnonzero(size > 1)
+    while len(current):  # once per chunk of the longest document, all documents at a time
+        starts.append(current)
+        owners.append(owner)
+        current = np.searchsorted(sentences, sentences[current] + budget)
+        inside = current < documents[owner + 1]
+        # A single token can't be split into two segments: it stays with what is before it.
+        inside[inside] &= sentences[documents[owner[inside] + 1]] - sentences[current[inside]] > 1
+        current, owner = current[inside], owner[inside]
+    start = np.concatenate([np.empty(0, np.int64), *starts])
+    document = np.concatenate([np.empty(0, np.int64), *owners])
+    order = np.argsort(start)
+    start, document = start[order], document[order]
+    end = np.append(start[1:], 0)[: len(start)]
+    last = np.append(document[1:] != document[:-1], True)[: len(start)]
+    end[last] = documents[document[last] + 1]
+    first_chunk = np.searchsorted(document, np.arange(len(documents)))
+    return Chunks(start, end, document, first_chunk, int((size <= 1).sum()))
+
+
+def displaced_tokens(store: Store, chunks: Chunks, random_next_prob: float) -> float:
+    """Tokens of an epoch's text that its random second segments are expected to displace."""
+    sentences = np.asarray(store.sentences)
+    total = sentences[chunks.end] - sentences[chunks.start]
+    count = chunks.end - chunks.start
+    bounds = np.stack([chunks.start + 1, chunks.end], axis=1).ravel()
+    inner = np.add.reduceat(sentences, bounds)[::2]  # of the offsets of sentences B may start at
+    mean = sentences[chunks.end] - inner / np.maximum(count - 1, 1)
+    return float(np.where(count > 1, mean, total / 2).sum() * random_next_prob)

@@ -1,0 +1,58 @@
+"""Which tokens of a batch are predicted and what stands in their place (Devlin et al., 2019,
+section 3.1 and appendix A.1), as TensorFlow graph operations."""
+
+import tensorflow as tf
+
+from bert_jax.data.pretraining.stream import Draws, Stream
+
+
+def columns(stream: Stream) -> int:
+    """Random numbers a row takes."""
+    return stream.max_seq_length + stream.max_predictions
+
+
+def masks(
+    stream: Stream, ids: tf.Tensor, pair: dict[str, tf.Tensor], draws: Draws
+) -> dict[str, tf.Tensor]:
+    """`ids` (int32[rows, length]) with masks, and masked_lm_{positions,ids,weights}: 15 % of the
+    text, at least one token, at most `max_predictions`; 80 % of it [MASK], 10 % another token."""
+    length, slots = stream.max_seq_length, stream.max_predictions
+    place = tf.range(length)[None, :]
+    a_end = 1 + tf.cast(pair['a_length'], tf.int32)
+    b_end = a_end + 1 + tf.cast(pair['b_length'], tf.int32)
+    text = (place > 0) & (place < b_end) & (place != a_end)
+    score = tf.bitcast(
+        tf.bitwise.right_shift(draws.take(length), tf.constant(1, tf.uint32)), tf.int32
+    )
+    if stream.data.whole_word_masking:
+        begins = ~tf.gather(stream.is_continuation, ids) | (place == 1) | (place == a_end + 1)
+        word = tf.cumsum(tf.cast(begins & text, tf.int32), axis=1)
+        score = tf.gather(score, tf.minimum(word, length - 1), batch_dims=1)
+    ranked, positions = tf.math.top_k(tf.where(text, score, -1), min(slots + 1, length))
+    tokens = b_end - 2
+    wanted = tf.cast(tf.cast(tokens, tf.float32) * stream.data.masked_lm_prob + 0.5, tf.int32)
+    wanted = tf.minimum(tf.clip_by_value(wanted, 1, slots), tokens)
+    chosen = tf.range(slots)[None, :] < wanted
+    if stream.data.whole_word_masking:
+        # The last word may have come in by halves: then it stays out (unless it is the only one).
+        next_score = tf.gather(ranked, wanted, batch_dims=1)
+        cut = (ranked[:, :slots] == next_score) & (ranked[:, :1] != next_score)
+        chosen &= ~cut
+    positions = tf.sort(tf.where(chosen, positions[:, :slots], length), axis=1)
+    chosen = positions < length
+    positions = tf.where(chosen, positions, 0)
+    original = tf.gather(ids, positions, batch_dims=1)
+    count = len(stream.ordinary_ids)
+    drawn = draws.below(10 * count, slots)  # tenths: 8 for [MASK], 1 for each ordinary token
+    other = tf.gather(stream.ordinary_ids, drawn % count)
+    shown = tf.where(drawn < 9 * count, other, original)
+    shown = tf.where(drawn < 8 * count, stream.specials['[MASK]'], shown)
+    # Unused slots write [CLS] over [CLS].
+    shown = tf.where(chosen, shown, stream.specials['[CLS]'])
+    rows = tf.repeat(tf.range(tf.shape(ids)[0])[:, None], slots, axis=1)
+    return {
+        'input_ids': tf.tensor_scatter_nd_update(ids, tf.stack([rows, positions], -1), shown),
+        'masked_lm_positions': positions,
+        'masked_lm_ids': tf.where(chosen, original, 0),
+        'masked_lm_weights': tf.cast(chosen, tf.float32),
+    }

@@ -1,0 +1,168 @@
+"""A corpus as tables in the TensorFlow graph, and the random numbers that rows are drawn with.
+
+Everything random about row p of a stream comes from one Philox draw whose counter is p, so it
+depends neither on the batch the row is in nor on who computes it.
+"""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import tensorflow as tf
+
+from bert_jax.config import DataConfig, Phase
+from bert_jax.data.pretraining.chunks import Chunks
+from bert_jax.data.store.format import Store
+from bert_jax.data.tokenizers.tokenizer import Tokenizer
+
+SHUFFLE_ROUNDS = 12  # with the 4 of TensorFlow's wrapper, neighbours stay correlated
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """A corpus split at one row length: tables in the graph, and how rows are drawn from them."""
+
+    tokens: tf.Tensor  # uint16|uint32[tokens + guards]
+    sentences: tf.Tensor  # int64[sentences + 1]
+    document_start: tf.Tensor  # int64[documents + 1], offsets into tokens
+    chunk_start: tf.Tensor  # int64[chunks], sentences
+    chunk_end: tf.Tensor
+    chunk_document: tf.Tensor
+    first_chunk: tf.Tensor  # int64[documents + 1]
+    num_chunks: int
+    is_continuation: tf.Tensor  # bool[vocab]
+    ordinary_ids: tf.Tensor  # int32[n]
+    specials: dict[str, int]
+    data: DataConfig
+    max_seq_length: int
+    max_predictions: int
+    name: str  # of the random stream
+    shuffled: bool  # False: chunks in order, once (evaluation)
+
+    @property
+    def period(self) -> int:
+        """Rows after which the stream repeats itself; 0: never."""
+        return self.num_chunks * self.data.static_copies if self.shuffled else 0
+
+
+def make_stream(
+    store: Store,
+    chunks: Chunks,
+    tokenizer: Tokenizer,
+    data: DataConfig,
+    phase: Phase,
+    name: str,
+    shuffled: bool,
+) -> Stream:
+    """Raises ValueError where there are fewer than two documents to pair sentences across, or where
+    fixed copies do not fill a batch."""
+    documents = len(np.unique(chunks.document))
+    if documents < 2:
+        raise ValueError(
+            'next-sentence prediction needs at least two documents of two tokens or more in each '
+            f'split; {name.split("/")[0]} has {documents}. Give more text, or change what '
+            'separates documents (config.data.documents) or how many are held out '
+            '(config.data.holdout)'
+        )
+    copies = data.static_copies
+    if shuffled and 0 < copies * len(chunks) < phase.batch_size:
+        raise ValueError(
+            f'config.data.static_copies={copies} copies of {len(chunks)} chunks do not fill a '
+            f'batch of {phase.batch_size}; take more copies, or 0 to draw anew'
+        )
+    return Stream(
+        mapped(store.tokens),
+        mapped(store.sentences),
+        tf.constant(np.asarray(store.sentences)[np.asarray(store.documents)]),
+        tf.constant(chunks.start),
+        tf.constant(chunks.end),
+        tf.constant(chunks.document),
+        tf.constant(chunks.first_chunk),
+        len(chunks),
+        tf.constant(tokenizer.is_continuation),
+        tf.constant(tokenizer.ordinary_ids),
+        tokenizer.specials,
+        data,
+        phase.max_seq_length,
+        phase.max_predictions_per_seq,
+        name,
+        shuffled,
+    )
+
+
+def mapped(array: np.ndarray) -> tf.Tensor:
+    """A memory-mapped file as a tensor, without a copy (maps start at a page, as aligned as
+    TensorFlow wants memory to be)."""
+    # DLPack refuses read-only arrays; nothing in the graph writes to its constants.
+    interface = dict(array.__array_interface__)
+    interface['data'] = (interface['data'][0], False)
+
+    class Writable:
+        __array_interface__ = interface
+        owner = array
+
+    return tf.experimental.dlpack.from_dlpack(np.asarray(Writable()).__dlpack__())
+
+
+class Draws:
+    """The random numbers of rows first .. first + rows - 1, uint32[rows, columns], handed out
+    column by column.
+
+    Row p is Philox4x32-10 from counter p * ceil(columns / 4) on; with a period, it is row
+    p % period.
+    """
+
+    def __init__(self, stream: Stream, first: tf.Tensor, rows: int, columns: int):
+        self.used, self.columns = 0, columns
+        period, groups = stream.period, -(-columns // 4)
+        key = tf.constant([stream_key(stream.data.seed, stream.name)], tf.uint64)
+
+        def block(start: tf.Tensor, count: tf.Tensor | int) -> tf.Tensor:
+            counter = tf.stack([tf.cast(start * groups, tf.uint64), tf.constant(0, tf.uint64)])
+            return tf.raw_ops.StatelessRandomUniformFullIntV2(
+                shape=[count, groups * 4], key=key, counter=counter, alg=1, dtype=tf.uint32
+            )
+
+        if not period:
+            self._bits = block(first, rows)
+            return
+        start = first % period
+        before = tf.cast(tf.minimum(tf.cast(rows, tf.int64), period - start), tf.int32)
+        bits = tf.concat([block(start, before), block(tf.constant(0, tf.int64), rows - before)], 0)
+        self._bits = tf.ensure_shape(bits, [rows, groups * 4])
+
+    def take(self, count: int) -> tf.Tensor:
+        """uint32[rows, count]"""
+        self.used += count
+        assert self.used <= self.columns, (self.used, self.columns)
+        return self._bits[:, self.used - count : self.used]
+
+    def below(self, limit: tf.Tensor | int, count: int = 1) -> tf.Tensor:
+        """Integers in [0, limit), int64[rows, count]; 0 where the limit, an integer or
+        int64[rows, 1], is 0."""
+        product = tf.cast(self.take(count), tf.int64) * limit
+        return tf.bitwise.right_shift(product, tf.constant(32, tf.int64))
+
+    def chance(self, probability: float) -> tf.Tensor:
+        """bool[rows, 1]"""
+        return tf.cast(self.take(1), tf.int64) < int(probability * 2**32)
+
+
+def stream_key(seed: int, name: str) -> int:
+    """64 bits that name a random stream."""
+    return int.from_bytes(hashlib.sha256(f'{seed}/{name}'.encode()).digest()[:8], 'little')
+
+
+def shuffle(stream: Stream, name: str, index: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+    """A permutation of the chunks for each value of `epoch`, both int64[rows, 1]."""
+    key = stream_key(stream.data.seed, f'{stream.name}/{name}')
+    lo, hi = (
+        tf.fill(index.shape, tf.constant(part, tf.uint32)) for part in (key & 0xFFFFFFFF, key >> 32)
+    )
+    shuffled = tf.raw_ops.RandomIndexShuffle(
+        index=index[:, 0],
+        seed=tf.concat([lo, hi, tf.cast(epoch, tf.uint32)], axis=1),
+        max_index=tf.constant(stream.num_chunks - 1, tf.int64),
+        rounds=SHUFFLE_ROUNDS,
+    )
+    return shuffled[:, None]

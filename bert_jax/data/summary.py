@@ -1,0 +1,30 @@
+"""Documents, and counts of what was read and of what was odd about it."""
+
+import collections
+
+Document = list[str]  # its lines: paragraphs of prose, or a sentence each
+
+
+class Summary:
+    """What was read and what was odd about it: a count each, and the first place it was seen."""
+
+    def __init__(self) -> None:
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.first: dict[str, str] = {}
+        self.passed = 0  # of the source's size
+
+    def count(self, what: str, where: str = '', number: int = 1) -> None:
+        self.counts[what] += number
+        if where:
+            self.first.setdefault(what, where)
+
+    def __str__(self) -> str:
+        return '; '.join(f'{what}: {count:,}' for what, count in self.lines().items())
+
+    def lines(self) -> dict[str, int]:
+        """{'lines of invalid UTF-8, replaced (first: a.txt:3)': 2, ...}"""
+        return {
+            f'{what} (first: {self.first[what]})' if what in self.first else what: count
+            for what, count in self.counts.items()
+            if count
+        }

@@ -1,0 +1,288 @@
+"""Where text comes from: files, TFDS and what Python itself carries; lists of lines."""
+
+import dataclasses
+import glob
+import gzip
+import json
+import os
+import pathlib
+import re
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from etils import epath
+
+from bert_jax.config import DataConfig
+from bert_jax.data.summary import Document, Summary
+from bert_jax.data.text import builtin, staging
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+Files = Mapping[pathlib.PurePath, list]  # with what their content hangs on: name, size, time
+SUFFIXES = ('.txt', '.jsonl')
+COMPRESSIONS = ('.gz', '.zst')
+COMPRESSED = 3  # characters to expect of a compressed byte
+TFDS = re.compile(r'(?P<name>.+?):(?P<split>\w+(\[[^\]]*\])?(\+\w+(\[[^\]]*\])?)*)')
+MAX_BYTES = 8 << 20  # of a line or a document in a text file: what has to fit into memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A corpus that can be read again and again. identity: what its content hangs on."""
+
+    read: Callable[[Summary], Iterator[Document]]
+    identity: Any
+    size: int = 0  # bytes of the files or examples of TFDS; 0 where unknown
+    characters: int = 0  # about as many as there are in it; 0 where unknown
+
+
+class NotFetched(ValueError):
+    """A dataset has to be downloaded first."""
+
+
+def source(data: DataConfig, fetch: bool = True) -> Source:
+    """The source that `config.data.corpus` names. Raises ValueError where there is no such.
+
+    fetch=False writes nothing: files behind a URL are read there instead of copied, and a dataset
+    that TFDS has not prepared yet raises NotFetched.
+    """
+    kind, _, rest = data.corpus.partition(':')
+    if kind == 'builtin' and not rest:
+        return Source(builtin.documents, builtin.identity())
+    if kind == 'text' and rest:
+        return _files(rest, data, fetch)
+    if kind == 'tfds' and rest:
+        return _tfds(rest, data, fetch)
+    raise ValueError(
+        f'config.data.corpus is {data.corpus!r}; expected builtin, text:GLOB, '
+        'tfds:NAME[/CONFIG]:SPLIT or tokens:DIR'
+    )
+
+
+def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
+    remote = staging.is_remote(pattern)
+    identity = _behind(pattern) if remote else _here(os.path.expanduser(pattern))
+    for path in identity:
+        if _format(path)[0] not in SUFFIXES:
+            raise ValueError(
+                f'{path}: expected a name that ends in {" or ".join(SUFFIXES)}, '
+                'with .gz or .zst after it where it is compressed'
+            )
+
+    def read(summary: Summary) -> Iterator[Document]:
+        for path in identity:
+            summary.count('files')
+            file = staging.local(path, staging.cache_of(data)) if remote and fetch else path
+            if _format(path)[0] == '.jsonl':
+                lines = _lines(file, str(path), None, summary)
+                documents = _jsonl(path, lines, data.text_field, summary)
+            else:
+                lines = _lines(file, str(path), MAX_BYTES, summary)
+                documents = _split(path, lines, data.documents == 'blank_line', summary)
+            yield from documents
+
+    sizes = {path: size for path, (_, size, _) in identity.items()}
+    estimates = [size * (COMPRESSED if _format(path)[1] else 1) for path, size in sizes.items()]
+    return Source(read, list(identity.values()), sum(sizes.values()), sum(estimates))
+
+
+def _here(pattern: str) -> Files:
+    names = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, recursive=True))
+    paths = [path for path in map(pathlib.Path, names) if not path.is_dir()]
+    if not paths:
+        where = pathlib.Path.cwd()
+        raise ValueError(f'no file matches {pattern!r} (from {where}); see config.data.corpus')
+    for path in paths:
+        if not path.is_file():
+            raise ValueError(f'{path} is no file, or a link to nowhere; remove it or leave it out')
+    stats = {path: path.stat() for path in paths}
+    return {p: [str(p.resolve()), stat.st_size, stat.st_mtime_ns] for p, stat in stats.items()}
+
+
+def _behind(url: str) -> Files:
+    """Wherever a copy of them lies, they are who they are there."""
+    return {path: [str(path), *seen] for path, seen in staging.matching(url).items()}
+
+
+def _format(path: pathlib.PurePath) -> tuple[str, str]:
+    """a.txt.gz -> ('.txt', '.gz')"""
+    compression = path.suffix if path.suffix in COMPRESSIONS else ''
+    return pathlib.Path(path.name.removesuffix(compression)).suffix, compression
+
+
+def _lines(
+    path: pathlib.PurePath, name: str, longest: int | None, summary: Summary
+) -> Iterator[tuple[int, str]]:
+    """Numbered lines, stripped, in parts of at most `longest` bytes; bytes that are not UTF-8
+    become U+FFFD and are counted. name: what the file is called where something is said of it."""
+    number, before, compression = 0, summary.passed, _format(path)[1]
+    whole, rest, found = True, b'', False
+    source = epath.Path(path)
+    if not source.stat().length:
+        compression = ''  # no bytes at all are no damaged archive
+    openers: dict[str, Any] = {'.gz': gzip.open, '.zst': zstd.open, '': lambda raw, _: raw}
+    try:
+        with staging.reading(source) as raw, openers[compression](raw, 'rb') as file:
+            while (part := file.readline(longest or -1)) or rest:
+                number += whole  # the part before was the end of a line
+                where = f'{name}:{number}'
+                whole = part.endswith(b'\n') or len(part) != longest
+                end = len(rest + part) if whole else _end(rest + part)
+                if not whole:
+                    summary.count(f'lines cut after {longest:,} bytes', where)
+                part, rest = (rest + part)[:end], (rest + part)[end:]
+                summary.passed = before + raw.tell()
+                text = _decoded(part, where, summary).removeprefix('\ufeff').strip()
+                found = found or bool(text)
+                yield number, text
+    except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
+        raise ValueError(
+            f'{name} is damaged after line {number} ({error}); replace it or leave it out'
+        ) from error
+    if not found:
+        summary.count('empty files', name)
+
+
+def _end(part: bytes) -> int:
+    """Where the start of a long line may end: after a space, else before its last character."""
+    end = part.rfind(b' ') + 1 or len(part)
+    while end == len(part) or (end > 1 and part[end] & 0xC0 == 0x80):
+        end -= 1
+    return end or len(part)
+
+
+def _decoded(text: bytes, where: str, summary: Summary) -> str:
+    try:
+        return text.decode('utf-8')
+    except UnicodeDecodeError:
+        summary.count('lines of invalid UTF-8, bad bytes replaced', where)
+        return text.decode('utf-8', 'replace')
+
+
+def _split(
+    path: pathlib.PurePath, lines: Iterator[tuple[int, str]], at_blank_lines: bool, summary: Summary
+) -> Iterator[Document]:
+    """Documents of the lines that are not blank."""
+    document: Document = []
+    size = 0
+    for number, line in lines:
+        if document and (size >= MAX_BYTES or (at_blank_lines and not line)):
+            if line or not at_blank_lines:
+                summary.count(f'documents split after {size:,} characters', f'{path}:{number}')
+            yield document
+            document, size = [], 0
+        if line:
+            document.append(line)
+            size += len(line)
+    if document:
+        yield document
+
+
+def _jsonl(
+    path: pathlib.PurePath, lines: Iterator[tuple[int, str]], field: str, summary: Summary
+) -> Iterator[Document]:
+    for number, line in lines:
+        if not line:
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f'{path}:{number} is not JSON ({error})') from error
+        if not isinstance(record, dict) or not isinstance(record.get(field), str):
+            names = sorted(record) if isinstance(record, dict) else type(record).__name__
+            raise ValueError(
+                f'{path}:{number} has no text in field {field!r} (it has {names}); '
+                'set config.data.text_field'
+            )
+        document = _split_lines(_encodable(record[field], f'{path}:{number}', summary))
+        if document:
+            yield document
+        else:
+            summary.count('empty documents, left out', f'{path}:{number}')
+
+
+def _encodable(text: str, where: str, summary: Summary) -> str:
+    """JSON can spell halves of surrogate pairs, which are no characters."""
+    if text.isascii() or not any('\ud800' <= char <= '\udfff' for char in text):
+        return text
+    summary.count('records with lone surrogates, replaced', where)
+    return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
+
+
+def _split_lines(text: str) -> Document:
+    return [stripped for line in text.split('\n') if (stripped := line.strip())]
+
+
+def _tfds(name_and_split: str, data: DataConfig, fetch: bool) -> Source:
+    """Downloads and prepares the dataset where it is not there yet; raises NotFetched in its place
+    where fetch is False."""
+    parts = TFDS.fullmatch(name_and_split)
+    if not parts:
+        raise ValueError(
+            f'config.data.corpus is {data.corpus!r}; expected tfds:NAME[/CONFIG]:SPLIT'
+        )
+    name, split = parts['name'], parts['split']
+    import tensorflow_datasets as tfds  # brings TensorFlow: only where it is asked for
+
+    try:
+        builder = tfds.builder(name, data_dir=data.data_dir or None)
+    except ValueError as error:  # its other lines list a thousand datasets
+        raise ValueError(
+            f'TFDS can not give {name!r} ({_first_line(error)}); see config.data.corpus'
+        ) from error
+    features = dict(builder.info.features or {})
+    texts = [
+        key for key, kind in features.items() if kind.shape == () and kind.np_dtype in (str, object)
+    ]
+    if data.text_field not in texts:
+        raise ValueError(
+            f'TFDS {name} has no text in feature {data.text_field!r}, it has it in {texts}; set '
+            'config.data.text_field'
+        )
+    if not fetch and not builder.is_prepared():
+        raise NotFetched(
+            f'TFDS has not prepared {name} in {builder.data_path} yet; the run begins with that'
+        )
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # of many types
+        raise ValueError(
+            f'TFDS could not prepare {name} in {builder.data_path} '
+            f'({type(error).__name__}: {_first_line(error)})'
+        ) from error
+    splits = builder.info.splits
+    try:
+        examples = splits[split].num_examples
+    except (KeyError, ValueError) as error:
+        raise ValueError(f'TFDS {name} has no split {split!r}; it has {sorted(splits)}') from error
+
+    def read(summary: Summary) -> Iterator[Document]:
+        dataset = builder.as_dataset(
+            split,
+            read_config=tfds.ReadConfig(interleave_cycle_length=1),  # one order on any machine
+            decoders=tfds.decode.PartialDecoding({data.text_field: True}),
+        )
+        for number, example in enumerate(tfds.as_numpy(dataset)):
+            summary.count('TFDS examples')
+            summary.passed += 1
+            where = f'{name_and_split}[{number}]'
+            document = _split_lines(_decoded(example[data.text_field], where, summary))
+            if document:
+                yield document
+            else:
+                summary.count('empty documents, left out', where)
+
+    sizes = {key: [info.num_examples, info.num_bytes] for key, info in splits.items()}
+    total = sum(info.num_examples for info in splits.values())
+    size = sum(info.num_bytes for info in splits.values())
+    identity = [builder.info.full_name, split, sizes]
+    return Source(read, identity, examples, size * examples // max(total, 1))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition('\n')[0]

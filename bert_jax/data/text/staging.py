@@ -1,0 +1,142 @@
+"""Files behind a URL (gs:// and what else etils.epath reads), copied once to this machine's disk.
+
+A copy lies in the cache, named by a hash of its files' URLs, sizes and times of change.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from etils import epath
+
+from bert_jax.config import DataConfig
+from bert_jax.data import progress
+from bert_jax.data.build_once import build_once
+
+# Of DataConfig: what may be behind a URL, and what is copied of it where that is a folder.
+STAGED: dict = dict.fromkeys(('train_file', 'eval_file', 'test_file'), ())
+STAGED |= {'vocab_file': ('*.txt', '*.model'), 'dir': ('*.tsv', '*/*.tsv')}
+# What trying again would not mend: nothing of that name, no right to it, no such kind of URL. Other
+# errors of storage stay what they are. File systems have types of their own: TensorFlow's and the
+# clouds' by name, because to import them takes seconds; HTTP's by number.
+MISTAKES = (
+    *(FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError),
+    *(ValueError, KeyError, NotImplementedError, ImportError),
+)
+MISTAKES_BY_NAME = (
+    *('NotFoundError', 'PermissionDeniedError', 'UnauthenticatedError', 'UnimplementedError'),
+    *('InvalidArgumentError', 'DefaultCredentialsError', 'NoCredentialsError'),
+)
+Seen = dict[epath.Path, tuple[int, int]]  # files: bytes, and seconds (0 where nobody tells them)
+
+
+def is_remote(path: epath.PathLike) -> bool:
+    return '://' in os.fspath(path)
+
+
+def cache_of(data: DataConfig) -> pathlib.Path:
+    """Where copies and prepared stores go."""
+    default = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'bert_jax'
+    return pathlib.Path(data.cache_dir or default).expanduser()
+
+
+class _Remote(io.RawIOBase):
+    """What lacks most of a file: TensorFlow's, which epath has for a URL, can't read part of a
+    line."""
+
+    def __init__(self, file: Any):
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._file.read(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+@contextlib.contextmanager
+def reading(path: epath.Path) -> Iterator[Any]:
+    """A file's bytes, from here or from behind a URL."""
+    with path.open('rb') as file:
+        yield io.BufferedReader(_Remote(file), 1 << 20) if is_remote(path) else file
+
+
+def localized(data: DataConfig) -> DataConfig:
+    """The same, with paths here in place of URLs. Raises ValueError as `local` does."""
+    urls = {name: getattr(data, name) for name in STAGED if is_remote(getattr(data, name))}
+    paths: dict = {n: str(local(url, cache_of(data), STAGED[n])) for n, url in urls.items()}
+    return dataclasses.replace(data, **paths)
+
+
+def local(url: epath.PathLike, cache: pathlib.Path, patterns: Sequence[str] = ()) -> pathlib.Path:
+    """A path here stays as it is; a URL becomes the path of a copy, made now unless it is there: of
+    a file, or of those files of a folder that match `patterns`. Raises ValueError where there are
+    none, and where they may not be read."""
+    if not is_remote(url):
+        return pathlib.Path(url)
+    with _named(url):
+        source = epath.Path(url)
+        files = _seen([f for p in patterns for f in source.glob(p)] or [source])
+    if not files:
+        raise ValueError(f'{url} is a folder; expected {" or ".join(patterns) or "a file"}')
+    state = json.dumps([[str(file), *seen] for file, seen in files.items()]).encode()
+    output = cache / 'staged' / hashlib.sha256(state).hexdigest()[:16]
+
+    def copy(folder: pathlib.Path) -> None:
+        progress.say(f'copying {url} to {output}')
+        for file, (length, _) in files.items():
+            target = folder / source.name / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _named(file):
+                file.copy(target)
+            if target.stat().st_size != length:
+                raise ValueError(f'{file} changed while it was copied; start again')
+
+    build_once(output, copy, f'copying {url}', output.exists)
+    return output / source.name
+
+
+def matching(url: str) -> Seen:
+    """The file of that name; else those that match, `*` being any name. Raises ValueError where
+    there are none, and where they may not be read."""
+    scheme, _, rest = url.partition('://')
+    bucket, _, pattern = rest.partition('/')
+    with _named(url):
+        exact = epath.Path(url)
+        there = [exact] if exact.exists() else epath.Path(f'{scheme}://{bucket}').glob(pattern)
+        if files := _seen(there):
+            return files
+    raise ValueError(f'no file matches {url!r}; see config.data.corpus')
+
+
+def _seen(paths: Iterable[epath.Path]) -> Seen:
+    """Those that are files, by name."""
+    ordered = sorted(set(paths))
+    with ThreadPoolExecutor(16) as pool:  # a corpus may have thousands of files
+        stats = zip(ordered, pool.map(lambda path: path.stat(), ordered), strict=True)
+        return {path: (stat.length, stat.mtime) for path, stat in stats if not stat.is_directory}
+
+
+@contextlib.contextmanager
+def _named(path: epath.PathLike) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # each file system has its own
+        mistake = isinstance(error, MISTAKES) or type(error).__name__ in MISTAKES_BY_NAME
+        if not mistake and str(getattr(error, 'code', '')) not in ('401', '403', '404'):
+            error.add_note(f'while reading {path}')
+            raise
+        why = f'{type(error).__name__}: {error}'.partition('\n')[0]
+        raise ValueError(f'{path} can not be read ({why})') from error

@@ -1,0 +1,141 @@
+import copy
+import json
+import unicodedata
+
+import pytest
+
+from bert_jax.data.labelled import squad
+from bert_jax.data.summary import Summary
+
+CONTEXT = 'The café was in  Kraków, not in Paris (1980s).'
+FILE = {
+    'version': 'v2.0',
+    'data': [
+        {
+            'title': 'Towns',
+            'paragraphs': [
+                {
+                    'context': CONTEXT,
+                    'qas': [
+                        {
+                            'id': 'a1',
+                            'question': 'Where was it?',
+                            'is_impossible': False,
+                            'answers': [
+                                {'text': 'Kraków', 'answer_start': CONTEXT.index('Kraków')},
+                                {'text': 'in  Kraków', 'answer_start': CONTEXT.index('in')},
+                            ],
+                        },
+                        {'id': 'a2', 'question': 'Why?', 'is_impossible': True, 'answers': []},
+                    ],
+                }
+            ],
+        }
+    ],
+}
+
+
+def put(folder, content):
+    path = folder / 'squad.json'
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def edited(edit):
+    content = copy.deepcopy(FILE)
+    paragraph = content['data'][0]['paragraphs'][0]
+    edit(content, paragraph, paragraph['qas'][0])
+    return content
+
+
+def test_reading(tmp_path):
+    path = put(tmp_path, FILE)
+    where, impossible = squad.read(path)
+    assert where.answers == [('Kraków', 17, 23), ('in  Kraków', 13, 23)] and not where.is_impossible
+    assert impossible.is_impossible and impossible.answers == []
+    assert where.where == f'{path}: data[0].paragraphs[0].qas[0] (id a1)'
+    expected = {'a1': ['Kraków', 'in  Kraków'], 'a2': []}
+    assert squad.references([where, impossible]) == expected
+
+
+def test_without_the_flag_no_answers_mean_impossible_in_2_0_only(tmp_path):
+    content = edited(lambda c, p, q: p['qas'][1].pop('is_impossible'))
+    assert squad.read(put(tmp_path, content))[1].is_impossible
+    assert not squad.read(put(tmp_path, content | {'version': '1.1'}))[1].is_impossible
+    del content['data'][0]['paragraphs'][0]['qas'][1]['answers']  # a test file
+    assert not squad.read(put(tmp_path, content))[1].is_impossible
+
+
+FOUND = 'answers not at their answer_start, found elsewhere'
+LOST = 'answers that are not in their context'
+
+
+@pytest.mark.parametrize(
+    'text, start, span, count',
+    [
+        ('Paris', 0, (32, 37), FOUND),
+        ('in', 25, (29, 31), FOUND),
+        (' Paris\n', 31, (32, 37), FOUND),
+        ('Paris', -3, (32, 37), FOUND),
+        ('in Kraków', 13, (13, 23), FOUND),
+        ('in\xa0Krako\u0301w', 13, (13, 23), FOUND),
+        ('Rome', 3, (-1, -1), LOST),
+        ('Krakow', 17, (-1, -1), LOST),
+        ('', 3, (-1, -1), LOST),
+        (' ', 3, (-1, -1), LOST),
+    ],
+)
+def test_answers_are_looked_for(tmp_path, text, start, span, count):
+    answer = {'text': text, 'answer_start': start}
+    path = put(tmp_path, edited(lambda c, p, q: q.update(answers=[answer])))
+    summary = Summary()
+    assert squad.read(path, summary)[0].answers == [(text, *span)]
+    name = f'{count} (first: {path}: data[0].paragraphs[0].qas[0] (id a1).answers[0])'
+    assert summary.lines() == {name: 1, 'questions': 2}
+
+
+def test_the_context_may_have_its_accents_apart(tmp_path):
+    def edit(content, paragraph, asked):
+        paragraph['context'] = unicodedata.normalize('NFD', CONTEXT)
+        del asked['answers'][1]
+
+    found = squad.read(put(tmp_path, edited(edit)))[0]
+    (answer,) = found.answers
+    assert answer.text == 'Kraków'
+    assert found.context[answer.start : answer.end] == 'Krako\u0301w'
+
+
+@pytest.mark.parametrize(
+    'edit, message',
+    [
+        (lambda c, p, q: c.pop('data'), r"squad\.json has no 'data', only \['version'\]"),
+        (lambda c, p, q: c.update(data=[]), r'squad\.json has no questions'),
+        (lambda c, p, q: c['data'].insert(0, 7), r"data\[0\] is 7; expected an object with 'par"),
+        (lambda c, p, q: p.pop('context'), r"data\[0\]\.paragraphs\[0\] has no 'context'"),
+        (lambda c, p, q: p.update(context=' '), r"paragraphs\[0\]: 'context' is empty"),
+        (lambda c, p, q: p.update(qas={}), r"'qas' is \{\}; expected list"),
+        (lambda c, p, q: q.update(id=7), r"qas\[0\]: 'id' is 7; expected str"),
+        (lambda c, p, q: q.pop('question'), r"qas\[0\] \(id a1\) has no 'question'"),
+        (lambda c, p, q: q.update(id='a2'), r"qas\[1\] \(id a2\): 'id' is that of .*qas\[0\] too"),
+        (lambda c, p, q: q.update(question='\ud800'), r"\(id a1\): 'question' has half a surr"),
+        (lambda c, p, q: q.update(is_impossible=True), r"is true, but there are 2 'answers'"),
+        (lambda c, p, q: q.update(is_impossible='no'), r"'is_impossible' is 'no'; expected bool"),
+        (
+            lambda c, p, q: q['answers'][1].pop('answer_start'),
+            r"\(id a1\)\.answers\[1\] has no 'answer_start', only \['text'\]",
+        ),
+        (lambda c, p, q: q['answers'][0].update(answer_start='17'), "is '17'; expected int"),
+    ],
+)
+def test_broken_files(tmp_path, edit, message):
+    with pytest.raises(ValueError, match=message):
+        squad.read(put(tmp_path, edited(edit)))
+
+
+def test_what_is_no_json(tmp_path):
+    with pytest.raises(ValueError, match=r'squad\.json is not JSON \(.*line 1 column'):
+        squad.read(put(tmp_path, '{"data": ['))
+    with pytest.raises(ValueError, match=r"is \[\]; expected an object with 'data'"):
+        squad.read(put(tmp_path, '[]'))
+    with pytest.raises(ValueError, match=r"can't be read .No such file"):
+        squad.read(tmp_path / 'gone.json')

@@ -1,0 +1,163 @@
+import dataclasses
+import itertools
+import os
+import random
+
+import numpy as np
+import pytest
+
+from bert_jax.config import Config, DataConfig, ModelConfig
+from bert_jax.data.store import format, preparation
+from bert_jax.data.summary import Summary
+from bert_jax.data.text import readers
+from bert_jax.data.tokenizers import tokenizer
+
+WORDS = ['time', 'year', 'people', 'way', 'day', 'man', 'thing', 'woman', 'life', 'child']
+
+
+def sentence(rng):
+    return ' '.join(rng.choice(WORDS) for _ in range(rng.randint(3, 12))).capitalize() + '.'
+
+
+def document(i):
+    rng = random.Random(i)
+    lines = [' '.join(sentence(rng) for _ in range(rng.randint(1, 3))) for _ in range(4)]
+    return f'Document number {i}.\n' + '\n'.join(lines)
+
+
+def corpus(path, numbers):
+    path.write_text('\n\n'.join(map(document, numbers)))
+    return f'text:{path}'
+
+
+def config(tmp_path, name, vocab_size=200, **options):
+    data = DataConfig(corpus=name, cache_dir=str(tmp_path / 'cache'), **{'holdout': 0.2} | options)
+    return Config(data=data, model=ModelConfig(vocab_size=vocab_size))
+
+
+def documents(directory, split):
+    """What a store's documents say, in the order they stand in."""
+    vocabulary, found = tokenizer.load(directory), format.open_store(directory, split)
+    starts = found.sentences[found.documents]
+    return [
+        vocabulary.decode(found.tokens[start:end].tolist())
+        for start, end in itertools.pairwise(starts)
+    ]
+
+
+def test_every_document_is_in_one_split_in_order(tmp_path):
+    directory = preparation.prepare(config(tmp_path, corpus(tmp_path / 'a.txt', range(300))))
+    train, held_out = documents(directory, 'train'), documents(directory, 'eval')
+    everything = [' '.join(document(i).lower().replace('.', ' .').split()) for i in range(300)]
+    assert sorted([*train, *held_out]) == sorted(text.replace(' .', '.') for text in everything)
+    place = {text.replace(' .', '.'): i for i, text in enumerate(everything)}
+    for split in (train, held_out):
+        assert [place[text] for text in split] == sorted(place[text] for text in split)
+    assert 35 < len(held_out) < 90  # 60 expected, standard deviation 7
+    meta = format.read_meta(directory)
+    sentences = sum(count.sentences for count in meta.counts.values())
+    assert sentences == sum(text.count('.') for text in everything)
+    tokens = format.open_store(directory, 'train').tokens[format.GUARD : -format.GUARD]
+    share = np.unique(tokens, return_counts=True)[1] / len(tokens)
+    assert meta.unigram_entropy == pytest.approx(-(share * np.log(share)).sum())
+
+
+def test_what_determines_a_store_names_it(tmp_path):
+    name = corpus(tmp_path / 'a.txt', range(50))
+    (tmp_path / 'vocab.txt').write_text('\n'.join([*tokenizer.SPECIALS, *'abc.']) + '\n')
+    wanted = config(tmp_path, name)
+    changes = [
+        {'lowercase': False},
+        {'documents': 'file', 'holdout': 0.0},
+        {'sentences': 'line'},
+        {'language': 'de'},
+        {'holdout': 0.3},
+        {'vocab_file': str(tmp_path / 'vocab.txt')},
+    ]
+    found = {
+        preparation.prepare(wanted),
+        preparation.prepare(config(tmp_path, name, vocab_size=150)),
+    }
+    for change in changes:
+        data = dataclasses.replace(wanted.data, **change)
+        found.add(preparation.prepare(dataclasses.replace(wanted, data=data)))
+    stat = (tmp_path / 'a.txt').stat()
+    os.utime(tmp_path / 'a.txt', ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    found.add(preparation.prepare(wanted))
+    (tmp_path / 'vocab.txt').write_text('\n'.join([*tokenizer.SPECIALS, *'abcd.']) + '\n')
+    data = dataclasses.replace(wanted.data, vocab_file=str(tmp_path / 'vocab.txt'))
+    found.add(preparation.prepare(dataclasses.replace(wanted, data=data)))
+    assert len(found) == 2 + len(changes) + 2
+    # What batches are drawn with changes no store.
+    data = dataclasses.replace(wanted.data, seed=7, whole_word_masking=True)
+    assert preparation.prepare(dataclasses.replace(wanted, data=data)) in found
+
+
+@pytest.mark.parametrize(
+    'files, options, message',
+    [
+        ({}, {}, 'no file matches'),
+        ({'a.txt': b''}, {}, 'no text to train a vocabulary on'),
+        ({'a.txt': b' \n\n\t\n'}, {}, 'no text to train a vocabulary on'),
+        (
+            {'a.txt': b'Some text.'},
+            {'holdout': 0.999999},
+            r'no text to train on; read and left out',
+        ),
+        ({'a.txt': b'', 'v.txt': b'a\nb'}, {'vocab_file': 'v.txt'}, r'has no \[PAD\]'),
+        ({'a.txt': b'Some text.'}, {'vocab_file': 'no.txt'}, 'vocabulary .* does not exist'),
+        ({'a.txt': b'Some text.'}, {'language': 'English'}, 'expected an ISO 639 code'),
+    ],
+)
+def test_mistakes_leave_nothing_behind(tmp_path, files, options, message):
+    for name, text in files.items():
+        (tmp_path / name).write_bytes(text)
+    if 'vocab_file' in options:
+        options = options | {'vocab_file': str(tmp_path / options['vocab_file'])}
+    with pytest.raises(ValueError, match=message):
+        preparation.prepare(config(tmp_path, f'text:{tmp_path}/a.txt', **options))
+    cache = tmp_path / 'cache'
+    assert not cache.exists() or [p for p in cache.iterdir() if p.is_dir()] == []
+
+
+def test_the_vocabulary_is_trained_on_a_spread_of_a_large_corpus(tmp_path, monkeypatch):
+    parts = [['early'] * 40, ['middle'] * 40, ['late'] * 40]
+    texts = [f'{word} {i} ' + word * 3 for words in parts for i, word in enumerate(words)]
+    (tmp_path / 'a.txt').write_text('\n\n'.join(texts))
+    source = readers.source(DataConfig(corpus=f'text:{tmp_path}/a.txt'))
+    monkeypatch.setattr(preparation, 'VOCAB_CHARS', source.characters // 4)
+    seen = []
+    monkeypatch.setattr(tokenizer, 'train', lambda texts, *_: seen.extend(texts))
+    summary = Summary()
+    preparation._train_vocabulary(source, DataConfig(), 100, summary)
+    assert {text.split()[0] for text in seen} == {'early', 'middle', 'late'}
+    assert len(seen) == 30
+    (count,) = summary.lines().values()
+    assert count == sum(map(len, seen))
+
+
+def test_builtin(tmp_path):
+    directory = preparation.prepare(config(tmp_path, 'builtin', vocab_size=4096, holdout=0.02))
+    meta = format.read_meta(directory)
+    assert meta.vocab_size == 4096 and meta.counts['train'].tokens > 300_000
+    assert meta.counts['eval'].documents > 5
+    assert 5 < meta.unigram_entropy < 7  # log(4096) is 8.3: a model has something to learn
+    tokens = format.open_store(directory, 'train').tokens
+    assert (tokens == tokenizer.load(directory).unk_id).sum() < 1e-3 * len(tokens)
+
+
+def test_a_prepared_store_says_what_it_overrules(tmp_path, monkeypatch):
+    name = corpus(tmp_path / 'a.txt', range(50))
+    wanted = config(tmp_path, name, holdout=0.1)
+    there = f'tokens:{preparation.prepare(wanted)}'
+    said = []
+    monkeypatch.setattr(preparation.progress, 'say', said.append)
+    data = dataclasses.replace(wanted.data, corpus=there)
+    preparation.prepare(dataclasses.replace(wanted, data=data))
+    assert said == []
+    other = dataclasses.replace(data, holdout=0.5, language='de')
+    preparation.prepare(dataclasses.replace(wanted, data=other))
+    assert len(said) == 1 and said[0].endswith('was made with language=en, holdout=0.1')
+    other = dataclasses.replace(data, vocab_file='vocab.txt')
+    with pytest.raises(ValueError, match='vocabulary of its own; leave it empty'):
+        preparation.prepare(dataclasses.replace(wanted, data=other))

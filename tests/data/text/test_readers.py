@@ -1,0 +1,241 @@
+import gzip
+import json
+import os
+
+import numpy as np
+import pytest
+
+from bert_jax.config import DataConfig
+from bert_jax.data.summary import Summary
+from bert_jax.data.text import readers
+from bert_jax.data.text.readers import zstd
+
+TEXT = 'First line.\n  Second line.\n\n\n\n\tAnother document. \n'
+COMPRESS = {'': bytes, '.gz': gzip.compress, '.zst': zstd.compress}
+
+
+def read(pattern, summary=None, **options):
+    source = readers.source(DataConfig(corpus=f'text:{pattern}', **options))
+    return list(source.read(summary or Summary()))
+
+
+def put(path, content, compression=''):
+    raw = content if isinstance(content, bytes) else content.encode()
+    path.write_bytes(COMPRESS[compression](raw))
+    return path
+
+
+@pytest.mark.parametrize('compression', COMPRESS)
+def test_documents_end_at_blank_lines_or_with_the_file(tmp_path, compression):
+    path = put(tmp_path / f'a.txt{compression}', TEXT, compression)
+    lines = ['First line.', 'Second line.', 'Another document.']
+    assert read(path) == [lines[:2], lines[2:]]
+    assert read(path, documents='file') == [lines]
+    put(path, TEXT.replace('\n', '\r\n').removesuffix('\r\n'), compression)
+    assert read(path) == [lines[:2], lines[2:]]
+
+
+@pytest.mark.parametrize('compression', COMPRESS)
+def test_jsonl(tmp_path, compression):
+    records = [{'text': 'One.\nTwo.\n\nThree.', 'id': 1}, {'text': 'Four.'}]
+    content = '\n'.join(map(json.dumps, records)) + '\n\n'
+    path = put(tmp_path / f'a.jsonl{compression}', content, compression)
+    assert read(path) == [['One.', 'Two.', 'Three.'], ['Four.']]
+    put(path, '{"body": "Hello."}', compression)
+    assert read(path, text_field='body') == [['Hello.']]
+
+
+def test_files_come_in_the_order_of_their_names(tmp_path):
+    for name in ('b.txt', 'a.txt', 'd/e/c.txt'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        put(tmp_path / name, f'This is {name}.')
+    assert read(tmp_path / '*.txt') == [['This is a.txt.'], ['This is b.txt.']]
+    assert read(tmp_path / '**/*.txt') == [
+        [f'This is {n}.'] for n in ('a.txt', 'b.txt', 'd/e/c.txt')
+    ]
+
+
+def test_invalid_utf8_is_replaced_and_counted(tmp_path):
+    put(tmp_path / 'a.txt', 'Füne.\n'.encode() + b'caf\xe9 ol\xe9\nfine\n\xff\n')
+    summary = Summary()
+    assert read(tmp_path / 'a.txt', summary) == [['Füne.', 'caf\ufffd ol\ufffd', 'fine', '\ufffd']]
+    name = f'lines of invalid UTF-8, bad bytes replaced (first: {tmp_path}/a.txt:2)'
+    assert summary.lines()[name] == 2
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    put(tmp_path / 'a.txt', '\ufeffHello.')
+    assert read(tmp_path / 'a.txt') == [['Hello.']]
+
+
+@pytest.mark.parametrize('compression', COMPRESS)
+def test_empty_files_are_counted(tmp_path, compression):
+    path = put(tmp_path / f'a.txt{compression}', '', compression)
+    summary = Summary()
+    assert read(path, summary) == []
+    assert summary.lines() == {'files': 1, f'empty files (first: {path})': 1}
+    assert read(path, summary, documents='file') == []
+
+
+@pytest.mark.parametrize('compression', ['.gz', '.zst'])
+def test_truncated_files_are_named_with_the_line(tmp_path, compression):
+    lines = [os.urandom(40).hex() for _ in range(5000)]
+    path = put(tmp_path / f'a.txt{compression}', '\n'.join(lines), compression)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(
+        ValueError, match=rf'a\.txt{compression} is damaged after line \d+'
+    ) as caught:
+        read(path)
+    assert 1000 < int(str(caught.value).split('line ')[1].split()[0]) < 4000
+    path.write_bytes(b'not compressed')
+    with pytest.raises(ValueError, match='is damaged after line 0'):
+        read(path)
+
+
+def test_broken_records_are_named_with_file_and_line(tmp_path):
+    path = put(tmp_path / 'a.jsonl', '{"text": "Fine."}\n{"text": "brok\n')
+    with pytest.raises(ValueError, match=r'a\.jsonl:2 is not JSON'):
+        read(path)
+    for record in ('{"txt": "a"}', '{"text": null}', '["text"]', '7'):
+        put(path, '{"text": "Fine."}\n' + record)
+        with pytest.raises(ValueError, match=r"a\.jsonl:2 has no text in field 'text'.*text_field"):
+            read(path)
+
+
+def test_half_a_surrogate_pair_is_replaced_and_counted(tmp_path):
+    path = put(
+        tmp_path / 'a.jsonl', r'{"text": "odd \ud83d here"}' + '\n' + r'{"text": "\ud83d\ude00"}'
+    )
+    summary = Summary()
+    assert read(path, summary) == [['odd \ufffd here'], ['😀']]
+    assert summary.lines()[f'records with lone surrogates, replaced (first: {path}:1)'] == 1
+
+
+def test_long_lines_and_documents_are_cut_not_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, 'MAX_BYTES', 100)
+    words = [f'word{i:04}' for i in range(40)]
+    path = put(tmp_path / 'a.txt', ' '.join(words) + '\n' + '\n'.join(words))
+    summary = Summary()
+    documents = read(path, summary)
+    assert len(documents) > 3 and max(sum(map(len, d)) for d in documents) < 300
+    together = ''.join(''.join(document) for document in documents)
+    assert together.replace(' ', '') == 2 * ''.join(words)
+    assert summary.lines()[f'lines cut after 100 bytes (first: {path}:1)'] == 3
+    assert any(key.startswith('documents split after') for key in summary.lines())
+
+
+@pytest.mark.parametrize('words', ['wörd ', '日本', 'é', '😀'])
+@pytest.mark.parametrize('longest', [97, 100, 101])
+def test_no_character_is_cut_in_two(tmp_path, monkeypatch, words, longest):
+    monkeypatch.setattr(readers, 'MAX_BYTES', longest)
+    path = put(tmp_path / 'a.txt', 'Before.\n\n' + words * 100 + '\n\nbéfore.')
+    summary = Summary()
+    together = ''.join(''.join(document) for document in read(path, summary))
+    assert together.replace(' ', '') == 'Before.' + words.strip() * 100 + 'béfore.'
+    assert not any('UTF-8' in key for key in summary.lines())
+    assert f'lines cut after {longest} bytes (first: {path}:3)' in summary.lines()
+
+
+def test_lines_are_numbered_as_in_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, 'MAX_BYTES', 100)
+    path = put(tmp_path / 'a.txt', b'word ' * 100 + b'\nfine\n\nb\xe9d\n')
+    summary = Summary()
+    read(path, summary)
+    assert f'lines of invalid UTF-8, bad bytes replaced (first: {path}:4)' in summary.lines()
+
+
+def test_numbers_beyond_python_and_empty_records_are_named(tmp_path):
+    path = put(tmp_path / 'a.jsonl', '{"text": ""}\n{"text": ' + '9' * 5000 + '}\n')
+    with pytest.raises(ValueError, match=r'a\.jsonl:2 is not JSON'):
+        read(path)
+    put(path, '{"text": "A."}\n{"text": " \\n"}\n')
+    summary = Summary()
+    assert read(path, summary) == [['A.']]
+    assert summary.lines()[f'empty documents, left out (first: {path}:2)'] == 1
+
+
+def test_a_link_to_nowhere_is_named_and_a_name_with_brackets_found(tmp_path):
+    put(tmp_path / 'a[1].txt', 'Hello.')
+    assert read(tmp_path / 'a[1].txt') == [['Hello.']]
+    (tmp_path / 'b.txt').symlink_to(tmp_path / 'gone.txt')
+    with pytest.raises(ValueError, match=r'b\.txt is no file, or a link to nowhere'):
+        read(tmp_path / '*.txt')
+
+
+def test_what_matches_nothing_or_is_no_text_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"no file matches .*\*\.txt' \(from "):
+        read(tmp_path / '*.txt')
+    put(tmp_path / 'a.csv', 'a,b')
+    with pytest.raises(ValueError, match=r'a\.csv: expected a name that ends in \.txt or \.jsonl'):
+        read(tmp_path / '*')
+    for corpus in ('txt:a', 'text:', 'tfds', 'builtin:x', ''):
+        with pytest.raises(ValueError, match='expected builtin, text:GLOB, tfds:'):
+            readers.source(DataConfig(corpus=corpus))
+
+
+@pytest.mark.parametrize('compression', COMPRESS)
+def test_how_far_reading_is_can_be_seen(tmp_path, compression):
+    for name in 'abc':
+        put(tmp_path / f'{name}.txt{compression}', TEXT * 1000, compression)
+    source = readers.source(DataConfig(corpus=f'text:{tmp_path}/*'))
+    summary = Summary()
+    seen = [summary.passed for _ in source.read(summary)]
+    assert seen == sorted(seen) and seen[-1] == source.size > 0
+    assert len(set(seen)) >= 3
+
+
+@pytest.fixture(scope='module')
+def tfds_dir(tmp_path_factory):
+    """Where a small dataset of several shards has been prepared."""
+    tfds = pytest.importorskip('tensorflow_datasets')
+
+    class TinyProse(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version('1.0.0')
+
+        def _info(self):
+            features = {'text': tfds.features.Text(), 'title': np.str_, 'label': np.int32}
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features)
+            )
+
+        def _split_generators(self, dl_manager):
+            return {'train': self._generate_examples(), 'validation': self._generate_examples()}
+
+        def _generate_examples(self):
+            for i in range(60):
+                yield i, {'text': f'Paragraph {i}.\n\nAnd more.', 'title': f'T{i}', 'label': i}
+
+    directory = tmp_path_factory.mktemp('tfds')
+    config = tfds.download.DownloadConfig(num_shards=3)
+    TinyProse(data_dir=str(directory)).download_and_prepare(download_config=config)
+    return str(directory)
+
+
+def tfds_documents(corpus, directory, **options):
+    source = readers.source(DataConfig(corpus=corpus, data_dir=directory, **options))
+    return list(source.read(Summary()))
+
+
+def test_tfds(tfds_dir):
+    documents = tfds_documents('tfds:tiny_prose:train', tfds_dir)
+    assert sorted(documents) == sorted([f'Paragraph {i}.', 'And more.'] for i in range(60))
+    assert documents == tfds_documents('tfds:tiny_prose:train', tfds_dir)
+    for split in ('1.0.0:train[:50%]', 'train[:30]', 'train[:10]+train[10:30]'):
+        assert tfds_documents(f'tfds:tiny_prose:{split}', tfds_dir) == documents[:30]
+    titles = tfds_documents('tfds:tiny_prose:validation', tfds_dir, text_field='title')
+    assert sorted(titles) == sorted([f'T{i}'] for i in range(60))
+
+
+@pytest.mark.parametrize(
+    'corpus, field, message',
+    [
+        ('tfds:tiny_prose:test', 'text', r"no split 'test'; it has \['train', 'validation'\]"),
+        ('tfds:tiny_prose:train', 'label', r"no text in feature 'label', it has it in \['text'"),
+        ('tfds:tiny_prose:train', 'body', r'set config\.data\.text_field'),
+        ('tfds:no_such_thing:train', 'text', r"can not give 'no_such_thing' \(.*not found"),
+        ('tfds:tiny_prose', 'text', r'expected tfds:NAME\[/CONFIG\]:SPLIT'),
+    ],
+)
+def test_tfds_mistakes(tfds_dir, corpus, field, message):
+    with pytest.raises(ValueError, match=message):
+        tfds_documents(corpus, tfds_dir, text_field=field)

@@ -1,0 +1,208 @@
+import collections
+import gzip
+import subprocess
+import sys
+import unicodedata
+
+import numpy as np
+import pytest
+import sentencepiece
+
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.data.tokenizers.tokenizer import SPECIALS
+
+TEXT = [
+    'the quick brown fox jumps over the lazy dog',
+    'naïve café owners greet the foxes, 1999 times!',
+    'über alles: 東京 and 大阪 are cities',
+] * 20
+NASTY = [
+    '',
+    ' \t ',
+    'Ünïcödé ÀÉÎ straße ﬁne Ǆ İstanbul',
+    'a\u200bb\u00adc\x00d\ufffde\x07f\u2028g\u3000h\u00a0i',
+    '東京とTōkyō, 大阪1号 한국어 ไทย हिन्दी',
+    "don't [MASK] [SEP] it's $3.50 -- e.g. ``so'' —“quoted”— x²",
+    '😀👨‍👩‍👧 é e\u0301 \u0301 ' + 'a' * 99 + ' ' + 'b' * 101,
+    'https://a.b/c?d=e&f#g ^~`|\\<>{} ¿qué? «oui»',
+]
+
+
+def test_training_gives_berts_layout():
+    trained = tokenizer.train(TEXT, 200, lowercase=True)
+    assert trained.pieces[:5] == list(SPECIALS)
+    assert trained.vocab_size == len(set(trained.pieces)) <= 200
+    assert {'the', '##o', 'f', '東'} <= set(trained.pieces)
+    assert not {'##,', '##東', 'é', '##é', '##!'} & set(trained.pieces)  # they never occur
+    ids = trained.encode_batch(['the fox', 'THE FÖX', '§'])
+    assert trained.decode(ids[0]) == 'the fox' and ids[0] == ids[1] and ids[2] == [trained.unk_id]
+    begins = ~trained.is_continuation
+    assert begins[ids[0]].sum() == 2
+    ordinary = set(trained.ordinary_ids.tolist())
+    assert ordinary == set(range(5, trained.vocab_size))
+
+
+def test_a_cased_vocabulary_keeps_case_and_accents():
+    trained = tokenizer.train([*TEXT, 'The Café'], 200, lowercase=False)
+    assert {'é', 'T', 'ü'} <= set(trained.pieces) | {piece[2:] for piece in trained.pieces}
+    upper, lower = trained.encode_batch(['The', 'the'])
+    assert upper != lower
+
+
+def test_training_is_the_same_in_every_process():
+    code = (
+        'import pydoc_data.topics as t, hashlib\n'
+        'from bert_jax.data import tokenizer\n'
+        "texts = [line for topic in sorted(t.topics) for line in t.topics[topic].split('\\n')]\n"
+        'for lowercase in (True, False):\n'
+        '    pieces = tokenizer.train(texts, 2000, lowercase).pieces\n'
+        "    print(hashlib.sha256('\\n'.join(pieces).encode()).hexdigest())\n"
+    )
+    found = [
+        subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+        for _ in range(3)
+    ]
+    assert len({run.stdout for run in found}) == 1
+    assert len(set(found[0].stdout.split())) == 2
+
+
+def test_rare_characters_stay_out_of_a_trained_alphabet():
+    texts = ['abcdefgh ' * 2000] * 10 + ['ж']
+    assert 'ж' not in tokenizer.train(texts, 100, lowercase=True).pieces
+    assert 'ж' in tokenizer.train(texts + ['ж'] * 1000, 100, lowercase=True).pieces
+
+
+def test_too_little_to_train_on():
+    with pytest.raises(ValueError, match='no text to train a vocabulary on'):
+        tokenizer.train(['', ' '], 100, lowercase=True)
+    with pytest.raises(ValueError, match=r'vocabulary of 7 tokens is too small.*raise'):
+        tokenizer.train(TEXT, 7, lowercase=True)
+
+
+def vocab_file(tmp_path, pieces):
+    path = tmp_path / 'vocab.txt'
+    path.write_text('\n'.join(pieces) + '\n')
+    return path
+
+
+def test_specials_are_found_by_name_wherever_they_stand(tmp_path):
+    pieces = ['[PAD]', '[unused0]', '[unused99]', '[UNK]', 'a', '[MASK]', '##b', '[SEP]', '[CLS]']
+    loaded = tokenizer.load(vocab_file(tmp_path, pieces))
+    assert loaded.specials == {'[PAD]': 0, '[UNK]': 3, '[CLS]': 8, '[SEP]': 7, '[MASK]': 5}
+    assert loaded.ordinary_ids.tolist() == [4, 6]
+    assert np.flatnonzero(loaded.is_continuation).tolist() == [6]
+    # Text that spells a special token is text.
+    assert not set(loaded.encode_batch(['a [MASK] [SEP] ab'])[0]) & {0, 5, 7, 8}
+
+
+def test_saving_and_loading(tmp_path):
+    trained = tokenizer.train(TEXT, 200, lowercase=True)
+    trained.save(tmp_path)
+    loaded = tokenizer.load(tmp_path)
+    assert loaded.pieces == trained.pieces and loaded.specials == trained.specials
+    assert loaded.encode_batch(TEXT) == trained.encode_batch(TEXT)
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        ('[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n', r'vocab\.txt has no \[MASK\].*add the missing'),
+        ('[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\na\n', r"line 8 repeats 'a' of line 6"),
+        (b'[PAD]\n\xff\xfe\n', 'is not UTF-8 text'),
+        ('', r'has no \[PAD\], \[UNK\], \[CLS\], \[SEP\], \[MASK\]'),
+    ],
+)
+def test_bad_vocabularies(tmp_path, content, message):
+    path = tmp_path / 'vocab.txt'
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=message):
+        tokenizer.load(path)
+
+
+def test_nothing_to_load(tmp_path):
+    with pytest.raises(ValueError, match='does not exist'):
+        tokenizer.load(tmp_path / 'vocab.txt')
+    with pytest.raises(ValueError, match=r'has no vocab\.txt'):
+        tokenizer.load(tmp_path)
+    (tmp_path / 'a.model').write_text('no model')
+    with pytest.raises(ValueError, match='is not a SentencePiece model'):
+        tokenizer.load(tmp_path / 'a.model')
+
+
+@pytest.mark.parametrize('case', ['uncased', 'cased'])
+def test_word_pieces_are_those_of_berts_own_code(shared_data, case):
+    legacy = pytest.importorskip('transformers.models.bert.tokenization_bert_legacy')
+    path = shared_data(f'vocab/bert-base-{case}/vocab.txt')
+    lowercase = case == 'uncased'
+    reference = legacy.BertTokenizerLegacy(str(path), do_lower_case=lowercase)
+    loaded = tokenizer.load(path, lowercase)
+    assert loaded.vocab_size == {'uncased': 30522, 'cased': 28996}[case]
+    assert not any(loaded.pieces[i].startswith('[unused') for i in loaded.ordinary_ids)
+    lines = NASTY.copy()
+    for name in ('wikipedia_leads_en.txt.gz', 'wikipedia_leads_fr.txt.gz'):
+        with gzip.open(shared_data(f'corpora/{name}'), 'rt') as file:
+            lines += [line.strip() for _, line in zip(range(400), file, strict=False)]
+    if not lowercase:  # transformers composes accents there, google-research/bert does not
+        lines = [unicodedata.normalize('NFC', line) for line in lines]
+    basic = reference.basic_tokenizer.tokenize
+    expected = [
+        [piece for word in basic(line) for piece in reference.wordpiece_tokenizer.tokenize(word)]
+        for line in lines
+    ]
+    found = [[loaded.pieces[i] for i in ids] for ids in loaded.encode_batch(lines)]
+    assert found == expected
+
+
+def sentencepiece_model(tmp_path, **options):
+    path = tmp_path / 'm.model'
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXT),
+        model_prefix=str(path.with_suffix('')),
+        vocab_size=80,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **options,
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'control_symbols': ['[CLS]', '[SEP]', '[MASK]'], 'pad_id': 3},
+        {'user_defined_symbols': ['[CLS]', '[SEP]', '[MASK]'], 'pad_id': 3},
+        {'control_symbols': ['<cls>', '<sep>', '<mask>'], 'pad_id': 3},
+        {'control_symbols': ['<mask>'], 'pad_id': 3},  # with <s> and </s>
+    ],
+)
+def test_sentencepiece_models(tmp_path, options):
+    path = sentencepiece_model(tmp_path, **options)
+    loaded = tokenizer.load(path, lowercase=True)
+    assert len(set(loaded.specials.values())) == 5
+    wanted = [*options.get('control_symbols', []), *options.get('user_defined_symbols', [])]
+    assert loaded.pieces[loaded.mask_id] == wanted[-1]
+    assert not set(loaded.specials.values()) & set(loaded.ordinary_ids.tolist())
+    ids, upper, special = loaded.encode_batch(['naive fox', 'NAÏVE FOX', f'the {wanted[-1]} fox'])
+    assert ids == upper and loaded.decode(ids) == 'naive fox'
+    assert not {loaded.cls_id, loaded.sep_id, loaded.mask_id} & set(special)
+    assert (~loaded.is_continuation[ids]).sum() == 2
+    loaded.save(tmp_path)
+    assert tokenizer.load(tmp_path).pieces == loaded.pieces
+
+
+def test_a_sentencepiece_model_without_a_mask(tmp_path):
+    with pytest.raises(ValueError, match=r'no token for \[PAD\].*--control_symbols=.*--pad_id'):
+        tokenizer.load(sentencepiece_model(tmp_path))
+    with pytest.raises(ValueError, match=r'no token for \[MASK\].*looked for \[MASK\], <mask>'):
+        tokenizer.load(sentencepiece_model(tmp_path, pad_id=3))
+
+
+def test_albert_and_xlnet_models(shared_data):
+    albert = tokenizer.load(shared_data('vocab/albert-base-v2/spiece.model'), lowercase=True)
+    assert albert.specials == {'[PAD]': 0, '[UNK]': 1, '[CLS]': 2, '[SEP]': 3, '[MASK]': 4}
+    words = albert.encode_batch(['Crème BRÛLÉE', 'creme brulee'])
+    assert words[0] == words[1]
+    xlnet = tokenizer.load(shared_data('vocab/xlnet-base-cased/spiece.model'), lowercase=False)
+    assert xlnet.specials == {'[PAD]': 5, '[UNK]': 0, '[CLS]': 3, '[SEP]': 4, '[MASK]': 6}
+    counts = collections.Counter(xlnet.pieces[i] for i in xlnet.ordinary_ids)
+    assert counts['▁the'] == 1 and not counts['<eod>'] and not counts['</s>']

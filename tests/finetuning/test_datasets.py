@@ -1,0 +1,285 @@
+"""What fine-tuning is told of a task's files; nothing is trained here."""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import small_tasks
+from etils import epath
+
+from bert_jax.config import Config, DataConfig, TrainConfig
+from bert_jax.data.labelled import glue
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.finetuning import runs
+from bert_jax.finetuning.datasets import Job, Split, make_job, task_names
+
+VOCABULARY = tokenizer.wordpiece(small_tasks.PIECES, True)
+
+
+def make(task: str, **data: Any) -> Job:
+    options = {'max_seq_length': 16, 'max_query_length': 4, 'doc_stride': 8}
+    config = Config(model=small_tasks.MODEL, data=DataConfig(task=task, **options | data))
+    return make_job(task, config, VOCABULARY)
+
+
+def written(path: pathlib.Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_what_is_odd_about_tags_is_counted(tmp_path: pathlib.Path) -> None:
+    train = written(tmp_path / 'train.conll', 'anna\tB-PER\nwent\tO\n')
+    dev = written(tmp_path / 'dev.conll', 'anna B-PER\n\u200b O\nbert B-LOC\n' + 'it O\n' * 20)
+    assert make('ner', train_file=train, eval_file=dev).summary.lines() == {
+        'sentences to train on, their tags read as BIO': 1,
+        f"words that the tokenizer drops, tagged O (first: {dev}:1 '\\u200b')": 1,
+        f"words with the unknown tag 'B-LOC', scored as wrong (first: {dev}:1 'bert')": 1,
+        f'sentences in several windows (first: {dev}:1)': 1,
+    }
+
+
+@pytest.mark.parametrize('impossible', [False, True])
+def test_answers_to_a_test_file(tmp_path: pathlib.Path, impossible: bool) -> None:
+    """Which may have no right answers."""
+    files = [
+        str(small_tasks.write_questions(tmp_path / f'{name}.json', 9, 0, impossible))
+        for name in ('train', 'dev', 'test')
+    ]
+    content = json.loads(pathlib.Path(files[2]).read_text())
+    for paragraph in content['data'][0]['paragraphs']:
+        del paragraph['qas'][0]['answers']
+        paragraph['qas'][0].pop('is_impossible', None)
+    written(tmp_path / 'test.json', json.dumps(content))
+    job = make('squad', **dict(zip(('train_file', 'eval_file', 'test_file'), files, strict=True)))
+    test = job.tests['test']
+    assert test.score is None and test.write is not None
+    logits = np.zeros((len(test.rows), 16), np.float32)
+    decoded = test.decode({'start_logits': logits, 'end_logits': logits})
+    test.write(decoded, epath.Path(tmp_path))
+    assert len(json.loads((tmp_path / 'test' / 'predictions.json').read_text())) == 9
+    assert (tmp_path / 'test' / 'null_odds.json').exists() == impossible
+    assert not (tmp_path / 'predictions.json').exists()
+
+
+def test_questions_that_can_not_be_scored_are_found_first(tmp_path: pathlib.Path) -> None:
+    train = small_tasks.write_questions(tmp_path / 'train.json', 9, 0, False)
+    text = train.read_text().replace('"answers": [{"text"', '"none": [{"text"')
+    dev = written(tmp_path / 'dev.json', text)
+    with pytest.raises(ValueError, match=r"dev.json: data\[0\].* has no 'answers' to score by"):
+        make('squad', train_file=str(train), eval_file=dev)
+    with pytest.raises(ValueError, match=r'nothing to train on; .*: .*without a known an'):
+        make('squad', train_file=dev, eval_file=str(train))
+
+
+def test_what_is_written_may_go_to_a_bucket(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Path objects of the standard library would make a folder gs: here."""
+    made: list[str] = []
+    bucket = epath.Path('gs://bucket/run')
+    for method in ('mkdir', 'write_text', 'write_bytes'):
+        note = lambda path, *_, **__: made.append(str(path))  # noqa: E731
+        monkeypatch.setattr(type(bucket), method, note)
+    texts = str(small_tasks.write_texts(tmp_path / 'a.jsonl', 9, 0))
+    tags = str(small_tasks.write_tags(tmp_path / 'a.conll', 9, 0))
+    asked = str(small_tasks.write_questions(tmp_path / 'a.json', 9, 0, False))
+    for task, file in (('text', texts), ('ner', tags), ('squad', asked)):
+        test = make(task, train_file=file, eval_file=file, test_file=file).tests['test']
+        assert test.write is not None
+        names = ('logits', 'tags', 'start_logits', 'end_logits')
+        decoded = test.decode(dict.fromkeys(names, np.zeros((len(test.rows), 16), np.int32)))
+        test.write(decoded, bucket)
+    glue.write_submission('wnli', np.zeros(146, np.int32), bucket)
+    assert len(made) == 7 and all(path.startswith('gs://bucket/run') for path in made), made
+
+
+@pytest.mark.parametrize(
+    'data, message',
+    [
+        ({'task': 'txt'}, "config.data.task is 'txt'; expected pretrain, text"),
+        ({'task': 'mrcp'}, 'Did you mean mrpc'),
+        ({'task': 'mrpc,'}, "where '' is no task; expected"),
+        (
+            {'task': 'mrpc,squad', 'dir': 'glue'},
+            "'mrpc,squad', where 'squad' can not be one of several; expected .* or some of cola",
+        ),
+        ({'task': 'squad,ner'}, "task is 'squad,ner', where 'squad' can not"),
+        (
+            {'task': 'rte,rte', 'dir': 'glue'},
+            "task is 'rte,rte', where 'rte' stands twice; expected",
+        ),
+        ({'task': 'rte'}, 'config.data.dir is empty'),
+        (
+            {'task': 'cola', 'dir': 'glue', 'test_file': 'a'},
+            "'a', but the task 'cola' does not",
+        ),
+        ({'task': 'text', 'dir': 'glue'}, "config.data.dir is 'glue', but the task 'text'"),
+        ({'task': 'cola,rte', 'dir': 'glue'}, r'no rte dev: expected glue/RTE/dev.tsv'),
+    ],
+)
+def test_mistakes_are_found_before_the_first_task_is_trained(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, data: dict[str, str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ('CoLA/train', 'CoLA/dev', 'RTE/train'):
+        (tmp_path / 'glue' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'glue' / f'{name}.tsv').touch()
+    with pytest.raises(ValueError, match=message):
+        task_names(DataConfig(**data))
+    assert task_names(DataConfig(task='cola', dir='glue')) == ['cola']
+    assert len(task_names(DataConfig(task='all', dir='tfds'))) == 9
+
+
+def test_a_test_file_that_can_not_be_submitted_is_found_first(tmp_path: pathlib.Path) -> None:
+    for split, rows in {'train': '\t1', 'dev': '\t0', 'test': ''}.items():
+        first = 'sentence1\tsentence2' + '\tlabel' * bool(rows)
+        written(tmp_path / f'{split}.tsv', f'{first}\na film\tthe plot{rows}\n')
+    with pytest.raises(ValueError, match=r'1 examples of wnli test; .* each of its 146'):
+        make('wnli', dir=str(tmp_path))
+    (tmp_path / 'test.tsv').unlink()
+    job = make('wnli', dir=str(tmp_path))
+    assert job.tests == {}
+    assert 'files that are not there, so no predictions for wnli test: 1' in str(job.summary)
+
+
+def test_a_test_file_with_labels_is_scored(tmp_path: pathlib.Path) -> None:
+    texts = str(small_tasks.write_texts(tmp_path / 'a.jsonl', 9, 0))
+    tags = str(small_tasks.write_tags(tmp_path / 'a.conll', 9, 0))
+    asked = str(small_tasks.write_questions(tmp_path / 'a.json', 9, 0, False))
+    names = ('logits', 'tags', 'start_logits', 'end_logits')
+    for task, file in (('text', texts), ('ner', tags), ('squad', asked)):
+        job = make(task, train_file=file, eval_file=file, test_file=file)
+        found = dict.fromkeys(names, np.zeros((len(job.held_out.rows), 16), np.int32))
+        assert job.held_out.score and job.tests['test'].score
+        decoded = job.held_out.decode(found)
+        assert job.tests['test'].score(decoded) == job.held_out.score(decoded)
+
+
+def test_what_test_files_have_instead_of_labels(tmp_path: pathlib.Path) -> None:
+    train = written(tmp_path / 'train.conll', 'anna\tB-PER\nwent\tO\n')
+    words = written(tmp_path / 'words.conll', 'anna\nwent\n')
+    others = written(tmp_path / 'others.conll', 'anna NNP\nwent VBD\n')
+    for file, counted in (
+        (words, {}),
+        (others, {f'test files without a tag to learn, not scored (first: {others})': 1}),
+    ):
+        job = make('ner', train_file=train, eval_file=train, test_file=file)
+        assert job.tests['test'].score is None
+        assert job.summary.lines() == counted | {'sentences to train on, their tags read as BIO': 1}
+    texts = written(tmp_path / 'train.csv', 'text,label\na film,good\nthe plot,bad\n')
+    bare = written(tmp_path / 'bare.csv', 'text\na film\n')
+    assert (
+        make('text', train_file=texts, eval_file=texts, test_file=bare).tests['test'].score is None
+    )
+    odd = written(tmp_path / 'odd.csv', 'text,label\na film,?\n')
+    with pytest.raises(ValueError, match=r"odd.csv:2 has the label '\?'; expected one of those"):
+        make('text', train_file=texts, eval_file=texts, test_file=odd)
+
+
+@pytest.mark.parametrize('best', [False, True])
+def test_the_predictions_in_a_workdir_are_of_the_kept_parameters(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, best: bool
+) -> None:
+    """The last evaluation leaves its own, which may not be those of the best epoch."""
+    tags = str(small_tasks.write_tags(tmp_path / 'a.conll', 9, 0))
+    job = make('ner', train_file=tags, eval_file=tags, test_file=tags)
+    rows, written = job.held_out.rows, dict[str, Any]()
+    job = dataclasses.replace(
+        job,
+        held_out=Split(rows, dict, write=lambda found, _: written.update(dev=found['of'])),
+        tests={
+            'test': Split(
+                rows,
+                dict,
+                score=lambda found: {'f1': 0.5},
+                write=lambda found, _: written.update(test=found['of']),
+            )
+        },
+    )
+    config = Config(train=TrainConfig(best=best))
+    params = jax.numpy.float32(0)
+    monkeypatch.setattr(runs, 'load_params', lambda workdir, abstract: 'best')
+    monkeypatch.setattr(runs, 'predict', lambda config, task, params, rows: {'of': params})
+    assert runs._predict(config, job, params, epath.Path(tmp_path)) == {'test_f1': 0.5}
+    assert written == ({'dev': 'best', 'test': 'best'} if best else {'test': params})
+
+
+def glue_folder(folder: pathlib.Path, splits: dict[str, str]) -> str:
+    folder.mkdir()
+    for split, text in splits.items():
+        (folder / f'{split}.tsv').write_text(text)
+    return str(folder)
+
+
+def test_scores_of_glue(tmp_path: pathlib.Path) -> None:
+    """MNLI's two dev sets apart, MRPC's two scores, STS-B's two correlations."""
+    header = 'sentence1\tsentence2\tgold_label\n'
+    three = [f'a film\tthe plot\t{label}\n' for label in ('entailment', 'neutral', 'neutral')]
+    texts = header + ''.join(three)
+    splits = {'train': texts, 'dev_matched': texts, 'dev_mismatched': header + three[0]}
+    job = make('mnli', dir=glue_folder(tmp_path / 'mnli', splits))
+    assert job.labels[:2] == ('entailment', 'neutral') and job.held_out.score is not None
+    decoded = job.held_out.decode({'logits': np.eye(3)[[0, 1, 0, 2]]})
+    found = job.held_out.score(decoded)
+    assert found['accuracy_matched'] == pytest.approx(2 / 3) and found['accuracy_mismatched'] == 0
+    assert found['score'] == pytest.approx(1 / 3)
+
+    lines = 'Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n' + ''.join(
+        f'{label}\t1\t2\ta film\tthe plot\n' for label in (1, 1, 1, 0)
+    )
+    job = make('mrpc', dir=glue_folder(tmp_path / 'mrpc', {'train': lines, 'dev': lines}))
+    assert job.pairs and job.held_out.score is not None
+    found = job.held_out.score(np.array([1, 1, 0, 1]))
+    assert found['accuracy'] == 0.5 and found['f1'] == pytest.approx(2 / 3)
+    assert found['score'] == pytest.approx((0.5 + 2 / 3) / 2)
+
+    lines = 'sentence1\tsentence2\tscore\n' + ''.join(
+        f'a film\tthe plot\t{score}\n' for score in (0.0, 1.0, 2.0, 5.0)
+    )
+    job = make('stsb', dir=glue_folder(tmp_path / 'stsb', {'train': lines, 'dev': lines}))
+    assert job.labels == () and job.held_out.score is not None
+    found = job.held_out.score(job.held_out.decode({'values': np.array([0.1, 0.2, 0.4, 0.3])}))
+    truth, given = np.array([0.0, 1.0, 2.0, 5.0]), np.array([0.1, 0.2, 0.4, 0.3])
+    assert found['pearson'] == pytest.approx(np.corrcoef(truth, given)[0, 1])
+    assert found['spearman'] == pytest.approx(0.8)
+    assert found['score'] == pytest.approx((found['pearson'] + 0.8) / 2)
+
+
+@pytest.mark.parametrize('impossible', [False, True])
+def test_a_test_file_of_the_other_version_is_not_scored(
+    tmp_path: pathlib.Path, impossible: bool
+) -> None:
+    write = small_tasks.write_questions
+    train = str(write(tmp_path / 'train.json', 9, 0, impossible))
+    other = write(tmp_path / 'other.json', 9, 1, not impossible)
+    content = json.loads(other.read_text())
+    if impossible:  # a 2.0 file without its answers
+        content['version'] = 'v2.0'
+        for paragraph in content['data'][0]['paragraphs']:
+            paragraph['qas'][0]['answers'] = []
+    test = written(other, json.dumps(content))
+    job = make('squad', train_file=train, eval_file=train, test_file=test)
+    assert job.held_out.score is not None and job.tests['test'].score is None
+    assert job.summary.lines()[f'test files that can not be scored (first: {test})'] == 1
+
+
+def test_one_kind_of_texts(tmp_path: pathlib.Path) -> None:
+    single = written(tmp_path / 'a.csv', 'text,label\na film,good\nthe plot,bad\n')
+    pairs = written(tmp_path / 'b.csv', 'text,text_b,label\na film,it,good\nthe plot,it,bad\n')
+    for train, dev, said in ((single, pairs, 'a'), (pairs, single, 'no')):
+        with pytest.raises(ValueError, match=rf'{dev}:2 has {said} second text, unlike'):
+            make('text', train_file=train, eval_file=dev)
+    assert make('text', train_file=pairs, eval_file=pairs, test_file=pairs).pairs
+
+
+def test_one_label_is_nothing_to_learn(tmp_path: pathlib.Path) -> None:
+    tags = written(tmp_path / 'a.conll', 'anna O\n')
+    with pytest.raises(ValueError, match=r'a.conll has no tag but O'):
+        make('ner', train_file=tags, eval_file=tags)
+    file = written(tmp_path / 'a.csv', 'text,label\na film,good\nthe plot,good\n')
+    with pytest.raises(ValueError, match=r"a.csv has no label but 'good'; expected two or more"):
+        make('text', train_file=file, eval_file=file)

@@ -1,0 +1,137 @@
+"""Predictions of fine-tuned models, here of random ones."""
+
+import copy
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import small_tasks
+from flax import linen as nn
+
+from bert_jax import predict
+from bert_jax.config import Config, DataConfig, OptimConfig, Phase, TrainConfig
+from bert_jax.data.labelled import examples
+from bert_jax.data.summary import Summary
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.finetuning import predictions
+from bert_jax.inference import model_dir, trained_model
+from bert_jax.inference.trained_model import Bert
+from bert_jax.models.heads import HeadedEncoder
+
+
+def fine_tuned(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, ...]) -> Bert:
+    """With rows of at most 16 tokens, in a model that could have 32."""
+    ids = np.zeros((1, 8), np.int32)
+    init = jax.jit(HeadedEncoder(small_tasks.MODEL, heads, len(labels)).init)
+    params = nn.unbox(init(jax.random.key(0), ids, ids, ids))['params']
+    folder.mkdir()
+    data = DataConfig(max_seq_length=16, max_query_length=4, doc_stride=4)
+    train = TrainConfig(phases=(Phase(1, 16, 16, 1),))
+    optim = OptimConfig(warmup_steps=0)
+    config = Config(model=small_tasks.MODEL, data=data, train=train, optim=optim)
+    vocabulary = tokenizer.wordpiece(small_tasks.PIECES, True)
+    model_dir.save(folder, config, jax.device_get(params), vocabulary)
+    (folder / 'corpus.json').write_text(json.dumps({'lowercase': True, 'labels': labels}))
+    return trained_model.load(folder)
+
+
+def said(bert: Bert, path: pathlib.Path, *lines: dict[str, Any]) -> tuple[list, dict[str, int]]:
+    path.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    summary = Summary()
+    return list(predictions.records(bert, path, summary)), summary.lines()
+
+
+def test_long_texts_are_cut_as_in_training(tmp_path: pathlib.Path) -> None:
+    bert = fine_tuned(tmp_path / 'model', ('pooler', 'classifier'), ('neg', 'pos'))
+    words = ['good' if i % 3 else 'bad' for i in range(25)]
+    texts = [{'text': ' '.join(words[:n])} for n in (14, 25, 3)]
+    (short, long, other), odd = said(bert, tmp_path / 'a.jsonl', *texts)
+    assert long == short != other
+    assert odd == {'texts of more than 16 tokens, cut as in training': 1}
+
+
+def test_a_file_of_records(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command line, streamed: no more than a window is read ahead of what is written."""
+    bert = fine_tuned(tmp_path / 'model', ('pooler', 'classifier'), ('neg', 'pos'))
+    lines = [{'text': ' '.join(['good'] * (1 + i % 5))} for i in range(25)]
+    expected, _ = said(bert, tmp_path / 'a.jsonl', *lines)
+    monkeypatch.setattr(predictions, 'WINDOW', 4)
+    read: list[int] = []
+    iter_file = examples.iter_file
+
+    def watched(*arguments: Any, **options: Any) -> Iterator[examples.Example]:
+        for example in iter_file(*arguments, **options):
+            read.append(1)
+            yield example
+
+    monkeypatch.setattr(examples, 'iter_file', watched)
+    monkeypatch.setattr(predict, 'FLAGS', copy.deepcopy(predict.FLAGS))
+    records = predictions.records(bert, tmp_path / 'a.jsonl')
+    next(records)
+    assert len(read) == 4
+    output = tmp_path / 'out.jsonl'
+    arguments = {'checkpoint': tmp_path / 'model', 'input': tmp_path / 'a.jsonl', 'output': output}
+    flags = [f'--{name}={value}' for name, value in arguments.items()]
+    assert predict.cli(['predict', *flags]) == 0
+    assert '25 records' in capsys.readouterr().err
+    assert list(map(json.loads, output.read_text().splitlines())) == expected
+    assert [r['label'] for r in expected[:5]] * 5 == [r['label'] for r in expected]
+
+
+def test_pairs_and_single_texts_are_told_apart(tmp_path: pathlib.Path) -> None:
+    bert = fine_tuned(tmp_path / 'model', ('pooler', 'classifier'), ('neg', 'pos'))
+    single, pair = {'text': 'good'}, {'text': 'good', 'text_b': 'bad'}
+    with pytest.raises(ValueError, match=r'a.jsonl:2 has a second text, unlike those before it'):
+        said(bert, tmp_path / 'a.jsonl', single, pair)
+    bert.pairs = True
+    assert len(said(bert, tmp_path / 'a.jsonl', pair)[0]) == 1
+    with pytest.raises(ValueError, match=r'a.jsonl:1 has no second text, unlike .* learned from'):
+        said(bert, tmp_path / 'a.jsonl', single)
+
+
+def test_what_is_odd_about_words_is_counted(tmp_path: pathlib.Path) -> None:
+    bert = fine_tuned(tmp_path / 'model', ('tagger',), ('O', 'B-x'))
+    file = tmp_path / 'a.jsonl'
+    (record,), odd = said(bert, file, {'words': ['anna', '\u200b', *['it'] * 30]})
+
+    assert len(record['tags']) == 32 and record['tags'][1] == 'O'
+    assert odd == {
+        f"words that the tokenizer drops, tagged O (first: {file}:1 '\\u200b')": 1,
+        f'sentences in several windows (first: {file}:1)': 1,
+    }
+    (record,), _ = said(bert, file, {'words': [' anna', '\xa0']})
+    assert record['words'] == [' anna', '\xa0'] and record['tags'][1] == 'O'
+
+
+def test_what_is_odd_about_questions_is_counted(tmp_path: pathlib.Path) -> None:
+    bert = fine_tuned(tmp_path / 'model', ('span',), ())
+    asked = {'question': 'who went who went who ?', 'context': 'the plot was good . anna went'}
+    (record,), odd = said(bert, tmp_path / 'a.jsonl', asked)
+    assert record['answer'] and record['answer'] in asked['context']
+    assert odd == {'questions cut to max_query_length': 1, 'windows': 1}
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        '[]',
+        '{"word": ["a"]}',
+        '{"words": "a"}',
+        '{"words": [""]}',
+        '{"words": ["\\ud800"]}',
+        '{',
+        '[' * 100_000,
+    ],
+    ids=lambda line: line[:20],
+)
+def test_a_line_that_is_no_sentence(tmp_path: pathlib.Path, line: str) -> None:
+    bert = fine_tuned(tmp_path / 'model', ('tagger',), ('O', 'B-x'))
+    (tmp_path / 'a.jsonl').write_text(line + '\n')
+    with pytest.raises(ValueError, match=r'a\.jsonl:1'):
+        list(predictions.records(bert, tmp_path / 'a.jsonl'))

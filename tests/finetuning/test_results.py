@@ -1,0 +1,41 @@
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from etils import epath
+
+from bert_jax.finetuning import results
+
+
+def test_mean_and_deviation_are_of_the_scores_that_all_seeds_have(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
+    """A seed may predict entities of a type that is not held out, and so has a score for it."""
+    first = {'seed': 0, 'step': 9, 'score': 0.5, 'f1/x': 0.5, 'f1/y': 0.0}
+    second = {'seed': 1, 'step': 9, 'score': 0.75, 'f1/x': 0.75, 'f1/z': 0.0}
+    for i, scores in enumerate(([first, second], [second, first])):
+        results.write(epath.Path(tmp_path / str(i)), 'ner', 'score', scores)
+        found = json.loads((tmp_path / str(i) / 'results.json').read_text())
+        assert found['mean'] == {'score': 0.625, 'f1/x': 0.625}
+        assert found['std'] == pytest.approx(
+            dict.fromkeys(found['mean'], np.std([0, 0.25], ddof=1))
+        )
+        assert found['seeds'] == scores and found['best_seed'] == 1
+        shown = capsys.readouterr().err
+        assert 'f1/x' in shown and 'f1/y' not in shown
+
+
+def test_the_table_of_tasks(tmp_path: pathlib.Path) -> None:
+    scores = {
+        'rte': [{'score': 0.5}, {'score': 0.75}],
+        'cola': [{'score': 0.25}],
+        'wnli': [{'score': 0.0}],
+    }
+    results.write_table(epath.Path(tmp_path), scores)
+    found = json.loads((tmp_path / 'glue.json').read_text())
+    assert found['average'] == np.mean([0.625, 0.25])
+    assert found['tasks']['rte'] == {'score': 0.625, 'std': np.std([0, 0.25], ddof=1), 'seeds': 2}
+    lines = (tmp_path / 'glue.md').read_text().splitlines()
+    assert lines[2] == '| rte | 0.6250 | 0.1768 | 2 |' and lines[4] == '| wnli | 0.0000 |  | 1 |'
+    assert 'WNLI left out' in lines[-1]

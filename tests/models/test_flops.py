@@ -1,0 +1,83 @@
+"""FLOPs against XLA's own count; peaks by the names that devices really have."""
+
+import types
+
+import jax
+import pytest
+from flax import linen as nn
+from tiny_model import TINY
+
+from bert_jax.config import ModelConfig, Phase
+from bert_jax.models.flops import step_flops
+from bert_jax.parallel import chips
+from bert_jax.tasks.pretraining import PretrainTask
+
+
+@pytest.mark.parametrize(
+    ('kind', 'peak'),
+    [
+        ('TPU v4', 275e12),
+        ('TPU v5 lite', 197e12),
+        ('TPU v5', 459e12),
+        ('TPU v6 lite', 918e12),
+        ('NVIDIA A100-SXM4-40GB', 312e12),
+        ('NVIDIA H100 80GB HBM3', 989e12),
+        ('NVIDIA H100 PCIe', 756e12),
+        ('NVIDIA L4', 121e12),
+        ('NVIDIA L40S', 362e12),
+        ('NVIDIA H200 NVL', 835e12),
+        ('cpu', None),
+        ('NVIDIA B999', None),
+    ],
+)
+def test_peaks(kind: str, peak: float | None) -> None:
+    chip = chips.chip(types.SimpleNamespace(device_kind=kind))
+    assert (chip.flops if chip else None) == peak
+
+
+def test_bert_base_by_hand() -> None:
+    """6 x 85M parameters of the layers x 32,768 tokens, 5 % on top for attention at 128 tokens, and
+    the head on 20 slots of 128: about 120 teraflops a step of 256 x 128."""
+    flops = step_flops(ModelConfig(), Phase(1, 128, 256, 20))
+    layers = 6 * 84_934_656 * 256 * 128
+    head = 6 * 256 * 20 * 768 * (768 + 30522)
+    assert 1.0 < flops / (layers + head) < 1.05
+
+
+def test_forward_agrees_with_what_xla_counts() -> None:
+    """XLA counts a loop's body once, so one layer; its count has the element-wise work as well."""
+    model = ModelConfig(
+        vocab_size=1024,
+        hidden_size=256,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=1024,
+        max_position_embeddings=128,
+    )
+    phase, task = Phase(1, 128, 8, 20), PretrainTask(model)
+    params = jax.eval_shape(lambda: task.init(jax.random.key(0)))
+    params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+    batch = {
+        name: jax.ShapeDtypeStruct(feature.shape, feature.dtype)
+        for name, feature in task.batch_spec(phase).items()
+    }
+
+    def forward(params: object, batch: dict) -> object:
+        return task.loss(task.apply(nn.unbox(params), batch, None), batch)
+
+    cost = jax.jit(forward).lower(params, batch).compile().cost_analysis()
+    ratio = cost['flops'] / (step_flops(model, phase) / 3)
+    assert 1.0 < ratio < 1.1
+
+
+def test_mfu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chips.mfu(1e12, 1.0) is None  # CPUs: not known
+    monkeypatch.setattr(chips, 'chip', lambda device: chips.Chip(1e12))
+    assert chips.mfu(4e12, 2.0) == pytest.approx(2.0 / jax.device_count())
+
+
+def test_phases_count_by_their_shape() -> None:
+    one, two = Phase(1, 32, 16, 5), Phase(1, 32, 32, 5)
+    flops = step_flops
+    assert flops(TINY.model, two) == 2 * flops(TINY.model, one)
+    assert flops(TINY.model, Phase(1, 64, 16, 10)) > 2 * flops(TINY.model, one)

@@ -1,0 +1,100 @@
+"""--check: all that a run would stumble over is said at once, and nothing is left behind."""
+
+import pathlib
+import re
+import types
+from typing import Any
+from unittest import mock
+
+import jax
+import pytest
+import small_tasks
+from etils import epath
+from small_look import changed
+
+from bert_jax.config import Config
+from bert_jax.data.store import format, preparation
+from bert_jax.preflight import checks
+from bert_jax.training import workdir
+
+WRONG = [  # what is changed; the looks that fail for it, and what they say
+    ({'train.phases': ((20, 16, 9, 2),)}, {'batch': r'phases\[0\]: 9 is not a multiple of 8'}),
+    ({'eval.batch_size': 4}, {'batch': 'config.eval.batch_size: 4 is not a multiple of 8'}),
+    ({'train.accum_steps': 2}, {'batch': '8 is not a multiple of 16'}),
+    ({'mesh.fsdp': 3}, {'devices': 'config.mesh.fsdp=3 .* do not fit 8 devices'}),
+    ({'data.corpus': 'text:no/*'}, {'corpus': r"no file matches 'no/\*' .*config.data.corpus"}),
+    ({'data.corpus': 'tokens:no', 'data.vocab_file': ''}, {'corpus': 'not a prepared store'}),
+    ({'data.vocab_file': 'no'}, {'vocabulary': 'config.data.vocab_file=no: .* does not exist'}),
+    ({'init_from': 'no'}, {'init_from': 'no has no checkpoint'}),
+    ({'init_from': 'start'}, {'init_from': 'another vocabulary .*vocab_file=start/vocab.txt'}),
+    ({'init_from': 'start', 'data.vocab_file': ''}, {'init_from': 'tokenise it with that one'}),
+    (
+        {'init_from': 'start', 'data.vocab_file': 'start', 'model.hidden_size': 16},
+        {'init_from': r'does not fit config.model: .*float32\[20, 32\] there, float32\[20, 16\]'},
+    ),
+    ({'WORKDIR': 'corpus.txt/run'}, {'workdir': '--workdir=corpus.txt/run can not be written'}),
+    ({'HELD': 1}, {'workdir': 'run holds another run: config.train.seed is 1 there, 0 here. Use'}),
+    ({'FREE': 30_000}, {'disk': 'for 4 checkpoints; . has 0.00 GiB. Make room'}),
+    ({'MEMORY': 1000}, {'fits': '8 x 16: 0.00 GiB of 0.00 GiB on a device; 8 x 32: .*batch_size'}),
+    (
+        {'data.corpus': 'text:no', 'data.vocab_file': 'no', 'HELD': 1, 'FREE': 1},
+        {'vocabulary': 'no', 'corpus': 'no', 'workdir': 'seed', 'disk': 'room'},
+    ),
+]
+
+
+def hold(config: Config, fingerprint: str) -> None:
+    """In the workdir is a run of these, at step 7."""
+    workdir.claim(epath.Path('run'), config, {'fingerprint': fingerprint, 'name': 'text'}, {})
+    pathlib.Path('run/checkpoints/7').mkdir(parents=True)
+
+
+def test_all_is_well(look: Any) -> None:
+    found = look()
+    assert not re.search('FAIL|skip', str(found)), found
+    assert '8 x cpu, 1 processes; mesh: data 8, fsdp 1, tensor 1' in found['devices']
+    assert '21 tokens' in found['vocabulary'] and 'to be prepared' in found['corpus']
+    assert 'run: a new run' in found['workdir']
+    assert 'for preparing the corpus and 0.00 GiB for 4 checkpoints; ' in found['disk']
+    limits = re.findall(r'8 x (\d+): [\d.]+ GiB of ([\d.]+) GiB', found['fits'])
+    assert [length for length, _ in limits] == ['16', '32'] and float(limits[0][1]) > 0.01
+
+
+def test_a_run_that_goes_on(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(checks.LOOKS, 'fits', lambda _: 'takes long')
+    fingerprint = format.read_meta(preparation.prepare(changed({}))).fingerprint
+    hold(changed({}), fingerprint)
+    found = look()
+    assert 'run: goes on from step 7 of 24' in found['workdir']
+    assert f'prepared ({fingerprint})' in found['corpus'] and ' 3 checkpoints' in found['disk']
+    assert 'done, at step 7' in look(changed({'train.num_steps': 7}))['workdir']
+    other = changed({'data.holdout': 0.3})
+    assert 'FAIL' not in str(look(other))  # as long as nobody knows what the data will be
+    preparation.prepare(other)
+    assert f'the data are {fingerprint} there' in look(other)['workdir']
+
+
+@pytest.mark.parametrize(('changes', 'expected'), WRONG)
+def test_what_is_wrong_is_named(
+    look: Any, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: dict[str, str]
+) -> None:
+    config = changed({key: value for key, value in changes.items() if not key.isupper()})
+    usage = types.SimpleNamespace(free=changes.get('FREE', 1 << 40))
+    monkeypatch.setattr(checks.shutil, 'disk_usage', lambda _: usage)
+    monkeypatch.setattr(checks, '_memory', lambda: changes['MEMORY'])
+    if 'MEMORY' not in changes:
+        monkeypatch.setitem(checks.LOOKS, 'fits', lambda _: 'takes long')
+    if 'start' in changes.values():
+        small_tasks.pretrained_folder(pathlib.Path('start'))
+    if 'HELD' in changes:
+        hold(changed({'train.seed': changes['HELD']}), 'f')
+    found = look(config, changes.get('WORKDIR', 'run'))
+    assert [name for name, line in found.items() if line.startswith('FAIL')] == list(expected)
+    for name, message in expected.items():
+        assert re.search(message, found[name]), found[name]
+
+
+def test_a_compiler_that_finds_no_room(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Used 20.1G of 15.7G hbm.\nMore')
+    monkeypatch.setattr(jax.stages.Lowered, 'compile', mock.Mock(side_effect=error))
+    assert '8 x 16: RESOURCE_EXHAUSTED: Used 20.1G of 15.7G hbm.; 8 x 32: RES' in look()['fits']

@@ -1,0 +1,64 @@
+"""What --check finds out of other jobs than pretraining on files."""
+
+import dataclasses
+import pathlib
+import re
+from typing import Any
+
+import pytest
+import small_tasks
+from etils.epath import gpath
+from small_look import changed
+
+from bert_jax.data.store import preparation
+from bert_jax.preflight import checks
+
+
+def test_fine_tuning(look: Any) -> None:
+    start = small_tasks.pretrained_folder(pathlib.Path('start'))
+    file = str(small_tasks.write_texts(pathlib.Path('a.jsonl'), 40, 0))
+    data, train = {'train_file': file, 'eval_file': file}, {'seeds': 2, 'keep': 1}
+    config = small_tasks.configured(start, 'text', data=data, train=train)
+    found = look(config)
+    assert (
+        'FAIL' not in str(found)
+        and '40 rows to train on, 40 held out, counted: ' in found['corpus']
+    )
+    assert 'run/seed_0: a new run; ' in found['workdir'] and ' 3 checkpoints' in found['disk']
+    assert '16 x 16:' in found['fits']
+    train = dataclasses.replace(config.train, accum_steps=4)
+    found = look(dataclasses.replace(config, init_from='no', train=train))
+    assert 'FAIL' in found['batch'] and 'train.batch_size: 16 is not a multiple of 32' in str(found)
+    assert 'FAIL' in found['vocabulary'] and '40 rows' in found['corpus']
+    assert all(found[name].startswith('skip') for name in ('init_from', 'disk', 'fits'))
+
+
+def test_a_table_is_padded_for_a_vocabulary_that_is_still_to_be_trained(
+    look: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(checks.LOOKS, 'fits', lambda _: 'takes long')
+    changes = {'data.vocab_file': '', 'mesh.tensor': 2, 'data.pad_vocab_to_multiple_of': 2}
+    found = look(changed(changes | {'model.vocab_size': 301}))
+    assert not re.search('FAIL|skip', str(found)) and 'at most 301 tokens' in found['vocabulary']
+
+
+def test_data_and_workdir_behind_urls(
+    look: Any, bucket: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(checks.LOOKS, 'fits', lambda _: 'takes long')
+    pathlib.Path('corpus.txt').rename(bucket / 'corpus.txt')
+    pathlib.Path('vocab.txt').rename(bucket / 'vocab.txt')
+    (bucket / 'run').mkdir()  # which buckets don't ask for
+    texts = {'data.corpus': 'text:s3://bucket/*s.txt', 'data.vocab_file': 's3://bucket/vocab.txt'}
+    copy, copied = gpath.PosixGPath.copy, []
+    note = lambda path, target: copied.append(path.name) or copy(path, target)  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr(gpath.PosixGPath, 'copy', note)
+        found = look(changed(texts), 's3://bucket/run')
+    assert set(copied) == {'vocab.txt'}  # text is read where it is
+    assert not re.search('FAIL|skip', str(found)) and '21 tokens' in found['vocabulary'], found
+    assert 's3://bucket/run: a new run' in found['workdir'] and 'elsewhere' in found['disk']
+    preparation.prepare(changed(texts)).rename(bucket / 'tokens')
+    texts = {'data.corpus': 'tokens:s3://bucket/tokens', 'data.vocab_file': ''}
+    found = look(changed(texts))
+    assert not re.search('FAIL|skip', str(found)) and 'prepared' in found['corpus'], found

@@ -1,0 +1,312 @@
+"""What is saved comes back bit for bit, onto any mesh; what is damaged is found."""
+
+import dataclasses
+import logging
+import pathlib
+import shutil
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.sharding import NamedSharding, PartitionSpec
+from tiny_model import TINY
+
+from bert_jax.config import MeshConfig
+from bert_jax.parallel import sharding
+from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.training import checkpoint, optimizer, random_streams, train_step
+from bert_jax.training.checkpoint import Checkpoints, checksums, load_params
+from bert_jax.training.train_step import TrainState
+
+
+def small(step: int) -> TrainState:
+    """A state of a few arrays; its numbers hang on `step`."""
+    kernel = np.random.default_rng(step).normal(size=(20, 150)).astype('float32')
+    params = {'kernel': jnp.asarray(kernel), 'bias': jnp.full((7,), step / 3)}
+    return TrainState(
+        jnp.int32(step), jnp.int32(0), params, {'mu': jax.tree.map(lambda x: x * 2, params)}
+    )
+
+
+def abstract(state: TrainState) -> TrainState:
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+    )
+
+
+def save(workdir: pathlib.Path, *steps: int, keep: int = 9) -> None:
+    checkpoints = Checkpoints(workdir, keep)
+    for step in steps:
+        checkpoints.save(step, small(step))
+    checkpoints.close()
+
+
+def restored(workdir: pathlib.Path) -> TrainState | None:
+    checkpoints = Checkpoints(workdir, 9)
+    try:
+        return checkpoints.restore(abstract(small(0)))
+    finally:
+        checkpoints.close()
+
+
+def assert_same(a: TrainState | None, b: TrainState | None) -> None:
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert x.dtype == y.dtype
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
+
+
+def test_newest_comes_back_and_only_keep_stay(tmp_path: pathlib.Path) -> None:
+    assert restored(tmp_path) is None
+    save(tmp_path, 2, 4, 6, keep=2)
+    assert_same(restored(tmp_path), small(6))
+    assert sorted(p.name for p in (tmp_path / 'checkpoints').iterdir()) == ['4', '6']
+
+
+def test_saving_a_saved_step_again_does_nothing(tmp_path: pathlib.Path) -> None:
+    save(tmp_path, 2)
+    checkpoints = Checkpoints(tmp_path, 9)
+    checkpoints.save(2, small(5))
+    checkpoints.close()
+    assert_same(restored(tmp_path), small(2))
+
+
+def test_arrays_may_be_donated_right_after_a_save(tmp_path: pathlib.Path) -> None:
+    checkpoints, state = Checkpoints(tmp_path, 9), small(1)
+    wipe = jax.jit(lambda state: jax.tree.map(jnp.zeros_like, state), donate_argnums=0)
+    checkpoints.save(1, state)
+    wipe(state)
+    checkpoints.close()
+    assert_same(restored(tmp_path), small(1))
+
+
+def test_restore_onto_other_meshes(tmp_path: pathlib.Path) -> None:
+    task, tx = PretrainTask(TINY.model), optimizer.make_optimizer(TINY)
+    eight = sharding.make_mesh(MeshConfig(data=2, fsdp=4))
+    state = train_step.init_state(task, tx, eight, random_streams.root(3, 'threefry2x32'))
+    checkpoints = Checkpoints(tmp_path, 2)
+    checkpoints.save(0, state)
+    checkpoints.close()
+    for data, fsdp in ((2, 2), (1, 1)):
+        mesh = sharding.make_mesh(MeshConfig(data, fsdp), jax.devices()[: data * fsdp])
+        target = train_step.abstract_state(task, tx, mesh)
+        checkpoints = Checkpoints(tmp_path, 2)
+        there = checkpoints.restore(target)
+        checkpoints.close()
+        assert_same(there, state)
+        for leaf, form in zip(jax.tree.leaves(there), jax.tree.leaves(target), strict=True):
+            assert leaf.sharding == form.sharding
+
+
+def files(workdir: pathlib.Path, step: int | str) -> list[pathlib.Path]:
+    folder = workdir / 'checkpoints' / str(step)
+    return sorted(p for p in folder.rglob('*') if p.is_file() and p.stat().st_size)
+
+
+def damage(path: pathlib.Path, how: str) -> None:
+    content = path.read_bytes()
+    if how == 'missing':
+        path.unlink()
+    elif how == 'half':
+        path.write_bytes(content[: len(content) // 2])
+    elif how == 'empty':
+        path.write_bytes(b'')
+    else:
+        flipped = bytearray(content)
+        flipped[len(content) // 2] ^= 0x10
+        path.write_bytes(bytes(flipped))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('how', ['missing', 'half', 'empty', 'flipped'])
+def test_whatever_file_is_damaged_the_state_is_never_wrong(
+    tmp_path: pathlib.Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each file of the newest checkpoint in turn. Some of them nobody needs; then all is well."""
+    save(tmp_path / 'good', 10, 20)
+    passed_over = 0
+    for i, path in enumerate(files(tmp_path / 'good', 20)):
+        workdir = tmp_path / str(i)
+        shutil.copytree(tmp_path / 'good', workdir)
+        damage(workdir / path.relative_to(tmp_path / 'good'), how)
+        caplog.clear()
+        state = restored(workdir)
+        assert state is not None
+        step = int(state.step)
+        assert step in (10, 20), path
+        assert_same(state, small(step))
+        if step == 10:
+            passed_over += 1
+            assert 'checkpoints/20' in caplog.text, path
+        save(workdir, 20, 30)  # at the damaged one's own step too
+        assert_same(restored(workdir), small(30))
+        shutil.rmtree(workdir / 'checkpoints/30')
+        assert_same(restored(workdir), small(20))
+    assert passed_over >= 3
+
+
+def data_file(workdir: pathlib.Path, step: int) -> pathlib.Path:
+    return max(files(workdir, step), key=lambda path: path.stat().st_size)
+
+
+def test_damaged_ones_are_named_passed_over_and_put_aside(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path, 10, 20, 30)
+    damage(data_file(tmp_path, 30), 'half')
+    damage(data_file(tmp_path, 20), 'flipped')
+    with caplog.at_level(logging.WARNING):
+        assert_same(restored(tmp_path), small(10))
+    for step in (20, 30):
+        assert f'{step} is damaged' in caplog.text
+        assert f'{step}.damaged; using the one before, 10' in caplog.text
+        assert not (tmp_path / f'checkpoints/{step}').exists()
+        assert files(tmp_path, f'{step}.damaged')
+
+
+def test_all_damaged_is_one_clear_error_and_removes_nothing(tmp_path: pathlib.Path) -> None:
+    save(tmp_path, 10, 20)
+    for step in (10, 20):
+        damage(data_file(tmp_path, step), 'half')
+    with pytest.raises(ValueError, match=r'no checkpoint in .* could be read: 20: .*10: ') as error:
+        restored(tmp_path)
+    assert '\n' not in str(error.value)
+    assert len(files(tmp_path, 10)) and len(files(tmp_path, 20))
+
+
+def test_half_written_ones_are_swept_up(tmp_path: pathlib.Path) -> None:
+    save(tmp_path, 10)
+    folder = tmp_path / 'checkpoints'
+    shutil.copytree(folder / '10', folder / '20.orbax-checkpoint-tmp-5')
+    assert_same(restored(tmp_path), small(10))
+    assert [path.name for path in folder.iterdir()] == ['10']
+
+
+def test_no_best_is_meant_while_it_is_written_again(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a kill between the best epoch's parameters and its checkpoint."""
+    save(tmp_path, 3)
+    checkpoint.save_best(tmp_path, 4, small(4).params)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, 'save_params', killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save_best(tmp_path, 4, small(4).params)
+    assert_same(load_params(tmp_path, abstract(small(3)).params), small(3).params)
+    monkeypatch.undo()
+    checkpoint.save_best(tmp_path, 4, small(4).params)
+    assert_same(load_params(tmp_path, abstract(small(3)).params), small(4).params)
+
+
+def test_init_from_takes_parameters_of_workdir_or_checkpoint(tmp_path: pathlib.Path) -> None:
+    save(tmp_path, 10, 20)
+    for source, step in ((tmp_path, 20), (tmp_path / 'checkpoints/10', 10)):
+        assert_same(load_params(source, abstract(small(0)).params), small(step).params)
+
+
+def test_init_from_names_what_does_not_fit(tmp_path: pathlib.Path) -> None:
+    save(tmp_path, 10)
+    wanted = abstract(small(0)).params
+    other = {
+        'kernel': jax.ShapeDtypeStruct((20, 16), jnp.float32),
+        'bias': jax.ShapeDtypeStruct((7,), jnp.bfloat16),
+        'scale': wanted['bias'],
+    }
+    with pytest.raises(ValueError) as error:
+        load_params(tmp_path, other)
+    message = str(error.value)
+    assert 'kernel is float32[20, 150] there, float32[20, 16] here' in message
+    assert 'bias is float32[7] there, bfloat16[7] here' in message
+    assert 'scale is missing there' in message
+
+
+def test_init_from_counts_what_it_leaves(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path, 10)
+    with caplog.at_level(logging.INFO):
+        taken = load_params(tmp_path, {'bias': abstract(small(0)).params['bias']})
+    assert set(taken) == {'bias'}
+    assert '1 parameters of' in caplog.text and 'kernel first' in caplog.text
+
+
+@pytest.mark.parametrize('how', ['half', 'flipped', 'missing'])
+def test_init_from_a_damaged_checkpoint_is_refused(tmp_path: pathlib.Path, how: str) -> None:
+    checkpoints = Checkpoints(tmp_path, 9)
+    checkpoints.save(10, dataclasses.replace(small(10), opt_state={}))  # so that it hits parameters
+    checkpoints.close()
+    damage(data_file(tmp_path, 10), how)
+    with pytest.raises(ValueError, match='checkpoints/10 is damaged'):
+        load_params(tmp_path, abstract(small(0)).params)
+
+
+def test_init_from_nothing(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match='has no checkpoint'):
+        load_params(tmp_path / 'absent', {})
+
+
+def test_checksums_do_not_depend_on_sharding() -> None:
+    tree = {
+        'float32': jnp.linspace(-3, 3, 64).reshape(8, 8),
+        'bfloat16': jnp.arange(32, dtype=jnp.bfloat16).reshape(8, 4),
+        'int8': jnp.arange(-8, 8, dtype=jnp.int8),
+        'scalar': jnp.int32(-5),
+    }
+    expected = checksums(tree)
+    assert len(set(expected.values())) == len(tree)
+    for axes in ((8, 1), (2, 4)):
+        mesh = sharding.make_mesh(MeshConfig(*axes))
+        for spec in (PartitionSpec(('data', 'fsdp')), PartitionSpec('fsdp'), PartitionSpec()):
+            placed = {
+                name: jax.device_put(x, NamedSharding(mesh, spec if x.ndim else PartitionSpec()))
+                for name, x in tree.items()
+            }
+            assert checksums(placed) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    dtype=st.sampled_from(['float32', 'bfloat16', 'int32', 'uint8']),
+    index=st.integers(0, 34),
+    bit=st.integers(0, 31),
+)
+def test_every_flipped_bit_changes_the_checksum(dtype: str, index: int, bit: int) -> None:
+    x = np.asarray(jnp.arange(35).astype(dtype)).reshape(5, 7)
+    width = x.dtype.itemsize
+    words = x.view({1: np.uint8, 2: np.uint16, 4: np.uint32}[width]).copy()
+    words.flat[index] ^= words.dtype.type(1 << bit % (8 * width))
+    assert checksums({'x': x}) != checksums({'x': words.view(x.dtype)})
+
+
+def test_checksums_notice_swapped_values() -> None:
+    x = jnp.arange(12.0)
+    assert checksums({'x': x}) != checksums(
+        {'x': x.at[jnp.array([2, 9])].set(x[jnp.array([9, 2])])}
+    )
+
+
+def test_remote_folders_stay_remote(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert str(checkpoint._absolute('gs://bucket/run')) == 'gs://bucket/run'
+    assert checkpoint._absolute(tmp_path / 'a/../b') == tmp_path / 'b'
+    monkeypatch.setitem(sys.modules, 'google.cloud.storage_control_v2', None)
+    with pytest.raises(ValueError, match=r"bucket/run needs .*pip install '\.\[data,gcs\]'"):
+        Checkpoints('gs://bucket/run', 1)
+
+
+def test_optimizer_of_another_shape_is_not_taken(tmp_path: pathlib.Path) -> None:
+    save(tmp_path, 10)
+    other = dataclasses.replace(abstract(small(0)), opt_state={})
+    checkpoints = Checkpoints(tmp_path, 9)
+    with pytest.raises(ValueError, match='could be read'):
+        checkpoints.restore(other)
+    checkpoints.close()
+    assert files(tmp_path, 10)

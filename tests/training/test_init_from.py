@@ -1,0 +1,38 @@
+"""What config.init_from has to share with the run that starts from it."""
+
+import pathlib
+from typing import Any
+
+import pytest
+
+from bert_jax.config import Config, DataConfig, ModelConfig
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.inference import model_dir
+
+PIECES = [*tokenizer.SPECIALS, 'a']
+
+
+@pytest.mark.parametrize(
+    ('there', 'message'),
+    [
+        ({'hidden_act': 'gelu_new'}, r"hidden_act 'gelu_new', not 'gelu': --config.model.hidden"),
+        ({'layer_norm_eps': 1e-5}, r'layer_norm_eps 1e-05, not 1e-12: --config.model.layer_norm'),
+        ({'lowercase': False}, r'data.lowercase False, not True: --config.data.lowercase=False'),
+        ({}, ''),
+    ],
+)
+def test_what_differs_is_named(tmp_path: pathlib.Path, there: dict[str, Any], message: str) -> None:
+    lowercase = there.pop('lowercase', True)
+    source = Config(model=ModelConfig(vocab_size=8, **there), data=DataConfig(lowercase=lowercase))
+    (tmp_path / 'config.json').write_text(source.to_json())
+    tokenizer.wordpiece(PIECES, lowercase).save(tmp_path)
+    config = Config(init_from=str(tmp_path), data=DataConfig(pad_vocab_to_multiple_of=128))
+    vocabulary = tokenizer.wordpiece(PIECES, True)
+    if message:
+        with pytest.raises(ValueError, match=message):
+            model_dir.check_vocabulary(config, vocabulary)
+    else:  # a table is kept as it is, padded or not
+        assert model_dir.check_vocabulary(config, vocabulary) == 8
+    (tmp_path / 'config.json').unlink()
+    assert model_dir.check_vocabulary(config, vocabulary) == 128
+    assert model_dir.check_vocabulary(Config(), vocabulary) == len(PIECES)

@@ -1,0 +1,50 @@
+"""What a run starts from: saved parameters, fresh heads, fresh top layers, slower lower ones."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax import traverse_util
+from tiny_model import TINY
+
+from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.training import optimizer
+from bert_jax.training.initialization import _reinitialized
+
+
+def flat(seed: int) -> dict[str, jax.Array]:
+    params = nn.unbox(PretrainTask(TINY.model).init(jax.random.key(seed)))
+    return traverse_util.flatten_dict(params, sep='/')
+
+
+def test_top_layers_and_the_pooler_start_afresh() -> None:
+    saved = {path: x + 1 for path, x in flat(0).items()}
+    fresh = {path: x - 1 for path, x in flat(1).items()}
+    found = _reinitialized(saved, fresh, 2)
+    for path, x in found.items():
+        if path.startswith('encoder/layers/'):
+            np.testing.assert_array_equal(x[:1], saved[path][:1])
+            np.testing.assert_array_equal(x[1:], fresh[path][1:])
+        else:
+            there = fresh if path.startswith('pooler/') else saved
+            np.testing.assert_array_equal(x, there[path])
+
+
+def test_rates_fall_from_layer_to_layer() -> None:
+    changes = {'weight_decay': 0.0, 'grad_clip_norm': 0.0, 'layer_decay': 0.5}
+    config = dataclasses.replace(TINY, optim=dataclasses.replace(TINY.optim, **changes))
+    params = flat(0)
+    tx = optimizer.make_optimizer(config)
+    gradients = {path: jnp.ones_like(x) for path, x in params.items()}
+    updates, _ = tx.update(gradients, tx.init(params), params)
+    whole = float(updates['pooler/dense/bias'][0])
+    for path, x in updates.items():
+        if path.startswith('encoder/layers/'):  # three layers, the lowest first
+            for layer, share in enumerate((0.125, 0.25, 0.5)):
+                np.testing.assert_allclose(x[layer], whole * share, rtol=1e-6, err_msg=path)
+        elif path.startswith('encoder/embeddings/'):
+            np.testing.assert_allclose(x, whole / 16, rtol=1e-6, err_msg=path)
+        else:
+            np.testing.assert_allclose(x, whole, rtol=1e-6, err_msg=path)
