@@ -34,15 +34,16 @@ from etils import epath
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase, command_line
+from bert_jax.config.console import say
+from bert_jax.config.errors import Interrupted, first_line
 from bert_jax.data.store import format, preparation
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.parallel import distributed, sharding
 from bert_jax.preflight import checks
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training.checkpoint import first_line
-from bert_jax.training.loop import HeldOut, Interrupted, train
-from bert_jax.training.metrics import log_lines, say
+from bert_jax.training.loop import EvalSet, train
+from bert_jax.training.metrics import log_lines
 from bert_jax.training.workdir import claim, same_on_all_hosts
 
 LOG = logging.getLogger('bert_jax.main')
@@ -109,7 +110,7 @@ def pretrain(config: Config, workdir: epath.Path) -> None:
 
         return input_pipeline.train_batches(directory, config, start=start, stop=stop, **hosts)
 
-    def eval_batches(phase: Phase) -> HeldOut:
+    def eval_batches(phase: Phase) -> EvalSet:
         from bert_jax.data.pretraining import input_pipeline
 
         return input_pipeline.EvalBatches(directory, config, phase, **hosts)

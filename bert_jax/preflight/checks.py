@@ -18,15 +18,17 @@ import jax
 from etils import epath
 
 from bert_jax.config import Config
+from bert_jax.config.errors import first_line
 from bert_jax.data.text import readers, staging
 from bert_jax.parallel import sharding
 from bert_jax.parallel.chips import GIB, needed_memory
 from bert_jax.preflight import resolve
 from bert_jax.preflight.resolve import Outline, Skipped
 from bert_jax.training import optimizer, random_streams
-from bert_jax.training.checkpoint import check_storage, first_line, saved_steps
+from bert_jax.training.checkpoint import check_storage
 from bert_jax.training.train_step import make_train_step
 from bert_jax.training.workdir import check as check_workdir
+from bert_jax.training.workdir import saved_steps
 
 # What helps where a step does not fit.
 LESS = (
