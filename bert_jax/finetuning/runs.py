@@ -19,6 +19,7 @@ from bert_jax.finetuning import results
 from bert_jax.finetuning.datasets import Job, Predictions, Split, make_job, task_names
 from bert_jax.inference import model_dir
 from bert_jax.parallel import sharding
+from bert_jax.training import workdir as workdirs
 from bert_jax.training.checkpoint import load_params
 from bert_jax.training.loop import predict, train
 from bert_jax.training.metrics import log_lines
@@ -233,8 +234,8 @@ def _run_seed(
 ) -> dict[str, float]:
     data = described(config, job) | {'lowercase': vocabulary.lowercase}
     data |= {'labels': job.labels, 'pairs': job.pairs}
-    workdir.same_on_all_hosts(data['fingerprint'])
-    workdir.claim(workdir, config, data, vocabulary.files)
+    workdirs.same_on_all_hosts(data['fingerprint'])
+    workdirs.claim(workdir, config, data, vocabulary.files)
     lengths = job.task.lengths(config.train.phases[0])
     of = config.data
     stream = Shuffled(job.train, lengths, config.train.batch_size, of.seed, of.group_by_length)

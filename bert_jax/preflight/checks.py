@@ -18,20 +18,15 @@ import jax
 from etils import epath
 
 from bert_jax.config import Config
+from bert_jax.config.errors import OUT_OF_MEMORY_HINT, first_line, is_out_of_memory
 from bert_jax.data.text import readers, staging
 from bert_jax.parallel import sharding
 from bert_jax.parallel.chips import GIB, needed_memory
 from bert_jax.preflight import resolve
 from bert_jax.preflight.resolve import Outline, Skipped
 from bert_jax.training import optimizer, random_streams, workdir
-from bert_jax.training.checkpoint import check_storage, first_line, saved_steps
+from bert_jax.training.checkpoint import check_storage, saved_steps
 from bert_jax.training.train_step import make_train_step
-
-# What helps where a step does not fit.
-LESS = (
-    'Take a smaller batch_size, a larger config.train.accum_steps or config.mesh.fsdp, or '
-    'config.model.remat=full; in an evaluation, a smaller config.eval.batch_size'
-)
 
 
 def check(config: Config, workdir: epath.Path) -> int:
@@ -157,7 +152,7 @@ def _fits(job: Outline) -> str:
         try:
             compiled = step.lower(state, batch, key).compile(options)
         except jax.errors.JaxRuntimeError as error:
-            if 'RESOURCE_EXHAUSTED' not in str(error):
+            if not is_out_of_memory(error):
                 raise
             wrong.append(line + first_line(error))
             continue
@@ -165,7 +160,7 @@ def _fits(job: Outline) -> str:
         line += f'{_gib(needed)} of {_gib(limit)} on a device'
         (wrong if needed > limit else found).append(line)
     if wrong:
-        raise ValueError(f'{"; ".join(wrong)}. {LESS}')
+        raise ValueError(f'{"; ".join(wrong)}. {OUT_OF_MEMORY_HINT}')
     return '; '.join(found)
 
 
