@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bert_jax.config import MeshConfig
-from bert_jax.config.checks import CHOICES
+from bert_jax.config import MeshConfig, choices
 from bert_jax.data.labelled import texts
 from bert_jax.data.labelled.texts import Text
 from bert_jax.inference import model_dir
@@ -256,9 +255,9 @@ def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:
     """
     mesh = sharding.make_mesh(MeshConfig())
     source = model_dir.load(directory, NamedSharding(mesh, PartitionSpec()))
-    if dtype not in CHOICES['model.dtype']:
-        raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(CHOICES["model.dtype"])}')
-    config = dataclasses.replace(source.config, dtype=dtype)
+    if dtype not in choices('model.dtype'):
+        raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(choices("model.dtype"))}')
+    config = dataclasses.replace(source.config, dtype=dtype)  # type: ignore[arg-type]
     return Bert(dataclasses.replace(source, config=config), mesh)
 
 

@@ -1,6 +1,7 @@
 """The files of a workdir beside its metrics: which run it belongs to, and where its state is."""
 
 import contextlib
+import dataclasses
 import json
 import logging
 import re
@@ -12,22 +13,13 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from bert_jax.config import Config, flat, from_dict
+from bert_jax.config import Config, free_on_resume, from_saved, keys
 from bert_jax.config.files import write_atomically
 
 LOG = logging.getLogger('bert_jax.training.workdir')
 CONFIG = 'config.json'
 DATA = 'corpus.json'
 BEST = 'best.json'
-
-# Keys that may differ on resume because they don't change the results (accum_steps only changes
-# the dropout masks). The corpus is compared by the fingerprint of its content.
-FREE = re.compile(
-    r'train\.(num_steps|accum_steps|seeds|log_every|eval_every|checkpoint_every|keep|nonfinite)'
-    r'|eval\.(batch_size|max_batches)|mesh\..*|init_from|model\.(attention|remat|scan_unroll)'
-    r'|data\.(corpus|data_dir|cache_dir|vocab_file|text_field|documents|sentences'
-    r'|language|holdout|lowercase|dir|train_file|eval_file|test_file)'
-)
 
 
 def absolute(path: epath.PathLike) -> epath.Path:
@@ -61,7 +53,7 @@ def read_config(workdir: epath.Path) -> Config:
     """The configuration of a run. Raises ValueError if it can't be read."""
     path = workdir / CONFIG
     try:
-        return from_dict(json.loads(path.read_text()))
+        return from_saved(json.loads(path.read_text()), path)
     except ValueError as error:
         raise ValueError(f'{path} can not be read: {error}') from error
 
@@ -107,12 +99,11 @@ def check(
                 f'{workdir} has checkpoints but no {name} to tell which run they belong to; put '
                 'it back, or use another --workdir'
             )
-    saved, given = flat(read_config(workdir).to_dict()), flat(config.to_dict())
-    wrong = [
-        f'config.{key} is {saved[key]} there, {value} here'
-        for key, value in given.items()
-        if saved[key] != value and not FREE.fullmatch(key) and key not in unknown
-    ]
+    saved, wrong = read_config(workdir), []
+    for key in keys.KEYS:
+        there, here = keys.get(saved, key), keys.get(config, key)
+        if there != here and not free_on_resume(key, config.kind) and key not in unknown:
+            wrong.append(f'config.{key} is {there} there, {here} here')
     saved_data = read_data(workdir)
     if data['fingerprint'] and saved_data['fingerprint'] != data['fingerprint']:
         wrong.append(
@@ -135,10 +126,10 @@ def claim(
     not read config.init_from, so config.json keeps the value that the run began with.
     """
     check(workdir, config, data)
-    resumed, values = bool(saved_steps(workdir)), config.to_dict()
+    resumed = bool(saved_steps(workdir))
     if resumed and (began := read_config(workdir).init_from) != config.init_from:
         LOG.warning('config.init_from is not read: the run began from %s', began or 'nothing')
-        values['init_from'] = began
+        config = dataclasses.replace(config, init_from=began)
     if jax.process_index() == 0:
         try:
             workdir.mkdir(parents=True, exist_ok=True)
@@ -149,7 +140,7 @@ def claim(
         with explain_full_disk(workdir):
             for name, content in vocabulary.items():
                 (workdir / name).write_bytes(content)
-            write_atomically(workdir / CONFIG, json.dumps(values, indent=2) + '\n')
+            write_atomically(workdir / CONFIG, config.to_json())
             write_atomically(workdir / DATA, json.dumps(data, indent=2) + '\n')
 
 
