@@ -38,7 +38,7 @@ class Bert:
     def __init__(self, source: Pretrained, mesh: Mesh):
         self.config, self.heads = source.config, source.heads
         self.data, self.eval = source.data, source.eval
-        self.labels, self.pairs = source.labels, source.pairs
+        self.labels, self.pairs, self.no_answer = source.labels, source.pairs, source.no_answer
         longest, vocabulary = self.config.max_position_embeddings, source.vocabulary
         types = self.config.type_vocab_size
         self._encoder = texts.Encoder(vocabulary, longest, types) if vocabulary else None
