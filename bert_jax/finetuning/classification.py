@@ -8,8 +8,8 @@ from etils import epath
 from bert_jax.config import Config
 from bert_jax.data.labelled import examples
 from bert_jax.data.labelled.examples import Example
-from bert_jax.data.labelled.rows import make_rows
-from bert_jax.data.labelled.texts import Encoder
+from bert_jax.data.labelled.rows import EncodedExamples
+from bert_jax.data.labelled.texts import TextEncoder
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.finetuning.task_data import Job, Predictions, Split, some
@@ -32,7 +32,7 @@ def job(
     tests: Mapping[str, tuple[list[Example], WriteLabels]],
 ) -> Job:
     """No labels: a regression."""
-    encoder = Encoder(vocabulary, config.data.max_seq_length, config.model.type_vocab_size)
+    encoder = TextEncoder(vocabulary, config.data.max_seq_length, config.model.type_vocab_size)
 
     def split(found: list[Example], write: WriteLabels | None = None, test: bool = False) -> Split:
         before = encoder.truncated
@@ -49,7 +49,7 @@ def job(
             return predictions['logits'].argmax(-1) if labels else predictions['values']
 
         return Split(
-            make_rows(encoded, {name: truth}, vocabulary.pad_id),
+            EncodedExamples.from_rows(encoded, {name: truth}, vocabulary.pad_id),
             decode,
             (lambda predicted: score(predicted, truth)) if labelled else None,
             write,

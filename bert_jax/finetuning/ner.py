@@ -7,7 +7,7 @@ from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.data.labelled import conll, tagging
-from bert_jax.data.labelled.rows import make_rows
+from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.finetuning import official_scores
@@ -47,7 +47,7 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
         def write(tags: list[list[str]], folder: epath.Path) -> None:
             conll.write(sentences, tags, folder / name)
 
-        rows = make_rows(shown.rows, arrays, vocabulary.pad_id)
+        rows = EncodedExamples.from_rows(shown.rows, arrays, vocabulary.pad_id)
         return Split(rows, decode, score if sentences[0].tags else None, write)
 
     test = _read_test(data.test_file, names, summary) if data.test_file else []

@@ -9,9 +9,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bert_jax.data.labelled import conll, examples, squad, squad_answers, squad_windows, tagging
+from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.summary import Summary
 from bert_jax.inference.trained_model import WINDOW, Bert
+from bert_jax.tasks.classification import ClassificationTask, RegressionTask
+from bert_jax.tasks.question_answering import QuestionAnsweringTask
+from bert_jax.tasks.tagging import TaggingTask
 
 T = TypeVar('T')
 Record = dict[str, Any]
@@ -63,12 +67,12 @@ def _classified(bert: Bert, found: list[examples.Example], summary: Summary) -> 
     rows = bert.encoder.encode([example.parts for example in found], longest)
     if cut := bert.truncated - before:
         summary.count(f'texts of more than {longest} tokens, cut as in training', number=cut)
-    logits = np.zeros((len(rows), max(len(bert.labels), 1)), np.float32)
-    for i, values in bert.run(rows, bert.output('logits')):
-        logits[i] = values
+    encoded = EncodedExamples.from_rows(rows, {}, bert.encoder.vocabulary.pad_id)
     if not bert.labels:
-        yield from ({'value': float(value)} for value in logits[:, 0])
+        values = bert.predict(encoded, RegressionTask(bert.config))['values']
+        yield from ({'value': float(value)} for value in values)
         return
+    logits = bert.predict(encoded, ClassificationTask(bert.config, len(bert.labels)))['logits']
     shares = np.exp(logits - logits.max(-1, keepdims=True))
     shares /= shares.sum(-1, keepdims=True)
     for row in shares:
@@ -84,9 +88,8 @@ def _tagged(bert: Bert, sentences: list[conll.Sentence], summary: Summary) -> It
         max_seq_length=bert.data.max_seq_length,
         summary=summary,
     )
-    outputs: list[Any] = [None] * len(shown.rows)
-    for i, values in bert.run(shown.rows, bert.output('tags')):
-        outputs[i] = values
+    encoded = EncodedExamples.from_rows(shown.rows, {}, bert.encoder.vocabulary.pad_id)
+    outputs = list(bert.predict(encoded, TaggingTask(bert.config, len(bert.labels)))['tags'])
     for sentence, tags in zip(sentences, tagging.decode(sentences, shown, outputs), strict=True):
         yield {'words': sentence.words, 'tags': tags}
 
@@ -105,11 +108,9 @@ def _answered(bert: Bert, questions: list[Question], summary: Summary) -> Iterat
         training=False,
         summary=summary,
     )
-    starts, ends = np.zeros((2, len(shown), data.max_seq_length), np.float32)
-    rows = [shown[i] for i in range(len(shown))]
-    for i, (start, end) in bert.run(rows, bert.output('start_logits', 'end_logits')):
-        size = min(len(start), data.max_seq_length)
-        starts[i, :size], ends[i, :size] = start[:size], end[:size]
+    encoded = EncodedExamples.from_rows(shown, {}, bert.encoder.vocabulary.pad_id)
+    found = bert.predict(encoded, QuestionAnsweringTask(bert.config))
+    starts, ends = found['start_logits'], found['end_logits']
     limits, version_2 = bert.eval, 'no_answer' in bert.labels
     found = squad_answers.decode(
         questions,

@@ -12,7 +12,7 @@ from etils import epath
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, ModelConfig, Phase, validate
-from bert_jax.data.labelled.rows import Rows, Shuffled, in_order
+from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import results
@@ -209,10 +209,10 @@ class HeldOut:
         return _record(self._job.held_out, predictions, self._workdir)
 
 
-def _in_order(config: Config, job: Job, rows: Rows) -> Iterator[HostBatch]:
+def _in_order(config: Config, job: Job, examples: EncodedExamples) -> Iterator[HostBatch]:
     batch_size = config.eval.batch_size or config.train.batch_size
-    lengths = job.task.lengths(config.train.phases[0])
-    return in_order(rows, lengths, batch_size, *_host_slice(config))
+    shapes = dict.fromkeys(job.task.lengths(config.train.phases[0]), (batch_size,))
+    return iter(SequentialBatches(examples, shapes, *_host_slice(config)))
 
 
 def _host_slice(config: Config) -> tuple[int, int]:
@@ -237,7 +237,9 @@ def _run_seed(
     workdir.claim(workdir, config, data, vocabulary.files)
     lengths = job.task.lengths(config.train.phases[0])
     of = config.data
-    stream = Shuffled(job.train, lengths, config.train.batch_size, of.seed, of.group_by_length)
+    stream = ShuffledBatches(
+        job.train, lengths, config.train.batch_size, of.seed, of.group_by_length
+    )
 
     def batches(start: int, stop: int) -> Iterator[HostBatch]:
         return stream.batches(start, stop, *_host_slice(config))

@@ -4,7 +4,7 @@ from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.data.labelled import squad, squad_answers, squad_windows
-from bert_jax.data.labelled.rows import make_rows
+from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
@@ -58,7 +58,7 @@ def job(config: Config, vocabulary: Tokenizer) -> Job:
         def write(found: squad_answers.Answers, folder: epath.Path) -> None:
             squad_answers.write(found, folder / name)
 
-        rows = make_rows(shown, labels, vocabulary.pad_id)
+        rows = EncodedExamples.from_rows(shown, labels, vocabulary.pad_id)
         return Split(rows, decode, score if _can_be_scored(questions, version_2) else None, write)
 
     test = squad.read(data.test_file, summary) if data.test_file else []

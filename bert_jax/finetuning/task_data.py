@@ -8,7 +8,7 @@ import numpy as np
 from etils import epath
 
 from bert_jax.config import DataConfig
-from bert_jax.data.labelled.rows import Rows, permutation
+from bert_jax.data.labelled.rows import EncodedExamples, permutation
 from bert_jax.data.summary import Summary
 from bert_jax.tasks.head import HeadTask
 
@@ -20,7 +20,7 @@ class Split:
     """Rows to predict. decode: their predictions as labels, tags or answers. score: of what is
     decoded, where the rows have labels. write: what it leaves in a workdir."""
 
-    rows: Rows
+    rows: EncodedExamples
     decode: Callable[[Predictions], Any]
     score: Callable[[Any], dict[str, float]] | None = None
     write: Callable[[Any, epath.Path], None] | None = None
@@ -32,7 +32,7 @@ class Job:
     whether an example is two texts. tests: by their names."""
 
     task: HeadTask
-    train: Rows
+    train: EncodedExamples
     held_out: Split
     main_score: str
     labels: tuple[str, ...]
