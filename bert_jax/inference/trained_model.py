@@ -142,7 +142,7 @@ class Bert:
         return picked
 
     def fill_mask(self, inputs: Sequence[Text], top_k: int = 5) -> list[list[Candidates]]:
-        """For every text and every [MASK] in it the likeliest tokens with their probabilities.
+        """For every text and every mask token in it the likeliest tokens with their probabilities.
 
         Raises ValueError for a text without one, and where the checkpoint has no masked-LM head.
         """
@@ -156,7 +156,10 @@ class Bert:
         masks = [np.flatnonzero(np.array(r.input_ids) == vocabulary.mask_id) for r in rows]
         for text, places in zip(inputs, masks, strict=True):
             if not len(places):
-                raise ValueError(f"no {texts.MASK} in {text!r:.80} (within the model's positions)")
+                raise ValueError(
+                    f"no {vocabulary.special_pieces.mask} in {text!r:.80} (within the model's "
+                    'positions)'
+                )
         pieces = vocabulary.pieces
         found: list[list[Candidates]] = [[] for _ in rows]
         for i, (shares, ids) in self.run(rows, self._likeliest(min(top_k, len(pieces)))):

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,6 @@ from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
 Text = str | tuple[str, str]
 
-MASK = '[MASK]'
 # A batch has one of these lengths and, but for the last of a length, TOKENS tokens: few shapes, so
 # few compilations, and little padding.
 LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 
 class Encoder:
-    """Texts to rows of at most `longest` tokens. [MASK] in a text is the mask token.
+    """Texts to rows of at most `longest` tokens. A mask marker in a text is the mask token.
 
     truncated: how many texts so far were longer and lost their end.
     """
@@ -74,7 +74,8 @@ class Encoder:
             if not isinstance(text, str):
                 self._check_pair(text, place)
         flat = [part for text in texts for part in ((text,) if isinstance(text, str) else text)]
-        parts = [text.split(MASK) for text in flat]
+        marker = '|'.join(map(re.escape, self.vocabulary.mask_markers))
+        parts = [re.split(marker, text) for text in flat]
         encoded = iter(self.vocabulary.encode_batch(list(itertools.chain.from_iterable(parts))))
         mask = [self.vocabulary.mask_id]
 
