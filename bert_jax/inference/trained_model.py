@@ -17,7 +17,7 @@ from bert_jax.batch import HostBatch
 from bert_jax.config import MeshConfig
 from bert_jax.config.checks import CHOICES
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
-from bert_jax.data.labelled.texts import MASK, Row, Text, TextEncoder
+from bert_jax.data.labelled.texts import Row, Text, TextEncoder
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import TASK_HEADS
@@ -139,9 +139,9 @@ class Bert:
             yield from sums / totals
 
     def fill_mask(self, inputs: Iterable[Text], top_k: int = 5) -> list[list[Candidates]]:
-        """For each text and each [MASK] in it the most likely tokens with their probabilities.
+        """For each text and each mask token in it the most likely tokens with their probabilities.
 
-        Raises ValueError for a text without a [MASK], and if the checkpoint has no masked-LM head.
+        Raises ValueError for a text without a mask token, and if the checkpoint has no masked-LM head.
         """
         if 'masked_lm' not in self.heads:
             hint = '; --input=FILE --output=FILE.jsonl predicts what it was fine-tuned for'
@@ -151,10 +151,13 @@ class Bert:
             )
         inputs, vocabulary = list(inputs), self.encoder.vocabulary
         rows, pieces = self.encoder.encode(inputs), vocabulary.pieces
-        masks = [np.flatnonzero(np.array(row.input_ids) == vocabulary.mask_id) for row in rows]
+        masks = [np.flatnonzero(np.array(row.input_ids) == vocabulary.specials.mask) for row in rows]
         for text, positions in zip(inputs, masks, strict=True):
             if not len(positions):
-                raise ValueError(f"no {MASK} in {text!r:.80} (within the model's positions)")
+                raise ValueError(
+                    f'no {vocabulary.special_pieces.mask} in {text!r:.80} (within the first '
+                    f'{self.encoder.longest} tokens, the positions of the model)'
+                )
         top_k = min(top_k, len(pieces))
 
         def top(outputs: Outputs, _: Any) -> tuple[jax.Array, jax.Array]:
@@ -216,7 +219,7 @@ class Bert:
                 yield waiting.popleft().result()
 
     def _examples(self, rows: list[Row]) -> EncodedExamples:
-        return EncodedExamples.from_rows(rows, {}, self.encoder.vocabulary.pad_id)
+        return EncodedExamples.from_rows(rows, {}, self.encoder.vocabulary.specials.pad)
 
     def _function(self, key: Hashable, reduce: Callable[[Outputs, Any], Any]) -> Any:
         """A jitted function (params, batch) -> reduce(outputs, batch), compiled once per key. The

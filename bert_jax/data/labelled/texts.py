@@ -1,15 +1,14 @@
 """Texts and pairs of texts as rows of token ids."""
 
-import functools
 import itertools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from bert_jax.data.row_format import BERT, RowFormat
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
 Text = str | tuple[str, str]
-
-MASK = '[MASK]'
 
 
 class Row(NamedTuple):
@@ -22,70 +21,75 @@ class Row(NamedTuple):
 class TextEncoder:
     """Encodes texts as rows of at most `longest` tokens.
 
-    A mask token that is typed in a text becomes the mask token. types: how many token types the
-    model has. truncated: how many texts so far were longer than `longest` and lost their end.
+    A mask marker in a text becomes the mask token. types: how many token types the model has.
+    truncated: how many texts so far were longer than `longest` and lost their end.
     """
 
-    def __init__(self, vocabulary: Tokenizer, longest: int, types: int = 2):
+    def __init__(
+        self,
+        vocabulary: Tokenizer,
+        longest: int,
+        types: int = 2,
+        row_format: RowFormat = BERT,
+    ):
         self.vocabulary, self.longest, self.types = vocabulary, longest, types
-        self.truncated = 0
+        self.row_format, self.truncated = row_format, 0
 
     def encode(self, texts: Sequence[Text], longest: int | None = None) -> list[Row]:
-        """A row for each text or pair of texts. A row that would be too long loses tokens at the
-        end of the longer text. longest: a lower limit than the encoder's.
+        """A row for each text or pair of texts. If a row would be too long, the longer text loses
+        tokens at its end. longest: a lower limit than the encoder's.
 
         Raises ValueError for anything but texts and pairs, and for a pair if the model has one
         token type.
         """
         longest = min(longest or self.longest, self.longest)
         rows = []
-        for first, second in self._ids(texts):
-            room = longest - (2 if second is None else 3)
-            if len(first) + len(second or ()) > room:
+        for segments in self._segments(texts):
+            room = self.row_format.room(len(segments), longest)
+            if sum(map(len, segments)) > room:
                 self.truncated += 1
-                first, second = _truncated(first, second, room)
-            rows.append(self._row(first, second))
+                segments = _truncated(segments, room)
+            rows.append(self._row(segments))
         return rows
 
     def windows(self, texts: Sequence[Text]) -> list[list[Row]]:
         """As `encode`, but a text that is too long becomes several rows. Each row of a pair has
         the first text, cut to half of the room, and a part of the second."""
         windows = []
-        for first, second in self._ids(texts):
-            if second is None:
-                room = self.longest - 2
-                starts = range(0, max(len(first), 1), room)
-                windows.append([self._row(first[i : i + room], None) for i in starts])
-                continue
-            room = self.longest - 3
-            if len(first) + len(second) > room:
-                self.truncated += len(first) > room // 2
-                first = first[: room // 2]
-            rest = room - len(first)
-            starts = range(0, max(len(second), 1), rest)
-            windows.append([self._row(first, second[i : i + rest]) for i in starts])
+        for *first, text in self._segments(texts):
+            room = self.row_format.room(len(first) + 1, self.longest)
+            if first and len(first[0]) + len(text) > room:
+                self.truncated += len(first[0]) > room // 2
+                first = [first[0][: room // 2]]
+            size = room - sum(map(len, first))
+            starts = range(0, max(len(text), 1), size)
+            windows.append([self._row([*first, text[i : i + size]]) for i in starts])
         return windows
 
-    def _ids(self, texts: Sequence[Text]) -> list[tuple[list[int], list[int] | None]]:
-        """Token ids of each text, without special tokens other than masks."""
+    def _segments(self, texts: Sequence[Text]) -> Iterator[list[list[int]]]:
+        """For each text the token ids of its one segment, for each pair of its two."""
         if isinstance(texts, str):
             raise ValueError(f'expected a list of texts, not one text: [{texts[:40]!r}]')
         for index, text in enumerate(texts):
             if not isinstance(text, str):
                 self._check_pair(text, index)
-        flat = [part for text in texts for part in ((text,) if isinstance(text, str) else text)]
-        parts = [text.split(MASK) for text in flat]
-        encoded = iter(self.vocabulary.encode_batch(list(itertools.chain.from_iterable(parts))))
-        mask = [self.vocabulary.mask_id]
+        pairs = [(text,) if isinstance(text, str) else text for text in texts]
+        marker = '|'.join(map(re.escape, self.vocabulary.mask_markers))
+        parts = [[re.split(marker, text) for text in pair] for pair in pairs]
+        flat = itertools.chain.from_iterable(itertools.chain.from_iterable(parts))
+        encoded = iter(self.vocabulary.encode_batch(list(flat)))
+        for pair in parts:
+            yield [self._joined(itertools.islice(encoded, len(text))) for text in pair]
 
-        def joined(part: list[str]) -> list[int]:
-            between = itertools.islice(encoded, len(part))
-            return functools.reduce(lambda a, b: [*a, *mask, *b], between)
+    def _joined(self, parts: Iterator[list[int]]) -> list[int]:
+        """The parts with a mask token between each two."""
+        ids = list(next(parts))
+        for part in parts:
+            ids += [self.vocabulary.specials.mask, *part]
+        return ids
 
-        ids = iter([joined(part) for part in parts])
-        return [
-            (next(ids), None) if isinstance(text, str) else (next(ids), next(ids)) for text in texts
-        ]
+    def _row(self, segments: list[list[int]]) -> Row:
+        return Row(*self.row_format.row(segments, self.vocabulary.specials))
 
     def _check_pair(self, pair: Any, index: int) -> None:
         texts = isinstance(pair, tuple | list) and all(isinstance(part, str) for part in pair)
@@ -94,23 +98,13 @@ class TextEncoder:
         if self.types < 2:
             raise ValueError(f'text {index} is a pair, but this model has only one token type')
 
-    def _row(self, first: list[int], second: list[int] | None) -> Row:
-        cls, sep = self.vocabulary.cls_id, self.vocabulary.sep_id
-        ids = [cls, *first, sep]
-        types = [0] * len(ids)
-        if second is not None:
-            ids += [*second, sep]
-            types += [1] * (len(second) + 1)
-        return Row(ids, types)
 
-
-def _truncated(
-    first: list[int], second: list[int] | None, room: int
-) -> tuple[list[int], list[int] | None]:
-    """Cuts the longer text until both fit: as if one token at a time."""
-    if second is None:
-        return first[:room], None
+def _truncated(segments: list[list[int]], room: int) -> list[list[int]]:
+    """Cuts the longer segment until all fit: the result of cutting one token at a time."""
+    if len(segments) == 1:
+        return [segments[0][:room]]
+    first, second = segments
     shorter = min(len(first), len(second), room // 2)
     if len(first) <= len(second):
-        return first[: max(shorter, room - len(second))], second[: room - shorter]
-    return first[: room - shorter], second[: max(shorter, room - len(first))]
+        return [first[:shorter], second[: room - shorter]]
+    return [first[: room - shorter], second[:shorter]]
