@@ -4,13 +4,10 @@ import itertools
 import pathlib
 from collections.abc import Iterator
 
-import numpy as np
-
 from bert_jax.config import Config
-from bert_jax.data.labelled.rows import RowsByPlace
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.datasets import processor_for
-from bert_jax.finetuning.task_data import Predictions, Processor, Record, TaskFacts
+from bert_jax.finetuning.task_data import Processor, Record, TaskFacts
 from bert_jax.inference.trained_model import Bert
 
 
@@ -36,22 +33,5 @@ def _records(
     examples = processor.read(path, summary)
     while window := list(itertools.islice(examples, processor.window)):
         encoded = processor.encode(window, summary)
-        yield from processor.records(encoded, _outputs(bert, processor.head, encoded.rows))
-
-
-def _outputs(bert: Bert, head: str, rows: RowsByPlace) -> Predictions:
-    names = {'classifier': ('logits',), 'tagger': ('tags',)}.get(
-        head, ('start_logits', 'end_logits')
-    )
-    found: dict[str, np.ndarray] = {}
-    listed = [rows[i] for i in range(len(rows))]
-    length = max((len(row.input_ids) for row in listed), default=0)
-    for i, values in bert.run(listed, bert.output(*names)):
-        for name, value in zip(names, values if len(names) > 1 else (values,), strict=True):
-            shape = value.shape if head == 'classifier' else (length,)
-            array = found.setdefault(name, np.zeros((len(rows), *shape), value.dtype))
-            size = min(len(value), len(array[i]))
-            array[i, :size] = value[:size]
-    if head == 'classifier':
-        found['values'] = found['logits'][:, 0]
-    return found or {name: np.zeros((0, 0)) for name in names}
+        outputs = bert.predict(encoded.rows, processor.task)
+        yield from processor.records(encoded, outputs)

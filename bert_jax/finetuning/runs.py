@@ -12,7 +12,7 @@ from etils import epath
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, ModelConfig, Phase, validate
-from bert_jax.data.labelled.rows import Rows, Shuffled, in_order
+from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import results
@@ -28,6 +28,7 @@ from bert_jax.parallel import sharding
 from bert_jax.training.checkpoint import load_params
 from bert_jax.training.loop import predict, train
 from bert_jax.training.metrics import log_lines
+from bert_jax.training.workdir import claim, same_on_all_hosts
 
 LOG = logging.getLogger('bert_jax.finetuning.runs')
 # Of a checkpoint's configuration; how it is computed is the run's.
@@ -215,10 +216,10 @@ class HeldOut:
         return _record(self._job.eval, predictions, self._workdir)
 
 
-def _in_order(config: Config, job: TaskData, rows: Rows) -> Iterator[HostBatch]:
+def _in_order(config: Config, job: TaskData, examples: EncodedExamples) -> Iterator[HostBatch]:
     batch_size = config.eval.batch_size or config.train.batch_size
-    lengths = job.task.lengths(config.train.phases[0])
-    return in_order(rows, lengths, batch_size, *_host_slice(config))
+    shapes = dict.fromkeys(job.task.lengths(config.train.phases[0]), (batch_size,))
+    return iter(SequentialBatches(examples, shapes, *_host_slice(config)))
 
 
 def _host_slice(config: Config) -> tuple[int, int]:
@@ -239,11 +240,13 @@ def _run_seed(
 ) -> dict[str, float]:
     data = described(config, job) | {'lowercase': vocabulary.lowercase}
     data |= dataclasses.asdict(job.facts)
-    workdir.same_on_all_hosts(data['fingerprint'])
-    workdir.claim(workdir, config, data, vocabulary.files)
+    same_on_all_hosts(data['fingerprint'])
+    claim(workdir, config, data, vocabulary.files)
     lengths = job.task.lengths(config.train.phases[0])
     of = config.data
-    stream = Shuffled(job.train, lengths, config.train.batch_size, of.seed, of.group_by_length)
+    stream = ShuffledBatches(
+        job.train, lengths, config.train.batch_size, of.seed, of.group_by_length
+    )
 
     def batches(start: int, stop: int) -> Iterator[HostBatch]:
         return stream.batches(start, stop, *_host_slice(config))

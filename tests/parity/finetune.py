@@ -32,7 +32,7 @@ from ml_collections import config_flags
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, from_config_dict
 from bert_jax.convert.__main__ import convert_in
-from bert_jax.data.labelled.rows import Rows, Shuffled, in_order
+from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.finetuning import runs
 from bert_jax.finetuning.datasets import TaskData, load_task_data
 from bert_jax.training import random_streams
@@ -121,7 +121,7 @@ def batches(job: TaskData, config: Config, seed: int) -> Iterator[HostBatch]:
     rows, size, left = job.train, config.train.batch_size, config.num_steps
     for epoch in itertools.count():
         lengths = job.task.lengths(config.train.phases[0])
-        found = Shuffled(rows, lengths, size, seed, config.data.group_by_length).epoch(epoch)
+        found = ShuffledBatches(rows, lengths, size, seed, config.data.group_by_length).epoch(epoch)
         for places in found[:left]:
             yield rows.batch(places, len(places), int(rows.lengths[places].max()))
         left -= len(found)
@@ -154,13 +154,14 @@ def scores(bert: Any, job: TaskData, config: Config) -> dict[str, float]:
 
 
 def predictions(
-    bert: Any, rows: Rows, job: TaskData, config: Config
+    bert: Any, rows: EncodedExamples, job: TaskData, config: Config
 ) -> tuple[float, Mapping[str, np.ndarray]]:
     """The mean loss of the batches' rows, and what is predicted, by our names."""
     import torch
 
     found, losses = [], []
-    for padded in in_order(rows, job.task.lengths(config.train.phases[0]), 64):
+    lengths = job.task.lengths(config.train.phases[0])
+    for padded in SequentialBatches(rows, dict.fromkeys(lengths, (64,))):
         there = padded['example_weights'] > 0
         batch = {name: array[there] for name, array in padded.items()}
         with torch.inference_mode():

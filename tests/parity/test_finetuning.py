@@ -17,7 +17,7 @@ from reference import torch, transformers
 from bert_jax.config import Config
 from bert_jax.convert.__main__ import convert_out
 from bert_jax.convert.foreign import full_config
-from bert_jax.data.labelled.rows import Shuffled
+from bert_jax.data.labelled.rows import ShuffledBatches
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import runs
 from bert_jax.finetuning.datasets import TaskData, load_task_data
@@ -69,7 +69,7 @@ def their_losses(bert: Any, config: Config, job: TaskData) -> list[float]:
         optimizer, settings.warmup_steps, config.num_steps
     )
     losses, shapes = [], set()
-    stream = Shuffled(job.train, (16, 32), config.train.batch_size, config.data.seed)
+    stream = ShuffledBatches(job.train, (16, 32), config.train.batch_size, config.data.seed)
     for places in (batch for epoch in range(3) for batch in stream.epoch(epoch)):
         batch = job.train.batch(places, len(places), int(job.train.lengths[places].max()))
         shapes.add(batch['input_ids'].shape)
