@@ -67,7 +67,7 @@ def _classified(bert: Bert, found: list[examples.Example], summary: Summary) -> 
     rows = bert.encoder.encode([example.parts for example in found], longest)
     if cut := bert.truncated - before:
         summary.count(f'texts of more than {longest} tokens, cut as in training', number=cut)
-    encoded = EncodedExamples.from_rows(rows, {}, bert.encoder.vocabulary.pad_id)
+    encoded = EncodedExamples.from_rows(rows, {}, bert.encoder.vocabulary.specials.pad)
     if not bert.labels:
         values = bert.predict(encoded, RegressionTask(bert.config))['values']
         yield from ({'value': float(value)} for value in values)
@@ -88,7 +88,7 @@ def _tagged(bert: Bert, sentences: list[conll.Sentence], summary: Summary) -> It
         max_seq_length=bert.data.max_seq_length,
         summary=summary,
     )
-    encoded = EncodedExamples.from_rows(shown.rows, {}, bert.encoder.vocabulary.pad_id)
+    encoded = EncodedExamples.from_rows(shown.rows, {}, bert.encoder.vocabulary.specials.pad)
     outputs = list(bert.predict(encoded, TaggingTask(bert.config, len(bert.labels)))['tags'])
     for sentence, tags in zip(sentences, tagging.decode(sentences, shown, outputs), strict=True):
         yield {'words': sentence.words, 'tags': tags}
@@ -108,7 +108,7 @@ def _answered(bert: Bert, questions: list[Question], summary: Summary) -> Iterat
         training=False,
         summary=summary,
     )
-    encoded = EncodedExamples.from_rows(shown, {}, bert.encoder.vocabulary.pad_id)
+    encoded = EncodedExamples.from_rows(shown, {}, bert.encoder.vocabulary.specials.pad)
     found = bert.predict(encoded, QuestionAnsweringTask(bert.config))
     starts, ends = found['start_logits'], found['end_logits']
     limits, version_2 = bert.eval, 'no_answer' in bert.labels
