@@ -88,6 +88,7 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
         file = staging.localized(config.data).vocab_file
         vocabulary = tokenizer.load(file, config.data.lowercase)
         values, data = {'vocab_size': vocabulary.vocab_size}, config.data
+    values['vocab_size'] = config.data.padded(values['vocab_size'])
     model: ModelConfig = dataclasses.replace(config.model, **values)
     if not 8 <= data.max_seq_length <= model.max_position_embeddings:
         raise ValueError(

@@ -141,7 +141,8 @@ class Bert:
     def fill_mask(self, inputs: Iterable[Text], top_k: int = 5) -> list[list[Candidates]]:
         """For each text and each mask token in it the most likely tokens with their probabilities.
 
-        Raises ValueError for a text without a mask token, and if the checkpoint has no masked-LM head.
+        Raises ValueError for a text without a mask token and for a checkpoint without a masked-LM
+        head.
         """
         if 'masked_lm' not in self.heads:
             hint = '; --input=FILE --output=FILE.jsonl predicts what it was fine-tuned for'
@@ -151,7 +152,8 @@ class Bert:
             )
         inputs, vocabulary = list(inputs), self.encoder.vocabulary
         rows, pieces = self.encoder.encode(inputs), vocabulary.pieces
-        masks = [np.flatnonzero(np.array(row.input_ids) == vocabulary.specials.mask) for row in rows]
+        mask = vocabulary.specials.mask
+        masks = [np.flatnonzero(np.array(row.input_ids) == mask) for row in rows]
         for text, positions in zip(inputs, masks, strict=True):
             if not len(positions):
                 raise ValueError(
