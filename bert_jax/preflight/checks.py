@@ -19,20 +19,16 @@ import jax
 from etils import epath
 
 from bert_jax.config import Config
+from bert_jax.config.errors import OUT_OF_MEMORY_HINT, first_line, is_out_of_memory
 from bert_jax.data.text import readers, staging
 from bert_jax.parallel import sharding
 from bert_jax.parallel.chips import GIB, needed_memory
 from bert_jax.preflight.resolve import resolve
 from bert_jax.training import initialization, optimizer, random_streams
-from bert_jax.training.checkpoint import check_storage, first_line, saved_steps
+from bert_jax.training.checkpoint import check_storage, saved_steps
 from bert_jax.training.run import NotKnown, Resolver
 from bert_jax.training.train_step import make_train_step
 from bert_jax.training.workdir import check as check_workdir
-
-OUT_OF_MEMORY_HINT = (
-    'Take a smaller batch_size, a larger config.train.accum_steps or config.mesh.fsdp, or '
-    'config.model.remat=full; in an evaluation, a smaller config.eval.batch_size'
-)
 
 
 def check(config: Config, workdir: epath.Path) -> int:
@@ -168,7 +164,7 @@ def _fits(resolver: Resolver) -> str:
         try:
             compiled = step.lower(state, batch, key).compile(options)
         except jax.errors.JaxRuntimeError as error:
-            if 'RESOURCE_EXHAUSTED' not in str(error):
+            if not is_out_of_memory(error):
                 raise
             wrong.append(line + first_line(error))
             continue

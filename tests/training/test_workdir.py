@@ -55,7 +55,7 @@ def claims(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Claims:
 
 def test_workdir_says_what_the_run_is(claims: Claims) -> None:
     assert claims.trained[0].model.vocab_size == 21  # of vocab.txt
-    assert json.loads((claims.workdir / 'config.json').read_text()) == claims.trained[0].to_dict()
+    assert (claims.workdir / 'config.json').read_text() == claims.trained[0].to_json()
     corpus = json.loads((claims.workdir / 'corpus.json').read_text())
     assert len(corpus['fingerprint']) >= 16
     vocabulary = (claims.workdir / 'vocab.txt').read_text()
