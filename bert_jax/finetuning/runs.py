@@ -16,7 +16,13 @@ from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, Shuf
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import results
-from bert_jax.finetuning.datasets import EvalSplit, Predictions, TaskData, load_task_data, task_names
+from bert_jax.finetuning.datasets import (
+    EvalSplit,
+    Predictions,
+    TaskData,
+    load_task_data,
+    task_names,
+)
 from bert_jax.inference import model_dir
 from bert_jax.parallel import sharding
 from bert_jax.tasks.classification import ClassificationTask

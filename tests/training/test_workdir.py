@@ -128,6 +128,16 @@ def test_what_moves_no_number_may_change(
     assert json.loads((claims.workdir / 'config.json').read_text())[section][key] == value
 
 
+def test_where_a_run_began_is_kept(claims: Claims, caplog: pytest.LogCaptureFixture) -> None:
+    """A resumed run does not read init_from, and must not say that it began there."""
+    before = (claims.workdir / 'config.json').read_text()
+    other = claims.folder / 'nowhere'
+    config = claims.start(dataclasses.replace(BASE, init_from=str(other)))
+    assert config.init_from == str(other)
+    assert (claims.workdir / 'config.json').read_text() == before
+    assert 'config.init_from is not read: the run began from nothing' in caplog.text
+
+
 def test_a_start_that_nothing_came_of_is_no_run(claims: Claims) -> None:
     (claims.workdir / 'checkpoints' / '5').rmdir()
     (claims.workdir / 'corpus.json').unlink()
