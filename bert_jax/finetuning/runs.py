@@ -16,13 +16,18 @@ from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, Shuf
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import results
-from bert_jax.finetuning.datasets import Job, Predictions, Split, make_job, task_names
+from bert_jax.finetuning.datasets import (
+    EvalSplit,
+    Predictions,
+    TaskData,
+    load_task_data,
+    task_names,
+)
 from bert_jax.inference import model_dir
 from bert_jax.parallel import sharding
 from bert_jax.training.checkpoint import load_params
 from bert_jax.training.loop import predict, train
 from bert_jax.training.metrics import log_lines
-from bert_jax.training.workdir import claim, same_on_all_hosts
 
 LOG = logging.getLogger('bert_jax.finetuning.runs')
 # Of a checkpoint's configuration; how it is computed is the run's.
@@ -49,7 +54,7 @@ def run(config: Config, workdir: epath.Path) -> None:
     for name, folder in wanted.items():  # what is wrong with the last one's files is said now
         data = dataclasses.replace(config.data, task=name)
         named = dataclasses.replace(config, data=data)
-        job = make_job(name, named, vocabulary)
+        job = load_task_data(name, named, vocabulary)
         jobs[name] = with_steps(named, job), job
         _check_seeds(named, folder)
     for name, folder in wanted.items():
@@ -155,7 +160,7 @@ def _check_seeds(config: Config, workdir: epath.Path) -> None:
 
 
 def _run_task(
-    name: str, config: Config, job: Job, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
+    name: str, config: Config, job: TaskData, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
 ) -> list[dict[str, float]]:
     """The scores of each seed."""
     log_lines(_start_lines(name, config, job, workdir))
@@ -180,7 +185,7 @@ def runs(config: Config, workdir: epath.Path) -> Iterator[tuple[Config, epath.Pa
         yield dataclasses.replace(config, train=train, data=data), folder
 
 
-def with_steps(config: Config, job: Job) -> Config:
+def with_steps(config: Config, job: TaskData) -> Config:
     """Epochs as steps; an evaluation and a checkpoint at the end of each."""
     settings = config.train
     epoch = math.ceil(len(job.train) / settings.batch_size)
@@ -200,18 +205,18 @@ def with_steps(config: Config, job: Job) -> Config:
 class HeldOut:
     """A host's slices of the held-out rows in order of their length, and their scores."""
 
-    def __init__(self, config: Config, job: Job, workdir: epath.Path):
+    def __init__(self, config: Config, job: TaskData, workdir: epath.Path):
         self._config, self._job, self._workdir = config, job, workdir
         self.main_score = job.main_score
 
     def __iter__(self) -> Iterator[HostBatch]:
-        return _in_order(self._config, self._job, self._job.held_out.rows)
+        return _in_order(self._config, self._job, self._job.eval.rows)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
-        return _record(self._job.held_out, predictions, self._workdir)
+        return _record(self._job.eval, predictions, self._workdir)
 
 
-def _in_order(config: Config, job: Job, examples: EncodedExamples) -> Iterator[HostBatch]:
+def _in_order(config: Config, job: TaskData, examples: EncodedExamples) -> Iterator[HostBatch]:
     batch_size = config.eval.batch_size or config.train.batch_size
     shapes = dict.fromkeys(job.task.lengths(config.train.phases[0]), (batch_size,))
     return iter(SequentialBatches(examples, shapes, *_host_slice(config)))
@@ -221,22 +226,22 @@ def _host_slice(config: Config) -> tuple[int, int]:
     return sharding.host_slice(sharding.make_mesh(config.mesh))
 
 
-def described(config: Config, job: Job) -> dict[str, Any]:
+def described(config: Config, job: TaskData) -> dict[str, Any]:
     """What tells a run's data from others'."""
     of = config.data
     return {
         'name': ', '.join(filter(None, (of.task, of.dir, of.train_file, of.eval_file))),
-        'fingerprint': job.train.fingerprint() + job.held_out.rows.fingerprint(),
+        'fingerprint': job.train.fingerprint() + job.eval.rows.fingerprint(),
     }
 
 
 def _run_seed(
-    config: Config, job: Job, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
+    config: Config, job: TaskData, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
 ) -> dict[str, float]:
     data = described(config, job) | {'lowercase': vocabulary.lowercase}
-    data |= {'labels': job.labels, 'pairs': job.pairs}
-    same_on_all_hosts(data['fingerprint'])
-    claim(workdir, config, data, vocabulary.files)
+    data |= dataclasses.asdict(job.facts)
+    workdir.same_on_all_hosts(data['fingerprint'])
+    workdir.claim(workdir, config, data, vocabulary.files)
     lengths = job.task.lengths(config.train.phases[0])
     of = config.data
     stream = ShuffledBatches(
@@ -254,14 +259,14 @@ def _run_seed(
     return _scores(config, workdir, job.main_score) | tested
 
 
-def _predict(config: Config, job: Job, params: Any, workdir: epath.Path) -> dict[str, float]:
+def _predict(config: Config, job: TaskData, params: Any, workdir: epath.Path) -> dict[str, float]:
     """Of the parameters that are kept, for the test files, whose scores it returns where they have
     labels; for the held-out one too where the last evaluation, which wrote its own, may not be the
     best."""
     splits = dict(job.tests)
     scores: dict[str, float] = {}
-    if config.train.best and job.held_out.write is not None:
-        splits['the held-out file'] = job.held_out
+    if config.train.best and job.eval.is_written:
+        splits['the held-out file'] = job.eval
     if config.train.best and splits:
         abstract = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), params
@@ -275,11 +280,11 @@ def _predict(config: Config, job: Job, params: Any, workdir: epath.Path) -> dict
     return scores
 
 
-def _record(split: Split, predictions: Predictions, workdir: epath.Path) -> dict[str, float]:
+def _record(split: EvalSplit, predictions: Predictions, workdir: epath.Path) -> dict[str, float]:
     decoded = split.decode(predictions)
-    if split.write is not None and jax.process_index() == 0:
+    if jax.process_index() == 0:
         split.write(decoded, workdir)
-    return split.score(decoded) if split.score is not None else {}
+    return split.score(decoded)
 
 
 def _scores(config: Config, workdir: epath.Path, main: str) -> dict[str, float]:
@@ -294,13 +299,13 @@ def _scores(config: Config, workdir: epath.Path, main: str) -> dict[str, float]:
     }
 
 
-def _start_lines(name: str, config: Config, job: Job, workdir: epath.Path) -> dict[str, str]:
+def _start_lines(name: str, config: Config, job: TaskData, workdir: epath.Path) -> dict[str, str]:
     phase = config.train.phases[0]
-    labels = ', '.join(job.labels[:20]) + (' ...' if len(job.labels) > 20 else '')
+    labels = ', '.join(job.facts.labels[:20]) + (' ...' if len(job.facts.labels) > 20 else '')
     return {
         'workdir': str(workdir),
-        'task': f'{name}, {len(job.labels)} labels: {labels}' if labels else name,
-        'rows': f'{len(job.train):,} to train on, {len(job.held_out.rows):,} held out',
+        'task': f'{name}, {len(job.facts.labels)} labels: {labels}' if labels else name,
+        'rows': f'{len(job.train):,} to train on, {len(job.eval.rows):,} held out',
         'counted': str(job.summary) or 'nothing odd',
         'steps': f'{phase.steps}, each of {phase.batch_size} rows, at most {phase.max_seq_length} '
         'tokens long',

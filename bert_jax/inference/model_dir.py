@@ -24,7 +24,8 @@ CONFIG = 'config.json'
 class Pretrained:
     """params: a tree of float32 arrays. vocabulary: None where the folder has none. data, eval:
     of the run it comes from. labels: of the classifier or tagger, by id. pairs: whether it was
-    fine-tuned on pairs of texts, None where nothing tells."""
+    fine-tuned on pairs of texts, None if unknown. no_answer: whether questions may have no
+    answer."""
 
     config: ModelConfig
     heads: tuple[str, ...]
@@ -34,6 +35,7 @@ class Pretrained:
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
     labels: tuple[str, ...] = ()
     pairs: bool | None = None
+    no_answer: bool = False
 
     @property
     def model(self) -> HeadedEncoder:
@@ -77,6 +79,9 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
     heads = tuple(head for head in (*HEADS, *TASK_HEADS) if head in parts)
     task = _task(folder)
     labels = tuple(task.get('labels', ()))
+    no_answer = task.get('no_answer', False)
+    if labels == ('no_answer',):  # how workdirs of before marked SQuAD 2.0
+        labels, no_answer = (), True
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
@@ -92,6 +97,7 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
         config.eval,
         labels,
         task.get('pairs'),
+        no_answer,
     )
 
 
