@@ -10,7 +10,7 @@ from etils import epath
 from bert_jax.config import Config
 from bert_jax.data.labelled import examples as example_files
 from bert_jax.data.labelled.examples import Example
-from bert_jax.data.labelled.texts import Row, TextEncoder
+from bert_jax.data.labelled.texts import TextEncoder
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.finetuning import official_scores
@@ -31,7 +31,7 @@ from bert_jax.tasks.head import HeadTask
 METRICS = ('accuracy', 'macro_f1', 'matthews')
 
 
-class ClassificationProcessor(Processor[Example, list[Row], np.ndarray]):
+class ClassificationProcessor(Processor[Example, None, np.ndarray]):
     """Predictions are label ids int[n], or values float[n] of a regression, which has no labels."""
 
     head = 'classifier'
@@ -60,12 +60,13 @@ class ClassificationProcessor(Processor[Example, list[Row], np.ndarray]):
         *,
         training: bool = False,
         labelled: bool = False,
-    ) -> Encoded[Example, list[Row]]:
+    ) -> Encoded[Example, None]:
         before, longest = self._encoder.truncated, self.config.data.max_seq_length
         rows = self._encoder.encode([example.parts for example in examples])
         cut = self._encoder.truncated - before
         summary.count(f'texts of more than {longest} tokens, cut', number=cut)
-        return Encoded(examples, rows, self._labels(examples, labelled))
+        labels = self._labels(examples, labelled)
+        return self._encoded(examples, rows, labels, None)
 
     def _labels(self, examples: Sequence[Example], labelled: bool) -> dict[str, np.ndarray]:
         """Zeros if the examples are not labelled."""
@@ -77,12 +78,10 @@ class ClassificationProcessor(Processor[Example, list[Row], np.ndarray]):
         values = np.zeros(len(examples), np.float32)
         return {'label_values': example_files.label_values(examples) if labelled else values}
 
-    def decode(self, encoded: Encoded[Example, list[Row]], outputs: Predictions) -> np.ndarray:
+    def decode(self, encoded: Encoded[Example, None], outputs: Predictions) -> np.ndarray:
         return outputs['logits'].argmax(-1) if self.facts.labels else outputs['values']
 
-    def records(
-        self, encoded: Encoded[Example, list[Row]], outputs: Predictions
-    ) -> Iterator[Record]:
+    def records(self, encoded: Encoded[Example, None], outputs: Predictions) -> Iterator[Record]:
         predicted, labels = self.decode(encoded, outputs).tolist(), self.facts.labels
         if not labels:
             yield from ({'value': value} for value in predicted)
@@ -96,8 +95,8 @@ class ClassificationProcessor(Processor[Example, list[Row], np.ndarray]):
     def can_score(self, examples: Sequence[Example]) -> bool:
         return any(example.label is not None for example in examples)
 
-    def score(self, encoded: Encoded[Example, list[Row]], decoded: np.ndarray) -> dict[str, float]:
-        (truth,) = encoded.labels.values()
+    def score(self, encoded: Encoded[Example, None], decoded: np.ndarray) -> dict[str, float]:
+        (truth,) = encoded.rows.labels.values()
         if self.facts.labels:
             scores = official_scores.classification(decoded, truth, METRICS)
             return scores | {'score': scores['accuracy']}
@@ -107,7 +106,7 @@ class ClassificationProcessor(Processor[Example, list[Row], np.ndarray]):
     def write(
         self,
         split: str,
-        encoded: Encoded[Example, list[Row]],
+        encoded: Encoded[Example, None],
         decoded: np.ndarray,
         folder: epath.Path,
     ) -> None:

@@ -8,7 +8,6 @@ from etils import epath
 from bert_jax.config import Config, DataConfig
 from bert_jax.data.labelled import glue
 from bert_jax.data.labelled.examples import Example
-from bert_jax.data.labelled.texts import Row
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.finetuning import official_scores
@@ -40,10 +39,10 @@ class GlueProcessor(ClassificationProcessor):
     def can_score(self, examples: object) -> bool:
         return False  # the test sets' labels are not public
 
-    def score(self, encoded: Encoded[Example, list[Row]], decoded: np.ndarray) -> dict[str, float]:
+    def score(self, encoded: Encoded[Example, None], decoded: np.ndarray) -> dict[str, float]:
         """The scores of a split end in its name's end, as accuracy_matched; `score` is the mean
         of the splits' main scores."""
-        (truth,) = encoded.labels.values()
+        (truth,) = encoded.rows.labels.values()
         bounds = np.cumsum(list(self._eval_sizes.values()))[:-1]
         parts = np.split(decoded, bounds), np.split(truth, bounds)
         scores: dict[str, float] = {}
@@ -62,7 +61,7 @@ class GlueProcessor(ClassificationProcessor):
     def write(
         self,
         split: str,
-        encoded: Encoded[Example, list[Row]],
+        encoded: Encoded[Example, None],
         decoded: np.ndarray,
         folder: epath.Path,
     ) -> None:

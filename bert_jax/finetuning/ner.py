@@ -62,10 +62,10 @@ class TaggingProcessor(Processor[Sentence, SentenceWindows, Tags]):
         )
         labels = np.concatenate([np.zeros(0, np.int32), *windows.labels])
         arrays = {'label_ids': np.maximum(labels, 0), 'label_weights': np.float32(labels >= 0)}
-        return Encoded(examples, windows, arrays)
+        return self._encoded(examples, windows.rows, arrays, windows)
 
     def decode(self, encoded: Encoded[Sentence, SentenceWindows], outputs: Predictions) -> Tags:
-        return tagging.decode(encoded.examples, encoded.rows, list(outputs['tags']))
+        return tagging.decode(encoded.examples, encoded.windows, list(outputs.get('tags', ())))
 
     def records(
         self, encoded: Encoded[Sentence, SentenceWindows], outputs: Predictions

@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Iterator
 
 from bert_jax.config import Config
-from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.datasets import processor_for
 from bert_jax.finetuning.task_data import Processor, Record, TaskFacts
@@ -33,8 +32,8 @@ def records(bert: Bert, path: pathlib.Path, summary: Summary | None = None) -> I
 def _records(
     bert: Bert, processor: Processor, path: pathlib.Path, summary: Summary
 ) -> Iterator[Record]:
-    examples, pad = processor.read(path, summary), bert.encoder.vocabulary.specials.pad
+    examples = processor.read(path, summary)
     while window := list(itertools.islice(examples, processor.window)):
         encoded = processor.encode(window, summary)
-        rows = EncodedExamples.from_rows(encoded.rows, {}, pad)
-        yield from processor.records(encoded, bert.predict(rows, processor.task))
+        outputs = bert.predict(encoded.rows, processor.task)
+        yield from processor.records(encoded, outputs)

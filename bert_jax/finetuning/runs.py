@@ -28,6 +28,7 @@ from bert_jax.parallel import sharding
 from bert_jax.training.checkpoint import load_params
 from bert_jax.training.loop import predict, train
 from bert_jax.training.metrics import log_lines
+from bert_jax.training.workdir import claim, same_on_all_hosts
 
 LOG = logging.getLogger('bert_jax.finetuning.runs')
 # Of a checkpoint's configuration; how it is computed is the run's.
@@ -240,8 +241,8 @@ def _run_seed(
 ) -> dict[str, float]:
     data = described(config, job) | {'lowercase': vocabulary.lowercase}
     data |= dataclasses.asdict(job.facts)
-    workdir.same_on_all_hosts(data['fingerprint'])
-    workdir.claim(workdir, config, data, vocabulary.files)
+    same_on_all_hosts(data['fingerprint'])
+    claim(workdir, config, data, vocabulary.files)
     lengths = job.task.lengths(config.train.phases[0])
     of = config.data
     stream = ShuffledBatches(

@@ -56,12 +56,12 @@ class QuestionAnsweringProcessor(Processor[Question, QuestionWindows, Answers]):
             'start_positions': windows.start_positions,
             'end_positions': windows.end_positions,
         }
-        return Encoded(examples, windows, labels)
+        return self._encoded(examples, windows, labels, windows)
 
     def decode(self, encoded: Encoded[Question, QuestionWindows], outputs: Predictions) -> Answers:
         return squad_answers.decode(
             encoded.examples,
-            encoded.rows,
+            encoded.windows,
             outputs['start_logits'],
             outputs['end_logits'],
             self.config.eval,

@@ -23,7 +23,7 @@ from bert_jax.tasks.head import HeadTask
 Predictions = Mapping[str, np.ndarray]  # a task's outputs by name, a row of each array per row
 Record = dict[str, Any]  # one example's prediction, as the predict command writes it
 E = TypeVar('E')
-R = TypeVar('R', bound=IndexedRows)
+W = TypeVar('W')
 D = TypeVar('D')
 EVAL = 'eval'  # the name of the split that is evaluated during training
 
@@ -43,18 +43,18 @@ class TaskFacts:
 
 
 @dataclasses.dataclass(frozen=True)
-class Encoded(Generic[E, R]):
-    """Examples and their rows; an example has one row, or several if it is cut into windows.
+class Encoded(Generic[E, W]):
+    """Examples and their rows: one row per example, or several if it is cut into windows.
 
-    labels: arrays by their names in a batch, as `EncodedExamples` has them.
+    windows: which part of which example each row has; None if row i has example i.
     """
 
     examples: Sequence[E]
-    rows: R
-    labels: Mapping[str, np.ndarray]
+    rows: EncodedExamples
+    windows: W
 
 
-class Processor(abc.ABC, Generic[E, R, D]):
+class Processor(abc.ABC, Generic[E, W, D]):
     """The host side of one kind of task: files in, scores and files out.
 
     A processor needs no training file. To predict with a trained model, make it from the model's
@@ -62,7 +62,7 @@ class Processor(abc.ABC, Generic[E, R, D]):
     `window` examples of `read(path, summary)`:
 
         encoded = processor.encode(examples, summary)
-        outputs = ...  # {name: [len(encoded.rows), ...]}: processor.task.predictions of each row
+        outputs = ...  # processor.task.predictions for each of encoded.rows, in order
         yield from processor.records(encoded, outputs)
     """
 
@@ -95,7 +95,7 @@ class Processor(abc.ABC, Generic[E, R, D]):
         *,
         training: bool = False,
         labelled: bool = False,
-    ) -> Encoded[E, R]:
+    ) -> Encoded[E, W]:
         """The rows of examples. `summary` counts what the rows do not show.
 
         training: whether to refuse or leave out examples that nothing can be learned from.
@@ -104,36 +104,50 @@ class Processor(abc.ABC, Generic[E, R, D]):
         """
 
     @abc.abstractmethod
-    def decode(self, encoded: Encoded[E, R], outputs: Predictions) -> D:
+    def decode(self, encoded: Encoded[E, W], outputs: Predictions) -> D:
         """The predictions for the examples from the outputs of the task for each row."""
 
     @abc.abstractmethod
-    def records(self, encoded: Encoded[E, R], outputs: Predictions) -> Iterator[Record]:
+    def records(self, encoded: Encoded[E, W], outputs: Predictions) -> Iterator[Record]:
         """One record per example, with the decoded prediction and its probability if there is
         one."""
+
+    def _encoded(
+        self,
+        examples: Sequence[E],
+        rows: IndexedRows,
+        labels: Mapping[str, np.ndarray],
+        windows: W,
+    ) -> Encoded[E, W]:
+        """labels: arrays by their names in a batch, as EncodedExamples has them."""
+        pad_id = self.tokenizer.specials.pad
+        return Encoded(examples, EncodedExamples.from_rows(rows, labels, pad_id), windows)
 
     @abc.abstractmethod
     def can_score(self, examples: Sequence[E]) -> bool:
         """Whether the examples of a test file have labels to score predictions by."""
 
     @abc.abstractmethod
-    def score(self, encoded: Encoded[E, R], decoded: D) -> dict[str, float]:
+    def score(self, encoded: Encoded[E, W], decoded: D) -> dict[str, float]:
         """The official scores of predictions for labelled examples; `main_score` is one of them."""
 
     @abc.abstractmethod
-    def write(self, split: str, encoded: Encoded[E, R], decoded: D, folder: epath.Path) -> None:
+    def write(self, split: str, encoded: Encoded[E, W], decoded: D, folder: epath.Path) -> None:
         """Writes the predictions for the split of that name into the folder."""
 
 
 @dataclasses.dataclass(frozen=True)
-class EvalSplit(Generic[E, R, D]):
+class EvalSplit(Generic[E, W, D]):
     """Examples to predict. is_scored: whether they have labels."""
 
     name: str
-    processor: Processor[E, R, D]
-    encoded: Encoded[E, R]
-    rows: EncodedExamples
+    processor: Processor[E, W, D]
+    encoded: Encoded[E, W]
     is_scored: bool
+
+    @property
+    def rows(self) -> EncodedExamples:
+        return self.encoded.rows
 
     @property
     def is_written(self) -> bool:
@@ -177,7 +191,7 @@ class TaskData:
 
 
 def make_task_data(
-    processor: Processor[E, R, D],
+    processor: Processor[E, W, D],
     summary: Summary,
     *,
     train: Sequence[E],
@@ -186,20 +200,14 @@ def make_task_data(
 ) -> TaskData:
     """Encodes the examples of each split."""
 
-    def rows(encoded: Encoded[E, R]) -> EncodedExamples:
-        return EncodedExamples.from_rows(
-            encoded.rows, encoded.labels, processor.tokenizer.specials.pad
-        )
-
-    def split(name: str, examples: Sequence[E]) -> EvalSplit[E, R, D]:
+    def split(name: str, examples: Sequence[E]) -> EvalSplit[E, W, D]:
         scored = name == EVAL or processor.can_score(examples)
         encoded = processor.encode(examples, summary, labelled=scored)
-        return EvalSplit(name, processor, encoded, rows(encoded), scored)
+        return EvalSplit(name, processor, encoded, scored)
 
-    encoded = processor.encode(train, summary, training=True, labelled=True)
     return TaskData(
         processor=processor,
-        train=rows(encoded),
+        train=processor.encode(train, summary, training=True, labelled=True).rows,
         eval=split(EVAL, held_out),
         tests={name: split(name, examples) for name, examples in tests.items()},
         summary=summary,
