@@ -14,8 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bert_jax.batch import HostBatch
-from bert_jax.config import MeshConfig
-from bert_jax.config.checks import CHOICES
+from bert_jax.config import MeshConfig, choices
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder
 from bert_jax.inference import model_dir
@@ -292,11 +291,11 @@ def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:
     dtype: the compute type, 'float32' or 'bfloat16'; 'auto' is bfloat16 on TPU and GPU. Raises
     ValueError for another dtype and for a folder without a model.
     """
-    if dtype not in CHOICES['model.dtype']:
-        raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(CHOICES["model.dtype"])}')
+    if dtype not in choices('model.dtype'):
+        raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(choices("model.dtype"))}')
     mesh = sharding.make_mesh(MeshConfig())
     source = model_dir.load(directory, NamedSharding(mesh, PartitionSpec()))
-    config = dataclasses.replace(source.config, dtype=dtype)
+    config = dataclasses.replace(source.config, dtype=dtype)  # type: ignore[arg-type]
     return Bert(dataclasses.replace(source, config=config), mesh)
 
 
