@@ -114,7 +114,9 @@ class FineTuning(Resolver):
             results.write_table(self.workdir, scores)
 
     def _read(self, config: Config, vocabulary: tokenizer.Tokenizer) -> dict[str, TaskData]:
-        return {name: load_task_data(name, _named(config, name), vocabulary) for name in self.folders}
+        return {
+            name: load_task_data(name, _named(config, name), vocabulary) for name in self.folders
+        }
 
     def _with_steps(self, name: str) -> Config:
         return with_steps(_named(self.start[0], name), self.datasets[name])
@@ -292,7 +294,9 @@ def _run(
 ) -> Run:
     lengths = data.task.lengths(config.train.phases[0])
     grouped = config.data.group_by_length
-    stream = ShuffledBatches(data.train, lengths, config.train.batch_size, config.data.seed, grouped)
+    stream = ShuffledBatches(
+        data.train, lengths, config.train.batch_size, config.data.seed, grouped
+    )
     return Run(
         config,
         data.task,
@@ -367,10 +371,11 @@ def _named(config: Config, task: str) -> Config:
 
 def _start_lines(config: Config, data: TaskData, workdir: epath.Path) -> dict[str, str]:
     phase, name = config.train.phases[0], config.data.task
-    labels = ', '.join(data.facts.labels[:20]) + (' ...' if len(data.facts.labels) > 20 else '')
+    names = data.facts.labels
+    labels = ', '.join(names[:20]) + (' ...' if len(names) > 20 else '')
     return {
         'workdir': str(workdir),
-        'task': f'{name}, {len(data.facts.labels)} labels: {labels}' if labels else name,
+        'task': f'{name}, {len(names)} labels: {labels}' if labels else name,
         'rows': f'{len(data.train):,} to train on, {len(data.eval.rows):,} held out',
         'counted': str(data.summary) or 'nothing odd',
         'steps': f'{phase.steps}, each of {phase.batch_size} rows, at most {phase.max_seq_length} '
