@@ -12,11 +12,17 @@ from etils import epath
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, ModelConfig, Phase, validate
-from bert_jax.data.labelled.rows import Rows, Shuffled, in_order
+from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import results
-from bert_jax.finetuning.datasets import Job, Predictions, Split, make_job, task_names
+from bert_jax.finetuning.datasets import (
+    EvalSplit,
+    Predictions,
+    TaskData,
+    load_task_data,
+    task_names,
+)
 from bert_jax.inference import model_dir
 from bert_jax.parallel import sharding
 from bert_jax.tasks.classification import ClassificationTask
@@ -65,7 +71,7 @@ class FineTuning(Resolver):
         return self.start[1]
 
     @part
-    def datasets(self) -> dict[str, Job]:
+    def datasets(self) -> dict[str, TaskData]:
         return self._read(*self.start)
 
     @part
@@ -87,7 +93,7 @@ class FineTuning(Resolver):
         any_vocabulary = tokenizer.wordpiece([*tokenizer.SPECIALS], True)
         datasets = self.known('datasets') or self._read(self.config, any_vocabulary)
         return '; '.join(
-            f'{name}: {len(data.train):,} rows to train on, {len(data.held_out.rows):,} held out, '
+            f'{name}: {len(data.train):,} rows to train on, {len(data.eval.rows):,} held out, '
             f'counted: {str(data.summary) or "nothing odd"}'
             for name, data in datasets.items()
         )
@@ -107,8 +113,10 @@ class FineTuning(Resolver):
         if len(scores) > 1 and jax.process_index() == 0:
             results.write_table(self.workdir, scores)
 
-    def _read(self, config: Config, vocabulary: tokenizer.Tokenizer) -> dict[str, Job]:
-        return {name: make_job(name, _named(config, name), vocabulary) for name in self.folders}
+    def _read(self, config: Config, vocabulary: tokenizer.Tokenizer) -> dict[str, TaskData]:
+        return {
+            name: load_task_data(name, _named(config, name), vocabulary) for name in self.folders
+        }
 
     def _with_steps(self, name: str) -> Config:
         return with_steps(_named(self.start[0], name), self.datasets[name])
@@ -120,10 +128,9 @@ class FineTuning(Resolver):
         files = (config.data.task, config.data.dir, config.data.train_file, config.data.eval_file)
         info = {
             'name': ', '.join(filter(None, files)),
-            'fingerprint': data.train.fingerprint() + data.held_out.rows.fingerprint(),
+            'fingerprint': data.train.fingerprint() + data.eval.rows.fingerprint(),
             'lowercase': self.vocabulary.lowercase,
-            'labels': data.labels,
-            'pairs': data.pairs,
+            **dataclasses.asdict(data.facts),
         }
         return [
             _run(seeded, folder, data, info, self.vocabulary)
@@ -219,7 +226,7 @@ def _pretrained(config: Config) -> tuple[dict[str, Any], tokenizer.Tokenizer]:
     return values, vocabulary
 
 
-def with_steps(config: Config, data: Job) -> Config:
+def with_steps(config: Config, data: TaskData) -> Config:
     """Epochs as steps, with an evaluation and a checkpoint at the end of each epoch."""
     settings = config.train
     epoch = math.ceil(len(data.train) / settings.batch_size)
@@ -267,27 +274,29 @@ def _check_seeds(config: Config, workdir: epath.Path) -> None:
 class EvalSet:
     """This host's slices of the held-out rows, in order of their length, and their scores."""
 
-    def __init__(self, config: Config, data: Job, workdir: epath.Path):
+    def __init__(self, config: Config, data: TaskData, workdir: epath.Path):
         self._config, self._data, self._workdir = config, data, workdir
         self.main_score = data.main_score
 
     def __iter__(self) -> Iterator[HostBatch]:
-        return _in_order(self._config, self._data.task, self._data.held_out.rows)
+        return _in_order(self._config, self._data.task, self._data.eval.rows)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
-        return _record(self._data.held_out, predictions, self._workdir)
+        return _record(self._data.eval, predictions, self._workdir)
 
 
 def _run(
     config: Config,
     workdir: epath.Path,
-    data: Job,
+    data: TaskData,
     info: Mapping[str, Any],
     vocabulary: tokenizer.Tokenizer,
 ) -> Run:
     lengths = data.task.lengths(config.train.phases[0])
     grouped = config.data.group_by_length
-    stream = Shuffled(data.train, lengths, config.train.batch_size, config.data.seed, grouped)
+    stream = ShuffledBatches(
+        data.train, lengths, config.train.batch_size, config.data.seed, grouped
+    )
     return Run(
         config,
         data.task,
@@ -300,16 +309,17 @@ def _run(
     )
 
 
-def _in_order(config: Config, task: HeadTask, rows: Rows) -> Iterator[HostBatch]:
+def _in_order(config: Config, task: HeadTask, examples: EncodedExamples) -> Iterator[HostBatch]:
     batch_size = config.eval.batch_size or config.train.batch_size
-    return in_order(rows, task.lengths(config.train.phases[0]), batch_size, *_host_slice(config))
+    shapes = dict.fromkeys(task.lengths(config.train.phases[0]), (batch_size,))
+    return iter(SequentialBatches(examples, shapes, *_host_slice(config)))
 
 
 def _host_slice(config: Config) -> tuple[int, int]:
     return sharding.host_slice(sharding.make_mesh(config.mesh))
 
 
-def _train_and_score(run: Run, data: Job) -> dict[str, float]:
+def _train_and_score(run: Run, data: TaskData) -> dict[str, float]:
     """The scores of the last or the best evaluation, and those of the test files."""
     state = run.train()
     tested = _predict(run, data, state.params)
@@ -325,15 +335,15 @@ def _train_and_score(run: Run, data: Job) -> dict[str, float]:
     return scores | tested
 
 
-def _predict(run: Run, data: Job, params: Any) -> dict[str, float]:
+def _predict(run: Run, data: TaskData, params: Any) -> dict[str, float]:
     """Writes the predictions for the test files, and returns the scores of those with labels.
 
     The parameters are those of the last evaluation or of the best. In the second case the
     predictions for the held-out file are written too, because each evaluation wrote its own.
     """
     splits, scores = dict(data.tests), dict[str, float]()
-    if run.config.train.best and data.held_out.write is not None:
-        splits['the held-out file'] = data.held_out
+    if run.config.train.best and data.eval.is_written:
+        splits['the held-out file'] = data.eval
     if run.config.train.best and splits:
         abstract = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), params
@@ -348,24 +358,25 @@ def _predict(run: Run, data: Job, params: Any) -> dict[str, float]:
     return scores
 
 
-def _record(split: Split, predictions: Predictions, workdir: epath.Path) -> dict[str, float]:
+def _record(split: EvalSplit, predictions: Predictions, workdir: epath.Path) -> dict[str, float]:
     decoded = split.decode(predictions)
-    if split.write is not None and jax.process_index() == 0:
+    if jax.process_index() == 0:
         split.write(decoded, workdir)
-    return split.score(decoded) if split.score is not None else {}
+    return split.score(decoded)
 
 
 def _named(config: Config, task: str) -> Config:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, task=task))
 
 
-def _start_lines(config: Config, data: Job, workdir: epath.Path) -> dict[str, str]:
+def _start_lines(config: Config, data: TaskData, workdir: epath.Path) -> dict[str, str]:
     phase, name = config.train.phases[0], config.data.task
-    labels = ', '.join(data.labels[:20]) + (' ...' if len(data.labels) > 20 else '')
+    names = data.facts.labels
+    labels = ', '.join(names[:20]) + (' ...' if len(names) > 20 else '')
     return {
         'workdir': str(workdir),
-        'task': f'{name}, {len(data.labels)} labels: {labels}' if labels else name,
-        'rows': f'{len(data.train):,} to train on, {len(data.held_out.rows):,} held out',
+        'task': f'{name}, {len(names)} labels: {labels}' if labels else name,
+        'rows': f'{len(data.train):,} to train on, {len(data.eval.rows):,} held out',
         'counted': str(data.summary) or 'nothing odd',
         'steps': f'{phase.steps}, each of {phase.batch_size} rows, at most {phase.max_seq_length} '
         'tokens long',
