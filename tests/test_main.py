@@ -192,8 +192,8 @@ def test_stopped_gone_on_and_done(tmp_path: pathlib.Path) -> None:
     assert f'going on from step {step} of {step + 20}' in output
     train = [line['step'] for line in small_run.metrics(workdir) if line['split'] == 'train']
     assert train == list(range(1, step + 21))
-    known = ('step ', 'workdir ', 'devices ', 'parameters ', 'corpus ', 'baseline ', 'phases ')
-    known += ('going on', 'first step', 'train/0', 'eval', 'model.vocab_size')
+    known = ('step ', 'workdir ', 'devices ', 'parameters ', 'vocabulary ', 'corpus ', 'baseline ')
+    known += ('phases ', 'going on', 'first step', 'train/0', 'eval')
     foreign = [line for line in output.splitlines() if line and not line.startswith(known)]
     assert not foreign, 'lines of libraries that mean nothing to a user'
 
