@@ -11,7 +11,7 @@ from etils import epath
 
 from bert_jax.config.console import say
 from bert_jax.config.files import write_atomically
-from bert_jax.finetuning import official_scores
+from bert_jax.data.labelled.glue_tasks import glue_average
 
 WNLI_POLICY = (
     'The average is over the tasks in the table, WNLI left out: its dev set contradicts its '
@@ -50,7 +50,7 @@ def write_table(workdir: epath.Path, scores: Mapping[str, list[dict[str, float]]
         mains = [row['score'] for row in found]
         deviation = float(np.std(mains, ddof=1)) if len(mains) > 1 else None
         rows[name] = {'score': float(np.mean(mains)), 'std': deviation, 'seeds': len(mains)}
-    average = official_scores.glue_average({name: row['score'] for name, row in rows.items()})
+    average = glue_average({name: row['score'] for name, row in rows.items()})
     results = {'tasks': rows, 'average': average, 'policy': WNLI_POLICY}
     lines = ['| task | score | std | seeds |', '|---|---|---|---|']
     for name, row in rows.items():

@@ -117,7 +117,7 @@ def train(
         stack.enter_context(jax.transfer_guard('disallow'))
         loop = _Loop(config, task, mesh, workdir, checkpoints, reporter, stopper, eval_step)
         loop.catch_up(step, state, stages[0])
-        return loop.run(step, state, stages, functools.partial(train_step, key=key))
+        return loop.run(step, state, stages, lambda state, batch: train_step(state, batch, key))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,9 +143,7 @@ class _Loop:
             )
         missed = step and should_evaluate(step, self.config) and not self.reporter.has_eval(step)
         if missed and not self.evaluate(step, state.params, stage):
-            raise self.stopper.interrupted(
-                f'step {step} is saved; the same command evaluates it'
-            )
+            raise self.stopper.interrupted(f'step {step} is saved; the same command evaluates it')
 
     def run(
         self, step: int, state: TrainState, stages: list[Stage], train_step: Callable[..., Any]

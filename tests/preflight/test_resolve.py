@@ -20,6 +20,7 @@ from bert_jax.training import optimizer, workdir
 from bert_jax.training.train_step import abstract_state
 
 EARLY = [
+    ({'train.epochs': 1.0}, 'config.train.epochs is 1.0, but pretraining does not read it'),
     ({'train.phases': ((20, 16, 12, 2),)}, r'phases\[0\]: 12 is not a multiple of 8'),
     ({'eval.batch_size': 4}, 'eval.batch_size: 4 is not a multiple of 8'),
     ({'model.type_vocab_size': 1}, 'config.model.type_vocab_size is 1'),
@@ -54,7 +55,7 @@ def test_a_step_needs_no_data(tmp_path: pathlib.Path, task: str) -> None:
     assert config.model.vocab_size == 24 and found.config == config.model
     phase = config.train.phases[0]
     assert task == 'pretrain' or phase[1:] == (16, 16, 1)
-    mesh = sharding.make_mesh(dataclasses.replace(config.mesh, tensor=8))
+    mesh = sharding.make_mesh(dataclasses.replace(config.mesh, tensor=2))
     abstract_state(found, optimizer.make_optimizer(config), mesh)
     assert sharding.abstract_batch(found.batch_spec(phase), mesh)
 

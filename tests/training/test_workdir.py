@@ -17,7 +17,7 @@ BASE = Config(
     model=ModelConfig(vocab_size=99, hidden_size=32, num_attention_heads=2),
     data=DataConfig(sentences='line'),
     optim=OptimConfig(warmup_steps=2),
-    train=TrainConfig(phases=(Phase(20, 32, 32, 5),)),
+    train=TrainConfig(phases=(Phase(20, 32, 16, 5),)),
 )
 
 
