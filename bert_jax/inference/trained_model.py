@@ -21,6 +21,7 @@ from bert_jax.data.labelled.texts import Text
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import TASK_HEADS
+from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
 
 WINDOW = 4096  # texts sorted by length together; what is in memory at a time
@@ -49,12 +50,7 @@ class Bert:
         model = dataclasses.replace(source, config=plain).model
 
         def outputs(params: Any, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-            values: Any = model.apply(
-                {'params': params},
-                batch['input_ids'],
-                batch['token_type_ids'],
-                batch['attention_mask'],
-            )
+            values: Any = model.apply({'params': params}, EncoderInputs.from_batch(batch))
             return {name: x.astype(jnp.float32) for name, x in values.items()}
 
         self._outputs = outputs

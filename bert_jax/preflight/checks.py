@@ -23,9 +23,8 @@ from bert_jax.parallel import sharding
 from bert_jax.parallel.chips import GIB, needed_memory
 from bert_jax.preflight import resolve
 from bert_jax.preflight.resolve import Outline, Skipped
-from bert_jax.training import optimizer, random_streams, workdir
+from bert_jax.training import workdir
 from bert_jax.training.checkpoint import check_storage, first_line, saved_steps
-from bert_jax.training.train_step import make_train_step
 
 # What helps where a step does not fit.
 LESS = (
@@ -124,7 +123,7 @@ def _disk(job: Outline) -> str:
     else:
         saved = sum(len(saved_steps(folder)) for folder, *_ in job.runs)
         count = max(job.config.train.keep * max(len(job.runs), 1) + 1 - saved, 1)
-        size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(job.state()[-1]))
+        size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(job.step().abstract))
         needs.append((pathlib.Path(job.workdir), count * size, f'{count} checkpoints'))
     disks: dict[int, list[tuple[pathlib.Path, int, str]]] = {}
     for place, size, what in needs:
@@ -141,21 +140,17 @@ def _disk(job: Outline) -> str:
 
 
 def _fits(job: Outline) -> str:
-    task, tx, mesh, state = job.state()
+    step = job.step()
     if not job.divides:
         raise Skipped('the batch does not divide')
     config, limit = job.config, _memory()
-    schedule, accum_steps = optimizer.make_schedule(config), config.train.accum_steps
-    step: Any = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
-    key = jax.eval_shape(lambda: random_streams.root(config.train.seed, config.train.prng_impl))
     found, wrong = list[str](), list[str]()
     # Else the processes of a job share the work of tuning, and wait for each other.
     options = {'xla_gpu_shard_autotuning': False} if jax.default_backend() == 'gpu' else None
     for phase in dict.fromkeys(phase._replace(steps=1) for phase in config.train.phases):
-        batch = sharding.abstract_batch(task.batch_spec(phase), mesh, accum_steps)
         line = f'{phase.batch_size} x {phase.max_seq_length}: '
         try:
-            compiled = step.lower(state, batch, key).compile(options)
+            compiled = step.lower(phase).compile(options)
         except jax.errors.JaxRuntimeError as error:
             if 'RESOURCE_EXHAUSTED' not in str(error):
                 raise

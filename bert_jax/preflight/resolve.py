@@ -5,7 +5,6 @@ import pathlib
 from typing import Any
 
 import jax
-import optax
 from etils import epath
 
 from bert_jax.config import Config
@@ -16,8 +15,8 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.tasks.task import Task
-from bert_jax.training import initialization, optimizer
-from bert_jax.training.train_step import TrainState, abstract_state
+from bert_jax.training import initialization
+from bert_jax.training.train_step import Step, build_step
 
 
 class Skipped(Exception):
@@ -41,15 +40,14 @@ class Outline:
     fingerprint: str = ''  # of a corpus that is prepared
     unknown: tuple[str, ...] = ('model.vocab_size',)  # keys that are not settled
 
-    def state(self) -> tuple[Task, optax.GradientTransformation, jax.sharding.Mesh, TrainState]:
+    def step(self) -> Step:
         """The training state in shapes, and what it is of. Raises Skipped where nobody can tell."""
         if self.mesh is None:
             raise Skipped('config.mesh does not fit')
         if self.task is None and self.config.data.task != 'pretrain':
             raise Skipped('the model is not known before what failed above is mended')
         task = self.task or PretrainTask(self.config.model)
-        tx = optimizer.make_optimizer(self.config)
-        return task, tx, self.mesh, abstract_state(task, tx, self.mesh)
+        return build_step(self.config, task, self.mesh)
 
 
 def vocabulary(outline: Outline) -> str:
@@ -144,5 +142,6 @@ def init_from(outline: Outline) -> str:
             f'config.init_from={config.init_from} has a vocabulary, and the corpus would get its '
             f'own; tokenise it with that one: --config.data.vocab_file={config.init_from}'
         )
-    initialization.check(config.init_from, outline.state()[-1].params)
+    step = outline.step()
+    initialization.check(config.init_from, step.abstract.params, step.info)
     return f'{config.init_from} fits'

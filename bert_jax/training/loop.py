@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import jax
-import optax
 from etils import epath
 from jax.experimental import multihost_utils
 
@@ -18,20 +17,16 @@ from bert_jax.batch import Batch, BatchSpec, HostBatch, spec_of
 from bert_jax.config import Config, Phase
 from bert_jax.parallel import sharding
 from bert_jax.tasks.task import Task
-from bert_jax.training import optimizer, random_streams
+from bert_jax.training import random_streams
 from bert_jax.training.checkpoint import Checkpoints, save_best
 from bert_jax.training.evaluation import Predictions, evaluate
 from bert_jax.training.initialization import initial_params
 from bert_jax.training.metrics import Reporter
 from bert_jax.training.step_timer import BatchShape, Meter
 from bert_jax.training.train_step import (
-    EvalStep,
+    Step,
     TrainState,
-    TrainStep,
-    abstract_state,
-    init_state,
-    make_eval_step,
-    make_train_step,
+    build_step,
 )
 
 LOG = logging.getLogger('bert_jax.training.loop')
@@ -86,8 +81,9 @@ def train(
     mesh = sharding.make_mesh(config.mesh)
     key = _root_key(config, mesh, config.train.prng_impl)
     checkpoints = Checkpoints(workdir, config.train.keep)
-    tx, train_step, eval_step = _steps(_numbers_aside(config), task, mesh)
-    state = _start(config, task, tx, mesh, checkpoints)
+    built = _build(_numbers_aside(config), task, mesh)
+    train_step, eval_step = built.train, built.evaluate
+    state = _start(config, built, checkpoints)
     step = int(state.step)
     if step >= config.num_steps:
         LOG.info('nothing to do: step %d of %d is saved already', step, config.num_steps)
@@ -159,14 +155,7 @@ def _numbers_aside(config: Config) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=0), data=data)
 
 
-@functools.lru_cache(maxsize=1)
-def _steps(
-    config: Config, task: Any, mesh: jax.sharding.Mesh
-) -> tuple[optax.GradientTransformation, TrainStep, EvalStep]:
-    tx, schedule = optimizer.make_optimizer(config), optimizer.make_schedule(config)
-    accum_steps = config.train.accum_steps
-    train_step = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
-    return tx, train_step, make_eval_step(task, mesh)
+_build = functools.lru_cache(maxsize=1)(build_step)
 
 
 def predict(config: Config, task: Task, params: Any, batches: Iterable[HostBatch]) -> Predictions:
@@ -176,7 +165,8 @@ def predict(config: Config, task: Task, params: Any, batches: Iterable[HostBatch
     specs = _specs(
         task, phase._replace(batch_size=config.eval.batch_size or phase.batch_size), mesh
     )
-    eval_step = _steps(_numbers_aside(config), task, mesh)[2]  # that of the run, compiled already
+    built: Any = _build(_numbers_aside(config), task, mesh)  # that of the run, compiled already
+    eval_step = built.evaluate
     return evaluate(eval_step, params, batches, task, specs, mesh)[1]
 
 
@@ -187,23 +177,16 @@ def _root_key(config: Config, mesh: jax.sharding.Mesh, impl: str) -> jax.Array:
     return jax.jit(make, out_shardings=everywhere)()
 
 
-def _start(
-    config: Config,
-    task: Task,
-    tx: optax.GradientTransformation,
-    mesh: jax.sharding.Mesh,
-    checkpoints: Checkpoints,
-) -> TrainState:
+def _start(config: Config, built: Step, checkpoints: Checkpoints) -> TrainState:
     """The workdir's newest whole checkpoint; else fresh, with the parameters of init_from."""
-    abstract = abstract_state(task, tx, mesh)
-    state = checkpoints.restore(abstract)
+    state = checkpoints.restore(built.abstract)
     if state is not None:
         LOG.info('going on from step %d of %d', int(state.step), config.num_steps)
         return state
     # Not by the run's generator: rbg's bits depend on how they are split over devices.
-    state = init_state(task, tx, mesh, _root_key(config, mesh, 'threefry2x32'))
+    state = built.init(_root_key(config, built.mesh, 'threefry2x32'))
     if config.init_from:
-        params = initial_params(config.init_from, state.params, config.reinit_layers)
+        params = initial_params(config.init_from, state.params, built.info, config.reinit_layers)
         state = dataclasses.replace(state, params=params)
     return state
 
