@@ -30,6 +30,7 @@ from rich.table import Table
 
 from bert_jax import batch
 from bert_jax.config import Config, Phase, command_line, validate
+from bert_jax.config.errors import is_out_of_memory
 from bert_jax.models.layers import compute_dtype
 from bert_jax.parallel import chips, distributed, sharding
 from bert_jax.performance import step_profile
@@ -70,7 +71,7 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
         began = time.perf_counter()
         step: Any = built.lower(phase).compile()
         compiling = time.perf_counter() - began
-        batches = [sharding.place(_synthetic(spec, mesh, i), spec, mesh) for i in range(4)]
+        batches = [sharding.shard_batch(_synthetic(spec, mesh, i), spec, mesh) for i in range(4)]
         ends, sums = list[float](), dict[str, Any]()
         for i in range(1 + warmup + steps):
             state, following = step(state, batches[i % len(batches)], key)
@@ -78,7 +79,7 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
             ends.append(time.perf_counter())
             sums = following
     except jax.errors.JaxRuntimeError as error:
-        if 'RESOURCE_EXHAUSTED' not in str(error):
+        if not is_out_of_memory(error):
             raise
         return shape | {'fits': False}
     loss = float(sums['loss'][0])
@@ -254,4 +255,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(distributed.ended(functools.partial(command_line.run, 'benchmark', main, sys.argv)))
+    sys.exit(command_line.run('benchmark', main, sys.argv, leave=distributed.fail))

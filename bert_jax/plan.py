@@ -25,7 +25,8 @@ import numpy as np
 from absl import flags
 from rich.console import Console
 
-from bert_jax.config import Config, MeshConfig, Phase, checks, command_line, validate
+from bert_jax.config import Config, MeshConfig, Phase, choices, command_line, validate
+from bert_jax.config.errors import first_line
 from bert_jax.models.flops import attention_flops, encoder_flops
 from bert_jax.parallel import chips, sharding
 from bert_jax.parallel.chips import GIB
@@ -41,7 +42,7 @@ SWEEP = flags.DEFINE_boolean(
 OUTPUT = flags.DEFINE_string('output', '', 'File for the plan as JSON.')
 
 SYNCHRONOUS = 'synchronous interconnect'
-SWEPT_REMAT = checks.CHOICES['model.remat']
+SWEPT_REMAT = choices('model.remat')
 SWEPT_ROWS = tuple(2**i for i in range(3, 11))  # sequences per device, of a micro-batch
 FEWER_ROWS = (4, 2, 1)  # where the first of them don't fit
 
@@ -238,7 +239,7 @@ def _tried(config: Config, rows: int, of: topologies.Slice, devices: list) -> di
     try:
         return plan(validate(dataclasses.replace(config, train=train)), phase, of, devices)
     except ValueError as error:
-        error_line = str(error).strip().split('\n')[0]
+        error_line = first_line(error)
     tried = {'remat': config.model.remat, 'phase': list(phase), 'rows_per_device': rows}
     return tried | {'fits': False, 'error': error_line}
 

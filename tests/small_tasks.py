@@ -38,15 +38,15 @@ MODEL = ModelConfig(
 )
 
 
-def pretrained_folder(folder: pathlib.Path) -> pathlib.Path:
+def pretrained_folder(folder: pathlib.Path, model: ModelConfig = MODEL) -> pathlib.Path:
     """Fresh parameters, as bert_jax.convert would have written them."""
-    init = jax.jit(HeadedEncoder(MODEL, PRETRAINING_HEADS).init)
+    init = jax.jit(HeadedEncoder(model, PRETRAINING_HEADS).init)
     params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
     folder.mkdir()
     phase = Phase(1, 16, 1, 1)
     config = validate(
         Config(
-            model=MODEL,
+            model=model,
             optim=OptimConfig(warmup_steps=0),
             train=TrainConfig(phases=(phase,)),
         )

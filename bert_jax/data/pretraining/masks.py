@@ -46,9 +46,9 @@ def masks(
     drawn = draws.below(10 * count, slots)  # tenths: 8 for [MASK], 1 for each ordinary token
     other = tf.gather(stream.ordinary_ids, drawn % count)
     shown = tf.where(drawn < 9 * count, other, original)
-    shown = tf.where(drawn < 8 * count, stream.specials['[MASK]'], shown)
+    shown = tf.where(drawn < 8 * count, stream.specials.mask, shown)
     # Unused slots write [CLS] over [CLS].
-    shown = tf.where(chosen, shown, stream.specials['[CLS]'])
+    shown = tf.where(chosen, shown, stream.specials.cls)
     rows = tf.repeat(tf.range(tf.shape(ids)[0])[:, None], slots, axis=1)
     return {
         'input_ids': tf.tensor_scatter_nd_update(ids, tf.stack([rows, positions], -1), shown),

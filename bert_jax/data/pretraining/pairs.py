@@ -105,10 +105,10 @@ def layout(stream: Stream, pair: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     real = place <= b_end
     # Padding reads the guard; it must not run over the end of the tokens.
     ids = tf.cast(tf.gather(stream.tokens, tf.where(real, source, 0)), tf.int32)
-    ids = tf.where((place == a_end) | (place == b_end), stream.specials['[SEP]'], ids)
-    ids = tf.where(place == 0, stream.specials['[CLS]'], ids)
+    ids = tf.where((place == a_end) | (place == b_end), stream.specials.sep, ids)
+    ids = tf.where(place == 0, stream.specials.cls, ids)
     return {
-        'input_ids': tf.where(real, ids, stream.specials['[PAD]']),
+        'input_ids': tf.where(real, ids, stream.specials.pad),
         'token_type_ids': tf.cast(second & real, tf.int32),
         'attention_mask': tf.cast(real, tf.int32),
     }

@@ -13,6 +13,7 @@ import tensorflow as tf
 from bert_jax.config import DataConfig, Phase
 from bert_jax.data.pretraining.chunks import Chunks
 from bert_jax.data.store.format import Store
+from bert_jax.data.tokenizers.specials import Specials
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
 SHUFFLE_ROUNDS = 12  # with the 4 of TensorFlow's wrapper, neighbours stay correlated
@@ -32,7 +33,7 @@ class Stream:
     num_chunks: int
     is_continuation: tf.Tensor  # bool[vocab]
     ordinary_ids: tf.Tensor  # int32[n]
-    specials: dict[str, int]
+    specials: Specials[int]
     data: DataConfig
     max_seq_length: int
     max_predictions: int
