@@ -30,6 +30,7 @@ from bert_jax.tasks.classification import ClassificationTask
 from bert_jax.tasks.head import HeadTask
 from bert_jax.tasks.question_answering import QuestionAnsweringTask
 from bert_jax.tasks.tagging import TaggingTask
+from bert_jax.tasks.task import Task
 from bert_jax.training.checkpoint import load_params
 from bert_jax.training.loop import predict
 from bert_jax.training.run import Resolver, Run, part
@@ -80,7 +81,7 @@ class FineTuning(Resolver):
         return next(iter(self.configs.values()))
 
     @part
-    def task(self) -> HeadTask:
+    def task(self) -> Task:
         return next(iter(self.datasets.values())).task
 
     def batch_sizes(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The configurations of fine-tuning runs: what the checkpoint, the task, its data and a seed decide."""
+"""The configuration of a fine-tuning run, from the checkpoint, the task, its data and a seed."""
 
 import dataclasses
 import json
