@@ -72,7 +72,8 @@ class DataConfig:
     # vocab.txt or a SentencePiece .model. '' trains a WordPiece vocabulary in pretraining and takes
     # the vocabulary of init_from in fine-tuning.
     vocab_file: str = setting('', FREE_ON_RESUME)
-    pad_vocab_to_multiple_of: Positive = 1  # rows of the token table; mesh.tensor has to divide it
+    # Rows of the token table: mesh.tensor has to divide them. model.vocab_size is the result.
+    pad_vocab_to_multiple_of: Positive = setting(1, FREE_ON_RESUME)
     # Also strips accents, as BERT's uncased models do.
     lowercase: bool = setting(True, FREE_ON_RESUME)
     # The field of .jsonl records, of TFDS examples and of labelled files that holds the text.
