@@ -25,6 +25,7 @@ from bert_jax.finetuning.datasets import (
 )
 from bert_jax.inference import model_dir
 from bert_jax.parallel import sharding
+from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.classification import ClassificationTask
 from bert_jax.tasks.head import HeadTask
 from bert_jax.tasks.question_answering import QuestionAnsweringTask
@@ -103,13 +104,16 @@ class FineTuning(Resolver):
 
     def run(self) -> None:
         scores: dict[str, list[dict[str, float]]] = {}
-        for name, runs in {name: self._runs_of(name) for name in self.folders}.items():
-            data = self.datasets[name]
-            scores[name] = [
-                {'seed': run.config.train.seed} | _train_and_score(run, data) for run in runs
-            ]
-            if jax.process_index() == 0:
-                results.write(self.folders[name], name, data.main_score, scores[name])
+        runs_of_tasks = {name: self._runs_of(name) for name in self.folders}
+        with Stopper() as stopper:  # a signal in one run keeps the next one from starting
+            for name, runs in runs_of_tasks.items():
+                data = self.datasets[name]
+                scores[name] = [
+                    {'seed': run.config.train.seed} | _train_and_score(run, data, stopper)
+                    for run in runs
+                ]
+                if jax.process_index() == 0:
+                    results.write(self.folders[name], name, data.main_score, scores[name])
         if len(scores) > 1 and jax.process_index() == 0:
             results.write_table(self.workdir, scores)
 
@@ -319,10 +323,10 @@ def _host_slice(config: Config) -> tuple[int, int]:
     return sharding.host_slice(sharding.make_mesh(config.mesh))
 
 
-def _train_and_score(run: Run, data: TaskData) -> dict[str, float]:
+def _train_and_score(run: Run, data: TaskData, stopper: Stopper) -> dict[str, float]:
     """The scores of the last or the best evaluation, and those of the test files."""
-    state = run.train()
-    tested = _predict(run, data, state.params)
+    state = run.train(stopper)
+    tested = _predict(run, data, state.params, stopper)
     lines = map(json.loads, (run.workdir / 'metrics.jsonl').read_text().splitlines())
     evals = [line for line in lines if line['split'] == 'eval']
     key = data.main_score
@@ -335,7 +339,7 @@ def _train_and_score(run: Run, data: TaskData) -> dict[str, float]:
     return scores | tested
 
 
-def _predict(run: Run, data: TaskData, params: Any) -> dict[str, float]:
+def _predict(run: Run, data: TaskData, params: Any, stopper: Stopper) -> dict[str, float]:
     """Writes the predictions for the test files, and returns the scores of those with labels.
 
     The parameters are those of the last evaluation or of the best. In the second case the
@@ -350,7 +354,7 @@ def _predict(run: Run, data: TaskData, params: Any) -> dict[str, float]:
         )
         params = load_params(run.workdir, abstract)
     for name, split in splits.items():
-        rows = _in_order(run.config, data.task, split.rows)
+        rows = stopper.until_stopped(_in_order(run.config, data.task, split.rows))
         recorded = _record(split, predict(run.config, run.task, params, rows), run.workdir)
         if name in data.tests:
             scores |= {f'{name}_{key}': value for key, value in recorded.items()}

@@ -13,6 +13,7 @@ from etils import epath
 from bert_jax.config import Config
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.parallel import sharding
+from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
 from bert_jax.training import optimizer
 from bert_jax.training.loop import EvalBatches, TrainBatches, train
@@ -46,12 +47,12 @@ class Run:
     eval_set: EvalBatches
     start_lines: Callable[[], dict[str, str]]
 
-    def train(self) -> TrainState:
+    def train(self, stopper: Stopper | None = None) -> TrainState:
         """Claims the workdir and trains. Raises as `claim` and `training.loop.train` do."""
         same_on_all_hosts(self.data_info['fingerprint'])
         claim(self.workdir, self.config, self.data_info, self.vocabulary)
         log_lines(self.start_lines())
-        return train(self.config, self.task, self.batches, self.eval_set, self.workdir)
+        return train(self.config, self.task, self.batches, self.eval_set, self.workdir, stopper)
 
 
 def part(resolve: Callable[[Any], Value]) -> functools.cached_property[Value]:
