@@ -1,5 +1,7 @@
 """GLUE's tasks: the benchmark's folders in, its scores and submissions out."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from etils import epath
 
@@ -8,44 +10,101 @@ from bert_jax.data.labelled import glue
 from bert_jax.data.labelled.examples import Example
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
-from bert_jax.finetuning import classification, official_scores
-from bert_jax.finetuning.task_data import Job
+from bert_jax.finetuning import official_scores
+from bert_jax.finetuning.classification import ClassificationProcessor
+from bert_jax.finetuning.task_data import (
+    Encoded,
+    TaskData,
+    TaskFacts,
+    make_task_data,
+    subsample,
+)
 
 
-def job(name: str, config: Config, vocabulary: Tokenizer) -> Job:
+class GlueProcessor(ClassificationProcessor):
+    """Scores and writes as the benchmark does. eval_sizes: the number of examples of each dev
+    split, in their order in the evaluated examples."""
+
+    def __init__(
+        self,
+        config: Config,
+        tokenizer: Tokenizer,
+        facts: TaskFacts,
+        glue_task: glue.GlueTask,
+        eval_sizes: Mapping[str, int],
+    ):
+        super().__init__(config, tokenizer, facts)
+        self._glue_task, self._eval_sizes = glue_task, eval_sizes
+
+    def can_score(self, examples: object) -> bool:
+        return False  # the test sets' labels are not public
+
+    def score(self, encoded: Encoded[Example, None], decoded: np.ndarray) -> dict[str, float]:
+        """The scores of a split end in its name's end, as accuracy_matched; `score` is the mean
+        of the splits' main scores."""
+        (truth,) = encoded.rows.labels.values()
+        bounds = np.cumsum(list(self._eval_sizes.values()))[:-1]
+        parts = np.split(decoded, bounds), np.split(truth, bounds)
+        scores: dict[str, float] = {}
+        mains = []
+        for split, predicted, labels in zip(self._eval_sizes, *parts, strict=True):
+            if self._glue_task.regression:
+                found = official_scores.regression(predicted, labels)
+            else:
+                found = official_scores.classification(predicted, labels, self._glue_task.metrics)
+            mains.append(self._glue_task.main_score(found))
+            suffix = split.removeprefix('dev')
+            scores |= {f'{metric}{suffix}': value for metric, value in found.items()}
+            scores[f'score{suffix}'] = mains[-1]
+        return scores | {'score': float(np.mean(mains))}
+
+    def write(
+        self,
+        split: str,
+        encoded: Encoded[Example, None],
+        decoded: np.ndarray,
+        folder: epath.Path,
+    ) -> None:
+        """split: the name of a task and of its test split."""
+        name, test = split.split()
+        glue.write_submission(name, decoded, folder / 'submission', test)
+
+
+def load(name: str, config: Config, tokenizer: Tokenizer) -> TaskData:
+    """The files of one task. Raises ValueError for what is wrong in them."""
     task, data, summary = glue.TASKS[name], config.data, Summary()
 
-    def read(of: str, split: str) -> list[Example]:
+    def read(task_name: str, split: str) -> list[Example]:
         if data.dir == 'tfds':
-            return glue.read_tfds(of, split, data.data_dir, summary)
-        return glue.read(of, data.dir, split, summary)
+            return glue.read_tfds(task_name, split, data.data_dir, summary)
+        return glue.read(task_name, data.dir, split, summary)
 
     held_out = {split: read(name, split) for split in task.splits if split.startswith('dev')}
-    wanted = [(name, split) for split in task.submissions]
+    test_splits = [(name, split) for split in task.submissions]
     if name == 'mnli':
-        wanted.append(('ax', 'test'))  # scored with MNLI's model
+        test_splits.append(('ax', 'test'))  # the diagnostic set is for models trained on MNLI
     tests = {}
-    for of, split in wanted:
-        if data.dir != 'tfds' and not glue.has(of, data.dir, split):
-            summary.count(f'files that are not there, so no predictions for {of} {split}')
+    for test_name, split in test_splits:
+        if data.dir != 'tfds' and not glue.has(test_name, data.dir, split):
+            summary.count(f'files that are not there, so no predictions for {test_name} {split}')
             continue
-        examples = read(of, split)
-        glue.check_number(of, len(examples), split)
-        tests[f'{of} {split}'] = (examples, _submission(of, split))
-    return classification.job(
-        config,
-        vocabulary,
-        train=read(name, 'train'),
-        held_out=[example for found in held_out.values() for example in found],
-        labels=task.labels,
-        score=_score(task, {split: len(found) for split, found in held_out.items()}),
-        summary=summary,
+        examples = read(test_name, split)
+        glue.check_number(test_name, len(examples), split)
+        tests[f'{test_name} {split}'] = examples
+    train = read(name, 'train')
+    facts = TaskFacts(task.labels, pairs=len(task.texts) == 2)
+    sizes = {split: len(examples) for split, examples in held_out.items()}
+    return make_task_data(
+        GlueProcessor(config, tokenizer, facts, task, sizes),
+        summary,
+        train=subsample(train, data),
+        held_out=[example for examples in held_out.values() for example in examples],
         tests=tests,
     )
 
 
 def check_files(name: str, data: DataConfig) -> None:
-    """Raises ValueError where there is no file of a split that training needs."""
+    """Raises ValueError if the file of a split that training needs is missing."""
     if not data.dir:
         raise ValueError(
             f"config.data.dir is empty; give the folder of {name} or of all tasks, or 'tfds'"
@@ -53,33 +112,3 @@ def check_files(name: str, data: DataConfig) -> None:
     for split in glue.TASKS[name].splits if data.dir != 'tfds' else ():
         if not split.startswith('test'):
             glue.find(name, data.dir, split)
-
-
-def _score(task: glue.GlueTask, sizes: dict[str, int]) -> classification.ScoreLabels:
-    """Of predictions for the splits one after the other, sizes[split] each: the scores of a split
-    end in its name's end, as accuracy_matched, and `score` is the mean of theirs."""
-    bounds = np.cumsum(list(sizes.values()))[:-1]
-
-    def score(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-        found: dict[str, float] = {}
-        mains = []
-        parts = np.split(predicted, bounds), np.split(truth, bounds)
-        for split, ours, right in zip(sizes, *parts, strict=True):
-            if task.regression:
-                scores = official_scores.regression(ours, right)
-            else:
-                scores = official_scores.classification(ours, right, task.metrics)
-            mains.append(official_scores.main_score(task.name, scores))
-            suffix = split.removeprefix('dev')
-            found |= {f'{metric}{suffix}': value for metric, value in scores.items()}
-            found[f'score{suffix}'] = mains[-1]
-        return found | {'score': float(np.mean(mains))}
-
-    return score
-
-
-def _submission(name: str, split: str) -> classification.WriteLabels:
-    def write(predicted: np.ndarray, folder: epath.Path) -> None:
-        glue.write_submission(name, predicted, folder / 'submission', split)
-
-    return write

@@ -13,6 +13,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_utils
 
+from bert_jax.config.errors import first_line
 from bert_jax.parallel.sharding import path_name
 from bert_jax.training.train_step import TrainState
 
@@ -277,9 +278,3 @@ def _verify(found: dict[str, int], saved: dict[str, Any]) -> None:
     wrong = sorted(name for name in set(found) | set(saved) if found.get(name) != saved.get(name))
     if wrong:
         raise ValueError(f'{len(wrong)} arrays differ from what was saved, {wrong[0]} first')
-
-
-def first_line(error: Exception) -> str:
-    """What is wrong, in one line of at most 200 characters."""
-    text = str(error).strip().split('\n')[0]
-    return text[:200] or type(error).__name__

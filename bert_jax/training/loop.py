@@ -16,6 +16,7 @@ from jax.experimental import multihost_utils
 
 from bert_jax.batch import Batch, BatchSpec, HostBatch, spec_of
 from bert_jax.config import Config, Phase
+from bert_jax.config.errors import Interrupted
 from bert_jax.parallel import sharding
 from bert_jax.tasks.task import Task
 from bert_jax.training import optimizer, random_streams
@@ -38,14 +39,6 @@ LOG = logging.getLogger('bert_jax.training.loop')
 
 TrainBatches = Callable[[int, int], Iterator[HostBatch]]
 EvalBatches = Callable[[Phase], 'HeldOut']
-
-
-class Interrupted(Exception):
-    """A signal came, SIGTERM or SIGINT, to this process or another; the state was saved."""
-
-    def __init__(self, message: str, number: int = signal.SIGTERM):
-        super().__init__(message)
-        self.number = number
 
 
 class HeldOut(Protocol):

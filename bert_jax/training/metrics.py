@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import re
 import sys
 import time
@@ -17,6 +16,8 @@ import rich.console
 import rich.progress
 from etils import epath
 from jax.experimental import multihost_utils
+
+from bert_jax.config.console import say
 
 # Where there is a PyTorch, tensorboardX takes two seconds to import it, for nothing that is used.
 _without = {'torch': None} if 'torch' not in sys.modules else {}
@@ -247,14 +248,6 @@ def _number(value: Any) -> str:
 def _clock(seconds: float) -> str:
     minutes, seconds = divmod(int(seconds), 60)
     return f'{minutes // 60}:{minutes % 60:02}:{seconds:02}'
-
-
-def say(line: str) -> None:
-    """A line on stderr. Where nobody reads it any more (`2>&1 | head`), the run goes on without."""
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except OSError:
-        sys.stderr = open(os.devnull, 'w')  # noqa: SIM115
 
 
 def log_lines(lines: Mapping[str, str]) -> None:

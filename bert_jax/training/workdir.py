@@ -1,7 +1,6 @@
 """What lies in a workdir beside checkpoints and metrics: whose run it is."""
 
 import json
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -10,17 +9,9 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from bert_jax.config import Config, flat, from_dict
+from bert_jax.config import Config, free_on_resume, from_saved, keys
+from bert_jax.config.files import write_atomically
 from bert_jax.training.checkpoint import BEST, saved_steps
-
-# What may change when a run goes on: nothing here moves its numbers, but that micro-batches draw
-# dropout of their own. The corpus is held to its content, by fingerprint.
-FREE = re.compile(
-    r'train\.(num_steps|accum_steps|seeds|log_every|eval_every|checkpoint_every|keep|nonfinite)'
-    r'|eval\.(batch_size|max_batches)|mesh\..*|init_from|model\.(attention|remat|scan_unroll)'
-    r'|data\.(corpus|data_dir|cache_dir|vocab_file|text_field|documents|sentences'
-    r'|language|holdout|lowercase|dir|train_file|eval_file|test_file)'
-)
 
 
 def same_on_all_hosts(fingerprint: str) -> None:
@@ -52,12 +43,11 @@ def check(
                 f'{workdir} has checkpoints but no {needed.name} to tell whose they are; put '
                 'it back, or use another --workdir'
             )
-    there, here = flat(_read(path)), flat(config.to_dict())
-    wrong = [
-        f'config.{key} is {there.get(key)} there, {here[key]} here'
-        for key in here
-        if there.get(key) != here[key] and not FREE.fullmatch(key) and key not in unknown
-    ]
+    saved, wrong = _read(path), []
+    for key in keys.KEYS:
+        there, here = keys.get(saved, key), keys.get(config, key)
+        if there != here and not free_on_resume(key, config.kind) and key not in unknown:
+            wrong.append(f'config.{key} is {there} there, {here} here')
     was = _corpus(corpus)
     if data['fingerprint'] and was['fingerprint'] != data['fingerprint']:
         wrong.append(
@@ -90,13 +80,13 @@ def claim(
             (workdir / BEST).unlink(missing_ok=True)  # of a run that did not live to save
         for name, content in vocabulary.items():
             (workdir / name).write_bytes(content)
-        write(path, config.to_json())
-        write(corpus, json.dumps(data, indent=2) + '\n')
+        write_atomically(path, config.to_json())
+        write_atomically(corpus, json.dumps(data, indent=2) + '\n')
 
 
-def _read(path: epath.Path) -> dict[str, Any]:
+def _read(path: epath.Path) -> Config:
     try:
-        return from_dict(json.loads(path.read_text())).to_dict()
+        return from_saved(json.loads(path.read_text()), path)
     except ValueError as error:
         raise ValueError(f'{path} can not be read: {error}') from error
 
@@ -109,10 +99,3 @@ def _corpus(path: epath.Path) -> dict[str, Any]:
         raise ValueError(
             f'{path} can not be read ({error!r}); put it back, or use another --workdir'
         ) from error
-
-
-def write(path: epath.Path, text: str) -> None:
-    """Whole or not at all."""
-    partial = path.with_suffix('.tmp')
-    partial.write_text(text)
-    partial.replace(path)

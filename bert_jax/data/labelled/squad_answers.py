@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
+from bert_jax.config import EvalConfig
 from bert_jax.data.labelled.squad import Question
-from bert_jax.data.labelled.squad_windows import Windows
+from bert_jax.data.labelled.squad_windows import QuestionWindows
 
 SPARE = 4  # spans kept of a window for each that is wanted, as several may have the same text
 
@@ -34,14 +35,12 @@ class _Span(NamedTuple):
 
 def decode(
     questions: Sequence[Question],
-    windows: Windows,
+    windows: QuestionWindows,
     start_logits: np.ndarray,
     end_logits: np.ndarray,
+    limits: EvalConfig,
     *,
-    n_best: int = 20,
-    max_answer_length: int = 30,
-    null_threshold: float = 0.0,
-    version_2: bool,
+    no_answer: bool,
 ) -> Answers:
     """The spans of at most `max_answer_length` tokens with the largest sums of logits, of all
     windows of a question, each text once, as it stands in the context.
@@ -61,17 +60,17 @@ def decode(
         members = range(bounds[i], bounds[i + 1])
         if not members:
             raise ValueError(f'{question.where} has no windows; make them with training=False')
-        spans = _spans(question, windows, members, starts, ends, n_best, max_answer_length)
+        spans = _spans(question, windows, members, starts, ends, limits)
         answers.best[question.id] = spans[0].text if spans else ''
         answers.predictions[question.id] = answers.best[question.id]
-        if version_2:
+        if no_answer:
             null = min(
                 (_Span('', float(starts[w, 0]), float(ends[w, 0])) for w in members),
                 key=lambda span: span.score,
             )
             odds = null.score - spans[0].score if spans else np.finfo(np.float32).max.item()
             answers.null_odds[question.id] = odds
-            if odds > null_threshold:
+            if odds > limits.null_threshold:
                 answers.predictions[question.id] = ''
             spans = sorted([*spans, null], key=lambda span: -span.score)
         answers.nbest[question.id] = _with_probabilities(spans or [_Span('', 0.0, 0.0)])
@@ -93,7 +92,7 @@ def write(answers: Answers, directory: epath.PathLike) -> None:
             (directory / name).write_text(json.dumps(content, indent=4) + '\n')
 
 
-def _checked(name: str, logits: np.ndarray, windows: Windows) -> np.ndarray:
+def _checked(name: str, logits: np.ndarray, windows: QuestionWindows) -> np.ndarray:
     logits = np.asarray(logits)
     longest = int(windows.lengths.max(initial=0))
     if logits.ndim != 2 or len(logits) != len(windows) or logits.shape[1] < longest:
@@ -109,14 +108,14 @@ def _checked(name: str, logits: np.ndarray, windows: Windows) -> np.ndarray:
 
 def _spans(
     question: Question,
-    windows: Windows,
+    windows: QuestionWindows,
     members: range,
     starts: np.ndarray,
     ends: np.ndarray,
-    n_best: int,
-    longest: int,
+    limits: EvalConfig,
 ) -> list[_Span]:
     """The n best of distinct texts, best first; of equals the earlier, then the shorter one."""
+    n_best, longest = limits.n_best, limits.max_answer_length
     found = np.concatenate(
         [_candidates(windows, w, starts[w], ends[w], SPARE * n_best, longest) for w in members]
     )
@@ -137,7 +136,7 @@ CANDIDATE = np.dtype([('first', 'i4'), ('last', 'i4'), ('start', 'f8'), ('end', 
 
 
 def _candidates(
-    windows: Windows, w: int, starts: np.ndarray, ends: np.ndarray, most: int, longest: int
+    windows: QuestionWindows, w: int, starts: np.ndarray, ends: np.ndarray, most: int, longest: int
 ) -> np.ndarray:
     """The best spans of a window, in no order: CANDIDATE[n], n <= most; places in the context."""
     begin, end, shift = int(windows.begin[w]), int(windows.end[w]), int(windows.shift[w])

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bert_jax.config import DataConfig
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.texts import Row
 from bert_jax.data.summary import Summary
@@ -25,7 +26,7 @@ class Tokens(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Windows:
+class QuestionWindows:
     """[CLS] question [SEP] piece of the context [SEP]: `len` of them, a texts.Row by place.
 
     Of the windows that have a token, only the one with most context around it may begin an answer
@@ -68,13 +69,11 @@ class Windows:
 def windows(
     questions: Sequence[Question],
     vocabulary: Tokenizer,
+    data: DataConfig,
     *,
-    max_seq_length: int,
-    doc_stride: int = 128,
-    max_query_length: int = 64,
     training: bool,
     summary: Summary | None = None,
-) -> Windows:
+) -> QuestionWindows:
     """Windows over each question's context, `doc_stride` tokens apart where it is too long for one.
 
     Labelled is a question's first answer that is in its context, as the fewest tokens that cover
@@ -83,6 +82,8 @@ def windows(
     window, and questions whose windows are as far apart as they are long. Raises ValueError
     where no room is left for a context.
     """
+    max_seq_length, doc_stride = data.max_seq_length, data.doc_stride
+    max_query_length = data.max_query_length
     room = max_seq_length - max_query_length - 3
     if room < 1 or doc_stride < 1 or max_query_length < 1:
         raise ValueError(
@@ -130,7 +131,7 @@ def windows(
         np.where(inside, first[question] - begin + shift, 0),
         np.where(inside, last[question] - begin + shift, 0),
     )
-    return Windows(
+    return QuestionWindows(
         (vocabulary.cls_id, vocabulary.sep_id),
         queries,
         contexts,

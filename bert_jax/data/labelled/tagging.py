@@ -13,7 +13,7 @@ from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
-class Windows:
+class SentenceWindows:
     """Every word that has pieces has its tag at one token of one row: its first piece.
 
     rows: [CLS] words [SEP], of one sentence or a part of it. labels: int32[length] for each row,
@@ -28,6 +28,12 @@ class Windows:
     names: list[str]
     summary: Summary
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.rows[index]
+
 
 def windows(
     sentences: Sequence[Sentence],
@@ -38,7 +44,7 @@ def windows(
     stride: int | None = None,
     allow_unknown: bool = False,
     summary: Summary | None = None,
-) -> Windows:
+) -> SentenceWindows:
     """Rows of at most `max_seq_length` tokens; a longer sentence becomes several.
 
     Each begins `stride` words, by default half of its words, after the one before, and a word has
@@ -75,11 +81,11 @@ def windows(
             words[-1][begins[read - span[0]]] = read
             labels.append(np.where(words[-1] >= 0, tags[words[-1]], -1).astype(np.int32))
             places.append(place)
-    return Windows(rows, labels, words, np.array(places, np.int32), list(names), summary)
+    return SentenceWindows(rows, labels, words, np.array(places, np.int32), list(names), summary)
 
 
 def decode(
-    sentences: Sequence[Sentence], windows: Windows, outputs: Sequence[np.ndarray]
+    sentences: Sequence[Sentence], windows: SentenceWindows, outputs: Sequence[np.ndarray]
 ) -> list[list[str]]:
     """A tag for each word of each sentence; O for words without pieces.
 

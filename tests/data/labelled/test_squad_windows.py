@@ -26,7 +26,7 @@ def test_windows_move_over_the_context():
     asked = question(numbers(20), [('10 11', numbers(20).index('10 11'))])
     made = make([asked], max_seq_length=15, doc_stride=3)  # room for 8
     assert made.begin.tolist() == [0, 3, 6, 9, 12] and made.end.tolist() == [8, 11, 14, 17, 20]
-    cls, sep = VOCABULARY.cls_id, VOCABULARY.sep_id
+    cls, sep = VOCABULARY.specials.cls, VOCABULARY.specials.sep
     [query, context] = VOCABULARY.encode_batch([asked.question, asked.context])
     for i in range(len(made)):
         row = made[i]

@@ -1,0 +1,185 @@
+"""The form of a row: where its segments of text, its special tokens and its padding stand.
+
+The form depends on the family of the model. A segment is a run of tokens of text, for example the
+first text of a pair. A sequence is some segments with their special tokens. A row holds one
+sequence, or several one after the other (packing), and padding.
+"""
+
+import dataclasses
+from types import SimpleNamespace
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Places(NamedTuple):
+    """What stands at each place of a batch of rows; arrays or tensors [rows, length].
+
+    segment: int32, the index of the segment. A special token belongs to the segment before it, or
+    to the one after it at the beginning of a sequence. offset: int32, the distance from the start
+    of the segment, which is negative before it. is_text: bool, a token of the segment. is_row:
+    bool, no padding. token_type: int32, 0 for padding. special: int32, the id of the special token
+    or of padding; unspecified for text.
+    """
+
+    segment: Any
+    offset: Any
+    is_text: Any
+    is_row: Any
+    token_type: Any
+    special: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class RowFormat:
+    """The special tokens of a sequence, by their roles in `tokenizer.specials`, and token types.
+
+    before, between, after: the special tokens before the first segment, between two segments and
+    after the last segment. types: the token type of each segment; more segments have the last
+    type. A special token has the type of its segment (see Places). pooled_last: the token that
+    represents the sequence is its last one instead of its first. pooled_type: the type of that
+    token if it differs from its segment's. pad_left: padding stands on the left.
+    """
+
+    before: tuple[str, ...]
+    between: tuple[str, ...]
+    after: tuple[str, ...]
+    types: tuple[int, ...] = (0,)
+    pooled_last: bool = False
+    pooled_type: int | None = None
+    pad_left: bool = False
+
+    def num_specials(self, num_segments: int) -> int:
+        """The number of special tokens in a sequence of `num_segments` segments."""
+        return len(self.before) + (num_segments - 1) * len(self.between) + len(self.after)
+
+    def room(self, num_segments: int, length: int) -> int:
+        """The number of tokens of text that fit in a sequence of `length` tokens."""
+        return length - self.num_specials(num_segments)
+
+    def size(self, lengths: Sequence[Any]) -> Any:
+        """The length of a sequence from the lengths of its segments (integers or arrays)."""
+        return sum(lengths) + self.num_specials(len(lengths))
+
+    def starts(self, lengths: Sequence[Any]) -> list[Any]:
+        """The place in the sequence where each segment starts (integers or arrays)."""
+        starts = [len(self.before)]
+        for length in lengths[:-1]:
+            starts.append(starts[-1] + length + len(self.between))
+        return starts
+
+    def pooled(self, size: Any) -> Any:
+        """The place of the pooled token in a sequence of `size` tokens."""
+        return size - 1 if self.pooled_last else 0
+
+    def row(self, segments: Sequence[Sequence[int]], specials: Any) -> tuple[list[int], list[int]]:
+        """(input_ids, token_type_ids) of a sequence, without padding."""
+        ids = _ids(self.before, specials)
+        types = [self.types[0]] * len(ids)
+        for i, segment in enumerate(segments):
+            ids += segment
+            ids += _ids(self.between if i < len(segments) - 1 else self.after, specials)
+            types += [self.types[min(i, len(self.types) - 1)]] * (len(ids) - len(types))
+        if self.pooled_type is not None:
+            types[self.pooled(len(ids))] = self.pooled_type
+        return ids, types
+
+    def place(
+        self,
+        lengths: Any,
+        length: int,
+        specials: Any,
+        group: Any = None,
+        where: Callable[..., Any] = np.where,
+    ) -> Places:
+        """What stands at each place of rows of `length` tokens, for the arrays of NumPy or, with
+        where=tf.where, for the tensors of TensorFlow.
+
+        lengths: int32[rows, segments]. group: int32[rows, segments], the number of the sequence
+        that each segment belongs to, ascending from 1; 0, at the end and with length 0, for a
+        segment that the row does not have. None: all segments form one sequence.
+        """
+        count = lengths.shape[1]
+        opens, closes, number, exists = _frames(group, count, where)
+        areas, starts, end = [], [], lengths[:, :1] * 0
+        for i in range(count):
+            areas.append(end)
+            starts.append(end + opens[i] * len(self.before))
+            trailing = closes[i] * len(self.after) + (1 - closes[i]) * len(self.between)
+            end = starts[i] + lengths[:, i : i + 1] + exists[i] * trailing
+        column = np.arange(length, dtype=np.int32)[None, :]
+        place = end - length + column if self.pad_left else end * 0 + column
+        is_row = (place >= 0) & (place < end)
+
+        def per_place(values: Sequence[Any]) -> Any:
+            """Of [rows, 1] or a number per segment, the value of each place's segment."""
+            chosen = place * 0 + values[0]
+            for area, value in zip(areas[1:], values[1:], strict=True):
+                chosen = where(place >= area, value, chosen)
+            return chosen
+
+        segment = per_place(range(count))
+        offset = place - per_place(starts)
+        beyond = offset - per_place([lengths[:, i : i + 1] for i in range(count)])
+        last = per_place(closes) > 0
+        special = place * 0 + specials.pad
+        for i, token in enumerate(_ids(self.before, specials)):
+            special = where(offset == i - len(self.before), token, special)
+        for i, token in enumerate(_ids(self.between, specials)):
+            special = where(~last & (beyond == i), token, special)
+        for i, token in enumerate(_ids(self.after, specials)):
+            special = where(last & (beyond == i), token, special)
+        kinds = place * 0 + self.types[0]
+        numbers = per_place(number)
+        for i, kind in enumerate(self.types[1:], 1):
+            kinds = where(numbers >= i, kind, kinds)
+        if self.pooled_type is not None:
+            pooled = (
+                last & (beyond == len(self.after) - 1)
+                if self.pooled_last
+                else ((numbers == 0) & (offset == -len(self.before)))
+            )
+            kinds = where(pooled, self.pooled_type, kinds)
+        return Places(
+            segment,
+            offset,
+            is_row & (offset >= 0) & (beyond < 0),
+            is_row,
+            where(is_row, kinds, 0),
+            where(is_row, special, specials.pad),
+        )
+
+
+def specials_of(tokenizer: Any) -> Any:
+    """The ids of a tokenizer's special tokens by role."""
+    if hasattr(tokenizer.specials, 'pad'):
+        return tokenizer.specials
+    roles = ('pad', 'unk', 'cls', 'sep', 'mask')
+    return SimpleNamespace(**{role: getattr(tokenizer, f'{role}_id') for role in roles})
+
+
+BERT = RowFormat(('cls',), ('sep',), ('sep',), types=(0, 1))
+
+
+def _ids(roles: Sequence[str], specials: Any) -> list[int]:
+    return [getattr(specials, role) for role in roles]
+
+
+def _frames(group: Any, count: int, where: Callable[..., Any]) -> tuple[list[Any], ...]:
+    """Per segment, as numbers or int32[rows, 1]: 1 if it is the first of its sequence, 1 if it is
+    the last, its index in the sequence, and 1 if the row has it."""
+    if group is None:
+        firsts, lasts = [1] + [0] * (count - 1), [0] * (count - 1) + [1]
+        return firsts, lasts, list(range(count)), [1] * count
+    columns = [group[:, i : i + 1] for i in range(count)]
+    nothing = columns[0] * 0
+    opens, closes, number, exists = [], [], [], []
+    for column, before, after in zip(
+        columns, [nothing, *columns], [*columns[1:], nothing], strict=False
+    ):
+        exists.append(where(column > 0, 1, nothing))
+        opens.append(where((column > 0) & (column != before), 1, nothing))
+        closes.append(where(column != after, 1, nothing))
+        number.append(where(opens[-1] > 0, 0, number[-1] + 1) if number else nothing)
+    return opens, closes, number, exists

@@ -1,0 +1,102 @@
+"""Rows of four families, as lists and as arrays."""
+
+import itertools
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bert_jax.data.row_format import BERT, RowFormat
+
+SPECIALS = types.SimpleNamespace(pad=0, unk=1, cls=2, sep=3, mask=4, bos=5, eos=6)
+ROBERTA = RowFormat(('bos',), ('eos', 'eos'), ('eos',))
+XLNET = RowFormat(
+    (), ('sep',), ('sep', 'cls'), types=(0, 1), pooled_last=True, pooled_type=2, pad_left=True
+)
+XLM = RowFormat(('eos',), ('eos',), ('eos',))
+FORMATS = {'bert': BERT, 'roberta': ROBERTA, 'xlnet': XLNET, 'xlm': XLM}
+A, B = [11, 12, 13], [21, 22]
+
+PAIRS = {
+    'bert': ([2, *A, 3, *B, 3], [0, 0, 0, 0, 0, 1, 1, 1], 0),
+    'roberta': ([5, *A, 6, 6, *B, 6], [0] * 9, 0),
+    'xlnet': ([*A, 3, *B, 3, 2], [0, 0, 0, 0, 1, 1, 1, 2], 7),
+    'xlm': ([6, *A, 6, *B, 6], [0] * 8, 0),
+}
+SINGLES = {
+    'bert': ([2, *A, 3], [0] * 5, 0),
+    'roberta': ([5, *A, 6], [0] * 5, 0),
+    'xlnet': ([*A, 3, 2], [0, 0, 0, 0, 2], 4),
+    'xlm': ([6, *A, 6], [0] * 5, 0),
+}
+
+
+@pytest.mark.parametrize('name', FORMATS)
+def test_pairs_and_single_texts(name):
+    row_format = FORMATS[name]
+    for segments, expected in (([A, B], PAIRS[name]), ([A], SINGLES[name])):
+        ids, kinds, pooled = expected
+        assert row_format.row(segments, SPECIALS) == (ids, kinds)
+        lengths = [len(segment) for segment in segments]
+        assert row_format.size(lengths) == len(ids)
+        assert row_format.room(len(segments), len(ids)) == sum(lengths)
+        assert row_format.pooled(len(ids)) == pooled
+        for start, segment in zip(row_format.starts(lengths), segments, strict=True):
+            assert ids[start : start + len(segment)] == segment
+    # The arithmetic works for arrays too.
+    first, second = row_format.starts([np.array([3, 1]), np.array([2, 2])])
+    assert (second - first).tolist() == [3 + len(row_format.between), 1 + len(row_format.between)]
+
+
+def filled(row_format, rows, length, numbers=None, tensors=False):
+    """input_ids and token_type_ids of rows of segments, through `place`."""
+    lengths = np.array([[len(segment) for segment in row] for row in rows], np.int32)
+    group = None if numbers is None else np.array(numbers, np.int32)
+    where = np.where
+    if tensors:
+        lengths, where = tf.constant(lengths), tf.where
+        group = None if group is None else tf.constant(group)
+    places = row_format.place(lengths, length, SPECIALS, group, where)
+    assert {np.asarray(places[i]).dtype.name for i in (0, 1, 4, 5)} == {'int32'}
+    segment, offset, is_text, is_row, kinds, special = map(np.asarray, places)
+    assert not (is_text & ~is_row).any()
+    ids = special.copy()
+    for row, column in zip(*np.nonzero(is_text), strict=True):
+        ids[row, column] = rows[row][segment[row, column]][offset[row, column]]
+    return ids.tolist(), kinds.tolist(), is_row.sum(1).tolist()
+
+
+def padded(values, length, left):
+    padding = [0] * (length - len(values))
+    return padding + values if left else values + padding
+
+
+@pytest.mark.parametrize('tensors', [False, True])
+@pytest.mark.parametrize('name', FORMATS)
+@pytest.mark.parametrize('count', [1, 2, 3])
+def test_arrays_give_the_same_rows_as_lists(name, count, tensors):
+    row_format, length = FORMATS[name], 24
+    rows = [[A, B, A][:count], [B, [31], [41, 42, 43, 44]][:count], [[51], A, B][:count]]
+    ids, kinds, sizes = filled(row_format, rows, length, tensors=tensors)
+    lists = [row_format.row(row, SPECIALS) for row in rows]
+    assert ids == [padded(row, length, row_format.pad_left) for row, _ in lists]
+    assert kinds == [padded(types, length, row_format.pad_left) for _, types in lists]
+    assert sizes == [len(row) for row, _ in lists]
+
+
+@pytest.mark.parametrize('tensors', [False, True])
+@pytest.mark.parametrize('name', FORMATS)
+def test_several_sequences_in_a_row(name, tensors):
+    row_format, length = FORMATS[name], 40
+    rows = [[A, B, [31], [41, 42]], [A, [31, 32], B, []], [B, [], [], []]]
+    numbers = [[1, 1, 2, 2], [1, 2, 2, 0], [1, 0, 0, 0]]
+    sequences = [[[A, B], [[31], [41, 42]]], [[A], [[31, 32], B]], [[B]]]
+    ids, kinds, _ = filled(row_format, rows, length, numbers, tensors)
+    for i, row in enumerate(sequences):
+        lists = [row_format.row(sequence, SPECIALS) for sequence in row]
+        together = [
+            list(itertools.chain.from_iterable(parts)) for parts in zip(*lists, strict=True)
+        ]
+        assert ids[i] == padded(together[0], length, row_format.pad_left)
+        assert kinds[i] == padded(together[1], length, row_format.pad_left)
