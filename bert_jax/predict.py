@@ -11,6 +11,7 @@ DIR: a workdir, or a folder written by bert_jax.convert. In Python:
     outputs = bert.apply({'input_ids': ids, 'attention_mask': mask, 'token_type_ids': types})
 """
 
+import functools
 import itertools
 import json
 import os
@@ -24,7 +25,7 @@ import absl.logging
 import numpy as np
 from absl import flags
 
-from bert_jax.config import choices
+from bert_jax.config import choices, command_line
 from bert_jax.data.labelled.examples import lines
 from bert_jax.data.progress import counted
 from bert_jax.data.summary import Summary
@@ -33,46 +34,30 @@ from bert_jax.inference.trained_model import POOLINGS, Bert, load
 
 __all__ = ['Bert', 'load']
 MASKED = 256  # texts whose masks are filled together
-# Its own, because the module is a library too.
-FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    'checkpoint', None, 'A workdir, or a folder of bert_jax.convert.', flag_values=FLAGS
-)
-flags.DEFINE_enum(
+FLAGS = flags.FlagValues()  # not the global flags, because programs import this module too
+_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
+_enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
+_string('checkpoint', None, 'A workdir, or a folder of bert_jax.convert.', required=True)
+_enum(
     'mode',
     None,
     ['task', 'fill_mask', 'embed'],
     'task: what the model was fine-tuned for. By default task with --output, else fill_mask.',
-    flag_values=FLAGS,
 )
-flags.DEFINE_string('text', None, 'One text.', flag_values=FLAGS)
-flags.DEFINE_string(
+_string('text', None, 'One text.')
+_string(
     'input',
     None,
     'task: .csv, .tsv or .jsonl of texts, .conll or .jsonl of sentences, .json or .jsonl of '
-    'questions. Else a file of texts, one a line. All but .json may be .gz.',
-    flag_values=FLAGS,
+    'questions. Else a file with a text on each line. All but .json may be .gz.',
 )
-flags.DEFINE_string(
-    'output', None, 'task: the .jsonl to write. embed: the .npz.', flag_values=FLAGS
-)
-flags.DEFINE_enum(
-    'pooling', 'mean', list(POOLINGS), 'embed: what stands for a text.', flag_values=FLAGS
-)
-flags.DEFINE_enum(
-    'long',
-    'truncate',
-    ['truncate', 'window'],
-    'embed: texts longer than the positions.',
-    flag_values=FLAGS,
-)
-flags.DEFINE_enum(
-    'dtype', 'auto', list(choices('model.dtype')), 'What is computed in.', flag_values=FLAGS
-)
+_string('output', None, 'task: the .jsonl to write. embed: the .npz to write.')
+_enum('pooling', 'mean', POOLINGS, 'embed: how the vectors of a text become one.')
+_enum('long', 'truncate', ['truncate', 'window'], 'embed: what to do with texts that are too long.')
+_enum('dtype', 'auto', choices('model.dtype'), 'The compute type.')
 flags.DEFINE_integer(
     'top_k', 5, 'fill_mask: tokens shown for each mask.', lower_bound=1, flag_values=FLAGS
 )
-flags.mark_flag_as_required('checkpoint', flag_values=FLAGS)
 
 
 def write_embeddings(
@@ -148,52 +133,40 @@ def _fill_mask(bert: Bert, inputs: Iterable[str]) -> None:
         print(f'{bert.truncated:,} texts were too long and lost their end', file=sys.stderr)
 
 
-def _main(argv: list[str]) -> None:
-    rest = FLAGS(argv)[1:]
-    if rest:
-        raise ValueError(f'unexpected arguments {" ".join(rest)}')
+def _mode() -> str:
+    """The mode that the flags ask for. Raises ValueError for flags that don't fit together."""
     if (FLAGS.text is None) == (FLAGS.input is None):
         raise ValueError('give one of --text and --input')
     mode = FLAGS.mode or ('fill_mask' if FLAGS.output is None else 'task')
-    if mode == 'fill_mask' and FLAGS.output is not None:
-        raise ValueError('--mode=fill_mask prints what it finds; leave --output away')
-    if mode != 'fill_mask' and (FLAGS.input is None or FLAGS.output is None):
-        kinds = {'embed': 'a text a line, and --output, a .npz', 'task': 'and --output, a .jsonl'}
-        raise ValueError(f'--mode={mode} needs --input, {kinds[mode]} file')
     if FLAGS.input is not None and not pathlib.Path(FLAGS.input).is_file():
         raise ValueError(f'--input={FLAGS.input} is not a file')
-    if mode == 'embed' and not FLAGS.output.endswith('.npz'):
-        raise ValueError(f'--output={FLAGS.output} has to end in .npz')
-    if mode == 'task' and not FLAGS.output.endswith('.jsonl'):
-        raise ValueError(f'--output={FLAGS.output} has to end in .jsonl')
-    if FLAGS.output is not None and not pathlib.Path(FLAGS.output).absolute().parent.is_dir():
-        raise ValueError(f'--output={FLAGS.output}: there is no such folder')
-    if FLAGS.output is not None and pathlib.Path(FLAGS.output).exists():
+    if mode == 'fill_mask':
+        if FLAGS.output is not None:
+            raise ValueError('--mode=fill_mask prints its results; remove --output')
+        return mode
+    ending = {'embed': '.npz', 'task': '.jsonl'}[mode]
+    if FLAGS.input is None or FLAGS.output is None:
+        raise ValueError(f'--mode={mode} needs --input, a file, and --output, a {ending} file')
+    if not FLAGS.output.endswith(ending):
+        raise ValueError(f'--output={FLAGS.output} has to end in {ending}')
+    command_line.check_output(FLAGS.output)
+    if pathlib.Path(FLAGS.output).exists():
         raise ValueError(f'--output={FLAGS.output} exists; remove it or choose another')
+    return mode
+
+
+def main(argv: list[str]) -> int:
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns about files that are optional
+    command_line.parse_flags(argv, FLAGS)
+    mode = _mode()
     bert = load(FLAGS.checkpoint, FLAGS.dtype)
     if mode == 'fill_mask':
         _fill_mask(bert, _texts(pathlib.Path(FLAGS.input)) if FLAGS.input else [FLAGS.text])
     else:
         write = {'embed': _embed, 'task': _task}[mode]
         write(bert, pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
-
-
-def cli(argv: list[str]) -> int:
-    """The exit code: 0 done; 2 a mistake, said in one line; 130 interrupted."""
-    if {'-h', '-help', '--help'} & set(argv):
-        print(f'{__doc__}\n{FLAGS.main_module_help()}')
-        return 0
-    absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns of what is not there to be read
-    try:
-        _main(argv)
-    except (ValueError, OSError, EOFError, ImportError, flags.Error) as error:
-        print(f'predict: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('predict: interrupted; nothing was written', file=sys.stderr)
-        return 130
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(cli(sys.argv))
+    sys.exit(command_line.run('predict', main, sys.argv, FLAGS))

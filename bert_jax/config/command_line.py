@@ -120,7 +120,7 @@ def parse_flags(argv: list[str], flag_values: flags.FlagValues) -> None:
 
 def _refuse_arguments(rest: list[str]) -> None:
     if rest:
-        raise ValueError(f'unexpected arguments: {" ".join(rest)}')
+        raise ValueError(f"unexpected arguments: {' '.join(rest)}; quote a pattern such as '*.txt'")
 
 
 def parse(argv: list[str]) -> tuple[Config, str]:

@@ -25,10 +25,11 @@ from bert_jax.parallel import sharding
 from bert_jax.parallel.chips import GIB, needed_memory
 from bert_jax.preflight.resolve import resolve
 from bert_jax.training import initialization, optimizer, random_streams
-from bert_jax.training.checkpoint import check_storage, saved_steps
+from bert_jax.training.checkpoint import check_storage
 from bert_jax.training.run import NotKnown, Resolver
 from bert_jax.training.train_step import make_train_step
 from bert_jax.training.workdir import check as check_workdir
+from bert_jax.training.workdir import saved_steps
 
 
 def check(config: Config, workdir: epath.Path) -> int:

@@ -18,7 +18,7 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.parallel import sharding
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training.loop import HeldOut
+from bert_jax.training.loop import EvalSet
 from bert_jax.training.run import NotKnown, Resolver, Run, part
 
 
@@ -174,7 +174,7 @@ class Pretraining(Resolver):
         span = {'start': start, 'stop': stop, 'host': host, 'num_hosts': num_hosts}
         return input_pipeline.train_batches(self._folder, self.run_config, **span)
 
-    def _eval_set(self, phase: Phase) -> HeldOut:
+    def _eval_set(self, phase: Phase) -> EvalSet:
         from bert_jax.data.pretraining.input_pipeline import EvalBatches
 
         host, num_hosts = sharding.host_slice(self.mesh)

@@ -4,7 +4,7 @@ import pathlib
 
 from etils import epath
 
-from bert_jax.config import Config
+from bert_jax.config import Config, refuse_unread
 from bert_jax.data.text import staging
 from bert_jax.preflight import pretraining
 from bert_jax.tasks.task import Task
@@ -14,8 +14,10 @@ from bert_jax.training.run import Resolver
 def resolve(config: Config, workdir: epath.Path, cache: pathlib.Path | None = None) -> Resolver:
     """What `config` asks for, nothing of it resolved yet.
 
-    cache: the folder of prepared stores, if that is not config.data.cache_dir.
+    cache: the folder of prepared stores, if that is not config.data.cache_dir. Raises ValueError if
+    the configuration sets a key that its run does not read.
     """
+    refuse_unread(config)
     kind: type[Resolver] = pretraining.Pretraining
     if config.data.task != 'pretrain':
         from bert_jax.finetuning import runs  # its scores import scikit-learn

@@ -79,7 +79,7 @@ def test_a_file_of_records(
     output = tmp_path / 'out.jsonl'
     arguments = {'checkpoint': tmp_path / 'model', 'input': tmp_path / 'a.jsonl', 'output': output}
     flags = [f'--{name}={value}' for name, value in arguments.items()]
-    assert predict.cli(['predict', *flags]) == 0
+    assert predict.main(['predict', *flags]) == 0
     assert '25 records' in capsys.readouterr().err
     assert list(map(json.loads, output.read_text().splitlines())) == expected
     assert [r['label'] for r in expected[:5]] * 5 == [r['label'] for r in expected]

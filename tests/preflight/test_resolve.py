@@ -54,7 +54,7 @@ def test_a_step_needs_no_data(tmp_path: pathlib.Path, task: str) -> None:
     assert config.model.vocab_size == 24 and found.config == config.model
     phase = config.train.phases[0]
     assert task == 'pretrain' or phase[1:] == (16, 16, 1)
-    mesh = sharding.make_mesh(dataclasses.replace(config.mesh, tensor=8))
+    mesh = sharding.make_mesh(dataclasses.replace(config.mesh, tensor=2))
     abstract_state(found, optimizer.make_optimizer(config), mesh)
     assert sharding.abstract_batch(found.batch_spec(phase), mesh)
 

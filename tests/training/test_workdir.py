@@ -17,7 +17,7 @@ BASE = Config(
     model=ModelConfig(vocab_size=99, hidden_size=32, num_attention_heads=2),
     data=DataConfig(sentences='line'),
     optim=OptimConfig(warmup_steps=2),
-    train=TrainConfig(phases=(Phase(20, 32, 32, 5),)),
+    train=TrainConfig(phases=(Phase(20, 32, 16, 5),)),
 )
 
 
@@ -126,6 +126,16 @@ def test_what_moves_no_number_may_change(
     config = claims.start(**{section: {key: value}})
     assert getattr(getattr(config, section), key) == value
     assert json.loads((claims.workdir / 'config.json').read_text())[section][key] == value
+
+
+def test_where_a_run_began_is_kept(claims: Claims, caplog: pytest.LogCaptureFixture) -> None:
+    """A resumed run does not read init_from, and must not say that it began there."""
+    before = (claims.workdir / 'config.json').read_text()
+    other = claims.folder / 'nowhere'
+    config = claims.start(dataclasses.replace(BASE, init_from=str(other)))
+    assert config.init_from == str(other)
+    assert (claims.workdir / 'config.json').read_text() == before
+    assert 'config.init_from is not read: the run began from nothing' in caplog.text
 
 
 def test_a_start_that_nothing_came_of_is_no_run(claims: Claims) -> None:
