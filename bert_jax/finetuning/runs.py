@@ -196,7 +196,7 @@ def _host_slice(config: Config) -> tuple[int, int]:
 def _train_and_score(run: Run, data: TaskData, stopper: Stopper) -> dict[str, float]:
     """The scores of the last or the best evaluation, and those of the test files."""
     state = run.train(stopper)
-    tested = _predict(run, data, state.params)
+    tested = _predict(run, data, state.params, stopper)
     lines = map(json.loads, (run.workdir / 'metrics.jsonl').read_text().splitlines())
     evals = [line for line in lines if line['split'] == 'eval']
     key = data.main_score
@@ -209,7 +209,7 @@ def _train_and_score(run: Run, data: TaskData, stopper: Stopper) -> dict[str, fl
     return {'seed': run.config.train.seed} | scores | tested
 
 
-def _predict(run: Run, data: TaskData, params: Any) -> dict[str, float]:
+def _predict(run: Run, data: TaskData, params: Any, stopper: Stopper) -> dict[str, float]:
     """Writes the predictions for the test files, and returns the scores of those with labels.
 
     The parameters are those of the last evaluation or of the best. In the second case the
@@ -224,7 +224,7 @@ def _predict(run: Run, data: TaskData, params: Any) -> dict[str, float]:
         )
         params = load_params(run.workdir, abstract)
     for name, split in splits.items():
-        rows = _in_order(run.config, data.task, split.rows)
+        rows = stopper.until_stopped(_in_order(run.config, data.task, split.rows))
         recorded = _record(split, predict(run.config, run.task, params, rows), run.workdir)
         if name in data.tests:
             scores |= {f'{name}_{key}': value for key, value in recorded.items()}
