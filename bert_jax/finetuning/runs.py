@@ -16,13 +16,8 @@ from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, Shuf
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import results
-from bert_jax.finetuning.datasets import (
-    EvalSplit,
-    Predictions,
-    TaskData,
-    load_task_data,
-    task_names,
-)
+from bert_jax.finetuning.datasets import load_task_data, task_names
+from bert_jax.finetuning.task_data import EVAL, Predictions, Processor, Split, TaskData
 from bert_jax.inference import model_dir
 from bert_jax.parallel import sharding
 from bert_jax.training.checkpoint import load_params
@@ -172,7 +167,7 @@ def _run_task(
             LOG.info('seed %d, %d of %d', seed, len(scores) + 1, several)
         scores.append({'seed': seed} | _run_seed(seeded, job, vocabulary, folder))
     if jax.process_index() == 0:
-        results.write(workdir, name, job.main_score, scores)
+        results.write(workdir, name, job.processor.main_score, scores)
     return scores
 
 
@@ -208,18 +203,18 @@ class HeldOut:
 
     def __init__(self, config: Config, job: TaskData, workdir: epath.Path):
         self._config, self._job, self._workdir = config, job, workdir
-        self.main_score = job.main_score
+        self.main_score = job.processor.main_score
 
     def __iter__(self) -> Iterator[HostBatch]:
         return _in_order(self._config, self._job, self._job.eval.rows)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
-        return _record(self._job.eval, predictions, self._workdir)
+        return _record(self._job.processor, self._job.eval, predictions, self._workdir)
 
 
 def _in_order(config: Config, job: TaskData, examples: EncodedExamples) -> Iterator[HostBatch]:
     batch_size = config.eval.batch_size or config.train.batch_size
-    shapes = dict.fromkeys(job.task.lengths(config.train.phases[0]), (batch_size,))
+    shapes = dict.fromkeys(job.processor.task.lengths(config.train.phases[0]), (batch_size,))
     return iter(SequentialBatches(examples, shapes, *_host_slice(config)))
 
 
@@ -240,10 +235,10 @@ def _run_seed(
     config: Config, job: TaskData, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
 ) -> dict[str, float]:
     data = described(config, job) | {'lowercase': vocabulary.lowercase}
-    data |= dataclasses.asdict(job.facts)
+    data |= dataclasses.asdict(job.processor.facts)
     same_on_all_hosts(data['fingerprint'])
     claim(workdir, config, data, vocabulary.files)
-    lengths = job.task.lengths(config.train.phases[0])
+    lengths = job.processor.task.lengths(config.train.phases[0])
     of = config.data
     stream = ShuffledBatches(
         job.train, lengths, config.train.batch_size, of.seed, of.group_by_length
@@ -255,37 +250,41 @@ def _run_seed(
     def held_out(phase: Phase) -> HeldOut:
         return HeldOut(config, job, workdir)
 
-    state = train(config, job.task, batches, held_out, workdir)
+    state = train(config, job.processor.task, batches, held_out, workdir)
     tested = _predict(config, job, state.params, workdir)
-    return _scores(config, workdir, job.main_score) | tested
+    return _scores(config, workdir, job.processor.main_score) | tested
 
 
 def _predict(config: Config, job: TaskData, params: Any, workdir: epath.Path) -> dict[str, float]:
     """Of the parameters that are kept, for the test files, whose scores it returns where they have
     labels; for the held-out one too where the last evaluation, which wrote its own, may not be the
     best."""
-    splits = dict(job.tests)
+    splits = list(job.tests)
     scores: dict[str, float] = {}
-    if config.train.best and job.eval.is_written:
-        splits['the held-out file'] = job.eval
+    if config.train.best and job.processor.writes_eval:
+        splits.append(job.eval)
     if config.train.best and splits:
         abstract = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), params
         )
         params = load_params(workdir, abstract)
-    for name, split in splits.items():
-        found = predict(config, job.task, params, _in_order(config, job, split.rows))
-        mine = _record(split, found, workdir)
-        scores |= {f'{name}_{key}': value for key, value in mine.items() if name in job.tests}
-        LOG.info('predictions for %d rows of %s written', len(split.rows), name)
+    for split in splits:
+        found = predict(config, job.processor.task, params, _in_order(config, job, split.rows))
+        mine = _record(job.processor, split, found, workdir)
+        if split is not job.eval:
+            scores |= {f'{split.name}_{key}': value for key, value in mine.items()}
+        LOG.info('predictions for %d rows of %s written', len(split.rows), split.name)
     return scores
 
 
-def _record(split: EvalSplit, predictions: Predictions, workdir: epath.Path) -> dict[str, float]:
-    decoded = split.decode(predictions)
-    if jax.process_index() == 0:
-        split.write(decoded, workdir)
-    return split.score(decoded)
+def _record(
+    processor: Processor, split: Split, predictions: Predictions, workdir: epath.Path
+) -> dict[str, float]:
+    decoded = processor.decode(split, predictions)
+    written = processor.writes_eval or split.name != EVAL
+    if written and jax.process_index() == 0:
+        processor.write(split, decoded, workdir)
+    return processor.score(split, decoded) if split.is_scored else {}
 
 
 def _scores(config: Config, workdir: epath.Path, main: str) -> dict[str, float]:
@@ -302,10 +301,11 @@ def _scores(config: Config, workdir: epath.Path, main: str) -> dict[str, float]:
 
 def _start_lines(name: str, config: Config, job: TaskData, workdir: epath.Path) -> dict[str, str]:
     phase = config.train.phases[0]
-    labels = ', '.join(job.facts.labels[:20]) + (' ...' if len(job.facts.labels) > 20 else '')
+    names = job.processor.facts.labels
+    labels = ', '.join(names[:20]) + (' ...' if len(names) > 20 else '')
     return {
         'workdir': str(workdir),
-        'task': f'{name}, {len(job.facts.labels)} labels: {labels}' if labels else name,
+        'task': f'{name}, {len(names)} labels: {labels}' if labels else name,
         'rows': f'{len(job.train):,} to train on, {len(job.eval.rows):,} held out',
         'counted': str(job.summary) or 'nothing odd',
         'steps': f'{phase.steps}, each of {phase.batch_size} rows, at most {phase.max_seq_length} '

@@ -123,7 +123,7 @@ def _files(outline: Outline) -> str:
         data = runs.described(config, job)
         outline.runs += [(place, run, data) for run, place in runs.runs(config, folder)]
         if outline.task is None:
-            outline.task, outline.config, outline.unknown = job.task, config, ()
+            outline.task, outline.config, outline.unknown = job.processor.task, config, ()
     return '; '.join(found)
 
 
