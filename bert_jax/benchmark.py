@@ -30,6 +30,7 @@ from rich.table import Table
 
 from bert_jax import batch
 from bert_jax.config import Config, Phase, command_line, validate
+from bert_jax.config.errors import is_out_of_memory
 from bert_jax.models.layers import compute_dtype
 from bert_jax.parallel import chips, distributed, sharding
 from bert_jax.performance import step_profile
@@ -85,7 +86,7 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
             ends.append(time.perf_counter())
             sums = following
     except jax.errors.JaxRuntimeError as error:
-        if 'RESOURCE_EXHAUSTED' not in str(error):
+        if not is_out_of_memory(error):
             raise
         return shape | {'fits': False}
     loss = float(sums['loss'][0])

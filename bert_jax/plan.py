@@ -25,7 +25,7 @@ import numpy as np
 from absl import flags
 from rich.console import Console
 
-from bert_jax.config import Config, MeshConfig, Phase, checks, command_line, validate
+from bert_jax.config import Config, MeshConfig, Phase, choices, command_line, validate
 from bert_jax.models.flops import attention_flops, encoder_flops
 from bert_jax.parallel import chips, sharding
 from bert_jax.parallel.chips import GIB
@@ -42,7 +42,7 @@ SWEEP = flags.DEFINE_boolean(
 OUTPUT = flags.DEFINE_string('output', '', 'File for the plan as JSON.')
 
 SYNCHRONOUS = 'synchronous interconnect'
-SWEPT_REMAT = checks.CHOICES['model.remat']
+SWEPT_REMAT = choices('model.remat')
 SWEPT_ROWS = tuple(2**i for i in range(3, 11))  # sequences per device, of a micro-batch
 FEWER_ROWS = (4, 2, 1)  # where the first of them don't fit
 

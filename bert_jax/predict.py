@@ -24,7 +24,7 @@ import absl.logging
 import numpy as np
 from absl import flags
 
-from bert_jax.config.checks import CHOICES
+from bert_jax.config import choices
 from bert_jax.data.labelled.examples import lines
 from bert_jax.data.progress import counted
 from bert_jax.data.summary import Summary
@@ -67,7 +67,7 @@ flags.DEFINE_enum(
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(
-    'dtype', 'auto', list(CHOICES['model.dtype']), 'What is computed in.', flag_values=FLAGS
+    'dtype', 'auto', list(choices('model.dtype')), 'What is computed in.', flag_values=FLAGS
 )
 flags.DEFINE_integer(
     'top_k', 5, 'fill_mask: tokens shown for each mask.', lower_bound=1, flag_values=FLAGS

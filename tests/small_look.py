@@ -34,7 +34,7 @@ def look(
     code = checks.check(config or changed({}), epath.Path(workdir))
     found = {line.split()[1]: line for line in capsys.readouterr().out.splitlines()}
     assert _files() == before, 'something is left behind'
-    assert list(found) == list(checks.LOOKS)
+    assert list(found) == list(checks.CHECKS)
     assert code == (2 if any(line.startswith('FAIL') for line in found.values()) else 0)
     return found
 

@@ -86,14 +86,19 @@ INSIDE = {  # what run() may raise: exit code, and whether there is a traceback
     'KeyError("ours")': (1, True),
     'AttributeError("ours")': (1, True),
     'TypeError("ours")': (1, True),
-    'OSError(28, "disk full")': (1, True),
+    'OSError(28, "disk full")': (2, False),
+    'OSError("a damaged archive")': (2, False),
+    'OSError(5, "input/output error")': (1, True),
+    'ConnectionResetError(104, "reset")': (1, True),
+    'TimeoutError("no answer")': (1, True),
 }
 # One process imports the package, and a fork of it runs each command: imports take seconds.
 HARNESS = textwrap.dedent("""
     import json, os, pathlib, sys, traceback
     import jax
     from bert_jax import main
-    from bert_jax.train import Interrupted
+    from bert_jax.config import command_line
+    from bert_jax.config.errors import Interrupted
     for i, (argv, error) in enumerate(json.loads(sys.stdin.read())):
         pid = os.fork()
         if not pid:
@@ -106,7 +111,7 @@ HARNESS = textwrap.dedent("""
                     raise eval(error)
                 main.run = run
             try:
-                code = main.cli(sys.argv)
+                code = command_line.run('bert_jax', main.main, sys.argv)
             except SystemExit as stop:
                 code = stop.code
             except BaseException:
@@ -167,7 +172,7 @@ def test_exit_codes_and_tracebacks(error: str, commands: dict[str, tuple[int, st
 def test_a_second_sigint_ends_the_run_at_once() -> None:
     code = textwrap.dedent("""
         import os, signal, time
-        from bert_jax.train import _signals
+        from bert_jax.training.loop import _signals
         with _signals() as (stopped, seen):
             assert not stopped(0)
             os.kill(os.getpid(), signal.SIGTERM)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from bert_jax.config import ModelConfig
+from bert_jax.config.errors import first_line
 from bert_jax.convert import hf_tokenizer, rules
 from bert_jax.convert.foreign import OPTIONAL, REQUIRED, Foreign, model_config, read_json
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import head_of
-from bert_jax.training.checkpoint import first_line
 
 FORMATS = ('model.safetensors', 'pytorch_model.bin')  # looked for in this order
 OLD_NAMES = {'LayerNorm.gamma': 'LayerNorm.weight', 'LayerNorm.beta': 'LayerNorm.bias'}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bert_jax.config.errors import first_line
 from bert_jax.convert import rules
 from bert_jax.convert.foreign import (
     HIDDEN_ACT,
@@ -20,7 +21,6 @@ from bert_jax.convert.foreign import (
     read_vocabulary,
 )
 from bert_jax.inference.model_dir import Pretrained
-from bert_jax.training.checkpoint import first_line
 
 CHECKPOINT = 'bert_model.ckpt'
 DECODER = 'cls/predictions/output_weights'

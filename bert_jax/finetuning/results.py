@@ -9,9 +9,9 @@ import rich.console
 import rich.table
 from etils import epath
 
+from bert_jax.config.console import say
+from bert_jax.config.files import write_atomically
 from bert_jax.data.labelled.glue_tasks import glue_average
-from bert_jax.training.metrics import say
-from bert_jax.training.workdir import write as write_whole
 
 WNLI_POLICY = (
     'The average is over the tasks in the table, WNLI left out: its dev set contradicts its '
@@ -33,7 +33,7 @@ def write(workdir: epath.Path, name: str, main: str, scores: list[dict[str, floa
     results: dict[str, Any] = {'task': name, 'main_score': main, 'mean': mean, 'std': std}
     results |= {'best_seed': best['seed'], 'seeds': scores}
     workdir.mkdir(parents=True, exist_ok=True)
-    write_whole(workdir / 'results.json', json.dumps(results, indent=2) + '\n')
+    write_atomically(workdir / 'results.json', json.dumps(results, indent=2) + '\n')
     columns = {f'seed {row["seed"]}': row for row in scores}
     if several:
         columns |= {'mean': mean, 'std': std}
@@ -57,6 +57,6 @@ def write_table(workdir: epath.Path, scores: Mapping[str, list[dict[str, float]]
         std = f'{row["std"]:.4f}' if row['seeds'] > 1 else ''
         lines.append(f'| {name} | {row["score"]:.4f} | {std} | {row["seeds"]} |')
     lines += [f'| average | {average:.4f} | | |', '', WNLI_POLICY]
-    write_whole(workdir / 'glue.json', json.dumps(results, indent=2) + '\n')
-    write_whole(workdir / 'glue.md', '\n'.join(lines) + '\n')
+    write_atomically(workdir / 'glue.json', json.dumps(results, indent=2) + '\n')
+    write_atomically(workdir / 'glue.md', '\n'.join(lines) + '\n')
     say('\n'.join(lines))

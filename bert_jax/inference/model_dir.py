@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 from flax import linen as nn
 
-from bert_jax.config import Config, DataConfig, EvalConfig, ModelConfig, from_dict
+from bert_jax.config import Config, DataConfig, EvalConfig, ModelConfig, from_saved
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.models.heads import HEADS, TASK_HEADS, HeadedEncoder, head_of
 from bert_jax.parallel.sharding import path_name
@@ -170,7 +170,7 @@ def _config(path: epath.Path) -> Config:
                 "it is transformers'; make a folder of ours from it: python -m bert_jax.convert "
                 f'--from=hf --input={path.parent} --output=DIR'
             )
-        return from_dict(values)
+        return from_saved(values, path)
     except ValueError as error:
         raise ValueError(f'{path} is not a configuration of bert_jax: {error}') from error
 

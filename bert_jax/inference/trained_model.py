@@ -14,8 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bert_jax.batch import HostBatch
-from bert_jax.config import MeshConfig
-from bert_jax.config.checks import CHOICES
+from bert_jax.config import MeshConfig, choices
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder
 from bert_jax.inference import model_dir
@@ -31,6 +30,7 @@ WINDOW = 4096  # texts that are read and sorted by length together
 LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
 TOKENS = 2048
 THREADS = 2
+INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
 POOLINGS = ('mean', 'cls', 'pooler')
 ALONG = ('last_hidden_state', 'prediction_logits', 'start_logits', 'end_logits')  # the row
 
@@ -45,8 +45,8 @@ class Bert:
         # Inference gains nothing from an unrolled scan, which takes longer to compile for each of
         # the many shapes. Flash attention needs padding at the end of a row and a mesh context.
         self.config = dataclasses.replace(source.config, scan_unroll=1, attention='dense')
-        self.heads, self.labels, self.pairs = source.heads, source.labels, source.pairs
-        self.data, self.eval, self.no_answer = source.data, source.eval, source.no_answer
+        self.data, self.eval, self.heads = source.data, source.eval, source.heads
+        self.labels, self.pairs, self.no_answer = source.labels, source.pairs, source.no_answer
         longest, types = self.config.max_position_embeddings, self.config.type_vocab_size
         vocabulary = source.vocabulary
         self._encoder = TextEncoder(vocabulary, longest, types) if vocabulary else None
@@ -97,14 +97,18 @@ class Bert:
         return results
 
     def predict(self, examples: EncodedExamples, task: HeadTask) -> Predictions:
-        """The task's predictions, a row per example in order, as in an evaluation while training.
+        """The task's predictions {name: [examples, ...]}, in order, as an evaluation gives them.
         task: for `self.config` and a head of this checkpoint."""
         function = self._function(task, task.predictions)
-        found = [
+        if not len(examples):
+            ids = jax.ShapeDtypeStruct((1, LENGTHS[0]), 'int32')
+            outputs = jax.eval_shape(function, self._params, dict.fromkeys(INPUTS, ids))
+            return {name: np.zeros((0, *x.shape[1:]), x.dtype) for name, x in outputs.items()}
+        batches = [
             results | {'example_ids': indices, 'example_weights': np.ones(len(indices))}
             for indices, results in self.run(examples, function)
         ]
-        return by_example(found)
+        return by_example(batches)
 
     def embed(
         self, inputs: Iterable[Text], pooling: str = 'mean', windows: bool = False
@@ -206,9 +210,8 @@ class Bert:
 
         def results(batch: HostBatch) -> tuple[np.ndarray, Any]:
             count = int(batch['example_weights'].sum())
-            arrays = {name: batch[name] for name in ('input_ids', 'token_type_ids')}
-            arrays['attention_mask'] = batch['attention_mask']
-            outputs = jax.device_get(function(self._params, self._put(arrays)))
+            inputs = self._put({name: batch[name] for name in INPUTS})
+            outputs = jax.device_get(function(self._params, inputs))
             return batch['example_ids'][:count], jax.tree.map(lambda x: x[:count], outputs)
 
         waiting: collections.deque[concurrent.futures.Future] = collections.deque()
@@ -249,21 +252,20 @@ class Bert:
 
     def _checked(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The batch with its defaults, int32. Raises ValueError as `apply` says."""
-        known = ('input_ids', 'attention_mask', 'token_type_ids')
         if not isinstance(batch, Mapping):
             raise ValueError(
-                f'a batch is a dict of arrays with {known}, not {type(batch).__name__}'
+                f'a batch is a dict of arrays with {INPUTS}, not {type(batch).__name__}'
             )
-        if 'input_ids' not in batch or set(batch) - set(known):
+        if 'input_ids' not in batch or set(batch) - set(INPUTS):
             raise ValueError(
                 f'the batch has {sorted(batch)}; expected input_ids and, if need be, the others '
-                f'of {known}'
+                f'of {INPUTS}'
             )
         ids = np.asarray(batch['input_ids'])
         defaults = {'attention_mask': np.ones_like(ids), 'token_type_ids': np.zeros_like(ids)}
         limits = (self.config.vocab_size, 2, self.config.type_vocab_size)
         checked = {}
-        for name, limit in zip(known, limits, strict=True):
+        for name, limit in zip(INPUTS, limits, strict=True):
             array = np.asarray(batch.get(name, defaults.get(name)))
             if array.ndim != 2 or array.shape != ids.shape or array.dtype.kind not in 'iub':
                 raise ValueError(
@@ -289,11 +291,11 @@ def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:
     dtype: the compute type, 'float32' or 'bfloat16'; 'auto' is bfloat16 on TPU and GPU. Raises
     ValueError for another dtype and for a folder without a model.
     """
-    if dtype not in CHOICES['model.dtype']:
-        raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(CHOICES["model.dtype"])}')
+    if dtype not in choices('model.dtype'):
+        raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(choices("model.dtype"))}')
     mesh = sharding.make_mesh(MeshConfig())
     source = model_dir.load(directory, NamedSharding(mesh, PartitionSpec()))
-    config = dataclasses.replace(source.config, dtype=dtype)
+    config = dataclasses.replace(source.config, dtype=dtype)  # type: ignore[arg-type]
     return Bert(dataclasses.replace(source, config=config), mesh)
 
 

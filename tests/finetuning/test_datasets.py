@@ -201,10 +201,11 @@ def test_the_predictions_in_a_workdir_are_of_the_kept_parameters(
     )
     job = dataclasses.replace(job, processor=processor)
     config = Config(train=TrainConfig(best=best))
+    run: Any = types.SimpleNamespace(config=config, task=None, workdir=epath.Path(tmp_path))
     params = jax.numpy.float32(0)
     monkeypatch.setattr(runs, 'load_params', lambda workdir, abstract: 'best')
     monkeypatch.setattr(runs, 'predict', lambda config, task, params, rows: {'of': params})
-    assert runs._predict(config, job, params, epath.Path(tmp_path)) == {'test_f1': 0.5}
+    assert runs._predict(run, job, params) == {'test_f1': 0.5}
     assert written == ({'eval': 'best', 'test': 'best'} if best else {'test': params})
 
 

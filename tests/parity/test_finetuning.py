@@ -24,6 +24,7 @@ from bert_jax.finetuning.datasets import TaskData, load_task_data
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder
 from bert_jax.parallel import sharding
+from bert_jax.preflight.resolve import resolve
 
 
 def test_the_losses_of_three_epochs(
@@ -40,7 +41,7 @@ def test_the_losses_of_three_epochs(
     config = small_tasks.configured(
         source, 'text', data=files | {'max_seq_length': 32}, train={'epochs': 3.0, 'log_every': 1}
     )
-    runs.run(config, epath.Path(tmp_path / 'w'))
+    resolve(config, epath.Path(tmp_path / 'w')).run()
     lines = [line for line in small_run.metrics(tmp_path / 'w') if line['split'] == 'train']
     assert len(lines) == 39  # 3 x ceil(200 / 16)
 

@@ -61,7 +61,7 @@ def test_all_is_well(look: Any) -> None:
 
 
 def test_a_run_that_goes_on(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(checks.LOOKS, 'fits', lambda _: 'takes long')
+    monkeypatch.setitem(checks.CHECKS, 'fits', lambda _: 'takes long')
     fingerprint = format.read_meta(preparation.prepare(changed({}))).fingerprint
     hold(changed({}), fingerprint)
     found = look()
@@ -83,7 +83,7 @@ def test_what_is_wrong_is_named(
     monkeypatch.setattr(checks.shutil, 'disk_usage', lambda _: usage)
     monkeypatch.setattr(checks, '_memory', lambda: changes['MEMORY'])
     if 'MEMORY' not in changes:
-        monkeypatch.setitem(checks.LOOKS, 'fits', lambda _: 'takes long')
+        monkeypatch.setitem(checks.CHECKS, 'fits', lambda _: 'takes long')
     if 'start' in changes.values():
         small_tasks.pretrained_folder(pathlib.Path('start'))
     if 'HELD' in changes:

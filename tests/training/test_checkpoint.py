@@ -168,6 +168,30 @@ def test_damaged_ones_are_named_passed_over_and_put_aside(
         assert files(tmp_path, f'{step}.damaged')
 
 
+@pytest.mark.parametrize('times', [2, 99])
+def test_a_checkpoint_that_can_not_be_reached_is_not_damaged(
+    tmp_path: pathlib.Path, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 10, 20)
+    checkpoints, failures = Checkpoints(tmp_path, 9), iter(range(times))
+    real = checkpoints._manager.restore
+
+    def restore(*args: object, **more: object) -> object:
+        if next(failures, None) is not None:
+            raise ValueError('UNAVAILABLE: Error reading "params" in gs://bucket: HTTP 503')
+        return real(*args, **more)
+
+    monkeypatch.setattr(checkpoints._manager, 'restore', restore)
+    monkeypatch.setattr(checkpoint, 'RETRY_SECONDS', (0, 0))
+    if times == 2:
+        assert_same(checkpoints.restore(abstract(small(0))), small(20))
+    else:
+        with pytest.raises(ValueError, match=r'checkpoints/20 can not be read: UNAVAILABLE.*503'):
+            checkpoints.restore(abstract(small(0)))
+    checkpoints.close()
+    assert files(tmp_path, 10) and files(tmp_path, 20)
+
+
 def test_all_damaged_is_one_clear_error_and_removes_nothing(tmp_path: pathlib.Path) -> None:
     save(tmp_path, 10, 20)
     for step in (10, 20):
@@ -295,8 +319,8 @@ def test_checksums_notice_swapped_values() -> None:
 def test_remote_folders_stay_remote(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert str(checkpoint._absolute('gs://bucket/run')) == 'gs://bucket/run'
-    assert checkpoint._absolute(tmp_path / 'a/../b') == tmp_path / 'b'
+    assert str(checkpoint.absolute('gs://bucket/run')) == 'gs://bucket/run'
+    assert checkpoint.absolute(tmp_path / 'a/../b') == tmp_path / 'b'
     monkeypatch.setitem(sys.modules, 'google.cloud.storage_control_v2', None)
     with pytest.raises(ValueError, match=r"bucket/run needs .*pip install '\.\[data,gcs\]'"):
         Checkpoints('gs://bucket/run', 1)
