@@ -143,9 +143,7 @@ class _Loop:
             )
         missed = step and should_evaluate(step, self.config) and not self.reporter.has_eval(step)
         if missed and not self.evaluate(step, state.params, stage):
-            raise self.stopper.interrupted(
-                f'step {step} is saved; the same command evaluates it'
-            )
+            raise self.stopper.interrupted(f'step {step} is saved; the same command evaluates it')
 
     def run(
         self, step: int, state: TrainState, stages: list[Stage], train_step: Callable[..., Any]
