@@ -117,5 +117,5 @@ def check_seeds(config: Config, workdir: epath.Path) -> None:
             )
 
 
-def named(config: Config, task: str) -> Config:
+def with_task(config: Config, task: str) -> Config:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, task=task))

@@ -172,7 +172,8 @@ class Bert:
         def top(outputs: Outputs, _: Any) -> tuple[jax.Array, jax.Array]:
             probabilities = jax.nn.softmax(outputs['prediction_logits'])
             # The rows that pad the table are no tokens.
-            return tuple(jax.lax.top_k(probabilities[..., : len(pieces)], top_k))
+            values, ids = jax.lax.top_k(probabilities[..., : len(pieces)], top_k)
+            return values, ids
 
         filled: list[list[Candidates]] = [[] for _ in rows]
         function = self._function(('top', top_k), top)
