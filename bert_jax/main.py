@@ -9,7 +9,7 @@ import sys
 from bert_jax.parallel import signals
 
 if __name__ == '__main__':
-    signals.exit_at_once()
+    signals.exit_at_once()  # before the other imports, which take seconds
 
 from absl import flags
 from etils import epath

@@ -242,7 +242,7 @@ def _tried(config: Config, rows: int, of: topologies.Slice, devices: list) -> di
     try:
         return plan(validate(dataclasses.replace(config, train=train)), phase, of, devices)
     except ValueError as error:
-        error_line = str(error).strip().split('\n')[0]
+        error_line = first_line(error)
     tried = {'remat': config.model.remat, 'phase': list(phase), 'rows_per_device': rows}
     return tried | {'fits': False, 'error': error_line}
 

@@ -10,6 +10,7 @@ import logging
 import os
 import pathlib
 import re
+import select
 import signal
 import sys
 import traceback
@@ -94,13 +95,13 @@ def _outcome(error: Exception) -> tuple[int, str]:
 
 
 def _nobody_reads_stdout() -> bool:
-    """Whether stdout is a pipe without a reader (`| head`); what is left to print is dropped."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    """Whether stdout is a pipe without a reader (`| head`). If so, nothing more goes there."""
+    poll = select.poll()
+    poll.register(1, 0)
+    closed = any(event & select.POLLERR for _, event in poll.poll(0))
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return closed
 
 
 def _help(doc: str, flag_values: flags.FlagValues) -> str:

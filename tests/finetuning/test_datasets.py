@@ -202,7 +202,8 @@ def test_the_predictions_in_a_workdir_are_of_the_kept_parameters(
     params = jax.numpy.float32(0)
     monkeypatch.setattr(runs, 'load_params', lambda workdir, abstract: 'best')
     monkeypatch.setattr(runs, 'predict', lambda config, task, params, rows: {'of': params})
-    assert runs._predict(config, job, params, epath.Path(tmp_path)) == {'test_f1': 0.5}
+    run: Any = types.SimpleNamespace(config=config, task=job.task, workdir=epath.Path(tmp_path))
+    assert runs._predict(run, job, params) == {'test_f1': 0.5}
     assert written == ({'dev': 'best', 'test': 'best'} if best else {'test': params})
 
 
