@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -102,10 +103,18 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
 
 
 def save(
-    directory: pathlib.Path, config: Config, params: Any, vocabulary: tokenizer.Tokenizer | None
+    directory: pathlib.Path,
+    config: Config,
+    params: Any,
+    vocabulary: tokenizer.Tokenizer | None,
+    task: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a folder that `load` and config.init_from read."""
+    """Writes a folder that `load` and config.init_from read. task: `labels`, `pairs` and
+    `no_answer` of a fine-tuned model, as in the fields of `Pretrained`."""
     (directory / CONFIG).write_text(config.to_json())
+    if task:
+        facts = {'lowercase': config.data.lowercase, **task}
+        (directory / 'corpus.json').write_text(json.dumps(facts, indent=2) + '\n')
     if vocabulary is not None:
         vocabulary.save(directory)
     checkpoint.save_params(directory, params)
@@ -185,6 +194,4 @@ def _vocabulary(folder: epath.Path, config: Config) -> tokenizer.Tokenizer | Non
     lowercase = config.data.lowercase
     if (folder / 'corpus.json').exists():  # of a workdir: what the corpus was in fact made with
         lowercase = json.loads((folder / 'corpus.json').read_text())['lowercase']
-    if not any((folder / name).exists() for name in ('vocab.txt', 'tokenizer.model')):
-        return None
-    return tokenizer.load(folder, lowercase)
+    return tokenizer.load(folder, lowercase) if tokenizer.find(folder) else None
