@@ -1,7 +1,9 @@
 """A trained model on disk: a workdir, or a folder that `bert_jax.convert` wrote."""
 
 import dataclasses
+import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -106,10 +108,18 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
 
 
 def save(
-    directory: pathlib.Path, config: Config, params: Any, vocabulary: tokenizer.Tokenizer | None
+    directory: pathlib.Path,
+    config: Config,
+    params: Any,
+    vocabulary: tokenizer.Tokenizer | None,
+    task: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a folder that `load` and config.init_from read."""
+    """Writes a folder that `load` and config.init_from read. task: `labels`, `pairs` and
+    `no_answer` of a fine-tuned model, as in the fields of `Pretrained`."""
     (directory / CONFIG).write_text(config.to_json())
+    if task:
+        facts = {'lowercase': config.data.lowercase, **task}
+        (directory / DATA).write_text(json.dumps(facts, indent=2) + '\n')
     if vocabulary is not None:
         vocabulary.save(directory)
     checkpoint.save_params(directory, params)
