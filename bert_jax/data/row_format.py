@@ -135,11 +135,9 @@ class RowFormat:
         for i, kind in enumerate(self.types[1:], 1):
             kinds = where(numbers >= i, kind, kinds)
         if self.pooled_type is not None:
-            pooled = (
-                last & (beyond == len(self.after) - 1)
-                if self.pooled_last
-                else ((numbers == 0) & (offset == -len(self.before)))
-            )
+            pooled = (numbers == 0) & (offset == -len(self.before))
+            if self.pooled_last:
+                pooled = last & (beyond == len(self.after) - 1)
             kinds = where(pooled, self.pooled_type, kinds)
         return Places(
             segment,
@@ -174,7 +172,8 @@ def _frames(group: Any, count: int, where: Callable[..., Any]) -> tuple[list[Any
         return firsts, lasts, list(range(count)), [1] * count
     columns = [group[:, i : i + 1] for i in range(count)]
     nothing = columns[0] * 0
-    opens, closes, number, exists = [], [], [], []
+    opens, closes, exists = list[Any](), list[Any](), list[Any]()
+    number = list[Any]()
     for column, before, after in zip(
         columns, [nothing, *columns], [*columns[1:], nothing], strict=False
     ):

@@ -11,17 +11,19 @@ a few candidates does. What they differ by is cut from the longer one.
 
 import tensorflow as tf
 
-from bert_jax.data.pretraining.stream import Draws, Stream, shuffle
+from bert_jax.data.pretraining.segments import Segmenter, Segments
+from bert_jax.data.pretraining.stream import Draws, Stream, chunk_of, shuffle
 
 CANDIDATES = 8  # chunks of other documents drawn for a random B; the one nearest in length is taken
 COLUMNS = CANDIDATES + 6  # random numbers a row takes
 
 
-def pairs(stream: Stream, position: tf.Tensor, draws: Draws) -> dict[str, tf.Tensor]:
-    """Rows `position` (int64[rows, 1]) of the stream: where A and B start in the tokens, how long
-    they are (int64[rows, 1]), and whether B is random (bool[rows, 1])."""
-    epoch, index = position // stream.num_chunks, position % stream.num_chunks
-    chunk = shuffle(stream, 'order', index, epoch) if stream.shuffled else index
+def sentence_pairs(
+    stream: Stream, position: tf.Tensor, draws: Draws
+) -> tuple[Segments, dict[str, tf.Tensor]]:
+    """A and B of the rows at `position` (int64[rows, 1]), and whether B is random as
+    next_sentence_labels, int32[rows]."""
+    epoch, chunk = chunk_of(stream, position)
     first, end = tf.gather(stream.chunk_start, chunk), tf.gather(stream.chunk_end, chunk)
     start, stop = tf.gather(stream.sentences, first), tf.gather(stream.sentences, end)
     alone = end - first == 1  # one sentence: split inside it
@@ -33,18 +35,17 @@ def pairs(stream: Stream, position: tf.Tensor, draws: Draws) -> dict[str, tf.Ten
     other, other_stop = _other_document(stream, chunk, stop - middle, alone, draws)
     a_length = middle - start
     b_length = tf.minimum(stop - middle, other_stop - other)  # whichever it is
-    most = tf.constant(stream.max_seq_length - 3, tf.int64)
+    most = tf.constant(stream.room, tf.int64)
     short = draws.chance(stream.data.short_seq_prob)
     shorter = 2 + draws.below(most - 1)
     a_kept, b_kept = _trimmed(a_length, b_length, tf.where(short, shorter, most))
     b_start, b_stop = tf.where(random, other, middle), tf.where(random, other_stop, stop)
-    return {
-        'a_start': start + draws.below(a_length - a_kept + 1),
-        'a_length': a_kept,
-        'b_start': b_start + draws.below(b_stop - b_start - b_kept + 1),
-        'b_length': b_kept,
-        'random': random,
-    }
+    a_start = start + draws.below(a_length - a_kept + 1)
+    b_start += draws.below(b_stop - b_start - b_kept + 1)
+    segments = Segments(
+        tf.concat([a_start, b_start], axis=1), tf.concat([a_kept, b_kept], axis=1)
+    )
+    return segments, {'next_sentence_labels': tf.cast(random[:, 0], tf.int32)}
 
 
 def _random_next(stream: Stream, chunk: tf.Tensor, epoch: tf.Tensor, draws: Draws) -> tf.Tensor:
@@ -92,23 +93,5 @@ def _other_document(
     return tf.gather(start, best, batch_dims=1), tf.gather(stop, best, batch_dims=1)
 
 
-def layout(stream: Stream, pair: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """[CLS] A [SEP] B [SEP] and padding, int32[rows, length] each."""
-    place = tf.range(stream.max_seq_length)[None, :]
-    a_length, b_length = (tf.cast(pair[name], tf.int32) for name in ('a_length', 'b_length'))
-    a_end = 1 + a_length  # where the first [SEP] stands
-    b_end = a_end + 1 + b_length
-    second = place > a_end
-    a_origin = pair['a_start'] - 1
-    b_origin = pair['b_start'] - pair['a_length'] - 2
-    source = tf.where(second, b_origin, a_origin) + tf.cast(place, tf.int64)
-    real = place <= b_end
-    # Padding reads the guard; it must not run over the end of the tokens.
-    ids = tf.cast(tf.gather(stream.tokens, tf.where(real, source, 0)), tf.int32)
-    ids = tf.where((place == a_end) | (place == b_end), stream.specials['[SEP]'], ids)
-    ids = tf.where(place == 0, stream.specials['[CLS]'], ids)
-    return {
-        'input_ids': tf.where(real, ids, stream.specials['[PAD]']),
-        'token_type_ids': tf.cast(second & real, tf.int32),
-        'attention_mask': tf.cast(real, tf.int32),
-    }
+
+SENTENCE_PAIRS = Segmenter(2, COLUMNS, 2, sentence_pairs)

@@ -107,6 +107,24 @@ def check(directory: epath.PathLike, split: str) -> dict[str, str]:
     return {name: dtype for name, (dtype, _) in sizes.items()}
 
 
+def check_documents(split: str, documents: int, needed: int = 2, total: int = 0) -> None:
+    """Raises ValueError if a split has fewer documents of two tokens or more than pretraining
+    needs.
+
+    total: the documents of the corpus, to say which share to hold out; 0 if it is not known.
+    """
+    if documents >= needed:
+        return
+    remedy = 'choose another share of documents to hold out (config.data.holdout, --holdout)'
+    if total >= 2 * needed:
+        remedy = f'hold out about {max(4 / total, 0.02):.2g} of them (config.data.holdout, --holdout)'
+    raise ValueError(
+        f'next-sentence prediction needs at least two documents of two tokens or more in each '
+        f'split; {split} has {documents}. Give more text, change what separates documents '
+        f'(config.data.documents), or {remedy}'
+    )
+
+
 def open_store(directory: str | pathlib.Path, split: str) -> Store:
     """Raises ValueError as `check` does."""
     folder = pathlib.Path(directory) / split
