@@ -6,8 +6,8 @@ sequence, or several one after the other (packing), and padding.
 """
 
 import dataclasses
-from types import SimpleNamespace
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -47,7 +47,9 @@ def _shown(
     rows = min(ROWS, len(chunks))
     first = int(store.sentences[chunks.start[0]])
     text = np.zeros(int(store.sentences[chunks.end[rows - 1]]) - first, bool)
-    starts, stops = (np.asarray(store.sentences[edge[:rows]]) for edge in (chunks.start, chunks.end))
+    starts, stops = (
+        np.asarray(store.sentences[edge[:rows]]) for edge in (chunks.start, chunks.end)
+    )
     own, shown = 0, []
     for epoch in range(stream.data.static_copies or EPOCHS if stream.shuffled else 1):
         at = tf.constant(epoch * len(chunks), tf.int64)

@@ -67,9 +67,7 @@ def lay_out(stream: Stream, segments: Segments) -> Layout:
     if stream.data.whole_word_masking:
         begins = ~tf.gather(stream.is_continuation, ids) | (places.offset == 0)
         words = tf.cumsum(tf.cast(begins & places.is_text, tf.int32), axis=1)
-    return Layout(
-        ids, places.token_type, tf.cast(places.is_row, tf.int32), places.is_text, words
-    )
+    return Layout(ids, places.token_type, tf.cast(places.is_row, tf.int32), places.is_text, words)
 
 
 def _per_place(values: tf.Tensor, segment: tf.Tensor) -> tf.Tensor:

@@ -117,7 +117,9 @@ def check_documents(split: str, documents: int, needed: int = 2, total: int = 0)
         return
     remedy = 'choose another share of documents to hold out (config.data.holdout, --holdout)'
     if total >= 2 * needed:
-        remedy = f'hold out about {max(4 / total, 0.02):.2g} of them (config.data.holdout, --holdout)'
+        remedy = (
+            f'hold out about {max(4 / total, 0.02):.2g} of them (config.data.holdout, --holdout)'
+        )
     raise ValueError(
         f'next-sentence prediction needs at least two documents of two tokens or more in each '
         f'split; {split} has {documents}. Give more text, change what separates documents '
