@@ -43,6 +43,7 @@ from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training.checkpoint import first_line
 from bert_jax.training.loop import HeldOut, Interrupted, train
 from bert_jax.training.metrics import log_lines, say
+from bert_jax.training.workdir import claim, same_on_all_hosts
 
 LOG = logging.getLogger('bert_jax.main')
 
@@ -78,7 +79,7 @@ def pretrain(config: Config, workdir: epath.Path) -> None:
     mesh = sharding.make_mesh(config.mesh)
     directory = preparation.prepare(config)
     meta = format.read_meta(directory)
-    workdir.same_on_all_hosts(meta.fingerprint)
+    same_on_all_hosts(meta.fingerprint)
     vocabulary = tokenizer.load(directory, meta.lowercase)
     vocab_size = model_dir.check_vocabulary(config, vocabulary)
     if vocab_size != config.model.vocab_size:
@@ -86,7 +87,7 @@ def pretrain(config: Config, workdir: epath.Path) -> None:
         LOG.info('model.vocab_size %d -> %d; the vocabulary has %d', *sizes)
         model = dataclasses.replace(config.model, vocab_size=vocab_size)
         config = dataclasses.replace(config, model=model)
-    workdir.claim(
+    claim(
         workdir,
         config,
         {

@@ -38,16 +38,16 @@ MODEL = ModelConfig(
 )
 
 
-def pretrained_folder(folder: pathlib.Path) -> pathlib.Path:
+def pretrained_folder(folder: pathlib.Path, model: ModelConfig = MODEL) -> pathlib.Path:
     """Fresh parameters, as bert_jax.convert would have written them."""
     ids = np.zeros((1, 8), np.int32)
-    init = jax.jit(HeadedEncoder(MODEL, HEADS).init)
+    init = jax.jit(HeadedEncoder(model, HEADS).init)
     params = nn.unbox(init(jax.random.key(0), ids, ids, ids))['params']
     folder.mkdir()
     phase = Phase(1, 16, 1, 1)
     config = validate(
         Config(
-            model=MODEL,
+            model=model,
             optim=OptimConfig(warmup_steps=0),
             train=TrainConfig(phases=(phase,)),
         )

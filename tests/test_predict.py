@@ -1,9 +1,12 @@
 """Texts in, numbers out: batches by length, padding, pairs, masks, long texts, bad input."""
 
 import copy
+import dataclasses
+import gc
 import pathlib
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +20,7 @@ from bert_jax import predict
 from bert_jax.config import ModelConfig
 from bert_jax.convert.foreign import full_config
 from bert_jax.data.labelled import texts
+from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir, trained_model
 from bert_jax.models.heads import HEADS, HeadedEncoder
@@ -135,22 +139,45 @@ def test_of_a_pair_the_longer_text_is_cut(bert: predict.Bert, lengths: tuple[int
         assert cut[int(np.argmin(lengths))] == 0
 
 
-def test_the_shapes_are_few() -> None:
+def test_the_shapes_are_few_and_the_padding_little(
+    bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every row once, in batches that divide over the devices."""
+    bert.config = dataclasses.replace(bert.config, max_position_embeddings=512)
     random = np.random.default_rng(0)
     rows = [texts.Row([1] * n, [0] * n) for n in random.integers(2, 512, 3000)]
-    shapes, seen = set(), np.zeros(len(rows), int)
-    tokens = 0
-    for places, batch in texts.batches(rows, 0, 512, 8):
+    examples = EncodedExamples.from_rows(rows, {}, pad_id=0)
+    shapes, seen, tokens = set(), np.zeros(len(rows), int), 0
+
+    def sizes(_: object, batch: dict[str, jax.Array]) -> np.ndarray:
+        nonlocal tokens
         shapes.add(batch['input_ids'].shape)
         tokens += batch['input_ids'].size
-        seen[places] += 1
-        for i, place in enumerate(places):
-            assert batch['attention_mask'][i].sum() == len(rows[place].input_ids)
-        assert batch['attention_mask'].sum() == sum(len(rows[p].input_ids) for p in places)
-        assert len(batch['input_ids']) % 8 == 0
+        return np.asarray(batch['attention_mask']).sum(1)
+
+    for indices, found in bert.run(examples, sizes):
+        seen[indices] += 1
+        assert found.tolist() == examples.lengths[indices].tolist()
     assert (seen == 1).all()
-    assert len(shapes) <= 2 * len(texts.LENGTHS)
-    assert sum(len(row.input_ids) for row in rows) > 0.8 * tokens
+    assert all(count % jax.device_count() == 0 for count, _ in shapes)
+    assert len(shapes) <= 2 * len(trained_model.LENGTHS)
+    assert examples.lengths.sum() > 0.8 * tokens
+
+
+def test_a_model_is_freed(folder: pathlib.Path) -> None:
+    """Compiled functions belong to the model and do not keep its parameters alive."""
+    bert = predict.load(folder)
+    bert.fill_mask(['[MASK]'])
+    list(bert.embed(['alpha']))
+    alive = weakref.ref(bert), weakref.ref(jax.tree.leaves(bert._params)[0])
+    del bert
+    gc.collect()
+    assert [reference() for reference in alive] == [None, None]
+
+
+def test_a_wrong_dtype_is_refused_before_anything_is_read(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match="dtype is 'float16'; expected one of auto"):
+        predict.load(tmp_path / 'nowhere', dtype='float16')
 
 
 def test_masks_are_filled(bert: predict.Bert) -> None:
@@ -204,9 +231,9 @@ def test_wrong_texts_are_named(bert: predict.Bert, inputs: Any, message: str) ->
 
 
 def test_a_pair_needs_two_types(bert: predict.Bert) -> None:
-    encoder = texts.Encoder(bert.encoder.vocabulary, 40, types=1)
+    encoder = texts.TextEncoder(bert.encoder.vocabulary, 40, types=1)
     encoder.encode(['alpha'])
-    with pytest.raises(ValueError, match='knows one type of token only'):
+    with pytest.raises(ValueError, match='has only one token type'):
         encoder.encode([('alpha', 'beta')])
 
 
@@ -215,7 +242,7 @@ def test_a_missing_head_is_not_made_up(tmp_path: pathlib.Path) -> None:
     assert set(bert(['alpha'])) == {'attention_mask', 'last_hidden_state'}
     with pytest.raises(ValueError, match='no masked-LM head; it has none'):
         bert.fill_mask(['[MASK]'])
-    with pytest.raises(ValueError, match='no pooler; take pooling mean or cls'):
+    with pytest.raises(ValueError, match='no pooler; use pooling mean or cls'):
         next(bert.embed(['alpha'], 'pooler'))
     (tmp_path / 'bare' / 'vocab.txt').unlink()
     with pytest.raises(ValueError, match=r'no vocabulary; put its vocab\.txt'):

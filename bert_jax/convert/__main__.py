@@ -39,7 +39,7 @@ FORMATS = {'hf': hf, 'tf1': tf1}
 
 def convert_out(target: str, source: pathlib.Path, output: pathlib.Path) -> None:
     """A workdir or a folder of ours -> a folder of `target`."""
-    found = model_dir.load(source)
+    found = model_dir.load(source).unpadded()
     with _whole(output) as partial:
         notes = FORMATS[target].write(partial, found)
     print('\n'.join([*notes, f'wrote {output}']))

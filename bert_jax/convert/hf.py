@@ -206,7 +206,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
 def _config(source: Pretrained, architecture: str) -> dict[str, Any]:
     names = (*REQUIRED, *OPTIONAL, 'hidden_act')
     values = {name: getattr(source.config, name) for name in names}
-    pad = source.vocabulary.pad_id if source.vocabulary else 0
+    pad = source.vocabulary.specials.pad if source.vocabulary else 0
     if 'classifier' in source.heads or 'tagger' in source.heads:
         labels = source.labels or ('value',)  # of a regression
         values['id2label'] = dict(enumerate(labels))
@@ -231,12 +231,12 @@ def _write_vocabulary(directory: pathlib.Path, source: Pretrained) -> list[str]:
     vocabulary.save(directory)
     if 'vocab.txt' not in vocabulary.files:
         return ['transformers has no BERT tokenizer for SentencePiece; tokenizer.model is copied']
-    names = ('pad', 'unk', 'cls', 'sep', 'mask')
+    names = dataclasses.asdict(vocabulary.special_pieces).items()
     settings = {
         'tokenizer_class': 'BertTokenizer',
         'do_lower_case': vocabulary.lowercase,
         'model_max_length': source.config.max_position_embeddings,
-        **{f'{name}_token': f'[{name.upper()}]' for name in names},
+        **{f'{role}_token': piece for role, piece in names if piece is not None},
     }
     (directory / 'tokenizer_config.json').write_text(json.dumps(settings, indent=2) + '\n')
     return []

@@ -6,13 +6,14 @@ from typing import Any
 
 from bert_jax.convert.foreign import VOCABULARIES, fitting, read_json
 from bert_jax.data.tokenizers import tokenizer
+from bert_jax.data.tokenizers.specials import BERT
 
 CLASSES = ('BertTokenizer', 'BertTokenizerFast', 'PreTrainedTokenizerFast', 'TokenizersBackend')
 # Of a tokenizer.json: section, key, value, and whether the key has to be there.
 EXPECTED = (
     ('model', 'type', 'WordPiece', True),
     ('model', 'continuing_subword_prefix', '##', False),
-    ('model', 'unk_token', '[UNK]', False),
+    ('model', 'unk_token', BERT.unk, False),
     ('model', 'max_input_chars_per_word', 100, False),
     ('normalizer', 'type', 'BertNormalizer', True),
     ('normalizer', 'clean_text', True, False),

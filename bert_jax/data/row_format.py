@@ -7,10 +7,11 @@ sequence, or several one after the other (packing), and padding.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from bert_jax.data.tokenizers.specials import Specials
 
 
 class Places(NamedTuple):
@@ -73,7 +74,7 @@ class RowFormat:
         """The place of the pooled token in a sequence of `size` tokens."""
         return size - 1 if self.pooled_last else 0
 
-    def row(self, segments: Sequence[Sequence[int]], specials: Any) -> tuple[list[int], list[int]]:
+    def row(self, segments: Sequence[Sequence[int]], specials: Specials[int]) -> tuple[list[int], list[int]]:
         """(input_ids, token_type_ids) of a sequence, without padding."""
         ids = _ids(self.before, specials)
         types = [self.types[0]] * len(ids)
@@ -89,7 +90,7 @@ class RowFormat:
         self,
         lengths: Any,
         length: int,
-        specials: Any,
+        specials: Specials[int],
         group: Any = None,
         where: Callable[..., Any] = np.where,
     ) -> Places:
@@ -149,18 +150,10 @@ class RowFormat:
         )
 
 
-def specials_of(tokenizer: Any) -> Any:
-    """The ids of a tokenizer's special tokens by role."""
-    if hasattr(tokenizer.specials, 'pad'):
-        return tokenizer.specials
-    roles = ('pad', 'unk', 'cls', 'sep', 'mask')
-    return SimpleNamespace(**{role: getattr(tokenizer, f'{role}_id') for role in roles})
-
-
 BERT = RowFormat(('cls',), ('sep',), ('sep',), types=(0, 1))
 
 
-def _ids(roles: Sequence[str], specials: Any) -> list[int]:
+def _ids(roles: Sequence[str], specials: Specials[int]) -> list[int]:
     return [getattr(specials, role) for role in roles]
 
 

@@ -8,44 +8,73 @@ from bert_jax.data.labelled import glue
 from bert_jax.data.labelled.examples import Example
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
-from bert_jax.finetuning import classification, official_scores
-from bert_jax.finetuning.task_data import Job
+from bert_jax.finetuning import official_scores, task_data
+from bert_jax.finetuning.classification import ClassificationProcessor
+from bert_jax.finetuning.task_data import Split, TaskFacts
 
 
-def job(name: str, config: Config, vocabulary: Tokenizer) -> Job:
+class GlueProcessor(ClassificationProcessor):
+    """Scores and writes as the benchmark does. eval_sizes: the number of examples of each dev
+    split, in their order in the evaluated examples."""
+
+    glue_task: glue.GlueTask
+    eval_sizes: dict[str, int]
+
+    def score(self, split: Split, decoded: np.ndarray) -> dict[str, float]:
+        """The scores of a dev split end in its name's end, as accuracy_matched; `score` is the
+        mean of the main scores."""
+        (truth,) = split.rows.labels.values()
+        bounds = np.cumsum(list(self.eval_sizes.values()))[:-1]
+        parts = np.split(decoded, bounds), np.split(truth, bounds)
+        scores: dict[str, float] = {}
+        mains = []
+        for name, predicted, labels in zip(self.eval_sizes, *parts, strict=True):
+            if self.glue_task.labels:
+                found = official_scores.classification(predicted, labels, self.glue_task.metrics)
+            else:
+                found = official_scores.regression(predicted, labels)
+            mains.append(self.glue_task.main_score(found))
+            suffix = name.removeprefix('dev')
+            scores |= {f'{metric}{suffix}': value for metric, value in found.items()}
+            scores[f'score{suffix}'] = mains[-1]
+        return scores | {'score': float(np.mean(mains))}
+
+    def write(self, split: Split, decoded: np.ndarray, folder: epath.Path) -> None:
+        name, test = split.name.split()
+        glue.write_submission(name, decoded, folder / 'submission', test)
+
+
+def load(name: str, config: Config, tokenizer: Tokenizer) -> task_data.TaskData:
+    """The files of one task. Raises ValueError for what is wrong in them."""
     task, data, summary = glue.TASKS[name], config.data, Summary()
 
-    def read(of: str, split: str) -> list[Example]:
+    def read(task_name: str, split: str) -> list[Example]:
         if data.dir == 'tfds':
-            return glue.read_tfds(of, split, data.data_dir, summary)
-        return glue.read(of, data.dir, split, summary)
+            return glue.read_tfds(task_name, split, data.data_dir, summary)
+        return glue.read(task_name, data.dir, split, summary)
 
     held_out = {split: read(name, split) for split in task.splits if split.startswith('dev')}
-    wanted = [(name, split) for split in task.submissions]
+    test_splits = [(name, split) for split in task.submissions]
     if name == 'mnli':
-        wanted.append(('ax', 'test'))  # scored with MNLI's model
+        test_splits.append(('ax', 'test'))  # the diagnostic set is for models trained on MNLI
     tests = {}
-    for of, split in wanted:
-        if data.dir != 'tfds' and not glue.has(of, data.dir, split):
-            summary.count(f'files that are not there, so no predictions for {of} {split}')
+    for test_name, split in test_splits:
+        if data.dir != 'tfds' and not glue.has(test_name, data.dir, split):
+            summary.count(f'files that are not there, so no predictions for {test_name} {split}')
             continue
-        examples = read(of, split)
-        glue.check_number(of, len(examples), split)
-        tests[f'{of} {split}'] = (examples, _submission(of, split))
-    return classification.job(
-        config,
-        vocabulary,
-        train=read(name, 'train'),
-        held_out=[example for found in held_out.values() for example in found],
-        labels=task.labels,
-        score=_score(task, {split: len(found) for split, found in held_out.items()}),
-        summary=summary,
-        tests=tests,
-    )
+        examples = read(test_name, split)
+        glue.check_number(test_name, len(examples), split)
+        tests[f'{test_name} {split}'] = examples
+    facts = TaskFacts(task.labels, pairs=len(task.texts) == 2)
+    processor = GlueProcessor(config, tokenizer, facts)
+    processor.glue_task = task
+    processor.eval_sizes = {split: len(examples) for split, examples in held_out.items()}
+    evaluated = [example for examples in held_out.values() for example in examples]
+    return task_data.make_task_data(processor, summary, read(name, 'train'), evaluated, tests)
 
 
 def check_files(name: str, data: DataConfig) -> None:
-    """Raises ValueError where there is no file of a split that training needs."""
+    """Raises ValueError if the file of a split that training needs is missing."""
     if not data.dir:
         raise ValueError(
             f"config.data.dir is empty; give the folder of {name} or of all tasks, or 'tfds'"
@@ -53,33 +82,3 @@ def check_files(name: str, data: DataConfig) -> None:
     for split in glue.TASKS[name].splits if data.dir != 'tfds' else ():
         if not split.startswith('test'):
             glue.find(name, data.dir, split)
-
-
-def _score(task: glue.GlueTask, sizes: dict[str, int]) -> classification.ScoreLabels:
-    """Of predictions for the splits one after the other, sizes[split] each: the scores of a split
-    end in its name's end, as accuracy_matched, and `score` is the mean of theirs."""
-    bounds = np.cumsum(list(sizes.values()))[:-1]
-
-    def score(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-        found: dict[str, float] = {}
-        mains = []
-        parts = np.split(predicted, bounds), np.split(truth, bounds)
-        for split, ours, right in zip(sizes, *parts, strict=True):
-            if task.regression:
-                scores = official_scores.regression(ours, right)
-            else:
-                scores = official_scores.classification(ours, right, task.metrics)
-            mains.append(official_scores.main_score(task.name, scores))
-            suffix = split.removeprefix('dev')
-            found |= {f'{metric}{suffix}': value for metric, value in scores.items()}
-            found[f'score{suffix}'] = mains[-1]
-        return found | {'score': float(np.mean(mains))}
-
-    return score
-
-
-def _submission(name: str, split: str) -> classification.WriteLabels:
-    def write(predicted: np.ndarray, folder: epath.Path) -> None:
-        glue.write_submission(name, predicted, folder / 'submission', split)
-
-    return write

@@ -7,7 +7,7 @@ import collections
 import itertools
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,23 +18,8 @@ except ModuleNotFoundError as error:
     raise ImportError(f"scores need {error.name}: pip install '.[finetune]'") from error
 
 CLASSIFICATION = ('accuracy', 'f1', 'macro_f1', 'matthews')
-# GLUE's score of a task is the mean of these (Wang et al. 2018, section 3); `ax` is no task of the
-# benchmark's average.
-GLUE = {
-    'cola': ('matthews',),
-    'sst2': ('accuracy',),
-    'mrpc': ('accuracy', 'f1'),
-    'stsb': ('pearson', 'spearman'),
-    'qqp': ('accuracy', 'f1'),
-    'mnli': ('accuracy',),
-    'qnli': ('accuracy',),
-    'rte': ('accuracy',),
-    'wnli': ('accuracy',),
-    'ax': ('matthews',),
-}
 TYPED = re.compile('[BIESLU]-.+')
 MARKS = frozenset('OBIESLU')
-MNLI = ('mnli_matched', 'mnli_mismatched')
 
 
 def classification(
@@ -82,42 +67,6 @@ def regression(predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     pearson = scipy.stats.pearsonr(predicted, labels).statistic
     spearman = scipy.stats.spearmanr(predicted, labels).statistic
     return {'pearson': float(pearson), 'spearman': float(spearman), 'mse': float(mse)}
-
-
-def main_score(task_name: str, scores: Mapping[str, float]) -> float:
-    """The one number of a GLUE task: of MRPC and QQP the mean of accuracy and F1, of STS-B the
-    mean of Pearson and Spearman, of the others their only score. Raises ValueError for an unknown
-    task or a missing score."""
-    if task_name not in GLUE:
-        raise ValueError(f'no GLUE task {task_name!r}; expected one of {", ".join(GLUE)}')
-    missing = [metric for metric in GLUE[task_name] if metric not in scores]
-    if missing:
-        raise ValueError(f'the scores of {task_name} lack {missing}; they have {sorted(scores)}')
-    return float(np.mean([scores[metric] for metric in GLUE[task_name]]))
-
-
-def glue_average(scores: Mapping[str, float], *, with_wnli: bool = False) -> float:
-    """The mean of the tasks' main scores, {task: score}; a task counts once.
-
-    MNLI is 'mnli', or 'mnli_matched' and 'mnli_mismatched', of which the mean counts. WNLI is left
-    out unless asked for: its dev set contradicts its training set, and the average in BERT's
-    paper (Devlin et al. 2018, section 4.1) is without it. `ax` is never part of it. The average is
-    over the tasks that are given: it compares with a published one only where they are the same.
-    Raises ValueError where none is given.
-    """
-    unknown = set(scores) - {*GLUE, *MNLI}
-    if unknown or ('mnli' in scores and set(MNLI) & set(scores)):
-        raise ValueError(
-            f'the tasks {sorted(scores)} have no average; expected some of {", ".join(GLUE)}, or '
-            f'for mnli {" and ".join(MNLI)}'
-        )
-    left_out = {'ax'} if with_wnli else {'ax', 'wnli'}
-    tasks = [score for name, score in scores.items() if name not in {*left_out, *MNLI}]
-    mnli = [scores[name] for name in MNLI if name in scores]
-    tasks += [float(np.mean(mnli))] if mnli else []
-    if not tasks:
-        raise ValueError(f'none of {sorted(scores)} counts in the average of GLUE')
-    return float(np.mean(tasks))
 
 
 def entities(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:

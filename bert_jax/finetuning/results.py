@@ -9,8 +9,9 @@ import rich.console
 import rich.table
 from etils import epath
 
-from bert_jax.finetuning import official_scores
+from bert_jax.data.labelled.glue_tasks import glue_average
 from bert_jax.training.metrics import say
+from bert_jax.training.workdir import write as write_whole
 
 WNLI_POLICY = (
     'The average is over the tasks in the table, WNLI left out: its dev set contradicts its '
@@ -32,7 +33,7 @@ def write(workdir: epath.Path, name: str, main: str, scores: list[dict[str, floa
     results: dict[str, Any] = {'task': name, 'main_score': main, 'mean': mean, 'std': std}
     results |= {'best_seed': best['seed'], 'seeds': scores}
     workdir.mkdir(parents=True, exist_ok=True)
-    workdir.write(workdir / 'results.json', json.dumps(results, indent=2) + '\n')
+    write_whole(workdir / 'results.json', json.dumps(results, indent=2) + '\n')
     columns = {f'seed {row["seed"]}': row for row in scores}
     if several:
         columns |= {'mean': mean, 'std': std}
@@ -49,13 +50,13 @@ def write_table(workdir: epath.Path, scores: Mapping[str, list[dict[str, float]]
         mains = [row['score'] for row in found]
         deviation = float(np.std(mains, ddof=1)) if len(mains) > 1 else None
         rows[name] = {'score': float(np.mean(mains)), 'std': deviation, 'seeds': len(mains)}
-    average = official_scores.glue_average({name: row['score'] for name, row in rows.items()})
+    average = glue_average({name: row['score'] for name, row in rows.items()})
     results = {'tasks': rows, 'average': average, 'policy': WNLI_POLICY}
     lines = ['| task | score | std | seeds |', '|---|---|---|---|']
     for name, row in rows.items():
         std = f'{row["std"]:.4f}' if row['seeds'] > 1 else ''
         lines.append(f'| {name} | {row["score"]:.4f} | {std} | {row["seeds"]} |')
     lines += [f'| average | {average:.4f} | | |', '', WNLI_POLICY]
-    workdir.write(workdir / 'glue.json', json.dumps(results, indent=2) + '\n')
-    workdir.write(workdir / 'glue.md', '\n'.join(lines) + '\n')
+    write_whole(workdir / 'glue.json', json.dumps(results, indent=2) + '\n')
+    write_whole(workdir / 'glue.md', '\n'.join(lines) + '\n')
     say('\n'.join(lines))

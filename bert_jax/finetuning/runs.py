@@ -12,16 +12,18 @@ from etils import epath
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, ModelConfig, Phase, validate
-from bert_jax.data.labelled.rows import Rows, Shuffled, in_order
+from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import results
-from bert_jax.finetuning.datasets import Job, Predictions, Split, make_job, task_names
+from bert_jax.finetuning.datasets import load_task_data, task_names
+from bert_jax.finetuning.task_data import EVAL, Predictions, Processor, Split, TaskData
 from bert_jax.inference import model_dir
 from bert_jax.parallel import sharding
 from bert_jax.training.checkpoint import load_params
 from bert_jax.training.loop import predict, train
 from bert_jax.training.metrics import log_lines
+from bert_jax.training.workdir import claim, same_on_all_hosts
 
 LOG = logging.getLogger('bert_jax.finetuning.runs')
 # Of a checkpoint's configuration; how it is computed is the run's.
@@ -48,7 +50,7 @@ def run(config: Config, workdir: epath.Path) -> None:
     for name, folder in wanted.items():  # what is wrong with the last one's files is said now
         data = dataclasses.replace(config.data, task=name)
         named = dataclasses.replace(config, data=data)
-        job = make_job(name, named, vocabulary)
+        job = load_task_data(name, named, vocabulary)
         jobs[name] = with_steps(named, job), job
         _check_seeds(named, folder)
     for name, folder in wanted.items():
@@ -81,6 +83,7 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
         file = staging.localized(config.data).vocab_file
         vocabulary = tokenizer.load(file, config.data.lowercase)
         values, data = {'vocab_size': vocabulary.vocab_size}, config.data
+    values['vocab_size'] = config.data.padded(values['vocab_size'])
     model: ModelConfig = dataclasses.replace(config.model, **values)
     if not 8 <= data.max_seq_length <= model.max_position_embeddings:
         raise ValueError(
@@ -153,7 +156,7 @@ def _check_seeds(config: Config, workdir: epath.Path) -> None:
 
 
 def _run_task(
-    name: str, config: Config, job: Job, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
+    name: str, config: Config, job: TaskData, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
 ) -> list[dict[str, float]]:
     """The scores of each seed."""
     log_lines(_start_lines(name, config, job, workdir))
@@ -164,7 +167,7 @@ def _run_task(
             LOG.info('seed %d, %d of %d', seed, len(scores) + 1, several)
         scores.append({'seed': seed} | _run_seed(seeded, job, vocabulary, folder))
     if jax.process_index() == 0:
-        results.write(workdir, name, job.main_score, scores)
+        results.write(workdir, name, job.processor.main_score, scores)
     return scores
 
 
@@ -178,7 +181,7 @@ def runs(config: Config, workdir: epath.Path) -> Iterator[tuple[Config, epath.Pa
         yield dataclasses.replace(config, train=train, data=data), folder
 
 
-def with_steps(config: Config, job: Job) -> Config:
+def with_steps(config: Config, job: TaskData) -> Config:
     """Epochs as steps; an evaluation and a checkpoint at the end of each."""
     settings = config.train
     epoch = math.ceil(len(job.train) / settings.batch_size)
@@ -198,46 +201,48 @@ def with_steps(config: Config, job: Job) -> Config:
 class HeldOut:
     """A host's slices of the held-out rows in order of their length, and their scores."""
 
-    def __init__(self, config: Config, job: Job, workdir: epath.Path):
+    def __init__(self, config: Config, job: TaskData, workdir: epath.Path):
         self._config, self._job, self._workdir = config, job, workdir
-        self.main_score = job.main_score
+        self.main_score = job.processor.main_score
 
     def __iter__(self) -> Iterator[HostBatch]:
-        return _in_order(self._config, self._job, self._job.held_out.rows)
+        return _in_order(self._config, self._job, self._job.eval.rows)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
-        return _record(self._job.held_out, predictions, self._workdir)
+        return _record(self._job.processor, self._job.eval, predictions, self._workdir)
 
 
-def _in_order(config: Config, job: Job, rows: Rows) -> Iterator[HostBatch]:
+def _in_order(config: Config, job: TaskData, examples: EncodedExamples) -> Iterator[HostBatch]:
     batch_size = config.eval.batch_size or config.train.batch_size
-    lengths = job.task.lengths(config.train.phases[0])
-    return in_order(rows, lengths, batch_size, *_host_slice(config))
+    shapes = dict.fromkeys(job.processor.task.lengths(config.train.phases[0]), (batch_size,))
+    return iter(SequentialBatches(examples, shapes, *_host_slice(config)))
 
 
 def _host_slice(config: Config) -> tuple[int, int]:
     return sharding.host_slice(sharding.make_mesh(config.mesh))
 
 
-def described(config: Config, job: Job) -> dict[str, Any]:
+def described(config: Config, job: TaskData) -> dict[str, Any]:
     """What tells a run's data from others'."""
     of = config.data
     return {
         'name': ', '.join(filter(None, (of.task, of.dir, of.train_file, of.eval_file))),
-        'fingerprint': job.train.fingerprint() + job.held_out.rows.fingerprint(),
+        'fingerprint': job.train.fingerprint() + job.eval.rows.fingerprint(),
     }
 
 
 def _run_seed(
-    config: Config, job: Job, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
+    config: Config, job: TaskData, vocabulary: tokenizer.Tokenizer, workdir: epath.Path
 ) -> dict[str, float]:
     data = described(config, job) | {'lowercase': vocabulary.lowercase}
-    data |= {'labels': job.labels, 'pairs': job.pairs}
-    workdir.same_on_all_hosts(data['fingerprint'])
-    workdir.claim(workdir, config, data, vocabulary.files)
-    lengths = job.task.lengths(config.train.phases[0])
+    data |= dataclasses.asdict(job.processor.facts)
+    same_on_all_hosts(data['fingerprint'])
+    claim(workdir, config, data, vocabulary.files)
+    lengths = job.processor.task.lengths(config.train.phases[0])
     of = config.data
-    stream = Shuffled(job.train, lengths, config.train.batch_size, of.seed, of.group_by_length)
+    stream = ShuffledBatches(
+        job.train, lengths, config.train.batch_size, of.seed, of.group_by_length
+    )
 
     def batches(start: int, stop: int) -> Iterator[HostBatch]:
         return stream.batches(start, stop, *_host_slice(config))
@@ -245,37 +250,41 @@ def _run_seed(
     def held_out(phase: Phase) -> HeldOut:
         return HeldOut(config, job, workdir)
 
-    state = train(config, job.task, batches, held_out, workdir)
+    state = train(config, job.processor.task, batches, held_out, workdir)
     tested = _predict(config, job, state.params, workdir)
-    return _scores(config, workdir, job.main_score) | tested
+    return _scores(config, workdir, job.processor.main_score) | tested
 
 
-def _predict(config: Config, job: Job, params: Any, workdir: epath.Path) -> dict[str, float]:
+def _predict(config: Config, job: TaskData, params: Any, workdir: epath.Path) -> dict[str, float]:
     """Of the parameters that are kept, for the test files, whose scores it returns where they have
     labels; for the held-out one too where the last evaluation, which wrote its own, may not be the
     best."""
-    splits = dict(job.tests)
+    splits = list(job.tests)
     scores: dict[str, float] = {}
-    if config.train.best and job.held_out.write is not None:
-        splits['the held-out file'] = job.held_out
+    if config.train.best and job.processor.writes_eval:
+        splits.append(job.eval)
     if config.train.best and splits:
         abstract = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), params
         )
         params = load_params(workdir, abstract)
-    for name, split in splits.items():
-        found = predict(config, job.task, params, _in_order(config, job, split.rows))
-        mine = _record(split, found, workdir)
-        scores |= {f'{name}_{key}': value for key, value in mine.items() if name in job.tests}
-        LOG.info('predictions for %d rows of %s written', len(split.rows), name)
+    for split in splits:
+        found = predict(config, job.processor.task, params, _in_order(config, job, split.rows))
+        mine = _record(job.processor, split, found, workdir)
+        if split is not job.eval:
+            scores |= {f'{split.name}_{key}': value for key, value in mine.items()}
+        LOG.info('predictions for %d rows of %s written', len(split.rows), split.name)
     return scores
 
 
-def _record(split: Split, predictions: Predictions, workdir: epath.Path) -> dict[str, float]:
-    decoded = split.decode(predictions)
-    if split.write is not None and jax.process_index() == 0:
-        split.write(decoded, workdir)
-    return split.score(decoded) if split.score is not None else {}
+def _record(
+    processor: Processor, split: Split, predictions: Predictions, workdir: epath.Path
+) -> dict[str, float]:
+    decoded = processor.decode(split, predictions)
+    written = processor.writes_eval or split.name != EVAL
+    if written and jax.process_index() == 0:
+        processor.write(split, decoded, workdir)
+    return processor.score(split, decoded) if split.is_scored else {}
 
 
 def _scores(config: Config, workdir: epath.Path, main: str) -> dict[str, float]:
@@ -290,13 +299,14 @@ def _scores(config: Config, workdir: epath.Path, main: str) -> dict[str, float]:
     }
 
 
-def _start_lines(name: str, config: Config, job: Job, workdir: epath.Path) -> dict[str, str]:
+def _start_lines(name: str, config: Config, job: TaskData, workdir: epath.Path) -> dict[str, str]:
     phase = config.train.phases[0]
-    labels = ', '.join(job.labels[:20]) + (' ...' if len(job.labels) > 20 else '')
+    names = job.processor.facts.labels
+    labels = ', '.join(names[:20]) + (' ...' if len(names) > 20 else '')
     return {
         'workdir': str(workdir),
-        'task': f'{name}, {len(job.labels)} labels: {labels}' if labels else name,
-        'rows': f'{len(job.train):,} to train on, {len(job.held_out.rows):,} held out',
+        'task': f'{name}, {len(names)} labels: {labels}' if labels else name,
+        'rows': f'{len(job.train):,} to train on, {len(job.eval.rows):,} held out',
         'counted': str(job.summary) or 'nothing odd',
         'steps': f'{phase.steps}, each of {phase.batch_size} rows, at most {phase.max_seq_length} '
         'tokens long',

@@ -1,95 +1,111 @@
-"""Questions on texts: windows of tokens in, answers out."""
+"""Answers to questions about texts: SQuAD and jsonl files in, SQuAD's scores and files out."""
+
+import os
+from collections.abc import Iterator, Sequence
 
 from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.data.labelled import squad, squad_answers, squad_windows
-from bert_jax.data.labelled.rows import make_rows
 from bert_jax.data.labelled.squad import Question
+from bert_jax.data.labelled.squad_answers import Answers
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
-from bert_jax.finetuning import squad_scores
-from bert_jax.finetuning.task_data import Job, Predictions, Split, files, some
+from bert_jax.finetuning import squad_scores, task_data
+from bert_jax.finetuning.task_data import (
+    EVAL,
+    PREDICT,
+    TRAIN,
+    Predictions,
+    Record,
+    Split,
+    TaskFacts,
+)
 from bert_jax.tasks.question_answering import QuestionAnsweringTask
 
-POSITIONS = ('start_positions', 'end_positions')
 
+class QuestionAnsweringProcessor(task_data.Processor):
+    head = 'span'
+    main_score = 'f1'
+    writes_eval = True
+    window = 256  # each question is several rows
 
-def job(config: Config, vocabulary: Tokenizer) -> Job:
-    data, limits, summary = config.data, config.eval, Summary()
-    train_file, eval_file = files(data)
-    train = some(squad.read(train_file, summary), data)
-    held_out = _answered(squad.read(eval_file, summary))
-    version_2 = any(question.is_impossible for question in (*train, *held_out))
+    @property
+    def task(self) -> QuestionAnsweringTask:
+        return QuestionAnsweringTask(self.config.model)
 
-    def split(questions: list[Question], name: str, training: bool = False) -> Split:
-        shown = squad_windows.windows(
-            questions,
-            vocabulary,
-            max_seq_length=data.max_seq_length,
-            doc_stride=data.doc_stride,
-            max_query_length=data.max_query_length,
-            training=training,
-            summary=summary,
+    def read(self, path: str | os.PathLike[str], summary: Summary) -> Iterator[Question]:
+        return squad.iter_file(path, summary)
+
+    def encode(self, examples: Sequence[Question], summary: Summary, split: str = PREDICT) -> Split:
+        windows = squad_windows.windows(
+            examples, self.tokenizer, self.config.data, training=split == TRAIN, summary=summary
         )
-        labels = {position: getattr(shown, position) for position in POSITIONS}
+        names = ('start_positions', 'end_positions')
+        rows = self.encoded(windows, {name: getattr(windows, name) for name in names})
+        is_scored = split == EVAL or self._can_be_scored(examples)
+        return Split(split, examples, rows, is_scored, windows)
 
-        def decode(predictions: Predictions) -> squad_answers.Answers:
-            return squad_answers.decode(
-                questions,
-                shown,
-                predictions['start_logits'],
-                predictions['end_logits'],
-                n_best=limits.n_best,
-                max_answer_length=limits.max_answer_length,
-                null_threshold=limits.null_threshold,
-                version_2=version_2,
-            )
+    def _can_be_scored(self, questions: Sequence[Question]) -> bool:
+        """Whether all have answers. A 2.0 file without its answers reads as impossible questions
+        alone."""
+        possible = [not question.is_impossible for question in questions]
+        answered = all(map(_has_answer, questions))
+        return answered and any(possible) and (self.facts.no_answer or all(possible))
 
-        def score(found: squad_answers.Answers) -> dict[str, float]:
-            return squad_scores.squad(
-                squad.references(questions),
-                found.predictions,
-                version_2=version_2,
-                null_odds=found.null_odds if version_2 else None,
-                best=found.best if version_2 else None,
-            )
+    def decode(self, split: Split, outputs: Predictions) -> Answers:
+        return squad_answers.decode(
+            split.examples,
+            split.windows,
+            outputs['start_logits'],
+            outputs['end_logits'],
+            self.config.eval,
+            no_answer=self.facts.no_answer,
+        )
 
-        def write(found: squad_answers.Answers, folder: epath.Path) -> None:
-            squad_answers.write(found, folder / name)
+    def records(self, split: Split, outputs: Predictions) -> Iterator[Record]:
+        answers = self.decode(split, outputs)
+        for name in (question.id for question in split.examples):
+            answer, best = answers.predictions[name], answers.nbest[name]
+            probability = next((n['probability'] for n in best if n['text'] == answer), None)
+            record = {'id': name, 'answer': answer, 'probability': probability}
+            yield record | {'n_best': best[:3]}
 
-        rows = make_rows(shown, labels, vocabulary.pad_id)
-        return Split(rows, decode, score if _can_be_scored(questions, version_2) else None, write)
+    def score(self, split: Split, decoded: Answers) -> dict[str, float]:
+        references = squad.references(split.examples)
+        if not self.facts.no_answer:
+            return squad_scores.squad(references, decoded.predictions, version_2=False)
+        return squad_scores.squad(
+            references,
+            decoded.predictions,
+            version_2=True,
+            null_odds=decoded.null_odds,
+            best=decoded.best,
+        )
 
-    test = squad.read(data.test_file, summary) if data.test_file else []
-    if test and not _can_be_scored(test, version_2):
-        summary.count('test files that can not be scored', data.test_file)
-    return Job(
-        task=QuestionAnsweringTask(config.model),
-        train=split(train, '', training=True).rows,
-        held_out=split(held_out, ''),
-        main_score='f1',
-        labels=('no_answer',) if version_2 else (),
-        summary=summary,
-        tests={'test': split(test, 'test')} if test else {},
-    )
-
-
-def _can_be_scored(questions: list[Question], version_2: bool) -> bool:
-    """Of a test file without answers, a reader makes impossible questions."""
-    possible = [not question.is_impossible for question in questions]
-    return all(map(_has_answer, questions)) and any(possible) and (version_2 or all(possible))
+    def write(self, split: Split, decoded: Answers, folder: epath.Path) -> None:
+        squad_answers.write(decoded, folder if split.name == EVAL else folder / split.name)
 
 
-def _has_answer(question: Question) -> bool:
-    return bool(question.answers) or question.is_impossible
-
-
-def _answered(questions: list[Question]) -> list[Question]:
-    for question in questions:
+def load(config: Config, tokenizer: Tokenizer) -> task_data.TaskData:
+    """The user's files. Raises ValueError for what is wrong in them."""
+    data, summary = config.data, Summary()
+    files = task_data.train_and_eval_files(data)
+    train, held_out = (squad.read(path, summary) for path in files)
+    for question in held_out:
         if not _has_answer(question):
             raise ValueError(
                 f"{question.where} has no 'answers' to score by; add them, or give the file as "
                 'config.data.test_file'
             )
-    return questions
+    no_answer = any(question.is_impossible for question in (*train, *held_out))
+    processor = QuestionAnsweringProcessor(config, tokenizer, TaskFacts(no_answer=no_answer))
+    tests = {'test': squad.read(data.test_file, summary)} if data.test_file else {}
+    made = task_data.make_task_data(processor, summary, train, held_out, tests)
+    if any(not split.is_scored for split in made.tests):
+        summary.count('test files that can not be scored', data.test_file)
+    return made
+
+
+def _has_answer(question: Question) -> bool:
+    return bool(question.answers) or question.is_impossible

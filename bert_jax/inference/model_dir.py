@@ -15,6 +15,7 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.models.heads import HEADS, TASK_HEADS, HeadedEncoder, head_of
 from bert_jax.parallel.sharding import path_name
 from bert_jax.training import checkpoint
+from bert_jax.training.initialization import VOCABULARY_TABLES
 
 CONFIG = 'config.json'
 
@@ -23,7 +24,8 @@ CONFIG = 'config.json'
 class Pretrained:
     """params: a tree of float32 arrays. vocabulary: None where the folder has none. data, eval:
     of the run it comes from. labels: of the classifier or tagger, by id. pairs: whether it was
-    fine-tuned on pairs of texts, None where nothing tells."""
+    fine-tuned on pairs of texts, None if unknown. no_answer: whether questions may have no
+    answer."""
 
     config: ModelConfig
     heads: tuple[str, ...]
@@ -33,10 +35,25 @@ class Pretrained:
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
     labels: tuple[str, ...] = ()
     pairs: bool | None = None
+    no_answer: bool = False
 
     @property
     def model(self) -> HeadedEncoder:
         return HeadedEncoder(self.config, self.heads, max(len(self.labels), 1))
+
+    def unpadded(self) -> 'Pretrained':
+        """The model without the rows that config.data.pad_vocab_to_multiple_of added to its
+        vocabulary tables. Other rows beyond the vocabulary belong to the model and stay."""
+        size = self.vocabulary.vocab_size if self.vocabulary else self.config.vocab_size
+        if self.data.pad_vocab_to_multiple_of == 1 or (
+            self.data.padded(size) != self.config.vocab_size
+        ):
+            return self
+        params = jax.tree_util.tree_map_with_path(
+            lambda path, x: x[:size] if path_name(path) in VOCABULARY_TABLES else x, self.params
+        )
+        config = dataclasses.replace(self.config, vocab_size=size)
+        return dataclasses.replace(self, config=config, params=params)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The parameters by path, on the host."""
@@ -62,6 +79,9 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
     heads = tuple(head for head in (*HEADS, *TASK_HEADS) if head in parts)
     task = _task(folder)
     labels = tuple(task.get('labels', ()))
+    no_answer = task.get('no_answer', False)
+    if labels == ('no_answer',):  # how workdirs of before marked SQuAD 2.0
+        labels, no_answer = (), True
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
@@ -77,6 +97,7 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
         config.eval,
         labels,
         task.get('pairs'),
+        no_answer,
     )
 
 
@@ -109,11 +130,11 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
 
 
 def check_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
-    """The vocab_size of a model to pretrain: that of init_from's table, or the vocabulary's,
-    padded.
+    """The vocab_size of a model to pretrain: the vocabulary's, or that of init_from's table if it
+    is larger, padded.
 
-    Raises ValueError where the parameters to start from were trained on other token ids, or in a
-    model that computes something else from them.
+    Raises ValueError if the parameters of init_from were trained with other token ids or in a
+    model that computes something else.
     """
     source = epath.Path(config.init_from).expanduser()
     for name, content in vocabulary.files.items() if config.init_from else ():
@@ -138,7 +159,7 @@ def check_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
                 f'config.init_from={config.init_from} was trained with {key} {value!r}, not '
                 f'{mine!r}: --config.{key}={value}'
             )
-    return max(start.model.vocab_size, vocabulary.vocab_size)
+    return config.data.padded(max(start.model.vocab_size, vocabulary.vocab_size))
 
 
 def _config(path: epath.Path) -> Config:

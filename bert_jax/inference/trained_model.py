@@ -1,12 +1,11 @@
-"""A trained model at work: texts in, numpy out."""
+"""A trained model for inference: texts or token arrays in, numpy arrays out."""
 
 import collections
 import concurrent.futures
 import dataclasses
-import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -14,169 +13,172 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from bert_jax.batch import HostBatch
 from bert_jax.config import MeshConfig
 from bert_jax.config.checks import CHOICES
-from bert_jax.data.labelled import texts
-from bert_jax.data.labelled.texts import Text
+from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
+from bert_jax.data.labelled.texts import Row, Text, TextEncoder
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import TASK_HEADS
 from bert_jax.parallel import sharding
+from bert_jax.tasks.head import HeadTask
+from bert_jax.training.evaluation import Predictions, by_example
 
-WINDOW = 4096  # texts sorted by length together; what is in memory at a time
+WINDOW = 4096  # texts that are read and sorted by length together
+# Sequence lengths of a batch. They are finer than in training: a forward pass compiles fast, so
+# less padding pays for more shapes. All batches but the last of a length have about TOKENS tokens.
+LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
+TOKENS = 2048
 THREADS = 2
-ALONG = ('last_hidden_state', 'prediction_logits', 'start_logits', 'end_logits')  # the row
 POOLINGS = ('mean', 'cls', 'pooler')
-
+ALONG = ('last_hidden_state', 'prediction_logits', 'start_logits', 'end_logits')  # the row
 
 Candidates = list[tuple[str, float]]
+Outputs = dict[str, jax.Array]
 
 
 class Bert:
     """A model with its vocabulary, on all devices; batches are split over them."""
 
     def __init__(self, source: Pretrained, mesh: Mesh):
-        self.config, self.heads = source.config, source.heads
-        self.data, self.eval = source.data, source.eval
-        self.labels, self.pairs = source.labels, source.pairs
-        longest, vocabulary = self.config.max_position_embeddings, source.vocabulary
-        types = self.config.type_vocab_size
-        self._encoder = texts.Encoder(vocabulary, longest, types) if vocabulary else None
+        # Inference gains nothing from an unrolled scan, which takes longer to compile for each of
+        # the many shapes. Flash attention needs padding at the end of a row and a mesh context.
+        self.config = dataclasses.replace(source.config, scan_unroll=1, attention='dense')
+        self.heads, self.labels, self.pairs = source.heads, source.labels, source.pairs
+        self.data, self.eval, self.no_answer = source.data, source.eval, source.no_answer
+        longest, types = self.config.max_position_embeddings, self.config.type_vocab_size
+        vocabulary = source.vocabulary
+        self._encoder = TextEncoder(vocabulary, longest, types) if vocabulary else None
         self._params, self._mesh = source.params, mesh
-        # There is no backward pass that an unrolled scan would help, and many shapes to compile.
-        # A device's own kernel would want padding at the end only, and its mesh to be known.
-        plain = dataclasses.replace(self.config, scan_unroll=1, attention='dense')
-        model = dataclasses.replace(source, config=plain).model
-
-        def outputs(params: Any, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-            values: Any = model.apply(
-                {'params': params},
-                batch['input_ids'],
-                batch['token_type_ids'],
-                batch['attention_mask'],
-            )
-            return {name: x.astype(jnp.float32) for name, x in values.items()}
-
-        self._outputs = outputs
-        self._jitted = jax.jit(outputs)
-        self._pooled = {pooling: _pooled(outputs, pooling) for pooling in POOLINGS}
+        self._model = dataclasses.replace(source, config=self.config).model
+        self._compiled: dict[Hashable, Callable[[Any, Any], Any]] = {}
 
     def apply(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """input_ids int[batch, length], and attention_mask (default: all ones) and token_type_ids
-        (default: zeros) of the same shape -> float32 last_hidden_state [batch, length, hidden] and
-        what the checkpoint's heads give: pooler_output [batch, hidden], prediction_logits
-        [batch, length, vocab], seq_relationship_logits [batch, 2].
+        """The model's outputs for token arrays.
+
+        input_ids: int[batch, length]; attention_mask (default: ones) and token_type_ids (default:
+        zeros) of the same shape. Returns float32 last_hidden_state [batch, length, hidden] and the
+        outputs of the checkpoint's heads: pooler_output [batch, hidden], prediction_logits
+        [batch, length, vocab], seq_relationship_logits [batch, 2], logits [batch, labels] or, of a
+        tagger, [batch, length, labels], start_logits and end_logits [batch, length].
 
         Raises ValueError for other names, shapes, ids or lengths.
         """
-        return jax.device_get(self._jitted(self._params, self._put(self._checked(batch))))
+        outputs = self._function('outputs', lambda outputs, _: outputs)
+        return jax.device_get(outputs(self._params, self._put(self._checked(batch))))
 
     def __call__(self, inputs: Iterable[Text]) -> dict[str, np.ndarray]:
-        """The same for texts and pairs of texts, and their attention_mask, padded with zeros to
-        the longest."""
+        """The same outputs for texts and pairs of texts, and their attention_mask. Rows are padded
+        with zeros to the longest."""
         inputs = inputs if isinstance(inputs, str) else list(inputs)
         if not len(inputs):
             return {name: value[:0] for name, value in self(['']).items()}
-        rows = self.encoder.encode(inputs)
-        length = max((len(row.input_ids) for row in rows), default=0)
-        results = {'attention_mask': np.zeros((len(rows), length), np.int32)}
-        for i, outputs in self.run(rows, self._jitted):
-            size = len(rows[i].input_ids)
-            results['attention_mask'][i, :size] = 1
+        examples = self._examples(self.encoder.encode(inputs))
+        length = int(examples.lengths.max())
+        mask = np.arange(length) < examples.lengths[:, None]
+        results = {'attention_mask': mask.astype(np.int32)}
+        per_token = {*ALONG, *(['logits'] if 'tagger' in self.heads else [])}
+        for indices, outputs in self.run(
+            examples, self._function('outputs', lambda outputs, _: outputs)
+        ):
             for name, value in outputs.items():
-                along = value.ndim > 0 and name in ALONG
-                along |= name == 'logits' and 'tagger' in self.heads
+                if name in per_token:
+                    value = value[:, :length]
                 if name not in results:
-                    shape = (length, *value.shape[1:]) if along else value.shape
-                    results[name] = np.zeros((len(rows), *shape), np.float32)
-                if along:
-                    results[name][i, :size] = value[:size]
+                    shape = (length, *value.shape[2:]) if name in per_token else value.shape[1:]
+                    results[name] = np.zeros((len(examples), *shape), np.float32)
+                if name in per_token:
+                    results[name][indices, : value.shape[1]] = value
                 else:
-                    results[name][i] = value
+                    results[name][indices] = value
+        for name in per_token & results.keys():
+            results[name][~mask] = 0
         return results
+
+    def predict(self, examples: EncodedExamples, task: HeadTask) -> Predictions:
+        """The task's predictions, a row per example in order, as in an evaluation while training.
+        task: for `self.config` and a head of this checkpoint."""
+        function = self._function(task, task.predictions)
+        found = [
+            results | {'example_ids': indices, 'example_weights': np.ones(len(indices))}
+            for indices, results in self.run(examples, function)
+        ]
+        return by_example(found)
 
     def embed(
         self, inputs: Iterable[Text], pooling: str = 'mean', windows: bool = False
     ) -> Iterator[np.ndarray]:
-        """float32[hidden] per text, in order; reads and holds WINDOW texts at a time.
+        """A vector float32[hidden] per text, in order. Reads and holds WINDOW texts at a time.
 
-        pooling: 'mean' over the tokens, [CLS] and [SEP] among them; 'cls', the first one's;
-        'pooler', the pooler's output. windows: a text that is longer than the model's positions is
-        cut into pieces, whose vectors are averaged by their tokens, instead of losing its end.
+        pooling: 'mean' averages the hidden states of all tokens, special tokens included; 'cls'
+        takes the first token's; 'pooler' takes the pooler's output. windows: a text that is longer
+        than the model's positions is split, and the vectors of its parts are averaged, weighted by
+        their numbers of tokens; otherwise the text loses its end.
+
+        Raises ValueError for an unknown pooling and if the checkpoint has no pooler.
         """
         if pooling not in POOLINGS:
             raise ValueError(f'pooling is {pooling!r}; expected {", ".join(POOLINGS)}')
         if pooling == 'pooler' and 'pooler' not in self.heads:
-            raise ValueError('this checkpoint has no pooler; take pooling mean or cls')
-        pooled = self._pooled[pooling]
+            raise ValueError('this checkpoint has no pooler; use pooling mean or cls')
+        pooled = self._function(pooling, lambda outputs, batch: _pool(outputs, batch, pooling))
         inputs, encoder = iter(inputs), self.encoder
-        while window := list(itertools.islice(inputs, WINDOW)):
-            pieces = (
-                encoder.pieces(window) if windows else [[row] for row in encoder.encode(window)]
-            )
-            owners = np.repeat(np.arange(len(window)), [len(rows) for rows in pieces])
-            rows = list(itertools.chain.from_iterable(pieces))
-            sums = np.zeros((len(window), self.config.hidden_size), np.float32)
-            weights = np.zeros((len(window), 1), np.float32)
-            for i, vector in self.run(rows, pooled):
-                if len(pieces[owners[i]]) == 1:  # its very bits
-                    sums[owners[i]], weights[owners[i]] = vector, 1
-                else:
-                    sums[owners[i]] += vector * len(rows[i].input_ids)
-                    weights[owners[i]] += len(rows[i].input_ids)
-            yield from sums / weights
+        while some := list(itertools.islice(inputs, WINDOW)):
+            parts = encoder.windows(some) if windows else [[row] for row in encoder.encode(some)]
+            examples = self._examples(list(itertools.chain.from_iterable(parts)))
+            counts = np.array([len(rows) for rows in parts])
+            text = np.repeat(np.arange(len(some)), counts)
+            # A text in one part keeps the vector's exact bits.
+            weights = np.where(counts[text] == 1, 1, examples.lengths).astype(np.float32)[:, None]
+            sums = np.zeros((len(some), self.config.hidden_size), np.float32)
+            for indices, vectors in self.run(examples, pooled):
+                np.add.at(sums, text[indices], vectors * weights[indices])
+            totals = np.zeros((len(some), 1), np.float32)
+            np.add.at(totals, text, weights)
+            yield from sums / totals
 
-    @functools.cache  # noqa: B019
-    def output(self, *names: str) -> Callable[[Any, Any], Any]:
-        """A jitted function of parameters and a batch, for `run`: of the outputs, those; `tags` is
-        the likeliest label of each token."""
+    def fill_mask(self, inputs: Iterable[Text], top_k: int = 5) -> list[list[Candidates]]:
+        """For each text and each mask token in it the most likely tokens with their probabilities.
 
-        @jax.jit
-        def picked(params: Any, batch: Mapping[str, jax.Array]) -> Any:
-            values = self._outputs(params, batch)
-            if 'tags' in names:
-                values['tags'] = jnp.argmax(values['logits'], axis=-1)
-            found = tuple(values[name] for name in names)
-            return found if len(found) > 1 else found[0]
-
-        return picked
-
-    def fill_mask(self, inputs: Sequence[Text], top_k: int = 5) -> list[list[Candidates]]:
-        """For every text and every [MASK] in it the likeliest tokens with their probabilities.
-
-        Raises ValueError for a text without one, and where the checkpoint has no masked-LM head.
+        Raises ValueError for a text without a mask token and for a checkpoint without a masked-LM
+        head.
         """
         if 'masked_lm' not in self.heads:
-            tuned = set(self.heads) & set(TASK_HEADS)
+            hint = '; --input=FILE --output=FILE.jsonl predicts what it was fine-tuned for'
             raise ValueError(
                 f'this checkpoint has no masked-LM head; it has {", ".join(self.heads) or "none"}'
-                + '; --input=FILE --output=FILE.jsonl says what it was fine-tuned for' * bool(tuned)
+                + hint * bool({*self.heads} & {*TASK_HEADS})
             )
-        vocabulary, rows = self.encoder.vocabulary, self.encoder.encode(inputs)
-        masks = [np.flatnonzero(np.array(r.input_ids) == vocabulary.mask_id) for r in rows]
-        for text, places in zip(inputs, masks, strict=True):
-            if not len(places):
-                raise ValueError(f"no {texts.MASK} in {text!r:.80} (within the model's positions)")
-        pieces = vocabulary.pieces
-        found: list[list[Candidates]] = [[] for _ in rows]
-        for i, (shares, ids) in self.run(rows, self._likeliest(min(top_k, len(pieces)))):
-            found[i] = [
-                [(pieces[k], float(p)) for k, p in zip(ids[place], shares[place], strict=True)]
-                for place in masks[i]
-            ]
-        return found
+        inputs, vocabulary = list(inputs), self.encoder.vocabulary
+        rows, pieces = self.encoder.encode(inputs), vocabulary.pieces
+        mask = vocabulary.specials.mask
+        masks = [np.flatnonzero(np.array(row.input_ids) == mask) for row in rows]
+        for text, positions in zip(inputs, masks, strict=True):
+            if not len(positions):
+                raise ValueError(
+                    f'no {vocabulary.special_pieces.mask} in {text!r:.80} (within the first '
+                    f'{self.encoder.longest} tokens, the positions of the model)'
+                )
+        top_k = min(top_k, len(pieces))
 
-    @functools.cache  # noqa: B019
-    def _likeliest(self, top_k: int) -> Callable[[Any, Any], Any]:
-        """A jitted function: probabilities and ids of the likeliest tokens at every place."""
-        known = len(self.encoder.vocabulary.pieces)  # a table may be padded beyond it
+        def top(outputs: Outputs, _: Any) -> tuple[jax.Array, jax.Array]:
+            probabilities = jax.nn.softmax(outputs['prediction_logits'])
+            # The rows that pad the table are no tokens.
+            return tuple(jax.lax.top_k(probabilities[..., : len(pieces)], top_k))
 
-        @jax.jit
-        def likeliest(params: Any, batch: Mapping[str, jax.Array]) -> Any:
-            shares = jax.nn.softmax(self._outputs(params, batch)['prediction_logits'])
-            return jax.lax.top_k(shares[..., :known], top_k)
-
-        return likeliest
+        filled: list[list[Candidates]] = [[] for _ in rows]
+        function = self._function(('top', top_k), top)
+        for indices, (probabilities, ids) in self.run(self._examples(rows), function):
+            for row, index in enumerate(indices):
+                filled[index] = [
+                    [
+                        (pieces[i], float(p))
+                        for i, p in zip(ids[row, at], probabilities[row, at], strict=True)
+                    ]
+                    for at in masks[index]
+                ]
+        return filled
 
     @property
     def truncated(self) -> int:
@@ -184,32 +186,61 @@ class Bert:
         return self.encoder.truncated
 
     @property
-    def encoder(self) -> texts.Encoder:
+    def encoder(self) -> TextEncoder:
         if self._encoder is None:
             raise ValueError('this checkpoint has no vocabulary; put its vocab.txt beside it')
         return self._encoder
 
     def run(
-        self, rows: Sequence[texts.Row], function: Callable[[Any, Any], Any]
-    ) -> Iterator[tuple[int, Any]]:
-        """(index, result) of each row, shortest first.
+        self, examples: EncodedExamples, function: Callable[[Any, Any], Any]
+    ) -> Iterator[tuple[np.ndarray, Any]]:
+        """Per batch, shortest first: the indices of its examples, int[n], and the results of
+        `function`, [n, ...] each, on the host.
 
-        Two threads each have a batch under way: on a CPU what one does serially leaves cores to
-        the other, elsewhere one's copies go on while the other's batch is computed.
+        Two threads work on a batch each. On a CPU this fills the cores while a batch is in a serial
+        part of the computation; elsewhere copies overlap with computation.
         """
-        pad, longest = self.encoder.vocabulary.pad_id, self.config.max_position_embeddings
+        longest, devices = self.config.max_position_embeddings, self._mesh.size
+        lengths = (*(n for n in LENGTHS if n < longest), longest)
+        shapes = {length: _batch_sizes(length, devices) for length in lengths}
 
-        def results(batch: Mapping[str, np.ndarray]) -> Any:
-            return jax.device_get(function(self._params, self._put(batch)))
+        def results(batch: HostBatch) -> tuple[np.ndarray, Any]:
+            count = int(batch['example_weights'].sum())
+            arrays = {name: batch[name] for name in ('input_ids', 'token_type_ids')}
+            arrays['attention_mask'] = batch['attention_mask']
+            outputs = jax.device_get(function(self._params, self._put(arrays)))
+            return batch['example_ids'][:count], jax.tree.map(lambda x: x[:count], outputs)
 
-        waiting: collections.deque = collections.deque()
+        waiting: collections.deque[concurrent.futures.Future] = collections.deque()
         with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-            for indices, batch in texts.batches(rows, pad, longest, self._mesh.size):
-                waiting.append((indices, pool.submit(results, batch)))
+            for batch in SequentialBatches(examples, shapes):
+                waiting.append(pool.submit(results, batch))
                 if len(waiting) > 2 * THREADS:
-                    yield from _unbatched(*waiting.popleft())
-            for indices, future in waiting:
-                yield from _unbatched(indices, future)
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _examples(self, rows: list[Row]) -> EncodedExamples:
+        return EncodedExamples.from_rows(rows, {}, self.encoder.vocabulary.specials.pad)
+
+    def _function(self, key: Hashable, reduce: Callable[[Outputs, Any], Any]) -> Any:
+        """A jitted function (params, batch) -> reduce(outputs, batch), compiled once per key. The
+        dict belongs to the instance: a cache of the class would never free the parameters."""
+        if key not in self._compiled:
+            model = self._model  # and not self, which holds the parameters
+
+            def compute(params: Any, batch: Mapping[str, jax.Array]) -> Any:
+                outputs: Any = model.apply(
+                    {'params': params},
+                    batch['input_ids'],
+                    batch['token_type_ids'],
+                    batch['attention_mask'],
+                )
+                wide = {name: x.astype(jnp.float32) for name, x in outputs.items()}
+                return reduce(wide, batch)
+
+            self._compiled[key] = jax.jit(compute)
+        return self._compiled[key]
 
     def _put(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         divides = len(batch['input_ids']) % self._mesh.size == 0
@@ -217,19 +248,22 @@ class Bert:
         return jax.device_put(dict(batch), NamedSharding(self._mesh, axes))
 
     def _checked(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The batch with its defaults, int32. Raises ValueError as `apply` says."""
         known = ('input_ids', 'attention_mask', 'token_type_ids')
         if not isinstance(batch, Mapping):
             raise ValueError(
                 f'a batch is a dict of arrays with {known}, not {type(batch).__name__}'
             )
         if 'input_ids' not in batch or set(batch) - set(known):
-            raise ValueError(f'the batch has {sorted(batch)}; expected input_ids and of {known}')
+            raise ValueError(
+                f'the batch has {sorted(batch)}; expected input_ids and, if need be, the others '
+                f'of {known}'
+            )
         ids = np.asarray(batch['input_ids'])
-        limits = {'input_ids': self.config.vocab_size, 'attention_mask': 2}
-        limits['token_type_ids'] = self.config.type_vocab_size
         defaults = {'attention_mask': np.ones_like(ids), 'token_type_ids': np.zeros_like(ids)}
+        limits = (self.config.vocab_size, 2, self.config.type_vocab_size)
         checked = {}
-        for name, limit in limits.items():
+        for name, limit in zip(known, limits, strict=True):
             array = np.asarray(batch.get(name, defaults.get(name)))
             if array.ndim != 2 or array.shape != ids.shape or array.dtype.kind not in 'iub':
                 raise ValueError(
@@ -252,36 +286,31 @@ class Bert:
 def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:
     """The model of a workdir's newest checkpoint, or of a folder written by bert_jax.convert.
 
-    dtype: what it computes in, 'float32' or 'bfloat16'; 'auto' is bfloat16 on TPU and GPU.
+    dtype: the compute type, 'float32' or 'bfloat16'; 'auto' is bfloat16 on TPU and GPU. Raises
+    ValueError for another dtype and for a folder without a model.
     """
-    mesh = sharding.make_mesh(MeshConfig())
-    source = model_dir.load(directory, NamedSharding(mesh, PartitionSpec()))
     if dtype not in CHOICES['model.dtype']:
         raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(CHOICES["model.dtype"])}')
+    mesh = sharding.make_mesh(MeshConfig())
+    source = model_dir.load(directory, NamedSharding(mesh, PartitionSpec()))
     config = dataclasses.replace(source.config, dtype=dtype)
     return Bert(dataclasses.replace(source, config=config), mesh)
 
 
-def _pooled(outputs: Callable[[Any, Any], dict[str, jax.Array]], pooling: str) -> Any:
-    """A jitted function of parameters and a batch: float32[batch, hidden]."""
-
-    @jax.jit
-    def pooled(params: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
-        values = outputs(params, batch)
-        if pooling == 'pooler':
-            return values['pooler_output']
-        hidden = values['last_hidden_state']
-        if pooling == 'cls':
-            return hidden[:, 0]
-        mask = batch['attention_mask'][:, :, None]
-        return jnp.sum(hidden * mask, axis=1) / jnp.maximum(jnp.sum(mask, axis=1), 1)
-
-    return pooled
+def _batch_sizes(length: int, devices: int) -> tuple[int, ...]:
+    """How many rows a batch of `length` tokens can have, multiples of `devices`: few for a few
+    remaining examples, else about TOKENS tokens."""
+    full = max(TOKENS // length // devices, 1) * devices
+    few = max(full // 8 // devices, 1) * devices
+    return few, full
 
 
-def _unbatched(
-    indices: np.ndarray, results: concurrent.futures.Future
-) -> Iterator[tuple[int, Any]]:
-    host = results.result()
-    for row, index in enumerate(indices):
-        yield int(index), jax.tree.map(lambda x, row=row: x[row], host)
+def _pool(outputs: Outputs, batch: Mapping[str, jax.Array], pooling: str) -> jax.Array:
+    """float32[batch, hidden]"""
+    if pooling == 'pooler':
+        return outputs['pooler_output']
+    hidden = outputs['last_hidden_state']
+    if pooling == 'cls':
+        return hidden[:, 0]
+    mask = batch['attention_mask'][:, :, None]
+    return jnp.sum(hidden * mask, axis=1) / jnp.maximum(jnp.sum(mask, axis=1), 1)

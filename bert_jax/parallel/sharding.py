@@ -49,6 +49,13 @@ RULES: Mapping[str, tuple[str, ...]] = {
     'hidden': (),
     'predictions': (),
 }
+# What to change if a parameter's dimension does not divide over its mesh axis.
+_REMEDIES: Mapping[str, str] = {
+    'vocab': 'set config.data.pad_vocab_to_multiple_of to a multiple of config.mesh.tensor',
+    'heads': 'config.mesh.tensor has to divide config.model.num_attention_heads',
+    'mlp': 'config.mesh.tensor has to divide config.model.intermediate_size',
+    'embed': 'config.mesh.fsdp has to divide config.model.hidden_size',
+}
 ACTIVATIONS = ('batch', 'replica', 'length', 'hidden', 'predictions')
 
 
@@ -253,7 +260,7 @@ def check_rules(params: Any, mesh: Mesh) -> None:
             if size % parts:
                 raise ValueError(
                     f'parameter {name}: {axis!r} of size {size} does not divide over '
-                    f'{parts} devices (mesh {dict(mesh.shape)})'
+                    f'{parts} devices (mesh {dict(mesh.shape)}); {_REMEDIES[axis]}'
                 )
         seen.update(axes)
     if unused := sorted(set(RULES) - seen):

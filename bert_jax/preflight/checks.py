@@ -23,9 +23,10 @@ from bert_jax.parallel import sharding
 from bert_jax.parallel.chips import GIB, needed_memory
 from bert_jax.preflight import resolve
 from bert_jax.preflight.resolve import Outline, Skipped
-from bert_jax.training import optimizer, random_streams, workdir
+from bert_jax.training import optimizer, random_streams
 from bert_jax.training.checkpoint import check_storage, first_line, saved_steps
 from bert_jax.training.train_step import make_train_step
+from bert_jax.training.workdir import check as check_workdir
 
 # What helps where a step does not fit.
 LESS = (
@@ -105,7 +106,7 @@ def _workdir(job: Outline) -> str:
         job.runs = [(job.workdir, job.config, data)]
     found = []
     for folder, config, data in job.runs:
-        workdir.check(folder, config, data, job.unknown)
+        check_workdir(folder, config, data, job.unknown)
         step, last = max(saved_steps(folder), default=0), config.num_steps
         goes_on = f'goes on from step {step} of {last}' if step < last else f'done, at step {step}'
         found.append(f'{folder}: {goes_on if step else "a new run"}')

@@ -107,15 +107,15 @@ def corpus(outline: Outline) -> str:
 
 def _files(outline: Outline) -> str:
     from bert_jax.finetuning import runs
-    from bert_jax.finetuning.datasets import make_job
+    from bert_jax.finetuning.datasets import load_task_data
 
     base, found = outline.config, []
     # To see whether the files can be read, any vocabulary will do.
     pieces = outline.vocabulary or tokenizer.wordpiece([*tokenizer.SPECIALS], True)
     for name, folder in runs.tasks(base, outline.workdir).items():
         config = dataclasses.replace(base, data=dataclasses.replace(base.data, task=name))
-        job = make_job(name, config, pieces)
-        rows = f'{len(job.train):,} rows to train on, {len(job.held_out.rows):,} held out'
+        job = load_task_data(name, config, pieces)
+        rows = f'{len(job.train):,} rows to train on, {len(job.eval.rows):,} held out'
         found.append(f'{name}: {rows}, counted: {str(job.summary) or "nothing odd"}')
         if outline.vocabulary is None:
             continue
@@ -123,7 +123,7 @@ def _files(outline: Outline) -> str:
         data = runs.described(config, job)
         outline.runs += [(place, run, data) for run, place in runs.runs(config, folder)]
         if outline.task is None:
-            outline.task, outline.config, outline.unknown = job.task, config, ()
+            outline.task, outline.config, outline.unknown = job.processor.task, config, ()
     return '; '.join(found)
 
 

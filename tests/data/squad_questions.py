@@ -1,5 +1,6 @@
 """Questions made for tests, and their windows over a small vocabulary."""
 
+from bert_jax.config import DataConfig
 from bert_jax.data.labelled import squad_windows
 from bert_jax.data.labelled.squad import Answer, Question
 from bert_jax.data.tokenizers import tokenizer
@@ -17,4 +18,5 @@ def question(context, answers=(), is_impossible=False, text='where was it?', nam
 
 def make(questions, training=False, summary=None, **options):
     sizes = {'max_seq_length': 64, 'max_query_length': 8} | options
-    return squad_windows.windows(questions, VOCABULARY, training=training, summary=summary, **sizes)
+    data = DataConfig(**sizes)
+    return squad_windows.windows(questions, VOCABULARY, data, training=training, summary=summary)

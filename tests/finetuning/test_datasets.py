@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import types
 from typing import Any
 
 import jax
@@ -15,15 +16,16 @@ from bert_jax.config import Config, DataConfig, TrainConfig
 from bert_jax.data.labelled import glue
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import runs
-from bert_jax.finetuning.datasets import Job, Split, make_job, task_names
+from bert_jax.finetuning.datasets import load_task_data, task_names
+from bert_jax.finetuning.task_data import TaskData
 
 VOCABULARY = tokenizer.wordpiece(small_tasks.PIECES, True)
 
 
-def make(task: str, **data: Any) -> Job:
+def make(task: str, **data: Any) -> TaskData:
     options = {'max_seq_length': 16, 'max_query_length': 4, 'doc_stride': 8}
     config = Config(model=small_tasks.MODEL, data=DataConfig(task=task, **options | data))
-    return make_job(task, config, VOCABULARY)
+    return load_task_data(task, config, VOCABULARY)
 
 
 def written(path: pathlib.Path, text: str) -> str:
@@ -55,11 +57,11 @@ def test_answers_to_a_test_file(tmp_path: pathlib.Path, impossible: bool) -> Non
         paragraph['qas'][0].pop('is_impossible', None)
     written(tmp_path / 'test.json', json.dumps(content))
     job = make('squad', **dict(zip(('train_file', 'eval_file', 'test_file'), files, strict=True)))
-    test = job.tests['test']
-    assert test.score is None and test.write is not None
+    test = job.tests[0]
+    assert not test.is_scored
     logits = np.zeros((len(test.rows), 16), np.float32)
-    decoded = test.decode({'start_logits': logits, 'end_logits': logits})
-    test.write(decoded, epath.Path(tmp_path))
+    decoded = job.processor.decode(test, {'start_logits': logits, 'end_logits': logits})
+    job.processor.write(test, decoded, epath.Path(tmp_path))
     assert len(json.loads((tmp_path / 'test' / 'predictions.json').read_text())) == 9
     assert (tmp_path / 'test' / 'null_odds.json').exists() == impossible
     assert not (tmp_path / 'predictions.json').exists()
@@ -71,7 +73,7 @@ def test_questions_that_can_not_be_scored_are_found_first(tmp_path: pathlib.Path
     dev = written(tmp_path / 'dev.json', text)
     with pytest.raises(ValueError, match=r"dev.json: data\[0\].* has no 'answers' to score by"):
         make('squad', train_file=str(train), eval_file=dev)
-    with pytest.raises(ValueError, match=r'nothing to train on; .*: .*without a known an'):
+    with pytest.raises(ValueError, match=r'no rows for the split train; .*: .*without a known an'):
         make('squad', train_file=dev, eval_file=str(train))
 
 
@@ -88,11 +90,13 @@ def test_what_is_written_may_go_to_a_bucket(
     tags = str(small_tasks.write_tags(tmp_path / 'a.conll', 9, 0))
     asked = str(small_tasks.write_questions(tmp_path / 'a.json', 9, 0, False))
     for task, file in (('text', texts), ('ner', tags), ('squad', asked)):
-        test = make(task, train_file=file, eval_file=file, test_file=file).tests['test']
-        assert test.write is not None
+        job = make(task, train_file=file, eval_file=file, test_file=file)
+        (test,) = job.tests
         names = ('logits', 'tags', 'start_logits', 'end_logits')
-        decoded = test.decode(dict.fromkeys(names, np.zeros((len(test.rows), 16), np.int32)))
-        test.write(decoded, bucket)
+        decoded = job.processor.decode(
+            test, dict.fromkeys(names, np.zeros((len(test.rows), 16), np.int32))
+        )
+        job.processor.write(test, decoded, bucket)
     glue.write_submission('wnli', np.zeros(146, np.int32), bucket)
     assert len(made) == 7 and all(path.startswith('gs://bucket/run') for path in made), made
 
@@ -142,7 +146,7 @@ def test_a_test_file_that_can_not_be_submitted_is_found_first(tmp_path: pathlib.
         make('wnli', dir=str(tmp_path))
     (tmp_path / 'test.tsv').unlink()
     job = make('wnli', dir=str(tmp_path))
-    assert job.tests == {}
+    assert job.tests == []
     assert 'files that are not there, so no predictions for wnli test: 1' in str(job.summary)
 
 
@@ -153,10 +157,10 @@ def test_a_test_file_with_labels_is_scored(tmp_path: pathlib.Path) -> None:
     names = ('logits', 'tags', 'start_logits', 'end_logits')
     for task, file in (('text', texts), ('ner', tags), ('squad', asked)):
         job = make(task, train_file=file, eval_file=file, test_file=file)
-        found = dict.fromkeys(names, np.zeros((len(job.held_out.rows), 16), np.int32))
-        assert job.held_out.score and job.tests['test'].score
-        decoded = job.held_out.decode(found)
-        assert job.tests['test'].score(decoded) == job.held_out.score(decoded)
+        found = dict.fromkeys(names, np.zeros((len(job.eval.rows), 16), np.int32))
+        assert job.eval.is_scored and job.tests[0].is_scored
+        decoded = job.processor.decode(job.eval, found)
+        assert job.processor.score(job.tests[0], decoded) == job.processor.score(job.eval, decoded)
 
 
 def test_what_test_files_have_instead_of_labels(tmp_path: pathlib.Path) -> None:
@@ -168,12 +172,12 @@ def test_what_test_files_have_instead_of_labels(tmp_path: pathlib.Path) -> None:
         (others, {f'test files without a tag to learn, not scored (first: {others})': 1}),
     ):
         job = make('ner', train_file=train, eval_file=train, test_file=file)
-        assert job.tests['test'].score is None
+        assert not job.tests[0].is_scored
         assert job.summary.lines() == counted | {'sentences to train on, their tags read as BIO': 1}
     texts = written(tmp_path / 'train.csv', 'text,label\na film,good\nthe plot,bad\n')
     bare = written(tmp_path / 'bare.csv', 'text\na film\n')
     assert (
-        make('text', train_file=texts, eval_file=texts, test_file=bare).tests['test'].score is None
+        make('text', train_file=texts, eval_file=texts, test_file=bare).tests[0].is_scored is False
     )
     odd = written(tmp_path / 'odd.csv', 'text,label\na film,?\n')
     with pytest.raises(ValueError, match=r"odd.csv:2 has the label '\?'; expected one of those"):
@@ -187,25 +191,21 @@ def test_the_predictions_in_a_workdir_are_of_the_kept_parameters(
     """The last evaluation leaves its own, which may not be those of the best epoch."""
     tags = str(small_tasks.write_tags(tmp_path / 'a.conll', 9, 0))
     job = make('ner', train_file=tags, eval_file=tags, test_file=tags)
-    rows, written = job.held_out.rows, dict[str, Any]()
-    job = dataclasses.replace(
-        job,
-        held_out=Split(rows, dict, write=lambda found, _: written.update(dev=found['of'])),
-        tests={
-            'test': Split(
-                rows,
-                dict,
-                score=lambda found: {'f1': 0.5},
-                write=lambda found, _: written.update(test=found['of']),
-            )
-        },
+    written: dict[str, str] = {}
+    processor = types.SimpleNamespace(
+        writes_eval=True,
+        task=job.processor.task,
+        decode=lambda split, outputs: outputs['of'],
+        score=lambda split, decoded: {'f1': 0.5},
+        write=lambda split, decoded, folder: written.update({split.name: decoded}),
     )
+    job = dataclasses.replace(job, processor=processor)
     config = Config(train=TrainConfig(best=best))
     params = jax.numpy.float32(0)
     monkeypatch.setattr(runs, 'load_params', lambda workdir, abstract: 'best')
     monkeypatch.setattr(runs, 'predict', lambda config, task, params, rows: {'of': params})
     assert runs._predict(config, job, params, epath.Path(tmp_path)) == {'test_f1': 0.5}
-    assert written == ({'dev': 'best', 'test': 'best'} if best else {'test': params})
+    assert written == ({'eval': 'best', 'test': 'best'} if best else {'test': params})
 
 
 def glue_folder(folder: pathlib.Path, splits: dict[str, str]) -> str:
@@ -222,9 +222,9 @@ def test_scores_of_glue(tmp_path: pathlib.Path) -> None:
     texts = header + ''.join(three)
     splits = {'train': texts, 'dev_matched': texts, 'dev_mismatched': header + three[0]}
     job = make('mnli', dir=glue_folder(tmp_path / 'mnli', splits))
-    assert job.labels[:2] == ('entailment', 'neutral') and job.held_out.score is not None
-    decoded = job.held_out.decode({'logits': np.eye(3)[[0, 1, 0, 2]]})
-    found = job.held_out.score(decoded)
+    assert job.processor.facts.labels[:2] == ('entailment', 'neutral')
+    decoded = job.processor.decode(job.eval, {'logits': np.eye(3)[[0, 1, 0, 2]]})
+    found = job.processor.score(job.eval, decoded)
     assert found['accuracy_matched'] == pytest.approx(2 / 3) and found['accuracy_mismatched'] == 0
     assert found['score'] == pytest.approx(1 / 3)
 
@@ -232,8 +232,8 @@ def test_scores_of_glue(tmp_path: pathlib.Path) -> None:
         f'{label}\t1\t2\ta film\tthe plot\n' for label in (1, 1, 1, 0)
     )
     job = make('mrpc', dir=glue_folder(tmp_path / 'mrpc', {'train': lines, 'dev': lines}))
-    assert job.pairs and job.held_out.score is not None
-    found = job.held_out.score(np.array([1, 1, 0, 1]))
+    assert job.processor.facts.pairs
+    found = job.processor.score(job.eval, np.array([1, 1, 0, 1]))
     assert found['accuracy'] == 0.5 and found['f1'] == pytest.approx(2 / 3)
     assert found['score'] == pytest.approx((0.5 + 2 / 3) / 2)
 
@@ -241,8 +241,10 @@ def test_scores_of_glue(tmp_path: pathlib.Path) -> None:
         f'a film\tthe plot\t{score}\n' for score in (0.0, 1.0, 2.0, 5.0)
     )
     job = make('stsb', dir=glue_folder(tmp_path / 'stsb', {'train': lines, 'dev': lines}))
-    assert job.labels == () and job.held_out.score is not None
-    found = job.held_out.score(job.held_out.decode({'values': np.array([0.1, 0.2, 0.4, 0.3])}))
+    assert job.processor.facts.labels == ()
+    found = job.processor.score(
+        job.eval, job.processor.decode(job.eval, {'values': np.array([0.1, 0.2, 0.4, 0.3])})
+    )
     truth, given = np.array([0.0, 1.0, 2.0, 5.0]), np.array([0.1, 0.2, 0.4, 0.3])
     assert found['pearson'] == pytest.approx(np.corrcoef(truth, given)[0, 1])
     assert found['spearman'] == pytest.approx(0.8)
@@ -263,7 +265,7 @@ def test_a_test_file_of_the_other_version_is_not_scored(
             paragraph['qas'][0]['answers'] = []
     test = written(other, json.dumps(content))
     job = make('squad', train_file=train, eval_file=train, test_file=test)
-    assert job.held_out.score is not None and job.tests['test'].score is None
+    assert not job.tests[0].is_scored
     assert job.summary.lines()[f'test files that can not be scored (first: {test})'] == 1
 
 
@@ -273,7 +275,7 @@ def test_one_kind_of_texts(tmp_path: pathlib.Path) -> None:
     for train, dev, said in ((single, pairs, 'a'), (pairs, single, 'no')):
         with pytest.raises(ValueError, match=rf'{dev}:2 has {said} second text, unlike'):
             make('text', train_file=train, eval_file=dev)
-    assert make('text', train_file=pairs, eval_file=pairs, test_file=pairs).pairs
+    assert make('text', train_file=pairs, eval_file=pairs, test_file=pairs).processor.facts.pairs
 
 
 def test_one_label_is_nothing_to_learn(tmp_path: pathlib.Path) -> None:

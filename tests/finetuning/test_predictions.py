@@ -18,6 +18,7 @@ from bert_jax.data.labelled import examples
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import predictions
+from bert_jax.finetuning.classification import ClassificationProcessor
 from bert_jax.inference import model_dir, trained_model
 from bert_jax.inference.trained_model import Bert
 from bert_jax.models.heads import HeadedEncoder
@@ -51,7 +52,7 @@ def test_long_texts_are_cut_as_in_training(tmp_path: pathlib.Path) -> None:
     texts = [{'text': ' '.join(words[:n])} for n in (14, 25, 3)]
     (short, long, other), odd = said(bert, tmp_path / 'a.jsonl', *texts)
     assert long == short != other
-    assert odd == {'texts of more than 16 tokens, cut as in training': 1}
+    assert odd == {'texts of more than 16 tokens, cut': 1}
 
 
 def test_a_file_of_records(
@@ -61,7 +62,7 @@ def test_a_file_of_records(
     bert = fine_tuned(tmp_path / 'model', ('pooler', 'classifier'), ('neg', 'pos'))
     lines = [{'text': ' '.join(['good'] * (1 + i % 5))} for i in range(25)]
     expected, _ = said(bert, tmp_path / 'a.jsonl', *lines)
-    monkeypatch.setattr(predictions, 'WINDOW', 4)
+    monkeypatch.setattr(ClassificationProcessor, 'window', 4)
     read: list[int] = []
     iter_file = examples.iter_file
 
@@ -114,7 +115,7 @@ def test_what_is_odd_about_questions_is_counted(tmp_path: pathlib.Path) -> None:
     asked = {'question': 'who went who went who ?', 'context': 'the plot was good . anna went'}
     (record,), odd = said(bert, tmp_path / 'a.jsonl', asked)
     assert record['answer'] and record['answer'] in asked['context']
-    assert odd == {'questions cut to max_query_length': 1, 'windows': 1}
+    assert odd == {'questions': 1, 'questions cut to max_query_length': 1, 'windows': 1}
 
 
 @pytest.mark.parametrize(

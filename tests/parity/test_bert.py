@@ -193,7 +193,7 @@ def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any)
     golden = np.load(source / 'golden_hf.npz')
     ids, mask = golden['input_ids'].astype(np.int32), golden['attention_mask'].astype(np.int32)
     assert bert.encoder.vocabulary is not None
-    special = set(bert.encoder.vocabulary.specials.values())
+    special = set(bert.encoder.vocabulary.specials.all())
     places = [(row, column) for row, column in np.argwhere(mask) if ids[row, column] not in special]
     masked = np.stack([ids[row] for row, _ in places])
     masked[np.arange(len(places)), [column for _, column in places]] = (

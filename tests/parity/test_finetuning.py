@@ -17,10 +17,10 @@ from reference import torch, transformers
 from bert_jax.config import Config
 from bert_jax.convert.__main__ import convert_out
 from bert_jax.convert.foreign import full_config
-from bert_jax.data.labelled.rows import Shuffled
+from bert_jax.data.labelled.rows import ShuffledBatches
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import runs
-from bert_jax.finetuning.datasets import Job, make_job
+from bert_jax.finetuning.datasets import TaskData, load_task_data
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder
 from bert_jax.parallel import sharding
@@ -45,7 +45,7 @@ def test_the_losses_of_three_epochs(
     assert len(lines) == 39  # 3 x ceil(200 / 16)
 
     config, vocabulary = runs.start_from(config)
-    job = make_job('text', config, vocabulary)
+    job = load_task_data('text', config, vocabulary)
     convert_out('hf', source, tmp_path / 'theirs')
     bert = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / 'theirs')
     ours = [line['loss'] for line in lines]
@@ -55,7 +55,7 @@ def test_the_losses_of_three_epochs(
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def their_losses(bert: Any, config: Config, job: Job) -> list[float]:
+def their_losses(bert: Any, config: Config, job: TaskData) -> list[float]:
     """Of our batches, each no longer than its longest row and without what fills it up."""
     decayed, others = [], []
     for name, parameter in bert.named_parameters():
@@ -69,7 +69,7 @@ def their_losses(bert: Any, config: Config, job: Job) -> list[float]:
         optimizer, settings.warmup_steps, config.num_steps
     )
     losses, shapes = [], set()
-    stream = Shuffled(job.train, (16, 32), config.train.batch_size, config.data.seed)
+    stream = ShuffledBatches(job.train, (16, 32), config.train.batch_size, config.data.seed)
     for places in (batch for epoch in range(3) for batch in stream.epoch(epoch)):
         batch = job.train.batch(places, len(places), int(job.train.lengths[places].max()))
         shapes.add(batch['input_ids'].shape)

@@ -1,5 +1,6 @@
 """What config.init_from has to share with the run that starts from it."""
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -31,8 +32,10 @@ def test_what_differs_is_named(tmp_path: pathlib.Path, there: dict[str, Any], me
     if message:
         with pytest.raises(ValueError, match=message):
             model_dir.check_vocabulary(config, vocabulary)
-    else:  # a table is kept as it is, padded or not
-        assert model_dir.check_vocabulary(config, vocabulary) == 8
+    else:  # the table may have more rows than the vocabulary has tokens
+        assert model_dir.check_vocabulary(config, vocabulary) == 128
+        unpadded = dataclasses.replace(config, data=DataConfig())
+        assert model_dir.check_vocabulary(unpadded, vocabulary) == 8
     (tmp_path / 'config.json').unlink()
     assert model_dir.check_vocabulary(config, vocabulary) == 128
     assert model_dir.check_vocabulary(Config(), vocabulary) == len(PIECES)

@@ -1,28 +1,28 @@
-"""Words with tags, in the files of CoNLL's shared tasks and their like."""
+"""Sentences of words with tags: files of CoNLL's shared tasks and their like, and jsonl."""
 
 import dataclasses
-import gzip
 import itertools
+import os
 import pathlib
 import re
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from etils import epath
 
+from bert_jax.data.labelled import examples
 from bert_jax.data.summary import Summary
 
 SEPARATOR = re.compile('[ \t]+')
 TYPED = re.compile('[BIESLU]-.+')
 MARKS = frozenset('OBIESLU')
-IOBES = str.maketrans('LU', 'ES')  # what BILOU calls otherwise
+IOBES = str.maketrans('LU', 'ES')  # BILOU's marks by their names in IOBES
 FORMAT = 'expected a line for each word, the word first and its tag last'
 
 
 @dataclasses.dataclass(frozen=True)
 class Sentence:
-    """where: path:line of its first word."""
+    """where: path:line of its first word, or of its object in a jsonl file."""
 
     words: list[str]
     tags: list[str] | None
@@ -30,9 +30,10 @@ class Sentence:
 
 
 class Scheme(NamedTuple):
-    """name: BIO, IOB1, IOBES, BILOU, or plain for tags that mark no entities.
+    """name: BIO, IOB1, IOBES, BILOU, or plain for tags that don't mark entities.
 
-    ill_formed: tags that may not follow the one before them, or not be followed by the next.
+    ill_formed: the number of tags that may not follow the tag before them, or may not be followed
+    by the next.
     """
 
     name: str
@@ -40,24 +41,124 @@ class Scheme(NamedTuple):
 
 
 def read(
-    path: str | pathlib.Path, *, tagged: bool | None = True, summary: Summary | None = None
+    path: str | os.PathLike[str], *, tagged: bool | None = True, summary: Summary | None = None
 ) -> list[Sentence]:
-    """The sentences of a CoNLL file, which blank lines end; .gz is read too.
+    """The sentences of a file, as `iter_file` gives them, with their tags checked.
 
-    Columns are separated by spaces or tabs; what lies between the word and its tag is not read.
-    -DOCSTART- lines and comments (`# ...` before a sentence) are left out, and counted in
-    `summary`, as ill-formed tags are. With tagged=False a file may have words only, and tags are
-    not read; with None they are where lines have more than a word. Raises ValueError, with file
-    and line, for all else.
+    `summary` counts ill-formed tags too. Raises ValueError, with file and line, for tags of which
+    some mark entities and others don't, and for tags of both IOBES and BILOU.
     """
-    path, summary = pathlib.Path(path).expanduser(), summary or Summary()
-    lines = _lines(path)
+    summary = summary or Summary()
+    sentences = list(iter_file(path, tagged=tagged, summary=summary))
+    tags = [sentence.tags for sentence in sentences if sentence.tags is not None]
+    if tags and (found := _checked_scheme(str(path), sentences, tags)).ill_formed:
+        what = f'ill-formed {found.name} tags, read as conlleval does'
+        summary.count(what, number=found.ill_formed)
+    return sentences
+
+
+def iter_file(
+    path: str | os.PathLike[str], *, tagged: bool | None = True, summary: Summary | None = None
+) -> Iterator[Sentence]:
+    """The sentences of a .jsonl file, a line at a time, or of a CoNLL file, which is read whole.
+
+    A line of jsonl is an object with `words` and, for tags, `tags`: lists of strings of the same
+    length. In a CoNLL file a line is a word and a blank line ends a sentence; columns are
+    separated by spaces or tabs, and those between the word and its tag are not read. -DOCSTART-
+    lines and comments (`# ...` before a sentence) are left out and counted in `summary`. With
+    tagged=False tags are neither needed nor read; with None they are read if the first word has
+    one. Raises ValueError, with file and line, for whatever is not a sentence of words.
+    """
+    path = pathlib.Path(path).expanduser()
+    if '.jsonl' in path.suffixes:
+        sentences = _jsonl(path, tagged)
+    else:
+        sentences = iter(_columns(path, tagged, summary or Summary()))
+    empty = True
+    for sentence in sentences:
+        empty = False
+        yield sentence
+    if empty:
+        raise ValueError(f'{path} has no sentence; {FORMAT}')
+
+
+def write(
+    sentences: Sequence[Sentence], tags: Sequence[Sequence[str]], path: epath.PathLike
+) -> None:
+    """Writes a CoNLL file of the words with these tags, word TAB tag; `read` reads it back."""
+    blocks = []
+    for sentence, names in zip(sentences, tags, strict=True):
+        for word in sentence.words:
+            if not word or set(word) & set(' \t\n') or word == '-DOCSTART-':
+                raise ValueError(f'{sentence.where}: a CoNLL file can not hold the word {word!r}')
+        pairs = zip(sentence.words, names, strict=True)
+        blocks.append(''.join(f'{word}\t{tag}\n' for word, tag in pairs))
+    epath.Path(path).write_bytes('\n'.join(blocks).encode())
+
+
+def scheme(tags: Iterable[Sequence[str]]) -> Scheme:
+    """The scheme of the tags of sentences. Only IOB1 has entities that begin with I-; its B- stands
+    only right after an entity of the same type."""
+    tags = list(tags)
+    distinct = set(itertools.chain.from_iterable(tags))
+    if not mark_entities(distinct):
+        return Scheme('plain', 0)
+    pairs = [pair for s in tags for pair in zip(['O', *s], [*s, 'O'], strict=True)]
+    same_type = [a != 'O' and b != 'O' and a[1:] == b[1:] for a, b in pairs]
+    marks = [(a[0].translate(IOBES), b[0].translate(IOBES)) for a, b in pairs]
+    if {tag[0] for tag in distinct} & set('ESLU'):
+        ill_formed = 0
+        for (a, b), same in zip(marks, same_type, strict=True):
+            opened, continues = a in 'BI', b in 'IE'
+            ill_formed += (opened or continues) and not (opened and continues and same)
+        return Scheme('BILOU' if {tag[0] for tag in distinct} & set('LU') else 'IOBES', ill_formed)
+    first = [b for (_, b), same in zip(marks, same_type, strict=True) if not same]
+    if 'I' in first and 'B' not in first:
+        return Scheme('IOB1', 0)
+    return Scheme('BIO', first.count('I'))
+
+
+def label_names(sentences: Sequence[Sentence]) -> list[str]:
+    """The tags that occur, O first and the others sorted; a label's id is its index."""
+    for sentence in sentences:
+        if sentence.tags is None:
+            raise ValueError(f'{sentence.where} has no tags; read the file with its tags')
+    found = {tag for sentence in sentences for tag in sentence.tags or ()}
+    return ['O', *sorted(found - {'O'})]
+
+
+def mark_entities(distinct: set[str]) -> bool:
+    """Whether tags are of the form B-TYPE, or bare B, I and O. Others are tags of words alone, as
+    parts of speech."""
+    return any(map(TYPED.fullmatch, distinct)) or distinct <= MARKS
+
+
+def _jsonl(path: pathlib.Path, tagged: bool | None) -> Iterator[Sentence]:
+    for record, where in examples.records(path, 'words'):
+        words = _strings(record, 'words', where)
+        with_tags = 'tags' in record if tagged is None else tagged
+        tags = _strings(record, 'tags', where) if with_tags else None
+        if tags is not None and len(tags) != len(words):
+            raise ValueError(f"{where} has {len(words)} 'words' and {len(tags)} 'tags'")
+        yield Sentence(words, tags, where)
+
+
+def _strings(record: dict, name: str, where: str) -> list[str]:
+    values = record.get(name)
+    if not isinstance(values, list) or not values:
+        raise ValueError(f'{where}: {name!r} is {values!r:.60}; expected a list of strings')
+    if '' in values:
+        raise ValueError(f'{where} has an empty string in {name!r}; remove it')
+    return [examples.characters(value, name, where) for value in values]
+
+
+def _columns(path: pathlib.Path, tagged: bool | None, summary: Summary) -> list[Sentence]:
+    lines = [line.strip(' \t\r\n') for line in examples.lines(path)]
     certain = [SEPARATOR.split(line) for line in lines if line and not line.startswith('# ')]
     width = next((len(columns) for columns in certain if columns[0] != '-DOCSTART-'), 1)
     tagged = width > 1 if tagged is None else tagged
     known = {columns[-1] for columns in certain}
     sentences: list[Sentence] = []
-    first: dict[str, str] = {}  # tag -> where it was seen first
     inside = False
     for number, line in enumerate(lines, 1):
         columns, where = SEPARATOR.split(line), f'{path}:{number}'
@@ -66,7 +167,9 @@ def read(
             if line:
                 summary.count('-DOCSTART- lines, left out', where)
             continue
-        if not inside and line.startswith('# ') and not _is_word(columns, width, known):
+        # The word # has as many columns as other words, and a tag that others have.
+        is_word = len(columns) == width and columns[-1] in known
+        if not inside and line.startswith('# ') and not is_word:
             summary.count('comment lines, left out', where)
             continue
         if tagged and len(columns) == 1:
@@ -80,112 +183,31 @@ def read(
             sentences.append(Sentence([], [] if tagged else None, where))
             inside = True
         sentences[-1].words.append(columns[0])
-        if tagged and (tags := sentences[-1].tags) is not None:
+        if (tags := sentences[-1].tags) is not None:
             tags.append(columns[-1])
-            first.setdefault(columns[-1], where)
-    _check(path, sentences, width)
-    _check_tags(path, first)
-    if tagged and (found := scheme([s.tags or [] for s in sentences])).ill_formed:
-        what = f'ill-formed {found.name} tags, read as conlleval does'
-        summary.count(what, number=found.ill_formed)
+    numbered = all(s.words == [str(i + 1) for i in range(len(s.words))] for s in sentences)
+    if width > 2 and sentences and numbered:
+        raise ValueError(f'{path}: the first column numbers the words; {FORMAT}')
     return sentences
 
 
-def write(
-    sentences: Sequence[Sentence], tags: Sequence[Sequence[str]], path: epath.PathLike
-) -> None:
-    """A CoNLL file of the words with these tags, word TAB tag; `read` reads it back."""
-    blocks = []
-    for sentence, names in zip(sentences, tags, strict=True):
-        for word in sentence.words:
-            if not word or set(word) & set(' \t\n') or word == '-DOCSTART-':
-                raise ValueError(f'{sentence.where}: {word!r} can not stand in a CoNLL file')
-        pairs = zip(sentence.words, names, strict=True)
-        blocks.append(''.join(f'{word}\t{tag}\n' for word, tag in pairs))
-    epath.Path(path).write_bytes('\n'.join(blocks).encode())
-
-
-def scheme(tags: Iterable[Sequence[str]]) -> Scheme:
-    """What kind of tags sentences have; an I- that begins an entity is right in IOB1 alone, which
-    has a B- only right after an entity of the same type."""
-    tags = list(tags)
-    distinct = set(itertools.chain.from_iterable(tags))
-    if not _marks_entities(distinct):
-        return Scheme('plain', 0)
-    pairs = [pair for s in tags for pair in zip(['O', *s], [*s, 'O'], strict=True)]
-    follows = [a != 'O' and b != 'O' and a[1:] == b[1:] for a, b in pairs]
-    marks = [(a[0].translate(IOBES), b[0].translate(IOBES)) for a, b in pairs]
-    if {tag[0] for tag in distinct} & set('ESLU'):
-        ill = 0
-        for (a, b), same in zip(marks, follows, strict=True):
-            opened, goes_on = a in 'BI', b in 'IE'
-            ill += (opened or goes_on) and not (opened and goes_on and same)
-        return Scheme('BILOU' if {tag[0] for tag in distinct} & set('LU') else 'IOBES', ill)
-    loose = [b for (_, b), same in zip(marks, follows, strict=True) if not same]
-    if 'I' in loose and 'B' not in loose:
-        return Scheme('IOB1', 0)
-    return Scheme('BIO', loose.count('I'))
-
-
-def label_names(sentences: Sequence[Sentence]) -> list[str]:
-    """The tags that occur, O first, the others sorted; a label's id is its place."""
-    found = set(itertools.chain.from_iterable(map(_tags, sentences)))
-    return ['O', *sorted(found - {'O'})]
-
-
-def _lines(path: pathlib.Path) -> list[str]:
-    """Without what surrounds them; only newlines end them, not what Unicode has of the kind."""
-    if not path.is_file():
-        raise ValueError(f'{path} is no file; {FORMAT}')
-    data = path.read_bytes()
-    try:
-        data = gzip.decompress(data) if path.suffix == '.gz' else data
-        text = data.decode('utf-8')
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f'{path} is damaged ({error}); replace it') from error
-    except UnicodeDecodeError as error:
-        line = data.count(b'\n', 0, error.start) + 1
-        raise ValueError(
-            f'{path}:{line} is not UTF-8 ({error.reason} {data[error.start]:#x}); convert the file'
-        ) from error
-    return [line.strip(' \t\r') for line in text.removeprefix('\ufeff').split('\n')]
-
-
-def _is_word(columns: list[str], width: int, known: set[str]) -> bool:
-    """Of a line that starts with `# `: the word # has as many columns as others, and a tag."""
-    return len(columns) == width and columns[-1] in known
-
-
-def _check(path: pathlib.Path, sentences: list[Sentence], width: int) -> None:
-    if not sentences:
-        raise ValueError(f'{path} has no sentence; {FORMAT}')
-    numbered = all(s.words == [str(i + 1) for i in range(len(s.words))] for s in sentences)
-    if width > 2 and numbered:
-        raise ValueError(f'{path}: the first column numbers the words; {FORMAT}')
-
-
-def _check_tags(path: pathlib.Path, first: dict[str, str]) -> None:
-    if not _marks_entities(set(first)):
-        return
+def _checked_scheme(path: str, sentences: Sequence[Sentence], tags: list[list[str]]) -> Scheme:
+    first: dict[str, str] = {}  # tag -> where it occurs first
+    for sentence in sentences:
+        for i, tag in enumerate(sentence.tags or ()):
+            if tag not in first:
+                file, _, line = sentence.where.rpartition(':')
+                first[tag] = sentence.where if '.jsonl' in file else f'{file}:{int(line) + i}'
     typed = any(map(TYPED.fullmatch, first))
-    for tag, where in first.items():
+    for tag, where in first.items() if mark_entities(set(first)) else ():
         if tag != 'O' and not (TYPED.fullmatch(tag) if typed else tag in MARKS):
             raise ValueError(
                 f'{where} has the tag {tag!r}, and others are of the form B-TYPE; expected O, '
                 'or B-, I-, E-, S- (in BILOU B-, I-, L-, U-) and a type'
             )
-    places = {tag[0]: where for tag, where in first.items()}
-    if places.keys() & set('ES') and places.keys() & set('LU'):
-        both = ', '.join(f'{mark}- in {where}' for mark, where in places.items() if mark in 'ESLU')
+    found = scheme(tags)
+    marks = {tag[0]: where for tag, where in first.items()}
+    if found.name == 'BILOU' and marks.keys() & set('ES'):
+        both = ', '.join(f'{mark}- in {where}' for mark, where in marks.items() if mark in 'ESLU')
         raise ValueError(f'{path} mixes tags of IOBES and BILOU ({both}); choose one of them')
-
-
-def _marks_entities(distinct: set[str]) -> bool:
-    """B-TYPE and its like, or bare B, I and O; others are tags of words, as parts of speech."""
-    return any(map(TYPED.fullmatch, distinct)) or distinct <= MARKS
-
-
-def _tags(sentence: Sentence) -> list[str]:
-    if sentence.tags is None:
-        raise ValueError(f'{sentence.where} has no tags; read the file with its tags')
-    return sentence.tags
+    return found

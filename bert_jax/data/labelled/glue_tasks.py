@@ -3,16 +3,19 @@
 import dataclasses
 from collections.abc import Mapping
 
+import numpy as np
+
 NLI = ('entailment', 'neutral', 'contradiction')
 
 
 @dataclasses.dataclass(frozen=True)
 class GlueTask:
     """texts, label: the columns, by their names in the files' first lines; test files have no
-    label. labels: in the order of their ids; none where the task is regression. metrics: the
-    official ones; the task's main score is their mean (host_metrics.main_score). splits: how many
-    examples each officially has. submissions: the leaderboard's file for a split. features: the
-    names of the texts in TFDS. columns: of the train and dev files, where they don't name them.
+    label. labels: in the order of their ids; none if the task is a regression. metrics: the
+    official ones, by their names in official_scores; their mean is the main score. splits: how
+    many examples each officially has. submissions: the leaderboard's file for each test split.
+    features: the names of the texts in TFDS. columns: of the train and dev files, if they don't
+    name them.
     """
 
     name: str
@@ -29,6 +32,11 @@ class GlueTask:
     @property
     def regression(self) -> bool:
         return not self.labels
+
+    def main_score(self, scores: Mapping[str, float]) -> float:
+        """The one score that GLUE ranks by: the mean of the task's metrics (Wang et al. 2018,
+        section 3)."""
+        return float(np.mean([scores[metric] for metric in self.metrics]))
 
     def check_split(self, split: str) -> None:
         """Raises ValueError where the task has no such split."""
@@ -163,3 +171,13 @@ def named(task: str) -> GlueTask:
     if task not in TASKS:
         raise ValueError(f'no GLUE task {task!r}; expected one of {", ".join(TASKS)}')
     return TASKS[task]
+
+
+def glue_average(scores: Mapping[str, float]) -> float:
+    """The mean of the main scores of the given tasks, {task: score}; a task counts once.
+
+    WNLI is left out, because its dev set contradicts its training set and the average in BERT's
+    paper (Devlin et al. 2019, section 4.1) leaves it out, and so is `ax`, which is a diagnostic
+    set. An average compares with a published one only if it is over the same tasks.
+    """
+    return float(np.mean([s for name, s in scores.items() if name not in ('wnli', 'ax')]))

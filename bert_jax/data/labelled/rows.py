@@ -1,4 +1,4 @@
-"""Labelled rows for fine-tuning, and their batches: by length, new in every epoch (numpy only)."""
+"""Labelled examples as token ids, and their batches by length (numpy only)."""
 
 import dataclasses
 import functools
@@ -12,91 +12,103 @@ from bert_jax.batch import HostBatch
 from bert_jax.data.labelled.texts import Row
 
 
-class RowsByPlace(Protocol):
+class IndexedRows(Protocol):
+    """A list of rows, or an object that makes a row when it is asked for."""
+
     def __len__(self) -> int: ...
 
-    def __getitem__(self, place: int, /) -> Row: ...
+    def __getitem__(self, index: int, /) -> Row: ...
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
-    """Rows one after the other; row i is [begin[i], begin[i + 1]).
+class EncodedExamples:
+    """Examples in flat arrays: the tokens of example i are [begin[i], begin[i + 1]).
 
-    labels: by their names in a batch, [rows] each, or [tokens] where every token has one.
+    labels: arrays by their names in a batch, with one value per example or one per token.
     """
 
-    ids: np.ndarray  # int32[tokens]
-    types: np.ndarray  # int8[tokens]
-    begin: np.ndarray  # int64[rows + 1]
+    input_ids: np.ndarray  # int32[tokens]
+    token_type_ids: np.ndarray  # int8[tokens]
+    begin: np.ndarray  # int64[examples + 1]
     labels: Mapping[str, np.ndarray]
     pad_id: int
+
+    @classmethod
+    def from_rows(
+        cls, rows: IndexedRows, labels: Mapping[str, np.ndarray], pad_id: int
+    ) -> 'EncodedExamples':
+        sizes = np.array([len(rows[i].input_ids) for i in range(len(rows))], np.int64)
+        begin = np.concatenate([[0], np.cumsum(sizes)])
+        ids, types = np.empty(begin[-1], np.int32), np.empty(begin[-1], np.int8)
+        for i in range(len(rows)):
+            ids[begin[i] : begin[i + 1]], types[begin[i] : begin[i + 1]] = rows[i]
+        for name, values in labels.items():
+            assert len(values) in (len(rows), len(ids)), (name, len(values), len(rows), len(ids))
+        return cls(ids, types, begin, labels, pad_id)
 
     def __len__(self) -> int:
         return len(self.begin) - 1
 
     @property
     def lengths(self) -> np.ndarray:
+        """int64[examples]: the number of tokens of each example."""
         return np.diff(self.begin)
 
     def fingerprint(self) -> str:
-        """Of all that is in them."""
+        """A hash of all token ids, token types and labels."""
+        labels = (self.labels[name] for name in sorted(self.labels))
         digest = hashlib.sha256()
-        for array in (
-            self.ids,
-            self.types,
-            self.begin,
-            *dict(sorted(self.labels.items())).values(),
-        ):
+        for array in (self.input_ids, self.token_type_ids, self.begin, *labels):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
 
-    def batch(self, places: np.ndarray, rows: int, length: int) -> HostBatch:
-        """A batch of `rows` >= len(places) rows; the ones without a place have no weight."""
-        size = np.zeros(rows, np.int64)
-        size[: len(places)] = self.lengths[places]
-        first = np.zeros(rows, np.int64)
-        first[: len(places)] = self.begin[places]
+    def batch(self, indices: np.ndarray, rows: int, length: int) -> HostBatch:
+        """A batch of the examples `indices`, padded to `rows` rows of `length` tokens.
+
+        input_ids, token_type_ids and attention_mask are int32[rows, length]. example_weights,
+        float32[rows], is 0 in the rows that fill the batch, and example_ids, int32[rows], is the
+        example's index. Labels are [rows] or [rows, length], and 0 in padding.
+        """
+        size, first = np.zeros((2, rows), np.int64)
+        size[: len(indices)] = self.lengths[indices]
+        first[: len(indices)] = self.begin[indices]
         column = np.arange(length)
-        inside = column < size[:, None]
-        index = np.where(inside, first[:, None] + column, 0)
-        found = {
-            'input_ids': np.where(inside, self.ids[index], self.pad_id).astype(np.int32),
-            'token_type_ids': np.where(inside, self.types[index], 0).astype(np.int32),
-            'attention_mask': inside.astype(np.int32),
-            'example_weights': (np.arange(rows) < len(places)).astype(np.float32),
-            'example_ids': np.zeros(rows, np.int32),
+        is_token = column < size[:, None]
+        token = np.where(is_token, first[:, None] + column, 0)
+
+        def per_row(values: np.ndarray) -> np.ndarray:
+            filled = np.zeros(rows, values.dtype)
+            filled[: len(indices)] = values
+            return filled
+
+        def per_token(values: np.ndarray, padding: int = 0) -> np.ndarray:
+            return np.where(is_token, values[token], padding)
+
+        batch = {
+            'input_ids': per_token(self.input_ids, self.pad_id).astype(np.int32),
+            'token_type_ids': per_token(self.token_type_ids).astype(np.int32),
+            'attention_mask': is_token.astype(np.int32),
+            'example_weights': per_row(np.ones(len(indices), np.float32)),
+            'example_ids': per_row(np.asarray(indices, np.int32)),
         }
-        found['example_ids'][: len(places)] = places
         for name, values in self.labels.items():
             if len(values) == len(self):
-                found[name] = np.zeros(rows, values.dtype)
-                found[name][: len(places)] = values[places]
+                batch[name] = per_row(values[indices])
             else:
-                found[name] = np.where(inside, values[index], 0).astype(values.dtype)
-        return found
-
-
-def make_rows(rows: RowsByPlace, labels: Mapping[str, np.ndarray], pad_id: int) -> Rows:
-    """labels: as in `Rows`."""
-    sizes = np.array([len(rows[i].input_ids) for i in range(len(rows))], np.int64)
-    begin = np.concatenate([[0], np.cumsum(sizes)])
-    ids, types = np.empty(begin[-1], np.int32), np.empty(begin[-1], np.int8)
-    for i in range(len(rows)):
-        ids[begin[i] : begin[i + 1]], types[begin[i] : begin[i + 1]] = rows[i]
-    for name, values in labels.items():
-        assert len(values) in (len(rows), len(ids)), (name, len(values), len(rows), len(ids))
-    return Rows(ids, types, begin, labels, pad_id)
+                batch[name] = per_token(values).astype(values.dtype)
+        return batch
 
 
 @dataclasses.dataclass(frozen=True)
-class Shuffled:
-    """Batch k as a function of (rows, seed, k): every row once an epoch, in batches of rows of like
-    length, or of any where they are not grouped. The rows that are left of a length fill up with
-    the next longer ones, so an epoch has no more batches than it needs; its last may be short of
-    rows.
+class ShuffledBatches:
+    """Training batches; batch k is a pure function of (examples, seed, k).
+
+    An epoch shows every example once. With group_by_length the examples of a batch have similar
+    lengths: the examples that don't fill a batch of their length join the next longer ones, so an
+    epoch has as few batches as possible, and only one of them may have fewer rows.
     """
 
-    rows: Rows
+    examples: EncodedExamples
     lengths: Sequence[int]
     batch_size: int
     seed: int
@@ -104,64 +116,69 @@ class Shuffled:
 
     @property
     def batches_per_epoch(self) -> int:
-        return -(-len(self.rows) // self.batch_size)
+        return -(-len(self.examples) // self.batch_size)
 
     def epoch(self, number: int) -> list[np.ndarray]:
-        """The places of the rows of each batch."""
-        sizes, limits = self.rows.lengths, np.array(self.lengths)
+        """The indices of the examples of each batch, int64[at most batch_size]."""
+        sizes = self.examples.lengths
         order = permutation(len(sizes), self.seed, number, 0)
-        buckets = np.searchsorted(limits, sizes[order]) * self.group_by_length
+        buckets = np.searchsorted(np.array(self.lengths), sizes[order]) * self.group_by_length
         batches: list[np.ndarray] = []
-        left = order[:0]
+        remaining = order[:0]
         for bucket in np.unique(buckets):
-            members = np.concatenate([left, order[buckets == bucket]])
+            members = np.concatenate([remaining, order[buckets == bucket]])
             full = len(members) // self.batch_size * self.batch_size
-            batches += np.split(members[:full], max(full // self.batch_size, 1)) if full else []
-            left = members[full:]
-        if len(left):
-            batches.append(left)
+            batches += np.split(members[:full], full // self.batch_size) if full else []
+            remaining = members[full:]
+        if len(remaining):
+            batches.append(remaining)
         return [batches[i] for i in permutation(len(batches), self.seed, number, 1)]
 
     def batches(
         self, start: int, stop: int, host: int = 0, num_hosts: int = 1
     ) -> Iterator[HostBatch]:
-        """The host's slices of batches start .. stop - 1."""
+        """This host's slices of the batches start .. stop - 1."""
         epoch = functools.lru_cache(maxsize=1)(self.epoch)
         for k in range(start, stop):
-            number, place = divmod(k, self.batches_per_epoch)
-            yield _slice(
-                self.rows, epoch(number)[place], self.lengths, self.batch_size, host, num_hosts
-            )
+            number, index = divmod(k, self.batches_per_epoch)
+            indices = epoch(number)[index]
+            longest = self.examples.lengths[indices].max()
+            length = self.lengths[np.searchsorted(np.array(self.lengths), longest)]
+            share = self.batch_size // num_hosts
+            mine = indices[host * share : (host + 1) * share]
+            yield self.examples.batch(mine, share, int(length))
 
 
-def in_order(
-    rows: Rows, lengths: Sequence[int], batch_size: int, host: int = 0, num_hosts: int = 1
-) -> Iterator[HostBatch]:
-    """The host's slices of batches that have every row once, shortest first."""
-    order = np.argsort(rows.lengths, kind='stable')
-    buckets = np.searchsorted(np.array(lengths), rows.lengths[order])
-    for bucket in np.unique(buckets):
-        members = order[buckets == bucket]
-        for i in range(0, len(members), batch_size):
-            places = members[i : i + batch_size]
-            yield _slice(rows, places, lengths, batch_size, host, num_hosts)
+@dataclasses.dataclass(frozen=True)
+class SequentialBatches:
+    """Batches for evaluation and inference: every example once, the shortest first.
 
+    shapes: the lengths that a batch can have, ascending, and for each the numbers of rows that it
+    can have, ascending. Batches have the largest number; the last batch of a length has the
+    smallest number that holds the remaining examples. With several hosts each reads its slice.
+    """
 
-def _slice(
-    rows: Rows,
-    places: np.ndarray,
-    lengths: Sequence[int],
-    batch_size: int,
-    host: int,
-    num_hosts: int,
-) -> HostBatch:
-    longest = rows.lengths[places].max()
-    length = int(lengths[np.searchsorted(np.array(lengths), longest)])
-    share = batch_size // num_hosts
-    return rows.batch(places[host * share : (host + 1) * share], share, length)
+    examples: EncodedExamples
+    shapes: Mapping[int, Sequence[int]]
+    host: int = 0
+    num_hosts: int = 1
+
+    def __iter__(self) -> Iterator[HostBatch]:
+        order = np.argsort(self.examples.lengths, kind='stable')
+        buckets = np.searchsorted(np.array(list(self.shapes)), self.examples.lengths[order])
+        for bucket, (length, sizes) in enumerate(self.shapes.items()):
+            members = order[buckets == bucket]
+            for i in range(0, len(members), sizes[-1]):
+                indices = members[i : i + sizes[-1]]
+                share = next(rows for rows in sizes if rows >= len(indices)) // self.num_hosts
+                mine = indices[self.host * share : (self.host + 1) * share]
+                yield self.examples.batch(mine, share, length)
 
 
 def permutation(count: int, seed: int, epoch: int = 0, use: int = 0) -> np.ndarray:
-    """int64[count], of raw Philox words, whose values no release of NumPy changes."""
+    """int64[count]: a permutation made from raw Philox words, so that no NumPy release changes it.
+
+    use: 0 or 1, for two independent permutations of an epoch.
+    """
     generator = np.random.Philox(key=np.array([seed % 2**64, 2 * epoch + use], np.uint64))
     return np.argsort(generator.random_raw(count), kind='stable')

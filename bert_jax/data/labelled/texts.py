@@ -1,141 +1,110 @@
-"""Texts as rows of token ids, and rows as batches of few shapes (numpy only)."""
+"""Texts and pairs of texts as rows of token ids."""
 
-import functools
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from bert_jax.data.row_format import BERT, RowFormat
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
 Text = str | tuple[str, str]
 
-MASK = '[MASK]'
-# A batch has one of these lengths and, but for the last of a length, TOKENS tokens: few shapes, so
-# few compilations, and little padding.
-LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
-TOKENS = 2048
-
 
 class Row(NamedTuple):
-    """Of one text or pair, or of a piece of it, with its special tokens."""
+    """The tokens of one example, special tokens included."""
 
     input_ids: list[int]
     token_type_ids: list[int]
 
 
-class Encoder:
-    """Texts to rows of at most `longest` tokens. [MASK] in a text is the mask token.
+class TextEncoder:
+    """Encodes texts as rows of at most `longest` tokens.
 
-    truncated: how many texts so far were longer and lost their end.
+    A mask marker in a text becomes the mask token. types: how many token types the model has.
+    truncated: how many texts so far were longer than `longest` and lost their end.
     """
 
-    def __init__(self, vocabulary: Tokenizer, longest: int, types: int = 2):
+    def __init__(
+        self,
+        vocabulary: Tokenizer,
+        longest: int,
+        types: int = 2,
+        row_format: RowFormat = BERT,
+    ):
         self.vocabulary, self.longest, self.types = vocabulary, longest, types
-        self.truncated = 0
+        self.row_format, self.truncated = row_format, 0
 
     def encode(self, texts: Sequence[Text], longest: int | None = None) -> list[Row]:
-        """[CLS] A [SEP], or [CLS] A [SEP] B [SEP] for a pair; of what is too long the longer of
-        the two loses its end. longest: in place of the encoder's, and not more."""
+        """A row for each text or pair of texts. If a row would be too long, the longer text loses
+        tokens at its end. longest: a lower limit than the encoder's.
+
+        Raises ValueError for anything but texts and pairs, and for a pair if the model has one
+        token type.
+        """
         longest = min(longest or self.longest, self.longest)
         rows = []
-        for first, second in self._ids(texts):
-            room = longest - (2 if second is None else 3)
-            if len(first) + len(second or ()) > room:
+        for segments in self._segments(texts):
+            room = self.row_format.room(len(segments), longest)
+            if sum(map(len, segments)) > room:
                 self.truncated += 1
-                first, second = _truncated(first, second, room)
-            rows.append(self._row(first, second))
+                segments = _truncated(segments, room)
+            rows.append(self._row(segments))
         return rows
 
-    def pieces(self, texts: Sequence[Text]) -> list[list[Row]]:
-        """The same, but what is too long becomes several rows; of a pair A stands in each, cut to
-        half of the room."""
-        pieces = []
-        for first, second in self._ids(texts):
-            if second is None:
-                room = self.longest - 2
-                starts = range(0, max(len(first), 1), room)
-                pieces.append([self._row(first[i : i + room], None) for i in starts])
-                continue
-            room = self.longest - 3
-            if len(first) + len(second) > room:
-                self.truncated += len(first) > room // 2
-                first = first[: room // 2]
-            rest = room - len(first)
-            starts = range(0, max(len(second), 1), rest)
-            pieces.append([self._row(first, second[i : i + rest]) for i in starts])
-        return pieces
+    def windows(self, texts: Sequence[Text]) -> list[list[Row]]:
+        """As `encode`, but a text that is too long becomes several rows. Each row of a pair has
+        the first text, cut to half of the room, and a part of the second."""
+        windows = []
+        for *first, text in self._segments(texts):
+            room = self.row_format.room(len(first) + 1, self.longest)
+            if first and len(first[0]) + len(text) > room:
+                self.truncated += len(first[0]) > room // 2
+                first = [first[0][: room // 2]]
+            size = room - sum(map(len, first))
+            starts = range(0, max(len(text), 1), size)
+            windows.append([self._row([*first, text[i : i + size]]) for i in starts])
+        return windows
 
-    def _ids(self, texts: Sequence[Text]) -> list[tuple[list[int], list[int] | None]]:
+    def _segments(self, texts: Sequence[Text]) -> Iterator[list[list[int]]]:
+        """For each text the token ids of its one segment, for each pair of its two."""
         if isinstance(texts, str):
             raise ValueError(f'expected a list of texts, not one text: [{texts[:40]!r}]')
-        for place, text in enumerate(texts):
+        for index, text in enumerate(texts):
             if not isinstance(text, str):
-                self._check_pair(text, place)
-        flat = [part for text in texts for part in ((text,) if isinstance(text, str) else text)]
-        parts = [text.split(MASK) for text in flat]
-        encoded = iter(self.vocabulary.encode_batch(list(itertools.chain.from_iterable(parts))))
-        mask = [self.vocabulary.mask_id]
+                self._check_pair(text, index)
+        pairs = [(text,) if isinstance(text, str) else text for text in texts]
+        marker = '|'.join(map(re.escape, self.vocabulary.mask_markers))
+        parts = [[re.split(marker, text) for text in pair] for pair in pairs]
+        flat = itertools.chain.from_iterable(itertools.chain.from_iterable(parts))
+        encoded = iter(self.vocabulary.encode_batch(list(flat)))
+        for pair in parts:
+            yield [self._joined(itertools.islice(encoded, len(text))) for text in pair]
 
-        def joined(part: list[str]) -> list[int]:
-            between = itertools.islice(encoded, len(part))
-            return functools.reduce(lambda a, b: [*a, *mask, *b], between)
+    def _joined(self, parts: Iterator[list[int]]) -> list[int]:
+        """The parts with a mask token between each two."""
+        ids = list(next(parts))
+        for part in parts:
+            ids += [self.vocabulary.specials.mask, *part]
+        return ids
 
-        ids = iter([joined(part) for part in parts])
-        return [
-            (next(ids), None) if isinstance(text, str) else (next(ids), next(ids)) for text in texts
-        ]
+    def _row(self, segments: list[list[int]]) -> Row:
+        return Row(*self.row_format.row(segments, self.vocabulary.specials))
 
-    def _check_pair(self, pair: Any, place: int) -> None:
-        whole = isinstance(pair, tuple | list) and all(isinstance(part, str) for part in pair)
-        if not whole or len(pair) != 2:
-            raise ValueError(f'text {place} is {pair!r:.60}; expected a string, or a pair of them')
+    def _check_pair(self, pair: Any, index: int) -> None:
+        texts = isinstance(pair, tuple | list) and all(isinstance(part, str) for part in pair)
+        if not texts or len(pair) != 2:
+            raise ValueError(f'text {index} is {pair!r:.60}; expected a string, or a pair of them')
         if self.types < 2:
-            raise ValueError(f'text {place} is a pair, and this model knows one type of token only')
-
-    def _row(self, first: list[int], second: list[int] | None) -> Row:
-        cls, sep = self.vocabulary.cls_id, self.vocabulary.sep_id
-        ids = [cls, *first, sep]
-        types = [0] * len(ids)
-        if second is not None:
-            ids += [*second, sep]
-            types += [1] * (len(second) + 1)
-        return Row(ids, types)
+            raise ValueError(f'text {index} is a pair, but this model has only one token type')
 
 
-def batches(
-    rows: Sequence[Row], pad_id: int, longest: int, multiple: int
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Batches of rows of like length, shortest first: the rows' places in `rows`, int64[n], and
-    input_ids, token_type_ids and attention_mask, int32[batch, length] with batch >= n, a multiple
-    of `multiple`."""
-    sizes = np.array([len(row.input_ids) for row in rows], np.int64)
-    order = np.argsort(sizes, kind='stable')
-    lengths = np.array([*(n for n in LENGTHS if n < longest), longest])
-    buckets = np.searchsorted(lengths, sizes[order])
-    for bucket in np.unique(buckets):
-        members, length = order[buckets == bucket], int(lengths[bucket])
-        full = max(TOKENS // length // multiple, 1) * multiple
-        few = max(full // 8 // multiple, 1) * multiple
-        for i in range(0, len(members), full):
-            places = members[i : i + full]
-            shape = (few if len(places) <= few else full, length)
-            ids, types, mask = np.full(shape, pad_id, np.int32), *np.zeros((2, *shape), np.int32)
-            for row, place in enumerate(places):
-                size = sizes[place]
-                ids[row, :size], types[row, :size] = rows[place]
-                mask[row, :size] = 1
-            yield places, {'input_ids': ids, 'token_type_ids': types, 'attention_mask': mask}
-
-
-def _truncated(
-    first: list[int], second: list[int] | None, room: int
-) -> tuple[list[int], list[int] | None]:
-    """Cuts the longer one, a token at a time, until both fit."""
-    if second is None:
-        return first[:room], None
+def _truncated(segments: list[list[int]], room: int) -> list[list[int]]:
+    """Cuts the longer segment until all fit: the result of cutting one token at a time."""
+    if len(segments) == 1:
+        return [segments[0][:room]]
+    first, second = segments
     shorter = min(len(first), len(second), room // 2)
     if len(first) <= len(second):
-        return first[: max(shorter, room - len(second))], second[: room - shorter]
-    return first[: room - shorter], second[: max(shorter, room - len(first))]
+        return [first[:shorter], second[: room - shorter]]
+    return [first[: room - shorter], second[:shorter]]

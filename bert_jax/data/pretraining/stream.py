@@ -6,15 +6,15 @@ depends neither on the batch the row is in nor on who computes it.
 
 import dataclasses
 import hashlib
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from bert_jax.config import DataConfig, Phase
 from bert_jax.data.pretraining.chunks import Chunks
-from bert_jax.data.row_format import BERT, RowFormat, specials_of
+from bert_jax.data.row_format import BERT, RowFormat
 from bert_jax.data.store.format import Store
+from bert_jax.data.tokenizers.specials import Specials
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
 SHUFFLE_ROUNDS = 12  # with the 4 of TensorFlow's wrapper, neighbours stay correlated
@@ -34,7 +34,7 @@ class Stream:
     num_chunks: int
     is_continuation: tf.Tensor  # bool[vocab]
     ordinary_ids: tf.Tensor  # int32[n]
-    specials: Any  # ids by role
+    specials: Specials[int]
     row_format: RowFormat
     room: int  # tokens of text in a row
     data: DataConfig
@@ -77,7 +77,7 @@ def make_stream(
         len(chunks),
         tf.constant(tokenizer.is_continuation),
         tf.constant(tokenizer.ordinary_ids),
-        specials_of(tokenizer),
+        tokenizer.specials,
         BERT,
         room,
         data,

@@ -130,7 +130,8 @@ def _write(
         vocabulary = tokenizer.load(data.vocab_file, data.lowercase)
     else:
         vocabulary = _train_vocabulary(source, data, vocab_size, summary)
-    capitals = sum(piece.lower() != piece for piece in vocabulary.pieces if piece[0] != '[')
+    ordinary = [vocabulary.pieces[i] for i in vocabulary.ordinary_ids]
+    capitals = sum(piece.lower() != piece for piece in ordinary)
     if data.lowercase and capitals:
         progress.say(
             f'{capitals:,} tokens of the vocabulary have capital letters and are never used: text '
@@ -153,7 +154,8 @@ def _write(
         )
     unknown = sum(int(writer.histogram[vocabulary.unk_id]) for writer in writers.values())
     if unknown:
-        summary.count('words outside the vocabulary, read as [UNK]', number=unknown)
+        name = f'words outside the vocabulary, read as {vocabulary.special_pieces.unk}'
+        summary.count(name, number=unknown)
     content = json.dumps(
         [hashes, {n: hashlib.sha256(c).hexdigest() for n, c in vocabulary.files.items()}],
         sort_keys=True,

@@ -15,8 +15,9 @@ from etils import epath
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from bert_jax.data.tokenizers import offsets
+from bert_jax.data.tokenizers.specials import BERT, Specials
 
-SPECIALS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
+SPECIALS = BERT.all()
 # The names that SentencePiece models of the BERT family give to BERT's special tokens.
 ALIASES = {
     '[PAD]': ('[PAD]', '<pad>'),
@@ -33,7 +34,9 @@ MIN_COVERAGE = 0.9  # below it the vocabulary is refused
 class Tokenizer:
     """A vocabulary with BERT's five special tokens and an encoder that adds none of them.
 
-    pieces: the token strings by id. encode_batch: texts -> a list of ids each, on all cores.
+    pieces: the token strings by id. specials, special_pieces: the special tokens by role, their ids
+    and their strings. mask_markers: what a user types for the mask token: its string, and BERT's
+    for every vocabulary. encode_batch: texts -> a list of ids each, on all cores.
     encode_offsets: texts -> (the same ids, a [start, end) each: the characters of the text as it
     was given that the token stands for, none for a token of white space) each.
     """
@@ -41,7 +44,7 @@ class Tokenizer:
     def __init__(
         self,
         pieces: Sequence[str],
-        specials: dict[str, int],
+        specials: Specials[int],
         encode_batch: Any,
         encode_offsets: Any,
         decode: Any,
@@ -52,9 +55,9 @@ class Tokenizer:
         self.pieces = list(pieces)
         self.vocab_size = len(self.pieces)
         self.specials = specials
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
-            specials[name] for name in SPECIALS
-        )
+        self.special_pieces = specials.pieces(self.pieces)
+        self.mask_markers = tuple(dict.fromkeys((self.special_pieces.mask, BERT.mask)))
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = specials.all()[:5]
         self.encode_batch = encode_batch
         self.encode_offsets = encode_offsets
         self.decode = decode
@@ -65,7 +68,7 @@ class Tokenizer:
     @functools.cached_property
     def ordinary_ids(self) -> np.ndarray:
         """int32[n]: ids that a masked token may be replaced by; no specials, no placeholders."""
-        special = set(self.specials.values())
+        special = set(self.specials.all())
         return np.array(
             [
                 i
@@ -150,7 +153,7 @@ def wordpiece(pieces: list[str], lowercase: bool, source: str = 'the vocabulary'
 
     return Tokenizer(
         pieces,
-        {name: vocab[name] for name in SPECIALS},
+        Specials(*(vocab[name] for name in SPECIALS)),
         encode_batch,
         encode_offsets,
         backend.decode,
@@ -226,7 +229,7 @@ def _sentencepiece(path: epath.Path, lowercase: bool) -> Tokenizer:
         raise ValueError(f'{path} is not a SentencePiece model ({error})') from error
     pieces = [model.id_to_piece(i) for i in range(model.get_piece_size())]
     ids = {piece: i for i, piece in enumerate(pieces)}
-    specials = {}
+    by_role = []
     for name in SPECIALS:
         known = [alias for alias in ALIASES[name] if alias in ids]
         if not known:
@@ -235,11 +238,12 @@ def _sentencepiece(path: epath.Path, lowercase: bool) -> Tokenizer:
                 f'{", ".join(ALIASES[name])}); train the model with '
                 '--control_symbols=[CLS],[SEP],[MASK] --pad_id=3, or use a model that has them'
             )
-        specials[name] = ids[known[0]]
+        by_role.append(ids[known[0]])
+    specials = Specials(*by_role)
 
-    unknown = specials['[UNK]']
+    unknown = specials.unk
     # A model's control symbols never come out of text, its user-defined ones do.
-    typed = {i for i in specials.values() if not model.is_control(i)} - {unknown}
+    typed = {i for i in specials.all() if not model.is_control(i)} - {unknown}
     single_bytes = {i for i in range(len(pieces)) if model.is_byte(i)}
     # ALBERT's and XLNet's models were trained on text without accents, XLNet's on cased text.
     plain = lowercase or not any(map(_has_accent, pieces))
@@ -270,7 +274,7 @@ def _sentencepiece(path: epath.Path, lowercase: bool) -> Tokenizer:
             found.append((numbers, offsets.tidied(given, spans)))
         return found
 
-    special = set(specials.values())
+    special = set(specials.all())
     continuation = np.array(
         [i not in special and _goes_on(piece) for i, piece in enumerate(pieces)]
     )

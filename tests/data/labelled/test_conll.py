@@ -100,7 +100,7 @@ def test_bad_files_are_named_with_the_line(tmp_path, content, message):
 
 
 def test_files_that_are_not_there_or_damaged_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r'b\.conll is no file'):
+    with pytest.raises(ValueError, match=r"b\.conll can't be read"):
         conll.read(tmp_path / 'b.conll')
     path = put(tmp_path / 'b.conll.gz', gzip.compress(b'a\tO\n' * 999)[:-9])
     with pytest.raises(ValueError, match=r'b\.conll\.gz is damaged'):
@@ -154,7 +154,7 @@ def test_what_is_written_is_read_back(tmp_path):
     assert [s.tags for s in again] == [['B-x', 'O', 'I-x'], ['O', 'O'], ['B-y']]
     for word in ('New York', 'a\tb', 'a\n', '', '-DOCSTART-'):
         bad = conll.Sentence([word], ['O'], 'made up')
-        with pytest.raises(ValueError, match=r'made up: .* can not stand in a CoNLL file'):
+        with pytest.raises(ValueError, match=r'made up: a CoNLL file can not hold the word'):
             conll.write([bad], [['O']], path)
     for tags in ([['O']], [['O'], ['O', 'O'], ['O']]):
         with pytest.raises(ValueError, match=r'shorter|longer'):

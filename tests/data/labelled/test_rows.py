@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bert_jax.data.labelled.rows import Rows, Shuffled, in_order, make_rows
+from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.data.labelled.texts import Row
 
 LENGTHS = (4, 8, 16)
@@ -13,15 +13,15 @@ SIZES = [3, 8, 2, 16, 4, 5, 9, 3, 2, 7, 8, 12, 3, 4, 6, 2, 3]
 
 
 @pytest.fixture(scope='module')
-def rows() -> Rows:
+def rows() -> EncodedExamples:
     made = [Row(list(range(10 * i, 10 * i + n)), [0] * (n - 1) + [1]) for i, n in enumerate(SIZES)]
     per_token = np.concatenate([np.full(n, i) for i, n in enumerate(SIZES)]).astype(np.int32)
     labels = {'label_ids': np.arange(len(SIZES), dtype=np.int32), 'tags': per_token}
-    return make_rows(made, labels, pad_id=99)
+    return EncodedExamples.from_rows(made, labels, pad_id=99)
 
 
-def stream(rows: Rows, seed: int = 0) -> Shuffled:
-    return Shuffled(rows, LENGTHS, 4, seed)
+def stream(rows: EncodedExamples, seed: int = 0) -> ShuffledBatches:
+    return ShuffledBatches(rows, LENGTHS, 4, seed)
 
 
 def seen(batches: list) -> list[int]:
@@ -29,7 +29,7 @@ def seen(batches: list) -> list[int]:
     return [int(i) for b in batches for i in b['example_ids'][b['example_weights'] > 0]]
 
 
-def check_rows(rows: Rows, batch: dict) -> None:
+def check_rows(rows: EncodedExamples, batch: dict) -> None:
     """Every row of a batch is the row it says it is, in every array."""
     for i, place in enumerate(batch['example_ids']):
         size = SIZES[place] if batch['example_weights'][i] else 0
@@ -43,7 +43,7 @@ def check_rows(rows: Rows, batch: dict) -> None:
         assert batch['label_ids'][i] == place * (size > 0)
 
 
-def test_every_row_once_an_epoch_in_as_few_batches_as_can_be(rows: Rows) -> None:
+def test_every_row_once_an_epoch_in_as_few_batches_as_can_be(rows: EncodedExamples) -> None:
     source = stream(rows)
     assert source.batches_per_epoch == 5
     epochs = [list(source.batches(5 * e, 5 * e + 5)) for e in range(3)]
@@ -55,13 +55,13 @@ def test_every_row_once_an_epoch_in_as_few_batches_as_can_be(rows: Rows) -> None
     assert len({tuple(seen(epoch)) for epoch in epochs}) == 3
 
 
-def test_batches_are_no_longer_than_their_longest_row_needs(rows: Rows) -> None:
+def test_batches_are_no_longer_than_their_longest_row_needs(rows: EncodedExamples) -> None:
     for batch in stream(rows).batches(0, 15):
         longest = batch['attention_mask'].sum(1).max()
         assert batch['input_ids'].shape[1] == min(n for n in LENGTHS if n >= longest)
 
 
-def test_batch_k_does_not_depend_on_where_the_run_began_or_on_hosts(rows: Rows) -> None:
+def test_batch_k_does_not_depend_on_where_the_run_began_or_on_hosts(rows: EncodedExamples) -> None:
     whole = list(stream(rows).batches(0, 12))
     jumped = list(stream(rows).batches(7, 12))
     for a, b in zip(whole[7:], jumped, strict=True):
@@ -72,7 +72,7 @@ def test_batch_k_does_not_depend_on_where_the_run_began_or_on_hosts(rows: Rows) 
             assert (np.concatenate([part[name] for part in slices]) == batch[name]).all()
 
 
-def test_rows_need_not_be_grouped(rows: Rows) -> None:
+def test_rows_need_not_be_grouped(rows: EncodedExamples) -> None:
     """Every one once an epoch all the same, in batches as long as their longest."""
     mixed = dataclasses.replace(stream(rows), group_by_length=False)
     for epoch in range(2):
@@ -86,26 +86,26 @@ def test_rows_need_not_be_grouped(rows: Rows) -> None:
         check_rows(rows, batch)
 
 
-def test_another_seed_is_another_order(rows: Rows) -> None:
+def test_another_seed_is_another_order(rows: EncodedExamples) -> None:
     first, second = (seen(list(stream(rows, seed).batches(0, 5))) for seed in (0, 1))
     assert first != second
     assert seen(list(stream(rows, -1).batches(0, 5))) != first
 
 
-def test_evaluation_has_every_row_once_shortest_first(rows: Rows) -> None:
-    batches = list(in_order(rows, LENGTHS, 4))
+def test_evaluation_has_every_row_once_shortest_first(rows: EncodedExamples) -> None:
+    batches = list(SequentialBatches(rows, dict.fromkeys(LENGTHS, (4,))))
     assert sorted(seen(batches)) == list(range(len(SIZES)))
     assert [SIZES[i] for i in seen(batches)] == sorted(SIZES)
     for batch in batches:
         check_rows(rows, batch)
 
 
-def test_the_fingerprint_is_of_everything(rows: Rows) -> None:
-    same = make_rows(
+def test_the_fingerprint_is_of_everything(rows: EncodedExamples) -> None:
+    same = EncodedExamples.from_rows(
         [Row(list(range(10 * i, 10 * i + n)), [0] * (n - 1) + [1]) for i, n in enumerate(SIZES)],
         dict(reversed(rows.labels.items())),
         pad_id=99,
     )
     assert same.fingerprint() == rows.fingerprint()
     changed = dict(rows.labels) | {'label_ids': rows.labels['label_ids'][::-1]}
-    assert Rows(rows.ids, rows.types, rows.begin, changed, 99).fingerprint() != rows.fingerprint()
+    assert dataclasses.replace(rows, labels=changed).fingerprint() != rows.fingerprint()

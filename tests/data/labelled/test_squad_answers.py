@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -6,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from squad_questions import make, question
 
+from bert_jax.config import DataConfig, EvalConfig
 from bert_jax.data.labelled import squad, squad_answers, squad_windows
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import squad_scores
+
+LIMITS = EvalConfig()
 
 
 def every_span(asked, made, starts, ends, longest):
@@ -17,7 +21,7 @@ def every_span(asked, made, starts, ends, longest):
     for w in range(len(made)):
         for first in range(made.best_begin[w], made.best_end[w]):
             for last in range(first, min(first + longest, made.end[w])):
-                shift = made.shift[w] - made.begin[w]
+                shift = made.shift[w]
                 text = asked.context[made.contexts.starts[first] : made.contexts.ends[last]]
                 found.append((starts[w, shift + first] + ends[w, shift + last], text))
     best: dict[str, float] = {}
@@ -34,8 +38,8 @@ def test_decoding_finds_the_best_of_all_spans(seed, count, longest, n_best):
     made = make([asked], max_seq_length=20, doc_stride=5)
     starts, ends = draw.normal(0, 3, (2, len(made), 23))
     expected = every_span(asked, made, starts, ends, longest)
-    options = {'n_best': n_best, 'max_answer_length': longest}
-    found = squad_answers.decode([asked], made, starts, ends, version_2=False, **options)
+    limits = EvalConfig(n_best=n_best, max_answer_length=longest)
+    found = squad_answers.decode([asked], made, starts, ends, limits, no_answer=False)
     listed = found.nbest['q']
     assert [entry['text'] for entry in listed] == [text for _, text in expected[:n_best]]
     scores = np.array([entry['start_logit'] + entry['end_logit'] for entry in listed])
@@ -47,9 +51,8 @@ def test_decoding_finds_the_best_of_all_spans(seed, count, longest, n_best):
     null = min(starts[:, 0] + ends[:, 0])
     odds = null - expected[0][0]
     for threshold, text in ((odds - 1e-6, ''), (odds + 1e-6, expected[0][1])):
-        found = squad_answers.decode(
-            [asked], made, starts, ends, version_2=True, null_threshold=threshold, **options
-        )
+        limits = dataclasses.replace(limits, null_threshold=threshold)
+        found = squad_answers.decode([asked], made, starts, ends, limits, no_answer=True)
         assert found.predictions == {'q': text} and found.best == {'q': expected[0][1]}
         assert found.null_odds == {'q': pytest.approx(odds)}
         texts = [entry['text'] for entry in found.nbest['q']]
@@ -62,25 +65,25 @@ def test_logits_that_do_not_fit():
     made = make(asked)
     fine = np.zeros((1, 11), np.float32)
     fine[0, 10:] = np.nan  # of padding
-    squad_answers.decode(asked, made, fine, fine, version_2=True)
+    squad_answers.decode(asked, made, fine, fine, LIMITS, no_answer=True)
     for shape in ((2, 11), (1, 9), (11,)):
         with pytest.raises(ValueError, match=r'end_logits have shape .*; expected \(1, 10 or more'):
-            squad_answers.decode(asked, made, fine, np.zeros(shape), version_2=True)
+            squad_answers.decode(asked, made, fine, np.zeros(shape), LIMITS, no_answer=True)
     bad = fine.copy()
     bad[0, 3] = np.inf
     with pytest.raises(ValueError, match=r'start_logits of 1 windows are not finite'):
-        squad_answers.decode(asked, made, bad, fine, version_2=True)
+        squad_answers.decode(asked, made, bad, fine, LIMITS, no_answer=True)
     gone = [question('x', [('y', -1)])]
     empty = make(gone, training=True)
     with pytest.raises(ValueError, match=r'a\.json: q has no windows; .*training=False'):
-        squad_answers.decode(gone, empty, fine[:0], fine[:0], version_2=False)
+        squad_answers.decode(gone, empty, fine[:0], fine[:0], LIMITS, no_answer=False)
 
 
 def test_of_equals_the_earlier_and_shorter_come_first():
     asked = [question('x y x  y')]
     made = make(asked)
     logits = np.zeros((1, len(made[0].input_ids)))
-    found = squad_answers.decode(asked, made, logits, logits, version_2=True)
+    found = squad_answers.decode(asked, made, logits, logits, LIMITS, no_answer=True)
     texts = ['x', 'x y', 'x y x', 'x y x  y', 'y', 'y x', 'y x  y', 'x  y', '']
     assert [entry['text'] for entry in found.nbest['q']] == texts
 
@@ -89,10 +92,10 @@ def test_a_context_without_tokens_has_an_empty_answer():
     asked = [question('\u200b')]
     made = make(asked)
     logits = np.zeros((1, 12))
-    found = squad_answers.decode(asked, made, logits, logits, version_2=False)
+    found = squad_answers.decode(asked, made, logits, logits, LIMITS, no_answer=False)
     entry = {'text': '', 'probability': 1.0, 'start_logit': 0.0, 'end_logit': 0.0}
     assert found.predictions == {'q': ''} and found.nbest == {'q': [entry]}
-    odds = squad_answers.decode(asked, made, logits, logits, version_2=True).null_odds
+    odds = squad_answers.decode(asked, made, logits, logits, LIMITS, no_answer=True).null_odds
     assert odds['q'] > 1e30
 
 
@@ -101,7 +104,7 @@ def test_files_of_answers(tmp_path):
     made = make(asked)
     logits = np.zeros((1, 12))
     for version_2 in (False, True):
-        found = squad_answers.decode(asked, made, logits, logits, version_2=version_2)
+        found = squad_answers.decode(asked, made, logits, logits, LIMITS, no_answer=version_2)
         squad_answers.write(found, tmp_path / str(version_2))
         read = {p.name: json.loads(p.read_text()) for p in (tmp_path / str(version_2)).iterdir()}
         expected = {'predictions.json': found.predictions, 'nbest_predictions.json': found.nbest}
@@ -113,7 +116,7 @@ def oracle(questions, made):
     starts, ends = np.zeros((2, len(made), int(made.lengths.max())), np.float32)
     rows = np.arange(len(made))
     starts[rows, made.start_positions] = ends[rows, made.end_positions] = 1
-    place = made.begin + made.start_positions - made.shift
+    place = made.start_positions - made.shift
     answers = (place >= made.best_begin) & (place < made.best_end)
     starts[~answers, made.start_positions[~answers]] = 0
     return starts, ends
@@ -123,10 +126,11 @@ def oracle(questions, made):
 def test_an_oracle_answers_the_real_dev_set(shared_data):
     vocabulary = tokenizer.load(shared_data('vocab/bert-base-uncased/vocab.txt'))
     questions = squad.read(shared_data('squad/dev-v1.1.json'))
-    made = squad_windows.windows(questions, vocabulary, max_seq_length=384, training=False)
+    data = DataConfig(max_seq_length=384)
+    made = squad_windows.windows(questions, vocabulary, data, training=False)
     starts, ends = oracle(questions, made)
     found = squad_answers.decode(
-        questions, made, starts, ends, n_best=1, max_answer_length=60, version_2=False
+        questions, made, starts, ends, EvalConfig(n_best=1, max_answer_length=60), no_answer=False
     )
     scores = squad_scores.squad(squad.references(questions), found.predictions, version_2=False)
     assert scores['exact_match'] > 99 and scores['f1'] > 99.5
@@ -137,14 +141,15 @@ def test_real_2_0(shared_data):
     vocabulary = tokenizer.load(shared_data('vocab/bert-base-uncased/vocab.txt'))
     questions = squad.read(shared_data('squad/dev-v2.0.json'))
     assert sum(q.is_impossible for q in questions) == 5945 and len(questions) == 11873
-    made = squad_windows.windows(questions, vocabulary, max_seq_length=384, training=False)
+    data = DataConfig(max_seq_length=384)
+    made = squad_windows.windows(questions, vocabulary, data, training=False)
     impossible = np.array([q.is_impossible for q in questions])[made.question]
     assert not made.start_positions[impossible].any()
     starts, ends = oracle(questions, made)
     starts[impossible, 0] = ends[impossible, 0] = 3
     starts[~impossible, 0] = ends[~impossible, 0] = -1
     found = squad_answers.decode(
-        questions, made, starts, ends, max_answer_length=60, version_2=True
+        questions, made, starts, ends, EvalConfig(max_answer_length=60), no_answer=True
     )
     scores = squad_scores.squad(squad.references(questions), found.predictions, version_2=True)
     assert scores['NoAns_exact'] == 100 and scores['HasAns_exact'] > 99

@@ -16,7 +16,7 @@ from bert_jax.data.store import format, preparation
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import readers, staging
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning.datasets import make_job, task_names
+from bert_jax.finetuning.datasets import load_task_data, task_names
 
 
 def config(cache: pathlib.Path, **data: Any) -> Config:
@@ -70,14 +70,14 @@ def test_a_store_and_tables(bucket: pathlib.Path, tmp_path: pathlib.Path) -> Non
     small_tasks.write_texts(bucket / 'a.jsonl', 9, 0)
     file = 's3://bucket/a.jsonl'
     texts = config(tmp_path / 'two', task='text', train_file=file, eval_file=file)
-    assert len(make_job('text', texts, vocabulary).train) == 9
+    assert len(load_task_data('text', texts, vocabulary).train) == 9
     (bucket / 'GLUE' / 'RTE').mkdir(parents=True)
     for name in ('train.tsv', 'dev.tsv', 'model.bin'):
         text = 'index\tsentence1\tsentence2\tlabel\n0\ta film\tthe plot\tentailment\n'
         (bucket / 'GLUE' / 'RTE' / name).write_text(text)
     tables = config(tmp_path / 'two', task='rte', dir='s3://bucket/GLUE')
     assert task_names(tables.data) == ['rte']
-    assert len(make_job('rte', tables, vocabulary).held_out.rows) == 1
+    assert len(load_task_data('rte', tables, vocabulary).eval.rows) == 1
     assert copies(tmp_path / 'two') == ['GLUE', 'a.jsonl', 'tokens']
     assert not list((tmp_path / 'two').rglob('model.bin'))
 

@@ -9,6 +9,7 @@ import pytest
 import sentencepiece
 
 from bert_jax.data.tokenizers import tokenizer
+from bert_jax.data.tokenizers.specials import Specials
 from bert_jax.data.tokenizers.tokenizer import SPECIALS
 
 TEXT = [
@@ -52,7 +53,7 @@ def test_a_cased_vocabulary_keeps_case_and_accents():
 def test_training_is_the_same_in_every_process():
     code = (
         'import pydoc_data.topics as t, hashlib\n'
-        'from bert_jax.data import tokenizer\n'
+        'from bert_jax.data.tokenizers import tokenizer\n'
         "texts = [line for topic in sorted(t.topics) for line in t.topics[topic].split('\\n')]\n"
         'for lowercase in (True, False):\n'
         '    pieces = tokenizer.train(texts, 2000, lowercase).pieces\n'
@@ -88,7 +89,7 @@ def vocab_file(tmp_path, pieces):
 def test_specials_are_found_by_name_wherever_they_stand(tmp_path):
     pieces = ['[PAD]', '[unused0]', '[unused99]', '[UNK]', 'a', '[MASK]', '##b', '[SEP]', '[CLS]']
     loaded = tokenizer.load(vocab_file(tmp_path, pieces))
-    assert loaded.specials == {'[PAD]': 0, '[UNK]': 3, '[CLS]': 8, '[SEP]': 7, '[MASK]': 5}
+    assert loaded.specials == Specials(pad=0, unk=3, cls=8, sep=7, mask=5)
     assert loaded.ordinary_ids.tolist() == [4, 6]
     assert np.flatnonzero(loaded.is_continuation).tolist() == [6]
     # Text that spells a special token is text.
@@ -178,10 +179,10 @@ def sentencepiece_model(tmp_path, **options):
 def test_sentencepiece_models(tmp_path, options):
     path = sentencepiece_model(tmp_path, **options)
     loaded = tokenizer.load(path, lowercase=True)
-    assert len(set(loaded.specials.values())) == 5
+    assert len(set(loaded.specials.all())) == 5
     wanted = [*options.get('control_symbols', []), *options.get('user_defined_symbols', [])]
     assert loaded.pieces[loaded.mask_id] == wanted[-1]
-    assert not set(loaded.specials.values()) & set(loaded.ordinary_ids.tolist())
+    assert not set(loaded.specials.all()) & set(loaded.ordinary_ids.tolist())
     ids, upper, special = loaded.encode_batch(['naive fox', 'NAÏVE FOX', f'the {wanted[-1]} fox'])
     assert ids == upper and loaded.decode(ids) == 'naive fox'
     assert not {loaded.cls_id, loaded.sep_id, loaded.mask_id} & set(special)
@@ -199,10 +200,10 @@ def test_a_sentencepiece_model_without_a_mask(tmp_path):
 
 def test_albert_and_xlnet_models(shared_data):
     albert = tokenizer.load(shared_data('vocab/albert-base-v2/spiece.model'), lowercase=True)
-    assert albert.specials == {'[PAD]': 0, '[UNK]': 1, '[CLS]': 2, '[SEP]': 3, '[MASK]': 4}
+    assert albert.specials == Specials(pad=0, unk=1, cls=2, sep=3, mask=4)
     words = albert.encode_batch(['Crème BRÛLÉE', 'creme brulee'])
     assert words[0] == words[1]
     xlnet = tokenizer.load(shared_data('vocab/xlnet-base-cased/spiece.model'), lowercase=False)
-    assert xlnet.specials == {'[PAD]': 5, '[UNK]': 0, '[CLS]': 3, '[SEP]': 4, '[MASK]': 6}
+    assert xlnet.specials == Specials(pad=5, unk=0, cls=3, sep=4, mask=6)
     counts = collections.Counter(xlnet.pieces[i] for i in xlnet.ordinary_ids)
     assert counts['▁the'] == 1 and not counts['<eod>'] and not counts['</s>']
