@@ -74,7 +74,9 @@ class RowFormat:
         """The place of the pooled token in a sequence of `size` tokens."""
         return size - 1 if self.pooled_last else 0
 
-    def row(self, segments: Sequence[Sequence[int]], specials: Specials[int]) -> tuple[list[int], list[int]]:
+    def row(
+        self, segments: Sequence[Sequence[int]], specials: Specials[int]
+    ) -> tuple[list[int], list[int]]:
         """(input_ids, token_type_ids) of a sequence, without padding."""
         ids = _ids(self.before, specials)
         types = [self.types[0]] * len(ids)
