@@ -67,7 +67,8 @@ class DataConfig:
     # vocab.txt or a SentencePiece .model. '' trains a WordPiece vocabulary in pretraining and takes
     # the vocabulary of init_from in fine-tuning.
     vocab_file: str = setting('', FREE)
-    pad_vocab_to_multiple_of: Positive = 1  # rows of the token table; mesh.tensor has to divide it
+    # Rows of the token table: mesh.tensor has to divide them. model.vocab_size is the result.
+    pad_vocab_to_multiple_of: Positive = setting(1, FREE)
     lowercase: bool = setting(True, FREE)  # also strips accents, as BERT's uncased models do
     text_field: str = setting('text', FREE)  # of .jsonl records, TFDS examples and labelled files
 
@@ -181,7 +182,7 @@ class Config:
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     init_from: str = setting('', FREE)  # the workdir or checkpoint a new run starts from
-    reinit_layers: int = 0  # this many top layers of init_from, and its pooler, start fresh
+    reinit_layers: int = setting(0, FREE)  # top layers of init_from that start fresh, as its pooler
 
     @property
     def kind(self) -> Kind:

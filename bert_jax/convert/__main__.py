@@ -31,6 +31,7 @@ from bert_jax.convert import hf, rules, tf1
 from bert_jax.convert.foreign import Foreign, full_config
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder
+from bert_jax.models.inputs import EncoderInputs
 
 FORMATS = {'hf': hf, 'tf1': tf1}
 
@@ -92,10 +93,9 @@ def convert_in(
 
 def _fresh(source: Foreign, heads: tuple[str, ...], num_labels: int) -> dict[str, np.ndarray]:
     """Freshly initialised parameters by path."""
-    ids = np.zeros((1, 8), np.int32)
     model = HeadedEncoder(source.model, heads, num_labels)
-    params = flax.linen.unbox(jax.jit(model.init)(jax.random.key(0), ids, ids, ids)['params'])
-    return flax.traverse_util.flatten_dict(jax.device_get(params), sep='/')
+    boxed = jax.jit(model.init)(jax.random.key(0), EncoderInputs.example())['params']
+    return flax.traverse_util.flatten_dict(jax.device_get(flax.linen.unbox(boxed)), sep='/')
 
 
 def _summary(

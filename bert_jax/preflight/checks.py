@@ -18,16 +18,14 @@ from typing import Any
 import jax
 from etils import epath
 
-from bert_jax.config import Config
+from bert_jax.config import Config, refuse_unread
 from bert_jax.config.errors import OUT_OF_MEMORY_HINT, first_line, is_out_of_memory
 from bert_jax.data.text import readers, staging
-from bert_jax.parallel import sharding
 from bert_jax.parallel.chips import GIB, needed_memory
 from bert_jax.preflight.resolve import resolve
-from bert_jax.training import initialization, optimizer, random_streams
+from bert_jax.training import initialization
 from bert_jax.training.checkpoint import check_storage
 from bert_jax.training.run import NotKnown, Resolver
-from bert_jax.training.train_step import make_train_step
 from bert_jax.training.workdir import check as check_workdir
 from bert_jax.training.workdir import saved_steps
 
@@ -66,6 +64,11 @@ def check_early(resolver: Resolver) -> None:
             CHECKS[name](resolver)
 
 
+def _config(resolver: Resolver) -> str:
+    refuse_unread(resolver.config)
+    return f'{resolver.config.kind} reads every key that is set'
+
+
 def _devices(resolver: Resolver) -> str:
     devices = jax.devices()
     axes = ', '.join(f'{name} {size}' for name, size in resolver.mesh.shape.items())
@@ -83,12 +86,16 @@ def _init_from(resolver: Resolver) -> str:
     config = resolver.run_config
     if not config.init_from:
         return 'none: fresh parameters'
-    initialization.check(config.init_from, resolver.state.params)
+    if steps := saved_steps(resolver.workdir):
+        return f'not read: the run goes on from step {steps[-1]}'
+    initialization.check(config.init_from, resolver.step.abstract.params, resolver.step.info)
     return f'{config.init_from} fits'
 
 
 def _model(resolver: Resolver) -> str:
-    return f'{sum(leaf.size for leaf in jax.tree.leaves(resolver.state.params)):,} parameters'
+    return (
+        f'{sum(leaf.size for leaf in jax.tree.leaves(resolver.step.abstract.params)):,} parameters'
+    )
 
 
 def _workdir(resolver: Resolver) -> str:
@@ -106,7 +113,8 @@ def _workdir(resolver: Resolver) -> str:
     check_storage(path)
     lines = []
     for run in resolver.runs():
-        check_workdir(run.workdir, run.config, run.data_info, resolver.unsettled)
+        unknown = () if run.data_info['fingerprint'] else ('model.vocab_size',)
+        check_workdir(run.workdir, run.config, run.data_info, unknown)
         step, last = max(saved_steps(run.workdir), default=0), run.config.num_steps
         goes_on = f'goes on from step {step} of {last}' if step < last else f'done, at step {step}'
         lines.append(f'{run.workdir}: {goes_on if step else "a new run"}')
@@ -127,7 +135,9 @@ def _disk(resolver: Resolver) -> str:
         runs = resolver.runs()
         saved = sum(len(saved_steps(run.workdir)) for run in runs)
         count = max(resolver.config.train.keep * len(runs) + 1 - saved, 1)
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(resolver.state))
+        size = sum(
+            leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(resolver.step.abstract)
+        )
         needs.append((pathlib.Path(resolver.workdir), count * size, f'{count} checkpoints'))
     disks: dict[int, list[tuple[pathlib.Path, int, str]]] = {}
     for path, size, what in needs:
@@ -145,25 +155,15 @@ def _disk(resolver: Resolver) -> str:
 
 def _fits(resolver: Resolver) -> str:
     """Compiles the training step of each phase."""
-    task, mesh, state, config = resolver.task, resolver.mesh, resolver.state, resolver.run_config
-    accum_steps, limit = config.train.accum_steps, _memory()
+    step, config, limit = resolver.step, resolver.run_config, _memory()
     resolver.batches  # noqa: B018  (raises if a batch does not divide)
-    step: Any = make_train_step(
-        task,
-        optimizer.make_optimizer(config),
-        mesh,
-        schedule=optimizer.make_schedule(config),
-        accum_steps=accum_steps,
-    )
-    key = jax.eval_shape(lambda: random_streams.root(config.train.seed, config.train.prng_impl))
     fine, wrong = list[str](), list[str]()
     # Otherwise the processes share the work of autotuning and wait for each other.
     options = {'xla_gpu_shard_autotuning': False} if jax.default_backend() == 'gpu' else None
     for phase in dict.fromkeys(phase._replace(steps=1) for phase in config.train.phases):
-        batch = sharding.abstract_batch(task.batch_spec(phase), mesh, accum_steps)
         line = f'{phase.batch_size} x {phase.max_seq_length}: '
         try:
-            compiled = step.lower(state, batch, key).compile(options)
+            compiled = step.lower(phase).compile(options)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -199,6 +199,7 @@ def _gib(size: int) -> str:
 
 
 CHECKS: dict[str, Callable[[Resolver], str]] = {
+    'config': _config,
     'devices': _devices,
     'batch': _batch,
     'vocabulary': lambda resolver: resolver.describe_vocabulary(),
@@ -209,4 +210,4 @@ CHECKS: dict[str, Callable[[Resolver], str]] = {
     'disk': _disk,
     'fits': _fits,
 }
-EARLY = ('devices', 'batch', 'vocabulary', 'corpus', 'init_from', 'model', 'workdir')
+EARLY = ('config', 'devices', 'batch', 'vocabulary', 'corpus', 'init_from', 'model', 'workdir')

@@ -13,7 +13,8 @@ from bert_jax.config import ModelConfig
 from bert_jax.convert.foreign import full_config
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
-from bert_jax.models.heads import HEADS, HeadedEncoder
+from bert_jax.models.heads import PRETRAINING_HEADS, HeadedEncoder
+from bert_jax.models.inputs import EncoderInputs
 
 PIECES = [*tokenizer.SPECIALS, *'abcdefgh', '##a', '##b']
 MODEL = ModelConfig(
@@ -30,16 +31,15 @@ MODEL = ModelConfig(
 def make(
     folder: pathlib.Path,
     model: ModelConfig = MODEL,
-    heads: tuple[str, ...] = HEADS,
+    heads: tuple[str, ...] = PRETRAINING_HEADS,
     **task: Any,
 ) -> pathlib.Path:
-    """A folder of ours with random values everywhere (fresh parameters have zeros and ones)."""
-    ids = np.zeros((1, 8), np.int32)
-    params = nn.unbox(
-        HeadedEncoder(model, heads, len(task.get('labels', ())) or 1).init(
-            jax.random.key(0), ids, ids, ids
-        )
-    )
+    """A folder of bert_jax with random values everywhere, as fresh ones have zeros and ones.
+
+    task: the facts of a fine-tuned model, as `model_dir.save` takes them.
+    """
+    headed = HeadedEncoder(model, heads, len(task.get('labels', ())) or 1)
+    params = nn.unbox(headed.init(jax.random.key(0), EncoderInputs.example()))
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(size=x.shape).astype('float32'), params['params'])
     folder.mkdir()
