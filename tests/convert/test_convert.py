@@ -18,6 +18,7 @@ from bert_jax.convert import hf, rules
 from bert_jax.convert.__main__ import convert_in, convert_out
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import PRETRAINING_HEADS
+from bert_jax.models.inputs import EncoderInputs
 
 
 @pytest.mark.parametrize('family', ['hf', 'tf1'])
@@ -37,9 +38,8 @@ def test_the_heads_there_are_come_through(tmp_path: pathlib.Path, heads: tuple[s
     convert_out('hf', source, tmp_path / 'theirs')
     convert_in('hf', tmp_path / 'theirs', tmp_path / 'back')
     assert_same(source, tmp_path / 'back')
-    outputs = model_dir.load(tmp_path / 'back').model.apply(
-        {'params': model_dir.load(tmp_path / 'back').params}, *np.zeros((3, 1, 8), np.int32)
-    )
+    back = model_dir.load(tmp_path / 'back')
+    outputs = back.model.apply({'params': back.params}, EncoderInputs.example())
     named = {'pooler': 'pooler_output', 'masked_lm': 'prediction_logits'}
     named['next_sentence'] = 'seq_relationship_logits'
     assert set(outputs) == {'last_hidden_state', *(named[head] for head in heads)}
