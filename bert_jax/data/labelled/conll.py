@@ -70,6 +70,8 @@ def iter_file(
     one. Raises ValueError, with file and line, for whatever is not a sentence of words.
     """
     path = pathlib.Path(path).expanduser()
+    if '.json' in path.suffixes:
+        raise ValueError(f'{path} is not a CoNLL file by its name, nor .jsonl; {FORMAT}')
     if '.jsonl' in path.suffixes:
         sentences = _jsonl(path, tagged)
     else:

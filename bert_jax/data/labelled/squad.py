@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 from bert_jax.data.labelled import examples
 from bert_jax.data.summary import Summary
 
-SURROGATES = re.compile('[\ud800-\udfff]')
-
 
 class Answer(NamedTuple):
     """text: as the file has it. start, end: its characters in the context, [start, end); start is
@@ -84,7 +82,9 @@ def _jsonl(path: pathlib.Path, summary: Summary) -> Iterator[Question]:
         if isinstance(answers := record.get('answers'), dict):
             texts, starts = (_get(answers, key, list, where) for key in ('text', 'answer_start'))
             if len(texts) != len(starts):
-                raise ValueError(f"{where}: 'answers' has {len(texts)} texts, {len(starts)} starts")
+                raise ValueError(
+                    f"{where}: 'answers' has {len(texts)} texts and {len(starts)} starts"
+                )
             pairs = zip(texts, starts, strict=True)
             record['answers'] = [{'text': text, 'answer_start': start} for text, start in pairs]
         context = _get(record, 'context', str, where)
@@ -115,9 +115,7 @@ def _get(record: Any, key: str, kind: type, where: str) -> Any:
     value = record[key]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f'{where}: {key!r} is {value!r:.60}; expected {kind.__name__}')
-    if isinstance(value, str) and SURROGATES.search(value):
-        raise ValueError(f'{where}: {key!r} has half a surrogate pair, which is no character')
-    return value
+    return examples.characters(value, key, where) if kind is str else value
 
 
 def _records(record: Any, key: str, where: str) -> Iterator[tuple[Any, str]]:
