@@ -262,4 +262,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(distributed.ended(functools.partial(command_line.run, 'benchmark', main, sys.argv)))
+    sys.exit(command_line.run('benchmark', main, sys.argv, leave=distributed.fail))

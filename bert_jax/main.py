@@ -2,27 +2,14 @@
 
 python -m bert_jax.main --config=configs/tiny.py --workdir=runs/tiny
 """
-# ruff: noqa: E402  (signals are handled before the imports, which take seconds)
 
 import logging
-import os
-import signal
 import sys
-from typing import Any
 
-
-def _leave(number: int, _: Any) -> None:
-    """Ends the process before training, whose loop has its own handlers.
-
-    An exception instead could be lost in an import.
-    """
-    os.write(2, b'bert_jax: interrupted; the same command continues from the last checkpoint\n')
-    os._exit(128 + number)
-
+from bert_jax.parallel import signals
 
 if __name__ == '__main__':
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
+    signals.exit_at_once()  # before the other imports, which take seconds
 
 from absl import flags
 from etils import epath

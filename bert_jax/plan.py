@@ -26,6 +26,7 @@ from absl import flags
 from rich.console import Console
 
 from bert_jax.config import Config, MeshConfig, Phase, choices, command_line, validate
+from bert_jax.config.errors import first_line
 from bert_jax.models.flops import attention_flops, encoder_flops
 from bert_jax.parallel import chips, sharding
 from bert_jax.parallel.chips import GIB
@@ -242,7 +243,7 @@ def _tried(config: Config, rows: int, of: topologies.Slice, devices: list) -> di
     try:
         return plan(validate(dataclasses.replace(config, train=train)), phase, of, devices)
     except ValueError as error:
-        error_line = str(error).strip().split('\n')[0]
+        error_line = first_line(error)
     tried = {'remat': config.model.remat, 'phase': list(phase), 'rows_per_device': rows}
     return tried | {'fits': False, 'error': error_line}
 

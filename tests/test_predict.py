@@ -17,7 +17,7 @@ from flax import linen as nn
 from tiny_model import ROOT
 
 from bert_jax import predict
-from bert_jax.config import ModelConfig
+from bert_jax.config import ModelConfig, command_line
 from bert_jax.convert.foreign import full_config
 from bert_jax.data.labelled import texts
 from bert_jax.data.labelled.rows import EncodedExamples
@@ -258,7 +258,7 @@ def run(
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(predict, 'FLAGS', copy.deepcopy(fresh))
-        code = predict.cli(['predict', *arguments])
+        code = command_line.run('predict', predict.main, ['predict', *arguments], predict.FLAGS)
         return code, *capsys.readouterr()
 
     return run

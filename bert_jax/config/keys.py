@@ -70,10 +70,11 @@ def unread_keys(config: Config, kind: Kind) -> list[str]:
 
 
 def refuse_unread(config: Config) -> None:
-    """Raises ValueError if the configuration sets a key that its kind of run does not read."""
-    name = {'pretraining': 'pretraining', 'finetuning': 'fine-tuning'}[config.kind]
-    for key in unread_keys(config, config.kind):
-        instead = f' ({INSTEAD[key]})' if key in INSTEAD else ''
-        raise ValueError(
-            f'config.{key} is {get(config, key)!r}, but {name} does not read it{instead}; remove it'
-        )
+    """Raises ValueError if keys are set that this kind of run does not read."""
+    unread = [
+        f'config.{key}={get(config, key)!r}' + (f' ({INSTEAD[key]})' if key in INSTEAD else '')
+        for key in unread_keys(config, config.kind)
+    ]
+    if unread:
+        name = {'pretraining': 'pretraining', 'finetuning': 'fine-tuning'}[config.kind]
+        raise ValueError(f'{name} does not read {"; ".join(unread)}. Remove what it does not read')

@@ -27,15 +27,14 @@ from bert_jax.config.fields import (
 )
 
 Kind = Literal['pretraining', 'finetuning']
-ARCHITECTURE, FREE_ON_RESUME, PRETRAINING, FINETUNING = Fact
+ARCHITECTURE, FREE, PRETRAINING, FINETUNING = Fact
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """Field names are those of BERT's config.json."""
 
-    # Tokens. A run replaces it by the size of its vocabulary.
-    vocab_size: VocabSize = setting(30522, ARCHITECTURE)
+    vocab_size: VocabSize = setting(30522, ARCHITECTURE)  # a run takes its vocabulary's size
     hidden_size: Positive = setting(768, ARCHITECTURE)
     num_hidden_layers: Positive = setting(12, ARCHITECTURE)
     num_attention_heads: Positive = setting(12, ARCHITECTURE)
@@ -46,19 +45,16 @@ class ModelConfig:
     attention_probs_dropout_prob: DropoutRate = 0.1
     max_position_embeddings: Positive = setting(512, ARCHITECTURE)
     type_vocab_size: Positive = setting(2, ARCHITECTURE)
-    # The standard deviation of the truncated normal distribution.
-    initializer_range: NotNegative = setting(0.02, ARCHITECTURE)
+    initializer_range: NotNegative = setting(0.02, ARCHITECTURE)  # standard deviation
     layer_norm_eps: NotNegative = setting(1e-12, ARCHITECTURE)
-    # The masked-LM decoder uses the table of word embeddings.
-    tie_word_embeddings: bool = setting(True, PRETRAINING)
-    # The compute type. 'auto' is bfloat16 on TPU and GPU, float32 on CPU.
-    dtype: Literal['auto', 'float32', 'bfloat16'] = 'auto'
+    tie_word_embeddings: bool = setting(True, PRETRAINING)  # with the masked-LM decoder's table
+    dtype: Literal['auto', 'float32', 'bfloat16'] = 'auto'  # computation; 'auto': float32 on CPU
     # 'flash' is the device's own kernel; it has no dropout of attention probabilities.
-    attention: Literal['dense', 'flash'] = setting('dense', FREE_ON_RESUME)
+    attention: Literal['dense', 'flash'] = setting('dense', FREE)
     # Which activations the backward pass recomputes: none, all but matrix products, or all.
-    remat: Literal['none', 'dots', 'full'] = setting('none', FREE_ON_RESUME)
+    remat: Literal['none', 'dots', 'full'] = setting('none', FREE)
     # Layers per iteration of the scan over layers. 0 is all of them on CPU, 1 elsewhere.
-    scan_unroll: Count = setting(0, FREE_ON_RESUME)
+    scan_unroll: Count = setting(0, FREE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,39 +62,35 @@ class DataConfig:
     # 'pretrain', a GLUE task (sst2, mrpc,cola, all, ...), 'text', 'squad' or 'ner'.
     task: str = 'pretrain'
     seed: int = 0  # of pairs, masks and the order of rows
-    data_dir: str = setting('', FREE_ON_RESUME)  # where TFDS keeps its data; '' is TFDS's default
-    # Where prepared stores and copies go; '' is $XDG_CACHE_HOME/bert_jax.
-    cache_dir: str = setting('', FREE_ON_RESUME)
+    data_dir: str = setting('', FREE)  # where TFDS keeps its data; '' is TFDS's default
+    cache_dir: str = setting('', FREE)  # of prepared stores; '' is $XDG_CACHE_HOME/bert_jax
     # vocab.txt or a SentencePiece .model. '' trains a WordPiece vocabulary in pretraining and takes
     # the vocabulary of init_from in fine-tuning.
-    vocab_file: str = setting('', FREE_ON_RESUME)
-    pad_vocab_to_multiple_of: Positive = 1  # rows of the token table; mesh.tensor has to divide it
-    # Also strips accents, as BERT's uncased models do.
-    lowercase: bool = setting(True, FREE_ON_RESUME)
-    # The field of .jsonl records, of TFDS examples and of labelled files that holds the text.
-    text_field: str = setting('text', FREE_ON_RESUME)
+    vocab_file: str = setting('', FREE)
+    # Rows of the token table: mesh.tensor has to divide them. model.vocab_size is the result.
+    pad_vocab_to_multiple_of: Positive = setting(1, FREE)
+    lowercase: bool = setting(True, FREE)  # also strips accents, as BERT's uncased models do
+    text_field: str = setting('text', FREE)  # of .jsonl records, TFDS examples and labelled files
 
     # 'builtin', 'text:GLOB', 'tfds:NAME[/CONFIG]:SPLIT' or 'tokens:DIR'.
-    corpus: str = setting('builtin', PRETRAINING, FREE_ON_RESUME)
-    # What ends a document in a text file: a blank line, or the end of the file.
-    documents: Literal['blank_line', 'file'] = setting('blank_line', PRETRAINING, FREE_ON_RESUME)
+    corpus: str = setting('builtin', PRETRAINING, FREE)
+    # What ends a document of a text file.
+    documents: Literal['blank_line', 'file'] = setting('blank_line', PRETRAINING, FREE)
     # 'split' splits prose into sentences; 'line' takes each line as a sentence.
-    sentences: Literal['split', 'line'] = setting('split', PRETRAINING, FREE_ON_RESUME)
-    language: str = setting('en', PRETRAINING, FREE_ON_RESUME)  # for the sentence splitter
-    # The share of the documents that is held out for evaluation.
-    holdout: Probability = setting(0.02, PRETRAINING, FREE_ON_RESUME)
+    sentences: Literal['split', 'line'] = setting('split', PRETRAINING, FREE)
+    language: str = setting('en', PRETRAINING, FREE)  # for the sentence splitter
+    holdout: Probability = setting(0.02, PRETRAINING, FREE)  # share of documents for evaluation
     masked_lm_prob: Probability = setting(0.15, PRETRAINING)
     whole_word_masking: bool = setting(False, PRETRAINING)
     short_seq_prob: Probability = setting(0.1, PRETRAINING)
     random_next_prob: Probability = setting(0.5, PRETRAINING)
-    # 0 draws new pairs and masks in every epoch; n > 0 reuses n fixed copies.
-    static_copies: Count = setting(0, PRETRAINING)
+    static_copies: Count = setting(0, PRETRAINING)  # 0: new pairs and masks in every epoch
 
     # For GLUE: the task's folder, the folder that holds all tasks' folders, or 'tfds'.
-    dir: str = setting('', FINETUNING, FREE_ON_RESUME)
-    train_file: str = setting('', FINETUNING, FREE_ON_RESUME)
-    eval_file: str = setting('', FINETUNING, FREE_ON_RESUME)
-    test_file: str = setting('', FINETUNING, FREE_ON_RESUME)  # predicted at the end of training
+    dir: str = setting('', FINETUNING, FREE)
+    train_file: str = setting('', FINETUNING, FREE)
+    eval_file: str = setting('', FINETUNING, FREE)
+    test_file: str = setting('', FINETUNING, FREE)  # predicted at the end of training
     text_b_field: str = setting('text_b', FINETUNING)  # the second text, if texts are paired
     label_field: str = setting('label', FINETUNING)
     regression: bool = setting(False, FINETUNING)  # labels of the task 'text' are numbers
@@ -117,7 +109,7 @@ class DataConfig:
 class OptimConfig:
     name: Literal['adamw', 'lamb'] = 'adamw'
     learning_rate: NotNegative = 1e-4  # the peak
-    # What follows the linear warm-up.
+    # After a linear warm-up.
     schedule: Literal['linear', 'cosine', 'constant', 'polynomial', 'inverse_sqrt'] = 'linear'
     warmup_steps: int = 10_000  # in fine-tuning, 0 stands for warmup_fraction of the steps
     warmup_fraction: Probability = setting(0.1, FINETUNING)  # counts if warmup_steps is 0
@@ -136,9 +128,9 @@ class OptimConfig:
 class MeshConfig:
     """Sizes of the mesh axes. One of them may be -1, which takes the remaining devices."""
 
-    data: int = setting(-1, FREE_ON_RESUME)  # splits the batch
-    fsdp: int = setting(1, FREE_ON_RESUME)  # splits the batch, parameters and optimizer state
-    tensor: int = setting(1, FREE_ON_RESUME)  # splits heads, MLP and vocabulary
+    data: int = setting(-1, FREE)  # splits the batch
+    fsdp: int = setting(1, FREE)  # splits the batch, parameters and optimizer state
+    tensor: int = setting(1, FREE)  # splits heads, MLP and vocabulary
 
 
 class Phase(NamedTuple):
@@ -157,28 +149,24 @@ class TrainConfig:
     )
     epochs: PositiveFloat = setting(3.0, FINETUNING)  # each one ends with an evaluation
     batch_size: Positive = setting(32, FINETUNING)
-    seeds: Positive = setting(1, FINETUNING, FREE_ON_RESUME)  # runs, with `seed`, `seed` + 1, ...
+    seeds: Positive = setting(1, FINETUNING, FREE)  # runs, with `seed`, `seed` + 1, ...
     best: bool = setting(False, FINETUNING)  # keep and score the best epoch instead of the last
-    # 0 is the sum over phases; fewer steps end the run early with the same schedule.
-    num_steps: int = setting(0, FREE_ON_RESUME)
+    num_steps: int = setting(0, FREE)  # 0: the sum over phases; fewer keep the same schedule
     seed: Seed = 0  # of the initial parameters and dropout
-    # JAX's generator. 'auto' is rbg, or threefry2x32 on CPU and on several GPUs.
+    # 'auto' is rbg, or threefry2x32 on CPU and on several GPUs.
     prng_impl: Literal['auto', 'threefry2x32', 'rbg', 'unsafe_rbg'] = 'auto'
-    accum_steps: Positive = setting(1, FREE_ON_RESUME)  # micro-batches per step
-    log_every: Positive = setting(100, FREE_ON_RESUME)  # steps
-    # Steps; 0 evaluates only at the end.
-    eval_every: Count = setting(10_000, PRETRAINING, FREE_ON_RESUME)
-    checkpoint_every: Positive = setting(5_000, FREE_ON_RESUME)  # steps
-    keep: Positive = setting(3, FREE_ON_RESUME)  # checkpoints
-    # On a loss or gradient that is not finite: stop the run, or skip the update.
-    nonfinite: Literal['stop', 'skip'] = setting('stop', FREE_ON_RESUME)
+    accum_steps: Positive = setting(1, FREE)  # micro-batches per step
+    log_every: Positive = setting(100, FREE)  # steps
+    eval_every: Count = setting(10_000, PRETRAINING, FREE)  # steps; 0: only at the end
+    checkpoint_every: Positive = setting(5_000, FREE)  # steps
+    keep: Positive = setting(3, FREE)  # checkpoints
+    nonfinite: Literal['stop', 'skip'] = setting('stop', FREE)  # or skip the step's update
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    batch_size: Count = setting(0, FREE_ON_RESUME)  # sequences; 0: as in training
-    # 0 takes all of the held-out documents.
-    max_batches: Count = setting(0, PRETRAINING, FREE_ON_RESUME)
+    batch_size: Count = setting(0, FREE)  # sequences; 0: as in training
+    max_batches: Count = setting(0, PRETRAINING, FREE)  # 0: all held-out documents
     n_best: Positive = setting(20, FINETUNING)  # candidate answers per question
     max_answer_length: Positive = setting(30, FINETUNING)  # tokens
     # A question has no answer if the null score exceeds the best answer's score by more than this.
@@ -193,8 +181,8 @@ class Config:
     mesh: MeshConfig = MeshConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
-    init_from: str = setting('', FREE_ON_RESUME)  # the workdir or checkpoint a new run starts from
-    reinit_layers: int = 0  # this many top layers of init_from, and its pooler, start fresh
+    init_from: str = setting('', FREE)  # the workdir or checkpoint a new run starts from
+    reinit_layers: int = setting(0, FREE)  # top layers of init_from that start fresh, as its pooler
 
     @property
     def kind(self) -> Kind:

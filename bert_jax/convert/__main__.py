@@ -13,15 +13,11 @@ Of a cased model whose folder does not say so (tf1 never does): --nolowercase.
 
 import collections
 import contextlib
+import functools
 import json
-import os
 import pathlib
-import shutil
 import sys
 from collections.abc import Iterator
-
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # before anything imports TensorFlow
-os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')  # it imports only the other, which takes seconds
 
 import absl.logging
 import flax.traverse_util
@@ -29,6 +25,8 @@ import jax
 import numpy as np
 from absl import flags
 
+from bert_jax.config import command_line
+from bert_jax.config.files import atomic_output
 from bert_jax.convert import hf, rules, tf1
 from bert_jax.convert.foreign import Foreign, full_config
 from bert_jax.inference import model_dir
@@ -112,67 +110,44 @@ def _summary(
 
 @contextlib.contextmanager
 def _whole(output: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder to write to, which becomes `output` when all went well and is removed when not."""
+    """A new folder that becomes `output` after the block, and is removed if the block raises."""
     if output.exists():
         raise ValueError(f'{output} exists; remove it or choose another --output')
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.parent / f'.{output.name}.tmp-{os.getpid()}'
-    partial.mkdir()
-    try:
+    with atomic_output(output) as partial:
+        partial.mkdir()
         yield partial
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _main(argv: list[str]) -> None:
-    rest = FLAGS(argv)[1:]
-    if rest:
-        raise ValueError(f'unexpected arguments {" ".join(rest)}')
+def main(argv: list[str]) -> int:
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns about files that are optional
+    command_line.parse_flags(argv, FLAGS)
     origin, target = FLAGS['from'].value, FLAGS['to'].value
     if (origin is None) == (target is None):
         raise ValueError('give one of --from and --to')
     for name, path in (('input', FLAGS.input), ('output', FLAGS.output)):
         if '://' in path:
-            raise ValueError(f'--{name}={path}: give a folder of this machine; copy it first')
-    source, output = (pathlib.Path(p).expanduser() for p in (FLAGS.input, FLAGS.output))
+            raise ValueError(f'--{name}={path} has to be a local folder; copy it first')
+    source, output = (pathlib.Path(path).expanduser() for path in (FLAGS.input, FLAGS.output))
     if not source.is_dir():
         raise ValueError(f'--input={source} is not a folder')
     if target is not None:
         convert_out(target, source, output)
-    if origin is not None:
+    elif origin is not None:
         convert_in(origin, source, output, FLAGS.allow_missing, FLAGS.lowercase)
-
-
-def cli(argv: list[str]) -> int:
-    """The exit code: 0 done; 2 a mistake, said in one line; 130 interrupted."""
-    if {'-h', '-help', '--help'} & set(argv):
-        print(f'{__doc__}\n{FLAGS.main_module_help()}')
-        return 0
-    absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns of what is not there to be read
-    try:
-        _main(argv)
-    except (ValueError, OSError, ImportError, flags.Error) as error:
-        print(f'convert: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('convert: interrupted; nothing was written', file=sys.stderr)
-        return 130
     return 0
 
 
-FLAGS = flags.FLAGS
+FLAGS = flags.FlagValues()
+_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
+_boolean = functools.partial(flags.DEFINE_boolean, flag_values=FLAGS)
+_enum = functools.partial(flags.DEFINE_enum, enum_values=list(FORMATS), flag_values=FLAGS)
+_enum('from', None, help='The format of --input; a folder for bert_jax is written.')
+_enum('to', None, help='The format of --output; a workdir or a folder of bert_jax is read.')
+_string('input', None, 'The folder to read.', required=True)
+_string('output', None, 'The folder to write; it must not exist yet.', required=True)
+_boolean('allow_missing', False, 'Fill missing parameters with fresh values.')
+_boolean('lowercase', None, 'Whether text is lowercased, if the folder does not say (as in tf1).')
 
 if __name__ == '__main__':
-    flags.DEFINE_enum('from', None, list(FORMATS), 'Format of --input; ours is written.')
-    flags.DEFINE_enum('to', None, list(FORMATS), 'Format of --output; ours is read.')
-    flags.DEFINE_string('input', None, 'Folder to read.')
-    flags.DEFINE_string('output', None, 'Folder to write; must not exist yet.')
-    flags.DEFINE_boolean('allow_missing', False, 'Fill missing parameters with fresh values.')
-    flags.DEFINE_boolean(
-        'lowercase',
-        None,
-        'Whether text is lowercased, where the folder does not say (tf1 never does).',
-    )
-    flags.mark_flags_as_required(['input', 'output'])
-    sys.exit(cli(sys.argv))
+    sys.exit(command_line.run('convert', main, sys.argv, FLAGS))

@@ -6,8 +6,6 @@ import signal
 import socket
 import sys
 import threading
-import traceback
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -82,16 +80,6 @@ def _check(coordinator: str, num_processes: int, process_id: int) -> None:
         socket.getaddrinfo(host.strip('[]'), int(port))
     except OSError as error:
         raise ValueError(f'--coordinator={coordinator}: no such host: {error}') from error
-
-
-def ended(run: Callable[[], int]) -> int:
-    """The exit code of `run`; of one that fails among several, by `fail`."""
-    try:
-        code = run()
-    except Exception:
-        traceback.print_exc()
-        return fail(1)
-    return fail(code) if code > 1 else code
 
 
 def fail(code: int) -> int:

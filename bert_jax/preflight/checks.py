@@ -18,7 +18,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from bert_jax.config import Config
+from bert_jax.config import Config, refuse_unread
 from bert_jax.config.errors import OUT_OF_MEMORY_HINT, first_line, is_out_of_memory
 from bert_jax.data.text import readers, staging
 from bert_jax.parallel import sharding
@@ -66,6 +66,11 @@ def check_early(resolver: Resolver) -> None:
             CHECKS[name](resolver)
 
 
+def _config(resolver: Resolver) -> str:
+    refuse_unread(resolver.config)
+    return f'{resolver.config.kind} reads every key that is set'
+
+
 def _devices(resolver: Resolver) -> str:
     devices = jax.devices()
     axes = ', '.join(f'{name} {size}' for name, size in resolver.mesh.shape.items())
@@ -83,6 +88,8 @@ def _init_from(resolver: Resolver) -> str:
     config = resolver.run_config
     if not config.init_from:
         return 'none: fresh parameters'
+    if steps := saved_steps(resolver.workdir):
+        return f'not read: the run goes on from step {steps[-1]}'
     initialization.check(config.init_from, resolver.state.params)
     return f'{config.init_from} fits'
 
@@ -106,7 +113,8 @@ def _workdir(resolver: Resolver) -> str:
     check_storage(path)
     lines = []
     for run in resolver.runs():
-        check_workdir(run.workdir, run.config, run.data_info, resolver.unsettled)
+        unknown = () if run.data_info['fingerprint'] else ('model.vocab_size',)
+        check_workdir(run.workdir, run.config, run.data_info, unknown)
         step, last = max(saved_steps(run.workdir), default=0), run.config.num_steps
         goes_on = f'goes on from step {step} of {last}' if step < last else f'done, at step {step}'
         lines.append(f'{run.workdir}: {goes_on if step else "a new run"}')
@@ -199,6 +207,7 @@ def _gib(size: int) -> str:
 
 
 CHECKS: dict[str, Callable[[Resolver], str]] = {
+    'config': _config,
     'devices': _devices,
     'batch': _batch,
     'vocabulary': lambda resolver: resolver.describe_vocabulary(),
@@ -209,4 +218,4 @@ CHECKS: dict[str, Callable[[Resolver], str]] = {
     'disk': _disk,
     'fits': _fits,
 }
-EARLY = ('devices', 'batch', 'vocabulary', 'corpus', 'init_from', 'model', 'workdir')
+EARLY = ('config', 'devices', 'batch', 'vocabulary', 'corpus', 'init_from', 'model', 'workdir')

@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 from etils import epath
 
 from bert_jax.batch import HostBatch
@@ -18,22 +17,26 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.parallel import sharding
 from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.tasks.task import Task
 from bert_jax.training.loop import EvalSet
 from bert_jax.training.run import NotKnown, Resolver, Run, part
-
-
-def without_data(config: Config) -> tuple[Config, PretrainTask]:
-    """With a table of config.model.vocab_size tokens, padded."""
-    config = config.padded()
-    return config, PretrainTask(config.model)
 
 
 class Pretraining(Resolver):
     """One run on a corpus of text, which is prepared first, or on a prepared store."""
 
+    @staticmethod
+    def without_data(config: Config) -> tuple[Config, PretrainTask]:
+        config = config.padded()
+        return config, PretrainTask(config.model)
+
+    @property
+    def _is_store(self) -> bool:
+        return self.config.data.corpus.startswith('tokens:')
+
     @part
     def file_vocabulary(self) -> tokenizer.Tokenizer | None:
-        """The vocabulary of config.data.vocab_file, or None without that file."""
+        """The vocabulary of config.data.vocab_file, None without that file."""
         data = self.config.data
         if not data.vocab_file or self._is_store:
             return None
@@ -48,7 +51,7 @@ class Pretraining(Resolver):
 
     @part
     def store(self) -> epath.Path | None:
-        """The folder of the prepared store, or None if the corpus is still to be prepared."""
+        """The folder of the prepared store, None if the corpus is still to be prepared."""
         data = self.config.data
         if self._is_store:
             directory = epath.Path(data.corpus.removeprefix('tokens:'))
@@ -66,27 +69,32 @@ class Pretraining(Resolver):
 
     @part
     def vocabulary(self) -> tokenizer.Tokenizer | None:
+        """The store's or else the file's; None if there is none yet."""
         if (meta := self.known('meta')) is not None:
             return tokenizer.load(self.store, meta.lowercase)
         return self.known('file_vocabulary')
 
     @part
     def run_config(self) -> Config:
-        """With the size of the model's table. A vocabulary that is not known yet has at most the
-        tokens that config.model.vocab_size allows."""
-        if self.vocabulary is None:
-            self._check_start()
-            return self.config.padded()
-        size = model_dir.check_vocabulary(self.config, self.vocabulary)
-        model = dataclasses.replace(self.config.model, vocab_size=size)
-        return dataclasses.replace(self.config, model=model)
-
-    @property
-    def unsettled(self) -> tuple[str, ...]:
-        return ('model.vocab_size',) if self.vocabulary is None else ()
+        """With the length of the model's table: a vocabulary that is still to be trained has
+        config.model.vocab_size tokens at most."""
+        config = self.config
+        if self.vocabulary is not None:
+            size = model_dir.check_vocabulary(config, self.vocabulary)
+            model = dataclasses.replace(config.model, vocab_size=size)
+            return dataclasses.replace(config, model=model)
+        if config.init_from and (config.data.vocab_file or self._is_store):
+            raise NotKnown('the vocabulary is not known')
+        if config.init_from:
+            raise ValueError(
+                f'config.init_from={config.init_from} has a vocabulary, and the corpus would get '
+                'its own; tokenise it with that one: '
+                f'--config.data.vocab_file={config.init_from}'
+            )
+        return config.padded()
 
     @part
-    def task(self) -> PretrainTask:
+    def task(self) -> Task:
         return PretrainTask(self.run_config.model)
 
     def batch_sizes(self) -> dict[str, int]:
@@ -96,13 +104,11 @@ class Pretraining(Resolver):
     def describe_vocabulary(self) -> str:
         if self._is_store:
             return "the store's"
-        if self.file_vocabulary is None:
-            size = self.config.model.vocab_size
-            return f'at most {size:,} tokens, to be trained on the corpus'
-        return f'{self.file_vocabulary.vocab_size:,} tokens'
+        if self.file_vocabulary is not None:
+            return f'{self.file_vocabulary.vocab_size:,} tokens'
+        return f'at most {self.config.model.vocab_size:,} tokens, to be trained on the corpus'
 
     def describe_data(self) -> str:
-        """All of a store is checked, and of text the first document."""
         data = self.config.data
         preparation.check_holdout(data)
         if (meta := self.known('meta')) is not None:
@@ -115,7 +121,8 @@ class Pretraining(Resolver):
         return f'to be prepared; it begins {first[0][:40]!r}'
 
     def bytes_to_cache(self) -> int | None:
-        if (store := self.store if self._is_store else self.known('store')) is not None:
+        store = self.store if self._is_store else self.known('store')
+        if store is not None:
             arrays = store.glob('*/*.bin') if staging.is_remote(store) else ()
             return sum(file.stat().length for file in arrays)
         copies = self.source.size if staging.is_remote(self.config.data.corpus) else 0
@@ -123,23 +130,37 @@ class Pretraining(Resolver):
         return self.source.characters + copies if self.source.characters else None
 
     def runs(self) -> list[Run]:
-        info: dict[str, Any] = {'name': self.config.data.corpus, 'fingerprint': ''}
+        config, host_slice = self.run_config, sharding.host_slice(self.mesh)
+        hosts = dict(zip(('host', 'num_hosts'), host_slice, strict=True))
+        folder = pathlib.Path(os.fspath(self.known('store') or ''))
+
+        def batches(start: int, stop: int) -> Iterator[HostBatch]:
+            from bert_jax.data.pretraining import input_pipeline  # imports TensorFlow: seconds
+
+            return input_pipeline.train_batches(folder, config, start=start, stop=stop, **hosts)
+
+        def eval_set(phase: Phase) -> EvalSet:
+            from bert_jax.data.pretraining import input_pipeline
+
+            return input_pipeline.EvalBatches(folder, config, phase, **hosts)
+
+        info: dict[str, Any] = {'name': config.data.corpus, 'fingerprint': ''}
+        lines: dict[str, str] = {}
         if (meta := self.known('meta')) is not None:
-            names = ('fingerprint', 'lowercase', 'unigram_entropy', 'made_from')
-            info |= {name: getattr(meta, name) for name in names}
-        files = self.vocabulary.files if self.vocabulary is not None else {}
-        return [
-            Run(
-                self.run_config,
-                self.task,
-                self.workdir,
-                info,
-                files,
-                self._batches,
-                self._eval_set,
-                self._start_lines,
-            )
-        ]
+            keys = ('fingerprint', 'lowercase', 'unigram_entropy', 'made_from')
+            info |= {key: getattr(meta, key) for key in keys}
+            counts = [
+                f'{split} {c.documents:,} documents, {c.sentences:,} sentences, {c.tokens:,} tokens'
+                for split, c in meta.counts.items()
+            ]
+            lines = {
+                'vocabulary': f'{meta.vocab_size:,} tokens, {config.model.vocab_size:,} embeddings',
+                'corpus': f'{config.data.corpus} ({meta.fingerprint}): {"; ".join(counts)}',
+                'baseline': f'{meta.unigram_entropy:.3f} nats, the unigram entropy: MLM loss to '
+                'beat',
+            }
+        files = {} if self.vocabulary is None else self.vocabulary.files
+        return [Run(config, self.task, self.workdir, info, files, batches, eval_set, lines)]
 
     def run(self) -> None:
         store = self.known('store')
@@ -147,63 +168,4 @@ class Pretraining(Resolver):
             store = preparation.prepare(self.config)
         prepared = Pretraining(self.config, self.workdir, self.cache)
         prepared.store = epath.Path(store)
-        (run,) = prepared.runs()
-        run.train()
-
-    @property
-    def _is_store(self) -> bool:
-        return self.config.data.corpus.startswith('tokens:')
-
-    def _check_start(self) -> None:
-        """Raises ValueError if init_from, which has a vocabulary, would meet another one, and
-        NotKnown if its shapes can't be compared."""
-        config = self.config
-        if not config.init_from:
-            return
-        if config.data.vocab_file or self._is_store:
-            raise NotKnown('the vocabulary is not known until that is fixed')
-        raise ValueError(
-            f'config.init_from={config.init_from} has a vocabulary, and the corpus would get its '
-            f'own; tokenise it with that one: --config.data.vocab_file={config.init_from}'
-        )
-
-    def _batches(self, start: int, stop: int) -> Iterator[HostBatch]:
-        from bert_jax.data.pretraining import input_pipeline  # imports TensorFlow: seconds
-
-        host, num_hosts = sharding.host_slice(self.mesh)
-        span = {'start': start, 'stop': stop, 'host': host, 'num_hosts': num_hosts}
-        return input_pipeline.train_batches(self._folder, self.run_config, **span)
-
-    def _eval_set(self, phase: Phase) -> EvalSet:
-        from bert_jax.data.pretraining.input_pipeline import EvalBatches
-
-        host, num_hosts = sharding.host_slice(self.mesh)
-        return EvalBatches(self._folder, self.run_config, phase, host=host, num_hosts=num_hosts)
-
-    @property
-    def _folder(self) -> pathlib.Path:
-        assert self.store is not None, 'the corpus is not prepared'
-        return pathlib.Path(os.fspath(self.store))
-
-    def _start_lines(self) -> dict[str, str]:
-        devices, meta = jax.devices(), self.meta
-        assert meta is not None
-        sizes = f'{meta.vocab_size:,} tokens; the model has {self.run_config.model.vocab_size:,}'
-        counts = [
-            f'{split} {c.documents:,} documents, {c.sentences:,} sentences, {c.tokens:,} tokens'
-            for split, c in meta.counts.items()
-        ]
-        phases = [
-            f'{phase.steps} steps of {phase.batch_size} x {phase.max_seq_length}'
-            for phase in self.run_config.train.phases
-        ]
-        return {
-            'workdir': str(self.workdir),
-            'devices': f'{len(devices)} x {devices[0].device_kind}, {jax.process_count()} '
-            'processes',
-            'parameters': f'{sum(leaf.size for leaf in jax.tree.leaves(self.state.params)):,}',
-            'vocabulary': sizes,
-            'corpus': f'{self.config.data.corpus} ({meta.fingerprint}): ' + '; '.join(counts),
-            'baseline': f'{meta.unigram_entropy:.3f} nats, the unigram entropy: MLM loss to beat',
-            'phases': '; '.join(phases),
-        }
+        prepared.runs()[0].train()

@@ -6,32 +6,32 @@ from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.data.text import staging
-from bert_jax.preflight import pretraining
+from bert_jax.preflight.pretraining import Pretraining
 from bert_jax.tasks.task import Task
 from bert_jax.training.run import Resolver
 
 
 def resolve(config: Config, workdir: epath.Path, cache: pathlib.Path | None = None) -> Resolver:
-    """What `config` asks for, nothing of it resolved yet.
+    """What `config` asks for; none of it is resolved yet.
 
-    cache: the folder of prepared stores, if that is not config.data.cache_dir.
+    cache: the folder of prepared stores, if it is not that of config.data.cache_dir.
     """
-    kind: type[Resolver] = pretraining.Pretraining
-    if config.data.task != 'pretrain':
-        from bert_jax.finetuning import runs  # its scores import scikit-learn
-
-        kind = runs.FineTuning
-    return kind(config, workdir, cache or staging.cache_of(config.data))
+    return _kind(config)(config, workdir, cache or staging.cache_of(config.data))
 
 
 def without_data(config: Config) -> tuple[Config, Task]:
-    """The configuration as its run would have it and the run's task, as far as neither hangs on
-    data: enough to build the training step. A model to fine-tune has two labels.
+    """The configuration and the task of a run, as far as they don't depend on data.
 
-    Raises ValueError if config.init_from can't be read, in fine-tuning.
+    That is enough to build the training step. The vocabulary of a model to pretrain has
+    config.model.vocab_size tokens, and a model to fine-tune has two labels. Raises ValueError if
+    the config.init_from of a model to fine-tune can't be read.
     """
-    if config.data.task != 'pretrain':
-        from bert_jax.finetuning import runs
+    return _kind(config).without_data(config)
 
-        return runs.without_data(config)
-    return pretraining.without_data(config)
+
+def _kind(config: Config) -> type[Resolver]:
+    if config.kind == 'pretraining':
+        return Pretraining
+    from bert_jax.finetuning.runs import FineTuning  # its scores import scikit-learn
+
+    return FineTuning

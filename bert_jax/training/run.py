@@ -11,8 +11,8 @@ import jax
 from etils import epath
 
 from bert_jax.config import Config
-from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.parallel import sharding
+from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
 from bert_jax.training import optimizer
 from bert_jax.training.loop import EvalBatches, TrainBatches, train
@@ -23,18 +23,14 @@ from bert_jax.training.workdir import claim, same_on_all_hosts
 Value = TypeVar('Value')
 
 
-class NotKnown(Exception):
-    """A part of a run can't be resolved, because of a mistake that was reported before."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Run:
     """One call of the training loop.
 
     config: as the run has it, with the vocabulary's size, the steps and the warm-up settled.
-    data_info: the content of corpus.json: the `name` and the `fingerprint` of the data ('' if it is
-    not known yet), and what predictions need. vocabulary: the content of its files by name.
-    batches, eval_set: see `training.loop.train`. start_lines: what the log says first.
+    data_info: the content of corpus.json: the `name` and the `fingerprint` of the data ('' if they
+    are not prepared yet), and what predictions need. vocabulary: the content of its files by name.
+    batches, eval_set: see `training.loop.train`. start_lines: what the log says of the data.
     """
 
     config: Config
@@ -44,27 +40,44 @@ class Run:
     vocabulary: Mapping[str, bytes]
     batches: TrainBatches
     eval_set: EvalBatches
-    start_lines: Callable[[], dict[str, str]]
+    start_lines: Mapping[str, str]
 
-    def train(self) -> TrainState:
+    def train(self, stopper: Stopper | None = None) -> TrainState:
         """Claims the workdir and trains. Raises as `claim` and `training.loop.train` do."""
+        config, devices = self.config, jax.devices()
         same_on_all_hosts(self.data_info['fingerprint'])
-        claim(self.workdir, self.config, self.data_info, self.vocabulary)
-        log_lines(self.start_lines())
-        return train(self.config, self.task, self.batches, self.eval_set, self.workdir)
+        claim(self.workdir, config, self.data_info, self.vocabulary)
+        shapes = jax.tree.leaves(jax.eval_shape(lambda: self.task.init(jax.random.key(0))))
+        processes = f'{jax.process_count()} processes'
+        lines = {
+            'workdir': str(self.workdir),
+            'devices': f'{len(devices)} x {devices[0].device_kind}, {processes}',
+            'parameters': f'{sum(leaf.size for leaf in shapes):,}',
+            **self.start_lines,
+            'phases': '; '.join(
+                f'{phase.steps} steps of {phase.batch_size} x {phase.max_seq_length}'
+                for phase in config.train.phases
+            ),
+        }
+        log_lines(lines)
+        return train(config, self.task, self.batches, self.eval_set, self.workdir, stopper)
+
+
+class NotKnown(Exception):
+    """A part of a run can't be resolved, because of a mistake that was reported before."""
 
 
 def part(resolve: Callable[[Any], Value]) -> functools.cached_property[Value]:
-    """A property that is resolved once, when it is first needed.
+    """A property of a Resolver that is resolved once, when it is first needed.
 
-    After resolving it has raised an error, the property raises NotKnown, so that each mistake is
-    reported once.
+    If that raises an error, the property raises NotKnown from then on: each mistake is reported
+    once.
     """
     name = resolve.__name__
 
     def resolved(resolver: 'Resolver') -> Value:
         if name in resolver.failed:
-            raise NotKnown(f'{name.replace("_", " ")} is not known until that is fixed')
+            raise NotKnown(f'{name.replace("_", " ")}: not known until the mistake is mended')
         try:
             return resolve(resolver)
         except NotKnown:
@@ -83,36 +96,24 @@ class Resolver(abc.ABC):
     config.data.cache_dir. `run` alone prepares data and trains.
     """
 
+    run_config: Config  # as the run, or the first of several, has it
+    task: Task  # of the run, or of the first of several
+
     def __init__(self, config: Config, workdir: epath.Path, cache: pathlib.Path):
         """cache: the folder of prepared stores."""
         self.config, self.workdir, self.cache = config, workdir, cache
         self.failed = set[str]()
+
+    @staticmethod
+    @abc.abstractmethod
+    def without_data(config: Config) -> tuple[Config, Task]:
+        """The configuration and the task of a run, as far as they don't depend on data."""
 
     @part
     def mesh(self) -> jax.sharding.Mesh:
         mesh = sharding.make_mesh(self.config.mesh)
         sharding.host_slice(mesh)
         return mesh
-
-    @property
-    @abc.abstractmethod
-    def vocabulary(self) -> Tokenizer | None:
-        """The vocabulary, or None if it is still to be trained."""
-
-    @property
-    @abc.abstractmethod
-    def run_config(self) -> Config:
-        """The configuration as the run, or the first of several runs, has it."""
-
-    @property
-    def unsettled(self) -> tuple[str, ...]:
-        """Keys of run_config whose values are not known yet."""
-        return ()
-
-    @property
-    @abc.abstractmethod
-    def task(self) -> Task:
-        """The task of the run, or of the first of several."""
 
     @part
     def state(self) -> TrainState:
@@ -149,16 +150,15 @@ class Resolver(abc.ABC):
 
     @abc.abstractmethod
     def describe_data(self) -> str:
-        """A line on the data. Raises ValueError if they can't be used, as far as can be seen
-        quickly."""
+        """A line on the data. Raises ValueError if a quick look shows that they can't be used."""
 
     def bytes_to_cache(self) -> int | None:
-        """What the run will write to the cache. None if that can't be told."""
+        """The size of what the run will write to the cache, None if it is not known."""
         return 0
 
     @abc.abstractmethod
     def runs(self) -> list[Run]:
-        """All runs, in order. Data that still have to be prepared have no fingerprint."""
+        """All runs, in order."""
 
     @abc.abstractmethod
     def run(self) -> None:

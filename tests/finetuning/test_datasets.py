@@ -18,6 +18,7 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import datasets, runs
 from bert_jax.finetuning.datasets import load_task_data, task_names
 from bert_jax.finetuning.task_data import TaskData, TaskFacts
+from bert_jax.parallel.signals import Stopper
 
 VOCABULARY = tokenizer.wordpiece(small_tasks.PIECES, True)
 
@@ -237,7 +238,7 @@ def test_the_predictions_in_a_workdir_are_of_the_kept_parameters(
     params = jax.numpy.float32(0)
     monkeypatch.setattr(runs, 'load_params', lambda workdir, abstract: 'best')
     monkeypatch.setattr(runs, 'predict', lambda config, task, params, rows: {'of': params})
-    assert runs._predict(run, job, params) == {'test_f1': 0.5}
+    assert runs._predict(run, job, params, Stopper()) == {'test_f1': 0.5}
     assert written == ({'eval': 'best', 'test': 'best'} if best else {'test': params})
 
 

@@ -19,7 +19,8 @@ import small_tasks
 from etils import epath
 
 from bert_jax.config import Config, MeshConfig
-from bert_jax.finetuning import predictions, runs
+from bert_jax.config.errors import Interrupted
+from bert_jax.finetuning import predictions, runs, settings
 from bert_jax.inference import model_dir
 from bert_jax.inference.trained_model import Bert, load
 from bert_jax.parallel import sharding
@@ -83,7 +84,7 @@ def test_epochs_as_steps(warmup_steps: int, expected: int) -> None:
     config = small_tasks.configured(pathlib.Path('none'), 'text', train={'epochs': 3.0})
     optim = dataclasses.replace(config.optim, warmup_steps=warmup_steps, warmup_fraction=0.1)
     job: Any = types.SimpleNamespace(train=range(100))  # 7 batches of 16
-    found = runs.with_steps(dataclasses.replace(config, optim=optim), job)
+    found = settings.with_steps(dataclasses.replace(config, optim=optim), job)
     assert (found.num_steps, found.optim.warmup_steps) == (21, expected)
     assert found.train.eval_every == found.train.checkpoint_every == 7
 
@@ -215,6 +216,31 @@ def test_seeds_and_going_on(tmp_path: pathlib.Path, source: pathlib.Path, texts:
     again = results(tmp_path / 'w')
     assert again['seeds'][:2] == found['seeds'] and len(again['seeds']) == 3
     assert all(file.stat().st_mtime_ns == time for file, time in before.items())
+
+
+def test_a_signal_in_the_last_evaluation_keeps_the_next_seed_from_training(
+    tmp_path: pathlib.Path,
+    source: pathlib.Path,
+    texts: dict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train = {'seeds': 2, 'epochs': 1.0}
+    config = small_tasks.configured(source, 'text', data=texts, train=train)
+    score = runs.EvalSet.score
+
+    def interrupted(self: runs.EvalSet, predictions: Any) -> dict[str, float]:
+        signal.raise_signal(signal.SIGTERM)
+        return score(self, predictions)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.EvalSet, 'score', interrupted)
+        with pytest.raises(Interrupted) as error:
+            fine_tune(config, epath.Path(tmp_path / 'w'))
+    assert error.value.number == signal.SIGTERM
+    assert small_run.saved_steps(tmp_path / 'w' / 'seed_0') == [13]
+    assert not small_run.metrics(tmp_path / 'w' / 'seed_1')
+    fine_tune(config, epath.Path(tmp_path / 'w'))
+    assert [row['seed'] for row in results(tmp_path / 'w')['seeds']] == [0, 1]
 
 
 def test_the_best_epoch_is_kept(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict) -> None:

@@ -19,7 +19,7 @@ from bert_jax.convert.__main__ import convert_out
 from bert_jax.convert.foreign import full_config
 from bert_jax.data.labelled.rows import ShuffledBatches
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning import runs
+from bert_jax.finetuning import settings
 from bert_jax.finetuning.datasets import TaskData, load_task_data
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder
@@ -45,12 +45,12 @@ def test_the_losses_of_three_epochs(
     lines = [line for line in small_run.metrics(tmp_path / 'w') if line['split'] == 'train']
     assert len(lines) == 39  # 3 x ceil(200 / 16)
 
-    config, vocabulary = runs.start_from(config)
+    config, vocabulary = settings.start_from(config)
     job = load_task_data('text', config, vocabulary)
     convert_out('hf', source, tmp_path / 'theirs')
     bert = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / 'theirs')
     ours = [line['loss'] for line in lines]
-    theirs = their_losses(bert, runs.with_steps(config, job), job)
+    theirs = their_losses(bert, settings.with_steps(config, job), job)
     print('largest difference of the losses', np.abs(np.subtract(ours, theirs)).max())
     assert np.mean(theirs[-5:]) < np.mean(theirs[:5]) / 2
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
@@ -96,5 +96,7 @@ def with_a_head(folder: pathlib.Path) -> pathlib.Path:
     folder.mkdir()
     vocabulary = tokenizer.wordpiece(small_tasks.PIECES, True)
     model_dir.save(folder, full_config(model, lowercase=True), jax.device_get(params), vocabulary)
-    (folder / 'corpus.json').write_text(json.dumps({'labels': ['neg', 'pos'], 'lowercase': True}))
+    (folder / 'corpus.json').write_text(
+        json.dumps({'fingerprint': '', 'labels': ['neg', 'pos'], 'lowercase': True})
+    )
     return folder

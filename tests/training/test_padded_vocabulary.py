@@ -15,9 +15,10 @@ from bert_jax import predict
 from bert_jax.config import Config, DataConfig, MeshConfig, OptimConfig
 from bert_jax.convert.__main__ import convert_out
 from bert_jax.convert.foreign import full_config
-from bert_jax.finetuning import predictions, runs
+from bert_jax.finetuning import predictions
 from bert_jax.inference import model_dir
 from bert_jax.parallel import sharding
+from bert_jax.preflight.resolve import resolve
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import optimizer, random_streams, train_step
 from bert_jax.training.initialization import initial_params
@@ -48,13 +49,13 @@ def test_fine_tuning_with_a_split_table(tmp_path: pathlib.Path, source: pathlib.
     }
     config = small_tasks.configured(source, 'text', data=files, train={'epochs': 1.0}, **sections)
     with pytest.raises(ValueError, match=r"'vocab' of size 20 .*pad_vocab_to_multiple_of to a"):
-        runs.run(config, epath.Path(tmp_path / 'refused'))
+        resolve(config, epath.Path(tmp_path / 'refused')).run()
 
     data = dataclasses.replace(config.data, pad_vocab_to_multiple_of=8)
     for num_steps in (2, 0):  # the second run resumes the first
         train = dataclasses.replace(config.train, num_steps=num_steps)
         stretch = dataclasses.replace(config, data=data, train=train)
-        runs.run(stretch, epath.Path(tmp_path / 'run'))
+        resolve(stretch, epath.Path(tmp_path / 'run')).run()
     table = model_dir.load(tmp_path / 'run').arrays()[TABLE]
     original = model_dir.load(source).arrays()[TABLE]
     assert table.shape == (24, 32) and (table[:SIZE] == original).all() and table[SIZE:].any()

@@ -19,10 +19,11 @@ from etils import epath
 from bert_jax.config import DataConfig
 from bert_jax.data import progress
 from bert_jax.data.build_once import build_once
+from bert_jax.data.tokenizers import tokenizer
 
 # Of DataConfig: what may be behind a URL, and what is copied of it where that is a folder.
 STAGED: dict = dict.fromkeys(('train_file', 'eval_file', 'test_file'), ())
-STAGED |= {'vocab_file': ('*.txt', '*.model'), 'dir': ('*.tsv', '*/*.tsv')}
+STAGED |= {'vocab_file': tokenizer.FILES, 'dir': ('*.tsv', '*/*.tsv')}
 # What trying again would not mend: nothing of that name, no right to it, no such kind of URL. Other
 # errors of storage stay what they are. File systems have types of their own: TensorFlow's and the
 # clouds' by name, because to import them takes seconds; HTTP's by number.
