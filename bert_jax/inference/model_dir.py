@@ -12,7 +12,8 @@ from flax import linen as nn
 
 from bert_jax.config import Config, DataConfig, EvalConfig, ModelConfig, from_saved
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.models.heads import HEADS, TASK_HEADS, HeadedEncoder, head_of
+from bert_jax.models.heads import HeadedEncoder, heads_in
+from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel.sharding import path_name
 from bert_jax.training import checkpoint
 from bert_jax.training.initialization import VOCABULARY_TABLES
@@ -63,9 +64,10 @@ class Pretrained:
 
 def abstract_params(config: ModelConfig, heads: tuple[str, ...], num_labels: int = 1) -> Any:
     """Shapes and dtypes of the parameters of such a model."""
-    ids = jax.ShapeDtypeStruct((1, 8), 'int32')
     model = HeadedEncoder(config, heads, num_labels)
-    return nn.unbox(jax.eval_shape(model.init, jax.random.key(0), ids, ids, ids))['params']
+    return nn.unbox(jax.eval_shape(model.init, jax.random.key(0), EncoderInputs.example()))[
+        'params'
+    ]
 
 
 def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = None) -> Pretrained:
@@ -75,8 +77,7 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
     """
     folder = epath.Path(directory).expanduser()
     config, vocabulary = read_config(folder)
-    parts = {head_of(path) for path in checkpoint.saved_params(folder)}
-    heads = tuple(head for head in (*HEADS, *TASK_HEADS) if head in parts)
+    heads = heads_in(checkpoint.saved_params(folder))
     task = _task(folder)
     labels = tuple(task.get('labels', ()))
     no_answer = task.get('no_answer', False)
