@@ -31,6 +31,7 @@ from bert_jax.convert import hf, rules, tf1
 from bert_jax.convert.foreign import Foreign, full_config
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder
+from bert_jax.models.inputs import EncoderInputs
 
 FORMATS = {'hf': hf, 'tf1': tf1}
 
@@ -86,9 +87,8 @@ def convert_in(
 
 
 def _fresh(source: Foreign, heads: tuple[str, ...]) -> dict[str, np.ndarray]:
-    ids = np.zeros((1, 8), np.int32)
     model = HeadedEncoder(source.model, heads)
-    params = jax.jit(model.init)(jax.random.key(0), ids, ids, ids)['params']
+    params = jax.jit(model.init)(jax.random.key(0), EncoderInputs.example())['params']
     fresh = model_dir.Pretrained(source.model, heads, flax.linen.unbox(params), None)
     return fresh.arrays()
 

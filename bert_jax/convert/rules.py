@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import jax.numpy as jnp
 import numpy as np
 
-from bert_jax.models.heads import HEADS, head_of
+from bert_jax.models.heads import PRETRAINING_HEADS, head_of
 
 Arrays = Mapping[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -125,7 +125,7 @@ def heads_of(names: Iterable[str], family: str, layers: int) -> tuple[str, ...]:
     """The heads of which these tensors, named as in `family`, hold any part."""
     there = set(names)
     found = {head_of(rule.ours) for rule in BERT if there & set(rule.names(family, layers))}
-    return tuple(head for head in HEADS if head in found)
+    return tuple(head for head in PRETRAINING_HEADS if head in found)
 
 
 def to_ours(

@@ -11,7 +11,8 @@ from flax import linen as nn
 
 from bert_jax.config import Config, DataConfig, EvalConfig, ModelConfig
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.models.heads import HEADS, TASK_HEADS, HeadedEncoder, head_of
+from bert_jax.models.heads import HeadedEncoder, heads_in
+from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel.sharding import path_name
 from bert_jax.training import checkpoint, workdir
 from bert_jax.training.initialization import VOCABULARY_TABLES
@@ -64,9 +65,10 @@ class Pretrained:
 
 def abstract_params(config: ModelConfig, heads: tuple[str, ...], num_labels: int = 1) -> Any:
     """The parameters of a model as shapes and dtypes."""
-    ids = jax.ShapeDtypeStruct((1, 8), 'int32')
     model = HeadedEncoder(config, heads, num_labels)
-    return nn.unbox(jax.eval_shape(model.init, jax.random.key(0), ids, ids, ids))['params']
+    return nn.unbox(jax.eval_shape(model.init, jax.random.key(0), EncoderInputs.example()))[
+        'params'
+    ]
 
 
 def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = None) -> Pretrained:
@@ -77,8 +79,7 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
     """
     folder = epath.Path(directory).expanduser()
     config, vocabulary = read_config(folder)
-    parts = {head_of(path) for path in checkpoint.saved_params(folder)}
-    heads = tuple(head for head in (*HEADS, *TASK_HEADS) if head in parts)
+    heads = heads_in(checkpoint.saved_params(folder))
     data = _read_data(folder)
     labels, no_answer = tuple(data.get('labels', ())), data.get('no_answer', False)
     if labels == ('no_answer',):  # the mark of SQuAD 2.0 in older workdirs

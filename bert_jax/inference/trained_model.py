@@ -20,6 +20,7 @@ from bert_jax.data.labelled.texts import Row, Text, TextEncoder
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import TASK_HEADS
+from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
 from bert_jax.tasks.head import HeadTask
 from bert_jax.training.evaluation import Predictions, by_example
@@ -228,12 +229,7 @@ class Bert:
             model = self._model  # and not self, which holds the parameters
 
             def compute(params: Any, batch: Mapping[str, jax.Array]) -> Any:
-                outputs: Any = model.apply(
-                    {'params': params},
-                    batch['input_ids'],
-                    batch['token_type_ids'],
-                    batch['attention_mask'],
-                )
+                outputs: Any = model.apply({'params': params}, EncoderInputs.from_batch(batch))
                 wide = {name: x.astype(jnp.float32) for name, x in outputs.items()}
                 return reduce(wide, batch)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import jax
-import optax
 from etils import epath
 
 from bert_jax.batch import Batch, BatchSpec, HostBatch, spec_of
@@ -17,7 +16,7 @@ from bert_jax.config.errors import Interrupted
 from bert_jax.parallel import sharding
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
-from bert_jax.training import optimizer, random_streams
+from bert_jax.training import random_streams
 from bert_jax.training.checkpoint import Checkpoints, save_best
 from bert_jax.training.evaluation import Predictions, evaluate
 from bert_jax.training.initialization import initial_params
@@ -26,12 +25,9 @@ from bert_jax.training.nonfinite import NonfiniteSteps
 from bert_jax.training.step_timer import BatchShape, StepTimer
 from bert_jax.training.train_step import (
     EvalStep,
+    Step,
     TrainState,
-    TrainStep,
-    abstract_state,
-    init_state,
-    make_eval_step,
-    make_train_step,
+    build_step,
 )
 from bert_jax.training.workdir import explain_full_disk
 
@@ -95,8 +91,9 @@ def train(
     """
     mesh = sharding.make_mesh(config.mesh)
     checkpoints = Checkpoints(workdir, config.train.keep)
-    tx, train_step, eval_step = _steps(_without_seeds(config), task, mesh)
-    state = _restore_or_init(config, task, tx, mesh, checkpoints)
+    built = _build(_without_seeds(config), task, mesh)
+    train_step, eval_step = built.train, built.evaluate
+    state = _restore_or_init(config, built, checkpoints)
     step = int(state.step)
     if step >= config.num_steps:
         LOG.info('Training is already complete (step %d of %d).', step, config.num_steps)
@@ -209,20 +206,14 @@ def _without_seeds(config: Config) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=0), data=data)
 
 
-@functools.lru_cache(maxsize=1)
-def _steps(
-    config: Config, task: Any, mesh: jax.sharding.Mesh
-) -> tuple[optax.GradientTransformation, TrainStep, EvalStep]:
-    tx, schedule = optimizer.make_optimizer(config), optimizer.make_schedule(config)
-    accum_steps = config.train.accum_steps
-    train_step = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
-    return tx, train_step, make_eval_step(task, mesh)
+_build = functools.lru_cache(maxsize=1)(build_step)
 
 
 def predict(config: Config, task: Task, params: Any, batches: Iterable[HostBatch]) -> Predictions:
     """The task's predictions for each row of `batches`, in order of example_ids."""
     mesh = sharding.make_mesh(config.mesh)
-    eval_step = _steps(_without_seeds(config), task, mesh)[2]  # the run's, already compiled
+    built: Any = _build(_without_seeds(config), task, mesh)  # the run's, already compiled
+    eval_step = built.evaluate
     specs = _specs(task, _eval_phase(config, config.train.phases[0]), mesh)
     return evaluate(eval_step, params, batches, task, specs, mesh)[1]
 
@@ -234,22 +225,16 @@ def _root_key(config: Config, mesh: jax.sharding.Mesh, impl: str) -> jax.Array:
     return jax.jit(make, out_shardings=replicated)()
 
 
-def _restore_or_init(
-    config: Config,
-    task: Task,
-    tx: optax.GradientTransformation,
-    mesh: jax.sharding.Mesh,
-    checkpoints: Checkpoints,
-) -> TrainState:
+def _restore_or_init(config: Config, built: Step, checkpoints: Checkpoints) -> TrainState:
     """The workdir's newest checkpoint; else a fresh state, with the parameters of init_from."""
-    state = checkpoints.restore(abstract_state(task, tx, mesh))
+    state = checkpoints.restore(built.abstract)
     if state is not None:
         LOG.info('going on from step %d of %d', int(state.step), config.num_steps)
         return state
     # Not from the run's generator: the bits of rbg depend on the mesh.
-    state = init_state(task, tx, mesh, _root_key(config, mesh, 'threefry2x32'))
+    state = built.init(_root_key(config, built.mesh, 'threefry2x32'))
     if config.init_from:
-        params = initial_params(config.init_from, state.params, config.reinit_layers)
+        params = initial_params(config.init_from, state.params, built.info, config.reinit_layers)
         state = dataclasses.replace(state, params=params)
     return state
 

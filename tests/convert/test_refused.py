@@ -13,7 +13,7 @@ from bert_jax.convert import hf
 from bert_jax.convert.__main__ import convert_in, convert_out
 from bert_jax.convert.foreign import REQUIRED
 from bert_jax.inference import model_dir
-from bert_jax.models.heads import HEADS
+from bert_jax.models.heads import PRETRAINING_HEADS
 
 
 def integers(folder: pathlib.Path) -> None:
@@ -120,7 +120,7 @@ def test_pickles_are_never_run(tmp_path: pathlib.Path, theirs: pathlib.Path) -> 
     (theirs / 'model.safetensors').unlink()
     torch.save(there, theirs / 'pytorch_model.bin')
     convert_in('hf', theirs, tmp_path / 'back')
-    assert model_dir.load(tmp_path / 'back').heads == HEADS
+    assert model_dir.load(tmp_path / 'back').heads == PRETRAINING_HEADS
 
     class Malicious:
         def __reduce__(self) -> Any:
