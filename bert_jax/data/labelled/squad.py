@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from bert_jax.data import files
 from bert_jax.data.labelled import examples
 from bert_jax.data.summary import Summary
 
@@ -54,7 +55,8 @@ def iter_file(path: str | os.PathLike[str], summary: Summary | None = None) -> I
     """
     path, summary = pathlib.Path(path).expanduser(), summary or Summary()
     seen: dict[str, str] = {}
-    questions = _jsonl(path, summary) if '.jsonl' in path.suffixes else _nested(path, summary)
+    is_jsonl = files.kind(path)[0] == '.jsonl'
+    questions = _jsonl(path, summary) if is_jsonl else _nested(path, summary)
     for question in questions:
         if question.id in seen:
             raise ValueError(
@@ -94,7 +96,7 @@ def _jsonl(path: pathlib.Path, summary: Summary) -> Iterator[Question]:
 
 def _nested(path: pathlib.Path, summary: Summary) -> Iterator[Question]:
     try:
-        content = json.loads(''.join(examples.lines(path)))
+        content = json.loads(''.join(files.lines(path)))
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f'{path} is not JSON ({error}); is it whole?') from error
     first_version = isinstance(content, dict) and str(content.get('version')).startswith('1')
