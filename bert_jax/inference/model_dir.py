@@ -1,7 +1,9 @@
 """A trained model on disk: a workdir, or a folder that `bert_jax.convert` wrote."""
 
 import dataclasses
+import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,9 +15,9 @@ from bert_jax.config import Config, DataConfig, EvalConfig, ModelConfig
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.models.heads import HeadedEncoder, heads_in
 from bert_jax.models.inputs import EncoderInputs
+from bert_jax.models.parameters import describe
 from bert_jax.parallel.sharding import path_name
 from bert_jax.training import checkpoint, workdir
-from bert_jax.training.initialization import VOCABULARY_TABLES
 from bert_jax.training.workdir import CONFIG, DATA
 
 
@@ -51,8 +53,9 @@ class Pretrained:
             self.data.padded(size) != self.config.vocab_size
         ):
             return self
-        params = jax.tree_util.tree_map_with_path(
-            lambda path, x: x[:size] if path_name(path) in VOCABULARY_TABLES else x, self.params
+        info = describe(_boxed_params(self.config, self.heads, max(len(self.labels), 1)))
+        params = jax.tree.map(
+            lambda fact, x: x[:size] if fact.axes[0] == 'vocab' else x, info, self.params
         )
         config = dataclasses.replace(self.config, vocab_size=size)
         return dataclasses.replace(self, config=config, params=params)
@@ -65,10 +68,12 @@ class Pretrained:
 
 def abstract_params(config: ModelConfig, heads: tuple[str, ...], num_labels: int = 1) -> Any:
     """The parameters of a model as shapes and dtypes."""
+    return nn.unbox(_boxed_params(config, heads, num_labels))
+
+
+def _boxed_params(config: ModelConfig, heads: tuple[str, ...], num_labels: int) -> Any:
     model = HeadedEncoder(config, heads, num_labels)
-    return nn.unbox(jax.eval_shape(model.init, jax.random.key(0), EncoderInputs.example()))[
-        'params'
-    ]
+    return jax.eval_shape(model.init, jax.random.key(0), EncoderInputs.example())['params']
 
 
 def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = None) -> Pretrained:
@@ -103,10 +108,18 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
 
 
 def save(
-    directory: pathlib.Path, config: Config, params: Any, vocabulary: tokenizer.Tokenizer | None
+    directory: pathlib.Path,
+    config: Config,
+    params: Any,
+    vocabulary: tokenizer.Tokenizer | None,
+    task: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a folder that `load` and config.init_from read."""
+    """Writes a folder that `load` and config.init_from read. task: `labels`, `pairs` and
+    `no_answer` of a fine-tuned model, as in the fields of `Pretrained`."""
     (directory / CONFIG).write_text(config.to_json())
+    if task:
+        facts = {'fingerprint': '', 'lowercase': config.data.lowercase, **task}
+        (directory / DATA).write_text(json.dumps(facts, indent=2) + '\n')
     if vocabulary is not None:
         vocabulary.save(directory)
     checkpoint.save_params(directory, params)

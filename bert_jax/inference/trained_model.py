@@ -19,7 +19,7 @@ from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
-from bert_jax.models.heads import TASK_HEADS
+from bert_jax.models.heads import HEADS, TASK_HEADS
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
 from bert_jax.tasks.head import HeadTask
@@ -33,7 +33,6 @@ TOKENS = 2048
 THREADS = 2
 INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
 POOLINGS = ('mean', 'cls', 'pooler')
-ALONG = ('last_hidden_state', 'prediction_logits', 'start_logits', 'end_logits')  # the row
 
 Candidates = list[tuple[str, float]]
 Outputs = dict[str, jax.Array]
@@ -79,7 +78,10 @@ class Bert:
         length = int(examples.lengths.max())
         mask = np.arange(length) < examples.lengths[:, None]
         results = {'attention_mask': mask.astype(np.int32)}
-        per_token = {*ALONG, *(['logits'] if 'tagger' in self.heads else [])}
+        outputs_of_heads = [HEADS[head].outputs for head in self.heads]
+        per_token = {'last_hidden_state'} | {
+            name for outputs in outputs_of_heads for name in outputs if 'length' in outputs[name]
+        }
         for indices, outputs in self.run(examples, self._outputs):
             for name, value in outputs.items():
                 width = length if name in per_token else value.shape[1]

@@ -282,7 +282,7 @@ def test_text_needs_no_tensorflow(tmp_path, vocab):
         'from bert_jax.config import command_line\n'
         'from bert_jax.data import prepare\n'
         f'argv = ["x", "--input={path}", "--output={tmp_path}/t", "--vocab_file={vocab}", '
-        '"--holdout=0"]\n'
+        f'"--holdout=0"]\n'
         'sys.exit(command_line.run("x", prepare.main, argv))\n'
     )
     subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True, timeout=60)
