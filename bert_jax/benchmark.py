@@ -71,7 +71,7 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
         began = time.perf_counter()
         step: Any = built.lower(phase).compile()
         compiling = time.perf_counter() - began
-        batches = [sharding.place(_synthetic(spec, mesh, i), spec, mesh) for i in range(4)]
+        batches = [sharding.shard_batch(_synthetic(spec, mesh, i), spec, mesh) for i in range(4)]
         ends, sums = list[float](), dict[str, Any]()
         for i in range(1 + warmup + steps):
             state, following = step(state, batches[i % len(batches)], key)

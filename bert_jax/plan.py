@@ -26,6 +26,7 @@ from absl import flags
 from rich.console import Console
 
 from bert_jax.config import Config, MeshConfig, Phase, choices, command_line, validate
+from bert_jax.config.errors import first_line
 from bert_jax.models.flops import attention_flops, encoder_flops
 from bert_jax.parallel import chips, sharding
 from bert_jax.parallel.chips import GIB

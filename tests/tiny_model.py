@@ -55,7 +55,7 @@ def run_steps(
     spec = task.batch_spec(config.train.phases[0])
     first, losses = int(state.step), []
     for i in range(first, first + steps):
-        batch = sharding.place(batches.synthetic(spec, i % 2), spec, mesh)
+        batch = sharding.shard_batch(batches.synthetic(spec, i % 2), spec, mesh)
         state, sums = built.train(state, batch, key)
         losses.append(sum(float(sums[name][0] / sums[name][1]) for name in task.loss_weights))
     return losses, state

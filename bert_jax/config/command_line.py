@@ -49,7 +49,8 @@ def run(
     """Calls `main(argv)` and returns the exit code of the command `name`.
 
     An error ends the command with one line on stderr, or with a traceback if nobody foresaw it.
-    flag_values: the flags that --help prints. leave: is called with the exit code of an error.
+    flag_values: the flags of the command, for --help. leave: a function that receives the exit code
+    of an error and returns it, or ends the process.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # read when TensorFlow is imported
     os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')  # the other Keras takes seconds to import
@@ -58,19 +59,16 @@ def run(
     )
     absl.logging.set_verbosity(absl.logging.WARNING)
     try:
-        if {'-h', '-help', '--help'} & set(argv[1:]):
+        code = 0
+        if {'-h', '-help', '--help'} & {*argv[1:]}:
             print(_help(sys.modules[main.__module__].__doc__ or '', flag_values))
-            code = 0
         else:
             code = main(argv)
-        sys.stdout.flush()
+        sys.stdout.flush()  # here, so that an error is handled
         return code
-    except KeyboardInterrupt:
-        say(f'{name}: interrupted')
-        return 128 + signal.SIGINT
-    except Interrupted as stop:
-        say(f'{name}: {stop}')
-        return 128 + stop.number
+    except (KeyboardInterrupt, Interrupted) as stop:
+        say(f'{name}: {str(stop) or "interrupted"}')
+        return 128 + getattr(stop, 'number', signal.SIGINT)
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads_stdout():
             return 128 + signal.SIGPIPE

@@ -70,7 +70,7 @@ def unread_keys(config: Config, kind: Kind) -> list[str]:
 
 
 def refuse_unread(config: Config) -> None:
-    """Raises ValueError naming the keys that are set although this kind of run does not read them."""
+    """Raises ValueError if keys are set that this kind of run does not read."""
     unread = [
         f'config.{key}={get(config, key)!r}' + (f' ({INSTEAD[key]})' if key in INSTEAD else '')
         for key in unread_keys(config, config.kind)

@@ -182,7 +182,7 @@ class Config:
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     init_from: str = setting('', FREE)  # the workdir or checkpoint a new run starts from
-    reinit_layers: int = 0  # this many top layers of init_from, and its pooler, start fresh
+    reinit_layers: int = setting(0, FREE)  # top layers of init_from that start fresh, as its pooler
 
     @property
     def kind(self) -> Kind:

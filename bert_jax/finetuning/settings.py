@@ -1,4 +1,4 @@
-"""The configuration of a fine-tuning run, from the checkpoint, the task, its data and a seed."""
+"""The configuration of a fine-tuning run, as its checkpoint, task, data and seed settle it."""
 
 import dataclasses
 import json

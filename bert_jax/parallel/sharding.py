@@ -190,6 +190,3 @@ def check_rules(params: Any, mesh: Mesh) -> None:
                     f'parameter {name}: {axis!r} of size {size} does not divide over '
                     f'{parts} devices (mesh {dict(mesh.shape)}); {REMEDIES[axis]}'
                 )
-
-
-place = shard_batch

@@ -14,8 +14,6 @@ from bert_jax.models.parameters import ParameterInfo
 from bert_jax.training.checkpoint import check_params, load_params, saved_params
 
 LOG = logging.getLogger('bert_jax.training.initialization')
-# Parameters with a row per token, which may be padded.
-VOCABULARY_TABLES = ('encoder/embeddings/word_embeddings', 'masked_lm_bias', 'masked_lm_decoder')
 
 Flat = dict[str, Any]  # a tree as a dict, with paths such as 'pooler/dense/kernel' as its keys
 

@@ -23,12 +23,7 @@ from bert_jax.training.initialization import initial_params
 from bert_jax.training.metrics import Reporter
 from bert_jax.training.nonfinite import NonfiniteSteps
 from bert_jax.training.step_timer import BatchShape, StepTimer
-from bert_jax.training.train_step import (
-    EvalStep,
-    Step,
-    TrainState,
-    build_step,
-)
+from bert_jax.training.train_step import Step, TrainState, build_step
 from bert_jax.training.workdir import explain_full_disk
 
 LOG = logging.getLogger('bert_jax.training.loop')
@@ -91,8 +86,7 @@ def train(
     """
     mesh = sharding.make_mesh(config.mesh)
     checkpoints = Checkpoints(workdir, config.train.keep)
-    built = _build(_without_seeds(config), task, mesh)
-    train_step, eval_step = built.train, built.evaluate
+    built = _build_step(_without_seeds(config), task, mesh)
     state = _restore_or_init(config, built, checkpoints)
     step = int(state.step)
     if step >= config.num_steps:
@@ -112,9 +106,9 @@ def train(
         reporter = Reporter(workdir, step, config.num_steps, drop_eval)
         stack.callback(reporter.close)
         stack.enter_context(jax.transfer_guard('disallow'))
-        loop = _Loop(config, task, mesh, workdir, checkpoints, reporter, stopper, eval_step)
+        loop = _Loop(config, built, workdir, checkpoints, reporter, stopper)
         loop.catch_up(step, state, stages[0])
-        return loop.run(step, state, stages, functools.partial(train_step, key=key))
+        return loop.run(step, state, stages, key)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,13 +116,11 @@ class _Loop:
     """What the loop needs beside its state and its batches."""
 
     config: Config
-    task: Task
-    mesh: jax.sharding.Mesh
+    built: Step
     workdir: epath.PathLike
     checkpoints: Checkpoints
     reporter: Reporter
     stopper: Stopper
-    eval_step: EvalStep
 
     def catch_up(self, step: int, state: TrainState, stage: Stage) -> None:
         """Evaluates if a signal kept the process before from it. Raises Interrupted if one is
@@ -142,17 +134,15 @@ class _Loop:
         if missed and not self.evaluate(step, state.params, stage):
             raise self.stopper.interrupted(f'step {step} is saved; the same command evaluates it')
 
-    def run(
-        self, step: int, state: TrainState, stages: list[Stage], train_step: Callable[..., Any]
-    ) -> TrainState:
-        """Takes all steps of the stages, the first of them after `step`."""
+    def run(self, step: int, state: TrainState, stages: list[Stage], key: jax.Array) -> TrainState:
+        """Takes all steps of the stages, the first of them after `step`. key: the root key."""
         config, reporter = self.config, self.reporter
         timer, nonfinite = StepTimer(), NonfiniteSteps(config.train.nonfinite)
         for stage in stages:
-            to_device = functools.partial(_to_device, specs=stage.specs, mesh=self.mesh)
+            to_device = functools.partial(_to_device, specs=stage.specs, mesh=self.built.mesh)
             for batch in _prefetch(timer.time_input(stage.batches), to_device):
                 # Train.
-                state, sums = train_step(state, batch)
+                state, sums = self.built.train(state, batch, key)
                 step += 1
                 timer.add(sums, stage.shapes[batch['input_ids'].shape[1]])
                 nonfinite.add(step, sums)
@@ -165,7 +155,7 @@ class _Loop:
                 if log or evaluate or save:
                     nonfinite.check()
                 if log:
-                    reporter.report(step, 'train', timer.read(self.task))
+                    reporter.report(step, 'train', timer.read(self.built.task))
 
                 # Evaluate.
                 if evaluate and not timer.exclude(self.evaluate, step, state.params, stage):
@@ -188,9 +178,7 @@ class _Loop:
         if step != self.config.num_steps:  # a complete run is not resumed
             rows = self.stopper.until_stopped(rows)
         try:
-            means, predictions = evaluate(
-                self.eval_step, params, rows, self.task, stage.eval_specs, self.mesh
-            )
+            means, predictions = evaluate(self.built, params, rows, stage.eval_specs)
         except Interrupted:
             return False
         means |= stage.eval_set.score(predictions)
@@ -206,16 +194,17 @@ def _without_seeds(config: Config) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=0), data=data)
 
 
-_build = functools.lru_cache(maxsize=1)(build_step)
+@functools.lru_cache(maxsize=1)
+def _build_step(config: Config, task: Any, mesh: jax.sharding.Mesh) -> Step:
+    return build_step(config, task, mesh)
 
 
 def predict(config: Config, task: Task, params: Any, batches: Iterable[HostBatch]) -> Predictions:
     """The task's predictions for each row of `batches`, in order of example_ids."""
     mesh = sharding.make_mesh(config.mesh)
-    built: Any = _build(_without_seeds(config), task, mesh)  # the run's, already compiled
-    eval_step = built.evaluate
+    built = _build_step(_without_seeds(config), task, mesh)  # the run's, already compiled
     specs = _specs(task, _eval_phase(config, config.train.phases[0]), mesh)
-    return evaluate(eval_step, params, batches, task, specs, mesh)[1]
+    return evaluate(built, params, batches, specs)[1]
 
 
 def _root_key(config: Config, mesh: jax.sharding.Mesh, impl: str) -> jax.Array:
@@ -286,7 +275,7 @@ def _specs(
 
 
 def _to_device(batch: HostBatch, specs: dict[int, BatchSpec], mesh: jax.sharding.Mesh) -> Batch:
-    return sharding.place(batch, spec_of(batch, specs), mesh)
+    return sharding.shard_batch(batch, spec_of(batch, specs), mesh)
 
 
 def _prefetch(

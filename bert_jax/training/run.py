@@ -116,7 +116,7 @@ class Resolver(abc.ABC):
 
     @part
     def step(self) -> Step:
-        """Raises ValueError if the model does not fit the mesh."""
+        """The training step. Raises ValueError if the model does not fit the mesh."""
         return build_step(self.run_config, self.task, self.mesh)
 
     @part

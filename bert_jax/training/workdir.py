@@ -53,7 +53,10 @@ def read_config(workdir: epath.Path) -> Config:
     """The configuration of a run. Raises ValueError if it can't be read."""
     path = workdir / CONFIG
     try:
-        return from_saved(json.loads(path.read_text()), path)
+        values = json.loads(path.read_text())
+        if not isinstance(values, dict) or 'model' not in values:
+            raise ValueError('it is not a configuration of bert_jax')
+        return from_saved(values, path)
     except ValueError as error:
         raise ValueError(f'{path} can not be read: {error}') from error
 
@@ -123,13 +126,15 @@ def claim(
     """Writes to the workdir what the run is. Raises ValueError if it belongs to another run.
 
     data: the content of corpus.json, see `check`. vocabulary: its files by name. A resumed run does
-    not read config.init_from, so config.json keeps the value that the run began with.
+    not read config.init_from and config.reinit_layers, so config.json keeps their first values.
     """
     check(workdir, config, data)
     resumed = bool(saved_steps(workdir))
-    if resumed and (began := read_config(workdir).init_from) != config.init_from:
-        LOG.warning('config.init_from is not read: the run began from %s', began or 'nothing')
-        config = dataclasses.replace(config, init_from=began)
+    if resumed:
+        saved = read_config(workdir)
+        if (began := saved.init_from) != config.init_from:
+            LOG.warning('config.init_from is not read: the run began from %s', began or 'nothing')
+        config = dataclasses.replace(config, init_from=began, reinit_layers=saved.reinit_layers)
     if jax.process_index() == 0:
         try:
             workdir.mkdir(parents=True, exist_ok=True)

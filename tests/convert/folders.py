@@ -66,4 +66,4 @@ def tokenizer_json(folder: pathlib.Path, **changes: Any) -> None:
         'model': {'type': 'WordPiece', 'vocab': {piece: i for i, piece in enumerate(pieces)}},
     }
     (folder / 'tokenizer.json').write_text(json.dumps(values | changes))
-    (folder / 'vocab.txt').unlink()
+    (folder / 'vocab.txt').unlink(missing_ok=True)

@@ -33,7 +33,10 @@ def not_finite(folder: pathlib.Path) -> None:
 
 @pytest.mark.parametrize(
     ('config', 'message'),
-    [(None, "it is transformers'; .*convert --from=hf"), ('3', 'is not a configuration')],
+    [
+        (None, 'of transformers has to be converted: .*convert --from=hf'),
+        ('3', 'it is not a configuration of bert_jax'),
+    ],
 )
 def test_a_folder_that_is_not_converted(
     tmp_path: pathlib.Path, theirs: pathlib.Path, config: str | None, message: str

@@ -35,7 +35,9 @@ def fine_tuned(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, 
     config = Config(model=small_tasks.MODEL, data=data, train=train, optim=optim)
     vocabulary = tokenizer.wordpiece(small_tasks.PIECES, True)
     model_dir.save(folder, config, jax.device_get(params), vocabulary)
-    (folder / 'corpus.json').write_text(json.dumps({'lowercase': True, 'labels': labels}))
+    (folder / 'corpus.json').write_text(
+        json.dumps({'fingerprint': '', 'lowercase': True, 'labels': labels})
+    )
     return trained_model.load(folder)
 
 

@@ -52,9 +52,9 @@ def test_async_all_to_all_is_only_for_slices_that_accept_it(
         for _ in range(chips)
     ]
     mesh: Any = types.SimpleNamespace(devices=np.array(devices).reshape(slices, chips))
-    options = compiler.options(mesh)
-    assert (compiler.ASYNC_ALL_TO_ALL in options) == accepted
-    others = set(compiler.OPTIONS['tpu']) - {compiler.ASYNC_ALL_TO_ALL}
+    options = xla_options.options(mesh)
+    assert (xla_options.ASYNC_ALL_TO_ALL in options) == accepted
+    others = set(xla_options.OPTIONS['tpu']) - {xla_options.ASYNC_ALL_TO_ALL}
     assert others <= set(options), 'every TPU accepts the others'
 
 

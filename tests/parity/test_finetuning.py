@@ -96,5 +96,7 @@ def with_a_head(folder: pathlib.Path) -> pathlib.Path:
     folder.mkdir()
     vocabulary = tokenizer.wordpiece(small_tasks.PIECES, True)
     model_dir.save(folder, full_config(model, lowercase=True), jax.device_get(params), vocabulary)
-    (folder / 'corpus.json').write_text(json.dumps({'labels': ['neg', 'pos'], 'lowercase': True}))
+    (folder / 'corpus.json').write_text(
+        json.dumps({'fingerprint': '', 'labels': ['neg', 'pos'], 'lowercase': True})
+    )
     return folder

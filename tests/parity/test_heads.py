@@ -35,7 +35,9 @@ def write(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, ...])
     params = jax.tree.map(lambda x: random.normal(0, 0.3, x.shape).astype('float32'), params)
     folder.mkdir()
     model_dir.save(folder, full_config(MODEL, lowercase=True), params, None)
-    (folder / 'corpus.json').write_text(json.dumps({'labels': labels, 'lowercase': True}))
+    (folder / 'corpus.json').write_text(
+        json.dumps({'fingerprint': '', 'labels': labels, 'lowercase': True})
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from bert_jax.inference import model_dir
 from bert_jax.parallel import sharding
 from bert_jax.preflight.resolve import resolve
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training import optimizer, random_streams, train_step
+from bert_jax.training import random_streams, train_step
 from bert_jax.training.initialization import initial_params
 
 MODEL = dataclasses.replace(small_tasks.MODEL, num_attention_heads=8)
@@ -80,8 +80,9 @@ def test_continued_pretraining_with_a_split_table(source: pathlib.Path) -> None:
     mesh = sharding.make_mesh(MeshConfig(data=1, tensor=8))
     task = PretrainTask(dataclasses.replace(MODEL, vocab_size=size))
     key = random_streams.root(0, 'threefry2x32')
-    fresh = train_step.init_state(task, optimizer.make_optimizer(config), mesh, key).params
-    loaded = initial_params(source, fresh)
+    step = train_step.build_step(config, task, mesh)
+    fresh = step.init(key).params
+    loaded = initial_params(source, fresh, step.info)
     same = jax.tree.map(lambda a, b: a.sharding == b.sharding and a.shape == b.shape, fresh, loaded)
     assert all(jax.tree.leaves(same))
     arrays = dataclasses.replace(saved, params=loaded).arrays()

@@ -135,7 +135,7 @@ def test_one_copies_and_the_others_wait(
         ({'corpus': 'tokens:s3://bucket'}, r's3://bucket is a folder; expected \*.\* or \*/\*.bin'),
         (
             {'vocab_file': 's3://bucket'},
-            r's3://bucket is a folder; expected vocab.txt or tokenizer.model or spiece.model',
+            'expected vocab.txt or tokenizer.model or spiece.model',
         ),
     ],
 )
