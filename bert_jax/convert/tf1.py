@@ -55,7 +55,8 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
                 raise ValueError(
                     f'tensor {name} of {prefix} cannot be read: {first_line(error)}'
                 ) from error
-    vocabulary, notes = None, ()
+    vocabulary: tokenizer.Tokenizer | None = None
+    notes: tuple[str, ...] = ()
     if tokenizer.find(directory):
         vocabulary = tokenizer.load(directory, lowercase is not False)
         notes = check_vocabulary(vocabulary, lowercase, model.vocab_size, directory)

@@ -118,7 +118,7 @@ def save(
     `no_answer` of a fine-tuned model, as in the fields of `Pretrained`."""
     (directory / CONFIG).write_text(config.to_json())
     if task:
-        facts = {'lowercase': config.data.lowercase, **task}
+        facts = {'fingerprint': '', 'lowercase': config.data.lowercase, **task}
         (directory / DATA).write_text(json.dumps(facts, indent=2) + '\n')
     if vocabulary is not None:
         vocabulary.save(directory)
