@@ -20,7 +20,7 @@ from bert_jax.training import optimizer, workdir
 from bert_jax.training.train_step import abstract_state
 
 EARLY = [
-    ({'train.epochs': 1.0}, 'config.train.epochs is 1.0, but pretraining does not read it'),
+    ({'train.epochs': 1.0}, 'pretraining does not read config.train.epochs=1.0'),
     ({'train.phases': ((20, 16, 12, 2),)}, r'phases\[0\]: 12 is not a multiple of 8'),
     ({'eval.batch_size': 4}, 'eval.batch_size: 4 is not a multiple of 8'),
     ({'model.type_vocab_size': 1}, 'config.model.type_vocab_size is 1'),
