@@ -12,8 +12,10 @@ LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 OTHERS = "sys_platform != 'linux' or platform_machine != 'x86_64'"
 DATA = [
     'backports.zstd>=1.0; python_version < "3.14"',
+    'charset-normalizer>=3',
+    'filelock>=3.16',
     'importlib-resources>=6',  # TFDS 4.9.10 needs it to download and does not say so
-    'sentencepiece>=0.2',
+    'sentencepiece>=0.2.3',
     'sentencex>=1.0.30',
     f'tensorflow-cpu>=2.20; {LINUX_X86}',  # the input pipeline never needs an accelerator
     f'tensorflow>=2.20; {OTHERS}',

@@ -33,8 +33,7 @@ from bert_jax.parallel.chips import GIB
 from bert_jax.performance import plan_tables, topologies
 from bert_jax.performance.hlo import Collective, Hlo
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training import optimizer
-from bert_jax.training.train_step import abstract_state, make_train_step
+from bert_jax.training.train_step import build_step
 
 TOPOLOGY = flags.DEFINE_string('topology', None, f'The slice: {topologies.EXAMPLES}.')
 SWEEP = flags.DEFINE_boolean(
@@ -66,10 +65,10 @@ def plan(config: Config, phase: Phase, of: topologies.Slice, devices: list) -> d
     """
     config = for_tpu(config)
     mesh = sharding.make_mesh(config.mesh, devices)
-    task, tx = PretrainTask(config.model), optimizer.make_optimizer(config)
-    state = abstract_state(task, tx, mesh)
+    built = build_step(config, PretrainTask(config.model), mesh)
+    state = built.abstract
     accum_steps = config.train.accum_steps
-    batch = sharding.abstract_batch(task.batch_spec(phase), mesh, accum_steps)
+    batch = sharding.abstract_batch(built.task.batch_spec(phase), mesh, accum_steps)
     found: dict[str, Any] = {
         'slice': str(of),
         'counted': of.counted,
@@ -79,7 +78,7 @@ def plan(config: Config, phase: Phase, of: topologies.Slice, devices: list) -> d
         'remat': config.model.remat,
         'phase': list(phase),
         'rows_per_device': phase.batch_size / len(devices),
-        'flops': task.flops(phase),
+        'flops': built.task.flops(phase),
         'memory': {
             'parameters': _held(state.params),
             'optimizer': _held(state.opt_state),
@@ -87,11 +86,8 @@ def plan(config: Config, phase: Phase, of: topologies.Slice, devices: list) -> d
         },
         'memory_limit': _chip(devices).memory,
     }
-    key = jax.eval_shape(lambda: jax.random.key(0, impl=config.train.prng_impl))
-    schedule = optimizer.make_schedule(config)
-    step: Any = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
     try:
-        compiled = step.lower(state, batch, key).compile()
+        compiled = built.lower(phase).compile()
     except jax.errors.JaxRuntimeError as error:
         return found | _too_large(str(error))
     memory = compiled.memory_analysis()

@@ -1,4 +1,4 @@
-"""Use of a trained model: embeddings, masked words, all outputs.
+"""Predictions of a trained model: labels, tags, answers, embeddings, masked words.
 
     python -m bert_jax.predict --checkpoint=WORKDIR --input=new.jsonl --output=predictions.jsonl
     python -m bert_jax.predict --checkpoint=DIR --mode=fill_mask --text='Paris is the [MASK] of it.'
@@ -14,11 +14,10 @@ DIR: a workdir, or a folder written by bert_jax.convert. In Python:
 import functools
 import itertools
 import json
-import os
 import pathlib
 import sys
+import tempfile
 import time
-import zipfile
 from collections.abc import Iterable, Iterator
 
 import absl.logging
@@ -26,6 +25,7 @@ import numpy as np
 from absl import flags
 
 from bert_jax.config import choices, command_line
+from bert_jax.config.files import atomic_output
 from bert_jax.data.labelled.examples import lines
 from bert_jax.data.progress import counted
 from bert_jax.data.summary import Summary
@@ -63,23 +63,17 @@ flags.DEFINE_integer(
 def write_embeddings(
     vectors: Iterator[np.ndarray], count: int, width: int, output: pathlib.Path
 ) -> None:
-    """A .npz with `embeddings`, float32[count, width], written as the vectors come."""
-    partial = output.with_name(f'.{output.name}.tmp-{os.getpid()}')
-    header = {'descr': '<f4', 'fortran_order': False, 'shape': (count, width)}
-    try:
-        with (
-            zipfile.ZipFile(partial, 'w', allowZip64=True) as archive,
-            archive.open('embeddings.npy', 'w', force_zip64=True) as member,
-        ):
-            np.lib.format.write_array_header_1_0(member, header)
-            written = 0
-            for vector in vectors:
-                member.write(np.ascontiguousarray(vector, '<f4').tobytes())
-                written += 1
-        assert written == count, (written, count)
-        partial.rename(output)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Writes a .npz with `embeddings`, float32[count, width].
+
+    The vectors are written to a file as they come, so they need not fit in memory.
+    """
+    with atomic_output(output) as partial, tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        file = pathlib.Path(folder) / 'embeddings.npy'
+        embeddings = np.lib.format.open_memmap(file, 'w+', 'float32', (count, width))
+        for i, vector in zip(range(count), vectors, strict=True):
+            embeddings[i] = vector
+        with partial.open('wb') as archive:
+            np.savez(archive, embeddings=embeddings)
 
 
 def _texts(path: pathlib.Path) -> Iterator[str]:
@@ -87,27 +81,23 @@ def _texts(path: pathlib.Path) -> Iterator[str]:
 
 
 def _task(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> None:
-    # Lines are examples in all files but these.
-    whole = {'.json', '.conll'} & set(source.suffixes)
-    total = None if whole else sum(1 for _ in lines(source))
-    partial = output.with_name(f'.{output.name}.tmp-{os.getpid()}')
+    """Writes a line of JSON per example, and prints what was counted."""
+    # In other files each line is an example, so their number is known.
+    total = None if {'.json', '.conll'} & {*source.suffixes} else sum(1 for _ in lines(source))
     begin, count, summary = time.monotonic(), 0, Summary()
-    try:
-        with partial.open('w', encoding='utf-8') as file:
-            records = predictions.records(bert, source, summary)
-            for record in counted(records, 'predicting', total):
-                file.write(json.dumps(record, ensure_ascii=False) + '\n')
-                count += 1
-        partial.rename(output)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_output(output) as partial, partial.open('w', encoding='utf-8') as file:
+        records = predictions.records(bert, source, summary)
+        for record in counted(records, 'predicting', total):
+            file.write(json.dumps(record, ensure_ascii=False) + '\n')
+            count += 1
     seconds = time.monotonic() - begin
-    for what, number in summary.lines().items():
-        print(f'{what}: {number:,}', file=sys.stderr)
+    for name, number in summary.lines().items():
+        print(f'{name}: {number:,}', file=sys.stderr)
     print(f'{count:,} records, {count / seconds:,.0f} a second, in {output}', file=sys.stderr)
 
 
 def _embed(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> None:
+    """Writes a vector per line of a file of texts."""
     count = sum(1 for _ in lines(source))
     if not count:
         raise ValueError(f'{source} has no line')
@@ -123,11 +113,12 @@ def _embed(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> None:
 
 
 def _fill_mask(bert: Bert, inputs: Iterable[str]) -> None:
+    """Prints each text and, for each of its masks, the most likely tokens."""
     inputs = iter(inputs)
     while some := list(itertools.islice(inputs, MASKED)):
-        for text, found in zip(some, bert.fill_mask(some, FLAGS.top_k), strict=True):
+        for text, masks in zip(some, bert.fill_mask(some, FLAGS.top_k), strict=True):
             print(text)
-            for candidates in found:
+            for candidates in masks:
                 print('   ' + ', '.join(f'{piece} {share:.3f}' for piece, share in candidates))
     if bert.truncated:
         print(f'{bert.truncated:,} texts were too long and lost their end', file=sys.stderr)

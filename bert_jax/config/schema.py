@@ -67,7 +67,8 @@ class DataConfig:
     # vocab.txt or a SentencePiece .model. '' trains a WordPiece vocabulary in pretraining and takes
     # the vocabulary of init_from in fine-tuning.
     vocab_file: str = setting('', FREE)
-    pad_vocab_to_multiple_of: Positive = 1  # rows of the token table; mesh.tensor has to divide it
+    # Rows of the token table: mesh.tensor has to divide them. model.vocab_size is the result.
+    pad_vocab_to_multiple_of: Positive = setting(1, FREE)
     lowercase: bool = setting(True, FREE)  # also strips accents, as BERT's uncased models do
     text_field: str = setting('text', FREE)  # of .jsonl records, TFDS examples and labelled files
 

@@ -1,10 +1,11 @@
-"""Folders that several processes want and one of them makes: whole, or not at all."""
+"""Folders that several processes need and one of them builds, completely or not at all."""
 
-import fcntl
 import os
 import pathlib
 import shutil
 from collections.abc import Callable
+
+import filelock
 
 from bert_jax.data import progress
 
@@ -15,24 +16,26 @@ def build_once(
     doing: str,
     done: Callable[[], bool],
 ) -> bool:
-    """Makes the folder `output` with `write`, unless it is `done`; returns whether it did.
+    """Builds the folder `output` with `write` unless it is `done`; returns whether it did.
 
-    One process at a time, the others wait. What a killed one has left is never taken for whole.
+    One process builds and the others wait. What a killed process leaves behind is never used.
+    doing: what the building process does, for the message of those that wait.
     """
-    if done():  # also where nothing can be written
+    if done():  # before anything is written, because the folder may be read-only
         return False
     output.parent.mkdir(parents=True, exist_ok=True)
-    with open(output.parent / f'.{output.name}.lock', 'w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say(f'another process is {doing}; waiting for it')
-            fcntl.flock(lock, fcntl.LOCK_EX)  # a killed process loses its lock
+    lock = filelock.FileLock(output.parent / f'.{output.name}.lock')
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        progress.say(f'another process is {doing}; waiting for it')
+        lock.acquire()  # a killed process loses its lock
+    try:
         if done():
             return False
         prefix = f'.{output.name}.tmp-'
         for path in output.parent.iterdir():
-            if path.name.startswith(prefix):  # of a killed process: we hold the lock
+            if path.name.startswith(prefix):  # of a killed process, as this one has the lock
                 shutil.rmtree(path, ignore_errors=True)
         partial = output.parent / f'{prefix}{os.getpid()}'
         partial.mkdir()
@@ -41,4 +44,6 @@ def build_once(
             partial.rename(output)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+    finally:
+        lock.release()
     return True

@@ -1,7 +1,7 @@
-"""How far preparing is: a live line in a terminal, a plain line now and then without one."""
+"""The progress of long work: a live line in a terminal, otherwise a plain line now and then."""
 
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TypeVar
 
 import rich.console
@@ -14,18 +14,52 @@ EVERY = 10  # seconds between plain lines
 
 
 def console() -> rich.console.Console:
+    """A console on stderr that neither wraps nor colours what it prints."""
     return rich.console.Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def say(text: str) -> None:
+    """Prints a line on stderr."""
     console().print(text, markup=False)
 
 
 def tracked(
-    documents: Iterator[Document], what: str, summary: Summary, size: int
+    documents: Iterable[Document], what: str, summary: Summary, size: int
 ) -> Generator[Document, None, None]:
-    """The documents. `size`: the source's, 0 where unknown; summary.passed is how much of it
-    has been read."""
+    """The documents; shows how much of the source has been read, and how fast. size: the source's,
+    0 if it is unknown, of which `summary.passed` has been read."""
+    started, characters = time.monotonic(), 0
+
+    def measured() -> Iterator[Document]:
+        nonlocal characters
+        for document in documents:
+            yield document
+            characters += sum(map(len, document))
+
+    def state(_: int) -> tuple[int, str]:
+        rate = characters / 1e6 / (time.monotonic() - started)
+        share = f', {summary.passed / size:.0%}' if size else ''
+        return summary.passed, f'{characters / 1e6:.1f} MB of text, {rate:.1f} MB/s{share}'
+
+    return _shown(measured(), what, size or None, state)
+
+
+def counted(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """The items; shows how many there were, and how many a second."""
+    started = time.monotonic()
+
+    def state(number: int) -> tuple[int, str]:
+        of_total = f' of {total:,}' if total else ''
+        rate = number / (time.monotonic() - started)
+        return number, f'{number:,}{of_total}, {rate:,.0f} a second'
+
+    return _shown(items, what, total, state)
+
+
+def _shown(
+    items: Iterable[T], what: str, total: int | None, state: Callable[[int], tuple[int, str]]
+) -> Generator[T, None, None]:
+    """The items. state: the number of items -> how much of `total` is done, and what to show."""
     out = console()
     columns = (
         rich.progress.TextColumn('{task.description}'),
@@ -33,45 +67,15 @@ def tracked(
         rich.progress.TextColumn('{task.fields[text]}'),
         rich.progress.TimeRemainingColumn(),
     )
-    started = last = time.monotonic()
-    pause = 0.1 if out.is_terminal else EVERY
-    characters = 0
-    with rich.progress.Progress(*columns, console=out, disable=not out.is_terminal) as shown:
-        task = shown.add_task(what, total=size or None, text='')
-        for document in documents:
-            yield document
-            characters += sum(map(len, document))
-            now = time.monotonic()
-            if now - last < pause:
-                continue
-            last = now
-            rate = characters / 1e6 / (now - started)
-            text = f'{characters / 1e6:.1f} MB of text, {rate:.1f} MB/s'
-            shown.update(task, completed=summary.passed, text=text)
-            if not out.is_terminal:
-                share = f', {summary.passed / size:.0%}' if size else ''
-                out.print(f'{what}: {text}{share}', markup=False)
-
-
-def counted(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """The items; says how many there were, and how many a second."""
-    out = console()
-    columns = (
-        rich.progress.TextColumn('{task.description}'),
-        rich.progress.BarColumn(),
-        rich.progress.TextColumn('{task.completed:,.0f}'),
-        rich.progress.TimeRemainingColumn(),
-    )
-    started = last = time.monotonic()
-    with rich.progress.Progress(*columns, console=out, disable=not out.is_terminal) as shown:
-        task = shown.add_task(what, total=total)
+    last, pause = time.monotonic(), 0.1 if out.is_terminal else EVERY
+    with rich.progress.Progress(*columns, console=out, disable=not out.is_terminal) as bar:
+        task = bar.add_task(what, total=total, text='')
         for number, item in enumerate(items, 1):
             yield item
-            now = time.monotonic()
-            if now - last >= (0.1 if out.is_terminal else EVERY):
-                last = now
-                shown.update(task, completed=number)
-                if not out.is_terminal:
-                    of = f' of {total:,}' if total else ''
-                    rate = number / (now - started)
-                    out.print(f'{what}: {number:,}{of}, {rate:,.0f} a second', markup=False)
+            if time.monotonic() - last < pause:
+                continue
+            last = time.monotonic()
+            done, text = state(number)
+            bar.update(task, completed=done, text=text)
+            if not out.is_terminal:
+                out.print(f'{what}: {text}', markup=False)

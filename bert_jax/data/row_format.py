@@ -7,10 +7,11 @@ sequence, or several one after the other (packing), and padding.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from bert_jax.data.tokenizers.specials import Specials
 
 
 class Places(NamedTuple):
@@ -73,7 +74,9 @@ class RowFormat:
         """The place of the pooled token in a sequence of `size` tokens."""
         return size - 1 if self.pooled_last else 0
 
-    def row(self, segments: Sequence[Sequence[int]], specials: Any) -> tuple[list[int], list[int]]:
+    def row(
+        self, segments: Sequence[Sequence[int]], specials: Specials[int]
+    ) -> tuple[list[int], list[int]]:
         """(input_ids, token_type_ids) of a sequence, without padding."""
         ids = _ids(self.before, specials)
         types = [self.types[0]] * len(ids)
@@ -89,7 +92,7 @@ class RowFormat:
         self,
         lengths: Any,
         length: int,
-        specials: Any,
+        specials: Specials[int],
         group: Any = None,
         where: Callable[..., Any] = np.where,
     ) -> Places:
@@ -135,11 +138,9 @@ class RowFormat:
         for i, kind in enumerate(self.types[1:], 1):
             kinds = where(numbers >= i, kind, kinds)
         if self.pooled_type is not None:
-            pooled = (
-                last & (beyond == len(self.after) - 1)
-                if self.pooled_last
-                else ((numbers == 0) & (offset == -len(self.before)))
-            )
+            pooled = (numbers == 0) & (offset == -len(self.before))
+            if self.pooled_last:
+                pooled = last & (beyond == len(self.after) - 1)
             kinds = where(pooled, self.pooled_type, kinds)
         return Places(
             segment,
@@ -151,18 +152,10 @@ class RowFormat:
         )
 
 
-def specials_of(tokenizer: Any) -> Any:
-    """The ids of a tokenizer's special tokens by role."""
-    if hasattr(tokenizer.specials, 'pad'):
-        return tokenizer.specials
-    roles = ('pad', 'unk', 'cls', 'sep', 'mask')
-    return SimpleNamespace(**{role: getattr(tokenizer, f'{role}_id') for role in roles})
-
-
 BERT = RowFormat(('cls',), ('sep',), ('sep',), types=(0, 1))
 
 
-def _ids(roles: Sequence[str], specials: Any) -> list[int]:
+def _ids(roles: Sequence[str], specials: Specials[int]) -> list[int]:
     return [getattr(specials, role) for role in roles]
 
 
@@ -174,7 +167,8 @@ def _frames(group: Any, count: int, where: Callable[..., Any]) -> tuple[list[Any
         return firsts, lasts, list(range(count)), [1] * count
     columns = [group[:, i : i + 1] for i in range(count)]
     nothing = columns[0] * 0
-    opens, closes, number, exists = [], [], [], []
+    opens, closes, exists = list[Any](), list[Any](), list[Any]()
+    number = list[Any]()
     for column, before, after in zip(
         columns, [nothing, *columns], [*columns[1:], nothing], strict=False
     ):

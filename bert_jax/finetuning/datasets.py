@@ -10,10 +10,7 @@ from bert_jax.data.labelled.glue_tasks import TASKS as GLUE_TASKS
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.finetuning import classification, glue, ner, squad
-from bert_jax.finetuning.task_data import EvalSplit as EvalSplit
-from bert_jax.finetuning.task_data import Predictions as Predictions
-from bert_jax.finetuning.task_data import Processor, TaskFacts
-from bert_jax.finetuning.task_data import TaskData as TaskData
+from bert_jax.finetuning.task_data import EVAL, TRAIN, Processor, TaskData, TaskFacts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +44,12 @@ PROCESSORS: dict[str, type[Processor]] = {
 def load_task_data(name: str, config: Config, tokenizer: Tokenizer) -> TaskData:
     """name: one task of config.data.task. Raises ValueError for what is wrong with its files."""
     config = dataclasses.replace(config, data=staging.localized(config.data))
-    task_data = TASKS[name].load(config, tokenizer)
-    predicted = {split.name: split.rows for split in (task_data.eval, *task_data.tests.values())}
-    for split, rows in {'train': task_data.train, **predicted}.items():
-        if not len(rows):
-            raise ValueError(f'{name} has no rows for the split {split}; {task_data.summary}')
-    return task_data
+    made = TASKS[name].load(config, tokenizer)
+    rows = {TRAIN: made.train, EVAL: made.eval.rows} | {test.name: test.rows for test in made.tests}
+    for split in rows:
+        if not len(rows[split]):
+            raise ValueError(f'{name} has no rows for the split {split}; {made.summary}')
+    return made
 
 
 def processor_for(

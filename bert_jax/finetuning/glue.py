@@ -1,7 +1,5 @@
 """GLUE's tasks: the benchmark's folders in, its scores and submissions out."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from etils import epath
 
@@ -10,67 +8,43 @@ from bert_jax.data.labelled import glue
 from bert_jax.data.labelled.examples import Example
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
-from bert_jax.finetuning import official_scores
+from bert_jax.finetuning import official_scores, task_data
 from bert_jax.finetuning.classification import ClassificationProcessor
-from bert_jax.finetuning.task_data import (
-    Encoded,
-    TaskData,
-    TaskFacts,
-    make_task_data,
-    subsample,
-)
+from bert_jax.finetuning.task_data import Split, TaskFacts
 
 
 class GlueProcessor(ClassificationProcessor):
     """Scores and writes as the benchmark does. eval_sizes: the number of examples of each dev
     split, in their order in the evaluated examples."""
 
-    def __init__(
-        self,
-        config: Config,
-        tokenizer: Tokenizer,
-        facts: TaskFacts,
-        glue_task: glue.GlueTask,
-        eval_sizes: Mapping[str, int],
-    ):
-        super().__init__(config, tokenizer, facts)
-        self._glue_task, self._eval_sizes = glue_task, eval_sizes
+    glue_task: glue.GlueTask
+    eval_sizes: dict[str, int]
 
-    def can_score(self, examples: object) -> bool:
-        return False  # the test sets' labels are not public
-
-    def score(self, encoded: Encoded[Example, None], decoded: np.ndarray) -> dict[str, float]:
-        """The scores of a split end in its name's end, as accuracy_matched; `score` is the mean
-        of the splits' main scores."""
-        (truth,) = encoded.rows.labels.values()
-        bounds = np.cumsum(list(self._eval_sizes.values()))[:-1]
+    def score(self, split: Split, decoded: np.ndarray) -> dict[str, float]:
+        """The scores of a dev split end in its name's end, as accuracy_matched; `score` is the
+        mean of the main scores."""
+        (truth,) = split.rows.labels.values()
+        bounds = np.cumsum(list(self.eval_sizes.values()))[:-1]
         parts = np.split(decoded, bounds), np.split(truth, bounds)
         scores: dict[str, float] = {}
         mains = []
-        for split, predicted, labels in zip(self._eval_sizes, *parts, strict=True):
-            if self._glue_task.regression:
-                found = official_scores.regression(predicted, labels)
+        for name, predicted, labels in zip(self.eval_sizes, *parts, strict=True):
+            if self.glue_task.labels:
+                found = official_scores.classification(predicted, labels, self.glue_task.metrics)
             else:
-                found = official_scores.classification(predicted, labels, self._glue_task.metrics)
-            mains.append(self._glue_task.main_score(found))
-            suffix = split.removeprefix('dev')
+                found = official_scores.regression(predicted, labels)
+            mains.append(self.glue_task.main_score(found))
+            suffix = name.removeprefix('dev')
             scores |= {f'{metric}{suffix}': value for metric, value in found.items()}
             scores[f'score{suffix}'] = mains[-1]
         return scores | {'score': float(np.mean(mains))}
 
-    def write(
-        self,
-        split: str,
-        encoded: Encoded[Example, None],
-        decoded: np.ndarray,
-        folder: epath.Path,
-    ) -> None:
-        """split: the name of a task and of its test split."""
-        name, test = split.split()
+    def write(self, split: Split, decoded: np.ndarray, folder: epath.Path) -> None:
+        name, test = split.name.split()
         glue.write_submission(name, decoded, folder / 'submission', test)
 
 
-def load(name: str, config: Config, tokenizer: Tokenizer) -> TaskData:
+def load(name: str, config: Config, tokenizer: Tokenizer) -> task_data.TaskData:
     """The files of one task. Raises ValueError for what is wrong in them."""
     task, data, summary = glue.TASKS[name], config.data, Summary()
 
@@ -91,16 +65,12 @@ def load(name: str, config: Config, tokenizer: Tokenizer) -> TaskData:
         examples = read(test_name, split)
         glue.check_number(test_name, len(examples), split)
         tests[f'{test_name} {split}'] = examples
-    train = read(name, 'train')
     facts = TaskFacts(task.labels, pairs=len(task.texts) == 2)
-    sizes = {split: len(examples) for split, examples in held_out.items()}
-    return make_task_data(
-        GlueProcessor(config, tokenizer, facts, task, sizes),
-        summary,
-        train=subsample(train, data),
-        held_out=[example for examples in held_out.values() for example in examples],
-        tests=tests,
-    )
+    processor = GlueProcessor(config, tokenizer, facts)
+    processor.glue_task = task
+    processor.eval_sizes = {split: len(examples) for split, examples in held_out.items()}
+    evaluated = [example for examples in held_out.values() for example in examples]
+    return task_data.make_task_data(processor, summary, read(name, 'train'), evaluated, tests)
 
 
 def check_files(name: str, data: DataConfig) -> None:

@@ -10,28 +10,26 @@ from etils import epath
 from bert_jax.config import Config
 from bert_jax.data.labelled import conll, tagging
 from bert_jax.data.labelled.conll import Sentence
-from bert_jax.data.labelled.tagging import SentenceWindows
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
-from bert_jax.finetuning import official_scores
+from bert_jax.finetuning import official_scores, task_data
 from bert_jax.finetuning.task_data import (
     EVAL,
-    Encoded,
+    PREDICT,
+    TRAIN,
     Predictions,
-    Processor,
     Record,
-    TaskData,
+    Split,
     TaskFacts,
-    make_task_data,
-    subsample,
-    train_and_eval_files,
 )
 from bert_jax.tasks.tagging import TaggingTask
 
 Tags = list[list[str]]  # of each sentence, one per word
 
 
-class TaggingProcessor(Processor[Sentence, SentenceWindows, Tags]):
+class TaggingProcessor(task_data.Processor):
+    """A tag that was not trained on is a wrong prediction; in TRAIN it is an error."""
+
     head = 'tagger'
     writes_eval = True
 
@@ -42,78 +40,53 @@ class TaggingProcessor(Processor[Sentence, SentenceWindows, Tags]):
     def read(self, path: str | os.PathLike[str], summary: Summary) -> Iterator[Sentence]:
         return conll.iter_file(path, tagged=False, summary=summary)
 
-    def encode(
-        self,
-        examples: Sequence[Sentence],
-        summary: Summary,
-        *,
-        training: bool = False,
-        labelled: bool = False,
-    ) -> Encoded[Sentence, SentenceWindows]:
-        """A tag that was not trained on is an error in training, and a wrong prediction
-        otherwise."""
+    def encode(self, examples: Sequence[Sentence], summary: Summary, split: str = PREDICT) -> Split:
         windows = tagging.windows(
             examples,
             self.tokenizer,
             self.facts.labels,
             max_seq_length=self.config.data.max_seq_length,
-            allow_unknown=not training,
+            allow_unknown=split != TRAIN,
             summary=summary,
         )
         labels = np.concatenate([np.zeros(0, np.int32), *windows.labels])
         arrays = {'label_ids': np.maximum(labels, 0), 'label_weights': np.float32(labels >= 0)}
-        return self._encoded(examples, windows.rows, arrays, windows)
+        rows = self.encoded(windows.rows, arrays)
+        return Split(split, examples, rows, examples[0].tags is not None, windows)
 
-    def decode(self, encoded: Encoded[Sentence, SentenceWindows], outputs: Predictions) -> Tags:
-        return tagging.decode(encoded.examples, encoded.windows, list(outputs.get('tags', ())))
+    def decode(self, split: Split, outputs: Predictions) -> Tags:
+        return tagging.decode(split.examples, split.windows, list(outputs.get('tags', ())))
 
-    def records(
-        self, encoded: Encoded[Sentence, SentenceWindows], outputs: Predictions
-    ) -> Iterator[Record]:
-        decoded = self.decode(encoded, outputs)
-        for sentence, tags in zip(encoded.examples, decoded, strict=True):
+    def records(self, split: Split, outputs: Predictions) -> Iterator[Record]:
+        for sentence, tags in zip(split.examples, self.decode(split, outputs), strict=True):
             yield {'words': sentence.words, 'tags': tags}
 
-    def can_score(self, examples: Sequence[Sentence]) -> bool:
-        return examples[0].tags is not None
-
-    def score(self, encoded: Encoded[Sentence, SentenceWindows], decoded: Tags) -> dict[str, float]:
-        gold = [sentence.tags or [] for sentence in encoded.examples]
-        scores = official_scores.entities(gold, decoded)
+    def score(self, split: Split, decoded: Tags) -> dict[str, float]:
+        scores = official_scores.entities([sentence.tags for sentence in split.examples], decoded)
         return scores | {'score': scores.get('f1', scores['accuracy'])}
 
-    def write(
-        self,
-        split: str,
-        encoded: Encoded[Sentence, SentenceWindows],
-        decoded: Tags,
-        folder: epath.Path,
-    ) -> None:
-        name = 'predictions' if split == EVAL else f'{split}_predictions'
-        conll.write(encoded.examples, decoded, folder / f'{name}.conll')
+    def write(self, split: Split, decoded: Tags, folder: epath.Path) -> None:
+        name = 'predictions' if split.name == EVAL else f'{split.name}_predictions'
+        conll.write(split.examples, decoded, folder / f'{name}.conll')
 
 
-def load(config: Config, tokenizer: Tokenizer) -> TaskData:
+def load(config: Config, tokenizer: Tokenizer) -> task_data.TaskData:
     """The user's files. Raises ValueError for what is wrong in them."""
     data, summary = config.data, Summary()
-    train, held_out = (conll.read(path, summary=summary) for path in train_and_eval_files(data))
+    files = task_data.train_and_eval_files(data)
+    train, held_out = (conll.read(path, summary=summary) for path in files)
     labels = tuple(conll.label_names(train))
     if len(labels) == 1:
         raise ValueError(f'{data.train_file} has no tag but O; expected others to tell apart')
     scheme = conll.scheme([sentence.tags or [] for sentence in train]).name
     summary.count(f'sentences to train on, their tags read as {scheme}', number=len(train))
     tests = {'test': _read_test(data.test_file, labels, summary)} if data.test_file else {}
-    return make_task_data(
-        TaggingProcessor(config, tokenizer, TaskFacts(labels)),
-        summary,
-        train=subsample(train, data),
-        held_out=held_out,
-        tests=tests,
-    )
+    processor = TaggingProcessor(config, tokenizer, TaskFacts(labels))
+    return task_data.make_task_data(processor, summary, train, held_out, tests)
 
 
 def _read_test(path: str, labels: Sequence[str], summary: Summary) -> list[Sentence]:
-    """A file without any of the tags to learn has another column last, so it has no tags."""
+    """The sentences, without tags if none of them is a label: the last column is something else."""
     sentences = conll.read(path, tagged=None, summary=summary)
     tags = {tag for sentence in sentences for tag in sentence.tags or ()}
     if tags and not tags & set(labels[1:]):

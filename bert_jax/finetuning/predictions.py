@@ -34,6 +34,6 @@ def _records(
 ) -> Iterator[Record]:
     examples = processor.read(path, summary)
     while window := list(itertools.islice(examples, processor.window)):
-        encoded = processor.encode(window, summary)
-        outputs = bert.predict(encoded.rows, processor.task)
-        yield from processor.records(encoded, outputs)
+        split = processor.encode(window, summary)
+        outputs = bert.predict(split.rows, processor.task)
+        yield from processor.records(split, outputs)

@@ -11,25 +11,19 @@ import jax
 from etils import epath
 
 from bert_jax.batch import HostBatch
-from bert_jax.config import (
-    Config,
-)
+from bert_jax.config import Config
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import results, settings
-from bert_jax.finetuning.datasets import (
-    EvalSplit,
-    Predictions,
-    TaskData,
-    load_task_data,
-    task_names,
-)
+from bert_jax.finetuning.datasets import load_task_data, task_names
+from bert_jax.finetuning.task_data import EVAL, Predictions, Processor, Split, TaskData
 from bert_jax.parallel import sharding
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.classification import ClassificationTask
 from bert_jax.tasks.head import HeadTask
 from bert_jax.tasks.question_answering import QuestionAnsweringTask
 from bert_jax.tasks.tagging import TaggingTask
+from bert_jax.tasks.task import Task
 from bert_jax.training.checkpoint import load_params
 from bert_jax.training.loop import predict
 from bert_jax.training.run import Resolver, Run, part
@@ -68,11 +62,10 @@ class FineTuning(Resolver):
 
     @part
     def configs(self) -> dict[str, Config]:
-        """The configuration of each task's runs, but for their seeds."""
-        config, _ = self.start
+        """The configuration of each task's runs, except for their seeds."""
+        named = {name: settings.with_task(self.start[0], name) for name in self.folders}
         return {
-            n: settings.with_steps(settings.named(config, n), data)
-            for n, data in self.datasets.items()
+            name: settings.with_steps(config, self.datasets[name]) for name, config in named.items()
         }
 
     @part
@@ -80,8 +73,8 @@ class FineTuning(Resolver):
         return next(iter(self.configs.values()))
 
     @part
-    def task(self) -> HeadTask:
-        return next(iter(self.datasets.values())).task
+    def task(self) -> Task:
+        return next(iter(self.datasets.values())).processor.task
 
     def batch_sizes(self) -> dict[str, int]:
         return {'train.batch_size': self.config.train.batch_size}
@@ -104,17 +97,21 @@ class FineTuning(Resolver):
 
     def run(self) -> None:
         runs, scores = self._runs(), dict[str, list[dict[str, float]]]()
-        first = jax.process_index() == 0
-        with Stopper() as stopper:  # of all runs: a signal at the end of one is not lost
+        is_first = jax.process_index() == 0
+        with Stopper() as stopper:  # one, so that after a signal the next run does not start
             for name, data in self.datasets.items():
                 scores[name] = [_train_and_score(run, data, stopper) for run in runs[name]]
-                if first:
-                    results.write(self.folders[name], name, data.main_score, scores[name])
-        if len(scores) > 1 and first:
+                if is_first:
+                    main_score = data.processor.main_score
+                    results.write(self.folders[name], name, main_score, scores[name])
+        if len(scores) > 1 and is_first:
             results.write_table(self.workdir, scores)
 
     def _read(self, config: Config, vocabulary: tokenizer.Tokenizer) -> dict[str, TaskData]:
-        return {n: load_task_data(n, settings.named(config, n), vocabulary) for n in self.folders}
+        return {
+            name: load_task_data(name, settings.with_task(config, name), vocabulary)
+            for name in self.folders
+        }
 
     def _runs(self) -> dict[str, list[Run]]:
         """The runs of each task, one for each seed."""
@@ -127,10 +124,10 @@ class FineTuning(Resolver):
                 'name': ', '.join(filter(None, files)),
                 'fingerprint': data.train.fingerprint() + data.eval.rows.fingerprint(),
                 'lowercase': vocabulary.lowercase,
-                **dataclasses.asdict(data.facts),
+                **dataclasses.asdict(data.processor.facts),
             }
             runs[name] = [
-                _run(seeded, path, data, info, vocabulary)
+                _run(seeded, path, data, info, vocabulary.files)
                 for seeded, path in settings.seeds(config, folder)
             ]
         return runs
@@ -141,13 +138,13 @@ class EvalSet:
 
     def __init__(self, config: Config, data: TaskData, workdir: epath.Path):
         self._config, self._data, self._workdir = config, data, workdir
-        self.main_score = data.main_score
+        self.main_score = data.processor.main_score
 
     def __iter__(self) -> Iterator[HostBatch]:
-        return _in_order(self._config, self._data.task, self._data.eval.rows)
+        return _in_order(self._config, self._data.processor.task, self._data.eval.rows)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
-        return _record(self._data.eval, predictions, self._workdir)
+        return _record(self._data.processor, self._data.eval, predictions, self._workdir)
 
 
 def _run(
@@ -155,30 +152,30 @@ def _run(
     workdir: epath.Path,
     data: TaskData,
     info: Mapping[str, Any],
-    vocabulary: tokenizer.Tokenizer,
+    vocabulary: Mapping[str, bytes],
 ) -> Run:
-    lengths = data.task.lengths(config.train.phases[0])
-    grouped = config.data.group_by_length
+    task, labels = data.processor.task, data.processor.facts.labels
+    lengths = task.lengths(config.train.phases[0])
     stream = ShuffledBatches(
-        data.train, lengths, config.train.batch_size, config.data.seed, grouped
+        data.train, lengths, config.train.batch_size, config.data.seed, config.data.group_by_length
     )
-    names = data.facts.labels
-    labels = f', {len(names)} labels: {", ".join(names[:20])}' if names else ''
-    lines = {
-        'task': config.data.task + labels + (' ...' if len(names) > 20 else ''),
-        'rows': f'{len(data.train):,} to train on, {len(data.eval.rows):,} held out',
-        'counted': str(data.summary) or 'nothing odd',
-        'seed': f'{config.train.seed}, of {config.train.seeds} seeds',
-    }
+    line = config.data.task
+    if labels:
+        line += f', {len(labels)} labels: {", ".join(labels[:20])}' + ' ...' * (len(labels) > 20)
     return Run(
         config,
-        data.task,
+        task,
         workdir,
         info,
-        vocabulary.files,
+        vocabulary,
         batches=lambda start, stop: stream.batches(start, stop, *_host_slice(config)),
         eval_set=lambda phase: EvalSet(config, data, workdir),
-        start_lines=lines,
+        start_lines={
+            'task': line,
+            'rows': f'{len(data.train):,} to train on, {len(data.eval.rows):,} held out',
+            'counted': str(data.summary) or 'nothing odd',
+            'seed': f'{config.train.seed}, of {config.train.seeds} seeds',
+        },
     )
 
 
@@ -195,10 +192,10 @@ def _host_slice(config: Config) -> tuple[int, int]:
 def _train_and_score(run: Run, data: TaskData, stopper: Stopper) -> dict[str, float]:
     """The scores of the last or the best evaluation, and those of the test files."""
     state = run.train(stopper)
-    tested = _predict(run, data, state.params)
+    tested = _predict(run, data, state.params, stopper)
     lines = map(json.loads, (run.workdir / 'metrics.jsonl').read_text().splitlines())
     evals = [line for line in lines if line['split'] == 'eval']
-    key = data.main_score
+    key = data.processor.main_score
     best = max(evals, key=lambda line: -math.inf if line[key] is None else line[key])
     scores = {
         name: value
@@ -208,31 +205,35 @@ def _train_and_score(run: Run, data: TaskData, stopper: Stopper) -> dict[str, fl
     return {'seed': run.config.train.seed} | scores | tested
 
 
-def _predict(run: Run, data: TaskData, params: Any) -> dict[str, float]:
+def _predict(run: Run, data: TaskData, params: Any, stopper: Stopper) -> dict[str, float]:
     """Writes the predictions for the test files, and returns the scores of those with labels.
 
     The parameters are those of the last evaluation or of the best. In the second case the
     predictions for the held-out file are written too, because each evaluation wrote its own.
     """
-    splits, scores = dict(data.tests), dict[str, float]()
-    if run.config.train.best and data.eval.is_written:
-        splits['the held-out file'] = data.eval
+    splits, scores = list(data.tests), dict[str, float]()
+    if run.config.train.best and data.processor.writes_eval:
+        splits.append(data.eval)
     if run.config.train.best and splits:
         abstract = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), params
         )
         params = load_params(run.workdir, abstract)
-    for name, split in splits.items():
-        rows = _in_order(run.config, data.task, split.rows)
-        recorded = _record(split, predict(run.config, run.task, params, rows), run.workdir)
-        if name in data.tests:
-            scores |= {f'{name}_{key}': value for key, value in recorded.items()}
-        LOG.info('predictions for %d rows of %s written', len(split.rows), name)
+    for split in splits:
+        rows = stopper.until_stopped(_in_order(run.config, data.processor.task, split.rows))
+        predictions = predict(run.config, run.task, params, rows)
+        recorded = _record(data.processor, split, predictions, run.workdir)
+        if split is not data.eval:
+            scores |= {f'{split.name}_{key}': value for key, value in recorded.items()}
+        LOG.info('predictions for %d rows of %s written', len(split.rows), split.name)
     return scores
 
 
-def _record(split: EvalSplit, predictions: Predictions, workdir: epath.Path) -> dict[str, float]:
-    decoded = split.decode(predictions)
-    if jax.process_index() == 0:
-        split.write(decoded, workdir)
-    return split.score(decoded)
+def _record(
+    processor: Processor, split: Split, predictions: Predictions, workdir: epath.Path
+) -> dict[str, float]:
+    """Writes the predictions and returns their scores."""
+    decoded = processor.decode(split, predictions)
+    if (processor.writes_eval or split.name != EVAL) and jax.process_index() == 0:
+        processor.write(split, decoded, workdir)
+    return processor.score(split, decoded) if split.is_scored else {}

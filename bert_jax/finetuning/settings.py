@@ -1,4 +1,4 @@
-"""The configurations of fine-tuning runs: what the checkpoint, the task, its data and a seed decide."""
+"""The configuration of a fine-tuning run, as its checkpoint, task, data and seed settle it."""
 
 import dataclasses
 import json
@@ -117,5 +117,5 @@ def check_seeds(config: Config, workdir: epath.Path) -> None:
             )
 
 
-def named(config: Config, task: str) -> Config:
+def with_task(config: Config, task: str) -> Config:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, task=task))

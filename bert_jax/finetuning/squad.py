@@ -9,26 +9,22 @@ from bert_jax.config import Config
 from bert_jax.data.labelled import squad, squad_answers, squad_windows
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.squad_answers import Answers
-from bert_jax.data.labelled.squad_windows import QuestionWindows
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
-from bert_jax.finetuning import squad_scores
+from bert_jax.finetuning import squad_scores, task_data
 from bert_jax.finetuning.task_data import (
     EVAL,
-    Encoded,
+    PREDICT,
+    TRAIN,
     Predictions,
-    Processor,
     Record,
-    TaskData,
+    Split,
     TaskFacts,
-    make_task_data,
-    subsample,
-    train_and_eval_files,
 )
 from bert_jax.tasks.question_answering import QuestionAnsweringTask
 
 
-class QuestionAnsweringProcessor(Processor[Question, QuestionWindows, Answers]):
+class QuestionAnsweringProcessor(task_data.Processor):
     head = 'span'
     main_score = 'f1'
     writes_eval = True
@@ -41,81 +37,61 @@ class QuestionAnsweringProcessor(Processor[Question, QuestionWindows, Answers]):
     def read(self, path: str | os.PathLike[str], summary: Summary) -> Iterator[Question]:
         return squad.iter_file(path, summary)
 
-    def encode(
-        self,
-        examples: Sequence[Question],
-        summary: Summary,
-        *,
-        training: bool = False,
-        labelled: bool = False,
-    ) -> Encoded[Question, QuestionWindows]:
+    def encode(self, examples: Sequence[Question], summary: Summary, split: str = PREDICT) -> Split:
         windows = squad_windows.windows(
-            examples, self.tokenizer, self.config.data, training=training, summary=summary
+            examples, self.tokenizer, self.config.data, training=split == TRAIN, summary=summary
         )
-        labels = {
-            'start_positions': windows.start_positions,
-            'end_positions': windows.end_positions,
-        }
-        return self._encoded(examples, windows, labels, windows)
+        names = ('start_positions', 'end_positions')
+        rows = self.encoded(windows, {name: getattr(windows, name) for name in names})
+        is_scored = split == EVAL or self._can_be_scored(examples)
+        return Split(split, examples, rows, is_scored, windows)
 
-    def decode(self, encoded: Encoded[Question, QuestionWindows], outputs: Predictions) -> Answers:
+    def _can_be_scored(self, questions: Sequence[Question]) -> bool:
+        """Whether all have answers. A 2.0 file without its answers reads as impossible questions
+        alone."""
+        possible = [not question.is_impossible for question in questions]
+        answered = all(map(_has_answer, questions))
+        return answered and any(possible) and (self.facts.no_answer or all(possible))
+
+    def decode(self, split: Split, outputs: Predictions) -> Answers:
         return squad_answers.decode(
-            encoded.examples,
-            encoded.windows,
+            split.examples,
+            split.windows,
             outputs['start_logits'],
             outputs['end_logits'],
             self.config.eval,
             no_answer=self.facts.no_answer,
         )
 
-    def records(
-        self, encoded: Encoded[Question, QuestionWindows], outputs: Predictions
-    ) -> Iterator[Record]:
-        answers = self.decode(encoded, outputs)
-        for question in encoded.examples:
-            answer, best = answers.predictions[question.id], answers.nbest[question.id]
+    def records(self, split: Split, outputs: Predictions) -> Iterator[Record]:
+        answers = self.decode(split, outputs)
+        for name in (question.id for question in split.examples):
+            answer, best = answers.predictions[name], answers.nbest[name]
             probability = next((n['probability'] for n in best if n['text'] == answer), None)
-            yield {
-                'id': question.id,
-                'answer': answer,
-                'probability': probability,
-                'n_best': best[:3],
-            }
+            record = {'id': name, 'answer': answer, 'probability': probability}
+            yield record | {'n_best': best[:3]}
 
-    def can_score(self, examples: Sequence[Question]) -> bool:
-        """A 2.0 file without its answers reads as one of impossible questions alone."""
-        possible = [not question.is_impossible for question in examples]
-        answered = all(map(_has_answer, examples))
-        return answered and any(possible) and (self.facts.no_answer or all(possible))
-
-    def score(
-        self, encoded: Encoded[Question, QuestionWindows], decoded: Answers
-    ) -> dict[str, float]:
-        no_answer = self.facts.no_answer
+    def score(self, split: Split, decoded: Answers) -> dict[str, float]:
+        references = squad.references(split.examples)
+        if not self.facts.no_answer:
+            return squad_scores.squad(references, decoded.predictions, version_2=False)
         return squad_scores.squad(
-            squad.references(encoded.examples),
+            references,
             decoded.predictions,
-            version_2=no_answer,
-            null_odds=decoded.null_odds if no_answer else None,
-            best=decoded.best if no_answer else None,
+            version_2=True,
+            null_odds=decoded.null_odds,
+            best=decoded.best,
         )
 
-    def write(
-        self,
-        split: str,
-        encoded: Encoded[Question, QuestionWindows],
-        decoded: Answers,
-        folder: epath.Path,
-    ) -> None:
-        squad_answers.write(decoded, folder / ('' if split == EVAL else split))
+    def write(self, split: Split, decoded: Answers, folder: epath.Path) -> None:
+        squad_answers.write(decoded, folder if split.name == EVAL else folder / split.name)
 
 
-def load(config: Config, tokenizer: Tokenizer) -> TaskData:
+def load(config: Config, tokenizer: Tokenizer) -> task_data.TaskData:
     """The user's files. Raises ValueError for what is wrong in them."""
     data, summary = config.data, Summary()
-    train_file, eval_file = train_and_eval_files(data)
-    train = subsample(squad.read(train_file, summary), data)
-    held_out = squad.read(eval_file, summary)
+    files = task_data.train_and_eval_files(data)
+    train, held_out = (squad.read(path, summary) for path in files)
     for question in held_out:
         if not _has_answer(question):
             raise ValueError(
@@ -124,16 +100,11 @@ def load(config: Config, tokenizer: Tokenizer) -> TaskData:
             )
     no_answer = any(question.is_impossible for question in (*train, *held_out))
     processor = QuestionAnsweringProcessor(config, tokenizer, TaskFacts(no_answer=no_answer))
-    test = squad.read(data.test_file, summary) if data.test_file else []
-    if test and not processor.can_score(test):
+    tests = {'test': squad.read(data.test_file, summary)} if data.test_file else {}
+    made = task_data.make_task_data(processor, summary, train, held_out, tests)
+    if any(not split.is_scored for split in made.tests):
         summary.count('test files that can not be scored', data.test_file)
-    return make_task_data(
-        processor,
-        summary,
-        train=train,
-        held_out=held_out,
-        tests={'test': test} if test else {},
-    )
+    return made
 
 
 def _has_answer(question: Question) -> bool:

@@ -19,7 +19,8 @@ from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
-from bert_jax.models.heads import TASK_HEADS
+from bert_jax.models.heads import HEADS, TASK_HEADS
+from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
 from bert_jax.tasks.head import HeadTask
 from bert_jax.training.evaluation import Predictions, by_example
@@ -32,7 +33,6 @@ TOKENS = 2048
 THREADS = 2
 INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
 POOLINGS = ('mean', 'cls', 'pooler')
-ALONG = ('last_hidden_state', 'prediction_logits', 'start_logits', 'end_logits')  # the row
 
 Candidates = list[tuple[str, float]]
 Outputs = dict[str, jax.Array]
@@ -53,6 +53,7 @@ class Bert:
         self._params, self._mesh = source.params, mesh
         self._model = dataclasses.replace(source, config=self.config).model
         self._compiled: dict[Hashable, Callable[[Any, Any], Any]] = {}
+        self._outputs = self._function('outputs', lambda outputs, _: outputs)
 
     def apply(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The model's outputs for token arrays.
@@ -65,8 +66,7 @@ class Bert:
 
         Raises ValueError for other names, shapes, ids or lengths.
         """
-        outputs = self._function('outputs', lambda outputs, _: outputs)
-        return jax.device_get(outputs(self._params, self._put(self._checked(batch))))
+        return jax.device_get(self._outputs(self._params, self._put(self._checked(batch))))
 
     def __call__(self, inputs: Iterable[Text]) -> dict[str, np.ndarray]:
         """The same outputs for texts and pairs of texts, and their attention_mask. Rows are padded
@@ -78,20 +78,17 @@ class Bert:
         length = int(examples.lengths.max())
         mask = np.arange(length) < examples.lengths[:, None]
         results = {'attention_mask': mask.astype(np.int32)}
-        per_token = {*ALONG, *(['logits'] if 'tagger' in self.heads else [])}
-        for indices, outputs in self.run(
-            examples, self._function('outputs', lambda outputs, _: outputs)
-        ):
+        outputs_of_heads = [HEADS[head].outputs for head in self.heads]
+        per_token = {'last_hidden_state'} | {
+            name for outputs in outputs_of_heads for name in outputs if 'length' in outputs[name]
+        }
+        for indices, outputs in self.run(examples, self._outputs):
             for name, value in outputs.items():
-                if name in per_token:
-                    value = value[:, :length]
+                width = length if name in per_token else value.shape[1]
                 if name not in results:
-                    shape = (length, *value.shape[2:]) if name in per_token else value.shape[1:]
-                    results[name] = np.zeros((len(examples), *shape), np.float32)
-                if name in per_token:
-                    results[name][indices, : value.shape[1]] = value
-                else:
-                    results[name][indices] = value
+                    shape = (len(examples), width, *value.shape[2:])
+                    results[name] = np.zeros(shape, np.float32)
+                results[name][indices, : value.shape[1]] = value[:, :width]
         for name in per_token & results.keys():
             results[name][~mask] = 0
         return results
@@ -169,7 +166,8 @@ class Bert:
         def top(outputs: Outputs, _: Any) -> tuple[jax.Array, jax.Array]:
             probabilities = jax.nn.softmax(outputs['prediction_logits'])
             # The rows that pad the table are no tokens.
-            return tuple(jax.lax.top_k(probabilities[..., : len(pieces)], top_k))
+            values, ids = jax.lax.top_k(probabilities[..., : len(pieces)], top_k)
+            return values, ids
 
         filled: list[list[Candidates]] = [[] for _ in rows]
         function = self._function(('top', top_k), top)
@@ -233,12 +231,7 @@ class Bert:
             model = self._model  # and not self, which holds the parameters
 
             def compute(params: Any, batch: Mapping[str, jax.Array]) -> Any:
-                outputs: Any = model.apply(
-                    {'params': params},
-                    batch['input_ids'],
-                    batch['token_type_ids'],
-                    batch['attention_mask'],
-                )
+                outputs: Any = model.apply({'params': params}, EncoderInputs.from_batch(batch))
                 wide = {name: x.astype(jnp.float32) for name, x in outputs.items()}
                 return reduce(wide, batch)
 
@@ -252,19 +245,15 @@ class Bert:
 
     def _checked(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The batch with its defaults, int32. Raises ValueError as `apply` says."""
-        if not isinstance(batch, Mapping):
+        names = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
+        if not isinstance(batch, Mapping) or 'input_ids' not in batch or {*batch} - {*INPUTS}:
             raise ValueError(
-                f'a batch is a dict of arrays with {INPUTS}, not {type(batch).__name__}'
+                f'the batch has {names}; expected a dict with input_ids and, if they differ from '
+                'the defaults, attention_mask and token_type_ids'
             )
-        if 'input_ids' not in batch or set(batch) - set(INPUTS):
-            raise ValueError(
-                f'the batch has {sorted(batch)}; expected input_ids and, if need be, the others '
-                f'of {INPUTS}'
-            )
-        ids = np.asarray(batch['input_ids'])
+        ids, checked = np.asarray(batch['input_ids']), {}
         defaults = {'attention_mask': np.ones_like(ids), 'token_type_ids': np.zeros_like(ids)}
         limits = (self.config.vocab_size, 2, self.config.type_vocab_size)
-        checked = {}
         for name, limit in zip(INPUTS, limits, strict=True):
             array = np.asarray(batch.get(name, defaults.get(name)))
             if array.ndim != 2 or array.shape != ids.shape or array.dtype.kind not in 'iub':

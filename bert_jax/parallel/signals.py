@@ -9,9 +9,10 @@ import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from bert_jax.config.errors import Interrupted
+if TYPE_CHECKING:
+    from bert_jax.config.errors import Interrupted
 
 LOG = logging.getLogger('bert_jax.parallel.signals')
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -29,7 +30,7 @@ def exit_at_once() -> None:
 
 
 def _exit(number: int, _: Any) -> None:
-    os.write(2, b'bert_jax: interrupted; the same command goes on from what is saved\n')
+    os.write(2, b'bert_jax: interrupted; the same command continues from the last checkpoint\n')
     os._exit(128 + number)
 
 
@@ -83,8 +84,10 @@ class Stopper:
             self._agreed = multihost_utils.reached_preemption_sync_point(next(_CALLS))
         return self._agreed
 
-    def interrupted(self, message: str) -> Interrupted:
+    def interrupted(self, message: str) -> 'Interrupted':
         """The exception to raise after saving."""
+        from bert_jax.config.errors import Interrupted
+
         return Interrupted(message, self._number or signal.SIGTERM)
 
     def until_stopped(self, items: Iterable[T]) -> Iterator[T]:

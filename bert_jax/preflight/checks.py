@@ -21,13 +21,11 @@ from etils import epath
 from bert_jax.config import Config, refuse_unread
 from bert_jax.config.errors import OUT_OF_MEMORY_HINT, first_line, is_out_of_memory
 from bert_jax.data.text import readers, staging
-from bert_jax.parallel import sharding
 from bert_jax.parallel.chips import GIB, needed_memory
 from bert_jax.preflight.resolve import resolve
-from bert_jax.training import initialization, optimizer, random_streams
+from bert_jax.training import initialization
 from bert_jax.training.checkpoint import check_storage
 from bert_jax.training.run import NotKnown, Resolver
-from bert_jax.training.train_step import make_train_step
 from bert_jax.training.workdir import check as check_workdir
 from bert_jax.training.workdir import saved_steps
 
@@ -90,12 +88,14 @@ def _init_from(resolver: Resolver) -> str:
         return 'none: fresh parameters'
     if steps := saved_steps(resolver.workdir):
         return f'not read: the run goes on from step {steps[-1]}'
-    initialization.check(config.init_from, resolver.state.params)
+    initialization.check(config.init_from, resolver.step.abstract.params, resolver.step.info)
     return f'{config.init_from} fits'
 
 
 def _model(resolver: Resolver) -> str:
-    return f'{sum(leaf.size for leaf in jax.tree.leaves(resolver.state.params)):,} parameters'
+    return (
+        f'{sum(leaf.size for leaf in jax.tree.leaves(resolver.step.abstract.params)):,} parameters'
+    )
 
 
 def _workdir(resolver: Resolver) -> str:
@@ -135,7 +135,9 @@ def _disk(resolver: Resolver) -> str:
         runs = resolver.runs()
         saved = sum(len(saved_steps(run.workdir)) for run in runs)
         count = max(resolver.config.train.keep * len(runs) + 1 - saved, 1)
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(resolver.state))
+        size = sum(
+            leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(resolver.step.abstract)
+        )
         needs.append((pathlib.Path(resolver.workdir), count * size, f'{count} checkpoints'))
     disks: dict[int, list[tuple[pathlib.Path, int, str]]] = {}
     for path, size, what in needs:
@@ -153,25 +155,15 @@ def _disk(resolver: Resolver) -> str:
 
 def _fits(resolver: Resolver) -> str:
     """Compiles the training step of each phase."""
-    task, mesh, state, config = resolver.task, resolver.mesh, resolver.state, resolver.run_config
-    accum_steps, limit = config.train.accum_steps, _memory()
+    step, config, limit = resolver.step, resolver.run_config, _memory()
     resolver.batches  # noqa: B018  (raises if a batch does not divide)
-    step: Any = make_train_step(
-        task,
-        optimizer.make_optimizer(config),
-        mesh,
-        schedule=optimizer.make_schedule(config),
-        accum_steps=accum_steps,
-    )
-    key = jax.eval_shape(lambda: random_streams.root(config.train.seed, config.train.prng_impl))
     fine, wrong = list[str](), list[str]()
     # Otherwise the processes share the work of autotuning and wait for each other.
     options = {'xla_gpu_shard_autotuning': False} if jax.default_backend() == 'gpu' else None
     for phase in dict.fromkeys(phase._replace(steps=1) for phase in config.train.phases):
-        batch = sharding.abstract_batch(task.batch_spec(phase), mesh, accum_steps)
         line = f'{phase.batch_size} x {phase.max_seq_length}: '
         try:
-            compiled = step.lower(state, batch, key).compile(options)
+            compiled = step.lower(phase).compile(options)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -17,6 +17,7 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.parallel import sharding
 from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.tasks.task import Task
 from bert_jax.training.loop import EvalSet
 from bert_jax.training.run import NotKnown, Resolver, Run, part
 
@@ -93,7 +94,7 @@ class Pretraining(Resolver):
         return config.padded()
 
     @part
-    def task(self) -> PretrainTask:
+    def task(self) -> Task:
         return PretrainTask(self.run_config.model)
 
     def batch_sizes(self) -> dict[str, int]:

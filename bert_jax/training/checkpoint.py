@@ -96,7 +96,8 @@ class Checkpoints:
             checksums=ocp.args.JsonRestore(),
         )
         for pause in (*RETRY_SECONDS, None):
-            restored, problem, unreachable = None, 'another process could not read it', False
+            restored: Any = None
+            problem, unreachable = 'another process could not read it', False
             try:
                 restored = self._manager.restore(step, args=args)
             except Exception as error:  # Orbax and TensorStore raise errors of many types

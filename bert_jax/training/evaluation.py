@@ -5,24 +5,18 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from bert_jax.batch import BatchSpec, HostBatch, spec_of
-from bert_jax.parallel.sharding import place
-from bert_jax.tasks.task import Task, loss_and_means
-from bert_jax.training.train_step import EvalStep
+from bert_jax.parallel.sharding import shard_batch
+from bert_jax.tasks.task import loss_and_means
+from bert_jax.training.train_step import Step
 
 Predictions = dict[str, np.ndarray]
 IN_FLIGHT = 2  # batches that the device may work on while the host goes on
 
 
 def evaluate(
-    eval_step: EvalStep,
-    params: Any,
-    batches: Iterable[HostBatch],
-    task: Task,
-    specs: Mapping[int, BatchSpec],
-    mesh: Mesh,
+    step: Step, params: Any, batches: Iterable[HostBatch], specs: Mapping[int, BatchSpec]
 ) -> tuple[dict[str, float], Predictions]:
     """Means over all examples, and the task's predictions for each example.
 
@@ -43,14 +37,16 @@ def evaluate(
             predictions.append(predicted)
 
     for batch in batches:
-        in_flight.append(eval_step(params, place(batch, spec_of(batch, specs), mesh)))
+        in_flight.append(
+            step.evaluate(params, shard_batch(batch, spec_of(batch, specs), step.mesh))
+        )
         if len(in_flight) > IN_FLIGHT:
             fetch()
     while in_flight:
         fetch()
     if not totals:
         raise ValueError('evaluation has no batches; give more text, or raise config.data.holdout')
-    means = loss_and_means(task, totals)
+    means = loss_and_means(step.task, totals)
     if 'mlm_loss' in means:
         means['mlm_perplexity'] = float(np.exp(means['mlm_loss']))
     return means, by_example(predictions)

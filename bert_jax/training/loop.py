@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import jax
-import optax
 from etils import epath
 
 from bert_jax.batch import Batch, BatchSpec, HostBatch, spec_of
@@ -17,22 +16,14 @@ from bert_jax.config.errors import Interrupted
 from bert_jax.parallel import sharding
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
-from bert_jax.training import optimizer, random_streams
+from bert_jax.training import random_streams
 from bert_jax.training.checkpoint import Checkpoints, save_best
 from bert_jax.training.evaluation import Predictions, evaluate
 from bert_jax.training.initialization import initial_params
 from bert_jax.training.metrics import Reporter
 from bert_jax.training.nonfinite import NonfiniteSteps
 from bert_jax.training.step_timer import BatchShape, StepTimer
-from bert_jax.training.train_step import (
-    EvalStep,
-    TrainState,
-    TrainStep,
-    abstract_state,
-    init_state,
-    make_eval_step,
-    make_train_step,
-)
+from bert_jax.training.train_step import Step, TrainState, build_step
 from bert_jax.training.workdir import explain_full_disk
 
 LOG = logging.getLogger('bert_jax.training.loop')
@@ -93,101 +84,108 @@ def train(
     Raises FloatingPointError, naming the step, if a loss or an update is not finite (see
     NonfiniteSteps), and Interrupted after a signal, when the state is saved.
     """
-    # Set up the step and the state.
     mesh = sharding.make_mesh(config.mesh)
     checkpoints = Checkpoints(workdir, config.train.keep)
-    tx, train_step, eval_step = _steps(_without_seeds(config), task, mesh)
-    state = _restore_or_init(config, task, tx, mesh, checkpoints)
-    step, num_steps = int(state.step), config.num_steps
-    if step >= num_steps:
-        LOG.info('Training is already complete (step %d of %d).', step, num_steps)
+    built = _build_step(_without_seeds(config), task, mesh)
+    state = _restore_or_init(config, built, checkpoints)
+    step = int(state.step)
+    if step >= config.num_steps:
+        LOG.info('Training is already complete (step %d of %d).', step, config.num_steps)
         checkpoints.close()
         return state
     # All stages are set up now, so that a mistake in a later one is found at once.
     stages = _stages(config, step, task, mesh, batches, eval_batches)
     key = _root_key(config, mesh, config.train.prng_impl)
-    timer, nonfinite = StepTimer(), NonfiniteSteps(config.train.nonfinite)
-
+    # The evaluation at an earlier, smaller num_steps is not one of this run.
+    drop_eval = not should_evaluate(step, config) and not config.train.best
+    # Leaves in reverse order: signals are handled until everything is written.
     with contextlib.ExitStack() as stack:
-        # Leave in reverse order: signals are handled until everything is written.
         stack.enter_context(explain_full_disk(workdir))
         stopper = stopper or stack.enter_context(Stopper())
         stack.callback(checkpoints.close)
-        # The evaluation at an earlier, smaller num_steps is not one of this run.
-        drop_eval = not should_evaluate(step, config) and not config.train.best
-        reporter = stack.enter_context(
-            contextlib.closing(Reporter(workdir, step, num_steps, drop_eval))
-        )
+        reporter = Reporter(workdir, step, config.num_steps, drop_eval)
+        stack.callback(reporter.close)
         stack.enter_context(jax.transfer_guard('disallow'))
-        run_eval = functools.partial(
-            _evaluate, config, task, mesh, eval_step, workdir, reporter, stopper
-        )
-        # Catch up on what a signal cut short in the last process.
-        if stopper.agreed():
-            raise stopper.interrupted(f'stopped before step {step + 1} of {num_steps}')
-        missed = step and should_evaluate(step, config) and not reporter.has_eval(step)
-        if missed and not run_eval(step, state.params, stages[0]):
-            raise stopper.interrupted(f'step {step} is saved; the same command evaluates it')
+        loop = _Loop(config, built, workdir, checkpoints, reporter, stopper)
+        loop.catch_up(step, state, stages[0])
+        return loop.run(step, state, stages, key)
 
+
+@dataclasses.dataclass(frozen=True)
+class _Loop:
+    """What the loop needs beside its state and its batches."""
+
+    config: Config
+    built: Step
+    workdir: epath.PathLike
+    checkpoints: Checkpoints
+    reporter: Reporter
+    stopper: Stopper
+
+    def catch_up(self, step: int, state: TrainState, stage: Stage) -> None:
+        """Evaluates if a signal kept the process before from it. Raises Interrupted if one is
+        pending, or if one comes."""
+        if self.stopper.agreed():
+            raise self.stopper.interrupted(
+                f'stopped before step {step + 1} of {self.config.num_steps}; the same command goes '
+                'on from there'
+            )
+        missed = step and should_evaluate(step, self.config) and not self.reporter.has_eval(step)
+        if missed and not self.evaluate(step, state.params, stage):
+            raise self.stopper.interrupted(f'step {step} is saved; the same command evaluates it')
+
+    def run(self, step: int, state: TrainState, stages: list[Stage], key: jax.Array) -> TrainState:
+        """Takes all steps of the stages, the first of them after `step`. key: the root key."""
+        config, reporter = self.config, self.reporter
+        timer, nonfinite = StepTimer(), NonfiniteSteps(config.train.nonfinite)
         for stage in stages:
-            to_device = functools.partial(_to_device, specs=stage.specs, mesh=mesh)
+            to_device = functools.partial(_to_device, specs=stage.specs, mesh=self.built.mesh)
             for batch in _prefetch(timer.time_input(stage.batches), to_device):
                 # Train.
-                state, sums = train_step(state, batch, key)
+                state, sums = self.built.train(state, batch, key)
                 step += 1
                 timer.add(sums, stage.shapes[batch['input_ids'].shape[1]])
                 nonfinite.add(step, sums)
                 reporter.step(step)
-                last, stop = step == num_steps, stopper.agreed()
+                last, stop = step == config.num_steps, self.stopper.agreed()
                 log, save = should_log(step, config), stop or should_save(step, config)
-                evaluates = should_evaluate(step, config) and (last or not stop)
+                evaluate = should_evaluate(step, config) and (last or not stop)
 
                 # Report.
-                if log or evaluates or save:
+                if log or evaluate or save:
                     nonfinite.check()
                 if log:
-                    reporter.report(step, 'train', timer.read(task))
+                    reporter.report(step, 'train', timer.read(self.built.task))
 
                 # Evaluate.
-                if evaluates and not timer.exclude(run_eval, step, state.params, stage):
+                if evaluate and not timer.exclude(self.evaluate, step, state.params, stage):
                     save = stop = True
 
                 # Save. The run that resumes here does not report these metrics again.
                 if save:
                     timer.exclude(reporter.flush)
-                    timer.exclude(checkpoints.save, step, state)
+                    timer.exclude(self.checkpoints.save, step, state)
                 if stop and not last:
-                    raise stopper.interrupted(
-                        f'saved at step {step} of {num_steps}; the same command goes on from there'
+                    raise self.stopper.interrupted(
+                        f'saved at step {step} of {config.num_steps}; '
+                        'the same command goes on from there'
                     )
-    return state
+        return state
 
-
-def _evaluate(
-    config: Config,
-    task: Task,
-    mesh: jax.sharding.Mesh,
-    eval_step: EvalStep,
-    workdir: epath.PathLike,
-    reporter: Reporter,
-    stopper: Stopper,
-    step: int,
-    params: Any,
-    stage: Stage,
-) -> bool:
-    """Evaluates and reports; False if a signal cut it short, and a resumed run has to evaluate."""
-    rows: Iterable[HostBatch] = stage.eval_set
-    if step != config.num_steps:  # a complete run is not resumed
-        rows = stopper.until_stopped(rows)
-    try:
-        means, predictions = evaluate(eval_step, params, rows, task, stage.eval_specs, mesh)
-    except Interrupted:
-        return False
-    means |= stage.eval_set.score(predictions)
-    if config.train.best and reporter.is_best(stage.eval_set.main_score, means):
-        save_best(workdir, step, params)
-    reporter.report(step, 'eval', means)
-    return True
+    def evaluate(self, step: int, params: Any, stage: Stage) -> bool:
+        """Evaluates and reports. False if a signal cut it short; the resumed run evaluates then."""
+        rows: Iterable[HostBatch] = stage.eval_set
+        if step != self.config.num_steps:  # a complete run is not resumed
+            rows = self.stopper.until_stopped(rows)
+        try:
+            means, predictions = evaluate(self.built, params, rows, stage.eval_specs)
+        except Interrupted:
+            return False
+        means |= stage.eval_set.score(predictions)
+        if self.config.train.best and self.reporter.is_best(stage.eval_set.main_score, means):
+            save_best(self.workdir, step, params)
+        self.reporter.report(step, 'eval', means)
+        return True
 
 
 def _without_seeds(config: Config) -> Config:
@@ -197,21 +195,16 @@ def _without_seeds(config: Config) -> Config:
 
 
 @functools.lru_cache(maxsize=1)
-def _steps(
-    config: Config, task: Any, mesh: jax.sharding.Mesh
-) -> tuple[optax.GradientTransformation, TrainStep, EvalStep]:
-    tx, schedule = optimizer.make_optimizer(config), optimizer.make_schedule(config)
-    accum_steps = config.train.accum_steps
-    train_step = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
-    return tx, train_step, make_eval_step(task, mesh)
+def _build_step(config: Config, task: Any, mesh: jax.sharding.Mesh) -> Step:
+    return build_step(config, task, mesh)
 
 
 def predict(config: Config, task: Task, params: Any, batches: Iterable[HostBatch]) -> Predictions:
     """The task's predictions for each row of `batches`, in order of example_ids."""
     mesh = sharding.make_mesh(config.mesh)
-    eval_step = _steps(_without_seeds(config), task, mesh)[2]  # the run's, already compiled
+    built = _build_step(_without_seeds(config), task, mesh)  # the run's, already compiled
     specs = _specs(task, _eval_phase(config, config.train.phases[0]), mesh)
-    return evaluate(eval_step, params, batches, task, specs, mesh)[1]
+    return evaluate(built, params, batches, specs)[1]
 
 
 def _root_key(config: Config, mesh: jax.sharding.Mesh, impl: str) -> jax.Array:
@@ -221,22 +214,16 @@ def _root_key(config: Config, mesh: jax.sharding.Mesh, impl: str) -> jax.Array:
     return jax.jit(make, out_shardings=replicated)()
 
 
-def _restore_or_init(
-    config: Config,
-    task: Task,
-    tx: optax.GradientTransformation,
-    mesh: jax.sharding.Mesh,
-    checkpoints: Checkpoints,
-) -> TrainState:
+def _restore_or_init(config: Config, built: Step, checkpoints: Checkpoints) -> TrainState:
     """The workdir's newest checkpoint; else a fresh state, with the parameters of init_from."""
-    state = checkpoints.restore(abstract_state(task, tx, mesh))
+    state = checkpoints.restore(built.abstract)
     if state is not None:
         LOG.info('going on from step %d of %d', int(state.step), config.num_steps)
         return state
     # Not from the run's generator: the bits of rbg depend on the mesh.
-    state = init_state(task, tx, mesh, _root_key(config, mesh, 'threefry2x32'))
+    state = built.init(_root_key(config, built.mesh, 'threefry2x32'))
     if config.init_from:
-        params = initial_params(config.init_from, state.params, config.reinit_layers)
+        params = initial_params(config.init_from, state.params, built.info, config.reinit_layers)
         state = dataclasses.replace(state, params=params)
     return state
 
@@ -288,7 +275,7 @@ def _specs(
 
 
 def _to_device(batch: HostBatch, specs: dict[int, BatchSpec], mesh: jax.sharding.Mesh) -> Batch:
-    return sharding.place(batch, spec_of(batch, specs), mesh)
+    return sharding.shard_batch(batch, spec_of(batch, specs), mesh)
 
 
 def _prefetch(

@@ -14,10 +14,9 @@ from bert_jax.config import Config
 from bert_jax.parallel import sharding
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
-from bert_jax.training import optimizer
 from bert_jax.training.loop import EvalBatches, TrainBatches, train
 from bert_jax.training.metrics import log_lines
-from bert_jax.training.train_step import TrainState, abstract_state
+from bert_jax.training.train_step import Step, TrainState, build_step
 from bert_jax.training.workdir import claim, same_on_all_hosts
 
 Value = TypeVar('Value')
@@ -116,9 +115,9 @@ class Resolver(abc.ABC):
         return mesh
 
     @part
-    def state(self) -> TrainState:
-        """The training state in shapes. Raises ValueError if the model does not fit the mesh."""
-        return abstract_state(self.task, optimizer.make_optimizer(self.run_config), self.mesh)
+    def step(self) -> Step:
+        """The training step. Raises ValueError if the model does not fit the mesh."""
+        return build_step(self.run_config, self.task, self.mesh)
 
     @part
     def batches(self) -> list[tuple[int, int]]:

@@ -53,7 +53,10 @@ def read_config(workdir: epath.Path) -> Config:
     """The configuration of a run. Raises ValueError if it can't be read."""
     path = workdir / CONFIG
     try:
-        return from_saved(json.loads(path.read_text()), path)
+        values = json.loads(path.read_text())
+        if not isinstance(values, dict) or 'model' not in values:
+            raise ValueError('it is not a configuration of bert_jax')
+        return from_saved(values, path)
     except ValueError as error:
         raise ValueError(f'{path} can not be read: {error}') from error
 

@@ -13,7 +13,8 @@ from bert_jax.config import ModelConfig
 from bert_jax.convert.foreign import full_config
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
-from bert_jax.models.heads import HEADS, HeadedEncoder
+from bert_jax.models.heads import PRETRAINING_HEADS, HeadedEncoder
+from bert_jax.models.inputs import EncoderInputs
 
 PIECES = [*tokenizer.SPECIALS, *'abcdefgh', '##a', '##b']
 MODEL = ModelConfig(
@@ -28,11 +29,10 @@ MODEL = ModelConfig(
 
 
 def make(
-    folder: pathlib.Path, model: ModelConfig = MODEL, heads: tuple[str, ...] = HEADS
+    folder: pathlib.Path, model: ModelConfig = MODEL, heads: tuple[str, ...] = PRETRAINING_HEADS
 ) -> pathlib.Path:
     """A folder of ours with random values everywhere (fresh parameters have zeros and ones)."""
-    ids = np.zeros((1, 8), np.int32)
-    params = nn.unbox(HeadedEncoder(model, heads).init(jax.random.key(0), ids, ids, ids))
+    params = nn.unbox(HeadedEncoder(model, heads).init(jax.random.key(0), EncoderInputs.example()))
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(size=x.shape).astype('float32'), params['params'])
     folder.mkdir()
@@ -66,4 +66,4 @@ def tokenizer_json(folder: pathlib.Path, **changes: Any) -> None:
         'model': {'type': 'WordPiece', 'vocab': {piece: i for i, piece in enumerate(pieces)}},
     }
     (folder / 'tokenizer.json').write_text(json.dumps(values | changes))
-    (folder / 'vocab.txt').unlink()
+    (folder / 'vocab.txt').unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from bert_jax.config import ModelConfig
 from bert_jax.convert import hf, rules
 from bert_jax.convert.__main__ import convert_in, convert_out
 from bert_jax.inference import model_dir
-from bert_jax.models.heads import HEADS
+from bert_jax.models.heads import PRETRAINING_HEADS
 
 
 def assert_same(a: pathlib.Path, b: pathlib.Path) -> None:
@@ -247,7 +247,9 @@ def test_the_real_names_of_a_published_tf1_checkpoint(shared_data: Any) -> None:
     assert set(there) <= names
     model = ModelConfig(vocab_size=there['bert/embeddings/word_embeddings'][0])
     model = dataclasses.replace(model, max_position_embeddings=512)
-    abstract = jax.tree_util.tree_leaves_with_path(model_dir.abstract_params(model, HEADS))
+    abstract = jax.tree_util.tree_leaves_with_path(
+        model_dir.abstract_params(model, PRETRAINING_HEADS)
+    )
     shapes = {jax.tree_util.keystr(p, simple=True, separator='/'): x.shape for p, x in abstract}
     arrays, missing = rules.to_ours(
         {name: np.zeros(shape, np.float16) for name, shape in there.items()}, shapes, 'tf1'

@@ -13,7 +13,7 @@ from bert_jax.convert import hf
 from bert_jax.convert.__main__ import convert_in, convert_out
 from bert_jax.convert.foreign import REQUIRED
 from bert_jax.inference import model_dir
-from bert_jax.models.heads import HEADS
+from bert_jax.models.heads import PRETRAINING_HEADS
 
 
 def integers(folder: pathlib.Path) -> None:
@@ -33,7 +33,10 @@ def not_finite(folder: pathlib.Path) -> None:
 
 @pytest.mark.parametrize(
     ('config', 'message'),
-    [(None, "it is transformers'; .*convert --from=hf"), ('3', 'is not a configuration')],
+    [
+        (None, 'of transformers has to be converted: .*convert --from=hf'),
+        ('3', 'it is not a configuration of bert_jax'),
+    ],
 )
 def test_a_folder_that_is_not_converted(
     tmp_path: pathlib.Path, theirs: pathlib.Path, config: str | None, message: str
@@ -117,7 +120,7 @@ def test_pickles_are_never_run(tmp_path: pathlib.Path, theirs: pathlib.Path) -> 
     (theirs / 'model.safetensors').unlink()
     torch.save(there, theirs / 'pytorch_model.bin')
     convert_in('hf', theirs, tmp_path / 'back')
-    assert model_dir.load(tmp_path / 'back').heads == HEADS
+    assert model_dir.load(tmp_path / 'back').heads == PRETRAINING_HEADS
 
     class Malicious:
         def __reduce__(self) -> Any:

@@ -16,7 +16,9 @@ from bert_jax.config import Config, DataConfig, TrainConfig
 from bert_jax.data.labelled import glue
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import runs
-from bert_jax.finetuning.datasets import TaskData, load_task_data, task_names
+from bert_jax.finetuning.datasets import load_task_data, task_names
+from bert_jax.finetuning.task_data import TaskData
+from bert_jax.parallel.signals import Stopper
 
 VOCABULARY = tokenizer.wordpiece(small_tasks.PIECES, True)
 
@@ -56,11 +58,11 @@ def test_answers_to_a_test_file(tmp_path: pathlib.Path, impossible: bool) -> Non
         paragraph['qas'][0].pop('is_impossible', None)
     written(tmp_path / 'test.json', json.dumps(content))
     job = make('squad', **dict(zip(('train_file', 'eval_file', 'test_file'), files, strict=True)))
-    test = job.tests['test']
-    assert not test.is_scored and test.is_written
+    test = job.tests[0]
+    assert not test.is_scored
     logits = np.zeros((len(test.rows), 16), np.float32)
-    decoded = test.decode({'start_logits': logits, 'end_logits': logits})
-    test.write(decoded, epath.Path(tmp_path))
+    decoded = job.processor.decode(test, {'start_logits': logits, 'end_logits': logits})
+    job.processor.write(test, decoded, epath.Path(tmp_path))
     assert len(json.loads((tmp_path / 'test' / 'predictions.json').read_text())) == 9
     assert (tmp_path / 'test' / 'null_odds.json').exists() == impossible
     assert not (tmp_path / 'predictions.json').exists()
@@ -89,10 +91,13 @@ def test_what_is_written_may_go_to_a_bucket(
     tags = str(small_tasks.write_tags(tmp_path / 'a.conll', 9, 0))
     asked = str(small_tasks.write_questions(tmp_path / 'a.json', 9, 0, False))
     for task, file in (('text', texts), ('ner', tags), ('squad', asked)):
-        test = make(task, train_file=file, eval_file=file, test_file=file).tests['test']
+        job = make(task, train_file=file, eval_file=file, test_file=file)
+        (test,) = job.tests
         names = ('logits', 'tags', 'start_logits', 'end_logits')
-        decoded = test.decode(dict.fromkeys(names, np.zeros((len(test.rows), 16), np.int32)))
-        test.write(decoded, bucket)
+        decoded = job.processor.decode(
+            test, dict.fromkeys(names, np.zeros((len(test.rows), 16), np.int32))
+        )
+        job.processor.write(test, decoded, bucket)
     glue.write_submission('wnli', np.zeros(146, np.int32), bucket)
     assert len(made) == 7 and all(path.startswith('gs://bucket/run') for path in made), made
 
@@ -142,7 +147,7 @@ def test_a_test_file_that_can_not_be_submitted_is_found_first(tmp_path: pathlib.
         make('wnli', dir=str(tmp_path))
     (tmp_path / 'test.tsv').unlink()
     job = make('wnli', dir=str(tmp_path))
-    assert job.tests == {}
+    assert job.tests == []
     assert 'files that are not there, so no predictions for wnli test: 1' in str(job.summary)
 
 
@@ -154,9 +159,9 @@ def test_a_test_file_with_labels_is_scored(tmp_path: pathlib.Path) -> None:
     for task, file in (('text', texts), ('ner', tags), ('squad', asked)):
         job = make(task, train_file=file, eval_file=file, test_file=file)
         found = dict.fromkeys(names, np.zeros((len(job.eval.rows), 16), np.int32))
-        assert job.eval.is_scored and job.tests['test'].is_scored
-        decoded = job.eval.decode(found)
-        assert job.tests['test'].score(decoded) == job.eval.score(decoded)
+        assert job.eval.is_scored and job.tests[0].is_scored
+        decoded = job.processor.decode(job.eval, found)
+        assert job.processor.score(job.tests[0], decoded) == job.processor.score(job.eval, decoded)
 
 
 def test_what_test_files_have_instead_of_labels(tmp_path: pathlib.Path) -> None:
@@ -168,13 +173,12 @@ def test_what_test_files_have_instead_of_labels(tmp_path: pathlib.Path) -> None:
         (others, {f'test files without a tag to learn, not scored (first: {others})': 1}),
     ):
         job = make('ner', train_file=train, eval_file=train, test_file=file)
-        assert not job.tests['test'].is_scored
+        assert not job.tests[0].is_scored
         assert job.summary.lines() == counted | {'sentences to train on, their tags read as BIO': 1}
     texts = written(tmp_path / 'train.csv', 'text,label\na film,good\nthe plot,bad\n')
     bare = written(tmp_path / 'bare.csv', 'text\na film\n')
     assert (
-        make('text', train_file=texts, eval_file=texts, test_file=bare).tests['test'].is_scored
-        is False
+        make('text', train_file=texts, eval_file=texts, test_file=bare).tests[0].is_scored is False
     )
     odd = written(tmp_path / 'odd.csv', 'text,label\na film,?\n')
     with pytest.raises(ValueError, match=r"odd.csv:2 has the label '\?'; expected one of those"):
@@ -189,22 +193,21 @@ def test_the_predictions_in_a_workdir_are_of_the_kept_parameters(
     tags = str(small_tasks.write_tags(tmp_path / 'a.conll', 9, 0))
     job = make('ner', train_file=tags, eval_file=tags, test_file=tags)
     written: dict[str, str] = {}
-
-    def split(name: str) -> Any:
-        write = lambda found, _: written.update({name: found['of']})  # noqa: E731
-        score = lambda found: {'f1': 0.5}  # noqa: E731
-        return types.SimpleNamespace(
-            rows=job.eval.rows, is_written=True, decode=dict, score=score, write=write
-        )
-
-    job = dataclasses.replace(job, eval=split('dev'), tests={'test': split('test')})
+    processor = types.SimpleNamespace(
+        writes_eval=True,
+        task=job.processor.task,
+        decode=lambda split, outputs: outputs['of'],
+        score=lambda split, decoded: {'f1': 0.5},
+        write=lambda split, decoded, folder: written.update({split.name: decoded}),
+    )
+    job = dataclasses.replace(job, processor=processor)
     config = Config(train=TrainConfig(best=best))
+    run: Any = types.SimpleNamespace(config=config, task=None, workdir=epath.Path(tmp_path))
     params = jax.numpy.float32(0)
     monkeypatch.setattr(runs, 'load_params', lambda workdir, abstract: 'best')
     monkeypatch.setattr(runs, 'predict', lambda config, task, params, rows: {'of': params})
-    run: Any = types.SimpleNamespace(config=config, task=job.task, workdir=epath.Path(tmp_path))
-    assert runs._predict(run, job, params) == {'test_f1': 0.5}
-    assert written == ({'dev': 'best', 'test': 'best'} if best else {'test': params})
+    assert runs._predict(run, job, params, Stopper()) == {'test_f1': 0.5}
+    assert written == ({'eval': 'best', 'test': 'best'} if best else {'test': params})
 
 
 def glue_folder(folder: pathlib.Path, splits: dict[str, str]) -> str:
@@ -221,9 +224,9 @@ def test_scores_of_glue(tmp_path: pathlib.Path) -> None:
     texts = header + ''.join(three)
     splits = {'train': texts, 'dev_matched': texts, 'dev_mismatched': header + three[0]}
     job = make('mnli', dir=glue_folder(tmp_path / 'mnli', splits))
-    assert job.facts.labels[:2] == ('entailment', 'neutral')
-    decoded = job.eval.decode({'logits': np.eye(3)[[0, 1, 0, 2]]})
-    found = job.eval.score(decoded)
+    assert job.processor.facts.labels[:2] == ('entailment', 'neutral')
+    decoded = job.processor.decode(job.eval, {'logits': np.eye(3)[[0, 1, 0, 2]]})
+    found = job.processor.score(job.eval, decoded)
     assert found['accuracy_matched'] == pytest.approx(2 / 3) and found['accuracy_mismatched'] == 0
     assert found['score'] == pytest.approx(1 / 3)
 
@@ -231,8 +234,8 @@ def test_scores_of_glue(tmp_path: pathlib.Path) -> None:
         f'{label}\t1\t2\ta film\tthe plot\n' for label in (1, 1, 1, 0)
     )
     job = make('mrpc', dir=glue_folder(tmp_path / 'mrpc', {'train': lines, 'dev': lines}))
-    assert job.facts.pairs
-    found = job.eval.score(np.array([1, 1, 0, 1]))
+    assert job.processor.facts.pairs
+    found = job.processor.score(job.eval, np.array([1, 1, 0, 1]))
     assert found['accuracy'] == 0.5 and found['f1'] == pytest.approx(2 / 3)
     assert found['score'] == pytest.approx((0.5 + 2 / 3) / 2)
 
@@ -240,8 +243,10 @@ def test_scores_of_glue(tmp_path: pathlib.Path) -> None:
         f'a film\tthe plot\t{score}\n' for score in (0.0, 1.0, 2.0, 5.0)
     )
     job = make('stsb', dir=glue_folder(tmp_path / 'stsb', {'train': lines, 'dev': lines}))
-    assert job.facts.labels == ()
-    found = job.eval.score(job.eval.decode({'values': np.array([0.1, 0.2, 0.4, 0.3])}))
+    assert job.processor.facts.labels == ()
+    found = job.processor.score(
+        job.eval, job.processor.decode(job.eval, {'values': np.array([0.1, 0.2, 0.4, 0.3])})
+    )
     truth, given = np.array([0.0, 1.0, 2.0, 5.0]), np.array([0.1, 0.2, 0.4, 0.3])
     assert found['pearson'] == pytest.approx(np.corrcoef(truth, given)[0, 1])
     assert found['spearman'] == pytest.approx(0.8)
@@ -262,7 +267,7 @@ def test_a_test_file_of_the_other_version_is_not_scored(
             paragraph['qas'][0]['answers'] = []
     test = written(other, json.dumps(content))
     job = make('squad', train_file=train, eval_file=train, test_file=test)
-    assert not job.tests['test'].is_scored
+    assert not job.tests[0].is_scored
     assert job.summary.lines()[f'test files that can not be scored (first: {test})'] == 1
 
 
@@ -272,7 +277,7 @@ def test_one_kind_of_texts(tmp_path: pathlib.Path) -> None:
     for train, dev, said in ((single, pairs, 'a'), (pairs, single, 'no')):
         with pytest.raises(ValueError, match=rf'{dev}:2 has {said} second text, unlike'):
             make('text', train_file=train, eval_file=dev)
-    assert make('text', train_file=pairs, eval_file=pairs, test_file=pairs).facts.pairs
+    assert make('text', train_file=pairs, eval_file=pairs, test_file=pairs).processor.facts.pairs
 
 
 def test_one_label_is_nothing_to_learn(tmp_path: pathlib.Path) -> None:

@@ -78,9 +78,13 @@ def their_run(config: Config, job: TaskData, seed: int) -> dict[str, Any]:
     import transformers
 
     torch.manual_seed(seed)
-    name, head = ARCHITECTURES[job.task.heads[-1]]
+    name, head = ARCHITECTURES[job.processor.task.heads[-1]]
     architecture = getattr(transformers, name)
-    labels = {} if job.task.heads[-1] == 'span' else {'num_labels': max(len(job.facts.labels), 1)}
+    labels = (
+        {}
+        if job.processor.task.heads[-1] == 'span'
+        else {'num_labels': max(len(job.processor.facts.labels), 1)}
+    )
     rates = ('hidden_dropout_prob', 'attention_probs_dropout_prob')
     dropout = {name: getattr(config.model, name) for name in rates}
     bert = architecture.from_pretrained(minilm(), **labels, **dropout).float()
@@ -112,15 +116,15 @@ def their_run(config: Config, job: TaskData, seed: int) -> dict[str, Any]:
 def fresh_head(job: TaskData, seed: int) -> dict[str, np.ndarray]:
     """Kernel and bias as our run with this seed starts."""
     key = random_streams.stream(random_streams.root(seed, 'threefry2x32'), 'params', 0)
-    drawn = jax.jit(lambda key: nn.unbox(job.task.init(key)))(key)
-    return jax.tree.map(np.asarray, drawn[job.task.heads[-1]])
+    drawn = jax.jit(lambda key: nn.unbox(job.processor.task.init(key)))(key)
+    return jax.tree.map(np.asarray, drawn[job.processor.task.heads[-1]])
 
 
 def batches(job: TaskData, config: Config, seed: int) -> Iterator[HostBatch]:
     """Of all steps; every row once an epoch."""
     rows, size, left = job.train, config.train.batch_size, config.num_steps
     for epoch in itertools.count():
-        lengths = job.task.lengths(config.train.phases[0])
+        lengths = job.processor.task.lengths(config.train.phases[0])
         found = ShuffledBatches(rows, lengths, size, seed, config.data.group_by_length).epoch(epoch)
         for places in found[:left]:
             yield rows.batch(places, len(places), int(rows.lengths[places].max()))
@@ -143,12 +147,14 @@ def tensors(batch: HostBatch) -> dict[str, Any]:
 
 def scores(bert: Any, job: TaskData, config: Config) -> dict[str, float]:
     """Of the held-out rows and of the test file, by our names."""
-    splits = {'': job.eval} | {f'{name}_': split for name, split in job.tests.items()}
+    splits = {'': job.eval} | {f'{split.name}_': split for split in job.tests}
     found = {}
     for prefix, split in splits.items():
         if split.is_scored:
             loss, predicted = predictions(bert, split.rows, job, config)
-            values = split.score(split.decode(predicted)) | {'loss': loss}
+            values = job.processor.score(split, job.processor.decode(split, predicted)) | {
+                'loss': loss
+            }
             found |= {f'{prefix}{name}': value for name, value in values.items()}
     return found
 
@@ -160,7 +166,7 @@ def predictions(
     import torch
 
     found, losses = [], []
-    lengths = job.task.lengths(config.train.phases[0])
+    lengths = job.processor.task.lengths(config.train.phases[0])
     for padded in SequentialBatches(rows, dict.fromkeys(lengths, (64,))):
         there = padded['example_weights'] > 0
         batch = {name: array[there] for name, array in padded.items()}
@@ -168,9 +174,9 @@ def predictions(
             outputs = bert(**tensors(batch))
         losses += [float(outputs.loss)] * int(there.sum())
         ours = {name: value.numpy() for name, value in outputs.items() if name.endswith('logits')}
-        if job.task.heads[-1] == 'tagger':
+        if job.processor.task.heads[-1] == 'tagger':
             ours = {'tags': ours['logits'].argmax(-1)}
-        elif not job.facts.labels and 'logits' in ours:
+        elif not job.processor.facts.labels and 'logits' in ours:
             ours = {'values': ours['logits'][:, 0]}
         found.append(ours | {name: batch[name] for name in ('example_ids', 'example_weights')})
     return float(np.mean(losses)), by_example(found)

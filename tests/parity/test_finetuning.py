@@ -23,6 +23,7 @@ from bert_jax.finetuning import settings
 from bert_jax.finetuning.datasets import TaskData, load_task_data
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder
+from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
 from bert_jax.preflight.resolve import resolve
 
@@ -90,11 +91,12 @@ def their_losses(bert: Any, config: Config, job: TaskData) -> list[float]:
 def with_a_head(folder: pathlib.Path) -> pathlib.Path:
     """A model that both begin with, its classifier too."""
     model = dataclasses.replace(small_tasks.MODEL, initializer_range=0.2)
-    ids = np.zeros((1, 8), np.int32)
     init = jax.jit(HeadedEncoder(model, ('pooler', 'classifier'), 2).init)
-    params = nn.unbox(init(jax.random.key(0), ids, ids, ids))['params']
+    params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
     folder.mkdir()
     vocabulary = tokenizer.wordpiece(small_tasks.PIECES, True)
     model_dir.save(folder, full_config(model, lowercase=True), jax.device_get(params), vocabulary)
-    (folder / 'corpus.json').write_text(json.dumps({'labels': ['neg', 'pos'], 'lowercase': True}))
+    (folder / 'corpus.json').write_text(
+        json.dumps({'fingerprint': '', 'labels': ['neg', 'pos'], 'lowercase': True})
+    )
     return folder

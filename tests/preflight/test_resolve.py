@@ -16,8 +16,8 @@ from bert_jax.data.store import preparation
 from bert_jax.parallel import sharding
 from bert_jax.preflight import checks
 from bert_jax.preflight.resolve import without_data
-from bert_jax.training import optimizer, workdir
-from bert_jax.training.train_step import abstract_state
+from bert_jax.training import workdir
+from bert_jax.training.train_step import build_step
 
 EARLY = [
     ({'train.epochs': 1.0}, 'pretraining does not read config.train.epochs=1.0'),
@@ -56,7 +56,7 @@ def test_a_step_needs_no_data(tmp_path: pathlib.Path, task: str) -> None:
     phase = config.train.phases[0]
     assert task == 'pretrain' or phase[1:] == (16, 16, 1)
     mesh = sharding.make_mesh(dataclasses.replace(config.mesh, tensor=2))
-    abstract_state(found, optimizer.make_optimizer(config), mesh)
+    build_step(config, found, mesh)
     assert sharding.abstract_batch(found.batch_spec(phase), mesh)
 
 

@@ -18,7 +18,7 @@ from tiny_model import TINY
 from bert_jax.config import MeshConfig
 from bert_jax.parallel import sharding
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training import checkpoint, optimizer, random_streams, train_step
+from bert_jax.training import checkpoint, random_streams, train_step
 from bert_jax.training.checkpoint import Checkpoints, checksums, load_params
 from bert_jax.training.train_step import TrainState
 
@@ -85,15 +85,15 @@ def test_arrays_may_be_donated_right_after_a_save(tmp_path: pathlib.Path) -> Non
 
 
 def test_restore_onto_other_meshes(tmp_path: pathlib.Path) -> None:
-    task, tx = PretrainTask(TINY.model), optimizer.make_optimizer(TINY)
+    task = PretrainTask(TINY.model)
     eight = sharding.make_mesh(MeshConfig(data=2, fsdp=4))
-    state = train_step.init_state(task, tx, eight, random_streams.root(3, 'threefry2x32'))
+    state = train_step.build_step(TINY, task, eight).init(random_streams.root(3, 'threefry2x32'))
     checkpoints = Checkpoints(tmp_path, 2)
     checkpoints.save(0, state)
     checkpoints.close()
     for data, fsdp in ((2, 2), (1, 1)):
         mesh = sharding.make_mesh(MeshConfig(data, fsdp), jax.devices()[: data * fsdp])
-        target = train_step.abstract_state(task, tx, mesh)
+        target = train_step.build_step(TINY, task, mesh).abstract
         checkpoints = Checkpoints(tmp_path, 2)
         there = checkpoints.restore(target)
         checkpoints.close()

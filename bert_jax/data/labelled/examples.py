@@ -6,17 +6,16 @@ be; anything else that is no example is an error with its line.
 """
 
 import csv
-import gzip
 import json
 import os
 import pathlib
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bert_jax.data.files import COMPRESSIONS, kind, lines
 from bert_jax.data.labelled.texts import Text
 
 SUFFIXES = ('.csv', '.tsv', '.jsonl')
@@ -60,11 +59,11 @@ def iter_file(
     for whatever is not an example, and for a file that is missing, damaged, not UTF-8 or empty.
     """
     path = pathlib.Path(path).expanduser()
-    suffix = pathlib.Path(path.name.removesuffix('.gz')).suffix
+    suffix = kind(path)[0]
     if suffix not in SUFFIXES:
         raise ValueError(
-            f'{path}: expected a name that ends in {", ".join(SUFFIXES)}, with .gz after it where '
-            'it is compressed'
+            f'{path}: expected a name that ends in {", ".join(SUFFIXES)}, with '
+            f'{", ".join(COMPRESSIONS)} after it if it is compressed'
         )
     if suffix == '.jsonl':
         examples = _jsonl(path, text, text_b, label)
@@ -146,26 +145,6 @@ def _label(example: Example) -> str:
             'config.data.label_field'
         )
     return example.label
-
-
-def lines(path: pathlib.Path) -> Iterator[str]:
-    """The lines with their ends, of a file that may be .gz. Raises ValueError, with the line,
-    where it can't be read or is not UTF-8."""
-    number = 0
-    try:
-        with gzip.open(path) if path.suffix == '.gz' else path.open('rb') as file:
-            for number, line in enumerate(file, 1):
-                # Windows begins a file with a byte order mark
-                yield line.decode('utf-8-sig' if number == 1 else 'utf-8')
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise ValueError(
-            f'{path}:{number} is not UTF-8 (byte 0x{byte:02x}); convert the file'
-        ) from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f'{path} is damaged after line {number} ({error})') from error
-    except OSError as error:
-        raise ValueError(f"{path} can't be read ({error.strerror})") from error
 
 
 def csv_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:

@@ -1,4 +1,4 @@
-"""From logits of windows to answers, and their files."""
+"""Answers from the logits of windows, and their files."""
 
 import json
 from collections.abc import Sequence
@@ -12,18 +12,20 @@ from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.squad_windows import QuestionWindows
 
 SPARE = 4  # spans kept of a window for each that is wanted, as several may have the same text
+SPAN = np.dtype([('first', 'i4'), ('last', 'i4'), ('start', 'f8'), ('end', 'f8')])
 
 
 class Answers(NamedTuple):
-    """All by a question's id. best: the best that is not empty, also where `predictions` has ''."""
+    """Answers by question id. best: the best answer that is not empty, even if the prediction is
+    that there is no answer."""
 
     predictions: dict[str, str]
     nbest: dict[str, list[dict[str, Any]]]  # text, probability, start_logit, end_logit; best first
-    null_odds: dict[str, float]  # score of no answer less that of the best one; {} for 1.1
+    null_odds: dict[str, float]  # score of no answer minus that of the best one; {} for SQuAD 1.1
     best: dict[str, str]
 
 
-class _Span(NamedTuple):
+class _Candidate(NamedTuple):
     text: str
     start_logit: float
     end_logit: float
@@ -38,48 +40,50 @@ def decode(
     windows: QuestionWindows,
     start_logits: np.ndarray,
     end_logits: np.ndarray,
-    limits: EvalConfig,
+    config: EvalConfig,
     *,
     no_answer: bool,
 ) -> Answers:
-    """The spans of at most `max_answer_length` tokens with the largest sums of logits, of all
-    windows of a question, each text once, as it stands in the context.
+    """The `n_best` answers to each question: the spans of at most `max_answer_length` tokens with
+    the largest sums of logits, over all of its windows, each distinct text once.
 
-    start_logits, end_logits: float[windows, length], a row of each window, padded at its end. For
-    2.0 no answer is one of the n best too; it is the prediction where its score, the least of all
-    windows, is more than `null_threshold` above that of the best span. Raises ValueError for
-    logits of other shapes, or that are not finite, and for questions without windows.
+    start_logits, end_logits: float[windows, length], padded at the end of each row. no_answer:
+    whether a question may have no answer, as in SQuAD 2.0. Then no answer is a candidate too, with
+    its lowest score of all windows; it is the prediction if that is more than `null_threshold`
+    above the score of the best span. Raises ValueError for logits of another shape or that are not
+    finite, and for questions without windows.
     """
-    starts, ends = (
-        _checked(name, logits, windows)
-        for name, logits in (('start_logits', start_logits), ('end_logits', end_logits))
-    )
+    starts = _checked('start_logits', start_logits, windows)
+    ends = _checked('end_logits', end_logits, windows)
     bounds = np.searchsorted(windows.question, np.arange(len(questions) + 1))
+    null_position, shift = windows.no_answer, windows.shift
     answers = Answers({}, {}, {}, {})
     for i, question in enumerate(questions):
         members = range(bounds[i], bounds[i + 1])
         if not members:
             raise ValueError(f'{question.where} has no windows; make them with training=False')
-        spans = _spans(question, windows, members, starts, ends, limits)
-        answers.best[question.id] = spans[0].text if spans else ''
+        spans = [_spans(windows, w, starts[w], ends[w], int(shift[w]), config) for w in members]
+        found = _candidates(
+            question, windows, windows.context[i], np.concatenate(spans), config.n_best
+        )
+        answers.best[question.id] = found[0].text if found else ''
         answers.predictions[question.id] = answers.best[question.id]
         if no_answer:
-            null = min(
-                (_Span('', float(starts[w, 0]), float(ends[w, 0])) for w in members),
-                key=lambda span: span.score,
-            )
-            odds = null.score - spans[0].score if spans else np.finfo(np.float32).max.item()
+            at = [(w, null_position[w]) for w in members]
+            nulls = [_Candidate('', float(starts[p]), float(ends[p])) for p in at]
+            null = min(nulls, key=lambda candidate: candidate.score)
+            odds = null.score - found[0].score if found else np.finfo(np.float32).max.item()
             answers.null_odds[question.id] = odds
-            if odds > limits.null_threshold:
+            if odds > config.null_threshold:
                 answers.predictions[question.id] = ''
-            spans = sorted([*spans, null], key=lambda span: -span.score)
-        answers.nbest[question.id] = _with_probabilities(spans or [_Span('', 0.0, 0.0)])
+            found = sorted([*found, null], key=lambda candidate: -candidate.score)
+        answers.nbest[question.id] = _with_probabilities(found or [_Candidate('', 0.0, 0.0)])
     return answers
 
 
 def write(answers: Answers, directory: epath.PathLike) -> None:
-    """predictions.json, nbest_predictions.json and, for 2.0, null_odds.json, as the official
-    evaluation and google-research/bert have them."""
+    """Writes predictions.json, nbest_predictions.json and, for SQuAD 2.0, null_odds.json, in the
+    formats of the official evaluation and google-research/bert."""
     directory = epath.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     files = {
@@ -93,13 +97,13 @@ def write(answers: Answers, directory: epath.PathLike) -> None:
 
 
 def _checked(name: str, logits: np.ndarray, windows: QuestionWindows) -> np.ndarray:
-    logits = np.asarray(logits)
-    longest = int(windows.lengths.max(initial=0))
+    logits, lengths = np.asarray(logits), windows.lengths
+    longest = int(lengths.max(initial=0))
     if logits.ndim != 2 or len(logits) != len(windows) or logits.shape[1] < longest:
         raise ValueError(
             f'{name} have shape {logits.shape}; expected ({len(windows)}, {longest} or more)'
         )
-    used = np.arange(logits.shape[1]) < windows.lengths[:, None]
+    used = np.arange(logits.shape[1]) < lengths[:, None]
     bad = np.flatnonzero((~np.isfinite(logits) & used).any(1))
     if len(bad):
         raise ValueError(f'{name} of {len(bad)} windows are not finite (first: window {bad[0]})')
@@ -107,62 +111,57 @@ def _checked(name: str, logits: np.ndarray, windows: QuestionWindows) -> np.ndar
 
 
 def _spans(
-    question: Question,
     windows: QuestionWindows,
-    members: range,
+    w: int,
     starts: np.ndarray,
     ends: np.ndarray,
-    limits: EvalConfig,
-) -> list[_Span]:
-    """The n best of distinct texts, best first; of equals the earlier, then the shorter one."""
-    n_best, longest = limits.n_best, limits.max_answer_length
-    found = np.concatenate(
-        [_candidates(windows, w, starts[w], ends[w], SPARE * n_best, longest) for w in members]
-    )
-    contexts, context = windows.contexts, windows.context[windows.question[members[0]]]
-    at = contexts.begin[context]
-    spans: dict[str, _Span] = {}
-    order = np.lexsort((found['last'], found['first'], -found['start'] - found['end']))
-    for first, last, start, end in found[order].tolist():
-        text = question.context[contexts.starts[at + first] : contexts.ends[at + last]].strip()
-        if text and text not in spans:
-            spans[text] = _Span(text, start, end)
-            if len(spans) == n_best:
-                break
-    return list(spans.values())
-
-
-CANDIDATE = np.dtype([('first', 'i4'), ('last', 'i4'), ('start', 'f8'), ('end', 'f8')])
-
-
-def _candidates(
-    windows: QuestionWindows, w: int, starts: np.ndarray, ends: np.ndarray, most: int, longest: int
+    shift: int,
+    config: EvalConfig,
 ) -> np.ndarray:
-    """The best spans of a window, in no order: CANDIDATE[n], n <= most; places in the context."""
-    begin, end, shift = int(windows.begin[w]), int(windows.end[w]), int(windows.shift[w])
-    from_, to = int(windows.best_begin[w]), int(windows.best_end[w])
-    place = shift - begin  # of the context's first token, were it in this row
-    start = starts[place + from_ : place + to].astype(np.float64)
-    padded = np.full(end - from_ + longest - 1, -np.inf)
-    padded[: end - from_] = ends[place + from_ : place + end]
+    """The best spans of window w, in any order: SPAN[at most SPARE * n_best]; tokens are those of
+    the context. starts, ends: float[length], the logits of the row. shift: as in the windows."""
+    begin, stop, end = int(windows.best_begin[w]), int(windows.best_end[w]), int(windows.end[w])
+    longest, most = config.max_answer_length, SPARE * config.n_best
+    start = starts[shift + begin : shift + stop].astype(np.float64)
+    padded = np.full(end - begin + longest - 1, -np.inf)
+    padded[: end - begin] = ends[shift + begin : shift + end]
     if not len(start):
-        return np.zeros(0, CANDIDATE)
-    # [first, length - 1]
+        return np.zeros(0, SPAN)
+    # sums: [first token, length - 1]
     sums = start[:, None] + np.lib.stride_tricks.sliding_window_view(padded, longest)[: len(start)]
     flat = sums.ravel()
     kept = np.argpartition(-flat, most)[:most] if len(flat) > most else np.arange(len(flat))
     kept = kept[np.isfinite(flat[kept])]
     first, extra = np.divmod(kept, longest)
-    found = np.zeros(len(kept), CANDIDATE)
-    found['first'], found['last'] = from_ + first, from_ + first + extra
-    found['start'], found['end'] = start[first], padded[first + extra]
-    return found
+    spans = np.zeros(len(kept), SPAN)
+    spans['first'], spans['last'] = begin + first, begin + first + extra
+    spans['start'], spans['end'] = start[first], padded[first + extra]
+    return spans
 
 
-def _with_probabilities(spans: Sequence[_Span]) -> list[dict[str, Any]]:
-    scores = np.array([span.score for span in spans])
-    shares = np.exp(scores - scores.max())
+def _candidates(
+    question: Question, windows: QuestionWindows, context: int, spans: np.ndarray, n_best: int
+) -> list[_Candidate]:
+    """The `n_best` distinct texts, best first. Of equal spans the earlier comes first, then the
+    shorter."""
+    at = windows.contexts.begin[context]
+    found: dict[str, _Candidate] = {}
+    order = np.lexsort((spans['last'], spans['first'], -spans['start'] - spans['end']))
+    for first, last, start, end in spans[order].tolist():
+        characters = slice(windows.contexts.starts[at + first], windows.contexts.ends[at + last])
+        text = question.context[characters].strip()
+        if text and text not in found:
+            found[text] = _Candidate(text, start, end)
+            if len(found) == n_best:
+                break
+    return list(found.values())
+
+
+def _with_probabilities(candidates: Sequence[_Candidate]) -> list[dict[str, Any]]:
+    scores = np.array([candidate.score for candidate in candidates])
+    exponentials = np.exp(scores - scores.max())
+    probabilities = (exponentials / exponentials.sum()).tolist()
     return [
-        {'text': text, 'probability': share, 'start_logit': start, 'end_logit': end}
-        for (text, start, end), share in zip(spans, (shares / shares.sum()).tolist(), strict=True)
+        {'text': text, 'probability': probability, 'start_logit': start, 'end_logit': end}
+        for (text, start, end), probability in zip(candidates, probabilities, strict=True)
     ]

@@ -52,14 +52,3 @@ def make_chunks(store: Store, budget: int) -> Chunks:
     end[last] = documents[document[last] + 1]
     first_chunk = np.searchsorted(document, np.arange(len(documents)))
     return Chunks(start, end, document, first_chunk, int((size <= 1).sum()))
-
-
-def displaced_tokens(store: Store, chunks: Chunks, random_next_prob: float) -> float:
-    """Tokens of an epoch's text that its random second segments are expected to displace."""
-    sentences = np.asarray(store.sentences)
-    total = sentences[chunks.end] - sentences[chunks.start]
-    count = chunks.end - chunks.start
-    bounds = np.stack([chunks.start + 1, chunks.end], axis=1).ravel()
-    inner = np.add.reduceat(sentences, bounds)[::2]  # of the offsets of sentences B may start at
-    mean = sentences[chunks.end] - inner / np.maximum(count - 1, 1)
-    return float(np.where(count > 1, mean, total / 2).sum() * random_next_prob)

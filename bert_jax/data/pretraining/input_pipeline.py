@@ -13,15 +13,19 @@ import tensorflow as tf
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase
-from bert_jax.data.pretraining import chunks as chunking
-from bert_jax.data.pretraining import masks, pairs
+from bert_jax.data.pretraining import coverage, masks
+from bert_jax.data.pretraining.chunks import make_chunks
+from bert_jax.data.pretraining.pairs import SENTENCE_PAIRS
+from bert_jax.data.pretraining.segments import lay_out
 from bert_jax.data.pretraining.stream import Draws, Stream, make_stream
-from bert_jax.data.store.format import open_store, read_meta
+from bert_jax.data.row_format import BERT
+from bert_jax.data.store.format import check_documents, open_store, read_meta
 from bert_jax.data.tokenizers import tokenizer
 
 LOG = logging.getLogger('bert_jax.data.pretraining.input_pipeline')
 
 PREFETCH = 8  # batches
+SEGMENTER = SENTENCE_PAIRS
 
 
 def train_batches(
@@ -82,58 +86,35 @@ class EvalBatches:
 
 
 def _stream(directory: pathlib.Path, config: Config, phase: Phase, split: str, name: str) -> Stream:
-    for kind in ('GPU', 'TPU'):  # they are JAX's; to be said before TensorFlow makes any tensor
+    for kind in ('GPU', 'TPU'):  # they belong to JAX; TensorFlow must know before its first tensor
         tf.config.set_visible_devices([], kind)
     store = open_store(directory, split)
     vocabulary = tokenizer.load(directory, read_meta(directory).lowercase)
-    chunks = chunking.make_chunks(store, phase.max_seq_length - 3)
-    if not len(chunks):
-        raise ValueError(
-            f'{directory} has no text in its {split} split; prepare the text with a larger share '
-            'held out (config.data.holdout, prepare --holdout), or give more documents'
-        )
+    room = BERT.room(SEGMENTER.segments_per_row, phase.max_seq_length)
+    chunks = make_chunks(store, room)
+    check_documents(split, len(np.unique(chunks.document)), SEGMENTER.min_documents)
     data = config.data
     if split == 'eval':  # the same pairs and masks in every run
         data = dataclasses.replace(data, seed=0)
-    stream = make_stream(store, chunks, vocabulary, data, phase, name, split == 'train')
-    tokens = int(store.sentences[-1] - store.sentences[0])
-    displaced = chunking.displaced_tokens(store, chunks, data.random_next_prob)
-    LOG.info(
-        '%s: %d chunks an epoch, for rows of %d tokens, show about %.0f %% of the text; random '
-        'next sentences displace %.0f %%%s, the rest is cut where a row is full; %d documents of '
-        'one token left out',
-        name,
-        len(chunks),
-        phase.max_seq_length,
-        100 * min(_shown(stream) * len(chunks) / tokens, 1.0),
-        100 * displaced / tokens,
-        ' (the next epoch shows it)' if data.random_next_prob == 0.5 else '',
-        chunks.dropped,
-    )
+    stream = make_stream(store, chunks, vocabulary, data, phase, name, split == 'train', room)
+    LOG.info('%s', coverage.describe(stream, SEGMENTER, store, chunks, phase.batch_size))
     return stream
-
-
-def _shown(stream: Stream, rows: int = 4096) -> float:
-    """Tokens of its own text that a row shows, on average over the first `rows`."""
-    rows = min(rows, stream.num_chunks)
-    draws = Draws(stream, tf.constant(0, tf.int64), rows, pairs.COLUMNS + masks.columns(stream))
-    pair = pairs.pairs(stream, tf.range(rows, dtype=tf.int64)[:, None], draws)
-    own = pair['a_length'] + tf.where(pair['random'], tf.constant(0, tf.int64), pair['b_length'])
-    return float(tf.reduce_mean(tf.cast(own, tf.float64)))
 
 
 def make_batch(stream: Stream, first: tf.Tensor, rows: int) -> dict[str, tf.Tensor]:
     """Rows first .. first + rows - 1 of the stream (int64 scalar) as a pretraining batch."""
-    draws = Draws(stream, first, rows, pairs.COLUMNS + masks.columns(stream))
+    draws = Draws(stream, first, rows, SEGMENTER.columns + masks.columns(stream))
     position = first + tf.range(rows, dtype=tf.int64)[:, None]
     weights = tf.ones([rows, 1])
     if not stream.shuffled:
         weights = tf.cast(position < stream.num_chunks, tf.float32)
-    pair = pairs.pairs(stream, position % stream.period if stream.period else position, draws)
-    batch = pairs.layout(stream, pair)
-    batch |= masks.masks(stream, batch['input_ids'], pair, draws)
+    segments, labels = SEGMENTER.draw(
+        stream, position % stream.period if stream.period else position, draws
+    )
+    row = lay_out(stream, segments)
+    batch = masks.masks(stream, row.input_ids, row.is_text, row.words, draws) | labels
+    batch['token_type_ids'], batch['attention_mask'] = row.token_type_ids, row.attention_mask
     batch['masked_lm_weights'] *= weights
-    batch['next_sentence_labels'] = tf.cast(pair['random'][:, 0], tf.int32)
     batch['example_weights'] = weights[:, 0]
     return batch
 

@@ -1,50 +1,59 @@
 """Sentence pairs for a whole batch at once, as TensorFlow graph operations.
 
-Devlin et al. (2019), appendix A.2, and google-research/bert: a chunk of whole sentences is split
-into A and B at one of them; half of the time B is replaced by text of another document.
+As in Devlin et al. (2019), appendix A.2, and google-research/bert, a chunk of whole sentences is
+split into A and B at one of them, and half of the time B is replaced by text of another document.
 
-What can be seen of a row without reading it must not tell which B it has. So the lengths of A and
-B are found without looking at the label, and a random B is, like a real one, the end of a chunk:
-it begins and ends with sentences and has the length of the B it stands in for, as nearly as one of
-a few candidates does. What they differ by is cut from the longer one.
+Nothing but the meaning of A and B may tell whether B is random. So a random B is the second part
+of another chunk, split in the same way: no B begins a document, and the text of B alone has the
+same distribution for both labels. The lengths of A and B do not depend on the label.
 """
 
 import tensorflow as tf
 
-from bert_jax.data.pretraining.stream import Draws, Stream, shuffle
+from bert_jax.data.pretraining.segments import Segmenter, Segments
+from bert_jax.data.pretraining.stream import Draws, Stream, chunk_of, shuffle
 
 CANDIDATES = 8  # chunks of other documents drawn for a random B; the one nearest in length is taken
 COLUMNS = CANDIDATES + 6  # random numbers a row takes
+OTHER_KIND = 1 << 40  # tokens of difference in length that a candidate of the other kind counts as
 
 
-def pairs(stream: Stream, position: tf.Tensor, draws: Draws) -> dict[str, tf.Tensor]:
-    """Rows `position` (int64[rows, 1]) of the stream: where A and B start in the tokens, how long
-    they are (int64[rows, 1]), and whether B is random (bool[rows, 1])."""
-    epoch, index = position // stream.num_chunks, position % stream.num_chunks
-    chunk = shuffle(stream, 'order', index, epoch) if stream.shuffled else index
-    first, end = tf.gather(stream.chunk_start, chunk), tf.gather(stream.chunk_end, chunk)
-    start, stop = tf.gather(stream.sentences, first), tf.gather(stream.sentences, end)
-    alone = end - first == 1  # one sentence: split inside it
-    choice = 1 + draws.below(tf.where(alone, stop - start, end - first) - 1)
-    boundary = tf.gather(stream.sentences, tf.where(alone, first, first + choice))
-    middle = tf.where(alone, start + choice, boundary)
-
+def sentence_pairs(
+    stream: Stream, position: tf.Tensor, draws: Draws
+) -> tuple[Segments, dict[str, tf.Tensor]]:
+    """A and B of the rows at `position` (int64[rows, 1]), and whether B is random as
+    next_sentence_labels, int32[rows]."""
+    epoch, chunk = chunk_of(stream, position)
+    start, middle, stop, alone = _split(stream, chunk, tf.cast(draws.take(1), tf.int64))
     random = _random_next(stream, chunk, epoch, draws)
     other, other_stop = _other_document(stream, chunk, stop - middle, alone, draws)
-    a_length = middle - start
-    b_length = tf.minimum(stop - middle, other_stop - other)  # whichever it is
-    most = tf.constant(stream.max_seq_length - 3, tf.int64)
+    a_length, own_length, other_length = middle - start, stop - middle, other_stop - other
+    b_length = _common_length(own_length, other_length)
+    most = tf.constant(stream.room, tf.int64)
     short = draws.chance(stream.data.short_seq_prob)
     shorter = 2 + draws.below(most - 1)
     a_kept, b_kept = _trimmed(a_length, b_length, tf.where(short, shorter, most))
-    b_start, b_stop = tf.where(random, other, middle), tf.where(random, other_stop, stop)
-    return {
-        'a_start': start + draws.below(a_length - a_kept + 1),
-        'a_length': a_kept,
-        'b_start': b_start + draws.below(b_stop - b_start - b_kept + 1),
-        'b_length': b_kept,
-        'random': random,
-    }
+    a_start = start + draws.below(a_length - a_kept + 1)
+    b_start = tf.where(random, other, middle)
+    cut = tf.where(random, other_length, own_length) - b_kept
+    b_start += tf.where(draws.chance(0.5), cut, tf.zeros_like(cut))
+    segments = Segments(tf.concat([a_start, b_start], axis=1), tf.concat([a_kept, b_kept], axis=1))
+    return segments, {'next_sentence_labels': tf.cast(random[:, 0], tf.int32)}
+
+
+def _split(
+    stream: Stream, chunk: tf.Tensor, fraction: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Where the parts of chunks start and stop in the tokens: the first part's start, the second
+    part's start and stop, and whether the chunk is a single sentence, which is split inside. All
+    have the shape of `chunk`. fraction: int64, random, in [0, 2**32)."""
+    first, end = tf.gather(stream.chunk_start, chunk), tf.gather(stream.chunk_end, chunk)
+    start, stop = tf.gather(stream.sentences, first), tf.gather(stream.sentences, end)
+    alone = end - first == 1
+    parts = tf.where(alone, stop - start, end - first)
+    choice = 1 + tf.bitwise.right_shift(fraction * (parts - 1), tf.constant(32, tf.int64))
+    boundary = tf.gather(stream.sentences, tf.where(alone, first, first + choice))
+    return start, tf.where(alone, start + choice, boundary), stop, alone
 
 
 def _random_next(stream: Stream, chunk: tf.Tensor, epoch: tf.Tensor, draws: Draws) -> tf.Tensor:
@@ -53,62 +62,48 @@ def _random_next(stream: Stream, chunk: tf.Tensor, epoch: tf.Tensor, draws: Draw
     drawn = draws.chance(probability)
     if probability != 0.5:
         return drawn
-    # A random B displaces half of its chunk. So a chunk's label flips with every other epoch: half
-    # of the chunks are random in each, and of any two (2e and 2e + 1) one shows a chunk whole.
+    # A random B hides the second part of its chunk. So a chunk's label flips with every other
+    # epoch: each epoch has half of the chunks random, and of epochs 2e and 2e + 1 one shows a
+    # chunk whole.
     first_half = shuffle(stream, 'next', chunk, epoch // 2) < stream.num_chunks // 2
     return tf.math.logical_xor(first_half, epoch % 2 == 1)
 
 
-def _trimmed(a: tf.Tensor, b: tf.Tensor, budget: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Lengths after taking tokens from the longer one until both fit the budget."""
-    a_kept = tf.minimum(a, tf.maximum(budget - b, (budget + 1) // 2))
-    return a_kept, tf.minimum(b, budget - a_kept)
-
-
 def _other_document(
-    stream: Stream, chunk: tf.Tensor, wanted: tf.Tensor, inside: tf.Tensor, draws: Draws
+    stream: Stream, chunk: tf.Tensor, wanted: tf.Tensor, alone: tf.Tensor, draws: Draws
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Start and end of a text in another document, of about `wanted` tokens: the end of a chunk,
-    from the start of a sentence on, or from anywhere in one where `inside` is true.
+    """Start and stop of the second part of a chunk of another document, int64[rows, 1] both: of
+    some candidates the one whose length is nearest to `wanted`. If `alone`, the text begins inside
+    a sentence.
 
-    Drawn among the other documents' chunks, so long documents are likelier.
+    The candidates are drawn from all chunks of other documents, so long documents are likelier.
     """
     own = tf.gather(stream.chunk_document, chunk)
     own_first, own_end = tf.gather(stream.first_chunk, own), tf.gather(stream.first_chunk, own + 1)
     count = own_end - own_first
-    other = draws.below(stream.num_chunks - count, CANDIDATES)
+    other, fraction = draws.below_and_rest(stream.num_chunks - count, CANDIDATES)
     other += tf.where(other >= own_first, count, 0)
-    end = tf.gather(stream.chunk_end, other)
-    stop = tf.gather(stream.sentences, end)
-    begin = tf.gather(stream.document_start, tf.gather(stream.chunk_document, other))
-    exact = tf.maximum(stop - wanted, begin)
-    found = tf.searchsorted(stream.sentences, tf.reshape(exact, [-1]), 'right', tf.int64)
-    after = tf.minimum(tf.reshape(found, other.shape), end - 1)
-    low = tf.gather(stream.sentences, tf.maximum(after - 1, 0))
-    low, high = tf.maximum(low, begin), tf.gather(stream.sentences, after)
-    start = tf.where(exact - low < high - exact, low, high)
-    start = tf.where(inside, exact, start)
-    best = tf.argmin(tf.abs(stop - start - wanted), axis=1)[:, None]
-    return tf.gather(start, best, batch_dims=1), tf.gather(stop, best, batch_dims=1)
+    start, middle, stop, other_alone = _split(stream, other, fraction)
+    # The second part of a sentence does not look like whole sentences, nor the other way round.
+    inside = tf.clip_by_value(stop - wanted, start + 1, stop - 1)
+    middle = tf.where(alone & ~other_alone, inside, middle)
+    other_kind = tf.cast(alone != other_alone, tf.int64)
+    difference = tf.abs(stop - middle - wanted) + OTHER_KIND * other_kind
+    best = tf.argmin(difference, axis=1)[:, None]
+    return tf.gather(middle, best, batch_dims=1), tf.gather(stop, best, batch_dims=1)
 
 
-def layout(stream: Stream, pair: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """[CLS] A [SEP] B [SEP] and padding, int32[rows, length] each."""
-    place = tf.range(stream.max_seq_length)[None, :]
-    a_length, b_length = (tf.cast(pair[name], tf.int32) for name in ('a_length', 'b_length'))
-    a_end = 1 + a_length  # where the first [SEP] stands
-    b_end = a_end + 1 + b_length
-    second = place > a_end
-    a_origin = pair['a_start'] - 1
-    b_origin = pair['b_start'] - pair['a_length'] - 2
-    source = tf.where(second, b_origin, a_origin) + tf.cast(place, tf.int64)
-    real = place <= b_end
-    # Padding reads the guard; it must not run over the end of the tokens.
-    ids = tf.cast(tf.gather(stream.tokens, tf.where(real, source, 0)), tf.int32)
-    ids = tf.where((place == a_end) | (place == b_end), stream.specials.sep, ids)
-    ids = tf.where(place == 0, stream.specials.cls, ids)
-    return {
-        'input_ids': tf.where(real, ids, stream.specials.pad),
-        'token_type_ids': tf.cast(second & real, tf.int32),
-        'attention_mask': tf.cast(real, tf.int32),
-    }
+def _common_length(own: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """The length of B, whichever of two texts it is. If they differ, both are cut, as a cut can be
+    seen at the end."""
+    cut = tf.cast(own != other, tf.int64)
+    return tf.maximum(tf.minimum(own, other) - cut, 1)
+
+
+def _trimmed(a: tf.Tensor, b: tf.Tensor, budget: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Lengths after tokens are taken from the longer text until both fit the budget."""
+    a_kept = tf.minimum(a, tf.maximum(budget - b, (budget + 1) // 2))
+    return a_kept, tf.minimum(b, budget - a_kept)
+
+
+SENTENCE_PAIRS = Segmenter(2, COLUMNS, 2, sentence_pairs)

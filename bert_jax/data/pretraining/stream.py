@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from bert_jax.config import DataConfig, Phase
 from bert_jax.data.pretraining.chunks import Chunks
+from bert_jax.data.row_format import BERT, RowFormat
 from bert_jax.data.store.format import Store
 from bert_jax.data.tokenizers.specials import Specials
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
@@ -34,6 +35,8 @@ class Stream:
     is_continuation: tf.Tensor  # bool[vocab]
     ordinary_ids: tf.Tensor  # int32[n]
     specials: Specials[int]
+    row_format: RowFormat
+    room: int  # tokens of text in a row
     data: DataConfig
     max_seq_length: int
     max_predictions: int
@@ -54,17 +57,9 @@ def make_stream(
     phase: Phase,
     name: str,
     shuffled: bool,
+    room: int,
 ) -> Stream:
-    """Raises ValueError where there are fewer than two documents to pair sentences across, or where
-    fixed copies do not fill a batch."""
-    documents = len(np.unique(chunks.document))
-    if documents < 2:
-        raise ValueError(
-            'next-sentence prediction needs at least two documents of two tokens or more in each '
-            f'split; {name.split("/")[0]} has {documents}. Give more text, or change what '
-            'separates documents (config.data.documents) or how many are held out '
-            '(config.data.holdout)'
-        )
+    """Raises ValueError if the static copies do not fill a batch."""
     copies = data.static_copies
     if shuffled and 0 < copies * len(chunks) < phase.batch_size:
         raise ValueError(
@@ -83,6 +78,8 @@ def make_stream(
         tf.constant(tokenizer.is_continuation),
         tf.constant(tokenizer.ordinary_ids),
         tokenizer.specials,
+        BERT,
+        room,
         data,
         phase.max_seq_length,
         phase.max_predictions_per_seq,
@@ -103,6 +100,17 @@ def mapped(array: np.ndarray) -> tf.Tensor:
         owner = array
 
     return tf.experimental.dlpack.from_dlpack(np.asarray(Writable()).__dlpack__())
+
+
+def chunk_of(stream: Stream, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The epoch and the chunk of the rows at `position`, int64[rows, 1] each."""
+    epoch, index = position // stream.num_chunks, position % stream.num_chunks
+    return epoch, shuffle(stream, 'order', index, epoch) if stream.shuffled else index
+
+
+def in_order(stream: Stream) -> Stream:
+    """The stream with its chunks in the order of the text."""
+    return dataclasses.replace(stream, shuffled=False)
 
 
 class Draws:
@@ -141,8 +149,12 @@ class Draws:
     def below(self, limit: tf.Tensor | int, count: int = 1) -> tf.Tensor:
         """Integers in [0, limit), int64[rows, count]; 0 where the limit, an integer or
         int64[rows, 1], is 0."""
+        return self.below_and_rest(limit, count)[0]
+
+    def below_and_rest(self, limit: tf.Tensor | int, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The integers of `below`, and for each one the rest of its random bits, in [0, 2**32)."""
         product = tf.cast(self.take(count), tf.int64) * limit
-        return tf.bitwise.right_shift(product, tf.constant(32, tf.int64))
+        return tf.bitwise.right_shift(product, tf.constant(32, tf.int64)), product & 0xFFFFFFFF
 
     def chance(self, probability: float) -> tf.Tensor:
         """bool[rows, 1]"""

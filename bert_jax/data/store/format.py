@@ -23,6 +23,7 @@ from etils import epath
 VERSION = 1
 GUARD = 1024  # tokens; whoever gathers a fixed window around a sentence stays inside the array
 SPLITS = ('train', 'eval')
+MIN_DOCUMENTS = 2  # in each split: a random second segment comes from another document
 FILES = ('*.*', '*/*.bin')  # patterns
 ARRAYS = ('tokens', 'sentences', 'documents')
 
@@ -107,6 +108,16 @@ def check(directory: epath.PathLike, split: str) -> dict[str, str]:
     return {name: dtype for name, (dtype, _) in sizes.items()}
 
 
+def check_documents(split: str, usable: int, needed: int = MIN_DOCUMENTS) -> None:
+    """Raises ValueError if a split has fewer than `needed` documents of two tokens or more."""
+    if usable < needed:
+        raise ValueError(
+            f'next-sentence prediction needs at least two documents of two tokens or more in each '
+            f'split; {split} has {usable}. Give more text, or change what separates documents '
+            '(config.data.documents) or how many are held out (config.data.holdout)'
+        )
+
+
 def open_store(directory: str | pathlib.Path, split: str) -> Store:
     """Raises ValueError as `check` does."""
     folder = pathlib.Path(directory) / split
@@ -121,6 +132,7 @@ class SplitWriter:
         directory.mkdir(parents=True)
         self.dtype = token_dtype(vocab_size)
         self.tokens = self.sentences = self.documents = 0
+        self.usable = 0  # documents of two tokens or more
         self.histogram = np.zeros(vocab_size, np.int64)
         self._files: dict[str, BinaryIO] = {n: (directory / f'{n}.bin').open('wb') for n in ARRAYS}
         self._hashes = {name: hashlib.sha256() for name in ARRAYS}
@@ -143,6 +155,7 @@ class SplitWriter:
         self.tokens += len(ids)
         self.sentences += len(sentences)
         self.documents += 1
+        self.usable += len(ids) > 1
 
     def close(self) -> str:
         """Ends the files; returns the hash of their content."""

@@ -48,6 +48,38 @@ def check_holdout(data: DataConfig) -> None:
         raise ValueError('config.data.holdout is 0; evaluation needs a share of the documents')
 
 
+def check_documents(source: readers.Source, data: DataConfig) -> None:
+    """Raises ValueError if one of the splits would have fewer documents than pretraining needs.
+
+    Reads documents until both splits have enough of them, which are few unless the corpus has few.
+    """
+    if not data.holdout:
+        return
+    shares: list[float] = []  # by each document, the smallest share that holds it out
+    held_out, total = 0, 0
+    for document in source.read(Summary()):
+        total += 1
+        share = _hash_share(document)
+        held_out += share < data.holdout
+        shares.append(share)
+        if min(held_out, total - held_out) >= format.MIN_DOCUMENTS:
+            return
+    shares = sorted(set(shares))
+    if total and len(shares) < 2 * format.MIN_DOCUMENTS:
+        remedy = f'pretraining needs {2 * format.MIN_DOCUMENTS} different ones or more: '
+    elif total:
+        works = sum(shares[format.MIN_DOCUMENTS - 1 : format.MIN_DOCUMENTS + 1]) / 2
+        remedy = f'set config.data.holdout (--holdout) to {works:.4f}, '
+    else:
+        return  # preparation says what was read in place of documents
+    raise ValueError(
+        f'config.data.corpus={data.corpus!r} has {total} documents, of which config.data.holdout='
+        f'{data.holdout} holds out {held_out} for evaluation; next-sentence prediction needs '
+        f'{format.MIN_DOCUMENTS} to train on and {format.MIN_DOCUMENTS} held out: {remedy}'
+        'give more text, or separate documents in another way (config.data.documents)'
+    )
+
+
 def check_tokens(data: DataConfig, directory: epath.PathLike) -> None:
     """A prepared store is whole, and has its own vocabulary and options. Raises ValueError where it
     is not, and where another vocabulary is asked for."""
@@ -126,17 +158,14 @@ def _write(
     made_from: dict[str, Any],
 ) -> format.StoreMeta:
     summary = Summary()
+    sentences.check_language(data)
+    check_documents(source, data)
     if data.vocab_file:
         vocabulary = tokenizer.load(data.vocab_file, data.lowercase)
     else:
         vocabulary = _train_vocabulary(source, data, vocab_size, summary)
-    ordinary = [vocabulary.pieces[i] for i in vocabulary.ordinary_ids]
-    capitals = sum(piece.lower() != piece for piece in ordinary)
-    if data.lowercase and capitals:
-        progress.say(
-            f'{capitals:,} tokens of the vocabulary have capital letters and are never used: text '
-            'is lowercased (config.data.lowercase)'
-        )
+    if warning := vocabulary.case_warning():
+        progress.say(f'{warning} (config.data.lowercase)')
     vocabulary.save(directory)
     writers = {
         split: format.SplitWriter(directory / split, vocabulary.vocab_size)
@@ -144,7 +173,7 @@ def _write(
     }
     documents = progress.tracked(source.read(summary), 'tokenising', summary, source.size)
     for document, ids in sentences.tokenised(documents, data, vocabulary, summary):
-        writers['eval' if _held_out(document, data.holdout) else 'train'].add(ids)
+        writers['eval' if _hash_share(document) < data.holdout else 'train'].add(ids)
     hashes = {split: writer.close() for split, writer in writers.items()}
     counts = {split: writer.counts() for split, writer in writers.items()}
     if not counts['train'].documents:
@@ -152,6 +181,9 @@ def _write(
             f'config.data.corpus={data.corpus!r} has no text to train on; read and left '
             f'out: {str(summary) or "nothing"}'
         )
+    if data.holdout:
+        for split, writer in writers.items():
+            format.check_documents(split, writer.usable)
     unknown = sum(int(writer.histogram[vocabulary.unk_id]) for writer in writers.values())
     if unknown:
         name = f'words outside the vocabulary, read as {vocabulary.special_pieces.unk}'
@@ -200,10 +232,11 @@ def _train_vocabulary(
     return tokenizer.train(texts, vocab_size, data.lowercase)
 
 
-def _held_out(document: Document, share: float) -> bool:
-    """Decided by the text alone, so that a document stays on its side whatever else is added."""
+def _hash_share(document: Document) -> float:
+    """A number in [0, 1): the document is held out if it is below config.data.holdout. It depends
+    on the text alone, so a document stays in its split whatever is added to the corpus."""
     digest = hashlib.sha256('\n'.join(document).encode('utf-8', 'replace')).digest()
-    return int.from_bytes(digest[:8], 'big') < share * 2**64
+    return int.from_bytes(digest[:8], 'big') / 2**64
 
 
 def _print_summary(directory: pathlib.Path, meta: format.StoreMeta) -> None:

@@ -2,30 +2,21 @@
 
 import dataclasses
 import glob
-import gzip
 import json
 import os
 import pathlib
 import re
-import sys
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from etils import epath
-
 from bert_jax.config import DataConfig
+from bert_jax.data import files
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import builtin, staging
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-Files = Mapping[pathlib.PurePath, list]  # with what their content hangs on: name, size, time
-SUFFIXES = ('.txt', '.jsonl')
-COMPRESSIONS = ('.gz', '.zst')
+Files = dict[pathlib.PurePath, list]  # with what identifies their content: name, size, time
+JSON_LINES = ('.jsonl', '.json')  # C4's files are named .json.gz
+SUFFIXES = ('.txt', *JSON_LINES)
 COMPRESSED = 3  # characters to expect of a compressed byte
 TFDS = re.compile(r'(?P<name>.+?):(?P<split>\w+(\[[^\]]*\])?(\+\w+(\[[^\]]*\])?)*)')
 MAX_BYTES = 8 << 20  # of a line or a document in a text file: what has to fit into memory
@@ -65,34 +56,55 @@ def source(data: DataConfig, fetch: bool = True) -> Source:
 
 
 def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
-    remote = staging.is_remote(pattern)
-    identity = _behind(pattern) if remote else _here(os.path.expanduser(pattern))
+    remote = files.is_remote(pattern)
+    identity: Files = {}
+    for part in _alternatives(pattern):
+        identity |= _behind(part) if remote else _here(os.path.expanduser(part))
     for path in identity:
-        if _format(path)[0] not in SUFFIXES:
+        if files.kind(path)[0] not in SUFFIXES:
             raise ValueError(
-                f'{path}: expected a name that ends in {" or ".join(SUFFIXES)}, '
-                'with .gz or .zst after it where it is compressed'
+                f'{path}: expected a name that ends in {", ".join(SUFFIXES)}, with '
+                f'{", ".join(files.COMPRESSIONS)} after it if it is compressed. Rename it if it '
+                'holds such text (as the wiki_00 of WikiExtractor --json, which is .jsonl), or '
+                'convert it'
             )
 
     def read(summary: Summary) -> Iterator[Document]:
+        decoder = files.Decoder(summary)
         for path in identity:
             summary.count('files')
             file = staging.local(path, staging.cache_of(data)) if remote and fetch else path
-            if _format(path)[0] == '.jsonl':
-                lines = _lines(file, str(path), None, summary)
+            if files.kind(path)[0] in JSON_LINES:
+                lines = _lines(file, str(path), -1, summary, decoder)
                 documents = _jsonl(path, lines, data.text_field, summary)
             else:
-                lines = _lines(file, str(path), MAX_BYTES, summary)
+                lines = _lines(file, str(path), MAX_BYTES, summary, decoder)
                 documents = _split(path, lines, data.documents == 'blank_line', summary)
             yield from documents
+        decoder.finish()
 
     sizes = {path: size for path, (_, size, _) in identity.items()}
-    estimates = [size * (COMPRESSED if _format(path)[1] else 1) for path, size in sizes.items()]
+    estimates = [size * (COMPRESSED if files.kind(path)[1] else 1) for path, size in sizes.items()]
     return Source(read, list(identity.values()), sum(sizes.values()), sum(estimates))
 
 
+def _alternatives(pattern: str) -> list[str]:
+    """The patterns that the braces of `pattern` stand for: {a,b}.txt is a.txt and b.txt."""
+    braces = re.search(r'\{([^{}]*,[^{}]*)\}', pattern)
+    if not braces:
+        return [pattern]
+    before, after = pattern[: braces.start()], pattern[braces.end() :]
+    return [p for part in braces[1].split(',') for p in _alternatives(before + part + after)]
+
+
 def _here(pattern: str) -> Files:
-    names = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, recursive=True))
+    """The files of this machine: the one of that name, those below a folder of that name, or those
+    that match."""
+    if os.path.isdir(pattern):
+        below = sorted(pathlib.Path(pattern).rglob('*'))
+        names = [str(path) for path in below if files.kind(path)[0] in SUFFIXES]
+    else:
+        names = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, recursive=True))
     paths = [path for path in map(pathlib.Path, names) if not path.is_dir()]
     if not paths:
         where = pathlib.Path.cwd()
@@ -109,41 +121,24 @@ def _behind(url: str) -> Files:
     return {path: [str(path), *seen] for path, seen in staging.matching(url).items()}
 
 
-def _format(path: pathlib.PurePath) -> tuple[str, str]:
-    """a.txt.gz -> ('.txt', '.gz')"""
-    compression = path.suffix if path.suffix in COMPRESSIONS else ''
-    return pathlib.Path(path.name.removesuffix(compression)).suffix, compression
-
-
 def _lines(
-    path: pathlib.PurePath, name: str, longest: int | None, summary: Summary
+    path: pathlib.PurePath, name: str, longest: int, summary: Summary, decoder: files.Decoder
 ) -> Iterator[tuple[int, str]]:
-    """Numbered lines, stripped, in parts of at most `longest` bytes; bytes that are not UTF-8
-    become U+FFFD and are counted. name: what the file is called where something is said of it."""
-    number, before, compression = 0, summary.passed, _format(path)[1]
-    whole, rest, found = True, b'', False
-    source = epath.Path(path)
-    if not source.stat().length:
-        compression = ''  # no bytes at all are no damaged archive
-    openers: dict[str, Any] = {'.gz': gzip.open, '.zst': zstd.open, '': lambda raw, _: raw}
-    try:
-        with staging.reading(source) as raw, openers[compression](raw, 'rb') as file:
-            while (part := file.readline(longest or -1)) or rest:
-                number += whole  # the part before was the end of a line
-                where = f'{name}:{number}'
-                whole = part.endswith(b'\n') or len(part) != longest
-                end = len(rest + part) if whole else _end(rest + part)
-                if not whole:
-                    summary.count(f'lines cut after {longest:,} bytes', where)
-                part, rest = (rest + part)[:end], (rest + part)[end:]
-                summary.passed = before + raw.tell()
-                text = _decoded(part, where, summary).removeprefix('\ufeff').strip()
-                found = found or bool(text)
-                yield number, text
-    except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
-        raise ValueError(
-            f'{name} is damaged after line {number} ({error}); replace it or leave it out'
-        ) from error
+    """Numbered lines, stripped, in parts of at most `longest` bytes. name: what messages call the
+    file."""
+    before, found, rest = summary.passed, False, b''
+    for number, content, is_end, passed in files.raw_lines(path, name, longest):
+        where, part = f'{name}:{number}', rest + content
+        end = len(part) if is_end else _end(part)
+        if not is_end:
+            summary.count(f'lines cut after {longest:,} bytes', where)
+        part, rest = part[:end], part[end:]
+        summary.passed = before + passed
+        text = decoder.decode(part, where).removeprefix('\ufeff').strip()
+        found = found or bool(text)
+        yield number, text
+    if rest:
+        yield number, decoder.decode(rest, where).strip()
     if not found:
         summary.count('empty files', name)
 
@@ -154,14 +149,6 @@ def _end(part: bytes) -> int:
     while end == len(part) or (end > 1 and part[end] & 0xC0 == 0x80):
         end -= 1
     return end or len(part)
-
-
-def _decoded(text: bytes, where: str, summary: Summary) -> str:
-    try:
-        return text.decode('utf-8')
-    except UnicodeDecodeError:
-        summary.count('lines of invalid UTF-8, bad bytes replaced', where)
-        return text.decode('utf-8', 'replace')
 
 
 def _split(
@@ -267,15 +254,17 @@ def _tfds(name_and_split: str, data: DataConfig, fetch: bool) -> Source:
             read_config=tfds.ReadConfig(interleave_cycle_length=1),  # one order on any machine
             decoders=tfds.decode.PartialDecoding({data.text_field: True}),
         )
+        decoder = files.Decoder(summary)
         for number, example in enumerate(tfds.as_numpy(dataset)):
             summary.count('TFDS examples')
             summary.passed += 1
             where = f'{name_and_split}[{number}]'
-            document = _split_lines(_decoded(example[data.text_field], where, summary))
+            document = _split_lines(decoder.decode(example[data.text_field], where))
             if document:
                 yield document
             else:
                 summary.count('empty documents, left out', where)
+        decoder.finish()
 
     sizes = {key: [info.num_examples, info.num_bytes] for key, info in splits.items()}
     total = sum(info.num_examples for info in splits.values())

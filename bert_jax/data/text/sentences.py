@@ -1,9 +1,9 @@
-"""Documents to token ids: split into sentences, encode many at once on all cores, cut what is long.
+"""Documents as token ids: they are split into sentences, which are encoded on all cores.
 
-Prose is split by sentencex (Wikimedia's, rules for some 250 languages): it is written in Rust and
-splits 50 MB a second on one core, ten times what the tokeniser takes on two, so it needs no pool of
-processes. Its time grows with the square of a paragraph and an open quotation mark hides what
-follows, so very long lines are cut before.
+Prose is split by sentencex (Wikimedia's rules for some 250 languages), which is written in Rust. It
+splits 50 MB a second on one core, ten times as much as the tokenizer encodes on two, so it needs no
+pool of processes. Its time grows with the square of the length of a paragraph, and it does not
+split after a quotation mark that is never closed, so very long lines are cut first.
 """
 
 import itertools
@@ -19,10 +19,18 @@ from bert_jax.data.summary import Document, Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
 MAX_LINE = 1 << 16  # characters
-MAX_SENTENCE = 512  # tokens; what is longer is cut, so that no chunk is much over a model's length
-BATCH_CHARS = 1 << 20  # text held as documents, and text encoded at a time: what bounds memory
+MAX_SENTENCE = 512  # tokens; longer ones are cut, so that no chunk is much longer than a row
+BATCH_CHARS = 1 << 20  # characters that are split, and encoded, at a time; they bound the memory
 T = TypeVar('T')
 LANGUAGE = re.compile(r'[a-z]{2,3}(-[a-z]+)*')
+
+
+def check_language(data: DataConfig) -> None:
+    """Raises ValueError if the language is not a code that the sentence splitter can know."""
+    if data.sentences == 'split' and not LANGUAGE.fullmatch(data.language):
+        raise ValueError(
+            f'config.data.language is {data.language!r}; expected an ISO 639 code such as en or de'
+        )
 
 
 def tokenised(
@@ -30,12 +38,8 @@ def tokenised(
 ) -> Iterator[tuple[Document, list[np.ndarray]]]:
     """Each document that has text, in order, with its sentences' ids, int32[tokens] each.
 
-    `summary` counts what is cut or left out. Raises ValueError for what is no language code.
+    `summary` counts what is cut or left out.
     """
-    if data.sentences == 'split' and not LANGUAGE.fullmatch(data.language):
-        raise ValueError(
-            f'config.data.language is {data.language!r}; expected an ISO 639 code such as en or de'
-        )
     for batch in _batches(documents, lambda document: sum(map(len, document))):
         texts = [list(_sentences(document, data, summary)) for document in batch]
         encoded = _encoded(itertools.chain.from_iterable(texts), vocabulary)
@@ -61,7 +65,7 @@ def _sentences(document: Document, data: DataConfig, summary: Summary) -> Iterat
 
 
 def _parts(line: str) -> Iterator[str]:
-    """At most MAX_LINE characters each, cut between words where there are any."""
+    """Parts of a line of at most MAX_LINE characters each, cut between words if possible."""
     while len(line) > MAX_LINE:
         end = line.rfind(' ', MAX_LINE // 2, MAX_LINE) + 1 or MAX_LINE
         yield line[:end].strip()
@@ -75,7 +79,7 @@ def _encoded(texts: Iterable[str], vocabulary: Tokenizer) -> Iterator[np.ndarray
 
 
 def _cut(ids: np.ndarray, text: str, summary: Summary) -> list[np.ndarray]:
-    """Pieces of at most MAX_SENTENCE tokens; none for a sentence without any."""
+    """Pieces of at most MAX_SENTENCE tokens; no piece for a sentence without tokens."""
     if not len(ids):
         summary.count('sentences without a token, left out', repr(text[:40]))
     if len(ids) > MAX_SENTENCE:
@@ -84,7 +88,7 @@ def _cut(ids: np.ndarray, text: str, summary: Summary) -> list[np.ndarray]:
 
 
 def _batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """Lists of items until they are BATCH_CHARS long together."""
+    """The items in lists of about BATCH_CHARS characters."""
     batch: list[T] = []
     total = 0
     for item in items:

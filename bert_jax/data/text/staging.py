@@ -6,23 +6,23 @@ A copy lies in the cache, named by a hash of its files' URLs, sizes and times of
 import contextlib
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from etils import epath
 
 from bert_jax.config import DataConfig
 from bert_jax.data import progress
 from bert_jax.data.build_once import build_once
+from bert_jax.data.files import is_remote
+from bert_jax.data.tokenizers import tokenizer
 
 # Of DataConfig: what may be behind a URL, and what is copied of it where that is a folder.
 STAGED: dict = dict.fromkeys(('train_file', 'eval_file', 'test_file'), ())
-STAGED |= {'vocab_file': ('*.txt', '*.model'), 'dir': ('*.tsv', '*/*.tsv')}
+STAGED |= {'vocab_file': tokenizer.FILES, 'dir': ('*.tsv', '*/*.tsv')}
 # What trying again would not mend: nothing of that name, no right to it, no such kind of URL. Other
 # errors of storage stay what they are. File systems have types of their own: TensorFlow's and the
 # clouds' by name, because to import them takes seconds; HTTP's by number.
@@ -37,40 +37,10 @@ MISTAKES_BY_NAME = (
 Seen = dict[epath.Path, tuple[int, int]]  # files: bytes, and seconds (0 where nobody tells them)
 
 
-def is_remote(path: epath.PathLike) -> bool:
-    return '://' in os.fspath(path)
-
-
 def cache_of(data: DataConfig) -> pathlib.Path:
     """Where copies and prepared stores go."""
     default = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'bert_jax'
     return pathlib.Path(data.cache_dir or default).expanduser()
-
-
-class _Remote(io.RawIOBase):
-    """What lacks most of a file: TensorFlow's, which epath has for a URL, can't read part of a
-    line."""
-
-    def __init__(self, file: Any):
-        self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        part = self._file.read(len(buffer))
-        buffer[: len(part)] = part
-        return len(part)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-
-@contextlib.contextmanager
-def reading(path: epath.Path) -> Iterator[Any]:
-    """A file's bytes, from here or from behind a URL."""
-    with path.open('rb') as file:
-        yield io.BufferedReader(_Remote(file), 1 << 20) if is_remote(path) else file
 
 
 def localized(data: DataConfig) -> DataConfig:
@@ -109,14 +79,18 @@ def local(url: epath.PathLike, cache: pathlib.Path, patterns: Sequence[str] = ()
 
 
 def matching(url: str) -> Seen:
-    """The file of that name; else those that match, `*` being any name. Raises ValueError where
+    """The file of that name, the files in a folder of that name, or those that match `url`, in
+    which `*` is any name. Raises ValueError where
     there are none, and where they may not be read."""
     scheme, _, rest = url.partition('://')
     bucket, _, pattern = rest.partition('/')
     with _named(url):
         exact = epath.Path(url)
-        there = [exact] if exact.exists() else epath.Path(f'{scheme}://{bucket}').glob(pattern)
-        if files := _seen(there):
+        if exact.exists():
+            paths = exact.iterdir() if exact.is_dir() else [exact]
+        else:
+            paths = epath.Path(f'{scheme}://{bucket}').glob(pattern)
+        if files := _seen(paths):
             return files
     raise ValueError(f'no file matches {url!r}; see config.data.corpus')
 

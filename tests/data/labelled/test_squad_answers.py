@@ -21,7 +21,7 @@ def every_span(asked, made, starts, ends, longest):
     for w in range(len(made)):
         for first in range(made.best_begin[w], made.best_end[w]):
             for last in range(first, min(first + longest, made.end[w])):
-                shift = made.shift[w] - made.begin[w]
+                shift = made.shift[w]
                 text = asked.context[made.contexts.starts[first] : made.contexts.ends[last]]
                 found.append((starts[w, shift + first] + ends[w, shift + last], text))
     best: dict[str, float] = {}
@@ -116,7 +116,7 @@ def oracle(questions, made):
     starts, ends = np.zeros((2, len(made), int(made.lengths.max())), np.float32)
     rows = np.arange(len(made))
     starts[rows, made.start_positions] = ends[rows, made.end_positions] = 1
-    place = made.begin + made.start_positions - made.shift
+    place = made.start_positions - made.shift
     answers = (place >= made.best_begin) & (place < made.best_end)
     starts[~answers, made.start_positions[~answers]] = 0
     return starts, ends

@@ -65,13 +65,6 @@ def check(text, documents, budget):
         assert own.tolist() == list(range(made.first_chunk[d], made.first_chunk[d + 1]))
 
 
-def test_text_displaced_is_what_is_after_the_split_on_average():
-    text = read([[10, 20, 30], [7], [4, 4]])
-    made = chunks.make_chunks(text, 1000)
-    # After sentence 1 or 2: (50 + 30) / 2; inside the only one: 3.5; after the first: 4.
-    assert chunks.displaced_tokens(text, made, 0.5) == pytest.approx((40 + 3.5 + 4) / 2)
-
-
 def test_a_real_store_is_read_the_same(tmp_path):
     lengths = made_stores.documents(30)
     directory = made_stores.write(tmp_path / 'store', lengths)

@@ -183,7 +183,7 @@ def test_evaluation_can_be_shorter(made):
 def test_no_held_out_text_is_an_error(tmp_path):
     directory = made_stores.write(tmp_path / 'store', made_stores.documents(5), [[1]])
     config = made_stores.config()
-    with pytest.raises(ValueError, match=r'no text in its eval split; .*config\.data\.holdout'):
+    with pytest.raises(ValueError, match=r'two documents.*eval has 0.*config\.data\.holdout'):
         input_pipeline.EvalBatches(directory, config, config.train.phases[0])
 
 
@@ -202,11 +202,12 @@ BREAKS_OFF = """
 import pathlib, sys
 sys.path.insert(0, {tests!r})
 import made_stores
-from bert_jax.data import pretrain
+from bert_jax.data.pretraining import input_pipeline
 kept = []
 for i in range(5):
     config = made_stores.config()
-    batches = pretrain.train_batches(pathlib.Path({directory!r}), config, start=i, stop=10_000)
+    store = pathlib.Path({directory!r})
+    batches = input_pipeline.train_batches(store, config, start=i, stop=10_000)
     for _ in range(3):
         next(batches)
     kept.append(batches)
@@ -215,7 +216,7 @@ print('done')
 
 
 def test_a_process_that_breaks_off_ends(made):
-    script = BREAKS_OFF.format(tests=str(pathlib.Path(__file__).parent), directory=str(made))
+    script = BREAKS_OFF.format(tests=str(pathlib.Path(__file__).parents[1]), directory=str(made))
     done = subprocess.run(
         [sys.executable, '-c', script], capture_output=True, text=True, timeout=60, check=False
     )

@@ -6,7 +6,9 @@ import itertools
 import made_stores
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
 
 from bert_jax.data.pretraining import chunks, input_pipeline
 from bert_jax.data.store import format
@@ -75,6 +77,13 @@ def test_segments_are_text_of_the_chunk_and_of_another_document(corpus):
     assert (b + b_length < ends[own])[real].mean() > 0.1
 
 
+def test_no_b_begins_a_document(made):
+    """A real one never does, so a random one would be known by it."""
+    text, _, seen = epochs(made, 6)
+    _, b = made_stores.offsets(made_stores.joined(seen))
+    assert not np.isin(b, text.sentences[text.documents]).any()
+
+
 def test_layout(corpus):
     batch = epochs(corpus, 1)[2][0]
     words = tokenizer.load(corpus)
@@ -93,7 +102,7 @@ def test_a_tenth_of_the_rows_is_short(tmp_path):
     config = made_stores.config(rows=100)
     batches = input_pipeline.train_batches(directory, config, start=0, stop=40)
     _, a, _, b = made_stores.segments(made_stores.joined(batches))
-    full = (a + b >= 60).mean()  # a cut B may cost a row a token or two
+    full = (a + b >= 57).mean()  # the two candidates for B have lengths of other multiples
     assert (a + b).min() < 10
     short = ((a + b) < 50).mean()
     assert 0.06 < short < 0.105  # 48/60 of a tenth
@@ -146,7 +155,7 @@ def test_one_document_is_an_error_before_the_first_batch(tmp_path, documents):
 @pytest.mark.parametrize('length', [128, 512])
 @pytest.mark.parametrize('name, documents', [('articles', 100), ('leads', 5000)])
 def test_the_label_can_not_be_seen_without_reading(real_text, name, documents, length):
-    """Lengths; whether A and B begin inside a word and end with the end of a sentence."""
+    """Lengths; whether A and B begin inside a word and end with the end of a sentence; B alone."""
     directory = real_text(name, documents)
     words = tokenizer.load(directory)
     final = np.isin(np.array(words.pieces), ['.', '!', '?'])
@@ -173,6 +182,15 @@ def test_the_label_can_not_be_seen_without_reading(real_text, name, documents, l
         accuracy = model.score(features[half:][:, columns], labels[half:])
         # Half of 25,600 rows: chance is 0.5 with a standard deviation of 0.0044.
         assert accuracy <= 0.515, f'features {columns} tell {accuracy:.3f}'
+    first_words = csr_array(
+        (
+            np.ones(8 * len(ids)),
+            (np.repeat(rows, 8), ids[rows[:, None], b[:, None] + range(8)].flat),
+        )
+    )
+    model = LogisticRegression(C=0.03).fit(first_words[:half], labels[:half])
+    accuracy = model.score(first_words[half:], labels[half:])
+    assert accuracy <= 0.515, f'the first words of B tell {accuracy:.3f}'
     for column in range(2, 6):
         shares = [features[labels == label, column].mean() for label in (0, 1)]
         assert abs(shares[0] - shares[1]) < 0.03, (column, shares)

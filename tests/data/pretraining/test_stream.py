@@ -55,6 +55,7 @@ def made(tmp_path_factory):
             config.train.phases[0],
             'train/0',
             shuffled,
+            61,
         )
 
     return make
@@ -118,7 +119,7 @@ import numpy as np
 import tensorflow as tf
 sys.path.insert(0, {tests!r})
 import made_stores
-from bert_jax.data import pretrain, store
+from bert_jax.data.pretraining import input_pipeline
 
 def anonymous():
     line = next(x for x in open('/proc/self/status') if x.startswith('RssAnon'))
@@ -126,9 +127,9 @@ def anonymous():
 
 directory = pathlib.Path({directory!r})
 config = made_stores.config(512, 64, 77)
-next(pretrain.train_batches(pathlib.Path({warm!r}), config, start=0, stop=1))
+next(input_pipeline.train_batches(pathlib.Path({warm!r}), config, start=0, stop=1))
 before = anonymous()
-batches = pretrain.train_batches(directory, config, start=0, stop=20)
+batches = input_pipeline.train_batches(directory, config, start=0, stop=20)
 assert sum(len(batch['input_ids']) for batch in batches) == 20 * 64
 print(anonymous() - before)
 """
@@ -148,7 +149,7 @@ def test_tables_are_mapped_not_copied(tmp_path):
     meta.counts['train'] = format.Counts(documents, sentences, tokens)
     format.write_meta(big, meta)
     script = MEMORY.format(
-        tests=str(pathlib.Path(__file__).parent), directory=str(big), warm=str(warm)
+        tests=str(pathlib.Path(__file__).parents[1]), directory=str(big), warm=str(warm)
     )
     done = subprocess.run(
         [sys.executable, '-c', script], capture_output=True, text=True, timeout=120, check=False

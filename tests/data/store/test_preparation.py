@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import os
 import random
+import re
 
 import numpy as np
 import pytest
@@ -102,11 +103,15 @@ def test_what_determines_a_store_names_it(tmp_path):
         (
             {'a.txt': b'Some text.'},
             {'holdout': 0.999999},
-            r'no text to train on; read and left out',
+            r'has 1 documents.*holds out 1 .*needs 4 different ones',
         ),
         ({'a.txt': b'', 'v.txt': b'a\nb'}, {'vocab_file': 'v.txt'}, r'has no \[PAD\]'),
         ({'a.txt': b'Some text.'}, {'vocab_file': 'no.txt'}, 'vocabulary .* does not exist'),
-        ({'a.txt': b'Some text.'}, {'language': 'English'}, 'expected an ISO 639 code'),
+        (
+            {'a.txt': b'Some text.'},
+            {'language': 'English', 'holdout': 0.0},
+            'expected an ISO 639 code',
+        ),
     ],
 )
 def test_mistakes_leave_nothing_behind(tmp_path, files, options, message):
@@ -118,6 +123,30 @@ def test_mistakes_leave_nothing_behind(tmp_path, files, options, message):
         preparation.prepare(config(tmp_path, f'text:{tmp_path}/a.txt', **options))
     cache = tmp_path / 'cache'
     assert not cache.exists() or [p for p in cache.iterdir() if p.is_dir()] == []
+
+
+@pytest.mark.parametrize('holdout', [0.02, 0.97])
+def test_too_few_documents_are_refused_at_the_start(tmp_path, holdout, monkeypatch):
+    """With a share to hold out that works."""
+    name = corpus(tmp_path / 'a.txt', range(12))
+    wanted = config(tmp_path, name, holdout=holdout)
+    monkeypatch.setattr(tokenizer, 'train', None)  # not reached
+    with pytest.raises(
+        ValueError, match=r'12 documents, of which .* set config\.data\.holdout'
+    ) as e:
+        preparation.prepare(wanted)
+    monkeypatch.undo()
+    share = float(re.search(r'\(--holdout\) to (\S+),', str(e.value))[1])
+    data = dataclasses.replace(wanted.data, holdout=share)
+    meta = format.read_meta(preparation.prepare(dataclasses.replace(wanted, data=data)))
+    assert meta.counts['eval'].documents == 2 and meta.counts['train'].documents == 10
+
+
+def test_documents_without_two_tokens_are_refused_before_the_store_is_there(tmp_path):
+    (tmp_path / 'a.txt').write_text('\n\n'.join('abcdefghijklmnopqrstuvwxyz'))
+    with pytest.raises(ValueError, match=r'two documents of two tokens.* train has 0'):
+        preparation.prepare(config(tmp_path, f'text:{tmp_path}/a.txt', holdout=0.5))
+    assert not [path for path in (tmp_path / 'cache').iterdir() if path.is_dir()]
 
 
 def test_the_vocabulary_is_trained_on_a_spread_of_a_large_corpus(tmp_path, monkeypatch):

@@ -62,6 +62,7 @@ def vocab(tmp_path):
 
 
 def _prepare(tmp_path, vocab, pattern, **options):
+    options = {'holdout': 0.0} | options
     data = DataConfig(
         corpus=f'text:{pattern}', cache_dir=str(tmp_path / 'cache'), vocab_file=vocab, **options
     )
@@ -75,12 +76,13 @@ def _command(corpus, output, *more):
         'bert_jax.data.prepare',
         f'--input={corpus}',
         f'--output={output}',
+        '--holdout=0.2',
         *more,
     ]
 
 
 def _run(*arguments):
-    command = [sys.executable, '-m', 'bert_jax.data.prepare', *arguments]
+    command = [sys.executable, '-m', 'bert_jax.data.prepare', '--holdout=0.2', *arguments]
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
@@ -279,7 +281,8 @@ def test_text_needs_no_tensorflow(tmp_path, vocab):
         'sys.modules.update(tensorflow=None, tensorflow_datasets=None, jax=None)\n'
         'from bert_jax.config import command_line\n'
         'from bert_jax.data import prepare\n'
-        f'argv = ["x", "--input={path}", "--output={tmp_path}/t", "--vocab_file={vocab}"]\n'
+        f'argv = ["x", "--input={path}", "--output={tmp_path}/t", "--vocab_file={vocab}", '
+        f'"--holdout=0"]\n'
         'sys.exit(command_line.run("x", prepare.main, argv))\n'
     )
     subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True, timeout=60)
@@ -353,7 +356,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path, trained):
     for size in (2, 8 if QUICK else 16):
         corpus = _write(tmp_path / f'{size}.txt', size * 1_000_000)
         options = '--vocab_size=2000' if trained else f'--vocab_file={tmp_path}/vocab.txt'
-        arguments = [f'--input={corpus}', f'--output={tmp_path}/{size}', options]
+        arguments = [f'--input={corpus}', f'--output={tmp_path}/{size}', options, '--holdout=0.2']
         run = subprocess.run(
             [sys.executable, '-c', PEAK, *arguments],
             cwd=ROOT,

@@ -1,0 +1,187 @@
+"""Text files: plain or compressed, on this machine or behind a URL, as numbered lines of UTF-8."""
+
+import bz2
+import contextlib
+import gzip
+import io
+import lzma
+import pathlib
+import sys
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from etils import epath
+
+from bert_jax.data.summary import Summary
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+COMPRESSIONS: dict[str, Any] = {
+    '.gz': gzip.open,
+    '.bz2': bz2.open,
+    '.xz': lzma.open,
+    '.zst': zstd.open,
+}
+DAMAGED = (EOFError, zlib.error, zstd.ZstdError, lzma.LZMAError, gzip.BadGzipFile)
+BOMS = {
+    b'\xff\xfe\x00\x00': 'UTF-32',
+    b'\x00\x00\xfe\xff': 'UTF-32',
+    b'\xff\xfe': 'UTF-16',
+    b'\xfe\xff': 'UTF-16',
+}
+MAX_NULS = 0.2  # share of the bytes of text at the beginning of a file
+CHECKED_LINES = 10_000  # of a corpus: so many at the beginning tell whether it is UTF-8
+MAX_BAD = 0.01  # share of these lines
+MIN_BAD = 10  # fewer bad lines say nothing about the encoding
+
+
+class Line(NamedTuple):
+    """A line, or a part of a long one. passed: the bytes of the file that were read so far."""
+
+    number: int
+    content: bytes
+    is_end: bool
+    passed: int
+
+
+class _Remote(io.RawIOBase):
+    """A file of TensorFlow's, which epath uses for URLs, as a file that can read part of a line."""
+
+    def __init__(self, file: Any):
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._file.read(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def is_remote(path: epath.PathLike) -> bool:
+    """Whether the path is a URL."""
+    return '://' in str(path)
+
+
+def kind(path: pathlib.PurePath) -> tuple[str, str]:
+    """The suffix of the content and of the compression: ('.txt', '.gz') for a.txt.gz."""
+    compression = path.suffix if path.suffix in COMPRESSIONS else ''
+    return pathlib.PurePath(path.name.removesuffix(compression)).suffix, compression
+
+
+def raw_lines(path: pathlib.PurePath, name: str = '', longest: int = -1) -> Iterator[Line]:
+    """The lines of a file with their ends, in parts of at most `longest` bytes.
+
+    name: what messages call the file, instead of its path. Raises ValueError, with the name and the
+    line, if the file cannot be read, is damaged, is not UTF-8 from its beginning, or has the line
+    ends of old Macs.
+    """
+    name, number, is_end = name or str(path), 0, True
+    try:
+        with _open(epath.Path(path)) as (raw, file):
+            _check_beginning(file.peek(1 << 12), name)
+            while part := file.readline(longest):
+                number += is_end
+                is_end = part.endswith(b'\n') or len(part) != longest
+                yield Line(number, part, is_end, raw.tell())
+    except DAMAGED as error:
+        raise ValueError(
+            f'{name} is damaged after line {number} ({error}); replace it or leave it out'
+        ) from error
+    except OSError as error:
+        if error.errno is None and kind(path)[1] == '.bz2':  # bz2 has no error of its own
+            raise ValueError(f'{name} is damaged after line {number} ({error})') from error
+        raise
+
+
+def lines(path: pathlib.Path) -> Iterator[str]:
+    """The lines with their ends. Raises ValueError as `raw_lines` does, and for a line that is not
+    UTF-8."""
+    try:
+        for number, content, _, _ in raw_lines(path):
+            try:
+                # On Windows a file may begin with a byte order mark.
+                yield content.decode('utf-8-sig' if number == 1 else 'utf-8')
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f'{path}:{number} is not UTF-8 (byte 0x{content[error.start]:02x}); '
+                    f'{_advice(content)}'
+                ) from error
+    except OSError as error:
+        raise ValueError(f"{path} can't be read ({error.strerror or error})") from error
+
+
+class Decoder:
+    """Decodes the lines of a corpus. Bad bytes become U+FFFD and are counted in `summary`; if so
+    many lines are bad that the text is not UTF-8, a ValueError says so."""
+
+    def __init__(self, summary: Summary):
+        self._summary, self._lines, self._bad = summary, 0, 0
+        self._first, self._sample = '', b''
+
+    def decode(self, content: bytes, where: str) -> str:
+        self._lines += 1
+        try:
+            return content.decode('utf-8')
+        except UnicodeDecodeError:
+            self._summary.count('lines of invalid UTF-8, bad bytes replaced', where)
+        if self._lines <= CHECKED_LINES:
+            self._bad += 1
+            self._first = self._first or where
+            self._sample += content if len(self._sample) < 1 << 16 else b''
+            if self._bad > MAX_BAD * CHECKED_LINES:
+                self._refuse()
+        return content.decode('utf-8', 'replace')
+
+    def finish(self) -> None:
+        """Call it after the last line: a short corpus is judged as a whole."""
+        if self._bad >= MIN_BAD and self._bad > MAX_BAD * min(self._lines, CHECKED_LINES):
+            self._refuse()
+
+    def _refuse(self) -> None:
+        raise ValueError(
+            f'{self._first}: {self._bad} of the first {min(self._lines, CHECKED_LINES):,} lines of '
+            f'the corpus, from this one on, are not UTF-8; {_advice(self._sample)}'
+        )
+
+
+@contextlib.contextmanager
+def _open(path: epath.Path) -> Iterator[tuple[Any, Any]]:
+    """The bytes as they are stored, and the decompressed bytes."""
+    compression = kind(path)[1] if path.stat().length else ''  # an empty file is no damaged archive
+    with path.open('rb') as stored:
+        raw = io.BufferedReader(_Remote(stored), 1 << 20) if is_remote(path) else stored
+        if compression:
+            with COMPRESSIONS[compression](raw, 'rb') as file:
+                yield raw, file
+        else:
+            yield raw, raw
+
+
+def _check_beginning(block: bytes, name: str) -> None:
+    encoding = next((names for bom, names in BOMS.items() if block.startswith(bom)), '')
+    if not encoding and block.count(0) > MAX_NULS * len(block):
+        encoding = 'UTF-16 or binary (it has many zero bytes)'
+    if encoding:
+        raise ValueError(
+            f'{name}:1 is not UTF-8, it is {encoding}; convert the file, for example with iconv'
+        )
+    if block.count(b'\r') > 1 and b'\n' not in block:
+        raise ValueError(f'{name} has lines that end in CR alone; convert them to LF')
+
+
+def _advice(sample: bytes) -> str:
+    """What to do about text that is not UTF-8, with the encoding that it may be in."""
+    import charset_normalizer
+
+    best = charset_normalizer.from_bytes(sample).best()
+    guess = f' from {best.encoding}, which it may be,' if best else ''
+    return f'convert it{guess} to UTF-8, for example with iconv'

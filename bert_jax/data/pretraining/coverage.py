@@ -1,0 +1,67 @@
+"""How much of its text a stream shows, estimated on the first chunks, in a line for the log."""
+
+import numpy as np
+import tensorflow as tf
+
+from bert_jax.data.pretraining import masks
+from bert_jax.data.pretraining.chunks import Chunks
+from bert_jax.data.pretraining.segments import Segmenter
+from bert_jax.data.pretraining.stream import Draws, Stream, in_order
+from bert_jax.data.store.format import Store
+
+ROWS = 2048  # the sample
+EPOCHS = 8  # the text is looked for in so many epochs at most
+COVERED = 0.95
+
+
+def describe(
+    stream: Stream, segmenter: Segmenter, store: Store, chunks: Chunks, batch_size: int
+) -> str:
+    """The size of an epoch and how much of the text the rows show."""
+    own, shown = _shown(stream, segmenter, store, chunks)
+    text = (
+        f'{stream.name}: an epoch has {len(chunks):,} rows; a row of {stream.max_seq_length} '
+        f'tokens shows on average {own:.0f} tokens of its own text'
+    )
+    if not stream.shuffled:
+        text += f', all rows together {shown[0]:.0%} of the text'
+    elif stream.data.static_copies:
+        text += f'; the {len(shown)} static copies show {shown[-1]:.0%} of the text'
+        if shown[-1] < COVERED:
+            text += ' and never the rest (config.data.static_copies=0 draws every epoch again)'
+    else:
+        epochs = next((i for i, part in enumerate(shown, 1) if part >= COVERED), len(shown))
+        steps = -(-epochs * len(chunks) // batch_size)
+        text += (
+            f'; one epoch shows {shown[0]:.0%} of the text and {epochs} epochs '
+            f'({steps:,} steps) show {shown[epochs - 1]:.0%}'
+        )
+    return f'{text}; {chunks.dropped:,} documents of one token are left out'
+
+
+def _shown(
+    stream: Stream, segmenter: Segmenter, store: Store, chunks: Chunks
+) -> tuple[float, list[float]]:
+    """The tokens of its own chunk that a row shows on average, and the share of the text that the
+    first epoch, the first two, ... show."""
+    rows = min(ROWS, len(chunks))
+    first = int(store.sentences[chunks.start[0]])
+    text = np.zeros(int(store.sentences[chunks.end[rows - 1]]) - first, bool)
+    starts, stops = (
+        np.asarray(store.sentences[edge[:rows]]) for edge in (chunks.start, chunks.end)
+    )
+    own, shown = 0, []
+    for epoch in range(stream.data.static_copies or EPOCHS if stream.shuffled else 1):
+        at = tf.constant(epoch * len(chunks), tf.int64)
+        draws = Draws(stream, at, rows, segmenter.columns + masks.columns(stream))
+        position = at + tf.range(rows, dtype=tf.int64)[:, None]
+        segments, _ = segmenter.draw(in_order(stream), position, draws)
+        begin, length = segments.start.numpy(), segments.length.numpy()
+        inside = (begin >= starts[:, None]) & (begin + length <= stops[:, None])
+        own += int(length[inside].sum())
+        for start, size in zip(begin[inside] - first, length[inside], strict=True):
+            text[start : start + size] = True
+        shown.append(float(text.mean()))
+        if not stream.data.static_copies and shown[-1] >= COVERED:
+            break
+    return own / rows / len(shown), shown
