@@ -159,7 +159,7 @@ def _fits(resolver: Resolver) -> str:
     fine, wrong = list[str](), list[str]()
     # Otherwise the processes share the work of autotuning and wait for each other.
     options = {'xla_gpu_shard_autotuning': False} if jax.default_backend() == 'gpu' else None
-    for phase in dict.fromkeys(phase._replace(steps=1) for phase in config.train.phases):
+    for phase in dict.fromkeys(phase._replace(steps=1) for phase in step.config.train.phases):
         line = f'{phase.batch_size} x {phase.max_seq_length}: '
         try:
             compiled = step.lower(phase).compile(options)
