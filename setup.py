@@ -1,6 +1,12 @@
 """Installation: `pip install .[data]` to train; the extras say what else there is."""
 
+import pathlib
+import re
+
 from setuptools import find_packages, setup
+
+PACKAGE = pathlib.Path(__file__).parent / 'bert_jax/__init__.py'
+VERSION = re.findall("__version__ = '(.*)'", PACKAGE.read_text())[0]
 
 LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 OTHERS = "sys_platform != 'linux' or platform_machine != 'x86_64'"
@@ -9,7 +15,7 @@ DATA = [
     'charset-normalizer>=3',
     'filelock>=3.16',
     'importlib-resources>=6',  # TFDS 4.9.10 needs it to download and does not say so
-    'sentencepiece>=0.2',
+    'sentencepiece>=0.2.3',
     'sentencex>=1.0.30',
     f'tensorflow-cpu>=2.20; {LINUX_X86}',  # the input pipeline never needs an accelerator
     f'tensorflow>=2.20; {OTHERS}',
@@ -34,7 +40,7 @@ TEST = [
 
 setup(
     name='bert_jax',
-    version='0.4.0',
+    version=VERSION,
     description='Pretrain, adapt and fine-tune BERT-family encoders in JAX',
     license='Apache-2.0',
     python_requires='>=3.11',

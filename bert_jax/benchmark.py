@@ -30,12 +30,13 @@ from rich.table import Table
 
 from bert_jax import batch
 from bert_jax.config import Config, Phase, command_line, validate
+from bert_jax.config.errors import is_out_of_memory
 from bert_jax.models.layers import compute_dtype
 from bert_jax.parallel import chips, distributed, sharding
 from bert_jax.performance import step_profile
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training import optimizer, random_streams
-from bert_jax.training.train_step import init_state, make_train_step
+from bert_jax.training import random_streams
+from bert_jax.training.train_step import build_step
 
 BATCH_SIZE = flags.DEFINE_list(
     'batch_size', None, "Sequences over all devices; several to compare. Default: the phase's."
@@ -60,24 +61,17 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
     model and batch don't divide."""
     phase = config.train.phases[0]
     mesh = sharding.make_mesh(config.mesh)
-    task, tx = PretrainTask(config.model), optimizer.make_optimizer(config)
+    task = PretrainTask(config.model)
     shape = _shape(config, mesh)
     spec = task.batch_spec(phase)
     key = random_streams.root(config.train.seed, config.train.prng_impl)
-    make: Any = make_train_step(
-        task,
-        tx,
-        mesh,
-        schedule=optimizer.make_schedule(config),
-        accum_steps=config.train.accum_steps,
-    )
+    built = build_step(config, task, mesh)
     try:
-        state = init_state(task, tx, mesh, key)
+        state = built.init(key)
         began = time.perf_counter()
-        abstract = sharding.abstract_batch(spec, mesh, config.train.accum_steps)
-        step = make.lower(state, abstract, key).compile()
+        step: Any = built.lower(phase).compile()
         compiling = time.perf_counter() - began
-        batches = [sharding.place(_synthetic(spec, mesh, i), spec, mesh) for i in range(4)]
+        batches = [sharding.shard_batch(_synthetic(spec, mesh, i), spec, mesh) for i in range(4)]
         ends, sums = list[float](), dict[str, Any]()
         for i in range(1 + warmup + steps):
             state, following = step(state, batches[i % len(batches)], key)
@@ -85,7 +79,7 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
             ends.append(time.perf_counter())
             sums = following
     except jax.errors.JaxRuntimeError as error:
-        if 'RESOURCE_EXHAUSTED' not in str(error):
+        if not is_out_of_memory(error):
             raise
         return shape | {'fits': False}
     loss = float(sums['loss'][0])
@@ -261,4 +255,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(distributed.ended(functools.partial(command_line.run, 'benchmark', main, sys.argv)))
+    sys.exit(command_line.run('benchmark', main, sys.argv, leave=distributed.fail))

@@ -25,15 +25,15 @@ import numpy as np
 from absl import flags
 from rich.console import Console
 
-from bert_jax.config import Config, MeshConfig, Phase, checks, command_line, validate
+from bert_jax.config import Config, MeshConfig, Phase, choices, command_line, validate
+from bert_jax.config.errors import first_line
 from bert_jax.models.flops import attention_flops, encoder_flops
 from bert_jax.parallel import chips, sharding
 from bert_jax.parallel.chips import GIB
 from bert_jax.performance import plan_tables, topologies
 from bert_jax.performance.hlo import Collective, Hlo
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training import optimizer
-from bert_jax.training.train_step import abstract_state, make_train_step
+from bert_jax.training.train_step import build_step
 
 TOPOLOGY = flags.DEFINE_string('topology', None, f'The slice: {topologies.EXAMPLES}.')
 SWEEP = flags.DEFINE_boolean(
@@ -42,7 +42,7 @@ SWEEP = flags.DEFINE_boolean(
 OUTPUT = flags.DEFINE_string('output', '', 'File for the plan as JSON.')
 
 SYNCHRONOUS = 'synchronous interconnect'
-SWEPT_REMAT = checks.CHOICES['model.remat']
+SWEPT_REMAT = choices('model.remat')
 SWEPT_ROWS = tuple(2**i for i in range(3, 11))  # sequences per device, of a micro-batch
 FEWER_ROWS = (4, 2, 1)  # where the first of them don't fit
 
@@ -65,10 +65,10 @@ def plan(config: Config, phase: Phase, of: topologies.Slice, devices: list) -> d
     """
     config = for_tpu(config)
     mesh = sharding.make_mesh(config.mesh, devices)
-    task, tx = PretrainTask(config.model), optimizer.make_optimizer(config)
-    state = abstract_state(task, tx, mesh)
+    built = build_step(config, PretrainTask(config.model), mesh)
+    state = built.abstract
     accum_steps = config.train.accum_steps
-    batch = sharding.abstract_batch(task.batch_spec(phase), mesh, accum_steps)
+    batch = sharding.abstract_batch(built.task.batch_spec(phase), mesh, accum_steps)
     found: dict[str, Any] = {
         'slice': str(of),
         'counted': of.counted,
@@ -78,7 +78,7 @@ def plan(config: Config, phase: Phase, of: topologies.Slice, devices: list) -> d
         'remat': config.model.remat,
         'phase': list(phase),
         'rows_per_device': phase.batch_size / len(devices),
-        'flops': task.flops(phase),
+        'flops': built.task.flops(phase),
         'memory': {
             'parameters': _held(state.params),
             'optimizer': _held(state.opt_state),
@@ -86,11 +86,8 @@ def plan(config: Config, phase: Phase, of: topologies.Slice, devices: list) -> d
         },
         'memory_limit': _chip(devices).memory,
     }
-    key = jax.eval_shape(lambda: jax.random.key(0, impl=config.train.prng_impl))
-    schedule = optimizer.make_schedule(config)
-    step: Any = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
     try:
-        compiled = step.lower(state, batch, key).compile()
+        compiled = built.lower(phase).compile()
     except jax.errors.JaxRuntimeError as error:
         return found | _too_large(str(error))
     memory = compiled.memory_analysis()
@@ -242,7 +239,7 @@ def _tried(config: Config, rows: int, of: topologies.Slice, devices: list) -> di
     try:
         return plan(validate(dataclasses.replace(config, train=train)), phase, of, devices)
     except ValueError as error:
-        error_line = str(error).strip().split('\n')[0]
+        error_line = first_line(error)
     tried = {'remat': config.model.remat, 'phase': list(phase), 'rows_per_device': rows}
     return tried | {'fits': False, 'error': error_line}
 

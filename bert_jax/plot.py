@@ -1,4 +1,4 @@
-"""Draws a run's curves: masked-LM loss and next-sentence accuracy, on train and held-out text.
+"""Draws the curves of a run: its losses, and its accuracy or scores on held-out data.
 
 pip install .[plot]
 python -m bert_jax.plot --workdir=runs/tiny --output=curves.png
@@ -10,38 +10,62 @@ import sys
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from etils import epath
 
-SMOOTHING = 9  # reports averaged for the train curves; each is of one batch
+from bert_jax.config import command_line
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string('workdir', None, 'The folder of a run.', required=True, flag_values=FLAGS)
+flags.DEFINE_string('output', 'curves.png', 'The picture to write.', flag_values=FLAGS)
+
+SMOOTHING = 9  # the reports that a training curve is averaged over; each is of one batch
+STYLES = {'train': '-', 'eval': 'o-'}
 
 
 def read_metrics(workdir: epath.Path) -> dict[str, list[dict[str, Any]]]:
-    """The lines of metrics.jsonl by split. Raises ValueError where there are none."""
+    """The lines of metrics.jsonl by split. Raises ValueError if there are none."""
     path = workdir / 'metrics.jsonl'
     if not path.exists():
-        raise ValueError(f'{path} does not exist; --workdir is where a run wrote its metrics')
+        raise ValueError(f'{path} does not exist; --workdir is the folder of a run')
     lines = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             lines.append(json.loads(line))
         except ValueError as error:
             raise ValueError(f'{path}:{number} is not JSON: {error}') from error
-    splits = {
-        split: [line for line in lines if line['split'] == split] for split in ('train', 'eval')
-    }
+    splits = {split: [line for line in lines if line['split'] == split] for split in STYLES}
     if not splits['train']:
         raise ValueError(f'{path} has no line of the train split yet')
     return splits
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
-    """Mean over a window around each value, shorter at the ends."""
+    """float[n], the mean over a window around each value; the window is shorter at the ends."""
     window = np.ones(min(SMOOTHING, len(values)))
     return np.convolve(values, window, 'same') / np.convolve(np.ones(len(values)), window, 'same')
 
 
+def panels(splits: dict[str, list[dict[str, Any]]]) -> dict[str, list[tuple[str, str]]]:
+    """The label of each panel, and its curves as (split, metric).
+
+    Pretraining has losses and accuracies. Fine-tuning has its loss and the official scores, which
+    only evaluations report.
+    """
+    trained = splits['train'][0]
+    labels = {'mlm_loss': 'masked-LM loss, nats', 'nsp_accuracy': 'next-sentence accuracy'}
+    if 'mlm_loss' in trained:
+        return {labels[name]: [(s, name) for s in STYLES] for name in labels if name in trained}
+    evaluated = splits['eval'][-1] if splits['eval'] else {}
+    scores = [
+        name for name, value in evaluated.items() if name not in trained and type(value) is float
+    ]
+    found = {'loss': [(split, 'loss') for split in STYLES]}
+    return found | ({'scores': [('eval', name) for name in scores]} if scores else {})
+
+
 def draw(workdir: epath.Path, output: pathlib.Path) -> None:
+    """Writes the picture of a run. Raises ValueError if a file of the run can't be read."""
     try:
         import matplotlib
     except ImportError as error:
@@ -50,45 +74,43 @@ def draw(workdir: epath.Path, output: pathlib.Path) -> None:
     from matplotlib import pyplot
 
     splits = read_metrics(workdir)
-    try:
-        entropy = json.loads((workdir / 'corpus.json').read_text())['unigram_entropy']
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f'{workdir / "corpus.json"} can not be read: {error!r}') from error
-    panels = (
-        ('mlm_loss', 'masked-LM loss, nats', entropy, 'unigram entropy'),
-        ('nsp_accuracy', 'next-sentence accuracy', 0.5, 'chance'),
+    baselines = {'nsp_accuracy': (0.5, 'chance')}
+    if 'mlm_loss' in splits['train'][0]:
+        baselines['mlm_loss'] = _unigram_entropy(workdir / 'corpus.json'), 'unigram entropy'
+    shown = panels(splits)
+    figure, axes = pyplot.subplots(
+        1, len(shown), figsize=(5.5 * len(shown), 4), layout='constrained', squeeze=False
     )
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), layout='constrained')
-    for axis, (name, label, baseline, baseline_label) in zip(axes, panels, strict=True):
-        for split, style in (('train', '-'), ('eval', 'o-')):
-            steps = [line['step'] for line in splits[split]]
-            values = np.array([line[name] for line in splits[split]], float)
-            shown = smooth(values) if split == 'train' else values
+    for axis, (label, curves) in zip(axes[0], shown.items(), strict=True):
+        for split, name in curves:
+            values = np.array([line.get(name) for line in splits[split]], float)
             axis.plot(
-                steps, shown, style, markersize=3, label='held out' if split == 'eval' else split
+                [line['step'] for line in splits[split]],
+                smooth(values) if split == 'train' else values,
+                STYLES[split],
+                markersize=3,
+                label=name if label == 'scores' else {'eval': 'held out'}.get(split, split),
             )
-        axis.axhline(baseline, color='grey', linestyle=':', label=baseline_label)
+        if curves[0][1] in baselines:
+            value, name = baselines[curves[0][1]]
+            axis.axhline(value, color='grey', linestyle=':', label=name)
         axis.set(xlabel='step', ylabel=label)
         axis.legend()
     figure.savefig(output, dpi=100)
 
 
-def _say(error: str) -> int:
-    print(f'plot: {error}', file=sys.stderr)
-    return 2
+def _unigram_entropy(path: epath.Path) -> float:
+    try:
+        return float(json.loads(path.read_text())['unigram_entropy'])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f'{path} can not be read: {error!r}') from error
 
 
 def main(argv: list[str]) -> int:
-    if argv[1:]:
-        return _say(f'unexpected arguments {argv[1:]}')
-    try:
-        draw(epath.Path(flags.FLAGS.workdir).expanduser(), pathlib.Path(flags.FLAGS.output))
-    except (ValueError, OSError, ImportError) as error:
-        return _say(str(error))
+    command_line.parse_flags(argv, FLAGS)
+    draw(epath.Path(FLAGS.workdir).expanduser(), pathlib.Path(FLAGS.output))
     return 0
 
 
 if __name__ == '__main__':
-    flags.DEFINE_string('workdir', None, 'A run: its metrics.jsonl and corpus.json.', required=True)
-    flags.DEFINE_string('output', 'curves.png', 'Picture to write.')
-    app.run(main)
+    sys.exit(command_line.run('plot', main, sys.argv, FLAGS))

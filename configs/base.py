@@ -3,8 +3,8 @@
     python -m bert_jax.main --config=configs/base.py --workdir=runs/base \\
         --config.data.corpus='text:books/*.txt'
 
-For a TPU slice or several GPUs; two CPU cores take 4.5 s for a step of 8 x 128. Has not been run to
-its end yet, so no result is promised.
+For a TPU slice or several GPUs; two CPU cores take 4.5 s for a step of 8 x 128. It has not been run
+to its end yet, so no result is promised.
 """
 
 from ml_collections import ConfigDict

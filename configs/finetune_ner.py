@@ -1,4 +1,4 @@
-"""Fine-tunes a pretrained checkpoint to tag words: CoNLL files, the word first and its tag last.
+"""Fine-tunes a pretrained checkpoint to tag words, from CoNLL files (the last column is the tag).
 
     python -m bert_jax.main --config=configs/finetune_ner.py --config.data.train_file=train.conll \\
         --config.data.eval_file=dev.conll --config.init_from=DIR --workdir=runs/ner
@@ -6,17 +6,8 @@
 
 from ml_collections import ConfigDict
 
-from bert_jax.config import default
+from bert_jax.config import finetuning
 
 
 def get_config() -> ConfigDict:
-    config = default()
-    config.data.task = 'ner'
-    config.data.max_seq_length = 128
-    config.optim.learning_rate = 5e-5
-    config.optim.warmup_steps = 0  # a tenth of the steps: optim.warmup_fraction
-    config.model.scan_unroll = 1  # a program for each length: rolled, it compiles much sooner
-    config.train.batch_size = 32
-    config.train.epochs = 3.0
-    config.train.keep = 1
-    return config
+    return finetuning('ner')

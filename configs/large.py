@@ -4,7 +4,7 @@
     CONFIG=configs/large.py ./launch/tpu_pod.sh watch NAME ... -- --workdir=gs://bucket/run
 
 Steps, rate and warm-up are those of You et al. (2020) for this batch; nine tenths of the steps at
-128 tokens, the rest at 512. Has not been run to its end yet, so no result is promised.
+128 tokens, the rest at 512. It has not been run to its end yet, so no result is promised.
 """
 
 from ml_collections import ConfigDict
@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config.model.num_hidden_layers = 24
     config.model.num_attention_heads = 16
     config.model.intermediate_size = 4096
-    # With fewer whole tiles than that, a TPU adds up the table's gradient on every device.
+    # Otherwise a TPU adds up the whole gradient of the token table on every device.
     config.data.pad_vocab_to_multiple_of = 256
     config.optim.name = 'lamb'
     config.optim.learning_rate = 5e-3 / 2**1.5

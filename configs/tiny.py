@@ -13,14 +13,14 @@ from bert_jax.config import default
 
 def get_config() -> ConfigDict:
     config = default()
-    config.data.holdout = 0.1  # the text is short: of 2 % little could be said
+    config.data.holdout = 0.1  # the text is short, so 2 % would be too few documents
     config.model.vocab_size = 4096
     config.model.hidden_size = 128
     config.model.num_hidden_layers = 4
     config.model.num_attention_heads = 4
     config.model.intermediate_size = 512
     config.model.max_position_embeddings = 128
-    # So small a model, trained so briefly, underfits: dropout would only slow it down.
+    # A model this small underfits in such a short run, so dropout would only slow it down.
     config.model.hidden_dropout_prob = 0.0
     config.model.attention_probs_dropout_prob = 0.0
     config.optim.learning_rate = 1.5e-3

@@ -4,8 +4,8 @@
         --config.data.corpus='text:wikipedia_articles_en.txt.gz' --workdir=runs/wiki
 
 Two CPU cores, 25 to 40 minutes: held-out MLM loss 6.0 nats (unigram entropy 6.8), next-sentence
-accuracy 0.67; the curves are in wiki.png. Next sentences stay at chance for the first 7,000 steps;
-with four layers they did so for longer.
+accuracy 0.67; the curves are in wiki.png. Next-sentence accuracy stays at chance for the first
+7,000 steps, and for longer with four layers.
 """
 
 from ml_collections import ConfigDict
@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
     config.model.intermediate_size = 512
     config.model.max_position_embeddings = 256
     config.model.initializer_range = 0.06  # BERT's 0.02 is for wider layers
-    # So small a model, trained so briefly, underfits: dropout would only slow it down.
+    # A model this small underfits in such a short run, so dropout would only slow it down.
     config.model.hidden_dropout_prob = 0.0
     config.model.attention_probs_dropout_prob = 0.0
     config.optim.learning_rate = 1.5e-3

@@ -7,7 +7,6 @@ import random
 from typing import Any
 
 import jax
-import numpy as np
 from flax import linen as nn
 
 from bert_jax.config import (
@@ -21,7 +20,8 @@ from bert_jax.config import (
 )
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
-from bert_jax.models.heads import HEADS, HeadedEncoder
+from bert_jax.models.heads import PRETRAINING_HEADS, HeadedEncoder
+from bert_jax.models.inputs import EncoderInputs
 
 WORDS = ('a', 'film', 'was', 'it', 'and', 'the', 'plot', 'good', 'bad', 'anna', 'bert', 'went')
 PIECES = [*tokenizer.SPECIALS, *WORDS, '.', '?', 'who']
@@ -40,9 +40,8 @@ MODEL = ModelConfig(
 
 def pretrained_folder(folder: pathlib.Path, model: ModelConfig = MODEL) -> pathlib.Path:
     """Fresh parameters, as bert_jax.convert would have written them."""
-    ids = np.zeros((1, 8), np.int32)
-    init = jax.jit(HeadedEncoder(model, HEADS).init)
-    params = nn.unbox(init(jax.random.key(0), ids, ids, ids))['params']
+    init = jax.jit(HeadedEncoder(model, PRETRAINING_HEADS).init)
+    params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
     folder.mkdir()
     phase = Phase(1, 16, 1, 1)
     config = validate(

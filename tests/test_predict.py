@@ -17,13 +17,14 @@ from flax import linen as nn
 from tiny_model import ROOT
 
 from bert_jax import predict
-from bert_jax.config import ModelConfig
+from bert_jax.config import ModelConfig, command_line
 from bert_jax.convert.foreign import full_config
 from bert_jax.data.labelled import texts
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir, trained_model
-from bert_jax.models.heads import HEADS, HeadedEncoder
+from bert_jax.models.heads import PRETRAINING_HEADS, HeadedEncoder
+from bert_jax.models.inputs import EncoderInputs
 
 WORDS = ['alpha', 'beta', 'gamma', 'delta']
 MODEL = ModelConfig(
@@ -41,10 +42,9 @@ TEXTS: list[texts.Text] = [
 ]
 
 
-def save(folder: pathlib.Path, heads: tuple[str, ...] = HEADS) -> pathlib.Path:
-    ids = np.zeros((1, 8), np.int32)
+def save(folder: pathlib.Path, heads: tuple[str, ...] = PRETRAINING_HEADS) -> pathlib.Path:
     model = HeadedEncoder(MODEL, heads)
-    params = nn.unbox(model.init(jax.random.key(0), ids, ids, ids))['params']
+    params = nn.unbox(model.init(jax.random.key(0), EncoderInputs.example()))['params']
     folder.mkdir()
     vocabulary = tokenizer.wordpiece([*tokenizer.SPECIALS, *WORDS], lowercase=True)
     model_dir.save(folder, full_config(MODEL, lowercase=True), params, vocabulary)
@@ -258,7 +258,7 @@ def run(
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(predict, 'FLAGS', copy.deepcopy(fresh))
-        code = predict.cli(['predict', *arguments])
+        code = command_line.run('predict', predict.main, ['predict', *arguments], predict.FLAGS)
         return code, *capsys.readouterr()
 
     return run

@@ -12,7 +12,7 @@ from bert_jax import batch as batches
 from bert_jax.config import Config, MeshConfig, ModelConfig, OptimConfig, Phase, TrainConfig
 from bert_jax.parallel import sharding
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training import optimizer, random_streams, train_step
+from bert_jax.training import random_streams, train_step
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = Config(
@@ -48,23 +48,14 @@ def run_steps(
     restore: from an abstract state to the one to go on from.
     """
     mesh = mesh_of(mesh_config)
-    task, tx = PretrainTask(config.model), optimizer.make_optimizer(config)
+    task = PretrainTask(config.model)
+    built = train_step.build_step(config, task, mesh)
     key = random_streams.root(config.train.seed, config.train.prng_impl)
-    if restore is None:
-        state = train_step.init_state(task, tx, mesh, key)
-    else:
-        state = restore(train_step.abstract_state(task, tx, mesh))
-    step = train_step.make_train_step(
-        task,
-        tx,
-        mesh,
-        schedule=optimizer.make_schedule(config),
-        accum_steps=config.train.accum_steps,
-    )
+    state = built.init(key) if restore is None else restore(built.abstract)
     spec = task.batch_spec(config.train.phases[0])
     first, losses = int(state.step), []
     for i in range(first, first + steps):
-        batch = sharding.place(batches.synthetic(spec, i % 2), spec, mesh)
-        state, sums = step(state, batch, key)
-        losses.append(sum(float(sums[name][0] / sums[name][1]) for name in task.loss_names))
+        batch = sharding.shard_batch(batches.synthetic(spec, i % 2), spec, mesh)
+        state, sums = built.train(state, batch, key)
+        losses.append(sum(float(sums[name][0] / sums[name][1]) for name in task.loss_weights))
     return losses, state

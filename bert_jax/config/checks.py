@@ -1,128 +1,72 @@
-"""What values a configuration may have; config.from_dict asks."""
+"""Checks of a configuration, and its construction from nested dicts."""
 
-from collections.abc import Callable, Mapping
+import dataclasses
+import functools
+import logging
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from bert_jax.config.schema import Config, Phase, build
+from bert_jax import __version__
+from bert_jax.config import fields, keys
+from bert_jax.config.errors import config_error, unknown_key
+from bert_jax.config.schema import Config, ModelConfig, OptimConfig, Phase
 
-POSITIVE = (
-    'model.vocab_size',
-    'model.hidden_size',
-    'model.num_hidden_layers',
-    'model.num_attention_heads',
-    'model.intermediate_size',
-    'model.max_position_embeddings',
-    'model.type_vocab_size',
-    'train.accum_steps',
-    'train.log_every',
-    'train.checkpoint_every',
-    'train.keep',
-    'train.batch_size',
-    'train.seeds',
-    'data.pad_vocab_to_multiple_of',
-    'data.doc_stride',
-    'data.max_query_length',
-    'eval.n_best',
-    'eval.max_answer_length',
-)
-NOT_NEGATIVE = (
-    'model.scan_unroll',
-    'model.initializer_range',
-    'model.layer_norm_eps',
-    'data.static_copies',
-    'optim.learning_rate',
-    'optim.end_learning_rate',
-    'optim.weight_decay',
-    'optim.grad_clip_norm',
-    'optim.eps',
-    'optim.power',
-    'train.eval_every',
-    'eval.batch_size',
-    'eval.max_batches',
-    'data.max_train_examples',
-)
-PROBABILITIES = (
-    'model.hidden_dropout_prob',
-    'model.attention_probs_dropout_prob',
-    'data.masked_lm_prob',
-    'data.short_seq_prob',
-    'data.random_next_prob',
-    'data.holdout',
-    'optim.beta1',
-    'optim.beta2',
-    'optim.warmup_fraction',
-)
-CHOICES = {
-    'model.hidden_act': ('gelu', 'gelu_new', 'relu'),
-    'model.dtype': ('auto', 'float32', 'bfloat16'),
-    'model.attention': ('dense', 'flash'),
-    'model.remat': ('none', 'dots', 'full'),
-    'data.documents': ('blank_line', 'file'),
-    'data.sentences': ('split', 'line'),
-    'optim.name': ('adamw', 'lamb'),
-    'optim.schedule': ('linear', 'cosine', 'constant', 'polynomial', 'inverse_sqrt'),
-    'train.prng_impl': ('auto', 'threefry2x32', 'rbg', 'unsafe_rbg'),
-    'train.nonfinite': ('stop', 'skip'),
-}
+LOG = logging.getLogger('bert_jax.config')
 
 
 def validate(config: Config) -> Config:
-    """Returns `config`; raises ValueError naming the first key whose value can't work."""
-    for key in POSITIVE:
-        _require(config, key, lambda n: n > 0, 'a positive integer')
-    for key in NOT_NEGATIVE:
-        _require(config, key, lambda n: n >= 0, '0 or more')
-    for key in PROBABILITIES:
-        _require(config, key, lambda p: 0 <= p < 1, 'a probability, 0 <= p < 1')
-    for key, names in CHOICES.items():
-        _require(config, key, names.__contains__, 'one of ' + ', '.join(names))
-    _require(config, 'model.vocab_size', lambda n: n <= 1 << 24, 'at most 2**24')
-    heads, steps = config.model.num_attention_heads, config.schedule_steps
-    _require(
-        config,
-        'model.hidden_size',
-        lambda size: size % heads == 0,
-        f'a multiple of num_attention_heads ({heads})',
-    )
-    dropped = config.model.attention_probs_dropout_prob
-    _require(
-        config,
-        'model.attention',
-        lambda name: name == 'dense' or not dropped,
-        f"'dense' where model.attention_probs_dropout_prob is not 0 (it is {dropped}): no kernel "
-        'drops probabilities',
-    )
-    _require(config, 'train.epochs', lambda n: n > 0, 'more than 0')
-    _require(config, 'optim.layer_decay', lambda d: 0 < d <= 1, 'more than 0, at most 1')
-    if not 0 <= config.reinit_layers <= config.model.num_hidden_layers:
-        raise ValueError(
-            f'config.reinit_layers is {config.reinit_layers}; expected 0 to '
-            f'{config.model.num_hidden_layers}, the number of layers'
-        )
-    for key in ('optim.warmup_steps', 'train.num_steps'):
-        _require(config, key, lambda n: 0 <= n <= steps, f'0 to {steps} (the steps of all phases)')
-    if config.data.task != 'pretrain':
-        parts = config.train.accum_steps
-        wanted = f'a multiple of train.accum_steps ({parts})'
-        _require(config, 'train.batch_size', lambda rows: rows % parts == 0, wanted)
-        return config
-    for i, phase in enumerate(config.train.phases):
-        if wrong := _phase_mistake(config, phase):
-            raise ValueError(f'config.train.phases[{i}] is {phase!r}; expected {wrong}')
+    """Returns `config`. Raises ValueError naming the first key whose value can't work."""
+    for key, field in keys.KEYS.items():
+        for limit in fields.limits(field):
+            if not limit.holds(keys.get(config, key)):
+                raise config_error(key, keys.get(config, key), limit.expected)
+    for key, holds, expected in _between_keys(config):
+        if not holds:
+            raise config_error(key, keys.get(config, key), expected)
+    for i, phase in enumerate(config.train.phases if config.kind == 'pretraining' else ()):
+        if expected := _phase_mistake(config, phase):
+            raise config_error(f'train.phases[{i}]', phase, expected)
     return config
 
 
-def _require(config: Config, key: str, holds: Callable[[Any], bool], expected: str) -> None:
-    section, name = key.split('.')
-    value = getattr(getattr(config, section), name)
-    if not holds(value):
-        raise ValueError(f'config.{key} is {value!r}; expected {expected}')
+def _between_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
+    """Keys whose values depend on others: the key, whether its value works, what is expected."""
+    model, optim, train = config.model, config.optim, config.train
+    heads, dropped = model.num_attention_heads, model.attention_probs_dropout_prob
+    expected = f'a multiple of num_attention_heads ({heads})'
+    yield 'model.hidden_size', model.hidden_size % heads == 0, expected
+    expected = (
+        f"'dense' because model.attention_probs_dropout_prob is {dropped}, not 0: no kernel drops "
+        'probabilities'
+    )
+    yield 'model.attention', model.attention == 'dense' or not dropped, expected
+
+    steps = config.schedule_steps
+    expected = f'0 to {steps} (the steps of all phases)'
+    yield 'train.num_steps', 0 <= train.num_steps <= steps, expected
+    if config.kind == 'finetuning':
+        expected = f'0 to {steps} (the steps of the run); 0 uses optim.warmup_fraction instead'
+    yield 'optim.warmup_steps', 0 <= optim.warmup_steps <= steps, expected
+    unread = f'because the schedule {optim.schedule!r} does not read it'
+    holds = not optim.end_learning_rate or optim.schedule in ('linear', 'cosine', 'polynomial')
+    yield 'optim.end_learning_rate', holds, f'0 {unread}'
+    holds = optim.power == OptimConfig.power or optim.schedule == 'polynomial'
+    yield 'optim.power', holds, f'{OptimConfig.power} {unread}'
+
+    expected = f'at most 2**32 - train.seeds ({train.seeds})'
+    yield 'train.seed', train.seed + train.seeds <= 2**32, expected
+    layers = model.num_hidden_layers if config.init_from else 0
+    expected = f'0 to {layers}, the number of layers' if layers else '0 if init_from is empty'
+    yield 'reinit_layers', 0 <= config.reinit_layers <= layers, expected
+    divides = config.kind == 'pretraining' or not train.batch_size % train.accum_steps
+    yield 'train.batch_size', divides, f'a multiple of train.accum_steps ({train.accum_steps})'
 
 
 def _phase_mistake(config: Config, phase: Phase) -> str:
-    """What a phase should have been; '' where it is right."""
+    """What the phase should be instead; '' if it is right."""
     longest, parts = config.model.max_position_embeddings, config.train.accum_steps
     if not 8 <= phase.max_seq_length <= longest:
         return f'max_seq_length from 8 to model.max_position_embeddings ({longest})'
@@ -134,12 +78,90 @@ def _phase_mistake(config: Config, phase: Phase) -> str:
 
 
 def from_config_dict(config: ConfigDict) -> Config:
+    """The validated `Config` of what a file in `configs/` returns."""
     return from_dict(config.to_dict())
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """Nested dicts (a config.json, a ConfigDict's) as a validated `Config`.
+    """Nested dicts as a validated `Config`.
 
     Raises ValueError naming the key for unknown keys, wrong types and impossible values.
     """
-    return validate(build(Config, values, 'config'))
+    return validate(_build(Config, values))
+
+
+def model_from_dict(values: Mapping[str, Any]) -> ModelConfig:
+    """The model alone. Raises ValueError for unknown keys and wrong types; `validate` checks the
+    values together."""
+    model: ModelConfig = _build(ModelConfig, values, 'model')
+    return model
+
+
+def from_saved(values: Any, source: object) -> Config:
+    """The values of a config.json that this version or another one has written to `source`.
+
+    A key that this version does not know is ignored, which one log line says. Values are not
+    checked again, except for their types. Raises ValueError naming the key.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f'expected keys and values, not {values!r}')
+    version = values.get('version', 'an older version')
+    values = {key: value for key, value in values.items() if key != 'version'}
+    ignored = list[str]()
+    config: Config = _build(Config, values, ignored=ignored)
+    if ignored:
+        _log_ignored(str(source), str(version), ', '.join(f'config.{key}' for key in ignored))
+    return config
+
+
+@functools.cache  # once for each file
+def _log_ignored(source: str, version: str, names: str) -> None:
+    LOG.warning(
+        '%s was written by bert_jax %s; version %s ignores %s', source, version, __version__, names
+    )
+
+
+def _build(cls: Any, values: Any, path: str = '', ignored: list[str] | None = None) -> Any:
+    """An instance of the dataclass `cls`. ignored: receives unknown keys; None refuses them."""
+    if not isinstance(values, Mapping):
+        raise config_error(path, values, 'keys and values')
+    known = {field.name: field for field in dataclasses.fields(cls)}
+    built = {}
+    for name, value in values.items():
+        key = f'{path}.{name}' if path else name
+        if name not in known:
+            if ignored is None:
+                raise unknown_key(key, [f'{path}.{other}' if path else other for other in known])
+            ignored.append(key)
+        elif dataclasses.is_dataclass(known[name].type):
+            built[name] = _build(known[name].type, value, key, ignored)
+        elif key == 'train.phases':
+            built[name] = _phases(value)
+        else:
+            built[name] = _scalar(known[name], value, key)
+    return cls(**built)
+
+
+def _scalar(field: dataclasses.Field, value: Any, key: str) -> Any:
+    kind = fields.value_type(field)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        given = f'{value!r} ({type(value).__name__})'
+        raise ValueError(f'config.{key} must be {kind.__name__}, not {given}')
+    if kind is float and not math.isfinite(value):
+        raise ValueError(f'config.{key} must be a finite number, not {value}')
+    return value
+
+
+def _phases(value: Any) -> tuple[Phase, ...]:
+    names = ', '.join(Phase._fields)
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f'config.train.phases must be a list of ({names}), not {value!r}')
+    for i, phase in enumerate(value):
+        numbers = isinstance(phase, list | tuple) and all(type(n) is int and n > 0 for n in phase)
+        if not numbers or len(phase) != len(Phase._fields):
+            raise ValueError(
+                f'config.train.phases[{i}] must be positive integers ({names}), not {phase!r}'
+            )
+    return tuple(Phase(*phase) for phase in value)

@@ -1,9 +1,10 @@
-"""What another project's checkpoint is once it is read: a configuration, tensors, a vocabulary."""
+"""Checkpoints of other projects: their configuration, tensors, vocabulary and labels."""
 
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from bert_jax.config import (
     model_from_dict,
     validate,
 )
-from bert_jax.data.tokenizers import tokenizer
+from bert_jax.config.keys import architecture_fields
+from bert_jax.data.tokenizers.tokenizer import Tokenizer
+from bert_jax.inference.model_dir import Pretrained
 
 REQUIRED = (
     'vocab_size',
@@ -26,13 +29,11 @@ REQUIRED = (
     'num_attention_heads',
     'intermediate_size',
 )
-OPTIONAL = (
+# The keys of ModelConfig that a config.json or a bert_config.json has too.
+KEYS = (
+    *architecture_fields(),
     'hidden_dropout_prob',
     'attention_probs_dropout_prob',
-    'max_position_embeddings',
-    'type_vocab_size',
-    'initializer_range',
-    'layer_norm_eps',
     'tie_word_embeddings',
 )
 # google-research/bert computes 'gelu' by tanh since 2019, transformers exactly; both publish the
@@ -44,32 +45,40 @@ ACTIVATIONS = {
     'gelu_pytorch_tanh': 'gelu_new',
     'relu': 'relu',
 }
-# What bert_jax computes, where a configuration says it.
+# Keys for which bert_jax has one value only.
 FIXED: Mapping[str, Any] = {
     'model_type': 'bert',
     'position_embedding_type': 'absolute',
     'is_decoder': False,
     'add_cross_attention': False,
 }
-HIDDEN_ACT = 'bert_jax_hidden_act'  # ours, in a bert_config.json where theirs means another
-VOCABULARIES = ('vocab.txt', 'tokenizer.model', 'spiece.model')
-CASED = 0.05  # share of tokens with upper-case letters that no vocabulary of lowercased text has
+# Keys that only bert_jax reads: the activation if the other project's name means another one, and
+# facts about the data of a fine-tuned model.
+HIDDEN_ACT, TASK = 'bert_jax_hidden_act', 'bert_jax_task'
+CASED = 0.05  # a vocabulary of lowercased text has a smaller share of tokens with capital letters
 
 
 @dataclasses.dataclass(frozen=True)
 class Foreign:
-    """tensors: by the names of `family` in convert.rules. unused: tensors left out, with why."""
+    """A checkpoint of another project.
+
+    tensors: the tensors to convert, by their names in `family`, see convert.rules. heads: the heads
+    that they belong to. unused: the names of the other tensors and why they are left out.
+    task: the facts that `model_dir.save` keeps of a fine-tuned model. notes: lines to print.
+    """
 
     family: str
     model: ModelConfig
+    heads: tuple[str, ...]
     tensors: Mapping[str, np.ndarray]
     unused: Mapping[str, str]
-    vocabulary: tokenizer.Tokenizer | None
-    notes: tuple[str, ...] = ()  # to be said
+    vocabulary: Tokenizer | None
+    task: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """Raises ValueError naming the file where it is missing or is not a JSON object."""
+    """The JSON object in a file. Raises ValueError if there is none."""
     try:
         values = json.loads(path.read_text('utf-8'))
     except FileNotFoundError as error:
@@ -81,9 +90,11 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     return values
 
 
-def model_config(path: pathlib.Path) -> ModelConfig:
-    """A config.json or bert_config.json. Raises ValueError naming the key that is missing, wrong or
-    not to be had here."""
+def model_config(path: pathlib.Path) -> tuple[ModelConfig, dict[str, Any]]:
+    """The model that a config.json or bert_config.json describes, and all values of the file.
+
+    Raises ValueError naming a key that is missing, wrong or not supported.
+    """
     values = read_json(path)
     for key, expected in FIXED.items():
         if values.get(key, expected) not in (expected, None):
@@ -92,10 +103,10 @@ def model_config(path: pathlib.Path) -> ModelConfig:
         raise ValueError(f'{path} has no {", ".join(absent)}; is it the configuration of a BERT?')
     act = values.get(HIDDEN_ACT, values.get('hidden_act', 'gelu'))
     if not isinstance(act, str) or act not in ACTIVATIONS:
-        raise ValueError(f'{path}: hidden_act is {act!r}; known are {", ".join(ACTIVATIONS)}')
-    kept = {key: values[key] for key in (*REQUIRED, *OPTIONAL) if key in values}
+        raise ValueError(f'{path}: hidden_act is {act!r}; expected {", ".join(ACTIVATIONS)}')
+    known = {key: values[key] for key in KEYS if key in values}
     try:
-        model = model_from_dict(kept | {'hidden_act': ACTIVATIONS[act]})
+        model = model_from_dict(known | {'hidden_act': ACTIVATIONS[act]})
         if model.max_position_embeddings < 8:
             raise ValueError(
                 f'max_position_embeddings is {model.max_position_embeddings}; expected 8 or more'
@@ -104,51 +115,89 @@ def model_config(path: pathlib.Path) -> ModelConfig:
     except ValueError as error:
         reason = str(error).replace('config.model.', '')
         raise ValueError(f'{path}: {reason}') from error
-    return model
+    return model, values
 
 
 def full_config(model: ModelConfig, lowercase: bool) -> Config:
-    """What the folder of a converted model says of it. Raises ValueError where it can't be."""
-    # Any phase that fits: only a run has its own.
+    """The configuration of a converted model's folder. Raises ValueError if it is not valid."""
+    # A configuration needs a phase, but only a run reads it.
     phase = Phase(1_000_000, min(model.max_position_embeddings, 512), 1, 1)
     data = DataConfig(lowercase=lowercase)
     return validate(Config(model=model, data=data, train=TrainConfig(phases=(phase,))))
 
 
-def fitting(
-    build: Callable[[bool], tokenizer.Tokenizer],
-    lowercase: bool | None,
-    vocab_size: int,
-    directory: pathlib.Path,
-) -> tuple[tokenizer.Tokenizer, tuple[str, ...]]:
-    """The vocabulary that `build` makes, given whether text is lowercased, and what is to be said.
+def task_of(values: Mapping[str, Any], outputs: int | None) -> dict[str, Any]:
+    """The facts about a fine-tuned model in its configuration file.
 
-    lowercase: None where nobody says. Raises ValueError where the vocabulary then looks cased, and
-    where it has more tokens than the configuration (fewer are a padded table).
+    outputs: of the classifier or the tagger, None if there is neither. One output without a label's
+    name is a number.
     """
-    vocabulary = build(lowercase is not False)
+    task = dict(values.get(TASK) or {})
+    if outputs is None:
+        return task
+    names = values.get('id2label') or {str(i): f'LABEL_{i}' for i in range(outputs)}
+    try:
+        labels = [str(names[i]) for i in sorted(names, key=int)]
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f'id2label is {names!r}; expected names by number') from error
+    number = outputs == 1 and values.get('problem_type') in (None, 'regression')
+    return {'labels': [] if number else labels, **task}
+
+
+def task_values(source: Pretrained) -> dict[str, Any]:
+    """The inverse of `task_of`: what a configuration file says about a fine-tuned model."""
+    values: dict[str, Any] = {}
+    if 'classifier' in source.heads or 'tagger' in source.heads:
+        labels = source.labels or ('value',)  # a regression has one output
+        values['id2label'] = {str(i): label for i, label in enumerate(labels)}
+        values['label2id'] = {label: i for i, label in enumerate(labels)}
+    if 'classifier' in source.heads:
+        kind = 'single_label_classification' if source.labels else 'regression'
+        values['problem_type'] = kind
+    facts = {'pairs': source.pairs, 'no_answer': source.no_answer or None}
+    if facts := {key: value for key, value in facts.items() if value is not None}:
+        values[TASK] = facts
+    return values
+
+
+def why_unused(name: str, layer_prefix: str, model: ModelConfig, path: pathlib.Path) -> str:
+    """The reason for which no parameter takes the tensor `name`.
+
+    layer_prefix: what precedes the number of a layer in a name. Raises ValueError if the tensor
+    belongs to a layer that the configuration in `path` does not have.
+    """
+    layer = re.match(re.escape(layer_prefix) + r'(\d+)\b', name)
+    if layer and int(layer[1]) >= model.num_hidden_layers:
+        raise ValueError(
+            f'tensor {name} is of layer {layer[1]}, but {path} says num_hidden_layers is '
+            f'{model.num_hidden_layers} (they count from 0)'
+        )
+    if name.startswith(layer_prefix.split('encoder')[0]):
+        return 'not a parameter of this encoder'
+    return 'of a head that bert_jax does not have or that the configuration does not name'
+
+
+def check_vocabulary(
+    vocabulary: Tokenizer, lowercase: bool | None, vocab_size: int, directory: pathlib.Path
+) -> tuple[str, ...]:
+    """What to print about a vocabulary that was loaded with `lowercase`, None being true.
+
+    Raises ValueError if the vocabulary has more tokens than the configuration (it may have fewer
+    because a table may be padded), and if `lowercase` is None and the vocabulary looks cased.
+    """
     if vocabulary.vocab_size > vocab_size:
         raise ValueError(
             f'the vocabulary in {directory} has {vocabulary.vocab_size} tokens, '
             f'its configuration says {vocab_size}'
         )
-    if lowercase is not None:
-        return vocabulary, ()
-    ordinary = [vocabulary.pieces[i] for i in vocabulary.ordinary_ids]
-    upper = [piece for piece in ordinary if piece != piece.lower()]
-    if len(upper) > CASED * len(ordinary):
+    capitalised, ordinary = vocabulary.capitalised, len(vocabulary.ordinary_ids)
+    if lowercase is None and len(capitalised) > CASED * ordinary:
         raise ValueError(
-            f'nothing in {directory} says whether text is lowercased, and {len(upper)} of '
-            f'{len(ordinary)} tokens have upper-case letters, such as {upper[0]!r}; give '
+            f'nothing in {directory} says whether text is lowercased, and {len(capitalised)} of '
+            f'{ordinary} tokens have upper-case letters, such as {capitalised[0]!r}; give '
             '--nolowercase, or --lowercase'
         )
-    return vocabulary, ('text is lowercased: nothing there says so; --nolowercase if not',)
-
-
-def read_vocabulary(
-    directory: pathlib.Path, lowercase: bool | None, vocab_size: int
-) -> tuple[tokenizer.Tokenizer | None, tuple[str, ...]]:
-    """As `fitting`; None where the folder has no vocabulary."""
-    if not any((directory / name).exists() for name in VOCABULARIES):
-        return None, ()
-    return fitting(lambda case: tokenizer.load(directory, case), lowercase, vocab_size, directory)
+    if lowercase is None:
+        return ('text is lowercased: nothing there says so; --nolowercase if not',)
+    warning = '' if lowercase else vocabulary.case_warning()
+    return (warning,) if warning else ()

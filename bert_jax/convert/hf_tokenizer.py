@@ -1,83 +1,79 @@
-"""The vocabulary of a folder of transformers, and whether it is prepared as BERT's is."""
+"""The vocabulary of a Hugging Face folder, refused if its text is not prepared as in BERT."""
 
+import json
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
 
-from bert_jax.convert.foreign import VOCABULARIES, fitting, read_json
+from bert_jax.convert.foreign import check_vocabulary, read_json
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.data.tokenizers.specials import BERT
+from bert_jax.data.tokenizers.specials import NAMES
+from bert_jax.data.tokenizers.tokenizer import Tokenizer
+from bert_jax.data.tokenizers.wordpiece_vocabulary import WordPiece
+from bert_jax.inference.model_dir import Pretrained
 
-CLASSES = ('BertTokenizer', 'BertTokenizerFast', 'PreTrainedTokenizerFast', 'TokenizersBackend')
-# Of a tokenizer.json: section, key, value, and whether the key has to be there.
-EXPECTED = (
-    ('model', 'type', 'WordPiece', True),
-    ('model', 'continuing_subword_prefix', '##', False),
-    ('model', 'unk_token', BERT.unk, False),
-    ('model', 'max_input_chars_per_word', 100, False),
-    ('normalizer', 'type', 'BertNormalizer', True),
-    ('normalizer', 'clean_text', True, False),
-    ('pre_tokenizer', 'type', 'BertPreTokenizer', True),
-)
-WEIGHTS_ALONE = 'Take the vocabulary away to convert the weights alone, for use with token ids'
+CONFIG, SPECIALS, ADDED = 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'
+# The tokenizers that do the same as BERT's; BertTokenizer comes with and without 'Fast'.
+CLASSES = ('BertTokenizer', 'DistilBertTokenizer', 'PreTrainedTokenizer', 'TokenizersBackend')
+# The keys of tokenizer_config.json that change token ids, and BERT's values. The normalizer's key
+# for tokenize_chinese_chars has another name.
+EXPECTED = {
+    'do_basic_tokenize': True,
+    'clean_text': True,
+    'tokenize_chinese_chars': True,
+    'handle_chinese_chars': True,
+    'wordpieces_prefix': '##',
+    'max_input_chars_per_word': 100,
+}
+WEIGHTS_ALONE = 'Remove the vocabulary to convert the weights alone, for use with token ids'
 
 
 def read(
     directory: pathlib.Path, lowercase: bool | None, vocab_size: int
-) -> tuple[tokenizer.Tokenizer | None, tuple[str, ...]]:
-    """The folder's vocabulary, None where it has none, and what is to be said about it.
+) -> tuple[Tokenizer | None, tuple[str, ...]]:
+    """The folder's vocabulary, None if it has none, and what to print about it.
 
-    lowercase: whether text is, where no file says it. Raises ValueError where text is prepared in
-    another way than BERT's, and as `fitting` does.
+    lowercase: whether text is lowercased, if no file says it. Raises ValueError if text is not
+    prepared as BERT does it, and as `check_vocabulary` does.
     """
-    whole = directory / 'tokenizer.json'
-    plain = any((directory / name).exists() for name in VOCABULARIES)
-    if not whole.exists() and not plain:
+    whole, options = _optional(directory, 'tokenizer.json'), _optional(directory, CONFIG)
+    if not whole and not tokenizer.find(directory):
         return None, ()
-    options, said = _options(directory)
-    pieces: list[str] = []
-    if whole.exists():
-        pieces, normalizer = _word_pieces(whole)
-        if said is None:
-            said = _boolean(normalizer, 'lowercase', whole)
-        _check_text(normalizer, said is not False, whole)
-    if said is not None:
-        if lowercase not in (None, said):
-            raise ValueError(
-                f'{directory} says that its text is {"" if said else "not "}lowercased, '
-                f'--{"" if lowercase else "no"}lowercase the opposite; leave the flag away, or '
-                'correct do_lower_case in tokenizer_config.json'
-            )
-        lowercase = said
-    _check_text(options, lowercase is not False, directory / 'tokenizer_config.json')
-
-    def build(lowercase: bool) -> tokenizer.Tokenizer:
-        if (directory / 'vocab.txt').exists() or not pieces:
-            return tokenizer.load(directory, lowercase)
-        return tokenizer.wordpiece(pieces, lowercase, str(whole))
-
-    vocabulary, notes = fitting(build, lowercase, vocab_size, directory)
-    if (directory / 'added_tokens.json').exists():
-        added = read_json(directory / 'added_tokens.json')
-        _check_added(added, vocabulary.pieces, directory / 'added_tokens.json')
-    return vocabulary, notes
-
-
-def _options(directory: pathlib.Path) -> tuple[dict[str, Any], bool | None]:
-    """tokenizer_config.json, {} where there is none, and its do_lower_case."""
-    path = directory / 'tokenizer_config.json'
-    options = read_json(path) if path.exists() else {}
-    # transformers looks for the class there first, then in config.json.
-    for place, values in ((path, options), (directory / 'config.json', None)):
-        kind = (read_json(place) if values is None else values).get('tokenizer_class')
-        if kind and kind not in CLASSES:
-            raise ValueError(
-                f"{place}: tokenizer_class is {kind!r}; bert_jax has BERT's WordPiece only. "
-                f'{WEIGHTS_ALONE}'
-            )
-        if kind:
+    # transformers looks for the class in tokenizer_config.json first.
+    for name, values in ((CONFIG, options), ('config.json', _optional(directory, 'config.json'))):
+        if kind := values.get('tokenizer_class'):
+            if str(kind).removesuffix('Fast') not in CLASSES:
+                _refuse(directory / name, 'tokenizer_class', kind, 'BertTokenizer')
             break
-    return options, _boolean(options, 'do_lower_case', path)
+    normalizer = whole.get('normalizer') if whole else None
+    said = _boolean(options, 'do_lower_case', directory / CONFIG)
+    if said is None and isinstance(normalizer, dict):
+        said = _boolean(normalizer, 'lowercase', directory / 'tokenizer.json')
+    if said is not None and lowercase not in (None, said):
+        raise ValueError(
+            f'{directory} says that its text is {"" if said else "not "}lowercased, '
+            f'--{"" if lowercase else "no"}lowercase the opposite; remove the flag, or correct '
+            f'do_lower_case in {CONFIG}'
+        )
+    said = lowercase if said is None else said
+    for key, value in {**EXPECTED, 'strip_accents': said is not False}.items():
+        if options.get(key) not in (None, value):
+            _refuse(directory / CONFIG, key, options[key], value)
+    vocabulary = _vocabulary(directory, whole, said is not False)
+    notes = check_vocabulary(vocabulary, said, vocab_size, directory)
+    return vocabulary, (*notes, *_check_tokens(directory, vocabulary))
+
+
+def _refuse(path: pathlib.Path, key: str, value: Any, expected: Any) -> NoReturn:
+    raise ValueError(
+        f'{path}: {key} is {value!r}; bert_jax has {expected!r} only. {WEIGHTS_ALONE}, or the key '
+        'to prepare text as bert_jax does'
+    )
+
+
+def _optional(directory: pathlib.Path, name: str) -> dict[str, Any]:
+    path = directory / name
+    return read_json(path) if path.exists() else {}
 
 
 def _boolean(values: Mapping[str, Any], key: str, path: pathlib.Path) -> bool | None:
@@ -87,47 +83,101 @@ def _boolean(values: Mapping[str, Any], key: str, path: pathlib.Path) -> bool | 
     return value
 
 
-def _check_text(options: Mapping[str, Any], lowercase: bool, path: pathlib.Path) -> None:
-    expected = {'strip_accents': lowercase, 'tokenize_chinese_chars': True}
-    expected['handle_chinese_chars'] = True
-    for key, value in expected.items():
-        if options.get(key) not in (None, value):
-            raise ValueError(
-                f'{path}: {key} is {options[key]!r} where text is '
-                f'{"" if lowercase else "not "}lowercased; bert_jax has {value!r} only. Take the '
-                'key away to convert all the same, with text prepared in that way'
-            )
-
-
-def _word_pieces(path: pathlib.Path) -> tuple[list[str], dict[str, Any]]:
-    """The vocabulary of a tokenizer.json, in order, and its normalizer."""
-    values = read_json(path)
-    for section, key, value, required in EXPECTED:
-        settings = values.get(section)
-        if not isinstance(settings, dict):
-            raise ValueError(
-                f"{path}: {section} is {settings!r}; BERT's has {key} {value!r}. {WEIGHTS_ALONE}"
-            )
-        found = settings.get(key, None if required else value)
-        if found != value:
-            raise ValueError(
-                f'{path}: {section}.{key} is {found!r}; bert_jax has {value!r} only. '
-                f'{WEIGHTS_ALONE}'
-            )
+def _vocabulary(directory: pathlib.Path, whole: Mapping[str, Any], lowercase: bool) -> Tokenizer:
+    """The vocabulary in the file that `tokenizer.find` finds, or else in tokenizer.json."""
+    path = directory / 'tokenizer.json'
+    if not whole:
+        return tokenizer.load(directory, lowercase)
+    ours = json.loads(WordPiece([*tokenizer.SPECIALS], lowercase).model.to_str())
+    ours['normalizer']['strip_accents'] = lowercase
+    for section in ('normalizer', 'pre_tokenizer', 'model'):
+        theirs = whole.get(section)
+        if not isinstance(theirs, dict):
+            _refuse(path, section, theirs, ours[section]['type'])
+        for key in ('type', *sorted(theirs.keys() - {'lowercase', 'vocab'})):
+            value, expected = theirs.get(key), ours[section].get(key)
+            if value != expected and (value is not None or key == 'type'):
+                _refuse(path, f'{section}.{key}', value, expected)
     try:
-        pieces = {number: piece for piece, number in values['model']['vocab'].items()}
-        added = [token['content'] for token in values.get('added_tokens') or ()]
-        ordered = [pieces[i] for i in range(len(values['model']['vocab']))]
+        ids = whole['model']['vocab']
+        by_id = {number: piece for piece, number in ids.items()}
+        pieces = [by_id[i] for i in range(len(ids))]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'{path} is not a whole vocabulary: no {error}') from error
-    _check_added(added, ordered, path)
-    return ordered, values['normalizer']
-
-
-def _check_added(added: Any, pieces: list[str], path: pathlib.Path) -> None:
-    """transformers looks for added tokens before it splits text; here there is no such step."""
-    if outside := [token for token in added if token not in set(pieces)]:
+    if not tokenizer.find(directory):
+        return tokenizer.wordpiece(pieces, lowercase, path)
+    vocabulary = tokenizer.load(directory, lowercase)
+    if vocabulary.pieces != pieces:
         raise ValueError(
-            f'{path} adds {outside[0]!r}, which the vocabulary does not have (of {len(outside)}); '
-            f'bert_jax has no tokens beside it. {WEIGHTS_ALONE}'
+            f'{path} and {tokenizer.find(directory)} hold different vocabularies; remove the '
+            'wrong one'
         )
+    return vocabulary
+
+
+def _contents(tokens: Any) -> list[str]:
+    """The strings of tokens in a list or an object; a token may be an object with `content`."""
+    listed = tokens.values() if isinstance(tokens, dict) else tokens or ()
+    contents = (token.get('content') if isinstance(token, dict) else token for token in listed)
+    return [content for content in contents if isinstance(content, str)]
+
+
+def _added(directory: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """The files and the tokens that transformers looks for before it splits text."""
+    yield from ((ADDED, token) for token in _optional(directory, ADDED))
+    for name, keys in (
+        ('tokenizer.json', ('added_tokens',)),
+        (CONFIG, ('added_tokens_decoder', 'additional_special_tokens', 'extra_special_tokens')),
+        (CONFIG, ('never_split',)),
+        (SPECIALS, ('additional_special_tokens', 'extra_special_tokens')),
+    ):
+        values = _optional(directory, name)
+        yield from ((name, token) for key in keys for token in _contents(values.get(key)))
+
+
+def _check_tokens(directory: pathlib.Path, vocabulary: Tokenizer) -> tuple[str, ...]:
+    """A note if there are tokens that transformers finds in text and bert_jax does not.
+
+    Raises ValueError for special tokens with other names and for tokens outside the vocabulary.
+    """
+    special = vocabulary.special_pieces.by_role()
+    for name in (CONFIG, SPECIALS):
+        values = _optional(directory, name)
+        for role in NAMES:
+            content = _contents([values.get(f'{role}_token')])
+            if content not in ([], [special[role]]):
+                _refuse(directory / name, f'{role}_token', content[0], special[role])
+    pieces, added = set(vocabulary.pieces), dict[str, str]()
+    for name, token in _added(directory):
+        if token not in pieces:
+            raise ValueError(
+                f'{directory / name} adds {token!r}, which the vocabulary does not have; bert_jax '
+                f'has no tokens outside the vocabulary. {WEIGHTS_ALONE}'
+            )
+        if token not in special.values():
+            added[token] = name
+    if not added:
+        return ()
+    first = next(iter(added))
+    return (
+        f'{len(added)} added tokens, such as {first!r} in {added[first]}: transformers finds them '
+        'in text, bert_jax splits text that spells them',
+    )
+
+
+def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
+    """Writes the vocabulary as transformers reads it; returns lines to print."""
+    vocabulary = source.vocabulary
+    if vocabulary is None:
+        return ['no vocabulary: there is none beside the checkpoint']
+    vocabulary.save(directory)
+    if 'vocab.txt' not in vocabulary.files:
+        return ['transformers has no BERT tokenizer for SentencePiece; tokenizer.model is copied']
+    settings = {
+        'tokenizer_class': 'BertTokenizer',
+        'do_lower_case': vocabulary.lowercase,
+        'model_max_length': source.config.max_position_embeddings,
+        **{f'{role}_token': x for role, x in vocabulary.special_pieces.by_role().items()},
+    }
+    (directory / CONFIG).write_text(json.dumps(settings, indent=2) + '\n')
+    return []

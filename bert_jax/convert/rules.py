@@ -1,7 +1,8 @@
-"""The names of BERT's parameters: here, in transformers and in google-research/bert.
+"""The names of BERT's parameters in bert_jax, in transformers and in google-research/bert.
 
-One table, read in both directions. Here layers are stacked on axis 0, and the projections to
-query, key and value are one kernel [layers, embed, heads, qkv, head_dim]; there each is a matrix.
+One table serves both directions. In bert_jax layers are stacked on axis 0, and the projections to
+query, key and value are one kernel [layers, embed, heads, qkv, head_dim]. The other projects have
+a matrix for each.
 """
 
 import dataclasses
@@ -10,18 +11,22 @@ from collections.abc import Iterable, Mapping
 import jax.numpy as jnp
 import numpy as np
 
-from bert_jax.models.heads import HEADS, head_of
+from bert_jax.models.heads import head_of
 
 Arrays = Mapping[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
 
 PARTS = ('query', 'key', 'value')
+ENCODER = head_of('encoder')
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """ours: the path here. hf, tf1: the name there, with {layer} and {part} (of PARTS) where one
-    array here is many there. flipped: families whose matrix is [out, in]; here it is [in, out].
+    """A parameter and its tensors.
+
+    ours: the path in bert_jax. hf, tf1: the name of the tensor, with {layer} and {part} (of PARTS)
+    if the parameter is several tensors; '' if that family has none. flipped: the families whose
+    matrix is [out, in]; in bert_jax it is [in, out].
     """
 
     ours: str
@@ -38,8 +43,10 @@ class Rule:
         return '{part}' in self.hf
 
     def names(self, family: str, layers: int) -> list[str]:
-        """The names there, in the order of the leading axes [layers, parts]."""
+        """The names of the tensors, in the order of the leading axes [layers, parts]."""
         template: str = getattr(self, family)
+        if not template:
+            return []
         numbers = range(layers) if self.stacked else (0,)
         parts = PARTS if self.fused else ('',)
         return [template.format(layer=i, part=part) for i in numbers for part in parts]
@@ -62,8 +69,8 @@ def _norm(ours: str, hf: str, tf1: str) -> tuple[Rule, Rule]:
 def _output(ours: str, hf: str, tf1: str) -> tuple[Rule, Rule]:
     """A last layer, whose matrix is [out, in] in both families."""
     return (
-        Rule(f'{ours}/kernel', f'{hf}.weight', f'{tf1}output_weights', ('hf', 'tf1')),
-        Rule(f'{ours}/bias', f'{hf}.bias', f'{tf1}output_bias'),
+        Rule(f'{ours}/kernel', f'{hf}.weight', tf1 and f'{tf1}_weights', ('hf', 'tf1')),
+        Rule(f'{ours}/bias', f'{hf}.bias', tf1 and f'{tf1}_bias'),
     )
 
 
@@ -109,33 +116,36 @@ BERT: tuple[Rule, ...] = (
         'cls/predictions/transform',
     ),
     Rule('masked_lm_bias', 'cls.predictions.bias', 'cls/predictions/output_bias'),
-    # google-research/bert has no decoder of its own.
-    Rule('masked_lm_decoder', 'cls.predictions.decoder.weight', 'cls/predictions/output_weights'),
-    *_output('next_sentence', 'cls.seq_relationship', 'cls/seq_relationship/'),
-)
-# These go out only: nothing there says what the labels' names are for, or which task's they are.
-FINE_TUNED: tuple[Rule, ...] = (
-    *_output('classifier', 'classifier', ''),
+    Rule('masked_lm_decoder', 'cls.predictions.decoder.weight', ''),
+    *_output('next_sentence', 'cls.seq_relationship', 'cls/seq_relationship/output'),
+    *_output('classifier', 'classifier', 'output'),
     *_output('tagger', 'classifier', ''),
-    *_output('span', 'qa_outputs', 'cls/squad/'),
+    *_output('span', 'qa_outputs', 'cls/squad/output'),
 )
 
 
 def heads_of(names: Iterable[str], family: str, layers: int) -> tuple[str, ...]:
-    """The heads of which these tensors, named as in `family`, hold any part."""
-    there = set(names)
-    found = {head_of(rule.ours) for rule in BERT if there & set(rule.names(family, layers))}
-    return tuple(head for head in HEADS if head in found)
+    """The heads that may own any of these tensors of `family`."""
+    tensors = set(names)
+    rules = [rule for rule in BERT if tensors & set(rule.names(family, layers))]
+    parts = dict.fromkeys(head_of(rule.ours) for rule in rules)
+    return tuple(part for part in parts if part != ENCODER)
+
+
+def names_of(heads: Iterable[str], family: str, layers: int) -> set[str]:
+    """The names of the tensors of the encoder and of these heads."""
+    parts = {ENCODER, *heads}
+    rules = [rule for rule in BERT if head_of(rule.ours) in parts]
+    return {name for rule in rules for name in rule.names(family, layers)}
 
 
 def to_ours(
     tensors: Arrays, shapes: Shapes, family: str
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Tensors named as in `family` -> float32 arrays by path here, and the names that are missing
-    there.
+    """The parameters, float32 arrays by path, and the names of the tensors that are missing.
 
-    shapes: the paths wanted and their shapes. Raises ValueError for a tensor of another shape, for
-    one of integers and for one with values that are not finite.
+    tensors: by their names in `family`. shapes: the shapes of the parameters by path. Raises
+    ValueError for a tensor of another shape, for integers and for values that are not finite.
     """
     arrays, missing = {}, []
     for rule in _wanted(shapes):
@@ -145,7 +155,7 @@ def to_ours(
         missing += absent
         if absent:
             continue
-        single = _single(rule, shape)
+        single = _tensor_shape(rule, shape)
         parts = [_oriented(rule, family, tensors[name]) for name in names]
         for name, part in zip(names, parts, strict=True):
             if not jnp.issubdtype(part.dtype, jnp.floating):  # which knows bfloat16
@@ -167,12 +177,12 @@ def to_ours(
 
 
 def to_theirs(arrays: Arrays, family: str) -> dict[str, np.ndarray]:
-    """The inverse of `to_ours`, for the paths there are."""
+    """The inverse of `to_ours`: tensors by their names in `family`."""
     tensors = {}
     for rule in _wanted(arrays):
         array = arrays[rule.ours]
         names = rule.names(family, len(array))
-        single = _single(rule, array.shape)
+        single = _tensor_shape(rule, array.shape)
         if rule.fused:
             array = np.moveaxis(array, -2, 1)
         parts = array.reshape(len(names), *single)
@@ -183,13 +193,13 @@ def to_theirs(arrays: Arrays, family: str) -> dict[str, np.ndarray]:
 
 def _wanted(paths: Iterable[str]) -> list[Rule]:
     paths = set(paths)
-    rules = [rule for rule in (*BERT, *FINE_TUNED) if rule.ours in paths]
+    rules = [rule for rule in BERT if rule.ours in paths]
     assert len(rules) == len(paths), paths - {rule.ours for rule in rules}
     return rules
 
 
-def _single(rule: Rule, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of one tensor there, a matrix as [in, out], for the shape of the array here."""
+def _tensor_shape(rule: Rule, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one tensor of a parameter with this shape; a matrix is [in, out]."""
     if rule.stacked:
         shape = shape[1:]
     if rule.fused:

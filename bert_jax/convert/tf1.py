@@ -1,6 +1,6 @@
 """Folders of google-research/bert: bert_config.json, bert_model.ckpt.*, vocab.txt.
 
-TensorFlow reads and writes its own format; it is imported when that is asked for.
+TensorFlow reads and writes the checkpoints. It is imported only if it is needed.
 """
 
 import json
@@ -10,43 +10,58 @@ from typing import Any
 
 import numpy as np
 
+from bert_jax.config.errors import first_line
 from bert_jax.convert import rules
 from bert_jax.convert.foreign import (
     HIDDEN_ACT,
-    OPTIONAL,
-    REQUIRED,
+    KEYS,
     Foreign,
+    check_vocabulary,
     model_config,
-    read_vocabulary,
+    task_of,
+    task_values,
+    why_unused,
 )
+from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference.model_dir import Pretrained
-from bert_jax.training.checkpoint import first_line
 
-CHECKPOINT = 'bert_model.ckpt'
-DECODER = 'cls/predictions/output_weights'
+CONFIG, CHECKPOINT = 'bert_config.json', 'bert_model.ckpt'
 OPTIMIZER = re.compile(r'.*/(adam_m|adam_v|lamb_m|lamb_v)|(.*/)?global_step')
+CLASSIFIER = 'output_weights'  # of run_classifier.py
 
 
 def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
-    """Raises ValueError naming the file or tensor that can't be used. The format does not say
-    whether text is lowercased, so that has to be given."""
-    model = model_config(directory / 'bert_config.json')
-    reader = _open(directory)
-    known = {name for rule in rules.BERT for name in rule.names('tf1', model.num_hidden_layers)}
-    known -= {DECODER}  # our own name, which it has no such tensor for
+    """The checkpoint in a folder.
+
+    lowercase: whether text is lowercased; the format does not say it. Raises ValueError naming the
+    file or the tensor that is wrong.
+    """
+    model, values = model_config(directory / CONFIG)
+    prefix = _checkpoint(directory)
+    reader = _open(prefix)
+    shapes = reader.get_variable_to_shape_map()
+    heads = rules.heads_of(shapes, 'tf1', model.num_hidden_layers)
+    known = rules.names_of(heads, 'tf1', model.num_hidden_layers)
     unused, tensors = {}, {}
-    for name in reader.get_variable_to_shape_map():
-        if name not in known:
-            unused[name] = _why_unused(name, model.num_hidden_layers, directory)
-            continue
-        try:
-            tensors[name] = np.asarray(reader.get_tensor(name))
-        except Exception as error:  # of many types
-            raise ValueError(
-                f'tensor {name} of {directory / CHECKPOINT} can not be read: {first_line(error)}'
-            ) from error
-    vocabulary, notes = read_vocabulary(directory, lowercase, model.vocab_size)
-    return Foreign('tf1', model, tensors, unused, vocabulary, notes)
+    for name in shapes:
+        if OPTIMIZER.fullmatch(name):
+            unused[name] = 'state of the optimizer'
+        elif name not in known:
+            unused[name] = why_unused(name, 'bert/encoder/layer_', model, directory / CONFIG)
+        else:
+            try:
+                tensors[name] = np.asarray(reader.get_tensor(name))
+            except Exception as error:  # of many types
+                raise ValueError(
+                    f'tensor {name} of {prefix} cannot be read: {first_line(error)}'
+                ) from error
+    vocabulary: tokenizer.Tokenizer | None = None
+    notes: tuple[str, ...] = ()
+    if tokenizer.find(directory):
+        vocabulary = tokenizer.load(directory, lowercase is not False)
+        notes = check_vocabulary(vocabulary, lowercase, model.vocab_size, directory)
+    task = task_of(values, shapes[CLASSIFIER][0] if CLASSIFIER in tensors else None)
+    return Foreign('tf1', model, heads, tensors, unused, vocabulary, task, notes)
 
 
 def _tensorflow() -> Any:
@@ -59,10 +74,22 @@ def _tensorflow() -> Any:
     return tensorflow
 
 
-def _open(directory: pathlib.Path) -> Any:
-    prefix = directory / CHECKPOINT
-    if not (directory / f'{CHECKPOINT}.index').exists():
-        raise ValueError(f'{prefix}.index does not exist')
+def _checkpoint(directory: pathlib.Path) -> pathlib.Path:
+    """The checkpoint in a folder: bert_model.ckpt, or the only one of another name."""
+    names = sorted(path.stem for path in directory.glob('*.index'))
+    if CHECKPOINT in names:
+        return directory / CHECKPOINT
+    if not names:
+        raise ValueError(f'{directory / CHECKPOINT}.index does not exist, nor any other *.index')
+    if len(names) > 1:
+        raise ValueError(
+            f'{directory} has several checkpoints: {", ".join(names)}; give a folder with one of '
+            f'them and {CONFIG}'
+        )
+    return directory / names[0]
+
+
+def _open(prefix: pathlib.Path) -> Any:
     tf = _tensorflow()
     try:
         return tf.train.load_checkpoint(str(prefix))
@@ -72,24 +99,8 @@ def _open(directory: pathlib.Path) -> Any:
         ) from error
 
 
-def _why_unused(name: str, layers: int, directory: pathlib.Path) -> str:
-    if OPTIMIZER.fullmatch(name):
-        return 'state of the optimizer'
-    layer = re.match(r'bert/encoder/layer_(\d+)/', name)
-    if layer and int(layer[1]) >= layers:
-        raise ValueError(
-            f'tensor {name} is of layer {layer[1]}, but {directory / "bert_config.json"} says '
-            f'num_hidden_layers is {layers} (they count from 0)'
-        )
-    if name == DECODER:
-        return 'a masked-LM decoder of its own, which google-research/bert does not have'
-    if name.startswith('bert/'):
-        return 'no parameter of this encoder'
-    return 'of a head that bert_jax does not have'
-
-
 def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
-    """A folder that google-research/bert reads; returns what is to be said about it."""
+    """Writes a folder that google-research/bert reads; returns lines to print."""
     tf = _tensorflow()
     config, vocabulary = source.config, source.vocabulary
     if not config.tie_word_embeddings:
@@ -107,20 +118,20 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         shape_and_slices=[''] * len(names),
         tensors=[tf.constant(tensors[name]) for name in names],
     )
-    names = [*REQUIRED, *OPTIONAL, 'hidden_act']
-    values = {name: getattr(config, name) for name in names if name != 'tie_word_embeddings'}
+    values = {key: getattr(config, key) for key in KEYS if key != 'tie_word_embeddings'}
+    values |= task_values(source)
     notes = []
-    # It has no gelu_new, and its gelu is computed by tanh, which is ours under that name.
+    # It has no gelu_new: its gelu is what bert_jax calls gelu_new.
     if config.hidden_act == 'gelu_new':
         values |= {'hidden_act': 'gelu', HIDDEN_ACT: 'gelu_new'}
     if config.hidden_act == 'gelu':
-        notes.append('google-research/bert computes gelu by tanh: numbers there differ slightly')
+        notes.append('google-research/bert computes gelu by tanh: its numbers differ slightly')
     if config.layer_norm_eps != 1e-12:
         notes.append(
             'google-research/bert computes layer norms with 1e-12, not with layer_norm_eps '
-            f'{config.layer_norm_eps}: numbers there differ slightly'
+            f'{config.layer_norm_eps}: its numbers differ slightly'
         )
-    (directory / 'bert_config.json').write_text(json.dumps(values, indent=2) + '\n')
+    (directory / CONFIG).write_text(json.dumps(values, indent=2) + '\n')
     if vocabulary is None:
         return [*notes, 'no vocabulary: there is none beside the checkpoint']
     vocabulary.save(directory)

@@ -1,82 +1,63 @@
-"""Command line that prepares a token store from a corpus.
+"""Prepares a token store from a corpus.
 
     python -m bert_jax.data.prepare --input='text/*.txt.gz' --output=tokens --vocab_size=30522
 
-`python -m bert_jax.main` prepares its corpus in the same way, into a cache.
+`python -m bert_jax.main` prepares its corpus in the same way, in a cache.
 """
 
+import functools
 import pathlib
 import sys
 from typing import Any
 
 from absl import flags
 
-from bert_jax.config import Config, DataConfig, ModelConfig, validate
-from bert_jax.data import progress
+from bert_jax.config import Config, DataConfig, ModelConfig, choices, command_line, validate
+from bert_jax.config.console import say
 from bert_jax.data.store.preparation import OPTIONS, build, is_there, planned
 from bert_jax.data.text import readers, staging
 
+FLAGS = flags.FlagValues()
+DATA = DataConfig()
+_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
+_enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
+_string('input', None, 'Glob of text files, tfds:NAME[/CONFIG]:SPLIT, or builtin.', required=True)
+_string('output', None, 'Folder of the store; it must not exist yet.', required=True)
+flags.DEFINE_integer(
+    'vocab_size', 30522, 'Tokens of a vocabulary that is trained.', flag_values=FLAGS
+)
+_string('vocab_file', '', 'A vocab.txt or a SentencePiece .model to use instead of training one.')
+flags.DEFINE_boolean('lowercase', True, 'Lowercase text and strip accents.', flag_values=FLAGS)
+_string('text_field', DATA.text_field, 'The field of .jsonl records and TFDS examples.')
+_enum('documents', DATA.documents, choices('data.documents'), 'What ends a document.')
+_enum(
+    'sentences',
+    DATA.sentences,
+    choices('data.sentences'),
+    'split: prose, which is split into sentences; line: one sentence per line.',
+)
+_string('language', DATA.language, 'The language, for the sentence splitter.')
+flags.DEFINE_float(
+    'holdout', DATA.holdout, 'The share of documents held out for evaluation.', flag_values=FLAGS
+)
+_string('data_dir', '', 'Where TFDS keeps its data.')
 
-def _main(argv: list[str]) -> None:
-    rest = FLAGS(argv)[1:]
-    if rest:
-        raise ValueError(f'unexpected arguments {" ".join(rest)}; quote the glob of --input')
-    options: dict[str, Any] = {
-        name: FLAGS[name].value for name in ('vocab_file', 'data_dir', *OPTIONS)
-    }
+
+def main(argv: list[str]) -> int:
+    command_line.parse_flags(argv, FLAGS)
     known = FLAGS.input == 'builtin' or FLAGS.input.startswith(('text:', 'tfds:'))
-    data = DataConfig(corpus=FLAGS.input if known else f'text:{FLAGS.input}', **options)
+    values: dict[str, Any] = {n: FLAGS[n].value for n in ('vocab_file', 'data_dir', *OPTIONS)}
+    data = DataConfig(corpus=FLAGS.input if known else f'text:{FLAGS.input}', **values)
     validate(Config(data=data, model=ModelConfig(vocab_size=FLAGS.vocab_size)))
     data = staging.localized(data)
     source = readers.source(data)
     made_from = planned(data, FLAGS.vocab_size, source)[1]
     output = pathlib.Path(FLAGS.output).expanduser()
     if is_there(output, made_from):
-        progress.say(f'{output} is there already')
+        say(f'{output} is there already')
     build(source, data, FLAGS.vocab_size, output, made_from)
-
-
-def cli(argv: list[str]) -> int:
-    """The exit code: 0 done; 2 a mistake, said in one line."""
-    _define_flags()
-    if {'-h', '-help', '--help'} & set(argv):
-        print(f'{__doc__}\n{FLAGS.main_module_help()}')
-        return 0
-    try:
-        _main(argv)
-    except (ValueError, OSError, flags.Error) as error:
-        print(f'prepare: {error}', file=sys.stderr)
-        return 2
     return 0
 
 
-FLAGS = flags.FLAGS
-
-
-def _define_flags() -> None:
-    default = DataConfig()
-    flags.DEFINE_string('input', None, 'Glob of text files, tfds:NAME[/CONFIG]:SPLIT, or builtin.')
-    flags.DEFINE_string('output', None, 'Directory of the store; must not exist yet.')
-    flags.DEFINE_integer('vocab_size', 30522, 'Tokens of the vocabulary, where one is trained.')
-    flags.DEFINE_string('vocab_file', '', 'A vocab.txt or a SentencePiece .model to use instead.')
-    flags.DEFINE_boolean('lowercase', default.lowercase, 'Lowercase and strip accents.')
-    flags.DEFINE_string(
-        'text_field', default.text_field, 'Field of .jsonl records and TFDS examples.'
-    )
-    flags.DEFINE_enum(
-        'documents', default.documents, ['blank_line', 'file'], 'What ends a document.'
-    )
-    flags.DEFINE_enum(
-        'sentences',
-        default.sentences,
-        ['split', 'line'],
-        'split: prose, to be split into sentences; line: one sentence per line.',
-    )
-    flags.DEFINE_string('language', default.language, 'Of the prose, for the sentence splitter.')
-    flags.DEFINE_float('holdout', default.holdout, 'Share of documents held out for evaluation.')
-    flags.DEFINE_string('data_dir', default.data_dir, 'Where TFDS keeps its data.')
-    flags.mark_flags_as_required(['input', 'output'])
-
-
 if __name__ == '__main__':
-    sys.exit(cli(sys.argv))
+    sys.exit(command_line.run('prepare', main, sys.argv, FLAGS))

@@ -12,14 +12,16 @@ from bert_jax.inference.trained_model import Bert
 
 
 def records(bert: Bert, path: pathlib.Path, summary: Summary | None = None) -> Iterator[Record]:
-    """A record for each example of a file, in order. Of .csv, .tsv and .jsonl no more than a
-    window is in memory; .conll and .json are read whole.
+    """A record for each example of a file, in order.
 
-    By the head of the checkpoint: texts (.csv, .tsv, .jsonl) get `label` and `probabilities`, or
-    `value`; sentences (.conll, or .jsonl with `words`) get `tags`; questions (SQuAD's .json, or
-    .jsonl with `question` and `context`) get `answer` and `probability`. All are cut or windowed as
-    they were in training; `summary` counts what was lost or odd. Raises ValueError for a checkpoint
-    without such a head and for what is wrong in the file, with its line.
+    The head of the checkpoint decides what the file holds. Texts (.csv, .tsv, .jsonl) get `label`
+    and `probabilities`, or `value`; sentences (.conll, or .jsonl with `words`) get `tags`;
+    questions (SQuAD's .json, or .jsonl with `question` and `context`) get `answer` and
+    `probability`. Texts are cut or windowed as in training; `summary` counts what was lost or odd.
+    .csv, .tsv and .jsonl files are read in windows, .conll and .json files as a whole.
+
+    Raises ValueError for a checkpoint without the head of a task, and with the file and line for
+    what is wrong in the file.
     """
     config = Config(model=bert.config, data=bert.data, eval=bert.eval)
     facts = TaskFacts(bert.labels, bert.pairs, bert.no_answer)

@@ -1,8 +1,9 @@
-"""A trained model as it lies on disk: a workdir, or a folder that `bert_jax.convert` wrote."""
+"""A trained model on disk: a workdir, or a folder that `bert_jax.convert` wrote."""
 
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,22 +11,25 @@ import numpy as np
 from etils import epath
 from flax import linen as nn
 
-from bert_jax.config import Config, DataConfig, EvalConfig, ModelConfig, from_dict
+from bert_jax.config import Config, DataConfig, EvalConfig, ModelConfig
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.models.heads import HEADS, TASK_HEADS, HeadedEncoder, head_of
+from bert_jax.models.heads import HeadedEncoder, heads_in
+from bert_jax.models.inputs import EncoderInputs
+from bert_jax.models.parameters import describe
 from bert_jax.parallel.sharding import path_name
-from bert_jax.training import checkpoint
-from bert_jax.training.initialization import VOCABULARY_TABLES
-
-CONFIG = 'config.json'
+from bert_jax.training import checkpoint, workdir
+from bert_jax.training.workdir import CONFIG, DATA
 
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """params: a tree of float32 arrays. vocabulary: None where the folder has none. data, eval:
-    of the run it comes from. labels: of the classifier or tagger, by id. pairs: whether it was
-    fine-tuned on pairs of texts, None if unknown. no_answer: whether questions may have no
-    answer."""
+    """A trained model in memory.
+
+    params: a tree of float32 arrays. vocabulary: None if the folder has none. data, eval: the
+    configuration of the run that trained the model. labels: the names of the classifier's or the
+    tagger's labels by id. pairs: whether the model was fine-tuned on pairs of texts, None if
+    unknown. no_answer: whether a question may have no answer.
+    """
 
     config: ModelConfig
     heads: tuple[str, ...]
@@ -49,8 +53,9 @@ class Pretrained:
             self.data.padded(size) != self.config.vocab_size
         ):
             return self
-        params = jax.tree_util.tree_map_with_path(
-            lambda path, x: x[:size] if path_name(path) in VOCABULARY_TABLES else x, self.params
+        info = describe(_boxed_params(self.config, self.heads, max(len(self.labels), 1)))
+        params = jax.tree.map(
+            lambda fact, x: x[:size] if fact.axes[0] == 'vocab' else x, info, self.params
         )
         config = dataclasses.replace(self.config, vocab_size=size)
         return dataclasses.replace(self, config=config, params=params)
@@ -62,50 +67,59 @@ class Pretrained:
 
 
 def abstract_params(config: ModelConfig, heads: tuple[str, ...], num_labels: int = 1) -> Any:
-    """Shapes and dtypes of the parameters of such a model."""
-    ids = jax.ShapeDtypeStruct((1, 8), 'int32')
+    """The parameters of a model as shapes and dtypes."""
+    return nn.unbox(_boxed_params(config, heads, num_labels))
+
+
+def _boxed_params(config: ModelConfig, heads: tuple[str, ...], num_labels: int) -> Any:
     model = HeadedEncoder(config, heads, num_labels)
-    return nn.unbox(jax.eval_shape(model.init, jax.random.key(0), ids, ids, ids))['params']
+    return jax.eval_shape(model.init, jax.random.key(0), EncoderInputs.example())['params']
 
 
 def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = None) -> Pretrained:
-    """The newest checkpoint of a workdir, or a converted folder, with the heads that it has.
+    """The newest or best checkpoint of a workdir, or a converted folder, with the heads it has.
 
-    Raises ValueError where there is none or it is damaged.
+    sharding: of the parameters; by default they are on the first device. Raises ValueError if the
+    folder holds no model or a damaged one.
     """
     folder = epath.Path(directory).expanduser()
     config, vocabulary = read_config(folder)
-    parts = {head_of(path) for path in checkpoint.saved_params(folder)}
-    heads = tuple(head for head in (*HEADS, *TASK_HEADS) if head in parts)
-    task = _task(folder)
-    labels = tuple(task.get('labels', ()))
-    no_answer = task.get('no_answer', False)
-    if labels == ('no_answer',):  # how workdirs of before marked SQuAD 2.0
+    heads = heads_in(checkpoint.saved_params(folder))
+    data = _read_data(folder)
+    labels, no_answer = tuple(data.get('labels', ())), data.get('no_answer', False)
+    if labels == ('no_answer',):  # the mark of SQuAD 2.0 in older workdirs
         labels, no_answer = (), True
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         abstract_params(config.model, heads, max(len(labels), 1)),
     )
-    params = checkpoint.load_params(folder, abstract)
     return Pretrained(
-        config.model,
-        heads,
-        params,
-        vocabulary,
-        config.data,
-        config.eval,
-        labels,
-        task.get('pairs'),
-        no_answer,
+        config=config.model,
+        heads=heads,
+        params=checkpoint.load_params(folder, abstract),
+        vocabulary=vocabulary,
+        data=config.data,
+        eval=config.eval,
+        labels=labels,
+        pairs=data.get('pairs'),
+        no_answer=no_answer,
     )
 
 
 def save(
-    directory: pathlib.Path, config: Config, params: Any, vocabulary: tokenizer.Tokenizer | None
+    directory: pathlib.Path,
+    config: Config,
+    params: Any,
+    vocabulary: tokenizer.Tokenizer | None,
+    task: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a folder that `load` and config.init_from read."""
+    """Writes a folder that `load` and config.init_from read. task: `labels`, `pairs` and
+    `no_answer` of a fine-tuned model, as in the fields of `Pretrained`."""
     (directory / CONFIG).write_text(config.to_json())
+    if task:
+        facts = {'fingerprint': '', 'lowercase': config.data.lowercase, **task}
+        (directory / DATA).write_text(json.dumps(facts, indent=2) + '\n')
     if vocabulary is not None:
         vocabulary.save(directory)
     checkpoint.save_params(directory, params)
@@ -113,11 +127,11 @@ def save(
 
 def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer | None]:
     """The configuration and the vocabulary of a workdir or a converted folder. Raises ValueError
-    where it is neither."""
+    if it is neither."""
     folder = epath.Path(directory).expanduser()
     if not (folder / CONFIG).exists():
-        found = (*folder.glob(f'*/{CONFIG}'), *folder.glob(f'*/*/{CONFIG}'))  # of tasks and seeds
-        if runs := sorted(str(path.parent) for path in found):
+        configs = (*folder.glob(f'*/{CONFIG}'), *folder.glob(f'*/*/{CONFIG}'))  # tasks and seeds
+        if runs := sorted(str(path.parent) for path in configs):
             raise ValueError(
                 f'{folder} has no {CONFIG}; it holds {", ".join(runs)}, give one of them'
             )
@@ -125,8 +139,18 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
         raise ValueError(
             f'{folder} {wrong}: give a workdir, or a folder written by python -m bert_jax.convert'
         )
-    config = _config(folder / CONFIG)
-    return config, _vocabulary(folder, config)
+    try:
+        config = workdir.read_config(folder)
+    except ValueError as error:
+        raise ValueError(
+            f'{error}. A folder of transformers has to be converted: '
+            f'python -m bert_jax.convert --from=hf --input={folder} --output=DIR'
+        ) from error
+    if tokenizer.find(folder) is None:
+        return config, None
+    # A run's data say how its text was in fact tokenised.
+    lowercase = _read_data(folder).get('lowercase', config.data.lowercase)
+    return config, tokenizer.load(folder, lowercase)
 
 
 def check_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
@@ -138,53 +162,30 @@ def check_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
     """
     source = epath.Path(config.init_from).expanduser()
     for name, content in vocabulary.files.items() if config.init_from else ():
-        there = source / name
-        if there.exists() and there.read_bytes() != content:
+        file = source / name
+        if file.exists() and file.read_bytes() != content:
             raise ValueError(
                 f'config.init_from={config.init_from} has another vocabulary than the corpus; '
-                f'tokenise the text with it: --config.data.vocab_file={there}'
+                f'tokenise the text with it: --config.data.vocab_file={file}'
             )
     if not config.init_from or not (source / CONFIG).exists():
         return config.data.padded(vocabulary.vocab_size)
-    start, theirs = read_config(source)
+    pretrained, pretrained_vocabulary = read_config(source)
     compared = {
-        f'model.{name}': (getattr(start.model, name), getattr(config.model, name))
+        f'model.{name}': (getattr(pretrained.model, name), getattr(config.model, name))
         for name in ('hidden_act', 'layer_norm_eps')
     }
-    if theirs is not None:
-        compared['data.lowercase'] = theirs.lowercase, vocabulary.lowercase
-    for key, (value, mine) in compared.items():
-        if value != mine:
+    if pretrained_vocabulary is not None:
+        compared['data.lowercase'] = pretrained_vocabulary.lowercase, vocabulary.lowercase
+    for key, (trained, given) in compared.items():
+        if trained != given:
             raise ValueError(
-                f'config.init_from={config.init_from} was trained with {key} {value!r}, not '
-                f'{mine!r}: --config.{key}={value}'
+                f'config.init_from={config.init_from} was trained with {key} {trained!r}, not '
+                f'{given!r}: --config.{key}={trained}'
             )
-    return config.data.padded(max(start.model.vocab_size, vocabulary.vocab_size))
+    return config.data.padded(max(pretrained.model.vocab_size, vocabulary.vocab_size))
 
 
-def _config(path: epath.Path) -> Config:
-    try:
-        values = json.loads(path.read_text())
-        if isinstance(values, dict) and 'hidden_size' in values:  # ours has it under 'model'
-            raise ValueError(
-                "it is transformers'; make a folder of ours from it: python -m bert_jax.convert "
-                f'--from=hf --input={path.parent} --output=DIR'
-            )
-        return from_dict(values)
-    except ValueError as error:
-        raise ValueError(f'{path} is not a configuration of bert_jax: {error}') from error
-
-
-def _task(folder: epath.Path) -> dict[str, Any]:
-    """What a workdir of fine-tuning notes of its data."""
-    path = folder / 'corpus.json'
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _vocabulary(folder: epath.Path, config: Config) -> tokenizer.Tokenizer | None:
-    lowercase = config.data.lowercase
-    if (folder / 'corpus.json').exists():  # of a workdir: what the corpus was in fact made with
-        lowercase = json.loads((folder / 'corpus.json').read_text())['lowercase']
-    if not any((folder / name).exists() for name in ('vocab.txt', 'tokenizer.model')):
-        return None
-    return tokenizer.load(folder, lowercase)
+def _read_data(folder: epath.Path) -> dict[str, Any]:
+    """The description of a run's data; nothing for a converted folder."""
+    return workdir.read_data(folder) if (folder / DATA).exists() else {}

@@ -14,13 +14,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bert_jax.batch import HostBatch
-from bert_jax.config import MeshConfig
-from bert_jax.config.checks import CHOICES
+from bert_jax.config import MeshConfig, choices
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
-from bert_jax.models.heads import TASK_HEADS
+from bert_jax.models.heads import HEADS, TASK_HEADS
+from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
 from bert_jax.tasks.head import HeadTask
 from bert_jax.training.evaluation import Predictions, by_example
@@ -31,8 +31,8 @@ WINDOW = 4096  # texts that are read and sorted by length together
 LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
 TOKENS = 2048
 THREADS = 2
+INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
 POOLINGS = ('mean', 'cls', 'pooler')
-ALONG = ('last_hidden_state', 'prediction_logits', 'start_logits', 'end_logits')  # the row
 
 Candidates = list[tuple[str, float]]
 Outputs = dict[str, jax.Array]
@@ -45,14 +45,15 @@ class Bert:
         # Inference gains nothing from an unrolled scan, which takes longer to compile for each of
         # the many shapes. Flash attention needs padding at the end of a row and a mesh context.
         self.config = dataclasses.replace(source.config, scan_unroll=1, attention='dense')
-        self.heads, self.labels, self.pairs = source.heads, source.labels, source.pairs
-        self.data, self.eval, self.no_answer = source.data, source.eval, source.no_answer
+        self.data, self.eval, self.heads = source.data, source.eval, source.heads
+        self.labels, self.pairs, self.no_answer = source.labels, source.pairs, source.no_answer
         longest, types = self.config.max_position_embeddings, self.config.type_vocab_size
         vocabulary = source.vocabulary
         self._encoder = TextEncoder(vocabulary, longest, types) if vocabulary else None
         self._params, self._mesh = source.params, mesh
         self._model = dataclasses.replace(source, config=self.config).model
         self._compiled: dict[Hashable, Callable[[Any, Any], Any]] = {}
+        self._outputs = self._function('outputs', lambda outputs, _: outputs)
 
     def apply(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The model's outputs for token arrays.
@@ -65,8 +66,7 @@ class Bert:
 
         Raises ValueError for other names, shapes, ids or lengths.
         """
-        outputs = self._function('outputs', lambda outputs, _: outputs)
-        return jax.device_get(outputs(self._params, self._put(self._checked(batch))))
+        return jax.device_get(self._outputs(self._params, self._put(self._checked(batch))))
 
     def __call__(self, inputs: Iterable[Text]) -> dict[str, np.ndarray]:
         """The same outputs for texts and pairs of texts, and their attention_mask. Rows are padded
@@ -78,33 +78,34 @@ class Bert:
         length = int(examples.lengths.max())
         mask = np.arange(length) < examples.lengths[:, None]
         results = {'attention_mask': mask.astype(np.int32)}
-        per_token = {*ALONG, *(['logits'] if 'tagger' in self.heads else [])}
-        for indices, outputs in self.run(
-            examples, self._function('outputs', lambda outputs, _: outputs)
-        ):
+        outputs_of_heads = [HEADS[head].outputs for head in self.heads]
+        per_token = {'last_hidden_state'} | {
+            name for outputs in outputs_of_heads for name in outputs if 'length' in outputs[name]
+        }
+        for indices, outputs in self.run(examples, self._outputs):
             for name, value in outputs.items():
-                if name in per_token:
-                    value = value[:, :length]
+                width = length if name in per_token else value.shape[1]
                 if name not in results:
-                    shape = (length, *value.shape[2:]) if name in per_token else value.shape[1:]
-                    results[name] = np.zeros((len(examples), *shape), np.float32)
-                if name in per_token:
-                    results[name][indices, : value.shape[1]] = value
-                else:
-                    results[name][indices] = value
+                    shape = (len(examples), width, *value.shape[2:])
+                    results[name] = np.zeros(shape, np.float32)
+                results[name][indices, : value.shape[1]] = value[:, :width]
         for name in per_token & results.keys():
             results[name][~mask] = 0
         return results
 
     def predict(self, examples: EncodedExamples, task: HeadTask) -> Predictions:
-        """The task's predictions, a row per example in order, as in an evaluation while training.
+        """The task's predictions {name: [examples, ...]}, in order, as an evaluation gives them.
         task: for `self.config` and a head of this checkpoint."""
         function = self._function(task, task.predictions)
-        found = [
+        if not len(examples):
+            ids = jax.ShapeDtypeStruct((1, LENGTHS[0]), 'int32')
+            outputs = jax.eval_shape(function, self._params, dict.fromkeys(INPUTS, ids))
+            return {name: np.zeros((0, *x.shape[1:]), x.dtype) for name, x in outputs.items()}
+        batches = [
             results | {'example_ids': indices, 'example_weights': np.ones(len(indices))}
             for indices, results in self.run(examples, function)
         ]
-        return by_example(found)
+        return by_example(batches)
 
     def embed(
         self, inputs: Iterable[Text], pooling: str = 'mean', windows: bool = False
@@ -165,7 +166,8 @@ class Bert:
         def top(outputs: Outputs, _: Any) -> tuple[jax.Array, jax.Array]:
             probabilities = jax.nn.softmax(outputs['prediction_logits'])
             # The rows that pad the table are no tokens.
-            return tuple(jax.lax.top_k(probabilities[..., : len(pieces)], top_k))
+            values, ids = jax.lax.top_k(probabilities[..., : len(pieces)], top_k)
+            return values, ids
 
         filled: list[list[Candidates]] = [[] for _ in rows]
         function = self._function(('top', top_k), top)
@@ -206,9 +208,8 @@ class Bert:
 
         def results(batch: HostBatch) -> tuple[np.ndarray, Any]:
             count = int(batch['example_weights'].sum())
-            arrays = {name: batch[name] for name in ('input_ids', 'token_type_ids')}
-            arrays['attention_mask'] = batch['attention_mask']
-            outputs = jax.device_get(function(self._params, self._put(arrays)))
+            inputs = self._put({name: batch[name] for name in INPUTS})
+            outputs = jax.device_get(function(self._params, inputs))
             return batch['example_ids'][:count], jax.tree.map(lambda x: x[:count], outputs)
 
         waiting: collections.deque[concurrent.futures.Future] = collections.deque()
@@ -230,12 +231,7 @@ class Bert:
             model = self._model  # and not self, which holds the parameters
 
             def compute(params: Any, batch: Mapping[str, jax.Array]) -> Any:
-                outputs: Any = model.apply(
-                    {'params': params},
-                    batch['input_ids'],
-                    batch['token_type_ids'],
-                    batch['attention_mask'],
-                )
+                outputs: Any = model.apply({'params': params}, EncoderInputs.from_batch(batch))
                 wide = {name: x.astype(jnp.float32) for name, x in outputs.items()}
                 return reduce(wide, batch)
 
@@ -249,21 +245,16 @@ class Bert:
 
     def _checked(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The batch with its defaults, int32. Raises ValueError as `apply` says."""
-        known = ('input_ids', 'attention_mask', 'token_type_ids')
-        if not isinstance(batch, Mapping):
+        names = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
+        if not isinstance(batch, Mapping) or 'input_ids' not in batch or {*batch} - {*INPUTS}:
             raise ValueError(
-                f'a batch is a dict of arrays with {known}, not {type(batch).__name__}'
+                f'the batch has {names}; expected a dict with input_ids and, if they differ from '
+                'the defaults, attention_mask and token_type_ids'
             )
-        if 'input_ids' not in batch or set(batch) - set(known):
-            raise ValueError(
-                f'the batch has {sorted(batch)}; expected input_ids and, if need be, the others '
-                f'of {known}'
-            )
-        ids = np.asarray(batch['input_ids'])
+        ids, checked = np.asarray(batch['input_ids']), {}
         defaults = {'attention_mask': np.ones_like(ids), 'token_type_ids': np.zeros_like(ids)}
         limits = (self.config.vocab_size, 2, self.config.type_vocab_size)
-        checked = {}
-        for name, limit in zip(known, limits, strict=True):
+        for name, limit in zip(INPUTS, limits, strict=True):
             array = np.asarray(batch.get(name, defaults.get(name)))
             if array.ndim != 2 or array.shape != ids.shape or array.dtype.kind not in 'iub':
                 raise ValueError(
@@ -289,11 +280,11 @@ def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:
     dtype: the compute type, 'float32' or 'bfloat16'; 'auto' is bfloat16 on TPU and GPU. Raises
     ValueError for another dtype and for a folder without a model.
     """
-    if dtype not in CHOICES['model.dtype']:
-        raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(CHOICES["model.dtype"])}')
+    if dtype not in choices('model.dtype'):
+        raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(choices("model.dtype"))}')
     mesh = sharding.make_mesh(MeshConfig())
     source = model_dir.load(directory, NamedSharding(mesh, PartitionSpec()))
-    config = dataclasses.replace(source.config, dtype=dtype)
+    config = dataclasses.replace(source.config, dtype=dtype)  # type: ignore[arg-type]
     return Bert(dataclasses.replace(source, config=config), mesh)
 
 

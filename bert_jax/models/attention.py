@@ -6,17 +6,22 @@ import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
 from bert_jax.models import flash_attention
-from bert_jax.models.layers import Dense, DropoutKey, drop
-from bert_jax.parallel.sharding import platform
+from bert_jax.models.inputs import EncoderInputs
+from bert_jax.models.layers import Dense, DropoutKey, dropout
+from bert_jax.parallel.mesh import platform
 
 
 class SelfAttention(nn.Module):
+    """Self-attention in which every token attends to all tokens of its own sequence."""
+
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, attention_mask: jax.Array, deterministic: bool) -> jax.Array:
-        """x[batch, length, hidden], attention_mask int32[batch, length], 1 for real tokens, which
-        come first -> [batch, length, hidden]"""
+    def __call__(self, x: jax.Array, inputs: EncoderInputs, deterministic: bool) -> jax.Array:
+        """x[batch, length, hidden] -> [batch, length, hidden]
+
+        inputs: gives the sequences (segment_ids) of the rows. Outputs for padding mean nothing.
+        """
         config = self.config
         heads = config.num_attention_heads
         head_dim = config.hidden_size // heads
@@ -28,18 +33,18 @@ class SelfAttention(nn.Module):
             name='query_key_value',
         )(x)
         q, k, v = (qkv[:, :, :, i] for i in range(3))  # [batch, length, heads, head_dim]
-        attend = None
+        kernel = None
         if config.attention == 'flash' and not self.is_initializing():
-            attend = flash_attention.kernel(x.shape[1], head_dim, q.dtype)
-        if attend is not None:
-            context = attend(q, k, v, attention_mask)
+            kernel = flash_attention.kernel(x.shape[1], head_dim, q.dtype, inputs.packed)
+        if kernel is not None:
+            context = kernel(q, k, v, inputs.segment_ids)
         else:
             rate = config.attention_probs_dropout_prob
             key = DropoutKey(rate, name='probs_dropout')(deterministic)
-            # Memory is what a TPU or GPU waits for: the backward pass has the probabilities anew
-            # from q and k. On CPU it is arithmetic.
-            plain = _attend if platform() == 'cpu' else _attend_again
-            context = plain(q, k, v, attention_mask, key, rate)
+            # On TPU and GPU memory bandwidth limits attention, so the backward pass recomputes the
+            # probabilities. On CPU arithmetic does, so they are saved.
+            attend = _attend if platform() == 'cpu' else _attend_recomputed
+            context = attend(q, k, v, inputs, key, rate)
         return Dense(
             config, (config.hidden_size,), ('heads', 'head_dim'), ('embed',), name='output'
         )(context)
@@ -49,25 +54,40 @@ def _attend(
     q: jax.Array,
     k: jax.Array,
     v: jax.Array,
-    attention_mask: jax.Array,
+    inputs: EncoderInputs,
     key: jax.Array | None,
     rate: float,
 ) -> jax.Array:
-    """[batch, length, heads, head_dim] three times -> the same shape"""
-    # A TPU's softmax goes along the dimension before the last. XLA would have it there by itself,
-    # but not the random bits, which it would then transpose.
+    """Returns softmax(q k / sqrt(head_dim) + bias) v, with dropout of the probabilities.
+
+    q, k, v: [batch, length, heads, head_dim], like the result.
+    """
+    # A TPU takes the softmax along the second-last dimension. XLA would choose this layout for the
+    # scores, but not for the random bits of dropout, which it would then transpose.
     form = 'bhkq' if platform() == 'tpu' else 'bhqk'
     axis = form.index('k')
     scores = jnp.einsum(f'bqhd,bkhd->{form}', q * q.shape[-1] ** -0.5, k).astype(jnp.float32)
-    bias = jnp.moveaxis(_padding_bias(attention_mask), -1, axis)
-    probs = jax.nn.softmax(scores + bias, axis).astype(v.dtype)
-    dropped = drop(probs, key, rate, ('batch', 'heads', 'length', 'length'))
-    return jnp.einsum(f'{form},bkhd->bqhd', dropped, v)
+    bias = _bias(inputs)
+    if bias is not None:
+        scores = scores + (bias if form == 'bhqk' else bias.swapaxes(-1, -2))
+    probs = jax.nn.softmax(scores, axis).astype(v.dtype)
+    kept = dropout(probs, key, rate, ('batch', 'heads', 'length', 'length'))
+    return jnp.einsum(f'{form},bkhd->bqhd', kept, v)
 
 
-_attend_again = jax.checkpoint(_attend, prevent_cse=False, static_argnums=5)
+_attend_recomputed = jax.checkpoint(_attend, prevent_cse=False, static_argnums=5)
 
 
-def _padding_bias(attention_mask: jax.Array) -> jax.Array:
-    """int32[batch, length], 1 for real tokens -> float32[batch, 1, 1, length], added to scores."""
-    return jnp.where(attention_mask[:, None, None, :] > 0, 0.0, jnp.finfo(jnp.float32).min / 2)
+def _bias(inputs: EncoderInputs) -> jax.Array | None:
+    """A very negative number where a query must not see a key, 0 elsewhere; None without padding.
+
+    float32[batch, 1, 1, length] for rows of one sequence, [batch, 1, length, length] for packed
+    rows.
+    """
+    segments = inputs.segment_ids
+    if segments is None:
+        return None
+    visible = segments[:, None, None, :] > 0
+    if inputs.packed:  # padding is a segment, too, so that no row of scores is empty
+        visible = segments[:, None, :, None] == segments[:, None, None, :]
+    return jnp.where(visible, 0.0, jnp.finfo(jnp.float32).min / 2)

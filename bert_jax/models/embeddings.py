@@ -1,23 +1,28 @@
-"""Word, position and segment embeddings (Devlin et al., 2019, figure 2)."""
+"""Word, position and token type embeddings (Devlin et al., 2019, figure 2)."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
-from bert_jax.models.layers import Dropout, LayerNorm, compute_dtype, kernel_init, parameter
-from bert_jax.parallel.sharding import constrain, scattered
+from bert_jax.models.inputs import EncoderInputs
+from bert_jax.models.layers import Dropout, LayerNorm, kernel_init
+from bert_jax.models.parameters import compute_dtype, parameter
+from bert_jax.parallel.sharding import constrain, reduce_scatter
 
 
 class Embeddings(nn.Module):
+    """The sum of three embeddings, with layer normalization and dropout."""
+
     config: ModelConfig
+    part = 'embeddings'
 
     def setup(self) -> None:
         config = self.config
 
         def table(name: str, rows: int, axis: str) -> jax.Array:
             shape = (rows, config.hidden_size)
-            return parameter(self, name, kernel_init(config), shape, (axis, 'embed'))
+            return parameter(self, name, kernel_init(config), shape, (axis, 'embed'), 'table')
 
         self.word_embeddings = table('word_embeddings', config.vocab_size, 'vocab')
         self.position_embeddings = table(
@@ -29,29 +34,39 @@ class Embeddings(nn.Module):
         self.layer_norm = LayerNorm(config)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def __call__(
-        self, input_ids: jax.Array, token_type_ids: jax.Array, deterministic: bool
-    ) -> jax.Array:
-        """int32[batch, length] twice -> [batch, length, hidden]"""
-        length = input_ids.shape[1]
-        # Where the table is split, a device looks up its columns for all rows of its replica, and
-        # they exchange them, and the gradients: two rows sent for each token. The table would be
-        # sent once, and its gradient, of which the compiler scatters nothing, twice.
-        words = jnp.take(self.word_embeddings, constrain(input_ids, 'replica', 'length'), axis=0)
-        words = constrain(words, 'replica', 'length', 'embed')
-        # Segments are few: a product with one-hot rows has a dense, not a scattered, gradient.
-        segments = jax.nn.one_hot(token_type_ids, self.config.type_vocab_size)
-        x = (
-            constrain(words, 'batch', 'length', 'hidden')
-            + self.position_embeddings[:length]
-            + segments @ self.token_type_embeddings
-        )
+    def __call__(self, inputs: EncoderInputs, deterministic: bool) -> jax.Array:
+        """Returns [batch, length, hidden]."""
+        x = self._words(inputs.input_ids) + self._positions(inputs) + self._token_types(inputs)
         x = self.dropout(self.layer_norm(x), deterministic)
         return constrain(x, 'batch', 'length', 'hidden')
 
+    def _words(self, input_ids: jax.Array) -> jax.Array:
+        # Under fsdp each device holds some columns of the table. It looks up those columns for
+        # every token of its replica, and an all-to-all brings the pieces together, once in each
+        # direction. Gathering the table instead would also all-reduce its whole gradient, because
+        # XLA does not turn that into a reduce-scatter.
+        ids = constrain(input_ids, 'batch_over_data', 'length')
+        words = jnp.take(self.word_embeddings, ids, axis=0)
+        words = constrain(words, 'batch_over_data', 'length', 'embed')
+        return constrain(words, 'batch', 'length', 'hidden')
+
+    def _positions(self, inputs: EncoderInputs) -> jax.Array:
+        if inputs.position_ids is None:
+            return self.position_embeddings[: inputs.input_ids.shape[1]]
+        return jnp.take(self.position_embeddings, inputs.position_ids, axis=0)
+
+    def _token_types(self, inputs: EncoderInputs) -> jax.Array:
+        if inputs.token_type_ids is None:
+            return self.token_type_embeddings[0]
+        # There are few types: the gradient of a product with one-hot rows is dense, not scattered.
+        types = jax.nn.one_hot(inputs.token_type_ids, self.config.type_vocab_size)
+        return types @ self.token_type_embeddings
+
     def attend(self, x: jax.Array, table: jax.Array | None = None) -> jax.Array:
-        """[..., hidden] -> float32[..., vocab]: scores against the word embeddings (the tied
-        decoder), or against another table of their shape."""
+        """Returns the scores of x[..., hidden] against each word, float32[..., vocab].
+
+        table: replaces the word embeddings (an untied decoder); it has their shape.
+        """
         dtype = compute_dtype(self.config)
         table = self.word_embeddings if table is None else table
         return _scores(x.astype(dtype), table.astype(dtype))
@@ -59,27 +74,27 @@ class Embeddings(nn.Module):
 
 @jax.custom_vjp
 def _scores(x: jax.Array, table: jax.Array) -> jax.Array:
-    """[..., hidden] @ [vocab, hidden] -> float32[..., vocab]. All three products take their factors
-    in the type of x, and the table's gradient is scattered in it; JAX's own would be float32."""
-    return _scores_and_kept(x, table)[0]
+    """[..., hidden] @ [vocab, hidden] -> float32[..., vocab]
+
+    All three products, the two of the backward pass included, take their factors in the type of x,
+    and the gradient of the table is reduce-scattered in it. JAX's own gradient would be float32.
+    """
+    return _scores_forward(x, table)[0]
 
 
-def _scores_and_kept(
-    x: jax.Array, table: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    whole = constrain(table, 'vocab', 'hidden')
-    over = ((x.ndim - 1,), (1,)), ((), ())
-    return jax.lax.dot_general(x, whole, over, preferred_element_type=jnp.float32), (x, whole)
+def _scores_forward(x: jax.Array, table: jax.Array) -> tuple[jax.Array, tuple]:
+    gathered = constrain(table, 'vocab', 'hidden')
+    contracted = ((x.ndim - 1,), (1,)), ((), ())
+    scores = jax.lax.dot_general(x, gathered, contracted, preferred_element_type=jnp.float32)
+    return scores, (x, gathered)
 
 
-def _scores_gradients(
-    kept: tuple[jax.Array, jax.Array], gradient: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    x, whole = kept
-    gradient = gradient.astype(x.dtype)
+def _scores_backward(residuals: tuple, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, table = residuals
+    grad = grad.astype(x.dtype)
     rows = tuple(range(x.ndim - 1))
-    of_table = jax.lax.dot_general(gradient, x, ((rows, rows), ((), ())))
-    return gradient @ whole, scattered(of_table, ('vocab', 'embed'))
+    table_grad = jax.lax.dot_general(grad, x, ((rows, rows), ((), ())))
+    return grad @ table, reduce_scatter(table_grad, ('vocab', 'embed'))
 
 
-_scores.defvjp(_scores_and_kept, _scores_gradients)
+_scores.defvjp(_scores_forward, _scores_backward)

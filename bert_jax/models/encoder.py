@@ -8,8 +8,10 @@ import jax
 from bert_jax.config import ModelConfig
 from bert_jax.models.attention import SelfAttention
 from bert_jax.models.embeddings import Embeddings
+from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.layers import Dense, Dropout, LayerNorm
-from bert_jax.parallel.sharding import constrain, platform
+from bert_jax.parallel.mesh import platform
+from bert_jax.parallel.sharding import constrain
 
 REMAT_POLICIES: dict[str, Any] = {
     'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -18,16 +20,19 @@ REMAT_POLICIES: dict[str, Any] = {
 
 
 class Layer(nn.Module):
+    """One transformer layer: self-attention and a feed-forward network."""
+
     config: ModelConfig
+    part = 'layers'
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, attention_mask: jax.Array, deterministic: bool
+        self, x: jax.Array, inputs: EncoderInputs, deterministic: bool
     ) -> tuple[jax.Array, None]:
-        """x[batch, length, hidden] -> the same shape, and None (nothing for the scan to stack)"""
+        """x[batch, length, hidden] -> the same shape, and None (the scan stacks no outputs)"""
         config = self.config
         dropout = Dropout(config.hidden_dropout_prob)
-        y = SelfAttention(config, name='attention')(x, attention_mask, deterministic)
+        y = SelfAttention(config, name='attention')(x, inputs, deterministic)
         x = LayerNorm(config, name='attention_norm')(x + dropout(y, deterministic))
         y = Dense(config, (config.intermediate_size,), ('embed',), ('mlp',), name='intermediate')(x)
         y = Dense(
@@ -43,18 +48,19 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Embeddings and layers."""
+    """Embeddings, followed by `num_hidden_layers` layers."""
 
     config: ModelConfig
 
     def setup(self) -> None:
         config = self.config
         layer: Any = Layer
-        unroll = config.scan_unroll or self._unroll()
+        unroll = config.scan_unroll or self._default_unroll()
         if config.remat != 'none':
             layer = nn.remat(
                 Layer,
-                prevent_cse=unroll >= config.num_hidden_layers,  # in a loop nothing is common
+                # Inside a loop XLA cannot merge the recomputation with the forward pass.
+                prevent_cse=unroll >= config.num_hidden_layers,
                 static_argnums=(3,),
                 policy=REMAT_POLICIES[config.remat],
             )
@@ -69,20 +75,14 @@ class Encoder(nn.Module):
             metadata_params={nn.PARTITION_NAME: 'layers'},
         )(config)
 
-    def _unroll(self) -> int:
-        # On CPU a rolled loop copies what each layer leaves for the backward pass into one array
-        # and out again, a tenth of a step; elsewhere the shorter compilation counts for more.
+    def _default_unroll(self) -> int:
+        # On CPU a loop copies what each layer saves for the backward pass into one array and out
+        # of it again, which takes a tenth of a step. Elsewhere fast compilation counts for more.
         rolled = platform() != 'cpu' or self.config.remat != 'none'
         return 1 if rolled else self.config.num_hidden_layers
 
-    def __call__(
-        self,
-        input_ids: jax.Array,
-        token_type_ids: jax.Array,
-        attention_mask: jax.Array,
-        deterministic: bool = True,
-    ) -> jax.Array:
-        """int32[batch, length] three times -> last hidden state [batch, length, hidden]"""
-        x = self.embeddings(input_ids, token_type_ids, deterministic)
-        x, _ = self.layers(x, attention_mask, deterministic)
+    def __call__(self, inputs: EncoderInputs, deterministic: bool = True) -> jax.Array:
+        """Returns the last hidden state, [batch, length, hidden]."""
+        x = self.embeddings(inputs, deterministic)
+        x, _ = self.layers(x, inputs, deterministic)
         return x

@@ -1,6 +1,12 @@
-"""What stands on the encoder: pooler, heads of pretraining, heads of tasks."""
+"""Heads on top of the encoder: the pooler, the pretraining heads and the task heads.
+
+`HEADS` is the table of them. A head is one entry: its module, its outputs and the names of its
+parameters.
+"""
 
 import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -8,39 +14,44 @@ import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
 from bert_jax.models.encoder import Encoder
-from bert_jax.models.layers import ACTIVATIONS, Dense, Dropout, LayerNorm, kernel_init, parameter
+from bert_jax.models.inputs import EncoderInputs
+from bert_jax.models.layers import ACTIVATIONS, Dense, Dropout, LayerNorm, kernel_init
+from bert_jax.models.parameters import parameter
 from bert_jax.parallel.sharding import constrain
 
-HEADS = ('pooler', 'masked_lm', 'next_sentence')  # of pretraining
-# Of tasks: labels of a text by the pooled first token, labels of every token, start and end of an
-# answer.
-TASK_HEADS = ('classifier', 'tagger', 'span')
-TABLE = ('vocab', 'embed')
+Outputs = dict[str, jax.Array]
 
 
-def head_of(path: str) -> str:
-    """The part of the model a parameter's path belongs to: 'encoder', or one of HEADS or
-    TASK_HEADS."""
-    first = path.split('/')[0]
-    return 'masked_lm' if first.startswith('masked_lm') else first
+class HeadInputs(NamedTuple):
+    """What a head may read.
+
+    hidden: the last hidden state, [batch, length, hidden]. pooled: the pooler's output,
+    [batch, hidden], or None. masked_lm_positions: int32[batch, predictions]; None means every
+    position. attend: `Embeddings.attend`. dropout: the model's dropout.
+    """
+
+    hidden: jax.Array
+    pooled: Any
+    masked_lm_positions: jax.Array | None
+    attend: Callable[..., jax.Array]
+    dropout: Callable[[jax.Array], jax.Array]
 
 
 class Pooler(nn.Module):
-    """tanh of a projection of the first token ([CLS])."""
+    """The hidden state of the first token, projected, with a tanh."""
 
     config: ModelConfig
+    part = 'pooler'
 
     @nn.compact
-    def __call__(self, hidden: jax.Array) -> jax.Array:
-        """[batch, length, hidden] -> [batch, hidden]"""
+    def __call__(self, inputs: HeadInputs) -> Outputs:
         width = self.config.hidden_size
-        return jnp.tanh(
-            Dense(self.config, (width,), ('embed',), ('features',), name='dense')(hidden[:, 0])
-        )
+        dense = Dense(self.config, (width,), ('embed',), ('features',), name='dense')
+        return {'pooler_output': jnp.tanh(dense(inputs.hidden[:, 0]))}
 
 
 class MaskedLMTransform(nn.Module):
-    """The projection, activation and norm between the encoder and the tied decoder."""
+    """The projection, activation and normalization in front of the masked-LM decoder."""
 
     config: ModelConfig
 
@@ -51,98 +62,188 @@ class MaskedLMTransform(nn.Module):
         return LayerNorm(config, name='layer_norm')(ACTIVATIONS[config.hidden_act](x))
 
 
-class HeadedEncoder(nn.Module):
-    """The encoder with those of `heads` that a checkpoint has or a task needs.
-
-    num_labels: of the classifier or the tagger.
-    """
+class MaskedLM(nn.Module):
+    """Scores of every word for each masked position (Devlin et al., 2019, section 3.1)."""
 
     config: ModelConfig
-    heads: tuple[str, ...] = HEADS
-    num_labels: int = 0
+    part = 'masked_lm'
 
     def setup(self) -> None:
         config = self.config
-        self.encoder = Encoder(config)
-        if 'pooler' in self.heads:
-            self.pooler = Pooler(config)
-        if 'masked_lm' in self.heads:
-            vocab, width = config.vocab_size, config.hidden_size
-            self.masked_lm_transform = MaskedLMTransform(config)
-            self.masked_lm_bias = parameter(
-                self, 'masked_lm_bias', nn.initializers.zeros, (vocab,), ('vocab',)
+        shape, axes = (config.vocab_size, config.hidden_size), ('vocab', 'embed')
+        self.masked_lm_transform = MaskedLMTransform(config)
+        self.masked_lm_bias = parameter(
+            self, 'masked_lm_bias', nn.initializers.zeros, shape[:1], axes[:1], 'bias'
+        )
+        if not config.tie_word_embeddings:
+            self.masked_lm_decoder = parameter(
+                self, 'masked_lm_decoder', kernel_init(config), shape, axes, 'table'
             )
-            if not config.tie_word_embeddings:
-                self.masked_lm_decoder = parameter(
-                    self, 'masked_lm_decoder', kernel_init(config), (vocab, width), TABLE
-                )
-        if 'next_sentence' in self.heads:
-            self.next_sentence = self._to_scores(2, kernel_init(config))
-        self.dropout = Dropout(config.hidden_dropout_prob)
-        if 'classifier' in self.heads:
-            self.classifier = self._task_head(self.num_labels)
-        if 'tagger' in self.heads:
-            self.tagger = self._task_head(self.num_labels)
-        if 'span' in self.heads:
-            self.span = self._task_head(2)
 
-    def _task_head(self, outputs: int) -> Dense:
-        # As transformers has it, not cut off: what starts smaller passes smaller gradients to the
-        # encoder, which shows in the loss of the first hundred steps.
-        return self._to_scores(outputs, nn.initializers.normal(self.config.initializer_range))
+    def __call__(self, inputs: HeadInputs) -> Outputs:
+        masked, axis = inputs.hidden, 'length'
+        if inputs.masked_lm_positions is not None:
+            # Only masked positions get scores: the product with the vocabulary is most of the work.
+            indices = inputs.masked_lm_positions[:, :, None]
+            masked, axis = jnp.take_along_axis(masked, indices, axis=1), 'predictions'
+        x = self.masked_lm_transform(constrain(masked, 'batch', axis, 'hidden'))
+        tied = self.config.tie_word_embeddings
+        scores = inputs.attend(x, None if tied else self.masked_lm_decoder) + self.masked_lm_bias
+        return {'prediction_logits': constrain(scores, 'batch', axis, 'vocab')}
 
-    def _to_scores(self, outputs: int, init: nn.initializers.Initializer) -> Dense:
-        wide = dataclasses.replace(self.config, dtype='float32')  # bfloat16 would make many equal
-        return Dense(wide, (outputs,), ('embed',), ('features',), initializer=init)
+
+class Scores(nn.Module):
+    """A dense layer to float32 scores; bfloat16 would make many scores equal.
+
+    reads: what the layer is applied to. outputs: a name for all scores, or one for each of them.
+    """
+
+    config: ModelConfig
+    num_scores: int
+    part: str
+    reads: Callable[[HeadInputs], jax.Array]
+    outputs: tuple[str, ...]
+    initializer: nn.initializers.Initializer
+
+    def setup(self) -> None:
+        wide = dataclasses.replace(self.config, dtype='float32')
+        shape = ((self.num_scores,), ('embed',), ('features',))
+        self.dense = Dense(wide, *shape, initializer=self.initializer)
+        nn.share_scope(self, self.dense)  # the parameters are the head's own
+
+    def __call__(self, inputs: HeadInputs) -> Outputs:
+        scores = self.dense(self.reads(inputs))
+        if len(self.outputs) == 1:
+            return {self.outputs[0]: scores}
+        return {name: scores[..., i] for i, name in enumerate(self.outputs)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """An entry of `HEADS`.
+
+    module: makes the head from a ModelConfig and the number of labels; it maps HeadInputs to
+    outputs. outputs: their names, with logical axis names. parameters: the first parts of the
+    paths of its parameters. fine_tuned: whether fine-tuning adds it, for a task's labels.
+    """
+
+    module: Callable[[ModelConfig, int], nn.Module]
+    outputs: Mapping[str, tuple[str, ...]]
+    parameters: tuple[str, ...]
+    fine_tuned: bool = False
+
+
+def _task_head(
+    name: str,
+    reads: Callable[[HeadInputs], jax.Array],
+    outputs: Mapping[str, tuple[str, ...]],
+    num_scores: int | None = None,
+) -> Head:
+    """A head of `num_scores` scores (default: one per label) that fine-tuning adds."""
+
+    def module(config: ModelConfig, num_labels: int) -> nn.Module:
+        # The initializer of transformers, which is not truncated: a head that starts smaller passes
+        # smaller gradients to the encoder, which shows in the loss of the first hundred steps.
+        init = nn.initializers.normal(config.initializer_range)
+        return Scores(config, num_scores or num_labels, name, reads, tuple(outputs), init)
+
+    return Head(module, outputs, (name,), fine_tuned=True)
+
+
+def _next_sentence(config: ModelConfig, _: int) -> nn.Module:
+    """Scores of "B follows A" (0) and "B is random" (1) (Devlin et al., 2019, section 3.1)."""
+    outputs = ('seq_relationship_logits',)
+    init = kernel_init(config)
+    return Scores(config, 2, 'next_sentence', lambda inputs: inputs.pooled, outputs, init)
+
+
+# A head may read the outputs of the heads above it.
+HEADS: Mapping[str, Head] = {
+    'pooler': Head(
+        lambda config, _: Pooler(config), {'pooler_output': ('batch', 'hidden')}, ('pooler',)
+    ),
+    'masked_lm': Head(
+        lambda config, _: MaskedLM(config),
+        {'prediction_logits': ('batch', 'length', 'vocab')},
+        ('masked_lm_transform', 'masked_lm_bias', 'masked_lm_decoder'),
+    ),
+    'next_sentence': Head(
+        _next_sentence, {'seq_relationship_logits': ('batch', 'features')}, ('next_sentence',)
+    ),
+    # The labels of a text, from the pooled first token.
+    'classifier': _task_head(
+        'classifier',
+        lambda inputs: inputs.dropout(inputs.pooled),
+        {'logits': ('batch', 'features')},
+    ),
+    # The labels of every token.
+    'tagger': _task_head(
+        'tagger',
+        lambda inputs: inputs.dropout(inputs.hidden),
+        {'logits': ('batch', 'length', 'features')},
+    ),
+    # Every token as the start and as the end of an answer.
+    'span': _task_head(
+        'span',
+        lambda inputs: inputs.hidden,
+        dict.fromkeys(('start_logits', 'end_logits'), ('batch', 'length')),
+        num_scores=2,
+    ),
+}
+PRETRAINING_HEADS = ('pooler', 'masked_lm', 'next_sentence')
+TASK_HEADS = tuple(name for name, head in HEADS.items() if head.fine_tuned)
+_HEAD_OF = {first: name for name, head in HEADS.items() for first in head.parameters}
+
+
+def head_of(path: str) -> str:
+    """The head that a parameter's path belongs to, or 'encoder'."""
+    return _HEAD_OF.get(path.split('/')[0], 'encoder')
+
+
+def heads_in(paths: Iterable[str]) -> tuple[str, ...]:
+    """The heads that have parameters among `paths`, in the order of `HEADS`."""
+    present = {head_of(path) for path in paths}
+    return tuple(name for name in HEADS if name in present)
+
+
+class HeadedEncoder(nn.Module):
+    """The encoder with some of `HEADS`. num_labels: of the classifier or the tagger."""
+
+    config: ModelConfig
+    heads: tuple[str, ...] = PRETRAINING_HEADS
+    num_labels: int = 0
+
+    def setup(self) -> None:
+        self.encoder = Encoder(self.config)
+        for name in self.heads:
+            head = HEADS[name].module(self.config, self.num_labels)
+            setattr(self, name, head)
+            if name not in HEADS[name].parameters:  # they have names of their own
+                nn.share_scope(self, head)
+        self.dropout = Dropout(self.config.hidden_dropout_prob)
 
     def __call__(
         self,
-        input_ids: jax.Array,
-        token_type_ids: jax.Array,
-        attention_mask: jax.Array,
+        inputs: EncoderInputs,
         masked_lm_positions: jax.Array | None = None,
         deterministic: bool = True,
-    ) -> dict[str, jax.Array]:
-        """int32[batch, length] three times and masked_lm_positions int32[batch, predictions]
-        (None: every position) -> last_hidden_state [batch, length, hidden] and of the heads there
-        are pooler_output [batch, hidden],
-        prediction_logits float32[batch, predictions or length, vocab],
-        seq_relationship_logits float32[batch, 2] (0: B follows A; 1: B is random),
-        logits float32[batch, num_labels] or of the tagger [batch, length, num_labels],
-        start_logits and end_logits float32[batch, length]"""
-        hidden = self.encoder(input_ids, token_type_ids, attention_mask, deterministic)
-        outputs = {'last_hidden_state': hidden}
-        if 'masked_lm' in self.heads:
-            masked, axis = hidden, 'length'
-            if masked_lm_positions is not None:
-                # Only the masked positions reach the vocabulary, which is most of the head's work.
-                masked = jnp.take_along_axis(hidden, masked_lm_positions[:, :, None], axis=1)
-                axis = 'predictions'
-            transformed = self.masked_lm_transform(constrain(masked, 'batch', axis, 'hidden'))
-            logits = self._decode(transformed) + self.masked_lm_bias
-            outputs['prediction_logits'] = constrain(logits, 'batch', axis, 'vocab')
-        if 'pooler' in self.heads:
-            outputs['pooler_output'] = self.pooler(hidden)
-        if 'next_sentence' in self.heads:
-            outputs['seq_relationship_logits'] = self.next_sentence(outputs['pooler_output'])
-        return outputs | self._task_outputs(outputs, deterministic)
+    ) -> Outputs:
+        """Returns last_hidden_state [batch, length, hidden] and the outputs of the heads.
 
-    def _task_outputs(
-        self, outputs: dict[str, jax.Array], deterministic: bool
-    ) -> dict[str, jax.Array]:
-        found = {}
-        if 'classifier' in self.heads:
-            pooled = self.dropout(outputs['pooler_output'], deterministic)
-            found['logits'] = self.classifier(pooled)
-        if 'tagger' in self.heads:
-            hidden = self.dropout(outputs['last_hidden_state'], deterministic)
-            found['logits'] = self.tagger(hidden)
-        if 'span' in self.heads:
-            spans = self.span(outputs['last_hidden_state'])
-            found['start_logits'], found['end_logits'] = spans[..., 0], spans[..., 1]
-        return found
-
-    def _decode(self, x: jax.Array) -> jax.Array:
-        embeddings = self.encoder.embeddings
-        tied = self.config.tie_word_embeddings
-        return embeddings.attend(x, None if tied else self.masked_lm_decoder)
+        masked_lm_positions: int32[batch, predictions]: the positions that get prediction_logits,
+        float32[batch, predictions, vocab]; None means every position. The other outputs are
+        float32 with the axes that `HEADS` says.
+        """
+        hidden = self.encoder(inputs, deterministic)
+        outputs: dict[str, Any] = {'last_hidden_state': hidden}
+        for name in HEADS:
+            if name in self.heads:
+                read = HeadInputs(
+                    hidden,
+                    outputs.get('pooler_output'),
+                    masked_lm_positions,
+                    self.encoder.embeddings.attend,
+                    lambda x: self.dropout(x, deterministic),
+                )
+                outputs |= getattr(self, name)(read)
+        return outputs

@@ -1,67 +1,58 @@
-"""Dense, layer norm, dropout and activations, with logical axis names beside the parameters."""
+"""Dense layers, layer normalization, dropout and activations."""
 
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
-from bert_jax.parallel.sharding import constrain, platform, scatters
+from bert_jax.models.parameters import compute_dtype, parameter
+from bert_jax.parallel.mesh import platform
+from bert_jax.parallel.sharding import constrain, reduce_scatter_grad
 
 
 def gelu(x: jax.Array) -> jax.Array:
-    """x times the normal distribution function of x (Hendrycks and Gimpel, 2016), in float32. For
-    bfloat16 by erf, which takes a quarter of the time of the more exact erfc."""
+    """x times the normal distribution function of x (Hendrycks and Gimpel, 2016), in float32.
+
+    For bfloat16 it uses erf, which takes a quarter of the time of the more exact erfc.
+    """
     if x.dtype == jnp.float32:
         return jax.nn.gelu(x, approximate=False)
     wide = x.astype(jnp.float32)
     return (0.5 * wide * (1 + jax.lax.erf(wide * math.sqrt(0.5)))).astype(x.dtype)
 
 
-# Norms and biases of the model's width stay whole: to gather one takes longer than to send it.
+def gelu_new(x: jax.Array) -> jax.Array:
+    """The tanh approximation of `gelu`, in float32."""
+    return jax.nn.gelu(x.astype(jnp.float32), approximate=True).astype(x.dtype)
+
+
+# Biases and normalizations of size hidden_size are replicated: the latency of gathering a few
+# kilobytes is more than sharding them saves.
 VECTOR = ('features',)
-# Cheap to compute and wide: the backward pass recomputes their insides from their input.
+# These are cheap to compute and wide, so the backward pass recomputes them from their input.
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     'gelu': jax.checkpoint(gelu, prevent_cse=False),
-    'gelu_new': jax.checkpoint(lambda x: jax.nn.gelu(x, approximate=True), prevent_cse=False),
+    'gelu_new': jax.checkpoint(gelu_new, prevent_cse=False),
     'relu': jax.nn.relu,
 }
 
 
-def compute_dtype(config: ModelConfig) -> jnp.dtype:
-    """The type activations are computed in; parameters stay float32."""
-    if config.dtype == 'auto':
-        # XLA's CPU backend emulates bfloat16, slowly.
-        return jnp.dtype('float32' if platform() == 'cpu' else 'bfloat16')
-    return jnp.dtype(config.dtype)
-
-
 def kernel_init(config: ModelConfig) -> nn.initializers.Initializer:
-    """google-research/bert's: cut off at two standard deviations, which leaves 0.88 of one."""
+    """The initializer of google-research/bert: a normal distribution, truncated at two standard
+    deviations, which leaves 0.88 of the standard deviation."""
     return nn.initializers.truncated_normal(config.initializer_range)
-
-
-def parameter(
-    module: nn.Module,
-    name: str,
-    init: nn.initializers.Initializer,
-    shape: tuple[int, ...],
-    axes: tuple[str, ...],
-) -> jax.Array:
-    """A float32 parameter of `module` with a logical name for each dimension."""
-    value: Any = module.param(name, nn.with_logical_partitioning(init, axes), shape, jnp.float32)
-    return value
 
 
 class Dense(nn.Module):
     """x[..., *inputs] @ kernel[*inputs, *outputs] + bias[*outputs], over one or more axes each.
 
-    features: sizes of the output axes; in_axes, out_axes: their logical names. activation: of the
-    input; the backward pass has it from its own input, so that no more than that is kept.
+    features: sizes of the output axes. in_axes, out_axes: logical axis names. activation: applied
+    to the input before the product. Only the input of the activation is saved; the backward pass
+    recomputes the activation.
     """
 
     config: ModelConfig
@@ -73,15 +64,16 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        contracted = len(self.in_axes)
+        config, contracted = self.config, len(self.in_axes)
         shape = (*x.shape[-contracted:], *self.features)
         axes = (*self.in_axes, *self.out_axes)
-        init = self.initializer or kernel_init(self.config)
-        kernel = scatters(parameter(self, 'kernel', init, shape, axes), axes)
+        init = self.initializer or kernel_init(config)
+        kernel = parameter(self, 'kernel', init, shape, axes, 'kernel', config.dtype)
+        kernel = reduce_scatter_grad(kernel, axes)
         bias_axes = VECTOR if self.out_axes == ('embed',) else self.out_axes
-        bias = parameter(self, 'bias', nn.initializers.zeros, self.features, bias_axes)
-        dtype = compute_dtype(self.config)
-        # One plain matrix product: with more dimensions its gradient comes out transposed.
+        bias = parameter(self, 'bias', nn.initializers.zeros, self.features, bias_axes, 'bias')
+        dtype = compute_dtype(config)
+        # The product is one of two matrices: with more dimensions, XLA transposes its gradient.
         rows, width = x.shape[:-contracted], math.prod(shape[:contracted])
         activate = ACTIVATIONS[self.activation] if self.activation else lambda x: x
 
@@ -95,18 +87,17 @@ class Dense(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Layer norm over the last axis (Ba et al., 2016), computed in float32."""
+    """Layer normalization over the last axis (Ba et al., 2016), computed in float32."""
 
     config: ModelConfig
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         width = x.shape[-1:]
-        scale = parameter(self, 'scale', nn.initializers.ones, width, VECTOR)
-        bias = parameter(self, 'bias', nn.initializers.zeros, width, VECTOR)
-        return _layer_norm(x, scale, bias, self.config.layer_norm_eps).astype(
-            compute_dtype(self.config)
-        )
+        scale = parameter(self, 'scale', nn.initializers.ones, width, VECTOR, 'norm')
+        bias = parameter(self, 'bias', nn.initializers.zeros, width, VECTOR, 'norm')
+        normalized = _layer_norm(x, scale, bias, self.config.layer_norm_eps)
+        return normalized.astype(compute_dtype(self.config))
 
 
 @functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=3)
@@ -118,7 +109,7 @@ def _layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> 
 
 
 class Dropout(nn.Module):
-    """Zeroes each element with probability `rate` and scales the rest by 1 / (1 - rate)."""
+    """Dropout that zeroes each element with probability `rate` and scales the rest."""
 
     rate: float
 
@@ -126,45 +117,49 @@ class Dropout(nn.Module):
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
         """x[batch, length, hidden] or [batch, hidden] -> the same shape"""
         axes = ('batch', 'hidden') if x.ndim == 2 else ('batch', 'length', 'hidden')
-        return drop(x, _key(self, self.rate, deterministic), self.rate, axes)
+        return dropout(x, _dropout_key(self, self.rate, deterministic), self.rate, axes)
 
 
 class DropoutKey(nn.Module):
-    """The key alone, for a function that drops by itself."""
+    """The random key alone, for a function that calls `dropout` itself."""
 
     rate: float
 
     @nn.compact
     def __call__(self, deterministic: bool) -> jax.Array | None:
-        return _key(self, self.rate, deterministic)
+        return _dropout_key(self, self.rate, deterministic)
 
 
-def _key(module: nn.Module, rate: float, deterministic: bool) -> jax.Array | None:
+def _dropout_key(module: nn.Module, rate: float, deterministic: bool) -> jax.Array | None:
     return None if deterministic or rate == 0 else module.make_rng('dropout')
 
 
-def drop(x: jax.Array, key: jax.Array | None, rate: float, axes: tuple[str, ...]) -> jax.Array:
-    """x with a share of `rate` of its elements zero; all of it where there is no key.
+def dropout(x: jax.Array, key: jax.Array | None, rate: float, axes: tuple[str, ...]) -> jax.Array:
+    """x, with a share of `rate` of its elements set to zero; x itself if the key is None.
 
-    axes: logical names of x's dimensions. The bits are pinned to them: what each chip draws for
-    itself hangs on how they are split, and a backward pass that draws anew must get the same.
-    The decision takes 16 random bits, half of what a float32 uniform draw takes; the scale is of
-    the rate so rounded (to 1 / 65536), which keeps the expectation exact.
+    axes: logical names of x's dimensions. The random bits are constrained to them, because each
+    chip generates the bits of its own shard, and the backward pass must generate the same ones.
+    A decision takes 16 random bits, half of what a uniform float32 takes. The scale belongs to the
+    rate after rounding to a multiple of 1 / 65536, which keeps the expectation exact.
     """
     if key is None:
         return x
     dropped = math.floor(rate * 2**16 + 0.5)
-    keep = _keep(key, x.shape, axes, dropped)
-    scaled = x.astype(jnp.float32) * (2**16 / (2**16 - dropped))  # in bfloat16 it would round
+    keep = _dropout_mask(key, x.shape, axes, dropped)
+    scaled = x.astype(jnp.float32) * (2**16 / (2**16 - dropped))  # bfloat16 would round the scale
     return jnp.where(keep, scaled.astype(x.dtype), 0)
 
 
-def _keep(key: jax.Array, shape: tuple[int, ...], axes: tuple[str, ...], dropped: int) -> jax.Array:
-    """bool[shape], False for `dropped` of 2**16; two decisions from each 32-bit draw (a generator
-    makes no smaller ones)."""
+def _dropout_mask(
+    key: jax.Array, shape: tuple[int, ...], axes: tuple[str, ...], dropped: int
+) -> jax.Array:
+    """bool[shape], False with probability dropped / 2**16.
+
+    Each 32-bit random number makes two decisions, because no generator makes smaller numbers.
+    """
     *rest, last = shape
     bits = constrain(jax.random.bits(key, (*rest, -(-last // 2)), jnp.uint32), *axes)
-    if platform() == 'tpu':  # XLA would write out a word for each half, in order to unpack it
+    if platform() == 'tpu':  # to unpack halves, XLA would write a whole word for each to memory
         keep = jnp.concatenate([(bits & 0xFFFF) >= dropped, (bits >> 16) >= dropped], axis=-1)
     else:
         halves = jax.lax.bitcast_convert_type(bits, jnp.uint16)

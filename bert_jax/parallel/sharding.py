@@ -1,37 +1,26 @@
 """Logical axis names, the one table that maps them to mesh axes, and the checks around it.
 
-Parameters and activations name their dimensions (`('embed', 'mlp')`); `RULES` says over which
-mesh axes a dimension so named is split. The mesh has three axes: `data` replicates the state,
-`fsdp` splits it, and the batch is split over both; `tensor` splits heads, MLP and vocabulary with
-the work on them (Shoeybi et al., 2019, section 3). So `fsdp=1, tensor=1` is plain data parallelism.
+Parameters and activations name their dimensions (`('embed', 'mlp')`). `RULES` says which mesh axes
+shard a dimension of that name.
 """
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
-import numpy as np
-from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bert_jax.batch import Batch, BatchSpec, HostBatch, check, to_global
-from bert_jax.config import MeshConfig
-
-MESH_AXES = ('data', 'fsdp', 'tensor')
-BATCH_AXES = ('data', 'fsdp')
-
-# Meshes by name; -1 is whatever devices are left.
-PRESETS: Mapping[str, MeshConfig] = {
-    'dp': MeshConfig(data=-1, fsdp=1, tensor=1),
-    'fsdp': MeshConfig(data=1, fsdp=-1, tensor=1),
-    'fsdp_tp': MeshConfig(data=1, fsdp=-1, tensor=2),
-}
+from bert_jax.parallel.mesh import BATCH_AXES, batch_parts, host_slice
+from bert_jax.parallel.mesh import PRESETS as PRESETS
+from bert_jax.parallel.mesh import make_mesh as make_mesh
+from bert_jax.parallel.mesh import platform as platform
 
 RULES: Mapping[str, tuple[str, ...]] = {
-    # Parameters. Every matrix has `embed` on one side, so splitting it splits nearly all of them.
+    # Parameters. One side of every matrix is `embed`, so sharding it shards nearly all of them.
     'layers': (),
     'vocab': ('tensor',),
     'position': (),
@@ -42,73 +31,30 @@ RULES: Mapping[str, tuple[str, ...]] = {
     'head_dim': (),
     'mlp': ('tensor',),
     'features': (),
-    # Activations. Their width has a name of its own: `batch` already takes the axis of `embed`.
+    # Activations. Their width is `hidden`, not `embed`, because `batch` uses the axis of `embed`.
     'batch': BATCH_AXES,
-    'replica': ('data',),  # of the batch, where `fsdp` splits something else
+    'batch_over_data': ('data',),  # a batch whose other dimension is sharded over `fsdp`
     'length': (),
     'hidden': (),
     'predictions': (),
 }
 # What to change if a parameter's dimension does not divide over its mesh axis.
-_REMEDIES: Mapping[str, str] = {
+REMEDIES: Mapping[str, str] = {
     'vocab': 'set config.data.pad_vocab_to_multiple_of to a multiple of config.mesh.tensor',
     'heads': 'config.mesh.tensor has to divide config.model.num_attention_heads',
     'mlp': 'config.mesh.tensor has to divide config.model.intermediate_size',
     'embed': 'config.mesh.fsdp has to divide config.model.hidden_size',
 }
-ACTIVATIONS = ('batch', 'replica', 'length', 'hidden', 'predictions')
 
-
-# A leaf's path in a tree of parameters: 'encoder/layers/attention/output/kernel'.
+# The path of a leaf in a tree of parameters, such as 'encoder/layers/attention/output/kernel'.
 path_name = functools.partial(jax.tree_util.keystr, simple=True, separator='/')
 
 
-def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """The mesh over `devices` (default: all); an axis of -1 takes what the other leaves.
-
-    Raises ValueError where the sizes don't multiply to the number of devices.
-    """
-    devices = jax.devices() if devices is None else devices
-    sizes = [config.data, config.fsdp, config.tensor]
-    if sizes.count(-1) == 1:
-        rest = -math.prod(sizes)
-        sizes[sizes.index(-1)] = len(devices) // rest if rest > 0 else 0
-    if min(sizes) < 1 or math.prod(sizes) != len(devices):
-        raise ValueError(
-            f'config.mesh.data={config.data}, config.mesh.fsdp={config.fsdp} and '
-            f'config.mesh.tensor={config.tensor} do not fit {len(devices)} devices; '
-            'their product must be that, or one be -1'
-        )
-    return Mesh(
-        _arranged(sizes, devices),
-        MESH_AXES,
-        axis_types=(jax.sharding.AxisType.Auto,) * len(MESH_AXES),
-    )
-
-
-def _arranged(sizes: list[int], devices: Sequence[jax.Device]) -> np.ndarray:
-    """Along the links of a TPU's torus, an axis of which may be split; from slice to slice, where
-    the network is slow, goes only `data`."""
-    slices = len({device.slice_index for device in devices if hasattr(device, 'slice_index')})
-    if devices[0].platform != 'tpu' or slices < 2:
-        return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
-    data, *rest = sizes
-    if data % slices:
-        raise ValueError(f'config.mesh.data is {data}; expected a multiple of the {slices} slices')
-    return mesh_utils.create_hybrid_device_mesh(
-        (data // slices, *rest), (slices, 1, 1), devices, allow_split_physical_axes=True
-    )
-
-
-def platform() -> str:
-    """cpu, gpu or tpu: where what is computed here runs. A plan's mesh is not of this host."""
-    device = jax.sharding.get_abstract_mesh().abstract_device
-    return jax.default_backend() if device is None else device.platform
-
-
 def partition_spec(axes: Iterable[str]) -> PartitionSpec:
-    """Logical names to mesh axes. Raises ValueError for a name without a rule, or when two
-    dimensions would be split over the same mesh axis."""
+    """Returns the mesh axes of an array whose dimensions have the logical names `axes`.
+
+    Raises ValueError for a name without a rule, and if one mesh axis would shard two dimensions.
+    """
     names = tuple(axes)
     for name in names:
         if name not in RULES:
@@ -120,7 +66,7 @@ def partition_spec(axes: Iterable[str]) -> PartitionSpec:
 
 
 def constrain(x: jax.Array, *axes: str) -> jax.Array:
-    """Pins an activation's layout under a mesh; without one, on a single device, does nothing."""
+    """Returns x with its layout constrained to the rules; x itself if no mesh is in use."""
     if len(axes) != x.ndim:
         raise ValueError(f'{len(axes)} axis names {axes} for an array of shape {x.shape}')
     spec = partition_spec(axes)
@@ -129,40 +75,44 @@ def constrain(x: jax.Array, *axes: str) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, spec)
 
 
-def scattered(gradient: jax.Array, axes: tuple[str, ...]) -> jax.Array:
-    """A matrix's gradient, pinned to the layout of its parameter. axes: logical, 'embed' first or
-    last.
+def reduce_scatter(grad: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+    """Returns a matrix's gradient with its layout constrained to that of the parameter.
 
-    As a matrix with 'embed' for its rows: whatever else is split, the TPU's compiler adds up whole
-    on every device before it takes the part away.
+    axes: the parameter's logical names; 'embed' is the first or the last. The gradient is
+    constrained as a matrix of two dimensions whose rows are `embed`. For any other layout the TPU
+    compiler emits an all-reduce and a slice instead of a reduce-scatter.
     """
     assert 'embed' in (axes[0], axes[-1]), axes
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.shape['fsdp'] == 1:
-        return gradient
+        return grad
     others = [axis for name in axes if name != 'embed' for axis in RULES[name]]
     rows = PartitionSpec(RULES['embed'], *others)
     if axes[0] == 'embed':
-        flat = gradient.reshape(gradient.shape[0], -1)
-        whole = jax.lax.with_sharding_constraint(flat, rows).reshape(gradient.shape)
+        matrix = jax.lax.with_sharding_constraint(grad.reshape(grad.shape[0], -1), rows)
     else:
-        flat = gradient.reshape(-1, gradient.shape[-1]).T
-        whole = jax.lax.with_sharding_constraint(flat, rows).T.reshape(gradient.shape)
-    return constrain(whole, *axes)
+        matrix = grad.reshape(-1, grad.shape[-1]).T
+        matrix = jax.lax.with_sharding_constraint(matrix, rows).T
+    return constrain(matrix.reshape(grad.shape), *axes)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def scatters(x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
-    """x itself; its gradient is `scattered`."""
+def reduce_scatter_grad(x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+    """Returns x; its gradient goes through `reduce_scatter`."""
     return x
 
 
-scatters.defvjp(lambda x, axes: (x, None), lambda axes, _, gradient: (scattered(gradient, axes),))
+reduce_scatter_grad.defvjp(
+    lambda x, axes: (x, None), lambda axes, _, grad: (reduce_scatter(grad, axes),)
+)
 
 
 def batch_shardings(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> dict[str, NamedSharding]:
-    """A sharding per batch array. Raises ValueError where its axis names don't fit it, or the batch
-    or its micro-batches don't divide."""
+    """Returns a sharding per array of a batch.
+
+    Raises ValueError if the axis names do not fit an array, or if the batch does not divide over
+    the mesh in `accum_steps` micro-batches.
+    """
     shardings, parts = {}, batch_parts(mesh) * accum_steps
     for name, feature in spec.items():
         if len(feature.axes) != len(feature.shape):
@@ -179,7 +129,10 @@ def batch_shardings(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> dict[s
 
 
 def abstract_batch(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> Batch:
-    """Shapes, dtypes and shardings: enough to compile a step. Raises as `batch_shardings` does."""
+    """Returns a batch's shapes, dtypes and shardings, which is enough to compile a step.
+
+    Raises ValueError as `batch_shardings` does.
+    """
     shardings = batch_shardings(spec, mesh, accum_steps)
     shapes: Any = {
         name: jax.ShapeDtypeStruct(feature.shape, feature.dtype, sharding=shardings[name])
@@ -188,65 +141,40 @@ def abstract_batch(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> Batch:
     return shapes
 
 
-def batch_parts(mesh: Mesh) -> int:
-    """Among how many the sequences of a batch are divided."""
-    return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+def shard_batch(batch: HostBatch, spec: BatchSpec, mesh: Mesh) -> Batch:
+    """Returns this host's slice of a batch as global arrays over the mesh.
 
-
-def place(batch: HostBatch, spec: BatchSpec, mesh: Mesh) -> Batch:
-    """This host's slice of a batch, checked, as arrays over the mesh. Raises ValueError where it is
-    not what the task asks for."""
+    Raises ValueError if the slice is not what the task asks for.
+    """
     check(batch, spec, host_slice(mesh)[1])
     return to_global(batch, batch_shardings(spec, mesh), spec)
 
 
-@functools.lru_cache(maxsize=8)
-def host_slice(mesh: Mesh, process: int | None = None) -> tuple[int, int]:
-    """Which of how many slices of a batch a process (default: this one) reads.
-
-    Processes whose devices hold the same sequences, because `tensor` goes across them, read the
-    same slice. Raises ValueError where their sequences overlap in part.
-    """
-    process = jax.process_index() if process is None else process
-    split: Any = NamedSharding(mesh, PartitionSpec(BATCH_AXES))
-    parts = split.devices_indices_map((batch_parts(mesh),))
-    held: dict[int, set[int]] = {}
-    for device, (rows,) in parts.items():
-        held.setdefault(device.process_index, set()).add(rows.start or 0)
-    slices = sorted(set(map(frozenset, held.values())), key=min)
-    if sum(map(len, slices)) != batch_parts(mesh) or len(set(map(len, slices))) > 1:
-        raise ValueError(
-            f'config.mesh.tensor={mesh.shape["tensor"]} does not fit {len(held)} hosts of '
-            f'{mesh.size // len(held)} devices; choose a divisor or a multiple of the latter'
-        )
-    return slices.index(frozenset(held[process])), len(slices)
-
-
 def state_shardings(abstract: Any, mesh: Mesh) -> Any:
-    """Shardings of a tree whose parameters carry logical names (`nn.LogicallyPartitioned`).
+    """Returns the shardings of a tree of boxed parameters and of what the optimizer keeps for them.
 
     Leaves without names (counters) are replicated. Call `check_rules` on the parameters first.
     """
 
     def sharding(leaf: Any) -> NamedSharding:
-        names = leaf.names if isinstance(leaf, nn.LogicallyPartitioned) else ()
+        names = leaf.names if is_boxed(leaf) else ()
         return NamedSharding(mesh, partition_spec(map(str, names)))
 
     return jax.tree.map(sharding, abstract, is_leaf=is_boxed)
 
 
 def is_boxed(leaf: Any) -> bool:
+    """Whether a leaf is a parameter in its box, which carries its logical axis names."""
     return isinstance(leaf, nn.LogicallyPartitioned)
 
 
 def check_rules(params: Any, mesh: Mesh) -> None:
-    """Checks every parameter's logical names against `RULES` and the mesh.
+    """Checks the logical names of every boxed parameter against `RULES` and the mesh.
 
-    Raises ValueError for a parameter without names, a rank that does not fit, a name without a
-    rule, a dimension that does not divide, and a rule that no parameter uses. Flax passes over all
-    of these in silence, and the parameter ends up replicated.
+    Raises ValueError for a parameter without names, a number of names that is not its rank, a name
+    without a rule, and a dimension that does not divide. Flax ignores all of these, and then
+    replicates the parameter.
     """
-    seen = set(ACTIVATIONS)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=is_boxed):
         name = path_name(path)
         if not is_boxed(leaf):
@@ -260,8 +188,5 @@ def check_rules(params: Any, mesh: Mesh) -> None:
             if size % parts:
                 raise ValueError(
                     f'parameter {name}: {axis!r} of size {size} does not divide over '
-                    f'{parts} devices (mesh {dict(mesh.shape)}); {_REMEDIES[axis]}'
+                    f'{parts} devices (mesh {dict(mesh.shape)}); {REMEDIES[axis]}'
                 )
-        seen.update(axes)
-    if unused := sorted(set(RULES) - seen):
-        raise ValueError(f'sharding.RULES has names that nothing uses: {", ".join(unused)}')

@@ -1,34 +1,69 @@
-"""What XLA is told of the training step, so that every way to start it compiles the same."""
+"""The options that XLA compiles the training step with.
+
+`make_train_step` takes them from here, so that a run, a benchmark and a plan compile the same
+program. They depend on the chip and on the size of the slice, because the compiler refuses some
+options for some slices.
+"""
 
 import os
 
 from jax.sharding import Mesh
 
+ASYNC_ALL_TO_ALL = 'xla_tpu_enable_async_all_to_all'
 OPTIONS = {
     'tpu': (
-        # Every chip draws its own dropout, not the whole batch's.
+        # Every chip generates the random bits of its own part of the batch. Otherwise every chip
+        # would generate those of the whole batch and use only its part.
         'xla_tpu_spmd_rng_bit_generator_unsafe',
-        # Collectives go on while the rest is computed, those of gradients across slices too.
+        # The scheduler starts a collective early and computes other things until it has ended.
         'xla_tpu_enable_latency_hiding_scheduler',
+        # All-gathers and all-to-alls run while the chip computes.
         'xla_enable_async_all_gather',
-        'xla_tpu_enable_async_all_to_all',
+        ASYNC_ALL_TO_ALL,
         'xla_tpu_enable_async_collective_fusion',
         'xla_tpu_enable_async_collective_fusion_fuse_all_gather',
+        # So do the all-reduces of gradients, also those between slices.
         'xla_tpu_enable_data_parallel_all_reduce_opt',
         'xla_tpu_data_parallel_opt_different_sized_ops',
     ),
     'gpu': (
+        # As on TPUs.
         'xla_gpu_enable_latency_hiding_scheduler',
-        'xla_gpu_triton_gemm_any',  # matrix products by Triton where it is the faster one
+        # Triton computes a matrix product where it is faster than cuBLAS.
+        'xla_gpu_triton_gemm_any',
     ),
 }
 
+# JAX's own code knows the chip by both names.
+V5E = ('TPU v5 lite', 'TPU v5e')
+# The largest v5e slice, in chips, for which the compiler has an asynchronous all-to-all.
+V5E_CHIPS = 16
+
 
 def options(mesh: Mesh) -> dict[str, str | bool]:
-    """For `jax.jit(..., compiler_options=...)`, by the mesh's devices. What XLA_FLAGS or
-    LIBTPU_INIT_ARGS say of an option is left to them."""
-    said = ' '.join(os.environ.get(name, '') for name in ('XLA_FLAGS', 'LIBTPU_INIT_ARGS')).split()
-    named = {flag.lstrip('-').partition('=')[0] for flag in said}
+    """The `compiler_options` that `jax.jit` takes for a program on `mesh`.
+
+    An option that the user sets in XLA_FLAGS or LIBTPU_INIT_ARGS is left out: the user's value
+    counts.
+    """
+    flags = ' '.join(os.environ.get(name, '') for name in ('XLA_FLAGS', 'LIBTPU_INIT_ARGS')).split()
+    left_out = {flag.lstrip('-').partition('=')[0] for flag in flags}
+    if not _has_async_all_to_all(mesh):
+        left_out.add(ASYNC_ALL_TO_ALL)
     platform = 'gpu' if (found := mesh.devices.flat[0].platform) == 'cuda' else found
-    yes = 'true' if platform == 'tpu' else True  # its own options are strings to XLA
-    return {name: yes for name in OPTIONS.get(platform, ()) if name not in named}
+    yes = 'true' if platform == 'tpu' else True  # libtpu's own options are strings to XLA
+    return {name: yes for name in OPTIONS.get(platform, ()) if name not in left_out}
+
+
+def _has_async_all_to_all(mesh: Mesh) -> bool:
+    """False for v5e slices of more than 16 chips. The compiler calls their network "limited ICI".
+
+    It would end with "Async all-to-all not supported on limited ICI" there, or abort the process.
+    What counts is the size of one slice, not the number of slices: the limit is that of the links
+    inside a slice.
+    """
+    devices = list(mesh.devices.flat)
+    if getattr(devices[0], 'device_kind', '') not in V5E:
+        return True
+    slices = {getattr(device, 'slice_index', 0) for device in devices}
+    return len(devices) <= V5E_CHIPS * len(slices)

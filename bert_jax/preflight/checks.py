@@ -1,10 +1,11 @@
-"""Looks at a job before it starts: whatever its run would stumble over; nothing stays written.
+"""Checks of a configuration before its run starts. `--check` prints them all and writes nothing.
 
     python -m bert_jax.main --config=configs/large.py --workdir=gs://bucket/run --check
 
-Every process of a job looks for itself, and none waits for another, which may have failed.
+Each process checks for itself and waits for no other, because another may have failed.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -17,161 +18,166 @@ from typing import Any
 import jax
 from etils import epath
 
-from bert_jax.config import Config
+from bert_jax.config import Config, refuse_unread
+from bert_jax.config.errors import OUT_OF_MEMORY_HINT, first_line, is_out_of_memory
 from bert_jax.data.text import readers, staging
-from bert_jax.parallel import sharding
 from bert_jax.parallel.chips import GIB, needed_memory
-from bert_jax.preflight import resolve
-from bert_jax.preflight.resolve import Outline, Skipped
-from bert_jax.training import optimizer, random_streams
-from bert_jax.training.checkpoint import check_storage, first_line, saved_steps
-from bert_jax.training.train_step import make_train_step
+from bert_jax.preflight.resolve import resolve
+from bert_jax.training import initialization
+from bert_jax.training.checkpoint import check_storage
+from bert_jax.training.run import NotKnown, Resolver
 from bert_jax.training.workdir import check as check_workdir
-
-# What helps where a step does not fit.
-LESS = (
-    'Take a smaller batch_size, a larger config.train.accum_steps or config.mesh.fsdp, or '
-    'config.model.remat=full; in an evaluation, a smaller config.eval.batch_size'
-)
+from bert_jax.training.workdir import saved_steps
 
 
 def check(config: Config, workdir: epath.Path) -> int:
-    """Prints a line for each look, in all processes but the first for what is wrong there. The exit
-    code: 0, or 2 where something is wrong here."""
+    """Prints a line for each check and returns the exit code: 0, or 2 if a check failed here.
+
+    Process 0 prints all lines, the other processes print their failures.
+    """
     process, code = jax.process_index(), 0
     with tempfile.TemporaryDirectory() as copies:  # of small files behind a URL
         data = dataclasses.replace(config.data, cache_dir=copies)
         cache = staging.cache_of(config.data)
-        job = Outline(dataclasses.replace(config, data=data), workdir, cache)
-        for name, look in LOOKS.items():
+        resolver = resolve(dataclasses.replace(config, data=data), workdir, cache)
+        for name, look in CHECKS.items():
             try:
-                mark, seen = 'ok', look(job)
-            except (Skipped, readers.NotFetched) as reason:
-                mark, seen = 'skip', str(reason)
+                mark, line = 'ok', look(resolver)
+            except (NotKnown, readers.NotFetched) as reason:
+                mark, line = 'skip', str(reason)
             except (ValueError, OSError) as error:
-                mark, seen = 'FAIL', str(error)
-            except Exception as error:  # file systems and compilers have their own
-                mark, seen = 'FAIL', f'{type(error).__name__}: {first_line(error)}'
+                mark, line = 'FAIL', str(error)
+            except Exception as error:  # file systems and compilers raise errors of their own types
+                mark, line = 'FAIL', f'{type(error).__name__}: {first_line(error)}'
             code = 2 if mark == 'FAIL' else code
             if mark == 'FAIL' or process == 0:
                 who = f'process {process}: ' if process else ''
-                print(f'{mark:<6}{name:<12}{who}{" ".join(seen.split())}', flush=True)
+                print(f'{mark:<6}{name:<12}{who}{" ".join(line.split())}', flush=True)
     return code
 
 
-def _devices(job: Outline) -> str:
-    devices, mesh = jax.devices(), sharding.make_mesh(job.config.mesh)
-    sharding.host_slice(mesh)
-    job.mesh = mesh
-    axes = ', '.join(f'{name} {size}' for name, size in mesh.shape.items())
+def check_early(resolver: Resolver) -> None:
+    """Raises the first error that a run would raise after its data are prepared, which may take
+    hours, if it can be found before that, in seconds."""
+    for name in EARLY:
+        with contextlib.suppress(NotKnown, readers.NotFetched):
+            CHECKS[name](resolver)
+
+
+def _config(resolver: Resolver) -> str:
+    refuse_unread(resolver.config)
+    return f'{resolver.config.kind} reads every key that is set'
+
+
+def _devices(resolver: Resolver) -> str:
+    devices = jax.devices()
+    axes = ', '.join(f'{name} {size}' for name, size in resolver.mesh.shape.items())
     kind = devices[0].device_kind
     return f'{len(devices)} x {kind}, {jax.process_count()} processes; mesh: {axes}'
 
 
-def _batch(job: Outline) -> str:
-    if job.mesh is None:
-        raise Skipped('config.mesh does not fit')
-    config, parts = job.config, sharding.batch_parts(job.mesh)
-    accum = config.train.accum_steps
-    rows = [('train.batch_size', config.train.batch_size, parts * accum)]
-    if config.data.task == 'pretrain':
-        phases = enumerate(config.train.phases)
-        rows = [(f'train.phases[{i}]', phase.batch_size, parts * accum) for i, phase in phases]
-    if config.eval.batch_size:
-        rows.append(('eval.batch_size', config.eval.batch_size, parts))
-    wrong = [f'config.{key}: {n} is not a multiple of {of}' for key, n, of in rows if n % of]
-    if wrong:
-        raise ValueError(
-            f'{"; ".join(wrong)}. The mesh divides a batch by {parts}, config.train.accum_steps '
-            f'one of training by {accum} more'
-        )
-    job.divides = True
-    return ', '.join(f'{n} sequences, {n // of} at once on a device' for _, n, of in rows)
+def _batch(resolver: Resolver) -> str:
+    return ', '.join(
+        f'{rows} sequences, {few} at once on a device' for rows, few in resolver.batches
+    )
 
 
-def _workdir(job: Outline) -> str:
-    place = job.workdir if staging.is_remote(job.workdir) else _existing(job.workdir)
-    probe = place / f'.check-{jax.process_index()}-{os.getpid()}'
+def _init_from(resolver: Resolver) -> str:
+    config = resolver.run_config
+    if not config.init_from:
+        return 'none: fresh parameters'
+    if steps := saved_steps(resolver.workdir):
+        return f'not read: the run goes on from step {steps[-1]}'
+    step = resolver.step
+    initialization.check(config.init_from, step.abstract.params, step.info)
+    return f'{config.init_from} fits'
+
+
+def _model(resolver: Resolver) -> str:
+    leaves = jax.tree.leaves(resolver.step.abstract.params)
+    return f'{sum(leaf.size for leaf in leaves):,} parameters'
+
+
+def _workdir(resolver: Resolver) -> str:
+    path = resolver.workdir
+    probed = path if staging.is_remote(path) else _existing(path)
+    probe = probed / f'.check-{jax.process_index()}-{os.getpid()}'
     try:
         probe.write_text('')
         probe.unlink()
-    except Exception as error:  # each file system has its own
+    except Exception as error:  # each file system raises errors of its own types
         raise ValueError(
-            f'--workdir={job.workdir} can not be written to ({first_line(error)}); choose another'
-            + (', or see to the network and the rights here' if place == job.workdir else '')
+            f'--workdir={path} can not be written to ({first_line(error)}); choose another'
+            + (', or see to the network and the rights here' if probed == path else '')
         ) from error
-    check_storage(job.workdir)
-    if job.config.data.task == 'pretrain':
-        data = {'fingerprint': job.fingerprint, 'name': job.config.data.corpus}
-        job.runs = [(job.workdir, job.config, data)]
-    found = []
-    for folder, config, data in job.runs:
-        check_workdir(folder, config, data, job.unknown)
-        step, last = max(saved_steps(folder), default=0), config.num_steps
+    check_storage(path)
+    lines = []
+    for run in resolver.runs():
+        unknown = () if run.data_info['fingerprint'] else ('model.vocab_size',)
+        check_workdir(run.workdir, run.config, run.data_info, unknown)
+        step, last = max(saved_steps(run.workdir), default=0), run.config.num_steps
         goes_on = f'goes on from step {step} of {last}' if step < last else f'done, at step {step}'
-        found.append(f'{folder}: {goes_on if step else "a new run"}')
-    return '; '.join(found) or f'{job.workdir} can be written to'
+        lines.append(f'{run.workdir}: {goes_on if step else "a new run"}')
+    return '; '.join(lines)
 
 
-def _disk(job: Outline) -> str:
+def _disk(resolver: Resolver) -> str:
     needs: list[tuple[pathlib.Path, int, str]] = []
-    found, wrong = list[str](), list[str]()
-    if job.to_cache:
-        needs.append((job.cache, job.to_cache, 'preparing the corpus'))
-    elif job.to_cache is None:
-        found.append(f'what preparing the corpus writes to {job.cache} is not known')
-    if staging.is_remote(job.workdir):
-        found.append(f'{job.workdir} is elsewhere')
+    fine, wrong = list[str](), list[str]()
+    with contextlib.suppress(NotKnown):
+        if to_cache := resolver.bytes_to_cache():
+            needs.append((resolver.cache, to_cache, 'preparing the corpus'))
+        elif to_cache is None:
+            fine.append(f'what preparing the corpus writes to {resolver.cache} is not known')
+    if staging.is_remote(resolver.workdir):
+        fine.append(f'{resolver.workdir} is elsewhere')
     else:
-        saved = sum(len(saved_steps(folder)) for folder, *_ in job.runs)
-        count = max(job.config.train.keep * max(len(job.runs), 1) + 1 - saved, 1)
-        size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(job.state()[-1]))
-        needs.append((pathlib.Path(job.workdir), count * size, f'{count} checkpoints'))
+        runs = resolver.runs()
+        saved = sum(len(saved_steps(run.workdir)) for run in runs)
+        count = max(resolver.config.train.keep * len(runs) + 1 - saved, 1)
+        leaves = jax.tree.leaves(resolver.step.abstract)
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+        needs.append((pathlib.Path(resolver.workdir), count * size, f'{count} checkpoints'))
     disks: dict[int, list[tuple[pathlib.Path, int, str]]] = {}
-    for place, size, what in needs:
-        existing = _existing(place)
+    for path, size, what in needs:
+        existing = _existing(path)
         disks.setdefault(os.stat(existing).st_dev, []).append((existing, size, what))
-    for wanted in disks.values():
-        free = shutil.disk_usage(wanted[0][0]).free
-        line = ' and '.join(f'{_gib(size)} for {what}' for _, size, what in wanted)
-        line += f'; {wanted[0][0]} has {_gib(free)}'
-        (wrong if sum(size for _, size, _ in wanted) > free else found).append(line)
+    for writes in disks.values():
+        free = shutil.disk_usage(writes[0][0]).free
+        line = ' and '.join(f'{_gib(size)} for {what}' for _, size, what in writes)
+        line += f'; {writes[0][0]} has {_gib(free)}'
+        (wrong if sum(size for _, size, _ in writes) > free else fine).append(line)
     if wrong:
         raise ValueError('; '.join(wrong) + '. Make room, or choose another place for them')
-    return '; '.join(found)
+    return '; '.join(fine)
 
 
-def _fits(job: Outline) -> str:
-    task, tx, mesh, state = job.state()
-    if not job.divides:
-        raise Skipped('the batch does not divide')
-    config, limit = job.config, _memory()
-    schedule, accum_steps = optimizer.make_schedule(config), config.train.accum_steps
-    step: Any = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
-    key = jax.eval_shape(lambda: random_streams.root(config.train.seed, config.train.prng_impl))
-    found, wrong = list[str](), list[str]()
-    # Else the processes of a job share the work of tuning, and wait for each other.
+def _fits(resolver: Resolver) -> str:
+    """Compiles the training step of each phase."""
+    step, limit = resolver.step, _memory()
+    resolver.batches  # noqa: B018  (raises if a batch does not divide)
+    fine, wrong = list[str](), list[str]()
+    # Otherwise the processes share the work of autotuning and wait for each other.
     options = {'xla_gpu_shard_autotuning': False} if jax.default_backend() == 'gpu' else None
-    for phase in dict.fromkeys(phase._replace(steps=1) for phase in config.train.phases):
-        batch = sharding.abstract_batch(task.batch_spec(phase), mesh, accum_steps)
+    for phase in dict.fromkeys(phase._replace(steps=1) for phase in step.config.train.phases):
         line = f'{phase.batch_size} x {phase.max_seq_length}: '
         try:
-            compiled = step.lower(state, batch, key).compile(options)
+            compiled = step.lower(phase).compile(options)
         except jax.errors.JaxRuntimeError as error:
-            if 'RESOURCE_EXHAUSTED' not in str(error):
+            if not is_out_of_memory(error):
                 raise
             wrong.append(line + first_line(error))
             continue
         needed = needed_memory(compiled)
         line += f'{_gib(needed)} of {_gib(limit)} on a device'
-        (wrong if needed > limit else found).append(line)
+        (wrong if needed > limit else fine).append(line)
     if wrong:
-        raise ValueError(f'{"; ".join(wrong)}. {LESS}')
-    return '; '.join(found)
+        raise ValueError(f'{"; ".join(wrong)}. {OUT_OF_MEMORY_HINT}')
+    return '; '.join(fine)
 
 
 def _memory() -> int:
-    """Bytes that a device here may use."""
+    """Bytes that a device here may use. Raises NotKnown if neither JAX nor Linux tells."""
     devices = jax.local_devices()
     if limit := (devices[0].memory_stats() or {}).get('bytes_limit'):
         return int(limit)
@@ -179,25 +185,28 @@ def _memory() -> int:
         text = pathlib.Path('/proc/meminfo').read_text()
         return int(re.findall(r'MemAvailable:\s+(\d+) kB', text)[0]) * 1024 // len(devices)
     except (OSError, IndexError) as error:
-        raise Skipped('nobody tells how much memory there is') from error
+        raise NotKnown('the size of the memory is not known') from error
 
 
 def _existing(path: Any) -> Any:
-    """It, or the nearest folder above it that exists."""
-    return next(place for place in (path, *path.parents) if place.exists())
+    """`path`, or the nearest folder above it that exists."""
+    return next(parent for parent in (path, *path.parents) if parent.exists())
 
 
 def _gib(size: int) -> str:
     return f'{size / GIB:,.2f} GiB'
 
 
-LOOKS: dict[str, Callable[[Outline], str]] = {
+CHECKS: dict[str, Callable[[Resolver], str]] = {
+    'config': _config,
     'devices': _devices,
     'batch': _batch,
-    'vocabulary': resolve.vocabulary,
-    'corpus': resolve.corpus,
-    'init_from': resolve.init_from,
+    'vocabulary': lambda resolver: resolver.describe_vocabulary(),
+    'corpus': lambda resolver: resolver.describe_data(),
+    'init_from': _init_from,
+    'model': _model,
     'workdir': _workdir,
     'disk': _disk,
     'fits': _fits,
 }
+EARLY = ('config', 'devices', 'batch', 'vocabulary', 'corpus', 'init_from', 'model', 'workdir')

@@ -1,4 +1,4 @@
-"""A label, or a number, for a text or a pair of texts (Devlin et al., 2019, section 4.1)."""
+"""A label or a number for a text or a pair of texts (Devlin et al., 2019, section 4.1)."""
 
 import dataclasses
 from typing import ClassVar
@@ -7,23 +7,26 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.batch import Batch, BatchSpec, Feature
-from bert_jax.tasks.head import HeadTask, Outputs
-from bert_jax.tasks.losses import Sums, accuracy, cross_entropy
+from bert_jax.models.heads import Outputs
+from bert_jax.tasks.head import HeadTask
+from bert_jax.tasks.losses import Sums, accuracy, cross_entropy, padding_fraction
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationTask(HeadTask):
-    heads: ClassVar[tuple[str, ...]] = ('pooler', 'classifier')
+    """One of `num_labels` labels for each row."""
 
-    def labels(self, rows: int, length: int) -> BatchSpec:
+    heads: ClassVar = ('pooler', 'classifier')
+
+    def labels_spec(self, rows: int, length: int) -> BatchSpec:
         return {'label_ids': Feature((rows,), 'int32', ('batch',), self.num_labels)}
 
-    def loss(self, outputs: Outputs, batch: Batch) -> Sums:
+    def sums(self, outputs: Outputs, batch: Batch) -> Sums:
         scored = (outputs['logits'], batch['label_ids'], batch['example_weights'])
         return {
             'task_loss': cross_entropy(*scored),
             'accuracy': accuracy(*scored),
-            **self.padding(batch),
+            'padding_fraction': padding_fraction(batch['attention_mask']),
         }
 
     def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
@@ -33,20 +36,20 @@ class ClassificationTask(HeadTask):
 
 @dataclasses.dataclass(frozen=True)
 class RegressionTask(HeadTask):
-    """Mean squared error of one output."""
+    """A number for each row, with the mean squared error as the loss."""
 
     num_labels: int = 1
-    heads: ClassVar[tuple[str, ...]] = ('pooler', 'classifier')
+    heads: ClassVar = ('pooler', 'classifier')
 
-    def labels(self, rows: int, length: int) -> BatchSpec:
+    def labels_spec(self, rows: int, length: int) -> BatchSpec:
         return {'label_values': Feature((rows,), 'float32', ('batch',))}
 
-    def loss(self, outputs: Outputs, batch: Batch) -> Sums:
+    def sums(self, outputs: Outputs, batch: Batch) -> Sums:
         weights = batch['example_weights']
         errors = jnp.square(outputs['logits'][:, 0] - batch['label_values'])
         return {
             'task_loss': (jnp.sum(errors * weights), jnp.sum(weights)),
-            **self.padding(batch),
+            'padding_fraction': padding_fraction(batch['attention_mask']),
         }
 
     def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:

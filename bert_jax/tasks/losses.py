@@ -1,14 +1,17 @@
-"""Losses and accuracies as (sum, count): whoever reports them divides once, by the global count."""
+"""Losses and accuracies as (sum, count) pairs, which are divided once, by the global count."""
 
 import jax
 import jax.numpy as jnp
 
-Sum = tuple[jax.Array, jax.Array]
+Sum = tuple[jax.Array, jax.Array]  # a weighted sum, and the sum of the weights
 Sums = dict[str, Sum]
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Sum:
-    """float[..., classes], int32[...], float32[...] -> weighted sum of nats, sum of weights"""
+    """Returns the cross-entropy in nats.
+
+    logits: float[..., classes]. labels: int32[...]. weights: float32[...].
+    """
     logits = logits.astype(jnp.float32)
     picked = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
     losses = jax.nn.logsumexp(logits, axis=-1) - picked
@@ -16,13 +19,17 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> S
 
 
 def accuracy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Sum:
-    """float[..., classes], int32[...], float32[...] -> weighted number right, sum of weights"""
-    right = jnp.argmax(logits, axis=-1) == labels
-    return jnp.sum(right * weights), jnp.sum(weights)
+    """Returns the number of labels that have the largest logit; arguments as `cross_entropy`."""
+    correct = jnp.argmax(logits, axis=-1) == labels
+    return jnp.sum(correct * weights), jnp.sum(weights)
 
 
-def mean(value: Sum, count: jax.Array | None = None) -> jax.Array:
-    """sum / count, and 0 where the count is 0."""
-    total, own = value
-    count = own if count is None else count
+def padding_fraction(attention_mask: jax.Array) -> Sum:
+    """Returns the number of positions that are padding, and of all. int32[batch, length]"""
+    positions = jnp.float32(attention_mask.size)
+    return positions - jnp.sum(attention_mask, dtype=jnp.float32), positions
+
+
+def divide(total: jax.Array, count: jax.Array) -> jax.Array:
+    """Returns total / count, and 0 if the count is 0."""
     return total / jnp.where(count == 0, 1, count)

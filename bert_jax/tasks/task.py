@@ -1,62 +1,139 @@
-"""What a task is: the seam between the model and the step, the loop and the evaluation."""
+"""The interface between a task and the rest: a model, its losses and what its batches hold."""
 
+import abc
+import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
 
-from bert_jax.batch import Batch, BatchSpec
+from bert_jax.batch import Batch, BatchSpec, Feature
 from bert_jax.config import ModelConfig, Phase
+from bert_jax.models.heads import HeadedEncoder, Outputs
+from bert_jax.models.inputs import EncoderInputs
 from bert_jax.tasks.losses import Sums
+
+RandomStreams = Mapping[str, jax.Array]  # a key for each of a task's random streams
 
 
 class Task(Protocol):
-    """A model with its losses. Sums are {name: (sum, count)}, on the device."""
+    """A model with its losses. A task is immutable and hashable, and holds no arrays.
+
+    config: the model's. loss_weights: the losses among the sums, and how much each one counts.
+    random_streams: the names of the random streams that training uses. rows_are_independent:
+    whether the loss of a row depends on that row alone; otherwise a batch cannot be accumulated
+    from micro-batches.
+    """
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    @property
+    def loss_weights(self) -> Mapping[str, float]: ...
+
+    @property
+    def random_streams(self) -> tuple[str, ...]: ...
+
+    @property
+    def rows_are_independent(self) -> bool: ...
 
     def __hash__(self) -> int: ...
 
-    @property
-    def config(self) -> ModelConfig:
-        """The model's."""
-
-    @property
-    def loss_names(self) -> tuple[str, ...]:
-        """The sums whose means add up to the loss."""
-
     def lengths(self, phase: Phase) -> tuple[int, ...]:
-        """What batches of `phase` may be long, shortest first; the last is its max_seq_length."""
+        """Sequence lengths a batch of this phase can have, ascending; the last is max_seq_length.
+
+        Each length is compiled once.
+        """
 
     def batch_spec(self, phase: Phase) -> BatchSpec:
-        """The global batch of one step of `phase` that is as long as it can be."""
+        """The arrays of a global batch of `phase`, at its full length."""
 
     def flops(self, phase: Phase) -> float:
         """Useful floating-point operations of one training step of `phase`."""
 
     def init(self, key: jax.Array) -> Any:
-        """Parameters, each boxed with its logical axis names."""
+        """Returns fresh parameters, each in a box with its facts (`models.parameters`)."""
 
-    def apply(
-        self, params: Any, batch: Batch, dropout_key: jax.Array | None
-    ) -> dict[str, jax.Array]:
-        """The model's outputs; without a key, without dropout."""
+    def loss_denominators(self, batch: Batch) -> dict[str, jax.Array]:
+        """The count that each loss is divided by.
 
-    def counts(self, batch: Batch) -> dict[str, jax.Array]:
-        """What each loss is divided by; a function of the batch alone, so that it is known before
-        the micro-batches of an accumulated step are run."""
+        It is a function of the batch alone, so that it is known before the micro-batches of a step
+        are computed.
+        """
 
-    def loss(self, outputs: dict[str, jax.Array], batch: Batch) -> Sums:
-        """The losses of `loss_names` and whatever else is worth knowing."""
+    def loss(self, params: Any, batch: Batch, rngs: RandomStreams) -> Sums:
+        """Runs the model as in training. Returns (sum, count) of each loss and of other measures.
 
-    def predictions(self, outputs: dict[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
-        """What the held-out rows are scored by, beyond the sums; [batch, ...] each."""
+        rngs: a key for each of `random_streams`.
+        """
+
+    def predict(self, params: Any, batch: Batch) -> tuple[Sums, dict[str, jax.Array]]:
+        """Runs the model as in evaluation. Returns the sums, and what the host needs of each row
+        for the official scores, [batch, ...] each."""
 
 
 def loss_and_means(task: Task, sums: Mapping[str, Any]) -> dict[str, float]:
-    """Sums fetched from the device, divided; `loss` is the sum of the task's losses. A mean over
-    nothing is nan."""
+    """Divides sums that were fetched from the device; a mean over nothing is nan.
+
+    `loss` is the weighted sum of the task's losses.
+    """
     means = {
         name: float(value) / float(count) if count else math.nan
         for name, (value, count) in sums.items()
     }
-    return {'loss': sum(means[name] for name in task.loss_names)} | means
+    return {'loss': sum(w * means[name] for name, w in task.loss_weights.items())} | means
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderTask(abc.ABC):
+    """A task whose model is the encoder with some heads: what pretraining and fine-tuning share."""
+
+    config: ModelConfig
+    num_labels: int = 0
+    heads: ClassVar[tuple[str, ...]]
+    loss_weights: ClassVar[Mapping[str, float]]
+    random_streams: ClassVar[tuple[str, ...]] = ('dropout',)
+    rows_are_independent: ClassVar[bool] = True
+
+    @property
+    def model(self) -> HeadedEncoder:
+        return HeadedEncoder(self.config, self.heads, self.num_labels)
+
+    def tokens_spec(self, phase: Phase) -> dict[str, Feature]:
+        """The arrays of a batch that the encoder reads."""
+        shape, axes = (phase.batch_size, phase.max_seq_length), ('batch', 'length')
+        return {
+            'input_ids': Feature(shape, 'int32', axes, self.config.vocab_size),
+            'token_type_ids': Feature(shape, 'int32', axes, self.config.type_vocab_size),
+            'attention_mask': Feature(shape, 'int32', axes, 2),
+        }
+
+    def init(self, key: jax.Array) -> Any:
+        return self.model.init(key, EncoderInputs.example())['params']
+
+    def apply(self, params: Any, batch: Batch, rngs: RandomStreams | None = None) -> Outputs:
+        """The model's outputs; without random streams there is no dropout."""
+        outputs: Any = self.model.apply(
+            {'params': params},
+            EncoderInputs.from_batch(batch),
+            batch.get('masked_lm_positions'),
+            deterministic=rngs is None,
+            rngs=None if rngs is None else dict(rngs),
+        )
+        return outputs
+
+    def loss(self, params: Any, batch: Batch, rngs: RandomStreams) -> Sums:
+        return self.sums(self.apply(params, batch, rngs), batch)
+
+    def predict(self, params: Any, batch: Batch) -> tuple[Sums, dict[str, jax.Array]]:
+        outputs = self.apply(params, batch)
+        return self.sums(outputs, batch), self.predictions(outputs, batch)
+
+    @abc.abstractmethod
+    def sums(self, outputs: Outputs, batch: Batch) -> Sums:
+        """The losses of `loss_weights` and other measures, from the model's outputs."""
+
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
+        """What the host needs of each row for the official scores; nothing by default."""
+        return {}

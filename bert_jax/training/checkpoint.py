@@ -1,9 +1,13 @@
-"""Checkpoints through Orbax, each with checksums of its own; the only module that imports Orbax."""
+"""Checkpoints through Orbax, with checksums of their own; the only module that imports Orbax."""
 
+import contextlib
 import importlib
 import json
 import logging
-from typing import Any
+import re
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +17,22 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_utils
 
+from bert_jax.config.errors import first_line
+from bert_jax.config.files import write_atomically
 from bert_jax.parallel.sharding import path_name
-from bert_jax.training.train_step import TrainState
+from bert_jax.training.workdir import BEST, absolute, newest_checkpoint
 
 LOG = logging.getLogger('bert_jax.training.checkpoint')
-BEST = 'best.json'
+# Errors that say nothing about the checkpoint: the storage can't be reached for the moment.
+UNREACHABLE = re.compile(
+    'UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|UNAUTHENTICATED|PERMISSION_DENIED|TooManyRequests'
+    '|ServiceUnavailable|[Tt]imed out|[Cc]onnection|Permission denied|Stale file handle'
+)
+RETRY_SECONDS = (2, 10)  # before the second and the third attempt to read
+# Orbax logs every error with a traceback in each of its threads before it raises it.
+logging.getLogger('absl').addFilter(
+    lambda record: record.levelno < logging.ERROR or 'orbax' not in record.pathname
+)
 
 
 class Checkpoints:
@@ -25,7 +40,7 @@ class Checkpoints:
 
     def __init__(self, workdir: epath.PathLike, keep: int):
         check_storage(workdir)
-        self.directory = _absolute(workdir) / 'checkpoints'
+        self.directory = absolute(workdir) / 'checkpoints'
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
@@ -36,97 +51,125 @@ class Checkpoints:
     def steps(self) -> list[int]:
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: TrainState) -> None:
+    def save(self, step: int, state: Any) -> None:
         """Starts saving; the arrays are copied before this returns, so they may be donated."""
         if step in self.steps():
             return
-        sums = checksums(state)
-        with jax.transfer_guard('allow'):  # Orbax moves arrays without saying so
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.PyTreeSave(state), checksums=ocp.args.JsonSave(sums)
-                ),
-            )
+        args = ocp.args.Composite(
+            state=ocp.args.PyTreeSave(state), checksums=ocp.args.JsonSave(checksums(state))
+        )
+        with jax.transfer_guard('allow'):  # Orbax transfers arrays implicitly
+            self._manager.save(step, args=args)
 
-    def restore(self, abstract: TrainState) -> TrainState | None:
-        """The newest whole checkpoint, onto the shardings of `abstract`; None where there is none.
+    def restore(self, abstract: Any) -> Any | None:
+        """The newest complete checkpoint on the shardings of `abstract`; None if there is none.
 
-        One that can't be read is named, passed over and put aside (or later saves would be
-        dropped). Raises ValueError where none can, and then moves nothing.
+        A damaged one is logged, skipped and renamed (otherwise later saves of its step would be
+        dropped). Raises ValueError, and renames nothing, if all are damaged or if the storage
+        can't be reached.
         """
         damaged: dict[int, str] = {}
         for step in reversed(self.steps()):
-            state, why = self._load(step, abstract)
+            state, problem = self._load(step, abstract)
             if state is None:
-                damaged[step] = why
-                LOG.warning('checkpoint %s is damaged: %s', self.directory / str(step), why)
+                damaged[step] = problem
+                LOG.warning('checkpoint %s is damaged: %s', self.directory / str(step), problem)
                 continue
             for bad in damaged:
-                aside = self._put_aside(bad)
-                LOG.warning('checkpoint %d is now %s; using the one before, %d', bad, aside, step)
+                renamed = self._rename(bad)
+                LOG.warning('checkpoint %d is now %s; using the one before, %d', bad, renamed, step)
             return state
         if damaged:
             raise ValueError(
                 f'no checkpoint in {self.directory} could be read: '
-                + '; '.join(f'{step}: {why}' for step, why in damaged.items())
-                + '. Restore the folder from a copy, or remove it to start afresh'
+                + '; '.join(f'{step}: {problem}' for step, problem in damaged.items())
+                + '. Restore the folder from a copy, or remove it to start from the beginning'
             )
         return None
 
-    def _load(self, step: int, abstract: TrainState) -> tuple[TrainState | None, str]:
-        """The checkpoint, or None and why not; the same for all processes."""
+    def _load(self, step: int, abstract: Any) -> tuple[Any | None, str]:
+        """The checkpoint, or None and what is damaged; the same in all processes."""
         args = ocp.args.Composite(
             state=ocp.args.PyTreeRestore(
                 abstract, restore_args=checkpoint_utils.construct_restore_args(abstract)
             ),
             checksums=ocp.args.JsonRestore(),
         )
-        restored, why = None, ''
-        logging.disable(logging.ERROR)  # or Orbax says what is wrong in eighty tracebacks
-        try:
-            restored = self._manager.restore(step, args=args)
-        except Exception as error:  # Orbax and TensorStore raise errors of many types
-            why = first_line(error)
-        finally:
-            logging.disable(logging.NOTSET)
-        if not multihost_utils.process_allgather(np.bool_(restored is not None)).all():
-            return None, why or 'another process could not read it'
-        assert restored is not None
+        for pause in (*RETRY_SECONDS, None):
+            restored: Any = None
+            problem, unreachable = 'another process could not read it', False
+            try:
+                restored = self._manager.restore(step, args=args)
+            except Exception as error:  # Orbax and TensorStore raise errors of many types
+                problem = first_line(error)
+                unreachable = bool(UNREACHABLE.search(f'{type(error).__name__}: {error}'))
+            outcome = np.array([restored is None, unreachable])
+            outcomes = multihost_utils.process_allgather(outcome).reshape(-1, 2)
+            failed, unreachable = outcomes.any(axis=0)
+            if not (failed and unreachable):
+                break
+            if pause is None:
+                raise ValueError(
+                    f'checkpoint {self.directory / str(step)} can not be read: {problem}. Give the '
+                    'same command again when the storage can be reached'
+                )
+            LOG.warning('checkpoint %d can not be read, trying again: %s', step, problem)
+            time.sleep(pause)
+        if failed:
+            return None, problem
         try:
             _verify(checksums(restored.state), restored.checksums)
         except ValueError as error:
             return None, first_line(error)
         return restored.state, ''
 
-    def _put_aside(self, step: int) -> epath.Path:
-        """Out of the way, not removed: what could not be read may be whole all the same."""
-        aside = self.directory / f'{step}.damaged'
+    def _rename(self, step: int) -> epath.Path:
+        """Renames instead of deleting, because the read error may be the file system's."""
+        renamed = self.directory / f'{step}.damaged'
         if jax.process_index() == 0:
-            if aside.exists():
-                aside.rmtree()
-            (self.directory / str(step)).rename(aside)
-        multihost_utils.sync_global_devices(f'put aside {step}')
+            if renamed.exists():
+                renamed.rmtree()
+            (self.directory / str(step)).rename(renamed)
+        multihost_utils.sync_global_devices(f'rename {step}')
         self._manager.reload()
-        return aside
+        return renamed
 
     def close(self) -> None:
-        """Waits for saves under way."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Waits for saves under way. Raises their errors."""
+        try:
+            self._manager.wait_until_finished()
+        finally:
+            self._manager.close()
+
+
+class _Reader(NamedTuple):
+    """An open checkpoint."""
+
+    path: epath.Path
+    reader: ocp.Checkpointer
+    params: Any  # shapes and dtypes of its parameters
+
+
+@contextlib.contextmanager
+def _open(source: epath.PathLike) -> Iterator[_Reader]:
+    """The checkpoint that `newest_checkpoint` finds. Raises ValueError if it is damaged."""
+    path = newest_checkpoint(source)
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        try:
+            params = reader.metadata(path / 'state').item_metadata.tree['params']
+        except Exception as error:  # of many types
+            raise ValueError(f'checkpoint {path} is damaged: {first_line(error)}') from error
+        yield _Reader(path, reader, params)
 
 
 def load_params(source: epath.PathLike, abstract: Any) -> Any:
-    """Parameters of workdir `source`'s newest checkpoint, or of the checkpoint `source` itself,
-    onto the shardings of `abstract`.
+    """The parameters of workdir or checkpoint `source` on the shardings of `abstract`.
 
-    Raises ValueError where there is none, where it is damaged, and where parameters are missing or
-    of another shape or dtype; it names them. Parameters there that nobody here wants are counted
-    in a line.
+    Logs how many saved parameters are not used. Raises ValueError if there is no checkpoint, if it
+    is damaged, or if parameters are missing or of another shape or dtype; it names them.
     """
-    path = _newest(_absolute(source))
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        _check_fit(_params_metadata(reader, path), abstract, path)
+    with _open(source) as (path, reader, saved):
+        _check_fit(saved, abstract, path)
         target = {'params': abstract}
         args = ocp.args.PyTreeRestore(
             target,
@@ -135,59 +178,50 @@ def load_params(source: epath.PathLike, abstract: Any) -> Any:
         )
         try:
             restored = reader.restore(path / 'state', args=args)
-            saved = json.loads((path / 'checksums' / 'metadata').read_text())
-            found = checksums(restored)
-            _verify(found, {name: saved.get(name) for name in found})
+            saved_sums = json.loads((path / 'checksums' / 'metadata').read_text())
+            sums = checksums(restored)
+            _verify(sums, {name: saved_sums.get(name) for name in sums})
         except Exception as error:
             raise ValueError(f'checkpoint {path} is damaged: {first_line(error)}') from error
     return restored['params']
 
 
 def check_params(source: epath.PathLike, abstract: Any) -> None:
-    """Raises ValueError where `load_params` would find no parameters that fit; reads no arrays."""
-    path = _newest(_absolute(source))
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        _check_fit(_params_metadata(reader, path), abstract, path)
+    """Raises ValueError if `load_params` would find no parameters that fit; reads no arrays."""
+    with _open(source) as (path, _, saved):
+        _check_fit(saved, abstract, path)
 
 
 def saved_params(source: epath.PathLike) -> dict[str, Any]:
-    """Shape and dtype of every parameter of workdir `source`'s newest checkpoint, or of the
-    checkpoint `source` itself, by path. Raises ValueError where there is none or it is damaged."""
-    path = _newest(_absolute(source))
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        return _named(_params_metadata(reader, path))
-
-
-def _params_metadata(reader: ocp.Checkpointer, path: epath.Path) -> Any:
-    try:
-        return reader.metadata(path / 'state').item_metadata.tree['params']
-    except Exception as error:  # of many types
-        raise ValueError(f'checkpoint {path} is damaged: {first_line(error)}') from error
+    """Shape and dtype, by path, of each parameter that `load_params` finds. Raises ValueError if
+    there is no checkpoint or it is damaged."""
+    with _open(source) as (_, _, saved):
+        return _named(saved)
 
 
 def save_best(workdir: epath.PathLike, step: int, params: Any) -> None:
-    """Keeps the parameters of `step` as the best so far, which is what `load_params` and
-    `saved_params` of the workdir then mean; at every moment what they mean is whole."""
-    workdir = _absolute(workdir)
+    """Saves `params` as the best ones; `load_params(workdir)` returns them from then on.
+
+    A crash at any moment leaves either the old best parameters or the new ones.
+    """
+    workdir = absolute(workdir)
     folder, pointer = workdir / f'best-{step}', workdir / BEST
     with jax.transfer_guard('allow'):
-        if jax.process_index() == 0 and folder.exists():  # of a run that was killed
+        if jax.process_index() == 0 and folder.exists():  # left by a run that was killed
             pointer.unlink(missing_ok=True)
             folder.rmtree()
         multihost_utils.sync_global_devices(f'best {step}')
         save_params(folder, params)
     if jax.process_index() == 0:
-        partial = workdir / f'{BEST}.tmp'
-        partial.write_text(json.dumps({'step': step}) + '\n')
-        partial.replace(pointer)
+        write_atomically(pointer, json.dumps({'step': step}) + '\n')
         for other in workdir.glob('best-*'):
             if other.name != folder.name:
                 other.rmtree()
 
 
 def save_params(directory: epath.PathLike, params: Any) -> None:
-    """Writes parameters alone as a checkpoint that `load_params` reads."""
-    directory, tree = _absolute(directory), {'params': params}
+    """Writes parameters alone, as a checkpoint that `load_params` reads."""
+    directory, tree = absolute(directory), {'params': params}
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as writer:
         writer.save(directory / 'state', args=ocp.args.PyTreeSave(tree))
     sums = json.dumps(checksums(tree))
@@ -196,14 +230,8 @@ def save_params(directory: epath.PathLike, params: Any) -> None:
         (directory / 'checksums' / 'metadata').write_text(sums)
 
 
-def _absolute(path: epath.PathLike) -> epath.Path:
-    """Orbax takes absolute paths only; `resolve` would put gs:// under the current folder."""
-    path = epath.Path(path)
-    return path if '://' in str(path) else path.expanduser().resolve()
-
-
 def check_storage(workdir: epath.PathLike) -> None:
-    """Raises ValueError where Orbax lacks what it asks with of checkpoints in Cloud Storage."""
+    """Raises ValueError if the libraries are missing that Orbax needs for Cloud Storage."""
     if str(workdir).startswith('gs://'):
         try:
             for name in ('storage', 'storage_control_v2'):
@@ -214,72 +242,51 @@ def check_storage(workdir: epath.PathLike) -> None:
             ) from error
 
 
-def saved_steps(workdir: epath.PathLike) -> list[int]:
-    """The steps of a workdir's checkpoints, in order; none where there is no workdir."""
-    directory = _absolute(workdir) / 'checkpoints'
-    names = [path.name for path in directory.iterdir()] if directory.exists() else []
-    return sorted(int(name) for name in names if name.isdigit())
-
-
-def _newest(source: epath.Path) -> epath.Path:
-    if (source / 'state').exists():
-        return source
-    if (source / BEST).exists():
-        return source / f'best-{json.loads((source / BEST).read_text())["step"]}'
-    directory, steps = source / 'checkpoints', saved_steps(source)
-    if not steps:
-        raise ValueError(f'{source} has no checkpoint (no {directory}/STEP)')
-    return directory / str(steps[-1])
-
-
 def _named(tree: Any) -> dict[str, Any]:
     return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _check_fit(saved: Any, abstract: Any, path: epath.Path) -> None:
-    there, here = (
+    """Raises ValueError if `saved` lacks an array of `abstract`, or has it in another form."""
+    forms, needed = (
         {name: f'{np.dtype(x.dtype)}{list(x.shape)}' for name, x in _named(tree).items()}
         for tree in (saved, abstract)
     )
     wrong = [
-        f'{name} is {there.get(name, "missing")} there, {form} here'
-        for name, form in here.items()
-        if there.get(name) != form
+        f'{name} is {forms.get(name, "missing")} there, {form} here'
+        for name, form in needed.items()
+        if forms.get(name) != form
     ]
     if wrong:
         more = f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''
         raise ValueError(f'{path} does not fit config.model: {"; ".join(wrong[:5])}{more}')
-    if extra := sorted(set(there) - set(here)):
-        LOG.info('%d parameters of %s are not used, %s first', len(extra), path, extra[0])
+    if unused := sorted(set(forms) - set(needed)):
+        LOG.info('%d parameters of %s are not used, %s first', len(unused), path, unused[0])
 
 
 @jax.jit
 def _sums(tree: Any) -> Any:
     def checksum(x: jax.Array) -> jax.Array:
-        kind = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
-        words = jax.lax.bitcast_convert_type(x, kind).astype(jnp.uint32)
+        unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
+        words = jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32)
         index = jnp.zeros(x.shape, jnp.uint32)
         for axis, size in enumerate(x.shape):
             index = index * np.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
-        # Odd weights: no single flipped bit can leave the sum as it was.
+        # The weights are odd, so that any single flipped bit changes the sum.
         return jnp.sum(words * (2 * index + 1), dtype=jnp.uint32)
 
     return jax.tree.map(checksum, tree)
 
 
 def checksums(tree: Any) -> dict[str, int]:
-    """A number per array, computed where the array lives, whatever its sharding: integer sums don't
-    depend on order. Reading wrong bits back is otherwise silent."""
+    """A number per array, by its path. Reading wrong bits back would otherwise go unnoticed.
+
+    Computed on the devices. Integer sums don't depend on the order, and so not on the sharding.
+    """
     return {name: int(value) for name, value in _named(jax.device_get(_sums(tree))).items()}
 
 
-def _verify(found: dict[str, int], saved: dict[str, Any]) -> None:
-    wrong = sorted(name for name in set(found) | set(saved) if found.get(name) != saved.get(name))
+def _verify(sums: dict[str, int], saved: dict[str, Any]) -> None:
+    wrong = sorted(name for name in set(sums) | set(saved) if sums.get(name) != saved.get(name))
     if wrong:
         raise ValueError(f'{len(wrong)} arrays differ from what was saved, {wrong[0]} first')
-
-
-def first_line(error: Exception) -> str:
-    """What is wrong, in one line of at most 200 characters."""
-    text = str(error).strip().split('\n')[0]
-    return text[:200] or type(error).__name__

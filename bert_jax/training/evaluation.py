@@ -1,71 +1,70 @@
-"""The exhaustive evaluation pass: every example once, sums divided at the very end."""
+"""Evaluation: every example counts once, and sums are divided at the very end."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from bert_jax.batch import BatchSpec, HostBatch, spec_of
-from bert_jax.parallel.sharding import place
-from bert_jax.tasks.task import Task, loss_and_means
-from bert_jax.training.train_step import EvalStep
+from bert_jax.parallel.sharding import shard_batch
+from bert_jax.tasks.task import loss_and_means
+from bert_jax.training.train_step import Step
 
 Predictions = dict[str, np.ndarray]
+IN_FLIGHT = 2  # batches that the device may work on while the host goes on
 
 
 def evaluate(
-    eval_step: EvalStep,
-    params: Any,
-    batches: Iterable[HostBatch],
-    task: Task,
-    specs: Mapping[int, BatchSpec],
-    mesh: Mesh,
+    step: Step, params: Any, batches: Iterable[HostBatch], specs: Mapping[int, BatchSpec]
 ) -> tuple[dict[str, float], Predictions]:
-    """Means over all examples of `batches` (the task's, `loss`, and `mlm_perplexity` where there is
-    an `mlm_loss`), and the task's predictions for each example, in order of example_ids.
+    """Means over all examples, and the task's predictions for each example.
 
-    specs: by the length of a batch. Predictions along a row are zero where the row was not as long
-    as the longest. Raises ValueError where there is no batch.
+    The means are the task's, `loss`, and `mlm_perplexity` if there is an `mlm_loss`. Predictions
+    are sorted by example_ids; along the row they are padded with zeros to the longest row.
+
+    specs: one per length of a batch. Raises ValueError if there are no batches.
     """
     totals: dict[str, np.ndarray] = {}
-    found: list[Predictions] = []
-    waiting: list[Any] = []
+    predictions: list[Predictions] = []
+    in_flight: list[Any] = []
 
     def fetch() -> None:
-        sums, predictions = jax.device_get(waiting.pop(0))
+        sums, predicted = jax.device_get(in_flight.pop(0))
         for name, pair in sums.items():
             totals[name] = totals.get(name, np.zeros(2)) + np.array(pair, np.float64)
-        if predictions:
-            found.append(predictions)
+        if predicted:
+            predictions.append(predicted)
 
     for batch in batches:
-        waiting.append(eval_step(params, place(batch, spec_of(batch, specs), mesh)))
-        if len(waiting) > 2:  # fetched late, so that the device always has work
+        in_flight.append(
+            step.evaluate(params, shard_batch(batch, spec_of(batch, specs), step.mesh))
+        )
+        if len(in_flight) > IN_FLIGHT:
             fetch()
-    while waiting:
+    while in_flight:
         fetch()
     if not totals:
         raise ValueError('evaluation has no batches; give more text, or raise config.data.holdout')
-    means = loss_and_means(task, totals)
+    means = loss_and_means(step.task, totals)
     if 'mlm_loss' in means:
         means['mlm_perplexity'] = float(np.exp(means['mlm_loss']))
-    return means, by_example(found)
+    return means, by_example(predictions)
 
 
 def by_example(batches: list[Predictions]) -> Predictions:
-    """One array per prediction, a row per example; what only filled a batch is left out."""
+    """One array per prediction with a row per example; rows that only fill a batch are dropped."""
     if not batches:
         return {}
     ids = np.concatenate([batch['example_ids'] for batch in batches])
     real = np.flatnonzero(np.concatenate([batch['example_weights'] for batch in batches]))
     order = real[np.argsort(ids[real], kind='stable')]
     names = set(batches[0]) - {'example_ids', 'example_weights'}
-    return {name: _stacked([batch[name] for batch in batches])[order] for name in names}
+    return {name: _concatenate([batch[name] for batch in batches])[order] for name in names}
 
 
-def _stacked(parts: list[np.ndarray]) -> np.ndarray:
+def _concatenate(parts: list[np.ndarray]) -> np.ndarray:
+    """The rows of all parts, [batch, ...] or [batch, length, ...], padded to the longest length."""
     if parts[0].ndim == 1:
         return np.concatenate(parts)
     width = max(part.shape[1] for part in parts)

@@ -1,4 +1,4 @@
-"""The parameters a fresh run starts with, where it does not start with random ones."""
+"""The parameters that a fresh run starts from: random ones, or those of a checkpoint."""
 
 import logging
 from typing import Any
@@ -9,65 +9,93 @@ from etils import epath
 from flax import traverse_util
 from jax.sharding import NamedSharding, PartitionSpec
 
-from bert_jax.models.heads import TASK_HEADS, head_of
+from bert_jax.models.heads import TASK_HEADS
+from bert_jax.models.parameters import ParameterInfo
 from bert_jax.training.checkpoint import check_params, load_params, saved_params
 
 LOG = logging.getLogger('bert_jax.training.initialization')
-# Parameters with a row per token, which may be padded.
-VOCABULARY_TABLES = ('encoder/embeddings/word_embeddings', 'masked_lm_bias', 'masked_lm_decoder')
+
+Flat = dict[str, Any]  # a tree as a dict, with paths such as 'pooler/dense/kernel' as its keys
 
 
-def initial_params(source: epath.PathLike, fresh: Any, reinit_layers: int = 0) -> Any:
-    """The parameters saved in `source`, onto the shardings of `fresh`. Rows that `fresh` has beyond
-    a saved vocabulary table (see config.data.pad_vocab_to_multiple_of) stay fresh.
+def initial_params(
+    source: epath.PathLike,
+    fresh: Any,
+    info: Any,
+    reinit_layers: int = 0,
+    task_head: bool = True,
+) -> Any:
+    """Returns the parameters that are saved in `source`, with the shardings of `fresh`.
 
-    The head of a task, and the pooler below it, stay fresh where `source` has none of their shape,
-    as do the `reinit_layers` top layers with the pooler (Zhang et al., 2021, section 5). Raises
-    ValueError where anything else is missing.
+    info: the tree of `ParameterInfo`. These parameters stay fresh, and a log line says so: the head
+    of a task and the pooler below it, if `source` has none of their shape; the head of a task if
+    `task_head` is False (its labels are others); the `reinit_layers` top layers with the pooler
+    (Zhang et al., 2021, section 5); rows that `fresh` has beyond a saved vocabulary table (see
+    config.data.pad_vocab_to_multiple_of). Raises ValueError if any other parameter is missing.
     """
-    flat = traverse_util.flatten_dict(fresh, sep='/')
-    wanted = _wanted(source, flat)
-    new = flat.keys() - wanted.keys()
-    loaded = load_params(source, traverse_util.unflatten_dict(wanted, sep='/'))
-    values = dict(flat)
-    for path, value in traverse_util.flatten_dict(loaded, sep='/').items():
-        values[path] = _with_rows_of(flat[path], value)
+    flat, facts = _flatten(fresh), _flatten(info)
+    expected = _expected(source, flat, facts, task_head)
+    loaded = _flatten(load_params(source, _unflatten(expected)))
     LOG.info('parameters from %s', source)
+    if taken := {facts[path].part for path in loaded} & {*TASK_HEADS}:
+        LOG.info('the task head, %s, is taken from there, too', ', '.join(taken))
+    values = dict(flat)
+    for path, value in loaded.items():
+        values[path] = _with_rows_of(flat[path], value)
     if reinit_layers:
-        values = _reinitialized(values, flat, reinit_layers)
+        for path, value in values.items():
+            values[path] = _reinitialize(facts[path], value, flat[path], reinit_layers)
         LOG.info('fresh: the top %d layers and the pooler', reinit_layers)
-    if new:
-        LOG.info('fresh: %s', ', '.join(sorted(new)))
-    return traverse_util.unflatten_dict(values, sep='/')
+    if new := sorted(flat.keys() - loaded.keys()):
+        LOG.info('fresh: %s', ', '.join(new))
+    return _unflatten(values)
 
 
-def check(source: epath.PathLike, fresh: Any) -> None:
-    """Raises ValueError where `initial_params` would find no parameters that fit; reads no arrays.
+def check(source: epath.PathLike, fresh: Any, info: Any, task_head: bool = True) -> None:
+    """Raises ValueError if `initial_params` would find no parameters that fit; reads no arrays.
 
-    fresh: their shapes, dtypes and shardings.
+    fresh: shapes, dtypes and shardings of the parameters.
     """
-    wanted = _wanted(source, traverse_util.flatten_dict(fresh, sep='/'))
-    check_params(source, traverse_util.unflatten_dict(wanted, sep='/'))
+    expected = _expected(source, _flatten(fresh), _flatten(info), task_head)
+    check_params(source, _unflatten(expected))
 
 
-def _wanted(source: epath.PathLike, flat: dict[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
-    """What of the parameters `source` has to have."""
-    saved = saved_params(source)
-    heads = {head_of(path) for path in flat}
-    optional = {*TASK_HEADS, 'pooler'} if heads & {*TASK_HEADS} else set()
+def _flatten(tree: Any) -> Flat:
+    return traverse_util.flatten_dict(tree, sep='/')
+
+
+def _unflatten(flat: Flat) -> Any:
+    return traverse_util.unflatten_dict(flat, sep='/')
+
+
+def _expected(
+    source: epath.PathLike, flat: Flat, facts: dict[str, ParameterInfo], task_head: bool
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """The parameters that `source` has to have, as they are saved there."""
+    saved = {path: tuple(leaf.shape) for path, leaf in saved_params(source).items()}
+    task_heads = {fact.part for fact in facts.values()} & {*TASK_HEADS}
+    optional = {*task_heads, 'pooler'} if task_heads else set()
+
+    def expects(path: str) -> bool:
+        part = facts[path].part
+        if part in task_heads and not task_head:
+            return False
+        return part not in optional or saved.get(path) == flat[path].shape
+
     return {
-        path: _as_saved(path, leaf, tuple(saved[path].shape) if path in saved else leaf.shape)
+        path: _as_saved(facts[path], leaf, saved.get(path, leaf.shape))
         for path, leaf in flat.items()
-        if head_of(path) not in optional
-        or (path in saved and tuple(saved[path].shape) == leaf.shape)
+        if expects(path)
     }
 
 
-def _as_saved(path: str, leaf: Any, saved: tuple[int, ...]) -> jax.ShapeDtypeStruct:
-    """`leaf` with the rows that are saved, if it is a vocabulary table with more rows than those.
-    They are not split over devices, because they may not divide."""
+def _as_saved(fact: ParameterInfo, leaf: Any, saved: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+    """`leaf`, with the rows that are saved if it is a vocabulary table with more rows than those.
+
+    Saved rows are not split over devices, because their number may not divide.
+    """
     shape, sharding = leaf.shape, leaf.sharding
-    if path in VOCABULARY_TABLES and saved[1:] == shape[1:] and saved[0] < shape[0]:
+    if fact.axes[0] == 'vocab' and saved[1:] == shape[1:] and saved[0] < shape[0]:
         shape = saved
         if isinstance(sharding, NamedSharding):
             spec = PartitionSpec(None, *sharding.spec[1:])
@@ -76,7 +104,7 @@ def _as_saved(path: str, leaf: Any, saved: tuple[int, ...]) -> jax.ShapeDtypeStr
 
 
 def _with_rows_of(fresh: jax.Array, saved: jax.Array) -> jax.Array:
-    """The saved array, followed by the rows that only the fresh one has."""
+    """Returns the saved array, followed by the rows that only the fresh one has."""
     if saved.shape == fresh.shape:
         return saved
     LOG.info('fresh: rows %d to %d of a vocabulary table', len(saved), len(fresh) - 1)
@@ -87,11 +115,11 @@ def _with_rows_of(fresh: jax.Array, saved: jax.Array) -> jax.Array:
     return join(saved, fresh)
 
 
-def _reinitialized(values: dict, fresh: dict, layers: int) -> dict:
-    def value(path: str, old: jax.Array) -> jax.Array:
-        if path.startswith('encoder/layers/'):
-            joined = jnp.concatenate([old[:-layers], fresh[path][-layers:]])
-            return jax.device_put(joined, old.sharding)
-        return fresh[path] if head_of(path) == 'pooler' else old
-
-    return {path: value(path, old) for path, old in values.items()}
+def _reinitialize(
+    fact: ParameterInfo, saved: jax.Array, fresh: jax.Array, layers: int
+) -> jax.Array:
+    """Returns the saved parameter, with the `layers` top layers or the whole pooler fresh."""
+    if fact.part == 'layers':
+        assert fact.layer_axis == 0, fact
+        return jax.device_put(jnp.concatenate([saved[:-layers], fresh[-layers:]]), saved.sharding)
+    return fresh if fact.part == 'pooler' else saved

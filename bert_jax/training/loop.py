@@ -1,72 +1,70 @@
-"""The loop: restore, then step, report, evaluate and save until the steps are done."""
+"""The training loop: restore, then train, report, evaluate and save until the steps are done."""
 
 import contextlib
 import dataclasses
 import functools
 import logging
-import os
-import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import jax
-import optax
 from etils import epath
-from jax.experimental import multihost_utils
 
 from bert_jax.batch import Batch, BatchSpec, HostBatch, spec_of
 from bert_jax.config import Config, Phase
+from bert_jax.config.errors import Interrupted
 from bert_jax.parallel import sharding
+from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
-from bert_jax.training import optimizer, random_streams
+from bert_jax.training import random_streams
 from bert_jax.training.checkpoint import Checkpoints, save_best
 from bert_jax.training.evaluation import Predictions, evaluate
 from bert_jax.training.initialization import initial_params
 from bert_jax.training.metrics import Reporter
-from bert_jax.training.step_timer import BatchShape, Meter
-from bert_jax.training.train_step import (
-    EvalStep,
-    TrainState,
-    TrainStep,
-    abstract_state,
-    init_state,
-    make_eval_step,
-    make_train_step,
-)
+from bert_jax.training.nonfinite import NonfiniteSteps
+from bert_jax.training.step_timer import BatchShape, StepTimer
+from bert_jax.training.train_step import Step, TrainState, build_step
+from bert_jax.training.workdir import explain_full_disk
 
 LOG = logging.getLogger('bert_jax.training.loop')
 
-TrainBatches = Callable[[int, int], Iterator[HostBatch]]
-EvalBatches = Callable[[Phase], 'HeldOut']
 
+class EvalSet(Protocol):
+    """This host's slices of the held-out batches; it can be iterated many times."""
 
-class Interrupted(Exception):
-    """A signal came, SIGTERM or SIGINT, to this process or another; the state was saved."""
-
-    def __init__(self, message: str, number: int = signal.SIGTERM):
-        super().__init__(message)
-        self.number = number
-
-
-class HeldOut(Protocol):
-    """This host's slices of the held-out batches, as often as they are asked for."""
-
-    main_score: str  # the name of the score that the best step has most of; '' for none
+    main_score: str  # the score that the best step has most of; '' if there is none
 
     def __iter__(self) -> Iterator[HostBatch]: ...
 
     def score(self, predictions: Predictions) -> dict[str, float]:
-        """Official scores, beside the means of the task's sums."""
+        """Official scores, in addition to the means of the task's sums."""
 
 
-class Segment(NamedTuple):
-    """A stretch of the run with one batch size. specs: by the length of a batch."""
+TrainBatches = Callable[[int, int], Iterator[HostBatch]]
+EvalBatches = Callable[[Phase], EvalSet]
+
+
+class Stage(NamedTuple):
+    """The steps of one phase that are left. Dictionaries are by the length of a batch."""
 
     specs: dict[int, BatchSpec]
     eval_specs: dict[int, BatchSpec]
     shapes: dict[int, BatchShape]
     batches: Iterator[HostBatch]
-    held_out: HeldOut
+    eval_set: EvalSet
+
+
+def should_log(step: int, config: Config) -> bool:
+    return step == config.num_steps or step % config.train.log_every == 0
+
+
+def should_evaluate(step: int, config: Config) -> bool:
+    every = config.train.eval_every
+    return step == config.num_steps or (every > 0 and step % every == 0)
+
+
+def should_save(step: int, config: Config) -> bool:
+    return step == config.num_steps or step % config.train.checkpoint_every == 0
 
 
 def train(
@@ -75,226 +73,220 @@ def train(
     batches: TrainBatches,
     eval_batches: EvalBatches,
     workdir: epath.PathLike,
+    stopper: Stopper | None = None,
 ) -> TrainState:
-    """Trains to `config.num_steps`, going on from the workdir's newest checkpoint if it has one.
+    """Trains to `config.num_steps`, starting from the workdir's newest checkpoint if it has one.
 
-    batches(start, stop): this host's slices of batches start .. stop - 1; eval_batches(phase): the
-    held-out examples in the shapes of `phase`. Raises FloatingPointError, naming the step, for a
-    loss or gradient that is not finite (unless train.nonfinite is 'skip'), and Interrupted after a
-    signal. Where the workdir's run is done already, nothing is written.
+    batches(start, stop): this host's slices of batches start .. stop - 1. eval_batches(phase): the
+    held-out examples in the shapes of `phase`. stopper: the command's, if it has several runs. If
+    training is already complete, nothing is written.
+
+    Raises FloatingPointError, naming the step, if a loss or an update is not finite (see
+    NonfiniteSteps), and Interrupted after a signal, when the state is saved.
     """
     mesh = sharding.make_mesh(config.mesh)
-    key = _root_key(config, mesh, config.train.prng_impl)
     checkpoints = Checkpoints(workdir, config.train.keep)
-    tx, train_step, eval_step = _steps(_numbers_aside(config), task, mesh)
-    state = _start(config, task, tx, mesh, checkpoints)
+    built = _build_step(_without_seeds(config), task, mesh)
+    state = _restore_or_init(config, built, checkpoints)
     step = int(state.step)
     if step >= config.num_steps:
-        LOG.info('nothing to do: step %d of %d is saved already', step, config.num_steps)
+        LOG.info('Training is already complete (step %d of %d).', step, config.num_steps)
         checkpoints.close()
         return state
-    # All now: a mistake in a later phase should not wait for it.
-    segments = _segments(config, step, task, mesh, batches, eval_batches)
-    meter, reporter = Meter(), Reporter(workdir, step, config.num_steps)
-    every = config.train.eval_every or config.num_steps
-
-    def run_eval(segment: Segment) -> bool:
-        """Whether a signal cut it short; then the run that goes on evaluates."""
-        held_out = segment.held_out
-        rows = held_out if step == config.num_steps else _unless(seen, held_out)
-        try:
-            means, predictions = evaluate(
-                eval_step, state.params, rows, task, segment.eval_specs, mesh
-            )
-        except Interrupted:
-            return True
-        means |= held_out.score(predictions)
-        if config.train.best and reporter.is_best(held_out.main_score, means):
-            save_best(workdir, step, state.params)
-        reporter.report(step, 'eval', means)
-        return False
-
+    # All stages are set up now, so that a mistake in a later one is found at once.
+    stages = _stages(config, step, task, mesh, batches, eval_batches)
+    key = _root_key(config, mesh, config.train.prng_impl)
+    # The evaluation at an earlier, smaller num_steps is not one of this run.
+    drop_eval = not should_evaluate(step, config) and not config.train.best
+    # Leaves in reverse order: signals are handled until everything is written.
     with contextlib.ExitStack() as stack:
-        stopped, seen = stack.enter_context(_signals())  # first in, last out: until all is saved
+        stack.enter_context(explain_full_disk(workdir))
+        stopper = stopper or stack.enter_context(Stopper())
         stack.callback(checkpoints.close)
+        reporter = Reporter(workdir, step, config.num_steps, drop_eval)
         stack.callback(reporter.close)
-        cut_short = step and step % every == 0 and not reporter.has(step, 'eval')
         stack.enter_context(jax.transfer_guard('disallow'))
-        if cut_short and run_eval(segments[0]):
-            raise Interrupted(f'step {step} is saved; the same command evaluates it', *seen[:1])
-        for segment in segments:
-            put = functools.partial(_put, specs=segment.specs, mesh=mesh)
-            meter.restart()
-            for batch in _ahead(meter.waits(segment.batches), put):
-                state, sums = train_step(state, batch, key)
+        loop = _Loop(config, built, workdir, checkpoints, reporter, stopper)
+        loop.catch_up(step, state, stages[0])
+        return loop.run(step, state, stages, key)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Loop:
+    """What the loop needs beside its state and its batches."""
+
+    config: Config
+    built: Step
+    workdir: epath.PathLike
+    checkpoints: Checkpoints
+    reporter: Reporter
+    stopper: Stopper
+
+    def catch_up(self, step: int, state: TrainState, stage: Stage) -> None:
+        """Evaluates if a signal kept the process before from it. Raises Interrupted if one is
+        pending, or if one comes."""
+        if self.stopper.agreed():
+            raise self.stopper.interrupted(
+                f'stopped before step {step + 1} of {self.config.num_steps}; the same command goes '
+                'on from there'
+            )
+        missed = step and should_evaluate(step, self.config) and not self.reporter.has_eval(step)
+        if missed and not self.evaluate(step, state.params, stage):
+            raise self.stopper.interrupted(f'step {step} is saved; the same command evaluates it')
+
+    def run(self, step: int, state: TrainState, stages: list[Stage], key: jax.Array) -> TrainState:
+        """Takes all steps of the stages, the first of them after `step`. key: the root key."""
+        config, reporter = self.config, self.reporter
+        timer, nonfinite = StepTimer(), NonfiniteSteps(config.train.nonfinite)
+        for stage in stages:
+            to_device = functools.partial(_to_device, specs=stage.specs, mesh=self.built.mesh)
+            for batch in _prefetch(timer.time_input(stage.batches), to_device):
+                # Train.
+                state, sums = self.built.train(state, batch, key)
                 step += 1
-                meter.add(step, sums, segment.shapes[batch['input_ids'].shape[1]])
+                timer.add(sums, stage.shapes[batch['input_ids'].shape[1]])
+                nonfinite.add(step, sums)
                 reporter.step(step)
+                last, stop = step == config.num_steps, self.stopper.agreed()
+                log, save = should_log(step, config), stop or should_save(step, config)
+                evaluate = should_evaluate(step, config) and (last or not stop)
 
-                last, stop = step == config.num_steps, stopped(step)
-                log = last or step % config.train.log_every == 0
-                due = last or (step % every == 0 and not stop)
-                save = last or stop or step % config.train.checkpoint_every == 0
-                if log or due or save:
-                    meter.check_finite(config.train.nonfinite)
+                # Report.
+                if log or evaluate or save:
+                    nonfinite.check()
                 if log:
-                    reporter.report(step, 'train', meter.read(task))
-                if due:
-                    stop |= meter.pause(functools.partial(run_eval, segment))
-                if save or stop:
-                    meter.pause(reporter.flush)  # who goes on from here will not say it again
-                    meter.pause(functools.partial(checkpoints.save, step, state))
+                    reporter.report(step, 'train', timer.read(self.built.task))
+
+                # Evaluate.
+                if evaluate and not timer.exclude(self.evaluate, step, state.params, stage):
+                    save = stop = True
+
+                # Save. The run that resumes here does not report these metrics again.
+                if save:
+                    timer.exclude(reporter.flush)
+                    timer.exclude(self.checkpoints.save, step, state)
                 if stop and not last:
-                    raise Interrupted(
+                    raise self.stopper.interrupted(
                         f'saved at step {step} of {config.num_steps}; '
-                        'the same command goes on from there',
-                        *seen[:1],
+                        'the same command goes on from there'
                     )
-    return state
+        return state
+
+    def evaluate(self, step: int, params: Any, stage: Stage) -> bool:
+        """Evaluates and reports. False if a signal cut it short; the resumed run evaluates then."""
+        rows: Iterable[HostBatch] = stage.eval_set
+        if step != self.config.num_steps:  # a complete run is not resumed
+            rows = self.stopper.until_stopped(rows)
+        try:
+            means, predictions = evaluate(self.built, params, rows, stage.eval_specs)
+        except Interrupted:
+            return False
+        means |= stage.eval_set.score(predictions)
+        if self.config.train.best and self.reporter.is_best(stage.eval_set.main_score, means):
+            save_best(self.workdir, step, params)
+        self.reporter.report(step, 'eval', means)
+        return True
 
 
-def _numbers_aside(config: Config) -> Config:
-    """The same where the steps don't differ, so that the runs of several seeds share them."""
+def _without_seeds(config: Config) -> Config:
+    """The configuration as the steps depend on it, so that the runs of several seeds share them."""
     data = dataclasses.replace(config.data, seed=0)
     return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=0), data=data)
 
 
 @functools.lru_cache(maxsize=1)
-def _steps(
-    config: Config, task: Any, mesh: jax.sharding.Mesh
-) -> tuple[optax.GradientTransformation, TrainStep, EvalStep]:
-    tx, schedule = optimizer.make_optimizer(config), optimizer.make_schedule(config)
-    accum_steps = config.train.accum_steps
-    train_step = make_train_step(task, tx, mesh, schedule=schedule, accum_steps=accum_steps)
-    return tx, train_step, make_eval_step(task, mesh)
+def _build_step(config: Config, task: Any, mesh: jax.sharding.Mesh) -> Step:
+    return build_step(config, task, mesh)
 
 
 def predict(config: Config, task: Task, params: Any, batches: Iterable[HostBatch]) -> Predictions:
     """The task's predictions for each row of `batches`, in order of example_ids."""
     mesh = sharding.make_mesh(config.mesh)
-    phase = config.train.phases[0]
-    specs = _specs(
-        task, phase._replace(batch_size=config.eval.batch_size or phase.batch_size), mesh
-    )
-    eval_step = _steps(_numbers_aside(config), task, mesh)[2]  # that of the run, compiled already
-    return evaluate(eval_step, params, batches, task, specs, mesh)[1]
+    built = _build_step(_without_seeds(config), task, mesh)  # the run's, already compiled
+    specs = _specs(task, _eval_phase(config, config.train.phases[0]), mesh)
+    return evaluate(built, params, batches, specs)[1]
 
 
 def _root_key(config: Config, mesh: jax.sharding.Mesh, impl: str) -> jax.Array:
-    """On every device: the loop allows no transfers."""
-    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    """The root key on every device, as the loop allows no implicit transfers."""
+    replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     make = functools.partial(random_streams.root, config.train.seed, impl)
-    return jax.jit(make, out_shardings=everywhere)()
+    return jax.jit(make, out_shardings=replicated)()
 
 
-def _start(
-    config: Config,
-    task: Task,
-    tx: optax.GradientTransformation,
-    mesh: jax.sharding.Mesh,
-    checkpoints: Checkpoints,
-) -> TrainState:
-    """The workdir's newest whole checkpoint; else fresh, with the parameters of init_from."""
-    abstract = abstract_state(task, tx, mesh)
-    state = checkpoints.restore(abstract)
+def _restore_or_init(config: Config, built: Step, checkpoints: Checkpoints) -> TrainState:
+    """The workdir's newest checkpoint; else a fresh state, with the parameters of init_from."""
+    state = checkpoints.restore(built.abstract)
     if state is not None:
         LOG.info('going on from step %d of %d', int(state.step), config.num_steps)
         return state
-    # Not by the run's generator: rbg's bits depend on how they are split over devices.
-    state = init_state(task, tx, mesh, _root_key(config, mesh, 'threefry2x32'))
+    # Not from the run's generator: the bits of rbg depend on the mesh.
+    state = built.init(_root_key(config, built.mesh, 'threefry2x32'))
     if config.init_from:
-        params = initial_params(config.init_from, state.params, config.reinit_layers)
+        params = initial_params(config.init_from, state.params, built.info, config.reinit_layers)
         state = dataclasses.replace(state, params=params)
     return state
 
 
-def _segments(
+def _stages(
     config: Config,
     step: int,
     task: Task,
     mesh: jax.sharding.Mesh,
     batches: TrainBatches,
     eval_batches: EvalBatches,
-) -> list[Segment]:
-    """What is left to do, and first, maybe empty, the phase of the last step that was done."""
-    segments, first = [], 0
+) -> list[Stage]:
+    """The stages that are left. The first one, which may have no steps left, contains `step`."""
+    stages, first = [], 0
     for phase in config.train.phases:
         begin, end = max(step, first), min(config.num_steps, first + phase.steps)
         if begin <= end and first < config.num_steps:
-            rows = phase._replace(batch_size=config.eval.batch_size or phase.batch_size)
             specs = _specs(task, phase, mesh, config.train.accum_steps)
-            eval_specs = _specs(task, rows, mesh)
+            eval_specs = _specs(task, _eval_phase(config, phase), mesh)
             shapes = {
-                length: BatchShape(phase.batch_size, length, task.flops(_as_long(phase, length)))
+                length: BatchShape(
+                    phase.batch_size, length, task.flops(_with_length(phase, length))
+                )
                 for length in specs
             }
-            source, held_out = batches(begin, end), eval_batches(phase)
-            segments.append(Segment(specs, eval_specs, shapes, source, held_out))
+            stages.append(
+                Stage(specs, eval_specs, shapes, batches(begin, end), eval_batches(phase))
+            )
         first += phase.steps
-    return segments
+    return stages
 
 
-def _as_long(phase: Phase, length: int) -> Phase:
+def _with_length(phase: Phase, length: int) -> Phase:
     return phase._replace(max_seq_length=length)
+
+
+def _eval_phase(config: Config, phase: Phase) -> Phase:
+    return phase._replace(batch_size=config.eval.batch_size or phase.batch_size)
 
 
 def _specs(
     task: Task, phase: Phase, mesh: jax.sharding.Mesh, accum_steps: int = 1
 ) -> dict[int, BatchSpec]:
-    """By length. Raises ValueError where the batch does not divide over the devices."""
-    specs = {length: task.batch_spec(_as_long(phase, length)) for length in task.lengths(phase)}
+    """Batch specs by length. Raises ValueError if the batch does not divide over the devices."""
+    specs = {length: task.batch_spec(_with_length(phase, length)) for length in task.lengths(phase)}
     for spec in specs.values():
         sharding.batch_shardings(spec, mesh, accum_steps)
     return specs
 
 
-def _put(batch: HostBatch, specs: dict[int, BatchSpec], mesh: jax.sharding.Mesh) -> Batch:
-    return sharding.place(batch, spec_of(batch, specs), mesh)
+def _to_device(batch: HostBatch, specs: dict[int, BatchSpec], mesh: jax.sharding.Mesh) -> Batch:
+    return sharding.shard_batch(batch, spec_of(batch, specs), mesh)
 
 
-def _ahead(batches: Iterator[HostBatch], put: Callable[[HostBatch], Batch]) -> Iterator[Batch]:
-    """Batches on the device, the next one under way while the last is worked on."""
-    waiting: Batch | None = None
+def _prefetch(
+    batches: Iterator[HostBatch], to_device: Callable[[HostBatch], Batch]
+) -> Iterator[Batch]:
+    """Batches on the device; the transfer of the next one begins before a batch is yielded."""
+    current: Batch | None = None
     for batch in batches:
-        following = put(batch)
-        if waiting is not None:
-            yield waiting
-        waiting = following
-    if waiting is not None:
-        yield waiting
-
-
-def _unless(seen: list[int], batches: Iterable[HostBatch]) -> Iterator[HostBatch]:
-    """The same batches; raises Interrupted as soon as there is a signal."""
-    for batch in batches:
-        if seen:
-            raise Interrupted('in an evaluation')
-        yield batch
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[tuple[Callable[[int], bool], list[int]]]:
-    """Whether to stop after step n, because SIGTERM or SIGINT came, and the signals that came; a
-    second SIGINT ends the run at once. Several processes have to agree on the step: there JAX
-    watches, for SIGTERM only, and tells only after a step. What came is not told of them: one alone
-    must not cut an evaluation short.
-    """
-    seen: list[int] = []
-    several = jax.process_count() > 1
-
-    def note(number: int, _: Any) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # also where Python is deep in a library
-        LOG.warning('%s: finishing the step and saving', signal.Signals(number).name)
-        if several:
-            os.kill(os.getpid(), signal.SIGTERM)
-        else:
-            seen.append(number)
-
-    noted = (signal.SIGINT,) if several else (signal.SIGTERM, signal.SIGINT)
-    previous = {number: signal.signal(number, note) for number in noted}
-    try:
-        here = multihost_utils.reached_preemption_sync_point if several else lambda _: bool(seen)
-        yield here, seen
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        following = to_device(batch)
+        if current is not None:
+            yield current
+        current = following
+    if current is not None:
+        yield current

@@ -1,11 +1,14 @@
-"""Where numbers go: metrics.jsonl, TensorBoard events, and a line for whoever watches."""
+"""Where metrics go: metrics.jsonl, TensorBoard events, and a line in the terminal."""
 
+import datetime
 import json
 import logging
 import math
 import os
+import pathlib
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,129 +21,139 @@ import rich.progress
 from etils import epath
 from jax.experimental import multihost_utils
 
-# Where there is a PyTorch, tensorboardX takes two seconds to import it, for nothing that is used.
-_without = {'torch': None} if 'torch' not in sys.modules else {}
-sys.modules.update(_without)  # type: ignore[arg-type]
-from tensorboardX import SummaryWriter, record_writer  # noqa: E402
+from bert_jax.config.console import say
+from bert_jax.config.files import write_atomically
 
-for _name in _without:
+# tensorboardX imports PyTorch if it is installed, which takes two seconds and is not needed here.
+_hidden = {'torch': None} if 'torch' not in sys.modules else {}
+sys.modules.update(_hidden)  # type: ignore[arg-type]
+from tensorboardX.event_file_writer import EventsWriter  # noqa: E402
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # noqa: E402
+from tensorboardX.summary import scalar  # noqa: E402
+
+for _name in _hidden:
     del sys.modules[_name]
 
 LOG = logging.getLogger('bert_jax.training.metrics')
+METRICS = 'metrics.jsonl'
 
 Metrics = Mapping[str, float | int | str | None]
 
 
 class MetricsWriter:
-    """`WORKDIR/metrics.jsonl`, an object a line, and TensorBoard events beside it (process 0 only).
+    """`WORKDIR/metrics.jsonl`, a JSON object per line, and TensorBoard events beside it.
 
-    start_step: lines of later steps are removed; the run that goes on writes them again.
+    Process 0 alone writes. Object stores can't append, so for a remote workdir the files grow in a
+    local folder and are uploaded as a whole.
+
+    start_step: lines of later steps are removed, because the resumed run writes them again.
+    drop_eval: whether the evaluation at start_step is removed as well.
     """
 
-    def __init__(self, workdir: epath.PathLike, start_step: int):
+    def __init__(self, workdir: epath.PathLike, start_step: int, drop_eval: bool = False):
         self._active = jax.process_index() == 0
-        self.kept: list[dict[str, Any]] = []  # metrics.jsonl as it was
+        self.kept: list[dict[str, Any]] = []  # the earlier lines that stay
         if not self._active:
             return
-        self._path = epath.Path(workdir) / 'metrics.jsonl'
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in self._read() if _step(line) <= start_step]
-        self.kept = [json.loads(line) for line in kept]
-        self._remote = '://' in str(self._path)
-        self._lines = kept if self._remote else []
-        partial = self._path.with_suffix('.tmp')
-        partial.write_text(''.join(kept))
-        partial.replace(self._path)
-        self._file = None if self._remote else self._path.open('a')
-        self._upload, self._uploads = Future[Any](), ThreadPoolExecutor(1)
+        self._workdir = epath.Path(workdir)
+        self._workdir.mkdir(parents=True, exist_ok=True)
+        self._temporary: tempfile.TemporaryDirectory | None = None
+        self._folder = pathlib.Path(str(workdir))
+        if '://' in str(workdir):
+            self._temporary = tempfile.TemporaryDirectory()
+            self._folder = pathlib.Path(self._temporary.name)
+        text = ''
+        for line in self._read():
+            values = json.loads(line)
+            dropped = drop_eval and values['step'] == start_step and values.get('split') == 'eval'
+            if values['step'] <= start_step and not dropped:
+                self.kept.append(values)
+                text += line
+        write_atomically(self._folder / METRICS, text)
+        self._file = (self._folder / METRICS).open('a')
+        self._thread, self._upload = ThreadPoolExecutor(1), Future[None]()
         self._upload.set_result(None)
-        self._events = SummaryWriter(str(workdir), purge_step=start_step + 1)
+        self._events = EventsWriter(str(self._folder / 'events'))
+        # TensorBoard hides what an earlier process wrote for the steps from here on.
+        start = SessionLog(status=SessionLog.START)
+        self._events.write_event(
+            Event(wall_time=time.time(), step=start_step + 1, session_log=start)
+        )
+        self.flush()
 
     def _read(self) -> list[str]:
-        """The whole lines; a killed run may leave half of one at the end."""
-        if not self._path.exists():
+        """The complete lines; a killed run may leave half of one at the end."""
+        path = self._workdir / METRICS
+        if not path.exists():
             return []
-        lines = self._path.read_text().splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith('\n') and _step(line) is not None]
-        if len(whole) < len(lines):
-            LOG.warning('%s: %d broken lines removed', self._path, len(lines) - len(whole))
-        return whole
+        lines = path.read_text().splitlines(keepends=True)
+        complete = [line for line in lines if line.endswith('\n') and _has_step(line)]
+        if len(complete) < len(lines):
+            LOG.warning('%s: %d broken lines removed', path, len(lines) - len(complete))
+        return complete
 
     def write(self, step: int, split: str, metrics: Metrics) -> None:
-        """One line; what is not finite is null. It is with the kernel (not just in a buffer of this
-        process) when this returns; in an object store, when `flush` or the next one has."""
+        """Writes one line; numbers that are not finite become null.
+
+        When this returns, a kill of the process can't lose the line. In an object store it can,
+        until `flush` or the next `write` returns.
+        """
         if not self._active:
             return
-        values = {name: value if _finite(value) else None for name, value in metrics.items()}
-        line = json.dumps({'step': step, 'split': split, **values}, allow_nan=False) + '\n'
-        if self._file is None:  # object stores can't append
-            self._lines.append(line)
-            self.flush()
-            self._upload = self._uploads.submit(self._path.write_text, ''.join(self._lines))
-        else:
-            self._file.write(line)
-            self._file.flush()
+        values = {name: value if _is_finite(value) else None for name, value in metrics.items()}
+        line = {'step': step, 'split': split, **values}
+        self._file.write(json.dumps(line, allow_nan=False) + '\n')
+        self._file.flush()
+        now = time.time()
         for name, value in values.items():
             if isinstance(value, float | int):
-                self._events.add_scalar(f'{split}/{name}', value, step)
+                summary = scalar(f'{split}/{name}', value)
+                self._events.write_event(Event(wall_time=now, step=step, summary=summary))
+        if self._temporary:
+            self._finish_upload()
+            self._upload = self._thread.submit(self._copy, METRICS)
 
     def flush(self) -> None:
-        """Waits for what is on its way to an object store, which takes a step's time or several;
-        sends it again where that failed."""
-        if self._active and self._upload.exception():
-            self._path.write_text(''.join(self._lines))
+        """When this returns, a kill of the process loses nothing that was written."""
+        if self._active:
+            self._events.flush()
+            if self._temporary:
+                self._finish_upload()
+                self._copy(*os.listdir(self._folder))
+
+    def _finish_upload(self) -> None:
+        """Waits for the upload in flight, and tries again if it failed."""
+        if self._upload.exception():
+            self._copy(METRICS)
+
+    def _copy(self, *names: str) -> None:
+        for name in names:
+            (self._workdir / name).write_bytes((self._folder / name).read_bytes())
 
     def close(self) -> None:
         if self._active:
-            if self._file is not None:
-                self._file.close()
-            self._uploads.shutdown()
+            self._file.close()
+            self._thread.shutdown()
             self.flush()
             self._events.close()
+            if self._temporary:
+                self._temporary.cleanup()
 
 
-def _step(line: str) -> Any:
-    """The step of a line of metrics.jsonl; None where it is no such line."""
+def _has_step(line: str) -> bool:
+    """Whether this is a line of metrics.jsonl."""
     try:
-        return json.loads(line)['step']
+        return isinstance(json.loads(line)['step'], int)
     except (ValueError, TypeError, KeyError):
-        return None
+        return False
 
 
-def _finite(value: Any) -> bool:
+def _is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-class _RemoteFile:
-    """An event file in an object store: written anew with every flush."""
-
-    def __init__(self, path: str):
-        self._path, self._content = epath.Path(path), bytearray()
-
-    def write(self, data: bytes) -> None:
-        self._content += data
-
-    def flush(self) -> None:
-        self._path.write_bytes(bytes(self._content))
-
-    close = flush
-
-
-class _RemoteFiles:
-    """tensorboardX would want Google's and Amazon's own libraries; `epath` is here already."""
-
-    open = staticmethod(_RemoteFile)
-
-    def directory_check(self, path: str) -> None:
-        """Object stores have no folders."""
-
-
-for _scheme in ('gs', 's3'):
-    record_writer.register_writer_factory(_scheme, _RemoteFiles())
-
-
 class Progress:
-    """One live line in a terminal; a plain line per report where there is none."""
+    """One live line in a terminal; elsewhere a plain line per report."""
 
     def __init__(self, start_step: int, num_steps: int):
         self._console = rich.console.Console(stderr=True)
@@ -162,25 +175,27 @@ class Progress:
 
     def report(self, step: int, split: str, metrics: Metrics) -> None:
         if self._live and split == 'train':
-            self._bar.update(self._task, description=_shortest(metrics))
+            self._bar.update(self._task, description=_short_text(metrics))
         elif self._live:
-            self._bar.print(f'step {step} {_short(split, metrics)}', soft_wrap=True)
+            self._bar.print(f'step {step} {_text(split, metrics)}', soft_wrap=True)
         elif jax.process_index() == 0:
-            taken = step - self._start
-            left = (time.monotonic() - self._begin) / max(taken, 1) * (self._num_steps - step)
-            say(f'step {step}/{self._num_steps} {_short(split, metrics)} ETA {_clock(left)}')
+            per_step = (time.monotonic() - self._begin) / max(step - self._start, 1)
+            left = datetime.timedelta(seconds=int(per_step * (self._num_steps - step)))
+            say(f'step {step}/{self._num_steps} {_text(split, metrics)} ETA {left}')
 
     def close(self) -> None:
         self._bar.stop()
 
 
 class Reporter:
-    """What a run says: its metrics, to the files and to whoever watches."""
+    """Reports the metrics of a run to its files and to the terminal."""
 
-    def __init__(self, workdir: epath.PathLike, start_step: int, num_steps: int):
-        self._writer = MetricsWriter(workdir, start_step)
+    def __init__(
+        self, workdir: epath.PathLike, start_step: int, num_steps: int, drop_eval: bool = False
+    ):
+        self._writer = MetricsWriter(workdir, start_step, drop_eval)
         self._progress = Progress(start_step, num_steps)
-        self._evals: list[dict[str, Any]] = []
+        self._evals = [line for line in self._writer.kept if line.get('split') == 'eval']
 
     def step(self, step: int) -> None:
         self._progress.step(step)
@@ -190,24 +205,22 @@ class Reporter:
         self._progress.report(step, split, metrics)
 
     def flush(self) -> None:
-        """Nothing of what was reported is lost any more, should the process be killed."""
+        """When this returns, a kill of the process loses nothing that was reported."""
         self._writer.flush()
 
-    def has(self, step: int, split: str) -> bool:
-        """Whether metrics.jsonl had such a line at the start; the same in all processes."""
-        found = np.int32(
-            any((line['step'], line.get('split')) == (step, split) for line in self._writer.kept)
-        )
-        return bool(multihost_utils.broadcast_one_to_all(found))
+    def has_eval(self, step: int) -> bool:
+        """Whether an earlier process reported the evaluation of `step`; the same in all
+        processes."""
+        reported = np.int32(any(line.get('step') == step for line in self._evals))
+        return bool(multihost_utils.broadcast_one_to_all(reported))
 
     def is_best(self, name: str, metrics: Metrics) -> bool:
-        """Whether no evaluation had more of the score `name`; all processes have the same."""
-        lines = [line for line in self._writer.kept if line.get('split') == 'eval']
-        earlier = [line[name] for line in [*lines, *self._evals] if line.get(name) is not None]
-        value = metrics[name]
+        """Whether no evaluation before had a higher score `name`; the same in all processes."""
+        earlier = [line[name] for line in self._evals if line.get(name) is not None]
+        value: Any = metrics[name]
         best = not earlier or (value is not None and value > max(earlier))
         self._evals.append({name: value})
-        with jax.transfer_guard('allow'):  # of several processes' answers JAX makes arrays
+        with jax.transfer_guard('allow'):  # with several processes JAX makes arrays of the answers
             return bool(multihost_utils.broadcast_one_to_all(np.int32(best)))
 
     def close(self) -> None:
@@ -215,49 +228,42 @@ class Reporter:
         self._writer.close()
 
 
-UNSAID = re.compile(
-    'padding_fraction|mlm_perplexity|grad_norm|skipped_steps|.*_per_second|mfu|input_wait_fraction'
-    '|task_loss|learning_rate'
+NOT_IN_CONSOLE = re.compile(
+    'padding_fraction|mlm_perplexity|grad_norm|.*_per_second|mfu|input_wait_fraction|task_loss'
+    '|learning_rate'
 )
 
 
-def _short(split: str, metrics: Metrics) -> str:
-    parts = [f'{name} {_number(metrics[name])}' for name in metrics if not UNSAID.fullmatch(name)]
+def _text(split: str, metrics: Metrics) -> str:
+    """The metrics in a line of a log."""
+    parts = [
+        f'{name} {_number(value)}'
+        for name, value in metrics.items()
+        if not NOT_IN_CONSOLE.fullmatch(name) and name != 'skipped_steps'
+    ]
     return ' '.join([split, *parts, *_pace(metrics)])
 
 
-def _shortest(metrics: Metrics) -> str:
-    """What fits beside a bar in 80 columns."""
-    names = {'mlm': 'mlm_loss', 'nsp': 'nsp_loss'}
-    parts = [
-        f'{short} {_number(metrics[name])}' for short, name in names.items() if name in metrics
-    ]
+def _short_text(metrics: Metrics) -> str:
+    """The metrics that fit beside a progress bar in 80 columns."""
+    losses = [name for name in metrics if re.fullmatch('(?!task_).*_loss', name)]
+    parts = [f'{name.removesuffix("_loss")} {_number(metrics[name])}' for name in losses]
     return ' '.join([*(parts or [f'loss {_number(metrics["loss"])}']), *_pace(metrics)])
 
 
 def _pace(metrics: Metrics) -> list[str]:
-    pace = metrics.get('tokens_per_second')
-    return [] if pace is None else [f'{pace:,.0f} tokens/s']
+    pace, skipped = metrics.get('tokens_per_second'), metrics.get('skipped_steps')
+    return [
+        *([] if pace is None else [f'{pace:,.0f} tokens/s']),
+        *([f'{skipped:.0f} skipped'] if skipped else []),
+    ]
 
 
 def _number(value: Any) -> str:
     return 'nan' if value is None else f'{value:.3f}'
 
 
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    return f'{minutes // 60}:{minutes % 60:02}:{seconds:02}'
-
-
-def say(line: str) -> None:
-    """A line on stderr. Where nobody reads it any more (`2>&1 | head`), the run goes on without."""
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except OSError:
-        sys.stderr = open(os.devnull, 'w')  # noqa: SIM115
-
-
 def log_lines(lines: Mapping[str, str]) -> None:
-    """What a run starts with, a line each."""
+    """Logs what a run starts with, one name and value per line."""
     for name, value in lines.items():
         LOG.info('%-12s %s', name, value)

@@ -1,5 +1,9 @@
-"""The optimizer: clipping, AdamW or LAMB and its learning-rate schedule, from the configuration."""
+"""The optimizer: clipping, AdamW or LAMB, and the learning-rate schedule, from the configuration.
 
+What is done to a parameter depends on its facts (`models.parameters`), which are given as a tree.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,100 +11,103 @@ import jax.numpy as jnp
 import optax
 
 from bert_jax.config import Config, OptimConfig
-from bert_jax.parallel.sharding import is_boxed, path_name
+from bert_jax.models.parameters import ParameterInfo
 
 
 def make_schedule(config: Config) -> optax.Schedule:
-    """Step -> learning rate: linear warm-up from 0, then by `optim.schedule` over all phases."""
+    """Step -> learning rate: linear warm-up from 0, then `optim.schedule` over all phases."""
     optim = config.optim
-    rest = max(config.schedule_steps - optim.warmup_steps, 1)
+    decay_steps = max(config.schedule_steps - optim.warmup_steps, 1)
     peak, end = optim.learning_rate, optim.end_learning_rate
-    warm = max(optim.warmup_steps, 1)
-    after = {
-        'linear': lambda: optax.linear_schedule(peak, end, rest),
-        'cosine': lambda: optax.cosine_decay_schedule(peak, rest, end / peak if peak else 0.0),
+    warmup = max(optim.warmup_steps, 1)
+    schedules: dict[str, Callable[[], optax.Schedule]] = {
+        'linear': lambda: optax.linear_schedule(peak, end, decay_steps),
+        'cosine': lambda: optax.cosine_decay_schedule(peak, decay_steps, end / peak if peak else 0),
         'constant': lambda: optax.constant_schedule(peak),
-        'polynomial': lambda: optax.polynomial_schedule(peak, end, optim.power, rest),
-        'inverse_sqrt': lambda: lambda step: peak * jnp.sqrt(warm / (jnp.maximum(step, 0) + warm)),
-    }[optim.schedule]()
+        'polynomial': lambda: optax.polynomial_schedule(peak, end, optim.power, decay_steps),
+        'inverse_sqrt': lambda: (
+            lambda step: peak * jnp.sqrt(warmup / (jnp.maximum(step, 0) + warmup))
+        ),
+    }
+    schedule = schedules[optim.schedule]()
     if not optim.warmup_steps:
-        return after
+        return schedule
     return optax.join_schedules(
-        [optax.linear_schedule(0.0, peak, optim.warmup_steps), after], [optim.warmup_steps]
+        [optax.linear_schedule(0.0, peak, optim.warmup_steps), schedule], [optim.warmup_steps]
     )
 
 
-def decay_mask(params: Any) -> Any:
-    """True for what weight decay applies to: all but biases and layer norms. By name, because the
-    number of dimensions tells nothing where layers are stacked."""
+def make_optimizer(config: Config, info: Any) -> optax.GradientTransformation:
+    """Clipping by global norm, Adam, decoupled weight decay, and the trust ratio of LAMB.
 
-    def decays(path: tuple, _: Any) -> bool:
-        name = path_name(path)
-        return not name.endswith('bias') and 'norm' not in name
-
-    return jax.tree_util.tree_map_with_path(decays, params, is_leaf=is_boxed)
-
-
-def make_optimizer(config: Config) -> optax.GradientTransformation:
-    """Clipping by global norm, Adam, decoupled weight decay, and for LAMB the trust ratio.
-
-    The step multiplies the result by the learning rate (`make_schedule`), which is a function of
-    the step number alone and so needs no state.
+    info: the tree of `ParameterInfo` of the parameters. The training step multiplies the result by
+    the learning rate of `make_schedule`, which is a function of the step number and needs no state.
     """
     optim = config.optim
     layers, decay = config.model.num_hidden_layers, optim.layer_decay
-    by_layer = [_scale_by_layer(decay, layers)] if decay < 1 else []
     clip = [optax.clip_by_global_norm(optim.grad_clip_norm)] if optim.grad_clip_norm else []
+    decayed = jax.tree.map(lambda fact: fact.decays, info)
     return optax.chain(
         *clip,
         _scale_by_adam(optim),
-        optax.add_decayed_weights(optim.weight_decay, decay_mask),
-        *([_scale_by_trust_ratio()] if optim.name == 'lamb' else []),
-        *by_layer,
+        optax.add_decayed_weights(optim.weight_decay, decayed),
+        *([_scale_by_trust_ratio(info)] if optim.name == 'lamb' else []),
+        *([_scale_by_layer(decay, layers, info)] if decay < 1 else []),
     )
 
 
-def _scale_by_trust_ratio() -> optax.GradientTransformation:
-    """Each layer's update scaled to the norm of its weights (You et al., 2020, algorithm 2), except
-    where nothing decays; the projections to queries, keys and values each by its own."""
-    one = optax.scale_by_trust_ratio()
+def _stateless(
+    update: Callable[[ParameterInfo, jax.Array, Any], jax.Array], info: Any
+) -> optax.GradientTransformation:
+    """A transformation that maps each update, with the facts and value of its parameter."""
 
-    def ratio(update: jax.Array, param: jax.Array) -> jax.Array:
-        return one.update(update, optax.EmptyState(), param)[0]
+    def update_all(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        return jax.tree.map(update, info, updates, params), state
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        def by_layer(path: tuple, decays: bool, update: jax.Array, param: jax.Array) -> jax.Array:
-            name = path_name(path)
-            scaled = ratio
-            if 'query_key_value' in name:
-                scaled = jax.vmap(scaled, in_axes=-2, out_axes=-2)
-            if name.startswith('encoder/layers/'):  # axis 0 is the layer
-                scaled = jax.vmap(scaled)
-            return scaled(update, param) if decays else update
-
-        mask = decay_mask(params)
-        return jax.tree_util.tree_map_with_path(by_layer, mask, updates, params), state
-
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update_all)
 
 
-def _scale_by_layer(decay: float, layers: int) -> optax.GradientTransformation:
-    """Layer-wise learning rates (Howard and Ruder, 2018, section 3.2): `decay` ** the number of
-    layers above; what stands on the encoder has the whole rate, the embeddings the least."""
+def _scale_by_trust_ratio(info: Any) -> optax.GradientTransformation:
+    """Scales each layer's update to the norm of its weights (You et al., 2020, algorithm 2).
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        def scaled(path: tuple, x: jax.Array) -> jax.Array:
-            name = path_name(path)
-            if name.startswith('encoder/embeddings/'):
-                return x * decay ** (layers + 1)
-            if name.startswith('encoder/layers/'):  # axis 0 is the layer
-                depth = jnp.arange(layers, 0, -1).reshape(-1, *[1] * (x.ndim - 1))
-                return x * decay**depth
-            return x
+    Parameters without weight decay keep their updates. The projections to queries, keys and values
+    have a trust ratio each.
+    """
+    trust_ratio = optax.scale_by_trust_ratio()
 
-        return jax.tree_util.tree_map_with_path(scaled, updates), state
+    def scale(update: jax.Array, param: jax.Array) -> jax.Array:
+        return trust_ratio.update(update, optax.EmptyState(), param)[0]
 
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+    def scale_by_matrix(fact: ParameterInfo, update: jax.Array, param: jax.Array) -> jax.Array:
+        if not fact.decays:
+            return update
+        matrix_scale = scale
+        for name in ('qkv', 'layers'):
+            if name in fact.axes:
+                axis = fact.axes.index(name) - (len(fact.axes) if name == 'qkv' else 0)
+                matrix_scale = jax.vmap(matrix_scale, in_axes=axis, out_axes=axis)
+        return matrix_scale(update, param)
+
+    return _stateless(scale_by_matrix, info)
+
+
+def _scale_by_layer(decay: float, layers: int, info: Any) -> optax.GradientTransformation:
+    """Layer-wise learning rates (Howard and Ruder, 2018, section 3.2).
+
+    The rate of a layer is `decay` times the rate of the layer above it. Heads have the full rate,
+    and the embeddings have the lowest.
+    """
+
+    def scale(fact: ParameterInfo, update: jax.Array, _: Any) -> jax.Array:
+        if fact.part == 'embeddings':
+            return update * decay ** (layers + 1)
+        if fact.part == 'layers':
+            assert fact.layer_axis == 0, fact
+            depth = jnp.arange(layers, 0, -1).reshape(-1, *[1] * (update.ndim - 1))
+            return update * decay**depth
+        return update
+
+    return _stateless(scale, info)
 
 
 def _scale_by_adam(optim: OptimConfig) -> optax.GradientTransformation:

@@ -6,10 +6,10 @@ import jax
 
 
 def root(seed: int, impl: str) -> jax.Array:
-    """The run's root key; `impl` names JAX's generator (threefry2x32, rbg, unsafe_rbg).
+    """Returns the run's root key. impl: one of JAX's generators, or 'auto' for the fastest here.
 
-    'auto' is the fastest one here: TPUs and GPUs make rbg's bits in hardware or in one kernel; on
-    CPU threefry is three times as fast. Of several GPUs each would make the bits of all.
+    TPUs generate the bits of `rbg` in hardware and GPUs in one kernel. On CPU threefry2x32 is three
+    times as fast. With several GPUs each one would generate the bits of all of them.
     """
     if impl == 'auto':
         platform, count = jax.default_backend(), jax.device_count()
@@ -18,5 +18,5 @@ def root(seed: int, impl: str) -> jax.Array:
 
 
 def stream(key: jax.Array, name: str, step: jax.Array | int) -> jax.Array:
-    """The key of stream `name` at `step`; traceable, so `step` may live on the device."""
+    """Returns the key of stream `name` at `step`, which may be a traced value."""
     return jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(name.encode())), step)

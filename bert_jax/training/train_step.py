@@ -1,6 +1,7 @@
-"""The training state and the one step that trains it; the evaluation step beside it."""
+"""The training state, and the one step that trains it and the one that evaluates it."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax
@@ -11,12 +12,14 @@ from flax import linen as nn
 from jax.sharding import Mesh, PartitionSpec
 
 from bert_jax.batch import Batch
-from bert_jax.models.layers import compute_dtype
+from bert_jax.config import Config, Phase
+from bert_jax.models.parameters import cast_kernels, describe
 from bert_jax.parallel import xla_options
-from bert_jax.parallel.sharding import check_rules, path_name, state_shardings
-from bert_jax.tasks.losses import Sums, mean
-from bert_jax.tasks.task import Task
+from bert_jax.parallel.sharding import abstract_batch, check_rules, state_shardings
+from bert_jax.tasks.losses import Sums, divide
+from bert_jax.tasks.task import RandomStreams, Task
 from bert_jax.training import random_streams
+from bert_jax.training.optimizer import make_optimizer, make_schedule
 
 TrainStep = Callable[['TrainState', Batch, jax.Array], tuple['TrainState', Sums]]
 EvalStep = Callable[[Any, Batch], tuple[Sums, dict[str, jax.Array]]]
@@ -24,12 +27,85 @@ EvalStep = Callable[[Any, Batch], tuple[Sums, dict[str, jax.Array]]]
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything a run needs to go on, and nothing but arrays."""
+    """Everything that a run needs to continue, and nothing but arrays.
 
-    step: jax.Array  # int32[], steps taken
-    skipped: jax.Array  # int32[], those of them that were not finite
+    step: int32[], the steps taken. skipped: int32[], the steps whose update was not finite.
+    """
+
+    step: jax.Array
+    skipped: jax.Array
     params: Any
     opt_state: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """The compiled steps of a task and what belongs to them, made by `build_step`.
+
+    abstract: the state's shapes, dtypes and shardings, without values: what a restore fills.
+    info: the tree of `ParameterInfo`. train: (state, batch, root key) -> (state, sums); it donates
+    the state. evaluate: (params, batch) -> (sums, predictions), without dropout.
+    """
+
+    config: Config
+    task: Task
+    mesh: Mesh
+    tx: optax.GradientTransformation
+    info: Any
+    abstract: TrainState
+    train: TrainStep
+    evaluate: EvalStep
+
+    def init(self, key: jax.Array) -> TrainState:
+        """Returns a fresh state; each device makes its own shards.
+
+        The values depend on `key` alone if its generator is threefry2x32.
+        """
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
+        make = jax.jit(
+            lambda key: nn.unbox(_init(self.task, self.tx, key)), out_shardings=shardings
+        )
+        return make(key)
+
+    def lower(self, phase: Phase) -> Any:
+        """The training step for batches of `phase` (a `jax.stages.Lowered`), ready to be compiled.
+
+        Raises ValueError if the batch does not divide over the mesh.
+        """
+        training = self.config.train
+        key = jax.eval_shape(lambda: random_streams.root(training.seed, training.prng_impl))
+        batch = abstract_batch(self.task.batch_spec(phase), self.mesh, training.accum_steps)
+        train: Any = self.train
+        return train.lower(self.abstract, batch, key)
+
+
+def build_step(
+    config: Config,
+    task: Task,
+    mesh: Mesh,
+    tx: optax.GradientTransformation | None = None,
+    schedule: optax.Schedule | None = None,
+) -> Step:
+    """Returns the steps that train and evaluate `task` on `mesh`; nothing is compiled yet.
+
+    tx, schedule: replace the optimizer and the learning-rate schedule of the configuration. Raises
+    ValueError if the axis names of the parameters do not fit the mesh, or if the task's batches
+    cannot be accumulated.
+    """
+    if config.train.accum_steps > 1 and not task.rows_are_independent:
+        raise ValueError(
+            f'config.train.accum_steps is {config.train.accum_steps}; expected 1, because the loss '
+            'of a row depends on the other rows of its batch'
+        )
+    boxed = jax.eval_shape(lambda: task.init(jax.random.key(0)))
+    check_rules(boxed, mesh)
+    info = describe(boxed)
+    tx = tx or make_optimizer(config, info)
+    abstract = _abstract_state(task, tx, mesh)
+    train = _make_train_step(
+        task, tx, schedule or make_schedule(config), mesh, info, abstract, config.train.accum_steps
+    )
+    return Step(config, task, mesh, tx, info, abstract, train, _make_eval_step(task, mesh))
 
 
 def _init(task: Task, tx: optax.GradientTransformation, key: jax.Array) -> TrainState:
@@ -37,13 +113,8 @@ def _init(task: Task, tx: optax.GradientTransformation, key: jax.Array) -> Train
     return TrainState(jnp.int32(0), jnp.int32(0), params, tx.init(params))
 
 
-def abstract_state(task: Task, tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
-    """The state's shapes, dtypes and shardings, without its values: what a restore fills.
-
-    Raises ValueError where the parameters' axis names and the mesh don't fit.
-    """
+def _abstract_state(task: Task, tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
     boxed = jax.eval_shape(lambda: _init(task, tx, jax.random.key(0)))
-    check_rules(boxed.params, mesh)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         nn.unbox(boxed),
@@ -51,37 +122,33 @@ def abstract_state(task: Task, tx: optax.GradientTransformation, mesh: Mesh) -> 
     )
 
 
-def init_state(
-    task: Task, tx: optax.GradientTransformation, mesh: Mesh, key: jax.Array
-) -> TrainState:
-    """A fresh state, each device making only its shards. The values depend on `key` alone,
-    where its generator is threefry."""
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(task, tx, mesh))
-    return jax.jit(lambda key: nn.unbox(_init(task, tx, key)), out_shardings=shardings)(key)
-
-
-def make_train_step(
+def _make_train_step(
     task: Task,
     tx: optax.GradientTransformation,
-    mesh: Mesh,
-    *,
     schedule: optax.Schedule,
-    accum_steps: int = 1,
+    mesh: Mesh,
+    info: Any,
+    abstract: TrainState,
+    accum_steps: int,
 ) -> TrainStep:
     """(state, batch, root key) -> (state, sums); jitted, donates the state.
 
-    sums: the task's own, and grad_norm, learning_rate, nonfinite and skipped_steps. A step whose
-    loss or gradient is not finite (nonfinite = 1) changes nothing but the step and skipped counts.
+    sums: the task's own, and loss, grad_norm, learning_rate, nonfinite and skipped_steps. A step
+    whose loss, gradient or update is not finite (nonfinite = 1) changes nothing but the two
+    counters of the state.
     """
 
     def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Sums]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            dropout_key = random_streams.stream(key, 'dropout', state.step)
-            loss, sums, grads = _gradients(task, state.params, batch, dropout_key, accum_steps)
+            rngs = {
+                name: random_streams.stream(key, name, state.step) for name in task.random_streams
+            }
+            loss, sums, grads = _gradients(task, info, state.params, batch, rngs, accum_steps)
             grad_norm = optax.tree.norm(grads)
-            finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
             learning_rate = jnp.asarray(schedule(state.step), jnp.float32)
             updates, opt_state = tx.update(grads, state.opt_state, state.params)
+            finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+            finite &= jnp.isfinite(learning_rate * optax.tree.norm(updates))
             params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
             params, opt_state = jax.tree.map(
                 lambda new, old: jnp.where(finite, new, old),
@@ -99,7 +166,7 @@ def make_train_step(
         sums |= {name: (value, jnp.ones(())) for name, value in scalars.items()}
         return TrainState(state.step + 1, skipped, params, opt_state), sums
 
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(task, tx, mesh))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     return jax.jit(
         step,
         donate_argnums=0,
@@ -109,28 +176,40 @@ def make_train_step(
 
 
 def _gradients(
-    task: Task, params: Any, batch: Batch, key: jax.Array, accum_steps: int
+    task: Task, info: Any, params: Any, batch: Batch, rngs: RandomStreams, accum_steps: int
 ) -> tuple[jax.Array, Sums, Any]:
-    """Loss, sums and gradients of the whole batch, in `accum_steps` micro-batches of equal size.
+    """Returns loss, sums and gradients of the batch, computed in `accum_steps` micro-batches.
 
-    Each loss is divided by its count over the whole batch, so that a token weighs the same in
-    whichever micro-batch it is.
+    Each loss is divided by its count over the whole batch, so that a token has the same weight in
+    every micro-batch. The gradients are float32.
     """
-    counts = task.counts(batch)
-    params = _narrowed(params, compute_dtype(task.config))
+    denominators = task.loss_denominators(batch)
+    params = cast_kernels(params, info)
 
-    def losses(params: Any, part: Batch, key: jax.Array) -> tuple[jax.Array, Sums]:
-        sums = task.loss(task.apply(params, part, key), part)
-        terms = [mean(sums[name], counts[name]) for name in task.loss_names]
+    def weighted_loss(params: Any, part: Batch, rngs: RandomStreams) -> tuple[jax.Array, Sums]:
+        sums = task.loss(params, part, rngs)
+        terms = [
+            weight * divide(sums[name][0], denominators[name])
+            for name, weight in task.loss_weights.items()
+        ]
         return jnp.sum(jnp.stack(terms)), sums
 
-    def gradients(part: Batch, key: jax.Array) -> tuple[jax.Array, Sums, Any]:
-        (loss, sums), grads = jax.value_and_grad(losses, has_aux=True)(params, part, key)
+    def gradients(part: Batch, rngs: RandomStreams) -> tuple[jax.Array, Sums, Any]:
+        (loss, sums), grads = jax.value_and_grad(weighted_loss, has_aux=True)(params, part, rngs)
         return loss, sums, jax.tree.map(lambda x: x.astype(jnp.float32), grads)
 
     if accum_steps == 1:
-        return gradients(batch, key)
+        return gradients(batch, rngs)
+    return _accumulate(gradients, batch, rngs, accum_steps)
 
+
+def _accumulate(
+    gradients: Callable[[Batch, RandomStreams], Any],
+    batch: Batch,
+    rngs: RandomStreams,
+    accum_steps: int,
+) -> Any:
+    """Returns the sum of `gradients` over micro-batches of equal size, each with its own keys."""
     # [batch, ...] -> [batch / accum, accum, ...]: every device has rows of every micro-batch.
     parts = {
         name: x.reshape(x.shape[0] // accum_steps, accum_steps, *x.shape[1:])
@@ -139,35 +218,28 @@ def _gradients(
 
     def micro_step(total: Any, index: jax.Array) -> tuple[Any, None]:
         part = {name: x[:, index] for name, x in parts.items()}
-        return jax.tree.map(jnp.add, total, gradients(part, jax.random.fold_in(key, index))), None
+        keys: Mapping[str, jax.Array] = {
+            name: jax.random.fold_in(key, index) for name, key in rngs.items()
+        }
+        return jax.tree.map(jnp.add, total, gradients(part, keys)), None
 
-    shapes = jax.eval_shape(gradients, {name: x[:, 0] for name, x in parts.items()}, key)
+    shapes = jax.eval_shape(gradients, {name: x[:, 0] for name, x in parts.items()}, rngs)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     return jax.lax.scan(micro_step, zeros, jnp.arange(accum_steps))[0]
 
 
-def _narrowed(params: Any, dtype: jnp.dtype) -> Any:
-    """Matrices in the type they are multiplied in. So are their gradients, which would be widened
-    a layer at a time otherwise, into stacks of twice the size."""
-
-    def narrowed(path: tuple, x: jax.Array) -> jax.Array:
-        return x.astype(dtype) if path_name(path).endswith('kernel') else x
-
-    return jax.tree_util.tree_map_with_path(narrowed, params)
-
-
-def make_eval_step(task: Task, mesh: Mesh) -> EvalStep:
-    """(params, batch) -> (sums, predictions whole on every device), without dropout; jitted."""
-    whole = PartitionSpec()
+def _make_eval_step(task: Task, mesh: Mesh) -> EvalStep:
+    """(params, batch) -> (sums, predictions), jitted; every device has all of the predictions."""
+    replicated = PartitionSpec()
 
     def step(params: Any, batch: Batch) -> tuple[Sums, dict[str, jax.Array]]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            outputs = task.apply(params, batch, None)
-            predictions = task.predictions(outputs, batch)
+            sums, predictions = task.predict(params, batch)
             if predictions:
                 predictions |= {name: batch[name] for name in ('example_ids', 'example_weights')}
-            return task.loss(outputs, batch), {
-                name: jax.lax.with_sharding_constraint(x, whole) for name, x in predictions.items()
+            return sums, {
+                name: jax.lax.with_sharding_constraint(x, replicated)
+                for name, x in predictions.items()
             }
 
     return jax.jit(step)

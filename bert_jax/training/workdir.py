@@ -1,8 +1,11 @@
-"""What lies in a workdir beside checkpoints and metrics: whose run it is."""
+"""The files of a workdir beside its metrics: which run it belongs to, and where its state is."""
 
+import contextlib
+import dataclasses
 import json
+import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -10,25 +13,73 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from bert_jax.config import Config, flat, from_dict
-from bert_jax.training.checkpoint import BEST, saved_steps
+from bert_jax.config import Config, free_on_resume, from_saved, keys
+from bert_jax.config.files import write_atomically
 
-# What may change when a run goes on: nothing here moves its numbers, but that micro-batches draw
-# dropout of their own. The corpus is held to its content, by fingerprint.
-FREE = re.compile(
-    r'train\.(num_steps|accum_steps|seeds|log_every|eval_every|checkpoint_every|keep|nonfinite)'
-    r'|eval\.(batch_size|max_batches)|mesh\..*|init_from|model\.(attention|remat|scan_unroll)'
-    r'|data\.(corpus|data_dir|cache_dir|vocab_file|text_field|documents|sentences'
-    r'|language|holdout|lowercase|dir|train_file|eval_file|test_file)'
-)
+LOG = logging.getLogger('bert_jax.training.workdir')
+CONFIG = 'config.json'
+DATA = 'corpus.json'
+BEST = 'best.json'
+
+
+def absolute(path: epath.PathLike) -> epath.Path:
+    """The path as Orbax takes it. `resolve` would put gs:// under the current folder."""
+    path = epath.Path(path)
+    return path if '://' in str(path) else path.expanduser().resolve()
+
+
+def saved_steps(workdir: epath.PathLike) -> list[int]:
+    """The steps of a workdir's checkpoints in ascending order; none if there is no workdir."""
+    directory = absolute(workdir) / 'checkpoints'
+    names = [path.name for path in directory.iterdir()] if directory.exists() else []
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def newest_checkpoint(source: epath.PathLike) -> epath.Path:
+    """The checkpoint that a model is loaded from: `source` itself if it is one, else the best one
+    of workdir `source`, else its newest one. Raises ValueError if there is none."""
+    source = absolute(source)
+    if (source / 'state').exists():
+        return source
+    if (source / BEST).exists():
+        return source / f'best-{json.loads((source / BEST).read_text())["step"]}'
+    steps = saved_steps(source)
+    if not steps:
+        raise ValueError(f'{source} has no checkpoint (no {source}/checkpoints/STEP)')
+    return source / 'checkpoints' / str(steps[-1])
+
+
+def read_config(workdir: epath.Path) -> Config:
+    """The configuration of a run. Raises ValueError if it can't be read."""
+    path = workdir / CONFIG
+    try:
+        values = json.loads(path.read_text())
+        if not isinstance(values, dict) or 'model' not in values:
+            raise ValueError('it is not a configuration of bert_jax')
+        return from_saved(values, path)
+    except ValueError as error:
+        raise ValueError(f'{path} can not be read: {error}') from error
+
+
+def read_data(workdir: epath.Path) -> dict[str, Any]:
+    """The description of a run's data, with at least its `fingerprint`. Raises ValueError if it
+    can't be read."""
+    path = workdir / DATA
+    try:
+        values = json.loads(path.read_text())
+        return values | {'fingerprint': str(values['fingerprint'])}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f'{path} can not be read ({error!r}); put it back, or use another --workdir'
+        ) from error
 
 
 def same_on_all_hosts(fingerprint: str) -> None:
-    """Raises ValueError where the processes of a run have prepared different data."""
-    mine = np.frombuffer(fingerprint.encode(), np.uint8)
-    all_of_them = multihost_utils.process_allgather(mine).reshape(-1, len(mine))
-    if (all_of_them != mine).any():
-        names = sorted({bytes(row).decode() for row in all_of_them})
+    """Raises ValueError if the processes of a run have prepared different data."""
+    own = np.frombuffer(fingerprint.encode(), np.uint8)
+    fingerprints = multihost_utils.process_allgather(own).reshape(-1, len(own))
+    if (fingerprints != own).any():
+        names = sorted({bytes(row).decode() for row in fingerprints})
         raise ValueError(
             f'the hosts have different data ({", ".join(names)}): give all of them the same '
             'files and packages, or one store (config.data.corpus=tokens:DIR)'
@@ -38,81 +89,82 @@ def same_on_all_hosts(fingerprint: str) -> None:
 def check(
     workdir: epath.Path, config: Config, data: Mapping[str, Any], unknown: Collection[str] = ()
 ) -> None:
-    """Raises ValueError where the workdir belongs to another run; writes nothing.
+    """Raises ValueError if the workdir belongs to another run; writes nothing.
 
-    data: a `fingerprint`, '' where that is not known yet, and a `name` of what it is of. unknown:
-    keys of the configuration that are not known yet.
+    data: the `fingerprint` of the data, '' if it is not known yet, and their `name`. unknown: keys
+    of the configuration whose values are not known yet.
     """
-    path, corpus = workdir / 'config.json', workdir / 'corpus.json'
     if not saved_steps(workdir):
-        return  # nothing has come of what was there
-    for needed in (path, corpus):
-        if not needed.exists():
+        return  # there is nothing that another run could destroy
+    for name in (CONFIG, DATA):
+        if not (workdir / name).exists():
             raise ValueError(
-                f'{workdir} has checkpoints but no {needed.name} to tell whose they are; put '
+                f'{workdir} has checkpoints but no {name} to tell which run they belong to; put '
                 'it back, or use another --workdir'
             )
-    there, here = flat(_read(path)), flat(config.to_dict())
-    wrong = [
-        f'config.{key} is {there.get(key)} there, {here[key]} here'
-        for key in here
-        if there.get(key) != here[key] and not FREE.fullmatch(key) and key not in unknown
-    ]
-    was = _corpus(corpus)
-    if data['fingerprint'] and was['fingerprint'] != data['fingerprint']:
+    saved, wrong = read_config(workdir), []
+    for key in keys.KEYS:
+        there, here = keys.get(saved, key), keys.get(config, key)
+        if there != here and not free_on_resume(key, config.kind) and key not in unknown:
+            wrong.append(f'config.{key} is {there} there, {here} here')
+    saved_data = read_data(workdir)
+    if data['fingerprint'] and saved_data['fingerprint'] != data['fingerprint']:
         wrong.append(
-            f'the data are {was["fingerprint"]} there ({was.get("name")}), '
+            f'the data are {saved_data["fingerprint"]} there ({saved_data.get("name")}), '
             f'{data["fingerprint"]} here ({data["name"]})'
         )
     if wrong:
         raise ValueError(
-            f'{workdir} holds another run: '
-            + '; '.join(wrong)
-            + '. Use another --workdir, or the same configuration'
+            f'{workdir} holds another run: {"; ".join(wrong)}. Use another --workdir, or the same '
+            'configuration'
         )
 
 
 def claim(
     workdir: epath.Path, config: Config, data: Mapping[str, Any], vocabulary: Mapping[str, bytes]
 ) -> None:
-    """Writes what the run is into a new workdir; refuses one that belongs to another run.
+    """Writes to the workdir what the run is. Raises ValueError if it belongs to another run.
 
-    data: what corpus.json holds, as `check` wants it. vocabulary: files.
+    data: the content of corpus.json, see `check`. vocabulary: its files by name. A resumed run does
+    not read config.init_from and config.reinit_layers, so config.json keeps their first values.
     """
     check(workdir, config, data)
-    path, corpus = workdir / 'config.json', workdir / 'corpus.json'
+    resumed = bool(saved_steps(workdir))
+    if resumed:
+        saved = read_config(workdir)
+        if (began := saved.init_from) != config.init_from:
+            LOG.warning('config.init_from is not read: the run began from %s', began or 'nothing')
+        config = dataclasses.replace(config, init_from=began, reinit_layers=saved.reinit_layers)
     if jax.process_index() == 0:
         try:
             workdir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f'--workdir={workdir} can not be made: {error}') from error
-        if not saved_steps(workdir):
-            (workdir / BEST).unlink(missing_ok=True)  # of a run that did not live to save
-        for name, content in vocabulary.items():
-            (workdir / name).write_bytes(content)
-        write(path, config.to_json())
-        write(corpus, json.dumps(data, indent=2) + '\n')
+        if not resumed:
+            (workdir / BEST).unlink(missing_ok=True)  # of a run that ended before it saved
+        with explain_full_disk(workdir):
+            for name, content in vocabulary.items():
+                (workdir / name).write_bytes(content)
+            write_atomically(workdir / CONFIG, config.to_json())
+            write_atomically(workdir / DATA, json.dumps(data, indent=2) + '\n')
 
 
-def _read(path: epath.Path) -> dict[str, Any]:
+@contextlib.contextmanager
+def explain_full_disk(workdir: epath.PathLike) -> Iterator[None]:
+    """Raises ValueError in place of the errors, of many types, that a full disk raises."""
     try:
-        return from_dict(json.loads(path.read_text())).to_dict()
-    except ValueError as error:
-        raise ValueError(f'{path} can not be read: {error}') from error
-
-
-def _corpus(path: epath.Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text())
-        return {'fingerprint': str(values['fingerprint']), 'name': values.get('name')}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause and not re.search('No space left on device|quota exceeded', str(cause)):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        steps = saved_steps(workdir)
+        kept = (
+            f'the checkpoints up to step {steps[-1]} are complete' if steps else 'nothing is saved'
+        )
         raise ValueError(
-            f'{path} can not be read ({error!r}); put it back, or use another --workdir'
+            f'no space is left for {workdir}; {kept}. Make room, or lower config.train.keep, and '
+            'give the same command again'
         ) from error
-
-
-def write(path: epath.Path, text: str) -> None:
-    """Whole or not at all."""
-    partial = path.with_suffix('.tmp')
-    partial.write_text(text)
-    partial.replace(path)

@@ -2,11 +2,23 @@
 
 import dataclasses
 import importlib.util
+import json
+import logging
 import pathlib
 
 import pytest
 
-from bert_jax.config import Config, ModelConfig, Phase, default, from_config_dict, from_dict
+from bert_jax import __version__
+from bert_jax.config import (
+    Config,
+    ModelConfig,
+    OptimConfig,
+    Phase,
+    default,
+    from_config_dict,
+    from_dict,
+    from_saved,
+)
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 
@@ -24,6 +36,7 @@ def load(name: str) -> Config:
 def test_every_config_is_valid_and_survives_json(path: pathlib.Path) -> None:
     config = load(path.stem)
     assert from_dict(config.to_dict()) == config
+    assert from_saved(json.loads(config.to_json()), path) == config
     assert path.read_text().startswith('"""'), 'a config begins with what it is for'
 
 
@@ -65,6 +78,24 @@ def test_run_length_and_schedule_length() -> None:
         ({'train': {'accum_steps': 3}}, ['train.phases[0]', 'accum_steps (3)']),
         ({'eval': {'batch_size': -1}}, ['config.eval.batch_size', '-1']),
         ({'optim': {'warmup_steps': -1}}, ['config.optim.warmup_steps', '-1']),
+        ({'optim': {'eps': 0.0}}, ['config.optim.eps is 0.0', 'more than 0']),
+        ({'optim': {'schedule': 'constant', 'end_learning_rate': 1e-5}}, ['0 because', 'constant']),
+        ({'optim': {'schedule': 'inverse_sqrt', 'end_learning_rate': 1e-5}}, ['end_learning_rate']),
+        ({'optim': {'schedule': 'cosine', 'power': 1.0}}, ['config.optim.power', "'cosine'"]),
+        ({'reinit_layers': 1}, ['config.reinit_layers is 1', '0 if init_from is empty']),
+        ({'reinit_layers': 13, 'init_from': 'x'}, ['config.reinit_layers', '0 to 12']),
+        ({'train': {'seed': 2**32}}, ['config.train.seed is 4294967296', '2**32 - 1']),
+        ({'train': {'seed': -1}}, ['config.train.seed is -1']),
+        ({'train': {'seed': 2**32 - 1, 'seeds': 2}}, ['config.train.seed', 'train.seeds (2)']),
+        ({'model': {'hidden_dropout_prob': 0.999995}}, ['hidden_dropout_prob', 'round to 0 or 1']),
+        ({'model': {'attention_probs_dropout_prob': 2**-18}}, ['attention_probs', '0 or 1']),
+        (
+            {
+                'data': {'task': 'ner'},
+                'train': {'phases': [[6, 128, 32, 1]]},
+            },
+            ['config.optim.warmup_steps is 10000', 'steps of the run', 'optim.warmup_fraction'],
+        ),
     ],
 )
 def test_a_mistake_is_named(values: dict, words: list[str]) -> None:
@@ -72,3 +103,38 @@ def test_a_mistake_is_named(values: dict, words: list[str]) -> None:
         from_dict(values)
     for word in words:
         assert word in str(raised.value)
+
+
+def test_values_at_their_limits_work() -> None:
+    from_dict({'model': {'hidden_dropout_prob': 2**-17, 'attention_probs_dropout_prob': 0.99999}})
+    from_dict({'optim': {'schedule': 'polynomial', 'power': 1.0, 'end_learning_rate': 1e-5}})
+    from_dict({'train': {'seed': 2**32 - 1}, 'reinit_layers': 12, 'init_from': 'x'})
+
+
+def test_a_saved_configuration_of_another_version_is_read(caplog: pytest.LogCaptureFixture) -> None:
+    config = dataclasses.replace(Config(), optim=OptimConfig(learning_rate=1e-3))
+    saved = json.loads(config.to_json())
+    assert saved.pop('version') == __version__
+    assert from_saved(saved, 'of/version/0.4/config.json') == config
+    assert not caplog.records
+    newer = saved | {'version': '9.0', 'decoder': {'layers': 2}}
+    newer['model'] = saved['model'] | {'shared_layers': True}
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert from_saved(newer, 'a/config.json') == config
+    (line,) = caplog.messages
+    assert line.startswith('a/config.json was written by bert_jax 9.0')
+    assert line.endswith('ignores config.model.shared_layers, config.decoder')
+
+
+@pytest.mark.parametrize(
+    ('values', 'words'),
+    [([], 'keys and values'), ({'model': 3}, 'config.model'), ({'optim': {'eps': '1'}}, 'float')],
+)
+def test_a_damaged_saved_configuration_is_refused(values: object, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        from_saved(values, 'config.json')
+
+
+def test_a_saved_value_that_is_refused_today_is_read() -> None:
+    assert from_saved({'optim': {'eps': 0.0}, 'reinit_layers': 3}, 'x').optim.eps == 0

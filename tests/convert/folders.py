@@ -13,7 +13,8 @@ from bert_jax.config import ModelConfig
 from bert_jax.convert.foreign import full_config
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
-from bert_jax.models.heads import HEADS, HeadedEncoder
+from bert_jax.models.heads import PRETRAINING_HEADS, HeadedEncoder
+from bert_jax.models.inputs import EncoderInputs
 
 PIECES = [*tokenizer.SPECIALS, *'abcdefgh', '##a', '##b']
 MODEL = ModelConfig(
@@ -28,17 +29,36 @@ MODEL = ModelConfig(
 
 
 def make(
-    folder: pathlib.Path, model: ModelConfig = MODEL, heads: tuple[str, ...] = HEADS
+    folder: pathlib.Path,
+    model: ModelConfig = MODEL,
+    heads: tuple[str, ...] = PRETRAINING_HEADS,
+    **task: Any,
 ) -> pathlib.Path:
-    """A folder of ours with random values everywhere (fresh parameters have zeros and ones)."""
-    ids = np.zeros((1, 8), np.int32)
-    params = nn.unbox(HeadedEncoder(model, heads).init(jax.random.key(0), ids, ids, ids))
+    """A folder of bert_jax with random values everywhere, as fresh ones have zeros and ones.
+
+    task: the facts of a fine-tuned model, as `model_dir.save` takes them.
+    """
+    headed = HeadedEncoder(model, heads, len(task.get('labels', ())) or 1)
+    params = nn.unbox(headed.init(jax.random.key(0), EncoderInputs.example()))
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(size=x.shape).astype('float32'), params['params'])
     folder.mkdir()
     vocabulary = tokenizer.wordpiece(PIECES, lowercase=False)
-    model_dir.save(folder, full_config(model, lowercase=False), params, vocabulary)
+    model_dir.save(folder, full_config(model, lowercase=False), params, vocabulary, task)
     return folder
+
+
+def assert_same(a: pathlib.Path, b: pathlib.Path) -> None:
+    one, other = model_dir.load(a), model_dir.load(b)
+    for name in ('heads', 'config', 'labels', 'pairs', 'no_answer'):
+        assert getattr(one, name) == getattr(other, name)
+    assert one.vocabulary and other.vocabulary
+    assert one.vocabulary.pieces == other.vocabulary.pieces
+    assert one.vocabulary.lowercase == other.vocabulary.lowercase
+    arrays, others = one.arrays(), other.arrays()
+    assert arrays.keys() == others.keys()
+    for name, array in arrays.items():
+        assert array.tobytes() == others[name].tobytes(), name
 
 
 def tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
@@ -66,4 +86,4 @@ def tokenizer_json(folder: pathlib.Path, **changes: Any) -> None:
         'model': {'type': 'WordPiece', 'vocab': {piece: i for i, piece in enumerate(pieces)}},
     }
     (folder / 'tokenizer.json').write_text(json.dumps(values | changes))
-    (folder / 'vocab.txt').unlink()
+    (folder / 'vocab.txt').unlink(missing_ok=True)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
 import pytest
 import small_tasks
 from flax import linen as nn
@@ -22,13 +21,13 @@ from bert_jax.finetuning.classification import ClassificationProcessor
 from bert_jax.inference import model_dir, trained_model
 from bert_jax.inference.trained_model import Bert
 from bert_jax.models.heads import HeadedEncoder
+from bert_jax.models.inputs import EncoderInputs
 
 
 def fine_tuned(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, ...]) -> Bert:
     """With rows of at most 16 tokens, in a model that could have 32."""
-    ids = np.zeros((1, 8), np.int32)
     init = jax.jit(HeadedEncoder(small_tasks.MODEL, heads, len(labels)).init)
-    params = nn.unbox(init(jax.random.key(0), ids, ids, ids))['params']
+    params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
     folder.mkdir()
     data = DataConfig(max_seq_length=16, max_query_length=4, doc_stride=4)
     train = TrainConfig(phases=(Phase(1, 16, 16, 1),))
@@ -36,7 +35,9 @@ def fine_tuned(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, 
     config = Config(model=small_tasks.MODEL, data=data, train=train, optim=optim)
     vocabulary = tokenizer.wordpiece(small_tasks.PIECES, True)
     model_dir.save(folder, config, jax.device_get(params), vocabulary)
-    (folder / 'corpus.json').write_text(json.dumps({'lowercase': True, 'labels': labels}))
+    (folder / 'corpus.json').write_text(
+        json.dumps({'fingerprint': '', 'lowercase': True, 'labels': labels})
+    )
     return trained_model.load(folder)
 
 
@@ -79,7 +80,7 @@ def test_a_file_of_records(
     output = tmp_path / 'out.jsonl'
     arguments = {'checkpoint': tmp_path / 'model', 'input': tmp_path / 'a.jsonl', 'output': output}
     flags = [f'--{name}={value}' for name, value in arguments.items()]
-    assert predict.cli(['predict', *flags]) == 0
+    assert predict.main(['predict', *flags]) == 0
     assert '25 records' in capsys.readouterr().err
     assert list(map(json.loads, output.read_text().splitlines())) == expected
     assert [r['label'] for r in expected[:5]] * 5 == [r['label'] for r in expected]
@@ -136,3 +137,21 @@ def test_a_line_that_is_no_sentence(tmp_path: pathlib.Path, line: str) -> None:
     (tmp_path / 'a.jsonl').write_text(line + '\n')
     with pytest.raises(ValueError, match=r'a\.jsonl:1'):
         list(predictions.records(bert, tmp_path / 'a.jsonl'))
+
+
+@pytest.mark.parametrize(
+    ('facts', 'expected'),
+    [
+        ({'labels': ['no_answer']}, True),  # as older workdirs have it
+        ({'labels': [], 'no_answer': True}, True),
+        ({'labels': [], 'no_answer': False}, False),
+        ({}, False),
+    ],
+)
+def test_whether_a_question_may_have_no_answer(
+    tmp_path: pathlib.Path, facts: dict[str, Any], expected: bool
+) -> None:
+    fine_tuned(tmp_path / 'model', ('span',), ())
+    (tmp_path / 'model' / 'corpus.json').write_text(json.dumps({'lowercase': True} | facts))
+    bert = trained_model.load(tmp_path / 'model')
+    assert (bert.no_answer, bert.labels) == (expected, ())

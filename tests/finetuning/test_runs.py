@@ -18,11 +18,13 @@ import small_run
 import small_tasks
 from etils import epath
 
-from bert_jax.config import MeshConfig
-from bert_jax.finetuning import predictions, runs
+from bert_jax.config import Config, MeshConfig
+from bert_jax.config.errors import Interrupted
+from bert_jax.finetuning import predictions, runs, settings
 from bert_jax.inference import model_dir
 from bert_jax.inference.trained_model import Bert, load
 from bert_jax.parallel import sharding
+from bert_jax.preflight.resolve import resolve
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +50,10 @@ def texts(tmp_path: pathlib.Path) -> dict[str, Any]:
     return {'train_file': str(train), 'eval_file': str(held_out)}
 
 
+def fine_tune(config: Config, workdir: epath.Path) -> None:
+    resolve(config, workdir).run()
+
+
 def results(workdir: pathlib.Path) -> dict[str, Any]:
     return json.loads((workdir / 'results.json').read_text())
 
@@ -59,7 +65,7 @@ def said(workdir: pathlib.Path, file: pathlib.Path) -> list[dict[str, Any]]:
 def test_own_texts(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict) -> None:
     test = small_tasks.write_texts(tmp_path / 'test.jsonl', 30, 2)
     config = small_tasks.configured(source, 'text', data=texts | {'test_file': str(test)})
-    runs.run(config, epath.Path(tmp_path / 'w'))
+    fine_tune(config, epath.Path(tmp_path / 'w'))
     assert results(tmp_path / 'w')['mean']['accuracy'] == 1
     assert results(tmp_path / 'w')['mean']['test_accuracy'] == 1
     truth = [json.loads(line)['label'] for line in test.read_text().splitlines()]
@@ -78,7 +84,7 @@ def test_epochs_as_steps(warmup_steps: int, expected: int) -> None:
     config = small_tasks.configured(pathlib.Path('none'), 'text', train={'epochs': 3.0})
     optim = dataclasses.replace(config.optim, warmup_steps=warmup_steps, warmup_fraction=0.1)
     job: Any = types.SimpleNamespace(train=range(100))  # 7 batches of 16
-    found = runs.with_steps(dataclasses.replace(config, optim=optim), job)
+    found = settings.with_steps(dataclasses.replace(config, optim=optim), job)
     assert (found.num_steps, found.optim.warmup_steps) == (21, expected)
     assert found.train.eval_every == found.train.checkpoint_every == 7
 
@@ -89,7 +95,7 @@ def test_a_regression(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict)
         path.write_text(path.read_text().replace('"pos"', '1.5').replace('"neg"', '-0.5'))
     data = texts | {'regression': True, 'test_file': texts['eval_file']}
     config = small_tasks.configured(source, 'text', data=data)
-    runs.run(config, epath.Path(tmp_path / 'w'))
+    fine_tune(config, epath.Path(tmp_path / 'w'))
     assert results(tmp_path / 'w')['mean']['pearson'] > 0.99
     values = [r['value'] for r in said(tmp_path / 'w', pathlib.Path(texts['eval_file']))]
     lines = pathlib.Path(texts['eval_file']).read_text().splitlines()
@@ -106,7 +112,7 @@ def test_tags(tmp_path: pathlib.Path, source: pathlib.Path) -> None:
         'test_file': str(small_tasks.write_tags(tmp_path / 'test.conll', 20, 2)),
     }
     config = small_tasks.configured(source, 'ner', data=files)
-    runs.run(config, epath.Path(tmp_path / 'w'))
+    fine_tune(config, epath.Path(tmp_path / 'w'))
     assert results(tmp_path / 'w')['mean']['f1'] == 1
     for written, file in (('predictions', 'dev'), ('test_predictions', 'test')):
         there = (tmp_path / 'w' / f'{written}.conll').read_text()
@@ -136,10 +142,10 @@ def test_tasks_of_glue(tmp_path: pathlib.Path, source: pathlib.Path) -> None:
     label = (tmp_path / 'WNLI' / 'train.tsv').read_text()
     (tmp_path / 'WNLI' / 'train.tsv').write_text(label + 'a film\tthe plot\tyes\n')
     with pytest.raises(ValueError, match=r"train.tsv:42 has the label 'yes'"):
-        runs.run(config, epath.Path(tmp_path / 'w'))
+        fine_tune(config, epath.Path(tmp_path / 'w'))
     assert not (tmp_path / 'w').exists()
     (tmp_path / 'WNLI' / 'train.tsv').write_text(label)
-    runs.run(config, epath.Path(tmp_path / 'w'))
+    fine_tune(config, epath.Path(tmp_path / 'w'))
     scores = [results(tmp_path / 'w' / name)['mean']['score'] for name in ('rte', 'wnli')]
     table = json.loads((tmp_path / 'w' / 'glue.json').read_text())
     assert [row['score'] for row in table['tasks'].values()] == scores
@@ -161,9 +167,9 @@ def test_on_eight_devices(
     config = small_tasks.configured(
         source, 'text', data=texts | {'test_file': str(test)}, train={'epochs': 2.0, 'log_every': 1}
     )
-    runs.run(config, epath.Path(tmp_path / 'one'))
+    fine_tune(config, epath.Path(tmp_path / 'one'))
     monkeypatch.undo()
-    runs.run(
+    fine_tune(
         dataclasses.replace(config, mesh=MeshConfig(data=2, fsdp=4)), epath.Path(tmp_path / 'eight')
     )
     one, eight = (small_run.metrics(tmp_path / name) for name in ('one', 'eight'))
@@ -184,7 +190,7 @@ def test_questions(tmp_path: pathlib.Path, source: pathlib.Path, impossible: boo
     }
     data = files | {'max_query_length': 4, 'doc_stride': 8, 'max_seq_length': 32}
     config = small_tasks.configured(source, 'squad', data=data, train={'epochs': 10.0})
-    runs.run(config, epath.Path(tmp_path / 'w'))
+    fine_tune(config, epath.Path(tmp_path / 'w'))
     scores = results(tmp_path / 'w')['mean']
     assert scores['f1'] > 95, scores
     assert ('NoAns_f1' in scores) == impossible
@@ -197,7 +203,7 @@ def test_questions(tmp_path: pathlib.Path, source: pathlib.Path, impossible: boo
 def test_seeds_and_going_on(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict) -> None:
     train = {'seeds': 2, 'epochs': 1.0, 'seed': 5}
     config = small_tasks.configured(source, 'text', data=texts, train=train)
-    runs.run(config, epath.Path(tmp_path / 'w'))
+    fine_tune(config, epath.Path(tmp_path / 'w'))
     found = results(tmp_path / 'w')
     assert [row['seed'] for row in found['seeds']] == [5, 6]
     losses = [row['loss'] for row in found['seeds']]
@@ -206,10 +212,35 @@ def test_seeds_and_going_on(tmp_path: pathlib.Path, source: pathlib.Path, texts:
     assert found['std']['loss'] == pytest.approx(np.std(losses, ddof=1))
     before = {f: f.stat().st_mtime_ns for f in (tmp_path / 'w').rglob('metrics.jsonl')}
     more = dataclasses.replace(config, train=dataclasses.replace(config.train, seeds=3))
-    runs.run(more, epath.Path(tmp_path / 'w'))
+    fine_tune(more, epath.Path(tmp_path / 'w'))
     again = results(tmp_path / 'w')
     assert again['seeds'][:2] == found['seeds'] and len(again['seeds']) == 3
     assert all(file.stat().st_mtime_ns == time for file, time in before.items())
+
+
+def test_a_signal_in_the_last_evaluation_keeps_the_next_seed_from_training(
+    tmp_path: pathlib.Path,
+    source: pathlib.Path,
+    texts: dict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train = {'seeds': 2, 'epochs': 1.0}
+    config = small_tasks.configured(source, 'text', data=texts, train=train)
+    score = runs.EvalSet.score
+
+    def interrupted(self: runs.EvalSet, predictions: Any) -> dict[str, float]:
+        signal.raise_signal(signal.SIGTERM)
+        return score(self, predictions)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.EvalSet, 'score', interrupted)
+        with pytest.raises(Interrupted) as error:
+            fine_tune(config, epath.Path(tmp_path / 'w'))
+    assert error.value.number == signal.SIGTERM
+    assert small_run.saved_steps(tmp_path / 'w' / 'seed_0') == [13]
+    assert not small_run.metrics(tmp_path / 'w' / 'seed_1')
+    fine_tune(config, epath.Path(tmp_path / 'w'))
+    assert [row['seed'] for row in results(tmp_path / 'w')['seeds']] == [0, 1]
 
 
 def test_the_best_epoch_is_kept(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict) -> None:
@@ -217,7 +248,7 @@ def test_the_best_epoch_is_kept(tmp_path: pathlib.Path, source: pathlib.Path, te
     train = {'best': True, 'epochs': 4.0, 'keep': 1}
     optim = {'learning_rate': 0.02, 'schedule': 'constant'}
     config = small_tasks.configured(source, 'text', data=texts, train=train, optim=optim)
-    runs.run(config, epath.Path(tmp_path / 'w'))
+    fine_tune(config, epath.Path(tmp_path / 'w'))
     evals = [m for m in small_run.metrics(tmp_path / 'w') if m['split'] == 'eval']
     best = max(evals, key=lambda line: line['score'])
     assert best['step'] < evals[-1]['step'], evals
@@ -245,7 +276,7 @@ def test_what_is_wrong_is_named(
 ) -> None:
     config = small_tasks.configured(source, 'text', data=texts | change)
     with pytest.raises(ValueError, match=message):
-        runs.run(config, epath.Path(tmp_path / 'w'))
+        fine_tune(config, epath.Path(tmp_path / 'w'))
     assert not (tmp_path / 'w').exists()
 
 
@@ -256,7 +287,7 @@ def test_a_label_that_is_only_held_out(
         file.write('{"text": "a film", "label": "odd"}\n')
     config = small_tasks.configured(source, 'text', data=texts)
     with pytest.raises(ValueError, match=r"dev.jsonl:51 .*'odd'"):
-        runs.run(config, epath.Path(tmp_path / 'w'))
+        fine_tune(config, epath.Path(tmp_path / 'w'))
 
 
 def command(source: pathlib.Path, workdir: pathlib.Path, texts: dict) -> list[str]:
@@ -309,10 +340,10 @@ def test_a_finetuned_workdir_is_a_start(
 ) -> None:
     """Its encoder and, where the labels are as many, its head."""
     config = small_tasks.configured(source, 'text', data=texts)
-    runs.run(config, epath.Path(tmp_path / 'first'))
+    fine_tune(config, epath.Path(tmp_path / 'first'))
     again = dataclasses.replace(config, init_from=str(tmp_path / 'first'))
     again = dataclasses.replace(again, train=dataclasses.replace(again.train, num_steps=1))
-    runs.run(again, epath.Path(tmp_path / 'second'))
+    fine_tune(again, epath.Path(tmp_path / 'second'))
     assert results(tmp_path / 'second')['mean']['accuracy'] == 1
     bert: Bert = load(tmp_path / 'second')
     assert bert.labels == ('neg', 'pos') and bert.heads == ('pooler', 'classifier')

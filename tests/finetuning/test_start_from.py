@@ -8,25 +8,20 @@ import pytest
 import small_tasks
 from etils import epath
 
-from bert_jax.config import Config, DataConfig, EvalConfig, Phase, TrainConfig
-from bert_jax.finetuning import runs
+from bert_jax.config import Config, DataConfig, TrainConfig
+from bert_jax.finetuning import settings
 from bert_jax.inference import model_dir
 
 
-def test_settings_that_nothing_reads_are_refused() -> None:
+def test_a_vocabulary_beside_that_of_the_checkpoint_is_refused() -> None:
     config = Config(init_from='there', data=DataConfig(vocab_file='vocab.txt'))
     with pytest.raises(ValueError, match=r'the vocabulary is that of config.init_from'):
-        runs.start_from(config)
-    config = Config(init_from='there', eval=EvalConfig(max_batches=2))
-    with pytest.raises(ValueError, match=r'max_batches is 2; .* every held-out example'):
-        runs.start_from(config)
+        settings.start_from(config)
 
 
 @pytest.mark.parametrize(
     ('section', 'changes', 'message'),
     [
-        ('train', {'eval_every': 5}, r'config.train.eval_every is 5; fine-tuning goes by'),
-        ('train', {'phases': (Phase(1, 16, 4, 1),)}, r'config.train.phases is .* leave it away'),
         ('model', {'hidden_size': 48}, r'config.model.hidden_size is 48, but .* where it is 32'),
         ('data', {'lowercase': False}, r'config.data.lowercase is False, but the vocabulary of'),
     ],
@@ -37,26 +32,37 @@ def test_settings_that_the_pretrained_model_decides(
     source = small_tasks.pretrained_folder(tmp_path / 'source')
     config = small_tasks.configured(source, 'text', **{section: changes})
     with pytest.raises(ValueError, match=message):
-        runs.start_from(config)
+        settings.start_from(config)
+
+
+def test_the_table_of_tokens_is_padded(tmp_path: pathlib.Path) -> None:
+    """So that it divides over a mesh with tensor parallelism."""
+    source = small_tasks.pretrained_folder(tmp_path / 'source')
+    config = small_tasks.configured(source, 'text', data={'pad_vocab_to_multiple_of': 8})
+    assert settings.start_from(config)[0].model.vocab_size == 24
+    config = dataclasses.replace(config, init_from='')
+    data = dataclasses.replace(config.data, vocab_file=str(source / 'vocab.txt'))
+    config = dataclasses.replace(config, data=data)
+    assert settings.start_from(config)[0].model.vocab_size == 24
 
 
 def test_the_runs_of_a_table_belong_together(tmp_path: pathlib.Path) -> None:
     config = Config(init_from='a', train=TrainConfig(seeds=2))
     workdir = epath.Path(tmp_path)
-    runs._check_seeds(config, workdir)
+    settings.check_seeds(config, workdir)
     (tmp_path / 'seed_0').mkdir()
     (tmp_path / 'seed_0' / 'config.json').write_text(config.to_json())
-    runs._check_seeds(config, workdir)
+    settings.check_seeds(config, workdir)
     with pytest.raises(
         ValueError, match=r'seed_0 started from config.init_from=a, .* from b; give'
     ):
-        runs._check_seeds(dataclasses.replace(config, init_from='b'), workdir)
+        settings.check_seeds(dataclasses.replace(config, init_from='b'), workdir)
     one = dataclasses.replace(config, train=TrainConfig(seeds=1))
     with pytest.raises(ValueError, match=r'holds runs of several seeds, and .*seeds is 1'):
-        runs._check_seeds(one, workdir)
+        settings.check_seeds(one, workdir)
     (tmp_path / 'config.json').write_text(one.to_json())
     with pytest.raises(ValueError, match=r'holds one run, and config.train.seeds is 2'):
-        runs._check_seeds(config, workdir)
+        settings.check_seeds(config, workdir)
 
 
 @pytest.mark.parametrize('run', ['seed_0', 'cola/seed_0'])

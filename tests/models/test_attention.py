@@ -10,6 +10,7 @@ import pytest
 
 from bert_jax.config import MeshConfig
 from bert_jax.models import attention, layers
+from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
 
 SHAPE = (3, 16, 4, 8)  # batch, length, heads, head_dim
@@ -34,7 +35,7 @@ def test_the_order_of_dimensions_changes_no_number(place: str) -> None:
         return jnp.einsum('bqkh,bkhd->bqhd', weights, v)
 
     def ours(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-        return attention._attend(q, k, v, MASK, None, 0.0)
+        return attention._attend(q, k, v, EncoderInputs(MASK, segment_ids=MASK), None, 0.0)
 
     along = re.search(r'reduce_max\[\s*axes=\((\d),', str(jax.make_jaxpr(ours)(Q, K, V)))
     assert along and along[1] == {'cpu': '3', 'tpu': '2'}[place], 'of [batch, heads, ...]'
@@ -50,8 +51,8 @@ def test_the_order_of_dimensions_changes_no_number(place: str) -> None:
 def test_probabilities_are_dropped(place: str) -> None:
     """Each by itself, the rest made larger: of values of one, sums whose mean is one."""
     ones, zeros = jnp.ones((64, *SHAPE[1:])), jnp.zeros((64, *SHAPE[1:]))
-    mask = jnp.ones((64, SHAPE[1]), jnp.int32)
-    sums = attention._attend(zeros, zeros, ones, mask, jax.random.key(1), 0.5)[..., 0]
+    inputs = EncoderInputs(jnp.ones((64, SHAPE[1]), jnp.int32))
+    sums = attention._attend(zeros, zeros, ones, inputs, jax.random.key(1), 0.5)[..., 0]
     np.testing.assert_allclose(sums.mean(), 1, atol=0.02)
     kept = sums * SHAPE[1] / 2  # of 16 keys: binomial
     np.testing.assert_allclose(kept, np.round(kept), atol=1e-5)
@@ -70,7 +71,8 @@ def test_a_tpu_neither_unpacks_nor_transposes_random_bits(four: list[jax.Device]
     key = jax.eval_shape(lambda: jax.random.key(0, impl='rbg'))
 
     def total(q: jax.Array, mask: jax.Array, key: jax.Array) -> jax.Array:
-        return jnp.sum(attention._attend_again(q, q, q, mask, key, 0.1).astype(jnp.float32))
+        inputs = EncoderInputs(mask, segment_ids=mask)
+        return jnp.sum(attention._attend_recomputed(q, q, q, inputs, key, 0.1).astype('float32'))
 
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         text = jax.jit(jax.grad(total)).lower(q, mask, key).compile().as_text()

@@ -12,40 +12,62 @@ from tiny_model import TINY
 
 from bert_jax.models import layers
 from bert_jax.models.encoder import Encoder
+from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.layers import ACTIVATIONS, Dropout, LayerNorm
 
 IDS = np.random.default_rng(0).integers(0, 1000, (2, 12)).astype(np.int32)
 TYPES = np.repeat(np.arange(2)[None, :], 6, axis=1).reshape(1, 12).repeat(2, axis=0)
 MASK = np.ones_like(IDS)
+INPUTS = EncoderInputs(IDS, TYPES, None, MASK)
 
 
 def encoder(**changes: object) -> Encoder:
     return Encoder(dataclasses.replace(TINY.model, **changes))  # type: ignore[arg-type]
 
 
-PARAMS = nn.unbox(encoder().init(jax.random.key(0), IDS, TYPES, MASK))
+PARAMS = nn.unbox(jax.jit(encoder().init)(jax.random.key(0), INPUTS))
+APPLY = jax.jit(encoder().apply)
 
 
 def test_padding_changes_nothing_before_it() -> None:
     longer = [np.pad(x, ((0, 0), (0, 5)), constant_values=v) for x, v in ((IDS, 9), (TYPES, 1))]
     mask = np.pad(MASK, ((0, 0), (0, 5)))
-    plain = encoder().apply(PARAMS, IDS, TYPES, MASK)
-    padded = encoder().apply(PARAMS, *longer, mask)
+    plain = APPLY(PARAMS, INPUTS)
+    padded = APPLY(PARAMS, EncoderInputs(*longer, None, mask))
     np.testing.assert_allclose(padded[:, :12], plain, atol=2e-6)
 
 
 def test_segments_and_positions_matter() -> None:
-    plain = encoder().apply(PARAMS, IDS, TYPES, MASK)
-    assert np.abs(encoder().apply(PARAMS, IDS, 1 - TYPES, MASK) - plain).max() > 1e-3
-    turned = encoder().apply(PARAMS, IDS[:, ::-1], TYPES, MASK)
+    plain = APPLY(PARAMS, INPUTS)
+    others = APPLY(PARAMS, INPUTS.replace(token_type_ids=1 - TYPES))
+    assert np.abs(others - plain).max() > 1e-3
+    turned = APPLY(PARAMS, INPUTS.replace(input_ids=IDS[:, ::-1]))
     assert np.abs(turned[:, ::-1] - plain).max() > 1e-3
+
+
+def test_defaults_of_the_inputs() -> None:
+    """Token type 0, positions from 0 on, no padding."""
+    given = EncoderInputs(IDS, np.zeros_like(IDS), np.arange(12)[None].repeat(2, 0), MASK)
+    np.testing.assert_allclose(APPLY(PARAMS, EncoderInputs(IDS)), APPLY(PARAMS, given), atol=1e-6)
+
+
+def test_packed_sequences_are_as_if_they_were_alone() -> None:
+    segments = np.array([[1] * 5 + [2] * 7, [1] * 4 + [2] * 3 + [0] * 5], np.int32)
+    positions = np.array([[*range(5), *range(7)], [*range(4), *range(8)]], np.int32)
+    packed = APPLY(PARAMS, EncoderInputs(IDS, TYPES, positions, segments, packed=True))
+    for row, start, end in ((0, 0, 5), (0, 5, 12), (1, 0, 4), (1, 4, 7)):
+        mask = np.zeros_like(MASK[:1])
+        mask[0, : end - start] = 1
+        shifted = [np.roll(x[row : row + 1], -start, axis=1) for x in (IDS, TYPES)]
+        alone = APPLY(PARAMS, EncoderInputs(*shifted, None, mask))
+        np.testing.assert_allclose(packed[row, start:end], alone[0, : end - start], atol=2e-6)
 
 
 @pytest.mark.parametrize('changes', [{'remat': 'full'}, {'remat': 'dots'}, {'scan_unroll': 3}])
 def test_remat_and_unroll_change_no_gradient(changes: dict) -> None:
     def loss(params: dict, model: Encoder) -> jax.Array:
         key = {'dropout': jax.random.key(2)}
-        return jnp.sum(model.apply(params, IDS, TYPES, MASK, False, rngs=key) ** 3)
+        return jnp.sum(model.apply(params, INPUTS, False, rngs=key) ** 3)
 
     ours, theirs = (jax.grad(loss)(PARAMS, model) for model in (encoder(**changes), encoder()))
     scale = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(theirs))
@@ -58,12 +80,13 @@ def test_remat_takes_less_memory(unroll: int) -> None:
     """Also by default, where layers without it are unrolled on CPU and XLA would find that it has
     all of it computed already."""
     ids = jax.ShapeDtypeStruct((8, 64), 'int32')
+    inputs = EncoderInputs(ids, ids, None, ids)
 
     def temporaries(remat: str) -> int:
         model = encoder(remat=remat, scan_unroll=unroll, num_hidden_layers=6)
-        params = jax.eval_shape(lambda: nn.unbox(model.init(jax.random.key(0), IDS, IDS, IDS)))
+        params = jax.eval_shape(lambda: nn.unbox(model.init(jax.random.key(0), INPUTS)))
         step = jax.jit(jax.grad(lambda *x: jnp.sum(model.apply(*x) ** 3)))
-        memory: Any = step.lower(params, ids, ids, ids).compile().memory_analysis()
+        memory: Any = step.lower(params, inputs).compile().memory_analysis()
         return memory.temp_size_in_bytes
 
     assert temporaries('full') < 0.7 * temporaries('none')
@@ -71,13 +94,13 @@ def test_remat_takes_less_memory(unroll: int) -> None:
 
 def test_layers_draw_their_own_dropout() -> None:
     """Of a single token, a bias has no gradient just where the dropout after it gave zero."""
-    token = [x[:1, :1] for x in (IDS, TYPES, MASK)]
+    token = EncoderInputs(IDS[:1, :1], TYPES[:1, :1])
     model = encoder(hidden_dropout_prob=0.5, attention_probs_dropout_prob=0.0)
 
     @jax.jit
     @jax.grad
     def gradient(params: dict, key: jax.Array) -> jax.Array:
-        return jnp.sum(model.apply(params, *token, False, rngs={'dropout': key}) ** 3)
+        return jnp.sum(model.apply(params, token, False, rngs={'dropout': key}) ** 3)
 
     def masks(seed: int) -> np.ndarray:
         """bool[2 * layers, hidden]: what is kept after attention, and at the end of a layer"""

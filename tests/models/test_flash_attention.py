@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import pytest
 from bert_jax.config import Config, MeshConfig, ModelConfig, validate
 from bert_jax.models import flash_attention
 from bert_jax.models.attention import SelfAttention
+from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
 
 ROWS, LENGTH, HEADS, HEAD_DIM = 4, 256, 2, 8
@@ -53,7 +55,7 @@ def test_values_and_gradients(monkeypatch: pytest.MonkeyPatch, meshed: bool, lar
 def test_where_there_is_no_kernel(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    flash_attention._say_there_is_none.cache_clear()
+    flash_attention._log_missing.cache_clear()
     for name, length, head_dim, dtype, there in (
         ('cpu', 128, 64, jnp.bfloat16, None),
         ('gpu', 100, 64, jnp.bfloat16, flash_attention._cudnn),
@@ -64,7 +66,9 @@ def test_where_there_is_no_kernel(
         ('tpu', 100, 64, jnp.bfloat16, None),
     ):
         monkeypatch.setattr(flash_attention, 'platform', lambda name=name: name)
-        monkeypatch.setattr(flash_attention, '_ampere', lambda: True)
+        monkeypatch.setattr(
+            jax, 'local_devices', lambda: [types.SimpleNamespace(compute_capability='9.0')]
+        )
         caplog.clear()
         for _ in range(2):
             kernel = flash_attention.kernel(length, head_dim, jnp.dtype(dtype))
@@ -82,8 +86,9 @@ def test_the_kernel_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     x = jnp.zeros((ROWS, LENGTH, 16))
     for attention in ('dense', 'flash'):
         module = SelfAttention(dataclasses.replace(MODEL, attention=attention))
-        params = module.init(jax.random.key(0), x, jnp.asarray(MASK), True)
-        module.apply(params, x, jnp.asarray(MASK), True)
+        inputs = EncoderInputs(jnp.asarray(MASK), segment_ids=jnp.asarray(MASK))
+        params = module.init(jax.random.key(0), x, inputs, True)
+        module.apply(params, x, inputs, True)
     assert [length for length, _ in seen] == [LENGTH]
     assert seen[0][1].shape == (ROWS, LENGTH)
 

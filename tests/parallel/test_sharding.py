@@ -24,10 +24,12 @@ from tiny_model import TINY, run_steps
 
 from bert_jax.config import MeshConfig, Phase
 from bert_jax.models import layers
+from bert_jax.models.parameters import describe
 from bert_jax.parallel import sharding
+from bert_jax.tasks.classification import ClassificationTask
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training import optimizer
-from bert_jax.training.train_step import TrainState, abstract_state, init_state, make_train_step
+from bert_jax.tasks.tagging import TaggingTask
+from bert_jax.training.train_step import TrainState, build_step
 
 MESHES = dict(sharding.PRESETS) | {'all': MeshConfig(2, 2, 2)}
 
@@ -85,12 +87,9 @@ def test_lamb_and_a_decoder_of_its_own_under_every_axis(changed: str) -> None:
 @functools.cache
 def compiled_step(mesh_config: MeshConfig) -> tuple[str, object, object]:
     mesh = sharding.make_mesh(mesh_config)
-    task, tx = PretrainTask(TINY.model), optimizer.make_optimizer(TINY)
-    state = abstract_state(task, tx, mesh)
-    batch = sharding.abstract_batch(task.batch_spec(TINY.train.phases[0]), mesh)
-    step = make_train_step(task, tx, mesh, schedule=optimizer.make_schedule(TINY))
-    compiled = step.lower(state, batch, jax.random.key(0)).compile()  # type: ignore[attr-defined]
-    return compiled.as_text(), compiled.memory_analysis(), state
+    step = build_step(TINY, PretrainTask(TINY.model), mesh)
+    compiled = step.lower(TINY.train.phases[0]).compile()
+    return compiled.as_text(), compiled.memory_analysis(), step.abstract
 
 
 def test_fsdp_holds_an_eighth_of_the_state_and_dp_gathers_nothing() -> None:
@@ -127,9 +126,7 @@ def test_no_device_has_the_logits_of_more_than_its_rows_and_words(name: str) -> 
 
 def test_shards_on_the_devices_are_what_the_rules_say() -> None:
     mesh = sharding.make_mesh(MESHES['fsdp'])
-    state = init_state(
-        PretrainTask(TINY.model), optimizer.make_optimizer(TINY), mesh, jax.random.key(0)
-    )
+    state = build_step(TINY, PretrainTask(TINY.model), mesh).init(jax.random.key(0))
     table = state.params['encoder']['embeddings']['word_embeddings']
     assert {s.data.shape for s in table.addressable_shards} == {(TINY.model.vocab_size, 64 // 8)}
 
@@ -156,7 +153,7 @@ def test_the_bits_of_dropout_are_split_as_what_they_drop(
 
     def bits(key: jax.Array) -> jax.Array:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return layers._keep(key, shape, axes, 6554)
+            return layers._dropout_mask(key, shape, axes, 6554)
 
     compiled = jax.jit(bits, in_shardings=whole).lower(jax.random.key(0)).compile()
     expected = jax.sharding.NamedSharding(mesh, jax.P(*split))
@@ -175,7 +172,6 @@ def boxed(shape: tuple[int, ...], *names: str) -> nn.LogicallyPartitioned:
         ({'a': boxed((8,), 'embedd')}, ["'embedd'", 'no rule']),
         ({'a': boxed((8, 8), 'embed', 'embed')}, ['two dimensions', 'fsdp']),
         ({'a': boxed((9,), 'embed')}, ['parameter a', "'embed'", '9', '8 devices']),
-        ({'a': boxed((8,), 'embed')}, ['nothing uses', 'mlp']),
     ],
 )
 def test_what_flax_ignores_raises(params: dict, words: list[str]) -> None:
@@ -183,6 +179,21 @@ def test_what_flax_ignores_raises(params: dict, words: list[str]) -> None:
         sharding.check_rules(params, sharding.make_mesh(MESHES['fsdp']))
     for word in words:
         assert word in str(raised.value)
+
+
+def test_every_rule_is_used_by_a_model_or_an_activation() -> None:
+    tasks = [
+        PretrainTask(TINY.model),
+        ClassificationTask(TINY.model, 3),
+        TaggingTask(TINY.model, 3),
+    ]
+    used = {'batch', 'batch_over_data', 'length', 'hidden', 'predictions'}
+    for task in tasks:
+        boxes = jax.eval_shape(lambda task=task: task.init(jax.random.key(0)))
+        for fact in jax.tree.leaves(describe(boxes)):
+            used |= set(fact.axes)
+            assert fact.part and fact.kind
+    assert used == set(sharding.RULES)
 
 
 def test_meshes_and_batches_that_do_not_fit() -> None:

@@ -1,4 +1,4 @@
-"""What XLA is told: options it has, by where the step runs, and the user's before ours."""
+"""The compiler options of the step: which there are, and that the compiler accepts them."""
 
 import types
 from typing import Any
@@ -24,6 +24,38 @@ def test_xla_knows_the_options(platform: str) -> None:
 
 def test_a_cpu_is_told_nothing() -> None:
     assert xla_options.options(mesh_of('cpu')) == {}
+
+
+@pytest.mark.parametrize(
+    ('kind', 'slices', 'chips', 'accepted'),
+    [
+        ('TPU v5 lite', 1, 1, True),
+        ('TPU v5 lite', 1, 16, True),
+        ('TPU v5 lite', 1, 24, False),
+        ('TPU v5 lite', 1, 256, False),
+        ('TPU v5 lite', 2, 16, True),  # 32 chips, but no slice has more than 16
+        ('TPU v5 lite', 2, 32, False),
+        ('TPU v5e', 1, 32, False),
+        ('TPU v4', 1, 64, True),
+        ('TPU v5', 1, 64, True),  # v5p
+        ('TPU v6 lite', 1, 256, True),
+        ('TPU7x', 1, 128, True),
+    ],
+)
+def test_async_all_to_all_is_only_for_slices_that_accept_it(
+    kind: str, slices: int, chips: int, accepted: bool
+) -> None:
+    """`chips` are those of one slice."""
+    devices = [
+        types.SimpleNamespace(platform='tpu', device_kind=kind, slice_index=index)
+        for index in range(slices)
+        for _ in range(chips)
+    ]
+    mesh: Any = types.SimpleNamespace(devices=np.array(devices).reshape(slices, chips))
+    options = xla_options.options(mesh)
+    assert (xla_options.ASYNC_ALL_TO_ALL in options) == accepted
+    others = set(xla_options.OPTIONS['tpu']) - {xla_options.ASYNC_ALL_TO_ALL}
+    assert others <= set(options), 'every TPU accepts the others'
 
 
 @pytest.mark.parametrize(

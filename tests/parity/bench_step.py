@@ -33,7 +33,7 @@ from bert_jax import batch as batches
 from bert_jax.config import Config, ModelConfig, Phase, from_config_dict
 from bert_jax.parallel import sharding
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training import optimizer, random_streams, train_step
+from bert_jax.training import random_streams, train_step
 
 CONFIG = config_flags.DEFINE_config_file('config', 'configs/base.py', 'Configuration file.')
 ROUNDS = flags.DEFINE_integer('rounds', 7, 'Steps timed on each side, after those that warm up.')
@@ -43,14 +43,15 @@ LENGTH = flags.DEFINE_integer('max_seq_length', 128, 'Tokens of a sequence.')
 
 
 def our_step(config: Config, phase: Phase, batch: dict[str, np.ndarray]) -> Callable[[], float]:
-    task, tx = PretrainTask(config.model), optimizer.make_optimizer(config)
+    task = PretrainTask(config.model)
     mesh, key = (
         sharding.make_mesh(sharding.PRESETS['dp']),
         random_streams.root(0, config.train.prng_impl),
     )
     spec = task.batch_spec(phase)
-    state = train_step.init_state(task, tx, mesh, key)
-    step = train_step.make_train_step(task, tx, mesh, schedule=optimizer.make_schedule(config))
+    built = train_step.build_step(config, task, mesh)
+    state = built.init(key)
+    step = built.train
     arrays = batches.to_global(batch, sharding.batch_shardings(spec, mesh), spec)
 
     def run() -> float:

@@ -68,7 +68,7 @@ def curves(
 
 
 def _ours(model: Both, config: Config, feed: list[HostBatch]) -> list[float]:
-    task, tx = PretrainTask(config.model), optimizer.make_optimizer(config)
+    task = PretrainTask(config.model)
     mesh, key = (
         sharding.make_mesh(MeshConfig(), jax.devices()[:1]),
         random_streams.root(0, 'threefry2x32'),
@@ -76,9 +76,10 @@ def _ours(model: Both, config: Config, feed: list[HostBatch]) -> list[float]:
     spec = task.batch_spec(config.train.phases[0])
     shardings = sharding.batch_shardings(spec, mesh)
     params = jax.device_put(jax.device_get(model.ours._params), mesh.devices.flat[0])
-    state = train_step.init_state(task, tx, mesh, key)
+    built = train_step.build_step(config, task, mesh)
+    state = built.init(key)
     state = dataclasses.replace(state, params=params)
-    step = train_step.make_train_step(task, tx, mesh, schedule=optimizer.make_schedule(config))
+    step = built.train
     losses = []
     for batch in feed:
         state, sums = step(state, batches.to_global(batch, shardings, spec), key)

@@ -33,7 +33,7 @@ from bert_jax.batch import HostBatch
 from bert_jax.config import Config, from_config_dict
 from bert_jax.convert.__main__ import convert_in
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
-from bert_jax.finetuning import runs
+from bert_jax.finetuning import settings
 from bert_jax.finetuning.datasets import TaskData, load_task_data
 from bert_jax.training import random_streams
 from bert_jax.training.evaluation import by_example
@@ -206,7 +206,7 @@ def main(_: list[str]) -> None:
     source, results = output / 'converted', output / 'results.jsonl'
     if not source.exists():
         convert_in('hf', minilm(), source)
-    config, vocabulary = runs.start_from(
+    config, vocabulary = settings.start_from(
         dataclasses.replace(from_config_dict(CONFIG.value), init_from=str(source))
     )
     if config.reinit_layers:
@@ -214,7 +214,7 @@ def main(_: list[str]) -> None:
             f'config.reinit_layers is {config.reinit_layers}; PyTorch has none, drop it'
         )
     job = load_task_data(config.data.task, config, vocabulary)
-    config = runs.with_steps(config, job)
+    config = settings.with_steps(config, job)
     if SEED.value is not None:
         note(results, 'PyTorch', SEED.value, their_run(config, job, SEED.value))
         return

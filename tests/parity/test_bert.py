@@ -20,7 +20,7 @@ from bert_jax.config import MeshConfig
 from bert_jax.convert.__main__ import convert_in, convert_out
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
-from bert_jax.models.heads import HEADS
+from bert_jax.models.heads import PRETRAINING_HEADS
 from bert_jax.parallel import sharding
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import random_streams, train_step
@@ -155,7 +155,7 @@ def test_gradients(small: Both) -> None:
         lambda p, b: train_step._gradients(task, p, b, random_streams.root(0, 'threefry2x32'), 1)
     )(small.ours._params, inputs)
     np.testing.assert_allclose(ours, loss.item(), rtol=1e-6)
-    mine = Pretrained(config, HEADS, gradients, None).arrays()
+    mine = Pretrained(config, PRETRAINING_HEADS, gradients, None).arrays()
     theirs = reference.their_gradients(small, {name: x.shape for name, x in mine.items()})
     gaps = {
         name: float(np.linalg.norm(mine[name] - theirs[name]) / np.linalg.norm(theirs[name]))

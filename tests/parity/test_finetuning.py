@@ -19,11 +19,13 @@ from bert_jax.convert.__main__ import convert_out
 from bert_jax.convert.foreign import full_config
 from bert_jax.data.labelled.rows import ShuffledBatches
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning import runs
+from bert_jax.finetuning import settings
 from bert_jax.finetuning.datasets import TaskData, load_task_data
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder
+from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
+from bert_jax.preflight.resolve import resolve
 
 
 def test_the_losses_of_three_epochs(
@@ -40,16 +42,16 @@ def test_the_losses_of_three_epochs(
     config = small_tasks.configured(
         source, 'text', data=files | {'max_seq_length': 32}, train={'epochs': 3.0, 'log_every': 1}
     )
-    runs.run(config, epath.Path(tmp_path / 'w'))
+    resolve(config, epath.Path(tmp_path / 'w')).run()
     lines = [line for line in small_run.metrics(tmp_path / 'w') if line['split'] == 'train']
     assert len(lines) == 39  # 3 x ceil(200 / 16)
 
-    config, vocabulary = runs.start_from(config)
+    config, vocabulary = settings.start_from(config)
     job = load_task_data('text', config, vocabulary)
     convert_out('hf', source, tmp_path / 'theirs')
     bert = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / 'theirs')
     ours = [line['loss'] for line in lines]
-    theirs = their_losses(bert, runs.with_steps(config, job), job)
+    theirs = their_losses(bert, settings.with_steps(config, job), job)
     print('largest difference of the losses', np.abs(np.subtract(ours, theirs)).max())
     assert np.mean(theirs[-5:]) < np.mean(theirs[:5]) / 2
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
@@ -89,11 +91,12 @@ def their_losses(bert: Any, config: Config, job: TaskData) -> list[float]:
 def with_a_head(folder: pathlib.Path) -> pathlib.Path:
     """A model that both begin with, its classifier too."""
     model = dataclasses.replace(small_tasks.MODEL, initializer_range=0.2)
-    ids = np.zeros((1, 8), np.int32)
     init = jax.jit(HeadedEncoder(model, ('pooler', 'classifier'), 2).init)
-    params = nn.unbox(init(jax.random.key(0), ids, ids, ids))['params']
+    params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
     folder.mkdir()
     vocabulary = tokenizer.wordpiece(small_tasks.PIECES, True)
     model_dir.save(folder, full_config(model, lowercase=True), jax.device_get(params), vocabulary)
-    (folder / 'corpus.json').write_text(json.dumps({'labels': ['neg', 'pos'], 'lowercase': True}))
+    (folder / 'corpus.json').write_text(
+        json.dumps({'fingerprint': '', 'labels': ['neg', 'pos'], 'lowercase': True})
+    )
     return folder

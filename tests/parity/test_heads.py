@@ -16,6 +16,7 @@ from bert_jax.convert.__main__ import convert_out
 from bert_jax.convert.foreign import full_config
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder
+from bert_jax.models.inputs import EncoderInputs
 
 MODEL = ModelConfig(
     vocab_size=50,
@@ -28,14 +29,15 @@ MODEL = ModelConfig(
 
 
 def write(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, ...]) -> None:
-    ids = np.zeros((1, 8), np.int32)
     model = HeadedEncoder(MODEL, heads, max(len(labels), 1))
-    params = nn.unbox(model.init(jax.random.key(0), ids, ids, ids))['params']
+    params = nn.unbox(model.init(jax.random.key(0), EncoderInputs.example()))['params']
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(0, 0.3, x.shape).astype('float32'), params)
     folder.mkdir()
     model_dir.save(folder, full_config(MODEL, lowercase=True), params, None)
-    (folder / 'corpus.json').write_text(json.dumps({'labels': labels, 'lowercase': True}))
+    (folder / 'corpus.json').write_text(
+        json.dumps({'fingerprint': '', 'labels': labels, 'lowercase': True})
+    )
 
 
 @pytest.mark.parametrize(

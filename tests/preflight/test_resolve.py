@@ -1,4 +1,4 @@
-"""What --check finds out of other jobs than pretraining on files."""
+"""What is resolved before a run starts, and what --check says of runs that are not on files."""
 
 import dataclasses
 import pathlib
@@ -7,11 +7,68 @@ from typing import Any
 
 import pytest
 import small_tasks
+from etils import epath
 from etils.epath import gpath
 from small_look import changed
 
+from bert_jax import main
+from bert_jax.config import Phase
 from bert_jax.data.store import preparation
+from bert_jax.parallel import sharding
 from bert_jax.preflight import checks
+from bert_jax.preflight.resolve import without_data
+from bert_jax.training import workdir
+from bert_jax.training.train_step import build_step
+
+EARLY = [
+    ({'train.epochs': 1.0}, 'pretraining does not read config.train.epochs=1.0'),
+    ({'train.phases': ((20, 16, 12, 2),)}, r'phases\[0\]: 12 is not a multiple of 8'),
+    ({'eval.batch_size': 4}, 'eval.batch_size: 4 is not a multiple of 8'),
+    ({'model.type_vocab_size': 1}, 'config.model.type_vocab_size is 1'),
+    ({'mesh.tensor': 2}, "'vocab' of size 21 does not divide"),
+    ({'init_from': 'start', 'data.vocab_file': ''}, 'tokenise it with that one'),
+    ({'init_from': 'start', 'data.vocab_file': 'start', 'model.hidden_size': 16}, 'does not fit'),
+    ({'train.seed': 1}, 'run holds another run: config.train.seed is 0 there, 1 here'),
+]
+
+
+@pytest.mark.parametrize(('changes', 'message'), EARLY)
+def test_mistakes_are_found_before_text_is_tokenised(
+    look: Any, changes: dict[str, Any], message: str
+) -> None:
+    if 'init_from' in changes:
+        small_tasks.pretrained_folder(pathlib.Path('start'))
+    run = epath.Path('run')
+    workdir.claim(run, changed({}), {'fingerprint': '', 'name': 'corpus'}, {})
+    (run / 'checkpoints' / '7').mkdir(parents=True)
+    with pytest.raises(ValueError, match=message):
+        main.run(changed(changes), run if 'train.seed' in changes else epath.Path('other'))
+    assert not pathlib.Path('cache').exists(), 'the corpus was prepared'
+
+
+@pytest.mark.parametrize('task', ['pretrain', 'text', 'ner', 'squad', 'all'])
+def test_a_step_needs_no_data(tmp_path: pathlib.Path, task: str) -> None:
+    source = small_tasks.pretrained_folder(tmp_path / 'start')
+    data = {'dir': 'absent', 'pad_vocab_to_multiple_of': 8}
+    train = {'phases': (Phase(1, 16, 16, 2),)}
+    model = {'hidden_dropout_prob': 0.1}
+    config = small_tasks.configured(source, task, data=data, model=model, train=train)
+    config, found = without_data(config)
+    assert config.model.hidden_dropout_prob == 0.1
+    assert config.model.vocab_size == 24 and found.config == config.model
+    phase = config.train.phases[0]
+    assert task == 'pretrain' or phase[1:] == (16, 16, 1)
+    mesh = sharding.make_mesh(dataclasses.replace(config.mesh, tensor=2))
+    assert build_step(config, found, mesh).lower(phase)
+
+
+def test_the_runs_of_a_table_belong_together(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(checks.CHECKS, 'fits', lambda _: 'takes long')
+    start = small_tasks.pretrained_folder(pathlib.Path('start'))
+    file = str(small_tasks.write_texts(pathlib.Path('a.jsonl'), 40, 0))
+    config = small_tasks.configured(start, 'text', data={'train_file': file, 'eval_file': file})
+    pathlib.Path('run/seed_0').mkdir(parents=True)
+    assert 'run holds runs of several seeds' in look(config)['workdir']
 
 
 def test_fine_tuning(look: Any) -> None:
@@ -36,7 +93,7 @@ def test_fine_tuning(look: Any) -> None:
 def test_a_table_is_padded_for_a_vocabulary_that_is_still_to_be_trained(
     look: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(checks.LOOKS, 'fits', lambda _: 'takes long')
+    monkeypatch.setitem(checks.CHECKS, 'fits', lambda _: 'takes long')
     changes = {'data.vocab_file': '', 'mesh.tensor': 2, 'data.pad_vocab_to_multiple_of': 2}
     found = look(changed(changes | {'model.vocab_size': 301}))
     assert not re.search('FAIL|skip', str(found)) and 'at most 301 tokens' in found['vocabulary']
@@ -45,7 +102,7 @@ def test_a_table_is_padded_for_a_vocabulary_that_is_still_to_be_trained(
 def test_data_and_workdir_behind_urls(
     look: Any, bucket: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(checks.LOOKS, 'fits', lambda _: 'takes long')
+    monkeypatch.setitem(checks.CHECKS, 'fits', lambda _: 'takes long')
     pathlib.Path('corpus.txt').rename(bucket / 'corpus.txt')
     pathlib.Path('vocab.txt').rename(bucket / 'vocab.txt')
     (bucket / 'run').mkdir()  # which buckets don't ask for

@@ -12,6 +12,7 @@ import small_tasks
 from flax import linen as nn
 
 from bert_jax.config import ModelConfig
+from bert_jax.models.parameters import describe
 from bert_jax.tasks.classification import ClassificationTask, RegressionTask
 from bert_jax.tasks.head import HeadTask
 from bert_jax.tasks.question_answering import QuestionAnsweringTask
@@ -62,7 +63,12 @@ def labelled(name: str, filler: int = 0) -> dict[str, jax.Array]:
 
 @functools.cache
 def gradients(name: str, parts: int) -> Callable[..., tuple]:
-    return jax.jit(lambda p, rows: _gradients(TASKS[name], p, rows, jax.random.key(0), parts))
+    facts = describe(jax.eval_shape(lambda: TASKS[name].init(jax.random.key(0))))
+    return jax.jit(
+        lambda p, rows: _gradients(
+            TASKS[name], facts, p, rows, {'dropout': jax.random.key(0)}, parts
+        )
+    )
 
 
 def loss(name: str, rows: Mapping[str, jax.Array], parts: int = 1) -> tuple[float, dict]:
@@ -86,7 +92,7 @@ def test_parts_of_a_batch_add_up(name: str) -> None:
 
 
 def outputs(task: HeadTask, rows: Mapping[str, jax.Array], name: str) -> dict[str, np.ndarray]:
-    return jax.device_get(task.apply(params(name), dict(rows), None))
+    return jax.device_get(task.apply(params(name), dict(rows)))
 
 
 def nats(logits: np.ndarray, label: int) -> float:
@@ -133,7 +139,7 @@ def test_scores_are_not_rounded_to_bfloat16() -> None:
     """Or many would be equal: of the largest logits it has a sixteenth and no less."""
     for task in TASKS.values():
         narrow = dataclasses.replace(task, config=dataclasses.replace(MODEL, dtype='bfloat16'))
-        outputs = narrow.apply(nn.unbox(narrow.init(jax.random.key(0))), labelled('tags'), None)
+        outputs = narrow.apply(nn.unbox(narrow.init(jax.random.key(0))), labelled('tags'))
         scores = {name: x for name, x in outputs.items() if name.endswith('logits')}
         assert scores
         for x in scores.values():

@@ -18,7 +18,7 @@ from tiny_model import TINY
 from bert_jax.config import MeshConfig
 from bert_jax.parallel import sharding
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training import checkpoint, optimizer, random_streams, train_step
+from bert_jax.training import checkpoint, random_streams, train_step
 from bert_jax.training.checkpoint import Checkpoints, checksums, load_params
 from bert_jax.training.train_step import TrainState
 
@@ -85,15 +85,15 @@ def test_arrays_may_be_donated_right_after_a_save(tmp_path: pathlib.Path) -> Non
 
 
 def test_restore_onto_other_meshes(tmp_path: pathlib.Path) -> None:
-    task, tx = PretrainTask(TINY.model), optimizer.make_optimizer(TINY)
+    task = PretrainTask(TINY.model)
     eight = sharding.make_mesh(MeshConfig(data=2, fsdp=4))
-    state = train_step.init_state(task, tx, eight, random_streams.root(3, 'threefry2x32'))
+    state = train_step.build_step(TINY, task, eight).init(random_streams.root(3, 'threefry2x32'))
     checkpoints = Checkpoints(tmp_path, 2)
     checkpoints.save(0, state)
     checkpoints.close()
     for data, fsdp in ((2, 2), (1, 1)):
         mesh = sharding.make_mesh(MeshConfig(data, fsdp), jax.devices()[: data * fsdp])
-        target = train_step.abstract_state(task, tx, mesh)
+        target = train_step.build_step(TINY, task, mesh).abstract
         checkpoints = Checkpoints(tmp_path, 2)
         there = checkpoints.restore(target)
         checkpoints.close()
@@ -166,6 +166,30 @@ def test_damaged_ones_are_named_passed_over_and_put_aside(
         assert f'{step}.damaged; using the one before, 10' in caplog.text
         assert not (tmp_path / f'checkpoints/{step}').exists()
         assert files(tmp_path, f'{step}.damaged')
+
+
+@pytest.mark.parametrize('times', [2, 99])
+def test_a_checkpoint_that_can_not_be_reached_is_not_damaged(
+    tmp_path: pathlib.Path, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 10, 20)
+    checkpoints, failures = Checkpoints(tmp_path, 9), iter(range(times))
+    real = checkpoints._manager.restore
+
+    def restore(*args: object, **more: object) -> object:
+        if next(failures, None) is not None:
+            raise ValueError('UNAVAILABLE: Error reading "params" in gs://bucket: HTTP 503')
+        return real(*args, **more)
+
+    monkeypatch.setattr(checkpoints._manager, 'restore', restore)
+    monkeypatch.setattr(checkpoint, 'RETRY_SECONDS', (0, 0))
+    if times == 2:
+        assert_same(checkpoints.restore(abstract(small(0))), small(20))
+    else:
+        with pytest.raises(ValueError, match=r'checkpoints/20 can not be read: UNAVAILABLE.*503'):
+            checkpoints.restore(abstract(small(0)))
+    checkpoints.close()
+    assert files(tmp_path, 10) and files(tmp_path, 20)
 
 
 def test_all_damaged_is_one_clear_error_and_removes_nothing(tmp_path: pathlib.Path) -> None:
@@ -295,8 +319,8 @@ def test_checksums_notice_swapped_values() -> None:
 def test_remote_folders_stay_remote(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert str(checkpoint._absolute('gs://bucket/run')) == 'gs://bucket/run'
-    assert checkpoint._absolute(tmp_path / 'a/../b') == tmp_path / 'b'
+    assert str(checkpoint.absolute('gs://bucket/run')) == 'gs://bucket/run'
+    assert checkpoint.absolute(tmp_path / 'a/../b') == tmp_path / 'b'
     monkeypatch.setitem(sys.modules, 'google.cloud.storage_control_v2', None)
     with pytest.raises(ValueError, match=r"bucket/run needs .*pip install '\.\[data,gcs\]'"):
         Checkpoints('gs://bucket/run', 1)

@@ -41,10 +41,10 @@ def means() -> dict[tuple[int, ...], dict[str, float]]:
     mesh = sharding.make_mesh(MeshConfig(data=8))
     replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     params = jax.device_put(nn.unbox(TASK.init(jax.random.key(0))), replicated)
-    step = train_step.make_eval_step(TASK, mesh)
+    step = train_step.build_step(TINY, TASK, mesh)
     with jax.transfer_guard('disallow'):
         return {
-            rows: evaluate(step, params, cut(examples, list(rows)), TASK, {16: spec}, mesh)[0]
+            rows: evaluate(step, params, cut(examples, list(rows)), {16: spec})[0]
             for rows in ((8, 8, 3), (3, 8, 8), (1, 2, 4, 5, 7))
         }
 
@@ -69,4 +69,4 @@ def test_nothing_to_evaluate_is_an_error() -> None:
     mesh = sharding.make_mesh(MeshConfig(data=8))
     spec = TASK.batch_spec(Phase(1, 16, SIZE, 3))
     with pytest.raises(ValueError, match='no batches'):
-        evaluate(train_step.make_eval_step(TASK, mesh), {}, [], TASK, {16: spec}, mesh)
+        evaluate(train_step.build_step(TINY, TASK, mesh), {}, [], {16: spec})

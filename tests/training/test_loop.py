@@ -1,6 +1,8 @@
 """The loop on synthetic batches and eight devices: what it starts from, reports and saves."""
 
+import concurrent.futures
 import dataclasses
+import errno
 import logging
 import os
 import pathlib
@@ -18,9 +20,17 @@ from small_run import metrics, numbers, saved_steps
 from tiny_model import ROOT, TINY
 
 from bert_jax import batch as batches
+from bert_jax.batch import HostBatch
 from bert_jax.config import Config, EvalConfig, MeshConfig, ModelConfig, Phase, TrainConfig
+from bert_jax.config.errors import Interrupted
+from bert_jax.parallel import sharding
+from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training.loop import HostBatch, Interrupted, train
+from bert_jax.training import loop
+from bert_jax.training.checkpoint import Checkpoints
+from bert_jax.training.loop import train
+from bert_jax.training.metrics import MetricsWriter
+from bert_jax.training.nonfinite import MAX_IN_A_ROW
 
 MODEL = ModelConfig(
     vocab_size=50,
@@ -51,9 +61,15 @@ def run(
     change: Change = lambda k, batch: None,
     asked: list[tuple[int, int]] | None = None,
     evaluated: Callable[[int], None] = lambda i: None,
+    stopper: Stopper | None = None,
+    eval_steps: int = 4,
 ) -> dict[str, np.ndarray]:
     """Trains; the final state's arrays. change(k, batch) may spoil batch k, or the run; so may
-    evaluated(i), called for the i-th batch of an evaluation."""
+    evaluated(i), called for the i-th of the `eval_steps` batches of an evaluation."""
+    host, num_hosts = sharding.host_slice(sharding.make_mesh(config.mesh))
+
+    def mine(batch: dict[str, np.ndarray]) -> HostBatch:
+        return {name: np.split(x, num_hosts)[host] for name, x in batch.items()}
 
     def train_batches(start: int, stop: int) -> Iterator[HostBatch]:
         if asked is not None:
@@ -61,7 +77,7 @@ def run(
         for k in range(start, stop):
             batch = batches.synthetic(TASK.batch_spec(PHASES[k >= PHASES[0].steps]), k)
             change(k, batch)
-            yield batch
+            yield mine(batch)
 
     class EvalBatches:
         main_score = ''
@@ -70,14 +86,15 @@ def run(
             self.spec = TASK.batch_spec(phase)
 
         def __iter__(self) -> Iterator[HostBatch]:
-            for i in range(4):
+            for i in range(eval_steps):
                 evaluated(i)
-                yield batches.synthetic(self.spec, 1000 + i)
+                yield mine(batches.synthetic(self.spec, 1000 + i))
 
         def score(self, predictions: object) -> dict[str, float]:
             return {}
 
-    return arrays(train(config, TASK, train_batches, EvalBatches, workdir))
+    state = train(config, TASK, train_batches, EvalBatches, workdir, stopper)
+    return arrays(state.params if num_hosts > 1 else state)
 
 
 def arrays(state: object) -> dict[str, np.ndarray]:
@@ -182,6 +199,88 @@ def test_a_signal_puts_an_evaluation_off(
         assert lines[line['step'], line['split']] == line
 
 
+@pytest.mark.parametrize(
+    ('changes', 'log', 'evaluate', 'save'),
+    [
+        ({}, [4, 8, 10], [5, 10], [3, 6, 9, 10]),
+        ({'eval_every': 0}, [4, 8, 10], [10], [3, 6, 9, 10]),
+        ({'num_steps': 7}, [4, 7], [5, 7], [3, 6, 7]),
+        ({'log_every': 99, 'eval_every': 99, 'checkpoint_every': 99}, [10], [10], [10]),
+    ],
+)
+def test_when_what_is_done(
+    changes: dict[str, int], log: list[int], evaluate: list[int], save: list[int]
+) -> None:
+    config = configured(**{'log_every': 4, 'eval_every': 5, 'checkpoint_every': 3} | changes)
+    steps = range(1, config.num_steps + 1)
+    for should, expected in (
+        (loop.should_log, log),
+        (loop.should_evaluate, evaluate),
+        (loop.should_save, save),
+    ):
+        assert [step for step in steps if should(step, config)] == expected
+
+
+def test_a_signal_in_the_last_evaluation_keeps_the_next_run_from_starting(
+    tmp_path: pathlib.Path,
+) -> None:
+    """The run of this seed ends as it would have; that of the next does not begin."""
+    config = configured(num_steps=1, nonfinite='skip')
+    with Stopper() as stopper:
+        run(
+            tmp_path / '0',
+            config,
+            evaluated=lambda i: os.kill(os.getpid(), signal.SIGTERM) if i == 1 else None,
+            stopper=stopper,
+        )
+        assert [line['split'] for line in metrics(tmp_path / '0')] == ['train', 'eval']
+        assert saved_steps(tmp_path / '0') == [1]
+        with pytest.raises(Interrupted, match='stopped before step 1 of 1') as stopped:
+            run(tmp_path / '1', config, stopper=stopper)
+    assert stopped.value.number == signal.SIGTERM
+    assert not saved_steps(tmp_path / '1')
+
+
+def test_trains_in_a_thread(tmp_path: pathlib.Path) -> None:
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        assert pool.submit(run, tmp_path, configured(num_steps=1)).result()['.step'] == 1
+
+
+FULL = {  # what a full disk raises
+    'metrics': (MetricsWriter, 'write', OSError(errno.ENOSPC, 'No space left on device')),
+    'events': (MetricsWriter, 'flush', OSError(errno.EDQUOT, 'Disk quota exceeded')),
+    'checkpoint': (
+        Checkpoints,
+        'save',
+        ValueError(
+            'RESOURCE_EXHAUSTED: Failed to write 188 bytes to file 12: No space left on de'
+            'vice\n[spec]'
+        ),
+    ),
+    'end': (Checkpoints, 'close', ValueError('Error writing: No space left on device')),
+}
+
+
+@pytest.mark.parametrize('writer', FULL)
+def test_a_full_disk_is_one_line(
+    tmp_path: pathlib.Path, writer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, method, error = FULL[writer]
+    real = getattr(owner, method)
+
+    def full(self: object, *args: object) -> object:
+        if method != 'close' and not saved_steps(tmp_path):
+            return real(self, *args)
+        raise error
+
+    config = configured(num_steps=9, checkpoint_every=1)
+    monkeypatch.setattr(owner, method, full)
+    with pytest.raises(ValueError, match=r'^no space is left for .*Make room') as raised:
+        run(tmp_path, config)
+    assert '\n' not in str(raised.value)
+    assert f'up to step {saved_steps(tmp_path)[-1]} are complete' in str(raised.value)
+
+
 def test_a_mistake_in_a_later_phase_or_in_evaluation_is_found_first(
     tmp_path: pathlib.Path,
 ) -> None:
@@ -203,7 +302,7 @@ def test_a_finished_run_is_left_alone(
         assert_same(run(workdir, asked=asked), state)
         assert_same(run(workdir, configured(num_steps=7), asked=asked), state)
     assert not asked
-    assert 'nothing to do: step 10 of 7 is saved already' in caplog.text
+    assert 'Training is already complete (step 10 of 7).' in caplog.text
     assert {path: path.stat().st_mtime_ns for path in workdir.rglob('*')} == before
 
 
@@ -212,7 +311,9 @@ def test_an_early_end_can_be_extended(
     tmp_path: pathlib.Path, whole: tuple[pathlib.Path, dict[str, np.ndarray]]
 ) -> None:
     run(tmp_path, configured(num_steps=7))
+    assert (7, 'eval') in {(line['step'], line['split']) for line in metrics(tmp_path)}
     assert_same(run(tmp_path), whole[1])
+    assert numbers(tmp_path) == numbers(whole[0])
 
 
 @pytest.mark.slow
@@ -258,8 +359,12 @@ def test_nan_stops_at_its_step_and_leaves_the_last_checkpoint(
     assert_same(run(tmp_path), whole[1])  # the next start, without the poison
 
 
-def test_nan_can_be_skipped_and_is_counted(tmp_path: pathlib.Path) -> None:
+def test_nan_can_be_skipped_and_is_counted(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
     state = run(tmp_path, configured(nonfinite='skip'), poison(5))
+    (said,) = (line for line in caplog.messages if 'skipped' in line)
+    assert said.startswith('1 of the last 1 steps were skipped') and said.endswith('step 6')
     assert all(np.isfinite(value).all() for value in state.values())
     lines = {line['step']: line for line in metrics(tmp_path) if line['split'] == 'train'}
     assert [lines[step]['skipped_steps'] for step in (5, 6, 10)] == [0, 1, 1]
@@ -276,6 +381,21 @@ def test_nan_can_be_skipped_and_is_counted(tmp_path: pathlib.Path) -> None:
         run(again, configured(nonfinite='skip'), stop)
     assert_same(run(again, configured(nonfinite='skip'), poison(5)), state)
     assert numbers(again) == numbers(tmp_path)
+
+
+def test_too_many_skipped_in_a_row_end_the_run(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 1 < MAX_IN_A_ROW < 100
+    monkeypatch.setattr('bert_jax.training.nonfinite.MAX_IN_A_ROW', 3)
+
+    def change(k: int, batch: dict[str, np.ndarray]) -> None:
+        if k in (1, 2, 4, 5, 6, 7):
+            poison(k)(k, batch)
+
+    with pytest.raises(FloatingPointError, match=r'3 steps in a row .*, the last is step 7'):
+        run(tmp_path, configured(nonfinite='skip', log_every=100), change)
+    assert saved_steps(tmp_path) == [4]
 
 
 @pytest.mark.slow
@@ -322,8 +442,8 @@ def test_trains_where_tensorflow_is_not_installed(tmp_path: pathlib.Path) -> Non
     code = textwrap.dedent("""
         import sys
         sys.modules['tensorflow'] = sys.modules['tensorflow_datasets'] = None  # import raises
-        import pathlib, test_train
-        state = test_train.run(pathlib.Path(sys.argv[1]), test_train.configured(num_steps=2))
+        import pathlib, test_loop
+        state = test_loop.run(pathlib.Path(sys.argv[1]), test_loop.configured(num_steps=2))
         assert state['.step'] == 2
         import bert_jax.predict
         import bert_jax.benchmark

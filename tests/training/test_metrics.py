@@ -10,9 +10,10 @@ import subprocess
 import sys
 import textwrap
 import threading
-from typing import Any
+import time
 
 import pytest
+import small_run
 import tensorboardX.event_file_writer
 from etils import epath
 from small_run import ROOT
@@ -52,9 +53,9 @@ def test_full_precision_and_null_for_what_is_not_finite(tmp_path: pathlib.Path) 
 def test_going_on_leaves_one_line_per_step(tmp_path: pathlib.Path) -> None:
     write(tmp_path, 0, 1, 2, 3, 4)
     write(tmp_path, 2, 3, 4, 5)
-    assert [line['step'] for line in metrics(tmp_path)] == [1, 2, 3, 4, 5]
+    assert [line['step'] for line in small_run.metrics(tmp_path)] == [1, 2, 3, 4, 5]
     write(tmp_path, 0, 1)
-    assert [line['step'] for line in metrics(tmp_path)] == [1]
+    assert [line['step'] for line in small_run.metrics(tmp_path)] == [1]
 
 
 @pytest.mark.parametrize('rest', ['{"step": 3, "spl', '{"step": 3}', '\0\0\0\0\n', '[1]\n', '3\n'])
@@ -63,7 +64,7 @@ def test_what_a_crash_leaves_at_the_end_is_removed(tmp_path: pathlib.Path, rest:
     with (tmp_path / 'metrics.jsonl').open('a') as file:
         file.write(rest)
     write(tmp_path, 3, 4)
-    assert [line['step'] for line in metrics(tmp_path)] == [1, 2, 4]
+    assert [line['step'] for line in small_run.metrics(tmp_path)] == [1, 2, 4]
 
 
 def events(folder: pathlib.Path) -> list[tuple[str, int, float]]:
@@ -88,6 +89,15 @@ def test_tensorboard_events_are_readable(tmp_path: pathlib.Path) -> None:
     writer.write(2, 'eval', {'loss': 1.5})
     writer.close()
     assert events(tmp_path) == [('train/loss', 1, 2.5), ('eval/loss', 2, 1.5)]
+
+
+def test_a_flush_saves_what_a_kill_would_lose(tmp_path: pathlib.Path) -> None:
+    """The events too: the run that goes on from a checkpoint does not write them again."""
+    writer = MetricsWriter(tmp_path, 0)
+    writer.write(1, 'train', {'loss': 2.5})
+    writer.flush()
+    assert events(tmp_path) == [('train/loss', 1, 2.5)]
+    writer.close()
 
 
 def test_only_process_0_writes(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,35 +127,48 @@ def test_object_stores(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) 
             writer.write(step, 'train', {'loss': step / 2})
         writer.close()
     folder = tmp_path / 'bucket/run'
-    assert [line['step'] for line in metrics(folder)] == [1, 2, 3]
+    assert [line['step'] for line in small_run.metrics(folder)] == [1, 2, 3]
     assert events(folder)[-1] == ('train/loss', 3, 1.5)
 
 
-def test_an_upload_is_waited_for_and_sent_again_where_it_failed(
+def test_an_upload_is_waited_for_and_sent_again_if_it_failed(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = MetricsWriter(tmp_path, 0)
-    writer._file.close()
-    writer._file = None  # as in an object store
-    real, begun, go_on = type(writer._path).write_text, [], threading.Event()
+    begun, go_on = [], threading.Event()
 
-    def slow_and_once_down(path: Any, text: str) -> None:
-        begun.append(text)
-        assert go_on.wait(10)
-        if len(begun) == 2:
-            raise OSError('503')
-        real(path, text)
+    class Bucket(type(epath.Path('x'))):  # type: ignore[misc]
+        def write_bytes(self, content: bytes) -> int:
+            if content and self.name == 'metrics.jsonl':
+                begun.append(content)
+                assert go_on.wait(10)
+                if len(begun) == 2:
+                    raise OSError('503')
+            return int(super().write_bytes(content))
 
-    monkeypatch.setattr(type(writer._path), 'write_text', slow_and_once_down)
+    monkeypatch.setattr(metrics.epath, 'Path', lambda _: Bucket(tmp_path))
+    writer = MetricsWriter('gs://bucket/run', 0)
     writer.write(1, 'train', {'loss': 2.5})
-    assert not metrics(tmp_path), 'on its way'
+    while not begun:
+        time.sleep(0.01)
+    assert not small_run.metrics(tmp_path), 'on its way'
     go_on.set()
-    writer.flush()
-    assert len(metrics(tmp_path)) == 1
     writer.write(2, 'train', {'loss': 1.5})
+    assert len(small_run.metrics(tmp_path)) == 1
+    writer.flush()
+    assert [line['step'] for line in small_run.metrics(tmp_path)] == [1, 2]
+    assert events(tmp_path)[-1] == ('train/loss', 2, 1.5)
     writer.close()
-    assert [line['step'] for line in metrics(tmp_path)] == [1, 2]
-    assert len(begun) == 3
+
+
+def test_the_evaluation_of_an_earlier_end_is_dropped(tmp_path: pathlib.Path) -> None:
+    writer = MetricsWriter(tmp_path, 0)
+    for split in ('train', 'eval'):
+        for step in (1, 2):
+            writer.write(step, split, {'loss': 1.0})
+    writer.close()
+    MetricsWriter(tmp_path, 2, drop_eval=True).close()
+    lines = [(line['step'], line['split']) for line in small_run.metrics(tmp_path)]
+    assert lines == [(1, 'train'), (2, 'train'), (1, 'eval')]
 
 
 def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture) -> None:
@@ -159,15 +182,24 @@ def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture) -
     assert train.startswith('step 100/200 train loss 2.500 mlm_loss 2.000 ')
     assert train.endswith('12,346 tokens/s ETA 0:03:20')
     assert ' mlm_loss nan ' in evaluation
+    assert 'skipped' not in train
+
+
+def test_skipped_steps_are_shown_if_there_are_any(capsys: pytest.CaptureFixture) -> None:
+    progress = Progress(0, 9)
+    for skipped in (0.0, 2.0):
+        progress.report(3, 'train', TRAIN | {'skipped_steps': skipped})
+    without, with_two = capsys.readouterr().err.splitlines()
+    assert 'skipped' not in without and '2 skipped' in with_two
 
 
 def test_one_live_line_in_a_terminal() -> None:
     code = textwrap.dedent("""
         import logging, sys, time
-        from bert_jax.main import _Stderr
-        from bert_jax.writers import Progress
+        from bert_jax.config.console import StderrHandler
+        from bert_jax.training.metrics import Progress
         options = {'level': logging.INFO, 'format': '%(message)s', 'force': True}
-        logging.basicConfig(handlers=[_Stderr()], **options)
+        logging.basicConfig(handlers=[StderrHandler()], **options)
         progress = Progress(0, 20)
         for step in range(1, 21):
             progress.step(step)

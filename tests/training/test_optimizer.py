@@ -9,14 +9,19 @@ import optax
 import pytest
 
 from bert_jax.config import Config, OptimConfig, Phase, TrainConfig
+from bert_jax.models.parameters import Kind, ParameterInfo, describe
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training.optimizer import decay_mask, make_optimizer, make_schedule
+from bert_jax.training.optimizer import make_optimizer, make_schedule
 
 
 def config(**optim: object) -> Config:
     train = TrainConfig(phases=(Phase(60, 8, 4, 1), Phase(40, 16, 4, 2)))
     values = {'learning_rate': 0.5, 'warmup_steps': 10} | optim
     return Config(optim=OptimConfig(**values), train=train)  # type: ignore[arg-type]
+
+
+def fact(kind: Kind, *axes: str) -> ParameterInfo:
+    return ParameterInfo(axes, kind, 'layers' if 'layers' in axes else 'embeddings', 'float32')
 
 
 @pytest.mark.parametrize(
@@ -42,11 +47,11 @@ def test_no_warm_up_starts_at_the_peak_and_ends_where_it_is_told() -> None:
 
 def test_decay_spares_biases_and_layer_norms_only() -> None:
     task = PretrainTask(dataclasses.replace(Config().model, num_hidden_layers=2))
-    mask = decay_mask(jax.eval_shape(lambda: task.init(jax.random.key(0))))
+    info = describe(jax.eval_shape(lambda: task.init(jax.random.key(0))))
     decayed = {
         jax.tree_util.keystr(path, simple=True, separator='/')
-        for path, value in jax.tree_util.tree_leaves_with_path(mask)
-        if value
+        for path, fact in jax.tree_util.tree_leaves_with_path(info)
+        if fact.decays
     }
     kernels = ('attention/query_key_value', 'attention/output', 'intermediate', 'output')
     assert decayed == {
@@ -60,7 +65,7 @@ def test_decay_spares_biases_and_layer_norms_only() -> None:
 @pytest.mark.parametrize('bias_correction', [True, False])
 def test_adamw_is_the_formula(bias_correction: bool) -> None:
     optim = config(bias_correction=bias_correction, grad_clip_norm=1.0).optim
-    tx = make_optimizer(Config(optim=optim))
+    tx = make_optimizer(Config(optim=optim), {'kernel': fact('kernel'), 'bias': fact('bias')})
     rng = np.random.default_rng(0)
     params = {'kernel': rng.normal(size=5), 'bias': rng.normal(size=5)}
     state = tx.init(jax.tree.map(jnp.float32, params))
@@ -84,7 +89,7 @@ def test_adamw_is_the_formula(bias_correction: bool) -> None:
 def test_clipping_can_be_switched_off() -> None:
     grads = {'kernel': jnp.full(4, 100.0)}
     for clip, expected in ((0.0, 100.0), (1.0, 0.5)):
-        tx = make_optimizer(config(grad_clip_norm=clip))
+        tx = make_optimizer(config(grad_clip_norm=clip), {'kernel': fact('kernel')})
         _, state = tx.update(grads, tx.init(grads), grads)
         np.testing.assert_allclose(optax.tree.get(state, 'mu')['kernel'], 0.1 * expected, rtol=1e-5)
 
@@ -92,14 +97,22 @@ def test_clipping_can_be_switched_off() -> None:
 def test_lamb_takes_its_trust_ratio_from_each_layer_and_projection_alone() -> None:
     """Against optax, given every layer's matrices apart."""
     optim = config(name='lamb', weight_decay=0.1, grad_clip_norm=0.0).optim
-    tx = make_optimizer(Config(optim=optim))
     shapes = {
-        'encoder/layers/attention/query_key_value/kernel': (2, 4, 2, 3, 5),
-        'encoder/layers/attention/query_key_value/bias': (2, 2, 3, 5),
-        'encoder/layers/output/kernel': (2, 6, 4),
-        'encoder/layers/output_norm/scale': (2, 4),
-        'encoder/embeddings/word_embeddings': (7, 4),
+        'layers/query_key_value/kernel': (2, 4, 2, 3, 5),
+        'layers/query_key_value/bias': (2, 2, 3, 5),
+        'layers/output/kernel': (2, 6, 4),
+        'layers/output_norm/scale': (2, 4),
+        'word_embeddings': (7, 4),
     }
+    heads = ('heads', 'qkv', 'head_dim')
+    info = {
+        'layers/query_key_value/kernel': fact('kernel', 'layers', 'embed', *heads),
+        'layers/query_key_value/bias': fact('bias', 'layers', *heads),
+        'layers/output/kernel': fact('kernel', 'layers', 'mlp', 'embed'),
+        'layers/output_norm/scale': fact('norm', 'layers', 'features'),
+        'word_embeddings': fact('table', 'vocab', 'embed'),
+    }
+    tx = make_optimizer(Config(optim=optim), info)
     rng = np.random.default_rng(0)
 
     def random(scale: float) -> dict[str, np.ndarray]:
@@ -112,7 +125,7 @@ def test_lamb_takes_its_trust_ratio_from_each_layer_and_projection_alone() -> No
     def apart(tree: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         found = {}
         for name, stacked in tree.items():
-            layers = stacked if name.startswith('encoder/layers/') else [stacked]
+            layers = stacked if name.startswith('layers/') else [stacked]
             for i, value in enumerate(layers):
                 fused = 'query_key_value/kernel' in name
                 parts = [value[..., j, :] for j in range(3)] if fused else [value]

@@ -15,11 +15,12 @@ from bert_jax import predict
 from bert_jax.config import Config, DataConfig, MeshConfig, OptimConfig
 from bert_jax.convert.__main__ import convert_out
 from bert_jax.convert.foreign import full_config
-from bert_jax.finetuning import predictions, runs
+from bert_jax.finetuning import predictions
 from bert_jax.inference import model_dir
 from bert_jax.parallel import sharding
+from bert_jax.preflight.resolve import resolve
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training import optimizer, random_streams, train_step
+from bert_jax.training import random_streams, train_step
 from bert_jax.training.initialization import initial_params
 
 MODEL = dataclasses.replace(small_tasks.MODEL, num_attention_heads=8)
@@ -48,13 +49,13 @@ def test_fine_tuning_with_a_split_table(tmp_path: pathlib.Path, source: pathlib.
     }
     config = small_tasks.configured(source, 'text', data=files, train={'epochs': 1.0}, **sections)
     with pytest.raises(ValueError, match=r"'vocab' of size 20 .*pad_vocab_to_multiple_of to a"):
-        runs.run(config, epath.Path(tmp_path / 'refused'))
+        resolve(config, epath.Path(tmp_path / 'refused')).run()
 
     data = dataclasses.replace(config.data, pad_vocab_to_multiple_of=8)
     for num_steps in (2, 0):  # the second run resumes the first
         train = dataclasses.replace(config.train, num_steps=num_steps)
         stretch = dataclasses.replace(config, data=data, train=train)
-        runs.run(stretch, epath.Path(tmp_path / 'run'))
+        resolve(stretch, epath.Path(tmp_path / 'run')).run()
     table = model_dir.load(tmp_path / 'run').arrays()[TABLE]
     original = model_dir.load(source).arrays()[TABLE]
     assert table.shape == (24, 32) and (table[:SIZE] == original).all() and table[SIZE:].any()
@@ -79,8 +80,9 @@ def test_continued_pretraining_with_a_split_table(source: pathlib.Path) -> None:
     mesh = sharding.make_mesh(MeshConfig(data=1, tensor=8))
     task = PretrainTask(dataclasses.replace(MODEL, vocab_size=size))
     key = random_streams.root(0, 'threefry2x32')
-    fresh = train_step.init_state(task, optimizer.make_optimizer(config), mesh, key).params
-    loaded = initial_params(source, fresh)
+    step = train_step.build_step(config, task, mesh)
+    fresh = step.init(key).params
+    loaded = initial_params(source, fresh, step.info)
     same = jax.tree.map(lambda a, b: a.sharding == b.sharding and a.shape == b.shape, fresh, loaded)
     assert all(jax.tree.leaves(same))
     arrays = dataclasses.replace(saved, params=loaded).arrays()

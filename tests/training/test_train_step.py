@@ -23,8 +23,7 @@ from bert_jax import batch as batches
 from bert_jax.config import Config, MeshConfig
 from bert_jax.parallel import sharding
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training import optimizer
-from bert_jax.training.train_step import TrainState, init_state, make_eval_step, make_train_step
+from bert_jax.training.train_step import TrainState, build_step
 
 ONE = MeshConfig(1, 1)
 GOLDEN = ROOT / 'tests' / 'golden' / 'losses_tiny.json'
@@ -52,14 +51,11 @@ def one_step(
 ) -> tuple[TrainState, dict]:
     """The state after one SGD-like step (so that differences in gradients show) and its sums."""
     mesh = sharding.make_mesh(of, jax.devices()[: of.data * of.fsdp * of.tensor])
-    task, tx = PretrainTask(config.model), optax.identity()
+    task = PretrainTask(config.model)
     spec = task.batch_spec(config.train.phases[0])
-    state = init_state(task, tx, mesh, jax.random.key(0))
-    step = make_train_step(
-        task, tx, mesh, schedule=lambda _: 1.0, accum_steps=config.train.accum_steps
-    )
+    step = build_step(config, task, mesh, optax.identity(), lambda _: 1.0)
     arrays = batches.to_global(batch, sharding.batch_shardings(spec, mesh), spec)
-    state, sums = step(state, arrays, jax.random.key(1))
+    state, sums = step.train(step.init(jax.random.key(0)), arrays, jax.random.key(1))
     return state, {name: (float(a), float(b)) for name, (a, b) in sums.items()}
 
 
@@ -92,9 +88,9 @@ def test_padding_rows_and_unused_slots_do_not_count() -> None:
     changed['input_ids'][-1] = 7
     changed['masked_lm_ids'][batch['masked_lm_weights'] == 0] = 9
     mesh = sharding.make_mesh(ONE, jax.devices()[:1])
-    params = init_state(task, optax.identity(), mesh, jax.random.key(0)).params
-    evaluate = make_eval_step(task, mesh)
-    sums, again = (evaluate(params, b)[0] for b in (batch, changed))
+    step = build_step(config, task, mesh)
+    params = step.init(jax.random.key(0)).params
+    sums, again = (step.evaluate(params, b)[0] for b in (batch, changed))
     for name in ('mlm_loss', 'mlm_accuracy', 'nsp_loss', 'nsp_accuracy'):
         assert sums[name] == again[name]
     assert float(sums['nsp_loss'][1]) == 15
@@ -103,16 +99,16 @@ def test_padding_rows_and_unused_slots_do_not_count() -> None:
 
 def test_a_step_that_is_not_finite_changes_nothing_but_its_number() -> None:
     mesh = sharding.make_mesh(ONE, jax.devices()[:1])
-    task, tx = PretrainTask(TINY.model), optimizer.make_optimizer(TINY)
+    task = PretrainTask(TINY.model)
     spec = task.batch_spec(TINY.train.phases[0])
-    state = init_state(task, tx, mesh, jax.random.key(0))
+    step = build_step(TINY, task, mesh)
+    state = step.init(jax.random.key(0))
     state.params['pooler']['dense']['bias'] = (
         state.params['pooler']['dense']['bias'].at[3].set(jnp.nan)
     )
     before = jax.device_get((state.params, state.opt_state))
-    step = make_train_step(task, tx, mesh, schedule=optimizer.make_schedule(TINY))
     arrays = batches.to_global(batches.synthetic(spec), sharding.batch_shardings(spec, mesh), spec)
-    state, sums = step(state, arrays, jax.random.key(1))
+    state, sums = step.train(state, arrays, jax.random.key(1))
     assert float(sums['nonfinite'][0]) == 1
     assert int(state.step) == 1
     for ours, theirs in zip(

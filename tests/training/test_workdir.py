@@ -11,12 +11,13 @@ from etils import epath
 
 from bert_jax import main
 from bert_jax.config import Config, DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig
+from bert_jax.training import run
 
 BASE = Config(
     model=ModelConfig(vocab_size=99, hidden_size=32, num_attention_heads=2),
     data=DataConfig(sentences='line'),
     optim=OptimConfig(warmup_steps=2),
-    train=TrainConfig(phases=(Phase(20, 32, 8, 5),)),
+    train=TrainConfig(phases=(Phase(20, 32, 16, 5),)),
 )
 
 
@@ -27,7 +28,7 @@ class Claims:
         small_run.write_corpus(folder)
         self.folder, self.workdir = folder, folder / 'run'
         self.trained: list[Config] = []
-        monkeypatch.setattr(main, 'train', lambda config, *_: self.trained.append(config))
+        monkeypatch.setattr(run, 'train', lambda config, *_: self.trained.append(config))
 
     def start(
         self, config: Config = BASE, corpus: str = 'corpus.txt', **sections: dict[str, object]
@@ -54,7 +55,7 @@ def claims(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Claims:
 
 def test_workdir_says_what_the_run_is(claims: Claims) -> None:
     assert claims.trained[0].model.vocab_size == 21  # of vocab.txt
-    assert json.loads((claims.workdir / 'config.json').read_text()) == claims.trained[0].to_dict()
+    assert (claims.workdir / 'config.json').read_text() == claims.trained[0].to_json()
     corpus = json.loads((claims.workdir / 'corpus.json').read_text())
     assert len(corpus['fingerprint']) >= 16
     vocabulary = (claims.workdir / 'vocab.txt').read_text()
@@ -70,7 +71,7 @@ def test_workdir_says_what_the_run_is(claims: Claims) -> None:
         ('data', 'masked_lm_prob', 0.2),
         ('optim', 'learning_rate', 0.5),
         ('train', 'seed', 1),
-        ('train', 'phases', (Phase(20, 32, 16, 5),)),
+        ('train', 'phases', (Phase(20, 32, 32, 5),)),
     ],
 )
 def test_another_run_is_refused_by_key(
@@ -125,6 +126,16 @@ def test_what_moves_no_number_may_change(
     config = claims.start(**{section: {key: value}})
     assert getattr(getattr(config, section), key) == value
     assert json.loads((claims.workdir / 'config.json').read_text())[section][key] == value
+
+
+def test_where_a_run_began_is_kept(claims: Claims, caplog: pytest.LogCaptureFixture) -> None:
+    """A resumed run does not read init_from, and must not say that it began there."""
+    before = (claims.workdir / 'config.json').read_text()
+    other = claims.folder / 'nowhere'
+    config = claims.start(dataclasses.replace(BASE, init_from=str(other), reinit_layers=1))
+    assert config.init_from == str(other)
+    assert (claims.workdir / 'config.json').read_text() == before
+    assert 'config.init_from is not read: the run began from nothing' in caplog.text
 
 
 def test_a_start_that_nothing_came_of_is_no_run(claims: Claims) -> None:

@@ -35,17 +35,16 @@ class TextEncoder:
         self.vocabulary, self.longest, self.types = vocabulary, longest, types
         self.row_format, self.truncated = row_format, 0
 
-    def encode(self, texts: Sequence[Text], longest: int | None = None) -> list[Row]:
+    def encode(self, texts: Sequence[Text]) -> list[Row]:
         """A row for each text or pair of texts. If a row would be too long, the longer text loses
-        tokens at its end. longest: a lower limit than the encoder's.
+        tokens at its end.
 
         Raises ValueError for anything but texts and pairs, and for a pair if the model has one
         token type.
         """
-        longest = min(longest or self.longest, self.longest)
         rows = []
         for segments in self._segments(texts):
-            room = self.row_format.room(len(segments), longest)
+            room = self.row_format.room(len(segments), self.longest)
             if sum(map(len, segments)) > room:
                 self.truncated += 1
                 segments = _truncated(segments, room)

@@ -166,13 +166,8 @@ def _write(
         vocabulary = tokenizer.load(data.vocab_file, data.lowercase)
     else:
         vocabulary = _train_vocabulary(source, data, vocab_size, summary)
-    ordinary = [vocabulary.pieces[i] for i in vocabulary.ordinary_ids]
-    capitals = sum(piece.lower() != piece for piece in ordinary)
-    if data.lowercase and capitals:
-        progress.say(
-            f'{capitals:,} tokens of the vocabulary have capital letters and are never used: text '
-            'is lowercased (config.data.lowercase)'
-        )
+    if warning := vocabulary.case_warning():
+        progress.say(f'{warning} (config.data.lowercase)')
     vocabulary.save(directory)
     writers = {
         split: format.SplitWriter(directory / split, vocabulary.vocab_size)

@@ -18,10 +18,11 @@ from bert_jax.config import DataConfig
 from bert_jax.data import progress
 from bert_jax.data.build_once import build_once
 from bert_jax.data.files import is_remote
+from bert_jax.data.tokenizers import tokenizer
 
 # The fields of DataConfig that may be URLs, and the files that are copied if it is a folder.
 STAGED: dict = dict.fromkeys(('train_file', 'eval_file', 'test_file'), ())
-STAGED |= {'vocab_file': ('*.txt', '*.model'), 'dir': ('*.tsv', '*/*.tsv')}
+STAGED |= {'vocab_file': tokenizer.FILES, 'dir': ('*.tsv', '*/*.tsv')}
 # Errors that stay if one tries again: no such file, no permission, an unknown kind of URL. Other
 # errors of storage are passed on. The types of TensorFlow and of the clouds are known by name here,
 # because their import takes seconds, and those of HTTP by number.

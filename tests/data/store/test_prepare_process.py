@@ -279,9 +279,11 @@ def test_text_needs_no_tensorflow(tmp_path, vocab):
     code = (
         'import sys\n'
         'sys.modules.update(tensorflow=None, tensorflow_datasets=None, jax=None)\n'
+        'from bert_jax.config import command_line\n'
         'from bert_jax.data import prepare\n'
-        f'sys.exit(prepare.cli(["x", "--input={path}", "--output={tmp_path}/t", '
-        f'"--vocab_file={vocab}", "--holdout=0"]))\n'
+        f'argv = ["x", "--input={path}", "--output={tmp_path}/t", "--vocab_file={vocab}", '
+        f'"--holdout=0"]\n'
+        'sys.exit(command_line.run("x", prepare.main, argv))\n'
     )
     subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True, timeout=60)
     assert format.read_meta(tmp_path / 't').counts['train'].documents
@@ -337,8 +339,9 @@ def test_two_at_once_make_one_store(tmp_path, vocab):
 
 PEAK = """
 import resource, sys
+from bert_jax.config import command_line
 from bert_jax.data import prepare
-code = prepare.cli(sys.argv)
+code = command_line.run('prepare', prepare.main, sys.argv)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 sys.exit(code)
 """

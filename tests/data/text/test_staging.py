@@ -133,7 +133,10 @@ def test_one_copies_and_the_others_wait(
         ({'corpus': 'text:nowhere://a.txt'}, 'nowhere://a.txt can not be read'),
         ({'vocab_file': 's3://bucket/none.txt'}, 's3://bucket/none.txt can not be read .*NotFound'),
         ({'corpus': 'tokens:s3://bucket'}, r's3://bucket is a folder; expected \*.\* or \*/\*.bin'),
-        ({'vocab_file': 's3://bucket'}, r's3://bucket is a folder; expected \*.txt or \*.model'),
+        (
+            {'vocab_file': 's3://bucket'},
+            'expected vocab.txt or tokenizer.model or spiece.model',
+        ),
     ],
 )
 def test_what_is_not_there_is_named(

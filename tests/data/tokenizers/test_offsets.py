@@ -6,7 +6,8 @@ import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bert_jax.data.tokenizers import offsets, tokenizer
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.data.tokenizers.sentencepiece_model import accentless_starts, without_accents
 
 PIECES = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *'abcdefgxyz1.', 'cafe', 'the', '東']
 PIECES += ['##' + piece for piece in 'abcdefgxyz1'] + ["'", '"', '`', '##ing', 'ing']
@@ -73,10 +74,13 @@ def test_ids_are_those_of_encode_batch_and_spans_are_in_order(vocabularies, name
 
 
 @given(st.text(st.sampled_from(ODD) | st.characters(codec='utf-8'), max_size=40))
-def test_text_without_accents_is_the_tokenizers(text):
-    plain, starts, ends = offsets.without_accents_from(text)
-    assert plain == offsets.without_accents(text)
-    assert len(starts) == len(ends) == len(plain)
+def test_each_character_without_accents_comes_from_one_with(text):
+    starts = accentless_starts(text)
+    plain = without_accents(text)
+    assert len(starts) == len(plain) + 1 and starts == sorted(starts) and starts[-1] == len(text)
+    # A TeX quote comes from two characters.
+    for char, start in zip(plain, starts, strict=False):
+        assert char in without_accents(text[start : start + 2])
 
 
 def surfaces(vocabulary, text):

@@ -1,5 +1,6 @@
 import collections
 import gzip
+import re
 import subprocess
 import sys
 import unicodedata
@@ -110,7 +111,7 @@ def test_saving_and_loading(tmp_path):
         ('[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n', r'vocab\.txt has no \[MASK\].*add the missing'),
         ('[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\na\n', r"line 8 repeats 'a' of line 6"),
         (b'[PAD]\n\xff\xfe\n', 'is not UTF-8 text'),
-        ('', r'has no \[PAD\], \[UNK\], \[CLS\], \[SEP\], \[MASK\]'),
+        ('', r'has no \[PAD\] or <pad>, no \[UNK\] or <unk>, no \[CLS\] .*, no \[MASK\] or <mask>'),
     ],
 )
 def test_bad_vocabularies(tmp_path, content, message):
@@ -118,6 +119,50 @@ def test_bad_vocabularies(tmp_path, content, message):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=message):
         tokenizer.load(path)
+
+
+def test_a_byte_order_mark_is_not_part_of_the_first_token(tmp_path):
+    path = vocab_file(tmp_path, [*SPECIALS, 'a'])
+    path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes())
+    loaded = tokenizer.load(path)
+    assert loaded.pieces == [*SPECIALS, 'a']
+    loaded.save(tmp_path)
+    assert path.read_text().startswith('[PAD]')
+
+
+def test_a_word_piece_vocabulary_with_other_names(tmp_path):
+    pieces = ['<s>', '<pad>', '</s>', '<unk>', 'a', '<mask>']
+    loaded = tokenizer.load(vocab_file(tmp_path, pieces))
+    assert loaded.specials == Specials(pad=1, unk=3, cls=0, sep=2, mask=5)
+    assert loaded.encode_batch(['a <mask> é']) == [[4, 3, 3, 3, 3]]
+    assert loaded.mask_markers == ('<mask>', '[MASK]')
+
+
+@pytest.mark.parametrize(
+    'pieces, lowercase, message',
+    [
+        (['a', 'B'], True, '1 tokens of the vocabulary have capital letters and are never used'),
+        (['a', 'b'], False, r'no token .* has a capital letter, but .* become \[UNK\]'),
+        (['a', 'b'], True, '^$'),
+        (['a', 'B'], False, '^$'),
+    ],
+)
+def test_the_case_of_a_vocabulary(pieces, lowercase, message):
+    warning = tokenizer.wordpiece([*SPECIALS, *pieces], lowercase).case_warning()
+    assert re.match(message, warning)
+
+
+def test_every_name_of_a_vocabulary_file(tmp_path):
+    model = sentencepiece_model(tmp_path, control_symbols=['<mask>'], pad_id=3).read_bytes()
+    for name in tokenizer.FILES:
+        folder = tmp_path / name
+        folder.mkdir()
+        assert tokenizer.find(folder) is None
+        words = '\n'.join([*SPECIALS, 'a']).encode()
+        (folder / name).write_bytes(words if name.endswith('.txt') else model)
+        assert tokenizer.find(folder) == folder / name
+        tokenizer.load(folder).save(folder)
+        assert tokenizer.load(folder).pieces == tokenizer.load(folder / name).pieces
 
 
 def test_nothing_to_load(tmp_path):
@@ -192,18 +237,22 @@ def test_sentencepiece_models(tmp_path, options):
 
 
 def test_a_sentencepiece_model_without_a_mask(tmp_path):
-    with pytest.raises(ValueError, match=r'no token for \[PAD\].*--control_symbols=.*--pad_id'):
+    with pytest.raises(ValueError, match=r'has no \[PAD\] or <pad>.*--control_symbols=.*--pad_id'):
         tokenizer.load(sentencepiece_model(tmp_path))
-    with pytest.raises(ValueError, match=r'no token for \[MASK\].*looked for \[MASK\], <mask>'):
+    with pytest.raises(ValueError, match=r'm.model has no .*\[MASK\] or <mask>; train the model'):
         tokenizer.load(sentencepiece_model(tmp_path, pad_id=3))
 
 
 def test_albert_and_xlnet_models(shared_data):
-    albert = tokenizer.load(shared_data('vocab/albert-base-v2/spiece.model'), lowercase=True)
+    albert_path = shared_data('vocab/albert-base-v2/spiece.model')
+    albert = tokenizer.load(albert_path, lowercase=True)
     assert albert.specials == Specials(pad=0, unk=1, cls=2, sep=3, mask=4)
+    assert 'lowercased: capital letters' in tokenizer.load(albert_path, False).case_warning()
     words = albert.encode_batch(['Crème BRÛLÉE', 'creme brulee'])
     assert words[0] == words[1]
     xlnet = tokenizer.load(shared_data('vocab/xlnet-base-cased/spiece.model'), lowercase=False)
     assert xlnet.specials == Specials(pad=5, unk=0, cls=3, sep=4, mask=6)
+    typed = xlnet.encode_batch(['a <eop> <eod> </s> b'])[0]
+    assert xlnet.unk_id in typed and not {'<eop>', '<eod>'} & {xlnet.pieces[i] for i in typed}
     counts = collections.Counter(xlnet.pieces[i] for i in xlnet.ordinary_ids)
     assert counts['▁the'] == 1 and not counts['<eod>'] and not counts['</s>']

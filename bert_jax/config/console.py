@@ -1,0 +1,20 @@
+"""Lines on stderr: what a command says while it works."""
+
+import logging
+import os
+import sys
+
+
+def say(line: str) -> None:
+    """Prints a line on stderr. If nobody reads it any more (`2>&1 | head`), nothing is printed."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = open(os.devnull, 'w')  # noqa: SIM115
+
+
+class StderrHandler(logging.Handler):
+    """Writes log records to the current sys.stderr, which a live progress bar replaces."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(self.format(record))

@@ -1,0 +1,40 @@
+"""Errors about configuration keys, and facts about errors of libraries."""
+
+import difflib
+import signal
+from collections.abc import Iterable
+
+OUT_OF_MEMORY_HINT = (
+    'Take a smaller batch_size, a larger config.train.accum_steps or config.mesh.fsdp, or '
+    'config.model.remat=full; in an evaluation, a smaller config.eval.batch_size'
+)
+
+
+class Interrupted(Exception):
+    """The signal `number`, sent to this process or another one, stopped a run after it saved."""
+
+    def __init__(self, message: str, number: int = signal.SIGTERM):
+        super().__init__(message)
+        self.number = number
+
+
+def config_error(key: str, value: object, expected: str) -> ValueError:
+    """The error for a configuration key, such as 'optim.eps', whose value is not allowed."""
+    return ValueError(f'config.{key} is {value!r}; expected {expected}')
+
+
+def unknown_key(key: str, known: Iterable[str]) -> ValueError:
+    """The error for a configuration key that does not exist. It names the nearest key."""
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+    return ValueError(f'config.{key} is not a configuration key; did you mean config.{nearest}?')
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of the message, at most 200 characters; without one, the error's type."""
+    return str(error).strip().split('\n')[0][:200] or type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether XLA found too little memory on a device."""
+    # By name, so that JAX is not imported here.
+    return type(error).__name__ == 'JaxRuntimeError' and 'RESOURCE_EXHAUSTED' in str(error)

@@ -1,0 +1,70 @@
+"""Fields of the configuration: the values that each one may have, and facts about it.
+
+The type of a field says which values are allowed: `Literal[...]` lists choices, and an `Annotated`
+type has a `Limit`. `setting(default, ...)` adds facts that other modules ask for.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+
+T = TypeVar('T')
+
+
+class Fact(enum.Enum):
+    ARCHITECTURE = enum.auto()  # part of a checkpoint: which function the parameters are of
+    FREE_ON_RESUME = enum.auto()  # may change when a run continues, because results do not
+    PRETRAINING = enum.auto()  # read in pretraining only
+    FINETUNING = enum.auto()  # read in fine-tuning only
+
+
+class Limit(NamedTuple):
+    holds: Callable[[Any], bool]
+    expected: str
+
+
+Positive = Annotated[int, Limit(lambda n: n > 0, 'a positive integer')]
+Count = Annotated[int, Limit(lambda n: n >= 0, '0 or more')]
+Seed = Annotated[int, Limit(lambda n: 0 <= n < 2**32, '0 to 2**32 - 1')]
+VocabSize = Annotated[int, Limit(lambda n: 0 < n <= 2**24, 'a positive integer, at most 2**24')]
+PositiveFloat = Annotated[float, Limit(lambda x: x > 0, 'more than 0')]
+NotNegative = Annotated[float, Limit(lambda x: x >= 0, '0 or more')]
+Probability = Annotated[float, Limit(lambda p: 0 <= p < 1, 'a probability, 0 <= p < 1')]
+LayerDecay = Annotated[float, Limit(lambda d: 0 < d <= 1, 'more than 0, at most 1')]
+# Dropout rounds its rate to a multiple of 2**-16.
+DropoutRate = Annotated[
+    float,
+    Limit(
+        lambda p: p == 0 or 2**-17 <= p < 1 - 2**-17,
+        'a probability, 0 <= p < 1, that does not round to 0 or 1 as a multiple of 2**-16',
+    ),
+]
+
+
+def setting(default: T, *facts: Fact) -> T:
+    """A field of a configuration's dataclass with its default and its facts."""
+    return dataclasses.field(default=default, metadata={'facts': facts})
+
+
+def facts(field: dataclasses.Field) -> tuple[Fact, ...]:
+    return field.metadata.get('facts', ())
+
+
+def value_type(field: dataclasses.Field) -> Any:
+    """The field's type without its limit; str for choices."""
+    if get_origin(field.type) is Annotated:
+        return get_args(field.type)[0]
+    return str if choices(field) else field.type
+
+
+def choices(field: dataclasses.Field) -> tuple[str, ...]:
+    """The strings that the field's value is one of; () if its type is not a Literal."""
+    return get_args(field.type) if get_origin(field.type) is Literal else ()
+
+
+def limits(field: dataclasses.Field) -> tuple[Limit, ...]:
+    """What the field's value must satisfy beyond its type."""
+    if options := choices(field):
+        return (Limit(options.__contains__, 'one of ' + ', '.join(options)),)
+    return get_args(field.type)[1:] if get_origin(field.type) is Annotated else ()

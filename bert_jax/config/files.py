@@ -1,0 +1,32 @@
+"""Files and folders that are written completely or not at all."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+
+def write_atomically(path: Any, text: str) -> None:
+    """Writes `text` to `path` (pathlib.Path or epath.Path); a crash leaves the old file whole."""
+    partial = path.with_name(f'{path.name}.tmp')
+    partial.write_text(text)
+    partial.replace(path)
+
+
+@contextlib.contextmanager
+def atomic_output(output: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A path beside `output` for a file or a folder that the block writes.
+
+    The path is renamed to `output` after the block. If the block raises, it is removed.
+    """
+    partial = output.with_name(f'.{output.name}.tmp-{os.getpid()}')
+    try:
+        yield partial
+        partial.rename(output)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)

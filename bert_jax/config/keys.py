@@ -1,0 +1,80 @@
+"""Facts about configuration keys such as 'optim.eps', from the fields in schema.py."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from bert_jax.config import fields
+from bert_jax.config.fields import Fact
+from bert_jax.config.schema import Config, Kind, ModelConfig
+
+UNREAD: dict[Kind, Fact] = {'pretraining': Fact.FINETUNING, 'finetuning': Fact.PRETRAINING}
+# What to use instead of a key that fine-tuning does not read.
+INSTEAD = {
+    'train.phases': 'it goes by config.train.epochs',
+    'train.eval_every': 'it evaluates after each epoch',
+    'eval.max_batches': 'it is scored by every held-out example',
+}
+
+
+def _leaves(cls: Any, prefix: str = '') -> Iterator[tuple[str, dataclasses.Field]]:
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(field.type):
+            yield from _leaves(field.type, f'{prefix}{field.name}.')
+        else:
+            yield prefix + field.name, field
+
+
+KEYS = dict(_leaves(Config))
+
+
+def get(config: Config, key: str) -> Any:
+    """The value of a key."""
+    value: Any = config
+    for name in key.split('.'):
+        value = getattr(value, name)
+    return value
+
+
+def choices(key: str) -> tuple[Any, ...]:
+    """The values that a key such as 'model.dtype' may have."""
+    return fields.choices(KEYS[key])
+
+
+def architecture_fields() -> tuple[str, ...]:
+    """The fields of ModelConfig that a checkpoint's parameters belong to."""
+    return tuple(
+        field.name
+        for field in dataclasses.fields(ModelConfig)
+        if Fact.ARCHITECTURE in fields.facts(field)
+    )
+
+
+def free_on_resume(key: str, kind: Kind | None = None) -> bool:
+    """Whether a run may continue with another value of `key`.
+
+    With `kind`, the keys that such a run does not read are free too.
+    """
+    facts = fields.facts(KEYS[key])
+    return Fact.FREE_ON_RESUME in facts or (kind is not None and UNREAD[kind] in facts)
+
+
+def unread_keys(config: Config, kind: Kind) -> list[str]:
+    """The keys that a run of `kind` does not read, although their values are not the defaults."""
+    default = Config()
+    return [
+        key
+        for key, field in KEYS.items()
+        if UNREAD[kind] in fields.facts(field) and get(config, key) != get(default, key)
+    ]
+
+
+def refuse_unread(config: Config) -> None:
+    """Raises ValueError if keys are set that this kind of run does not read."""
+    unread = [
+        f'config.{key}={get(config, key)!r}' + (f' ({INSTEAD[key]})' if key in INSTEAD else '')
+        for key in unread_keys(config, config.kind)
+    ]
+    if unread:
+        name = {'pretraining': 'pretraining', 'finetuning': 'fine-tuning'}[config.kind]
+        raise ValueError(f'{name} does not read {"; ".join(unread)}. Remove these settings')

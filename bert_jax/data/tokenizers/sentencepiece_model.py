@@ -1,0 +1,140 @@
+"""SentencePiece models, as ALBERT and XLNet have them: tokenizer.model or spiece.model."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+import sentencepiece
+from etils import epath
+
+from bert_jax.data.tokenizers.backend import Span, trimmed
+from bert_jax.data.tokenizers.specials import NAMES, find_specials
+
+FILE = 'tokenizer.model'
+WORD_MARK = '\u2581'
+TEX_QUOTES = re.compile("``|''")
+# Symbols that structure a row. A model may define them such that text can spell them.
+STRUCTURE = {'<eod>', '<eop>', '<s>', '</s>', *(name for names in NAMES.values() for name in names)}
+
+
+class SentencePiece:
+    """A Backend on top of the library `sentencepiece`.
+
+    Text is normalised first as ALBERT and XLNet do it: accents are removed, TeX quotes become '"',
+    and it is lowercased if `lowercase` is true. A cased model whose vocabulary has accents keeps
+    them.
+    """
+
+    def __init__(self, path: epath.Path, lowercase: bool):
+        content = path.read_bytes()
+        self.model = sentencepiece.SentencePieceProcessor(model_proto=content)
+        self.pieces = [self.model.id_to_piece(i) for i in range(self.model.get_piece_size())]
+        self.specials = find_specials(
+            self.pieces,
+            path,
+            'train the model with --control_symbols=[CLS],[SEP],[MASK] --pad_id=3, or use a model '
+            'that has them',
+        )
+        specials = set(self.specials.all())
+        self.is_continuation = np.array(
+            [i not in specials and _is_continuation(piece) for i, piece in enumerate(self.pieces)]
+        )
+        self.files = {FILE: content}
+        self.decode = self.model.decode
+        # Text never gives a model's control symbols, but it can spell its user-defined symbols.
+        structure = {i for i, piece in enumerate(self.pieces) if piece in STRUCTURE}
+        self._spelled = {i for i in structure if not self.model.is_control(i)}
+        self._lowercase = lowercase
+        self._strips_accents = lowercase or not any(map(_has_accent, self.pieces))
+
+    def _normalised(self, texts: Sequence[str]) -> list[str]:
+        batch = [without_accents(text) if self._strips_accents else text for text in texts]
+        return [text.lower() for text in batch] if self._lowercase else batch
+
+    def _without_structure(self, ids: list[int]) -> list[int]:
+        return [self.specials.unk if i in self._spelled else i for i in ids]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        encoded = self.model.encode(self._normalised(texts), num_threads=-1)
+        return [self._without_structure(ids) for ids in encoded] if self._spelled else encoded
+
+    def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
+        encoded = self.model.encode(
+            self._normalised(texts), return_type='offset_mapping', num_threads=-1
+        )
+        result = []
+        for text, tokens in zip(texts, encoded, strict=True):
+            spans = _whole_characters(tokens['pieces'], tokens['offsets'])
+            if self._strips_accents and (not text.isascii() or TEX_QUOTES.search(text)):
+                spans = _spans_with_accents(text, spans)
+            result.append((self._without_structure(tokens['ids']), trimmed(text, spans)))
+        return result
+
+
+def read(path: epath.Path, lowercase: bool) -> SentencePiece:
+    """The model in a file. Raises ValueError if it is not one or lacks a special token."""
+    try:
+        return SentencePiece(path, lowercase)
+    except (RuntimeError, OSError) as error:
+        raise ValueError(f'{path} is not a SentencePiece model ({error})') from error
+
+
+def without_accents(text: str) -> str:
+    """The text in NFKD without combining characters, and with '"' for TeX quotes."""
+    if not text.isascii():
+        decomposed = unicodedata.normalize('NFKD', text)
+        text = ''.join(char for char in decomposed if not unicodedata.combining(char))
+    return TEX_QUOTES.sub('"', text)
+
+
+def accentless_starts(text: str) -> list[int]:
+    """For each character of `without_accents(text)` the index in `text` of the character that it
+    comes from, and at the end the length of `text`."""
+    parts = [
+        (part, i)
+        for i, char in enumerate(text)
+        for part in unicodedata.normalize('NFKD', char)
+        if not unicodedata.combining(part)
+    ]
+    starts = [i for _, i in parts]
+    for match in reversed([*TEX_QUOTES.finditer(''.join(part for part, _ in parts))]):
+        del starts[match.start() + 1]
+    return [*starts, len(text)]
+
+
+def _whole_characters(pieces: Sequence[str], spans: Sequence[Span]) -> list[Span]:
+    """The spans, but a mark of white space has none, and all pieces of one character have its span.
+
+    `sentencepiece` gives a character that becomes several pieces, such as bytes, to the last one.
+    """
+    result: list[Span] = []
+    following = (-1, -1)
+    for piece, (start, end) in zip(reversed(pieces), reversed(spans), strict=True):
+        if piece == WORD_MARK:
+            result.append((start, start))
+            continue
+        if start == end == following[0]:
+            end = following[1]
+        following = (start, end)
+        result.append(following)
+    return result[::-1]
+
+
+def _spans_with_accents(text: str, spans: Sequence[Span]) -> list[Span]:
+    """Spans of `without_accents(text)` as spans of `text`."""
+    starts = accentless_starts(text)
+    return [
+        # Characters that come from the same one, such as '½', share its span.
+        (starts[start], max(starts[end], starts[end - 1] + 1) if start < end else starts[start])
+        for start, end in spans
+    ]
+
+
+def _is_continuation(piece: str) -> bool:
+    """Whether the piece continues a word. Punctuation is a word of its own, as in BERT."""
+    return not piece.startswith(WORD_MARK) and any(map(str.isalnum, piece))
+
+
+def _has_accent(piece: str) -> bool:
+    return any(map(unicodedata.combining, unicodedata.normalize('NFKD', piece)))

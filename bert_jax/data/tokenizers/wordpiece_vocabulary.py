@@ -1,0 +1,121 @@
+"""WordPiece vocabularies: vocab.txt, one token a line."""
+
+import collections
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import tokenizers
+from etils import epath
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from bert_jax.data.tokenizers.backend import FastBackend
+from bert_jax.data.tokenizers.specials import BERT, find_specials
+
+FILE = 'vocab.txt'
+COVERAGE = 0.9999  # the share of the characters of a text that a vocabulary trained on it contains
+MIN_COVERAGE = 0.9  # a vocabulary that contains less is refused
+
+
+class WordPiece(FastBackend):
+    """BERT's tokenizer. The id of a token is its index in `pieces`.
+
+    Raises ValueError naming `source` if a special token is missing.
+    """
+
+    def __init__(self, pieces: list[str], lowercase: bool, source: object = 'the vocabulary'):
+        specials = find_specials(
+            pieces,
+            source,
+            f'a BERT vocabulary needs {" ".join(BERT.all())}: add the missing ones, a line each',
+        )
+        ids = {piece: i for i, piece in enumerate(pieces)}
+        super().__init__(
+            _bert_tokenizer(models.WordPiece(ids, unk_token=pieces[specials.unk]), lowercase),
+            pieces,
+            specials,
+            np.array([piece.startswith('##') for piece in pieces]),
+            {FILE: ('\n'.join(pieces) + '\n').encode()},
+        )
+
+
+def _bert_tokenizer(model: models.WordPiece, lowercase: bool) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
+
+
+def read(path: epath.Path, lowercase: bool) -> WordPiece:
+    """The vocabulary in a vocab.txt. Raises ValueError if it is not one."""
+    try:
+        text = path.read_text('utf-8').removeprefix('\ufeff')
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'vocabulary {path} is not UTF-8 text ({error}); expected one token a line, '
+            'or a SentencePiece model named *.model'
+        ) from error
+    pieces = [piece.removesuffix('\r') for piece in text.removesuffix('\n').split('\n')]
+    first: dict[str, int] = {}
+    for i, piece in enumerate(pieces):
+        if piece in first:
+            raise ValueError(
+                f'vocabulary {path}: line {i + 1} repeats {piece!r} of line '
+                f'{first[piece] + 1}; every token may occur once only'
+            )
+        first[piece] = i
+    return WordPiece(pieces, lowercase, path)
+
+
+def train(texts: Sequence[str], vocab_size: int, lowercase: bool) -> list[str]:
+    """A WordPiece vocabulary of at most `vocab_size` tokens, learned from `texts`.
+
+    The same texts give the same vocabulary, in the same order, in every process. Raises ValueError
+    if there is no text or if `vocab_size` is too small for it.
+    """
+    backend = _bert_tokenizer(models.WordPiece(unk_token=BERT.unk), lowercase)
+    alphabet, coverage = _alphabet(texts, backend.normalizer, vocab_size // 4)
+    # The trainer numbers the inner characters in the order of a randomly seeded hash table, and
+    # breaks ties between merges by those numbers. Given as special tokens, they are numbered here.
+    # Punctuation and ideographs are never inside a word: only characters that can follow a letter.
+    split, normalize = backend.pre_tokenizer.pre_tokenize_str, backend.normalizer.normalize_str
+    inner = ['##' + char for char in alphabet if len(split(normalize('a' + char))) == 1]
+    if coverage < MIN_COVERAGE:
+        raise ValueError(
+            f'a vocabulary of {vocab_size} tokens is too small: it has room for the '
+            f'{len(alphabet)} most frequent characters, which are {coverage:.0%} of the text; '
+            'raise the vocabulary size (config.model.vocab_size, --vocab_size)'
+        )
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[*BERT.all(), *inner],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    backend.train_from_iterator((texts[i : i + 1000] for i in range(0, len(texts), 1000)), trainer)
+    ids = backend.get_vocab()
+    return sorted(ids, key=ids.__getitem__)
+
+
+def _alphabet(
+    texts: Sequence[str], normalizer: normalizers.Normalizer, max_size: int
+) -> tuple[list[str], float]:
+    """The most frequent characters, up to COVERAGE of the text and at most `max_size` of them, and
+    the share of the text that they cover. Raises ValueError if the texts have no characters."""
+    raw = np.zeros(sys.maxunicode + 1, np.int64)
+    for i in range(0, len(texts), 1000):
+        encoded = ''.join(texts[i : i + 1000]).encode('utf-32-le')
+        raw += np.bincount(np.frombuffer(encoded, np.uint32), minlength=len(raw))
+    counts: collections.Counter[str] = collections.Counter()
+    for code in np.flatnonzero(raw):
+        for char in normalizer.normalize_str(chr(code)):
+            if not char.isspace():
+                counts[char] += int(raw[code])
+    if not counts:
+        raise ValueError('the corpus has no text to train a vocabulary on')
+    ordered = sorted(counts, key=lambda char: (-counts[char], char))
+    covered = np.cumsum([counts[char] for char in ordered]) / counts.total()
+    size = min(int(np.searchsorted(covered, COVERAGE)) + 1, len(ordered), max_size)
+    return sorted(ordered[:size]), float(covered[size - 1]) if size else 0.0

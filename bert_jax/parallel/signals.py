@@ -1,0 +1,98 @@
+"""SIGTERM and SIGINT: they end a process at once before training, and save first during it.
+
+Importing this module takes no time, so that a command can see to signals before its other imports.
+"""
+
+import itertools
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+if TYPE_CHECKING:
+    from bert_jax.config.errors import Interrupted
+
+LOG = logging.getLogger('bert_jax.parallel.signals')
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# JAX counts the calls of a whole process, whichever run or `Stopper` makes them.
+_CALLS = itertools.count(1)
+
+T = TypeVar('T')
+
+
+def exit_at_once() -> None:
+    """Lets either signal end this process. An exception could get lost inside an import."""
+    for number in SIGNALS:
+        signal.signal(number, _exit)
+
+
+def _exit(number: int, _: Any) -> None:
+    os.write(2, b'bert_jax: interrupted; the same command continues from the last checkpoint\n')
+    os._exit(128 + number)
+
+
+class Stopper:
+    """Within its `with` block, SIGTERM and SIGINT ask the run to save and stop.
+
+    A command has one for all of its runs, so that a signal in the last step of one run also keeps
+    the next run from starting. A second SIGINT ends the process at once. Outside of the main
+    thread Python can't handle signals; there the stopper only agrees with other processes.
+
+    Several processes have to stop after the same step. JAX's preemption service finds that step; it
+    watches for SIGTERM itself, and a SIGINT is passed on to it as SIGTERM.
+    """
+
+    def __init__(self) -> None:
+        self._number: int | None = None  # the signal that this process received
+        self._several = self._agreed = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        import jax
+
+        self._several = jax.process_count() > 1
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT,) if self._several else SIGNALS:
+                self._previous[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            # None is a handler that was not installed by Python, such as JAX's.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _receive(self, number: int, _: Any) -> None:
+        # The default action ends the process even if Python is deep inside a library.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        LOG.warning('%s: finishing the step and saving', signal.Signals(number).name)
+        if self._several:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            self._number = number
+
+    def agreed(self) -> bool:
+        """Whether to stop here: the same answer in all processes, which must all call this equally
+        often. It stays True once it was True."""
+        if not self._several:
+            return self._number is not None
+        if not self._agreed:
+            from jax.experimental import multihost_utils
+
+            self._agreed = multihost_utils.reached_preemption_sync_point(next(_CALLS))
+        return self._agreed
+
+    def interrupted(self, message: str) -> 'Interrupted':
+        """The exception to raise after saving."""
+        from bert_jax.config.errors import Interrupted
+
+        return Interrupted(message, self._number or signal.SIGTERM)
+
+    def until_stopped(self, items: Iterable[T]) -> Iterator[T]:
+        """Yields the items; raises Interrupted as soon as the processes agree to stop."""
+        for item in items:
+            if self.agreed():
+                raise self.interrupted('stopped; the same command goes on from what is saved')
+            yield item

@@ -1,0 +1,171 @@
+"""A run of the training loop: its parts, and how they are resolved from a configuration."""
+
+import abc
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import jax
+from etils import epath
+
+from bert_jax.config import Config
+from bert_jax.parallel import sharding
+from bert_jax.parallel.signals import Stopper
+from bert_jax.tasks.task import Task
+from bert_jax.training.loop import EvalBatches, TrainBatches, train
+from bert_jax.training.metrics import log_lines
+from bert_jax.training.train_step import Step, TrainState, build_step
+from bert_jax.training.workdir import claim, same_on_all_hosts
+
+Value = TypeVar('Value')
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One call of the training loop.
+
+    config: as the run has it, with the vocabulary's size, the steps and the warm-up settled.
+    data_info: the content of corpus.json: the `name` and the `fingerprint` of the data ('' if they
+    are not prepared yet), and what predictions need. vocabulary: the content of its files by name.
+    batches, eval_set: see `training.loop.train`. start_lines: what the log says of the data.
+    """
+
+    config: Config
+    task: Task
+    workdir: epath.Path
+    data_info: Mapping[str, Any]
+    vocabulary: Mapping[str, bytes]
+    batches: TrainBatches
+    eval_set: EvalBatches
+    start_lines: Mapping[str, str]
+
+    def train(self, stopper: Stopper | None = None) -> TrainState:
+        """Claims the workdir and trains. Raises as `claim` and `training.loop.train` do."""
+        config, devices = self.config, jax.devices()
+        same_on_all_hosts(self.data_info['fingerprint'])
+        claim(self.workdir, config, self.data_info, self.vocabulary)
+        shapes = jax.tree.leaves(jax.eval_shape(lambda: self.task.init(jax.random.key(0))))
+        processes = f'{jax.process_count()} processes'
+        lines = {
+            'workdir': str(self.workdir),
+            'devices': f'{len(devices)} x {devices[0].device_kind}, {processes}',
+            'parameters': f'{sum(leaf.size for leaf in shapes):,}',
+            **self.start_lines,
+            'phases': '; '.join(
+                f'{phase.steps} steps of {phase.batch_size} x {phase.max_seq_length}'
+                for phase in config.train.phases
+            ),
+        }
+        log_lines(lines)
+        return train(config, self.task, self.batches, self.eval_set, self.workdir, stopper)
+
+
+class NotKnown(Exception):
+    """A part of a run can't be resolved, because of a mistake that was reported before."""
+
+
+def part(resolve: Callable[[Any], Value]) -> functools.cached_property[Value]:
+    """A property of a Resolver that is resolved once, when it is first needed.
+
+    If that raises an error, the property raises NotKnown from then on: each mistake is reported
+    once.
+    """
+    name = resolve.__name__
+
+    def resolved(resolver: 'Resolver') -> Value:
+        if name in resolver.failed:
+            raise NotKnown(f'{name.replace("_", " ")}: not known until the mistake is mended')
+        try:
+            return resolve(resolver)
+        except NotKnown:
+            raise
+        except Exception:
+            resolver.failed.add(name)
+            raise
+
+    return functools.cached_property(resolved)
+
+
+class Resolver(abc.ABC):
+    """What a configuration asks for: one run or several, resolved part by part.
+
+    To resolve a part writes nothing, except that small files behind a URL are copied to
+    config.data.cache_dir. `run` alone prepares data and trains.
+    """
+
+    run_config: Config  # as the run, or the first of several, has it
+    task: Task  # of the run, or of the first of several
+
+    def __init__(self, config: Config, workdir: epath.Path, cache: pathlib.Path):
+        """cache: the folder of prepared stores."""
+        self.config, self.workdir, self.cache = config, workdir, cache
+        self.failed = set[str]()
+
+    @staticmethod
+    @abc.abstractmethod
+    def without_data(config: Config) -> tuple[Config, Task]:
+        """The configuration and the task of a run, as far as they don't depend on data."""
+
+    @part
+    def mesh(self) -> jax.sharding.Mesh:
+        mesh = sharding.make_mesh(self.config.mesh)
+        sharding.host_slice(mesh)
+        return mesh
+
+    @part
+    def step(self) -> Step:
+        """The training step. Raises ValueError if the model does not fit the mesh."""
+        return build_step(self.run_config, self.task, self.mesh)
+
+    @part
+    def batches(self) -> list[tuple[int, int]]:
+        """The sequences of each kind of batch, and how many a device works on at once. Raises
+        ValueError if the mesh does not divide one of them."""
+        parts, accum = sharding.batch_parts(self.mesh), self.config.train.accum_steps
+        sizes = {key: (rows, parts * accum) for key, rows in self.batch_sizes().items()}
+        if self.config.eval.batch_size:
+            sizes['eval.batch_size'] = self.config.eval.batch_size, parts
+        wrong = [
+            f'config.{key}: {rows} is not a multiple of {divisor}'
+            for key, (rows, divisor) in sizes.items()
+            if rows % divisor
+        ]
+        if wrong:
+            raise ValueError(
+                f'{"; ".join(wrong)}. The mesh divides a batch by {parts}, and '
+                f'config.train.accum_steps divides one of training by {accum} more'
+            )
+        return [(rows, rows // divisor) for rows, divisor in sizes.values()]
+
+    @abc.abstractmethod
+    def batch_sizes(self) -> dict[str, int]:
+        """The sequences of each training batch, by the key that sets them."""
+
+    @abc.abstractmethod
+    def describe_vocabulary(self) -> str:
+        """A line on the vocabulary. Raises ValueError if it can't be used."""
+
+    @abc.abstractmethod
+    def describe_data(self) -> str:
+        """A line on the data. Raises ValueError if a quick look shows that they can't be used."""
+
+    def bytes_to_cache(self) -> int | None:
+        """The size of what the run will write to the cache, None if it is not known."""
+        return 0
+
+    @abc.abstractmethod
+    def runs(self) -> list[Run]:
+        """All runs, in order."""
+
+    @abc.abstractmethod
+    def run(self) -> None:
+        """Prepares the data and trains."""
+
+    def known(self, name: str) -> Any:
+        """The part `name`, or None if a mistake that was reported before leaves it unknown."""
+        try:
+            return getattr(self, name)
+        except NotKnown:
+            return None

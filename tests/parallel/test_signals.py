@@ -1,0 +1,51 @@
+"""SIGTERM and SIGINT in one process; that several agree is in test_hosts."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from bert_jax.config.errors import Interrupted
+from bert_jax.parallel.signals import SIGNALS, Stopper
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_a_signal_is_kept_until_the_command_ends(number: signal.Signals) -> None:
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with Stopper() as stopper:
+        assert not stopper.agreed()
+        assert list(stopper.until_stopped([1, 2])) == [1, 2]
+        os.kill(os.getpid(), number)
+        assert stopper.agreed() and stopper.agreed()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL, 'a second one ends the process'
+        with pytest.raises(Interrupted) as stopped:
+            list(stopper.until_stopped([1, 2]))
+        assert stopped.value.number == stopper.interrupted('').number == number
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_a_handler_that_is_not_pythons_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JAX's, of one process among `--num_processes=1`: Python calls it None."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    real = signal.signal
+    monkeypatch.setattr(signal, 'signal', lambda number, to: real(number, to) and None)
+    with Stopper():
+        pass
+    monkeypatch.undo()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_in_a_thread_nothing_is_installed() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    seen: list[bool] = []
+
+    def work() -> None:
+        with Stopper() as stopper:
+            seen.append(stopper.agreed() or signal.getsignal(signal.SIGTERM) is not before)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [False]
