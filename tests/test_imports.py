@@ -108,7 +108,7 @@ def test_only_data_imports_tensorflow() -> None:
 
 
 def test_training_works_without_tensorflow() -> None:
-    names = ('training.loop', 'benchmark', 'plan', 'tasks.pretraining', 'convert.hf')
+    names = ('training.loop', 'benchmark', 'tasks.pretraining', 'convert.hf')
     imported = '; '.join(f'import bert_jax.{name}' for name in names)
     code = f'import sys; sys.modules["tensorflow"] = None; {imported}'
     environment = os.environ | {'PYTHONPATH': str(ROOT)}

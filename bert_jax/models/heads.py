@@ -206,6 +206,10 @@ def heads_in(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in HEADS if name in present)
 
 
+# Encoders by the model_type of their config.json.
+MODELS: Mapping[str, type[nn.Module]] = {'bert': Encoder}
+
+
 class HeadedEncoder(nn.Module):
     """The encoder with some of `HEADS`. num_labels: of the classifier or the tagger."""
 
@@ -214,7 +218,8 @@ class HeadedEncoder(nn.Module):
     num_labels: int = 0
 
     def setup(self) -> None:
-        self.encoder = Encoder(self.config)
+        encoder: Any = MODELS[self.config.model_type]
+        self.encoder = encoder(self.config)
         for name in self.heads:
             head = HEADS[name].module(self.config, self.num_labels)
             setattr(self, name, head)
