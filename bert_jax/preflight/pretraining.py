@@ -118,6 +118,7 @@ class Pretraining(Resolver):
         first = next(self.source.read(summary), None)
         if first is None:
             raise ValueError(f'config.data.corpus={data.corpus!r} has no text: {summary}')
+        preparation.check_documents(self.source, data)
         return f'to be prepared; it begins {first[0][:40]!r}'
 
     def bytes_to_cache(self) -> int | None:
