@@ -152,6 +152,8 @@ def test_whether_a_question_may_have_no_answer(
     tmp_path: pathlib.Path, facts: dict[str, Any], expected: bool
 ) -> None:
     fine_tuned(tmp_path / 'model', ('span',), ())
-    (tmp_path / 'model' / 'corpus.json').write_text(json.dumps({'lowercase': True} | facts))
+    (tmp_path / 'model' / 'corpus.json').write_text(
+        json.dumps({'fingerprint': '', 'lowercase': True} | facts)
+    )
     bert = trained_model.load(tmp_path / 'model')
     assert (bert.no_answer, bert.labels) == (expected, ())
