@@ -26,7 +26,6 @@ class Stream:
 
     tokens: tf.Tensor  # uint16|uint32[tokens + guards]
     sentences: tf.Tensor  # int64[sentences + 1]
-    document_start: tf.Tensor  # int64[documents + 1], offsets into tokens
     chunk_start: tf.Tensor  # int64[chunks], offsets into sentences, as chunk_end
     chunk_end: tf.Tensor
     chunk_document: tf.Tensor
@@ -72,7 +71,6 @@ def make_stream(
     return Stream(
         mapped(store.tokens),
         mapped(store.sentences),
-        tf.constant(np.asarray(store.sentences)[np.asarray(store.documents)]),
         tf.constant(chunks.start),
         tf.constant(chunks.end),
         tf.constant(chunks.document),
