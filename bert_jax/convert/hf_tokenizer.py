@@ -105,7 +105,7 @@ def _vocabulary(directory: pathlib.Path, whole: Mapping[str, Any], lowercase: bo
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'{path} is not a whole vocabulary: no {error}') from error
     if not tokenizer.find(directory):
-        return tokenizer.wordpiece(pieces, lowercase, path)
+        return tokenizer.WordPiece(pieces, lowercase, path)
     vocabulary = tokenizer.load(directory, lowercase)
     if vocabulary.pieces != pieces:
         raise ValueError(

@@ -39,16 +39,12 @@ def collator(directory: pathlib.Path, phase: Phase) -> Callable[[], int]:
     import transformers
 
     words = tokenizer.load(directory, format.read_meta(directory).lowercase)
-    vocabulary = {piece: i for i, piece in enumerate(words.pieces)}
-    model = tokenizers.models.WordLevel(vocabulary, unk_token=words.pieces[words.unk_id])
+    vocabulary, special = {piece: i for i, piece in enumerate(words.pieces)}, words.special_pieces
+    model = tokenizers.models.WordLevel(vocabulary, unk_token=special.unk)
     collate = transformers.DataCollatorForLanguageModeling(
         transformers.PreTrainedTokenizerFast(
             tokenizer_object=tokenizers.Tokenizer(model),
-            pad_token=words.pieces[words.pad_id],
-            unk_token=words.pieces[words.unk_id],
-            cls_token=words.pieces[words.cls_id],
-            sep_token=words.pieces[words.sep_id],
-            mask_token=words.pieces[words.mask_id],
+            **{f'{role}_token': piece for role, piece in special.by_role().items()},
         )
     )
     rows, length = phase.batch_size, phase.max_seq_length

@@ -84,7 +84,7 @@ class FineTuning(Resolver):
 
     def describe_data(self) -> str:
         # Any vocabulary shows whether the files can be read.
-        any_vocabulary = tokenizer.wordpiece([*tokenizer.SPECIALS], True)
+        any_vocabulary = tokenizer.WordPiece([*tokenizer.SPECIALS], True)
         datasets = self.known('datasets') or self._read(self.config, any_vocabulary)
         return '; '.join(
             f'{name}: {len(data.train):,} rows to train on, {len(data.eval.rows):,} held out, '

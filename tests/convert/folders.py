@@ -43,7 +43,7 @@ def make(
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(size=x.shape).astype('float32'), params['params'])
     folder.mkdir()
-    vocabulary = tokenizer.wordpiece(PIECES, lowercase=False)
+    vocabulary = tokenizer.WordPiece(PIECES, lowercase=False)
     model_dir.save(folder, full_config(model, lowercase=False), params, vocabulary, task)
     return folder
 

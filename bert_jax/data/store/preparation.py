@@ -186,7 +186,7 @@ def _write(
     if data.holdout:
         for split, writer in writers.items():
             format.check_documents(split, writer.usable)
-    unknown = sum(int(writer.histogram[vocabulary.unk_id]) for writer in writers.values())
+    unknown = sum(int(writer.histogram[vocabulary.specials.unk]) for writer in writers.values())
     if unknown:
         name = f'words outside the vocabulary, read as {vocabulary.special_pieces.unk}'
         summary.count(name, number=unknown)

@@ -39,7 +39,7 @@ def test_statistics(corpus, whole_words):
     row, _ = np.nonzero(used)
     positions, original = batch['masked_lm_positions'][used], batch['masked_lm_ids'][used]
     assert text[row, positions].all()
-    assert special[ids[~text]].all() and set(ids[text][special[ids[text]]]) <= {words.unk_id}
+    assert special[ids[~text]].all() and set(ids[text][special[ids[text]]]) <= {words.specials.unk}
     wanted = np.clip(np.floor(text.sum(1) * 0.15 + 0.5), 1, 15)
     counts = used.sum(1)
     assert (counts >= 1).all() and (counts <= wanted).all()
@@ -57,7 +57,7 @@ def test_statistics(corpus, whole_words):
     assert not batch['masked_lm_ids'][~used].any() and not batch['masked_lm_positions'][~used].any()
 
     shown = batch['input_ids'][row, positions]
-    masked, same = shown == words.mask_id, shown == original
+    masked, same = shown == words.specials.mask, shown == original
     noise = 4 * np.sqrt(0.16 / len(shown))
     assert abs(masked.mean() - 0.8) < noise and abs(same.mean() - 0.1) < noise
     replaced = shown[~masked & ~same]
@@ -155,7 +155,7 @@ def test_real_text_is_masked_at_fifteen_percent(prose, whole_words, length, slot
     rate = batch['masked_lm_weights'].sum() / text_places(batch).sum()
     assert rate == pytest.approx(0.15, abs=0.003)
     shown = np.take_along_axis(batch['input_ids'], batch['masked_lm_positions'], 1)
-    masked = (shown == tokenizer.load(prose).mask_id)[batch['masked_lm_weights'] == 1]
+    masked = (shown == tokenizer.load(prose).specials.mask)[batch['masked_lm_weights'] == 1]
     assert masked.mean() == pytest.approx(0.8, abs=0.01)
 
 
@@ -165,10 +165,10 @@ def test_sentencepiece_vocabularies(real_text, whole_words):
     words = tokenizer.load(directory)
     batch = batch_of(directory, 20, whole_word_masking=whole_words)
     ids, used = made_stores.restored(batch), batch['masked_lm_weights'] == 1
-    assert (ids[:, 0] == words.cls_id).all() and (ids != words.mask_id).all()
+    assert (ids[:, 0] == words.specials.cls).all() and (ids != words.specials.mask).all()
     original = batch['masked_lm_ids'][used]
-    structure = [words.cls_id, words.sep_id, words.pad_id]
+    structure = [words.specials.cls, words.specials.sep, words.specials.pad]
     assert not np.isin(original, structure).any()
     shown = np.take_along_axis(batch['input_ids'], batch['masked_lm_positions'], 1)[used]
-    replaced = shown[(shown != words.mask_id) & (shown != original)]
+    replaced = shown[(shown != words.specials.mask) & (shown != original)]
     assert len(replaced) and np.isin(replaced, words.ordinary_ids).all()

@@ -90,8 +90,8 @@ def test_layout(corpus):
     for row, ids in enumerate(made_stores.restored(batch)):
         a, a_length, b, b_length = (column[row] for column in made_stores.segments(batch))
         used = a_length + b_length + 3
-        assert ids[0] == words.cls_id and ids[a + a_length] == words.sep_id
-        assert ids[b + b_length] == words.sep_id and (ids[used:] == words.pad_id).all()
+        assert ids[0] == words.specials.cls and ids[a + a_length] == words.specials.sep
+        assert ids[b + b_length] == words.specials.sep and (ids[used:] == words.specials.pad).all()
         assert batch['attention_mask'][row].tolist() == [1] * used + [0] * (64 - used)
         types = [0] * (a_length + 2) + [1] * (b_length + 1) + [0] * (64 - used)
         assert batch['token_type_ids'][row].tolist() == types

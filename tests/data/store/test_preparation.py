@@ -172,7 +172,7 @@ def test_builtin(tmp_path):
     assert meta.counts['eval'].documents > 5
     assert 5 < meta.unigram_entropy < 7  # log(4096) is 8.3: a model has something to learn
     tokens = format.open_store(directory, 'train').tokens
-    assert (tokens == tokenizer.load(directory).unk_id).sum() < 1e-3 * len(tokens)
+    assert (tokens == tokenizer.load(directory).specials.unk).sum() < 1e-3 * len(tokens)
 
 
 def test_a_prepared_store_says_what_it_overrules(tmp_path, monkeypatch):

@@ -140,7 +140,7 @@ def test_every_kind_of_bad_input_is_counted_and_named(tmp_path, vocab):
     assert count('empty documents', 'h.jsonl:1') == 3
     assert count('[UNK]') > 0
     # Ten megabytes in a line are sentences like any others: none of them is lost.
-    tokens = len(tokenizer.wordpiece(PIECES, True).encode_batch(['Many words in a line.'])[0])
+    tokens = len(tokenizer.WordPiece(PIECES, True).encode_batch(['Many words in a line.'])[0])
     assert 460_000 * tokens <= meta.counts['train'].tokens < 460_000 * tokens + 200
     assert 459_000 < meta.counts['train'].sentences < 461_000
 

@@ -9,7 +9,7 @@ from bert_jax.data.text import sentences
 from bert_jax.data.tokenizers import tokenizer
 
 PIECES = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a', 'b', '##c', '.', 'x', '##x']
-VOCABULARY = tokenizer.wordpiece(PIECES, lowercase=True)
+VOCABULARY = tokenizer.WordPiece(PIECES, lowercase=True)
 
 
 def run(documents, **options):

@@ -66,7 +66,7 @@ def test_a_store_and_tables(bucket: pathlib.Path, tmp_path: pathlib.Path) -> Non
     ours, theirs = (format.open_store(folder, 'eval') for folder in (found, bucket / 'tokens'))
     assert ours.tokens.tolist() == theirs.tokens.tolist()
 
-    vocabulary = tokenizer.wordpiece(small_tasks.PIECES, True)
+    vocabulary = tokenizer.WordPiece(small_tasks.PIECES, True)
     small_tasks.write_texts(bucket / 'a.jsonl', 9, 0)
     file = 's3://bucket/a.jsonl'
     texts = config(tmp_path / 'two', task='text', train_file=file, eval_file=file)

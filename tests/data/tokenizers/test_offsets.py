@@ -41,8 +41,8 @@ def vocabularies(tmp_path_factory):
         return tokenizer.load(path, lowercase)
 
     return {
-        'uncased': tokenizer.wordpiece(PIECES, lowercase=True),
-        'cased': tokenizer.wordpiece(PIECES, lowercase=False),
+        'uncased': tokenizer.WordPiece(PIECES, lowercase=True),
+        'cased': tokenizer.WordPiece(PIECES, lowercase=False),
         'sentencepiece, plain': trained('plain', True, vocab_size=80),
         'sentencepiece, accents': trained('accents', False, vocab_size=80),
         'sentencepiece, bytes': trained('bytes', False, vocab_size=400, byte_fallback=True),
