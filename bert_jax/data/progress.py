@@ -18,11 +18,6 @@ def console() -> rich.console.Console:
     return rich.console.Console(stderr=True, soft_wrap=True, highlight=False)
 
 
-def say(text: str) -> None:
-    """Prints a line on stderr."""
-    console().print(text, markup=False)
-
-
 def tracked(
     documents: Iterable[Document], what: str, summary: Summary, size: int
 ) -> Generator[Document, None, None]:

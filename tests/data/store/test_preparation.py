@@ -158,7 +158,7 @@ def test_the_vocabulary_is_trained_on_a_spread_of_a_large_corpus(tmp_path, monke
     seen = []
     monkeypatch.setattr(tokenizer, 'train', lambda texts, *_: seen.extend(texts))
     summary = Summary()
-    preparation._train_vocabulary(source, DataConfig(), 100, summary)
+    preparation.Preparation(DataConfig(), source, 100)._train_vocabulary(summary)
     assert {text.split()[0] for text in seen} == {'early', 'middle', 'late'}
     assert len(seen) == 30
     (count,) = summary.lines().values()
@@ -180,7 +180,7 @@ def test_a_prepared_store_says_what_it_overrules(tmp_path, monkeypatch):
     wanted = config(tmp_path, name, holdout=0.1)
     there = f'tokens:{preparation.prepare(wanted)}'
     said = []
-    monkeypatch.setattr(preparation.progress, 'say', said.append)
+    monkeypatch.setattr(preparation, 'say', said.append)
     data = dataclasses.replace(wanted.data, corpus=there)
     preparation.prepare(dataclasses.replace(wanted, data=data))
     assert said == []
@@ -188,5 +188,5 @@ def test_a_prepared_store_says_what_it_overrules(tmp_path, monkeypatch):
     preparation.prepare(dataclasses.replace(wanted, data=other))
     assert len(said) == 1 and said[0].endswith('was made with language=en, holdout=0.1')
     other = dataclasses.replace(data, vocab_file='vocab.txt')
-    with pytest.raises(ValueError, match='vocabulary of its own; leave it empty'):
+    with pytest.raises(ValueError, match='vocabulary of its own; remove the key'):
         preparation.prepare(dataclasses.replace(wanted, data=other))

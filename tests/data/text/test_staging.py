@@ -129,9 +129,9 @@ def test_one_copies_and_the_others_wait(
     'data, message',
     [
         ({'corpus': 'text:s3://bucket/*.txt'}, r"no file matches 's3://bucket/\*.txt'"),
-        ({'corpus': 'text:s3://bucket/**/a.txt'}, r'\*\*/a.txt can not be read .*`\*\*` pattern'),
-        ({'corpus': 'text:nowhere://a.txt'}, 'nowhere://a.txt can not be read'),
-        ({'vocab_file': 's3://bucket/none.txt'}, 's3://bucket/none.txt can not be read .*NotFound'),
+        ({'corpus': 'text:s3://bucket/**/a.txt'}, r'\*\*/a.txt cannot be read .*`\*\*` pattern'),
+        ({'corpus': 'text:nowhere://a.txt'}, 'nowhere://a.txt cannot be read'),
+        ({'vocab_file': 's3://bucket/none.txt'}, 's3://bucket/none.txt cannot be read .*NotFound'),
         ({'corpus': 'tokens:s3://bucket'}, r's3://bucket is a folder; expected \*.\* or \*/\*.bin'),
         (
             {'vocab_file': 's3://bucket'},
