@@ -101,24 +101,28 @@ def test_words_are_masked_whole_and_as_many_as_fit(made, length, slots):
             assert not (sizes[picked == 0] <= wanted - picked.sum()).any()
 
 
-def test_words_are_chosen_in_turn():
-    """As google-research/bert does, one word after the other."""
+@pytest.mark.parametrize('longest', [2, 6, 20])
+def test_words_are_chosen_in_turn(longest):
+    """As google-research/bert does, one word after the other, until all tokens are tried."""
     random = np.random.default_rng(0)
-    sizes = [random.integers(1, 6, 30) for _ in range(200)]
-    scores = np.full((200, 80), -1, np.int32)
-    expected = np.zeros((200, 80), bool)
-    wanted = random.integers(1, 12, 200)
-    for row, words in enumerate(sizes):
-        end = 0
-        for rank, size in enumerate(words[: 80 // 5]):
-            scores[row, end : end + size] = 1000 - rank
-            if expected[row].sum() + size <= wanted[row]:
-                expected[row, end : end + size] = True
+    rows, length, slots = 200, 80, 12
+    scores = np.full((rows, length), -1, np.int32)
+    wanted = random.integers(1, slots, rows)
+    expected = np.full((rows, slots), length)
+    for row in range(rows):
+        places, end, chosen = random.permutation(length), 0, []
+        for rank, size in enumerate(random.integers(1, longest, 30)):
+            word = places[end : min(end + size, 70)]
+            scores[row, word] = 1000 - rank
+            if len(chosen) + len(word) <= wanted[row]:
+                chosen.extend(word)
             end += size
-        if not expected[row].any():
-            expected[row, : wanted[row]] = True
-    chosen = masks._whole_words(tf.constant(scores), tf.constant(wanted[:, None], tf.int32))
-    assert np.array_equal(chosen, expected)
+        chosen = chosen or np.argsort(-scores[row], kind='stable')[: wanted[row]]
+        expected[row, : len(chosen)] = np.sort(chosen)
+    positions = masks._positions_of_words(
+        tf.constant(scores), tf.constant(wanted[:, None], tf.int32), slots
+    )
+    assert np.array_equal(positions, expected)
 
 
 def test_one_long_word_is_masked_in_part(tmp_path):
