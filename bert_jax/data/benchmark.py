@@ -1,4 +1,4 @@
-"""The speed of the input pipeline in tokens per second, beside Hugging Face's collator.
+"""Compares the speed of the input pipeline with that of Hugging Face's collator.
 
     python -m bert_jax.data.benchmark --tokens=DIR
 
@@ -33,8 +33,8 @@ def ours(directory: pathlib.Path, phase: Phase, whole_words: bool) -> Callable[[
 
 
 def collator(directory: pathlib.Path, phase: Phase) -> Callable[[], int]:
-    """Such a function for DataCollatorForLanguageModeling, with rows that are cut and padded before
-    it is called."""
+    """A function that calls DataCollatorForLanguageModeling and returns its number of tokens. The
+    rows are cut and padded before."""
     import tokenizers
     import transformers
 
@@ -82,7 +82,7 @@ def main(argv: list[str]) -> None:
         try:
             makers = {THEIRS: collator(directory, phase)} | makers
         except ImportError as error:
-            print(f'nothing to compare with ({error}): pip install transformers torch')
+            print(f'the collator is not installed ({error}): pip install transformers torch')
         rates = speeds(makers, flags.FLAGS.seconds)
         print(f'{phase.batch_size} x {phase.max_seq_length}')
         for name, rate in rates.items():

@@ -1,5 +1,5 @@
-"""The tokens of a batch that are predicted and what replaces them, as TensorFlow graph operations
-(Devlin et al., 2019, section 3.1 and appendix A.1)."""
+"""The masked tokens of a batch, as TensorFlow graph operations (Devlin et al., 2019, section 3.1 and
+appendix A.1)."""
 
 import tensorflow as tf
 
@@ -58,7 +58,8 @@ def _positions_of_words(score: tf.Tensor, wanted: tf.Tensor, slots: int) -> tf.T
 
     Words are taken in the order of their scores. A word that does not fit into the rest of `wanted`
     tokens is left out, as in google-research/bert. If no word fits, a part of the first is taken.
-    score: int32[rows, length], equal inside a word, -1 for what is not text. wanted: int32[rows, 1].
+    score: int32[rows, length], equal inside a word, -1 if a token is not text. wanted:
+    int32[rows, 1].
     """
     length = score.shape[1]
 

@@ -1,5 +1,5 @@
 """Pairs, on stores whose tokens are all different (so that a batch says where it was cut), and on
-real text: what is seen of a row without reading it must not tell whether its B is the real one."""
+real text: the form of a row must not show whether its B is random."""
 
 import itertools
 

@@ -64,7 +64,7 @@ def test_a_truncated_or_missing_file_is_named(tmp_path, name):
     write(tmp_path, DOCUMENTS)
     path = tmp_path / 'train' / f'{name}.bin'
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=rf'{name}\.bin should hold \d+ bytes and is \d+; remove'):
+    with pytest.raises(ValueError, match=rf'{name}\.bin: expected \d+ bytes, found \d+; remove'):
         format.open_store(tmp_path, 'train')
     path.unlink()
     with pytest.raises(ValueError, match=rf'{name}\.bin .* is missing'):

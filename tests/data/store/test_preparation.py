@@ -144,7 +144,7 @@ def test_too_few_documents_are_refused_at_the_start(tmp_path, holdout, monkeypat
 
 def test_documents_without_two_tokens_are_refused_before_the_store_is_there(tmp_path):
     (tmp_path / 'a.txt').write_text('\n\n'.join('abcdefghijklmnopqrstuvwxyz'))
-    with pytest.raises(ValueError, match=r'two documents of two tokens.* train has 0'):
+    with pytest.raises(ValueError, match=r'2 documents of two tokens.* train has 0'):
         preparation.prepare(config(tmp_path, f'text:{tmp_path}/a.txt', holdout=0.5))
     assert not [path for path in (tmp_path / 'cache').iterdir() if path.is_dir()]
 

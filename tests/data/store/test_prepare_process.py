@@ -233,7 +233,7 @@ def test_a_damaged_store_is_not_used(tmp_path, vocab):
     directory = _prepare(tmp_path, vocab, path)
     tokens = directory / 'train' / 'tokens.bin'
     tokens.write_bytes(tokens.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r'tokens\.bin should hold.*remove .*prepare'):
+    with pytest.raises(ValueError, match=r'tokens\.bin: expected.*remove .*prepare'):
         _prepare(tmp_path, vocab, path)
 
 
