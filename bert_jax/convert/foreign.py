@@ -51,6 +51,13 @@ FIXED: Mapping[str, Any] = {
 # Keys that only bert_jax reads: the activation, if its name means another function in the other
 # project, and facts about the data of a fine-tuned model.
 HIDDEN_ACT, TASK = 'bert_jax_hidden_act', 'bert_jax_task'
+LAYER = re.compile(r'bert[./]encoder[./]layer[._](\d+)\b')
+UNUSED = {
+    r'.*\.(position_ids|token_type_ids)$': 'a buffer, not a parameter',
+    r'(.*/)?(adam_m|adam_v|lamb_m|lamb_v|global_step)$': 'state of the optimizer',
+    r'bert[./]': 'not a parameter of this encoder',
+    '': 'of a head that bert_jax does not have or that the configuration does not name',
+}
 CASED = 0.05  # a vocabulary of lowercased text has a smaller share of tokens with capital letters
 
 
@@ -156,21 +163,18 @@ def task_values(source: Pretrained) -> dict[str, Any]:
     return values
 
 
-def why_unused(name: str, layer_prefix: str, model: ModelConfig, path: pathlib.Path) -> str:
+def why_unused(name: str, model: ModelConfig, path: pathlib.Path) -> str:
     """The reason for which no parameter takes the tensor `name`.
 
-    layer_prefix: the part of a name before the number of the layer. Raises ValueError if the tensor
-    belongs to a layer that the configuration in `path` does not have.
+    Raises ValueError if it belongs to a layer that the configuration in `path` does not have.
     """
-    layer = re.match(re.escape(layer_prefix) + r'(\d+)\b', name)
+    layer = LAYER.match(name)
     if layer and int(layer[1]) >= model.num_hidden_layers:
         raise ValueError(
             f'tensor {name} is of layer {layer[1]}, but {path} says num_hidden_layers is '
             f'{model.num_hidden_layers} (they count from 0)'
         )
-    if name.startswith(layer_prefix.split('encoder')[0]):
-        return 'not a parameter of this encoder'
-    return 'of a head that bert_jax does not have or that the configuration does not name'
+    return next(reason for pattern, reason in UNUSED.items() if re.match(pattern, name))
 
 
 def check_vocabulary(

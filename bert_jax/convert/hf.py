@@ -13,7 +13,6 @@ from bert_jax.convert.foreign import KEYS, Foreign, model_config, task_of, task_
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import head_of
 
-BUFFERS = ('.position_ids', '.token_type_ids')
 DECODER, DECODER_BIAS = 'cls.predictions.decoder.weight', 'cls.predictions.decoder.bias'
 WORDS, BIAS = 'bert.embeddings.word_embeddings.weight', 'cls.predictions.bias'
 CLASSIFIER = 'classifier.weight'  # of texts or of tokens
@@ -52,11 +51,7 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     heads = _heads(tensors, model.num_hidden_layers, values)
     known = rules.names_of(heads, 'hf', model.num_hidden_layers)
     for name in set(tensors) - known - set(unused):
-        unused[name] = (
-            'a buffer, not a parameter'
-            if name.endswith(BUFFERS)
-            else why_unused(name, 'bert.encoder.layer.', model, path)
-        )
+        unused[name] = why_unused(name, model, path)
     used = {name: tensor for name, tensor in tensors.items() if name not in unused}
     if bias is not None:
         if np.array_equal(bias, used.get(BIAS, bias)):

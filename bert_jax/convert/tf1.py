@@ -5,7 +5,6 @@ TensorFlow reads and writes the checkpoints. It is imported only if it is needed
 
 import json
 import pathlib
-import re
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,6 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference.model_dir import Pretrained
 
 CONFIG, CHECKPOINT = 'bert_config.json', 'bert_model.ckpt'
-OPTIMIZER = re.compile(r'.*/(adam_m|adam_v|lamb_m|lamb_v)|(.*/)?global_step')
 CLASSIFIER = 'output_weights'  # of run_classifier.py
 
 
@@ -44,10 +42,8 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     known = rules.names_of(heads, 'tf1', model.num_hidden_layers)
     unused, tensors = {}, {}
     for name in shapes:
-        if OPTIMIZER.fullmatch(name):
-            unused[name] = 'state of the optimizer'
-        elif name not in known:
-            unused[name] = why_unused(name, 'bert/encoder/layer_', model, directory / CONFIG)
+        if name not in known:
+            unused[name] = why_unused(name, model, directory / CONFIG)
         else:
             try:
                 tensors[name] = np.asarray(reader.get_tensor(name))

@@ -1,4 +1,4 @@
-"""Small folders of ours with random values, and what tests do to other projects' folders."""
+"""Small folders of bert_jax with random values, and changes to other projects' folders."""
 
 import json
 import pathlib
@@ -78,7 +78,7 @@ def change_config(folder: pathlib.Path, **changes: Any) -> None:
 
 
 def tokenizer_json(folder: pathlib.Path, **changes: Any) -> None:
-    """In place of the vocabulary; with more tokens than the model where nothing is changed."""
+    """Replaces vocab.txt; without `changes`, it has one token more than the model."""
     pieces = PIECES if changes else [*PIECES, 'x']
     values: dict[str, Any] = {
         'normalizer': {'type': 'BertNormalizer', 'lowercase': False},

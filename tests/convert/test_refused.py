@@ -1,4 +1,4 @@
-"""What is wrong with a folder is named, and nothing is half written."""
+"""Errors name what is wrong with a folder, and nothing is written."""
 
 import json
 import pathlib

@@ -1,5 +1,7 @@
-"""The masked tokens of a batch, as TensorFlow graph operations (Devlin et al., 2019, section 3.1 and
-appendix A.1)."""
+"""The masked tokens of a batch, as TensorFlow graph operations.
+
+See Devlin et al. (2019), section 3.1 and appendix A.1.
+"""
 
 import tensorflow as tf
 

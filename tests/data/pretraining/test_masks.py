@@ -22,7 +22,7 @@ def batch_of(directory, count=100, **options):
 
 
 def text_places(batch):
-    """bool[rows, length]: neither special tokens nor padding."""
+    """bool[rows, length]: the tokens that are neither special tokens nor padding."""
     place = np.arange(batch['input_ids'].shape[1])
     a, a_length, b, b_length = (column[:, None] for column in made_stores.segments(batch))
     return (place >= a) & (place < b + b_length) & (place != a + a_length)
@@ -103,7 +103,7 @@ def test_words_are_masked_whole_and_as_many_as_fit(made, length, slots):
 
 @pytest.mark.parametrize('longest', [2, 6, 20])
 def test_words_are_chosen_in_turn(longest):
-    """As google-research/bert does, one word after the other, until all tokens are tried."""
+    """Each word that fits is taken, as in google-research/bert, until all tokens are tried."""
     random = np.random.default_rng(0)
     rows, length, slots = 200, 80, 12
     scores = np.full((rows, length), -1, np.int32)

@@ -8,7 +8,7 @@ from bert_jax.data.store import format
 
 
 def write(directory, documents, vocab_size=100):
-    """A store of one split's `documents` (lists of sentences of ids); the other one is empty."""
+    """Writes a store with `documents` (lists of sentences of ids), all in one split."""
     writers = {split: format.SplitWriter(directory / split, vocab_size) for split in format.SPLITS}
     for document in documents:
         writers['train'].add([np.array(sentence) for sentence in document])

@@ -37,7 +37,7 @@ def config(tmp_path, name, vocab_size=200, **options):
 
 
 def documents(directory, split):
-    """What a store's documents say, in the order they stand in."""
+    """The text of a store's documents, in order."""
     vocabulary, found = tokenizer.load(directory), format.open_store(directory, split)
     starts = found.sentences[found.documents]
     return [
@@ -127,7 +127,7 @@ def test_mistakes_leave_nothing_behind(tmp_path, files, options, message):
 
 @pytest.mark.parametrize('holdout', [0.02, 0.97])
 def test_too_few_documents_are_refused_at_the_start(tmp_path, holdout, monkeypatch):
-    """With a share to hold out that works."""
+    """The message names a holdout that works."""
     name = corpus(tmp_path / 'a.txt', range(12))
     wanted = config(tmp_path, name, holdout=holdout)
     monkeypatch.setattr(tokenizer, 'train', None)  # not reached

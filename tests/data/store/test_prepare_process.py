@@ -1,4 +1,4 @@
-"""Preparing as a process: killed, doubled, fed with bad input, and how much memory it takes."""
+"""Preparation as a process: killed, run twice at once, with bad input, and its memory."""
 
 import contextlib
 import functools
@@ -35,7 +35,7 @@ def _word(rank):
 
 
 def _prose(characters, seed=0):
-    """Documents of ten sentences; the words follow Zipf's law, so new ones keep coming."""
+    """Documents of ten sentences. The words follow Zipf's law, so new words occur until the end."""
     rng = np.random.default_rng(seed)
     size = 0
     while size < characters:
@@ -89,7 +89,7 @@ def _run(*arguments):
 
 
 def _content(directory):
-    """Every file of a store; of store.json only what does not tell where it came from."""
+    """The content of each file of a store; store.json without the keys that name the source."""
     files = {
         str(path.relative_to(directory)): path.read_bytes()
         for path in sorted(directory.rglob('*'))
@@ -100,7 +100,7 @@ def _content(directory):
 
 
 def _texts(directory, split):
-    """The documents of a split, each as its sentences decoded."""
+    """The documents of a split, each as a list of decoded sentences."""
     opened = format.open_store(directory, split)
     vocabulary = tokenizer.load(directory, format.read_meta(directory).lowercase)
     found = []

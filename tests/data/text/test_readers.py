@@ -250,7 +250,7 @@ def test_how_far_reading_is_can_be_seen(tmp_path, compression):
 
 @pytest.fixture(scope='module')
 def tfds_dir(tmp_path_factory):
-    """Where a small dataset of several shards has been prepared."""
+    """A data_dir in which a small dataset of several shards is prepared."""
     tfds = pytest.importorskip('tensorflow_datasets')
 
     class TinyProse(tfds.core.GeneratorBasedBuilder):

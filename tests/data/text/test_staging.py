@@ -110,7 +110,7 @@ def test_half_a_copy_is_none(
 def test_one_copies_and_the_others_wait(
     bucket: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Threads here: the lock keeps them apart as it does processes."""
+    """The lock separates threads as it does processes."""
     (bucket / 'a.txt').write_text('text')
     copy, calls = gpath.PosixGPath.copy, []
 
@@ -148,7 +148,7 @@ def test_what_is_not_there_is_named(
 
 
 def named(name: str, **values: Any) -> Exception:
-    """An error as a file system may have it."""
+    """An error that a file system may raise."""
     error: Exception = type(name, (Exception,), {})('it is said why')
     for key, value in values.items():
         setattr(error, key, value)
@@ -174,7 +174,7 @@ def test_what_may_pass_is_no_mistake(
     error: Exception,
     mistake: bool,
 ) -> None:
-    """A run that meets it may be started again."""
+    """It is raised as it is, because the run can be started again."""
     (bucket / 'a.txt').write_text('text')
     for method in ('copy', 'stat'):
         with monkeypatch.context() as patch:

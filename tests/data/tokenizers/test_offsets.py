@@ -50,7 +50,7 @@ def vocabularies(tmp_path_factory):
 
 
 def check(vocabulary, texts):
-    """Ids are those of encode_batch, spans lie in their text, one after the other."""
+    """The ids are those of encode_batch, and the spans are in order and inside the text."""
     found = vocabulary.encode_offsets(texts)
     assert [ids for ids, _ in found] == vocabulary.encode_batch(texts)
     for text, (ids, spans) in zip(texts, found, strict=True):
