@@ -1,13 +1,21 @@
 """The compiler options of the step: which there are, and that the compiler accepts them."""
 
+import runpy
 import types
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import small_run
+from jax.sharding import NamedSharding, PartitionSpec
+from tiny_model import ROOT
 
-from bert_jax import compiler
+from bert_jax import compiler, plan, sharding, topology
+from bert_jax.config import Config, from_config_dict
+
+SLICES = ('v5e-256', 'v4-128', 'v5p-128', 'v6e-256', 'tpu7x-128')
 
 
 def mesh_of(platform: str) -> Any:
@@ -77,3 +85,51 @@ def test_what_the_user_says_of_an_option_is_left(
     assert compiler.options(mesh_of(platform)) == left
     monkeypatch.setenv(variable, f'--{option}_else=true')
     assert compiler.options(mesh_of(platform)) == ours
+
+
+def narrow_large() -> Config:
+    """configs/large.py with its mesh and optimizer, but two narrow layers without dropout and one
+    phase, so that it compiles several times as fast. The full width fails in the same way."""
+    config = runpy.run_path(str(ROOT / 'configs' / 'large.py'))['get_config']()
+    config.model.update(
+        vocab_size=2048,
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=256,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    config.train.phases = config.train.phases[:1]
+    return from_config_dict(config)
+
+
+@pytest.mark.parametrize('name', SLICES)
+def test_the_compiler_accepts_the_options_for_every_collective(name: str) -> None:
+    """A program with one collective of each kind takes a second to compile, the step much more."""
+    pytest.importorskip('libtpu')
+    mesh = sharding.make_mesh(narrow_large().mesh, topology.devices(topology.parse(name)))
+
+    def collectives(x: jax.Array) -> tuple[jax.Array, ...]:
+        """Independent of each other, so that each may go on while another or a product does."""
+        swapped = jax.lax.all_to_all(x, 'fsdp', split_axis=0, concat_axis=1, tiled=True)
+        whole = jax.lax.all_gather(x, 'fsdp', tiled=True)
+        part = jax.lax.psum_scatter(x, 'fsdp', tiled=True)
+        total = jax.lax.psum(x, 'data')
+        return swapped, whole, part, total, x @ x.T
+
+    rows = PartitionSpec(sharding.BATCH_AXES)
+    program = jax.shard_map(collectives, mesh=mesh, in_specs=rows, out_specs=rows, check_vma=False)
+    x = jax.ShapeDtypeStruct(
+        (64 * mesh.size, 1024), jnp.float32, sharding=NamedSharding(mesh, rows)
+    )
+    jax.jit(program, compiler_options=compiler.options(mesh)).lower(x).compile()
+
+
+@pytest.mark.parametrize('name', SLICES)
+def test_the_compiler_accepts_the_options_for_the_step(name: str) -> None:
+    pytest.importorskip('libtpu')
+    if small_run.QUICK and name != 'v5e-256':
+        pytest.skip('takes a while; its collectives are compiled above')
+    config, of = narrow_large(), topology.parse(name)
+    assert plan.plan(config, config.train.phases[0], of, topology.devices(of))['fits']
