@@ -12,10 +12,10 @@ import small_run
 from jax.sharding import NamedSharding, PartitionSpec
 from tiny_model import ROOT
 
-from bert_jax import plan
 from bert_jax.config import Config, from_config_dict
 from bert_jax.parallel import sharding, xla_options
-from bert_jax.performance import topologies
+from bert_jax.performance import roofline, topologies
+from bert_jax.tasks.pretraining import PretrainTask
 
 SLOW = (
     pytest.mark.slow,
@@ -139,4 +139,5 @@ def test_the_compiler_accepts_the_options_for_the_step(name: str) -> None:
     pytest.importorskip('libtpu')
     config, tpu_slice = narrow_large(), topologies.parse(name)
     phase, devices = config.train.phases[0], topologies.devices(tpu_slice)
-    assert plan.plan(config, phase, tpu_slice, devices)['fits']
+    plan = roofline.plan(config, PretrainTask(config.model), phase, tpu_slice, devices)
+    assert plan['fits']
