@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 
 from bert_jax import batch
 from bert_jax.config import Config, Phase, validate
@@ -67,52 +68,57 @@ def measure(
         start = time.perf_counter()
         step: Any = built.lower(phase).compile()
         compile_seconds = time.perf_counter() - start
-        batches = [
-            sharding.shard_batch(_host_batch(spec, mesh, i), spec, mesh) for i in range(BATCHES)
-        ]
-        ends, sums = list[float](), dict[str, Any]()
-        # As in a run, a step is dispatched before the previous one has ended. Its time is from that
-        # end to its own.
-        for i in range(1 + warmup + steps):
-            state, next_sums = step(state, batches[i % BATCHES], key)
-            jax.block_until_ready(sums)
-            ends.append(time.perf_counter())
-            sums = next_sums
+        batches = [_sharded_batch(spec, mesh, seed) for seed in range(BATCHES)]
+        seconds, state, sums = _timed_steps(step, state, batches, key, warmup + steps)
     except jax.errors.JaxRuntimeError as error:
         if not is_out_of_memory(error):
             raise
         return shape | {'fits': False}
-    loss = float(sums['loss'][0])
+    times = sorted(_of_process_0(seconds[warmup:]).tolist())
+    median, flops = statistics.median(times), task.flops(phase)
 
-    def more_steps() -> None:
-        nonlocal state, sums
-        for _ in range(3):
-            state, sums = step(state, batches[0], key)
-        jax.block_until_ready(sums)
+    def three_steps() -> None:
+        _timed_steps(step, state, batches, key, 2)
 
-    seconds = sorted(_of_process_0(np.diff(ends)[warmup:]).tolist())
-    median, flops = statistics.median(seconds), task.flops(phase)
     return shape | {
         'fits': True,
-        'loss': loss,
+        'loss': float(sums['loss'][0]),
         'compile_seconds': compile_seconds,
         'seconds': median,
-        'seconds_p10': seconds[len(seconds) // 10],
-        'seconds_p90': seconds[-1 - len(seconds) // 10],
+        'seconds_p10': times[len(times) // 10],
+        'seconds_p90': times[-1 - len(times) // 10],
         'sequences_per_second': phase.batch_size / median,
         'tokens_per_second': phase.batch_size * phase.max_seq_length / median,
         'model_flops': flops,
         'flops_per_second': flops / median,
         'mfu': chips.mfu(flops, median),
         'peak_memory': chips.needed_memory(step),
-        'parts': step_profile.breakdown(more_steps, step.as_text()) if profile else {},
+        'parts': step_profile.breakdown(three_steps, step.as_text()) if profile else {},
     }
 
 
-def _host_batch(spec: batch.BatchSpec, mesh: jax.sharding.Mesh, seed: int) -> batch.HostBatch:
-    """This process's slice of a synthetic batch."""
+def _sharded_batch(spec: batch.BatchSpec, mesh: Mesh, seed: int) -> batch.Batch:
+    """A synthetic batch, of which this process provides its slice."""
     index, count = sharding.host_slice(mesh)
-    return {name: np.split(x, count)[index] for name, x in batch.synthetic(spec, seed).items()}
+    rows = {name: np.split(x, count)[index] for name, x in batch.synthetic(spec, seed).items()}
+    return sharding.shard_batch(rows, spec, mesh)
+
+
+def _timed_steps(
+    step: Any, state: Any, batches: list[batch.Batch], key: jax.Array, count: int
+) -> tuple[np.ndarray, Any, Any]:
+    """Runs 1 + count steps; returns the seconds of the last `count`, the state and the last sums.
+
+    As in a run, a step is dispatched before the previous one has ended. Its time is from that end
+    to its own.
+    """
+    ends, sums = list[float](), dict[str, Any]()
+    for i in range(1 + count):
+        state, next_sums = step(state, batches[i % len(batches)], key)
+        jax.block_until_ready(sums)
+        ends.append(time.perf_counter())
+        sums = next_sums
+    return np.diff(ends), state, jax.block_until_ready(sums)
 
 
 def _of_process_0(seconds: np.ndarray) -> np.ndarray:
@@ -122,7 +128,7 @@ def _of_process_0(seconds: np.ndarray) -> np.ndarray:
     return np.asarray(multihost_utils.broadcast_one_to_all(seconds.astype(np.float32)))
 
 
-def _shape(config: Config, mesh: jax.sharding.Mesh) -> dict[str, Any]:
+def _shape(config: Config, mesh: Mesh) -> dict[str, Any]:
     """What is measured, and on which devices."""
     phase, model = config.train.phases[0], config.model
     return {

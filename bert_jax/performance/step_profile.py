@@ -6,7 +6,6 @@ operations, over all threads, streams and devices. A device that waits for the h
 """
 
 import collections
-import dataclasses
 import pathlib
 import re
 import tempfile
@@ -52,9 +51,9 @@ def breakdown(run: Callable[[], Any], program: str) -> dict[str, dict[str, float
     names = dict(NAMED.findall(program))
     seconds: dict[tuple[str, str], float] = collections.defaultdict(float)
     for line in _traced_lines(run):
-        for operation, duration in self_times(line):
+        for operation, duration in self_times(line).items():
             name = names.get(operation, '')
-            seconds[category(operation, name), _direction(name)] += duration
+            seconds[category(operation, name), _direction(name)] += max(duration, 0)
     total = sum(seconds.values())
     if not total:
         raise ValueError('the profiler saw no operation of the step on this device; drop --profile')
@@ -95,27 +94,20 @@ def _traced_lines(run: Callable[[], Any]) -> Iterator[Any]:
     yield from [line for line in lines if line.name == 'XLA Ops'] or lines
 
 
-@dataclasses.dataclass
-class _Running:
-    operation: str
-    end: float
-    self_time: float
-
-
-def self_times(line: Any) -> Iterator[tuple[str, float]]:
-    """The operations of a line, each with its time without the operations that it calls."""
-    running: list[_Running] = []
+def self_times(line: Any) -> dict[str, float]:
+    """The time of each operation of a line, without the operations that it calls."""
+    times: dict[str, float] = collections.defaultdict(float)
+    running: list[tuple[str, float]] = []  # operation, end
     events = [(event, operation) for event in line.events if (operation := _operation(event))]
     # An operation comes before those that it calls.
     for event, operation in sorted(events, key=lambda e: (e[0].start_ns, -e[0].duration_ns)):
-        while running and running[-1].end <= event.start_ns:
-            yield _ended(running)
+        while running and running[-1][1] <= event.start_ns:
+            running.pop()
         if running:
-            running[-1].self_time -= event.duration_ns
-        end = event.start_ns + event.duration_ns
-        running.append(_Running(operation, end, event.duration_ns))
-    while running:
-        yield _ended(running)
+            times[running[-1][0]] -= event.duration_ns
+        times[operation] += event.duration_ns
+        running.append((operation, event.start_ns + event.duration_ns))
+    return times
 
 
 def _operation(event: Any) -> str:
@@ -127,8 +119,3 @@ def _operation(event: Any) -> str:
     if name is None and (match := re.match(r'%([\w.-]+) = ', event.name)):
         name = match[1]
     return name or ''
-
-
-def _ended(running: list[_Running]) -> tuple[str, float]:
-    last = running.pop()
-    return last.operation, max(last.self_time, 0)

@@ -1,6 +1,7 @@
 """Searches for the most tokens per second: over batch sizes, meshes and remat policies."""
 
 import dataclasses
+import functools
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -56,10 +57,7 @@ def sweep(
     for (preset, mesh), remat in itertools.product(meshes, REMAT_POLICIES):
         model = dataclasses.replace(config.model, remat=remat)
         candidate = dataclasses.replace(config, model=model, mesh=mesh)
-
-        def measure(rows: int, candidate: Config = candidate) -> dict[str, Any]:
-            return _plan_or_error(candidate, task, rows, tpu_slice, devices)
-
+        measure = functools.partial(_plan_or_error, candidate, task, tpu_slice, devices)
         for result in search(measure, FIRST_ROWS, 1, MOST_ROWS):
             yield {'preset': preset} | result
 
@@ -77,7 +75,7 @@ def _meshes(config: Config, devices: list[jax.Device]) -> dict[str, MeshConfig]:
 
 
 def _plan_or_error(
-    config: Config, task: Any, rows: int, tpu_slice: TpuSlice, devices: list[jax.Device]
+    config: Config, task: Any, tpu_slice: TpuSlice, devices: list[jax.Device], rows: int
 ) -> dict[str, Any]:
     """The plan with `rows` sequences per device in each micro-batch."""
     rows *= config.train.accum_steps
@@ -88,6 +86,5 @@ def _plan_or_error(
         task = dataclasses.replace(task, config=config.model)
         return roofline.plan(config, task, phase, tpu_slice, devices)
     except ValueError as error:
-        error_line = first_line(error)
-    tried = {'remat': config.model.remat, 'phase': list(phase), 'rows_per_device': rows}
-    return tried | {'fits': False, 'error': error_line}
+        tried = {'remat': config.model.remat, 'phase': list(phase), 'rows_per_device': rows}
+        return tried | {'fits': False, 'error': first_line(error)}

@@ -56,7 +56,7 @@ def test_self_times_leave_out_called_operations() -> None:
         Event('any', 50, 10, [('other', 'not an operation')]),
         Event('any', 100, 7, [('hlo_op', 'after')]),
     ]
-    times = dict(step_profile.self_times(types.SimpleNamespace(events=events)))
+    times = step_profile.self_times(types.SimpleNamespace(events=events))
     assert times == {'innermost': 5, 'inner': 25, 'while': 70, 'after': 7}
 
 
