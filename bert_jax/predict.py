@@ -26,7 +26,7 @@ from absl import flags
 
 from bert_jax.config import choices, command_line
 from bert_jax.config.files import atomic_output
-from bert_jax.data.labelled.examples import lines
+from bert_jax.data.files import lines
 from bert_jax.data.progress import counted
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import predictions

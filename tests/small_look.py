@@ -1,4 +1,4 @@
-"""A job that is fine, in the current folder, and what --check says of it."""
+"""A configuration without mistakes, in the current folder, and the lines of --check for it."""
 
 import pathlib
 from typing import Any
@@ -29,11 +29,11 @@ def changed(changes: dict[str, Any]) -> Config:
 def look(
     capsys: pytest.CaptureFixture[str], config: Config | None = None, workdir: str = 'run'
 ) -> dict[str, str]:
-    """Each look's line. Nothing may be left behind, and the exit code has to say what they say."""
+    """The line of each check. Asserts that no file is left behind and that the exit code fits."""
     before = _files()
     code = checks.check(config or changed({}), epath.Path(workdir))
     found = {line.split()[1]: line for line in capsys.readouterr().out.splitlines()}
-    assert _files() == before, 'something is left behind'
+    assert _files() == before, 'files are left behind'
     assert list(found) == list(checks.CHECKS)
     assert code == (2 if any(line.startswith('FAIL') for line in found.values()) else 0)
     return found

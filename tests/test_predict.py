@@ -198,7 +198,7 @@ def test_masks_are_filled(bert: predict.Bert) -> None:
 @pytest.mark.parametrize(
     ('batch', 'message'),
     [
-        ({}, 'expected input_ids'),
+        ({}, 'expected a dict with input_ids'),
         ({'input_ids': np.zeros((1, 4), int), 'labels': 0}, r"\['input_ids', 'labels'\]"),
         ({'input_ids': np.zeros(4, int)}, r'input_ids is int64\[4\]; expected integers'),
         ({'input_ids': np.zeros((1, 4))}, r'input_ids is float64\[1, 4\]'),

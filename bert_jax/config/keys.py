@@ -77,4 +77,4 @@ def refuse_unread(config: Config) -> None:
     ]
     if unread:
         name = {'pretraining': 'pretraining', 'finetuning': 'fine-tuning'}[config.kind]
-        raise ValueError(f'{name} does not read {"; ".join(unread)}. Remove what it does not read')
+        raise ValueError(f'{name} does not read {"; ".join(unread)}. Remove these settings')

@@ -47,6 +47,7 @@ class ModelConfig:
     type_vocab_size: Positive = setting(2, ARCHITECTURE)
     initializer_range: NotNegative = setting(0.02, ARCHITECTURE)  # standard deviation
     layer_norm_eps: NotNegative = setting(1e-12, ARCHITECTURE)
+    model_type: Literal['bert'] = setting('bert', ARCHITECTURE)  # an entry of models.heads.MODELS
     tie_word_embeddings: bool = setting(True, PRETRAINING)  # with the masked-LM decoder's table
     dtype: Literal['auto', 'float32', 'bfloat16'] = 'auto'  # computation; 'auto': float32 on CPU
     # 'flash' is the device's own kernel; it has no dropout of attention probabilities.
@@ -181,6 +182,8 @@ class Config:
     mesh: MeshConfig = MeshConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
+    # An entry of tasks.pretraining.OBJECTIVES: masked words and next sentences.
+    objective: Literal['mlm+nsp'] = setting('mlm+nsp', PRETRAINING)
     init_from: str = setting('', FREE)  # the workdir or checkpoint a new run starts from
     reinit_layers: int = setting(0, FREE)  # top layers of init_from that start fresh, as its pooler
 

@@ -128,9 +128,8 @@ def heads_of(names: Iterable[str], family: str, layers: int) -> tuple[str, ...]:
     """The heads that may own any of these tensors of `family`."""
     tensors = set(names)
     rules = [rule for rule in BERT if tensors & set(rule.names(family, layers))]
-    return tuple(
-        dict.fromkeys(head_of(rule.ours) for rule in rules if head_of(rule.ours) != ENCODER)
-    )
+    parts = dict.fromkeys(head_of(rule.ours) for rule in rules)
+    return tuple(part for part in parts if part != ENCODER)
 
 
 def names_of(heads: Iterable[str], family: str, layers: int) -> set[str]:

@@ -1,8 +1,9 @@
-"""Masked, paired tokens per second, beside Hugging Face's collator, which only masks.
+"""The speed of the input pipeline in tokens per second, beside Hugging Face's collator.
 
     python -m bert_jax.data.benchmark --tokens=DIR
 
-Both get token ids of the same prepared store.
+Both get the token ids of the same prepared store. The pipeline pairs and masks, the collator only
+masks.
 """
 
 import pathlib
@@ -19,11 +20,11 @@ from bert_jax.data.tokenizers import tokenizer
 
 SHAPES = (Phase(1 << 40, 128, 256, 20), Phase(1 << 40, 512, 64, 77))
 THEIRS = 'transformers, masks only'
-ROUNDS = 5  # the best of them counts: others may be using the machine
+ROUNDS = 5  # the best one counts, because others may use the machine
 
 
 def ours(directory: pathlib.Path, phase: Phase, whole_words: bool) -> Callable[[], int]:
-    """A function that makes the next batch and returns its tokens, padding not counted."""
+    """A function that makes the next batch and returns its number of tokens without padding."""
     config = Config(
         train=TrainConfig(phases=(phase,)), data=DataConfig(whole_word_masking=whole_words)
     )
@@ -32,7 +33,8 @@ def ours(directory: pathlib.Path, phase: Phase, whole_words: bool) -> Callable[[
 
 
 def collator(directory: pathlib.Path, phase: Phase) -> Callable[[], int]:
-    """The same for DataCollatorForLanguageModeling, given rows that are already cut and padded."""
+    """Such a function for DataCollatorForLanguageModeling, with rows that are cut and padded before
+    it is called."""
     import tokenizers
     import transformers
 
@@ -62,7 +64,7 @@ def collator(directory: pathlib.Path, phase: Phase) -> Callable[[], int]:
 
 
 def speeds(makers: dict[str, Callable[[], int]], seconds: float) -> dict[str, float]:
-    """Tokens per second of each, at best; in turns, about `seconds` each in all."""
+    """The best tokens per second of each maker. They run in turns, for `seconds` each in total."""
     best = dict.fromkeys(makers, 0.0)
     for _ in range(ROUNDS):
         for name, make in makers.items():

@@ -1,4 +1,4 @@
-"""Documents, and counts of what was read and of what was odd about it."""
+"""Documents, and counts of what was read and of what was unusual about it."""
 
 import collections
 
@@ -6,14 +6,18 @@ Document = list[str]  # its lines: paragraphs of prose, or a sentence each
 
 
 class Summary:
-    """What was read and what was odd about it: a count each, and the first place it was seen."""
+    """Counts of what was read and of what was unusual, and the first place of each.
+
+    passed: how much of the source's size has been read.
+    """
 
     def __init__(self) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
         self.first: dict[str, str] = {}
-        self.passed = 0  # of the source's size
+        self.passed = 0
 
     def count(self, what: str, where: str = '', number: int = 1) -> None:
+        """Adds `number` to the count of `what`, which was seen at `where`."""
         self.counts[what] += number
         if where:
             self.first.setdefault(what, where)
@@ -22,7 +26,7 @@ class Summary:
         return '; '.join(f'{what}: {count:,}' for what, count in self.lines().items())
 
     def lines(self) -> dict[str, int]:
-        """{'lines of invalid UTF-8, replaced (first: a.txt:3)': 2, ...}"""
+        """The counts: {'lines of invalid UTF-8, replaced (first: a.txt:3)': 2, ...}"""
         return {
             f'{what} (first: {self.first[what]})' if what in self.first else what: count
             for what, count in self.counts.items()

@@ -54,7 +54,7 @@ def load(name: str, config: Config, tokenizer: Tokenizer) -> task_data.TaskData:
         return glue.read(task_name, data.dir, split, summary)
 
     held_out = {split: read(name, split) for split in task.splits if split.startswith('dev')}
-    test_splits = [(name, split) for split in task.submissions]
+    test_splits = [(name, split) for split in task.test_splits]
     if name == 'mnli':
         test_splits.append(('ax', 'test'))  # the diagnostic set is for models trained on MNLI
     tests = {}

@@ -1,4 +1,4 @@
-"""What a fine-tuning run ends with: the scores of its seeds, and GLUE's table of its tasks."""
+"""The results of fine-tuning: the scores of a task's seeds, and GLUE's table of its tasks."""
 
 import json
 from collections.abc import Mapping
@@ -14,49 +14,52 @@ from bert_jax.config.files import write_atomically
 from bert_jax.data.labelled.glue_tasks import glue_average
 
 WNLI_POLICY = (
-    'The average is over the tasks in the table, WNLI left out: its dev set contradicts its '
+    'The average is over the tasks in the table without WNLI, whose dev set contradicts its '
     'training set (Devlin et al., 2019, section 4.1).'
 )
+Scores = list[dict[str, float]]  # of each seed, by their names
 
 
-def write(workdir: epath.Path, name: str, main: str, scores: list[dict[str, float]]) -> None:
-    """results.json, and a table for whoever watches: of the scores that all seeds have, as not all
-    predict an entity of each type. One seed has no deviation."""
-    shown = [key for key in scores[0] if all(key in row for row in scores)]
-    # The one loss there is stands in a row of its own already.
-    shown = [key for key in shown if key not in ('seed', 'step', 'task_loss')]
-    values = {key: [row[key] for row in scores] for key in shown}
-    several = len(scores) > 1
-    mean = {key: float(np.mean(found)) for key, found in values.items()}
-    std = {key: float(np.std(found, ddof=1)) for key, found in values.items() if several}
-    best = max(scores, key=lambda row: row[main])
-    results: dict[str, Any] = {'task': name, 'main_score': main, 'mean': mean, 'std': std}
+def write(workdir: epath.Path, name: str, main_score: str, scores: Scores) -> None:
+    """Writes results.json and prints a table. Both have means and deviations of the scores that
+    every seed has, as a seed may predict no entity of some type. A deviation needs two seeds."""
+    mean, std = _statistics(scores)
+    best = max(scores, key=lambda row: row[main_score])
+    results: dict[str, Any] = {'task': name, 'main_score': main_score, 'mean': mean, 'std': std}
     results |= {'best_seed': best['seed'], 'seeds': scores}
     workdir.mkdir(parents=True, exist_ok=True)
     write_atomically(workdir / 'results.json', json.dumps(results, indent=2) + '\n')
     columns = {f'seed {row["seed"]}': row for row in scores}
-    if several:
-        columns |= {'mean': mean, 'std': std}
+    columns |= {'mean': mean, 'std': std} if std else {}
     table = rich.table.Table('', *columns, title=name)
-    for key in shown:
+    for key in mean:
         table.add_row(key, *(f'{column[key]:.4f}' for column in columns.values()))
     rich.console.Console(stderr=True, width=160).print(table)
 
 
-def write_table(workdir: epath.Path, scores: Mapping[str, list[dict[str, float]]]) -> None:
-    """glue.json and glue.md: each task's mean score over the seeds, and the macro average."""
+def write_table(workdir: epath.Path, scores: Mapping[str, Scores]) -> None:
+    """Writes glue.json and glue.md: each task's mean score over its seeds, and their average."""
     rows: dict[str, dict[str, Any]] = {}
-    for name, found in scores.items():
-        mains = [row['score'] for row in found]
-        deviation = float(np.std(mains, ddof=1)) if len(mains) > 1 else None
-        rows[name] = {'score': float(np.mean(mains)), 'std': deviation, 'seeds': len(mains)}
-    average = glue_average({name: row['score'] for name, row in rows.items()})
-    results = {'tasks': rows, 'average': average, 'policy': WNLI_POLICY}
     lines = ['| task | score | std | seeds |', '|---|---|---|---|']
-    for name, row in rows.items():
-        std = f'{row["std"]:.4f}' if row['seeds'] > 1 else ''
-        lines.append(f'| {name} | {row["score"]:.4f} | {std} | {row["seeds"]} |')
+    for name, of_seeds in scores.items():
+        mean, std = _statistics(of_seeds)
+        score, deviation, seeds = mean['score'], std.get('score'), len(of_seeds)
+        rows[name] = {'score': score, 'std': deviation, 'seeds': seeds}
+        shown = '' if deviation is None else f'{deviation:.4f}'
+        lines.append(f'| {name} | {score:.4f} | {shown} | {seeds} |')
+    average = glue_average({name: row['score'] for name, row in rows.items()})
     lines += [f'| average | {average:.4f} | | |', '', WNLI_POLICY]
+    results = {'tasks': rows, 'average': average, 'policy': WNLI_POLICY}
     write_atomically(workdir / 'glue.json', json.dumps(results, indent=2) + '\n')
     write_atomically(workdir / 'glue.md', '\n'.join(lines) + '\n')
     say('\n'.join(lines))
+
+
+def _statistics(scores: Scores) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean and sample deviation of the scores that all seeds have; of one seed no deviation."""
+    shown = [key for key in scores[0] if all(key in row for row in scores)]
+    # task_loss is also `loss`, as it is the only loss.
+    shown = [key for key in shown if key not in ('seed', 'step', 'task_loss')]
+    values = {key: [row[key] for row in scores] for key in shown}
+    std = {key: float(np.std(v, ddof=1)) for key, v in values.items() if len(scores) > 1}
+    return {key: float(np.mean(v)) for key, v in values.items()}, std

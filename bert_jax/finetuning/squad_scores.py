@@ -3,7 +3,7 @@
 import collections
 import re
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,13 +19,13 @@ def squad(
     null_odds: Mapping[str, float] | None = None,
     best: Mapping[str, str] | None = None,
 ) -> dict[str, float]:
-    """Exact match and F1 in percent, as the official SQuAD evaluations 1.1 and 2.0 have them.
+    """Exact match and F1 in percent, as the official SQuAD evaluations 1.1 and 2.0 compute them.
 
-    references: the texts of the right answers by id; none for a question of 2.0 without one.
-    A question that is not in `predictions` counts as wrong, and in `missing`; predictions for
-    other questions count in `unknown` only. With `null_odds`, 2.0 adds the scores at the best
-    thresholds (`best_threshold`), of `best` where it is given: answers that no threshold has
-    emptied yet. Raises ValueError where there is nothing to score.
+    references: the texts of the right answers by id; none for a question of 2.0 without one. A
+    question that is not in `predictions` counts as wrong, and in `missing`; predictions for other
+    questions count in `unknown` only. With `null_odds`, 2.0 adds the scores at the best thresholds
+    (`best_threshold`) for the answers `best`, if they are given: answers that no threshold has
+    emptied yet. Raises ValueError if there is nothing to score.
     """
     if not references:
         raise ValueError('no questions to score')
@@ -44,11 +44,11 @@ def squad(
         return {'exact_match': _percent(exact), 'f1': _percent(f1), **report}
     has = np.array([bool(golds) for golds in references.values()])
     scores = {}
-    for prefix, of in (('', has | True), ('HasAns_', has), ('NoAns_', ~has)):
-        if of.any():
-            scores[f'{prefix}exact'] = _percent(exact[of])
-            scores[f'{prefix}f1'] = _percent(f1[of])
-            scores[f'{prefix}total'] = float(of.sum())
+    for prefix, chosen in (('', has | True), ('HasAns_', has), ('NoAns_', ~has)):
+        if chosen.any():
+            scores[f'{prefix}exact'] = _percent(exact[chosen])
+            scores[f'{prefix}f1'] = _percent(f1[chosen])
+            scores[f'{prefix}total'] = float(chosen.sum())
     if null_odds is not None:
         scores |= best_threshold(references, best or predictions, null_odds)
     return {**scores, **report}
@@ -59,18 +59,19 @@ def best_threshold(
     predictions: Mapping[str, str],
     null_odds: Mapping[str, float],
 ) -> dict[str, float]:
-    """best_exact and best_f1 of 2.0, in percent, and best_exact_thresh and best_f1_thresh: no
-    answer is given where `null_odds` is more than that.
+    """best_exact and best_f1 of 2.0, in percent, and best_exact_thresh and best_f1_thresh: there is
+    no answer if `null_odds` is above the threshold.
 
-    Give predictions that are not emptied by a threshold yet, else only lower ones can be found.
-    As officially, a threshold is 0 where none is better than no answer to all; of equal odds the
-    first may be answered and the others not; and a question without odds gets no answer.
+    Give predictions that no threshold has emptied yet, or only lower thresholds can be found. As in
+    the official evaluation, a threshold is 0 if none is better than no answer to all questions; of
+    questions with equal odds the first may be answered and the others not; and a question without
+    odds gets no answer.
     """
     scores = dict(zip(('exact', 'f1'), _raw(references, predictions, True), strict=True))
-    place = {name: i for i, name in enumerate(references)}
-    known = [name for name in sorted(null_odds, key=lambda n: null_odds[n]) if name in predictions]
-    order = np.array([place[name] for name in known if name in place], np.int64)
-    odds = np.array([null_odds[name] for name in known if name in place])
+    index = {name: i for i, name in enumerate(references)}
+    by_odds = sorted(null_odds, key=lambda name: null_odds[name])
+    known = [name for name in by_odds if name in predictions and name in index]
+    order = np.array([index[name] for name in known], np.int64)
     has = np.array([bool(golds) for golds in references.values()])
     answered = np.array([bool(predictions.get(name)) for name in references])
     found = {}
@@ -79,15 +80,20 @@ def best_threshold(
         totals = np.cumsum([float((~has).sum()), *gains])
         most = int(totals.argmax())
         found[f'best_{name}'] = 100.0 * float(totals[most]) / len(references)
-        found[f'best_{name}_thresh'] = float(odds[most - 1]) if most else 0.0
+        found[f'best_{name}_thresh'] = float(null_odds[known[most - 1]]) if most else 0.0
     return found
+
+
+def normalized(answer: str) -> str:
+    """Lower case, without ASCII punctuation and articles, and with single spaces."""
+    return ' '.join(ARTICLES.sub(' ', answer.lower().translate(NO_PUNCTUATION)).split())
 
 
 def _raw(
     references: Mapping[str, Sequence[str]], predictions: Mapping[str, str], version_2: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Exact match and F1 of each question, of the answers it has the one that fits best: 0 to 1,
-    float64[questions] both."""
+    """Exact match and F1 of each question with its nearest answer: 0 to 1, float64[questions]
+    both."""
     exact, f1 = np.zeros((2, len(references)))
     for i, (name, answers) in enumerate(references.items()):
         if name not in predictions:
@@ -97,22 +103,14 @@ def _raw(
         if version_2:
             golds = [gold for gold in golds if gold] or ['']
         exact[i] = predicted in golds
-        overlap: Callable[[str, str], float] = _f1_or_empty if version_2 else _f1
-        f1[i] = max(overlap(predicted, gold) for gold in golds)
+        f1[i] = max(_f1(predicted, gold, version_2) for gold in golds)
     return exact, f1
 
 
-def normalized(answer: str) -> str:
-    """In lower case, without punctuation (ASCII's), articles and more than single spaces."""
-    return ' '.join(ARTICLES.sub(' ', answer.lower().translate(NO_PUNCTUATION)).split())
-
-
-def _f1_or_empty(predicted: str, gold: str) -> float:
-    """In 2.0 no answer is right where there is none; in 1.1 two empty ones share no word."""
-    return _f1(predicted, gold) if predicted and gold else float(predicted == gold)
-
-
-def _f1(predicted: str, gold: str) -> float:
+def _f1(predicted: str, gold: str, version_2: bool) -> float:
+    """In 2.0 two empty answers are equal; in 1.1 they share no word."""
+    if version_2 and not (predicted and gold):
+        return float(predicted == gold)
     ours, theirs = predicted.split(), gold.split()
     same = (collections.Counter(ours) & collections.Counter(theirs)).total()
     if not same:

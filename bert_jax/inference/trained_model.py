@@ -19,6 +19,7 @@ from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
+from bert_jax.inference.token_arrays import INPUTS, checked
 from bert_jax.models.heads import HEADS, TASK_HEADS
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
@@ -31,7 +32,6 @@ WINDOW = 4096  # texts that are read and sorted by length together
 LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
 TOKENS = 2048
 THREADS = 2
-INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
 POOLINGS = ('mean', 'cls', 'pooler')
 
 Candidates = list[tuple[str, float]]
@@ -66,7 +66,7 @@ class Bert:
 
         Raises ValueError for other names, shapes, ids or lengths.
         """
-        return jax.device_get(self._outputs(self._params, self._put(self._checked(batch))))
+        return jax.device_get(self._outputs(self._params, self._put(checked(batch, self.config))))
 
     def __call__(self, inputs: Iterable[Text]) -> dict[str, np.ndarray]:
         """The same outputs for texts and pairs of texts, and their attention_mask. Rows are padded
@@ -242,36 +242,6 @@ class Bert:
         divides = len(batch['input_ids']) % self._mesh.size == 0
         axes = sharding.partition_spec(('batch', 'length')) if divides else PartitionSpec()
         return jax.device_put(dict(batch), NamedSharding(self._mesh, axes))
-
-    def _checked(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The batch with its defaults, int32. Raises ValueError as `apply` says."""
-        names = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
-        if not isinstance(batch, Mapping) or 'input_ids' not in batch or {*batch} - {*INPUTS}:
-            raise ValueError(
-                f'the batch has {names}; expected a dict with input_ids and, if they differ from '
-                'the defaults, attention_mask and token_type_ids'
-            )
-        ids, checked = np.asarray(batch['input_ids']), {}
-        defaults = {'attention_mask': np.ones_like(ids), 'token_type_ids': np.zeros_like(ids)}
-        limits = (self.config.vocab_size, 2, self.config.type_vocab_size)
-        for name, limit in zip(INPUTS, limits, strict=True):
-            array = np.asarray(batch.get(name, defaults.get(name)))
-            if array.ndim != 2 or array.shape != ids.shape or array.dtype.kind not in 'iub':
-                raise ValueError(
-                    f'{name} is {array.dtype}{list(array.shape)}; expected integers [batch, length]'
-                    f' of the shape of input_ids, {list(ids.shape)}'
-                )
-            if array.size and not 0 <= array.min() <= array.max() < limit:
-                raise ValueError(
-                    f'{name} goes from {array.min()} to {array.max()}; expected 0 to {limit - 1}'
-                )
-            checked[name] = array.astype(np.int32)
-        if ids.shape[1] > self.config.max_position_embeddings:
-            raise ValueError(
-                f'input_ids are {ids.shape[1]} long; the model has '
-                f'{self.config.max_position_embeddings} positions'
-            )
-        return checked
 
 
 def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:

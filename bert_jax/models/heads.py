@@ -41,7 +41,6 @@ class Pooler(nn.Module):
     """The hidden state of the first token, projected, with a tanh."""
 
     config: ModelConfig
-    num_labels: int = 0
     part = 'pooler'
 
     @nn.compact
@@ -67,7 +66,6 @@ class MaskedLM(nn.Module):
     """Scores of every word for each masked position (Devlin et al., 2019, section 3.1)."""
 
     config: ModelConfig
-    num_labels: int = 0
     part = 'masked_lm'
 
     def setup(self) -> None:
@@ -94,77 +92,30 @@ class MaskedLM(nn.Module):
         return {'prediction_logits': constrain(scores, 'batch', axis, 'vocab')}
 
 
-def _scores(config: ModelConfig, outputs: int, init: nn.initializers.Initializer) -> Dense:
-    """A dense layer to scores, in float32: bfloat16 would make many scores equal."""
-    wide = dataclasses.replace(config, dtype='float32')
-    return Dense(wide, (outputs,), ('embed',), ('features',), initializer=init)
+class Scores(nn.Module):
+    """A dense layer to float32 scores; bfloat16 would make many scores equal.
 
-
-def _task_scores(config: ModelConfig, outputs: int) -> Dense:
-    # The initializer of transformers, which is not truncated: a head that starts smaller passes
-    # smaller gradients to the encoder, which shows in the loss of the first hundred steps.
-    return _scores(config, outputs, nn.initializers.normal(config.initializer_range))
-
-
-class NextSentence(nn.Module):
-    """Scores of "B follows A" (0) and "B is random" (1) (Devlin et al., 2019, section 3.1)."""
+    reads: what the layer is applied to. outputs: a name for all scores, or one for each of them.
+    """
 
     config: ModelConfig
-    num_labels: int = 0
-    part = 'next_sentence'
+    num_scores: int
+    part: str
+    reads: Callable[[HeadInputs], jax.Array]
+    outputs: tuple[str, ...]
+    initializer: nn.initializers.Initializer
 
     def setup(self) -> None:
-        self.scores = _scores(self.config, 2, kernel_init(self.config))
-        nn.share_scope(self, self.scores)
+        wide = dataclasses.replace(self.config, dtype='float32')
+        shape = ((self.num_scores,), ('embed',), ('features',))
+        self.dense = Dense(wide, *shape, initializer=self.initializer)
+        nn.share_scope(self, self.dense)  # the parameters are the head's own
 
     def __call__(self, inputs: HeadInputs) -> Outputs:
-        return {'seq_relationship_logits': self.scores(inputs.pooled)}
-
-
-class Classifier(nn.Module):
-    """Scores of the labels of a text, from the pooled first token."""
-
-    config: ModelConfig
-    num_labels: int
-    part = 'classifier'
-
-    def setup(self) -> None:
-        self.scores = _task_scores(self.config, self.num_labels)
-        nn.share_scope(self, self.scores)
-
-    def __call__(self, inputs: HeadInputs) -> Outputs:
-        return {'logits': self.scores(inputs.dropout(inputs.pooled))}
-
-
-class Tagger(nn.Module):
-    """Scores of the labels of every token."""
-
-    config: ModelConfig
-    num_labels: int
-    part = 'tagger'
-
-    def setup(self) -> None:
-        self.scores = _task_scores(self.config, self.num_labels)
-        nn.share_scope(self, self.scores)
-
-    def __call__(self, inputs: HeadInputs) -> Outputs:
-        return {'logits': self.scores(inputs.dropout(inputs.hidden))}
-
-
-class Span(nn.Module):
-    """Scores of every token as the start and as the end of an answer."""
-
-    config: ModelConfig
-    num_labels: int = 0
-    part = 'span'
-
-    def setup(self) -> None:
-        self.scores = _task_scores(self.config, 2)
-        nn.share_scope(self, self.scores)
-
-    def __call__(self, inputs: HeadInputs) -> Outputs:
-        scores = self.scores(inputs.hidden)  # [batch, length, 2]
-        return {'start_logits': scores[..., 0], 'end_logits': scores[..., 1]}
+        scores = self.dense(self.reads(inputs))
+        if len(self.outputs) == 1:
+            return {self.outputs[0]: scores}
+        return {name: scores[..., i] for i, name in enumerate(self.outputs)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,21 +133,61 @@ class Head:
     fine_tuned: bool = False
 
 
+def _task_head(
+    name: str,
+    reads: Callable[[HeadInputs], jax.Array],
+    outputs: Mapping[str, tuple[str, ...]],
+    num_scores: int | None = None,
+) -> Head:
+    """A head of `num_scores` scores (default: one per label) that fine-tuning adds."""
+
+    def module(config: ModelConfig, num_labels: int) -> nn.Module:
+        # The initializer of transformers, which is not truncated: a head that starts smaller passes
+        # smaller gradients to the encoder, which shows in the loss of the first hundred steps.
+        init = nn.initializers.normal(config.initializer_range)
+        return Scores(config, num_scores or num_labels, name, reads, tuple(outputs), init)
+
+    return Head(module, outputs, (name,), fine_tuned=True)
+
+
+def _next_sentence(config: ModelConfig, _: int) -> nn.Module:
+    """Scores of "B follows A" (0) and "B is random" (1) (Devlin et al., 2019, section 3.1)."""
+    outputs = ('seq_relationship_logits',)
+    init = kernel_init(config)
+    return Scores(config, 2, 'next_sentence', lambda inputs: inputs.pooled, outputs, init)
+
+
 # A head may read the outputs of the heads above it.
 HEADS: Mapping[str, Head] = {
-    'pooler': Head(Pooler, {'pooler_output': ('batch', 'hidden')}, ('pooler',)),
+    'pooler': Head(
+        lambda config, _: Pooler(config), {'pooler_output': ('batch', 'hidden')}, ('pooler',)
+    ),
     'masked_lm': Head(
-        MaskedLM,
+        lambda config, _: MaskedLM(config),
         {'prediction_logits': ('batch', 'length', 'vocab')},
         ('masked_lm_transform', 'masked_lm_bias', 'masked_lm_decoder'),
     ),
     'next_sentence': Head(
-        NextSentence, {'seq_relationship_logits': ('batch', 'features')}, ('next_sentence',)
+        _next_sentence, {'seq_relationship_logits': ('batch', 'features')}, ('next_sentence',)
     ),
-    'classifier': Head(Classifier, {'logits': ('batch', 'features')}, ('classifier',), True),
-    'tagger': Head(Tagger, {'logits': ('batch', 'length', 'features')}, ('tagger',), True),
-    'span': Head(
-        Span, dict.fromkeys(('start_logits', 'end_logits'), ('batch', 'length')), ('span',), True
+    # The labels of a text, from the pooled first token.
+    'classifier': _task_head(
+        'classifier',
+        lambda inputs: inputs.dropout(inputs.pooled),
+        {'logits': ('batch', 'features')},
+    ),
+    # The labels of every token.
+    'tagger': _task_head(
+        'tagger',
+        lambda inputs: inputs.dropout(inputs.hidden),
+        {'logits': ('batch', 'length', 'features')},
+    ),
+    # Every token as the start and as the end of an answer.
+    'span': _task_head(
+        'span',
+        lambda inputs: inputs.hidden,
+        dict.fromkeys(('start_logits', 'end_logits'), ('batch', 'length')),
+        num_scores=2,
     ),
 }
 PRETRAINING_HEADS = ('pooler', 'masked_lm', 'next_sentence')
@@ -215,6 +206,10 @@ def heads_in(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in HEADS if name in present)
 
 
+# Encoders by the model_type of their config.json.
+MODELS: Mapping[str, type[nn.Module]] = {'bert': Encoder}
+
+
 class HeadedEncoder(nn.Module):
     """The encoder with some of `HEADS`. num_labels: of the classifier or the tagger."""
 
@@ -223,7 +218,8 @@ class HeadedEncoder(nn.Module):
     num_labels: int = 0
 
     def setup(self) -> None:
-        self.encoder = Encoder(self.config)
+        encoder: Any = MODELS[self.config.model_type]
+        self.encoder = encoder(self.config)
         for name in self.heads:
             head = HEADS[name].module(self.config, self.num_labels)
             setattr(self, name, head)

@@ -1,4 +1,4 @@
-"""Joining the other processes of a run, and leaving them when this one fails."""
+"""Joins the other processes of a run, and leaves them if this one fails."""
 
 import contextlib
 import os
@@ -11,56 +11,58 @@ from typing import Any
 import jax
 from absl import flags
 
+from bert_jax.config.console import say
+from bert_jax.config.errors import first_line
+from bert_jax.parallel.signals import SIGNALS
+
 DISTRIBUTED = flags.DEFINE_boolean(
-    'distributed', False, 'One of several processes; a TPU pod, Slurm or Open MPI says of which.'
+    'distributed', False, 'One of several processes, as a TPU pod, Slurm or Open MPI describe them.'
 )
 COORDINATOR = flags.DEFINE_string(
-    'coordinator', None, 'HOST:PORT, a free port of process 0, where nothing says of which.'
+    'coordinator', None, 'HOST:PORT, a free port of process 0, if nothing describes the processes.'
 )
-NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many, beside --coordinator.')
+NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Their number, beside --coordinator.')
 PROCESS_ID = flags.DEFINE_integer('process_id', None, 'From 0, beside --coordinator.')
 
-# After which a process that is not heard of counts as dead, and JAX ends the others: a collective
-# would wait for it for ever.
+# After so long without a sign of life a process counts as dead, and JAX ends the other processes,
+# which would otherwise hang in a collective.
 HEARTBEAT_SECONDS = 20
-# For the others to have failed too, so that each says why.
+# How long a failed process waits, so that the other processes can report their own error.
 PARTING_SECONDS = 5
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def join() -> None:
-    """Where the flags say so. Raises ValueError where neither they nor anything else say enough, or
-    the others can't be reached."""
-    of_three = COORDINATOR, NUM_PROCESSES, PROCESS_ID
+    """Initializes jax.distributed if the flags ask for it. Raises ValueError if nothing describes
+    the processes, or if they can't be reached."""
+    three_flags = COORDINATOR, NUM_PROCESSES, PROCESS_ID
     given: tuple[Any, Any, Any] = (COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
-    missing = [f'--{flag.name}' for flag in of_three if flag.value is None]
+    missing = [f'--{flag.name}' for flag in three_flags if flag.value is None]
     if len(missing) == 3 and not DISTRIBUTED.value:
         return
     if 0 < len(missing) < 3:
         raise ValueError(f'{" and ".join(missing)} must be given too')
     if not missing:
         _check(*given)
-    of = 'the others' if missing else f'{given[1]} processes at {given[0]}'
-    print(f'waiting for {of}, five minutes at most', file=sys.stderr, flush=True)
-    # While JAX waits, no handler written in Python would run. SIGTERM is JAX's own afterwards.
+    others = 'the others' if missing else f'{given[1]} processes at {given[0]}'
+    say(f'waiting for {others}, five minutes at most')
+    # Handlers written in Python do not run while JAX waits. Afterwards SIGTERM is handled by JAX.
     before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
     try:
         jax.distributed.initialize(
             *given,
-            # Slurm's would leave this process one of its GPUs.
+            # Slurm's detection would leave this process only one of its GPUs.
             cluster_detection_method=None if missing else 'deactivate',
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
     except ValueError as error:
         raise ValueError(
-            'nothing here says which processes there are, as a TPU pod, Slurm or Open MPI do '
+            'nothing here describes the processes, as a TPU pod, Slurm or Open MPI do '
             f'({error}); give each of N --coordinator=HOST:PORT (of process 0), --num_processes=N '
             'and --process_id=I'
         ) from error
     except jax.errors.JaxRuntimeError as error:
         where = 'the other processes' if missing else f'--coordinator={given[0]}'
-        line = str(error).strip().split('\n')[0]
-        raise ValueError(f'{where} can not be reached: {line}') from error
+        raise ValueError(f'{where} can not be reached: {first_line(error)}') from error
     finally:
         for number in SIGNALS:
             if number != signal.SIGTERM or not jax.distributed.is_initialized():
@@ -83,18 +85,18 @@ def _check(coordinator: str, num_processes: int, process_id: int) -> None:
 
 
 def fail(code: int) -> int:
-    """The exit code of a process that failed. One of several does not come back: it would wait for
-    the others at its end, and they for it in their next collective.
+    """The exit code of a process that failed; one of several processes exits here.
 
-    code: 1 where nobody foresaw it; where another has died, a collective may end so.
+    At its end it would otherwise wait for the other processes, while they wait for it in their next
+    collective. code: 1 for an unforeseen error, such as a collective with a process that has died.
     """
     if not jax.distributed.is_initialized():
         return code
     try:
         if code == 1:
-            sys.stderr.write(
-                'bert_jax: if nothing above says otherwise, another of the processes has died; '
-                'start all again, and they go on from the newest checkpoint\n'
+            say(
+                'bert_jax: unless there is another error above, another of the processes has died; '
+                'start all again, and they go on from the newest checkpoint'
             )
         leaving = threading.Thread(target=_shut_down, daemon=True)
         leaving.start()
@@ -106,5 +108,5 @@ def fail(code: int) -> int:
 
 
 def _shut_down() -> None:
-    with contextlib.suppress(Exception):  # the others may be gone
+    with contextlib.suppress(Exception):  # the other processes may have ended
         jax.distributed.shutdown()

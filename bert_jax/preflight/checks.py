@@ -88,14 +88,14 @@ def _init_from(resolver: Resolver) -> str:
         return 'none: fresh parameters'
     if steps := saved_steps(resolver.workdir):
         return f'not read: the run goes on from step {steps[-1]}'
-    initialization.check(config.init_from, resolver.step.abstract.params, resolver.step.info)
+    step = resolver.step
+    initialization.check(config.init_from, step.abstract.params, step.info)
     return f'{config.init_from} fits'
 
 
 def _model(resolver: Resolver) -> str:
-    return (
-        f'{sum(leaf.size for leaf in jax.tree.leaves(resolver.step.abstract.params)):,} parameters'
-    )
+    leaves = jax.tree.leaves(resolver.step.abstract.params)
+    return f'{sum(leaf.size for leaf in leaves):,} parameters'
 
 
 def _workdir(resolver: Resolver) -> str:
@@ -135,9 +135,8 @@ def _disk(resolver: Resolver) -> str:
         runs = resolver.runs()
         saved = sum(len(saved_steps(run.workdir)) for run in runs)
         count = max(resolver.config.train.keep * len(runs) + 1 - saved, 1)
-        size = sum(
-            leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(resolver.step.abstract)
-        )
+        leaves = jax.tree.leaves(resolver.step.abstract)
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         needs.append((pathlib.Path(resolver.workdir), count * size, f'{count} checkpoints'))
     disks: dict[int, list[tuple[pathlib.Path, int, str]]] = {}
     for path, size, what in needs:
@@ -155,12 +154,12 @@ def _disk(resolver: Resolver) -> str:
 
 def _fits(resolver: Resolver) -> str:
     """Compiles the training step of each phase."""
-    step, config, limit = resolver.step, resolver.run_config, _memory()
+    step, limit = resolver.step, _memory()
     resolver.batches  # noqa: B018  (raises if a batch does not divide)
     fine, wrong = list[str](), list[str]()
     # Otherwise the processes share the work of autotuning and wait for each other.
     options = {'xla_gpu_shard_autotuning': False} if jax.default_backend() == 'gpu' else None
-    for phase in dict.fromkeys(phase._replace(steps=1) for phase in config.train.phases):
+    for phase in dict.fromkeys(phase._replace(steps=1) for phase in step.config.train.phases):
         line = f'{phase.batch_size} x {phase.max_seq_length}: '
         try:
             compiled = step.lower(phase).compile(options)

@@ -16,7 +16,7 @@ from bert_jax.data.text import readers, staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.parallel import sharding
-from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.tasks.pretraining import OBJECTIVES, PretrainTask
 from bert_jax.tasks.task import Task
 from bert_jax.training.loop import EvalSet
 from bert_jax.training.run import NotKnown, Resolver, Run, part
@@ -28,7 +28,7 @@ class Pretraining(Resolver):
     @staticmethod
     def without_data(config: Config) -> tuple[Config, PretrainTask]:
         config = config.padded()
-        return config, PretrainTask(config.model)
+        return config, OBJECTIVES[config.objective](config.model)
 
     @property
     def _is_store(self) -> bool:
@@ -95,7 +95,7 @@ class Pretraining(Resolver):
 
     @part
     def task(self) -> Task:
-        return PretrainTask(self.run_config.model)
+        return OBJECTIVES[self.config.objective](self.run_config.model)
 
     def batch_sizes(self) -> dict[str, int]:
         phases = enumerate(self.config.train.phases)
@@ -118,6 +118,7 @@ class Pretraining(Resolver):
         first = next(self.source.read(summary), None)
         if first is None:
             raise ValueError(f'config.data.corpus={data.corpus!r} has no text: {summary}')
+        preparation.check_documents(self.source, data)
         return f'to be prepared; it begins {first[0][:40]!r}'
 
     def bytes_to_cache(self) -> int | None:

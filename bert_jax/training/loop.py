@@ -24,7 +24,7 @@ from bert_jax.training.metrics import Reporter
 from bert_jax.training.nonfinite import NonfiniteSteps
 from bert_jax.training.step_timer import BatchShape, StepTimer
 from bert_jax.training.train_step import Step, TrainState, build_step
-from bert_jax.training.workdir import explain_full_disk
+from bert_jax.training.workdir import explain_full_disk, same_labels
 
 LOG = logging.getLogger('bert_jax.training.loop')
 
@@ -87,7 +87,7 @@ def train(
     mesh = sharding.make_mesh(config.mesh)
     checkpoints = Checkpoints(workdir, config.train.keep)
     built = _build_step(_without_seeds(config), task, mesh)
-    state = _restore_or_init(config, built, checkpoints)
+    state = _restore_or_init(config, built, checkpoints, workdir)
     step = int(state.step)
     if step >= config.num_steps:
         LOG.info('Training is already complete (step %d of %d).', step, config.num_steps)
@@ -214,7 +214,9 @@ def _root_key(config: Config, mesh: jax.sharding.Mesh, impl: str) -> jax.Array:
     return jax.jit(make, out_shardings=replicated)()
 
 
-def _restore_or_init(config: Config, built: Step, checkpoints: Checkpoints) -> TrainState:
+def _restore_or_init(
+    config: Config, built: Step, checkpoints: Checkpoints, workdir: epath.PathLike
+) -> TrainState:
     """The workdir's newest checkpoint; else a fresh state, with the parameters of init_from."""
     state = checkpoints.restore(built.abstract)
     if state is not None:
@@ -223,7 +225,10 @@ def _restore_or_init(config: Config, built: Step, checkpoints: Checkpoints) -> T
     # Not from the run's generator: the bits of rbg depend on the mesh.
     state = built.init(_root_key(config, built.mesh, 'threefry2x32'))
     if config.init_from:
-        params = initial_params(config.init_from, state.params, built.info, config.reinit_layers)
+        task_head = same_labels(workdir, config.init_from)
+        params = initial_params(
+            config.init_from, state.params, built.info, config.reinit_layers, task_head
+        )
         state = dataclasses.replace(state, params=params)
     return state
 

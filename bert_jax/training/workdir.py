@@ -74,6 +74,13 @@ def read_data(workdir: epath.Path) -> dict[str, Any]:
         ) from error
 
 
+def same_labels(workdir: epath.PathLike, other: epath.PathLike) -> bool:
+    """Whether two runs predict the same labels, as far as their corpus.json files say so."""
+    files = [absolute(folder) / DATA for folder in (workdir, other)]
+    labels = [json.loads(file.read_text()).get('labels') for file in files if file.exists()]
+    return len(labels) < 2 or labels[0] == labels[1]
+
+
 def same_on_all_hosts(fingerprint: str) -> None:
     """Raises ValueError if the processes of a run have prepared different data."""
     own = np.frombuffer(fingerprint.encode(), np.uint8)

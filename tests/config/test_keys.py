@@ -17,7 +17,9 @@ from bert_jax.config import (
     unread_keys,
 )
 from bert_jax.models.encoder import REMAT_POLICIES
+from bert_jax.models.heads import MODELS
 from bert_jax.models.layers import ACTIVATIONS
+from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.training.optimizer import make_schedule
 
 
@@ -78,6 +80,8 @@ def test_the_architecture() -> None:
 
 def test_every_choice_is_implemented() -> None:
     assert set(choices('model.hidden_act')) == set(ACTIVATIONS)
+    assert set(choices('model.model_type')) == set(MODELS)
+    assert set(choices('objective')) == set(OBJECTIVES)
     assert set(choices('model.remat')) == {'none', *REMAT_POLICIES}
     for schedule in choices('optim.schedule'):
         optim = OptimConfig(schedule=schedule, warmup_steps=0)

@@ -29,16 +29,36 @@ MODEL = ModelConfig(
 
 
 def make(
-    folder: pathlib.Path, model: ModelConfig = MODEL, heads: tuple[str, ...] = PRETRAINING_HEADS
+    folder: pathlib.Path,
+    model: ModelConfig = MODEL,
+    heads: tuple[str, ...] = PRETRAINING_HEADS,
+    **task: Any,
 ) -> pathlib.Path:
-    """A folder of ours with random values everywhere (fresh parameters have zeros and ones)."""
-    params = nn.unbox(HeadedEncoder(model, heads).init(jax.random.key(0), EncoderInputs.example()))
+    """A folder of bert_jax with random values everywhere, as fresh ones have zeros and ones.
+
+    task: the facts of a fine-tuned model, as `model_dir.save` takes them.
+    """
+    headed = HeadedEncoder(model, heads, len(task.get('labels', ())) or 1)
+    params = nn.unbox(headed.init(jax.random.key(0), EncoderInputs.example()))
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(size=x.shape).astype('float32'), params['params'])
     folder.mkdir()
     vocabulary = tokenizer.wordpiece(PIECES, lowercase=False)
-    model_dir.save(folder, full_config(model, lowercase=False), params, vocabulary)
+    model_dir.save(folder, full_config(model, lowercase=False), params, vocabulary, task)
     return folder
+
+
+def assert_same(a: pathlib.Path, b: pathlib.Path) -> None:
+    one, other = model_dir.load(a), model_dir.load(b)
+    for name in ('heads', 'config', 'labels', 'pairs', 'no_answer'):
+        assert getattr(one, name) == getattr(other, name)
+    assert one.vocabulary and other.vocabulary
+    assert one.vocabulary.pieces == other.vocabulary.pieces
+    assert one.vocabulary.lowercase == other.vocabulary.lowercase
+    arrays, others = one.arrays(), other.arrays()
+    assert arrays.keys() == others.keys()
+    for name, array in arrays.items():
+        assert array.tobytes() == others[name].tobytes(), name
 
 
 def tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:

@@ -11,25 +11,14 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from folders import MODEL, PIECES, change_config, make, tensors, write
+from folders import MODEL, PIECES, assert_same, change_config, make, tensors, write
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert import hf, rules
 from bert_jax.convert.__main__ import convert_in, convert_out
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import PRETRAINING_HEADS
-
-
-def assert_same(a: pathlib.Path, b: pathlib.Path) -> None:
-    one, other = model_dir.load(a), model_dir.load(b)
-    assert one.heads == other.heads and one.config == other.config
-    assert one.vocabulary and other.vocabulary
-    assert one.vocabulary.pieces == other.vocabulary.pieces
-    assert one.vocabulary.lowercase == other.vocabulary.lowercase
-    arrays, others = one.arrays(), other.arrays()
-    assert arrays.keys() == others.keys()
-    for name, array in arrays.items():
-        assert array.tobytes() == others[name].tobytes(), name
+from bert_jax.models.inputs import EncoderInputs
 
 
 @pytest.mark.parametrize('family', ['hf', 'tf1'])
@@ -49,9 +38,8 @@ def test_the_heads_there_are_come_through(tmp_path: pathlib.Path, heads: tuple[s
     convert_out('hf', source, tmp_path / 'theirs')
     convert_in('hf', tmp_path / 'theirs', tmp_path / 'back')
     assert_same(source, tmp_path / 'back')
-    outputs = model_dir.load(tmp_path / 'back').model.apply(
-        {'params': model_dir.load(tmp_path / 'back').params}, *np.zeros((3, 1, 8), np.int32)
-    )
+    back = model_dir.load(tmp_path / 'back')
+    outputs = back.model.apply({'params': back.params}, EncoderInputs.example())
     named = {'pooler': 'pooler_output', 'masked_lm': 'prediction_logits'}
     named['next_sentence'] = 'seq_relationship_logits'
     assert set(outputs) == {'last_hidden_state', *(named[head] for head in heads)}
@@ -90,7 +78,8 @@ def test_old_names_and_other_types(
     report = json.loads((tmp_path / 'back/conversion.json').read_text())
     assert report['unused'] == {
         'bert.embeddings.position_ids': 'a buffer, not a parameter',
-        'classifier.weight': 'of a head that bert_jax does not have',
+        'classifier.weight': 'of a head that bert_jax does not have or that the configuration '
+        'does not name',
     }
     write(theirs, {name: tensor.astype(np.float16) for name, tensor in old.items()})
     convert_in('hf', theirs, tmp_path / 'half')
@@ -237,6 +226,34 @@ def test_tokenizer_json_alone(
     (theirs / 'tokenizer.json').write_text(json.dumps(values))
     with pytest.raises(ValueError, match=r"model.type is 'BPE'; bert_jax has 'WordPiece' only"):
         convert_in('hf', theirs, tmp_path / 'no')
+
+
+def test_names_of_training_checkpoints(
+    tmp_path: pathlib.Path, theirs: pathlib.Path, ours: pathlib.Path
+) -> None:
+    there = tensors(theirs)
+    write(theirs, {f'module.{name}': tensor for name, tensor in there.items()})
+    convert_in('hf', theirs, tmp_path / 'wrapped')
+    assert_same(ours, tmp_path / 'wrapped')
+    torch = pytest.importorskip('torch', reason='reading pytorch_model.bin needs PyTorch')
+    state = {f'model.{name}': torch.tensor(tensor) for name, tensor in there.items()}
+    (theirs / 'model.safetensors').unlink()
+    torch.save({'epoch': 3, 'state_dict': state}, theirs / 'pytorch_model.bin')
+    convert_in('hf', theirs, tmp_path / 'nested')
+    assert_same(ours, tmp_path / 'nested')
+
+
+def test_a_tf1_checkpoint_of_another_name(tmp_path: pathlib.Path, ours: pathlib.Path) -> None:
+    pytest.importorskip('tensorflow')
+    folder = tmp_path / 'tf1'
+    convert_out('tf1', ours, folder)
+    for path in folder.glob('bert_model.ckpt.*'):
+        path.rename(folder / path.name.replace('bert_model.ckpt', 'model.ckpt-20'))
+    convert_in('tf1', folder, tmp_path / 'back', lowercase=False)
+    assert_same(ours, tmp_path / 'back')
+    (folder / 'model.ckpt-40.index').write_bytes(b'')
+    with pytest.raises(ValueError, match=r'several checkpoints: model.ckpt-20, model.ckpt-40'):
+        convert_in('tf1', folder, tmp_path / 'no', lowercase=False)
 
 
 def test_the_real_names_of_a_published_tf1_checkpoint(shared_data: Any) -> None:

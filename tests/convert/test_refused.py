@@ -75,7 +75,7 @@ def garbage(folder: pathlib.Path) -> None:
         (lambda f: change_config(f, vocab_size=9), 'has 15 tokens, its configuration says 9'),
         (lambda f: change_config(f, num_attention_heads=5), 'multiple of num_attention_heads'),
         (lambda f: change_config(f, model_type='albert'), "model_type is 'albert'"),
-        (lambda f: change_config(f, hidden_act='swish'), "hidden_act is 'swish'; known are gelu"),
+        (lambda f: change_config(f, hidden_act='swish'), "hidden_act is 'swish'; expected gelu"),
         (lambda f: change_config(f, hidden_size='12'), "json: hidden_size must be int, not '12'"),
         (lambda f: change_config(f, num_hidden_layers=3.0), 'json: num_hidden_layers must be int'),
         (lambda f: change_config(f, hidden_dropout_prob=None), 'json: hidden_dropout_prob must be'),
@@ -189,10 +189,10 @@ def test_broken_tf1_folders(tmp_path: pathlib.Path, ours: pathlib.Path) -> None:
     (folder / 'bert_config.json').write_text(config)
     (data,) = folder.glob('*.data-*')
     data.write_bytes(data.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r'can not be read|not a whole TensorFlow checkpoint'):
+    with pytest.raises(ValueError, match=r'cannot be read|not a whole TensorFlow checkpoint'):
         convert_in('tf1', folder, tmp_path / 'no', lowercase=False)
     data.unlink()
-    with pytest.raises(ValueError, match=r'can not be read|not a whole TensorFlow checkpoint'):
+    with pytest.raises(ValueError, match=r'cannot be read|not a whole TensorFlow checkpoint'):
         convert_in('tf1', folder, tmp_path / 'no', lowercase=False)
 
 
@@ -204,13 +204,20 @@ def test_a_tf1_folder_without_its_weights(tmp_path: pathlib.Path, shared_data: A
     (folder / 'bert_model.ckpt.index').write_bytes(index.read_bytes())
     values = {name: getattr(ModelConfig(), name) for name in REQUIRED}
     (folder / 'bert_config.json').write_text(json.dumps(values))
-    with pytest.raises(ValueError, match=r'can not be read: .*bert_model.ckpt.data-00000'):
+    with pytest.raises(ValueError, match=r'cannot be read: .*bert_model.ckpt.data-00000'):
         convert_in('tf1', folder, tmp_path / 'no')
 
 
 @pytest.mark.parametrize(
     'key, value',
-    [('strip_accents', True), ('tokenize_chinese_chars', False), ('tokenizer_class', 'BertJapan')],
+    [
+        ('strip_accents', True),
+        ('tokenize_chinese_chars', False),
+        ('do_basic_tokenize', False),
+        ('wordpieces_prefix', '@@'),
+        ('tokenizer_class', 'BertJapan'),
+        ('cls_token', '<s>'),
+    ],
 )
 def test_text_prepared_in_another_way_is_refused(
     tmp_path: pathlib.Path, theirs: pathlib.Path, key: str, value: Any

@@ -15,9 +15,9 @@ from etils import epath
 from bert_jax.config import Config, DataConfig, TrainConfig
 from bert_jax.data.labelled import glue
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning import runs
+from bert_jax.finetuning import datasets, runs
 from bert_jax.finetuning.datasets import load_task_data, task_names
-from bert_jax.finetuning.task_data import TaskData
+from bert_jax.finetuning.task_data import TaskData, TaskFacts
 from bert_jax.parallel.signals import Stopper
 
 VOCABULARY = tokenizer.wordpiece(small_tasks.PIECES, True)
@@ -32,6 +32,38 @@ def make(task: str, **data: Any) -> TaskData:
 def written(path: pathlib.Path, text: str) -> str:
     path.write_text(text)
     return str(path)
+
+
+def test_jsonl_is_trained_on_like_the_files_of_the_tasks(tmp_path: pathlib.Path) -> None:
+    """The formats that predictions read: the same rows and labels."""
+    tags = small_tasks.write_tags(tmp_path / 'a.conll', 9, 0)
+    blocks = [
+        [x.split('\t') for x in b.split('\n')] for b in tags.read_text().strip().split('\n\n')
+    ]
+    records: list[Any] = [
+        dict(zip(('words', 'tags'), zip(*b, strict=True), strict=True)) for b in blocks
+    ]
+    words = written(tmp_path / 'a.jsonl', '\n'.join(map(json.dumps, records)))
+    asked = small_tasks.write_questions(tmp_path / 'b.json', 9, 0, True)
+    (article,) = json.loads(asked.read_text())['data']
+    records = [{'context': p['context'], **p['qas'][0]} for p in article['paragraphs']]
+    questions = written(tmp_path / 'b.jsonl', '\n'.join(map(json.dumps, records)))
+    for task, usual, lines in (('ner', str(tags), words), ('squad', str(asked), questions)):
+        one, other = (make(task, train_file=f, eval_file=f, test_file=f) for f in (usual, lines))
+        assert one.train.fingerprint() == other.train.fingerprint()
+        assert one.eval.rows.fingerprint() == other.eval.rows.fingerprint()
+        assert one.processor.facts == other.processor.facts and other.tests[0].is_scored
+
+
+def test_every_task_of_the_table_has_a_processor() -> None:
+    assert set(datasets.PROCESSORS) == {'classifier', 'tagger', 'span'}
+    for head, processor in datasets.PROCESSORS.items():
+        facts = TaskFacts(('O', 'B-x'))
+        config = Config(model=small_tasks.MODEL)
+        made = datasets.processor_for(('pooler', head), config, VOCABULARY, facts)
+        assert isinstance(made, processor) and head in made.task.heads
+    with pytest.raises(ValueError, match='no head of a task, only pooler; fine-tune it first'):
+        datasets.processor_for(('pooler',), Config(), VOCABULARY, TaskFacts())
 
 
 def test_what_is_odd_about_tags_is_counted(tmp_path: pathlib.Path) -> None:

@@ -27,7 +27,7 @@ def test_classification_of_three_classes():
     assert scores['macro_f1'] == pytest.approx((2 / 4 + 2 / 3 + 4 / 5) / 3)
     # Gorodkin's: (c s - sum p t) / sqrt((s^2 - sum p^2) (s^2 - sum t^2))
     assert scores['matthews'] == pytest.approx((4 * 6 - 12) / np.sqrt((36 - 14) * (36 - 12)))
-    with pytest.raises(ValueError, match='here is a 2; use macro_f1'):
+    with pytest.raises(ValueError, match='multiclass'):
         classification(predicted, labels, ['f1'])
 
 
@@ -80,8 +80,6 @@ def test_what_can_not_be_scored_is_named():
         regression(np.array([np.nan, np.inf, 1]), np.zeros(3))
     with pytest.raises(ValueError, match='1 of 3 labels are not finite'):
         regression(np.zeros(3), np.array([np.nan, 2, 1]))
-    with pytest.raises(ValueError, match="no metric 'f2'; expected some of accuracy, f1"):
-        classification(np.zeros(2, int), np.zeros(2, int), ['f2'])
 
 
 def test_main_scores_of_glue():

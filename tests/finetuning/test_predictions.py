@@ -137,3 +137,23 @@ def test_a_line_that_is_no_sentence(tmp_path: pathlib.Path, line: str) -> None:
     (tmp_path / 'a.jsonl').write_text(line + '\n')
     with pytest.raises(ValueError, match=r'a\.jsonl:1'):
         list(predictions.records(bert, tmp_path / 'a.jsonl'))
+
+
+@pytest.mark.parametrize(
+    ('facts', 'expected'),
+    [
+        ({'labels': ['no_answer']}, True),  # as older workdirs have it
+        ({'labels': [], 'no_answer': True}, True),
+        ({'labels': [], 'no_answer': False}, False),
+        ({}, False),
+    ],
+)
+def test_whether_a_question_may_have_no_answer(
+    tmp_path: pathlib.Path, facts: dict[str, Any], expected: bool
+) -> None:
+    fine_tuned(tmp_path / 'model', ('span',), ())
+    (tmp_path / 'model' / 'corpus.json').write_text(
+        json.dumps({'fingerprint': '', 'lowercase': True} | facts)
+    )
+    bert = trained_model.load(tmp_path / 'model')
+    assert (bert.no_answer, bert.labels) == (expected, ())

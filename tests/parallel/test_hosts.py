@@ -118,7 +118,7 @@ def evaluated(i):
         interrupt()
     time.sleep(0.2)
 
-config = test_loop.configured(num_steps=6 if place != 'training' else 0)
+config = test_loop.configured(num_steps=6 if place != 'training' else 0, checkpoint_every=99)
 run = {'change': trained, 'evaluated': evaluated, 'eval_steps': 20}
 try:
     with Stopper() as stopper:

@@ -22,7 +22,7 @@ from test_bert import minilm
 
 from bert_jax import predict
 from bert_jax.convert.__main__ import convert_in
-from bert_jax.data.labelled import examples
+from bert_jax.data import files
 
 INPUT = flags.DEFINE_string('input', None, 'A text file, a sentence a line.', required=True)
 COUNT = flags.DEFINE_integer('count', 2000, 'Lines of it, spread.')
@@ -52,7 +52,7 @@ def theirs(folder: pathlib.Path, texts: list[str]) -> Callable[[], np.ndarray]:
 
 def main(_: list[str]) -> None:
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax
-    lines = [text for text in map(str.strip, examples.lines(pathlib.Path(INPUT.value))) if text]
+    lines = [text for text in map(str.strip, files.lines(pathlib.Path(INPUT.value))) if text]
     texts = lines[:: max(len(lines) // COUNT.value, 1)][: COUNT.value]
     source = minilm()
     with tempfile.TemporaryDirectory() as name:

@@ -1,4 +1,4 @@
-"""--check: all that a run would stumble over is said at once, and nothing is left behind."""
+"""--check prints every mistake that a run would fail at, and leaves no files behind."""
 
 import pathlib
 import re
@@ -17,13 +17,14 @@ from bert_jax.data.store import format, preparation
 from bert_jax.preflight import checks
 from bert_jax.training import workdir
 
-WRONG = [  # what is changed; the looks that fail for it, and what they say
+WRONG = [  # changed keys; the checks that fail, and their messages
     ({'train.phases': ((20, 16, 9, 2),)}, {'batch': r'phases\[0\]: 9 is not a multiple of 8'}),
     ({'eval.batch_size': 4}, {'batch': 'config.eval.batch_size: 4 is not a multiple of 8'}),
     ({'train.accum_steps': 2}, {'batch': '8 is not a multiple of 16'}),
     ({'mesh.fsdp': 3}, {'devices': 'config.mesh.fsdp=3 .* do not fit 8 devices'}),
     ({'data.corpus': 'text:no/*'}, {'corpus': r"no file matches 'no/\*' .*config.data.corpus"}),
     ({'data.corpus': 'tokens:no', 'data.vocab_file': ''}, {'corpus': 'not a prepared store'}),
+    ({'data.documents': 'file'}, {'corpus': 'has 1 documents, .* give more text'}),
     ({'data.vocab_file': 'no'}, {'vocabulary': 'config.data.vocab_file=no: .* does not exist'}),
     ({'init_from': 'no'}, {'init_from': 'no has no checkpoint'}),
     ({'init_from': 'start'}, {'init_from': 'another vocabulary .*vocab_file=start/vocab.txt'}),
@@ -44,7 +45,7 @@ WRONG = [  # what is changed; the looks that fail for it, and what they say
 
 
 def hold(config: Config, fingerprint: str) -> None:
-    """In the workdir is a run of these, at step 7."""
+    """Makes the workdir that of a run at step 7."""
     workdir.claim(epath.Path('run'), config, {'fingerprint': fingerprint, 'name': 'text'}, {})
     pathlib.Path('run/checkpoints/7').mkdir(parents=True)
 

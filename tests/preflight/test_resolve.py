@@ -12,6 +12,7 @@ from etils.epath import gpath
 from small_look import changed
 
 from bert_jax import main
+from bert_jax.config import Phase
 from bert_jax.data.store import preparation
 from bert_jax.parallel import sharding
 from bert_jax.preflight import checks
@@ -49,15 +50,16 @@ def test_mistakes_are_found_before_text_is_tokenised(
 def test_a_step_needs_no_data(tmp_path: pathlib.Path, task: str) -> None:
     source = small_tasks.pretrained_folder(tmp_path / 'start')
     data = {'dir': 'absent', 'pad_vocab_to_multiple_of': 8}
-    config = small_tasks.configured(source, task, data=data, model={'hidden_dropout_prob': 0.1})
+    train = {'phases': (Phase(1, 16, 16, 2),)}
+    model = {'hidden_dropout_prob': 0.1}
+    config = small_tasks.configured(source, task, data=data, model=model, train=train)
     config, found = without_data(config)
     assert config.model.hidden_dropout_prob == 0.1
     assert config.model.vocab_size == 24 and found.config == config.model
     phase = config.train.phases[0]
     assert task == 'pretrain' or phase[1:] == (16, 16, 1)
     mesh = sharding.make_mesh(dataclasses.replace(config.mesh, tensor=2))
-    build_step(config, found, mesh)
-    assert sharding.abstract_batch(found.batch_spec(phase), mesh)
+    assert build_step(config, found, mesh).lower(phase)
 
 
 def test_the_runs_of_a_table_belong_together(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:

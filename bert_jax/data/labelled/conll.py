@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from etils import epath
 
+from bert_jax.data import files
 from bert_jax.data.labelled import examples
 from bert_jax.data.summary import Summary
 
@@ -70,7 +71,10 @@ def iter_file(
     one. Raises ValueError, with file and line, for whatever is not a sentence of words.
     """
     path = pathlib.Path(path).expanduser()
-    if '.jsonl' in path.suffixes:
+    suffix = files.kind(path)[0]
+    if suffix == '.json':
+        raise ValueError(f'{path} is not a CoNLL file by its name, nor .jsonl; {FORMAT}')
+    if suffix == '.jsonl':
         sentences = _jsonl(path, tagged)
     else:
         sentences = iter(_columns(path, tagged, summary or Summary()))
@@ -153,7 +157,7 @@ def _strings(record: dict, name: str, where: str) -> list[str]:
 
 
 def _columns(path: pathlib.Path, tagged: bool | None, summary: Summary) -> list[Sentence]:
-    lines = [line.strip(' \t\r\n') for line in examples.lines(path)]
+    lines = [line.strip(' \t\r\n') for line in files.lines(path)]
     certain = [SEPARATOR.split(line) for line in lines if line and not line.startswith('# ')]
     width = next((len(columns) for columns in certain if columns[0] != '-DOCSTART-'), 1)
     tagged = width > 1 if tagged is None else tagged

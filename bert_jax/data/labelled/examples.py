@@ -1,8 +1,8 @@
 """Labelled texts, and their readers: .csv, .tsv and .jsonl files, plain or .gz.
 
 CSV is RFC 4180 and TSV knows no quotes; both begin with a line of column names. JSONL has an object
-a line. Blank lines are passed over, but where there is one column, whose empty text each would
-be; anything else that is no example is an error with its line.
+per line. Blank lines are skipped, except in a table of one column, where each would be an empty
+text. Anything else that is not an example is an error with its line.
 """
 
 import csv
@@ -20,8 +20,10 @@ from bert_jax.data.labelled.texts import Text
 
 SUFFIXES = ('.csv', '.tsv', '.jsonl')
 TEXT_B = 'text_b'  # the one column of a text that may be absent, under this name only
-LONGEST = 1 << 24  # characters of a CSV field: more is a quote that nobody closed
-SHOWN = 20  # labels of a message
+LONGEST = 1 << 24  # characters of a CSV field; a longer one is a quote that is never closed
+SHOWN = 20  # labels in a message
+SURROGATES = re.compile('[\ud800-\udfff]')
+WHOLE_NUMBER = re.compile(r'([+-]?\d{1,18})(\.0+)?')
 ADVICE = (
     'correct it, or name the columns with config.data.text_field, text_b_field and label_field '
     '(predict has them from training)'
@@ -29,8 +31,8 @@ ADVICE = (
 
 
 class Example(NamedTuple):
-    """A text or a pair of them. label: as it stands in the file, None where there is none.
-    where: 'path:line'."""
+    """A text or a pair of them. label: as the file spells it, None if it has none. where:
+    'path:line'."""
 
     text: str
     text_b: str | None
@@ -42,21 +44,14 @@ class Example(NamedTuple):
         return self.text if self.text_b is None else (self.text, self.text_b)
 
 
-def read_file(
-    path: str | os.PathLike[str], *, text: str = 'text', text_b: str = TEXT_B, label: str = 'label'
-) -> list[Example]:
-    """All of `iter_file`."""
-    return list(iter_file(path, text=text, text_b=text_b, label=label))
-
-
 def iter_file(
     path: str | os.PathLike[str], *, text: str = 'text', text_b: str = TEXT_B, label: str = 'label'
 ) -> Iterator[Example]:
     """The examples of a file, a line at a time; `text`, `text_b` and `label` name its columns.
 
-    Texts come stripped. The column of labels may be absent, and an empty label is None. So may
-    `text_b`, unless it was given another name than 'text_b'. Raises ValueError, with path:line,
-    for whatever is not an example, and for a file that is missing, damaged, not UTF-8 or empty.
+    Texts are stripped. The column of labels may be absent, and an empty label is None. The column
+    `text_b` may be absent under that name only. Raises ValueError, with path:line, for whatever is
+    not an example, and for a file that is missing, damaged, not UTF-8 or empty.
     """
     path = pathlib.Path(path).expanduser()
     suffix = kind(path)[0]
@@ -65,22 +60,27 @@ def iter_file(
             f'{path}: expected a name that ends in {", ".join(SUFFIXES)}, with '
             f'{", ".join(COMPRESSIONS)} after it if it is compressed'
         )
+    needed = [text, *[text_b] * (text_b != TEXT_B)]
     if suffix == '.jsonl':
-        examples = _jsonl(path, text, text_b, label)
+        found = _objects(path, needed)
     else:
-        rows = csv_rows(path) if suffix == '.csv' else tsv_rows(path)
-        examples = _table(path, rows, text, text_b, label)
-    empty = True
-    for example in examples:
-        empty = False
-        yield example
-    if empty:
+        found = _table(path, csv_rows(path) if suffix == '.csv' else tsv_rows(path), needed, label)
+    where = ''
+    for record, where in found:
+        second = record.get(text_b)
+        yield Example(
+            _text(record[text], text, where),
+            None if second is None else _text(second, text_b, where),
+            _as_label(record.get(label), label, where),
+            where,
+        )
+    if not where:
         raise ValueError(f'{path} has no examples')
 
 
 def alike(examples: Iterable[Example], pairs: bool | None = None) -> Iterator[Example]:
-    """The examples. Raises ValueError, with path:line, where some are pairs of texts and others are
-    not, or any is not what `pairs` says."""
+    """The examples. Raises ValueError, with path:line, if some are pairs of texts and others are
+    not, or if any is not what `pairs` says."""
     for example in examples:
         if pairs is None:
             pairs = example.text_b is not None
@@ -93,49 +93,54 @@ def alike(examples: Iterable[Example], pairs: bool | None = None) -> Iterator[Ex
 
 
 def label_names(examples: Sequence[Example]) -> list[str]:
-    """The labels that occur, sorted; by value where all are whole numbers. Raises ValueError where
-    one is missing."""
-    names = {_label(example) for example in examples}
-    if all(re.fullmatch(r'[+-]?\d{1,18}', name) for name in names):
-        return sorted(names, key=lambda name: (int(name), name))
-    return sorted(names)
+    """The labels that occur, sorted; by value if all are whole numbers. Raises ValueError if a
+    label is missing, and if a number is spelled in two ways, such as 1 and 1.0."""
+    names: dict[str, str] = {}
+    for example in examples:
+        label = _label(example)
+        number = WHOLE_NUMBER.fullmatch(label)
+        other = names.setdefault(number[1].removeprefix('+') if number else label, label)
+        if other != label:
+            raise ValueError(
+                f'{example.where} has the label {label!r}, and an example before it {other!r}; '
+                'spell equal numbers the same way'
+            )
+    if all(re.fullmatch(r'[+-]?\d{1,18}', name) for name in names.values()):
+        return sorted(names.values(), key=lambda name: (int(name), name))
+    return sorted(names.values())
 
 
 def label_ids(examples: Sequence[Example], names: Sequence[str]) -> np.ndarray:
-    """int32[n], places in `names`. Raises ValueError for a label that is not there or missing."""
+    """int32[n], indices in `names`. Raises ValueError for a label that is unknown or missing."""
     ids = {name: i for i, name in enumerate(names)}
     for example in examples:
-        if _label(example) not in ids:
+        if (label := _label(example)) not in ids:
             known = ', '.join(map(repr, names[:SHOWN])) + (', ...' if len(names) > SHOWN else '')
+            hint = '; to learn numbers: config.data.regression=true' * (_number(label) % 1 > 0)
             raise ValueError(
-                f'{example.where} has the label {example.label!r}; expected one of those to learn: '
-                f'{known}' + '; to learn numbers: config.data.regression=true' * _number(example)
+                f'{example.where} has the label {label!r}; expected one of those to learn: {known}'
+                + hint
             )
     return np.array([ids[_label(example)] for example in examples], np.int32)
 
 
 def label_values(examples: Sequence[Example]) -> np.ndarray:
-    """float32[n], for regression. Raises ValueError for what is no finite number or missing."""
-    values = np.empty(len(examples), np.float32)
-    for i, example in enumerate(examples):
-        label = _label(example)
-        try:
-            value = np.nan if '_' in label else float(label)  # 1_000 is a number to Python only
-        except ValueError:
-            value = np.nan
-        if not abs(value) <= float(np.finfo(np.float32).max):
-            raise ValueError(
-                f'{example.where} has the label {example.label!r}; expected a finite number'
-            )
-        values[i] = value
-    return values
+    """float32[n], for regression. Raises ValueError for a label that is not a finite number or is
+    missing."""
+    values = np.array([_number(_label(example)) for example in examples])
+    bad = np.flatnonzero(~(np.abs(values) <= np.finfo(np.float32).max)).tolist()
+    if bad:
+        first = examples[bad[0]]
+        raise ValueError(f'{first.where} has the label {first.label!r}; expected a finite number')
+    return values.astype(np.float32)
 
 
-def _number(example: Example) -> bool:
+def _number(label: str) -> float:
+    """NaN if the label is not a number."""
     try:
-        return float(_label(example)) % 1 > 0
+        return np.nan if '_' in label else float(label)  # 1_000 is a number in Python only
     except ValueError:
-        return False
+        return np.nan
 
 
 def _label(example: Example) -> str:
@@ -148,7 +153,7 @@ def _label(example: Example) -> str:
 
 
 def csv_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
-    """(number of its first line, fields) of each record; no fields: a blank line."""
+    """(number of its first line, fields) of each record; a blank line has no fields."""
     csv.field_size_limit(max(LONGEST, csv.field_size_limit()))
     reader = csv.reader(lines(path), strict=True)
     while True:
@@ -159,21 +164,24 @@ def csv_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             raise ValueError(
-                f'{path}:{number} is not CSV ({error}); a text with commas, quotes or line breaks '
-                'stands in double quotes, and a quote in it is doubled'
+                f'{path}:{number} is not CSV ({error}); write a text with commas, quotes or line '
+                'breaks in double quotes, and double the quotes in it'
             ) from error
         yield number, row
 
 
 def tsv_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
-    """(number, fields) of each line; no fields: a blank line. Quotes are text."""
+    """(number, fields) of each line; a blank line has no fields. Quotes are text."""
     for number, line in enumerate(lines(path), 1):
         line = line.rstrip('\r\n')
         yield number, line.split('\t') if line else []
 
 
-def places(header: Sequence[str], names: Sequence[str], where: str, advice: str) -> list[int]:
-    """Where the columns `names` stand. Raises ValueError where one is missing or there twice."""
+def column_indices(
+    header: Sequence[str], names: Iterable[str], where: str, advice: str
+) -> list[int]:
+    """The indices of the columns `names`. Raises ValueError if one is missing or repeated."""
+    names = list(names)
     for name in names:
         if header.count(name) != 1:
             has = 'several columns' if name in header else 'no column'
@@ -181,37 +189,9 @@ def places(header: Sequence[str], names: Sequence[str], where: str, advice: str)
     return [header.index(name) for name in names]
 
 
-def _table(
-    path: pathlib.Path, rows: Iterator[tuple[int, list[str]]], text: str, text_b: str, label: str
-) -> Iterator[Example]:
-    header: list[str] = []
-    for number, row in rows:
-        where = f'{path}:{number}'
-        if not row and len(header) != 1:
-            continue
-        if not header:
-            header = [name.strip() for name in row]
-            has_b, has_label = text_b != TEXT_B or text_b in header, label in header
-            names = [text, *[text_b] * has_b, *[label] * has_label]
-            at = places(header, names, where, f'the first line names the columns; {ADVICE}')
-            continue
-        row = row or ['']  # of the one column there is
-        if len(row) != len(header):
-            raise ValueError(
-                f'{where} has {len(row)} columns; expected {len(header)}, as in the first line '
-                f'({", ".join(header)})'
-            )
-        yield Example(
-            _not_empty(row[at[0]], text, where),
-            _not_empty(row[at[1]], text_b, where) if has_b else None,
-            (row[at[-1]].strip() or None) if has_label else None,
-            where,
-        )
-
-
 def records(path: pathlib.Path, name: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """The JSON objects of a file that has one a line, and where each stands. name: a key they
-    should have, for errors."""
+    """The JSON objects of a file with one per line, and the 'path:line' of each. name: a key that
+    they should have, for messages."""
     for number, line in enumerate(lines(path), 1):
         if not line.strip():
             continue
@@ -219,10 +199,9 @@ def records(path: pathlib.Path, name: str) -> Iterator[tuple[dict[str, Any], str
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            column = error.pos + 1
             raise ValueError(
-                f'{where}:{column} is not JSON ({error.msg}), {line.strip()[:60]!r}; expected an '
-                f'object a line, {{"{name}": ...}}'
+                f'{where}:{error.pos + 1} is not JSON ({error.msg}), {line.strip()[:60]!r}; '
+                f'expected an object per line, {{"{name}": ...}}'
             ) from error
         except (ValueError, RecursionError) as error:
             raise ValueError(f'{where} is not JSON ({error})') from error
@@ -231,52 +210,58 @@ def records(path: pathlib.Path, name: str) -> Iterator[tuple[dict[str, Any], str
         yield record, where
 
 
-def _jsonl(path: pathlib.Path, text: str, text_b: str, label: str) -> Iterator[Example]:
-    for record, where in records(path, text):
-        places(list(record), [text, *[text_b] * (text_b != TEXT_B)], where, ADVICE)
-        second = record.get(text_b)
-        yield Example(
-            string(record[text], text, where),
-            None if second is None else string(second, text_b, where),
-            _json_label(record.get(label), label, where),
-            where,
-        )
-
-
-def string(value: Any, name: str, where: str) -> str:
-    """Stripped. Raises ValueError for what is none, or an empty one."""
-    return _not_empty(characters(value, name, where), name, where)
-
-
 def characters(value: Any, name: str, where: str) -> str:
-    """As it is. Raises ValueError for what is no string of characters."""
+    """The value. Raises ValueError if it is not a string of characters."""
     if not isinstance(value, str):
         raise ValueError(f'{where} has {_short(value)} in {name!r}; expected a string')
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f'{where} has half of a surrogate pair in {name!r}, which is no character; correct it'
-        ) from error
+    if SURROGATES.search(value):
+        raise ValueError(f'{where} has half a surrogate pair in {name!r}, which is no character')
     return value
 
 
-def _json_label(value: Any, name: str, where: str) -> str | None:
-    """Numbers as they are spelled in JSON."""
+def _objects(path: pathlib.Path, needed: list[str]) -> Iterator[tuple[dict[str, Any], str]]:
+    for record, where in records(path, needed[0]):
+        column_indices(list(record), needed, where, ADVICE)
+        yield record, where
+
+
+def _table(
+    path: pathlib.Path, rows: Iterator[tuple[int, list[str]]], needed: list[str], label: str
+) -> Iterator[tuple[dict[str, str], str]]:
+    header: list[str] = []
+    for number, row in rows:
+        where = f'{path}:{number}'
+        if not row and len(header) != 1:
+            continue
+        if not header:
+            header = [name.strip() for name in row]
+            names = {*needed, *({TEXT_B, label} & {*header})}
+            column_indices(header, names, where, f'the first line names the columns; {ADVICE}')
+            continue
+        row = row or ['']  # the one column is empty
+        if len(row) != len(header):
+            raise ValueError(
+                f'{where} has {len(row)} columns; expected {len(header)}, as in the first line '
+                f'({", ".join(header)})'
+            )
+        yield dict(zip(header, row, strict=True)), where
+
+
+def _as_label(value: Any, name: str, where: str) -> str | None:
+    """Numbers are spelled as in JSON."""
     if value is None or isinstance(value, str):
         return (value or '').strip() or None
     if not isinstance(value, int | float):
         raise ValueError(f'{where} has {_short(value)} in {name!r}; expected a string or a number')
-    if value != value:
-        return None  # pandas writes so what is missing
-    return json.dumps(value)
+    return json.dumps(value) if value == value else None  # pandas writes NaN for a missing value
 
 
-def _not_empty(value: str, name: str, where: str) -> str:
-    value = value.strip()
-    if not value:
+def _text(value: Any, name: str, where: str) -> str:
+    """Stripped. Raises ValueError if it is not a string or is empty."""
+    text = characters(value, name, where).strip()
+    if not text:
         raise ValueError(f'{where} has an empty text in {name!r}; fill it in or remove the line')
-    return value
+    return text
 
 
 def _short(value: Any) -> str:

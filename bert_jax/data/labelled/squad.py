@@ -9,10 +9,9 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from bert_jax.data import files
 from bert_jax.data.labelled import examples
 from bert_jax.data.summary import Summary
-
-SURROGATES = re.compile('[\ud800-\udfff]')
 
 
 class Answer(NamedTuple):
@@ -56,7 +55,8 @@ def iter_file(path: str | os.PathLike[str], summary: Summary | None = None) -> I
     """
     path, summary = pathlib.Path(path).expanduser(), summary or Summary()
     seen: dict[str, str] = {}
-    questions = _jsonl(path, summary) if '.jsonl' in path.suffixes else _nested(path, summary)
+    is_jsonl = files.kind(path)[0] == '.jsonl'
+    questions = _jsonl(path, summary) if is_jsonl else _nested(path, summary)
     for question in questions:
         if question.id in seen:
             raise ValueError(
@@ -84,7 +84,9 @@ def _jsonl(path: pathlib.Path, summary: Summary) -> Iterator[Question]:
         if isinstance(answers := record.get('answers'), dict):
             texts, starts = (_get(answers, key, list, where) for key in ('text', 'answer_start'))
             if len(texts) != len(starts):
-                raise ValueError(f"{where}: 'answers' has {len(texts)} texts, {len(starts)} starts")
+                raise ValueError(
+                    f"{where}: 'answers' has {len(texts)} texts and {len(starts)} starts"
+                )
             pairs = zip(texts, starts, strict=True)
             record['answers'] = [{'text': text, 'answer_start': start} for text, start in pairs]
         context = _get(record, 'context', str, where)
@@ -94,7 +96,7 @@ def _jsonl(path: pathlib.Path, summary: Summary) -> Iterator[Question]:
 
 def _nested(path: pathlib.Path, summary: Summary) -> Iterator[Question]:
     try:
-        content = json.loads(''.join(examples.lines(path)))
+        content = json.loads(''.join(files.lines(path)))
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f'{path} is not JSON ({error}); is it whole?') from error
     first_version = isinstance(content, dict) and str(content.get('version')).startswith('1')
@@ -115,9 +117,7 @@ def _get(record: Any, key: str, kind: type, where: str) -> Any:
     value = record[key]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f'{where}: {key!r} is {value!r:.60}; expected {kind.__name__}')
-    if isinstance(value, str) and SURROGATES.search(value):
-        raise ValueError(f'{where}: {key!r} has half a surrogate pair, which is no character')
-    return value
+    return examples.characters(value, key, where) if kind is str else value
 
 
 def _records(record: Any, key: str, where: str) -> Iterator[tuple[Any, str]]:

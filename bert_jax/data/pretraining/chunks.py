@@ -1,8 +1,8 @@
-"""Cuts a store's documents into chunks of whole sentences, a pretraining example each (numpy only).
+"""Chunks of whole sentences of a store, one for each pretraining row (numpy only).
 
-As in google-research/bert: sentences of one document are put together until they fill a row, so a
-chunk has at least `budget` tokens (a document's last one may have fewer) and what is over is cut
-anew each epoch, at random. Every sentence belongs to exactly one chunk.
+As in google-research/bert, sentences of one document are put together until they fill a row. So a
+chunk has at least `budget` tokens (the last chunk of a document may have fewer). Each epoch cuts
+the tokens that do not fit at random. Every sentence belongs to exactly one chunk.
 """
 
 import dataclasses
@@ -14,9 +14,12 @@ from bert_jax.data.store.format import Store
 
 @dataclasses.dataclass(frozen=True)
 class Chunks:
-    """All int64. start, end [chunks]: first sentence, and the one after the last; document
-    [chunks]; first_chunk [documents + 1]: where each document's chunks start; dropped: documents
-    of a single token, which can't be split into two segments."""
+    """The chunks of a split, in the order of the text; all arrays are int64.
+
+    start, end [chunks]: the first sentence and the one after the last. document [chunks].
+    first_chunk [documents + 1]: the first chunk of each document. dropped: the number of documents
+    of a single token, which cannot be split into two segments.
+    """
 
     start: np.ndarray
     end: np.ndarray
@@ -29,18 +32,18 @@ class Chunks:
 
 
 def make_chunks(store: Store, budget: int) -> Chunks:
-    """Chunks of at least `budget` tokens each, but for a document's last one."""
+    """The chunks, of at least `budget` tokens each except for the last one of a document."""
     sentences = np.asarray(store.sentences)
     documents = np.asarray(store.documents)
     size = sentences[documents[1:]] - sentences[documents[:-1]]
     starts, owners = [], []
     current, owner = documents[:-1][size > 1], np.flatnonzero(size > 1)
-    while len(current):  # once per chunk of the longest document, all documents at a time
+    while len(current):  # once per chunk of the longest document, for all documents together
         starts.append(current)
         owners.append(owner)
         current = np.searchsorted(sentences, sentences[current] + budget)
         inside = current < documents[owner + 1]
-        # A single token can't be split into two segments: it stays with what is before it.
+        # A single token cannot be split into two segments, so it stays in the chunk before it.
         inside[inside] &= sentences[documents[owner[inside] + 1]] - sentences[current[inside]] > 1
         current, owner = current[inside], owner[inside]
     start = np.concatenate([np.empty(0, np.int64), *starts])

@@ -1,4 +1,4 @@
-"""Pretraining batches: batch k is a function of (corpus, config, seed, k) and of nothing else."""
+"""Pretraining batches. Batch k is a function of (corpus, config, seed, k) and of nothing else."""
 
 import dataclasses
 import itertools
@@ -37,11 +37,11 @@ def train_batches(
     host: int = 0,
     num_hosts: int = 1,
 ) -> Iterator[HostBatch]:
-    """This host's rows of global batches start .. stop - 1, across `config.train.phases`.
+    """This host's rows of the global batches start .. stop - 1, across `config.train.phases`.
 
-    Each phase is a stream of its own, from its first step on: its chunks in a new order every
-    epoch, with new pairs and masks. Raises ValueError, before the first batch, where the store or a
-    batch size can't be used.
+    Each phase has a random stream of its own, which begins at the first step of the phase. Every
+    epoch has the chunks in a new order, with new pairs and masks. Raises ValueError, before the
+    first batch, if the store or a batch size cannot be used.
     """
     parts, first = [], 0
     for i, phase in enumerate(config.train.phases):
@@ -54,8 +54,10 @@ def train_batches(
 
 
 class EvalBatches:
-    """The held-out documents once, with pairs and masks that never change; the last batch is padded
-    with rows of weight 0. Iterable again and again."""
+    """The held-out documents, once, with pairs and masks that never change.
+
+    The last batch is padded with rows of weight 0. One can iterate over it many times.
+    """
 
     main_score = ''
 
@@ -81,7 +83,7 @@ class EvalBatches:
         return self._dataset.as_numpy_iterator()
 
     def score(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """The means of the task's sums say it all."""
+        """No scores beside the means of the task's sums."""
         return {}
 
 
@@ -102,7 +104,7 @@ def _stream(directory: pathlib.Path, config: Config, phase: Phase, split: str, n
 
 
 def make_batch(stream: Stream, first: tf.Tensor, rows: int) -> dict[str, tf.Tensor]:
-    """Rows first .. first + rows - 1 of the stream (int64 scalar) as a pretraining batch."""
+    """Rows first .. first + rows - 1 of the stream as a pretraining batch; first is int64[]."""
     draws = Draws(stream, first, rows, SEGMENTER.columns + masks.columns(stream))
     position = first + tf.range(rows, dtype=tf.int64)[:, None]
     weights = tf.ones([rows, 1])
@@ -122,7 +124,8 @@ def make_batch(stream: Stream, first: tf.Tensor, rows: int) -> dict[str, tf.Tens
 def _dataset(
     stream: Stream, batch_size: int, host: int, num_hosts: int, begin: int, end: int
 ) -> tf.data.Dataset:
-    """Batches begin .. end - 1 of a stream, this host's rows; made ahead by TensorFlow threads."""
+    """This host's rows of the batches begin .. end - 1 of a stream, which threads of TensorFlow
+    prepare ahead."""
     if batch_size % num_hosts:
         raise ValueError(
             f'a batch of {batch_size} sequences does not divide over {num_hosts} hosts'
@@ -130,10 +133,10 @@ def _dataset(
     rows = batch_size // num_hosts
     options = tf.data.Options()
     options.deterministic = True
-    # The default ones copy the tables.
+    # The default optimizations copy the tables.
     options.experimental_optimization.apply_default_optimizations = False
 
-    # Nothing for AutoGraph to convert, which would read all of the code for seconds.
+    # AutoGraph would read the code for seconds and has nothing to convert.
     @tf.autograph.experimental.do_not_convert
     def batch(k: tf.Tensor) -> dict[str, tf.Tensor]:
         return make_batch(stream, k * batch_size + host * rows, rows)

@@ -1,5 +1,5 @@
-"""Which tokens of a batch are predicted and what stands in their place (Devlin et al., 2019,
-section 3.1 and appendix A.1), as TensorFlow graph operations."""
+"""The tokens of a batch that are predicted and what replaces them, as TensorFlow graph operations
+(Devlin et al., 2019, section 3.1 and appendix A.1)."""
 
 import tensorflow as tf
 
@@ -7,7 +7,7 @@ from bert_jax.data.pretraining.stream import Draws, Stream
 
 
 def columns(stream: Stream) -> int:
-    """Random numbers a row takes."""
+    """The number of random numbers that a row takes."""
     return stream.max_seq_length + stream.max_predictions
 
 

@@ -1,7 +1,7 @@
-"""A corpus as tables in the TensorFlow graph, and the random numbers that rows are drawn with.
+"""A corpus as tables in the TensorFlow graph, and the random numbers from which rows are drawn.
 
-Everything random about row p of a stream comes from one Philox draw whose counter is p, so it
-depends neither on the batch the row is in nor on who computes it.
+All random numbers of row p of a stream come from a Philox generator whose counter is p, so they
+depend neither on the batch that holds the row nor on the host that computes it.
 """
 
 import dataclasses
@@ -22,12 +22,11 @@ SHUFFLE_ROUNDS = 12  # with the 4 of TensorFlow's wrapper, neighbours stay corre
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """A corpus split at one row length: tables in the graph, and how rows are drawn from them."""
+    """A split of a corpus for one length of rows: tables in the graph, and how rows are drawn."""
 
     tokens: tf.Tensor  # uint16|uint32[tokens + guards]
     sentences: tf.Tensor  # int64[sentences + 1]
-    document_start: tf.Tensor  # int64[documents + 1], offsets into tokens
-    chunk_start: tf.Tensor  # int64[chunks], sentences
+    chunk_start: tf.Tensor  # int64[chunks], offsets into sentences, as chunk_end
     chunk_end: tf.Tensor
     chunk_document: tf.Tensor
     first_chunk: tf.Tensor  # int64[documents + 1]
@@ -40,12 +39,12 @@ class Stream:
     data: DataConfig
     max_seq_length: int
     max_predictions: int
-    name: str  # of the random stream
-    shuffled: bool  # False: chunks in order, once (evaluation)
+    name: str  # the name of the random stream
+    shuffled: bool  # False in evaluation: chunks in order, once
 
     @property
     def period(self) -> int:
-        """Rows after which the stream repeats itself; 0: never."""
+        """The number of rows after which the stream repeats itself, 0 if it never does."""
         return self.num_chunks * self.data.static_copies if self.shuffled else 0
 
 
@@ -59,17 +58,19 @@ def make_stream(
     shuffled: bool,
     room: int,
 ) -> Stream:
-    """Raises ValueError if the static copies do not fill a batch."""
+    """The stream of a split's chunks. Raises ValueError if the static copies do not fill a batch.
+
+    name: of the random stream. room: the tokens of text in a row.
+    """
     copies = data.static_copies
     if shuffled and 0 < copies * len(chunks) < phase.batch_size:
         raise ValueError(
             f'config.data.static_copies={copies} copies of {len(chunks)} chunks do not fill a '
-            f'batch of {phase.batch_size}; take more copies, or 0 to draw anew'
+            f'batch of {phase.batch_size}; take more copies, or 0 to draw again in each epoch'
         )
     return Stream(
         mapped(store.tokens),
         mapped(store.sentences),
-        tf.constant(np.asarray(store.sentences)[np.asarray(store.documents)]),
         tf.constant(chunks.start),
         tf.constant(chunks.end),
         tf.constant(chunks.document),
@@ -89,9 +90,11 @@ def make_stream(
 
 
 def mapped(array: np.ndarray) -> tf.Tensor:
-    """A memory-mapped file as a tensor, without a copy (maps start at a page, as aligned as
-    TensorFlow wants memory to be)."""
-    # DLPack refuses read-only arrays; nothing in the graph writes to its constants.
+    """A memory-mapped array as a tensor, without a copy.
+
+    A map starts at a page, which is the alignment that TensorFlow needs.
+    """
+    # DLPack refuses read-only arrays, but nothing in the graph writes to its constants.
     interface = dict(array.__array_interface__)
     interface['data'] = (interface['data'][0], False)
 
@@ -114,11 +117,11 @@ def in_order(stream: Stream) -> Stream:
 
 
 class Draws:
-    """The random numbers of rows first .. first + rows - 1, uint32[rows, columns], handed out
-    column by column.
+    """The random numbers of rows first .. first + rows - 1, uint32[rows, columns]. Each call of a
+    method takes the next columns.
 
-    Row p is Philox4x32-10 from counter p * ceil(columns / 4) on; with a period, it is row
-    p % period.
+    Row p is Philox4x32-10 from the counter p * ceil(columns / 4) on. If the stream has a period,
+    row p is row p % period.
     """
 
     def __init__(self, stream: Stream, first: tf.Tensor, rows: int, columns: int):
@@ -141,14 +144,14 @@ class Draws:
         self._bits = tf.ensure_shape(bits, [rows, groups * 4])
 
     def take(self, count: int) -> tf.Tensor:
-        """uint32[rows, count]"""
+        """The next random bits, uint32[rows, count]."""
         self.used += count
         assert self.used <= self.columns, (self.used, self.columns)
         return self._bits[:, self.used - count : self.used]
 
     def below(self, limit: tf.Tensor | int, count: int = 1) -> tf.Tensor:
-        """Integers in [0, limit), int64[rows, count]; 0 where the limit, an integer or
-        int64[rows, 1], is 0."""
+        """Integers in [0, limit), int64[rows, count]; 0 if the limit, an integer or int64[rows, 1],
+        is 0."""
         return self.below_and_rest(limit, count)[0]
 
     def below_and_rest(self, limit: tf.Tensor | int, count: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -157,17 +160,18 @@ class Draws:
         return tf.bitwise.right_shift(product, tf.constant(32, tf.int64)), product & 0xFFFFFFFF
 
     def chance(self, probability: float) -> tf.Tensor:
-        """bool[rows, 1]"""
+        """True with the given probability, bool[rows, 1]."""
         return tf.cast(self.take(1), tf.int64) < int(probability * 2**32)
 
 
 def stream_key(seed: int, name: str) -> int:
-    """64 bits that name a random stream."""
+    """The key of a random stream, 64 bits."""
     return int.from_bytes(hashlib.sha256(f'{seed}/{name}'.encode()).digest()[:8], 'little')
 
 
 def shuffle(stream: Stream, name: str, index: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
-    """A permutation of the chunks for each value of `epoch`, both int64[rows, 1]."""
+    """The chunk at `index` of a permutation of all chunks, which depends on `name` and `epoch`;
+    int64[rows, 1], as are `index` and `epoch`."""
     key = stream_key(stream.data.seed, f'{stream.name}/{name}')
     lo, hi = (
         tf.fill(index.shape, tf.constant(part, tf.uint32)) for part in (key & 0xFFFFFFFF, key >> 32)

@@ -1,13 +1,13 @@
 """The prepared corpus on disk: flat arrays of tokens and offsets, memory-mapped when read.
 
-    store.json                  what is in it, from what it was made, what was left out
+    store.json                  its size, what it was made from, what was left out
     vocab.txt | tokenizer.model
     train/ eval/                each with
         tokens.bin              uint16 (uint32 from 65,536 tokens on), GUARD zeros at both ends
-        sentences.bin           int64[sentences + 1], where each sentence starts in tokens.bin
+        sentences.bin           int64[sentences + 1], the place in tokens.bin where each one starts
         documents.bin           int64[documents + 1], the first sentence of each document
 
-A store is written to a temporary sibling and renamed when it is whole.
+A store is written to a temporary folder beside it, which is renamed when it is complete.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ import numpy as np
 from etils import epath
 
 VERSION = 1
-GUARD = 1024  # tokens; whoever gathers a fixed window around a sentence stays inside the array
+GUARD = 1024  # tokens, so that a fixed window around a sentence stays inside the array
 SPLITS = ('train', 'eval')
 MIN_DOCUMENTS = 2  # in each split: a random second segment comes from another document
 FILES = ('*.*', '*/*.bin')  # patterns
@@ -43,15 +43,15 @@ class StoreMeta:
     lowercase: bool
     token_dtype: str
     counts: dict[str, Counts]  # per split
-    unigram_entropy: float  # nats per token of the train split
-    made_from: dict[str, Any]  # the options
-    summary: dict[str, int]  # what was read and what was left out, in words
+    unigram_entropy: float  # of the train split, in nats per token
+    made_from: dict[str, Any]  # the corpus and the options
+    summary: dict[str, int]  # counts of what was read and what was left out
 
 
 @dataclasses.dataclass(frozen=True)
 class Store:
-    """One split. tokens uint16|uint32[tokens + 2 GUARD], sentences int64[sentences + 1],
-    documents int64[documents + 1]; all memory-mapped."""
+    """A split as memory-mapped arrays: tokens uint16|uint32[tokens + 2 GUARD], sentences
+    int64[sentences + 1], documents int64[documents + 1]."""
 
     tokens: np.ndarray
     sentences: np.ndarray
@@ -63,7 +63,8 @@ def token_dtype(vocab_size: int) -> np.dtype:
 
 
 def read_meta(directory: epath.PathLike) -> StoreMeta:
-    """Raises ValueError where `directory` is no store, or one of another version."""
+    """The content of store.json. Raises ValueError if it is missing, damaged or of another
+    version."""
     path = epath.Path(directory) / 'store.json'
     if not path.exists():
         raise ValueError(
@@ -86,8 +87,8 @@ def read_meta(directory: epath.PathLike) -> StoreMeta:
 
 
 def check(directory: epath.PathLike, split: str) -> dict[str, str]:
-    """The dtypes of a split's arrays. Raises ValueError where a file is missing or not as long as
-    store.json says."""
+    """The dtypes of a split's arrays. Raises ValueError if a file is missing or does not have the
+    length that store.json gives."""
     directory = epath.Path(directory)
     meta = read_meta(directory)
     counts = meta.counts[split]
@@ -119,14 +120,14 @@ def check_documents(split: str, usable: int, needed: int = MIN_DOCUMENTS) -> Non
 
 
 def open_store(directory: str | pathlib.Path, split: str) -> Store:
-    """Raises ValueError as `check` does."""
+    """A split of a store. Raises ValueError as `check` does."""
     folder = pathlib.Path(directory) / split
     dtypes = check(directory, split)
     return Store(**{n: np.memmap(folder / f'{n}.bin', d, mode='r') for n, d in dtypes.items()})
 
 
 class SplitWriter:
-    """Appends documents to one split's files; memory stays flat."""
+    """Writes the files of a split, a document at a time."""
 
     def __init__(self, directory: pathlib.Path, vocab_size: int):
         directory.mkdir(parents=True)
@@ -144,21 +145,21 @@ class SplitWriter:
         self._hashes[name].update(data)
 
     def add(self, sentences: Sequence[np.ndarray]) -> None:
-        """A document: its sentences' token ids, none of them empty."""
+        """Appends a document, given the token ids of its sentences, none of which is empty."""
         ids = np.concatenate(sentences)
         lengths = np.array([len(sentence) for sentence in sentences])
         starts = GUARD + self.tokens + np.cumsum(lengths) - lengths
         self._write('documents', np.array([self.sentences], np.int64))
         self._write('sentences', starts.astype(np.int64))
         self._write('tokens', ids.astype(self.dtype))
-        np.add.at(self.histogram, ids, 1)  # time in proportion to the document, not the vocabulary
+        np.add.at(self.histogram, ids, 1)  # bincount would go through the whole vocabulary
         self.tokens += len(ids)
         self.sentences += len(sentences)
         self.documents += 1
         self.usable += len(ids) > 1
 
     def close(self) -> str:
-        """Ends the files; returns the hash of their content."""
+        """Completes the files and returns the hashes of their content."""
         self._write('sentences', np.array([GUARD + self.tokens], np.int64))
         self._write('documents', np.array([self.sentences], np.int64))
         self._write('tokens', np.zeros(GUARD, self.dtype))
@@ -171,7 +172,8 @@ class SplitWriter:
 
 
 def unigram_entropy(histogram: np.ndarray) -> float:
-    """int64[vocab] counts -> nats per token: the loss of a model that knows only frequencies."""
+    """The loss, in nats per token, of a model that knows only the counts of the tokens,
+    int64[vocab]."""
     p = histogram[histogram > 0] / max(histogram.sum(), 1)
     return float(-(p * np.log(p)).sum())
 

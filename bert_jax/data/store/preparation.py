@@ -1,4 +1,4 @@
-"""Makes a token store from a corpus: reads, splits into sentences, tokenises, writes, once."""
+"""Preparation of a token store: the corpus is read, split into sentences, tokenized and written."""
 
 import dataclasses
 import hashlib
@@ -18,17 +18,17 @@ from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import readers, sentences, staging
 from bert_jax.data.tokenizers import tokenizer
 
-RECIPE = 2  # raised when the same text and options would give another store
-# Of DataConfig: what a store's content hangs on, beside the corpus and the vocabulary.
+RECIPE = 2  # raise it if a change makes another store of the same text and options
+# The fields of DataConfig that change a store, beside the corpus and the vocabulary.
 OPTIONS = ('lowercase', 'text_field', 'documents', 'sentences', 'language', 'holdout')
-VOCAB_CHARS = 16 << 20  # text a vocabulary is trained on, at most: it is in memory
+VOCAB_CHARS = 16 << 20  # characters, in memory, that a vocabulary is trained on at most
 
 
 def prepare(config: Config) -> pathlib.Path:
-    """The store of `config.data`'s corpus; made now if it is not in the cache yet.
+    """The store of the corpus of `config.data`. It is prepared if it is not in the cache yet.
 
-    A vocabulary that has to be trained has at most `config.model.vocab_size` tokens. Raises
-    ValueError where the corpus or the vocabulary can't be used.
+    If no vocabulary is given, one of at most `config.model.vocab_size` tokens is trained. Raises
+    ValueError if the corpus or the vocabulary cannot be used.
     """
     data = config.data
     if data.corpus.startswith('tokens:'):
@@ -43,7 +43,7 @@ def prepare(config: Config) -> pathlib.Path:
 
 
 def check_holdout(data: DataConfig) -> None:
-    """Raises ValueError where a run would have nothing to evaluate."""
+    """Raises ValueError if a run would have no documents to evaluate on."""
     if not data.holdout and not data.corpus.startswith('tokens:'):
         raise ValueError('config.data.holdout is 0; evaluation needs a share of the documents')
 
@@ -81,8 +81,9 @@ def check_documents(source: readers.Source, data: DataConfig) -> None:
 
 
 def check_tokens(data: DataConfig, directory: epath.PathLike) -> None:
-    """A prepared store is whole, and has its own vocabulary and options. Raises ValueError where it
-    is not, and where another vocabulary is asked for."""
+    """Checks a store that the user names. Its own vocabulary and options apply: a line says which
+    options of `data` they replace. Raises ValueError if the store is damaged, or if `data` names
+    another vocabulary."""
     for split in format.SPLITS:
         format.check(directory, split)
     if data.vocab_file:
@@ -103,7 +104,7 @@ def check_tokens(data: DataConfig, directory: epath.PathLike) -> None:
 def planned(
     data: DataConfig, vocab_size: int, source: readers.Source
 ) -> tuple[str, dict[str, Any]]:
-    """The store's name in the cache, and everything its content hangs on, ready for JSON."""
+    """The name of the store in the cache, and everything that determines its content, as JSON."""
     vocabulary: Any = vocab_size
     if data.vocab_file:
         files = tokenizer.load(data.vocab_file, data.lowercase).files
@@ -126,7 +127,7 @@ def build(
     output: pathlib.Path,
     made_from: dict[str, Any],
 ) -> pathlib.Path:
-    """Writes the store to `output`, unless it is there; one process at a time, the others wait."""
+    """Prepares the store in `output` unless it is there. One process prepares, the others wait."""
 
     def write(directory: pathlib.Path) -> None:
         _write(source, data, vocab_size, directory, made_from)
@@ -137,7 +138,8 @@ def build(
 
 
 def is_there(output: pathlib.Path, made_from: dict[str, Any]) -> bool:
-    """Whether the store is made already. Raises ValueError where it is damaged, or another's."""
+    """Whether the store is there. Raises ValueError if it is damaged, or if `output` is something
+    else."""
     if (output / 'store.json').exists() and format.read_meta(output).made_from == made_from:
         for split in format.SPLITS:
             format.check(output, split)
@@ -210,7 +212,7 @@ def _write(
 def _train_vocabulary(
     source: readers.Source, data: DataConfig, vocab_size: int, summary: Summary
 ) -> tokenizer.Tokenizer:
-    """Learns from every n-th document, so many that VOCAB_CHARS of text come together."""
+    """A vocabulary trained on every n-th document, where n gives about VOCAB_CHARS of text."""
     stride = max(1, round(source.characters / VOCAB_CHARS))
     tracker = Summary()
     documents = progress.tracked(source.read(tracker), 'reading text', tracker, source.size)

@@ -1,8 +1,8 @@
 """English prose that needs no download: Python's language manual and the docstrings installed here.
 
-One document per manual topic or module. Code, tables, signatures and headings are left out; so is
-every paragraph that was there before, because packages repeat themselves and the held-out documents
-should not.
+Each topic of the manual and each module is a document. Code, tables, signatures and headings are
+left out. So are repeated paragraphs, because packages repeat themselves and the held-out documents
+should not repeat the others.
 """
 
 import ast
@@ -18,6 +18,8 @@ import sysconfig
 import warnings
 from collections.abc import Iterator
 from typing import Any
+
+from bert_jax.data.summary import Summary
 
 PACKAGES = ('absl', 'flax', 'jax', 'ml_collections', 'numpy', 'optax', 'orbax')
 DISTRIBUTIONS = ('absl-py', 'flax', 'jax', 'ml-collections', 'numpy', 'optax', 'orbax-checkpoint')
@@ -38,15 +40,15 @@ MARKUP = ('>>>', '..', ':', '|', '+-', '* ', '- ', '#', '==', '@', '$')
 
 
 def identity() -> dict[str, Any]:
-    """What the text hangs on: the versions of Python and of the packages read."""
+    """The versions that determine the text: Python's and those of the packages."""
     return {
         'python': sys.version,
         **{name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
     }
 
 
-def documents(summary: Any) -> Iterator[list[str]]:
-    """Documents as lists of paragraphs; `summary` (Summary) counts where they came from."""
+def documents(summary: Summary) -> Iterator[list[str]]:
+    """The documents as lists of paragraphs; `summary` counts their sources."""
     topics, modules, broken = _read()
     summary.count('manual topics', number=len(topics))
     summary.count('modules', number=len(modules))
@@ -78,14 +80,14 @@ def _read() -> tuple[list[list[str]], list[list[str]], int]:
 
 
 def _docstrings(path: pathlib.Path) -> list[str]:
-    """The docstrings of a module in the order of its text; nothing is imported."""
+    """The docstrings of a module in the order of its text; the module is not imported."""
     with warnings.catch_warnings(action='ignore'):  # other people's escape sequences
         tree = ast.parse(path.read_bytes())
     return [text for node in _definitions(tree) if (text := ast.get_docstring(node))]
 
 
 def _definitions(node: ast.AST) -> Iterator[Any]:
-    """The module, classes and functions; expressions, most of a tree, are not looked into."""
+    """The module, its classes and its functions; expressions, most of a tree, are skipped."""
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         yield node
     for child in ast.iter_child_nodes(node):
@@ -94,7 +96,7 @@ def _definitions(node: ast.AST) -> Iterator[Any]:
 
 
 def _prose(texts: list[str], seen: set[str]) -> list[str]:
-    """The paragraphs of `texts` that read as English and are not in `seen`, which grows."""
+    """The paragraphs of `texts` that are English prose and not in `seen`; they are added to it."""
     kept = []
     for text in texts:
         for block in re.split(r'\n\s*\n', inspect.cleandoc(text)):
@@ -106,7 +108,7 @@ def _prose(texts: list[str], seen: set[str]) -> list[str]:
 
 
 def _paragraph(block: str) -> str:
-    """A block of running text on one line; '' where it is code, a table, a list or a heading."""
+    """A block of prose on one line, or '' if it is code, a table, a list or a heading."""
     lines = block.split('\n')
     margin = len(lines[0]) - len(lines[0].lstrip())
     ragged = any(len(line) - len(line.lstrip()) != margin for line in lines)

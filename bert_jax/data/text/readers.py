@@ -1,4 +1,4 @@
-"""Where text comes from: files, TFDS and what Python itself carries; lists of lines."""
+"""Corpora as documents, which are lists of lines: files, TFDS and the built-in prose."""
 
 import dataclasses
 import glob
@@ -17,30 +17,34 @@ from bert_jax.data.text import builtin, staging
 Files = dict[pathlib.PurePath, list]  # with what identifies their content: name, size, time
 JSON_LINES = ('.jsonl', '.json')  # C4's files are named .json.gz
 SUFFIXES = ('.txt', *JSON_LINES)
-COMPRESSED = 3  # characters to expect of a compressed byte
+COMPRESSED = 3  # characters that a compressed byte holds, about
 TFDS = re.compile(r'(?P<name>.+?):(?P<split>\w+(\[[^\]]*\])?(\+\w+(\[[^\]]*\])?)*)')
-MAX_BYTES = 8 << 20  # of a line or a document in a text file: what has to fit into memory
+MAX_BYTES = 8 << 20  # of a line or a document in a text file, because it has to fit in memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A corpus that can be read again and again. identity: what its content hangs on."""
+    """A corpus that can be read many times.
+
+    identity: what determines the content. size: the bytes of the files or the examples of TFDS, 0
+    if unknown. characters: an estimate of their number, 0 if unknown.
+    """
 
     read: Callable[[Summary], Iterator[Document]]
     identity: Any
-    size: int = 0  # bytes of the files or examples of TFDS; 0 where unknown
-    characters: int = 0  # about as many as there are in it; 0 where unknown
+    size: int = 0
+    characters: int = 0
 
 
 class NotFetched(ValueError):
-    """A dataset has to be downloaded first."""
+    """The error for a dataset that has to be downloaded first."""
 
 
 def source(data: DataConfig, fetch: bool = True) -> Source:
-    """The source that `config.data.corpus` names. Raises ValueError where there is no such.
+    """The source that `config.data.corpus` names. Raises ValueError if it does not exist.
 
-    fetch=False writes nothing: files behind a URL are read there instead of copied, and a dataset
-    that TFDS has not prepared yet raises NotFetched.
+    With fetch=False nothing is written: files behind a URL are read from there and not copied, and
+    a dataset that TFDS has not prepared yet raises NotFetched.
     """
     kind, _, rest = data.corpus.partition(':')
     if kind == 'builtin' and not rest:
@@ -117,7 +121,7 @@ def _here(pattern: str) -> Files:
 
 
 def _behind(url: str) -> Files:
-    """Wherever a copy of them lies, they are who they are there."""
+    """The files behind a URL. Their URLs identify them, wherever the copies are."""
     return {path: [str(path), *seen] for path, seen in staging.matching(url).items()}
 
 
@@ -144,7 +148,8 @@ def _lines(
 
 
 def _end(part: bytes) -> int:
-    """Where the start of a long line may end: after a space, else before its last character."""
+    """The length of the part of a long line that can be used: up to a space, or up to the last
+    character if there is no space."""
     end = part.rfind(b' ') + 1 or len(part)
     while end == len(part) or (end > 1 and part[end] & 0xC0 == 0x80):
         end -= 1
@@ -154,7 +159,7 @@ def _end(part: bytes) -> int:
 def _split(
     path: pathlib.PurePath, lines: Iterator[tuple[int, str]], at_blank_lines: bool, summary: Summary
 ) -> Iterator[Document]:
-    """Documents of the lines that are not blank."""
+    """The documents of a text file, without blank lines."""
     document: Document = []
     size = 0
     for number, line in lines:
@@ -194,7 +199,7 @@ def _jsonl(
 
 
 def _encodable(text: str, where: str, summary: Summary) -> str:
-    """JSON can spell halves of surrogate pairs, which are no characters."""
+    """The text without halves of surrogate pairs, which JSON can hold but are no characters."""
     if text.isascii() or not any('\ud800' <= char <= '\udfff' for char in text):
         return text
     summary.count('records with lone surrogates, replaced', where)
@@ -206,15 +211,15 @@ def _split_lines(text: str) -> Document:
 
 
 def _tfds(name_and_split: str, data: DataConfig, fetch: bool) -> Source:
-    """Downloads and prepares the dataset where it is not there yet; raises NotFetched in its place
-    where fetch is False."""
+    """A dataset of TFDS, which is downloaded and prepared if it is not there yet; with fetch=False
+    NotFetched is raised instead."""
     parts = TFDS.fullmatch(name_and_split)
     if not parts:
         raise ValueError(
             f'config.data.corpus is {data.corpus!r}; expected tfds:NAME[/CONFIG]:SPLIT'
         )
     name, split = parts['name'], parts['split']
-    import tensorflow_datasets as tfds  # brings TensorFlow: only where it is asked for
+    import tensorflow_datasets as tfds  # it imports TensorFlow
 
     try:
         builder = tfds.builder(name, data_dir=data.data_dir or None)

@@ -1,6 +1,6 @@
-"""Files behind a URL (gs:// and what else etils.epath reads), copied once to this machine's disk.
+"""Copies of files behind a URL (gs:// and what else etils.epath reads) on this machine's disk.
 
-A copy lies in the cache, named by a hash of its files' URLs, sizes and times of change.
+A copy is made once. It is in the cache, under a hash of the URLs, sizes and times of its files.
 """
 
 import contextlib
@@ -20,12 +20,12 @@ from bert_jax.data.build_once import build_once
 from bert_jax.data.files import is_remote
 from bert_jax.data.tokenizers import tokenizer
 
-# Of DataConfig: what may be behind a URL, and what is copied of it where that is a folder.
+# The fields of DataConfig that may be URLs, and the files that are copied if it is a folder.
 STAGED: dict = dict.fromkeys(('train_file', 'eval_file', 'test_file'), ())
 STAGED |= {'vocab_file': tokenizer.FILES, 'dir': ('*.tsv', '*/*.tsv')}
-# What trying again would not mend: nothing of that name, no right to it, no such kind of URL. Other
-# errors of storage stay what they are. File systems have types of their own: TensorFlow's and the
-# clouds' by name, because to import them takes seconds; HTTP's by number.
+# Errors that stay if one tries again: no such file, no permission, an unknown kind of URL. Other
+# errors of storage are passed on. The types of TensorFlow and of the clouds are known by name here,
+# because their import takes seconds, and those of HTTP by number.
 MISTAKES = (
     *(FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError),
     *(ValueError, KeyError, NotImplementedError, ImportError),
@@ -34,34 +34,36 @@ MISTAKES_BY_NAME = (
     *('NotFoundError', 'PermissionDeniedError', 'UnauthenticatedError', 'UnimplementedError'),
     *('InvalidArgumentError', 'DefaultCredentialsError', 'NoCredentialsError'),
 )
-Seen = dict[epath.Path, tuple[int, int]]  # files: bytes, and seconds (0 where nobody tells them)
+Stats = dict[epath.Path, tuple[int, int]]  # of files: bytes, and seconds (0 if unknown)
 
 
 def cache_of(data: DataConfig) -> pathlib.Path:
-    """Where copies and prepared stores go."""
+    """The folder of copies and prepared stores."""
     default = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'bert_jax'
     return pathlib.Path(data.cache_dir or default).expanduser()
 
 
 def localized(data: DataConfig) -> DataConfig:
-    """The same, with paths here in place of URLs. Raises ValueError as `local` does."""
+    """The same with paths of local copies instead of URLs. Raises ValueError as `local` does."""
     urls = {name: getattr(data, name) for name in STAGED if is_remote(getattr(data, name))}
     paths: dict = {n: str(local(url, cache_of(data), STAGED[n])) for n, url in urls.items()}
     return dataclasses.replace(data, **paths)
 
 
 def local(url: epath.PathLike, cache: pathlib.Path, patterns: Sequence[str] = ()) -> pathlib.Path:
-    """A path here stays as it is; a URL becomes the path of a copy, made now unless it is there: of
-    a file, or of those files of a folder that match `patterns`. Raises ValueError where there are
-    none, and where they may not be read."""
+    """The path of a local copy of a URL, which is made if it is not there; a path stays as it is.
+
+    A file is copied, or the files of a folder that match `patterns`. Raises ValueError if there are
+    none, or if they cannot be read.
+    """
     if not is_remote(url):
         return pathlib.Path(url)
     with _named(url):
         source = epath.Path(url)
-        files = _seen([f for p in patterns for f in source.glob(p)] or [source])
+        files = _stats([f for p in patterns for f in source.glob(p)] or [source])
     if not files:
         raise ValueError(f'{url} is a folder; expected {" or ".join(patterns) or "a file"}')
-    state = json.dumps([[str(file), *seen] for file, seen in files.items()]).encode()
+    state = json.dumps([[str(file), *stat] for file, stat in files.items()]).encode()
     output = cache / 'staged' / hashlib.sha256(state).hexdigest()[:16]
 
     def copy(folder: pathlib.Path) -> None:
@@ -78,10 +80,10 @@ def local(url: epath.PathLike, cache: pathlib.Path, patterns: Sequence[str] = ()
     return output / source.name
 
 
-def matching(url: str) -> Seen:
+def matching(url: str) -> Stats:
     """The file of that name, the files in a folder of that name, or those that match `url`, in
-    which `*` is any name. Raises ValueError where
-    there are none, and where they may not be read."""
+    which `*` is any name. Raises ValueError if there are none,
+    or if they cannot be read."""
     scheme, _, rest = url.partition('://')
     bucket, _, pattern = rest.partition('/')
     with _named(url):
@@ -90,13 +92,13 @@ def matching(url: str) -> Seen:
             paths = exact.iterdir() if exact.is_dir() else [exact]
         else:
             paths = epath.Path(f'{scheme}://{bucket}').glob(pattern)
-        if files := _seen(paths):
+        if files := _stats(paths):
             return files
     raise ValueError(f'no file matches {url!r}; see config.data.corpus')
 
 
-def _seen(paths: Iterable[epath.Path]) -> Seen:
-    """Those that are files, by name."""
+def _stats(paths: Iterable[epath.Path]) -> Stats:
+    """The size and time of each path that is a file, in the order of the names."""
     ordered = sorted(set(paths))
     with ThreadPoolExecutor(16) as pool:  # a corpus may have thousands of files
         stats = zip(ordered, pool.map(lambda path: path.stat(), ordered), strict=True)

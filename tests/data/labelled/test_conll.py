@@ -1,4 +1,5 @@
 import gzip
+import json
 
 import pytest
 
@@ -57,6 +58,46 @@ def test_comments_are_no_words_and_hashes_are_no_comments(tmp_path):
     assert summary.counts['comment lines, left out'] == 2
     words = read(tmp_path, '# text = #\n#\n#tag\n\n# two words\nx\n', tagged=False)
     assert [s.words for s in words] == [['#', '#tag'], ['x']]
+
+
+def test_jsonl(tmp_path):
+    path = tmp_path / 'a.jsonl'
+    records = [
+        {'words': ['Anna', 'New York'], 'tags': ['B-x', 'I-x']},
+        {'words': ['b'], 'tags': ['I-y']},
+    ]
+    put(path, '\n\n'.join(map(json.dumps, records)))
+    summary = Summary()
+    expected = [
+        conll.Sentence(*record.values(), f'{path}:{i}')
+        for record, i in zip(records, (1, 3), strict=True)
+    ]
+    assert conll.read(path, summary=summary) == expected
+    assert summary.lines() == {'ill-formed BIO tags, read as conlleval does': 1}
+    assert [s.tags for s in conll.read(path, tagged=False)] == [None, None]
+    put(path, '{"words": ["a"]}')
+    assert [s.tags for s in conll.read(path, tagged=None)] == [None]
+
+
+@pytest.mark.parametrize(
+    'line, message',
+    {
+        '{"words": ["a"]}': r"a\.jsonl:1: 'tags' is None; expected a list of strings",
+        '{"words": ["a", "b"], "tags": ["O"]}': r"a\.jsonl:1 has 2 'words' and 1 'tags'",
+        '{"words": ["a", ""], "tags": ["O", "O"]}': r"a\.jsonl:1 has an empty string in 'words'",
+        '{"words": ["a"], "tags": [3]}': r"a\.jsonl:1 has 3 in 'tags'; expected a string",
+        '{"words": ["a", "b"], "tags": ["B-x", "I"]}': r"a\.jsonl:1 has the tag 'I', and others",
+        '': r'a\.jsonl has no sentence',
+    }.items(),
+)
+def test_bad_lines_of_jsonl(tmp_path, line, message):
+    with pytest.raises(ValueError, match=message):
+        conll.read(put(tmp_path / 'a.jsonl', line))
+
+
+def test_a_file_of_json_is_no_conll(tmp_path):
+    with pytest.raises(ValueError, match=r'a\.json is not a CoNLL file by its name'):
+        conll.read(put(tmp_path / 'a.json', '{"data": 1, "x": 2}'))
 
 
 def test_words_alone_are_read_where_no_tags_are_needed(tmp_path):

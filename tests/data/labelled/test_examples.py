@@ -1,11 +1,11 @@
 import gzip
 import itertools
 import json
+import re
 
 import numpy as np
 import pytest
 
-from bert_jax.data.labelled import examples
 from bert_jax.data.labelled.examples import Example, iter_file, label_ids, label_names, label_values
 
 CSV = 'text,label\nfine,1\n'
@@ -18,7 +18,7 @@ def put(path, content):
 
 
 def read(path, content, **names):
-    return examples.read_file(put(path, content), **names)
+    return list(iter_file(put(path, content), **names))
 
 
 def labelled(*labels):
@@ -97,7 +97,7 @@ MISTAKES = {
     'empty text of JSON': ('a.jsonl', '{"text": ""}', r":1 has an empty text in 'text'"),
     'columns too many': ('a.csv', CSV + 'one, two,1', r':3 has 3 columns; expected 2, .*text, lab'),
     'columns too few': ('a.tsv', 'text\tlabel\none 1', r':2 has 1 columns; expected 2'),
-    'quote in the midst': ('a.csv', CSV + '"a"b,1', r':3 is not CSV .*; a text with commas'),
+    'quote in the midst': ('a.csv', CSV + '"a"b,1', r':3 is not CSV .*; write a text with commas'),
     'quote not closed': ('a.csv', CSV + 'b,1\n"a,1\nc,1\n', r':4 is not CSV \(unexpected end'),
     'broken JSON': ('a.jsonl', '{"text": "a"}\n{"text"', r':2:8 is not JSON \(Expecting'),
     'too deep': ('a.jsonl', '[' * 100_000, r':1 is not JSON'),
@@ -109,7 +109,7 @@ MISTAKES = {
         '{"text": "a", "label": [1]}',
         r":1 has \[1\] in 'label'; expected a st",
     ),
-    'half a character': ('a.jsonl', r'{"text": "\ud83d"}', r':1 has half of a surrogate pair'),
+    'half a character': ('a.jsonl', r'{"text": "\ud83d"}', r':1 has half a surrogate pair'),
     'Latin-1': ('a.csv', CSV.encode() + b'caf\xe9,1', r':3 is not UTF-8 \(byte 0xe9\)'),
     'UTF-16': ('a.tsv', 'text\tlabel'.encode('utf-16'), r':1 is not UTF-8'),
     'Latin-1 of JSON': ('a.jsonl', b'{"text": "caf\xe9"}', r':1 is not UTF-8'),
@@ -135,17 +135,17 @@ def test_a_second_text_that_was_named_has_to_be_there(tmp_path):
 
 def test_files_that_can_not_be_read(tmp_path):
     with pytest.raises(ValueError, match=r"gone\.csv can't be read \(No such file"):
-        examples.read_file(tmp_path / 'gone.csv')
+        list(iter_file(tmp_path / 'gone.csv'))
     (tmp_path / 'a.csv').mkdir()
     with pytest.raises(ValueError, match=r"a\.csv can't be read \(Is a directory"):
-        examples.read_file(tmp_path / 'a.csv')
+        list(iter_file(tmp_path / 'a.csv'))
     content = gzip.compress(b'text\n' + b'\n'.join(b'%d' % (i * i) for i in range(9999)))
     (tmp_path / 'a.tsv.gz').write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=r'a\.tsv\.gz is damaged after line \d{3}'):
-        examples.read_file(tmp_path / 'a.tsv.gz')
+        list(iter_file(tmp_path / 'a.tsv.gz'))
     (tmp_path / 'b.tsv.gz').write_bytes(b'text\nhello\n')
     with pytest.raises(ValueError, match=r'b\.tsv\.gz is damaged after line 0 \(Not a gzipped'):
-        examples.read_file(tmp_path / 'b.tsv.gz')
+        list(iter_file(tmp_path / 'b.tsv.gz'))
 
 
 def test_a_long_text_is_no_mistake_in_csv(tmp_path):
@@ -167,6 +167,14 @@ def test_labels_are_sorted_by_value_where_all_are_whole_numbers():
     assert label_names(labelled('10', '9', '-1', '9', '+3')) == ['-1', '+3', '9', '10']
     assert label_names(labelled('10', '9', 'x')) == ['10', '9', 'x']
     assert label_names(labelled('10', '9.5')) == ['10', '9.5']
+    assert label_names(labelled('1.0', '0.0', '1.0')) == ['0.0', '1.0']
+    assert label_names(labelled('01', '1')) == ['01', '1'], 'codes, not numbers'
+    for one, other in (('1', '1.0'), ('1.00', '1.0'), ('+1', '1')):
+        with pytest.raises(
+            ValueError,
+            match=rf"csv:3 has the label '{re.escape(other)}', and .* '{re.escape(one)}'",
+        ):
+            label_names(labelled(one, other))
     with pytest.raises(ValueError, match=r'a\.csv:3 has no label'):
         label_names(labelled('1', None))
 

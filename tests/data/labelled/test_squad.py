@@ -120,7 +120,10 @@ def test_the_context_may_have_its_accents_apart(tmp_path):
             lambda c, p, q: q.update(id='a2'),
             r"qas\[1\] \(id a2\): 'id' is that of .*qas\[0\] \(id a2\) too",
         ),
-        (lambda c, p, q: q.update(question='\ud800'), r"\(id a1\): 'question' has half a surr"),
+        (
+            lambda c, p, q: q.update(question='\ud800'),
+            r"\(id a1\) has half a .* in 'question'",
+        ),
         (lambda c, p, q: q.update(is_impossible=True), r"is true, but there are 2 'answers'"),
         (lambda c, p, q: q.update(is_impossible='no'), r"'is_impossible' is 'no'; expected bool"),
         (
@@ -142,3 +145,45 @@ def test_what_is_no_json(tmp_path):
         squad.read(put(tmp_path, '[]'))
     with pytest.raises(ValueError, match=r"can't be read .No such file"):
         squad.read(tmp_path / 'gone.json')
+
+
+def flat(**changes):
+    """A question as a line of jsonl."""
+    qas = FILE['data'][0]['paragraphs'][0]['qas']
+    return {'context': CONTEXT} | qas[0] | changes
+
+
+def test_jsonl_has_the_questions_of_the_nested_file(tmp_path):
+    nested = squad.read(put(tmp_path, FILE))
+    lists = {'text': ['Kraków', 'in  Kraków'], 'answer_start': [17, 13]}
+    path = tmp_path / 'a.jsonl'
+    lines = [flat(answers=lists), flat(**FILE['data'][0]['paragraphs'][0]['qas'][1])]
+    lines.append({'question': 'Who?', 'context': CONTEXT})
+    lines.append({'question': 'Who?', 'context': CONTEXT, 'id': 7, 'answers': []})
+    path.write_text('\n'.join(map(json.dumps, lines)))
+    summary = Summary()
+    first, second, third, last = squad.read(path, summary)
+    assert (first.id, first.answers, first.is_impossible) == ('a1', nested[0].answers, False)
+    assert (second.id, second.answers, second.is_impossible) == ('a2', [], True)
+    assert (third.id, third.answers, third.is_impossible) == (f'{path}:3', [], False)
+    assert (last.id, last.is_impossible) == ('7', True)
+    assert summary.lines() == {'questions': 4}
+
+
+@pytest.mark.parametrize(
+    'lines, message',
+    [
+        ([flat(), flat()], r"a\.jsonl:2: 'id' is that of .*:1 too"),
+        ([{'question': 'Who?'}], r"a\.jsonl:1 has no 'context'"),
+        ([flat(context=' ')], r"a\.jsonl:1: 'context' is empty"),
+        ([flat(answers={'text': ['x'], 'answer_start': []})], r'1 texts and 0 starts'),
+        ([flat(answers={'text': ['x']})], r"a\.jsonl:1 has no 'answer_start'"),
+        ([['Who?']], r'a\.jsonl:1 is \["Who\?"\]; expected an object'),
+        ([], r'a\.jsonl has no questions'),
+    ],
+)
+def test_broken_lines(tmp_path, lines, message):
+    path = tmp_path / 'a.jsonl'
+    path.write_text('\n'.join(map(json.dumps, lines)))
+    with pytest.raises(ValueError, match=message):
+        squad.read(path)

@@ -161,7 +161,7 @@ def test_real_text_is_masked_at_fifteen_percent(prose, whole_words, length, slot
 
 @pytest.mark.parametrize('whole_words', [False, True])
 def test_sentencepiece_vocabularies(real_text, whole_words):
-    directory = real_text('leads', 200, 'vocab/albert-base-v2/spiece.model')
+    directory = real_text('leads', 200, 'vocab/albert-base-v2/spiece.model', holdout=0.1)
     words = tokenizer.load(directory)
     batch = batch_of(directory, 20, whole_word_masking=whole_words)
     ids, used = made_stores.restored(batch), batch['masked_lm_weights'] == 1

@@ -111,7 +111,7 @@ def test_a_tenth_of_the_rows_is_short(tmp_path):
         directory, made_stores.config(rows=100, short_seq_prob=0.0), start=0, stop=10
     )
     _, a, _, b = made_stores.segments(made_stores.joined(none))
-    assert ((a + b) < 50).sum() == 0
+    assert ((a + b) < 50).mean() < 0.03  # no candidate for B was of about its length
 
 
 @pytest.mark.parametrize('probability', [0.0, 0.2])
@@ -182,12 +182,9 @@ def test_the_label_can_not_be_seen_without_reading(real_text, name, documents, l
         accuracy = model.score(features[half:][:, columns], labels[half:])
         # Half of 25,600 rows: chance is 0.5 with a standard deviation of 0.0044.
         assert accuracy <= 0.515, f'features {columns} tell {accuracy:.3f}'
-    first_words = csr_array(
-        (
-            np.ones(8 * len(ids)),
-            (np.repeat(rows, 8), ids[rows[:, None], b[:, None] + range(8)].flat),
-        )
-    )
+    columns = np.minimum(b[:, None] + range(8), length - 1)
+    words_of_b = (np.repeat(rows, 8), ids[rows[:, None], columns].ravel())
+    first_words = csr_array((np.ones(8 * len(ids)), words_of_b))
     model = LogisticRegression(C=0.03).fit(first_words[:half], labels[:half])
     accuracy = model.score(first_words[half:], labels[half:])
     assert accuracy <= 0.515, f'the first words of B tell {accuracy:.3f}'

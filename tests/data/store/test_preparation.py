@@ -133,10 +133,10 @@ def test_too_few_documents_are_refused_at_the_start(tmp_path, holdout, monkeypat
     monkeypatch.setattr(tokenizer, 'train', None)  # not reached
     with pytest.raises(
         ValueError, match=r'12 documents, of which .* set config\.data\.holdout'
-    ) as e:
+    ) as raised:
         preparation.prepare(wanted)
     monkeypatch.undo()
-    share = float(re.search(r'\(--holdout\) to (\S+),', str(e.value))[1])
+    share = float(re.search(r'\(--holdout\) to (\S+),', str(raised.value))[1])
     data = dataclasses.replace(wanted.data, holdout=share)
     meta = format.read_meta(preparation.prepare(dataclasses.replace(wanted, data=data)))
     assert meta.counts['eval'].documents == 2 and meta.counts['train'].documents == 10

@@ -83,7 +83,7 @@ def test_a_language_that_is_none():
     with pytest.raises(
         ValueError, match=r"config\.data\.language is 'English'; expected an ISO 639"
     ):
-        run([['a.']], language='English')
+        sentences.check_language(DataConfig(language='English'))
     assert run([['Il est né. Oui.']], language='fr')[0]
 
 

@@ -1,0 +1,43 @@
+"""The token arrays that a model takes, checked before they reach it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bert_jax.config import ModelConfig
+
+INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
+
+
+def checked(batch: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, np.ndarray]:
+    """The batch with its defaults, int32[batch, length] each.
+
+    Raises ValueError for other names, shapes, ids or lengths than a model of `config` takes.
+    """
+    names = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
+    if not isinstance(batch, Mapping) or 'input_ids' not in batch or {*batch} - {*INPUTS}:
+        raise ValueError(
+            f'the batch has {names}; expected a dict with input_ids and, if they differ from '
+            'the defaults, attention_mask and token_type_ids'
+        )
+    ids, checked = np.asarray(batch['input_ids']), {}
+    defaults = {'attention_mask': np.ones_like(ids), 'token_type_ids': np.zeros_like(ids)}
+    limits = (config.vocab_size, 2, config.type_vocab_size)
+    for name, limit in zip(INPUTS, limits, strict=True):
+        array = np.asarray(batch.get(name, defaults.get(name)))
+        if array.ndim != 2 or array.shape != ids.shape or array.dtype.kind not in 'iub':
+            raise ValueError(
+                f'{name} is {array.dtype}{list(array.shape)}; expected integers [batch, length]'
+                f' of the shape of input_ids, {list(ids.shape)}'
+            )
+        if array.size and not 0 <= array.min() <= array.max() < limit:
+            raise ValueError(
+                f'{name} goes from {array.min()} to {array.max()}; expected 0 to {limit - 1}'
+            )
+        checked[name] = array.astype(np.int32)
+    if ids.shape[1] > config.max_position_embeddings:
+        raise ValueError(
+            f'input_ids are {ids.shape[1]} long; the model has '
+            f'{config.max_position_embeddings} positions'
+        )
+    return checked

@@ -1,0 +1,84 @@
+"""Heads of fine-tuned models come in with their labels, and predictions work."""
+
+import json
+import pathlib
+from typing import Any
+
+import pytest
+from folders import assert_same, change_config, make
+
+from bert_jax import predict
+from bert_jax.convert.__main__ import convert_in, convert_out
+from bert_jax.data.summary import Summary
+from bert_jax.finetuning import predictions
+from bert_jax.inference import model_dir
+
+TEXTS = (('pooler', 'classifier'), {'labels': ['bad', 'so so', 'good'], 'pairs': False})
+NUMBERS = (('pooler', 'classifier'), {'labels': [], 'pairs': True})
+ONE_LABEL = (('pooler', 'classifier'), {'labels': ['only']})
+TAGS = (('tagger',), {'labels': ['O', 'B-A', 'I-A']})
+QUESTIONS = (('span',), {'no_answer': True})
+
+
+@pytest.mark.parametrize(
+    'family, heads, task',
+    [
+        *[('hf', *model) for model in (TEXTS, NUMBERS, ONE_LABEL, TAGS, QUESTIONS)],
+        *[('tf1', *model) for model in (TEXTS, NUMBERS, QUESTIONS)],
+    ],
+)
+def test_a_round_trip(
+    tmp_path: pathlib.Path, family: str, heads: tuple[str, ...], task: dict[str, Any]
+) -> None:
+    source = make(tmp_path / 'ours', heads=heads, **task)
+    convert_out(family, source, tmp_path / 'theirs')
+    convert_in(family, tmp_path / 'theirs', tmp_path / 'back', lowercase=False)
+    assert_same(source, tmp_path / 'back')
+    report = json.loads((tmp_path / 'back/conversion.json').read_text())
+    assert report == {'unused': {}, 'missing': []}
+
+
+@pytest.mark.parametrize(
+    'model, name, text, keys',
+    [
+        (TEXTS, 'a.jsonl', '{"text": "a b"}\n', {'label', 'probabilities'}),
+        (TAGS, 'a.conll', 'a O\nb O\n\n', {'tags'}),
+    ],
+)
+def test_predictions(
+    tmp_path: pathlib.Path, model: Any, name: str, text: str, keys: set[str]
+) -> None:
+    heads, task = model
+    convert_out('hf', make(tmp_path / 'ours', heads=heads, **task), tmp_path / 'theirs')
+    convert_in('hf', tmp_path / 'theirs', tmp_path / 'back')
+    (tmp_path / name).write_text(text)
+    bert = predict.load(tmp_path / 'back')
+    (record,) = predictions.records(bert, tmp_path / name, Summary())
+    assert keys <= set(record), record
+
+
+def test_a_classifier_that_nothing_names(tmp_path: pathlib.Path) -> None:
+    heads, task = TEXTS
+    convert_out('hf', make(tmp_path / 'ours', heads=heads, **task), tmp_path / 'theirs')
+    for i, changes in enumerate(
+        [{'problem_type': 'multi_label_classification'}, {'architectures': None}]
+    ):
+        change_config(tmp_path / 'theirs', **changes)
+        convert_in('hf', tmp_path / 'theirs', tmp_path / f'back{i}')
+        assert model_dir.load(tmp_path / f'back{i}').heads == ('pooler',)
+        report = json.loads((tmp_path / f'back{i}/conversion.json').read_text())
+        assert set(report['unused']) == {'classifier.weight', 'classifier.bias'}
+
+
+def test_names_of_labels(tmp_path: pathlib.Path) -> None:
+    heads, task = TAGS
+    convert_out('hf', make(tmp_path / 'ours', heads=heads, **task), tmp_path / 'theirs')
+    change_config(tmp_path / 'theirs', id2label=None)
+    convert_in('hf', tmp_path / 'theirs', tmp_path / 'unnamed')
+    assert model_dir.load(tmp_path / 'unnamed').labels == ('LABEL_0', 'LABEL_1', 'LABEL_2')
+    change_config(tmp_path / 'theirs', id2label={'1': 'B', '0': 'A'})
+    with pytest.raises(ValueError, match=r'classifier.weight is \[3, 12\].*must be \[2, 12\]'):
+        convert_in('hf', tmp_path / 'theirs', tmp_path / 'no')
+    change_config(tmp_path / 'theirs', id2label=['A'])
+    with pytest.raises(ValueError, match=r"id2label is \['A'\]; expected names by number"):
+        convert_in('hf', tmp_path / 'theirs', tmp_path / 'no')

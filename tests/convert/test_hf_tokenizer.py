@@ -1,0 +1,98 @@
+"""Whatever changes token ids in the files of a tokenizer is honoured, refused or said."""
+
+import json
+import pathlib
+from typing import Any
+
+import pytest
+from folders import PIECES, tokenizer_json
+
+from bert_jax.convert import hf_tokenizer
+from bert_jax.data.tokenizers import tokenizer
+
+
+def change(folder: pathlib.Path, name: str = 'tokenizer_config.json', **values: Any) -> None:
+    path = folder / name
+    old = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(old | values))
+
+
+def read(folder: pathlib.Path) -> tuple[tokenizer.Tokenizer, str]:
+    vocabulary, notes = hf_tokenizer.read(folder, None, len(PIECES))
+    assert vocabulary is not None and vocabulary.pieces == PIECES
+    return vocabulary, ' '.join(notes)
+
+
+@pytest.mark.parametrize('kind', ['DistilBertTokenizer', 'BertTokenizerFast'])
+def test_tokenizers_that_do_the_same(theirs: pathlib.Path, kind: str) -> None:
+    change(theirs, tokenizer_class=kind, do_basic_tokenize=True, mask_token={'content': '[MASK]'})
+    assert 'added tokens' not in read(theirs)[1]
+
+
+def sections(**changes: Any) -> dict[str, Any]:
+    vocab = {piece: i for i, piece in enumerate(PIECES)}
+    normalizer = {'type': 'BertNormalizer', 'lowercase': False}
+    return {
+        'normalizer': normalizer | changes.get('normalizer', {}),
+        'pre_tokenizer': {'type': 'BertPreTokenizer'} | changes.get('pre_tokenizer', {}),
+        'model': {'type': 'WordPiece', 'vocab': vocab} | changes.get('model', {}),
+    }
+
+
+@pytest.mark.parametrize(
+    ('section', 'key', 'value'),
+    [
+        ('normalizer', 'clean_text', False),
+        ('normalizer', 'handle_chinese_chars', False),
+        ('normalizer', 'strip_accents', True),
+        ('normalizer', 'prefix', 'x'),
+        ('pre_tokenizer', 'type', 'Whitespace'),
+        ('model', 'continuing_subword_prefix', '@@'),
+        ('model', 'max_input_chars_per_word', 200),
+        ('model', 'unk_token', 'a'),
+    ],
+)
+def test_every_setting_of_tokenizer_json(
+    theirs: pathlib.Path, section: str, key: str, value: Any
+) -> None:
+    tokenizer_json(theirs, **sections())
+    read(theirs)
+    tokenizer_json(theirs, **sections(**{section: {key: value}}))
+    with pytest.raises(ValueError, match=f'tokenizer.json: {section}.{key} is {value!r}; bert_jax'):
+        read(theirs)
+
+
+@pytest.mark.parametrize(
+    ('name', 'values'),
+    [
+        ('tokenizer_config.json', {'never_split': ['<x>']}),
+        ('tokenizer_config.json', {'additional_special_tokens': ['<x>']}),
+        ('tokenizer_config.json', {'extra_special_tokens': {'x_token': '<x>'}}),
+        ('tokenizer_config.json', {'added_tokens_decoder': {'15': {'content': '<x>'}}}),
+        ('special_tokens_map.json', {'additional_special_tokens': [{'content': '<x>'}]}),
+        ('added_tokens.json', {'<x>': 15}),
+    ],
+)
+def test_added_tokens(theirs: pathlib.Path, name: str, values: Any) -> None:
+    change(theirs, name, **values)
+    with pytest.raises(ValueError, match=f"{name} adds '<x>', which the vocabulary does not have"):
+        read(theirs)
+    path = theirs / name
+    path.write_text(path.read_text().replace('<x>', 'a'))
+    assert f"1 added tokens, such as 'a' in {name}" in read(theirs)[1]
+
+
+def test_a_special_token_of_another_name(theirs: pathlib.Path) -> None:
+    change(theirs, 'special_tokens_map.json', sep_token={'content': 'a'})
+    with pytest.raises(ValueError, match=r"json: sep_token is 'a'; bert_jax has '\[SEP\]' only"):
+        read(theirs)
+
+
+def test_two_vocabularies(theirs: pathlib.Path) -> None:
+    words = (theirs / 'vocab.txt').read_text()
+    tokenizer_json(theirs, **sections())
+    (theirs / 'vocab.txt').write_text(words)
+    read(theirs)
+    (theirs / 'vocab.txt').write_text(words.replace('\nh\n', '\nx\n'))
+    with pytest.raises(ValueError, match='hold different vocabularies; remove the wrong one'):
+        read(theirs)
