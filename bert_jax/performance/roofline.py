@@ -75,7 +75,7 @@ def plan(
     try:
         return result | _roofline(task, phase, tpu_slice, mesh, Hlo(compiled.as_text()))
     except NotImplementedError as error:
-        return result | {'error': f'how long it takes can not be told: {error}'}
+        return result | {'error': f'the time of a step is not known: {error}'}
 
 
 def _shard_bytes(tree: Any) -> int:

@@ -201,8 +201,8 @@ def test_a_step_that_cannot_be_read_has_an_error(
 
     monkeypatch.setattr(roofline, '_roofline', unknown)
     result = plan(TINY, four)
-    assert result['fits'] and 'can not be told: how often' in result['error']
-    assert 'can not be told: how often' in text_of(tables.phase_table(result, TINY))
+    assert result['fits'] and 'time of a step is not known: how often' in result['error']
+    assert 'time of a step is not known: how often' in text_of(tables.phase_table(result, TINY))
     swept = [result | {'preset': 'dp'}]
-    assert 'can not be told' in text_of(tables.sweep_table(swept))
+    assert 'is not known: how' in text_of(tables.sweep_table(swept))
     assert tables.best_line(swept, TINY) == 'nothing fits'
