@@ -39,12 +39,12 @@ def collator(directory: pathlib.Path, phase: Phase) -> Callable[[], int]:
     import transformers
 
     words = tokenizer.load(directory, format.read_meta(directory).lowercase)
-    vocabulary, special = {piece: i for i, piece in enumerate(words.pieces)}, words.special_pieces
-    model = tokenizers.models.WordLevel(vocabulary, unk_token=special.unk)
+    vocabulary, names = {piece: i for i, piece in enumerate(words.pieces)}, words.special_pieces
+    model = tokenizers.models.WordLevel(vocabulary, unk_token=names.unk)
     collate = transformers.DataCollatorForLanguageModeling(
         transformers.PreTrainedTokenizerFast(
             tokenizer_object=tokenizers.Tokenizer(model),
-            **{f'{role}_token': piece for role, piece in special.by_role().items()},
+            **{f'{role}_token': piece for role, piece in names.by_role().items()},
         )
     )
     rows, length = phase.batch_size, phase.max_seq_length
