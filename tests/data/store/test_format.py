@@ -67,7 +67,7 @@ def test_a_truncated_or_missing_file_is_named(tmp_path, name):
     with pytest.raises(ValueError, match=rf'{name}\.bin: expected \d+ bytes, found \d+; remove'):
         format.open_store(tmp_path, 'train')
     path.unlink()
-    with pytest.raises(ValueError, match=rf'{name}\.bin .* is missing'):
+    with pytest.raises(ValueError, match=rf'{name}\.bin: expected .* found no file'):
         format.open_store(tmp_path, 'train')
 
 
