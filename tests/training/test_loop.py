@@ -450,7 +450,7 @@ def test_trains_where_tensorflow_is_not_installed(tmp_path: pathlib.Path) -> Non
         import bert_jax.convert.__main__
         print('trained')
     """)
-    path = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
+    path = os.pathsep.join(str(ROOT / part) for part in ('.', 'tests', 'tests/training'))
     done = subprocess.run(
         [sys.executable, '-c', code, str(tmp_path)],
         check=False,
