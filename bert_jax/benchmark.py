@@ -33,6 +33,7 @@ from bert_jax.config import Config, Phase, command_line, validate
 from bert_jax.config.errors import is_out_of_memory
 from bert_jax.models.layers import compute_dtype
 from bert_jax.parallel import chips, distributed, sharding
+from bert_jax.parallel.mesh import PRESETS, host_slice, make_mesh
 from bert_jax.performance import step_profile
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import random_streams
@@ -60,7 +61,7 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
     does not fit, `fits` is False and there is nothing but the shape. Raises ValueError where mesh,
     model and batch don't divide."""
     phase = config.train.phases[0]
-    mesh = sharding.make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh)
     task = PretrainTask(config.model)
     shape = _shape(config, mesh)
     spec = task.batch_spec(phase)
@@ -112,7 +113,7 @@ def measure(config: Config, steps: int, warmup: int, profile: bool = False) -> d
 
 def _synthetic(spec: batch.BatchSpec, mesh: jax.sharding.Mesh, seed: int) -> dict[str, np.ndarray]:
     """This process's slice of a batch."""
-    index, count = sharding.host_slice(mesh)
+    index, count = host_slice(mesh)
     return {name: np.split(x, count)[index] for name, x in batch.synthetic(spec, seed).items()}
 
 
@@ -154,11 +155,11 @@ def _sizes(default: int) -> list[int]:
 def _fitting(config: Config) -> Config:
     """With a mesh for the devices here: that of a pod does not fit one GPU."""
     try:
-        sharding.make_mesh(config.mesh)
+        make_mesh(config.mesh)
     except ValueError as error:
         if jax.process_index() == 0:
             print(f'benchmark: {error}; here config.mesh.data=-1 alone', file=sys.stderr)
-        return dataclasses.replace(config, mesh=sharding.PRESETS['dp'])
+        return dataclasses.replace(config, mesh=PRESETS['dp'])
     return config
 
 
@@ -239,7 +240,7 @@ def main(argv: list[str]) -> int:
     shaped = [_shaped(config, size) for size in sizes]
     for wanted in shaped:  # before the first is measured
         spec = PretrainTask(wanted.model).batch_spec(wanted.train.phases[0])
-        sharding.batch_shardings(spec, sharding.make_mesh(wanted.mesh), wanted.train.accum_steps)
+        sharding.batch_shardings(spec, make_mesh(wanted.mesh), wanted.train.accum_steps)
     shapes = map(measured, shaped)
     found = list[dict[str, Any]]()
     try:

@@ -30,6 +30,7 @@ from bert_jax.config.errors import first_line
 from bert_jax.models.flops import attention_flops, encoder_flops
 from bert_jax.parallel import chips, sharding
 from bert_jax.parallel.chips import GIB
+from bert_jax.parallel.mesh import PRESETS, make_mesh
 from bert_jax.performance import plan_tables, topologies
 from bert_jax.performance.hlo import Collective, Hlo
 from bert_jax.tasks.pretraining import PretrainTask
@@ -64,7 +65,7 @@ def plan(config: Config, phase: Phase, of: topologies.Slice, devices: list) -> d
     ValueError where mesh, model and batch don't divide, and for what the compiler says beside.
     """
     config = for_tpu(config)
-    mesh = sharding.make_mesh(config.mesh, devices)
+    mesh = make_mesh(config.mesh, devices)
     built = build_step(config, PretrainTask(config.model), mesh)
     state = built.abstract
     accum_steps = config.train.accum_steps
@@ -222,9 +223,9 @@ def sweep(config: Config, of: topologies.Slice, devices: list) -> Iterator[dict[
 def _meshes(config: Config, devices: list) -> dict[str, MeshConfig]:
     """The presets and the configuration's own, without what comes to the same on these devices."""
     found: dict[Any, tuple[str, MeshConfig]] = {}
-    for name, mesh in {**sharding.PRESETS, 'config': config.mesh}.items():
+    for name, mesh in {**PRESETS, 'config': config.mesh}.items():
         try:
-            sizes: Any = tuple(sharding.make_mesh(mesh, devices).shape.values())
+            sizes: Any = tuple(make_mesh(mesh, devices).shape.values())
         except ValueError:
             sizes = mesh  # its row will say why
         found.setdefault(sizes, (name, mesh))

@@ -23,8 +23,8 @@ from bert_jax import plan
 from bert_jax.config import Config, MeshConfig, Phase
 from bert_jax.models import flash_attention
 from bert_jax.models.flops import step_flops
-from bert_jax.parallel import sharding
 from bert_jax.parallel.chips import GIB
+from bert_jax.parallel.mesh import PRESETS, make_mesh
 from bert_jax.performance import plan_tables, topologies
 from bert_jax.performance.hlo import Collective
 
@@ -109,7 +109,7 @@ def test_what_the_presets_send(four: list[jax.Device]) -> None:
             kinds[words.removeprefix('synchronous ').replace('data+fsdp', 'both')] += size
         return kinds
 
-    dp, fsdp = sent(sharding.PRESETS['dp']), sent(sharding.PRESETS['fsdp'])
+    dp, fsdp = sent(PRESETS['dp']), sent(PRESETS['fsdp'])
     assert set(dp) == {'all-reduce over data'}
     whole = dp['all-reduce over data']
     assert 0 < whole <= 2 * 3 / 4 * 4 * count, 'no more than float32 gradients'
@@ -236,7 +236,7 @@ def test_where_the_numbers_go_is_looked_at_first(
 def planned(config: Config, phase: Phase, of: topologies.Slice, devices: list) -> dict[str, Any]:
     """What `plan.plan` could say: 32 sequences fit on a device, 16 are as good (2 of 999 words); no
     `tensor`."""
-    mesh = dict(sharding.make_mesh(config.mesh, devices).shape)
+    mesh = dict(make_mesh(config.mesh, devices).shape)
     if mesh['tensor'] > 1:
         raise ValueError('vocab does not divide\nby two')
     rows, state = phase.batch_size / len(devices), {'parameters': 2**20}

@@ -17,7 +17,7 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import results, settings
 from bert_jax.finetuning.datasets import load_task_data, task_names
 from bert_jax.finetuning.task_data import EVAL, Predictions, Processor, Split, TaskData
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.classification import ClassificationTask
 from bert_jax.tasks.head import HeadTask
@@ -186,7 +186,7 @@ def _in_order(config: Config, task: HeadTask, examples: EncodedExamples) -> Iter
 
 
 def _host_slice(config: Config) -> tuple[int, int]:
-    return sharding.host_slice(sharding.make_mesh(config.mesh))
+    return host_slice(make_mesh(config.mesh))
 
 
 def _train_and_score(run: Run, data: TaskData, stopper: Stopper) -> dict[str, float]:

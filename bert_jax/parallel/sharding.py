@@ -13,11 +13,8 @@ import flax.linen as nn
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bert_jax.batch import Batch, BatchSpec, HostBatch, check, to_global
+from bert_jax.batch import Batch, BatchSpec, HostBatch, check
 from bert_jax.parallel.mesh import BATCH_AXES, batch_parts, host_slice
-from bert_jax.parallel.mesh import PRESETS as PRESETS
-from bert_jax.parallel.mesh import make_mesh as make_mesh
-from bert_jax.parallel.mesh import platform as platform
 
 RULES: Mapping[str, tuple[str, ...]] = {
     # Parameters. One side of every matrix is `embed`, so sharding it shards nearly all of them.
@@ -128,26 +125,28 @@ def batch_shardings(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> dict[s
     return shardings
 
 
-def abstract_batch(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> Batch:
-    """Returns a batch's shapes, dtypes and shardings, which is enough to compile a step.
+def abstract_batch(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> dict[str, Any]:
+    """Returns a batch's shapes, dtypes and shardings, which are enough to compile a step.
 
     Raises ValueError as `batch_shardings` does.
     """
-    shardings = batch_shardings(spec, mesh, accum_steps)
-    shapes: Any = {
-        name: jax.ShapeDtypeStruct(feature.shape, feature.dtype, sharding=shardings[name])
-        for name, feature in spec.items()
+    return {
+        name: jax.ShapeDtypeStruct(spec[name].shape, spec[name].dtype, sharding=sharding)
+        for name, sharding in batch_shardings(spec, mesh, accum_steps).items()
     }
-    return shapes
 
 
 def shard_batch(batch: HostBatch, spec: BatchSpec, mesh: Mesh) -> Batch:
-    """Returns this host's slice of a batch as global arrays over the mesh.
+    """Returns global arrays over the mesh, of which `batch` is this host's slice.
 
-    Raises ValueError if the slice is not what the task asks for.
+    Each device receives its own rows only. Raises ValueError if the slice does not fit `spec`.
     """
     check(batch, spec, host_slice(mesh)[1])
-    return to_global(batch, batch_shardings(spec, mesh), spec)
+    with jax.transfer_guard_host_to_device('allow'):  # with several hosts JAX finds it implicit
+        return {
+            name: jax.make_array_from_process_local_data(sharding, batch[name], spec[name].shape)
+            for name, sharding in batch_shardings(spec, mesh).items()
+        }
 
 
 def state_shardings(abstract: Any, mesh: Mesh) -> Any:

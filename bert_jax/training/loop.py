@@ -14,6 +14,7 @@ from bert_jax.batch import Batch, BatchSpec, HostBatch, spec_of
 from bert_jax.config import Config, Phase
 from bert_jax.config.errors import Interrupted
 from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
 from bert_jax.training import random_streams
@@ -84,7 +85,7 @@ def train(
     Raises FloatingPointError, naming the step, if a loss or an update is not finite (see
     NonfiniteSteps), and Interrupted after a signal, when the state is saved.
     """
-    mesh = sharding.make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh)
     checkpoints = Checkpoints(workdir, config.train.keep)
     built = _build_step(_without_seeds(config), task, mesh)
     state = _restore_or_init(config, built, checkpoints, workdir)
@@ -201,7 +202,7 @@ def _build_step(config: Config, task: Any, mesh: jax.sharding.Mesh) -> Step:
 
 def predict(config: Config, task: Task, params: Any, batches: Iterable[HostBatch]) -> Predictions:
     """The task's predictions for each row of `batches`, in order of example_ids."""
-    mesh = sharding.make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh)
     built = _build_step(_without_seeds(config), task, mesh)  # the run's, already compiled
     specs = _specs(task, _eval_phase(config, config.train.phases[0]), mesh)
     return evaluate(built, params, batches, specs)[1]

@@ -11,7 +11,7 @@ import jax
 from etils import epath
 
 from bert_jax.config import Config
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import batch_parts, host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
 from bert_jax.training.loop import EvalBatches, TrainBatches, train
@@ -110,8 +110,8 @@ class Resolver(abc.ABC):
 
     @part
     def mesh(self) -> jax.sharding.Mesh:
-        mesh = sharding.make_mesh(self.config.mesh)
-        sharding.host_slice(mesh)
+        mesh = make_mesh(self.config.mesh)
+        host_slice(mesh)
         return mesh
 
     @part
@@ -123,7 +123,7 @@ class Resolver(abc.ABC):
     def batches(self) -> list[tuple[int, int]]:
         """The sequences of each kind of batch, and how many a device works on at once. Raises
         ValueError if the mesh does not divide one of them."""
-        parts, accum = sharding.batch_parts(self.mesh), self.config.train.accum_steps
+        parts, accum = batch_parts(self.mesh), self.config.train.accum_steps
         sizes = {key: (rows, parts * accum) for key, rows in self.batch_sizes().items()}
         if self.config.eval.batch_size:
             sizes['eval.batch_size'] = self.config.eval.batch_size, parts

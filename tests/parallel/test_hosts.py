@@ -21,7 +21,7 @@ import small_tasks
 from small_hosts import FLAGS, Hosts, free_job
 
 from bert_jax.inference import model_dir
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import PRESETS
 
 
 @pytest.mark.slow
@@ -166,7 +166,7 @@ def test_a_signal_to_some_stops_all_at_the_same_batch(
 def differences(folder: pathlib.Path, name: str) -> tuple[float, float, float]:
     """Ten steps on a preset's mesh over two processes beside one device's: the largest difference
     of a loss, of a parameter, and of the gradients' norm as a share of it."""
-    sizes = dataclasses.asdict(sharding.PRESETS[name])
+    sizes = dataclasses.asdict(PRESETS[name])
     steps = {'train__num_steps': 10, 'data__pad_vocab_to_multiple_of': 2}
     hosts = Hosts(folder, folder / name, **steps, **{f'mesh__{k}': n for k, n in sizes.items()})
     assert hosts.wait() == [0, 0], hosts.output()
@@ -193,7 +193,7 @@ def test_every_preset_over_two_processes_gives_the_numbers_of_one_device(
     tmp_path: pathlib.Path,
 ) -> None:
     small_run.write_corpus(tmp_path)
-    for name in sharding.PRESETS:
+    for name in PRESETS:
         of_losses, of_parameters, of_norms = differences(tmp_path, name)
         assert of_losses < 5e-6, name
         assert of_parameters < 2e-5, name
@@ -313,6 +313,6 @@ if __name__ == '__main__':
     )
     with tempfile.TemporaryDirectory() as temporary:
         small_run.write_corpus(pathlib.Path(temporary))
-        for preset in sharding.PRESETS:
+        for preset in PRESETS:
             numbers = differences(pathlib.Path(temporary), preset)
             print(f'| {preset} | {" | ".join(f"{number:.1e}" for number in numbers)} |')

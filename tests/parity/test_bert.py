@@ -21,7 +21,7 @@ from bert_jax.convert.__main__ import convert_in, convert_out
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import PRETRAINING_HEADS
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import random_streams, train_step
 
@@ -188,7 +188,7 @@ def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any)
     """Every real token of the golden inputs masked, one at a time."""
     source = shared_data('weights/rxnfp-bert-pretrained')
     convert_in('hf', source, tmp_path / 'ours', lowercase=False)
-    mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     bert = reference.predict.Bert(model_dir.load(tmp_path / 'ours'), mesh)
     golden = np.load(source / 'golden_hf.npz')
     ids, mask = golden['input_ids'].astype(np.int32), golden['attention_mask'].astype(np.int32)

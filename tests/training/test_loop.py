@@ -23,7 +23,7 @@ from bert_jax import batch as batches
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, EvalConfig, MeshConfig, ModelConfig, Phase, TrainConfig
 from bert_jax.config.errors import Interrupted
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import loop
@@ -66,7 +66,7 @@ def run(
 ) -> dict[str, np.ndarray]:
     """Trains; the final state's arrays. change(k, batch) may spoil batch k, or the run; so may
     evaluated(i), called for the i-th of the `eval_steps` batches of an evaluation."""
-    host, num_hosts = sharding.host_slice(sharding.make_mesh(config.mesh))
+    host, num_hosts = host_slice(make_mesh(config.mesh))
 
     def mine(batch: dict[str, np.ndarray]) -> HostBatch:
         return {name: np.split(x, num_hosts)[host] for name, x in batch.items()}
