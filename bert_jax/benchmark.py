@@ -31,7 +31,7 @@ from rich.table import Table
 from bert_jax import batch
 from bert_jax.config import Config, Phase, command_line, validate
 from bert_jax.config.errors import is_out_of_memory
-from bert_jax.models.layers import compute_dtype
+from bert_jax.models.parameters import compute_dtype
 from bert_jax.parallel import chips, distributed, sharding
 from bert_jax.parallel.mesh import PRESETS, host_slice, make_mesh
 from bert_jax.performance import step_profile
@@ -136,7 +136,7 @@ def _shape(config: Config, mesh: jax.sharding.Mesh) -> dict[str, Any]:
         'max_seq_length': phase.max_seq_length,
         'accum_steps': config.train.accum_steps,
         'optimizer': config.optim.name,
-        'dtype': str(compute_dtype(config.model)),
+        'dtype': str(compute_dtype(config.model.dtype)),
         'attention': config.model.attention,
         'probs_dropout': config.model.attention_probs_dropout_prob,
         'remat': config.model.remat,

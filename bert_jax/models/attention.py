@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from bert_jax.config import ModelConfig
 from bert_jax.models import flash_attention
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.models.layers import Dense, DropoutKey, dropout
+from bert_jax.models.layers import Dense, Dropout, dropout
 from bert_jax.parallel.mesh import platform
 
 
@@ -40,7 +40,7 @@ class SelfAttention(nn.Module):
             context = kernel(q, k, v, inputs.segment_ids)
         else:
             rate = config.attention_probs_dropout_prob
-            key = DropoutKey(rate, name='probs_dropout')(deterministic)
+            key = Dropout(rate, name='probs_dropout').key(deterministic)
             # On TPU and GPU memory bandwidth limits attention, so the backward pass recomputes the
             # probabilities. On CPU arithmetic does, so they are saved.
             attend = _attend if platform() == 'cpu' else _attend_recomputed

@@ -72,7 +72,7 @@ class Dense(nn.Module):
         kernel = reduce_scatter_grad(kernel, axes)
         bias_axes = VECTOR if self.out_axes == ('embed',) else self.out_axes
         bias = parameter(self, 'bias', nn.initializers.zeros, self.features, bias_axes, 'bias')
-        dtype = compute_dtype(config)
+        dtype = compute_dtype(config.dtype)
         # The product is one of two matrices: with more dimensions, XLA transposes its gradient.
         rows, width = x.shape[:-contracted], math.prod(shape[:contracted])
         activate = ACTIVATIONS[self.activation] if self.activation else lambda x: x
@@ -97,7 +97,7 @@ class LayerNorm(nn.Module):
         scale = parameter(self, 'scale', nn.initializers.ones, width, VECTOR, 'norm')
         bias = parameter(self, 'bias', nn.initializers.zeros, width, VECTOR, 'norm')
         normalized = _layer_norm(x, scale, bias, self.config.layer_norm_eps)
-        return normalized.astype(compute_dtype(self.config))
+        return normalized.astype(compute_dtype(self.config.dtype))
 
 
 @functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=3)
@@ -113,25 +113,14 @@ class Dropout(nn.Module):
 
     rate: float
 
-    @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
         """x[batch, length, hidden] or [batch, hidden] -> the same shape"""
         axes = ('batch', 'hidden') if x.ndim == 2 else ('batch', 'length', 'hidden')
-        return dropout(x, _dropout_key(self, self.rate, deterministic), self.rate, axes)
+        return dropout(x, self.key(deterministic), self.rate, axes)
 
-
-class DropoutKey(nn.Module):
-    """The random key alone, for a function that calls `dropout` itself."""
-
-    rate: float
-
-    @nn.compact
-    def __call__(self, deterministic: bool) -> jax.Array | None:
-        return _dropout_key(self, self.rate, deterministic)
-
-
-def _dropout_key(module: nn.Module, rate: float, deterministic: bool) -> jax.Array | None:
-    return None if deterministic or rate == 0 else module.make_rng('dropout')
+    def key(self, deterministic: bool) -> jax.Array | None:
+        """The random key for `dropout`; None if nothing is to be dropped."""
+        return None if deterministic or self.rate == 0 else self.make_rng('dropout')
 
 
 def dropout(x: jax.Array, key: jax.Array | None, rate: float, axes: tuple[str, ...]) -> jax.Array:
