@@ -231,8 +231,8 @@ class HeadedEncoder(nn.Module):
         """Returns last_hidden_state [batch, length, hidden] and the outputs of the heads.
 
         masked_lm_positions: int32[batch, predictions], the positions that receive scores, so that
-        prediction_logits are [batch, predictions, vocab]; None means every position. The outputs of
-        the heads are float32, and `HEADS` lists their axes.
+        prediction_logits are [batch, predictions, vocab]; None means every position. All scores are
+        float32. `HEADS` lists the axes of the other outputs.
         """
         hidden = self.encoder(inputs, deterministic)
         outputs: dict[str, Any] = {'last_hidden_state': hidden}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from bert_jax.batch import Batch, BatchSpec, Feature
 from bert_jax.models.heads import Outputs
 from bert_jax.tasks.head import HeadTask
-from bert_jax.tasks.losses import Sums, accuracy, cross_entropy, padding_fraction
+from bert_jax.tasks.losses import Sums, accuracy, cross_entropy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +23,7 @@ class ClassificationTask(HeadTask):
 
     def sums(self, outputs: Outputs, batch: Batch) -> Sums:
         scored = (outputs['logits'], batch['label_ids'], batch['example_weights'])
-        return {
-            'task_loss': cross_entropy(*scored),
-            'accuracy': accuracy(*scored),
-            'padding_fraction': padding_fraction(batch['attention_mask']),
-        }
+        return {'task_loss': cross_entropy(*scored), 'accuracy': accuracy(*scored)}
 
     def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
         """logits: float32[batch, num_labels]"""
@@ -47,10 +43,7 @@ class RegressionTask(HeadTask):
     def sums(self, outputs: Outputs, batch: Batch) -> Sums:
         weights = batch['example_weights']
         errors = jnp.square(outputs['logits'][:, 0] - batch['label_values'])
-        return {
-            'task_loss': (jnp.sum(errors * weights), jnp.sum(weights)),
-            'padding_fraction': padding_fraction(batch['attention_mask']),
-        }
+        return {'task_loss': (jnp.sum(errors * weights), jnp.sum(weights))}
 
     def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
         """values: float32[batch]"""

@@ -18,8 +18,7 @@ from bert_jax.tasks.task import EncoderTask
 class HeadTask(EncoderTask):
     """A task whose rows are examples or windows of examples.
 
-    example_weights are 0 for rows that only fill a batch. example_ids are the indices of the rows
-    in their file.
+    example_weights are 0 for rows that only fill a batch. example_ids are indices into the file.
     """
 
     loss_weights: ClassVar[Mapping[str, float]] = {'task_loss': 1.0}

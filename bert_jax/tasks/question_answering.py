@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from bert_jax.batch import Batch, BatchSpec, Feature
 from bert_jax.models.heads import Outputs
 from bert_jax.tasks.head import HeadTask
-from bert_jax.tasks.losses import Sums, cross_entropy, padding_fraction
+from bert_jax.tasks.losses import Sums, cross_entropy
 
 
 @dataclasses.dataclass(frozen=True)
 class QuestionAnsweringTask(HeadTask):
-    """Start and end of the answer in each row; both are 0, the first token, if it has none."""
+    """The start and the end of the answer in each row; both are 0 if the row has no answer."""
 
     heads: ClassVar = ('span',)
 
@@ -23,19 +23,16 @@ class QuestionAnsweringTask(HeadTask):
         return {'start_positions': position, 'end_positions': position}
 
     def sums(self, outputs: Outputs, batch: Batch) -> Sums:
-        """The loss is the mean of two cross-entropies, over the tokens of the row without padding.
+        """The loss is the mean of the cross-entropies of start and end, without padding.
 
-        Shapes: float32[batch, length] of logits, int32[batch] of positions.
+        The logits are float32[batch, length], the positions int32[batch].
         """
         weights, padding = batch['example_weights'], 1e9 * (1 - batch['attention_mask'])
         losses = [
             cross_entropy(outputs[f'{end}_logits'] - padding, batch[f'{end}_positions'], weights)[0]
             for end in ('start', 'end')
         ]
-        return {
-            'task_loss': (sum(losses, jnp.float32(0)) / 2, jnp.sum(weights)),
-            'padding_fraction': padding_fraction(batch['attention_mask']),
-        }
+        return {'task_loss': (sum(losses, jnp.float32(0)) / 2, jnp.sum(weights))}
 
     def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
         """start_logits and end_logits: float32[batch, length]"""

@@ -9,13 +9,15 @@ import jax.numpy as jnp
 from bert_jax.batch import Batch, BatchSpec, Feature
 from bert_jax.models.heads import Outputs
 from bert_jax.tasks.head import HeadTask
-from bert_jax.tasks.losses import Sums, accuracy, cross_entropy, padding_fraction
+from bert_jax.tasks.losses import Sums, accuracy, cross_entropy
 
 
 @dataclasses.dataclass(frozen=True)
 class TaggingTask(HeadTask):
-    """One of `num_labels` labels for each word. label_weights are 1 at the first tokens of words
-    and 0 elsewhere."""
+    """One of `num_labels` labels for each word.
+
+    label_weights are 1 at the first tokens of words and 0 elsewhere.
+    """
 
     heads: ClassVar = ('tagger',)
 
@@ -31,11 +33,7 @@ class TaggingTask(HeadTask):
 
     def sums(self, outputs: Outputs, batch: Batch) -> Sums:
         scored = (outputs['logits'], batch['label_ids'], batch['label_weights'])
-        return {
-            'task_loss': cross_entropy(*scored),
-            'word_accuracy': accuracy(*scored),
-            'padding_fraction': padding_fraction(batch['attention_mask']),
-        }
+        return {'task_loss': cross_entropy(*scored), 'word_accuracy': accuracy(*scored)}
 
     def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
         """tags: int32[batch, length], the label with the largest logit at every position"""

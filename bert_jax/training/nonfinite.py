@@ -1,4 +1,4 @@
-"""Steps whose loss or update is not finite: they stop the run, or are skipped and counted."""
+"""Steps whose loss or update is not finite: they stop the run, or they are counted."""
 
 import logging
 
@@ -7,7 +7,7 @@ import jax
 from bert_jax.tasks.losses import Sums
 
 LOG = logging.getLogger('bert_jax.training.nonfinite')
-MAX_IN_A_ROW = 20  # skipped steps after which the run stops: it no longer learns
+MAX_IN_A_ROW = 20  # skipped steps after which the run stops, because it no longer learns
 
 
 class NonfiniteSteps:
@@ -22,13 +22,15 @@ class NonfiniteSteps:
         self._in_a_row = 0
 
     def add(self, step: int, sums: Sums) -> None:
-        """Notes a step; its sums may still be under computation."""
+        """Records a step; the device may still be computing its sums."""
         self._unchecked.append((step, sums['nonfinite'][0]))
 
     def check(self) -> None:
-        """Raises FloatingPointError, naming the step, if a step was not finite and the policy is
-        'stop', or if the policy is 'skip' and too many in a row were not. Otherwise logs how many
-        were skipped since the last check, if any were."""
+        """Logs how many steps were skipped since the last check, if any were.
+
+        Raises FloatingPointError, naming the step, if a step was not finite and the policy is
+        'stop', or if MAX_IN_A_ROW steps were not.
+        """
         flags = jax.device_get([flag for _, flag in self._unchecked])
         skipped = []
         for (step, _), flag in zip(self._unchecked, flags, strict=True):

@@ -1,13 +1,14 @@
-"""Metrics and pace of the training steps since the last report."""
+"""The metrics of the last training step, and the pace of the steps since the last report."""
 
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import jax
 
 from bert_jax.batch import HostBatch
+from bert_jax.config import Phase
 from bert_jax.parallel import chips
 from bert_jax.tasks.losses import Sums
 from bert_jax.tasks.task import Task, loss_and_means
@@ -18,23 +19,15 @@ AHEAD = 2  # steps that the host may be ahead of the device
 T = TypeVar('T')
 
 
-class BatchShape(NamedTuple):
-    """What one step processes."""
-
-    rows: int
-    length: int  # tokens per row
-    flops: float  # of a training step
-
-
 class StepTimer:
-    """Keeps the sums of the last steps on the device until they are reported, and times the steps.
+    """Times the steps, and keeps the sums of the last steps on the device.
 
-    Compiling, evaluation and saving do not count as training time.
+    Compilation, evaluation and saving do not count as training time.
     """
 
     def __init__(self) -> None:
         self._recent: list[Sums] = []
-        self._compiled: set[BatchShape] = set()
+        self._compiled: set[Phase] = set()
         self._reset()
 
     def _reset(self) -> None:
@@ -52,20 +45,23 @@ class StepTimer:
                 return
             yield batch
 
-    def add(self, step_sums: Sums, shape: BatchShape) -> None:
-        """Notes a step that was started. The first step of a shape includes its compilation."""
+    def add(self, step_sums: Sums, phase: Phase, flops: float) -> None:
+        """Records a step that was started. The first step of each batch shape is compiled first.
+
+        phase: has the shape of the batch. flops: see `Task.flops`.
+        """
         self._recent = [*self._recent[-AHEAD:], step_sums]
-        if shape not in self._compiled:
-            self._compiled.add(shape)
+        if phase not in self._compiled:
+            self._compiled.add(phase)
             jax.block_until_ready(step_sums)
             LOG.info('first step of its shape took %.1f s', time.monotonic() - self._added)
             self._reset()
         else:
-            self._sequences += shape.rows
-            self._tokens += shape.rows * shape.length
-            self._flops += shape.flops
-        # The device always has a step in its queue. A host that is further ahead would react late
-        # to signals.
+            self._sequences += phase.batch_size
+            self._tokens += phase.batch_size * phase.max_seq_length
+            self._flops += flops
+        # The device always has a step in its queue. If the host were further ahead, it would react
+        # late to signals.
         jax.block_until_ready(self._recent[0])
         self._added = time.monotonic()
 
@@ -78,8 +74,10 @@ class StepTimer:
         return result
 
     def read(self, task: Task) -> dict[str, float | None]:
-        """Means of the last step (a resumed run reports the same ones) and the pace since the last
-        call. The pace is None if the only step was a compilation."""
+        """The means of the last step, and the pace since the last call.
+
+        The pace is None if the only step since then was compiled.
+        """
         means = loss_and_means(task, jax.device_get(self._recent[-1]))
         del means['nonfinite']
         seconds = max(time.monotonic() - self._start - self._excluded, 1e-9)
