@@ -191,7 +191,7 @@ def load_params(source: epath.PathLike, abstract: Any) -> Any:
 
 @contextlib.contextmanager
 def _reading(path: epath.Path) -> Iterator[None]:
-    """Raises ValueError in place of the errors, of many types, that a damaged checkpoint raises."""
+    """Turns the errors of a damaged checkpoint, which have many types, into ValueError."""
     try:
         yield
     except Exception as error:

@@ -1,6 +1,6 @@
 """The optimizer: clipping, AdamW or LAMB, and the learning-rate schedule, from the configuration.
 
-What is done to a parameter depends on its facts (`models.parameters`), which are given as a tree.
+The update of a parameter depends on its facts (`models.parameters`), which are given as a tree.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from bert_jax.models.parameters import ParameterInfo
 
 
 def make_schedule(config: Config) -> optax.Schedule:
-    """Step -> learning rate: linear warm-up from 0, then `optim.schedule` over all phases."""
+    """Returns step -> learning rate: linear warm-up from 0, then `optim.schedule`."""
     optim = config.optim
     decay_steps = max(config.schedule_steps - optim.warmup_steps, 1)
     peak, end = optim.learning_rate, optim.end_learning_rate
@@ -40,8 +40,8 @@ def make_schedule(config: Config) -> optax.Schedule:
 def make_optimizer(config: Config, info: Any) -> optax.GradientTransformation:
     """Clipping by global norm, Adam, decoupled weight decay, and the trust ratio of LAMB.
 
-    info: the tree of `ParameterInfo` of the parameters. The training step multiplies the result by
-    the learning rate of `make_schedule`, which is a function of the step number and needs no state.
+    info: the tree of `ParameterInfo`. The training step multiplies the updates by the learning
+    rate of `make_schedule`, which depends on the step number only and needs no state.
     """
     optim = config.optim
     layers, decay = config.model.num_hidden_layers, optim.layer_decay
@@ -59,7 +59,7 @@ def make_optimizer(config: Config, info: Any) -> optax.GradientTransformation:
 def _stateless(
     update: Callable[[ParameterInfo, jax.Array, Any], jax.Array], info: Any
 ) -> optax.GradientTransformation:
-    """A transformation that maps each update, with the facts and value of its parameter."""
+    """The transformation that applies `update` to each parameter's facts, update and value."""
 
     def update_all(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         return jax.tree.map(update, info, updates, params), state
@@ -70,8 +70,8 @@ def _stateless(
 def _scale_by_trust_ratio(info: Any) -> optax.GradientTransformation:
     """Scales each layer's update to the norm of its weights (You et al., 2020, algorithm 2).
 
-    Parameters without weight decay keep their updates. The projections to queries, keys and values
-    have a trust ratio each.
+    The updates of parameters without weight decay do not change. Each of the projections to
+    queries, keys and values has its own trust ratio.
     """
     trust_ratio = optax.scale_by_trust_ratio()
 

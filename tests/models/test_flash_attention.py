@@ -95,7 +95,7 @@ def test_the_kernel_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_does_not_drop_probabilities() -> None:
     model = dataclasses.replace(MODEL, attention='flash', attention_probs_dropout_prob=0.1)
-    with pytest.raises(ValueError, match=r"model.attention is 'flash'; expected 'dense' where"):
+    with pytest.raises(ValueError, match=r"model.attention is 'flash'; expected 'dense' because"):
         validate(Config(model=model))
 
 

@@ -30,7 +30,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from bert_jax import batch as batches
-from bert_jax.config import Config, ModelConfig, Phase, from_config_dict
+from bert_jax.config import Config, ModelConfig, Phase, from_dict
 from bert_jax.parallel import sharding
 from bert_jax.parallel.mesh import PRESETS, make_mesh
 from bert_jax.tasks.pretraining import PretrainTask
@@ -151,7 +151,7 @@ def serve(make: Callable[..., Callable[[], float]], pipe: Any, *args: Any) -> No
 
 
 def main(_: list[str]) -> None:
-    config = from_config_dict(CONFIG.value).padded()
+    config = from_dict(CONFIG.value.to_dict()).padded()
     config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, name='adamw'))
     length = LENGTH.value
     phase = Phase(1, length, BATCH_SIZE.value, max(round(20 * length / 128), 1))
