@@ -24,7 +24,7 @@ from bert_jax.models.heads import HEADS, TASK_HEADS
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
 from bert_jax.parallel.mesh import make_mesh
-from bert_jax.tasks.head import HeadTask
+from bert_jax.tasks.finetuning import HeadTask
 from bert_jax.training.evaluation import Predictions, by_example
 
 WINDOW = 4096  # texts that are read and sorted by length together

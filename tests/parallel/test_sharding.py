@@ -27,9 +27,8 @@ from bert_jax.models import layers
 from bert_jax.models.parameters import describe
 from bert_jax.parallel import sharding
 from bert_jax.parallel.mesh import PRESETS, batch_parts, make_mesh
-from bert_jax.tasks.classification import ClassificationTask
+from bert_jax.tasks.finetuning import ClassificationTask, TaggingTask
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.tasks.tagging import TaggingTask
 from bert_jax.training.train_step import TrainState, build_step
 
 MESHES = dict(PRESETS) | {'all': MeshConfig(2, 2, 2)}
