@@ -59,13 +59,13 @@ def free_on_resume(key: str, kind: Kind | None = None) -> bool:
     return Fact.FREE_ON_RESUME in facts or (kind is not None and UNREAD[kind] in facts)
 
 
-def unread_keys(config: Config, kind: Kind) -> list[str]:
-    """The keys that a run of `kind` does not read, although their values are not the defaults."""
+def unread_keys(config: Config) -> list[str]:
+    """The keys that are not at their defaults although this kind of run does not read them."""
     default = Config()
     return [
         key
         for key, field in KEYS.items()
-        if UNREAD[kind] in fields.facts(field) and get(config, key) != get(default, key)
+        if UNREAD[config.kind] in fields.facts(field) and get(config, key) != get(default, key)
     ]
 
 
@@ -73,7 +73,7 @@ def refuse_unread(config: Config) -> None:
     """Raises ValueError if keys are set that this kind of run does not read."""
     unread = [
         f'config.{key}={get(config, key)!r}' + (f' ({INSTEAD[key]})' if key in INSTEAD else '')
-        for key in unread_keys(config, config.kind)
+        for key in unread_keys(config)
     ]
     if unread:
         name = {'pretraining': 'pretraining', 'finetuning': 'fine-tuning'}[config.kind]

@@ -42,8 +42,8 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def kernel_init(config: ModelConfig) -> nn.initializers.Initializer:
-    """The initializer of google-research/bert: a normal distribution, truncated at two standard
-    deviations, which leaves 0.88 of the standard deviation."""
+    """The initializer of google-research/bert, a normal distribution that is truncated at two
+    standard deviations. Its own standard deviation is 0.88 of `initializer_range`."""
     return nn.initializers.truncated_normal(config.initializer_range)
 
 
@@ -128,8 +128,8 @@ def dropout(x: jax.Array, key: jax.Array | None, rate: float, axes: tuple[str, .
 
     axes: logical names of x's dimensions. The random bits are constrained to them, because each
     chip generates the bits of its own shard, and the backward pass must generate the same ones.
-    A decision takes 16 random bits, half of what a uniform float32 takes. The scale belongs to the
-    rate after rounding to a multiple of 1 / 65536, which keeps the expectation exact.
+    An element takes 16 random bits, half of what a uniform float32 takes. So the rate is rounded to
+    a multiple of 1 / 65536, and the scale belongs to the rounded rate, which keeps the expectation.
     """
     if key is None:
         return x
@@ -144,7 +144,7 @@ def _dropout_mask(
 ) -> jax.Array:
     """bool[shape], False with probability dropped / 2**16.
 
-    Each 32-bit random number makes two decisions, because no generator makes smaller numbers.
+    Each random number decides over two elements, because generators make 32-bit numbers.
     """
     *rest, last = shape
     bits = constrain(jax.random.bits(key, (*rest, -(-last // 2)), jnp.uint32), *axes)

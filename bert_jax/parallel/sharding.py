@@ -1,7 +1,7 @@
-"""Logical axis names, the one table that maps them to mesh axes, and the checks around it.
+"""Logical axis names, the table that maps them to mesh axes, and checks of both.
 
-Parameters and activations name their dimensions (`('embed', 'mlp')`). `RULES` says which mesh axes
-shard a dimension of that name.
+Parameters and activations have a name for each dimension, such as `('embed', 'mlp')`. `RULES` lists
+the mesh axes that shard a dimension of that name.
 """
 
 import functools
@@ -63,7 +63,7 @@ def partition_spec(axes: Iterable[str]) -> PartitionSpec:
 
 
 def constrain(x: jax.Array, *axes: str) -> jax.Array:
-    """Returns x with its layout constrained to the rules; x itself if no mesh is in use."""
+    """Returns x with its layout constrained to the rules, or x itself if no mesh is in use."""
     if len(axes) != x.ndim:
         raise ValueError(f'{len(axes)} axis names {axes} for an array of shape {x.shape}')
     spec = partition_spec(axes)
@@ -105,7 +105,7 @@ reduce_scatter_grad.defvjp(
 
 
 def batch_shardings(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> dict[str, NamedSharding]:
-    """Returns a sharding per array of a batch.
+    """Returns the sharding of each array of a batch.
 
     Raises ValueError if the axis names do not fit an array, or if the batch does not divide over
     the mesh in `accum_steps` micro-batches.
@@ -163,7 +163,7 @@ def state_shardings(abstract: Any, mesh: Mesh) -> Any:
 
 
 def is_boxed(leaf: Any) -> bool:
-    """Whether a leaf is a parameter in its box, which carries its logical axis names."""
+    """Whether a leaf is a parameter in a box that holds its logical axis names."""
     return isinstance(leaf, nn.LogicallyPartitioned)
 
 
@@ -171,8 +171,8 @@ def check_rules(params: Any, mesh: Mesh) -> None:
     """Checks the logical names of every boxed parameter against `RULES` and the mesh.
 
     Raises ValueError for a parameter without names, a number of names that is not its rank, a name
-    without a rule, and a dimension that does not divide. Flax ignores all of these, and then
-    replicates the parameter.
+    without a rule, and a dimension that does not divide. Flax would ignore these mistakes and
+    replicate the parameter.
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=is_boxed):
         name = path_name(path)

@@ -89,12 +89,7 @@ class Checkpoints:
 
     def _load(self, step: int, abstract: Any) -> tuple[Any | None, str]:
         """The checkpoint, or None and what is damaged. All processes return None together."""
-        args = ocp.args.Composite(
-            state=ocp.args.PyTreeRestore(
-                abstract, restore_args=checkpoint_utils.construct_restore_args(abstract)
-            ),
-            checksums=ocp.args.JsonRestore(),
-        )
+        args = ocp.args.Composite(state=_restore(abstract), checksums=ocp.args.JsonRestore())
         for pause in (*RETRY_SECONDS, None):
             restored: Any = None
             problem, unreachable = 'another process could not read it', False
@@ -176,17 +171,18 @@ def load_params(source: epath.PathLike, abstract: Any) -> Any:
     """
     check_params(source, abstract)
     path, target = newest_checkpoint(source), {'params': abstract}
-    args = ocp.args.PyTreeRestore(
-        target,
-        restore_args=checkpoint_utils.construct_restore_args(target),
-        partial_restore=True,
-    )
+    args = _restore(target, partial_restore=True)
     with _reading(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         restored = reader.restore(path / 'state', args=args)
         saved_sums = json.loads((path / 'checksums' / 'metadata').read_text())
         sums = checksums(restored)
         _verify(sums, {name: saved_sums.get(name) for name in sums})
     return restored['params']
+
+
+def _restore(abstract: Any, **options: bool) -> ocp.args.PyTreeRestore:
+    restore_args = checkpoint_utils.construct_restore_args(abstract)
+    return ocp.args.PyTreeRestore(abstract, restore_args=restore_args, **options)
 
 
 @contextlib.contextmanager

@@ -22,8 +22,7 @@ from bert_jax.training.checkpoint import Checkpoints, save_best
 from bert_jax.training.evaluation import Predictions, evaluate
 from bert_jax.training.initialization import initial_params
 from bert_jax.training.metrics import Metrics, MetricsWriter, Progress
-from bert_jax.training.nonfinite import NonfiniteSteps
-from bert_jax.training.step_timer import StepTimer
+from bert_jax.training.step_monitor import StepMonitor
 from bert_jax.training.train_step import Step, TrainState, shared_step
 from bert_jax.training.workdir import explain_full_disk, same_labels
 
@@ -83,7 +82,7 @@ def train(
     training is already complete, nothing is written.
 
     Raises FloatingPointError, naming the step, if a loss or an update is not finite (see
-    NonfiniteSteps), and Interrupted after a signal, when the state is saved.
+    `StepMonitor`), and Interrupted after a signal, when the state is saved.
     """
     checkpoints = Checkpoints(workdir, config.train.keep)
     built = shared_step(config, task, make_mesh(config.mesh))
@@ -132,8 +131,8 @@ class _Loop:
         """
         if self.stopper.agreed():
             raise self.stopper.interrupted(
-                f'stopped before step {step + 1} of {self.config.num_steps}; the same command goes '
-                'on from there'
+                f'stopped before step {step + 1} of {self.config.num_steps}; '
+                'the same command continues from there'
             )
         missed = step and should_evaluate(step, self.config) and not self.writer.has_eval(step)
         if missed and not self.evaluate(step, state.params, stage):
@@ -141,17 +140,16 @@ class _Loop:
 
     def run(self, step: int, state: TrainState, stages: list[Stage], key: jax.Array) -> TrainState:
         """Takes all steps of the stages, the first of them after `step`. key: the root key."""
-        config, task = self.config, self.built.task
-        timer, nonfinite = StepTimer(), NonfiniteSteps(config.train.nonfinite)
+        config = self.config
+        monitor = StepMonitor(self.built.task, config.train.nonfinite)
         for stage in stages:
-            timed = timer.time_input(stage.batches)
+            timed = monitor.time_input(stage.batches)
             for batch in _prefetch(timed, stage.specs, self.built.mesh):
                 # Train.
                 state, sums = self.built.train(state, batch, key)
                 step += 1
                 shape = stage.phase._replace(max_seq_length=batch['input_ids'].shape[1])
-                timer.add(sums, shape, task.flops(shape))
-                nonfinite.add(step, sums)
+                monitor.add(step, sums, shape)
                 self.progress.step(step)
                 last, stop = step == config.num_steps, self.stopper.agreed()
                 log, save = should_log(step, config), stop or should_save(step, config)
@@ -159,22 +157,22 @@ class _Loop:
 
                 # Report.
                 if log or evaluate or save:
-                    nonfinite.check()
+                    monitor.check_finite()
                 if log:
-                    self.report(step, 'train', timer.read(task))
+                    self.report(step, 'train', monitor.read())
 
                 # Evaluate.
-                if evaluate and not timer.exclude(self.evaluate, step, state.params, stage):
+                if evaluate and not monitor.exclude(self.evaluate, step, state.params, stage):
                     save = stop = True
 
                 # Save. A run that resumes here does not report the metrics of this step again.
                 if save:
-                    timer.exclude(self.writer.flush)
-                    timer.exclude(self.checkpoints.save, step, state)
+                    monitor.exclude(self.writer.flush)
+                    monitor.exclude(self.checkpoints.save, step, state)
                 if stop and not last:
                     raise self.stopper.interrupted(
                         f'saved at step {step} of {config.num_steps}; '
-                        'the same command goes on from there'
+                        'the same command continues from there'
                     )
         return state
 
@@ -218,7 +216,7 @@ def _restore_or_init(
     """The newest checkpoint of the workdir, or a fresh state with the parameters of init_from."""
     state = checkpoints.restore(built.abstract)
     if state is not None:
-        LOG.info('going on from step %d of %d', int(state.step), config.num_steps)
+        LOG.info('continuing from step %d of %d', int(state.step), config.num_steps)
         return state
     # This is not the generator of the run, because the bits of rbg depend on the mesh.
     state = built.init(_root_key(config, built.mesh, 'threefry2x32'))

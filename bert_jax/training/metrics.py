@@ -202,7 +202,7 @@ class Progress:
 
 NOT_IN_CONSOLE = re.compile(
     'padding_fraction|mlm_perplexity|grad_norm|.*_per_second|mfu|input_wait_fraction|task_loss'
-    '|learning_rate'
+    '|learning_rate|skipped_steps'
 )
 
 
@@ -211,7 +211,7 @@ def _text(split: str, metrics: Metrics) -> str:
     parts = [
         f'{name} {_number(value)}'
         for name, value in metrics.items()
-        if not NOT_IN_CONSOLE.fullmatch(name) and name != 'skipped_steps'
+        if not NOT_IN_CONSOLE.fullmatch(name)
     ]
     return ' '.join([split, *parts, *_pace(metrics)])
 

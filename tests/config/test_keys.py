@@ -40,7 +40,7 @@ def test_a_key_that_a_run_does_not_read_is_refused(config: Config | None, kind: 
     config = config or from_dict(finetuning('sst2').to_dict())
     assert config.kind == kind
     refuse_unread(config)
-    refused = {key for key in keys.KEYS if unread_keys(changed(config, key), kind)}
+    refused = {key for key in keys.KEYS if unread_keys(changed(config, key))}
     ours, theirs = (
         {'train.best', 'train.seeds', 'eval.n_best', 'optim.warmup_fraction'},
         {
@@ -62,7 +62,7 @@ def test_a_key_that_a_run_does_not_read_is_refused(config: Config | None, kind: 
 def test_no_key_is_read_by_no_run() -> None:
     tuning = from_dict(finetuning('sst2').to_dict())
     for key in keys.KEYS:
-        unread = [unread_keys(changed(c, key), c.kind) for c in (Config(), tuning)]
+        unread = [unread_keys(changed(c, key)) for c in (Config(), tuning)]
         assert not all(unread), key
 
 

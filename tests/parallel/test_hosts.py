@@ -49,7 +49,7 @@ def test_one_of_two_is_killed_and_both_end_with_the_same_bits(tmp_path: pathlib.
 
     hosts = Hosts(tmp_path, killed, **flags)
     assert hosts.wait() == [0, 0], hosts.output()
-    assert f'going on from step {saved} ' in hosts.output()
+    assert f'continuing from step {saved} ' in hosts.output()
     small_run.same_bits(killed, whole, 80)
 
 
@@ -68,14 +68,14 @@ def test_two_processes_stop_and_go_on_and_give_the_numbers_of_one(tmp_path: path
     hosts.wait_for(lambda: small_run.metrics(workdir)[-1]['step'] > saved)
     hosts.processes[0].send_signal(signal.SIGINT)
     assert hosts.wait() == [143, 143], hosts.output()
-    assert f'going on from step {saved} ' in hosts.output()
+    assert f'continuing from step {saved} ' in hosts.output()
 
     step = max(small_run.saved_steps(workdir))
     alone = FLAGS | {'mesh__fsdp': 1, 'train__num_steps': step + 10}
     for name in ('two', 'one'):  # on from the two processes' checkpoint, and from the beginning
         code, output = small_run.finish(tmp_path, tmp_path / name, **alone)
         assert code == 0, output
-        assert (f'going on from step {step} ' in output) == (name == 'two')
+        assert (f'continuing from step {step} ' in output) == (name == 'two')
     two, one = (small_run.numbers(tmp_path / name) for name in ('two', 'one'))
     assert [(line['step'], line['split']) for line in two] == [
         (line['step'], line['split']) for line in one

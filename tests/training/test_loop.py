@@ -30,7 +30,7 @@ from bert_jax.training import loop
 from bert_jax.training.checkpoint import Checkpoints
 from bert_jax.training.loop import train
 from bert_jax.training.metrics import MetricsWriter
-from bert_jax.training.nonfinite import MAX_IN_A_ROW
+from bert_jax.training.step_monitor import MAX_IN_A_ROW
 
 MODEL = ModelConfig(
     vocab_size=50,
@@ -152,7 +152,7 @@ def test_a_signal_saves_and_the_next_start_goes_on(
         if k == at:
             os.kill(os.getpid(), number)
 
-    with pytest.raises(Interrupted, match=r'saved at step \d+ of 10; the same command goes on'):
+    with pytest.raises(Interrupted, match=r'saved at step \d+ of 10; the same command continues'):
         run(tmp_path, change=stop)
     assert signal.getsignal(number) is before
     step = max(saved_steps(tmp_path))
@@ -387,13 +387,13 @@ def test_too_many_skipped_in_a_row_end_the_run(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert 1 < MAX_IN_A_ROW < 100
-    monkeypatch.setattr('bert_jax.training.nonfinite.MAX_IN_A_ROW', 3)
+    monkeypatch.setattr('bert_jax.training.step_monitor.MAX_IN_A_ROW', 3)
 
     def change(k: int, batch: dict[str, np.ndarray]) -> None:
         if k in (1, 2, 4, 5, 6, 7):
             poison(k)(k, batch)
 
-    with pytest.raises(FloatingPointError, match=r'3 steps in a row .*, the last is step 7'):
+    with pytest.raises(FloatingPointError, match=r'3 steps in a row, up to step 7, were'):
         run(tmp_path, configured(nonfinite='skip', log_every=100), change)
     assert saved_steps(tmp_path) == [4]
 
