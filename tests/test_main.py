@@ -76,7 +76,7 @@ MISTAKES = {
     'unread in fine-tuning': (
         [TINY, '--config.data.task=ner', '--config.train.eval_every=10000'],
         'fine-tuning does not read config.data.holdout=0.1; config.train.phases=',
-        '(it goes by config.train.epochs)',
+        '(it uses config.train.epochs)',
     ),
     'no corpus': ([TINY, '--config.data.corpus=text:nowhere/*.txt'], 'nowhere/*.txt', ''),
 }

@@ -149,17 +149,19 @@ def shard_batch(batch: HostBatch, spec: BatchSpec, mesh: Mesh) -> Batch:
         }
 
 
-def state_shardings(abstract: Any, mesh: Mesh) -> Any:
-    """Returns the shardings of a tree of boxed parameters and of what the optimizer keeps for them.
+def abstract_state(state: Any, mesh: Mesh) -> Any:
+    """Returns a state's shapes, dtypes and shardings.
 
-    Leaves without names (counters) are replicated. Call `check_rules` on the parameters first.
+    state: the shapes of boxed parameters and of the optimizer's arrays. Leaves without a box
+    (counters) are replicated. Call `check_rules` on the parameters first.
     """
 
-    def sharding(leaf: Any) -> NamedSharding:
-        names = leaf.names if is_boxed(leaf) else ()
-        return NamedSharding(mesh, partition_spec(map(str, names)))
+    def described(leaf: Any) -> jax.ShapeDtypeStruct:
+        names, value = (leaf.names, leaf.value) if is_boxed(leaf) else ((), leaf)
+        sharding = NamedSharding(mesh, partition_spec(map(str, names)))
+        return jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=sharding)
 
-    return jax.tree.map(sharding, abstract, is_leaf=is_boxed)
+    return jax.tree.map(described, state, is_leaf=is_boxed)
 
 
 def is_boxed(leaf: Any) -> bool:

@@ -54,17 +54,9 @@ class Stage(NamedTuple):
     eval_set: EvalSet
 
 
-def should_log(step: int, config: Config) -> bool:
-    return step == config.num_steps or step % config.train.log_every == 0
-
-
-def should_evaluate(step: int, config: Config) -> bool:
-    every = config.train.eval_every
+def is_due(step: int, every: int, config: Config) -> bool:
+    """Whether something happens at `step` that happens every so many steps, and at the end."""
     return step == config.num_steps or (every > 0 and step % every == 0)
-
-
-def should_save(step: int, config: Config) -> bool:
-    return step == config.num_steps or step % config.train.checkpoint_every == 0
 
 
 def train(
@@ -96,7 +88,7 @@ def train(
     stages = _stages(built, step, batches, eval_batches)
     key = _root_key(config, built.mesh, config.train.prng_impl)
     # The evaluation at the end of a shorter run does not belong to this run.
-    drop_eval = not should_evaluate(step, config) and not config.train.best
+    drop_eval = not is_due(step, config.train.eval_every, config) and not config.train.best
     # The stack is left in reverse order: signals are handled until everything is written.
     with contextlib.ExitStack() as stack:
         stack.enter_context(explain_full_disk(workdir))
@@ -134,13 +126,13 @@ class _Loop:
                 f'stopped before step {step + 1} of {self.config.num_steps}; '
                 'the same command continues from there'
             )
-        missed = step and should_evaluate(step, self.config) and not self.writer.has_eval(step)
-        if missed and not self.evaluate(step, state.params, stage):
+        due = step and is_due(step, self.config.train.eval_every, self.config)
+        if due and not self.writer.has_eval(step) and not self.evaluate(step, state.params, stage):
             raise self.stopper.interrupted(f'step {step} is saved; the same command evaluates it')
 
     def run(self, step: int, state: TrainState, stages: list[Stage], key: jax.Array) -> TrainState:
         """Takes all steps of the stages, the first of them after `step`. key: the root key."""
-        config = self.config
+        config, every = self.config, self.config.train
         monitor = StepMonitor(self.built.task, config.train.nonfinite)
         for stage in stages:
             timed = monitor.time_input(stage.batches)
@@ -152,8 +144,9 @@ class _Loop:
                 monitor.add(step, sums, shape)
                 self.progress.step(step)
                 last, stop = step == config.num_steps, self.stopper.agreed()
-                log, save = should_log(step, config), stop or should_save(step, config)
-                evaluate = should_evaluate(step, config) and (last or not stop)
+                log = is_due(step, every.log_every, config)
+                save = stop or is_due(step, every.checkpoint_every, config)
+                evaluate = is_due(step, every.eval_every, config) and (last or not stop)
 
                 # Report.
                 if log or evaluate or save:

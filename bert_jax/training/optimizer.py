@@ -3,6 +3,7 @@
 The update of a parameter depends on its facts (`models.parameters`), which are given as a tree.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -56,17 +57,6 @@ def make_optimizer(config: Config, info: Any) -> optax.GradientTransformation:
     )
 
 
-def _stateless(
-    update: Callable[[ParameterInfo, jax.Array, Any], jax.Array], info: Any
-) -> optax.GradientTransformation:
-    """The transformation that applies `update` to each parameter's facts, update and value."""
-
-    def update_all(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        return jax.tree.map(update, info, updates, params), state
-
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update_all)
-
-
 def _scale_by_trust_ratio(info: Any) -> optax.GradientTransformation:
     """Scales each layer's update to the norm of its weights (You et al., 2020, algorithm 2).
 
@@ -88,7 +78,7 @@ def _scale_by_trust_ratio(info: Any) -> optax.GradientTransformation:
                 matrix_scale = jax.vmap(matrix_scale, in_axes=axis, out_axes=axis)
         return matrix_scale(update, param)
 
-    return _stateless(scale_by_matrix, info)
+    return optax.stateless(functools.partial(jax.tree.map, scale_by_matrix, info))
 
 
 def _scale_by_layer(decay: float, layers: int, info: Any) -> optax.GradientTransformation:
@@ -106,7 +96,7 @@ def _scale_by_layer(decay: float, layers: int, info: Any) -> optax.GradientTrans
             return update * decay**depth
         return update
 
-    return _stateless(scale, info)
+    return optax.stateless(functools.partial(jax.tree.map, scale, info))
 
 
 def _scale_by_adam(optim: OptimConfig) -> optax.GradientTransformation:

@@ -18,9 +18,9 @@ from bert_jax.models.parameters import cast_kernels, describe
 from bert_jax.parallel import xla_options
 from bert_jax.parallel.sharding import (
     abstract_batch,
+    abstract_state,
     batch_shardings,
     check_rules,
-    state_shardings,
 )
 from bert_jax.tasks.losses import Sums, divide
 from bert_jax.tasks.task import RandomStreams, Task
@@ -195,11 +195,7 @@ def build_step(
     tx = tx or make_optimizer(config, info)
     counter: Any = jax.ShapeDtypeStruct((), jnp.int32)
     state = TrainState(counter, counter, boxed, jax.eval_shape(tx.init, boxed))
-    abstract = jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        nn.unbox(state),
-        state_shardings(state, mesh),
-    )
+    abstract = abstract_state(state, mesh)
     return Step(config, task, mesh, info, tx, schedule or make_schedule(config), abstract)
 
 

@@ -213,12 +213,12 @@ def test_when_what_is_done(
 ) -> None:
     config = configured(**{'log_every': 4, 'eval_every': 5, 'checkpoint_every': 3} | changes)
     steps = range(1, config.num_steps + 1)
-    for should, expected in (
-        (loop.should_log, log),
-        (loop.should_evaluate, evaluate),
-        (loop.should_save, save),
+    for every, expected in (
+        (config.train.log_every, log),
+        (config.train.eval_every, evaluate),
+        (config.train.checkpoint_every, save),
     ):
-        assert [step for step in steps if should(step, config)] == expected
+        assert [step for step in steps if loop.is_due(step, every, config)] == expected
 
 
 def test_a_signal_in_the_last_evaluation_keeps_the_next_run_from_starting(
