@@ -55,7 +55,7 @@ class Stage(NamedTuple):
 
 
 def is_due(step: int, every: int, config: Config) -> bool:
-    """Whether something happens at `step` that happens every so many steps, and at the end."""
+    """Whether `step` is a multiple of `every` (0: never) or the last step."""
     return step == config.num_steps or (every > 0 and step % every == 0)
 
 
@@ -106,7 +106,7 @@ def train(
 
 @dataclasses.dataclass(frozen=True)
 class _Loop:
-    """The parts of the loop, except for the state and the stages."""
+    """The training loop with its outputs; the state and the stages are arguments."""
 
     config: Config
     built: Step
