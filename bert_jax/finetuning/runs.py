@@ -20,7 +20,10 @@ from bert_jax.finetuning.task_data import EVAL, Predictions, Processor, Split, T
 from bert_jax.parallel.mesh import host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.finetuning import (
+    ClassificationTask,
     HeadTask,
+    QuestionAnsweringTask,
+    TaggingTask,
 )
 from bert_jax.tasks.task import Task
 from bert_jax.training.checkpoint import load_params
@@ -36,6 +39,14 @@ class FineTuning(Resolver):
     Several tasks, and several seeds of a task, have a folder each. Runs that are complete are not
     repeated.
     """
+
+    @staticmethod
+    def without_data(config: Config) -> tuple[Config, HeadTask]:
+        if config.init_from:
+            config, _ = settings.start_from(config)
+        tasks = {'squad': QuestionAnsweringTask, 'ner': TaggingTask}
+        task = tasks.get(config.data.task, ClassificationTask)(config.model, 2)
+        return settings.one_step(config), task
 
     @part
     def folders(self) -> dict[str, epath.Path]:

@@ -7,6 +7,7 @@ from etils import epath
 from bert_jax.config import Config
 from bert_jax.data.text import staging
 from bert_jax.preflight.pretraining import Pretraining
+from bert_jax.tasks.task import Task
 from bert_jax.training.run import Resolver
 
 
@@ -15,9 +16,22 @@ def resolve(config: Config, workdir: epath.Path, cache: pathlib.Path | None = No
 
     cache: the folder of prepared stores, if it is not that of config.data.cache_dir.
     """
-    cache = cache or staging.cache_of(config.data)
+    return _resolver(config)(config, workdir, cache or staging.cache_of(config.data))
+
+
+def without_data(config: Config) -> tuple[Config, Task]:
+    """The configuration and the task of a run, as far as they don't depend on data.
+
+    They are enough to build the training step. The vocabulary of a model to pretrain has
+    config.model.vocab_size tokens, and a model to fine-tune has two labels. Raises ValueError if
+    the config.init_from of a model to fine-tune can't be read.
+    """
+    return _resolver(config).without_data(config)
+
+
+def _resolver(config: Config) -> type[Resolver]:
     if config.kind == 'pretraining':
-        return Pretraining(config, workdir, cache)
+        return Pretraining
     from bert_jax.finetuning.runs import FineTuning  # its scores import scikit-learn
 
-    return FineTuning(config, workdir, cache)
+    return FineTuning

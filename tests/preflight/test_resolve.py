@@ -12,9 +12,13 @@ from etils.epath import gpath
 from small_look import changed
 
 from bert_jax import main
+from bert_jax.config import Phase
 from bert_jax.data.store import preparation
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.preflight import checks
+from bert_jax.preflight.resolve import without_data
 from bert_jax.training import workdir
+from bert_jax.training.train_step import build_step
 
 EARLY = [
     ({'train.epochs': 1.0}, 'pretraining does not read config.train.epochs=1.0'),
@@ -40,6 +44,22 @@ def test_mistakes_are_found_before_text_is_tokenised(
     with pytest.raises(ValueError, match=message):
         main.run(changed(changes), run if 'train.seed' in changes else epath.Path('other'))
     assert not pathlib.Path('cache').exists(), 'the corpus was prepared'
+
+
+@pytest.mark.parametrize('task', ['pretrain', 'text', 'ner', 'squad', 'all'])
+def test_a_step_needs_no_data(tmp_path: pathlib.Path, task: str) -> None:
+    source = small_tasks.pretrained_folder(tmp_path / 'start')
+    data = {'dir': 'absent', 'pad_vocab_to_multiple_of': 8}
+    train = {'phases': (Phase(1, 16, 16, 2),)}
+    model = {'hidden_dropout_prob': 0.1}
+    config = small_tasks.configured(source, task, data=data, model=model, train=train)
+    config, found = without_data(config)
+    assert config.model.hidden_dropout_prob == 0.1
+    assert config.model.vocab_size == 24 and found.config == config.model
+    phase = config.train.phases[0]
+    assert task == 'pretrain' or phase[1:] == (16, 16, 1)
+    mesh = make_mesh(dataclasses.replace(config.mesh, tensor=2))
+    assert build_step(config, found, mesh).lower(phase)
 
 
 def test_the_runs_of_a_table_belong_together(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
