@@ -141,7 +141,7 @@ def _shape(config: Config, mesh: Mesh) -> dict[str, Any]:
         'max_seq_length': phase.max_seq_length,
         'accum_steps': config.train.accum_steps,
         'optimizer': config.optim.name,
-        'dtype': str(compute_dtype(model)),
+        'dtype': str(compute_dtype(model.dtype)),
         'attention': model.attention,
         'probs_dropout': model.attention_probs_dropout_prob,
         'remat': model.remat,
