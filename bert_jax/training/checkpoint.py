@@ -112,11 +112,8 @@ class Checkpoints:
             time.sleep(pause)
         if failed:
             return None, problem
-        try:
-            _verify(checksums(restored.state), restored.checksums)
-        except ValueError as error:
-            return None, first_line(error)
-        return restored.state, ''
+        problem = _difference(checksums(restored.state), restored.checksums)
+        return None if problem else restored.state, problem
 
     def _rename(self, step: int) -> epath.Path:
         """Renames a checkpoint; deleting would be wrong if the file system is at fault."""
@@ -176,7 +173,8 @@ def load_params(source: epath.PathLike, abstract: Any) -> Any:
         restored = reader.restore(path / 'state', args=args)
         saved_sums = json.loads((path / 'checksums' / 'metadata').read_text())
         sums = checksums(restored)
-        _verify(sums, {name: saved_sums.get(name) for name in sums})
+        if problem := _difference(sums, {name: saved_sums.get(name) for name in sums}):
+            raise ValueError(problem)
     return restored['params']
 
 
@@ -267,7 +265,7 @@ def checksums(tree: Any) -> dict[str, int]:
     return {name: int(value) for name, value in _named(jax.device_get(_sums(tree))).items()}
 
 
-def _verify(sums: dict[str, int], saved: dict[str, Any]) -> None:
+def _difference(sums: dict[str, int], saved: dict[str, Any]) -> str:
+    """A message about the checksums that differ; '' if none does."""
     wrong = sorted(name for name in set(sums) | set(saved) if sums.get(name) != saved.get(name))
-    if wrong:
-        raise ValueError(f'{len(wrong)} arrays differ from what was saved, {wrong[0]} first')
+    return f'{len(wrong)} arrays differ from what was saved, {wrong[0]} first' if wrong else ''
