@@ -103,7 +103,7 @@ def _unigram_entropy(path: epath.Path) -> float:
     try:
         return float(json.loads(path.read_text())['unigram_entropy'])
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f'{path} can not be read: {error!r}') from error
+        raise ValueError(f'{path} cannot be read: {error!r}') from error
 
 
 def main(argv: list[str]) -> int:

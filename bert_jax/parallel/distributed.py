@@ -64,7 +64,7 @@ def join() -> None:
         ) from error
     except jax.errors.JaxRuntimeError as error:
         where = 'the other processes' if missing else f'--coordinator={given[0]}'
-        raise ValueError(f'{where} can not be reached: {first_line(error)}') from error
+        raise ValueError(f'{where} cannot be reached: {first_line(error)}') from error
     finally:
         for number in SIGNALS:
             if number != signal.SIGTERM or not jax.distributed.is_initialized():

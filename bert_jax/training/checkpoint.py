@@ -105,10 +105,10 @@ class Checkpoints:
                 break
             if pause is None:
                 raise ValueError(
-                    f'checkpoint {self.directory / str(step)} can not be read: {problem}. Give the '
+                    f'checkpoint {self.directory / str(step)} cannot be read: {problem}. Give the '
                     'same command again when the storage can be reached'
                 )
-            LOG.warning('checkpoint %d can not be read, trying again: %s', step, problem)
+            LOG.warning('checkpoint %d cannot be read, trying again: %s', step, problem)
             time.sleep(pause)
         if failed:
             return None, problem

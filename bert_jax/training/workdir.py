@@ -61,7 +61,7 @@ def read_config(workdir: epath.Path) -> Config:
             raise ValueError('it is not a configuration of bert_jax')
         return from_saved(values, path)
     except ValueError as error:
-        raise ValueError(f'{path} can not be read: {error}') from error
+        raise ValueError(f'{path} cannot be read: {error}') from error
 
 
 def read_data(workdir: epath.Path) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def read_data(workdir: epath.Path) -> dict[str, Any]:
         return values | {'fingerprint': str(values['fingerprint'])}
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
-            f'{path} can not be read ({error!r}); put it back, or use another --workdir'
+            f'{path} cannot be read ({error!r}); put it back, or use another --workdir'
         ) from error
 
 
@@ -150,7 +150,7 @@ def claim(
         try:
             workdir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(f'--workdir={workdir} can not be made: {error}') from error
+            raise ValueError(f'--workdir={workdir} cannot be made: {error}') from error
         if saved is None:
             (workdir / BEST).unlink(missing_ok=True)  # left by a run that saved no checkpoint
         with explain_full_disk(workdir):

@@ -186,7 +186,7 @@ def test_a_checkpoint_that_can_not_be_reached_is_not_damaged(
     if times == 2:
         assert_same(checkpoints.restore(abstract(small(0))), small(20))
     else:
-        with pytest.raises(ValueError, match=r'checkpoints/20 can not be read: UNAVAILABLE.*503'):
+        with pytest.raises(ValueError, match=r'checkpoints/20 cannot be read: UNAVAILABLE.*503'):
             checkpoints.restore(abstract(small(0)))
     checkpoints.close()
     assert files(tmp_path, 10) and files(tmp_path, 20)
