@@ -23,8 +23,7 @@ from bert_jax.finetuning.task_data import (
     Split,
     TaskFacts,
 )
-from bert_jax.tasks.classification import ClassificationTask, RegressionTask
-from bert_jax.tasks.head import HeadTask
+from bert_jax.tasks.finetuning import ClassificationTask, HeadTask, RegressionTask
 
 METRICS = ('accuracy', 'macro_f1', 'matthews')
 

@@ -22,7 +22,7 @@ from bert_jax.finetuning.task_data import (
     Split,
     TaskFacts,
 )
-from bert_jax.tasks.tagging import TaggingTask
+from bert_jax.tasks.finetuning import TaggingTask
 
 Tags = list[list[str]]  # of each sentence, one per word
 

@@ -17,12 +17,14 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import results, settings
 from bert_jax.finetuning.datasets import load_task_data, task_names
 from bert_jax.finetuning.task_data import EVAL, Predictions, Processor, Split, TaskData
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
-from bert_jax.tasks.classification import ClassificationTask
-from bert_jax.tasks.head import HeadTask
-from bert_jax.tasks.question_answering import QuestionAnsweringTask
-from bert_jax.tasks.tagging import TaggingTask
+from bert_jax.tasks.finetuning import (
+    ClassificationTask,
+    HeadTask,
+    QuestionAnsweringTask,
+    TaggingTask,
+)
 from bert_jax.tasks.task import Task
 from bert_jax.training.checkpoint import load_params
 from bert_jax.training.loop import predict
@@ -186,7 +188,7 @@ def _in_order(config: Config, task: HeadTask, examples: EncodedExamples) -> Iter
 
 
 def _host_slice(config: Config) -> tuple[int, int]:
-    return sharding.host_slice(sharding.make_mesh(config.mesh))
+    return host_slice(make_mesh(config.mesh))
 
 
 def _train_and_score(run: Run, data: TaskData, stopper: Stopper) -> dict[str, float]:

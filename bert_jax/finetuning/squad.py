@@ -21,7 +21,7 @@ from bert_jax.finetuning.task_data import (
     Split,
     TaskFacts,
 )
-from bert_jax.tasks.question_answering import QuestionAnsweringTask
+from bert_jax.tasks.finetuning import QuestionAnsweringTask
 
 
 class QuestionAnsweringProcessor(task_data.Processor):

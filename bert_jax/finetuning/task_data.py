@@ -18,7 +18,7 @@ from bert_jax.config import Config, DataConfig
 from bert_jax.data.labelled.rows import EncodedExamples, IndexedRows, permutation
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
-from bert_jax.tasks.head import HeadTask
+from bert_jax.tasks.finetuning import HeadTask
 
 Predictions = Mapping[str, np.ndarray]  # a task's outputs by name: [rows, ...]
 Record = dict[str, Any]  # one example's prediction, as the predict command writes it

@@ -23,7 +23,8 @@ from bert_jax.inference.token_arrays import INPUTS, checked
 from bert_jax.models.heads import HEADS, TASK_HEADS
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
-from bert_jax.tasks.head import HeadTask
+from bert_jax.parallel.mesh import make_mesh
+from bert_jax.tasks.finetuning import HeadTask
 from bert_jax.training.evaluation import Predictions, by_example
 
 WINDOW = 4096  # texts that are read and sorted by length together
@@ -252,7 +253,7 @@ def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:
     """
     if dtype not in choices('model.dtype'):
         raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(choices("model.dtype"))}')
-    mesh = sharding.make_mesh(MeshConfig())
+    mesh = make_mesh(MeshConfig())
     source = model_dir.load(directory, NamedSharding(mesh, PartitionSpec()))
     config = dataclasses.replace(source.config, dtype=dtype)  # type: ignore[arg-type]
     return Bert(dataclasses.replace(source, config=config), mesh)

@@ -15,7 +15,7 @@ from bert_jax.data.summary import Summary
 from bert_jax.data.text import readers, staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import host_slice
 from bert_jax.tasks.pretraining import OBJECTIVES, PretrainTask
 from bert_jax.tasks.task import Task
 from bert_jax.training.loop import EvalSet
@@ -131,8 +131,8 @@ class Pretraining(Resolver):
         return self.source.characters + copies if self.source.characters else None
 
     def runs(self) -> list[Run]:
-        config, host_slice = self.run_config, sharding.host_slice(self.mesh)
-        hosts = dict(zip(('host', 'num_hosts'), host_slice, strict=True))
+        config, part_of_host = self.run_config, host_slice(self.mesh)
+        hosts = dict(zip(('host', 'num_hosts'), part_of_host, strict=True))
         folder = pathlib.Path(os.fspath(self.known('store') or ''))
 
         def batches(start: int, stop: int) -> Iterator[HostBatch]:

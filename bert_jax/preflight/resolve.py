@@ -1,4 +1,4 @@
-"""The two kinds of runs, and how a configuration becomes one of them."""
+"""The resolver of each kind of run."""
 
 import pathlib
 
@@ -12,24 +12,24 @@ from bert_jax.training.run import Resolver
 
 
 def resolve(config: Config, workdir: epath.Path, cache: pathlib.Path | None = None) -> Resolver:
-    """What `config` asks for; none of it is resolved yet.
+    """The runs of `config`, of which nothing is resolved yet.
 
     cache: the folder of prepared stores, if it is not that of config.data.cache_dir.
     """
-    return _kind(config)(config, workdir, cache or staging.cache_of(config.data))
+    return _resolver(config)(config, workdir, cache or staging.cache_of(config.data))
 
 
 def without_data(config: Config) -> tuple[Config, Task]:
     """The configuration and the task of a run, as far as they don't depend on data.
 
-    That is enough to build the training step. The vocabulary of a model to pretrain has
+    They are enough to build the training step. The vocabulary of a model to pretrain has
     config.model.vocab_size tokens, and a model to fine-tune has two labels. Raises ValueError if
     the config.init_from of a model to fine-tune can't be read.
     """
-    return _kind(config).without_data(config)
+    return _resolver(config).without_data(config)
 
 
-def _kind(config: Config) -> type[Resolver]:
+def _resolver(config: Config) -> type[Resolver]:
     if config.kind == 'pretraining':
         return Pretraining
     from bert_jax.finetuning.runs import FineTuning  # its scores import scikit-learn

@@ -14,6 +14,7 @@ from tiny_model import ROOT
 
 from bert_jax.config import Config, from_config_dict
 from bert_jax.parallel import sharding, xla_options
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.performance import roofline, topologies
 from bert_jax.tasks.pretraining import PretrainTask
 
@@ -114,7 +115,7 @@ def narrow_large() -> Config:
 def test_the_compiler_accepts_the_options_for_every_collective(name: str) -> None:
     """A program with one collective of each kind compiles in a second, the step in many."""
     pytest.importorskip('libtpu')
-    mesh = sharding.make_mesh(narrow_large().mesh, topologies.devices(topologies.parse(name)))
+    mesh = make_mesh(narrow_large().mesh, topologies.devices(topologies.parse(name)))
 
     def collectives(x: jax.Array) -> tuple[jax.Array, ...]:
         """Independent of each other, so that each may go on while another or a product does."""

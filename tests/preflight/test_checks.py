@@ -72,7 +72,7 @@ def test_a_run_that_goes_on(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     other = changed({'data.holdout': 0.3})
     assert 'FAIL' not in str(look(other))  # as long as nobody knows what the data will be
     preparation.prepare(other)
-    assert f'the data are {fingerprint} there' in look(other)['workdir']
+    assert f'the data is {fingerprint} there' in look(other)['workdir']
 
 
 @pytest.mark.parametrize(('changes', 'expected'), WRONG)

@@ -14,7 +14,7 @@ from small_look import changed
 from bert_jax import main
 from bert_jax.config import Phase
 from bert_jax.data.store import preparation
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.preflight import checks
 from bert_jax.preflight.resolve import without_data
 from bert_jax.training import workdir
@@ -58,7 +58,7 @@ def test_a_step_needs_no_data(tmp_path: pathlib.Path, task: str) -> None:
     assert config.model.vocab_size == 24 and found.config == config.model
     phase = config.train.phases[0]
     assert task == 'pretrain' or phase[1:] == (16, 16, 1)
-    mesh = sharding.make_mesh(dataclasses.replace(config.mesh, tensor=2))
+    mesh = make_mesh(dataclasses.replace(config.mesh, tensor=2))
     assert build_step(config, found, mesh).lower(phase)
 
 
