@@ -68,17 +68,21 @@ def processor_for(
 def task_names(data: DataConfig) -> list[str]:
     """The tasks of config.data.task. Raises ValueError for an unknown task, for settings that a
     task does not read, and if a file of GLUE is missing."""
-    if data.task in TASKS and data.task not in GLUE:
-        _refuse_settings(data, TASKS[data.task])
-        return [data.task]
     names = list(GLUE) if data.task == 'all' else data.task.split(',')
     for name in names:
-        if name not in GLUE or names.count(name) > 1:
+        if data.task not in TASKS and (name not in GLUE or names.count(name) > 1):
             raise ValueError(_not_a_task(name, data.task))
-    local = staging.localized(data)
+    local = staging.localized(data) if names[0] in GLUE else data
     for name in names:
-        glue.check_files(name, local)
-        _refuse_settings(data, TASKS[name])
+        if name in GLUE:
+            glue.check_files(name, local)
+        for key in SETTINGS:
+            value = getattr(data, key)
+            if value and key not in TASKS[name].settings:
+                raise ValueError(
+                    f'config.data.{key} is {value!r}, but the task {data.task!r} does not read it; '
+                    'remove it'
+                )
     return names
 
 
@@ -92,13 +96,3 @@ def _not_a_task(name: str, task: str) -> str:
     message += f'; expected pretrain, text, squad, ner, all, or some of {",".join(GLUE)}'
     near = difflib.get_close_matches(name, (*GLUE, *alone), n=1)
     return message + (f'. Did you mean {near[0]}?' if near and near[0] != name else '')
-
-
-def _refuse_settings(data: DataConfig, entry: TaskEntry) -> None:
-    for name in SETTINGS:
-        value = getattr(data, name)
-        if value and name not in entry.settings:
-            raise ValueError(
-                f'config.data.{name} is {value!r}, but the task {data.task!r} does not read it; '
-                'remove it'
-            )
