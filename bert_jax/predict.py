@@ -98,8 +98,8 @@ def _embed(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> int:
 def _fill_mask(bert: Bert, inputs: Iterable[str]) -> None:
     """Prints each text and, for each of its masks, the most likely tokens."""
     inputs = iter(inputs)
-    while some := list(itertools.islice(inputs, MASKED)):
-        for text, masks in zip(some, bert.fill_mask(some, FLAGS.top_k), strict=True):
+    while texts := list(itertools.islice(inputs, MASKED)):
+        for text, masks in zip(texts, bert.fill_mask(texts, FLAGS.top_k), strict=True):
             print(text)
             for candidates in masks:
                 print('   ' + ', '.join(f'{piece} {share:.3f}' for piece, share in candidates))

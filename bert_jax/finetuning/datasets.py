@@ -13,7 +13,7 @@ from bert_jax.finetuning import glue
 from bert_jax.finetuning.classification import ClassificationProcessor
 from bert_jax.finetuning.ner import TaggingProcessor
 from bert_jax.finetuning.squad import QuestionAnsweringProcessor
-from bert_jax.finetuning.task_data import TRAIN, Processor, TaskData, TaskFacts, load
+from bert_jax.finetuning.task_data import EVAL, TRAIN, Processor, TaskData, TaskFacts, load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +43,12 @@ PROCESSORS: dict[str, type[Processor]] = {
 def load_task_data(name: str, config: Config, tokenizer: Tokenizer) -> TaskData:
     """The data of the task `name`. Raises ValueError for mistakes in its files."""
     data = dataclasses.replace(staging.localized(config.data), task=name)
-    made = TASKS[name].load(dataclasses.replace(config, data=data), tokenizer)
-    rows = {TRAIN: made.train} | {split.name: split.rows for split in (made.eval, *made.tests)}
-    for split in rows:
-        if not len(rows[split]):
-            raise ValueError(f'{name} has no rows for the split {split}; {made.summary}')
-    return made
+    loaded = TASKS[name].load(dataclasses.replace(config, data=data), tokenizer)
+    rows = {TRAIN: loaded.train, EVAL: loaded.eval.rows}
+    for split, examples in (rows | {test.name: test.rows for test in loaded.tests}).items():
+        if not len(examples):
+            raise ValueError(f'{name} has no rows for the split {split}; {loaded.summary}')
+    return loaded
 
 
 def processor_for(

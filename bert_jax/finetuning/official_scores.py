@@ -69,22 +69,22 @@ def entities(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) 
     accuracy = sum(a == b for a, b in pairs) / len(pairs)
     if not mark_entities({tag for tag, _ in pairs}):
         return {'accuracy': accuracy}
-    true, found = ({(i, *e) for i, s in enumerate(x) for e in spans(s)} for x in (gold, predicted))
-    all_true, all_found, right = (
-        collections.Counter(kind for *_, kind in e) for e in (true, found, true & found)
+    true, seen = ({(i, *e) for i, s in enumerate(x) for e in spans(s)} for x in (gold, predicted))
+    true_of, seen_of, right_of = (  # the numbers of entities of each type
+        collections.Counter(kind for *_, kind in e) for e in (true, seen, true & seen)
     )
-    marks = [predicted[i][start][0] for i, start, _, _ in found]
+    right = right_of.total()
     return {
-        'precision': right.total() / max(len(found), 1),
-        'recall': right.total() / max(len(true), 1),
-        'f1': 2 * right.total() / max(len(true) + len(found), 1),
+        'precision': right / max(len(seen), 1),
+        'recall': right / max(len(true), 1),
+        'f1': 2 * right / max(len(true) + len(seen), 1),
         'accuracy': accuracy,
         'entities': len(true),
-        'predicted_entities': len(found),
-        'ill_formed': sum(mark in 'IEL' for mark in marks),
+        'predicted_entities': len(seen),
+        'ill_formed': sum(predicted[i][start][0] in 'IEL' for i, start, *_ in seen),
     } | {
-        f'f1/{kind}': 2 * right[kind] / (all_true[kind] + all_found[kind])
-        for kind in sorted(all_true | all_found)
+        f'f1/{kind}': 2 * right_of[kind] / (true_of[kind] + seen_of[kind])
+        for kind in sorted(true_of | seen_of)
         if kind
     }
 

@@ -30,7 +30,7 @@ WINDOW = 4096  # texts that are read and sorted by length together
 # The lengths of the rows of batches. There are more than in training: a forward pass compiles fast,
 # so the time that less padding saves is worth more shapes.
 LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
-TOKENS = 2048  # about as many tokens has a batch, unless it is the last of its length
+TOKENS = 2048  # the approximate number of tokens of a batch that is not the last of its length
 THREADS = 2
 POOLINGS = ('mean', 'cls', 'pooler')
 
@@ -123,17 +123,17 @@ class Bert:
             raise ValueError('this checkpoint has no pooler; use pooling mean or cls')
         pooled = self._function(pooling, lambda outputs, batch: _pool(outputs, batch, pooling))
         inputs, encoder = iter(inputs), self.encoder
-        while some := list(itertools.islice(inputs, WINDOW)):
-            parts = encoder.windows(some) if windows else [[row] for row in encoder.encode(some)]
+        while texts := list(itertools.islice(inputs, WINDOW)):
+            parts = encoder.windows(texts) if windows else [[row] for row in encoder.encode(texts)]
             examples = self._examples(list(itertools.chain.from_iterable(parts)))
             counts = np.array([len(rows) for rows in parts])
-            text = np.repeat(np.arange(len(some)), counts)
+            text = np.repeat(np.arange(len(texts)), counts)
             # The weight 1 keeps the exact bits of the vector of a text in one part.
             weights = np.where(counts[text] == 1, 1, examples.lengths).astype(np.float32)[:, None]
-            sums = np.zeros((len(some), self.config.hidden_size), np.float32)
+            sums = np.zeros((len(texts), self.config.hidden_size), np.float32)
             for indices, vectors in self.run(examples, pooled):
                 np.add.at(sums, text[indices], vectors * weights[indices])
-            totals = np.zeros((len(some), 1), np.float32)
+            totals = np.zeros((len(texts), 1), np.float32)
             np.add.at(totals, text, weights)
             yield from sums / totals
 
@@ -171,11 +171,10 @@ class Bert:
         function = self._function(('top', top_k), top)
         for indices, (probabilities, ids) in self.run(self._examples(rows), function):
             for row, index in enumerate(indices):
-                for at in masks[index]:
-                    names = [pieces[i] for i in ids[row, at]]
-                    filled[index].append(
-                        list(zip(names, probabilities[row, at].tolist(), strict=True))
-                    )
+                for place in masks[index]:
+                    names = [pieces[i] for i in ids[row, place]]
+                    shares = probabilities[row, place].tolist()
+                    filled[index].append(list(zip(names, shares, strict=True)))
         return filled
 
     @property

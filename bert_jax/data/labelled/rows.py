@@ -127,16 +127,15 @@ class ShuffledBatches:
     def batches(
         self, start: int, stop: int, host: int = 0, num_hosts: int = 1
     ) -> Iterator[HostBatch]:
-        """This host's slices of the batches start .. stop - 1."""
+        """This host's slices of the batches `start` to `stop - 1`."""
         epoch = functools.lru_cache(maxsize=1)(self.epoch)
         for k in range(start, stop):
             number, index = divmod(k, self.batches_per_epoch)
             indices = epoch(number)[index]
             longest = self.examples.lengths[indices].max()
             length = self.lengths[np.searchsorted(np.array(self.lengths), longest)]
-            share = self.batch_size // num_hosts
-            mine = indices[host * share : (host + 1) * share]
-            yield self.examples.batch(mine, share, int(length))
+            rows = self.batch_size // num_hosts
+            yield self.examples.batch(indices[host * rows : (host + 1) * rows], rows, int(length))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,9 +159,9 @@ class SequentialBatches:
             members = order[buckets == bucket]
             for i in range(0, len(members), sizes[-1]):
                 indices = members[i : i + sizes[-1]]
-                share = next(rows for rows in sizes if rows >= len(indices)) // self.num_hosts
-                mine = indices[self.host * share : (self.host + 1) * share]
-                yield self.examples.batch(mine, share, length)
+                rows = next(size for size in sizes if size >= len(indices)) // self.num_hosts
+                on_host = indices[self.host * rows : (self.host + 1) * rows]
+                yield self.examples.batch(on_host, rows, length)
 
 
 def permutation(count: int, seed: int, epoch: int = 0, use: int = 0) -> np.ndarray:
