@@ -95,13 +95,13 @@ def _nested(path: pathlib.Path, summary: Summary) -> Iterator[Question]:
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f'{path} is not JSON ({error}); it may be incomplete') from error
     first_version = isinstance(content, dict) and str(content.get('version')).startswith('1')
-    for article, article_at in _records(content, 'data', str(path)):
-        for paragraph, paragraph_at in _records(article, 'paragraphs', article_at):
-            context = _get(paragraph, 'context', str, paragraph_at)
-            for record, at in _records(paragraph, 'qas', paragraph_at):
-                name = _get(record, 'id', str, at)
-                at = f'{at} (id {name})'
-                yield _question(record, name, context, at, first_version, summary)
+    for article, where_article in _records(content, 'data', str(path)):
+        for paragraph, where_paragraph in _records(article, 'paragraphs', where_article):
+            context = _get(paragraph, 'context', str, where_paragraph)
+            for record, where in _records(paragraph, 'qas', where_paragraph):
+                name = _get(record, 'id', str, where)
+                where = f'{where} (id {name})'
+                yield _question(record, name, context, where, first_version, summary)
 
 
 def _get(record: Any, key: str, kind: type, where: str) -> Any:
@@ -134,7 +134,7 @@ def _question(
         impossible = _get(record, 'is_impossible', bool, where)
     if impossible and records:
         raise ValueError(f"{where}: 'is_impossible' is true, but it has {len(records)} 'answers'")
-    answers = [_answer(answer, context, at, summary) for answer, at in records or ()]
+    answers = [_answer(answer, context, place, summary) for answer, place in records or ()]
     return Question(name, text, context, answers, impossible, where)
 
 

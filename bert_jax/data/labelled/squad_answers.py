@@ -57,9 +57,11 @@ def decode(
     prediction if its score is more than `null_threshold` above that of the best span. Raises
     ValueError for logits that are not finite and for questions without windows.
     """
-    starts, ends = start_logits, end_logits
-    _check_finite('start_logits', starts, windows)
-    _check_finite('end_logits', ends, windows)
+    used = np.arange(start_logits.shape[1]) < windows.lengths[:, None]
+    for name, logits in (('start_logits', start_logits), ('end_logits', end_logits)):
+        bad = np.flatnonzero((~np.isfinite(logits) & used).any(1))
+        if len(bad):
+            raise ValueError(f'{name} of {len(bad)} windows are not finite (first: {bad[0]})')
     bounds = np.searchsorted(windows.question, np.arange(len(questions) + 1))
     null_position, shift = windows.no_answer, windows.shift
     answers = Answers({}, {}, {}, {})
@@ -67,15 +69,18 @@ def decode(
         members = range(bounds[i], bounds[i + 1])
         if not members:
             raise ValueError(f'{question.where} has no windows; make them with training=False')
-        spans = [_spans(windows, w, starts[w], ends[w], int(shift[w]), config) for w in members]
+        spans = [
+            _spans(windows, w, start_logits[w], end_logits[w], int(shift[w]), config)
+            for w in members
+        ]
         best = _candidates(
             question, windows, windows.context[i], np.concatenate(spans), config.n_best
         )
         answers.best[question.id] = best[0].text if best else ''
         answers.predictions[question.id] = answers.best[question.id]
         if no_answer:
-            positions = [(w, null_position[w]) for w in members]
-            nulls = [_Candidate('', float(starts[p]), float(ends[p])) for p in positions]
+            at = [(w, null_position[w]) for w in members]
+            nulls = [_Candidate('', float(start_logits[p]), float(end_logits[p])) for p in at]
             null = min(nulls, key=lambda candidate: candidate.score)
             odds = null.score - best[0].score if best else np.finfo(np.float32).max.item()
             answers.null_odds[question.id] = odds
@@ -99,13 +104,6 @@ def write(answers: Answers, directory: epath.PathLike) -> None:
     for name, content in files.items():
         if content:
             (directory / name).write_text(json.dumps(content, indent=4) + '\n')
-
-
-def _check_finite(name: str, logits: np.ndarray, windows: QuestionWindows) -> None:
-    used = np.arange(logits.shape[1]) < windows.lengths[:, None]
-    bad = np.flatnonzero((~np.isfinite(logits) & used).any(1))
-    if len(bad):
-        raise ValueError(f'{name} of {len(bad)} windows are not finite (first: window {bad[0]})')
 
 
 def _spans(
