@@ -8,25 +8,28 @@ GIB = 2**30
 
 
 class Chip(NamedTuple):
-    """Of one JAX device."""
+    """The figures of one JAX device; 0 if a figure is not known.
 
-    flops: float  # a second, bfloat16, dense
-    memory: float = 0.0  # bytes
-    bandwidth: float = 0.0  # bytes a second, of the memory
-    link: float = 0.0  # bytes a second in one direction, along one dimension of a TPU's torus
+    flops: bfloat16 operations per second, dense. memory: bytes. bandwidth: bytes per second, of the
+    memory. link: bytes per second in one direction, along one dimension of a TPU's torus.
+    """
+
+    flops: float
+    memory: float = 0.0
+    bandwidth: float = 0.0
+    link: float = 0.0
 
 
 # By the beginning of device_kind. Sources: cloud.google.com/tpu/docs/v2, /v3, /v4, /v5e, /v5p, /v6e
 # and /tpu7x (a device of v2, v3 and 7x is half a chip; a link is the chip's interconnect divided by
-# its ports); nvidia.com/en-us/data-center, the data sheets (without sparsity).
+# its ports); the data sheets in nvidia.com/en-us/data-center (without sparsity).
 CHIPS = {
     'TPU v2': Chip(22.5e12),
     'TPU v3': Chip(61.5e12),
     'TPU v4': Chip(275e12, 32 * GIB, 1200e9, 50e9),
     'TPU v5 lite': Chip(197e12, 16 * GIB, 819e9, 50e9),
     'TPU v5e': Chip(197e12, 16 * GIB, 819e9, 50e9),
-    'TPU v5p': Chip(459e12, 95 * GIB, 2765e9, 100e9),
-    'TPU v5': Chip(459e12, 95 * GIB, 2765e9, 100e9),
+    'TPU v5': Chip(459e12, 95 * GIB, 2765e9, 100e9),  # v5p
     'TPU v6 lite': Chip(918e12, 32 * GIB, 1638e9, 100e9),
     'TPU v6e': Chip(918e12, 32 * GIB, 1638e9, 100e9),
     'TPU7x': Chip(1153.5e12, 96 * GIB, 3690e9, 50e9),
@@ -43,19 +46,19 @@ CHIPS = {
 
 
 def chip(device: jax.Device) -> Chip | None:
-    """What `device` could do at most; None where that is not known (CPUs)."""
+    """The figures of `device`; None if they are not known, as for CPUs."""
     known = [name for name in CHIPS if device.device_kind.startswith(name)]
     return CHIPS[max(known, key=len)] if known else None
 
 
 def mfu(flops: float, seconds: float) -> float | None:
-    """Share of all devices' peak that `flops` in `seconds` is; None where the peak is not known."""
+    """`flops` in `seconds` as a share of the peak of all devices; None if it is not known."""
     known = chip(jax.devices()[0])
     return None if known is None else flops / seconds / (known.flops * jax.device_count())
 
 
 def needed_memory(compiled: jax.stages.Compiled) -> int:
-    """Bytes of a device that a compiled step takes: what goes in and comes out, and temporaries."""
+    """Bytes of one device that a compiled step needs: its arguments, results and temporaries."""
     memory: Any = compiled.memory_analysis()
     needed: int = memory.argument_size_in_bytes + memory.temp_size_in_bytes
     return needed + memory.output_size_in_bytes - memory.alias_size_in_bytes

@@ -1,27 +1,27 @@
-"""Where a step's time goes: what the profiler saw of its operations, by the parts of the model.
+"""Where the time of a step goes: what the profiler saw of its operations, by category.
 
-The compiler fuses, and what is fused bears one name: a bias or a dropped element may be counted
-with the matrix product beside it, or the other way round. Shares are of the time of operations,
-over all threads, streams and devices; a device that waits for the host has none.
+The compiler fuses operations, and a fusion has one name. So a bias or a dropped element may be
+counted with the matrix product beside it, or the other way round. Shares are of the time of
+operations, over all threads, streams and devices. A device that waits for the host runs none.
 """
 
 import collections
-import dataclasses
 import pathlib
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
-from bert_jax.performance.hlo import COLLECTIVES
+from bert_jax.performance.collectives import COLLECTIVES
 
-# By the name JAX gives an operation: where in the model it was called, and last its own. The first
-# that is found counts.
-PARTS = {
+# Patterns of the names that JAX gives operations: the path of modules, then the operation. The
+# first pattern that matches decides. They are finer than what parameters say of themselves, because
+# most operations have no parameter. A test compiles a step and finds an operation for each pattern.
+OP_CATEGORIES = {
     'random bits': r'threefry|random_bits|rng_bit|iota_2x32|(ropout\w*|attention)/while|/xor$',
-    'products: vocabulary': r'(_decode|attend)/.*dot_general',
+    'products: vocabulary': r'attend/.*dot_general',
     'products: query, key, value, output': r'attention/(query_key_value|output)/.*dot_general',
     'products: scores and values': r'attention/.*dot_general',
     'products: MLP': r'layers/(intermediate|output)/.*dot_general',
@@ -30,56 +30,59 @@ PARTS = {
     'activations': r'layers/output/.*checkpoint|masked_lm_transform/(.*checkpoint/.*|\w+$)',
     'softmax and the rest of attention': r'attention/',
     'dropout, where it is not fused': r'ropout',
-    'the rest of the vocabulary': r'_decode|attend',
+    'the rest of the vocabulary': r'attend',
     'embeddings': r'embeddings',
     'the loss': r'jvp\(\)|jvp\(jit',
     'additions, transposes, copies': r'HeadedEncoder',
 }
 BETWEEN_DEVICES = 'between devices'
-OPTIMIZER = 'optimizer, accumulation, casts'  # all that is not of the model
+OPTIMIZER = 'optimizer, accumulation, casts'  # all operations outside of the model
 UNKNOWN = 'not named'
-SIDES = ('forward', 'backward', 'neither')
+DIRECTIONS = ('forward', 'backward', 'neither')
 NAMED = re.compile(r'^\s*(?:ROOT )?%?([\w.-]+) = .*?op_name="([^"]*)"', re.MULTILINE)
 
 
 def breakdown(run: Callable[[], Any], program: str) -> dict[str, dict[str, float]]:
-    """The share of each part, for each of SIDES, in the time of the operations of `run`, which runs
-    a compiled step whose text is `program`, to its end. Raises ValueError where the profiler saw
-    none of them."""
+    """The share of each category and direction in the time of the operations of `run`.
+
+    run: executes a compiled step and waits for its end. program: the HLO text of the step. Raises
+    ValueError if the profiler saw no operation of it.
+    """
     names = dict(NAMED.findall(program))
     seconds: dict[tuple[str, str], float] = collections.defaultdict(float)
-    for line in _traced(run):
-        for operation, duration in self_times(line):
+    for line in _traced_lines(run):
+        for operation, duration in self_times(line).items():
             name = names.get(operation, '')
-            seconds[part(operation, name), _side(name)] += duration
+            seconds[category(operation, name), _direction(name)] += max(duration, 0)
     total = sum(seconds.values())
     if not total:
         raise ValueError('the profiler saw no operation of the step on this device; drop --profile')
+    seen = {key for key, _ in seconds}
     return {
-        found: {side: seconds.get((found, side), 0) / total for side in SIDES}
-        for found in (*PARTS, BETWEEN_DEVICES, OPTIMIZER, UNKNOWN)
-        if any(key[0] == found for key in seconds)
+        key: {direction: seconds.get((key, direction), 0) / total for direction in DIRECTIONS}
+        for key in (*OP_CATEGORIES, BETWEEN_DEVICES, OPTIMIZER, UNKNOWN)
+        if key in seen
     }
 
 
-def part(operation: str, name: str) -> str:
-    """Which part an operation of the compiled program belongs to. name: JAX's, '' where it has
-    none."""
-    if operation.startswith(tuple(COLLECTIVES)):
+def category(operation: str, name: str) -> str:
+    """The category of an operation of the compiled program. name: JAX's name for it, or ''."""
+    if operation.startswith(COLLECTIVES):
         return BETWEEN_DEVICES
     if not name:
         return UNKNOWN
-    return next((key for key, pattern in PARTS.items() if re.search(pattern, name)), OPTIMIZER)
+    matches = (key for key, pattern in OP_CATEGORIES.items() if re.search(pattern, name))
+    return next(matches, OPTIMIZER)
 
 
-def _side(name: str) -> str:
+def _direction(name: str) -> str:
     if 'transpose(' in name:
         return 'backward'
     return 'forward' if 'jvp(' in name else 'neither'
 
 
-def _traced(run: Callable[[], Any]) -> Iterator[Any]:
-    """The lines of what was traced that have operations. A CPU's are threads of the host."""
+def _traced_lines(run: Callable[[], Any]) -> Iterator[Any]:
+    """The lines of the trace that may hold operations. On a CPU they are the host's threads."""
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
             run()
@@ -87,56 +90,32 @@ def _traced(run: Callable[[], Any]) -> Iterator[Any]:
         planes = [p for f in files for p in jax.profiler.ProfileData.from_file(str(f)).planes]
     devices = [plane for plane in planes if plane.name.startswith('/device:')]
     lines = [line for plane in devices or planes for line in plane.lines]
-    once = [line for line in lines if line.name == 'XLA Ops']  # a TPU has them in other lines too
-    yield from once or lines
+    # A TPU repeats its operations in other lines.
+    yield from [line for line in lines if line.name == 'XLA Ops'] or lines
 
 
-@dataclasses.dataclass
-class _Open:
-    operation: str
-    end: float
-    own: float
-
-
-def self_times(line: Any) -> Iterable[tuple[str, float]]:
-    """Operations of a line and the time each takes without those that it calls."""
-    running: list[_Open] = []
-    events = ((event, _operation(event)) for event in line.events)
-    for event, operation in sorted(
-        ((event, operation) for event, operation in events if operation),
-        key=lambda pair: (pair[0].start_ns, -pair[0].duration_ns),
-    ):
-        while running and running[-1].end <= event.start_ns:
-            yield _closed(running)
+def self_times(line: Any) -> dict[str, float]:
+    """The time of each operation of a line, without the operations that it calls."""
+    times: dict[str, float] = collections.defaultdict(float)
+    running: list[tuple[str, float]] = []  # operation, end
+    events = [(event, operation) for event in line.events if (operation := _operation(event))]
+    # An operation comes before those that it calls.
+    for event, operation in sorted(events, key=lambda e: (e[0].start_ns, -e[0].duration_ns)):
+        while running and running[-1][1] <= event.start_ns:
+            running.pop()
         if running:
-            running[-1].own -= event.duration_ns
-        end = event.start_ns + event.duration_ns
-        running.append(_Open(operation, end, event.duration_ns))
-    while running:
-        yield _closed(running)
+            times[running[-1][0]] -= event.duration_ns
+        times[operation] += event.duration_ns
+        running.append((operation, event.start_ns + event.duration_ns))
+    return times
 
 
 def _operation(event: Any) -> str:
-    """CPUs and GPUs say it beside; a TPU's events are named by the program's lines."""
-    said = dict(event.stats).get('hlo_op')
-    if said is None and (found := re.match(r'%([\w.-]+) = ', event.name)):
-        said = found[1]
-    return said or ''
+    """The operation's name in the program; '' if the event is none.
 
-
-def _closed(running: list[_Open]) -> tuple[str, float]:
-    done = running.pop()
-    return done.operation, max(done.own, 0)
-
-
-def rows(found: Mapping[str, Mapping[str, float]], step: float) -> list[tuple[str, ...]]:
-    """Of a table: the part, milliseconds for each of SIDES, its share. step: seconds."""
-    shares = {name: sum(sides.values()) for name, sides in found.items()}
-    return [
-        (
-            name,
-            *(f'{1e3 * step * found[name][side]:.1f}' for side in SIDES),
-            f'{shares[name]:.1%}',
-        )
-        for name in sorted(shares, key=lambda name: -shares[name])
-    ]
+    CPUs and GPUs give it as a statistic. On a TPU the event's name is the line of the program.
+    """
+    name = dict(event.stats).get('hlo_op')
+    if name is None and (match := re.match(r'%([\w.-]+) = ', event.name)):
+        name = match[1]
+    return name or ''

@@ -1,13 +1,27 @@
 """The compiler options of the step: which there are, and that the compiler accepts them."""
 
+import runpy
 import types
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import small_run
+from jax.sharding import NamedSharding, PartitionSpec
+from tiny_model import ROOT
 
-from bert_jax.parallel import xla_options
+from bert_jax.config import Config, from_config_dict
+from bert_jax.parallel import sharding, xla_options
+from bert_jax.performance import roofline, topologies
+from bert_jax.tasks.pretraining import PretrainTask
+
+SLOW = (
+    pytest.mark.slow,
+    pytest.mark.skipif(small_run.QUICK, reason='its collectives are compiled for each slice'),
+)
+SLICES = ('v5e-256', 'v4-128', 'v5p-128', 'v6e-256', 'tpu7x-128')
 
 
 def mesh_of(platform: str) -> Any:
@@ -16,13 +30,13 @@ def mesh_of(platform: str) -> Any:
 
 @pytest.mark.parametrize('platform', ['gpu', 'cuda'])
 def test_xla_knows_the_options(platform: str) -> None:
-    """Those of GPUs are known to XLA on CPU too; those of TPUs are in plans' compilations."""
+    """XLA on CPU knows those of GPUs. The compiler for TPUs checks those of TPUs below."""
     options = xla_options.options(mesh_of(platform))
     assert options
     assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
 
 
-def test_a_cpu_is_told_nothing() -> None:
+def test_there_are_no_options_for_cpus() -> None:
     assert xla_options.options(mesh_of('cpu')) == {}
 
 
@@ -65,7 +79,7 @@ def test_async_all_to_all_is_only_for_slices_that_accept_it(
         ('LIBTPU_INIT_ARGS', 'tpu', 'xla_tpu_enable_async_collective_fusion'),
     ],
 )
-def test_what_the_user_says_of_an_option_is_left(
+def test_an_option_that_the_user_sets_is_left_out(
     monkeypatch: pytest.MonkeyPatch, variable: str, platform: str, option: str
 ) -> None:
     monkeypatch.delenv(variable, raising=False)
@@ -77,3 +91,53 @@ def test_what_the_user_says_of_an_option_is_left(
     assert xla_options.options(mesh_of(platform)) == left
     monkeypatch.setenv(variable, f'--{option}_else=true')
     assert xla_options.options(mesh_of(platform)) == ours
+
+
+def narrow_large() -> Config:
+    """configs/large.py with its mesh and optimizer, but two narrow layers without dropout and one
+    phase, so that it compiles several times as fast. The full width fails in the same way."""
+    config = runpy.run_path(str(ROOT / 'configs' / 'large.py'))['get_config']()
+    config.model.update(
+        vocab_size=2048,
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=256,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    config.train.phases = config.train.phases[:1]
+    return from_config_dict(config)
+
+
+@pytest.mark.parametrize('name', SLICES)
+def test_the_compiler_accepts_the_options_for_every_collective(name: str) -> None:
+    """A program with one collective of each kind compiles in a second, the step in many."""
+    pytest.importorskip('libtpu')
+    mesh = sharding.make_mesh(narrow_large().mesh, topologies.devices(topologies.parse(name)))
+
+    def collectives(x: jax.Array) -> tuple[jax.Array, ...]:
+        """Independent of each other, so that each may go on while another or a product does."""
+        swapped = jax.lax.all_to_all(x, 'fsdp', split_axis=0, concat_axis=1, tiled=True)
+        whole = jax.lax.all_gather(x, 'fsdp', tiled=True)
+        part = jax.lax.psum_scatter(x, 'fsdp', tiled=True)
+        total = jax.lax.psum(x, 'data')
+        return swapped, whole, part, total, x @ x.T
+
+    rows = PartitionSpec(sharding.BATCH_AXES)
+    program = jax.shard_map(collectives, mesh=mesh, in_specs=rows, out_specs=rows, check_vma=False)
+    x = jax.ShapeDtypeStruct(
+        (64 * mesh.size, 1024), jnp.float32, sharding=NamedSharding(mesh, rows)
+    )
+    jax.jit(program, compiler_options=xla_options.options(mesh)).lower(x).compile()
+
+
+@pytest.mark.parametrize(
+    'name', [name if name == 'v5e-256' else pytest.param(name, marks=SLOW) for name in SLICES]
+)
+def test_the_compiler_accepts_the_options_for_the_step(name: str) -> None:
+    pytest.importorskip('libtpu')
+    config, tpu_slice = narrow_large(), topologies.parse(name)
+    phase, devices = config.train.phases[0], topologies.devices(tpu_slice)
+    plan = roofline.plan(config, PretrainTask(config.model), phase, tpu_slice, devices)
+    assert plan['fits']

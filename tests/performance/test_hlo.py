@@ -1,9 +1,10 @@
-"""Collectives and memory traffic read from HLO written by hand; test_plan has steps compiled."""
+"""Collectives and memory traffic of HLO written by hand; test_roofline compiles real steps."""
 
 import pytest
 
+from bert_jax.performance.collectives import collectives, mesh_axes
 from bert_jax.performance.hlo import Hlo, array_bytes
-from bert_jax.performance.replica_groups import mesh_axes
+from bert_jax.performance.memory_traffic import memory_traffic
 
 MESH = {'data': 2, 'fsdp': 4, 'tensor': 2}
 
@@ -92,17 +93,17 @@ ENTRY %main (a: f32[5,100]) -> f32[5,100] {
 """
 
 
-def test_a_loop_counts_as_often_as_it_runs() -> None:
-    found = {c.kind: c for c in Hlo(TEXT).collectives(MESH)}
+def test_a_loop_counts_each_time_it_runs() -> None:
+    found = {c.kind: c for c in collectives(Hlo(TEXT), MESH)}
     assert found['all-gather'][1:4] == (('tensor',), 400, 5), 'two parts of one: once'
     assert found['reduce-scatter'][1:4] == (('tensor',), 200, 5)
     assert found['all-reduce'][1:4] == (('data', 'fsdp', 'tensor'), 2 * 15 / 16 * 2000, 1)
     assert not any(c.overlapped for c in found.values()), 'nor what is fused with a slice of it'
-    assert len(Hlo(TEXT).collectives(MESH)) == 3
+    assert len(collectives(Hlo(TEXT), MESH)) == 3
 
 
-def test_a_collective_that_goes_on_in_a_loop_counts_where_it_starts() -> None:
-    """Its pieces are fused with the loop's work."""
+def test_a_collective_that_runs_during_a_loop_counts_once_at_its_start() -> None:
+    """The compiler fuses its pieces with the work of the loop."""
     fused = '%begun = f32[5,200]{1,0} fusion(%a), kind=kCustom, calls=%piece'
     text = TEXT.replace('%start = s32[]', f'{fused}\n  %start = s32[]')
     piece = """%piece (t: f32[5,100]) -> f32[5,200] {
@@ -111,12 +112,12 @@ def test_a_collective_that_goes_on_in_a_loop_counts_where_it_starts() -> None:
 }
 
 %condition"""
-    found = {c.kind: c for c in Hlo(text.replace('%condition', piece, 1)).collectives(MESH)}
+    found = {c.kind: c for c in collectives(Hlo(text.replace('%condition', piece, 1)), MESH)}
     assert found['all-gather'] == ('all-gather', ('tensor',), 2000, 1, True)
     assert len(found) == 3
 
 
-def test_stacks_are_read_and_written_by_the_layer() -> None:
+def test_a_loop_reads_and_writes_one_layer_of_a_stack() -> None:
     in_loop = {
         'layer': 400 + 400,
         'gathers': 2 * (400 + 800),
@@ -124,10 +125,10 @@ def test_stacks_are_read_and_written_by_the_layer() -> None:
         'stack': 400 + 400,
         'indices': 4 + 4,
     }
-    assert Hlo(TEXT).memory_traffic() == 5 * sum(in_loop.values()) + 2000 + 2000
+    assert memory_traffic(Hlo(TEXT)) == 5 * sum(in_loop.values()) + 2000 + 2000
 
 
-# Two pieces of one array, the first brought to VMEM; from the compiler for v5e, names shortened.
+# A part of an array is copied to VMEM. From the compiler for v5e, with shorter names.
 SLICED = """
 ENTRY %main (done.3: bf16[16,16,64,128]) -> bf16[4,16,64,128] {
   %done.3 = bf16[16,16,64,128]{3,2,1,0:T(8,128)(2,1)} parameter(0)
@@ -139,15 +140,15 @@ slice={[0:4], [0:16], [0:64], [0:128]}
 """
 
 
-def test_a_piece_is_read_and_not_what_it_is_a_piece_of() -> None:
+def test_a_slice_counts_instead_of_its_array() -> None:
     piece = 2 * 4 * 16 * 64 * 128
-    assert Hlo(SLICED).memory_traffic() == piece
-    assert Hlo(SLICED.replace('(2,1)S(1)', '(2,1)')).memory_traffic() == 2 * piece
+    assert memory_traffic(Hlo(SLICED)) == piece
+    assert memory_traffic(Hlo(SLICED.replace('(2,1)S(1)', '(2,1)'))) == 2 * piece
     inside = SLICED.replace('64,128]{3,2,1,0:T(8,128)(2,1)}', '64,128]{3,2,1,0:T(8,128)(2,1)S(1)}')
-    assert Hlo(inside).memory_traffic() == 0
+    assert memory_traffic(Hlo(inside)) == 0
 
 
-STARTED = {  # what a device sends among 4, and what goes to and from its memory
+STARTED = {  # -> (bytes that each of 4 devices sends, bytes of memory traffic)
     '((f32[8]{0}, f32[2]{0}), (f32[32]{0}, f32[8]{0})) all-gather-start(%a, %b)': (120, 200),
     '(f32[8]{0}, f32[32]{0}) all-gather-start(%a)': (96, 160),
     '((f32[8]{0}), f32[2]{0}, u32[]{:S(2)}) reduce-scatter-start(%a)': (24, 40),
@@ -159,7 +160,7 @@ STARTED = {  # what a device sends among 4, and what goes to and from its memory
 
 
 @pytest.mark.parametrize('started', STARTED)
-def test_what_is_started_counts_once(started: str) -> None:
+def test_asynchronous_operations_count_once(started: str) -> None:
     text = f"""
 %summed (s: f32[8]) -> f32[8] {{
   %s = f32[8]{{0}} parameter(0)
@@ -173,18 +174,18 @@ ENTRY %main (a: f32[8], b: f32[2]) -> f32[8] {{
   ROOT %done = f32[8]{{0}} {started.split('(%')[0].split()[-1].replace('start', 'done')}(%begun)
 }}
 """
-    (found,) = Hlo(text).collectives({'data': 4})
-    assert (found.bytes, Hlo(text).memory_traffic()) == STARTED[started]
+    (found,) = collectives(Hlo(text), {'data': 4})
+    assert (found.bytes, memory_traffic(Hlo(text))) == STARTED[started]
     assert found.overlapped
 
 
-def test_a_loop_of_unknown_length_is_no_guess() -> None:
+def test_a_loop_of_unknown_length_raises() -> None:
     with pytest.raises(NotImplementedError, match=r'while\.1'):
-        Hlo(TEXT.replace('direction=LT', 'direction=NE')).memory_traffic()
+        memory_traffic(Hlo(TEXT.replace('direction=LT', 'direction=NE')))
 
 
-def test_what_is_only_moved() -> None:
-    """A copy, and a fusion that converts and does no more; not one that multiplies."""
+def test_rearranging_traffic() -> None:
+    """A copy counts, and a fusion that only converts, but not one that multiplies too."""
     text = """
 %cast (s: f32[8]) -> bf16[8] {
   %s = f32[8]{0} parameter(0)
@@ -204,5 +205,5 @@ ENTRY %main (a: f32[8]) -> bf16[8] {
   ROOT %d = bf16[8]{0} fusion(%b), kind=kLoop, calls=%scaled
 }
 """
-    assert Hlo(text).memory_traffic() == 64 + 48 + 48
-    assert Hlo(text).memory_traffic(rearranging=True) == 64 + 48
+    assert memory_traffic(Hlo(text)) == 64 + 48 + 48
+    assert memory_traffic(Hlo(text), rearranging=True) == 64 + 48

@@ -36,12 +36,13 @@ def test_slices_by_name(name: str, slice_: str, chips: int) -> None:
         ('v9-8', ["'v9-8'", 'v5e-256', 'tpu7x']),
         ('v5e:4x4x4', ['4x4x4', 'v5e has 2 dimensions']),
         ('v5p:4x4', ['v5p has 3 dimensions']),
-        ('v5p-7', ['7 cores, two a chip', 'v5p:4x4x4']),
+        ('v5p-7', ['7 cores, two per chip', 'v5p:4x4x4']),
+        ('v5e-512', ["'v5e-512'", '16x32', '16x16 chips']),
         ('v5e-12', ['12 chips', 'powers of two', 'v5e:4x4']),
         ('v5e', ["'v5e'"]),
     ],
 )
-def test_names_that_are_none(name: str, words: list[str]) -> None:
+def test_unknown_names(name: str, words: list[str]) -> None:
     with pytest.raises(ValueError) as raised:
         topologies.parse(name)
     for word in words:

@@ -1,0 +1,148 @@
+"""The time of a training step on the devices here, measured on synthetic batches."""
+
+import dataclasses
+import statistics
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from bert_jax import batch
+from bert_jax.config import Config, Phase, validate
+from bert_jax.config.errors import is_out_of_memory
+from bert_jax.models.parameters import compute_dtype
+from bert_jax.parallel import chips, sharding
+from bert_jax.performance import step_profile
+from bert_jax.tasks.task import Task
+from bert_jax.training import random_streams
+from bert_jax.training.train_step import build_step
+
+BATCHES = 4  # the steps take them in turn
+
+
+def reshaped(config: Config, batch_size: int, length: int = 0) -> Config:
+    """The configuration with one phase, of the given batch size and length.
+
+    Its rows have as many masked positions per token as those of the first phase. length: 0 keeps
+    that of the first phase. Raises ValueError if the model cannot have such rows.
+    """
+    first = config.train.phases[0]
+    length = length or first.max_seq_length
+    masked = max(round(first.max_predictions_per_seq * length / first.max_seq_length), 1)
+    phase = Phase(first.steps, length, batch_size, masked)
+    if length > config.model.max_position_embeddings:
+        positions = config.model.max_position_embeddings
+        raise ValueError(f'--max_seq_length={length}; the model has {positions} positions')
+    train = dataclasses.replace(config.train, phases=(phase,))
+    return validate(dataclasses.replace(config, train=train))
+
+
+def check(config: Config, task: Task) -> None:
+    """Raises ValueError if the batch of the first phase does not divide over the mesh."""
+    spec, mesh = task.batch_spec(config.train.phases[0]), sharding.make_mesh(config.mesh)
+    sharding.batch_shardings(spec, mesh, config.train.accum_steps)
+
+
+def measure(
+    config: Config, task: Task, steps: int, warmup: int, profile: bool = False
+) -> dict[str, Any]:
+    """Times the training step of the first phase; returns what was measured and how fast it was.
+
+    steps, warmup: the number of steps that are timed and of those before them. `seconds` are the
+    median of a step, `seconds_p10` and `seconds_p90` percentiles. `peak_memory` is in bytes of one
+    device, as the compiler reports it: the backend's own figure covers earlier measurements too.
+    `parts` are the shares that `step_profile.breakdown` finds, if `profile`. If the step does not
+    fit in memory, `fits` is False and there is nothing but the shape. Raises ValueError if mesh,
+    model and batch do not divide.
+    """
+    phase, mesh = config.train.phases[0], sharding.make_mesh(config.mesh)
+    spec, built = task.batch_spec(phase), build_step(config, task, mesh)
+    key = random_streams.root(config.train.seed, config.train.prng_impl)
+    shape = _shape(config, mesh)
+    try:
+        # The parameters of a run come from this generator, whatever generates its dropout.
+        state = built.init(random_streams.root(config.train.seed, 'threefry2x32'))
+        start = time.perf_counter()
+        step: Any = built.lower(phase).compile()
+        compile_seconds = time.perf_counter() - start
+        batches = [_sharded_batch(spec, mesh, seed) for seed in range(BATCHES)]
+        seconds, state, sums = _timed_steps(step, state, batches, key, warmup + steps)
+    except jax.errors.JaxRuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return shape | {'fits': False}
+    times = sorted(_of_process_0(seconds[warmup:]).tolist())
+    median, flops = statistics.median(times), task.flops(phase)
+
+    def three_steps() -> None:
+        _timed_steps(step, state, batches, key, 2)
+
+    return shape | {
+        'fits': True,
+        'loss': float(sums['loss'][0]),
+        'compile_seconds': compile_seconds,
+        'seconds': median,
+        'seconds_p10': times[len(times) // 10],
+        'seconds_p90': times[-1 - len(times) // 10],
+        'sequences_per_second': phase.batch_size / median,
+        'tokens_per_second': phase.batch_size * phase.max_seq_length / median,
+        'model_flops': flops,
+        'flops_per_second': flops / median,
+        'mfu': chips.mfu(flops, median),
+        'peak_memory': chips.needed_memory(step),
+        'parts': step_profile.breakdown(three_steps, step.as_text()) if profile else {},
+    }
+
+
+def _sharded_batch(spec: batch.BatchSpec, mesh: Mesh, seed: int) -> batch.Batch:
+    """A synthetic batch, of which this process provides its slice."""
+    index, count = sharding.host_slice(mesh)
+    rows = {name: np.split(x, count)[index] for name, x in batch.synthetic(spec, seed).items()}
+    return sharding.shard_batch(rows, spec, mesh)
+
+
+def _timed_steps(
+    step: Any, state: Any, batches: list[batch.Batch], key: jax.Array, count: int
+) -> tuple[np.ndarray, Any, Any]:
+    """Runs 1 + count steps; returns the seconds of the last `count`, the state and the last sums.
+
+    As in a run, a step is dispatched before the previous one has ended. Its time is from that end
+    to its own.
+    """
+    ends, sums = list[float](), dict[str, Any]()
+    for i in range(1 + count):
+        state, next_sums = step(state, batches[i % len(batches)], key)
+        jax.block_until_ready(sums)
+        ends.append(time.perf_counter())
+        sums = next_sums
+    return np.diff(ends), state, jax.block_until_ready(sums)
+
+
+def _of_process_0(seconds: np.ndarray) -> np.ndarray:
+    """The times of process 0, so that all processes choose the same next batch size."""
+    if jax.process_count() == 1:
+        return seconds
+    return np.asarray(multihost_utils.broadcast_one_to_all(seconds.astype(np.float32)))
+
+
+def _shape(config: Config, mesh: Mesh) -> dict[str, Any]:
+    """What is measured, and on which devices."""
+    phase, model = config.train.phases[0], config.model
+    return {
+        'device': jax.devices()[0].device_kind,
+        'devices': jax.device_count(),
+        'processes': jax.process_count(),
+        'mesh': dict(mesh.shape),
+        'batch_size': phase.batch_size,
+        'max_seq_length': phase.max_seq_length,
+        'accum_steps': config.train.accum_steps,
+        'optimizer': config.optim.name,
+        'dtype': str(compute_dtype(model)),
+        'attention': model.attention,
+        'probs_dropout': model.attention_probs_dropout_prob,
+        'remat': model.remat,
+        'jax': jax.__version__,
+    }

@@ -1,0 +1,178 @@
+"""Plans and measurements as tables and lines of text."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from rich.table import Table
+
+from bert_jax.config import Config
+from bert_jax.parallel.chips import GIB
+from bert_jax.performance.step_profile import DIRECTIONS
+
+Row = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Row], str]]
+
+
+def table(rows: Iterable[Row], columns: Columns, title: str | None = None) -> Table:
+    """A table with a line for each row. columns: header -> function that formats a row's cell."""
+    result = Table(*columns, title=title)
+    for row in rows:
+        result.add_row(*(cell(row) for cell in columns.values()))
+    return result
+
+
+def number(key: str, form: str = '{}', scale: float = 1) -> Callable[[Row], str]:
+    """A column's function: the value of `key`, scaled and formatted; '' if there is none."""
+
+    def cell(row: Row) -> str:
+        value = row.get(key)
+        return '' if value is None else form.format(value if scale == 1 else scale * value)
+
+    return cell
+
+
+def _batch(result: Row) -> str:
+    return f'{result["batch_size"]} x {result["max_seq_length"]}'
+
+
+SWEEP: Columns = {
+    'preset': number('preset'),
+    'remat': number('remat'),
+    'per device': number('rows_per_device', '{:g}'),
+    'GiB': number('used', '{:.2f}', 1 / GIB),
+    'bound': lambda row: row.get('bound') or row.get('error', 'does not fit'),
+    'ms': number('step_seconds', '{:.2f}', 1e3),
+    'tokens/s': number('tokens_per_second', '{:,.0f}'),
+    'MFU': number('mfu', '{:.1%}'),
+}
+BENCHMARK: Columns = {
+    'batch': _batch,
+    'ms a step': lambda row: f'{1e3 * row["seconds"]:.1f}' if row['fits'] else 'does not fit',
+    '10 to 90 %': lambda row: ' to '.join(
+        f'{1e3 * row[key]:.1f}' for key in ('seconds_p10', 'seconds_p90') if row['fits']
+    ),
+    'sequences/s': number('sequences_per_second', '{:,.1f}'),
+    'tokens/s': number('tokens_per_second', '{:,.0f}'),
+    'TFLOP/s': number('flops_per_second', '{:,.2f}', 1e-12),
+    'MFU': number('mfu', '{:.1%}'),
+    'GiB': number('peak_memory', '{:.1f}', 1 / GIB),
+    'compiled in': number('compile_seconds', '{:.0f} s'),
+}
+
+
+def benchmark_tables(results: list[dict[str, Any]]) -> Iterator[Table]:
+    """The table of measurements, and one table for each profile."""
+    yield table(results, BENCHMARK, f'{results[0]["devices"]} x {results[0]["device"]}')
+    for result in results:
+        if parts := result.get('parts'):
+            step = 1e3 * result['seconds']
+            title = f'{step:.1f} ms a step of {_batch(result)}, as its operations share it'
+            profile = Table('part', *(f'ms {side}' for side in DIRECTIONS), 'share', title=title)
+            for name, sides in sorted(parts.items(), key=lambda part: -sum(part[1].values())):
+                times = (f'{step * sides[side]:.1f}' for side in DIRECTIONS)
+                profile.add_row(name, *times, f'{sum(sides.values()):.1%}')
+            yield profile
+
+
+def sweep_table(plans: list[dict[str, Any]]) -> Table:
+    """The fastest plan first; those that do not fit last."""
+    return table(sorted(plans, key=lambda plan: -plan.get('tokens_per_second', 0)), SWEEP)
+
+
+def phase_table(plan: Row, config: Config) -> Table:
+    """The plan of one phase, with a line for each figure."""
+    steps, length, batch_size, _ = plan['phase']
+    mesh = ' x '.join(f'{name} {size}' for name, size in plan['mesh'].items() if size > 1)
+    title = (
+        f'{steps:,} steps of {batch_size:,} x {length} on {plan["slice"]}, '
+        f'{plan["counted"]}, {mesh or "one device"}, remat {plan["remat"]}'
+    )
+    result = Table(title=title, show_header=False)
+    for line in _phase_lines(plan, config):
+        result.add_row(*line)
+    return result
+
+
+def _phase_lines(plan: Row, config: Config) -> Iterator[tuple[str, str]]:
+    """(name, value) of each figure of a plan."""
+    for name, size in plan['memory'].items():
+        yield f'{name} on a device', readable_bytes(size)
+    limit = plan['memory_limit'] / GIB
+    if not plan['fits']:
+        needs = f'{readable_bytes(plan["used"])} of {limit:.2f} GiB'
+        yield 'fits', f'NO: needs {needs}, {readable_bytes(plan["exceeds"])} too much'
+        yield 'what helps most', advice(plan, config)
+        return
+    yield 'fits', f'yes: {plan["used"] / GIB:.2f} of {limit:.0f} GiB per device'
+    yield 'model FLOPs per step', f'{plan["flops"]:.3e}'
+    if 'error' in plan:
+        yield 'no seconds', plan['error']
+        return
+    for name, size in plan['collectives'].items():
+        yield f'{name}: a device sends', readable_bytes(size)
+    yield 'to and from memory', readable_bytes(plan['memory_traffic'])
+    yield 'of it only copied or converted', readable_bytes(plan['rearranged'])
+    for name, seconds in plan['seconds'].items():
+        yield f'{name}: at best', f'{1e3 * seconds:.2f} ms a step'
+    step = f'{1e3 * plan["step_seconds"]:.2f} ms a step, the longest and what is synchronous'
+    yield 'bound', f'{step}: {plan["tokens_per_second"]:,.0f} tokens/s'
+    yield 'most of it', plan['bound']
+    yield 'MFU at that bound', f'{plan["mfu"]:.1%}'
+    if config.kind == 'pretraining':  # the steps of fine-tuning depend on its data
+        yield 'the phase', f'{plan["days"]:.2f} days, {plan["chip_hours"]:,.0f} chip-hours'
+
+
+def run_line(plans: list[dict[str, Any]]) -> str:
+    """The time of all phases together, each of which has its time."""
+    days, hours = (sum(plan[name] for plan in plans) for name in ('days', 'chip_hours'))
+    return f'the run: {days:.2f} days, {hours:,.0f} chip-hours at best'
+
+
+def sweep_line(plan: Row) -> str:
+    """One plan of a sweep."""
+    name = f'{plan["preset"]}, remat {plan["remat"]}, {plan["rows_per_device"]:g} on a device'
+    if 'tokens_per_second' in plan:
+        return f'{name}: {plan["tokens_per_second"]:,.0f} tokens/s'
+    if 'error' in plan:
+        return f'{name}: {plan["error"]}'
+    limit = plan['memory_limit'] / GIB
+    return f'{name}: does not fit, {readable_bytes(plan["exceeds"])} over {limit:.2f} GiB'
+
+
+def best_line(plans: list[dict[str, Any]], config: Config) -> str:
+    """The fastest plan of a sweep and its flags. If none fits, the one that misses the least."""
+    fitting = [plan for plan in plans if 'tokens_per_second' in plan]
+    if fitting:
+        plan = max(fitting, key=lambda plan: plan['tokens_per_second'])
+        mesh = ' '.join(f'--config.mesh.{name}={size}' for name, size in plan['mesh'].items())
+        flags = f'{mesh} --config.model.remat={plan["remat"]}'
+        return f'best: {sweep_line(plan)}, {plan["phase"][2]:,} in all: {flags}'
+    too_large = [plan for plan in plans if 'exceeds' in plan]
+    if not too_large:
+        return 'nothing fits'
+    plan = min(too_large, key=lambda plan: plan['exceeds'])
+    nearest = f'nothing fits; nearest is {sweep_line(plan)}'
+    return f'{nearest}; what helps most: {advice(plan, config)}'
+
+
+def advice(plan: Row, config: Config) -> str:
+    """The change that helps most if a plan does not fit."""
+    state = sum(plan['memory'].values())
+    activations = max(plan['used'] - state, 0)
+    copies = plan['devices'] // plan['mesh']['fsdp'] // plan['mesh']['tensor']
+    if copies > 1 and state * (1 - 1 / copies) > activations / 2:
+        return f'--config.mesh.data=1 --config.mesh.fsdp=-1 (splits {state / GIB:.1f} GiB of state)'
+    if plan['remat'] != 'full':
+        return f'--config.model.remat=full (of {activations / GIB:.1f} GiB of activations)'
+    if plan['rows_per_device'] > config.train.accum_steps:
+        return f'half the batch, or --config.train.accum_steps={2 * config.train.accum_steps}'
+    return 'a slice of more chips, or a larger --config.mesh.tensor'
+
+
+def readable_bytes(size: float) -> str:
+    """Bytes with a unit: '1.25 GiB'."""
+    for unit in ('B', 'KiB', 'MiB'):
+        if size < 1024:
+            return f'{size:.4g} {unit}'
+        size /= 1024
+    return f'{size:.4g} GiB'

@@ -1,0 +1,38 @@
+"""Measuring a step; tests/test_benchmark.py measures pretraining steps by the command."""
+
+import dataclasses
+
+import jax
+import pytest
+from tiny_model import TINY
+
+from bert_jax.config import MeshConfig
+from bert_jax.performance import measure
+from bert_jax.tasks.classification import ClassificationTask
+
+
+def test_a_fine_tuning_step_is_measured() -> None:
+    """The parameters do not depend on the generator of dropout, as those of a run do not."""
+    dropout = {'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0}
+    model = dataclasses.replace(TINY.model, num_hidden_layers=1, **dropout)
+    losses = []
+    for generator in ('threefry2x32', 'rbg'):
+        train = dataclasses.replace(TINY.train, prng_impl=generator)
+        config = dataclasses.replace(TINY, model=model, mesh=MeshConfig(-1, 1, 1), train=train)
+        config = measure.reshaped(config, 8, 16)
+        result = measure.measure(config, ClassificationTask(model, 2), steps=2, warmup=1)
+        assert result['fits'] and result['devices'] == jax.device_count()
+        assert (result['batch_size'], result['max_seq_length']) == (8, 16)
+        assert result['tokens_per_second'] == pytest.approx(8 * 16 / result['seconds'])
+        assert 0.4 < result['loss'] < 1, 'a fresh model has ln 2'
+        losses.append(result['loss'])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_rows_keep_the_share_of_masked_positions() -> None:
+    (phase,) = measure.reshaped(TINY, 4, 64).train.phases
+    assert phase == TINY.train.phases[0]._replace(
+        batch_size=4, max_seq_length=64, max_predictions_per_seq=10
+    )
+    with pytest.raises(ValueError, match='--max_seq_length=128; the model has 64 positions'):
+        measure.reshaped(TINY, 4, 128)
