@@ -202,8 +202,8 @@ def test_masks_are_filled(bert: predict.Bert) -> None:
         ({'input_ids': np.zeros((1, 4), int), 'labels': 0}, r"\['input_ids', 'labels'\]"),
         ({'input_ids': np.zeros(4, int)}, r'input_ids is int64\[4\]; expected integers'),
         ({'input_ids': np.zeros((1, 4))}, r'input_ids is float64\[1, 4\]'),
-        ({'input_ids': np.full((1, 4), 9)}, 'input_ids goes from 9 to 9; expected 0 to 8'),
-        ({'input_ids': np.full((1, 4), -1)}, 'input_ids goes from -1'),
+        ({'input_ids': np.full((1, 4), 9)}, 'input_ids has values from 9 to 9; expected 0 to 8'),
+        ({'input_ids': np.full((1, 4), -1)}, 'input_ids has values from -1'),
         ({'input_ids': np.zeros((1, 41), int)}, '41 long; the model has 40 positions'),
         (
             {'input_ids': np.zeros((1, 4), int), 'attention_mask': np.ones((1, 5), int)},
@@ -280,7 +280,7 @@ def test_the_command_line(
     model, source = f'--checkpoint={folder}', f'--input={tmp_path / "in.txt"}'
     output = tmp_path / 'out.npz'
     code, _, said = run(model, '--mode=embed', source, f'--output={output}')
-    assert code == 0 and '3 texts' in said and '1 were longer than 40 tokens' in said, said
+    assert code == 0 and '3 records' in said and '1 texts had more than 40 tokens' in said, said
     vectors = np.load(output)['embeddings']
     expected = list(predict.load(folder).embed(['alpha beta', '', 'gamma ' * 100]))
     np.testing.assert_allclose(vectors, expected, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The resolver of each kind of run."""
+"""Chooses the resolver of a configuration: pretraining or fine-tuning."""
 
 import pathlib
 
@@ -12,19 +12,16 @@ from bert_jax.training.run import Resolver
 
 
 def resolve(config: Config, workdir: epath.Path, cache: pathlib.Path | None = None) -> Resolver:
-    """The runs of `config`, of which nothing is resolved yet.
-
-    cache: the folder of prepared stores, if it is not that of config.data.cache_dir.
-    """
+    """The resolver for `config`. cache: the folder of prepared stores, by default that of
+    config.data.cache_dir."""
     return _resolver(config)(config, workdir, cache or staging.cache_of(config.data))
 
 
 def without_data(config: Config) -> tuple[Config, Task]:
-    """The configuration and the task of a run, as far as they don't depend on data.
+    """A configuration and a task that suffice to build the training step.
 
-    They are enough to build the training step. The vocabulary of a model to pretrain has
-    config.model.vocab_size tokens, and a model to fine-tune has two labels. Raises ValueError if
-    the config.init_from of a model to fine-tune can't be read.
+    The vocabulary of a model to pretrain has config.model.vocab_size tokens, and a model to
+    fine-tune has two labels. Raises ValueError if fine-tuning can not read config.init_from.
     """
     return _resolver(config).without_data(config)
 

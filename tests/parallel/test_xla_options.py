@@ -12,7 +12,7 @@ import small_run
 from jax.sharding import NamedSharding, PartitionSpec
 from tiny_model import ROOT
 
-from bert_jax.config import Config, from_config_dict
+from bert_jax.config import Config, from_dict
 from bert_jax.parallel import sharding, xla_options
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.performance import roofline, topologies
@@ -108,7 +108,7 @@ def narrow_large() -> Config:
         attention_probs_dropout_prob=0.0,
     )
     config.train.phases = config.train.phases[:1]
-    return from_config_dict(config)
+    return from_dict(config.to_dict())
 
 
 @pytest.mark.parametrize('name', SLICES)

@@ -26,7 +26,7 @@ EARLY = [
     ({'eval.batch_size': 4}, 'eval.batch_size: 4 is not a multiple of 8'),
     ({'model.type_vocab_size': 1}, 'config.model.type_vocab_size is 1'),
     ({'mesh.tensor': 2}, "'vocab' of size 21 does not divide"),
-    ({'init_from': 'start', 'data.vocab_file': ''}, 'tokenise it with that one'),
+    ({'init_from': 'start', 'data.vocab_file': ''}, 'tokenise it with the same one'),
     ({'init_from': 'start', 'data.vocab_file': 'start', 'model.hidden_size': 16}, 'does not fit'),
     ({'train.seed': 1}, 'run holds another run: config.train.seed is 0 there, 1 here'),
 ]
@@ -114,7 +114,7 @@ def test_data_and_workdir_behind_urls(
         found = look(changed(texts), 's3://bucket/run')
     assert set(copied) == {'vocab.txt'}  # text is read where it is
     assert not re.search('FAIL|skip', str(found)) and '21 tokens' in found['vocabulary'], found
-    assert 's3://bucket/run: a new run' in found['workdir'] and 'elsewhere' in found['disk']
+    assert 's3://bucket/run: a new run' in found['workdir'] and 'is not on a disk' in found['disk']
     preparation.prepare(changed(texts)).rename(bucket / 'tokens')
     texts = {'data.corpus': 'tokens:s3://bucket/tokens', 'data.vocab_file': ''}
     found = look(changed(texts))
