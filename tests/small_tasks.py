@@ -51,7 +51,7 @@ def pretrained_folder(folder: pathlib.Path, model: ModelConfig = MODEL) -> pathl
             train=TrainConfig(phases=(phase,)),
         )
     )
-    model_dir.save(folder, config, jax.device_get(params), tokenizer.wordpiece(PIECES, True))
+    model_dir.save(folder, config, jax.device_get(params), tokenizer.WordPiece(PIECES, True))
     return folder
 
 

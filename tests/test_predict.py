@@ -46,7 +46,7 @@ def save(folder: pathlib.Path, heads: tuple[str, ...] = PRETRAINING_HEADS) -> pa
     model = HeadedEncoder(MODEL, heads)
     params = nn.unbox(model.init(jax.random.key(0), EncoderInputs.example()))['params']
     folder.mkdir()
-    vocabulary = tokenizer.wordpiece([*tokenizer.SPECIALS, *WORDS], lowercase=True)
+    vocabulary = tokenizer.WordPiece([*tokenizer.SPECIALS, *WORDS], lowercase=True)
     model_dir.save(folder, full_config(MODEL, lowercase=True), params, vocabulary)
     return folder
 

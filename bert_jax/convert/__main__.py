@@ -41,6 +41,8 @@ def convert_out(target: str, source: pathlib.Path, output: pathlib.Path) -> None
     model = model_dir.load(source).unpadded()
     with _new_folder(output) as partial:
         notes = FORMATS[target].write(partial, model)
+    if model.vocabulary is None:
+        notes.append('no vocabulary was written, because the checkpoint has none')
     print('\n'.join([*notes, f'wrote {output}']))
 
 
@@ -53,14 +55,14 @@ def convert_in(
 ) -> None:
     """Converts a folder of `origin` to a folder of bert_jax.
 
-    lowercase: whether text is lowercased, if the folder does not say it; None means that it is.
+    lowercase: whether text is lowercased, if the folder does not say it; None means true.
     Raises ValueError if parameters are missing or have other shapes, and if the vocabulary looks
     cased although neither the folder nor `lowercase` says whether text is lowercased.
     """
     source = FORMATS[origin].read(folder, lowercase)
     heads = source.heads
     if {'next_sentence', 'classifier'} & {*heads} and 'pooler' not in heads:
-        heads = ('pooler', *heads)  # they read it; its tensors are reported as missing
+        heads = ('pooler', *heads)  # these heads read it; its tensors are reported as missing
     num_labels = max(len(source.task.get('labels', ())), 1)
     abstract = model_dir.abstract_params(source.model, heads, num_labels)
     flat = flax.traverse_util.flatten_dict(abstract, sep='/')
@@ -109,7 +111,7 @@ def _summary(
     for reason, names in by_reason.items():
         print(f'{len(names)} tensors not used, {reason}: {sorted(names)[0]}...')
     if source.vocabulary is None:
-        print('the folder has no vocabulary; texts need one, token ids do not')
+        print('the folder has no vocabulary: the model reads token ids, but no text')
     print('\n'.join([*source.notes, f'wrote {output}']))
 
 

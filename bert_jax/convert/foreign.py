@@ -30,14 +30,10 @@ REQUIRED = (
     'intermediate_size',
 )
 # The keys of ModelConfig that a config.json or a bert_config.json has too.
-KEYS = (
-    *architecture_fields(),
-    'hidden_dropout_prob',
-    'attention_probs_dropout_prob',
-    'tie_word_embeddings',
-)
-# google-research/bert computes 'gelu' by tanh since 2019, transformers exactly; both publish the
-# same weights, so the name decides here, as it does in transformers.
+DROPOUT = ('hidden_dropout_prob', 'attention_probs_dropout_prob')
+KEYS = (*architecture_fields(), *DROPOUT, 'tie_word_embeddings')
+# Both projects publish the same weights with hidden_act=gelu. transformers computes the exact
+# function and google-research/bert, since 2019, its approximation by tanh. Here it is exact.
 ACTIVATIONS = {
     'gelu': 'gelu',
     'gelu_new': 'gelu_new',
@@ -52,9 +48,16 @@ FIXED: Mapping[str, Any] = {
     'is_decoder': False,
     'add_cross_attention': False,
 }
-# Keys that only bert_jax reads: the activation if the other project's name means another one, and
-# facts about the data of a fine-tuned model.
+# Keys that only bert_jax reads: the activation, if its name means another function in the other
+# project, and facts about the data of a fine-tuned model.
 HIDDEN_ACT, TASK = 'bert_jax_hidden_act', 'bert_jax_task'
+LAYER = re.compile(r'bert[./]encoder[./]layer[._](\d+)\b')
+UNUSED = {
+    r'.*\.(position_ids|token_type_ids)$': 'a buffer, not a parameter',
+    r'(.*/)?(adam_m|adam_v|lamb_m|lamb_v|global_step)$': 'state of the optimizer',
+    r'bert[./]': 'not a parameter of this encoder',
+    '': 'of a head that bert_jax does not have or that the configuration does not name',
+}
 CASED = 0.05  # a vocabulary of lowercased text has a smaller share of tokens with capital letters
 
 
@@ -62,8 +65,8 @@ CASED = 0.05  # a vocabulary of lowercased text has a smaller share of tokens wi
 class Foreign:
     """A checkpoint of another project.
 
-    tensors: the tensors to convert, by their names in `family`, see convert.rules. heads: the heads
-    that they belong to. unused: the names of the other tensors and why they are left out.
+    tensors: the tensors to convert, by their names in `family` (see convert.rules). heads: the
+    heads that they belong to. unused: the other tensors, with the reasons to leave them out.
     task: the facts that `model_dir.save` keeps of a fine-tuned model. notes: lines to print.
     """
 
@@ -78,7 +81,7 @@ class Foreign:
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises ValueError if there is none."""
+    """The JSON object in a file. Raises ValueError if the file does not hold one."""
     try:
         values = json.loads(path.read_text('utf-8'))
     except FileNotFoundError as error:
@@ -129,8 +132,8 @@ def full_config(model: ModelConfig, lowercase: bool) -> Config:
 def task_of(values: Mapping[str, Any], outputs: int | None) -> dict[str, Any]:
     """The facts about a fine-tuned model in its configuration file.
 
-    outputs: of the classifier or the tagger, None if there is neither. One output without a label's
-    name is a number.
+    outputs: the number of outputs of the classifier or the tagger, None if the model has neither.
+    A single output is a regression unless `problem_type` names a classification.
     """
     task = dict(values.get(TASK) or {})
     if outputs is None:
@@ -145,7 +148,7 @@ def task_of(values: Mapping[str, Any], outputs: int | None) -> dict[str, Any]:
 
 
 def task_values(source: Pretrained) -> dict[str, Any]:
-    """The inverse of `task_of`: what a configuration file says about a fine-tuned model."""
+    """The inverse of `task_of`: the values in a configuration file for a fine-tuned model."""
     values: dict[str, Any] = {}
     if 'classifier' in source.heads or 'tagger' in source.heads:
         labels = source.labels or ('value',)  # a regression has one output
@@ -160,30 +163,27 @@ def task_values(source: Pretrained) -> dict[str, Any]:
     return values
 
 
-def why_unused(name: str, layer_prefix: str, model: ModelConfig, path: pathlib.Path) -> str:
+def why_unused(name: str, model: ModelConfig, path: pathlib.Path) -> str:
     """The reason for which no parameter takes the tensor `name`.
 
-    layer_prefix: what precedes the number of a layer in a name. Raises ValueError if the tensor
-    belongs to a layer that the configuration in `path` does not have.
+    Raises ValueError if it belongs to a layer that the configuration in `path` does not have.
     """
-    layer = re.match(re.escape(layer_prefix) + r'(\d+)\b', name)
+    layer = LAYER.match(name)
     if layer and int(layer[1]) >= model.num_hidden_layers:
         raise ValueError(
             f'tensor {name} is of layer {layer[1]}, but {path} says num_hidden_layers is '
             f'{model.num_hidden_layers} (they count from 0)'
         )
-    if name.startswith(layer_prefix.split('encoder')[0]):
-        return 'not a parameter of this encoder'
-    return 'of a head that bert_jax does not have or that the configuration does not name'
+    return next(reason for pattern, reason in UNUSED.items() if re.match(pattern, name))
 
 
 def check_vocabulary(
     vocabulary: Tokenizer, lowercase: bool | None, vocab_size: int, directory: pathlib.Path
 ) -> tuple[str, ...]:
-    """What to print about a vocabulary that was loaded with `lowercase`, None being true.
+    """Lines to print about a vocabulary that was loaded with `lowercase`; None means true.
 
-    Raises ValueError if the vocabulary has more tokens than the configuration (it may have fewer
-    because a table may be padded), and if `lowercase` is None and the vocabulary looks cased.
+    Raises ValueError if the vocabulary has more tokens than the configuration says (a padded table
+    has more rows than tokens), and if `lowercase` is None and the vocabulary looks cased.
     """
     if vocabulary.vocab_size > vocab_size:
         raise ValueError(
@@ -198,6 +198,6 @@ def check_vocabulary(
             '--nolowercase, or --lowercase'
         )
     if lowercase is None:
-        return ('text is lowercased: nothing there says so; --nolowercase if not',)
+        return ('assumed that text is lowercased; give --nolowercase if it is not',)
     warning = '' if lowercase else vocabulary.case_warning()
     return (warning,) if warning else ()

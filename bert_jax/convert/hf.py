@@ -13,7 +13,6 @@ from bert_jax.convert.foreign import KEYS, Foreign, model_config, task_of, task_
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import head_of
 
-BUFFERS = ('.position_ids', '.token_type_ids')
 DECODER, DECODER_BIAS = 'cls.predictions.decoder.weight', 'cls.predictions.decoder.bias'
 WORDS, BIAS = 'bert.embeddings.word_embeddings.weight', 'cls.predictions.bias'
 CLASSIFIER = 'classifier.weight'  # of texts or of tokens
@@ -52,17 +51,13 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     heads = _heads(tensors, model.num_hidden_layers, values)
     known = rules.names_of(heads, 'hf', model.num_hidden_layers)
     for name in set(tensors) - known - set(unused):
-        unused[name] = (
-            'a buffer, not a parameter'
-            if name.endswith(BUFFERS)
-            else why_unused(name, 'bert.encoder.layer.', model, path)
-        )
+        unused[name] = why_unused(name, model, path)
     used = {name: tensor for name, tensor in tensors.items() if name not in unused}
     if bias is not None:
         if np.array_equal(bias, used.get(BIAS, bias)):
             unused[DECODER_BIAS] = f'the same as {BIAS}'
         else:
-            unused[BIAS] = f'{DECODER_BIAS} differs and is what transformers adds'
+            unused[BIAS] = f'{DECODER_BIAS} differs, and transformers adds that one'
         used[BIAS] = bias
     vocabulary, notes = hf_tokenizer.read(directory, lowercase, model.vocab_size)
     task = task_of(values, len(used[CLASSIFIER]) if CLASSIFIER in used else None)
@@ -72,8 +67,8 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
 def _heads(
     tensors: Mapping[str, np.ndarray], layers: int, values: Mapping[str, Any]
 ) -> tuple[str, ...]:
-    """The heads that the tensors belong to. transformers calls both the classifier of texts and
-    that of tokens `classifier`, so the class in config.json decides which one it is, if any."""
+    """The heads that the tensors belong to. In transformers, the classifier and the tagger have the
+    same names, so the class in config.json decides which of them it is."""
     architectures = values.get('architectures') or ()
     named = {head for name in architectures for head in CLASSES.get(name, ())}
     if values.get('problem_type') == 'multi_label_classification':
@@ -88,7 +83,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     heads = frozenset(source.heads)
     if heads not in CLASS_OF:
         others = ' and '.join(source.heads)
-        notes.append(f'pooler left out: transformers has no BERT with {others} alone')
+        notes.append(f'the pooler is left out: transformers has no BERT with only {others}')
         heads -= {'pooler'}
     architecture = CLASS_OF[heads]
     arrays = {
@@ -137,5 +132,5 @@ up to {values['max_position_embeddings']} positions.
     tokenizer = AutoTokenizer.from_pretrained(FOLDER)
     model = {architecture}.from_pretrained(FOLDER)
 
-Whoever trained this model should describe here its training data, its intended use and its limits.
+Describe here the model's training data, its intended use and its limits.
 """

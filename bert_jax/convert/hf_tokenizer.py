@@ -1,4 +1,4 @@
-"""The vocabulary of a Hugging Face folder, refused if its text is not prepared as in BERT."""
+"""The vocabulary of a Hugging Face folder. It is refused if its text is not prepared as in BERT."""
 
 import json
 import pathlib
@@ -13,7 +13,7 @@ from bert_jax.data.tokenizers.wordpiece_vocabulary import WordPiece
 from bert_jax.inference.model_dir import Pretrained
 
 CONFIG, SPECIALS, ADDED = 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'
-# The tokenizers that do the same as BERT's; BertTokenizer comes with and without 'Fast'.
+# The tokenizers that split text as BERT's does. Their names may end in 'Fast'.
 CLASSES = ('BertTokenizer', 'DistilBertTokenizer', 'PreTrainedTokenizer', 'TokenizersBackend')
 # The keys of tokenizer_config.json that change token ids, and BERT's values. The normalizer's key
 # for tokenize_chinese_chars has another name.
@@ -31,7 +31,7 @@ WEIGHTS_ALONE = 'Remove the vocabulary to convert the weights alone, for use wit
 def read(
     directory: pathlib.Path, lowercase: bool | None, vocab_size: int
 ) -> tuple[Tokenizer | None, tuple[str, ...]]:
-    """The folder's vocabulary, None if it has none, and what to print about it.
+    """The folder's vocabulary, None if it has none, and lines to print about it.
 
     lowercase: whether text is lowercased, if no file says it. Raises ValueError if text is not
     prepared as BERT does it, and as `check_vocabulary` does.
@@ -51,8 +51,8 @@ def read(
         said = _boolean(normalizer, 'lowercase', directory / 'tokenizer.json')
     if said is not None and lowercase not in (None, said):
         raise ValueError(
-            f'{directory} says that its text is {"" if said else "not "}lowercased, '
-            f'--{"" if lowercase else "no"}lowercase the opposite; remove the flag, or correct '
+            f'{directory} says that its text is {"" if said else "not "}lowercased, but '
+            f'--{"" if lowercase else "no"}lowercase is given; remove the flag, or correct '
             f'do_lower_case in {CONFIG}'
         )
     said = lowercase if said is None else said
@@ -105,7 +105,7 @@ def _vocabulary(directory: pathlib.Path, whole: Mapping[str, Any], lowercase: bo
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'{path} is not a whole vocabulary: no {error}') from error
     if not tokenizer.find(directory):
-        return tokenizer.wordpiece(pieces, lowercase, path)
+        return tokenizer.WordPiece(pieces, lowercase, path)
     vocabulary = tokenizer.load(directory, lowercase)
     if vocabulary.pieces != pieces:
         raise ValueError(
@@ -123,7 +123,7 @@ def _contents(tokens: Any) -> list[str]:
 
 
 def _added(directory: pathlib.Path) -> Iterator[tuple[str, str]]:
-    """The files and the tokens that transformers looks for before it splits text."""
+    """(file, token) of the tokens that transformers searches for before it splits text."""
     yield from ((ADDED, token) for token in _optional(directory, ADDED))
     for name, keys in (
         ('tokenizer.json', ('added_tokens',)),
@@ -169,7 +169,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     """Writes the vocabulary as transformers reads it; returns lines to print."""
     vocabulary = source.vocabulary
     if vocabulary is None:
-        return ['no vocabulary: there is none beside the checkpoint']
+        return []
     vocabulary.save(directory)
     if 'vocab.txt' not in vocabulary.files:
         return ['transformers has no BERT tokenizer for SentencePiece; tokenizer.model is copied']

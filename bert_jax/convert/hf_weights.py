@@ -13,11 +13,13 @@ from bert_jax.convert.foreign import read_json
 FORMATS = ('model.safetensors', 'pytorch_model.bin')  # in the order of preference
 OLD_NAMES = {'LayerNorm.gamma': 'LayerNorm.weight', 'LayerNorm.beta': 'LayerNorm.bias'}
 NESTS = ('model', 'state_dict', 'model_state_dict')  # keys of a training checkpoint
+INSTEAD = 'download model.safetensors instead'
 WRAPPERS = re.compile(r'(module\.|model\.)*')  # prefixes of DataParallel and of training frameworks
 
 
 def read_tensors(directory: pathlib.Path) -> dict[str, np.ndarray]:
-    """All tensors of a folder by today's names. Raises ValueError naming the wrong file."""
+    """All tensors of a folder, by the names in new versions of transformers. Raises ValueError
+    naming a file that is missing or damaged."""
     for name in FORMATS:
         index = directory / f'{name}.index.json'
         if (directory / name).exists():
@@ -26,7 +28,7 @@ def read_tensors(directory: pathlib.Path) -> dict[str, np.ndarray]:
             files = _shards(index)
         else:
             continue
-        read = _read_safetensors if name.endswith('.safetensors') else _read_pickle
+        read = _read_safetensors if name == FORMATS[0] else _read_pickle
         tensors: dict[str, np.ndarray] = {}
         for path, expected in files.items():
             shard = read(path)
@@ -38,7 +40,7 @@ def read_tensors(directory: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _renamed(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors by today's names, with the prefix that a bare encoder lacks."""
+    """The tensors by new names, with the prefix 'bert.' that a folder of BertModel lacks."""
     renamed = {}
     for name, tensor in tensors.items():
         name = WRAPPERS.sub('', name, count=1)
@@ -47,7 +49,7 @@ def _renamed(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if name.startswith(('embeddings.', 'encoder.layer.', 'pooler.')):
             name = f'bert.{name}'
         if name in renamed:
-            raise ValueError(f'tensor {name} is there twice, under an old and a new name')
+            raise ValueError(f'the folder has tensor {name} twice, under an old and a new name')
         renamed[name] = tensor
     return renamed
 
@@ -84,22 +86,21 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _read_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The tensors of a pickle, by torch's restricted unpickler, which runs nothing in the file.
+    """The tensors of a pickle. torch's restricted unpickler runs no code that is in the file.
 
-    Raises ValueError for versions of torch in which a file can evade it (CVE-2025-32434).
+    Raises ValueError for versions of torch whose unpickler can be evaded (CVE-2025-32434).
     """
     try:
         import torch
     except ImportError as error:
         raise ValueError(
             f'reading {path} needs PyTorch: pip install torch --index-url '
-            'https://download.pytorch.org/whl/cpu, or take model.safetensors from where the file '
-            'came from'
+            f'https://download.pytorch.org/whl/cpu, or {INSTEAD}'
         ) from error
     if tuple(map(int, re.findall(r'\d+', torch.__version__)[:2])) < (2, 6):
         raise ValueError(
             f'PyTorch {torch.__version__} can be made to run code that is in {path}; '
-            "pip install 'torch>=2.6', or take model.safetensors from where the file came from"
+            f"pip install 'torch>=2.6', or {INSTEAD}"
         )
     try:
         tensors = torch.load(path, map_location='cpu', weights_only=True)
@@ -109,7 +110,7 @@ def _read_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
             name: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
             for name, tensor in tensors.items()
         }
-    except Exception as error:  # of many types
+    except Exception as error:  # torch raises errors of many types
         raise ValueError(
             f'{path} is not a checkpoint of plain tensors: {first_line(error)}'
         ) from error

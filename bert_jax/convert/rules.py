@@ -1,8 +1,8 @@
 """The names of BERT's parameters in bert_jax, in transformers and in google-research/bert.
 
-One table serves both directions. In bert_jax layers are stacked on axis 0, and the projections to
+One table serves both directions. In bert_jax, layers are stacked on axis 0, and the projections to
 query, key and value are one kernel [layers, embed, heads, qkv, head_dim]. The other projects have
-a matrix for each.
+a matrix for each layer and each projection.
 """
 
 import dataclasses
@@ -52,17 +52,22 @@ class Rule:
         return [template.format(layer=i, part=part) for i in numbers for part in parts]
 
 
-def _linear(ours: str, hf: str, tf1: str) -> tuple[Rule, Rule]:
+def _tf1(hf: str) -> str:
+    """The name in google-research/bert of a module of transformers, for most of them."""
+    return hf.replace('layer.{layer}', 'layer_{layer}').replace('.', '/')
+
+
+def _linear(ours: str, hf: str) -> tuple[Rule, Rule]:
     return (
-        Rule(f'{ours}/kernel', f'{hf}.weight', f'{tf1}/kernel', ('hf',)),
-        Rule(f'{ours}/bias', f'{hf}.bias', f'{tf1}/bias'),
+        Rule(f'{ours}/kernel', f'{hf}.weight', f'{_tf1(hf)}/kernel', ('hf',)),
+        Rule(f'{ours}/bias', f'{hf}.bias', f'{_tf1(hf)}/bias'),
     )
 
 
-def _norm(ours: str, hf: str, tf1: str) -> tuple[Rule, Rule]:
+def _norm(ours: str, hf: str) -> tuple[Rule, Rule]:
     return (
-        Rule(f'{ours}/scale', f'{hf}.LayerNorm.weight', f'{tf1}/LayerNorm/gamma'),
-        Rule(f'{ours}/bias', f'{hf}.LayerNorm.bias', f'{tf1}/LayerNorm/beta'),
+        Rule(f'{ours}/scale', f'{hf}.LayerNorm.weight', f'{_tf1(hf)}/LayerNorm/gamma'),
+        Rule(f'{ours}/bias', f'{hf}.LayerNorm.bias', f'{_tf1(hf)}/LayerNorm/beta'),
     )
 
 
@@ -74,47 +79,27 @@ def _output(ours: str, hf: str, tf1: str) -> tuple[Rule, Rule]:
     )
 
 
-def _table(kind: str) -> Rule:
-    name = f'{kind}_embeddings'
-    return Rule(
-        f'encoder/embeddings/{name}', f'bert.embeddings.{name}.weight', f'bert/embeddings/{name}'
-    )
+def _table(name: str) -> Rule:
+    hf = f'bert.embeddings.{name}'
+    return Rule(f'encoder/embeddings/{name}', f'{hf}.weight', _tf1(hf))
 
 
-_HF, _TF1 = 'bert.encoder.layer.{layer}', 'bert/encoder/layer_{layer}'
+_OURS, _HF = 'encoder/layers', 'bert.encoder.layer.{layer}'
 
 BERT: tuple[Rule, ...] = (
-    _table('word'),
-    _table('position'),
-    _table('token_type'),
-    *_norm('encoder/embeddings/layer_norm', 'bert.embeddings', 'bert/embeddings'),
-    *_linear(
-        'encoder/layers/attention/query_key_value',
-        _HF + '.attention.self.{part}',
-        _TF1 + '/attention/self/{part}',
-    ),
-    *_linear(
-        'encoder/layers/attention/output',
-        _HF + '.attention.output.dense',
-        _TF1 + '/attention/output/dense',
-    ),
-    *_norm('encoder/layers/attention_norm', _HF + '.attention.output', _TF1 + '/attention/output'),
-    *_linear(
-        'encoder/layers/intermediate', _HF + '.intermediate.dense', _TF1 + '/intermediate/dense'
-    ),
-    *_linear('encoder/layers/output', _HF + '.output.dense', _TF1 + '/output/dense'),
-    *_norm('encoder/layers/output_norm', _HF + '.output', _TF1 + '/output'),
-    *_linear('pooler/dense', 'bert.pooler.dense', 'bert/pooler/dense'),
-    *_linear(
-        'masked_lm_transform/dense',
-        'cls.predictions.transform.dense',
-        'cls/predictions/transform/dense',
-    ),
-    *_norm(
-        'masked_lm_transform/layer_norm',
-        'cls.predictions.transform',
-        'cls/predictions/transform',
-    ),
+    _table('word_embeddings'),
+    _table('position_embeddings'),
+    _table('token_type_embeddings'),
+    *_norm('encoder/embeddings/layer_norm', 'bert.embeddings'),
+    *_linear(f'{_OURS}/attention/query_key_value', _HF + '.attention.self.{part}'),
+    *_linear(f'{_OURS}/attention/output', f'{_HF}.attention.output.dense'),
+    *_norm(f'{_OURS}/attention_norm', f'{_HF}.attention.output'),
+    *_linear(f'{_OURS}/intermediate', f'{_HF}.intermediate.dense'),
+    *_linear(f'{_OURS}/output', f'{_HF}.output.dense'),
+    *_norm(f'{_OURS}/output_norm', f'{_HF}.output'),
+    *_linear('pooler/dense', 'bert.pooler.dense'),
+    *_linear('masked_lm_transform/dense', 'cls.predictions.transform.dense'),
+    *_norm('masked_lm_transform/layer_norm', 'cls.predictions.transform'),
     Rule('masked_lm_bias', 'cls.predictions.bias', 'cls/predictions/output_bias'),
     Rule('masked_lm_decoder', 'cls.predictions.decoder.weight', ''),
     *_output('next_sentence', 'cls.seq_relationship', 'cls/seq_relationship/output'),
@@ -125,7 +110,7 @@ BERT: tuple[Rule, ...] = (
 
 
 def heads_of(names: Iterable[str], family: str, layers: int) -> tuple[str, ...]:
-    """The heads that may own any of these tensors of `family`."""
+    """The heads that may have one of these tensors of `family`."""
     tensors = set(names)
     rules = [rule for rule in BERT if tensors & set(rule.names(family, layers))]
     parts = dict.fromkeys(head_of(rule.ours) for rule in rules)
@@ -158,7 +143,7 @@ def to_ours(
         single = _tensor_shape(rule, shape)
         parts = [_oriented(rule, family, tensors[name]) for name in names]
         for name, part in zip(names, parts, strict=True):
-            if not jnp.issubdtype(part.dtype, jnp.floating):  # which knows bfloat16
+            if not jnp.issubdtype(part.dtype, jnp.floating):  # NumPy does not know bfloat16
                 raise ValueError(f'tensor {name} is of {part.dtype}; expected floating point')
             if not np.isfinite(part).all():
                 raise ValueError(f'tensor {name} has values that are not finite numbers')
@@ -199,7 +184,7 @@ def _wanted(paths: Iterable[str]) -> list[Rule]:
 
 
 def _tensor_shape(rule: Rule, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of one tensor of a parameter with this shape; a matrix is [in, out]."""
+    """The shape of one tensor of a parameter of this shape. A matrix is [in, out]."""
     if rule.stacked:
         shape = shape[1:]
     if rule.fused:

@@ -5,7 +5,6 @@ TensorFlow reads and writes the checkpoints. It is imported only if it is needed
 
 import json
 import pathlib
-import re
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,6 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference.model_dir import Pretrained
 
 CONFIG, CHECKPOINT = 'bert_config.json', 'bert_model.ckpt'
-OPTIMIZER = re.compile(r'.*/(adam_m|adam_v|lamb_m|lamb_v)|(.*/)?global_step')
 CLASSIFIER = 'output_weights'  # of run_classifier.py
 
 
@@ -44,14 +42,12 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     known = rules.names_of(heads, 'tf1', model.num_hidden_layers)
     unused, tensors = {}, {}
     for name in shapes:
-        if OPTIMIZER.fullmatch(name):
-            unused[name] = 'state of the optimizer'
-        elif name not in known:
-            unused[name] = why_unused(name, 'bert/encoder/layer_', model, directory / CONFIG)
+        if name not in known:
+            unused[name] = why_unused(name, model, directory / CONFIG)
         else:
             try:
                 tensors[name] = np.asarray(reader.get_tensor(name))
-            except Exception as error:  # of many types
+            except Exception as error:  # TensorFlow raises errors of many types
                 raise ValueError(
                     f'tensor {name} of {prefix} cannot be read: {first_line(error)}'
                 ) from error
@@ -93,7 +89,7 @@ def _open(prefix: pathlib.Path) -> Any:
     tf = _tensorflow()
     try:
         return tf.train.load_checkpoint(str(prefix))
-    except Exception as error:  # of many types
+    except Exception as error:  # TensorFlow raises errors of many types
         raise ValueError(
             f'{prefix} is not a whole TensorFlow checkpoint: {first_line(error)}'
         ) from error
@@ -102,14 +98,14 @@ def _open(prefix: pathlib.Path) -> Any:
 def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     """Writes a folder that google-research/bert reads; returns lines to print."""
     tf = _tensorflow()
-    config, vocabulary = source.config, source.vocabulary
+    config = source.config
     if not config.tie_word_embeddings:
         raise ValueError(
             'google-research/bert has no masked-LM decoder of its own, and this checkpoint has one '
             '(tie_word_embeddings is False)'
         )
     if 'tagger' in source.heads:
-        raise ValueError('google-research/bert has no tagging; --to=hf has')
+        raise ValueError('google-research/bert has no model for tagging; take --to=hf')
     tensors = rules.to_theirs(source.arrays(), 'tf1')
     names = sorted(tensors)
     tf.raw_ops.SaveV2(
@@ -121,7 +117,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     values = {key: getattr(config, key) for key in KEYS if key != 'tie_word_embeddings'}
     values |= task_values(source)
     notes = []
-    # It has no gelu_new: its gelu is what bert_jax calls gelu_new.
+    # The name of gelu_new in google-research/bert is gelu.
     if config.hidden_act == 'gelu_new':
         values |= {'hidden_act': 'gelu', HIDDEN_ACT: 'gelu_new'}
     if config.hidden_act == 'gelu':
@@ -132,7 +128,6 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
             f'{config.layer_norm_eps}: its numbers differ slightly'
         )
     (directory / CONFIG).write_text(json.dumps(values, indent=2) + '\n')
-    if vocabulary is None:
-        return [*notes, 'no vocabulary: there is none beside the checkpoint']
-    vocabulary.save(directory)
+    if source.vocabulary is not None:
+        source.vocabulary.save(directory)
     return notes

@@ -1,4 +1,4 @@
-"""The speed of the input pipeline in tokens per second, beside Hugging Face's collator.
+"""Compares the speed of the input pipeline with that of Hugging Face's collator.
 
     python -m bert_jax.data.benchmark --tokens=DIR
 
@@ -33,22 +33,18 @@ def ours(directory: pathlib.Path, phase: Phase, whole_words: bool) -> Callable[[
 
 
 def collator(directory: pathlib.Path, phase: Phase) -> Callable[[], int]:
-    """Such a function for DataCollatorForLanguageModeling, with rows that are cut and padded before
-    it is called."""
+    """A function that calls DataCollatorForLanguageModeling and returns its number of tokens. The
+    rows are cut and padded before."""
     import tokenizers
     import transformers
 
     words = tokenizer.load(directory, format.read_meta(directory).lowercase)
-    vocabulary = {piece: i for i, piece in enumerate(words.pieces)}
-    model = tokenizers.models.WordLevel(vocabulary, unk_token=words.pieces[words.unk_id])
+    vocabulary, names = {piece: i for i, piece in enumerate(words.pieces)}, words.special_pieces
+    model = tokenizers.models.WordLevel(vocabulary, unk_token=names.unk)
     collate = transformers.DataCollatorForLanguageModeling(
         transformers.PreTrainedTokenizerFast(
             tokenizer_object=tokenizers.Tokenizer(model),
-            pad_token=words.pieces[words.pad_id],
-            unk_token=words.pieces[words.unk_id],
-            cls_token=words.pieces[words.cls_id],
-            sep_token=words.pieces[words.sep_id],
-            mask_token=words.pieces[words.mask_id],
+            **{f'{role}_token': piece for role, piece in names.by_role().items()},
         )
     )
     rows, length = phase.batch_size, phase.max_seq_length
@@ -86,7 +82,7 @@ def main(argv: list[str]) -> None:
         try:
             makers = {THEIRS: collator(directory, phase)} | makers
         except ImportError as error:
-            print(f'nothing to compare with ({error}): pip install transformers torch')
+            print(f'the collator is not installed ({error}): pip install transformers torch')
         rates = speeds(makers, flags.FLAGS.seconds)
         print(f'{phase.batch_size} x {phase.max_seq_length}')
         for name, rate in rates.items():

@@ -1,13 +1,14 @@
-"""Folders that several processes need and one of them builds, completely or not at all."""
+"""Folders that several processes need and that one of them builds, completely or not at all."""
 
-import os
+import glob
 import pathlib
 import shutil
 from collections.abc import Callable
 
 import filelock
 
-from bert_jax.data import progress
+from bert_jax.config.console import say
+from bert_jax.config.files import atomic_output
 
 
 def build_once(
@@ -16,34 +17,27 @@ def build_once(
     doing: str,
     done: Callable[[], bool],
 ) -> bool:
-    """Builds the folder `output` with `write` unless it is `done`; returns whether it did.
+    """Builds the folder `output` with `write` unless it is `done`; returns whether it was built.
 
-    One process builds and the others wait. What a killed process leaves behind is never used.
-    doing: what the building process does, for the message of those that wait.
+    One process builds and the others wait. doing: what the building process does, for the message
+    of those that wait.
     """
     if done():  # before anything is written, because the folder may be read-only
         return False
     output.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(output.parent / f'.{output.name}.lock')
     try:
-        lock.acquire(blocking=False)
+        held = lock.acquire(blocking=False)
     except filelock.Timeout:
-        progress.say(f'another process is {doing}; waiting for it')
-        lock.acquire()  # a killed process loses its lock
-    try:
+        say(f'another process is {doing}; waiting for it')
+        held = lock.acquire()  # a killed process loses its lock
+    with held:
         if done():
             return False
-        prefix = f'.{output.name}.tmp-'
-        for path in output.parent.iterdir():
-            if path.name.startswith(prefix):  # of a killed process, as this one has the lock
-                shutil.rmtree(path, ignore_errors=True)
-        partial = output.parent / f'{prefix}{os.getpid()}'
-        partial.mkdir()
-        try:
+        # This process has the lock, so partial folders are those of killed processes.
+        for path in output.parent.glob(f'.{glob.escape(output.name)}.tmp-*'):
+            shutil.rmtree(path, ignore_errors=True)
+        with atomic_output(output) as partial:
+            partial.mkdir()
             write(partial)
-            partial.rename(output)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    finally:
-        lock.release()
     return True

@@ -33,14 +33,14 @@ BOMS = {
     b'\xff\xfe': 'UTF-16',
     b'\xfe\xff': 'UTF-16',
 }
-MAX_NULS = 0.2  # share of the bytes of text at the beginning of a file
-CHECKED_LINES = 10_000  # of a corpus: so many at the beginning tell whether it is UTF-8
-MAX_BAD = 0.01  # share of these lines
-MIN_BAD = 10  # fewer bad lines say nothing about the encoding
+MAX_NULS = 0.2  # the share of zero bytes at the beginning of a file above which it is not text
+# A corpus is not UTF-8 if more than this share of its first lines is not, but few bad lines in a
+# short corpus say nothing about the encoding.
+CHECKED_LINES, MAX_BAD, MIN_BAD = 10_000, 0.01, 10
 
 
 class Line(NamedTuple):
-    """A line, or a part of a long one. passed: the bytes of the file that were read so far."""
+    """A line, or a part of a long line. passed: the bytes of the file that were read so far."""
 
     number: int
     content: bytes
@@ -49,7 +49,10 @@ class Line(NamedTuple):
 
 
 class _Remote(io.RawIOBase):
-    """A file of TensorFlow's, which epath uses for URLs, as a file that can read part of a line."""
+    """A file that TensorFlow opened for epath, with the methods that a BufferedReader needs.
+
+    TensorFlow's own files cannot read a part of a line.
+    """
 
     def __init__(self, file: Any):
         self._file = file
@@ -72,7 +75,7 @@ def is_remote(path: epath.PathLike) -> bool:
 
 
 def kind(path: pathlib.PurePath) -> tuple[str, str]:
-    """The suffix of the content and of the compression: ('.txt', '.gz') for a.txt.gz."""
+    """The suffixes of the content and of the compression: ('.txt', '.gz') for a.txt.gz."""
     compression = path.suffix if path.suffix in COMPRESSIONS else ''
     return pathlib.PurePath(path.name.removesuffix(compression)).suffix, compression
 
@@ -92,14 +95,15 @@ def raw_lines(path: pathlib.PurePath, name: str = '', longest: int = -1) -> Iter
                 number += is_end
                 is_end = part.endswith(b'\n') or len(part) != longest
                 yield Line(number, part, is_end, raw.tell())
-    except DAMAGED as error:
+    except (*DAMAGED, OSError) as error:
+        damaged = isinstance(error, DAMAGED)
+        if isinstance(error, OSError) and error.errno is None and kind(path)[1] == '.bz2':
+            damaged = True  # bz2 has no error of its own
+        if not damaged:
+            raise
         raise ValueError(
             f'{name} is damaged after line {number} ({error}); replace it or leave it out'
         ) from error
-    except OSError as error:
-        if error.errno is None and kind(path)[1] == '.bz2':  # bz2 has no error of its own
-            raise ValueError(f'{name} is damaged after line {number} ({error})') from error
-        raise
 
 
 def lines(path: pathlib.Path) -> Iterator[str]:
@@ -116,16 +120,16 @@ def lines(path: pathlib.Path) -> Iterator[str]:
                     f'{_advice(content)}'
                 ) from error
     except OSError as error:
-        raise ValueError(f"{path} can't be read ({error.strerror or error})") from error
+        raise ValueError(f'{path} cannot be read ({error.strerror or error})') from error
 
 
 class Decoder:
-    """Decodes the lines of a corpus. Bad bytes become U+FFFD and are counted in `summary`; if so
-    many lines are bad that the text is not UTF-8, a ValueError says so."""
+    """Decodes the lines of a corpus. Lines with bad bytes, which become U+FFFD, are counted in
+    `summary`. Raises ValueError if so many lines are bad that the text is not UTF-8."""
 
     def __init__(self, summary: Summary):
         self._summary, self._lines, self._bad = summary, 0, 0
-        self._first, self._sample = '', b''
+        self._first_bad, self._sample = '', b''
 
     def decode(self, content: bytes, where: str) -> str:
         self._lines += 1
@@ -135,28 +139,29 @@ class Decoder:
             self._summary.count('lines of invalid UTF-8, bad bytes replaced', where)
         if self._lines <= CHECKED_LINES:
             self._bad += 1
-            self._first = self._first or where
+            self._first_bad = self._first_bad or where
             self._sample += content if len(self._sample) < 1 << 16 else b''
             if self._bad > MAX_BAD * CHECKED_LINES:
                 self._refuse()
         return content.decode('utf-8', 'replace')
 
     def finish(self) -> None:
-        """Call it after the last line: a short corpus is judged as a whole."""
+        """Checks a corpus that has fewer than CHECKED_LINES lines; to be called after the last."""
         if self._bad >= MIN_BAD and self._bad > MAX_BAD * min(self._lines, CHECKED_LINES):
             self._refuse()
 
     def _refuse(self) -> None:
         raise ValueError(
-            f'{self._first}: {self._bad} of the first {min(self._lines, CHECKED_LINES):,} lines of '
-            f'the corpus, from this one on, are not UTF-8; {_advice(self._sample)}'
+            f'{self._first_bad}: this line and others, {self._bad} of the first '
+            f'{min(self._lines, CHECKED_LINES):,} lines of the corpus, are not UTF-8; '
+            f'{_advice(self._sample)}'
         )
 
 
 @contextlib.contextmanager
 def _open(path: epath.Path) -> Iterator[tuple[Any, Any]]:
-    """The bytes as they are stored, and the decompressed bytes."""
-    compression = kind(path)[1] if path.stat().length else ''  # an empty file is no damaged archive
+    """Two open files: one of the bytes as they are stored, one of the decompressed bytes."""
+    compression = kind(path)[1] if path.stat().length else ''  # an empty archive is an empty file
     with path.open('rb') as stored:
         raw = io.BufferedReader(_Remote(stored), 1 << 20) if is_remote(path) else stored
         if compression:
@@ -167,7 +172,7 @@ def _open(path: epath.Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _check_beginning(block: bytes, name: str) -> None:
-    encoding = next((names for bom, names in BOMS.items() if block.startswith(bom)), '')
+    encoding = next((e for bom, e in BOMS.items() if block.startswith(bom)), '')
     if not encoding and block.count(0) > MAX_NULS * len(block):
         encoding = 'UTF-16 or binary (it has many zero bytes)'
     if encoding:
@@ -179,7 +184,7 @@ def _check_beginning(block: bytes, name: str) -> None:
 
 
 def _advice(sample: bytes) -> str:
-    """What to do about text that is not UTF-8, with the encoding that it may be in."""
+    """The advice to convert text that is not UTF-8, with the encoding that it may have."""
     import charset_normalizer
 
     best = charset_normalizer.from_bytes(sample).best()

@@ -14,7 +14,7 @@ from absl import flags
 
 from bert_jax.config import Config, DataConfig, ModelConfig, choices, command_line, validate
 from bert_jax.config.console import say
-from bert_jax.data.store.preparation import OPTIONS, build, is_there, planned
+from bert_jax.data.store.preparation import OPTIONS, Preparation
 from bert_jax.data.text import readers, staging
 
 FLAGS = flags.FlagValues()
@@ -50,12 +50,11 @@ def main(argv: list[str]) -> int:
     data = DataConfig(corpus=FLAGS.input if known else f'text:{FLAGS.input}', **values)
     validate(Config(data=data, model=ModelConfig(vocab_size=FLAGS.vocab_size)))
     data = staging.localized(data)
-    source = readers.source(data)
-    made_from = planned(data, FLAGS.vocab_size, source)[1]
+    wanted = Preparation(data, readers.source(data), FLAGS.vocab_size)
     output = pathlib.Path(FLAGS.output).expanduser()
-    if is_there(output, made_from):
+    if wanted.is_there(output):
         say(f'{output} is there already')
-    build(source, data, FLAGS.vocab_size, output, made_from)
+    wanted.build(output)
     return 0
 
 

@@ -18,16 +18,13 @@ def console() -> rich.console.Console:
     return rich.console.Console(stderr=True, soft_wrap=True, highlight=False)
 
 
-def say(text: str) -> None:
-    """Prints a line on stderr."""
-    console().print(text, markup=False)
-
-
 def tracked(
     documents: Iterable[Document], what: str, summary: Summary, size: int
 ) -> Generator[Document, None, None]:
-    """The documents; shows how much of the source has been read, and how fast. size: the source's,
-    0 if it is unknown, of which `summary.passed` has been read."""
+    """Yields the documents and shows how much of the source has been read, and how fast.
+
+    size: the size of the source, 0 if it is unknown; `summary.passed` of it has been read.
+    """
     started, characters = time.monotonic(), 0
 
     def measured() -> Iterator[Document]:
@@ -45,7 +42,7 @@ def tracked(
 
 
 def counted(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """The items; shows how many there were, and how many a second."""
+    """Yields the items and shows their number, and how many there are per second."""
     started = time.monotonic()
 
     def state(number: int) -> tuple[int, str]:
@@ -59,7 +56,10 @@ def counted(items: Iterable[T], what: str, total: int | None = None) -> Iterator
 def _shown(
     items: Iterable[T], what: str, total: int | None, state: Callable[[int], tuple[int, str]]
 ) -> Generator[T, None, None]:
-    """The items. state: the number of items -> how much of `total` is done, and what to show."""
+    """Yields the items and shows their state.
+
+    state: the number of items -> the amount of `total` that is done, and the text to show.
+    """
     out = console()
     columns = (
         rich.progress.TextColumn('{task.description}'),

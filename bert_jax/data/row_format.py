@@ -1,8 +1,8 @@
-"""The form of a row: where its segments of text, its special tokens and its padding stand.
+"""The form of a row: the positions of its segments of text, special tokens and padding.
 
 The form depends on the family of the model. A segment is a run of tokens of text, for example the
 first text of a pair. A sequence is some segments with their special tokens. A row holds one
-sequence, or several one after the other (packing), and padding.
+sequence, or several sequences one after the other (packing), and padding.
 """
 
 import dataclasses
@@ -15,13 +15,13 @@ from bert_jax.data.tokenizers.specials import Specials
 
 
 class Places(NamedTuple):
-    """What stands at each place of a batch of rows; arrays or tensors [rows, length].
+    """The content of each place in a batch of rows; arrays or tensors [rows, length].
 
-    segment: int32, the index of the segment. A special token belongs to the segment before it, or
-    to the one after it at the beginning of a sequence. offset: int32, the distance from the start
-    of the segment, which is negative before it. is_text: bool, a token of the segment. is_row:
-    bool, no padding. token_type: int32, 0 for padding. special: int32, the id of the special token
-    or of padding; unspecified for text.
+    segment: int32, the index of the segment. A special token belongs to the segment before it; at
+    the beginning of a sequence, to the one after it. offset: int32, the distance from the start of
+    the segment; negative before it. is_text: bool, false for special tokens and padding. is_row:
+    bool, false for padding. token_type: int32, 0 for padding. special: int32, the id of the special
+    token or of padding; unspecified for text.
     """
 
     segment: Any
@@ -96,12 +96,12 @@ class RowFormat:
         group: Any = None,
         where: Callable[..., Any] = np.where,
     ) -> Places:
-        """What stands at each place of rows of `length` tokens, for the arrays of NumPy or, with
-        where=tf.where, for the tensors of TensorFlow.
+        """The content of each place of rows of `length` tokens.
 
         lengths: int32[rows, segments]. group: int32[rows, segments], the number of the sequence
-        that each segment belongs to, ascending from 1; 0, at the end and with length 0, for a
-        segment that the row does not have. None: all segments form one sequence.
+        that each segment belongs to, ascending from 1. Segments that a row does not have are at the
+        end, with length 0 and group 0. None: all segments form one sequence. where: np.where for
+        arrays, tf.where for tensors.
         """
         count = lengths.shape[1]
         opens, closes, number, exists = _frames(group, count, where)
@@ -116,7 +116,7 @@ class RowFormat:
         is_row = (place >= 0) & (place < end)
 
         def per_place(values: Sequence[Any]) -> Any:
-            """Of [rows, 1] or a number per segment, the value of each place's segment."""
+            """The value of each place's segment. values: a number or [rows, 1] per segment."""
             chosen = place * 0 + values[0]
             for area, value in zip(areas[1:], values[1:], strict=True):
                 chosen = where(place >= area, value, chosen)
@@ -160,8 +160,8 @@ def _ids(roles: Sequence[str], specials: Specials[int]) -> list[int]:
 
 
 def _frames(group: Any, count: int, where: Callable[..., Any]) -> tuple[list[Any], ...]:
-    """Per segment, as numbers or int32[rows, 1]: 1 if it is the first of its sequence, 1 if it is
-    the last, its index in the sequence, and 1 if the row has it."""
+    """Four lists with a number or int32[rows, 1] per segment: 1 if it is the first of its sequence,
+    1 if it is the last, its index in the sequence, and 1 if the row has it."""
     if group is None:
         firsts, lasts = [1] + [0] * (count - 1), [0] * (count - 1) + [1]
         return firsts, lasts, list(range(count)), [1] * count

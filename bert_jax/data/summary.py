@@ -1,4 +1,4 @@
-"""Documents, and counts of what was read and of what was unusual about it."""
+"""Documents, and counts of what was read."""
 
 import collections
 
@@ -6,9 +6,9 @@ Document = list[str]  # its lines: paragraphs of prose, or a sentence each
 
 
 class Summary:
-    """Counts of what was read and of what was unusual, and the first place of each.
+    """Counts of what was read, changed or left out, each with the first place where it occurred.
 
-    passed: how much of the source's size has been read.
+    passed: the amount of the source's size that has been read.
     """
 
     def __init__(self) -> None:

@@ -90,7 +90,7 @@ class FineTuning(Resolver):
     def describe_data(self) -> str:
         if (datasets := self.known('datasets')) is None:
             # Any vocabulary shows whether the files can be read.
-            vocabulary = tokenizer.wordpiece([*tokenizer.SPECIALS], True)
+            vocabulary = tokenizer.WordPiece([*tokenizer.SPECIALS], True)
             datasets = {
                 name: load_task_data(name, self.config, vocabulary) for name in self.folders
             }

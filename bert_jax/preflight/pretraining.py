@@ -60,9 +60,9 @@ class Pretraining(Resolver):
             return directory
         if self.file_vocabulary is not None:
             data = staging.localized(data)
-        name, made_from = preparation.planned(data, self.config.model.vocab_size, self.source)
-        folder = self.cache / name
-        return epath.Path(folder) if preparation.is_there(folder, made_from) else None
+        wanted = preparation.Preparation(data, self.source, self.config.model.vocab_size)
+        store = self.cache / wanted.name
+        return epath.Path(store) if wanted.is_there(store) else None
 
     @part
     def meta(self) -> format.StoreMeta | None:

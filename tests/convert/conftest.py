@@ -15,6 +15,6 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture
 def theirs(tmp_path: pathlib.Path, ours: pathlib.Path) -> pathlib.Path:
-    """A fresh folder of transformers' that tests may spoil."""
+    """A new folder in the format of transformers, which a test may change."""
     convert_out('hf', ours, tmp_path / 'theirs')
     return tmp_path / 'theirs'

@@ -1,4 +1,4 @@
-"""Small folders of ours with random values, and what tests do to other projects' folders."""
+"""Small folders of bert_jax with random values, and changes to other projects' folders."""
 
 import json
 import pathlib
@@ -43,7 +43,7 @@ def make(
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(size=x.shape).astype('float32'), params['params'])
     folder.mkdir()
-    vocabulary = tokenizer.wordpiece(PIECES, lowercase=False)
+    vocabulary = tokenizer.WordPiece(PIECES, lowercase=False)
     model_dir.save(folder, full_config(model, lowercase=False), params, vocabulary, task)
     return folder
 
@@ -78,7 +78,7 @@ def change_config(folder: pathlib.Path, **changes: Any) -> None:
 
 
 def tokenizer_json(folder: pathlib.Path, **changes: Any) -> None:
-    """In place of the vocabulary; with more tokens than the model where nothing is changed."""
+    """Replaces vocab.txt; without `changes`, it has one token more than the model."""
     pieces = PIECES if changes else [*PIECES, 'x']
     values: dict[str, Any] = {
         'normalizer': {'type': 'BertNormalizer', 'lowercase': False},

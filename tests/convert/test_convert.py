@@ -1,4 +1,4 @@
-"""Folders in and out: every tensor accounted for, and bits kept."""
+"""Conversions in both directions: every tensor is reported, and the values stay the same."""
 
 import dataclasses
 import json

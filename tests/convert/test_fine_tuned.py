@@ -1,4 +1,4 @@
-"""Heads of fine-tuned models come in with their labels, and predictions work."""
+"""Fine-tuned models are converted with their labels, and they predict."""
 
 import json
 import pathlib

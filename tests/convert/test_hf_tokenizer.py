@@ -1,4 +1,4 @@
-"""Whatever changes token ids in the files of a tokenizer is honoured, refused or said."""
+"""Settings of a tokenizer that change token ids are followed, refused or reported."""
 
 import json
 import pathlib

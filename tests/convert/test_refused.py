@@ -1,4 +1,4 @@
-"""What is wrong with a folder is named, and nothing is half written."""
+"""Errors name what is wrong with a folder, and nothing is written."""
 
 import json
 import pathlib
@@ -48,7 +48,7 @@ def test_a_folder_that_is_not_converted(
 
 
 def test_a_flag_does_not_overrule_the_folder(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
-    with pytest.raises(ValueError, match='its text is not lowercased, --lowercase the opposite'):
+    with pytest.raises(ValueError, match='its text is not lowercased, but --lowercase is given'):
         convert_in('hf', theirs, tmp_path / 'no', lowercase=True)
 
 
@@ -137,7 +137,9 @@ def test_without_torch_the_error_says_what_to_do(
 ) -> None:
     (theirs / 'model.safetensors').rename(theirs / 'pytorch_model.bin')
     monkeypatch.setitem(__import__('sys').modules, 'torch', None)
-    with pytest.raises(ValueError, match=r'needs PyTorch: pip install torch.*or take model.safe'):
+    with pytest.raises(
+        ValueError, match=r'needs PyTorch: pip install torch.*or download model.safe'
+    ):
         convert_in('hf', theirs, tmp_path / 'back')
 
 
@@ -156,7 +158,7 @@ def test_case_is_never_guessed_from_a_cased_vocabulary(
 ) -> None:
     (theirs / 'tokenizer_config.json').unlink()
     convert_in('hf', theirs, tmp_path / 'assumed')
-    assert 'text is lowercased: nothing there says so; --nolowercase' in capsys.readouterr().out
+    assert 'assumed that text is lowercased; give --nolowercase' in capsys.readouterr().out
     cased = (theirs / 'vocab.txt').read_text().replace('\nh\n', '\nH\n')
     (theirs / 'vocab.txt').write_text(cased)
     with pytest.raises(ValueError, match="1 of 10 tokens have upper-case letters, such as 'H'"):

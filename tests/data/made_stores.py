@@ -1,5 +1,5 @@
-"""Stores made for tests: every token of the text is another one, so that a batch says what it is
-made of; and batches turned back into text, which is searched for in a store of any kind."""
+"""Stores for tests in which no token occurs twice, so that each token of a batch has one place in
+the text; and functions that find the text of a batch in a store of any kind."""
 
 import itertools
 
@@ -15,8 +15,8 @@ FIRST = len(PIECES)  # the id of the first token of the text
 
 
 def write(directory, train, evaluation=((3, 4), (5, 6)), spare=0):
-    """A store whose documents are lists of sentence lengths. The token at place i (of train and
-    eval together) has the id FIRST + i, and every fourth one continues a word."""
+    """Writes a store whose documents are lists of sentence lengths. Token i (counted through train
+    and eval) has the id FIRST + i. Every fourth token continues a word."""
     total = sum(map(sum, itertools.chain(train, evaluation))) + spare
     pieces = PIECES + [f'##w{i}' if i % 4 == 3 else f'w{i}' for i in range(total)]
     vocab_size = len(pieces)
@@ -55,7 +55,7 @@ def config(length=64, rows=32, slots=10, steps=10_000, eval_rows=0, **data):
 
 
 def joined(batches):
-    """One batch of all their rows."""
+    """One batch with the rows of all batches."""
     batches = list(batches)
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
@@ -69,14 +69,14 @@ def restored(batch):
 
 
 def segments(batch):
-    """Of each row: where A begins, A's length, where B begins, B's length."""
+    """For each row: the position and the length of A, the position and the length of B."""
     b_length = batch['token_type_ids'].sum(1) - 1
     a_length = batch['attention_mask'].sum(1) - b_length - 3
     return np.ones_like(a_length), a_length, a_length + 2, b_length
 
 
 def offsets(batch):
-    """Of each row of a made store: where A and B start in tokens.bin."""
+    """For each row of a made store: the places in tokens.bin where A and B start."""
     ids = restored(batch)
     a, _, b, _ = segments(batch)
     rows = np.arange(len(ids))
@@ -103,9 +103,11 @@ def found(text, batch):
 
 
 def chunks_of(text, cut, batch):
-    """The chunk of each row, int64[rows]: one that has its A, and its B if that is real. Where
-    several have, they are dealt out so that as many rows as can be get one of their own; -1 for
-    the others. And bool[rows], whether there was just one."""
+    """The chunk of each row, int64[rows], and bool[rows], whether only one chunk is possible.
+
+    A chunk is possible if it contains the row's A, and its B if that is not random. The chunks are
+    assigned such that as many rows as possible have a chunk of their own; the others have -1.
+    """
     starts, ends = text.sentences[cut.start], text.sentences[cut.end]
     _, a_length, _, b_length = segments(batch)
 

@@ -8,7 +8,7 @@ from bert_jax.data.tokenizers import tokenizer
 WORDS = ['w', 'x', 'y', 'z', 'the', 'cafe', '##s', '(', ')', '.', ',', '?']
 PIECES = [*tokenizer.SPECIALS, *WORDS, 'where', 'was', 'it', 'in', 'krakow', 'not', 'paris']
 
-VOCABULARY = tokenizer.wordpiece([*PIECES, *map(str, range(100))], lowercase=True)
+VOCABULARY = tokenizer.WordPiece([*PIECES, *map(str, range(100))], lowercase=True)
 
 
 def question(context, answers=(), is_impossible=False, text='where was it?', name='q'):

@@ -20,7 +20,7 @@ from bert_jax.finetuning.datasets import load_task_data, task_names
 from bert_jax.finetuning.task_data import TaskData, TaskFacts
 from bert_jax.parallel.signals import Stopper
 
-VOCABULARY = tokenizer.wordpiece(small_tasks.PIECES, True)
+VOCABULARY = tokenizer.WordPiece(small_tasks.PIECES, True)
 
 
 def make(task: str, **data: Any) -> TaskData:

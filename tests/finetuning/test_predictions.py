@@ -33,7 +33,7 @@ def fine_tuned(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, 
     train = TrainConfig(phases=(Phase(1, 16, 16, 1),))
     optim = OptimConfig(warmup_steps=0)
     config = Config(model=small_tasks.MODEL, data=data, train=train, optim=optim)
-    vocabulary = tokenizer.wordpiece(small_tasks.PIECES, True)
+    vocabulary = tokenizer.WordPiece(small_tasks.PIECES, True)
     model_dir.save(folder, config, jax.device_get(params), vocabulary)
     (folder / 'corpus.json').write_text(
         json.dumps({'fingerprint': '', 'lowercase': True, 'labels': labels})

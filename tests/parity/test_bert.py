@@ -199,7 +199,7 @@ def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any)
     places = [(row, column) for row, column in np.argwhere(mask) if ids[row, column] not in special]
     masked = np.stack([ids[row] for row, _ in places])
     masked[np.arange(len(places)), [column for _, column in places]] = (
-        bert.encoder.vocabulary.mask_id
+        bert.encoder.vocabulary.specials.mask
     )
     rows = np.array([row for row, _ in places])
     logits = bert.apply({'input_ids': masked, 'attention_mask': mask[rows]})['prediction_logits']

@@ -93,7 +93,7 @@ def with_a_head(folder: pathlib.Path) -> pathlib.Path:
     init = jax.jit(HeadedEncoder(model, ('pooler', 'classifier'), 2).init)
     params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
     folder.mkdir()
-    vocabulary = tokenizer.wordpiece(small_tasks.PIECES, True)
+    vocabulary = tokenizer.WordPiece(small_tasks.PIECES, True)
     model_dir.save(folder, full_config(model, lowercase=True), jax.device_get(params), vocabulary)
     (folder / 'corpus.json').write_text(
         json.dumps({'fingerprint': '', 'labels': ['neg', 'pos'], 'lowercase': True})

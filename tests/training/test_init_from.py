@@ -35,9 +35,9 @@ def test_what_differs_is_named(tmp_path: pathlib.Path, there: dict[str, Any], me
     lowercase = there.pop('lowercase', True)
     source = Config(model=ModelConfig(vocab_size=8, **there), data=DataConfig(lowercase=lowercase))
     (tmp_path / 'config.json').write_text(source.to_json())
-    tokenizer.wordpiece(PIECES, lowercase).save(tmp_path)
+    tokenizer.WordPiece(PIECES, lowercase).save(tmp_path)
     config = Config(init_from=str(tmp_path), data=DataConfig(pad_vocab_to_multiple_of=128))
-    vocabulary = tokenizer.wordpiece(PIECES, True)
+    vocabulary = tokenizer.WordPiece(PIECES, True)
     if message:
         with pytest.raises(ValueError, match=message):
             pretraining.vocab_size(config, vocabulary)

@@ -1,8 +1,8 @@
 """Chunks of whole sentences of a store, one for each pretraining row (numpy only).
 
 As in google-research/bert, sentences of one document are put together until they fill a row. So a
-chunk has at least `budget` tokens (the last chunk of a document may have fewer). Each epoch cuts
-the tokens that do not fit at random. Every sentence belongs to exactly one chunk.
+chunk has at least `budget` tokens (the last chunk of a document may have fewer). In each epoch,
+other tokens are cut to make it fit. Every sentence belongs to exactly one chunk.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""How much of its text a stream shows, estimated on the first chunks, in a line for the log."""
+"""A line for the log: the share of the text that the rows of a stream show, as an estimate."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,15 +9,15 @@ from bert_jax.data.pretraining.segments import Segmenter
 from bert_jax.data.pretraining.stream import Draws, Stream, in_order
 from bert_jax.data.store.format import Store
 
-ROWS = 2048  # the sample
-EPOCHS = 8  # the text is looked for in so many epochs at most
+ROWS = 2048  # the estimate is made on so many chunks at the beginning
+EPOCHS = 8  # and on at most so many epochs
 COVERED = 0.95
 
 
 def describe(
     stream: Stream, segmenter: Segmenter, store: Store, chunks: Chunks, batch_size: int
 ) -> str:
-    """The size of an epoch and how much of the text the rows show."""
+    """The size of an epoch, and the share of the text that the rows show."""
     own, shown = _shown(stream, segmenter, store, chunks)
     text = (
         f'{stream.name}: an epoch has {len(chunks):,} rows; a row of {stream.max_seq_length} '
@@ -42,8 +42,8 @@ def describe(
 def _shown(
     stream: Stream, segmenter: Segmenter, store: Store, chunks: Chunks
 ) -> tuple[float, list[float]]:
-    """The tokens of its own chunk that a row shows on average, and the share of the text that the
-    first epoch, the first two, ... show."""
+    """The average number of tokens of its own chunk that a row shows, and the shares of the text
+    that the first epoch, the first two epochs, ... show."""
     rows = min(ROWS, len(chunks))
     first = int(store.sentences[chunks.start[0]])
     text = np.zeros(int(store.sentences[chunks.end[rows - 1]]) - first, bool)

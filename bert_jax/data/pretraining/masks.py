@@ -1,5 +1,7 @@
-"""The tokens of a batch that are predicted and what replaces them, as TensorFlow graph operations
-(Devlin et al., 2019, section 3.1 and appendix A.1)."""
+"""The masked tokens of a batch, as TensorFlow graph operations.
+
+See Devlin et al. (2019), section 3.1 and appendix A.1.
+"""
 
 import tensorflow as tf
 
@@ -30,12 +32,10 @@ def masks(
     wanted = tf.minimum(tf.clip_by_value(wanted, 1, slots), tokens)
     if words is None:
         _, positions = tf.math.top_k(tf.where(is_text, score, -1), slots)
-        chosen = tf.range(slots)[None, :] < wanted
+        positions = tf.sort(tf.where(tf.range(slots) < wanted, positions, length), axis=1)
     else:
         score = tf.gather(score, tf.minimum(words, length - 1), batch_dims=1)
-        ranked, positions = tf.math.top_k(tf.where(is_text, score, -1), length)
-        chosen = _whole_words(ranked, wanted)
-    positions = tf.sort(tf.where(chosen, positions, length), axis=1)[:, :slots]
+        positions = _positions_of_words(tf.where(is_text, score, -1), wanted, slots)
     chosen = positions < length
     positions = tf.where(chosen, positions, 0)
     original = tf.gather(ids, positions, batch_dims=1)
@@ -54,31 +54,55 @@ def masks(
     }
 
 
-def _whole_words(ranked: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
-    """bool[rows, length], which tokens are predicted: words in the order of their scores, leaving
-    out each one that does not fit into `wanted` tokens with those before it, as in
-    google-research/bert.
+def _positions_of_words(score: tf.Tensor, wanted: tf.Tensor, slots: int) -> tf.Tensor:
+    """int32[rows, slots], ascending, the positions that are predicted if words are masked whole;
+    `length` for an unused slot.
 
-    ranked: int32[rows, length], descending, the scores of the tokens, equal inside a word; negative
-    for what is not text. wanted: int32[rows, 1]. If no word fits, a part of the first is predicted.
+    Words are taken in the order of their scores. A word that does not fit into the rest of `wanted`
+    tokens is left out, as in google-research/bert. If no word fits, a part of the first is taken.
+    score: int32[rows, length], equal inside a word, -1 if a token is not text. wanted:
+    int32[rows, 1].
+    """
+    length = score.shape[1]
+
+    def among_best(count: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The positions among the `count` best tokens, and whether the other tokens change none."""
+        ranked, places = tf.math.top_k(score, count)
+        last = ranked[:, -1:] if count < length else tf.constant(-1)
+        chosen, left = _whole_words(ranked, wanted, last)
+        part_of_first = (left == wanted) & (tf.range(count) < wanted)
+        positions = tf.sort(tf.where(chosen | part_of_first, places, length), axis=1)
+        return positions[:, :slots], tf.reduce_all((left == 0) | (last < 0))
+
+    # The best tokens nearly always suffice, and sorting all of them takes most of the time.
+    positions, is_exact = among_best(min(slots + 16, length))
+    return tf.cond(is_exact, lambda: positions, lambda: among_best(length)[0])
+
+
+def _whole_words(
+    ranked: tf.Tensor, wanted: tf.Tensor, last: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """bool[rows, tokens], which tokens of words with scores above `last` are predicted, and
+    int32[rows, 1], how many of the `wanted` tokens are left.
+
+    ranked: int32[rows, tokens], the scores in descending order.
     """
     ascending = -ranked
     first = tf.searchsorted(ascending, ascending)
     after = tf.searchsorted(ascending, ascending, 'right')
-    place = tf.range(ranked.shape[1])[None, :]
-    size, rest = after - first, after - 1 - place
+    size, rest = after - first, after - 1 - tf.range(ranked.shape[1])
 
-    def fitting(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        left = wanted - tf.reduce_sum(tf.cast(chosen, tf.int32), axis=1, keepdims=True)
-        return left, (ranked >= 0) & ~chosen & (size <= left)
-
-    def take(chosen: tf.Tensor) -> tuple[tf.Tensor]:
+    def take(chosen: tf.Tensor, left: tf.Tensor, fits: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        until_end_of_word = tf.cumsum(tf.cast(fits, tf.int32), axis=1) + rest
+        taken = fits & (until_end_of_word <= left)
+        left -= tf.reduce_sum(tf.cast(taken, tf.int32), axis=1, keepdims=True)
         # A word that did not fit once does not fit later, as `left` only gets smaller.
-        left, candidates = fitting(chosen)
-        until_end_of_word = tf.cumsum(tf.cast(candidates, tf.int32), axis=1) + rest
-        return (chosen | candidates & (until_end_of_word <= left),)
+        return chosen | taken, left, fits & ~taken & (size <= left)
 
-    (chosen,) = tf.while_loop(
-        lambda chosen: tf.reduce_any(fitting(chosen)[1]), take, (tf.zeros_like(ranked, tf.bool),)
+    fits = (ranked > last) & (size <= wanted)
+    chosen, left, _ = tf.while_loop(
+        lambda chosen, left, fits: tf.reduce_any(fits),
+        take,
+        (tf.zeros_like(fits), wanted, fits),
     )
-    return tf.where(tf.reduce_any(chosen, axis=1, keepdims=True), chosen, place < wanted)
+    return chosen, left

@@ -14,8 +14,8 @@ from bert_jax.data.pretraining.segments import Segmenter, Segments
 from bert_jax.data.pretraining.stream import Draws, Stream, chunk_of, shuffle
 
 CANDIDATES = 8  # chunks of other documents drawn for a random B; the one nearest in length is taken
-COLUMNS = CANDIDATES + 6  # random numbers a row takes
-OTHER_KIND = 1 << 40  # tokens of difference in length that a candidate of the other kind counts as
+COLUMNS = CANDIDATES + 6  # random numbers that a row takes
+OTHER_KIND = 1 << 40  # added to the difference in length of a candidate of the other kind
 
 
 def sentence_pairs(
@@ -44,9 +44,9 @@ def sentence_pairs(
 def _split(
     stream: Stream, chunk: tf.Tensor, fraction: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Where the parts of chunks start and stop in the tokens: the first part's start, the second
-    part's start and stop, and whether the chunk is a single sentence, which is split inside. All
-    have the shape of `chunk`. fraction: int64, random, in [0, 2**32)."""
+    """The start of the first part of each chunk, the start and the end of the second part, and
+    whether the chunk is a single sentence, which is split inside. All have the shape of `chunk`.
+    fraction: int64, random, in [0, 2**32)."""
     first, end = tf.gather(stream.chunk_start, chunk), tf.gather(stream.chunk_end, chunk)
     start, stop = tf.gather(stream.sentences, first), tf.gather(stream.sentences, end)
     alone = end - first == 1
@@ -62,9 +62,8 @@ def _random_next(stream: Stream, chunk: tf.Tensor, epoch: tf.Tensor, draws: Draw
     drawn = draws.chance(probability)
     if probability != 0.5:
         return drawn
-    # A random B hides the second part of its chunk. So a chunk's label flips with every other
-    # epoch: each epoch has half of the chunks random, and of epochs 2e and 2e + 1 one shows a
-    # chunk whole.
+    # A row with a random B does not show the second part of its chunk. So half of the chunks have a
+    # random B in epoch 2e, and the other half in epoch 2e + 1.
     first_half = shuffle(stream, 'next', chunk, epoch // 2) < stream.num_chunks // 2
     return tf.math.logical_xor(first_half, epoch % 2 == 1)
 
@@ -72,9 +71,9 @@ def _random_next(stream: Stream, chunk: tf.Tensor, epoch: tf.Tensor, draws: Draw
 def _other_document(
     stream: Stream, chunk: tf.Tensor, wanted: tf.Tensor, alone: tf.Tensor, draws: Draws
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Start and stop of the second part of a chunk of another document, int64[rows, 1] both: of
-    some candidates the one whose length is nearest to `wanted`. If `alone`, the text begins inside
-    a sentence.
+    """Start and end of a random B, int64[rows, 1] each: the second part of a chunk of another
+    document. The candidate whose length is nearest to `wanted` is taken. If `alone`, B begins
+    inside a sentence.
 
     The candidates are drawn from all chunks of other documents, so long documents are likelier.
     """
@@ -84,7 +83,7 @@ def _other_document(
     other, fraction = draws.below_and_rest(stream.num_chunks - count, CANDIDATES)
     other += tf.where(other >= own_first, count, 0)
     start, middle, stop, other_alone = _split(stream, other, fraction)
-    # The second part of a sentence does not look like whole sentences, nor the other way round.
+    # The label must not show in whether B begins inside a sentence.
     inside = tf.clip_by_value(stop - wanted, start + 1, stop - 1)
     middle = tf.where(alone & ~other_alone, inside, middle)
     other_kind = tf.cast(alone != other_alone, tf.int64)
@@ -94,8 +93,8 @@ def _other_document(
 
 
 def _common_length(own: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """The length of B, whichever of two texts it is. If they differ, both are cut, as a cut can be
-    seen at the end."""
+    """The length of B for both labels. If the two texts differ in length, both are cut, because a
+    model can see whether the end of a text was cut."""
     cut = tf.cast(own != other, tf.int64)
     return tf.maximum(tf.minimum(own, other) - cut, 1)
 

@@ -27,9 +27,9 @@ class Segments(NamedTuple):
 class Segmenter(NamedTuple):
     """A way to choose the segments of rows.
 
-    segments_per_row: how many a row has at most. columns: the random numbers that a row takes.
-    min_documents: what a split needs at least. draw: (stream, position int64[rows, 1], draws) ->
-    the rows' segments and their labels by name, int32[rows, ...] each.
+    segments_per_row: the most segments of a row. columns: the number of random numbers that a row
+    takes. min_documents: the number of documents that a split needs. draw: (stream, position
+    int64[rows, 1], draws) -> the rows' segments and their labels by name, int32[rows, ...] each.
     """
 
     segments_per_row: int
@@ -41,8 +41,8 @@ class Segmenter(NamedTuple):
 class Layout(NamedTuple):
     """Rows of tokens, [rows, length] each.
 
-    is_text: bool, False for special tokens and padding. words: int32, ascending, the index of the
-    word of each place that is text; None if nobody asked for it.
+    is_text: bool, False for special tokens and padding. words: int32, the index of the word of each
+    place that is text, in ascending order; None unless words are masked whole.
     """
 
     input_ids: tf.Tensor  # int32
@@ -58,7 +58,7 @@ def lay_out(stream: Stream, segments: Segments) -> Layout:
     places = stream.row_format.place(
         lengths, stream.max_seq_length, stream.specials, segments.group, tf.where
     )
-    # The padding reads the first guard token, because it must not leave the array.
+    # For special tokens and padding, the first guard token is read instead of a place outside.
     start = _per_place(segments.start, places.segment)
     source = tf.where(places.is_text, start + tf.cast(places.offset, tf.int64), 0)
     ids = tf.cast(tf.gather(stream.tokens, source), tf.int32)

@@ -17,7 +17,7 @@ from bert_jax.data.store.format import Store
 from bert_jax.data.tokenizers.specials import Specials
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
-SHUFFLE_ROUNDS = 12  # with the 4 of TensorFlow's wrapper, neighbours stay correlated
+SHUFFLE_ROUNDS = 12  # with TensorFlow's default of 4, neighbours stay correlated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ def make_stream(
 ) -> Stream:
     """The stream of a split's chunks. Raises ValueError if the static copies do not fill a batch.
 
-    name: of the random stream. room: the tokens of text in a row.
+    name: the name of the random stream. room: the number of tokens of text in a row.
     """
     copies = data.static_copies
     if shuffled and 0 < copies * len(chunks) < phase.batch_size:

@@ -100,10 +100,10 @@ def check(directory: epath.PathLike, split: str) -> dict[str, str]:
     for name, (dtype, size) in sizes.items():
         path = directory / split / f'{name}.bin'
         expected = size * np.dtype(dtype).itemsize
-        found = path.stat().length if path.exists() else 'missing'
+        found = path.stat().length if path.exists() else 'no file'
         if found != expected:
             raise ValueError(
-                f'{path} should hold {expected} bytes and is {found}; remove {directory} and '
+                f'{path}: expected {expected} bytes, found {found}; remove {directory} and '
                 'prepare the corpus again'
             )
     return {name: dtype for name, (dtype, _) in sizes.items()}
@@ -113,8 +113,8 @@ def check_documents(split: str, usable: int, needed: int = MIN_DOCUMENTS) -> Non
     """Raises ValueError if a split has fewer than `needed` documents of two tokens or more."""
     if usable < needed:
         raise ValueError(
-            f'next-sentence prediction needs at least two documents of two tokens or more in each '
-            f'split; {split} has {usable}. Give more text, or change what separates documents '
+            f'next-sentence prediction needs at least {needed} documents of two tokens or more in '
+            f'each split; {split} has {usable}. Give more text, or change what separates documents '
             '(config.data.documents) or how many are held out (config.data.holdout)'
         )
 
@@ -172,8 +172,10 @@ class SplitWriter:
 
 
 def unigram_entropy(histogram: np.ndarray) -> float:
-    """The loss, in nats per token, of a model that knows only the counts of the tokens,
-    int64[vocab]."""
+    """The loss, in nats per token, of a model that knows only the frequencies of the tokens.
+
+    histogram: int64[vocab], the count of each token.
+    """
     p = histogram[histogram > 0] / max(histogram.sum(), 1)
     return float(-(p * np.log(p)).sum())
 

@@ -1,8 +1,7 @@
 """English prose that needs no download: Python's language manual and the docstrings installed here.
 
 Each topic of the manual and each module is a document. Code, tables, signatures and headings are
-left out. So are repeated paragraphs, because packages repeat themselves and the held-out documents
-should not repeat the others.
+left out. So are repeated paragraphs, because the held-out documents should not repeat the others.
 """
 
 import ast
@@ -21,19 +20,19 @@ from typing import Any
 
 from bert_jax.data.summary import Summary
 
-PACKAGES = ('absl', 'flax', 'jax', 'ml_collections', 'numpy', 'optax', 'orbax')
-DISTRIBUTIONS = ('absl-py', 'flax', 'jax', 'ml-collections', 'numpy', 'optax', 'orbax-checkpoint')
-SKIPPED = {
-    'test',
-    'tests',
-    '__pycache__',
-    'site-packages',
-    'idlelib',
-    'lib2to3',
-    'turtledemo',
-    'testing',
-    'encodings',
+# Packages, and the names of their distributions.
+PACKAGES = {
+    'absl': 'absl-py',
+    'flax': 'flax',
+    'jax': 'jax',
+    'ml_collections': 'ml-collections',
+    'numpy': 'numpy',
+    'optax': 'optax',
+    'orbax': 'orbax-checkpoint',
 }
+# Folders with tests, copies of other packages, and data in the form of modules.
+SKIPPED = {'test', 'tests', 'testing', '__pycache__', 'site-packages'}
+SKIPPED |= {'idlelib', 'lib2to3', 'turtledemo', 'encodings'}
 ROLE = re.compile(r':[\w:+-]+:`~?([^`<]+?)(?:\s*<[^`]*>)?`')
 QUOTES = re.compile(r'`{1,2}([^`]+)`{1,2}_{0,2}')
 MARKUP = ('>>>', '..', ':', '|', '+-', '* ', '- ', '#', '==', '@', '$')
@@ -43,7 +42,7 @@ def identity() -> dict[str, Any]:
     """The versions that determine the text: Python's and those of the packages."""
     return {
         'python': sys.version,
-        **{name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
+        **{name: importlib.metadata.version(name) for name in PACKAGES.values()},
     }
 
 
@@ -66,8 +65,8 @@ def _read() -> tuple[list[list[str]], list[list[str]], int]:
     roots = [pathlib.Path(sysconfig.get_paths()['stdlib'])]
     for package in PACKAGES:
         spec = importlib.util.find_spec(package)
-        places = sorted(spec.submodule_search_locations or []) if spec else []
-        roots += [pathlib.Path(place) for place in places]
+        folders = sorted(spec.submodule_search_locations or []) if spec else []
+        roots += map(pathlib.Path, folders)
     modules, broken = [], 0
     for root in roots:
         for path in sorted(root.rglob('*.py')):
@@ -80,7 +79,7 @@ def _read() -> tuple[list[list[str]], list[list[str]], int]:
 
 
 def _docstrings(path: pathlib.Path) -> list[str]:
-    """The docstrings of a module in the order of its text; the module is not imported."""
+    """The docstrings of a module, in order. The module is not imported."""
     with warnings.catch_warnings(action='ignore'):  # other people's escape sequences
         tree = ast.parse(path.read_bytes())
     return [text for node in _definitions(tree) if (text := ast.get_docstring(node))]

@@ -10,24 +10,25 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bert_jax.config import DataConfig
+from bert_jax.config.errors import first_line
 from bert_jax.data import files
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import builtin, staging
 
-Files = dict[pathlib.PurePath, list]  # with what identifies their content: name, size, time
+Files = dict[pathlib.PurePath, list]  # [name, size, time], which identify the content of a file
 JSON_LINES = ('.jsonl', '.json')  # C4's files are named .json.gz
 SUFFIXES = ('.txt', *JSON_LINES)
-COMPRESSED = 3  # characters that a compressed byte holds, about
+COMPRESSED = 3  # an estimate of the characters in a byte of a compressed file
 TFDS = re.compile(r'(?P<name>.+?):(?P<split>\w+(\[[^\]]*\])?(\+\w+(\[[^\]]*\])?)*)')
-MAX_BYTES = 8 << 20  # of a line or a document in a text file, because it has to fit in memory
+MAX_BYTES = 8 << 20  # longer lines and documents of text files are cut, to fit in memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
     """A corpus that can be read many times.
 
-    identity: what determines the content. size: the bytes of the files or the examples of TFDS, 0
-    if unknown. characters: an estimate of their number, 0 if unknown.
+    identity: a JSON value that determines the content. size: the number of bytes of files or of
+    examples of TFDS. characters: an estimate of the number of characters. Both are 0 if unknown.
     """
 
     read: Callable[[Summary], Iterator[Document]]
@@ -43,8 +44,8 @@ class NotFetched(ValueError):
 def source(data: DataConfig, fetch: bool = True) -> Source:
     """The source that `config.data.corpus` names. Raises ValueError if it does not exist.
 
-    With fetch=False nothing is written: files behind a URL are read from there and not copied, and
-    a dataset that TFDS has not prepared yet raises NotFetched.
+    With fetch=False nothing is written: files behind a URL are read without a local copy, and a
+    dataset that TFDS has not prepared yet raises NotFetched.
     """
     kind, _, rest = data.corpus.partition(':')
     if kind == 'builtin' and not rest:
@@ -63,7 +64,10 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
     remote = files.is_remote(pattern)
     identity: Files = {}
     for part in _alternatives(pattern):
-        identity |= _behind(part) if remote else _here(os.path.expanduser(part))
+        if remote:  # the URLs identify the files, and not the local copies
+            identity |= {url: [str(url), *stat] for url, stat in staging.matching(part).items()}
+        else:
+            identity |= _local_files(os.path.expanduser(part))
     for path in identity:
         if files.kind(path)[0] not in SUFFIXES:
             raise ValueError(
@@ -101,9 +105,8 @@ def _alternatives(pattern: str) -> list[str]:
     return [p for part in braces[1].split(',') for p in _alternatives(before + part + after)]
 
 
-def _here(pattern: str) -> Files:
-    """The files of this machine: the one of that name, those below a folder of that name, or those
-    that match."""
+def _local_files(pattern: str) -> Files:
+    """The file of that name, the files below a folder of that name, or the files that match."""
     if os.path.isdir(pattern):
         below = sorted(pathlib.Path(pattern).rglob('*'))
         names = [str(path) for path in below if files.kind(path)[0] in SUFFIXES]
@@ -115,14 +118,9 @@ def _here(pattern: str) -> Files:
         raise ValueError(f'no file matches {pattern!r} (from {where}); see config.data.corpus')
     for path in paths:
         if not path.is_file():
-            raise ValueError(f'{path} is no file, or a link to nowhere; remove it or leave it out')
+            raise ValueError(f'{path} is not a file, or a broken link; remove it or leave it out')
     stats = {path: path.stat() for path in paths}
     return {p: [str(p.resolve()), stat.st_size, stat.st_mtime_ns] for p, stat in stats.items()}
-
-
-def _behind(url: str) -> Files:
-    """The files behind a URL. Their URLs identify them, wherever the copies are."""
-    return {path: [str(path), *seen] for path, seen in staging.matching(url).items()}
 
 
 def _lines(
@@ -130,26 +128,26 @@ def _lines(
 ) -> Iterator[tuple[int, str]]:
     """Numbered lines, stripped, in parts of at most `longest` bytes. name: what messages call the
     file."""
-    before, found, rest = summary.passed, False, b''
+    before, has_text, rest = summary.passed, False, b''
     for number, content, is_end, passed in files.raw_lines(path, name, longest):
         where, part = f'{name}:{number}', rest + content
-        end = len(part) if is_end else _end(part)
+        end = len(part) if is_end else _cut(part)
         if not is_end:
             summary.count(f'lines cut after {longest:,} bytes', where)
         part, rest = part[:end], part[end:]
         summary.passed = before + passed
         text = decoder.decode(part, where).removeprefix('\ufeff').strip()
-        found = found or bool(text)
+        has_text = has_text or bool(text)
         yield number, text
     if rest:
         yield number, decoder.decode(rest, where).strip()
-    if not found:
+    if not has_text:
         summary.count('empty files', name)
 
 
-def _end(part: bytes) -> int:
-    """The length of the part of a long line that can be used: up to a space, or up to the last
-    character if there is no space."""
+def _cut(part: bytes) -> int:
+    """Where a long line is cut: after its last space, or before its last character if it has no
+    space."""
     end = part.rfind(b' ') + 1 or len(part)
     while end == len(part) or (end > 1 and part[end] & 0xC0 == 0x80):
         end -= 1
@@ -191,28 +189,29 @@ def _jsonl(
                 f'{path}:{number} has no text in field {field!r} (it has {names}); '
                 'set config.data.text_field'
             )
-        document = _split_lines(_encodable(record[field], f'{path}:{number}', summary))
-        if document:
-            yield document
-        else:
-            summary.count('empty documents, left out', f'{path}:{number}')
+        where = f'{path}:{number}'
+        yield from _record(_encodable(record[field], where, summary), where, summary)
 
 
 def _encodable(text: str, where: str, summary: Summary) -> str:
-    """The text without halves of surrogate pairs, which JSON can hold but are no characters."""
+    """The text with U+FFFD for halves of surrogate pairs, which JSON allows but UTF-8 does not."""
     if text.isascii() or not any('\ud800' <= char <= '\udfff' for char in text):
         return text
     summary.count('records with lone surrogates, replaced', where)
     return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
 
 
-def _split_lines(text: str) -> Document:
-    return [stripped for line in text.split('\n') if (stripped := line.strip())]
+def _record(text: str, where: str, summary: Summary) -> Iterator[Document]:
+    """The document in the text of a record, unless it is empty."""
+    if document := [stripped for line in text.split('\n') if (stripped := line.strip())]:
+        yield document
+    else:
+        summary.count('empty documents, left out', where)
 
 
 def _tfds(name_and_split: str, data: DataConfig, fetch: bool) -> Source:
-    """A dataset of TFDS, which is downloaded and prepared if it is not there yet; with fetch=False
-    NotFetched is raised instead."""
+    """A dataset of TFDS, which is prepared if it is not yet. If `fetch` is false, NotFetched is
+    raised instead."""
     parts = TFDS.fullmatch(name_and_split)
     if not parts:
         raise ValueError(
@@ -225,7 +224,7 @@ def _tfds(name_and_split: str, data: DataConfig, fetch: bool) -> Source:
         builder = tfds.builder(name, data_dir=data.data_dir or None)
     except ValueError as error:  # its other lines list a thousand datasets
         raise ValueError(
-            f'TFDS can not give {name!r} ({_first_line(error)}); see config.data.corpus'
+            f'TFDS cannot give {name!r} ({first_line(error)}); see config.data.corpus'
         ) from error
     features = dict(builder.info.features or {})
     texts = [
@@ -233,19 +232,19 @@ def _tfds(name_and_split: str, data: DataConfig, fetch: bool) -> Source:
     ]
     if data.text_field not in texts:
         raise ValueError(
-            f'TFDS {name} has no text in feature {data.text_field!r}, it has it in {texts}; set '
+            f'TFDS {name} has no text in feature {data.text_field!r}, only in {texts}; set '
             'config.data.text_field'
         )
     if not fetch and not builder.is_prepared():
         raise NotFetched(
-            f'TFDS has not prepared {name} in {builder.data_path} yet; the run begins with that'
+            f'TFDS has not prepared {name} in {builder.data_path} yet; a run will do so'
         )
     try:
         builder.download_and_prepare()
-    except Exception as error:  # of many types
+    except Exception as error:  # TFDS raises errors of many types
         raise ValueError(
             f'TFDS could not prepare {name} in {builder.data_path} '
-            f'({type(error).__name__}: {_first_line(error)})'
+            f'({type(error).__name__}: {first_line(error)})'
         ) from error
     splits = builder.info.splits
     try:
@@ -264,11 +263,8 @@ def _tfds(name_and_split: str, data: DataConfig, fetch: bool) -> Source:
             summary.count('TFDS examples')
             summary.passed += 1
             where = f'{name_and_split}[{number}]'
-            document = _split_lines(decoder.decode(example[data.text_field], where))
-            if document:
-                yield document
-            else:
-                summary.count('empty documents, left out', where)
+            text = decoder.decode(example[data.text_field], where)
+            yield from _record(text, where, summary)
         decoder.finish()
 
     sizes = {key: [info.num_examples, info.num_bytes] for key, info in splits.items()}
@@ -276,7 +272,3 @@ def _tfds(name_and_split: str, data: DataConfig, fetch: bool) -> Source:
     size = sum(info.num_bytes for info in splits.values())
     identity = [builder.info.full_name, split, sizes]
     return Source(read, identity, examples, size * examples // max(total, 1))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition('\n')[0]

@@ -1,6 +1,6 @@
-"""Copies of files behind a URL (gs:// and what else etils.epath reads) on this machine's disk.
+"""Local copies of files behind a URL: gs:// and the other kinds that etils.epath reads.
 
-A copy is made once. It is in the cache, under a hash of the URLs, sizes and times of its files.
+A copy is made once. Its folder in the cache is named by a hash of the files' URLs, sizes and times.
 """
 
 import contextlib
@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from etils import epath
 
 from bert_jax.config import DataConfig
-from bert_jax.data import progress
+from bert_jax.config.console import say
+from bert_jax.config.errors import first_line
 from bert_jax.data.build_once import build_once
 from bert_jax.data.files import is_remote
 from bert_jax.data.tokenizers import tokenizer
@@ -23,9 +24,9 @@ from bert_jax.data.tokenizers import tokenizer
 # The fields of DataConfig that may be URLs, and the files that are copied if it is a folder.
 STAGED: dict = dict.fromkeys(('train_file', 'eval_file', 'test_file'), ())
 STAGED |= {'vocab_file': tokenizer.FILES, 'dir': ('*.tsv', '*/*.tsv')}
-# Errors that stay if one tries again: no such file, no permission, an unknown kind of URL. Other
-# errors of storage are passed on. The types of TensorFlow and of the clouds are known by name here,
-# because their import takes seconds, and those of HTTP by number.
+# Errors that a second try does not solve: no such file, no permission, an unknown kind of URL. They
+# become ValueErrors. The types of TensorFlow and of the clouds are given by name because their
+# import takes seconds. HTTP errors have a code.
 MISTAKES = (
     *(FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError),
     *(ValueError, KeyError, NotImplementedError, ImportError),
@@ -34,7 +35,8 @@ MISTAKES_BY_NAME = (
     *('NotFoundError', 'PermissionDeniedError', 'UnauthenticatedError', 'UnimplementedError'),
     *('InvalidArgumentError', 'DefaultCredentialsError', 'NoCredentialsError'),
 )
-Stats = dict[epath.Path, tuple[int, int]]  # of files: bytes, and seconds (0 if unknown)
+HTTP_MISTAKES = ('401', '403', '404')
+Stats = dict[epath.Path, tuple[int, int]]  # files: (bytes, time in seconds or 0 if unknown)
 
 
 def cache_of(data: DataConfig) -> pathlib.Path:
@@ -44,21 +46,21 @@ def cache_of(data: DataConfig) -> pathlib.Path:
 
 
 def localized(data: DataConfig) -> DataConfig:
-    """The same with paths of local copies instead of URLs. Raises ValueError as `local` does."""
+    """`data` with the paths of local copies instead of URLs. Raises ValueError as `local` does."""
     urls = {name: getattr(data, name) for name in STAGED if is_remote(getattr(data, name))}
     paths: dict = {n: str(local(url, cache_of(data), STAGED[n])) for n, url in urls.items()}
     return dataclasses.replace(data, **paths)
 
 
 def local(url: epath.PathLike, cache: pathlib.Path, patterns: Sequence[str] = ()) -> pathlib.Path:
-    """The path of a local copy of a URL, which is made if it is not there; a path stays as it is.
+    """The path of a local copy of a file, or of the files of a folder that match `patterns`.
 
-    A file is copied, or the files of a folder that match `patterns`. Raises ValueError if there are
-    none, or if they cannot be read.
+    The copy is made if it does not exist. If `url` is a local path, it is returned. Raises
+    ValueError if there are no such files, or if they cannot be read.
     """
     if not is_remote(url):
         return pathlib.Path(url)
-    with _named(url):
+    with _explained(url):
         source = epath.Path(url)
         files = _stats([f for p in patterns for f in source.glob(p)] or [source])
     if not files:
@@ -67,11 +69,11 @@ def local(url: epath.PathLike, cache: pathlib.Path, patterns: Sequence[str] = ()
     output = cache / 'staged' / hashlib.sha256(state).hexdigest()[:16]
 
     def copy(folder: pathlib.Path) -> None:
-        progress.say(f'copying {url} to {output}')
+        say(f'copying {url} to {output}')
         for file, (length, _) in files.items():
             target = folder / source.name / file.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _named(file):
+            with _explained(file):
                 file.copy(target)
             if target.stat().st_size != length:
                 raise ValueError(f'{file} changed while it was copied; start again')
@@ -81,12 +83,11 @@ def local(url: epath.PathLike, cache: pathlib.Path, patterns: Sequence[str] = ()
 
 
 def matching(url: str) -> Stats:
-    """The file of that name, the files in a folder of that name, or those that match `url`, in
-    which `*` is any name. Raises ValueError if there are none,
-    or if they cannot be read."""
+    """The file of that name, the files in a folder of that name, or the files that match `url` as
+    a pattern. Raises ValueError if there are none, or if they cannot be read."""
     scheme, _, rest = url.partition('://')
     bucket, _, pattern = rest.partition('/')
-    with _named(url):
+    with _explained(url):
         exact = epath.Path(url)
         if exact.exists():
             paths = exact.iterdir() if exact.is_dir() else [exact]
@@ -106,13 +107,15 @@ def _stats(paths: Iterable[epath.Path]) -> Stats:
 
 
 @contextlib.contextmanager
-def _named(path: epath.PathLike) -> Iterator[None]:
+def _explained(path: epath.PathLike) -> Iterator[None]:
+    """Adds the path to the errors of the block. Those that a second try does not solve become
+    ValueErrors."""
     try:
         yield
-    except Exception as error:  # each file system has its own
+    except Exception as error:  # each file system has its own types
         mistake = isinstance(error, MISTAKES) or type(error).__name__ in MISTAKES_BY_NAME
-        if not mistake and str(getattr(error, 'code', '')) not in ('401', '403', '404'):
+        if not mistake and str(getattr(error, 'code', '')) not in HTTP_MISTAKES:
             error.add_note(f'while reading {path}')
             raise
-        why = f'{type(error).__name__}: {error}'.partition('\n')[0]
-        raise ValueError(f'{path} can not be read ({why})') from error
+        why = f'{type(error).__name__}: {first_line(error)}'
+        raise ValueError(f'{path} cannot be read ({why})') from error

@@ -8,49 +8,52 @@ import numpy as np
 import sentencepiece
 from etils import epath
 
-from bert_jax.data.tokenizers.backend import Span, trimmed
+from bert_jax.data.tokenizers.base import Span, Tokenizer, trimmed
 from bert_jax.data.tokenizers.specials import NAMES, find_specials
 
-FILE = 'tokenizer.model'
 WORD_MARK = '\u2581'
 TEX_QUOTES = re.compile("``|''")
 # Symbols that structure a row. A model may define them such that text can spell them.
 STRUCTURE = {'<eod>', '<eop>', '<s>', '</s>', *(name for names in NAMES.values() for name in names)}
 
 
-class SentencePiece:
-    """A Backend on top of the library `sentencepiece`.
+class SentencePiece(Tokenizer):
+    """A Tokenizer on top of the library `sentencepiece`.
 
     Text is normalised first as ALBERT and XLNet do it: accents are removed, TeX quotes become '"',
     and it is lowercased if `lowercase` is true. A cased model whose vocabulary has accents keeps
-    them.
+    them. Raises ValueError if the file is not a model or if it lacks a special token.
     """
 
     def __init__(self, path: epath.Path, lowercase: bool):
-        content = path.read_bytes()
-        self.model = sentencepiece.SentencePieceProcessor(model_proto=content)
-        self.pieces = [self.model.id_to_piece(i) for i in range(self.model.get_piece_size())]
-        self.specials = find_specials(
-            self.pieces,
+        try:
+            content = path.read_bytes()
+            self.model = sentencepiece.SentencePieceProcessor(model_proto=content)
+        except (RuntimeError, OSError) as error:
+            raise ValueError(f'{path} is not a SentencePiece model ({error})') from error
+        pieces = [self.model.id_to_piece(i) for i in range(self.model.get_piece_size())]
+        specials = find_specials(
+            pieces,
             path,
             'train the model with --control_symbols=[CLS],[SEP],[MASK] --pad_id=3, or use a model '
             'that has them',
         )
-        specials = set(self.specials.all())
-        self.is_continuation = np.array(
-            [i not in specials and _is_continuation(piece) for i, piece in enumerate(self.pieces)]
+        special = set(specials.all())
+        is_continuation = np.array(
+            [i not in special and _is_continuation(piece) for i, piece in enumerate(pieces)]
         )
-        self.files = {FILE: content}
-        self.decode = self.model.decode
+        super().__init__(pieces, specials, is_continuation, {'tokenizer.model': content}, lowercase)
         # Text never gives a model's control symbols, but it can spell its user-defined symbols.
-        structure = {i for i, piece in enumerate(self.pieces) if piece in STRUCTURE}
+        structure = {i for i, piece in enumerate(pieces) if piece in STRUCTURE}
         self._spelled = {i for i in structure if not self.model.is_control(i)}
-        self._lowercase = lowercase
-        self._strips_accents = lowercase or not any(map(_has_accent, self.pieces))
+        self._strips_accents = lowercase or not any(map(_has_accent, pieces))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.model.decode(list(ids))
 
     def _normalised(self, texts: Sequence[str]) -> list[str]:
         batch = [without_accents(text) if self._strips_accents else text for text in texts]
-        return [text.lower() for text in batch] if self._lowercase else batch
+        return [text.lower() for text in batch] if self.lowercase else batch
 
     def _without_structure(self, ids: list[int]) -> list[int]:
         return [self.specials.unk if i in self._spelled else i for i in ids]
@@ -70,14 +73,6 @@ class SentencePiece:
                 spans = _spans_with_accents(text, spans)
             result.append((self._without_structure(tokens['ids']), trimmed(text, spans)))
         return result
-
-
-def read(path: epath.Path, lowercase: bool) -> SentencePiece:
-    """The model in a file. Raises ValueError if it is not one or lacks a special token."""
-    try:
-        return SentencePiece(path, lowercase)
-    except (RuntimeError, OSError) as error:
-        raise ValueError(f'{path} is not a SentencePiece model ({error})') from error
 
 
 def without_accents(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The special tokens of a vocabulary by role, whatever they are called in it."""
+"""The special tokens of a vocabulary by role. Vocabularies have different names for them."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -9,34 +9,32 @@ import tokenizers
 from etils import epath
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from bert_jax.data.tokenizers.backend import FastBackend
+from bert_jax.data.tokenizers.base import FastTokenizer
 from bert_jax.data.tokenizers.specials import BERT, find_specials
 
-FILE = 'vocab.txt'
 COVERAGE = 0.9999  # the share of the characters of a text that a vocabulary trained on it contains
 MIN_COVERAGE = 0.9  # a vocabulary that contains less is refused
 
 
-class WordPiece(FastBackend):
+class WordPiece(FastTokenizer):
     """BERT's tokenizer. The id of a token is its index in `pieces`.
 
     Raises ValueError naming `source` if a special token is missing.
     """
 
-    def __init__(self, pieces: list[str], lowercase: bool, source: object = 'the vocabulary'):
+    def __init__(self, pieces: Sequence[str], lowercase: bool, source: object = 'the vocabulary'):
+        pieces = list(pieces)
         specials = find_specials(
             pieces,
             source,
             f'a BERT vocabulary needs {" ".join(BERT.all())}: add the missing ones, a line each',
         )
         ids = {piece: i for i, piece in enumerate(pieces)}
-        super().__init__(
-            _bert_tokenizer(models.WordPiece(ids, unk_token=pieces[specials.unk]), lowercase),
-            pieces,
-            specials,
-            np.array([piece.startswith('##') for piece in pieces]),
-            {FILE: ('\n'.join(pieces) + '\n').encode()},
-        )
+        model = models.WordPiece(ids, unk_token=pieces[specials.unk])
+        self.model = _bert_tokenizer(model, lowercase)
+        is_continuation = np.array([piece.startswith('##') for piece in pieces])
+        files = {'vocab.txt': ('\n'.join(pieces) + '\n').encode()}
+        super().__init__(pieces, specials, is_continuation, files, lowercase)
 
 
 def _bert_tokenizer(model: models.WordPiece, lowercase: bool) -> tokenizers.Tokenizer:
@@ -68,8 +66,8 @@ def read(path: epath.Path, lowercase: bool) -> WordPiece:
     return WordPiece(pieces, lowercase, path)
 
 
-def train(texts: Sequence[str], vocab_size: int, lowercase: bool) -> list[str]:
-    """A WordPiece vocabulary of at most `vocab_size` tokens, learned from `texts`.
+def train(texts: Sequence[str], vocab_size: int, lowercase: bool) -> WordPiece:
+    """A tokenizer whose vocabulary of at most `vocab_size` tokens is learned from `texts`.
 
     The same texts give the same vocabulary, in the same order, in every process. Raises ValueError
     if there is no text or if `vocab_size` is too small for it.
@@ -96,7 +94,7 @@ def train(texts: Sequence[str], vocab_size: int, lowercase: bool) -> list[str]:
     )
     backend.train_from_iterator((texts[i : i + 1000] for i in range(0, len(texts), 1000)), trainer)
     ids = backend.get_vocab()
-    return sorted(ids, key=ids.__getitem__)
+    return WordPiece(sorted(ids, key=ids.__getitem__), lowercase)
 
 
 def _alphabet(

@@ -141,7 +141,7 @@ def test_bad_files_are_named_with_the_line(tmp_path, content, message):
 
 
 def test_files_that_are_not_there_or_damaged_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"b\.conll can't be read"):
+    with pytest.raises(ValueError, match=r'b\.conll cannot be read'):
         conll.read(tmp_path / 'b.conll')
     path = put(tmp_path / 'b.conll.gz', gzip.compress(b'a\tO\n' * 999)[:-9])
     with pytest.raises(ValueError, match=r'b\.conll\.gz is damaged'):

@@ -143,7 +143,7 @@ def test_what_is_no_json(tmp_path):
         squad.read(put(tmp_path, '{"data": ['))
     with pytest.raises(ValueError, match=r"is \[\]; expected an object with 'data'"):
         squad.read(put(tmp_path, '[]'))
-    with pytest.raises(ValueError, match=r"can't be read .No such file"):
+    with pytest.raises(ValueError, match=r'cannot be read .No such file'):
         squad.read(tmp_path / 'gone.json')
 
 

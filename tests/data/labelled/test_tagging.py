@@ -9,7 +9,7 @@ from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers import tokenizer
 
 PIECES = [*tokenizer.SPECIALS, 'a', 'b', 'c', '##a', '##b', '##c']
-VOCABULARY = tokenizer.wordpiece(PIECES, lowercase=True)
+VOCABULARY = tokenizer.WordPiece(PIECES, lowercase=True)
 NAMES = ['O', 'B-x', 'I-x']
 DROPPED = '\u200b'
 

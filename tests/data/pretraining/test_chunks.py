@@ -9,7 +9,7 @@ from bert_jax.data.store import format
 
 
 def read(documents):
-    """Sentence lengths by document, as a store without tokens."""
+    """A store without tokens, from the lengths of the sentences of each document."""
     lengths = np.concatenate([np.array(document, np.int64) for document in documents])
     counts = [len(document) for document in documents]
     return format.Store(

@@ -183,7 +183,7 @@ def test_evaluation_can_be_shorter(made):
 def test_no_held_out_text_is_an_error(tmp_path):
     directory = made_stores.write(tmp_path / 'store', made_stores.documents(5), [[1]])
     config = made_stores.config()
-    with pytest.raises(ValueError, match=r'two documents.*eval has 0.*config\.data\.holdout'):
+    with pytest.raises(ValueError, match=r'2 documents.*eval has 0.*config\.data\.holdout'):
         input_pipeline.EvalBatches(directory, config, config.train.phases[0])
 
 

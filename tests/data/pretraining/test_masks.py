@@ -22,7 +22,7 @@ def batch_of(directory, count=100, **options):
 
 
 def text_places(batch):
-    """bool[rows, length]: neither special tokens nor padding."""
+    """bool[rows, length]: the tokens that are neither special tokens nor padding."""
     place = np.arange(batch['input_ids'].shape[1])
     a, a_length, b, b_length = (column[:, None] for column in made_stores.segments(batch))
     return (place >= a) & (place < b + b_length) & (place != a + a_length)
@@ -39,7 +39,7 @@ def test_statistics(corpus, whole_words):
     row, _ = np.nonzero(used)
     positions, original = batch['masked_lm_positions'][used], batch['masked_lm_ids'][used]
     assert text[row, positions].all()
-    assert special[ids[~text]].all() and set(ids[text][special[ids[text]]]) <= {words.unk_id}
+    assert special[ids[~text]].all() and set(ids[text][special[ids[text]]]) <= {words.specials.unk}
     wanted = np.clip(np.floor(text.sum(1) * 0.15 + 0.5), 1, 15)
     counts = used.sum(1)
     assert (counts >= 1).all() and (counts <= wanted).all()
@@ -57,7 +57,7 @@ def test_statistics(corpus, whole_words):
     assert not batch['masked_lm_ids'][~used].any() and not batch['masked_lm_positions'][~used].any()
 
     shown = batch['input_ids'][row, positions]
-    masked, same = shown == words.mask_id, shown == original
+    masked, same = shown == words.specials.mask, shown == original
     noise = 4 * np.sqrt(0.16 / len(shown))
     assert abs(masked.mean() - 0.8) < noise and abs(same.mean() - 0.1) < noise
     replaced = shown[~masked & ~same]
@@ -101,24 +101,28 @@ def test_words_are_masked_whole_and_as_many_as_fit(made, length, slots):
             assert not (sizes[picked == 0] <= wanted - picked.sum()).any()
 
 
-def test_words_are_chosen_in_turn():
-    """As google-research/bert does, one word after the other."""
+@pytest.mark.parametrize('longest', [2, 6, 20])
+def test_words_are_chosen_in_turn(longest):
+    """Each word that fits is taken, as in google-research/bert, until all tokens are tried."""
     random = np.random.default_rng(0)
-    sizes = [random.integers(1, 6, 30) for _ in range(200)]
-    scores = np.full((200, 80), -1, np.int32)
-    expected = np.zeros((200, 80), bool)
-    wanted = random.integers(1, 12, 200)
-    for row, words in enumerate(sizes):
-        end = 0
-        for rank, size in enumerate(words[: 80 // 5]):
-            scores[row, end : end + size] = 1000 - rank
-            if expected[row].sum() + size <= wanted[row]:
-                expected[row, end : end + size] = True
+    rows, length, slots = 200, 80, 12
+    scores = np.full((rows, length), -1, np.int32)
+    wanted = random.integers(1, slots, rows)
+    expected = np.full((rows, slots), length)
+    for row in range(rows):
+        places, end, chosen = random.permutation(length), 0, []
+        for rank, size in enumerate(random.integers(1, longest, 30)):
+            word = places[end : min(end + size, 70)]
+            scores[row, word] = 1000 - rank
+            if len(chosen) + len(word) <= wanted[row]:
+                chosen.extend(word)
             end += size
-        if not expected[row].any():
-            expected[row, : wanted[row]] = True
-    chosen = masks._whole_words(tf.constant(scores), tf.constant(wanted[:, None], tf.int32))
-    assert np.array_equal(chosen, expected)
+        chosen = chosen or np.argsort(-scores[row], kind='stable')[: wanted[row]]
+        expected[row, : len(chosen)] = np.sort(chosen)
+    positions = masks._positions_of_words(
+        tf.constant(scores), tf.constant(wanted[:, None], tf.int32), slots
+    )
+    assert np.array_equal(positions, expected)
 
 
 def test_one_long_word_is_masked_in_part(tmp_path):
@@ -155,7 +159,7 @@ def test_real_text_is_masked_at_fifteen_percent(prose, whole_words, length, slot
     rate = batch['masked_lm_weights'].sum() / text_places(batch).sum()
     assert rate == pytest.approx(0.15, abs=0.003)
     shown = np.take_along_axis(batch['input_ids'], batch['masked_lm_positions'], 1)
-    masked = (shown == tokenizer.load(prose).mask_id)[batch['masked_lm_weights'] == 1]
+    masked = (shown == tokenizer.load(prose).specials.mask)[batch['masked_lm_weights'] == 1]
     assert masked.mean() == pytest.approx(0.8, abs=0.01)
 
 
@@ -165,10 +169,10 @@ def test_sentencepiece_vocabularies(real_text, whole_words):
     words = tokenizer.load(directory)
     batch = batch_of(directory, 20, whole_word_masking=whole_words)
     ids, used = made_stores.restored(batch), batch['masked_lm_weights'] == 1
-    assert (ids[:, 0] == words.cls_id).all() and (ids != words.mask_id).all()
+    assert (ids[:, 0] == words.specials.cls).all() and (ids != words.specials.mask).all()
     original = batch['masked_lm_ids'][used]
-    structure = [words.cls_id, words.sep_id, words.pad_id]
+    structure = [words.specials.cls, words.specials.sep, words.specials.pad]
     assert not np.isin(original, structure).any()
     shown = np.take_along_axis(batch['input_ids'], batch['masked_lm_positions'], 1)[used]
-    replaced = shown[(shown != words.mask_id) & (shown != original)]
+    replaced = shown[(shown != words.specials.mask) & (shown != original)]
     assert len(replaced) and np.isin(replaced, words.ordinary_ids).all()

@@ -1,5 +1,5 @@
-"""Pairs, on stores whose tokens are all different (so that a batch says where it was cut), and on
-real text: what is seen of a row without reading it must not tell whether its B is the real one."""
+"""Pairs. In some of the stores no token occurs twice, so that a batch shows where the text was cut.
+On real text, the form of a row must not show whether its B is random."""
 
 import itertools
 
@@ -78,7 +78,7 @@ def test_segments_are_text_of_the_chunk_and_of_another_document(corpus):
 
 
 def test_no_b_begins_a_document(made):
-    """A real one never does, so a random one would be known by it."""
+    """A real B never does, so a random one would be recognized."""
     text, _, seen = epochs(made, 6)
     _, b = made_stores.offsets(made_stores.joined(seen))
     assert not np.isin(b, text.sentences[text.documents]).any()
@@ -90,8 +90,8 @@ def test_layout(corpus):
     for row, ids in enumerate(made_stores.restored(batch)):
         a, a_length, b, b_length = (column[row] for column in made_stores.segments(batch))
         used = a_length + b_length + 3
-        assert ids[0] == words.cls_id and ids[a + a_length] == words.sep_id
-        assert ids[b + b_length] == words.sep_id and (ids[used:] == words.pad_id).all()
+        assert ids[0] == words.specials.cls and ids[a + a_length] == words.specials.sep
+        assert ids[b + b_length] == words.specials.sep and (ids[used:] == words.specials.pad).all()
         assert batch['attention_mask'][row].tolist() == [1] * used + [0] * (64 - used)
         types = [0] * (a_length + 2) + [1] * (b_length + 1) + [0] * (64 - used)
         assert batch['token_type_ids'][row].tolist() == types
@@ -148,14 +148,14 @@ def test_small_corpora(tmp_path, documents):
 @pytest.mark.parametrize('documents', [[[5, 6, 7]], [[5, 6, 7], [1], [1]]])
 def test_one_document_is_an_error_before_the_first_batch(tmp_path, documents):
     directory = made_stores.write(tmp_path / 'store', documents)
-    with pytest.raises(ValueError, match=r'two documents.*train has 1.*config\.data'):
+    with pytest.raises(ValueError, match=r'2 documents.*train has 1.*config\.data'):
         input_pipeline.train_batches(directory, made_stores.config(), start=0, stop=1)
 
 
 @pytest.mark.parametrize('length', [128, 512])
 @pytest.mark.parametrize('name, documents', [('articles', 100), ('leads', 5000)])
 def test_the_label_can_not_be_seen_without_reading(real_text, name, documents, length):
-    """Lengths; whether A and B begin inside a word and end with the end of a sentence; B alone."""
+    """Lengths, whether A and B begin inside a word and end a sentence; and features of B alone."""
     directory = real_text(name, documents, holdout=0.05)
     words = tokenizer.load(directory)
     final = np.isin(np.array(words.pieces), ['.', '!', '?'])

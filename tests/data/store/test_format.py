@@ -8,7 +8,7 @@ from bert_jax.data.store import format
 
 
 def write(directory, documents, vocab_size=100):
-    """A store of one split's `documents` (lists of sentences of ids); the other one is empty."""
+    """Writes a store with `documents` (lists of sentences of ids), all in one split."""
     writers = {split: format.SplitWriter(directory / split, vocab_size) for split in format.SPLITS}
     for document in documents:
         writers['train'].add([np.array(sentence) for sentence in document])
@@ -64,7 +64,7 @@ def test_a_truncated_or_missing_file_is_named(tmp_path, name):
     write(tmp_path, DOCUMENTS)
     path = tmp_path / 'train' / f'{name}.bin'
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=rf'{name}\.bin should hold \d+ bytes and is \d+; remove'):
+    with pytest.raises(ValueError, match=rf'{name}\.bin: expected \d+ bytes, found \d+; remove'):
         format.open_store(tmp_path, 'train')
     path.unlink()
     with pytest.raises(ValueError, match=rf'{name}\.bin .* is missing'):

@@ -37,7 +37,7 @@ def config(tmp_path, name, vocab_size=200, **options):
 
 
 def documents(directory, split):
-    """What a store's documents say, in the order they stand in."""
+    """The text of a store's documents, in order."""
     vocabulary, found = tokenizer.load(directory), format.open_store(directory, split)
     starts = found.sentences[found.documents]
     return [
@@ -127,7 +127,7 @@ def test_mistakes_leave_nothing_behind(tmp_path, files, options, message):
 
 @pytest.mark.parametrize('holdout', [0.02, 0.97])
 def test_too_few_documents_are_refused_at_the_start(tmp_path, holdout, monkeypatch):
-    """With a share to hold out that works."""
+    """The message names a holdout that works."""
     name = corpus(tmp_path / 'a.txt', range(12))
     wanted = config(tmp_path, name, holdout=holdout)
     monkeypatch.setattr(tokenizer, 'train', None)  # not reached
@@ -144,7 +144,7 @@ def test_too_few_documents_are_refused_at_the_start(tmp_path, holdout, monkeypat
 
 def test_documents_without_two_tokens_are_refused_before_the_store_is_there(tmp_path):
     (tmp_path / 'a.txt').write_text('\n\n'.join('abcdefghijklmnopqrstuvwxyz'))
-    with pytest.raises(ValueError, match=r'two documents of two tokens.* train has 0'):
+    with pytest.raises(ValueError, match=r'2 documents of two tokens.* train has 0'):
         preparation.prepare(config(tmp_path, f'text:{tmp_path}/a.txt', holdout=0.5))
     assert not [path for path in (tmp_path / 'cache').iterdir() if path.is_dir()]
 
@@ -158,7 +158,7 @@ def test_the_vocabulary_is_trained_on_a_spread_of_a_large_corpus(tmp_path, monke
     seen = []
     monkeypatch.setattr(tokenizer, 'train', lambda texts, *_: seen.extend(texts))
     summary = Summary()
-    preparation._train_vocabulary(source, DataConfig(), 100, summary)
+    preparation.Preparation(DataConfig(), source, 100)._train_vocabulary(summary)
     assert {text.split()[0] for text in seen} == {'early', 'middle', 'late'}
     assert len(seen) == 30
     (count,) = summary.lines().values()
@@ -172,7 +172,7 @@ def test_builtin(tmp_path):
     assert meta.counts['eval'].documents > 5
     assert 5 < meta.unigram_entropy < 7  # log(4096) is 8.3: a model has something to learn
     tokens = format.open_store(directory, 'train').tokens
-    assert (tokens == tokenizer.load(directory).unk_id).sum() < 1e-3 * len(tokens)
+    assert (tokens == tokenizer.load(directory).specials.unk).sum() < 1e-3 * len(tokens)
 
 
 def test_a_prepared_store_says_what_it_overrules(tmp_path, monkeypatch):
@@ -180,7 +180,7 @@ def test_a_prepared_store_says_what_it_overrules(tmp_path, monkeypatch):
     wanted = config(tmp_path, name, holdout=0.1)
     there = f'tokens:{preparation.prepare(wanted)}'
     said = []
-    monkeypatch.setattr(preparation.progress, 'say', said.append)
+    monkeypatch.setattr(preparation, 'say', said.append)
     data = dataclasses.replace(wanted.data, corpus=there)
     preparation.prepare(dataclasses.replace(wanted, data=data))
     assert said == []
@@ -188,5 +188,5 @@ def test_a_prepared_store_says_what_it_overrules(tmp_path, monkeypatch):
     preparation.prepare(dataclasses.replace(wanted, data=other))
     assert len(said) == 1 and said[0].endswith('was made with language=en, holdout=0.1')
     other = dataclasses.replace(data, vocab_file='vocab.txt')
-    with pytest.raises(ValueError, match='vocabulary of its own; leave it empty'):
+    with pytest.raises(ValueError, match='vocabulary of its own; remove the key'):
         preparation.prepare(dataclasses.replace(wanted, data=other))

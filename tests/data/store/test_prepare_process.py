@@ -1,4 +1,4 @@
-"""Preparing as a process: killed, doubled, fed with bad input, and how much memory it takes."""
+"""Preparation as a process: killed, run twice at once, with bad input, and its memory."""
 
 import contextlib
 import functools
@@ -35,7 +35,7 @@ def _word(rank):
 
 
 def _prose(characters, seed=0):
-    """Documents of ten sentences; the words follow Zipf's law, so new ones keep coming."""
+    """Documents of ten sentences. The words follow Zipf's law, so new words occur until the end."""
     rng = np.random.default_rng(seed)
     size = 0
     while size < characters:
@@ -89,7 +89,7 @@ def _run(*arguments):
 
 
 def _content(directory):
-    """Every file of a store; of store.json only what does not tell where it came from."""
+    """The content of each file of a store; store.json without the keys that name the source."""
     files = {
         str(path.relative_to(directory)): path.read_bytes()
         for path in sorted(directory.rglob('*'))
@@ -100,7 +100,7 @@ def _content(directory):
 
 
 def _texts(directory, split):
-    """The documents of a split, each as its sentences decoded."""
+    """The documents of a split, each as a list of decoded sentences."""
     opened = format.open_store(directory, split)
     vocabulary = tokenizer.load(directory, format.read_meta(directory).lowercase)
     found = []
@@ -140,7 +140,7 @@ def test_every_kind_of_bad_input_is_counted_and_named(tmp_path, vocab):
     assert count('empty documents', 'h.jsonl:1') == 3
     assert count('[UNK]') > 0
     # Ten megabytes in a line are sentences like any others: none of them is lost.
-    tokens = len(tokenizer.wordpiece(PIECES, True).encode_batch(['Many words in a line.'])[0])
+    tokens = len(tokenizer.WordPiece(PIECES, True).encode_batch(['Many words in a line.'])[0])
     assert 460_000 * tokens <= meta.counts['train'].tokens < 460_000 * tokens + 200
     assert 459_000 < meta.counts['train'].sentences < 461_000
 
@@ -233,7 +233,7 @@ def test_a_damaged_store_is_not_used(tmp_path, vocab):
     directory = _prepare(tmp_path, vocab, path)
     tokens = directory / 'train' / 'tokens.bin'
     tokens.write_bytes(tokens.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r'tokens\.bin should hold.*remove .*prepare'):
+    with pytest.raises(ValueError, match=r'tokens\.bin: expected.*remove .*prepare'):
         _prepare(tmp_path, vocab, path)
 
 

@@ -222,7 +222,7 @@ def test_a_link_to_nowhere_is_named_and_a_name_with_brackets_found(tmp_path):
     put(tmp_path / 'a[1].txt', 'Hello.')
     assert read(tmp_path / 'a[1].txt') == [['Hello.']]
     (tmp_path / 'b.txt').symlink_to(tmp_path / 'gone.txt')
-    with pytest.raises(ValueError, match=r'b\.txt is no file, or a link to nowhere'):
+    with pytest.raises(ValueError, match=r'b\.txt is not a file, or a broken link'):
         read(tmp_path / '*.txt')
 
 
@@ -250,7 +250,7 @@ def test_how_far_reading_is_can_be_seen(tmp_path, compression):
 
 @pytest.fixture(scope='module')
 def tfds_dir(tmp_path_factory):
-    """Where a small dataset of several shards has been prepared."""
+    """A data_dir in which a small dataset of several shards is prepared."""
     tfds = pytest.importorskip('tensorflow_datasets')
 
     class TinyProse(tfds.core.GeneratorBasedBuilder):
@@ -294,9 +294,9 @@ def test_tfds(tfds_dir):
     'corpus, field, message',
     [
         ('tfds:tiny_prose:test', 'text', r"no split 'test'; it has \['train', 'validation'\]"),
-        ('tfds:tiny_prose:train', 'label', r"no text in feature 'label', it has it in \['text'"),
+        ('tfds:tiny_prose:train', 'label', r"no text in feature 'label', only in \['text'"),
         ('tfds:tiny_prose:train', 'body', r'set config\.data\.text_field'),
-        ('tfds:no_such_thing:train', 'text', r"can not give 'no_such_thing' \(.*not found"),
+        ('tfds:no_such_thing:train', 'text', r"cannot give 'no_such_thing' \(.*not found"),
         ('tfds:tiny_prose', 'text', r'expected tfds:NAME\[/CONFIG\]:SPLIT'),
     ],
 )

@@ -9,7 +9,7 @@ from bert_jax.data.text import sentences
 from bert_jax.data.tokenizers import tokenizer
 
 PIECES = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a', 'b', '##c', '.', 'x', '##x']
-VOCABULARY = tokenizer.wordpiece(PIECES, lowercase=True)
+VOCABULARY = tokenizer.WordPiece(PIECES, lowercase=True)
 
 
 def run(documents, **options):
@@ -90,7 +90,7 @@ def test_a_language_that_is_none():
 @pytest.mark.slow
 @pytest.mark.parametrize('word', ['bc ', 'x'])
 def test_a_line_of_ten_megabytes(word):
-    """Whatever it is made of, in seconds and with every word kept."""
+    """A long line of any kind is split in seconds, and every word is kept."""
     count = 10_000_000 // len(word)
     found, summary = run([[(word * count).strip()]])
     text = VOCABULARY.encode_batch([word])[0] if word != 'x' else []

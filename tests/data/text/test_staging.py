@@ -66,7 +66,7 @@ def test_a_store_and_tables(bucket: pathlib.Path, tmp_path: pathlib.Path) -> Non
     ours, theirs = (format.open_store(folder, 'eval') for folder in (found, bucket / 'tokens'))
     assert ours.tokens.tolist() == theirs.tokens.tolist()
 
-    vocabulary = tokenizer.wordpiece(small_tasks.PIECES, True)
+    vocabulary = tokenizer.WordPiece(small_tasks.PIECES, True)
     small_tasks.write_texts(bucket / 'a.jsonl', 9, 0)
     file = 's3://bucket/a.jsonl'
     texts = config(tmp_path / 'two', task='text', train_file=file, eval_file=file)
@@ -110,7 +110,7 @@ def test_half_a_copy_is_none(
 def test_one_copies_and_the_others_wait(
     bucket: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Threads here: the lock keeps them apart as it does processes."""
+    """The lock separates threads as it does processes."""
     (bucket / 'a.txt').write_text('text')
     copy, calls = gpath.PosixGPath.copy, []
 
@@ -129,9 +129,9 @@ def test_one_copies_and_the_others_wait(
     'data, message',
     [
         ({'corpus': 'text:s3://bucket/*.txt'}, r"no file matches 's3://bucket/\*.txt'"),
-        ({'corpus': 'text:s3://bucket/**/a.txt'}, r'\*\*/a.txt can not be read .*`\*\*` pattern'),
-        ({'corpus': 'text:nowhere://a.txt'}, 'nowhere://a.txt can not be read'),
-        ({'vocab_file': 's3://bucket/none.txt'}, 's3://bucket/none.txt can not be read .*NotFound'),
+        ({'corpus': 'text:s3://bucket/**/a.txt'}, r'\*\*/a.txt cannot be read .*`\*\*` pattern'),
+        ({'corpus': 'text:nowhere://a.txt'}, 'nowhere://a.txt cannot be read'),
+        ({'vocab_file': 's3://bucket/none.txt'}, 's3://bucket/none.txt cannot be read .*NotFound'),
         ({'corpus': 'tokens:s3://bucket'}, r's3://bucket is a folder; expected \*.\* or \*/\*.bin'),
         (
             {'vocab_file': 's3://bucket'},
@@ -148,7 +148,7 @@ def test_what_is_not_there_is_named(
 
 
 def named(name: str, **values: Any) -> Exception:
-    """An error as a file system may have it."""
+    """An error that a file system may raise."""
     error: Exception = type(name, (Exception,), {})('it is said why')
     for key, value in values.items():
         setattr(error, key, value)
@@ -174,7 +174,7 @@ def test_what_may_pass_is_no_mistake(
     error: Exception,
     mistake: bool,
 ) -> None:
-    """A run that meets it may be started again."""
+    """It is raised as it is, because the run can be started again."""
     (bucket / 'a.txt').write_text('text')
     for method in ('copy', 'stat'):
         with monkeypatch.context() as patch:

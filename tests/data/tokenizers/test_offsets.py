@@ -41,8 +41,8 @@ def vocabularies(tmp_path_factory):
         return tokenizer.load(path, lowercase)
 
     return {
-        'uncased': tokenizer.wordpiece(PIECES, lowercase=True),
-        'cased': tokenizer.wordpiece(PIECES, lowercase=False),
+        'uncased': tokenizer.WordPiece(PIECES, lowercase=True),
+        'cased': tokenizer.WordPiece(PIECES, lowercase=False),
         'sentencepiece, plain': trained('plain', True, vocab_size=80),
         'sentencepiece, accents': trained('accents', False, vocab_size=80),
         'sentencepiece, bytes': trained('bytes', False, vocab_size=400, byte_fallback=True),
@@ -50,7 +50,7 @@ def vocabularies(tmp_path_factory):
 
 
 def check(vocabulary, texts):
-    """Ids are those of encode_batch, spans lie in their text, one after the other."""
+    """The ids are those of encode_batch, and the spans are in order and inside the text."""
     found = vocabulary.encode_offsets(texts)
     assert [ids for ids, _ in found] == vocabulary.encode_batch(texts)
     for text, (ids, spans) in zip(texts, found, strict=True):

@@ -9,7 +9,7 @@ QUOTED = re.compile(r"""['"]\[(?:PAD|UNK|CLS|SEP|MASK)\]['"]""")
 
 
 def test_ids_and_pieces_by_role():
-    vocabulary = tokenizer.wordpiece(['a', *BERT.all()], lowercase=True)
+    vocabulary = tokenizer.WordPiece(['a', *BERT.all()], lowercase=True)
     assert vocabulary.specials == Specials(pad=1, unk=2, cls=3, sep=4, mask=5, bos=None, eos=None)
     assert vocabulary.special_pieces == BERT
     assert vocabulary.specials.all() == (1, 2, 3, 4, 5)

@@ -37,7 +37,8 @@ def test_training_gives_berts_layout():
     assert {'the', '##o', 'f', '東'} <= set(trained.pieces)
     assert not {'##,', '##東', 'é', '##é', '##!'} & set(trained.pieces)  # they never occur
     ids = trained.encode_batch(['the fox', 'THE FÖX', '§'])
-    assert trained.decode(ids[0]) == 'the fox' and ids[0] == ids[1] and ids[2] == [trained.unk_id]
+    assert trained.decode(ids[0]) == 'the fox' and ids[0] == ids[1]
+    assert ids[2] == [trained.specials.unk]
     begins = ~trained.is_continuation
     assert begins[ids[0]].sum() == 2
     ordinary = set(trained.ordinary_ids.tolist())
@@ -148,7 +149,7 @@ def test_a_word_piece_vocabulary_with_other_names(tmp_path):
     ],
 )
 def test_the_case_of_a_vocabulary(pieces, lowercase, message):
-    warning = tokenizer.wordpiece([*SPECIALS, *pieces], lowercase).case_warning()
+    warning = tokenizer.WordPiece([*SPECIALS, *pieces], lowercase).case_warning()
     assert re.match(message, warning)
 
 
@@ -226,11 +227,11 @@ def test_sentencepiece_models(tmp_path, options):
     loaded = tokenizer.load(path, lowercase=True)
     assert len(set(loaded.specials.all())) == 5
     wanted = [*options.get('control_symbols', []), *options.get('user_defined_symbols', [])]
-    assert loaded.pieces[loaded.mask_id] == wanted[-1]
+    assert loaded.pieces[loaded.specials.mask] == wanted[-1]
     assert not set(loaded.specials.all()) & set(loaded.ordinary_ids.tolist())
     ids, upper, special = loaded.encode_batch(['naive fox', 'NAÏVE FOX', f'the {wanted[-1]} fox'])
     assert ids == upper and loaded.decode(ids) == 'naive fox'
-    assert not {loaded.cls_id, loaded.sep_id, loaded.mask_id} & set(special)
+    assert not {loaded.specials.cls, loaded.specials.sep, loaded.specials.mask} & set(special)
     assert (~loaded.is_continuation[ids]).sum() == 2
     loaded.save(tmp_path)
     assert tokenizer.load(tmp_path).pieces == loaded.pieces
@@ -253,6 +254,6 @@ def test_albert_and_xlnet_models(shared_data):
     xlnet = tokenizer.load(shared_data('vocab/xlnet-base-cased/spiece.model'), lowercase=False)
     assert xlnet.specials == Specials(pad=5, unk=0, cls=3, sep=4, mask=6)
     typed = xlnet.encode_batch(['a <eop> <eod> </s> b'])[0]
-    assert xlnet.unk_id in typed and not {'<eop>', '<eod>'} & {xlnet.pieces[i] for i in typed}
+    assert xlnet.specials.unk in typed and not {'<eop>', '<eod>'} & {xlnet.pieces[i] for i in typed}
     counts = collections.Counter(xlnet.pieces[i] for i in xlnet.ordinary_ids)
     assert counts['▁the'] == 1 and not counts['<eod>'] and not counts['</s>']
