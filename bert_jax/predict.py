@@ -50,7 +50,7 @@ _string(
     'input',
     None,
     'task: .csv, .tsv or .jsonl with texts, .conll or .jsonl with sentences, .json or .jsonl with '
-    'questions. Other modes: a file with a text on each line. All but .json may be .gz.',
+    'questions. Other modes: a file with a text on each line. It may be a .gz, .bz2, .xz or .zst.',
 )
 _string('output', None, 'task: the .jsonl to write. embed: the .npz to write.')
 _enum('pooling', 'mean', POOLINGS, 'embed: how the vectors of a text become one.')

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import gc
+import os
 import pathlib
 import subprocess
 import sys
@@ -303,3 +304,14 @@ def test_the_command_line(
     code, _, said = run('--checkpoint=nowhere', '--text=[MASK]')
     assert code == 2 and 'nowhere does not exist' in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ['in.txt', 'out.npz']
+
+
+def test_predictions_need_no_library_of_scores() -> None:
+    code = (
+        'import sys; sys.modules.update(sklearn=None, scipy=None); import bert_jax.predict\n'
+        'try: import bert_jax.finetuning.runs\n'
+        'except ImportError as error: sys.exit("pip install" not in str(error))\n'
+        'sys.exit("imported")'
+    )
+    environment = os.environ | {'PYTHONPATH': str(ROOT)}
+    subprocess.run([sys.executable, '-c', code], env=environment, check=True, timeout=120)

@@ -2,6 +2,7 @@
 as a correlation with constant predictions."""
 
 import collections
+import importlib
 import warnings
 from collections.abc import Sequence
 
@@ -9,11 +10,14 @@ import numpy as np
 
 from bert_jax.data.labelled.conll import mark_entities
 
-try:
-    import scipy.stats
-    import sklearn.metrics
-except ModuleNotFoundError as error:
-    raise ImportError(f"scores need {error.name}: pip install '.[finetune]'") from error
+
+def check_installed() -> None:
+    """Raises ImportError if a library is missing that computes scores; predictions need none."""
+    for name in ('scipy', 'sklearn'):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise ImportError(f"scores need {name}: pip install '.[finetune]'") from error
 
 
 def classification(
@@ -25,6 +29,8 @@ def classification(
     the classes that occur) and matthews. Raises ValueError for arrays that are empty or of
     different shapes.
     """
+    import sklearn.metrics
+
     _check(predicted, labels)
     functions = {
         'accuracy': sklearn.metrics.accuracy_score,
@@ -39,6 +45,9 @@ def classification(
 def regression(predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """pearson, spearman and mse of float[n] and float[n]. Raises ValueError for values that are not
     finite, and for arrays that are empty or of different shapes."""
+    import scipy.stats
+    import sklearn.metrics
+
     predicted, labels = np.asarray(predicted, np.float64), np.asarray(labels, np.float64)
     _check(predicted, labels)
     for name, values in (('predictions', predicted), ('labels', labels)):

@@ -14,7 +14,7 @@ from bert_jax.batch import HostBatch
 from bert_jax.config import Config
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning import results, settings
+from bert_jax.finetuning import official_scores, results, settings
 from bert_jax.finetuning.datasets import load_task_data, task_names
 from bert_jax.finetuning.task_data import EVAL, Predictions, Processor, Split, TaskData
 from bert_jax.parallel.mesh import host_slice, make_mesh
@@ -30,6 +30,7 @@ from bert_jax.training.checkpoint import load_params
 from bert_jax.training.loop import predict
 from bert_jax.training.run import Resolver, Run, part
 
+official_scores.check_installed()  # before a run trains, not at its first evaluation
 LOG = logging.getLogger('bert_jax.finetuning.runs')
 
 

@@ -29,6 +29,6 @@ def without_data(config: Config) -> tuple[Config, Task]:
 def _resolver(config: Config) -> type[Resolver]:
     if config.kind == 'pretraining':
         return Pretraining
-    from bert_jax.finetuning.runs import FineTuning  # its scores import scikit-learn
+    from bert_jax.finetuning.runs import FineTuning  # it imports scikit-learn
 
     return FineTuning
