@@ -1,4 +1,4 @@
-"""What a batch is: names, shapes, dtypes and logical axes; and how hosts' slices become one."""
+"""Descriptions of batches: names, shapes, dtypes and logical axes of their arrays."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-# What batches of fine-tuning may be long, in tokens: few, because each is compiled.
+# Lengths of fine-tuning batches, in tokens. They are few, because a step is compiled for each.
 LENGTHS = (16, 32, 64, 96, 128, 192, 256, 384, 512)
 
 
@@ -14,8 +14,8 @@ LENGTHS = (16, 32, 64, 96, 128, 192, 256, 384, 512)
 class Feature:
     """One array of a batch; axis 0 is the batch.
 
-    shape: global, over all hosts. axes: a logical axis name per dimension. maximum: integers are
-    in [0, maximum); None for floats, whose synthetic values are ones.
+    shape: the global shape, over all hosts. axes: a logical axis name per dimension. maximum:
+    integers are in [0, maximum); None for floats.
     """
 
     shape: tuple[int, ...]
@@ -42,7 +42,7 @@ def synthetic(spec: BatchSpec, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def spec_of(batch: HostBatch, specs: Mapping[int, BatchSpec]) -> BatchSpec:
-    """The one of `specs`, by length, that a batch is of. Raises ValueError where there is none."""
+    """The spec for the batch's length. Raises ValueError if there is none."""
     length = batch['input_ids'].shape[1]
     if length not in specs:
         raise ValueError(f'a batch is {length} tokens long; expected one of {sorted(specs)}')
@@ -50,7 +50,7 @@ def spec_of(batch: HostBatch, specs: Mapping[int, BatchSpec]) -> BatchSpec:
 
 
 def check(batch: HostBatch, spec: BatchSpec, num_hosts: int) -> None:
-    """Raises ValueError where a host's slice of a batch is not what the task asks for."""
+    """Raises ValueError if a host's slice of a batch does not fit the spec."""
     if set(batch) != set(spec):
         raise ValueError(f'batch has {sorted(batch)}; the task needs {sorted(spec)}')
     for name, feature in spec.items():
@@ -67,16 +67,3 @@ def check(batch: HostBatch, spec: BatchSpec, num_hosts: int) -> None:
                     f'batch[{name!r}] goes from {low} to {high}; expected 0 to '
                     f'{feature.maximum - 1}. Is the token store damaged?'
                 )
-
-
-def to_global(
-    batch: HostBatch, shardings: Mapping[str, jax.sharding.Sharding], spec: BatchSpec
-) -> Batch:
-    """This host's slice of a batch as global arrays, each device getting its rows only."""
-    with jax.transfer_guard_host_to_device('allow'):  # with several hosts JAX finds it implicit
-        return {
-            name: jax.make_array_from_process_local_data(
-                shardings[name], batch[name], spec[name].shape
-            )
-            for name in spec
-        }

@@ -22,7 +22,8 @@ from rich.console import Console
 
 from bert_jax.config import Config, command_line
 from bert_jax.config.console import say
-from bert_jax.parallel import distributed, sharding
+from bert_jax.parallel import distributed
+from bert_jax.parallel.mesh import PRESETS, make_mesh
 from bert_jax.performance import measure, tables
 from bert_jax.performance.sweep import search
 from bert_jax.preflight.resolve import without_data
@@ -52,11 +53,11 @@ def _sizes(default: int) -> list[int]:
 
 def _with_fitting_mesh(config: Config) -> Config:
     try:
-        sharding.make_mesh(config.mesh)
+        make_mesh(config.mesh)
     except ValueError as error:
         if jax.process_index() == 0:
             say(f'benchmark: {error}; here config.mesh.data=-1 alone')
-        return dataclasses.replace(config, mesh=sharding.PRESETS['dp'])
+        return dataclasses.replace(config, mesh=PRESETS['dp'])
     return config
 
 

@@ -1,4 +1,4 @@
-"""Pretrains or fine-tunes an encoder, or checks with --check what a run needs.
+"""Pretrains or fine-tunes an encoder. With --check, only checks the configuration.
 
 python -m bert_jax.main --config=configs/tiny.py --workdir=runs/tiny
 """
@@ -28,7 +28,7 @@ CHECK = flags.DEFINE_boolean(
 
 
 def run(config: Config, workdir: epath.Path) -> None:
-    """Pretrains or fine-tunes, after the checks that take seconds."""
+    """Runs the fast checks, and then pretrains or fine-tunes."""
     resolver = resolve(config, workdir)
     checks.check_early(resolver)
     resolver.run()

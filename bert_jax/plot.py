@@ -17,9 +17,9 @@ from bert_jax.config import command_line
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string('workdir', None, 'The folder of a run.', required=True, flag_values=FLAGS)
-flags.DEFINE_string('output', 'curves.png', 'The picture to write.', flag_values=FLAGS)
+flags.DEFINE_string('output', 'curves.png', 'The image file to write.', flag_values=FLAGS)
 
-SMOOTHING = 9  # the reports that a training curve is averaged over; each is of one batch
+SMOOTHING = 9  # a training curve is a mean over so many reports, because each is of one batch
 STYLES = {'train': '-', 'eval': 'o-'}
 
 
@@ -41,15 +41,15 @@ def read_metrics(workdir: epath.Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
-    """float[n], the mean over a window around each value; the window is shorter at the ends."""
+    """The mean over a window around each value, float[n]; the window is shorter at the ends."""
     window = np.ones(min(SMOOTHING, len(values)))
     return np.convolve(values, window, 'same') / np.convolve(np.ones(len(values)), window, 'same')
 
 
 def panels(splits: dict[str, list[dict[str, Any]]]) -> dict[str, list[tuple[str, str]]]:
-    """The label of each panel, and its curves as (split, metric).
+    """The curves of each panel as (split, metric), by the label of the panel.
 
-    Pretraining has losses and accuracies. Fine-tuning has its loss and the official scores, which
+    Pretraining has losses and accuracies. Fine-tuning has a loss and the official scores, which
     only evaluations report.
     """
     trained = splits['train'][0]
@@ -65,7 +65,7 @@ def panels(splits: dict[str, list[dict[str, Any]]]) -> dict[str, list[tuple[str,
 
 
 def draw(workdir: epath.Path, output: pathlib.Path) -> None:
-    """Writes the picture of a run. Raises ValueError if a file of the run can't be read."""
+    """Writes the image of a run. Raises ValueError if a file of the run can't be read."""
     try:
         import matplotlib
     except ImportError as error:
@@ -103,7 +103,7 @@ def _unigram_entropy(path: epath.Path) -> float:
     try:
         return float(json.loads(path.read_text())['unigram_entropy'])
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f'{path} can not be read: {error!r}') from error
+        raise ValueError(f'{path} cannot be read: {error!r}') from error
 
 
 def main(argv: list[str]) -> int:

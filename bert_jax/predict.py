@@ -34,6 +34,7 @@ from bert_jax.inference.trained_model import POOLINGS, Bert, load
 
 __all__ = ['Bert', 'load']
 MASKED = 256  # texts whose masks are filled together
+OUTPUTS = {'embed': '.npz', 'task': '.jsonl'}  # mode -> the suffix of --output
 FLAGS = flags.FlagValues()  # not the global flags, because programs import this module too
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
 _enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
@@ -42,14 +43,14 @@ _enum(
     'mode',
     None,
     ['task', 'fill_mask', 'embed'],
-    'task: what the model was fine-tuned for. By default task with --output, else fill_mask.',
+    'task: what the model was fine-tuned for. The default is task with --output, else fill_mask.',
 )
 _string('text', None, 'One text.')
 _string(
     'input',
     None,
-    'task: .csv, .tsv or .jsonl of texts, .conll or .jsonl of sentences, .json or .jsonl of '
-    'questions. Else a file with a text on each line. All but .json may be .gz.',
+    'task: .csv, .tsv or .jsonl with texts, .conll or .jsonl with sentences, .json or .jsonl with '
+    'questions. Other modes: a file with a text on each line. It may be a .gz, .bz2, .xz or .zst.',
 )
 _string('output', None, 'task: the .jsonl to write. embed: the .npz to write.')
 _enum('pooling', 'mean', POOLINGS, 'embed: how the vectors of a text become one.')
@@ -60,86 +61,69 @@ flags.DEFINE_integer(
 )
 
 
-def write_embeddings(
-    vectors: Iterator[np.ndarray], count: int, width: int, output: pathlib.Path
-) -> None:
-    """Writes a .npz with `embeddings`, float32[count, width].
+def _task(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> int:
+    """Writes a line of JSON per example; returns their number."""
+    # In other files each line is an example, so their number is known.
+    total = None if {'.json', '.conll'} & {*source.suffixes} else sum(1 for _ in lines(source))
+    count, summary = 0, Summary()
+    with atomic_output(output) as partial, partial.open('w', encoding='utf-8') as file:
+        records = predictions.records(bert, source, summary)
+        for record in counted(records, 'predicting', total):
+            file.write(json.dumps(record, ensure_ascii=False) + '\n')
+            count += 1
+    for name, number in summary.lines().items():
+        print(f'{name}: {number:,}', file=sys.stderr)
+    return count
 
-    The vectors are written to a file as they come, so they need not fit in memory.
+
+def _embed(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> int:
+    """Writes a .npz with `embeddings`, float32[lines, hidden]; returns the number of lines.
+
+    The embeddings are in a file while they are computed, so they need not fit in memory.
     """
+    count = sum(1 for _ in lines(source))
+    if not count:
+        raise ValueError(f'{source} has no line')
+    vectors = bert.embed(_texts(source), FLAGS.pooling, FLAGS.long == 'window')
     with atomic_output(output) as partial, tempfile.TemporaryDirectory(dir=output.parent) as folder:
-        file = pathlib.Path(folder) / 'embeddings.npy'
-        embeddings = np.lib.format.open_memmap(file, 'w+', 'float32', (count, width))
+        file, shape = pathlib.Path(folder) / 'embeddings.npy', (count, bert.config.hidden_size)
+        embeddings = np.lib.format.open_memmap(file, 'w+', 'float32', shape)
         for i, vector in zip(range(count), vectors, strict=True):
             embeddings[i] = vector
         with partial.open('wb') as archive:
             np.savez(archive, embeddings=embeddings)
+    return count
+
+
+def _fill_mask(bert: Bert, inputs: Iterable[str]) -> None:
+    """Prints each text and, for each of its masks, the most likely tokens."""
+    inputs = iter(inputs)
+    while texts := list(itertools.islice(inputs, MASKED)):
+        for text, masks in zip(texts, bert.fill_mask(texts, FLAGS.top_k), strict=True):
+            print(text)
+            for candidates in masks:
+                print('   ' + ', '.join(f'{piece} {share:.3f}' for piece, share in candidates))
 
 
 def _texts(path: pathlib.Path) -> Iterator[str]:
     return (line.rstrip('\r\n') for line in lines(path))
 
 
-def _task(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> None:
-    """Writes a line of JSON per example, and prints what was counted."""
-    # In other files each line is an example, so their number is known.
-    total = None if {'.json', '.conll'} & {*source.suffixes} else sum(1 for _ in lines(source))
-    begin, count, summary = time.monotonic(), 0, Summary()
-    with atomic_output(output) as partial, partial.open('w', encoding='utf-8') as file:
-        records = predictions.records(bert, source, summary)
-        for record in counted(records, 'predicting', total):
-            file.write(json.dumps(record, ensure_ascii=False) + '\n')
-            count += 1
-    seconds = time.monotonic() - begin
-    for name, number in summary.lines().items():
-        print(f'{name}: {number:,}', file=sys.stderr)
-    print(f'{count:,} records, {count / seconds:,.0f} a second, in {output}', file=sys.stderr)
-
-
-def _embed(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> None:
-    """Writes a vector per line of a file of texts."""
-    count = sum(1 for _ in lines(source))
-    if not count:
-        raise ValueError(f'{source} has no line')
-    begin = time.monotonic()
-    vectors = bert.embed(_texts(source), FLAGS.pooling, FLAGS.long == 'window')
-    write_embeddings(vectors, count, bert.config.hidden_size, output)
-    seconds = time.monotonic() - begin
-    print(
-        f'{count:,} texts, {count / seconds:,.0f} a second; {bert.truncated:,} were longer than '
-        f'{bert.config.max_position_embeddings} tokens and lost their end; wrote {output}',
-        file=sys.stderr,
-    )
-
-
-def _fill_mask(bert: Bert, inputs: Iterable[str]) -> None:
-    """Prints each text and, for each of its masks, the most likely tokens."""
-    inputs = iter(inputs)
-    while some := list(itertools.islice(inputs, MASKED)):
-        for text, masks in zip(some, bert.fill_mask(some, FLAGS.top_k), strict=True):
-            print(text)
-            for candidates in masks:
-                print('   ' + ', '.join(f'{piece} {share:.3f}' for piece, share in candidates))
-    if bert.truncated:
-        print(f'{bert.truncated:,} texts were too long and lost their end', file=sys.stderr)
-
-
 def _mode() -> str:
-    """The mode that the flags ask for. Raises ValueError for flags that don't fit together."""
+    """The mode that the flags ask for. Raises ValueError for flags that do not fit together."""
+    mode = FLAGS.mode or ('fill_mask' if FLAGS.output is None else 'task')
     if (FLAGS.text is None) == (FLAGS.input is None):
         raise ValueError('give one of --text and --input')
-    mode = FLAGS.mode or ('fill_mask' if FLAGS.output is None else 'task')
     if FLAGS.input is not None and not pathlib.Path(FLAGS.input).is_file():
         raise ValueError(f'--input={FLAGS.input} is not a file')
     if mode == 'fill_mask':
         if FLAGS.output is not None:
             raise ValueError('--mode=fill_mask prints its results; remove --output')
         return mode
-    ending = {'embed': '.npz', 'task': '.jsonl'}[mode]
     if FLAGS.input is None or FLAGS.output is None:
-        raise ValueError(f'--mode={mode} needs --input, a file, and --output, a {ending} file')
-    if not FLAGS.output.endswith(ending):
-        raise ValueError(f'--output={FLAGS.output} has to end in {ending}')
+        raise ValueError(f'--mode={mode} needs --input=FILE and --output=FILE{OUTPUTS[mode]}')
+    if not FLAGS.output.endswith(OUTPUTS[mode]):
+        raise ValueError(f'--output={FLAGS.output} has to end in {OUTPUTS[mode]}')
     command_line.check_output(FLAGS.output)
     if pathlib.Path(FLAGS.output).exists():
         raise ValueError(f'--output={FLAGS.output} exists; remove it or choose another')
@@ -147,15 +131,20 @@ def _mode() -> str:
 
 
 def main(argv: list[str]) -> int:
-    absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns about files that are optional
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns about missing optional files
     command_line.parse_flags(argv, FLAGS)
     mode = _mode()
     bert = load(FLAGS.checkpoint, FLAGS.dtype)
     if mode == 'fill_mask':
         _fill_mask(bert, _texts(pathlib.Path(FLAGS.input)) if FLAGS.input else [FLAGS.text])
     else:
-        write = {'embed': _embed, 'task': _task}[mode]
-        write(bert, pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
+        begin, write = time.monotonic(), {'embed': _embed, 'task': _task}[mode]
+        count = write(bert, pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
+        rate = count / (time.monotonic() - begin)
+        print(f'{count:,} records, {rate:,.0f} a second, in {FLAGS.output}', file=sys.stderr)
+    if bert.truncated:
+        longest = bert.config.max_position_embeddings
+        print(f'{bert.truncated:,} texts had more than {longest} tokens, cut', file=sys.stderr)
     return 0
 
 

@@ -7,7 +7,7 @@ import pytest
 import small_run
 from etils import epath
 
-from bert_jax.config import Config, default, from_config_dict
+from bert_jax.config import Config, default, from_dict
 from bert_jax.preflight import checks
 
 VALUES = small_run.FLAGS | {
@@ -23,7 +23,7 @@ def changed(changes: dict[str, Any]) -> Config:
     """changes: values by keys, as 'train.seed'."""
     values = default()
     values.update_from_flattened_dict(VALUES | changes)
-    return from_config_dict(values)
+    return from_dict(values.to_dict())
 
 
 def look(

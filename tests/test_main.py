@@ -76,7 +76,7 @@ MISTAKES = {
     'unread in fine-tuning': (
         [TINY, '--config.data.task=ner', '--config.train.eval_every=10000'],
         'fine-tuning does not read config.data.holdout=0.1; config.train.phases=',
-        '(it goes by config.train.epochs)',
+        '(it uses config.train.epochs)',
     ),
     'no corpus': ([TINY, '--config.data.corpus=text:nowhere/*.txt'], 'nowhere/*.txt', ''),
 }
@@ -183,17 +183,17 @@ def test_stopped_gone_on_and_done(tmp_path: pathlib.Path) -> None:
     assert process.returncode == 143, output
     (step,) = small_run.saved_steps(workdir)
     assert 'SIGTERM: finishing the step and saving' in output
-    assert f'saved at step {step} of 3000; the same command goes on from there' in output
+    assert f'saved at step {step} of 3000; the same command continues from there' in output
     assert small_run.metrics(workdir)[-1]['step'] == step
 
     flags['train__num_steps'] = step + 20
     code, output = small_run.finish(tmp_path, workdir, **flags)
     assert code == 0, output
-    assert f'going on from step {step} of {step + 20}' in output
+    assert f'continuing from step {step} of {step + 20}' in output
     train = [line['step'] for line in small_run.metrics(workdir) if line['split'] == 'train']
     assert train == list(range(1, step + 21))
     known = ('step ', 'workdir ', 'devices ', 'parameters ', 'vocabulary ', 'corpus ', 'baseline ')
-    known += ('phases ', 'going on', 'first step', 'train/0', 'eval')
+    known += ('phases ', 'continuing', 'first step', 'train/0', 'eval')
     foreign = [line for line in output.splitlines() if line and not line.startswith(known)]
     assert not foreign, 'lines of libraries that mean nothing to a user'
 

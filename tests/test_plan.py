@@ -14,11 +14,11 @@ from tiny_model import ROOT
 
 from bert_jax import plan
 from bert_jax.config import Config, Phase
-from bert_jax.parallel import sharding
 from bert_jax.parallel.chips import GIB
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.performance import roofline, topologies
 from bert_jax.performance.sweep import REMAT_POLICIES
-from bert_jax.tasks.question_answering import QuestionAnsweringTask
+from bert_jax.tasks.finetuning import QuestionAnsweringTask
 from bert_jax.tasks.task import Task
 
 
@@ -57,7 +57,7 @@ def fake_plan(
     1000: 32 sequences fit on a device, and 16 are as fast. 999: 2 sequences fit. Larger: none fits.
     A mesh with `tensor` has an error.
     """
-    mesh = dict(sharding.make_mesh(config.mesh, devices).shape)
+    mesh = dict(make_mesh(config.mesh, devices).shape)
     if mesh['tensor'] > 1:
         raise ValueError('vocab does not divide\nby two')
     rows, remat = phase.batch_size / len(devices), task.config.remat

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import gc
+import os
 import pathlib
 import subprocess
 import sys
@@ -202,8 +203,8 @@ def test_masks_are_filled(bert: predict.Bert) -> None:
         ({'input_ids': np.zeros((1, 4), int), 'labels': 0}, r"\['input_ids', 'labels'\]"),
         ({'input_ids': np.zeros(4, int)}, r'input_ids is int64\[4\]; expected integers'),
         ({'input_ids': np.zeros((1, 4))}, r'input_ids is float64\[1, 4\]'),
-        ({'input_ids': np.full((1, 4), 9)}, 'input_ids goes from 9 to 9; expected 0 to 8'),
-        ({'input_ids': np.full((1, 4), -1)}, 'input_ids goes from -1'),
+        ({'input_ids': np.full((1, 4), 9)}, 'input_ids has values from 9 to 9; expected 0 to 8'),
+        ({'input_ids': np.full((1, 4), -1)}, 'input_ids has values from -1'),
         ({'input_ids': np.zeros((1, 41), int)}, '41 long; the model has 40 positions'),
         (
             {'input_ids': np.zeros((1, 4), int), 'attention_mask': np.ones((1, 5), int)},
@@ -280,7 +281,7 @@ def test_the_command_line(
     model, source = f'--checkpoint={folder}', f'--input={tmp_path / "in.txt"}'
     output = tmp_path / 'out.npz'
     code, _, said = run(model, '--mode=embed', source, f'--output={output}')
-    assert code == 0 and '3 texts' in said and '1 were longer than 40 tokens' in said, said
+    assert code == 0 and '3 records' in said and '1 texts had more than 40 tokens' in said, said
     vectors = np.load(output)['embeddings']
     expected = list(predict.load(folder).embed(['alpha beta', '', 'gamma ' * 100]))
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
@@ -303,3 +304,14 @@ def test_the_command_line(
     code, _, said = run('--checkpoint=nowhere', '--text=[MASK]')
     assert code == 2 and 'nowhere does not exist' in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ['in.txt', 'out.npz']
+
+
+def test_predictions_need_no_library_of_scores() -> None:
+    code = (
+        'import sys; sys.modules.update(sklearn=None, scipy=None); import bert_jax.predict\n'
+        'try: import bert_jax.finetuning.runs\n'
+        'except ImportError as error: sys.exit("pip install" not in str(error))\n'
+        'sys.exit("imported")'
+    )
+    environment = os.environ | {'PYTHONPATH': str(ROOT)}
+    subprocess.run([sys.executable, '-c', code], env=environment, check=True, timeout=120)

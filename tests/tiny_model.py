@@ -11,6 +11,7 @@ import jax
 from bert_jax import batch as batches
 from bert_jax.config import Config, MeshConfig, ModelConfig, OptimConfig, Phase, TrainConfig
 from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import random_streams, train_step
 
@@ -34,7 +35,7 @@ def mesh_of(mesh_config: MeshConfig) -> jax.sharding.Mesh:
     """Of as many devices as it has; of all where one of its axes is -1."""
     sizes = dataclasses.astuple(mesh_config)
     count = jax.device_count() if -1 in sizes else math.prod(sizes)
-    return sharding.make_mesh(mesh_config, jax.devices()[:count])
+    return make_mesh(mesh_config, jax.devices()[:count])
 
 
 def run_steps(

@@ -1,6 +1,5 @@
 """The configuration: dataclasses, their checks and the command line."""
 
-from bert_jax.config.checks import from_config_dict as from_config_dict
 from bert_jax.config.checks import from_dict as from_dict
 from bert_jax.config.checks import from_saved as from_saved
 from bert_jax.config.checks import model_from_dict as model_from_dict

@@ -7,8 +7,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from bert_jax import __version__
 from bert_jax.config import fields, keys
 from bert_jax.config.errors import config_error, unknown_key
@@ -18,7 +16,7 @@ LOG = logging.getLogger('bert_jax.config')
 
 
 def validate(config: Config) -> Config:
-    """Returns `config`. Raises ValueError naming the first key whose value can't work."""
+    """Returns `config`. Raises ValueError naming the first key whose value is not allowed."""
     for key, field in keys.KEYS.items():
         for limit in fields.limits(field):
             if not limit.holds(keys.get(config, key)):
@@ -33,7 +31,7 @@ def validate(config: Config) -> Config:
 
 
 def _between_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
-    """Keys whose values depend on others: the key, whether its value works, what is expected."""
+    """Checks of several keys together, as (key, whether its value is allowed, expected value)."""
     model, optim, train = config.model, config.optim, config.train
     heads, dropped = model.num_attention_heads, model.attention_probs_dropout_prob
     expected = f'a multiple of num_attention_heads ({heads})'
@@ -66,7 +64,7 @@ def _between_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
 
 
 def _phase_mistake(config: Config, phase: Phase) -> str:
-    """What the phase should be instead; '' if it is right."""
+    """What is expected of the phase instead; '' if it is allowed."""
     longest, parts = config.model.max_position_embeddings, config.train.accum_steps
     if not 8 <= phase.max_seq_length <= longest:
         return f'max_seq_length from 8 to model.max_position_embeddings ({longest})'
@@ -77,13 +75,8 @@ def _phase_mistake(config: Config, phase: Phase) -> str:
     return ''
 
 
-def from_config_dict(config: ConfigDict) -> Config:
-    """The validated `Config` of what a file in `configs/` returns."""
-    return from_dict(config.to_dict())
-
-
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """Nested dicts as a validated `Config`.
+    """The validated `Config` with the values of nested dicts.
 
     Raises ValueError naming the key for unknown keys, wrong types and impossible values.
     """
@@ -91,17 +84,17 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 
 def model_from_dict(values: Mapping[str, Any]) -> ModelConfig:
-    """The model alone. Raises ValueError for unknown keys and wrong types; `validate` checks the
-    values together."""
+    """The model's part. Raises ValueError for unknown keys and wrong types; `validate` checks the
+    values."""
     model: ModelConfig = _build(ModelConfig, values, 'model')
     return model
 
 
 def from_saved(values: Any, source: object) -> Config:
-    """The values of a config.json that this version or another one has written to `source`.
+    """The `Config` of a config.json that this version or another one has written to `source`.
 
-    A key that this version does not know is ignored, which one log line says. Values are not
-    checked again, except for their types. Raises ValueError naming the key.
+    Unknown keys are ignored and logged. Only the types of values are checked. Raises ValueError
+    naming the key.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f'expected keys and values, not {values!r}')
@@ -122,7 +115,10 @@ def _log_ignored(source: str, version: str, names: str) -> None:
 
 
 def _build(cls: Any, values: Any, path: str = '', ignored: list[str] | None = None) -> Any:
-    """An instance of the dataclass `cls`. ignored: receives unknown keys; None refuses them."""
+    """An instance of the dataclass `cls`.
+
+    ignored: a list that receives the unknown keys. If it is None, they raise ValueError.
+    """
     if not isinstance(values, Mapping):
         raise config_error(path, values, 'keys and values')
     known = {field.name: field for field in dataclasses.fields(cls)}

@@ -1,7 +1,7 @@
 """The command line: flags in, a validated configuration out, and the exit codes of all commands.
 
-0: done. 1: an error that nobody foresaw, with a traceback. 2: a mistake, or a step that does not
-fit in memory, in one line. 3: a loss that is not finite. 128 + N: interrupted by the signal N.
+0: success. 1: an unexpected error, with a traceback. 2: a mistake of the user or a step that does
+not fit in memory, in one line. 3: a loss that is not finite. 128 + N: interrupted by the signal N.
 """
 
 import errno
@@ -48,9 +48,9 @@ def run(
 ) -> int:
     """Calls `main(argv)` and returns the exit code of the command `name`.
 
-    An error ends the command with one line on stderr, or with a traceback if nobody foresaw it.
-    flag_values: the flags of the command, for --help. leave: a function that receives the exit code
-    of an error and returns it, or ends the process.
+    An error ends the command with one line on stderr, or with a traceback if it is unexpected.
+    flag_values: the flags of the command, for --help. leave: receives the exit code of an error,
+    and returns it or ends the process.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # read when TensorFlow is imported
     os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')  # the other Keras takes seconds to import
@@ -81,7 +81,7 @@ def run(
 
 
 def _outcome(error: Exception) -> tuple[int, str]:
-    """The exit code for `error`, and the line that says what is wrong."""
+    """The exit code and the message for `error`."""
     if isinstance(error, FloatingPointError):
         return 3, str(error)
     if is_out_of_memory(error):
@@ -93,7 +93,7 @@ def _outcome(error: Exception) -> tuple[int, str]:
 
 
 def _nobody_reads_stdout() -> bool:
-    """Whether stdout is a pipe without a reader (`| head`). If so, nothing more goes there."""
+    """Whether stdout is a pipe without a reader (`| head`). If so, later output is dropped."""
     poll = select.poll()
     poll.register(1, 0)
     closed = any(event & select.POLLERR for _, event in poll.poll(0))
@@ -113,7 +113,7 @@ def _help(doc: str, flag_values: flags.FlagValues) -> str:
 
 
 def parse_flags(argv: list[str], flag_values: flags.FlagValues) -> None:
-    """Sets the flags. Raises flags.Error, or ValueError for arguments that are no flags."""
+    """Sets the flags. Raises flags.Error, or ValueError for arguments that are not flags."""
     _refuse_arguments(flag_values(argv)[1:])
 
 
@@ -123,9 +123,9 @@ def _refuse_arguments(rest: list[str]) -> None:
 
 
 def parse(argv: list[str]) -> tuple[Config, str]:
-    """The configuration, with the changes that the flags make, and the name of its file.
+    """The configuration, with the changes of the flags, and the name of its file.
 
-    Raises ValueError or flags.Error with a line that says what to change.
+    Raises ValueError or flags.Error with one line that names the flag.
     """
     for arg in argv[1:]:
         override = re.match(r'--?(?:no)?config\.([\w.]+)', arg)
@@ -160,7 +160,7 @@ def _last_line(error: Exception) -> str:
 
 
 def check_output(path: str) -> None:
-    """Raises ValueError if `write` could not write to --output; call it before hours of work."""
+    """Raises ValueError if `write` could not write to --output; called before hours of work."""
     folder = pathlib.Path(path).parent
     if path and pathlib.Path(path).is_dir():
         raise ValueError(f'--output={path} is a folder')

@@ -1,4 +1,4 @@
-"""Lines on stderr: what a command says while it works."""
+"""Lines on stderr for the user of a command."""
 
 import logging
 import os
@@ -6,7 +6,7 @@ import sys
 
 
 def say(line: str) -> None:
-    """Prints a line on stderr. If nobody reads it any more (`2>&1 | head`), nothing is printed."""
+    """Prints a line on stderr. If stderr is closed (`2>&1 | head`), prints nothing any more."""
     try:
         print(line, file=sys.stderr, flush=True)
     except OSError:

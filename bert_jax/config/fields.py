@@ -1,7 +1,7 @@
-"""Fields of the configuration: the values that each one may have, and facts about it.
+"""Fields of the configuration: their allowed values, and facts about them.
 
-The type of a field says which values are allowed: `Literal[...]` lists choices, and an `Annotated`
-type has a `Limit`. `setting(default, ...)` adds facts that other modules ask for.
+The type of a field defines the allowed values: `Literal[...]` lists choices, and an `Annotated`
+type has a `Limit`. `setting(default, ...)` adds facts.
 """
 
 import dataclasses
@@ -13,8 +13,8 @@ T = TypeVar('T')
 
 
 class Fact(enum.Enum):
-    ARCHITECTURE = enum.auto()  # part of a checkpoint: which function the parameters are of
-    FREE_ON_RESUME = enum.auto()  # may change when a run continues, because results do not
+    ARCHITECTURE = enum.auto()  # the parameters of a checkpoint are for this value only
+    FREE_ON_RESUME = enum.auto()  # may change when a run continues
     PRETRAINING = enum.auto()  # read in pretraining only
     FINETUNING = enum.auto()  # read in fine-tuning only
 
@@ -59,12 +59,12 @@ def value_type(field: dataclasses.Field) -> Any:
 
 
 def choices(field: dataclasses.Field) -> tuple[str, ...]:
-    """The strings that the field's value is one of; () if its type is not a Literal."""
+    """The allowed strings; () if the field's type is not a Literal."""
     return get_args(field.type) if get_origin(field.type) is Literal else ()
 
 
 def limits(field: dataclasses.Field) -> tuple[Limit, ...]:
-    """What the field's value must satisfy beyond its type."""
+    """The limits of the field's value, in addition to its type."""
     if options := choices(field):
         return (Limit(options.__contains__, 'one of ' + ', '.join(options)),)
     return get_args(field.type)[1:] if get_origin(field.type) is Annotated else ()

@@ -11,7 +11,7 @@ from bert_jax.config.schema import Config, Kind, ModelConfig
 UNREAD: dict[Kind, Fact] = {'pretraining': Fact.FINETUNING, 'finetuning': Fact.PRETRAINING}
 # What to use instead of a key that fine-tuning does not read.
 INSTEAD = {
-    'train.phases': 'it goes by config.train.epochs',
+    'train.phases': 'it uses config.train.epochs',
     'train.eval_every': 'it evaluates after each epoch',
     'eval.max_batches': 'it is scored by every held-out example',
 }
@@ -42,7 +42,7 @@ def choices(key: str) -> tuple[Any, ...]:
 
 
 def architecture_fields() -> tuple[str, ...]:
-    """The fields of ModelConfig that a checkpoint's parameters belong to."""
+    """The fields of ModelConfig that the parameters of a checkpoint depend on."""
     return tuple(
         field.name
         for field in dataclasses.fields(ModelConfig)
@@ -53,19 +53,19 @@ def architecture_fields() -> tuple[str, ...]:
 def free_on_resume(key: str, kind: Kind | None = None) -> bool:
     """Whether a run may continue with another value of `key`.
 
-    With `kind`, the keys that such a run does not read are free too.
+    kind: adds the keys that a run of this kind does not read.
     """
     facts = fields.facts(KEYS[key])
     return Fact.FREE_ON_RESUME in facts or (kind is not None and UNREAD[kind] in facts)
 
 
-def unread_keys(config: Config, kind: Kind) -> list[str]:
-    """The keys that a run of `kind` does not read, although their values are not the defaults."""
+def unread_keys(config: Config) -> list[str]:
+    """The keys that are not at their defaults although this kind of run does not read them."""
     default = Config()
     return [
         key
         for key, field in KEYS.items()
-        if UNREAD[kind] in fields.facts(field) and get(config, key) != get(default, key)
+        if UNREAD[config.kind] in fields.facts(field) and get(config, key) != get(default, key)
     ]
 
 
@@ -73,7 +73,7 @@ def refuse_unread(config: Config) -> None:
     """Raises ValueError if keys are set that this kind of run does not read."""
     unread = [
         f'config.{key}={get(config, key)!r}' + (f' ({INSTEAD[key]})' if key in INSTEAD else '')
-        for key in unread_keys(config, config.kind)
+        for key in unread_keys(config)
     ]
     if unread:
         name = {'pretraining': 'pretraining', 'finetuning': 'fine-tuning'}[config.kind]

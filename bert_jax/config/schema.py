@@ -1,8 +1,8 @@
 """The configuration: frozen dataclasses, and an ml_collections.ConfigDict for files and flags.
 
 A file in `configs/` takes `default()` or `finetuning()`, changes the values that differ and returns
-it. Flags change single values (`--config.optim.learning_rate=1e-4`). `from_config_dict` turns the
-result into a frozen, validated `Config`, which the rest of the code receives.
+it. Flags change single values (`--config.optim.learning_rate=1e-4`). `from_dict` turns the result
+into a frozen, validated `Config`, which the rest of the code receives.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ ARCHITECTURE, FREE, PRETRAINING, FINETUNING = Fact
 class ModelConfig:
     """Field names are those of BERT's config.json."""
 
-    vocab_size: VocabSize = setting(30522, ARCHITECTURE)  # a run takes its vocabulary's size
+    vocab_size: VocabSize = setting(30522, ARCHITECTURE)  # a run uses its vocabulary's size
     hidden_size: Positive = setting(768, ARCHITECTURE)
     num_hidden_layers: Positive = setting(12, ARCHITECTURE)
     num_attention_heads: Positive = setting(12, ARCHITECTURE)
@@ -62,20 +62,20 @@ class ModelConfig:
 class DataConfig:
     # 'pretrain', a GLUE task (sst2, mrpc,cola, all, ...), 'text', 'squad' or 'ner'.
     task: str = 'pretrain'
-    seed: int = 0  # of pairs, masks and the order of rows
-    data_dir: str = setting('', FREE)  # where TFDS keeps its data; '' is TFDS's default
-    cache_dir: str = setting('', FREE)  # of prepared stores; '' is $XDG_CACHE_HOME/bert_jax
+    seed: int = 0  # for pairs, masks and the order of rows
+    data_dir: str = setting('', FREE)  # the folder of TFDS; '' is its default
+    cache_dir: str = setting('', FREE)  # for prepared stores; '' is $XDG_CACHE_HOME/bert_jax
     # vocab.txt or a SentencePiece .model. '' trains a WordPiece vocabulary in pretraining and takes
     # the vocabulary of init_from in fine-tuning.
     vocab_file: str = setting('', FREE)
-    # Rows of the token table: mesh.tensor has to divide them. model.vocab_size is the result.
+    # Rounds up the rows of the token table (model.vocab_size), so that mesh.tensor divides them.
     pad_vocab_to_multiple_of: Positive = setting(1, FREE)
     lowercase: bool = setting(True, FREE)  # also strips accents, as BERT's uncased models do
-    text_field: str = setting('text', FREE)  # of .jsonl records, TFDS examples and labelled files
+    text_field: str = setting('text', FREE)  # in .jsonl records, TFDS examples, labelled files
 
     # 'builtin', 'text:GLOB', 'tfds:NAME[/CONFIG]:SPLIT' or 'tokens:DIR'.
     corpus: str = setting('builtin', PRETRAINING, FREE)
-    # What ends a document of a text file.
+    # The end of a document in a text file.
     documents: Literal['blank_line', 'file'] = setting('blank_line', PRETRAINING, FREE)
     # 'split' splits prose into sentences; 'line' takes each line as a sentence.
     sentences: Literal['split', 'line'] = setting('split', PRETRAINING, FREE)
@@ -110,24 +110,24 @@ class DataConfig:
 class OptimConfig:
     name: Literal['adamw', 'lamb'] = 'adamw'
     learning_rate: NotNegative = 1e-4  # the peak
-    # After a linear warm-up.
+    # It follows a linear warm-up.
     schedule: Literal['linear', 'cosine', 'constant', 'polynomial', 'inverse_sqrt'] = 'linear'
-    warmup_steps: int = 10_000  # in fine-tuning, 0 stands for warmup_fraction of the steps
-    warmup_fraction: Probability = setting(0.1, FINETUNING)  # counts if warmup_steps is 0
-    end_learning_rate: NotNegative = 0.0  # of the schedules linear, cosine and polynomial
-    power: NotNegative = 2.0  # of the polynomial schedule
+    warmup_steps: int = 10_000  # in fine-tuning, 0 means warmup_fraction of the steps
+    warmup_fraction: Probability = setting(0.1, FINETUNING)  # used if warmup_steps is 0
+    end_learning_rate: NotNegative = 0.0  # for the schedules linear, cosine and polynomial
+    power: NotNegative = 2.0  # for the polynomial schedule
     weight_decay: NotNegative = 0.01  # decoupled; not applied to biases and layer norms
     beta1: Probability = 0.9
     beta2: Probability = 0.999
     eps: PositiveFloat = 1e-6
     bias_correction: bool = True  # False as in google-research/bert
     grad_clip_norm: NotNegative = 1.0  # global norm; 0 turns clipping off
-    layer_decay: LayerDecay = 1.0  # times the learning rate of the layer above gives a layer's
+    layer_decay: LayerDecay = 1.0  # a layer's learning rate over that of the layer above it
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """Sizes of the mesh axes. One of them may be -1, which takes the remaining devices."""
+    """Sizes of the mesh axes. One of them may be -1, which means the remaining devices."""
 
     data: int = setting(-1, FREE)  # splits the batch
     fsdp: int = setting(1, FREE)  # splits the batch, parameters and optimizer state
@@ -153,7 +153,7 @@ class TrainConfig:
     seeds: Positive = setting(1, FINETUNING, FREE)  # runs, with `seed`, `seed` + 1, ...
     best: bool = setting(False, FINETUNING)  # keep and score the best epoch instead of the last
     num_steps: int = setting(0, FREE)  # 0: the sum over phases; fewer keep the same schedule
-    seed: Seed = 0  # of the initial parameters and dropout
+    seed: Seed = 0  # for the initial parameters and dropout
     # 'auto' is rbg, or threefry2x32 on CPU and on several GPUs.
     prng_impl: Literal['auto', 'threefry2x32', 'rbg', 'unsafe_rbg'] = 'auto'
     accum_steps: Positive = setting(1, FREE)  # micro-batches per step
@@ -161,7 +161,8 @@ class TrainConfig:
     eval_every: Count = setting(10_000, PRETRAINING, FREE)  # steps; 0: only at the end
     checkpoint_every: Positive = setting(5_000, FREE)  # steps
     keep: Positive = setting(3, FREE)  # checkpoints
-    nonfinite: Literal['stop', 'skip'] = setting('stop', FREE)  # or skip the step's update
+    # If a loss or an update is not finite: stop the run, or skip the update.
+    nonfinite: Literal['stop', 'skip'] = setting('stop', FREE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +186,7 @@ class Config:
     # An entry of tasks.pretraining.OBJECTIVES: masked words and next sentences.
     objective: Literal['mlm+nsp'] = setting('mlm+nsp', PRETRAINING)
     init_from: str = setting('', FREE)  # the workdir or checkpoint a new run starts from
-    reinit_layers: int = setting(0, FREE)  # top layers of init_from that start fresh, as its pooler
+    reinit_layers: int = setting(0, FREE)  # top layers that start fresh, with the pooler
 
     @property
     def kind(self) -> Kind:
@@ -203,7 +204,7 @@ class Config:
         return self.train.num_steps or self.schedule_steps
 
     def padded(self) -> 'Config':
-        """This configuration with `model.vocab_size` padded as a run pads the token table."""
+        """This configuration with a padded `model.vocab_size`."""
         model = dataclasses.replace(self.model, vocab_size=self.data.padded(self.model.vocab_size))
         return dataclasses.replace(self, model=model)
 

@@ -124,8 +124,9 @@ def model_config(path: pathlib.Path) -> tuple[ModelConfig, dict[str, Any]]:
 def full_config(model: ModelConfig, lowercase: bool) -> Config:
     """The configuration of a converted model's folder. Raises ValueError if it is not valid."""
     # A configuration needs a phase, but only a run reads it.
-    phase = Phase(1_000_000, min(model.max_position_embeddings, 512), 1, 1)
-    data = DataConfig(lowercase=lowercase)
+    longest = min(model.max_position_embeddings, 512)
+    phase = Phase(1_000_000, longest, 1, 1)
+    data = DataConfig(lowercase=lowercase, max_seq_length=longest)  # which predictions keep
     return validate(Config(model=model, data=data, train=TrainConfig(phases=(phase,))))
 
 

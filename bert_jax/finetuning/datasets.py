@@ -1,4 +1,4 @@
-"""The table of fine-tuning tasks: each task's data, and the processor of each head."""
+"""The table of fine-tuning tasks, and the processor of each head."""
 
 import dataclasses
 import difflib
@@ -9,14 +9,17 @@ from bert_jax.config import Config, DataConfig
 from bert_jax.data.labelled.glue_tasks import TASKS as GLUE_TASKS
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
-from bert_jax.finetuning import classification, glue, ner, squad
-from bert_jax.finetuning.task_data import EVAL, TRAIN, Processor, TaskData, TaskFacts
+from bert_jax.finetuning import glue
+from bert_jax.finetuning.classification import ClassificationProcessor
+from bert_jax.finetuning.ner import TaggingProcessor
+from bert_jax.finetuning.squad import QuestionAnsweringProcessor
+from bert_jax.finetuning.task_data import EVAL, TRAIN, Processor, TaskData, TaskFacts, load
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskEntry:
-    """load: reads a task's files; raises ValueError for what is wrong in them. settings: the keys
-    of config.data, out of SETTINGS, that it reads."""
+    """load: reads the data of a task; raises ValueError for mistakes in its files. settings: those
+    keys of config.data in SETTINGS that it reads."""
 
     load: Callable[[Config, Tokenizer], TaskData]
     settings: tuple[str, ...]
@@ -24,82 +27,72 @@ class TaskEntry:
 
 FILES = ('train_file', 'eval_file', 'test_file')
 SETTINGS = ('dir', *FILES, 'regression')
-GLUE = tuple(name for name in GLUE_TASKS if name != 'ax')  # which has no training set
+GLUE = tuple(name for name in GLUE_TASKS if name != 'ax')  # ax has no training set
 TASKS = {
     **{name: TaskEntry(functools.partial(glue.load, name), ('dir',)) for name in GLUE},
-    'text': TaskEntry(classification.load, (*FILES, 'regression')),
-    'squad': TaskEntry(squad.load, FILES),
-    'ner': TaskEntry(ner.load, FILES),
+    'text': TaskEntry(functools.partial(load, ClassificationProcessor), (*FILES, 'regression')),
+    'squad': TaskEntry(functools.partial(load, QuestionAnsweringProcessor), FILES),
+    'ner': TaskEntry(functools.partial(load, TaggingProcessor), FILES),
 }
 PROCESSORS: dict[str, type[Processor]] = {
-    processor.head: processor
-    for processor in (
-        classification.ClassificationProcessor,
-        ner.TaggingProcessor,
-        squad.QuestionAnsweringProcessor,
-    )
+    kind.head: kind
+    for kind in (ClassificationProcessor, TaggingProcessor, QuestionAnsweringProcessor)
 }
 
 
 def load_task_data(name: str, config: Config, tokenizer: Tokenizer) -> TaskData:
-    """name: one task of config.data.task. Raises ValueError for what is wrong with its files."""
-    config = dataclasses.replace(config, data=staging.localized(config.data))
-    made = TASKS[name].load(config, tokenizer)
-    rows = {TRAIN: made.train, EVAL: made.eval.rows} | {test.name: test.rows for test in made.tests}
-    for split in rows:
-        if not len(rows[split]):
-            raise ValueError(f'{name} has no rows for the split {split}; {made.summary}')
-    return made
+    """The data of the task `name`. Raises ValueError for mistakes in its files."""
+    data = dataclasses.replace(staging.localized(config.data), task=name)
+    loaded = TASKS[name].load(dataclasses.replace(config, data=data), tokenizer)
+    rows = {TRAIN: loaded.train, EVAL: loaded.eval.rows}
+    for split, examples in (rows | {test.name: test.rows for test in loaded.tests}).items():
+        if not len(examples):
+            raise ValueError(f'{name} has no rows for the split {split}; {loaded.summary}')
+    return loaded
 
 
 def processor_for(
     heads: Collection[str], config: Config, tokenizer: Tokenizer, facts: TaskFacts
 ) -> Processor:
-    """The processor of a trained model. heads: the names of the heads that the model has. Raises
-    ValueError if none of them is a task's."""
+    """The processor of a trained model with these heads. Raises ValueError if none of them is the
+    head of a task."""
     for head in heads:
         if head in PROCESSORS:
             return PROCESSORS[head](config, tokenizer, facts)
     raise ValueError(
         f'this checkpoint has no head of a task, only {", ".join(heads) or "the encoder"}; '
-        'fine-tune it first, or give --mode=fill_mask or embed'
+        'fine-tune it first, or use --mode=fill_mask or --mode=embed'
     )
 
 
 def task_names(data: DataConfig) -> list[str]:
-    """config.data.task as a list. Raises ValueError for a name that is not a task, for settings
-    that its tasks do not read, and for a missing file of one of several tasks."""
-    if data.task in TASKS and data.task not in GLUE:
-        _refuse_settings(data, TASKS[data.task])
-        return [data.task]
+    """The tasks of config.data.task. Raises ValueError for an unknown task, for settings that a
+    task does not read, and if a file of GLUE is missing."""
     names = list(GLUE) if data.task == 'all' else data.task.split(',')
     for name in names:
-        if name not in GLUE or names.count(name) > 1:
+        if data.task not in TASKS and (name not in GLUE or names.count(name) > 1):
             raise ValueError(_not_a_task(name, data.task))
-    local = staging.localized(data)
+    local = staging.localized(data) if names[0] in GLUE else data
     for name in names:
-        glue.check_files(name, local)
-        _refuse_settings(data, TASKS[name])
+        if name in GLUE:
+            glue.check_files(name, local)
+        for key in SETTINGS:
+            value = getattr(data, key)
+            if value and key not in TASKS[name].settings:
+                raise ValueError(
+                    f'config.data.{key} is {value!r}, but the task {data.task!r} does not read it; '
+                    'remove it'
+                )
     return names
 
 
 def _not_a_task(name: str, task: str) -> str:
-    """The message for the first name of config.data.task that can't be one of several tasks."""
+    """The message for `name`, which can not be one of the tasks in `task`."""
     alone = (*(name for name in TASKS if name not in GLUE), 'all', 'pretrain')
     message = f'config.data.task is {task!r}'
     if name != task:
-        wrong = 'can not be one of several' if name in alone else 'is no task'
-        message += f', where {name!r} ' + ('stands twice' if name in GLUE else wrong)
+        wrong = 'can not be one of several' if name in alone else 'is not a task'
+        message += f', but {name!r} ' + ('occurs twice' if name in GLUE else wrong)
     message += f'; expected pretrain, text, squad, ner, all, or some of {",".join(GLUE)}'
     near = difflib.get_close_matches(name, (*GLUE, *alone), n=1)
     return message + (f'. Did you mean {near[0]}?' if near and near[0] != name else '')
-
-
-def _refuse_settings(data: DataConfig, entry: TaskEntry) -> None:
-    for name in SETTINGS:
-        value = getattr(data, name)
-        if value and name not in entry.settings:
-            raise ValueError(
-                f'config.data.{name} is {value!r}, but the task {data.task!r} does not read it; '
-                'remove it'
-            )

@@ -1,4 +1,4 @@
-"""GLUE's tasks: the benchmark's folders in, its scores and submissions out."""
+"""GLUE's tasks: reads the benchmark's folders, scores as it does and writes submissions."""
 
 import numpy as np
 from etils import epath
@@ -8,44 +8,44 @@ from bert_jax.data.labelled import glue
 from bert_jax.data.labelled.examples import Example
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
-from bert_jax.finetuning import official_scores, task_data
+from bert_jax.finetuning import official_scores
 from bert_jax.finetuning.classification import ClassificationProcessor
-from bert_jax.finetuning.task_data import Split, TaskFacts
+from bert_jax.finetuning.task_data import Split, TaskData, TaskFacts, make_task_data
 
 
 class GlueProcessor(ClassificationProcessor):
-    """Scores and writes as the benchmark does. eval_sizes: the number of examples of each dev
-    split, in their order in the evaluated examples."""
+    """glue_task: the entry of the table. eval_sizes: the number of examples of each dev split, in
+    the order in which EVAL has them."""
 
     glue_task: glue.GlueTask
     eval_sizes: dict[str, int]
 
     def score(self, split: Split, decoded: np.ndarray) -> dict[str, float]:
-        """The scores of a dev split end in its name's end, as accuracy_matched; `score` is the
-        mean of the main scores."""
+        """The scores of each dev split; `score` is the mean of the main scores. MNLI's names end
+        in that of the split: accuracy_matched."""
         (truth,) = split.rows.labels.values()
         bounds = np.cumsum(list(self.eval_sizes.values()))[:-1]
         parts = np.split(decoded, bounds), np.split(truth, bounds)
         scores: dict[str, float] = {}
-        mains = []
+        main_scores = []
         for name, predicted, labels in zip(self.eval_sizes, *parts, strict=True):
             if self.glue_task.labels:
                 found = official_scores.classification(predicted, labels, self.glue_task.metrics)
             else:
                 found = official_scores.regression(predicted, labels)
-            mains.append(self.glue_task.main_score(found))
+            main_scores.append(self.glue_task.main_score(found))
+            found['score'] = main_scores[-1]
             suffix = name.removeprefix('dev')
             scores |= {f'{metric}{suffix}': value for metric, value in found.items()}
-            scores[f'score{suffix}'] = mains[-1]
-        return scores | {'score': float(np.mean(mains))}
+        return scores | {'score': float(np.mean(main_scores))}
 
     def write(self, split: Split, decoded: np.ndarray, folder: epath.Path) -> None:
-        name, test = split.name.split()
-        glue.write_submission(name, decoded, folder / 'submission', test)
+        task, test = split.name.split()
+        glue.write_submission(task, decoded, folder / 'submission', test)
 
 
-def load(name: str, config: Config, tokenizer: Tokenizer) -> task_data.TaskData:
-    """The files of one task. Raises ValueError for what is wrong in them."""
+def load(name: str, config: Config, tokenizer: Tokenizer) -> TaskData:
+    """The data of one task. Raises ValueError for mistakes in its files."""
     task, data, summary = glue.TASKS[name], config.data, Summary()
 
     def read(task_name: str, split: str) -> list[Example]:
@@ -53,28 +53,29 @@ def load(name: str, config: Config, tokenizer: Tokenizer) -> task_data.TaskData:
             return glue.read_tfds(task_name, split, data.data_dir, summary)
         return glue.read(task_name, data.dir, split, summary)
 
-    held_out = {split: read(name, split) for split in task.splits if split.startswith('dev')}
+    dev = {split: read(name, split) for split in task.splits if split.startswith('dev')}
     test_splits = [(name, split) for split in task.test_splits]
     if name == 'mnli':
         test_splits.append(('ax', 'test'))  # the diagnostic set is for models trained on MNLI
     tests = {}
     for test_name, split in test_splits:
-        if data.dir != 'tfds' and not glue.has(test_name, data.dir, split):
-            summary.count(f'files that are not there, so no predictions for {test_name} {split}')
+        try:
+            examples = read(test_name, split)
+        except glue.MissingFile:
+            summary.count(f'missing files, so no predictions for {test_name} {split}')
             continue
-        examples = read(test_name, split)
         glue.check_number(test_name, len(examples), split)
         tests[f'{test_name} {split}'] = examples
     facts = TaskFacts(task.labels, pairs=len(task.texts) == 2)
     processor = GlueProcessor(config, tokenizer, facts)
     processor.glue_task = task
-    processor.eval_sizes = {split: len(examples) for split, examples in held_out.items()}
-    evaluated = [example for examples in held_out.values() for example in examples]
-    return task_data.make_task_data(processor, summary, read(name, 'train'), evaluated, tests)
+    processor.eval_sizes = {split: len(examples) for split, examples in dev.items()}
+    evaluated = [example for examples in dev.values() for example in examples]
+    return make_task_data(processor, summary, read(name, 'train'), evaluated, tests)
 
 
 def check_files(name: str, data: DataConfig) -> None:
-    """Raises ValueError if the file of a split that training needs is missing."""
+    """Raises ValueError if a file that training needs is missing."""
     if not data.dir:
         raise ValueError(
             f"config.data.dir is empty; give the folder of {name} or of all tasks, or 'tfds'"

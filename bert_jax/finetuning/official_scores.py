@@ -1,10 +1,8 @@
-"""Official scores of labels, numbers and entities, by scikit-learn and SciPy, as fractions.
-
-A score that is not defined, such as a correlation with constant predictions, is 0.0.
-"""
+"""Official scores for labels, numbers and entities, as fractions; 0.0 if a score is undefined, such
+as a correlation with constant predictions."""
 
 import collections
-import itertools
+import importlib
 import warnings
 from collections.abc import Sequence
 
@@ -12,23 +10,27 @@ import numpy as np
 
 from bert_jax.data.labelled.conll import mark_entities
 
-try:
-    import scipy.stats
-    import sklearn.metrics
-except ModuleNotFoundError as error:
-    raise ImportError(f"scores need {error.name}: pip install '.[finetune]'") from error
 
-CLASSIFICATION = ('accuracy', 'f1', 'macro_f1', 'matthews')
+def check_installed() -> None:
+    """Raises ImportError if a library is missing that computes scores; predictions need none."""
+    for name in ('scipy', 'sklearn'):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise ImportError(f"scores need {name}: pip install '.[finetune]'") from error
 
 
 def classification(
     predicted: np.ndarray, labels: np.ndarray, metrics: Sequence[str] = ('accuracy',)
 ) -> dict[str, float]:
-    """The scores of CLASSIFICATION that `metrics` names. predicted, labels: class ids int[n].
+    """Scores by name. predicted, labels: class ids int[n].
 
-    f1: of class 1, if the classes are 0 and 1. macro_f1: the mean over the classes that occur in
-    either. Raises ValueError for arrays that are empty or of different shapes.
+    metrics: some of accuracy, f1 (of class 1, if the classes are 0 and 1), macro_f1 (the mean over
+    the classes that occur) and matthews. Raises ValueError for arrays that are empty or of
+    different shapes.
     """
+    import sklearn.metrics
+
     _check(predicted, labels)
     functions = {
         'accuracy': sklearn.metrics.accuracy_score,
@@ -36,13 +38,16 @@ def classification(
         'macro_f1': lambda y, x: sklearn.metrics.f1_score(y, x, average='macro', zero_division=0.0),
         'matthews': sklearn.metrics.matthews_corrcoef,
     }
-    with warnings.catch_warnings(action='ignore'):  # Matthews of one class is 0, as we want
+    with warnings.catch_warnings(action='ignore'):  # that matthews is undefined for one class
         return {metric: float(functions[metric](labels, predicted)) for metric in metrics}
 
 
 def regression(predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """pearson, spearman and mse of float[n] and float[n]. Raises ValueError for values that are not
-    finite and for arrays that are empty or of different shapes."""
+    finite, and for arrays that are empty or of different shapes."""
+    import scipy.stats
+    import sklearn.metrics
+
     predicted, labels = np.asarray(predicted, np.float64), np.asarray(labels, np.float64)
     _check(predicted, labels)
     for name, values in (('predictions', predicted), ('labels', labels)):
@@ -59,49 +64,45 @@ def regression(predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 def entities(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
     """Precision, recall and F1 of entities, F1 of each type as `f1/TYPE`, and accuracy of words.
 
-    gold, predicted: the tags of the words of each sentence, in BIO, IOB1, IOBES or BILOU (which
-    libraries don't score). An entity is right if its first word, last word and type are. Ill-formed
-    tags are read as conlleval reads them, like seqeval's default mode. `entities` and
-    `predicted_entities` count entities, `ill_formed` the predicted ones that begin with I-, E- or
-    L-, which only IOB1's may. Tags that don't mark entities, such as parts of speech, have an
-    accuracy only. Raises ValueError if the sentences don't have the same words.
+    gold, predicted: the tags of the words of each sentence, in BIO, IOB1, IOBES or BILOU, which
+    libraries do not score. A predicted entity is right if its first word, last word and type are.
+    Ill-formed tags are read as conlleval and seqeval's default mode read them. `entities` and
+    `predicted_entities` are numbers of entities. `ill_formed` is the number of predicted entities
+    that begin with I-, E- or L-, which only IOB1 allows. Tags that do not mark entities, such as
+    parts of speech, have an accuracy only. Raises ValueError if there are no words, or if the
+    numbers of words differ.
     """
-    if len(gold) != len(predicted):
-        raise ValueError(f'{len(predicted)} sentences have predictions, expected {len(gold)}')
-    for i, (a, b) in enumerate(zip(gold, predicted, strict=True)):
-        if len(a) != len(b):
-            raise ValueError(f'sentence {i} has {len(b)} predicted tags, expected {len(a)}')
-    words, tags = (list(itertools.chain.from_iterable(s)) for s in (gold, predicted))
-    if not words:
+    pairs = [pair for s in zip(gold, predicted, strict=True) for pair in zip(*s, strict=True)]
+    if not pairs:
         raise ValueError('there are no words to score')
-    accuracy = sum(a == b for a, b in zip(words, tags, strict=True)) / len(words)
-    if not mark_entities(set(words)):
+    accuracy = sum(a == b for a, b in pairs) / len(pairs)
+    if not mark_entities({tag for tag, _ in pairs}):
         return {'accuracy': accuracy}
-    true, found = ({(i, *e) for i, s in enumerate(x) for e in spans(s)} for x in (gold, predicted))
-    all_true, all_found, right = (
-        collections.Counter(kind for *_, kind in e) for e in (true, found, true & found)
+    true, seen = ({(i, *e) for i, s in enumerate(x) for e in spans(s)} for x in (gold, predicted))
+    true_of, seen_of, right_of = (  # the numbers of entities of each type
+        collections.Counter(kind for *_, kind in e) for e in (true, seen, true & seen)
     )
-    marks = [predicted[i][start][0] for i, start, _, _ in found]
+    right = right_of.total()
     return {
-        'precision': right.total() / max(len(found), 1),
-        'recall': right.total() / max(len(true), 1),
-        'f1': 2 * right.total() / max(len(true) + len(found), 1),
+        'precision': right / max(len(seen), 1),
+        'recall': right / max(len(true), 1),
+        'f1': 2 * right / max(len(true) + len(seen), 1),
         'accuracy': accuracy,
         'entities': len(true),
-        'predicted_entities': len(found),
-        'ill_formed': sum(mark in 'IEL' for mark in marks),
+        'predicted_entities': len(seen),
+        'ill_formed': sum(predicted[i][start][0] in 'IEL' for i, start, *_ in seen),
     } | {
-        f'f1/{kind}': 2 * right[kind] / (all_true[kind] + all_found[kind])
-        for kind in sorted(all_true | all_found)
+        f'f1/{kind}': 2 * right_of[kind] / (true_of[kind] + seen_of[kind])
+        for kind in sorted(true_of | seen_of)
         if kind
     }
 
 
 def spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
-    """The entities of a sentence: first word, last word and type (empty for bare B and I).
+    """The entities of a sentence: first word, last word and type, which is '' for B and I alone.
 
-    As in conlleval, a word continues an entity if it has I-, E- or L- of the same type after B- or
-    I-, and any other tag than O begins one.
+    As in conlleval, I-, E- or L- after B- or I- of the same type continues an entity, and any other
+    tag except O begins one.
     """
     found: list[tuple[int, int, str]] = []
     before = 'O'
@@ -119,5 +120,5 @@ def _check(predicted: np.ndarray, labels: np.ndarray) -> None:
     if predicted.shape != labels.shape or predicted.ndim != 1 or not predicted.size:
         raise ValueError(
             f'predictions of shape {predicted.shape} and labels of shape {labels.shape}; expected '
-            'one of each per example, and at least one'
+            'as many of both, and at least one'
         )

@@ -7,32 +7,27 @@ from collections.abc import Iterator
 from bert_jax.config import Config
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.datasets import processor_for
-from bert_jax.finetuning.task_data import Processor, Record, TaskFacts
+from bert_jax.finetuning.task_data import Record, TaskFacts
 from bert_jax.inference.trained_model import Bert
 
 
 def records(bert: Bert, path: pathlib.Path, summary: Summary | None = None) -> Iterator[Record]:
-    """A record for each example of a file, in order.
+    """A record for each example of a file, in order; the task of the checkpoint decides its format.
 
-    The head of the checkpoint decides what the file holds. Texts (.csv, .tsv, .jsonl) get `label`
-    and `probabilities`, or `value`; sentences (.conll, or .jsonl with `words`) get `tags`;
-    questions (SQuAD's .json, or .jsonl with `question` and `context`) get `answer` and
-    `probability`. Texts are cut or windowed as in training; `summary` counts what was lost or odd.
-    .csv, .tsv and .jsonl files are read in windows, .conll and .json files as a whole.
+    Texts (.csv, .tsv, .jsonl) get `label` and `probabilities`, or `value`; sentences (.conll, or
+    .jsonl with `words`) get `tags`; questions (SQuAD's .json, or .jsonl with `question` and
+    `context`) get `answer`, `probability` and `n_best`. Long texts are cut or split as in training;
+    `summary` counts them and other unusual things. .conll and .json files are read as a whole,
+    others a window at a time.
 
-    Raises ValueError for a checkpoint without the head of a task, and with the file and line for
-    what is wrong in the file.
+    Raises ValueError for a checkpoint without the head of a task, and, with the file and line, for
+    mistakes in the file.
     """
+    summary = summary or Summary()
     config = Config(model=bert.config, data=bert.data, eval=bert.eval)
     facts = TaskFacts(bert.labels, bert.pairs, bert.no_answer)
     processor = processor_for(bert.heads, config, bert.encoder.vocabulary, facts)
-    return _records(bert, processor, path, summary or Summary())
-
-
-def _records(
-    bert: Bert, processor: Processor, path: pathlib.Path, summary: Summary
-) -> Iterator[Record]:
-    examples = processor.read(path, summary)
+    examples = processor.read(str(path), summary)
     while window := list(itertools.islice(examples, processor.window)):
         split = processor.encode(window, summary)
         outputs = bert.predict(split.rows, processor.task)

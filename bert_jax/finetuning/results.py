@@ -1,4 +1,4 @@
-"""The results of fine-tuning: the scores of a task's seeds, and GLUE's table of its tasks."""
+"""The results of fine-tuning: the scores of a task's seeds, and the table of GLUE's tasks."""
 
 import json
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ WNLI_POLICY = (
     'The average is over the tasks in the table without WNLI, whose dev set contradicts its '
     'training set (Devlin et al., 2019, section 4.1).'
 )
-Scores = list[dict[str, float]]  # of each seed, by their names
+Scores = list[dict[str, float]]  # one dict for each seed: name -> score
 
 
 def write(workdir: epath.Path, name: str, main_score: str, scores: Scores) -> None:
-    """Writes results.json and prints a table. Both have means and deviations of the scores that
-    every seed has, as a seed may predict no entity of some type. A deviation needs two seeds."""
+    """Writes results.json and prints a table of the scores of the seeds, with their means and, for
+    several seeds, standard deviations."""
     mean, std = _statistics(scores)
     best = max(scores, key=lambda row: row[main_score])
     results: dict[str, Any] = {'task': name, 'main_score': main_score, 'mean': mean, 'std': std}
@@ -41,9 +41,9 @@ def write_table(workdir: epath.Path, scores: Mapping[str, Scores]) -> None:
     """Writes glue.json and glue.md: each task's mean score over its seeds, and their average."""
     rows: dict[str, dict[str, Any]] = {}
     lines = ['| task | score | std | seeds |', '|---|---|---|---|']
-    for name, of_seeds in scores.items():
-        mean, std = _statistics(of_seeds)
-        score, deviation, seeds = mean['score'], std.get('score'), len(of_seeds)
+    for name, seed_scores in scores.items():
+        mean, std = _statistics(seed_scores)
+        score, deviation, seeds = mean['score'], std.get('score'), len(seed_scores)
         rows[name] = {'score': score, 'std': deviation, 'seeds': seeds}
         shown = '' if deviation is None else f'{deviation:.4f}'
         lines.append(f'| {name} | {score:.4f} | {shown} | {seeds} |')
@@ -56,10 +56,12 @@ def write_table(workdir: epath.Path, scores: Mapping[str, Scores]) -> None:
 
 
 def _statistics(scores: Scores) -> tuple[dict[str, float], dict[str, float]]:
-    """Mean and sample deviation of the scores that all seeds have; of one seed no deviation."""
-    shown = [key for key in scores[0] if all(key in row for row in scores)]
-    # task_loss is also `loss`, as it is the only loss.
-    shown = [key for key in shown if key not in ('seed', 'step', 'task_loss')]
+    """Means and sample deviations of the scores that all seeds have; one seed has no deviations.
+
+    A seed does not have the score of an entity type that is neither in the data nor predicted.
+    """
+    unwanted = ('seed', 'step', 'task_loss')  # the only loss, which is `loss` too
+    shown = [key for key in scores[0] if key not in unwanted and all(key in row for row in scores)]
     values = {key: [row[key] for row in scores] for key in shown}
     std = {key: float(np.std(v, ddof=1)) for key, v in values.items() if len(scores) > 1}
     return {key: float(np.mean(v)) for key, v in values.items()}, std

@@ -14,28 +14,31 @@ from bert_jax.batch import HostBatch
 from bert_jax.config import Config
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning import results, settings
+from bert_jax.finetuning import official_scores, results, settings
 from bert_jax.finetuning.datasets import load_task_data, task_names
 from bert_jax.finetuning.task_data import EVAL, Predictions, Processor, Split, TaskData
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
-from bert_jax.tasks.classification import ClassificationTask
-from bert_jax.tasks.head import HeadTask
-from bert_jax.tasks.question_answering import QuestionAnsweringTask
-from bert_jax.tasks.tagging import TaggingTask
+from bert_jax.tasks.finetuning import (
+    ClassificationTask,
+    HeadTask,
+    QuestionAnsweringTask,
+    TaggingTask,
+)
 from bert_jax.tasks.task import Task
 from bert_jax.training.checkpoint import load_params
 from bert_jax.training.loop import predict
 from bert_jax.training.run import Resolver, Run, part
 
+official_scores.check_installed()  # before a run trains, not at its first evaluation
 LOG = logging.getLogger('bert_jax.finetuning.runs')
 
 
 class FineTuning(Resolver):
     """A run for each task of config.data.task and each of config.train.seeds seeds.
 
-    Several tasks, and several seeds of a task, have a folder each. Runs that are complete are not
-    repeated.
+    If there are several tasks or several seeds, each has a folder in the workdir. Complete runs are
+    not repeated.
     """
 
     @staticmethod
@@ -58,15 +61,18 @@ class FineTuning(Resolver):
 
     @part
     def datasets(self) -> dict[str, TaskData]:
-        return self._read(*self.start)
+        config, vocabulary = self.start
+        return {name: load_task_data(name, config, vocabulary) for name in self.folders}
 
     @part
     def configs(self) -> dict[str, Config]:
         """The configuration of each task's runs, except for their seeds."""
-        named = {name: settings.with_task(self.start[0], name) for name in self.folders}
-        return {
-            name: settings.with_steps(config, self.datasets[name]) for name, config in named.items()
-        }
+        config, _ = self.start
+        configs = {}
+        for name, data in self.datasets.items():
+            named = dataclasses.replace(config.data, task=name)
+            configs[name] = settings.with_steps(dataclasses.replace(config, data=named), data)
+        return configs
 
     @part
     def run_config(self) -> Config:
@@ -83,9 +89,12 @@ class FineTuning(Resolver):
         return f'{self.start[1].vocab_size:,} tokens'
 
     def describe_data(self) -> str:
-        # Any vocabulary shows whether the files can be read.
-        any_vocabulary = tokenizer.WordPiece([*tokenizer.SPECIALS], True)
-        datasets = self.known('datasets') or self._read(self.config, any_vocabulary)
+        if (datasets := self.known('datasets')) is None:
+            # Any vocabulary shows whether the files can be read.
+            vocabulary = tokenizer.WordPiece([*tokenizer.SPECIALS], True)
+            datasets = {
+                name: load_task_data(name, self.config, vocabulary) for name in self.folders
+            }
         return '; '.join(
             f'{name}: {len(data.train):,} rows to train on, {len(data.eval.rows):,} held out, '
             f'counted: {str(data.summary) or "nothing odd"}'
@@ -98,7 +107,7 @@ class FineTuning(Resolver):
     def run(self) -> None:
         runs, scores = self._runs(), dict[str, list[dict[str, float]]]()
         is_first = jax.process_index() == 0
-        with Stopper() as stopper:  # one, so that after a signal the next run does not start
+        with Stopper() as stopper:  # one for all runs: after a signal the next run does not start
             for name, data in self.datasets.items():
                 scores[name] = [_train_and_score(run, data, stopper) for run in runs[name]]
                 if is_first:
@@ -106,12 +115,6 @@ class FineTuning(Resolver):
                     results.write(self.folders[name], name, main_score, scores[name])
         if len(scores) > 1 and is_first:
             results.write_table(self.workdir, scores)
-
-    def _read(self, config: Config, vocabulary: tokenizer.Tokenizer) -> dict[str, TaskData]:
-        return {
-            name: load_task_data(name, settings.with_task(config, name), vocabulary)
-            for name in self.folders
-        }
 
     def _runs(self) -> dict[str, list[Run]]:
         """The runs of each task, one for each seed."""
@@ -134,17 +137,17 @@ class FineTuning(Resolver):
 
 
 class EvalSet:
-    """This host's slices of the held-out rows, in order of their length, and their scores."""
+    """This host's slices of the held-out rows, the shortest first, and their scores."""
 
     def __init__(self, config: Config, data: TaskData, workdir: epath.Path):
         self._config, self._data, self._workdir = config, data, workdir
         self.main_score = data.processor.main_score
 
     def __iter__(self) -> Iterator[HostBatch]:
-        return _in_order(self._config, self._data.processor.task, self._data.eval.rows)
+        return _eval_batches(self._config, self._data.processor.task, self._data.eval.rows)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
-        return _record(self._data.processor, self._data.eval, predictions, self._workdir)
+        return _write_and_score(self._data.processor, self._data.eval, predictions, self._workdir)
 
 
 def _run(
@@ -159,9 +162,10 @@ def _run(
     stream = ShuffledBatches(
         data.train, lengths, config.train.batch_size, config.data.seed, config.data.group_by_length
     )
-    line = config.data.task
+    task_line = config.data.task
     if labels:
-        line += f', {len(labels)} labels: {", ".join(labels[:20])}' + ' ...' * (len(labels) > 20)
+        more = ' ...' * (len(labels) > 20)
+        task_line += f', {len(labels)} labels: {", ".join(labels[:20])}{more}'
     return Run(
         config,
         task,
@@ -171,7 +175,7 @@ def _run(
         batches=lambda start, stop: stream.batches(start, stop, *_host_slice(config)),
         eval_set=lambda phase: EvalSet(config, data, workdir),
         start_lines={
-            'task': line,
+            'task': task_line,
             'rows': f'{len(data.train):,} to train on, {len(data.eval.rows):,} held out',
             'counted': str(data.summary) or 'nothing odd',
             'seed': f'{config.train.seed}, of {config.train.seeds} seeds',
@@ -179,27 +183,28 @@ def _run(
     )
 
 
-def _in_order(config: Config, task: HeadTask, examples: EncodedExamples) -> Iterator[HostBatch]:
+def _eval_batches(config: Config, task: HeadTask, examples: EncodedExamples) -> Iterator[HostBatch]:
     batch_size = config.eval.batch_size or config.train.batch_size
     shapes = dict.fromkeys(task.lengths(config.train.phases[0]), (batch_size,))
     return iter(SequentialBatches(examples, shapes, *_host_slice(config)))
 
 
 def _host_slice(config: Config) -> tuple[int, int]:
-    return sharding.host_slice(sharding.make_mesh(config.mesh))
+    return host_slice(make_mesh(config.mesh))
 
 
 def _train_and_score(run: Run, data: TaskData, stopper: Stopper) -> dict[str, float]:
-    """The scores of the last or the best evaluation, and those of the test files."""
+    """Trains and returns the scores of the last or best evaluation and of the test files."""
     state = run.train(stopper)
     tested = _predict(run, data, state.params, stopper)
     lines = map(json.loads, (run.workdir / 'metrics.jsonl').read_text().splitlines())
     evals = [line for line in lines if line['split'] == 'eval']
-    key = data.processor.main_score
-    best = max(evals, key=lambda line: -math.inf if line[key] is None else line[key])
+    kept, key = evals[-1], data.processor.main_score
+    if run.config.train.best:
+        kept = max(evals, key=lambda line: -math.inf if line[key] is None else line[key])
     scores = {
         name: value
-        for name, value in (best if run.config.train.best else evals[-1]).items()
+        for name, value in kept.items()
         if isinstance(value, int | float) and name != 'padding_fraction'
     }
     return {'seed': run.config.train.seed} | scores | tested
@@ -208,8 +213,8 @@ def _train_and_score(run: Run, data: TaskData, stopper: Stopper) -> dict[str, fl
 def _predict(run: Run, data: TaskData, params: Any, stopper: Stopper) -> dict[str, float]:
     """Writes the predictions for the test files, and returns the scores of those with labels.
 
-    The parameters are those of the last evaluation or of the best. In the second case the
-    predictions for the held-out file are written too, because each evaluation wrote its own.
+    With config.train.best, the parameters are those of the best evaluation, and the predictions for
+    the held-out file are written again, because the last evaluation wrote its own.
     """
     splits, scores = list(data.tests), dict[str, float]()
     if run.config.train.best and data.processor.writes_eval:
@@ -220,19 +225,19 @@ def _predict(run: Run, data: TaskData, params: Any, stopper: Stopper) -> dict[st
         )
         params = load_params(run.workdir, abstract)
     for split in splits:
-        rows = stopper.until_stopped(_in_order(run.config, data.processor.task, split.rows))
+        rows = stopper.until_stopped(_eval_batches(run.config, data.processor.task, split.rows))
         predictions = predict(run.config, run.task, params, rows)
-        recorded = _record(data.processor, split, predictions, run.workdir)
+        recorded = _write_and_score(data.processor, split, predictions, run.workdir)
         if split is not data.eval:
             scores |= {f'{split.name}_{key}': value for key, value in recorded.items()}
         LOG.info('predictions for %d rows of %s written', len(split.rows), split.name)
     return scores
 
 
-def _record(
+def _write_and_score(
     processor: Processor, split: Split, predictions: Predictions, workdir: epath.Path
 ) -> dict[str, float]:
-    """Writes the predictions and returns their scores."""
+    """Writes the predictions and returns their scores, {} if the examples have no labels."""
     decoded = processor.decode(split, predictions)
     if (processor.writes_eval or split.name != EVAL) and jax.process_index() == 0:
         processor.write(split, decoded, workdir)

@@ -1,14 +1,13 @@
-"""The configuration of a fine-tuning run, as its checkpoint, task, data and seed settle it."""
+"""The configuration of a fine-tuning run, from its checkpoint, task, data and seed."""
 
 import dataclasses
 import json
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from etils import epath
 
-from bert_jax.config import Config, ModelConfig, Phase, architecture_fields, validate
+from bert_jax.config import Config, Phase, architecture_fields, keys, validate
 from bert_jax.config.errors import config_error
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
@@ -17,76 +16,71 @@ from bert_jax.inference import model_dir
 
 
 def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
-    """The configuration with the architecture of init_from, and the vocabulary of init_from.
+    """The configuration with the architecture of the checkpoint init_from, and its vocabulary.
 
     Without init_from, the vocabulary is that of config.data.vocab_file. Raises ValueError for
-    settings that init_from decides.
+    settings that differ from init_from.
     """
-    data, lowercase, values = config.data, config.data.lowercase, dict[str, Any]()
+    data, model = config.data, config.model
     if config.init_from:
         if data.vocab_file:
             raise ValueError(
-                f'config.data.vocab_file is {data.vocab_file!r}, but the vocabulary is that of '
-                'config.init_from; remove it'
+                f'config.data.vocab_file is {data.vocab_file!r}, but config.init_from has a '
+                'vocabulary; remove it'
             )
         source, vocabulary = model_dir.read_config(config.init_from)
         if vocabulary is None:
-            raise ValueError(f'{config.init_from} has no vocabulary; put its vocab.txt beside it')
-        if vocabulary.lowercase and not lowercase:
-            raise ValueError(
-                'config.data.lowercase is False, but the vocabulary of config.init_from is '
-                'lowercased; remove it'
-            )
-        lowercase = vocabulary.lowercase
-        values = {name: getattr(source.model, name) for name in architecture_fields()}
+            raise ValueError(f'{config.init_from} has no vocabulary; put its vocab.txt there')
+        architecture = {name: getattr(source.model, name) for name in architecture_fields()}
+        values = {f'model.{name}': value for name, value in architecture.items()}
+        for key, value in {**values, 'data.lowercase': vocabulary.lowercase}.items():
+            given = keys.get(config, key)
+            if given not in (value, keys.get(Config(), key)):
+                raise ValueError(
+                    f'config.{key} is {given!r}, but config.init_from has {value!r}; remove it'
+                )
+        data = dataclasses.replace(data, lowercase=vocabulary.lowercase)
+        model = dataclasses.replace(model, **architecture)
     elif data.vocab_file:
-        vocabulary = tokenizer.load(staging.localized(data).vocab_file, lowercase)
+        vocabulary = tokenizer.load(staging.localized(data).vocab_file, data.lowercase)
+        model = dataclasses.replace(model, vocab_size=vocabulary.vocab_size)
     else:
         raise ValueError(
-            'config.init_from is empty: give the checkpoint to fine-tune. (To train from random '
-            'parameters, give config.data.vocab_file)'
+            'config.init_from is empty; give the checkpoint to fine-tune, or '
+            'config.data.vocab_file to train from random parameters'
         )
-    for name, value in values.items():
-        given = getattr(config.model, name)
-        if given not in (value, getattr(ModelConfig(), name)):
-            raise ValueError(
-                f'config.model.{name} is {given!r}, but the model is that of config.init_from, '
-                f'where it is {value!r}; remove it'
-            )
-    size = data.padded(values.get('vocab_size', vocabulary.vocab_size))
-    model = dataclasses.replace(config.model, **values | {'vocab_size': size})
+    model = dataclasses.replace(model, vocab_size=data.padded(model.vocab_size))
     if not 8 <= data.max_seq_length <= model.max_position_embeddings:
         expected = f"8 to {model.max_position_embeddings}, the model's positions"
         raise config_error('data.max_seq_length', data.max_seq_length, expected)
-    data = dataclasses.replace(data, lowercase=lowercase)
     config = dataclasses.replace(config, model=model, data=data)
     validate(one_step(config))
     return config, vocabulary
 
 
 def one_step(config: Config) -> Config:
-    """The configuration with a phase of one step: the number of steps depends on the data."""
+    """The configuration with a single step, because the number of steps depends on the data."""
     phase = Phase(1, config.data.max_seq_length, config.train.batch_size, 1)
-    training = dataclasses.replace(config.train, phases=(phase,), num_steps=0)
+    train = dataclasses.replace(config.train, phases=(phase,), num_steps=0)
     optim = dataclasses.replace(config.optim, warmup_steps=0)
-    return dataclasses.replace(config, train=training, optim=optim)
+    return dataclasses.replace(config, train=train, optim=optim)
 
 
 def with_steps(config: Config, data: TaskData) -> Config:
-    """Epochs as steps, with an evaluation and a checkpoint at the end of each epoch."""
-    settings = config.train
-    epoch = math.ceil(len(data.train) / settings.batch_size)
-    steps = max(round(settings.epochs * epoch), 1)
-    phase = Phase(steps, config.data.max_seq_length, settings.batch_size, 1)
+    """The configuration with epochs as steps; each epoch ends with an evaluation and a
+    checkpoint."""
+    train = config.train
+    epoch = math.ceil(len(data.train) / train.batch_size)
+    steps = max(round(train.epochs * epoch), 1)
     warmup = config.optim.warmup_steps or int(config.optim.warmup_fraction * steps)
-    training = dataclasses.replace(
-        settings,
-        phases=(phase,),
+    train = dataclasses.replace(
+        train,
+        phases=(Phase(steps, config.data.max_seq_length, train.batch_size, 1),),
         eval_every=epoch,
-        checkpoint_every=min(settings.checkpoint_every, epoch),
+        checkpoint_every=min(train.checkpoint_every, epoch),
     )
     optim = dataclasses.replace(config.optim, warmup_steps=warmup)
-    return validate(dataclasses.replace(config, train=training, optim=optim))
+    return validate(dataclasses.replace(config, train=train, optim=optim))
 
 
 def seeds(config: Config, workdir: epath.Path) -> Iterator[tuple[Config, epath.Path]]:
@@ -100,11 +94,11 @@ def seeds(config: Config, workdir: epath.Path) -> Iterator[tuple[Config, epath.P
 
 
 def check_seeds(config: Config, workdir: epath.Path) -> None:
-    """Raises ValueError if the runs of a task do not belong in one table."""
+    """Raises ValueError if the workdir of a task has runs that do not belong in the same table."""
     several = config.train.seeds > 1
     if (workdir / 'config.json').exists() if several else any(workdir.glob('seed_*')):
         raise ValueError(
-            f'{workdir} holds {"one run" if several else "runs of several seeds"}, and '
+            f'{workdir} holds {"one run" if several else "runs of several seeds"}, but '
             f'config.train.seeds is {config.train.seeds}; use another --workdir'
         )
     for _, folder in seeds(config, workdir) if several else ():
@@ -112,10 +106,6 @@ def check_seeds(config: Config, workdir: epath.Path) -> None:
         saved = json.loads(path.read_text())['init_from'] if path.exists() else config.init_from
         if saved != config.init_from:
             raise ValueError(
-                f'{folder} started from config.init_from={saved}, the next would start from '
-                f'{config.init_from}; give the same one, or use another --workdir'
+                f'{folder} started from config.init_from={saved}, but config.init_from is now '
+                f'{config.init_from}; give the same, or use another --workdir'
             )
-
-
-def with_task(config: Config, task: str) -> Config:
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, task=task))

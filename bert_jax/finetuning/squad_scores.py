@@ -1,4 +1,4 @@
-"""SQuAD's official scores, 1.1 and 2.0, on the host."""
+"""The official scores of SQuAD 1.1 and 2.0."""
 
 import collections
 import re
@@ -21,19 +21,19 @@ def squad(
 ) -> dict[str, float]:
     """Exact match and F1 in percent, as the official SQuAD evaluations 1.1 and 2.0 compute them.
 
-    references: the texts of the right answers by id; none for a question of 2.0 without one. A
-    question that is not in `predictions` counts as wrong, and in `missing`; predictions for other
-    questions count in `unknown` only. With `null_odds`, 2.0 adds the scores at the best thresholds
-    (`best_threshold`) for the answers `best`, if they are given: answers that no threshold has
-    emptied yet. Raises ValueError if there is nothing to score.
+    references: the texts of the right answers by question id; a question of 2.0 without an answer
+    has none. Questions without a prediction are wrong and are counted in `missing`; predictions for
+    other questions are counted in `unknown`. With `null_odds`, 2.0 adds the scores at the best
+    thresholds (see `best_threshold`) of the answers `best` or else `predictions`. Raises ValueError
+    if there are no questions.
     """
     if not references:
         raise ValueError('no questions to score')
     unanswered = [name for name, golds in references.items() if not golds]
     if unanswered and not version_2:
         raise ValueError(
-            f'{len(unanswered)} questions have no answers (first: {unanswered[0]}); they can be '
-            'scored as SQuAD 2.0 only'
+            f'{len(unanswered)} questions have no answers (first: {unanswered[0]}); only SQuAD '
+            '2.0 can score them'
         )
     exact, f1 = _raw(references, predictions, version_2)
     report = {
@@ -59,13 +59,13 @@ def best_threshold(
     predictions: Mapping[str, str],
     null_odds: Mapping[str, float],
 ) -> dict[str, float]:
-    """best_exact and best_f1 of 2.0, in percent, and best_exact_thresh and best_f1_thresh: there is
-    no answer if `null_odds` is above the threshold.
+    """best_exact and best_f1 of 2.0, in percent, and their best_exact_thresh and best_f1_thresh: a
+    question has no answer if its `null_odds` are above the threshold.
 
-    Give predictions that no threshold has emptied yet, or only lower thresholds can be found. As in
-    the official evaluation, a threshold is 0 if none is better than no answer to all questions; of
-    questions with equal odds the first may be answered and the others not; and a question without
-    odds gets no answer.
+    predictions: the best answers, even if the prediction is that there is no answer; otherwise only
+    lower thresholds than the one in use can be found. As in the official evaluation, a threshold is
+    0 if no threshold is better than no answer to any question; among questions with equal odds some
+    may have an answer and others not; and a question without odds has no answer.
     """
     scores = dict(zip(('exact', 'f1'), _raw(references, predictions, True), strict=True))
     index = {name: i for i, name in enumerate(references)}
@@ -92,8 +92,7 @@ def normalized(answer: str) -> str:
 def _raw(
     references: Mapping[str, Sequence[str]], predictions: Mapping[str, str], version_2: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Exact match and F1 of each question with its nearest answer: 0 to 1, float64[questions]
-    both."""
+    """Exact match and F1 of each question with its nearest answer: 0 to 1, float64[questions]."""
     exact, f1 = np.zeros((2, len(references)))
     for i, (name, answers) in enumerate(references.items()):
         if name not in predictions:

@@ -1,24 +1,19 @@
-"""The interface between a fine-tuning task's files and the training loop.
-
-A `Processor` knows one kind of task: it reads files, turns examples into rows and a model's
-outputs into predictions, scores predictions and writes them. A `TaskData` is what one run
-receives: a processor and its splits.
-"""
+"""The interface between the files of a fine-tuning task and the training loop."""
 
 import abc
 import dataclasses
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from etils import epath
 
-from bert_jax.config import Config, DataConfig
-from bert_jax.data.labelled.rows import EncodedExamples, IndexedRows, permutation
+from bert_jax.config import Config
+from bert_jax.data.labelled.rows import EncodedExamples, permutation
+from bert_jax.data.labelled.texts import Row
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
-from bert_jax.tasks.head import HeadTask
+from bert_jax.tasks.finetuning import HeadTask
 
 Predictions = Mapping[str, np.ndarray]  # a task's outputs by name: [rows, ...]
 Record = dict[str, Any]  # one example's prediction, as the predict command writes it
@@ -27,11 +22,11 @@ TRAIN, EVAL, PREDICT = 'train', 'eval', 'predict'  # names of splits; test split
 
 @dataclasses.dataclass(frozen=True)
 class TaskFacts:
-    """The facts of the training files that predictions need; a workdir's corpus.json holds them.
+    """Facts about the training data that predictions need; a workdir's corpus.json holds them.
 
-    labels: the names of the labels by id; none for numbers and for questions. pairs: whether an
-    example is two texts, None if unknown. no_answer: whether a question may have no answer, as in
-    SQuAD 2.0.
+    labels: the names of the labels by id; regressions and questions have none. pairs: whether an
+    example is a pair of texts, None if unknown. no_answer: whether a question may have no answer,
+    as in SQuAD 2.0.
     """
 
     labels: tuple[str, ...] = ()
@@ -42,7 +37,7 @@ class TaskFacts:
 @dataclasses.dataclass(frozen=True)
 class Split:
     """Examples and their rows. is_scored: whether the examples have labels to score by. windows:
-    which part of which example each row has; None if row i is example i."""
+    the part of an example that each row has; None if row i is example i."""
 
     name: str
     examples: Sequence[Any]
@@ -52,21 +47,13 @@ class Split:
 
 
 class Processor(abc.ABC):
-    """The host side of one kind of task: files in, scores and files out.
-
-    A processor needs no training file. To predict with a trained model, make it from the model's
-    configuration, tokenizer and facts (`datasets.processor_for`), and for each stretch of
-    `window` examples of `read(path, summary)`:
-
-        split = processor.encode(examples, summary)
-        outputs = ...  # processor.task.predictions for each of split.rows, in order
-        yield from processor.records(split, outputs)
-    """
+    """Reads the files of one kind of task, encodes examples as rows, decodes a model's outputs,
+    scores predictions and writes them."""
 
     head: ClassVar[str]  # the head of the model that the task trains
     main_score: ClassVar[str] = 'score'  # decides which epoch and which seed is best
-    writes_eval: ClassVar[bool] = False  # whether predictions for EVAL are written, too
-    window: ClassVar[int] = 4096  # examples that prediction holds in memory at a time
+    writes_eval: ClassVar[bool] = False  # whether predictions for EVAL are written too
+    window: ClassVar[int] = 4096  # the number of examples that are predicted together
 
     def __init__(self, config: Config, tokenizer: Tokenizer, facts: TaskFacts):
         self.config, self.tokenizer, self.facts = config, tokenizer, facts
@@ -77,17 +64,21 @@ class Processor(abc.ABC):
         """The device side of the task."""
 
     @abc.abstractmethod
-    def read(self, path: str | os.PathLike[str], summary: Summary) -> Iterator[Any]:
-        """The examples of a file to predict, in order; they need no labels.
+    def read(self, path: str, summary: Summary, split: str = PREDICT) -> Iterator[Any]:
+        """Reads the examples of a file, one by one if its format allows that.
 
-        `summary` counts what is odd. Raises ValueError, with file and line, for whatever is not an
-        example of this task.
+        `summary` counts what is unusual. Raises ValueError, with file and line, for whatever is not
+        an example of this task, and in TRAIN and EVAL for an example without a label.
         """
 
     @abc.abstractmethod
+    def facts_of(self, train: list[Any], held_out: list[Any]) -> TaskFacts:
+        """The facts about a run's data. Raises ValueError if there is nothing to learn."""
+
+    @abc.abstractmethod
     def encode(self, examples: Sequence[Any], summary: Summary, split: str = PREDICT) -> Split:
-        """The split of that name. `summary` counts what its rows do not show. Raises ValueError for
-        a label that is missing or unknown, unless the split is PREDICT."""
+        """The rows of the examples. `summary` counts what the rows do not show. Raises ValueError
+        for a label that is missing or unknown, unless the split is PREDICT."""
 
     @abc.abstractmethod
     def decode(self, split: Split, outputs: Predictions) -> Any:
@@ -105,14 +96,14 @@ class Processor(abc.ABC):
     def write(self, split: Split, decoded: Any, folder: epath.Path) -> None:
         """Writes the predictions for the split into the folder."""
 
-    def encoded(self, rows: IndexedRows, labels: Mapping[str, np.ndarray]) -> EncodedExamples:
+    def encoded(self, rows: Iterable[Row], labels: Mapping[str, np.ndarray]) -> EncodedExamples:
         """labels: arrays by their names in a batch."""
         return EncodedExamples.from_rows(rows, labels, self.tokenizer.specials.pad)
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskData:
-    """The data of a fine-tuning run. summary: counts of what was read and of what was odd."""
+    """The data of a fine-tuning run."""
 
     processor: Processor
     train: EncodedExamples
@@ -128,8 +119,8 @@ def make_task_data(
     held_out: Sequence[Any],
     tests: Mapping[str, Sequence[Any]],
 ) -> TaskData:
-    """Encodes config.data.max_train_examples of the training examples, chosen at random but alike
-    for all seeds, and all other examples. tests: by the names of their splits."""
+    """Encodes config.data.max_train_examples random training examples, which are the same for all
+    seeds, and all other examples. tests: by the names of their splits."""
     count = processor.config.data.max_train_examples or len(train)
     chosen = [train[i] for i in sorted(permutation(len(train), 0)[:count].tolist())]
     return TaskData(
@@ -141,9 +132,17 @@ def make_task_data(
     )
 
 
-def train_and_eval_files(data: DataConfig) -> tuple[str, str]:
-    """The paths of both. Raises ValueError if one is missing."""
+def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskData:
+    """The data of the user's files. Raises ValueError for mistakes in them."""
+    data, summary = config.data, Summary()
     for name in ('train_file', 'eval_file'):
         if not getattr(data, name):
             raise ValueError(f'config.data.{name} is empty; the task {data.task!r} needs one')
-    return data.train_file, data.eval_file
+    processor = kind(config, tokenizer, TaskFacts())
+    train = list(processor.read(data.train_file, summary, TRAIN))
+    held_out = list(processor.read(data.eval_file, summary, EVAL))
+    processor.facts = processor.facts_of(train, held_out)
+    tests = {}
+    if data.test_file:
+        tests['test'] = list(processor.read(data.test_file, summary, 'test'))
+    return make_task_data(processor, summary, train, held_out, tests)

@@ -1,4 +1,4 @@
-"""The token arrays that a model takes, checked before they reach it."""
+"""Checks of token arrays before a model receives them."""
 
 from collections.abc import Mapping
 
@@ -10,12 +10,10 @@ INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
 
 
 def checked(batch: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, np.ndarray]:
-    """The batch with its defaults, int32[batch, length] each.
-
-    Raises ValueError for other names, shapes, ids or lengths than a model of `config` takes.
-    """
-    names = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
+    """The batch with its defaults, int32[batch, length] each. Raises ValueError for names, shapes,
+    ids or lengths that a model of `config` does not take."""
     if not isinstance(batch, Mapping) or 'input_ids' not in batch or {*batch} - {*INPUTS}:
+        names = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
         raise ValueError(
             f'the batch has {names}; expected a dict with input_ids and, if they differ from '
             'the defaults, attention_mask and token_type_ids'
@@ -27,17 +25,13 @@ def checked(batch: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, n
         array = np.asarray(batch.get(name, defaults.get(name)))
         if array.ndim != 2 or array.shape != ids.shape or array.dtype.kind not in 'iub':
             raise ValueError(
-                f'{name} is {array.dtype}{list(array.shape)}; expected integers [batch, length]'
-                f' of the shape of input_ids, {list(ids.shape)}'
+                f'{name} is {array.dtype}{list(array.shape)}; expected integers [batch, length] of '
+                f'the shape of input_ids, {list(ids.shape)}'
             )
         if array.size and not 0 <= array.min() <= array.max() < limit:
-            raise ValueError(
-                f'{name} goes from {array.min()} to {array.max()}; expected 0 to {limit - 1}'
-            )
+            seen = f'{array.min()} to {array.max()}'
+            raise ValueError(f'{name} has values from {seen}; expected 0 to {limit - 1}')
         checked[name] = array.astype(np.int32)
-    if ids.shape[1] > config.max_position_embeddings:
-        raise ValueError(
-            f'input_ids are {ids.shape[1]} long; the model has '
-            f'{config.max_position_embeddings} positions'
-        )
+    if ids.shape[1] > (longest := config.max_position_embeddings):
+        raise ValueError(f'input_ids are {ids.shape[1]} long; the model has {longest} positions')
     return checked

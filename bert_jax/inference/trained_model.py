@@ -23,14 +23,15 @@ from bert_jax.inference.token_arrays import INPUTS, checked
 from bert_jax.models.heads import HEADS, TASK_HEADS
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
-from bert_jax.tasks.head import HeadTask
+from bert_jax.parallel.mesh import make_mesh
+from bert_jax.tasks.finetuning import HeadTask
 from bert_jax.training.evaluation import Predictions, by_example
 
 WINDOW = 4096  # texts that are read and sorted by length together
-# Sequence lengths of a batch. They are finer than in training: a forward pass compiles fast, so
-# less padding pays for more shapes. All batches but the last of a length have about TOKENS tokens.
+# The lengths of the rows of batches. There are more than in training: a forward pass compiles fast,
+# so the time that less padding saves is worth more shapes.
 LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
-TOKENS = 2048
+TOKENS = 2048  # the approximate number of tokens of a batch that is not the last of its length
 THREADS = 2
 POOLINGS = ('mean', 'cls', 'pooler')
 
@@ -39,11 +40,11 @@ Outputs = dict[str, jax.Array]
 
 
 class Bert:
-    """A model with its vocabulary, on all devices; batches are split over them."""
+    """A model and its vocabulary on all devices, which share each batch."""
 
     def __init__(self, source: Pretrained, mesh: Mesh):
-        # Inference gains nothing from an unrolled scan, which takes longer to compile for each of
-        # the many shapes. Flash attention needs padding at the end of a row and a mesh context.
+        # An unrolled scan makes inference no faster, and takes longer to compile for each of the
+        # many shapes. Flash attention needs padding at the end of a row and a mesh context.
         self.config = dataclasses.replace(source.config, scan_unroll=1, attention='dense')
         self.data, self.eval, self.heads = source.data, source.eval, source.heads
         self.labels, self.pairs, self.no_answer = source.labels, source.pairs, source.no_answer
@@ -59,18 +60,17 @@ class Bert:
         """The model's outputs for token arrays.
 
         input_ids: int[batch, length]; attention_mask (default: ones) and token_type_ids (default:
-        zeros) of the same shape. Returns float32 last_hidden_state [batch, length, hidden] and the
-        outputs of the checkpoint's heads: pooler_output [batch, hidden], prediction_logits
-        [batch, length, vocab], seq_relationship_logits [batch, 2], logits [batch, labels] or, of a
-        tagger, [batch, length, labels], start_logits and end_logits [batch, length].
-
-        Raises ValueError for other names, shapes, ids or lengths.
+        zeros) of the same shape. Returns float32 arrays: last_hidden_state [batch, length, hidden]
+        and the outputs of the checkpoint's heads: pooler_output [batch, hidden], prediction_logits
+        [batch, length, vocab], seq_relationship_logits [batch, 2], logits [batch, labels], or
+        [batch, length, labels] of a tagger, start_logits and end_logits [batch, length]. Raises
+        ValueError for other names, shapes, ids or lengths.
         """
         return jax.device_get(self._outputs(self._params, self._put(checked(batch, self.config))))
 
     def __call__(self, inputs: Iterable[Text]) -> dict[str, np.ndarray]:
-        """The same outputs for texts and pairs of texts, and their attention_mask. Rows are padded
-        with zeros to the longest."""
+        """The outputs of `apply` for texts and pairs of texts, and their attention_mask. Rows are
+        padded with zeros to the longest row."""
         inputs = inputs if isinstance(inputs, str) else list(inputs)
         if not len(inputs):
             return {name: value[:0] for name, value in self(['']).items()}
@@ -78,10 +78,9 @@ class Bert:
         length = int(examples.lengths.max())
         mask = np.arange(length) < examples.lengths[:, None]
         results = {'attention_mask': mask.astype(np.int32)}
-        outputs_of_heads = [HEADS[head].outputs for head in self.heads]
-        per_token = {'last_hidden_state'} | {
-            name for outputs in outputs_of_heads for name in outputs if 'length' in outputs[name]
-        }
+        per_token = {'last_hidden_state'}
+        for head in self.heads:
+            per_token |= {name for name, axes in HEADS[head].outputs.items() if 'length' in axes}
         for indices, outputs in self.run(examples, self._outputs):
             for name, value in outputs.items():
                 width = length if name in per_token else value.shape[1]
@@ -94,8 +93,8 @@ class Bert:
         return results
 
     def predict(self, examples: EncodedExamples, task: HeadTask) -> Predictions:
-        """The task's predictions {name: [examples, ...]}, in order, as an evaluation gives them.
-        task: for `self.config` and a head of this checkpoint."""
+        """The task's predictions {name: [examples, ...]}, in order, as in an evaluation. task: a
+        task of `self.config` and of a head of this checkpoint."""
         function = self._function(task, task.predictions)
         if not len(examples):
             ids = jax.ShapeDtypeStruct((1, LENGTHS[0]), 'int32')
@@ -110,14 +109,14 @@ class Bert:
     def embed(
         self, inputs: Iterable[Text], pooling: str = 'mean', windows: bool = False
     ) -> Iterator[np.ndarray]:
-        """A vector float32[hidden] per text, in order. Reads and holds WINDOW texts at a time.
+        """A vector float32[hidden] for each text, in order. Reads WINDOW texts at a time.
 
-        pooling: 'mean' averages the hidden states of all tokens, special tokens included; 'cls'
-        takes the first token's; 'pooler' takes the pooler's output. windows: a text that is longer
-        than the model's positions is split, and the vectors of its parts are averaged, weighted by
-        their numbers of tokens; otherwise the text loses its end.
+        pooling: 'mean' is the mean of the hidden states of all tokens, special tokens included;
+        'cls' is the hidden state of the first token; 'pooler' is the pooler's output. windows: a
+        text that is longer than the model's positions is split, and the vectors of its parts are
+        averaged, weighted by their numbers of tokens; otherwise the text is cut.
 
-        Raises ValueError for an unknown pooling and if the checkpoint has no pooler.
+        Raises ValueError for an unknown pooling, and if the checkpoint has no pooler.
         """
         if pooling not in POOLINGS:
             raise ValueError(f'pooling is {pooling!r}; expected {", ".join(POOLINGS)}')
@@ -125,28 +124,28 @@ class Bert:
             raise ValueError('this checkpoint has no pooler; use pooling mean or cls')
         pooled = self._function(pooling, lambda outputs, batch: _pool(outputs, batch, pooling))
         inputs, encoder = iter(inputs), self.encoder
-        while some := list(itertools.islice(inputs, WINDOW)):
-            parts = encoder.windows(some) if windows else [[row] for row in encoder.encode(some)]
+        while texts := list(itertools.islice(inputs, WINDOW)):
+            parts = encoder.windows(texts) if windows else [[row] for row in encoder.encode(texts)]
             examples = self._examples(list(itertools.chain.from_iterable(parts)))
             counts = np.array([len(rows) for rows in parts])
-            text = np.repeat(np.arange(len(some)), counts)
-            # A text in one part keeps the vector's exact bits.
+            text = np.repeat(np.arange(len(texts)), counts)
+            # The weight 1 keeps the exact bits of the vector of a text in one part.
             weights = np.where(counts[text] == 1, 1, examples.lengths).astype(np.float32)[:, None]
-            sums = np.zeros((len(some), self.config.hidden_size), np.float32)
+            sums = np.zeros((len(texts), self.config.hidden_size), np.float32)
             for indices, vectors in self.run(examples, pooled):
                 np.add.at(sums, text[indices], vectors * weights[indices])
-            totals = np.zeros((len(some), 1), np.float32)
+            totals = np.zeros((len(texts), 1), np.float32)
             np.add.at(totals, text, weights)
             yield from sums / totals
 
     def fill_mask(self, inputs: Iterable[Text], top_k: int = 5) -> list[list[Candidates]]:
-        """For each text and each mask token in it the most likely tokens with their probabilities.
+        """The most likely tokens, with their probabilities, for each mask token in each text.
 
-        Raises ValueError for a text without a mask token and for a checkpoint without a masked-LM
+        Raises ValueError for a text without a mask token, and if the checkpoint has no masked-LM
         head.
         """
         if 'masked_lm' not in self.heads:
-            hint = '; --input=FILE --output=FILE.jsonl predicts what it was fine-tuned for'
+            hint = '; for the task of this checkpoint, use --input=FILE --output=FILE.jsonl'
             raise ValueError(
                 f'this checkpoint has no masked-LM head; it has {", ".join(self.heads) or "none"}'
                 + hint * bool({*self.heads} & {*TASK_HEADS})
@@ -165,7 +164,7 @@ class Bert:
 
         def top(outputs: Outputs, _: Any) -> tuple[jax.Array, jax.Array]:
             probabilities = jax.nn.softmax(outputs['prediction_logits'])
-            # The rows that pad the table are no tokens.
+            # The table may have rows beyond the vocabulary, which are padding.
             values, ids = jax.lax.top_k(probabilities[..., : len(pieces)], top_k)
             return values, ids
 
@@ -173,18 +172,15 @@ class Bert:
         function = self._function(('top', top_k), top)
         for indices, (probabilities, ids) in self.run(self._examples(rows), function):
             for row, index in enumerate(indices):
-                filled[index] = [
-                    [
-                        (pieces[i], float(p))
-                        for i, p in zip(ids[row, at], probabilities[row, at], strict=True)
-                    ]
-                    for at in masks[index]
-                ]
+                for place in masks[index]:
+                    names = [pieces[i] for i in ids[row, place]]
+                    shares = probabilities[row, place].tolist()
+                    filled[index].append(list(zip(names, shares, strict=True)))
         return filled
 
     @property
     def truncated(self) -> int:
-        """How many texts so far were longer than the model's positions and lost their end."""
+        """The number of texts so far that were cut, as they had more tokens than positions."""
         return self.encoder.truncated
 
     @property
@@ -196,11 +192,11 @@ class Bert:
     def run(
         self, examples: EncodedExamples, function: Callable[[Any, Any], Any]
     ) -> Iterator[tuple[np.ndarray, Any]]:
-        """Per batch, shortest first: the indices of its examples, int[n], and the results of
-        `function`, [n, ...] each, on the host.
+        """For each batch, the shortest rows first: the indices of its examples, int[n], and the
+        results of `function`, [n, ...] each, on the host.
 
-        Two threads work on a batch each. On a CPU this fills the cores while a batch is in a serial
-        part of the computation; elsewhere copies overlap with computation.
+        Two batches are computed at a time. On a CPU this uses all cores while one of them is in a
+        serial part of the computation; on other devices copies overlap with computation.
         """
         longest, devices = self.config.max_position_embeddings, self._mesh.size
         lengths = (*(n for n in LENGTHS if n < longest), longest)
@@ -225,10 +221,10 @@ class Bert:
         return EncodedExamples.from_rows(rows, {}, self.encoder.vocabulary.specials.pad)
 
     def _function(self, key: Hashable, reduce: Callable[[Outputs, Any], Any]) -> Any:
-        """A jitted function (params, batch) -> reduce(outputs, batch), compiled once per key. The
-        dict belongs to the instance: a cache of the class would never free the parameters."""
+        """A jitted function (params, batch) -> reduce(outputs, batch), compiled once per key. A
+        cache of the class instead of the instance would never free the parameters."""
         if key not in self._compiled:
-            model = self._model  # and not self, which holds the parameters
+            model = self._model  # a reference to self would keep the parameters too
 
             def compute(params: Any, batch: Mapping[str, jax.Array]) -> Any:
                 outputs: Any = model.apply({'params': params}, EncoderInputs.from_batch(batch))
@@ -252,15 +248,15 @@ def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:
     """
     if dtype not in choices('model.dtype'):
         raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(choices("model.dtype"))}')
-    mesh = sharding.make_mesh(MeshConfig())
+    mesh = make_mesh(MeshConfig())
     source = model_dir.load(directory, NamedSharding(mesh, PartitionSpec()))
     config = dataclasses.replace(source.config, dtype=dtype)  # type: ignore[arg-type]
     return Bert(dataclasses.replace(source, config=config), mesh)
 
 
 def _batch_sizes(length: int, devices: int) -> tuple[int, ...]:
-    """How many rows a batch of `length` tokens can have, multiples of `devices`: few for a few
-    remaining examples, else about TOKENS tokens."""
+    """The possible numbers of rows of a batch of this length, multiples of `devices`: for the last
+    few examples, and for about TOKENS tokens."""
     full = max(TOKENS // length // devices, 1) * devices
     few = max(full // 8 // devices, 1) * devices
     return few, full

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from bert_jax.config import ModelConfig
 from bert_jax.models import flash_attention
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.models.layers import Dense, DropoutKey, dropout
+from bert_jax.models.layers import Dense, Dropout, dropout
 from bert_jax.parallel.mesh import platform
 
 
@@ -20,7 +20,7 @@ class SelfAttention(nn.Module):
     def __call__(self, x: jax.Array, inputs: EncoderInputs, deterministic: bool) -> jax.Array:
         """x[batch, length, hidden] -> [batch, length, hidden]
 
-        inputs: gives the sequences (segment_ids) of the rows. Outputs for padding mean nothing.
+        inputs: its segment_ids are the sequences of the rows. Outputs for padding are undefined.
         """
         config = self.config
         heads = config.num_attention_heads
@@ -40,7 +40,7 @@ class SelfAttention(nn.Module):
             context = kernel(q, k, v, inputs.segment_ids)
         else:
             rate = config.attention_probs_dropout_prob
-            key = DropoutKey(rate, name='probs_dropout')(deterministic)
+            key = Dropout(rate, name='probs_dropout').key(deterministic)
             # On TPU and GPU memory bandwidth limits attention, so the backward pass recomputes the
             # probabilities. On CPU arithmetic does, so they are saved.
             attend = _attend if platform() == 'cpu' else _attend_recomputed
@@ -79,7 +79,7 @@ _attend_recomputed = jax.checkpoint(_attend, prevent_cse=False, static_argnums=5
 
 
 def _bias(inputs: EncoderInputs) -> jax.Array | None:
-    """A very negative number where a query must not see a key, 0 elsewhere; None without padding.
+    """0 if a query attends to a key, otherwise a very negative number; None without segments.
 
     float32[batch, 1, 1, length] for rows of one sequence, [batch, 1, length, length] for packed
     rows.
@@ -88,6 +88,6 @@ def _bias(inputs: EncoderInputs) -> jax.Array | None:
     if segments is None:
         return None
     visible = segments[:, None, None, :] > 0
-    if inputs.packed:  # padding is a segment, too, so that no row of scores is empty
+    if inputs.packed:  # padding attends to padding, so that every query has a key
         visible = segments[:, None, :, None] == segments[:, None, None, :]
     return jnp.where(visible, 0.0, jnp.finfo(jnp.float32).min / 2)

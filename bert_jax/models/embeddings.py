@@ -67,7 +67,7 @@ class Embeddings(nn.Module):
 
         table: replaces the word embeddings (an untied decoder); it has their shape.
         """
-        dtype = compute_dtype(self.config)
+        dtype = compute_dtype(self.config.dtype)
         table = self.word_embeddings if table is None else table
         return _scores(x.astype(dtype), table.astype(dtype))
 

@@ -76,8 +76,8 @@ class Encoder(nn.Module):
         )(config)
 
     def _default_unroll(self) -> int:
-        # On CPU a loop copies what each layer saves for the backward pass into one array and out
-        # of it again, which takes a tenth of a step. Elsewhere fast compilation counts for more.
+        # On CPU a loop copies the saved activations of each layer into one array and out of it
+        # again, which takes a tenth of a step. Elsewhere fast compilation is more important.
         rolled = platform() != 'cpu' or self.config.remat != 'none'
         return 1 if rolled else self.config.num_hidden_layers
 

@@ -27,7 +27,7 @@ def kernel(length: int, head_dim: int, dtype: jnp.dtype, packed: bool = False) -
     """Returns the device's kernel for rows of `length` tokens.
 
     None means that it has no such kernel, which is logged once. In rows of one sequence, padding
-    comes last. Outputs for padding mean nothing.
+    comes last. Outputs for padding are undefined.
     """
     device = platform()
     if device == 'gpu' and _has_cudnn(dtype, head_dim) and not packed:
@@ -100,7 +100,7 @@ def _splash(
     attend = splash_attention.make_splash_mha(
         full, block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret
     )
-    # Padding is a segment, too, and sees itself, so that no sum is empty.
+    # Padding attends to padding, so that every query has a key.
     segments = splash_attention.SegmentIds(segment_ids, segment_ids)
     by_head = [x.swapaxes(1, 2) for x in (q * head_dim**-0.5, k, v)]
     return jax.vmap(attend)(*by_head, segments).swapaxes(1, 2)

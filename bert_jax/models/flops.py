@@ -6,9 +6,9 @@ from bert_jax.config import ModelConfig, Phase
 def encoder_flops(model: ModelConfig, phase: Phase) -> float:
     """Returns the floating-point operations of the encoder's layers in one training step.
 
-    A multiplication and an addition are 2, and forward and backward pass together are 3 times the
-    forward pass. Counted are the parameters of the layers, once per token, and the two products of
-    attention. Recomputation, look-ups and element-wise operations are not counted.
+    A multiplication with an addition counts as 2, and the backward pass as twice the forward pass.
+    The count includes the matrix products of the layers and the two products of attention, but no
+    recomputation, look-ups or element-wise operations.
     """
     width, tokens = model.hidden_size, phase.batch_size * phase.max_seq_length
     layer = 4 * width**2 + 2 * width * model.intermediate_size
@@ -16,7 +16,7 @@ def encoder_flops(model: ModelConfig, phase: Phase) -> float:
 
 
 def attention_flops(model: ModelConfig, phase: Phase) -> float:
-    """Returns the part of `encoder_flops` that is in the two products of attention."""
+    """Returns the part of `encoder_flops` for the two products of attention."""
     width, length = model.hidden_size, phase.max_seq_length
     return 6.0 * phase.batch_size * length * model.num_hidden_layers * 2 * length * width
 

@@ -1,7 +1,6 @@
 """Heads on top of the encoder: the pooler, the pretraining heads and the task heads.
 
-`HEADS` is the table of them. A head is one entry: its module, its outputs and the names of its
-parameters.
+`HEADS` has an entry for each.
 """
 
 import dataclasses
@@ -23,17 +22,12 @@ Outputs = dict[str, jax.Array]
 
 
 class HeadInputs(NamedTuple):
-    """What a head may read.
+    """The inputs of a head."""
 
-    hidden: the last hidden state, [batch, length, hidden]. pooled: the pooler's output,
-    [batch, hidden], or None. masked_lm_positions: int32[batch, predictions]; None means every
-    position. attend: `Embeddings.attend`. dropout: the model's dropout.
-    """
-
-    hidden: jax.Array
-    pooled: Any
-    masked_lm_positions: jax.Array | None
-    attend: Callable[..., jax.Array]
+    hidden: jax.Array  # the last hidden state, [batch, length, hidden]
+    pooled: Any  # the pooler's output, [batch, hidden], or None
+    masked_lm_positions: jax.Array | None  # int32[batch, predictions]; None: every position
+    attend: Callable[..., jax.Array]  # `Embeddings.attend`
     dropout: Callable[[jax.Array], jax.Array]
 
 
@@ -95,7 +89,7 @@ class MaskedLM(nn.Module):
 class Scores(nn.Module):
     """A dense layer to float32 scores; bfloat16 would make many scores equal.
 
-    reads: what the layer is applied to. outputs: a name for all scores, or one for each of them.
+    reads: returns the input of the layer. outputs: a name for all scores, or one for each of them.
     """
 
     config: ModelConfig
@@ -122,9 +116,9 @@ class Scores(nn.Module):
 class Head:
     """An entry of `HEADS`.
 
-    module: makes the head from a ModelConfig and the number of labels; it maps HeadInputs to
-    outputs. outputs: their names, with logical axis names. parameters: the first parts of the
-    paths of its parameters. fine_tuned: whether fine-tuning adds it, for a task's labels.
+    module: makes the module, which maps HeadInputs to Outputs, from a ModelConfig and the number of
+    labels. outputs: the names of the outputs, with logical axis names. parameters: the first parts
+    of the paths of its parameters. fine_tuned: whether fine-tuning adds the head to the encoder.
     """
 
     module: Callable[[ModelConfig, int], nn.Module]
@@ -133,28 +127,24 @@ class Head:
     fine_tuned: bool = False
 
 
-def _task_head(
+def _scores(
     name: str,
     reads: Callable[[HeadInputs], jax.Array],
     outputs: Mapping[str, tuple[str, ...]],
     num_scores: int | None = None,
+    fine_tuned: bool = True,
 ) -> Head:
-    """A head of `num_scores` scores (default: one per label) that fine-tuning adds."""
+    """The entry of a `Scores` head; by default it has one score per label."""
 
     def module(config: ModelConfig, num_labels: int) -> nn.Module:
-        # The initializer of transformers, which is not truncated: a head that starts smaller passes
-        # smaller gradients to the encoder, which shows in the loss of the first hundred steps.
-        init = nn.initializers.normal(config.initializer_range)
+        # Fine-tuned heads start as those of transformers do, from a normal distribution that is not
+        # truncated: smaller values pass smaller gradients to the encoder, which shows in the loss
+        # of the first hundred steps.
+        normal = nn.initializers.normal(config.initializer_range)
+        init = normal if fine_tuned else kernel_init(config)
         return Scores(config, num_scores or num_labels, name, reads, tuple(outputs), init)
 
-    return Head(module, outputs, (name,), fine_tuned=True)
-
-
-def _next_sentence(config: ModelConfig, _: int) -> nn.Module:
-    """Scores of "B follows A" (0) and "B is random" (1) (Devlin et al., 2019, section 3.1)."""
-    outputs = ('seq_relationship_logits',)
-    init = kernel_init(config)
-    return Scores(config, 2, 'next_sentence', lambda inputs: inputs.pooled, outputs, init)
+    return Head(module, outputs, (name,), fine_tuned)
 
 
 # A head may read the outputs of the heads above it.
@@ -167,23 +157,28 @@ HEADS: Mapping[str, Head] = {
         {'prediction_logits': ('batch', 'length', 'vocab')},
         ('masked_lm_transform', 'masked_lm_bias', 'masked_lm_decoder'),
     ),
-    'next_sentence': Head(
-        _next_sentence, {'seq_relationship_logits': ('batch', 'features')}, ('next_sentence',)
+    # "B follows A" (0) and "B is random" (1) (Devlin et al., 2019, section 3.1).
+    'next_sentence': _scores(
+        'next_sentence',
+        lambda inputs: inputs.pooled,
+        {'seq_relationship_logits': ('batch', 'features')},
+        num_scores=2,
+        fine_tuned=False,
     ),
     # The labels of a text, from the pooled first token.
-    'classifier': _task_head(
+    'classifier': _scores(
         'classifier',
         lambda inputs: inputs.dropout(inputs.pooled),
         {'logits': ('batch', 'features')},
     ),
     # The labels of every token.
-    'tagger': _task_head(
+    'tagger': _scores(
         'tagger',
         lambda inputs: inputs.dropout(inputs.hidden),
         {'logits': ('batch', 'length', 'features')},
     ),
     # Every token as the start and as the end of an answer.
-    'span': _task_head(
+    'span': _scores(
         'span',
         lambda inputs: inputs.hidden,
         dict.fromkeys(('start_logits', 'end_logits'), ('batch', 'length')),
@@ -206,12 +201,12 @@ def heads_in(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in HEADS if name in present)
 
 
-# Encoders by the model_type of their config.json.
+# Encoders by `ModelConfig.model_type`.
 MODELS: Mapping[str, type[nn.Module]] = {'bert': Encoder}
 
 
 class HeadedEncoder(nn.Module):
-    """The encoder with some of `HEADS`. num_labels: of the classifier or the tagger."""
+    """The encoder with some of `HEADS`. num_labels: the labels of the classifier or the tagger."""
 
     config: ModelConfig
     heads: tuple[str, ...] = PRETRAINING_HEADS
@@ -223,7 +218,7 @@ class HeadedEncoder(nn.Module):
         for name in self.heads:
             head = HEADS[name].module(self.config, self.num_labels)
             setattr(self, name, head)
-            if name not in HEADS[name].parameters:  # they have names of their own
+            if name not in HEADS[name].parameters:  # its parameters are not in a scope of its name
                 nn.share_scope(self, head)
         self.dropout = Dropout(self.config.hidden_dropout_prob)
 
@@ -235,9 +230,9 @@ class HeadedEncoder(nn.Module):
     ) -> Outputs:
         """Returns last_hidden_state [batch, length, hidden] and the outputs of the heads.
 
-        masked_lm_positions: int32[batch, predictions]: the positions that get prediction_logits,
-        float32[batch, predictions, vocab]; None means every position. The other outputs are
-        float32 with the axes that `HEADS` says.
+        masked_lm_positions: int32[batch, predictions], the positions that receive scores, so that
+        prediction_logits are [batch, predictions, vocab]; None means every position. All scores are
+        float32. `HEADS` lists the axes of the other outputs.
         """
         hidden = self.encoder(inputs, deterministic)
         outputs: dict[str, Any] = {'last_hidden_state': hidden}

@@ -1,4 +1,4 @@
-"""The arrays that an encoder reads, as one value."""
+"""The inputs of an encoder."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ class EncoderInputs:
 
     @classmethod
     def example(cls) -> 'EncoderInputs':
-        """Small inputs to create parameters with, whose shapes do not depend on the inputs."""
+        """Small inputs to create parameters with; the parameters do not depend on them."""
         return cls(jnp.zeros((1, 8), jnp.int32))
 
     @classmethod

@@ -42,8 +42,8 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def kernel_init(config: ModelConfig) -> nn.initializers.Initializer:
-    """The initializer of google-research/bert: a normal distribution, truncated at two standard
-    deviations, which leaves 0.88 of the standard deviation."""
+    """The initializer of google-research/bert, a normal distribution that is truncated at two
+    standard deviations. Its own standard deviation is 0.88 of `initializer_range`."""
     return nn.initializers.truncated_normal(config.initializer_range)
 
 
@@ -72,7 +72,7 @@ class Dense(nn.Module):
         kernel = reduce_scatter_grad(kernel, axes)
         bias_axes = VECTOR if self.out_axes == ('embed',) else self.out_axes
         bias = parameter(self, 'bias', nn.initializers.zeros, self.features, bias_axes, 'bias')
-        dtype = compute_dtype(config)
+        dtype = compute_dtype(config.dtype)
         # The product is one of two matrices: with more dimensions, XLA transposes its gradient.
         rows, width = x.shape[:-contracted], math.prod(shape[:contracted])
         activate = ACTIVATIONS[self.activation] if self.activation else lambda x: x
@@ -97,7 +97,7 @@ class LayerNorm(nn.Module):
         scale = parameter(self, 'scale', nn.initializers.ones, width, VECTOR, 'norm')
         bias = parameter(self, 'bias', nn.initializers.zeros, width, VECTOR, 'norm')
         normalized = _layer_norm(x, scale, bias, self.config.layer_norm_eps)
-        return normalized.astype(compute_dtype(self.config))
+        return normalized.astype(compute_dtype(self.config.dtype))
 
 
 @functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=3)
@@ -113,25 +113,14 @@ class Dropout(nn.Module):
 
     rate: float
 
-    @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
         """x[batch, length, hidden] or [batch, hidden] -> the same shape"""
         axes = ('batch', 'hidden') if x.ndim == 2 else ('batch', 'length', 'hidden')
-        return dropout(x, _dropout_key(self, self.rate, deterministic), self.rate, axes)
+        return dropout(x, self.key(deterministic), self.rate, axes)
 
-
-class DropoutKey(nn.Module):
-    """The random key alone, for a function that calls `dropout` itself."""
-
-    rate: float
-
-    @nn.compact
-    def __call__(self, deterministic: bool) -> jax.Array | None:
-        return _dropout_key(self, self.rate, deterministic)
-
-
-def _dropout_key(module: nn.Module, rate: float, deterministic: bool) -> jax.Array | None:
-    return None if deterministic or rate == 0 else module.make_rng('dropout')
+    def key(self, deterministic: bool) -> jax.Array | None:
+        """The random key for `dropout`; None if nothing is to be dropped."""
+        return None if deterministic or self.rate == 0 else self.make_rng('dropout')
 
 
 def dropout(x: jax.Array, key: jax.Array | None, rate: float, axes: tuple[str, ...]) -> jax.Array:
@@ -139,8 +128,8 @@ def dropout(x: jax.Array, key: jax.Array | None, rate: float, axes: tuple[str, .
 
     axes: logical names of x's dimensions. The random bits are constrained to them, because each
     chip generates the bits of its own shard, and the backward pass must generate the same ones.
-    A decision takes 16 random bits, half of what a uniform float32 takes. The scale belongs to the
-    rate after rounding to a multiple of 1 / 65536, which keeps the expectation exact.
+    An element takes 16 random bits, half of what a uniform float32 takes. So the rate is rounded to
+    a multiple of 1 / 65536, and the scale belongs to the rounded rate, which keeps the expectation.
     """
     if key is None:
         return x
@@ -155,7 +144,7 @@ def _dropout_mask(
 ) -> jax.Array:
     """bool[shape], False with probability dropped / 2**16.
 
-    Each 32-bit random number makes two decisions, because no generator makes smaller numbers.
+    Each random number decides over two elements, because generators make 32-bit numbers.
     """
     *rest, last = shape
     bits = constrain(jax.random.bits(key, (*rest, -(-last // 2)), jnp.uint32), *axes)

@@ -1,8 +1,8 @@
 """Parameters and the facts that each one carries: axes, kind, part of the model, compute type.
 
 A module creates its parameters with `parameter`, which records these facts beside the value.
-`describe` returns them as a tree of their own, and the optimizer, the step, initialization and
-conversion ask that tree. So none of them needs to know what a parameter is called.
+`describe` returns the facts as a tree. The optimizer, the step, initialization and conversion read
+this tree, so they do not depend on the names of parameters.
 """
 
 import dataclasses
@@ -13,7 +13,6 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from bert_jax.config import ModelConfig
 from bert_jax.parallel.mesh import platform
 from bert_jax.parallel.sharding import is_boxed
 
@@ -24,7 +23,7 @@ Kind = Literal['kernel', 'table', 'norm', 'bias']
 
 @dataclasses.dataclass(frozen=True)
 class ParameterInfo:
-    """The facts of one parameter, none of which depends on its value.
+    """The facts of one parameter.
 
     axes: a logical axis name per dimension. part: 'embeddings', 'layers' or the name of a head.
     dtype: the type that its module computes in, as `ModelConfig.dtype` names it.
@@ -34,11 +33,6 @@ class ParameterInfo:
     kind: Kind
     part: str
     dtype: str
-
-    @property
-    def layer_axis(self) -> int | None:
-        """The dimension along which layers are stacked; None if the parameter is not stacked."""
-        return self.axes.index('layers') if 'layers' in self.axes else None
 
     @property
     def decays(self) -> bool:
@@ -74,7 +68,7 @@ def parameter(
 
 
 def _part_of(module: Any) -> str:
-    """The `part` of the nearest enclosing module that names one."""
+    """The `part` of the nearest enclosing module that has one."""
     while isinstance(module, nn.Module):
         if part := getattr(module, 'part', ''):
             return part
@@ -91,15 +85,10 @@ def describe(boxed: Any) -> Any:
     )
 
 
-def compute_dtype(config: ModelConfig) -> jnp.dtype:
-    """The type that activations are computed in; parameters stay float32."""
-    return resolve_dtype(config.dtype)
-
-
-def resolve_dtype(name: str) -> jnp.dtype:
+def compute_dtype(name: str) -> jnp.dtype:
     """The type that `ModelConfig.dtype` names; 'auto' is float32 on CPU and bfloat16 elsewhere.
 
-    XLA's CPU backend emulates bfloat16, which is slow.
+    XLA's CPU backend emulates bfloat16, which is slow. Parameters are float32 in any case.
     """
     if name == 'auto':
         name = 'float32' if platform() == 'cpu' else 'bfloat16'
@@ -109,11 +98,11 @@ def resolve_dtype(name: str) -> jnp.dtype:
 def cast_kernels(params: Any, info: Any) -> Any:
     """The parameters, with each kernel in the type that its module multiplies it in.
 
-    The gradients of the cast kernels have the same type. Without the cast, the backward pass would
-    widen them one layer at a time into stacks of twice the size.
+    The gradients of the kernels then have this type, too. Without the cast, the backward pass would
+    write float32 gradients of all layers, which take twice the memory.
     """
 
     def cast(fact: ParameterInfo, value: jax.Array) -> jax.Array:
-        return value.astype(resolve_dtype(fact.dtype)) if fact.kind == 'kernel' else value
+        return value.astype(compute_dtype(fact.dtype)) if fact.kind == 'kernel' else value
 
     return jax.tree.map(cast, info, params)

@@ -1,4 +1,4 @@
-"""Joins the other processes of a run, and leaves them if this one fails."""
+"""Start and failure of a process that is one of several."""
 
 import contextlib
 import os
@@ -24,16 +24,18 @@ COORDINATOR = flags.DEFINE_string(
 NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Their number, beside --coordinator.')
 PROCESS_ID = flags.DEFINE_integer('process_id', None, 'From 0, beside --coordinator.')
 
-# After so long without a sign of life a process counts as dead, and JAX ends the other processes,
-# which would otherwise hang in a collective.
+# If a process sends no heartbeat for so long, JAX ends the other processes, which would otherwise
+# hang in a collective.
 HEARTBEAT_SECONDS = 20
 # How long a failed process waits, so that the other processes can report their own error.
 PARTING_SECONDS = 5
 
 
 def join() -> None:
-    """Initializes jax.distributed if the flags ask for it. Raises ValueError if nothing describes
-    the processes, or if they can't be reached."""
+    """Initializes jax.distributed if the flags ask for it.
+
+    Raises ValueError if nothing describes the processes, or if they can't be reached.
+    """
     three_flags = COORDINATOR, NUM_PROCESSES, PROCESS_ID
     given: tuple[Any, Any, Any] = (COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     missing = [f'--{flag.name}' for flag in three_flags if flag.value is None]
@@ -56,13 +58,13 @@ def join() -> None:
         )
     except ValueError as error:
         raise ValueError(
-            'nothing here describes the processes, as a TPU pod, Slurm or Open MPI do '
-            f'({error}); give each of N --coordinator=HOST:PORT (of process 0), --num_processes=N '
-            'and --process_id=I'
+            f'neither a TPU pod nor Slurm nor Open MPI describes the processes ({error}); start '
+            'each of N with --coordinator=HOST:PORT (of process 0), --num_processes=N and '
+            '--process_id=I'
         ) from error
     except jax.errors.JaxRuntimeError as error:
         where = 'the other processes' if missing else f'--coordinator={given[0]}'
-        raise ValueError(f'{where} can not be reached: {first_line(error)}') from error
+        raise ValueError(f'{where} cannot be reached: {first_line(error)}') from error
     finally:
         for number in SIGNALS:
             if number != signal.SIGTERM or not jax.distributed.is_initialized():
@@ -85,18 +87,18 @@ def _check(coordinator: str, num_processes: int, process_id: int) -> None:
 
 
 def fail(code: int) -> int:
-    """The exit code of a process that failed; one of several processes exits here.
+    """Returns `code`, the exit code of a failed process; one of several processes exits here.
 
-    At its end it would otherwise wait for the other processes, while they wait for it in their next
-    collective. code: 1 for an unforeseen error, such as a collective with a process that has died.
+    Otherwise it would wait at its end for the other processes, which wait for it in a collective.
+    code: 1 is an unexpected error, such as a collective with a process that has died.
     """
     if not jax.distributed.is_initialized():
         return code
     try:
         if code == 1:
             say(
-                'bert_jax: unless there is another error above, another of the processes has died; '
-                'start all again, and they go on from the newest checkpoint'
+                'bert_jax: unless there is another error above, another process has died; start '
+                'all processes again, and they continue from the newest checkpoint'
             )
         leaving = threading.Thread(target=_shut_down, daemon=True)
         leaving.start()

@@ -1,8 +1,8 @@
 """The device mesh: its axes, its presets, and the part of a batch that each process reads.
 
-`data` replicates the training state and `fsdp` shards it; both split the batch. `tensor` splits
-attention heads, the MLP and the vocabulary, with the work on them (Shoeybi et al., 2019,
-section 3). So `fsdp=1, tensor=1` is plain data parallelism.
+`data` and `fsdp` split the batch; `fsdp` also shards the training state. `tensor` splits attention
+heads, the MLP and the vocabulary (Shoeybi et al., 2019, section 3). With `fsdp=1, tensor=1` this is
+plain data parallelism.
 """
 
 import functools
@@ -20,7 +20,7 @@ from bert_jax.config import MeshConfig
 MESH_AXES = ('data', 'fsdp', 'tensor')
 BATCH_AXES = ('data', 'fsdp')  # the axes that split a batch
 
-# An axis of -1 takes all devices that the other axes leave.
+# An axis of size -1 takes the remaining devices.
 PRESETS: Mapping[str, MeshConfig] = {
     'dp': MeshConfig(data=-1, fsdp=1, tensor=1),
     'fsdp': MeshConfig(data=1, fsdp=-1, tensor=1),
@@ -41,8 +41,8 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     if min(sizes) < 1 or math.prod(sizes) != len(devices):
         raise ValueError(
             f'config.mesh.data={config.data}, config.mesh.fsdp={config.fsdp} and '
-            f'config.mesh.tensor={config.tensor} do not fit {len(devices)} devices; '
-            'their product must be that, or one be -1'
+            f'config.mesh.tensor={config.tensor} do not fit {len(devices)} devices; their product '
+            'must be the number of devices, or one of them must be -1'
         )
     arranged = _arrange(sizes, devices)
     return Mesh(arranged, MESH_AXES, axis_types=(jax.sharding.AxisType.Auto,) * len(MESH_AXES))
@@ -66,9 +66,9 @@ def _arrange(sizes: list[int], devices: Sequence[jax.Device]) -> np.ndarray:
 
 
 def platform() -> str:
-    """Returns 'cpu', 'gpu' or 'tpu': the platform of the mesh that is in use.
+    """Returns 'cpu', 'gpu' or 'tpu': the platform of the mesh in use, or else JAX's default.
 
-    A plan's mesh is of other devices than this host has. Without a mesh it is JAX's default.
+    The mesh may have devices that this host does not have (see `plan`).
     """
     device = jax.sharding.get_abstract_mesh().abstract_device
     return jax.default_backend() if device is None else device.platform
@@ -81,11 +81,11 @@ def batch_parts(mesh: Mesh) -> int:
 
 @functools.lru_cache(maxsize=8)
 def host_slice(mesh: Mesh, process: int | None = None) -> tuple[int, int]:
-    """Returns (index, count): a batch is read in `count` slices, and `process` reads slice `index`.
+    """Returns (index, count): the process reads slice `index` of the `count` slices of a batch.
 
-    process: its index; None means this process. Processes whose devices hold the same sequences,
-    because `tensor` crosses them, read the same slice. Raises ValueError if the sequences of two
-    processes overlap in part.
+    process: its index; None means this process. If `tensor` spans several processes, their devices
+    hold the same sequences, and they read the same slice. Raises ValueError if the sequences of two
+    processes overlap partly.
     """
     process = jax.process_index() if process is None else process
     split: Any = NamedSharding(mesh, PartitionSpec(BATCH_AXES))

@@ -1,7 +1,7 @@
-"""Logical axis names, the one table that maps them to mesh axes, and the checks around it.
+"""Logical axis names, the table that maps them to mesh axes, and checks of both.
 
-Parameters and activations name their dimensions (`('embed', 'mlp')`). `RULES` says which mesh axes
-shard a dimension of that name.
+Parameters and activations have a name for each dimension, such as `('embed', 'mlp')`. `RULES` lists
+the mesh axes that shard a dimension of that name.
 """
 
 import functools
@@ -13,11 +13,8 @@ import flax.linen as nn
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bert_jax.batch import Batch, BatchSpec, HostBatch, check, to_global
+from bert_jax.batch import Batch, BatchSpec, HostBatch, check
 from bert_jax.parallel.mesh import BATCH_AXES, batch_parts, host_slice
-from bert_jax.parallel.mesh import PRESETS as PRESETS
-from bert_jax.parallel.mesh import make_mesh as make_mesh
-from bert_jax.parallel.mesh import platform as platform
 
 RULES: Mapping[str, tuple[str, ...]] = {
     # Parameters. One side of every matrix is `embed`, so sharding it shards nearly all of them.
@@ -66,7 +63,7 @@ def partition_spec(axes: Iterable[str]) -> PartitionSpec:
 
 
 def constrain(x: jax.Array, *axes: str) -> jax.Array:
-    """Returns x with its layout constrained to the rules; x itself if no mesh is in use."""
+    """Returns x with its layout constrained to the rules, or x itself if no mesh is in use."""
     if len(axes) != x.ndim:
         raise ValueError(f'{len(axes)} axis names {axes} for an array of shape {x.shape}')
     spec = partition_spec(axes)
@@ -108,7 +105,7 @@ reduce_scatter_grad.defvjp(
 
 
 def batch_shardings(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> dict[str, NamedSharding]:
-    """Returns a sharding per array of a batch.
+    """Returns the sharding of each array of a batch.
 
     Raises ValueError if the axis names do not fit an array, or if the batch does not divide over
     the mesh in `accum_steps` micro-batches.
@@ -128,43 +125,47 @@ def batch_shardings(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> dict[s
     return shardings
 
 
-def abstract_batch(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> Batch:
-    """Returns a batch's shapes, dtypes and shardings, which is enough to compile a step.
+def abstract_batch(spec: BatchSpec, mesh: Mesh, accum_steps: int = 1) -> dict[str, Any]:
+    """Returns a batch's shapes, dtypes and shardings, which are enough to compile a step.
 
     Raises ValueError as `batch_shardings` does.
     """
-    shardings = batch_shardings(spec, mesh, accum_steps)
-    shapes: Any = {
-        name: jax.ShapeDtypeStruct(feature.shape, feature.dtype, sharding=shardings[name])
-        for name, feature in spec.items()
+    return {
+        name: jax.ShapeDtypeStruct(spec[name].shape, spec[name].dtype, sharding=sharding)
+        for name, sharding in batch_shardings(spec, mesh, accum_steps).items()
     }
-    return shapes
 
 
 def shard_batch(batch: HostBatch, spec: BatchSpec, mesh: Mesh) -> Batch:
-    """Returns this host's slice of a batch as global arrays over the mesh.
+    """Returns global arrays over the mesh, of which `batch` is this host's slice.
 
-    Raises ValueError if the slice is not what the task asks for.
+    Each device receives its own rows only. Raises ValueError if the slice does not fit `spec`.
     """
     check(batch, spec, host_slice(mesh)[1])
-    return to_global(batch, batch_shardings(spec, mesh), spec)
+    with jax.transfer_guard_host_to_device('allow'):  # with several hosts JAX finds it implicit
+        return {
+            name: jax.make_array_from_process_local_data(sharding, batch[name], spec[name].shape)
+            for name, sharding in batch_shardings(spec, mesh).items()
+        }
 
 
-def state_shardings(abstract: Any, mesh: Mesh) -> Any:
-    """Returns the shardings of a tree of boxed parameters and of what the optimizer keeps for them.
+def abstract_state(state: Any, mesh: Mesh) -> Any:
+    """Returns a state's shapes, dtypes and shardings.
 
-    Leaves without names (counters) are replicated. Call `check_rules` on the parameters first.
+    state: the shapes of boxed parameters and of the optimizer's arrays. Leaves without a box
+    (counters) are replicated. Call `check_rules` on the parameters first.
     """
 
-    def sharding(leaf: Any) -> NamedSharding:
-        names = leaf.names if is_boxed(leaf) else ()
-        return NamedSharding(mesh, partition_spec(map(str, names)))
+    def described(leaf: Any) -> jax.ShapeDtypeStruct:
+        names, value = (leaf.names, leaf.value) if is_boxed(leaf) else ((), leaf)
+        sharding = NamedSharding(mesh, partition_spec(map(str, names)))
+        return jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=sharding)
 
-    return jax.tree.map(sharding, abstract, is_leaf=is_boxed)
+    return jax.tree.map(described, state, is_leaf=is_boxed)
 
 
 def is_boxed(leaf: Any) -> bool:
-    """Whether a leaf is a parameter in its box, which carries its logical axis names."""
+    """Whether a leaf is a parameter in a box that holds its logical axis names."""
     return isinstance(leaf, nn.LogicallyPartitioned)
 
 
@@ -172,8 +173,8 @@ def check_rules(params: Any, mesh: Mesh) -> None:
     """Checks the logical names of every boxed parameter against `RULES` and the mesh.
 
     Raises ValueError for a parameter without names, a number of names that is not its rank, a name
-    without a rule, and a dimension that does not divide. Flax ignores all of these, and then
-    replicates the parameter.
+    without a rule, and a dimension that does not divide. Flax would ignore these mistakes and
+    replicate the parameter.
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=is_boxed):
         name = path_name(path)

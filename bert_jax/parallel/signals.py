@@ -1,6 +1,6 @@
-"""SIGTERM and SIGINT: they end a process at once before training, and save first during it.
+"""Handlers of SIGTERM and SIGINT: before training they end the process, during training they save.
 
-Importing this module takes no time, so that a command can see to signals before its other imports.
+This module imports fast, so that a command can install the handlers before its other imports.
 """
 
 import itertools
@@ -24,7 +24,7 @@ T = TypeVar('T')
 
 
 def exit_at_once() -> None:
-    """Lets either signal end this process. An exception could get lost inside an import."""
+    """Makes both signals end this process. An exception could get lost inside an import."""
     for number in SIGNALS:
         signal.signal(number, _exit)
 
@@ -37,12 +37,12 @@ def _exit(number: int, _: Any) -> None:
 class Stopper:
     """Within its `with` block, SIGTERM and SIGINT ask the run to save and stop.
 
-    A command has one for all of its runs, so that a signal in the last step of one run also keeps
-    the next run from starting. A second SIGINT ends the process at once. Outside of the main
-    thread Python can't handle signals; there the stopper only agrees with other processes.
+    A command has one for all of its runs, so that after a signal in the last step of one run the
+    next run does not start. A second SIGINT ends the process at once. Python handles signals in the
+    main thread only; in other threads the stopper only agrees with other processes.
 
-    Several processes have to stop after the same step. JAX's preemption service finds that step; it
-    watches for SIGTERM itself, and a SIGINT is passed on to it as SIGTERM.
+    Several processes must stop after the same step. JAX's preemption service finds this step. It
+    handles SIGTERM itself, so a SIGINT is sent to it as SIGTERM.
     """
 
     def __init__(self) -> None:
@@ -74,8 +74,10 @@ class Stopper:
             self._number = number
 
     def agreed(self) -> bool:
-        """Whether to stop here: the same answer in all processes, which must all call this equally
-        often. It stays True once it was True."""
+        """Whether to stop here, which is the same in all processes and stays True.
+
+        All processes must call this equally often.
+        """
         if not self._several:
             return self._number is not None
         if not self._agreed:
@@ -94,5 +96,5 @@ class Stopper:
         """Yields the items; raises Interrupted as soon as the processes agree to stop."""
         for item in items:
             if self.agreed():
-                raise self.interrupted('stopped; the same command goes on from what is saved')
+                raise self.interrupted('stopped; the same command continues from what is saved')
             yield item

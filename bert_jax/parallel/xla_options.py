@@ -1,6 +1,6 @@
 """The options that XLA compiles the training step with.
 
-`make_train_step` takes them from here, so that a run, a benchmark and a plan compile the same
+`build_step` takes them from here, so that a run, a benchmark and a plan compile the same
 program. They depend on the chip and on the size of the slice, because the compiler refuses some
 options for some slices.
 """

@@ -15,6 +15,7 @@ from bert_jax.config import Config, Phase, validate
 from bert_jax.config.errors import is_out_of_memory
 from bert_jax.models.parameters import compute_dtype
 from bert_jax.parallel import chips, sharding
+from bert_jax.parallel.mesh import host_slice, make_mesh
 from bert_jax.performance import step_profile
 from bert_jax.tasks.task import Task
 from bert_jax.training import random_streams
@@ -42,7 +43,7 @@ def reshaped(config: Config, batch_size: int, length: int = 0) -> Config:
 
 def check(config: Config, task: Task) -> None:
     """Raises ValueError if the batch of the first phase does not divide over the mesh."""
-    spec, mesh = task.batch_spec(config.train.phases[0]), sharding.make_mesh(config.mesh)
+    spec, mesh = task.batch_spec(config.train.phases[0]), make_mesh(config.mesh)
     sharding.batch_shardings(spec, mesh, config.train.accum_steps)
 
 
@@ -58,7 +59,7 @@ def measure(
     fit in memory, `fits` is False and there is nothing but the shape. Raises ValueError if mesh,
     model and batch do not divide.
     """
-    phase, mesh = config.train.phases[0], sharding.make_mesh(config.mesh)
+    phase, mesh = config.train.phases[0], make_mesh(config.mesh)
     spec, built = task.batch_spec(phase), build_step(config, task, mesh)
     key = random_streams.root(config.train.seed, config.train.prng_impl)
     shape = _shape(config, mesh)
@@ -99,7 +100,7 @@ def measure(
 
 def _sharded_batch(spec: batch.BatchSpec, mesh: Mesh, seed: int) -> batch.Batch:
     """A synthetic batch, of which this process provides its slice."""
-    index, count = sharding.host_slice(mesh)
+    index, count = host_slice(mesh)
     rows = {name: np.split(x, count)[index] for name, x in batch.synthetic(spec, seed).items()}
     return sharding.shard_batch(rows, spec, mesh)
 
@@ -140,7 +141,7 @@ def _shape(config: Config, mesh: Mesh) -> dict[str, Any]:
         'max_seq_length': phase.max_seq_length,
         'accum_steps': config.train.accum_steps,
         'optimizer': config.optim.name,
-        'dtype': str(compute_dtype(model)),
+        'dtype': str(compute_dtype(model.dtype)),
         'attention': model.attention,
         'probs_dropout': model.attention_probs_dropout_prob,
         'remat': model.remat,

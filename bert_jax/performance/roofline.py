@@ -19,6 +19,7 @@ from bert_jax.config.errors import first_line
 from bert_jax.models.flops import attention_flops, encoder_flops
 from bert_jax.parallel import chips, sharding
 from bert_jax.parallel.chips import GIB
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.performance.collectives import Collective, collectives
 from bert_jax.performance.hlo import Hlo
 from bert_jax.performance.memory_traffic import memory_traffic
@@ -42,7 +43,7 @@ def plan(
     if config.train.prng_impl == 'auto':  # the fastest one on a TPU, not on this host
         train = dataclasses.replace(config.train, prng_impl='rbg')
         config = dataclasses.replace(config, train=train)
-    mesh = sharding.make_mesh(config.mesh, devices)
+    mesh = make_mesh(config.mesh, devices)
     step = build_step(config, task, mesh)
     batch = sharding.abstract_batch(task.batch_spec(phase), mesh, config.train.accum_steps)
     held = {

@@ -11,7 +11,7 @@ import jax
 
 from bert_jax.config import Config, MeshConfig, choices, validate
 from bert_jax.config.errors import first_line
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import PRESETS, make_mesh
 from bert_jax.performance import roofline
 from bert_jax.performance.topologies import TpuSlice
 from bert_jax.tasks.task import Task
@@ -65,9 +65,9 @@ def sweep(
 def _meshes(config: Config, devices: list[jax.Device]) -> dict[str, MeshConfig]:
     """The presets and the configuration's own mesh, except those that are equal on `devices`."""
     distinct: dict[Any, tuple[str, MeshConfig]] = {}
-    for name, mesh in {**sharding.PRESETS, 'config': config.mesh}.items():
+    for name, mesh in {**PRESETS, 'config': config.mesh}.items():
         try:
-            sizes: Any = tuple(sharding.make_mesh(mesh, devices).shape.values())
+            sizes: Any = tuple(make_mesh(mesh, devices).shape.values())
         except ValueError:
             sizes = mesh  # its plan will have the error
         distinct.setdefault(sizes, (name, mesh))

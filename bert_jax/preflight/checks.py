@@ -2,7 +2,7 @@
 
     python -m bert_jax.main --config=configs/large.py --workdir=gs://bucket/run --check
 
-Each process checks for itself and waits for no other, because another may have failed.
+Each process does all checks and does not wait for the others, because they may have failed.
 """
 
 import contextlib
@@ -33,16 +33,16 @@ from bert_jax.training.workdir import saved_steps
 def check(config: Config, workdir: epath.Path) -> int:
     """Prints a line for each check and returns the exit code: 0, or 2 if a check failed here.
 
-    Process 0 prints all lines, the other processes print their failures.
+    Process 0 prints all lines, the other processes only those of failures.
     """
     process, code = jax.process_index(), 0
-    with tempfile.TemporaryDirectory() as copies:  # of small files behind a URL
+    with tempfile.TemporaryDirectory() as copies:  # copies of small files behind a URL
         data = dataclasses.replace(config.data, cache_dir=copies)
         cache = staging.cache_of(config.data)
         resolver = resolve(dataclasses.replace(config, data=data), workdir, cache)
-        for name, look in CHECKS.items():
+        for name, describe in CHECKS.items():
             try:
-                mark, line = 'ok', look(resolver)
+                mark, line = 'ok', describe(resolver)
             except (NotKnown, readers.NotFetched) as reason:
                 mark, line = 'skip', str(reason)
             except (ValueError, OSError) as error:
@@ -57,8 +57,8 @@ def check(config: Config, workdir: epath.Path) -> int:
 
 
 def check_early(resolver: Resolver) -> None:
-    """Raises the first error that a run would raise after its data are prepared, which may take
-    hours, if it can be found before that, in seconds."""
+    """Does the checks that take seconds, before the data are prepared, which may take hours. Raises
+    the first error."""
     for name in EARLY:
         with contextlib.suppress(NotKnown, readers.NotFetched):
             CHECKS[name](resolver)
@@ -77,9 +77,7 @@ def _devices(resolver: Resolver) -> str:
 
 
 def _batch(resolver: Resolver) -> str:
-    return ', '.join(
-        f'{rows} sequences, {few} at once on a device' for rows, few in resolver.batches
-    )
+    return ', '.join(f'{rows} sequences, {n} at once on a device' for rows, n in resolver.batches)
 
 
 def _init_from(resolver: Resolver) -> str:
@@ -87,9 +85,8 @@ def _init_from(resolver: Resolver) -> str:
     if not config.init_from:
         return 'none: fresh parameters'
     if steps := saved_steps(resolver.workdir):
-        return f'not read: the run goes on from step {steps[-1]}'
-    step = resolver.step
-    initialization.check(config.init_from, step.abstract.params, step.info)
+        return f'not read: the run continues from step {steps[-1]}'
+    initialization.check(config.init_from, resolver.step.abstract.params, resolver.step.info)
     return f'{config.init_from} fits'
 
 
@@ -100,15 +97,15 @@ def _model(resolver: Resolver) -> str:
 
 def _workdir(resolver: Resolver) -> str:
     path = resolver.workdir
-    probed = path if staging.is_remote(path) else _existing(path)
-    probe = probed / f'.check-{jax.process_index()}-{os.getpid()}'
+    probe = path if staging.is_remote(path) else _existing(path)
+    probe /= f'.check-{jax.process_index()}-{os.getpid()}'
     try:
         probe.write_text('')
         probe.unlink()
     except Exception as error:  # each file system raises errors of its own types
         raise ValueError(
-            f'--workdir={path} can not be written to ({first_line(error)}); choose another'
-            + (', or see to the network and the rights here' if probed == path else '')
+            f'--workdir={path} can not be written to ({first_line(error)}); choose another, or '
+            'check the network and the permissions'
         ) from error
     check_storage(path)
     lines = []
@@ -116,39 +113,39 @@ def _workdir(resolver: Resolver) -> str:
         unknown = () if run.data_info['fingerprint'] else ('model.vocab_size',)
         check_workdir(run.workdir, run.config, run.data_info, unknown)
         step, last = max(saved_steps(run.workdir), default=0), run.config.num_steps
-        goes_on = f'goes on from step {step} of {last}' if step < last else f'done, at step {step}'
-        lines.append(f'{run.workdir}: {goes_on if step else "a new run"}')
+        state = f'continues from step {step} of {last}' if step else 'a new run'
+        lines.append(f'{run.workdir}: {state if step < last else f"complete at step {step}"}')
     return '; '.join(lines)
 
 
 def _disk(resolver: Resolver) -> str:
-    needs: list[tuple[pathlib.Path, int, str]] = []
+    """Compares what the run will write with the free space, for each disk."""
+    writes: list[tuple[pathlib.Path, int, str]] = []
     fine, wrong = list[str](), list[str]()
     with contextlib.suppress(NotKnown):
-        if to_cache := resolver.bytes_to_cache():
-            needs.append((resolver.cache, to_cache, 'preparing the corpus'))
-        elif to_cache is None:
-            fine.append(f'what preparing the corpus writes to {resolver.cache} is not known')
+        size = resolver.bytes_to_cache()
+        if size is None:
+            fine.append(f'the size of the prepared corpus in {resolver.cache} is not known')
+        elif size:
+            writes.append((_existing(resolver.cache), size, 'preparing the corpus'))
     if staging.is_remote(resolver.workdir):
-        fine.append(f'{resolver.workdir} is elsewhere')
+        fine.append(f'{resolver.workdir} is not on a disk')
     else:
         runs = resolver.runs()
         saved = sum(len(saved_steps(run.workdir)) for run in runs)
         count = max(resolver.config.train.keep * len(runs) + 1 - saved, 1)
         leaves = jax.tree.leaves(resolver.step.abstract)
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-        needs.append((pathlib.Path(resolver.workdir), count * size, f'{count} checkpoints'))
-    disks: dict[int, list[tuple[pathlib.Path, int, str]]] = {}
-    for path, size, what in needs:
-        existing = _existing(path)
-        disks.setdefault(os.stat(existing).st_dev, []).append((existing, size, what))
-    for writes in disks.values():
-        free = shutil.disk_usage(writes[0][0]).free
-        line = ' and '.join(f'{_gib(size)} for {what}' for _, size, what in writes)
-        line += f'; {writes[0][0]} has {_gib(free)}'
-        (wrong if sum(size for _, size, _ in writes) > free else fine).append(line)
+        size = count * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+        folder = _existing(pathlib.Path(resolver.workdir))
+        writes.append((folder, size, f'{count} checkpoints'))
+    for device in dict.fromkeys(os.stat(folder).st_dev for folder, *_ in writes):
+        here = [write for write in writes if os.stat(write[0]).st_dev == device]
+        free = shutil.disk_usage(here[0][0]).free
+        line = ' and '.join(f'{_gib(size)} for {what}' for _, size, what in here)
+        line += f'; {here[0][0]} has {_gib(free)}'
+        (wrong if sum(size for _, size, _ in here) > free else fine).append(line)
     if wrong:
-        raise ValueError('; '.join(wrong) + '. Make room, or choose another place for them')
+        raise ValueError(f'{"; ".join(wrong)}. Free some space, or choose another folder')
     return '; '.join(fine)
 
 
@@ -157,7 +154,7 @@ def _fits(resolver: Resolver) -> str:
     step, limit = resolver.step, _memory()
     resolver.batches  # noqa: B018  (raises if a batch does not divide)
     fine, wrong = list[str](), list[str]()
-    # Otherwise the processes share the work of autotuning and wait for each other.
+    # By default the processes share the work of autotuning and wait for each other.
     options = {'xla_gpu_shard_autotuning': False} if jax.default_backend() == 'gpu' else None
     for phase in dict.fromkeys(phase._replace(steps=1) for phase in step.config.train.phases):
         line = f'{phase.batch_size} x {phase.max_seq_length}: '
@@ -177,7 +174,7 @@ def _fits(resolver: Resolver) -> str:
 
 
 def _memory() -> int:
-    """Bytes that a device here may use. Raises NotKnown if neither JAX nor Linux tells."""
+    """The bytes that a device may use. Raises NotKnown if neither JAX nor Linux reports them."""
     devices = jax.local_devices()
     if limit := (devices[0].memory_stats() or {}).get('bytes_limit'):
         return int(limit)
@@ -189,7 +186,7 @@ def _memory() -> int:
 
 
 def _existing(path: Any) -> Any:
-    """`path`, or the nearest folder above it that exists."""
+    """`path` or, if it does not exist, the nearest parent folder that does."""
     return next(parent for parent in (path, *path.parents) if parent.exists())
 
 

@@ -1,4 +1,4 @@
-"""A pretraining run, resolved from its configuration and its corpus."""
+"""Resolves a pretraining run from its configuration and its corpus."""
 
 import dataclasses
 import os
@@ -15,15 +15,16 @@ from bert_jax.data.summary import Summary
 from bert_jax.data.text import readers, staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import host_slice
 from bert_jax.tasks.pretraining import OBJECTIVES, PretrainTask
 from bert_jax.tasks.task import Task
 from bert_jax.training.loop import EvalSet
 from bert_jax.training.run import NotKnown, Resolver, Run, part
+from bert_jax.training.workdir import CONFIG
 
 
 class Pretraining(Resolver):
-    """One run on a corpus of text, which is prepared first, or on a prepared store."""
+    """One run on a prepared store, or on a corpus of text, which is prepared first."""
 
     @staticmethod
     def without_data(config: Config) -> tuple[Config, PretrainTask]:
@@ -36,7 +37,7 @@ class Pretraining(Resolver):
 
     @part
     def file_vocabulary(self) -> tokenizer.Tokenizer | None:
-        """The vocabulary of config.data.vocab_file, None without that file."""
+        """The vocabulary of config.data.vocab_file, None if the key is not set or not read."""
         data = self.config.data
         if not data.vocab_file or self._is_store:
             return None
@@ -51,7 +52,7 @@ class Pretraining(Resolver):
 
     @part
     def store(self) -> epath.Path | None:
-        """The folder of the prepared store, None if the corpus is still to be prepared."""
+        """The folder of the prepared store, None if the corpus is not prepared yet."""
         data = self.config.data
         if self._is_store:
             directory = epath.Path(data.corpus.removeprefix('tokens:'))
@@ -69,41 +70,40 @@ class Pretraining(Resolver):
 
     @part
     def vocabulary(self) -> tokenizer.Tokenizer | None:
-        """The store's or else the file's; None if there is none yet."""
+        """The vocabulary of the store, or else of the file; None if it is to be trained."""
         if (meta := self.known('meta')) is not None:
             return tokenizer.load(self.store, meta.lowercase)
         return self.known('file_vocabulary')
 
     @part
     def run_config(self) -> Config:
-        """With the length of the model's table: a vocabulary that is still to be trained has
-        config.model.vocab_size tokens at most."""
+        """The configuration with the number of token embeddings, which is the largest possible one
+        if the vocabulary is still to be trained."""
         config = self.config
         if self.vocabulary is not None:
-            size = model_dir.check_vocabulary(config, self.vocabulary)
+            size = vocab_size(config, self.vocabulary)
             model = dataclasses.replace(config.model, vocab_size=size)
             return dataclasses.replace(config, model=model)
-        if config.init_from and (config.data.vocab_file or self._is_store):
+        if not config.init_from:
+            return config.padded()
+        if config.data.vocab_file or self._is_store:
             raise NotKnown('the vocabulary is not known')
-        if config.init_from:
-            raise ValueError(
-                f'config.init_from={config.init_from} has a vocabulary, and the corpus would get '
-                'its own; tokenise it with that one: '
-                f'--config.data.vocab_file={config.init_from}'
-            )
-        return config.padded()
+        raise ValueError(
+            'the corpus would have another vocabulary than config.init_from; tokenise it with '
+            f'the same one: --config.data.vocab_file={config.init_from}'
+        )
 
     @part
     def task(self) -> Task:
         return OBJECTIVES[self.config.objective](self.run_config.model)
 
     def batch_sizes(self) -> dict[str, int]:
-        phases = enumerate(self.config.train.phases)
-        return {f'train.phases[{i}]': phase.batch_size for i, phase in phases}
+        sizes = [phase.batch_size for phase in self.config.train.phases]
+        return {f'train.phases[{i}]': size for i, size in enumerate(sizes)}
 
     def describe_vocabulary(self) -> str:
         if self._is_store:
-            return "the store's"
+            return 'that of the store'
         if self.file_vocabulary is not None:
             return f'{self.file_vocabulary.vocab_size:,} tokens'
         return f'at most {self.config.model.vocab_size:,} tokens, to be trained on the corpus'
@@ -127,12 +127,12 @@ class Pretraining(Resolver):
             arrays = store.glob('*/*.bin') if staging.is_remote(store) else ()
             return sum(file.stat().length for file in arrays)
         copies = self.source.size if staging.is_remote(self.config.data.corpus) else 0
-        # A token's two bytes stand for at least two characters, nearly always for more.
+        # A token takes two bytes, and nearly always has two characters or more.
         return self.source.characters + copies if self.source.characters else None
 
     def runs(self) -> list[Run]:
-        config, host_slice = self.run_config, sharding.host_slice(self.mesh)
-        hosts = dict(zip(('host', 'num_hosts'), host_slice, strict=True))
+        config, part_of_host = self.run_config, host_slice(self.mesh)
+        hosts = dict(zip(('host', 'num_hosts'), part_of_host, strict=True))
         folder = pathlib.Path(os.fspath(self.known('store') or ''))
 
         def batches(start: int, stop: int) -> Iterator[HostBatch]:
@@ -157,8 +157,7 @@ class Pretraining(Resolver):
             lines = {
                 'vocabulary': f'{meta.vocab_size:,} tokens, {config.model.vocab_size:,} embeddings',
                 'corpus': f'{config.data.corpus} ({meta.fingerprint}): {"; ".join(counts)}',
-                'baseline': f'{meta.unigram_entropy:.3f} nats, the unigram entropy: MLM loss to '
-                'beat',
+                'baseline': f'{meta.unigram_entropy:.3f} nats of MLM loss, the unigram entropy',
             }
         files = {} if self.vocabulary is None else self.vocabulary.files
         return [Run(config, self.task, self.workdir, info, files, batches, eval_set, lines)]
@@ -170,3 +169,36 @@ class Pretraining(Resolver):
         prepared = Pretraining(self.config, self.workdir, self.cache)
         prepared.store = epath.Path(store)
         prepared.runs()[0].train()
+
+
+def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
+    """The number of token embeddings: as many as `vocabulary` or, if it has more, config.init_from
+    has, padded. Raises ValueError if config.init_from was trained with other token ids, or with
+    other settings of the model that its parameters do not show."""
+    start = config.init_from
+    if not start:
+        return config.data.padded(vocabulary.vocab_size)
+    source = epath.Path(start).expanduser()
+    for name, content in vocabulary.files.items():
+        file = source / name
+        if file.exists() and file.read_bytes() != content:
+            raise ValueError(
+                f'config.init_from={start} has another vocabulary than the corpus; tokenise the '
+                f'corpus with the same one: --config.data.vocab_file={file}'
+            )
+    if not (source / CONFIG).exists():
+        return config.data.padded(vocabulary.vocab_size)
+    trained, its_vocabulary = model_dir.read_config(source)
+    compared = {
+        f'model.{name}': (getattr(trained.model, name), getattr(config.model, name))
+        for name in ('hidden_act', 'layer_norm_eps')
+    }
+    if its_vocabulary is not None:
+        compared['data.lowercase'] = its_vocabulary.lowercase, vocabulary.lowercase
+    for key, (theirs, ours) in compared.items():
+        if theirs != ours:
+            raise ValueError(
+                f'config.init_from={start} was trained with {key}={theirs!r}, but {key} is '
+                f'{ours!r} here: --config.{key}={theirs}'
+            )
+    return config.data.padded(max(trained.model.vocab_size, vocabulary.vocab_size))

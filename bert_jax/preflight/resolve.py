@@ -1,4 +1,4 @@
-"""The two kinds of runs, and how a configuration becomes one of them."""
+"""Chooses the resolver of a configuration: pretraining or fine-tuning."""
 
 import pathlib
 
@@ -12,26 +12,23 @@ from bert_jax.training.run import Resolver
 
 
 def resolve(config: Config, workdir: epath.Path, cache: pathlib.Path | None = None) -> Resolver:
-    """What `config` asks for; none of it is resolved yet.
-
-    cache: the folder of prepared stores, if it is not that of config.data.cache_dir.
-    """
-    return _kind(config)(config, workdir, cache or staging.cache_of(config.data))
+    """The resolver for `config`. cache: the folder of prepared stores, by default that of
+    config.data.cache_dir."""
+    return _resolver(config)(config, workdir, cache or staging.cache_of(config.data))
 
 
 def without_data(config: Config) -> tuple[Config, Task]:
-    """The configuration and the task of a run, as far as they don't depend on data.
+    """A configuration and a task that suffice to build the training step.
 
-    That is enough to build the training step. The vocabulary of a model to pretrain has
-    config.model.vocab_size tokens, and a model to fine-tune has two labels. Raises ValueError if
-    the config.init_from of a model to fine-tune can't be read.
+    The vocabulary of a model to pretrain has config.model.vocab_size tokens, and a model to
+    fine-tune has two labels. Raises ValueError if fine-tuning can not read config.init_from.
     """
-    return _kind(config).without_data(config)
+    return _resolver(config).without_data(config)
 
 
-def _kind(config: Config) -> type[Resolver]:
+def _resolver(config: Config) -> type[Resolver]:
     if config.kind == 'pretraining':
         return Pretraining
-    from bert_jax.finetuning.runs import FineTuning  # its scores import scikit-learn
+    from bert_jax.finetuning.runs import FineTuning  # it imports scikit-learn
 
     return FineTuning

@@ -19,13 +19,13 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> S
 
 
 def accuracy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Sum:
-    """Returns the number of labels that have the largest logit; arguments as `cross_entropy`."""
+    """Returns how many labels have the largest logit. The arguments are as in `cross_entropy`."""
     correct = jnp.argmax(logits, axis=-1) == labels
     return jnp.sum(correct * weights), jnp.sum(weights)
 
 
 def padding_fraction(attention_mask: jax.Array) -> Sum:
-    """Returns the number of positions that are padding, and of all. int32[batch, length]"""
+    """Returns the number of padding positions and of all positions of int32[batch, length]."""
     positions = jnp.float32(attention_mask.size)
     return positions - jnp.sum(attention_mask, dtype=jnp.float32), positions
 

@@ -10,7 +10,7 @@ from bert_jax.batch import Batch, BatchSpec, Feature
 from bert_jax.config import Phase
 from bert_jax.models.flops import step_flops
 from bert_jax.models.heads import PRETRAINING_HEADS, Outputs
-from bert_jax.tasks.losses import Sums, accuracy, cross_entropy, padding_fraction
+from bert_jax.tasks.losses import Sums, accuracy, cross_entropy
 from bert_jax.tasks.task import EncoderTask
 
 
@@ -64,7 +64,6 @@ class PretrainTask(EncoderTask):
             'mlm_accuracy': accuracy(*masked),
             'nsp_loss': cross_entropy(*next_sentence),
             'nsp_accuracy': accuracy(*next_sentence),
-            'padding_fraction': padding_fraction(batch['attention_mask']),
         }
 
 

@@ -1,10 +1,10 @@
-"""The interface between a task and the rest: a model, its losses and what its batches hold."""
+"""The interface of a task: a model, its losses and the arrays of its batches."""
 
 import abc
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import jax
 
@@ -12,69 +12,68 @@ from bert_jax.batch import Batch, BatchSpec, Feature
 from bert_jax.config import ModelConfig, Phase
 from bert_jax.models.heads import HeadedEncoder, Outputs
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.tasks.losses import Sums
+from bert_jax.tasks.losses import Sums, padding_fraction
 
 RandomStreams = Mapping[str, jax.Array]  # a key for each of a task's random streams
 
 
-class Task(Protocol):
+class Task(abc.ABC):
     """A model with its losses. A task is immutable and hashable, and holds no arrays.
 
-    config: the model's. loss_weights: the losses among the sums, and how much each one counts.
-    random_streams: the names of the random streams that training uses. rows_are_independent:
-    whether the loss of a row depends on that row alone; otherwise a batch cannot be accumulated
-    from micro-batches.
+    loss_weights: the names of the losses among the sums, and the weight of each. random_streams:
+    the names of the random streams that training uses. rows_are_independent: whether the loss of a
+    row depends on that row alone; otherwise micro-batches cannot replace a batch.
     """
 
-    @property
-    def config(self) -> ModelConfig: ...
+    config: ModelConfig
+    loss_weights: ClassVar[Mapping[str, float]]
+    random_streams: ClassVar[tuple[str, ...]] = ('dropout',)
+    rows_are_independent: ClassVar[bool] = True
 
-    @property
-    def loss_weights(self) -> Mapping[str, float]: ...
-
-    @property
-    def random_streams(self) -> tuple[str, ...]: ...
-
-    @property
-    def rows_are_independent(self) -> bool: ...
-
-    def __hash__(self) -> int: ...
-
+    @abc.abstractmethod
     def lengths(self, phase: Phase) -> tuple[int, ...]:
         """Sequence lengths a batch of this phase can have, ascending; the last is max_seq_length.
 
         Each length is compiled once.
         """
 
+    @abc.abstractmethod
     def batch_spec(self, phase: Phase) -> BatchSpec:
         """The arrays of a global batch of `phase`, at its full length."""
 
+    @abc.abstractmethod
     def flops(self, phase: Phase) -> float:
         """Useful floating-point operations of one training step of `phase`."""
 
+    @abc.abstractmethod
     def init(self, key: jax.Array) -> Any:
         """Returns fresh parameters, each in a box with its facts (`models.parameters`)."""
 
+    @abc.abstractmethod
     def loss_denominators(self, batch: Batch) -> dict[str, jax.Array]:
-        """The count that each loss is divided by.
+        """Returns the count that each loss is divided by.
 
         It is a function of the batch alone, so that it is known before the micro-batches of a step
         are computed.
         """
 
+    @abc.abstractmethod
     def loss(self, params: Any, batch: Batch, rngs: RandomStreams) -> Sums:
         """Runs the model as in training. Returns (sum, count) of each loss and of other measures.
 
         rngs: a key for each of `random_streams`.
         """
 
+    @abc.abstractmethod
     def predict(self, params: Any, batch: Batch) -> tuple[Sums, dict[str, jax.Array]]:
-        """Runs the model as in evaluation. Returns the sums, and what the host needs of each row
-        for the official scores, [batch, ...] each."""
+        """Runs the model as in evaluation. Returns the sums and the predictions.
+
+        Predictions are arrays [batch, ...] that the host needs for the official scores.
+        """
 
 
 def loss_and_means(task: Task, sums: Mapping[str, Any]) -> dict[str, float]:
-    """Divides sums that were fetched from the device; a mean over nothing is nan.
+    """The means of sums that were fetched from the device; a mean over nothing is nan.
 
     `loss` is the weighted sum of the task's losses.
     """
@@ -86,15 +85,12 @@ def loss_and_means(task: Task, sums: Mapping[str, Any]) -> dict[str, float]:
 
 
 @dataclasses.dataclass(frozen=True)
-class EncoderTask(abc.ABC):
-    """A task whose model is the encoder with some heads: what pretraining and fine-tuning share."""
+class EncoderTask(Task):
+    """A task whose model is the encoder with some heads. It measures the padding of its batches."""
 
     config: ModelConfig
     num_labels: int = 0
     heads: ClassVar[tuple[str, ...]]
-    loss_weights: ClassVar[Mapping[str, float]]
-    random_streams: ClassVar[tuple[str, ...]] = ('dropout',)
-    rows_are_independent: ClassVar[bool] = True
 
     @property
     def model(self) -> HeadedEncoder:
@@ -124,16 +120,20 @@ class EncoderTask(abc.ABC):
         return outputs
 
     def loss(self, params: Any, batch: Batch, rngs: RandomStreams) -> Sums:
-        return self.sums(self.apply(params, batch, rngs), batch)
+        return self._all_sums(self.apply(params, batch, rngs), batch)
 
     def predict(self, params: Any, batch: Batch) -> tuple[Sums, dict[str, jax.Array]]:
         outputs = self.apply(params, batch)
-        return self.sums(outputs, batch), self.predictions(outputs, batch)
+        return self._all_sums(outputs, batch), self.predictions(outputs, batch)
+
+    def _all_sums(self, outputs: Outputs, batch: Batch) -> Sums:
+        padding = padding_fraction(batch['attention_mask'])
+        return self.sums(outputs, batch) | {'padding_fraction': padding}
 
     @abc.abstractmethod
     def sums(self, outputs: Outputs, batch: Batch) -> Sums:
         """The losses of `loss_weights` and other measures, from the model's outputs."""
 
     def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
-        """What the host needs of each row for the official scores; nothing by default."""
+        """The arrays [batch, ...] that the host needs for the official scores; by default none."""
         return {}

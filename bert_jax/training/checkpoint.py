@@ -1,4 +1,4 @@
-"""Checkpoints through Orbax, with checksums of their own; the only module that imports Orbax."""
+"""Checkpoints, written and read by Orbax, with checksums of the arrays."""
 
 import contextlib
 import importlib
@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from bert_jax.parallel.sharding import path_name
 from bert_jax.training.workdir import BEST, absolute, newest_checkpoint
 
 LOG = logging.getLogger('bert_jax.training.checkpoint')
-# Errors that say nothing about the checkpoint: the storage can't be reached for the moment.
+# Messages of errors that do not show damage: the storage can't be reached at the moment.
 UNREACHABLE = re.compile(
     'UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|UNAUTHENTICATED|PERMISSION_DENIED|TooManyRequests'
     '|ServiceUnavailable|[Tt]imed out|[Cc]onnection|Permission denied|Stale file handle'
@@ -36,7 +36,7 @@ logging.getLogger('absl').addFilter(
 
 
 class Checkpoints:
-    """The checkpoints of one workdir: `WORKDIR/checkpoints/STEP`."""
+    """The checkpoints of a workdir, `WORKDIR/checkpoints/STEP`."""
 
     def __init__(self, workdir: epath.PathLike, keep: int):
         check_storage(workdir)
@@ -64,9 +64,9 @@ class Checkpoints:
     def restore(self, abstract: Any) -> Any | None:
         """The newest complete checkpoint on the shardings of `abstract`; None if there is none.
 
-        A damaged one is logged, skipped and renamed (otherwise later saves of its step would be
-        dropped). Raises ValueError, and renames nothing, if all are damaged or if the storage
-        can't be reached.
+        Damaged checkpoints are logged, skipped and renamed, because Orbax would not save a step
+        again that it still has. Raises ValueError, and renames nothing, if all checkpoints are
+        damaged or if the storage can't be reached.
         """
         damaged: dict[int, str] = {}
         for step in reversed(self.steps()):
@@ -88,13 +88,8 @@ class Checkpoints:
         return None
 
     def _load(self, step: int, abstract: Any) -> tuple[Any | None, str]:
-        """The checkpoint, or None and what is damaged; the same in all processes."""
-        args = ocp.args.Composite(
-            state=ocp.args.PyTreeRestore(
-                abstract, restore_args=checkpoint_utils.construct_restore_args(abstract)
-            ),
-            checksums=ocp.args.JsonRestore(),
-        )
+        """The checkpoint, or None and what is damaged. All processes return None together."""
+        args = ocp.args.Composite(state=_restore(abstract), checksums=ocp.args.JsonRestore())
         for pause in (*RETRY_SECONDS, None):
             restored: Any = None
             problem, unreachable = 'another process could not read it', False
@@ -110,21 +105,18 @@ class Checkpoints:
                 break
             if pause is None:
                 raise ValueError(
-                    f'checkpoint {self.directory / str(step)} can not be read: {problem}. Give the '
+                    f'checkpoint {self.directory / str(step)} cannot be read: {problem}. Give the '
                     'same command again when the storage can be reached'
                 )
-            LOG.warning('checkpoint %d can not be read, trying again: %s', step, problem)
+            LOG.warning('checkpoint %d cannot be read, trying again: %s', step, problem)
             time.sleep(pause)
         if failed:
             return None, problem
-        try:
-            _verify(checksums(restored.state), restored.checksums)
-        except ValueError as error:
-            return None, first_line(error)
-        return restored.state, ''
+        problem = _difference(checksums(restored.state), restored.checksums)
+        return None if problem else restored.state, problem
 
     def _rename(self, step: int) -> epath.Path:
-        """Renames instead of deleting, because the read error may be the file system's."""
+        """Renames a checkpoint; deleting would be wrong if the file system is at fault."""
         renamed = self.directory / f'{step}.damaged'
         if jax.process_index() == 0:
             if renamed.exists():
@@ -142,24 +134,30 @@ class Checkpoints:
             self._manager.close()
 
 
-class _Reader(NamedTuple):
-    """An open checkpoint."""
+def saved_params(source: epath.PathLike) -> dict[str, Any]:
+    """The shape and dtype, by path, of each parameter that `load_params` finds.
 
-    path: epath.Path
-    reader: ocp.Checkpointer
-    params: Any  # shapes and dtypes of its parameters
-
-
-@contextlib.contextmanager
-def _open(source: epath.PathLike) -> Iterator[_Reader]:
-    """The checkpoint that `newest_checkpoint` finds. Raises ValueError if it is damaged."""
+    Raises ValueError if there is no checkpoint or if it is damaged.
+    """
     path = newest_checkpoint(source)
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        try:
-            params = reader.metadata(path / 'state').item_metadata.tree['params']
-        except Exception as error:  # of many types
-            raise ValueError(f'checkpoint {path} is damaged: {first_line(error)}') from error
-        yield _Reader(path, reader, params)
+    with _reading(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        return _named(reader.metadata(path / 'state').item_metadata.tree['params'])
+
+
+def check_params(source: epath.PathLike, abstract: Any) -> None:
+    """Raises ValueError as `load_params` does, and logs the same; reads no arrays."""
+    path = newest_checkpoint(source)
+    saved, needed = map(_forms, (saved_params(path), _named(abstract)))
+    wrong = [
+        f'{name} is {saved.get(name, "missing")} there, {form} here'
+        for name, form in needed.items()
+        if saved.get(name) != form
+    ]
+    if wrong:
+        more = f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''
+        raise ValueError(f'{path} does not fit config.model: {"; ".join(wrong[:5])}{more}')
+    if unused := sorted(set(saved) - set(needed)):
+        LOG.info('%d parameters of %s are not used, %s first', len(unused), path, unused[0])
 
 
 def load_params(source: epath.PathLike, abstract: Any) -> Any:
@@ -168,39 +166,34 @@ def load_params(source: epath.PathLike, abstract: Any) -> Any:
     Logs how many saved parameters are not used. Raises ValueError if there is no checkpoint, if it
     is damaged, or if parameters are missing or of another shape or dtype; it names them.
     """
-    with _open(source) as (path, reader, saved):
-        _check_fit(saved, abstract, path)
-        target = {'params': abstract}
-        args = ocp.args.PyTreeRestore(
-            target,
-            restore_args=checkpoint_utils.construct_restore_args(target),
-            partial_restore=True,
-        )
-        try:
-            restored = reader.restore(path / 'state', args=args)
-            saved_sums = json.loads((path / 'checksums' / 'metadata').read_text())
-            sums = checksums(restored)
-            _verify(sums, {name: saved_sums.get(name) for name in sums})
-        except Exception as error:
-            raise ValueError(f'checkpoint {path} is damaged: {first_line(error)}') from error
+    check_params(source, abstract)
+    path, target = newest_checkpoint(source), {'params': abstract}
+    args = _restore(target, partial_restore=True)
+    with _reading(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        restored = reader.restore(path / 'state', args=args)
+        saved_sums = json.loads((path / 'checksums' / 'metadata').read_text())
+        sums = checksums(restored)
+        if problem := _difference(sums, {name: saved_sums.get(name) for name in sums}):
+            raise ValueError(problem)
     return restored['params']
 
 
-def check_params(source: epath.PathLike, abstract: Any) -> None:
-    """Raises ValueError if `load_params` would find no parameters that fit; reads no arrays."""
-    with _open(source) as (path, _, saved):
-        _check_fit(saved, abstract, path)
+def _restore(abstract: Any, **options: bool) -> ocp.args.PyTreeRestore:
+    restore_args = checkpoint_utils.construct_restore_args(abstract)
+    return ocp.args.PyTreeRestore(abstract, restore_args=restore_args, **options)
 
 
-def saved_params(source: epath.PathLike) -> dict[str, Any]:
-    """Shape and dtype, by path, of each parameter that `load_params` finds. Raises ValueError if
-    there is no checkpoint or it is damaged."""
-    with _open(source) as (_, _, saved):
-        return _named(saved)
+@contextlib.contextmanager
+def _reading(path: epath.Path) -> Iterator[None]:
+    """Turns the errors of a damaged checkpoint, which have many types, into ValueError."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f'checkpoint {path} is damaged: {first_line(error)}') from error
 
 
 def save_best(workdir: epath.PathLike, step: int, params: Any) -> None:
-    """Saves `params` as the best ones; `load_params(workdir)` returns them from then on.
+    """Saves `params` as the best ones, which `load_params(workdir)` then returns.
 
     A crash at any moment leaves either the old best parameters or the new ones.
     """
@@ -231,7 +224,7 @@ def save_params(directory: epath.PathLike, params: Any) -> None:
 
 
 def check_storage(workdir: epath.PathLike) -> None:
-    """Raises ValueError if the libraries are missing that Orbax needs for Cloud Storage."""
+    """Raises ValueError if the workdir is on Cloud Storage and the libraries for it are missing."""
     if str(workdir).startswith('gs://'):
         try:
             for name in ('storage', 'storage_control_v2'):
@@ -246,22 +239,8 @@ def _named(tree: Any) -> dict[str, Any]:
     return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def _check_fit(saved: Any, abstract: Any, path: epath.Path) -> None:
-    """Raises ValueError if `saved` lacks an array of `abstract`, or has it in another form."""
-    forms, needed = (
-        {name: f'{np.dtype(x.dtype)}{list(x.shape)}' for name, x in _named(tree).items()}
-        for tree in (saved, abstract)
-    )
-    wrong = [
-        f'{name} is {forms.get(name, "missing")} there, {form} here'
-        for name, form in needed.items()
-        if forms.get(name) != form
-    ]
-    if wrong:
-        more = f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''
-        raise ValueError(f'{path} does not fit config.model: {"; ".join(wrong[:5])}{more}')
-    if unused := sorted(set(forms) - set(needed)):
-        LOG.info('%d parameters of %s are not used, %s first', len(unused), path, unused[0])
+def _forms(arrays: dict[str, Any]) -> dict[str, str]:
+    return {name: f'{np.dtype(x.dtype)}{list(x.shape)}' for name, x in arrays.items()}
 
 
 @jax.jit
@@ -279,14 +258,14 @@ def _sums(tree: Any) -> Any:
 
 
 def checksums(tree: Any) -> dict[str, int]:
-    """A number per array, by its path. Reading wrong bits back would otherwise go unnoticed.
+    """A number per array, by its path. It shows if the bits that are read are not those saved.
 
-    Computed on the devices. Integer sums don't depend on the order, and so not on the sharding.
+    Sums of integers do not depend on the order of the terms, and so not on the sharding.
     """
     return {name: int(value) for name, value in _named(jax.device_get(_sums(tree))).items()}
 
 
-def _verify(sums: dict[str, int], saved: dict[str, Any]) -> None:
+def _difference(sums: dict[str, int], saved: dict[str, Any]) -> str:
+    """A message about the checksums that differ; '' if none does."""
     wrong = sorted(name for name in set(sums) | set(saved) if sums.get(name) != saved.get(name))
-    if wrong:
-        raise ValueError(f'{len(wrong)} arrays differ from what was saved, {wrong[0]} first')
+    return f'{len(wrong)} arrays differ from what was saved, {wrong[0]} first' if wrong else ''

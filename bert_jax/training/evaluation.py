@@ -1,4 +1,4 @@
-"""Evaluation: every example counts once, and sums are divided at the very end."""
+"""Evaluation: every example counts once, and the sums are divided at the end."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,18 +12,18 @@ from bert_jax.tasks.task import loss_and_means
 from bert_jax.training.train_step import Step
 
 Predictions = dict[str, np.ndarray]
-IN_FLIGHT = 2  # batches that the device may work on while the host goes on
+IN_FLIGHT = 2  # batches that the device computes while the host prepares more
 
 
 def evaluate(
     step: Step, params: Any, batches: Iterable[HostBatch], specs: Mapping[int, BatchSpec]
 ) -> tuple[dict[str, float], Predictions]:
-    """Means over all examples, and the task's predictions for each example.
+    """Returns means over all examples, and the task's predictions for each example.
 
-    The means are the task's, `loss`, and `mlm_perplexity` if there is an `mlm_loss`. Predictions
-    are sorted by example_ids; along the row they are padded with zeros to the longest row.
+    The means include `loss`, and `mlm_perplexity` if there is an `mlm_loss`. The predictions are
+    sorted by example_ids and padded with zeros to the longest row.
 
-    specs: one per length of a batch. Raises ValueError if there are no batches.
+    specs: the arrays of a batch by its length. Raises ValueError if there are no batches.
     """
     totals: dict[str, np.ndarray] = {}
     predictions: list[Predictions] = []
@@ -53,7 +53,7 @@ def evaluate(
 
 
 def by_example(batches: list[Predictions]) -> Predictions:
-    """One array per prediction with a row per example; rows that only fill a batch are dropped."""
+    """One array per prediction with a row per example, without the rows that only fill a batch."""
     if not batches:
         return {}
     ids = np.concatenate([batch['example_ids'] for batch in batches])

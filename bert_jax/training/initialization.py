@@ -27,11 +27,13 @@ def initial_params(
 ) -> Any:
     """Returns the parameters that are saved in `source`, with the shardings of `fresh`.
 
-    info: the tree of `ParameterInfo`. These parameters stay fresh, and a log line says so: the head
-    of a task and the pooler below it, if `source` has none of their shape; the head of a task if
-    `task_head` is False (its labels are others); the `reinit_layers` top layers with the pooler
-    (Zhang et al., 2021, section 5); rows that `fresh` has beyond a saved vocabulary table (see
-    config.data.pad_vocab_to_multiple_of). Raises ValueError if any other parameter is missing.
+    info: the tree of `ParameterInfo`. The log names the parameters that stay fresh:
+    - a task head and the pooler below it, if `source` does not have them in the same shape;
+    - a task head if `task_head` is False, because the saved head has other labels;
+    - the `reinit_layers` top layers with the pooler (Zhang et al., 2021, section 5);
+    - additional rows of the vocabulary tables (see config.data.pad_vocab_to_multiple_of).
+
+    Raises ValueError if any other parameter is missing or has another shape.
     """
     flat, facts = _flatten(fresh), _flatten(info)
     expected = _expected(source, flat, facts, task_head)
@@ -41,22 +43,21 @@ def initial_params(
         LOG.info('the task head, %s, is taken from there, too', ', '.join(taken))
     values = dict(flat)
     for path, value in loaded.items():
-        values[path] = _with_rows_of(flat[path], value)
+        value = _with_rows_of(flat[path], value)
+        values[path] = _reinitialize(facts[path], value, flat[path], reinit_layers)
     if reinit_layers:
-        for path, value in values.items():
-            values[path] = _reinitialize(facts[path], value, flat[path], reinit_layers)
         LOG.info('fresh: the top %d layers and the pooler', reinit_layers)
     if new := sorted(flat.keys() - loaded.keys()):
         LOG.info('fresh: %s', ', '.join(new))
     return _unflatten(values)
 
 
-def check(source: epath.PathLike, fresh: Any, info: Any, task_head: bool = True) -> None:
-    """Raises ValueError if `initial_params` would find no parameters that fit; reads no arrays.
+def check(source: epath.PathLike, fresh: Any, info: Any) -> None:
+    """Raises ValueError if `initial_params` would; reads no arrays.
 
     fresh: shapes, dtypes and shardings of the parameters.
     """
-    expected = _expected(source, _flatten(fresh), _flatten(info), task_head)
+    expected = _expected(source, _flatten(fresh), _flatten(info), task_head=True)
     check_params(source, _unflatten(expected))
 
 
@@ -71,7 +72,7 @@ def _unflatten(flat: Flat) -> Any:
 def _expected(
     source: epath.PathLike, flat: Flat, facts: dict[str, ParameterInfo], task_head: bool
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """The parameters that `source` has to have, as they are saved there."""
+    """The parameters that `source` must have, in their saved shapes."""
     saved = {path: tuple(leaf.shape) for path, leaf in saved_params(source).items()}
     task_heads = {fact.part for fact in facts.values()} & {*TASK_HEADS}
     optional = {*task_heads, 'pooler'} if task_heads else set()
@@ -90,9 +91,9 @@ def _expected(
 
 
 def _as_saved(fact: ParameterInfo, leaf: Any, saved: tuple[int, ...]) -> jax.ShapeDtypeStruct:
-    """`leaf`, with the rows that are saved if it is a vocabulary table with more rows than those.
+    """`leaf`, with as many rows as are saved if it is a vocabulary table that has more.
 
-    Saved rows are not split over devices, because their number may not divide.
+    The saved rows are not split over devices, because their number may not divide.
     """
     shape, sharding = leaf.shape, leaf.sharding
     if fact.axes[0] == 'vocab' and saved[1:] == shape[1:] and saved[0] < shape[0]:
@@ -104,7 +105,7 @@ def _as_saved(fact: ParameterInfo, leaf: Any, saved: tuple[int, ...]) -> jax.Sha
 
 
 def _with_rows_of(fresh: jax.Array, saved: jax.Array) -> jax.Array:
-    """Returns the saved array, followed by the rows that only the fresh one has."""
+    """Returns the saved array, followed by the additional rows of the fresh one."""
     if saved.shape == fresh.shape:
         return saved
     LOG.info('fresh: rows %d to %d of a vocabulary table', len(saved), len(fresh) - 1)
@@ -118,8 +119,9 @@ def _with_rows_of(fresh: jax.Array, saved: jax.Array) -> jax.Array:
 def _reinitialize(
     fact: ParameterInfo, saved: jax.Array, fresh: jax.Array, layers: int
 ) -> jax.Array:
-    """Returns the saved parameter, with the `layers` top layers or the whole pooler fresh."""
+    """Returns the saved parameter with fresh values in the `layers` top layers and the pooler."""
+    if not layers:
+        return saved
     if fact.part == 'layers':
-        assert fact.layer_axis == 0, fact
         return jax.device_put(jnp.concatenate([saved[:-layers], fresh[-layers:]]), saved.sharding)
     return fresh if fact.part == 'pooler' else saved

@@ -13,17 +13,17 @@ from etils import epath
 from bert_jax.batch import Batch, BatchSpec, HostBatch, spec_of
 from bert_jax.config import Config, Phase
 from bert_jax.config.errors import Interrupted
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import make_mesh
+from bert_jax.parallel.sharding import shard_batch
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
 from bert_jax.training import random_streams
 from bert_jax.training.checkpoint import Checkpoints, save_best
 from bert_jax.training.evaluation import Predictions, evaluate
 from bert_jax.training.initialization import initial_params
-from bert_jax.training.metrics import Reporter
-from bert_jax.training.nonfinite import NonfiniteSteps
-from bert_jax.training.step_timer import BatchShape, StepTimer
-from bert_jax.training.train_step import Step, TrainState, build_step
+from bert_jax.training.metrics import Metrics, MetricsWriter, Progress
+from bert_jax.training.step_monitor import StepMonitor
+from bert_jax.training.train_step import Step, TrainState, shared_step
 from bert_jax.training.workdir import explain_full_disk, same_labels
 
 LOG = logging.getLogger('bert_jax.training.loop')
@@ -32,7 +32,7 @@ LOG = logging.getLogger('bert_jax.training.loop')
 class EvalSet(Protocol):
     """This host's slices of the held-out batches; it can be iterated many times."""
 
-    main_score: str  # the score that the best step has most of; '' if there is none
+    main_score: str  # the score that chooses the best step; '' if there is none
 
     def __iter__(self) -> Iterator[HostBatch]: ...
 
@@ -45,26 +45,18 @@ EvalBatches = Callable[[Phase], EvalSet]
 
 
 class Stage(NamedTuple):
-    """The steps of one phase that are left. Dictionaries are by the length of a batch."""
+    """The remaining steps of a phase. The specs are by the length of a batch."""
 
+    phase: Phase
     specs: dict[int, BatchSpec]
     eval_specs: dict[int, BatchSpec]
-    shapes: dict[int, BatchShape]
     batches: Iterator[HostBatch]
     eval_set: EvalSet
 
 
-def should_log(step: int, config: Config) -> bool:
-    return step == config.num_steps or step % config.train.log_every == 0
-
-
-def should_evaluate(step: int, config: Config) -> bool:
-    every = config.train.eval_every
+def is_due(step: int, every: int, config: Config) -> bool:
+    """Whether `step` is a multiple of `every` (0: never) or the last step."""
     return step == config.num_steps or (every > 0 and step % every == 0)
-
-
-def should_save(step: int, config: Config) -> bool:
-    return step == config.num_steps or step % config.train.checkpoint_every == 0
 
 
 def train(
@@ -82,11 +74,10 @@ def train(
     training is already complete, nothing is written.
 
     Raises FloatingPointError, naming the step, if a loss or an update is not finite (see
-    NonfiniteSteps), and Interrupted after a signal, when the state is saved.
+    `StepMonitor`), and Interrupted after a signal, when the state is saved.
     """
-    mesh = sharding.make_mesh(config.mesh)
     checkpoints = Checkpoints(workdir, config.train.keep)
-    built = _build_step(_without_seeds(config), task, mesh)
+    built = shared_step(config, task, make_mesh(config.mesh))
     state = _restore_or_init(config, built, checkpoints, workdir)
     step = int(state.step)
     if step >= config.num_steps:
@@ -94,86 +85,92 @@ def train(
         checkpoints.close()
         return state
     # All stages are set up now, so that a mistake in a later one is found at once.
-    stages = _stages(config, step, task, mesh, batches, eval_batches)
-    key = _root_key(config, mesh, config.train.prng_impl)
-    # The evaluation at an earlier, smaller num_steps is not one of this run.
-    drop_eval = not should_evaluate(step, config) and not config.train.best
-    # Leaves in reverse order: signals are handled until everything is written.
+    stages = _stages(built, step, batches, eval_batches)
+    key = _root_key(config, built.mesh, config.train.prng_impl)
+    # The evaluation at the end of a shorter run does not belong to this run.
+    drop_eval = not is_due(step, config.train.eval_every, config) and not config.train.best
+    # The stack is left in reverse order: signals are handled until everything is written.
     with contextlib.ExitStack() as stack:
         stack.enter_context(explain_full_disk(workdir))
         stopper = stopper or stack.enter_context(Stopper())
         stack.callback(checkpoints.close)
-        reporter = Reporter(workdir, step, config.num_steps, drop_eval)
-        stack.callback(reporter.close)
+        writer = MetricsWriter(workdir, step, drop_eval)
+        stack.callback(writer.close)
+        progress = Progress(step, config.num_steps)
+        stack.callback(progress.close)
         stack.enter_context(jax.transfer_guard('disallow'))
-        loop = _Loop(config, built, workdir, checkpoints, reporter, stopper)
+        loop = _Loop(config, built, workdir, checkpoints, writer, progress, stopper)
         loop.catch_up(step, state, stages[0])
         return loop.run(step, state, stages, key)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Loop:
-    """What the loop needs beside its state and its batches."""
+    """The training loop with its outputs; the state and the stages are arguments."""
 
     config: Config
     built: Step
     workdir: epath.PathLike
     checkpoints: Checkpoints
-    reporter: Reporter
+    writer: MetricsWriter
+    progress: Progress
     stopper: Stopper
 
     def catch_up(self, step: int, state: TrainState, stage: Stage) -> None:
-        """Evaluates if a signal kept the process before from it. Raises Interrupted if one is
-        pending, or if one comes."""
+        """Evaluates if a signal stopped the earlier process before it had evaluated `step`.
+
+        Raises Interrupted if a signal has arrived or arrives now.
+        """
         if self.stopper.agreed():
             raise self.stopper.interrupted(
-                f'stopped before step {step + 1} of {self.config.num_steps}; the same command goes '
-                'on from there'
+                f'stopped before step {step + 1} of {self.config.num_steps}; '
+                'the same command continues from there'
             )
-        missed = step and should_evaluate(step, self.config) and not self.reporter.has_eval(step)
-        if missed and not self.evaluate(step, state.params, stage):
+        due = step and is_due(step, self.config.train.eval_every, self.config)
+        if due and not self.writer.has_eval(step) and not self.evaluate(step, state.params, stage):
             raise self.stopper.interrupted(f'step {step} is saved; the same command evaluates it')
 
     def run(self, step: int, state: TrainState, stages: list[Stage], key: jax.Array) -> TrainState:
         """Takes all steps of the stages, the first of them after `step`. key: the root key."""
-        config, reporter = self.config, self.reporter
-        timer, nonfinite = StepTimer(), NonfiniteSteps(config.train.nonfinite)
+        config, every = self.config, self.config.train
+        monitor = StepMonitor(self.built.task, config.train.nonfinite)
         for stage in stages:
-            to_device = functools.partial(_to_device, specs=stage.specs, mesh=self.built.mesh)
-            for batch in _prefetch(timer.time_input(stage.batches), to_device):
+            timed = monitor.time_input(stage.batches)
+            for batch in _prefetch(timed, stage.specs, self.built.mesh):
                 # Train.
                 state, sums = self.built.train(state, batch, key)
                 step += 1
-                timer.add(sums, stage.shapes[batch['input_ids'].shape[1]])
-                nonfinite.add(step, sums)
-                reporter.step(step)
+                shape = stage.phase._replace(max_seq_length=batch['input_ids'].shape[1])
+                monitor.add(step, sums, shape)
+                self.progress.step(step)
                 last, stop = step == config.num_steps, self.stopper.agreed()
-                log, save = should_log(step, config), stop or should_save(step, config)
-                evaluate = should_evaluate(step, config) and (last or not stop)
+                log = is_due(step, every.log_every, config)
+                save = stop or is_due(step, every.checkpoint_every, config)
+                evaluate = is_due(step, every.eval_every, config) and (last or not stop)
 
                 # Report.
                 if log or evaluate or save:
-                    nonfinite.check()
+                    monitor.check_finite()
                 if log:
-                    reporter.report(step, 'train', timer.read(self.built.task))
+                    self.report(step, 'train', monitor.read())
 
                 # Evaluate.
-                if evaluate and not timer.exclude(self.evaluate, step, state.params, stage):
+                if evaluate and not monitor.exclude(self.evaluate, step, state.params, stage):
                     save = stop = True
 
-                # Save. The run that resumes here does not report these metrics again.
+                # Save. A run that resumes here does not report the metrics of this step again.
                 if save:
-                    timer.exclude(reporter.flush)
-                    timer.exclude(self.checkpoints.save, step, state)
+                    monitor.exclude(self.writer.flush)
+                    monitor.exclude(self.checkpoints.save, step, state)
                 if stop and not last:
                     raise self.stopper.interrupted(
                         f'saved at step {step} of {config.num_steps}; '
-                        'the same command goes on from there'
+                        'the same command continues from there'
                     )
         return state
 
     def evaluate(self, step: int, params: Any, stage: Stage) -> bool:
-        """Evaluates and reports. False if a signal cut it short; the resumed run evaluates then."""
+        """Evaluates and reports. Returns False if a signal interrupts it."""
         rows: Iterable[HostBatch] = stage.eval_set
         if step != self.config.num_steps:  # a complete run is not resumed
             rows = self.stopper.until_stopped(rows)
@@ -182,33 +179,25 @@ class _Loop:
         except Interrupted:
             return False
         means |= stage.eval_set.score(predictions)
-        if self.config.train.best and self.reporter.is_best(stage.eval_set.main_score, means):
+        if self.config.train.best and self.writer.is_best(stage.eval_set.main_score, means):
             save_best(self.workdir, step, params)
-        self.reporter.report(step, 'eval', means)
+        self.report(step, 'eval', means)
         return True
 
-
-def _without_seeds(config: Config) -> Config:
-    """The configuration as the steps depend on it, so that the runs of several seeds share them."""
-    data = dataclasses.replace(config.data, seed=0)
-    return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=0), data=data)
-
-
-@functools.lru_cache(maxsize=1)
-def _build_step(config: Config, task: Any, mesh: jax.sharding.Mesh) -> Step:
-    return build_step(config, task, mesh)
+    def report(self, step: int, split: str, metrics: Metrics) -> None:
+        self.writer.write(step, split, metrics)
+        self.progress.report(step, split, metrics)
 
 
 def predict(config: Config, task: Task, params: Any, batches: Iterable[HostBatch]) -> Predictions:
     """The task's predictions for each row of `batches`, in order of example_ids."""
-    mesh = sharding.make_mesh(config.mesh)
-    built = _build_step(_without_seeds(config), task, mesh)  # the run's, already compiled
-    specs = _specs(task, _eval_phase(config, config.train.phases[0]), mesh)
+    built = shared_step(config, task, make_mesh(config.mesh))
+    specs = built.batch_specs(config.train.phases[0], training=False)
     return evaluate(built, params, batches, specs)[1]
 
 
 def _root_key(config: Config, mesh: jax.sharding.Mesh, impl: str) -> jax.Array:
-    """The root key on every device, as the loop allows no implicit transfers."""
+    """The root key on every device, because the loop allows no implicit transfers."""
     replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     make = functools.partial(random_streams.root, config.train.seed, impl)
     return jax.jit(make, out_shardings=replicated)()
@@ -217,12 +206,12 @@ def _root_key(config: Config, mesh: jax.sharding.Mesh, impl: str) -> jax.Array:
 def _restore_or_init(
     config: Config, built: Step, checkpoints: Checkpoints, workdir: epath.PathLike
 ) -> TrainState:
-    """The workdir's newest checkpoint; else a fresh state, with the parameters of init_from."""
+    """The newest checkpoint of the workdir, or a fresh state with the parameters of init_from."""
     state = checkpoints.restore(built.abstract)
     if state is not None:
-        LOG.info('going on from step %d of %d', int(state.step), config.num_steps)
+        LOG.info('continuing from step %d of %d', int(state.step), config.num_steps)
         return state
-    # Not from the run's generator: the bits of rbg depend on the mesh.
+    # This is not the generator of the run, because the bits of rbg depend on the mesh.
     state = built.init(_root_key(config, built.mesh, 'threefry2x32'))
     if config.init_from:
         task_head = same_labels(workdir, config.init_from)
@@ -234,62 +223,26 @@ def _restore_or_init(
 
 
 def _stages(
-    config: Config,
-    step: int,
-    task: Task,
-    mesh: jax.sharding.Mesh,
-    batches: TrainBatches,
-    eval_batches: EvalBatches,
+    built: Step, step: int, batches: TrainBatches, eval_batches: EvalBatches
 ) -> list[Stage]:
     """The stages that are left. The first one, which may have no steps left, contains `step`."""
-    stages, first = [], 0
-    for phase in config.train.phases:
-        begin, end = max(step, first), min(config.num_steps, first + phase.steps)
-        if begin <= end and first < config.num_steps:
-            specs = _specs(task, phase, mesh, config.train.accum_steps)
-            eval_specs = _specs(task, _eval_phase(config, phase), mesh)
-            shapes = {
-                length: BatchShape(
-                    phase.batch_size, length, task.flops(_with_length(phase, length))
-                )
-                for length in specs
-            }
-            stages.append(
-                Stage(specs, eval_specs, shapes, batches(begin, end), eval_batches(phase))
-            )
+    stages, first, num_steps = [], 0, built.config.num_steps
+    for phase in built.config.train.phases:
+        begin, end = max(step, first), min(num_steps, first + phase.steps)
+        if begin <= end and first < num_steps:
+            specs, eval_specs = (built.batch_specs(phase, training) for training in (True, False))
+            stages.append(Stage(phase, specs, eval_specs, batches(begin, end), eval_batches(phase)))
         first += phase.steps
     return stages
 
 
-def _with_length(phase: Phase, length: int) -> Phase:
-    return phase._replace(max_seq_length=length)
-
-
-def _eval_phase(config: Config, phase: Phase) -> Phase:
-    return phase._replace(batch_size=config.eval.batch_size or phase.batch_size)
-
-
-def _specs(
-    task: Task, phase: Phase, mesh: jax.sharding.Mesh, accum_steps: int = 1
-) -> dict[int, BatchSpec]:
-    """Batch specs by length. Raises ValueError if the batch does not divide over the devices."""
-    specs = {length: task.batch_spec(_with_length(phase, length)) for length in task.lengths(phase)}
-    for spec in specs.values():
-        sharding.batch_shardings(spec, mesh, accum_steps)
-    return specs
-
-
-def _to_device(batch: HostBatch, specs: dict[int, BatchSpec], mesh: jax.sharding.Mesh) -> Batch:
-    return sharding.shard_batch(batch, spec_of(batch, specs), mesh)
-
-
 def _prefetch(
-    batches: Iterator[HostBatch], to_device: Callable[[HostBatch], Batch]
+    batches: Iterator[HostBatch], specs: dict[int, BatchSpec], mesh: jax.sharding.Mesh
 ) -> Iterator[Batch]:
     """Batches on the device; the transfer of the next one begins before a batch is yielded."""
     current: Batch | None = None
     for batch in batches:
-        following = to_device(batch)
+        following = shard_batch(batch, spec_of(batch, specs), mesh)
         if current is not None:
             yield current
         current = following

@@ -1,4 +1,4 @@
-"""Where metrics go: metrics.jsonl, TensorBoard events, and a line in the terminal."""
+"""Writers of metrics: metrics.jsonl, TensorBoard events, and a line in the terminal."""
 
 import datetime
 import json
@@ -52,7 +52,7 @@ class MetricsWriter:
 
     def __init__(self, workdir: epath.PathLike, start_step: int, drop_eval: bool = False):
         self._active = jax.process_index() == 0
-        self.kept: list[dict[str, Any]] = []  # the earlier lines that stay
+        self._evals: list[dict[str, Any]] = []  # the lines of the evaluations so far
         if not self._active:
             return
         self._workdir = epath.Path(workdir)
@@ -65,10 +65,11 @@ class MetricsWriter:
         text = ''
         for line in self._read():
             values = json.loads(line)
-            dropped = drop_eval and values['step'] == start_step and values.get('split') == 'eval'
-            if values['step'] <= start_step and not dropped:
-                self.kept.append(values)
+            is_eval = values.get('split') == 'eval'
+            if values['step'] <= (start_step - 1 if is_eval and drop_eval else start_step):
                 text += line
+                if is_eval:
+                    self._evals.append(values)
         write_atomically(self._folder / METRICS, text)
         self._file = (self._folder / METRICS).open('a')
         self._thread, self._upload = ThreadPoolExecutor(1), Future[None]()
@@ -82,11 +83,9 @@ class MetricsWriter:
         self.flush()
 
     def _read(self) -> list[str]:
-        """The complete lines; a killed run may leave half of one at the end."""
+        """The complete lines. A killed run may leave half of a line at the end."""
         path = self._workdir / METRICS
-        if not path.exists():
-            return []
-        lines = path.read_text().splitlines(keepends=True)
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         complete = [line for line in lines if line.endswith('\n') and _has_step(line)]
         if len(complete) < len(lines):
             LOG.warning('%s: %d broken lines removed', path, len(lines) - len(complete))
@@ -95,13 +94,18 @@ class MetricsWriter:
     def write(self, step: int, split: str, metrics: Metrics) -> None:
         """Writes one line; numbers that are not finite become null.
 
-        When this returns, a kill of the process can't lose the line. In an object store it can,
-        until `flush` or the next `write` returns.
+        When this returns, the line is safe if the process is killed. In an object store it is safe
+        when `flush` or the next `write` has returned.
         """
         if not self._active:
             return
-        values = {name: value if _is_finite(value) else None for name, value in metrics.items()}
+        values = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in metrics.items()
+        }
         line = {'step': step, 'split': split, **values}
+        if split == 'eval':
+            self._evals.append(line)
         self._file.write(json.dumps(line, allow_nan=False) + '\n')
         self._file.flush()
         now = time.time()
@@ -113,8 +117,21 @@ class MetricsWriter:
             self._finish_upload()
             self._upload = self._thread.submit(self._copy, METRICS)
 
+    def has_eval(self, step: int) -> bool:
+        """Whether the evaluation of `step` was written; the same in all processes."""
+        written = np.int32(any(line.get('step') == step for line in self._evals))
+        return bool(multihost_utils.broadcast_one_to_all(written))
+
+    def is_best(self, name: str, metrics: Metrics) -> bool:
+        """Whether no evaluation before had a higher score `name`; the same in all processes."""
+        earlier = [line[name] for line in self._evals if line.get(name) is not None]
+        value: Any = metrics[name]
+        best = not earlier or (value is not None and value > max(earlier))
+        with jax.transfer_guard('allow'):  # with several processes JAX makes arrays of the answers
+            return bool(multihost_utils.broadcast_one_to_all(np.int32(best)))
+
     def flush(self) -> None:
-        """When this returns, a kill of the process loses nothing that was written."""
+        """Writes everything to the workdir, where it is safe if the process is killed."""
         if self._active:
             self._events.flush()
             if self._temporary:
@@ -141,15 +158,11 @@ class MetricsWriter:
 
 
 def _has_step(line: str) -> bool:
-    """Whether this is a line of metrics.jsonl."""
+    """Whether a line is the JSON of an object with a step."""
     try:
         return isinstance(json.loads(line)['step'], int)
     except (ValueError, TypeError, KeyError):
         return False
-
-
-def _is_finite(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
 
 
 class Progress:
@@ -187,50 +200,9 @@ class Progress:
         self._bar.stop()
 
 
-class Reporter:
-    """Reports the metrics of a run to its files and to the terminal."""
-
-    def __init__(
-        self, workdir: epath.PathLike, start_step: int, num_steps: int, drop_eval: bool = False
-    ):
-        self._writer = MetricsWriter(workdir, start_step, drop_eval)
-        self._progress = Progress(start_step, num_steps)
-        self._evals = [line for line in self._writer.kept if line.get('split') == 'eval']
-
-    def step(self, step: int) -> None:
-        self._progress.step(step)
-
-    def report(self, step: int, split: str, metrics: Metrics) -> None:
-        self._writer.write(step, split, metrics)
-        self._progress.report(step, split, metrics)
-
-    def flush(self) -> None:
-        """When this returns, a kill of the process loses nothing that was reported."""
-        self._writer.flush()
-
-    def has_eval(self, step: int) -> bool:
-        """Whether an earlier process reported the evaluation of `step`; the same in all
-        processes."""
-        reported = np.int32(any(line.get('step') == step for line in self._evals))
-        return bool(multihost_utils.broadcast_one_to_all(reported))
-
-    def is_best(self, name: str, metrics: Metrics) -> bool:
-        """Whether no evaluation before had a higher score `name`; the same in all processes."""
-        earlier = [line[name] for line in self._evals if line.get(name) is not None]
-        value: Any = metrics[name]
-        best = not earlier or (value is not None and value > max(earlier))
-        self._evals.append({name: value})
-        with jax.transfer_guard('allow'):  # with several processes JAX makes arrays of the answers
-            return bool(multihost_utils.broadcast_one_to_all(np.int32(best)))
-
-    def close(self) -> None:
-        self._progress.close()
-        self._writer.close()
-
-
 NOT_IN_CONSOLE = re.compile(
     'padding_fraction|mlm_perplexity|grad_norm|.*_per_second|mfu|input_wait_fraction|task_loss'
-    '|learning_rate'
+    '|learning_rate|skipped_steps'
 )
 
 
@@ -239,7 +211,7 @@ def _text(split: str, metrics: Metrics) -> str:
     parts = [
         f'{name} {_number(value)}'
         for name, value in metrics.items()
-        if not NOT_IN_CONSOLE.fullmatch(name) and name != 'skipped_steps'
+        if not NOT_IN_CONSOLE.fullmatch(name)
     ]
     return ' '.join([split, *parts, *_pace(metrics)])
 
@@ -261,9 +233,3 @@ def _pace(metrics: Metrics) -> list[str]:
 
 def _number(value: Any) -> str:
     return 'nan' if value is None else f'{value:.3f}'
-
-
-def log_lines(lines: Mapping[str, str]) -> None:
-    """Logs what a run starts with, one name and value per line."""
-    for name, value in lines.items():
-        LOG.info('%-12s %s', name, value)

@@ -1,8 +1,9 @@
 """The optimizer: clipping, AdamW or LAMB, and the learning-rate schedule, from the configuration.
 
-What is done to a parameter depends on its facts (`models.parameters`), which are given as a tree.
+The update of a parameter depends on its facts (`models.parameters`), which are given as a tree.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from bert_jax.models.parameters import ParameterInfo
 
 
 def make_schedule(config: Config) -> optax.Schedule:
-    """Step -> learning rate: linear warm-up from 0, then `optim.schedule` over all phases."""
+    """Returns step -> learning rate: linear warm-up from 0, then `optim.schedule`."""
     optim = config.optim
     decay_steps = max(config.schedule_steps - optim.warmup_steps, 1)
     peak, end = optim.learning_rate, optim.end_learning_rate
@@ -40,8 +41,8 @@ def make_schedule(config: Config) -> optax.Schedule:
 def make_optimizer(config: Config, info: Any) -> optax.GradientTransformation:
     """Clipping by global norm, Adam, decoupled weight decay, and the trust ratio of LAMB.
 
-    info: the tree of `ParameterInfo` of the parameters. The training step multiplies the result by
-    the learning rate of `make_schedule`, which is a function of the step number and needs no state.
+    info: the tree of `ParameterInfo`. The training step multiplies the updates by the learning
+    rate of `make_schedule`, which depends on the step number only and needs no state.
     """
     optim = config.optim
     layers, decay = config.model.num_hidden_layers, optim.layer_decay
@@ -56,22 +57,11 @@ def make_optimizer(config: Config, info: Any) -> optax.GradientTransformation:
     )
 
 
-def _stateless(
-    update: Callable[[ParameterInfo, jax.Array, Any], jax.Array], info: Any
-) -> optax.GradientTransformation:
-    """A transformation that maps each update, with the facts and value of its parameter."""
-
-    def update_all(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        return jax.tree.map(update, info, updates, params), state
-
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update_all)
-
-
 def _scale_by_trust_ratio(info: Any) -> optax.GradientTransformation:
     """Scales each layer's update to the norm of its weights (You et al., 2020, algorithm 2).
 
-    Parameters without weight decay keep their updates. The projections to queries, keys and values
-    have a trust ratio each.
+    The updates of parameters without weight decay do not change. Each of the projections to
+    queries, keys and values has its own trust ratio.
     """
     trust_ratio = optax.scale_by_trust_ratio()
 
@@ -88,7 +78,7 @@ def _scale_by_trust_ratio(info: Any) -> optax.GradientTransformation:
                 matrix_scale = jax.vmap(matrix_scale, in_axes=axis, out_axes=axis)
         return matrix_scale(update, param)
 
-    return _stateless(scale_by_matrix, info)
+    return optax.stateless(functools.partial(jax.tree.map, scale_by_matrix, info))
 
 
 def _scale_by_layer(decay: float, layers: int, info: Any) -> optax.GradientTransformation:
@@ -102,12 +92,11 @@ def _scale_by_layer(decay: float, layers: int, info: Any) -> optax.GradientTrans
         if fact.part == 'embeddings':
             return update * decay ** (layers + 1)
         if fact.part == 'layers':
-            assert fact.layer_axis == 0, fact
             depth = jnp.arange(layers, 0, -1).reshape(-1, *[1] * (update.ndim - 1))
             return update * decay**depth
         return update
 
-    return _stateless(scale, info)
+    return optax.stateless(functools.partial(jax.tree.map, scale, info))
 
 
 def _scale_by_adam(optim: OptimConfig) -> optax.GradientTransformation:

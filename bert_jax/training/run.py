@@ -1,8 +1,9 @@
-"""A run of the training loop: its parts, and how they are resolved from a configuration."""
+"""Runs of the training loop, and their construction from a configuration part by part."""
 
 import abc
 import dataclasses
 import functools
+import logging
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -11,14 +12,14 @@ import jax
 from etils import epath
 
 from bert_jax.config import Config
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import batch_parts, host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
 from bert_jax.training.loop import EvalBatches, TrainBatches, train
-from bert_jax.training.metrics import log_lines
-from bert_jax.training.train_step import Step, TrainState, build_step
+from bert_jax.training.train_step import Step, TrainState, shared_step
 from bert_jax.training.workdir import claim, same_on_all_hosts
 
+LOG = logging.getLogger('bert_jax.training.run')
 Value = TypeVar('Value')
 
 
@@ -26,10 +27,10 @@ Value = TypeVar('Value')
 class Run:
     """One call of the training loop.
 
-    config: as the run has it, with the vocabulary's size, the steps and the warm-up settled.
-    data_info: the content of corpus.json: the `name` and the `fingerprint` of the data ('' if they
-    are not prepared yet), and what predictions need. vocabulary: the content of its files by name.
-    batches, eval_set: see `training.loop.train`. start_lines: what the log says of the data.
+    config: the configuration with the final vocabulary size, steps and warm-up. data_info: the
+    content of corpus.json: the `name` and the `fingerprint` of the data ('' if they are not
+    prepared yet), and facts for predictions. vocabulary: the content of its files by name. batches,
+    eval_set: see `training.loop.train`. start_lines: lines about the data for the log, by name.
     """
 
     config: Config
@@ -46,19 +47,20 @@ class Run:
         config, devices = self.config, jax.devices()
         same_on_all_hosts(self.data_info['fingerprint'])
         claim(self.workdir, config, self.data_info, self.vocabulary)
-        shapes = jax.tree.leaves(jax.eval_shape(lambda: self.task.init(jax.random.key(0))))
+        params = shared_step(config, self.task, make_mesh(config.mesh)).abstract.params
         processes = f'{jax.process_count()} processes'
         lines = {
             'workdir': str(self.workdir),
             'devices': f'{len(devices)} x {devices[0].device_kind}, {processes}',
-            'parameters': f'{sum(leaf.size for leaf in shapes):,}',
+            'parameters': f'{sum(leaf.size for leaf in jax.tree.leaves(params)):,}',
             **self.start_lines,
             'phases': '; '.join(
                 f'{phase.steps} steps of {phase.batch_size} x {phase.max_seq_length}'
                 for phase in config.train.phases
             ),
         }
-        log_lines(lines)
+        for name, line in lines.items():
+            LOG.info('%-12s %s', name, line)
         return train(config, self.task, self.batches, self.eval_set, self.workdir, stopper)
 
 
@@ -69,14 +71,14 @@ class NotKnown(Exception):
 def part(resolve: Callable[[Any], Value]) -> functools.cached_property[Value]:
     """A property of a Resolver that is resolved once, when it is first needed.
 
-    If that raises an error, the property raises NotKnown from then on: each mistake is reported
-    once.
+    If this raises an error, the property raises NotKnown afterwards, so that a mistake is reported
+    only once.
     """
     name = resolve.__name__
 
     def resolved(resolver: 'Resolver') -> Value:
         if name in resolver.failed:
-            raise NotKnown(f'{name.replace("_", " ")}: not known until the mistake is mended')
+            raise NotKnown(f'{name.replace("_", " ")}: not known until the mistake is corrected')
         try:
             return resolve(resolver)
         except NotKnown:
@@ -89,14 +91,14 @@ def part(resolve: Callable[[Any], Value]) -> functools.cached_property[Value]:
 
 
 class Resolver(abc.ABC):
-    """What a configuration asks for: one run or several, resolved part by part.
+    """The run of a configuration, or its several runs, resolved part by part.
 
-    To resolve a part writes nothing, except that small files behind a URL are copied to
+    Resolving a part writes nothing, except that it copies small files behind a URL to
     config.data.cache_dir. `run` alone prepares data and trains.
     """
 
-    run_config: Config  # as the run, or the first of several, has it
-    task: Task  # of the run, or of the first of several
+    run_config: Config  # the configuration of the first run, see `Run`
+    task: Task  # the task of the first run
 
     def __init__(self, config: Config, workdir: epath.Path, cache: pathlib.Path):
         """cache: the folder of prepared stores."""
@@ -110,20 +112,22 @@ class Resolver(abc.ABC):
 
     @part
     def mesh(self) -> jax.sharding.Mesh:
-        mesh = sharding.make_mesh(self.config.mesh)
-        sharding.host_slice(mesh)
+        mesh = make_mesh(self.config.mesh)
+        host_slice(mesh)
         return mesh
 
     @part
     def step(self) -> Step:
         """The training step. Raises ValueError if the model does not fit the mesh."""
-        return build_step(self.run_config, self.task, self.mesh)
+        return shared_step(self.run_config, self.task, self.mesh)
 
     @part
     def batches(self) -> list[tuple[int, int]]:
-        """The sequences of each kind of batch, and how many a device works on at once. Raises
-        ValueError if the mesh does not divide one of them."""
-        parts, accum = sharding.batch_parts(self.mesh), self.config.train.accum_steps
+        """For each kind of batch, its sequences and how many of them a device processes at once.
+
+        Raises ValueError if the mesh does not divide one of the batches.
+        """
+        parts, accum = batch_parts(self.mesh), self.config.train.accum_steps
         sizes = {key: (rows, parts * accum) for key, rows in self.batch_sizes().items()}
         if self.config.eval.batch_size:
             sizes['eval.batch_size'] = self.config.eval.batch_size, parts
@@ -135,24 +139,24 @@ class Resolver(abc.ABC):
         if wrong:
             raise ValueError(
                 f'{"; ".join(wrong)}. The mesh divides a batch by {parts}, and '
-                f'config.train.accum_steps divides one of training by {accum} more'
+                f'config.train.accum_steps divides a training batch by {accum} in addition'
             )
         return [(rows, rows // divisor) for rows, divisor in sizes.values()]
 
     @abc.abstractmethod
     def batch_sizes(self) -> dict[str, int]:
-        """The sequences of each training batch, by the key that sets them."""
+        """The number of sequences of each training batch, by the key that sets it."""
 
     @abc.abstractmethod
     def describe_vocabulary(self) -> str:
-        """A line on the vocabulary. Raises ValueError if it can't be used."""
+        """A line about the vocabulary. Raises ValueError if it can't be used."""
 
     @abc.abstractmethod
     def describe_data(self) -> str:
-        """A line on the data. Raises ValueError if a quick look shows that they can't be used."""
+        """A line about the data. Raises ValueError if a quick look shows that it can't be used."""
 
     def bytes_to_cache(self) -> int | None:
-        """The size of what the run will write to the cache, None if it is not known."""
+        """How many bytes the run will write to the cache; None if this is not known."""
         return 0
 
     @abc.abstractmethod
@@ -164,7 +168,7 @@ class Resolver(abc.ABC):
         """Prepares the data and trains."""
 
     def known(self, name: str) -> Any:
-        """The part `name`, or None if a mistake that was reported before leaves it unknown."""
+        """The part `name`, or None if it is unknown because of a mistake that was reported."""
         try:
             return getattr(self, name)
         except NotKnown:

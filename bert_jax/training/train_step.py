@@ -1,7 +1,8 @@
-"""The training state, and the one step that trains it and the one that evaluates it."""
+"""The training state, the training step and the evaluation step."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax
@@ -11,11 +12,16 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh, PartitionSpec
 
-from bert_jax.batch import Batch
+from bert_jax.batch import Batch, BatchSpec
 from bert_jax.config import Config, Phase
 from bert_jax.models.parameters import cast_kernels, describe
 from bert_jax.parallel import xla_options
-from bert_jax.parallel.sharding import abstract_batch, check_rules, state_shardings
+from bert_jax.parallel.sharding import (
+    abstract_batch,
+    abstract_state,
+    batch_shardings,
+    check_rules,
+)
 from bert_jax.tasks.losses import Sums, divide
 from bert_jax.tasks.task import RandomStreams, Task
 from bert_jax.training import random_streams
@@ -27,7 +33,7 @@ EvalStep = Callable[[Any, Batch], tuple[Sums, dict[str, jax.Array]]]
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything that a run needs to continue, and nothing but arrays.
+    """The arrays that a run needs to continue.
 
     step: int32[], the steps taken. skipped: int32[], the steps whose update was not finite.
     """
@@ -38,34 +44,106 @@ class TrainState:
     opt_state: Any
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Step:
-    """The compiled steps of a task and what belongs to them, made by `build_step`.
+    """The jitted steps of a task and what belongs to them, made by `build_step`.
 
-    abstract: the state's shapes, dtypes and shardings, without values: what a restore fills.
-    info: the tree of `ParameterInfo`. train: (state, batch, root key) -> (state, sums); it donates
-    the state. evaluate: (params, batch) -> (sums, predictions), without dropout.
+    info: the tree of `ParameterInfo`. abstract: the shapes, dtypes and shardings of the state.
     """
 
     config: Config
     task: Task
     mesh: Mesh
-    tx: optax.GradientTransformation
     info: Any
+    tx: optax.GradientTransformation
+    schedule: optax.Schedule
     abstract: TrainState
-    train: TrainStep
-    evaluate: EvalStep
+
+    @property
+    def _shardings(self) -> TrainState:
+        shardings: TrainState = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
+        return shardings
 
     def init(self, key: jax.Array) -> TrainState:
         """Returns a fresh state; each device makes its own shards.
 
         The values depend on `key` alone if its generator is threefry2x32.
         """
-        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
-        make = jax.jit(
-            lambda key: nn.unbox(_init(self.task, self.tx, key)), out_shardings=shardings
+
+        def make(key: jax.Array) -> Any:
+            params = self.task.init(random_streams.stream(key, 'params', 0))
+            return nn.unbox(TrainState(jnp.int32(0), jnp.int32(0), params, self.tx.init(params)))
+
+        state: TrainState = jax.jit(make, out_shardings=self._shardings)(key)
+        return state
+
+    @functools.cached_property
+    def train(self) -> TrainStep:
+        """(state, batch, root key) -> (state, sums); donates the state.
+
+        sums: the task's own, and loss, grad_norm, learning_rate, nonfinite and skipped_steps. If
+        the loss, the gradient or the update is not finite (nonfinite = 1), only the two counters of
+        the state change.
+        """
+        task, accum_steps = self.task, self.config.train.accum_steps
+
+        def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Sums]:
+            with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+                rngs = {
+                    name: random_streams.stream(key, name, state.step)
+                    for name in task.random_streams
+                }
+                loss, sums, grads = _gradients(
+                    task, self.info, state.params, batch, rngs, accum_steps
+                )
+                grad_norm = optax.tree.norm(grads)
+                learning_rate = jnp.asarray(self.schedule(state.step), jnp.float32)
+                updates, opt_state = self.tx.update(grads, state.opt_state, state.params)
+                finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+                finite &= jnp.isfinite(learning_rate * optax.tree.norm(updates))
+                params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
+                params, opt_state = jax.tree.map(
+                    lambda new, old: jnp.where(finite, new, old),
+                    (params, opt_state),
+                    (state.params, state.opt_state),
+                )
+            skipped = state.skipped + ~finite
+            scalars = {
+                'loss': loss,
+                'grad_norm': grad_norm,
+                'learning_rate': learning_rate,
+                'nonfinite': 1.0 - finite,
+                'skipped_steps': skipped.astype(jnp.float32),
+            }
+            sums |= {name: (value, jnp.ones(())) for name, value in scalars.items()}
+            return TrainState(state.step + 1, skipped, params, opt_state), sums
+
+        return jax.jit(
+            step,
+            donate_argnums=0,
+            out_shardings=(self._shardings, None),
+            compiler_options=xla_options.options(self.mesh),
         )
-        return make(key)
+
+    @functools.cached_property
+    def evaluate(self) -> EvalStep:
+        """(params, batch) -> (sums, predictions), without dropout.
+
+        Every device has all of the predictions.
+        """
+
+        def step(params: Any, batch: Batch) -> tuple[Sums, dict[str, jax.Array]]:
+            with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+                sums, predictions = self.task.predict(params, batch)
+                if predictions:
+                    names = ('example_ids', 'example_weights')
+                    predictions |= {name: batch[name] for name in names}
+                return sums, {
+                    name: jax.lax.with_sharding_constraint(x, PartitionSpec())
+                    for name, x in predictions.items()
+                }
+
+        return jax.jit(step)
 
     def lower(self, phase: Phase) -> Any:
         """The training step for batches of `phase` (a `jax.stages.Lowered`), ready to be compiled.
@@ -78,6 +156,20 @@ class Step:
         train: Any = self.train
         return train.lower(self.abstract, batch, key)
 
+    def batch_specs(self, phase: Phase, training: bool) -> dict[int, BatchSpec]:
+        """The arrays of the batches of `phase`, in training or in evaluation, by length.
+
+        Raises ValueError if the batch does not divide over the mesh.
+        """
+        accum_steps = self.config.train.accum_steps if training else 1
+        if not training:
+            phase = phase._replace(batch_size=self.config.eval.batch_size or phase.batch_size)
+        lengths = self.task.lengths(phase)
+        specs = {n: self.task.batch_spec(phase._replace(max_seq_length=n)) for n in lengths}
+        for spec in specs.values():
+            batch_shardings(spec, self.mesh, accum_steps)
+        return specs
+
 
 def build_step(
     config: Config,
@@ -89,8 +181,8 @@ def build_step(
     """Returns the steps that train and evaluate `task` on `mesh`; nothing is compiled yet.
 
     tx, schedule: replace the optimizer and the learning-rate schedule of the configuration. Raises
-    ValueError if the axis names of the parameters do not fit the mesh, or if the task's batches
-    cannot be accumulated.
+    ValueError if the axis names of the parameters do not fit the mesh, or if the configuration asks
+    for micro-batches and the task does not allow them.
     """
     if config.train.accum_steps > 1 and not task.rows_are_independent:
         raise ValueError(
@@ -101,78 +193,25 @@ def build_step(
     check_rules(boxed, mesh)
     info = describe(boxed)
     tx = tx or make_optimizer(config, info)
-    abstract = _abstract_state(task, tx, mesh)
-    train = _make_train_step(
-        task, tx, schedule or make_schedule(config), mesh, info, abstract, config.train.accum_steps
-    )
-    return Step(config, task, mesh, tx, info, abstract, train, _make_eval_step(task, mesh))
+    counter: Any = jax.ShapeDtypeStruct((), jnp.int32)
+    state = TrainState(counter, counter, boxed, jax.eval_shape(tx.init, boxed))
+    abstract = abstract_state(state, mesh)
+    return Step(config, task, mesh, info, tx, schedule or make_schedule(config), abstract)
 
 
-def _init(task: Task, tx: optax.GradientTransformation, key: jax.Array) -> TrainState:
-    params = task.init(random_streams.stream(key, 'params', 0))
-    return TrainState(jnp.int32(0), jnp.int32(0), params, tx.init(params))
+def shared_step(config: Config, task: Task, mesh: Mesh) -> Step:
+    """Returns the result of `build_step`; calls that differ in seeds only return the same object.
 
-
-def _abstract_state(task: Task, tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
-    boxed = jax.eval_shape(lambda: _init(task, tx, jax.random.key(0)))
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        nn.unbox(boxed),
-        state_shardings(boxed, mesh),
-    )
-
-
-def _make_train_step(
-    task: Task,
-    tx: optax.GradientTransformation,
-    schedule: optax.Schedule,
-    mesh: Mesh,
-    info: Any,
-    abstract: TrainState,
-    accum_steps: int,
-) -> TrainStep:
-    """(state, batch, root key) -> (state, sums); jitted, donates the state.
-
-    sums: the task's own, and loss, grad_norm, learning_rate, nonfinite and skipped_steps. A step
-    whose loss, gradient or update is not finite (nonfinite = 1) changes nothing but the two
-    counters of the state.
+    So a step is compiled once for all seeds of a task.
     """
+    data = dataclasses.replace(config.data, seed=0)
+    train = dataclasses.replace(config.train, seed=0)
+    return _build_step(dataclasses.replace(config, data=data, train=train), task, mesh)
 
-    def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Sums]:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            rngs = {
-                name: random_streams.stream(key, name, state.step) for name in task.random_streams
-            }
-            loss, sums, grads = _gradients(task, info, state.params, batch, rngs, accum_steps)
-            grad_norm = optax.tree.norm(grads)
-            learning_rate = jnp.asarray(schedule(state.step), jnp.float32)
-            updates, opt_state = tx.update(grads, state.opt_state, state.params)
-            finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-            finite &= jnp.isfinite(learning_rate * optax.tree.norm(updates))
-            params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
-            params, opt_state = jax.tree.map(
-                lambda new, old: jnp.where(finite, new, old),
-                (params, opt_state),
-                (state.params, state.opt_state),
-            )
-        skipped = state.skipped + ~finite
-        scalars = {
-            'loss': loss,
-            'grad_norm': grad_norm,
-            'learning_rate': learning_rate,
-            'nonfinite': 1.0 - finite,
-            'skipped_steps': skipped.astype(jnp.float32),
-        }
-        sums |= {name: (value, jnp.ones(())) for name, value in scalars.items()}
-        return TrainState(state.step + 1, skipped, params, opt_state), sums
 
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    return jax.jit(
-        step,
-        donate_argnums=0,
-        out_shardings=(shardings, None),
-        compiler_options=xla_options.options(mesh),
-    )
+@functools.lru_cache(maxsize=1)
+def _build_step(config: Config, task: Any, mesh: Mesh) -> Step:
+    return build_step(config, task, mesh)
 
 
 def _gradients(
@@ -218,28 +257,9 @@ def _accumulate(
 
     def micro_step(total: Any, index: jax.Array) -> tuple[Any, None]:
         part = {name: x[:, index] for name, x in parts.items()}
-        keys: Mapping[str, jax.Array] = {
-            name: jax.random.fold_in(key, index) for name, key in rngs.items()
-        }
+        keys = {name: jax.random.fold_in(key, index) for name, key in rngs.items()}
         return jax.tree.map(jnp.add, total, gradients(part, keys)), None
 
     shapes = jax.eval_shape(gradients, {name: x[:, 0] for name, x in parts.items()}, rngs)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     return jax.lax.scan(micro_step, zeros, jnp.arange(accum_steps))[0]
-
-
-def _make_eval_step(task: Task, mesh: Mesh) -> EvalStep:
-    """(params, batch) -> (sums, predictions), jitted; every device has all of the predictions."""
-    replicated = PartitionSpec()
-
-    def step(params: Any, batch: Batch) -> tuple[Sums, dict[str, jax.Array]]:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            sums, predictions = task.predict(params, batch)
-            if predictions:
-                predictions |= {name: batch[name] for name in ('example_ids', 'example_weights')}
-            return sums, {
-                name: jax.lax.with_sharding_constraint(x, replicated)
-                for name, x in predictions.items()
-            }
-
-    return jax.jit(step)

@@ -1,4 +1,4 @@
-"""The files of a workdir beside its metrics: which run it belongs to, and where its state is."""
+"""The files of a workdir that describe its run, and the paths of its checkpoints."""
 
 import contextlib
 import dataclasses
@@ -23,21 +23,24 @@ BEST = 'best.json'
 
 
 def absolute(path: epath.PathLike) -> epath.Path:
-    """The path as Orbax takes it. `resolve` would put gs:// under the current folder."""
+    """The absolute path that Orbax needs. `resolve` would put gs:// under the current folder."""
     path = epath.Path(path)
     return path if '://' in str(path) else path.expanduser().resolve()
 
 
 def saved_steps(workdir: epath.PathLike) -> list[int]:
-    """The steps of a workdir's checkpoints in ascending order; none if there is no workdir."""
+    """The steps of the workdir's checkpoints, ascending; empty if there is no workdir."""
     directory = absolute(workdir) / 'checkpoints'
     names = [path.name for path in directory.iterdir()] if directory.exists() else []
     return sorted(int(name) for name in names if name.isdigit())
 
 
 def newest_checkpoint(source: epath.PathLike) -> epath.Path:
-    """The checkpoint that a model is loaded from: `source` itself if it is one, else the best one
-    of workdir `source`, else its newest one. Raises ValueError if there is none."""
+    """The checkpoint to load a model from. Raises ValueError if there is none.
+
+    It is `source` itself if this is a checkpoint, otherwise the best or else the newest checkpoint
+    of the workdir `source`.
+    """
     source = absolute(source)
     if (source / 'state').exists():
         return source
@@ -58,19 +61,19 @@ def read_config(workdir: epath.Path) -> Config:
             raise ValueError('it is not a configuration of bert_jax')
         return from_saved(values, path)
     except ValueError as error:
-        raise ValueError(f'{path} can not be read: {error}') from error
+        raise ValueError(f'{path} cannot be read: {error}') from error
 
 
 def read_data(workdir: epath.Path) -> dict[str, Any]:
-    """The description of a run's data, with at least its `fingerprint`. Raises ValueError if it
-    can't be read."""
+    """The description of a run's data, with its `fingerprint`. Raises ValueError if the file can't
+    be read."""
     path = workdir / DATA
     try:
         values = json.loads(path.read_text())
         return values | {'fingerprint': str(values['fingerprint'])}
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
-            f'{path} can not be read ({error!r}); put it back, or use another --workdir'
+            f'{path} cannot be read ({error!r}); put it back, or use another --workdir'
         ) from error
 
 
@@ -95,14 +98,15 @@ def same_on_all_hosts(fingerprint: str) -> None:
 
 def check(
     workdir: epath.Path, config: Config, data: Mapping[str, Any], unknown: Collection[str] = ()
-) -> None:
-    """Raises ValueError if the workdir belongs to another run; writes nothing.
+) -> Config | None:
+    """Returns the saved configuration, None if the workdir has no checkpoints; writes nothing.
 
-    data: the `fingerprint` of the data, '' if it is not known yet, and their `name`. unknown: keys
-    of the configuration whose values are not known yet.
+    data: the `name` of the data and its `fingerprint`, '' if that is not known yet. unknown: keys
+    of the configuration whose values are not known yet. Raises ValueError if the checkpoints belong
+    to another run.
     """
     if not saved_steps(workdir):
-        return  # there is nothing that another run could destroy
+        return None
     for name in (CONFIG, DATA):
         if not (workdir / name).exists():
             raise ValueError(
@@ -117,7 +121,7 @@ def check(
     saved_data = read_data(workdir)
     if data['fingerprint'] and saved_data['fingerprint'] != data['fingerprint']:
         wrong.append(
-            f'the data are {saved_data["fingerprint"]} there ({saved_data.get("name")}), '
+            f'the data is {saved_data["fingerprint"]} there ({saved_data.get("name")}), '
             f'{data["fingerprint"]} here ({data["name"]})'
         )
     if wrong:
@@ -125,20 +129,20 @@ def check(
             f'{workdir} holds another run: {"; ".join(wrong)}. Use another --workdir, or the same '
             'configuration'
         )
+    return saved
 
 
 def claim(
     workdir: epath.Path, config: Config, data: Mapping[str, Any], vocabulary: Mapping[str, bytes]
 ) -> None:
-    """Writes to the workdir what the run is. Raises ValueError if it belongs to another run.
+    """Writes the description of a run to its workdir.
 
     data: the content of corpus.json, see `check`. vocabulary: its files by name. A resumed run does
     not read config.init_from and config.reinit_layers, so config.json keeps their first values.
+    Raises ValueError if the workdir belongs to another run or can't be written to.
     """
-    check(workdir, config, data)
-    resumed = bool(saved_steps(workdir))
-    if resumed:
-        saved = read_config(workdir)
+    saved = check(workdir, config, data)
+    if saved is not None:
         if (began := saved.init_from) != config.init_from:
             LOG.warning('config.init_from is not read: the run began from %s', began or 'nothing')
         config = dataclasses.replace(config, init_from=began, reinit_layers=saved.reinit_layers)
@@ -146,9 +150,9 @@ def claim(
         try:
             workdir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(f'--workdir={workdir} can not be made: {error}') from error
-        if not resumed:
-            (workdir / BEST).unlink(missing_ok=True)  # of a run that ended before it saved
+            raise ValueError(f'--workdir={workdir} cannot be made: {error}') from error
+        if saved is None:
+            (workdir / BEST).unlink(missing_ok=True)  # left by a run that saved no checkpoint
         with explain_full_disk(workdir):
             for name, content in vocabulary.items():
                 (workdir / name).write_bytes(content)
@@ -158,7 +162,7 @@ def claim(
 
 @contextlib.contextmanager
 def explain_full_disk(workdir: epath.PathLike) -> Iterator[None]:
-    """Raises ValueError in place of the errors, of many types, that a full disk raises."""
+    """Turns the errors of a full disk, which have many types, into ValueError."""
     try:
         yield
     except Exception as error:

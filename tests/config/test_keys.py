@@ -11,7 +11,7 @@ from bert_jax.config import (
     choices,
     finetuning,
     free_on_resume,
-    from_config_dict,
+    from_dict,
     keys,
     refuse_unread,
     unread_keys,
@@ -37,10 +37,10 @@ def changed(config: Config, key: str) -> Config:
 
 @pytest.mark.parametrize(('config', 'kind'), [(Config(), 'pretraining'), (None, 'finetuning')])
 def test_a_key_that_a_run_does_not_read_is_refused(config: Config | None, kind: str) -> None:
-    config = config or from_config_dict(finetuning('sst2'))
+    config = config or from_dict(finetuning('sst2').to_dict())
     assert config.kind == kind
     refuse_unread(config)
-    refused = {key for key in keys.KEYS if unread_keys(changed(config, key), kind)}
+    refused = {key for key in keys.KEYS if unread_keys(changed(config, key))}
     ours, theirs = (
         {'train.best', 'train.seeds', 'eval.n_best', 'optim.warmup_fraction'},
         {
@@ -60,9 +60,9 @@ def test_a_key_that_a_run_does_not_read_is_refused(config: Config | None, kind: 
 
 
 def test_no_key_is_read_by_no_run() -> None:
-    tuning = from_config_dict(finetuning('sst2'))
+    tuning = from_dict(finetuning('sst2').to_dict())
     for key in keys.KEYS:
-        unread = [unread_keys(changed(c, key), c.kind) for c in (Config(), tuning)]
+        unread = [unread_keys(changed(c, key)) for c in (Config(), tuning)]
         assert not all(unread), key
 
 

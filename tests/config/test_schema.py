@@ -15,7 +15,6 @@ from bert_jax.config import (
     OptimConfig,
     Phase,
     default,
-    from_config_dict,
     from_dict,
     from_saved,
 )
@@ -29,7 +28,7 @@ def load(name: str) -> Config:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return from_config_dict(module.get_config())
+    return from_dict(module.get_config().to_dict())
 
 
 @pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.py')), ids=lambda path: path.stem)
@@ -41,7 +40,7 @@ def test_every_config_is_valid_and_survives_json(path: pathlib.Path) -> None:
 
 
 def test_the_defaults_are_bert_base() -> None:
-    assert from_config_dict(default()) == Config()
+    assert from_dict(default().to_dict()) == Config()
     assert load('base').model == ModelConfig()
 
 

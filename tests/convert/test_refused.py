@@ -137,7 +137,9 @@ def test_without_torch_the_error_says_what_to_do(
 ) -> None:
     (theirs / 'model.safetensors').rename(theirs / 'pytorch_model.bin')
     monkeypatch.setitem(__import__('sys').modules, 'torch', None)
-    with pytest.raises(ValueError, match=r'needs PyTorch: pip install torch.*or download model.safe'):
+    with pytest.raises(
+        ValueError, match=r'needs PyTorch: pip install torch.*or download model.safe'
+    ):
         convert_in('hf', theirs, tmp_path / 'back')
 
 

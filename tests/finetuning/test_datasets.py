@@ -139,15 +139,15 @@ def test_what_is_written_may_go_to_a_bucket(
     [
         ({'task': 'txt'}, "config.data.task is 'txt'; expected pretrain, text"),
         ({'task': 'mrcp'}, 'Did you mean mrpc'),
-        ({'task': 'mrpc,'}, "where '' is no task; expected"),
+        ({'task': 'mrpc,'}, "but '' is not a task; expected"),
         (
             {'task': 'mrpc,squad', 'dir': 'glue'},
-            "'mrpc,squad', where 'squad' can not be one of several; expected .* or some of cola",
+            "'mrpc,squad', but 'squad' can not be one of several; expected .* or some of cola",
         ),
-        ({'task': 'squad,ner'}, "task is 'squad,ner', where 'squad' can not"),
+        ({'task': 'squad,ner'}, "task is 'squad,ner', but 'squad' can not"),
         (
             {'task': 'rte,rte', 'dir': 'glue'},
-            "task is 'rte,rte', where 'rte' stands twice; expected",
+            "task is 'rte,rte', but 'rte' occurs twice; expected",
         ),
         ({'task': 'rte'}, 'config.data.dir is empty'),
         (
@@ -180,7 +180,7 @@ def test_a_test_file_that_can_not_be_submitted_is_found_first(tmp_path: pathlib.
     (tmp_path / 'test.tsv').unlink()
     job = make('wnli', dir=str(tmp_path))
     assert job.tests == []
-    assert 'files that are not there, so no predictions for wnli test: 1' in str(job.summary)
+    assert 'missing files, so no predictions for wnli test: 1' in str(job.summary)
 
 
 def test_a_test_file_with_labels_is_scored(tmp_path: pathlib.Path) -> None:
@@ -202,7 +202,7 @@ def test_what_test_files_have_instead_of_labels(tmp_path: pathlib.Path) -> None:
     others = written(tmp_path / 'others.conll', 'anna NNP\nwent VBD\n')
     for file, counted in (
         (words, {}),
-        (others, {f'test files without a tag to learn, not scored (first: {others})': 1}),
+        (others, {f'test files without a known tag, not scored (first: {others})': 1}),
     ):
         job = make('ner', train_file=train, eval_file=train, test_file=file)
         assert not job.tests[0].is_scored
@@ -213,7 +213,7 @@ def test_what_test_files_have_instead_of_labels(tmp_path: pathlib.Path) -> None:
         make('text', train_file=texts, eval_file=texts, test_file=bare).tests[0].is_scored is False
     )
     odd = written(tmp_path / 'odd.csv', 'text,label\na film,?\n')
-    with pytest.raises(ValueError, match=r"odd.csv:2 has the label '\?'; expected one of those"):
+    with pytest.raises(ValueError, match=r"odd.csv:2 has the label '\?'; expected one of the"):
         make('text', train_file=texts, eval_file=texts, test_file=odd)
 
 
@@ -317,5 +317,5 @@ def test_one_label_is_nothing_to_learn(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match=r'a.conll has no tag but O'):
         make('ner', train_file=tags, eval_file=tags)
     file = written(tmp_path / 'a.csv', 'text,label\na film,good\nthe plot,good\n')
-    with pytest.raises(ValueError, match=r"a.csv has no label but 'good'; expected two or more"):
+    with pytest.raises(ValueError, match=r"a.csv has no label but 'good'; expected two labels"):
         make('text', train_file=file, eval_file=file)

@@ -84,8 +84,8 @@ def test_other_tags_have_an_accuracy():
 @pytest.mark.parametrize(
     'gold, predicted, message',
     [
-        ([['O']], [], '0 sentences have predictions, expected 1'),
-        ([['O'], ['O', 'O']], [['O'], ['O']], 'sentence 1 has 1 predicted tags, expected 2'),
+        ([['O']], [], 'argument 2 is shorter'),
+        ([['O'], ['O', 'O']], [['O'], ['O']], 'argument 2 is shorter'),
         ([[], []], [[], []], 'no words to score'),
         ([], [], 'no words to score'),
     ],

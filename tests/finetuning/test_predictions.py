@@ -89,11 +89,11 @@ def test_a_file_of_records(
 def test_pairs_and_single_texts_are_told_apart(tmp_path: pathlib.Path) -> None:
     bert = fine_tuned(tmp_path / 'model', ('pooler', 'classifier'), ('neg', 'pos'))
     single, pair = {'text': 'good'}, {'text': 'good', 'text_b': 'bad'}
-    with pytest.raises(ValueError, match=r'a.jsonl:2 has a second text, unlike those before it'):
+    with pytest.raises(ValueError, match=r'a.jsonl:2 has a second text, unlike the examples'):
         said(bert, tmp_path / 'a.jsonl', single, pair)
     bert.pairs = True
     assert len(said(bert, tmp_path / 'a.jsonl', pair)[0]) == 1
-    with pytest.raises(ValueError, match=r'a.jsonl:1 has no second text, unlike .* learned from'):
+    with pytest.raises(ValueError, match=r'a.jsonl:1 has no second text, unlike .* the training'):
         said(bert, tmp_path / 'a.jsonl', single)
 
 

@@ -15,15 +15,23 @@ from bert_jax.inference import model_dir
 
 def test_a_vocabulary_beside_that_of_the_checkpoint_is_refused() -> None:
     config = Config(init_from='there', data=DataConfig(vocab_file='vocab.txt'))
-    with pytest.raises(ValueError, match=r'the vocabulary is that of config.init_from'):
+    with pytest.raises(ValueError, match=r'but config.init_from has a vocabulary'):
         settings.start_from(config)
 
 
 @pytest.mark.parametrize(
     ('section', 'changes', 'message'),
     [
-        ('model', {'hidden_size': 48}, r'config.model.hidden_size is 48, but .* where it is 32'),
-        ('data', {'lowercase': False}, r'config.data.lowercase is False, but the vocabulary of'),
+        (
+            'model',
+            {'hidden_size': 48},
+            r'model.hidden_size is 48, but config.init_from has 32',
+        ),
+        (
+            'data',
+            {'lowercase': False},
+            r'data.lowercase is False, but config.init_from has True',
+        ),
     ],
 )
 def test_settings_that_the_pretrained_model_decides(
@@ -54,14 +62,14 @@ def test_the_runs_of_a_table_belong_together(tmp_path: pathlib.Path) -> None:
     (tmp_path / 'seed_0' / 'config.json').write_text(config.to_json())
     settings.check_seeds(config, workdir)
     with pytest.raises(
-        ValueError, match=r'seed_0 started from config.init_from=a, .* from b; give'
+        ValueError, match=r'seed_0 started from config.init_from=a, .* is now b; give'
     ):
         settings.check_seeds(dataclasses.replace(config, init_from='b'), workdir)
     one = dataclasses.replace(config, train=TrainConfig(seeds=1))
-    with pytest.raises(ValueError, match=r'holds runs of several seeds, and .*seeds is 1'):
+    with pytest.raises(ValueError, match=r'holds runs of several seeds, but .*seeds is 1'):
         settings.check_seeds(one, workdir)
     (tmp_path / 'config.json').write_text(one.to_json())
-    with pytest.raises(ValueError, match=r'holds one run, and config.train.seeds is 2'):
+    with pytest.raises(ValueError, match=r'holds one run, but config.train.seeds is 2'):
         settings.check_seeds(config, workdir)
 
 
@@ -69,7 +77,7 @@ def test_the_runs_of_a_table_belong_together(tmp_path: pathlib.Path) -> None:
 def test_a_folder_of_runs_names_them(tmp_path: pathlib.Path, run: str) -> None:
     (tmp_path / run).mkdir(parents=True)
     (tmp_path / run / 'config.json').touch()
-    with pytest.raises(ValueError, match=rf'no config.json; it holds {tmp_path / run}, give one'):
+    with pytest.raises(ValueError, match=rf'no config.json, but {tmp_path / run}; give one'):
         model_dir.read_config(tmp_path)
-    with pytest.raises(ValueError, match='absent does not exist: give a workdir'):
+    with pytest.raises(ValueError, match='absent does not exist; give a workdir'):
         model_dir.read_config(tmp_path / 'absent')

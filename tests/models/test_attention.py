@@ -11,7 +11,7 @@ import pytest
 from bert_jax.config import MeshConfig
 from bert_jax.models import attention, layers
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import make_mesh
 
 SHAPE = (3, 16, 4, 8)  # batch, length, heads, head_dim
 Q, K, V = jax.random.normal(jax.random.key(0), (3, *SHAPE))
@@ -64,7 +64,7 @@ def test_probabilities_are_dropped(place: str) -> None:
 
 def test_a_tpu_neither_unpacks_nor_transposes_random_bits(four: list[jax.Device]) -> None:
     """Of plain attention, forward and backward: only the generator writes words."""
-    mesh = sharding.make_mesh(MeshConfig(1, 1, 1), four[:1])
+    mesh = make_mesh(MeshConfig(1, 1, 1), four[:1])
     here = jax.sharding.NamedSharding(mesh, jax.P())
     q = jax.ShapeDtypeStruct((8, 512, 8, 64), jnp.bfloat16, sharding=here)
     mask = jax.ShapeDtypeStruct((8, 512), jnp.int32, sharding=here)

@@ -13,7 +13,7 @@ from bert_jax.config import Config, MeshConfig, ModelConfig, validate
 from bert_jax.models import flash_attention
 from bert_jax.models.attention import SelfAttention
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import make_mesh, platform
 
 ROWS, LENGTH, HEADS, HEAD_DIM = 4, 256, 2, 8
 MASK = np.int32(np.arange(LENGTH)[None] < np.array([256, 100, 3, 0])[:, None])
@@ -42,7 +42,7 @@ def test_values_and_gradients(monkeypatch: pytest.MonkeyPatch, meshed: bool, lar
         return flash_attention._on_each_device(attend, *qkv, jnp.asarray(MASK))
 
     expected = jax.value_and_grad(lambda *x: loss(plain, *x), (0, 1, 2))(*qkv)
-    mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2)) if meshed else None
+    mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2)) if meshed else None
     step = jax.jit(jax.value_and_grad(lambda *x: loss(kernel, *x), (0, 1, 2)))
     if mesh is None:
         found = step(*qkv)
@@ -95,14 +95,14 @@ def test_the_kernel_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_does_not_drop_probabilities() -> None:
     model = dataclasses.replace(MODEL, attention='flash', attention_probs_dropout_prob=0.1)
-    with pytest.raises(ValueError, match=r"model.attention is 'flash'; expected 'dense' where"):
+    with pytest.raises(ValueError, match=r"model.attention is 'flash'; expected 'dense' because"):
         validate(Config(model=model))
 
 
 def test_where_a_mesh_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs on other machines is computed as they would."""
-    mesh = sharding.make_mesh(MeshConfig())
+    mesh = make_mesh(MeshConfig())
     monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-    assert sharding.platform() == 'gpu'
+    assert platform() == 'gpu'
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        assert sharding.platform() == 'cpu'
+        assert platform() == 'cpu'

@@ -21,7 +21,7 @@ import small_tasks
 from small_hosts import FLAGS, Hosts, free_job
 
 from bert_jax.inference import model_dir
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import PRESETS
 
 
 @pytest.mark.slow
@@ -49,7 +49,7 @@ def test_one_of_two_is_killed_and_both_end_with_the_same_bits(tmp_path: pathlib.
 
     hosts = Hosts(tmp_path, killed, **flags)
     assert hosts.wait() == [0, 0], hosts.output()
-    assert f'going on from step {saved} ' in hosts.output()
+    assert f'continuing from step {saved} ' in hosts.output()
     small_run.same_bits(killed, whole, 80)
 
 
@@ -68,14 +68,14 @@ def test_two_processes_stop_and_go_on_and_give_the_numbers_of_one(tmp_path: path
     hosts.wait_for(lambda: small_run.metrics(workdir)[-1]['step'] > saved)
     hosts.processes[0].send_signal(signal.SIGINT)
     assert hosts.wait() == [143, 143], hosts.output()
-    assert f'going on from step {saved} ' in hosts.output()
+    assert f'continuing from step {saved} ' in hosts.output()
 
     step = max(small_run.saved_steps(workdir))
     alone = FLAGS | {'mesh__fsdp': 1, 'train__num_steps': step + 10}
     for name in ('two', 'one'):  # on from the two processes' checkpoint, and from the beginning
         code, output = small_run.finish(tmp_path, tmp_path / name, **alone)
         assert code == 0, output
-        assert (f'going on from step {step} ' in output) == (name == 'two')
+        assert (f'continuing from step {step} ' in output) == (name == 'two')
     two, one = (small_run.numbers(tmp_path / name) for name in ('two', 'one'))
     assert [(line['step'], line['split']) for line in two] == [
         (line['step'], line['split']) for line in one
@@ -166,7 +166,7 @@ def test_a_signal_to_some_stops_all_at_the_same_batch(
 def differences(folder: pathlib.Path, name: str) -> tuple[float, float, float]:
     """Ten steps on a preset's mesh over two processes beside one device's: the largest difference
     of a loss, of a parameter, and of the gradients' norm as a share of it."""
-    sizes = dataclasses.asdict(sharding.PRESETS[name])
+    sizes = dataclasses.asdict(PRESETS[name])
     steps = {'train__num_steps': 10, 'data__pad_vocab_to_multiple_of': 2}
     hosts = Hosts(folder, folder / name, **steps, **{f'mesh__{k}': n for k, n in sizes.items()})
     assert hosts.wait() == [0, 0], hosts.output()
@@ -193,7 +193,7 @@ def test_every_preset_over_two_processes_gives_the_numbers_of_one_device(
     tmp_path: pathlib.Path,
 ) -> None:
     small_run.write_corpus(tmp_path)
-    for name in sharding.PRESETS:
+    for name in PRESETS:
         of_losses, of_parameters, of_norms = differences(tmp_path, name)
         assert of_losses < 5e-6, name
         assert of_parameters < 2e-5, name
@@ -313,6 +313,6 @@ if __name__ == '__main__':
     )
     with tempfile.TemporaryDirectory() as temporary:
         small_run.write_corpus(pathlib.Path(temporary))
-        for preset in sharding.PRESETS:
+        for preset in PRESETS:
             numbers = differences(pathlib.Path(temporary), preset)
             print(f'| {preset} | {" | ".join(f"{number:.1e}" for number in numbers)} |')

@@ -26,12 +26,12 @@ from bert_jax.config import MeshConfig, Phase
 from bert_jax.models import layers
 from bert_jax.models.parameters import describe
 from bert_jax.parallel import sharding
-from bert_jax.tasks.classification import ClassificationTask
+from bert_jax.parallel.mesh import PRESETS, batch_parts, make_mesh
+from bert_jax.tasks.finetuning import ClassificationTask, TaggingTask
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.tasks.tagging import TaggingTask
 from bert_jax.training.train_step import TrainState, build_step
 
-MESHES = dict(sharding.PRESETS) | {'all': MeshConfig(2, 2, 2)}
+MESHES = dict(PRESETS) | {'all': MeshConfig(2, 2, 2)}
 
 
 @functools.cache
@@ -86,7 +86,7 @@ def test_lamb_and_a_decoder_of_its_own_under_every_axis(changed: str) -> None:
 
 @functools.cache
 def compiled_step(mesh_config: MeshConfig) -> tuple[str, object, object]:
-    mesh = sharding.make_mesh(mesh_config)
+    mesh = make_mesh(mesh_config)
     step = build_step(TINY, PretrainTask(TINY.model), mesh)
     compiled = step.lower(TINY.train.phases[0]).compile()
     return compiled.as_text(), compiled.memory_analysis(), step.abstract
@@ -111,8 +111,8 @@ def test_fsdp_holds_an_eighth_of_the_state_and_dp_gathers_nothing() -> None:
 
 @pytest.mark.parametrize('name', ('fsdp_tp',) if QUICK else MESHES)
 def test_no_device_has_the_logits_of_more_than_its_rows_and_words(name: str) -> None:
-    text, mesh = compiled_step(MESHES[name])[0], sharding.make_mesh(MESHES[name])
-    rows, slots, vocab = 16 // sharding.batch_parts(mesh), 5, TINY.model.vocab_size
+    text, mesh = compiled_step(MESHES[name])[0], make_mesh(MESHES[name])
+    rows, slots, vocab = 16 // batch_parts(mesh), 5, TINY.model.vocab_size
     words = vocab // mesh.shape['tensor']
     assert re.search(rf'f32\[({rows},{slots}|{rows * slots}),{words}\]', text)
     shapes = [list(map(int, dims.split(','))) for dims in re.findall(r'\[(\d+(?:,\d+)+)\]', text)]
@@ -125,7 +125,7 @@ def test_no_device_has_the_logits_of_more_than_its_rows_and_words(name: str) -> 
 
 
 def test_shards_on_the_devices_are_what_the_rules_say() -> None:
-    mesh = sharding.make_mesh(MESHES['fsdp'])
+    mesh = make_mesh(MESHES['fsdp'])
     state = build_step(TINY, PretrainTask(TINY.model), mesh).init(jax.random.key(0))
     table = state.params['encoder']['embeddings']['word_embeddings']
     assert {s.data.shape for s in table.addressable_shards} == {(TINY.model.vocab_size, 64 // 8)}
@@ -148,7 +148,7 @@ def test_the_bits_of_dropout_are_split_as_what_they_drop(
 ) -> None:
     """On TPUs each chip draws its own: split otherwise, a second drawing would be another one."""
     monkeypatch.setattr(layers, 'platform', lambda: platform)
-    mesh = sharding.make_mesh(MESHES['all'])
+    mesh = make_mesh(MESHES['all'])
     whole = jax.sharding.NamedSharding(mesh, jax.P())
 
     def bits(key: jax.Array) -> jax.Array:
@@ -176,7 +176,7 @@ def boxed(shape: tuple[int, ...], *names: str) -> nn.LogicallyPartitioned:
 )
 def test_what_flax_ignores_raises(params: dict, words: list[str]) -> None:
     with pytest.raises(ValueError) as raised:
-        sharding.check_rules(params, sharding.make_mesh(MESHES['fsdp']))
+        sharding.check_rules(params, make_mesh(MESHES['fsdp']))
     for word in words:
         assert word in str(raised.value)
 
@@ -197,8 +197,8 @@ def test_every_rule_is_used_by_a_model_or_an_activation() -> None:
 
 
 def test_meshes_and_batches_that_do_not_fit() -> None:
-    assert dict(sharding.make_mesh(MeshConfig(-1, 2)).shape) == {'data': 4, 'fsdp': 2, 'tensor': 1}
-    assert dict(sharding.make_mesh(MeshConfig(-1, 1, 4)).shape)['data'] == 2
+    assert dict(make_mesh(MeshConfig(-1, 2)).shape) == {'data': 4, 'fsdp': 2, 'tensor': 1}
+    assert dict(make_mesh(MeshConfig(-1, 1, 4)).shape)['data'] == 2
     for wrong in (
         MeshConfig(3, 1),
         MeshConfig(-1, 3),
@@ -207,16 +207,14 @@ def test_meshes_and_batches_that_do_not_fit() -> None:
         MeshConfig(8, 1, 2),
     ):
         with pytest.raises(ValueError, match='8 devices'):
-            sharding.make_mesh(wrong)
+            make_mesh(wrong)
     task = PretrainTask(dataclasses.replace(TINY.model))
     with pytest.raises(ValueError, match='12 sequences'):
-        sharding.batch_shardings(
-            task.batch_spec(Phase(1, 16, 12, 2)), sharding.make_mesh(MESHES['dp'])
-        )
+        sharding.batch_shardings(task.batch_spec(Phase(1, 16, 12, 2)), make_mesh(MESHES['dp']))
     sixteen = task.batch_spec(Phase(1, 16, 16, 2))
-    sharding.batch_shardings(sixteen, sharding.make_mesh(MESHES['dp']), 2)
+    sharding.batch_shardings(sixteen, make_mesh(MESHES['dp']), 2)
     with pytest.raises(ValueError, match='in 4 micro-batches; choose a multiple of 32'):
-        sharding.batch_shardings(sixteen, sharding.make_mesh(MESHES['dp']), 4)
+        sharding.batch_shardings(sixteen, make_mesh(MESHES['dp']), 4)
 
 
 def test_constrain_wants_a_name_per_dimension() -> None:
@@ -228,4 +226,4 @@ if __name__ == '__main__':
     print('| mesh of 8 devices | losses | parameters | sums of gradients |\n|---|---|---|---|')
     for name, sizes in MESHES.items():
         numbers = ' | '.join(f'{number:.1e}' for number in differences(name))
-        print(f'| {name}, {dict(sharding.make_mesh(sizes).shape)} | {numbers} |')
+        print(f'| {name}, {dict(make_mesh(sizes).shape)} | {numbers} |')

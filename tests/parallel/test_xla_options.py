@@ -12,8 +12,9 @@ import small_run
 from jax.sharding import NamedSharding, PartitionSpec
 from tiny_model import ROOT
 
-from bert_jax.config import Config, from_config_dict
+from bert_jax.config import Config, from_dict
 from bert_jax.parallel import sharding, xla_options
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.performance import roofline, topologies
 from bert_jax.tasks.pretraining import PretrainTask
 
@@ -107,14 +108,14 @@ def narrow_large() -> Config:
         attention_probs_dropout_prob=0.0,
     )
     config.train.phases = config.train.phases[:1]
-    return from_config_dict(config)
+    return from_dict(config.to_dict())
 
 
 @pytest.mark.parametrize('name', SLICES)
 def test_the_compiler_accepts_the_options_for_every_collective(name: str) -> None:
     """A program with one collective of each kind compiles in a second, the step in many."""
     pytest.importorskip('libtpu')
-    mesh = sharding.make_mesh(narrow_large().mesh, topologies.devices(topologies.parse(name)))
+    mesh = make_mesh(narrow_large().mesh, topologies.devices(topologies.parse(name)))
 
     def collectives(x: jax.Array) -> tuple[jax.Array, ...]:
         """Independent of each other, so that each may go on while another or a product does."""

@@ -30,8 +30,9 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from bert_jax import batch as batches
-from bert_jax.config import Config, ModelConfig, Phase, from_config_dict
+from bert_jax.config import Config, ModelConfig, Phase, from_dict
 from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import PRESETS, make_mesh
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import random_streams, train_step
 
@@ -45,14 +46,14 @@ LENGTH = flags.DEFINE_integer('max_seq_length', 128, 'Tokens of a sequence.')
 def our_step(config: Config, phase: Phase, batch: dict[str, np.ndarray]) -> Callable[[], float]:
     task = PretrainTask(config.model)
     mesh, key = (
-        sharding.make_mesh(sharding.PRESETS['dp']),
+        make_mesh(PRESETS['dp']),
         random_streams.root(0, config.train.prng_impl),
     )
     spec = task.batch_spec(phase)
     built = train_step.build_step(config, task, mesh)
     state = built.init(key)
     step = built.train
-    arrays = batches.to_global(batch, sharding.batch_shardings(spec, mesh), spec)
+    arrays = sharding.shard_batch(batch, spec, mesh)
 
     def run() -> float:
         nonlocal state
@@ -150,7 +151,7 @@ def serve(make: Callable[..., Callable[[], float]], pipe: Any, *args: Any) -> No
 
 
 def main(_: list[str]) -> None:
-    config = from_config_dict(CONFIG.value).padded()
+    config = from_dict(CONFIG.value.to_dict()).padded()
     config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, name='adamw'))
     length = LENGTH.value
     phase = Phase(1, length, BATCH_SIZE.value, max(round(20 * length / 128), 1))

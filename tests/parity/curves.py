@@ -19,12 +19,12 @@ import reference
 from absl import app, flags
 from reference import Both, torch
 
-from bert_jax import batch as batches
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, DataConfig, MeshConfig, OptimConfig, Phase, TrainConfig
 from bert_jax.data.pretraining import input_pipeline
 from bert_jax.data.store import preparation
 from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import optimizer, random_streams, train_step
 
@@ -70,11 +70,10 @@ def curves(
 def _ours(model: Both, config: Config, feed: list[HostBatch]) -> list[float]:
     task = PretrainTask(config.model)
     mesh, key = (
-        sharding.make_mesh(MeshConfig(), jax.devices()[:1]),
+        make_mesh(MeshConfig(), jax.devices()[:1]),
         random_streams.root(0, 'threefry2x32'),
     )
     spec = task.batch_spec(config.train.phases[0])
-    shardings = sharding.batch_shardings(spec, mesh)
     params = jax.device_put(jax.device_get(model.ours._params), mesh.devices.flat[0])
     built = train_step.build_step(config, task, mesh)
     state = built.init(key)
@@ -82,7 +81,7 @@ def _ours(model: Both, config: Config, feed: list[HostBatch]) -> list[float]:
     step = built.train
     losses = []
     for batch in feed:
-        state, sums = step(state, batches.to_global(batch, shardings, spec), key)
+        state, sums = step(state, sharding.shard_batch(batch, spec, mesh), key)
         losses.append(float(sums['loss'][0]))
     return losses
 

@@ -30,7 +30,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from bert_jax.batch import HostBatch
-from bert_jax.config import Config, from_config_dict
+from bert_jax.config import Config, from_dict
 from bert_jax.convert.__main__ import convert_in
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.finetuning import settings
@@ -207,7 +207,7 @@ def main(_: list[str]) -> None:
     if not source.exists():
         convert_in('hf', minilm(), source)
     config, vocabulary = settings.start_from(
-        dataclasses.replace(from_config_dict(CONFIG.value), init_from=str(source))
+        dataclasses.replace(from_dict(CONFIG.value.to_dict()), init_from=str(source))
     )
     if config.reinit_layers:
         raise ValueError(

@@ -17,7 +17,7 @@ from bert_jax.config import MeshConfig  # noqa: E402
 from bert_jax.convert import rules  # noqa: E402
 from bert_jax.convert.__main__ import convert_in  # noqa: E402
 from bert_jax.inference import model_dir  # noqa: E402
-from bert_jax.parallel import sharding  # noqa: E402
+from bert_jax.parallel.mesh import make_mesh  # noqa: E402
 
 HIDDEN, LOGITS = 1e-5, 1e-4  # most that float32 outputs may differ by
 
@@ -37,7 +37,7 @@ def both(source: pathlib.Path, workspace: pathlib.Path, architecture: str) -> Bo
     folder = workspace / 'ours'
     convert_in('hf', source, folder)
     # On one device: eight of the tests' would hold as many copies.
-    mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     return Both(theirs, predict.Bert(model_dir.load(folder), mesh), folder)
 
 

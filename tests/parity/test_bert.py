@@ -21,9 +21,10 @@ from bert_jax.convert.__main__ import convert_in, convert_out
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import PRETRAINING_HEADS
-from bert_jax.parallel import sharding
+from bert_jax.models.parameters import describe
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training import random_streams, train_step
+from bert_jax.training import train_step
 
 pytestmark = pytest.mark.slow
 
@@ -151,8 +152,9 @@ def test_gradients(small: Both) -> None:
         small.ours.config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     )
     task = PretrainTask(config)
+    info = describe(jax.eval_shape(task.init, jax.random.key(0)))
     ours, _, gradients = jax.jit(
-        lambda p, b: train_step._gradients(task, p, b, random_streams.root(0, 'threefry2x32'), 1)
+        lambda p, b: train_step._gradients(task, info, p, b, {'dropout': jax.random.key(0)}, 1)
     )(small.ours._params, inputs)
     np.testing.assert_allclose(ours, loss.item(), rtol=1e-6)
     mine = Pretrained(config, PRETRAINING_HEADS, gradients, None).arrays()
@@ -188,7 +190,7 @@ def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any)
     """Every real token of the golden inputs masked, one at a time."""
     source = shared_data('weights/rxnfp-bert-pretrained')
     convert_in('hf', source, tmp_path / 'ours', lowercase=False)
-    mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     bert = reference.predict.Bert(model_dir.load(tmp_path / 'ours'), mesh)
     golden = np.load(source / 'golden_hf.npz')
     ids, mask = golden['input_ids'].astype(np.int32), golden['attention_mask'].astype(np.int32)

@@ -8,7 +8,7 @@ from tiny_model import TINY
 
 from bert_jax.config import MeshConfig
 from bert_jax.performance import measure
-from bert_jax.tasks.classification import ClassificationTask
+from bert_jax.tasks.finetuning import ClassificationTask
 
 
 def test_a_fine_tuning_step_is_measured() -> None:

@@ -16,8 +16,8 @@ from tiny_model import TINY
 from bert_jax.config import Config, MeshConfig, Phase
 from bert_jax.models import flash_attention
 from bert_jax.models.flops import step_flops
-from bert_jax.parallel import sharding
 from bert_jax.parallel.chips import GIB
+from bert_jax.parallel.mesh import PRESETS
 from bert_jax.performance import roofline, tables, topologies
 from bert_jax.performance.collectives import Collective
 from bert_jax.tasks.pretraining import PretrainTask
@@ -109,7 +109,7 @@ def test_the_collectives_of_the_presets(four: list[jax.Device]) -> None:
             kinds[words.removeprefix('synchronous ').replace('data+fsdp', 'both')] += size
         return kinds
 
-    dp, fsdp = sent(sharding.PRESETS['dp']), sent(sharding.PRESETS['fsdp'])
+    dp, fsdp = sent(PRESETS['dp']), sent(PRESETS['fsdp'])
     assert set(dp) == {'all-reduce over data'}
     whole = dp['all-reduce over data']
     assert 0 < whole <= 2 * 3 / 4 * 4 * count, 'no more than float32 gradients'

@@ -7,7 +7,7 @@ import pytest
 from tiny_model import TINY
 
 from bert_jax.performance import sweep, tables, topologies
-from bert_jax.tasks.classification import ClassificationTask
+from bert_jax.tasks.finetuning import ClassificationTask
 
 
 @pytest.mark.parametrize(

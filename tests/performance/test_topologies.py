@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from bert_jax.config import MeshConfig
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import host_slice, make_mesh
 from bert_jax.performance import topologies
 
 
@@ -66,8 +66,8 @@ def test_hosts_of_a_pod_read_slices_that_make_up_the_batch(
     devices = topologies.devices(topologies.parse(name))
     hosts = sorted({device.process_index for device in devices})
     assert len(hosts) > 1
-    mesh = sharding.make_mesh(MeshConfig(*sizes), devices)
-    found = {sharding.host_slice(mesh, host) for host in hosts}
+    mesh = make_mesh(MeshConfig(*sizes), devices)
+    found = {host_slice(mesh, host) for host in hosts}
     count = len(found)
     assert found == {(index, count) for index in range(count)}
     assert len(hosts) % count == 0
@@ -75,14 +75,14 @@ def test_hosts_of_a_pod_read_slices_that_make_up_the_batch(
 
 def test_hosts_that_share_a_tensor_axis_read_the_same(four: list[jax.Device]) -> None:
     devices = topologies.devices(topologies.parse('v5e-64'))
-    mesh = sharding.make_mesh(MeshConfig(1, 1, 64), devices)
-    assert {sharding.host_slice(mesh, device.process_index) for device in devices} == {(0, 1)}
+    mesh = make_mesh(MeshConfig(1, 1, 64), devices)
+    assert {host_slice(mesh, device.process_index) for device in devices} == {(0, 1)}
 
 
 def test_only_data_goes_from_slice_to_slice(four: list[jax.Device]) -> None:
     devices = topologies.devices(topologies.parse('v5e-16'), slices=2)
-    mesh = sharding.make_mesh(MeshConfig(-1, 4, 1), devices)
+    mesh = make_mesh(MeshConfig(-1, 4, 1), devices)
     for group in mesh.devices.reshape(8, 4):
         assert len({device.slice_index for device in group}) == 1
     with pytest.raises(ValueError, match='multiple of the 2 slices'):
-        sharding.make_mesh(MeshConfig(1, -1, 1), devices)
+        make_mesh(MeshConfig(1, -1, 1), devices)

@@ -28,18 +28,18 @@ WRONG = [  # changed keys; the checks that fail, and their messages
     ({'data.vocab_file': 'no'}, {'vocabulary': 'config.data.vocab_file=no: .* does not exist'}),
     ({'init_from': 'no'}, {'init_from': 'no has no checkpoint'}),
     ({'init_from': 'start'}, {'init_from': 'another vocabulary .*vocab_file=start/vocab.txt'}),
-    ({'init_from': 'start', 'data.vocab_file': ''}, {'init_from': 'tokenise it with that one'}),
+    ({'init_from': 'start', 'data.vocab_file': ''}, {'init_from': 'tokenise it with the same one'}),
     (
         {'init_from': 'start', 'data.vocab_file': 'start', 'model.hidden_size': 16},
         {'init_from': r'does not fit config.model: .*float32\[20, 32\] there, float32\[20, 16\]'},
     ),
     ({'WORKDIR': 'corpus.txt/run'}, {'workdir': '--workdir=corpus.txt/run can not be written'}),
     ({'HELD': 1}, {'workdir': 'run holds another run: config.train.seed is 1 there, 0 here. Use'}),
-    ({'FREE': 30_000}, {'disk': 'for 4 checkpoints; . has 0.00 GiB. Make room'}),
+    ({'FREE': 30_000}, {'disk': 'for 4 checkpoints; . has 0.00 GiB. Free some space'}),
     ({'MEMORY': 1000}, {'fits': '8 x 16: 0.00 GiB of 0.00 GiB on a device; 8 x 32: .*batch_size'}),
     (
         {'data.corpus': 'text:no', 'data.vocab_file': 'no', 'HELD': 1, 'FREE': 1},
-        {'vocabulary': 'no', 'corpus': 'no', 'workdir': 'seed', 'disk': 'room'},
+        {'vocabulary': 'no', 'corpus': 'no', 'workdir': 'seed', 'disk': 'Free some space'},
     ),
 ]
 
@@ -66,13 +66,13 @@ def test_a_run_that_goes_on(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fingerprint = format.read_meta(preparation.prepare(changed({}))).fingerprint
     hold(changed({}), fingerprint)
     found = look()
-    assert 'run: goes on from step 7 of 24' in found['workdir']
+    assert 'run: continues from step 7 of 24' in found['workdir']
     assert f'prepared ({fingerprint})' in found['corpus'] and ' 3 checkpoints' in found['disk']
-    assert 'done, at step 7' in look(changed({'train.num_steps': 7}))['workdir']
+    assert 'complete at step 7' in look(changed({'train.num_steps': 7}))['workdir']
     other = changed({'data.holdout': 0.3})
     assert 'FAIL' not in str(look(other))  # as long as nobody knows what the data will be
     preparation.prepare(other)
-    assert f'the data are {fingerprint} there' in look(other)['workdir']
+    assert f'the data is {fingerprint} there' in look(other)['workdir']
 
 
 @pytest.mark.parametrize(('changes', 'expected'), WRONG)

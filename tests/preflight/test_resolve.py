@@ -14,7 +14,7 @@ from small_look import changed
 from bert_jax import main
 from bert_jax.config import Phase
 from bert_jax.data.store import preparation
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.preflight import checks
 from bert_jax.preflight.resolve import without_data
 from bert_jax.training import workdir
@@ -26,7 +26,7 @@ EARLY = [
     ({'eval.batch_size': 4}, 'eval.batch_size: 4 is not a multiple of 8'),
     ({'model.type_vocab_size': 1}, 'config.model.type_vocab_size is 1'),
     ({'mesh.tensor': 2}, "'vocab' of size 21 does not divide"),
-    ({'init_from': 'start', 'data.vocab_file': ''}, 'tokenise it with that one'),
+    ({'init_from': 'start', 'data.vocab_file': ''}, 'tokenise it with the same one'),
     ({'init_from': 'start', 'data.vocab_file': 'start', 'model.hidden_size': 16}, 'does not fit'),
     ({'train.seed': 1}, 'run holds another run: config.train.seed is 0 there, 1 here'),
 ]
@@ -58,7 +58,7 @@ def test_a_step_needs_no_data(tmp_path: pathlib.Path, task: str) -> None:
     assert config.model.vocab_size == 24 and found.config == config.model
     phase = config.train.phases[0]
     assert task == 'pretrain' or phase[1:] == (16, 16, 1)
-    mesh = sharding.make_mesh(dataclasses.replace(config.mesh, tensor=2))
+    mesh = make_mesh(dataclasses.replace(config.mesh, tensor=2))
     assert build_step(config, found, mesh).lower(phase)
 
 
@@ -114,7 +114,7 @@ def test_data_and_workdir_behind_urls(
         found = look(changed(texts), 's3://bucket/run')
     assert set(copied) == {'vocab.txt'}  # text is read where it is
     assert not re.search('FAIL|skip', str(found)) and '21 tokens' in found['vocabulary'], found
-    assert 's3://bucket/run: a new run' in found['workdir'] and 'elsewhere' in found['disk']
+    assert 's3://bucket/run: a new run' in found['workdir'] and 'is not on a disk' in found['disk']
     preparation.prepare(changed(texts)).rename(bucket / 'tokens')
     texts = {'data.corpus': 'tokens:s3://bucket/tokens', 'data.vocab_file': ''}
     found = look(changed(texts))

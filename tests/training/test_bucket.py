@@ -48,7 +48,7 @@ def test_a_run_in_a_bucket(tmp_path: pathlib.Path) -> None:
         begun = command(train__num_steps=10)
         hosts = Hosts(tmp_path, tmp_path / 'begun', command=begun, environment=environment)
         assert hosts.wait() == [0, 0], hosts.output()
-        assert 'going on from step 10 ' in run()
+        assert 'continuing from step 10 ' in run()
         bucket.download(tmp_path / 'bucket')
 
     there, here = tmp_path / 'bucket' / 'run', tmp_path / 'here'

@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from tiny_model import TINY
 
 from bert_jax.config import MeshConfig
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import checkpoint, random_streams, train_step
 from bert_jax.training.checkpoint import Checkpoints, checksums, load_params
@@ -86,13 +86,13 @@ def test_arrays_may_be_donated_right_after_a_save(tmp_path: pathlib.Path) -> Non
 
 def test_restore_onto_other_meshes(tmp_path: pathlib.Path) -> None:
     task = PretrainTask(TINY.model)
-    eight = sharding.make_mesh(MeshConfig(data=2, fsdp=4))
+    eight = make_mesh(MeshConfig(data=2, fsdp=4))
     state = train_step.build_step(TINY, task, eight).init(random_streams.root(3, 'threefry2x32'))
     checkpoints = Checkpoints(tmp_path, 2)
     checkpoints.save(0, state)
     checkpoints.close()
     for data, fsdp in ((2, 2), (1, 1)):
-        mesh = sharding.make_mesh(MeshConfig(data, fsdp), jax.devices()[: data * fsdp])
+        mesh = make_mesh(MeshConfig(data, fsdp), jax.devices()[: data * fsdp])
         target = train_step.build_step(TINY, task, mesh).abstract
         checkpoints = Checkpoints(tmp_path, 2)
         there = checkpoints.restore(target)
@@ -186,7 +186,7 @@ def test_a_checkpoint_that_can_not_be_reached_is_not_damaged(
     if times == 2:
         assert_same(checkpoints.restore(abstract(small(0))), small(20))
     else:
-        with pytest.raises(ValueError, match=r'checkpoints/20 can not be read: UNAVAILABLE.*503'):
+        with pytest.raises(ValueError, match=r'checkpoints/20 cannot be read: UNAVAILABLE.*503'):
             checkpoints.restore(abstract(small(0)))
     checkpoints.close()
     assert files(tmp_path, 10) and files(tmp_path, 20)
@@ -286,7 +286,7 @@ def test_checksums_do_not_depend_on_sharding() -> None:
     expected = checksums(tree)
     assert len(set(expected.values())) == len(tree)
     for axes in ((8, 1), (2, 4)):
-        mesh = sharding.make_mesh(MeshConfig(*axes))
+        mesh = make_mesh(MeshConfig(*axes))
         for spec in (PartitionSpec(('data', 'fsdp')), PartitionSpec('fsdp'), PartitionSpec()):
             placed = {
                 name: jax.device_put(x, NamedSharding(mesh, spec if x.ndim else PartitionSpec()))

@@ -84,7 +84,7 @@ def difference(folder: pathlib.Path, source: str, target: str) -> float:
         train(folder, begun, FROM[source], STEPS)
     workdir = folder / f'{begun.name}-to-{list(TO).index(target)}'
     shutil.copytree(begun, workdir)
-    assert f'going on from step {STEPS} ' in train(folder, workdir, TO[target], 2 * STEPS)
+    assert f'continuing from step {STEPS} ' in train(folder, workdir, TO[target], 2 * STEPS)
     never, found = losses(folder / 'never'), losses(workdir)
     assert never[STEPS] < never[0] - 0.01, 'what was restored had learned something'
     return max(abs(a - b) for a, b in zip(found[STEPS:], never[STEPS:], strict=True))

@@ -10,7 +10,7 @@ from tiny_model import TINY
 
 from bert_jax import batch as batches
 from bert_jax.config import MeshConfig, Phase
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import train_step
 from bert_jax.training.evaluation import evaluate
@@ -38,7 +38,7 @@ def means() -> dict[tuple[int, ...], dict[str, float]]:
     spec = TASK.batch_spec(Phase(1, 16, SIZE, 3))
     examples = batches.synthetic(TASK.batch_spec(Phase(1, 16, 19, 3)), 1)
     examples['masked_lm_weights'][::2, 1:] = 0  # rows of unequal weight
-    mesh = sharding.make_mesh(MeshConfig(data=8))
+    mesh = make_mesh(MeshConfig(data=8))
     replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     params = jax.device_put(nn.unbox(TASK.init(jax.random.key(0))), replicated)
     step = train_step.build_step(TINY, TASK, mesh)
@@ -66,7 +66,7 @@ def test_losses_add_up(means: dict[tuple[int, ...], dict[str, float]]) -> None:
 
 
 def test_nothing_to_evaluate_is_an_error() -> None:
-    mesh = sharding.make_mesh(MeshConfig(data=8))
+    mesh = make_mesh(MeshConfig(data=8))
     spec = TASK.batch_spec(Phase(1, 16, SIZE, 3))
     with pytest.raises(ValueError, match='no batches'):
         evaluate(train_step.build_step(TINY, TASK, mesh), {}, [], {16: spec})

@@ -8,7 +8,7 @@ import pytest
 
 from bert_jax.config import Config, DataConfig, ModelConfig
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.inference import model_dir
+from bert_jax.preflight import pretraining
 
 PIECES = [*tokenizer.SPECIALS, 'a']
 
@@ -16,9 +16,18 @@ PIECES = [*tokenizer.SPECIALS, 'a']
 @pytest.mark.parametrize(
     ('there', 'message'),
     [
-        ({'hidden_act': 'gelu_new'}, r"hidden_act 'gelu_new', not 'gelu': --config.model.hidden"),
-        ({'layer_norm_eps': 1e-5}, r'layer_norm_eps 1e-05, not 1e-12: --config.model.layer_norm'),
-        ({'lowercase': False}, r'data.lowercase False, not True: --config.data.lowercase=False'),
+        (
+            {'hidden_act': 'gelu_new'},
+            r"act='gelu_new', but .* 'gelu' here: --config.model.hidden_",
+        ),
+        (
+            {'layer_norm_eps': 1e-5},
+            r'eps=1e-05, but .* 1e-12 here: --config.model.layer_norm_',
+        ),
+        (
+            {'lowercase': False},
+            r'lowercase=False, but .* True here: --config.data.lowercase=',
+        ),
         ({}, ''),
     ],
 )
@@ -31,11 +40,11 @@ def test_what_differs_is_named(tmp_path: pathlib.Path, there: dict[str, Any], me
     vocabulary = tokenizer.WordPiece(PIECES, True)
     if message:
         with pytest.raises(ValueError, match=message):
-            model_dir.check_vocabulary(config, vocabulary)
+            pretraining.vocab_size(config, vocabulary)
     else:  # the table may have more rows than the vocabulary has tokens
-        assert model_dir.check_vocabulary(config, vocabulary) == 128
+        assert pretraining.vocab_size(config, vocabulary) == 128
         unpadded = dataclasses.replace(config, data=DataConfig())
-        assert model_dir.check_vocabulary(unpadded, vocabulary) == 8
+        assert pretraining.vocab_size(unpadded, vocabulary) == 8
     (tmp_path / 'config.json').unlink()
-    assert model_dir.check_vocabulary(config, vocabulary) == 128
-    assert model_dir.check_vocabulary(Config(), vocabulary) == len(PIECES)
+    assert pretraining.vocab_size(config, vocabulary) == 128
+    assert pretraining.vocab_size(Config(), vocabulary) == len(PIECES)

@@ -23,14 +23,14 @@ from bert_jax import batch as batches
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, EvalConfig, MeshConfig, ModelConfig, Phase, TrainConfig
 from bert_jax.config.errors import Interrupted
-from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import loop
 from bert_jax.training.checkpoint import Checkpoints
 from bert_jax.training.loop import train
 from bert_jax.training.metrics import MetricsWriter
-from bert_jax.training.nonfinite import MAX_IN_A_ROW
+from bert_jax.training.step_monitor import MAX_IN_A_ROW
 
 MODEL = ModelConfig(
     vocab_size=50,
@@ -66,7 +66,7 @@ def run(
 ) -> dict[str, np.ndarray]:
     """Trains; the final state's arrays. change(k, batch) may spoil batch k, or the run; so may
     evaluated(i), called for the i-th of the `eval_steps` batches of an evaluation."""
-    host, num_hosts = sharding.host_slice(sharding.make_mesh(config.mesh))
+    host, num_hosts = host_slice(make_mesh(config.mesh))
 
     def mine(batch: dict[str, np.ndarray]) -> HostBatch:
         return {name: np.split(x, num_hosts)[host] for name, x in batch.items()}
@@ -152,7 +152,7 @@ def test_a_signal_saves_and_the_next_start_goes_on(
         if k == at:
             os.kill(os.getpid(), number)
 
-    with pytest.raises(Interrupted, match=r'saved at step \d+ of 10; the same command goes on'):
+    with pytest.raises(Interrupted, match=r'saved at step \d+ of 10; the same command continues'):
         run(tmp_path, change=stop)
     assert signal.getsignal(number) is before
     step = max(saved_steps(tmp_path))
@@ -213,12 +213,12 @@ def test_when_what_is_done(
 ) -> None:
     config = configured(**{'log_every': 4, 'eval_every': 5, 'checkpoint_every': 3} | changes)
     steps = range(1, config.num_steps + 1)
-    for should, expected in (
-        (loop.should_log, log),
-        (loop.should_evaluate, evaluate),
-        (loop.should_save, save),
+    for every, expected in (
+        (config.train.log_every, log),
+        (config.train.eval_every, evaluate),
+        (config.train.checkpoint_every, save),
     ):
-        assert [step for step in steps if should(step, config)] == expected
+        assert [step for step in steps if loop.is_due(step, every, config)] == expected
 
 
 def test_a_signal_in_the_last_evaluation_keeps_the_next_run_from_starting(
@@ -387,13 +387,13 @@ def test_too_many_skipped_in_a_row_end_the_run(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert 1 < MAX_IN_A_ROW < 100
-    monkeypatch.setattr('bert_jax.training.nonfinite.MAX_IN_A_ROW', 3)
+    monkeypatch.setattr('bert_jax.training.step_monitor.MAX_IN_A_ROW', 3)
 
     def change(k: int, batch: dict[str, np.ndarray]) -> None:
         if k in (1, 2, 4, 5, 6, 7):
             poison(k)(k, batch)
 
-    with pytest.raises(FloatingPointError, match=r'3 steps in a row .*, the last is step 7'):
+    with pytest.raises(FloatingPointError, match=r'3 steps in a row, up to step 7, were'):
         run(tmp_path, configured(nonfinite='skip', log_every=100), change)
     assert saved_steps(tmp_path) == [4]
 
@@ -450,7 +450,7 @@ def test_trains_where_tensorflow_is_not_installed(tmp_path: pathlib.Path) -> Non
         import bert_jax.convert.__main__
         print('trained')
     """)
-    path = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
+    path = os.pathsep.join(str(ROOT / part) for part in ('.', 'tests', 'tests/training'))
     done = subprocess.run(
         [sys.executable, '-c', code, str(tmp_path)],
         check=False,

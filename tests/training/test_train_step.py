@@ -22,6 +22,7 @@ from tiny_model import ROOT, TINY, run_steps
 from bert_jax import batch as batches
 from bert_jax.config import Config, MeshConfig
 from bert_jax.parallel import sharding
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training.train_step import TrainState, build_step
 
@@ -50,11 +51,11 @@ def one_step(
     config: Config, batch: dict[str, np.ndarray], of: MeshConfig = ONE
 ) -> tuple[TrainState, dict]:
     """The state after one SGD-like step (so that differences in gradients show) and its sums."""
-    mesh = sharding.make_mesh(of, jax.devices()[: of.data * of.fsdp * of.tensor])
+    mesh = make_mesh(of, jax.devices()[: of.data * of.fsdp * of.tensor])
     task = PretrainTask(config.model)
     spec = task.batch_spec(config.train.phases[0])
     step = build_step(config, task, mesh, optax.identity(), lambda _: 1.0)
-    arrays = batches.to_global(batch, sharding.batch_shardings(spec, mesh), spec)
+    arrays = sharding.shard_batch(batch, spec, mesh)
     state, sums = step.train(step.init(jax.random.key(0)), arrays, jax.random.key(1))
     return state, {name: (float(a), float(b)) for name, (a, b) in sums.items()}
 
@@ -87,7 +88,7 @@ def test_padding_rows_and_unused_slots_do_not_count() -> None:
     changed = {name: array.copy() for name, array in batch.items()}
     changed['input_ids'][-1] = 7
     changed['masked_lm_ids'][batch['masked_lm_weights'] == 0] = 9
-    mesh = sharding.make_mesh(ONE, jax.devices()[:1])
+    mesh = make_mesh(ONE, jax.devices()[:1])
     step = build_step(config, task, mesh)
     params = step.init(jax.random.key(0)).params
     sums, again = (step.evaluate(params, b)[0] for b in (batch, changed))
@@ -98,7 +99,7 @@ def test_padding_rows_and_unused_slots_do_not_count() -> None:
 
 
 def test_a_step_that_is_not_finite_changes_nothing_but_its_number() -> None:
-    mesh = sharding.make_mesh(ONE, jax.devices()[:1])
+    mesh = make_mesh(ONE, jax.devices()[:1])
     task = PretrainTask(TINY.model)
     spec = task.batch_spec(TINY.train.phases[0])
     step = build_step(TINY, task, mesh)
@@ -107,7 +108,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_its_number() -> None:
         state.params['pooler']['dense']['bias'].at[3].set(jnp.nan)
     )
     before = jax.device_get((state.params, state.opt_state))
-    arrays = batches.to_global(batches.synthetic(spec), sharding.batch_shardings(spec, mesh), spec)
+    arrays = sharding.shard_batch(batches.synthetic(spec), spec, mesh)
     state, sums = step.train(state, arrays, jax.random.key(1))
     assert float(sums['nonfinite'][0]) == 1
     assert int(state.step) == 1

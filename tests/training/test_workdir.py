@@ -95,10 +95,10 @@ def test_all_differing_keys_are_named(claims: Claims) -> None:
 def test_another_corpus_is_refused(claims: Claims) -> None:
     text = (claims.folder / 'corpus.txt').read_text()
     (claims.folder / 'other.txt').write_text(text + '\nabba\nabc\n')
-    with pytest.raises(ValueError, match=r'the data are \w+ there .*corpus.txt.*other.txt'):
+    with pytest.raises(ValueError, match=r'the data is \w+ there .*corpus.txt.*other.txt'):
         claims.start(corpus='other.txt')
     (claims.folder / 'corpus.txt').write_text(text + '\nabba\nabc\n')  # same name, other content
-    with pytest.raises(ValueError, match='the data are'):
+    with pytest.raises(ValueError, match='the data is'):
         claims.start()
 
 
@@ -149,7 +149,7 @@ def test_a_start_that_nothing_came_of_is_no_run(claims: Claims) -> None:
 def test_what_says_whose_checkpoints_they_are_may_not_be_damaged(claims: Claims, name: str) -> None:
     for content in ('{"model": ', '[]', '{"model": 3}'):
         (claims.workdir / name).write_text(content)
-        with pytest.raises(ValueError, match=rf'{re.escape(name)} can not be read'):
+        with pytest.raises(ValueError, match=rf'{re.escape(name)} cannot be read'):
             claims.start()
     (claims.workdir / name).unlink()
     with pytest.raises(ValueError, match=rf'has checkpoints but no {re.escape(name)}'):

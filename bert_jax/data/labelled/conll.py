@@ -1,4 +1,4 @@
-"""Sentences of words with tags: files of CoNLL's shared tasks and their like, and jsonl."""
+"""Sentences of words with tags: CoNLL files and .jsonl files."""
 
 import dataclasses
 import itertools
@@ -17,13 +17,13 @@ from bert_jax.data.summary import Summary
 SEPARATOR = re.compile('[ \t]+')
 TYPED = re.compile('[BIESLU]-.+')
 MARKS = frozenset('OBIESLU')
-IOBES = str.maketrans('LU', 'ES')  # BILOU's marks by their names in IOBES
-FORMAT = 'expected a line for each word, the word first and its tag last'
+IOBES = str.maketrans('LU', 'ES')  # the marks of BILOU -> those of IOBES
+FORMAT = 'expected a line for each word, with the word first and its tag last'
 
 
 @dataclasses.dataclass(frozen=True)
 class Sentence:
-    """where: path:line of its first word, or of its object in a jsonl file."""
+    """where: 'path:line' of its first word or, in a .jsonl file, of its object."""
 
     words: list[str]
     tags: list[str] | None
@@ -31,10 +31,9 @@ class Sentence:
 
 
 class Scheme(NamedTuple):
-    """name: BIO, IOB1, IOBES, BILOU, or plain for tags that don't mark entities.
+    """name: BIO, IOB1, IOBES or BILOU, or plain for tags that do not mark entities.
 
-    ill_formed: the number of tags that may not follow the tag before them, or may not be followed
-    by the next.
+    ill_formed: the number of tags that the tag before or after them does not allow.
     """
 
     name: str
@@ -44,42 +43,39 @@ class Scheme(NamedTuple):
 def read(
     path: str | os.PathLike[str], *, tagged: bool | None = True, summary: Summary | None = None
 ) -> list[Sentence]:
-    """The sentences of a file, as `iter_file` gives them, with their tags checked.
+    """The sentences of a file, as `iter_file` reads them, with their tags checked.
 
-    `summary` counts ill-formed tags too. Raises ValueError, with file and line, for tags of which
-    some mark entities and others don't, and for tags of both IOBES and BILOU.
+    `summary` counts ill-formed tags too. Raises ValueError, with file and line, if only some of the
+    tags mark entities, and if tags of IOBES and of BILOU are mixed.
     """
     summary = summary or Summary()
     sentences = list(iter_file(path, tagged=tagged, summary=summary))
-    tags = [sentence.tags for sentence in sentences if sentence.tags is not None]
-    if tags and (found := _checked_scheme(str(path), sentences, tags)).ill_formed:
-        what = f'ill-formed {found.name} tags, read as conlleval does'
-        summary.count(what, number=found.ill_formed)
+    _check_tags(str(path), sentences)
+    name, ill_formed = scheme([sentence.tags or [] for sentence in sentences])
+    if ill_formed:
+        summary.count(f'ill-formed {name} tags, read as conlleval does', number=ill_formed)
     return sentences
 
 
 def iter_file(
     path: str | os.PathLike[str], *, tagged: bool | None = True, summary: Summary | None = None
 ) -> Iterator[Sentence]:
-    """The sentences of a .jsonl file, a line at a time, or of a CoNLL file, which is read whole.
+    """Reads the sentences of a .jsonl file one by one, or a CoNLL file as a whole.
 
-    A line of jsonl is an object with `words` and, for tags, `tags`: lists of strings of the same
-    length. In a CoNLL file a line is a word and a blank line ends a sentence; columns are
-    separated by spaces or tabs, and those between the word and its tag are not read. -DOCSTART-
-    lines and comments (`# ...` before a sentence) are left out and counted in `summary`. With
-    tagged=False tags are neither needed nor read; with None they are read if the first word has
-    one. Raises ValueError, with file and line, for whatever is not a sentence of words.
+    A line of .jsonl is an object with `words` and, for tags, `tags`: two lists of strings of the
+    same length. A line of a CoNLL file is a word and its tag, in the first and the last of several
+    columns, which spaces or tabs separate; a blank line ends a sentence. -DOCSTART- lines and
+    comments (`# ...` before a sentence) are left out and counted in `summary`. tagged: whether to
+    read tags; None reads them if the first word has one. Raises ValueError, with file and line, for
+    a line that is neither.
     """
     path = pathlib.Path(path).expanduser()
     suffix = files.kind(path)[0]
     if suffix == '.json':
-        raise ValueError(f'{path} is not a CoNLL file by its name, nor .jsonl; {FORMAT}')
-    if suffix == '.jsonl':
-        sentences = _jsonl(path, tagged)
-    else:
-        sentences = iter(_columns(path, tagged, summary or Summary()))
+        raise ValueError(f'{path}: expected a .jsonl file or a CoNLL file, not .json; {FORMAT}')
     empty = True
-    for sentence in sentences:
+    read = _jsonl(path, tagged) if suffix == '.jsonl' else _columns(path, tagged, summary)
+    for sentence in read:
         empty = False
         yield sentence
     if empty:
@@ -101,8 +97,10 @@ def write(
 
 
 def scheme(tags: Iterable[Sequence[str]]) -> Scheme:
-    """The scheme of the tags of sentences. Only IOB1 has entities that begin with I-; its B- stands
-    only right after an entity of the same type."""
+    """The scheme of the tags of sentences.
+
+    Only in IOB1 entities begin with I-; B- stands only after an entity of the same type.
+    """
     tags = list(tags)
     distinct = set(itertools.chain.from_iterable(tags))
     if not mark_entities(distinct):
@@ -123,18 +121,15 @@ def scheme(tags: Iterable[Sequence[str]]) -> Scheme:
 
 
 def label_names(sentences: Sequence[Sentence]) -> list[str]:
-    """The tags that occur, O first and the others sorted; a label's id is its index."""
-    for sentence in sentences:
-        if sentence.tags is None:
-            raise ValueError(f'{sentence.where} has no tags; read the file with its tags')
-    found = {tag for sentence in sentences for tag in sentence.tags or ()}
-    return ['O', *sorted(found - {'O'})]
+    """The tags that occur, O first and the others sorted; the id of a label is its index."""
+    tags = {tag for sentence in sentences for tag in sentence.tags or ()}
+    return ['O', *sorted(tags - {'O'})]
 
 
-def mark_entities(distinct: set[str]) -> bool:
-    """Whether tags are of the form B-TYPE, or bare B, I and O. Others are tags of words alone, as
-    parts of speech."""
-    return any(map(TYPED.fullmatch, distinct)) or distinct <= MARKS
+def mark_entities(tags: set[str]) -> bool:
+    """Whether tags mark entities: some have the form B-TYPE, or all are a mark alone, such as B.
+    Other tags, such as parts of speech, belong to single words."""
+    return any(map(TYPED.fullmatch, tags)) or tags <= MARKS
 
 
 def _jsonl(path: pathlib.Path, tagged: bool | None) -> Iterator[Sentence]:
@@ -156,14 +151,15 @@ def _strings(record: dict, name: str, where: str) -> list[str]:
     return [examples.characters(value, name, where) for value in values]
 
 
-def _columns(path: pathlib.Path, tagged: bool | None, summary: Summary) -> list[Sentence]:
+def _columns(path: pathlib.Path, tagged: bool | None, summary: Summary | None) -> list[Sentence]:
+    summary = summary or Summary()
     lines = [line.strip(' \t\r\n') for line in files.lines(path)]
     certain = [SEPARATOR.split(line) for line in lines if line and not line.startswith('# ')]
     width = next((len(columns) for columns in certain if columns[0] != '-DOCSTART-'), 1)
     tagged = width > 1 if tagged is None else tagged
-    known = {columns[-1] for columns in certain}
+    known_tags = {columns[-1] for columns in certain}
     sentences: list[Sentence] = []
-    inside = False
+    inside = False  # a sentence
     for number, line in enumerate(lines, 1):
         columns, where = SEPARATOR.split(line), f'{path}:{number}'
         if not line or columns[0] == '-DOCSTART-':
@@ -172,7 +168,7 @@ def _columns(path: pathlib.Path, tagged: bool | None, summary: Summary) -> list[
                 summary.count('-DOCSTART- lines, left out', where)
             continue
         # The word # has as many columns as other words, and a tag that others have.
-        is_word = len(columns) == width and columns[-1] in known
+        is_word = len(columns) == width and columns[-1] in known_tags
         if not inside and line.startswith('# ') and not is_word:
             summary.count('comment lines, left out', where)
             continue
@@ -181,7 +177,7 @@ def _columns(path: pathlib.Path, tagged: bool | None, summary: Summary) -> list[
         if len(columns) != width:
             raise ValueError(
                 f'{where} has {len(columns)} columns, {line[:80]!r}, and the lines before it have '
-                f'{width}; {FORMAT}, with spaces or tabs between columns and nowhere else'
+                f'{width}; {FORMAT}, and spaces or tabs only between columns'
             )
         if not inside:
             sentences.append(Sentence([], [] if tagged else None, where))
@@ -195,23 +191,23 @@ def _columns(path: pathlib.Path, tagged: bool | None, summary: Summary) -> list[
     return sentences
 
 
-def _checked_scheme(path: str, sentences: Sequence[Sentence], tags: list[list[str]]) -> Scheme:
-    first: dict[str, str] = {}  # tag -> where it occurs first
+def _check_tags(path: str, sentences: Sequence[Sentence]) -> None:
+    first: dict[str, str] = {}  # tag -> the place where it occurs first
     for sentence in sentences:
         for i, tag in enumerate(sentence.tags or ()):
             if tag not in first:
                 file, _, line = sentence.where.rpartition(':')
                 first[tag] = sentence.where if '.jsonl' in file else f'{file}:{int(line) + i}'
+    if not mark_entities(set(first)):
+        return
     typed = any(map(TYPED.fullmatch, first))
-    for tag, where in first.items() if mark_entities(set(first)) else ():
+    for tag, where in first.items():
         if tag != 'O' and not (TYPED.fullmatch(tag) if typed else tag in MARKS):
             raise ValueError(
-                f'{where} has the tag {tag!r}, and others are of the form B-TYPE; expected O, '
+                f'{where} has the tag {tag!r}, but other tags have the form B-TYPE; expected O, '
                 'or B-, I-, E-, S- (in BILOU B-, I-, L-, U-) and a type'
             )
-    found = scheme(tags)
     marks = {tag[0]: where for tag, where in first.items()}
-    if found.name == 'BILOU' and marks.keys() & set('ES'):
+    if marks.keys() & set('ES') and marks.keys() & set('LU'):
         both = ', '.join(f'{mark}- in {where}' for mark, where in marks.items() if mark in 'ESLU')
-        raise ValueError(f'{path} mixes tags of IOBES and BILOU ({both}); choose one of them')
-    return found
+        raise ValueError(f'{path} mixes tags of IOBES and BILOU ({both}); use one of them')

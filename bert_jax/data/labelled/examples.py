@@ -1,8 +1,8 @@
-"""Labelled texts, and their readers: .csv, .tsv and .jsonl files, plain or .gz.
+"""Reads labelled texts from .csv, .tsv and .jsonl files, which may be compressed.
 
-CSV is RFC 4180 and TSV knows no quotes; both begin with a line of column names. JSONL has an object
-per line. Blank lines are skipped, except in a table of one column, where each would be an empty
-text. Anything else that is not an example is an error with its line.
+CSV follows RFC 4180; TSV has no quoting. Both begin with a line of column names. JSONL has an
+object on each line. Blank lines are skipped; in a table of one column they are empty texts, which
+are errors.
 """
 
 import csv
@@ -19,20 +19,19 @@ from bert_jax.data.files import COMPRESSIONS, kind, lines
 from bert_jax.data.labelled.texts import Text
 
 SUFFIXES = ('.csv', '.tsv', '.jsonl')
-TEXT_B = 'text_b'  # the one column of a text that may be absent, under this name only
-LONGEST = 1 << 24  # characters of a CSV field; a longer one is a quote that is never closed
+TEXT_B = 'text_b'  # a column of second texts that has this name may be missing
+LONGEST = 1 << 24  # characters of a CSV field; in a longer one a quote was never closed
 SHOWN = 20  # labels in a message
 SURROGATES = re.compile('[\ud800-\udfff]')
 WHOLE_NUMBER = re.compile(r'([+-]?\d{1,18})(\.0+)?')
 ADVICE = (
     'correct it, or name the columns with config.data.text_field, text_b_field and label_field '
-    '(predict has them from training)'
+    '(predict uses the names of training)'
 )
 
 
 class Example(NamedTuple):
-    """A text or a pair of them. label: as the file spells it, None if it has none. where:
-    'path:line'."""
+    """A text or a pair of texts. label: as in the file, or None. where: 'path:line'."""
 
     text: str
     text_b: str | None
@@ -47,11 +46,11 @@ class Example(NamedTuple):
 def iter_file(
     path: str | os.PathLike[str], *, text: str = 'text', text_b: str = TEXT_B, label: str = 'label'
 ) -> Iterator[Example]:
-    """The examples of a file, a line at a time; `text`, `text_b` and `label` name its columns.
+    """Reads the examples of a file one by one; `text`, `text_b` and `label` name its columns.
 
-    Texts are stripped. The column of labels may be absent, and an empty label is None. The column
-    `text_b` may be absent under that name only. Raises ValueError, with path:line, for whatever is
-    not an example, and for a file that is missing, damaged, not UTF-8 or empty.
+    Texts are stripped. The label is None if it is empty or the file has no such column. A column
+    `text_b` may be missing if it has its default name. Raises ValueError, with path:line, for a
+    line that is no example, and for a file that is missing, damaged, not UTF-8 or empty.
     """
     path = pathlib.Path(path).expanduser()
     suffix = kind(path)[0]
@@ -62,11 +61,11 @@ def iter_file(
         )
     needed = [text, *[text_b] * (text_b != TEXT_B)]
     if suffix == '.jsonl':
-        found = _objects(path, needed)
+        read = _objects(path, needed)
     else:
-        found = _table(path, csv_rows(path) if suffix == '.csv' else tsv_rows(path), needed, label)
+        read = _table(path, csv_rows(path) if suffix == '.csv' else tsv_rows(path), needed, label)
     where = ''
-    for record, where in found:
+    for record, where in read:
         second = record.get(text_b)
         yield Example(
             _text(record[text], text, where),
@@ -78,23 +77,22 @@ def iter_file(
         raise ValueError(f'{path} has no examples')
 
 
-def alike(examples: Iterable[Example], pairs: bool | None = None) -> Iterator[Example]:
-    """The examples. Raises ValueError, with path:line, if some are pairs of texts and others are
-    not, or if any is not what `pairs` says."""
+def check_pairs(examples: Sequence[Example], pairs: bool | None = None) -> None:
+    """Raises ValueError, with path:line, for an example that is a pair if `pairs` is False, or a
+    single text if it is True. None means: as the first example."""
     for example in examples:
         if pairs is None:
             pairs = example.text_b is not None
         if pairs != (example.text_b is not None):
             raise ValueError(
-                f'{example.where} has {"no" if pairs else "a"} second text, unlike those before it '
-                f'or those that were learned from; {ADVICE}'
+                f'{example.where} has {"no" if pairs else "a"} second text, unlike the examples '
+                f'before it or the training examples; {ADVICE}'
             )
-        yield example
 
 
 def label_names(examples: Sequence[Example]) -> list[str]:
-    """The labels that occur, sorted; by value if all are whole numbers. Raises ValueError if a
-    label is missing, and if a number is spelled in two ways, such as 1 and 1.0."""
+    """The labels that occur, sorted; by value if all are whole numbers. Raises ValueError if an
+    example has no label, and if a number has two spellings, such as 1 and 1.0."""
     names: dict[str, str] = {}
     for example in examples:
         label = _label(example)
@@ -102,8 +100,8 @@ def label_names(examples: Sequence[Example]) -> list[str]:
         other = names.setdefault(number[1].removeprefix('+') if number else label, label)
         if other != label:
             raise ValueError(
-                f'{example.where} has the label {label!r}, and an example before it {other!r}; '
-                'spell equal numbers the same way'
+                f'{example.where} has the label {label!r}, and an example before it has {other!r}; '
+                'write equal numbers in the same way'
             )
     if all(re.fullmatch(r'[+-]?\d{1,18}', name) for name in names.values()):
         return sorted(names.values(), key=lambda name: (int(name), name))
@@ -116,18 +114,17 @@ def label_ids(examples: Sequence[Example], names: Sequence[str]) -> np.ndarray:
     for example in examples:
         if (label := _label(example)) not in ids:
             known = ', '.join(map(repr, names[:SHOWN])) + (', ...' if len(names) > SHOWN else '')
-            hint = '; to learn numbers: config.data.regression=true' * (_number(label) % 1 > 0)
+            hint = '; to learn numbers: config.data.regression=true' * (as_number(label) % 1 > 0)
             raise ValueError(
-                f'{example.where} has the label {label!r}; expected one of those to learn: {known}'
-                + hint
+                f'{example.where} has the label {label!r}; expected one of the training '
+                f'file: {known}{hint}'
             )
     return np.array([ids[_label(example)] for example in examples], np.int32)
 
 
 def label_values(examples: Sequence[Example]) -> np.ndarray:
-    """float32[n], for regression. Raises ValueError for a label that is not a finite number or is
-    missing."""
-    values = np.array([_number(_label(example)) for example in examples])
+    """float32[n]. Raises ValueError for a label that is missing or is not a finite number."""
+    values = np.array([as_number(_label(example)) for example in examples])
     bad = np.flatnonzero(~(np.abs(values) <= np.finfo(np.float32).max)).tolist()
     if bad:
         first = examples[bad[0]]
@@ -135,8 +132,8 @@ def label_values(examples: Sequence[Example]) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _number(label: str) -> float:
-    """NaN if the label is not a number."""
+def as_number(label: str) -> float:
+    """The number, or NaN if the label is not a number."""
     try:
         return np.nan if '_' in label else float(label)  # 1_000 is a number in Python only
     except ValueError:
@@ -146,14 +143,14 @@ def _number(label: str) -> float:
 def _label(example: Example) -> str:
     if example.label is None:
         raise ValueError(
-            f'{example.where} has no label; give it one, or name the column that has it with '
+            f'{example.where} has no label; add it, or name the column of labels with '
             'config.data.label_field'
         )
     return example.label
 
 
 def csv_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
-    """(number of its first line, fields) of each record; a blank line has no fields."""
+    """(number of the first line, fields) of each record; a blank line has no fields."""
     csv.field_size_limit(max(LONGEST, csv.field_size_limit()))
     reader = csv.reader(lines(path), strict=True)
     while True:
@@ -164,14 +161,14 @@ def csv_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             raise ValueError(
-                f'{path}:{number} is not CSV ({error}); write a text with commas, quotes or line '
-                'breaks in double quotes, and double the quotes in it'
+                f'{path}:{number} is not CSV ({error}); put double quotes around a text with '
+                'commas, quotes or line breaks, and double the quotes in it'
             ) from error
         yield number, row
 
 
 def tsv_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
-    """(number, fields) of each line; a blank line has no fields. Quotes are text."""
+    """(number, fields) of each line; a blank line has no fields. Quotes belong to the text."""
     for number, line in enumerate(lines(path), 1):
         line = line.rstrip('\r\n')
         yield number, line.split('\t') if line else []
@@ -190,8 +187,8 @@ def column_indices(
 
 
 def records(path: pathlib.Path, name: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """The JSON objects of a file with one per line, and the 'path:line' of each. name: a key that
-    they should have, for messages."""
+    """The JSON object of each line and its 'path:line'. name: a key of the objects, for messages.
+    Raises ValueError, with path:line, for a line that is not an object."""
     for number, line in enumerate(lines(path), 1):
         if not line.strip():
             continue
@@ -201,7 +198,7 @@ def records(path: pathlib.Path, name: str) -> Iterator[tuple[dict[str, Any], str
         except json.JSONDecodeError as error:
             raise ValueError(
                 f'{where}:{error.pos + 1} is not JSON ({error.msg}), {line.strip()[:60]!r}; '
-                f'expected an object per line, {{"{name}": ...}}'
+                f'expected an object on each line, {{"{name}": ...}}'
             ) from error
         except (ValueError, RecursionError) as error:
             raise ValueError(f'{where} is not JSON ({error})') from error
@@ -211,11 +208,11 @@ def records(path: pathlib.Path, name: str) -> Iterator[tuple[dict[str, Any], str
 
 
 def characters(value: Any, name: str, where: str) -> str:
-    """The value. Raises ValueError if it is not a string of characters."""
+    """The value. Raises ValueError if it is not a string, or not one that UTF-8 can encode."""
     if not isinstance(value, str):
         raise ValueError(f'{where} has {_short(value)} in {name!r}; expected a string')
     if SURROGATES.search(value):
-        raise ValueError(f'{where} has half a surrogate pair in {name!r}, which is no character')
+        raise ValueError(f'{where} has half a surrogate pair in {name!r}, which is not a character')
     return value
 
 
@@ -238,7 +235,7 @@ def _table(
             names = {*needed, *({TEXT_B, label} & {*header})}
             column_indices(header, names, where, f'the first line names the columns; {ADVICE}')
             continue
-        row = row or ['']  # the one column is empty
+        row = row or ['']  # a blank line of a table of one column
         if len(row) != len(header):
             raise ValueError(
                 f'{where} has {len(row)} columns; expected {len(header)}, as in the first line '
@@ -248,7 +245,7 @@ def _table(
 
 
 def _as_label(value: Any, name: str, where: str) -> str | None:
-    """Numbers are spelled as in JSON."""
+    """The label as a string; numbers are written as in JSON."""
     if value is None or isinstance(value, str):
         return (value or '').strip() or None
     if not isinstance(value, int | float):
@@ -257,7 +254,7 @@ def _as_label(value: Any, name: str, where: str) -> str | None:
 
 
 def _text(value: Any, name: str, where: str) -> str:
-    """Stripped. Raises ValueError if it is not a string or is empty."""
+    """The stripped text. Raises ValueError if it is not a string or is empty."""
     text = characters(value, name, where).strip()
     if not text:
         raise ValueError(f'{where} has an empty text in {name!r}; fill it in or remove the line')

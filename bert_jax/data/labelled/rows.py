@@ -1,10 +1,10 @@
 """Labelled examples as token ids, and their batches by length (numpy only)."""
 
+import array
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,19 +12,11 @@ from bert_jax.batch import HostBatch
 from bert_jax.data.labelled.texts import Row
 
 
-class IndexedRows(Protocol):
-    """A list of rows, or an object that makes a row when it is asked for."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Row: ...
-
-
 @dataclasses.dataclass(frozen=True)
 class EncodedExamples:
     """Examples in flat arrays: the tokens of example i are [begin[i], begin[i + 1]).
 
-    labels: arrays by their names in a batch, with one value per example or one per token.
+    labels: arrays by their names in a batch, with a value per example or per token.
     """
 
     input_ids: np.ndarray  # int32[tokens]
@@ -35,16 +27,18 @@ class EncodedExamples:
 
     @classmethod
     def from_rows(
-        cls, rows: IndexedRows, labels: Mapping[str, np.ndarray], pad_id: int
+        cls, rows: Iterable[Row], labels: Mapping[str, np.ndarray], pad_id: int
     ) -> 'EncodedExamples':
-        sizes = np.array([len(rows[i].input_ids) for i in range(len(rows))], np.int64)
-        begin = np.concatenate([[0], np.cumsum(sizes)])
-        ids, types = np.empty(begin[-1], np.int32), np.empty(begin[-1], np.int8)
-        for i in range(len(rows)):
-            ids[begin[i] : begin[i + 1]], types[begin[i] : begin[i + 1]] = rows[i]
+        ids, types, begin = array.array('i'), array.array('b'), [0]
+        for row in rows:
+            ids.extend(row.input_ids)
+            types.extend(row.token_type_ids)
+            begin.append(len(ids))
         for name, values in labels.items():
-            assert len(values) in (len(rows), len(ids)), (name, len(values), len(rows), len(ids))
-        return cls(ids, types, begin, labels, pad_id)
+            assert len(values) in (len(begin) - 1, len(ids)), (name, len(values), begin)
+        return cls(
+            np.array(ids, np.int32), np.array(types, np.int8), np.array(begin), labels, pad_id
+        )
 
     def __len__(self) -> int:
         return len(self.begin) - 1
@@ -58,28 +52,24 @@ class EncodedExamples:
         """A hash of all token ids, token types and labels."""
         labels = (self.labels[name] for name in sorted(self.labels))
         digest = hashlib.sha256()
-        for array in (self.input_ids, self.token_type_ids, self.begin, *labels):
-            digest.update(np.ascontiguousarray(array).tobytes())
+        for values in (self.input_ids, self.token_type_ids, self.begin, *labels):
+            digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()[:16]
 
     def batch(self, indices: np.ndarray, rows: int, length: int) -> HostBatch:
         """A batch of the examples `indices`, padded to `rows` rows of `length` tokens.
 
         input_ids, token_type_ids and attention_mask are int32[rows, length]. example_weights,
-        float32[rows], is 0 in the rows that fill the batch, and example_ids, int32[rows], is the
-        example's index. Labels are [rows] or [rows, length], and 0 in padding.
+        float32[rows], are 0 in the rows that fill the batch. example_ids, int32[rows], are the
+        indices of the examples. Labels are [rows] or [rows, length], and 0 in padding.
         """
-        size, first = np.zeros((2, rows), np.int64)
-        size[: len(indices)] = self.lengths[indices]
-        first[: len(indices)] = self.begin[indices]
-        column = np.arange(length)
-        is_token = column < size[:, None]
-        token = np.where(is_token, first[:, None] + column, 0)
 
         def per_row(values: np.ndarray) -> np.ndarray:
-            filled = np.zeros(rows, values.dtype)
-            filled[: len(indices)] = values
-            return filled
+            return np.pad(values, (0, rows - len(indices)))
+
+        column = np.arange(length)
+        is_token = column < per_row(self.lengths[indices])[:, None]
+        token = np.where(is_token, per_row(self.begin[indices])[:, None] + column, 0)
 
         def per_token(values: np.ndarray, padding: int = 0) -> np.ndarray:
             return np.where(is_token, values[token], padding)
@@ -103,9 +93,9 @@ class EncodedExamples:
 class ShuffledBatches:
     """Training batches; batch k is a pure function of (examples, seed, k).
 
-    An epoch shows every example once. With group_by_length the examples of a batch have similar
-    lengths: the examples that don't fill a batch of their length join the next longer ones, so an
-    epoch has as few batches as possible, and only one of them may have fewer rows.
+    An epoch has every example once. With group_by_length the examples of a batch have similar
+    lengths: those that do not fill a batch of their length join the next longer ones. So an epoch
+    has as few batches as possible, and at most one of them has fewer rows.
     """
 
     examples: EncodedExamples
@@ -137,25 +127,24 @@ class ShuffledBatches:
     def batches(
         self, start: int, stop: int, host: int = 0, num_hosts: int = 1
     ) -> Iterator[HostBatch]:
-        """This host's slices of the batches start .. stop - 1."""
+        """This host's slices of the batches `start` to `stop - 1`."""
         epoch = functools.lru_cache(maxsize=1)(self.epoch)
         for k in range(start, stop):
             number, index = divmod(k, self.batches_per_epoch)
             indices = epoch(number)[index]
             longest = self.examples.lengths[indices].max()
             length = self.lengths[np.searchsorted(np.array(self.lengths), longest)]
-            share = self.batch_size // num_hosts
-            mine = indices[host * share : (host + 1) * share]
-            yield self.examples.batch(mine, share, int(length))
+            rows = self.batch_size // num_hosts
+            yield self.examples.batch(indices[host * rows : (host + 1) * rows], rows, int(length))
 
 
 @dataclasses.dataclass(frozen=True)
 class SequentialBatches:
     """Batches for evaluation and inference: every example once, the shortest first.
 
-    shapes: the lengths that a batch can have, ascending, and for each the numbers of rows that it
-    can have, ascending. Batches have the largest number; the last batch of a length has the
-    smallest number that holds the remaining examples. With several hosts each reads its slice.
+    shapes: for each length of a batch, ascending, the possible numbers of rows, ascending. Batches
+    have the largest number; the last batch of a length has the smallest number that holds the
+    remaining examples. With several hosts each reads its slice.
     """
 
     examples: EncodedExamples
@@ -170,9 +159,9 @@ class SequentialBatches:
             members = order[buckets == bucket]
             for i in range(0, len(members), sizes[-1]):
                 indices = members[i : i + sizes[-1]]
-                share = next(rows for rows in sizes if rows >= len(indices)) // self.num_hosts
-                mine = indices[self.host * share : (self.host + 1) * share]
-                yield self.examples.batch(mine, share, length)
+                rows = next(size for size in sizes if size >= len(indices)) // self.num_hosts
+                on_host = indices[self.host * rows : (self.host + 1) * rows]
+                yield self.examples.batch(on_host, rows, length)
 
 
 def permutation(count: int, seed: int, epoch: int = 0, use: int = 0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Answers from the logits of windows, and their files."""
+"""Answers to questions from the logits of windows, and files of answers."""
 
 import json
 from collections.abc import Sequence
@@ -11,17 +11,21 @@ from bert_jax.config import EvalConfig
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.squad_windows import QuestionWindows
 
-SPARE = 4  # spans kept of a window for each that is wanted, as several may have the same text
+SPARE = 4  # spans of a window that are kept for each answer, as several may have the same text
 SPAN = np.dtype([('first', 'i4'), ('last', 'i4'), ('start', 'f8'), ('end', 'f8')])
 
 
 class Answers(NamedTuple):
-    """Answers by question id. best: the best answer that is not empty, even if the prediction is
-    that there is no answer."""
+    """Answers by question id; no answer is ''.
+
+    nbest: the best answers first, with text, probability, start_logit and end_logit. null_odds: the
+    score of no answer minus the score of the best answer; {} for SQuAD 1.1. best: the best answers
+    except no answer.
+    """
 
     predictions: dict[str, str]
-    nbest: dict[str, list[dict[str, Any]]]  # text, probability, start_logit, end_logit; best first
-    null_odds: dict[str, float]  # score of no answer minus that of the best one; {} for SQuAD 1.1
+    nbest: dict[str, list[dict[str, Any]]]
+    null_odds: dict[str, float]
     best: dict[str, str]
 
 
@@ -44,17 +48,20 @@ def decode(
     *,
     no_answer: bool,
 ) -> Answers:
-    """The `n_best` answers to each question: the spans of at most `max_answer_length` tokens with
-    the largest sums of logits, over all of its windows, each distinct text once.
+    """The best answers to each question, by `n_best`, `max_answer_length` and `null_threshold`.
 
-    start_logits, end_logits: float[windows, length], padded at the end of each row. no_answer:
-    whether a question may have no answer, as in SQuAD 2.0. Then no answer is a candidate too, with
-    its lowest score of all windows; it is the prediction if that is more than `null_threshold`
-    above the score of the best span. Raises ValueError for logits of another shape or that are not
-    finite, and for questions without windows.
+    Answers are the texts of the spans of at most `max_answer_length` tokens with the largest sums
+    of logits, over all windows of the question. start_logits, end_logits: float[windows, length],
+    padded at the end of each row. no_answer: whether a question may have no answer, as in SQuAD
+    2.0. Then no answer is a candidate too, with its lowest score of all windows; it is the
+    prediction if its score is more than `null_threshold` above that of the best span. Raises
+    ValueError for logits that are not finite and for questions without windows.
     """
-    starts = _checked('start_logits', start_logits, windows)
-    ends = _checked('end_logits', end_logits, windows)
+    used = np.arange(start_logits.shape[1]) < windows.lengths[:, None]
+    for name, logits in (('start_logits', start_logits), ('end_logits', end_logits)):
+        bad = np.flatnonzero((~np.isfinite(logits) & used).any(1))
+        if len(bad):
+            raise ValueError(f'{name} of {len(bad)} windows are not finite (first: {bad[0]})')
     bounds = np.searchsorted(windows.question, np.arange(len(questions) + 1))
     null_position, shift = windows.no_answer, windows.shift
     answers = Answers({}, {}, {}, {})
@@ -62,22 +69,25 @@ def decode(
         members = range(bounds[i], bounds[i + 1])
         if not members:
             raise ValueError(f'{question.where} has no windows; make them with training=False')
-        spans = [_spans(windows, w, starts[w], ends[w], int(shift[w]), config) for w in members]
-        found = _candidates(
+        spans = [
+            _spans(windows, w, start_logits[w], end_logits[w], int(shift[w]), config)
+            for w in members
+        ]
+        best = _candidates(
             question, windows, windows.context[i], np.concatenate(spans), config.n_best
         )
-        answers.best[question.id] = found[0].text if found else ''
+        answers.best[question.id] = best[0].text if best else ''
         answers.predictions[question.id] = answers.best[question.id]
         if no_answer:
             at = [(w, null_position[w]) for w in members]
-            nulls = [_Candidate('', float(starts[p]), float(ends[p])) for p in at]
+            nulls = [_Candidate('', float(start_logits[p]), float(end_logits[p])) for p in at]
             null = min(nulls, key=lambda candidate: candidate.score)
-            odds = null.score - found[0].score if found else np.finfo(np.float32).max.item()
+            odds = null.score - best[0].score if best else np.finfo(np.float32).max.item()
             answers.null_odds[question.id] = odds
             if odds > config.null_threshold:
                 answers.predictions[question.id] = ''
-            found = sorted([*found, null], key=lambda candidate: -candidate.score)
-        answers.nbest[question.id] = _with_probabilities(found or [_Candidate('', 0.0, 0.0)])
+            best = sorted([*best, null], key=lambda candidate: -candidate.score)
+        answers.nbest[question.id] = _with_probabilities(best or [_Candidate('', 0.0, 0.0)])
     return answers
 
 
@@ -96,20 +106,6 @@ def write(answers: Answers, directory: epath.PathLike) -> None:
             (directory / name).write_text(json.dumps(content, indent=4) + '\n')
 
 
-def _checked(name: str, logits: np.ndarray, windows: QuestionWindows) -> np.ndarray:
-    logits, lengths = np.asarray(logits), windows.lengths
-    longest = int(lengths.max(initial=0))
-    if logits.ndim != 2 or len(logits) != len(windows) or logits.shape[1] < longest:
-        raise ValueError(
-            f'{name} have shape {logits.shape}; expected ({len(windows)}, {longest} or more)'
-        )
-    used = np.arange(logits.shape[1]) < lengths[:, None]
-    bad = np.flatnonzero((~np.isfinite(logits) & used).any(1))
-    if len(bad):
-        raise ValueError(f'{name} of {len(bad)} windows are not finite (first: window {bad[0]})')
-    return logits
-
-
 def _spans(
     windows: QuestionWindows,
     w: int,
@@ -118,8 +114,8 @@ def _spans(
     shift: int,
     config: EvalConfig,
 ) -> np.ndarray:
-    """The best spans of window w, in any order: SPAN[at most SPARE * n_best]; tokens are those of
-    the context. starts, ends: float[length], the logits of the row. shift: as in the windows."""
+    """The best spans of window w, unordered: SPAN[at most SPARE * n_best], with tokens numbered as
+    in the context. starts, ends: float[length], the logits of the row. shift: of the window."""
     begin, stop, end = int(windows.best_begin[w]), int(windows.best_end[w]), int(windows.end[w])
     longest, most = config.max_answer_length, SPARE * config.n_best
     start = starts[shift + begin : shift + stop].astype(np.float64)
@@ -142,19 +138,18 @@ def _spans(
 def _candidates(
     question: Question, windows: QuestionWindows, context: int, spans: np.ndarray, n_best: int
 ) -> list[_Candidate]:
-    """The `n_best` distinct texts, best first. Of equal spans the earlier comes first, then the
-    shorter."""
-    at = windows.contexts.begin[context]
-    found: dict[str, _Candidate] = {}
+    """The `n_best` distinct texts, best first. If scores are equal, the earlier span comes first,
+    then the shorter."""
+    tokens, offset = windows.contexts, windows.contexts.begin[context]
+    candidates: dict[str, _Candidate] = {}
     order = np.lexsort((spans['last'], spans['first'], -spans['start'] - spans['end']))
     for first, last, start, end in spans[order].tolist():
-        characters = slice(windows.contexts.starts[at + first], windows.contexts.ends[at + last])
-        text = question.context[characters].strip()
-        if text and text not in found:
-            found[text] = _Candidate(text, start, end)
-            if len(found) == n_best:
+        text = question.context[tokens.starts[offset + first] : tokens.ends[offset + last]].strip()
+        if text and text not in candidates:
+            candidates[text] = _Candidate(text, start, end)
+            if len(candidates) == n_best:
                 break
-    return list(found.values())
+    return list(candidates.values())
 
 
 def _with_probabilities(candidates: Sequence[_Candidate]) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""Questions and their contexts as windows of tokens, and answers as positions in them."""
+"""Rows of a question and a window of its context, and the positions of answers in them."""
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,50 +15,51 @@ from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.specials import Specials
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
-BATCH = 512  # texts encoded together: few, because their offsets are large while Python tuples
+BATCH = 512  # texts encoded together; their offsets, Python tuples, need much memory
 
 
 class Tokens(NamedTuple):
     """Texts in flat arrays: the tokens of text i are [begin[i], begin[i + 1])."""
 
     ids: np.ndarray  # int32[tokens]
-    starts: np.ndarray  # int32[tokens]: the first character in its text
-    ends: np.ndarray  # int32[tokens]: the one after the last
+    starts: np.ndarray  # int32[tokens]: the index of a token's first character in its text
+    ends: np.ndarray  # int32[tokens]: one more than the index of its last character
     begin: np.ndarray  # int64[texts + 1]
 
 
 @dataclasses.dataclass(frozen=True)
 class QuestionWindows:
-    """Rows of a question and a piece of its context; window i is row i.
+    """Iterates over the rows: a question and a window of its context each.
 
-    The arrays are int32, per question or per window. If several windows have a token, only the one
-    with the most context around it may begin an answer there: tokens `best_begin` to `best_end`.
+    The arrays are int32, per question or per window; tokens are numbered within their context. If
+    several windows have a token, an answer may begin there only in the window that has the most
+    context around it: each window may have answers from `best_begin` to `best_end` - 1.
     """
 
     specials: Specials[int]
     row_format: RowFormat
     queries: Tokens  # of all questions
-    contexts: Tokens  # each distinct context once
-    context: np.ndarray  # [questions]: the index of its context
-    query_length: np.ndarray  # [questions]: the tokens of the question in a row
-    answer_first: np.ndarray  # [questions]: the answer's first token in the context, -1 if unknown
-    answer_last: np.ndarray  # [questions]: its last token
-    question: np.ndarray  # [windows], ascending: the index of its question
-    begin: np.ndarray  # [windows]: the first token of the context in the row
-    end: np.ndarray  # [windows]: the token of the context after the last
+    contexts: Tokens  # of all distinct contexts
+    context: np.ndarray  # [questions]: the index of the question's context
+    query_length: np.ndarray  # [questions]: how many tokens of the question are in its rows
+    answer_first: np.ndarray  # [questions]: the first token of the answer, -1 if unknown
+    answer_last: np.ndarray  # [questions]: the last token of the answer
+    question: np.ndarray  # [windows], ascending: the index of the window's question
+    begin: np.ndarray  # [windows]: the first token of the window
+    end: np.ndarray  # [windows]: one more than the last token
     best_begin: np.ndarray  # [windows]
     best_end: np.ndarray  # [windows]
 
     def __len__(self) -> int:
         return len(self.question)
 
-    def __getitem__(self, index: int) -> Row:
-        question = self.question[index]
-        at = self.queries.begin[question]
-        query = self.queries.ids[at : at + self.query_length[question]]
-        at = self.contexts.begin[self.context[question]]
-        piece = self.contexts.ids[at + self.begin[index] : at + self.end[index]]
-        return Row(*self.row_format.row([query.tolist(), piece.tolist()], self.specials))
+    def __iter__(self) -> Iterator[Row]:
+        for question, begin, end in zip(self.question, self.begin, self.end, strict=True):
+            start = self.queries.begin[question]
+            query = self.queries.ids[start : start + self.query_length[question]]
+            start = self.contexts.begin[self.context[question]]
+            piece = self.contexts.ids[start + begin : start + end]
+            yield Row(*self.row_format.row([query.tolist(), piece.tolist()], self.specials))
 
     @property
     def lengths(self) -> np.ndarray:
@@ -67,13 +68,13 @@ class QuestionWindows:
 
     @property
     def shift(self) -> np.ndarray:
-        """int32[windows]: the position in the row of the context's token 0, if the row had it."""
+        """int32[windows]: position in the row minus number in the context, for the same token."""
         _, start = self.row_format.starts([self.query_length[self.question], 0])
         return start - self.begin
 
     @property
     def no_answer(self) -> np.ndarray:
-        """int32[windows]: the position in the row that stands for no answer, its pooled token."""
+        """int32[windows]: the position that stands for no answer, the row's pooled token."""
         return self.row_format.pooled(self.lengths) + np.zeros(len(self), np.int32)
 
     @property
@@ -82,17 +83,18 @@ class QuestionWindows:
         first, last = self.answer_first[self.question], self.answer_last[self.question]
         return (first >= self.begin) & (last < self.end)
 
-    @property
-    def start_positions(self) -> np.ndarray:
-        """int32[windows]: the position in the row of the answer's first token, or `no_answer`."""
-        position = self.answer_first[self.question] + self.shift
-        return np.where(self.has_answer, position, self.no_answer)
+    def positions(self, tokens: np.ndarray) -> np.ndarray:
+        """int32[windows]: the positions in the rows of a token for each question; `no_answer` in
+        rows that do not have the whole answer."""
+        return np.where(self.has_answer, tokens[self.question] + self.shift, self.no_answer)
 
     @property
-    def end_positions(self) -> np.ndarray:
-        """int32[windows]: the position in the row of the answer's last token, or `no_answer`."""
-        position = self.answer_last[self.question] + self.shift
-        return np.where(self.has_answer, position, self.no_answer)
+    def labels(self) -> dict[str, np.ndarray]:
+        """The positions of the first and last token of each answer."""
+        return {
+            'start_positions': self.positions(self.answer_first),
+            'end_positions': self.positions(self.answer_last),
+        }
 
 
 def windows(
@@ -104,19 +106,25 @@ def windows(
     summary: Summary | None = None,
     row_format: RowFormat = BERT,
 ) -> QuestionWindows:
-    """Windows over each question's context, `doc_stride` tokens apart if it needs several.
+    """Rows for each question; the windows of a long context begin `doc_stride` tokens apart.
 
-    The label of a question is its first answer that is in the context, as the fewest tokens that
-    cover it. Training leaves out questions whose answer is unknown. `summary` counts these,
-    questions cut to `max_query_length` tokens, answers that no tokens cover exactly or that no
-    window has whole, and questions whose windows don't overlap. Raises ValueError if a row has no
-    room for context.
+    The label of a question is its first answer that is in the context: the fewest tokens that cover
+    it. Training leaves out questions without a known answer. `summary` counts them, questions cut
+    to `max_query_length` tokens, answers that no tokens cover exactly or that no window has whole,
+    and questions whose windows do not overlap. Raises ValueError if a row has no room for context.
     """
-    _check_room(data, row_format)
+    least = data.max_query_length + row_format.num_specials(2) + 1
+    if data.max_seq_length < least or data.doc_stride < 1 or data.max_query_length < 1:
+        raise ValueError(
+            f'config.data.max_seq_length is {data.max_seq_length}, max_query_length '
+            f'{data.max_query_length} and doc_stride {data.doc_stride}; expected 1 or more for '
+            f'each, and a max_seq_length of at least {least}: room for the question, the special '
+            'tokens and one token of the context'
+        )
     summary = summary or Summary()
-    queries = _encode([question.question for question in questions], tokenizer)
+    queries = _encode([q.question for q in questions], tokenizer)
     indices: dict[str, int] = {}
-    context = np.array([indices.setdefault(q.context, len(indices)) for q in questions], np.int32)
+    context = np.array([indices.setdefault(q.context, len(indices)) for q in questions], int)
     contexts = _encode(list(indices), tokenizer)
     query_length, cut = np.diff(queries.begin), data.max_query_length
     summary.count('questions cut to max_query_length', number=int((query_length > cut).sum()))
@@ -125,10 +133,10 @@ def windows(
 
     lengths = np.diff(contexts.begin)[context]
     rooms = row_format.room(2, data.max_seq_length) - query_length
-    steps = np.minimum(data.doc_stride, rooms)
+    strides = np.minimum(data.doc_stride, rooms)
     apart = int(((lengths > rooms) & (data.doc_stride >= rooms)).sum())
     summary.count('questions whose windows do not overlap (doc_stride is too large)', number=apart)
-    counts = 1 + -(-np.maximum(lengths - rooms, 0) // steps)
+    counts = 1 + -(-np.maximum(lengths - rooms, 0) // strides)  # the windows of each question
     if training:
         unknown = (first < 0) & ~np.array([q.is_impossible for q in questions], bool)
         counts[unknown] = 0
@@ -137,35 +145,17 @@ def windows(
 
     question = np.repeat(np.arange(len(questions)), counts)
     number = np.arange(len(question)) - np.repeat(np.cumsum(counts) - counts, counts)
-    begin = number * steps[question]
+    begin = number * strides[question]
     end = np.minimum(begin + rooms[question], lengths[question])
     best = _best(begin, end, np.flatnonzero(number == 0))
-    arrays = (query_length, first, last, question, begin, end, *best)
-    made = QuestionWindows(
-        tokenizer.specials,
-        row_format,
-        queries,
-        contexts,
-        context,
-        *(array.astype(np.int32) for array in arrays),
-    )
-    shown = np.zeros(len(questions), bool)
-    shown[question[made.has_answer]] = True
-    for i in np.flatnonzero((first >= 0) & (counts > 0) & ~shown).tolist():
+    arrays = (context, query_length, first, last, question, begin, end, *best)
+    int32s = (array.astype(np.int32) for array in arrays)
+    made = QuestionWindows(tokenizer.specials, row_format, queries, contexts, *int32s)
+    in_windows = np.bincount(question[made.has_answer], minlength=len(questions))
+    for i in np.flatnonzero((first >= 0) & (counts > 0) & (in_windows == 0)).tolist():
         summary.count('answers that are whole in no window', questions[i].where)
     summary.count('windows', number=len(question))
     return made
-
-
-def _check_room(data: DataConfig, row_format: RowFormat) -> None:
-    least = data.max_query_length + row_format.num_specials(2) + 1
-    if data.max_seq_length < least or data.doc_stride < 1 or data.max_query_length < 1:
-        raise ValueError(
-            f'config.data.max_seq_length is {data.max_seq_length}, max_query_length '
-            f'{data.max_query_length} and doc_stride {data.doc_stride}; expected 1 or more of '
-            f'each, and a max_seq_length of at least {least}: the question, the special tokens and '
-            'one token of the context'
-        )
 
 
 def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
@@ -187,47 +177,45 @@ def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
 def _answer_tokens(
     questions: Sequence[Question], contexts: Tokens, context: np.ndarray, summary: Summary
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first and last token of each question's answer in its context, -1 if none is known:
-    int64[questions] both."""
-    first, last = np.full((2, len(questions)), -1)
+    """The first and the last token of each question's first known answer, int64[questions] each;
+    -1 if no answer is known."""
+    answer_first, answer_last = np.full((2, len(questions)), -1)
     for i, question in enumerate(questions):
-        known = [answer for answer in question.answers if answer.start >= 0]
-        if not known:
+        answer = next((answer for answer in question.answers if answer.start >= 0), None)
+        if answer is None:
             continue
-        _, begin, end = known[0]
-        tokens = slice(contexts.begin[context[i]], contexts.begin[context[i] + 1])
+        tokens = slice(*contexts.begin[context[i] : context[i] + 2])
         starts, ends = contexts.starts[tokens], contexts.ends[tokens]
-        one = int(np.searchsorted(ends, begin, 'right'))
-        other = int(np.searchsorted(starts, end, 'left')) - 1
-        if one > other:
-            summary.count('answers of characters that no token has', question.where)
+        first = int(np.searchsorted(ends, answer.start, 'right'))
+        last = int(np.searchsorted(starts, answer.end, 'left')) - 1
+        if first > last:
+            summary.count('answers without a token', question.where)
             continue
-        first[i], last[i] = one, other
-        covered = question.context[starts[one] : ends[other]]
-        if _letters(covered) != _letters(question.context[begin:end]):
+        answer_first[i], answer_last[i] = first, last
+        pieces = question.context[starts[first] : ends[last]], question.context[slice(*answer[1:])]
+        covered, wanted = (''.join(piece.lower().split()) for piece in pieces)
+        if covered != wanted:
             summary.count('answers that begin or end inside a token', question.where)
-    return first, last
+    return answer_first, answer_last
 
 
-def _letters(text: str) -> str:
-    return ''.join(text.lower().split())
+def _best(
+    begin: np.ndarray, end: np.ndarray, first_windows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each window the range of tokens, [begin, end), that have the most context in it.
 
-
-def _best(begin: np.ndarray, end: np.ndarray, firsts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The range of tokens, [begin, end), for which each window has the most context.
-
-    That is the window in which the token is farthest from the nearer end. A longer window wins by
-    a hundredth of a token per token that it is longer, and the earlier window wins a tie, as in
-    google-research/bert. firsts: the index of each question's first window.
+    A token has the most context in the window in which it is farthest from the nearer end. As in
+    google-research/bert, each token of a window's length counts as a hundredth of a token more, and
+    the earlier window wins a tie. first_windows: the index of each question's first window.
     """
     best_begin, best_end = begin.copy(), end.copy()
-    for one, after in itertools.pairwise([*firsts.tolist(), len(begin)]):
-        if after - one < 2:
+    for first, after in itertools.pairwise([*first_windows.tolist(), len(begin)]):
+        if after - first < 2:
             continue
-        start, stop = begin[one:after, None], end[one:after, None]
+        start, stop = begin[first:after, None], end[first:after, None]
         token = np.arange(end[after - 1])
         nearest = np.minimum(token - start, stop - 1 - token)
         winner = np.where(nearest < 0, -1, 100 * nearest + stop - start).argmax(0)
-        best_begin[one:after] = np.searchsorted(winner, np.arange(after - one), 'left')
-        best_end[one:after] = np.searchsorted(winner, np.arange(after - one), 'right')
+        best_begin[first:after] = np.searchsorted(winner, np.arange(after - first), 'left')
+        best_end[first:after] = np.searchsorted(winner, np.arange(after - first), 'right')
     return best_begin, best_end

@@ -21,26 +21,22 @@ class Row(NamedTuple):
 class TextEncoder:
     """Encodes texts as rows of at most `longest` tokens.
 
-    A mask marker in a text becomes the mask token. types: how many token types the model has.
-    truncated: how many texts so far were longer than `longest` and lost their end.
+    A mask marker in a text becomes the mask token. types: the number of token types of the model.
+    truncated: the number of texts so far that were cut, because they were longer than `longest`.
     """
 
     def __init__(
-        self,
-        vocabulary: Tokenizer,
-        longest: int,
-        types: int = 2,
-        row_format: RowFormat = BERT,
+        self, vocabulary: Tokenizer, longest: int, types: int = 2, row_format: RowFormat = BERT
     ):
         self.vocabulary, self.longest, self.types = vocabulary, longest, types
         self.row_format, self.truncated = row_format, 0
 
     def encode(self, texts: Sequence[Text]) -> list[Row]:
-        """A row for each text or pair of texts. If a row would be too long, the longer text loses
-        tokens at its end.
+        """A row for each text or pair of texts. A text that is too long is cut; of a pair, the
+        longer text is cut first.
 
-        Raises ValueError for anything but texts and pairs, and for a pair if the model has one
-        token type.
+        Raises ValueError for other objects than texts and pairs, and for a pair if the model has
+        one token type.
         """
         rows = []
         for segments in self._segments(texts):
@@ -52,8 +48,9 @@ class TextEncoder:
         return rows
 
     def windows(self, texts: Sequence[Text]) -> list[list[Row]]:
-        """As `encode`, but a text that is too long becomes several rows. Each row of a pair has
-        the first text, cut to half of the room, and a part of the second."""
+        """The rows of each text or pair of texts; a text that is too long has several rows. Each
+        row of a long pair has the first text, cut to half of the row, and a part of the second.
+        Raises ValueError as `encode` does."""
         windows = []
         for *first, text in self._segments(texts):
             room = self.row_format.room(len(first) + 1, self.longest)
@@ -66,7 +63,7 @@ class TextEncoder:
         return windows
 
     def _segments(self, texts: Sequence[Text]) -> Iterator[list[list[int]]]:
-        """For each text the token ids of its one segment, for each pair of its two."""
+        """The token ids of each text, as one segment, or of each pair, as two segments."""
         if isinstance(texts, str):
             raise ValueError(f'expected a list of texts, not one text: [{texts[:40]!r}]')
         for index, text in enumerate(texts):
@@ -81,7 +78,7 @@ class TextEncoder:
             yield [self._joined(itertools.islice(encoded, len(text))) for text in pair]
 
     def _joined(self, parts: Iterator[list[int]]) -> list[int]:
-        """The parts with a mask token between each two."""
+        """The parts, joined by mask tokens."""
         ids = list(next(parts))
         for part in parts:
             ids += [self.vocabulary.specials.mask, *part]
@@ -99,7 +96,7 @@ class TextEncoder:
 
 
 def _truncated(segments: list[list[int]], room: int) -> list[list[int]]:
-    """Cuts the longer segment until all fit: the result of cutting one token at a time."""
+    """The segments, cut so that they fit: one token at a time from the end of the longer one."""
     if len(segments) == 1:
         return [segments[0][:room]]
     first, second = segments

@@ -97,7 +97,7 @@ MISTAKES = {
     'empty text of JSON': ('a.jsonl', '{"text": ""}', r":1 has an empty text in 'text'"),
     'columns too many': ('a.csv', CSV + 'one, two,1', r':3 has 3 columns; expected 2, .*text, lab'),
     'columns too few': ('a.tsv', 'text\tlabel\none 1', r':2 has 1 columns; expected 2'),
-    'quote in the midst': ('a.csv', CSV + '"a"b,1', r':3 is not CSV .*; write a text with commas'),
+    'quote in the midst': ('a.csv', CSV + '"a"b,1', r':3 is not CSV .*; put double quotes'),
     'quote not closed': ('a.csv', CSV + 'b,1\n"a,1\nc,1\n', r':4 is not CSV \(unexpected end'),
     'broken JSON': ('a.jsonl', '{"text": "a"}\n{"text"', r':2:8 is not JSON \(Expecting'),
     'too deep': ('a.jsonl', '[' * 100_000, r':1 is not JSON'),

@@ -10,7 +10,6 @@ import pytest
 from bert_jax.data.labelled import glue
 from bert_jax.data.labelled.examples import Example, label_ids, label_names, label_values
 from bert_jax.data.summary import Summary
-from bert_jax.finetuning import official_scores
 
 REAL = ('cola', 'sst2', 'mrpc', 'stsb', 'rte')
 # The first lines of the official files.
@@ -190,28 +189,24 @@ def test_mistakes_are_named(tmp_path):
             glue.read('stsb', tmp_path, 'train')
     path = put(tmp_path, 'rte', 'dev', [])
     with pytest.raises(
-        ValueError, match=rf'{path} has no examples of rte dev; only its line of column names'
+        ValueError, match=rf'{path} has no examples of rte dev: at most a line of column names'
     ):
         glue.read('rte', tmp_path, 'dev')
     with pytest.raises(ValueError, match=rf"{path}:1 has no column 'question', it has \['index'"):
         glue.read('qnli', tmp_path / 'RTE', 'dev')
     with pytest.raises(
-        ValueError, match=r'SST-2/train\.tsv has no examples of cola train; .*left out'
+        ValueError, match=r'SST-2/train\.tsv has no examples of cola train: .*left out'
     ):
         glue.read('cola', put(tmp_path, 'sst2', 'train').parent, 'train')
     with pytest.raises(ValueError, match=rf'expected {tmp_path}/SST-2/dev\.tsv or {tmp_path}/dev'):
         glue.read('sst2', tmp_path, 'dev')
-    with pytest.raises(ValueError, match="mnli has no split 'dev'; it has train, dev_matched"):
-        glue.read('mnli', tmp_path, 'dev')
-    with pytest.raises(ValueError, match="no GLUE task 'RTE'; expected one of cola, sst2"):
-        glue.read('RTE', tmp_path, 'train')
 
 
 def test_the_tasks_are_whole():
-    metrics = (*official_scores.CLASSIFICATION, 'pearson', 'spearman')
+    metrics = ('accuracy', 'f1', 'macro_f1', 'matthews', 'pearson', 'spearman')
     for name, task in glue.TASKS.items():
         assert task.name == name and 0 < len(task.metrics) <= 2 and set(task.metrics) <= {*metrics}
-        assert len(task.texts) == len(task.features or task.texts) in (1, 2)
+        assert len(task.texts) == len(task.tfds_texts or task.texts) in (1, 2)
         assert set(task.submissions) <= set(task.test_splits)
         assert (not task.labels) == (name == 'stsb')
 
@@ -266,8 +261,6 @@ def test_tfds_gives_the_same(tmp_path, monkeypatch, task):
         assert [e[:3] for e in examples] == made(task, split)[1]
         theirs = split.replace('dev', 'validation')
         assert examples[1].where == f'tfds:glue/{task}:{theirs}[1]'
-    with pytest.raises(ValueError, match=f"{task} has no split 'validation'"):
-        glue.read_tfds(task, 'validation', str(tmp_path))
 
 
 def test_tfds_that_can_not_be_had(tmp_path, monkeypatch):
@@ -277,7 +270,7 @@ def test_tfds_that_can_not_be_had(tmp_path, monkeypatch):
         raise OSError('no network\nand more')
 
     monkeypatch.setattr(tfds.download.DownloadManager, 'download_and_extract', offline)
-    with pytest.raises(ValueError, match=r'TFDS can not give glue/rte \(OSError: no network\)$'):
+    with pytest.raises(ValueError, match=r'TFDS can not load glue/rte \(OSError: no network\)$'):
         glue.read_tfds('rte', 'dev', str(tmp_path))
 
 

@@ -118,13 +118,13 @@ def test_the_context_may_have_its_accents_apart(tmp_path):
         (lambda c, p, q: q.pop('question'), r"qas\[0\] \(id a1\) has no 'question'"),
         (
             lambda c, p, q: q.update(id='a2'),
-            r"qas\[1\] \(id a2\): 'id' is that of .*qas\[0\] \(id a2\) too",
+            r"qas\[1\] \(id a2\) has the 'id' of .*qas\[0\] \(id a2\); give",
         ),
         (
             lambda c, p, q: q.update(question='\ud800'),
             r"\(id a1\) has half a .* in 'question'",
         ),
-        (lambda c, p, q: q.update(is_impossible=True), r"is true, but there are 2 'answers'"),
+        (lambda c, p, q: q.update(is_impossible=True), r"is true, but it has 2 'answers'"),
         (lambda c, p, q: q.update(is_impossible='no'), r"'is_impossible' is 'no'; expected bool"),
         (
             lambda c, p, q: q['answers'][1].pop('answer_start'),
@@ -173,7 +173,7 @@ def test_jsonl_has_the_questions_of_the_nested_file(tmp_path):
 @pytest.mark.parametrize(
     'lines, message',
     [
-        ([flat(), flat()], r"a\.jsonl:2: 'id' is that of .*:1 too"),
+        ([flat(), flat()], r"a\.jsonl:2 has the 'id' of .*:1; give"),
         ([{'question': 'Who?'}], r"a\.jsonl:1 has no 'context'"),
         ([flat(context=' ')], r"a\.jsonl:1: 'context' is empty"),
         ([flat(answers={'text': ['x'], 'answer_start': []})], r'1 texts and 0 starts'),

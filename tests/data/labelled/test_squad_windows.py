@@ -13,8 +13,8 @@ def covered(questions, windows, i):
     """The characters that window i's labels stand for."""
     asked = questions[windows.question[i]]
     at = windows.contexts.begin[windows.context[windows.question[i]]] - windows.shift[i]
-    start = windows.contexts.starts[at + windows.start_positions[i]]
-    return asked.context[start : windows.contexts.ends[at + windows.end_positions[i]]]
+    start = windows.contexts.starts[at + windows.labels['start_positions'][i]]
+    return asked.context[start : windows.contexts.ends[at + windows.labels['end_positions'][i]]]
 
 
 def numbers(count):
@@ -27,16 +27,17 @@ def test_windows_move_over_the_context():
     assert made.begin.tolist() == [0, 3, 6, 9, 12] and made.end.tolist() == [8, 11, 14, 17, 20]
     cls, sep = VOCABULARY.specials.cls, VOCABULARY.specials.sep
     [query, context] = VOCABULARY.encode_batch([asked.question, asked.context])
-    for i in range(len(made)):
-        row = made[i]
+    for i, row in enumerate(made):
         assert row.input_ids == [cls, *query, sep, *context[3 * i : 3 * i + 8], sep]
         assert row.token_type_ids == [0] * 6 + [1] * 9
         assert len(row.input_ids) == made.lengths[i] == 15
     # The second window ends between 10 and 11; the third has 10 as the fifth token of its piece,
     # which begins at place 6 of the row.
-    assert made.start_positions.tolist() == [0, 0, 10, 7, 0]
-    assert made.end_positions.tolist() == [0, 0, 11, 8, 0]
-    assert {array.dtype for array in (made.begin, made.start_positions)} == {np.dtype(np.int32)}
+    assert made.labels['start_positions'].tolist() == [0, 0, 10, 7, 0]
+    assert made.labels['end_positions'].tolist() == [0, 0, 11, 8, 0]
+    assert {array.dtype for array in (made.begin, made.labels['start_positions'])} == {
+        np.dtype(np.int32)
+    }
 
 
 def test_no_token_is_lost_where_the_stride_is_longer_than_the_window():
@@ -89,10 +90,14 @@ def test_what_training_leaves_out():
     summary = Summary()
     made = make(asked, training=True, summary=summary, doc_stride=40)
     assert made.question.tolist() == [1, 2, 4, 4]
-    assert made.start_positions.tolist() == [7, 0, 0, 0] == made.end_positions.tolist()
+    assert (
+        made.labels['start_positions'].tolist()
+        == [7, 0, 0, 0]
+        == made.labels['end_positions'].tolist()
+    )
     counts = {k: v for k, v in summary.lines().items() if v}
     assert counts == {
-        'answers of characters that no token has (first: a.json: no token)': 1,
+        'answers without a token (first: a.json: no token)': 1,
         'questions without a known answer, left out (first: a.json: unknown)': 2,
         'answers that are whole in no window (first: a.json: long)': 1,
         'windows': 4,
@@ -110,9 +115,9 @@ def test_windows_that_do_not_overlap_are_counted():
 def test_long_questions_are_cut_and_counted():
     summary = Summary()
     made = make([question('x', text='was ' * 9)], summary=summary)
-    assert len(made[0].input_ids) == 8 + 1 + 3
+    assert len(next(iter(made)).input_ids) == 8 + 1 + 3
     assert summary.counts['questions cut to max_query_length'] == 1
-    with pytest.raises(ValueError, match=r'max_seq_length is 10, .* at least 12: the question'):
+    with pytest.raises(ValueError, match=r'max_seq_length is 10, .* at least 12: room for'):
         make([question('x')], max_seq_length=10)
     with pytest.raises(ValueError, match=r'doc_stride 0'):
         make([question('x')], doc_stride=0)

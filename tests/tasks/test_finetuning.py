@@ -13,10 +13,13 @@ from flax import linen as nn
 
 from bert_jax.config import ModelConfig
 from bert_jax.models.parameters import describe
-from bert_jax.tasks.classification import ClassificationTask, RegressionTask
-from bert_jax.tasks.head import HeadTask
-from bert_jax.tasks.question_answering import QuestionAnsweringTask
-from bert_jax.tasks.tagging import TaggingTask
+from bert_jax.tasks.finetuning import (
+    ClassificationTask,
+    HeadTask,
+    QuestionAnsweringTask,
+    RegressionTask,
+    TaggingTask,
+)
 from bert_jax.training.train_step import _gradients
 
 ROWS, LENGTH = 8, 12
