@@ -40,7 +40,7 @@ def test_output_is_checked_before_anything_is_planned(
     run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     monkeypatch.setattr(roofline, 'plan', lambda *_: pytest.fail('has begun'))
-    with pytest.raises(ValueError, match=r'no/p.json is in no folder; make it: mkdir -p no$'):
+    with pytest.raises(ValueError, match=r'p.json: its folder does not exist; run: mkdir -p no$'):
         run('--output=no/p.json')
     with pytest.raises(ValueError, match='is a folder'):
         run(f'--output={tmp_path}')

@@ -21,17 +21,17 @@ def validate(config: Config) -> Config:
         for limit in fields.limits(field):
             if not limit.holds(keys.get(config, key)):
                 raise config_error(key, keys.get(config, key), limit.expected)
-    for key, holds, expected in _between_keys(config):
+    for key, holds, expected in _rules_of_several_keys(config):
         if not holds:
             raise config_error(key, keys.get(config, key), expected)
     for i, phase in enumerate(config.train.phases if config.kind == 'pretraining' else ()):
-        if expected := _phase_mistake(config, phase):
+        if expected := _expected_of_phase(config, phase):
             raise config_error(f'train.phases[{i}]', phase, expected)
     return config
 
 
-def _between_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
-    """Checks of several keys together, as (key, whether its value is allowed, expected value)."""
+def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
+    """Yields (key, whether its value is allowed, expected value) for rules about several keys."""
     model, optim, train = config.model, config.optim, config.train
     heads, dropped = model.num_attention_heads, model.attention_probs_dropout_prob
     expected = f'a multiple of num_attention_heads ({heads})'
@@ -63,8 +63,8 @@ def _between_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield 'train.batch_size', divides, f'a multiple of train.accum_steps ({train.accum_steps})'
 
 
-def _phase_mistake(config: Config, phase: Phase) -> str:
-    """What is expected of the phase instead; '' if it is allowed."""
+def _expected_of_phase(config: Config, phase: Phase) -> str:
+    """Returns what is expected instead of `phase`; '' if the phase is allowed."""
     longest, parts = config.model.max_position_embeddings, config.train.accum_steps
     if not 8 <= phase.max_seq_length <= longest:
         return f'max_seq_length from 8 to model.max_position_embeddings ({longest})'
@@ -76,7 +76,7 @@ def _phase_mistake(config: Config, phase: Phase) -> str:
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """The validated `Config` with the values of nested dicts.
+    """Returns a validated `Config` with the values of nested dicts.
 
     Raises ValueError naming the key for unknown keys, wrong types and impossible values.
     """
@@ -84,17 +84,19 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 
 def model_from_dict(values: Mapping[str, Any]) -> ModelConfig:
-    """The model's part. Raises ValueError for unknown keys and wrong types; `validate` checks the
-    values."""
+    """Returns the `ModelConfig` with these values; `validate` checks whether they are allowed.
+
+    Raises ValueError for unknown keys and wrong types.
+    """
     model: ModelConfig = _build(ModelConfig, values, 'model')
     return model
 
 
 def from_saved(values: Any, source: object) -> Config:
-    """The `Config` of a config.json that this version or another one has written to `source`.
+    """Returns the `Config` of a config.json, which any version of bert_jax may have written.
 
-    Unknown keys are ignored and logged. Only the types of values are checked. Raises ValueError
-    naming the key.
+    source: the path of the file, for the log. Unknown keys are ignored and logged. Only the types
+    of the values are checked. Raises ValueError naming the key.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f'expected keys and values, not {values!r}')

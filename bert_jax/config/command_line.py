@@ -1,7 +1,7 @@
 """The command line: flags in, a validated configuration out, and the exit codes of all commands.
 
-0: success. 1: an unexpected error, with a traceback. 2: a mistake of the user or a step that does
-not fit in memory, in one line. 3: a loss that is not finite. 128 + N: interrupted by the signal N.
+0: success. 1: an unexpected error, with a traceback. 2: a user error, or a step that does not fit
+in memory; the message is one line. 3: a loss that is not finite. 128 + N: interrupted by signal N.
 """
 
 import errno
@@ -33,8 +33,8 @@ from bert_jax.config.errors import (
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Configuration file, configs/*.py.')
 MISTAKES = (ValueError, ImportError, EOFError, flags.Error)
-# Errors of files and disks are mistakes too. Errors of networks and devices are not, because the
-# same command may succeed later. A library's OSError without a number is about a file.
+# Errors of files and disks are user errors too. Errors of networks and devices are not, because the
+# same command may succeed later. Libraries raise an OSError without an errno for mistakes in files.
 DISK = ('EACCES', 'EDQUOT', 'EEXIST', 'EISDIR', 'ENAMETOOLONG', 'ENOENT', 'ENOSPC', 'ENOTDIR')
 DISK_ERRORS = {None, errno.EPERM, errno.EROFS, *(getattr(errno, name) for name in DISK)}
 
@@ -49,11 +49,11 @@ def run(
     """Calls `main(argv)` and returns the exit code of the command `name`.
 
     An error ends the command with one line on stderr, or with a traceback if it is unexpected.
-    flag_values: the flags of the command, for --help. leave: receives the exit code of an error,
-    and returns it or ends the process.
+    flag_values: the flags of the command, for --help. leave: called with the exit code
+    after an error; it returns the code or ends the process.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # read when TensorFlow is imported
-    os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')  # the other Keras takes seconds to import
+    os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')  # importing Keras 3 takes seconds
     logging.basicConfig(
         handlers=[StderrHandler()], format='%(message)s', level=logging.WARNING, force=True
     )
@@ -64,7 +64,7 @@ def run(
             print(_help(sys.modules[main.__module__].__doc__ or '', flag_values))
         else:
             code = main(argv)
-        sys.stdout.flush()  # here, so that an error is handled
+        sys.stdout.flush()  # inside the try block, so that an error is handled below
         return code
     except (KeyboardInterrupt, Interrupted) as stop:
         say(f'{name}: {str(stop) or "interrupted"}')
@@ -93,7 +93,7 @@ def _outcome(error: Exception) -> tuple[int, str]:
 
 
 def _nobody_reads_stdout() -> bool:
-    """Whether stdout is a pipe without a reader (`| head`). If so, later output is dropped."""
+    """Whether the reader of stdout has closed it (`| head`). If so, discards all later output."""
     poll = select.poll()
     poll.register(1, 0)
     closed = any(event & select.POLLERR for _, event in poll.poll(0))
@@ -123,7 +123,7 @@ def _refuse_arguments(rest: list[str]) -> None:
 
 
 def parse(argv: list[str]) -> tuple[Config, str]:
-    """The configuration, with the changes of the flags, and the name of its file.
+    """Returns the configuration, with the flags applied, and the name of its file.
 
     Raises ValueError or flags.Error with one line that names the flag.
     """
@@ -160,15 +160,15 @@ def _last_line(error: Exception) -> str:
 
 
 def check_output(path: str) -> None:
-    """Raises ValueError if `write` could not write to --output; called before hours of work."""
+    """Raises ValueError if `write` could not write to --output. Call it before the long work."""
     folder = pathlib.Path(path).parent
     if path and pathlib.Path(path).is_dir():
         raise ValueError(f'--output={path} is a folder')
     if path and not folder.is_dir():
-        raise ValueError(f'--output={path} is in no folder; make it: mkdir -p {folder}')
+        raise ValueError(f'--output={path}: its folder does not exist; run: mkdir -p {folder}')
 
 
 def write(results: list[dict[str, Any]], path: str) -> None:
-    """Writes the results as JSON if there is a path."""
+    """Writes the results to `path` as JSON; does nothing if `path` is empty."""
     if path:
         pathlib.Path(path).write_text(json.dumps(results, indent=2) + '\n')

@@ -6,7 +6,7 @@ import sys
 
 
 def say(line: str) -> None:
-    """Prints a line on stderr. If stderr is closed (`2>&1 | head`), prints nothing any more."""
+    """Prints a line on stderr. Once stderr has been closed (`2>&1 | head`), it prints nothing."""
     try:
         print(line, file=sys.stderr, flush=True)
     except OSError:

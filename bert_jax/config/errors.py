@@ -1,17 +1,20 @@
-"""Errors about configuration keys, and facts about errors of libraries."""
+"""Errors about configuration keys, and functions that inspect the errors of libraries."""
 
 import difflib
 import signal
 from collections.abc import Iterable
 
 OUT_OF_MEMORY_HINT = (
-    'Take a smaller batch_size, a larger config.train.accum_steps or config.mesh.fsdp, or '
+    'Use a smaller batch_size, a larger config.train.accum_steps or config.mesh.fsdp, or '
     'config.model.remat=full; in an evaluation, a smaller config.eval.batch_size'
 )
 
 
 class Interrupted(Exception):
-    """The signal `number`, sent to this process or another one, stopped a run after it saved."""
+    """Raised when a run has saved and stopped because of a signal to this or another process.
+
+    number: the number of the signal.
+    """
 
     def __init__(self, message: str, number: int = signal.SIGTERM):
         super().__init__(message)
@@ -35,6 +38,6 @@ def first_line(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether XLA found too little memory on a device."""
-    # By name, so that JAX is not imported here.
+    """Whether the error says that a device has too little memory."""
+    # The type is compared by its name, so that this module does not import JAX.
     return type(error).__name__ == 'JaxRuntimeError' and 'RESOURCE_EXHAUSTED' in str(error)

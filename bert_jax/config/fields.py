@@ -13,8 +13,8 @@ T = TypeVar('T')
 
 
 class Fact(enum.Enum):
-    ARCHITECTURE = enum.auto()  # the parameters of a checkpoint are for this value only
-    FREE_ON_RESUME = enum.auto()  # may change when a run continues
+    ARCHITECTURE = enum.auto()  # a checkpoint can be used with this value only
+    FREE_ON_RESUME = enum.auto()  # may differ when a run is resumed
     PRETRAINING = enum.auto()  # read in pretraining only
     FINETUNING = enum.auto()  # read in fine-tuning only
 
@@ -37,7 +37,7 @@ DropoutRate = Annotated[
     float,
     Limit(
         lambda p: p == 0 or 2**-17 <= p < 1 - 2**-17,
-        'a probability, 0 <= p < 1, that does not round to 0 or 1 as a multiple of 2**-16',
+        'a probability, 0 <= p < 1, that is not 0 or 1 after rounding to a multiple of 2**-16',
     ),
 ]
 

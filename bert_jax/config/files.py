@@ -9,7 +9,7 @@ from typing import Any
 
 
 def write_atomically(path: Any, text: str) -> None:
-    """Writes `text` to `path` (pathlib.Path or epath.Path); a crash leaves the old file whole."""
+    """Writes `text` to `path` (pathlib.Path or epath.Path). A crash does not damage the old file."""
     partial = path.with_name(f'{path.name}.tmp')
     partial.write_text(text)
     partial.replace(path)
@@ -19,7 +19,7 @@ def write_atomically(path: Any, text: str) -> None:
 def atomic_output(output: pathlib.Path) -> Iterator[pathlib.Path]:
     """A path beside `output` for a file or a folder that the block writes.
 
-    The path is renamed to `output` after the block. If the block raises, it is removed.
+    After the block, the path is renamed to `output`. If the block raises, the path is removed.
     """
     partial = output.with_name(f'.{output.name}.tmp-{os.getpid()}')
     try:

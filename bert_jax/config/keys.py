@@ -13,7 +13,7 @@ UNREAD: dict[Kind, Fact] = {'pretraining': Fact.FINETUNING, 'finetuning': Fact.P
 INSTEAD = {
     'train.phases': 'it uses config.train.epochs',
     'train.eval_every': 'it evaluates after each epoch',
-    'eval.max_batches': 'it is scored by every held-out example',
+    'eval.max_batches': 'it evaluates on all held-out examples',
 }
 
 
@@ -53,14 +53,14 @@ def architecture_fields() -> tuple[str, ...]:
 def free_on_resume(key: str, kind: Kind | None = None) -> bool:
     """Whether a run may continue with another value of `key`.
 
-    kind: adds the keys that a run of this kind does not read.
+    kind: if it is given, a run may also continue with other values of keys that it does not read.
     """
     facts = fields.facts(KEYS[key])
     return Fact.FREE_ON_RESUME in facts or (kind is not None and UNREAD[kind] in facts)
 
 
 def unread_keys(config: Config) -> list[str]:
-    """The keys that are not at their defaults although this kind of run does not read them."""
+    """The keys that are not at their defaults, but which this kind of run does not read."""
     default = Config()
     return [
         key

@@ -32,7 +32,7 @@ ARCHITECTURE, FREE, PRETRAINING, FINETUNING = Fact
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Field names are those of BERT's config.json."""
+    """The model. The names of the fields are those of BERT's config.json."""
 
     vocab_size: VocabSize = setting(30522, ARCHITECTURE)  # a run uses its vocabulary's size
     hidden_size: Positive = setting(768, ARCHITECTURE)
@@ -48,7 +48,8 @@ class ModelConfig:
     initializer_range: NotNegative = setting(0.02, ARCHITECTURE)  # standard deviation
     layer_norm_eps: NotNegative = setting(1e-12, ARCHITECTURE)
     model_type: Literal['bert'] = setting('bert', ARCHITECTURE)  # an entry of models.heads.MODELS
-    tie_word_embeddings: bool = setting(True, PRETRAINING)  # with the masked-LM decoder's table
+    # Whether the masked-LM decoder uses the table of word embeddings.
+    tie_word_embeddings: bool = setting(True, PRETRAINING)
     dtype: Literal['auto', 'float32', 'bfloat16'] = 'auto'  # computation; 'auto': float32 on CPU
     # 'flash' is the device's own kernel; it has no dropout of attention probabilities.
     attention: Literal['dense', 'flash'] = setting('dense', FREE)
@@ -68,7 +69,7 @@ class DataConfig:
     # vocab.txt or a SentencePiece .model. '' trains a WordPiece vocabulary in pretraining and takes
     # the vocabulary of init_from in fine-tuning.
     vocab_file: str = setting('', FREE)
-    # Rounds up the rows of the token table (model.vocab_size), so that mesh.tensor divides them.
+    # model.vocab_size is rounded up to a multiple of this, so that mesh.tensor divides it.
     pad_vocab_to_multiple_of: Positive = setting(1, FREE)
     lowercase: bool = setting(True, FREE)  # also strips accents, as BERT's uncased models do
     text_field: str = setting('text', FREE)  # in .jsonl records, TFDS examples, labelled files
@@ -110,7 +111,7 @@ class DataConfig:
 class OptimConfig:
     name: Literal['adamw', 'lamb'] = 'adamw'
     learning_rate: NotNegative = 1e-4  # the peak
-    # It follows a linear warm-up.
+    # How the learning rate changes after the linear warm-up.
     schedule: Literal['linear', 'cosine', 'constant', 'polynomial', 'inverse_sqrt'] = 'linear'
     warmup_steps: int = 10_000  # in fine-tuning, 0 means warmup_fraction of the steps
     warmup_fraction: Probability = setting(0.1, FINETUNING)  # used if warmup_steps is 0
@@ -122,7 +123,7 @@ class OptimConfig:
     eps: PositiveFloat = 1e-6
     bias_correction: bool = True  # False as in google-research/bert
     grad_clip_norm: NotNegative = 1.0  # global norm; 0 turns clipping off
-    layer_decay: LayerDecay = 1.0  # a layer's learning rate over that of the layer above it
+    layer_decay: LayerDecay = 1.0  # a layer's learning rate divided by that of the layer above it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +153,8 @@ class TrainConfig:
     batch_size: Positive = setting(32, FINETUNING)
     seeds: Positive = setting(1, FINETUNING, FREE)  # runs, with `seed`, `seed` + 1, ...
     best: bool = setting(False, FINETUNING)  # keep and score the best epoch instead of the last
-    num_steps: int = setting(0, FREE)  # 0: the sum over phases; fewer keep the same schedule
+    # The step at which the run ends; 0: the sum over phases. It does not change the schedule.
+    num_steps: int = setting(0, FREE)
     seed: Seed = 0  # for the initial parameters and dropout
     # 'auto' is rbg, or threefry2x32 on CPU and on several GPUs.
     prng_impl: Literal['auto', 'threefry2x32', 'rbg', 'unsafe_rbg'] = 'auto'
@@ -186,7 +188,8 @@ class Config:
     # An entry of tasks.pretraining.OBJECTIVES: masked words and next sentences.
     objective: Literal['mlm+nsp'] = setting('mlm+nsp', PRETRAINING)
     init_from: str = setting('', FREE)  # the workdir or checkpoint a new run starts from
-    reinit_layers: int = setting(0, FREE)  # top layers that start fresh, with the pooler
+    # How many of the top layers start from random values, together with the pooler.
+    reinit_layers: int = setting(0, FREE)
 
     @property
     def kind(self) -> Kind:
