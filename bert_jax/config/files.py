@@ -9,7 +9,7 @@ from typing import Any
 
 
 def write_atomically(path: Any, text: str) -> None:
-    """Writes `text` to `path` (pathlib.Path or epath.Path). A crash does not damage the old file."""
+    """Writes `text` to `path` (pathlib.Path or epath.Path). A crash never leaves half a file."""
     partial = path.with_name(f'{path.name}.tmp')
     partial.write_text(text)
     partial.replace(path)

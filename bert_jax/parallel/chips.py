@@ -1,4 +1,4 @@
-"""Figures of the chips: peak speed, memory, bandwidth and links, from their data sheets."""
+"""Specifications of chips from their data sheets: peak speed, memory, bandwidth and links."""
 
 from typing import Any, NamedTuple
 
@@ -8,10 +8,11 @@ GIB = 2**30
 
 
 class Chip(NamedTuple):
-    """The figures of one JAX device; 0 if a figure is not known.
+    """The specifications of one JAX device; 0 means that a number is not known.
 
-    flops: bfloat16 operations per second, dense. memory: bytes. bandwidth: bytes per second, of the
-    memory. link: bytes per second in one direction, along one dimension of a TPU's torus.
+    flops: dense bfloat16 operations per second. memory: its size in bytes. bandwidth: the bytes per
+    second that the memory delivers. link: bytes per second in one direction, along one dimension of
+    a TPU's torus.
     """
 
     flops: float
@@ -20,9 +21,10 @@ class Chip(NamedTuple):
     link: float = 0.0
 
 
-# By the beginning of device_kind. Sources: cloud.google.com/tpu/docs/v2, /v3, /v4, /v5e, /v5p, /v6e
-# and /tpu7x (a device of v2, v3 and 7x is half a chip; a link is the chip's interconnect divided by
-# its ports); the data sheets in nvidia.com/en-us/data-center (without sparsity).
+# The keys are prefixes of device_kind. Sources: cloud.google.com/tpu/docs/v2, /v3, /v4, /v5e,
+# /v5p, /v6e and /tpu7x (a device of v2, v3 and 7x is half a chip; a link is the chip's
+# interconnect divided by its ports); the data sheets in nvidia.com/en-us/data-center (without
+# sparsity).
 CHIPS = {
     'TPU v2': Chip(22.5e12),
     'TPU v3': Chip(61.5e12),
@@ -46,19 +48,22 @@ CHIPS = {
 
 
 def chip(device: jax.Device) -> Chip | None:
-    """The figures of `device`; None if they are not known, as for CPUs."""
+    """The specifications of `device`; None if they are not known, as for CPUs."""
     known = [name for name in CHIPS if device.device_kind.startswith(name)]
     return CHIPS[max(known, key=len)] if known else None
 
 
 def mfu(flops: float, seconds: float) -> float | None:
-    """`flops` in `seconds` as a share of the peak of all devices; None if it is not known."""
+    """Model FLOPs utilization: `flops` per `seconds`, divided by the peak speed of all devices.
+
+    None if the peak speed is not known.
+    """
     known = chip(jax.devices()[0])
     return None if known is None else flops / seconds / (known.flops * jax.device_count())
 
 
 def needed_memory(compiled: jax.stages.Compiled) -> int:
-    """Bytes of one device that a compiled step needs: its arguments, results and temporaries."""
+    """Bytes that a compiled step needs on one device: its arguments, results and temporaries."""
     memory: Any = compiled.memory_analysis()
     needed: int = memory.argument_size_in_bytes + memory.temp_size_in_bytes
     return needed + memory.output_size_in_bytes - memory.alias_size_in_bytes

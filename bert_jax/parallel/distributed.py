@@ -1,4 +1,4 @@
-"""Start and failure of a process that is one of several."""
+"""Runs of several processes: how a process joins the others, and how it exits after an error."""
 
 import contextlib
 import os
@@ -16,15 +16,19 @@ from bert_jax.config.errors import first_line
 from bert_jax.parallel.signals import SIGNALS
 
 DISTRIBUTED = flags.DEFINE_boolean(
-    'distributed', False, 'One of several processes, as a TPU pod, Slurm or Open MPI describe them.'
+    'distributed', False, 'Join the other processes of a TPU pod, of Slurm or of Open MPI.'
 )
 COORDINATOR = flags.DEFINE_string(
-    'coordinator', None, 'HOST:PORT, a free port of process 0, if nothing describes the processes.'
+    'coordinator', None, 'HOST:PORT, a free port of process 0, without TPU pod, Slurm or Open MPI.'
 )
-NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Their number, beside --coordinator.')
-PROCESS_ID = flags.DEFINE_integer('process_id', None, 'From 0, beside --coordinator.')
+NUM_PROCESSES = flags.DEFINE_integer(
+    'num_processes', None, 'The number of processes; needed with --coordinator.'
+)
+PROCESS_ID = flags.DEFINE_integer(
+    'process_id', None, 'The number of this process, from 0; needed with --coordinator.'
+)
 
-# If a process sends no heartbeat for so long, JAX ends the other processes, which would otherwise
+# If a process sends no heartbeat for this long, JAX ends the other processes, which would otherwise
 # hang in a collective.
 HEARTBEAT_SECONDS = 20
 # How long a failed process waits, so that the other processes can report their own error.
@@ -34,7 +38,7 @@ PARTING_SECONDS = 5
 def join() -> None:
     """Initializes jax.distributed if the flags ask for it.
 
-    Raises ValueError if nothing describes the processes, or if they can't be reached.
+    Raises ValueError if the other processes are not found or cannot be reached.
     """
     three_flags = COORDINATOR, NUM_PROCESSES, PROCESS_ID
     given: tuple[Any, Any, Any] = (COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
@@ -58,8 +62,8 @@ def join() -> None:
         )
     except ValueError as error:
         raise ValueError(
-            f'neither a TPU pod nor Slurm nor Open MPI describes the processes ({error}); start '
-            'each of N with --coordinator=HOST:PORT (of process 0), --num_processes=N and '
+            f'this is not a process of a TPU pod, of Slurm or of Open MPI ({error}); start each of '
+            'N processes with --coordinator=HOST:PORT (of process 0), --num_processes=N and '
             '--process_id=I'
         ) from error
     except jax.errors.JaxRuntimeError as error:
@@ -87,10 +91,11 @@ def _check(coordinator: str, num_processes: int, process_id: int) -> None:
 
 
 def fail(code: int) -> int:
-    """Returns `code`, the exit code of a failed process; one of several processes exits here.
+    """Ends a failed process with the exit code `code`; a process that is alone returns it instead.
 
-    Otherwise it would wait at its end for the other processes, which wait for it in a collective.
-    code: 1 is an unexpected error, such as a collective with a process that has died.
+    One of several processes has to end here. A normal exit would wait for the other processes,
+    which wait for this one in a collective. code: 1 is an unexpected error, such as a collective
+    with a process that has died.
     """
     if not jax.distributed.is_initialized():
         return code

@@ -84,8 +84,8 @@ def host_slice(mesh: Mesh, process: int | None = None) -> tuple[int, int]:
     """Returns (index, count): the process reads slice `index` of the `count` slices of a batch.
 
     process: its index; None means this process. If `tensor` spans several processes, their devices
-    hold the same sequences, and they read the same slice. Raises ValueError if the sequences of two
-    processes overlap partly.
+    hold the same sequences, and they read the same slice. Raises ValueError if two processes
+    share some of their sequences but not all.
     """
     process = jax.process_index() if process is None else process
     split: Any = NamedSharding(mesh, PartitionSpec(BATCH_AXES))

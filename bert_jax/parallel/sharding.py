@@ -28,7 +28,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     'head_dim': (),
     'mlp': ('tensor',),
     'features': (),
-    # Activations. Their width is `hidden`, not `embed`, because `batch` uses the axis of `embed`.
+    # Activations. Their width is `hidden`, not `embed`, because `fsdp` already shards the batch.
     'batch': BATCH_AXES,
     'batch_over_data': ('data',),  # a batch whose other dimension is sharded over `fsdp`
     'length': (),
@@ -142,7 +142,7 @@ def shard_batch(batch: HostBatch, spec: BatchSpec, mesh: Mesh) -> Batch:
     Each device receives its own rows only. Raises ValueError if the slice does not fit `spec`.
     """
     check(batch, spec, host_slice(mesh)[1])
-    with jax.transfer_guard_host_to_device('allow'):  # with several hosts JAX finds it implicit
+    with jax.transfer_guard_host_to_device('allow'):  # with several hosts JAX counts it as implicit
         return {
             name: jax.make_array_from_process_local_data(sharding, batch[name], spec[name].shape)
             for name, sharding in batch_shardings(spec, mesh).items()
@@ -172,9 +172,9 @@ def is_boxed(leaf: Any) -> bool:
 def check_rules(params: Any, mesh: Mesh) -> None:
     """Checks the logical names of every boxed parameter against `RULES` and the mesh.
 
-    Raises ValueError for a parameter without names, a number of names that is not its rank, a name
-    without a rule, and a dimension that does not divide. Flax would ignore these mistakes and
-    replicate the parameter.
+    Raises ValueError if a parameter has no names, or not one for each dimension, if a name has no
+    rule, and if the size of a dimension does not divide over its mesh axes. Flax would ignore these
+    mistakes and replicate the parameter.
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=is_boxed):
         name = path_name(path)

@@ -1,6 +1,7 @@
-"""Handlers of SIGTERM and SIGINT: before training they end the process, during training they save.
+"""Handlers of SIGTERM and SIGINT. They end the process, or during training let the run save first.
 
-This module imports fast, so that a command can install the handlers before its other imports.
+This module takes little time to import, so that a command can install the handlers before its other
+imports.
 """
 
 import itertools
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
 LOG = logging.getLogger('bert_jax.parallel.signals')
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# JAX counts the calls of a whole process, whichever run or `Stopper` makes them.
+# One counter for the whole process, because JAX numbers the calls of all runs and `Stopper`s.
 _CALLS = itertools.count(1)
 
 T = TypeVar('T')
 
 
 def exit_at_once() -> None:
-    """Makes both signals end this process. An exception could get lost inside an import."""
+    """Makes both signals end this process at once.
+
+    An exception would not be enough, because an import could catch it.
+    """
     for number in SIGNALS:
         signal.signal(number, _exit)
 
@@ -37,9 +41,9 @@ def _exit(number: int, _: Any) -> None:
 class Stopper:
     """Within its `with` block, SIGTERM and SIGINT ask the run to save and stop.
 
-    A command has one for all of its runs, so that after a signal in the last step of one run the
-    next run does not start. A second SIGINT ends the process at once. Python handles signals in the
-    main thread only; in other threads the stopper only agrees with other processes.
+    A command uses one Stopper for all of its runs. So if a signal arrives in the last step of one
+    run, the next run does not start. A second SIGINT ends the process at once. Python handles
+    signals in the main thread only; in other threads the stopper only agrees with other processes.
 
     Several processes must stop after the same step. JAX's preemption service finds this step. It
     handles SIGTERM itself, so a SIGINT is sent to it as SIGTERM.
@@ -74,9 +78,9 @@ class Stopper:
             self._number = number
 
     def agreed(self) -> bool:
-        """Whether to stop here, which is the same in all processes and stays True.
+        """Whether to stop here. All processes get the same answer; once it is True, it stays True.
 
-        All processes must call this equally often.
+        All processes must call this the same number of times.
         """
         if not self._several:
             return self._number is not None

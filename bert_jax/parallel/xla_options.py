@@ -1,4 +1,4 @@
-"""The options that XLA compiles the training step with.
+"""The options of XLA for the compilation of the training step.
 
 `build_step` takes them from here, so that a run, a benchmark and a plan compile the same
 program. They depend on the chip and on the size of the slice, because the compiler refuses some
@@ -22,7 +22,7 @@ OPTIONS = {
         ASYNC_ALL_TO_ALL,
         'xla_tpu_enable_async_collective_fusion',
         'xla_tpu_enable_async_collective_fusion_fuse_all_gather',
-        # So do the all-reduces of gradients, also those between slices.
+        # All-reduces of gradients run while the chip computes too, also those between slices.
         'xla_tpu_enable_data_parallel_all_reduce_opt',
         'xla_tpu_data_parallel_opt_different_sized_ops',
     ),
@@ -34,7 +34,7 @@ OPTIONS = {
     ),
 }
 
-# JAX's own code knows the chip by both names.
+# JAX's own code uses both names for this chip.
 V5E = ('TPU v5 lite', 'TPU v5e')
 # The largest v5e slice, in chips, for which the compiler has an asynchronous all-to-all.
 V5E_CHIPS = 16
@@ -43,24 +43,24 @@ V5E_CHIPS = 16
 def options(mesh: Mesh) -> dict[str, str | bool]:
     """The `compiler_options` that `jax.jit` takes for a program on `mesh`.
 
-    An option that the user sets in XLA_FLAGS or LIBTPU_INIT_ARGS is left out: the user's value
-    counts.
+    Options that the user sets in XLA_FLAGS or LIBTPU_INIT_ARGS are left out, so that the user's
+    values apply.
     """
     flags = ' '.join(os.environ.get(name, '') for name in ('XLA_FLAGS', 'LIBTPU_INIT_ARGS')).split()
     left_out = {flag.lstrip('-').partition('=')[0] for flag in flags}
     if not _has_async_all_to_all(mesh):
         left_out.add(ASYNC_ALL_TO_ALL)
     platform = 'gpu' if (found := mesh.devices.flat[0].platform) == 'cuda' else found
-    yes = 'true' if platform == 'tpu' else True  # libtpu's own options are strings to XLA
-    return {name: yes for name in OPTIONS.get(platform, ()) if name not in left_out}
+    enabled = 'true' if platform == 'tpu' else True  # XLA expects strings for libtpu's own options
+    return {name: enabled for name in OPTIONS.get(platform, ()) if name not in left_out}
 
 
 def _has_async_all_to_all(mesh: Mesh) -> bool:
-    """False for v5e slices of more than 16 chips. The compiler calls their network "limited ICI".
+    """Whether the compiler has an asynchronous all-to-all for the slices of `mesh`.
 
-    It would end with "Async all-to-all not supported on limited ICI" there, or abort the process.
-    What counts is the size of one slice, not the number of slices: the limit is that of the links
-    inside a slice.
+    It has none for v5e slices of more than 16 chips, whose network it calls "limited ICI". There it
+    would fail with "Async all-to-all not supported on limited ICI", or abort the process. The limit
+    is about the links inside a slice, so it does not depend on the number of slices.
     """
     devices = list(mesh.devices.flat)
     if getattr(devices[0], 'device_kind', '') not in V5E:
