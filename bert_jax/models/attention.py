@@ -20,7 +20,8 @@ class SelfAttention(nn.Module):
     def __call__(self, x: jax.Array, inputs: EncoderInputs, deterministic: bool) -> jax.Array:
         """x[batch, length, hidden] -> [batch, length, hidden]
 
-        inputs: its segment_ids are the sequences of the rows. Outputs for padding are undefined.
+        inputs: segment_ids says which sequence of a row each token belongs to. Outputs for padding
+        are undefined.
         """
         config = self.config
         heads = config.num_attention_heads
@@ -64,25 +65,25 @@ def _attend(
     """
     # A TPU takes the softmax along the second-last dimension. XLA would choose this layout for the
     # scores, but not for the random bits of dropout, which it would then transpose.
-    form = 'bhkq' if platform() == 'tpu' else 'bhqk'
-    axis = form.index('k')
-    scores = jnp.einsum(f'bqhd,bkhd->{form}', q * q.shape[-1] ** -0.5, k).astype(jnp.float32)
+    layout = 'bhkq' if platform() == 'tpu' else 'bhqk'
+    axis = layout.index('k')
+    scores = jnp.einsum(f'bqhd,bkhd->{layout}', q * q.shape[-1] ** -0.5, k).astype(jnp.float32)
     bias = _bias(inputs)
     if bias is not None:
-        scores = scores + (bias if form == 'bhqk' else bias.swapaxes(-1, -2))
+        scores = scores + (bias if layout == 'bhqk' else bias.swapaxes(-1, -2))
     probs = jax.nn.softmax(scores, axis).astype(v.dtype)
     kept = dropout(probs, key, rate, ('batch', 'heads', 'length', 'length'))
-    return jnp.einsum(f'{form},bkhd->bqhd', kept, v)
+    return jnp.einsum(f'{layout},bkhd->bqhd', kept, v)
 
 
 _attend_recomputed = jax.checkpoint(_attend, prevent_cse=False, static_argnums=5)
 
 
 def _bias(inputs: EncoderInputs) -> jax.Array | None:
-    """0 if a query attends to a key, otherwise a very negative number; None without segments.
+    """What to add to the scores: 0 if a query may attend to a key, else a very negative number.
 
     float32[batch, 1, 1, length] for rows of one sequence, [batch, 1, length, length] for packed
-    rows.
+    rows. None if there are no segment_ids: then every query attends to every key.
     """
     segments = inputs.segment_ids
     if segments is None:

@@ -58,14 +58,15 @@ class Embeddings(nn.Module):
     def _token_types(self, inputs: EncoderInputs) -> jax.Array:
         if inputs.token_type_ids is None:
             return self.token_type_embeddings[0]
-        # There are few types: the gradient of a product with one-hot rows is dense, not scattered.
+        # There are few types, so a product with one-hot rows is cheap. Its gradient is a matrix
+        # product, while that of a look-up would be a scatter.
         types = jax.nn.one_hot(inputs.token_type_ids, self.config.type_vocab_size)
         return types @ self.token_type_embeddings
 
     def attend(self, x: jax.Array, table: jax.Array | None = None) -> jax.Array:
         """Returns the scores of x[..., hidden] against each word, float32[..., vocab].
 
-        table: replaces the word embeddings (an untied decoder); it has their shape.
+        table: the table of an untied decoder, in place of the word embeddings, with their shape.
         """
         dtype = compute_dtype(self.config.dtype)
         table = self.word_embeddings if table is None else table
@@ -76,8 +77,8 @@ class Embeddings(nn.Module):
 def _scores(x: jax.Array, table: jax.Array) -> jax.Array:
     """[..., hidden] @ [vocab, hidden] -> float32[..., vocab]
 
-    All three products, the two of the backward pass included, take their factors in the type of x,
-    and the gradient of the table is reduce-scattered in it. JAX's own gradient would be float32.
+    The forward product and the two backward products have inputs of the type of x. The gradient of
+    the table is reduce-scattered in this type, too; JAX's own gradient would be float32.
     """
     return _scores_forward(x, table)[0]
 

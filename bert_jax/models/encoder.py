@@ -77,7 +77,7 @@ class Encoder(nn.Module):
 
     def _default_unroll(self) -> int:
         # On CPU a loop copies the saved activations of each layer into one array and out of it
-        # again, which takes a tenth of a step. Elsewhere fast compilation is more important.
+        # again, which takes a tenth of a step. On other devices fast compilation is more important.
         rolled = platform() != 'cpu' or self.config.remat != 'none'
         return 1 if rolled else self.config.num_hidden_layers
 

@@ -24,10 +24,9 @@ BLOCK, LARGEST = 128, 512  # block sizes of splash attention: multiples of BLOCK
 
 
 def kernel(length: int, head_dim: int, dtype: jnp.dtype, packed: bool = False) -> Kernel | None:
-    """Returns the device's kernel for rows of `length` tokens.
+    """Returns the device's kernel for rows of `length` tokens; None, logged once, if it has none.
 
-    None means that it has no such kernel, which is logged once. In rows of one sequence, padding
-    comes last. Outputs for padding are undefined.
+    In rows of one sequence, padding must come last. Outputs for padding are undefined.
     """
     device = platform()
     if device == 'gpu' and _has_cudnn(dtype, head_dim) and not packed:
@@ -48,7 +47,7 @@ def _has_cudnn(dtype: jnp.dtype, head_dim: int) -> bool:
 @functools.cache
 def _log_missing(length: int, head_dim: int, dtype: str, device: str) -> None:
     LOG.warning(
-        'no flash attention on a %s for rows of %d tokens, heads of %d and %s: plain attention',
+        'no flash attention on a %s for rows of %d tokens, heads of %d and %s; attention is dense',
         *(device, length, head_dim, dtype),
     )
 
@@ -66,12 +65,13 @@ def _on_each_device(
         kernel,
         in_specs=(rows, rows, rows, partition_spec(('batch', 'length'))),
         out_specs=rows,
-        check_vma=False,  # a kernel does not say what varies over the mesh
+        check_vma=False,  # kernels do not declare over which mesh axes they vary
     )(q, k, v, segment_ids)
 
 
 def _cudnn(q: jax.Array, k: jax.Array, v: jax.Array, segment_ids: jax.Array) -> jax.Array:
-    # Rows that only fill a batch may have no tokens, and 0 / 0 would spread from them.
+    # Rows that only fill a batch may have no tokens. With a length of 0 their outputs would be NaN,
+    # which would spread to the loss of the whole batch.
     lengths = jnp.maximum(jnp.sum(segment_ids > 0, axis=-1, dtype=jnp.int32), 1)
     return jax.nn.dot_product_attention(
         q, k, v, key_value_seq_lengths=lengths, implementation='cudnn'
@@ -81,7 +81,7 @@ def _cudnn(q: jax.Array, k: jax.Array, v: jax.Array, segment_ids: jax.Array) -> 
 def _splash(
     q: jax.Array, k: jax.Array, v: jax.Array, segment_ids: jax.Array, interpret: bool = False
 ) -> jax.Array:
-    from jax.experimental.pallas.ops.tpu import splash_attention  # a tenth of a second
+    from jax.experimental.pallas.ops.tpu import splash_attention  # takes 0.1 s
 
     length, heads, head_dim = q.shape[1:]
     block = max(size for size in range(BLOCK, LARGEST + 1, BLOCK) if length % size == 0)

@@ -32,7 +32,7 @@ class HeadInputs(NamedTuple):
 
 
 class Pooler(nn.Module):
-    """The hidden state of the first token, projected, with a tanh."""
+    """A dense layer with a tanh, applied to the hidden state of the first token."""
 
     config: ModelConfig
     part = 'pooler'
@@ -87,9 +87,10 @@ class MaskedLM(nn.Module):
 
 
 class Scores(nn.Module):
-    """A dense layer to float32 scores; bfloat16 would make many scores equal.
+    """A dense layer that computes float32 scores; in bfloat16 many scores would be equal.
 
-    reads: returns the input of the layer. outputs: a name for all scores, or one for each of them.
+    reads: returns the input of the layer. outputs: one name for the array of all scores, or a name
+    for each score.
     """
 
     config: ModelConfig
@@ -100,10 +101,10 @@ class Scores(nn.Module):
     initializer: nn.initializers.Initializer
 
     def setup(self) -> None:
-        wide = dataclasses.replace(self.config, dtype='float32')
+        config = dataclasses.replace(self.config, dtype='float32')
         shape = ((self.num_scores,), ('embed',), ('features',))
-        self.dense = Dense(wide, *shape, initializer=self.initializer)
-        nn.share_scope(self, self.dense)  # the parameters are the head's own
+        self.dense = Dense(config, *shape, initializer=self.initializer)
+        nn.share_scope(self, self.dense)  # the path of the parameters has no 'dense'
 
     def __call__(self, inputs: HeadInputs) -> Outputs:
         scores = self.dense(self.reads(inputs))
@@ -117,8 +118,9 @@ class Head:
     """An entry of `HEADS`.
 
     module: makes the module, which maps HeadInputs to Outputs, from a ModelConfig and the number of
-    labels. outputs: the names of the outputs, with logical axis names. parameters: the first parts
-    of the paths of its parameters. fine_tuned: whether fine-tuning adds the head to the encoder.
+    labels. outputs: the names of the outputs, with logical axis names. parameters: the names with
+    which the paths of its parameters begin. fine_tuned: whether fine-tuning adds the head to the
+    encoder.
     """
 
     module: Callable[[ModelConfig, int], nn.Module]
@@ -137,9 +139,9 @@ def _scores(
     """The entry of a `Scores` head; by default it has one score per label."""
 
     def module(config: ModelConfig, num_labels: int) -> nn.Module:
-        # Fine-tuned heads start as those of transformers do, from a normal distribution that is not
-        # truncated: smaller values pass smaller gradients to the encoder, which shows in the loss
-        # of the first hundred steps.
+        # Fine-tuned heads start as in Hugging Face Transformers, from a normal distribution that is
+        # not truncated. Smaller values would pass smaller gradients to the encoder, which is visible
+        # in the loss of the first hundred steps.
         normal = nn.initializers.normal(config.initializer_range)
         init = normal if fine_tuned else kernel_init(config)
         return Scores(config, num_scores or num_labels, name, reads, tuple(outputs), init)
@@ -238,12 +240,12 @@ class HeadedEncoder(nn.Module):
         outputs: dict[str, Any] = {'last_hidden_state': hidden}
         for name in HEADS:
             if name in self.heads:
-                read = HeadInputs(
+                head_inputs = HeadInputs(
                     hidden,
                     outputs.get('pooler_output'),
                     masked_lm_positions,
                     self.encoder.embeddings.attend,
                     lambda x: self.dropout(x, deterministic),
                 )
-                outputs |= getattr(self, name)(read)
+                outputs |= getattr(self, name)(head_inputs)
         return outputs

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 class EncoderInputs:
     """A batch of rows of tokens, int32[batch, length] each.
 
-    input_ids: the tokens. token_type_ids: which text of a pair a token is from; None means 0
-    everywhere. position_ids: None means 0, 1, 2, ... from the start of each row. segment_ids: 1,
-    2, ... for the sequences in a row and 0 for padding; None means that there is no padding.
-    packed: whether a row may hold more than one sequence. Then tokens attend only to tokens of
-    their own sequence. It is static, so that rows of one sequence do not pay for it.
+    input_ids: the tokens. token_type_ids: the text of a pair that a token belongs to, 0 or 1; None
+    means 0 everywhere. position_ids: None means 0, 1, 2, ... from the start of each row.
+    segment_ids: 1, 2, ... for the sequences in a row and 0 for padding; None means that there is no
+    padding. packed: whether a row may hold more than one sequence. Then tokens attend only to
+    tokens of their own sequence. It is static, so that rows of one sequence use a simpler, faster
+    mask.
     """
 
     input_ids: jax.Array
@@ -33,8 +34,8 @@ class EncoderInputs:
     def from_batch(cls, batch: Mapping[str, jax.Array]) -> 'EncoderInputs':
         """The inputs among the arrays of a batch, under the names that BERT's batches have.
 
-        `attention_mask` is 1 for tokens and 0 for padding: the segment_ids of rows that hold one
-        sequence each. A batch with `segment_ids` is packed.
+        A batch with `segment_ids` is packed. Other batches have one sequence in each row, and their
+        `attention_mask`, 1 for tokens and 0 for padding, is used as segment_ids.
         """
         packed = 'segment_ids' in batch
         return cls(

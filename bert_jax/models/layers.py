@@ -15,7 +15,7 @@ from bert_jax.parallel.sharding import constrain, reduce_scatter_grad
 
 
 def gelu(x: jax.Array) -> jax.Array:
-    """x times the normal distribution function of x (Hendrycks and Gimpel, 2016), in float32.
+    """x times the cumulative normal distribution at x (Hendrycks and Gimpel, 2016), in float32.
 
     For bfloat16 it uses erf, which takes a quarter of the time of the more exact erfc.
     """
@@ -33,7 +33,8 @@ def gelu_new(x: jax.Array) -> jax.Array:
 # Biases and normalizations of size hidden_size are replicated: the latency of gathering a few
 # kilobytes is more than sharding them saves.
 VECTOR = ('features',)
-# These are cheap to compute and wide, so the backward pass recomputes them from their input.
+# Activations are cheap to compute, but the arrays are large, so the backward pass recomputes them
+# from their input.
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     'gelu': jax.checkpoint(gelu, prevent_cse=False),
     'gelu_new': jax.checkpoint(gelu_new, prevent_cse=False),
@@ -42,8 +43,8 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def kernel_init(config: ModelConfig) -> nn.initializers.Initializer:
-    """The initializer of google-research/bert, a normal distribution that is truncated at two
-    standard deviations. Its own standard deviation is 0.88 of `initializer_range`."""
+    """The initializer of google-research/bert: a normal distribution, truncated at two standard
+    deviations. After truncation, its standard deviation is 0.88 times `initializer_range`."""
     return nn.initializers.truncated_normal(config.initializer_range)
 
 
@@ -124,12 +125,13 @@ class Dropout(nn.Module):
 
 
 def dropout(x: jax.Array, key: jax.Array | None, rate: float, axes: tuple[str, ...]) -> jax.Array:
-    """x, with a share of `rate` of its elements set to zero; x itself if the key is None.
+    """x with each element set to zero with probability `rate`; x itself if the key is None.
 
     axes: logical names of x's dimensions. The random bits are constrained to them, because each
-    chip generates the bits of its own shard, and the backward pass must generate the same ones.
-    An element takes 16 random bits, half of what a uniform float32 takes. So the rate is rounded to
-    a multiple of 1 / 65536, and the scale belongs to the rounded rate, which keeps the expectation.
+    chip generates the bits of its own shard, and the backward pass must generate the same bits.
+    Each element uses 16 random bits, half of what a uniform float32 needs. So the rate is rounded
+    to a multiple of 1 / 65536. The other elements are scaled by 1 / (1 - rounded rate), so that the
+    expectation does not change.
     """
     if key is None:
         return x
@@ -144,11 +146,11 @@ def _dropout_mask(
 ) -> jax.Array:
     """bool[shape], False with probability dropped / 2**16.
 
-    Each random number decides over two elements, because generators make 32-bit numbers.
+    Each random number has 32 bits, so it decides about two elements.
     """
     *rest, last = shape
     bits = constrain(jax.random.bits(key, (*rest, -(-last // 2)), jnp.uint32), *axes)
-    if platform() == 'tpu':  # to unpack halves, XLA would write a whole word for each to memory
+    if platform() == 'tpu':  # XLA would write the halves below to memory as 32-bit words
         keep = jnp.concatenate([(bits & 0xFFFF) >= dropped, (bits >> 16) >= dropped], axis=-1)
     else:
         halves = jax.lax.bitcast_convert_type(bits, jnp.uint16)

@@ -1,4 +1,4 @@
-"""Parameters and the facts that each one carries: axes, kind, part of the model, compute type.
+"""Parameters with their facts: logical axes, kind, part of the model and compute type.
 
 A module creates its parameters with `parameter`, which records these facts beside the value.
 `describe` returns the facts as a tree. The optimizer, the step, initialization and conversion read
@@ -26,7 +26,7 @@ class ParameterInfo:
     """The facts of one parameter.
 
     axes: a logical axis name per dimension. part: 'embeddings', 'layers' or the name of a head.
-    dtype: the type that its module computes in, as `ModelConfig.dtype` names it.
+    dtype: the compute type of its module, with a name of `ModelConfig.dtype`.
     """
 
     axes: tuple[str, ...]
@@ -96,7 +96,7 @@ def compute_dtype(name: str) -> jnp.dtype:
 
 
 def cast_kernels(params: Any, info: Any) -> Any:
-    """The parameters, with each kernel in the type that its module multiplies it in.
+    """The parameters, with each kernel cast to the type of the product in which it is used.
 
     The gradients of the kernels then have this type, too. Without the cast, the backward pass would
     write float32 gradients of all layers, which take twice the memory.
