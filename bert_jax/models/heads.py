@@ -140,8 +140,8 @@ def _scores(
 
     def module(config: ModelConfig, num_labels: int) -> nn.Module:
         # Fine-tuned heads start as in Hugging Face Transformers, from a normal distribution that is
-        # not truncated. Smaller values would pass smaller gradients to the encoder, which is visible
-        # in the loss of the first hundred steps.
+        # not truncated. Smaller values would pass smaller gradients to the encoder, which changes
+        # the loss of the first hundred steps.
         normal = nn.initializers.normal(config.initializer_range)
         init = normal if fine_tuned else kernel_init(config)
         return Scores(config, num_scores or num_labels, name, reads, tuple(outputs), init)

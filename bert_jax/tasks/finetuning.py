@@ -51,7 +51,7 @@ class HeadTask(EncoderTask):
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationTask(HeadTask):
-    """One of `num_labels` labels for each row."""
+    """Predicts one of `num_labels` labels for each row."""
 
     heads: ClassVar = ('pooler', 'classifier')
 
@@ -69,7 +69,7 @@ class ClassificationTask(HeadTask):
 
 @dataclasses.dataclass(frozen=True)
 class RegressionTask(HeadTask):
-    """A number for each row, with the mean squared error as the loss."""
+    """Predicts a number for each row. The loss is the mean squared error."""
 
     num_labels: int = 1
     heads: ClassVar = ('pooler', 'classifier')
@@ -89,7 +89,7 @@ class RegressionTask(HeadTask):
 
 @dataclasses.dataclass(frozen=True)
 class TaggingTask(HeadTask):
-    """One of `num_labels` labels for each word.
+    """Predicts one of `num_labels` labels for each word, at its first token.
 
     label_weights are 1 at the first tokens of words and 0 elsewhere.
     """
@@ -117,7 +117,7 @@ class TaggingTask(HeadTask):
 
 @dataclasses.dataclass(frozen=True)
 class QuestionAnsweringTask(HeadTask):
-    """The start and the end of the answer in each row; both are 0 if the row has no answer."""
+    """Predicts the start and the end of the answer in each row; both are 0 if it has no answer."""
 
     heads: ClassVar = ('span',)
 
@@ -126,7 +126,7 @@ class QuestionAnsweringTask(HeadTask):
         return {'start_positions': position, 'end_positions': position}
 
     def sums(self, outputs: Outputs, batch: Batch) -> Sums:
-        """The loss is the mean of the cross-entropies of start and end, without padding.
+        """The loss: the mean of the cross-entropies of start and end, over tokens without padding.
 
         The logits are float32[batch, length], the positions int32[batch].
         """

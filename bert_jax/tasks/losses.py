@@ -1,4 +1,4 @@
-"""Losses and accuracies as (sum, count) pairs, which are divided once, by the global count."""
+"""Losses and accuracies as pairs (sum, count), so that a mean can be taken over all batches."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,10 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> S
 
 
 def accuracy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Sum:
-    """Returns how many labels have the largest logit. The arguments are as in `cross_entropy`."""
+    """Returns the weighted number of labels that have the largest logit.
+
+    The arguments are as in `cross_entropy`.
+    """
     correct = jnp.argmax(logits, axis=-1) == labels
     return jnp.sum(correct * weights), jnp.sum(weights)
 

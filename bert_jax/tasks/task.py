@@ -20,8 +20,8 @@ RandomStreams = Mapping[str, jax.Array]  # a key for each of a task's random str
 class Task(abc.ABC):
     """A model with its losses. A task is immutable and hashable, and holds no arrays.
 
-    loss_weights: the names of the losses among the sums, and the weight of each. random_streams:
-    the names of the random streams that training uses. rows_are_independent: whether the loss of a
+    loss_weights: the weight of each loss, by its name among the sums. random_streams: the names of
+    the random streams that training uses. rows_are_independent: whether the loss of a
     row depends on that row alone; otherwise micro-batches cannot replace a batch.
     """
 
@@ -32,9 +32,9 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def lengths(self, phase: Phase) -> tuple[int, ...]:
-        """Sequence lengths a batch of this phase can have, ascending; the last is max_seq_length.
+        """The sequence lengths that a batch of this phase can have, ascending.
 
-        Each length is compiled once.
+        The last one is max_seq_length. The step is compiled once for each length.
         """
 
     @abc.abstractmethod
@@ -73,7 +73,7 @@ class Task(abc.ABC):
 
 
 def loss_and_means(task: Task, sums: Mapping[str, Any]) -> dict[str, float]:
-    """The means of sums that were fetched from the device; a mean over nothing is nan.
+    """The means from sums that were fetched from the device; nan if the count is 0.
 
     `loss` is the weighted sum of the task's losses.
     """
