@@ -23,7 +23,7 @@ from bert_jax.parallel.sharding import path_name
 from bert_jax.training.workdir import BEST, absolute, newest_checkpoint
 
 LOG = logging.getLogger('bert_jax.training.checkpoint')
-# Messages of errors that do not show damage: the storage can't be reached at the moment.
+# Messages of errors which say that the storage cannot be reached now, not that files are damaged.
 UNREACHABLE = re.compile(
     'UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|UNAUTHENTICATED|PERMISSION_DENIED|TooManyRequests'
     '|ServiceUnavailable|[Tt]imed out|[Cc]onnection|Permission denied|Stale file handle'
@@ -62,11 +62,11 @@ class Checkpoints:
             self._manager.save(step, args=args)
 
     def restore(self, abstract: Any) -> Any | None:
-        """The newest complete checkpoint on the shardings of `abstract`; None if there is none.
+        """The newest undamaged checkpoint, with the shardings of `abstract`; None if there is none.
 
-        Damaged checkpoints are logged, skipped and renamed, because Orbax would not save a step
-        again that it still has. Raises ValueError, and renames nothing, if all checkpoints are
-        damaged or if the storage can't be reached.
+        Damaged checkpoints are logged, skipped and renamed. They are renamed because Orbax does not
+        save a step that already has a folder. Raises ValueError, and renames nothing, if all
+        checkpoints are damaged or if the storage cannot be reached.
         """
         damaged: dict[int, str] = {}
         for step in reversed(self.steps()):
@@ -77,7 +77,7 @@ class Checkpoints:
                 continue
             for bad in damaged:
                 renamed = self._rename(bad)
-                LOG.warning('checkpoint %d is now %s; using the one before, %d', bad, renamed, step)
+                LOG.warning('renamed checkpoint %d to %s; using checkpoint %d', bad, renamed, step)
             return state
         if damaged:
             raise ValueError(
@@ -88,7 +88,10 @@ class Checkpoints:
         return None
 
     def _load(self, step: int, abstract: Any) -> tuple[Any | None, str]:
-        """The checkpoint, or None and what is damaged. All processes return None together."""
+        """Returns (state, ''), or (None, what is damaged).
+
+        If one process returns None, all processes do.
+        """
         args = ocp.args.Composite(state=_restore(abstract), checksums=ocp.args.JsonRestore())
         for pause in (*RETRY_SECONDS, None):
             restored: Any = None
@@ -105,7 +108,7 @@ class Checkpoints:
                 break
             if pause is None:
                 raise ValueError(
-                    f'checkpoint {self.directory / str(step)} cannot be read: {problem}. Give the '
+                    f'checkpoint {self.directory / str(step)} cannot be read: {problem}. Run the '
                     'same command again when the storage can be reached'
                 )
             LOG.warning('checkpoint %d cannot be read, trying again: %s', step, problem)
@@ -116,7 +119,7 @@ class Checkpoints:
         return None if problem else restored.state, problem
 
     def _rename(self, step: int) -> epath.Path:
-        """Renames a checkpoint; deleting would be wrong if the file system is at fault."""
+        """Renames a checkpoint. It is not deleted, because the fault may be in the file system."""
         renamed = self.directory / f'{step}.damaged'
         if jax.process_index() == 0:
             if renamed.exists():
@@ -127,7 +130,7 @@ class Checkpoints:
         return renamed
 
     def close(self) -> None:
-        """Waits for saves under way. Raises their errors."""
+        """Waits until all saves have ended. Raises their errors."""
         try:
             self._manager.wait_until_finished()
         finally:
@@ -145,7 +148,7 @@ def saved_params(source: epath.PathLike) -> dict[str, Any]:
 
 
 def check_params(source: epath.PathLike, abstract: Any) -> None:
-    """Raises ValueError as `load_params` does, and logs the same; reads no arrays."""
+    """Raises ValueError and logs as `load_params` does, but reads no arrays."""
     path = newest_checkpoint(source)
     saved, needed = map(_forms, (saved_params(path), _named(abstract)))
     wrong = [
@@ -157,11 +160,11 @@ def check_params(source: epath.PathLike, abstract: Any) -> None:
         more = f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''
         raise ValueError(f'{path} does not fit config.model: {"; ".join(wrong[:5])}{more}')
     if unused := sorted(set(saved) - set(needed)):
-        LOG.info('%d parameters of %s are not used, %s first', len(unused), path, unused[0])
+        LOG.info('%d parameters of %s are not used (first: %s)', len(unused), path, unused[0])
 
 
 def load_params(source: epath.PathLike, abstract: Any) -> Any:
-    """The parameters of workdir or checkpoint `source` on the shardings of `abstract`.
+    """The parameters of a workdir or a checkpoint, with the shardings of `abstract`.
 
     Logs how many saved parameters are not used. Raises ValueError if there is no checkpoint, if it
     is damaged, or if parameters are missing or of another shape or dtype; it names them.
@@ -258,14 +261,14 @@ def _sums(tree: Any) -> Any:
 
 
 def checksums(tree: Any) -> dict[str, int]:
-    """A number per array, by its path. It shows if the bits that are read are not those saved.
+    """A checksum for each array, by path, to detect bits that differ from those that were saved.
 
-    Sums of integers do not depend on the order of the terms, and so not on the sharding.
+    A sum of integers does not depend on the order of its terms, so the sharding does not change it.
     """
     return {name: int(value) for name, value in _named(jax.device_get(_sums(tree))).items()}
 
 
 def _difference(sums: dict[str, int], saved: dict[str, Any]) -> str:
-    """A message about the checksums that differ; '' if none does."""
+    """A message if some checksums differ; '' if all are equal."""
     wrong = sorted(name for name in set(sums) | set(saved) if sums.get(name) != saved.get(name))
-    return f'{len(wrong)} arrays differ from what was saved, {wrong[0]} first' if wrong else ''
+    return f'{len(wrong)} arrays differ from the saved ones (first: {wrong[0]})' if wrong else ''

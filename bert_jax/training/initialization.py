@@ -27,7 +27,7 @@ def initial_params(
 ) -> Any:
     """Returns the parameters that are saved in `source`, with the shardings of `fresh`.
 
-    info: the tree of `ParameterInfo`. The log names the parameters that stay fresh:
+    info: the tree of `ParameterInfo`. These parameters keep their fresh values, which is logged:
     - a task head and the pooler below it, if `source` does not have them in the same shape;
     - a task head if `task_head` is False, because the saved head has other labels;
     - the `reinit_layers` top layers with the pooler (Zhang et al., 2021, section 5);
@@ -40,10 +40,10 @@ def initial_params(
     loaded = _flatten(load_params(source, _unflatten(expected)))
     LOG.info('parameters from %s', source)
     if taken := {facts[path].part for path in loaded} & {*TASK_HEADS}:
-        LOG.info('the task head, %s, is taken from there, too', ', '.join(taken))
+        LOG.info('the task head (%s) is loaded from there, too', ', '.join(taken))
     values = dict(flat)
     for path, value in loaded.items():
-        value = _with_rows_of(flat[path], value)
+        value = _with_fresh_rows(value, flat[path])
         values[path] = _reinitialize(facts[path], value, flat[path], reinit_layers)
     if reinit_layers:
         LOG.info('fresh: the top %d layers and the pooler', reinit_layers)
@@ -91,9 +91,9 @@ def _expected(
 
 
 def _as_saved(fact: ParameterInfo, leaf: Any, saved: tuple[int, ...]) -> jax.ShapeDtypeStruct:
-    """`leaf`, with as many rows as are saved if it is a vocabulary table that has more.
+    """`leaf` with its saved shape: a vocabulary table may have fewer rows in the checkpoint.
 
-    The saved rows are not split over devices, because their number may not divide.
+    In that case its rows are not split over devices, because their number may not divide.
     """
     shape, sharding = leaf.shape, leaf.sharding
     if fact.axes[0] == 'vocab' and saved[1:] == shape[1:] and saved[0] < shape[0]:
@@ -104,8 +104,8 @@ def _as_saved(fact: ParameterInfo, leaf: Any, saved: tuple[int, ...]) -> jax.Sha
     return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
 
 
-def _with_rows_of(fresh: jax.Array, saved: jax.Array) -> jax.Array:
-    """Returns the saved array, followed by the additional rows of the fresh one."""
+def _with_fresh_rows(saved: jax.Array, fresh: jax.Array) -> jax.Array:
+    """Returns the saved array. If the fresh array has more rows, they are added at the end."""
     if saved.shape == fresh.shape:
         return saved
     LOG.info('fresh: rows %d to %d of a vocabulary table', len(saved), len(fresh) - 1)

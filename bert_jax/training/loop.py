@@ -70,8 +70,8 @@ def train(
     """Trains to `config.num_steps`, starting from the workdir's newest checkpoint if it has one.
 
     batches(start, stop): this host's slices of batches start .. stop - 1. eval_batches(phase): the
-    held-out examples in the shapes of `phase`. stopper: the command's, if it has several runs. If
-    training is already complete, nothing is written.
+    held-out examples in the shapes of `phase`. stopper: for a command with several runs, which
+    share it. If training is already complete, nothing is written.
 
     Raises FloatingPointError, naming the step, if a loss or an update is not finite (see
     `StepMonitor`), and Interrupted after a signal, when the state is saved.
@@ -87,9 +87,9 @@ def train(
     # All stages are set up now, so that a mistake in a later one is found at once.
     stages = _stages(built, step, batches, eval_batches)
     key = _root_key(config, built.mesh, config.train.prng_impl)
-    # The evaluation at the end of a shorter run does not belong to this run.
+    # If a run with a smaller num_steps ended here, its last evaluation is not one of this run's.
     drop_eval = not is_due(step, config.train.eval_every, config) and not config.train.best
-    # The stack is left in reverse order: signals are handled until everything is written.
+    # The stack is closed in reverse order, so that signals are handled until everything is written.
     with contextlib.ExitStack() as stack:
         stack.enter_context(explain_full_disk(workdir))
         stopper = stopper or stack.enter_context(Stopper())
@@ -106,7 +106,7 @@ def train(
 
 @dataclasses.dataclass(frozen=True)
 class _Loop:
-    """The training loop with its outputs; the state and the stages are arguments."""
+    """The training loop and its outputs. The methods receive the state and the stages."""
 
     config: Config
     built: Step
@@ -131,8 +131,8 @@ class _Loop:
             raise self.stopper.interrupted(f'step {step} is saved; the same command evaluates it')
 
     def run(self, step: int, state: TrainState, stages: list[Stage], key: jax.Array) -> TrainState:
-        """Takes all steps of the stages, the first of them after `step`. key: the root key."""
-        config, every = self.config, self.config.train
+        """Runs the steps of all stages, from `step` + 1 on. key: the root key."""
+        config, intervals = self.config, self.config.train
         monitor = StepMonitor(self.built.task, config.train.nonfinite)
         for stage in stages:
             timed = monitor.time_input(stage.batches)
@@ -144,9 +144,9 @@ class _Loop:
                 monitor.add(step, sums, shape)
                 self.progress.step(step)
                 last, stop = step == config.num_steps, self.stopper.agreed()
-                log = is_due(step, every.log_every, config)
-                save = stop or is_due(step, every.checkpoint_every, config)
-                evaluate = is_due(step, every.eval_every, config) and (last or not stop)
+                log = is_due(step, intervals.log_every, config)
+                save = stop or is_due(step, intervals.checkpoint_every, config)
+                evaluate = is_due(step, intervals.eval_every, config) and (last or not stop)
 
                 # Report.
                 if log or evaluate or save:
@@ -172,7 +172,7 @@ class _Loop:
     def evaluate(self, step: int, params: Any, stage: Stage) -> bool:
         """Evaluates and reports. Returns False if a signal interrupts it."""
         rows: Iterable[HostBatch] = stage.eval_set
-        if step != self.config.num_steps:  # a complete run is not resumed
+        if step != self.config.num_steps:  # nothing would resume a complete run
             rows = self.stopper.until_stopped(rows)
         try:
             means, predictions = evaluate(self.built, params, rows, stage.eval_specs)
@@ -211,7 +211,7 @@ def _restore_or_init(
     if state is not None:
         LOG.info('continuing from step %d of %d', int(state.step), config.num_steps)
         return state
-    # This is not the generator of the run, because the bits of rbg depend on the mesh.
+    # Parameters do not use config.train.prng_impl, because the bits of rbg depend on the mesh.
     state = built.init(_root_key(config, built.mesh, 'threefry2x32'))
     if config.init_from:
         task_head = same_labels(workdir, config.init_from)
@@ -225,7 +225,7 @@ def _restore_or_init(
 def _stages(
     built: Step, step: int, batches: TrainBatches, eval_batches: EvalBatches
 ) -> list[Stage]:
-    """The stages that are left. The first one, which may have no steps left, contains `step`."""
+    """The remaining stages. The first one contains `step`; it may have no remaining steps."""
     stages, first, num_steps = [], 0, built.config.num_steps
     for phase in built.config.train.phases:
         begin, end = max(step, first), min(num_steps, first + phase.steps)

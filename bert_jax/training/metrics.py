@@ -47,7 +47,7 @@ class MetricsWriter:
     local folder and are uploaded as a whole.
 
     start_step: lines of later steps are removed, because the resumed run writes them again.
-    drop_eval: whether the evaluation at start_step is removed as well.
+    drop_eval: whether to remove the evaluation at start_step, too.
     """
 
     def __init__(self, workdir: epath.PathLike, start_step: int, drop_eval: bool = False):
@@ -94,8 +94,8 @@ class MetricsWriter:
     def write(self, step: int, split: str, metrics: Metrics) -> None:
         """Writes one line; numbers that are not finite become null.
 
-        When this returns, the line is safe if the process is killed. In an object store it is safe
-        when `flush` or the next `write` has returned.
+        Once this has returned, the line is not lost if the process is killed. In an object store
+        this holds once `flush` or the next `write` has returned.
         """
         if not self._active:
             return
@@ -123,15 +123,18 @@ class MetricsWriter:
         return bool(multihost_utils.broadcast_one_to_all(written))
 
     def is_best(self, name: str, metrics: Metrics) -> bool:
-        """Whether no evaluation before had a higher score `name`; the same in all processes."""
+        """Whether the score `name` is higher than in all earlier evaluations.
+
+        The answer is the same in all processes.
+        """
         earlier = [line[name] for line in self._evals if line.get(name) is not None]
         value: Any = metrics[name]
         best = not earlier or (value is not None and value > max(earlier))
-        with jax.transfer_guard('allow'):  # with several processes JAX makes arrays of the answers
+        with jax.transfer_guard('allow'):  # with several processes JAX transfers arrays
             return bool(multihost_utils.broadcast_one_to_all(np.int32(best)))
 
     def flush(self) -> None:
-        """Writes everything to the workdir, where it is safe if the process is killed."""
+        """Writes everything to the workdir, so that nothing is lost if the process is killed."""
         if self._active:
             self._events.flush()
             if self._temporary:

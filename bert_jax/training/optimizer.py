@@ -1,6 +1,6 @@
 """The optimizer: clipping, AdamW or LAMB, and the learning-rate schedule, from the configuration.
 
-The update of a parameter depends on its facts (`models.parameters`), which are given as a tree.
+The update of a parameter depends on its facts (`models.parameters`), which are passed as a tree.
 """
 
 import functools

@@ -9,7 +9,7 @@ def root(seed: int, impl: str) -> jax.Array:
     """Returns the run's root key. impl: one of JAX's generators, or 'auto' for the fastest here.
 
     TPUs generate the bits of `rbg` in hardware and GPUs in one kernel. On CPU threefry2x32 is three
-    times as fast. Of several GPUs, each would generate the `rbg` bits of all of them.
+    times as fast. With several GPUs, each GPU would generate the `rbg` bits for all of them.
     """
     if impl == 'auto':
         platform, count = jax.default_backend(), jax.device_count()

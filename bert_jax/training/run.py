@@ -1,4 +1,4 @@
-"""Runs of the training loop, and their construction from a configuration part by part."""
+"""A run of the training loop, and the interface that makes runs from a configuration."""
 
 import abc
 import dataclasses
@@ -65,14 +65,14 @@ class Run:
 
 
 class NotKnown(Exception):
-    """A part of a run can't be resolved, because of a mistake that was reported before."""
+    """Raised if a part of a run depends on another part whose error was already reported."""
 
 
 def part(resolve: Callable[[Any], Value]) -> functools.cached_property[Value]:
-    """A property of a Resolver that is resolved once, when it is first needed.
+    """A property of a Resolver, which calls `resolve` when it is first needed and keeps the result.
 
-    If this raises an error, the property raises NotKnown afterwards, so that a mistake is reported
-    only once.
+    If `resolve` raises an error, later uses of the property raise NotKnown, so that the error is
+    reported only once.
     """
     name = resolve.__name__
 
@@ -91,10 +91,10 @@ def part(resolve: Callable[[Any], Value]) -> functools.cached_property[Value]:
 
 
 class Resolver(abc.ABC):
-    """The run of a configuration, or its several runs, resolved part by part.
+    """Makes the runs of a configuration, part by part: the mesh, the training step, the data, ...
 
-    Resolving a part writes nothing, except that it copies small files behind a URL to
-    config.data.cache_dir. `run` alone prepares data and trains.
+    The parts write nothing, except for copies of small files behind URLs in config.data.cache_dir.
+    Only `run` prepares data and trains.
     """
 
     run_config: Config  # the configuration of the first run, see `Run`
@@ -108,7 +108,7 @@ class Resolver(abc.ABC):
     @staticmethod
     @abc.abstractmethod
     def without_data(config: Config) -> tuple[Config, Task]:
-        """The configuration and the task of a run, as far as they don't depend on data."""
+        """A configuration and a task that are known without the data."""
 
     @part
     def mesh(self) -> jax.sharding.Mesh:
@@ -123,9 +123,9 @@ class Resolver(abc.ABC):
 
     @part
     def batches(self) -> list[tuple[int, int]]:
-        """For each kind of batch, its sequences and how many of them a device processes at once.
+        """For each kind of batch: (sequences in the batch, sequences per device and micro-batch).
 
-        Raises ValueError if the mesh does not divide one of the batches.
+        Raises ValueError if a batch does not divide over the mesh.
         """
         parts, accum = batch_parts(self.mesh), self.config.train.accum_steps
         sizes = {key: (rows, parts * accum) for key, rows in self.batch_sizes().items()}

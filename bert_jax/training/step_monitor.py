@@ -1,4 +1,4 @@
-"""The progress of training: metrics, pace, and steps that are not finite."""
+"""The progress of training: metrics, speed, and steps whose loss or update is not finite."""
 
 import logging
 import time
@@ -51,16 +51,17 @@ class StepMonitor:
             yield batch
 
     def add(self, step: int, step_sums: Sums, phase: Phase) -> None:
-        """Records a step that was started. The first step of each batch shape is compiled first.
+        """Records a step that was started. The first step of each batch shape is not timed.
 
-        phase: has the shape of the batch.
+        It includes the compilation. phase: the phase, with the shape of this batch.
         """
         self._unchecked.append((step, step_sums['nonfinite'][0]))
         self._recent = [*self._recent[-AHEAD:], step_sums]
         if phase not in self._compiled:
             self._compiled.add(phase)
             jax.block_until_ready(step_sums)
-            LOG.info('first step of its shape took %.1f s', time.monotonic() - self._added)
+            seconds = time.monotonic() - self._added
+            LOG.info('the first step with this batch shape took %.1f s', seconds)
             self._reset()
         else:
             self._sequences += phase.batch_size
@@ -112,9 +113,9 @@ class StepMonitor:
         self._unchecked = []
 
     def read(self) -> dict[str, float | None]:
-        """The means of the last step, and the pace since the last call.
+        """The means of the last step, and the speed since the last call.
 
-        The pace is None if the only step since then was compiled.
+        The speed is None if no step was timed since then.
         """
         means = loss_and_means(self._task, jax.device_get(self._recent[-1]))
         del means['nonfinite']

@@ -46,7 +46,7 @@ class TrainState:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Step:
-    """The jitted steps of a task and what belongs to them, made by `build_step`.
+    """The jitted training and evaluation steps of a task, made by `build_step`.
 
     info: the tree of `ParameterInfo`. abstract: the shapes, dtypes and shardings of the state.
     """
@@ -200,7 +200,7 @@ def build_step(
 
 
 def shared_step(config: Config, task: Task, mesh: Mesh) -> Step:
-    """Returns the result of `build_step`; calls that differ in seeds only return the same object.
+    """Returns the result of `build_step`, which is the same object if only the seeds differ.
 
     So a step is compiled once for all seeds of a task.
     """

@@ -78,7 +78,7 @@ def read_data(workdir: epath.Path) -> dict[str, Any]:
 
 
 def same_labels(workdir: epath.PathLike, other: epath.PathLike) -> bool:
-    """Whether two runs predict the same labels, as far as their corpus.json files say so."""
+    """Whether two runs predict the same labels. True if one of them has no corpus.json."""
     files = [absolute(folder) / DATA for folder in (workdir, other)]
     labels = [json.loads(file.read_text()).get('labels') for file in files if file.exists()]
     return len(labels) < 2 or labels[0] == labels[1]
@@ -99,11 +99,11 @@ def same_on_all_hosts(fingerprint: str) -> None:
 def check(
     workdir: epath.Path, config: Config, data: Mapping[str, Any], unknown: Collection[str] = ()
 ) -> Config | None:
-    """Returns the saved configuration, None if the workdir has no checkpoints; writes nothing.
+    """Returns the saved configuration, or None if the workdir has no checkpoints; writes nothing.
 
-    data: the `name` of the data and its `fingerprint`, '' if that is not known yet. unknown: keys
-    of the configuration whose values are not known yet. Raises ValueError if the checkpoints belong
-    to another run.
+    data: the `name` of the data and its `fingerprint`, which is '' if it is not known yet. unknown:
+    keys of the configuration whose values are not known yet. Raises ValueError if the checkpoints
+    belong to another run.
     """
     if not saved_steps(workdir):
         return None
@@ -177,5 +177,5 @@ def explain_full_disk(workdir: epath.PathLike) -> Iterator[None]:
         )
         raise ValueError(
             f'no space is left for {workdir}; {kept}. Make room, or lower config.train.keep, and '
-            'give the same command again'
+            'run the same command again'
         ) from error

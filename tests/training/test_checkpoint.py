@@ -163,7 +163,7 @@ def test_damaged_ones_are_named_passed_over_and_put_aside(
         assert_same(restored(tmp_path), small(10))
     for step in (20, 30):
         assert f'{step} is damaged' in caplog.text
-        assert f'{step}.damaged; using the one before, 10' in caplog.text
+        assert f'{step}.damaged; using checkpoint 10' in caplog.text
         assert not (tmp_path / f'checkpoints/{step}').exists()
         assert files(tmp_path, f'{step}.damaged')
 
