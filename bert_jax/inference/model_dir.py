@@ -47,7 +47,7 @@ class Pretrained:
 
     def unpadded(self) -> 'Pretrained':
         """The model without the rows that config.data.pad_vocab_to_multiple_of added to its
-        vocabulary tables. Other rows without a token belong to the model and stay."""
+        vocabulary tables. Other rows without a token are part of the model and are kept."""
         size = self.vocabulary.vocab_size if self.vocabulary else self.config.vocab_size
         if self.data.padded(size) != self.config.vocab_size or size == self.config.vocab_size:
             return self
@@ -75,7 +75,7 @@ def _boxed_params(config: ModelConfig, heads: tuple[str, ...], num_labels: int) 
 
 
 def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = None) -> Pretrained:
-    """The model of the newest or best checkpoint of a workdir, or of a converted folder.
+    """Loads a model from a converted folder, or from the best or newest checkpoint of a workdir.
 
     sharding: the sharding of the parameters; by default they are on the first device. Raises
     ValueError if the folder has no model or a damaged one.
@@ -85,7 +85,7 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
     heads = heads_in(checkpoint.saved_params(folder))
     data = _read_data(folder)
     labels, no_answer = tuple(data.get('labels', ())), data.get('no_answer', False)
-    if labels == ('no_answer',):  # older workdirs mark SQuAD 2.0 so
+    if labels == ('no_answer',):  # older workdirs mark SQuAD 2.0 with this label
         labels, no_answer = (), True
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(

@@ -10,8 +10,8 @@ INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
 
 
 def checked(batch: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, np.ndarray]:
-    """The batch with its defaults, int32[batch, length] each. Raises ValueError for names, shapes,
-    ids or lengths that a model of `config` does not take."""
+    """Returns all arrays of INPUTS, int32[batch, length] each, with defaults for those that `batch`
+    lacks. Raises ValueError if a model of `config` cannot use the names, shapes, ids or lengths."""
     if not isinstance(batch, Mapping) or 'input_ids' not in batch or {*batch} - {*INPUTS}:
         names = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
         raise ValueError(

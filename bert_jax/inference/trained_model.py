@@ -28,10 +28,10 @@ from bert_jax.tasks.finetuning import HeadTask
 from bert_jax.training.evaluation import Predictions, by_example
 
 WINDOW = 4096  # texts that are read and sorted by length together
-# The lengths of the rows of batches. There are more than in training: a forward pass compiles fast,
-# so the time that less padding saves is worth more shapes.
+# The lengths of the rows of batches. There are more lengths than in training, because a forward
+# pass compiles fast, and with more lengths there is less padding.
 LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
-TOKENS = 2048  # the approximate number of tokens of a batch that is not the last of its length
+TOKENS = 2048  # the approximate number of tokens of a full batch
 THREADS = 2
 POOLINGS = ('mean', 'cls', 'pooler')
 
@@ -40,7 +40,7 @@ Outputs = dict[str, jax.Array]
 
 
 class Bert:
-    """A model and its vocabulary on all devices, which share each batch."""
+    """A trained model with its vocabulary. Each batch is split over all devices."""
 
     def __init__(self, source: Pretrained, mesh: Mesh):
         # An unrolled scan makes inference no faster, and takes longer to compile for each of the
@@ -129,7 +129,7 @@ class Bert:
             examples = self._examples(list(itertools.chain.from_iterable(parts)))
             counts = np.array([len(rows) for rows in parts])
             text = np.repeat(np.arange(len(texts)), counts)
-            # The weight 1 keeps the exact bits of the vector of a text in one part.
+            # For a text in one part the weight is 1, so that its vector is not rounded again.
             weights = np.where(counts[text] == 1, 1, examples.lengths).astype(np.float32)[:, None]
             sums = np.zeros((len(texts), self.config.hidden_size), np.float32)
             for indices, vectors in self.run(examples, pooled):
@@ -180,7 +180,7 @@ class Bert:
 
     @property
     def truncated(self) -> int:
-        """The number of texts so far that were cut, as they had more tokens than positions."""
+        """The number of texts so far that were cut, because the model has too few positions."""
         return self.encoder.truncated
 
     @property
@@ -221,10 +221,12 @@ class Bert:
         return EncodedExamples.from_rows(rows, {}, self.encoder.vocabulary.specials.pad)
 
     def _function(self, key: Hashable, reduce: Callable[[Outputs, Any], Any]) -> Any:
-        """A jitted function (params, batch) -> reduce(outputs, batch), compiled once per key. A
-        cache of the class instead of the instance would never free the parameters."""
+        """A jitted function (params, batch) -> reduce(outputs, batch), compiled once per key.
+
+        The cache is in the instance, because a cache in the class would never free the parameters.
+        """
         if key not in self._compiled:
-            model = self._model  # a reference to self would keep the parameters too
+            model = self._model  # with a reference to self, the parameters could not be freed
 
             def compute(params: Any, batch: Mapping[str, jax.Array]) -> Any:
                 outputs: Any = model.apply({'params': params}, EncoderInputs.from_batch(batch))
