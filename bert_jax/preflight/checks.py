@@ -1,8 +1,8 @@
-"""Checks of a configuration before its run starts. `--check` prints them all and writes nothing.
+"""Checks of a configuration before a run starts. `--check` prints all of them and writes nothing.
 
     python -m bert_jax.main --config=configs/large.py --workdir=gs://bucket/run --check
 
-Each process does all checks and does not wait for the others, because they may have failed.
+Each process runs all checks and does not wait for the others, because they may have failed.
 """
 
 import contextlib
@@ -57,8 +57,10 @@ def check(config: Config, workdir: epath.Path) -> int:
 
 
 def check_early(resolver: Resolver) -> None:
-    """Does the checks that take seconds, before the data are prepared, which may take hours. Raises
-    the first error."""
+    """Runs the checks that take only seconds. Raises the first error.
+
+    They come before the preparation of the data, which may take hours.
+    """
     for name in EARLY:
         with contextlib.suppress(NotKnown, readers.NotFetched):
             CHECKS[name](resolver)
@@ -104,7 +106,7 @@ def _workdir(resolver: Resolver) -> str:
         probe.unlink()
     except Exception as error:  # each file system raises errors of its own types
         raise ValueError(
-            f'--workdir={path} can not be written to ({first_line(error)}); choose another, or '
+            f'--workdir={path} cannot be written to ({first_line(error)}); choose another, or '
             'check the network and the permissions'
         ) from error
     check_storage(path)

@@ -70,15 +70,15 @@ class Pretraining(Resolver):
 
     @part
     def vocabulary(self) -> tokenizer.Tokenizer | None:
-        """The vocabulary of the store, or else of the file; None if it is to be trained."""
+        """The vocabulary of the store, or else of the file; None if it has yet to be trained."""
         if (meta := self.known('meta')) is not None:
             return tokenizer.load(self.store, meta.lowercase)
         return self.known('file_vocabulary')
 
     @part
     def run_config(self) -> Config:
-        """The configuration with the number of token embeddings, which is the largest possible one
-        if the vocabulary is still to be trained."""
+        """The configuration with the final model.vocab_size. If the vocabulary has not been trained
+        yet, this is the largest possible size."""
         config = self.config
         if self.vocabulary is not None:
             size = vocab_size(config, self.vocabulary)
@@ -90,7 +90,7 @@ class Pretraining(Resolver):
             raise NotKnown('the vocabulary is not known')
         raise ValueError(
             'the corpus would have another vocabulary than config.init_from; tokenise it with '
-            f'the same one: --config.data.vocab_file={config.init_from}'
+            f'the vocabulary of init_from: --config.data.vocab_file={config.init_from}'
         )
 
     @part
@@ -172,9 +172,11 @@ class Pretraining(Resolver):
 
 
 def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
-    """The number of token embeddings: as many as `vocabulary` or, if it has more, config.init_from
-    has, padded. Raises ValueError if config.init_from was trained with other token ids, or with
-    other settings of the model that its parameters do not show."""
+    """The padded number of token embeddings: that of `vocabulary` or, if larger, config.init_from.
+
+    Raises ValueError if config.init_from was trained with another vocabulary, or with other
+    settings that its parameters do not show, such as the activation.
+    """
     start = config.init_from
     if not start:
         return config.data.padded(vocabulary.vocab_size)
@@ -184,7 +186,7 @@ def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
         if file.exists() and file.read_bytes() != content:
             raise ValueError(
                 f'config.init_from={start} has another vocabulary than the corpus; tokenise the '
-                f'corpus with the same one: --config.data.vocab_file={file}'
+                f'corpus with the vocabulary of init_from: --config.data.vocab_file={file}'
             )
     if not (source / CONFIG).exists():
         return config.data.padded(vocabulary.vocab_size)

@@ -18,10 +18,10 @@ def resolve(config: Config, workdir: epath.Path, cache: pathlib.Path | None = No
 
 
 def without_data(config: Config) -> tuple[Config, Task]:
-    """A configuration and a task that suffice to build the training step.
+    """A configuration and a task with which the training step can be built.
 
-    The vocabulary of a model to pretrain has config.model.vocab_size tokens, and a model to
-    fine-tune has two labels. Raises ValueError if fine-tuning can not read config.init_from.
+    In pretraining the vocabulary has config.model.vocab_size tokens, and in fine-tuning there are
+    two labels. Raises ValueError if fine-tuning cannot read config.init_from.
     """
     return _resolver(config).without_data(config)
 

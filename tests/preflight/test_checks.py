@@ -33,7 +33,7 @@ WRONG = [  # changed keys; the checks that fail, and their messages
         {'init_from': 'start', 'data.vocab_file': 'start', 'model.hidden_size': 16},
         {'init_from': r'does not fit config.model: .*float32\[20, 32\] there, float32\[20, 16\]'},
     ),
-    ({'WORKDIR': 'corpus.txt/run'}, {'workdir': '--workdir=corpus.txt/run can not be written'}),
+    ({'WORKDIR': 'corpus.txt/run'}, {'workdir': '--workdir=corpus.txt/run cannot be written'}),
     ({'HELD': 1}, {'workdir': 'run holds another run: config.train.seed is 1 there, 0 here. Use'}),
     ({'FREE': 30_000}, {'disk': 'for 4 checkpoints; . has 0.00 GiB. Free some space'}),
     ({'MEMORY': 1000}, {'fits': '8 x 16: 0.00 GiB of 0.00 GiB on a device; 8 x 32: .*batch_size'}),
