@@ -18,8 +18,11 @@ from bert_jax.finetuning.task_data import EVAL, TRAIN, Processor, TaskData, Task
 
 @dataclasses.dataclass(frozen=True)
 class TaskEntry:
-    """load: reads the data of a task; raises ValueError for mistakes in its files. settings: those
-    keys of config.data in SETTINGS that it reads."""
+    """An entry of `TASKS`.
+
+    load: reads the data of a task; raises ValueError for mistakes in its files. settings: the keys
+    of config.data, among those in SETTINGS, that the task reads.
+    """
 
     load: Callable[[Config, Tokenizer], TaskData]
     settings: tuple[str, ...]
@@ -60,7 +63,7 @@ def processor_for(
         if head in PROCESSORS:
             return PROCESSORS[head](config, tokenizer, facts)
     raise ValueError(
-        f'this checkpoint has no head of a task, only {", ".join(heads) or "the encoder"}; '
+        f'this checkpoint has no task head, only {", ".join(heads) or "the encoder"}; '
         'fine-tune it first, or use --mode=fill_mask or --mode=embed'
     )
 
@@ -87,11 +90,11 @@ def task_names(data: DataConfig) -> list[str]:
 
 
 def _not_a_task(name: str, task: str) -> str:
-    """The message for `name`, which can not be one of the tasks in `task`."""
+    """The message for `name`, which is not allowed among the tasks in `task`."""
     alone = (*(name for name in TASKS if name not in GLUE), 'all', 'pretrain')
     message = f'config.data.task is {task!r}'
     if name != task:
-        wrong = 'can not be one of several' if name in alone else 'is not a task'
+        wrong = 'cannot be one of several' if name in alone else 'is not a task'
         message += f', but {name!r} ' + ('occurs twice' if name in GLUE else wrong)
     message += f'; expected pretrain, text, squad, ner, all, or some of {",".join(GLUE)}'
     near = difflib.get_close_matches(name, (*GLUE, *alone), n=1)

@@ -1,4 +1,4 @@
-"""GLUE's tasks: reads the benchmark's folders, scores as it does and writes submissions."""
+"""The tasks of GLUE: reads their folders, computes GLUE's scores and writes submissions."""
 
 import numpy as np
 from etils import epath
@@ -14,15 +14,18 @@ from bert_jax.finetuning.task_data import Split, TaskData, TaskFacts, make_task_
 
 
 class GlueProcessor(ClassificationProcessor):
-    """glue_task: the entry of the table. eval_sizes: the number of examples of each dev split, in
-    the order in which EVAL has them."""
+    """The processor of a task of GLUE.
+
+    glue_task: its entry in the table. eval_sizes: the number of examples of each dev split, in the
+    order in which EVAL has them.
+    """
 
     glue_task: glue.GlueTask
     eval_sizes: dict[str, int]
 
     def score(self, split: Split, decoded: np.ndarray) -> dict[str, float]:
-        """The scores of each dev split; `score` is the mean of the main scores. MNLI's names end
-        in that of the split: accuracy_matched."""
+        """The scores of each dev split; `score` is the mean of the main scores. For MNLI the names
+        of the scores end in that of the split, as in accuracy_matched."""
         (truth,) = split.rows.labels.values()
         bounds = np.cumsum(list(self.eval_sizes.values()))[:-1]
         parts = np.split(decoded, bounds), np.split(truth, bounds)

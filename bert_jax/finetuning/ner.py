@@ -17,7 +17,10 @@ Tags = list[list[str]]  # a tag for each word of each sentence
 
 
 class TaggingProcessor(task_data.Processor):
-    """A word with an unknown tag is an error in TRAIN, and counts as a wrong prediction else."""
+    """Processes sentences with a tag for each word.
+
+    An unknown tag is an error in TRAIN. In other splits any prediction for its word is wrong.
+    """
 
     head = 'tagger'
     writes_eval = True
@@ -37,7 +40,7 @@ class TaggingProcessor(task_data.Processor):
             name = f'sentences to train on, their tags read as {scheme}'
             summary.count(name, number=len(sentences))
         elif split != EVAL and tags and not tags & {*self.facts.labels[1:]}:
-            # The last column is something else than tags.
+            # The last column does not contain tags.
             summary.count('test files without a known tag, not scored', path)
             sentences = [dataclasses.replace(sentence, tags=None) for sentence in sentences]
         return iter(sentences)

@@ -12,7 +12,7 @@ from bert_jax.data.labelled.conll import mark_entities
 
 
 def check_installed() -> None:
-    """Raises ImportError if a library is missing that computes scores; predictions need none."""
+    """Raises ImportError if SciPy or scikit-learn is missing. Only scores need them."""
     for name in ('scipy', 'sklearn'):
         try:
             importlib.import_module(name)
@@ -38,7 +38,7 @@ def classification(
         'macro_f1': lambda y, x: sklearn.metrics.f1_score(y, x, average='macro', zero_division=0.0),
         'matthews': sklearn.metrics.matthews_corrcoef,
     }
-    with warnings.catch_warnings(action='ignore'):  # that matthews is undefined for one class
+    with warnings.catch_warnings(action='ignore'):  # scikit-learn warns if there is only one class
         return {metric: float(functions[metric](labels, predicted)) for metric in metrics}
 
 
@@ -64,8 +64,9 @@ def regression(predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 def entities(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
     """Precision, recall and F1 of entities, F1 of each type as `f1/TYPE`, and accuracy of words.
 
-    gold, predicted: the tags of the words of each sentence, in BIO, IOB1, IOBES or BILOU, which
-    libraries do not score. A predicted entity is right if its first word, last word and type are.
+    gold, predicted: the tags of the words of each sentence, in BIO, IOB1, IOBES or BILOU. (No
+    library scores all of these.) A predicted entity is correct if its first word, its last word and
+    its type are correct.
     Ill-formed tags are read as conlleval and seqeval's default mode read them. `entities` and
     `predicted_entities` are numbers of entities. `ill_formed` is the number of predicted entities
     that begin with I-, E- or L-, which only IOB1 allows. Tags that do not mark entities, such as

@@ -12,7 +12,7 @@ from bert_jax.inference.trained_model import Bert
 
 
 def records(bert: Bert, path: pathlib.Path, summary: Summary | None = None) -> Iterator[Record]:
-    """A record for each example of a file, in order; the task of the checkpoint decides its format.
+    """Yields a record for each example of a file, in order. Its format depends on the task:
 
     Texts (.csv, .tsv, .jsonl) get `label` and `probabilities`, or `value`; sentences (.conll, or
     .jsonl with `words`) get `tags`; questions (SQuAD's .json, or .jsonl with `question` and

@@ -60,7 +60,7 @@ def _statistics(scores: Scores) -> tuple[dict[str, float], dict[str, float]]:
 
     A seed does not have the score of an entity type that is neither in the data nor predicted.
     """
-    unwanted = ('seed', 'step', 'task_loss')  # the only loss, which is `loss` too
+    unwanted = ('seed', 'step', 'task_loss')  # task_loss is the same as `loss`
     shown = [key for key in scores[0] if key not in unwanted and all(key in row for row in scores)]
     values = {key: [row[key] for row in scores] for key in shown}
     std = {key: float(np.std(v, ddof=1)) for key, v in values.items() if len(scores) > 1}

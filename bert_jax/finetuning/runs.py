@@ -30,7 +30,7 @@ from bert_jax.training.checkpoint import load_params
 from bert_jax.training.loop import predict
 from bert_jax.training.run import Resolver, Run, part
 
-official_scores.check_installed()  # before a run trains, not at its first evaluation
+official_scores.check_installed()  # so that a run fails before training, not at an evaluation
 LOG = logging.getLogger('bert_jax.finetuning.runs')
 
 
@@ -90,14 +90,14 @@ class FineTuning(Resolver):
 
     def describe_data(self) -> str:
         if (datasets := self.known('datasets')) is None:
-            # Any vocabulary shows whether the files can be read.
+            # Whether the files can be read does not depend on the vocabulary.
             vocabulary = tokenizer.WordPiece([*tokenizer.SPECIALS], True)
             datasets = {
                 name: load_task_data(name, self.config, vocabulary) for name in self.folders
             }
         return '; '.join(
             f'{name}: {len(data.train):,} rows to train on, {len(data.eval.rows):,} held out, '
-            f'counted: {str(data.summary) or "nothing odd"}'
+            f'counted: {str(data.summary) or "nothing unusual"}'
             for name, data in datasets.items()
         )
 
@@ -177,7 +177,7 @@ def _run(
         start_lines={
             'task': task_line,
             'rows': f'{len(data.train):,} to train on, {len(data.eval.rows):,} held out',
-            'counted': str(data.summary) or 'nothing odd',
+            'counted': str(data.summary) or 'nothing unusual',
             'seed': f'{config.train.seed}, of {config.train.seeds} seeds',
         },
     )

@@ -67,8 +67,8 @@ def one_step(config: Config) -> Config:
 
 
 def with_steps(config: Config, data: TaskData) -> Config:
-    """The configuration with epochs as steps; each epoch ends with an evaluation and a
-    checkpoint."""
+    """The configuration with the number of steps, computed from that of epochs. Each epoch ends
+    with an evaluation and a checkpoint."""
     train = config.train
     epoch = math.ceil(len(data.train) / train.batch_size)
     steps = max(round(train.epochs * epoch), 1)
@@ -94,7 +94,7 @@ def seeds(config: Config, workdir: epath.Path) -> Iterator[tuple[Config, epath.P
 
 
 def check_seeds(config: Config, workdir: epath.Path) -> None:
-    """Raises ValueError if the workdir of a task has runs that do not belong in the same table."""
+    """Raises ValueError if the workdir of a task has runs that cannot be compared with this one."""
     several = config.train.seeds > 1
     if (workdir / 'config.json').exists() if several else any(workdir.glob('seed_*')):
         raise ValueError(
@@ -107,5 +107,5 @@ def check_seeds(config: Config, workdir: epath.Path) -> None:
         if saved != config.init_from:
             raise ValueError(
                 f'{folder} started from config.init_from={saved}, but config.init_from is now '
-                f'{config.init_from}; give the same, or use another --workdir'
+                f'{config.init_from}; give the same checkpoint, or use another --workdir'
             )

@@ -14,6 +14,8 @@ from bert_jax.tasks.finetuning import QuestionAnsweringTask
 
 
 class QuestionAnsweringProcessor(task_data.Processor):
+    """Processes questions about texts. Predictions are `Answers`."""
+
     head = 'span'
     main_score = 'f1'
     writes_eval = True
@@ -39,7 +41,7 @@ class QuestionAnsweringProcessor(task_data.Processor):
         windows = squad_windows.windows(
             examples, self.tokenizer, self.config.data, training=split == TRAIN, summary=summary
         )
-        # Without its answers, a 2.0 file has impossible questions only.
+        # In a file of SQuAD 2.0 without answers, all questions seem to be impossible.
         possible = [not question.is_impossible for question in examples]
         is_scored = split == EVAL or (
             all(map(_has_answer, examples))
@@ -47,7 +49,7 @@ class QuestionAnsweringProcessor(task_data.Processor):
             and (self.facts.no_answer or all(possible))
         )
         if not is_scored and split not in (TRAIN, PREDICT):
-            summary.count('test files that can not be scored', self.config.data.test_file)
+            summary.count('test files that cannot be scored', self.config.data.test_file)
         return Split(split, examples, self.encoded(windows, windows.labels), is_scored, windows)
 
     def decode(self, split: Split, outputs: Predictions) -> Answers:

@@ -59,13 +59,17 @@ def best_threshold(
     predictions: Mapping[str, str],
     null_odds: Mapping[str, float],
 ) -> dict[str, float]:
-    """best_exact and best_f1 of 2.0, in percent, and their best_exact_thresh and best_f1_thresh: a
-    question has no answer if its `null_odds` are above the threshold.
+    """The best scores of SQuAD 2.0 over all thresholds, and the thresholds that give them.
 
-    predictions: the best answers, even if the prediction is that there is no answer; otherwise only
-    lower thresholds than the one in use can be found. As in the official evaluation, a threshold is
-    0 if no threshold is better than no answer to any question; among questions with equal odds some
-    may have an answer and others not; and a question without odds has no answer.
+    With a threshold, the prediction for a question is "no answer" if its `null_odds` are above the
+    threshold. Returns best_exact and best_f1, in percent, and best_exact_thresh and best_f1_thresh.
+
+    predictions: the best answer to each question, also where the model predicts "no answer". If
+    these are '' instead, only thresholds below the one in use can be found. As in the official
+    evaluation:
+    - the threshold is 0 if it is best to predict "no answer" for all questions;
+    - of several questions with equal odds, some may get an answer and others not;
+    - a question without odds gets no answer.
     """
     scores = dict(zip(('exact', 'f1'), _raw(references, predictions, True), strict=True))
     index = {name: i for i, name in enumerate(references)}
@@ -107,7 +111,7 @@ def _raw(
 
 
 def _f1(predicted: str, gold: str, version_2: bool) -> float:
-    """In 2.0 two empty answers are equal; in 1.1 they share no word."""
+    """The F1 of two answers. If both are empty, it is 1 in SQuAD 2.0 and 0 in 1.1."""
     if version_2 and not (predicted and gold):
         return float(predicted == gold)
     ours, theirs = predicted.split(), gold.split()

@@ -36,8 +36,11 @@ class TaskFacts:
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Examples and their rows. is_scored: whether the examples have labels to score by. windows:
-    the part of an example that each row has; None if row i is example i."""
+    """Examples and their rows.
+
+    is_scored: whether the examples have labels, so that predictions can be scored. windows: the
+    part of an example that each row has; None if row i is example i.
+    """
 
     name: str
     examples: Sequence[Any]
@@ -61,7 +64,7 @@ class Processor(abc.ABC):
     @property
     @abc.abstractmethod
     def task(self) -> HeadTask:
-        """The device side of the task."""
+        """The model, the losses and the arrays of batches."""
 
     @abc.abstractmethod
     def read(self, path: str, summary: Summary, split: str = PREDICT) -> Iterator[Any]:
@@ -77,7 +80,7 @@ class Processor(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, examples: Sequence[Any], summary: Summary, split: str = PREDICT) -> Split:
-        """The rows of the examples. `summary` counts what the rows do not show. Raises ValueError
+        """The rows of the examples. `summary` counts what was cut or left out. Raises ValueError
         for a label that is missing or unknown, unless the split is PREDICT."""
 
     @abc.abstractmethod
@@ -90,14 +93,14 @@ class Processor(abc.ABC):
 
     @abc.abstractmethod
     def score(self, split: Split, decoded: Any) -> dict[str, float]:
-        """The official scores, `main_score` among them."""
+        """The official scores, including `main_score`."""
 
     @abc.abstractmethod
     def write(self, split: Split, decoded: Any, folder: epath.Path) -> None:
         """Writes the predictions for the split into the folder."""
 
     def encoded(self, rows: Iterable[Row], labels: Mapping[str, np.ndarray]) -> EncodedExamples:
-        """labels: arrays by their names in a batch."""
+        """The rows with their labels. labels: arrays by their names in a batch."""
         return EncodedExamples.from_rows(rows, labels, self.tokenizer.specials.pad)
 
 
@@ -119,8 +122,8 @@ def make_task_data(
     held_out: Sequence[Any],
     tests: Mapping[str, Sequence[Any]],
 ) -> TaskData:
-    """Encodes config.data.max_train_examples random training examples, which are the same for all
-    seeds, and all other examples. tests: by the names of their splits."""
+    """Encodes the examples of all splits. Of the training examples, it chooses
+    config.data.max_train_examples at random, the same ones for all seeds. tests: by split name."""
     count = processor.config.data.max_train_examples or len(train)
     chosen = [train[i] for i in sorted(permutation(len(train), 0)[:count].tolist())]
     return TaskData(

@@ -62,7 +62,7 @@ def test_every_task_of_the_table_has_a_processor() -> None:
         config = Config(model=small_tasks.MODEL)
         made = datasets.processor_for(('pooler', head), config, VOCABULARY, facts)
         assert isinstance(made, processor) and head in made.task.heads
-    with pytest.raises(ValueError, match='no head of a task, only pooler; fine-tune it first'):
+    with pytest.raises(ValueError, match='no task head, only pooler; fine-tune it first'):
         datasets.processor_for(('pooler',), Config(), VOCABULARY, TaskFacts())
 
 
@@ -142,9 +142,9 @@ def test_what_is_written_may_go_to_a_bucket(
         ({'task': 'mrpc,'}, "but '' is not a task; expected"),
         (
             {'task': 'mrpc,squad', 'dir': 'glue'},
-            "'mrpc,squad', but 'squad' can not be one of several; expected .* or some of cola",
+            "'mrpc,squad', but 'squad' cannot be one of several; expected .* or some of cola",
         ),
-        ({'task': 'squad,ner'}, "task is 'squad,ner', but 'squad' can not"),
+        ({'task': 'squad,ner'}, "task is 'squad,ner', but 'squad' cannot"),
         (
             {'task': 'rte,rte', 'dir': 'glue'},
             "task is 'rte,rte', but 'rte' occurs twice; expected",
@@ -300,7 +300,7 @@ def test_a_test_file_of_the_other_version_is_not_scored(
     test = written(other, json.dumps(content))
     job = make('squad', train_file=train, eval_file=train, test_file=test)
     assert not job.tests[0].is_scored
-    assert job.summary.lines()[f'test files that can not be scored (first: {test})'] == 1
+    assert job.summary.lines()[f'test files that cannot be scored (first: {test})'] == 1
 
 
 def test_one_kind_of_texts(tmp_path: pathlib.Path) -> None:
