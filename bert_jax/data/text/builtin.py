@@ -1,7 +1,7 @@
 """English prose that needs no download: Python's language manual and the docstrings installed here.
 
 Each topic of the manual and each module is a document. Code, tables, signatures and headings are
-left out. So are repeated paragraphs, because the held-out documents should not repeat the others.
+left out. Repeated paragraphs are left out too, so that held-out documents do not repeat others.
 """
 
 import ast
@@ -57,7 +57,7 @@ def documents(summary: Summary) -> Iterator[list[str]]:
     yield from modules
 
 
-@functools.cache  # a few MB, and parsing 2,000 modules takes seconds
+@functools.cache  # the text is a few MB, and parsing 2,000 modules takes seconds
 def _read() -> tuple[list[list[str]], list[list[str]], int]:
     seen: set[str] = set()
     contents = pydoc_data.topics.topics
@@ -80,13 +80,13 @@ def _read() -> tuple[list[list[str]], list[list[str]], int]:
 
 def _docstrings(path: pathlib.Path) -> list[str]:
     """The docstrings of a module, in order. The module is not imported."""
-    with warnings.catch_warnings(action='ignore'):  # other people's escape sequences
+    with warnings.catch_warnings(action='ignore'):  # invalid escape sequences in packages
         tree = ast.parse(path.read_bytes())
     return [text for node in _definitions(tree) if (text := ast.get_docstring(node))]
 
 
 def _definitions(node: ast.AST) -> Iterator[Any]:
-    """The module, its classes and its functions; expressions, most of a tree, are skipped."""
+    """The module, its classes and its functions. Expressions, most of a tree, are not searched."""
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         yield node
     for child in ast.iter_child_nodes(node):
@@ -95,7 +95,7 @@ def _definitions(node: ast.AST) -> Iterator[Any]:
 
 
 def _prose(texts: list[str], seen: set[str]) -> list[str]:
-    """The paragraphs of `texts` that are English prose and not in `seen`; they are added to it."""
+    """The paragraphs of `texts` that are English prose and not in `seen`. Adds them to `seen`."""
     kept = []
     for text in texts:
         for block in re.split(r'\n\s*\n', inspect.cleandoc(text)):

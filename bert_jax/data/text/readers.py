@@ -20,7 +20,7 @@ JSON_LINES = ('.jsonl', '.json')  # C4's files are named .json.gz
 SUFFIXES = ('.txt', *JSON_LINES)
 COMPRESSED = 3  # an estimate of the characters in a byte of a compressed file
 TFDS = re.compile(r'(?P<name>.+?):(?P<split>\w+(\[[^\]]*\])?(\+\w+(\[[^\]]*\])?)*)')
-MAX_BYTES = 8 << 20  # longer lines and documents of text files are cut, to fit in memory
+MAX_BYTES = 8 << 20  # longer lines and documents of text files are split, to fit in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
             raise ValueError(
                 f'{path}: expected a name that ends in {", ".join(SUFFIXES)}, with '
                 f'{", ".join(files.COMPRESSIONS)} after it if it is compressed. Rename it if it '
-                'holds such text (as the wiki_00 of WikiExtractor --json, which is .jsonl), or '
+                'holds such text (for example, wiki_00 of WikiExtractor --json is .jsonl), or '
                 'convert it'
             )
 
@@ -126,8 +126,8 @@ def _local_files(pattern: str) -> Files:
 def _lines(
     path: pathlib.PurePath, name: str, longest: int, summary: Summary, decoder: files.Decoder
 ) -> Iterator[tuple[int, str]]:
-    """Numbered lines, stripped, in parts of at most `longest` bytes. name: what messages call the
-    file."""
+    """Stripped lines with their numbers, in parts of at most `longest` bytes. name: the name of the
+    file in messages."""
     before, has_text, rest = summary.passed, False, b''
     for number, content, is_end, passed in files.raw_lines(path, name, longest):
         where, part = f'{name}:{number}', rest + content
@@ -146,8 +146,8 @@ def _lines(
 
 
 def _cut(part: bytes) -> int:
-    """Where a long line is cut: after its last space, or before its last character if it has no
-    space."""
+    """The index at which to cut a part of a long line: after its last space, or before its last
+    character if it has no space."""
     end = part.rfind(b' ') + 1 or len(part)
     while end == len(part) or (end > 1 and part[end] & 0xC0 == 0x80):
         end -= 1
@@ -210,8 +210,8 @@ def _record(text: str, where: str, summary: Summary) -> Iterator[Document]:
 
 
 def _tfds(name_and_split: str, data: DataConfig, fetch: bool) -> Source:
-    """A dataset of TFDS, which is prepared if it is not yet. If `fetch` is false, NotFetched is
-    raised instead."""
+    """A dataset of TFDS. If TFDS has not prepared it yet, it is prepared or, if `fetch` is false,
+    NotFetched is raised."""
     parts = TFDS.fullmatch(name_and_split)
     if not parts:
         raise ValueError(
@@ -222,9 +222,9 @@ def _tfds(name_and_split: str, data: DataConfig, fetch: bool) -> Source:
 
     try:
         builder = tfds.builder(name, data_dir=data.data_dir or None)
-    except ValueError as error:  # its other lines list a thousand datasets
+    except ValueError as error:  # after its first line, it lists a thousand datasets
         raise ValueError(
-            f'TFDS cannot give {name!r} ({first_line(error)}); see config.data.corpus'
+            f'TFDS cannot find {name!r} ({first_line(error)}); see config.data.corpus'
         ) from error
     features = dict(builder.info.features or {})
     texts = [

@@ -20,13 +20,13 @@ from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
 MAX_LINE = 1 << 16  # characters
 MAX_SENTENCE = 512  # tokens; longer ones are cut, so that no chunk is much longer than a row
-BATCH_CHARS = 1 << 20  # characters that are split, and encoded, at a time; they bound the memory
+BATCH_CHARS = 1 << 20  # characters that are split and encoded together; this limits the memory
 T = TypeVar('T')
 LANGUAGE = re.compile(r'[a-z]{2,3}(-[a-z]+)*')
 
 
 def check_language(data: DataConfig) -> None:
-    """Raises ValueError if the language is not a code that the sentence splitter can know."""
+    """Raises ValueError if the language does not have the form of an ISO 639 code."""
     if data.sentences == 'split' and not LANGUAGE.fullmatch(data.language):
         raise ValueError(
             f'config.data.language is {data.language!r}; expected an ISO 639 code such as en or de'

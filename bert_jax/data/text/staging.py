@@ -24,9 +24,9 @@ from bert_jax.data.tokenizers import tokenizer
 # The fields of DataConfig that may be URLs, and the files that are copied if it is a folder.
 STAGED: dict = dict.fromkeys(('train_file', 'eval_file', 'test_file'), ())
 STAGED |= {'vocab_file': tokenizer.FILES, 'dir': ('*.tsv', '*/*.tsv')}
-# Errors that a second try does not solve: no such file, no permission, an unknown kind of URL. They
-# become ValueErrors. The types of TensorFlow and of the clouds are given by name because their
-# import takes seconds. HTTP errors have a code.
+# Errors for which a retry does not help: no such file, no permission, an unknown kind of URL. They
+# become ValueErrors. The error types of TensorFlow and of the clouds' libraries are given by name,
+# because importing them takes seconds. HTTP errors are recognized by their code.
 MISTAKES = (
     *(FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError),
     *(ValueError, KeyError, NotImplementedError, ImportError),
@@ -108,7 +108,7 @@ def _stats(paths: Iterable[epath.Path]) -> Stats:
 
 @contextlib.contextmanager
 def _explained(path: epath.PathLike) -> Iterator[None]:
-    """Adds the path to the errors of the block. Those that a second try does not solve become
+    """Adds the path to the errors of the block. Those for which a retry does not help become
     ValueErrors."""
     try:
         yield

@@ -296,7 +296,7 @@ def test_tfds(tfds_dir):
         ('tfds:tiny_prose:test', 'text', r"no split 'test'; it has \['train', 'validation'\]"),
         ('tfds:tiny_prose:train', 'label', r"no text in feature 'label', only in \['text'"),
         ('tfds:tiny_prose:train', 'body', r'set config\.data\.text_field'),
-        ('tfds:no_such_thing:train', 'text', r"cannot give 'no_such_thing' \(.*not found"),
+        ('tfds:no_such_thing:train', 'text', r"cannot find 'no_such_thing' \(.*not found"),
         ('tfds:tiny_prose', 'text', r'expected tfds:NAME\[/CONFIG\]:SPLIT'),
     ],
 )
