@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
     wanted = Preparation(data, readers.source(data), FLAGS.vocab_size)
     output = pathlib.Path(FLAGS.output).expanduser()
     if wanted.is_there(output):
-        say(f'{output} is there already')
+        say(f'{output} exists already')
     wanted.build(output)
     return 0
 

@@ -1,10 +1,11 @@
 """The prepared corpus on disk: flat arrays of tokens and offsets, memory-mapped when read.
 
-    store.json                  its size, what it was made from, what was left out
+    store.json                  StoreMeta: sizes, the corpus and options, what was left out
     vocab.txt | tokenizer.model
     train/ eval/                each with
-        tokens.bin              uint16 (uint32 from 65,536 tokens on), GUARD zeros at both ends
-        sentences.bin           int64[sentences + 1], the place in tokens.bin where each one starts
+        tokens.bin              uint16 (uint32 for a vocabulary of more than 65,536 tokens), with
+                                GUARD zeros at both ends
+        sentences.bin           int64[sentences + 1], the index in tokens.bin where each one starts
         documents.bin           int64[documents + 1], the first sentence of each document
 
 A store is written to a temporary folder beside it, which is renamed when it is complete.
@@ -44,7 +45,7 @@ class StoreMeta:
     token_dtype: str
     counts: dict[str, Counts]  # per split
     unigram_entropy: float  # of the train split, in nats per token
-    made_from: dict[str, Any]  # the corpus and the options
+    made_from: dict[str, Any]  # the corpus and the options of the preparation
     summary: dict[str, int]  # counts of what was read and what was left out
 
 
@@ -152,7 +153,7 @@ class SplitWriter:
         self._write('documents', np.array([self.sentences], np.int64))
         self._write('sentences', starts.astype(np.int64))
         self._write('tokens', ids.astype(self.dtype))
-        np.add.at(self.histogram, ids, 1)  # bincount would go through the whole vocabulary
+        np.add.at(self.histogram, ids, 1)  # bincount would take time for the whole vocabulary
         self.tokens += len(ids)
         self.sentences += len(sentences)
         self.documents += 1

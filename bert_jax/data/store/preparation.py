@@ -21,10 +21,10 @@ from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import readers, sentences, staging
 from bert_jax.data.tokenizers import tokenizer
 
-RECIPE = 2  # raise it if a change makes another store of the same text and options
-# The fields of DataConfig that change a store, beside the corpus and the vocabulary.
+RECIPE = 2  # increase it if changed code makes another store from the same text and options
+# The fields of DataConfig, besides the corpus and the vocabulary, that the content depends on.
 OPTIONS = ('lowercase', 'text_field', 'documents', 'sentences', 'language', 'holdout')
-VOCAB_CHARS = 16 << 20  # characters, in memory, that a vocabulary is trained on at most
+VOCAB_CHARS = 16 << 20  # the vocabulary is trained on about this many characters, held in memory
 
 
 def prepare(config: Config) -> pathlib.Path:
@@ -63,7 +63,7 @@ def check_documents(source: readers.Source, data: DataConfig) -> None:
         if min(held_out, len(shares) - held_out) >= needed:
             return
     if not shares:
-        return  # preparation says what was read in place of documents
+        return  # the preparation raises an error that says what was read
     different = sorted(set(shares))
     if len(different) < 2 * needed:
         remedy = f'pretraining needs {2 * needed} different ones or more: '
@@ -79,7 +79,8 @@ def check_documents(source: readers.Source, data: DataConfig) -> None:
 
 
 def check_tokens(data: DataConfig, directory: epath.PathLike) -> None:
-    """Checks a store that the user names, and prints the options of `data` that it overrides.
+    """Checks a store that the user gives. Prints the options with which it was made, where `data`
+    has other values.
 
     Raises ValueError if the store is damaged, or if `data` names a vocabulary.
     """
@@ -143,7 +144,7 @@ class Preparation:
         return False
 
     def build(self, output: pathlib.Path) -> pathlib.Path:
-        """Prepares the store in `output` unless it is there. Other processes wait."""
+        """Prepares the store in `output`, unless it exists. One process does, the others wait."""
         if build_once(output, self._write, f'preparing {output}', lambda: self.is_there(output)):
             _print_summary(output, format.read_meta(output))
         return output
@@ -224,9 +225,9 @@ def _hash_json(value: Any) -> str:
 
 
 def _hash_share(document: Document) -> float:
-    """A number in [0, 1). The document is held out if it is below config.data.holdout.
+    """A number in [0, 1); a document is held out if its number is below config.data.holdout.
 
-    It depends on the text alone, so a document stays in its split if the corpus grows.
+    The number depends on the text alone, so a document stays in its split if the corpus grows.
     """
     digest = hashlib.sha256('\n'.join(document).encode('utf-8', 'replace')).digest()
     return int.from_bytes(digest[:8], 'big') / 2**64

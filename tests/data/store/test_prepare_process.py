@@ -253,7 +253,7 @@ def test_command_line(tmp_path):
     meta = format.read_meta(tmp_path / 'tokens')
     assert meta.vocab_size == 300 and meta.counts['train'].documents > 10
     again = _run(f'--input={path}', output, '--vocab_size=300')
-    assert again.returncode == 0 and again.stderr.endswith('tokens is there already\n')
+    assert again.returncode == 0 and again.stderr.endswith('tokens exists already\n')
     config = Config(data=DataConfig(corpus=f'tokens:{tmp_path}/tokens'))
     assert preparation.prepare(config) == tmp_path / 'tokens'
     for arguments, message in (
