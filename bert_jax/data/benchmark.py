@@ -2,8 +2,8 @@
 
     python -m bert_jax.data.benchmark --tokens=DIR
 
-Both get the token ids of the same prepared store. The pipeline pairs and masks, the collator only
-masks.
+Both receive the token ids of the same prepared store. The pipeline makes sentence pairs and masks
+tokens; the collator only masks tokens.
 """
 
 import pathlib
@@ -20,7 +20,7 @@ from bert_jax.data.tokenizers import tokenizer
 
 SHAPES = (Phase(1 << 40, 128, 256, 20), Phase(1 << 40, 512, 64, 77))
 THEIRS = 'transformers, masks only'
-ROUNDS = 5  # the best one counts, because others may use the machine
+ROUNDS = 5  # the fastest one counts, because other programs may slow the machine down
 
 
 def ours(directory: pathlib.Path, phase: Phase, whole_words: bool) -> Callable[[], int]:
@@ -33,8 +33,8 @@ def ours(directory: pathlib.Path, phase: Phase, whole_words: bool) -> Callable[[
 
 
 def collator(directory: pathlib.Path, phase: Phase) -> Callable[[], int]:
-    """A function that calls DataCollatorForLanguageModeling and returns its number of tokens. The
-    rows are cut and padded before."""
+    """A function that calls DataCollatorForLanguageModeling and returns its number of tokens. Its
+    rows have been cut and padded beforehand."""
     import tokenizers
     import transformers
 

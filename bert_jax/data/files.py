@@ -83,9 +83,9 @@ def kind(path: pathlib.PurePath) -> tuple[str, str]:
 def raw_lines(path: pathlib.PurePath, name: str = '', longest: int = -1) -> Iterator[Line]:
     """The lines of a file with their ends, in parts of at most `longest` bytes.
 
-    name: what messages call the file, instead of its path. Raises ValueError, with the name and the
-    line, if the file cannot be read, is damaged, is not UTF-8 from its beginning, or has the line
-    ends of old Macs.
+    name: the name of the file in messages, by default its path. Raises ValueError, with the name
+    and the line, if the file cannot be read or is damaged, if its beginning is not UTF-8, or if it
+    has the line ends of old Macs.
     """
     name, number, is_end = name or str(path), 0, True
     try:
@@ -98,7 +98,7 @@ def raw_lines(path: pathlib.PurePath, name: str = '', longest: int = -1) -> Iter
     except (*DAMAGED, OSError) as error:
         damaged = isinstance(error, DAMAGED)
         if isinstance(error, OSError) and error.errno is None and kind(path)[1] == '.bz2':
-            damaged = True  # bz2 has no error of its own
+            damaged = True  # bz2 raises an OSError without an errno
         if not damaged:
             raise
         raise ValueError(
@@ -161,7 +161,7 @@ class Decoder:
 @contextlib.contextmanager
 def _open(path: epath.Path) -> Iterator[tuple[Any, Any]]:
     """Two open files: one of the bytes as they are stored, one of the decompressed bytes."""
-    compression = kind(path)[1] if path.stat().length else ''  # an empty archive is an empty file
+    compression = kind(path)[1] if path.stat().length else ''  # 0 bytes are not compressed
     with path.open('rb') as stored:
         raw = io.BufferedReader(_Remote(stored), 1 << 20) if is_remote(path) else stored
         if compression:

@@ -1,4 +1,4 @@
-"""The progress of long work: a live line in a terminal, otherwise a plain line now and then."""
+"""The progress of long work: a live line in a terminal, otherwise a plain line every 10 seconds."""
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator

@@ -1,6 +1,6 @@
-"""The form of a row: the positions of its segments of text, special tokens and padding.
+"""The layout of a row: the positions of its segments of text, special tokens and padding.
 
-The form depends on the family of the model. A segment is a run of tokens of text, for example the
+The layout depends on the family of the model. A segment is a run of tokens of text, for example the
 first text of a pair. A sequence is some segments with their special tokens. A row holds one
 sequence, or several sequences one after the other (packing), and padding.
 """
@@ -38,9 +38,9 @@ class RowFormat:
 
     before, between, after: the special tokens before the first segment, between two segments and
     after the last segment. types: the token type of each segment; more segments have the last
-    type. A special token has the type of its segment (see Places). pooled_last: the token that
-    represents the sequence is its last one instead of its first. pooled_type: the type of that
-    token if it differs from its segment's. pad_left: padding stands on the left.
+    type. A special token has the type of its segment (see Places). pooled_last: whether the token
+    that represents the sequence is its last one instead of its first. pooled_type: the type of that
+    token, if it is not that of its segment. pad_left: whether padding is on the left.
     """
 
     before: tuple[str, ...]
@@ -160,20 +160,21 @@ def _ids(roles: Sequence[str], specials: Specials[int]) -> list[int]:
 
 
 def _frames(group: Any, count: int, where: Callable[..., Any]) -> tuple[list[Any], ...]:
-    """Four lists with a number or int32[rows, 1] per segment: 1 if it is the first of its sequence,
-    1 if it is the last, its index in the sequence, and 1 if the row has it."""
+    """Four lists with an entry per segment, each a number or int32[rows, 1]: 1 if the segment is
+    the first of its sequence, 1 if it is the last, its index in the sequence, and 1 if the row has
+    it (otherwise 0)."""
     if group is None:
         firsts, lasts = [1] + [0] * (count - 1), [0] * (count - 1) + [1]
         return firsts, lasts, list(range(count)), [1] * count
     columns = [group[:, i : i + 1] for i in range(count)]
-    nothing = columns[0] * 0
+    zeros = columns[0] * 0
     opens, closes, exists = list[Any](), list[Any](), list[Any]()
     number = list[Any]()
     for column, before, after in zip(
-        columns, [nothing, *columns], [*columns[1:], nothing], strict=False
+        columns, [zeros, *columns], [*columns[1:], zeros], strict=False
     ):
-        exists.append(where(column > 0, 1, nothing))
-        opens.append(where((column > 0) & (column != before), 1, nothing))
-        closes.append(where(column != after, 1, nothing))
-        number.append(where(opens[-1] > 0, 0, number[-1] + 1) if number else nothing)
+        exists.append(where(column > 0, 1, zeros))
+        opens.append(where((column > 0) & (column != before), 1, zeros))
+        closes.append(where(column != after, 1, zeros))
+        number.append(where(opens[-1] > 0, 0, number[-1] + 1) if number else zeros)
     return opens, closes, number, exists

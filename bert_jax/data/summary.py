@@ -8,7 +8,7 @@ Document = list[str]  # its lines: paragraphs of prose, or a sentence each
 class Summary:
     """Counts of what was read, changed or left out, each with the first place where it occurred.
 
-    passed: the amount of the source's size that has been read.
+    passed: how much of the source has been read, in the unit of `Source.size`.
     """
 
     def __init__(self) -> None:

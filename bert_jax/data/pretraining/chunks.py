@@ -1,8 +1,8 @@
 """Chunks of whole sentences of a store, one for each pretraining row (numpy only).
 
 As in google-research/bert, sentences of one document are put together until they fill a row. So a
-chunk has at least `budget` tokens (the last chunk of a document may have fewer). In each epoch,
-other tokens are cut to make it fit. Every sentence belongs to exactly one chunk.
+chunk has at least `budget` tokens (the last chunk of a document may have fewer). In each epoch it
+is cut to the length of a row in another way. Every sentence belongs to exactly one chunk.
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ from bert_jax.data.store.format import Store
 class Chunks:
     """The chunks of a split, in the order of the text; all arrays are int64.
 
-    start, end [chunks]: the first sentence and the one after the last. document [chunks].
-    first_chunk [documents + 1]: the first chunk of each document. dropped: the number of documents
-    of a single token, which cannot be split into two segments.
+    start, end [chunks]: the first sentence, and the one after the last. document [chunks]: the
+    document of each chunk. first_chunk [documents + 1]: the first chunk of each document. dropped:
+    the number of documents of a single token, which cannot be split into two segments.
     """
 
     start: np.ndarray

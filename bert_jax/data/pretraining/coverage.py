@@ -1,4 +1,4 @@
-"""A line for the log: the share of the text that the rows of a stream show, as an estimate."""
+"""An estimate, for the log, of the share of the text that the rows of a stream show."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,15 +9,15 @@ from bert_jax.data.pretraining.segments import Segmenter
 from bert_jax.data.pretraining.stream import Draws, Stream, in_order
 from bert_jax.data.store.format import Store
 
-ROWS = 2048  # the estimate is made on so many chunks at the beginning
-EPOCHS = 8  # and on at most so many epochs
+ROWS = 2048  # the estimate looks at this many chunks, the first ones
+EPOCHS = 8  # and at no more than this many epochs
 COVERED = 0.95
 
 
 def describe(
     stream: Stream, segmenter: Segmenter, store: Store, chunks: Chunks, batch_size: int
 ) -> str:
-    """The size of an epoch, and the share of the text that the rows show."""
+    """A line with the size of an epoch, and with the share of the text that the rows show."""
     own, shown = _shown(stream, segmenter, store, chunks)
     text = (
         f'{stream.name}: an epoch has {len(chunks):,} rows; a row of {stream.max_seq_length} '
@@ -28,7 +28,7 @@ def describe(
     elif stream.data.static_copies:
         text += f'; the {len(shown)} static copies show {shown[-1]:.0%} of the text'
         if shown[-1] < COVERED:
-            text += ' and never the rest (config.data.static_copies=0 draws every epoch again)'
+            text += ' and never the rest (config.data.static_copies=0: new rows in every epoch)'
     else:
         epochs = next((i for i, part in enumerate(shown, 1) if part >= COVERED), len(shown))
         steps = -(-epochs * len(chunks) // batch_size)

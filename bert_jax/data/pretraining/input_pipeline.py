@@ -1,4 +1,4 @@
-"""Pretraining batches. Batch k is a function of (corpus, config, seed, k) and of nothing else."""
+"""Pretraining batches. Batch k depends only on the corpus, the configuration, the seed and k."""
 
 import dataclasses
 import itertools
@@ -56,7 +56,7 @@ def train_batches(
 class EvalBatches:
     """The held-out documents, once, with pairs and masks that never change.
 
-    The last batch is padded with rows of weight 0. One can iterate over it many times.
+    The last batch is padded with rows of weight 0. Each iteration gives the same batches.
     """
 
     main_score = ''
@@ -83,12 +83,12 @@ class EvalBatches:
         return self._dataset.as_numpy_iterator()
 
     def score(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """No scores beside the means of the task's sums."""
+        """There are no scores in addition to the means of the task's sums."""
         return {}
 
 
 def _stream(directory: pathlib.Path, config: Config, phase: Phase, split: str, name: str) -> Stream:
-    for kind in ('GPU', 'TPU'):  # they belong to JAX; TensorFlow must know before its first tensor
+    for kind in ('GPU', 'TPU'):  # leave them to JAX; TensorFlow allows this before its first tensor
         tf.config.set_visible_devices([], kind)
     store = open_store(directory, split)
     vocabulary = tokenizer.load(directory, read_meta(directory).lowercase)
@@ -124,8 +124,8 @@ def make_batch(stream: Stream, first: tf.Tensor, rows: int) -> dict[str, tf.Tens
 def _dataset(
     stream: Stream, batch_size: int, host: int, num_hosts: int, begin: int, end: int
 ) -> tf.data.Dataset:
-    """This host's rows of the batches begin .. end - 1 of a stream, which threads of TensorFlow
-    prepare ahead."""
+    """This host's rows of the batches begin .. end - 1 of a stream. TensorFlow prepares them ahead
+    in its own threads."""
     if batch_size % num_hosts:
         raise ValueError(
             f'a batch of {batch_size} sequences does not divide over {num_hosts} hosts'
@@ -136,7 +136,7 @@ def _dataset(
     # The default optimizations copy the tables.
     options.experimental_optimization.apply_default_optimizations = False
 
-    # AutoGraph would read the code for seconds and has nothing to convert.
+    # AutoGraph has nothing to convert here, but reading the code would take it seconds.
     @tf.autograph.experimental.do_not_convert
     def batch(k: tf.Tensor) -> dict[str, tf.Tensor]:
         return make_batch(stream, k * batch_size + host * rows, rows)

@@ -9,7 +9,7 @@ from bert_jax.data.pretraining.stream import Draws, Stream
 
 
 def columns(stream: Stream) -> int:
-    """The number of random numbers that a row takes."""
+    """The number of random numbers that a row uses."""
     return stream.max_seq_length + stream.max_predictions
 
 
@@ -40,11 +40,12 @@ def masks(
     positions = tf.where(chosen, positions, 0)
     original = tf.gather(ids, positions, batch_dims=1)
     count = len(stream.ordinary_ids)
-    drawn = draws.below(10 * count, slots)  # tenths: 8 for the mask, 1 for each ordinary token
+    # In tenths of the range: 8 for the mask token, 1 for an ordinary token, 1 for no change.
+    drawn = draws.below(10 * count, slots)
     other = tf.gather(stream.ordinary_ids, drawn % count)
     shown = tf.where(drawn < 9 * count, other, original)
     shown = tf.where(drawn < 8 * count, stream.specials.mask, shown)
-    change = tf.where(chosen, shown - original, 0)  # an unused slot leaves place 0 as it is
+    change = tf.where(chosen, shown - original, 0)  # an unused slot adds 0 to the token at place 0
     rows = tf.repeat(tf.range(tf.shape(ids)[0])[:, None], slots, axis=1)
     return {
         'input_ids': tf.tensor_scatter_nd_add(ids, tf.stack([rows, positions], -1), change),
@@ -55,18 +56,20 @@ def masks(
 
 
 def _positions_of_words(score: tf.Tensor, wanted: tf.Tensor, slots: int) -> tf.Tensor:
-    """int32[rows, slots], ascending, the positions that are predicted if words are masked whole;
-    `length` for an unused slot.
+    """The positions to predict if words are masked whole: int32[rows, slots], ascending.
 
-    Words are taken in the order of their scores. A word that does not fit into the rest of `wanted`
-    tokens is left out, as in google-research/bert. If no word fits, a part of the first is taken.
-    score: int32[rows, length], equal inside a word, -1 if a token is not text. wanted:
-    int32[rows, 1].
+    An unused slot has the position `length`. Words are chosen in descending order of their scores,
+    until `wanted` tokens are chosen. As in google-research/bert, a word is skipped if it has more
+    tokens than are still wanted. If every word is too long, a part of the first word is chosen.
+
+    score: int32[rows, length], equal for all tokens of a word, and -1 if a token is not text.
+    wanted: int32[rows, 1].
     """
     length = score.shape[1]
 
     def among_best(count: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """The positions among the `count` best tokens, and whether the other tokens change none."""
+        """The positions if only the `count` best tokens are considered, and whether they are the
+        same as with all tokens."""
         ranked, places = tf.math.top_k(score, count)
         last = ranked[:, -1:] if count < length else tf.constant(-1)
         chosen, left = _whole_words(ranked, wanted, last)
@@ -82,10 +85,10 @@ def _positions_of_words(score: tf.Tensor, wanted: tf.Tensor, slots: int) -> tf.T
 def _whole_words(
     ranked: tf.Tensor, wanted: tf.Tensor, last: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """bool[rows, tokens], which tokens of words with scores above `last` are predicted, and
-    int32[rows, 1], how many of the `wanted` tokens are left.
+    """Chooses whole words among those with scores above `last`.
 
-    ranked: int32[rows, tokens], the scores in descending order.
+    ranked: int32[rows, tokens], the scores in descending order. Returns which tokens are chosen,
+    bool[rows, tokens], and how many of the `wanted` tokens remain, int32[rows, 1].
     """
     ascending = -ranked
     first = tf.searchsorted(ascending, ascending)

@@ -1,11 +1,12 @@
 """Sentence pairs for a whole batch at once, as TensorFlow graph operations.
 
 As in Devlin et al. (2019), appendix A.2, and google-research/bert, a chunk of whole sentences is
-split into A and B at one of them, and half of the time B is replaced by text of another document.
+split into A and B between two sentences, and half of the time B is replaced by text of another
+document.
 
-Nothing but the meaning of A and B may tell whether B is random. So a random B is the second part
-of another chunk, split in the same way: no B begins a document, and the text of B alone has the
-same distribution for both labels. The lengths of A and B do not depend on the label.
+Only the meaning of A and B may show whether B is random. So a random B is the second part of
+another chunk, which is split in the same way. Then B never begins a document, and the text of B
+alone has the same distribution for both labels. The lengths of A and B do not depend on the label.
 """
 
 import tensorflow as tf
@@ -14,15 +15,17 @@ from bert_jax.data.pretraining.segments import Segmenter, Segments
 from bert_jax.data.pretraining.stream import Draws, Stream, chunk_of, shuffle
 
 CANDIDATES = 8  # chunks of other documents drawn for a random B; the one nearest in length is taken
-COLUMNS = CANDIDATES + 6  # random numbers that a row takes
-OTHER_KIND = 1 << 40  # added to the difference in length of a candidate of the other kind
+COLUMNS = CANDIDATES + 6  # random numbers that a row uses
+# Added to the difference in length of a candidate if one of the two chunks is a single sentence and
+# the other is not.
+OTHER_KIND = 1 << 40
 
 
 def sentence_pairs(
     stream: Stream, position: tf.Tensor, draws: Draws
 ) -> tuple[Segments, dict[str, tf.Tensor]]:
-    """A and B of the rows at `position` (int64[rows, 1]), and whether B is random as
-    next_sentence_labels, int32[rows]."""
+    """The segments A and B of the rows at `position` (int64[rows, 1]), and next_sentence_labels,
+    int32[rows], which are 1 if B is random."""
     epoch, chunk = chunk_of(stream, position)
     start, middle, stop, alone = _split(stream, chunk, tf.cast(draws.take(1), tf.int64))
     random = _random_next(stream, chunk, epoch, draws)
@@ -44,9 +47,11 @@ def sentence_pairs(
 def _split(
     stream: Stream, chunk: tf.Tensor, fraction: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The start of the first part of each chunk, the start and the end of the second part, and
-    whether the chunk is a single sentence, which is split inside. All have the shape of `chunk`.
-    fraction: int64, random, in [0, 2**32)."""
+    """Splits each chunk into two parts, between two sentences or inside a single sentence.
+
+    Returns the start of the first part, the start and the end of the second part, and whether the
+    chunk is a single sentence. All have the shape of `chunk`. fraction: random int64 in [0, 2**32).
+    """
     first, end = tf.gather(stream.chunk_start, chunk), tf.gather(stream.chunk_end, chunk)
     start, stop = tf.gather(stream.sentences, first), tf.gather(stream.sentences, end)
     alone = end - first == 1
@@ -71,11 +76,11 @@ def _random_next(stream: Stream, chunk: tf.Tensor, epoch: tf.Tensor, draws: Draw
 def _other_document(
     stream: Stream, chunk: tf.Tensor, wanted: tf.Tensor, alone: tf.Tensor, draws: Draws
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Start and end of a random B, int64[rows, 1] each: the second part of a chunk of another
-    document. The candidate whose length is nearest to `wanted` is taken. If `alone`, B begins
-    inside a sentence.
+    """The start and the end of a random B, int64[rows, 1] each.
 
-    The candidates are drawn from all chunks of other documents, so long documents are likelier.
+    B is the second part of a chunk of another document. Of several candidates, the one whose length
+    is nearest to `wanted` is chosen. If `alone`, B begins inside a sentence. The candidates are
+    drawn from all chunks of other documents, so a long document is drawn more often.
     """
     own = tf.gather(stream.chunk_document, chunk)
     own_first, own_end = tf.gather(stream.first_chunk, own), tf.gather(stream.first_chunk, own + 1)
@@ -83,7 +88,7 @@ def _other_document(
     other, fraction = draws.below_and_rest(stream.num_chunks - count, CANDIDATES)
     other += tf.where(other >= own_first, count, 0)
     start, middle, stop, other_alone = _split(stream, other, fraction)
-    # The label must not show in whether B begins inside a sentence.
+    # Whether B begins inside a sentence must not depend on the label.
     inside = tf.clip_by_value(stop - wanted, start + 1, stop - 1)
     middle = tf.where(alone & ~other_alone, inside, middle)
     other_kind = tf.cast(alone != other_alone, tf.int64)

@@ -1,7 +1,7 @@
 """Segments of a corpus as the rows of a batch, as TensorFlow graph operations.
 
-A Segmenter chooses the segments of each row and gives the labels that follow from the choice;
-`lay_out` puts the segments into rows of any RowFormat.
+A Segmenter chooses the segments of each row, and returns them with the labels that depend on the
+choice. `lay_out` puts the segments into rows of any RowFormat.
 """
 
 from collections.abc import Callable
@@ -27,9 +27,10 @@ class Segments(NamedTuple):
 class Segmenter(NamedTuple):
     """A way to choose the segments of rows.
 
-    segments_per_row: the most segments of a row. columns: the number of random numbers that a row
-    takes. min_documents: the number of documents that a split needs. draw: (stream, position
-    int64[rows, 1], draws) -> the rows' segments and their labels by name, int32[rows, ...] each.
+    segments_per_row: the largest number of segments in a row. columns: the number of random numbers
+    that a row uses. min_documents: the number of documents that a split needs. draw: (stream,
+    position int64[rows, 1], draws) -> the rows' segments and their labels by name, int32[rows, ...]
+    each.
     """
 
     segments_per_row: int
@@ -58,7 +59,8 @@ def lay_out(stream: Stream, segments: Segments) -> Layout:
     places = stream.row_format.place(
         lengths, stream.max_seq_length, stream.specials, segments.group, tf.where
     )
-    # For special tokens and padding, the first guard token is read instead of a place outside.
+    # The source of special tokens and padding could lie outside of the array, so it is set to 0, a
+    # guard token.
     start = _per_place(segments.start, places.segment)
     source = tf.where(places.is_text, start + tf.cast(places.offset, tf.int64), 0)
     ids = tf.cast(tf.gather(stream.tokens, source), tf.int32)

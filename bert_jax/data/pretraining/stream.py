@@ -1,4 +1,4 @@
-"""A corpus as tables in the TensorFlow graph, and the random numbers from which rows are drawn.
+"""A corpus as tables in the TensorFlow graph, and the random numbers that the rows are made with.
 
 All random numbers of row p of a stream come from a Philox generator whose counter is p, so they
 depend neither on the batch that holds the row nor on the host that computes it.
@@ -40,7 +40,7 @@ class Stream:
     max_seq_length: int
     max_predictions: int
     name: str  # the name of the random stream
-    shuffled: bool  # False in evaluation: chunks in order, once
+    shuffled: bool  # in evaluation False: each chunk once, in the order of the text
 
     @property
     def period(self) -> int:
@@ -92,7 +92,7 @@ def make_stream(
 def mapped(array: np.ndarray) -> tf.Tensor:
     """A memory-mapped array as a tensor, without a copy.
 
-    A map starts at a page, which is the alignment that TensorFlow needs.
+    TensorFlow needs aligned memory. A memory map is aligned, because it starts at a page.
     """
     # DLPack refuses read-only arrays, but nothing in the graph writes to its constants.
     interface = dict(array.__array_interface__)
@@ -118,10 +118,10 @@ def in_order(stream: Stream) -> Stream:
 
 class Draws:
     """The random numbers of rows first .. first + rows - 1, uint32[rows, columns]. Each call of a
-    method takes the next columns.
+    method uses the next columns.
 
-    Row p is Philox4x32-10 from the counter p * ceil(columns / 4) on. If the stream has a period,
-    row p is row p % period.
+    The numbers of row p come from Philox4x32-10, with counters from p * ceil(columns / 4) on. If
+    the stream has a period, row p has the same numbers as row p % period.
     """
 
     def __init__(self, stream: Stream, first: tf.Tensor, rows: int, columns: int):
@@ -150,8 +150,8 @@ class Draws:
         return self._bits[:, self.used - count : self.used]
 
     def below(self, limit: tf.Tensor | int, count: int = 1) -> tf.Tensor:
-        """Integers in [0, limit), int64[rows, count]; 0 if the limit, an integer or int64[rows, 1],
-        is 0."""
+        """Integers in [0, limit), int64[rows, count]; 0 if the limit is 0. limit: an integer, or
+        int64[rows, 1]."""
         return self.below_and_rest(limit, count)[0]
 
     def below_and_rest(self, limit: tf.Tensor | int, count: int) -> tuple[tf.Tensor, tf.Tensor]:
