@@ -23,7 +23,7 @@ FORMAT = 'expected a line for each word, with the word first and its tag last'
 
 @dataclasses.dataclass(frozen=True)
 class Sentence:
-    """where: 'path:line' of its first word or, in a .jsonl file, of its object."""
+    """A sentence. where: 'path:line' of its first word or, in a .jsonl file, of its object."""
 
     words: list[str]
     tags: list[str] | None
@@ -31,9 +31,10 @@ class Sentence:
 
 
 class Scheme(NamedTuple):
-    """name: BIO, IOB1, IOBES or BILOU, or plain for tags that do not mark entities.
+    """A scheme of tags.
 
-    ill_formed: the number of tags that the tag before or after them does not allow.
+    name: BIO, IOB1, IOBES or BILOU, or plain for tags that do not mark entities. ill_formed: the
+    number of tags that may not stand beside the tag before or after them.
     """
 
     name: str
@@ -67,7 +68,7 @@ def iter_file(
     columns, which spaces or tabs separate; a blank line ends a sentence. -DOCSTART- lines and
     comments (`# ...` before a sentence) are left out and counted in `summary`. tagged: whether to
     read tags; None reads them if the first word has one. Raises ValueError, with file and line, for
-    a line that is neither.
+    any other line.
     """
     path = pathlib.Path(path).expanduser()
     suffix = files.kind(path)[0]
@@ -90,7 +91,7 @@ def write(
     for sentence, names in zip(sentences, tags, strict=True):
         for word in sentence.words:
             if not word or set(word) & set(' \t\n') or word == '-DOCSTART-':
-                raise ValueError(f'{sentence.where}: a CoNLL file can not hold the word {word!r}')
+                raise ValueError(f'{sentence.where}: a CoNLL file cannot hold the word {word!r}')
         pairs = zip(sentence.words, names, strict=True)
         blocks.append(''.join(f'{word}\t{tag}\n' for word, tag in pairs))
     epath.Path(path).write_bytes('\n'.join(blocks).encode())
@@ -99,7 +100,8 @@ def write(
 def scheme(tags: Iterable[Sequence[str]]) -> Scheme:
     """The scheme of the tags of sentences.
 
-    Only in IOB1 entities begin with I-; B- stands only after an entity of the same type.
+    In IOB1 an entity begins with I-, or with B- directly after an entity of the same type. In all
+    other schemes it never begins with I-.
     """
     tags = list(tags)
     distinct = set(itertools.chain.from_iterable(tags))
@@ -127,8 +129,8 @@ def label_names(sentences: Sequence[Sentence]) -> list[str]:
 
 
 def mark_entities(tags: set[str]) -> bool:
-    """Whether tags mark entities: some have the form B-TYPE, or all are a mark alone, such as B.
-    Other tags, such as parts of speech, belong to single words."""
+    """Whether tags mark entities. If so, some have the form B-TYPE, or all are single marks, such
+    as B. Other tags, such as parts of speech, belong to single words."""
     return any(map(TYPED.fullmatch, tags)) or tags <= MARKS
 
 
@@ -159,7 +161,7 @@ def _columns(path: pathlib.Path, tagged: bool | None, summary: Summary | None) -
     tagged = width > 1 if tagged is None else tagged
     known_tags = {columns[-1] for columns in certain}
     sentences: list[Sentence] = []
-    inside = False  # a sentence
+    inside = False  # whether the line before belongs to a sentence
     for number, line in enumerate(lines, 1):
         columns, where = SEPARATOR.split(line), f'{path}:{number}'
         if not line or columns[0] == '-DOCSTART-':
@@ -167,7 +169,7 @@ def _columns(path: pathlib.Path, tagged: bool | None, summary: Summary | None) -
             if line:
                 summary.count('-DOCSTART- lines, left out', where)
             continue
-        # The word # has as many columns as other words, and a tag that others have.
+        # A line with the word '#' has as many columns as the others, and a tag that others have.
         is_word = len(columns) == width and columns[-1] in known_tags
         if not inside and line.startswith('# ') and not is_word:
             summary.count('comment lines, left out', where)

@@ -20,8 +20,8 @@ from bert_jax.data.labelled.texts import Text
 
 SUFFIXES = ('.csv', '.tsv', '.jsonl')
 TEXT_B = 'text_b'  # a column of second texts that has this name may be missing
-LONGEST = 1 << 24  # characters of a CSV field; in a longer one a quote was never closed
-SHOWN = 20  # labels in a message
+LONGEST = 1 << 24  # characters of a CSV field; a longer one probably has a quote that is not closed
+SHOWN = 20  # a message lists at most this many labels
 SURROGATES = re.compile('[\ud800-\udfff]')
 WHOLE_NUMBER = re.compile(r'([+-]?\d{1,18})(\.0+)?')
 ADVICE = (
@@ -50,7 +50,7 @@ def iter_file(
 
     Texts are stripped. The label is None if it is empty or the file has no such column. A column
     `text_b` may be missing if it has its default name. Raises ValueError, with path:line, for a
-    line that is no example, and for a file that is missing, damaged, not UTF-8 or empty.
+    line that is not an example, and for a file that is missing, damaged, not UTF-8 or empty.
     """
     path = pathlib.Path(path).expanduser()
     suffix = kind(path)[0]
@@ -79,7 +79,7 @@ def iter_file(
 
 def check_pairs(examples: Sequence[Example], pairs: bool | None = None) -> None:
     """Raises ValueError, with path:line, for an example that is a pair if `pairs` is False, or a
-    single text if it is True. None means: as the first example."""
+    single text if it is True. If `pairs` is None, all examples must be like the first one."""
     for example in examples:
         if pairs is None:
             pairs = example.text_b is not None
@@ -91,8 +91,8 @@ def check_pairs(examples: Sequence[Example], pairs: bool | None = None) -> None:
 
 
 def label_names(examples: Sequence[Example]) -> list[str]:
-    """The labels that occur, sorted; by value if all are whole numbers. Raises ValueError if an
-    example has no label, and if a number has two spellings, such as 1 and 1.0."""
+    """The labels that occur, in alphabetical order, or by value if all are whole numbers. Raises
+    ValueError if an example has no label, and if a number has two spellings, such as 1 and 1.0."""
     names: dict[str, str] = {}
     for example in examples:
         label = _label(example)
@@ -208,7 +208,7 @@ def records(path: pathlib.Path, name: str) -> Iterator[tuple[dict[str, Any], str
 
 
 def characters(value: Any, name: str, where: str) -> str:
-    """The value. Raises ValueError if it is not a string, or not one that UTF-8 can encode."""
+    """Returns `value`. Raises ValueError if it is not a string that UTF-8 can encode."""
     if not isinstance(value, str):
         raise ValueError(f'{where} has {_short(value)} in {name!r}; expected a string')
     if SURROGATES.search(value):

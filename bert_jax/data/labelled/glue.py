@@ -23,7 +23,7 @@ LONG_LINES = 'test lines with more columns than the first, read by its names'
 
 
 class MissingFile(ValueError):
-    """A split has no file."""
+    """Raised if a split has no file."""
 
 
 def read(
@@ -69,19 +69,19 @@ def read_tfds(
     """
     import tensorflow_datasets as tfds  # imports TensorFlow, so only if it is needed
 
-    name, their_split = f'glue/{task}', split.replace('dev', 'validation')
+    name, tfds_split = f'glue/{task}', split.replace('dev', 'validation')
     try:
         builder = tfds.builder(name, data_dir=data_dir or None)
         builder.download_and_prepare()
     except Exception as error:  # TFDS raises errors of many types
         line = f'{type(error).__name__}: {first_line(error)}'
-        raise ValueError(f'TFDS can not load {name} ({line})') from error
+        raise ValueError(f'TFDS cannot load {name} ({line})') from error
     summary = summary or Summary()
     records = sorted(
-        tfds.as_numpy(builder.as_dataset(their_split)), key=lambda record: int(record['idx'])
+        tfds.as_numpy(builder.as_dataset(tfds_split)), key=lambda record: int(record['idx'])
     )
     examples = [
-        _tfds_example(TASKS[task], record, f'tfds:{name}:{their_split}[{record["idx"]}]', summary)
+        _tfds_example(TASKS[task], record, f'tfds:{name}:{tfds_split}[{record["idx"]}]', summary)
         for record in records
     ]
     return _counted(TASKS[task], split, examples, f'tfds:{name}', summary)
@@ -92,9 +92,9 @@ def write_submission(
 ) -> epath.Path:
     """Writes the leaderboard's file for a test split into the folder `path`; returns its path.
 
-    predictions: label ids int[n] or, for STS-B, scores float[n], which are clipped to [0, 5]; in
-    the order of `read`. Raises ValueError for another number of predictions than examples, and for
-    scores that are not finite.
+    predictions: label ids int[n] or, for STS-B, scores float[n], which are clipped to [0, 5]. They
+    are in the order of `read`. Raises ValueError if there is not one prediction for each example,
+    and for scores that are not finite.
     """
     spec = TASKS[task]
     check_number(task, len(predictions), split)
@@ -113,7 +113,7 @@ def write_submission(
 
 
 def check_number(task: str, number: int, split: str) -> None:
-    """Raises ValueError if the leaderboard expects another number of predictions."""
+    """Raises ValueError if `number` is not the number of predictions that the leaderboard needs."""
     if number != (expected := TASKS[task].splits[split]):
         raise ValueError(
             f'{number:,} examples of {task} {split}; a submission needs a prediction for each of '
@@ -159,7 +159,7 @@ def _examples(
 
 
 def _example(task: GlueTask, values: list[str], where: str, summary: Summary) -> Example:
-    """values: the texts and, except in test files, the label."""
+    """Makes an example. values: the texts and, except in test files, the label."""
     texts, label = values[: len(task.texts)], values[-1]
     if '' in texts:
         summary.count('examples with an empty text, kept', where)
@@ -177,7 +177,7 @@ def _example(task: GlueTask, values: list[str], where: str, summary: Summary) ->
 def _tfds_example(
     task: GlueTask, record: Mapping[str, np.ndarray], where: str, summary: Summary
 ) -> Example:
-    """record: the label is an id or a score, and -1 in test splits."""
+    """Makes an example. record: its label is an id or a score, and -1 in test splits."""
     names = task.tfds_texts or task.texts
     values = [bytes(record[name]).decode().strip() for name in names]
     if (label := record['label']) >= 0:

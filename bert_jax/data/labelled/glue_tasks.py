@@ -70,7 +70,7 @@ TASKS = {
             label='score',
             labels=(),
         ),
-        GlueTask(  # The numbers of the first release. The second release has 3 lines less.
+        GlueTask(  # The numbers of the first release. The second release has 3 lines fewer.
             'qqp',
             'QQP',
             {'train': 363_846, 'dev': 40_430, 'test': 390_965},

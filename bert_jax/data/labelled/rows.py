@@ -14,7 +14,7 @@ from bert_jax.data.labelled.texts import Row
 
 @dataclasses.dataclass(frozen=True)
 class EncodedExamples:
-    """Examples in flat arrays: the tokens of example i are [begin[i], begin[i + 1]).
+    """Examples in flat arrays: example i has the tokens begin[i] to begin[i + 1] - 1.
 
     labels: arrays by their names in a batch, with a value per example or per token.
     """
@@ -60,7 +60,7 @@ class EncodedExamples:
         """A batch of the examples `indices`, padded to `rows` rows of `length` tokens.
 
         input_ids, token_type_ids and attention_mask are int32[rows, length]. example_weights,
-        float32[rows], are 0 in the rows that fill the batch. example_ids, int32[rows], are the
+        float32[rows], are 0 in rows without an example. example_ids, int32[rows], are the
         indices of the examples. Labels are [rows] or [rows, length], and 0 in padding.
         """
 
@@ -94,8 +94,8 @@ class ShuffledBatches:
     """Training batches; batch k is a pure function of (examples, seed, k).
 
     An epoch has every example once. With group_by_length the examples of a batch have similar
-    lengths: those that do not fill a batch of their length join the next longer ones. So an epoch
-    has as few batches as possible, and at most one of them has fewer rows.
+    lengths. If the remaining examples of a length do not fill a batch, they are put into a batch of
+    the next length. So an epoch has as few batches as possible, and at most one has fewer rows.
     """
 
     examples: EncodedExamples

@@ -15,8 +15,11 @@ from bert_jax.data.summary import Summary
 
 
 class Answer(NamedTuple):
-    """text: as in the file. start, end: its characters in the context, [start, end); start is -1
-    if the answer is not in the context."""
+    """An answer to a question.
+
+    text: as in the file. start, end: the answer is context[start:end]; start is -1 if it is not in
+    the context.
+    """
 
     text: str
     start: int
@@ -25,7 +28,7 @@ class Answer(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Question:
-    """where: the file and the place in it, for messages."""
+    """A question about a text. where: the file and the place in it, for messages."""
 
     id: str
     question: str
@@ -47,9 +50,9 @@ def iter_file(path: str | os.PathLike[str], summary: Summary | None = None) -> I
     path:line), `answers` and `is_impossible`, as in SQuAD files; `answers` may also be an object
     with the lists `text` and `answer_start`. A file to predict needs no `answers`.
 
-    If an answer is not at its `answer_start`, the nearest place in the context is used, where white
-    space may differ and accents may be composed or not; `summary` counts these answers and those
-    that are not in the context. If a question of 2.0 does not have `is_impossible`, it is
+    If an answer is not at its `answer_start`, the nearest place in the context that has it is used.
+    White space may differ there, and accents may be composed or decomposed. `summary` counts these
+    answers, and those that are not in the context. A question of 2.0 without `is_impossible` is
     impossible if its list of answers is empty. Raises ValueError, with the file, the place in it
     and the question's id, for a value that is missing, repeated or of a wrong type.
     """
@@ -60,7 +63,7 @@ def iter_file(path: str | os.PathLike[str], summary: Summary | None = None) -> I
     for question in questions:
         if question.id in seen:
             raise ValueError(
-                f"{question.where} has the 'id' of {seen[question.id]}; give it another"
+                f"{question.where} has the 'id' of {seen[question.id]}; give it another id"
             )
         seen[question.id] = question.where
         yield question

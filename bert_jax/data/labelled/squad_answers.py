@@ -11,16 +11,16 @@ from bert_jax.config import EvalConfig
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.squad_windows import QuestionWindows
 
-SPARE = 4  # spans of a window that are kept for each answer, as several may have the same text
+SPARE = 4  # spans kept in a window for each of the n_best answers; several may have the same text
 SPAN = np.dtype([('first', 'i4'), ('last', 'i4'), ('start', 'f8'), ('end', 'f8')])
 
 
 class Answers(NamedTuple):
-    """Answers by question id; no answer is ''.
+    """Answers by question id. The answer '' means that the question has no answer.
 
     nbest: the best answers first, with text, probability, start_logit and end_logit. null_odds: the
-    score of no answer minus the score of the best answer; {} for SQuAD 1.1. best: the best answers
-    except no answer.
+    score of '' minus the score of the best other answer; {} for SQuAD 1.1. best: the best answers
+    other than ''.
     """
 
     predictions: dict[str, str]
@@ -53,8 +53,8 @@ def decode(
     Answers are the texts of the spans of at most `max_answer_length` tokens with the largest sums
     of logits, over all windows of the question. start_logits, end_logits: float[windows, length],
     padded at the end of each row. no_answer: whether a question may have no answer, as in SQuAD
-    2.0. Then no answer is a candidate too, with its lowest score of all windows; it is the
-    prediction if its score is more than `null_threshold` above that of the best span. Raises
+    2.0. If so, '' is a candidate too; its score is the lowest one of all windows. It is the
+    prediction if this score is more than `null_threshold` above that of the best span. Raises
     ValueError for logits that are not finite and for questions without windows.
     """
     used = np.arange(start_logits.shape[1]) < windows.lengths[:, None]
@@ -114,8 +114,8 @@ def _spans(
     shift: int,
     config: EvalConfig,
 ) -> np.ndarray:
-    """The best spans of window w, unordered: SPAN[at most SPARE * n_best], with tokens numbered as
-    in the context. starts, ends: float[length], the logits of the row. shift: of the window."""
+    """The best spans of window w, unordered: SPAN[at most SPARE * n_best]. Tokens are numbered in
+    the context. starts, ends: float[length], the logits of the row. shift: that of the window."""
     begin, stop, end = int(windows.best_begin[w]), int(windows.best_end[w]), int(windows.end[w])
     longest, most = config.max_answer_length, SPARE * config.n_best
     start = starts[shift + begin : shift + stop].astype(np.float64)

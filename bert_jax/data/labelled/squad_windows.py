@@ -15,7 +15,7 @@ from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.specials import Specials
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
-BATCH = 512  # texts encoded together; their offsets, Python tuples, need much memory
+BATCH = 512  # texts encoded together; few, because their offsets are Python tuples, which are large
 
 
 class Tokens(NamedTuple):
@@ -29,11 +29,11 @@ class Tokens(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class QuestionWindows:
-    """Iterates over the rows: a question and a window of its context each.
+    """An iterable of rows, each with a question and a window of its context.
 
-    The arrays are int32, per question or per window; tokens are numbered within their context. If
-    several windows have a token, an answer may begin there only in the window that has the most
-    context around it: each window may have answers from `best_begin` to `best_end` - 1.
+    The arrays are int32, per question or per window. Tokens are numbered within their context. A
+    token may be in several windows, but an answer may begin at it only in the window that has the
+    most context around it. So in a window an answer may begin at `best_begin` to `best_end` - 1.
     """
 
     specials: Specials[int]
@@ -84,8 +84,8 @@ class QuestionWindows:
         return (first >= self.begin) & (last < self.end)
 
     def positions(self, tokens: np.ndarray) -> np.ndarray:
-        """int32[windows]: the positions in the rows of a token for each question; `no_answer` in
-        rows that do not have the whole answer."""
+        """int32[windows]: the position in each row of its question's token; `no_answer` in rows
+        that do not have the whole answer. tokens: int[questions], a token for each question."""
         return np.where(self.has_answer, tokens[self.question] + self.shift, self.no_answer)
 
     @property
@@ -108,10 +108,11 @@ def windows(
 ) -> QuestionWindows:
     """Rows for each question; the windows of a long context begin `doc_stride` tokens apart.
 
-    The label of a question is its first answer that is in the context: the fewest tokens that cover
-    it. Training leaves out questions without a known answer. `summary` counts them, questions cut
-    to `max_query_length` tokens, answers that no tokens cover exactly or that no window has whole,
-    and questions whose windows do not overlap. Raises ValueError if a row has no room for context.
+    The label of a question is its first answer that is in the context, as the fewest tokens that
+    cover it. Training leaves out questions without a known answer. `summary` counts these, and
+    questions that are cut to `max_query_length` tokens, answers that begin or end inside a token or
+    are whole in no window, and questions whose windows do not overlap. Raises ValueError if a row
+    has no room for context.
     """
     least = data.max_query_length + row_format.num_specials(2) + 1
     if data.max_seq_length < least or data.doc_stride < 1 or data.max_query_length < 1:
@@ -202,11 +203,11 @@ def _answer_tokens(
 def _best(
     begin: np.ndarray, end: np.ndarray, first_windows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each window the range of tokens, [begin, end), that have the most context in it.
+    """For each window, the range of tokens, [begin, end), that have the most context in it.
 
-    A token has the most context in the window in which it is farthest from the nearer end. As in
-    google-research/bert, each token of a window's length counts as a hundredth of a token more, and
-    the earlier window wins a tie. first_windows: the index of each question's first window.
+    The context of a token in a window is its distance from the nearer end. As in
+    google-research/bert, a hundredth of the window's length is added to it, and if two windows are
+    equal, the earlier one is chosen. first_windows: the index of each question's first window.
     """
     best_begin, best_end = begin.copy(), end.copy()
     for first, after in itertools.pairwise([*first_windows.tolist(), len(begin)]):

@@ -17,10 +17,10 @@ from bert_jax.data.tokenizers.tokenizer import Tokenizer
 class SentenceWindows:
     """Rows of a sentence or a part of one. A word is tagged at its first token, in one of its rows.
 
-    labels: int32[length] per row, the label id of each token at which a word with a tag is tagged,
-    else -1. words: int32[length] per row, the index in the sentence of the word that is tagged at
-    the token, else -1. sentences: int32[rows], the index of each row's sentence. names: the names
-    of the labels by id.
+    labels: int32[length] per row, the label id at tokens where a word with a tag is tagged, and -1
+    at other tokens. words: int32[length] per row, the index in the sentence of the word that is
+    tagged at a token, and -1 at other tokens. sentences: int32[rows], the index of each row's
+    sentence. names: the names of the labels by id.
     """
 
     rows: list[Row]
@@ -43,7 +43,7 @@ def windows(
     """Rows of at most `max_seq_length` tokens; a longer sentence becomes several.
 
     Each window begins in the middle of the one before. A word is tagged in the window that has the
-    most words on both sides of it. `summary` counts what the rows do not show. Raises ValueError
+    most words on both sides of it. `summary` counts what is cut or left out. Raises ValueError
     for a tag that `names` does not have; with allow_unknown that word has no label, and any
     prediction for it is wrong.
     """
@@ -125,7 +125,7 @@ def _spans(sizes: np.ndarray, room: int) -> list[tuple[int, int]]:
     while stop < len(sizes):
         before = ends[start - 1] if start else 0
         stop = int(np.searchsorted(ends, before + room, 'right'))
-        if not spans or stop > spans[-1][1]:  # else the window before has all of its words
+        if not spans or stop > spans[-1][1]:  # otherwise the window before has all of its words
             spans.append((start, stop))
         start += max((stop - start) // 2, 1)
     return spans
@@ -133,7 +133,7 @@ def _spans(sizes: np.ndarray, room: int) -> list[tuple[int, int]]:
 
 def _tagged_words(spans: list[tuple[int, int]], count: int) -> list[np.ndarray]:
     """The words that each window tags: those that are farther from its ends than in other windows.
-    The earlier window wins a tie."""
+    If two windows are equal, the earlier one tags the word."""
     most, owner = np.full(count, -1), np.zeros(count, np.int64)
     for i, (start, stop) in enumerate(spans):
         word = np.arange(start, stop)

@@ -35,8 +35,8 @@ class TextEncoder:
         """A row for each text or pair of texts. A text that is too long is cut; of a pair, the
         longer text is cut first.
 
-        Raises ValueError for other objects than texts and pairs, and for a pair if the model has
-        one token type.
+        Raises ValueError for objects that are neither texts nor pairs, and for a pair if the model
+        has only one token type.
         """
         rows = []
         for segments in self._segments(texts):
@@ -96,7 +96,7 @@ class TextEncoder:
 
 
 def _truncated(segments: list[list[int]], room: int) -> list[list[int]]:
-    """The segments, cut so that they fit: one token at a time from the end of the longer one."""
+    """The segments, cut so that they fit: tokens are removed from the end of the longer one."""
     if len(segments) == 1:
         return [segments[0][:room]]
     first, second = segments

@@ -193,7 +193,7 @@ def test_what_is_written_is_read_back(tmp_path):
     assert [s.tags for s in again] == [['B-x', 'O', 'I-x'], ['O', 'O'], ['B-y']]
     for word in ('New York', 'a\tb', 'a\n', '', '-DOCSTART-'):
         bad = conll.Sentence([word], ['O'], 'made up')
-        with pytest.raises(ValueError, match=r'made up: a CoNLL file can not hold the word'):
+        with pytest.raises(ValueError, match=r'made up: a CoNLL file cannot hold the word'):
             conll.write([bad], [['O']], path)
     for tags in ([['O']], [['O'], ['O', 'O'], ['O']]):
         with pytest.raises(ValueError, match=r'shorter|longer'):

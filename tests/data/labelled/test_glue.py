@@ -270,7 +270,7 @@ def test_tfds_that_can_not_be_had(tmp_path, monkeypatch):
         raise OSError('no network\nand more')
 
     monkeypatch.setattr(tfds.download.DownloadManager, 'download_and_extract', offline)
-    with pytest.raises(ValueError, match=r'TFDS can not load glue/rte \(OSError: no network\)$'):
+    with pytest.raises(ValueError, match=r'TFDS cannot load glue/rte \(OSError: no network\)$'):
         glue.read_tfds('rte', 'dev', str(tmp_path))
 
 
