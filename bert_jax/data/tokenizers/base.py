@@ -44,7 +44,7 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
-        """The same ids and, for each token, the characters of the text that it stands for.
+        """The ids of `encode_batch` and, for each token, the characters of the text that it covers.
 
         A token of white space has an empty span. Spans are in order and lie inside the text.
         """
@@ -55,7 +55,8 @@ class Tokenizer(abc.ABC):
 
     @functools.cached_property
     def ordinary_ids(self) -> np.ndarray:
-        """int32[n]: the ids that may replace a masked token: no special tokens, no placeholders."""
+        """int32[n]: the ids that may replace a masked token, without special tokens and
+        placeholders."""
         special = set(self.specials.all())
         ids = [i for i, p in enumerate(self.pieces) if i not in special and not _is_placeholder(p)]
         return np.array(ids, np.int32)
@@ -67,7 +68,7 @@ class Tokenizer(abc.ABC):
         return [piece for piece in ordinary if piece != piece.lower()]
 
     def case_warning(self) -> str:
-        """A sentence if the case of the vocabulary and `lowercase` do not fit together, or ''."""
+        """A warning if the case of the vocabulary does not fit `lowercase`, otherwise ''."""
         if self.lowercase and self.capitalised:
             return (
                 f'{len(self.capitalised):,} tokens of the vocabulary have capital letters and are '
@@ -87,7 +88,7 @@ class Tokenizer(abc.ABC):
 
 
 class FastTokenizer(Tokenizer):
-    """A Tokenizer on top of `model`, which has no added tokens."""
+    """A Tokenizer on top of `model`, a tokenizer of Hugging Face without added tokens."""
 
     model: tokenizers.Tokenizer
 

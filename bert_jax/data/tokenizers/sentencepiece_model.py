@@ -13,16 +13,16 @@ from bert_jax.data.tokenizers.specials import NAMES, find_specials
 
 WORD_MARK = '\u2581'
 TEX_QUOTES = re.compile("``|''")
-# Symbols that structure a row. A model may define them such that text can spell them.
+# Symbols with a meaning in a row. In some models, text that spells such a symbol is encoded as it.
 STRUCTURE = {'<eod>', '<eop>', '<s>', '</s>', *(name for names in NAMES.values() for name in names)}
 
 
 class SentencePiece(Tokenizer):
     """A Tokenizer on top of the library `sentencepiece`.
 
-    Text is normalised first as ALBERT and XLNet do it: accents are removed, TeX quotes become '"',
-    and it is lowercased if `lowercase` is true. A cased model whose vocabulary has accents keeps
-    them. Raises ValueError if the file is not a model or if it lacks a special token.
+    Text is normalised first, as in ALBERT and XLNet: accents are removed, TeX quotes become '"',
+    and text is lowercased if `lowercase` is true. If a cased model has accents in its vocabulary,
+    they are not removed. Raises ValueError if the file is not a model or if it lacks a special token.
     """
 
     def __init__(self, path: epath.Path, lowercase: bool):
@@ -43,7 +43,7 @@ class SentencePiece(Tokenizer):
             [i not in special and _is_continuation(piece) for i, piece in enumerate(pieces)]
         )
         super().__init__(pieces, specials, is_continuation, {'tokenizer.model': content}, lowercase)
-        # Text never gives a model's control symbols, but it can spell its user-defined symbols.
+        # Text is never encoded as a control symbol of the model, but may be as a user-defined one.
         structure = {i for i, piece in enumerate(pieces) if piece in STRUCTURE}
         self._spelled = {i for i in structure if not self.model.is_control(i)}
         self._strips_accents = lowercase or not any(map(_has_accent, pieces))
@@ -84,8 +84,8 @@ def without_accents(text: str) -> str:
 
 
 def accentless_starts(text: str) -> list[int]:
-    """For each character of `without_accents(text)` the index in `text` of the character that it
-    comes from, and at the end the length of `text`."""
+    """For each character of `without_accents(text)`, the index in `text` of the character that it
+    comes from. The last item is the length of `text`."""
     parts = [
         (part, i)
         for i, char in enumerate(text)
@@ -99,9 +99,10 @@ def accentless_starts(text: str) -> list[int]:
 
 
 def _whole_characters(pieces: Sequence[str], spans: Sequence[Span]) -> list[Span]:
-    """The spans, but a mark of white space has none, and all pieces of one character have its span.
+    """The spans, with an empty span for a mark of white space, and whole characters for all others.
 
-    `sentencepiece` gives a character that becomes several pieces, such as bytes, to the last one.
+    If a character becomes several pieces, such as bytes, `sentencepiece` gives its span to the last
+    piece and empty spans to the others. Here all of them have the span of the character.
     """
     result: list[Span] = []
     following = (-1, -1)

@@ -11,8 +11,8 @@ from bert_jax.data.tokenizers.specials import BERT
 from bert_jax.data.tokenizers.wordpiece_vocabulary import WordPiece as WordPiece
 from bert_jax.data.tokenizers.wordpiece_vocabulary import train as train
 
-# The files in which a folder may have its vocabulary, and their readers. The first one that exists
-# is read.
+# The names that the vocabulary file of a folder may have, and their readers. The first file that
+# exists is read.
 READERS: dict[str, Callable[[epath.Path, bool], Tokenizer]] = {
     'vocab.txt': wordpiece_vocabulary.read,
     'tokenizer.model': SentencePiece,

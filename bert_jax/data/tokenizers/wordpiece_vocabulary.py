@@ -13,7 +13,7 @@ from bert_jax.data.tokenizers.base import FastTokenizer
 from bert_jax.data.tokenizers.specials import BERT, find_specials
 
 COVERAGE = 0.9999  # the share of the characters of a text that a vocabulary trained on it contains
-MIN_COVERAGE = 0.9  # a vocabulary that contains less is refused
+MIN_COVERAGE = 0.9  # if the share is smaller, training raises an error
 
 
 class WordPiece(FastTokenizer):
@@ -75,8 +75,9 @@ def train(texts: Sequence[str], vocab_size: int, lowercase: bool) -> WordPiece:
     backend = _bert_tokenizer(models.WordPiece(unk_token=BERT.unk), lowercase)
     alphabet, coverage = _alphabet(texts, backend.normalizer, vocab_size // 4)
     # The trainer numbers the inner characters in the order of a randomly seeded hash table, and
-    # breaks ties between merges by those numbers. Given as special tokens, they are numbered here.
-    # Punctuation and ideographs are never inside a word: only characters that can follow a letter.
+    # breaks ties between merges by those numbers. As special tokens they have the same numbers in
+    # every process. Punctuation and ideographs are never inside a word, so only characters that can
+    # follow a letter are inner characters.
     split, normalize = backend.pre_tokenizer.pre_tokenize_str, backend.normalizer.normalize_str
     inner = ['##' + char for char in alphabet if len(split(normalize('a' + char))) == 1]
     if coverage < MIN_COVERAGE:
