@@ -1,11 +1,11 @@
-"""Checkpoints of other projects in and out.
+"""Converts checkpoints of other projects to bert_jax, and back.
 
     python -m bert_jax.convert --from=hf  --input=DIR --output=DIR
     python -m bert_jax.convert --from=tf1 --input=DIR --output=DIR
     python -m bert_jax.convert --to=hf    --input=WORKDIR_OR_DIR --output=DIR
     python -m bert_jax.convert --to=tf1   --input=WORKDIR_OR_DIR --output=DIR
 
-hf: a folder of transformers' BERT (config.json, safetensors or pytorch_model.bin, vocabulary).
+hf: a folder of a Hugging Face BERT (config.json, safetensors or pytorch_model.bin, vocabulary).
 tf1: a folder of google-research/bert (bert_config.json, bert_model.ckpt.*, vocab.txt).
 config.init_from, bert_jax.predict and --to read what --from writes.
 If a model is cased and its folder does not say so (tf1 never does), give --nolowercase.
@@ -55,7 +55,7 @@ def convert_in(
 ) -> None:
     """Converts a folder of `origin` to a folder of bert_jax.
 
-    lowercase: whether text is lowercased, if the folder does not say it; None means true.
+    lowercase: whether text is lowercased, for a folder that does not say so; None means true.
     Raises ValueError if parameters are missing or have other shapes, and if the vocabulary looks
     cased although neither the folder nor `lowercase` says whether text is lowercased.
     """

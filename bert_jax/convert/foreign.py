@@ -32,8 +32,9 @@ REQUIRED = (
 # The keys of ModelConfig that a config.json or a bert_config.json has too.
 DROPOUT = ('hidden_dropout_prob', 'attention_probs_dropout_prob')
 KEYS = (*architecture_fields(), *DROPOUT, 'tie_word_embeddings')
-# Both projects publish the same weights with hidden_act=gelu. transformers computes the exact
-# function and google-research/bert, since 2019, its approximation by tanh. Here it is exact.
+# Both projects publish the same weights with hidden_act=gelu. For this name, Hugging Face computes
+# the exact function, and google-research/bert, since 2019, the tanh approximation. The conversion
+# uses the exact function.
 ACTIVATIONS = {
     'gelu': 'gelu',
     'gelu_new': 'gelu_new',
@@ -41,15 +42,15 @@ ACTIVATIONS = {
     'gelu_pytorch_tanh': 'gelu_new',
     'relu': 'relu',
 }
-# Keys for which bert_jax has one value only.
+# Keys for which bert_jax supports one value only.
 FIXED: Mapping[str, Any] = {
     'model_type': 'bert',
     'position_embedding_type': 'absolute',
     'is_decoder': False,
     'add_cross_attention': False,
 }
-# Keys that only bert_jax reads: the activation, if its name means another function in the other
-# project, and facts about the data of a fine-tuned model.
+# Keys that only bert_jax reads: the activation, for the case that the other project uses the same
+# name for another function, and facts about the data of a fine-tuned model.
 HIDDEN_ACT, TASK = 'bert_jax_hidden_act', 'bert_jax_task'
 LAYER = re.compile(r'bert[./]encoder[./]layer[._](\d+)\b')
 UNUSED = {
@@ -67,7 +68,7 @@ class Foreign:
 
     tensors: the tensors to convert, by their names in `family` (see convert.rules). heads: the
     heads that they belong to. unused: the other tensors, with the reasons to leave them out.
-    task: the facts that `model_dir.save` keeps of a fine-tuned model. notes: lines to print.
+    task: the facts about a fine-tuned model that `model_dir.save` writes. notes: lines to print.
     """
 
     family: str
@@ -165,7 +166,7 @@ def task_values(source: Pretrained) -> dict[str, Any]:
 
 
 def why_unused(name: str, model: ModelConfig, path: pathlib.Path) -> str:
-    """The reason for which no parameter takes the tensor `name`.
+    """The reason why the tensor `name` is not converted to a parameter.
 
     Raises ValueError if it belongs to a layer that the configuration in `path` does not have.
     """

@@ -1,4 +1,4 @@
-"""Folders of transformers' BERT: config.json, weights and a vocabulary."""
+"""Folders of a Hugging Face BERT: config.json, weights and a vocabulary."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from bert_jax.models.heads import head_of
 
 DECODER, DECODER_BIAS = 'cls.predictions.decoder.weight', 'cls.predictions.decoder.bias'
 WORDS, BIAS = 'bert.embeddings.word_embeddings.weight', 'cls.predictions.bias'
-CLASSIFIER = 'classifier.weight'  # of texts or of tokens
+CLASSIFIER = 'classifier.weight'  # of the classifier or of the tagger
 # The classes of transformers and the heads that they have.
 CLASSES: Mapping[str, tuple[str, ...]] = {
     'BertModel': ('pooler',),
@@ -47,7 +47,7 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
             unused[DECODER] = f'the same as {WORDS}'
         else:
             model = dataclasses.replace(model, tie_word_embeddings=False)
-    bias = tensors.pop(DECODER_BIAS, None)  # the one that transformers adds
+    bias = tensors.pop(DECODER_BIAS, None)  # transformers adds this one
     heads = _heads(tensors, model.num_hidden_layers, values)
     known = rules.names_of(heads, 'hf', model.num_hidden_layers)
     for name in set(tensors) - known - set(unused):
@@ -67,8 +67,8 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
 def _heads(
     tensors: Mapping[str, np.ndarray], layers: int, values: Mapping[str, Any]
 ) -> tuple[str, ...]:
-    """The heads that the tensors belong to. In transformers, the classifier and the tagger have the
-    same names, so the class in config.json decides which of them it is."""
+    """The heads that the tensors belong to. In Hugging Face folders, the tensors of the classifier
+    and of the tagger have the same names, so the class in config.json decides between them."""
     architectures = values.get('architectures') or ()
     named = {head for name in architectures for head in CLASSES.get(name, ())}
     if values.get('problem_type') == 'multi_label_classification':

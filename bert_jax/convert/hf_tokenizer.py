@@ -1,4 +1,4 @@
-"""The vocabulary of a Hugging Face folder. It is refused if its text is not prepared as in BERT."""
+"""The vocabulary of a Hugging Face folder. It is read only if its text is prepared as in BERT."""
 
 import json
 import pathlib
@@ -15,8 +15,8 @@ from bert_jax.inference.model_dir import Pretrained
 CONFIG, SPECIALS, ADDED = 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'
 # The tokenizers that split text as BERT's does. Their names may end in 'Fast'.
 CLASSES = ('BertTokenizer', 'DistilBertTokenizer', 'PreTrainedTokenizer', 'TokenizersBackend')
-# The keys of tokenizer_config.json that change token ids, and BERT's values. The normalizer's key
-# for tokenize_chinese_chars has another name.
+# The keys of tokenizer_config.json that change token ids, and BERT's values. The normalizer in
+# tokenizer.json calls tokenize_chinese_chars handle_chinese_chars.
 EXPECTED = {
     'do_basic_tokenize': True,
     'clean_text': True,
@@ -33,11 +33,11 @@ def read(
 ) -> tuple[Tokenizer | None, tuple[str, ...]]:
     """The folder's vocabulary, None if it has none, and lines to print about it.
 
-    lowercase: whether text is lowercased, if no file says it. Raises ValueError if text is not
-    prepared as BERT does it, and as `check_vocabulary` does.
+    lowercase: whether text is lowercased, if no file says so. Raises ValueError if text is not
+    prepared as in BERT, and for the reasons of `check_vocabulary`.
     """
-    whole, options = _optional(directory, 'tokenizer.json'), _optional(directory, CONFIG)
-    if not whole and not tokenizer.find(directory):
+    tokenizer_json, options = _optional(directory, 'tokenizer.json'), _optional(directory, CONFIG)
+    if not tokenizer_json and not tokenizer.find(directory):
         return None, ()
     # transformers looks for the class in tokenizer_config.json first.
     for name, values in ((CONFIG, options), ('config.json', _optional(directory, 'config.json'))):
@@ -45,22 +45,22 @@ def read(
             if str(kind).removesuffix('Fast') not in CLASSES:
                 _refuse(directory / name, 'tokenizer_class', kind, 'BertTokenizer')
             break
-    normalizer = whole.get('normalizer') if whole else None
-    said = _boolean(options, 'do_lower_case', directory / CONFIG)
-    if said is None and isinstance(normalizer, dict):
-        said = _boolean(normalizer, 'lowercase', directory / 'tokenizer.json')
-    if said is not None and lowercase not in (None, said):
+    normalizer = tokenizer_json.get('normalizer')
+    stated = _boolean(options, 'do_lower_case', directory / CONFIG)
+    if stated is None and isinstance(normalizer, dict):
+        stated = _boolean(normalizer, 'lowercase', directory / 'tokenizer.json')
+    if stated is not None and lowercase not in (None, stated):
         raise ValueError(
-            f'{directory} says that its text is {"" if said else "not "}lowercased, but '
+            f'{directory} says that its text is {"" if stated else "not "}lowercased, but '
             f'--{"" if lowercase else "no"}lowercase is given; remove the flag, or correct '
             f'do_lower_case in {CONFIG}'
         )
-    said = lowercase if said is None else said
-    for key, value in {**EXPECTED, 'strip_accents': said is not False}.items():
+    stated = lowercase if stated is None else stated
+    for key, value in {**EXPECTED, 'strip_accents': stated is not False}.items():
         if options.get(key) not in (None, value):
             _refuse(directory / CONFIG, key, options[key], value)
-    vocabulary = _vocabulary(directory, whole, said is not False)
-    notes = check_vocabulary(vocabulary, said, vocab_size, directory)
+    vocabulary = _vocabulary(directory, tokenizer_json, stated is not False)
+    notes = check_vocabulary(vocabulary, stated, vocab_size, directory)
     return vocabulary, (*notes, *_check_tokens(directory, vocabulary))
 
 
@@ -83,15 +83,17 @@ def _boolean(values: Mapping[str, Any], key: str, path: pathlib.Path) -> bool | 
     return value
 
 
-def _vocabulary(directory: pathlib.Path, whole: Mapping[str, Any], lowercase: bool) -> Tokenizer:
+def _vocabulary(
+    directory: pathlib.Path, tokenizer_json: Mapping[str, Any], lowercase: bool
+) -> Tokenizer:
     """The vocabulary in the file that `tokenizer.find` finds, or else in tokenizer.json."""
     path = directory / 'tokenizer.json'
-    if not whole:
+    if not tokenizer_json:
         return tokenizer.load(directory, lowercase)
     ours = json.loads(WordPiece([*tokenizer.SPECIALS], lowercase).model.to_str())
     ours['normalizer']['strip_accents'] = lowercase
     for section in ('normalizer', 'pre_tokenizer', 'model'):
-        theirs = whole.get(section)
+        theirs = tokenizer_json.get(section)
         if not isinstance(theirs, dict):
             _refuse(path, section, theirs, ours[section]['type'])
         for key in ('type', *sorted(theirs.keys() - {'lowercase', 'vocab'})):
@@ -99,11 +101,11 @@ def _vocabulary(directory: pathlib.Path, whole: Mapping[str, Any], lowercase: bo
             if value != expected and (value is not None or key == 'type'):
                 _refuse(path, f'{section}.{key}', value, expected)
     try:
-        ids = whole['model']['vocab']
+        ids = tokenizer_json['model']['vocab']
         by_id = {number: piece for piece, number in ids.items()}
         pieces = [by_id[i] for i in range(len(ids))]
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f'{path} is not a whole vocabulary: no {error}') from error
+        raise ValueError(f'{path} is not a complete vocabulary: no {error}') from error
     if not tokenizer.find(directory):
         return tokenizer.WordPiece(pieces, lowercase, path)
     vocabulary = tokenizer.load(directory, lowercase)
@@ -116,7 +118,7 @@ def _vocabulary(directory: pathlib.Path, whole: Mapping[str, Any], lowercase: bo
 
 
 def _contents(tokens: Any) -> list[str]:
-    """The strings of tokens in a list or an object; a token may be an object with `content`."""
+    """The tokens in a list or an object, as strings; some are objects with a key `content`."""
     listed = tokens.values() if isinstance(tokens, dict) else tokens or ()
     contents = (token.get('content') if isinstance(token, dict) else token for token in listed)
     return [content for content in contents if isinstance(content, str)]
@@ -136,7 +138,7 @@ def _added(directory: pathlib.Path) -> Iterator[tuple[str, str]]:
 
 
 def _check_tokens(directory: pathlib.Path, vocabulary: Tokenizer) -> tuple[str, ...]:
-    """A note if there are tokens that transformers finds in text and bert_jax does not.
+    """Returns a note if there are tokens that transformers finds in text and bert_jax does not.
 
     Raises ValueError for special tokens with other names and for tokens outside the vocabulary.
     """

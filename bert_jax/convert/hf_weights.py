@@ -18,8 +18,8 @@ WRAPPERS = re.compile(r'(module\.|model\.)*')  # prefixes of DataParallel and of
 
 
 def read_tensors(directory: pathlib.Path) -> dict[str, np.ndarray]:
-    """All tensors of a folder, by the names in new versions of transformers. Raises ValueError
-    naming a file that is missing or damaged."""
+    """All tensors of a folder, by their names in new versions of transformers. Raises ValueError
+    with the file that is missing or damaged."""
     for name in FORMATS:
         index = directory / f'{name}.index.json'
         if (directory / name).exists():
@@ -40,7 +40,7 @@ def read_tensors(directory: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _renamed(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors by new names, with the prefix 'bert.' that a folder of BertModel lacks."""
+    """The tensors by new names. The prefix 'bert.', which a folder of BertModel lacks, is added."""
     renamed = {}
     for name, tensor in tensors.items():
         name = WRAPPERS.sub('', name, count=1)
@@ -86,9 +86,9 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _read_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The tensors of a pickle. torch's restricted unpickler runs no code that is in the file.
+    """The tensors of a pickle. PyTorch's restricted unpickler does not run code from the file.
 
-    Raises ValueError for versions of torch whose unpickler can be evaded (CVE-2025-32434).
+    Raises ValueError for old versions of PyTorch, in which it can be made to (CVE-2025-32434).
     """
     try:
         import torch

@@ -1,8 +1,8 @@
-"""The names of BERT's parameters in bert_jax, in transformers and in google-research/bert.
+"""The names of BERT's parameters in bert_jax, in Hugging Face and in google-research/bert.
 
-One table serves both directions. In bert_jax, layers are stacked on axis 0, and the projections to
-query, key and value are one kernel [layers, embed, heads, qkv, head_dim]. The other projects have
-a matrix for each layer and each projection.
+One table is used for both directions. In bert_jax, layers are stacked on axis 0, and the
+projections to query, key and value are one kernel [layers, embed, heads, qkv, head_dim]. The other
+projects have a matrix for each layer and each projection.
 """
 
 import dataclasses
@@ -22,11 +22,11 @@ ENCODER = head_of('encoder')
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """A parameter and its tensors.
+    """A parameter of bert_jax and its tensors in other projects, which are called families.
 
-    ours: the path in bert_jax. hf, tf1: the name of the tensor, with {layer} and {part} (of PARTS)
-    if the parameter is several tensors; '' if that family has none. flipped: the families whose
-    matrix is [out, in]; in bert_jax it is [in, out].
+    ours: the path in bert_jax. hf, tf1: the name of the tensor, with {layer} and {part} (one of
+    PARTS) if several tensors make up the parameter; '' if the family does not have it. flipped: the
+    families whose matrix is [out, in]; in bert_jax it is [in, out].
     """
 
     ours: str
@@ -53,7 +53,7 @@ class Rule:
 
 
 def _tf1(hf: str) -> str:
-    """The name in google-research/bert of a module of transformers, for most of them."""
+    """The name in google-research/bert of a Hugging Face module. This is right for most modules."""
     return hf.replace('layer.{layer}', 'layer_{layer}').replace('.', '/')
 
 
@@ -72,7 +72,7 @@ def _norm(ours: str, hf: str) -> tuple[Rule, Rule]:
 
 
 def _output(ours: str, hf: str, tf1: str) -> tuple[Rule, Rule]:
-    """A last layer, whose matrix is [out, in] in both families."""
+    """The rules of an output layer, whose matrix is [out, in] in both families."""
     return (
         Rule(f'{ours}/kernel', f'{hf}.weight', tf1 and f'{tf1}_weights', ('hf', 'tf1')),
         Rule(f'{ours}/bias', f'{hf}.bias', tf1 and f'{tf1}_bias'),

@@ -31,7 +31,7 @@ CLASSIFIER = 'output_weights'  # of run_classifier.py
 def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     """The checkpoint in a folder.
 
-    lowercase: whether text is lowercased; the format does not say it. Raises ValueError naming the
+    lowercase: whether text is lowercased, which the files do not say. Raises ValueError naming the
     file or the tensor that is wrong.
     """
     model, values = model_config(directory / CONFIG)
@@ -71,7 +71,7 @@ def _tensorflow() -> Any:
 
 
 def _checkpoint(directory: pathlib.Path) -> pathlib.Path:
-    """The checkpoint in a folder: bert_model.ckpt, or the only one of another name."""
+    """The checkpoint in a folder: bert_model.ckpt, or else the only checkpoint in the folder."""
     names = sorted(path.stem for path in directory.glob('*.index'))
     if CHECKPOINT in names:
         return directory / CHECKPOINT
@@ -105,7 +105,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
             '(tie_word_embeddings is False)'
         )
     if 'tagger' in source.heads:
-        raise ValueError('google-research/bert has no model for tagging; take --to=hf')
+        raise ValueError('google-research/bert has no model for tagging; use --to=hf')
     tensors = rules.to_theirs(source.arrays(), 'tf1')
     names = sorted(tensors)
     tf.raw_ops.SaveV2(
