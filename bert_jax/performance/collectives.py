@@ -16,9 +16,9 @@ REDUCE_SCATTER = 'all-reduce-scatter'  # TPU's name for an all-reduce fused with
 class Collective(NamedTuple):
     """One collective of a step.
 
-    axes: of the mesh. bytes: what a device sends each time, by ring algorithms. times: how often it
-    runs in a step. overlapped: whether the device computes while the collective runs; if not, it
-    waits.
+    axes: the axes of the mesh along which devices exchange data. bytes: how many bytes a device
+    sends each time, with ring algorithms. times: how often it runs in a step. overlapped: whether
+    the device computes while the collective runs; if not, the device waits.
     """
 
     kind: str
@@ -37,8 +37,8 @@ def collectives(step: Hlo, mesh: Mapping[str, int]) -> list[Collective]:
         if instruction.opcode == 'async-start'
     }
     found = []
-    # The compiler fuses pieces of one collective with other work, also in loops between its start
-    # and its end. All pieces have the same channel.
+    # The compiler may divide a collective into pieces and fuse these with other work, also in loops
+    # between its start and its end. All pieces of a collective have the same channel.
     channels = set[str]()
     for computation, times in step.executed():
         for parent, instruction in _with_fused(step, computation):
@@ -80,7 +80,7 @@ def _result_bytes(collective: Instruction) -> float:
 
 
 def _sent(kind: str, result: float, count: int) -> float:
-    """Bytes that a device sends around a ring of `count` devices for a result of so many bytes."""
+    """Bytes that a device sends around a ring of `count` devices for `result` bytes of results."""
     share = (count - 1) / count
     return {
         'all-reduce': 2 * share * result,

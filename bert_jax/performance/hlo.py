@@ -32,7 +32,7 @@ class Instruction:
         return re.findall(r'%([\w.-]+)', self.rest.split(')')[0])
 
     def called(self, attribute: str) -> str:
-        """The name of the computation that an attribute holds; '' without the attribute."""
+        """The name of the computation in an attribute; '' if there is no such attribute."""
         match = re.search(rf'\b{attribute}=%?([\w.-]+)', self.rest)
         return match[1] if match else ''
 
@@ -68,7 +68,7 @@ class Hlo:
         return name
 
     def executed(self) -> Iterator[tuple[str, int]]:
-        """(computation, number of times it runs) for all that run, without the fused ones.
+        """Yields (computation, how often it runs) for all computations that run, except fused ones.
 
         Raises NotImplementedError for a conditional, and for a loop of unknown length.
         """

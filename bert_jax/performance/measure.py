@@ -21,7 +21,7 @@ from bert_jax.tasks.task import Task
 from bert_jax.training import random_streams
 from bert_jax.training.train_step import build_step
 
-BATCHES = 4  # the steps take them in turn
+BATCHES = 4  # the steps use these in turn
 
 
 def reshaped(config: Config, batch_size: int, length: int = 0) -> Config:
@@ -50,14 +50,17 @@ def check(config: Config, task: Task) -> None:
 def measure(
     config: Config, task: Task, steps: int, warmup: int, profile: bool = False
 ) -> dict[str, Any]:
-    """Times the training step of the first phase; returns what was measured and how fast it was.
+    """Times the training step of the first phase.
 
-    steps, warmup: the number of steps that are timed and of those before them. `seconds` are the
-    median of a step, `seconds_p10` and `seconds_p90` percentiles. `peak_memory` is in bytes of one
-    device, as the compiler reports it: the backend's own figure covers earlier measurements too.
-    `parts` are the shares that `step_profile.breakdown` finds, if `profile`. If the step does not
-    fit in memory, `fits` is False and there is nothing but the shape. Raises ValueError if mesh,
-    model and batch do not divide.
+    steps: the number of steps that are timed. warmup: the number of steps before them. Returns the
+    values of `_shape` and:
+    - `seconds`, the median time of a step, and the percentiles `seconds_p10` and `seconds_p90`;
+    - `peak_memory`, bytes of one device, as the compiler reports them (the number of the backend
+      would include earlier measurements);
+    - `parts`, the result of `step_profile.breakdown`, if `profile` is true;
+    - `fits`, which is False if the step does not fit in memory; then only the shape is returned.
+
+    Raises ValueError if the sizes of the model or the batch do not divide over the mesh.
     """
     phase, mesh = config.train.phases[0], make_mesh(config.mesh)
     spec, built = task.batch_spec(phase), build_step(config, task, mesh)
@@ -110,8 +113,8 @@ def _timed_steps(
 ) -> tuple[np.ndarray, Any, Any]:
     """Runs 1 + count steps; returns the seconds of the last `count`, the state and the last sums.
 
-    As in a run, a step is dispatched before the previous one has ended. Its time is from that end
-    to its own.
+    As in a run, a step is dispatched before the previous step has ended. The time of a step is the
+    time from the end of the previous step to its own end.
     """
     ends, sums = list[float](), dict[str, Any]()
     for i in range(1 + count):
@@ -130,7 +133,7 @@ def _of_process_0(seconds: np.ndarray) -> np.ndarray:
 
 
 def _shape(config: Config, mesh: Mesh) -> dict[str, Any]:
-    """What is measured, and on which devices."""
+    """A description of what is measured, and on which devices."""
     phase, model = config.train.phases[0], config.model
     return {
         'device': jax.devices()[0].device_kind,

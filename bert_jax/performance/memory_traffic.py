@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from bert_jax.performance.hlo import Hlo, Instruction, array_bytes, arrays
 
 # Opcodes without memory traffic of their own: names for existing buffers, and calls whose bodies
-# are counted separately. So is the `-done` half of an asynchronous operation.
+# are counted separately. The `-done` half of an asynchronous operation has none either.
 NO_TRAFFIC = (
     *('parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'optimization-barrier'),
     *('while', 'call', 'after-all', 'partition-id', 'replica-id'),
@@ -63,7 +63,8 @@ def _traffic(step: Hlo, instruction: Instruction, others: Mapping[str, Instructi
 
 
 def _fusion_traffic(step: Hlo, fusion: Instruction, operands: list[Instruction]) -> float:
-    """An operand that is only sliced counts by its slices, one updated in place by the update."""
+    """Bytes that a fusion reads and writes. If only slices of an operand are read, only they count;
+    if an operand is updated in place, only the update counts."""
     body = fusion.called('calls')
     sizes = enumerate(array_bytes(operand.type) for operand in operands)
     read = sum(_read(step, body, step.parameter(body, i), size) for i, size in sizes if size)

@@ -1,8 +1,9 @@
 """The plan of a training step on a TPU slice: its memory, and a lower bound of its time.
 
-The memory is what the compiler reports. The time is a roofline: computing, memory traffic and
-sending each take at least so long at the chip's peak. The longest of the three counts, as if they
-overlapped fully. During a synchronous collective a chip does nothing else, so its time is added.
+The memory is what the compiler reports. The time is a roofline model: the times of computing, of
+memory traffic and of sending are computed from the peak numbers of the chip. They are assumed to
+overlap fully, so the longest of the three counts. During a synchronous collective a chip does
+nothing else, so the time of these collectives is added.
 """
 
 import collections
@@ -35,10 +36,10 @@ def plan(
 ) -> dict[str, Any]:
     """Compiles the training step of `phase` for `devices`; returns its plan.
 
-    Sizes are bytes of one device, times are seconds of one step. `fits` is False if the compiler
-    found too little memory; then `exceeds` is how much is missing, and there are no times. If the
-    compiled step cannot be read, there are no times either, but an `error`. Raises ValueError if
-    mesh, model and batch do not divide, and for all other errors of the compiler.
+    Sizes are bytes of one device, times are seconds of one step. `fits` is False if the step needs
+    more memory than a device has; then `exceeds` says how much more, and there are no times. If the
+    text of the compiled step cannot be parsed, there are no times but an `error`. Raises ValueError
+    if the model or the batch does not divide over the mesh, and for other errors of the compiler.
     """
     if config.train.prng_impl == 'auto':  # the fastest one on a TPU, not on this host
         train = dataclasses.replace(config.train, prng_impl='rbg')
@@ -96,7 +97,7 @@ def _chip(mesh: Mesh) -> chips.Chip:
 
 
 def _too_large(error: Exception) -> dict[str, Any]:
-    """The sizes in the compiler's message about too little memory, which has one of two forms.
+    """The sizes in the compiler's message about too little memory. It has one of two forms.
 
     Raises ValueError for any other error.
     """
@@ -115,7 +116,7 @@ def _too_large(error: Exception) -> dict[str, Any]:
 def _roofline(
     task: Task, phase: Phase, tpu_slice: TpuSlice, mesh: Mesh, step: Hlo
 ) -> dict[str, Any]:
-    """The times of a compiled step and what follows from them."""
+    """The times of a compiled step, and the speed and the cost of the phase that they imply."""
     chip, flops = _chip(mesh), task.flops(phase)
     peak, traffic = mesh.size * chip.flops, memory_traffic(step)
     sent = collectives(step, dict(mesh.shape))
@@ -147,8 +148,8 @@ def _roofline(
 def _executed_flops(task: Task, phase: Phase) -> float:
     """FLOPs of a step, with those that the backward pass recomputes.
 
-    It always recomputes the product of queries and keys. Under remat 'dots' it recomputes that of
-    probabilities and values too, and under 'full' the layers, each of them once.
+    The backward pass always recomputes the product of queries and keys. With remat 'dots' it also
+    recomputes the product of probabilities and values, and with 'full' whole layers, once each.
     """
     product = attention_flops(task.config, phase) / 6
     layers = encoder_flops(task.config, phase) / 3

@@ -1,8 +1,9 @@
-"""Where the time of a step goes: what the profiler saw of its operations, by category.
+"""Where the time of a step goes: the profiler's times of its operations, by category.
 
-The compiler fuses operations, and a fusion has one name. So a bias or a dropped element may be
-counted with the matrix product beside it, or the other way round. Shares are of the time of
-operations, over all threads, streams and devices. A device that waits for the host runs none.
+The compiler fuses operations, and a fusion has one name. So a bias or dropout may be counted with
+the matrix product beside it, or the product with them. The shares are shares of the total time of
+all operations, over all threads, streams and devices. Time in which a device waits for the host is
+not included.
 """
 
 import collections
@@ -17,8 +18,8 @@ import jax
 from bert_jax.performance.collectives import COLLECTIVES
 
 # Patterns of the names that JAX gives operations: the path of modules, then the operation. The
-# first pattern that matches decides. They are finer than what parameters say of themselves, because
-# most operations have no parameter. A test compiles a step and finds an operation for each pattern.
+# first pattern that matches decides. They do not use the facts of parameters, because most
+# operations have no parameter. A test compiles a step and finds an operation for each pattern.
 OP_CATEGORIES = {
     'random bits': r'threefry|random_bits|rng_bit|iota_2x32|(ropout\w*|attention)/while|/xor$',
     'products: vocabulary': r'attend/.*dot_general',
@@ -46,7 +47,7 @@ def breakdown(run: Callable[[], Any], program: str) -> dict[str, dict[str, float
     """The share of each category and direction in the time of the operations of `run`.
 
     run: executes a compiled step and waits for its end. program: the HLO text of the step. Raises
-    ValueError if the profiler saw no operation of it.
+    ValueError if the profiler recorded no operation of the step.
     """
     names = dict(NAMED.findall(program))
     seconds: dict[tuple[str, str], float] = collections.defaultdict(float)
@@ -56,7 +57,7 @@ def breakdown(run: Callable[[], Any], program: str) -> dict[str, dict[str, float
             seconds[category(operation, name), _direction(name)] += max(duration, 0)
     total = sum(seconds.values())
     if not total:
-        raise ValueError('the profiler saw no operation of the step on this device; drop --profile')
+        raise ValueError('the profiler recorded no operation of the step; remove --profile')
     seen = {key for key, _ in seconds}
     return {
         key: {direction: seconds.get((key, direction), 0) / total for direction in DIRECTIONS}
@@ -111,9 +112,10 @@ def self_times(line: Any) -> dict[str, float]:
 
 
 def _operation(event: Any) -> str:
-    """The operation's name in the program; '' if the event is none.
+    """The name of an event's operation in the program; '' if the event is not an operation.
 
-    CPUs and GPUs give it as a statistic. On a TPU the event's name is the line of the program.
+    On CPUs and GPUs it is a statistic of the event. On a TPU the event's name is the whole line of
+    the program.
     """
     name = dict(event.stats).get('hlo_op')
     if name is None and (match := re.match(r'%([\w.-]+) = ', event.name)):

@@ -22,7 +22,7 @@ def table(rows: Iterable[Row], columns: Columns, title: str | None = None) -> Ta
 
 
 def number(key: str, form: str = '{}', scale: float = 1) -> Callable[[Row], str]:
-    """A column's function: the value of `key`, scaled and formatted; '' if there is none."""
+    """A function for a column: the value of `key`, scaled and formatted; '' if a row has none."""
 
     def cell(row: Row) -> str:
         value = row.get(key)
@@ -111,7 +111,7 @@ def _phase_lines(plan: Row, config: Config) -> Iterator[tuple[str, str]]:
     for name, size in plan['collectives'].items():
         yield f'{name}: a device sends', readable_bytes(size)
     yield 'to and from memory', readable_bytes(plan['memory_traffic'])
-    yield 'of it only copied or converted', readable_bytes(plan['rearranged'])
+    yield 'of these, only copied or converted', readable_bytes(plan['rearranged'])
     for name, seconds in plan['seconds'].items():
         yield f'{name}: at best', f'{1e3 * seconds:.2f} ms a step'
     step = f'{1e3 * plan["step_seconds"]:.2f} ms a step, the longest and what is synchronous'
@@ -123,7 +123,7 @@ def _phase_lines(plan: Row, config: Config) -> Iterator[tuple[str, str]]:
 
 
 def run_line(plans: list[dict[str, Any]]) -> str:
-    """The time of all phases together, each of which has its time."""
+    """A line with the time of all phases together. Each plan must have its time."""
     days, hours = (sum(plan[name] for plan in plans) for name in ('days', 'chip_hours'))
     return f'the run: {days:.2f} days, {hours:,.0f} chip-hours at best'
 
@@ -140,7 +140,8 @@ def sweep_line(plan: Row) -> str:
 
 
 def best_line(plans: list[dict[str, Any]], config: Config) -> str:
-    """The fastest plan of a sweep and its flags. If none fits, the one that misses the least."""
+    """A line with the fastest plan of a sweep and its flags. If no plan fits, the line has the one
+    that exceeds the memory least."""
     fitting = [plan for plan in plans if 'tokens_per_second' in plan]
     if fitting:
         plan = max(fitting, key=lambda plan: plan['tokens_per_second'])

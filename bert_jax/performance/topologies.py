@@ -1,4 +1,4 @@
-"""TPU slices by name, and devices that stand for them, so that a step can be compiled for them.
+"""TPU slices by name, and abstract devices of a slice, for which a step can be compiled.
 
 The compiler is in the `libtpu` package and needs no TPU.
 """
@@ -50,10 +50,11 @@ class TpuSlice(NamedTuple):
         return f'{self.generation}:{"x".join(map(str, self.shape))}'
 
     def wraps(self) -> tuple[bool, ...]:
-        """For each dimension, whether a link joins its two ends to a ring.
+        """For each dimension, whether a link connects its two ends, so that it is a ring.
 
-        In two dimensions it does if the slice is as long as the pod. In three dimensions, optical
-        switches link the faces of slices that consist of whole 4x4x4 cubes.
+        For a two-dimensional slice this is so if the dimension is as long as that of a whole pod.
+        In three dimensions, optical switches link opposite faces of slices that consist of whole
+        4x4x4 cubes.
         """
         if self.generation in FLAT:
             return tuple(size % FLAT_SIDE == 0 for size in self.shape)
