@@ -14,8 +14,8 @@ LENGTHS = (16, 32, 64, 96, 128, 192, 256, 384, 512)
 class Feature:
     """One array of a batch; axis 0 is the batch.
 
-    shape: the global shape, over all hosts. axes: a logical axis name per dimension. maximum:
-    integers are in [0, maximum); None for floats.
+    shape: the global shape, over all hosts. axes: a logical axis name per dimension. maximum: the
+    upper limit of integers, which are in [0, maximum); None for floats.
     """
 
     shape: tuple[int, ...]

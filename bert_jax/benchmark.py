@@ -1,14 +1,14 @@
-"""How fast the training step is on the devices here: the step of a run, on synthetic batches.
+"""Measures how fast the training step of a run is on the devices here, with synthetic batches.
 
     python -m bert_jax.benchmark --config=configs/large.py --batch_size=64 --max_seq_length=128
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8,16,32 --output=speed.json
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --sweep      # 8, 16, 32...
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --profile
 
-On several hosts, start it on each one, with --distributed or the other flags that main takes for
-that; process 0 prints the results. TensorFlow is not needed. The vocabulary has the size that the
-configuration says. If the configuration's mesh does not fit the devices, a line says so, and all
-devices share the batch (config.mesh.data=-1).
+On several hosts, start it on each one, with --distributed or --coordinator as in bert_jax.main;
+process 0 prints the results. TensorFlow is not needed. The size of the vocabulary is
+config.model.vocab_size. If config.mesh does not fit the devices, a line says so, and the batch is
+split over all devices (config.mesh.data=-1).
 """
 
 import dataclasses
@@ -56,7 +56,7 @@ def _with_fitting_mesh(config: Config) -> Config:
         make_mesh(config.mesh)
     except ValueError as error:
         if jax.process_index() == 0:
-            say(f'benchmark: {error}; here config.mesh.data=-1 alone')
+            say(f'benchmark: {error}; using config.mesh.data=-1 instead')
         return dataclasses.replace(config, mesh=PRESETS['dp'])
     return config
 

@@ -1,13 +1,13 @@
-"""What a TPU slice would do with a configuration: its training step, compiled for the slice here.
+"""Plans a run on a TPU slice: compiles its training step, without a TPU, and estimates its time.
 
     python -m bert_jax.plan --config=configs/large.py --topology=v5e-256
     python -m bert_jax.plan --config=configs/large.py --topology=v5p:4x4x4 --sweep --output=p.json
 
-It needs no TPU, only the compiler for TPUs (`pip install '.[tpu]'`). Memory is what the compiler
-reports. Times are a roofline: how long computing, memory traffic and sending would take at the
-peak of the chip, each on its own. The longest of them counts, as if they overlapped fully. The time
-of synchronous collectives, during which a chip does nothing else, is added. So the steps of a run
-take longer than this bound.
+It needs only the compiler for TPUs (`pip install '.[tpu]'`). Memory is what the compiler reports.
+Times are a roofline model: the times of computing, of memory traffic and of sending are computed
+from the peak numbers of the chip. They are assumed to overlap fully, so the longest of them counts.
+The time of synchronous collectives, during which a chip does nothing else, is added. This is a
+lower bound: the steps of a run take longer.
 """
 
 import os

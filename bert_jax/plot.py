@@ -19,7 +19,7 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string('workdir', None, 'The folder of a run.', required=True, flag_values=FLAGS)
 flags.DEFINE_string('output', 'curves.png', 'The image file to write.', flag_values=FLAGS)
 
-SMOOTHING = 9  # a training curve is a mean over so many reports, because each is of one batch
+SMOOTHING = 9  # points of a training curve are means of 9 reports, as each report is of one batch
 STYLES = {'train': '-', 'eval': 'o-'}
 
 

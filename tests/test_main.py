@@ -165,7 +165,7 @@ def test_interrupted_while_it_starts(tmp_path: pathlib.Path, library: str) -> No
 @pytest.mark.slow
 @pytest.mark.skipif(small_run.QUICK, reason='two processes are stopped and go on in test_hosts')
 def test_stopped_gone_on_and_done(tmp_path: pathlib.Path) -> None:
-    """SIGTERM in a real run; the same command goes on, and has nothing to do after that."""
+    """SIGTERM in a real run; the same command continues it, and then has nothing more to do."""
     small_run.write_corpus(tmp_path)
     workdir = tmp_path / 'run'
     flags = {

@@ -46,7 +46,7 @@ def run_steps(
 ) -> tuple[list[float], train_step.TrainState]:
     """Losses and final state of `steps` real steps on two batches in turn, dropout and all.
 
-    restore: from an abstract state to the one to go on from.
+    restore: from an abstract state to the one to continue from.
     """
     mesh = mesh_of(mesh_config)
     task = PretrainTask(config.model)

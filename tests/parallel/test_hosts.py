@@ -29,7 +29,7 @@ from bert_jax.parallel.mesh import PRESETS
     small_run.QUICK, reason='one process is killed elsewhere, two are stopped below'
 )
 def test_one_of_two_is_killed_and_both_end_with_the_same_bits(tmp_path: pathlib.Path) -> None:
-    """The other ends by itself and says why; both go on from the newest checkpoint."""
+    """The other ends by itself and says why; both continue from the newest checkpoint."""
     small_run.write_corpus(tmp_path)
     flags = {'train__num_steps': 80}
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
@@ -55,8 +55,8 @@ def test_one_of_two_is_killed_and_both_end_with_the_same_bits(tmp_path: pathlib.
 
 @pytest.mark.slow
 def test_two_processes_stop_and_go_on_and_give_the_numbers_of_one(tmp_path: pathlib.Path) -> None:
-    """One gets SIGTERM, later the other SIGINT, and both save; one process goes on from there. All
-    in all the losses are those of one with one device."""
+    """One gets SIGTERM, later the other SIGINT, and both save; one process continues from there.
+    All in all the losses are those of one with one device."""
     small_run.write_corpus(tmp_path)
     workdir = tmp_path / 'two'
     hosts = Hosts(tmp_path, workdir)

@@ -1,4 +1,4 @@
-"""Real runs, really killed: what they leave goes on to the same bits as a run never killed.
+"""Real runs that are killed: when they continue, they end with the bits of a run never killed.
 
 `pytest -s tests/training/test_kill.py` prints the log of the kills.
 """
@@ -62,7 +62,7 @@ def kill_and_go_on(folder: pathlib.Path, seed: int) -> list[Kill]:
         (f'{delay:.1f} s after its start', lambda: time.monotonic() - begin > delay),
         after_step(5, EVERY - 2),  # nothing saved yet
         in_save(EVERY),
-        after_step(BOUNDARY + 1, BOUNDARY + 10),  # goes on from the phase before
+        after_step(BOUNDARY + 1, BOUNDARY + 10),  # continues from the phase before
         in_save(4 * EVERY),
     ]
     if small_run.QUICK:

@@ -168,7 +168,7 @@ def test_a_signal_saves_and_the_next_start_goes_on(
 def test_a_signal_puts_an_evaluation_off(
     tmp_path: pathlib.Path, whole: tuple[pathlib.Path, dict[str, np.ndarray]], where: str
 ) -> None:
-    """It may take long; the run that goes on makes up for it, with the same numbers."""
+    """It may take long; the run that continues does it later, with the same numbers."""
     begun = []
 
     def note(i: int) -> None:

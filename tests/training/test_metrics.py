@@ -92,7 +92,7 @@ def test_tensorboard_events_are_readable(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_flush_saves_what_a_kill_would_lose(tmp_path: pathlib.Path) -> None:
-    """The events too: the run that goes on from a checkpoint does not write them again."""
+    """The events too: a run that continues from a checkpoint does not write them again."""
     writer = MetricsWriter(tmp_path, 0)
     writer.write(1, 'train', {'loss': 2.5})
     writer.flush()
