@@ -114,8 +114,9 @@ def _spans(
     shift: int,
     config: EvalConfig,
 ) -> np.ndarray:
-    """The best spans of window w, unordered: SPAN[at most SPARE * n_best]. Tokens are numbered in
-    the context. starts, ends: float[length], the logits of the row. shift: that of the window."""
+    """The best spans of window w, unordered: SPAN[at most SPARE * n_best]. Tokens are given by
+    their numbers in the context. starts, ends: float[length], the logits of the row. shift: that of
+    the window."""
     begin, stop, end = int(windows.best_begin[w]), int(windows.best_end[w]), int(windows.end[w])
     longest, most = config.max_answer_length, SPARE * config.n_best
     start = starts[shift + begin : shift + stop].astype(np.float64)

@@ -22,7 +22,7 @@ class SentencePiece(Tokenizer):
 
     Text is normalised first, as in ALBERT and XLNet: accents are removed, TeX quotes become '"',
     and text is lowercased if `lowercase` is true. If a cased model has accents in its vocabulary,
-    they are not removed. Raises ValueError if the file is not a model or if it lacks a special token.
+    they are not removed. Raises ValueError if the file is not a model or lacks a special token.
     """
 
     def __init__(self, path: epath.Path, lowercase: bool):
