@@ -86,7 +86,10 @@ def test_run_length_and_schedule_length() -> None:
         ({'train': {'seed': 2**32}}, ['config.train.seed is 4294967296', '2**32 - 1']),
         ({'train': {'seed': -1}}, ['config.train.seed is -1']),
         ({'train': {'seed': 2**32 - 1, 'seeds': 2}}, ['config.train.seed', 'train.seeds (2)']),
-        ({'model': {'hidden_dropout_prob': 0.999995}}, ['hidden_dropout_prob', 'round to 0 or 1']),
+        (
+            {'model': {'hidden_dropout_prob': 0.999995}},
+            ['hidden_dropout_prob', '0 or 1 after rounding'],
+        ),
         ({'model': {'attention_probs_dropout_prob': 2**-18}}, ['attention_probs', '0 or 1']),
         (
             {

@@ -28,7 +28,10 @@ WRONG = [  # changed keys; the checks that fail, and their messages
     ({'data.vocab_file': 'no'}, {'vocabulary': 'config.data.vocab_file=no: .* does not exist'}),
     ({'init_from': 'no'}, {'init_from': 'no has no checkpoint'}),
     ({'init_from': 'start'}, {'init_from': 'another vocabulary .*vocab_file=start/vocab.txt'}),
-    ({'init_from': 'start', 'data.vocab_file': ''}, {'init_from': 'tokenise it with the same one'}),
+    (
+        {'init_from': 'start', 'data.vocab_file': ''},
+        {'init_from': 'tokenise it with the vocabulary of'},
+    ),
     (
         {'init_from': 'start', 'data.vocab_file': 'start', 'model.hidden_size': 16},
         {'init_from': r'does not fit config.model: .*float32\[20, 32\] there, float32\[20, 16\]'},

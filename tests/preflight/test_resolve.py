@@ -26,7 +26,7 @@ EARLY = [
     ({'eval.batch_size': 4}, 'eval.batch_size: 4 is not a multiple of 8'),
     ({'model.type_vocab_size': 1}, 'config.model.type_vocab_size is 1'),
     ({'mesh.tensor': 2}, "'vocab' of size 21 does not divide"),
-    ({'init_from': 'start', 'data.vocab_file': ''}, 'tokenise it with the same one'),
+    ({'init_from': 'start', 'data.vocab_file': ''}, 'tokenise it with the vocabulary of init_from'),
     ({'init_from': 'start', 'data.vocab_file': 'start', 'model.hidden_size': 16}, 'does not fit'),
     ({'train.seed': 1}, 'run holds another run: config.train.seed is 0 there, 1 here'),
 ]

@@ -258,7 +258,7 @@ def test_init_from_counts_what_it_leaves(
     with caplog.at_level(logging.INFO):
         taken = load_params(tmp_path, {'bias': abstract(small(0)).params['bias']})
     assert set(taken) == {'bias'}
-    assert '1 parameters of' in caplog.text and 'kernel first' in caplog.text
+    assert '1 parameters of' in caplog.text and '(first: kernel)' in caplog.text
 
 
 @pytest.mark.parametrize('how', ['half', 'flipped', 'missing'])
