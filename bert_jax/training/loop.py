@@ -87,7 +87,8 @@ def train(
     # All stages are set up now, so that a mistake in a later one is found at once.
     stages = _stages(built, step, batches, eval_batches)
     key = _root_key(config, built.mesh, config.train.prng_impl)
-    # The evaluation at the end of a shorter run does not belong to this run.
+    # A shorter run evaluated at its end, where this run does not. With train.best the line stays:
+    # it says how good the saved best parameters are.
     drop_eval = not is_due(step, config.train.eval_every, config) and not config.train.best
     # The stack is left in reverse order: signals are handled until everything is written.
     with contextlib.ExitStack() as stack:
