@@ -156,7 +156,10 @@ BERT = RowFormat(('cls',), ('sep',), ('sep',), types=(0, 1))
 
 
 def _ids(roles: Sequence[str], specials: Specials[int]) -> list[int]:
-    return [getattr(specials, role) for role in roles]
+    ids = specials.by_role()
+    if missing := [role for role in roles if role not in ids]:
+        raise ValueError(f'the vocabulary has no special token for {", ".join(missing)}')
+    return [ids[role] for role in roles]
 
 
 def _frames(group: Any, count: int, where: Callable[..., Any]) -> tuple[list[Any], ...]:

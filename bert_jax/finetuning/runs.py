@@ -43,6 +43,7 @@ class FineTuning(Resolver):
 
     @staticmethod
     def without_data(config: Config) -> tuple[Config, HeadTask]:
+        """A configuration and a task that suffice to build the training step."""
         if config.init_from:
             config, _ = settings.start_from(config)
         tasks = {'squad': QuestionAnsweringTask, 'ner': TaggingTask}

@@ -84,9 +84,8 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
     config, vocabulary = read_config(folder)
     heads = heads_in(checkpoint.saved_params(folder))
     data = _read_data(folder)
-    labels, no_answer = tuple(data.get('labels', ())), data.get('no_answer', False)
-    if labels == ('no_answer',):  # older workdirs mark SQuAD 2.0 with this label
-        labels, no_answer = (), True
+    labels = workdir.labels_in(data)
+    no_answer = data.get('no_answer', labels != tuple(data.get('labels') or ()))
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),

@@ -16,7 +16,7 @@ from bert_jax.data.text import readers, staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.parallel.mesh import host_slice
-from bert_jax.tasks.pretraining import OBJECTIVES, PretrainTask
+from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.tasks.task import Task
 from bert_jax.training.loop import EvalSet
 from bert_jax.training.run import NotKnown, Resolver, Run, part
@@ -25,11 +25,6 @@ from bert_jax.training.workdir import CONFIG
 
 class Pretraining(Resolver):
     """One run on a prepared store, or on a corpus of text, which is prepared first."""
-
-    @staticmethod
-    def without_data(config: Config) -> tuple[Config, PretrainTask]:
-        config = config.padded()
-        return config, OBJECTIVES[config.objective](config.model)
 
     @property
     def _is_store(self) -> bool:

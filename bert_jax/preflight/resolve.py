@@ -1,12 +1,14 @@
-"""Chooses the resolver of a configuration: pretraining or fine-tuning."""
+"""Chooses the resolver of a configuration: pretraining or fine-tuning.
+
+What reads data is imported when it is needed: `plan` and `benchmark` work without its libraries.
+"""
 
 import pathlib
 
 from etils import epath
 
 from bert_jax.config import Config
-from bert_jax.data.text import staging
-from bert_jax.preflight.pretraining import Pretraining
+from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.tasks.task import Task
 from bert_jax.training.run import Resolver
 
@@ -14,7 +16,14 @@ from bert_jax.training.run import Resolver
 def resolve(config: Config, workdir: epath.Path, cache: pathlib.Path | None = None) -> Resolver:
     """The resolver for `config`. cache: the folder of prepared stores, by default that of
     config.data.cache_dir."""
-    return _resolver(config)(config, workdir, cache or staging.cache_of(config.data))
+    from bert_jax.data.text import staging
+
+    kind: type[Resolver]
+    if config.kind == 'pretraining':
+        from bert_jax.preflight.pretraining import Pretraining as kind
+    else:
+        from bert_jax.finetuning.runs import FineTuning as kind
+    return kind(config, workdir, cache or staging.cache_of(config.data))
 
 
 def without_data(config: Config) -> tuple[Config, Task]:
@@ -23,12 +32,9 @@ def without_data(config: Config) -> tuple[Config, Task]:
     In pretraining the vocabulary has config.model.vocab_size tokens, and in fine-tuning there are
     two labels. Raises ValueError if fine-tuning cannot read config.init_from.
     """
-    return _resolver(config).without_data(config)
+    if config.kind == 'finetuning':
+        from bert_jax.finetuning.runs import FineTuning
 
-
-def _resolver(config: Config) -> type[Resolver]:
-    if config.kind == 'pretraining':
-        return Pretraining
-    from bert_jax.finetuning.runs import FineTuning  # it imports scikit-learn
-
-    return FineTuning
+        return FineTuning.without_data(config)
+    config = config.padded()
+    return config, OBJECTIVES[config.objective](config.model)

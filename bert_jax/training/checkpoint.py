@@ -100,7 +100,7 @@ class Checkpoints:
                 restored = self._manager.restore(step, args=args)
             except Exception as error:  # Orbax and TensorStore raise errors of many types
                 problem = first_line(error)
-                unreachable = bool(UNREACHABLE.search(f'{type(error).__name__}: {error}'))
+                unreachable = _is_unreachable(error)
             outcome = np.array([restored is None, unreachable])
             outcomes = multihost_utils.process_allgather(outcome).reshape(-1, 2)
             failed, unreachable = outcomes.any(axis=0)
@@ -147,8 +147,8 @@ def saved_params(source: epath.PathLike) -> dict[str, Any]:
         return _named(reader.metadata(path / 'state').item_metadata.tree['params'])
 
 
-def check_params(source: epath.PathLike, abstract: Any) -> None:
-    """Raises ValueError and logs as `load_params` does, but reads no arrays."""
+def check_params(source: epath.PathLike, abstract: Any) -> list[str]:
+    """Returns the unused parameters. Raises ValueError as `load_params` does; reads no arrays."""
     path = newest_checkpoint(source)
     saved, needed = map(_forms, (saved_params(path), _named(abstract)))
     wrong = [
@@ -159,8 +159,7 @@ def check_params(source: epath.PathLike, abstract: Any) -> None:
     if wrong:
         more = f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''
         raise ValueError(f'{path} does not fit config.model: {"; ".join(wrong[:5])}{more}')
-    if unused := sorted(set(saved) - set(needed)):
-        LOG.info('%d parameters of %s are not used (first: %s)', len(unused), path, unused[0])
+    return sorted(set(saved) - set(needed))
 
 
 def load_params(source: epath.PathLike, abstract: Any) -> Any:
@@ -169,8 +168,9 @@ def load_params(source: epath.PathLike, abstract: Any) -> Any:
     Logs how many saved parameters are not used. Raises ValueError if there is no checkpoint, if it
     is damaged, or if parameters are missing or of another shape or dtype; it names them.
     """
-    check_params(source, abstract)
     path, target = newest_checkpoint(source), {'params': abstract}
+    if unused := check_params(source, abstract):
+        LOG.info('%d parameters of %s are not used (first: %s)', len(unused), path, unused[0])
     args = _restore(target, partial_restore=True)
     with _reading(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         restored = reader.restore(path / 'state', args=args)
@@ -188,11 +188,17 @@ def _restore(abstract: Any, **options: bool) -> ocp.args.PyTreeRestore:
 
 @contextlib.contextmanager
 def _reading(path: epath.Path) -> Iterator[None]:
-    """Turns the errors of a damaged checkpoint, which have many types, into ValueError."""
+    """Turns the errors of reading a checkpoint, which have many types, into ValueError."""
     try:
         yield
     except Exception as error:
-        raise ValueError(f'checkpoint {path} is damaged: {first_line(error)}') from error
+        problem = 'cannot be reached' if _is_unreachable(error) else 'is damaged'
+        raise ValueError(f'checkpoint {path} {problem}: {first_line(error)}') from error
+
+
+def _is_unreachable(error: Exception) -> bool:
+    """Whether the storage cannot be reached, which says nothing about the checkpoint."""
+    return bool(UNREACHABLE.search(f'{type(error).__name__}: {error}'))
 
 
 def save_best(workdir: epath.PathLike, step: int, params: Any) -> None:

@@ -123,5 +123,6 @@ def _reinitialize(
     if not layers:
         return saved
     if fact.part == 'layers':
+        assert fact.axes[0] == 'layers', fact
         return jax.device_put(jnp.concatenate([saved[:-layers], fresh[-layers:]]), saved.sharding)
     return fresh if fact.part == 'pooler' else saved

@@ -88,6 +88,7 @@ def train(
     stages = _stages(built, step, batches, eval_batches)
     key = _root_key(config, built.mesh, config.train.prng_impl)
     # If a run with a smaller num_steps ended here, its last evaluation is not one of this run's.
+    # With train.best its line stays, because it has the score of the saved best parameters.
     drop_eval = not is_due(step, config.train.eval_every, config) and not config.train.best
     # The stack is closed in reverse order, so that signals are handled until everything is written.
     with contextlib.ExitStack() as stack:

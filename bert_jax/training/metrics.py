@@ -119,8 +119,7 @@ class MetricsWriter:
 
     def has_eval(self, step: int) -> bool:
         """Whether the evaluation of `step` was written; the same in all processes."""
-        written = np.int32(any(line.get('step') == step for line in self._evals))
-        return bool(multihost_utils.broadcast_one_to_all(written))
+        return _of_process_0(any(line.get('step') == step for line in self._evals))
 
     def is_best(self, name: str, metrics: Metrics) -> bool:
         """Whether the score `name` is higher than in all earlier evaluations.
@@ -130,8 +129,7 @@ class MetricsWriter:
         earlier = [line[name] for line in self._evals if line.get(name) is not None]
         value: Any = metrics[name]
         best = not earlier or (value is not None and value > max(earlier))
-        with jax.transfer_guard('allow'):  # with several processes JAX transfers arrays
-            return bool(multihost_utils.broadcast_one_to_all(np.int32(best)))
+        return _of_process_0(best)
 
     def flush(self) -> None:
         """Writes everything to the workdir, so that nothing is lost if the process is killed."""
@@ -158,6 +156,12 @@ class MetricsWriter:
             self._events.close()
             if self._temporary:
                 self._temporary.cleanup()
+
+
+def _of_process_0(value: bool) -> bool:
+    """The value of process 0, in all processes."""
+    with jax.transfer_guard('allow'):  # with several processes JAX makes an array of it
+        return bool(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
 def _has_step(line: str) -> bool:

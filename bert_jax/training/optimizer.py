@@ -92,6 +92,7 @@ def _scale_by_layer(decay: float, layers: int, info: Any) -> optax.GradientTrans
         if fact.part == 'embeddings':
             return update * decay ** (layers + 1)
         if fact.part == 'layers':
+            assert fact.axes[0] == 'layers', fact
             depth = jnp.arange(layers, 0, -1).reshape(-1, *[1] * (update.ndim - 1))
             return update * decay**depth
         return update

@@ -105,11 +105,6 @@ class Resolver(abc.ABC):
         self.config, self.workdir, self.cache = config, workdir, cache
         self.failed = set[str]()
 
-    @staticmethod
-    @abc.abstractmethod
-    def without_data(config: Config) -> tuple[Config, Task]:
-        """A configuration and a task that are known without the data."""
-
     @part
     def mesh(self) -> jax.sharding.Mesh:
         mesh = make_mesh(self.config.mesh)

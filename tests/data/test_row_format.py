@@ -1,15 +1,16 @@
 """Rows of four families, as lists and as arrays."""
 
+import dataclasses
 import itertools
-import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from bert_jax.data.row_format import BERT, RowFormat
+from bert_jax.data.tokenizers.specials import Specials
 
-SPECIALS = types.SimpleNamespace(pad=0, unk=1, cls=2, sep=3, mask=4, bos=5, eos=6)
+SPECIALS = Specials(pad=0, unk=1, cls=2, sep=3, mask=4, bos=5, eos=6)
 ROBERTA = RowFormat(('bos',), ('eos', 'eos'), ('eos',))
 XLNET = RowFormat(
     (), ('sep',), ('sep', 'cls'), types=(0, 1), pooled_last=True, pooled_type=2, pad_left=True
@@ -83,6 +84,12 @@ def test_arrays_give_the_same_rows_as_lists(name, count, tensors):
     assert ids == [padded(row, length, row_format.pad_left) for row, _ in lists]
     assert kinds == [padded(types, length, row_format.pad_left) for _, types in lists]
     assert sizes == [len(row) for row, _ in lists]
+
+
+def test_a_role_that_the_vocabulary_lacks_is_named() -> None:
+    without = dataclasses.replace(SPECIALS, bos=None)
+    with pytest.raises(ValueError, match='no special token for bos'):
+        RowFormat(('bos',), ('sep',), ('sep',)).row([A], without)
 
 
 @pytest.mark.parametrize('tensors', [False, True])

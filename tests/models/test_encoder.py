@@ -159,3 +159,8 @@ def test_gelu_by_name() -> None:
     exact = x * jax.scipy.stats.norm.cdf(x)
     np.testing.assert_allclose(ACTIVATIONS['gelu'](x), exact, atol=1e-6)
     assert 1e-5 < np.abs(ACTIVATIONS['gelu_new'](x) - exact).max() < 1e-3
+    for name in ('gelu', 'gelu_new'):  # computed in float32, rounded once
+        narrow = ACTIVATIONS[name](x.astype(jnp.bfloat16))
+        wide = ACTIVATIONS[name](x.astype(jnp.bfloat16).astype(jnp.float32))
+        assert narrow.dtype == jnp.bfloat16
+        np.testing.assert_allclose(narrow.astype(jnp.float32), wide, rtol=2**-8, atol=1e-6)

@@ -116,7 +116,7 @@ def evaluated(i):
     evaluations += i == 0
     if i == 2 and evaluations == {'evaluation': 1, 'last evaluation': 2}.get(place):
         interrupt()
-    time.sleep(0.2)
+    time.sleep(0.2 * (place != 'nowhere'))
 
 config = test_loop.configured(num_steps=6 if place != 'training' else 0, checkpoint_every=99)
 run = {'change': trained, 'evaluated': evaluated, 'eval_steps': 20}
@@ -161,6 +161,12 @@ def test_a_signal_to_some_stops_all_at_the_same_batch(
         assert step < 10 and steps[-1] == step and not evals[step], evals
         assert all(f'saved at step {step} of ' in text for text in said), said
         assert place != 'evaluation' or step == 5
+    if (place, processes) == ('evaluation', '0'):  # the processes that resume evaluate first
+        command[command.index(place)] = 'nowhere'
+        hosts = Hosts(tmp_path, tmp_path / 'run', command=command, environment={'PYTHONPATH': path})
+        assert hosts.wait() == [0, 0], hosts.output()
+        lines = [(line['step'], line['split']) for line in small_run.metrics(first)]
+        assert (5, 'eval') in lines and lines[-1] == (6, 'eval')
 
 
 def differences(folder: pathlib.Path, name: str) -> tuple[float, float, float]:

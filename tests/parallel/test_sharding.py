@@ -194,6 +194,8 @@ def test_every_rule_is_used_by_a_model_or_an_activation() -> None:
             used |= set(fact.axes)
             assert fact.part and fact.kind
     assert used == set(sharding.RULES)
+    split = {axis for axis in used if sharding.RULES[axis]}
+    assert split - {'batch', 'batch_over_data'} == set(sharding.REMEDIES)
 
 
 def test_meshes_and_batches_that_do_not_fit() -> None:

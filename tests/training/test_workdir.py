@@ -12,6 +12,7 @@ from etils import epath
 from bert_jax import main
 from bert_jax.config import Config, DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig
 from bert_jax.training import run
+from bert_jax.training.workdir import same_labels
 
 BASE = Config(
     model=ModelConfig(vocab_size=99, hidden_size=32, num_attention_heads=2),
@@ -164,3 +165,23 @@ def test_another_vocabulary_to_start_from_is_refused(claims: Claims) -> None:
     claims.workdir = claims.folder / 'other'
     with pytest.raises(ValueError, match=r'another vocabulary .*--config.data.vocab_file=.*vocab'):
         claims.start(other)
+
+
+@pytest.mark.parametrize(
+    ('one', 'other', 'same'),
+    [
+        ({'labels': ['a', 'b']}, {'labels': ['a', 'b']}, True),
+        ({'labels': ['a', 'b']}, {'labels': ['b', 'a']}, False),
+        ({'labels': ['no_answer']}, {'labels': []}, True),
+        ({'no_answer': True}, {'labels': []}, True),
+        ({'labels': ['a']}, None, True),
+    ],
+)
+def test_whether_labels_are_the_same(
+    tmp_path: pathlib.Path, one: dict, other: dict | None, same: bool
+) -> None:
+    for name, data in (('one', one), ('other', other)):
+        (tmp_path / name).mkdir()
+        if data is not None:
+            (tmp_path / name / 'corpus.json').write_text(json.dumps(data))
+    assert same_labels(tmp_path / 'one', tmp_path / 'other') == same

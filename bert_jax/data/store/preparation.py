@@ -24,6 +24,7 @@ from bert_jax.data.tokenizers import tokenizer
 RECIPE = 2  # increase it if changed code makes another store from the same text and options
 # The fields of DataConfig, besides the corpus and the vocabulary, that the content depends on.
 OPTIONS = ('lowercase', 'text_field', 'documents', 'sentences', 'language', 'holdout')
+SHORT, SHORT_SHARE = 12, 0.2  # tokens of a short document; the share of them that is reported
 VOCAB_CHARS = 16 << 20  # the vocabulary is trained on about this many characters, held in memory
 
 
@@ -165,7 +166,9 @@ class Preparation:
             for split in format.SPLITS
         }
         documents = progress.tracked(source.read(summary), 'tokenising', summary, source.size)
+        short = 0
         for document, ids in sentences.tokenised(documents, data, vocabulary, summary):
+            short += sum(map(len, ids)) < SHORT
             writers['eval' if _hash_share(document) < data.holdout else 'train'].add(ids)
         hashes = {split: writer.close() for split, writer in writers.items()}
         counts = {split: writer.counts() for split, writer in writers.items()}
@@ -174,6 +177,12 @@ class Preparation:
         if data.holdout:
             for split, writer in writers.items():
                 format.check_documents(split, writer.usable)
+        documents_read = sum(split.documents for split in counts.values())
+        if short > SHORT_SHARE * documents_read:
+            say(
+                f'{short:,} of {documents_read:,} documents have fewer than {SHORT} tokens, which '
+                'fill few rows; is each one a document of its own? See config.data.documents'
+            )
         unknown = sum(int(w.histogram[vocabulary.specials.unk]) for w in writers.values())
         unk = vocabulary.special_pieces.unk
         summary.count(f'words outside the vocabulary, read as {unk}', number=unknown)

@@ -1,5 +1,6 @@
 import dataclasses
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -221,3 +222,22 @@ def test_a_process_that_breaks_off_ends(made):
         [sys.executable, '-c', script], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (0, 'done\n'), done.stderr
+
+
+def test_the_log_says_how_much_text_is_shown(tmp_path, caplog):
+    documents = [[7, 9, 8, 6] * 12 for _ in range(8)]
+    directory = made_stores.write(tmp_path / 'store', documents, documents[:2])
+    caplog.set_level('INFO')
+    for copies, text in (
+        (0, r'one epoch shows \d+% of the text and \d epochs'),
+        (1, 'never the rest'),
+    ):
+        caplog.clear()
+        input_pipeline.train_batches(
+            directory, made_stores.config(16, 4, 3, static_copies=copies), start=0, stop=1
+        )
+        assert re.search(text, caplog.text), caplog.text
+    caplog.clear()
+    config = made_stores.config(16, 4, 3)
+    input_pipeline.EvalBatches(directory, config, config.train.phases[0])
+    assert 'all rows together' in caplog.text and 'epochs' not in caplog.text

@@ -165,6 +165,15 @@ def test_the_vocabulary_is_trained_on_a_spread_of_a_large_corpus(tmp_path, monke
     assert count == sum(map(len, seen))
 
 
+@pytest.mark.parametrize('short', [5, 60])
+def test_many_short_documents_are_reported(tmp_path, capsys, short):
+    headings = [f'Time {i}.' for i in range(short)]
+    (tmp_path / 'a.txt').write_text('\n\n'.join([*headings, *map(document, range(100))]))
+    preparation.prepare(config(tmp_path, f'text:{tmp_path / "a.txt"}'))
+    reported = f'{short} of {100 + short} documents have fewer than 12' in capsys.readouterr().err
+    assert reported == (short == 60)
+
+
 def test_builtin(tmp_path):
     directory = preparation.prepare(config(tmp_path, 'builtin', vocab_size=4096, holdout=0.02))
     meta = format.read_meta(directory)
