@@ -1,6 +1,7 @@
 """Chooses the resolver of a configuration: pretraining or fine-tuning.
 
-What reads data is imported when it is needed: `plan` and `benchmark` work without its libraries.
+The modules that read data are imported only when they are needed. So `plan` and `benchmark` work
+without the libraries of these modules.
 """
 
 import pathlib

@@ -160,7 +160,7 @@ class MetricsWriter:
 
 def _of_process_0(value: bool) -> bool:
     """The value of process 0, in all processes."""
-    with jax.transfer_guard('allow'):  # with several processes JAX makes an array of it
+    with jax.transfer_guard('allow'):  # with several processes JAX transfers an array
         return bool(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 

@@ -78,7 +78,10 @@ def read_data(workdir: epath.Path) -> dict[str, Any]:
 
 
 def labels_in(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """The labels in a description of data. Older workdirs mark SQuAD 2.0 by one that is none."""
+    """The labels in a description of data.
+
+    The label 'no_answer' alone is not a label: it marks SQuAD 2.0 in older workdirs.
+    """
     labels = tuple(data.get('labels') or ())
     return () if labels == ('no_answer',) else labels
 

@@ -181,7 +181,7 @@ class Preparation:
         if short > SHORT_SHARE * documents_read:
             say(
                 f'{short:,} of {documents_read:,} documents have fewer than {SHORT} tokens, which '
-                'fill few rows; is each one a document of its own? See config.data.documents'
+                'fill few rows. Check what ends a document in this text (config.data.documents)'
             )
         unknown = sum(int(w.histogram[vocabulary.specials.unk]) for w in writers.values())
         unk = vocabulary.special_pieces.unk
