@@ -5,6 +5,7 @@ import importlib
 import json
 import logging
 import re
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -29,10 +30,23 @@ UNREACHABLE = re.compile(
     '|ServiceUnavailable|[Tt]imed out|[Cc]onnection|Permission denied|Stale file handle'
 )
 RETRY_SECONDS = (2, 10)  # before the second and the third attempt to read
-# Orbax logs every error with a traceback in each of its threads before it raises it.
-logging.getLogger('absl').addFilter(
-    lambda record: record.levelno < logging.ERROR or 'orbax' not in record.pathname
-)
+
+
+def _is_for_users(record: logging.LogRecord) -> bool:
+    """False for what Orbax logs before it raises it, and for a file that it does not need."""
+    unneeded = 'Metadata file does not exist' in record.getMessage()
+    return 'orbax' not in record.pathname or (record.levelno < logging.ERROR and not unneeded)
+
+
+def _report_uncaught(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+    """Reports an uncaught exception. If a disk is full, Orbax closes its event loop after the first
+    error, and TensorStore reports every later write as an error of its own."""
+    if not (isinstance(error, RuntimeError) and str(error) == 'Event loop is closed'):
+        _default_excepthook(kind, error, traceback)
+
+
+logging.getLogger('absl').addFilter(_is_for_users)
+_default_excepthook, sys.excepthook = sys.excepthook, _report_uncaught
 
 
 class Checkpoints:
@@ -128,6 +142,10 @@ class Checkpoints:
         multihost_utils.sync_global_devices(f'rename {step}')
         self._manager.reload()
         return renamed
+
+    def check_saves(self) -> None:
+        """Raises the error of a save in the background that has failed, such as a full disk."""
+        self._manager.check_for_errors()
 
     def close(self) -> None:
         """Waits until all saves have ended. Raises their errors."""

@@ -152,6 +152,7 @@ class _Loop:
                 # Report.
                 if log or evaluate or save:
                     monitor.check_finite()
+                    self.checkpoints.check_saves()
                 if log:
                     self.report(step, 'train', monitor.read())
 

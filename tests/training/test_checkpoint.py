@@ -334,3 +334,12 @@ def test_optimizer_of_another_shape_is_not_taken(tmp_path: pathlib.Path) -> None
         checkpoints.restore(other)
     checkpoints.close()
     assert files(tmp_path, 10)
+
+
+def test_event_loops_that_orbax_has_closed_are_not_reported(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    checkpoint._report_uncaught(RuntimeError, RuntimeError('Event loop is closed'), None)
+    assert capsys.readouterr().err == ''
+    checkpoint._report_uncaught(RuntimeError, RuntimeError('another error'), None)
+    assert 'another error' in capsys.readouterr().err
