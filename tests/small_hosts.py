@@ -68,13 +68,13 @@ class Hosts:
     def wait(self) -> list[int]:
         """Exit codes; kills what does not end."""
         try:
-            return [process.wait(timeout=200) for process in self.processes]
+            return [process.wait(timeout=400) for process in self.processes]
         finally:
             for process in self.processes:
                 process.kill()
 
     def wait_for(self, there: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + 200
+        deadline = time.monotonic() + 400
         while not there():
             assert time.monotonic() < deadline, self.output()
             assert all(process.poll() is None for process in self.processes), self.output()

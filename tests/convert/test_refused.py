@@ -34,7 +34,7 @@ def not_finite(folder: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ('config', 'message'),
     [
-        (None, 'of transformers has to be converted: .*convert --from=hf'),
+        (None, 'Convert a Hugging Face checkpoint first: .*convert --from=hf'),
         ('3', 'it is not a configuration of bert_jax'),
     ],
 )

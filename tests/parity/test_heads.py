@@ -84,6 +84,6 @@ def test_a_finetuned_model_goes_out(
 
 def test_google_has_no_tagging(tmp_path: pathlib.Path) -> None:
     write(tmp_path / 'ours', ('tagger',), ('O', 'B-PER'))
-    with pytest.raises(ValueError, match=r'no tagging; --to=hf has'):
+    with pytest.raises(ValueError, match='no model for tagging; use --to=hf'):
         convert_out('tf1', tmp_path / 'ours', tmp_path / 'theirs')
     assert not (tmp_path / 'theirs').exists()
