@@ -12,28 +12,19 @@ DIR: a workdir, or a folder written by bert_jax.convert. In Python:
 """
 
 import functools
-import itertools
-import json
 import pathlib
 import sys
-import tempfile
 import time
-from collections.abc import Iterable, Iterator
 
 import absl.logging
-import numpy as np
 from absl import flags
 
 from bert_jax.config import choices, command_line
-from bert_jax.config.files import atomic_output
-from bert_jax.data.files import lines
-from bert_jax.data.progress import counted
-from bert_jax.data.summary import Summary
 from bert_jax.finetuning import predictions
+from bert_jax.inference.text_files import print_masked_words, texts, write_embeddings
 from bert_jax.inference.trained_model import POOLINGS, Bert, load
 
 __all__ = ['Bert', 'load']
-MASKED = 256  # texts whose masks are filled together
 OUTPUTS = {'embed': '.npz', 'task': '.jsonl'}  # mode -> the suffix of --output
 FLAGS = flags.FlagValues()  # not the global flags, because programs import this module too
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
@@ -59,54 +50,6 @@ _enum('dtype', 'auto', choices('model.dtype'), 'The compute type.')
 flags.DEFINE_integer(
     'top_k', 5, 'fill_mask: tokens shown for each mask.', lower_bound=1, flag_values=FLAGS
 )
-
-
-def _task(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> int:
-    """Writes a line of JSON per example; returns their number."""
-    # In other files each line is an example, so their number is known.
-    total = None if {'.json', '.conll'} & {*source.suffixes} else sum(1 for _ in lines(source))
-    count, summary = 0, Summary()
-    with atomic_output(output) as partial, partial.open('w', encoding='utf-8') as file:
-        records = predictions.records(bert, source, summary)
-        for record in counted(records, 'predicting', total):
-            file.write(json.dumps(record, ensure_ascii=False) + '\n')
-            count += 1
-    for name, number in summary.lines().items():
-        print(f'{name}: {number:,}', file=sys.stderr)
-    return count
-
-
-def _embed(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> int:
-    """Writes a .npz with `embeddings`, float32[lines, hidden]; returns the number of lines.
-
-    The embeddings are in a file while they are computed, so they need not fit in memory.
-    """
-    count = sum(1 for _ in lines(source))
-    if not count:
-        raise ValueError(f'{source} has no line')
-    vectors = bert.embed(_texts(source), FLAGS.pooling, FLAGS.long == 'window')
-    with atomic_output(output) as partial, tempfile.TemporaryDirectory(dir=output.parent) as folder:
-        file, shape = pathlib.Path(folder) / 'embeddings.npy', (count, bert.config.hidden_size)
-        embeddings = np.lib.format.open_memmap(file, 'w+', 'float32', shape)
-        for i, vector in zip(range(count), vectors, strict=True):
-            embeddings[i] = vector
-        with partial.open('wb') as archive:
-            np.savez(archive, embeddings=embeddings)
-    return count
-
-
-def _fill_mask(bert: Bert, inputs: Iterable[str]) -> None:
-    """Prints each text and, for each of its masks, the most likely tokens."""
-    inputs = iter(inputs)
-    while texts := list(itertools.islice(inputs, MASKED)):
-        for text, masks in zip(texts, bert.fill_mask(texts, FLAGS.top_k), strict=True):
-            print(text)
-            for candidates in masks:
-                print('   ' + ', '.join(f'{piece} {share:.3f}' for piece, share in candidates))
-
-
-def _texts(path: pathlib.Path) -> Iterator[str]:
-    return (line.rstrip('\r\n') for line in lines(path))
 
 
 def _mode() -> str:
@@ -136,10 +79,14 @@ def main(argv: list[str]) -> int:
     mode = _mode()
     bert = load(FLAGS.checkpoint, FLAGS.dtype)
     if mode == 'fill_mask':
-        _fill_mask(bert, _texts(pathlib.Path(FLAGS.input)) if FLAGS.input else [FLAGS.text])
+        inputs = texts(pathlib.Path(FLAGS.input)) if FLAGS.input else [FLAGS.text]
+        print_masked_words(bert, inputs, FLAGS.top_k)
     else:
-        begin, write = time.monotonic(), {'embed': _embed, 'task': _task}[mode]
-        count = write(bert, pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
+        begin, files = time.monotonic(), (pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
+        if mode == 'task':
+            count = predictions.write_records(bert, *files)
+        else:
+            count = write_embeddings(bert, *files, FLAGS.pooling, FLAGS.long == 'window')
         rate = count / (time.monotonic() - begin)
         print(f'{count:,} records, {rate:,.0f} a second, in {FLAGS.output}', file=sys.stderr)
     if bert.truncated:

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from bert_jax.plot import draw, panels, read_metrics, smooth
+from bert_jax.training.curves import draw, panels, read_metrics, smooth
 
 
 def lines(split: str, steps: range) -> str:

@@ -1,10 +1,15 @@
 """Predictions of a fine-tuned model for a file: labels, numbers, tags or answers."""
 
 import itertools
+import json
 import pathlib
+import sys
 from collections.abc import Iterator
 
 from bert_jax.config import Config
+from bert_jax.config.files import atomic_output
+from bert_jax.data.files import lines
+from bert_jax.data.progress import counted
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.datasets import processor_for
 from bert_jax.finetuning.task_data import Record, TaskFacts
@@ -32,3 +37,18 @@ def records(bert: Bert, path: pathlib.Path, summary: Summary | None = None) -> I
         split = processor.encode(window, summary)
         outputs = bert.predict(split.rows, processor.task)
         yield from processor.records(split, outputs)
+
+
+def write_records(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> int:
+    """Writes a line of JSON per example; returns their number."""
+    # In other files each line is an example, so their number is known.
+    total = None if {'.json', '.conll'} & {*source.suffixes} else sum(1 for _ in lines(source))
+    count, summary = 0, Summary()
+    with atomic_output(output) as partial, partial.open('w', encoding='utf-8') as file:
+        found = records(bert, source, summary)
+        for record in counted(found, 'predicting', total):
+            file.write(json.dumps(record, ensure_ascii=False) + '\n')
+            count += 1
+    for name, number in summary.lines().items():
+        print(f'{name}: {number:,}', file=sys.stderr)
+    return count

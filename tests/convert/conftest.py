@@ -5,7 +5,7 @@ import pathlib
 import pytest
 from folders import make
 
-from bert_jax.convert.__main__ import convert_out
+from bert_jax.convert.folders import convert_out
 
 
 @pytest.fixture(scope='session')

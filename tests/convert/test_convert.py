@@ -15,7 +15,7 @@ from folders import MODEL, PIECES, assert_same, change_config, make, tensors, wr
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert import hf, rules
-from bert_jax.convert.__main__ import convert_in, convert_out
+from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import PRETRAINING_HEADS
 from bert_jax.models.inputs import EncoderInputs

@@ -10,7 +10,7 @@ from folders import change_config, tensors, tokenizer_json, write
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert import hf
-from bert_jax.convert.__main__ import convert_in, convert_out
+from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.convert.foreign import REQUIRED
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import PRETRAINING_HEADS

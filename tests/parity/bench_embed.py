@@ -21,7 +21,7 @@ from absl import app, flags
 from test_bert import minilm
 
 from bert_jax import predict
-from bert_jax.convert.__main__ import convert_in
+from bert_jax.convert.folders import convert_in
 from bert_jax.data import files
 
 INPUT = flags.DEFINE_string('input', None, 'A text file, a sentence a line.', required=True)

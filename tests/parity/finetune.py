@@ -31,7 +31,7 @@ from ml_collections import config_flags
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, from_dict
-from bert_jax.convert.__main__ import convert_in
+from bert_jax.convert.folders import convert_in
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.finetuning import settings
 from bert_jax.finetuning.datasets import TaskData, load_task_data

@@ -15,7 +15,7 @@ transformers = pytest.importorskip('transformers', reason='parity needs: pip ins
 from bert_jax import predict  # noqa: E402
 from bert_jax.config import MeshConfig  # noqa: E402
 from bert_jax.convert import rules  # noqa: E402
-from bert_jax.convert.__main__ import convert_in  # noqa: E402
+from bert_jax.convert.folders import convert_in  # noqa: E402
 from bert_jax.inference import model_dir  # noqa: E402
 from bert_jax.parallel.mesh import make_mesh  # noqa: E402
 

@@ -17,7 +17,7 @@ from reference import Both, torch
 from small_run import QUICK
 
 from bert_jax.config import MeshConfig
-from bert_jax.convert.__main__ import convert_in, convert_out
+from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import PRETRAINING_HEADS

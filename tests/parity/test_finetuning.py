@@ -15,7 +15,7 @@ from flax import linen as nn
 from reference import torch, transformers
 
 from bert_jax.config import Config
-from bert_jax.convert.__main__ import convert_out
+from bert_jax.convert.folders import convert_out
 from bert_jax.convert.foreign import full_config
 from bert_jax.data.labelled.rows import ShuffledBatches
 from bert_jax.data.tokenizers import tokenizer

@@ -12,7 +12,7 @@ from reference import torch, transformers
 
 from bert_jax import predict
 from bert_jax.config import ModelConfig
-from bert_jax.convert.__main__ import convert_out
+from bert_jax.convert.folders import convert_out
 from bert_jax.convert.foreign import full_config
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder

@@ -13,7 +13,7 @@ from etils import epath
 
 from bert_jax import predict
 from bert_jax.config import Config, DataConfig, MeshConfig, OptimConfig
-from bert_jax.convert.__main__ import convert_out
+from bert_jax.convert.folders import convert_out
 from bert_jax.convert.foreign import full_config
 from bert_jax.finetuning import predictions
 from bert_jax.inference import model_dir

@@ -1,0 +1,110 @@
+"""Conversion of a folder from another project's format to that of bert_jax, and back."""
+
+import collections
+import contextlib
+import json
+import pathlib
+from collections.abc import Iterator
+
+import flax.traverse_util
+import jax
+import numpy as np
+
+from bert_jax.config.files import atomic_output
+from bert_jax.convert import hf, rules, tf1
+from bert_jax.convert.foreign import Foreign, full_config
+from bert_jax.inference import model_dir
+from bert_jax.models.heads import HeadedEncoder
+from bert_jax.models.inputs import EncoderInputs
+
+FORMATS = {'hf': hf, 'tf1': tf1}
+
+
+def convert_out(target: str, source: pathlib.Path, output: pathlib.Path) -> None:
+    """Converts a workdir or a folder of bert_jax to a folder of `target`."""
+    model = model_dir.load(source).unpadded()
+    with _new_folder(output) as partial:
+        notes = FORMATS[target].write(partial, model)
+    if model.vocabulary is None:
+        notes.append('no vocabulary was written, because the checkpoint has none')
+    print('\n'.join([*notes, f'wrote {output}']))
+
+
+def convert_in(
+    origin: str,
+    folder: pathlib.Path,
+    output: pathlib.Path,
+    allow_missing: bool = False,
+    lowercase: bool | None = None,
+) -> None:
+    """Converts a folder of `origin` to a folder of bert_jax.
+
+    lowercase: whether text is lowercased, for a folder that does not say so; None means true.
+    Raises ValueError if parameters are missing or have other shapes, and if the vocabulary looks
+    cased although neither the folder nor `lowercase` says whether text is lowercased.
+    """
+    source = FORMATS[origin].read(folder, lowercase)
+    heads = source.heads
+    if {'next_sentence', 'classifier'} & {*heads} and 'pooler' not in heads:
+        heads = ('pooler', *heads)  # these heads read it; its tensors are reported as missing
+    num_labels = max(len(source.task.get('labels', ())), 1)
+    abstract = model_dir.abstract_params(source.model, heads, num_labels)
+    flat = flax.traverse_util.flatten_dict(abstract, sep='/')
+    shapes = {path: leaf.shape for path, leaf in flat.items()}
+    arrays, missing = rules.to_ours(source.tensors, shapes, source.family)
+    if missing and not allow_missing:
+        more = f' and {len(missing) - 5} more' if len(missing) > 5 else ''
+        raise ValueError(
+            f'no tensor {", ".join(missing[:5])}{more}; '
+            '--allow_missing fills them with fresh values'
+        )
+    if missing:
+        fresh = rules.to_theirs(_fresh(source, heads, num_labels), source.family)
+        arrays, _ = rules.to_ours(fresh | dict(source.tensors), shapes, source.family)
+        print(f'missing, filled with fresh values: {", ".join(missing)}')
+    with _new_folder(output) as partial:
+        if source.vocabulary is not None:
+            lowercase = source.vocabulary.lowercase
+        model_dir.save(
+            partial,
+            full_config(source.model, lowercase is not False),
+            flax.traverse_util.unflatten_dict(arrays, sep='/'),
+            source.vocabulary,
+            source.task,
+        )
+        report = {'unused': dict(source.unused), 'missing': missing}
+        (partial / 'conversion.json').write_text(json.dumps(report, indent=2) + '\n')
+    _summary(source, heads, arrays, output)
+
+
+def _fresh(source: Foreign, heads: tuple[str, ...], num_labels: int) -> dict[str, np.ndarray]:
+    """Freshly initialised parameters by path."""
+    model = HeadedEncoder(source.model, heads, num_labels)
+    boxed = jax.jit(model.init)(jax.random.key(0), EncoderInputs.example())['params']
+    return flax.traverse_util.flatten_dict(jax.device_get(flax.linen.unbox(boxed)), sep='/')
+
+
+def _summary(
+    source: Foreign, heads: tuple[str, ...], arrays: dict[str, np.ndarray], output: pathlib.Path
+) -> None:
+    count = sum(array.size for array in arrays.values())
+    print(f'{count:,} parameters from {len(source.tensors)} tensors; heads: {", ".join(heads)}')
+    by_reason = collections.defaultdict(list)
+    for name, reason in source.unused.items():
+        by_reason[reason].append(name)
+    for reason, names in by_reason.items():
+        print(f'{len(names)} tensors not used, {reason}: {sorted(names)[0]}...')
+    if source.vocabulary is None:
+        print('the folder has no vocabulary: the model reads token ids, but no text')
+    print('\n'.join([*source.notes, f'wrote {output}']))
+
+
+@contextlib.contextmanager
+def _new_folder(output: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A new folder that becomes `output` after the block, and is removed if the block raises."""
+    if output.exists():
+        raise ValueError(f'{output} exists; remove it or choose another --output')
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_output(output) as partial:
+        partial.mkdir()
+        yield partial
