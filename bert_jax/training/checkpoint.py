@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,15 +39,21 @@ def _is_for_users(record: logging.LogRecord) -> bool:
     return 'orbax' not in record.pathname or (record.levelno < logging.ERROR and not unneeded)
 
 
-def _report_uncaught(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
-    """Reports an uncaught exception. If a disk is full, Orbax closes its event loop after the first
-    error, and TensorStore reports every later write as an error of its own."""
+def _report_unraisable(event: Any) -> None:
+    """Reports an exception that nobody can catch. If a disk is full, Orbax closes its event loop
+    after the first error, and TensorStore reports every later write as an error of its own."""
+    error = event.exc_value
     if not (isinstance(error, RuntimeError) and str(error) == 'Event loop is closed'):
-        _default_excepthook(kind, error, traceback)
+        _default_hook(event)
 
 
 logging.getLogger('absl').addFilter(_is_for_users)
-_default_excepthook, sys.excepthook = sys.excepthook, _report_uncaught
+# Of several writes that fail, Orbax raises the first error; asyncio logs the others.
+logging.getLogger('asyncio').addFilter(
+    lambda record: 'exception was never retrieved' not in record.getMessage()
+)
+warnings.filterwarnings('ignore', 'coroutine .* was never awaited', RuntimeWarning)
+_default_hook, sys.unraisablehook = sys.unraisablehook, _report_unraisable
 
 
 class Checkpoints:
