@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 import time
-import warnings
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +39,12 @@ def _is_for_users(record: logging.LogRecord) -> bool:
     return 'orbax' not in record.pathname or (record.levelno < logging.ERROR and not unneeded)
 
 
+def _is_of_orbax(record: logging.LogRecord) -> bool:
+    """Whether asyncio logs an error of Orbax. If several writes fail, Orbax raises the first one."""
+    frames = traceback.extract_tb(record.exc_info[2]) if record.exc_info else []
+    return any('orbax' in frame.filename for frame in frames)
+
+
 def _report_unraisable(event: Any) -> None:
     """Reports an exception that nobody can catch. If a disk is full, Orbax closes its event loop
     after the first error, and TensorStore reports every later write as an error of its own."""
@@ -48,11 +54,7 @@ def _report_unraisable(event: Any) -> None:
 
 
 logging.getLogger('absl').addFilter(_is_for_users)
-# Of several writes that fail, Orbax raises the first error; asyncio logs the others.
-logging.getLogger('asyncio').addFilter(
-    lambda record: 'exception was never retrieved' not in record.getMessage()
-)
-warnings.filterwarnings('ignore', 'coroutine .* was never awaited', RuntimeWarning)
+logging.getLogger('asyncio').addFilter(lambda record: not _is_of_orbax(record))
 _default_hook, sys.unraisablehook = sys.unraisablehook, _report_unraisable
 
 
