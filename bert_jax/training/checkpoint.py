@@ -40,7 +40,7 @@ def _is_for_users(record: logging.LogRecord) -> bool:
 
 
 def _is_of_orbax(record: logging.LogRecord) -> bool:
-    """Whether asyncio logs an error of Orbax. If several writes fail, Orbax raises the first one."""
+    """Whether asyncio logs an error of Orbax, which raises only the first of several errors."""
     frames = traceback.extract_tb(record.exc_info[2]) if record.exc_info else []
     return any('orbax' in frame.filename for frame in frames)
 
