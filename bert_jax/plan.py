@@ -21,9 +21,7 @@ from rich.console import Console
 
 from bert_jax.config import command_line
 from bert_jax.config.console import say
-from bert_jax.performance import roofline, tables, topologies
-from bert_jax.performance.sweep import sweep
-from bert_jax.preflight.resolve import without_data
+from bert_jax.performance import topologies
 
 TOPOLOGY = flags.DEFINE_string('topology', None, f'The slice: {topologies.EXAMPLES}.')
 SWEEP = flags.DEFINE_boolean(
@@ -38,6 +36,12 @@ def main(argv: list[str]) -> int:
         raise ValueError(f'--topology is missing: {topologies.EXAMPLES}')
     command_line.check_output(OUTPUT.value)
     tpu_slice = topologies.parse(TOPOLOGY.value)
+
+    # These imports take seconds, so mistakes on the command line are reported before them.
+    from bert_jax.performance import roofline, tables
+    from bert_jax.performance.sweep import sweep
+    from bert_jax.preflight.resolve import without_data
+
     config, task = without_data(config)
     devices, console, plans = topologies.devices(tpu_slice), Console(), list[dict[str, Any]]()
     if SWEEP.value:

@@ -1,6 +1,6 @@
 """Draws the curves of a run: its losses, and its accuracy or scores on held-out data.
 
-pip install .[plot]
+pip install '.[plot]'
 python -m bert_jax.plot --workdir=runs/tiny --output=curves.png
 """
 
@@ -11,7 +11,6 @@ from absl import flags
 from etils import epath
 
 from bert_jax.config import command_line
-from bert_jax.training import curves
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string('workdir', None, 'The folder of a run.', required=True, flag_values=FLAGS)
@@ -20,6 +19,9 @@ flags.DEFINE_string('output', 'curves.png', 'The image file to write.', flag_val
 
 def main(argv: list[str]) -> int:
     command_line.parse_flags(argv, FLAGS)
+
+    from bert_jax.training import curves  # takes a second
+
     curves.draw(epath.Path(FLAGS.workdir).expanduser(), pathlib.Path(FLAGS.output))
     print(f'wrote {FLAGS.output}', file=sys.stderr)
     return 0

@@ -194,7 +194,7 @@ class Config:
     @property
     def kind(self) -> Kind:
         """The kind of run: 'pretraining' or 'finetuning'."""
-        return 'pretraining' if self.data.task == 'pretrain' else 'finetuning'
+        return kind_of(self.data.task)
 
     @property
     def schedule_steps(self) -> int:
@@ -220,6 +220,11 @@ class Config:
     def to_json(self) -> str:
         """The text of a config.json; `from_saved` reads it."""
         return json.dumps({'version': __version__} | self.to_dict(), indent=2) + '\n'
+
+
+def kind_of(task: str) -> Kind:
+    """The kind of run of a value of config.data.task."""
+    return 'pretraining' if task == 'pretrain' else 'finetuning'
 
 
 def default() -> ConfigDict:

@@ -3,14 +3,18 @@
 The compiler is in the `libtpu` package and needs no TPU.
 """
 
+import contextlib
 import math
-import os
 import re
-from typing import Any, NamedTuple
+import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
-
+from bert_jax.config import environment
 from bert_jax.config.errors import first_line
+
+if TYPE_CHECKING:
+    import jax  # otherwise only `devices` imports it, because it takes seconds
 
 GENERATIONS = ('v4', 'v5e', 'v5p', 'v6e', 'tpu7x')
 # The number in a name counts TensorCores, two per chip, for these, and chips for the others.
@@ -19,15 +23,6 @@ FLAT = ('v5e', 'v6e')  # two-dimensional; the others have three dimensions
 FLAT_SIDE = 16  # chips along each dimension of a whole pod of these
 ALIASES = {'v5litepod': 'v5e', 'v5lite': 'v5e', 'v6litepod': 'v6e', 'v7x': 'tpu7x', '7x': 'tpu7x'}
 EXAMPLES = 'v5e-256, v5p-128, v4-32 or generation:shape as in v5e:16x16, v5p:4x4x4'
-# libtpu looks for a TPU, and writes logs, unless these variables are set.
-WITHOUT_TPU = {
-    'TPU_SKIP_MDS_QUERY': '1',
-    'TPU_WORKER_HOSTNAMES': 'localhost',
-    'TPU_ACCELERATOR_TYPE': 'v5litepod-16',  # any name works
-    'TPU_LOG_DIR': 'disabled',
-    'TPU_STDERR_LOG_LEVEL': '3',
-    'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
-}
 
 
 class TpuSlice(NamedTuple):
@@ -111,13 +106,12 @@ def _squarest(chips: int, dimensions: int) -> tuple[int, ...]:
     return tuple(1 << (exponent + i) // dimensions for i in range(dimensions))
 
 
-def devices(tpu_slice: TpuSlice, slices: int = 1) -> list[jax.Device]:
+def devices(tpu_slice: TpuSlice, slices: int = 1) -> 'list[jax.Device]':
     """The devices of one or several equal slices.
 
     Raises ValueError if libtpu is not installed or does not know the slice.
     """
-    for name, value in WITHOUT_TPU.items():
-        os.environ.setdefault(name, value)
+    environment.set_defaults(environment.WITHOUT_TPU)
     try:
         import libtpu  # noqa: F401
         from jax.experimental import topologies
@@ -131,9 +125,22 @@ def devices(tpu_slice: TpuSlice, slices: int = 1) -> list[jax.Device]:
     if tpu_slice.chips == 1:
         options['chips_per_host_bounds'] = (1, 1, 1)  # the default host has four chips
     try:
-        description = topologies.get_topology_desc(str(tpu_slice), 'tpu', **options)
+        with _same_signal_handlers():
+            description = topologies.get_topology_desc(str(tpu_slice), 'tpu', **options)
     except Exception as error:  # of many types
         raise ValueError(
             f'the compiler has no {tpu_slice} ({tpu_slice.chips} chips): {first_line(error)}'
         ) from error
     return list(description.devices)
+
+
+@contextlib.contextmanager
+def _same_signal_handlers() -> Iterator[None]:
+    """Undoes what libtpu does when it is loaded: its handlers print the stack at SIGTERM."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # outside the main thread
+            for number, handler in before.items():
+                signal.signal(number, handler)
