@@ -152,8 +152,7 @@ def _values(argv: list[str]) -> dict[str, Any]:
     if typed.count('train.phases') > 1:
         raise ValueError('--config.train.phases is given twice; give all phases in one list')
     if not any(CONFIG_FLAG.match(arg) for arg in argv[1:]):
-        names = ', '.join(presets.names())
-        raise ValueError(f'--config=NAME is missing, such as --config=tiny; the names are {names}')
+        raise ValueError(f'--config=NAME is missing, such as --config=tiny; {presets.known()}')
     argv = _with_paths(argv)
     try:
         rest = flags.FLAGS(argv)

@@ -63,6 +63,7 @@ def _wrapped(doc: str) -> str:
         return f'bert_jax {name}' if (name := commands.name_of(match[1])) else match[0]
 
     doc = re.sub(r'python -m (bert_jax\.[\w.]+)', short, doc.strip())
+    doc = re.sub(r'--config=configs/(\w+)\.py', r'--config=\1', doc)
     is_command = re.compile('^(?: |pip |bert_jax )', re.MULTILINE)
     return '\n\n'.join(
         part if is_command.search(part) else textwrap.fill(part, WIDTH)

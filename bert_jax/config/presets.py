@@ -31,6 +31,11 @@ def resolve(value: str) -> str:
         return value
     if path in names():
         return f'{FOLDER / path}.py{colon}{argument}'
-    nearest = difflib.get_close_matches(pathlib.Path(path).stem, names(), n=1, cutoff=0.0)
-    hint = f'; did you mean --config={nearest[0]}? The names are {", ".join(names())}'
-    raise ValueError(f'--config={value}: no such file{hint if nearest else ""}')
+    nearest = difflib.get_close_matches(pathlib.Path(path).stem, names(), n=1, cutoff=0.5)
+    hint = f'did you mean --config={nearest[0]}? ' if nearest else ''
+    raise ValueError(f'--config={value}: no such file; {hint}{known()}')
+
+
+def known() -> str:
+    """A clause that lists the names, for messages."""
+    return f'the names are {", ".join(names())}' if names() else f'{FOLDER} does not exist'
