@@ -89,4 +89,6 @@ def test_no_line_is_of_a_library(environment: dict[str, str], tmp_path: pathlib.
         assert answer.returncode == 0, answer.stdout
         assert not FOREIGN.search(answer.stdout), f'{name}:\n{answer.stdout}'
     cache = pathlib.Path(environment['XDG_CACHE_HOME']) / 'bert_jax' / 'xla'
-    assert any(cache.glob('jit_*-cache')), 'the step was not cached'
+    assert any(cache.glob('jit_*-cache')), 'nothing was cached'
+    if twice.exists():  # the first run compiled what the second one found in the cache
+        assert small_run.same_bits(run, twice, 2) > 30

@@ -7,8 +7,11 @@ import glob
 import os
 import pathlib
 import tempfile
+import warnings
+from typing import Any
 
 from bert_jax.config.console import say
+from bert_jax.config.errors import first_line
 
 QUIET = {
     'TF_CPP_MIN_LOG_LEVEL': '2',
@@ -36,6 +39,14 @@ def set_defaults(values: dict[str, str]) -> None:
 
 def prepare(name: str) -> None:
     """Silences libraries, and turns JAX's compilation cache on. name: the command, for messages."""
+
+    def show(warning: Warning | str, *_: Any, **__: Any) -> None:
+        line = first_line(warning if isinstance(warning, Warning) else Warning(warning))
+        if 'compilation cache' in line:
+            line += f'. It is compiled again. To empty the cache: rm -r {os.environ[COMPILED]}'
+        say(f'{name}: warning: {line}')
+
+    warnings.showwarning = show
     set_defaults(QUIET)
     if not has_tpu():
         set_defaults(WITHOUT_TPU)
