@@ -3,11 +3,8 @@
 The compiler is in the `libtpu` package and needs no TPU.
 """
 
-import contextlib
 import math
 import re
-import signal
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bert_jax.config import environment
@@ -125,22 +122,9 @@ def devices(tpu_slice: TpuSlice, slices: int = 1) -> 'list[jax.Device]':
     if tpu_slice.chips == 1:
         options['chips_per_host_bounds'] = (1, 1, 1)  # the default host has four chips
     try:
-        with _same_signal_handlers():
-            description = topologies.get_topology_desc(str(tpu_slice), 'tpu', **options)
+        description = topologies.get_topology_desc(str(tpu_slice), 'tpu', **options)
     except Exception as error:  # of many types
         raise ValueError(
             f'the compiler has no {tpu_slice} ({tpu_slice.chips} chips): {first_line(error)}'
         ) from error
     return list(description.devices)
-
-
-@contextlib.contextmanager
-def _same_signal_handlers() -> Iterator[None]:
-    """Undoes what libtpu does when it is loaded: its handlers print the stack at SIGTERM."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):  # outside the main thread
-            for number, handler in before.items():
-                signal.signal(number, handler)
