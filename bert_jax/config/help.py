@@ -109,7 +109,7 @@ def _keys(values: Values | None) -> list[str]:
 
     If `values` are given, only the keys that their kind of run reads are listed.
     """
-    defaults, comments = dataclasses.asdict(Config()), key_comments()
+    defaults, comments = schema.default().to_dict(), key_comments()
     lines, section, unread = list[str](), None, None
     if values is not None:
         unread = keys.UNREAD[schema.kind_of(_get(values, 'data.task'))]
@@ -139,9 +139,9 @@ def _get(values: Any, key: str) -> Any:
 
 def _shown(value: Any) -> str:
     """A value as it is typed on the command line."""
-    if isinstance(value, tuple):
-        return repr(tuple(map(tuple, value))).replace(' ', '')
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value).replace(' ', '') if isinstance(value, tuple) else str(value)
 
 
 def _allowed(field: dataclasses.Field) -> str:
