@@ -47,10 +47,15 @@ def prepare(name: str) -> None:
         say(f'{name}: warning: {line}')
 
     warnings.showwarning = show
+    silence()
+    use_compilation_cache(name)
+
+
+def silence() -> None:
+    """Silences TensorFlow, if it is not imported yet, and libtpu, if JAX has no devices yet."""
     set_defaults(QUIET)
     if not has_tpu():
         set_defaults(WITHOUT_TPU)
-    use_compilation_cache(name)
 
 
 def has_tpu() -> bool:

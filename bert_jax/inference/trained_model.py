@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bert_jax.batch import HostBatch
-from bert_jax.config import MeshConfig, choices
+from bert_jax.config import MeshConfig, choices, environment
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder
 from bert_jax.inference import POOLINGS, model_dir
@@ -249,6 +249,7 @@ def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:
     """
     if dtype not in choices('model.dtype'):
         raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(choices("model.dtype"))}')
+    environment.silence()
     mesh = make_mesh(MeshConfig())
     source = model_dir.load(directory, NamedSharding(mesh, PartitionSpec()))
     config = dataclasses.replace(source.config, dtype=dtype)  # type: ignore[arg-type]
