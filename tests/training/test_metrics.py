@@ -12,9 +12,9 @@ import textwrap
 import threading
 import time
 
+import event_files
 import pytest
 import small_run
-import test_tensorboard
 from etils import epath
 from small_run import ROOT
 
@@ -68,7 +68,7 @@ def test_what_a_crash_leaves_at_the_end_is_removed(tmp_path: pathlib.Path, rest:
 
 def events(folder: pathlib.Path) -> list[tuple[str, int, float]]:
     """(tag, step, value) of every scalar of training."""
-    return test_tensorboard.scalars(folder / 'train')
+    return event_files.scalars(folder / 'train')
 
 
 def test_a_flush_saves_what_a_kill_would_lose(tmp_path: pathlib.Path) -> None:
