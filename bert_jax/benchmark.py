@@ -86,7 +86,7 @@ def main(argv: list[str]) -> int:
             console = Console()
             console.width = console.width if console.is_terminal else 120
             console.print(*tables.benchmark_tables(results))
-    return 0 if any(result['fits'] for result in results) else 1
+    return 0 if any(result['fits'] for result in results) else 2
 
 
 if __name__ == '__main__':
