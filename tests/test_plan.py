@@ -89,7 +89,7 @@ def test_the_first_lines_say_what_people_ask(
     out, err = capsys.readouterr()
     assert out.splitlines()[:3] == [
         'fits   yes: 0.0 of 16.0 GiB on each device, 4 chips',
-        'time   72.0 hours at best: 1,000.0 ms a step of 16 x 32, 1,000.0 ms a step of 16 x 48',
+        'time   72.0 hours at best: 1,000.0 ms a step (16 x 32), 1,000.0 ms (16 x 48)',
         'cost   288 chip-hours, $360 at $1.25 a chip-hour',
     ]
     assert err.splitlines() == [
@@ -152,7 +152,7 @@ def test_fine_tuning_is_planned(
     assert isinstance(task, QuestionAnsweringTask) and task.config.vocab_size == 1000
     assert (phase.max_seq_length, phase.batch_size) == (64, 16)
     shown = capsys.readouterr().out
-    assert 'time   1,000.0 ms a step of 16 x 64 at best; how many steps depends' in shown
+    assert 'time   1,000.0 ms a step (16 x 64) at best; how many steps depends' in shown
     assert 'chip-hours' not in shown
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from bert_jax.config import Config
@@ -10,14 +11,24 @@ from bert_jax.parallel.chips import GIB
 from bert_jax.performance.step_profile import DIRECTIONS
 
 Row = Mapping[str, Any]
+STYLE: dict[str, Any] = {'box': SIMPLE_HEAD, 'collapse_padding': True, 'pad_edge': False}
+BOUNDS = {'interconnect': 'links', 'synchronous interconnect': 'waiting for links'}
 Columns = Mapping[str, Callable[[Row], str]]
 
 
 def table(rows: Iterable[Row], columns: Columns, title: str | None = None) -> Table:
-    """A table with a line for each row. columns: header -> function that formats a row's cell."""
-    result = Table(*columns, title=title)
-    for row in rows:
-        result.add_row(*(cell(row) for cell in columns.values()))
+    """A table with a line for each row. columns: header -> function that formats a row's cell.
+
+    Columns without any value are left out, such as the MFU of a CPU.
+    """
+    rows = list(rows)
+    cells = {header: [cell(row) for row in rows] for header, cell in columns.items()}
+    shown = {header: column for header, column in cells.items() if any(column)}
+    result = Table(title=title, **STYLE)
+    for index, header in enumerate(shown):
+        result.add_column(header, justify='right' if index else 'left')
+    for line in zip(*shown.values(), strict=True):
+        result.add_row(*line)
     return result
 
 
@@ -41,12 +52,18 @@ def _shape(plan: Row) -> str:
     return f'{batch_size:,} x {length}'
 
 
+def _bound(row: Row) -> str:
+    """What takes most of a step, or why there is no time."""
+    bound: str = row.get('bound') or row.get('error') or 'does not fit'
+    return BOUNDS.get(bound, bound)
+
+
 PHASES: Columns = {
     'steps': lambda plan: f'{plan["phase"][0]:,}',
     'batch': _shape,
     'GiB': number('used', '{:.1f}', 1 / GIB),
-    'ms a step': number('step_seconds', '{:,.1f}', 1e3),
-    'bound by': lambda plan: plan.get('bound') or plan.get('error') or 'does not fit',
+    'ms': number('step_seconds', '{:,.1f}', 1e3),
+    'bound by': _bound,
     'tokens/s': number('tokens_per_second', '{:,.0f}'),
     'MFU': number('mfu', '{:.0%}'),
     'hours': number('days', '{:,.1f}', 24),
@@ -56,7 +73,7 @@ SWEEP: Columns = {
     'remat': number('remat'),
     'per device': number('rows_per_device', '{:g}'),
     'GiB': number('used', '{:.2f}', 1 / GIB),
-    'bound': lambda row: row.get('bound') or row.get('error', 'does not fit'),
+    'bound by': _bound,
     'ms': number('step_seconds', '{:.2f}', 1e3),
     'tokens/s': number('tokens_per_second', '{:,.0f}'),
     'MFU': number('mfu', '{:.1%}'),
@@ -67,12 +84,12 @@ BENCHMARK: Columns = {
     '10 to 90 %': lambda row: ' to '.join(
         f'{1e3 * row[key]:.1f}' for key in ('seconds_p10', 'seconds_p90') if row['fits']
     ),
-    'sequences/s': number('sequences_per_second', '{:,.1f}'),
+    'seq/s': number('sequences_per_second', '{:,.1f}'),
     'tokens/s': number('tokens_per_second', '{:,.0f}'),
     'TFLOP/s': number('flops_per_second', '{:,.2f}', 1e-12),
     'MFU': number('mfu', '{:.1%}'),
-    'GiB': number('peak_memory', '{:.1f}', 1 / GIB),
-    'compiled in': number('compile_seconds', '{:.0f} s'),
+    'GiB': number('peak_memory', '{:.2f}', 1 / GIB),
+    'compiled': number('compile_seconds', '{:.0f} s'),
 }
 
 
@@ -83,7 +100,9 @@ def benchmark_tables(results: list[dict[str, Any]]) -> Iterator[Table]:
         if parts := result.get('parts'):
             step = 1e3 * result['seconds']
             title = f'{step:.1f} ms a step of {_batch(result)}, as its operations share it'
-            profile = Table('part', *(f'ms {side}' for side in DIRECTIONS), 'share', title=title)
+            profile = Table('part', title=title, **STYLE)
+            for header in (*(f'ms {side}' for side in DIRECTIONS), 'share'):
+                profile.add_column(header, justify='right')
             for name, sides in sorted(parts.items(), key=lambda part: -sum(part[1].values())):
                 times = (f'{step * sides[side]:.1f}' for side in DIRECTIONS)
                 profile.add_row(name, *times, f'{sum(sides.values()):.1%}')
@@ -115,7 +134,9 @@ def summary(plans: list[dict[str, Any]], config: Config, price: float | None) ->
     errors = [plan['error'] for plan in plans if 'error' in plan]
     if errors:
         return [*lines, f'time   {errors[0]}']
-    steps = ', '.join(f'{milliseconds(plan)} a step of {_shape(plan)}' for plan in plans)
+    first, *others = (f'{1e3 * plan["step_seconds"]:,.1f} ms' for plan in plans)
+    named = zip([f'{first} a step', *others], plans, strict=True)
+    steps = ', '.join(f'{time} ({_shape(plan)})' for time, plan in named)
     if config.kind != 'pretraining':
         return [*lines, f'time   {steps} at best; how many steps depends on the data']
     hours, chip_hours = (sum(plan[name] for plan in plans) for name in ('days', 'chip_hours'))
@@ -125,10 +146,6 @@ def summary(plans: list[dict[str, Any]], config: Config, price: float | None) ->
     else:
         cost += f', ${chip_hours * price:,.0f} at ${price:,.2f} a chip-hour'
     return [*lines, f'time   {24 * hours:,.1f} hours at best: {steps}', cost]
-
-
-def milliseconds(plan: Row) -> str:
-    return f'{1e3 * plan["step_seconds"]:,.1f} ms'
 
 
 def phases_table(plans: list[dict[str, Any]]) -> Table:
@@ -144,7 +161,8 @@ def _mesh(plan: Row) -> str:
 
 def details_table(plan: Row) -> Table:
     """What the compiler says about the step of one phase, with a line for each figure."""
-    result = Table(title=f'details of the step of {_shape(plan)}', show_header=False)
+    title = f'details of the step of {_shape(plan)}'
+    result = Table(title=title, **STYLE, show_header=False)
     for line in _details(plan):
         result.add_row(*line)
     return result

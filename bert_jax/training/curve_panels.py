@@ -25,6 +25,7 @@ class Panel:
     percent: values are fractions and are shown in per cent. lowest, highest: the ends of the y
     axis unless a value is outside; None follows the values. label: which value of a training curve
     is written beside it; a curve without a label is not smoothed. log: the y axis is logarithmic.
+    lines: a panel of text instead of curves.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Panel:
     highest: float | None = None
     label: Literal['last', 'median', ''] = 'last'
     log: bool = False
+    lines: tuple[str, ...] = ()
 
     def text(self, value: float) -> str:
         """A value of the y axis as the picture writes it: '44.3 %', '5.51', '17,510', '0.0003'."""
@@ -60,7 +62,17 @@ def upper(runs: Sequence[History]) -> list[Panel]:
             limits: dict[str, Any] = {'lowest': lowest, 'highest': highest}
             title = f'{title}: accuracy, %'
             result.append(Panel(title, (accuracy,), (accuracy,), percent=True, **limits))
+    if len(result) == 2 and len(runs) == 1:
+        result += _examples(run)
     return result or [Panel('loss', ('loss',), ('loss',))]
+
+
+def _examples(run: History) -> list[Panel]:
+    """The panel with masked words, if the run has examples."""
+    filled = run.filled()
+    if not filled:
+        return []
+    return [Panel(f'masked words after {run.examples["step"]:,} steps', lines=(*filled,))]
 
 
 def _fine_tuning_panels(run: History, several: bool) -> list[Panel]:
@@ -75,15 +87,19 @@ def _fine_tuning_panels(run: History, several: bool) -> list[Panel]:
     return [loss, Panel(title, (), scores, percent=percent)]
 
 
-def lower(runs: Sequence[History], columns: int) -> list[Panel]:
-    """The panels of the lower row, without those that would be empty."""
-    found = [Panel('learning rate', ('learning_rate',), lowest=0.0, label='')]
-    if columns > 2:
-        found.append(Panel('norm of the gradient', ('grad_norm',), log=True))
-    found.append(
-        Panel('training tokens per second', ('tokens_per_second',), lowest=0.0, label='median')
-    )
-    return [p for p in found if any(len(run.series('train', p.train[0])[1]) for run in runs)]
+def lower(runs: Sequence[History], above: Sequence[Panel]) -> list[Panel]:
+    """The panels of the lower row, without those that would be empty. above: the upper row."""
+    middle = [Panel('norm of the gradient', ('grad_norm',), log=True)]
+    if len(runs) == 1 and not any(panel.lines for panel in above):
+        middle = _examples(runs[0]) or middle
+    speed = 'training tokens per second'
+    found = [
+        Panel('learning rate', ('learning_rate',), lowest=0.0, label=''),
+        *(middle if len(above) > 2 else []),
+        Panel(speed, ('tokens_per_second',), lowest=0.0, label='median'),
+    ]
+    reported = {name for run in runs for name in run.metrics('train')}
+    return [panel for panel in found if panel.lines or panel.train[0] in reported]
 
 
 def titles(runs: Sequence[History]) -> tuple[str, str]:

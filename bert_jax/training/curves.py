@@ -61,10 +61,12 @@ def draw(runs: Sequence[History]) -> Any:
     columns = max(len(upper), 2)
     figure = Figure(figsize=(WIDTH * columns, HEIGHT), layout='constrained')
     axes = figure.subplots(2, columns, height_ratios=(RATIO, 1), squeeze=False)
-    for row, shown in enumerate((upper, curve_panels.lower(runs, columns))):
+    for row, shown in enumerate((upper, curve_panels.lower(runs, upper))):
         for axis, panel in itertools.zip_longest(axes[row], shown):
             if panel is None:
                 axis.set_visible(False)
+            elif panel.lines:
+                _draw_text(axis, panel)
             else:
                 _draw_panel(axis, panel, runs, is_upper=row == 0)
     title, subtitle = curve_panels.titles(runs)
@@ -74,6 +76,14 @@ def draw(runs: Sequence[History]) -> Any:
     figure.text(0.01, below, '\n'.join(lines), va='top', size=SMALL + 0.5, color=GREY)
     figure.legend(handles=_legend(runs), loc='outside lower left', ncols=5, frameon=False)
     return figure
+
+
+def _draw_text(axis: Any, panel: Panel) -> None:
+    axis.set_title(panel.title, loc='left')
+    axis.set_axis_off()
+    content = '\n'.join(panel.lines)
+    style = {'va': 'top', 'size': SMALL - 1.5, 'family': 'monospace', 'linespacing': 1.5}
+    axis.text(0, 0.98, content, transform=axis.transAxes, parse_math=False, **style)
 
 
 def _draw_panel(axis: Any, panel: Panel, runs: Sequence[History], is_upper: bool) -> None:
@@ -104,7 +114,7 @@ def _draw_panel(axis: Any, panel: Panel, runs: Sequence[History], is_upper: bool
                 alpha=0.6 if thin else 1,
             )
             if panel.label and not (thin and len(run.series('eval', metric)[1])):
-                ends.append((*_labelled_point(panel, x, mean), color))
+                ends.append((*_labelled_point(panel, x, y, mean), color))
         for place, metric in enumerate(panel.held_out):
             color = COLORS[(number if several else place + 1) % len(COLORS)]
             if point := _draw_held_out(axis, panel, run, metric, color):
@@ -120,11 +130,13 @@ def _draw_panel(axis: Any, panel: Panel, runs: Sequence[History], is_upper: bool
         _draw_phases(axis, runs)
 
 
-def _labelled_point(panel: Panel, x: np.ndarray, y: np.ndarray) -> tuple[float, float, str]:
-    """The point of a training curve whose value is written, and the text."""
+def _labelled_point(
+    panel: Panel, x: np.ndarray, y: np.ndarray, mean: np.ndarray
+) -> tuple[float, float, str]:
+    """The point of a training curve whose value is written, and the text. mean: smoothed `y`."""
     if panel.label == 'median':
         return x[-1], float(np.median(y)), f'median {panel.text(float(np.median(y)))}'
-    return x[-1], y[-1], panel.text(y[-1])
+    return x[-1], mean[-1], panel.text(mean[-1])
 
 
 def _draw_held_out(

@@ -14,6 +14,8 @@ from bert_jax.config import Config
 from bert_jax.training.workdir import CONFIG, DATA, absolute, read_config
 
 METRICS = 'metrics.jsonl'
+EXAMPLES = 'examples.json'
+MOST_LINES, WIDTH = 7, 26  # examples, and characters of each, that are shown
 SPLITS = ('train', 'eval')
 # What the baselines of corpus.json are called in a picture.
 COUNTED = {
@@ -29,13 +31,21 @@ Lines = dict[str, list[dict[str, Any]]]  # the lines of metrics.jsonl by split
 class History:
     """The reports of one run. config: None if the workdir has no config.json.
 
-    data: the content of corpus.json, {} if there is none.
+    data: the content of corpus.json, {} if there is none. examples: the content of examples.json,
+    which has lines of text with a masked word, and what the model fills in.
     """
 
     name: str
     lines: Lines
     config: Config | None
     data: dict[str, Any]
+    examples: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def filled(self) -> list[str]:
+        """The lines with a masked word, each with the likeliest word and its probability."""
+        lines = self.examples.get('lines', [])[:MOST_LINES]
+        rows = [(line['line'], *line['guesses'][0]) for line in lines]
+        return [f'{text[:WIDTH]:{WIDTH}} {word} {p:.2f}' for text, word, p in rows]
 
     def series(self, split: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """The steps and the values of a metric, two float[n]. Values that are null are left out."""
@@ -119,7 +129,10 @@ def read(workdir: str, name: str) -> History:
     folder = absolute(workdir)
     lines = read_metrics(folder)
     config = read_config(folder) if (folder / CONFIG).exists() else None
-    return History(name, lines, config, _json(folder / DATA) if (folder / DATA).exists() else {})
+    data, examples = (
+        _json(path) if path.exists() else {} for path in (folder / DATA, folder / EXAMPLES)
+    )
+    return History(name, lines, config, data, examples)
 
 
 def read_metrics(workdir: epath.Path) -> Lines:

@@ -99,6 +99,16 @@ def test_pretraining(tmp_path: pathlib.Path) -> None:
     assert not any('share' in text for text in shown)
 
 
+def test_filled_masks(tmp_path: pathlib.Path) -> None:
+    run = pathlib.Path(pretrained(tmp_path / 'run'))
+    guesses = [['range', 0.82], ['list', 0.1]]
+    lines = [{'line': 'for i in ____(10): $x$', 'answer': '', 'guesses': guesses}]
+    (run / 'examples.json').write_text(json.dumps({'step': 2500, 'lines': lines}))
+    shown = texts(str(run))
+    assert 'masked words after 2,500 steps' in shown
+    assert any('____(10): $x$' in text and text.endswith('range 0.82') for text in shown)
+
+
 def test_a_run_without_its_other_files(tmp_path: pathlib.Path) -> None:
     """Of an old version, or a copy of metrics.jsonl alone; nothing has been evaluated yet."""
     shown = texts(workdir(tmp_path / 'old', [{'step': 5, 'mlm_loss': 7.25}]))
