@@ -18,6 +18,8 @@ import sys
 from typing import Any
 
 os.environ['JAX_PLATFORMS'] = 'cpu'  # before JAX looks for a TPU
+# A program for devices that are not here can be written to a cache, but not read from it.
+os.environ['JAX_ENABLE_COMPILATION_CACHE'] = 'false'
 
 from absl import flags
 from rich.console import Console
