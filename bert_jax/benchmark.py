@@ -83,6 +83,9 @@ def main(argv: list[str]) -> int:
 
     def measured(size: int) -> dict[str, Any]:
         shaped = measure.reshaped(config, size, LENGTH.value)
+        if first:
+            length = shaped.train.phases[0].max_seq_length
+            say(f'benchmark: {size} x {length}: compiling, then timing {STEPS.value} steps ...')
         return measure.measure(shaped, task, STEPS.value, WARMUP.value, PROFILE.value)
 
     results = list[dict[str, Any]]()
@@ -93,9 +96,9 @@ def main(argv: list[str]) -> int:
     finally:  # also if the next one fails
         if first and results:
             console = Console()
-            console.width = console.width if console.is_terminal else 120
+            console.width = console.width if console.is_terminal else 100
             console.print(*tables.benchmark_tables(results))
-    return 0 if any(result['fits'] for result in results) else 1
+    return 0 if any(result['fits'] for result in results) else 2
 
 
 if __name__ == '__main__':

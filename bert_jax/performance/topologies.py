@@ -5,6 +5,8 @@ The compiler is in the `libtpu` package and needs no TPU.
 
 import math
 import re
+import signal
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bert_jax.config import environment
@@ -116,6 +118,7 @@ def devices(tpu_slice: TpuSlice, slices: int = 1) -> 'list[jax.Device]':
         raise ValueError(
             "plans need the TPU's compiler: pip install '.[tpu]' (Linux on x86-64)"
         ) from error
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     options: dict[str, Any] = {'num_slices': slices} if slices > 1 else {}
     if tpu_slice.generation == 'v4':
         options['chip_config_name'] = 'megacore'  # one device per chip, as in runs
@@ -127,4 +130,6 @@ def devices(tpu_slice: TpuSlice, slices: int = 1) -> 'list[jax.Device]':
         raise ValueError(
             f'the compiler has no {tpu_slice} ({tpu_slice.chips} chips): {first_line(error)}'
         ) from error
+    if threading.current_thread() is threading.main_thread() and on_sigterm is not None:
+        signal.signal(signal.SIGTERM, on_sigterm)  # libtpu's own handler prints a stack trace
     return list(description.devices)
