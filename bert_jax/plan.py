@@ -74,6 +74,8 @@ def main(argv: list[str]) -> int:
 
 def _show(plans: list[dict[str, Any]], config: Config, console: Console) -> None:
     """Prints the tables of the plans so far."""
+    from bert_jax.performance import tables
+
     if SWEEP.value:
         console.print(tables.sweep_table(plans))
         print(tables.best_line(plans, config))
