@@ -40,8 +40,8 @@ def set_defaults(values: dict[str, str]) -> None:
 def prepare(name: str) -> None:
     """Silences libraries, and turns JAX's compilation cache on. name: the command, for messages."""
 
-    def show(warning: Warning | str, *_: Any, **__: Any) -> None:
-        line = first_line(warning if isinstance(warning, Warning) else Warning(warning))
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        line = first_line(message if isinstance(message, Warning) else Warning(message))
         if 'compilation cache' in line:
             line += f'. It is compiled again. To empty the cache: rm -r {os.environ[COMPILED]}'
         say(f'{name}: warning: {line}')
