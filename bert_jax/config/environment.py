@@ -27,7 +27,7 @@ WITHOUT_TPU = {
     'TPU_STDERR_LOG_LEVEL': '3',
     'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
 }
-COMPILED = 'JAX_COMPILATION_CACHE_DIR'
+COMPILED, ENABLED = 'JAX_COMPILATION_CACHE_DIR', 'JAX_ENABLE_COMPILATION_CACHE'
 GOOGLE, NETWORK = '0x1ae0', '0x02'  # a vendor of PCI devices; the class of its network cards
 
 
@@ -79,10 +79,11 @@ def user_cache() -> pathlib.Path:
 def use_compilation_cache(name: str) -> None:
     """Makes JAX keep compiled programs in the user's cache, so that the next process finds them.
 
-    JAX_COMPILATION_CACHE_DIR names another folder; if it is empty, nothing is cached. If the folder
-    cannot be written to, a line says so, and nothing is cached.
+    JAX_COMPILATION_CACHE_DIR names another folder; if it is empty, or if
+    JAX_ENABLE_COMPILATION_CACHE is false, nothing is cached. If the folder cannot be written to, a
+    line says so, and nothing is cached.
     """
-    if COMPILED in os.environ:
+    if COMPILED in os.environ or os.environ.get(ENABLED, '').lower() in ('false', '0'):
         return
     folder = user_cache() / 'xla'
     try:
