@@ -43,7 +43,7 @@ def prepare(name: str) -> None:
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         line = first_line(message if isinstance(message, Warning) else Warning(message))
         if 'compilation cache' in line:
-            line += f'. It is compiled again. To empty the cache: rm -r {os.environ[COMPILED]}'
+            line += f'. It is compiled again. To empty the cache: rm -r {os.environ.get(COMPILED)}'
         say(f'{name}: warning: {line}')
 
     warnings.showwarning = show
