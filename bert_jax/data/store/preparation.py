@@ -16,7 +16,7 @@ from bert_jax.config import Config, DataConfig
 from bert_jax.config.console import say
 from bert_jax.data import progress
 from bert_jax.data.build_once import build_once
-from bert_jax.data.store import format
+from bert_jax.data.store import baselines, format
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import readers, sentences, staging
 from bert_jax.data.tokenizers import tokenizer
@@ -198,6 +198,8 @@ class Preparation:
             summary=summary.lines(),
         )
         format.write_meta(directory, meta)
+        counted = baselines.count(directory) if data.holdout else {}
+        format.write_meta(directory, dataclasses.replace(meta, baselines=counted))
 
     def _train_vocabulary(self, summary: Summary) -> tokenizer.Tokenizer:
         """A vocabulary trained on every n-th document, where n gives about VOCAB_CHARS of text."""

@@ -1,0 +1,176 @@
+"""The end of a pretraining run: its accuracies, masked words, curves, and the next commands."""
+
+import contextlib
+import json
+import logging
+import pathlib
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from etils import epath
+
+from bert_jax.config import Config
+from bert_jax.config.console import say
+from bert_jax.config.files import write_atomically
+from bert_jax.training import curves
+from bert_jax.training.examples import Examples, Guesses
+from bert_jax.training.progress import Metrics
+from bert_jax.training.train_step import Step
+from bert_jax.training.workdir import newest_checkpoint
+
+LOG = logging.getLogger('bert_jax.training.end_report')
+EXAMPLES = 'examples.json'  # in the workdir: the lines, and what the model predicted last
+WIDTH = 80  # columns
+# The names of the baselines in corpus.json, see `data.store.baselines`.
+BASELINES = {
+    'frequent': 'always the most frequent token',
+    'pairs': 'counting pairs: left neighbour',
+    'triples': 'counting triples: both neighbours',
+}
+
+
+class EndReport:
+    """Collects the results of the evaluations of a pretraining run, and prints the last ones.
+
+    baselines: the accuracy of each baseline. examples: None if the objective fills no masks.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        workdir: epath.Path,
+        baselines: Mapping[str, float],
+        examples: Examples | None,
+    ):
+        self._config, self._workdir = config, workdir
+        self._baselines, self._examples = baselines, examples
+        self._step, self._means = 0, dict[str, Any]()
+        self._guesses: list[Guesses] = []
+
+    def after_evaluation(self, step: Step, steps: int, params: Any, means: Metrics) -> str:
+        """Fills in the masked words; returns a line with one that has changed, '' if none has."""
+        self._step, self._means = steps, dict(means)
+        if self._examples is None:
+            return ''
+        before, self._guesses = self._guesses, self._examples.guesses(step, params)
+        if not self._guesses:
+            return ''
+        if jax.process_index() == 0:
+            self._save_guesses()
+        now, then = ([guess[0][0] for guess in guesses] for guesses in (self._guesses, before))
+        changed = [i for i, word in enumerate(now) if then and word != then[i]]
+        i = (changed or [0])[0]
+        return f'step {steps}: {self._examples.lines[i]}  ->  {_first(self._guesses[i])}'
+
+    def _save_guesses(self) -> None:
+        assert self._examples
+        rows = zip(self._examples.lines, self._examples.answers, self._guesses, strict=True)
+        lines = [{'line': line, 'answer': a, 'guesses': guesses} for line, a, guesses in rows]
+        content = {'step': self._step, 'lines': lines}
+        write_atomically(self._workdir / EXAMPLES, json.dumps(content, indent=2) + '\n')
+
+    def print(self) -> None:
+        """Prints the report; only process 0 does, and nothing if there was no evaluation."""
+        if jax.process_index() != 0 or not self._means:
+            return
+        parts = [
+            accuracies(self._means, self._baselines, self._step),
+            filled(self._examples, self._guesses) if self._examples else [],
+            [f'saved   {newest_checkpoint(self._workdir)}', self._curves()],
+            ['try next:', *_commands(self._config, self._workdir, self._examples)],
+        ]
+        say('')
+        for part in parts:
+            if part:
+                say('\n'.join(part) + '\n')
+
+    def _curves(self) -> str:
+        """Draws the curves; returns the line that says where they are."""
+        logging.getLogger('matplotlib').setLevel(logging.WARNING)
+        target = self._workdir / 'curves.png'
+        command = f'{python()} -m bert_jax.plot --workdir={self._workdir}'
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                image = pathlib.Path(folder) / 'curves.png'
+                curves.draw(self._workdir, image)
+                target.write_bytes(image.read_bytes())
+        except Exception as error:  # the run is complete, whatever matplotlib says
+            return f'curves  not drawn ({str(error)[:200]}): {command}'
+        return f'curves  {target}'
+
+
+def accuracies(means: Metrics, baselines: Mapping[str, float], step: int) -> list[str]:
+    """The lines of a table of accuracies on held-out text, as bars."""
+    rows = {text: baselines[name] for name, text in BASELINES.items() if name in baselines}
+    accuracy = means.get('mlm_accuracy')
+    lines = []
+    if isinstance(accuracy, float):
+        rows[f'this model after {step:,} steps'] = accuracy
+        width = max(map(len, rows))
+        scale = (WIDTH - width - 12) / max(*rows.values(), 0.01)
+        lines = ['Masked tokens of held-out text that are predicted correctly:']
+        for text, value in rows.items():
+            lines.append(f'  {text:<{width}}  {value:>5.1%}  {"█" * round(value * scale)}'.rstrip())
+    next_sentence = means.get('nsp_accuracy')
+    if isinstance(next_sentence, float):
+        lines.append(f'Next sentence or not: {next_sentence:.1%} right (chance is 50 %).')
+    return lines
+
+
+def filled(examples: Examples, guesses: list[Guesses]) -> list[str]:
+    """The lines of a table with the masked words and what the model predicts for them."""
+    rows = list(zip(examples.lines, examples.answers, guesses, strict=True))
+    width = min(max((len(line) for line, *_ in rows), default=0), WIDTH // 2)
+    lines = []
+    for title, known in (
+        ('The model fills in masked words:', False),
+        ('The same for held-out text (* is the word that was masked):', True),
+    ):
+        chosen = [row for row in rows if bool(row[1]) == known]
+        lines += [title] if chosen else []
+        for line, answer, guess in chosen:
+            cut = line if len(line) <= width else line[: width - 3] + '...'
+            words = [f'{word}{"*" * (word == answer)} {p:.2f}' for word, p in guess]
+            text = f'  {cut:<{width}}  {"  ".join(words)}'
+            if known and answer not in dict(guess):
+                text += f'  (* {answer})'
+            lines.append(text)
+    return lines
+
+
+def _first(guess: Guesses) -> str:
+    word, probability = guess[0]
+    return f'{word} {probability:.2f}'
+
+
+def _commands(config: Config, workdir: epath.Path, examples: Examples | None) -> list[str]:
+    """Three commands for what a user may do next."""
+    text = examples.texts[0] if examples and examples.texts else 'The capital is [MASK].'
+    start = f'  {python()} -m bert_jax'
+    return [
+        f'{start}.predict --checkpoint={workdir} \\\n      --text={_quoted(text)}',
+        f"{start}.main --config=configs/tiny.py \\\n      --config.data.corpus='text:FOLDER' "
+        '--workdir=runs/mine',
+        f'{start}.main --config=configs/finetune_text.py --workdir=runs/labels \\\n'
+        f'      --config.init_from={workdir} \\\n'
+        '      --config.data.train_file=train.csv --config.data.eval_file=dev.csv',
+    ]
+
+
+def _quoted(text: str) -> str:
+    """The text in quotes for a shell."""
+    return '"' + text + '"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
+
+
+def python() -> str:
+    """What a user types for this Python."""
+    if shutil.which('python') == sys.executable:
+        return 'python'
+    with contextlib.suppress(ValueError):
+        return str(pathlib.Path(sys.executable).relative_to(pathlib.Path.cwd()))
+    return sys.executable
