@@ -194,10 +194,16 @@ def _describe(counts: format.Counts) -> str:
 
 
 def _describe_baselines(entropy: float, counted: Mapping[str, float]) -> str:
-    text = f'masked-LM loss {entropy:.3f} nats (unigram entropy)'
+    """What the model has to do better than, next to the unigram entropy."""
+    text = f'masked-LM loss {entropy:.3f} nats, the unigram entropy'
     if counted:
-        shares = ', '.join(f'{counted[name]:.1%} {name}' for name in baselines.NAMES)
-        text += f'; accuracy by counting: {shares}'
+        frequent, pairs, triples = (f'{counted[name]:.1%}' for name in baselines.NAMES)
+        text += (
+            f'; masked-LM accuracy {frequent} with the most frequent token, {pairs} by counting '
+            f'pairs, {triples} by counting triples'
+        )
+        if counted['train_share'] < 1:
+            text += f' (in a sample of {counted["train_share"]:.2%} of the text)'
     return text
 
 

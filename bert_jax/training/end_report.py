@@ -151,15 +151,35 @@ def _first(guess: Guesses) -> str:
 def _commands(config: Config, workdir: epath.Path, examples: Examples | None) -> list[str]:
     """Three commands for what a user may do next."""
     text = examples.texts[0] if examples and examples.texts else 'The capital is [MASK].'
-    start = f'  {python()} -m bert_jax'
     return [
-        f'{start}.predict --checkpoint={workdir} \\\n      --text={_quoted(text)}',
-        f"{start}.main --config=configs/tiny.py \\\n      --config.data.corpus='text:FOLDER' "
-        '--workdir=runs/mine',
-        f'{start}.main --config=configs/finetune_text.py --workdir=runs/labels \\\n'
-        f'      --config.init_from={workdir} \\\n'
-        '      --config.data.train_file=train.csv --config.data.eval_file=dev.csv',
+        _command('predict', f'--checkpoint={workdir}', f'--text={_quoted(text)}'),
+        _command(
+            'main',
+            '--config=configs/tiny.py',
+            '--workdir=runs/mine',
+            '--config.data.corpus=text:FOLDER',
+        ),
+        _command(
+            'main',
+            '--config=configs/finetune_text.py',
+            '--workdir=runs/labels',
+            f'--config.init_from={workdir}',
+            '--config.data.train_file=train.csv',
+            '--config.data.eval_file=dev.csv',
+        ),
     ]
+
+
+def _command(module: str, *flags: str) -> str:
+    """A command for the shell, in lines that fit in a terminal if the flags do."""
+    lines = [f'  {python()} -m bert_jax.{module}']
+    for flag in flags:
+        if len(lines[-1]) + len(flag) + 3 > WIDTH:
+            lines[-1] += ' \\'
+            lines.append(f'      {flag}')
+        else:
+            lines[-1] += f' {flag}'
+    return '\n'.join(lines)
 
 
 def _quoted(text: str) -> str:

@@ -5,7 +5,6 @@ import logging
 import math
 import pathlib
 import tempfile
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import logging
 import pathlib
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -48,21 +49,20 @@ class Run:
 
     def train(self, stopper: Stopper | None = None) -> TrainState:
         """Claims the workdir and trains. Raises as `claim` and `training.loop.train` do."""
-        config, devices = self.config, jax.devices()
+        config = self.config
         same_on_all_hosts(self.data_info['fingerprint'])
         claim(self.workdir, config, self.data_info, self.vocabulary)
         step = shared_step(config, self.task, make_mesh(config.mesh))
-        processes = f'{jax.process_count()} process{"es" * (jax.process_count() > 1)}'
         leaves = jax.tree.leaves(step.abstract.params)
         lines = {
             'workdir': str(self.workdir),
-            'devices': f'{len(devices)} x {devices[0].device_kind}, {processes}',
+            'devices': describe_devices(),
             'parameters': f'{sum(leaf.size for leaf in leaves):,}',
             **self.start_lines,
             'phases': _describe_phases(config),
         }
         for name, line in lines.items():
-            LOG.info('%-12s %s', name, line)
+            LOG.info('%s', wrapped(name, line))
         loop = functools.partial(
             train, config, self.task, self.batches, self.eval_set, self.workdir, stopper
         )
@@ -73,6 +73,23 @@ class Run:
         state = loop(report.after_evaluation)
         report.print()
         return state
+
+
+def describe_devices() -> str:
+    devices, processes = jax.devices(), jax.process_count()
+    kind = devices[0].device_kind
+    return f'{len(devices)} x {kind}, {processes} process{"es" if processes > 1 else ""}'
+
+
+def wrapped(name: str, text: str) -> str:
+    """A text after its name, in lines of at most 80 columns if it has spaces."""
+    return textwrap.fill(
+        f'{name:<12} {text}',
+        width=80,
+        subsequent_indent=' ' * 13,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _describe_phases(config: Config) -> str:

@@ -19,24 +19,25 @@ def describe(
 ) -> str:
     """A line with the size of an epoch, and with the share of the text that the rows show."""
     own, shown = _shown(stream, segmenter, store, chunks)
-    text = (
-        f'{stream.name}: an epoch has {len(chunks):,} rows; a row of {stream.max_seq_length} '
-        f'tokens shows on average {own:.0f} tokens of its own text'
-    )
+    rows = f'{len(chunks):,} rows of {stream.max_seq_length} tokens'
     if not stream.shuffled:
-        text += f', all rows together {shown[0]:.0%} of the text'
+        text = f'{stream.name}: {rows} show {shown[0]:.0%} of the text'
     elif stream.data.static_copies:
-        text += f'; the {len(shown)} static copies show {shown[-1]:.0%} of the text'
+        text = (
+            f'{stream.name}: {len(shown)} static copies of {rows} show {shown[-1]:.0%} of the text'
+        )
         if shown[-1] < COVERED:
             text += ' and never the rest (config.data.static_copies=0: new rows in every epoch)'
     else:
+        text = f'{stream.name}: an epoch of {rows} shows {shown[0]:.0%} of the text'
         epochs = next((i for i, part in enumerate(shown, 1) if part >= COVERED), len(shown))
-        steps = -(-epochs * len(chunks) // batch_size)
-        text += (
-            f'; one epoch shows {shown[0]:.0%} of the text and {epochs} epochs '
-            f'({steps:,} steps) show {shown[epochs - 1]:.0%}'
-        )
-    return f'{text}; {chunks.dropped:,} documents of one token are left out'
+        if epochs > 1:
+            steps = -(-epochs * len(chunks) // batch_size)
+            text += f'; {epochs} epochs ({steps:,} steps) show {shown[epochs - 1]:.0%}'
+    text += f'; on average a row has {own:.0f} tokens of its own text'
+    if chunks.dropped:
+        text += f'; {chunks.dropped:,} documents of one token are left out'
+    return text
 
 
 def _shown(

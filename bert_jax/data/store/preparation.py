@@ -250,10 +250,13 @@ def _print_summary(directory: pathlib.Path, meta: format.StoreMeta) -> None:
         table.add_row(split, *(f'{n:,}' for n in dataclasses.astuple(counts)))
     console = progress.console()
     console.print(table)
-    console.print(
-        f'vocabulary {meta.vocab_size:,}; unigram entropy {meta.unigram_entropy:.3f} nats; '
-        f'fingerprint {meta.fingerprint}',
-        markup=False,
-    )
-    for what, count in meta.summary.items():
-        console.print(f'{count:,} {what}', markup=False)
+    lines = [
+        f'{meta.vocab_size:,} tokens in the vocabulary; fingerprint {meta.fingerprint}',
+        f'{meta.unigram_entropy:.3f} nats: the unigram entropy, a masked-LM loss to be better than',
+        *(f'{count:,} {what}' for what, count in meta.summary.items()),
+    ]
+    if meta.baselines:
+        shares = ', '.join(f'{meta.baselines[name]:.1%} {name}' for name in baselines.NAMES)
+        lines.insert(2, f'accuracy by counting, to be better than: {shares}')
+    for line in lines:
+        console.print(progress.shortened(line), markup=False)
