@@ -21,7 +21,7 @@ from bert_jax.inference import model_dir
 from bert_jax.parallel.mesh import batch_parts, host_slice
 from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.tasks.task import Task
-from bert_jax.training.examples import Examples
+from bert_jax.training.examples import BLANK, Examples
 from bert_jax.training.loop import EvalSet
 from bert_jax.training.run import NotKnown, Resolver, Run, part
 from bert_jax.training.train_step import Step
@@ -212,7 +212,7 @@ def _examples(store: pathlib.Path, config: Config, step: Step) -> Examples | Non
     phase = config.train.phases[0]
     if 'masked_lm_positions' not in step.task.batch_spec(phase):
         return None
-    made = example_rows(store, config, phase.max_seq_length)
+    made = example_rows(store, config, phase.max_seq_length, BLANK)
     parts = batch_parts(step.mesh)
     rows = max(-(-len(made.lines) // parts), 1) * parts
     spec = step.task.batch_spec(phase._replace(batch_size=rows, max_predictions_per_seq=1))

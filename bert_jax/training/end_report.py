@@ -18,7 +18,7 @@ from bert_jax.config import Config
 from bert_jax.config.console import say
 from bert_jax.config.files import write_atomically
 from bert_jax.training import curves
-from bert_jax.training.examples import Examples, Guesses
+from bert_jax.training.examples import BLANK, Examples, Guesses
 from bert_jax.training.progress import Metrics
 from bert_jax.training.train_step import Step
 from bert_jax.training.workdir import newest_checkpoint
@@ -65,7 +65,8 @@ class EndReport:
         now, then = ([guess[0][0] for guess in guesses] for guesses in (self._guesses, before))
         changed = [i for i, word in enumerate(now) if then and word != then[i]]
         i = (changed or [0])[0]
-        return f'step {steps}: {self._examples.lines[i]}  ->  {_first(self._guesses[i])}'
+        line = _around_blank(self._examples.lines[i], WIDTH // 2)
+        return f'step {steps}: {line}  ->  {_first(self._guesses[i])}'
 
     def _save_guesses(self) -> None:
         assert self._examples
@@ -93,14 +94,14 @@ class EndReport:
         """Draws the curves; returns the line that says where they are."""
         logging.getLogger('matplotlib').setLevel(logging.WARNING)
         target = self._workdir / 'curves.png'
-        command = f'{python()} -m bert_jax.plot --workdir={self._workdir}'
+        command = f'{python()} -m bert_jax.plot --workdir={self._workdir} --output={target}'
         try:
             with tempfile.TemporaryDirectory() as folder:
                 image = pathlib.Path(folder) / 'curves.png'
                 curves.draw(self._workdir, image)
                 target.write_bytes(image.read_bytes())
         except Exception as error:  # the run is complete, whatever matplotlib says
-            return f'curves  not drawn ({str(error)[:200]}): {command}'
+            return f'curves  not drawn: {str(error)[:200]}\n        then {command}'
         return f'curves  {target}'
 
 
@@ -118,7 +119,7 @@ def accuracies(means: Metrics, baselines: Mapping[str, float], step: int) -> lis
             lines.append(f'  {text:<{width}}  {value:>5.1%}  {"█" * round(value * scale)}'.rstrip())
     next_sentence = means.get('nsp_accuracy')
     if isinstance(next_sentence, float):
-        lines.append(f'Next sentence or not: {next_sentence:.1%} right (chance is 50 %).')
+        lines.append(f'Next sentence or not: {next_sentence:.1%} right (chance is 50%).')
     return lines
 
 
@@ -134,13 +135,23 @@ def filled(examples: Examples, guesses: list[Guesses]) -> list[str]:
         chosen = [row for row in rows if bool(row[1]) == known]
         lines += [title] if chosen else []
         for line, answer, guess in chosen:
-            cut = line if len(line) <= width else line[: width - 3] + '...'
             words = [f'{word}{"*" * (word == answer)} {p:.2f}' for word, p in guess]
-            text = f'  {cut:<{width}}  {"  ".join(words)}'
             if known and answer not in dict(guess):
-                text += f'  (* {answer})'
-            lines.append(text)
+                words.append(f'(* {answer})')
+            while len(words) > 1 and width + 2 + sum(len(word) + 2 for word in words) > WIDTH:
+                words.pop(len(guess) - 1 if len(words) > len(guess) else -1)
+            lines.append(f'  {_around_blank(line, width):<{width}}  {"  ".join(words)}')
     return lines
+
+
+def _around_blank(line: str, width: int) -> str:
+    """The part of a line that has the blank, at most `width` characters."""
+    if len(line) <= width:
+        return line
+    size = width - 6
+    start = min(max(line.index(BLANK) - size // 2, 0), len(line) - size)
+    end = start + size
+    return f'{"..." * (start > 0)}{line[start:end]}{"..." * (end < len(line))}'
 
 
 def _first(guess: Guesses) -> str:

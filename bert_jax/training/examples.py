@@ -14,6 +14,7 @@ from bert_jax.batch import BatchSpec, HostBatch
 from bert_jax.parallel.sharding import shard_batch
 from bert_jax.training.train_step import Step
 
+BLANK = '____'  # stands for the masked word in the lines that are printed
 TOP = 3  # predictions that are shown
 
 Guesses = list[tuple[str, float]]  # tokens and their probabilities, the most likely one first
@@ -23,7 +24,7 @@ Guesses = list[tuple[str, float]]  # tokens and their probabilities, the most li
 class Examples:
     """Lines of text with one masked word each, as a batch for the model.
 
-    texts: the lines with a mask token. lines: the lines with a blank instead. answers: the masked
+    texts: the lines with a mask token. lines: the lines with BLANK instead. answers: the masked
     words, '' if they are not known. batch: this host's rows; the first ones of the global batch are
     the lines, the others are empty. spec: the arrays of the batch. vocab_size: the number of tokens
     that can be predicted. decode: the text of a token id.

@@ -15,7 +15,6 @@ from bert_jax.data.store import format
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
-BLANK = '____'
 HELD_OUT = 5  # lines of the held-out text
 TRIES = 1000  # random sentences that are looked at
 TOKENS = range(5, 17)  # how many tokens such a sentence may have
@@ -25,7 +24,7 @@ CHARACTERS = 36  # how long it may be, so that it fits beside the predictions in
 class ExampleRows(NamedTuple):
     """arrays: input_ids, token_type_ids and attention_mask, int32[lines, length], and
     masked_lm_positions, int32[lines, 1]. texts: the lines with a mask token. lines: the same with
-    BLANK instead. answers: the masked words, '' if they are not known."""
+    `blank` instead. answers: the masked words, '' if they are not known."""
 
     arrays: dict[str, np.ndarray]
     texts: list[str]
@@ -34,17 +33,17 @@ class ExampleRows(NamedTuple):
     vocabulary: Tokenizer
 
 
-def example_rows(directory: pathlib.Path, config: Config, length: int) -> ExampleRows:
+def example_rows(directory: pathlib.Path, config: Config, length: int, blank: str) -> ExampleRows:
     """The lines of `config.data.examples`, and HELD_OUT sentences of the eval split.
 
     The sentences depend on the store alone. length: tokens of a row; of a longer line the end is
-    cut off, and the line is left out if its mask is there.
+    cut off, and the line is left out if its mask is there. blank: stands for the masked word.
     """
     vocabulary = tokenizer.load(directory, format.read_meta(directory).lowercase)
     given = [line.strip() for line in config.data.examples.splitlines() if line.strip()]
     marker = '|'.join(map(re.escape, vocabulary.mask_markers))
-    chosen = [(line, re.sub(marker, BLANK, line), '') for line in given]
-    held_out = _held_out(format.open_store(directory, 'eval'), vocabulary)
+    chosen = [(line, re.sub(marker, blank, line), '') for line in given]
+    held_out = _held_out(format.open_store(directory, 'eval'), vocabulary, blank)
     chosen += itertools.islice(held_out, HELD_OUT)
     encoder = TextEncoder(vocabulary, length, config.model.type_vocab_size, BERT)
     rows, mask = encoder.encode([text for text, _, _ in chosen]), vocabulary.specials.mask
@@ -63,8 +62,10 @@ def example_rows(directory: pathlib.Path, config: Config, length: int) -> Exampl
     return ExampleRows(arrays, texts, lines, answers, vocabulary)
 
 
-def _held_out(store: format.Store, vocabulary: Tokenizer) -> Iterator[tuple[str, str, str]]:
-    """Random sentences, each once: the text with a mask token, the text with BLANK, the word."""
+def _held_out(
+    store: format.Store, vocabulary: Tokenizer, blank: str
+) -> Iterator[tuple[str, str, str]]:
+    """Random sentences, each once: the text with a mask token, the text with `blank`, the word."""
     random, seen = np.random.default_rng(0), set[str]()
     for sentence in random.integers(len(store.sentences) - 1, size=TRIES).tolist():
         ids = store.tokens[store.sentences[sentence] : store.sentences[sentence + 1]].tolist()
@@ -80,7 +81,7 @@ def _held_out(store: format.Store, vocabulary: Tokenizer) -> Iterator[tuple[str,
         )
         if word.isalpha():
             mask = vocabulary.special_pieces.mask
-            masked, line = (f'{before} {blank} {after}'.strip() for blank in (mask, BLANK))
+            masked, line = (f'{before} {token} {after}'.strip() for token in (mask, blank))
             yield masked, line, word
 
 

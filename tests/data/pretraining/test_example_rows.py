@@ -6,10 +6,11 @@ import pathlib
 import numpy as np
 
 from bert_jax.config import Config, DataConfig
-from bert_jax.data.pretraining.example_rows import BLANK, HELD_OUT, example_rows
+from bert_jax.data.pretraining.example_rows import HELD_OUT, example_rows
 from bert_jax.data.store import format
 from bert_jax.data.tokenizers import tokenizer
 
+BLANK = '____'
 GIVEN = """
 The [MASK] of the book.
 
@@ -20,7 +21,7 @@ two [MASK] and [MASK]
 
 def test_given_and_held_out_lines(prose: pathlib.Path) -> None:
     config = Config(data=DataConfig(examples=GIVEN))
-    made = example_rows(prose, config, 32)
+    made = example_rows(prose, config, 32, BLANK)
     vocabulary, mask = made.vocabulary, made.vocabulary.specials.mask
     assert len(made.lines) == 1 + HELD_OUT
     assert made.texts[0] == 'The [MASK] of the book.' and made.answers[0] == ''
@@ -49,9 +50,11 @@ def test_given_and_held_out_lines(prose: pathlib.Path) -> None:
 
 def test_the_same_lines_in_every_run_and_none_if_there_are_none(prose: pathlib.Path) -> None:
     config = Config()
-    assert example_rows(prose, config, 32).lines == example_rows(prose, config, 48).lines
+    assert (
+        example_rows(prose, config, 32, BLANK).lines == example_rows(prose, config, 48, BLANK).lines
+    )
     long = dataclasses.replace(config, data=DataConfig(examples='word ' * 30 + '[MASK]'))
-    made = example_rows(prose, long, 24)
+    made = example_rows(prose, long, 24, BLANK)
     assert all(made.answers), 'the mask of the given line is cut off'
 
 
@@ -59,7 +62,7 @@ def test_a_vocabulary_without_whole_words(tmp_path: pathlib.Path) -> None:
     import made_stores
 
     store = made_stores.write(tmp_path / 'store', [[5, 5]] * 4, [[3, 4], [5, 6]])
-    made = example_rows(store, Config(), 16)
+    made = example_rows(store, Config(), 16, BLANK)
     assert not any('##' in answer for answer in made.answers)
     assert made.arrays['input_ids'].shape == (len(made.lines), 16)
     assert isinstance(made.vocabulary, tokenizer.Tokenizer)
