@@ -15,7 +15,7 @@ import rich.table
 from bert_jax.config.console import say
 
 Metrics = Mapping[str, float | int | str | None]
-BAR = 8  # characters that the bar has at least
+BAR = 5  # characters that the bar has at least
 REFRESH = 0.5  # seconds between the numbers of two steps
 NOT_IN_CONSOLE = re.compile(
     'padding_fraction|mlm_perplexity|grad_norm|.*_per_second|mfu|input_wait_fraction|task_loss'
@@ -113,7 +113,9 @@ class Progress:
         """The numbers for which the line has room, the most important ones first."""
         losses, others = _by_kind(metrics)
         parts = [f'{name} {_number(value, 2)}' for name, value in [*losses[:1], *others]]
-        fixed = len(f'evaluating {self._num_steps}/{self._num_steps}') + len('left 0:00:00')
+        fixed = len(f'evaluating {self._num_steps}/{self._num_steps}') + max(
+            len(self._left()), len('left 0:00')
+        )
         room = self._console.width - fixed - BAR - 3
         line = ''
         for part in [*parts, *self._pace]:

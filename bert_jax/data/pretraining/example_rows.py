@@ -1,6 +1,7 @@
 """Lines of text with one masked word each, as rows of token ids, to show what a model predicts."""
 
 import itertools
+import logging
 import pathlib
 import re
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from bert_jax.data.store import format
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
+LOG = logging.getLogger('bert_jax.data.pretraining.example_rows')
 HELD_OUT = 5  # lines of the held-out text
 TRIES = 1000  # random sentences that are looked at
 TOKENS = range(5, 17)  # how many tokens such a sentence may have
@@ -48,6 +50,11 @@ def example_rows(directory: pathlib.Path, config: Config, length: int, blank: st
     encoder = TextEncoder(vocabulary, length, config.model.type_vocab_size, BERT)
     rows, mask = encoder.encode([text for text, _, _ in chosen]), vocabulary.specials.mask
     kept = [i for i, row in enumerate(rows) if row.input_ids.count(mask) == 1]
+    for i in set(range(len(given))) - set(kept):
+        LOG.warning(
+            'config.data.examples: %r is left out, because its first %d tokens do not have one %s',
+            *(given[i], length, vocabulary.special_pieces.mask),
+        )
     names = ('input_ids', 'token_type_ids', 'attention_mask')
     arrays = {name: np.zeros((len(kept), length), np.int32) for name in names}
     arrays['input_ids'][:] = vocabulary.specials.pad
