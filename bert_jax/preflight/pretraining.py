@@ -158,7 +158,8 @@ class Pretraining(Resolver):
             lines = {
                 'vocabulary': f'{meta.vocab_size:,} tokens, {config.model.vocab_size:,} embeddings',
                 'corpus': config.data.corpus,
-                **{split: _describe(split_counts) for split, split_counts in meta.counts.items()},
+                'train on': _describe(meta.counts['train']),
+                'held out': _describe(meta.counts['eval']),
                 'baselines': _describe_baselines(meta.unigram_entropy, self.baselines),
             }
         files = {} if self.vocabulary is None else self.vocabulary.files

@@ -43,7 +43,11 @@ class Progress:
             rich.progress.TextColumn('{task.fields[left]}', table_column=text),
         )
         self._bar = rich.progress.Progress(
-            *columns, console=self._console, disable=not self._live, expand=True
+            *columns,
+            console=self._console,
+            disable=not self._live,
+            expand=True,
+            refresh_per_second=4,  # drawing the line more often would slow down a small model
         )
         self._task = self._bar.add_task(
             '', total=num_steps, completed=start_step, numbers='', left=''
