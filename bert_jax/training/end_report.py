@@ -2,12 +2,10 @@
 
 import contextlib
 import json
-import logging
 import pathlib
 import shlex
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,12 +17,11 @@ from bert_jax.config.console import say
 from bert_jax.config.files import write_atomically
 from bert_jax.training import curves
 from bert_jax.training.examples import BLANK, Examples, Guesses
+from bert_jax.training.history import EXAMPLES
 from bert_jax.training.progress import Metrics
 from bert_jax.training.train_step import Step
 from bert_jax.training.workdir import newest_checkpoint
 
-LOG = logging.getLogger('bert_jax.training.end_report')
-EXAMPLES = 'examples.json'  # in the workdir: the lines, and what the model predicted last
 WIDTH = 80  # columns
 # The names of the baselines in corpus.json, see `data.store.baselines`.
 BASELINES = {
@@ -92,16 +89,12 @@ class EndReport:
 
     def _curves(self) -> str:
         """Draws the curves; returns the line that says where they are."""
-        logging.getLogger('matplotlib').setLevel(logging.WARNING)
-        target = self._workdir / 'curves.png'
-        command = f'{python()} -m bert_jax.plot --workdir={self._workdir} --output={target}'
+        target = str(self._workdir / 'curves.png')
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                image = pathlib.Path(folder) / 'curves.png'
-                curves.draw(self._workdir, image)
-                target.write_bytes(image.read_bytes())
+            curves.save([str(self._workdir)], target)
         except Exception as error:  # the run is complete, whatever matplotlib says
-            return f'curves  not drawn: {str(error)[:200]}\n        then {command}'
+            again = _command('plot', f'--workdir={self._workdir}')
+            return f'curves  not drawn: {str(error)[:200]}\n{again}'
         return f'curves  {target}'
 
 
@@ -165,14 +158,11 @@ def _commands(config: Config, workdir: epath.Path, examples: Examples | None) ->
     return [
         _command('predict', f'--checkpoint={workdir}', f'--text={_quoted(text)}'),
         _command(
-            'main',
-            '--config=configs/tiny.py',
-            '--workdir=runs/mine',
-            '--config.data.corpus=text:FOLDER',
+            'train', '--config=tiny', '--workdir=runs/mine', '--config.data.corpus=text:FOLDER'
         ),
         _command(
-            'main',
-            '--config=configs/finetune_text.py',
+            'train',
+            '--config=finetune_text',
             '--workdir=runs/labels',
             f'--config.init_from={workdir}',
             '--config.data.train_file=train.csv',
@@ -181,9 +171,9 @@ def _commands(config: Config, workdir: epath.Path, examples: Examples | None) ->
     ]
 
 
-def _command(module: str, *flags: str) -> str:
+def _command(name: str, *flags: str) -> str:
     """A command for the shell, in lines that fit in a terminal if the flags do."""
-    lines = [f'  {python()} -m bert_jax.{module}']
+    lines = [f'  {program()} {name}']
     for flag in flags:
         if len(lines[-1]) + len(flag) + 3 > WIDTH:
             lines[-1] += ' \\'
@@ -198,10 +188,17 @@ def _quoted(text: str) -> str:
     return '"' + text + '"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
 
 
-def python() -> str:
-    """What a user types for this Python."""
-    if shutil.which('python') == sys.executable:
-        return 'python'
+def program() -> str:
+    """What a user types to run bert_jax: the script beside this Python, or a module."""
+    script = pathlib.Path(sys.executable).with_name('bert_jax')
+    return _typed(script) if script.exists() else f'{_typed(sys.executable)} -m bert_jax'
+
+
+def _typed(path: str | pathlib.Path) -> str:
+    """The shortest form of a program's path that works in the current folder."""
+    path = pathlib.Path(path)
+    if shutil.which(path.name) == str(path):
+        return path.name
     with contextlib.suppress(ValueError):
-        return str(pathlib.Path(sys.executable).relative_to(pathlib.Path.cwd()))
-    return sys.executable
+        return str(path.relative_to(pathlib.Path.cwd()))
+    return str(path)

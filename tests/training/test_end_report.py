@@ -82,8 +82,9 @@ def test_the_end_of_a_run_on_a_terminal(tmp_path: pathlib.Path) -> None:
     assert 'saved   run/checkpoints/12' in end.replace(f'{tmp_path}/', '')
     commands = end[end.index('try next:') :].replace('\\\n', '').split('\n')[1:4]
     parsed = [shlex.split(command) for command in commands]
-    assert [words[2] for words in parsed] == ['bert_jax.predict', 'bert_jax.main', 'bert_jax.main']
-    assert parsed[0][3:] == ['--checkpoint=run', '--text=the old [MASK] and the new house']
+    parsed = [words[words.index('bert_jax') + 1 :] for words in parsed]
+    assert [words[0] for words in parsed] == ['predict', 'train', 'train']
+    assert parsed[0][1:] == ['--checkpoint=run', '--text=the old [MASK] and the new house']
 
 
 MEANS = {'mlm_accuracy': 0.5, 'nsp_accuracy': 0.75, 'loss': 1.0}
@@ -100,7 +101,7 @@ def test_a_run_without_examples_baselines_and_matplotlib(
     def missing(*_: object) -> None:
         raise ValueError("No module named 'matplotlib'; pip install '.[plot]'")
 
-    monkeypatch.setattr(curves, 'draw', missing)
+    monkeypatch.setattr(curves, 'save', missing)
     ended = report(tmp_path, {})
     ended.print()
     assert capsys.readouterr().err == '', 'there was no evaluation'
@@ -109,13 +110,13 @@ def test_a_run_without_examples_baselines_and_matplotlib(
     shown = capsys.readouterr().err
     assert 'this model after 7 steps  50.0%  ███' in shown
     assert "not drawn: No module named 'matplotlib'; pip install '.[plot]'\n" in shown
-    assert f'-m bert_jax.plot --workdir={tmp_path} --output={tmp_path}/curves.png' in shown
+    assert f' plot --workdir={tmp_path}\n' in shown.replace(' \\\n     ', '')
 
 
 def test_an_objective_without_masked_words(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(curves, 'draw', lambda *_: pathlib.Path(_[1]).write_bytes(b''))
+    monkeypatch.setattr(curves, 'save', lambda _, output: pathlib.Path(output).write_bytes(b''))
     ended = report(tmp_path, {'frequent': 0.1})
     ended.after_evaluation(None, 7, {}, {'loss': 1.0})  # type: ignore[arg-type]
     ended.print()
@@ -149,18 +150,24 @@ def test_texts_are_quoted_for_the_shell(text: str) -> None:
     assert shlex.split(end_report._quoted(text)) == [text]
 
 
-def test_python_is_what_a_user_types(
+def test_commands_are_as_a_user_types_them(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = tmp_path / '.venv' / 'bin'
-    environment.mkdir(parents=True)
-    (environment / 'python').write_text('')
-    os.chmod(environment / 'python', 0o755)
-    monkeypatch.setattr(sys, 'executable', str(environment / 'python'))
+    folder = tmp_path / '.venv' / 'bin'
+    folder.mkdir(parents=True)
+    for name in ('python', 'bert_jax'):
+        (folder / name).write_text('')
+        os.chmod(folder / name, 0o755)
+    monkeypatch.setattr(sys, 'executable', str(folder / 'python'))
     monkeypatch.chdir(tmp_path)
-    assert end_report.python() == '.venv/bin/python'
-    monkeypatch.setenv('PATH', str(environment))
-    assert end_report.python() == 'python'
     monkeypatch.setenv('PATH', '')
-    monkeypatch.chdir('/')
-    assert end_report.python() == str(environment / 'python')[1:]
+    assert end_report.program() == '.venv/bin/bert_jax'
+    monkeypatch.setenv('PATH', str(folder))
+    assert end_report.program() == 'bert_jax'
+    (folder / 'bert_jax').unlink()
+    assert end_report.program() == 'python -m bert_jax'
+    monkeypatch.setenv('PATH', '')
+    monkeypatch.chdir(folder)
+    assert end_report.program() == 'python -m bert_jax'
+    monkeypatch.chdir('/usr')
+    assert end_report.program() == f'{folder}/python -m bert_jax'
