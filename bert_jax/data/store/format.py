@@ -47,6 +47,8 @@ class StoreMeta:
     unigram_entropy: float  # of the train split, in nats per token
     made_from: dict[str, Any]  # the corpus and the options of the preparation
     summary: dict[str, int]  # counts of what was read and what was left out
+    # The accuracy of counting, see `baselines`; older stores do not have it.
+    baselines: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
