@@ -44,7 +44,7 @@ def _renamed(tensors: Mapping[str, np.ndarray], family: Family) -> dict[str, np.
     """The tensors by new names. The prefix of the family, which a folder of the bare encoder lacks,
     is added."""
     prefix, renamed = family.prefix, {}
-    names = (rule.theirs for rule in family.rules)
+    names = (name for rule in family.rules for name in (rule.theirs, rule.last))
     roots = {name.removeprefix(prefix).split('.')[0] for name in names if name.startswith(prefix)}
     for name, tensor in tensors.items():
         name = WRAPPERS.sub('', name, count=1)
