@@ -48,7 +48,7 @@ def convert_in(
     source = FORMATS[origin].read(folder, lowercase)
     heads = source.heads
     pools = source.model.summary_use_proj and 'pooler' not in heads
-    if pools and {'next_sentence', 'classifier'} & {*heads}:
+    if pools and {'next_sentence', 'sentence_order', 'classifier'} & {*heads}:
         heads = ('pooler', *heads)  # these heads read it; its tensors are reported as missing
     num_labels = max(len(source.task.get('labels', ())), 1)
     abstract = model_dir.abstract_params(source.model, heads, num_labels)

@@ -137,7 +137,7 @@ class Scores(nn.Module):
         x = self.reads(inputs)
         if self.transform:
             x = self.before(x)
-        scores = self.dense(inputs.dropout(x) if self.part in DROPOUTS else x)
+        scores = self.dense(inputs.dropout(x) if self.part in TASK_HEADS else x)
         if len(self.outputs) == 1:
             return {self.outputs[0]: scores}
         return {name: scores[..., i] for i, name in enumerate(self.outputs)}
@@ -199,6 +199,14 @@ HEADS: Mapping[str, Head] = {
         num_scores=2,
         fine_tuned=False,
     ),
+    # "In the order of the text" (0) and "swapped" (1) (Lan et al., 2020, section 3.1).
+    'sentence_order': _scores(
+        'sentence_order',
+        lambda inputs: inputs.dropout(inputs.pooled),
+        {'sentence_order_logits': ('batch', 'features')},
+        num_scores=2,
+        fine_tuned=False,
+    ),
     # The labels of a text, from the pooled first token.
     'classifier': _scores(
         'classifier',
@@ -239,6 +247,7 @@ def heads_in(paths: Iterable[str]) -> tuple[str, ...]:
 MODELS: Mapping[str, type[nn.Module]] = dict.fromkeys(get_args(ModelType), Encoder)
 # The field of ModelConfig with the rate of dropout in front of the scores, by head.
 DROPOUTS: Mapping[str, str] = {
+    'sentence_order': 'classifier_dropout',
     'classifier': 'classifier_dropout',
     'tagger': 'tagger_dropout',
     'span': 'span_dropout',
@@ -246,7 +255,7 @@ DROPOUTS: Mapping[str, str] = {
 
 
 def _dropout_rate(config: ModelConfig, heads: Iterable[str]) -> float:
-    """The rate of dropout in the task head among `heads`."""
+    """The rate of dropout in the head among `heads` that has dropout."""
     rates = [getattr(config, DROPOUTS[head]) for head in heads if head in DROPOUTS]
     return rates[0] if rates and rates[0] >= 0 else config.hidden_dropout_prob
 

@@ -6,7 +6,6 @@ prints the differences. The weights are random and five times as large as fresh 
 small weights a wrong activation or epsilon would not show.
 """
 
-import copy
 import dataclasses
 import pathlib
 from collections.abc import Mapping
@@ -113,7 +112,9 @@ def their_model(kind: str, number: int, head: str = 'MaskedLM', labels: int = 3)
         values = values | dict.fromkeys(ids, 1)
     torch.manual_seed(number)
     config = transformers.AutoConfig.for_model(kind, **values)
-    model = getattr(transformers, f'AutoModelFor{head}' if head else 'AutoModel').from_config(config)
+    model = getattr(transformers, f'AutoModelFor{head}' if head else 'AutoModel').from_config(
+        config
+    )
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1:

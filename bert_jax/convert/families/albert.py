@@ -30,13 +30,13 @@ ALBERT = Family(
         *norm('masked_lm_transform/layer_norm', 'predictions.LayerNorm'),
         Rule('masked_lm_bias', 'predictions.bias'),
         Rule('masked_lm_decoder', 'predictions.decoder.weight'),
-        *linear('next_sentence', 'sop_classifier.classifier'),
+        *linear('sentence_order', 'sop_classifier.classifier'),
         *linear('classifier', 'classifier'),
         *linear('tagger', 'classifier'),
         *linear('span', 'qa_outputs'),
     ),
     classes=classes('Albert', ('pooler',))
-    | {'AlbertForPreTraining': ('pooler', 'masked_lm', 'next_sentence')},
+    | {'AlbertForPreTraining': ('pooler', 'masked_lm', 'sentence_order')},
     decoder='predictions.decoder.weight',
     decoder_bias='predictions.decoder.bias',
     keys=KEYS
