@@ -47,7 +47,6 @@ class SelfAttention(nn.Module):
         if config.position_embedding_type == 'rotary':
             cos, sin = _rotations(config, inputs, is_local)
             q, k = _rotated(q, cos, sin), _rotated(k, cos, sin)
-        window = config.local_attention // 2
         kernel = None
         if config.attention == 'flash' and not self.is_initializing():
             kernel = flash_attention.kernel(x.shape[1], head_dim, q.dtype, inputs.packed)
@@ -59,7 +58,7 @@ class SelfAttention(nn.Module):
             # On TPU and GPU memory bandwidth limits attention, so the backward pass recomputes the
             # probabilities. On CPU arithmetic does, so they are saved.
             attend = _attend if platform() == 'cpu' else _attend_recomputed
-            context = attend(q, k, v, inputs, key, rate, window, is_local)
+            context = attend(q, k, v, inputs, key, rate, _near(config, x.shape[1], is_local))
         return Dense(
             config,
             (config.hidden_size,),
@@ -68,6 +67,14 @@ class SelfAttention(nn.Module):
             use_bias=config.attention_bias,
             name='output',
         )(context)
+
+
+def _near(config: ModelConfig, length: int, is_local: jax.Array | None) -> jax.Array | None:
+    """Whether a query may attend to a key at its distance, bool[length, length]; None: always."""
+    if is_local is None:
+        return None
+    place = jnp.arange(length)
+    return (jnp.abs(place[:, None] - place) <= config.local_attention // 2) | ~is_local
 
 
 def _rotations(
@@ -102,20 +109,18 @@ def _attend(
     inputs: EncoderInputs,
     key: jax.Array | None,
     rate: float,
-    window: int = 0,
-    is_local: jax.Array | None = None,
+    near: jax.Array | None = None,
 ) -> jax.Array:
     """Returns softmax(q k / sqrt(head_dim) + bias) v, with dropout of the probabilities.
 
-    q, k, v: [batch, length, heads, head_dim], like the result. window, is_local: if is_local is
-    true, queries attend only to keys that are at most `window` tokens away.
+    q, k, v: [batch, length, heads, head_dim], like the result. near: see `_near`.
     """
     # A TPU takes the softmax along the second-last dimension. XLA would choose this layout for the
     # scores, but not for the random bits of dropout, which it would then transpose.
     layout = 'bhkq' if platform() == 'tpu' else 'bhqk'
     axis = layout.index('k')
     scores = jnp.einsum(f'bqhd,bkhd->{layout}', q * q.shape[-1] ** -0.5, k).astype(jnp.float32)
-    bias = _bias(inputs, window, is_local)
+    bias = _bias(inputs, near)
     if bias is not None:
         scores = scores + (bias if layout == 'bhqk' else bias.swapaxes(-1, -2))
     probs = jax.nn.softmax(scores, axis).astype(v.dtype)
@@ -123,12 +128,10 @@ def _attend(
     return jnp.einsum(f'{layout},bkhd->bqhd', kept, v)
 
 
-_attend_recomputed = jax.checkpoint(_attend, prevent_cse=False, static_argnums=(5, 6))
+_attend_recomputed = jax.checkpoint(_attend, prevent_cse=False, static_argnums=5)
 
 
-def _bias(
-    inputs: EncoderInputs, window: int = 0, is_local: jax.Array | None = None
-) -> jax.Array | None:
+def _bias(inputs: EncoderInputs, near: jax.Array | None) -> jax.Array | None:
     """What to add to the scores: 0 if a query may attend to a key, else a very negative number.
 
     float32[batch, 1, 1, length] for rows of one sequence, [batch, 1, length, length] for packed
@@ -140,9 +143,8 @@ def _bias(
         seen.append(segments[:, None, None, :] > 0)
         if inputs.packed:  # padding attends to padding, so that every query has a key
             seen = [segments[:, None, :, None] == segments[:, None, None, :]]
-    if is_local is not None:
-        place = jnp.arange(inputs.input_ids.shape[1])
-        seen.append(((jnp.abs(place[:, None] - place) <= window) | ~is_local)[None, None])
+    if near is not None:
+        seen.append(near[None, None])
     if not seen:
         return None
     visible = functools.reduce(jnp.logical_and, seen)
