@@ -15,12 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 from flax import traverse_util
 from reference import torch, transformers
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert import hf, rules
 from bert_jax.convert.families import FAMILIES
+from bert_jax.convert.folders import convert_in
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.inputs import EncoderInputs
@@ -106,10 +108,12 @@ TABLE = [(kind, i) for kind, shapes in SHAPES.items() for i in range(len(shapes)
 
 def their_model(kind: str, number: int, head: str = 'MaskedLM', labels: int = 3) -> Any:
     """A random model of transformers. Norms and biases are random, too."""
-    values: dict[str, Any] = SHAPES[kind][number] | {'num_labels': labels}
+    values: dict[str, Any] = dict(SHAPES[kind][number])
+    if head.endswith('Classification'):
+        values['num_labels'] = labels
     if kind == 'modernbert':
         ids = ('pad_token_id', 'bos_token_id', 'eos_token_id', 'cls_token_id', 'sep_token_id')
-        values = values | dict.fromkeys(ids, 1)
+        values |= dict.fromkeys(ids, None)  # the defaults are not in so small a vocabulary
     torch.manual_seed(number)
     config = transformers.AutoConfig.for_model(kind, **values)
     model = getattr(transformers, f'AutoModelFor{head}' if head else 'AutoModel').from_config(
@@ -185,7 +189,8 @@ def a_cache_that_pre_norm_can_subscript(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(('kind', 'number'), TABLE)
-def test_outputs_and_gradients(tmp_path: pathlib.Path, kind: str, number: int) -> None:
+def test_masked_lm(tmp_path: pathlib.Path, kind: str, number: int) -> None:
+    """Hidden states and logits of each configuration, and gradients of the first."""
     theirs = their_model(kind, number)
     mine = ours(theirs, tmp_path)
     assert mine.heads == ('masked_lm',) and mine.config.model_type == kind
@@ -205,7 +210,10 @@ def test_outputs_and_gradients(tmp_path: pathlib.Path, kind: str, number: int) -
         chosen = jnp.take_along_axis(scores, labels[:, :, None], axis=-1)[:, :, 0]
         return -jnp.sum(chosen * real) / real.sum(), outputs
 
-    gradients, outputs = jax.jit(jax.grad(loss, has_aux=True))(mine.params)
+    if number:
+        outputs = jax.jit(lambda params: apply(mine, inputs, params))(mine.params)
+    else:
+        gradients, outputs = jax.jit(jax.grad(loss, has_aux=True))(mine.params)
     found = {}
     for name, array, tensor, bar in (
         ('hidden', outputs['last_hidden_state'], hidden, HIDDEN),
@@ -213,13 +221,11 @@ def test_outputs_and_gradients(tmp_path: pathlib.Path, kind: str, number: int) -
     ):
         there = tensor.detach().numpy()[real]
         found[name] = float(np.abs(np.asarray(array)[real] - there).max())
-        found[f'|{name}|'] = float(np.abs(there).max())
-        found[f'{name} bar'] = bar * max(1.0, np.abs(there).max() / 10)
-    found['gradients'] = gradient_gap(mine, gradients, theirs)
-    print(kind, number, {name: f'{value:.1e}' for name, value in found.items()})
-    assert found['hidden'] <= found['hidden bar']
-    assert found['logits'] <= found['logits bar']
-    assert found['gradients'] <= GRADIENTS
+        assert found[name] <= bar and np.abs(there).max() > 1
+    if not number:
+        found['gradients'] = gradient_gap(mine, gradients, theirs)
+        assert found['gradients'] <= GRADIENTS
+    print(f'| {kind} {number} |', ' | '.join(f'{name} {x:.1e}' for name, x in found.items()))
 
 
 def gradient_gap(mine: Pretrained, gradients: Any, theirs: Any) -> float:
@@ -240,3 +246,105 @@ def gradient_gap(mine: Pretrained, gradients: Any, theirs: Any) -> float:
             here, there = here[:, :, [0, 2]], there[:, :, [0, 2]]
         gaps[path] = float(np.linalg.norm(here - there) / np.linalg.norm(there))
     return max(gaps.values())
+
+
+@pytest.mark.parametrize(
+    'head', ['', 'SequenceClassification', 'TokenClassification', 'QuestionAnswering']
+)
+@pytest.mark.parametrize('kind', SHAPES)
+def test_heads_and_the_way_back(tmp_path: pathlib.Path, kind: str, head: str) -> None:
+    """The outputs of each head; then transformers reads what we write, with the same tensors."""
+    theirs = their_model(kind, 2 if kind == 'modernbert' else 1, head)
+    mine = ours(theirs, tmp_path / 'theirs')
+    inputs = batch(mine.config)
+    with torch.no_grad():
+        outputs = theirs(**their_inputs(kind, mine.config, inputs))
+    found = jax.jit(lambda params: apply(mine, inputs, params))(mine.params)
+    compared = 0
+    for name, here in found.items():
+        there = {'pooler_output': 'pooler_output'}.get(name, name)
+        if outputs.get(there) is None:
+            continue
+        wanted, compared = outputs[there].numpy(), compared + 1
+        per_token = here.shape[:2] == inputs['input_ids'].shape
+        real = inputs['attention_mask'] > 0 if per_token else slice(None)
+        bar = LOGITS if 'logits' in name else HIDDEN
+        np.testing.assert_allclose(np.asarray(here)[real], wanted[real], atol=bar, rtol=0)
+    assert compared == {'': 1 + ('pooler' in mine.heads), 'QuestionAnswering': 2}.get(head, 1)
+    back(theirs, mine, tmp_path / 'back')
+
+
+def back(theirs: Any, mine: Pretrained, folder: pathlib.Path) -> None:
+    """Writes `mine`; transformers must read the same tensors as those of `theirs`."""
+    folder.mkdir()
+    assert hf.write(folder, mine) == []
+    again, info = type(theirs).from_pretrained(folder, output_loading_info=True)
+    assert not any(info.values()), info
+    there = theirs.state_dict()
+    assert again.state_dict().keys() == there.keys()
+    for name, tensor in again.state_dict().items():
+        assert torch.equal(tensor, there[name]), name
+    for key in ('pad_token_id', 'layer_norm_eps', 'norm_eps', 'tie_word_embeddings'):
+        assert getattr(again.config, key, None) == getattr(theirs.config, key, None), key
+
+
+@pytest.mark.parametrize('kind', SHAPES)
+def test_masked_lm_and_the_way_back(tmp_path: pathlib.Path, kind: str) -> None:
+    """Also with a decoder that is not tied, and with the tied tensors in the file."""
+    theirs = their_model(kind, 0)
+    mine = ours(theirs, tmp_path / 'theirs')
+    back(theirs, mine, tmp_path / 'back')
+    family = FAMILIES[kind]
+    tensors = {name: tensor.numpy().copy() for name, tensor in theirs.state_dict().items()}
+    tensors |= {family.decoder: tensors[family.words]}
+    write_tensors(tmp_path / 'theirs', tensors)
+    tied = hf.read(tmp_path / 'theirs')
+    assert tied.model.tie_word_embeddings and tied.unused[family.decoder].startswith('the same as')
+    write_tensors(tmp_path / 'theirs', tensors | {family.decoder: tensors[family.words] + 1})
+    untied = hf.read(tmp_path / 'theirs')
+    assert not untied.model.tie_word_embeddings and family.decoder in untied.tensors
+
+
+def write_tensors(folder: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
+    safetensors.numpy.save_file(dict(tensors), folder / 'model.safetensors')
+
+
+def test_the_discriminator_is_an_encoder(tmp_path: pathlib.Path) -> None:
+    theirs = their_model('electra', 0, 'PreTraining')
+    theirs.save_pretrained(tmp_path)
+    source = hf.read(tmp_path)
+    assert source.heads == () and len(source.unused) == 4
+    assert all(name.startswith('discriminator_predictions') for name in source.unused)
+
+
+def test_real_weights_of_albert(tmp_path: pathlib.Path, shared_data: Any) -> None:
+    """Float32 errs more here: PyTorch's own hidden states are up to 2.2e-5 from those in float64,
+    because one layer is applied twelve times. The bars are 5e-5, and 5e-6 for the mean square."""
+    source = shared_data('weights/rxnmapper-albert')
+    convert_in('hf', source, tmp_path / 'ours', lowercase=False)
+    mine = model_dir.load(tmp_path / 'ours')
+    golden = np.load(source / 'golden_hf.npz')
+    ids, mask = (np.int32(golden[name]) for name in ('input_ids', 'attention_mask'))
+    module = mine.model
+    run = jax.jit(
+        lambda ids, mask: module.apply(
+            {'params': mine.params}, EncoderInputs(ids, segment_ids=mask)
+        )
+    )
+    outputs = run(ids, mask)
+    gaps = {}
+    for name in ('last_hidden_state', 'prediction_logits'):
+        gap = (np.asarray(outputs[name]) - golden[name])[mask > 0]
+        gaps[name] = (float(np.abs(gap).max()), float(np.sqrt(np.mean(gap**2))))
+    assert all(largest <= 5e-5 and mean <= 5e-6 for largest, mean in gaps.values()), gaps
+
+    assert mine.vocabulary is not None
+    special = [*mine.vocabulary.specials.all()]
+    places = np.argwhere((mask > 0) & ~np.isin(ids, special))
+    masked = ids[places[:, 0]].copy()
+    masked[np.arange(len(places)), places[:, 1]] = mine.vocabulary.specials.mask
+    logits = run(masked, mask[places[:, 0]])['prediction_logits']
+    best = np.asarray(logits)[np.arange(len(places)), places[:, 1]].argmax(axis=-1)
+    accuracy = np.mean(best == ids[places[:, 0], places[:, 1]])
+    print(f'rxnmapper-albert: {gaps}, masked-token accuracy {accuracy:.3f} of {len(places)}')
+    assert accuracy >= 0.97
