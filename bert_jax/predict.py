@@ -106,7 +106,7 @@ def main(argv: list[str]) -> int:
         rate = count / (time.monotonic() - begin)
         print(f'{count:,} records, {rate:,.0f} a second, in {FLAGS.output}', file=sys.stderr)
     if bert.truncated:
-        longest = bert.config.max_position_embeddings
+        longest = bert.config.longest_row
         print(f'{bert.truncated:,} texts had more than {longest} tokens, cut', file=sys.stderr)
     return 0
 

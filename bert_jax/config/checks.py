@@ -41,6 +41,19 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
         'probabilities'
     )
     yield 'model.attention', model.attention == 'dense' or not dropped, expected
+    expected = "'dense' because model.local_attention is not 0: no kernel has local attention"
+    yield 'model.attention', model.attention == 'dense' or not model.local_attention, expected
+    rows = model.max_position_embeddings
+    expected = f'less than model.max_position_embeddings ({rows})'
+    yield 'model.position_offset', model.position_offset < rows, expected
+    holds = model.pre_norm or not model.final_norm
+    yield 'model.final_norm', holds, 'False because model.pre_norm is False'
+    rotary = model.position_embedding_type == 'rotary'
+    expected = f"'rotary' with heads of an even size, not of {model.hidden_size // heads}"
+    holds = not rotary or model.hidden_size // heads % 2 == 0
+    yield 'model.position_embedding_type', holds, expected
+    shared = 'because the layers share their parameters (model.share_layers)'
+    yield 'optim.layer_decay', optim.layer_decay == 1 or not model.share_layers, f'1 {shared}'
 
     steps = config.schedule_steps
     expected = f'0 to {steps} (the steps of all phases)'
@@ -60,6 +73,8 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield 'train.seed', train.seed + train.seeds <= 2**32, expected
     layers = model.num_hidden_layers if config.init_from else 0
     expected = f'0 to {layers}, the number of layers' if layers else '0 if init_from is empty'
+    if model.share_layers:
+        layers, expected = 0, f'0 {shared}'
     yield 'reinit_layers', 0 <= config.reinit_layers <= layers, expected
     divides = config.kind == 'pretraining' or not train.batch_size % train.accum_steps
     yield 'train.batch_size', divides, f'a multiple of train.accum_steps ({train.accum_steps})'
@@ -67,9 +82,10 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
 
 def _expected_of_phase(config: Config, phase: Phase) -> str:
     """Returns what is expected instead of `phase`; '' if the phase is allowed."""
-    longest, parts = config.model.max_position_embeddings, config.train.accum_steps
+    longest, parts = config.model.longest_row, config.train.accum_steps
     if not 8 <= phase.max_seq_length <= longest:
-        return f'max_seq_length from 8 to model.max_position_embeddings ({longest})'
+        offset = ' - model.position_offset' if config.model.position_offset else ''
+        return f'max_seq_length from 8 to model.max_position_embeddings{offset} ({longest})'
     if phase.max_predictions_per_seq > phase.max_seq_length - 3:
         return 'max_predictions_per_seq of at most max_seq_length - 3'
     if phase.batch_size % parts:

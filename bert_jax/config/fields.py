@@ -14,6 +14,7 @@ T = TypeVar('T')
 
 class Fact(enum.Enum):
     ARCHITECTURE = enum.auto()  # a checkpoint can be used with this value only
+    INHERITED = enum.auto()  # taken from a checkpoint, unless another value is given
     FREE_ON_RESUME = enum.auto()  # may differ when a run is resumed
     PRETRAINING = enum.auto()  # read in pretraining only
     FINETUNING = enum.auto()  # read in fine-tuning only
@@ -39,6 +40,11 @@ DropoutRate = Annotated[
         lambda p: p == 0 or 2**-17 <= p < 1 - 2**-17,
         'a probability, 0 <= p < 1, that is not 0 or 1 after rounding to a multiple of 2**-16',
     ),
+]
+
+HeadDropout = Annotated[
+    float,
+    Limit(lambda p: p == -1 or 0 <= p < 1, '-1, or a probability, 0 <= p < 1'),
 ]
 
 

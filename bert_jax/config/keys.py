@@ -43,11 +43,17 @@ def choices(key: str) -> tuple[Any, ...]:
 
 def architecture_fields() -> tuple[str, ...]:
     """The fields of ModelConfig that the parameters of a checkpoint depend on."""
-    return tuple(
-        field.name
-        for field in dataclasses.fields(ModelConfig)
-        if Fact.ARCHITECTURE in fields.facts(field)
-    )
+    return _model_fields(Fact.ARCHITECTURE)
+
+
+def inherited_fields() -> tuple[str, ...]:
+    """The fields of ModelConfig that a run takes from its checkpoint, if they are not given."""
+    return _model_fields(Fact.INHERITED)
+
+
+def _model_fields(fact: Fact) -> tuple[str, ...]:
+    named = dataclasses.fields(ModelConfig)
+    return tuple(field.name for field in named if fact in fields.facts(field))
 
 
 def free_on_resume(key: str, kind: Kind | None = None) -> bool:

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 import json
 import pathlib
 from collections.abc import Iterator
@@ -46,13 +47,19 @@ def convert_in(
     """
     source = FORMATS[origin].read(folder, lowercase)
     heads = source.heads
-    if {'next_sentence', 'classifier'} & {*heads} and 'pooler' not in heads:
+    pools = source.model.summary_use_proj and 'pooler' not in heads
+    if pools and {'next_sentence', 'sentence_order', 'classifier'} & {*heads}:
         heads = ('pooler', *heads)  # these heads read it; its tensors are reported as missing
     num_labels = max(len(source.task.get('labels', ())), 1)
     abstract = model_dir.abstract_params(source.model, heads, num_labels)
     flat = flax.traverse_util.flatten_dict(abstract, sep='/')
     shapes = {path: leaf.shape for path, leaf in flat.items()}
-    arrays, missing = rules.to_ours(source.tensors, shapes, source.family)
+    arrays, needed = rules.to_ours(source.tensors, shapes, source.rules)
+    missing = sorted(needed - source.tensors.keys())
+    unused = dict.fromkeys(
+        source.tensors.keys() - needed, 'a parameter that a model of this configuration lacks'
+    )
+    source = dataclasses.replace(source, unused={**source.unused, **unused})
     if missing and not allow_missing:
         more = f' and {len(missing) - 5} more' if len(missing) > 5 else ''
         raise ValueError(
@@ -60,8 +67,8 @@ def convert_in(
             '--allow_missing fills them with fresh values'
         )
     if missing:
-        fresh = rules.to_theirs(_fresh(source, heads, num_labels), source.family)
-        arrays, _ = rules.to_ours(fresh | dict(source.tensors), shapes, source.family)
+        fresh = rules.to_theirs(_fresh(source, heads, num_labels), source.rules)
+        arrays, _ = rules.to_ours(fresh | dict(source.tensors), shapes, source.rules)
         print(f'missing, filled with fresh values: {", ".join(missing)}')
     with _new_folder(output) as partial:
         if source.vocabulary is not None:

@@ -15,48 +15,21 @@ from bert_jax.config import (
     ModelConfig,
     Phase,
     TrainConfig,
-    model_from_dict,
     validate,
 )
-from bert_jax.config.keys import architecture_fields
+from bert_jax.convert.families import family_of
+from bert_jax.convert.families.family import Family
+from bert_jax.convert.rules import Rules, layer_of
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 
-REQUIRED = (
-    'vocab_size',
-    'hidden_size',
-    'num_hidden_layers',
-    'num_attention_heads',
-    'intermediate_size',
-)
-# The keys of ModelConfig that a config.json or a bert_config.json has too.
-DROPOUT = ('hidden_dropout_prob', 'attention_probs_dropout_prob')
-KEYS = (*architecture_fields(), *DROPOUT, 'tie_word_embeddings')
-# Both projects publish the same weights with hidden_act=gelu. For this name, Hugging Face computes
-# the exact function, and google-research/bert, since 2019, the tanh approximation. The conversion
-# uses the exact function.
-ACTIVATIONS = {
-    'gelu': 'gelu',
-    'gelu_new': 'gelu_new',
-    'gelu_fast': 'gelu_new',
-    'gelu_pytorch_tanh': 'gelu_new',
-    'relu': 'relu',
-}
-# Keys for which bert_jax supports one value only.
-FIXED: Mapping[str, Any] = {
-    'model_type': 'bert',
-    'position_embedding_type': 'absolute',
-    'is_decoder': False,
-    'add_cross_attention': False,
-}
 # Keys that only bert_jax reads: the activation, for the case that the other project uses the same
 # name for another function, and facts about the data of a fine-tuned model.
 HIDDEN_ACT, TASK = 'bert_jax_hidden_act', 'bert_jax_task'
-LAYER = re.compile(r'bert[./]encoder[./]layer[._](\d+)\b')
+BUFFER = r'.*\.(position_ids|token_type_ids)$'
 UNUSED = {
-    r'.*\.(position_ids|token_type_ids)$': 'a buffer, not a parameter',
+    BUFFER: 'a buffer, not a parameter',
     r'(.*/)?(adam_m|adam_v|lamb_m|lamb_v|global_step)$': 'state of the optimizer',
-    r'bert[./]': 'not a parameter of this encoder',
     '': 'of a head that bert_jax does not have or that the configuration does not name',
 }
 CASED = 0.05  # a vocabulary of lowercased text has a smaller share of tokens with capital letters
@@ -66,12 +39,12 @@ CASED = 0.05  # a vocabulary of lowercased text has a smaller share of tokens wi
 class Foreign:
     """A checkpoint of another project.
 
-    tensors: the tensors to convert, by their names in `family` (see convert.rules). heads: the
-    heads that they belong to. unused: the other tensors, with the reasons to leave them out.
+    rules: the names of tensors. tensors: the tensors to convert, by their names. heads: the heads
+    that they belong to. unused: the other tensors, with the reasons to leave them out.
     task: the facts about a fine-tuned model that `model_dir.save` writes. notes: lines to print.
     """
 
-    family: str
+    rules: Rules
     model: ModelConfig
     heads: tuple[str, ...]
     tensors: Mapping[str, np.ndarray]
@@ -94,38 +67,34 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     return values
 
 
-def model_config(path: pathlib.Path) -> tuple[ModelConfig, dict[str, Any]]:
-    """The model that a config.json or bert_config.json describes, and all values of the file.
+def model_config(path: pathlib.Path) -> tuple[Family, ModelConfig, dict[str, Any]]:
+    """The family and the model that a config.json or bert_config.json describes, and all values of
+    the file.
 
-    Raises ValueError naming a key that is missing, wrong or not supported.
+    Raises ValueError naming a key that is missing or wrong, or whose value bert_jax does not
+    compute.
     """
     values = read_json(path)
-    for key, expected in FIXED.items():
-        if values.get(key, expected) not in (expected, None):
-            raise ValueError(f'{path}: {key} is {values[key]!r}; bert_jax has {expected!r} only')
-    if absent := [key for key in REQUIRED if key not in values]:
-        raise ValueError(f'{path} has no {", ".join(absent)}; is it the configuration of a BERT?')
-    act = values.get(HIDDEN_ACT, values.get('hidden_act', 'gelu'))
-    if not isinstance(act, str) or act not in ACTIVATIONS:
-        raise ValueError(f'{path}: hidden_act is {act!r}; expected {", ".join(ACTIVATIONS)}')
-    known = {key: values[key] for key in KEYS if key in values}
     try:
-        model = model_from_dict(known | {'hidden_act': ACTIVATIONS[act]})
-        if model.max_position_embeddings < 8:
-            raise ValueError(
-                f'max_position_embeddings is {model.max_position_embeddings}; expected 8 or more'
-            )
+        family = family_of(values)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
+    act = {'hidden_act': values[HIDDEN_ACT]} if HIDDEN_ACT in values else {}
+    try:
+        model = family.model(values | act)
+        if model.longest_row < 8:
+            rows, key = model.max_position_embeddings, 'max_position_embeddings'
+            raise ValueError(f'{key} is {rows}; expected {8 + model.position_offset} or more')
         full_config(model, lowercase=True)
     except ValueError as error:
-        reason = str(error).replace('config.model.', '')
-        raise ValueError(f'{path}: {reason}') from error
-    return model, values
+        raise ValueError(f'{path}: {family.with_keys(str(error))}') from error
+    return family, model, values
 
 
 def full_config(model: ModelConfig, lowercase: bool) -> Config:
     """The configuration of a converted model's folder. Raises ValueError if it is not valid."""
     # A configuration needs a phase, but only a run reads it.
-    longest = min(model.max_position_embeddings, 512)
+    longest = min(model.longest_row, 512)
     phase = Phase(1_000_000, longest, 1, 1)
     data = DataConfig(lowercase=lowercase, max_seq_length=longest)  # which predictions keep
     return validate(Config(model=model, data=data, train=TrainConfig(phases=(phase,))))
@@ -165,17 +134,24 @@ def task_values(source: Pretrained) -> dict[str, Any]:
     return values
 
 
-def why_unused(name: str, model: ModelConfig, path: pathlib.Path) -> str:
+def why_unused(
+    name: str, family: Family, layers: int, path: pathlib.Path, rules: Rules | None = None
+) -> str:
     """The reason why the tensor `name` is not converted to a parameter.
 
-    Raises ValueError if it belongs to a layer that the configuration in `path` does not have.
+    layers: the number of layers with parameters of their own. rules: those of the family by
+    default. Raises ValueError if it belongs to a layer that the configuration in `path` does not
+    have.
     """
-    layer = LAYER.match(name)
-    if layer and int(layer[1]) >= model.num_hidden_layers:
+    layer = layer_of(name, rules or family.rules)
+    if layer is not None and layer >= layers:
+        key = family.keys['num_hidden_layers']
         raise ValueError(
-            f'tensor {name} is of layer {layer[1]}, but {path} says num_hidden_layers is '
-            f'{model.num_hidden_layers} (they count from 0)'
+            f'tensor {name} is of layer {layer}, but {path} says {key} is {layers} (they count '
+            'from 0)'
         )
+    if name.startswith((family.prefix, 'bert/')) and not re.match(BUFFER, name):
+        return 'not a parameter of this encoder'
     return next(reason for pattern, reason in UNUSED.items() if re.match(pattern, name))
 
 

@@ -1,32 +1,23 @@
-"""Folders of a Hugging Face BERT: config.json, weights and a vocabulary."""
+"""Folders of a Hugging Face encoder: config.json, weights and a vocabulary."""
 
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from bert_jax.config import ModelConfig
 from bert_jax.convert import hf_tokenizer, hf_weights, rules
-from bert_jax.convert.foreign import KEYS, Foreign, model_config, task_of, task_values, why_unused
+from bert_jax.convert.families import FAMILIES
+from bert_jax.convert.families.family import Family
+from bert_jax.convert.foreign import Foreign, model_config, task_of, task_values, why_unused
 from bert_jax.inference.model_dir import Pretrained
+from bert_jax.models.embeddings import sinusoids
 from bert_jax.models.heads import head_of
 
-DECODER, DECODER_BIAS = 'cls.predictions.decoder.weight', 'cls.predictions.decoder.bias'
-WORDS, BIAS = 'bert.embeddings.word_embeddings.weight', 'cls.predictions.bias'
-CLASSIFIER = 'classifier.weight'  # of the classifier or of the tagger
-# The classes of transformers and the heads that they have.
-CLASSES: Mapping[str, tuple[str, ...]] = {
-    'BertModel': ('pooler',),
-    'BertForMaskedLM': ('masked_lm',),
-    'BertForNextSentencePrediction': ('pooler', 'next_sentence'),
-    'BertForPreTraining': ('pooler', 'masked_lm', 'next_sentence'),
-    'BertForSequenceClassification': ('pooler', 'classifier'),
-    'BertForTokenClassification': ('tagger',),
-    'BertForQuestionAnswering': ('span',),
-}
-CLASS_OF = {frozenset(heads): name for name, heads in CLASSES.items()} | {frozenset(): 'BertModel'}
+POSITIONS = 'encoder/embeddings/position_embeddings'
 
 
 def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
@@ -36,96 +27,143 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     the file or the tensor that is wrong.
     """
     path = directory / 'config.json'
-    model, values = model_config(path)
-    tensors = hf_weights.read_tensors(directory)
-    if not any(name.startswith('bert.encoder.') for name in tensors):
+    family, model, values = model_config(path)
+    notes: list[str] = []
+    if unknown := family.unknown(values):
+        keys = ', '.join(f'{key}={values[key]!r}' for key in unknown)
+        notes.append(f'{path} has unknown keys, taken for settings of no effect: {keys}')
+    tensors = hf_weights.read_tensors(directory, family)
+    if not any(name.startswith(family.prefix) for name in tensors):
         some = ', '.join(sorted(tensors)[:3]) or 'no tensors'
-        raise ValueError(f'{directory} holds no BERT encoder; it has {some}')
+        raise ValueError(f'{directory} holds no {family.model_type} encoder; it has {some}')
     unused = {}
-    if DECODER in tensors and model.tie_word_embeddings:
-        if WORDS in tensors and np.array_equal(tensors[DECODER], tensors[WORDS]):
-            unused[DECODER] = f'the same as {WORDS}'
+    decoder, twin = family.decoder, family.decoder_bias
+    if decoder in tensors and model.tie_word_embeddings:
+        if np.array_equal(tensors[decoder], tensors.get(family.words, ())):
+            unused[decoder] = f'the same as {family.words}'
         else:
             model = dataclasses.replace(model, tie_word_embeddings=False)
-    bias = tensors.pop(DECODER_BIAS, None)  # transformers adds this one
-    heads = _heads(tensors, model.num_hidden_layers, values)
-    known = rules.names_of(heads, 'hf', model.num_hidden_layers)
+    bias = tensors.pop(twin, None) if twin else None  # transformers adds this one
+    heads = _heads(tensors, family, model, values)
+    known = rules.names_of(heads, family.rules, model.stacked_layers)
     for name in set(tensors) - known - set(unused):
-        unused[name] = why_unused(name, model, path)
+        unused[name] = why_unused(name, family, model.stacked_layers, path)
     used = {name: tensor for name, tensor in tensors.items() if name not in unused}
     if bias is not None:
-        if np.array_equal(bias, used.get(BIAS, bias)):
-            unused[DECODER_BIAS] = f'the same as {BIAS}'
+        if np.array_equal(bias, used.get(family.bias, bias)):
+            unused[twin] = f'the same as {family.bias}'
         else:
-            unused[BIAS] = f'{DECODER_BIAS} differs, and transformers adds that one'
-        used[BIAS] = bias
-    vocabulary, notes = hf_tokenizer.read(directory, lowercase, model.vocab_size)
-    task = task_of(values, len(used[CLASSIFIER]) if CLASSIFIER in used else None)
-    return Foreign('hf', model, heads, used, unused, vocabulary, task, notes)
+            unused[family.bias] = f'{twin} differs, and transformers adds that one'
+        used[family.bias] = bias
+    vocabulary, more = hf_tokenizer.read(directory, lowercase, model.vocab_size)
+    task = task_of(values, _outputs(used, family, heads))
+    return Foreign(family.rules, model, heads, used, unused, vocabulary, task, (*notes, *more))
 
 
 def _heads(
-    tensors: Mapping[str, np.ndarray], layers: int, values: Mapping[str, Any]
+    tensors: Mapping[str, np.ndarray],
+    family: Family,
+    model: ModelConfig,
+    values: Mapping[str, Any],
 ) -> tuple[str, ...]:
-    """The heads that the tensors belong to. In Hugging Face folders, the tensors of the classifier
-    and of the tagger have the same names, so the class in config.json decides between them."""
+    """The heads that the tensors belong to.
+
+    Tensors of several heads may have the same names, such as those of the classifier and of the
+    tagger. The class in config.json decides between these heads.
+    """
     architectures = values.get('architectures') or ()
-    named = {head for name in architectures for head in CLASSES.get(name, ())}
+    named = {head for name in architectures for head in family.classes.get(name, ())}
     if values.get('problem_type') == 'multi_label_classification':
         named = set()
-    heads = rules.heads_of(tensors, 'hf', layers)
-    return tuple(head for head in heads if head not in ('classifier', 'tagger') or head in named)
+    heads = rules.heads_of(tensors, family.rules, model.stacked_layers)
+    return tuple(
+        head
+        for head, alone in heads.items()
+        if head in named or (alone and head not in ('classifier', 'tagger'))
+    )
+
+
+def _outputs(tensors: Mapping[str, np.ndarray], family: Family, heads: Iterable[str]) -> int | None:
+    """The number of outputs of the classifier or the tagger; None if there is neither."""
+    for rule in family.rules:
+        if rule.ours in ('classifier/kernel', 'tagger/kernel') and head_of(rule.ours) in heads:
+            return len(tensors[rule.theirs]) if rule.theirs in tensors else None
+    return None
 
 
 def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     """Writes a folder that transformers reads; returns lines to print."""
-    notes = []
-    heads = frozenset(source.heads)
-    if heads not in CLASS_OF:
+    family = FAMILIES[source.config.model_type]
+    arrays, config, notes = source.arrays(), source.config, list[str]()
+    if config.position_embedding_type == 'sinusoidal':
+        arrays[POSITIONS] = sinusoids(config.max_position_embeddings, config.embedding_width)
+        config = dataclasses.replace(config, position_embedding_type='absolute')
+        notes.append('the positions are written as a table, which transformers trains')
+    architecture = _class_of(family, source.heads)
+    heads = family.classes[architecture]
+    if left_out := [head for head in source.heads if head not in heads]:
         others = ' and '.join(source.heads)
-        notes.append(f'the pooler is left out: transformers has no BERT with only {others}')
-        heads -= {'pooler'}
-    architecture = CLASS_OF[heads]
-    arrays = {
-        path: array
-        for path, array in source.arrays().items()
-        if head_of(path) in ('encoder', *heads)
+        notes.append(
+            f'the {" and the ".join(left_out)} is left out: transformers has no '
+            f'{family.model_type} with only {others}'
+        )
+    values = {
+        'architectures': [architecture],
+        'dtype': 'float32',
+        **family.values(config, heads),
+        **task_values(source),
     }
-    tensors = rules.to_theirs(arrays, 'hf')
-    if architecture == 'BertModel':
-        tensors = {name.removeprefix('bert.'): tensor for name, tensor in tensors.items()}
-    if DECODER in tensors:
-        tensors[DECODER_BIAS] = tensors[BIAS]
+    if source.vocabulary:
+        _check_padding(source, values)
+        values['pad_token_id'] = source.vocabulary.specials.pad
+    kept = {'encoder', *heads}
+    tensors = rules.to_theirs(
+        {path: array for path, array in arrays.items() if head_of(path) in kept}, family.rules
+    )
+    if family.decoder in tensors and family.decoder_bias:
+        tensors[family.decoder_bias] = tensors[family.bias]
+    if architecture == next(iter(family.classes)):
+        tensors = {name.removeprefix(family.prefix): tensor for name, tensor in tensors.items()}
     hf_weights.safetensors_library().numpy.save_file(
         tensors, directory / hf_weights.FORMATS[0], metadata={'format': 'pt'}
     )
-    values = {
-        'architectures': [architecture],
-        'model_type': 'bert',
-        'position_embedding_type': 'absolute',
-        'pad_token_id': source.vocabulary.specials.pad if source.vocabulary else 0,
-        'dtype': 'float32',
-        **{key: getattr(source.config, key) for key in KEYS},
-        **task_values(source),
-    }
     (directory / 'config.json').write_text(json.dumps(values, indent=2) + '\n')
     notes += hf_tokenizer.write(directory, source)
     count = sum(tensor.size for tensor in tensors.values())
-    (directory / 'README.md').write_text(_card(architecture, values, count))
+    (directory / 'README.md').write_text(_card(architecture, source.config, count))
     return notes
 
 
-def _card(architecture: str, values: Mapping[str, Any], count: int) -> str:
+def _class_of(family: Family, heads: Iterable[str]) -> str:
+    """The class of transformers that has the most of these heads, and no others.
+
+    The bare encoder is the last choice; it may have a pooler that the model does not have.
+    """
+    fitting = {name: x for name, x in family.classes.items() if {*x} <= {*heads}}
+    return max(fitting, key=lambda name: len(fitting[name]), default=next(iter(family.classes)))
+
+
+def _check_padding(source: Pretrained, values: Mapping[str, Any]) -> None:
+    """Raises ValueError if transformers would find other positions than bert_jax."""
+    assert source.vocabulary is not None
+    pad, offset = source.vocabulary.specials.pad, source.config.position_offset
+    if offset and pad != values['pad_token_id']:
+        raise ValueError(
+            f'config.model.position_offset is {offset}, but the padding token of the vocabulary '
+            f'has the id {pad}; transformers needs a position_offset of {pad + 1}'
+        )
+
+
+def _card(architecture: str, model: ModelConfig, count: int) -> str:
     return f"""---
 library_name: transformers
-tags: [bert, bert_jax]
+tags: [{model.model_type}, bert_jax]
 ---
 
 # {architecture}, written by bert_jax
 
-{count:,} parameters: {values['num_hidden_layers']} layers, hidden size {values['hidden_size']},
-{values['num_attention_heads']} heads, {values['vocab_size']:,} tokens,
-up to {values['max_position_embeddings']} positions.
+{count:,} parameters: {model.num_hidden_layers} layers, hidden size {model.hidden_size},
+{model.num_attention_heads} heads, {model.vocab_size:,} tokens, up to {model.longest_row} positions.
 
     from transformers import AutoTokenizer, {architecture}
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bert_jax.config.errors import first_line
+from bert_jax.convert.families.family import Family
 from bert_jax.convert.foreign import read_json
 
 FORMATS = ('model.safetensors', 'pytorch_model.bin')  # in the order of preference
@@ -17,7 +18,7 @@ INSTEAD = 'download model.safetensors instead'
 WRAPPERS = re.compile(r'(module\.|model\.)*')  # prefixes of DataParallel and of training frameworks
 
 
-def read_tensors(directory: pathlib.Path) -> dict[str, np.ndarray]:
+def read_tensors(directory: pathlib.Path, family: Family) -> dict[str, np.ndarray]:
     """All tensors of a folder, by their names in new versions of transformers. Raises ValueError
     with the file that is missing or damaged."""
     for name in FORMATS:
@@ -35,19 +36,22 @@ def read_tensors(directory: pathlib.Path) -> dict[str, np.ndarray]:
             if absent := sorted(expected - set(shard)):
                 raise ValueError(f'{path} has no tensor {absent[0]}, which {index} places there')
             tensors |= shard
-        return _renamed(tensors)
+        return _renamed(tensors, family)
     raise ValueError(f'{directory} has no weights: none of {", ".join(FORMATS)}, whole or sharded')
 
 
-def _renamed(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors by new names. The prefix 'bert.', which a folder of BertModel lacks, is added."""
-    renamed = {}
+def _renamed(tensors: Mapping[str, np.ndarray], family: Family) -> dict[str, np.ndarray]:
+    """The tensors by new names. The prefix of the family, which a folder of the bare encoder lacks,
+    is added."""
+    prefix, renamed = family.prefix, {}
+    names = (name for rule in family.rules for name in (rule.theirs, rule.last))
+    roots = {name.removeprefix(prefix).split('.')[0] for name in names if name.startswith(prefix)}
     for name, tensor in tensors.items():
         name = WRAPPERS.sub('', name, count=1)
         for old, new in OLD_NAMES.items():
             name = name.replace(old, new)
-        if name.startswith(('embeddings.', 'encoder.layer.', 'pooler.')):
-            name = f'bert.{name}'
+        if name.split('.')[0] in roots:
+            name = prefix + name
         if name in renamed:
             raise ValueError(f'the folder has tensor {name} twice, under an old and a new name')
         renamed[name] = tensor

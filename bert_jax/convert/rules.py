@@ -1,17 +1,20 @@
-"""The names of BERT's parameters in bert_jax, in Hugging Face and in google-research/bert.
+"""Parameters of bert_jax and the tensors of other projects that hold the same values.
 
-One table is used for both directions. In bert_jax, layers are stacked on axis 0, and the
+A table of rules is used for both directions. In bert_jax, layers are stacked on axis 0, and the
 projections to query, key and value are one kernel [layers, embed, heads, qkv, head_dim]. The other
-projects have a matrix for each layer and each projection.
+projects have tensors for each layer and matrices of two dimensions.
 """
 
 import dataclasses
+import functools
+import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from bert_jax.models.heads import head_of
+from bert_jax.models.heads import head_of, heads_in
 
 Arrays = Mapping[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -22,126 +25,142 @@ ENCODER = head_of('encoder')
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """A parameter of bert_jax and its tensors in other projects, which are called families.
+    """A parameter of bert_jax and its tensors.
 
-    ours: the path in bert_jax. hf, tf1: the name of the tensor, with {layer} and {part} (one of
-    PARTS) if several tensors make up the parameter; '' if the family does not have it. flipped: the
-    families whose matrix is [out, in]; in bert_jax it is [in, out].
+    ours: the path of the parameter. theirs: the name of the tensor; {layer} is the number of the
+    layer, {next} that of the layer above it, {part} one of PARTS and {p} its first letter. last:
+    the name in the last layer, if it differs. flipped: whether the matrix is [out, in]; in bert_jax
+    it is [in, out]. packed: whether one tensor holds query, key and value. only, unless: a head
+    that the model must have, or must not have, for the rule to apply.
     """
 
     ours: str
-    hf: str
-    tf1: str
-    flipped: tuple[str, ...] = ()
+    theirs: str
+    flipped: bool = False
+    last: str = ''
+    packed: bool = False
+    only: str = ''
+    unless: str = ''
 
     @property
     def stacked(self) -> bool:
-        return '{layer}' in self.hf
+        return self.ours.startswith('encoder/layers/')
 
     @property
     def fused(self) -> bool:
-        return '{part}' in self.hf
+        return 'query_key_value' in self.ours
 
-    def names(self, family: str, layers: int) -> list[str]:
-        """The names of the tensors, in the order of the leading axes [layers, parts]."""
-        template: str = getattr(self, family)
-        if not template:
-            return []
-        numbers = range(layers) if self.stacked else (0,)
-        parts = PARTS if self.fused else ('',)
-        return [template.format(layer=i, part=part) for i in numbers for part in parts]
+    def names(self, layers: int) -> list[str]:
+        """The names of the tensors, in the order of the leading axes [layers, parts].
+
+        layers: the number of layers that have parameters of their own.
+        """
+        count = layers if self.stacked else 1
+        parts = PARTS if self.fused and not self.packed else ('?',)
+        return [
+            (self.last if self.last and i == count - 1 else self.theirs).format(
+                layer=i, next=i + 1, part=part, p=part[0]
+            )
+            for i in range(count)
+            for part in parts
+        ]
+
+    def applies(self, heads: Iterable[str]) -> bool:
+        """Whether the rule is for a model with these heads."""
+        return (not self.only or self.only in heads) and self.unless not in heads
 
 
-def _tf1(hf: str) -> str:
-    """The name in google-research/bert of a Hugging Face module. This is right for most modules."""
-    return hf.replace('layer.{layer}', 'layer_{layer}').replace('.', '/')
+Rules = tuple[Rule, ...]
 
 
-def _linear(ours: str, hf: str) -> tuple[Rule, Rule]:
+def linear(ours: str, theirs: str, **options: Any) -> Rules:
+    """The rules of a dense layer of PyTorch. options: other fields of the rules."""
+    more = dataclasses.replace(Rule(ours, theirs), **options)
     return (
-        Rule(f'{ours}/kernel', f'{hf}.weight', f'{_tf1(hf)}/kernel', ('hf',)),
-        Rule(f'{ours}/bias', f'{hf}.bias', f'{_tf1(hf)}/bias'),
+        dataclasses.replace(more, ours=f'{ours}/kernel', theirs=f'{theirs}.weight', flipped=True),
+        dataclasses.replace(more, ours=f'{ours}/bias', theirs=f'{theirs}.bias'),
     )
 
 
-def _norm(ours: str, hf: str) -> tuple[Rule, Rule]:
-    return (
-        Rule(f'{ours}/scale', f'{hf}.LayerNorm.weight', f'{_tf1(hf)}/LayerNorm/gamma'),
-        Rule(f'{ours}/bias', f'{hf}.LayerNorm.bias', f'{_tf1(hf)}/LayerNorm/beta'),
+def norm(ours: str, theirs: str, last: str = '', **options: Any) -> Rules:
+    """The rules of a layer normalization of PyTorch. options: other fields of the rules."""
+    more = dataclasses.replace(Rule(ours, theirs), **options)
+    return tuple(
+        dataclasses.replace(
+            more, ours=f'{ours}/{mine}', theirs=f'{theirs}.{name}', last=last and f'{last}.{name}'
+        )
+        for mine, name in (('scale', 'weight'), ('bias', 'bias'))
     )
 
 
-def _output(ours: str, hf: str, tf1: str) -> tuple[Rule, Rule]:
-    """The rules of an output layer, whose matrix is [out, in] in both families."""
-    return (
-        Rule(f'{ours}/kernel', f'{hf}.weight', tf1 and f'{tf1}_weights', ('hf', 'tf1')),
-        Rule(f'{ours}/bias', f'{hf}.bias', tf1 and f'{tf1}_bias'),
+def table(name: str, theirs: str) -> Rule:
+    """The rule of an embedding table of PyTorch."""
+    return Rule(f'encoder/embeddings/{name}', f'{theirs}.weight')
+
+
+def renamed(rules: Rules, old: str, new: str) -> Rules:
+    """The rules with another text at the start of the tensors' names."""
+    return tuple(
+        dataclasses.replace(rule, theirs=re.sub(f'^{re.escape(old)}', new, rule.theirs))
+        for rule in rules
     )
 
 
-def _table(name: str) -> Rule:
-    hf = f'bert.embeddings.{name}'
-    return Rule(f'encoder/embeddings/{name}', f'{hf}.weight', _tf1(hf))
+def heads_of(names: Iterable[str], rules: Rules, layers: int) -> dict[str, bool]:
+    """The heads that may have one of these tensors, in the order of the rules.
+
+    The value is false if other heads have tensors of the same names, so that the names do not tell
+    which head it is.
+    """
+    tensors, owners = set(names), dict[str, set[str]]()
+    for rule in rules:
+        for name in tensors & set(rule.names(layers)):
+            owners.setdefault(name, set()).add(head_of(rule.ours))
+    heads = dict.fromkeys((head_of(rule.ours) for rule in rules), False)
+    for owning in owners.values():
+        for head in owning:
+            heads[head] = heads[head] or len(owning) == 1
+    found = set().union(*owners.values())
+    return {head: alone for head, alone in heads.items() if head in found and head != ENCODER}
 
 
-_OURS, _HF = 'encoder/layers', 'bert.encoder.layer.{layer}'
-
-BERT: tuple[Rule, ...] = (
-    _table('word_embeddings'),
-    _table('position_embeddings'),
-    _table('token_type_embeddings'),
-    *_norm('encoder/embeddings/layer_norm', 'bert.embeddings'),
-    *_linear(f'{_OURS}/attention/query_key_value', _HF + '.attention.self.{part}'),
-    *_linear(f'{_OURS}/attention/output', f'{_HF}.attention.output.dense'),
-    *_norm(f'{_OURS}/attention_norm', f'{_HF}.attention.output'),
-    *_linear(f'{_OURS}/intermediate', f'{_HF}.intermediate.dense'),
-    *_linear(f'{_OURS}/output', f'{_HF}.output.dense'),
-    *_norm(f'{_OURS}/output_norm', f'{_HF}.output'),
-    *_linear('pooler/dense', 'bert.pooler.dense'),
-    *_linear('masked_lm_transform/dense', 'cls.predictions.transform.dense'),
-    *_norm('masked_lm_transform/layer_norm', 'cls.predictions.transform'),
-    Rule('masked_lm_bias', 'cls.predictions.bias', 'cls/predictions/output_bias'),
-    Rule('masked_lm_decoder', 'cls.predictions.decoder.weight', ''),
-    *_output('next_sentence', 'cls.seq_relationship', 'cls/seq_relationship/output'),
-    *_output('classifier', 'classifier', 'output'),
-    *_output('tagger', 'classifier', ''),
-    *_output('span', 'qa_outputs', 'cls/squad/output'),
-)
+def names_of(heads: Iterable[str], rules: Rules, layers: int) -> set[str]:
+    """The names of the tensors that the encoder and these heads may have."""
+    heads = set(heads)
+    chosen = [x for x in rules if head_of(x.ours) in {ENCODER, *heads} and x.applies(heads)]
+    return {name for rule in chosen for name in rule.names(layers)}
 
 
-def heads_of(names: Iterable[str], family: str, layers: int) -> tuple[str, ...]:
-    """The heads that may have one of these tensors of `family`."""
-    tensors = set(names)
-    rules = [rule for rule in BERT if tensors & set(rule.names(family, layers))]
-    parts = dict.fromkeys(head_of(rule.ours) for rule in rules)
-    return tuple(part for part in parts if part != ENCODER)
+def layer_of(name: str, rules: Rules) -> int | None:
+    """The number of the layer that a tensor belongs to; None if it belongs to none."""
+    match = _layer_names(rules).match(name)
+    return int(match[1]) if match else None
 
 
-def names_of(heads: Iterable[str], family: str, layers: int) -> set[str]:
-    """The names of the tensors of the encoder and of these heads."""
-    parts = {ENCODER, *heads}
-    rules = [rule for rule in BERT if head_of(rule.ours) in parts]
-    return {name for rule in rules for name in rule.names(family, layers)}
+@functools.cache
+def _layer_names(rules: Rules) -> re.Pattern[str]:
+    starts = {rule.theirs.split('{layer}')[0] for rule in rules if '{layer}' in rule.theirs}
+    return re.compile(rf'(?:{"|".join(map(re.escape, sorted(starts))) or "(?!)"})(\d+)\b')
 
 
 def to_ours(
-    tensors: Arrays, shapes: Shapes, family: str
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The parameters, float32 arrays by path, and the names of the tensors that are missing.
+    tensors: Arrays, shapes: Shapes, rules: Rules
+) -> tuple[dict[str, np.ndarray], set[str]]:
+    """The parameters, float32 arrays by path, and the names of the tensors that they need.
 
-    tensors: by their names in `family`. shapes: the shapes of the parameters by path. Raises
-    ValueError for a tensor of another shape, for integers and for values that are not finite.
+    shapes: the shapes of the parameters by path. A parameter is left out if one of its tensors is
+    missing. Raises ValueError for a tensor of another shape, for integers and for values that are
+    not finite.
     """
-    arrays, missing = {}, []
-    for rule in _wanted(shapes):
+    arrays, needed = {}, set[str]()
+    for rule in _wanted(shapes, rules):
         shape = shapes[rule.ours]
-        names = rule.names(family, shape[0])
-        absent = [name for name in names if name not in tensors]
-        missing += absent
-        if absent:
+        names = rule.names(shape[0])
+        needed |= set(names)
+        if not set(names) <= tensors.keys():
             continue
         single = _tensor_shape(rule, shape)
-        parts = [_oriented(rule, family, tensors[name]) for name in names]
+        parts = [_oriented(rule, tensors[name]) for name in names]
         for name, part in zip(names, parts, strict=True):
             if not jnp.issubdtype(part.dtype, jnp.floating):  # NumPy does not know bfloat16
                 raise ValueError(f'tensor {name} is of {part.dtype}; expected floating point')
@@ -150,48 +169,63 @@ def to_ours(
             if part.shape != single:
                 raise ValueError(
                     f'tensor {name} is {list(tensors[name].shape)}; with this configuration it '
-                    f'must be {list(_oriented(rule, family, np.empty(single)).shape)}'
+                    f'must be {list(_oriented(rule, np.empty(single)).shape)}'
                 )
         stack = np.stack(parts).astype(np.float32, copy=False)
-        if rule.fused:  # [layers * parts, (embed,) heads * head_dim] -> parts before head_dim
-            *lead, heads, _, head_dim = shape
-            stack = stack.reshape(lead[0], len(PARTS), *lead[1:], heads, head_dim)
-            stack = np.moveaxis(stack, 1, -2)
+        if rule.fused:  # parts from their place in the tensors to the axis before head_dim
+            stack = np.moveaxis(stack.reshape(_split(rule, shape)), *_axes(rule))
         arrays[rule.ours] = np.ascontiguousarray(stack.reshape(shape))
-    return arrays, missing
+    return arrays, needed
 
 
-def to_theirs(arrays: Arrays, family: str) -> dict[str, np.ndarray]:
-    """The inverse of `to_ours`: tensors by their names in `family`."""
+def to_theirs(arrays: Arrays, rules: Rules) -> dict[str, np.ndarray]:
+    """The inverse of `to_ours`: tensors by their names."""
     tensors = {}
-    for rule in _wanted(arrays):
+    for rule in _wanted(arrays, rules):
         array = arrays[rule.ours]
-        names = rule.names(family, len(array))
+        names = rule.names(len(array))
         single = _tensor_shape(rule, array.shape)
         if rule.fused:
-            array = np.moveaxis(array, -2, 1)
+            array = np.moveaxis(array, *reversed(_axes(rule)))
         parts = array.reshape(len(names), *single)
         for name, part in zip(names, parts, strict=True):
-            tensors[name] = np.ascontiguousarray(_oriented(rule, family, part))
+            tensors[name] = np.ascontiguousarray(_oriented(rule, part))
     return tensors
 
 
-def _wanted(paths: Iterable[str]) -> list[Rule]:
+def _wanted(paths: Iterable[str], rules: Rules) -> Rules:
     paths = set(paths)
-    rules = [rule for rule in BERT if rule.ours in paths]
-    assert len(rules) == len(paths), paths - {rule.ours for rule in rules}
-    return rules
+    heads = heads_in(paths)
+    wanted = tuple(rule for rule in rules if rule.ours in paths and rule.applies(heads))
+    missing = paths - {rule.ours for rule in wanted}
+    assert not missing and len(wanted) == len(paths), (missing, len(wanted), len(paths))
+    return wanted
+
+
+def _axes(rule: Rule) -> tuple[int, int]:
+    """The axis of the parts in the stack of tensors, and in bert_jax."""
+    return (-3 if rule.packed else 1), -2
+
+
+def _split(rule: Rule, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of the stack of tensors of a fused parameter, with an axis for the parts."""
+    *lead, heads, _, head_dim = shape
+    if rule.packed:
+        return (*lead, len(PARTS), heads, head_dim)
+    return (lead[0], len(PARTS), *lead[1:], heads, head_dim)
 
 
 def _tensor_shape(rule: Rule, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of one tensor of a parameter of this shape. A matrix is [in, out]."""
     if rule.stacked:
         shape = shape[1:]
-    if rule.fused:
-        *lead, heads, _, head_dim = shape
-        return (*lead, heads * head_dim)
-    return (int(np.prod(shape[:-1])), shape[-1]) if len(shape) > 1 else shape
+    if rule.fused and not rule.packed:
+        shape = (*shape[:-2], shape[-1])
+    if not rule.ours.endswith('/kernel'):
+        return shape if len(shape) > 1 and not rule.stacked else (int(np.prod(shape)),)
+    inputs = len(shape) - 1 if rule.ours.endswith('attention/output/kernel') else 1
+    return int(np.prod(shape[:inputs])), int(np.prod(shape[inputs:]))
 
 
-def _oriented(rule: Rule, family: str, tensor: np.ndarray) -> np.ndarray:
-    return tensor.T if family in rule.flipped else tensor
+def _oriented(rule: Rule, tensor: np.ndarray) -> np.ndarray:
+    return tensor.T if rule.flipped else tensor

@@ -50,8 +50,8 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
             'config.data.vocab_file to train from random parameters'
         )
     model = dataclasses.replace(model, vocab_size=data.padded(model.vocab_size))
-    if not 8 <= data.max_seq_length <= model.max_position_embeddings:
-        expected = f"8 to {model.max_position_embeddings}, the model's positions"
+    if not 8 <= data.max_seq_length <= model.longest_row:
+        expected = f"8 to {model.longest_row}, the model's positions"
         raise config_error('data.max_seq_length', data.max_seq_length, expected)
     config = dataclasses.replace(config, model=model, data=data)
     validate(one_step(config))

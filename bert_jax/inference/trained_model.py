@@ -47,7 +47,7 @@ class Bert:
         self.config = dataclasses.replace(source.config, scan_unroll=1, attention='dense')
         self.data, self.eval, self.heads = source.data, source.eval, source.heads
         self.labels, self.pairs, self.no_answer = source.labels, source.pairs, source.no_answer
-        longest, types = self.config.max_position_embeddings, self.config.type_vocab_size
+        longest, types = self.config.longest_row, self.config.type_vocab_size
         vocabulary = source.vocabulary
         self._encoder = TextEncoder(vocabulary, longest, types) if vocabulary else None
         self._params, self._mesh = source.params, mesh
@@ -197,7 +197,7 @@ class Bert:
         Two batches are computed at a time. On a CPU this uses all cores while one of them is in a
         serial part of the computation; on other devices copies overlap with computation.
         """
-        longest, devices = self.config.max_position_embeddings, self._mesh.size
+        longest, devices = self.config.longest_row, self._mesh.size
         lengths = (*(n for n in LENGTHS if n < longest), longest)
         shapes = {length: _batch_sizes(length, devices) for length in lengths}
 

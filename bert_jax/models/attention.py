@@ -1,8 +1,11 @@
 """Multi-head self-attention (Vaswani et al., 2017), with one projection for q, k and v."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bert_jax.config import ModelConfig
 from bert_jax.models import flash_attention
@@ -17,11 +20,17 @@ class SelfAttention(nn.Module):
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, inputs: EncoderInputs, deterministic: bool) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        inputs: EncoderInputs,
+        deterministic: bool,
+        is_local: jax.Array | None = None,
+    ) -> jax.Array:
         """x[batch, length, hidden] -> [batch, length, hidden]
 
-        inputs: segment_ids says which sequence of a row each token belongs to. Outputs for padding
-        are undefined.
+        inputs: segment_ids says which sequence of a row each token belongs to. is_local: bool[], in
+        models with local attention, whether this layer has it. Outputs for padding are undefined.
         """
         config = self.config
         heads = config.num_attention_heads
@@ -31,9 +40,13 @@ class SelfAttention(nn.Module):
             (heads, 3, head_dim),
             ('embed',),
             ('heads', 'qkv', 'head_dim'),
+            use_bias=config.attention_bias,
             name='query_key_value',
         )(x)
         q, k, v = (qkv[:, :, :, i] for i in range(3))  # [batch, length, heads, head_dim]
+        if config.position_embedding_type == 'rotary':
+            cos, sin = _rotations(config, inputs, is_local)
+            q, k = _rotated(q, cos, sin), _rotated(k, cos, sin)
         kernel = None
         if config.attention == 'flash' and not self.is_initializing():
             kernel = flash_attention.kernel(x.shape[1], head_dim, q.dtype, inputs.packed)
@@ -45,10 +58,48 @@ class SelfAttention(nn.Module):
             # On TPU and GPU memory bandwidth limits attention, so the backward pass recomputes the
             # probabilities. On CPU arithmetic does, so they are saved.
             attend = _attend if platform() == 'cpu' else _attend_recomputed
-            context = attend(q, k, v, inputs, key, rate)
+            context = attend(q, k, v, inputs, key, rate, _near(config, x.shape[1], is_local))
         return Dense(
-            config, (config.hidden_size,), ('heads', 'head_dim'), ('embed',), name='output'
+            config,
+            (config.hidden_size,),
+            ('heads', 'head_dim'),
+            ('embed',),
+            use_bias=config.attention_bias,
+            name='output',
         )(context)
+
+
+def _near(config: ModelConfig, length: int, is_local: jax.Array | None) -> jax.Array | None:
+    """Whether a query may attend to a key at its distance, bool[length, length]; None: always."""
+    if is_local is None:
+        return None
+    place = jnp.arange(length)
+    return (jnp.abs(place[:, None] - place) <= config.local_attention // 2) | ~is_local
+
+
+def _rotations(
+    config: ModelConfig, inputs: EncoderInputs, is_local: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """Cosines and sines of the rotary positions, float32[batch or 1, length, 1, head_dim / 2]."""
+    head_dim = config.hidden_size // config.num_attention_heads
+    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / head_dim
+    frequencies = jnp.asarray(np.float32(1) / np.float32(config.global_rope_theta) ** exponents)
+    if is_local is not None:
+        local = np.float32(1) / np.float32(config.local_rope_theta) ** exponents
+        frequencies = jnp.where(is_local, local, frequencies)
+    positions = inputs.position_ids
+    if positions is None:
+        positions = jnp.arange(inputs.input_ids.shape[1])[None]
+    angles = positions[:, :, None, None].astype(jnp.float32) * frequencies
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def _rotated(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
+    """x[batch, length, heads, head_dim] with each pair of dimensions (i, i + head_dim / 2) rotated
+    by an angle that grows with the position (Su et al., 2021, section 3.2)."""
+    one, two = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    rotated = jnp.concatenate([one * cos - two * sin, two * cos + one * sin], axis=-1)
+    return rotated.astype(x.dtype)
 
 
 def _attend(
@@ -58,17 +109,18 @@ def _attend(
     inputs: EncoderInputs,
     key: jax.Array | None,
     rate: float,
+    near: jax.Array | None = None,
 ) -> jax.Array:
     """Returns softmax(q k / sqrt(head_dim) + bias) v, with dropout of the probabilities.
 
-    q, k, v: [batch, length, heads, head_dim], like the result.
+    q, k, v: [batch, length, heads, head_dim], like the result. near: see `_near`.
     """
     # A TPU takes the softmax along the second-last dimension. XLA would choose this layout for the
     # scores, but not for the random bits of dropout, which it would then transpose.
     layout = 'bhkq' if platform() == 'tpu' else 'bhqk'
     axis = layout.index('k')
     scores = jnp.einsum(f'bqhd,bkhd->{layout}', q * q.shape[-1] ** -0.5, k).astype(jnp.float32)
-    bias = _bias(inputs)
+    bias = _bias(inputs, near)
     if bias is not None:
         scores = scores + (bias if layout == 'bhqk' else bias.swapaxes(-1, -2))
     probs = jax.nn.softmax(scores, axis).astype(v.dtype)
@@ -79,16 +131,21 @@ def _attend(
 _attend_recomputed = jax.checkpoint(_attend, prevent_cse=False, static_argnums=5)
 
 
-def _bias(inputs: EncoderInputs) -> jax.Array | None:
+def _bias(inputs: EncoderInputs, near: jax.Array | None) -> jax.Array | None:
     """What to add to the scores: 0 if a query may attend to a key, else a very negative number.
 
     float32[batch, 1, 1, length] for rows of one sequence, [batch, 1, length, length] for packed
-    rows. None if there are no segment_ids: then every query attends to every key.
+    rows and with local attention. None if every query attends to every key.
     """
     segments = inputs.segment_ids
-    if segments is None:
+    seen = list[jax.Array]()
+    if segments is not None:
+        seen.append(segments[:, None, None, :] > 0)
+        if inputs.packed:  # padding attends to padding, so that every query has a key
+            seen = [segments[:, None, :, None] == segments[:, None, None, :]]
+    if near is not None:
+        seen.append(near[None, None])
+    if not seen:
         return None
-    visible = segments[:, None, None, :] > 0
-    if inputs.packed:  # padding attends to padding, so that every query has a key
-        visible = segments[:, None, :, None] == segments[:, None, None, :]
+    visible = functools.reduce(jnp.logical_and, seen)
     return jnp.where(visible, 0.0, jnp.finfo(jnp.float32).min / 2)

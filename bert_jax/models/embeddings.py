@@ -1,18 +1,25 @@
 """Word, position and token type embeddings (Devlin et al., 2019, figure 2)."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bert_jax.config import ModelConfig
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.models.layers import Dropout, LayerNorm, kernel_init
+from bert_jax.models.layers import Dense, Dropout, LayerNorm, kernel_init
 from bert_jax.models.parameters import compute_dtype, parameter
 from bert_jax.parallel.sharding import constrain, reduce_scatter
 
 
 class Embeddings(nn.Module):
-    """The sum of three embeddings, with layer normalization and dropout."""
+    """The sum of the embeddings, with layer normalization and dropout.
+
+    A model may have no table of positions or of token types. If the tables are narrower than the
+    hidden states, a dense layer follows (Lan et al., 2020, section 3.1).
+    """
 
     config: ModelConfig
     part = 'embeddings'
@@ -21,23 +28,35 @@ class Embeddings(nn.Module):
         config = self.config
 
         def table(name: str, rows: int, axis: str) -> jax.Array:
-            shape = (rows, config.hidden_size)
+            shape = (rows, config.embedding_width)
             return parameter(self, name, kernel_init(config), shape, (axis, 'embed'), 'table')
 
         self.word_embeddings = table('word_embeddings', config.vocab_size, 'vocab')
-        self.position_embeddings = table(
-            'position_embeddings', config.max_position_embeddings, 'position'
-        )
-        self.token_type_embeddings = table(
-            'token_type_embeddings', config.type_vocab_size, 'token_type'
-        )
+        if config.position_embedding_type == 'absolute':
+            self.position_embeddings = table(
+                'position_embeddings', config.max_position_embeddings, 'position'
+            )
+        if config.type_vocab_size:
+            self.token_type_embeddings = table(
+                'token_type_embeddings', config.type_vocab_size, 'token_type'
+            )
         self.layer_norm = LayerNorm(config)
         self.dropout = Dropout(config.hidden_dropout_prob)
+        if config.embedding_size:
+            self.embedding_hidden_mapping_in = Dense(
+                config, (config.hidden_size,), ('embed',), ('features',)
+            )
 
     def __call__(self, inputs: EncoderInputs, deterministic: bool) -> jax.Array:
         """Returns [batch, length, hidden]."""
-        x = self._words(inputs.input_ids) + self._positions(inputs) + self._token_types(inputs)
+        x = self._words(inputs.input_ids)
+        if self.config.position_embedding_type in ('absolute', 'sinusoidal'):
+            x = x + self._positions(inputs)
+        if self.config.type_vocab_size:
+            x = x + self._token_types(inputs)
         x = self.dropout(self.layer_norm(x), deterministic)
+        if self.config.embedding_size:
+            x = self.embedding_hidden_mapping_in(x)
         return constrain(x, 'batch', 'length', 'hidden')
 
     def _words(self, input_ids: jax.Array) -> jax.Array:
@@ -51,9 +70,16 @@ class Embeddings(nn.Module):
         return constrain(words, 'batch', 'length', 'hidden')
 
     def _positions(self, inputs: EncoderInputs) -> jax.Array:
+        config, first = self.config, self.config.position_offset
+        table: jax.Array
+        if config.position_embedding_type == 'sinusoidal':
+            table = jnp.asarray(sinusoids(config.max_position_embeddings, config.embedding_width))
+        else:
+            table = self.position_embeddings
         if inputs.position_ids is None:
-            return self.position_embeddings[: inputs.input_ids.shape[1]]
-        return jnp.take(self.position_embeddings, inputs.position_ids, axis=0)
+            return table[first : first + inputs.input_ids.shape[1]]
+        positions = inputs.position_ids + first if first else inputs.position_ids
+        return jnp.take(table, positions, axis=0)
 
     def _token_types(self, inputs: EncoderInputs) -> jax.Array:
         if inputs.token_type_ids is None:
@@ -71,6 +97,17 @@ class Embeddings(nn.Module):
         dtype = compute_dtype(self.config.dtype)
         table = self.word_embeddings if table is None else table
         return _scores(x.astype(dtype), table.astype(dtype))
+
+
+@functools.cache
+def sinusoids(rows: int, width: int) -> np.ndarray:
+    """The fixed table of positions, float32[rows, width] (Vaswani et al., 2017, section 3.5).
+
+    Sines are in the even columns and cosines in the odd ones.
+    """
+    column = np.arange(width)
+    angles = np.arange(rows)[:, None] / np.power(10000, 2 * (column // 2) / width)
+    return np.where(column % 2, np.cos(angles), np.sin(angles)).astype(np.float32)
 
 
 @jax.custom_vjp

@@ -1,15 +1,18 @@
-"""The encoder: post-norm transformer layers, stacked on axis 0 of their parameters and scanned."""
+"""The encoder: transformer layers, stacked on axis 0 of their parameters and scanned."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from bert_jax.config import ModelConfig
 from bert_jax.models.attention import SelfAttention
 from bert_jax.models.embeddings import Embeddings
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.models.layers import Dense, Dropout, LayerNorm
+from bert_jax.models.layers import ACTIVATIONS, Dense, Dropout, LayerNorm
 from bert_jax.parallel.mesh import platform
 from bert_jax.parallel.sharding import constrain
 
@@ -20,31 +23,69 @@ REMAT_POLICIES: dict[str, Any] = {
 
 
 class Layer(nn.Module):
-    """One transformer layer: self-attention and a feed-forward network."""
+    """One transformer layer: self-attention and a feed-forward network.
+
+    Each of the two has a normalization after it or, with `pre_norm`, in front of it. With
+    `final_norm`, the normalization in front of attention is computed by the layer below. Then the
+    carry of the scan is a pair: the sum of all outputs, and its normalization.
+    """
 
     config: ModelConfig
     part = 'layers'
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, inputs: EncoderInputs, deterministic: bool
-    ) -> tuple[jax.Array, None]:
-        """x[batch, length, hidden] -> the same shape, and None (the scan stacks no outputs)"""
+        self, carry: Any, inputs: EncoderInputs, deterministic: bool, is_local: Any
+    ) -> tuple[Any, None]:
+        """carry [batch, length, hidden] -> the same shape, and None (the scan stacks no outputs)
+
+        is_local: bool[] in models with local attention, else ().
+        """
         config = self.config
+        local = None if isinstance(is_local, tuple) else is_local
         dropout = Dropout(config.hidden_dropout_prob)
-        y = SelfAttention(config, name='attention')(x, inputs, deterministic)
-        x = LayerNorm(config, name='attention_norm')(x + dropout(y, deterministic))
-        y = Dense(config, (config.intermediate_size,), ('embed',), ('mlp',), name='intermediate')(x)
-        y = Dense(
-            config,
-            (config.hidden_size,),
-            ('mlp',),
-            ('embed',),
-            activation=config.hidden_act,
-            name='output',
+        attention_norm = LayerNorm(config, name='attention_norm')
+        output_norm = LayerNorm(config, name='output_norm')
+
+        def attend(x: jax.Array) -> jax.Array:
+            y = SelfAttention(config, name='attention')(x, inputs, deterministic, local)
+            return dropout(y, deterministic) if config.attention_output_dropout else y
+
+        def feed_forward(x: jax.Array) -> jax.Array:
+            return dropout(self._feed_forward(x), deterministic)
+
+        x: jax.Array
+        out: Any
+        if not config.pre_norm:
+            x = attention_norm(carry + attend(carry))
+            out = output_norm(x + feed_forward(x))
+        elif not config.final_norm:
+            x = carry + attend(attention_norm(carry))
+            out = x + feed_forward(output_norm(x))
+        else:
+            x, normalized = carry
+            x = x + attend(normalized)
+            x = x + feed_forward(attention_norm(x))
+            out = x, output_norm(x)
+        if config.layerdrop and not deterministic:
+            kept = jax.random.bernoulli(self.make_rng('dropout'), 1 - config.layerdrop)
+            out = jax.tree.map(lambda new, old: jnp.where(kept, new, old), out, carry)
+        return jax.tree.map(lambda x: constrain(x, 'batch', 'length', 'hidden'), out), None
+
+    def _feed_forward(self, x: jax.Array) -> jax.Array:
+        config = self.config
+        activation: str | None = config.hidden_act
+        dense: Any = functools.partial(Dense, config, use_bias=config.mlp_bias)
+        if config.gated_mlp:
+            shape = (2, config.intermediate_size)
+            y = dense(shape, ('embed',), ('gate', 'mlp'), name='intermediate')(x)
+            y = ACTIVATIONS[config.hidden_act](y[:, :, 0]) * y[:, :, 1]
+            activation = None
+        else:
+            y = dense((config.intermediate_size,), ('embed',), ('mlp',), name='intermediate')(x)
+        return dense(
+            (config.hidden_size,), ('mlp',), ('embed',), activation=activation, name='output'
         )(y)
-        x = LayerNorm(config, name='output_norm')(x + dropout(y, deterministic))
-        return constrain(x, 'batch', 'length', 'hidden'), None
 
 
 class Encoder(nn.Module):
@@ -65,15 +106,27 @@ class Encoder(nn.Module):
                 policy=REMAT_POLICIES[config.remat],
             )
         self.embeddings = Embeddings(config)
-        self.layers = nn.scan(
+        in_axes = (nn.broadcast, nn.broadcast, 0)
+        stack: Any = nn.scan(
             layer,
             variable_axes={'params': 0},
             split_rngs={'params': True, 'dropout': True},
-            in_axes=(nn.broadcast, nn.broadcast),
-            length=config.num_hidden_layers,
-            unroll=unroll,
+            in_axes=in_axes,
+            length=config.stacked_layers,
+            unroll=1 if config.share_layers else unroll,
             metadata_params={nn.PARTITION_NAME: 'layers'},
-        )(config)
+        )
+        if config.share_layers:
+            # The stack has one layer, which is applied several times, each time with other dropout.
+            stack = nn.scan(
+                stack,
+                variable_broadcast='params',
+                split_rngs={'params': False, 'dropout': True},
+                in_axes=in_axes,
+                length=config.num_hidden_layers,
+                unroll=unroll,
+            )
+        self.layers = stack(config)
 
     def _default_unroll(self) -> int:
         # On CPU a loop copies the saved activations of each layer into one array and out of it
@@ -83,6 +136,13 @@ class Encoder(nn.Module):
 
     def __call__(self, inputs: EncoderInputs, deterministic: bool = True) -> jax.Array:
         """Returns the last hidden state, [batch, length, hidden]."""
+        config = self.config
+        is_local: Any = ()
+        if config.local_attention:
+            number = np.arange(config.num_hidden_layers)
+            is_local = jnp.asarray(number % config.global_attn_every_n_layers > 0)
+            is_local = is_local[:, None] if config.share_layers else is_local
         x = self.embeddings(inputs, deterministic)
-        x, _ = self.layers(x, inputs, deterministic)
-        return x
+        paired = config.final_norm
+        x, _ = self.layers((x, x) if paired else x, inputs, deterministic, is_local)
+        return x[1] if paired else x

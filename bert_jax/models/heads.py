@@ -5,13 +5,14 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
+from bert_jax.config.schema import ModelType
 from bert_jax.models.encoder import Encoder
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.layers import ACTIVATIONS, Dense, Dropout, LayerNorm, kernel_init
@@ -25,35 +26,54 @@ class HeadInputs(NamedTuple):
     """The inputs of a head."""
 
     hidden: jax.Array  # the last hidden state, [batch, length, hidden]
-    pooled: Any  # the pooler's output, [batch, hidden], or None
+    pooled: Any  # the pooler's output, [batch, hidden]; the first token without a pooler
     masked_lm_positions: jax.Array | None  # int32[batch, predictions]; None: every position
     attend: Callable[..., jax.Array]  # `Embeddings.attend`
     dropout: Callable[[jax.Array], jax.Array]
 
 
+class Transform(nn.Module):
+    """A dense layer, an activation and, by default, a normalization."""
+
+    config: ModelConfig
+    width: int
+    activation: str
+    norm: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        config, sizes = self.config, ((self.width,), ('embed',), ('features',))
+        x = Dense(config, *sizes, use_bias=config.classifier_bias, name='dense')(x)
+        x = ACTIVATIONS[self.activation](x)
+        return LayerNorm(config, name='layer_norm')(x) if self.norm else x
+
+
 class Pooler(nn.Module):
-    """A dense layer with a tanh, applied to the hidden state of the first token."""
+    """The summary of a row: a token or the mean of all tokens, a dense layer and an activation."""
 
     config: ModelConfig
     part = 'pooler'
 
     @nn.compact
     def __call__(self, inputs: HeadInputs) -> Outputs:
-        width = self.config.hidden_size
-        dense = Dense(self.config, (width,), ('embed',), ('features',), name='dense')
-        return {'pooler_output': jnp.tanh(dense(inputs.hidden[:, 0]))}
+        config, x = self.config, inputs.pooled
+        if config.summary_dropout:
+            x = inputs.dropout(x)
+        if config.summary_use_proj:
+            kind = (config.hidden_size, config.summary_activation, config.summary_norm)
+            transform = Transform(config, *kind)
+            nn.share_scope(self, transform)
+            x = transform(x)
+        return {'pooler_output': x}
 
 
-class MaskedLMTransform(nn.Module):
-    """The projection, activation and normalization in front of the masked-LM decoder."""
-
-    config: ModelConfig
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        config = self.config
-        x = Dense(config, (config.hidden_size,), ('embed',), ('features',), name='dense')(x)
-        return LayerNorm(config, name='layer_norm')(ACTIVATIONS[config.hidden_act](x))
+def _summarized(config: ModelConfig, hidden: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """The hidden state that is classified, [batch, hidden]: the first one, or the mean of all."""
+    if config.summary_type == 'first':
+        return hidden[:, 0]
+    weights = jnp.ones(hidden.shape[:2]) if mask is None else (mask > 0).astype(jnp.float32)
+    total = jnp.sum(hidden.astype(jnp.float32) * weights[:, :, None], axis=1)
+    return (total / jnp.maximum(weights.sum(axis=1), 1)[:, None]).astype(hidden.dtype)
 
 
 class MaskedLM(nn.Module):
@@ -64,8 +84,10 @@ class MaskedLM(nn.Module):
 
     def setup(self) -> None:
         config = self.config
-        shape, axes = (config.vocab_size, config.hidden_size), ('vocab', 'embed')
-        self.masked_lm_transform = MaskedLMTransform(config)
+        shape, axes = (config.vocab_size, config.embedding_width), ('vocab', 'embed')
+        if config.masked_lm_transform:
+            activation = config.masked_lm_act or config.hidden_act
+            self.masked_lm_transform = Transform(config, config.embedding_width, activation)
         self.masked_lm_bias = parameter(
             self, 'masked_lm_bias', nn.initializers.zeros, shape[:1], axes[:1], 'bias'
         )
@@ -80,7 +102,9 @@ class MaskedLM(nn.Module):
             # Only masked positions get scores: the product with the vocabulary is most of the work.
             indices = inputs.masked_lm_positions[:, :, None]
             masked, axis = jnp.take_along_axis(masked, indices, axis=1), 'predictions'
-        x = self.masked_lm_transform(constrain(masked, 'batch', axis, 'hidden'))
+        x = constrain(masked, 'batch', axis, 'hidden')
+        if self.config.masked_lm_transform:
+            x = self.masked_lm_transform(x)
         tied = self.config.tie_word_embeddings
         scores = inputs.attend(x, None if tied else self.masked_lm_decoder) + self.masked_lm_bias
         return {'prediction_logits': constrain(scores, 'batch', axis, 'vocab')}
@@ -90,7 +114,7 @@ class Scores(nn.Module):
     """A dense layer that computes float32 scores; in bfloat16 many scores would be equal.
 
     reads: returns the input of the layer. outputs: one name for the array of all scores, or a name
-    for each score.
+    for each score. transform: whether a dense layer, an activation and a normalization precede it.
     """
 
     config: ModelConfig
@@ -99,15 +123,21 @@ class Scores(nn.Module):
     reads: Callable[[HeadInputs], jax.Array]
     outputs: tuple[str, ...]
     initializer: nn.initializers.Initializer
+    transform: bool = False
 
     def setup(self) -> None:
         config = dataclasses.replace(self.config, dtype='float32')
         shape = ((self.num_scores,), ('embed',), ('features',))
         self.dense = Dense(config, *shape, initializer=self.initializer)
         nn.share_scope(self, self.dense)  # the path of the parameters has no 'dense'
+        if self.transform:
+            self.before = Transform(self.config, config.hidden_size, config.summary_activation)
 
     def __call__(self, inputs: HeadInputs) -> Outputs:
-        scores = self.dense(self.reads(inputs))
+        x = self.reads(inputs)
+        if self.transform:
+            x = self.before(x)
+        scores = self.dense(inputs.dropout(x) if self.part in TASK_HEADS else x)
         if len(self.outputs) == 1:
             return {self.outputs[0]: scores}
         return {name: scores[..., i] for i, name in enumerate(self.outputs)}
@@ -144,7 +174,9 @@ def _scores(
         # the loss of the first hundred steps.
         normal = nn.initializers.normal(config.initializer_range)
         init = normal if fine_tuned else kernel_init(config)
-        return Scores(config, num_scores or num_labels, name, reads, tuple(outputs), init)
+        transform = config.token_transform and name in ('tagger', 'span')
+        size = num_scores or num_labels
+        return Scores(config, size, name, reads, tuple(outputs), init, transform)
 
     return Head(module, outputs, (name,), fine_tuned)
 
@@ -167,16 +199,24 @@ HEADS: Mapping[str, Head] = {
         num_scores=2,
         fine_tuned=False,
     ),
+    # "In the order of the text" (0) and "swapped" (1) (Lan et al., 2020, section 3.1).
+    'sentence_order': _scores(
+        'sentence_order',
+        lambda inputs: inputs.dropout(inputs.pooled),
+        {'sentence_order_logits': ('batch', 'features')},
+        num_scores=2,
+        fine_tuned=False,
+    ),
     # The labels of a text, from the pooled first token.
     'classifier': _scores(
         'classifier',
-        lambda inputs: inputs.dropout(inputs.pooled),
+        lambda inputs: inputs.pooled,
         {'logits': ('batch', 'features')},
     ),
     # The labels of every token.
     'tagger': _scores(
         'tagger',
-        lambda inputs: inputs.dropout(inputs.hidden),
+        lambda inputs: inputs.hidden,
         {'logits': ('batch', 'length', 'features')},
     ),
     # Every token as the start and as the end of an answer.
@@ -204,7 +244,20 @@ def heads_in(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 # Encoders by `ModelConfig.model_type`.
-MODELS: Mapping[str, type[nn.Module]] = {'bert': Encoder}
+MODELS: Mapping[str, type[nn.Module]] = dict.fromkeys(get_args(ModelType), Encoder)
+# The field of ModelConfig with the rate of dropout in front of the scores, by head.
+DROPOUTS: Mapping[str, str] = {
+    'sentence_order': 'classifier_dropout',
+    'classifier': 'classifier_dropout',
+    'tagger': 'tagger_dropout',
+    'span': 'span_dropout',
+}
+
+
+def _dropout_rate(config: ModelConfig, heads: Iterable[str]) -> float:
+    """The rate of dropout in the head among `heads` that has dropout."""
+    rates = [getattr(config, DROPOUTS[head]) for head in heads if head in DROPOUTS]
+    return rates[0] if rates and rates[0] >= 0 else config.hidden_dropout_prob
 
 
 class HeadedEncoder(nn.Module):
@@ -222,7 +275,7 @@ class HeadedEncoder(nn.Module):
             setattr(self, name, head)
             if name not in HEADS[name].parameters:  # its parameters are not in a scope of its name
                 nn.share_scope(self, head)
-        self.dropout = Dropout(self.config.hidden_dropout_prob)
+        self.dropout = Dropout(_dropout_rate(self.config, self.heads))
 
     def __call__(
         self,
@@ -237,12 +290,13 @@ class HeadedEncoder(nn.Module):
         float32. `HEADS` lists the axes of the other outputs.
         """
         hidden = self.encoder(inputs, deterministic)
+        summary = _summarized(self.config, hidden, inputs.segment_ids)
         outputs: dict[str, Any] = {'last_hidden_state': hidden}
         for name in HEADS:
             if name in self.heads:
                 head_inputs = HeadInputs(
                     hidden,
-                    outputs.get('pooler_output'),
+                    outputs.get('pooler_output', summary),
                     masked_lm_positions,
                     self.encoder.embeddings.attend,
                     lambda x: self.dropout(x, deterministic),

@@ -39,6 +39,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     'gelu': jax.checkpoint(gelu, prevent_cse=False),
     'gelu_new': jax.checkpoint(gelu_new, prevent_cse=False),
     'relu': jax.nn.relu,
+    'tanh': jnp.tanh,
 }
 
 
@@ -53,7 +54,7 @@ class Dense(nn.Module):
 
     features: sizes of the output axes. in_axes, out_axes: logical axis names. activation: applied
     to the input before the product. Only the input of the activation is saved; the backward pass
-    recomputes the activation.
+    recomputes the activation. use_bias: whether a bias is added.
     """
 
     config: ModelConfig
@@ -62,6 +63,7 @@ class Dense(nn.Module):
     out_axes: tuple[str, ...]
     activation: str | None = None
     initializer: nn.initializers.Initializer | None = None  # of the kernel
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -71,8 +73,6 @@ class Dense(nn.Module):
         init = self.initializer or kernel_init(config)
         kernel = parameter(self, 'kernel', init, shape, axes, 'kernel', config.dtype)
         kernel = reduce_scatter_grad(kernel, axes)
-        bias_axes = VECTOR if self.out_axes == ('embed',) else self.out_axes
-        bias = parameter(self, 'bias', nn.initializers.zeros, self.features, bias_axes, 'bias')
         dtype = compute_dtype(config.dtype)
         # The product is one of two matrices: with more dimensions, XLA transposes its gradient.
         rows, width = x.shape[:-contracted], math.prod(shape[:contracted])
@@ -84,7 +84,11 @@ class Dense(nn.Module):
         if self.activation:
             product = jax.checkpoint(product, prevent_cse=False)
         y = product(x.astype(dtype).reshape(*rows, width), kernel.astype(dtype).reshape(width, -1))
-        return (y + bias.astype(dtype).reshape(-1)).reshape(*rows, *self.features)
+        if self.use_bias:
+            bias_axes = VECTOR if self.out_axes == ('embed',) else self.out_axes
+            bias = parameter(self, 'bias', nn.initializers.zeros, self.features, bias_axes, 'bias')
+            y = y + bias.astype(dtype).reshape(-1)
+        return y.reshape(*rows, *self.features)
 
 
 class LayerNorm(nn.Module):
@@ -96,17 +100,20 @@ class LayerNorm(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         width = x.shape[-1:]
         scale = parameter(self, 'scale', nn.initializers.ones, width, VECTOR, 'norm')
-        bias = parameter(self, 'bias', nn.initializers.zeros, width, VECTOR, 'norm')
+        bias: jax.Array | None = None
+        if self.config.norm_bias:
+            bias = parameter(self, 'bias', nn.initializers.zeros, width, VECTOR, 'norm')
         normalized = _layer_norm(x, scale, bias, self.config.layer_norm_eps)
         return normalized.astype(compute_dtype(self.config.dtype))
 
 
 @functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=3)
-def _layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> jax.Array:
+def _layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array | None, eps: float) -> jax.Array:
     x = x.astype(jnp.float32)
     centred = x - jnp.mean(x, axis=-1, keepdims=True)
     variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
-    return centred * jax.lax.rsqrt(variance + eps) * scale + bias
+    normalized = centred * jax.lax.rsqrt(variance + eps) * scale
+    return normalized if bias is None else normalized + bias
 
 
 class Dropout(nn.Module):

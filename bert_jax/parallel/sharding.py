@@ -27,6 +27,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     'heads': ('tensor',),
     'head_dim': (),
     'mlp': ('tensor',),
+    'gate': (),
     'features': (),
     # Activations. Their width is `hidden`, not `embed`, because `fsdp` already shards the batch.
     'batch': BATCH_AXES,
@@ -40,7 +41,7 @@ REMEDIES: Mapping[str, str] = {
     'vocab': 'set config.data.pad_vocab_to_multiple_of to a multiple of config.mesh.tensor',
     'heads': 'config.mesh.tensor has to divide config.model.num_attention_heads',
     'mlp': 'config.mesh.tensor has to divide config.model.intermediate_size',
-    'embed': 'config.mesh.fsdp has to divide config.model.hidden_size',
+    'embed': 'config.mesh.fsdp has to divide config.model.hidden_size and embedding_size',
 }
 
 # The path of a leaf in a tree of parameters, such as 'encoder/layers/attention/output/kernel'.

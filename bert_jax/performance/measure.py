@@ -34,8 +34,7 @@ def reshaped(config: Config, batch_size: int, length: int = 0) -> Config:
     length = length or first.max_seq_length
     masked = max(round(first.max_predictions_per_seq * length / first.max_seq_length), 1)
     phase = Phase(first.steps, length, batch_size, masked)
-    if length > config.model.max_position_embeddings:
-        positions = config.model.max_position_embeddings
+    if length > (positions := config.model.longest_row):
         raise ValueError(f'--max_seq_length={length}; the model has {positions} positions')
     train = dataclasses.replace(config.train, phases=(phase,))
     return validate(dataclasses.replace(config, train=train))

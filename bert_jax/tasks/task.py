@@ -101,7 +101,7 @@ class EncoderTask(Task):
         shape, axes = (phase.batch_size, phase.max_seq_length), ('batch', 'length')
         return {
             'input_ids': Feature(shape, 'int32', axes, self.config.vocab_size),
-            'token_type_ids': Feature(shape, 'int32', axes, self.config.type_vocab_size),
+            'token_type_ids': Feature(shape, 'int32', axes, max(self.config.type_vocab_size, 1)),
             'attention_mask': Feature(shape, 'int32', axes, 2),
         }
 

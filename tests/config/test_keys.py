@@ -16,6 +16,7 @@ from bert_jax.config import (
     refuse_unread,
     unread_keys,
 )
+from bert_jax.convert.families import FAMILIES
 from bert_jax.models.encoder import REMAT_POLICIES
 from bert_jax.models.heads import MODELS
 from bert_jax.models.layers import ACTIVATIONS
@@ -79,8 +80,9 @@ def test_the_architecture() -> None:
 
 
 def test_every_choice_is_implemented() -> None:
-    assert set(choices('model.hidden_act')) == set(ACTIVATIONS)
-    assert set(choices('model.model_type')) == set(MODELS)
+    assert {*choices('model.hidden_act'), 'tanh'} == set(ACTIVATIONS)
+    assert set(choices('model.summary_activation')) < set(ACTIVATIONS)
+    assert set(choices('model.model_type')) == set(MODELS) == set(FAMILIES)
     assert set(choices('objective')) == set(OBJECTIVES)
     assert set(choices('model.remat')) == {'none', *REMAT_POLICIES}
     for schedule in choices('optim.schedule'):

@@ -14,7 +14,8 @@ import safetensors.numpy
 from folders import MODEL, PIECES, assert_same, change_config, make, tensors, write
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert import hf, rules
+from bert_jax.convert import rules, tf1
+from bert_jax.convert.families.bert import BERT
 from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import PRETRAINING_HEADS
@@ -47,17 +48,17 @@ def test_the_heads_there_are_come_through(tmp_path: pathlib.Path, heads: tuple[s
 
 def test_a_decoder_of_its_own(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
     there = tensors(theirs)
-    tied = there | {hf.DECODER: there[hf.WORDS], hf.DECODER_BIAS: there[hf.BIAS]}
+    tied = there | {BERT.decoder: there[BERT.words], BERT.decoder_bias: there[BERT.bias]}
     write(theirs, tied)
     convert_in('hf', theirs, tmp_path / 'tied')
     assert model_dir.load(tmp_path / 'tied').config.tie_word_embeddings
-    write(theirs, tied | {hf.DECODER: there[hf.WORDS] + 1})
+    write(theirs, tied | {BERT.decoder: there[BERT.words] + 1})
     convert_in('hf', theirs, tmp_path / 'untied')
     untied = model_dir.load(tmp_path / 'untied')
     assert not untied.config.tie_word_embeddings
-    np.testing.assert_array_equal(untied.arrays()['masked_lm_decoder'], there[hf.WORDS] + 1)
+    np.testing.assert_array_equal(untied.arrays()['masked_lm_decoder'], there[BERT.words] + 1)
     convert_out('hf', tmp_path / 'untied', tmp_path / 'again')
-    np.testing.assert_array_equal(tensors(tmp_path / 'again')[hf.DECODER], there[hf.WORDS] + 1)
+    np.testing.assert_array_equal(tensors(tmp_path / 'again')[BERT.decoder], there[BERT.words] + 1)
     with pytest.raises(ValueError, match='no masked-LM decoder of its own'):
         convert_out('tf1', tmp_path / 'untied', tmp_path / 'tf1')
     assert not list(tmp_path.glob('*tf1*'))
@@ -140,22 +141,22 @@ def test_what_is_there_of_a_layer_is_kept(
 
 def test_the_bias_of_a_decoder_of_its_own(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
     there = tensors(theirs)
-    own = {hf.DECODER: there[hf.WORDS] + 1, hf.DECODER_BIAS: there[hf.BIAS] + 2}
+    own = {BERT.decoder: there[BERT.words] + 1, BERT.decoder_bias: there[BERT.bias] + 2}
     write(theirs, there | own)
     convert_in('hf', theirs, tmp_path / 'back')
     arrays = model_dir.load(tmp_path / 'back').arrays()
-    np.testing.assert_array_equal(arrays['masked_lm_bias'], there[hf.BIAS] + 2)
+    np.testing.assert_array_equal(arrays['masked_lm_bias'], there[BERT.bias] + 2)
     report = json.loads((tmp_path / 'back/conversion.json').read_text())
-    assert list(report['unused']) == [hf.BIAS]
+    assert list(report['unused']) == [BERT.bias]
 
 
 def test_whether_the_decoder_is_tied_is_read(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
     change_config(theirs, tie_word_embeddings=False)
-    there = {name: x for name, x in tensors(theirs).items() if name != hf.DECODER}
+    there = {name: x for name, x in tensors(theirs).items() if name != BERT.decoder}
     write(theirs, there)
     with pytest.raises(ValueError, match=r'no tensor cls.predictions.decoder.weight'):
         convert_in('hf', theirs, tmp_path / 'no')
-    write(theirs, there | {hf.DECODER: there[hf.WORDS]})
+    write(theirs, there | {BERT.decoder: there[BERT.words]})
     convert_in('hf', theirs, tmp_path / 'untied')
     assert not model_dir.load(tmp_path / 'untied').config.tie_word_embeddings
     convert_out('hf', tmp_path / 'untied', tmp_path / 'again')
@@ -181,7 +182,7 @@ def test_tf1_keeps_activation_and_epsilon(
 def test_bfloat16(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
     write(theirs, {name: x.astype(jax.numpy.bfloat16) for name, x in tensors(theirs).items()})
     convert_in('hf', theirs, tmp_path / 'back')
-    there = tensors(theirs)[hf.BIAS].astype(np.float32)
+    there = tensors(theirs)[BERT.bias].astype(np.float32)
     arrays = model_dir.load(tmp_path / 'back').arrays()
     np.testing.assert_array_equal(arrays['masked_lm_bias'], there)
 
@@ -261,7 +262,7 @@ def test_the_real_names_of_a_published_tf1_checkpoint(shared_data: Any) -> None:
     tf = pytest.importorskip('tensorflow')
     folder = shared_data('weights/tf1-bert-base-index-only')
     there = tf.train.load_checkpoint(str(folder / 'bert_model.ckpt')).get_variable_to_shape_map()
-    names = {name for rule in rules.BERT for name in rule.names('tf1', 12)}
+    names = {name for rule in tf1.TF1 for name in rule.names(12)}
     assert set(there) <= names
     model = ModelConfig(vocab_size=there['bert/embeddings/word_embeddings'][0])
     model = dataclasses.replace(model, max_position_embeddings=512)
@@ -269,7 +270,7 @@ def test_the_real_names_of_a_published_tf1_checkpoint(shared_data: Any) -> None:
         model_dir.abstract_params(model, PRETRAINING_HEADS)
     )
     shapes = {jax.tree_util.keystr(p, simple=True, separator='/'): x.shape for p, x in abstract}
-    arrays, missing = rules.to_ours(
-        {name: np.zeros(shape, np.float16) for name, shape in there.items()}, shapes, 'tf1'
+    arrays, needed = rules.to_ours(
+        {name: np.zeros(shape, np.float16) for name, shape in there.items()}, shapes, tf1.TF1
     )
-    assert not missing and arrays.keys() == shapes.keys()
+    assert needed == there.keys() and arrays.keys() == shapes.keys()

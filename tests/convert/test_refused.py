@@ -9,15 +9,15 @@ import pytest
 from folders import change_config, tensors, tokenizer_json, write
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert import hf
+from bert_jax.convert.families.bert import BERT
+from bert_jax.convert.families.family import REQUIRED
 from bert_jax.convert.folders import convert_in, convert_out
-from bert_jax.convert.foreign import REQUIRED
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import PRETRAINING_HEADS
 
 
 def integers(folder: pathlib.Path) -> None:
-    write(folder, tensors(folder) | {hf.BIAS: np.zeros(15, np.int8)})
+    write(folder, tensors(folder) | {BERT.bias: np.zeros(15, np.int8)})
 
 
 def shards_in_a_list(folder: pathlib.Path) -> None:
@@ -26,9 +26,9 @@ def shards_in_a_list(folder: pathlib.Path) -> None:
 
 
 def not_finite(folder: pathlib.Path) -> None:
-    bias = tensors(folder)[hf.BIAS].copy()
+    bias = tensors(folder)[BERT.bias].copy()
     bias[3] = np.nan
-    write(folder, tensors(folder) | {hf.BIAS: bias})
+    write(folder, tensors(folder) | {BERT.bias: bias})
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,10 @@ def garbage(folder: pathlib.Path) -> None:
         (lambda f: change_config(f, vocab_size=99), r'word_embeddings.weight is \[15, 12\].*99'),
         (lambda f: change_config(f, vocab_size=9), 'has 15 tokens, its configuration says 9'),
         (lambda f: change_config(f, num_attention_heads=5), 'multiple of num_attention_heads'),
-        (lambda f: change_config(f, model_type='albert'), "model_type is 'albert'"),
+        (
+            lambda f: change_config(f, model_type='robertta'),
+            "model_type is 'robertta'; bert_jax has bert, .*; the nearest name is 'roberta'",
+        ),
         (lambda f: change_config(f, hidden_act='swish'), "hidden_act is 'swish'; expected gelu"),
         (lambda f: change_config(f, hidden_size='12'), "json: hidden_size must be int, not '12'"),
         (lambda f: change_config(f, num_hidden_layers=3.0), 'json: num_hidden_layers must be int'),
@@ -94,7 +97,7 @@ def garbage(folder: pathlib.Path) -> None:
         (lambda f: (f / 'model.safetensors').unlink(), 'has no weights: none of'),
         (truncate, 'model.safetensors is not a whole safetensors file'),
         (garbage, 'model.safetensors is not a whole safetensors file'),
-        (rename, 'holds no BERT encoder; it has x.bert'),
+        (rename, 'holds no bert encoder; it has x.bert'),
         (lambda f: (f / 'vocab.txt').write_text('a\nb\n'), r'has no \[PAD\]'),
     ],
 )

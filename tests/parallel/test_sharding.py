@@ -189,6 +189,8 @@ def test_every_rule_is_used_by_a_model_or_an_activation() -> None:
         ClassificationTask(TINY.model, 3),
         TaggingTask(TINY.model, 3),
     ]
+    gated = dataclasses.replace(TINY.model, gated_mlp=True)
+    tasks.append(TaggingTask(gated, 3))
     used = {'batch', 'batch_over_data', 'length', 'hidden', 'predictions'}
     for task in tasks:
         boxes = jax.eval_shape(lambda task=task: task.init(jax.random.key(0)))

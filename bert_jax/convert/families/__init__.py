@@ -1,0 +1,48 @@
+"""The families of models that are converted, by `model_type`.
+
+To add a family, add a module with a `Family`, an entry here, a choice of
+`config.model.model_type`, presets in `models.presets` and a row in `tests/parity/test_families.py`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bert_jax.convert.families.albert import ALBERT
+from bert_jax.convert.families.bert import BERT
+from bert_jax.convert.families.distilbert import DISTILBERT
+from bert_jax.convert.families.electra import ELECTRA
+from bert_jax.convert.families.family import Family, nearest
+from bert_jax.convert.families.modernbert import MODERNBERT
+from bert_jax.convert.families.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
+from bert_jax.convert.families.xlm import FLAUBERT, XLM
+
+FAMILIES: Mapping[str, Family] = {
+    family.model_type: family
+    for family in (
+        BERT,
+        ROBERTA,
+        XLM_ROBERTA,
+        CAMEMBERT,
+        ELECTRA,
+        DISTILBERT,
+        ALBERT,
+        XLM,
+        FLAUBERT,
+        MODERNBERT,
+    )
+}
+
+
+def family_of(values: Mapping[str, Any]) -> Family:
+    """The family of a config.json, by its model_type or, in old files without one, by the class of
+    the model. Raises ValueError if the family is not known."""
+    kind = values.get('model_type')
+    if kind is None:
+        named = values.get('architectures') or ()
+        kinds = [name for name, x in FAMILIES.items() if {*named} & x.classes.keys()]
+        kind = kinds[0] if kinds else 'bert'
+    if kind not in FAMILIES:
+        raise ValueError(
+            f'model_type is {kind!r}; bert_jax has {", ".join(FAMILIES)}{nearest(kind, FAMILIES)}'
+        )
+    return FAMILIES[kind]

@@ -1,0 +1,59 @@
+"""ALBERT (Lan et al., 2020)."""
+
+from bert_jax.convert.families.bert import KEYS
+from bert_jax.convert.families.family import Family, classes
+from bert_jax.convert.rules import Rule, linear, norm, table
+
+_OURS, _THEIRS = 'encoder/layers', 'albert.encoder.albert_layer_groups.0.albert_layers.0'
+
+ALBERT = Family(
+    model_type='albert',
+    prefix='albert.',
+    rules=(
+        *(
+            table(name, f'albert.embeddings.{name}')
+            for name in ('word_embeddings', 'position_embeddings', 'token_type_embeddings')
+        ),
+        *norm('encoder/embeddings/layer_norm', 'albert.embeddings.LayerNorm'),
+        *linear(
+            'encoder/embeddings/embedding_hidden_mapping_in',
+            'albert.encoder.embedding_hidden_mapping_in',
+        ),
+        *linear(f'{_OURS}/attention/query_key_value', _THEIRS + '.attention.{part}'),
+        *linear(f'{_OURS}/attention/output', f'{_THEIRS}.attention.dense'),
+        *norm(f'{_OURS}/attention_norm', f'{_THEIRS}.attention.LayerNorm'),
+        *linear(f'{_OURS}/intermediate', f'{_THEIRS}.ffn'),
+        *linear(f'{_OURS}/output', f'{_THEIRS}.ffn_output'),
+        *norm(f'{_OURS}/output_norm', f'{_THEIRS}.full_layer_layer_norm'),
+        *linear('pooler/dense', 'albert.pooler'),
+        *linear('masked_lm_transform/dense', 'predictions.dense'),
+        *norm('masked_lm_transform/layer_norm', 'predictions.LayerNorm'),
+        Rule('masked_lm_bias', 'predictions.bias'),
+        Rule('masked_lm_decoder', 'predictions.decoder.weight'),
+        *linear('sentence_order', 'sop_classifier.classifier'),
+        *linear('classifier', 'classifier'),
+        *linear('tagger', 'classifier'),
+        *linear('span', 'qa_outputs'),
+    ),
+    classes=classes('Albert', ('pooler',))
+    | {'AlbertForPreTraining': ('pooler', 'masked_lm', 'sentence_order')},
+    decoder='predictions.decoder.weight',
+    decoder_bias='predictions.decoder.bias',
+    keys=KEYS
+    | {
+        'embedding_size': 'embedding_size',
+        'classifier_dropout': 'classifier_dropout_prob',
+        'tagger_dropout': 'classifier_dropout_prob',
+    },
+    defaults={
+        'embedding_size': 128,
+        'hidden_act': 'gelu_new',
+        'hidden_dropout_prob': 0.0,
+        'attention_probs_dropout_prob': 0.0,
+        'classifier_dropout': 0.1,
+        'tagger_dropout': 0.1,
+    },
+    implied={'share_layers': True},
+    fixed={'num_hidden_groups': (1,), 'inner_group_num': (1,)},
+    special_ids={'pad_token_id': 0, 'bos_token_id': 2, 'eos_token_id': 3},
+)

@@ -1,0 +1,56 @@
+"""BERT (Devlin et al., 2019)."""
+
+from bert_jax.convert.families.family import BERT_KEYS, Family, classes
+from bert_jax.convert.rules import Rule, Rules, linear, norm, table
+
+HEADS: Rules = (
+    *linear('pooler/dense', 'bert.pooler.dense'),
+    *linear('masked_lm_transform/dense', 'cls.predictions.transform.dense'),
+    *norm('masked_lm_transform/layer_norm', 'cls.predictions.transform.LayerNorm'),
+    Rule('masked_lm_bias', 'cls.predictions.bias'),
+    Rule('masked_lm_decoder', 'cls.predictions.decoder.weight'),
+    *linear('next_sentence', 'cls.seq_relationship'),
+    *linear('classifier', 'classifier'),
+    *linear('tagger', 'classifier'),
+    *linear('span', 'qa_outputs'),
+)
+
+
+def encoder(prefix: str) -> Rules:
+    """The rules of an encoder whose modules have the names of transformers' BertModel."""
+    ours, theirs = 'encoder/layers', f'{prefix}encoder.layer.{{layer}}'
+    return (
+        *(
+            table(name, f'{prefix}embeddings.{name}')
+            for name in ('word_embeddings', 'position_embeddings', 'token_type_embeddings')
+        ),
+        *norm('encoder/embeddings/layer_norm', f'{prefix}embeddings.LayerNorm'),
+        *linear(f'{ours}/attention/query_key_value', f'{theirs}.attention.self.{{part}}'),
+        *linear(f'{ours}/attention/output', f'{theirs}.attention.output.dense'),
+        *norm(f'{ours}/attention_norm', f'{theirs}.attention.output.LayerNorm'),
+        *linear(f'{ours}/intermediate', f'{theirs}.intermediate.dense'),
+        *linear(f'{ours}/output', f'{theirs}.output.dense'),
+        *norm(f'{ours}/output_norm', f'{theirs}.output.LayerNorm'),
+    )
+
+
+# Keys of BERT's config.json, with the dropout of the classifier and of the tagger, which is one.
+KEYS = {key: key for key in BERT_KEYS} | {
+    'classifier_dropout': 'classifier_dropout',
+    'tagger_dropout': 'classifier_dropout',
+}
+BERT = Family(
+    model_type='bert',
+    prefix='bert.',
+    rules=(*encoder('bert.'), *HEADS),
+    classes=classes('Bert', ('pooler',))
+    | {
+        'BertForNextSentencePrediction': ('pooler', 'next_sentence'),
+        'BertForPreTraining': ('pooler', 'masked_lm', 'next_sentence'),
+    },
+    decoder='cls.predictions.decoder.weight',
+    decoder_bias='cls.predictions.decoder.bias',
+    keys=KEYS,
+    fixed={'position_embedding_type': ('absolute',)},
+    special_ids={'pad_token_id': 0},
+)

@@ -1,0 +1,57 @@
+"""DistilBERT (Sanh et al., 2019)."""
+
+from bert_jax.convert.families.family import Family, classes
+from bert_jax.convert.rules import Rule, linear, norm, table
+
+_OURS, _THEIRS = 'encoder/layers', 'distilbert.transformer.layer.{layer}'
+
+DISTILBERT = Family(
+    model_type='distilbert',
+    prefix='distilbert.',
+    rules=(
+        table('word_embeddings', 'distilbert.embeddings.word_embeddings'),
+        table('position_embeddings', 'distilbert.embeddings.position_embeddings'),
+        *norm('encoder/embeddings/layer_norm', 'distilbert.embeddings.LayerNorm'),
+        *linear(f'{_OURS}/attention/query_key_value', _THEIRS + '.attention.{p}_lin'),
+        *linear(f'{_OURS}/attention/output', f'{_THEIRS}.attention.out_lin'),
+        *norm(f'{_OURS}/attention_norm', f'{_THEIRS}.sa_layer_norm'),
+        *linear(f'{_OURS}/intermediate', f'{_THEIRS}.ffn.lin1'),
+        *linear(f'{_OURS}/output', f'{_THEIRS}.ffn.lin2'),
+        *norm(f'{_OURS}/output_norm', f'{_THEIRS}.output_layer_norm'),
+        *linear('pooler/dense', 'pre_classifier'),
+        *linear('masked_lm_transform/dense', 'vocab_transform'),
+        *norm('masked_lm_transform/layer_norm', 'vocab_layer_norm'),
+        Rule('masked_lm_bias', 'vocab_projector.bias'),
+        Rule('masked_lm_decoder', 'vocab_projector.weight'),
+        *linear('classifier', 'classifier'),
+        *linear('tagger', 'classifier'),
+        *linear('span', 'qa_outputs'),
+    ),
+    classes=classes('DistilBert'),
+    decoder='vocab_projector.weight',
+    keys={
+        'vocab_size': 'vocab_size',
+        'hidden_size': 'dim',
+        'num_hidden_layers': 'n_layers',
+        'num_attention_heads': 'n_heads',
+        'intermediate_size': 'hidden_dim',
+        'hidden_act': 'activation',
+        'hidden_dropout_prob': 'dropout',
+        'attention_probs_dropout_prob': 'attention_dropout',
+        'max_position_embeddings': 'max_position_embeddings',
+        'initializer_range': 'initializer_range',
+        'tie_word_embeddings': 'tie_word_embeddings',
+        'classifier_dropout': 'seq_classif_dropout',
+        'span_dropout': 'qa_dropout',
+    },
+    defaults={'classifier_dropout': 0.2, 'span_dropout': 0.1},
+    implied={
+        'type_vocab_size': 0,
+        'layer_norm_eps': 1e-12,
+        'attention_output_dropout': False,
+        'summary_activation': 'relu',
+    },
+    # The table of positions is in the checkpoint, also if it was filled with sinusoids.
+    inert=('sinusoidal_pos_embds',),
+    special_ids={'pad_token_id': 0},
+)

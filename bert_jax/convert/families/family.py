@@ -1,0 +1,219 @@
+"""What a family of models is in Hugging Face transformers: its config.json, tensors and classes."""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from bert_jax.config import ModelConfig, architecture_fields, model_from_dict
+from bert_jax.convert.rules import Rules
+
+# Hugging Face and google-research publish the same weights with hidden_act=gelu. For this name,
+# transformers computes the exact function, and google-research/bert, since 2019, the tanh
+# approximation. The conversion uses the exact function.
+ACTIVATIONS = {
+    'gelu': 'gelu',
+    'gelu_new': 'gelu_new',
+    'gelu_fast': 'gelu_new',
+    'gelu_pytorch_tanh': 'gelu_new',
+    'relu': 'relu',
+}
+REQUIRED = (
+    'vocab_size',
+    'hidden_size',
+    'num_hidden_layers',
+    'num_attention_heads',
+    'intermediate_size',
+)
+# The fields of ModelConfig that BERT's config.json has under the same name.
+BERT_KEYS = (
+    *REQUIRED,
+    'hidden_act',
+    'hidden_dropout_prob',
+    'attention_probs_dropout_prob',
+    'max_position_embeddings',
+    'type_vocab_size',
+    'initializer_range',
+    'layer_norm_eps',
+    'tie_word_embeddings',
+)
+DROPOUTS = ('classifier_dropout', 'tagger_dropout', 'span_dropout')
+# Keys of config.json that do not change what an encoder computes.
+_INERT = """
+    _name_or_path architectures attn_implementation bad_words_ids begin_suppress_tokens
+    bos_token_id chunk_size_feed_forward cls_token_id decoder_start_token_id directionality
+    diversity_penalty do_sample dtype early_stopping embed_init_std end_n_top eos_token_id
+    eos_token_ids exponential_decay_length_penalty finetuning_task forced_bos_token_id
+    forced_eos_token_id gap_size gradient_checkpointing id2label id2lang init_std
+    initializer_cutoff_factor is_composition keep_multilingual label2id lang2id lang_id
+    layers_to_keep length_penalty mask_index mask_token_id max_length max_position max_vocab
+    min_count min_length model_type net_structure_type no_repeat_ngram_size num_beam_groups
+    num_beams num_labels num_memory_blocks num_return_sequences output_attentions
+    output_hidden_states output_past output_scores pad_token_id pooler_fc_size
+    pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type prefix
+    problem_type reference_compile remove_invalid_values repetition_penalty return_dict
+    return_dict_in_generate sep_token_id start_n_top suppress_tokens task_specific_params
+    temperature tf_legacy_loss tokenizer_class top_k top_p torch_dtype torchscript
+    transformers_version typical_p unk_index unk_token_id use_bfloat16 use_cache bos_index
+    eos_index pad_index down_scale_factor language tie_weights_ bert_jax_task
+    bert_jax_hidden_act deterministic_flash_attn sparse_prediction sparse_pred_ignore_index
+"""
+INERT = frozenset(_INERT.split())
+# Keys for which a value other than these changes what any family computes.
+ALWAYS_FIXED: Mapping[str, tuple[Any, ...]] = {
+    'position_embedding_type': ('absolute',),
+    'is_decoder': (False,),
+    'add_cross_attention': (False,),
+    'is_encoder_decoder': (False,),
+    'pruned_heads': ({},),
+    'quantization_config': (),
+}
+
+
+def no_changes(_: Any) -> dict[str, Any]:
+    return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """An entry of FAMILIES.
+
+    prefix: the start of the names of the encoder's tensors, which a folder of the bare encoder
+    lacks. rules: names of tensors. classes: the classes of transformers, with the heads that they
+    have; the first is the bare encoder. decoder, decoder_bias: the tensor of the masked-LM decoder,
+    and that of its bias if the head has a bias under another name, too.
+
+    keys: the key of config.json by field of ModelConfig. defaults: values of fields whose key is
+    missing, where they are not those of ModelConfig. implied: the fields that always have these
+    values. aliases: older names of keys. fixed: the values that bert_jax computes, by key; the
+    first one is written. read, write: more fields from the values of a config.json, and values from
+    a ModelConfig. special_ids: the ids of special tokens of the published models.
+    """
+
+    model_type: str
+    prefix: str
+    rules: Rules
+    classes: Mapping[str, tuple[str, ...]]
+    decoder: str
+    decoder_bias: str = ''
+    keys: Mapping[str, str] = dataclasses.field(
+        default_factory=lambda: {key: key for key in BERT_KEYS}
+    )
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    implied: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fixed: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+    inert: tuple[str, ...] = ()
+    read: Callable[[Mapping[str, Any]], dict[str, Any]] = no_changes
+    write: Callable[[ModelConfig], dict[str, Any]] = no_changes
+    special_ids: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """The tensor of the word embeddings."""
+        return self._tensor('encoder/embeddings/word_embeddings')
+
+    @property
+    def bias(self) -> str:
+        """The tensor of the masked-LM decoder's bias."""
+        return self._tensor('masked_lm_bias')
+
+    def _tensor(self, ours: str) -> str:
+        return next(rule.theirs for rule in self.rules if rule.ours == ours)
+
+    def model(self, values: Mapping[str, Any]) -> ModelConfig:
+        """The model that a config.json describes.
+
+        Raises ValueError naming a key that is missing, or whose value bert_jax does not compute.
+        """
+        values = {self.aliases.get(key, key): value for key, value in values.items()}
+        for key, allowed in {**ALWAYS_FIXED, **self.fixed}.items():
+            value = values.get(key)
+            if value is not None and value not in allowed:
+                only = ' or '.join(map(repr, allowed)) or 'no such key'
+                raise ValueError(f'{key} is {value!r}; bert_jax has {only} only')
+        keys = {field: self.keys[field] for field in REQUIRED if field in self.keys}
+        if absent := [key for key in keys.values() if key not in values]:
+            names = ', '.join(absent)
+            raise ValueError(f'it has no {names}; is it the configuration of a {self.model_type}?')
+        fields = {'model_type': self.model_type} | dict(self.defaults)
+        for field, key in self.keys.items():
+            if key in values and (values[key] is not None or field not in DROPOUTS):
+                fields[field] = values[key]
+        fields |= self.read(values)
+        fields |= self.implied
+        if isinstance(fields.get('tie_word_embeddings'), type(None)):
+            fields.pop('tie_word_embeddings', None)
+        fields['hidden_act'] = _activation(
+            fields.get('hidden_act', 'gelu'), self.keys.get('hidden_act', 'hidden_act')
+        )
+        return model_from_dict(fields)
+
+    def values(self, model: ModelConfig, heads: Iterable[str] = ()) -> dict[str, Any]:
+        """The values of a config.json that describes a model with these heads.
+
+        Raises ValueError naming a field whose value the family does not have.
+        """
+        values = {'model_type': self.model_type}
+        values |= {key: allowed[0] for key, allowed in self.fixed.items() if allowed}
+        for field, key in self.keys.items():
+            value = getattr(model, field)
+            if field in DROPOUTS:
+                if key in values and field.removesuffix('_dropout') not in heads:
+                    continue
+                if value < 0:  # null, in a family whose config.json may hold it
+                    value = model.hidden_dropout_prob if field in self.defaults else None
+            values[key] = value
+        values |= self.write(model)
+        back = self.model(values)
+        for field in architecture_fields():
+            here, there = getattr(model, field), getattr(back, field)
+            if here != there:
+                raise ValueError(
+                    f'config.model.{field} is {here!r}, but a model of the type '
+                    f'{self.model_type!r} has {there!r} in transformers'
+                )
+        ids = self.special_ids.items()
+        return {name: i if i < model.vocab_size else None for name, i in ids} | values
+
+    def with_keys(self, message: str) -> str:
+        """A message about a configuration of bert_jax, with the keys of config.json."""
+        return re.sub(
+            r'config\.model\.(\w+)', lambda match: self.keys.get(match[1], match[1]), message
+        )
+
+    def unknown(self, values: Mapping[str, Any]) -> list[str]:
+        """The keys of a config.json about which nothing is known."""
+        known = {*INERT, *ALWAYS_FIXED, *self.keys.values(), *self.aliases, *self.fixed}
+        known |= {*self.inert, *self.write(self.model(values))}
+        return sorted(set(values) - known)
+
+
+def _activation(name: Any, key: str) -> str:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise ValueError(f'{key} is {name!r}; expected {", ".join(ACTIVATIONS)}')
+    return ACTIVATIONS[name]
+
+
+def classes(
+    stem: str,
+    base: tuple[str, ...] = (),
+    classifier: tuple[str, ...] = ('pooler', 'classifier'),
+    masked_lm: str = 'ForMaskedLM',
+    span: str = 'ForQuestionAnswering',
+) -> dict[str, tuple[str, ...]]:
+    """The classes of a family whose names begin with `stem`, with their heads."""
+    return {
+        f'{stem}Model': base,
+        f'{stem}{masked_lm}': ('masked_lm',),
+        f'{stem}ForSequenceClassification': classifier,
+        f'{stem}ForTokenClassification': ('tagger',),
+        f'{stem}{span}': ('span',),
+    }
+
+
+def nearest(model_type: Any, families: Mapping[str, Family]) -> str:
+    """A remark about the family whose name is most like `model_type`; '' if there is none."""
+    match = difflib.get_close_matches(str(model_type), families, n=1, cutoff=0.5)
+    return f'; the nearest name is {match[0]!r}' if match else ''

@@ -1,0 +1,55 @@
+"""RoBERTa (Liu et al., 2019), XLM-RoBERTa (Conneau et al., 2020) and CamemBERT (Martin et al.,
+2020), which differ in their tokenizers and in the names of their classes."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from bert_jax.config import ModelConfig
+from bert_jax.convert.families import bert
+from bert_jax.convert.families.family import Family, classes
+from bert_jax.convert.rules import Rule, linear, norm
+
+
+def _read(values: Mapping[str, Any]) -> dict[str, Any]:
+    pad = values.get('pad_token_id', 1)
+    if not isinstance(pad, int) or pad < 0:
+        raise ValueError(f'pad_token_id is {pad!r}; expected an id, which sets the first position')
+    return {'position_offset': pad + 1}
+
+
+def _write(model: ModelConfig) -> dict[str, Any]:
+    return {'pad_token_id': model.position_offset - 1}
+
+
+ROBERTA = Family(
+    model_type='roberta',
+    prefix='roberta.',
+    rules=(
+        *bert.encoder('roberta.'),
+        *linear('pooler/dense', 'roberta.pooler.dense', unless='classifier'),
+        *linear('pooler/dense', 'classifier.dense', only='classifier'),
+        *linear('masked_lm_transform/dense', 'lm_head.dense'),
+        *norm('masked_lm_transform/layer_norm', 'lm_head.layer_norm'),
+        Rule('masked_lm_bias', 'lm_head.bias'),
+        Rule('masked_lm_decoder', 'lm_head.decoder.weight'),
+        *linear('classifier', 'classifier.out_proj'),
+        *linear('tagger', 'classifier'),
+        *linear('span', 'qa_outputs'),
+    ),
+    classes=classes('Roberta', ('pooler',)),
+    decoder='lm_head.decoder.weight',
+    decoder_bias='lm_head.decoder.bias',
+    keys=bert.KEYS,
+    implied={'masked_lm_act': 'gelu', 'summary_dropout': True},
+    fixed={'position_embedding_type': ('absolute',)},
+    read=_read,
+    write=_write,
+    special_ids={'bos_token_id': 0, 'eos_token_id': 2},
+)
+XLM_ROBERTA = dataclasses.replace(
+    ROBERTA, model_type='xlm-roberta', classes=classes('XLMRoberta', ('pooler',))
+)
+CAMEMBERT = dataclasses.replace(
+    ROBERTA, model_type='camembert', classes=classes('Camembert', ('pooler',))
+)

@@ -1,0 +1,103 @@
+"""XLM (Conneau and Lample, 2019) and FlauBERT (Le et al., 2020), which differ in their config.json.
+
+Language embeddings are bert_jax's embeddings of token types: a batch has language ids in
+`token_type_ids`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from bert_jax.config import ModelConfig
+from bert_jax.convert.families.family import Family, classes
+from bert_jax.convert.rules import Rule, linear, norm, table
+
+_OURS = 'encoder/layers'
+
+
+def _read(values: Mapping[str, Any]) -> dict[str, Any]:
+    languages = values.get('n_langs', 1) if values.get('use_lang_emb', True) else 1
+    return {
+        'intermediate_size': 4 * values['emb_dim'],
+        'hidden_act': 'gelu' if values.get('gelu_activation', True) else 'relu',
+        'type_vocab_size': languages if languages > 1 else 0,
+    }
+
+
+def _write(model: ModelConfig) -> dict[str, Any]:
+    return {
+        'gelu_activation': model.hidden_act == 'gelu',
+        'n_langs': max(model.type_vocab_size, 1),
+        'use_lang_emb': True,
+    }
+
+
+XLM = Family(
+    model_type='xlm',
+    prefix='transformer.',
+    rules=(
+        table('word_embeddings', 'transformer.embeddings'),
+        table('position_embeddings', 'transformer.position_embeddings'),
+        table('token_type_embeddings', 'transformer.lang_embeddings'),
+        *norm('encoder/embeddings/layer_norm', 'transformer.layer_norm_emb'),
+        *linear(f'{_OURS}/attention/query_key_value', 'transformer.attentions.{layer}.{p}_lin'),
+        *linear(f'{_OURS}/attention/output', 'transformer.attentions.{layer}.out_lin'),
+        *norm(f'{_OURS}/attention_norm', 'transformer.layer_norm1.{layer}'),
+        *linear(f'{_OURS}/intermediate', 'transformer.ffns.{layer}.lin1'),
+        *linear(f'{_OURS}/output', 'transformer.ffns.{layer}.lin2'),
+        *norm(f'{_OURS}/output_norm', 'transformer.layer_norm2.{layer}'),
+        Rule('masked_lm_bias', 'pred_layer.proj.bias'),
+        Rule('masked_lm_decoder', 'pred_layer.proj.weight'),
+        *linear('classifier', 'sequence_summary.summary'),
+        *linear('tagger', 'classifier'),
+        *linear('span', 'qa_outputs'),
+    ),
+    classes=classes(
+        'XLM',
+        classifier=('classifier',),
+        masked_lm='WithLMHeadModel',
+        span='ForQuestionAnsweringSimple',
+    ),
+    decoder='pred_layer.proj.weight',
+    keys={
+        'vocab_size': 'vocab_size',
+        'hidden_size': 'emb_dim',
+        'num_hidden_layers': 'n_layers',
+        'num_attention_heads': 'n_heads',
+        'hidden_dropout_prob': 'dropout',
+        'attention_probs_dropout_prob': 'attention_dropout',
+        'max_position_embeddings': 'max_position_embeddings',
+        'initializer_range': 'init_std',
+        'layer_norm_eps': 'layer_norm_eps',
+        'tie_word_embeddings': 'tie_word_embeddings',
+        'classifier_dropout': 'summary_first_dropout',
+    },
+    defaults={'classifier_dropout': 0.1},
+    implied={'masked_lm_transform': False, 'summary_use_proj': False},
+    aliases={'n_words': 'vocab_size'},
+    fixed={
+        'causal': (False,),
+        'asm': (False,),
+        'is_encoder': (True,),
+        'summary_type': ('first',),
+        'summary_use_proj': (True,),
+        'summary_proj_to_labels': (True,),
+        'summary_activation': (),
+    },
+    # The table of positions is in the checkpoint, also if it was filled with sinusoids.
+    inert=('sinusoidal_embeddings',),
+    read=_read,
+    write=_write,
+    special_ids={'bos_token_id': 0, 'eos_token_id': 1, 'pad_token_id': 2},
+)
+FLAUBERT = dataclasses.replace(
+    XLM,
+    model_type='flaubert',
+    classes=classes(
+        'Flaubert',
+        classifier=('classifier',),
+        masked_lm='WithLMHeadModel',
+        span='ForQuestionAnsweringSimple',
+    ),
+    keys={**XLM.keys, 'pre_norm': 'pre_norm', 'layerdrop': 'layerdrop'},
+)
