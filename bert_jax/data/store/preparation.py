@@ -115,7 +115,10 @@ class Preparation:
         """Everything that determines the content of the store, as JSON."""
         vocabulary: Any = self.vocab_size
         if self.data.vocab_file:
-            vocabulary = _hashes(tokenizer.load(self.data.vocab_file, self.data.lowercase).files)
+            loaded = tokenizer.load(self.data.vocab_file, self.data.lowercase)
+            vocabulary = _hashes(loaded.files)
+            if loaded.revision > 1:  # the stores of revision 1 keep their names
+                vocabulary['revision'] = loaded.revision
         return {
             'store_version': format.VERSION,
             'recipe': RECIPE,

@@ -21,7 +21,10 @@ class Tokenizer(abc.ABC):
     tokens by role. is_continuation: bool[vocab], true if a token does not begin a word. files: the
     content of the files, by name, from which `tokenizer.load` reads the vocabulary. lowercase:
     whether text is lowercased. mask_markers: the strings that a user may type for the mask token.
+    revision: increased if changed code gives other ids with the same files.
     """
+
+    revision = 1
 
     def __init__(
         self,

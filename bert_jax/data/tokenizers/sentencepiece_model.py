@@ -1,5 +1,6 @@
 """SentencePiece models, as ALBERT and XLNet have them: tokenizer.model or spiece.model."""
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -13,17 +14,21 @@ from bert_jax.data.tokenizers.specials import NAMES, find_specials
 
 WORD_MARK = '\u2581'
 TEX_QUOTES = re.compile("``|''")
+WHITE_SPACE = re.compile(r'\s')  # more characters than those that `sentencepiece` takes as a space
 # Symbols with a meaning in a row. In some models, text that spells such a symbol is encoded as it.
 STRUCTURE = {'<eod>', '<eop>', '<s>', '</s>', *(name for names in NAMES.values() for name in names)}
 
 
 class SentencePiece(Tokenizer):
-    """A Tokenizer on top of the library `sentencepiece`.
+    """A Tokenizer on top of the library `sentencepiece`, as in ALBERT and XLNet.
 
-    Text is normalised first, as in ALBERT and XLNet: accents are removed, TeX quotes become '"',
-    and text is lowercased if `lowercase` is true. If a cased model has accents in its vocabulary,
-    they are not removed. Raises ValueError if the file is not a model or lacks a special token.
+    Text is normalised first: TeX quotes become '"', accents are removed, and text is lowercased if
+    `lowercase` is true. If a cased model has accents in its vocabulary, they are not removed.
+    Afterwards, a comma that follows a digit becomes a piece of its own (see `_without_comma`).
+    Raises ValueError if the file is not a model or lacks a special token.
     """
+
+    revision = 2
 
     def __init__(self, path: epath.Path, lowercase: bool):
         try:
@@ -47,20 +52,42 @@ class SentencePiece(Tokenizer):
         structure = {i for i, piece in enumerate(pieces) if piece in STRUCTURE}
         self._spelled = {i for i in structure if not self.model.is_control(i)}
         self._strips_accents = lowercase or not any(map(_has_accent, pieces))
+        self._resplit = {i: self._without_comma(p) for i, p in enumerate(pieces) if _is_comma(p)}
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.model.decode(list(ids))
 
+    def _without_comma(self, piece: str) -> tuple[list[int], list[int]]:
+        """The ids of the tokens that stand for a piece that ends in a digit and a comma, and the
+        number of characters of each one.
+
+        The published ALBERT and XLNet were trained with this rule (google-research/albert,
+        tokenization.encode_pieces; zihangdai/xlnet, prepro_utils.encode_pieces).
+        """
+        parts = self.model.encode_as_pieces(piece[:-1].replace(WORD_MARK, ''))
+        if not piece.startswith(WORD_MARK) and parts[0].startswith(WORD_MARK):
+            parts = [part for part in (parts[0][1:], *parts[1:]) if part]
+        parts.append(piece[-1])
+        ids = [self.model.piece_to_id(part) for part in parts]
+        return ids, [len(part.replace(WORD_MARK, '')) for part in parts]
+
     def _normalised(self, texts: Sequence[str]) -> list[str]:
-        batch = [without_accents(text) if self._strips_accents else text for text in texts]
+        batch = [WHITE_SPACE.sub(' ', text) for text in texts]
+        if self._strips_accents:
+            batch = [without_accents(text) for text in batch]
         return [text.lower() for text in batch] if self.lowercase else batch
 
-    def _without_structure(self, ids: list[int]) -> list[int]:
-        return [self.specials.unk if i in self._spelled else i for i in ids]
+    def _replaced(self, ids: list[int]) -> list[int]:
+        """The ids after the rule for commas, without symbols that only a row may have."""
+        if not self._resplit.keys().isdisjoint(ids):
+            ids = [part for i in ids for part in (self._resplit.get(i) or ((i,), ()))[0]]
+        if not self._spelled.isdisjoint(ids):
+            ids = [self.specials.unk if i in self._spelled else i for i in ids]
+        return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         encoded = self.model.encode(self._normalised(texts), num_threads=-1)
-        return [self._without_structure(ids) for ids in encoded] if self._spelled else encoded
+        return [self._replaced(ids) for ids in encoded]
 
     def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
         encoded = self.model.encode(
@@ -68,33 +95,38 @@ class SentencePiece(Tokenizer):
         )
         result = []
         for text, tokens in zip(texts, encoded, strict=True):
-            spans = _whole_characters(tokens['pieces'], tokens['offsets'])
+            whole = _whole_characters(tokens['pieces'], tokens['offsets'])
+            spans = [
+                part
+                for i, span in zip(tokens['ids'], whole, strict=True)
+                for part in (_parts(span, self._resplit[i][1]) if i in self._resplit else (span,))
+            ]
             if self._strips_accents and (not text.isascii() or TEX_QUOTES.search(text)):
                 spans = _spans_with_accents(text, spans)
-            result.append((self._without_structure(tokens['ids']), trimmed(text, spans)))
+            result.append((self._replaced(tokens['ids']), trimmed(text, spans)))
         return result
 
 
 def without_accents(text: str) -> str:
-    """The text in NFKD without combining characters, and with '"' for TeX quotes."""
-    if not text.isascii():
-        decomposed = unicodedata.normalize('NFKD', text)
-        text = ''.join(char for char in decomposed if not unicodedata.combining(char))
-    return TEX_QUOTES.sub('"', text)
+    """The text with '"' for TeX quotes, in NFKD without combining characters."""
+    text = TEX_QUOTES.sub('"', text)
+    if text.isascii():
+        return text
+    decomposed = unicodedata.normalize('NFKD', text)
+    return ''.join(char for char in decomposed if not unicodedata.combining(char))
 
 
 def accentless_starts(text: str) -> list[int]:
     """For each character of `without_accents(text)`, the index in `text` of the character that it
     comes from. The last item is the length of `text`."""
-    parts = [
-        (part, i)
+    second_quotes = {match.start() + 1 for match in TEX_QUOTES.finditer(text)}
+    starts = [
+        i
         for i, char in enumerate(text)
+        if i not in second_quotes
         for part in unicodedata.normalize('NFKD', char)
         if not unicodedata.combining(part)
     ]
-    starts = [i for _, i in parts]
-    for match in reversed([*TEX_QUOTES.finditer(''.join(part for part, _ in parts))]):
-        del starts[match.start() + 1]
     return [*starts, len(text)]
 
 
@@ -125,6 +157,24 @@ def _spans_with_accents(text: str, spans: Sequence[Span]) -> list[Span]:
         (starts[start], max(starts[end], starts[end - 1] + 1) if start < end else starts[start])
         for start, end in spans
     ]
+
+
+def _is_comma(piece: str) -> bool:
+    """Whether the piece ends in a digit and a comma."""
+    return len(piece) > 1 and piece[-1] == ',' and piece[-2].isdigit()
+
+
+def _parts(span: Span, lengths: Sequence[int]) -> list[Span]:
+    """The spans of consecutive parts of `span` that have `lengths` characters.
+
+    White space at the start of `span` belongs to no part. If the text has fewer characters than the
+    parts, the last part is its last character, and the others share the remaining ones.
+    """
+    start, end = span
+    if end - start < sum(lengths):
+        return [(start, end - 1)] * (len(lengths) - 1) + [(end - 1, end)]
+    ends = [*itertools.accumulate(lengths, initial=end - sum(lengths))]
+    return list(itertools.pairwise(ends))
 
 
 def _is_continuation(piece: str) -> bool:

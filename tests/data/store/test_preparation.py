@@ -199,3 +199,20 @@ def test_a_prepared_store_says_what_it_overrules(tmp_path, monkeypatch):
     other = dataclasses.replace(data, vocab_file='vocab.txt')
     with pytest.raises(ValueError, match='vocabulary of its own; remove the key'):
         preparation.prepare(dataclasses.replace(wanted, data=other))
+
+
+def test_a_store_keeps_its_name_until_its_ids_change(tmp_path, monkeypatch):
+    """New rules for commas in SentencePiece change those stores, and no others."""
+    name = corpus(tmp_path / 'a.txt', range(50))
+    (tmp_path / 'vocab.txt').write_text('\n'.join([*tokenizer.SPECIALS, *'abc.']) + '\n')
+    wanted = config(tmp_path, name, vocab_file=str(tmp_path / 'vocab.txt'))
+    plan = preparation.Preparation(wanted.data, readers.source(wanted.data), 200)
+    assert set(plan.made_from['vocabulary']) == {'vocab.txt'}
+    monkeypatch.setattr(tokenizer.WordPiece, 'revision', 2)
+    again = preparation.Preparation(wanted.data, readers.source(wanted.data), 200)
+    assert again.made_from['vocabulary'] == plan.made_from['vocabulary'] | {'revision': 2}
+    assert again.name != plan.name
+    first, second = (preparation.prepare(wanted) for _ in range(2))
+    monkeypatch.undo()
+    assert first == second != (old := preparation.prepare(wanted))
+    assert format.read_meta(first).fingerprint == format.read_meta(old).fingerprint
