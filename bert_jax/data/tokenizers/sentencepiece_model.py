@@ -1,5 +1,6 @@
 """SentencePiece models, as ALBERT and XLNet have them: tokenizer.model or spiece.model."""
 
+import io
 import itertools
 import re
 import unicodedata
@@ -9,9 +10,14 @@ import numpy as np
 import sentencepiece
 from etils import epath
 
-from bert_jax.data.tokenizers.base import Span, Tokenizer, trimmed
-from bert_jax.data.tokenizers.specials import NAMES, find_specials
+from bert_jax.data.tokenizers.base import Span, Tokenizer, marker, trimmed
+from bert_jax.data.tokenizers.specials import BERT, NAMES, find_specials
 
+MODEL = 'tokenizer.model'
+COVERAGE = 0.9999  # the share of the characters of a text that a model trained on it contains
+MAX_LINE = 4096  # characters
+LINE = re.compile(rf'\S.{{0,{MAX_LINE}}}(?=\s|$)')
+THREADS = 4  # in training. Another number gives another model, so it is the same everywhere
 WORD_MARK = '\u2581'
 TEX_QUOTES = re.compile("``|''")
 WHITE_SPACE = re.compile(r'\s')  # more characters than those that `sentencepiece` takes as a space
@@ -22,24 +28,27 @@ STRUCTURE = {'<eod>', '<eop>', '<s>', '</s>', *(name for names in NAMES.values()
 class SentencePiece(Tokenizer):
     """A Tokenizer on top of the library `sentencepiece`, as in ALBERT and XLNet.
 
-    Text is normalised first: TeX quotes become '"', accents are removed, and text is lowercased if
-    `lowercase` is true. If a cased model has accents in its vocabulary, they are not removed.
+    content: the model file. Text is normalised first (see `normalised`). Accents are kept if
+    `strip_accents` is false, or if it is None and a cased model has accents in its vocabulary.
     Afterwards, a comma that follows a digit becomes a piece of its own (see `_without_comma`).
-    Raises ValueError if the file is not a model or lacks a special token.
+    Raises ValueError naming `source` if it is not a model or lacks a special token.
     """
 
+    kind = 'sentencepiece'
     revision = 2
 
-    def __init__(self, path: epath.Path, lowercase: bool):
-        try:
-            content = path.read_bytes()
-            self.model = sentencepiece.SentencePieceProcessor(model_proto=content)
-        except (RuntimeError, OSError) as error:
-            raise ValueError(f'{path} is not a SentencePiece model ({error})') from error
+    def __init__(
+        self,
+        content: bytes,
+        lowercase: bool,
+        strip_accents: bool | None = None,
+        source: object = 'the vocabulary',
+    ):
+        self.model = processor(content, source)
         pieces = [self.model.id_to_piece(i) for i in range(self.model.get_piece_size())]
         specials = find_specials(
             pieces,
-            path,
+            source,
             'train the model with --control_symbols=[CLS],[SEP],[MASK] --pad_id=3, or use a model '
             'that has them',
         )
@@ -47,11 +56,17 @@ class SentencePiece(Tokenizer):
         is_continuation = np.array(
             [i not in special and _is_continuation(piece) for i, piece in enumerate(pieces)]
         )
-        super().__init__(pieces, specials, is_continuation, {'tokenizer.model': content}, lowercase)
+        files = {MODEL: content}
+        if strip_accents is not None:
+            files |= marker(self.kind, lowercase=lowercase, strip_accents=strip_accents)
+        super().__init__(pieces, specials, is_continuation, files, lowercase)
         # Text is never encoded as a control symbol of the model, but may be as a user-defined one.
         structure = {i for i, piece in enumerate(pieces) if piece in STRUCTURE}
         self._spelled = {i for i in structure if not self.model.is_control(i)}
+        self.strip_accents = strip_accents
         self._strips_accents = lowercase or not any(map(_has_accent, pieces))
+        if strip_accents is not None:
+            self._strips_accents = strip_accents
         self._resplit = {i: self._without_comma(p) for i, p in enumerate(pieces) if _is_comma(p)}
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -72,10 +87,7 @@ class SentencePiece(Tokenizer):
         return ids, [len(part.replace(WORD_MARK, '')) for part in parts]
 
     def _normalised(self, texts: Sequence[str]) -> list[str]:
-        batch = [WHITE_SPACE.sub(' ', text) for text in texts]
-        if self._strips_accents:
-            batch = [without_accents(text) for text in batch]
-        return [text.lower() for text in batch] if self.lowercase else batch
+        return [normalised(text, self.lowercase, self._strips_accents) for text in texts]
 
     def _replaced(self, ids: list[int]) -> list[int]:
         """The ids after the rule for commas, without symbols that only a row may have."""
@@ -105,6 +117,70 @@ class SentencePiece(Tokenizer):
                 spans = _spans_with_accents(text, spans)
             result.append((self._replaced(tokens['ids']), trimmed(text, spans)))
         return result
+
+
+def processor(content: bytes, source: object) -> sentencepiece.SentencePieceProcessor:
+    """The model in a file. Raises ValueError naming `source` if the file is not one."""
+    try:
+        return sentencepiece.SentencePieceProcessor(model_proto=content)
+    except RuntimeError as error:
+        raise ValueError(f'{source} is not a SentencePiece model ({error})') from error
+
+
+def read(path: epath.Path, lowercase: bool, strip_accents: bool | None = None) -> SentencePiece:
+    """The vocabulary in a model file. Raises ValueError as SentencePiece does."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f'{path} is not a SentencePiece model ({error})') from error
+    return SentencePiece(content, lowercase, strip_accents, path)
+
+
+def train(
+    texts: Sequence[str], vocab_size: int, lowercase: bool, strip_accents: bool | None = None
+) -> SentencePiece:
+    """A unigram model of at most `vocab_size` tokens, learned from `texts`, in ALBERT's layout.
+
+    The same texts give the same model in every process. Raises ValueError if there is no text or if
+    `vocab_size` is too small.
+    """
+    strips = lowercase if strip_accents is None else strip_accents
+    lines = (line for text in texts for line in LINE.findall(normalised(text, lowercase, strips)))
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=lines,
+            model_writer=model,
+            vocab_size=vocab_size,
+            hard_vocab_limit=False,
+            pad_id=0,
+            unk_id=1,
+            bos_id=-1,
+            eos_id=-1,
+            pad_piece='<pad>',
+            unk_piece='<unk>',
+            control_symbols=[BERT.cls, BERT.sep, BERT.mask],
+            user_defined_symbols=list('()"-.–£€'),
+            character_coverage=COVERAGE,
+            max_sentence_length=4 * MAX_LINE + 4,  # in bytes; longer lines would be left out
+            num_threads=THREADS,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise ValueError(
+            f'no SentencePiece vocabulary of {vocab_size} tokens can be trained on this text '
+            f'({error}); change the vocabulary size (config.model.vocab_size, --vocab_size), or '
+            'give more text'
+        ) from error
+    return SentencePiece(model.getvalue(), lowercase, strip_accents)
+
+
+def normalised(text: str, lowercase: bool, strip_accents: bool) -> str:
+    """The text with single kinds of white space, without accents and in lower case."""
+    text = WHITE_SPACE.sub(' ', text)
+    if strip_accents:
+        text = without_accents(text)
+    return text.lower() if lowercase else text
 
 
 def without_accents(text: str) -> str:

@@ -9,9 +9,10 @@ import tokenizers
 from etils import epath
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from bert_jax.data.tokenizers.base import FastTokenizer
+from bert_jax.data.tokenizers.base import FastTokenizer, marker
 from bert_jax.data.tokenizers.specials import BERT, find_specials
 
+VOCABULARY = 'vocab.txt'
 COVERAGE = 0.9999  # the share of the characters of a text that a vocabulary trained on it contains
 MIN_COVERAGE = 0.9  # if the share is smaller, training raises an error
 
@@ -19,10 +20,19 @@ MIN_COVERAGE = 0.9  # if the share is smaller, training raises an error
 class WordPiece(FastTokenizer):
     """BERT's tokenizer. The id of a token is its index in `pieces`.
 
-    Raises ValueError naming `source` if a special token is missing.
+    strip_accents: whether accents and other combining marks are removed; None means if `lowercase`
+    is true, as in BERT. Raises ValueError naming `source` if a special token is missing.
     """
 
-    def __init__(self, pieces: Sequence[str], lowercase: bool, source: object = 'the vocabulary'):
+    kind = 'wordpiece'
+
+    def __init__(
+        self,
+        pieces: Sequence[str],
+        lowercase: bool,
+        source: object = 'the vocabulary',
+        strip_accents: bool | None = None,
+    ):
         pieces = list(pieces)
         specials = find_specials(
             pieces,
@@ -31,21 +41,28 @@ class WordPiece(FastTokenizer):
         )
         ids = {piece: i for i, piece in enumerate(pieces)}
         model = models.WordPiece(ids, unk_token=pieces[specials.unk])
-        self.model = _bert_tokenizer(model, lowercase)
+        self.model = _bert_tokenizer(model, lowercase, strip_accents)
+        self.strip_accents = strip_accents
         is_continuation = np.array([piece.startswith('##') for piece in pieces])
-        files = {'vocab.txt': ('\n'.join(pieces) + '\n').encode()}
+        files = {VOCABULARY: ('\n'.join(pieces) + '\n').encode()}
+        if strip_accents is not None:
+            files |= marker(self.kind, lowercase=lowercase, strip_accents=strip_accents)
         super().__init__(pieces, specials, is_continuation, files, lowercase)
 
 
-def _bert_tokenizer(model: models.WordPiece, lowercase: bool) -> tokenizers.Tokenizer:
+def _bert_tokenizer(
+    model: models.WordPiece, lowercase: bool, strip_accents: bool | None
+) -> tokenizers.Tokenizer:
     tokenizer = tokenizers.Tokenizer(model)
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        lowercase=lowercase, strip_accents=strip_accents
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     return tokenizer
 
 
-def read(path: epath.Path, lowercase: bool) -> WordPiece:
+def read(path: epath.Path, lowercase: bool, strip_accents: bool | None = None) -> WordPiece:
     """The vocabulary in a vocab.txt. Raises ValueError if it is not one."""
     try:
         text = path.read_text('utf-8').removeprefix('\ufeff')
@@ -63,16 +80,18 @@ def read(path: epath.Path, lowercase: bool) -> WordPiece:
                 f'{first[piece] + 1}; every token may occur once only'
             )
         first[piece] = i
-    return WordPiece(pieces, lowercase, path)
+    return WordPiece(pieces, lowercase, path, strip_accents)
 
 
-def train(texts: Sequence[str], vocab_size: int, lowercase: bool) -> WordPiece:
+def train(
+    texts: Sequence[str], vocab_size: int, lowercase: bool, strip_accents: bool | None = None
+) -> WordPiece:
     """A tokenizer whose vocabulary of at most `vocab_size` tokens is learned from `texts`.
 
     The same texts give the same vocabulary, in the same order, in every process. Raises ValueError
     if there is no text or if `vocab_size` is too small for it.
     """
-    backend = _bert_tokenizer(models.WordPiece(unk_token=BERT.unk), lowercase)
+    backend = _bert_tokenizer(models.WordPiece(unk_token=BERT.unk), lowercase, strip_accents)
     alphabet, coverage = _alphabet(texts, backend.normalizer, vocab_size // 4)
     # The trainer numbers the inner characters in the order of a randomly seeded hash table, and
     # breaks ties between merges by those numbers. As special tokens they have the same numbers in
@@ -95,7 +114,7 @@ def train(texts: Sequence[str], vocab_size: int, lowercase: bool) -> WordPiece:
     )
     backend.train_from_iterator((texts[i : i + 1000] for i in range(0, len(texts), 1000)), trainer)
     ids = backend.get_vocab()
-    return WordPiece(sorted(ids, key=ids.__getitem__), lowercase)
+    return WordPiece(sorted(ids, key=ids.__getitem__), lowercase, strip_accents=strip_accents)
 
 
 def _alphabet(

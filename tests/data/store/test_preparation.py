@@ -66,13 +66,15 @@ def test_every_document_is_in_one_split_in_order(tmp_path):
 def test_what_determines_a_store_names_it(tmp_path):
     name = corpus(tmp_path / 'a.txt', range(50))
     (tmp_path / 'vocab.txt').write_text('\n'.join([*tokenizer.SPECIALS, *'abc.']) + '\n')
-    wanted = config(tmp_path, name)
+    wanted = config(tmp_path, name, vocab_size=300)
     changes = [
         {'lowercase': False},
         {'documents': 'file', 'holdout': 0.0},
         {'sentences': 'line'},
         {'language': 'de'},
         {'holdout': 0.3},
+        {'strip_accents': 'false'},
+        {'tokenizer': 'byte_bpe'},
         {'vocab_file': str(tmp_path / 'vocab.txt')},
     ]
     found = {
