@@ -69,9 +69,9 @@ class DataConfig:
     # A vocabulary's file (vocab.txt or a SentencePiece .model) or folder. '' trains a vocabulary in
     # pretraining and takes the vocabulary of init_from in fine-tuning.
     vocab_file: str = setting('', FREE)
-    # The kind of a vocabulary that is trained: BERT's, RoBERTa's or ALBERT's.
-    tokenizer: Literal['wordpiece', 'byte_bpe', 'sentencepiece'] = setting(
-        'wordpiece', PRETRAINING, FREE
+    # The kind of a vocabulary that is trained: BERT's, RoBERTa's, ALBERT's, XLM's or FlauBERT's.
+    tokenizer: Literal['wordpiece', 'byte_bpe', 'sentencepiece', 'xlm_bpe', 'flaubert_bpe'] = (
+        setting('wordpiece', PRETRAINING, FREE)
     )
     # model.vocab_size is rounded up to a multiple of this, so that mesh.tensor divides it.
     pad_vocab_to_multiple_of: Positive = setting(1, FREE)

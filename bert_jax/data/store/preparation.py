@@ -208,7 +208,8 @@ class Preparation:
 
     def _load_vocabulary(self) -> tokenizer.Tokenizer:
         data = self.data
-        return tokenizer.load(data.vocab_file, data.lowercase, data.strips_accents)
+        loaded = tokenizer.load(data.vocab_file, data.lowercase, data.strips_accents)
+        return loaded.for_language(data.language)
 
     def _train_vocabulary(self, summary: Summary) -> tokenizer.Tokenizer:
         """A vocabulary trained on every n-th document, where n gives about VOCAB_CHARS of text."""
@@ -229,7 +230,12 @@ class Preparation:
         say(f'training a vocabulary on {size / 1e6:.1f} MB of text')
         data = self.data
         return tokenizer.train(
-            texts, self.vocab_size, data.lowercase, data.tokenizer, data.strips_accents
+            texts,
+            self.vocab_size,
+            data.lowercase,
+            data.tokenizer,
+            data.strips_accents,
+            data.language,
         )
 
     def _refuse_empty(self, purpose: str, read: Summary) -> NoReturn:

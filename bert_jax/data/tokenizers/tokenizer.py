@@ -1,5 +1,6 @@
 """Loads and trains tokenizers. All kinds of vocabularies have one interface, `Tokenizer`."""
 
+import functools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -7,7 +8,7 @@ from typing import Any
 
 from etils import epath
 
-from bert_jax.data.tokenizers import byte_bpe, sentencepiece_model, wordpiece_vocabulary
+from bert_jax.data.tokenizers import byte_bpe, sentencepiece_model, word_bpe, wordpiece_vocabulary
 from bert_jax.data.tokenizers.base import MARKER
 from bert_jax.data.tokenizers.base import Tokenizer as Tokenizer
 from bert_jax.data.tokenizers.byte_bpe import ByteBPE as ByteBPE
@@ -25,6 +26,7 @@ KINDS: dict[str, Callable[..., Tokenizer]] = {
         folder / sentencepiece_model.MODEL, **options
     ),
     'byte_bpe': byte_bpe.read,
+    **{kind: functools.partial(word_bpe.read, kind=kind) for kind in word_bpe.KINDS},
 }
 # The names that the vocabulary file of a folder without MARKER may have, and their readers. The
 # first file that exists is read.
@@ -40,6 +42,7 @@ TRAINERS: dict[str, Callable[..., Tokenizer]] = {
     'wordpiece': wordpiece_vocabulary.train,
     'byte_bpe': byte_bpe.train,
     'sentencepiece': sentencepiece_model.train,
+    **{kind: functools.partial(word_bpe.train, kind=kind) for kind in word_bpe.KINDS},
 }
 SPECIALS = BERT.all()
 # A word of more characters is cut for the training of a vocabulary, because the time of the
@@ -100,11 +103,14 @@ def train(
     lowercase: bool,
     kind: str = 'wordpiece',
     strip_accents: bool | None = None,
+    language: str | Sequence[str] = 'en',
 ) -> Tokenizer:
     """A vocabulary of at most `vocab_size` tokens that is learned from `texts`.
 
-    kind: an entry of TRAINERS. The same texts give the same vocabulary, in the same order, in every
+    kind: an entry of TRAINERS. language: the language of all texts, or of each one; only XLM's kind
+    depends on it. The same texts give the same vocabulary, in the same order, in every
     process. Raises ValueError if there is no text, or if `vocab_size` is too small.
     """
     texts = [LONG_WORD.sub(r'\1 ', text) for text in texts]
-    return TRAINERS[kind](texts, vocab_size, lowercase, strip_accents)
+    options = {'language': language} if kind in word_bpe.KINDS else {}
+    return TRAINERS[kind](texts, vocab_size, lowercase, strip_accents, **options)

@@ -2,7 +2,7 @@
 
 import collections
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tokenizers
@@ -92,24 +92,18 @@ def train(
     if there is no text or if `vocab_size` is too small for it.
     """
     backend = _bert_tokenizer(models.WordPiece(unk_token=BERT.unk), lowercase, strip_accents)
-    alphabet, coverage = _alphabet(texts, backend.normalizer, vocab_size // 4)
+    split, normalize = backend.pre_tokenizer.pre_tokenize_str, backend.normalizer.normalize_str
+    chars = alphabet(texts, normalize, vocab_size // 4, vocab_size)
     # The trainer numbers the inner characters in the order of a randomly seeded hash table, and
     # breaks ties between merges by those numbers. As special tokens they have the same numbers in
     # every process. Punctuation and ideographs are never inside a word, so only characters that can
     # follow a letter are inner characters.
-    split, normalize = backend.pre_tokenizer.pre_tokenize_str, backend.normalizer.normalize_str
-    inner = ['##' + char for char in alphabet if len(split(normalize('a' + char))) == 1]
-    if coverage < MIN_COVERAGE:
-        raise ValueError(
-            f'a vocabulary of {vocab_size} tokens is too small: it has room for the '
-            f'{len(alphabet)} most frequent characters, which are {coverage:.0%} of the text; '
-            'raise the vocabulary size (config.model.vocab_size, --vocab_size)'
-        )
+    inner = ['##' + char for char in chars if len(split(normalize('a' + char))) == 1]
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         special_tokens=[*BERT.all(), *inner],
-        initial_alphabet=alphabet,
-        limit_alphabet=len(alphabet),
+        initial_alphabet=chars,
+        limit_alphabet=len(chars),
         show_progress=False,
     )
     backend.train_from_iterator((texts[i : i + 1000] for i in range(0, len(texts), 1000)), trainer)
@@ -117,18 +111,22 @@ def train(
     return WordPiece(sorted(ids, key=ids.__getitem__), lowercase, strip_accents=strip_accents)
 
 
-def _alphabet(
-    texts: Sequence[str], normalizer: normalizers.Normalizer, max_size: int
-) -> tuple[list[str], float]:
-    """The most frequent characters, up to COVERAGE of the text and at most `max_size` of them, and
-    the share of the text that they cover. Raises ValueError if the texts have no characters."""
+def alphabet(
+    texts: Sequence[str], normalize: Callable[[str], str], max_size: int, vocab_size: int
+) -> list[str]:
+    """The most frequent characters of the normalised texts, up to COVERAGE of the text and at most
+    `max_size` of them.
+
+    Raises ValueError if the texts have no characters, or if those are less than MIN_COVERAGE of
+    the text, because the vocabulary of `vocab_size` tokens is too small.
+    """
     raw = np.zeros(sys.maxunicode + 1, np.int64)
     for i in range(0, len(texts), 1000):
         encoded = ''.join(texts[i : i + 1000]).encode('utf-32-le')
         raw += np.bincount(np.frombuffer(encoded, np.uint32), minlength=len(raw))
     counts: collections.Counter[str] = collections.Counter()
     for code in np.flatnonzero(raw):
-        for char in normalizer.normalize_str(chr(code)):
+        for char in normalize(chr(code)):
             if not char.isspace():
                 counts[char] += int(raw[code])
     if not counts:
@@ -136,4 +134,11 @@ def _alphabet(
     ordered = sorted(counts, key=lambda char: (-counts[char], char))
     covered = np.cumsum([counts[char] for char in ordered]) / counts.total()
     size = min(int(np.searchsorted(covered, COVERAGE)) + 1, len(ordered), max_size)
-    return sorted(ordered[:size]), float(covered[size - 1]) if size else 0.0
+    coverage = float(covered[size - 1]) if size else 0.0
+    if coverage < MIN_COVERAGE:
+        raise ValueError(
+            f'a vocabulary of {vocab_size} tokens is too small: it has room for the '
+            f'{size} most frequent characters, which are {coverage:.0%} of the text; '
+            'raise the vocabulary size (config.model.vocab_size, --vocab_size)'
+        )
+    return sorted(ordered[:size])
