@@ -62,8 +62,8 @@ class ByteBPE(FastTokenizer):
             **marker(self.kind, **options),
         }
         special = set(roles.all())
-        is_continuation = [i not in special and _is_continuation(p) for i, p in enumerate(pieces)]
-        super().__init__(pieces, roles, np.array(is_continuation), files, lowercase)
+        continues = [i not in special and is_continuation(p) for i, p in enumerate(pieces)]
+        super().__init__(pieces, roles, np.array(continues), files, lowercase)
 
     @functools.cached_property
     def capitalised(self) -> list[str]:
@@ -179,7 +179,7 @@ def _byte_values() -> dict[str, int]:
 BYTES = _byte_values()
 
 
-def _is_continuation(piece: str) -> bool:
+def is_continuation(piece: str) -> bool:
     """Whether the piece continues a word. Punctuation is a word of its own, as in BERT."""
     if piece and BYTES.get(piece[0], 0) & 0xC0 == 0x80:
         return True  # not the first byte of a character

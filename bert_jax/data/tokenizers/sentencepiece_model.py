@@ -53,13 +53,13 @@ class SentencePiece(Tokenizer):
             'that has them',
         )
         special = set(specials.all())
-        is_continuation = np.array(
-            [i not in special and _is_continuation(piece) for i, piece in enumerate(pieces)]
+        continues = np.array(
+            [i not in special and is_continuation(piece) for i, piece in enumerate(pieces)]
         )
         files = {MODEL: content}
         if strip_accents is not None:
             files |= marker(self.kind, lowercase=lowercase, strip_accents=strip_accents)
-        super().__init__(pieces, specials, is_continuation, files, lowercase)
+        super().__init__(pieces, specials, continues, files, lowercase)
         # Text is never encoded as a control symbol of the model, but may be as a user-defined one.
         structure = {i for i, piece in enumerate(pieces) if piece in STRUCTURE}
         self._spelled = {i for i in structure if not self.model.is_control(i)}
@@ -107,7 +107,7 @@ class SentencePiece(Tokenizer):
         )
         result = []
         for text, tokens in zip(texts, encoded, strict=True):
-            whole = _whole_characters(tokens['pieces'], tokens['offsets'])
+            whole = whole_characters(tokens['pieces'], tokens['offsets'])
             spans = [
                 part
                 for i, span in zip(tokens['ids'], whole, strict=True)
@@ -206,7 +206,7 @@ def accentless_starts(text: str) -> list[int]:
     return [*starts, len(text)]
 
 
-def _whole_characters(pieces: Sequence[str], spans: Sequence[Span]) -> list[Span]:
+def whole_characters(pieces: Sequence[str], spans: Sequence[Span]) -> list[Span]:
     """The spans, with an empty span for a mark of white space, and whole characters for all others.
 
     If a character becomes several pieces, such as bytes, `sentencepiece` gives its span to the last
@@ -253,7 +253,7 @@ def _parts(span: Span, lengths: Sequence[int]) -> list[Span]:
     return list(itertools.pairwise(ends))
 
 
-def _is_continuation(piece: str) -> bool:
+def is_continuation(piece: str) -> bool:
     """Whether the piece continues a word. Punctuation is a word of its own, as in BERT."""
     return not piece.startswith(WORD_MARK) and any(map(str.isalnum, piece))
 

@@ -8,7 +8,14 @@ from typing import Any
 
 from etils import epath
 
-from bert_jax.data.tokenizers import byte_bpe, sentencepiece_model, word_bpe, wordpiece_vocabulary
+from bert_jax.data.tokenizers import (
+    byte_bpe,
+    fairseq_sentencepiece,
+    sentencepiece_model,
+    tokenizer_json,
+    word_bpe,
+    wordpiece_vocabulary,
+)
 from bert_jax.data.tokenizers.base import MARKER
 from bert_jax.data.tokenizers.base import Tokenizer as Tokenizer
 from bert_jax.data.tokenizers.byte_bpe import ByteBPE as ByteBPE
@@ -27,6 +34,11 @@ KINDS: dict[str, Callable[..., Tokenizer]] = {
     ),
     'byte_bpe': byte_bpe.read,
     **{kind: functools.partial(word_bpe.read, kind=kind) for kind in word_bpe.KINDS},
+    **{
+        kind: functools.partial(fairseq_sentencepiece.read, kind=kind)
+        for kind in fairseq_sentencepiece.FIRST
+    },
+    'tokenizer_json': tokenizer_json.read,
 }
 # The names that the vocabulary file of a folder without MARKER may have, and their readers. The
 # first file that exists is read.
@@ -35,6 +47,7 @@ READERS: dict[str, Callable[[epath.Path, bool, bool | None], Tokenizer]] = {
     'tokenizer.model': sentencepiece_model.read,
     'spiece.model': sentencepiece_model.read,
     'vocab.json': lambda path, lowercase, _: byte_bpe.read(path.parent, lowercase=lowercase),
+    'tokenizer.json': lambda path, *_: tokenizer_json.read(path.parent),
 }
 FILES = (MARKER, *READERS, byte_bpe.MERGES)  # all files that a vocabulary may have
 # The functions that train a vocabulary, by the value of config.data.tokenizer.

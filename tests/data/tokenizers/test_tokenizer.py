@@ -157,8 +157,10 @@ def test_the_case_of_a_vocabulary(pieces, lowercase, message):
 
 def test_every_name_of_a_vocabulary_file(tmp_path):
     model = sentencepiece_model(tmp_path, control_symbols=['<mask>'], pad_id=3).read_bytes()
-    byte_bpe = tokenizer.train(TEXT, 300, False, 'byte_bpe').files
-    contents = {'vocab.txt': '\n'.join([*SPECIALS, 'a']).encode(), **byte_bpe}
+    byte_bpe = tokenizer.train(TEXT, 300, False, 'byte_bpe')
+    byte_bpe.model.add_special_tokens(byte_bpe.pieces[:4])
+    contents = {'vocab.txt': '\n'.join([*SPECIALS, 'a']).encode(), **byte_bpe.files}
+    contents['tokenizer.json'] = byte_bpe.model.to_str().encode()
     for name in tokenizer.READERS:
         folder = tmp_path / name
         folder.mkdir()
