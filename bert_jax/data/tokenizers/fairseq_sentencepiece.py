@@ -52,7 +52,7 @@ class FairseqSentencePiece(Tokenizer):
         pieces = [*FIRST[kind], *theirs[OWN:], FAIRSEQ.mask]
         self._offset = len(FIRST[kind]) - OWN
         roles = find_specials(
-            pieces, source, 'fairseq adds them', FAIRSEQ.by_role() | (specials or {})
+            pieces, source, 'fairseq adds them', {**FAIRSEQ.by_role(), **(specials or {})}
         )
         special = set(roles.all())
         continues = [i not in special and is_continuation(p) for i, p in enumerate(pieces)]

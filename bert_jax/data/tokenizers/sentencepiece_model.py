@@ -5,6 +5,7 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import sentencepiece
@@ -14,6 +15,7 @@ from bert_jax.data.tokenizers.base import Span, Tokenizer, marker, trimmed
 from bert_jax.data.tokenizers.specials import BERT, NAMES, find_specials
 
 MODEL = 'tokenizer.model'
+MODELS = (MODEL, 'spiece.model')  # the second name is that of ALBERT and XLNet
 COVERAGE = 0.9999  # the share of the characters of a text that a model trained on it contains
 MAX_LINE = 4096  # characters
 LINE = re.compile(rf'\S.{{0,{MAX_LINE}}}(?=\s|$)')
@@ -29,9 +31,11 @@ class SentencePiece(Tokenizer):
     """A Tokenizer on top of the library `sentencepiece`, as in ALBERT and XLNet.
 
     content: the model file. Text is normalised first (see `normalised`). Accents are kept if
-    `strip_accents` is false, or if it is None and a cased model has accents in its vocabulary.
-    Afterwards, a comma that follows a digit becomes a piece of its own (see `_without_comma`).
-    Raises ValueError naming `source` if it is not a model or lacks a special token.
+    `strip_accents` is false, or if it is None and a cased model has accents in its vocabulary;
+    otherwise removes_accents is true. Afterwards, a comma that follows a digit becomes a piece of
+    its own. comma_pieces: the pieces for which this is done, and what replaces each one (see
+    `_without_comma`). Raises ValueError naming `source` if it is not a model or lacks a special
+    token.
     """
 
     kind = 'sentencepiece'
@@ -64,10 +68,12 @@ class SentencePiece(Tokenizer):
         structure = {i for i, piece in enumerate(pieces) if piece in STRUCTURE}
         self._spelled = {i for i in structure if not self.model.is_control(i)}
         self.strip_accents = strip_accents
-        self._strips_accents = lowercase or not any(map(_has_accent, pieces))
+        self.removes_accents = lowercase or not any(map(_has_accent, pieces))
         if strip_accents is not None:
-            self._strips_accents = strip_accents
-        self._resplit = {i: self._without_comma(p) for i, p in enumerate(pieces) if _is_comma(p)}
+            self.removes_accents = strip_accents
+        self.comma_pieces = {
+            i: self._without_comma(p) for i, p in enumerate(pieces) if _is_comma(p)
+        }
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.model.decode(list(ids))
@@ -87,12 +93,12 @@ class SentencePiece(Tokenizer):
         return ids, [len(part.replace(WORD_MARK, '')) for part in parts]
 
     def _normalised(self, texts: Sequence[str]) -> list[str]:
-        return [normalised(text, self.lowercase, self._strips_accents) for text in texts]
+        return [normalised(text, self.lowercase, self.removes_accents) for text in texts]
 
     def _replaced(self, ids: list[int]) -> list[int]:
         """The ids after the rule for commas, without symbols that only a row may have."""
-        if not self._resplit.keys().isdisjoint(ids):
-            ids = [part for i in ids for part in (self._resplit.get(i) or ((i,), ()))[0]]
+        if not self.comma_pieces.keys().isdisjoint(ids):
+            ids = [part for i in ids for part in (self.comma_pieces.get(i) or ((i,), ()))[0]]
         if not self._spelled.isdisjoint(ids):
             ids = [self.specials.unk if i in self._spelled else i for i in ids]
         return ids
@@ -111,9 +117,11 @@ class SentencePiece(Tokenizer):
             spans = [
                 part
                 for i, span in zip(tokens['ids'], whole, strict=True)
-                for part in (_parts(span, self._resplit[i][1]) if i in self._resplit else (span,))
+                for part in (
+                    _parts(span, self.comma_pieces[i][1]) if i in self.comma_pieces else (span,)
+                )
             ]
-            if self._strips_accents and (not text.isascii() or TEX_QUOTES.search(text)):
+            if self.removes_accents and (not text.isascii() or TEX_QUOTES.search(text)):
                 spans = _spans_with_accents(text, spans)
             result.append((self._replaced(tokens['ids']), trimmed(text, spans)))
         return result
@@ -134,6 +142,12 @@ def read(path: epath.Path, lowercase: bool, strip_accents: bool | None = None) -
     except OSError as error:
         raise ValueError(f'{path} is not a SentencePiece model ({error})') from error
     return SentencePiece(content, lowercase, strip_accents, path)
+
+
+def read_folder(folder: epath.Path, **options: Any) -> SentencePiece:
+    """The vocabulary in a folder, in a file with a name of MODELS. Raises ValueError as `read`."""
+    path = next((folder / name for name in MODELS if (folder / name).exists()), folder / MODEL)
+    return read(path, **options)
 
 
 def train(

@@ -29,9 +29,7 @@ KINDS: dict[str, Callable[..., Tokenizer]] = {
     'wordpiece': lambda folder, **options: wordpiece_vocabulary.read(
         folder / wordpiece_vocabulary.VOCABULARY, **options
     ),
-    'sentencepiece': lambda folder, **options: sentencepiece_model.read(
-        folder / sentencepiece_model.MODEL, **options
-    ),
+    'sentencepiece': sentencepiece_model.read_folder,
     'byte_bpe': byte_bpe.read,
     **{kind: functools.partial(word_bpe.read, kind=kind) for kind in word_bpe.KINDS},
     **{
