@@ -58,6 +58,7 @@ setup(
         'rich>=14',
         'tensorboardX>=2.6.4',
     ],
+    entry_points={'console_scripts': ['bert_jax = bert_jax.__main__:main']},
     extras_require={
         'data': DATA,
         'finetune': FINETUNE,

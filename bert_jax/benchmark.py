@@ -1,4 +1,4 @@
-"""Measures how fast the training step of a run is on the devices here, with synthetic batches.
+"""Measures the speed of training steps on the devices here.
 
     python -m bert_jax.benchmark --config=configs/large.py --batch_size=64 --max_seq_length=128
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8,16,32 --output=speed.json
@@ -6,9 +6,9 @@
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --profile
 
 On several hosts, start it on each one, with --distributed or --coordinator as in bert_jax.main;
-process 0 prints the results. TensorFlow is not needed. The size of the vocabulary is
-config.model.vocab_size. If config.mesh does not fit the devices, a line says so, and the batch is
-split over all devices (config.mesh.data=-1).
+process 0 prints the results. The batches are synthetic, and TensorFlow is not needed. The size of
+the vocabulary is config.model.vocab_size. If config.mesh does not fit the devices, a line says so,
+and the batch is split over all devices (config.mesh.data=-1).
 """
 
 import dataclasses
@@ -16,17 +16,14 @@ import re
 import sys
 from typing import Any
 
-import jax
 from absl import flags
 from rich.console import Console
 
 from bert_jax.config import Config, command_line
 from bert_jax.config.console import say
 from bert_jax.parallel import distributed
-from bert_jax.parallel.mesh import PRESETS, make_mesh
-from bert_jax.performance import measure, tables
-from bert_jax.performance.sweep import search
-from bert_jax.preflight.resolve import without_data
+
+# Modules that import JAX are imported in functions. So a mistake on the command line takes no time.
 
 BATCH_SIZE = flags.DEFINE_list(
     'batch_size', None, "Sequences over all devices; several to compare. Default: the phase's."
@@ -52,6 +49,10 @@ def _sizes(default: int) -> list[int]:
 
 
 def _with_fitting_mesh(config: Config) -> Config:
+    import jax
+
+    from bert_jax.parallel.mesh import PRESETS, make_mesh
+
     try:
         make_mesh(config.mesh)
     except ValueError as error:
@@ -63,6 +64,14 @@ def _with_fitting_mesh(config: Config) -> Config:
 
 def main(argv: list[str]) -> int:
     config, _ = command_line.parse(argv)
+    _sizes(config.train.phases[0].batch_size)  # raises if the flags are wrong
+
+    import jax
+
+    from bert_jax.performance import measure, tables
+    from bert_jax.performance.sweep import search
+    from bert_jax.preflight.resolve import without_data
+
     distributed.join()
     first = jax.process_index() == 0
     output = OUTPUT.value if first else ''
@@ -74,6 +83,9 @@ def main(argv: list[str]) -> int:
 
     def measured(size: int) -> dict[str, Any]:
         shaped = measure.reshaped(config, size, LENGTH.value)
+        if first:
+            length = shaped.train.phases[0].max_seq_length
+            say(f'benchmark: {size} x {length}: compiling, then timing {STEPS.value} steps ...')
         return measure.measure(shaped, task, STEPS.value, WARMUP.value, PROFILE.value)
 
     results = list[dict[str, Any]]()
@@ -84,9 +96,9 @@ def main(argv: list[str]) -> int:
     finally:  # also if the next one fails
         if first and results:
             console = Console()
-            console.width = console.width if console.is_terminal else 120
+            console.width = console.width if console.is_terminal else 100
             console.print(*tables.benchmark_tables(results))
-    return 0 if any(result['fits'] for result in results) else 1
+    return 0 if any(result['fits'] for result in results) else 2
 
 
 if __name__ == '__main__':

@@ -16,11 +16,11 @@ from etils import epath
 
 from bert_jax.config import Config, command_line
 from bert_jax.parallel import distributed
-from bert_jax.preflight import checks
-from bert_jax.preflight.resolve import resolve
+
+# Modules that import JAX are imported in functions. So a mistake on the command line takes no time.
 
 WORKDIR = flags.DEFINE_string(
-    'workdir', '', "The run's folder; by default runs/NAME of the configuration."
+    'workdir', None, "The run's folder; by default runs/NAME of the configuration."
 )
 CHECK = flags.DEFINE_boolean(
     'check', False, 'Check what the run needs, print what is wrong, and write nothing.'
@@ -29,6 +29,9 @@ CHECK = flags.DEFINE_boolean(
 
 def run(config: Config, workdir: epath.Path) -> None:
     """Runs the fast checks, and then pretrains or fine-tunes."""
+    from bert_jax.preflight import checks
+    from bert_jax.preflight.resolve import resolve
+
     resolver = resolve(config, workdir)
     checks.check_early(resolver)
     resolver.run()
@@ -41,6 +44,8 @@ def main(argv: list[str]) -> int:
     workdir = epath.Path(WORKDIR.value or f'runs/{name}').expanduser()
     distributed.join()
     if CHECK.value:
+        from bert_jax.preflight import checks
+
         return checks.check(config, workdir)
     run(config, workdir)
     return 0

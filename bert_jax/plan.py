@@ -1,7 +1,10 @@
 """Plans a run on a TPU slice: compiles its training step, without a TPU, and estimates its time.
 
     python -m bert_jax.plan --config=configs/large.py --topology=v5e-256
+    python -m bert_jax.plan --config=configs/large.py --topology=v5e-256 --price=1.2 --details
     python -m bert_jax.plan --config=configs/large.py --topology=v5p:4x4x4 --sweep --output=p.json
+
+The exit code is 2 if the run does not fit.
 
 It needs only the compiler for TPUs (`pip install '.[tpu]'`). Memory is what the compiler reports.
 Times are a roofline model: the times of computing, of memory traffic and of sending are computed
@@ -15,20 +18,23 @@ import sys
 from typing import Any
 
 os.environ['JAX_PLATFORMS'] = 'cpu'  # before JAX looks for a TPU
+# A program for devices that are not here can be written to a cache, but not read from it.
+os.environ['JAX_ENABLE_COMPILATION_CACHE'] = 'false'
 
 from absl import flags
 from rich.console import Console
 
-from bert_jax.config import command_line
+from bert_jax.config import Config, command_line
 from bert_jax.config.console import say
-from bert_jax.performance import roofline, tables, topologies
-from bert_jax.performance.sweep import sweep
-from bert_jax.preflight.resolve import without_data
+from bert_jax.performance import topologies
 
+DOES_NOT_FIT = 2  # as the exit code of main
 TOPOLOGY = flags.DEFINE_string('topology', None, f'The slice: {topologies.EXAMPLES}.')
 SWEEP = flags.DEFINE_boolean(
     'sweep', False, 'Look for the best sequences per device, remat policy and mesh preset.'
 )
+PRICE = flags.DEFINE_float('price', None, 'Dollars of a chip-hour, for the cost.', lower_bound=0)
+DETAILS = flags.DEFINE_boolean('details', False, 'What the compiler says about each phase.')
 OUTPUT = flags.DEFINE_string('output', '', 'File for the plan as JSON.')
 
 
@@ -38,30 +44,45 @@ def main(argv: list[str]) -> int:
         raise ValueError(f'--topology is missing: {topologies.EXAMPLES}')
     command_line.check_output(OUTPUT.value)
     tpu_slice = topologies.parse(TOPOLOGY.value)
+
+    # These imports take seconds, so mistakes on the command line are reported before them.
+    from bert_jax.performance import roofline, tables
+    from bert_jax.performance.sweep import sweep
+    from bert_jax.preflight.resolve import without_data
+
     config, task = without_data(config)
     devices, console, plans = topologies.devices(tpu_slice), Console(), list[dict[str, Any]]()
-    if SWEEP.value:
-        results = sweep(config, task, tpu_slice, devices)
-    else:
-        phases = config.train.phases
-        results = (roofline.plan(config, task, phase, tpu_slice, devices) for phase in phases)
     try:
-        for plan in results:
-            plans.append(plan)
-            command_line.write(plans, OUTPUT.value)
-            if SWEEP.value:
+        if SWEEP.value:
+            for plan in sweep(config, task, tpu_slice, devices):
+                plans.append(plan)
+                command_line.write(plans, OUTPUT.value)
                 say(f'plan: {tables.sweep_line(plan)}')
-            else:
-                console.print(tables.phase_table(plan, config))
+            return 0 if any(plan['fits'] for plan in plans) else DOES_NOT_FIT
+        phases = config.train.phases
+        for number, phase in enumerate(phases, 1):
+            shape = f'{phase.batch_size:,} x {phase.max_seq_length}'
+            say(f'plan: phase {number} of {len(phases)}: compiling the step of {shape} ...')
+            plans.append(roofline.plan(config, task, phase, tpu_slice, devices))
+            command_line.write(plans, OUTPUT.value)
+        print(*tables.summary(plans, config, PRICE.value), sep='\n')
+        return 0 if all(plan['fits'] for plan in plans) else DOES_NOT_FIT
     finally:  # also if it is interrupted
-        if SWEEP.value and plans:
-            console.print(tables.sweep_table(plans))
-            print(tables.best_line(plans, config))
+        if plans:
+            _show(plans, config, console)
+
+
+def _show(plans: list[dict[str, Any]], config: Config, console: Console) -> None:
+    """Prints the tables of the plans so far."""
+    from bert_jax.performance import tables
+
     if SWEEP.value:
-        return 0 if any(plan['fits'] for plan in plans) else 1
-    if config.kind == 'pretraining' and all('days' in plan for plan in plans):
-        print(tables.run_line(plans))
-    return 0 if all(plan['fits'] for plan in plans) else 1
+        console.print(tables.sweep_table(plans))
+        print(tables.best_line(plans, config))
+        return
+    console.print(tables.phases_table(plans))
+    if DETAILS.value:
+        console.print(*map(tables.details_table, plans))
 
 
 if __name__ == '__main__':

@@ -1,27 +1,44 @@
-"""Draws the curves of a run: its losses, and its accuracy or scores on held-out data.
+"""Draws the curves of a run, or of several runs in one picture.
 
-pip install .[plot]
-python -m bert_jax.plot --workdir=runs/tiny --output=curves.png
+    pip install '.[plot]'
+    python -m bert_jax.plot --workdir=runs/tiny
+    python -m bert_jax.plot --workdir=runs/a --workdir=runs/b --output=compare.svg
+
+The picture shows losses, accuracies and scores, the baselines, the learning rate and the speed. By
+default it is curves.png in the (first) workdir. Its name may end in .png, .svg or .pdf.
 """
 
-import pathlib
 import sys
 
 from absl import flags
-from etils import epath
 
 from bert_jax.config import command_line
-from bert_jax.training import curves
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string('workdir', None, 'The folder of a run.', required=True, flag_values=FLAGS)
-flags.DEFINE_string('output', 'curves.png', 'The image file to write.', flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    'workdir',
+    None,
+    'The folder of a run. Give the flag again for each further run.',
+    required=True,
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    'output',
+    '',
+    'The picture to write. Default: curves.png in the first workdir.',
+    flag_values=FLAGS,
+)
 
 
 def main(argv: list[str]) -> int:
     command_line.parse_flags(argv, FLAGS)
-    curves.draw(epath.Path(FLAGS.workdir).expanduser(), pathlib.Path(FLAGS.output))
-    print(f'wrote {FLAGS.output}', file=sys.stderr)
+
+    from bert_jax.training import curves  # takes a second
+
+    output = FLAGS.output or f'{FLAGS.workdir[0].rstrip("/")}/curves.png'
+    command_line.check_output(FLAGS.output)
+    curves.save(FLAGS.workdir, output)
+    print(output)
     return 0
 
 

@@ -15,14 +15,16 @@ import functools
 import pathlib
 import sys
 import time
+from typing import TYPE_CHECKING, Any
 
 import absl.logging
 from absl import flags
 
 from bert_jax.config import choices, command_line
-from bert_jax.finetuning import predictions
-from bert_jax.inference.text_files import print_masked_words, texts, write_embeddings
-from bert_jax.inference.trained_model import POOLINGS, Bert, load
+from bert_jax.inference import POOLINGS
+
+if TYPE_CHECKING:
+    from bert_jax.inference.trained_model import Bert, load
 
 __all__ = ['Bert', 'load']
 OUTPUTS = {'embed': '.npz', 'task': '.jsonl'}  # mode -> the suffix of --output
@@ -52,6 +54,15 @@ flags.DEFINE_integer(
 )
 
 
+def __getattr__(name: str) -> Any:
+    """`Bert` and `load`. The command imports JAX only after it has checked its flags."""
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from bert_jax.inference import trained_model
+
+    return getattr(trained_model, name)
+
+
 def _mode() -> str:
     """The mode that the flags ask for. Raises ValueError for flags that do not fit together."""
     mode = FLAGS.mode or ('fill_mask' if FLAGS.output is None else 'task')
@@ -77,6 +88,11 @@ def main(argv: list[str]) -> int:
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns about missing optional files
     command_line.parse_flags(argv, FLAGS)
     mode = _mode()
+
+    from bert_jax.finetuning import predictions
+    from bert_jax.inference.text_files import print_masked_words, texts, write_embeddings
+    from bert_jax.inference.trained_model import load
+
     bert = load(FLAGS.checkpoint, FLAGS.dtype)
     if mode == 'fill_mask':
         inputs = texts(pathlib.Path(FLAGS.input)) if FLAGS.input else [FLAGS.text]

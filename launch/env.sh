@@ -2,6 +2,7 @@
 # Sourced by the other scripts; creates nothing by itself.
 #   install EXTRA      pip install -e .[EXTRA] at the versions of launch/constraints.txt, into .venv,
 #                      which it makes; INSTALL=only leaves it at that, INSTALL=no takes what is there
+#   stage LINE         says on stderr what the script does next
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=launch/run.sh
@@ -20,9 +21,15 @@ make_venv() {
   run "$python" -m venv "$venv"
 }
 
+stage() { [ "$dry_run" ] || echo "${0##*/}: $1" >&2; }
+
 install() {
   [ "${INSTALL:-}" != no ] || return 0
-  [ -x "$venv/bin/python" ] || make_venv
+  [ -x "$venv/bin/python" ] || {
+    stage "making the Python environment $venv"
+    make_venv
+  }
+  stage "installing bert_jax and its libraries into $venv (several minutes the first time)"
   run "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     --constraint launch/constraints.txt --editable ".[$1]"
   [ "${INSTALL:-}" != only ] || exit 0

@@ -39,6 +39,7 @@ def run(*arguments: str, config: str = 'tiny', devices: int = 8) -> tuple[int, s
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_numbers_fit_together(tmp_path: pathlib.Path) -> None:
     output = tmp_path / 'speed.json'
     code, said = run('--batch_size=64,8', '--profile', f'--output={output}')

@@ -11,7 +11,7 @@ import pytest
 from tiny_model import ROOT
 
 PACKAGE = ROOT / 'bert_jax'
-COMMANDS = ('main', 'plan', 'benchmark', 'predict', 'plot')
+COMMANDS = ('__main__', 'main', 'plan', 'benchmark', 'predict', 'plot')
 ROWS = (
     ('config', 'batch'),
     ('parallel', 'data.tokenizers'),
@@ -115,17 +115,50 @@ EXTRAS = (
 )
 
 
-@pytest.mark.parametrize('module', ['benchmark', 'plan'])
-def test_training_works_without_the_libraries_of_data(module: str) -> None:
-    """JAX needs SciPy itself, so it stays there."""
+@pytest.mark.parametrize('modules', ['measure', 'roofline,sweep,tables'])
+def test_training_works_without_the_libraries_of_data(modules: str) -> None:
+    """So do the commands benchmark and plan. JAX needs SciPy itself, so it stays there."""
     blocked = {name: None for name in EXTRAS if name != 'scipy'}
-    code = (
+    run(
         f'import sys; sys.modules.update({blocked}); import bert_jax.training.loop\n'
-        f'import bert_jax.{module}; from bert_jax.config import Config\n'
+        f'import bert_jax.{"benchmark" if modules == "measure" else "plan"}\n'
+        f'from bert_jax.performance import {modules}; from bert_jax.config import Config\n'
         'from bert_jax.preflight.resolve import without_data; without_data(Config())'
     )
+
+
+def run(code: str, *argv: str) -> str:
     environment = os.environ | {'PYTHONPATH': str(ROOT)}
-    subprocess.run([sys.executable, '-c', code], env=environment, check=True, timeout=120)
+    words = [sys.executable, '-c', code, *argv]
+    return subprocess.run(
+        words, env=environment, check=True, timeout=120, capture_output=True, text=True
+    ).stdout
+
+
+# Flags with a mistake in each command. None of them is about the content of a file.
+MISTAKEN = {
+    'main': ['--config=tiny', '--config.train.keep=0'],
+    'plan': ['--config=tiny', '--topology=v5e-7'],
+    'benchmark': ['--config=tiny', '--batch_size=no'],
+    'predict': ['--checkpoint=x', '--mode=no'],
+    'plot': ['--no=1'],
+    'convert.__main__': ['--from=hf', '--input=nowhere', '--output=x'],
+    'data.prepare': ['--input=builtin', '--output=x', '--holdout=2'],
+}
+HEAVY = ('jax', 'tensorflow', 'orbax.checkpoint', 'sklearn', 'matplotlib')
+
+
+@pytest.mark.parametrize('module', MISTAKEN)
+def test_a_mistake_is_found_before_slow_imports(module: str) -> None:
+    """A command that refuses its flags has not imported JAX, which takes seconds."""
+    code = (
+        f'import sys, bert_jax.{module} as command\n'
+        'from absl import flags; from bert_jax.config import command_line\n'
+        "values = getattr(command, 'FLAGS', flags.FLAGS)\n"
+        "code = command_line.run('name', command.main, sys.argv, values)\n"
+        f'print(code, *(name for name in {HEAVY} if name in sys.modules))'
+    )
+    assert run(code, *MISTAKEN[module]).split() == ['2']
 
 
 def test_only_checkpoint_knows_orbax() -> None:

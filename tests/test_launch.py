@@ -203,6 +203,30 @@ def test_one_machine(desk: Desk, script: str, extras: str) -> None:
     assert len(desk.calls('python')) == 3
 
 
+def test_the_first_run_says_its_stages(desk: Desk) -> None:
+    done = desk.run('launch/local.sh')
+    assert done.returncode == 0
+    (installing, training) = done.stderr.splitlines()
+    assert installing.startswith('local.sh: installing bert_jax and its libraries into ')
+    assert training.startswith('local.sh: training configs/tiny.py; ')
+    (pip, main) = desk.calls('python')
+    assert pip[-1] == '.[data,finetune,hf,plot]' and '--config=configs/tiny.py' in main
+    assert desk.run('launch/local.sh', '--dry_run').stderr == ''
+
+
+def test_which_tests_run(desk: Desk) -> None:
+    pytest_here = ['python', '-m', 'pytest', '-n', '2', '--dist', 'worksteal']
+    for argv, chosen in {
+        (): ['-m', 'not slow'],
+        ('tests/data',): ['-m', 'not slow', 'tests/data'],
+        ('--all',): [],
+        ('tests/data', '--all', '-x'): ['tests/data', '-x'],
+    }.items():
+        desk.answer()
+        assert desk.run('launch/test.sh', *argv, INSTALL='no').returncode == 0
+        assert desk.calls('python') == [[*pytest_here, *chosen]]
+
+
 @pytest.mark.parametrize('script', ['local', 'test', 'gpu', 'tpu_vm'])
 def test_a_dry_run_makes_nothing(desk: Desk, script: str) -> None:
     before = sorted(desk.checkout.rglob('*'))

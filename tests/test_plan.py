@@ -79,15 +79,58 @@ def full_plan(*arguments: Any) -> dict[str, Any]:
     return figures | result if result['fits'] else SHAPE | result
 
 
-def test_every_phase_must_fit(
+def test_the_first_lines_say_what_people_ask(
     run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(roofline, 'plan', full_plan)
+    flags = ['--config.model.vocab_size=1000']
+    flags.append('--config.train.phases=((900,32,16,5),(900,48,16,5))')
+    assert run(*flags, '--price=1.25') == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[:3] == [
+        'fits   yes: 0.0 of 16.0 GiB on each device, 4 chips',
+        'time   72.0 hours at best: 1,000.0 ms a step (16 x 32), 1,000.0 ms (16 x 48)',
+        'cost   288 chip-hours, $360 at $1.25 a chip-hour',
+    ]
+    assert err.splitlines() == [
+        'plan: phase 1 of 2: compiling the step of 16 x 32 ...',
+        'plan: phase 2 of 2: compiling the step of 16 x 48 ...',
+    ]
+    assert 'to and from memory' not in out
+    assert max(map(len, out.splitlines()[3:])) <= 80
+    assert run(*flags, '--details') == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[2].startswith('cost   288 chip-hours; --price=DOLLARS')
+    assert out.count('to and from memory') == 2
+
+
+def test_every_phase_must_fit(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is main's for a step that does not fit."""
+    monkeypatch.setattr(roofline, 'plan', full_plan)
     small = '--config.model.vocab_size=1000'
-    assert run(small, '--config.train.phases=((900,32,16,5),(900,48,16,5))') == 0
-    assert capsys.readouterr().out.splitlines()[-1] == 'the run: 3.00 days, 288 chip-hours at best'
-    assert run(small, '--config.train.phases=((900,32,16,5),(900,48,256,5))') == 1
-    assert 'the run' not in capsys.readouterr().out
+    assert run(small, '--config.train.phases=((900,32,16,5),(900,48,256,5))') == 2
+    fits, advice, *_ = capsys.readouterr().out.splitlines()
+    needs = 'needs 80.0 of 16.0 GiB on each device, 64 GiB too much'
+    assert fits == f'fits   NO: a step of 256 x 48 {needs}'
+    assert advice.startswith('try    --config.model.remat=full')
+
+
+def test_what_is_known_is_shown_after_an_interruption(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: Any) -> dict[str, Any]:
+        if arguments[2].max_seq_length == 48:
+            raise KeyboardInterrupt
+        return full_plan(*arguments)
+
+    monkeypatch.setattr(roofline, 'plan', interrupted)
+    flags = ['--config.model.vocab_size=1000']
+    with pytest.raises(KeyboardInterrupt):
+        run(*flags, '--config.train.phases=((900,32,16,5),(900,48,16,5))')
+    out = capsys.readouterr().out
+    assert '16 x 32' in out and 'hours at best' not in out
 
 
 def test_fine_tuning_is_planned(
@@ -109,7 +152,8 @@ def test_fine_tuning_is_planned(
     assert isinstance(task, QuestionAnsweringTask) and task.config.vocab_size == 1000
     assert (phase.max_seq_length, phase.batch_size) == (64, 16)
     shown = capsys.readouterr().out
-    assert 'tokens/s' in shown and 'days' not in shown
+    assert 'time   1,000.0 ms a step (16 x 64) at best; how many steps depends' in shown
+    assert 'chip-hours' not in shown
 
 
 def test_a_sweep(
@@ -144,7 +188,7 @@ def test_a_sweep(
     rows = [line.split()[4] for line in capsys.readouterr().err.splitlines() if 'fsdp,' in line]
     assert rows == ['8', '4', '2'] * 3, 'halved until it fits'
 
-    assert run('--sweep', '--config.train.accum_steps=2') == 1
+    assert run('--sweep', '--config.train.accum_steps=2') == 2
     out, err = capsys.readouterr()
     assert 'dp, remat none, 2 on a device: does not fit, 2 GiB over 16.00 GiB\n' in err
     assert 'config' not in err, "configs/tiny.py's own mesh is dp's"

@@ -68,6 +68,7 @@ def alone(bert: predict.Bert, text: texts.Text) -> dict[str, np.ndarray]:
     return {k: v[0] for k, v in bert.apply({'input_ids': ids, 'token_type_ids': types}).items()}
 
 
+@pytest.mark.slow
 def test_each_text_as_if_it_were_alone(bert: predict.Bert) -> None:
     outputs = bert(TEXTS)
     assert outputs['attention_mask'].sum(1).tolist() == [3, 2, 7, 8, 9, 16, 17, 40, 40, 40, 6]
@@ -265,6 +266,7 @@ def run(
     return run
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own(folder: pathlib.Path) -> None:
     command = [sys.executable, '-m', 'bert_jax.predict', f'--checkpoint={folder}']
     done = subprocess.run(

@@ -21,7 +21,7 @@ import absl.logging
 from absl import flags
 from ml_collections import config_flags
 
-from bert_jax.config import Config, fields, from_dict, keys
+from bert_jax.config import Config, environment, fields, from_dict, keys, presets, refuse_unread
 from bert_jax.config.console import StderrHandler, say
 from bert_jax.config.errors import (
     OUT_OF_MEMORY_HINT,
@@ -31,7 +31,10 @@ from bert_jax.config.errors import (
     unknown_key,
 )
 
-CONFIG = config_flags.DEFINE_config_file('config', None, 'Configuration file, configs/*.py.')
+CONFIG = config_flags.DEFINE_config_file('config', None, 'A name in configs/, or a file.')
+CONFIG_FLAG = re.compile(r'--?config(=|$)')
+HELP = {'-h', '-help', '--help'}
+PATHS = ('workdir', 'checkpoint', 'input')  # flags that name a path
 MISTAKES = (ValueError, ImportError, EOFError, flags.Error)
 # Errors of files and disks are user errors too. Errors of networks and devices are not, because the
 # same command may succeed later. Libraries raise an OSError without an errno for mistakes in files.
@@ -52,17 +55,16 @@ def run(
     flag_values: the flags of the command, for --help. leave: called with the exit code
     after an error; it returns the code or ends the process.
     """
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # read when TensorFlow is imported
-    os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')  # importing Keras 3 takes seconds
     logging.basicConfig(
         handlers=[StderrHandler()], format='%(message)s', level=logging.WARNING, force=True
     )
     absl.logging.set_verbosity(absl.logging.WARNING)
     try:
         code = 0
-        if {'-h', '-help', '--help'} & {*argv[1:]}:
-            print(_help(sys.modules[main.__module__].__doc__ or '', flag_values))
+        if HELP & {*argv[1:]}:
+            print(_help(main.__module__, argv, flag_values))
         else:
+            environment.prepare(name)
             code = main(argv)
         sys.stdout.flush()  # inside the try block, so that an error is handled below
         return code
@@ -102,19 +104,22 @@ def _nobody_reads_stdout() -> bool:
     return closed
 
 
-def _help(doc: str, flag_values: flags.FlagValues) -> str:
-    """The command's docstring and the flags of this package."""
-    modules = [
-        module
-        for module in flag_values.flags_by_module_dict()
-        if module == sys.argv[0] or module.startswith('bert_jax')
-    ]
-    return '\n'.join([doc, *map(flag_values.module_help, modules)])
+def _help(module: str, argv: list[str], flag_values: flags.FlagValues) -> str:
+    """The text of --help, with the values of the configuration if --config names one."""
+    from bert_jax.config import help  # takes time, and nothing else needs it
+
+    others = [arg for arg in argv if arg not in HELP]
+    named = 'config' in flag_values and any(CONFIG_FLAG.match(arg) for arg in others)
+    values = _values(others) if named else None
+    loaded = sys.modules[module]
+    spec = loaded.__spec__  # has the real name of the module that runs as __main__
+    return help.text(spec.name if spec else module, loaded.__doc__ or '', flag_values, values)
 
 
 def parse_flags(argv: list[str], flag_values: flags.FlagValues) -> None:
     """Sets the flags. Raises flags.Error, or ValueError for arguments that are not flags."""
     _refuse_arguments(flag_values(argv)[1:])
+    _refuse_empty(flag_values)
 
 
 def _refuse_arguments(rest: list[str]) -> None:
@@ -127,17 +132,31 @@ def parse(argv: list[str]) -> tuple[Config, str]:
 
     Raises ValueError or flags.Error with one line that names the flag.
     """
-    for arg in argv[1:]:
-        override = re.match(r'--?(?:no)?config\.([\w.]+)', arg)
-        if override and override[1] not in keys.KEYS:
-            raise unknown_key(override[1], keys.KEYS)
-    if sum(bool(re.match(r'--?config\.train\.phases\b', arg)) for arg in argv[1:]) > 1:
+    config = from_dict(_values(argv))
+    refuse_unread(config, _typed_keys(argv))
+    return config, pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
+
+
+def _typed_keys(argv: list[str]) -> list[str]:
+    """The keys that the command line sets."""
+    found = (re.match(r'--?(?:no)?config\.([\w.]+)', arg) for arg in argv[1:])
+    return [match[1] for match in found if match]
+
+
+def _values(argv: list[str]) -> dict[str, Any]:
+    """The values of the configuration, with the flags applied, as nested dicts."""
+    typed = _typed_keys(argv)
+    for key in typed:
+        if key not in keys.KEYS:
+            raise unknown_key(key, keys.KEYS)
+    if typed.count('train.phases') > 1:
         raise ValueError('--config.train.phases is given twice; give all phases in one list')
-    if not any(re.match(r'--?config(=|$)', arg) for arg in argv[1:]):
-        raise ValueError('--config=FILE is missing, such as --config=configs/tiny.py')
+    if not any(CONFIG_FLAG.match(arg) for arg in argv[1:]):
+        raise ValueError(f'--config=NAME is missing, such as --config=tiny; {presets.known()}')
+    argv = _with_paths(argv)
     try:
         rest = flags.FLAGS(argv)
-        values = CONFIG.value.to_dict()
+        values: dict[str, Any] = CONFIG.value.to_dict()
     except flags.IllegalFlagValueError as error:
         wrong = re.match(r'flag --config\.([\w.]+)=(.*?): ', str(error))
         if wrong and wrong[1] in keys.KEYS:
@@ -145,13 +164,48 @@ def parse(argv: list[str]) -> tuple[Config, str]:
             raise ValueError(f'config.{wrong[1]} must be {kind}, not {wrong[2]!r}') from error
         line = _last_line(error)
         raise ValueError(line if line.startswith('flag --') else f'--config: {line}') from error
+    except flags.UnrecognizedFlagError as error:
+        raise _unknown_flag(error) from error
     except flags.Error:
         raise
     except Exception as error:  # the file is the user's code and may raise anything
         raise ValueError(f'--config: {_last_line(error)}') from error
     _refuse_arguments(rest[1:])
-    name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
-    return from_dict(values), name
+    _refuse_empty(flags.FLAGS)
+    return values
+
+
+def _with_paths(argv: list[str]) -> list[str]:
+    """The arguments with the path of the configuration's file instead of its name."""
+    found, name_follows = list[str](), False
+    for arg in argv:
+        flag, equals, value = arg.partition('=')
+        if name_follows:
+            found.append(presets.resolve(arg))
+        elif equals and flag in ('--config', '-config'):
+            found.append(f'{flag}={presets.resolve(value)}')
+        else:
+            found.append(arg)
+        name_follows = arg in ('--config', '-config')
+    return found
+
+
+def _unknown_flag(error: flags.UnrecognizedFlagError) -> Exception:
+    """The error for a flag that does not exist: it may be a key without its section."""
+    name = error.flagname
+    meant = [key for key in keys.KEYS if name in (key, key.rpartition('.')[2])]
+    if not meant:
+        return error
+    _, equals, value = str(error.flagvalue).partition('=')
+    written = ' or '.join(f'--config.{key}={value if equals else "..."}' for key in meant)
+    return ValueError(f'--{name} is not a flag, but a key of the configuration: {written}')
+
+
+def _refuse_empty(flag_values: flags.FlagValues) -> None:
+    """Raises ValueError if a path was given as empty text."""
+    for name in PATHS:
+        if name in flag_values and flag_values[name].present and not flag_values[name].value:
+            raise ValueError(f'--{name} is empty; expected a path')
 
 
 def _last_line(error: Exception) -> str:

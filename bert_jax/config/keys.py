@@ -1,7 +1,7 @@
 """Facts about configuration keys such as 'optim.eps', from the fields in schema.py."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from bert_jax.config import fields
@@ -59,21 +59,28 @@ def free_on_resume(key: str, kind: Kind | None = None) -> bool:
     return Fact.FREE_ON_RESUME in facts or (kind is not None and UNREAD[kind] in facts)
 
 
-def unread_keys(config: Config) -> list[str]:
-    """The keys that are not at their defaults, but which this kind of run does not read."""
+def unread_keys(config: Config, typed: Collection[str] = ()) -> list[str]:
+    """The keys that are set, but which this kind of run does not read.
+
+    A key is set if it is not at its default, or if it is one of `typed`.
+    """
     default = Config()
     return [
         key
         for key, field in KEYS.items()
-        if UNREAD[config.kind] in fields.facts(field) and get(config, key) != get(default, key)
+        if UNREAD[config.kind] in fields.facts(field)
+        and (key in typed or get(config, key) != get(default, key))
     ]
 
 
-def refuse_unread(config: Config) -> None:
-    """Raises ValueError if keys are set that this kind of run does not read."""
+def refuse_unread(config: Config, typed: Collection[str] = ()) -> None:
+    """Raises ValueError if keys are set that this kind of run does not read.
+
+    typed: the keys of the command line, which are set even if their values are the defaults.
+    """
     unread = [
         f'config.{key}={get(config, key)!r}' + (f' ({INSTEAD[key]})' if key in INSTEAD else '')
-        for key in unread_keys(config)
+        for key in unread_keys(config, typed)
     ]
     if unread:
         name = {'pretraining': 'pretraining', 'finetuning': 'fine-tuning'}[config.kind]

@@ -35,14 +35,14 @@ class ModelConfig:
     """The model. The names of the fields are those of BERT's config.json."""
 
     vocab_size: VocabSize = setting(30522, ARCHITECTURE)  # a run uses its vocabulary's size
-    hidden_size: Positive = setting(768, ARCHITECTURE)
+    hidden_size: Positive = setting(768, ARCHITECTURE)  # the width of a token's vector
     num_hidden_layers: Positive = setting(12, ARCHITECTURE)
-    num_attention_heads: Positive = setting(12, ARCHITECTURE)
-    intermediate_size: Positive = setting(3072, ARCHITECTURE)
+    num_attention_heads: Positive = setting(12, ARCHITECTURE)  # they divide hidden_size
+    intermediate_size: Positive = setting(3072, ARCHITECTURE)  # of the feed-forward network
     # 'gelu' is exact (erf); 'gelu_new' is the tanh approximation.
     hidden_act: Literal['gelu', 'gelu_new', 'relu'] = setting('gelu', ARCHITECTURE)
-    hidden_dropout_prob: DropoutRate = 0.1
-    attention_probs_dropout_prob: DropoutRate = 0.1
+    hidden_dropout_prob: DropoutRate = 0.1  # after embeddings, attention and MLP
+    attention_probs_dropout_prob: DropoutRate = 0.1  # needs attention='dense'
     max_position_embeddings: Positive = setting(512, ARCHITECTURE)
     type_vocab_size: Positive = setting(2, ARCHITECTURE)
     initializer_range: NotNegative = setting(0.02, ARCHITECTURE)  # standard deviation
@@ -101,7 +101,7 @@ class DataConfig:
     eval_file: str = setting('', FINETUNING, FREE)
     test_file: str = setting('', FINETUNING, FREE)  # predicted at the end of training
     text_b_field: str = setting('text_b', FINETUNING)  # the second text, if texts are paired
-    label_field: str = setting('label', FINETUNING)
+    label_field: str = setting('label', FINETUNING)  # the column or key of the label
     regression: bool = setting(False, FINETUNING)  # labels of the task 'text' are numbers
     max_seq_length: int = setting(128, FINETUNING)  # tokens; a batch is padded to its longest row
     group_by_length: bool = setting(True, FINETUNING)  # less padding, but less random batches
@@ -121,7 +121,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    name: Literal['adamw', 'lamb'] = 'adamw'
+    name: Literal['adamw', 'lamb'] = 'adamw'  # 'lamb' is for very large batches
     learning_rate: NotNegative = 1e-4  # the peak
     # How the learning rate changes after the linear warm-up.
     schedule: Literal['linear', 'cosine', 'constant', 'polynomial', 'inverse_sqrt'] = 'linear'
@@ -130,8 +130,8 @@ class OptimConfig:
     end_learning_rate: NotNegative = 0.0  # for the schedules linear, cosine and polynomial
     power: NotNegative = 2.0  # for the polynomial schedule
     weight_decay: NotNegative = 0.01  # decoupled; not applied to biases and layer norms
-    beta1: Probability = 0.9
-    beta2: Probability = 0.999
+    beta1: Probability = 0.9  # decay of the mean of the gradients
+    beta2: Probability = 0.999  # decay of the mean of their squares
     eps: PositiveFloat = 1e-6
     bias_correction: bool = True  # False as in google-research/bert
     grad_clip_norm: NotNegative = 1.0  # global norm; 0 turns clipping off
@@ -158,11 +158,12 @@ class Phase(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
+    # (steps, max_seq_length, batch_size, max_predictions_per_seq) for each phase.
     phases: tuple[Phase, ...] = setting(
         (Phase(900_000, 128, 256, 20), Phase(100_000, 512, 256, 77)), PRETRAINING
     )
     epochs: PositiveFloat = setting(3.0, FINETUNING)  # each one ends with an evaluation
-    batch_size: Positive = setting(32, FINETUNING)
+    batch_size: Positive = setting(32, FINETUNING)  # rows per step over all devices
     seeds: Positive = setting(1, FINETUNING, FREE)  # runs, with `seed`, `seed` + 1, ...
     best: bool = setting(False, FINETUNING)  # keep and score the best epoch instead of the last
     # The step at which the run ends; 0: the sum over phases. It does not change the schedule.
@@ -206,7 +207,7 @@ class Config:
     @property
     def kind(self) -> Kind:
         """The kind of run: 'pretraining' or 'finetuning'."""
-        return 'pretraining' if self.data.task == 'pretrain' else 'finetuning'
+        return kind_of(self.data.task)
 
     @property
     def schedule_steps(self) -> int:
@@ -232,6 +233,11 @@ class Config:
     def to_json(self) -> str:
         """The text of a config.json; `from_saved` reads it."""
         return json.dumps({'version': __version__} | self.to_dict(), indent=2) + '\n'
+
+
+def kind_of(task: str) -> Kind:
+    """The kind of run of a value of config.data.task."""
+    return 'pretraining' if task == 'pretrain' else 'finetuning'
 
 
 def default() -> ConfigDict:

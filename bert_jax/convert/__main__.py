@@ -19,7 +19,8 @@ import absl.logging
 from absl import flags
 
 from bert_jax.config import command_line
-from bert_jax.convert.folders import FORMATS, convert_in, convert_out
+
+FORMATS = ('hf', 'tf1')  # the keys of convert.folders.FORMATS, whose import takes seconds
 
 
 def main(argv: list[str]) -> int:
@@ -34,6 +35,9 @@ def main(argv: list[str]) -> int:
     source, output = (pathlib.Path(path).expanduser() for path in (FLAGS.input, FLAGS.output))
     if not source.is_dir():
         raise ValueError(f'--input={source} is not a folder')
+
+    from bert_jax.convert.folders import convert_in, convert_out
+
     if target is not None:
         convert_out(target, source, output)
     elif origin is not None:
@@ -44,7 +48,7 @@ def main(argv: list[str]) -> int:
 FLAGS = flags.FlagValues()
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
 _boolean = functools.partial(flags.DEFINE_boolean, flag_values=FLAGS)
-_enum = functools.partial(flags.DEFINE_enum, enum_values=list(FORMATS), flag_values=FLAGS)
+_enum = functools.partial(flags.DEFINE_enum, enum_values=FORMATS, flag_values=FLAGS)
 _enum('from', None, help='The format of --input; a folder for bert_jax is written.')
 _enum('to', None, help='The format of --output; a workdir or a folder of bert_jax is read.')
 _string('input', None, 'The folder to read.', required=True)

@@ -10,6 +10,7 @@ import flax.traverse_util
 import jax
 import numpy as np
 
+from bert_jax import __version__
 from bert_jax.config.files import atomic_output
 from bert_jax.convert import hf, rules, tf1
 from bert_jax.convert.foreign import Foreign, full_config
@@ -72,7 +73,7 @@ def convert_in(
             source.vocabulary,
             source.task,
         )
-        report = {'unused': dict(source.unused), 'missing': missing}
+        report = {'version': __version__, 'unused': dict(source.unused), 'missing': missing}
         (partial / 'conversion.json').write_text(json.dumps(report, indent=2) + '\n')
     _summary(source, heads, arrays, output)
 

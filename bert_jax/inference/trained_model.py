@@ -14,10 +14,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bert_jax.batch import HostBatch
-from bert_jax.config import MeshConfig, choices
+from bert_jax.config import MeshConfig, choices, environment
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder
-from bert_jax.inference import model_dir
+from bert_jax.inference import POOLINGS, model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.token_arrays import INPUTS, checked
 from bert_jax.models.heads import HEADS, TASK_HEADS
@@ -33,7 +33,6 @@ WINDOW = 4096  # texts that are read and sorted by length together
 LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
 TOKENS = 2048  # the approximate number of tokens of a full batch
 THREADS = 2
-POOLINGS = ('mean', 'cls', 'pooler')
 
 Candidates = list[tuple[str, float]]
 Outputs = dict[str, jax.Array]
@@ -250,6 +249,7 @@ def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:
     """
     if dtype not in choices('model.dtype'):
         raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(choices("model.dtype"))}')
+    environment.silence()
     mesh = make_mesh(MeshConfig())
     source = model_dir.load(directory, NamedSharding(mesh, PartitionSpec()))
     config = dataclasses.replace(source.config, dtype=dtype)  # type: ignore[arg-type]

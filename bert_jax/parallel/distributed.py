@@ -8,7 +8,6 @@ import sys
 import threading
 from typing import Any
 
-import jax
 from absl import flags
 
 from bert_jax.config.console import say
@@ -49,6 +48,8 @@ def join() -> None:
         raise ValueError(f'{" and ".join(missing)} must be given too')
     if not missing:
         _check(*given)
+    import jax  # takes seconds; mistakes above are reported before it
+
     others = 'the others' if missing else f'{given[1]} processes at {given[0]}'
     say(f'waiting for {others}, five minutes at most')
     # Handlers written in Python do not run while JAX waits. Afterwards SIGTERM is handled by JAX.
@@ -97,6 +98,10 @@ def fail(code: int) -> int:
     which wait for this one in a collective. code: 1 is an unexpected error, such as a collective
     with a process that has died.
     """
+    if 'jax' not in sys.modules:
+        return code
+    import jax
+
     if not jax.distributed.is_initialized():
         return code
     try:
@@ -115,5 +120,7 @@ def fail(code: int) -> int:
 
 
 def _shut_down() -> None:
+    import jax
+
     with contextlib.suppress(Exception):  # the other processes may have ended
         jax.distributed.shutdown()

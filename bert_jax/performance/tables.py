@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from bert_jax.config import Config
@@ -10,14 +11,24 @@ from bert_jax.parallel.chips import GIB
 from bert_jax.performance.step_profile import DIRECTIONS
 
 Row = Mapping[str, Any]
+STYLE: dict[str, Any] = {'box': SIMPLE_HEAD, 'collapse_padding': True, 'pad_edge': False}
+BOUNDS = {'interconnect': 'links', 'synchronous interconnect': 'waiting for links'}
 Columns = Mapping[str, Callable[[Row], str]]
 
 
 def table(rows: Iterable[Row], columns: Columns, title: str | None = None) -> Table:
-    """A table with a line for each row. columns: header -> function that formats a row's cell."""
-    result = Table(*columns, title=title)
-    for row in rows:
-        result.add_row(*(cell(row) for cell in columns.values()))
+    """A table with a line for each row. columns: header -> function that formats a row's cell.
+
+    Columns without any value are left out, such as the MFU of a CPU.
+    """
+    rows = list(rows)
+    cells = {header: [cell(row) for row in rows] for header, cell in columns.items()}
+    shown = {header: column for header, column in cells.items() if any(column)}
+    result = Table(title=title, **STYLE)
+    for index, header in enumerate(shown):
+        result.add_column(header, justify='right' if index else 'left')
+    for line in zip(*shown.values(), strict=True):
+        result.add_row(*line)
     return result
 
 
@@ -35,12 +46,34 @@ def _batch(result: Row) -> str:
     return f'{result["batch_size"]} x {result["max_seq_length"]}'
 
 
+def _shape(plan: Row) -> str:
+    """The shape of a batch of a plan: '4,096 x 128'."""
+    _, length, batch_size, _ = plan['phase']
+    return f'{batch_size:,} x {length}'
+
+
+def _bound(row: Row) -> str:
+    """What takes most of a step, or why there is no time."""
+    bound: str = row.get('bound') or row.get('error') or 'does not fit'
+    return BOUNDS.get(bound, bound)
+
+
+PHASES: Columns = {
+    'steps': lambda plan: f'{plan["phase"][0]:,}',
+    'batch': _shape,
+    'GiB': number('used', '{:.1f}', 1 / GIB),
+    'ms': number('step_seconds', '{:,.1f}', 1e3),
+    'bound by': _bound,
+    'tokens/s': number('tokens_per_second', '{:,.0f}'),
+    'MFU': number('mfu', '{:.0%}'),
+    'hours': number('days', '{:,.1f}', 24),
+}
 SWEEP: Columns = {
     'preset': number('preset'),
     'remat': number('remat'),
     'per device': number('rows_per_device', '{:g}'),
     'GiB': number('used', '{:.2f}', 1 / GIB),
-    'bound': lambda row: row.get('bound') or row.get('error', 'does not fit'),
+    'bound by': _bound,
     'ms': number('step_seconds', '{:.2f}', 1e3),
     'tokens/s': number('tokens_per_second', '{:,.0f}'),
     'MFU': number('mfu', '{:.1%}'),
@@ -51,12 +84,12 @@ BENCHMARK: Columns = {
     '10 to 90 %': lambda row: ' to '.join(
         f'{1e3 * row[key]:.1f}' for key in ('seconds_p10', 'seconds_p90') if row['fits']
     ),
-    'sequences/s': number('sequences_per_second', '{:,.1f}'),
+    'seq/s': number('sequences_per_second', '{:,.1f}'),
     'tokens/s': number('tokens_per_second', '{:,.0f}'),
     'TFLOP/s': number('flops_per_second', '{:,.2f}', 1e-12),
     'MFU': number('mfu', '{:.1%}'),
-    'GiB': number('peak_memory', '{:.1f}', 1 / GIB),
-    'compiled in': number('compile_seconds', '{:.0f} s'),
+    'GiB': number('peak_memory', '{:.2f}', 1 / GIB),
+    'compiled': number('compile_seconds', '{:.0f} s'),
 }
 
 
@@ -67,7 +100,9 @@ def benchmark_tables(results: list[dict[str, Any]]) -> Iterator[Table]:
         if parts := result.get('parts'):
             step = 1e3 * result['seconds']
             title = f'{step:.1f} ms a step of {_batch(result)}, as its operations share it'
-            profile = Table('part', *(f'ms {side}' for side in DIRECTIONS), 'share', title=title)
+            profile = Table('part', title=title, **STYLE)
+            for header in (*(f'ms {side}' for side in DIRECTIONS), 'share'):
+                profile.add_column(header, justify='right')
             for name, sides in sorted(parts.items(), key=lambda part: -sum(part[1].values())):
                 times = (f'{step * sides[side]:.1f}' for side in DIRECTIONS)
                 profile.add_row(name, *times, f'{sum(sides.values()):.1%}')
@@ -79,53 +114,74 @@ def sweep_table(plans: list[dict[str, Any]]) -> Table:
     return table(sorted(plans, key=lambda plan: -plan.get('tokens_per_second', 0)), SWEEP)
 
 
-def phase_table(plan: Row, config: Config) -> Table:
-    """The plan of one phase, with a line for each figure."""
-    steps, length, batch_size, _ = plan['phase']
-    mesh = ' x '.join(f'{name} {size}' for name, size in plan['mesh'].items() if size > 1)
-    title = (
-        f'{steps:,} steps of {batch_size:,} x {length} on {plan["slice"]}, '
-        f'{plan["counted"]}, {mesh or "one device"}, remat {plan["remat"]}'
-    )
-    result = Table(title=title, show_header=False)
-    for line in _phase_lines(plan, config):
+def summary(plans: list[dict[str, Any]], config: Config, price: float | None) -> list[str]:
+    """Lines that say whether a run fits, how long it takes, and what it costs.
+
+    plans: of all phases. price: dollars of one chip for one hour.
+    """
+    too_large = [plan for plan in plans if not plan['fits']]
+    if too_large:
+        plan = max(too_large, key=lambda plan: plan['exceeds'])
+        needs = f'{plan["used"] / GIB:.1f} of {plan["memory_limit"] / GIB:.1f} GiB'
+        exceeds = f'{readable_bytes(plan["exceeds"])} too much'
+        return [
+            f'fits   NO: a step of {_shape(plan)} needs {needs} on each device, {exceeds}',
+            f'try    {advice(plan, config)}',
+        ]
+    plan = max(plans, key=lambda plan: plan['used'])
+    limit = f'{plan["memory_limit"] / GIB:.1f} GiB on each device'
+    lines = [f'fits   yes: {plan["used"] / GIB:.1f} of {limit}, {plan["counted"]}']
+    errors = [plan['error'] for plan in plans if 'error' in plan]
+    if errors:
+        return [*lines, f'time   {errors[0]}']
+    first, *others = (f'{1e3 * plan["step_seconds"]:,.1f} ms' for plan in plans)
+    named = zip([f'{first} a step', *others], plans, strict=True)
+    steps = ', '.join(f'{time} ({_shape(plan)})' for time, plan in named)
+    if config.kind != 'pretraining':
+        return [*lines, f'time   {steps} at best; how many steps depends on the data']
+    hours, chip_hours = (sum(plan[name] for plan in plans) for name in ('days', 'chip_hours'))
+    cost = f'cost   {chip_hours:,.0f} chip-hours'
+    if price is None:
+        cost += '; --price=DOLLARS of a chip-hour gives the price'
+    else:
+        cost += f', ${chip_hours * price:,.0f} at ${price:,.2f} a chip-hour'
+    return [*lines, f'time   {24 * hours:,.1f} hours at best: {steps}', cost]
+
+
+def phases_table(plans: list[dict[str, Any]]) -> Table:
+    """A line for each phase: its speed and its share of the run."""
+    title = f'{plans[0]["slice"]}, {plans[0]["counted"]}, {_mesh(plans[0])}'
+    return table(plans, PHASES, f'{title}, remat {plans[0]["remat"]}')
+
+
+def _mesh(plan: Row) -> str:
+    sizes = (f'{name} {size}' for name, size in plan['mesh'].items() if size > 1)
+    return ' x '.join(sizes) or 'one device'
+
+
+def details_table(plan: Row) -> Table:
+    """What the compiler says about the step of one phase, with a line for each figure."""
+    title = f'details of the step of {_shape(plan)}'
+    result = Table(title=title, **STYLE, show_header=False)
+    for line in _details(plan):
         result.add_row(*line)
     return result
 
 
-def _phase_lines(plan: Row, config: Config) -> Iterator[tuple[str, str]]:
+def _details(plan: Row) -> Iterator[tuple[str, str]]:
     """(name, value) of each figure of a plan."""
     for name, size in plan['memory'].items():
         yield f'{name} on a device', readable_bytes(size)
-    limit = plan['memory_limit'] / GIB
-    if not plan['fits']:
-        needs = f'{readable_bytes(plan["used"])} of {limit:.2f} GiB'
-        yield 'fits', f'NO: needs {needs}, {readable_bytes(plan["exceeds"])} too much'
-        yield 'what helps most', advice(plan, config)
+    if not plan['fits'] or 'error' in plan:
         return
-    yield 'fits', f'yes: {plan["used"] / GIB:.2f} of {limit:.0f} GiB per device'
     yield 'model FLOPs per step', f'{plan["flops"]:.3e}'
-    if 'error' in plan:
-        yield 'no seconds', plan['error']
-        return
     for name, size in plan['collectives'].items():
         yield f'{name}: a device sends', readable_bytes(size)
     yield 'to and from memory', readable_bytes(plan['memory_traffic'])
     yield 'of these, only copied or converted', readable_bytes(plan['rearranged'])
     for name, seconds in plan['seconds'].items():
         yield f'{name}: at best', f'{1e3 * seconds:.2f} ms a step'
-    step = f'{1e3 * plan["step_seconds"]:.2f} ms a step, the longest and what is synchronous'
-    yield 'bound', f'{step}: {plan["tokens_per_second"]:,.0f} tokens/s'
-    yield 'most of it', plan['bound']
-    yield 'MFU at that bound', f'{plan["mfu"]:.1%}'
-    if config.kind == 'pretraining':  # the steps of fine-tuning depend on its data
-        yield 'the phase', f'{plan["days"]:.2f} days, {plan["chip_hours"]:,.0f} chip-hours'
-
-
-def run_line(plans: list[dict[str, Any]]) -> str:
-    """A line with the time of all phases together. Each plan must have its time."""
-    days, hours = (sum(plan[name] for plan in plans) for name in ('days', 'chip_hours'))
-    return f'the run: {days:.2f} days, {hours:,.0f} chip-hours at best'
+    yield 'the longest and what is synchronous', f'{1e3 * plan["step_seconds"]:.2f} ms a step'
 
 
 def sweep_line(plan: Row) -> str:

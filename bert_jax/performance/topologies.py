@@ -4,13 +4,16 @@ The compiler is in the `libtpu` package and needs no TPU.
 """
 
 import math
-import os
 import re
-from typing import Any, NamedTuple
+import signal
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
-
+from bert_jax.config import environment
 from bert_jax.config.errors import first_line
+
+if TYPE_CHECKING:
+    import jax  # otherwise only `devices` imports it, because it takes seconds
 
 GENERATIONS = ('v4', 'v5e', 'v5p', 'v6e', 'tpu7x')
 # The number in a name counts TensorCores, two per chip, for these, and chips for the others.
@@ -19,15 +22,6 @@ FLAT = ('v5e', 'v6e')  # two-dimensional; the others have three dimensions
 FLAT_SIDE = 16  # chips along each dimension of a whole pod of these
 ALIASES = {'v5litepod': 'v5e', 'v5lite': 'v5e', 'v6litepod': 'v6e', 'v7x': 'tpu7x', '7x': 'tpu7x'}
 EXAMPLES = 'v5e-256, v5p-128, v4-32 or generation:shape as in v5e:16x16, v5p:4x4x4'
-# libtpu looks for a TPU, and writes logs, unless these variables are set.
-WITHOUT_TPU = {
-    'TPU_SKIP_MDS_QUERY': '1',
-    'TPU_WORKER_HOSTNAMES': 'localhost',
-    'TPU_ACCELERATOR_TYPE': 'v5litepod-16',  # any name works
-    'TPU_LOG_DIR': 'disabled',
-    'TPU_STDERR_LOG_LEVEL': '3',
-    'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
-}
 
 
 class TpuSlice(NamedTuple):
@@ -111,13 +105,12 @@ def _squarest(chips: int, dimensions: int) -> tuple[int, ...]:
     return tuple(1 << (exponent + i) // dimensions for i in range(dimensions))
 
 
-def devices(tpu_slice: TpuSlice, slices: int = 1) -> list[jax.Device]:
+def devices(tpu_slice: TpuSlice, slices: int = 1) -> 'list[jax.Device]':
     """The devices of one or several equal slices.
 
     Raises ValueError if libtpu is not installed or does not know the slice.
     """
-    for name, value in WITHOUT_TPU.items():
-        os.environ.setdefault(name, value)
+    environment.set_defaults(environment.WITHOUT_TPU)
     try:
         import libtpu  # noqa: F401
         from jax.experimental import topologies
@@ -125,6 +118,7 @@ def devices(tpu_slice: TpuSlice, slices: int = 1) -> list[jax.Device]:
         raise ValueError(
             "plans need the TPU's compiler: pip install '.[tpu]' (Linux on x86-64)"
         ) from error
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     options: dict[str, Any] = {'num_slices': slices} if slices > 1 else {}
     if tpu_slice.generation == 'v4':
         options['chip_config_name'] = 'megacore'  # one device per chip, as in runs
@@ -136,4 +130,6 @@ def devices(tpu_slice: TpuSlice, slices: int = 1) -> list[jax.Device]:
         raise ValueError(
             f'the compiler has no {tpu_slice} ({tpu_slice.chips} chips): {first_line(error)}'
         ) from error
+    if threading.current_thread() is threading.main_thread() and on_sigterm is not None:
+        signal.signal(signal.SIGTERM, on_sigterm)  # libtpu's own handler prints a stack trace
     return list(description.devices)

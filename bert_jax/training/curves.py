@@ -1,94 +1,247 @@
-"""The curves of a run, drawn from its metrics.jsonl."""
+"""The picture of one or several runs, drawn with matplotlib from what they have reported.
 
-import json
+Upper row: losses, accuracies and scores, on training batches and on held-out data. Lower row: the
+learning rate, the norm of the gradient and the speed.
+"""
+
+import io
+import itertools
+import logging
 import pathlib
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-SMOOTHING = 9  # points of a training curve are means of 9 reports, as each report is of one batch
-STYLES = {'train': '-', 'eval': 'o-'}
+from bert_jax.config import Phase
+from bert_jax.training import curve_panels, history
+from bert_jax.training.curve_labels import GREY, SMALL, draw_baselines, draw_ends
+from bert_jax.training.curve_panels import Panel, smooth, smoothing_window
+from bert_jax.training.history import History
+
+FORMATS = ('.png', '.svg', '.pdf')
+TRAIN, HELD_OUT = 'tab:blue', 'tab:orange'
+COLORS = ('tab:blue', 'tab:orange', 'tab:green', 'tab:red', 'tab:purple', 'tab:brown', 'tab:pink')
+WIDTH, HEIGHT, RATIO = 3.1, 5.2, 2.4  # inches of a column and of the figure; upper row : lower row
+SMALLEST_RANGE = 0.1  # of a y axis, as a share of its values
 
 
-def read_metrics(workdir: epath.Path) -> dict[str, list[dict[str, Any]]]:
-    """The lines of metrics.jsonl by split. Raises ValueError if there are none."""
-    path = workdir / 'metrics.jsonl'
-    if not path.exists():
-        raise ValueError(f'{path} does not exist; --workdir is the folder of a run')
-    lines = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            lines.append(json.loads(line))
-        except ValueError as error:
-            raise ValueError(f'{path}:{number} is not JSON: {error}') from error
-    splits = {split: [line for line in lines if line['split'] == split] for split in STYLES}
-    if not splits['train']:
-        raise ValueError(f'{path} has no line of the train split yet')
-    return splits
+def save(workdirs: Sequence[str], output: str) -> None:
+    """Writes the picture of the runs in `workdirs`, in the format that the suffix of `output` says.
 
-
-def smooth(values: np.ndarray) -> np.ndarray:
-    """The mean over a window around each value, float[n]; the window is shorter at the ends."""
-    window = np.ones(min(SMOOTHING, len(values)))
-    return np.convolve(values, window, 'same') / np.convolve(np.ones(len(values)), window, 'same')
-
-
-def panels(splits: dict[str, list[dict[str, Any]]]) -> dict[str, list[tuple[str, str]]]:
-    """The curves of each panel as (split, metric), by the label of the panel.
-
-    Pretraining has losses and accuracies. Fine-tuning has a loss and the official scores, which
-    only evaluations report.
+    Raises ValueError if matplotlib is not installed, if a file of a run can't be read, and for any
+    other suffix.
     """
-    trained = splits['train'][0]
-    labels = {'mlm_loss': 'masked-LM loss, nats', 'nsp_accuracy': 'next-sentence accuracy'}
-    if 'mlm_loss' in trained:
-        return {labels[name]: [(s, name) for s in STYLES] for name in labels if name in trained}
-    evaluated = splits['eval'][-1] if splits['eval'] else {}
-    scores = [
-        name for name, value in evaluated.items() if name not in trained and type(value) is float
-    ]
-    found = {'loss': [(split, 'loss') for split in STYLES]}
-    return found | ({'scores': [('eval', name) for name in scores]} if scores else {})
-
-
-def draw(workdir: epath.Path, output: pathlib.Path) -> None:
-    """Writes the image of a run. Raises ValueError if a file of the run can't be read."""
+    suffix = pathlib.PurePosixPath(output).suffix
+    if suffix not in FORMATS:
+        raise ValueError(f'--output={output}: expected a name that ends in {", ".join(FORMATS)}')
+    logging.getLogger('matplotlib').setLevel(logging.WARNING)  # it reports its cache of fonts
     try:
         import matplotlib
     except ImportError as error:
-        raise ValueError(f"{error}; pip install '.[plot]'") from error
-    matplotlib.use('agg')
-    from matplotlib import pyplot
+        raise ValueError(f"{error}; a picture needs matplotlib: pip install '.[plot]'") from error
+    names = history.names(workdirs)
+    runs = [history.read(path, name) for path, name in zip(workdirs, names, strict=True)]
+    image = io.BytesIO()
+    style: dict[Any, Any] = {'svg.hashsalt': 'bert_jax', 'font.size': 9, 'axes.titlesize': 9.5}
+    style |= {'axes.spines.top': False, 'axes.spines.right': False}
+    with matplotlib.rc_context(style):
+        dates = {'.svg': {'Date': None}, '.pdf': {'CreationDate': None}}.get(suffix, {})
+        draw(runs).savefig(image, format=suffix[1:], dpi=150, metadata=dates)
+    epath.Path(output).expanduser().write_bytes(image.getvalue())
 
-    splits = read_metrics(workdir)
-    baselines = {'nsp_accuracy': (0.5, 'chance')}
-    if 'mlm_loss' in splits['train'][0]:
-        baselines['mlm_loss'] = _unigram_entropy(workdir / 'corpus.json'), 'unigram entropy'
-    shown = panels(splits)
-    figure, axes = pyplot.subplots(
-        1, len(shown), figsize=(5.5 * len(shown), 4), layout='constrained', squeeze=False
-    )
-    for axis, (label, curves) in zip(axes[0], shown.items(), strict=True):
-        for split, name in curves:
-            values = np.array([line.get(name) for line in splits[split]], float)
+
+def draw(runs: Sequence[History]) -> Any:
+    """The matplotlib figure of the runs."""
+    from matplotlib.figure import Figure
+
+    upper = curve_panels.upper(runs)
+    columns = max(len(upper), 2)
+    figure = Figure(figsize=(WIDTH * columns, HEIGHT), layout='constrained')
+    axes = figure.subplots(2, columns, height_ratios=(RATIO, 1), squeeze=False)
+    for row, shown in enumerate((upper, curve_panels.lower(runs, upper))):
+        for axis, panel in itertools.zip_longest(axes[row], shown):
+            if panel is None:
+                axis.set_visible(False)
+            elif panel.lines:
+                _draw_text(axis, panel)
+            else:
+                _draw_panel(axis, panel, runs, is_upper=row == 0)
+    title, subtitle = curve_panels.titles(runs)
+    lines = textwrap.wrap(subtitle, 52 * columns)
+    figure.suptitle(title + '\n' * len(lines), x=0.01, ha='left', weight='bold', size=11)
+    below = 0.98 - 0.2 / HEIGHT
+    figure.text(0.01, below, '\n'.join(lines), va='top', size=SMALL + 0.5, color=GREY)
+    figure.legend(handles=_legend(runs), loc='outside lower left', ncols=5, frameon=False)
+    return figure
+
+
+def _draw_text(axis: Any, panel: Panel) -> None:
+    axis.set_title(panel.title, loc='left')
+    axis.set_axis_off()
+    content = '\n'.join(panel.lines)
+    style = {'va': 'top', 'size': SMALL - 1.5, 'family': 'monospace', 'linespacing': 1.5}
+    axis.text(0, 0.98, content, transform=axis.transAxes, parse_math=False, **style)
+
+
+def _draw_panel(axis: Any, panel: Panel, runs: Sequence[History], is_upper: bool) -> None:
+    scale = 100 if panel.percent else 1
+    ends = list[tuple[float, float, str, str]]()  # x, y, text and color at the end of a curve
+    for number, run in enumerate(runs):
+        several = len(runs) > 1
+        color = COLORS[number % len(COLORS)] if several else TRAIN
+        for metric in panel.train:
+            x, y = run.series('train', metric)
+            x, y = run.position(x), scale * y
+            if not len(y):
+                continue
+            mean = smooth(y) if panel.label else y
+            if panel.label and not several:
+                axis.plot(x, y, color=color, alpha=0.3, linewidth=0.8)
+            marker = 'o' if len(y) == 1 else ''
+            thin = several and bool(panel.held_out)
             axis.plot(
-                [line['step'] for line in splits[split]],
-                smooth(values) if split == 'train' else values,
-                STYLES[split],
-                markersize=3,
-                label=name if label == 'scores' else {'eval': 'held out'}.get(split, split),
+                x,
+                mean,
+                color=color,
+                marker=marker,
+                markersize=4,
+                clip_on=len(y) > 1,
+                linestyle='-',
+                linewidth=0.9 if thin else 1.4,
+                alpha=0.6 if thin else 1,
             )
-        if curves[0][1] in baselines:
-            value, name = baselines[curves[0][1]]
-            axis.axhline(value, color='grey', linestyle=':', label=name)
-        axis.set(xlabel='step', ylabel=label)
-        axis.legend()
-    figure.savefig(output, dpi=100)
+            if panel.label and not (thin and len(run.series('eval', metric)[1])):
+                ends.append((*_labelled_point(panel, x, y, mean), color))
+        for place, metric in enumerate(panel.held_out):
+            color = COLORS[(number if several else place + 1) % len(COLORS)]
+            if point := _draw_held_out(axis, panel, run, metric, color):
+                name = f'{metric.replace("_", " ")} ' if not panel.train else ''
+                ends.append((*point, name + panel.text(point[1]), color))
+    _set_axes(axis, panel, runs)
+    height = 72 * HEIGHT * 0.72 * (RATIO if is_upper else 1) / (RATIO + 1)
+    values = [y for _, y, _, _ in ends]
+    colors = [COLORS[number % len(COLORS)] for number in range(len(runs))]
+    draw_baselines(axis, panel, runs, colors, values, height)
+    draw_ends(axis, ends, height)
+    if is_upper:
+        _draw_phases(axis, runs)
 
 
-def _unigram_entropy(path: epath.Path) -> float:
-    try:
-        return float(json.loads(path.read_text())['unigram_entropy'])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f'{path} cannot be read: {error!r}') from error
+def _labelled_point(
+    panel: Panel, x: np.ndarray, y: np.ndarray, mean: np.ndarray
+) -> tuple[float, float, str]:
+    """The point of a training curve whose value is written, and the text. mean: smoothed `y`."""
+    if panel.label == 'median':
+        return x[-1], float(np.median(y)), f'median {panel.text(float(np.median(y)))}'
+    return x[-1], mean[-1], panel.text(mean[-1])
+
+
+def _draw_held_out(
+    axis: Any, panel: Panel, run: History, metric: str, color: str
+) -> tuple[float, float] | None:
+    """Draws the values of the evaluations; returns the last point, None if there is none.
+
+    A hollow point shows what a model with random parameters has, if this is known.
+    """
+    scale = 100 if panel.percent else 1
+    x, y = run.series('eval', metric)
+    x, y = run.position(x), scale * y
+    untrained = run.untrained(metric)
+    if untrained is not None and not (len(x) and x[0] == 0):
+        start = scale * untrained
+        axis.plot([0, *x[:1]], [start, *y[:1]], ':', color=color, linewidth=1)
+        axis.plot(0, start, 'o', color=color, markerfacecolor='white', markersize=4, clip_on=False)
+    if not len(x):
+        return None
+    front = 4 if metric == panel.held_out[0] else 3
+    axis.plot(x, y, 'o-', color=color, markersize=3, linewidth=1.6, zorder=front, clip_on=False)
+    return x[-1], y[-1]
+
+
+def _set_axes(axis: Any, panel: Panel, runs: Sequence[History]) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    scale = 100 if panel.percent else 1
+    axis.set_title(panel.title, loc='left', pad=14 if panel.held_out and _phases(runs) else 6)
+    axis.set_xlabel(runs[0].unit, size=SMALL, labelpad=1)
+    axis.tick_params(labelsize=SMALL, length=2)
+    axis.grid(color='0.92', linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.set_xlim(0, max(axis.dataLim.x1, 1e-9))
+    axis.xaxis.set_major_formatter(lambda x, _: f'{x:,.4g}' if x < 1000 else f'{x:,.0f}')
+    axis.locator_params(axis='x', nbins=5, integer=axis.dataLim.x1 >= 2)
+    low, high = axis.dataLim.y0, axis.dataLim.y1
+    if panel.log:
+        axis.set_yscale('log')
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_minor_locator(NullLocator())
+    elif panel.lowest is not None:
+        axis.set_ylim(min(scale * panel.lowest, low), high + 0.05 * (high - panel.lowest) + 1e-9)
+    elif high - low < SMALLEST_RANGE * abs(high):  # otherwise noise would fill the panel
+        margin = SMALLEST_RANGE * abs(high) / 2
+        axis.set_ylim((low + high) / 2 - margin, (low + high) / 2 + margin)
+    if panel.highest is not None:
+        axis.set_ylim(top=scale * panel.highest)
+    axis.yaxis.set_major_formatter(lambda y, _: f'{y:,.0f}' if abs(y) >= 1000 else f'{y:.4g}')
+
+
+def _phases(runs: Sequence[History]) -> tuple[Phase, ...]:
+    """The phases of the runs; () if they have different ones, or only one phase."""
+    phases = [run.config.train.phases if run.config else () for run in runs]
+    same = all(other == phases[0] for other in phases)
+    return phases[0] if same and len(phases[0]) > 1 else ()
+
+
+def _draw_phases(axis: Any, runs: Sequence[History]) -> None:
+    """Marks where the phases begin, with the shape of their batches."""
+    first, (_, end) = 0, axis.get_xlim()
+    for phase in _phases(runs):
+        if first >= end:
+            break
+        if first:
+            axis.axvline(first, color=GREY, linewidth=0.8, linestyle='--')
+        text = f'{phase.batch_size} x {phase.max_seq_length}'
+        late = first > 0.85 * end
+        axis.annotate(
+            text,
+            (first / end, 1),
+            (-1 if late else 1, 2),
+            xycoords='axes fraction',
+            textcoords='offset points',
+            ha='right' if late else 'left',
+            size=SMALL - 0.5,
+            color=GREY,
+        )
+        first += phase.steps
+
+
+def _legend(runs: Sequence[History]) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    counts = {smoothing_window(len(run.lines['train'])) for run in runs}
+    window = f'mean of {" or ".join(map(str, sorted(counts)))} reports'
+    smoothed, several = counts != {1}, len(runs) > 1
+    color, other = ('black', 'black') if several else (TRAIN, HELD_OUT)
+    lines = []
+    if several:
+        lines = [
+            Line2D([], [], color=c, label=run.name)
+            for run, c in zip(runs, itertools.cycle(COLORS), strict=False)
+        ]
+    elif smoothed:
+        lines = [Line2D([], [], color=color, alpha=0.3, label='training, each report')]
+    label = f'training, {window}' if smoothed else 'training'
+    lines.append(Line2D([], [], color=color, linewidth=0.9 if several else 1.4, label=label))
+    lines.append(Line2D([], [], color=other, marker='o', markersize=3, label='held out'))
+    if any(run.untrained('mlm_loss') is not None for run in runs):
+        hollow: dict[str, Any] = {
+            'linestyle': ':',
+            'marker': 'o',
+            'markerfacecolor': 'white',
+            'markersize': 4,
+        }
+        lines.append(Line2D([], [], color=other, **hollow, label='uniform guess'))
+    return lines

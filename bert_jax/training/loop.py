@@ -97,6 +97,7 @@ def train(
         stack.callback(checkpoints.close)
         writer = MetricsWriter(workdir, step, drop_eval)
         stack.callback(writer.close)
+        writer.configuration(config)
         progress = Progress(step, config.num_steps)
         stack.callback(progress.close)
         stack.enter_context(jax.transfer_guard('disallow'))

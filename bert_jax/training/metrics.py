@@ -4,10 +4,8 @@ import datetime
 import json
 import logging
 import math
-import os
 import pathlib
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -21,18 +19,10 @@ import rich.progress
 from etils import epath
 from jax.experimental import multihost_utils
 
+from bert_jax.config import Config
 from bert_jax.config.console import say
 from bert_jax.config.files import write_atomically
-
-# tensorboardX imports PyTorch if it is installed, which takes two seconds and is not needed here.
-_hidden = {'torch': None} if 'torch' not in sys.modules else {}
-sys.modules.update(_hidden)  # type: ignore[arg-type]
-from tensorboardX.event_file_writer import EventsWriter  # noqa: E402
-from tensorboardX.proto.event_pb2 import Event, SessionLog  # noqa: E402
-from tensorboardX.summary import scalar  # noqa: E402
-
-for _name in _hidden:
-    del sys.modules[_name]
+from bert_jax.training.tensorboard import SPLITS, TensorBoard
 
 LOG = logging.getLogger('bert_jax.training.metrics')
 METRICS = 'metrics.jsonl'
@@ -41,7 +31,7 @@ Metrics = Mapping[str, float | int | str | None]
 
 
 class MetricsWriter:
-    """`WORKDIR/metrics.jsonl`, a JSON object per line, and TensorBoard events beside it.
+    """`WORKDIR/metrics.jsonl`, a JSON object per line, and TensorBoard events, see `TensorBoard`.
 
     Process 0 alone writes. Object stores can't append, so for a remote workdir the files grow in a
     local folder and are uploaded as a whole.
@@ -56,7 +46,8 @@ class MetricsWriter:
         if not self._active:
             return
         self._workdir = epath.Path(workdir)
-        self._workdir.mkdir(parents=True, exist_ok=True)
+        for split in SPLITS:
+            (self._workdir / split).mkdir(parents=True, exist_ok=True)
         self._temporary: tempfile.TemporaryDirectory | None = None
         self._folder = pathlib.Path(str(workdir))
         if '://' in str(workdir):
@@ -74,12 +65,7 @@ class MetricsWriter:
         self._file = (self._folder / METRICS).open('a')
         self._thread, self._upload = ThreadPoolExecutor(1), Future[None]()
         self._upload.set_result(None)
-        self._events = EventsWriter(str(self._folder / 'events'))
-        # TensorBoard hides what an earlier process wrote for the steps from here on.
-        start = SessionLog(status=SessionLog.START)
-        self._events.write_event(
-            Event(wall_time=time.time(), step=start_step + 1, session_log=start)
-        )
+        self._events = TensorBoard(self._folder, start_step, drop_eval)
         self.flush()
 
     def _read(self) -> list[str]:
@@ -108,14 +94,20 @@ class MetricsWriter:
             self._evals.append(line)
         self._file.write(json.dumps(line, allow_nan=False) + '\n')
         self._file.flush()
-        now = time.time()
-        for name, value in values.items():
-            if isinstance(value, float | int):
-                summary = scalar(f'{split}/{name}', value)
-                self._events.write_event(Event(wall_time=now, step=step, summary=summary))
+        self._events.scalars(step, split, values)
         if self._temporary:
             self._finish_upload()
             self._upload = self._thread.submit(self._copy, METRICS)
+
+    def configuration(self, config: Config) -> None:
+        """Writes the configuration for TensorBoard."""
+        if self._active:
+            self._events.configuration(config.to_dict())
+
+    def text(self, step: int, name: str, markdown: str) -> None:
+        """Writes a text for TensorBoard, such as examples of the model's predictions."""
+        if self._active:
+            self._events.text(name, markdown, step)
 
     def has_eval(self, step: int) -> bool:
         """Whether the evaluation of `step` was written; the same in all processes."""
@@ -137,7 +129,8 @@ class MetricsWriter:
             self._events.flush()
             if self._temporary:
                 self._finish_upload()
-                self._copy(*os.listdir(self._folder))
+                files = (path for path in self._folder.rglob('*') if path.is_file())
+                self._copy(*(str(path.relative_to(self._folder)) for path in files))
 
     def _finish_upload(self) -> None:
         """Waits for the upload in flight, and tries again if it failed."""

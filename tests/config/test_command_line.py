@@ -86,16 +86,3 @@ def test_nobody_reads_the_output() -> None:
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (141, '0\n', '')
-
-
-@pytest.mark.parametrize('command', ['main', 'plot', 'predict', 'convert', 'data.prepare'])
-def test_help_has_the_commands_and_their_flags(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    name = f'bert_jax.{command}'
-    module = __import__(f'{name}.__main__' if command == 'convert' else name, fromlist=['main'])
-    flag_values = getattr(module, 'FLAGS', flags.FLAGS)
-    assert command_line.run(command, module.main, ['x', '--help'], flag_values) == 0
-    shown = capsys.readouterr().out
-    assert f'python -m {name}' in shown
-    assert {'main': '--config', 'plot': '--workdir'}.get(command, '--input') in shown

@@ -186,6 +186,7 @@ def test_bfloat16(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
     np.testing.assert_array_equal(arrays['masked_lm_bias'], there)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
     arguments = ['--from=hf', f'--output={tmp_path / "back"}']
 

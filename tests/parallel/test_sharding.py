@@ -62,6 +62,7 @@ def differences(name: str) -> tuple[float, float, float]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ('dp', 'all') if QUICK else MESHES)
 def test_every_mesh_gives_the_losses_and_gradients_of_one_device(name: str) -> None:
     of_losses, of_parameters, of_gradients = differences(name)
@@ -109,6 +110,7 @@ def test_fsdp_holds_an_eighth_of_the_state_and_dp_gathers_nothing() -> None:
     assert 'all-gather' not in compiled_step(MESHES['dp'])[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ('fsdp_tp',) if QUICK else MESHES)
 def test_no_device_has_the_logits_of_more_than_its_rows_and_words(name: str) -> None:
     text, mesh = compiled_step(MESHES[name])[0], make_mesh(MESHES[name])

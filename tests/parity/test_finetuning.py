@@ -27,6 +27,7 @@ from bert_jax.models.inputs import EncoderInputs
 from bert_jax.preflight.resolve import resolve
 
 
+@pytest.mark.slow
 def test_the_losses_of_three_epochs(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

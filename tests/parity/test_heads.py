@@ -40,6 +40,7 @@ def write(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, ...])
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('heads', 'labels', 'architecture', 'outputs'),
     [

@@ -55,6 +55,7 @@ def test_groups_share_the_links_between_their_devices() -> None:
         assert roofline._link_seconds(gather, mesh, tpu_slice, 1.0) == seconds
 
 
+@pytest.mark.slow
 def test_the_compiler_for_tpus_takes_the_flash_attention_kernel(
     four: list[jax.Device], caplog: pytest.LogCaptureFixture
 ) -> None:

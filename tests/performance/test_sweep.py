@@ -33,6 +33,7 @@ def test_an_error_ends_a_search() -> None:
     assert list(sweep.search(lambda size: error, 8, 1)) == [error]
 
 
+@pytest.mark.slow
 def test_a_sweep_compiled(four: list[jax.Device], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a fine-tuning task, whose model takes each remat policy."""
     monkeypatch.setattr(sweep, 'REMAT_POLICIES', ('full',))

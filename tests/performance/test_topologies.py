@@ -1,7 +1,13 @@
 """Slices by name, and which part of a batch the hosts of one read."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import jax
 import pytest
+from tiny_model import ROOT
 
 from bert_jax.config import MeshConfig
 from bert_jax.parallel.mesh import host_slice, make_mesh
@@ -86,3 +92,18 @@ def test_only_data_goes_from_slice_to_slice(four: list[jax.Device]) -> None:
         assert len({device.slice_index for device in group}) == 1
     with pytest.raises(ValueError, match='multiple of the 2 slices'):
         make_mesh(MeshConfig(1, -1, 1), devices)
+
+
+def test_a_plan_that_is_killed_prints_nothing(four: list[jax.Device]) -> None:
+    """The handler of libtpu would print a stack trace."""
+    code = """if True:
+        import os, signal
+        from bert_jax.performance import topologies
+        topologies.devices(topologies.parse('v5e-4'))
+        os.kill(os.getpid(), signal.SIGTERM)
+    """
+    environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
+    done = subprocess.run(
+        [sys.executable, '-c', code], env=environment, capture_output=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, b'', b'')

@@ -221,6 +221,7 @@ def test_when_what_is_done(
         assert [step for step in steps if loop.is_due(step, every, config)] == expected
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_last_evaluation_keeps_the_next_run_from_starting(
     tmp_path: pathlib.Path,
 ) -> None:
@@ -241,6 +242,7 @@ def test_a_signal_in_the_last_evaluation_keeps_the_next_run_from_starting(
     assert not saved_steps(tmp_path / '1')
 
 
+@pytest.mark.slow
 def test_trains_in_a_thread(tmp_path: pathlib.Path) -> None:
     with concurrent.futures.ThreadPoolExecutor() as pool:
         assert pool.submit(run, tmp_path, configured(num_steps=1)).result()['.step'] == 1
@@ -349,6 +351,7 @@ def poison(at: int) -> Change:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('log_every', [1, 100])
 def test_nan_stops_at_its_step_and_leaves_the_last_checkpoint(
     tmp_path: pathlib.Path, log_every: int, whole: tuple[pathlib.Path, dict[str, np.ndarray]]

@@ -60,6 +60,7 @@ def one_step(
     return state, {name: (float(a), float(b)) for name, (a, b) in sums.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('accum_steps', 'of'), [(2, ONE), (8, ONE), (2, MeshConfig(2, 2, 2))], ids=str
 )
@@ -118,6 +119,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_its_number() -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_two_runs_are_equal_bit_for_bit_and_another_seed_is_not() -> None:
     losses, state = run_steps(TINY, ONE, steps=4)
     again, state_again = run_steps(TINY, ONE, steps=4)

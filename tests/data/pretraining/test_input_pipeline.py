@@ -188,6 +188,7 @@ def test_no_held_out_text_is_an_error(tmp_path):
         input_pipeline.EvalBatches(directory, config, config.train.phases[0])
 
 
+@pytest.mark.slow
 def test_large_vocabularies(tmp_path):
     lengths = made_stores.documents(30)
     small = made_stores.write(tmp_path / 'small', lengths)
@@ -216,6 +217,7 @@ print('done')
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_breaks_off_ends(made):
     script = BREAKS_OFF.format(tests=str(pathlib.Path(__file__).parents[1]), directory=str(made))
     done = subprocess.run(

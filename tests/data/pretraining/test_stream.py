@@ -135,6 +135,7 @@ print(anonymous() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
 def test_tables_are_mapped_not_copied(tmp_path):
     warm = made_stores.write(tmp_path / 'warm', made_stores.documents(20, longest=200))

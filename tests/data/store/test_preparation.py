@@ -176,6 +176,7 @@ def test_many_short_documents_are_reported(tmp_path, capsys, short):
     assert reported == (short == 60)
 
 
+@pytest.mark.slow
 def test_builtin(tmp_path):
     directory = preparation.prepare(config(tmp_path, 'builtin', vocab_size=4096, holdout=0.02))
     meta = format.read_meta(directory)

@@ -112,6 +112,7 @@ def _texts(directory, split):
     return found
 
 
+@pytest.mark.slow
 def test_every_kind_of_bad_input_is_counted_and_named(tmp_path, vocab):
     folder = tmp_path / 'text'
     folder.mkdir()
@@ -326,6 +327,7 @@ def test_killed_at_any_moment_it_is_done_again(tmp_path, vocab):
     assert sorted(path.name for path in runs.iterdir()) == ['.tokens.lock', 'tokens']
 
 
+@pytest.mark.slow
 def test_two_at_once_make_one_store(tmp_path, vocab):
     corpus = _write(tmp_path / 'a.txt', 300_000)
     command = _command(corpus, tmp_path / 'tokens', f'--vocab_file={vocab}')

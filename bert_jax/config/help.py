@@ -1,0 +1,196 @@
+"""The text of --help: how a command is called, its flags, and the keys of the configuration.
+
+The descriptions of the keys are the comments beside the fields in schema.py.
+"""
+
+import ast
+import dataclasses
+import functools
+import inspect
+import io
+import re
+import sys
+import textwrap
+import tokenize
+from typing import Any
+
+from absl import flags
+
+from bert_jax.config import Config, commands, fields, keys, presets, schema
+from bert_jax.config.fields import Fact
+
+Values = dict[str, Any]
+PROCESSES = ('distributed', 'coordinator', 'num_processes', 'process_id')
+WIDTH, COLUMN = 80, 28
+ONLY = {Fact.PRETRAINING: 'Only in pretraining.', Fact.FINETUNING: 'Only in fine-tuning.'}
+TYPES = {int: 'an integer', float: 'a number', bool: 'true or false'}
+FLAG_TYPES = {'int': 'N', 'float': 'X'}
+DEFAULTS = """
+Keys of the configuration, their defaults, and [the allowed values]. Set one
+with --config.SECTION.KEY=VALUE, as in --config.optim.learning_rate=1e-4. If
+--config=NAME stands before --help, the values of that configuration are listed,
+and only the keys that its kind of run reads."""
+GIVEN = """
+Keys that this run reads, their values, and [the allowed values]:"""
+
+
+def text(module: str, doc: str, flag_values: flags.FlagValues, values: Values | None) -> str:
+    """What --help prints for a command.
+
+    module: the name of its module, and doc its docstring. flag_values: its flags. values: those of
+    the configuration that --config names, as nested dicts; None shows the defaults.
+    """
+    found = _flags_of_package(flag_values)
+    own = {name: flag for name, flag in found.items() if name not in PROCESSES}
+    name, module = commands.name_of(module), module.removesuffix('.__main__')
+    lines = [f'bert_jax {name}, also python -m {module}', ''] if name else []
+    lines += [_wrapped(doc), '', 'Flags']
+    if own.pop('config', None) is not None:
+        lines.append(_entry('--config=NAME|FILE', 'A file, or the name of one in configs/:'))
+        lines += [_entry(f'  {name}', line) for name, line in presets.descriptions().items()]
+    lines += map(_flag, own.values())
+    if others := [found[name] for name in PROCESSES if name in found]:
+        lines += ['', 'Flags for several processes', *map(_flag, others)]
+    if 'config' in found:
+        lines += [DEFAULTS if values is None else GIVEN, *_keys(values)]
+    return '\n'.join(lines)
+
+
+def _wrapped(doc: str) -> str:
+    """A docstring whose paragraphs fit the width. Commands stay as they are, with short names."""
+
+    def short(match: re.Match[str]) -> str:
+        return f'bert_jax {name}' if (name := commands.name_of(match[1])) else match[0]
+
+    doc = re.sub(r'python -m (bert_jax\.[\w.]+)', short, doc.strip())
+    doc = re.sub(r'--config=configs/(\w+)\.py', r'--config=\1', doc)
+    is_command = re.compile('^(?: |pip |bert_jax )', re.MULTILINE)
+    return '\n\n'.join(
+        part if is_command.search(part) else textwrap.fill(part, WIDTH)
+        for part in doc.split('\n\n')
+    )
+
+
+def _flags_of_package(flag_values: flags.FlagValues) -> dict[str, flags.Flag]:
+    """The flags that this package defines, by name, in the order of their definition."""
+    modules = flag_values.flags_by_module_dict()
+    ours = [name for name in modules if name == sys.argv[0] or name.startswith('bert_jax')]
+    return {flag.name: flag for name in ours for flag in modules[name] if '.' not in flag.name}
+
+
+def _flag(flag: flags.Flag) -> str:
+    options = getattr(flag.parser, 'enum_values', None)
+    if flag.flag_type() == 'bool':
+        name = f'--[no]{flag.name}'
+    elif options:
+        name = f'--{flag.name}={"|".join(options)}'
+    else:
+        name = f'--{flag.name}={FLAG_TYPES.get(flag.flag_type(), "TEXT")}'
+    words = re.sub(r'^<.*?>: ', '', str(flag.help))  # absl puts the options there
+    if flag.default not in (None, '', False) and 'efault' not in words:
+        default = 'yes' if flag.default is True else flag.default
+        words = f'{words.rstrip(".")}. Default: {default}.'
+    return _entry(name, words)
+
+
+def _entry(name: str, words: str) -> str:
+    """A name with its description beside it, or below it if the name is long."""
+    first, indent = f'  {name} '.ljust(COLUMN), ' ' * COLUMN
+    lines = textwrap.wrap(words, WIDTH - COLUMN, break_on_hyphens=False) or ['']
+    if len(first) > COLUMN:
+        lines = [first, *(indent + line for line in lines)]
+    else:
+        lines = [first + lines[0], *(indent + line for line in lines[1:])]
+    return '\n'.join(line.rstrip() for line in lines)
+
+
+def _keys(values: Values | None) -> list[str]:
+    """A line or more for each key.
+
+    If `values` are given, only the keys that their kind of run reads are listed.
+    """
+    defaults, comments = schema.default().to_dict(), key_comments()
+    lines, section, unread = list[str](), None, None
+    if values is not None:
+        unread = keys.UNREAD[schema.kind_of(_get(values, 'data.task'))]
+    for key, field in keys.KEYS.items():
+        if unread in fields.facts(field):
+            continue
+        above, _, name = key.rpartition('.')
+        if above != section:
+            section = above
+            lines += ['', f'--config.{above}.' if above else '--config.']
+        default = _get(defaults, key)
+        value = default if values is None else _get(values, key)
+        words = [comments[key]]
+        if values is None:
+            words += [ONLY[fact] for fact in fields.facts(field) if fact in ONLY]
+        elif value != default:
+            words.append(f'Default: {_shown(default)}.')
+        lines.append(_entry(f'{name}={_shown(value)}', ' '.join([*words, _allowed(field)]).strip()))
+    return lines
+
+
+def _get(values: Any, key: str) -> Any:
+    for name in key.split('.'):
+        values = values[name]
+    return values
+
+
+def _shown(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value).replace(' ', '') if isinstance(value, tuple) else str(value)
+
+
+def _allowed(field: dataclasses.Field) -> str:
+    """The allowed values in brackets; '' if every text is allowed."""
+    if options := fields.choices(field):
+        return f'[{" | ".join(options)}]'
+    expected = '; '.join(limit.expected for limit in fields.limits(field))
+    expected = expected or TYPES.get(fields.value_type(field), '')
+    return f'[{expected}]' if expected else ''
+
+
+@functools.cache
+def key_comments() -> dict[str, str]:
+    """The comment of each key in schema.py, as a sentence; '' if it has none."""
+    source = inspect.getsource(schema)
+    comments, own_line = dict[int, str](), set[int]()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            comments[token.start[0]] = token.string.lstrip('# ')
+            if not token.line[: token.start[1]].strip():
+                own_line.add(token.start[0])
+    by_class = {
+        node.name: {
+            statement.target.id: _comment(statement, comments, own_line)
+            for statement in node.body
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+        }
+        for node in ast.parse(source).body
+        if isinstance(node, ast.ClassDef)
+    }
+    sections = {field.name: field.type for field in dataclasses.fields(Config)}
+    found = {}
+    for key in keys.KEYS:
+        section, _, name = key.rpartition('.')
+        owner: Any = sections[section] if section else Config
+        found[key] = by_class[owner.__name__][name]
+    return found
+
+
+def _comment(statement: ast.AnnAssign, comments: dict[int, str], own_line: set[int]) -> str:
+    """The comment lines directly above a statement, and the one behind it."""
+    above, line = list[str](), statement.lineno - 1
+    while line in own_line:
+        above.insert(0, comments[line])
+        line -= 1
+    last = statement.end_lineno or statement.lineno
+    behind = [comments[n] for n in range(statement.lineno, last + 1) if n in comments]
+    sentence = ' '.join([*above, *behind]).rstrip('.')
+    first = sentence.partition(' ')[0]
+    # A name such as vocab.txt keeps its small letter.
+    sentence = sentence if re.search(r'[._]', first) else sentence[:1].upper() + sentence[1:]
+    return f'{sentence}.' if sentence else ''

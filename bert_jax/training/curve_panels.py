@@ -1,0 +1,163 @@
+"""What the picture of a run consists of: its panels, its title, and a line about the run."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from bert_jax.training import history
+from bert_jax.training.history import History
+
+OBJECTIVES = {'mlm': 'masked tokens', 'nsp': 'next sentence', 'sop': 'sentence order'}
+OBJECTIVES |= {'rtd': 'replaced tokens'}
+# Numbers of an evaluation that have no curve among the scores.
+NO_SCORES = ('loss', 'task_loss', 'padding_fraction', 'score', 'mse')
+MOST_SCORES, MOST_KEYS = 4, 3  # scores of fine-tuning; keys that differ between runs
+WIDEST_WINDOW = 101  # reports of which a smoothed value is the mean, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """One diagram. train, held_out: names of metrics of the two splits.
+
+    percent: values are fractions and are shown in per cent. lowest, highest: the ends of the y
+    axis unless a value is outside; None follows the values. label: which value of a training curve
+    is written beside it; a curve without a label is not smoothed. log: the y axis is logarithmic.
+    lines: a panel of text instead of curves.
+    """
+
+    title: str
+    train: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
+    percent: bool = False
+    lowest: float | None = None
+    highest: float | None = None
+    label: Literal['last', 'median', ''] = 'last'
+    log: bool = False
+    lines: tuple[str, ...] = ()
+
+    def text(self, value: float) -> str:
+        """A value of the y axis as the picture writes it: '44.3 %', '5.51', '17,510', '0.0003'."""
+        if self.percent:
+            return f'{value:.1f}' + ' %' * bool(self.train)
+        return f'{value:,.0f}' if value >= 1000 else f'{value:.3g}'
+
+
+def upper(runs: Sequence[History]) -> list[Panel]:
+    """The panels of the upper row, for the metrics of the first run."""
+    run = runs[0]
+    if not run.is_pretraining:
+        return _fine_tuning_panels(run, several=len(runs) > 1)
+    known = run.metrics('train', 'eval')
+    names = [name.removesuffix('_loss') for name in known if name.endswith('_loss')]
+    result = list[Panel]()
+    for name in sorted(names, key=lambda name: name != 'mlm'):  # masked tokens are first
+        title, loss, accuracy = OBJECTIVES.get(name, name), f'{name}_loss', f'{name}_accuracy'
+        if not result or accuracy not in known:
+            result.append(Panel(f'{title}: loss, nats', (loss,), (loss,)))
+        if accuracy in known:
+            lowest, highest = (0.3, 1.0) if name in history.TWO_WAY else (0.0, None)
+            limits: dict[str, Any] = {'lowest': lowest, 'highest': highest}
+            title = f'{title}: accuracy, %'
+            result.append(Panel(title, (accuracy,), (accuracy,), percent=True, **limits))
+    if len(result) == 2 and len(runs) == 1:
+        result += _examples(run)
+    return result or [Panel('loss', ('loss',), ('loss',))]
+
+
+def _examples(run: History) -> list[Panel]:
+    """The panel with masked words, if the run has examples."""
+    filled = run.filled()
+    if not filled:
+        return []
+    return [Panel(f'masked words after {run.examples["step"]:,} steps', lines=(*filled,))]
+
+
+def _fine_tuning_panels(run: History, several: bool) -> list[Panel]:
+    loss, main = Panel('loss', ('loss',), ('loss',)), run.main_score()
+    if not main:
+        return [loss]
+    others = [n for n in run.metrics('eval') if n not in (*NO_SCORES, main) and '/' not in n]
+    scores = (main,) if several else (main, *others[: MOST_SCORES - 1])
+    _, values = run.series('eval', main)
+    percent = max(abs(values)) <= 1  # the scores of SQuAD are per cent already
+    title = 'held-out scores x 100' if percent else 'held-out scores'
+    return [loss, Panel(title, (), scores, percent=percent)]
+
+
+def lower(runs: Sequence[History], above: Sequence[Panel]) -> list[Panel]:
+    """The panels of the lower row, without those that would be empty. above: the upper row."""
+    middle = [Panel('norm of the gradient', ('grad_norm',), log=True)]
+    if len(runs) == 1 and not any(panel.lines for panel in above):
+        middle = _examples(runs[0]) or middle
+    speed = 'training tokens per second'
+    found = [
+        Panel('learning rate', ('learning_rate',), lowest=0.0, label=''),
+        *(middle if len(above) > 2 else []),
+        Panel(speed, ('tokens_per_second',), lowest=0.0, label='median'),
+    ]
+    reported = {name for run in runs for name in run.metrics('train')}
+    return [panel for panel in found if panel.lines or panel.train[0] in reported]
+
+
+def titles(runs: Sequence[History]) -> tuple[str, str]:
+    """The title and the line below it: the configuration, or how those of several runs differ."""
+    if len(runs) == 1:
+        return runs[0].name, describe(runs[0])
+    differing = list[str]()
+    flat = [_flat(run.config.to_dict()) if run.config else {} for run in runs]
+    for key in flat[0]:
+        values = [values.get(key) for values in flat]
+        if any(value != values[0] for value in values):
+            differing.append(f'{key}: {" | ".join(map(str, values))}')
+    more = f' and {len(differing) - MOST_KEYS} more keys' if len(differing) > MOST_KEYS else ''
+    title = ', '.join(run.name for run in runs)
+    return title, ('; '.join(differing[:MOST_KEYS]) or 'one configuration') + more
+
+
+def describe(run: History) -> str:
+    """The configuration of a run in a line; '' if it is not known."""
+    if run.config is None:
+        return ''
+    model, train, optim = run.config.model, run.config.train, run.config.optim
+    phases = ', then '.join(
+        f'{phase.steps:,} steps of {phase.batch_size} x {phase.max_seq_length}'
+        for phase in train.phases
+    )
+    if not run.is_pretraining:
+        phases = f'{train.epochs:g} epochs of {run.config.num_steps / train.epochs:,.0f} steps'
+    about = run.config.data.corpus if run.is_pretraining else run.config.data.task
+    if run.config.init_from:
+        about += f', from {pathlib.PurePosixPath(run.config.init_from).name}'
+    return (
+        f'{about}; {model.num_hidden_layers} layers of {model.hidden_size}, '
+        f'vocabulary {model.vocab_size:,}; {phases}; {optim.name}, rate {optim.learning_rate:g}'
+    )
+
+
+def _flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    flat = dict[str, Any]()
+    for key, value in values.items():
+        flat |= _flat(value, f'{key}.') if isinstance(value, dict) else {f'{prefix}{key}': value}
+    return flat
+
+
+def smoothing_window(reports: int) -> int:
+    """The number of reports whose mean is a point of a training curve: odd, about a tenth."""
+    return min(reports // 20 * 2 + 1, WIDEST_WINDOW)
+
+
+def smooth(values: np.ndarray) -> np.ndarray:
+    """The mean over a window around each value, float[n] -> float[n].
+
+    At the beginning, where a loss falls quickly, the window is narrower and symmetric. At the end
+    it is cut off.
+    """
+    n = len(values)
+    index = np.arange(n)
+    half = np.minimum(smoothing_window(n) // 2, index)
+    first, last = index - half, np.minimum(index + half, n - 1)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    return (sums[last + 1] - sums[first]) / (last + 1 - first)

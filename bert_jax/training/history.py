@@ -1,0 +1,183 @@
+"""What a run has reported: its metrics, its configuration and the baselines of its data."""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from bert_jax.config import Config
+from bert_jax.training.workdir import CONFIG, DATA, absolute, read_config
+
+METRICS = 'metrics.jsonl'
+EXAMPLES = 'examples.json'
+MOST_LINES, WIDTH = 7, 26  # examples, and characters of each, that are shown
+SPLITS = ('train', 'eval')
+# What the baselines of corpus.json are called in a picture.
+COUNTED = {
+    'frequent': 'most frequent token',
+    'pairs': 'counted pairs',
+    'triples': 'counted triples',
+}
+TWO_WAY = ('nsp', 'sop')  # objectives that choose between two answers
+Lines = dict[str, list[dict[str, Any]]]  # the lines of metrics.jsonl by split
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """The reports of one run. config: None if the workdir has no config.json.
+
+    data: the content of corpus.json, {} if there is none. examples: the content of examples.json,
+    which has lines of text with a masked word, and what the model fills in.
+    """
+
+    name: str
+    lines: Lines
+    config: Config | None
+    data: dict[str, Any]
+    examples: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def filled(self) -> list[str]:
+        """The lines with a masked word, each with the likeliest word and its probability."""
+        lines = self.examples.get('lines', [])[:MOST_LINES]
+        rows = [(line['line'], *line['guesses'][0]) for line in lines]
+        return [f'{text[:WIDTH]:{WIDTH}} {word} {p:.2f}' for text, word, p in rows]
+
+    def series(self, split: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """The steps and the values of a metric, two float[n]. Values that are null are left out."""
+        reported = [line for line in self.lines[split] if line.get(metric) is not None]
+        steps = np.array([line['step'] for line in reported], float)
+        return steps, np.array([line[metric] for line in reported], float)
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps of an epoch of fine-tuning; 0 if there are no epochs, or they are not known."""
+        if self.config is None or self.is_pretraining:
+            return 0.0
+        return self.config.schedule_steps / self.config.train.epochs
+
+    @property
+    def unit(self) -> str:
+        """What the x axis of a picture counts: 'step', or 'epoch' in fine-tuning."""
+        return 'epoch' if self.steps_per_epoch else 'step'
+
+    def position(self, steps: np.ndarray) -> np.ndarray:
+        """The steps in the unit of the x axis."""
+        return steps / (self.steps_per_epoch or 1)
+
+    def metrics(self, *splits: str) -> list[str]:
+        """The names of the metrics of these splits that are fractional numbers, each one once."""
+        lines = (line for split in splits for line in self.lines[split])
+        pairs = (pair for line in lines for pair in line.items())
+        return list(dict.fromkeys(name for name, value in pairs if type(value) is float))
+
+    @property
+    def is_pretraining(self) -> bool:
+        if self.config:
+            return self.config.kind == 'pretraining'
+        return 'mlm_loss' in self.lines['train'][0]
+
+    def main_score(self) -> str:
+        """The official score by which fine-tuning chooses the best epoch; '' if there is none.
+
+        Evaluations report it twice, by its name and as `score`. It stays `score` if it is the mean
+        of several scores.
+        """
+        _, main = self.series('eval', 'score')
+        if not len(main):
+            return ''
+        names = [name for name in self.metrics('eval') if name not in ('score', 'loss')]
+        return next((n for n in names if np.array_equal(self.series('eval', n)[1], main)), 'score')
+
+    def baselines(self, metric: str) -> dict[str, float]:
+        """What `metric` is without a model, by the name of the method."""
+        objective = metric.removesuffix('_accuracy')
+        if metric == 'mlm_loss' and self.data.get('unigram_entropy'):
+            return {'unigram entropy': float(self.data['unigram_entropy'])}
+        if objective != metric and objective in TWO_WAY:
+            return {'chance': 0.5}
+        without_reading = self.data.get('baseline') or {}  # of fine-tuning
+        if without_reading and metric == self.main_score():
+            return {'baseline': float(without_reading['value'])}
+        if metric == 'mlm_accuracy':
+            counted = self.data.get('baselines') or {}
+            return {
+                COUNTED.get(name, name): float(value)
+                for name, value in counted.items()
+                if not name.endswith('_share')
+            }
+        return {}
+
+    def untrained(self, metric: str) -> float | None:
+        """The expected value of `metric` for a model with random parameters, which says nothing.
+
+        None if it is not known, or if the run began with trained parameters.
+        """
+        if not self.config or not self.is_pretraining or self.config.init_from:
+            return None
+        size = self.config.model.vocab_size
+        known = {'mlm_loss': math.log(size), 'mlm_accuracy': 1 / size}
+        return (known | {f'{name}_accuracy': 0.5 for name in TWO_WAY}).get(metric)
+
+
+def read(workdir: str, name: str) -> History:
+    """The history of the run in `workdir`. Raises ValueError if its files can't be read."""
+    folder = absolute(workdir)
+    lines = read_metrics(folder)
+    config = read_config(folder) if (folder / CONFIG).exists() else None
+    data, examples = (
+        _json(path) if path.exists() else {} for path in (folder / DATA, folder / EXAMPLES)
+    )
+    return History(name, lines, config, data, examples)
+
+
+def read_metrics(workdir: epath.Path) -> Lines:
+    """The lines of metrics.jsonl by split. Raises ValueError if there are none."""
+    path = workdir / METRICS
+    if not path.exists():
+        raise ValueError(f'{path} does not exist; {_runs_below(workdir)}')
+    lines = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            lines.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f'{path}:{number} is not JSON: {error}') from error
+    splits = {split: [line for line in lines if line['split'] == split] for split in SPLITS}
+    if not splits['train']:
+        raise ValueError(f'{path} has no line of the train split yet')
+    return splits
+
+
+def _runs_below(workdir: epath.Path) -> str:
+    """What to give as --workdir instead of `workdir`."""
+    names = sorted(path.name for path in workdir.iterdir()) if workdir.exists() else []
+    runs = [f'--workdir={workdir / name}' for name in names if (workdir / name / METRICS).exists()]
+    if not runs:
+        return '--workdir is the folder of a run'
+    return f'its runs have folders of their own: {" ".join(runs)}'
+
+
+def _json(path: epath.Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f'{path} cannot be read: {error}') from error
+
+
+def names(workdirs: Sequence[str]) -> list[str]:
+    """A short name for each workdir: as many of its last folders as make the names different.
+
+    Raises ValueError if a workdir is given twice.
+    """
+    paths = [pathlib.PurePosixPath(str(absolute(workdir))).parts for workdir in workdirs]
+    if len({*paths}) < len(paths):
+        raise ValueError('--workdir: a workdir is given twice')
+    for count in range(1, max(map(len, paths)) + 1):
+        found = ['/'.join(path[-count:]) for path in paths]
+        if len({*found}) == len(found):
+            break
+    return found

@@ -1,0 +1,186 @@
+"""The commands in the READMEs and docstrings: their flags exist, and README.md's commands work."""
+
+import ast
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+from typing import NamedTuple
+
+import pytest
+import small_run
+from tiny_model import ROOT
+
+from bert_jax.config import commands, presets
+
+COMMAND = re.compile(r'^ *(?:python -m bert_jax\.(?P<module>[\w.]+)|bert_jax (?P<name>\w+)) (.*)$')
+MODULES = {module: name for name, module in commands.COMMANDS.items()}
+
+
+class Command(NamedTuple):
+    source: str  # the file that has it
+    name: str
+    argv: list[str]
+
+    def __str__(self) -> str:
+        return f'{self.source}: bert_jax {self.name} {" ".join(self.argv)}'
+
+
+def found(source: pathlib.Path, text: str) -> list[Command]:
+    """The commands in the indented lines of a text. Sketches, which have '...', are left out."""
+    lines = (line for line in text.replace('\\\n', ' ').splitlines() if '...' not in line)
+    matches = [match for match in map(COMMAND.match, lines) if match]
+    named = ((match['name'] or MODULES.get(match['module'], ''), match[3]) for match in matches)
+    return [
+        Command(str(source.relative_to(ROOT)), name, shlex.split(words, comments=True))
+        for name, words in named
+        if name in commands.COMMANDS
+    ]
+
+
+README = found(ROOT / 'README.md', (ROOT / 'README.md').read_text())
+
+
+def everywhere() -> list[Command]:
+    """The commands of all READMEs, of the configurations and of the commands' own docstrings."""
+    readmes = [ROOT / 'README.md', *ROOT.glob('*/**/README.md')]
+    listed = [command for path in readmes for command in found(path, path.read_text())]
+    modules = (ROOT / 'bert_jax').rglob('*.py')
+    for path in (*presets.FOLDER.glob('*.py'), *modules):
+        listed += found(path, ast.get_docstring(ast.parse(path.read_text())) or '')
+    return listed
+
+
+# Parses the flags of each command in a process of its own, because commands share names of flags.
+PARSE = textwrap.dedent("""
+    import importlib, json, os, sys, traceback
+    from absl import flags
+    from bert_jax.config import command_line
+    for module, argv in json.loads(sys.stdin.read()):
+        pid = os.fork()
+        if not pid:
+            sys.argv = ['name', *argv]
+            try:
+                command = importlib.import_module(module)
+                values = getattr(command, 'FLAGS', None)
+                if values is None:
+                    command_line.parse(sys.argv)
+                else:
+                    command_line.parse_flags(sys.argv, values)
+            except BaseException as error:
+                print(json.dumps(f'{type(error).__name__}: {error}'), flush=True)
+            else:
+                print(json.dumps(''), flush=True)
+            os._exit(0)
+        os.waitpid(pid, 0)
+""")
+
+
+def test_the_flags_of_all_commands_exist() -> None:
+    listed = everywhere()
+    assert {command.name for command in listed} == set(commands.COMMANDS)
+    calls = []
+    for command in listed:
+        module = f'bert_jax.{commands.COMMANDS[command.name]}'
+        module += '.__main__' if command.name == 'convert' else ''
+        calls.append((module, command.argv))
+    done = subprocess.run(
+        [sys.executable, '-c', PARSE],
+        input=json.dumps(calls),
+        env=os.environ | {'PYTHONPATH': str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=120,
+    )
+    errors = map(json.loads, done.stdout.splitlines())
+    wrong = [
+        f'{command}\n  {error}' for command, error in zip(listed, errors, strict=True) if error
+    ]
+    assert not wrong, '\n'.join(wrong)
+
+
+# Flags that make a command short. They come after its own flags, so they replace their values.
+SMALL_MODEL = {key: value for key, value in small_run.FLAGS.items() if key.startswith('model.')}
+SHORT = {
+    'pretraining': SMALL_MODEL
+    | {
+        'train.phases': '((2,32,8,5),)',
+        'optim.warmup_steps': 0,
+        'data.holdout': 0.1,
+        'data.sentences': 'line',
+        'data.vocab_file': 'vocab.txt',
+    },
+    'finetuning': {'train.epochs': 0.5, 'train.batch_size': 4, 'data.max_seq_length': 32},
+    'plan': SMALL_MODEL
+    | {'train.phases': '((2,32,4096,5),)', 'optim.warmup_steps': 0, 'mesh.fsdp': 1},
+}
+# The order in which they run: a command needs what an earlier one has made.
+ORDER = ('pretraining', 'from', 'finetuning', 'predict', 'plot', 'to', 'prepare', 'plan')
+
+
+def kind(command: Command) -> str:
+    if command.name == 'train':
+        return 'finetuning' if 'configs/finetune' in ' '.join(command.argv) else 'pretraining'
+    if command.name == 'convert':
+        return 'to' if any(word.startswith('--to') for word in command.argv) else 'from'
+    return command.name
+
+
+def shortened(command: Command) -> list[str]:
+    """The arguments of a command that takes seconds instead of hours."""
+    name, argv = kind(command), list(command.argv)
+    values = dict(SHORT.get(name, {}))
+    if name == 'pretraining' and not any('data.corpus=text:' in word for word in argv):
+        values['data.corpus'] = 'text:books/*.txt'
+    if name == 'to':  # the name may be the folder of another command
+        argv = [f'{word}_out' if word.startswith('--output=') else word for word in argv]
+    return [*argv, *(f'--config.{key}={value}' for key, value in values.items())]
+
+
+def run(name: str, argv: list[str], folder: pathlib.Path) -> str:
+    done = subprocess.run(
+        [sys.executable, '-m', 'bert_jax', name, *argv],
+        env=small_run.environment() | {'XDG_CACHE_HOME': str(folder / 'cache')},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, f'bert_jax {name} {" ".join(argv)}\n{done.stdout}'
+    return done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A folder with the files that the commands of README.md name."""
+    (tmp_path / 'books').mkdir()
+    small_run.write_corpus(tmp_path).rename(tmp_path / 'books' / 'one.txt')
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    rows = [f'{"abc" if i % 2 else "fgh"} bad gab,{"good" if i % 2 else "bad"}' for i in range(40)]
+    for name in ('train.csv', 'dev.csv'):
+        (tmp_path / name).write_text('\n'.join(['text,label', *rows]) + '\n')
+    (tmp_path / 'new.csv').write_text('text\nabc bad\nfgh gab\n')
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme(folder: pathlib.Path) -> None:
+    ordered = sorted(README, key=lambda command: ORDER.index(kind(command)))
+    kinds = [kind(command) for command in ordered]
+    assert {'pretraining', 'finetuning', 'predict', 'from', 'to'} <= set(kinds)
+    for command in ordered:
+        if kind(command) == 'plan':
+            pytest.importorskip('libtpu')
+        if not (folder / 'FOLDER').exists() and kind(command) != 'pretraining':
+            # A Hugging Face folder, made of the first model that was trained.
+            trained = next((folder / 'runs').iterdir())
+            run('convert', ['--to=hf', f'--input={trained}', '--output=FOLDER'], folder)
+        run(command.name, shortened(command), folder)
