@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_jax.convert import hf_tokenizer, hf_tokenizer_files, hf_weights, rules
+from bert_jax.convert import hf_tokenizer, hf_weights, rules
 from bert_jax.convert.foreign import KEYS, Foreign, model_config, task_of, task_values, why_unused
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import head_of
@@ -59,7 +59,7 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
         else:
             unused[BIAS] = f'{DECODER_BIAS} differs, and transformers adds that one'
         used[BIAS] = bias
-    vocabulary, notes = hf_tokenizer.read(directory, lowercase, model.vocab_size, model.model_type)
+    vocabulary, notes = hf_tokenizer.read(directory, lowercase, model.vocab_size)
     task = task_of(values, len(used[CLASSIFIER]) if CLASSIFIER in used else None)
     return Foreign('hf', model, heads, used, unused, vocabulary, task, notes)
 
@@ -109,7 +109,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         **task_values(source),
     }
     (directory / 'config.json').write_text(json.dumps(values, indent=2) + '\n')
-    notes += hf_tokenizer_files.write(directory, source)
+    notes += hf_tokenizer.write(directory, source)
     count = sum(tensor.size for tensor in tensors.values())
     (directory / 'README.md').write_text(_card(architecture, values, count))
     return notes

@@ -4,13 +4,22 @@ import functools
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from etils import epath
 
-from bert_jax.convert.foreign import check_vocabulary, read_json
+from bert_jax.convert.foreign import check_vocabulary
+from bert_jax.convert.hf_tokenizer_files import write as write
+from bert_jax.convert.hf_tokenizer_kind import (
+    ADDED,
+    CONFIG,
+    SPECIALS,
+    WEIGHTS_ALONE,
+    kind_of,
+    optional,
+    refuse,
+)
 from bert_jax.data.tokenizers import (
-    byte_bpe,
     fairseq_sentencepiece,
     sentencepiece_model,
     tokenizer,
@@ -22,46 +31,6 @@ from bert_jax.data.tokenizers.specials import NAMES, OPTIONAL
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.data.tokenizers.wordpiece_vocabulary import WordPiece
 
-CONFIG, SPECIALS, ADDED = 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'
-# The kind of vocabulary of each class of tokenizers. The names of classes may end in 'Fast'.
-CLASSES = {
-    'BertTokenizer': 'wordpiece',
-    'DistilBertTokenizer': 'wordpiece',
-    'ElectraTokenizer': 'wordpiece',
-    'RobertaTokenizer': 'byte_bpe',
-    'XLMRobertaTokenizer': 'xlm_roberta',
-    'CamembertTokenizer': 'camembert',
-    'AlbertTokenizer': 'sentencepiece',
-    'XLNetTokenizer': 'sentencepiece',
-    'XLMTokenizer': 'xlm_bpe',
-    'FlaubertTokenizer': 'flaubert_bpe',
-}
-# These classes use tokenizer.json as it is.
-GENERIC = ('PreTrainedTokenizer', 'TokenizersBackend')
-# The class of a family, for a folder that names none.
-FAMILIES = {
-    'bert': 'BertTokenizer',
-    'distilbert': 'DistilBertTokenizer',
-    'electra': 'ElectraTokenizer',
-    'roberta': 'RobertaTokenizer',
-    'xlm-roberta': 'XLMRobertaTokenizer',
-    'camembert': 'CamembertTokenizer',
-    'albert': 'AlbertTokenizer',
-    'xlnet': 'XLNetTokenizer',
-    'xlm': 'XLMTokenizer',
-    'flaubert': 'FlaubertTokenizer',
-}
-# The files of each kind, one of which must be there.
-WORDS, PIECES = ('vocab.txt',), ('tokenizer.model', 'spiece.model')
-FILES = {
-    'wordpiece': WORDS,
-    'sentencepiece': PIECES,
-    'byte_bpe': (byte_bpe.VOCABULARY,),
-    **dict.fromkeys(word_bpe.KINDS, (byte_bpe.VOCABULARY,)),
-    **dict.fromkeys(
-        fairseq_sentencepiece.FIRST, (fairseq_sentencepiece.PUBLISHED, sentencepiece_model.MODEL)
-    ),
-}
 # The key that says whether text is lowercased, and its value if it is missing. None: not known.
 CASE: dict[str, tuple[str, bool | None]] = {
     'wordpiece': ('do_lower_case', None),
@@ -82,26 +51,26 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     'sentencepiece': {'remove_space': True},
 }
-WEIGHTS_ALONE = 'Remove the vocabulary to convert the weights alone, for use with token ids'
 
 
 def read(
-    directory: pathlib.Path, lowercase: bool | None, vocab_size: int, model_type: str = 'bert'
+    directory: pathlib.Path, lowercase: bool | None, vocab_size: int, model_type: str = ''
 ) -> tuple[Tokenizer | None, tuple[str, ...]]:
     """The folder's vocabulary, None if it has none, and lines to print about it.
 
-    lowercase: whether text is lowercased, if no file says so. model_type: that of config.json.
-    Raises ValueError if bert_jax would compute other token ids than transformers or the authors'
-    code, and for the reasons of `check_vocabulary`.
+    lowercase: whether text is lowercased, if no file says so. model_type: '' means that of
+    config.json. Raises ValueError if bert_jax would compute other token ids than transformers or
+    the authors' code, and for the reasons of `check_vocabulary`.
     """
-    described, options = _optional(directory, tokenizer_json.FILE), _optional(directory, CONFIG)
+    described, options = optional(directory, tokenizer_json.FILE), optional(directory, CONFIG)
+    model_type = model_type or optional(directory, 'config.json').get('model_type', 'bert')
     published = directory / fairseq_sentencepiece.PUBLISHED
     if not described and not tokenizer.find(directory) and not published.exists():
         return None, ()
-    kind = _kind(directory, described, options, model_type)
+    kind = kind_of(directory, described, options, model_type)
     for key, value in EXPECTED.get(kind, {}).items():
         if options.get(key) not in (None, value):
-            _refuse(directory / CONFIG, key, options[key], value)
+            refuse(directory / CONFIG, key, options[key], value)
     stated = _lowercase(directory, described, options, kind, lowercase)
     if model_type == 'xlnet' and stated is None:
         stated = False
@@ -111,49 +80,13 @@ def read(
         vocabulary = _load(directory, kind, options, stated is not False)
     if kind not in CASE:
         stated = vocabulary.lowercase
+        if lowercase not in (None, stated):
+            raise ValueError(
+                f'the tokenizer in {directory} {"lowercases" if stated else "does not lowercase"} '
+                f'text; remove --{"" if lowercase else "no"}lowercase'
+            )
     notes = check_vocabulary(vocabulary, stated, vocab_size, directory)
     return vocabulary, (*notes, *_check_tokens(directory, vocabulary))
-
-
-def _kind(
-    directory: pathlib.Path,
-    described: Mapping[str, Any],
-    options: Mapping[str, Any],
-    model_type: str,
-) -> str:
-    """The kind of the folder's vocabulary, a key of `tokenizer.KINDS`."""
-    if (directory / MARKER).exists():  # a folder that bert_jax wrote
-        return str(read_json(directory / MARKER).get('kind'))
-    stated = ''
-    # transformers looks for the class in tokenizer_config.json first.
-    for name, values in ((CONFIG, options), ('config.json', _optional(directory, 'config.json'))):
-        if found := values.get('tokenizer_class'):
-            stated = str(found).removesuffix('Fast')
-            if stated not in (*CLASSES, *GENERIC):
-                _refuse(directory / name, 'tokenizer_class', found, ', '.join(CLASSES))
-            break
-    kind = CLASSES[stated if stated in CLASSES else FAMILIES.get(model_type, 'BertTokenizer')]
-    if model_type not in FAMILIES and stated not in CLASSES and described:
-        return tokenizer_json.JsonTokenizer.kind
-    if stated in GENERIC and described and not (kind == 'wordpiece' and _is_berts(described)):
-        return tokenizer_json.JsonTokenizer.kind
-    if kind == 'wordpiece' or any((directory / name).exists() for name in FILES[kind]):
-        return kind
-    if described:
-        return tokenizer_json.JsonTokenizer.kind
-    if any((directory / name).exists() for name in WORDS) and stated not in CLASSES:
-        return 'wordpiece'
-    raise ValueError(
-        f'{directory} has no {" or ".join(FILES[kind])}, the vocabulary of a '
-        f'{stated or FAMILIES[model_type]}. {WEIGHTS_ALONE}'
-    )
-
-
-def _is_berts(described: Mapping[str, Any]) -> bool:
-    """Whether a tokenizer.json splits text as BERT does."""
-    parts = [described.get(section) for section in ('normalizer', 'pre_tokenizer', 'model')]
-    types = [part.get('type') if isinstance(part, dict) else None for part in parts]
-    return types == ['BertNormalizer', 'BertPreTokenizer', 'WordPiece']
 
 
 def _lowercase(
@@ -191,9 +124,9 @@ def _load(
     if (folder / MARKER).exists():
         return tokenizer.load(folder)
     if kind == 'sentencepiece':
-        path = next(folder / name for name in FILES[kind] if (folder / name).exists())
         keeps = _boolean(options, 'keep_accents', directory / CONFIG)
-        return sentencepiece_model.read(path, lowercase, None if not keeps else False)
+        strips = False if keeps else None
+        return sentencepiece_model.read_folder(folder, lowercase=lowercase, strip_accents=strips)
     make = functools.partial(tokenizer.KINDS[kind], folder)
     if kind in word_bpe.KINDS:
         # transformers has the rules of Moses for these languages if it is given no other one.
@@ -213,22 +146,10 @@ def _names(directory: pathlib.Path) -> dict[str, str]:
     """The special tokens that the folder names, by role."""
     found = dict[str, str]()
     for name in (SPECIALS, CONFIG):
-        values = _optional(directory, name)
+        values = optional(directory, name)
         for role in NAMES:
             found.update((role, content) for content in _contents([values.get(f'{role}_token')]))
     return found
-
-
-def _refuse(path: pathlib.Path, key: str, value: Any, expected: Any) -> NoReturn:
-    raise ValueError(
-        f'{path}: {key} is {value!r}; bert_jax has {expected!r} only. {WEIGHTS_ALONE}, or the key '
-        'to prepare text as bert_jax does'
-    )
-
-
-def _optional(directory: pathlib.Path, name: str) -> dict[str, Any]:
-    path = directory / name
-    return read_json(path) if path.exists() else {}
 
 
 def _boolean(values: Mapping[str, Any], key: str, path: pathlib.Path) -> bool | None:
@@ -255,11 +176,11 @@ def _word_pieces(
     for section in ('normalizer', 'pre_tokenizer', 'model'):
         theirs = described.get(section)
         if not isinstance(theirs, dict):
-            _refuse(path, section, theirs, ours[section]['type'])
+            refuse(path, section, theirs, ours[section]['type'])
         for key in ('type', *sorted(theirs.keys() - {'lowercase', 'vocab'})):
             value, expected = theirs.get(key), ours[section].get(key)
             if value != expected and (value is not None or key == 'type'):
-                _refuse(path, f'{section}.{key}', value, expected)
+                refuse(path, f'{section}.{key}', value, expected)
     try:
         ids = described['model']['vocab']
         by_id = {number: piece for piece, number in ids.items()}
@@ -286,14 +207,14 @@ def _contents(tokens: Any) -> list[str]:
 
 def _added(directory: pathlib.Path) -> Iterator[tuple[str, str]]:
     """(file, token) of the tokens that transformers searches for before it splits text."""
-    yield from ((ADDED, token) for token in _optional(directory, ADDED))
+    yield from ((ADDED, token) for token in optional(directory, ADDED))
     for name, keys in (
         ('tokenizer.json', ('added_tokens',)),
         (CONFIG, ('added_tokens_decoder', 'additional_special_tokens', 'extra_special_tokens')),
         (CONFIG, ('never_split',)),
         (SPECIALS, ('additional_special_tokens', 'extra_special_tokens')),
     ):
-        values = _optional(directory, name)
+        values = optional(directory, name)
         yield from ((name, token) for key in keys for token in _contents(values.get(key)))
 
 
@@ -304,13 +225,13 @@ def _check_tokens(directory: pathlib.Path, vocabulary: Tokenizer) -> tuple[str, 
     """
     special = vocabulary.special_pieces.by_role()
     for name in (CONFIG, SPECIALS):
-        values = _optional(directory, name)
+        values = optional(directory, name)
         for role in NAMES.keys() - {*OPTIONAL}:
             if vocabulary.kind in word_bpe.KINDS:
                 continue
             content = _contents([values.get(f'{role}_token')])
             if content not in ([], [special[role]]):
-                _refuse(directory / name, f'{role}_token', content[0], special[role])
+                refuse(directory / name, f'{role}_token', content[0], special[role])
     pieces, added = set(vocabulary.pieces), dict[str, str]()
     ordinary = {vocabulary.pieces[i] for i in vocabulary.ordinary_ids}
     for name, token in _added(directory):

@@ -43,7 +43,10 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     files = {name: x for name, x in vocabulary.files.items() if name != MARKER}
     settings: dict[str, Any] = {
         'tokenizer_class': CLASSES.get((vocabulary.kind, model_type)),
-        'model_max_length': source.config.max_position_embeddings,
+        # RoBERTa has two positions more than it can use.
+        'model_max_length': getattr(
+            source.config, 'longest_row', source.config.max_position_embeddings
+        ),
         **{f'{role}_token': x for role, x in vocabulary.special_pieces.by_role().items()},
     }
     settings['mask_token'] = _mask(vocabulary)

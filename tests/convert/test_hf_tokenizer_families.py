@@ -84,6 +84,36 @@ def test_what_is_written_is_read(tmp_path: pathlib.Path, kind: str, model_type: 
         assert (back.kind, back.files) == (vocabulary.kind, vocabulary.files)
 
 
+def test_what_cannot_be_read_is_refused(tmp_path: pathlib.Path) -> None:
+    vocabulary = made('byte_bpe')
+    folder = tmp_path / 'out'
+    write(folder, vocabulary, 'roberta')
+
+    def read(lowercase: bool | None = None, **changes: Any) -> tokenizer.Tokenizer | None:
+        path = folder / 'tokenizer_config.json'
+        old = path.read_text()
+        path.write_text(json.dumps(json.loads(old) | changes))
+        try:
+            return hf_tokenizer.read(folder, lowercase, vocabulary.vocab_size)[0]
+        finally:
+            path.write_text(old)
+
+    prefixed = read(add_prefix_space=True)
+    assert prefixed is not None
+    assert prefixed.encode_batch(['fox']) == vocabulary.encode_batch([' fox'])
+    other = read(mask_token='Ġthe')
+    assert other is not None
+    assert other.special_pieces.mask == 'Ġthe'
+    with pytest.raises(ValueError, match='does not lowercase text; remove --lowercase'):
+        read(lowercase=True)
+    with pytest.raises(ValueError, match=r"tokenizer_class is 'BarthezTokenizer'; bert_jax has"):
+        read(tokenizer_class='BarthezTokenizer')
+    with pytest.raises(ValueError, match=r'out has no sentencepiece.bpe.model .*CamembertTok'):
+        read(tokenizer_class='CamembertTokenizer')
+    with pytest.raises(ValueError, match="adds '<new>', which the vocabulary does not have"):
+        read(additional_special_tokens=['<new>'])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(('kind', 'model_type'), CASES)
 def test_transformers_gives_our_ids(tmp_path: pathlib.Path, kind: str, model_type: str) -> None:

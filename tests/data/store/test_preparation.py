@@ -38,7 +38,8 @@ def config(tmp_path, name, vocab_size=200, **options):
 
 def documents(directory, split):
     """The text of a store's documents, in order."""
-    vocabulary, found = tokenizer.load(directory), format.open_store(directory, split)
+    lowercase = format.read_meta(directory).lowercase
+    vocabulary, found = tokenizer.load(directory, lowercase), format.open_store(directory, split)
     starts = found.sentences[found.documents]
     return [
         vocabulary.decode(found.tokens[start:end].tolist())
@@ -219,3 +220,23 @@ def test_a_store_keeps_its_name_until_its_ids_change(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert first == second != (old := preparation.prepare(wanted))
     assert format.read_meta(first).fingerprint == format.read_meta(old).fingerprint
+
+
+@pytest.mark.parametrize('kind', tokenizer.TRAINERS)
+def test_every_kind_of_vocabulary_is_trained_and_kept(tmp_path, kind):
+    if kind.endswith(('xlm_bpe', 'flaubert_bpe')):
+        pytest.importorskip('sacremoses')
+    name = corpus(tmp_path / 'a.txt', range(100))
+    wanted = config(tmp_path, name, vocab_size=300, tokenizer=kind, lowercase=False)
+    directory = preparation.prepare(wanted)
+    vocabulary = tokenizer.load(directory, lowercase=False)
+    assert vocabulary.kind == kind
+    meta = format.read_meta(directory)
+    assert (meta.vocab_size, meta.lowercase) == (vocabulary.vocab_size, False)
+    found = documents(directory, 'train')
+    written = {''.join(document(i).split()) for i in range(100)}
+    assert len(found) > 50 and {''.join(text.split()) for text in found} <= written
+    # The same vocabulary from its files.
+    again = config(tmp_path, name, vocab_file=str(directory), lowercase=False)
+    fingerprint = format.read_meta(preparation.prepare(again)).fingerprint
+    assert fingerprint == meta.fingerprint
