@@ -25,6 +25,7 @@ DATA = [
 # Orbax and etils ask with them what a bucket is like, and do not say so.
 GCS = ['google-cloud-storage>=3', 'google-cloud-storage-control>=1.17']
 HF = ['safetensors>=0.5']
+MOSES = ['sacremoses>=0.1']  # the words of XLM and FlauBERT
 FINETUNE = ['scikit-learn>=1.7', 'scipy>=1.13']  # official scores
 TEST = [
     'hypothesis>=6',
@@ -63,10 +64,11 @@ setup(
         'finetune': FINETUNE,
         'hf': HF,
         'gcs': GCS,
+        'moses': MOSES,
         'tpu': ['jax[tpu]', *GCS],  # where workdirs are in buckets
         'cuda': ['jax[cuda13]'],
         'plot': ['matplotlib>=3.9'],
-        'test': [*DATA, *FINETUNE, *GCS, *HF, *TEST, 'matplotlib>=3.9'],
+        'test': [*DATA, *FINETUNE, *GCS, *HF, *MOSES, *TEST, 'matplotlib>=3.9'],
         # Beside PyTorch, of which a plain `pip install` brings gigabytes for GPUs.
         'parity': ['transformers>=4.57'],
     },

@@ -141,12 +141,19 @@ class DataConfig:
     seed: int = 0  # for pairs, masks and the order of rows
     data_dir: str = setting('', FREE)  # the folder of TFDS; '' is its default
     cache_dir: str = setting('', FREE)  # for prepared stores; '' is $XDG_CACHE_HOME/bert_jax
-    # vocab.txt or a SentencePiece .model. '' trains a WordPiece vocabulary in pretraining and takes
-    # the vocabulary of init_from in fine-tuning.
+    # A vocabulary's file (vocab.txt or a SentencePiece .model) or folder. '' trains a vocabulary in
+    # pretraining and takes the vocabulary of init_from in fine-tuning.
     vocab_file: str = setting('', FREE)
+    # The kind of a vocabulary that is trained: BERT's, RoBERTa's, ALBERT's, XLM's or FlauBERT's.
+    tokenizer: Literal['wordpiece', 'byte_bpe', 'sentencepiece', 'xlm_bpe', 'flaubert_bpe'] = (
+        setting('wordpiece', PRETRAINING, FREE)
+    )
     # model.vocab_size is rounded up to a multiple of this, so that mesh.tensor divides it.
     pad_vocab_to_multiple_of: Positive = setting(1, FREE)
-    lowercase: bool = setting(True, FREE)  # also strips accents, as BERT's uncased models do
+    lowercase: bool = setting(True, FREE)
+    # Whether accents and other combining marks are removed. 'auto': if text is lowercased, as in
+    # BERT. They are vowels in some scripts, such as Thai.
+    strip_accents: Literal['auto', 'true', 'false'] = setting('auto', FREE)
     text_field: str = setting('text', FREE)  # in .jsonl records, TFDS examples, labelled files
 
     # 'text:FOLDER', 'text:GLOB', 'tfds:NAME[/CONFIG]:SPLIT', 'tokens:DIR' (a prepared store),
@@ -180,6 +187,11 @@ class DataConfig:
     doc_stride: Positive = setting(128, FINETUNING)  # tokens between windows of a long context
     max_query_length: Positive = setting(64, FINETUNING)  # tokens of a question that are kept
     max_train_examples: Count = setting(0, FINETUNING)  # a random subset of this size; 0: all
+
+    @property
+    def strips_accents(self) -> bool | None:
+        """`strip_accents` for `tokenizer.load`; None is 'auto'."""
+        return {'auto': None, 'true': True, 'false': False}[self.strip_accents]
 
     def padded(self, vocab_size: int) -> int:
         """`vocab_size`, rounded up to a multiple of `pad_vocab_to_multiple_of`."""

@@ -1,79 +1,155 @@
-"""The vocabulary of a Hugging Face folder. It is read only if its text is prepared as in BERT."""
+"""The vocabulary of a Hugging Face folder, of every family."""
 
+import functools
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-from bert_jax.convert.foreign import check_vocabulary, read_json
-from bert_jax.data.tokenizers import tokenizer
-from bert_jax.data.tokenizers.specials import NAMES
+from etils import epath
+
+from bert_jax.convert.foreign import check_vocabulary
+from bert_jax.convert.hf_tokenizer_files import write as write
+from bert_jax.convert.hf_tokenizer_kind import (
+    ADDED,
+    CONFIG,
+    SPECIALS,
+    WEIGHTS_ALONE,
+    kind_of,
+    optional,
+    refuse,
+)
+from bert_jax.data.tokenizers import (
+    fairseq_sentencepiece,
+    sentencepiece_model,
+    tokenizer,
+    tokenizer_json,
+    word_bpe,
+)
+from bert_jax.data.tokenizers.base import MARKER
+from bert_jax.data.tokenizers.specials import NAMES, OPTIONAL
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.data.tokenizers.wordpiece_vocabulary import WordPiece
-from bert_jax.inference.model_dir import Pretrained
 
-CONFIG, SPECIALS, ADDED = 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'
-# The tokenizers that split text as BERT's does. Their names may end in 'Fast'.
-CLASSES = ('BertTokenizer', 'DistilBertTokenizer', 'PreTrainedTokenizer', 'TokenizersBackend')
-# The keys of tokenizer_config.json that change token ids, and BERT's values. The normalizer in
-# tokenizer.json calls tokenize_chinese_chars handle_chinese_chars.
-EXPECTED = {
-    'do_basic_tokenize': True,
-    'clean_text': True,
-    'tokenize_chinese_chars': True,
-    'handle_chinese_chars': True,
-    'wordpieces_prefix': '##',
-    'max_input_chars_per_word': 100,
+# The key that says whether text is lowercased, and its value if it is missing. None: not known.
+CASE: dict[str, tuple[str, bool | None]] = {
+    'wordpiece': ('do_lower_case', None),
+    'sentencepiece': ('do_lower_case', None),
+    'xlm_bpe': ('do_lowercase_and_remove_accent', True),
+    'flaubert_bpe': ('do_lowercase', False),
 }
-WEIGHTS_ALONE = 'Remove the vocabulary to convert the weights alone, for use with token ids'
+# The keys of tokenizer_config.json that change token ids, and the only values that bert_jax has.
+# The normalizer in tokenizer.json calls tokenize_chinese_chars handle_chinese_chars.
+EXPECTED: dict[str, dict[str, Any]] = {
+    'wordpiece': {
+        'do_basic_tokenize': True,
+        'clean_text': True,
+        'tokenize_chinese_chars': True,
+        'handle_chinese_chars': True,
+        'wordpieces_prefix': '##',
+        'max_input_chars_per_word': 100,
+    },
+    'sentencepiece': {'remove_space': True},
+}
 
 
 def read(
-    directory: pathlib.Path, lowercase: bool | None, vocab_size: int
+    directory: pathlib.Path, lowercase: bool | None, vocab_size: int, model_type: str = ''
 ) -> tuple[Tokenizer | None, tuple[str, ...]]:
     """The folder's vocabulary, None if it has none, and lines to print about it.
 
-    lowercase: whether text is lowercased, if no file says so. Raises ValueError if text is not
-    prepared as in BERT, and for the reasons of `check_vocabulary`.
+    lowercase: whether text is lowercased, if no file says so. model_type: '' means that of
+    config.json. Raises ValueError if bert_jax would compute other token ids than transformers or
+    the authors' code, and for the reasons of `check_vocabulary`.
     """
-    tokenizer_json, options = _optional(directory, 'tokenizer.json'), _optional(directory, CONFIG)
-    if not tokenizer_json and not tokenizer.find(directory):
+    described, options = optional(directory, tokenizer_json.FILE), optional(directory, CONFIG)
+    model_type = model_type or optional(directory, 'config.json').get('model_type', 'bert')
+    published = directory / fairseq_sentencepiece.PUBLISHED
+    if not described and not tokenizer.find(directory) and not published.exists():
         return None, ()
-    # transformers looks for the class in tokenizer_config.json first.
-    for name, values in ((CONFIG, options), ('config.json', _optional(directory, 'config.json'))):
-        if kind := values.get('tokenizer_class'):
-            if str(kind).removesuffix('Fast') not in CLASSES:
-                _refuse(directory / name, 'tokenizer_class', kind, 'BertTokenizer')
-            break
-    normalizer = tokenizer_json.get('normalizer')
-    stated = _boolean(options, 'do_lower_case', directory / CONFIG)
-    if stated is None and isinstance(normalizer, dict):
-        stated = _boolean(normalizer, 'lowercase', directory / 'tokenizer.json')
-    if stated is not None and lowercase not in (None, stated):
-        raise ValueError(
-            f'{directory} says that its text is {"" if stated else "not "}lowercased, but '
-            f'--{"" if lowercase else "no"}lowercase is given; remove the flag, or correct '
-            f'do_lower_case in {CONFIG}'
-        )
-    stated = lowercase if stated is None else stated
-    for key, value in {**EXPECTED, 'strip_accents': stated is not False}.items():
+    kind = kind_of(directory, described, options, model_type)
+    for key, value in EXPECTED.get(kind, {}).items():
         if options.get(key) not in (None, value):
-            _refuse(directory / CONFIG, key, options[key], value)
-    vocabulary = _vocabulary(directory, tokenizer_json, stated is not False)
+            refuse(directory / CONFIG, key, options[key], value)
+    stated = _lowercase(directory, described, options, kind, lowercase)
+    if model_type == 'xlnet' and stated is None:
+        stated = False
+    if kind == 'wordpiece':
+        vocabulary = _word_pieces(directory, described, options, stated is not False)
+    else:
+        vocabulary = _load(directory, kind, options, stated is not False)
+    if kind not in CASE:
+        stated = vocabulary.lowercase
+        if lowercase not in (None, stated):
+            raise ValueError(
+                f'the tokenizer in {directory} {"lowercases" if stated else "does not lowercase"} '
+                f'text; remove --{"" if lowercase else "no"}lowercase'
+            )
     notes = check_vocabulary(vocabulary, stated, vocab_size, directory)
     return vocabulary, (*notes, *_check_tokens(directory, vocabulary))
 
 
-def _refuse(path: pathlib.Path, key: str, value: Any, expected: Any) -> NoReturn:
-    raise ValueError(
-        f'{path}: {key} is {value!r}; bert_jax has {expected!r} only. {WEIGHTS_ALONE}, or the key '
-        'to prepare text as bert_jax does'
-    )
+def _lowercase(
+    directory: pathlib.Path,
+    described: Mapping[str, Any],
+    options: Mapping[str, Any],
+    kind: str,
+    given: bool | None,
+) -> bool | None:
+    """Whether text is lowercased, None if neither a file nor `given` says so. Raises ValueError if
+    they contradict each other."""
+    if kind not in CASE:
+        return given
+    key, default = CASE[kind]
+    stated = _boolean(options, key, directory / CONFIG)
+    normalizer = described.get('normalizer')
+    if stated is None and kind == 'wordpiece' and isinstance(normalizer, dict):
+        stated = _boolean(normalizer, 'lowercase', directory / tokenizer_json.FILE)
+    if stated is None and given is None:
+        return default
+    if stated is not None and given not in (None, stated):
+        raise ValueError(
+            f'{directory} says that its text is {"" if stated else "not "}lowercased, but '
+            f'--{"" if given else "no"}lowercase is given; remove the flag, or correct '
+            f'{key} in {CONFIG}'
+        )
+    return given if stated is None else stated
 
 
-def _optional(directory: pathlib.Path, name: str) -> dict[str, Any]:
-    path = directory / name
-    return read_json(path) if path.exists() else {}
+def _load(
+    directory: pathlib.Path, kind: str, options: Mapping[str, Any], lowercase: bool
+) -> Tokenizer:
+    """A vocabulary of another kind than WordPiece."""
+    folder = epath.Path(directory)
+    if (folder / MARKER).exists():
+        return tokenizer.load(folder)
+    if kind == 'sentencepiece':
+        keeps = _boolean(options, 'keep_accents', directory / CONFIG)
+        strips = False if keeps else None
+        return sentencepiece_model.read_folder(folder, lowercase=lowercase, strip_accents=strips)
+    make = functools.partial(tokenizer.KINDS[kind], folder)
+    if kind in word_bpe.KINDS:
+        # transformers has the rules of Moses for these languages if it is given no other one.
+        return make(lowercase=lowercase, language='fr' if kind == 'flaubert_bpe' else 'en')
+    if kind == 'byte_bpe':
+        make = functools.partial(make, add_prefix_space=bool(options.get('add_prefix_space')))
+    names = {role: name for role, name in _names(directory).items() if role not in OPTIONAL}
+    try:
+        vocabulary = make()
+    except ValueError:
+        return make(specials=names)
+    found = vocabulary.special_pieces.by_role()
+    return vocabulary if names.items() <= found.items() else make(specials=names)
+
+
+def _names(directory: pathlib.Path) -> dict[str, str]:
+    """The special tokens that the folder names, by role."""
+    found = dict[str, str]()
+    for name in (SPECIALS, CONFIG):
+        values = optional(directory, name)
+        for role in NAMES:
+            found.update((role, content) for content in _contents([values.get(f'{role}_token')]))
+    return found
 
 
 def _boolean(values: Mapping[str, Any], key: str, path: pathlib.Path) -> bool | None:
@@ -83,32 +159,37 @@ def _boolean(values: Mapping[str, Any], key: str, path: pathlib.Path) -> bool | 
     return value
 
 
-def _vocabulary(
-    directory: pathlib.Path, tokenizer_json: Mapping[str, Any], lowercase: bool
+def _word_pieces(
+    directory: pathlib.Path,
+    described: Mapping[str, Any],
+    options: Mapping[str, Any],
+    lowercase: bool,
 ) -> Tokenizer:
     """The vocabulary in the file that `tokenizer.find` finds, or else in tokenizer.json."""
-    path = directory / 'tokenizer.json'
-    if not tokenizer_json:
-        return tokenizer.load(directory, lowercase)
+    strips = _boolean(options, 'strip_accents', directory / CONFIG)
+    strips = None if strips == lowercase else strips
+    path = directory / tokenizer_json.FILE
+    if not described:
+        return tokenizer.load(directory, lowercase, strips)
     ours = json.loads(WordPiece([*tokenizer.SPECIALS], lowercase).model.to_str())
-    ours['normalizer']['strip_accents'] = lowercase
+    ours['normalizer']['strip_accents'] = lowercase if strips is None else strips
     for section in ('normalizer', 'pre_tokenizer', 'model'):
-        theirs = tokenizer_json.get(section)
+        theirs = described.get(section)
         if not isinstance(theirs, dict):
-            _refuse(path, section, theirs, ours[section]['type'])
+            refuse(path, section, theirs, ours[section]['type'])
         for key in ('type', *sorted(theirs.keys() - {'lowercase', 'vocab'})):
             value, expected = theirs.get(key), ours[section].get(key)
             if value != expected and (value is not None or key == 'type'):
-                _refuse(path, f'{section}.{key}', value, expected)
+                refuse(path, f'{section}.{key}', value, expected)
     try:
-        ids = tokenizer_json['model']['vocab']
+        ids = described['model']['vocab']
         by_id = {number: piece for piece, number in ids.items()}
         pieces = [by_id[i] for i in range(len(ids))]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'{path} is not a complete vocabulary: no {error}') from error
-    if not tokenizer.find(directory):
-        return tokenizer.WordPiece(pieces, lowercase, path)
-    vocabulary = tokenizer.load(directory, lowercase)
+    if not (directory / 'vocab.txt').exists():
+        return WordPiece(pieces, lowercase, path, strips)
+    vocabulary = tokenizer.load(directory, lowercase, strips)
     if vocabulary.pieces != pieces:
         raise ValueError(
             f'{path} and {tokenizer.find(directory)} hold different vocabularies; remove the '
@@ -126,14 +207,14 @@ def _contents(tokens: Any) -> list[str]:
 
 def _added(directory: pathlib.Path) -> Iterator[tuple[str, str]]:
     """(file, token) of the tokens that transformers searches for before it splits text."""
-    yield from ((ADDED, token) for token in _optional(directory, ADDED))
+    yield from ((ADDED, token) for token in optional(directory, ADDED))
     for name, keys in (
         ('tokenizer.json', ('added_tokens',)),
         (CONFIG, ('added_tokens_decoder', 'additional_special_tokens', 'extra_special_tokens')),
         (CONFIG, ('never_split',)),
         (SPECIALS, ('additional_special_tokens', 'extra_special_tokens')),
     ):
-        values = _optional(directory, name)
+        values = optional(directory, name)
         yield from ((name, token) for key in keys for token in _contents(values.get(key)))
 
 
@@ -144,42 +225,27 @@ def _check_tokens(directory: pathlib.Path, vocabulary: Tokenizer) -> tuple[str, 
     """
     special = vocabulary.special_pieces.by_role()
     for name in (CONFIG, SPECIALS):
-        values = _optional(directory, name)
-        for role in NAMES:
+        values = optional(directory, name)
+        for role in NAMES.keys() - {*OPTIONAL}:
+            if vocabulary.kind in word_bpe.KINDS:
+                continue
             content = _contents([values.get(f'{role}_token')])
             if content not in ([], [special[role]]):
-                _refuse(directory / name, f'{role}_token', content[0], special[role])
+                refuse(directory / name, f'{role}_token', content[0], special[role])
     pieces, added = set(vocabulary.pieces), dict[str, str]()
+    ordinary = {vocabulary.pieces[i] for i in vocabulary.ordinary_ids}
     for name, token in _added(directory):
         if token not in pieces:
             raise ValueError(
                 f'{directory / name} adds {token!r}, which the vocabulary does not have; bert_jax '
                 f'has no tokens outside the vocabulary. {WEIGHTS_ALONE}'
             )
-        if token not in special.values():
+        if token in ordinary:
             added[token] = name
-    if not added:
+    if not added or vocabulary.kind == tokenizer_json.JsonTokenizer.kind:
         return ()
     first = next(iter(added))
     return (
         f'{len(added)} added tokens, such as {first!r} in {added[first]}: transformers finds them '
         'in text, bert_jax splits text that spells them',
     )
-
-
-def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
-    """Writes the vocabulary as transformers reads it; returns lines to print."""
-    vocabulary = source.vocabulary
-    if vocabulary is None:
-        return []
-    vocabulary.save(directory)
-    if 'vocab.txt' not in vocabulary.files:
-        return ['transformers has no BERT tokenizer for SentencePiece; tokenizer.model is copied']
-    settings = {
-        'tokenizer_class': 'BertTokenizer',
-        'do_lower_case': vocabulary.lowercase,
-        'model_max_length': source.config.max_position_embeddings,
-        **{f'{role}_token': x for role, x in vocabulary.special_pieces.by_role().items()},
-    }
-    (directory / CONFIG).write_text(json.dumps(settings, indent=2) + '\n')
-    return []

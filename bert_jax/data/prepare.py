@@ -14,7 +14,7 @@ from absl import flags
 
 from bert_jax.config import Config, DataConfig, ModelConfig, choices, command_line, validate
 from bert_jax.config.console import say
-from bert_jax.data.store.preparation import OPTIONS, Preparation
+from bert_jax.data.store.preparation import LATER_OPTIONS, OPTIONS, Preparation
 from bert_jax.data.text import readers, staging
 
 FLAGS = flags.FlagValues()
@@ -31,8 +31,15 @@ _string('output', None, 'Folder of the store; it must not exist yet.', required=
 flags.DEFINE_integer(
     'vocab_size', 30522, 'Tokens of a vocabulary that is trained.', flag_values=FLAGS
 )
-_string('vocab_file', '', 'A vocab.txt or a SentencePiece .model to use instead of training one.')
-flags.DEFINE_boolean('lowercase', True, 'Lowercase text and strip accents.', flag_values=FLAGS)
+_string('vocab_file', '', 'The file or folder of a vocabulary to use instead of training one.')
+_enum('tokenizer', DATA.tokenizer, choices('data.tokenizer'), 'The kind of a trained vocabulary.')
+flags.DEFINE_boolean('lowercase', True, 'Lowercase text.', flag_values=FLAGS)
+_enum(
+    'strip_accents',
+    DATA.strip_accents,
+    choices('data.strip_accents'),
+    'Remove accents. auto: if text is lowercased.',
+)
 _string('text_field', DATA.text_field, 'The field of .jsonl records and TFDS examples.')
 _enum('documents', DATA.documents, choices('data.documents'), 'What ends a document.')
 _enum(
@@ -51,7 +58,8 @@ _string('data_dir', '', 'Where TFDS keeps its data.')
 def main(argv: list[str]) -> int:
     command_line.parse_flags(argv, FLAGS)
     known = FLAGS.input == 'builtin' or FLAGS.input.startswith(('builtin:', 'text:', 'tfds:'))
-    values: dict[str, Any] = {n: FLAGS[n].value for n in ('vocab_file', 'data_dir', *OPTIONS)}
+    names = ('vocab_file', 'data_dir', *OPTIONS, *LATER_OPTIONS)
+    values: dict[str, Any] = {name: FLAGS[name].value for name in names}
     data = DataConfig(corpus=FLAGS.input if known else f'text:{FLAGS.input}', **values)
     validate(Config(data=data, model=ModelConfig(vocab_size=FLAGS.vocab_size)))
     data = staging.localized(data)

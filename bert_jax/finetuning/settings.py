@@ -42,7 +42,9 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
         data = dataclasses.replace(data, lowercase=vocabulary.lowercase)
         model = dataclasses.replace(model, **architecture)
     elif data.vocab_file:
-        vocabulary = tokenizer.load(staging.localized(data).vocab_file, data.lowercase)
+        vocabulary = tokenizer.load(
+            staging.localized(data).vocab_file, data.lowercase, data.strips_accents
+        )
         model = dataclasses.replace(model, vocab_size=vocabulary.vocab_size)
     else:
         raise ValueError(

@@ -42,7 +42,8 @@ class Pretraining(Resolver):
         if not data.vocab_file or self._is_store:
             return None
         try:
-            return tokenizer.load(staging.localized(data).vocab_file, data.lowercase)
+            file = staging.localized(data).vocab_file
+            return tokenizer.load(file, data.lowercase, data.strips_accents)
         except ValueError as error:
             raise ValueError(f'config.data.vocab_file={data.vocab_file}: {error}') from error
 

@@ -216,7 +216,6 @@ def test_a_tf1_folder_without_its_weights(tmp_path: pathlib.Path, shared_data: A
 @pytest.mark.parametrize(
     'key, value',
     [
-        ('strip_accents', True),
         ('tokenize_chinese_chars', False),
         ('do_basic_tokenize', False),
         ('wordpieces_prefix', '@@'),

@@ -50,7 +50,7 @@ def windows(
     room, summary = row_format.room(1, max_seq_length), summary or Summary()
     # Words are encoded one by one, so that the tokens of each word are known.
     distinct = list(dict.fromkeys(word for sentence in sentences for word in sentence.words))
-    tokens_of = dict(zip(distinct, tokenizer.encode_batch(distinct), strict=True))
+    tokens_of = dict(zip(distinct, tokenizer.encode_words(distinct), strict=True))
     ids = {name: i for i, name in enumerate(names)}
     rows, labels, words, owners = [], [], [], []
     for index, sentence in enumerate(sentences):

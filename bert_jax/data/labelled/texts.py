@@ -1,7 +1,6 @@
 """Texts and pairs of texts as rows of token ids."""
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -70,8 +69,8 @@ class TextEncoder:
             if not isinstance(text, str):
                 self._check_pair(text, index)
         pairs = [(text,) if isinstance(text, str) else text for text in texts]
-        marker = '|'.join(map(re.escape, self.vocabulary.mask_markers))
-        parts = [[re.split(marker, text) for text in pair] for pair in pairs]
+        split = self.vocabulary.mask_pattern.split
+        parts = [[split(text) for text in pair] for pair in pairs]
         flat = itertools.chain.from_iterable(itertools.chain.from_iterable(parts))
         encoded = iter(self.vocabulary.encode_batch(list(flat)))
         for pair in parts:

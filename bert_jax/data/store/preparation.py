@@ -24,6 +24,9 @@ from bert_jax.data.tokenizers import tokenizer
 RECIPE = 2  # increase it if changed code makes another store from the same text and options
 # The fields of DataConfig, besides the corpus and the vocabulary, that the content depends on.
 OPTIONS = ('lowercase', 'text_field', 'documents', 'sentences', 'language', 'holdout')
+# Later fields of this kind. They are part of a store's name only if they are not at their defaults,
+# so that older stores keep their names.
+LATER_OPTIONS = ('strip_accents', 'tokenizer')
 SHORT, SHORT_SHARE = 12, 0.2  # tokens of a short document; the share of them that is reported
 VOCAB_CHARS = 16 << 20  # the vocabulary is trained on about this many characters, held in memory
 
@@ -93,7 +96,7 @@ def check_tokens(data: DataConfig, directory: epath.PathLike) -> None:
             'vocabulary of its own; remove the key, or prepare the text again'
         )
     made_from = format.read_meta(directory).made_from
-    used = {k: made_from[k] for k in OPTIONS if k in made_from}
+    used = {k: made_from[k] for k in (*OPTIONS, *LATER_OPTIONS) if k in made_from}
     other = [f'{key}={value}' for key, value in used.items() if value != getattr(data, key)]
     if other:
         say(f'{directory} was made with {", ".join(other)}')
@@ -113,13 +116,20 @@ class Preparation:
     @functools.cached_property
     def made_from(self) -> dict[str, Any]:
         """Everything that determines the content of the store, as JSON."""
+        data = self.data
         vocabulary: Any = self.vocab_size
-        if self.data.vocab_file:
-            vocabulary = _hashes(tokenizer.load(self.data.vocab_file, self.data.lowercase).files)
+        later = {key: getattr(data, key) for key in LATER_OPTIONS}
+        if data.vocab_file:
+            loaded = self._load_vocabulary()
+            vocabulary = _hashes(loaded.files)
+            if loaded.revision > 1:  # the stores of revision 1 keep their names
+                vocabulary['revision'] = loaded.revision
+            later = {}  # the vocabulary's files say it
         return {
             'store_version': format.VERSION,
             'recipe': RECIPE,
-            **{key: getattr(self.data, key) for key in ('corpus', *OPTIONS)},
+            **{key: getattr(data, key) for key in ('corpus', *OPTIONS)},
+            **{key: value for key, value in later.items() if value != getattr(DataConfig, key)},
             'vocabulary': vocabulary,
             'source': self.source.identity,
         }
@@ -154,10 +164,7 @@ class Preparation:
         data, source, summary = self.data, self.source, Summary()
         sentences.check_language(data)
         check_documents(source, data)
-        if data.vocab_file:
-            vocabulary = tokenizer.load(data.vocab_file, data.lowercase)
-        else:
-            vocabulary = self._train_vocabulary(summary)
+        vocabulary = self._load_vocabulary() if data.vocab_file else self._train_vocabulary(summary)
         if warning := vocabulary.case_warning():
             say(f'{warning} (config.data.lowercase)')
         vocabulary.save(directory)
@@ -201,6 +208,11 @@ class Preparation:
         counted = baselines.count(directory) if data.holdout else {}
         format.write_meta(directory, dataclasses.replace(meta, baselines=counted))
 
+    def _load_vocabulary(self) -> tokenizer.Tokenizer:
+        data = self.data
+        loaded = tokenizer.load(data.vocab_file, data.lowercase, data.strips_accents)
+        return loaded.for_language(data.language)
+
     def _train_vocabulary(self, summary: Summary) -> tokenizer.Tokenizer:
         """A vocabulary trained on every n-th document, where n gives about VOCAB_CHARS of text."""
         stride = max(1, round(self.source.characters / VOCAB_CHARS))
@@ -218,7 +230,15 @@ class Preparation:
         if not size:
             self._refuse_empty('train a vocabulary on', read)
         say(f'training a vocabulary on {size / 1e6:.1f} MB of text')
-        return tokenizer.train(texts, self.vocab_size, self.data.lowercase)
+        data = self.data
+        return tokenizer.train(
+            texts,
+            self.vocab_size,
+            data.lowercase,
+            data.tokenizer,
+            data.strips_accents,
+            data.language,
+        )
 
     def _refuse_empty(self, purpose: str, read: Summary) -> NoReturn:
         raise ValueError(

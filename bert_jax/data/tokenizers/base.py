@@ -2,9 +2,12 @@
 
 import abc
 import functools
+import json
 import pathlib
+import re
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -12,16 +15,34 @@ import tokenizers
 from bert_jax.data.tokenizers.specials import BERT, Specials
 
 Span = tuple[int, int]  # [start, end) in characters
+# The file that says of which kind the vocabulary in a folder is, and its options. Vocabularies for
+# which the names of their files say enough have none.
+MARKER = 'vocabulary.json'
+
+
+def marker(kind: str, **options: Any) -> dict[str, bytes]:
+    """The content of the file MARKER, by its name."""
+    return {MARKER: (json.dumps({'kind': kind} | options, indent=2) + '\n').encode()}
 
 
 class Tokenizer(abc.ABC):
     """A vocabulary and the algorithm that splits text into its tokens, without special tokens.
 
     pieces: the tokens by id. specials, special_pieces: the ids and the strings of the special
-    tokens by role. is_continuation: bool[vocab], true if a token does not begin a word. files: the
-    content of the files, by name, from which `tokenizer.load` reads the vocabulary. lowercase:
-    whether text is lowercased. mask_markers: the strings that a user may type for the mask token.
+    tokens by role. is_continuation: bool[vocab], true if a token does not begin a word; the first
+    token of a text begins a word in any case. ends_word: bool[vocab] for a vocabulary that marks
+    the ends of words instead, so that a token begins a word if the token before it ends one; its
+    is_continuation is false. None otherwise. files: the content of the files, by name, from which
+    `tokenizer.load` reads the vocabulary. lowercase: whether text is lowercased. strip_accents:
+    whether accents are removed; None means as usual for the kind of vocabulary. mask_markers: the
+    strings that a user may type for the mask token. kind: an entry of `tokenizer.KINDS`.
+    revision: increased if changed code gives other ids with the same files.
     """
+
+    kind: str
+    revision = 1
+    strip_accents: bool | None = None
+    ends_word: np.ndarray | None = None
 
     def __init__(
         self,
@@ -42,6 +63,10 @@ class Tokenizer(abc.ABC):
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text, computed on all cores."""
 
+    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
+        """The token ids of each word as it stands in a text after a space."""
+        return self.encode_batch(words)
+
     @abc.abstractmethod
     def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
         """The ids of `encode_batch` and, for each token, the characters of the text that it covers.
@@ -52,6 +77,30 @@ class Tokenizer(abc.ABC):
     @abc.abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids."""
+
+    def for_language(self, language: str) -> 'Tokenizer':
+        """The tokenizer of texts in `language`, an ISO 639 code. Few kinds depend on it."""
+        return self
+
+    def word_starts(self, ids: np.ndarray) -> np.ndarray:
+        """bool[..., tokens], whether a word begins at each token of the texts.
+
+        ids: int[..., tokens]; each row is the start of a text.
+        """
+        starts = ~self.is_continuation[ids]
+        if self.ends_word is not None:
+            starts[..., 1:] = self.ends_word[ids[..., :-1]]
+        starts[..., :1] = True
+        return starts
+
+    @functools.cached_property
+    def mask_pattern(self) -> re.Pattern[str]:
+        """Matches a mask marker and the white space before it, which belongs to the mask.
+
+        A byte-level vocabulary would otherwise have a token of white space before the mask, which
+        it never saw in training.
+        """
+        return re.compile(rf'\s*(?:{"|".join(map(re.escape, self.mask_markers))})')
 
     @functools.cached_property
     def ordinary_ids(self) -> np.ndarray:
@@ -88,9 +137,13 @@ class Tokenizer(abc.ABC):
 
 
 class FastTokenizer(Tokenizer):
-    """A Tokenizer on top of `model`, a tokenizer of Hugging Face without added tokens."""
+    """A Tokenizer on top of `model`, a tokenizer of Hugging Face without added tokens.
+
+    has_space: whether a token may contain the white space before a word.
+    """
 
     model: tokenizers.Tokenizer
+    has_space = False
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         encodings = self.model.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -99,7 +152,10 @@ class FastTokenizer(Tokenizer):
     def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
         encodings = self.model.encode_batch(list(texts), add_special_tokens=False)
         return [
-            (e.ids, e.offsets if text.isascii() else trimmed(text, e.offsets))
+            (
+                e.ids,
+                e.offsets if text.isascii() and not self.has_space else trimmed(text, e.offsets),
+            )
             for text, e in zip(texts, encodings, strict=True)
         ]
 

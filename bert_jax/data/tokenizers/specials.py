@@ -32,24 +32,42 @@ class Specials(Generic[T]):
 
 
 BERT = Specials(pad='[PAD]', unk='[UNK]', cls='[CLS]', sep='[SEP]', mask='[MASK]')
-# The names of each role in the vocabularies of the BERT family, BERT's own first.
+# The names of each role in the vocabularies of the BERT family, BERT's own first. A vocabulary may
+# lack the roles in OPTIONAL.
 NAMES: Mapping[str, tuple[str, ...]] = {
     'pad': (BERT.pad, '<pad>'),
     'unk': (BERT.unk, '<unk>'),
     'cls': (BERT.cls, '<cls>', '<s>'),
     'sep': (BERT.sep, '<sep>', '</s>'),
     'mask': (BERT.mask, '<mask>'),
+    'bos': ('<s>', '[BOS]'),
+    'eos': ('</s>', '[EOS]'),
 }
+OPTIONAL = ('bos', 'eos')
+FAIRSEQ = Specials(
+    pad='<pad>', unk='<unk>', cls='<s>', sep='</s>', mask='<mask>', bos='<s>', eos='</s>'
+)
+# XLM was trained with </s> at both ends of a text; its <s> was never used.
+XLM = Specials(
+    pad='<pad>', unk='<unk>', cls='</s>', sep='</s>', mask='<special1>', bos='<s>', eos='</s>'
+)
 
 
-def find_specials(pieces: Sequence[str], source: object, remedy: str) -> Specials[int]:
+def find_specials(
+    pieces: Sequence[str],
+    source: object,
+    remedy: str,
+    names: Mapping[str, str] | None = None,
+) -> Specials[int]:
     """The ids of the special tokens in a vocabulary.
 
-    Raises ValueError naming `source`, the roles for which it has no token, and `remedy`.
+    names: the piece of each role; the piece of a role without an entry is found by NAMES. Raises
+    ValueError naming `source`, the roles for which it has no token, and `remedy`.
     """
     ids = {piece: i for i, piece in enumerate(pieces)}
-    known = {role: [name for name in names if name in ids] for role, names in NAMES.items()}
-    missing = [' or '.join(NAMES[role]) for role in NAMES if not known[role]]
+    wanted = {**NAMES, **{role: (name,) for role, name in (names or {}).items()}}
+    known = {role: [name for name in wanted[role] if name in ids] for role in wanted}
+    missing = [' or '.join(wanted[r]) for r in wanted if not known[r] and r not in OPTIONAL]
     if missing:
         raise ValueError(f'{source} has no {", no ".join(missing)}; {remedy}')
-    return Specials(**{role: ids[names[0]] for role, names in known.items()})
+    return Specials(**{role: ids[found[0]] for role, found in known.items() if found})

@@ -2,16 +2,17 @@
 
 import collections
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tokenizers
 from etils import epath
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from bert_jax.data.tokenizers.base import FastTokenizer
+from bert_jax.data.tokenizers.base import FastTokenizer, marker
 from bert_jax.data.tokenizers.specials import BERT, find_specials
 
+VOCABULARY = 'vocab.txt'
 COVERAGE = 0.9999  # the share of the characters of a text that a vocabulary trained on it contains
 MIN_COVERAGE = 0.9  # if the share is smaller, training raises an error
 
@@ -19,10 +20,19 @@ MIN_COVERAGE = 0.9  # if the share is smaller, training raises an error
 class WordPiece(FastTokenizer):
     """BERT's tokenizer. The id of a token is its index in `pieces`.
 
-    Raises ValueError naming `source` if a special token is missing.
+    strip_accents: whether accents and other combining marks are removed; None means if `lowercase`
+    is true, as in BERT. Raises ValueError naming `source` if a special token is missing.
     """
 
-    def __init__(self, pieces: Sequence[str], lowercase: bool, source: object = 'the vocabulary'):
+    kind = 'wordpiece'
+
+    def __init__(
+        self,
+        pieces: Sequence[str],
+        lowercase: bool,
+        source: object = 'the vocabulary',
+        strip_accents: bool | None = None,
+    ):
         pieces = list(pieces)
         specials = find_specials(
             pieces,
@@ -31,21 +41,28 @@ class WordPiece(FastTokenizer):
         )
         ids = {piece: i for i, piece in enumerate(pieces)}
         model = models.WordPiece(ids, unk_token=pieces[specials.unk])
-        self.model = _bert_tokenizer(model, lowercase)
+        self.model = _bert_tokenizer(model, lowercase, strip_accents)
+        self.strip_accents = strip_accents
         is_continuation = np.array([piece.startswith('##') for piece in pieces])
-        files = {'vocab.txt': ('\n'.join(pieces) + '\n').encode()}
+        files = {VOCABULARY: ('\n'.join(pieces) + '\n').encode()}
+        if strip_accents is not None:
+            files |= marker(self.kind, lowercase=lowercase, strip_accents=strip_accents)
         super().__init__(pieces, specials, is_continuation, files, lowercase)
 
 
-def _bert_tokenizer(model: models.WordPiece, lowercase: bool) -> tokenizers.Tokenizer:
+def _bert_tokenizer(
+    model: models.WordPiece, lowercase: bool, strip_accents: bool | None
+) -> tokenizers.Tokenizer:
     tokenizer = tokenizers.Tokenizer(model)
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        lowercase=lowercase, strip_accents=strip_accents
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     return tokenizer
 
 
-def read(path: epath.Path, lowercase: bool) -> WordPiece:
+def read(path: epath.Path, lowercase: bool, strip_accents: bool | None = None) -> WordPiece:
     """The vocabulary in a vocab.txt. Raises ValueError if it is not one."""
     try:
         text = path.read_text('utf-8').removeprefix('\ufeff')
@@ -63,53 +80,53 @@ def read(path: epath.Path, lowercase: bool) -> WordPiece:
                 f'{first[piece] + 1}; every token may occur once only'
             )
         first[piece] = i
-    return WordPiece(pieces, lowercase, path)
+    return WordPiece(pieces, lowercase, path, strip_accents)
 
 
-def train(texts: Sequence[str], vocab_size: int, lowercase: bool) -> WordPiece:
+def train(
+    texts: Sequence[str], vocab_size: int, lowercase: bool, strip_accents: bool | None = None
+) -> WordPiece:
     """A tokenizer whose vocabulary of at most `vocab_size` tokens is learned from `texts`.
 
     The same texts give the same vocabulary, in the same order, in every process. Raises ValueError
     if there is no text or if `vocab_size` is too small for it.
     """
-    backend = _bert_tokenizer(models.WordPiece(unk_token=BERT.unk), lowercase)
-    alphabet, coverage = _alphabet(texts, backend.normalizer, vocab_size // 4)
+    backend = _bert_tokenizer(models.WordPiece(unk_token=BERT.unk), lowercase, strip_accents)
+    split, normalize = backend.pre_tokenizer.pre_tokenize_str, backend.normalizer.normalize_str
+    chars = alphabet(texts, normalize, vocab_size // 4, vocab_size)
     # The trainer numbers the inner characters in the order of a randomly seeded hash table, and
     # breaks ties between merges by those numbers. As special tokens they have the same numbers in
     # every process. Punctuation and ideographs are never inside a word, so only characters that can
     # follow a letter are inner characters.
-    split, normalize = backend.pre_tokenizer.pre_tokenize_str, backend.normalizer.normalize_str
-    inner = ['##' + char for char in alphabet if len(split(normalize('a' + char))) == 1]
-    if coverage < MIN_COVERAGE:
-        raise ValueError(
-            f'a vocabulary of {vocab_size} tokens is too small: it has room for the '
-            f'{len(alphabet)} most frequent characters, which are {coverage:.0%} of the text; '
-            'raise the vocabulary size (config.model.vocab_size, --vocab_size)'
-        )
+    inner = ['##' + char for char in chars if len(split(normalize('a' + char))) == 1]
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         special_tokens=[*BERT.all(), *inner],
-        initial_alphabet=alphabet,
-        limit_alphabet=len(alphabet),
+        initial_alphabet=chars,
+        limit_alphabet=len(chars),
         show_progress=False,
     )
     backend.train_from_iterator((texts[i : i + 1000] for i in range(0, len(texts), 1000)), trainer)
     ids = backend.get_vocab()
-    return WordPiece(sorted(ids, key=ids.__getitem__), lowercase)
+    return WordPiece(sorted(ids, key=ids.__getitem__), lowercase, strip_accents=strip_accents)
 
 
-def _alphabet(
-    texts: Sequence[str], normalizer: normalizers.Normalizer, max_size: int
-) -> tuple[list[str], float]:
-    """The most frequent characters, up to COVERAGE of the text and at most `max_size` of them, and
-    the share of the text that they cover. Raises ValueError if the texts have no characters."""
+def alphabet(
+    texts: Sequence[str], normalize: Callable[[str], str], max_size: int, vocab_size: int
+) -> list[str]:
+    """The most frequent characters of the normalised texts, up to COVERAGE of the text and at most
+    `max_size` of them.
+
+    Raises ValueError if the texts have no characters, or if those are less than MIN_COVERAGE of
+    the text, because the vocabulary of `vocab_size` tokens is too small.
+    """
     raw = np.zeros(sys.maxunicode + 1, np.int64)
     for i in range(0, len(texts), 1000):
         encoded = ''.join(texts[i : i + 1000]).encode('utf-32-le')
         raw += np.bincount(np.frombuffer(encoded, np.uint32), minlength=len(raw))
     counts: collections.Counter[str] = collections.Counter()
     for code in np.flatnonzero(raw):
-        for char in normalizer.normalize_str(chr(code)):
+        for char in normalize(chr(code)):
             if not char.isspace():
                 counts[char] += int(raw[code])
     if not counts:
@@ -117,4 +134,11 @@ def _alphabet(
     ordered = sorted(counts, key=lambda char: (-counts[char], char))
     covered = np.cumsum([counts[char] for char in ordered]) / counts.total()
     size = min(int(np.searchsorted(covered, COVERAGE)) + 1, len(ordered), max_size)
-    return sorted(ordered[:size]), float(covered[size - 1]) if size else 0.0
+    coverage = float(covered[size - 1]) if size else 0.0
+    if coverage < MIN_COVERAGE:
+        raise ValueError(
+            f'a vocabulary of {vocab_size} tokens is too small: it has room for the '
+            f'{size} most frequent characters, which are {coverage:.0%} of the text; '
+            'raise the vocabulary size (config.model.vocab_size, --vocab_size)'
+        )
+    return sorted(ordered[:size])

@@ -38,7 +38,8 @@ def config(tmp_path, name, vocab_size=200, **options):
 
 def documents(directory, split):
     """The text of a store's documents, in order."""
-    vocabulary, found = tokenizer.load(directory), format.open_store(directory, split)
+    lowercase = format.read_meta(directory).lowercase
+    vocabulary, found = tokenizer.load(directory, lowercase), format.open_store(directory, split)
     starts = found.sentences[found.documents]
     return [
         vocabulary.decode(found.tokens[start:end].tolist())
@@ -66,13 +67,15 @@ def test_every_document_is_in_one_split_in_order(tmp_path):
 def test_what_determines_a_store_names_it(tmp_path):
     name = corpus(tmp_path / 'a.txt', range(50))
     (tmp_path / 'vocab.txt').write_text('\n'.join([*tokenizer.SPECIALS, *'abc.']) + '\n')
-    wanted = config(tmp_path, name)
+    wanted = config(tmp_path, name, vocab_size=300)
     changes = [
         {'lowercase': False},
         {'documents': 'file', 'holdout': 0.0},
         {'sentences': 'line'},
         {'language': 'de'},
         {'holdout': 0.3},
+        {'strip_accents': 'false'},
+        {'tokenizer': 'byte_bpe'},
         {'vocab_file': str(tmp_path / 'vocab.txt')},
     ]
     found = {
@@ -200,3 +203,40 @@ def test_a_prepared_store_says_what_it_overrules(tmp_path, monkeypatch):
     other = dataclasses.replace(data, vocab_file='vocab.txt')
     with pytest.raises(ValueError, match='vocabulary of its own; remove the key'):
         preparation.prepare(dataclasses.replace(wanted, data=other))
+
+
+def test_a_store_keeps_its_name_until_its_ids_change(tmp_path, monkeypatch):
+    """New rules for commas in SentencePiece change those stores, and no others."""
+    name = corpus(tmp_path / 'a.txt', range(50))
+    (tmp_path / 'vocab.txt').write_text('\n'.join([*tokenizer.SPECIALS, *'abc.']) + '\n')
+    wanted = config(tmp_path, name, vocab_file=str(tmp_path / 'vocab.txt'))
+    plan = preparation.Preparation(wanted.data, readers.source(wanted.data), 200)
+    assert set(plan.made_from['vocabulary']) == {'vocab.txt'}
+    monkeypatch.setattr(tokenizer.WordPiece, 'revision', 2)
+    again = preparation.Preparation(wanted.data, readers.source(wanted.data), 200)
+    assert again.made_from['vocabulary'] == plan.made_from['vocabulary'] | {'revision': 2}
+    assert again.name != plan.name
+    first, second = (preparation.prepare(wanted) for _ in range(2))
+    monkeypatch.undo()
+    assert first == second != (old := preparation.prepare(wanted))
+    assert format.read_meta(first).fingerprint == format.read_meta(old).fingerprint
+
+
+@pytest.mark.parametrize('kind', tokenizer.TRAINERS)
+def test_every_kind_of_vocabulary_is_trained_and_kept(tmp_path, kind):
+    if kind.endswith(('xlm_bpe', 'flaubert_bpe')):
+        pytest.importorskip('sacremoses')
+    name = corpus(tmp_path / 'a.txt', range(100))
+    wanted = config(tmp_path, name, vocab_size=300, tokenizer=kind, lowercase=False)
+    directory = preparation.prepare(wanted)
+    vocabulary = tokenizer.load(directory, lowercase=False)
+    assert vocabulary.kind == kind
+    meta = format.read_meta(directory)
+    assert (meta.vocab_size, meta.lowercase) == (vocabulary.vocab_size, False)
+    found = documents(directory, 'train')
+    written = {''.join(document(i).split()) for i in range(100)}
+    assert len(found) > 50 and {''.join(text.split()) for text in found} <= written
+    # The same vocabulary from its files.
+    again = config(tmp_path, name, vocab_file=str(directory), lowercase=False)
+    fingerprint = format.read_meta(preparation.prepare(again)).fingerprint
+    assert fingerprint == meta.fingerprint

@@ -1,8 +1,6 @@
 import collections
 import gzip
 import re
-import subprocess
-import sys
 import unicodedata
 
 import numpy as np
@@ -52,23 +50,6 @@ def test_a_cased_vocabulary_keeps_case_and_accents():
     assert upper != lower
 
 
-def test_training_is_the_same_in_every_process():
-    code = (
-        'import pydoc_data.topics as t, hashlib\n'
-        'from bert_jax.data.tokenizers import tokenizer\n'
-        "texts = [line for topic in sorted(t.topics) for line in t.topics[topic].split('\\n')]\n"
-        'for lowercase in (True, False):\n'
-        '    pieces = tokenizer.train(texts, 2000, lowercase).pieces\n'
-        "    print(hashlib.sha256('\\n'.join(pieces).encode()).hexdigest())\n"
-    )
-    found = [
-        subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
-        for _ in range(3)
-    ]
-    assert len({run.stdout for run in found}) == 1
-    assert len(set(found[0].stdout.split())) == 2
-
-
 def test_rare_characters_stay_out_of_a_trained_alphabet():
     texts = ['abcdefgh ' * 2000] * 10 + ['ж']
     assert 'ж' not in tokenizer.train(texts, 100, lowercase=True).pieces
@@ -96,6 +77,27 @@ def test_specials_are_found_by_name_wherever_they_stand(tmp_path):
     assert np.flatnonzero(loaded.is_continuation).tolist() == [6]
     # Text that spells a special token is text.
     assert not set(loaded.encode_batch(['a [MASK] [SEP] ab'])[0]) & {0, 5, 7, 8}
+
+
+@pytest.mark.parametrize(
+    'lowercase, strip_accents, expected',
+    [
+        (True, None, ['cafe', 'ก']),
+        (True, False, ['café', 'กิ']),
+        (False, True, ['Cafe', 'ก']),
+        (False, None, ['Café', 'กิ']),
+    ],
+)
+def test_accents_apart_from_lower_case(tmp_path, lowercase, strip_accents, expected):
+    pieces = [*SPECIALS, 'cafe', 'café', 'Cafe', 'Café', 'ก', 'กิ']
+    made = tokenizer.WordPiece(pieces, lowercase, strip_accents=strip_accents)
+    assert [made.pieces[i] for i in made.encode_batch(['Café กิ'])[0]] == expected
+    made.save(tmp_path)
+    # Without the option there is no other file, so that older stores and checkpoints are the same.
+    assert (tmp_path / 'vocabulary.json').exists() == (strip_accents is not None)
+    loaded = tokenizer.load(tmp_path, lowercase)
+    assert loaded.strip_accents == strip_accents
+    assert [loaded.pieces[i] for i in loaded.encode_batch(['Café กิ'])[0]] == expected
 
 
 def test_saving_and_loading(tmp_path):
@@ -134,7 +136,7 @@ def test_a_byte_order_mark_is_not_part_of_the_first_token(tmp_path):
 def test_a_word_piece_vocabulary_with_other_names(tmp_path):
     pieces = ['<s>', '<pad>', '</s>', '<unk>', 'a', '<mask>']
     loaded = tokenizer.load(vocab_file(tmp_path, pieces))
-    assert loaded.specials == Specials(pad=1, unk=3, cls=0, sep=2, mask=5)
+    assert loaded.specials == Specials(pad=1, unk=3, cls=0, sep=2, mask=5, bos=0, eos=2)
     assert loaded.encode_batch(['a <mask> é']) == [[4, 3, 3, 3, 3]]
     assert loaded.mask_markers == ('<mask>', '[MASK]')
 
@@ -155,12 +157,16 @@ def test_the_case_of_a_vocabulary(pieces, lowercase, message):
 
 def test_every_name_of_a_vocabulary_file(tmp_path):
     model = sentencepiece_model(tmp_path, control_symbols=['<mask>'], pad_id=3).read_bytes()
-    for name in tokenizer.FILES:
+    byte_bpe = tokenizer.train(TEXT, 300, False, 'byte_bpe')
+    byte_bpe.model.add_special_tokens(byte_bpe.pieces[:4])
+    contents = {'vocab.txt': '\n'.join([*SPECIALS, 'a']).encode(), **byte_bpe.files}
+    contents['tokenizer.json'] = byte_bpe.model.to_str().encode()
+    for name in tokenizer.READERS:
         folder = tmp_path / name
         folder.mkdir()
         assert tokenizer.find(folder) is None
-        words = '\n'.join([*SPECIALS, 'a']).encode()
-        (folder / name).write_bytes(words if name.endswith('.txt') else model)
+        (folder / 'merges.txt').write_bytes(contents['merges.txt'])
+        (folder / name).write_bytes(contents.get(name, model))
         assert tokenizer.find(folder) == folder / name
         tokenizer.load(folder).save(folder)
         assert tokenizer.load(folder).pieces == tokenizer.load(folder / name).pieces
@@ -225,7 +231,8 @@ def sentencepiece_model(tmp_path, **options):
 def test_sentencepiece_models(tmp_path, options):
     path = sentencepiece_model(tmp_path, **options)
     loaded = tokenizer.load(path, lowercase=True)
-    assert len(set(loaded.specials.all())) == 5
+    roles = loaded.specials
+    assert len({roles.pad, roles.unk, roles.cls, roles.sep, roles.mask}) == 5
     wanted = [*options.get('control_symbols', []), *options.get('user_defined_symbols', [])]
     assert loaded.pieces[loaded.specials.mask] == wanted[-1]
     assert not set(loaded.specials.all()) & set(loaded.ordinary_ids.tolist())
@@ -252,7 +259,7 @@ def test_albert_and_xlnet_models(shared_data):
     words = albert.encode_batch(['Crème BRÛLÉE', 'creme brulee'])
     assert words[0] == words[1]
     xlnet = tokenizer.load(shared_data('vocab/xlnet-base-cased/spiece.model'), lowercase=False)
-    assert xlnet.specials == Specials(pad=5, unk=0, cls=3, sep=4, mask=6)
+    assert xlnet.specials == Specials(pad=5, unk=0, cls=3, sep=4, mask=6, bos=1, eos=2)
     typed = xlnet.encode_batch(['a <eop> <eod> </s> b'])[0]
     assert xlnet.specials.unk in typed and not {'<eop>', '<eod>'} & {xlnet.pieces[i] for i in typed}
     counts = collections.Counter(xlnet.pieces[i] for i in xlnet.ordinary_ids)

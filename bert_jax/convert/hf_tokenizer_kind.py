@@ -1,0 +1,110 @@
+"""Which kind of vocabulary a Hugging Face folder has."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from bert_jax.convert.foreign import read_json
+from bert_jax.data.tokenizers import (
+    byte_bpe,
+    fairseq_sentencepiece,
+    sentencepiece_model,
+    tokenizer_json,
+    word_bpe,
+)
+from bert_jax.data.tokenizers.base import MARKER
+
+CONFIG, SPECIALS, ADDED = 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'
+# The kind of vocabulary of each class of tokenizers. The names of classes may end in 'Fast'.
+CLASSES = {
+    'BertTokenizer': 'wordpiece',
+    'DistilBertTokenizer': 'wordpiece',
+    'ElectraTokenizer': 'wordpiece',
+    'RobertaTokenizer': 'byte_bpe',
+    'XLMRobertaTokenizer': 'xlm_roberta',
+    'CamembertTokenizer': 'camembert',
+    'AlbertTokenizer': 'sentencepiece',
+    'XLNetTokenizer': 'sentencepiece',
+    'XLMTokenizer': 'xlm_bpe',
+    'FlaubertTokenizer': 'flaubert_bpe',
+}
+# These classes use tokenizer.json as it is.
+GENERIC = ('PreTrainedTokenizer', 'TokenizersBackend')
+# The class of a family, for a folder that names none.
+FAMILIES = {
+    'bert': 'BertTokenizer',
+    'distilbert': 'DistilBertTokenizer',
+    'electra': 'ElectraTokenizer',
+    'roberta': 'RobertaTokenizer',
+    'xlm-roberta': 'XLMRobertaTokenizer',
+    'camembert': 'CamembertTokenizer',
+    'albert': 'AlbertTokenizer',
+    'xlnet': 'XLNetTokenizer',
+    'xlm': 'XLMTokenizer',
+    'flaubert': 'FlaubertTokenizer',
+}
+# The files of each kind, one of which must be there.
+WORDS = ('vocab.txt',)
+FILES = {
+    'wordpiece': WORDS,
+    'sentencepiece': sentencepiece_model.MODELS,
+    'byte_bpe': (byte_bpe.VOCABULARY,),
+    **dict.fromkeys(word_bpe.KINDS, (byte_bpe.VOCABULARY,)),
+    **dict.fromkeys(
+        fairseq_sentencepiece.FIRST, (fairseq_sentencepiece.PUBLISHED, sentencepiece_model.MODEL)
+    ),
+}
+WEIGHTS_ALONE = 'Remove the vocabulary to convert the weights alone, for use with token ids'
+
+
+def kind_of(
+    directory: pathlib.Path,
+    described: Mapping[str, Any],
+    options: Mapping[str, Any],
+    model_type: str,
+) -> str:
+    """The kind of the folder's vocabulary, a key of `tokenizer.KINDS`."""
+    if (directory / MARKER).exists():  # a folder that bert_jax wrote
+        return str(read_json(directory / MARKER).get('kind'))
+    stated = ''
+    # transformers looks for the class in tokenizer_config.json first.
+    for name, values in ((CONFIG, options), ('config.json', optional(directory, 'config.json'))):
+        if found := values.get('tokenizer_class'):
+            stated = str(found).removesuffix('Fast')
+            if stated not in (*CLASSES, *GENERIC):
+                refuse(directory / name, 'tokenizer_class', found, ', '.join(CLASSES))
+            break
+    kind = CLASSES[stated if stated in CLASSES else FAMILIES.get(model_type, 'BertTokenizer')]
+    if model_type not in FAMILIES and stated not in CLASSES and described:
+        return tokenizer_json.JsonTokenizer.kind
+    if stated in GENERIC and described and not (kind == 'wordpiece' and _is_berts(described)):
+        return tokenizer_json.JsonTokenizer.kind
+    if kind == 'wordpiece' or any((directory / name).exists() for name in FILES[kind]):
+        return kind
+    if described:
+        return tokenizer_json.JsonTokenizer.kind
+    if any((directory / name).exists() for name in WORDS) and stated not in CLASSES:
+        return 'wordpiece'
+    raise ValueError(
+        f'{directory} has no {" or ".join(FILES[kind])}, the vocabulary of a '
+        f'{stated or FAMILIES[model_type]}. {WEIGHTS_ALONE}'
+    )
+
+
+def _is_berts(described: Mapping[str, Any]) -> bool:
+    """Whether a tokenizer.json splits text as BERT does."""
+    parts = [described.get(section) for section in ('normalizer', 'pre_tokenizer', 'model')]
+    types = [part.get('type') if isinstance(part, dict) else None for part in parts]
+    return types == ['BertNormalizer', 'BertPreTokenizer', 'WordPiece']
+
+
+def refuse(path: pathlib.Path, key: str, value: Any, expected: Any) -> NoReturn:
+    raise ValueError(
+        f'{path}: {key} is {value!r}; bert_jax has {expected!r} only. {WEIGHTS_ALONE}, or the key '
+        'to prepare text as bert_jax does'
+    )
+
+
+def optional(directory: pathlib.Path, name: str) -> dict[str, Any]:
+    path = directory / name
+    return read_json(path) if path.exists() else {}

@@ -1,0 +1,192 @@
+"""Byte-level BPE vocabularies, as RoBERTa has them: vocab.json and merges.txt.
+
+See Radford et al. (2019), section 2.2, and Liu et al. (2019), section 4.4. A token is a string of
+bytes. In the files, each byte is written as a visible character; a space is written as 'Ġ'.
+"""
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tokenizers
+from etils import epath
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from bert_jax.data.tokenizers.base import FastTokenizer, marker
+from bert_jax.data.tokenizers.specials import FAIRSEQ, find_specials
+
+VOCABULARY, MERGES = 'vocab.json', 'merges.txt'
+SMALLEST = 256 + len(set(FAIRSEQ.all()))  # tokens of a trained vocabulary
+Merges = Sequence[tuple[str, str]]
+
+
+class ByteBPE(FastTokenizer):
+    """RoBERTa's tokenizer. It has a token for every byte, so that no text is unknown.
+
+    ids: the tokens' ids. merges: the pairs of tokens that are joined, the first ones first.
+    add_prefix_space: whether a space is put in front of each text. specials: the special tokens by
+    role, where they are not those that `find_specials` finds. Raises ValueError naming `source` if
+    the vocabulary is not complete.
+    """
+
+    kind = 'byte_bpe'
+    has_space = True
+
+    def __init__(
+        self,
+        ids: Mapping[str, int],
+        merges: Merges,
+        lowercase: bool = False,
+        add_prefix_space: bool = False,
+        specials: Mapping[str, str] | None = None,
+        source: object = 'the vocabulary',
+    ):
+        pieces = by_id(ids, source)
+        roles = find_specials(pieces, source, 'give the names of the special tokens', specials)
+        self.merges, self.add_prefix_space = merges, add_prefix_space
+        try:
+            model = models.BPE(dict(ids), list(merges))
+        except Exception as error:  # the library has no type of its own
+            raise ValueError(f'{source}: {MERGES} does not fit {VOCABULARY} ({error})') from error
+        self.model = _byte_tokenizer(model, lowercase, add_prefix_space)
+        options: dict[str, Any] = {'lowercase': lowercase, 'add_prefix_space': add_prefix_space}
+        if specials:
+            options['specials'] = dict(specials)
+        files = {
+            VOCABULARY: json.dumps(
+                {p: i for i, p in enumerate(pieces)}, ensure_ascii=False
+            ).encode(),
+            MERGES: ''.join(f'{a} {b}\n' for a, b in [('#version:', '0.2'), *merges]).encode(),
+            **marker(self.kind, **options),
+        }
+        special = set(roles.all())
+        continues = [i not in special and is_continuation(p) for i, p in enumerate(pieces)]
+        super().__init__(pieces, roles, np.array(continues), files, lowercase)
+
+    @functools.cached_property
+    def capitalised(self) -> list[str]:
+        # Single bytes are in every vocabulary.
+        ordinary = [self.pieces[i] for i in self.ordinary_ids if len(self.pieces[i]) > 1]
+        return [piece for piece in ordinary if (text := _text(piece)) != text.lower()]
+
+    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
+        return self.encode_batch([' ' + word for word in words])
+
+
+def by_id(ids: Mapping[str, int], source: object) -> list[str]:
+    """The tokens in the order of their ids. Raises ValueError unless the ids are 0, 1, 2, ..."""
+    pieces = sorted(ids, key=ids.__getitem__)
+    for i, piece in enumerate(pieces):
+        if ids[piece] != i:
+            raise ValueError(f'{source}: the token {piece!r} has the id {ids[piece]}, expected {i}')
+    return pieces
+
+
+def read_files(folder: epath.Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """The tokens' ids in vocab.json and the pairs in merges.txt.
+
+    Raises ValueError if a file is missing or has another content.
+    """
+    for name in (VOCABULARY, MERGES):
+        if not (folder / name).exists():
+            raise ValueError(f'{folder} has no {name}; a BPE vocabulary is {VOCABULARY} + {MERGES}')
+    try:
+        ids = json.loads((folder / VOCABULARY).read_text('utf-8'))
+        if not isinstance(ids, dict) or not all(isinstance(i, int) for i in ids.values()):
+            raise ValueError('expected an object with a number for each token')
+    except ValueError as error:
+        raise ValueError(f'{folder / VOCABULARY} is not a vocabulary ({error})') from error
+    merges = []
+    for number, line in enumerate((folder / MERGES).read_text('utf-8').split('\n'), 1):
+        if not line or (number == 1 and line.startswith('#version')):
+            continue
+        pair = line.removesuffix('\r').split(' ')[:2]  # XLM has the pair's count behind it
+        if len(pair) < 2:
+            raise ValueError(f'{folder / MERGES}: line {number} is {line!r}, expected two tokens')
+        merges.append((pair[0], pair[1]))
+    return ids, merges
+
+
+def read(folder: epath.Path, **options: Any) -> ByteBPE:
+    """The vocabulary in a folder. Raises ValueError if it is not one."""
+    ids, merges = read_files(folder)
+    if any(piece.endswith('</w>') for piece in ids):
+        raise ValueError(
+            f'{folder / VOCABULARY} marks the ends of words by </w>, as XLM and FlauBERT do, and '
+            'nothing in the folder says which of the two it is. Convert the Hugging Face folder '
+            'with python -m bert_jax.convert, and give the converted one'
+        )
+    return ByteBPE(ids, merges, source=folder, **options)
+
+
+def train(
+    texts: Sequence[str], vocab_size: int, lowercase: bool, strip_accents: bool | None = None
+) -> ByteBPE:
+    """A vocabulary of at most `vocab_size` tokens, learned from `texts`, in RoBERTa's layout.
+
+    The same texts give the same vocabulary in every process. Raises ValueError if `vocab_size` is
+    smaller than the number of bytes and special tokens, and if `strip_accents` is true.
+    """
+    if strip_accents:
+        raise ValueError(
+            'config.data.strip_accents is true, but byte-level vocabularies keep accents; set it '
+            'to auto'
+        )
+    if not any(texts):
+        raise ValueError('the corpus has no text to train a vocabulary on')
+    if vocab_size < SMALLEST:
+        raise ValueError(
+            f'a byte-level vocabulary of {vocab_size} tokens is too small: the 256 bytes and the '
+            f'special tokens are {SMALLEST}; raise the vocabulary size (config.model.vocab_size)'
+        )
+    backend = _byte_tokenizer(models.BPE(), lowercase, add_prefix_space=False)
+    first = ['<s>', '<pad>', '</s>', '<unk>']
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - 1,  # the mask token is the last one
+        min_frequency=2,
+        special_tokens=first,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator((texts[i : i + 1000] for i in range(0, len(texts), 1000)), trainer)
+    model = json.loads(backend.to_str())['model']
+    ids = {**model['vocab'], FAIRSEQ.mask: len(model['vocab'])}
+    return ByteBPE(ids, [(a, b) for a, b in model['merges']], lowercase)
+
+
+def _byte_tokenizer(
+    model: models.BPE, lowercase: bool, add_prefix_space: bool
+) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer(model)
+    if lowercase:
+        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _byte_values() -> dict[str, int]:
+    """The byte that each visible character of a vocabulary file stands for."""
+    visible = [*range(ord('!'), ord('~') + 1), *range(ord('¡'), ord('¬') + 1)]
+    visible += range(ord('®'), ord('ÿ') + 1)
+    others = [byte for byte in range(256) if byte not in visible]
+    values = {chr(byte): byte for byte in visible}
+    return values | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+BYTES = _byte_values()
+
+
+def is_continuation(piece: str) -> bool:
+    """Whether the piece continues a word. Punctuation is a word of its own, as in BERT."""
+    if piece and BYTES.get(piece[0], 0) & 0xC0 == 0x80:
+        return True  # not the first byte of a character
+    text = _text(piece)
+    return not text[:1].isspace() and any(map(str.isalnum, text))
+
+
+def _text(piece: str) -> str:
+    """The complete characters of the piece."""
+    return bytes(BYTES.get(char, 0) for char in piece).decode('utf-8', 'ignore')

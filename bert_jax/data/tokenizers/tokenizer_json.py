@@ -1,0 +1,84 @@
+"""tokenizer.json, the format of the library `tokenizers`, as it is."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tokenizers
+from etils import epath
+
+from bert_jax.data.tokenizers import byte_bpe, sentencepiece_model
+from bert_jax.data.tokenizers.base import FastTokenizer, marker
+from bert_jax.data.tokenizers.byte_bpe import by_id
+from bert_jax.data.tokenizers.specials import find_specials
+
+FILE = 'tokenizer.json'
+REMEDY = 'name them in tokenizer_config.json, and convert the folder with bert_jax.convert'
+
+
+class JsonTokenizer(FastTokenizer):
+    """The tokenizer that a tokenizer.json describes.
+
+    content: the file. Its added tokens are found in text, except special tokens: text that spells
+    a special token is text. specials: the special tokens by role, where they are not those that
+    `find_specials` finds. Raises ValueError naming `source` if the file is not a tokenizer or lacks
+    a special token.
+    """
+
+    kind = 'tokenizer_json'
+    has_space = True
+
+    def __init__(
+        self,
+        content: bytes,
+        specials: Mapping[str, str] | None = None,
+        source: object = 'the tokenizer',
+    ):
+        try:
+            self.model = tokenizers.Tokenizer.from_str(content.decode())
+        except Exception as error:  # the library has no type of its own
+            raise ValueError(f'{source} is not a tokenizer.json ({error})') from error
+        self.model.no_truncation()
+        self.model.no_padding()
+        self.model.post_processor = None
+        self.model.encode_special_tokens = True  # as text
+        pieces = by_id(self.model.get_vocab(with_added_tokens=True), source)
+        roles = find_specials(pieces, source, REMEDY, specials)
+        values = json.loads(content)
+        special = set(roles.all())
+        continues, self.splits_bytes = _continues(values, pieces), _has_byte_level(values)
+        is_continuation = [i not in special and continues(p) for i, p in enumerate(pieces)]
+        options: dict[str, Any] = {'specials': dict(specials)} if specials else {}
+        files = {FILE: content, **marker(self.kind, **options)}
+        super().__init__(pieces, roles, np.array(is_continuation), files, self._lowercases())
+        if suffix := values['model'].get('end_of_word_suffix'):
+            self.ends_word = np.array(
+                [i in special or p.endswith(suffix) for i, p in enumerate(pieces)]
+            )
+
+    def _lowercases(self) -> bool:
+        normalizer = self.model.normalizer
+        return normalizer is not None and 'A' not in normalizer.normalize_str('A')
+
+    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
+        return self.encode_batch([' ' + word for word in words] if self.splits_bytes else words)
+
+
+def _has_byte_level(values: Mapping[str, Any]) -> bool:
+    return '"ByteLevel"' in json.dumps(values.get('pre_tokenizer'))
+
+
+def _continues(values: Mapping[str, Any], pieces: Sequence[str]) -> Callable[[str], bool]:
+    """A function that says whether a piece continues a word."""
+    if _has_byte_level(values):
+        return byte_bpe.is_continuation
+    if any(piece.startswith(sentencepiece_model.WORD_MARK) for piece in pieces):
+        return sentencepiece_model.is_continuation
+    prefix = values['model'].get('continuing_subword_prefix')
+    return lambda piece: bool(prefix) and piece.startswith(prefix)
+
+
+def read(folder: epath.Path, **options: Any) -> JsonTokenizer:
+    """The tokenizer in a folder. Raises ValueError as JsonTokenizer does."""
+    return JsonTokenizer((folder / FILE).read_bytes(), source=folder / FILE, **options)

@@ -1,0 +1,240 @@
+"""BPE over the words of Moses, as XLM and FlauBERT have it: vocab.json and merges.txt.
+
+See Sennrich et al. (2016) and Lample and Conneau (2019), section 3.1. The last token of a word ends
+in '</w>'.
+"""
+
+import dataclasses
+import functools
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tokenizers
+from etils import epath
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from bert_jax.data.tokenizers import moses
+from bert_jax.data.tokenizers.base import Span, Tokenizer, marker, trimmed
+from bert_jax.data.tokenizers.byte_bpe import MERGES, VOCABULARY, Merges, by_id, read_files
+from bert_jax.data.tokenizers.specials import XLM, find_specials
+from bert_jax.data.tokenizers.wordpiece_vocabulary import alphabet
+
+END = '</w>'
+RESERVED = tuple(f'<special{i}>' for i in range(10))  # the second one is the mask
+KINDS = ('xlm_bpe', 'flaubert_bpe')
+SAME, FAR = 3, 40  # in `_places`: characters that must agree, and that may differ
+
+
+class WordBPE(Tokenizer):
+    """The tokenizer of XLM or FlauBERT.
+
+    ids: the tokens' ids. merges: the pairs of tokens that are joined, the first ones first. Raises
+    ValueError naming `source` if the vocabulary is not complete, and as `moses.Rules` does.
+    """
+
+    def __init__(
+        self,
+        ids: Mapping[str, int],
+        merges: Merges,
+        rules: moses.Rules,
+        specials: Mapping[str, str] | None = None,
+        source: object = 'the vocabulary',
+    ):
+        pieces = by_id(ids, source)
+        names = XLM.by_role() | dict(specials or {})
+        roles = find_specials(pieces, source, 'an XLM vocabulary has them in front', names)
+        self.kind, self.merges, self.rules = rules.kind, merges, rules
+        # Pairs may join to tokens that are too rare for the vocabulary. They are unknown words.
+        parts = (part for a, b in merges for part in (a, b, a + b))
+        rare = [part for part in dict.fromkeys(parts) if part not in ids]
+        known = {**ids, **{part: len(pieces) + i for i, part in enumerate(rare)}}
+        unk = pieces[roles.unk]
+        self.model = _word_tokenizer(
+            models.BPE(known, list(merges), unk_token=unk, end_of_word_suffix=END)
+        )
+        options: dict[str, Any] = dataclasses.asdict(rules)
+        if specials:
+            options['specials'] = dict(specials)
+        files = {
+            VOCABULARY: json.dumps(
+                {p: i for i, p in enumerate(pieces)}, ensure_ascii=False
+            ).encode(),
+            MERGES: ''.join(f'{a} {b}\n' for a, b in merges).encode(),
+            **marker(**options),
+        }
+        super().__init__(pieces, roles, np.zeros(len(pieces), bool), files, rules.lowercase)
+        special = set(roles.all())
+        self.ends_word = np.array([i in special or p.endswith(END) for i, p in enumerate(pieces)])
+
+    def for_language(self, language: str) -> 'WordBPE':
+        """The same vocabulary with the rules of Moses for `language`. FlauBERT is always French."""
+        if self.kind == 'flaubert_bpe' or language == self.rules.language:
+            return self
+        other = WordBPE.__new__(WordBPE)
+        other.__dict__.update(self.__dict__)
+        other.rules = dataclasses.replace(self.rules, language=language)
+        return other
+
+    def _known(self, ids: list[int]) -> list[int]:
+        return [i if i < self.vocab_size else self.specials.unk for i in ids]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        words = moses.split(texts, self.rules)
+        encodings = self.model.encode_batch_fast(words, add_special_tokens=False)
+        return [self._known(encoding.ids) for encoding in encodings]
+
+    def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
+        words = moses.split(texts, self.rules)
+        result = []
+        for text, joined, encoding in zip(
+            texts, words, self.model.encode_batch(words, add_special_tokens=False), strict=True
+        ):
+            places = _places(text, joined)
+            spans = [
+                (places[start][0], max(end for _, end in places[start:stop]))
+                for start, stop in encoding.offsets
+            ]
+            result.append((self._known(encoding.ids), trimmed(text, spans)))
+        return result
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.model.decode(list(ids))
+
+
+def read(folder: epath.Path, kind: str, **options: Any) -> WordBPE:
+    """The vocabulary in a folder. options: those of `moses.Rules`, and `specials`. Raises
+    ValueError if it is not one."""
+    specials = options.pop('specials', None)
+    rules = moses.Rules(kind, **options)
+    return WordBPE(*read_files(folder), rules, specials, folder)
+
+
+def train(
+    texts: Sequence[str],
+    vocab_size: int,
+    lowercase: bool,
+    strip_accents: bool | None = None,
+    *,
+    kind: str,
+    language: str | Sequence[str] = 'en',
+) -> WordBPE:
+    """A vocabulary of at most `vocab_size` tokens that is learned from `texts`, in XLM's layout.
+
+    language: that of all texts, or of each one. The same texts give the same vocabulary in every
+    process. Raises ValueError if there is no text, if `vocab_size` is too small, or as
+    `moses.Rules` does.
+    """
+    check_accents(kind, lowercase, strip_accents)
+    rules = {name: moses.Rules(kind, lowercase, name) for name in _languages(kind, language)}
+    words = [
+        line
+        for name, rule in rules.items()
+        for line in moses.split(
+            texts
+            if isinstance(language, str) or kind == 'flaubert_bpe'
+            else [text for text, its in zip(texts, language, strict=True) if its == name],
+            rule,
+        )
+    ]
+    chars = alphabet(words, str, vocab_size // 4, vocab_size)
+    # As in WordPiece, the trainer's order of characters is random unless they are special tokens.
+    first = [*('<s>', '</s>', '<pad>', '<unk>'), *RESERVED, *chars, *(char + END for char in chars)]
+    backend = _word_tokenizer(models.BPE(unk_token=XLM.unk, end_of_word_suffix=END))
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=first,
+        initial_alphabet=chars,
+        limit_alphabet=len(chars),
+        end_of_word_suffix=END,
+        show_progress=False,
+    )
+    backend.train_from_iterator((words[i : i + 1000] for i in range(0, len(words), 1000)), trainer)
+    model = json.loads(backend.to_str())['model']
+    merges = [(a, b) for a, b in model['merges']]
+    return WordBPE(model['vocab'], merges, next(iter(rules.values())))
+
+
+def check_accents(kind: str, lowercase: bool, strip_accents: bool | None) -> None:
+    """Raises ValueError if `strip_accents` is not what the models of this kind do."""
+    usual = lowercase and kind == 'xlm_bpe'
+    if strip_accents not in (None, usual):
+        raise ValueError(
+            f'config.data.strip_accents is {strip_accents}, but with config.data.tokenizer={kind} '
+            f'and config.data.lowercase={lowercase} it is always {usual}; set it to auto'
+        )
+
+
+def _languages(kind: str, language: str | Sequence[str]) -> list[str]:
+    if kind == 'flaubert_bpe':
+        return ['fr']
+    return [language] if isinstance(language, str) else list(dict.fromkeys(language))
+
+
+def _word_tokenizer(model: models.BPE) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(' ', 'removed')
+    tokenizer.decoder = decoders.BPEDecoder(END)
+    return tokenizer
+
+
+def _places(text: str, words: str) -> list[Span]:
+    """For each character of `words`, the characters of `text` that it comes from.
+
+    Moses replaces, inserts and removes characters, and moves a few by one or two places (English
+    quotation marks behind full stops). Both strings are read from left to right. Where they differ,
+    the next place is searched where SAME characters agree; the characters in between share a span.
+    """
+    ours, owners = _plain(text)
+    theirs, places_of = _plain(words)
+    found = [(0, 0)] * len(theirs)
+    i = j = 0
+    while j < len(theirs):
+        skipped, added = (
+            (0, 0) if ours[i : i + 1] == theirs[j] else _difference(ours[i:], theirs[j:])
+        )
+        if not skipped and not added:
+            found[j] = (owners[i], owners[i] + 1)
+            i, j = i + 1, j + 1
+            continue
+        start = owners[i] if i < len(owners) else len(text)
+        end = owners[i + skipped - 1] + 1 if skipped else start
+        found[j : j + added] = [(start, end)] * added
+        i, j = i + skipped, j + added
+    result, last = [], (0, 0)
+    by_place = dict(zip(places_of, found, strict=True))
+    for place in range(len(words)):
+        last = by_place.get(place, last)  # an accent is at the place of its letter
+        result.append(last)
+    return result
+
+
+def _difference(ours: str, theirs: str) -> tuple[int, int]:
+    """How many characters differ at the start of each text, before both agree again."""
+    for total in range(1, FAR):
+        for added in range(total + 1):
+            skipped = total - added
+            rest = ours[skipped : skipped + SAME]
+            if skipped <= len(ours) and rest == theirs[added : added + SAME]:
+                return skipped, added
+    return len(ours), len(theirs)
+
+
+def _plain(text: str) -> tuple[str, list[int]]:
+    """The text in lower case without accents and white space, and the place of each character."""
+    parts = [
+        (part, i)
+        for i, char in enumerate(text)
+        if not char.isspace()
+        for part in _plain_characters(char)
+    ]
+    return ''.join(part for part, _ in parts), [i for _, i in parts]
+
+
+@functools.lru_cache(1 << 16)
+def _plain_characters(char: str) -> str:
+    decomposed = unicodedata.normalize('NFD', char.lower())
+    return ''.join(part for part in decomposed if unicodedata.category(part) != 'Mn')

@@ -1,0 +1,165 @@
+"""The tokenizer files of every family: transformers gives our ids, and they are read again."""
+
+import io
+import json
+import pathlib
+from typing import Any
+
+import pytest
+import sentencepiece
+from tokenizer_texts import odd_texts
+
+from bert_jax.config import ModelConfig
+from bert_jax.convert import hf_tokenizer, hf_tokenizer_files
+from bert_jax.data.tokenizers import fairseq_sentencepiece, tokenizer, tokenizer_json, word_bpe
+from bert_jax.inference.model_dir import Pretrained
+
+TEXTS = [
+    'The quick brown foxes jump over the lazy dogs, 20 times.',
+    "naïve café owners greet (twice) the 'foxes': $5,000!",
+    "C'est l'été à Paris, n'est-ce pas ?",
+]
+CASES = {
+    ('wordpiece', 'bert'): 'BertTokenizer',
+    ('wordpiece', 'distilbert'): 'DistilBertTokenizer',
+    ('wordpiece', 'electra'): 'ElectraTokenizer',
+    ('wordpiece', 'roberta'): 'PreTrainedTokenizerFast',
+    ('byte_bpe', 'roberta'): 'RobertaTokenizer',
+    ('byte_bpe', 'bert'): 'PreTrainedTokenizerFast',
+    ('sentencepiece', 'albert'): 'PreTrainedTokenizerFast',
+    ('xlm_roberta', 'xlm-roberta'): 'XLMRobertaTokenizer',
+    ('camembert', 'camembert'): 'CamembertTokenizer',
+    ('tokenizer_json', 'modernbert'): 'PreTrainedTokenizerFast',
+    ('xlm_bpe', 'xlm'): 'XLMTokenizer',
+    ('flaubert_bpe', 'flaubert'): 'FlaubertTokenizer',
+}
+LOWERCASE = {'wordpiece': True, 'sentencepiece': True, 'xlm_bpe': True}
+
+
+def made(kind: str) -> tokenizer.Tokenizer:
+    if kind in word_bpe.KINDS:
+        pytest.importorskip('sacremoses')
+    if kind in fairseq_sentencepiece.FIRST:
+        content = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(TEXTS * 10),
+            model_writer=content,
+            vocab_size=90,
+            hard_vocab_limit=False,
+            minloglevel=2,
+        )
+        return fairseq_sentencepiece.FairseqSentencePiece(content.getvalue(), kind)
+    if kind == 'tokenizer_json':
+        trained = tokenizer.train(TEXTS * 10, 320, False, 'byte_bpe')
+        trained.model.add_special_tokens(list(dict.fromkeys(trained.special_pieces.all())))
+        return tokenizer_json.JsonTokenizer(trained.model.to_str().encode())
+    return tokenizer.train(TEXTS * 10, 320, LOWERCASE.get(kind, False), kind)
+
+
+def write(
+    folder: pathlib.Path, vocabulary: tokenizer.Tokenizer, model_type: str
+) -> tuple[dict[str, Any], list[str]]:
+    folder.mkdir()
+    model: Any = ModelConfig(vocab_size=vocabulary.vocab_size)
+    object.__setattr__(model, 'model_type', model_type)
+    source = Pretrained(model, (), {}, vocabulary)
+    notes = hf_tokenizer_files.write(folder, source)
+    (folder / 'config.json').write_text(json.dumps({'model_type': model_type}))
+    return json.loads((folder / 'tokenizer_config.json').read_text()), notes
+
+
+@pytest.mark.parametrize(('kind', 'model_type'), CASES)
+def test_what_is_written_is_read(tmp_path: pathlib.Path, kind: str, model_type: str) -> None:
+    vocabulary = made(kind)
+    settings, _ = write(tmp_path / 'out', vocabulary, model_type)
+    assert settings['tokenizer_class'] == CASES[kind, model_type]
+    back, _ = hf_tokenizer.read(tmp_path / 'out', None, vocabulary.vocab_size, model_type)
+    assert back is not None
+    assert back.pieces == vocabulary.pieces
+    assert back.specials == vocabulary.specials
+    assert back.lowercase == vocabulary.lowercase
+    texts = [*TEXTS, *odd_texts(100)]
+    assert back.encode_batch(texts) == vocabulary.encode_batch(texts)
+    if settings['tokenizer_class'] != 'PreTrainedTokenizerFast':
+        assert (back.kind, back.files) == (vocabulary.kind, vocabulary.files)
+
+
+def test_what_cannot_be_read_is_refused(tmp_path: pathlib.Path) -> None:
+    vocabulary = made('byte_bpe')
+    folder = tmp_path / 'out'
+    write(folder, vocabulary, 'roberta')
+
+    def read(lowercase: bool | None = None, **changes: Any) -> tokenizer.Tokenizer | None:
+        path = folder / 'tokenizer_config.json'
+        old = path.read_text()
+        path.write_text(json.dumps(json.loads(old) | changes))
+        try:
+            return hf_tokenizer.read(folder, lowercase, vocabulary.vocab_size)[0]
+        finally:
+            path.write_text(old)
+
+    prefixed = read(add_prefix_space=True)
+    assert prefixed is not None
+    assert prefixed.encode_batch(['fox']) == vocabulary.encode_batch([' fox'])
+    other = read(mask_token='Ġthe')
+    assert other is not None
+    assert other.special_pieces.mask == 'Ġthe'
+    with pytest.raises(ValueError, match='does not lowercase text; remove --lowercase'):
+        read(lowercase=True)
+    with pytest.raises(ValueError, match=r"tokenizer_class is 'BarthezTokenizer'; bert_jax has"):
+        read(tokenizer_class='BarthezTokenizer')
+    with pytest.raises(ValueError, match=r'out has no sentencepiece.bpe.model .*CamembertTok'):
+        read(tokenizer_class='CamembertTokenizer')
+    with pytest.raises(ValueError, match="adds '<new>', which the vocabulary does not have"):
+        read(additional_special_tokens=['<new>'])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('kind', 'model_type'), CASES)
+def test_transformers_gives_our_ids(tmp_path: pathlib.Path, kind: str, model_type: str) -> None:
+    transformers = pytest.importorskip('transformers')
+    vocabulary = made(kind)
+    write(tmp_path / 'out', vocabulary, model_type)
+    theirs = transformers.AutoTokenizer.from_pretrained(str(tmp_path / 'out'))
+    texts = [*TEXTS, *odd_texts(300)]
+    # HF's normaliser for SentencePiece drops some characters that the library does not know.
+    if kind in fairseq_sentencepiece.FIRST:
+        texts = TEXTS
+    if vocabulary.kind == 'sentencepiece':
+        texts = [text for text in texts if ',' not in text]
+    wrong = [
+        text
+        for text, ids in zip(texts, vocabulary.encode_batch(texts), strict=True)
+        if theirs.encode(text, add_special_tokens=False) != ids
+    ]
+    assert not wrong, wrong[:3]
+    names = vocabulary.specials
+    a, b = vocabulary.encode_batch(['the fox', 'lazy dogs'])
+    assert theirs.encode('the fox') == [names.cls, *a, names.sep]
+    between = [names.sep] * (2 if model_type in hf_tokenizer_files.TWO_SEPARATORS else 1)
+    assert theirs.encode('the fox', 'lazy dogs') == [names.cls, *a, *between, *b, names.sep]
+    masked = theirs.encode(f'the fox {vocabulary.special_pieces.mask}', add_special_tokens=False)
+    assert masked == [*a, names.mask]
+    roles = ('pad', 'unk', 'cls', 'sep', 'mask')
+    assert [getattr(theirs, f'{role}_token_id') for role in roles] == [
+        getattr(names, role) for role in roles
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['wordpiece', 'byte_bpe', 'sentencepiece', 'xlm_roberta'])
+def test_what_transformers_writes_is_read(tmp_path: pathlib.Path, kind: str) -> None:
+    """transformers 5 writes tokenizer.json and tokenizer_config.json alone."""
+    transformers = pytest.importorskip('transformers')
+    (model_type,) = [
+        m for k, m in CASES if k == kind and m in ('bert', 'roberta', 'albert', 'xlm-roberta')
+    ][:1]
+    vocabulary = made(kind)
+    write(tmp_path / 'out', vocabulary, model_type)
+    theirs = transformers.AutoTokenizer.from_pretrained(str(tmp_path / 'out'))
+    theirs.save_pretrained(tmp_path / 'again')
+    assert not list((tmp_path / 'again').glob('vocab*'))
+    back, _ = hf_tokenizer.read(tmp_path / 'again', None, vocabulary.vocab_size, model_type)
+    assert back is not None and back.specials == vocabulary.specials
+    texts = [text for text in (*TEXTS, *odd_texts(100)) if '<' not in text and '[' not in text]
+    assert back.encode_batch(texts) == [theirs.encode(t, add_special_tokens=False) for t in texts]
