@@ -6,6 +6,7 @@ names.
 
 import difflib
 import runpy
+import signal
 import sys
 import textwrap
 
@@ -29,6 +30,7 @@ def main() -> int:
     """Runs the command that the first argument names, and returns its exit code."""
     name = sys.argv[1] if len(sys.argv) > 1 else 'help'
     if name in ('-h', '-help', '--help', 'help'):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends the process without a word
         print(overview())
         return 0
     if name == '--version':

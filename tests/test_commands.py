@@ -40,6 +40,15 @@ def test_the_list_of_commands(argv: list[str]) -> None:
         assert len(describe(module)) > 10
 
 
+def test_nobody_reads_the_list() -> None:
+    line = f'{sys.executable} -m bert_jax | true; exit ${{PIPESTATUS[0]}}'
+    values = os.environ | {'PYTHONPATH': str(ROOT)}
+    done = subprocess.run(
+        ['bash', '-c', line], env=values, capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode in (0, 141) and done.stderr == b''
+
+
 def test_version() -> None:
     assert run('--version').stdout == f'{bert_jax.__version__}\n'
 
