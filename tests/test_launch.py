@@ -197,7 +197,7 @@ def test_one_machine(desk: Desk, script: str, extras: str) -> None:
     pip, main = desk.calls('python')
     assert [['python', *w[1:]] for w in lines if w[0].endswith('python')] == [pip, main]
     assert pip[-1] == f'.[data,finetune,{extras}]'
-    assert main == ['python', '-m', 'bert_jax.main', '--config=configs/tiny.py', *ODD]
+    assert main == ['python', '-m', 'bert_jax.main', '--config=configs/code.py', *ODD]
     assert desk.seen('python')['GLIBC_TUNABLES'] == ''
     desk.run(f'launch/{script}.sh', INSTALL='no')
     assert len(desk.calls('python')) == 3
@@ -208,9 +208,9 @@ def test_the_first_run_says_its_stages(desk: Desk) -> None:
     assert done.returncode == 0
     (installing, training) = done.stderr.splitlines()
     assert installing.startswith('local.sh: installing bert_jax and its libraries into ')
-    assert training.startswith('local.sh: training configs/tiny.py; ')
+    assert training.startswith('local.sh: training configs/code.py; ')
     (pip, main) = desk.calls('python')
-    assert pip[-1] == '.[data,finetune,hf,plot]' and '--config=configs/tiny.py' in main
+    assert pip[-1] == '.[data,finetune,hf,plot]' and '--config=configs/code.py' in main
     assert desk.run('launch/local.sh', '--dry_run').stderr == ''
 
 
