@@ -197,7 +197,7 @@ def test_one_machine(desk: Desk, script: str, extras: str) -> None:
     pip, main = desk.calls('python')
     assert [['python', *w[1:]] for w in lines if w[0].endswith('python')] == [pip, main]
     assert pip[-1] == f'.[data,finetune,{extras}]'
-    assert main == ['python', '-m', 'bert_jax.main', '--config=configs/code.py', *ODD]
+    assert main == ['python', '-m', 'bert_jax.main', '--config=configs/tiny.py', *ODD]
     assert desk.seen('python')['GLIBC_TUNABLES'] == ''
     desk.run(f'launch/{script}.sh', INSTALL='no')
     assert len(desk.calls('python')) == 3
