@@ -210,7 +210,7 @@ def test_the_first_run_says_its_stages(desk: Desk) -> None:
     assert installing.startswith('local.sh: installing bert_jax and its libraries into ')
     assert training.startswith('local.sh: training configs/code.py; ')
     (pip, main) = desk.calls('python')
-    assert pip[-1] == '.[data,finetune,hf,plot]' and '--config=configs/tiny.py' in main
+    assert pip[-1] == '.[data,finetune,hf,plot]' and '--config=configs/code.py' in main
     assert desk.run('launch/local.sh', '--dry_run').stderr == ''
 
 
