@@ -72,7 +72,11 @@ MISTAKES = {
     'nearly a name, apart': (['--config', 'tini'], 'did you mean --config=tiny?', ''),
     'no config': ([], '--config=NAME is missing', '--config=tiny'),
     'no config but a key': (['--config.train.seed=1'], '--config', 'missing'),
-    'missing file': (['--config=configs/nope.py'], 'no such file; the names', 'configs/nope.py'),
+    'missing file': (
+        ['--config=configs/nope.py'],
+        'configs/nope.py: no such file',
+        'the names are base, code, ',
+    ),
     'missing file and a key': (
         ['--config=configs/nope.py', '--config.train.seed=1'],
         'no such file',

@@ -49,21 +49,27 @@ class EndReport:
         self._step, self._means = 0, dict[str, Any]()
         self._guesses: list[Guesses] = []
 
-    def after_evaluation(self, step: Step, steps: int, params: Any, means: Metrics) -> str:
-        """Fills in the masked words; returns a line with one that has changed, '' if none has."""
+    def after_evaluation(
+        self, step: Step, steps: int, params: Any, means: Metrics
+    ) -> tuple[str, str]:
+        """Fills in the masked words; see `training.loop.AfterEvaluation`.
+
+        The line to print has a word that differs from the one before, if there is one.
+        """
         self._step, self._means = steps, dict(means)
         if self._examples is None:
-            return ''
+            return '', ''
         before, self._guesses = self._guesses, self._examples.guesses(step, params)
         if not self._guesses:
-            return ''
+            return '', ''
         if jax.process_index() == 0:
             self._save_guesses()
         now, then = ([guess[0][0] for guess in guesses] for guesses in (self._guesses, before))
         changed = [i for i, word in enumerate(now) if then and word != then[i]]
         i = (changed or [0])[0]
         line = _around_blank(self._examples.lines[i], WIDTH // 2)
-        return f'step {steps}: {line}  ->  {_first(self._guesses[i])}'
+        table = '\n'.join(f'    {row}' for row in filled(self._examples, self._guesses))
+        return f'step {steps}: {line}  ->  {_first(self._guesses[i])}', table
 
     def _save_guesses(self) -> None:
         assert self._examples

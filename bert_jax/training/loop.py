@@ -43,8 +43,9 @@ class EvalSet(Protocol):
 
 TrainBatches = Callable[[int, int], Iterator[HostBatch]]
 EvalBatches = Callable[[Phase], EvalSet]
-# (step, steps taken, params, means) -> a line to print. All processes call it after an evaluation.
-AfterEvaluation = Callable[[Step, int, Any, Metrics], str]
+# (step, steps taken, params, means) -> a line to print and a text for TensorBoard, '' for nothing.
+# All processes call it after an evaluation.
+AfterEvaluation = Callable[[Step, int, Any, Metrics], tuple[str, str]]
 
 
 class Stage(NamedTuple):
@@ -69,7 +70,7 @@ def train(
     eval_batches: EvalBatches,
     workdir: epath.PathLike,
     stopper: Stopper | None = None,
-    after_evaluation: AfterEvaluation = lambda *_: '',
+    after_evaluation: AfterEvaluation = lambda *_: ('', ''),
 ) -> TrainState:
     """Trains to `config.num_steps`, starting from the workdir's newest checkpoint if it has one.
 
@@ -196,8 +197,11 @@ class _Loop:
         if self.config.train.best and self.writer.is_best(stage.eval_set.main_score, means):
             save_best(self.workdir, step, params)
         self.report(step, 'eval', means)
-        if line := self.after_evaluation(self.built, step, params, means):
+        line, text = self.after_evaluation(self.built, step, params, means)
+        if line:
             self.progress.note(line)
+        if text:
+            self.writer.text(step, 'examples', text)
         return True
 
     def report(self, step: int, split: str, metrics: Metrics) -> None:
