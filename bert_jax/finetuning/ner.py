@@ -8,6 +8,7 @@ from etils import epath
 
 from bert_jax.data.labelled import conll, tagging
 from bert_jax.data.labelled.conll import Sentence
+from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import official_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
@@ -28,6 +29,10 @@ class TaggingProcessor(task_data.Processor):
     @property
     def task(self) -> TaggingTask:
         return TaggingTask(self.config.model, len(self.facts.labels))
+
+    @property
+    def metric(self) -> str:
+        return 'f1' if conll.mark_entities({*self.facts.labels}) else 'accuracy'
 
     def read(self, path: str, summary: Summary, split: str = PREDICT) -> Iterator[Sentence]:
         if split == PREDICT:
@@ -52,6 +57,9 @@ class TaggingProcessor(task_data.Processor):
             raise ValueError(f'{file} has no tag but O; expected two tags or more')
         return TaskFacts(labels)
 
+    def text_and_label(self, example: Sentence) -> tuple[str, str]:
+        return ' '.join(example.words), ''
+
     def encode(self, examples: Sequence[Sentence], summary: Summary, split: str = PREDICT) -> Split:
         windows = tagging.windows(
             examples,
@@ -72,6 +80,12 @@ class TaggingProcessor(task_data.Processor):
     def records(self, split: Split, outputs: Predictions) -> Iterator[task_data.Record]:
         for sentence, tags in zip(split.examples, self.decode(split, outputs), strict=True):
             yield {'words': sentence.words, 'tags': tags}
+
+    def baseline(self, train: EncodedExamples, split: Split) -> tuple[str, Tags]:
+        labels = train.labels['label_ids'][train.labels['label_weights'] > 0]
+        tag = self.facts.labels[int(np.bincount(labels).argmax())]
+        decoded = [[tag] * len(sentence.words) for sentence in split.examples]
+        return f'if every tag is {tag}, the most frequent', decoded
 
     def score(self, split: Split, decoded: Tags) -> dict[str, float]:
         scores = official_scores.entities([sentence.tags for sentence in split.examples], decoded)
