@@ -7,6 +7,7 @@ import numpy as np
 from etils import epath
 
 from bert_jax.data.labelled import examples as example_files
+from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.examples import Example
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.texts import TextEncoder
@@ -32,11 +33,31 @@ class ClassificationProcessor(task_data.Processor):
     def metric(self) -> str:
         return 'accuracy' if self.facts.labels else 'pearson'
 
-    def read(self, path: str, summary: Summary, split: str = PREDICT) -> Iterator[Example]:
-        data = self.config.data
-        return example_files.iter_file(
-            path, text=data.text_field, text_b=data.text_b_field, label=data.label_field
+    def read(
+        self,
+        path: str,
+        summary: Summary,
+        split: str = PREDICT,
+        on_error: OnError | None = None,
+    ) -> Iterator[Example]:
+        data, predicts = self.config.data, split == PREDICT
+        examples = example_files.iter_file(
+            path,
+            text=data.text_field,
+            text_b=data.text_b_field,
+            label=data.label_field,
+            columns=predicts,
+            on_error=on_error,
         )
+        pairs = self.facts.pairs
+
+        def checked(example: Example) -> Example:
+            nonlocal pairs
+            example_files.check_pairs([example], pairs)
+            pairs = example.text_b is not None
+            return example
+
+        return each(examples, checked, on_error) if predicts else examples
 
     def facts_of(self, train: list[Example], held_out: list[Example]) -> TaskFacts:
         data = self.config.data

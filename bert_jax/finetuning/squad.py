@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from etils import epath
 
 from bert_jax.data.labelled import squad, squad_answers, squad_windows
+from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.squad_answers import Answers
@@ -30,8 +31,14 @@ class QuestionAnsweringProcessor(task_data.Processor):
     def metric(self) -> str:
         return 'f1'
 
-    def read(self, path: str, summary: Summary, split: str = PREDICT) -> Iterator[Question]:
-        yield from squad.iter_file(path, summary)
+    def read(
+        self,
+        path: str,
+        summary: Summary,
+        split: str = PREDICT,
+        on_error: OnError | None = None,
+    ) -> Iterator[Question]:
+        return squad.iter_file(path, summary, split == PREDICT, on_error)
 
     def facts_of(self, train: list[Question], held_out: list[Question]) -> TaskFacts:
         return TaskFacts(no_answer=any(q.is_impossible for q in (*train, *held_out)))

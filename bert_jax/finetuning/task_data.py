@@ -11,6 +11,7 @@ from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.data.labelled import holdout
+from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples, permutation
 from bert_jax.data.labelled.texts import Row
 from bert_jax.data.summary import Summary
@@ -58,7 +59,7 @@ class Processor(abc.ABC):
     head: ClassVar[str]  # the head of the model that the task trains
     main_score: ClassVar[str] = 'score'  # decides which epoch and which seed is best
     writes_eval: ClassVar[bool] = False  # whether predictions for EVAL are written too
-    window: ClassVar[int] = 4096  # the number of examples that are predicted together
+    window: ClassVar[int] = 1024  # the number of examples that are predicted together
 
     def __init__(self, config: Config, tokenizer: Tokenizer, facts: TaskFacts):
         self.config, self.tokenizer, self.facts = config, tokenizer, facts
@@ -79,11 +80,18 @@ class Processor(abc.ABC):
         return self.task
 
     @abc.abstractmethod
-    def read(self, path: str, summary: Summary, split: str = PREDICT) -> Iterator[Any]:
+    def read(
+        self,
+        path: str,
+        summary: Summary,
+        split: str = PREDICT,
+        on_error: OnError | None = None,
+    ) -> Iterator[Any]:
         """Reads the examples of a file, one by one if its format allows that.
 
         `summary` counts what is unusual. Raises ValueError, with file and line, for whatever is not
-        an example of this task, and in TRAIN and EVAL for an example without a label.
+        an example of this task, unless `on_error` is given (see `bad_rows.each`), and in TRAIN and
+        EVAL for an example without a label. In PREDICT the examples have `columns`.
         """
 
     @abc.abstractmethod

@@ -82,7 +82,8 @@ def test_a_file_of_records(
     flags = [f'--{name}={value}' for name, value in arguments.items()]
     assert predict.main(['predict', *flags]) == 0
     assert '25 records' in capsys.readouterr().err
-    assert list(map(json.loads, output.read_text().splitlines())) == expected
+    found = list(map(json.loads, output.read_text().splitlines()))
+    assert found == [line | record for line, record in zip(lines, expected, strict=True)]
     assert [r['label'] for r in expected[:5]] * 5 == [r['label'] for r in expected]
 
 

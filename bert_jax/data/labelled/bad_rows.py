@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-T, U = TypeVar('T'), TypeVar('U')
+T = TypeVar('T')
+U = TypeVar('U')
 OnError = Callable[[ValueError], None]  # receives the error of a row that is left out
 
 

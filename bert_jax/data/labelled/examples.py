@@ -73,7 +73,7 @@ def iter_file(
     if suffix == '.jsonl':
         read = records(path, text, on_error)
     else:
-        rows = csv_rows(path, on_error) if suffix == '.csv' else tsv_rows(path)
+        rows = (csv_rows if suffix == '.csv' else tsv_rows)(path, on_error)
         read = _table(path, rows, needed, label, on_error)
     empty = True
 
@@ -173,7 +173,7 @@ def csv_rows(
 ) -> Iterator[tuple[int, list[str]]]:
     """(number of the first line, fields) of each record; a blank line has no fields."""
     csv.field_size_limit(max(LONGEST, csv.field_size_limit()))
-    reader = csv.reader(lines(path), strict=True)
+    reader = csv.reader(lines(path, on_error), strict=True)
     while True:
         number = reader.line_num + 1
         try:
@@ -192,9 +192,11 @@ def csv_rows(
             yield number, row
 
 
-def tsv_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
+def tsv_rows(
+    path: pathlib.Path, on_error: OnError | None = None
+) -> Iterator[tuple[int, list[str]]]:
     """(number, fields) of each line; a blank line has no fields. Quotes belong to the text."""
-    for number, line in enumerate(lines(path), 1):
+    for number, line in enumerate(lines(path, on_error), 1):
         line = line.rstrip('\r\n')
         yield number, line.split('\t') if line else []
 
@@ -234,7 +236,9 @@ def records(
             raise ValueError(f'{where} is {_short(record)}; expected an object, {{"{name}": ...}}')
         return record, where
 
-    numbered = ((number, line) for number, line in enumerate(lines(path), 1) if line.strip())
+    numbered = (
+        (number, line) for number, line in enumerate(lines(path, on_error), 1) if line.strip()
+    )
     yield from each(numbered, record_of, on_error)
 
 
