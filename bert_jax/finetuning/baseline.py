@@ -32,7 +32,9 @@ def of(data: TaskData) -> Baseline:
     value = data.processor.score(data.eval, decoded)[data.processor.main_score]
     name, error = data.processor.metric, 0.0
     if name == 'accuracy':
-        count = sum(len(tags) if isinstance(tags, list) else 1 for tags in decoded)  # words or texts
+        count = sum(
+            len(tags) if isinstance(tags, list) else 1 for tags in decoded
+        )  # words or texts
         error = math.sqrt(value * (1 - value) / count)
     return Baseline(name, value, meaning, error)
 

@@ -80,10 +80,11 @@ class Model(Bert):
 
     def text_records(self, texts: Sequence[Text]) -> list[Record]:
         """The records of `predictions.records` for texts and pairs of texts."""
+        for i, text in enumerate(texts):
+            pair = isinstance(text, tuple | list) and len(text) == 2
+            if not isinstance(text, str) and not (pair and all(isinstance(t, str) for t in text)):
+                raise ValueError(f'text {i} is {text!r:.60}; expected a string, or a pair of them')
         pairs = [(text, None) if isinstance(text, str) else text for text in texts]
-        for index, pair in enumerate(pairs):
-            if len(pair) != 2 or not all(isinstance(text, str | None) for text in pair):
-                raise ValueError(f'text {index} is {pair!r:.60}; expected a string or a pair')
         examples = [Example(a, b, None, f'text {i}') for i, (a, b) in enumerate(pairs)]
         wanted = {example.text_b is not None for example in examples}
         if self.pairs is not None and wanted - {self.pairs}:
@@ -103,14 +104,16 @@ class Model(Bert):
         """The records of `predictions.records` for questions with their contexts."""
         if len(questions) != len(contexts):
             raise ValueError(
-                f'{len(questions)} questions and {len(contexts)} texts; expected a text for each '
-                'question, or one text for all'
+                f'there are {len(questions)} questions and {len(contexts)} contexts; expected one '
+                'context for each question, or one for all'
             )
         pairs = enumerate(zip(questions, contexts, strict=True))
         if empty := [i for i, context in enumerate(contexts) if not context.strip()]:
             raise ValueError(f'the text of question {empty[0]} is empty')
         examples = [Question(str(i), q, c, [], False, f'question {i}') for i, (q, c) in pairs]
-        return predictions.of_examples(self, examples, self.counted)
+        records = predictions.of_examples(self, examples, self.counted)
+        self.counted.counts.pop('windows', None)  # not unusual
+        return records
 
     def _check_head(self, head: str, fits: bool, method: str) -> None:
         if head not in self.heads or not fits:

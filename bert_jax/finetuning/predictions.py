@@ -16,6 +16,7 @@ from bert_jax.finetuning.prediction_files import open_writer
 from bert_jax.finetuning.task_data import PREDICT, Processor, Record, TaskFacts
 from bert_jax.inference.trained_model import Bert
 
+COPIED = ('id', 'words')  # columns of the input that a record has anyway
 SHOWN = 5  # bad rows that are printed one by one
 
 
@@ -119,13 +120,13 @@ def _predicted(
 
 
 def _with_columns(record: Record, columns: Mapping[str, Any]) -> Record:
-    """The record after the columns of the input. A column with the name of a prediction is renamed,
-    unless it has the same value."""
+    """The record after the columns of the input. A column with the name of a prediction is
+    renamed."""
     carried = {}
     for name, value in columns.items():
         if name not in record:
             carried[name] = value
-        elif value != record[name]:
+        elif name not in COPIED:
             free = f'input_{name}'
             while free in columns or free in record:
                 free = f'input_{free}'
