@@ -54,6 +54,15 @@ def run(config: Config, workdir: epath.Path) -> None:
     resolver.run()
 
 
+def check(config: Config, workdir: epath.Path) -> int:
+    """Prints the checks of the configuration and returns the exit code."""
+    from bert_jax.preflight import checks
+
+    with tempfile.TemporaryDirectory() as cache:  # a check leaves no conversion behind
+        converted = with_converted_start(config, pathlib.Path(cache))
+        return checks.check(converted, workdir, config.init_from)
+
+
 def main(argv: list[str]) -> int:
     """Runs the configuration, or checks it (--check), and returns the exit code."""
     logging.getLogger('bert_jax').setLevel(logging.INFO)
@@ -61,11 +70,7 @@ def main(argv: list[str]) -> int:
     workdir = epath.Path(WORKDIR.value or f'runs/{name}').expanduser()
     distributed.join()
     if CHECK.value:
-        from bert_jax.preflight import checks
-
-        with tempfile.TemporaryDirectory() as cache:  # a check leaves no conversion
-            converted = with_converted_start(config, pathlib.Path(cache))
-            return checks.check(converted, workdir, config.init_from)
+        return check(config, workdir)
     run(config, workdir)
     return 0
 

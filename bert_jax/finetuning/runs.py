@@ -102,7 +102,7 @@ class FineTuning(Resolver):
                 name: load_task_data(name, self.config, vocabulary) for name in self.folders
             }
         return '; '.join(
-            f'{name}: rows: {data.rows}, counted: {str(data.summary) or "nothing unusual"}'
+            f'{name}: {data.rows}, counted: {str(data.summary) or "nothing unusual"}'
             for name, data in datasets.items()
         )
 
@@ -187,7 +187,7 @@ def _run(
         eval_set=lambda phase: EvalSet(config, data, workdir),
         start_lines={
             'task': task_line,
-            'rows': data.rows,
+            'data': data.rows,
             'counted': str(data.summary) or 'nothing unusual',
             'baseline': str(Baseline(**info['baseline'])),
             **several,

@@ -148,7 +148,7 @@ class TaskData:
     @property
     def rows(self) -> str:
         """A line about the numbers of rows."""
-        line = f'{len(self.train):,} to train on, {len(self.eval.rows):,} held out'
+        line = f'{len(self.train):,} rows to train on, {len(self.eval.rows):,} held out'
         return f'{line} ({self.note})' if self.note else line
 
 
