@@ -10,10 +10,9 @@ import os
 import pathlib
 
 from bert_jax import __version__
+from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
 from bert_jax.convert.folders import convert_in
-from bert_jax.data.build_once import build_once
-from bert_jax.data.files import is_remote
 
 FORMATS = {'hf': 'Hugging Face', 'tf1': 'TensorFlow 1'}
 # Files that are hashed for the name of a conversion: all files of the folder, and the small ones
@@ -32,7 +31,7 @@ def model_folder(
     ValueError if the checkpoint cannot be converted.
     """
     folder = pathlib.Path(directory).expanduser()
-    origin = None if is_remote(directory) else origin_of(folder)
+    origin = None if '://' in str(directory) else origin_of(folder)
     if origin is None:
         return os.fspath(directory)
     output = cache / 'converted' / _key(folder, lowercase)
