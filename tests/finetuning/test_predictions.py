@@ -46,11 +46,15 @@ def test_a_file_of_records(
     expected, _ = said(bert, tmp_path / 'a.jsonl', *lines)
     monkeypatch.setattr(ClassificationProcessor, 'window', 4)
     read: list[int] = []
+    written: list[int] = []  # the rows in the output, when the last example was read
+    output = tmp_path / 'out.jsonl'
     iter_file = examples.iter_file
 
     def watched(*arguments: Any, **options: Any) -> Iterator[examples.Example]:
         for example in iter_file(*arguments, **options):
             read.append(1)
+            if len(read) % 25 == 0 and output.exists():
+                written.append(len(output.read_text().splitlines()))
             yield example
 
     monkeypatch.setattr(examples, 'iter_file', watched)
@@ -58,10 +62,11 @@ def test_a_file_of_records(
     records = predictions.records(bert, tmp_path / 'a.jsonl')
     next(records)
     assert len(read) == 4
-    output = tmp_path / 'out.jsonl'
+    read.clear()
     arguments = {'checkpoint': tmp_path / 'model', 'input': tmp_path / 'a.jsonl', 'output': output}
     flags = [f'--{name}={value}' for name, value in arguments.items()]
     assert predict.main(['predict', *flags]) == 0
+    assert written == [24], 'rows are written as they come'
     assert '25 records' in capsys.readouterr().err
     found = list(map(json.loads, output.read_text().splitlines()))
     assert found == [line | record for line, record in zip(lines, expected, strict=True)]
