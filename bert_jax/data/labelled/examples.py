@@ -1,8 +1,7 @@
 """Reads labelled texts from .csv, .tsv and .jsonl files, which may be compressed.
 
 CSV follows RFC 4180; TSV has no quoting. Both begin with a line of column names. JSONL has an
-object on each line. Blank lines are skipped; in a table of one column they are empty texts, which
-are errors.
+object on each line. Blank lines are skipped, but in a table of one column they are empty texts.
 """
 
 import csv
@@ -78,9 +77,9 @@ def iter_file(
     empty = True
 
     def example(found: tuple[dict[str, Any], str]) -> Example:
-        record, where = found
         nonlocal empty
-        empty, second = False, record.get(text_b)
+        (record, where), empty = found, False
+        second = record.get(text_b)
         if suffix == '.jsonl':
             column_indices(list(record), needed, where, ADVICE)
         return Example(
