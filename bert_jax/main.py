@@ -3,8 +3,11 @@
 python -m bert_jax.main --config=configs/tiny.py --workdir=runs/tiny
 """
 
+import dataclasses
 import logging
+import pathlib
 import sys
+import tempfile
 
 from bert_jax.parallel import signals
 
@@ -27,14 +30,37 @@ CHECK = flags.DEFINE_boolean(
 )
 
 
+def with_converted_start(config: Config, cache: pathlib.Path | None = None) -> Config:
+    """The configuration with a folder of bert_jax as init_from. A checkpoint of another project is
+    converted into `cache`, by default that of config.data.cache_dir."""
+    if not config.init_from:
+        return config
+    from bert_jax.convert import cached  # takes a second, and most runs do not need it
+    from bert_jax.data.text import staging
+
+    cache = cache or staging.cache_of(config.data)
+    lowercase = None if config.data.lowercase else False  # true is the default, so it says nothing
+    folder = cached.model_folder(config.init_from, cache, lowercase)
+    return dataclasses.replace(config, init_from=folder)
+
+
 def run(config: Config, workdir: epath.Path) -> None:
     """Runs the fast checks, and then pretrains or fine-tunes."""
     from bert_jax.preflight import checks
     from bert_jax.preflight.resolve import resolve
 
-    resolver = resolve(config, workdir)
+    resolver = resolve(with_converted_start(config), workdir, init_from=config.init_from)
     checks.check_early(resolver)
     resolver.run()
+
+
+def check(config: Config, workdir: epath.Path) -> int:
+    """Prints the checks of the configuration and returns the exit code."""
+    from bert_jax.preflight import checks
+
+    with tempfile.TemporaryDirectory() as cache:  # a check leaves no conversion behind
+        converted = with_converted_start(config, pathlib.Path(cache))
+        return checks.check(converted, workdir, config.init_from)
 
 
 def main(argv: list[str]) -> int:
@@ -44,9 +70,7 @@ def main(argv: list[str]) -> int:
     workdir = epath.Path(WORKDIR.value or f'runs/{name}').expanduser()
     distributed.join()
     if CHECK.value:
-        from bert_jax.preflight import checks
-
-        return checks.check(config, workdir)
+        return check(config, workdir)
     run(config, workdir)
     return 0
 

@@ -1,17 +1,17 @@
 """Predictions of a trained model: labels, tags, answers, embeddings, masked words.
 
-    python -m bert_jax.predict --checkpoint=WORKDIR --input=new.jsonl --output=predictions.jsonl
-    python -m bert_jax.predict --checkpoint=DIR --mode=fill_mask --text='Paris is the [MASK] of it.'
+    python -m bert_jax.predict --checkpoint=DIR --text='A fine film.' --text='A bad one.'
+    python -m bert_jax.predict --checkpoint=DIR --text='Who went?' --context='Anna went home.'
+    python -m bert_jax.predict --checkpoint=DIR --text='Paris is the [MASK] of France.'
+    python -m bert_jax.predict --checkpoint=DIR --input=new.csv --output=predictions.csv
     python -m bert_jax.predict --checkpoint=DIR --mode=embed --input=lines.txt --output=vectors.npz
 
-DIR: a workdir, or a folder written by bert_jax.convert. In Python:
-
-    bert = predict.load(DIR)
-    outputs = bert(['first text', ('a pair', 'of texts')])
-    outputs = bert.apply({'input_ids': ids, 'attention_mask': mask, 'token_type_ids': types})
+DIR: a workdir, a folder written by bert_jax.convert, or a folder of a Hugging Face or TensorFlow 1
+checkpoint, which is converted once into the cache. In Python, see `bert_jax.load`.
 """
 
 import functools
+import os
 import pathlib
 import sys
 import time
@@ -20,94 +20,158 @@ from typing import TYPE_CHECKING, Any
 import absl.logging
 from absl import flags
 
-from bert_jax.config import choices, command_line
+from bert_jax.config import DataConfig, choices, command_line
+from bert_jax.finetuning import SUFFIXES
 from bert_jax.inference import POOLINGS
 
+# Modules that import JAX are imported in functions. So a mistake on the command line takes no time.
 if TYPE_CHECKING:
-    from bert_jax.inference.trained_model import Bert, load
+    from bert_jax.finetuning.model import Model
+    from bert_jax.inference.trained_model import Bert
 
 __all__ = ['Bert', 'load']
-OUTPUTS = {'embed': '.npz', 'task': '.jsonl'}  # mode -> the suffix of --output
+OUTPUTS = {'embed': ('.npz',), 'task': SUFFIXES}  # mode -> the suffixes of --output
 FLAGS = flags.FlagValues()  # not the global flags, because programs import this module too
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
+_texts = functools.partial(flags.DEFINE_multi_string, flag_values=FLAGS)
 _enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
-_string('checkpoint', None, 'A workdir, or a folder of bert_jax.convert.', required=True)
+_string('checkpoint', None, 'A workdir, or the folder of a checkpoint.', required=True)
 _enum(
     'mode',
     None,
     ['task', 'fill_mask', 'embed'],
-    'task: what the model was fine-tuned for. The default is task with --output, else fill_mask.',
+    'task: what the model was fine-tuned for, which is the default if it was. Otherwise fill_mask.',
 )
-_string('text', None, 'One text.')
+_texts('text', [], 'A text or a question. It may be given several times.')
+_texts('text_b', [], 'task: the second text of a pair, for each --text.')
+_texts('context', [], 'task: the text that has the answer, for each --text or one for all.')
 _string(
     'input',
     None,
     'task: .csv, .tsv or .jsonl with texts, .conll or .jsonl with sentences, .json or .jsonl with '
     'questions. Other modes: a file with a text on each line. It may be a .gz, .bz2, .xz or .zst.',
 )
-_string('output', None, 'task: the .jsonl to write. embed: the .npz to write.')
+_string('output', None, 'task: the .jsonl, .csv or .tsv to write. embed: the .npz to write.')
+_enum(
+    'on_error',
+    'stop',
+    ['stop', 'skip'],
+    'task: stop at the first bad row of --input, or leave bad rows out and report them.',
+)
+flags.DEFINE_boolean(
+    'columns', True, 'task: write the columns of --input to --output, too.', flag_values=FLAGS
+)
 _enum('pooling', 'mean', POOLINGS, 'embed: how the vectors of a text become one.')
 _enum('long', 'truncate', ['truncate', 'window'], 'embed: what to do with texts that are too long.')
 _enum('dtype', 'auto', choices('model.dtype'), 'The compute type.')
 flags.DEFINE_integer(
-    'top_k', 5, 'fill_mask: tokens shown for each mask.', lower_bound=1, flag_values=FLAGS
+    'top_k', 5, 'How many labels, answers or tokens to print.', lower_bound=1, flag_values=FLAGS
 )
 
 
 def __getattr__(name: str) -> Any:
-    """`Bert` and `load`. The command imports JAX only after it has checked its flags."""
-    if name not in __all__:
+    if name != 'Bert':
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     from bert_jax.inference import trained_model
 
-    return getattr(trained_model, name)
+    return trained_model.Bert
 
 
-def _mode() -> str:
-    """The mode that the flags ask for. Raises ValueError for flags that do not fit together."""
-    mode = FLAGS.mode or ('fill_mask' if FLAGS.output is None else 'task')
-    if (FLAGS.text is None) == (FLAGS.input is None):
-        raise ValueError('give one of --text and --input')
+def load(directory: str | os.PathLike, dtype: str = 'auto') -> 'Model':
+    """See `bert_jax.load`."""
+    from bert_jax.convert import cached
+    from bert_jax.data.text import staging
+    from bert_jax.finetuning.model import Model
+
+    folder = cached.model_folder(directory, staging.cache_of(DataConfig()))
+    return Model.load(folder, dtype, os.fspath(directory))
+
+
+def _check_flags() -> None:
+    """Raises ValueError for flags that do not fit together, whatever the model is."""
+    if bool(FLAGS.text) == (FLAGS.input is not None):
+        raise ValueError('give --text or --input')
     if FLAGS.input is not None and not pathlib.Path(FLAGS.input).is_file():
         raise ValueError(f'--input={FLAGS.input} is not a file')
-    if mode == 'fill_mask':
-        if FLAGS.output is not None:
-            raise ValueError('--mode=fill_mask prints its results; remove --output')
-        return mode
-    if FLAGS.input is None or FLAGS.output is None:
-        raise ValueError(f'--mode={mode} needs --input=FILE and --output=FILE{OUTPUTS[mode]}')
-    if not FLAGS.output.endswith(OUTPUTS[mode]):
-        raise ValueError(f'--output={FLAGS.output} has to end in {OUTPUTS[mode]}')
+    if FLAGS.output is None:
+        if FLAGS.mode == 'embed' and len(FLAGS.text) < 2:
+            raise ValueError(
+                '--mode=embed needs --input=FILE and --output=FILE.npz, or several --text, whose '
+                'similarity to the first it prints'
+            )
+        return
+    if FLAGS.mode == 'fill_mask':
+        raise ValueError('--mode=fill_mask prints its results; remove --output')
+    if FLAGS.input is None:
+        raise ValueError('--text prints its results; remove --output, or give --input=FILE')
+    suffixes = OUTPUTS[FLAGS.mode or 'task']
+    if not FLAGS.output.endswith(suffixes):
+        raise ValueError(f'--output={FLAGS.output} has to end in {", ".join(suffixes)}')
     command_line.check_output(FLAGS.output)
     if pathlib.Path(FLAGS.output).exists():
         raise ValueError(f'--output={FLAGS.output} exists; remove it or choose another')
-    return mode
+
+
+def _mode(bert: 'Model') -> str:
+    """The mode that the flags ask for, by default what the model can do."""
+    from bert_jax.models.heads import TASK_HEADS
+
+    if FLAGS.mode or FLAGS.output:
+        return FLAGS.mode or 'task'
+    if {*TASK_HEADS} & {*bert.heads} or 'masked_lm' not in bert.heads:
+        return 'task'
+    return 'fill_mask'
+
+
+def _print(bert: 'Model', mode: str) -> None:
+    """Prints the predictions for --text or --input."""
+    from bert_jax.finetuning import predictions, printed
+    from bert_jax.inference import text_files
+
+    source = pathlib.Path(FLAGS.input) if FLAGS.input else None
+    if mode == 'embed':
+        text_files.print_similarities(bert, FLAGS.text, FLAGS.pooling, FLAGS.long == 'window')
+    elif mode == 'fill_mask':
+        inputs = text_files.texts(source) if source else FLAGS.text
+        text_files.print_masked_words(bert, inputs, FLAGS.top_k)
+    elif source:
+        bad = predictions.BadRows()
+        on_error = bad if FLAGS.on_error == 'skip' else None
+        for record in predictions.records(bert, source, bert.counted, on_error, columns=True):
+            printed.show(bert, record, FLAGS.top_k)
+        bad.finish(source)
+    else:
+        printed.show_texts(bert, FLAGS.text, FLAGS.text_b, FLAGS.context, FLAGS.top_k)
+
+
+def _write(bert: 'Model', mode: str) -> None:
+    """Writes the predictions for --input to --output."""
+    from bert_jax.finetuning import predictions
+    from bert_jax.inference import text_files
+
+    begin, files = time.monotonic(), (pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
+    if mode == 'task':
+        skip = FLAGS.on_error == 'skip'
+        count = predictions.write_records(bert, *files, FLAGS.columns, skip)
+    else:
+        count = text_files.write_embeddings(bert, *files, FLAGS.pooling, FLAGS.long == 'window')
+    rate = count / (time.monotonic() - begin)
+    print(f'{count:,} records, {rate:,.0f} a second, in {FLAGS.output}', file=sys.stderr)
 
 
 def main(argv: list[str]) -> int:
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns about missing optional files
     command_line.parse_flags(argv, FLAGS)
-    mode = _mode()
-
-    from bert_jax.finetuning import predictions
-    from bert_jax.inference.text_files import print_masked_words, texts, write_embeddings
-    from bert_jax.inference.trained_model import load
-
+    _check_flags()
     bert = load(FLAGS.checkpoint, FLAGS.dtype)
-    if mode == 'fill_mask':
-        inputs = texts(pathlib.Path(FLAGS.input)) if FLAGS.input else [FLAGS.text]
-        print_masked_words(bert, inputs, FLAGS.top_k)
-    else:
-        begin, files = time.monotonic(), (pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
-        if mode == 'task':
-            count = predictions.write_records(bert, *files)
-        else:
-            count = write_embeddings(bert, *files, FLAGS.pooling, FLAGS.long == 'window')
-        rate = count / (time.monotonic() - begin)
-        print(f'{count:,} records, {rate:,.0f} a second, in {FLAGS.output}', file=sys.stderr)
-    if bert.truncated:
+    mode = _mode(bert)
+    (_print if FLAGS.output is None else _write)(bert, mode)
+    for name, number in bert.counted.lines().items():
+        print(f'{name}: {number:,}', file=sys.stderr)
+    if mode != 'task' and (count := bert.truncated):
         longest = bert.config.longest_row
-        print(f'{bert.truncated:,} texts had more than {longest} tokens, cut', file=sys.stderr)
+        texts = 'text' if count == 1 else 'texts'
+        print(f'{count:,} {texts} had more than {longest} tokens, cut', file=sys.stderr)
     return 0
 
 

@@ -55,6 +55,23 @@ def pretrained_folder(folder: pathlib.Path, model: ModelConfig = MODEL) -> pathl
     return folder
 
 
+def fine_tuned_folder(
+    folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, ...], **facts: Any
+) -> pathlib.Path:
+    """A fine-tuned model with fresh parameters and rows of at most 16 tokens, although it has 32
+    positions. facts: more of its corpus.json."""
+    init = jax.jit(HeadedEncoder(MODEL, heads, max(len(labels), 1)).init)
+    params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
+    folder.mkdir()
+    data = DataConfig(max_seq_length=16, max_query_length=4, doc_stride=4)
+    train = TrainConfig(phases=(Phase(1, 16, 16, 1),))
+    config = Config(model=MODEL, data=data, train=train, optim=OptimConfig(warmup_steps=0))
+    task = {'labels': labels, **facts}
+    vocabulary = tokenizer.WordPiece(PIECES, True)
+    model_dir.save(folder, config, jax.device_get(params), vocabulary, task)
+    return folder
+
+
 def configured(source: pathlib.Path, task: str, **sections: dict[str, Any]) -> Config:
     """Fine-tunes `source`; sections: changes by their names (`data`, `train`...)."""
     config = Config(

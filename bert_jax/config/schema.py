@@ -177,7 +177,7 @@ class DataConfig:
     # For GLUE: the task's folder, the folder that holds all tasks' folders, or 'tfds'.
     dir: str = setting('', FINETUNING, FREE)
     train_file: str = setting('', FINETUNING, FREE)
-    eval_file: str = setting('', FINETUNING, FREE)
+    eval_file: str = setting('', FINETUNING, FREE)  # '' holds out a tenth of train_file
     test_file: str = setting('', FINETUNING, FREE)  # predicted at the end of training
     text_b_field: str = setting('text_b', FINETUNING)  # the second text, if texts are paired
     label_field: str = setting('label', FINETUNING)  # the column or key of the label
@@ -251,7 +251,7 @@ class TrainConfig:
     # 'auto' is rbg, or threefry2x32 on CPU and on several GPUs.
     prng_impl: Literal['auto', 'threefry2x32', 'rbg', 'unsafe_rbg'] = 'auto'
     accum_steps: Positive = setting(1, FREE)  # micro-batches per step
-    log_every: Positive = setting(100, FREE)  # steps
+    log_every: Positive = setting(100, FREE)  # steps; less in a short fine-tuning run
     eval_every: Count = setting(10_000, PRETRAINING, FREE)  # steps; 0: only at the end
     checkpoint_every: Positive = setting(5_000, FREE)  # steps
     keep: Positive = setting(3, FREE)  # checkpoints
@@ -297,6 +297,14 @@ class Config:
     def num_steps(self) -> int:
         """Steps that the run takes."""
         return self.train.num_steps or self.schedule_steps
+
+    @property
+    def log_every(self) -> int:
+        """Steps between reports: `train.log_every`, but a fine-tuning run, which may be short,
+        reports at least twenty times."""
+        if self.kind == 'pretraining':
+            return self.train.log_every
+        return min(self.train.log_every, max(self.num_steps // 20, 1))
 
     def padded(self) -> 'Config':
         """This configuration with a padded `model.vocab_size`."""

@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import flax.traverse_util
 import jax
@@ -38,10 +38,12 @@ def convert_in(
     output: pathlib.Path,
     allow_missing: bool = False,
     lowercase: bool | None = None,
+    report: Callable[[str], None] = print,
 ) -> None:
     """Converts a folder of `origin` to a folder of bert_jax.
 
-    lowercase: whether text is lowercased, for a folder that does not say so; None means true.
+    report: receives lines about what was converted. lowercase: whether text is lowercased, for a
+    folder that does not say so; None means true.
     Raises ValueError if parameters are missing or have other shapes, and if the vocabulary looks
     cased although neither the folder nor `lowercase` says whether text is lowercased.
     """
@@ -69,7 +71,7 @@ def convert_in(
     if missing:
         fresh = rules.to_theirs(_fresh(source, heads, num_labels), source.rules)
         arrays, _ = rules.to_ours(fresh | dict(source.tensors), shapes, source.rules)
-        print(f'missing, filled with fresh values: {", ".join(missing)}')
+        report(f'missing, filled with fresh values: {", ".join(missing)}')
     with _new_folder(output) as partial:
         if source.vocabulary is not None:
             lowercase = source.vocabulary.lowercase
@@ -80,9 +82,10 @@ def convert_in(
             source.vocabulary,
             source.task,
         )
-        report = {'version': __version__, 'unused': dict(source.unused), 'missing': missing}
-        (partial / 'conversion.json').write_text(json.dumps(report, indent=2) + '\n')
-    _summary(source, heads, arrays, output)
+        found = {'version': __version__, 'unused': dict(source.unused), 'missing': missing}
+        (partial / 'conversion.json').write_text(json.dumps(found, indent=2) + '\n')
+    for line in (*_summary(source, heads, arrays), f'wrote {output}'):
+        report(line)
 
 
 def _fresh(source: Foreign, heads: tuple[str, ...], num_labels: int) -> dict[str, np.ndarray]:
@@ -93,18 +96,19 @@ def _fresh(source: Foreign, heads: tuple[str, ...], num_labels: int) -> dict[str
 
 
 def _summary(
-    source: Foreign, heads: tuple[str, ...], arrays: dict[str, np.ndarray], output: pathlib.Path
-) -> None:
+    source: Foreign, heads: tuple[str, ...], arrays: dict[str, np.ndarray]
+) -> Iterator[str]:
+    """Lines about a conversion."""
     count = sum(array.size for array in arrays.values())
-    print(f'{count:,} parameters from {len(source.tensors)} tensors; heads: {", ".join(heads)}')
+    yield f'{count:,} parameters from {len(source.tensors)} tensors; heads: {", ".join(heads)}'
     by_reason = collections.defaultdict(list)
     for name, reason in source.unused.items():
         by_reason[reason].append(name)
     for reason, names in by_reason.items():
-        print(f'{len(names)} tensors not used, {reason}: {sorted(names)[0]}...')
+        yield f'{len(names)} tensors not used, {reason}: {sorted(names)[0]}...'
     if source.vocabulary is None:
-        print('the folder has no vocabulary: the model reads token ids, but no text')
-    print('\n'.join([*source.notes, f'wrote {output}']))
+        yield 'the folder has no vocabulary: the model reads token ids, but no text'
+    yield from source.notes
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import lzma
 import pathlib
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from etils import epath
@@ -106,19 +106,25 @@ def raw_lines(path: pathlib.PurePath, name: str = '', longest: int = -1) -> Iter
         ) from error
 
 
-def lines(path: pathlib.Path) -> Iterator[str]:
+def lines(
+    path: pathlib.Path, on_error: Callable[[ValueError], None] | None = None
+) -> Iterator[str]:
     """The lines with their ends. Raises ValueError as `raw_lines` does, and for a line that is not
-    UTF-8."""
+    UTF-8; `on_error` receives this error instead, and the line is empty."""
     try:
         for number, content, _, _ in raw_lines(path):
             try:
                 # On Windows a file may begin with a byte order mark.
                 yield content.decode('utf-8-sig' if number == 1 else 'utf-8')
             except UnicodeDecodeError as error:
-                raise ValueError(
+                wrong = ValueError(
                     f'{path}:{number} is not UTF-8 (byte 0x{content[error.start]:02x}); '
                     f'{_advice(content)}'
-                ) from error
+                )
+                if on_error is None:
+                    raise wrong from error
+                on_error(wrong)
+                yield '\n'
     except OSError as error:
         raise ValueError(f'{path} cannot be read ({error.strerror or error})') from error
 

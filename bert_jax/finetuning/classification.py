@@ -7,7 +7,9 @@ import numpy as np
 from etils import epath
 
 from bert_jax.data.labelled import examples as example_files
+from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.examples import Example
+from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.texts import TextEncoder
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import official_scores, task_data
@@ -27,11 +29,35 @@ class ClassificationProcessor(task_data.Processor):
         labels, model = self.facts.labels, self.config.model
         return ClassificationTask(model, len(labels)) if labels else RegressionTask(model)
 
-    def read(self, path: str, summary: Summary, split: str = PREDICT) -> Iterator[Example]:
-        data = self.config.data
-        return example_files.iter_file(
-            path, text=data.text_field, text_b=data.text_b_field, label=data.label_field
+    @property
+    def metric(self) -> str:
+        return 'accuracy' if self.facts.labels else 'pearson'
+
+    def read(
+        self,
+        path: str,
+        summary: Summary,
+        split: str = PREDICT,
+        on_error: OnError | None = None,
+    ) -> Iterator[Example]:
+        data, predicts = self.config.data, split == PREDICT
+        examples = example_files.iter_file(
+            path,
+            text=data.text_field,
+            text_b=data.text_b_field,
+            label=data.label_field,
+            columns=predicts,
+            on_error=on_error,
         )
+        pairs = self.facts.pairs
+
+        def checked(example: Example) -> Example:
+            nonlocal pairs
+            example_files.check_pairs([example], pairs)
+            pairs = example.text_b is not None
+            return example
+
+        return each(examples, checked, on_error) if predicts else examples
 
     def facts_of(self, train: list[Example], held_out: list[Example]) -> TaskFacts:
         data = self.config.data
@@ -42,6 +68,10 @@ class ClassificationProcessor(task_data.Processor):
                 f'{data.train_file} has no label but {labels[0]!r}; expected two labels or more'
             )
         return TaskFacts(labels, pairs=train[0].text_b is not None)
+
+    def text_and_label(self, example: Example) -> tuple[str, str]:
+        text = example.text if example.text_b is None else f'{example.text}\n{example.text_b}'
+        return text, '' if self.config.data.regression else str(example.label)
 
     def encode(self, examples: Sequence[Example], summary: Summary, split: str = PREDICT) -> Split:
         longest = self.config.data.max_seq_length
@@ -76,6 +106,15 @@ class ClassificationProcessor(task_data.Processor):
     def _records(self, decoded: np.ndarray) -> list[task_data.Record]:
         labels, values = self.facts.labels, decoded.tolist()
         return [{'label': labels[i]} if labels else {'value': i} for i in values]
+
+    def baseline(self, train: EncodedExamples, split: Split) -> tuple[str, np.ndarray]:
+        (truth,), count = train.labels.values(), len(split.rows)
+        if not self.facts.labels:
+            mean = truth.mean()
+            return f'if every prediction is {mean:.3g}, the mean', np.full(count, mean)
+        most = int(np.bincount(truth).argmax())
+        meaning = f'if every label is {self.facts.labels[most]}, the most frequent'
+        return meaning, np.full(count, most)
 
     def score(self, split: Split, decoded: np.ndarray) -> dict[str, float]:
         (truth,) = split.rows.labels.values()

@@ -23,6 +23,11 @@ class GlueProcessor(ClassificationProcessor):
     glue_task: glue.GlueTask
     eval_sizes: dict[str, int]
 
+    @property
+    def metric(self) -> str:
+        metrics = self.glue_task.metrics
+        return metrics[0] if len(metrics) == 1 and len(self.eval_sizes) == 1 else 'score'
+
     def score(self, split: Split, decoded: np.ndarray) -> dict[str, float]:
         """The scores of each dev split; `score` is the mean of the main scores. For MNLI the names
         of the scores end in that of the split, as in accuracy_matched."""

@@ -3,17 +3,32 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from bert_jax.batch import Batch
 from bert_jax.data.labelled import conll, tagging
+from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.conll import Sentence
+from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import official_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
+from bert_jax.models.heads import Outputs
 from bert_jax.tasks.finetuning import TaggingTask
 
 Tags = list[list[str]]  # a tag for each word of each sentence
+
+
+class _ScoredTaggingTask(TaggingTask):
+    """The task with the probability of each predicted label, which an evaluation does not need."""
+
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
+        """tags: see `TaggingTask`. probabilities: float32[batch, length], those of the tags."""
+        largest = jnp.max(jax.nn.softmax(outputs['logits']), axis=-1)
+        return super().predictions(outputs, batch) | {'probabilities': largest}
 
 
 class TaggingProcessor(task_data.Processor):
@@ -29,9 +44,25 @@ class TaggingProcessor(task_data.Processor):
     def task(self) -> TaggingTask:
         return TaggingTask(self.config.model, len(self.facts.labels))
 
-    def read(self, path: str, summary: Summary, split: str = PREDICT) -> Iterator[Sentence]:
+    @property
+    def metric(self) -> str:
+        return 'f1' if conll.mark_entities({*self.facts.labels}) else 'accuracy'
+
+    @property
+    def prediction_task(self) -> TaggingTask:
+        return _ScoredTaggingTask(self.config.model, len(self.facts.labels))
+
+    def read(
+        self,
+        path: str,
+        summary: Summary,
+        split: str = PREDICT,
+        on_error: OnError | None = None,
+    ) -> Iterator[Sentence]:
         if split == PREDICT:
-            return conll.iter_file(path, tagged=False, summary=summary)
+            return conll.iter_file(
+                path, tagged=False, summary=summary, columns=True, on_error=on_error
+            )
         tagged = True if split in (TRAIN, EVAL) else None
         sentences = conll.read(path, tagged=tagged, summary=summary)
         tags = {tag for sentence in sentences for tag in sentence.tags or ()}
@@ -52,6 +83,9 @@ class TaggingProcessor(task_data.Processor):
             raise ValueError(f'{file} has no tag but O; expected two tags or more')
         return TaskFacts(labels)
 
+    def text_and_label(self, example: Sentence) -> tuple[str, str]:
+        return ' '.join(example.words), ''
+
     def encode(self, examples: Sequence[Sentence], summary: Summary, split: str = PREDICT) -> Split:
         windows = tagging.windows(
             examples,
@@ -70,8 +104,17 @@ class TaggingProcessor(task_data.Processor):
         return tagging.decode(split.examples, split.windows, list(outputs.get('tags', ())))
 
     def records(self, split: Split, outputs: Predictions) -> Iterator[task_data.Record]:
+        probabilities = iter(
+            tagging.by_word(split.examples, split.windows, list(outputs.get('probabilities', ())))
+        )
         for sentence, tags in zip(split.examples, self.decode(split, outputs), strict=True):
-            yield {'words': sentence.words, 'tags': tags}
+            yield {'words': sentence.words, 'tags': tags, 'probabilities': next(probabilities)}
+
+    def baseline(self, train: EncodedExamples, split: Split) -> tuple[str, Tags]:
+        labels = train.labels['label_ids'][train.labels['label_weights'] > 0]
+        tag = self.facts.labels[int(np.bincount(labels).argmax())]
+        decoded = [[tag] * len(sentence.words) for sentence in split.examples]
+        return f'if every tag is {tag}, the most frequent', decoded
 
     def score(self, split: Split, decoded: Tags) -> dict[str, float]:
         scores = official_scores.entities([sentence.tags for sentence in split.examples], decoded)

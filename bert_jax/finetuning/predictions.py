@@ -1,54 +1,143 @@
-"""Predictions of a fine-tuned model for a file: labels, numbers, tags or answers."""
+"""Predictions of a fine-tuned model: labels, numbers, tags or answers."""
 
 import itertools
-import json
 import pathlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from bert_jax.config import Config
-from bert_jax.config.files import atomic_output
-from bert_jax.data.files import lines
+from bert_jax.config.console import say
+from bert_jax.data.files import raw_lines
+from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.progress import counted
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.datasets import processor_for
-from bert_jax.finetuning.task_data import Record, TaskFacts
+from bert_jax.finetuning.prediction_files import open_writer
+from bert_jax.finetuning.task_data import PREDICT, Processor, Record, TaskFacts
 from bert_jax.inference.trained_model import Bert
 
+COPIED = ('id', 'words')  # columns of the input that a record has anyway
+SHOWN = 5  # bad rows that are printed one by one
 
-def records(bert: Bert, path: pathlib.Path, summary: Summary | None = None) -> Iterator[Record]:
+
+def processor_of(bert: Bert) -> Processor:
+    """The processor of the model's task. Raises ValueError if it has no task head."""
+    config = Config(model=bert.config, data=bert.data, eval=bert.eval)
+    facts = TaskFacts(bert.labels, bert.pairs, bert.no_answer)
+    return processor_for(bert.heads, config, bert.encoder.vocabulary, facts)
+
+
+def records(
+    bert: Bert,
+    path: pathlib.Path,
+    summary: Summary | None = None,
+    on_error: OnError | None = None,
+    columns: bool = False,
+) -> Iterator[Record]:
     """Yields a record for each example of a file, in order. Its format depends on the task:
 
     Texts (.csv, .tsv, .jsonl) get `label` and `probabilities`, or `value`; sentences (.conll, or
     .jsonl with `words`) get `tags`; questions (SQuAD's .json, or .jsonl with `question` and
     `context`) get `answer`, `probability` and `n_best`. Long texts are cut or split as in training;
     `summary` counts them and other unusual things. .conll and .json files are read as a whole,
-    others a window at a time.
+    others a window at a time. columns: whether a record also has the columns of the file. A column
+    with the name of a prediction, such as `label`, becomes `input_label`.
 
     Raises ValueError for a checkpoint without the head of a task, and, with the file and line, for
-    mistakes in the file.
+    mistakes in the file, after the records of all rows before the mistake. `on_error` receives the
+    errors of bad rows instead, and these rows are left out.
     """
-    summary = summary or Summary()
-    config = Config(model=bert.config, data=bert.data, eval=bert.eval)
-    facts = TaskFacts(bert.labels, bert.pairs, bert.no_answer)
-    processor = processor_for(bert.heads, config, bert.encoder.vocabulary, facts)
-    examples = processor.read(str(path), summary)
+    summary, processor = summary or Summary(), processor_of(bert)
+    errors: list[ValueError] = []
+    examples = _until_error(processor.read(str(path), summary, PREDICT, on_error), errors)
+    for example, record in _predicted(bert, processor, examples, summary):
+        yield _with_columns(record, example.columns or {}) if columns else record
+    if errors:
+        raise errors[0]
+
+
+def of_examples(bert: Bert, examples: Sequence[Any], summary: Summary) -> list[Record]:
+    """The records of examples in memory, such as `Example`, `Sentence` and `Question`."""
+    return [record for _, record in _predicted(bert, processor_of(bert), examples, summary)]
+
+
+class BadRows:
+    """Reports rows that are left out: the first SHOWN one by one, and the number of all."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __call__(self, error: ValueError) -> None:
+        self.number += 1
+        if self.number <= SHOWN:
+            say(f'left out: {error}')
+
+    def finish(self, source: pathlib.Path) -> None:
+        if self.number:
+            rows = 'row was' if self.number == 1 else 'rows were'
+            say(f'{self.number:,} bad {rows} left out of {source}')
+
+
+def write_records(
+    bert: Bert, source: pathlib.Path, output: pathlib.Path, columns: bool = True, skip: bool = False
+) -> int:
+    """Writes a row for each example of `source` to a .jsonl, .csv or .tsv file, as soon as it is
+    predicted; returns their number.
+
+    columns: see `records`. skip: whether to leave out bad rows, which are reported. Otherwise the
+    first one raises ValueError, and the file has the rows before it.
+    """
+    # In other files each line is an example, so their number is known.
+    total = None if {'.json', '.conll'} & {*source.suffixes} else sum(1 for _ in raw_lines(source))
+    count, bad, summary = 0, BadRows(), Summary()
+    found = records(bert, source, summary, bad if skip else None, columns)
+    try:
+        with open_writer(output, summary) as write:
+            for record in counted(found, 'predicting', total):
+                write(record)
+                count += 1
+    except ValueError as error:
+        if not count:
+            output.unlink(missing_ok=True)
+            raise
+        before = 'record' if count == 1 else f'{count:,} records'
+        raise ValueError(f'{error}. {output} has the {before} before it') from error
+    bad.finish(source)
+    for name, number in summary.lines().items():
+        say(f'{name}: {number:,}')
+    return count
+
+
+def _predicted(
+    bert: Bert, processor: Processor, examples: Iterable[Any], summary: Summary
+) -> Iterator[tuple[Any, Record]]:
+    """Each example with its record."""
+    examples = iter(examples)
     while window := list(itertools.islice(examples, processor.window)):
         split = processor.encode(window, summary)
-        outputs = bert.predict(split.rows, processor.task)
-        yield from processor.records(split, outputs)
+        outputs = bert.predict(split.rows, processor.prediction_task)
+        yield from zip(window, processor.records(split, outputs), strict=True)
 
 
-def write_records(bert: Bert, source: pathlib.Path, output: pathlib.Path) -> int:
-    """Writes a line of JSON per example; returns their number."""
-    # In other files each line is an example, so their number is known.
-    total = None if {'.json', '.conll'} & {*source.suffixes} else sum(1 for _ in lines(source))
-    count, summary = 0, Summary()
-    with atomic_output(output) as partial, partial.open('w', encoding='utf-8') as file:
-        found = records(bert, source, summary)
-        for record in counted(found, 'predicting', total):
-            file.write(json.dumps(record, ensure_ascii=False) + '\n')
-            count += 1
-    for name, number in summary.lines().items():
-        print(f'{name}: {number:,}', file=sys.stderr)
-    return count
+def _with_columns(record: Record, columns: Mapping[str, Any]) -> Record:
+    """The record after the columns of the input. A column with the name of a prediction is
+    renamed."""
+    carried = {}
+    for name, value in columns.items():
+        if name not in record:
+            carried[name] = value
+        elif name not in COPIED:
+            free = f'input_{name}'
+            while free in columns or free in record:
+                free = f'input_{free}'
+            carried[free] = value
+    return carried | record
+
+
+def _until_error(examples: Iterator[Any], errors: list[ValueError]) -> Iterator[Any]:
+    """The examples up to a ValueError, which is added to `errors`, so that the examples before it
+    are predicted first."""
+    try:
+        yield from examples
+    except ValueError as error:
+        errors.append(error)

@@ -1,6 +1,8 @@
 """The results of fine-tuning: the scores of a task's seeds, and the table of GLUE's tasks."""
 
+import dataclasses
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +14,7 @@ from etils import epath
 from bert_jax.config.console import say
 from bert_jax.config.files import write_atomically
 from bert_jax.data.labelled.glue_tasks import glue_average
+from bert_jax.finetuning.baseline import Baseline, advice
 
 WNLI_POLICY = (
     'The average is over the tasks in the table without WNLI, whose dev set contradicts its '
@@ -20,21 +23,57 @@ WNLI_POLICY = (
 Scores = list[dict[str, float]]  # one dict for each seed: name -> score
 
 
-def write(workdir: epath.Path, name: str, main_score: str, scores: Scores) -> None:
-    """Writes results.json and prints a table of the scores of the seeds, with their means and, for
-    several seeds, standard deviations."""
+SHOWN_SEEDS = 5  # more columns do not fit into a terminal
+
+
+def write(
+    workdir: epath.Path,
+    name: str,
+    main_score: str,
+    scores: Scores,
+    baseline: Baseline,
+    steps: int,
+) -> None:
+    """Writes results.json and prints the scores: those of a single seed, or a table of several
+    seeds with means and standard deviations. Warns if the main score is not above the baseline.
+
+    steps: the number of training steps, for the warning.
+    """
     mean, std = _statistics(scores)
     best = max(scores, key=lambda row: row[main_score])
     results: dict[str, Any] = {'task': name, 'main_score': main_score, 'mean': mean, 'std': std}
     results |= {'best_seed': best['seed'], 'seeds': scores}
+    results['baseline'] = dataclasses.asdict(baseline)
     workdir.mkdir(parents=True, exist_ok=True)
     write_atomically(workdir / 'results.json', json.dumps(results, indent=2) + '\n')
-    columns = {f'seed {row["seed"]}': row for row in scores}
-    columns |= {'mean': mean, 'std': std} if std else {}
-    table = rich.table.Table('', *columns, title=name)
-    for key in mean:
+    # The main score is often a copy of an official metric.
+    shown = [key for key in mean if key != main_score or baseline.name == main_score]
+    if std:
+        _print_table(name, shown, scores, mean, std)
+    else:
+        say(f'\nscores of {name} on the held-out examples')
+        for key in shown:
+            beside = f'   (baseline: {baseline.value:.4f})' if key == baseline.name else ''
+            say(f'  {key:<20} {mean[key]:.4f}{beside}')
+    if warning := advice(baseline, mean[main_score], steps):
+        say(f'warning: {warning}')
+    folder = workdir / f'seed_{best["seed"]}' if std else workdir
+    say(f'predict: python -m bert_jax.predict --checkpoint={shlex.quote(str(folder))} --text=...')
+
+
+def _print_table(
+    name: str,
+    shown: list[str],
+    scores: Scores,
+    mean: Mapping[str, float],
+    std: Mapping[str, float],
+) -> None:
+    columns = {f'seed {row["seed"]}': row for row in scores[:SHOWN_SEEDS]}
+    columns |= {'mean': dict(mean), 'std': dict(std)}
+    table = rich.table.Table('', *columns, title=f'{name}, {len(scores)} seeds')
+    for key in shown:
         table.add_row(key, *(f'{column[key]:.4f}' for column in columns.values()))
-    rich.console.Console(stderr=True, width=160).print(table)
+    rich.console.Console(stderr=True, width=80).print(table)
 
 
 def write_table(workdir: epath.Path, scores: Mapping[str, Scores]) -> None:

@@ -14,7 +14,8 @@ from bert_jax.batch import HostBatch
 from bert_jax.config import Config
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning import official_scores, results, settings
+from bert_jax.finetuning import baseline, official_scores, results, settings
+from bert_jax.finetuning.baseline import Baseline
 from bert_jax.finetuning.datasets import load_task_data, task_names
 from bert_jax.finetuning.task_data import EVAL, Predictions, Processor, Split, TaskData
 from bert_jax.parallel.mesh import host_slice, make_mesh
@@ -76,6 +77,10 @@ class FineTuning(Resolver):
         return configs
 
     @part
+    def baselines(self) -> dict[str, Baseline]:
+        return {name: baseline.of(data) for name, data in self.datasets.items()}
+
+    @part
     def run_config(self) -> Config:
         return next(iter(self.configs.values()))
 
@@ -97,8 +102,7 @@ class FineTuning(Resolver):
                 name: load_task_data(name, self.config, vocabulary) for name in self.folders
             }
         return '; '.join(
-            f'{name}: {len(data.train):,} rows to train on, {len(data.eval.rows):,} held out, '
-            f'counted: {str(data.summary) or "nothing unusual"}'
+            f'{name}: {data.rows}, counted: {str(data.summary) or "nothing unusual"}'
             for name, data in datasets.items()
         )
 
@@ -112,8 +116,9 @@ class FineTuning(Resolver):
             for name, data in self.datasets.items():
                 scores[name] = [_train_and_score(run, data, stopper) for run in runs[name]]
                 if is_first:
-                    main_score = data.processor.main_score
-                    results.write(self.folders[name], name, main_score, scores[name])
+                    steps, folder = self.configs[name].num_steps, self.folders[name]
+                    main_score, beat = data.processor.main_score, self.baselines[name]
+                    results.write(folder, name, main_score, scores[name], beat, steps)
         if len(scores) > 1 and is_first:
             results.write_table(self.workdir, scores)
 
@@ -122,16 +127,19 @@ class FineTuning(Resolver):
         runs, (_, vocabulary) = dict[str, list[Run]](), self.start
         for name, config in self.configs.items():
             data, folder = self.datasets[name], self.folders[name]
-            settings.check_seeds(config, folder)
+            settings.check_seeds(dataclasses.replace(config, init_from=self.init_from), folder)
             files = (name, config.data.dir, config.data.train_file, config.data.eval_file)
             info = {
                 'name': ', '.join(filter(None, files)),
                 'fingerprint': data.train.fingerprint() + data.eval.rows.fingerprint(),
                 'lowercase': vocabulary.lowercase,
                 **dataclasses.asdict(data.processor.facts),
+                'baseline': dataclasses.asdict(self.baselines[name]),
             }
             runs[name] = [
-                _run(seeded, path, data, info, vocabulary.files)
+                dataclasses.replace(
+                    _run(seeded, path, data, info, vocabulary.files), init_from=self.init_from
+                )
                 for seeded, path in settings.seeds(config, folder)
             ]
         return runs
@@ -167,6 +175,8 @@ def _run(
     if labels:
         more = ' ...' * (len(labels) > 20)
         task_line += f', {len(labels)} labels: {", ".join(labels[:20])}{more}'
+    count = config.train.seeds
+    several = {'seed': f'{config.train.seed}, one of {count}'} if count > 1 else {}
     return Run(
         config,
         task,
@@ -177,9 +187,10 @@ def _run(
         eval_set=lambda phase: EvalSet(config, data, workdir),
         start_lines={
             'task': task_line,
-            'rows': f'{len(data.train):,} to train on, {len(data.eval.rows):,} held out',
+            'data': data.rows,
             'counted': str(data.summary) or 'nothing unusual',
-            'seed': f'{config.train.seed}, of {config.train.seeds} seeds',
+            'baseline': str(Baseline(**info['baseline'])),
+            **several,
         },
     )
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from etils import epath
 
 from bert_jax.data.labelled import squad, squad_answers, squad_windows
+from bert_jax.data.labelled.bad_rows import OnError
+from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.squad_answers import Answers
 from bert_jax.data.summary import Summary
@@ -25,19 +27,32 @@ class QuestionAnsweringProcessor(task_data.Processor):
     def task(self) -> QuestionAnsweringTask:
         return QuestionAnsweringTask(self.config.model)
 
-    def read(self, path: str, summary: Summary, split: str = PREDICT) -> Iterator[Question]:
-        for question in squad.iter_file(path, summary):
-            if split == EVAL and not _has_answer(question):
-                raise ValueError(
-                    f"{question.where} has no 'answers' to score by; add them, or give the file as "
-                    'config.data.test_file'
-                )
-            yield question
+    @property
+    def metric(self) -> str:
+        return 'f1'
+
+    def read(
+        self,
+        path: str,
+        summary: Summary,
+        split: str = PREDICT,
+        on_error: OnError | None = None,
+    ) -> Iterator[Question]:
+        return squad.iter_file(path, summary, split == PREDICT, on_error)
 
     def facts_of(self, train: list[Question], held_out: list[Question]) -> TaskFacts:
         return TaskFacts(no_answer=any(q.is_impossible for q in (*train, *held_out)))
 
+    def text_and_label(self, example: Question) -> tuple[str, str]:
+        return example.context, ''
+
     def encode(self, examples: Sequence[Question], summary: Summary, split: str = PREDICT) -> Split:
+        for question in examples if split == EVAL else ():
+            if not _has_answer(question):
+                raise ValueError(
+                    f"{question.where} has no 'answers' to score by; add them, or give the file as "
+                    'config.data.test_file'
+                )
         windows = squad_windows.windows(
             examples, self.tokenizer, self.config.data, training=split == TRAIN, summary=summary
         )
@@ -69,6 +84,13 @@ class QuestionAnsweringProcessor(task_data.Processor):
             probability = next((n['probability'] for n in best if n['text'] == answer), None)
             record = {'id': name, 'answer': answer, 'probability': probability}
             yield record | {'n_best': best[:3]}
+
+    def baseline(self, train: EncodedExamples, split: Split) -> tuple[str, Answers]:
+        none = self.facts.no_answer
+        predictions = {q.id: '' if none else q.context for q in split.examples}
+        odds = dict.fromkeys(predictions, 1.0) if none else {}
+        meaning = 'if no question has an answer' if none else 'if every answer is the whole text'
+        return meaning, Answers(predictions, {}, odds, predictions)
 
     def score(self, split: Split, decoded: Answers) -> dict[str, float]:
         return squad_scores.squad(

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -9,6 +10,8 @@ import numpy as np
 from etils import epath
 
 from bert_jax.config import Config
+from bert_jax.data.labelled import holdout
+from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples, permutation
 from bert_jax.data.labelled.texts import Row
 from bert_jax.data.summary import Summary
@@ -56,7 +59,7 @@ class Processor(abc.ABC):
     head: ClassVar[str]  # the head of the model that the task trains
     main_score: ClassVar[str] = 'score'  # decides which epoch and which seed is best
     writes_eval: ClassVar[bool] = False  # whether predictions for EVAL are written too
-    window: ClassVar[int] = 4096  # the number of examples that are predicted together
+    window: ClassVar[int] = 1024  # the number of examples that are predicted together
 
     def __init__(self, config: Config, tokenizer: Tokenizer, facts: TaskFacts):
         self.config, self.tokenizer, self.facts = config, tokenizer, facts
@@ -66,17 +69,39 @@ class Processor(abc.ABC):
     def task(self) -> HeadTask:
         """The model, the losses and the arrays of batches."""
 
+    @property
     @abc.abstractmethod
-    def read(self, path: str, summary: Summary, split: str = PREDICT) -> Iterator[Any]:
+    def metric(self) -> str:
+        """The name of the metric that `main_score` is a copy of, or 'score' if it is a mean."""
+
+    @property
+    def prediction_task(self) -> HeadTask:
+        """The task with the outputs that `records` needs."""
+        return self.task
+
+    @abc.abstractmethod
+    def read(
+        self,
+        path: str,
+        summary: Summary,
+        split: str = PREDICT,
+        on_error: OnError | None = None,
+    ) -> Iterator[Any]:
         """Reads the examples of a file, one by one if its format allows that.
 
         `summary` counts what is unusual. Raises ValueError, with file and line, for whatever is not
-        an example of this task, and in TRAIN and EVAL for an example without a label.
+        an example of this task, unless `on_error` is given (see `bad_rows.each`), and in TRAIN and
+        EVAL for an example without a label. In PREDICT the examples have `columns`.
         """
 
     @abc.abstractmethod
     def facts_of(self, train: list[Any], held_out: list[Any]) -> TaskFacts:
         """The facts about a run's data. Raises ValueError if there is nothing to learn."""
+
+    @abc.abstractmethod
+    def text_and_label(self, example: Any) -> tuple[str, str]:
+        """The text of an example and its label, '' if it is not one of a few labels. They decide
+        which examples are held out if there is no file to evaluate on."""
 
     @abc.abstractmethod
     def encode(self, examples: Sequence[Any], summary: Summary, split: str = PREDICT) -> Split:
@@ -90,6 +115,11 @@ class Processor(abc.ABC):
     @abc.abstractmethod
     def records(self, split: Split, outputs: Predictions) -> Iterator[Record]:
         """The predictions as one record per example, with probabilities if there are any."""
+
+    @abc.abstractmethod
+    def baseline(self, train: EncodedExamples, split: Split) -> tuple[str, Any]:
+        """The predictions for `split` of a baseline that does not read the texts, as `decode`
+        returns them, and a description of it."""
 
     @abc.abstractmethod
     def score(self, split: Split, decoded: Any) -> dict[str, float]:
@@ -106,13 +136,20 @@ class Processor(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class TaskData:
-    """The data of a fine-tuning run."""
+    """The data of a fine-tuning run. note: how the held-out examples were chosen, or ''."""
 
     processor: Processor
     train: EncodedExamples
     eval: Split
     tests: Sequence[Split]
     summary: Summary
+    note: str = ''
+
+    @property
+    def rows(self) -> str:
+        """A line about the numbers of rows."""
+        line = f'{len(self.train):,} rows to train on, {len(self.eval.rows):,} held out'
+        return f'{line} ({self.note})' if self.note else line
 
 
 def make_task_data(
@@ -136,16 +173,25 @@ def make_task_data(
 
 
 def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskData:
-    """The data of the user's files. Raises ValueError for mistakes in them."""
-    data, summary = config.data, Summary()
-    for name in ('train_file', 'eval_file'):
-        if not getattr(data, name):
-            raise ValueError(f'config.data.{name} is empty; the task {data.task!r} needs one')
+    """The data of the user's files. Without config.data.eval_file, a part of the training file is
+    held out (see `holdout.choose`). Raises ValueError for mistakes in the files."""
+    data, summary, note = config.data, Summary(), ''
+    if not data.train_file:
+        raise ValueError(f'config.data.train_file is empty; the task {data.task!r} needs one')
     processor = kind(config, tokenizer, TaskFacts())
     train = list(processor.read(data.train_file, summary, TRAIN))
-    held_out = list(processor.read(data.eval_file, summary, EVAL))
+    if data.eval_file:
+        held_out = list(processor.read(data.eval_file, summary, EVAL))
+    else:
+        texts, labels = zip(*map(processor.text_and_label, train), strict=True)
+        chosen = holdout.choose(texts, labels, data.train_file)
+        held_out = [example for example, out in zip(train, chosen, strict=True) if out]
+        train = [example for example, out in zip(train, chosen, strict=True) if not out]
+        file = pathlib.PurePath(data.train_file).name
+        note = f'a tenth of {file}; config.data.eval_file is empty'
     processor.facts = processor.facts_of(train, held_out)
     tests = {}
     if data.test_file:
         tests['test'] = list(processor.read(data.test_file, summary, 'test'))
-    return make_task_data(processor, summary, train, held_out, tests)
+    made = make_task_data(processor, summary, train, held_out, tests)
+    return dataclasses.replace(made, note=note)

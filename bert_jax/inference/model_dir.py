@@ -132,7 +132,8 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
             raise ValueError(f'{folder} has no {CONFIG}, but {", ".join(runs)}; give one of them')
         wrong = f'has no {CONFIG}' if folder.exists() else 'does not exist'
         raise ValueError(
-            f'{folder} {wrong}; give a workdir, or a folder written by python -m bert_jax.convert'
+            f'{folder} {wrong}; give a workdir, a folder written by python -m bert_jax.convert, '
+            'or a folder of a Hugging Face checkpoint'
         )
     try:
         config = workdir.read_config(folder)

@@ -29,7 +29,7 @@ def write_embeddings(
     count = sum(1 for _ in lines(source))
     if not count:
         raise ValueError(f'{source} has no line')
-    vectors = bert.embed(texts(source), pooling, windows)
+    vectors = bert.embed_stream(texts(source), pooling, windows)
     with atomic_output(output) as partial, tempfile.TemporaryDirectory(dir=output.parent) as folder:
         file, shape = pathlib.Path(folder) / 'embeddings.npy', (count, bert.config.hidden_size)
         embeddings = np.lib.format.open_memmap(file, 'w+', 'float32', shape)
@@ -40,6 +40,11 @@ def write_embeddings(
     return count
 
 
+def shown(probability: float) -> str:
+    """The probability with three decimals, or with two significant digits if it is small."""
+    return f'{probability:.3f}' if probability >= 0.001 else f'{probability:.1e}'
+
+
 def print_masked_words(bert: Bert, inputs: Iterable[str], top_k: int) -> None:
     """Prints each text and, for each of its masks, the most likely tokens."""
     inputs = iter(inputs)
@@ -47,4 +52,13 @@ def print_masked_words(bert: Bert, inputs: Iterable[str], top_k: int) -> None:
         for text, masks in zip(window, bert.fill_mask(window, top_k), strict=True):
             print(text)
             for candidates in masks:
-                print('   ' + ', '.join(f'{piece} {share:.3f}' for piece, share in candidates))
+                print('   ' + '  '.join(f'{piece!r} {shown(share)}' for piece, share in candidates))
+
+
+def print_similarities(bert: Bert, inputs: list[str], pooling: str, windows: bool) -> None:
+    """Prints the first text and, for each other text, the cosine of its vector with the first."""
+    vectors = bert.embed(inputs, pooling, windows)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    print(inputs[0])
+    for text, cosine in zip(inputs[1:], (vectors @ vectors[0]).tolist()[1:], strict=True):
+        print(f'   {cosine:6.3f}  {text}')

@@ -1,4 +1,4 @@
-"""Checks of token arrays before a model receives them."""
+"""Token arrays before a model receives them: their checks, and the shapes of batches."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,10 @@ import numpy as np
 
 from bert_jax.config import ModelConfig
 
+# The lengths of the rows of batches. There are more lengths than in training, because a forward
+# pass compiles fast, and with more lengths there is less padding.
+LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
+TOKENS = 2048  # the approximate number of tokens of a full batch
 INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
 
 
@@ -35,3 +39,13 @@ def checked(batch: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, n
     if ids.shape[1] > (longest := config.longest_row):
         raise ValueError(f'input_ids are {ids.shape[1]} long; the model has {longest} positions')
     return checked
+
+
+def batch_shapes(longest: int, devices: int) -> dict[int, tuple[int, int]]:
+    """For each length of a row, up to `longest`, the possible numbers of rows of a batch, multiples
+    of `devices`: for the last few examples, and for about TOKENS tokens."""
+    shapes = {}
+    for length in (*(n for n in LENGTHS if n < longest), longest):
+        full = max(TOKENS // length // devices, 1) * devices
+        shapes[length] = max(full // 8 // devices, 1) * devices, full
+    return shapes

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self, overload
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,8 @@ from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder
 from bert_jax.inference import POOLINGS, model_dir
 from bert_jax.inference.model_dir import Pretrained
-from bert_jax.inference.token_arrays import INPUTS, checked
-from bert_jax.models.heads import HEADS, TASK_HEADS
+from bert_jax.inference.token_arrays import INPUTS, LENGTHS, batch_shapes, checked
+from bert_jax.models.heads import HEADS
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
 from bert_jax.parallel.mesh import make_mesh
@@ -28,10 +28,6 @@ from bert_jax.tasks.finetuning import HeadTask
 from bert_jax.training.evaluation import Predictions, by_example
 
 WINDOW = 4096  # texts that are read and sorted by length together
-# The lengths of the rows of batches. There are more lengths than in training, because a forward
-# pass compiles fast, and with more lengths there is less padding.
-LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
-TOKENS = 2048  # the approximate number of tokens of a full batch
 THREADS = 2
 
 Candidates = list[tuple[str, float]]
@@ -39,14 +35,18 @@ Outputs = dict[str, jax.Array]
 
 
 class Bert:
-    """A trained model with its vocabulary. Each batch is split over all devices."""
+    """A trained model with its vocabulary. Each batch is split over all devices.
 
-    def __init__(self, source: Pretrained, mesh: Mesh):
+    folder: where the model was loaded from.
+    """
+
+    def __init__(self, source: Pretrained, mesh: Mesh, folder: str = ''):
         # An unrolled scan makes inference no faster, and takes longer to compile for each of the
         # many shapes. Flash attention needs padding at the end of a row and a mesh context.
         self.config = dataclasses.replace(source.config, scan_unroll=1, attention='dense')
         self.data, self.eval, self.heads = source.data, source.eval, source.heads
         self.labels, self.pairs, self.no_answer = source.labels, source.pairs, source.no_answer
+        self.folder = folder
         longest, types = self.config.longest_row, self.config.type_vocab_size
         vocabulary = source.vocabulary
         self._encoder = TextEncoder(vocabulary, longest, types) if vocabulary else None
@@ -54,6 +54,33 @@ class Bert:
         self._model = dataclasses.replace(source, config=self.config).model
         self._compiled: dict[Hashable, Callable[[Any, Any], Any]] = {}
         self._outputs = self._function('outputs', lambda outputs, _: outputs)
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike, dtype: str = 'auto', name: str = '') -> Self:
+        """The model of a workdir's best or newest checkpoint, or of a converted folder.
+
+        dtype: the compute type, 'float32' or 'bfloat16'; 'auto' is bfloat16 on TPU and GPU. name:
+        what `repr` shows as the folder. Raises ValueError for another dtype or no model.
+        """
+        if dtype not in (known := choices('model.dtype')):
+            raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(known)}')
+        environment.silence()
+        mesh = make_mesh(MeshConfig())
+        source = model_dir.load(directory, NamedSharding(mesh, PartitionSpec()))
+        config = dataclasses.replace(source.config, dtype=dtype)  # type: ignore[arg-type]
+        return cls(dataclasses.replace(source, config=config), mesh, name or os.fspath(directory))
+
+    def __repr__(self) -> str:
+        size = sum(leaf.size for leaf in jax.tree.leaves(self._params))
+        shape = f'{self.config.num_hidden_layers} layers of {self.config.hidden_size}'
+        more = ', ...' if len(self.labels) > 10 else ''
+        facts = [
+            f'{self.config.model_type}: {size:,} parameters, {shape}',
+            f'heads: {", ".join(self.heads) or "none"}',
+            *([f'labels: {", ".join(self.labels[:10])}{more}'] if self.labels else []),
+            *([f'from {self.folder}'] if self.folder else []),
+        ]
+        return f'<{"; ".join(facts)}>'
 
     def apply(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The model's outputs for token arrays.
@@ -106,9 +133,19 @@ class Bert:
         return by_example(batches)
 
     def embed(
+        self, inputs: str | Iterable[Text], pooling: str = 'mean', windows: bool = False
+    ) -> np.ndarray:
+        """The vectors of texts, float32[texts, hidden], or of one text, float32[hidden]; see
+        `embed_stream`."""
+        if isinstance(inputs, str):
+            return self.embed([inputs], pooling, windows)[0]
+        vectors = list(self.embed_stream(inputs, pooling, windows))
+        return np.stack(vectors) if vectors else np.zeros((0, self.config.hidden_size), np.float32)
+
+    def embed_stream(
         self, inputs: Iterable[Text], pooling: str = 'mean', windows: bool = False
     ) -> Iterator[np.ndarray]:
-        """A vector float32[hidden] for each text, in order. Reads WINDOW texts at a time.
+        """Yields a vector float32[hidden] for each text, in order. Reads WINDOW texts at a time.
 
         pooling: 'mean' is the mean of the hidden states of all tokens, special tokens included;
         'cls' is the hidden state of the first token; 'pooler' is the pooler's output. windows: a
@@ -137,18 +174,25 @@ class Bert:
             np.add.at(totals, text, weights)
             yield from sums / totals
 
-    def fill_mask(self, inputs: Iterable[Text], top_k: int = 5) -> list[list[Candidates]]:
-        """The most likely tokens, with their probabilities, for each mask token in each text.
+    @overload
+    def fill_mask(  # type: ignore[overload-overlap]
+        self, inputs: str, top_k: int = 5
+    ) -> list[Candidates]: ...
 
-        Raises ValueError for a text without a mask token, and if the checkpoint has no masked-LM
-        head.
+    @overload
+    def fill_mask(self, inputs: Iterable[Text], top_k: int = 5) -> list[list[Candidates]]: ...
+
+    def fill_mask(self, inputs: Any, top_k: int = 5) -> Any:
+        """The most likely tokens, with their probabilities, for each mask token in each text; for
+        one text instead of several, for each of its mask tokens. Raises ValueError for a text
+        without a mask token, and if the checkpoint has no masked-LM head.
         """
         if 'masked_lm' not in self.heads:
-            hint = '; for the task of this checkpoint, use --input=FILE --output=FILE.jsonl'
             raise ValueError(
                 f'this checkpoint has no masked-LM head; it has {", ".join(self.heads) or "none"}'
-                + hint * bool({*self.heads} & {*TASK_HEADS})
             )
+        if isinstance(inputs, str):
+            return self.fill_mask([inputs], top_k)[0]
         inputs, vocabulary = list(inputs), self.encoder.vocabulary
         rows, pieces = self.encoder.encode(inputs), vocabulary.pieces
         mask = vocabulary.specials.mask
@@ -198,8 +242,7 @@ class Bert:
         serial part of the computation; on other devices copies overlap with computation.
         """
         longest, devices = self.config.longest_row, self._mesh.size
-        lengths = (*(n for n in LENGTHS if n < longest), longest)
-        shapes = {length: _batch_sizes(length, devices) for length in lengths}
+        shapes = batch_shapes(longest, devices)
 
         def results(batch: HostBatch) -> tuple[np.ndarray, Any]:
             count = int(batch['example_weights'].sum())
@@ -242,26 +285,8 @@ class Bert:
 
 
 def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:
-    """The model of a workdir's newest checkpoint, or of a folder written by bert_jax.convert.
-
-    dtype: the compute type, 'float32' or 'bfloat16'; 'auto' is bfloat16 on TPU and GPU. Raises
-    ValueError for another dtype and for a folder without a model.
-    """
-    if dtype not in choices('model.dtype'):
-        raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(choices("model.dtype"))}')
-    environment.silence()
-    mesh = make_mesh(MeshConfig())
-    source = model_dir.load(directory, NamedSharding(mesh, PartitionSpec()))
-    config = dataclasses.replace(source.config, dtype=dtype)  # type: ignore[arg-type]
-    return Bert(dataclasses.replace(source, config=config), mesh)
-
-
-def _batch_sizes(length: int, devices: int) -> tuple[int, ...]:
-    """The possible numbers of rows of a batch of this length, multiples of `devices`: for the last
-    few examples, and for about TOKENS tokens."""
-    full = max(TOKENS // length // devices, 1) * devices
-    few = max(full // 8 // devices, 1) * devices
-    return few, full
+    """See `Bert.load`."""
+    return Bert.load(directory, dtype)
 
 
 def _pool(outputs: Outputs, batch: Mapping[str, jax.Array], pooling: str) -> jax.Array:

@@ -30,16 +30,17 @@ from bert_jax.training.workdir import check as check_workdir
 from bert_jax.training.workdir import saved_steps
 
 
-def check(config: Config, workdir: epath.Path) -> int:
+def check(config: Config, workdir: epath.Path, init_from: str = '') -> int:
     """Prints a line for each check and returns the exit code: 0, or 2 if a check failed here.
 
-    Process 0 prints all lines, the other processes only those of failures.
+    Process 0 prints all lines, the other processes only those of failures. init_from: see `Run`.
     """
     process, code = jax.process_index(), 0
     with tempfile.TemporaryDirectory() as copies:  # copies of small files behind a URL
         data = dataclasses.replace(config.data, cache_dir=copies)
         cache = staging.cache_of(config.data)
-        resolver = resolve(dataclasses.replace(config, data=data), workdir, cache)
+        config = dataclasses.replace(config, data=data)
+        resolver = resolve(config, workdir, cache, init_from)
         for name, describe in CHECKS.items():
             try:
                 mark, line = 'ok', describe(resolver)
@@ -87,7 +88,7 @@ def _init_from(resolver: Resolver) -> str:
     if steps := saved_steps(resolver.workdir):
         return f'not read: the run continues from step {steps[-1]}'
     initialization.check(config.init_from, resolver.step.abstract.params, resolver.step.info)
-    return f'{config.init_from} fits'
+    return f'{resolver.init_from} fits'
 
 
 def _model(resolver: Resolver) -> str:

@@ -165,13 +165,13 @@ class Pretraining(Resolver):
             }
         files = {} if self.vocabulary is None else self.vocabulary.files
         run = (config, self.task, self.workdir, info, files, batches, eval_set, lines)
-        return [Run(*run, lambda step: _examples(folder, config, step))]
+        return [Run(*run, lambda step: _examples(folder, config, step), self.init_from)]
 
     def run(self) -> None:
         store = self.known('store')
         if store is None or staging.is_remote(store):
             store = preparation.prepare(self.config)
-        prepared = Pretraining(self.config, self.workdir, self.cache)
+        prepared = Pretraining(self.config, self.workdir, self.cache, self.init_from)
         prepared.store = epath.Path(store)
         if not prepared.baselines and jax.process_index() == 0:
             prepared.baselines = self._counted(prepared.meta, pathlib.Path(store))

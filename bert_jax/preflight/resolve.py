@@ -14,9 +14,11 @@ from bert_jax.tasks.task import Task
 from bert_jax.training.run import Resolver
 
 
-def resolve(config: Config, workdir: epath.Path, cache: pathlib.Path | None = None) -> Resolver:
+def resolve(
+    config: Config, workdir: epath.Path, cache: pathlib.Path | None = None, init_from: str = ''
+) -> Resolver:
     """The resolver for `config`. cache: the folder of prepared stores, by default that of
-    config.data.cache_dir."""
+    config.data.cache_dir. init_from: see `Run`."""
     from bert_jax.data.text import staging
 
     kind: type[Resolver]
@@ -24,7 +26,7 @@ def resolve(config: Config, workdir: epath.Path, cache: pathlib.Path | None = No
         from bert_jax.preflight.pretraining import Pretraining as kind
     else:
         from bert_jax.finetuning.runs import FineTuning as kind
-    return kind(config, workdir, cache or staging.cache_of(config.data))
+    return kind(config, workdir, cache or staging.cache_of(config.data), init_from)
 
 
 def without_data(config: Config) -> tuple[Config, Task]:

@@ -156,7 +156,7 @@ class _Loop:
                 monitor.add(step, sums, shape)
                 self.progress.step(step, monitor.finished)
                 last, stop = step == config.num_steps, self.stopper.agreed()
-                log = is_due(step, intervals.log_every, config)
+                log = is_due(step, config.log_every, config)
                 save = stop or is_due(step, intervals.checkpoint_every, config)
                 evaluate = is_due(step, intervals.eval_every, config) and (last or not stop)
 

@@ -34,7 +34,8 @@ class Run:
     content of corpus.json: the `name` and the `fingerprint` of the data ('' if they are not
     prepared yet), and facts for predictions. vocabulary: the content of its files by name. batches,
     eval_set: see `training.loop.train`. start_lines: lines about the data for the log, by name.
-    examples: makes the lines with masked words that pretraining shows.
+    examples: makes the lines with masked words that pretraining shows. init_from: what the workdir
+    records as config.init_from, if that is a converted copy.
     """
 
     config: Config
@@ -46,12 +47,14 @@ class Run:
     eval_set: EvalBatches
     start_lines: Mapping[str, str]
     examples: Callable[[Step], Examples | None] = lambda _: None
+    init_from: str = ''
 
     def train(self, stopper: Stopper | None = None) -> TrainState:
         """Claims the workdir and trains. Raises as `claim` and `training.loop.train` do."""
         config = self.config
         same_on_all_hosts(self.data_info['fingerprint'])
-        claim(self.workdir, config, self.data_info, self.vocabulary)
+        recorded = dataclasses.replace(config, init_from=self.init_from or config.init_from)
+        claim(self.workdir, recorded, self.data_info, self.vocabulary)
         step = shared_step(config, self.task, make_mesh(config.mesh))
         leaves = jax.tree.leaves(step.abstract.params)
         lines = {
@@ -141,9 +144,12 @@ class Resolver(abc.ABC):
     run_config: Config  # the configuration of the first run, see `Run`
     task: Task  # the task of the first run
 
-    def __init__(self, config: Config, workdir: epath.Path, cache: pathlib.Path):
-        """cache: the folder of prepared stores."""
+    def __init__(
+        self, config: Config, workdir: epath.Path, cache: pathlib.Path, init_from: str = ''
+    ):
+        """cache: the folder of prepared stores. init_from: see `Run`."""
         self.config, self.workdir, self.cache = config, workdir, cache
+        self.init_from = init_from or config.init_from
         self.failed = set[str]()
 
     @part

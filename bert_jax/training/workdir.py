@@ -123,6 +123,12 @@ def check(
                 'it back, or use another --workdir'
             )
     saved, wrong = read_config(workdir), []
+    if saved.kind != config.kind:
+        names = {'pretraining': 'pretraining', 'finetuning': 'fine-tuning'}
+        raise ValueError(
+            f'{workdir} is the workdir of a {names[saved.kind]} run, but this is a '
+            f'{names[config.kind]} run; use another --workdir'
+        )
     for key in keys.KEYS:
         there, here = keys.get(saved, key), keys.get(config, key)
         if there != here and not free_on_resume(key, config.kind) and key not in unknown:

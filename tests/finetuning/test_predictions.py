@@ -6,39 +6,20 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import pytest
 import small_tasks
-from flax import linen as nn
 
 from bert_jax import predict
-from bert_jax.config import Config, DataConfig, OptimConfig, Phase, TrainConfig
 from bert_jax.data.labelled import examples
 from bert_jax.data.summary import Summary
-from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import predictions
 from bert_jax.finetuning.classification import ClassificationProcessor
-from bert_jax.inference import model_dir, trained_model
+from bert_jax.inference import trained_model
 from bert_jax.inference.trained_model import Bert
-from bert_jax.models.heads import HeadedEncoder
-from bert_jax.models.inputs import EncoderInputs
 
 
 def fine_tuned(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, ...]) -> Bert:
-    """With rows of at most 16 tokens, in a model that could have 32."""
-    init = jax.jit(HeadedEncoder(small_tasks.MODEL, heads, len(labels)).init)
-    params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
-    folder.mkdir()
-    data = DataConfig(max_seq_length=16, max_query_length=4, doc_stride=4)
-    train = TrainConfig(phases=(Phase(1, 16, 16, 1),))
-    optim = OptimConfig(warmup_steps=0)
-    config = Config(model=small_tasks.MODEL, data=data, train=train, optim=optim)
-    vocabulary = tokenizer.WordPiece(small_tasks.PIECES, True)
-    model_dir.save(folder, config, jax.device_get(params), vocabulary)
-    (folder / 'corpus.json').write_text(
-        json.dumps({'fingerprint': '', 'lowercase': True, 'labels': labels})
-    )
-    return trained_model.load(folder)
+    return trained_model.load(small_tasks.fine_tuned_folder(folder, heads, labels))
 
 
 def said(bert: Bert, path: pathlib.Path, *lines: dict[str, Any]) -> tuple[list, dict[str, int]]:
@@ -65,11 +46,15 @@ def test_a_file_of_records(
     expected, _ = said(bert, tmp_path / 'a.jsonl', *lines)
     monkeypatch.setattr(ClassificationProcessor, 'window', 4)
     read: list[int] = []
+    written: list[int] = []  # the rows in the output, when the last example was read
+    output = tmp_path / 'out.jsonl'
     iter_file = examples.iter_file
 
     def watched(*arguments: Any, **options: Any) -> Iterator[examples.Example]:
         for example in iter_file(*arguments, **options):
             read.append(1)
+            if len(read) % 25 == 0 and output.exists():
+                written.append(len(output.read_text().splitlines()))
             yield example
 
     monkeypatch.setattr(examples, 'iter_file', watched)
@@ -77,12 +62,14 @@ def test_a_file_of_records(
     records = predictions.records(bert, tmp_path / 'a.jsonl')
     next(records)
     assert len(read) == 4
-    output = tmp_path / 'out.jsonl'
+    read.clear()
     arguments = {'checkpoint': tmp_path / 'model', 'input': tmp_path / 'a.jsonl', 'output': output}
     flags = [f'--{name}={value}' for name, value in arguments.items()]
     assert predict.main(['predict', *flags]) == 0
+    assert written == [24], 'rows are written as they come'
     assert '25 records' in capsys.readouterr().err
-    assert list(map(json.loads, output.read_text().splitlines())) == expected
+    found = list(map(json.loads, output.read_text().splitlines()))
+    assert found == [line | record for line, record in zip(lines, expected, strict=True)]
     assert [r['label'] for r in expected[:5]] * 5 == [r['label'] for r in expected]
 
 

@@ -6,6 +6,9 @@ import pytest
 from etils import epath
 
 from bert_jax.finetuning import results
+from bert_jax.finetuning.baseline import Baseline
+
+BASELINE = Baseline('score', 0.5, 'if every label is a, the most frequent')
 
 
 def test_mean_and_deviation_are_of_the_scores_that_all_seeds_have(
@@ -15,7 +18,7 @@ def test_mean_and_deviation_are_of_the_scores_that_all_seeds_have(
     first = {'seed': 0, 'step': 9, 'score': 0.5, 'f1/x': 0.5, 'f1/y': 0.0}
     second = {'seed': 1, 'step': 9, 'score': 0.75, 'f1/x': 0.75, 'f1/z': 0.0}
     for i, scores in enumerate(([first, second], [second, first])):
-        results.write(epath.Path(tmp_path / str(i)), 'ner', 'score', scores)
+        results.write(epath.Path(tmp_path / str(i)), 'ner', 'score', scores, BASELINE, 9)
         found = json.loads((tmp_path / str(i) / 'results.json').read_text())
         assert found['mean'] == {'score': 0.625, 'f1/x': 0.625}
         assert found['std'] == pytest.approx(
@@ -39,3 +42,27 @@ def test_the_table_of_tasks(tmp_path: pathlib.Path) -> None:
     lines = (tmp_path / 'glue.md').read_text().splitlines()
     assert lines[2] == '| rte | 0.6250 | 0.1768 | 2 |' and lines[4] == '| wnli | 0.0000 |  | 1 |'
     assert 'without WNLI' in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ('score', 'steps', 'said'),
+    [
+        (0.5, 9, ['is not above the baseline', '9 steps are few', 'config.train.epochs']),
+        (0.55, 9, ['is not clearly above the baseline', '9 steps are few']),
+        (0.5, 5000, ['is not above', 'lower config.optim.learning_rate']),
+        (0.75, 9, []),
+    ],
+)
+def test_a_score_is_compared_with_the_baseline(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture, score: float, steps: int, said: list[str]
+) -> None:
+    """One seed: no table, no second name of the same score; a warning if it learned nothing."""
+    baseline = Baseline('accuracy', 0.5, 'if every label is a', error=0.1)
+    scores = [{'seed': 0, 'step': steps, 'loss': 0.7, 'accuracy': score, 'score': score}]
+    results.write(epath.Path(tmp_path), 'text', 'score', scores, baseline, steps)
+    shown = capsys.readouterr().err
+    assert f'accuracy             {score:.4f}   (baseline: 0.5000)' in shown
+    assert 'seed 0' not in shown and 'score  ' not in shown
+    assert all(part in shown for part in said) and ('warning' in shown) == bool(said)
+    assert f'--checkpoint={tmp_path} --text' in shown
+    assert json.loads((tmp_path / 'results.json').read_text())['baseline']['value'] == 0.5

@@ -115,7 +115,9 @@ def test_tags(tmp_path: pathlib.Path, source: pathlib.Path) -> None:
         there = (tmp_path / 'w' / f'{written}.conll').read_text()
         assert there == (tmp_path / f'{file}.conll').read_text()
     found = said(tmp_path / 'w', tmp_path / 'test.conll')
-    block = '\n'.join(f'{w}\t{t}' for w, t in zip(*found[0].values(), strict=True))
+    words, tags, probabilities = found[0].values()
+    assert len(probabilities) == len(words) and all(0.5 < p <= 1 for p in probabilities)
+    block = '\n'.join(f'{w}\t{t}' for w, t in zip(words, tags, strict=True))
     assert (tmp_path / 'test.conll').read_text().startswith(block + '\n\n')
 
 
@@ -263,7 +265,7 @@ def test_the_best_epoch_is_kept(tmp_path: pathlib.Path, source: pathlib.Path, te
     [
         ({'task': 'txt'}, "config.data.task is 'txt'; expected pretrain, text"),
         ({'task': 'sst2'}, 'config.data.dir is empty'),
-        ({'eval_file': ''}, 'config.data.eval_file is empty'),
+        ({'train_file': ''}, 'config.data.train_file is empty'),
         ({'max_seq_length': 64}, 'max_seq_length is 64; expected 8 to 32'),
         ({'text_field': 'txt'}, r'train.jsonl:1 .*txt'),
     ],

@@ -11,7 +11,7 @@ from etils import epath
 
 from bert_jax import main
 from bert_jax.config import Config, DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig
-from bert_jax.training import run
+from bert_jax.training import run, workdir
 from bert_jax.training.workdir import same_labels
 
 BASE = Config(
@@ -84,6 +84,16 @@ def test_another_run_is_refused_by_key(
     assert str(e.value).count('config.') == 1, 'no other key'
     assert len(claims.trained) == 1
     assert (claims.workdir / 'config.json').read_text() == before
+
+
+def test_another_kind_of_run_is_named(claims: Claims) -> None:
+    """Instead of every key that differs."""
+    other = dataclasses.replace(BASE, data=DataConfig(task='text'))
+    with pytest.raises(
+        ValueError, match='of a pretraining run, but this is a fine-tuning run'
+    ) as e:
+        workdir.check(epath.Path(claims.workdir), other, {'fingerprint': '', 'name': 'text'})
+    assert 'config.' not in str(e.value)
 
 
 def test_all_differing_keys_are_named(claims: Claims) -> None:

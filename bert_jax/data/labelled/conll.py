@@ -5,13 +5,14 @@ import itertools
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from etils import epath
 
 from bert_jax.data import files
 from bert_jax.data.labelled import examples
+from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.summary import Summary
 
 SEPARATOR = re.compile('[ \t]+')
@@ -23,11 +24,13 @@ FORMAT = 'expected a line for each word, with the word first and its tag last'
 
 @dataclasses.dataclass(frozen=True)
 class Sentence:
-    """A sentence. where: 'path:line' of its first word or, in a .jsonl file, of its object."""
+    """A sentence. where: 'path:line' of its first word or, in a .jsonl file, of its object.
+    columns: all values of that object, if they were asked for."""
 
     words: list[str]
     tags: list[str] | None
     where: str
+    columns: Mapping[str, Any] | None = None
 
 
 class Scheme(NamedTuple):
@@ -59,7 +62,12 @@ def read(
 
 
 def iter_file(
-    path: str | os.PathLike[str], *, tagged: bool | None = True, summary: Summary | None = None
+    path: str | os.PathLike[str],
+    *,
+    tagged: bool | None = True,
+    summary: Summary | None = None,
+    columns: bool = False,
+    on_error: OnError | None = None,
 ) -> Iterator[Sentence]:
     """Reads the sentences of a .jsonl file one by one, or a CoNLL file as a whole.
 
@@ -67,15 +75,19 @@ def iter_file(
     same length. A line of a CoNLL file is a word and its tag, in the first and the last of several
     columns, which spaces or tabs separate; a blank line ends a sentence. -DOCSTART- lines and
     comments (`# ...` before a sentence) are left out and counted in `summary`. tagged: whether to
-    read tags; None reads them if the first word has one. Raises ValueError, with file and line, for
-    any other line.
+    read tags; None reads them if the first word has one. columns: whether a sentence of a .jsonl
+    file has all values of its object. Raises ValueError, with file and line, for any other line,
+    unless `on_error` is given (see `bad_rows.each`).
     """
     path = pathlib.Path(path).expanduser()
     suffix = files.kind(path)[0]
     if suffix == '.json':
         raise ValueError(f'{path}: expected a .jsonl file or a CoNLL file, not .json; {FORMAT}')
     empty = True
-    read = _jsonl(path, tagged) if suffix == '.jsonl' else _columns(path, tagged, summary)
+    if suffix == '.jsonl':
+        read = _jsonl(path, tagged, columns, on_error)
+    else:
+        read = _columns(path, tagged, summary or Summary(), on_error)
     for sentence in read:
         empty = False
         yield sentence
@@ -134,14 +146,19 @@ def mark_entities(tags: set[str]) -> bool:
     return any(map(TYPED.fullmatch, tags)) or tags <= MARKS
 
 
-def _jsonl(path: pathlib.Path, tagged: bool | None) -> Iterator[Sentence]:
-    for record, where in examples.records(path, 'words'):
+def _jsonl(
+    path: pathlib.Path, tagged: bool | None, columns: bool, on_error: OnError | None
+) -> Iterator[Sentence]:
+    def sentence(found: tuple[dict[str, Any], str]) -> Sentence:
+        record, where = found
         words = _strings(record, 'words', where)
         with_tags = 'tags' in record if tagged is None else tagged
         tags = _strings(record, 'tags', where) if with_tags else None
         if tags is not None and len(tags) != len(words):
             raise ValueError(f"{where} has {len(words)} 'words' and {len(tags)} 'tags'")
-        yield Sentence(words, tags, where)
+        return Sentence(words, tags, where, record if columns else None)
+
+    yield from each(examples.records(path, 'words', on_error), sentence, on_error)
 
 
 def _strings(record: dict, name: str, where: str) -> list[str]:
@@ -153,44 +170,48 @@ def _strings(record: dict, name: str, where: str) -> list[str]:
     return [examples.characters(value, name, where) for value in values]
 
 
-def _columns(path: pathlib.Path, tagged: bool | None, summary: Summary | None) -> list[Sentence]:
-    summary = summary or Summary()
+def _columns(
+    path: pathlib.Path, tagged: bool | None, summary: Summary, on_error: OnError | None
+) -> Iterator[Sentence]:
     lines = [line.strip(' \t\r\n') for line in files.lines(path)]
     certain = [SEPARATOR.split(line) for line in lines if line and not line.startswith('# ')]
-    width = next((len(columns) for columns in certain if columns[0] != '-DOCSTART-'), 1)
+    words = [columns for columns in certain if columns[0] != '-DOCSTART-']
+    width = len(words[0]) if words else 1
     tagged = width > 1 if tagged is None else tagged
     known_tags = {columns[-1] for columns in certain}
-    sentences: list[Sentence] = []
-    inside = False  # whether the line before belongs to a sentence
+    blocks: list[list[tuple[int, list[str]]]] = [[]]  # (number of the line, columns) of each word
     for number, line in enumerate(lines, 1):
-        columns, where = SEPARATOR.split(line), f'{path}:{number}'
+        columns = SEPARATOR.split(line)
         if not line or columns[0] == '-DOCSTART-':
-            inside = False
+            blocks += [[]] if blocks[-1] else []
             if line:
-                summary.count('-DOCSTART- lines, left out', where)
+                summary.count('-DOCSTART- lines, left out', f'{path}:{number}')
             continue
         # A line with the word '#' has as many columns as the others, and a tag that others have.
         is_word = len(columns) == width and columns[-1] in known_tags
-        if not inside and line.startswith('# ') and not is_word:
-            summary.count('comment lines, left out', where)
+        if not blocks[-1] and line.startswith('# ') and not is_word:
+            summary.count('comment lines, left out', f'{path}:{number}')
             continue
-        if tagged and len(columns) == 1:
-            raise ValueError(f'{where} has a word without a tag, {line[:80]!r}; {FORMAT}')
-        if len(columns) != width:
-            raise ValueError(
-                f'{where} has {len(columns)} columns, {line[:80]!r}, and the lines before it have '
-                f'{width}; {FORMAT}, and spaces or tabs only between columns'
-            )
-        if not inside:
-            sentences.append(Sentence([], [] if tagged else None, where))
-            inside = True
-        sentences[-1].words.append(columns[0])
-        if (tags := sentences[-1].tags) is not None:
-            tags.append(columns[-1])
-    numbered = all(s.words == [str(i + 1) for i in range(len(s.words))] for s in sentences)
-    if width > 2 and sentences and numbered:
+        blocks[-1].append((number, columns))
+    blocks = [block for block in blocks if block]
+    numbered = all(c[0] == str(i) for block in blocks for i, (_, c) in enumerate(block, 1))
+    if width > 2 and blocks and numbered:
         raise ValueError(f'{path}: the first column numbers the words; {FORMAT}')
-    return sentences
+
+    def sentence(block: list[tuple[int, list[str]]]) -> Sentence:
+        for number, columns in block:
+            where, line = f'{path}:{number}', ' '.join(columns)
+            if tagged and len(columns) == 1:
+                raise ValueError(f'{where} has a word without a tag, {line[:80]!r}; {FORMAT}')
+            if len(columns) != width:
+                raise ValueError(
+                    f'{where} has {len(columns)} columns, {line[:80]!r}, and the lines before it '
+                    f'have {width}; {FORMAT}, and spaces or tabs only between columns'
+                )
+        tags = [columns[-1] for _, columns in block] if tagged else None
+        return Sentence([columns[0] for _, columns in block], tags, f'{path}:{block[0][0]}')
+
+    yield from each(blocks, sentence, on_error)
 
 
 def _check_tags(path: str, sentences: Sequence[Sentence]) -> None:

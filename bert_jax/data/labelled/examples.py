@@ -1,8 +1,7 @@
 """Reads labelled texts from .csv, .tsv and .jsonl files, which may be compressed.
 
 CSV follows RFC 4180; TSV has no quoting. Both begin with a line of column names. JSONL has an
-object on each line. Blank lines are skipped; in a table of one column they are empty texts, which
-are errors.
+object on each line. Blank lines are skipped, but in a table of one column they are empty texts.
 """
 
 import csv
@@ -10,12 +9,13 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bert_jax.data.files import COMPRESSIONS, kind, lines
+from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.texts import Text
 
 SUFFIXES = ('.csv', '.tsv', '.jsonl')
@@ -31,12 +31,14 @@ ADVICE = (
 
 
 class Example(NamedTuple):
-    """A text or a pair of texts. label: as in the file, or None. where: 'path:line'."""
+    """A text or a pair of texts. label: as in the file, or None. where: 'path:line'. columns: all
+    values of the row, if they were asked for."""
 
     text: str
     text_b: str | None
     label: str | None
     where: str
+    columns: Mapping[str, Any] | None = None
 
     @property
     def parts(self) -> Text:
@@ -44,13 +46,20 @@ class Example(NamedTuple):
 
 
 def iter_file(
-    path: str | os.PathLike[str], *, text: str = 'text', text_b: str = TEXT_B, label: str = 'label'
+    path: str | os.PathLike[str],
+    *,
+    text: str = 'text',
+    text_b: str = TEXT_B,
+    label: str = 'label',
+    columns: bool = False,
+    on_error: OnError | None = None,
 ) -> Iterator[Example]:
     """Reads the examples of a file one by one; `text`, `text_b` and `label` name its columns.
 
     Texts are stripped. The label is None if it is empty or the file has no such column. A column
-    `text_b` may be missing if it has its default name. Raises ValueError, with path:line, for a
-    line that is not an example, and for a file that is missing, damaged, not UTF-8 or empty.
+    `text_b` may be missing if it has its default name. columns: whether an example has all values
+    of its row. Raises ValueError, with path:line, for a line that is not an example, unless
+    `on_error` is given (see `each`), and for a file that is missing, damaged, not UTF-8 or empty.
     """
     path = pathlib.Path(path).expanduser()
     suffix = kind(path)[0]
@@ -61,19 +70,28 @@ def iter_file(
         )
     needed = [text, *[text_b] * (text_b != TEXT_B)]
     if suffix == '.jsonl':
-        read = _objects(path, needed)
+        read = records(path, text, on_error)
     else:
-        read = _table(path, csv_rows(path) if suffix == '.csv' else tsv_rows(path), needed, label)
-    where = ''
-    for record, where in read:
+        rows = (csv_rows if suffix == '.csv' else tsv_rows)(path, on_error)
+        read = _table(path, rows, needed, label, on_error)
+    empty = True
+
+    def example(found: tuple[dict[str, Any], str]) -> Example:
+        nonlocal empty
+        (record, where), empty = found, False
         second = record.get(text_b)
-        yield Example(
+        if suffix == '.jsonl':
+            column_indices(list(record), needed, where, ADVICE)
+        return Example(
             _text(record[text], text, where),
             None if second is None else _text(second, text_b, where),
             _as_label(record.get(label), label, where),
             where,
+            record if columns else None,
         )
-    if not where:
+
+    yield from each(read, example, on_error)
+    if empty:
         raise ValueError(f'{path} has no examples')
 
 
@@ -149,10 +167,12 @@ def _label(example: Example) -> str:
     return example.label
 
 
-def csv_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(
+    path: pathlib.Path, on_error: OnError | None = None
+) -> Iterator[tuple[int, list[str]]]:
     """(number of the first line, fields) of each record; a blank line has no fields."""
     csv.field_size_limit(max(LONGEST, csv.field_size_limit()))
-    reader = csv.reader(lines(path), strict=True)
+    reader = csv.reader(lines(path, on_error), strict=True)
     while True:
         number = reader.line_num + 1
         try:
@@ -160,16 +180,22 @@ def csv_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise ValueError(
+            wrong = ValueError(
                 f'{path}:{number} is not CSV ({error}); put double quotes around a text with '
                 'commas, quotes or line breaks, and double the quotes in it'
-            ) from error
-        yield number, row
+            )
+            if on_error is None:
+                raise wrong from error
+            on_error(wrong)
+        else:
+            yield number, row
 
 
-def tsv_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
+def tsv_rows(
+    path: pathlib.Path, on_error: OnError | None = None
+) -> Iterator[tuple[int, list[str]]]:
     """(number, fields) of each line; a blank line has no fields. Quotes belong to the text."""
-    for number, line in enumerate(lines(path), 1):
+    for number, line in enumerate(lines(path, on_error), 1):
         line = line.rstrip('\r\n')
         yield number, line.split('\t') if line else []
 
@@ -186,12 +212,15 @@ def column_indices(
     return [header.index(name) for name in names]
 
 
-def records(path: pathlib.Path, name: str) -> Iterator[tuple[dict[str, Any], str]]:
+def records(
+    path: pathlib.Path, name: str, on_error: OnError | None = None
+) -> Iterator[tuple[dict[str, Any], str]]:
     """The JSON object of each line and its 'path:line'. name: a key of the objects, for messages.
-    Raises ValueError, with path:line, for a line that is not an object."""
-    for number, line in enumerate(lines(path), 1):
-        if not line.strip():
-            continue
+    Raises ValueError, with path:line, for a line that is not an object, unless `on_error` is given
+    (see `each`)."""
+
+    def record_of(numbered: tuple[int, str]) -> tuple[dict[str, Any], str]:
+        number, line = numbered
         where = f'{path}:{number}'
         try:
             record = json.loads(line)
@@ -204,7 +233,12 @@ def records(path: pathlib.Path, name: str) -> Iterator[tuple[dict[str, Any], str
             raise ValueError(f'{where} is not JSON ({error})') from error
         if not isinstance(record, dict):
             raise ValueError(f'{where} is {_short(record)}; expected an object, {{"{name}": ...}}')
-        yield record, where
+        return record, where
+
+    numbered = (
+        (number, line) for number, line in enumerate(lines(path, on_error), 1) if line.strip()
+    )
+    yield from each(numbered, record_of, on_error)
 
 
 def characters(value: Any, name: str, where: str) -> str:
@@ -216,32 +250,32 @@ def characters(value: Any, name: str, where: str) -> str:
     return value
 
 
-def _objects(path: pathlib.Path, needed: list[str]) -> Iterator[tuple[dict[str, Any], str]]:
-    for record, where in records(path, needed[0]):
-        column_indices(list(record), needed, where, ADVICE)
-        yield record, where
-
-
 def _table(
-    path: pathlib.Path, rows: Iterator[tuple[int, list[str]]], needed: list[str], label: str
+    path: pathlib.Path,
+    rows: Iterator[tuple[int, list[str]]],
+    needed: list[str],
+    label: str,
+    on_error: OnError | None,
 ) -> Iterator[tuple[dict[str, str], str]]:
-    header: list[str] = []
-    for number, row in rows:
-        where = f'{path}:{number}'
-        if not row and len(header) != 1:
-            continue
-        if not header:
-            header = [name.strip() for name in row]
-            names = {*needed, *({TEXT_B, label} & {*header})}
-            column_indices(header, names, where, f'the first line names the columns; {ADVICE}')
-            continue
-        row = row or ['']  # a blank line of a table of one column
+    number, row = next((found for found in rows if found[1]), (0, []))
+    header = [name.strip() for name in row]
+    if not header:
+        return
+    names = {*needed, *({TEXT_B, label} & {*header})}
+    where = f'{path}:{number}'
+    column_indices(header, names, where, f'the first line names the columns; {ADVICE}')
+
+    def named(found: tuple[int, list[str]]) -> tuple[dict[str, str], str]:
+        number, row = found
+        where, row = f'{path}:{number}', row or ['']  # a blank line of a table of one column
         if len(row) != len(header):
             raise ValueError(
                 f'{where} has {len(row)} columns; expected {len(header)}, as in the first line '
                 f'({", ".join(header)})'
             )
-        yield dict(zip(header, row, strict=True)), where
+        return dict(zip(header, row, strict=True)), where
+
+    yield from each((found for found in rows if found[1] or len(header) == 1), named, on_error)
 
 
 def _as_label(value: Any, name: str, where: str) -> str | None:

@@ -6,11 +6,12 @@ import os
 import pathlib
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bert_jax.data import files
 from bert_jax.data.labelled import examples
+from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.summary import Summary
 
 
@@ -28,7 +29,8 @@ class Answer(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Question:
-    """A question about a text. where: the file and the place in it, for messages."""
+    """A question about a text. where: the file and the place in it, for messages. columns: what a
+    file of predictions has beside the answer, if it was asked for."""
 
     id: str
     question: str
@@ -36,6 +38,7 @@ class Question:
     answers: list[Answer]
     is_impossible: bool
     where: str
+    columns: Mapping[str, Any] | None = None
 
 
 def read(path: str | os.PathLike[str], summary: Summary | None = None) -> list[Question]:
@@ -43,7 +46,12 @@ def read(path: str | os.PathLike[str], summary: Summary | None = None) -> list[Q
     return list(iter_file(path, summary))
 
 
-def iter_file(path: str | os.PathLike[str], summary: Summary | None = None) -> Iterator[Question]:
+def iter_file(
+    path: str | os.PathLike[str],
+    summary: Summary | None = None,
+    columns: bool = False,
+    on_error: OnError | None = None,
+) -> Iterator[Question]:
     """Reads the questions of a .jsonl file one by one, or a SQuAD file as a whole.
 
     A line of .jsonl is an object with `question` and `context`, and may have `id` (default:
@@ -53,20 +61,25 @@ def iter_file(path: str | os.PathLike[str], summary: Summary | None = None) -> I
     If an answer is not at its `answer_start`, the nearest place in the context that has it is used.
     White space may differ there, and accents may be composed or decomposed. `summary` counts these
     answers, and those that are not in the context. A question of 2.0 without `is_impossible` is
-    impossible if its list of answers is empty. Raises ValueError, with the file, the place in it
-    and the question's id, for a value that is missing, repeated or of a wrong type.
+    impossible if its list of answers is empty. columns: whether a question has the values of its
+    line, or of a SQuAD file the question and the context. Raises ValueError, with the file, the
+    place in it and the question's id, for a value that is missing, repeated or of a wrong type,
+    unless `on_error` is given (see `bad_rows.each`).
     """
     path, summary = pathlib.Path(path).expanduser(), summary or Summary()
     seen: dict[str, str] = {}
     is_jsonl = files.kind(path)[0] == '.jsonl'
-    questions = _jsonl(path, summary) if is_jsonl else _nested(path, summary)
-    for question in questions:
+    read = _jsonl if is_jsonl else _nested
+
+    def once(question: Question) -> Question:
         if question.id in seen:
             raise ValueError(
                 f"{question.where} has the 'id' of {seen[question.id]}; give it another id"
             )
         seen[question.id] = question.where
-        yield question
+        return question
+
+    yield from each(read(path, summary, columns, on_error), once, on_error)
     if not seen:
         raise ValueError(f'{path} has no questions')
     summary.count('questions', number=len(seen))
@@ -77,8 +90,12 @@ def references(questions: Sequence[Question]) -> dict[str, list[str]]:
     return {q.id: [answer.text for answer in q.answers] for q in questions}
 
 
-def _jsonl(path: pathlib.Path, summary: Summary) -> Iterator[Question]:
-    for record, where in examples.records(path, 'question'):
+def _jsonl(
+    path: pathlib.Path, summary: Summary, columns: bool, on_error: OnError | None
+) -> Iterator[Question]:
+    def question(found: tuple[dict[str, Any], str]) -> Question:
+        record, where = found
+        kept = dict(record) if columns else None
         if isinstance(answers := record.get('answers'), dict):
             texts, starts = (_get(answers, key, list, where) for key in ('text', 'answer_start'))
             if len(texts) != len(starts):
@@ -89,10 +106,14 @@ def _jsonl(path: pathlib.Path, summary: Summary) -> Iterator[Question]:
             record['answers'] = [{'text': text, 'answer_start': start} for text, start in pairs]
         context = _get(record, 'context', str, where)
         name = where if record.get('id') is None else str(record['id'])
-        yield _question(record, name, context, where, False, summary)
+        return _question(record, name, context, where, False, summary, kept)
+
+    yield from each(examples.records(path, 'question', on_error), question, on_error)
 
 
-def _nested(path: pathlib.Path, summary: Summary) -> Iterator[Question]:
+def _nested(
+    path: pathlib.Path, summary: Summary, columns: bool, on_error: OnError | None
+) -> Iterator[Question]:
     try:
         content = json.loads(''.join(files.lines(path)))
     except (json.JSONDecodeError, RecursionError) as error:
@@ -101,10 +122,15 @@ def _nested(path: pathlib.Path, summary: Summary) -> Iterator[Question]:
     for article, where_article in _records(content, 'data', str(path)):
         for paragraph, where_paragraph in _records(article, 'paragraphs', where_article):
             context = _get(paragraph, 'context', str, where_paragraph)
-            for record, where in _records(paragraph, 'qas', where_paragraph):
+
+            def question(found: tuple[Any, str], context: str = context) -> Question:
+                record, where = found
                 name = _get(record, 'id', str, where)
-                where = f'{where} (id {name})'
-                yield _question(record, name, context, where, first_version, summary)
+                kept = {'question': record.get('question'), 'context': context}
+                where, shown = f'{where} (id {name})', kept if columns else None
+                return _question(record, name, context, where, first_version, summary, shown)
+
+            yield from each(_records(paragraph, 'qas', where_paragraph), question, on_error)
 
 
 def _get(record: Any, key: str, kind: type, where: str) -> Any:
@@ -124,7 +150,13 @@ def _records(record: Any, key: str, where: str) -> Iterator[tuple[Any, str]]:
 
 
 def _question(
-    record: Any, name: str, context: str, where: str, first_version: bool, summary: Summary
+    record: Any,
+    name: str,
+    context: str,
+    where: str,
+    first_version: bool,
+    summary: Summary,
+    columns: Mapping[str, Any] | None,
 ) -> Question:
     text = _get(record, 'question', str, where)
     if not context.strip():
@@ -138,7 +170,7 @@ def _question(
     if impossible and records:
         raise ValueError(f"{where}: 'is_impossible' is true, but it has {len(records)} 'answers'")
     answers = [_answer(answer, context, place, summary) for answer, place in records or ()]
-    return Question(name, text, context, answers, impossible, where)
+    return Question(name, text, context, answers, impossible, where, columns)
 
 
 def _answer(record: Any, context: str, where: str, summary: Summary) -> Answer:

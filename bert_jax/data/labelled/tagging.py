@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -90,11 +91,22 @@ def decode(
 
     outputs: label ids for each row, int[length], or longer if the row is padded.
     """
-    tags = [['O'] * len(sentence.words) for sentence in sentences]
+    return [
+        ['O' if i is None else windows.names[i] for i in ids]
+        for ids in by_word(sentences, windows, outputs)
+    ]
+
+
+def by_word(
+    sentences: Sequence[Sentence], windows: SentenceWindows, outputs: Sequence[np.ndarray]
+) -> list[list[Any]]:
+    """The output for each word of each sentence; None for words without tokens. outputs: values for
+    each row, [length], or longer if the row is padded."""
+    values: list[list[Any]] = [[None] * len(sentence.words) for sentence in sentences]
     for index, words, output in zip(windows.sentences, windows.words, outputs, strict=True):
         for position in np.flatnonzero(words >= 0).tolist():
-            tags[index][words[position]] = windows.names[output[position]]
-    return tags
+            values[index][words[position]] = output[position].item()
+    return values
 
 
 def _label_ids(

@@ -13,9 +13,9 @@ import rich.table
 from etils import epath
 
 from bert_jax.config import Config, DataConfig
+from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
 from bert_jax.data import progress
-from bert_jax.data.build_once import build_once
 from bert_jax.data.store import baselines, format
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import readers, sentences, staging

@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from etils import epath
 
 from bert_jax.config import DataConfig
+from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
 from bert_jax.config.errors import first_line
-from bert_jax.data.build_once import build_once
 from bert_jax.data.files import is_remote
 from bert_jax.data.tokenizers import tokenizer
 

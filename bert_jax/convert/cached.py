@@ -1,0 +1,78 @@
+"""Checkpoints of other projects as if they were folders of bert_jax: converted once, into a cache.
+
+The commands use it for config.init_from and --checkpoint. Nothing else imports it, because the
+trainer reads one format only.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+
+from bert_jax import __version__
+from bert_jax.config.build_once import build_once
+from bert_jax.config.console import say
+from bert_jax.convert.folders import convert_in
+
+FORMATS = {'hf': 'Hugging Face', 'tf1': 'TensorFlow 1'}
+# Files that are hashed for the name of a conversion: all files of the folder, and the small ones
+# below it, such as those of sentence-transformers. Weights for other libraries are not read.
+OTHER_LIBRARIES = ('.h5', '.msgpack', '.onnx', '.ot', '.gguf')
+
+
+def model_folder(
+    directory: str | os.PathLike, cache: pathlib.Path, lowercase: bool | None = None
+) -> str:
+    """The folder of bert_jax that has the model of `directory`.
+
+    This is `directory` itself, unless it is a folder of a Hugging Face or TensorFlow 1 checkpoint.
+    In that case it is converted into the folder `cache`, once for each content of its files. Of
+    several processes, one converts and the others wait. lowercase: see `convert_in`. Raises
+    ValueError if the checkpoint cannot be converted.
+    """
+    folder = pathlib.Path(directory).expanduser()
+    origin = None if '://' in str(directory) else origin_of(folder)
+    if origin is None:
+        return os.fspath(directory)
+    output = cache / 'converted' / _key(folder, lowercase)
+    lines: list[str] = []
+
+    def write(partial: pathlib.Path) -> None:
+        convert_in(origin, folder, partial / 'model', False, lowercase, lines.append)
+
+    try:
+        built = build_once(output, write, f'converting {directory}', output.exists)
+    except ValueError as error:
+        raise ValueError(
+            f'{error}. To choose options, convert it yourself: python -m bert_jax.convert '
+            f'--from={origin} --input={directory} --output=DIR'
+        ) from error
+    if built:
+        say(f'{directory} is a {FORMATS[origin]} checkpoint; converted into {output}')
+        for line in lines[:-1]:  # the last one names the folder while it was incomplete
+            say(f'  {line}')
+    return str(output / 'model')
+
+
+def origin_of(folder: pathlib.Path) -> str | None:
+    """The format of a checkpoint, an entry of FORMATS; None if it is not one of those."""
+    try:
+        values = json.loads((folder / 'config.json').read_text())
+    except FileNotFoundError:
+        return 'tf1' if (folder / 'bert_config.json').is_file() else None
+    except (ValueError, OSError):
+        return None
+    return 'hf' if isinstance(values, dict) and 'model' not in values else None
+
+
+def _key(folder: pathlib.Path, lowercase: bool | None) -> str:
+    """A hash of the contents of all files. Sizes and times are not enough: two checkpoints of one
+    architecture have the same size, and copies may have any time."""
+    files = [path for path in (*folder.glob('*'), *folder.glob('*/*.json')) if path.is_file()]
+    digest = hashlib.sha256(f'{__version__} {lowercase}'.encode())
+    for path in sorted(files):
+        if path.suffix not in OTHER_LIBRARIES:
+            digest.update(f'\0{path.relative_to(folder)}\0'.encode())
+            with path.open('rb') as file:
+                digest.update(hashlib.file_digest(file, 'sha256').digest())
+    return digest.hexdigest()[:16]

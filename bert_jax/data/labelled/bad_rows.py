@@ -1,0 +1,27 @@
+"""Rows of files that cannot be used: the first one is an error, or all of them are left out."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar('T')
+U = TypeVar('U')
+OnError = Callable[[ValueError], None]  # receives the error of a row that is left out
+
+
+def each(
+    items: Iterable[T], make: Callable[[T], U], on_error: OnError | None = None
+) -> Iterator[U]:
+    """Yields make(item) for each item.
+
+    If `make` raises ValueError, the item is left out and `on_error` receives the error. Without
+    `on_error`, the error is raised.
+    """
+    for item in items:
+        try:
+            made = make(item)
+        except ValueError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+        else:
+            yield made

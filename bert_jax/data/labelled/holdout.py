@@ -1,0 +1,42 @@
+"""Chooses the examples to hold out of a training file, if there is no file to evaluate on."""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+SHARE = 0.1
+WORD = re.compile(r'\w+')
+
+
+def choose(texts: Sequence[str], labels: Sequence[str], path: str) -> np.ndarray:
+    """bool[n]: whether each example is held out; about SHARE of the examples of each label.
+
+    The choice depends on the texts and labels alone, so it is the same for every seed and after a
+    restart. Examples whose texts have the same words, apart from upper case and punctuation, stay
+    together, so that no copy of a held-out text is trained on. Raises ValueError, naming the file
+    `path`, if there are too few examples.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, text in enumerate(texts):
+        groups[' '.join(WORD.findall(text.casefold())) or text].append(i)
+    of_label: dict[str, list[str]] = defaultdict(list)
+    for key, members in groups.items():
+        of_label[labels[members[0]]].append(key)
+    held_out, due = np.zeros(len(texts), bool), 0.0
+    for label in sorted(of_label):
+        keys = sorted(of_label[label], key=lambda key: hashlib.sha256(key.encode()).digest())
+        due += SHARE * sum(len(groups[key]) for key in keys)  # what rounding left from other labels
+        for key in keys[:-1]:  # every label keeps an example to train on
+            if due < 0.5:
+                break
+            held_out[groups[key]] = True
+            due -= len(groups[key])
+    if not held_out.any():
+        raise ValueError(
+            f'{path} has {len(texts)} examples, too few to hold a tenth of them out; give a file '
+            'to evaluate on: config.data.eval_file'
+        )
+    return held_out

@@ -1,0 +1,130 @@
+"""A trained model with methods for its task: labels, numbers, tags and answers for texts."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from jax.sharding import Mesh
+
+from bert_jax.data.labelled.conll import Sentence
+from bert_jax.data.labelled.examples import Example
+from bert_jax.data.labelled.squad import Question
+from bert_jax.data.labelled.texts import Text
+from bert_jax.data.summary import Summary
+from bert_jax.finetuning import predictions
+from bert_jax.finetuning.task_data import Record
+from bert_jax.inference.model_dir import Pretrained
+from bert_jax.inference.trained_model import Bert
+
+WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")  # words and punctuation, as in CoNLL files
+
+
+class Model(Bert):
+    """A trained model, with its predictions for texts in memory.
+
+    Methods that take a list return a list; for one text they return one result. They raise
+    ValueError if the checkpoint does not have the head, and for wrong inputs.
+
+    counted: counts of what was unusual in the texts so far, such as long texts that were cut.
+    """
+
+    def __init__(self, source: Pretrained, mesh: Mesh, folder: str = ''):
+        super().__init__(source, mesh, folder)
+        self.counted = Summary()
+
+    def classify(self, texts: Text | Sequence[Text], all_labels: bool = False) -> Any:
+        """The label and its probability, (str, float), for each text or pair of texts.
+
+        With all_labels, a dict of all labels, the most likely first. A list of two strings is two
+        texts; a pair is a tuple.
+        """
+        self._check_head('classifier', bool(self.labels), 'classify')
+        several, one = _several(texts, (str, tuple))
+        found = [ranked(record['probabilities']) for record in self.text_records(several)]
+        results = [scores if all_labels else next(iter(scores.items())) for scores in found]
+        return results[0] if one else results
+
+    def regress(self, texts: Text | Sequence[Text]) -> Any:
+        """The number, a float, for each text or pair of texts."""
+        self._check_head('classifier', not self.labels, 'regress')
+        several, one = _several(texts, (str, tuple))
+        values = [record['value'] for record in self.text_records(several)]
+        return values[0] if one else values
+
+    def tag(self, texts: str | Sequence[str | Sequence[str]]) -> Any:
+        """The words with their tags and probabilities, (str, str, float), for each text.
+
+        A text is a string, which is split into words and punctuation, or a list of its words, as in
+        the training file. The probability is None for a word that the tokenizer drops.
+        """
+        self._check_head('tagger', True, 'tag')
+        several, one = _several(texts, (str,))
+        found = [
+            list(zip(r['words'], r['tags'], r['probabilities'], strict=True))
+            for r in self.sentence_records(several)
+        ]
+        return found[0] if one else found
+
+    def answer(self, questions: str | Sequence[str], contexts: str | Sequence[str]) -> Any:
+        """The answer and its probability, (str, float), for each question about its text.
+
+        contexts: a text for each question, or one for all. The answer is '' if the text has none,
+        which only models of SQuAD 2.0 can say.
+        """
+        self._check_head('span', True, 'answer')
+        several, one = _several(questions, (str,))
+        texts = [contexts] * len(several) if isinstance(contexts, str) else list(contexts)
+        records = self.question_records(several, texts)
+        found = [(record['answer'], record['probability']) for record in records]
+        return found[0] if one else found
+
+    def text_records(self, texts: Sequence[Text]) -> list[Record]:
+        """The records of `predictions.records` for texts and pairs of texts."""
+        for i, text in enumerate(texts):
+            pair = isinstance(text, tuple | list) and len(text) == 2
+            if not isinstance(text, str) and not (pair and all(isinstance(t, str) for t in text)):
+                raise ValueError(f'text {i} is {text!r:.60}; expected a string, or a pair of them')
+        pairs = [(text, None) if isinstance(text, str) else text for text in texts]
+        examples = [Example(a, b, None, f'text {i}') for i, (a, b) in enumerate(pairs)]
+        wanted = {example.text_b is not None for example in examples}
+        if self.pairs is not None and wanted - {self.pairs}:
+            expected = 'pairs of texts' if self.pairs else 'single texts'
+            raise ValueError(f'this model was trained on {expected}; give it those')
+        return predictions.of_examples(self, examples, self.counted)
+
+    def sentence_records(self, texts: Sequence[str | Sequence[str]]) -> list[Record]:
+        """The records of `predictions.records` for texts or lists of words."""
+        words = [WORD.findall(text) if isinstance(text, str) else list(text) for text in texts]
+        if [] in words:
+            raise ValueError(f'text {words.index([])} has no words')
+        sentences = [Sentence(w, None, f'text {i}') for i, w in enumerate(words)]
+        return predictions.of_examples(self, sentences, self.counted)
+
+    def question_records(self, questions: Sequence[str], contexts: Sequence[str]) -> list[Record]:
+        """The records of `predictions.records` for questions with their contexts."""
+        if len(questions) != len(contexts):
+            raise ValueError(
+                f'there are {len(questions)} questions and {len(contexts)} contexts; expected one '
+                'context for each question, or one for all'
+            )
+        pairs = enumerate(zip(questions, contexts, strict=True))
+        if empty := [i for i, context in enumerate(contexts) if not context.strip()]:
+            raise ValueError(f'the text of question {empty[0]} is empty')
+        examples = [Question(str(i), q, c, [], False, f'question {i}') for i, (q, c) in pairs]
+        records = predictions.of_examples(self, examples, self.counted)
+        self.counted.counts.pop('windows', None)  # not unusual
+        return records
+
+    def _check_head(self, head: str, fits: bool, method: str) -> None:
+        if head not in self.heads or not fits:
+            raise ValueError(f'{method} needs another model than {self!r}')
+
+
+def ranked(probabilities: dict[str, float]) -> dict[str, float]:
+    """The labels in the order of their probabilities, the largest first."""
+    return dict(sorted(probabilities.items(), key=lambda item: -item[1]))
+
+
+def _several(texts: Any, single: tuple[type, ...]) -> tuple[list[Any], bool]:
+    """A list of texts, and whether `texts` was one text."""
+    return ([texts], True) if isinstance(texts, single) else (list(texts), False)

@@ -1,0 +1,69 @@
+"""Files of predictions: .jsonl, .csv and .tsv. Each row is in the file once it is written."""
+
+import contextlib
+import csv
+import json
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from bert_jax.data.summary import Summary
+from bert_jax.finetuning.task_data import Record
+
+NOT_IN_TSV = str.maketrans('\t\r\n', '   ')
+
+
+@contextlib.contextmanager
+def open_writer(path: pathlib.Path, summary: Summary) -> Iterator[Callable[[Record], None]]:
+    """A function that writes a record as a row of a new file, in the format of its suffix.
+
+    In .csv and .tsv, each label's probability is a column, and lists are JSON. .tsv has no quotes,
+    so tabs and line breaks in texts become spaces; `summary` counts these texts.
+    """
+    with path.open('w', encoding='utf-8', newline='', buffering=1) as file:
+        if path.suffix == '.jsonl':
+            yield lambda record: print(json.dumps(record, ensure_ascii=False), file=file)
+            return
+        table = csv.writer(file, lineterminator='\n')
+        columns: list[str] = []
+
+        def line(cells: list[str]) -> None:
+            if path.suffix == '.csv':
+                table.writerow(cells)
+                return
+            plain = [cell.translate(NOT_IN_TSV) for cell in cells]
+            changed = sum(a != b for a, b in zip(cells, plain, strict=True))
+            summary.count('values with tabs or line breaks, written as spaces', number=changed)
+            print('\t'.join(plain), file=file)
+
+        def write(record: Record) -> None:
+            row = _flat(record)
+            if not columns:
+                columns.extend(row)
+                line(columns)
+            if more := [name for name in row if name not in columns]:
+                raise ValueError(
+                    f'a row has the column {more[0]!r}, which the first row does not have; write '
+                    'to a .jsonl file, where rows may differ'
+                )
+            line([_cell(row.get(name)) for name in columns])
+
+        yield write
+
+
+def _flat(record: Record) -> dict[str, Any]:
+    """The record with a column for each label's probability, after `probability`, the largest."""
+    row: dict[str, Any] = {}
+    for name, value in record.items():
+        if name == 'probabilities' and isinstance(value, dict):
+            row['probability'] = max(value.values())
+            row |= {f'probability_{label}': number for label, number in value.items()}
+        else:
+            row[name] = value
+    return row
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ''
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

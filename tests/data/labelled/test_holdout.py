@@ -1,0 +1,57 @@
+"""The examples that are held out if there is no file to evaluate on."""
+
+import collections
+
+import numpy as np
+import pytest
+
+from bert_jax.data.labelled import holdout
+
+
+def made(count: int, labels: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    return [f'text number {i}' for i in range(count)], [
+        labels[i * i % 7 % len(labels)] for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize('labels', [('',), ('a', 'b'), ('a', 'b', 'c', 'd', 'e')])
+@pytest.mark.parametrize('count', [30, 500, 5000])
+def test_a_tenth_of_each_label(count: int, labels: tuple[str, ...]) -> None:
+    texts, names = made(count, labels)
+    chosen = holdout.choose(texts, names, 'a.csv')
+    assert abs(chosen.sum() - count / 10) <= 1
+    for label in set(names):
+        of_label = np.array(names) == label
+        assert abs(chosen[of_label].sum() - of_label.sum() / 10) <= 1
+        assert not chosen[of_label].all()
+
+
+def test_the_choice_depends_on_the_texts_alone() -> None:
+    """Not on their order: so it is the same for every seed and after a restart."""
+    texts, names = made(200, ('a', 'b'))
+    chosen = holdout.choose(texts, names, 'a.csv')
+    order = np.random.default_rng(0).permutation(200)
+    again = holdout.choose([texts[i] for i in order], [names[i] for i in order], 'a.csv')
+    np.testing.assert_array_equal(again, chosen[order])
+
+
+def test_copies_of_a_text_are_on_one_side() -> None:
+    texts, names = made(300, ('a', 'b'))
+    copies = [text.upper() + '!' for text in texts]
+    chosen = holdout.choose(texts + copies + ['?', '!'], [*names, *names, 'a', 'a'], 'a.csv')
+    np.testing.assert_array_equal(chosen[:300], chosen[300:600])
+    assert 50 <= chosen.sum() <= 70
+
+
+def test_rare_labels_share_what_is_held_out() -> None:
+    """With four examples of each of 50 labels, a tenth of each would be nothing."""
+    names = [f'label {i % 50}' for i in range(200)]
+    chosen = holdout.choose([f'text {i}' for i in range(200)], names, 'a.csv')
+    assert chosen.sum() == 20
+    held = collections.Counter(name for name, out in zip(names, chosen, strict=True) if out)
+    assert max(held.values()) == 1
+
+
+def test_too_few_examples_are_refused() -> None:
+    with pytest.raises(ValueError, match=r'a\.csv has 2 examples, too few .*config.data.eval_file'):
+        holdout.choose(['one', 'two'], ['a', 'b'], 'a.csv')
