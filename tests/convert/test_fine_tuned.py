@@ -8,6 +8,7 @@ import pytest
 from folders import assert_same, change_config, make
 
 from bert_jax import predict
+from bert_jax import __version__
 from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import predictions
@@ -35,7 +36,7 @@ def test_a_round_trip(
     convert_in(family, tmp_path / 'theirs', tmp_path / 'back', lowercase=False)
     assert_same(source, tmp_path / 'back')
     report = json.loads((tmp_path / 'back/conversion.json').read_text())
-    assert report == {'unused': {}, 'missing': []}
+    assert report == {'version': __version__, 'unused': {}, 'missing': []}
 
 
 @pytest.mark.parametrize(
