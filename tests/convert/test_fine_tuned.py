@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from folders import assert_same, change_config, make
 
-from bert_jax import predict
-from bert_jax import __version__
+from bert_jax import __version__, predict
 from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import predictions
