@@ -7,6 +7,7 @@ names.
 import difflib
 import runpy
 import sys
+import textwrap
 
 from bert_jax import __version__
 from bert_jax.config.commands import COMMANDS, describe
@@ -15,7 +16,11 @@ from bert_jax.config.commands import COMMANDS, describe
 def overview() -> str:
     """The text that lists all commands."""
     lines = [f'bert_jax {__version__}: pretrain, adapt and fine-tune BERT-family encoders', '']
-    lines += [f'  bert_jax {name:<11}{describe(module)}' for name, module in COMMANDS.items()]
+    for name, module in COMMANDS.items():
+        first = f'  bert_jax {name}'.ljust(22)
+        lines += textwrap.wrap(
+            describe(module), 80, initial_indent=first, subsequent_indent=' ' * 22
+        )
     lines += ['', 'Each command explains its flags: bert_jax train --help']
     return '\n'.join(lines)
 

@@ -17,10 +17,6 @@ import os
 import sys
 from typing import Any
 
-os.environ['JAX_PLATFORMS'] = 'cpu'  # before JAX looks for a TPU
-# A program for devices that are not here can be written to a cache, but not read from it.
-os.environ['JAX_ENABLE_COMPILATION_CACHE'] = 'false'
-
 from absl import flags
 from rich.console import Console
 
@@ -86,4 +82,7 @@ def _show(plans: list[dict[str, Any]], config: Config, console: Console) -> None
 
 
 if __name__ == '__main__':
+    os.environ['JAX_PLATFORMS'] = 'cpu'  # before JAX looks for a TPU
+    # A program for devices that are not here can be written to a cache, but not read from it.
+    os.environ['JAX_ENABLE_COMPILATION_CACHE'] = 'false'
     sys.exit(command_line.run('plan', main, sys.argv))

@@ -13,4 +13,6 @@ from bert_jax.config import default
 
 
 def get_config() -> ConfigDict:
-    return default()
+    config = default()
+    config.data.corpus = ''  # the built-in text is too small; name your own
+    return config

@@ -1,7 +1,8 @@
 """BERT large (340M parameters) for pods: batches of 4,096 sequences, with LAMB.
 
     python -m bert_jax.plan --config=configs/large.py --topology=v5p-128
-    CONFIG=configs/large.py ./launch/tpu_pod.sh watch NAME ... -- --workdir=gs://bucket/run
+    CONFIG=configs/large.py ./launch/tpu_pod.sh watch NAME ... -- --workdir=gs://bucket/run \\
+        --config.data.corpus=tokens:gs://bucket/tokens
 
 Steps, rate and warm-up are those of You et al. (2020) for this batch; nine tenths of the steps at
 128 tokens, the rest at 512. It has not been run to its end yet, so no result is promised.
@@ -14,6 +15,7 @@ from bert_jax.config import default
 
 def get_config() -> ConfigDict:
     config = default()
+    config.data.corpus = ''  # the built-in text is too small; name your own
     config.model.hidden_size = 1024
     config.model.num_hidden_layers = 24
     config.model.num_attention_heads = 16

@@ -54,6 +54,8 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     holds = optim.power == OptimConfig.power or optim.schedule == 'polynomial'
     yield 'optim.power', holds, f'{OptimConfig.power} {unread}'
 
+    lines = filter(str.strip, config.data.examples.splitlines())
+    yield 'data.examples', all(x.count('[MASK]') == 1 for x in lines), 'lines with one [MASK] each'
     expected = f'at most 2**32 - train.seeds ({train.seeds})'
     yield 'train.seed', train.seed + train.seeds <= 2**32, expected
     layers = model.num_hidden_layers if config.init_from else 0

@@ -204,7 +204,8 @@ def _unknown_flag(error: flags.UnrecognizedFlagError) -> Exception:
 def _refuse_empty(flag_values: flags.FlagValues) -> None:
     """Raises ValueError if a path was given as empty text."""
     for name in PATHS:
-        if name in flag_values and flag_values[name].present and not flag_values[name].value:
+        flag = flag_values[name] if name in flag_values else None
+        if flag is not None and flag.present and flag.value in ('', ['']):
             raise ValueError(f'--{name} is empty; expected a path')
 
 

@@ -27,7 +27,7 @@ WITHOUT_TPU = {
     'TPU_STDERR_LOG_LEVEL': '3',
     'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
 }
-COMPILED = 'JAX_COMPILATION_CACHE_DIR'
+COMPILED, ENABLED = 'JAX_COMPILATION_CACHE_DIR', 'JAX_ENABLE_COMPILATION_CACHE'
 GOOGLE, NETWORK = '0x1ae0', '0x02'  # a vendor of PCI devices; the class of its network cards
 
 
@@ -40,10 +40,10 @@ def set_defaults(values: dict[str, str]) -> None:
 def prepare(name: str) -> None:
     """Silences libraries, and turns JAX's compilation cache on. name: the command, for messages."""
 
-    def show(warning: Warning | str, *_: Any, **__: Any) -> None:
-        line = first_line(warning if isinstance(warning, Warning) else Warning(warning))
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        line = first_line(message if isinstance(message, Warning) else Warning(message))
         if 'compilation cache' in line:
-            line += f'. It is compiled again. To empty the cache: rm -r {os.environ[COMPILED]}'
+            line += f'. It is compiled again. To empty the cache: rm -r {os.environ.get(COMPILED)}'
         say(f'{name}: warning: {line}')
 
     warnings.showwarning = show
@@ -79,10 +79,11 @@ def user_cache() -> pathlib.Path:
 def use_compilation_cache(name: str) -> None:
     """Makes JAX keep compiled programs in the user's cache, so that the next process finds them.
 
-    JAX_COMPILATION_CACHE_DIR names another folder; if it is empty, nothing is cached. If the folder
-    cannot be written to, a line says so, and nothing is cached.
+    JAX_COMPILATION_CACHE_DIR names another folder; if it is empty, or if
+    JAX_ENABLE_COMPILATION_CACHE is false, nothing is cached. If the folder cannot be written to, a
+    line says so, and nothing is cached.
     """
-    if COMPILED in os.environ:
+    if COMPILED in os.environ or os.environ.get(ENABLED, '').lower() in ('false', '0'):
         return
     folder = user_cache() / 'xla'
     try:

@@ -86,7 +86,8 @@ def _flag(flag: flags.Flag) -> str:
         name = f'--{flag.name}={"|".join(options)}'
     else:
         name = f'--{flag.name}={FLAG_TYPES.get(flag.flag_type(), "TEXT")}'
-    words = re.sub(r'^<.*?>: ', '', str(flag.help))  # absl puts the options there
+    # absl adds the options, and how a list is given.
+    words = re.sub(r'^<.*?>: |;\s+repeat this option.*', '', str(flag.help), flags=re.DOTALL)
     if flag.default not in (None, '', False) and 'efault' not in words:
         default = 'yes' if flag.default is True else flag.default
         words = f'{words.rstrip(".")}. Default: {default}.'

@@ -81,7 +81,8 @@ class DataConfig:
     strip_accents: Literal['auto', 'true', 'false'] = setting('auto', FREE)
     text_field: str = setting('text', FREE)  # in .jsonl records, TFDS examples, labelled files
 
-    # 'builtin', 'text:GLOB', 'tfds:NAME[/CONFIG]:SPLIT' or 'tokens:DIR'.
+    # 'text:FOLDER', 'text:GLOB', 'tfds:NAME[/CONFIG]:SPLIT', 'tokens:DIR' (a prepared store),
+    # 'builtin' (English prose) or 'builtin:code' (Python's standard library).
     corpus: str = setting('builtin', PRETRAINING, FREE)
     # The end of a document in a text file.
     documents: Literal['blank_line', 'file'] = setting('blank_line', PRETRAINING, FREE)
@@ -94,6 +95,9 @@ class DataConfig:
     short_seq_prob: Probability = setting(0.1, PRETRAINING)
     random_next_prob: Probability = setting(0.5, PRETRAINING)
     static_copies: Count = setting(0, PRETRAINING)  # 0: new pairs and masks in every epoch
+    # Lines with [MASK], separated by line breaks, that each evaluation fills in. Held-out lines of
+    # the corpus come after them.
+    examples: str = setting('', PRETRAINING, FREE)
 
     # For GLUE: the task's folder, the folder that holds all tasks' folders, or 'tfds'.
     dir: str = setting('', FINETUNING, FREE)

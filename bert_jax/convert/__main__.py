@@ -1,4 +1,4 @@
-"""Converts checkpoints of other projects to bert_jax, and back.
+"""Converts other projects' checkpoints to bert_jax and back.
 
     python -m bert_jax.convert --from=hf  --input=DIR --output=DIR
     python -m bert_jax.convert --from=tf1 --input=DIR --output=DIR

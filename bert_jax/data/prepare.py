@@ -21,7 +21,12 @@ FLAGS = flags.FlagValues()
 DATA = DataConfig()
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
 _enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
-_string('input', None, 'Glob of text files, tfds:NAME[/CONFIG]:SPLIT, or builtin.', required=True)
+_string(
+    'input',
+    None,
+    'Glob of text files, tfds:NAME[/CONFIG]:SPLIT, builtin or builtin:code.',
+    required=True,
+)
 _string('output', None, 'Folder of the store; it must not exist yet.', required=True)
 flags.DEFINE_integer(
     'vocab_size', 30522, 'Tokens of a vocabulary that is trained.', flag_values=FLAGS
@@ -52,7 +57,7 @@ _string('data_dir', '', 'Where TFDS keeps its data.')
 
 def main(argv: list[str]) -> int:
     command_line.parse_flags(argv, FLAGS)
-    known = FLAGS.input == 'builtin' or FLAGS.input.startswith(('text:', 'tfds:'))
+    known = FLAGS.input == 'builtin' or FLAGS.input.startswith(('builtin:', 'text:', 'tfds:'))
     names = ('vocab_file', 'data_dir', *OPTIONS, *LATER_OPTIONS)
     values: dict[str, Any] = {name: FLAGS[name].value for name in names}
     data = DataConfig(corpus=FLAGS.input if known else f'text:{FLAGS.input}', **values)

@@ -11,11 +11,20 @@ from bert_jax.data.summary import Document, Summary
 
 T = TypeVar('T')
 EVERY = 10  # seconds between plain lines
+# The amount that is done, the text to show, and what to add to the text before the end.
+State = tuple[int, str, str]
 
 
 def console() -> rich.console.Console:
     """A console on stderr that neither wraps nor colours what it prints."""
     return rich.console.Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def shortened(line: str, width: int = 80) -> str:
+    """The line without its middle, if it is longer than `width`."""
+    if len(line) <= width:
+        return line
+    return f'{line[: width * 3 // 4 - 5]} ... {line[-width // 4 :]}'
 
 
 def tracked(
@@ -33,10 +42,10 @@ def tracked(
             yield document
             characters += sum(map(len, document))
 
-    def state(_: int) -> tuple[int, str]:
-        rate = characters / 1e6 / (time.monotonic() - started)
+    def state(_: int) -> State:
+        rate = characters / 1e6 / max(time.monotonic() - started, 1e-9)
         share = f', {summary.passed / size:.0%}' if size else ''
-        return summary.passed, f'{characters / 1e6:.1f} MB of text, {rate:.1f} MB/s{share}'
+        return summary.passed, f'{characters / 1e6:.1f} MB of text, {rate:.1f} MB/s', share
 
     return _shown(measured(), what, size or None, state)
 
@@ -45,20 +54,21 @@ def counted(items: Iterable[T], what: str, total: int | None = None) -> Iterator
     """Yields the items and shows their number, and how many there are per second."""
     started = time.monotonic()
 
-    def state(number: int) -> tuple[int, str]:
+    def state(number: int) -> State:
         of_total = f' of {total:,}' if total else ''
-        rate = number / (time.monotonic() - started)
-        return number, f'{number:,}{of_total}, {rate:,.0f} a second'
+        rate = number / max(time.monotonic() - started, 1e-9)
+        return number, f'{number:,}{of_total}, {rate:,.0f} a second', ''
 
     return _shown(items, what, total, state)
 
 
 def _shown(
-    items: Iterable[T], what: str, total: int | None, state: Callable[[int], tuple[int, str]]
+    items: Iterable[T], what: str, total: int | None, state: Callable[[int], State]
 ) -> Generator[T, None, None]:
     """Yields the items and shows their state.
 
-    state: the number of items -> the amount of `total` that is done, and the text to show.
+    state: a function of the number of items. The bar ends at 100 %, because `total` may be an
+    estimate, and the caller may close the generator when it has enough.
     """
     out = console()
     columns = (
@@ -69,13 +79,18 @@ def _shown(
     )
     last, pause = time.monotonic(), 0.1 if out.is_terminal else EVERY
     with rich.progress.Progress(*columns, console=out, disable=not out.is_terminal) as bar:
-        task = bar.add_task(what, total=total, text='')
-        for number, item in enumerate(items, 1):
-            yield item
-            if time.monotonic() - last < pause:
-                continue
-            last = time.monotonic()
-            done, text = state(number)
-            bar.update(task, completed=done, text=text)
-            if not out.is_terminal:
-                out.print(f'{what}: {text}', markup=False)
+        task, number = bar.add_task(what, total=total, text=''), 0
+        try:
+            for number, item in enumerate(items, 1):
+                yield item
+                if time.monotonic() - last < pause:
+                    continue
+                last = time.monotonic()
+                done, text, share = state(number)
+                bar.update(task, completed=done, text=text + share)
+                if not out.is_terminal:
+                    out.print(f'{what}: {text}{share}', markup=False)
+        except GeneratorExit:
+            pass
+        done, text, _ = state(number)
+        bar.update(task, total=max(done, 1), completed=max(done, 1), text=text)

@@ -25,7 +25,7 @@ from bert_jax.parallel.chips import GIB, needed_memory
 from bert_jax.preflight.resolve import resolve
 from bert_jax.training import initialization
 from bert_jax.training.checkpoint import check_storage
-from bert_jax.training.run import NotKnown, Resolver
+from bert_jax.training.run import NotKnown, Resolver, describe_devices
 from bert_jax.training.workdir import check as check_workdir
 from bert_jax.training.workdir import saved_steps
 
@@ -72,10 +72,8 @@ def _config(resolver: Resolver) -> str:
 
 
 def _devices(resolver: Resolver) -> str:
-    devices = jax.devices()
     axes = ', '.join(f'{name} {size}' for name, size in resolver.mesh.shape.items())
-    kind = devices[0].device_kind
-    return f'{len(devices)} x {kind}, {jax.process_count()} processes; mesh: {axes}'
+    return f'{describe_devices()}; mesh: {axes}'
 
 
 def _batch(resolver: Resolver) -> str:
@@ -143,8 +141,8 @@ def _disk(resolver: Resolver) -> str:
     for device in dict.fromkeys(os.stat(folder).st_dev for folder, *_ in writes):
         here = [write for write in writes if os.stat(write[0]).st_dev == device]
         free = shutil.disk_usage(here[0][0]).free
-        line = ' and '.join(f'{_gib(size)} for {what}' for _, size, what in here)
-        line += f'; {here[0][0]} has {_gib(free)}'
+        line = ' and '.join(f'{_size(size)} for {what}' for _, size, what in here)
+        line += f'; {here[0][0]} has {_size(free)}'
         (wrong if sum(size for _, size, _ in here) > free else fine).append(line)
     if wrong:
         raise ValueError(f'{"; ".join(wrong)}. Free some space, or choose another folder')
@@ -168,7 +166,7 @@ def _fits(resolver: Resolver) -> str:
             wrong.append(line + first_line(error))
             continue
         needed = needed_memory(compiled)
-        line += f'{_gib(needed)} of {_gib(limit)} on a device'
+        line += f'{_size(needed)} of {_size(limit)} on a device'
         (wrong if needed > limit else fine).append(line)
     if wrong:
         raise ValueError(f'{"; ".join(wrong)}. {OUT_OF_MEMORY_HINT}')
@@ -192,8 +190,12 @@ def _existing(path: Any) -> Any:
     return next(parent for parent in (path, *path.parents) if parent.exists())
 
 
-def _gib(size: int) -> str:
-    return f'{size / GIB:,.2f} GiB'
+def _size(size: int) -> str:
+    """The size in GiB, or in a smaller unit if it is less than 0.1 of the larger one."""
+    for unit, amount in {'GiB': GIB, 'MiB': 2**20, 'KiB': 2**10}.items():
+        if size >= amount / 10:
+            return f'{size / amount:,.2f} {unit}'
+    return f'{size} bytes'
 
 
 CHECKS: dict[str, Callable[[Resolver], str]] = {

@@ -3,24 +3,29 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
+import numpy as np
 from etils import epath
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase
-from bert_jax.data.store import format, preparation
+from bert_jax.data.pretraining.example_rows import example_rows
+from bert_jax.data.store import baselines, format, preparation
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import readers, staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
-from bert_jax.parallel.mesh import host_slice
+from bert_jax.parallel.mesh import batch_parts, host_slice
 from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.tasks.task import Task
+from bert_jax.training.examples import BLANK, Examples
 from bert_jax.training.loop import EvalSet
 from bert_jax.training.run import NotKnown, Resolver, Run, part
-from bert_jax.training.workdir import CONFIG
+from bert_jax.training.train_step import Step
+from bert_jax.training.workdir import CONFIG, DATA, read_data
 
 
 class Pretraining(Resolver):
@@ -63,6 +68,11 @@ class Pretraining(Resolver):
     @part
     def meta(self) -> format.StoreMeta | None:
         return None if self.store is None else format.read_meta(self.store)
+
+    @part
+    def baselines(self) -> dict[str, float]:
+        """The accuracies of counting; {} if they are not known yet."""
+        return {} if self.meta is None else self.meta.baselines
 
     @part
     def vocabulary(self) -> tokenizer.Tokenizer | None:
@@ -145,18 +155,17 @@ class Pretraining(Resolver):
         lines: dict[str, str] = {}
         if (meta := self.known('meta')) is not None:
             keys = ('fingerprint', 'lowercase', 'unigram_entropy', 'made_from')
-            info |= {key: getattr(meta, key) for key in keys}
-            counts = [
-                f'{split} {c.documents:,} documents, {c.sentences:,} sentences, {c.tokens:,} tokens'
-                for split, c in meta.counts.items()
-            ]
+            info |= {key: getattr(meta, key) for key in keys} | {'baselines': self.baselines}
             lines = {
                 'vocabulary': f'{meta.vocab_size:,} tokens, {config.model.vocab_size:,} embeddings',
-                'corpus': f'{config.data.corpus} ({meta.fingerprint}): {"; ".join(counts)}',
-                'baseline': f'{meta.unigram_entropy:.3f} nats of MLM loss, the unigram entropy',
+                'corpus': config.data.corpus,
+                'train on': _describe(meta.counts['train']),
+                'held out': _describe(meta.counts['eval']),
+                'baselines': _describe_baselines(meta.unigram_entropy, self.baselines),
             }
         files = {} if self.vocabulary is None else self.vocabulary.files
-        return [Run(config, self.task, self.workdir, info, files, batches, eval_set, lines)]
+        run = (config, self.task, self.workdir, info, files, batches, eval_set, lines)
+        return [Run(*run, lambda step: _examples(folder, config, step))]
 
     def run(self) -> None:
         store = self.known('store')
@@ -164,7 +173,68 @@ class Pretraining(Resolver):
             store = preparation.prepare(self.config)
         prepared = Pretraining(self.config, self.workdir, self.cache)
         prepared.store = epath.Path(store)
+        if not prepared.baselines and jax.process_index() == 0:
+            prepared.baselines = self._counted(prepared.meta, pathlib.Path(store))
         prepared.runs()[0].train()
+
+    def _counted(self, meta: format.StoreMeta | None, store: pathlib.Path) -> dict[str, float]:
+        """The baselines of a store that was made before they were a part of it.
+
+        They are kept in the workdir, so that a run that continues does not count again.
+        """
+        if meta is not None and (self.workdir / DATA).exists():
+            saved = read_data(self.workdir)
+            if saved['fingerprint'] == meta.fingerprint and saved.get('baselines'):
+                return dict(saved['baselines'])
+        return baselines.count(store)
+
+
+def _describe(counts: format.Counts) -> str:
+    return (
+        f'{counts.documents:,} documents, {counts.sentences:,} sentences, {counts.tokens:,} tokens'
+    )
+
+
+def _describe_baselines(entropy: float, counted: Mapping[str, float]) -> str:
+    """What the model has to do better than, next to the unigram entropy."""
+    text = f'masked-LM loss {entropy:.3f} nats, the unigram entropy'
+    if counted:
+        frequent, pairs, triples = (f'{counted[name]:.1%}' for name in baselines.NAMES)
+        text += (
+            f'; masked-LM accuracy {frequent} with the most frequent token, {pairs} by counting '
+            f'pairs, {triples} by counting triples'
+        )
+        if counted['train_share'] < 1:
+            text += f' (in a sample of {counted["train_share"]:.2%} of the text)'
+    return text
+
+
+def _examples(store: pathlib.Path, config: Config, step: Step) -> Examples | None:
+    """The lines with masked words as a batch; None if the objective does not fill in masks."""
+    phase = config.train.phases[0]
+    if 'masked_lm_positions' not in step.task.batch_spec(phase):
+        return None
+    made = example_rows(store, config, phase.max_seq_length, BLANK)
+    parts = batch_parts(step.mesh)
+    rows = max(-(-len(made.lines) // parts), 1) * parts
+    spec = step.task.batch_spec(phase._replace(batch_size=rows, max_predictions_per_seq=1))
+    host, num_hosts = host_slice(step.mesh)
+    batch = {}
+    for name, feature in spec.items():
+        array = np.zeros(feature.shape, feature.dtype)
+        if name in made.arrays:
+            array[: len(made.lines)] = made.arrays[name]
+        batch[name] = array[host * rows // num_hosts : (host + 1) * rows // num_hosts]
+    vocabulary = made.vocabulary
+    return Examples(
+        made.texts,
+        made.lines,
+        made.answers,
+        batch,
+        spec,
+        vocabulary.vocab_size,
+        lambda i: vocabulary.decode([i]).strip() or vocabulary.pieces[i],
+    )
 
 
 def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:

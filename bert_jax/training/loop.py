@@ -21,7 +21,8 @@ from bert_jax.training import random_streams
 from bert_jax.training.checkpoint import Checkpoints, save_best
 from bert_jax.training.evaluation import Predictions, evaluate
 from bert_jax.training.initialization import initial_params
-from bert_jax.training.metrics import Metrics, MetricsWriter, Progress
+from bert_jax.training.metrics import MetricsWriter
+from bert_jax.training.progress import Metrics, Progress
 from bert_jax.training.step_monitor import StepMonitor
 from bert_jax.training.train_step import Step, TrainState, shared_step
 from bert_jax.training.workdir import explain_full_disk, same_labels
@@ -42,6 +43,8 @@ class EvalSet(Protocol):
 
 TrainBatches = Callable[[int, int], Iterator[HostBatch]]
 EvalBatches = Callable[[Phase], EvalSet]
+# (step, steps taken, params, means) -> a line to print. All processes call it after an evaluation.
+AfterEvaluation = Callable[[Step, int, Any, Metrics], str]
 
 
 class Stage(NamedTuple):
@@ -66,12 +69,14 @@ def train(
     eval_batches: EvalBatches,
     workdir: epath.PathLike,
     stopper: Stopper | None = None,
+    after_evaluation: AfterEvaluation = lambda *_: '',
 ) -> TrainState:
     """Trains to `config.num_steps`, starting from the workdir's newest checkpoint if it has one.
 
     batches(start, stop): this host's slices of batches start .. stop - 1. eval_batches(phase): the
     held-out examples in the shapes of `phase`. stopper: for a command with several runs, which
-    share it. If training is already complete, nothing is written.
+    share it. after_evaluation: see AfterEvaluation. If training is already complete, nothing is
+    written.
 
     Raises FloatingPointError, naming the step, if a loss or an update is not finite (see
     `StepMonitor`), and Interrupted after a signal, when the state is saved.
@@ -101,7 +106,9 @@ def train(
         progress = Progress(step, config.num_steps)
         stack.callback(progress.close)
         stack.enter_context(jax.transfer_guard('disallow'))
-        loop = _Loop(config, built, workdir, checkpoints, writer, progress, stopper)
+        loop = _Loop(
+            config, built, workdir, checkpoints, writer, progress, stopper, after_evaluation
+        )
         loop.catch_up(step, state, stages[0])
         return loop.run(step, state, stages, key)
 
@@ -117,6 +124,7 @@ class _Loop:
     writer: MetricsWriter
     progress: Progress
     stopper: Stopper
+    after_evaluation: AfterEvaluation
 
     def catch_up(self, step: int, state: TrainState, stage: Stage) -> None:
         """Evaluates if a signal stopped the earlier process before it had evaluated `step`.
@@ -140,11 +148,12 @@ class _Loop:
             timed = monitor.time_input(stage.batches)
             for batch in _prefetch(timed, stage.specs, self.built.mesh):
                 # Train.
+                shape = stage.phase._replace(max_seq_length=batch['input_ids'].shape[1])
+                self.progress.state('compiling' if monitor.is_new(shape) else 'training')
                 state, sums = self.built.train(state, batch, key)
                 step += 1
-                shape = stage.phase._replace(max_seq_length=batch['input_ids'].shape[1])
                 monitor.add(step, sums, shape)
-                self.progress.step(step)
+                self.progress.step(step, monitor.finished)
                 last, stop = step == config.num_steps, self.stopper.agreed()
                 log = is_due(step, intervals.log_every, config)
                 save = stop or is_due(step, intervals.checkpoint_every, config)
@@ -163,6 +172,7 @@ class _Loop:
 
                 # Save. A run that resumes here does not report the metrics of this step again.
                 if save:
+                    self.progress.state('saving')
                     monitor.exclude(self.writer.flush)
                     monitor.exclude(self.checkpoints.save, step, state)
                 if stop and not last:
@@ -174,6 +184,7 @@ class _Loop:
 
     def evaluate(self, step: int, params: Any, stage: Stage) -> bool:
         """Evaluates and reports. Returns False if a signal interrupts it."""
+        self.progress.state('evaluating')
         rows: Iterable[HostBatch] = stage.eval_set
         if step != self.config.num_steps:  # nothing would resume a complete run
             rows = self.stopper.until_stopped(rows)
@@ -185,6 +196,8 @@ class _Loop:
         if self.config.train.best and self.writer.is_best(stage.eval_set.main_score, means):
             save_best(self.workdir, step, params)
         self.report(step, 'eval', means)
+        if line := self.after_evaluation(self.built, step, params, means):
+            self.progress.note(line)
         return True
 
     def report(self, step: int, split: str, metrics: Metrics) -> None:

@@ -1,33 +1,25 @@
-"""Writers of metrics: metrics.jsonl, TensorBoard events, and a line in the terminal."""
+"""The writer of metrics: metrics.jsonl and TensorBoard events."""
 
-import datetime
 import json
 import logging
 import math
 import pathlib
-import re
 import tempfile
-import time
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
 import numpy as np
-import rich.console
-import rich.progress
 from etils import epath
 from jax.experimental import multihost_utils
 
 from bert_jax.config import Config
-from bert_jax.config.console import say
 from bert_jax.config.files import write_atomically
+from bert_jax.training.progress import Metrics
 from bert_jax.training.tensorboard import SPLITS, TensorBoard
 
 LOG = logging.getLogger('bert_jax.training.metrics')
 METRICS = 'metrics.jsonl'
-
-Metrics = Mapping[str, float | int | str | None]
 
 
 class MetricsWriter:
@@ -163,73 +155,3 @@ def _has_step(line: str) -> bool:
         return isinstance(json.loads(line)['step'], int)
     except (ValueError, TypeError, KeyError):
         return False
-
-
-class Progress:
-    """One live line in a terminal; elsewhere a plain line per report."""
-
-    def __init__(self, start_step: int, num_steps: int):
-        self._console = rich.console.Console(stderr=True)
-        self._num_steps, self._start = num_steps, start_step
-        self._begin = time.monotonic()
-        self._live = self._console.is_terminal and jax.process_index() == 0
-        columns = (
-            rich.progress.TextColumn('step {task.completed}/{task.total}'),
-            rich.progress.BarColumn(bar_width=10),
-            rich.progress.TextColumn('{task.description}'),
-            rich.progress.TimeRemainingColumn(),
-        )
-        self._bar = rich.progress.Progress(*columns, console=self._console, disable=not self._live)
-        self._task = self._bar.add_task('', total=num_steps, completed=start_step)
-        self._bar.start()
-
-    def step(self, step: int) -> None:
-        self._bar.update(self._task, completed=step)
-
-    def report(self, step: int, split: str, metrics: Metrics) -> None:
-        if self._live and split == 'train':
-            self._bar.update(self._task, description=_short_text(metrics))
-        elif self._live:
-            self._bar.print(f'step {step} {_text(split, metrics)}', soft_wrap=True)
-        elif jax.process_index() == 0:
-            per_step = (time.monotonic() - self._begin) / max(step - self._start, 1)
-            left = datetime.timedelta(seconds=int(per_step * (self._num_steps - step)))
-            say(f'step {step}/{self._num_steps} {_text(split, metrics)} ETA {left}')
-
-    def close(self) -> None:
-        self._bar.stop()
-
-
-NOT_IN_CONSOLE = re.compile(
-    'padding_fraction|mlm_perplexity|grad_norm|.*_per_second|mfu|input_wait_fraction|task_loss'
-    '|learning_rate|skipped_steps'
-)
-
-
-def _text(split: str, metrics: Metrics) -> str:
-    """The metrics in a line of a log."""
-    parts = [
-        f'{name} {_number(value)}'
-        for name, value in metrics.items()
-        if not NOT_IN_CONSOLE.fullmatch(name)
-    ]
-    return ' '.join([split, *parts, *_pace(metrics)])
-
-
-def _short_text(metrics: Metrics) -> str:
-    """The metrics that fit beside a progress bar in 80 columns."""
-    losses = [name for name in metrics if re.fullmatch('(?!task_).*_loss', name)]
-    parts = [f'{name.removesuffix("_loss")} {_number(metrics[name])}' for name in losses]
-    return ' '.join([*(parts or [f'loss {_number(metrics["loss"])}']), *_pace(metrics)])
-
-
-def _pace(metrics: Metrics) -> list[str]:
-    pace, skipped = metrics.get('tokens_per_second'), metrics.get('skipped_steps')
-    return [
-        *([] if pace is None else [f'{pace:,.0f} tokens/s']),
-        *([f'{skipped:.0f} skipped'] if skipped else []),
-    ]
-
-
-def _number(value: Any) -> str:
-    return 'nan' if value is None else f'{value:.3f}'

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import logging
 import pathlib
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ from bert_jax.config import Config
 from bert_jax.parallel.mesh import batch_parts, host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
+from bert_jax.training.end_report import EndReport
+from bert_jax.training.examples import Examples
 from bert_jax.training.loop import EvalBatches, TrainBatches, train
 from bert_jax.training.train_step import Step, TrainState, shared_step
 from bert_jax.training.workdir import claim, same_on_all_hosts
@@ -31,6 +34,7 @@ class Run:
     content of corpus.json: the `name` and the `fingerprint` of the data ('' if they are not
     prepared yet), and facts for predictions. vocabulary: the content of its files by name. batches,
     eval_set: see `training.loop.train`. start_lines: lines about the data for the log, by name.
+    examples: makes the lines with masked words that pretraining shows.
     """
 
     config: Config
@@ -41,27 +45,64 @@ class Run:
     batches: TrainBatches
     eval_set: EvalBatches
     start_lines: Mapping[str, str]
+    examples: Callable[[Step], Examples | None] = lambda _: None
 
     def train(self, stopper: Stopper | None = None) -> TrainState:
         """Claims the workdir and trains. Raises as `claim` and `training.loop.train` do."""
-        config, devices = self.config, jax.devices()
+        config = self.config
         same_on_all_hosts(self.data_info['fingerprint'])
         claim(self.workdir, config, self.data_info, self.vocabulary)
-        params = shared_step(config, self.task, make_mesh(config.mesh)).abstract.params
-        processes = f'{jax.process_count()} processes'
+        step = shared_step(config, self.task, make_mesh(config.mesh))
+        leaves = jax.tree.leaves(step.abstract.params)
         lines = {
             'workdir': str(self.workdir),
-            'devices': f'{len(devices)} x {devices[0].device_kind}, {processes}',
-            'parameters': f'{sum(leaf.size for leaf in jax.tree.leaves(params)):,}',
+            'devices': describe_devices(),
+            'parameters': f'{sum(leaf.size for leaf in leaves):,}',
             **self.start_lines,
-            'phases': '; '.join(
-                f'{phase.steps} steps of {phase.batch_size} x {phase.max_seq_length}'
-                for phase in config.train.phases
-            ),
+            'phases': _describe_phases(config),
         }
         for name, line in lines.items():
-            LOG.info('%-12s %s', name, line)
-        return train(config, self.task, self.batches, self.eval_set, self.workdir, stopper)
+            LOG.info('%s', wrapped(name, line))
+        loop = functools.partial(
+            train, config, self.task, self.batches, self.eval_set, self.workdir, stopper
+        )
+        if config.kind == 'finetuning':
+            return loop()
+        baselines = self.data_info.get('baselines', {})
+        report = EndReport(config, self.workdir, baselines, self.examples(step))
+        state = loop(report.after_evaluation)
+        report.print()
+        return state
+
+
+def describe_devices() -> str:
+    devices, processes = jax.devices(), jax.process_count()
+    kind = devices[0].device_kind
+    return f'{len(devices)} x {kind}, {processes} process{"es" if processes > 1 else ""}'
+
+
+def wrapped(name: str, text: str) -> str:
+    """A text after its name, in lines of at most 80 columns if it has spaces."""
+    return textwrap.fill(
+        f'{name:<12} {text}',
+        width=80,
+        subsequent_indent=' ' * 13,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _describe_phases(config: Config) -> str:
+    text = '; '.join(
+        f'{phase.steps:,} steps of {phase.batch_size} x {phase.max_seq_length} tokens'
+        for phase in config.train.phases
+    )
+    if config.num_steps < config.schedule_steps:
+        text += (
+            f'. The run ends after {config.num_steps:,} of {config.schedule_steps:,} steps; the '
+            'learning rate will not have decayed'
+        )
+    return text
 
 
 class NotKnown(Exception):

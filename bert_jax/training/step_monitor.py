@@ -50,6 +50,10 @@ class StepMonitor:
                 return
             yield batch
 
+    def is_new(self, phase: Phase) -> bool:
+        """Whether no batch of this shape was trained on yet, so that the step will be compiled."""
+        return phase not in self._compiled
+
     def add(self, step: int, step_sums: Sums, phase: Phase) -> None:
         """Records a step that was started. The first step of each batch shape is not timed.
 
@@ -57,11 +61,11 @@ class StepMonitor:
         """
         self._unchecked.append((step, step_sums['nonfinite'][0]))
         self._recent = [*self._recent[-AHEAD:], step_sums]
-        if phase not in self._compiled:
+        if self.is_new(phase):
             self._compiled.add(phase)
             jax.block_until_ready(step_sums)
-            seconds = time.monotonic() - self._added
-            LOG.info('the first step with this batch shape took %.1f s', seconds)
+            shape = f'{phase.batch_size} x {phase.max_seq_length}'
+            LOG.info('compiled for %s in %.1f s', shape, time.monotonic() - self._added)
             self._reset()
         else:
             self._sequences += phase.batch_size
@@ -71,6 +75,10 @@ class StepMonitor:
         # late to signals.
         jax.block_until_ready(self._recent[0])
         self._added = time.monotonic()
+
+    def finished(self) -> dict[str, float]:
+        """The means of the newest step that `add` has waited for. The device does not wait."""
+        return loss_and_means(self._task, jax.device_get(self._recent[0]))
 
     def exclude(self, action: Callable[..., T], *args: object) -> T:
         """Waits for the steps so far, then returns action(*args) without counting its time."""

@@ -86,3 +86,11 @@ def test_nobody_reads_the_output() -> None:
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (141, '0\n', '')
+
+
+@pytest.mark.parametrize('define', [flags.DEFINE_string, flags.DEFINE_multi_string])
+def test_an_empty_path_is_refused(define: Callable) -> None:
+    values = flags.FlagValues()
+    define('workdir', None, 'A folder.', flag_values=values)
+    with pytest.raises(ValueError, match='--workdir is empty; expected a path'):
+        command_line.parse_flags(['name', '--workdir='], values)

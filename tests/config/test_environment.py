@@ -26,7 +26,7 @@ sys.exit(command_line.run('name', main, sys.argv))
 @pytest.fixture
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.Path:
     """An environment without the variables of the tests; the folder of its cache."""
-    names = (COMPILED, *environment.QUIET, *environment.WITHOUT_TPU)
+    names = (COMPILED, environment.ENABLED, *environment.QUIET, *environment.WITHOUT_TPU)
     for name in names:  # setenv first, so that monkeypatch restores what the tests have
         monkeypatch.setenv(name, '')
         monkeypatch.delenv(name)
@@ -50,6 +50,12 @@ def test_what_the_user_has_set_stays(clean: pathlib.Path, monkeypatch: pytest.Mo
     environment.prepare('name')
     assert (os.environ['TF_CPP_MIN_LOG_LEVEL'], os.environ[COMPILED]) == ('0', '')
     assert not clean.exists()
+
+
+def test_the_switch_of_jax(clean: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(environment.ENABLED, 'false')
+    environment.prepare('name')
+    assert COMPILED not in os.environ and not clean.exists()
 
 
 def test_a_cache_that_cannot_be_written(

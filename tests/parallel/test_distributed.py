@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import jax
 import pytest
 from absl import flags
 from absl.testing import flagsaver
@@ -42,7 +43,7 @@ def test_what_does_not_say_enough(name: str, monkeypatch: pytest.MonkeyPatch) ->
         assert given == (None, None, None)
         raise ValueError('coordinator_address should be defined.')
 
-    monkeypatch.setattr(distributed.jax.distributed, 'initialize', initialize)
+    monkeypatch.setattr(jax.distributed, 'initialize', initialize)
     given, words = WRONG[name]
     with flagsaver.flagsaver(**given), pytest.raises(ValueError) as raised:
         distributed.join()

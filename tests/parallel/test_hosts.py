@@ -322,3 +322,32 @@ if __name__ == '__main__':
         for preset in PRESETS:
             numbers = differences(pathlib.Path(temporary), preset)
             print(f'| {preset} | {" | ".join(f"{number:.1e}" for number in numbers)} |')
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    small_run.QUICK, reason='sharded predictions of one process are tested elsewhere'
+)
+def test_two_processes_fill_in_the_words_that_one_does(tmp_path: pathlib.Path) -> None:
+    """The lines are in the rows of both, and only the first one prints."""
+    small_run.write_corpus(tmp_path)
+    lines = '\n'.join(f'{letter} [MASK] bad cab' for letter in 'abcdefgh')
+    flags = {'train__num_steps': 6, 'train__eval_every': 3, 'data__examples': lines}
+    hosts = Hosts(tmp_path, tmp_path / 'two', **flags)
+    assert hosts.wait() == [0, 0], hosts.output()
+    first, second = (log.read_text() for log in hosts.logs)
+    assert 'this model after 6 steps' in first and 'a ____ bad cab ' in first
+    assert first.count('\nstep 6: ') == 1 and 'curves ' in first
+    assert not re.search('____|after 6 steps|try next', second)
+
+    code, output = small_run.finish(tmp_path, tmp_path / 'one', **FLAGS | flags | {'mesh__fsdp': 1})
+    assert code == 0, output
+    two, one = (
+        json.loads((tmp_path / name / 'examples.json').read_text())['lines']
+        for name in ('two', 'one')
+    )
+    assert len(two) == len(one) >= 8
+    for ours, theirs in zip(two, one, strict=True):
+        assert ours['line'] == theirs['line'] and ours['answer'] == theirs['answer']
+        shares = [[share for _, share in lines['guesses']] for lines in (ours, theirs)]
+        np.testing.assert_allclose(*shares, rtol=1e-3)

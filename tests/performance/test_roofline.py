@@ -92,8 +92,9 @@ def test_the_figures_of_a_plan(four: list[jax.Device]) -> None:
     assert synchronous > 0 and result['step_seconds'] == max(overlapped) + synchronous
     assert 0 < result['mfu'] < 1
     assert result['chip_hours'] == pytest.approx(result['days'] * 24 * 4)
-    table = tables.phase_table(result, config)
-    assert table.row_count > 10
+    assert tables.details_table(result).row_count > 10
+    fits, time, cost = tables.summary([result], config, price=2.0)
+    assert 'yes' in fits and 'hours at best' in time and 'at $2.00 a chip-hour' in cost
 
 
 @pytest.mark.skipif(small_run.QUICK, reason='one mesh is planned above')
@@ -157,7 +158,8 @@ def test_a_plan_that_does_not_fit(
     assert result['exceeds'] > GIB
     assert 'seconds' not in result
     assert '--config.mesh.fsdp=-1' in tables.advice(result, config)
-    assert 'NO' in text_of(tables.phase_table(result, config))
+    assert 'NO' in tables.summary([result], config, None)[0]
+    assert 'does not fit' in text_of(tables.phases_table([result]))
     swept = [result | {'preset': 'dp'}]
     assert 'does not fit' in text_of(tables.sweep_table(swept))
     assert 'nearest is dp' in tables.best_line(swept, config)
@@ -203,7 +205,8 @@ def test_a_step_that_cannot_be_read_has_an_error(
     monkeypatch.setattr(roofline, '_roofline', unknown)
     result = plan(TINY, four)
     assert result['fits'] and 'time of a step is not known: how often' in result['error']
-    assert 'time of a step is not known: how often' in text_of(tables.phase_table(result, TINY))
+    fits, time = tables.summary([result], TINY, None)
+    assert 'yes' in fits and 'time of a step is not known: how often' in time
     swept = [result | {'preset': 'dp'}]
     assert 'is not known: how' in text_of(tables.sweep_table(swept))
     assert tables.best_line(swept, TINY) == 'nothing fits'

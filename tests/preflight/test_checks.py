@@ -24,6 +24,7 @@ WRONG = [  # changed keys; the checks that fail, and their messages
     ({'mesh.fsdp': 3}, {'devices': 'config.mesh.fsdp=3 .* do not fit 8 devices'}),
     ({'data.corpus': 'text:no/*'}, {'corpus': r"no file matches 'no/\*' .*config.data.corpus"}),
     ({'data.corpus': 'tokens:no', 'data.vocab_file': ''}, {'corpus': 'not a prepared store'}),
+    ({'data.corpus': ''}, {'corpus': r'config.data.corpus is empty: name the text .*=text:FOLDER'}),
     ({'data.documents': 'file'}, {'corpus': 'has 1 documents, .* give more text'}),
     ({'data.vocab_file': 'no'}, {'vocabulary': 'config.data.vocab_file=no: .* does not exist'}),
     ({'init_from': 'no'}, {'init_from': 'no has no checkpoint'}),
@@ -38,8 +39,11 @@ WRONG = [  # changed keys; the checks that fail, and their messages
     ),
     ({'WORKDIR': 'corpus.txt/run'}, {'workdir': '--workdir=corpus.txt/run cannot be written'}),
     ({'HELD': 1}, {'workdir': 'run holds another run: config.train.seed is 1 there, 0 here. Use'}),
-    ({'FREE': 30_000}, {'disk': 'for 4 checkpoints; . has 0.00 GiB. Free some space'}),
-    ({'MEMORY': 1000}, {'fits': '8 x 16: 0.00 GiB of 0.00 GiB on a device; 8 x 32: .*batch_size'}),
+    ({'FREE': 30_000}, {'disk': 'for 4 checkpoints; . has 29.30 KiB. Free some space'}),
+    (
+        {'MEMORY': 1000},
+        {'fits': r'8 x 16: [\d.]+ .iB of 0.98 KiB on a device; 8 x 32: .*batch_size'},
+    ),
     (
         {'data.corpus': 'text:no', 'data.vocab_file': 'no', 'HELD': 1, 'FREE': 1},
         {'vocabulary': 'no', 'corpus': 'no', 'workdir': 'seed', 'disk': 'Free some space'},
@@ -56,11 +60,14 @@ def hold(config: Config, fingerprint: str) -> None:
 def test_all_is_well(look: Any) -> None:
     found = look()
     assert not re.search('FAIL|skip', str(found)), found
-    assert '8 x cpu, 1 processes; mesh: data 8, fsdp 1, tensor 1' in found['devices']
+    assert '8 x cpu, 1 process; mesh: data 8, fsdp 1, tensor 1' in found['devices']
     assert '21 tokens' in found['vocabulary'] and 'to be prepared' in found['corpus']
     assert 'run: a new run' in found['workdir']
-    assert 'for preparing the corpus and 0.00 GiB for 4 checkpoints; ' in found['disk']
-    limits = re.findall(r'8 x (\d+): [\d.]+ GiB of ([\d.]+) GiB', found['fits'])
+    assert re.search(
+        r'for preparing the corpus and [\d.]+ [KM]iB for 4 checkpoints; ', found['disk']
+    )
+    assert ' 0.00 ' not in str(found)
+    limits = re.findall(r'8 x (\d+): [\d.]+ [MG]iB of ([\d.]+) GiB', found['fits'])
     assert [length for length, _ in limits] == ['16', '32'] and float(limits[0][1]) > 0.01
 
 

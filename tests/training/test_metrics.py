@@ -1,14 +1,8 @@
-"""metrics.jsonl is always whole and valid; a terminal gets one live line, a file plain ones."""
+"""metrics.jsonl is always whole and valid."""
 
 import json
 import math
-import os
 import pathlib
-import pty
-import re
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 
@@ -16,12 +10,9 @@ import event_files
 import pytest
 import small_run
 from etils import epath
-from small_run import ROOT
 
 from bert_jax.training import metrics
-from bert_jax.training.metrics import MetricsWriter, Progress
-
-TRAIN = {'loss': 2.5, 'mlm_loss': 2.0, 'mlm_accuracy': 0.25, 'nsp_loss': 0.5, 'nsp_accuracy': 0.75}
+from bert_jax.training.metrics import MetricsWriter
 
 
 def write(workdir: pathlib.Path, start: int, *steps: int) -> None:
@@ -149,72 +140,3 @@ def test_the_evaluation_of_an_earlier_end_is_dropped(tmp_path: pathlib.Path) -> 
     MetricsWriter(tmp_path, 2, drop_eval=True).close()
     lines = [(line['step'], line['split']) for line in small_run.metrics(tmp_path)]
     assert lines == [(1, 'train'), (2, 'train'), (1, 'eval')]
-
-
-def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture) -> None:
-    progress = Progress(90, 200)
-    progress._begin -= 20  # ten steps in twenty seconds
-    progress.step(100)
-    progress.report(100, 'train', TRAIN | {'tokens_per_second': 12345.6})
-    progress.report(100, 'eval', TRAIN | {'mlm_loss': None})
-    progress.close()
-    train, evaluation = capsys.readouterr().err.splitlines()
-    assert train.startswith('step 100/200 train loss 2.500 mlm_loss 2.000 ')
-    assert train.endswith('12,346 tokens/s ETA 0:03:20')
-    assert ' mlm_loss nan ' in evaluation
-    assert 'skipped' not in train
-
-
-def test_skipped_steps_are_shown_if_there_are_any(capsys: pytest.CaptureFixture) -> None:
-    progress = Progress(0, 9)
-    for skipped in (0.0, 2.0):
-        progress.report(3, 'train', TRAIN | {'skipped_steps': skipped})
-    without, with_two = capsys.readouterr().err.splitlines()
-    assert 'skipped' not in without and '2 skipped' in with_two
-
-
-def test_one_live_line_in_a_terminal() -> None:
-    code = textwrap.dedent("""
-        import logging, sys, time
-        from bert_jax.config.console import StderrHandler
-        from bert_jax.training.metrics import Progress
-        options = {'level': logging.INFO, 'format': '%(message)s', 'force': True}
-        logging.basicConfig(handlers=[StderrHandler()], **options)
-        progress = Progress(0, 20)
-        for step in range(1, 21):
-            progress.step(step)
-            metrics = {'loss': 2.5, 'mlm_loss': 2.0, 'nsp_loss': 0.5}
-            progress.report(step, 'train', metrics | {'tokens_per_second': 1234567.0})
-            if step == 10:
-                progress.report(step, 'eval', metrics)
-                logging.info('said meanwhile')
-            time.sleep(0.05)
-        progress.close()
-    """)
-    screen = in_terminal([sys.executable, '-c', code])
-    lines = [re.sub(r'\x1b\[[0-9;?]*[a-zA-Z]', '', line) for line in re.split(r'[\r\n]+', screen)]
-    assert 'step 10 eval loss 2.500 mlm_loss 2.000 nsp_loss 0.500' in [s.strip() for s in lines]
-    assert 'said meanwhile' in [line.strip() for line in lines]
-    live = [line for line in lines if line.startswith('step 20/20')]
-    assert live and 'mlm 2.000 nsp 0.500 1,234,567 tokens/s' in live[-1]
-    assert re.search(r'\d:\d\d:\d\d', live[-1])  # the ETA
-    assert screen.count('\n') < 10  # redrawn in place, not printed again and again
-
-
-def in_terminal(command: list[str]) -> str:
-    """What `command` shows on a terminal of 80 columns."""
-    ours, theirs = pty.openpty()
-    environment = os.environ | {'COLUMNS': '80', 'TERM': 'xterm', 'PYTHONPATH': str(ROOT)}
-    with subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment
-    ) as process:
-        os.close(theirs)
-        shown = b''
-        while True:
-            try:
-                shown += os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
-        assert process.wait(timeout=60) == 0, shown
-    os.close(ours)
-    return shown.decode()

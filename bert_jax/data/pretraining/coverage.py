@@ -17,40 +17,35 @@ COVERED = 0.95
 def describe(
     stream: Stream, segmenter: Segmenter, store: Store, chunks: Chunks, batch_size: int
 ) -> str:
-    """A line with the size of an epoch, and with the share of the text that the rows show."""
-    own, shown = _shown(stream, segmenter, store, chunks)
-    text = (
-        f'{stream.name}: an epoch has {len(chunks):,} rows; a row of {stream.max_seq_length} '
-        f'tokens shows on average {own:.0f} tokens of its own text'
-    )
-    if not stream.shuffled:
-        text += f', all rows together {shown[0]:.0%} of the text'
-    elif stream.data.static_copies:
-        text += f'; the {len(shown)} static copies show {shown[-1]:.0%} of the text'
-        if shown[-1] < COVERED:
-            text += ' and never the rest (config.data.static_copies=0: new rows in every epoch)'
-    else:
+    """The size of an epoch and the share of the text that its rows show, in lines of a log."""
+    shown, what = _shown(stream, segmenter, store, chunks), 'rows'
+    if stream.shuffled:
+        copies = stream.data.static_copies
+        what = f'rows in {copies} static copies' if copies else 'rows of an epoch'
+    show = shown[-1] if stream.data.static_copies else shown[0]
+    lines = [
+        f'the {len(chunks):,} {what} of {stream.max_seq_length} tokens show {show:.0%} of the text'
+    ]
+    if stream.shuffled and stream.data.static_copies and show < COVERED:
+        lines.append('the rest is never shown; config.data.static_copies=0 makes new rows')
+    elif stream.shuffled and not stream.data.static_copies and show < COVERED:
         epochs = next((i for i, part in enumerate(shown, 1) if part >= COVERED), len(shown))
         steps = -(-epochs * len(chunks) // batch_size)
-        text += (
-            f'; one epoch shows {shown[0]:.0%} of the text and {epochs} epochs '
-            f'({steps:,} steps) show {shown[epochs - 1]:.0%}'
-        )
-    return f'{text}; {chunks.dropped:,} documents of one token are left out'
+        lines.append(f'{epochs} epochs ({steps:,} steps) show {shown[epochs - 1]:.0%} of it')
+    if chunks.dropped:
+        lines.append(f'{chunks.dropped:,} documents of one token are left out')
+    return '\n'.join(f'{stream.name}: {line}' for line in lines)
 
 
-def _shown(
-    stream: Stream, segmenter: Segmenter, store: Store, chunks: Chunks
-) -> tuple[float, list[float]]:
-    """The average number of tokens of its own chunk that a row shows, and the shares of the text
-    that the first epoch, the first two epochs, ... show."""
+def _shown(stream: Stream, segmenter: Segmenter, store: Store, chunks: Chunks) -> list[float]:
+    """The shares of the text that the first epoch, the first two epochs, ... show."""
     rows = min(ROWS, len(chunks))
     first = int(store.sentences[chunks.start[0]])
     text = np.zeros(int(store.sentences[chunks.end[rows - 1]]) - first, bool)
     starts, stops = (
         np.asarray(store.sentences[edge[:rows]]) for edge in (chunks.start, chunks.end)
     )
-    own, shown = 0, []
+    shown = []
     for epoch in range(stream.data.static_copies or EPOCHS if stream.shuffled else 1):
         at = tf.constant(epoch * len(chunks), tf.int64)
         draws = Draws(stream, at, rows, segmenter.columns + masks.columns(stream))
@@ -58,10 +53,9 @@ def _shown(
         segments, _ = segmenter.draw(in_order(stream), position, draws)
         begin, length = segments.start.numpy(), segments.length.numpy()
         inside = (begin >= starts[:, None]) & (begin + length <= stops[:, None])
-        own += int(length[inside].sum())
         for start, size in zip(begin[inside] - first, length[inside], strict=True):
             text[start : start + size] = True
         shown.append(float(text.mean()))
         if not stream.data.static_copies and shown[-1] >= COVERED:
             break
-    return own / rows / len(shown), shown
+    return shown

@@ -1,7 +1,7 @@
 """The prepared corpus on disk: flat arrays of tokens and offsets, memory-mapped when read.
 
     store.json                  StoreMeta: sizes, the corpus and options, what was left out
-    vocab.txt | tokenizer.model
+    vocab.txt | tokenizer.model | ... (see data/README.md, "Vocabularies")
     train/ eval/                each with
         tokens.bin              uint16 (uint32 for a vocabulary of more than 65,536 tokens), with
                                 GUARD zeros at both ends
@@ -47,6 +47,8 @@ class StoreMeta:
     unigram_entropy: float  # of the train split, in nats per token
     made_from: dict[str, Any]  # the corpus and the options of the preparation
     summary: dict[str, int]  # counts of what was read and what was left out
+    # The accuracy of counting, see `baselines`; older stores do not have it.
+    baselines: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

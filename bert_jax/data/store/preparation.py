@@ -16,7 +16,7 @@ from bert_jax.config import Config, DataConfig
 from bert_jax.config.console import say
 from bert_jax.data import progress
 from bert_jax.data.build_once import build_once
-from bert_jax.data.store import format
+from bert_jax.data.store import baselines, format
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import readers, sentences, staging
 from bert_jax.data.tokenizers import tokenizer
@@ -205,6 +205,8 @@ class Preparation:
             summary=summary.lines(),
         )
         format.write_meta(directory, meta)
+        counted = baselines.count(directory) if data.holdout else {}
+        format.write_meta(directory, dataclasses.replace(meta, baselines=counted))
 
     def _load_vocabulary(self) -> tokenizer.Tokenizer:
         data = self.data
@@ -268,10 +270,13 @@ def _print_summary(directory: pathlib.Path, meta: format.StoreMeta) -> None:
         table.add_row(split, *(f'{n:,}' for n in dataclasses.astuple(counts)))
     console = progress.console()
     console.print(table)
-    console.print(
-        f'vocabulary {meta.vocab_size:,}; unigram entropy {meta.unigram_entropy:.3f} nats; '
-        f'fingerprint {meta.fingerprint}',
-        markup=False,
-    )
-    for what, count in meta.summary.items():
-        console.print(f'{count:,} {what}', markup=False)
+    lines = [
+        f'{meta.vocab_size:,} tokens in the vocabulary; fingerprint {meta.fingerprint}',
+        f'{meta.unigram_entropy:.3f} nats: the unigram entropy, a masked-LM loss to be better than',
+        *(f'{count:,} {what}' for what, count in meta.summary.items()),
+    ]
+    if meta.baselines:
+        shares = ', '.join(f'{meta.baselines[name]:.1%} {name}' for name in baselines.NAMES)
+        lines.insert(2, f'accuracy by counting, to be better than: {shares}')
+    for line in lines:
+        console.print(progress.shortened(line), markup=False)

@@ -82,16 +82,16 @@ def _docstrings(path: pathlib.Path) -> list[str]:
     """The docstrings of a module, in order. The module is not imported."""
     with warnings.catch_warnings(action='ignore'):  # invalid escape sequences in packages
         tree = ast.parse(path.read_bytes())
-    return [text for node in _definitions(tree) if (text := ast.get_docstring(node))]
+    return [text for node in definitions(tree) if (text := ast.get_docstring(node))]
 
 
-def _definitions(node: ast.AST) -> Iterator[Any]:
+def definitions(node: ast.AST) -> Iterator[Any]:
     """The module, its classes and its functions. Expressions, most of a tree, are not searched."""
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         yield node
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
-            yield from _definitions(child)
+            yield from definitions(child)
 
 
 def _prose(texts: list[str], seen: set[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Corpora as documents, which are lists of lines: files, TFDS and the built-in prose."""
+"""Corpora as documents, which are lists of lines: files, TFDS and the built-in texts."""
 
 import dataclasses
 import glob
@@ -13,7 +13,7 @@ from bert_jax.config import DataConfig
 from bert_jax.config.errors import first_line
 from bert_jax.data import files
 from bert_jax.data.summary import Document, Summary
-from bert_jax.data.text import builtin, staging
+from bert_jax.data.text import builtin, builtin_code, staging
 
 Files = dict[pathlib.PurePath, list]  # [name, size, time], which identify the content of a file
 JSON_LINES = ('.jsonl', '.json')  # C4's files are named .json.gz
@@ -48,16 +48,25 @@ def source(data: DataConfig, fetch: bool = True) -> Source:
     dataset that TFDS has not prepared yet raises NotFetched.
     """
     kind, _, rest = data.corpus.partition(':')
-    if kind == 'builtin' and not rest:
+    if data.corpus in ('builtin', 'builtin:prose'):
         return Source(builtin.documents, builtin.identity())
+    if data.corpus == 'builtin:code':
+        size = sum(builtin_code.paths().values())
+        return Source(builtin_code.documents, builtin_code.identity(), size, size)
     if kind == 'text' and rest:
         return _files(rest, data, fetch)
     if kind == 'tfds' and rest:
         return _tfds(rest, data, fetch)
-    raise ValueError(
-        f'config.data.corpus is {data.corpus!r}; expected builtin, text:GLOB, '
-        'tfds:NAME[/CONFIG]:SPLIT or tokens:DIR'
+    expected = (
+        'text:FOLDER, text:GLOB, tfds:NAME[/CONFIG]:SPLIT, tokens:DIR, builtin (a little English '
+        'prose) or builtin:code (a little Python code)'
     )
+    if not data.corpus:
+        raise ValueError(
+            'config.data.corpus is empty: name the text to pretrain on, for example '
+            f'--config.data.corpus=text:FOLDER. Expected {expected}'
+        )
+    raise ValueError(f'config.data.corpus is {data.corpus!r}; expected {expected}')
 
 
 def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:

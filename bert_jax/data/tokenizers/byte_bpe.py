@@ -65,6 +65,10 @@ class ByteBPE(FastTokenizer):
         continues = [i not in special and is_continuation(p) for i, p in enumerate(pieces)]
         super().__init__(pieces, roles, np.array(continues), files, lowercase)
 
+    def readable(self, token: int) -> str:
+        special = token in self.specials.all()
+        return self.pieces[token] if special else self.decode([token])
+
     @functools.cached_property
     def capitalised(self) -> list[str]:
         # Single bytes are in every vocabulary.

@@ -265,6 +265,7 @@ def test_command_line(tmp_path):
         ((f'--input={path}', output, '--documents=page'), 'page'),
         ((f'--input={path}', output, '--holdout=2'), 'holdout'),
         ((f'--input={path}', output, 'more.txt'), 'more.txt'),
+        (('--input=builtin:codes', str(output) + '2'), 'or builtin:code'),
         ((f'--input={tmp_path}/none*', output), 'no file matches'),
         (('--input=builtin_text/*.txt', output), 'no file matches'),
         ((f'--input={path}', output, '--vocab_file=none.txt'), 'none.txt does not exist'),

@@ -1,0 +1,99 @@
+"""Lines of text with one masked word each, as rows of token ids, to show what a model predicts."""
+
+import itertools
+import logging
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from bert_jax.config import Config
+from bert_jax.data.labelled.texts import TextEncoder
+from bert_jax.data.row_format import BERT
+from bert_jax.data.store import format
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.data.tokenizers.tokenizer import Tokenizer
+
+LOG = logging.getLogger('bert_jax.data.pretraining.example_rows')
+HELD_OUT = 5  # lines of the held-out text
+TRIES = 1000  # random sentences that are looked at
+TOKENS = range(5, 17)  # how many tokens such a sentence may have
+CHARACTERS = 36  # how long it may be, so that it fits beside the predictions in 80 columns
+
+
+class ExampleRows(NamedTuple):
+    """arrays: input_ids, token_type_ids and attention_mask, int32[lines, length], and
+    masked_lm_positions, int32[lines, 1]. texts: the lines with a mask token. lines: the same with
+    `blank` instead. answers: the masked words, '' if they are not known."""
+
+    arrays: dict[str, np.ndarray]
+    texts: list[str]
+    lines: list[str]
+    answers: list[str]
+    vocabulary: Tokenizer
+
+
+def example_rows(directory: pathlib.Path, config: Config, length: int, blank: str) -> ExampleRows:
+    """The lines of `config.data.examples`, and HELD_OUT sentences of the eval split.
+
+    The sentences depend on the store alone. length: tokens of a row; of a longer line the end is
+    cut off, and the line is left out if its mask is there. blank: stands for the masked word.
+    """
+    vocabulary = tokenizer.load(directory, format.read_meta(directory).lowercase)
+    given = [line.strip() for line in config.data.examples.splitlines() if line.strip()]
+    marker = '|'.join(map(re.escape, vocabulary.mask_markers))
+    chosen = [(line, re.sub(marker, blank, line), '') for line in given]
+    held_out = _held_out(format.open_store(directory, 'eval'), vocabulary, blank)
+    chosen += itertools.islice(held_out, HELD_OUT)
+    encoder = TextEncoder(vocabulary, length, config.model.type_vocab_size, BERT)
+    rows, mask = encoder.encode([text for text, _, _ in chosen]), vocabulary.specials.mask
+    kept = [i for i, row in enumerate(rows) if row.input_ids.count(mask) == 1]
+    for i in set(range(len(given))) - set(kept):
+        LOG.warning(
+            'config.data.examples: %r is left out, because its first %d tokens do not have one %s',
+            *(given[i], length, vocabulary.special_pieces.mask),
+        )
+    names = ('input_ids', 'token_type_ids', 'attention_mask')
+    arrays = {name: np.zeros((len(kept), length), np.int32) for name in names}
+    arrays['input_ids'][:] = vocabulary.specials.pad
+    arrays['masked_lm_positions'] = np.zeros((len(kept), 1), np.int32)
+    for place, i in enumerate(kept):
+        ids, types = rows[i]
+        arrays['input_ids'][place, : len(ids)] = ids
+        arrays['token_type_ids'][place, : len(ids)] = types
+        arrays['attention_mask'][place, : len(ids)] = 1
+        arrays['masked_lm_positions'][place] = ids.index(mask)
+    texts, lines, answers = ([chosen[i][column] for i in kept] for column in range(3))
+    return ExampleRows(arrays, texts, lines, answers, vocabulary)
+
+
+def _held_out(
+    store: format.Store, vocabulary: Tokenizer, blank: str
+) -> Iterator[tuple[str, str, str]]:
+    """Random sentences, each once: the text with a mask token, the text with `blank`, the word."""
+    random, seen = np.random.default_rng(0), set[str]()
+    for sentence in random.integers(len(store.sentences) - 1, size=TRIES).tolist():
+        ids = store.tokens[store.sentences[sentence] : store.sentences[sentence + 1]].tolist()
+        words = [i for i in range(len(ids)) if len(ids) in TOKENS and _is_word(ids, i, vocabulary)]
+        text = vocabulary.decode(ids)
+        if not words or len(text) > CHARACTERS or '_' in text or text in seen:
+            continue
+        seen.add(text)
+        place = int(random.choice(words))
+        before, word, after = (
+            vocabulary.decode(part).strip()
+            for part in (ids[:place], ids[place : place + 1], ids[place + 1 :])
+        )
+        if word.isalpha():
+            mask = vocabulary.special_pieces.mask
+            masked, line = (f'{before} {token} {after}'.strip() for token in (mask, blank))
+            yield masked, line, word
+
+
+def _is_word(ids: list[int], i: int, vocabulary: Tokenizer) -> bool:
+    """Whether token i of a sentence is a whole word."""
+    starts, end = vocabulary.word_starts(np.array(ids)), i + 1 == len(ids)
+    ordinary = ids[i] not in vocabulary.specials.all()
+    return ordinary and bool(starts[i] and (end or starts[i + 1]))

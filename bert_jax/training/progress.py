@@ -1,0 +1,179 @@
+"""The progress of a run on stderr: a live line in a terminal, otherwise a line per report."""
+
+import collections
+import datetime
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import rich.console
+import rich.progress
+import rich.table
+
+from bert_jax.config.console import say
+
+Metrics = Mapping[str, float | int | str | None]
+BAR = 5  # characters that the bar has at least
+REFRESH = 0.5  # seconds between the numbers of two steps
+NOT_IN_CONSOLE = re.compile(
+    'padding_fraction|mlm_perplexity|grad_norm|.*_per_second|mfu|input_wait_fraction|task_loss'
+    '|learning_rate|skipped_steps|nonfinite'
+)
+
+
+class Progress:
+    """One live line in a terminal; elsewhere a plain line per report. Process 0 alone prints."""
+
+    def __init__(self, start_step: int, num_steps: int):
+        self._console = rich.console.Console(stderr=True)
+        self._num_steps, self._step, self._start = num_steps, start_step, start_step
+        self._begin = self._since = time.monotonic()
+        self._state, self._spent = 'starting', collections.defaultdict[str, float](float)
+        self._timed = 0  # steps that were not compiled
+        self._numbers_at, self._pace = 0.0, list[str]()
+        self._first = jax.process_index() == 0
+        self._live = self._console.is_terminal and self._first
+        text = rich.table.Column(no_wrap=True)
+        columns = (
+            rich.progress.TextColumn('{task.description}', table_column=text),
+            rich.progress.BarColumn(bar_width=None),
+            rich.progress.TextColumn('{task.fields[numbers]}', table_column=text),
+            rich.progress.TextColumn('{task.fields[left]}', table_column=text),
+        )
+        self._bar = rich.progress.Progress(
+            *columns,
+            console=self._console,
+            disable=not self._live,
+            expand=True,
+            refresh_per_second=4,  # drawing the line more often would slow down a small model
+        )
+        self._task = self._bar.add_task(
+            '', total=num_steps, completed=start_step, numbers='', left=''
+        )
+        self._show()
+        self._bar.start()
+
+    def state(self, name: str) -> None:
+        """Shows what the run does from now on: compiling, training, evaluating or saving."""
+        now = time.monotonic()
+        self._spent[self._state] += now - self._since
+        self._since = now
+        if name != self._state:
+            self._state = name
+            self._show()
+
+    def step(self, step: int, finished: Callable[[], Metrics]) -> None:
+        """Shows that `step` was started. finished: the means of a step that is complete."""
+        self._step, self._timed = step, self._timed + (self._state != 'compiling')
+        now = time.monotonic()
+        if self._live and now - self._numbers_at >= REFRESH:
+            self._numbers_at = now
+            self._bar.update(self._task, numbers=self._fitting(finished()))
+        self._show()
+
+    def report(self, step: int, split: str, metrics: Metrics) -> None:
+        if self._live and split == 'train':
+            self._pace = _pace(metrics)
+            self._bar.update(self._task, numbers=self._fitting(metrics))
+        elif self._live:
+            self._bar.print(_evaluation(step, metrics), soft_wrap=True, highlight=False)
+        elif self._first:
+            per_step = (time.monotonic() - self._begin) / max(step - self._start, 1)
+            left = datetime.timedelta(seconds=int(per_step * (self._num_steps - step)))
+            say(f'step {step}/{self._num_steps} {_text(split, metrics)} ETA {left}')
+
+    def note(self, line: str) -> None:
+        """Prints a line."""
+        if self._live:
+            self._bar.print(line, soft_wrap=True, highlight=False, markup=False)
+        elif self._first:
+            say(line)
+
+    def close(self) -> None:
+        self.state('stopped' if self._step < self._num_steps else 'finished')
+        took = f'took {_short(time.monotonic() - self._begin)}'
+        self._bar.update(self._task, left=took)
+        self._bar.stop()
+
+    def _show(self) -> None:
+        if self._live:
+            self._bar.update(
+                self._task,
+                completed=self._step,
+                description=f'{self._state} {self._step}/{self._num_steps}',
+                left=self._left(),
+            )
+
+    def _left(self) -> str:
+        """The estimated time until the end. Compilation does not count."""
+        if self._timed < 2:
+            return 'left -:--'
+        spent = self._spent['training'] + self._spent['evaluating'] + self._spent['saving']
+        return f'left {_short(spent / self._timed * (self._num_steps - self._step))}'
+
+    def _fitting(self, metrics: Metrics) -> str:
+        """The numbers for which the line has room, the most important ones first."""
+        losses, others = _by_kind(metrics)
+        parts = [f'{name} {_number(value, 2)}' for name, value in [*losses[:1], *others]]
+        fixed = len(f'evaluating {self._num_steps}/{self._num_steps}') + max(
+            len(self._left()), len('left 0:00')
+        )
+        room = self._console.width - fixed - BAR - 3
+        line = ''
+        for part in [*parts, *self._pace]:
+            if len(line) + len(part) + 2 <= room:
+                line += f'  {part}' if line else part
+        return line
+
+
+def _by_kind(metrics: Metrics) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
+    """(losses, other measures), with the names that the console shows."""
+    shown = {name: value for name, value in metrics.items() if not NOT_IN_CONSOLE.fullmatch(name)}
+    losses = {name: value for name, value in shown.items() if name.endswith('loss')}
+    others = {name: value for name, value in shown.items() if name not in losses}
+    if len(losses) > 1:
+        losses.pop('loss', None)  # it is the sum of the others
+    named = [
+        [(re.sub('_accuracy$', ' acc', name).replace('_', ' '), value) for name, value in part]
+        for part in (losses.items(), others.items())
+    ]
+    return named[0], named[1]
+
+
+def _evaluation(step: int, metrics: Metrics) -> str:
+    """The result of an evaluation: accuracies and scores, then losses."""
+    losses, others = _by_kind(metrics)
+    return '  '.join(
+        [f'step {step} eval', *(f'{name} {_number(value)}' for name, value in [*others, *losses])]
+    )
+
+
+def _text(split: str, metrics: Metrics) -> str:
+    """The metrics in a line of a log."""
+    parts = [
+        f'{name} {_number(value)}'
+        for name, value in metrics.items()
+        if not NOT_IN_CONSOLE.fullmatch(name)
+    ]
+    return ' '.join([split, *parts, *_pace(metrics)])
+
+
+def _pace(metrics: Metrics) -> list[str]:
+    pace, skipped = metrics.get('tokens_per_second'), metrics.get('skipped_steps')
+    return [
+        *([] if pace is None else [f'{pace:,.0f} tokens/s']),
+        *([f'{skipped:.0f} skipped'] if skipped else []),
+    ]
+
+
+def _number(value: Any, digits: int = 3) -> str:
+    return 'nan' if value is None else f'{value:.{digits}f}'
+
+
+def _short(seconds: float) -> str:
+    """A time as minutes and seconds, 2:09, or with hours, 1:02:09."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
