@@ -94,7 +94,7 @@ class Tokenizer(abc.ABC):
         return starts
 
     def readable(self, token: int) -> str:
-        """The token for people. Only byte-level vocabularies write it in another way in `pieces`."""
+        """The token as people read it; `pieces` of byte-level vocabularies is not readable."""
         return self.pieces[token]
 
     @functools.cached_property
