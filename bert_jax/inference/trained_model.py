@@ -216,7 +216,7 @@ class Bert:
         for indices, (probabilities, ids) in self.run(self._examples(rows), function):
             for row, index in enumerate(indices):
                 for place in masks[index]:
-                    names = [pieces[i] for i in ids[row, place]]
+                    names = [vocabulary.readable(i) for i in ids[row, place].tolist()]
                     shares = probabilities[row, place].tolist()
                     filled[index].append(list(zip(names, shares, strict=True)))
         return filled

@@ -94,6 +94,6 @@ def _held_out(
 
 def _is_word(ids: list[int], i: int, vocabulary: Tokenizer) -> bool:
     """Whether token i of a sentence is a whole word."""
-    inner, end = vocabulary.is_continuation, i + 1 == len(ids)
+    starts, end = vocabulary.word_starts(np.array(ids)), i + 1 == len(ids)
     ordinary = ids[i] not in vocabulary.specials.all()
-    return ordinary and not inner[ids[i]] and (end or not inner[ids[i + 1]])
+    return ordinary and bool(starts[i] and (end or starts[i + 1]))

@@ -1,7 +1,7 @@
 """The prepared corpus on disk: flat arrays of tokens and offsets, memory-mapped when read.
 
     store.json                  StoreMeta: sizes, the corpus and options, what was left out
-    vocab.txt | tokenizer.model
+    vocab.txt | tokenizer.model | ... (see data/README.md, "Vocabularies")
     train/ eval/                each with
         tokens.bin              uint16 (uint32 for a vocabulary of more than 65,536 tokens), with
                                 GUARD zeros at both ends

@@ -163,6 +163,10 @@ class Preparation:
     def _write(self, directory: pathlib.Path) -> None:
         data, source, summary = self.data, self.source, Summary()
         sentences.check_language(data)
+        if not data.vocab_file:
+            tokenizer.check_training(
+                data.tokenizer, data.lowercase, data.strips_accents, data.language
+            )
         check_documents(source, data)
         vocabulary = self._load_vocabulary() if data.vocab_file else self._train_vocabulary(summary)
         if warning := vocabulary.case_warning():

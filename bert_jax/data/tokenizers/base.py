@@ -93,6 +93,10 @@ class Tokenizer(abc.ABC):
         starts[..., :1] = True
         return starts
 
+    def readable(self, token: int) -> str:
+        """The token as people read it; `pieces` of byte-level vocabularies is not readable."""
+        return self.pieces[token]
+
     @functools.cached_property
     def mask_pattern(self) -> re.Pattern[str]:
         """Matches a mask marker and the white space before it, which belongs to the mask.

@@ -65,6 +65,10 @@ class ByteBPE(FastTokenizer):
         continues = [i not in special and is_continuation(p) for i, p in enumerate(pieces)]
         super().__init__(pieces, roles, np.array(continues), files, lowercase)
 
+    def readable(self, token: int) -> str:
+        special = token in self.specials.all()
+        return self.pieces[token] if special else self.decode([token])
+
     @functools.cached_property
     def capitalised(self) -> list[str]:
         # Single bytes are in every vocabulary.
@@ -129,11 +133,7 @@ def train(
     The same texts give the same vocabulary in every process. Raises ValueError if `vocab_size` is
     smaller than the number of bytes and special tokens, and if `strip_accents` is true.
     """
-    if strip_accents:
-        raise ValueError(
-            'config.data.strip_accents is true, but byte-level vocabularies keep accents; set it '
-            'to auto'
-        )
+    check_accents(strip_accents)
     if not any(texts):
         raise ValueError('the corpus has no text to train a vocabulary on')
     if vocab_size < SMALLEST:
@@ -154,6 +154,15 @@ def train(
     model = json.loads(backend.to_str())['model']
     ids = {**model['vocab'], FAIRSEQ.mask: len(model['vocab'])}
     return ByteBPE(ids, [(a, b) for a, b in model['merges']], lowercase)
+
+
+def check_accents(strip_accents: bool | None) -> None:
+    """Raises ValueError if accents are to be removed."""
+    if strip_accents:
+        raise ValueError(
+            'config.data.strip_accents is true, but byte-level vocabularies keep accents; set it '
+            'to auto'
+        )
 
 
 def _byte_tokenizer(

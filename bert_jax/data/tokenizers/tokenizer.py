@@ -11,6 +11,7 @@ from etils import epath
 from bert_jax.data.tokenizers import (
     byte_bpe,
     fairseq_sentencepiece,
+    moses,
     sentencepiece_model,
     tokenizer_json,
     word_bpe,
@@ -47,7 +48,7 @@ READERS: dict[str, Callable[[epath.Path, bool, bool | None], Tokenizer]] = {
     'vocab.json': lambda path, lowercase, _: byte_bpe.read(path.parent, lowercase=lowercase),
     'tokenizer.json': lambda path, *_: tokenizer_json.read(path.parent),
 }
-FILES = (MARKER, *READERS, byte_bpe.MERGES)  # all files that a vocabulary may have
+FILES = (*READERS, byte_bpe.MERGES, MARKER)  # all files that a vocabulary may have
 # The functions that train a vocabulary, by the value of config.data.tokenizer.
 TRAINERS: dict[str, Callable[..., Tokenizer]] = {
     'wordpiece': wordpiece_vocabulary.train,
@@ -106,6 +107,17 @@ def _load_stated(path: epath.Path) -> Tokenizer:
         return KINDS[kind](path.parent, **options)
     except TypeError as error:
         raise ValueError(f'{path} has a wrong option ({error})') from error
+
+
+def check_training(
+    kind: str, lowercase: bool, strip_accents: bool | None = None, language: str = 'en'
+) -> None:
+    """Raises ValueError if no vocabulary can be trained with these options, before text is read."""
+    if kind == 'byte_bpe':
+        byte_bpe.check_accents(strip_accents)
+    if kind in word_bpe.KINDS:
+        word_bpe.check_accents(kind, lowercase, strip_accents)
+        moses.Rules(kind, lowercase, 'fr' if kind == 'flaubert_bpe' else language)
 
 
 def train(

@@ -61,6 +61,10 @@ class JsonTokenizer(FastTokenizer):
         normalizer = self.model.normalizer
         return normalizer is not None and 'A' not in normalizer.normalize_str('A')
 
+    def readable(self, token: int) -> str:
+        ordinary = self.splits_bytes and token not in self.specials.all()
+        return self.decode([token]) if ordinary else self.pieces[token]
+
     def encode_words(self, words: Sequence[str]) -> list[list[int]]:
         return self.encode_batch([' ' + word for word in words] if self.splits_bytes else words)
 

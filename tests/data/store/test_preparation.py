@@ -101,6 +101,16 @@ def test_what_determines_a_store_names_it(tmp_path):
     'files, options, message',
     [
         ({}, {}, 'no file matches'),
+        (
+            {'a.txt': b'Some text.'},
+            {'tokenizer': 'byte_bpe', 'strip_accents': 'true'},
+            'strip_accents is true, but byte-level vocabularies keep accents',
+        ),
+        (
+            {'a.txt': b'Some text.'},
+            {'tokenizer': 'xlm_bpe', 'language': 'zh'},
+            "language is 'zh', for which XLM needs other programs than Moses",
+        ),
         ({'a.txt': b''}, {}, 'no text to train a vocabulary on'),
         ({'a.txt': b' \n\n\t\n'}, {}, 'no text to train a vocabulary on'),
         (

@@ -69,6 +69,12 @@ def test_a_word_of_a_list_is_a_word_inside_a_text(roberta):
     assert roberta.encode_words(['world', 'Hello']) == roberta.encode_batch([' world', ' Hello'])
 
 
+def test_tokens_for_people(roberta):
+    ids = [*roberta.encode_batch([' café'])[0], roberta.specials.mask]
+    assert [roberta.readable(i) for i in ids] == [' café', '<mask>']
+    assert roberta.pieces[ids[0]] == 'ĠcafÃ©'
+
+
 def test_the_space_before_a_mask_belongs_to_it(roberta):
     before, after = roberta.mask_pattern.split('Paris is the <mask> of France')
     assert (before, after) == ('Paris is the', ' of France')
