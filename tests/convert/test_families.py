@@ -5,12 +5,14 @@ import json
 import pathlib
 from typing import Any
 
+import numpy as np
 import pytest
 from folders import assert_same, change_config, make
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert.families import FAMILIES, family_of
 from bert_jax.convert.folders import convert_in, convert_out
+from bert_jax.inference import model_dir
 from bert_jax.models.presets import PRESETS, tiny
 
 # A preset of each family.
@@ -102,6 +104,24 @@ def test_there_and_back(
     assert_same(source, tmp_path / 'back')
     report = json.loads((tmp_path / 'back/conversion.json').read_text())
     assert report['unused'] == {} and report['missing'] == []
+
+
+def test_positions_follow_the_id_of_padding(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """transformers computes positions from the id of padding, which is 0 in this vocabulary."""
+    model = dataclasses.replace(tiny(PRESETS['roberta-base']), vocab_size=15)
+    source = make(tmp_path / 'ours', model, ('masked_lm',))
+    convert_out('hf', source, tmp_path / 'theirs')
+    assert 'the table of positions starts at row 1' in capsys.readouterr().out
+    written = json.loads((tmp_path / 'theirs/config.json').read_text())
+    ids = {'pad_token_id': 0, 'bos_token_id': 2, 'eos_token_id': 3, 'max_position_embeddings': 33}
+    assert {key: written[key] for key in ids} == ids
+    convert_in('hf', tmp_path / 'theirs', tmp_path / 'back')
+    one, other = model_dir.load(source), model_dir.load(tmp_path / 'back')
+    assert (one.config.longest_row, other.config.longest_row) == (32, 32)
+    path = 'encoder/embeddings/position_embeddings'
+    np.testing.assert_array_equal(one.arrays()[path][2:], other.arrays()[path][1:])
 
 
 def test_sinusoids_are_written_as_a_table(
