@@ -11,6 +11,7 @@ from tiny_model import TINY, run_steps
 
 from bert_jax.config import Config, MeshConfig, ModelConfig, from_dict
 from bert_jax.models.encoder import Encoder
+from bert_jax.models.heads import HEADS, HeadedEncoder
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.presets import PRESETS, tiny
 
@@ -73,6 +74,27 @@ def test_lamb_trains_shared_layers() -> None:
     config = dataclasses.replace(TINY, model=model, optim=optim)
     losses, _ = run_steps(config, MeshConfig(1, 1), steps=10)
     assert losses[-1] < losses[0] - 0.1
+
+
+@pytest.mark.parametrize('head', ['classifier', 'tagger', 'span'])
+@pytest.mark.parametrize('rate', [-1.0, 0.0, 0.4])
+def test_the_dropout_of_heads(head: str, rate: float) -> None:
+    """The share of weights of the last layer without a gradient is that of dropped inputs."""
+    changes = {'hidden_size': 256, f'{head}_dropout': rate, 'summary_use_proj': False}
+    model = dataclasses.replace(tiny(PRESETS['bert-base']), **QUIET, **changes)
+    model = dataclasses.replace(model, hidden_dropout_prob=0.2, layer_norm_eps=1.0)
+    module = HeadedEncoder(model, (head,), 2)
+    one = EncoderInputs(np.zeros((1, 1), np.int32))
+    params = nn.unbox(jax.jit(module.init)(jax.random.key(0), one))
+
+    def total(params: Any) -> jax.Array:
+        rngs = {'dropout': jax.random.key(1)}
+        outputs: Any = module.apply(params, one, None, False, rngs=rngs)
+        return sum(outputs[name].sum() for name in HEADS[head].outputs)
+
+    gradient = np.asarray(jax.grad(total)(params)['params'][head]['kernel'])
+    expected = 0.2 if rate < 0 else rate
+    assert abs(np.mean(gradient == 0) - expected) < 0.08
 
 
 @pytest.mark.parametrize(
