@@ -68,6 +68,7 @@ def test_local_attention_sees_near_tokens_alone() -> None:
     assert list(np.flatnonzero(changed)) == [4, 5, 6, 7, 8]
 
 
+@pytest.mark.slow
 def test_lamb_trains_shared_layers() -> None:
     model = dataclasses.replace(tiny(PRESETS['albert-base']), scan_unroll=1)
     optim = dataclasses.replace(TINY.optim, name='lamb', learning_rate=0.02)
