@@ -36,6 +36,11 @@ def get(config: Config, key: str) -> Any:
     return value
 
 
+def unset(config: Config, key: str) -> bool:
+    """Whether a key has its default value."""
+    return bool(get(config, key) == get(Config(), key))
+
+
 def choices(key: str) -> tuple[Any, ...]:
     """The values that a key such as 'model.dtype' may have."""
     return fields.choices(KEYS[key])

@@ -13,6 +13,7 @@ from bert_jax.convert import hf_tokenizer, hf_weights, rules
 from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.families.family import Family
 from bert_jax.convert.foreign import Foreign, model_config, task_of, task_values, why_unused
+from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.embeddings import sinusoids
 from bert_jax.models.heads import head_of
@@ -55,7 +56,7 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
         else:
             unused[family.bias] = f'{twin} differs, and transformers adds that one'
         used[family.bias] = bias
-    vocabulary, more = hf_tokenizer.read(directory, lowercase, model.vocab_size)
+    vocabulary, more = hf_tokenizer.read(directory, lowercase, model.vocab_size, model.model_type)
     task = task_of(values, _outputs(used, family, heads))
     return Foreign(family.rules, model, heads, used, unused, vocabulary, task, (*notes, *more))
 
@@ -99,6 +100,16 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         arrays[POSITIONS] = sinusoids(config.max_position_embeddings, config.embedding_width)
         config = dataclasses.replace(config, position_embedding_type='absolute')
         notes.append('the positions are written as a table, which transformers trains')
+    pad = source.vocabulary.specials.pad if source.vocabulary else config.position_offset - 1
+    if config.position_offset and config.position_offset != pad + 1:
+        # transformers numbers positions from the id of padding plus one. Rows before are not used.
+        table = arrays[POSITIONS]
+        table = np.concatenate([0 * table[:1].repeat(pad + 1, 0), table[config.position_offset :]])
+        arrays[POSITIONS] = table
+        config = dataclasses.replace(
+            config, position_offset=pad + 1, max_position_embeddings=len(table)
+        )
+        notes.append(f'the table of positions starts at row {pad + 1}, as padding has the id {pad}')
     architecture = _class_of(family, source.heads)
     heads = family.classes[architecture]
     if left_out := [head for head in source.heads if head not in heads]:
@@ -114,8 +125,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         **task_values(source),
     }
     if source.vocabulary:
-        _check_padding(source, values)
-        values['pad_token_id'] = source.vocabulary.specials.pad
+        values |= _special_ids(source.vocabulary, family)
     kept = {'encoder', *heads}
     tensors = rules.to_theirs(
         {path: array for path, array in arrays.items() if head_of(path) in kept}, family.rules
@@ -143,15 +153,12 @@ def _class_of(family: Family, heads: Iterable[str]) -> str:
     return max(fitting, key=lambda name: len(fitting[name]), default=next(iter(family.classes)))
 
 
-def _check_padding(source: Pretrained, values: Mapping[str, Any]) -> None:
-    """Raises ValueError if transformers would find other positions than bert_jax."""
-    assert source.vocabulary is not None
-    pad, offset = source.vocabulary.specials.pad, source.config.position_offset
-    if offset and pad != values['pad_token_id']:
-        raise ValueError(
-            f'config.model.position_offset is {offset}, but the padding token of the vocabulary '
-            f'has the id {pad}; transformers needs a position_offset of {pad + 1}'
-        )
+def _special_ids(vocabulary: Tokenizer, family: Family) -> dict[str, int]:
+    """The ids of special tokens, by the keys of config.json that the family has."""
+    ids = vocabulary.specials.by_role()
+    roles = {key: key.removesuffix('_token_id') for key in ('pad_token_id', *family.special_ids)}
+    others = {'bos': 'cls', 'eos': 'sep'}  # for vocabularies without these roles
+    return {key: ids.get(role, ids[others.get(role, role)]) for key, role in roles.items()}
 
 
 def _card(architecture: str, model: ModelConfig, count: int) -> str:

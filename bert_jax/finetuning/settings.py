@@ -9,6 +9,7 @@ from etils import epath
 
 from bert_jax.config import Config, Phase, architecture_fields, keys, validate
 from bert_jax.config.errors import config_error
+from bert_jax.config.keys import inherited_fields
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning.task_data import TaskData
@@ -40,7 +41,9 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
                     f'config.{key} is {given!r}, but config.init_from has {value!r}; remove it'
                 )
         data = dataclasses.replace(data, lowercase=vocabulary.lowercase)
-        model = dataclasses.replace(model, **architecture)
+        unset = [name for name in inherited_fields() if keys.unset(config, f'model.{name}')]
+        inherited = {name: getattr(source.model, name) for name in unset}
+        model = dataclasses.replace(model, **architecture, **inherited)
     elif data.vocab_file:
         vocabulary = tokenizer.load(
             staging.localized(data).vocab_file, data.lowercase, data.strips_accents

@@ -7,12 +7,16 @@ def encoder_flops(model: ModelConfig, phase: Phase) -> float:
     """Returns the floating-point operations of the encoder's layers in one training step.
 
     A multiplication with an addition counts as 2, and the backward pass as twice the forward pass.
-    The count includes the matrix products of the layers and the two products of attention, but no
-    recomputation, look-ups or element-wise operations.
+    The count includes the matrix products of the layers and of the embeddings, and the two products
+    of attention, but no recomputation, look-ups or element-wise operations. Layers that share their
+    parameters count as often as they are applied. Local attention counts in full, because the whole
+    product is computed.
     """
     width, tokens = model.hidden_size, phase.batch_size * phase.max_seq_length
-    layer = 4 * width**2 + 2 * width * model.intermediate_size
-    return 6.0 * tokens * model.num_hidden_layers * layer + attention_flops(model, phase)
+    matrices = 3 if model.gated_mlp else 2
+    layer = 4 * width**2 + matrices * width * model.intermediate_size
+    products = model.num_hidden_layers * layer + width * model.embedding_size
+    return 6.0 * tokens * products + attention_flops(model, phase)
 
 
 def attention_flops(model: ModelConfig, phase: Phase) -> float:
@@ -28,6 +32,7 @@ def step_flops(model: ModelConfig, phase: Phase) -> float:
     next-sentence head.
     """
     width, rows = model.hidden_size, phase.batch_size
-    masked = rows * phase.max_predictions_per_seq * (width**2 + width * model.vocab_size)
+    head = model.embedding_width * (width * model.masked_lm_transform + model.vocab_size)
+    masked = rows * phase.max_predictions_per_seq * head
     sentence = rows * (width**2 + 2 * width)
     return encoder_flops(model, phase) + 6.0 * (masked + sentence)

@@ -43,6 +43,17 @@ def test_settings_that_the_pretrained_model_decides(
         settings.start_from(config)
 
 
+def test_dropout_of_heads_is_that_of_the_checkpoint_unless_it_is_given(
+    tmp_path: pathlib.Path,
+) -> None:
+    model = dataclasses.replace(small_tasks.MODEL, classifier_dropout=0.2, span_dropout=0.3)
+    source = small_tasks.pretrained_folder(tmp_path / 'source', model)
+    config = small_tasks.configured(source, 'text', model={'span_dropout': 0.4})
+    started = settings.start_from(config)[0].model
+    assert (started.classifier_dropout, started.tagger_dropout) == (0.2, -1)
+    assert started.span_dropout == 0.4
+
+
 def test_the_table_of_tokens_is_padded(tmp_path: pathlib.Path) -> None:
     """So that it divides over a mesh with tensor parallelism."""
     source = small_tasks.pretrained_folder(tmp_path / 'source')

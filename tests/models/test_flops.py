@@ -1,11 +1,16 @@
 """FLOPs of a step against XLA's own count."""
 
+import dataclasses
+from typing import Any
+
 import jax
+import pytest
 from flax import linen as nn
 from tiny_model import TINY
 
 from bert_jax.config import ModelConfig, Phase
 from bert_jax.models.flops import step_flops
+from bert_jax.models.presets import PRESETS
 from bert_jax.tasks.pretraining import PretrainTask
 
 
@@ -18,7 +23,8 @@ def test_bert_base_by_hand() -> None:
     assert 1.0 < flops / (layers + head) < 1.05
 
 
-def test_forward_agrees_with_what_xla_counts() -> None:
+@pytest.mark.parametrize('changes', [{}, {'embedding_size': 512}, {'gated_mlp': True}], ids=str)
+def test_forward_agrees_with_what_xla_counts(changes: dict[str, Any]) -> None:
     """XLA counts a loop's body once, so one layer; its count has the element-wise work as well."""
     model = ModelConfig(
         vocab_size=1024,
@@ -27,6 +33,7 @@ def test_forward_agrees_with_what_xla_counts() -> None:
         num_attention_heads=4,
         intermediate_size=1024,
         max_position_embeddings=128,
+        **changes,
     )
     phase, task = Phase(1, 128, 8, 20), PretrainTask(model)
     params = jax.eval_shape(lambda: task.init(jax.random.key(0)))
@@ -42,6 +49,13 @@ def test_forward_agrees_with_what_xla_counts() -> None:
     cost = jax.jit(forward).lower(params, batch).compile().cost_analysis()
     ratio = cost['flops'] / (step_flops(model, phase) / 3)
     assert 1.0 < ratio < 1.1
+
+
+def test_shared_layers_count_as_often_as_they_are_applied() -> None:
+    phase, model = Phase(1, 128, 8, 20), PRESETS['albert-base']
+    alone = dataclasses.replace(model, share_layers=False)
+    assert step_flops(model, phase) == step_flops(alone, phase)
+    assert step_flops(model, phase) < step_flops(PRESETS['bert-base'], phase)  # a smaller decoder
 
 
 def test_phases_count_by_their_shape() -> None:

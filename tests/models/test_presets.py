@@ -112,6 +112,7 @@ def loss_and_gradients(
 FEW = ('albert-base', 'flaubert-large', 'modernbert-base')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', FEW if QUICK else different_kinds())
 def test_eight_devices_are_one_device(name: str) -> None:
     model = dataclasses.replace(different_kinds()[name], scan_unroll=1)  # compiles sooner

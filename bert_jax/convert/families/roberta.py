@@ -19,7 +19,7 @@ def _read(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(model: ModelConfig) -> dict[str, Any]:
-    return {'pad_token_id': model.position_offset - 1}
+    return {'pad_token_id': model.position_offset - 1} if model.position_offset else {}
 
 
 ROBERTA = Family(

@@ -1,0 +1,28 @@
+"""DistilBERT (66M parameters; Sanh et al., 2019): six layers without token types or a pooler.
+
+    python -m bert_jax.main --config=configs/distilbert.py --workdir=runs/distilbert \\
+        --config.data.corpus='text:books/*.txt'
+
+For one GPU or a TPU. Optimizer and batch (4,000 rows by accumulation) are those of the authors'
+code. It has not been run to its end yet, so no result is promised.
+"""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from bert_jax.config import default
+from bert_jax.models.presets import PRESETS
+
+
+def get_config() -> ConfigDict:
+    config = default()
+    config.model.update(dataclasses.asdict(PRESETS['distilbert-base']))
+    config.optim.learning_rate = 5e-4
+    config.optim.warmup_steps = 1_000
+    config.optim.beta2 = 0.98
+    config.optim.weight_decay = 0.0
+    config.optim.grad_clip_norm = 5.0
+    config.train.phases = ((20_000, 512, 4_000, 77),)
+    config.train.accum_steps = 50
+    return config

@@ -1,0 +1,29 @@
+"""RoBERTa base (125M parameters; Liu et al., 2019): byte-level BPE, batches of 8,192 rows.
+
+    python -m bert_jax.main --config=configs/roberta_base.py --workdir=runs/roberta \\
+        --config.data.corpus='text:books/*.txt'
+
+For a TPU slice or several GPUs. Rates and steps are those of the paper's table 9. Adam without
+clipping and with beta2 = 0.98 is stable with large batches. It has not been run to its end yet, so
+no result is promised.
+"""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from bert_jax.config import default
+from bert_jax.models.presets import PRESETS
+
+
+def get_config() -> ConfigDict:
+    config = default()
+    config.model.update(dataclasses.asdict(PRESETS['roberta-base']))
+    config.data.tokenizer = 'byte_bpe'
+    config.data.lowercase = False
+    config.optim.learning_rate = 6e-4
+    config.optim.warmup_steps = 24_000
+    config.optim.beta2 = 0.98
+    config.optim.grad_clip_norm = 0.0
+    config.train.phases = ((500_000, 512, 8_192, 77),)
+    return config

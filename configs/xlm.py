@@ -1,0 +1,28 @@
+"""XLM (249M parameters; Conneau and Lample, 2019) for two languages: BPE over the words of Moses.
+
+    python -m bert_jax.main --config=configs/xlm.py --workdir=runs/xlm \\
+        --config.data.corpus='text:texts/*.txt'
+
+For several GPUs. The shape is that of the authors' model of 15 languages, the optimizer that of
+their code. It has not been run to its end yet, so no result is promised.
+"""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from bert_jax.config import default
+from bert_jax.models.presets import PRESETS
+
+
+def get_config() -> ConfigDict:
+    config = default()
+    model = dataclasses.replace(PRESETS['xlm-mlm-tlm-xnli15-1024'], type_vocab_size=2)
+    config.model.update(dataclasses.asdict(model))
+    config.data.tokenizer = 'xlm_bpe'
+    config.optim.learning_rate = 1e-4
+    config.optim.schedule = 'inverse_sqrt'
+    config.optim.warmup_steps = 30_000
+    config.optim.grad_clip_norm = 5.0
+    config.train.phases = ((300_000, 256, 256, 39),)
+    return config

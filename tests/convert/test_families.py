@@ -1,0 +1,135 @@
+"""Every family's config.json: what is refused, by its name, and what a model may have."""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+from folders import assert_same, change_config, make
+
+from bert_jax.config import ModelConfig
+from bert_jax.convert.families import FAMILIES, family_of
+from bert_jax.convert.folders import convert_in, convert_out
+from bert_jax.inference import model_dir
+from bert_jax.models.presets import PRESETS, tiny
+
+# A preset of each family.
+MODELS = {model.model_type: model for model in reversed(PRESETS.values())}
+
+
+def values(kind: str, **changes: Any) -> dict[str, Any]:
+    """A config.json with changes."""
+    return FAMILIES[kind].values(MODELS[kind]) | changes
+
+
+@pytest.mark.parametrize(
+    ('kind', 'key', 'value'),
+    [
+        *((kind, key, 'other') for kind, family in FAMILIES.items() for key in family.fixed),
+        *((kind, 'is_decoder', True) for kind in FAMILIES),
+        ('bert', 'pruned_heads', {'1': [0]}),
+        ('roberta', 'pad_token_id', None),
+        ('distilbert', 'activation', 'silu'),
+        ('albert', 'num_hidden_groups', 2),
+        ('albert', 'embedding_size', -1),
+        ('xlm', 'causal', True),
+        ('xlm', 'summary_activation', 'tanh'),
+        ('modernbert', 'layer_types', ['sliding_attention'] * 22),
+        ('modernbert', 'classifier_pooling', 'last'),
+        ('modernbert', 'classifier_activation', 'silu'),
+        ('modernbert', 'rope_scaling', {'rope_type': 'yarn'}),
+        ('modernbert', 'attention_dropout', 0.1),
+        *((kind, FAMILIES[kind].keys['vocab_size'], 0) for kind in FAMILIES),
+    ],
+)
+def test_a_value_that_is_not_computed_is_refused(
+    tmp_path: pathlib.Path, kind: str, key: str, value: Any
+) -> None:
+    from bert_jax.convert.foreign import model_config
+
+    path = tmp_path / 'config.json'
+    path.write_text(json.dumps(values(kind)))
+    family, model, _ = model_config(path)
+    assert family is FAMILIES[kind] and model == MODELS[kind]
+    path.write_text(json.dumps(values(kind, **{key: value})))
+    named = {'classifier_pooling': 'summary_type'}.get(key, key)
+    with pytest.raises(ValueError, match=f'config.json: {named}'):
+        model_config(path)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'pre_norm': True}, 'pre_norm is True, but a model of the type .bert. has False'),
+        ({'embedding_size': 32}, 'embedding_size is 32'),
+        ({'model_type': 'xlm'}, 'masked_lm_transform is True, but .* has False'),
+        ({'model_type': 'roberta'}, 'position_offset is 0, but .* has 2'),
+        ({'model_type': 'distilbert'}, 'type_vocab_size is 2, but .* has 0'),
+        ({'layer_norm_eps': 1e-5, 'model_type': 'albert'}, 'share_layers is False'),
+    ],
+)
+def test_a_model_that_transformers_does_not_have(changes: dict[str, Any], message: str) -> None:
+    model = dataclasses.replace(ModelConfig(), **changes)
+    with pytest.raises(ValueError, match=message):
+        FAMILIES[model.model_type].values(model)
+
+
+def test_families_have_different_names() -> None:
+    assert family_of({'architectures': ['FlaubertModel']}).model_type == 'flaubert'
+    assert family_of({}).model_type == 'bert'
+    with pytest.raises(
+        ValueError, match=r"model_type is 'distil-bert'.*nearest name is 'distilbert'"
+    ):
+        family_of({'model_type': 'distil-bert'})
+    with pytest.raises(ValueError, match=r"model_type is 'gpt2'; bert_jax has bert, .*modernbert$"):
+        family_of({'model_type': 'gpt2'})
+
+
+@pytest.mark.parametrize('kind', sorted(set(FAMILIES) - {'xlm-roberta', 'camembert'}))
+def test_there_and_back(
+    tmp_path: pathlib.Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Through the folders of both, and with keys of config.json that nobody knows."""
+    model = dataclasses.replace(tiny(MODELS[kind]), vocab_size=15, position_offset=0)
+    if model.model_type == 'roberta':  # the padding token of the test's vocabulary is 0
+        model = dataclasses.replace(model, position_offset=1)
+    source = make(tmp_path / 'ours', model, ('masked_lm',))
+    convert_out('hf', source, tmp_path / 'theirs')
+    change_config(tmp_path / 'theirs', surprise=1)
+    capsys.readouterr()
+    convert_in('hf', tmp_path / 'theirs', tmp_path / 'back')
+    assert 'unknown keys, taken for settings of no effect: surprise=1' in capsys.readouterr().out
+    assert_same(source, tmp_path / 'back')
+    report = json.loads((tmp_path / 'back/conversion.json').read_text())
+    assert report['unused'] == {} and report['missing'] == []
+
+
+def test_positions_follow_the_id_of_padding(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """transformers computes positions from the id of padding, which is 0 in this vocabulary."""
+    model = dataclasses.replace(tiny(PRESETS['roberta-base']), vocab_size=15)
+    source = make(tmp_path / 'ours', model, ('masked_lm',))
+    convert_out('hf', source, tmp_path / 'theirs')
+    assert 'the table of positions starts at row 1' in capsys.readouterr().out
+    written = json.loads((tmp_path / 'theirs/config.json').read_text())
+    ids = {'pad_token_id': 0, 'bos_token_id': 2, 'eos_token_id': 3, 'max_position_embeddings': 33}
+    assert {key: written[key] for key in ids} == ids
+    convert_in('hf', tmp_path / 'theirs', tmp_path / 'back')
+    one, other = model_dir.load(source), model_dir.load(tmp_path / 'back')
+    assert (one.config.longest_row, other.config.longest_row) == (32, 32)
+    path = 'encoder/embeddings/position_embeddings'
+    np.testing.assert_array_equal(one.arrays()[path][2:], other.arrays()[path][1:])
+
+
+def test_sinusoids_are_written_as_a_table(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = dataclasses.replace(
+        tiny(PRESETS['xlm-mlm-en-2048']), vocab_size=15, position_embedding_type='sinusoidal'
+    )
+    convert_out('hf', make(tmp_path / 'ours', model, ('masked_lm',)), tmp_path / 'theirs')
+    assert 'positions are written as a table' in capsys.readouterr().out
+    convert_in('hf', tmp_path / 'theirs', tmp_path / 'back')
