@@ -7,6 +7,7 @@ from etils import epath
 from bert_jax.data.labelled import squad, squad_answers, squad_windows
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.squad_answers import Answers
+from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import squad_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
@@ -39,7 +40,12 @@ class QuestionAnsweringProcessor(task_data.Processor):
 
     def encode(self, examples: Sequence[Question], summary: Summary, split: str = PREDICT) -> Split:
         windows = squad_windows.windows(
-            examples, self.tokenizer, self.config.data, training=split == TRAIN, summary=summary
+            examples,
+            self.tokenizer,
+            self.config.data,
+            training=split == TRAIN,
+            summary=summary,
+            row_format=ROW_FORMATS[self.config.model.model_type],
         )
         # In a file of SQuAD 2.0 without answers, all questions seem to be impossible.
         possible = [not question.is_impossible for question in examples]

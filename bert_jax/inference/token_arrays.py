@@ -20,7 +20,7 @@ def checked(batch: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, n
         )
     ids, checked = np.asarray(batch['input_ids']), {}
     defaults = {'attention_mask': np.ones_like(ids), 'token_type_ids': np.zeros_like(ids)}
-    limits = (config.vocab_size, 2, config.type_vocab_size)
+    limits = (config.vocab_size, 2, max(config.type_vocab_size, 1))
     for name, limit in zip(INPUTS, limits, strict=True):
         array = np.asarray(batch.get(name, defaults.get(name)))
         if array.ndim != 2 or array.shape != ids.shape or array.dtype.kind not in 'iub':

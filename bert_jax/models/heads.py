@@ -167,6 +167,14 @@ HEADS: Mapping[str, Head] = {
         num_scores=2,
         fine_tuned=False,
     ),
+    # "In the order of the text" (0) and "swapped" (1) (Lan et al., 2020, section 3.1).
+    'sentence_order': _scores(
+        'sentence_order',
+        lambda inputs: inputs.dropout(inputs.pooled),
+        {'sentence_order_logits': ('batch', 'features')},
+        num_scores=2,
+        fine_tuned=False,
+    ),
     # The labels of a text, from the pooled first token.
     'classifier': _scores(
         'classifier',
