@@ -12,7 +12,7 @@ from bert_jax import batch as batches
 from bert_jax.config import Config, MeshConfig, ModelConfig, OptimConfig, Phase, TrainConfig
 from bert_jax.parallel import sharding
 from bert_jax.parallel.mesh import make_mesh
-from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.training import random_streams, train_step
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -49,7 +49,7 @@ def run_steps(
     restore: from an abstract state to the one to continue from.
     """
     mesh = mesh_of(mesh_config)
-    task = PretrainTask(config.model)
+    task = OBJECTIVES[config.objective](config.model)
     built = train_step.build_step(config, task, mesh)
     key = random_streams.root(config.train.seed, config.train.prng_impl)
     state = built.init(key) if restore is None else restore(built.abstract)

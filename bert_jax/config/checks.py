@@ -55,6 +55,11 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     shared = 'because the layers share their parameters (model.share_layers)'
     yield 'optim.layer_decay', optim.layer_decay == 1 or not model.share_layers, f'1 {shared}'
 
+    for key, objectives in keys.READ_BY.items() if config.kind == 'pretraining' else ():
+        default = keys.get(Config(), key)
+        holds = config.objective in objectives or keys.get(config, key) == default
+        yield key, holds, f'{default} because the objective {config.objective!r} does not read it'
+
     steps = config.schedule_steps
     expected = f'0 to {steps} (the steps of all phases)'
     yield 'train.num_steps', 0 <= train.num_steps <= steps, expected
@@ -71,6 +76,11 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield 'data.examples', all(x.count('[MASK]') == 1 for x in lines), 'lines with one [MASK] each'
     expected = f'at most 2**32 - train.seeds ({train.seeds})'
     yield 'train.seed', train.seed + train.seeds <= 2**32, expected
+    holds = not optim.freeze.isdecimal() or int(optim.freeze) <= model.num_hidden_layers
+    holds = holds or bool(config.init_from)  # which may have more layers
+    yield 'optim.freeze', holds, f'at most {model.num_hidden_layers}, the number of layers'
+    expected = 'empty if init_from is empty; it adds to the vocabulary of init_from'
+    yield 'data.add_tokens', not config.data.add_tokens or bool(config.init_from), expected
     layers = model.num_hidden_layers if config.init_from else 0
     expected = f'0 to {layers}, the number of layers' if layers else '0 if init_from is empty'
     if model.share_layers:
@@ -83,7 +93,8 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
 def _expected_of_phase(config: Config, phase: Phase) -> str:
     """Returns what is expected instead of `phase`; '' if the phase is allowed."""
     longest, parts = config.model.longest_row, config.train.accum_steps
-    if not 8 <= phase.max_seq_length <= longest:
+    # The positions of init_from are not known yet; preflight.pretraining checks them.
+    if phase.max_seq_length < 8 or (phase.max_seq_length > longest and not config.init_from):
         offset = ' - model.position_offset' if config.model.position_offset else ''
         return f'max_seq_length from 8 to model.max_position_embeddings{offset} ({longest})'
     if phase.max_predictions_per_seq > phase.max_seq_length - 3:
@@ -155,13 +166,15 @@ def _build(cls: Any, values: Any, path: str = '', ignored: list[str] | None = No
             built[name] = _phases(value)
         else:
             built[name] = _scalar(known[name], value, key)
-    return cls(**built)
+    return _with_slots(cls(**built)) if cls is Config else cls(**built)
 
 
 def _scalar(field: dataclasses.Field, value: Any, key: str) -> Any:
     kind = fields.value_type(field)
     if kind is float and type(value) is int:
         value = float(value)
+    if kind is tuple and isinstance(value, list | tuple) and all(map(_is_number, value)):
+        value = tuple(map(float, value))
     if type(value) is not kind:
         given = f'{value!r} ({type(value).__name__})'
         raise ValueError(f'config.{key} must be {kind.__name__}, not {given}')
@@ -170,14 +183,49 @@ def _scalar(field: dataclasses.Field, value: Any, key: str) -> Any:
     return value
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
 def _phases(value: Any) -> tuple[Phase, ...]:
-    names = ', '.join(Phase._fields)
+    names = ', '.join(Phase._fields[:4])
     if not isinstance(value, list | tuple) or not value:
         raise ValueError(f'config.train.phases must be a list of ({names}), not {value!r}')
-    for i, phase in enumerate(value):
-        numbers = isinstance(phase, list | tuple) and all(type(n) is int and n > 0 for n in phase)
-        if not numbers or len(phase) != len(Phase._fields):
-            raise ValueError(
-                f'config.train.phases[{i}] must be positive integers ({names}), not {phase!r}'
-            )
-    return tuple(Phase(*phase) for phase in value)
+    return tuple(_phase(phase, i, names) for i, phase in enumerate(value))
+
+
+def _phase(value: Any, number: int, names: str) -> Phase:
+    """The phase in a dict, or in a tuple of four integers and perhaps the masking rate."""
+    given: dict[str, Any] | None = None
+    if isinstance(value, Mapping):
+        given = dict(value)
+        if unknown := [key for key in given if key not in Phase._fields]:
+            keys_of = f'config.train.phases[{number}]'
+            known = ', '.join(Phase._fields)
+            raise ValueError(f'{keys_of} has no key {unknown[0]!r}; its keys are {known}')
+    elif isinstance(value, list | tuple) and len(value) in (4, 5):
+        given = dict(zip(Phase._fields, value, strict=False))
+    given = given or {}
+    rate = given.get('masked_lm_prob', 0.5)
+    counts = [count for key, count in given.items() if key != 'masked_lm_prob']
+    integers = all(type(count) is int and count > 0 for count in counts) and 'steps' in given
+    if not integers or type(rate) is not float or not 0 < rate < 1:
+        raise ValueError(
+            f'config.train.phases[{number}] must be positive integers ({names}) or a dict with '
+            f'these keys and masked_lm_prob, a number between 0 and 1; it is {value!r}'
+        )
+    return Phase(**given)
+
+
+def _with_slots(config: Config) -> Config:
+    """`config` with the number of masked places of phases that leave it out."""
+
+    def places(phase: Phase) -> int:
+        rate = phase.masked_lm_prob or config.data.masked_lm_prob
+        wanted = max(math.ceil(rate * phase.max_seq_length - 1e-9), 1)
+        return phase.max_predictions_per_seq or min(wanted, phase.max_seq_length - 3)
+
+    phases = tuple(
+        phase._replace(max_predictions_per_seq=places(phase)) for phase in config.train.phases
+    )
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, phases=phases))

@@ -32,6 +32,20 @@ VocabSize = Annotated[int, Limit(lambda n: 0 < n <= 2**24, 'a positive integer, 
 PositiveFloat = Annotated[float, Limit(lambda x: x > 0, 'more than 0')]
 NotNegative = Annotated[float, Limit(lambda x: x >= 0, '0 or more')]
 Probability = Annotated[float, Limit(lambda p: 0 <= p < 1, 'a probability, 0 <= p < 1')]
+Shares = Annotated[
+    tuple,
+    Limit(
+        lambda s: len(s) == 3 and min(s) >= 0 and abs(sum(s) - 1) < 1e-6,
+        'three numbers, 0 or more, whose sum is 1',
+    ),
+]
+Frozen = Annotated[
+    str,
+    Limit(
+        lambda s: s in ('', 'embeddings') or (s.isdecimal() and int(s) > 0),
+        "empty, 'embeddings' or a number of layers",
+    ),
+]
 LayerDecay = Annotated[float, Limit(lambda d: 0 < d <= 1, 'more than 0, at most 1')]
 # Dropout rounds its rate to a multiple of 2**-16.
 DropoutRate = Annotated[

@@ -17,6 +17,14 @@ INSTEAD = {
 }
 
 
+# The objectives that read a key of pretraining, if not all of them do.
+READ_BY = {
+    'data.short_seq_prob': ('mlm+nsp', 'mlm+sop'),
+    'data.random_next_prob': ('mlm+nsp',),
+    'data.cross_documents': ('mlm',),
+}
+
+
 def _leaves(cls: Any, prefix: str = '') -> Iterator[tuple[str, dataclasses.Field]]:
     for field in dataclasses.fields(cls):
         if dataclasses.is_dataclass(field.type):

@@ -16,6 +16,7 @@ from bert_jax.config.fields import (
     Count,
     DropoutRate,
     Fact,
+    Frozen,
     HeadDropout,
     LayerDecay,
     NotNegative,
@@ -23,6 +24,7 @@ from bert_jax.config.fields import (
     PositiveFloat,
     Probability,
     Seed,
+    Shares,
     VocabSize,
     setting,
 )
@@ -133,6 +135,11 @@ class ModelConfig:
         """The number of layers that have parameters of their own."""
         return 1 if self.share_layers else self.num_hidden_layers
 
+    @property
+    def has_types(self) -> bool:
+        """Whether batches have token types. A single type is the same for all tokens."""
+        return self.type_vocab_size > 1
+
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
@@ -160,13 +167,23 @@ class DataConfig:
     # 'builtin' (English prose) or 'builtin:code' (Python's standard library).
     corpus: str = setting('builtin', PRETRAINING, FREE)
     # The end of a document in a text file.
-    documents: Literal['blank_line', 'file'] = setting('blank_line', PRETRAINING, FREE)
+    documents: Literal['blank_line', 'line', 'file'] = setting('blank_line', PRETRAINING, FREE)
     # 'split' splits prose into sentences; 'line' takes each line as a sentence.
     sentences: Literal['split', 'line'] = setting('split', PRETRAINING, FREE)
     language: str = setting('en', PRETRAINING, FREE)  # for the sentence splitter
     holdout: Probability = setting(0.02, PRETRAINING, FREE)  # share of documents for evaluation
+    # A file or files of held-out text, in the form of `corpus`; '' holds out a share of `corpus`.
+    eval_corpus: str = setting('', PRETRAINING, FREE)
+    # Words to add to the vocabulary of init_from: 'word,word', or a file with a word on each line.
+    add_tokens: str = setting('', PRETRAINING, FREE)
     masked_lm_prob: Probability = setting(0.15, PRETRAINING)
+    # Shares of the chosen tokens: become the mask token, become another token, stay as they are.
+    mask_shares: Shares = setting((0.8, 0.1, 0.1), PRETRAINING)
     whole_word_masking: bool = setting(False, PRETRAINING)
+    # The most words that are masked together; more than 1 masks whole words, as in ALBERT.
+    max_ngram: Positive = setting(1, PRETRAINING)
+    # Objective 'mlm': whether a row that a document does not fill goes on with the next document.
+    cross_documents: bool = setting(True, PRETRAINING)
     short_seq_prob: Probability = setting(0.1, PRETRAINING)
     random_next_prob: Probability = setting(0.5, PRETRAINING)
     static_copies: Count = setting(0, PRETRAINING)  # 0: new pairs and masks in every epoch
@@ -214,6 +231,9 @@ class OptimConfig:
     eps: PositiveFloat = 1e-6
     bias_correction: bool = True  # False as in google-research/bert
     grad_clip_norm: NotNegative = 1.0  # global norm; 0 turns clipping off
+    # 'embeddings', or a number of layers: the embeddings and so many of the lowest layers are not
+    # trained.
+    freeze: Frozen = ''
     layer_decay: LayerDecay = 1.0  # a layer's learning rate divided by that of the layer above it
 
 
@@ -227,12 +247,21 @@ class MeshConfig:
 
 
 class Phase(NamedTuple):
-    """A part of pretraining with one batch shape."""
+    """A part of pretraining with one batch shape.
+
+    A configuration gives it as a tuple of the first four numbers, or as a dict, which may leave out
+    all but `steps`.
+    """
 
     steps: int
-    max_seq_length: int
-    batch_size: int  # sequences per step over all hosts and devices
-    max_predictions_per_seq: int
+    max_seq_length: int = 128
+    batch_size: int = 256  # sequences per step over all hosts and devices
+    max_predictions_per_seq: int = 0  # 0: masked_lm_prob * max_seq_length, rounded up
+    masked_lm_prob: float = 0.0  # 0: config.data.masked_lm_prob
+
+    def saved(self) -> tuple[Any, ...]:
+        """The numbers for a config.json, which older versions read if the rate is the default."""
+        return tuple(self) if self.masked_lm_prob else tuple(self)[:-1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,8 +306,8 @@ class Config:
     mesh: MeshConfig = MeshConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
-    # An entry of tasks.pretraining.OBJECTIVES: masked words and next sentences.
-    objective: Literal['mlm+nsp'] = setting('mlm+nsp', PRETRAINING)
+    # Masked words, alone or with next sentences (BERT) or the order of sentences (ALBERT).
+    objective: Literal['mlm+nsp', 'mlm', 'mlm+sop'] = setting('mlm+nsp', PRETRAINING)
     init_from: str = setting('', FREE)  # the workdir or checkpoint a new run starts from
     # How many of the top layers start from random values, together with the pooler.
     reinit_layers: int = setting(0, FREE)
@@ -287,6 +316,11 @@ class Config:
     def kind(self) -> Kind:
         """The kind of run: 'pretraining' or 'finetuning'."""
         return kind_of(self.data.task)
+
+    @property
+    def min_documents(self) -> int:
+        """The documents that each split needs: a random second text is of another document."""
+        return 2 if self.objective == 'mlm+nsp' else 1
 
     @property
     def schedule_steps(self) -> int:
@@ -314,7 +348,7 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Nested dicts of plain values; `from_dict` reads them."""
         values = dataclasses.asdict(self)
-        values['train']['phases'] = [list(phase) for phase in self.train.phases]
+        values['train']['phases'] = [list(phase.saved()) for phase in self.train.phases]
         return values
 
     def to_json(self) -> str:
@@ -333,7 +367,7 @@ def default() -> ConfigDict:
     The ConfigDict raises an error if an unknown key or a value of the wrong type is set.
     """
     values = dataclasses.asdict(Config())
-    values['train']['phases'] = tuple(tuple(phase) for phase in TrainConfig.phases)
+    values['train']['phases'] = tuple(phase.saved() for phase in TrainConfig.phases)
     return ConfigDict(values)
 
 

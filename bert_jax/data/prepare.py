@@ -19,6 +19,7 @@ from bert_jax.data.text import readers, staging
 
 FLAGS = flags.FlagValues()
 DATA = DataConfig()
+OTHERS = ('vocab_file', 'eval_corpus', 'data_dir')  # the other fields of DataConfig
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
 _enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
 _string(
@@ -52,18 +53,22 @@ _string('language', DATA.language, 'The language, for the sentence splitter.')
 flags.DEFINE_float(
     'holdout', DATA.holdout, 'The share of documents held out for evaluation.', flag_values=FLAGS
 )
+_string('eval_corpus', '', 'Held-out text, as text:GLOB; by default a share of the documents.')
+_enum('objective', Config.objective, choices('objective'), 'What the store is made for.')
 _string('data_dir', '', 'Where TFDS keeps its data.')
 
 
 def main(argv: list[str]) -> int:
     command_line.parse_flags(argv, FLAGS)
     known = FLAGS.input == 'builtin' or FLAGS.input.startswith(('builtin:', 'text:', 'tfds:'))
-    names = ('vocab_file', 'data_dir', *OPTIONS, *LATER_OPTIONS)
+    names = (*OTHERS, *OPTIONS, *LATER_OPTIONS)
     values: dict[str, Any] = {name: FLAGS[name].value for name in names}
     data = DataConfig(corpus=FLAGS.input if known else f'text:{FLAGS.input}', **values)
-    validate(Config(data=data, model=ModelConfig(vocab_size=FLAGS.vocab_size)))
+    model = ModelConfig(vocab_size=FLAGS.vocab_size)
+    config = validate(Config(data=data, model=model, objective=FLAGS.objective))
     data = staging.localized(data)
-    wanted = Preparation(data, readers.source(data), FLAGS.vocab_size)
+    sources = readers.source(data), readers.eval_source(data)
+    wanted = Preparation(data, sources[0], FLAGS.vocab_size, config.min_documents, sources[1])
     output = pathlib.Path(FLAGS.output).expanduser()
     if wanted.is_there(output):
         say(f'{output} exists already')

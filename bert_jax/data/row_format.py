@@ -6,7 +6,7 @@ sequence, or several sequences one after the other (packing), and padding.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -153,6 +153,23 @@ class RowFormat:
 
 
 BERT = RowFormat(('cls',), ('sep',), ('sep',), types=(0, 1))
+_ROBERTA = RowFormat(('cls',), ('sep', 'sep'), ('sep',))
+# XLM never trained its <s>, so a row begins with </s> (facebookresearch/XLM, issue 130).
+_XLM = RowFormat(('sep',), ('sep',), ('sep',))
+_WITHOUT_TYPES = dataclasses.replace(BERT, types=(0,))
+# The layout of rows by `ModelConfig.model_type`.
+ROW_FORMATS: Mapping[str, RowFormat] = {
+    'bert': BERT,
+    'electra': BERT,
+    'albert': BERT,
+    'distilbert': _WITHOUT_TYPES,
+    'modernbert': _WITHOUT_TYPES,
+    'roberta': _ROBERTA,
+    'xlm-roberta': _ROBERTA,
+    'camembert': _ROBERTA,
+    'xlm': _XLM,
+    'flaubert': _XLM,
+}
 
 
 def _ids(roles: Sequence[str], specials: Specials[int]) -> list[int]:

@@ -11,6 +11,7 @@ from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.examples import Example
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.texts import TextEncoder
+from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import official_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
@@ -76,7 +77,9 @@ class ClassificationProcessor(task_data.Processor):
     def encode(self, examples: Sequence[Example], summary: Summary, split: str = PREDICT) -> Split:
         longest = self.config.data.max_seq_length
         example_files.check_pairs(examples, self.facts.pairs)
-        encoder = TextEncoder(self.tokenizer, longest, self.config.model.type_vocab_size)
+        model = self.config.model
+        row_format = ROW_FORMATS[model.model_type]
+        encoder = TextEncoder(self.tokenizer, longest, model.type_vocab_size, row_format)
         rows = encoder.encode([example.parts for example in examples])
         summary.count(f'texts of more than {longest} tokens, cut', number=encoder.truncated)
         labelled = any(example.label is not None for example in examples)

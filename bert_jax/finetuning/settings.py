@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from bert_jax.config import Config, Phase, architecture_fields, keys, validate
+from bert_jax.config import Config, Phase, validate
 from bert_jax.config.errors import config_error
-from bert_jax.config.keys import inherited_fields
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning.task_data import TaskData
@@ -29,21 +28,10 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
                 f'config.data.vocab_file is {data.vocab_file!r}, but config.init_from has a '
                 'vocabulary; remove it'
             )
-        source, vocabulary = model_dir.read_config(config.init_from)
+        started, vocabulary = model_dir.start_from(config)
         if vocabulary is None:
             raise ValueError(f'{config.init_from} has no vocabulary; put its vocab.txt there')
-        architecture = {name: getattr(source.model, name) for name in architecture_fields()}
-        values = {f'model.{name}': value for name, value in architecture.items()}
-        for key, value in {**values, 'data.lowercase': vocabulary.lowercase}.items():
-            given = keys.get(config, key)
-            if given not in (value, keys.get(Config(), key)):
-                raise ValueError(
-                    f'config.{key} is {given!r}, but config.init_from has {value!r}; remove it'
-                )
-        data = dataclasses.replace(data, lowercase=vocabulary.lowercase)
-        unset = [name for name in inherited_fields() if keys.unset(config, f'model.{name}')]
-        inherited = {name: getattr(source.model, name) for name in unset}
-        model = dataclasses.replace(model, **architecture, **inherited)
+        data, model = started.data, started.model
     elif data.vocab_file:
         vocabulary = tokenizer.load(
             staging.localized(data).vocab_file, data.lowercase, data.strips_accents

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 from flax import linen as nn
 
-from bert_jax.config import Config, DataConfig, EvalConfig, ModelConfig
+from bert_jax.config import Config, DataConfig, EvalConfig, ModelConfig, architecture_fields, keys
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.models.heads import HeadedEncoder, heads_in
 from bert_jax.models.inputs import EncoderInputs
@@ -147,6 +147,34 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
     # The setting in the configuration may differ from that of the vocabulary that was used.
     lowercase = _read_data(folder).get('lowercase', config.data.lowercase)
     return config, tokenizer.load(folder, lowercase)
+
+
+def start_from(
+    config: Config, free: Collection[str] = ()
+) -> tuple[Config, tokenizer.Tokenizer | None]:
+    """`config` with the architecture and the case of config.init_from, and its vocabulary, if any.
+
+    free: keys that may have any value in `config`. Raises ValueError if `config` sets another key
+    to something else than config.init_from has, or as `read_config` does.
+    """
+    source, vocabulary = read_config(config.init_from)
+    names = (*architecture_fields(), 'tie_word_embeddings')
+    values: dict[str, Any] = {f'model.{name}': getattr(source.model, name) for name in names}
+    if vocabulary is not None:
+        values['data.lowercase'] = vocabulary.lowercase
+    for key, value in values.items():
+        given = keys.get(config, key)
+        if key not in free and given not in (value, keys.get(Config(), key)):
+            raise ValueError(
+                f'config.{key} is {given!r}, but config.init_from has {value!r}; remove it'
+            )
+    unset = [name for name in keys.inherited_fields() if keys.unset(config, f'model.{name}')]
+    model = dataclasses.replace(
+        config.model, **{name: getattr(source.model, name) for name in (*names, *unset)}
+    )
+    lowercase = values.get('data.lowercase', config.data.lowercase)
+    data = dataclasses.replace(config.data, lowercase=lowercase)
+    return dataclasses.replace(config, model=model, data=data), vocabulary
 
 
 def _read_data(folder: epath.Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from bert_jax.batch import HostBatch
 from bert_jax.config import MeshConfig, choices, environment
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder
+from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.inference import POOLINGS, model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.token_arrays import INPUTS, LENGTHS, batch_shapes, checked
@@ -49,7 +50,8 @@ class Bert:
         self.folder = folder
         longest, types = self.config.longest_row, self.config.type_vocab_size
         vocabulary = source.vocabulary
-        self._encoder = TextEncoder(vocabulary, longest, types) if vocabulary else None
+        row_format = ROW_FORMATS[self.config.model_type]
+        self._encoder = TextEncoder(vocabulary, longest, types, row_format) if vocabulary else None
         self._params, self._mesh = source.params, mesh
         self._model = dataclasses.replace(source, config=self.config).model
         self._compiled: dict[Hashable, Callable[[Any, Any], Any]] = {}

@@ -25,14 +25,14 @@ def attention_flops(model: ModelConfig, phase: Phase) -> float:
     return 6.0 * phase.batch_size * length * model.num_hidden_layers * 2 * length * width
 
 
-def step_flops(model: ModelConfig, phase: Phase) -> float:
+def step_flops(model: ModelConfig, phase: Phase, sentences: bool = True) -> float:
     """Returns the floating-point operations of one step of pretraining.
 
-    These are `encoder_flops`, the masked-LM head on its positions, and the pooler with the
-    next-sentence head.
+    These are `encoder_flops`, the masked-LM head on its positions and, if `sentences`, the pooler
+    with the head of next sentences or of their order.
     """
     width, rows = model.hidden_size, phase.batch_size
     head = model.embedding_width * (width * model.masked_lm_transform + model.vocab_size)
     masked = rows * phase.max_predictions_per_seq * head
-    sentence = rows * (width**2 + 2 * width)
+    sentence = rows * (width**2 + 2 * width) if sentences else 0
     return encoder_flops(model, phase) + 6.0 * (masked + sentence)

@@ -48,7 +48,7 @@ def _batch(result: Row) -> str:
 
 def _shape(plan: Row) -> str:
     """The shape of a batch of a plan: '4,096 x 128'."""
-    _, length, batch_size, _ = plan['phase']
+    length, batch_size = plan['phase'][1:3]
     return f'{batch_size:,} x {length}'
 
 

@@ -87,7 +87,9 @@ def _init_from(resolver: Resolver) -> str:
         return 'none: fresh parameters'
     if steps := saved_steps(resolver.workdir):
         return f'not read: the run continues from step {steps[-1]}'
-    initialization.check(config.init_from, resolver.step.abstract.params, resolver.step.info)
+    step = resolver.step
+    optional_heads = step.task.optional_heads
+    initialization.check(config.init_from, step.abstract.params, step.info, optional_heads)
     return f'{resolver.init_from} fits'
 
 

@@ -1,6 +1,8 @@
 """Resolves a pretraining run from its configuration and its corpus."""
 
 import dataclasses
+import functools
+import hashlib
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -11,12 +13,13 @@ import numpy as np
 from etils import epath
 
 from bert_jax.batch import HostBatch
-from bert_jax.config import Config, Phase
+from bert_jax.config import Config, Phase, validate
+from bert_jax.config.errors import config_error
 from bert_jax.data.pretraining.example_rows import example_rows
 from bert_jax.data.store import baselines, format, preparation
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import readers, staging
-from bert_jax.data.tokenizers import tokenizer
+from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.parallel.mesh import batch_parts, host_slice
 from bert_jax.tasks.pretraining import OBJECTIVES
@@ -36,9 +39,24 @@ class Pretraining(Resolver):
         return self.config.data.corpus.startswith('tokens:')
 
     @part
+    def start(self) -> Config:
+        return start_from(self.config)
+
+    @part
+    def new_tokens(self) -> dict[int, tuple[int, ...]]:
+        """The ids of the words that config.data.add_tokens adds, and of their pieces before."""
+        config = self.config
+        if not config.data.add_tokens:
+            return {}
+        _, vocabulary = model_dir.read_config(config.init_from)
+        assert vocabulary is not None  # otherwise start_from has raised an error
+        pieces = added_words.pieces(vocabulary, added_words.read(config.data.add_tokens))
+        return {vocabulary.vocab_size + i: tuple(ids) for i, ids in enumerate(pieces)}
+
+    @part
     def file_vocabulary(self) -> tokenizer.Tokenizer | None:
         """The vocabulary of config.data.vocab_file, None if the key is not set or not read."""
-        data = self.config.data
+        data = self.start.data
         if not data.vocab_file or self._is_store:
             return None
         try:
@@ -52,16 +70,26 @@ class Pretraining(Resolver):
         return readers.source(self.config.data, fetch=False)
 
     @part
+    def eval_source(self) -> readers.Source | None:
+        return readers.eval_source(self.config.data, fetch=False)
+
+    @part
     def store(self) -> epath.Path | None:
         """The folder of the prepared store, None if the corpus is not prepared yet."""
-        data = self.config.data
+        data = self.start.data
         if self._is_store:
             directory = epath.Path(data.corpus.removeprefix('tokens:'))
             preparation.check_tokens(data, directory)
             return directory
         if self.file_vocabulary is not None:
             data = staging.localized(data)
-        wanted = preparation.Preparation(data, self.source, self.config.model.vocab_size)
+        wanted = preparation.Preparation(
+            data,
+            self.source,
+            self.start.model.vocab_size,
+            self.config.min_documents,
+            self.eval_source,
+        )
         store = self.cache / wanted.name
         return epath.Path(store) if wanted.is_there(store) else None
 
@@ -85,7 +113,7 @@ class Pretraining(Resolver):
     def run_config(self) -> Config:
         """The configuration with the final model.vocab_size. If the vocabulary has not been trained
         yet, this is the largest possible size."""
-        config = self.config
+        config = self.start
         if self.vocabulary is not None:
             size = vocab_size(config, self.vocabulary)
             model = dataclasses.replace(config.model, vocab_size=size)
@@ -111,8 +139,9 @@ class Pretraining(Resolver):
         if self._is_store:
             return 'that of the store'
         if self.file_vocabulary is not None:
-            return f'{self.file_vocabulary.vocab_size:,} tokens'
-        return f'at most {self.config.model.vocab_size:,} tokens, to be trained on the corpus'
+            of = '' if self.config.data.vocab_file else ', those of init_from'
+            return f'{self.file_vocabulary.vocab_size:,} tokens{of}'
+        return f'at most {self.start.model.vocab_size:,} tokens, to be trained on the corpus'
 
     def describe_data(self) -> str:
         data = self.config.data
@@ -124,7 +153,7 @@ class Pretraining(Resolver):
         first = next(self.source.read(summary), None)
         if first is None:
             raise ValueError(f'config.data.corpus={data.corpus!r} has no text: {summary}')
-        preparation.check_documents(self.source, data)
+        preparation.check_documents(self.source, data, self.config.min_documents)
         return f'to be prepared; it begins {first[0][:40]!r}'
 
     def bytes_to_cache(self) -> int | None:
@@ -165,12 +194,13 @@ class Pretraining(Resolver):
             }
         files = {} if self.vocabulary is None else self.vocabulary.files
         run = (config, self.task, self.workdir, info, files, batches, eval_set, lines)
-        return [Run(*run, lambda step: _examples(folder, config, step), self.init_from)]
+        examples = functools.partial(_examples, folder, config)
+        return [Run(*run, examples, self.init_from, self.new_tokens)]
 
     def run(self) -> None:
         store = self.known('store')
         if store is None or staging.is_remote(store):
-            store = preparation.prepare(self.config)
+            store = preparation.prepare(self.start)
         prepared = Pretraining(self.config, self.workdir, self.cache, self.init_from)
         prepared.store = epath.Path(store)
         if not prepared.baselines and jax.process_index() == 0:
@@ -237,6 +267,44 @@ def _examples(store: pathlib.Path, config: Config, step: Step) -> Examples | Non
     )
 
 
+def start_from(config: Config) -> Config:
+    """`config` with the architecture, the vocabulary and the case of config.init_from. Raises
+    ValueError for settings that differ from those of init_from."""
+    source = epath.Path(config.init_from).expanduser() / CONFIG
+    if not config.init_from or not source.exists():
+        return config
+    started, vocabulary = model_dir.start_from(config, free=('model.vocab_size',))
+    data = started.data
+    if vocabulary is not None and not data.vocab_file and not data.corpus.startswith('tokens:'):
+        data = dataclasses.replace(data, vocab_file=str(source.parent))
+    if data.add_tokens:
+        data = dataclasses.replace(data, vocab_file=_larger(config, vocabulary))
+    longest = started.model.longest_row
+    for i, phase in enumerate(config.train.phases):
+        if phase.max_seq_length > longest:
+            expected = f'max_seq_length of at most {longest}, the positions of config.init_from'
+            raise config_error(f'train.phases[{i}]', phase, expected)
+    return validate(dataclasses.replace(started, data=data))
+
+
+def _larger(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:
+    """The folder, in the cache, of the vocabulary with config.data.add_tokens."""
+    if vocabulary is None:
+        raise ValueError(f'config.data.add_tokens: {config.init_from} has no vocabulary')
+    if config.data.vocab_file:
+        raise ValueError(
+            'config.data.add_tokens adds to the vocabulary of config.init_from; remove '
+            f'config.data.vocab_file={config.data.vocab_file}'
+        )
+    words = added_words.read(config.data.add_tokens)
+    added_words.pieces(vocabulary, words)
+    state = repr((sorted(vocabulary.files.items()), words)).encode()
+    cache = staging.cache_of(config.data) / 'vocabularies'
+    folder = cache / hashlib.sha256(state).hexdigest()[:16]
+    added_words.save(vocabulary, words, folder)
+    return str(folder)
+
+
 def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
     """The padded number of token embeddings: that of `vocabulary` or, if larger, config.init_from.
 
@@ -249,7 +317,9 @@ def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
     source = epath.Path(start).expanduser()
     for name, content in vocabulary.files.items():
         file = source / name
-        if file.exists() and file.read_bytes() != content:
+        before = file.read_bytes() if file.exists() else content
+        more = bool(config.data.add_tokens) and content.startswith(before)
+        if before != content and not more:
             raise ValueError(
                 f'config.init_from={start} has another vocabulary than the corpus; tokenise the '
                 f'corpus with the vocabulary of init_from: --config.data.vocab_file={file}'

@@ -33,11 +33,15 @@ def without_data(config: Config) -> tuple[Config, Task]:
     """A configuration and a task with which the training step can be built.
 
     In pretraining the vocabulary has config.model.vocab_size tokens, and in fine-tuning there are
-    two labels. Raises ValueError if fine-tuning cannot read config.init_from.
+    two labels. Raises ValueError if config.init_from cannot be read.
     """
     if config.kind == 'finetuning':
         from bert_jax.finetuning.runs import FineTuning
 
         return FineTuning.without_data(config)
+    if config.init_from:
+        from bert_jax.preflight.pretraining import start_from
+
+        config = start_from(config)
     config = config.padded()
     return config, OBJECTIVES[config.objective](config.model)

@@ -22,13 +22,20 @@ class Task(abc.ABC):
 
     loss_weights: the weight of each loss, by its name among the sums. random_streams: the names of
     the random streams that training uses. rows_are_independent: whether the loss of a
-    row depends on that row alone; otherwise micro-batches cannot replace a batch.
+    row depends on that row alone; otherwise micro-batches cannot replace a batch. perplexities: for
+    each perplexity that is reported, the name of the loss whose exponential it is.
     """
 
     config: ModelConfig
     loss_weights: ClassVar[Mapping[str, float]]
     random_streams: ClassVar[tuple[str, ...]] = ('dropout',)
     rows_are_independent: ClassVar[bool] = True
+    perplexities: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def optional_heads(self) -> tuple[str, ...]:
+        """The heads that start fresh if the checkpoint that a run starts from has none of them."""
+        return ()
 
     @abc.abstractmethod
     def lengths(self, phase: Phase) -> tuple[int, ...]:
@@ -99,11 +106,14 @@ class EncoderTask(Task):
     def tokens_spec(self, phase: Phase) -> dict[str, Feature]:
         """The arrays of a batch that the encoder reads."""
         shape, axes = (phase.batch_size, phase.max_seq_length), ('batch', 'length')
-        return {
+        spec = {
             'input_ids': Feature(shape, 'int32', axes, self.config.vocab_size),
             'token_type_ids': Feature(shape, 'int32', axes, max(self.config.type_vocab_size, 1)),
             'attention_mask': Feature(shape, 'int32', axes, 2),
         }
+        if not self.config.has_types:
+            del spec['token_type_ids']
+        return spec
 
     def init(self, key: jax.Array) -> Any:
         return self.model.init(key, EncoderInputs.example())['params']

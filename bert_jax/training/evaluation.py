@@ -20,8 +20,8 @@ def evaluate(
 ) -> tuple[dict[str, float], Predictions]:
     """Returns means over all examples, and the task's predictions for each example.
 
-    The means include `loss`, and `mlm_perplexity` if there is an `mlm_loss`. The predictions are
-    sorted by example_ids and padded with zeros to the longest row.
+    The means include `loss`, and the perplexities that the task names. The predictions are sorted
+    by example_ids and padded with zeros to the longest row.
 
     specs: the arrays of a batch by its length. Raises ValueError if there are no batches.
     """
@@ -47,8 +47,8 @@ def evaluate(
     if not totals:
         raise ValueError('evaluation has no batches; give more text, or raise config.data.holdout')
     means = loss_and_means(step.task, totals)
-    if 'mlm_loss' in means:
-        means['mlm_perplexity'] = float(np.exp(means['mlm_loss']))
+    for name, loss in step.task.perplexities.items():
+        means[name] = float(np.exp(means[loss]))
     return means, by_example(predictions)
 
 

@@ -1,6 +1,7 @@
 """The parameters that a fresh run starts from: random ones, or those of a checkpoint."""
 
 import logging
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -15,6 +16,9 @@ from bert_jax.training.checkpoint import check_params, load_params, saved_params
 
 LOG = logging.getLogger('bert_jax.training.initialization')
 
+# The ids of tokens that a vocabulary has in addition to that of a checkpoint, and of the tokens
+# that they were split into.
+NewTokens = Mapping[int, tuple[int, ...]]
 Flat = dict[str, Any]  # a tree as a dict, with paths such as 'pooler/dense/kernel' as its keys
 
 
@@ -24,19 +28,21 @@ def initial_params(
     info: Any,
     reinit_layers: int = 0,
     task_head: bool = True,
+    optional_heads: Collection[str] = (),
 ) -> Any:
     """Returns the parameters that are saved in `source`, with the shardings of `fresh`.
 
     info: the tree of `ParameterInfo`. These parameters keep their fresh values, which is logged:
     - a task head and the pooler below it, if `source` does not have them in the same shape;
     - a task head if `task_head` is False, because the saved head has other labels;
+    - each of `optional_heads` of which `source` has no parameter;
     - the `reinit_layers` top layers with the pooler (Zhang et al., 2021, section 5);
     - additional rows of the vocabulary tables (see config.data.pad_vocab_to_multiple_of).
 
     Raises ValueError if any other parameter is missing or has another shape.
     """
     flat, facts = _flatten(fresh), _flatten(info)
-    expected = _expected(source, flat, facts, task_head)
+    expected = _expected(source, flat, facts, task_head, optional_heads)
     loaded = _flatten(load_params(source, _unflatten(expected)))
     LOG.info('parameters from %s', source)
     if taken := {facts[path].part for path in loaded} & {*TASK_HEADS}:
@@ -47,17 +53,43 @@ def initial_params(
         values[path] = _reinitialize(facts[path], value, flat[path], reinit_layers)
     if reinit_layers:
         LOG.info('fresh: the top %d layers and the pooler', reinit_layers)
-    if new := sorted(flat.keys() - loaded.keys()):
-        LOG.info('fresh: %s', ', '.join(new))
+    new = sorted(flat.keys() - loaded.keys())
+    absent = {facts[path].part for path in new} & {*optional_heads}
+    if absent:
+        LOG.info('fresh: the heads that %s does not have: %s', source, ', '.join(sorted(absent)))
+    if others := [path for path in new if facts[path].part not in absent]:
+        LOG.info('fresh: %s', ', '.join(others))
     return _unflatten(values)
 
 
-def check(source: epath.PathLike, fresh: Any, info: Any) -> None:
+def with_new_tokens(params: Any, info: Any, new_tokens: NewTokens) -> Any:
+    """`params` in which the rows of new tokens are the means of the rows of their old pieces."""
+    if not new_tokens:
+        return params
+    LOG.info('%d new tokens start from the means of their old pieces', len(new_tokens))
+    rows = jnp.array(list(new_tokens))
+
+    def started(fact: ParameterInfo, value: jax.Array) -> jax.Array:
+        if fact.axes[0] != 'vocab':
+            return value
+
+        def fill(value: jax.Array) -> jax.Array:
+            means = [jnp.mean(value[jnp.array(old)], axis=0) for old in new_tokens.values()]
+            return value.at[rows].set(jnp.stack(means))
+
+        return jax.jit(fill, out_shardings=value.sharding)(value)
+
+    return jax.tree.map(started, info, params)
+
+
+def check(
+    source: epath.PathLike, fresh: Any, info: Any, optional_heads: Collection[str] = ()
+) -> None:
     """Raises ValueError if `initial_params` would; reads no arrays.
 
     fresh: shapes, dtypes and shardings of the parameters.
     """
-    expected = _expected(source, _flatten(fresh), _flatten(info), task_head=True)
+    expected = _expected(source, _flatten(fresh), _flatten(info), True, optional_heads)
     check_params(source, _unflatten(expected))
 
 
@@ -70,16 +102,21 @@ def _unflatten(flat: Flat) -> Any:
 
 
 def _expected(
-    source: epath.PathLike, flat: Flat, facts: dict[str, ParameterInfo], task_head: bool
+    source: epath.PathLike,
+    flat: Flat,
+    facts: dict[str, ParameterInfo],
+    task_head: bool,
+    optional_heads: Collection[str],
 ) -> dict[str, jax.ShapeDtypeStruct]:
     """The parameters that `source` must have, in their saved shapes."""
     saved = {path: tuple(leaf.shape) for path, leaf in saved_params(source).items()}
     task_heads = {fact.part for fact in facts.values()} & {*TASK_HEADS}
     optional = {*task_heads, 'pooler'} if task_heads else set()
+    absent = {*optional_heads} - {facts[path].part for path in saved if path in facts}
 
     def expects(path: str) -> bool:
         part = facts[path].part
-        if part in task_heads and not task_head:
+        if part in absent or (part in task_heads and not task_head):
             return False
         return part not in optional or saved.get(path) == flat[path].shape
 

@@ -20,7 +20,7 @@ from bert_jax.tasks.task import Task
 from bert_jax.training import random_streams
 from bert_jax.training.checkpoint import Checkpoints, save_best
 from bert_jax.training.evaluation import Predictions, evaluate
-from bert_jax.training.initialization import initial_params
+from bert_jax.training.initialization import NewTokens, initial_params, with_new_tokens
 from bert_jax.training.metrics import MetricsWriter
 from bert_jax.training.progress import Metrics, Progress
 from bert_jax.training.step_monitor import StepMonitor
@@ -71,20 +71,21 @@ def train(
     workdir: epath.PathLike,
     stopper: Stopper | None = None,
     after_evaluation: AfterEvaluation = lambda *_: ('', ''),
+    new_tokens: NewTokens | None = None,
 ) -> TrainState:
     """Trains to `config.num_steps`, starting from the workdir's newest checkpoint if it has one.
 
     batches(start, stop): this host's slices of batches start .. stop - 1. eval_batches(phase): the
     held-out examples in the shapes of `phase`. stopper: for a command with several runs, which
-    share it. after_evaluation: see AfterEvaluation. If training is already complete, nothing is
-    written.
+    share it. after_evaluation: see AfterEvaluation. new_tokens: rows of the vocabulary that
+    config.init_from does not have. If training is already complete, nothing is written.
 
     Raises FloatingPointError, naming the step, if a loss or an update is not finite (see
     `StepMonitor`), and Interrupted after a signal, when the state is saved.
     """
     checkpoints = Checkpoints(workdir, config.train.keep)
     built = shared_step(config, task, make_mesh(config.mesh))
-    state = _restore_or_init(config, built, checkpoints, workdir)
+    state = _restore_or_init(config, built, checkpoints, workdir, new_tokens or {})
     step = int(state.step)
     if step >= config.num_steps:
         LOG.info('Training is already complete (step %d of %d).', step, config.num_steps)
@@ -128,7 +129,8 @@ class _Loop:
     after_evaluation: AfterEvaluation
 
     def catch_up(self, step: int, state: TrainState, stage: Stage) -> None:
-        """Evaluates if a signal stopped the earlier process before it had evaluated `step`.
+        """Evaluates if a signal stopped the earlier process before it had evaluated `step`, or
+        before the first step if pretraining goes on from a checkpoint.
 
         Raises Interrupted if a signal has arrived or arrives now.
         """
@@ -138,8 +140,13 @@ class _Loop:
                 'the same command continues from there'
             )
         due = step and is_due(step, self.config.train.eval_every, self.config)
-        if due and not self.writer.has_eval(step) and not self.evaluate(step, state.params, stage):
-            raise self.stopper.interrupted(f'step {step} is saved; the same command evaluates it')
+        # The loss of a checkpoint before it is trained further shows what the training brings.
+        adapts = not step and self.config.kind == 'pretraining' and bool(self.config.init_from)
+        if not (due or adapts) or self.writer.has_eval(step):
+            return
+        if not self.evaluate(step, state.params, stage):
+            state_of = f'step {step} is saved' if step else 'nothing is trained yet'
+            raise self.stopper.interrupted(f'{state_of}; the same command evaluates it')
 
     def run(self, step: int, state: TrainState, stages: list[Stage], key: jax.Array) -> TrainState:
         """Runs the steps of all stages, from `step` + 1 on. key: the root key."""
@@ -224,7 +231,11 @@ def _root_key(config: Config, mesh: jax.sharding.Mesh, impl: str) -> jax.Array:
 
 
 def _restore_or_init(
-    config: Config, built: Step, checkpoints: Checkpoints, workdir: epath.PathLike
+    config: Config,
+    built: Step,
+    checkpoints: Checkpoints,
+    workdir: epath.PathLike,
+    new_tokens: NewTokens,
 ) -> TrainState:
     """The newest checkpoint of the workdir, or a fresh state with the parameters of init_from."""
     state = checkpoints.restore(built.abstract)
@@ -236,8 +247,14 @@ def _restore_or_init(
     if config.init_from:
         task_head = same_labels(workdir, config.init_from)
         params = initial_params(
-            config.init_from, state.params, built.info, config.reinit_layers, task_head
+            config.init_from,
+            state.params,
+            built.info,
+            config.reinit_layers,
+            task_head,
+            built.task.optional_heads,
         )
+        params = with_new_tokens(params, built.info, new_tokens)
         state = dataclasses.replace(state, params=params)
     return state
 

@@ -13,6 +13,7 @@ import optax
 
 from bert_jax.config import Config, OptimConfig
 from bert_jax.models.parameters import ParameterInfo
+from bert_jax.training import frozen
 
 
 def make_schedule(config: Config) -> optax.Schedule:
@@ -44,16 +45,27 @@ def make_optimizer(config: Config, info: Any) -> optax.GradientTransformation:
     info: the tree of `ParameterInfo`. The training step multiplies the updates by the learning
     rate of `make_schedule`, which depends on the step number only and needs no state.
     """
-    optim = config.optim
+    optim, everything = config.optim, info
+    if optim.freeze:  # what is frozen has no state in the optimizer
+        info = jax.tree.map(
+            lambda fact: optax.MaskedNode() if frozen.is_frozen(config, fact) else fact, info
+        )
     layers, decay = config.model.num_hidden_layers, optim.layer_decay
     clip = [optax.clip_by_global_norm(optim.grad_clip_norm)] if optim.grad_clip_norm else []
     decayed = jax.tree.map(lambda fact: fact.decays, info)
-    return optax.chain(
+    chain = optax.chain(
         *clip,
         _scale_by_adam(optim),
         optax.add_decayed_weights(optim.weight_decay, decayed),
         *([_scale_by_trust_ratio(info)] if optim.name == 'lamb' else []),
         *([_scale_by_layer(decay, layers, info)] if decay < 1 else []),
+    )
+    if not optim.freeze:
+        return chain
+    trained = jax.tree.map(lambda fact: not frozen.is_frozen(config, fact), everything)
+    zeros = functools.partial(frozen.without_frozen, config, everything)
+    return optax.chain(
+        optax.masked(chain, trained), optax.stateless(lambda updates, _: zeros(updates))
     )
 
 

@@ -18,6 +18,7 @@ from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
 from bert_jax.training.end_report import EndReport
 from bert_jax.training.examples import Examples
+from bert_jax.training.initialization import NewTokens
 from bert_jax.training.loop import EvalBatches, TrainBatches, train
 from bert_jax.training.train_step import Step, TrainState, shared_step
 from bert_jax.training.workdir import claim, same_on_all_hosts
@@ -33,9 +34,9 @@ class Run:
     config: the configuration with the final vocabulary size, steps and warm-up. data_info: the
     content of corpus.json: the `name` and the `fingerprint` of the data ('' if they are not
     prepared yet), and facts for predictions. vocabulary: the content of its files by name. batches,
-    eval_set: see `training.loop.train`. start_lines: lines about the data for the log, by name.
-    examples: makes the lines with masked words that pretraining shows. init_from: what the workdir
-    records as config.init_from, if that is a converted copy.
+    eval_set, new_tokens: see `training.loop.train`. start_lines: lines about the data for the log,
+    by name. examples: makes the lines with masked words that pretraining shows. init_from: what the
+    workdir records as config.init_from, if that is a converted copy.
     """
 
     config: Config
@@ -48,6 +49,7 @@ class Run:
     start_lines: Mapping[str, str]
     examples: Callable[[Step], Examples | None] = lambda _: None
     init_from: str = ''
+    new_tokens: NewTokens = dataclasses.field(default_factory=dict)
 
     def train(self, stopper: Stopper | None = None) -> TrainState:
         """Claims the workdir and trains. Raises as `claim` and `training.loop.train` do."""
@@ -73,7 +75,7 @@ class Run:
             return loop()
         baselines = self.data_info.get('baselines', {})
         report = EndReport(config, self.workdir, baselines, self.examples(step))
-        state = loop(report.after_evaluation)
+        state = loop(report.after_evaluation, self.new_tokens)
         report.print()
         return state
 

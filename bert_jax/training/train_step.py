@@ -24,7 +24,7 @@ from bert_jax.parallel.sharding import (
 )
 from bert_jax.tasks.losses import Sums, divide
 from bert_jax.tasks.task import RandomStreams, Task
-from bert_jax.training import random_streams
+from bert_jax.training import frozen, random_streams
 from bert_jax.training.optimizer import make_optimizer, make_schedule
 
 TrainStep = Callable[['TrainState', Batch, jax.Array], tuple['TrainState', Sums]]
@@ -86,6 +86,7 @@ class Step:
         the state change.
         """
         task, accum_steps = self.task, self.config.train.accum_steps
+        trained = functools.partial(frozen.frozen, self.config, self.info)
 
         def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Sums]:
             with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
@@ -94,7 +95,7 @@ class Step:
                     for name in task.random_streams
                 }
                 loss, sums, grads = _gradients(
-                    task, self.info, state.params, batch, rngs, accum_steps
+                    task, self.info, state.params, batch, rngs, accum_steps, trained
                 )
                 grad_norm = optax.tree.norm(grads)
                 learning_rate = jnp.asarray(self.schedule(state.step), jnp.float32)
@@ -215,18 +216,24 @@ def _build_step(config: Config, task: Any, mesh: Mesh) -> Step:
 
 
 def _gradients(
-    task: Task, info: Any, params: Any, batch: Batch, rngs: RandomStreams, accum_steps: int
+    task: Task,
+    info: Any,
+    params: Any,
+    batch: Batch,
+    rngs: RandomStreams,
+    accum_steps: int,
+    trained: Callable[[Any], Any] = lambda params: params,
 ) -> tuple[jax.Array, Sums, Any]:
     """Returns loss, sums and gradients of the batch, computed in `accum_steps` micro-batches.
 
     Each loss is divided by its count over the whole batch, so that a token has the same weight in
-    every micro-batch. The gradients are float32.
+    every micro-batch. The gradients are float32. trained: stops the gradients of frozen parameters.
     """
     denominators = task.loss_denominators(batch)
     params = cast_kernels(params, info)
 
     def weighted_loss(params: Any, part: Batch, rngs: RandomStreams) -> tuple[jax.Array, Sums]:
-        sums = task.loss(params, part, rngs)
+        sums = task.loss(trained(params), part, rngs)
         terms = [
             weight * divide(sums[name][0], denominators[name])
             for name, weight in task.loss_weights.items()

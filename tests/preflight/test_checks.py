@@ -28,14 +28,13 @@ WRONG = [  # changed keys; the checks that fail, and their messages
     ({'data.documents': 'file'}, {'corpus': 'has 1 documents, .* give more text'}),
     ({'data.vocab_file': 'no'}, {'vocabulary': 'config.data.vocab_file=no: .* does not exist'}),
     ({'init_from': 'no'}, {'init_from': 'no has no checkpoint'}),
-    ({'init_from': 'start'}, {'init_from': 'another vocabulary .*vocab_file=start/vocab.txt'}),
     (
-        {'init_from': 'start', 'data.vocab_file': ''},
-        {'init_from': 'tokenise it with the vocabulary of'},
+        {'init_from': 'start', 'model.max_position_embeddings': 32},
+        {'init_from': 'another vocabulary .*vocab_file=start/vocab.txt'},
     ),
     (
-        {'init_from': 'start', 'data.vocab_file': 'start', 'model.hidden_size': 16},
-        {'init_from': r'does not fit config.model: .*float32\[20, 32\] there, float32\[20, 16\]'},
+        {'init_from': 'start', 'model.hidden_size': 16},
+        {'vocabulary': 'config.model.hidden_size is 16, but config.init_from has 32; remove it'},
     ),
     ({'WORKDIR': 'corpus.txt/run'}, {'workdir': '--workdir=corpus.txt/run cannot be written'}),
     ({'HELD': 1}, {'workdir': 'run holds another run: config.train.seed is 1 there, 0 here. Use'}),

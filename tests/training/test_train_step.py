@@ -23,11 +23,15 @@ from bert_jax import batch as batches
 from bert_jax.config import Config, MeshConfig
 from bert_jax.parallel import sharding
 from bert_jax.parallel.mesh import make_mesh
-from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.tasks.pretraining import OBJECTIVES, PretrainTask
 from bert_jax.training.train_step import TrainState, build_step
 
 ONE = MeshConfig(1, 1)
-GOLDEN = ROOT / 'tests' / 'golden' / 'losses_tiny.json'
+GOLDEN = {
+    'mlm+nsp': ROOT / 'tests' / 'golden' / 'losses_tiny.json',
+    'mlm': ROOT / 'tests' / 'golden' / 'losses_mlm.json',
+    'mlm+sop': ROOT / 'tests' / 'golden' / 'losses_sop.json',
+}
 
 
 def without_dropout(config: Config) -> Config:
@@ -132,10 +136,16 @@ def test_two_runs_are_equal_bit_for_bit_and_another_seed_is_not() -> None:
     assert run_steps(other, ONE, steps=4)[0] != losses
 
 
-def test_losses_are_the_golden_ones() -> None:
-    losses, _ = run_steps(TINY, ONE, steps=10)
-    np.testing.assert_allclose(losses, json.loads(GOLDEN.read_text()), rtol=0, atol=2e-5)
+def golden_losses(objective: str) -> list[float]:
+    return run_steps(dataclasses.replace(TINY, objective=objective), ONE, steps=10)[0]
+
+
+@pytest.mark.parametrize('objective', OBJECTIVES)
+def test_losses_are_the_golden_ones(objective: str) -> None:
+    expected = json.loads(GOLDEN[objective].read_text())
+    np.testing.assert_allclose(golden_losses(objective), expected, rtol=0, atol=2e-5)
 
 
 if __name__ == '__main__':
-    GOLDEN.write_text(json.dumps(run_steps(TINY, ONE, steps=10)[0]) + '\n')
+    for name, path in GOLDEN.items():
+        path.write_text(json.dumps(golden_losses(name)) + '\n')

@@ -90,7 +90,7 @@ class TextEncoder:
         texts = isinstance(pair, tuple | list) and all(isinstance(part, str) for part in pair)
         if not texts or len(pair) != 2:
             raise ValueError(f'text {index} is {pair!r:.60}; expected a string, or a pair of them')
-        if self.types < 2:
+        if max(self.row_format.types) >= max(self.types, 1):
             raise ValueError(f'text {index} is a pair, but this model has only one token type')
 
 

@@ -1,8 +1,9 @@
 """Chunks of whole sentences of a store, one for each pretraining row (numpy only).
 
-As in google-research/bert, sentences of one document are put together until they fill a row. So a
-chunk has at least `budget` tokens (the last chunk of a document may have fewer). In each epoch it
-is cut to the length of a row in another way. Every sentence belongs to exactly one chunk.
+As in google-research/bert, sentences are put together until they fill a row: those of one document,
+or those of the whole text. So a chunk has at least `budget` tokens (the last chunk of a document or
+of the text may have fewer). In each epoch it is cut to the length of a row in another way. Every
+sentence belongs to exactly one chunk.
 """
 
 import dataclasses
@@ -11,14 +12,20 @@ import numpy as np
 
 from bert_jax.data.store.format import Store
 
+BLOCK = 1 << 20  # sentences that are looked at together; this limits the memory
+
 
 @dataclasses.dataclass(frozen=True)
 class Chunks:
     """The chunks of a split, in the order of the text; all arrays are int64.
 
     start, end [chunks]: the first sentence, and the one after the last. document [chunks]: the
-    document of each chunk. first_chunk [documents + 1]: the first chunk of each document. dropped:
-    the number of documents of a single token, which cannot be split into two segments.
+    document of each chunk, or of its first sentence. first_chunk [documents + 1]: the first chunk
+    of each document. dropped: the number of documents of a single token, which cannot be split into
+    two segments. begin, stop [chunks]: the first token, and the one after the last. separators
+    [documents]: the places of the separators of documents, None if chunks do not cross documents.
+
+    Separators count as tokens: with them, token t of document d stands at place t + d.
     """
 
     start: np.ndarray
@@ -26,6 +33,9 @@ class Chunks:
     document: np.ndarray
     first_chunk: np.ndarray
     dropped: int
+    begin: np.ndarray
+    stop: np.ndarray
+    separators: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -54,4 +64,36 @@ def make_chunks(store: Store, budget: int) -> Chunks:
     last = np.append(document[1:] != document[:-1], True)[: len(start)]
     end[last] = documents[document[last] + 1]
     first_chunk = np.searchsorted(document, np.arange(len(documents)))
-    return Chunks(start, end, document, first_chunk, int((size <= 1).sum()))
+    dropped = int((size <= 1).sum())
+    return Chunks(start, end, document, first_chunk, dropped, sentences[start], sentences[end])
+
+
+def make_full_chunks(store: Store, budget: int) -> Chunks:
+    """The chunks of the whole text, with a separator after each document."""
+    sentences, documents = np.asarray(store.sentences), np.asarray(store.documents)
+    count, first, starts = len(sentences) - 1, 0, list[int]()
+    while first < count:
+        places = _places(sentences, documents, first, min(first + BLOCK, count))
+        following, i = np.searchsorted(places, places + budget).tolist(), 0
+        is_end = first + len(places) > count
+        while i < len(places) - 1 and (is_end or following[i] < len(places)):
+            starts.append(first + i)
+            i = following[i]
+        first = count if is_end else first + i
+    start = np.array(starts, np.int64)
+    end = np.append(start[1:], count)[: len(start)]
+    document = _document(documents, start)
+    begin, stop = (sentences[edge] + _document(documents, edge) for edge in (start, end))
+    first_chunk = np.searchsorted(document, np.arange(len(documents)))
+    separators = sentences[documents[1:]] + np.arange(len(documents) - 1)
+    return Chunks(start, end, document, first_chunk, 0, begin, stop, separators)
+
+
+def _document(documents: np.ndarray, sentence: np.ndarray) -> np.ndarray:
+    """The document of each sentence; the number of documents for the end of the text."""
+    return np.searchsorted(documents, sentence, 'right') - 1
+
+
+def _places(sentences: np.ndarray, documents: np.ndarray, first: int, last: int) -> np.ndarray:
+    """The places of the sentences first .. last, counted with separators."""
+    return sentences[first : last + 1] + _document(documents, np.arange(first, last + 1))

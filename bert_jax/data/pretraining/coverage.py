@@ -7,18 +7,15 @@ from bert_jax.data.pretraining import masks
 from bert_jax.data.pretraining.chunks import Chunks
 from bert_jax.data.pretraining.segments import Segmenter
 from bert_jax.data.pretraining.stream import Draws, Stream, in_order
-from bert_jax.data.store.format import Store
 
 ROWS = 2048  # the estimate looks at this many chunks, the first ones
 EPOCHS = 8  # and at no more than this many epochs
 COVERED = 0.95
 
 
-def describe(
-    stream: Stream, segmenter: Segmenter, store: Store, chunks: Chunks, batch_size: int
-) -> str:
+def describe(stream: Stream, segmenter: Segmenter, chunks: Chunks, batch_size: int) -> str:
     """The size of an epoch and the share of the text that its rows show, in lines of a log."""
-    shown, what = _shown(stream, segmenter, store, chunks), 'rows'
+    shown, what = _shown(stream, segmenter, chunks), 'rows'
     if stream.shuffled:
         copies = stream.data.static_copies
         what = f'rows in {copies} static copies' if copies else 'rows of an epoch'
@@ -37,14 +34,12 @@ def describe(
     return '\n'.join(f'{stream.name}: {line}' for line in lines)
 
 
-def _shown(stream: Stream, segmenter: Segmenter, store: Store, chunks: Chunks) -> list[float]:
+def _shown(stream: Stream, segmenter: Segmenter, chunks: Chunks) -> list[float]:
     """The shares of the text that the first epoch, the first two epochs, ... show."""
     rows = min(ROWS, len(chunks))
-    first = int(store.sentences[chunks.start[0]])
-    text = np.zeros(int(store.sentences[chunks.end[rows - 1]]) - first, bool)
-    starts, stops = (
-        np.asarray(store.sentences[edge[:rows]]) for edge in (chunks.start, chunks.end)
-    )
+    first = int(chunks.begin[0])
+    text = np.zeros(int(chunks.stop[rows - 1]) - first, bool)
+    starts, stops = chunks.begin[:rows], chunks.stop[:rows]
     shown = []
     for epoch in range(stream.data.static_copies or EPOCHS if stream.shuffled else 1):
         at = tf.constant(epoch * len(chunks), tf.int64)

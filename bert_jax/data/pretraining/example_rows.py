@@ -11,7 +11,7 @@ import numpy as np
 
 from bert_jax.config import Config
 from bert_jax.data.labelled.texts import TextEncoder
-from bert_jax.data.row_format import BERT
+from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.data.store import format
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
@@ -47,7 +47,8 @@ def example_rows(directory: pathlib.Path, config: Config, length: int, blank: st
     chosen = [(line, re.sub(marker, blank, line), '') for line in given]
     held_out = _held_out(format.open_store(directory, 'eval'), vocabulary, blank)
     chosen += itertools.islice(held_out, HELD_OUT)
-    encoder = TextEncoder(vocabulary, length, config.model.type_vocab_size, BERT)
+    row_format, num_types = ROW_FORMATS[config.model.model_type], config.model.type_vocab_size
+    encoder = TextEncoder(vocabulary, length, num_types, row_format)
     rows, mask = encoder.encode([text for text, _, _ in chosen]), vocabulary.specials.mask
     kept = [i for i, row in enumerate(rows) if row.input_ids.count(mask) == 1]
     for i in set(range(len(given))) - set(kept):

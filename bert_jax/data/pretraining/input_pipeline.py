@@ -7,6 +7,7 @@ import math
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -14,18 +15,16 @@ import tensorflow as tf
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase
 from bert_jax.data.pretraining import coverage, masks
-from bert_jax.data.pretraining.chunks import make_chunks
-from bert_jax.data.pretraining.pairs import SENTENCE_PAIRS
-from bert_jax.data.pretraining.segments import lay_out
+from bert_jax.data.pretraining.objectives import segmenter_of
+from bert_jax.data.pretraining.segments import Segmenter, lay_out
 from bert_jax.data.pretraining.stream import Draws, Stream, make_stream
-from bert_jax.data.row_format import BERT
+from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.data.store.format import check_documents, open_store, read_meta
 from bert_jax.data.tokenizers import tokenizer
 
 LOG = logging.getLogger('bert_jax.data.pretraining.input_pipeline')
 
 PREFETCH = 8  # batches
-SEGMENTER = SENTENCE_PAIRS
 
 
 def train_batches(
@@ -47,8 +46,8 @@ def train_batches(
     for i, phase in enumerate(config.train.phases):
         begin, end = max(start, first) - first, min(stop, first + phase.steps) - first
         if begin < end:
-            stream = _stream(directory, config, phase, 'train', f'train/{i}')
-            parts.append(_dataset(stream, phase.batch_size, host, num_hosts, begin, end))
+            rows = _rows(directory, config, phase, 'train', f'train/{i}')
+            parts.append(_dataset(rows, phase.batch_size, host, num_hosts, begin, end))
         first += phase.steps
     return itertools.chain.from_iterable(part.as_numpy_iterator() for part in parts)
 
@@ -71,10 +70,10 @@ class EvalBatches:
         num_hosts: int = 1,
     ):
         self.batch_size = config.eval.batch_size or phase.batch_size
-        stream = _stream(directory, config, phase, 'eval', 'eval')
-        batches = math.ceil(stream.num_chunks / self.batch_size)
+        rows = _rows(directory, config, phase, 'eval', 'eval')
+        batches = math.ceil(rows.stream.num_chunks / self.batch_size)
         self.num_batches = min(batches, config.eval.max_batches or batches)
-        self._dataset = _dataset(stream, self.batch_size, host, num_hosts, 0, self.num_batches)
+        self._dataset = _dataset(rows, self.batch_size, host, num_hosts, 0, self.num_batches)
 
     def __len__(self) -> int:
         return self.num_batches
@@ -87,42 +86,58 @@ class EvalBatches:
         return {}
 
 
-def _stream(directory: pathlib.Path, config: Config, phase: Phase, split: str, name: str) -> Stream:
+class Rows(NamedTuple):
+    """The rows of a stream. has_types: whether batches have token types."""
+
+    stream: Stream
+    segmenter: Segmenter
+    has_types: bool
+
+
+def _rows(directory: pathlib.Path, config: Config, phase: Phase, split: str, name: str) -> Rows:
     for kind in ('GPU', 'TPU'):  # leave them to JAX; TensorFlow allows this before its first tensor
         tf.config.set_visible_devices([], kind)
-    store = open_store(directory, split)
+    store, segmenter = open_store(directory, split), segmenter_of(config)
+    row_format = ROW_FORMATS[config.model.model_type]
     vocabulary = tokenizer.load(directory, read_meta(directory).lowercase)
-    room = BERT.room(SEGMENTER.segments_per_row, phase.max_seq_length)
-    chunks = make_chunks(store, room)
-    check_documents(split, len(np.unique(chunks.document)), SEGMENTER.min_documents)
+    room = row_format.room(segmenter.segments_per_row, phase.max_seq_length)
+    chunks = segmenter.chunks(store, room)
+    check_documents(split, len(np.unique(chunks.document)), segmenter.min_documents)
     data = config.data
-    if split == 'eval':  # the same pairs and masks in every run
+    if split == 'eval':  # the same rows and masks in every run
         data = dataclasses.replace(data, seed=0)
-    stream = make_stream(store, chunks, vocabulary, data, phase, name, split == 'train', room)
-    LOG.info('%s', coverage.describe(stream, SEGMENTER, store, chunks, phase.batch_size))
-    return stream
+    stream = make_stream(
+        store, chunks, vocabulary, data, phase, name, split == 'train', room, row_format
+    )
+    LOG.info('%s', coverage.describe(stream, segmenter, chunks, phase.batch_size))
+    if split == 'train' and (few := masks.too_few_places(stream)):
+        LOG.warning('%s: %s', name, few)
+    return Rows(stream, segmenter, config.model.has_types)
 
 
-def make_batch(stream: Stream, first: tf.Tensor, rows: int) -> dict[str, tf.Tensor]:
-    """Rows first .. first + rows - 1 of the stream as a pretraining batch; first is int64[]."""
-    draws = Draws(stream, first, rows, SEGMENTER.columns + masks.columns(stream))
-    position = first + tf.range(rows, dtype=tf.int64)[:, None]
-    weights = tf.ones([rows, 1])
+def make_batch(rows: Rows, first: tf.Tensor, count: int) -> dict[str, tf.Tensor]:
+    """Rows first .. first + count - 1 of the stream as a pretraining batch; first is int64[]."""
+    stream, segmenter = rows.stream, rows.segmenter
+    draws = Draws(stream, first, count, segmenter.columns + masks.columns(stream))
+    position = first + tf.range(count, dtype=tf.int64)[:, None]
+    weights = tf.ones([count, 1])
     if not stream.shuffled:
         weights = tf.cast(position < stream.num_chunks, tf.float32)
-    segments, labels = SEGMENTER.draw(
+    segments, labels = segmenter.draw(
         stream, position % stream.period if stream.period else position, draws
     )
     row = lay_out(stream, segments)
     batch = masks.masks(stream, row.input_ids, row.is_text, row.words, draws) | labels
-    batch['token_type_ids'], batch['attention_mask'] = row.token_type_ids, row.attention_mask
+    if rows.has_types:
+        batch['token_type_ids'] = row.token_type_ids
+    batch['attention_mask'] = row.attention_mask
     batch['masked_lm_weights'] *= weights
     batch['example_weights'] = weights[:, 0]
     return batch
 
 
 def _dataset(
-    stream: Stream, batch_size: int, host: int, num_hosts: int, begin: int, end: int
+    rows: Rows, batch_size: int, host: int, num_hosts: int, begin: int, end: int
 ) -> tf.data.Dataset:
     """This host's rows of the batches begin .. end - 1 of a stream. TensorFlow prepares them ahead
     in its own threads."""
@@ -130,7 +145,7 @@ def _dataset(
         raise ValueError(
             f'a batch of {batch_size} sequences does not divide over {num_hosts} hosts'
         )
-    rows = batch_size // num_hosts
+    count = batch_size // num_hosts
     options = tf.data.Options()
     options.deterministic = True
     # The default optimizations copy the tables.
@@ -139,7 +154,7 @@ def _dataset(
     # AutoGraph has nothing to convert here, but reading the code would take it seconds.
     @tf.autograph.experimental.do_not_convert
     def batch(k: tf.Tensor) -> dict[str, tf.Tensor]:
-        return make_batch(stream, k * batch_size + host * rows, rows)
+        return make_batch(rows, k * batch_size + host * count, count)
 
     return (
         tf.data.Dataset.range(begin, end)

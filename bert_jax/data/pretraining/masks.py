@@ -1,6 +1,7 @@
 """The masked tokens of a batch, as TensorFlow graph operations.
 
-See Devlin et al. (2019), section 3.1 and appendix A.1.
+See Devlin et al. (2019), section 3.1 and appendix A.1, and for runs of several words Lan et al.
+(2020), section 3.1.
 """
 
 import tensorflow as tf
@@ -10,7 +11,20 @@ from bert_jax.data.pretraining.stream import Draws, Stream
 
 def columns(stream: Stream) -> int:
     """The number of random numbers that a row uses."""
-    return stream.max_seq_length + stream.max_predictions
+    scores = 2 if stream.data.max_ngram > 1 else 1
+    return scores * stream.max_seq_length + stream.max_predictions
+
+
+def too_few_places(stream: Stream) -> str:
+    """A line if rows have fewer places for masked tokens than the masking rate asks for, or ''."""
+    rate, places = stream.masked_lm_prob, stream.max_predictions
+    wanted = int(stream.room * rate + 0.5)
+    if wanted <= places:
+        return ''
+    return (
+        f'{rate:.0%} of {stream.room} tokens are {wanted} masked tokens, but '
+        f'max_predictions_per_seq is {places}, so fewer are masked; raise it in config.train.phases'
+    )
 
 
 def masks(
@@ -19,32 +33,36 @@ def masks(
     """`ids` (int32[rows, length]) with masks, and masked_lm_{positions,ids,weights}.
 
     is_text: bool[rows, length], the tokens that may be predicted. words: int32[rows, length], the
-    index of each token's word; None to choose single tokens. 15 % of the text is predicted, at
-    least one token and at most `max_predictions`; 80 % of it becomes the mask token and 10 %
-    another token.
+    index of each token's word; None to choose single tokens. A share of `masked_lm_prob` of the
+    text is predicted, at least one token and at most `max_predictions`. By config.data.mask_shares,
+    it becomes the mask token, becomes another token, or stays as it is.
     """
     length, slots = stream.max_seq_length, stream.max_predictions
     score = tf.bitcast(
         tf.bitwise.right_shift(draws.take(length), tf.constant(1, tf.uint32)), tf.int32
     )
     tokens = tf.reduce_sum(tf.cast(is_text, tf.int32), axis=1, keepdims=True)
-    wanted = tf.cast(tf.cast(tokens, tf.float32) * stream.data.masked_lm_prob + 0.5, tf.int32)
+    wanted = tf.cast(tf.cast(tokens, tf.float32) * stream.masked_lm_prob + 0.5, tf.int32)
     wanted = tf.minimum(tf.clip_by_value(wanted, 1, slots), tokens)
     if words is None:
         _, positions = tf.math.top_k(tf.where(is_text, score, -1), slots)
         positions = tf.sort(tf.where(tf.range(slots) < wanted, positions, length), axis=1)
     else:
+        if stream.data.max_ngram > 1:
+            words = _runs_of_words(words, draws.take(length), stream.data.max_ngram)
         score = tf.gather(score, tf.minimum(words, length - 1), batch_dims=1)
         positions = _positions_of_words(tf.where(is_text, score, -1), wanted, slots)
     chosen = positions < length
     positions = tf.where(chosen, positions, 0)
     original = tf.gather(ids, positions, batch_dims=1)
-    count = len(stream.ordinary_ids)
-    # In tenths of the range: 8 for the mask token, 1 for an ordinary token, 1 for no change.
-    drawn = draws.below(10 * count, slots)
-    other = tf.gather(stream.ordinary_ids, drawn % count)
-    shown = tf.where(drawn < 9 * count, other, original)
-    shown = tf.where(drawn < 8 * count, stream.specials.mask, shown)
+    count, (masked, replaced, _) = len(stream.ordinary_ids), stream.data.mask_shares
+    # In thousandths of the range: first those for the mask token, then those for other tokens.
+    drawn = draws.below(1000 * count, slots)
+    first, end = round(1000 * masked) * count, round(1000 * (masked + replaced)) * count
+    choice = (drawn - first) * count // max(end - first, 1)
+    other = tf.gather(stream.ordinary_ids, tf.clip_by_value(choice, 0, count - 1))
+    shown = tf.where(drawn < end, other, original)
+    shown = tf.where(drawn < first, stream.specials.mask, shown)
     change = tf.where(chosen, shown - original, 0)  # an unused slot adds 0 to the token at place 0
     rows = tf.repeat(tf.range(tf.shape(ids)[0])[:, None], slots, axis=1)
     return {
@@ -53,6 +71,20 @@ def masks(
         'masked_lm_ids': tf.where(chosen, original, 0),
         'masked_lm_weights': tf.cast(chosen, tf.float32),
     }
+
+
+def _runs_of_words(words: tf.Tensor, drawn: tf.Tensor, most: int) -> tf.Tensor:
+    """The index of the run that each word belongs to, int32[rows, length].
+
+    The words of a row are cut into runs of n words, where n <= `most` is drawn with probabilities
+    in proportion to 1/n. So if runs are masked at random, their lengths have these probabilities.
+    drawn: uint32[rows, length], random bits, for the length of each run.
+    """
+    total = sum(1 / n for n in range(1, most + 1))
+    limits = [int(sum(1 / n for n in range(1, m + 1)) / total * 2**32) for m in range(1, most)]
+    size = 1 + sum(tf.cast(tf.cast(drawn, tf.int64) >= limit, tf.int32) for limit in limits)
+    ends = tf.cumsum(size, axis=1)  # the last word of each run; words count from 1
+    return tf.searchsorted(ends, words)
 
 
 def _positions_of_words(score: tf.Tensor, wanted: tf.Tensor, slots: int) -> tf.Tensor:

@@ -12,7 +12,7 @@ alone has the same distribution for both labels. The lengths of A and B do not d
 import tensorflow as tf
 
 from bert_jax.data.pretraining.segments import Segmenter, Segments
-from bert_jax.data.pretraining.stream import Draws, Stream, chunk_of, shuffle
+from bert_jax.data.pretraining.stream import Draws, Stream, alternating, chunk_of
 
 CANDIDATES = 8  # chunks of other documents drawn for a random B; the one nearest in length is taken
 COLUMNS = CANDIDATES + 6  # random numbers that a row uses
@@ -69,8 +69,7 @@ def _random_next(stream: Stream, chunk: tf.Tensor, epoch: tf.Tensor, draws: Draw
         return drawn
     # A row with a random B does not show the second part of its chunk. So half of the chunks have a
     # random B in epoch 2e, and the other half in epoch 2e + 1.
-    first_half = shuffle(stream, 'next', chunk, epoch // 2) < stream.num_chunks // 2
-    return tf.math.logical_xor(first_half, epoch % 2 == 1)
+    return alternating(stream, 'next', chunk, epoch)
 
 
 def _other_document(

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from bert_jax.data.pretraining.chunks import Chunks, make_chunks
 from bert_jax.data.pretraining.stream import Draws, Stream
+from bert_jax.data.store.format import Store
 
 
 class Segments(NamedTuple):
@@ -30,13 +32,14 @@ class Segmenter(NamedTuple):
     segments_per_row: the largest number of segments in a row. columns: the number of random numbers
     that a row uses. min_documents: the number of documents that a split needs. draw: (stream,
     position int64[rows, 1], draws) -> the rows' segments and their labels by name, int32[rows, ...]
-    each.
+    each. chunks: (store, tokens in a row) -> the chunks, one for each row.
     """
 
     segments_per_row: int
     columns: int
     min_documents: int
     draw: Callable[[Stream, tf.Tensor, Draws], tuple[Segments, dict[str, tf.Tensor]]]
+    chunks: Callable[[Store, int], Chunks] = make_chunks
 
 
 class Layout(NamedTuple):
@@ -63,13 +66,13 @@ def lay_out(stream: Stream, segments: Segments) -> Layout:
     # guard token.
     start = _per_place(segments.start, places.segment)
     source = tf.where(places.is_text, start + tf.cast(places.offset, tf.int64), 0)
-    ids = tf.cast(tf.gather(stream.tokens, source), tf.int32)
+    ids, is_text = stream.read(source, places.is_text)
     ids = tf.where(places.is_text, ids, places.special)
     words = None
-    if stream.data.whole_word_masking:
+    if stream.data.whole_word_masking or stream.data.max_ngram > 1:
         begins = ~tf.gather(stream.is_continuation, ids) | (places.offset == 0)
-        words = tf.cumsum(tf.cast(begins & places.is_text, tf.int32), axis=1)
-    return Layout(ids, places.token_type, tf.cast(places.is_row, tf.int32), places.is_text, words)
+        words = tf.cumsum(tf.cast(begins & is_text, tf.int32), axis=1)
+    return Layout(ids, places.token_type, tf.cast(places.is_row, tf.int32), is_text, words)
 
 
 def _per_place(values: tf.Tensor, segment: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from bert_jax.config import DataConfig, Phase
 from bert_jax.data.pretraining.chunks import Chunks
-from bert_jax.data.row_format import BERT, RowFormat
+from bert_jax.data.row_format import RowFormat
 from bert_jax.data.store.format import Store
 from bert_jax.data.tokenizers.specials import Specials
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
@@ -30,6 +30,9 @@ class Stream:
     chunk_end: tf.Tensor
     chunk_document: tf.Tensor
     first_chunk: tf.Tensor  # int64[documents + 1]
+    chunk_begin: tf.Tensor  # int64[chunks], places of tokens, as chunk_stop
+    chunk_stop: tf.Tensor
+    separators: tf.Tensor | None  # int64[documents], see `Chunks`
     num_chunks: int
     is_continuation: tf.Tensor  # bool[vocab]
     ordinary_ids: tf.Tensor  # int32[n]
@@ -39,6 +42,7 @@ class Stream:
     data: DataConfig
     max_seq_length: int
     max_predictions: int
+    masked_lm_prob: float
     name: str  # the name of the random stream
     shuffled: bool  # in evaluation False: each chunk once, in the order of the text
 
@@ -46,6 +50,28 @@ class Stream:
     def period(self) -> int:
         """The number of rows after which the stream repeats itself, 0 if it never does."""
         return self.num_chunks * self.data.static_copies if self.shuffled else 0
+
+    def is_separator(self, place: tf.Tensor) -> tf.Tensor:
+        """Whether a separator of documents is at each place, bool of the shape of `place`."""
+        return tf.gather(self.separators, self._documents(place)) == place
+
+    def _documents(self, place: tf.Tensor) -> tf.Tensor:
+        """The document that each place belongs to, a separator to the document before it."""
+        flat = tf.searchsorted(self.separators, tf.reshape(place, [-1]), out_type=tf.int64)
+        last = tf.size(self.separators, tf.int64) - 1
+        return tf.reshape(tf.minimum(flat, last), tf.shape(place))
+
+    def read(self, source: tf.Tensor, is_text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The ids of the tokens at the places `source`, int32, and `is_text` without separators.
+
+        source: int64[rows, length]. is_text: bool[rows, length], false for places of other tokens.
+        """
+        if self.separators is None:
+            return tf.cast(tf.gather(self.tokens, source), tf.int32), is_text
+        document = self._documents(source)
+        separates = tf.gather(self.separators, document) == source
+        ids = tf.cast(tf.gather(self.tokens, source - document), tf.int32)
+        return tf.where(separates, self.specials.sep, ids), is_text & ~separates
 
 
 def make_stream(
@@ -57,6 +83,7 @@ def make_stream(
     name: str,
     shuffled: bool,
     room: int,
+    row_format: RowFormat,
 ) -> Stream:
     """The stream of a split's chunks. Raises ValueError if the static copies do not fill a batch.
 
@@ -75,15 +102,19 @@ def make_stream(
         tf.constant(chunks.end),
         tf.constant(chunks.document),
         tf.constant(chunks.first_chunk),
+        tf.constant(chunks.begin),
+        tf.constant(chunks.stop),
+        None if chunks.separators is None else tf.constant(chunks.separators),
         len(chunks),
         tf.constant(tokenizer.is_continuation),
         tf.constant(tokenizer.ordinary_ids),
         tokenizer.specials,
-        BERT,
+        row_format,
         room,
         data,
         phase.max_seq_length,
         phase.max_predictions_per_seq,
+        phase.masked_lm_prob or data.masked_lm_prob,
         name,
         shuffled,
     )
@@ -109,6 +140,13 @@ def chunk_of(stream: Stream, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
     """The epoch and the chunk of the rows at `position`, int64[rows, 1] each."""
     epoch, index = position // stream.num_chunks, position % stream.num_chunks
     return epoch, shuffle(stream, 'order', index, epoch) if stream.shuffled else index
+
+
+def alternating(stream: Stream, name: str, chunk: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+    """bool[rows, 1]: true for a random half of the chunks in epoch 2e, and for the other half in
+    epoch 2e + 1."""
+    first_half = shuffle(stream, name, chunk, epoch // 2) < stream.num_chunks // 2
+    return tf.math.logical_xor(first_half, epoch % 2 == 1)
 
 
 def in_order(stream: Stream) -> Stream:

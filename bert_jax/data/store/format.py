@@ -24,7 +24,6 @@ from etils import epath
 VERSION = 1
 GUARD = 1024  # tokens, so that a fixed window around a sentence stays inside the array
 SPLITS = ('train', 'eval')
-MIN_DOCUMENTS = 2  # in each split: a random second segment comes from another document
 FILES = ('*.*', '*/*.bin')  # patterns
 ARRAYS = ('tokens', 'sentences', 'documents')
 
@@ -112,14 +111,20 @@ def check(directory: epath.PathLike, split: str) -> dict[str, str]:
     return {name: dtype for name, (dtype, _) in sizes.items()}
 
 
-def check_documents(split: str, usable: int, needed: int = MIN_DOCUMENTS) -> None:
+def check_documents(split: str, usable: int, needed: int) -> None:
     """Raises ValueError if a split has fewer than `needed` documents of two tokens or more."""
     if usable < needed:
+        documents = f'{needed} documents' if needed > 1 else '1 document'
         raise ValueError(
-            f'next-sentence prediction needs at least {needed} documents of two tokens or more in '
-            f'each split; {split} has {usable}. Give more text, or change what separates documents '
+            f'{purpose(needed)} needs at least {documents} of two tokens or more in each '
+            f'split; {split} has {usable}. Give more text, or change what separates documents '
             '(config.data.documents) or how many are held out (config.data.holdout)'
         )
+
+
+def purpose(needed: int) -> str:
+    """What needs this number of documents, for messages."""
+    return 'next-sentence prediction' if needed > 1 else 'pretraining'
 
 
 def open_store(directory: str | pathlib.Path, split: str) -> Store:

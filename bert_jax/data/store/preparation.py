@@ -43,24 +43,38 @@ def prepare(config: Config) -> pathlib.Path:
         check_tokens(data, directory)
         return directory
     data = staging.localized(data)
-    wanted = Preparation(data, readers.source(data), config.model.vocab_size)
+    wanted = Preparation(
+        data,
+        readers.source(data),
+        config.model.vocab_size,
+        config.min_documents,
+        readers.eval_source(data),
+    )
     return wanted.build(cache / wanted.name)
 
 
 def check_holdout(data: DataConfig) -> None:
     """Raises ValueError if a run would have no documents to evaluate on."""
-    if not data.holdout and not data.corpus.startswith('tokens:'):
-        raise ValueError('config.data.holdout is 0; evaluation needs a share of the documents')
+    if not data.holdout and not data.eval_corpus and not data.corpus.startswith('tokens:'):
+        raise ValueError(
+            'config.data.holdout is 0; evaluation needs a share of the documents, or text of its '
+            'own (config.data.eval_corpus)'
+        )
+    if data.eval_corpus and data.corpus.startswith('tokens:'):
+        raise ValueError(
+            f'config.data.eval_corpus={data.eval_corpus}: {data.corpus} has held-out documents of '
+            'its own; remove the key, or prepare the text again with --eval_corpus'
+        )
 
 
-def check_documents(source: readers.Source, data: DataConfig) -> None:
-    """Raises ValueError if one of the splits would have fewer documents than pretraining needs.
+def check_documents(source: readers.Source, data: DataConfig, needed: int = 2) -> None:
+    """Raises ValueError if one of the splits would have fewer than `needed` documents.
 
     Documents are read until both splits have enough of them.
     """
-    if not data.holdout:
+    if not data.holdout or data.eval_corpus:
         return
-    needed, shares, held_out = format.MIN_DOCUMENTS, list[float](), 0
+    shares, held_out = list[float](), 0
     for document in source.read(Summary()):
         shares.append(_hash_share(document))
         held_out += shares[-1] < data.holdout
@@ -76,9 +90,10 @@ def check_documents(source: readers.Source, data: DataConfig) -> None:
         remedy = f'set config.data.holdout (--holdout) to {works:.4f}, '
     raise ValueError(
         f'config.data.corpus={data.corpus!r} has {len(shares)} documents, of which '
-        f'config.data.holdout={data.holdout} holds out {held_out} for evaluation; next-sentence '
-        f'prediction needs {needed} to train on and {needed} held out: {remedy}'
-        'give more text, or separate documents in another way (config.data.documents)'
+        f'config.data.holdout={data.holdout} holds out {held_out} for evaluation; '
+        f'{format.purpose(needed)} needs {needed} to train on and {needed} held out: {remedy}'
+        'give more text, separate documents in another way (config.data.documents), or name text '
+        'to evaluate on (config.data.eval_corpus)'
     )
 
 
@@ -106,12 +121,16 @@ def check_tokens(data: DataConfig, directory: epath.PathLike) -> None:
 class Preparation:
     """A store that can be prepared from a source of documents.
 
-    vocab_size: the size of a vocabulary that is trained, if `data` names none.
+    vocab_size: the size of a vocabulary that is trained, if `data` names none. min_documents: the
+    documents that each split needs. eval_source: the held-out text; None holds out a share of
+    `source`.
     """
 
     data: DataConfig
     source: readers.Source
     vocab_size: int
+    min_documents: int = 2
+    eval_source: readers.Source | None = None
 
     @functools.cached_property
     def made_from(self) -> dict[str, Any]:
@@ -125,7 +144,7 @@ class Preparation:
             if loaded.revision > 1:  # the stores of revision 1 keep their names
                 vocabulary['revision'] = loaded.revision
             later = {}  # the vocabulary's files say it
-        return {
+        made_from = {
             'store_version': format.VERSION,
             'recipe': RECIPE,
             **{key: getattr(data, key) for key in ('corpus', *OPTIONS)},
@@ -133,6 +152,10 @@ class Preparation:
             'vocabulary': vocabulary,
             'source': self.source.identity,
         }
+        if self.eval_source is not None:
+            own = {'eval_corpus': self.data.eval_corpus, 'eval_source': self.eval_source.identity}
+            made_from |= {'holdout': 0.0, **own}
+        return made_from
 
     @property
     def name(self) -> str:
@@ -167,7 +190,7 @@ class Preparation:
             tokenizer.check_training(
                 data.tokenizer, data.lowercase, data.strips_accents, data.language
             )
-        check_documents(source, data)
+        check_documents(source, data, self.min_documents)
         vocabulary = self._load_vocabulary() if data.vocab_file else self._train_vocabulary(summary)
         if warning := vocabulary.case_warning():
             say(f'{warning} (config.data.lowercase)')
@@ -176,18 +199,22 @@ class Preparation:
             split: format.SplitWriter(directory / split, vocabulary.vocab_size)
             for split in format.SPLITS
         }
-        documents = progress.tracked(source.read(summary), 'tokenising', summary, source.size)
-        short = 0
-        for document, ids in sentences.tokenised(documents, data, vocabulary, summary):
-            short += sum(map(len, ids)) < SHORT
-            writers['eval' if _hash_share(document) < data.holdout else 'train'].add(ids)
+        short, held_out = 0, self.eval_source
+        for part, split in ((source, 'train'), (held_out, 'eval')):
+            if part is None:
+                continue
+            documents = progress.tracked(part.read(summary), 'tokenising', summary, part.size)
+            for document, ids in sentences.tokenised(documents, data, vocabulary, summary):
+                short += sum(map(len, ids)) < SHORT
+                is_held_out = held_out is None and _hash_share(document) < data.holdout
+                writers['eval' if is_held_out else split].add(ids)
         hashes = {split: writer.close() for split, writer in writers.items()}
         counts = {split: writer.counts() for split, writer in writers.items()}
         if not counts['train'].documents:
             self._refuse_empty('train on', summary)
-        if data.holdout:
+        if data.holdout or held_out is not None:
             for split, writer in writers.items():
-                format.check_documents(split, writer.usable)
+                format.check_documents(split, writer.usable, self.min_documents)
         documents_read = sum(split.documents for split in counts.values())
         if short > SHORT_SHARE * documents_read:
             say(
@@ -209,7 +236,7 @@ class Preparation:
             summary=summary.lines(),
         )
         format.write_meta(directory, meta)
-        counted = baselines.count(directory) if data.holdout else {}
+        counted = baselines.count(directory) if counts['eval'].documents else {}
         format.write_meta(directory, dataclasses.replace(meta, baselines=counted))
 
     def _load_vocabulary(self) -> tokenizer.Tokenizer:

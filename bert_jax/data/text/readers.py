@@ -69,6 +69,19 @@ def source(data: DataConfig, fetch: bool = True) -> Source:
     raise ValueError(f'config.data.corpus is {data.corpus!r}; expected {expected}')
 
 
+def eval_source(data: DataConfig, fetch: bool = True) -> Source | None:
+    """The source that `config.data.eval_corpus` names, None if the key is empty. Raises ValueError
+    as `source` does."""
+    if not data.eval_corpus:
+        return None
+    try:
+        return source(dataclasses.replace(data, corpus=data.eval_corpus), fetch)
+    except NotFetched:
+        raise
+    except ValueError as error:
+        raise ValueError(f'config.data.eval_corpus={data.eval_corpus}: {error}') from error
+
+
 def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
     remote = files.is_remote(pattern)
     identity: Files = {}
@@ -96,7 +109,10 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
                 documents = _jsonl(path, lines, data.text_field, summary)
             else:
                 lines = _lines(file, str(path), MAX_BYTES, summary, decoder)
-                documents = _split(path, lines, data.documents == 'blank_line', summary)
+                if data.documents == 'line':
+                    documents = ([line] for _, line in lines if line)
+                else:
+                    documents = _split(path, lines, data.documents == 'blank_line', summary)
             yield from documents
         decoder.finish()
 

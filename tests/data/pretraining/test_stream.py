@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from bert_jax.data.pretraining import chunks, stream
+from bert_jax.data.row_format import BERT
 from bert_jax.data.store import format
 from bert_jax.data.tokenizers import tokenizer
 
@@ -56,6 +57,7 @@ def made(tmp_path_factory):
             'train/0',
             shuffled,
             61,
+            BERT,
         )
 
     return make

@@ -1,0 +1,19 @@
+"""The rows of each pretraining objective; `tasks.pretraining.OBJECTIVES` has its losses."""
+
+from bert_jax.config import Config
+from bert_jax.data.pretraining.pairs import SENTENCE_PAIRS
+from bert_jax.data.pretraining.running_text import ACROSS_DOCUMENTS, WITHIN_DOCUMENTS
+from bert_jax.data.pretraining.segments import Segmenter
+from bert_jax.data.pretraining.sentence_order import SENTENCE_ORDER
+
+# By config.objective, and by whether a row may have text of several documents.
+SEGMENTERS: dict[str, dict[bool, Segmenter]] = {
+    'mlm+nsp': dict.fromkeys((True, False), SENTENCE_PAIRS),
+    'mlm': {True: ACROSS_DOCUMENTS, False: WITHIN_DOCUMENTS},
+    'mlm+sop': dict.fromkeys((True, False), SENTENCE_ORDER),
+}
+
+
+def segmenter_of(config: Config) -> Segmenter:
+    """How the rows of config.objective are chosen."""
+    return SEGMENTERS[config.objective][config.data.cross_documents]

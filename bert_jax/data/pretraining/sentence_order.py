@@ -1,0 +1,63 @@
+"""Two texts in order or swapped, for sentence-order prediction (Lan et al., 2020, section 3.1).
+
+A chunk of whole sentences of one document is split into two texts near its middle, between two
+sentences, and half of the time the texts are swapped. Only their meaning may show this. So both
+texts have the same length, begin with a sentence and end anywhere: both are cut at the end, the
+shorter one by a few tokens, because a model can see whether a sentence is complete.
+"""
+
+import tensorflow as tf
+
+from bert_jax.data.pretraining.segments import Segmenter, Segments
+from bert_jax.data.pretraining.stream import Draws, Stream, alternating, chunk_of
+
+COLUMNS = 5  # random numbers that a row uses
+MORE = 8  # the shorter text is cut by up to so many tokens more than needed
+SPREAD = 16  # the split is wanted within a SPREAD-th of the chunk's tokens around its middle
+
+
+def ordered_pairs(
+    stream: Stream, position: tf.Tensor, draws: Draws
+) -> tuple[Segments, dict[str, tf.Tensor]]:
+    """The two texts of the rows at `position` (int64[rows, 1]), and sentence_order_labels,
+    int32[rows], which are 1 if the texts are swapped."""
+    epoch, chunk = chunk_of(stream, position)
+    start, middle, stop, alone = _split(stream, chunk, draws)
+    one, two = middle - start, stop - middle
+    shorter_part = tf.minimum(one, two)
+    length = shorter_part - 1 - draws.below(tf.minimum(shorter_part // 4, MORE) + 1)
+    most = tf.constant(stream.room // 2, tf.int64)
+    short = draws.chance(stream.data.short_seq_prob)
+    length = tf.maximum(tf.minimum(length, tf.where(short, 1 + draws.below(most), most)), 1)
+    # Of a single sentence, the second text begins inside it, so the first one does, too.
+    inside = tf.minimum(1 + draws.below(one - length), one - length)
+    first, second = start + tf.where(alone, inside, tf.zeros_like(inside)), middle
+    swapped = alternating(stream, 'order of sentences', chunk, epoch)
+    starts = [tf.where(swapped, second, first), tf.where(swapped, first, second)]
+    segments = Segments(tf.concat(starts, axis=1), tf.concat([length, length], axis=1))
+    return segments, {'sentence_order_labels': tf.cast(swapped[:, 0], tf.int32)}
+
+
+def _split(
+    stream: Stream, chunk: tf.Tensor, draws: Draws
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The start, the split and the end of each chunk, in tokens of the stream, int64[rows, 1], and
+    whether the chunk is a single sentence.
+
+    The split is the sentence boundary that is nearest to a random place around the middle. A chunk
+    of one sentence is split at that place.
+    """
+    first, end = tf.gather(stream.chunk_start, chunk), tf.gather(stream.chunk_end, chunk)
+    start, stop = tf.gather(stream.sentences, first), tf.gather(stream.sentences, end)
+    size = stop - start
+    around = draws.below(size // (SPREAD // 2) + 1) - size // SPREAD
+    wanted = tf.clip_by_value(start + size // 2 + around, start + 1, stop - 1)
+    above = tf.searchsorted(stream.sentences, wanted[:, 0], out_type=tf.int64)[:, None]
+    high = tf.gather(stream.sentences, tf.clip_by_value(above, first + 1, end - 1))
+    low = tf.gather(stream.sentences, tf.clip_by_value(above - 1, first + 1, end - 1))
+    nearest = tf.where(high - wanted < wanted - low, high, low)
+    alone = end - first == 1
+    return start, tf.where(alone, wanted, nearest), stop, alone
+
+
+SENTENCE_ORDER = Segmenter(2, COLUMNS, 1, ordered_pairs)

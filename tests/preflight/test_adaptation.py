@@ -1,0 +1,129 @@
+"""Pretraining that goes on from a checkpoint: what comes from there, and what starts fresh."""
+
+import dataclasses
+import json
+import pathlib
+import random
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small_tasks
+from etils import epath
+from flax import linen as nn
+
+from bert_jax.config import Config, default, from_dict
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.inference import model_dir
+from bert_jax.models.heads import HeadedEncoder
+from bert_jax.models.inputs import EncoderInputs
+from bert_jax.preflight.pretraining import Pretraining
+from bert_jax.preflight.resolve import without_data
+from bert_jax.training import checkpoint, initialization
+
+
+@pytest.fixture
+def here(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """A folder with a text of a document on each line, and a model without the masked-LM head."""
+    monkeypatch.chdir(tmp_path)
+    rng = random.Random(0)
+    for name, count in (('train.txt', 60), ('held_out.txt', 10)):
+        lines = [small_tasks.sentence(rng, 'annabert') + '\n' for _ in range(count)]
+        (tmp_path / name).write_text(''.join(lines))
+    model = HeadedEncoder(small_tasks.MODEL, ('pooler',))
+    params = nn.unbox(model.init(jax.random.key(0), EncoderInputs.example()))['params']
+    folder = tmp_path / 'start'
+    folder.mkdir()
+    config = Config(model=small_tasks.MODEL)
+    pieces = [*small_tasks.PIECES[:-1], '##bert']
+    model_dir.save(folder, config, jax.device_get(params), tokenizer.WordPiece(pieces, True))
+    return tmp_path
+
+
+def configured(**changes: Any) -> Config:
+    values = default()
+    values.update_from_flattened_dict(
+        {
+            'objective': 'mlm',
+            'init_from': 'start',
+            'data.corpus': 'text:train.txt',
+            'data.eval_corpus': 'text:held_out.txt',
+            'data.documents': 'line',
+            'data.cache_dir': 'cache',
+            'model.scan_unroll': 1,
+            'optim.warmup_steps': 0,
+            'train.phases': ({'steps': 3, 'max_seq_length': 16, 'batch_size': 8},),
+            'train.eval_every': 0,
+            'train.log_every': 1,
+        }
+        | changes
+    )
+    return from_dict(values.to_dict())
+
+
+def test_a_run(here: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level('INFO')
+    config = configured(**{'data.add_tokens': 'annabert'})
+    Pretraining(config, epath.Path('run'), pathlib.Path('cache')).run()
+    assert 'fresh: the heads that start does not have: masked_lm' in caplog.text
+    assert '1 new tokens start from the means of their old pieces' in caplog.text
+    lines = map(json.loads, pathlib.Path('run/metrics.jsonl').read_text().splitlines())
+    losses = {line['step']: line['mlm_loss'] for line in lines if line['split'] == 'eval'}
+    assert list(losses) == [0, 3]
+    saved, vocabulary = model_dir.read_config('run')
+    assert vocabulary.pieces[-1] == 'annabert' and saved.model.vocab_size == len(vocabulary.pieces)
+    assert saved.model.hidden_size == 32 and saved.data.lowercase
+    counts = json.loads(next(pathlib.Path('cache').glob('*/store.json')).read_text())['counts']
+    assert {split: n['documents'] for split, n in counts.items()} == {'train': 60, 'eval': 10}
+
+
+def test_rows_of_new_tokens(here: pathlib.Path) -> None:
+    config = configured(**{'data.add_tokens': 'annabert'})
+    resolver = Pretraining(config, epath.Path('run'), pathlib.Path('cache'))
+    (new, old), *others = resolver.new_tokens.items()
+    pieces = [*small_tasks.PIECES[:-1], '##bert']
+    assert not others and new == len(pieces)
+    assert [pieces[i] for i in old] == ['anna', '##bert']
+    step = resolver.step
+    fresh = step.init(jax.random.key(1)).params
+    optional = step.task.optional_heads
+    params = initialization.initial_params('start', fresh, step.info, optional_heads=optional)
+    params = initialization.with_new_tokens(params, step.info, resolver.new_tokens)
+    table = params['encoder']['embeddings']['word_embeddings']
+    before = checkpoint.load_params(
+        'start', model_dir.abstract_params(small_tasks.MODEL, ('pooler',))
+    )['encoder']['embeddings']['word_embeddings']
+    np.testing.assert_array_equal(table[:new], before)
+    np.testing.assert_allclose(table[new], jnp.mean(before[jnp.array(old)], 0), atol=1e-7)
+
+
+def test_what_comes_from_the_checkpoint(here: pathlib.Path) -> None:
+    config, task = without_data(configured())
+    assert dataclasses.replace(config.model, vocab_size=20, scan_unroll=0) == dataclasses.replace(
+        small_tasks.MODEL,
+        vocab_size=20,
+        scan_unroll=0,
+        hidden_dropout_prob=0.1,
+        attention_probs_dropout_prob=0.1,
+    )
+    assert task.config == config.model
+    with pytest.raises(ValueError, match=r'hidden_size is 96, but config\.init_from has 32'):
+        without_data(configured(**{'model.hidden_size': 96}))
+    with pytest.raises(ValueError, match=r'lowercase is False, but config\.init_from has True'):
+        without_data(configured(**{'data.lowercase': False}))
+    with pytest.raises(ValueError, match=r'empty if init_from is empty'):
+        configured(**{'init_from': '', 'data.add_tokens': 'x'})
+    with pytest.raises(ValueError, match=r'phases\[0\] .* at most 32, the positions'):
+        phases = ({'steps': 3, 'max_seq_length': 64, 'batch_size': 8},)
+        without_data(configured(**{'train.phases': phases}))
+
+
+def test_held_out_text_that_is_not_there(here: pathlib.Path) -> None:
+    config = configured(**{'data.eval_corpus': 'text:no.txt'})
+    resolver = Pretraining(config, epath.Path('run'), pathlib.Path('cache'))
+    with pytest.raises(
+        ValueError, match=r'config\.data\.eval_corpus=text:no\.txt: no file matches'
+    ):
+        resolver.run()
