@@ -358,3 +358,16 @@ def test_real_weights_of_albert(tmp_path: pathlib.Path, shared_data: Any) -> Non
     accuracy = np.mean(best == ids[places[:, 0], places[:, 1]])
     print(f'rxnmapper-albert: {gaps}, masked-token accuracy {accuracy:.3f} of {len(places)}')
     assert accuracy >= 0.97
+
+
+def test_the_pretraining_heads_of_albert(tmp_path: pathlib.Path) -> None:
+    theirs = their_model('albert', 0, 'PreTraining')
+    mine = ours(theirs, tmp_path / 'theirs')
+    assert mine.heads == ('pooler', 'masked_lm', 'sentence_order')
+    inputs = batch(mine.config)
+    with torch.no_grad():
+        outputs = theirs(**their_inputs('albert', mine.config, inputs))
+    found = jax.jit(lambda params: apply(mine, inputs, params))(mine.params)
+    order = found['sentence_order_logits']
+    np.testing.assert_allclose(order, outputs.sop_logits.numpy(), atol=LOGITS, rtol=0)
+    back(theirs, mine, tmp_path / 'back')
