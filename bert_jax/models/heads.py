@@ -15,7 +15,7 @@ from bert_jax.config import ModelConfig
 from bert_jax.config.schema import ModelType
 from bert_jax.models.encoder import Encoder
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.models.layers import ACTIVATIONS, Dense, Dropout, LayerNorm, kernel_init
+from bert_jax.models.layers import Dense, Dropout, Transform, kernel_init
 from bert_jax.models.parameters import parameter
 from bert_jax.parallel.sharding import constrain
 
@@ -30,22 +30,6 @@ class HeadInputs(NamedTuple):
     masked_lm_positions: jax.Array | None  # int32[batch, predictions]; None: every position
     attend: Callable[..., jax.Array]  # `Embeddings.attend`
     dropout: Callable[[jax.Array], jax.Array]
-
-
-class Transform(nn.Module):
-    """A dense layer, an activation and, by default, a normalization."""
-
-    config: ModelConfig
-    width: int
-    activation: str
-    norm: bool = True
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        config, sizes = self.config, ((self.width,), ('embed',), ('features',))
-        x = Dense(config, *sizes, use_bias=config.classifier_bias, name='dense')(x)
-        x = ACTIVATIONS[self.activation](x)
-        return LayerNorm(config, name='layer_norm')(x) if self.norm else x
 
 
 class Pooler(nn.Module):
@@ -73,6 +57,7 @@ def _summarized(config: ModelConfig, hidden: jax.Array, mask: jax.Array | None) 
         return hidden[:, 0]
     weights = jnp.ones(hidden.shape[:2]) if mask is None else (mask > 0).astype(jnp.float32)
     total = jnp.sum(hidden.astype(jnp.float32) * weights[:, :, None], axis=1)
+    # A row that only fills a batch has no tokens.
     return (total / jnp.maximum(weights.sum(axis=1), 1)[:, None]).astype(hidden.dtype)
 
 

@@ -116,6 +116,22 @@ def _layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array | None, eps: flo
     return normalized if bias is None else normalized + bias
 
 
+class Transform(nn.Module):
+    """A dense layer, an activation and, by default, a normalization."""
+
+    config: ModelConfig
+    width: int
+    activation: str
+    norm: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        config, sizes = self.config, ((self.width,), ('embed',), ('features',))
+        x = Dense(config, *sizes, use_bias=config.classifier_bias, name='dense')(x)
+        x = ACTIVATIONS[self.activation](x)
+        return LayerNorm(config, name='layer_norm')(x) if self.norm else x
+
+
 class Dropout(nn.Module):
     """Dropout that zeroes each element with probability `rate` and scales the rest."""
 

@@ -1,7 +1,7 @@
 """The families of models that are converted, by `model_type`.
 
 To add a family, add a module with a `Family`, an entry here, a choice of
-`config.model.model_type`, presets in `models.presets` and a row in `tests/parity/test_families.py`.
+`config.model.model_type`, presets in `models.presets` and a row in `tests/parity/family_models.py`.
 """
 
 from collections.abc import Mapping
