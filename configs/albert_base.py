@@ -18,6 +18,8 @@ from bert_jax.models.presets import PRESETS
 def get_config() -> ConfigDict:
     config = default()
     config.model.update(dataclasses.asdict(PRESETS['albert-base']))
+    config.objective = 'mlm+sop'
+    config.data.max_ngram = 3
     config.data.tokenizer = 'sentencepiece'
     config.optim.name = 'lamb'
     config.optim.learning_rate = 1.76e-3

@@ -18,6 +18,7 @@ from bert_jax.models.presets import PRESETS
 def get_config() -> ConfigDict:
     config = default()
     config.model.update(dataclasses.asdict(PRESETS['distilbert-base']))
+    config.objective = 'mlm'
     config.optim.learning_rate = 5e-4
     config.optim.warmup_steps = 1_000
     config.optim.beta2 = 0.98

@@ -19,6 +19,7 @@ from bert_jax.models.presets import PRESETS
 def get_config() -> ConfigDict:
     config = default()
     config.model.update(dataclasses.asdict(PRESETS['roberta-base']))
+    config.objective = 'mlm'
     config.data.tokenizer = 'byte_bpe'
     config.data.lowercase = False
     config.optim.learning_rate = 6e-4
