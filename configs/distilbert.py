@@ -17,6 +17,7 @@ from bert_jax.models.presets import PRESETS
 
 def get_config() -> ConfigDict:
     config = default()
+    config.objective = 'mlm'
     config.model.update(dataclasses.asdict(PRESETS['distilbert-base']))
     config.optim.learning_rate = 5e-4
     config.optim.warmup_steps = 1_000
