@@ -17,6 +17,8 @@ from bert_jax.models.presets import PRESETS
 
 def get_config() -> ConfigDict:
     config = default()
+    config.objective = 'mlm+sop'
+    config.data.max_ngram = 3
     config.model.update(dataclasses.asdict(PRESETS['albert-base']))
     config.objective = 'mlm+sop'
     config.data.max_ngram = 3

@@ -17,6 +17,7 @@ from bert_jax.models.presets import PRESETS
 
 def get_config() -> ConfigDict:
     config = default()
+    config.objective = 'mlm'
     config.model.update(dataclasses.asdict(PRESETS['distilbert-base']))
     config.objective = 'mlm'
     config.optim.learning_rate = 5e-4

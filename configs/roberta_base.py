@@ -18,6 +18,7 @@ from bert_jax.models.presets import PRESETS
 
 def get_config() -> ConfigDict:
     config = default()
+    config.objective = 'mlm'
     config.model.update(dataclasses.asdict(PRESETS['roberta-base']))
     config.objective = 'mlm'
     config.data.tokenizer = 'byte_bpe'

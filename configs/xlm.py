@@ -18,6 +18,7 @@ from bert_jax.models.presets import PRESETS
 def get_config() -> ConfigDict:
     config = default()
     model = dataclasses.replace(PRESETS['xlm-mlm-tlm-xnli15-1024'], type_vocab_size=2)
+    config.objective = 'mlm'
     config.model.update(dataclasses.asdict(model))
     config.objective = 'mlm'
     config.data.tokenizer = 'xlm_bpe'

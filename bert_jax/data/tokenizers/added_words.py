@@ -40,9 +40,10 @@ def save(vocabulary: tokenizer.Tokenizer, words: list[str], folder: pathlib.Path
     """Writes the vocabulary with the words at its end. Raises ValueError if text would not become
     one of the words, because it is split at spaces and punctuation first."""
     folder.mkdir(parents=True, exist_ok=True)
+    vocabulary.save(folder)
     lines = vocabulary.files[FILE].removesuffix(b'\n') + b'\n'
     (folder / FILE).write_bytes(lines + ''.join(f'{word}\n' for word in words).encode())
-    larger = tokenizer.load(folder, vocabulary.lowercase)
+    larger = tokenizer.load(folder, vocabulary.lowercase, vocabulary.strip_accents)
     for i, (word, ids) in enumerate(zip(words, larger.encode_batch(words), strict=True)):
         if ids != [vocabulary.vocab_size + i]:
             raise ValueError(
