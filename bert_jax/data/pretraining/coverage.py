@@ -15,17 +15,19 @@ COVERED = 0.95
 
 def describe(stream: Stream, segmenter: Segmenter, chunks: Chunks, batch_size: int) -> str:
     """The size of an epoch and the share of the text that its rows show, in lines of a log."""
-    shown, what = _shown(stream, segmenter, chunks), 'rows'
-    if stream.shuffled:
-        copies = stream.data.static_copies
-        what = f'rows in {copies} static copies' if copies else 'rows of an epoch'
-    show = shown[-1] if stream.data.static_copies else shown[0]
+    shown, copies = _shown(stream, segmenter, chunks), stream.data.static_copies
+    show = shown[-1] if copies else shown[0]
+    whole = (
+        f'{copies} static cop{"y has" if copies == 1 else "ies have"}' if copies else 'an epoch has'
+    )
+    whole = whole if stream.shuffled else 'the evaluation has'
     lines = [
-        f'the {len(chunks):,} {what} of {stream.max_seq_length} tokens show {show:.0%} of the text'
+        f'{whole} {len(chunks):,} rows of {stream.max_seq_length} tokens, which show {show:.0%} '
+        'of the text'
     ]
-    if stream.shuffled and stream.data.static_copies and show < COVERED:
+    if stream.shuffled and copies and show < COVERED:
         lines.append('the rest is never shown; config.data.static_copies=0 makes new rows')
-    elif stream.shuffled and not stream.data.static_copies and show < COVERED:
+    elif stream.shuffled and not copies and show < COVERED:
         epochs = next((i for i, part in enumerate(shown, 1) if part >= COVERED), len(shown))
         steps = -(-epochs * len(chunks) // batch_size)
         lines.append(f'{epochs} epochs ({steps:,} steps) show {shown[epochs - 1]:.0%} of it')

@@ -231,8 +231,8 @@ def test_the_log_says_how_much_text_is_shown(tmp_path, caplog):
     directory = made_stores.write(tmp_path / 'store', documents, documents[:2])
     caplog.set_level('INFO')
     for copies, text in (
-        (0, r'one epoch shows \d+% of the text and \d epochs'),
-        (1, 'never the rest'),
+        (0, r'an epoch has 192 rows of 16 tokens, which show \d+% of the text\n.*\d epochs'),
+        (1, r'1 static copy has 192 rows [^\n]*\n[^\n]*the rest is never shown'),
     ):
         caplog.clear()
         input_pipeline.train_batches(
@@ -242,4 +242,4 @@ def test_the_log_says_how_much_text_is_shown(tmp_path, caplog):
     caplog.clear()
     config = made_stores.config(16, 4, 3)
     input_pipeline.EvalBatches(directory, config, config.train.phases[0])
-    assert 'all rows together' in caplog.text and 'epochs' not in caplog.text
+    assert 'the evaluation has' in caplog.text and 'epochs' not in caplog.text
