@@ -17,10 +17,9 @@ def describe(stream: Stream, segmenter: Segmenter, chunks: Chunks, batch_size: i
     """The size of an epoch and the share of the text that its rows show, in lines of a log."""
     shown, copies = _shown(stream, segmenter, chunks), stream.data.static_copies
     show = shown[-1] if copies else shown[0]
-    whole = (
-        f'{copies} static cop{"y has" if copies == 1 else "ies have"}' if copies else 'an epoch has'
-    )
-    whole = whole if stream.shuffled else 'the evaluation has'
+    whole = 'an epoch has' if stream.shuffled else 'the evaluation has'
+    if stream.shuffled and copies:
+        whole = f'{copies} static {"copy has" if copies == 1 else "copies have"}'
     lines = [
         f'{whole} {len(chunks):,} rows of {stream.max_seq_length} tokens, which show {show:.0%} '
         'of the text'
