@@ -6,7 +6,7 @@ import typing
 if typing.TYPE_CHECKING:
     from bert_jax.finetuning.model import Model
 
-__version__ = '0.4.0'
+__version__ = '0.5.0'
 
 
 def load(directory: 'str | os.PathLike', dtype: str = 'auto') -> 'Model':

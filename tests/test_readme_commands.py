@@ -107,26 +107,29 @@ def test_the_flags_of_all_commands_exist() -> None:
 
 # Flags that make a command short. They come after its own flags, so they replace their values.
 SMALL_MODEL = {key: value for key, value in small_run.FLAGS.items() if key.startswith('model.')}
+TWO_STEPS = {
+    'train.phases': '((2,32,8,5),)',
+    'optim.warmup_steps': 0,
+    'data.holdout': 0.1,
+    'data.sentences': 'line',
+}
 SHORT = {
-    'pretraining': SMALL_MODEL
-    | {
-        'train.phases': '((2,32,8,5),)',
-        'optim.warmup_steps': 0,
-        'data.holdout': 0.1,
-        'data.sentences': 'line',
-        'data.vocab_file': 'vocab.txt',
-    },
-    'finetuning': {'train.epochs': 0.5, 'train.batch_size': 4, 'data.max_seq_length': 32},
+    'pretraining': SMALL_MODEL | TWO_STEPS | {'data.vocab_file': 'vocab.txt'},
+    'adaptation': TWO_STEPS,
+    'finetuning': {'train.epochs': 0.5, 'train.batch_size': 16, 'data.max_seq_length': 32},
     'plan': SMALL_MODEL
     | {'train.phases': '((2,32,4096,5),)', 'optim.warmup_steps': 0, 'mesh.fsdp': 1},
 }
 # The order in which they run: a command needs what an earlier one has made.
-ORDER = ('pretraining', 'from', 'finetuning', 'predict', 'plot', 'to', 'prepare', 'plan')
+ORDER = ('pretraining', 'from', 'adaptation', 'finetuning', 'predict', 'plot', 'to', 'prepare', 'plan')
 
 
 def kind(command: Command) -> str:
     if command.name == 'train':
-        return 'finetuning' if 'configs/finetune' in ' '.join(command.argv) else 'pretraining'
+        words = ' '.join(command.argv)
+        if 'init_from=' not in words:
+            return 'pretraining'
+        return 'finetuning' if 'finetune_' in words else 'adaptation'
     if command.name == 'convert':
         return 'to' if any(word.startswith('--to') for word in command.argv) else 'from'
     return command.name
@@ -137,7 +140,7 @@ def shortened(command: Command) -> list[str]:
     name, argv = kind(command), list(command.argv)
     values = dict(SHORT.get(name, {}))
     if name == 'pretraining' and not any('data.corpus=text:' in word for word in argv):
-        values['data.corpus'] = 'text:books/*.txt'
+        values['data.corpus'] = 'text:books'
     if name == 'to':  # the name may be the folder of another command
         argv = [f'{word}_out' if word.startswith('--output=') else word for word in argv]
     return [*argv, *(f'--config.{key}={value}' for key, value in values.items())]
@@ -164,7 +167,7 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     (tmp_path / 'books').mkdir()
     small_run.write_corpus(tmp_path).rename(tmp_path / 'books' / 'one.txt')
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
-    rows = [f'{"abc" if i % 2 else "fgh"} bad gab,{"good" if i % 2 else "bad"}' for i in range(40)]
+    rows = [f'{"abc" if i % 2 else "fgh"} bad gab,{"good" if i % 2 else "bad"}' for i in range(200)]
     for name in ('train.csv', 'dev.csv'):
         (tmp_path / name).write_text('\n'.join(['text,label', *rows]) + '\n')
     (tmp_path / 'new.csv').write_text('text\nabc bad\nfgh gab\n')
@@ -175,7 +178,7 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
 def test_the_commands_of_the_readme(folder: pathlib.Path) -> None:
     ordered = sorted(README, key=lambda command: ORDER.index(kind(command)))
     kinds = [kind(command) for command in ordered]
-    assert {'pretraining', 'finetuning', 'predict', 'from', 'to'} <= set(kinds)
+    assert {'pretraining', 'adaptation', 'finetuning', 'predict', 'to'} <= set(kinds)
     for command in ordered:
         if kind(command) == 'plan':
             pytest.importorskip('libtpu')
