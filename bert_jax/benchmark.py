@@ -1,4 +1,4 @@
-"""Measures the speed of training steps on the devices here.
+"""Measures the speed of training steps on the devices of this machine.
 
     python -m bert_jax.benchmark --config=configs/large.py --batch_size=64 --max_seq_length=128
     python -m bert_jax.benchmark --config=configs/base.py --batch_size=8,16,32 --output=speed.json

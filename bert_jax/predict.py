@@ -171,7 +171,7 @@ def main(argv: list[str]) -> int:
     if mode != 'task' and (count := bert.truncated):
         longest = bert.config.longest_row
         texts = 'text' if count == 1 else 'texts'
-        print(f'{count:,} {texts} had more than {longest} tokens, cut', file=sys.stderr)
+        print(f'{count:,} {texts} had more than {longest} tokens and were cut', file=sys.stderr)
     return 0
 
 

@@ -14,7 +14,7 @@ os.environ.setdefault('XLA_FLAGS', '--xla_force_host_platform_device_count=8')
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')  # as main has it
-# Most of the tests' time is compiling: less is optimised, and every process of a run finds what
+# Most of the tests' time is compiling: less is optimized, and every process of a run finds what
 # another has compiled.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 COMPILED = 'JAX_COMPILATION_CACHE_DIR'

@@ -2,7 +2,7 @@
 own library ask for in a run.
 
 Two of them are told where it is. TensorFlow, which etils.epath takes for gs:// where it is there,
-can't be told; so the same server is its proxy, and answers for *.googleapis.com.
+cannot be told; so the same server is its proxy, and answers for *.googleapis.com.
 """
 
 import contextlib

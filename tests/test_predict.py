@@ -85,7 +85,7 @@ def test_each_text_as_if_it_were_alone(bert: predict.Bert) -> None:
 def test_embeddings_are_pooled_and_in_order(
     bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trained_model, 'WINDOW', 4)
+    monkeypatch.setattr(trained_model, 'TEXTS_PER_READ', 4)
     expected = [alone(bert, text) for text in TEXTS]
     pooled = {
         'mean': [x['last_hidden_state'].mean(0) for x in expected],
@@ -100,7 +100,7 @@ def test_embeddings_are_pooled_and_in_order(
 def test_no_more_texts_are_read_than_fit_a_window(
     bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trained_model, 'WINDOW', 8)
+    monkeypatch.setattr(trained_model, 'TEXTS_PER_READ', 8)
     read = 0
 
     def endless() -> Iterator[str]:

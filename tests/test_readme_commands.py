@@ -121,7 +121,17 @@ SHORT = {
     | {'train.phases': '((2,32,4096,5),)', 'optim.warmup_steps': 0, 'mesh.fsdp': 1},
 }
 # The order in which they run: a command needs what an earlier one has made.
-ORDER = ('pretraining', 'from', 'adaptation', 'finetuning', 'predict', 'plot', 'to', 'prepare', 'plan')
+ORDER = (
+    'pretraining',
+    'from',
+    'adaptation',
+    'finetuning',
+    'predict',
+    'plot',
+    'to',
+    'prepare',
+    'plan',
+)
 
 
 def kind(command: Command) -> str:
@@ -167,7 +177,8 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     (tmp_path / 'books').mkdir()
     small_run.write_corpus(tmp_path).rename(tmp_path / 'books' / 'one.txt')
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
-    rows = [f'{"abc" if i % 2 else "fgh"} bad gab,{"good" if i % 2 else "bad"}' for i in range(200)]
+    letters = str.maketrans('01234567', 'abcdefgh')  # texts differ, so that a tenth is held out
+    rows = [f'{i:o} bad gab'.translate(letters) + f',label {i % 2}' for i in range(200)]
     for name in ('train.csv', 'dev.csv'):
         (tmp_path / name).write_text('\n'.join(['text,label', *rows]) + '\n')
     (tmp_path / 'new.csv').write_text('text\nabc bad\nfgh gab\n')

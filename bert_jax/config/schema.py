@@ -52,23 +52,25 @@ class ModelConfig:
 
     vocab_size: VocabSize = setting(30522, ARCHITECTURE)  # a run uses its vocabulary's size
     hidden_size: Positive = setting(768, ARCHITECTURE)  # the width of a token's vector
-    num_hidden_layers: Positive = setting(12, ARCHITECTURE)
+    num_hidden_layers: Positive = setting(12, ARCHITECTURE)  # the number of layers
     num_attention_heads: Positive = setting(12, ARCHITECTURE)  # they divide hidden_size
     intermediate_size: Positive = setting(3072, ARCHITECTURE)  # of the feed-forward network
     # 'gelu' is exact (erf); 'gelu_new' is the tanh approximation.
     hidden_act: Literal['gelu', 'gelu_new', 'relu'] = setting('gelu', ARCHITECTURE)
     hidden_dropout_prob: DropoutRate = 0.1  # after embeddings, attention and MLP
     attention_probs_dropout_prob: DropoutRate = 0.1  # needs attention='dense'
+    # The rows of the table of positions. No row of tokens is longer, without position_offset.
     max_position_embeddings: Positive = setting(512, ARCHITECTURE)
     type_vocab_size: Count = setting(2, ARCHITECTURE)  # token types or languages; 0: no table
     initializer_range: NotNegative = setting(0.02, ARCHITECTURE)  # standard deviation
-    layer_norm_eps: NotNegative = setting(1e-12, ARCHITECTURE)
-    model_type: ModelType = setting('bert', ARCHITECTURE)
+    layer_norm_eps: NotNegative = setting(1e-12, ARCHITECTURE)  # added to the variance
+    model_type: ModelType = setting('bert', ARCHITECTURE)  # the family of the model
 
     # The width of the embedding tables, from which a matrix maps to hidden_size (Lan et al., 2020,
     # section 3.1). 0: the tables have the width hidden_size, and there is no matrix.
     embedding_size: Count = setting(0, ARCHITECTURE)
-    share_layers: bool = setting(False, ARCHITECTURE)  # one layer, applied num_hidden_layers times
+    # One layer with one set of parameters is applied num_hidden_layers times, as in ALBERT.
+    share_layers: bool = setting(False, ARCHITECTURE)
     # 'absolute' is a learned table. 'sinusoidal' (Vaswani et al., 2017) and 'rotary' (Su et al.,
     # 2021) have no parameters.
     position_embedding_type: Literal['absolute', 'sinusoidal', 'rotary', 'none'] = setting(
@@ -82,15 +84,15 @@ class ModelConfig:
     # embeddings are normalized already.
     final_norm: bool = setting(False, ARCHITECTURE)
     gated_mlp: bool = setting(False, ARCHITECTURE)  # the activation times a second projection
-    attention_bias: bool = setting(True, ARCHITECTURE)
-    mlp_bias: bool = setting(True, ARCHITECTURE)
-    norm_bias: bool = setting(True, ARCHITECTURE)
+    attention_bias: bool = setting(True, ARCHITECTURE)  # whether attention has biases
+    mlp_bias: bool = setting(True, ARCHITECTURE)  # whether the feed-forward network has biases
+    norm_bias: bool = setting(True, ARCHITECTURE)  # whether layer norms have biases
     # If local_attention is not 0, tokens attend to the local_attention / 2 tokens on each side,
     # except in layers 0, n, 2 n, ... with n = global_attn_every_n_layers.
     local_attention: Count = setting(0, ARCHITECTURE)
     global_attn_every_n_layers: Positive = setting(3, ARCHITECTURE)
     global_rope_theta: PositiveFloat = setting(160_000.0, ARCHITECTURE)  # for rotary positions
-    local_rope_theta: PositiveFloat = setting(10_000.0, ARCHITECTURE)
+    local_rope_theta: PositiveFloat = setting(10_000.0, ARCHITECTURE)  # in layers that are local
     layerdrop: Probability = 0.0  # the probability to skip a layer in training (Fan et al., 2020)
     attention_output_dropout: bool = True  # whether dropout follows attention
 
@@ -143,7 +145,7 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    # 'pretrain', a GLUE task (sst2, mrpc,cola, all, ...), 'text', 'squad' or 'ner'.
+    # 'pretrain', a GLUE task (sst2, mrpc, cola, all, ...), 'text', 'squad' or 'ner'.
     task: str = 'pretrain'
     seed: int = 0  # for pairs, masks and the order of rows
     data_dir: str = setting('', FREE)  # the folder of TFDS; '' is its default
@@ -157,7 +159,7 @@ class DataConfig:
     )
     # model.vocab_size is rounded up to a multiple of this, so that mesh.tensor divides it.
     pad_vocab_to_multiple_of: Positive = setting(1, FREE)
-    lowercase: bool = setting(True, FREE)
+    lowercase: bool = setting(True, FREE)  # whether text is lowercased; False for a cased model
     # Whether accents and other combining marks are removed. 'auto': if text is lowercased, as in
     # BERT. They are vowels in some scripts, such as Thai.
     strip_accents: Literal['auto', 'true', 'false'] = setting('auto', FREE)
@@ -176,15 +178,18 @@ class DataConfig:
     eval_corpus: str = setting('', PRETRAINING, FREE)
     # Words to add to the vocabulary of init_from: 'word,word', or a file with a word on each line.
     add_tokens: str = setting('', PRETRAINING, FREE)
-    masked_lm_prob: Probability = setting(0.15, PRETRAINING)
+    masked_lm_prob: Probability = setting(0.15, PRETRAINING)  # the share of tokens to predict
     # Shares of the chosen tokens: become the mask token, become another token, stay as they are.
     mask_shares: Shares = setting((0.8, 0.1, 0.1), PRETRAINING)
+    # Masks all pieces of a word together, not single pieces.
     whole_word_masking: bool = setting(False, PRETRAINING)
     # The most words that are masked together; more than 1 masks whole words, as in ALBERT.
     max_ngram: Positive = setting(1, PRETRAINING)
-    # Objective 'mlm': whether a row that a document does not fill goes on with the next document.
+    # Objective 'mlm': whether a row that one document does not fill continues with the next.
     cross_documents: bool = setting(True, PRETRAINING)
+    # The probability that a row is made shorter than the longest one, as rows in use often are.
     short_seq_prob: Probability = setting(0.1, PRETRAINING)
+    # Objective 'mlm+nsp': the probability that the second text comes from another document.
     random_next_prob: Probability = setting(0.5, PRETRAINING)
     static_copies: Count = setting(0, PRETRAINING)  # 0: new pairs and masks in every epoch
     # Lines with [MASK], separated by line breaks, that each evaluation fills in. Held-out lines of
@@ -193,8 +198,9 @@ class DataConfig:
 
     # For GLUE: the task's folder, the folder that holds all tasks' folders, or 'tfds'.
     dir: str = setting('', FINETUNING, FREE)
-    train_file: str = setting('', FINETUNING, FREE)
-    eval_file: str = setting('', FINETUNING, FREE)  # '' holds out a tenth of train_file
+    train_file: str = setting('', FINETUNING, FREE)  # the labelled examples to train on
+    # The labelled examples to evaluate on; '' holds out a tenth of train_file.
+    eval_file: str = setting('', FINETUNING, FREE)
     test_file: str = setting('', FINETUNING, FREE)  # predicted at the end of training
     text_b_field: str = setting('text_b', FINETUNING)  # the second text, if texts are paired
     label_field: str = setting('label', FINETUNING)  # the column or key of the label
@@ -228,11 +234,12 @@ class OptimConfig:
     weight_decay: NotNegative = 0.01  # decoupled; not applied to biases and layer norms
     beta1: Probability = 0.9  # decay of the mean of the gradients
     beta2: Probability = 0.999  # decay of the mean of their squares
-    eps: PositiveFloat = 1e-6
-    bias_correction: bool = True  # False as in google-research/bert
+    eps: PositiveFloat = 1e-6  # added to the root of the mean square
+    # Whether the two means are corrected for their start at 0. google-research/bert does not.
+    bias_correction: bool = True
     grad_clip_norm: NotNegative = 1.0  # global norm; 0 turns clipping off
-    # 'embeddings', or a number of layers: the embeddings and so many of the lowest layers are not
-    # trained.
+    # Parameters that are not trained: 'embeddings', or a number N for the embeddings and the lowest
+    # N layers.
     freeze: Frozen = ''
     layer_decay: LayerDecay = 1.0  # a layer's learning rate divided by that of the layer above it
 
@@ -272,26 +279,26 @@ class TrainConfig:
     )
     epochs: PositiveFloat = setting(3.0, FINETUNING)  # each one ends with an evaluation
     batch_size: Positive = setting(32, FINETUNING)  # rows per step over all devices
-    seeds: Positive = setting(1, FINETUNING, FREE)  # runs, with `seed`, `seed` + 1, ...
+    seeds: Positive = setting(1, FINETUNING, FREE)  # the number of runs, with seed, seed + 1, ...
     best: bool = setting(False, FINETUNING)  # keep and score the best epoch instead of the last
     # The step at which the run ends; 0: the sum over phases. It does not change the schedule.
     num_steps: int = setting(0, FREE)
     seed: Seed = 0  # for the initial parameters and dropout
     # 'auto' is rbg, or threefry2x32 on CPU and on several GPUs.
     prng_impl: Literal['auto', 'threefry2x32', 'rbg', 'unsafe_rbg'] = 'auto'
-    accum_steps: Positive = setting(1, FREE)  # micro-batches per step
-    log_every: Positive = setting(100, FREE)  # steps; less in a short fine-tuning run
-    eval_every: Count = setting(10_000, PRETRAINING, FREE)  # steps; 0: only at the end
-    checkpoint_every: Positive = setting(5_000, FREE)  # steps
-    keep: Positive = setting(3, FREE)  # checkpoints
+    accum_steps: Positive = setting(1, FREE)  # micro-batches per step; more need less memory
+    log_every: Positive = setting(100, FREE)  # steps between reports; fewer in short fine-tuning
+    eval_every: Count = setting(10_000, PRETRAINING, FREE)  # steps; 0 evaluates only at the end
+    checkpoint_every: Positive = setting(5_000, FREE)  # steps between checkpoints
+    keep: Positive = setting(3, FREE)  # the number of checkpoints that stay; older ones are removed
     # If a loss or an update is not finite: stop the run, or skip the update.
     nonfinite: Literal['stop', 'skip'] = setting('stop', FREE)
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    batch_size: Count = setting(0, FREE)  # sequences; 0: as in training
-    max_batches: Count = setting(0, PRETRAINING, FREE)  # 0: all held-out documents
+    batch_size: Count = setting(0, FREE)  # rows per batch; 0 takes that of training
+    max_batches: Count = setting(0, PRETRAINING, FREE)  # 0 evaluates all held-out documents
     n_best: Positive = setting(20, FINETUNING)  # candidate answers per question
     max_answer_length: Positive = setting(30, FINETUNING)  # tokens
     # A question has no answer if the null score exceeds the best answer's score by more than this.

@@ -89,7 +89,7 @@ def convert_in(
 
 
 def _fresh(source: Foreign, heads: tuple[str, ...], num_labels: int) -> dict[str, np.ndarray]:
-    """Freshly initialised parameters by path."""
+    """Freshly initialized parameters by path."""
     model = HeadedEncoder(source.model, heads, num_labels)
     boxed = jax.jit(model.init)(jax.random.key(0), EncoderInputs.example())['params']
     return flax.traverse_util.flatten_dict(jax.device_get(flax.linen.unbox(boxed)), sep='/')

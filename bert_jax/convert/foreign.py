@@ -147,8 +147,8 @@ def why_unused(
     if layer is not None and layer >= layers:
         key = family.keys['num_hidden_layers']
         raise ValueError(
-            f'tensor {name} is of layer {layer}, but {path} says {key} is {layers} (they count '
-            'from 0)'
+            f'tensor {name} is of layer {layer}, but {path} says {key} is {layers} (the first '
+            'layer has the number 0)'
         )
     if name.startswith((family.prefix, 'bert/')) and not re.match(BUFFER, name):
         return 'not a parameter of this encoder'
@@ -168,11 +168,11 @@ def check_vocabulary(
             f'the vocabulary in {directory} has {vocabulary.vocab_size} tokens, '
             f'its configuration says {vocab_size}'
         )
-    capitalised, ordinary = vocabulary.capitalised, len(vocabulary.ordinary_ids)
-    if lowercase is None and len(capitalised) > CASED * ordinary:
+    capitalized, ordinary = vocabulary.capitalized, len(vocabulary.ordinary_ids)
+    if lowercase is None and len(capitalized) > CASED * ordinary:
         raise ValueError(
-            f'nothing in {directory} says whether text is lowercased, and {len(capitalised)} of '
-            f'{ordinary} tokens have upper-case letters, such as {capitalised[0]!r}; give '
+            f'nothing in {directory} says whether text is lowercased, and {len(capitalized)} of '
+            f'{ordinary} tokens have upper-case letters, such as {capitalized[0]!r}; give '
             '--nolowercase, or --lowercase'
         )
     if lowercase is None:

@@ -34,7 +34,7 @@ def read_tensors(directory: pathlib.Path, family: Family) -> dict[str, np.ndarra
         for path, expected in files.items():
             shard = read(path)
             if absent := sorted(expected - set(shard)):
-                raise ValueError(f'{path} has no tensor {absent[0]}, which {index} places there')
+                raise ValueError(f'{path} has no tensor {absent[0]}; {index} says that it has')
             tensors |= shard
         return _renamed(tensors, family)
     raise ValueError(f'{directory} has no weights: none of {", ".join(FORMATS)}, whole or sharded')

@@ -19,7 +19,7 @@ from bert_jax.data.store import format
 from bert_jax.data.tokenizers import tokenizer
 
 SHAPES = (Phase(1 << 40, 128, 256, 20), Phase(1 << 40, 512, 64, 77))
-THEIRS = 'transformers, masks only'
+REFERENCE = 'transformers, masks only'
 ROUNDS = 5  # the fastest one counts, because other programs may slow the machine down
 
 
@@ -80,18 +80,18 @@ def main(argv: list[str]) -> None:
             f'whole_word_masking={whole}': ours(directory, phase, whole) for whole in (False, True)
         }
         try:
-            makers = {THEIRS: collator(directory, phase)} | makers
+            makers = {REFERENCE: collator(directory, phase)} | makers
         except ImportError as error:
             print(f'the collator is not installed ({error}): pip install transformers torch')
         rates = speeds(makers, flags.FLAGS.seconds)
         print(f'{phase.batch_size} x {phase.max_seq_length}')
         for name, rate in rates.items():
-            ratio = f', {rate / rates[THEIRS]:.1f} times that' if THEIRS in rates else ''
+            ratio = f', {rate / rates[REFERENCE]:.1f} times that' if REFERENCE in rates else ''
             print(f'  {name:25} {rate / 1e6:6.2f} million tokens/s{ratio}')
 
 
 if __name__ == '__main__':
     flags.DEFINE_string('tokens', None, 'A prepared store.', required=True)
-    flags.DEFINE_float('seconds', 5.0, 'How long to measure each.')
+    flags.DEFINE_float('seconds', 5.0, 'The seconds to measure each of them for.')
     logging.set_verbosity(logging.WARNING)
     app.run(main)

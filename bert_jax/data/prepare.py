@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
     sources = readers.source(data), readers.eval_source(data)
     wanted = Preparation(data, sources[0], FLAGS.vocab_size, config.min_documents, sources[1])
     output = pathlib.Path(FLAGS.output).expanduser()
-    if wanted.is_there(output):
+    if wanted.is_prepared(output):
         say(f'{output} exists already')
     wanted.build(output)
     return 0

@@ -60,7 +60,7 @@ class ClassificationProcessor(task_data.Processor):
 
         return each(examples, checked, on_error) if predicts else examples
 
-    def facts_of(self, train: list[Example], held_out: list[Example]) -> TaskFacts:
+    def find_facts(self, train: list[Example], held_out: list[Example]) -> TaskFacts:
         data = self.config.data
         example_files.check_pairs(train)
         labels = () if data.regression else tuple(example_files.label_names(train))

@@ -70,7 +70,7 @@ def load(name: str, config: Config, tokenizer: Tokenizer) -> TaskData:
         try:
             examples = read(test_name, split)
         except glue.MissingFile:
-            summary.count(f'missing files, so no predictions for {test_name} {split}')
+            summary.count(f'test files that are missing: {test_name} {split} gets no predictions')
             continue
         glue.check_number(test_name, len(examples), split)
         tests[f'{test_name} {split}'] = examples

@@ -77,7 +77,7 @@ class TaggingProcessor(task_data.Processor):
             sentences = [dataclasses.replace(sentence, tags=None) for sentence in sentences]
         return iter(sentences)
 
-    def facts_of(self, train: list[Sentence], held_out: list[Sentence]) -> TaskFacts:
+    def find_facts(self, train: list[Sentence], held_out: list[Sentence]) -> TaskFacts:
         labels = tuple(conll.label_names(train))
         if len(labels) == 1:
             file = self.config.data.train_file

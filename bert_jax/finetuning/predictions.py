@@ -17,7 +17,7 @@ from bert_jax.finetuning.task_data import PREDICT, Processor, Record, TaskFacts
 from bert_jax.inference.trained_model import Bert
 
 COPIED = ('id', 'words')  # columns of the input that a record has anyway
-SHOWN = 5  # bad rows that are printed one by one
+MAX_PRINTED_ROWS = 5  # bad rows that are printed one by one
 
 
 def processor_of(bert: Bert) -> Processor:
@@ -62,14 +62,14 @@ def of_examples(bert: Bert, examples: Sequence[Any], summary: Summary) -> list[R
 
 
 class BadRows:
-    """Reports rows that are left out: the first SHOWN one by one, and the number of all."""
+    """Reports rows that are left out: the first MAX_PRINTED_ROWS of them, and their number."""
 
     def __init__(self) -> None:
         self.number = 0
 
     def __call__(self, error: ValueError) -> None:
         self.number += 1
-        if self.number <= SHOWN:
+        if self.number <= MAX_PRINTED_ROWS:
             say(f'left out: {error}')
 
     def finish(self, source: pathlib.Path) -> None:

@@ -30,7 +30,9 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
             )
         started, vocabulary = model_dir.start_from(config)
         if vocabulary is None:
-            raise ValueError(f'{config.init_from} has no vocabulary; put its vocab.txt there')
+            raise ValueError(
+                f'{config.init_from} has no vocabulary; put its vocab.txt into that folder'
+            )
         data, model = started.data, started.model
     elif data.vocab_file:
         vocabulary = tokenizer.load(

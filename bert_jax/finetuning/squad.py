@@ -41,7 +41,7 @@ class QuestionAnsweringProcessor(task_data.Processor):
     ) -> Iterator[Question]:
         return squad.iter_file(path, summary, split == PREDICT, on_error)
 
-    def facts_of(self, train: list[Question], held_out: list[Question]) -> TaskFacts:
+    def find_facts(self, train: list[Question], held_out: list[Question]) -> TaskFacts:
         return TaskFacts(no_answer=any(q.is_impossible for q in (*train, *held_out)))
 
     def text_and_label(self, example: Question) -> tuple[str, str]:

@@ -95,7 +95,7 @@ class Processor(abc.ABC):
         """
 
     @abc.abstractmethod
-    def facts_of(self, train: list[Any], held_out: list[Any]) -> TaskFacts:
+    def find_facts(self, train: list[Any], held_out: list[Any]) -> TaskFacts:
         """The facts about a run's data. Raises ValueError if there is nothing to learn."""
 
     @abc.abstractmethod
@@ -189,7 +189,7 @@ def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskDat
         train = [example for example, out in zip(train, chosen, strict=True) if not out]
         file = pathlib.PurePath(data.train_file).name
         note = f'a tenth of {file}; config.data.eval_file is empty'
-    processor.facts = processor.facts_of(train, held_out)
+    processor.facts = processor.find_facts(train, held_out)
     tests = {}
     if data.test_file:
         tests['test'] = list(processor.read(data.test_file, summary, 'test'))

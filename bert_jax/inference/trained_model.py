@@ -28,7 +28,7 @@ from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.finetuning import HeadTask
 from bert_jax.training.evaluation import Predictions, by_example
 
-WINDOW = 4096  # texts that are read and sorted by length together
+TEXTS_PER_READ = 4096  # texts that are read and sorted by length together
 THREADS = 2
 
 Candidates = list[tuple[str, float]]
@@ -147,7 +147,7 @@ class Bert:
     def embed_stream(
         self, inputs: Iterable[Text], pooling: str = 'mean', windows: bool = False
     ) -> Iterator[np.ndarray]:
-        """Yields a vector float32[hidden] for each text, in order. Reads WINDOW texts at a time.
+        """Yields a vector float32[hidden] for each text, in order; reads TEXTS_PER_READ at a time.
 
         pooling: 'mean' is the mean of the hidden states of all tokens, special tokens included;
         'cls' is the hidden state of the first token; 'pooler' is the pooler's output. windows: a
@@ -162,7 +162,7 @@ class Bert:
             raise ValueError('this checkpoint has no pooler; use pooling mean or cls')
         pooled = self._function(pooling, lambda outputs, batch: _pool(outputs, batch, pooling))
         inputs, encoder = iter(inputs), self.encoder
-        while texts := list(itertools.islice(inputs, WINDOW)):
+        while texts := list(itertools.islice(inputs, TEXTS_PER_READ)):
             parts = encoder.windows(texts) if windows else [[row] for row in encoder.encode(texts)]
             examples = self._examples(list(itertools.chain.from_iterable(parts)))
             counts = np.array([len(rows) for rows in parts])

@@ -30,8 +30,8 @@ PROCESS_ID = flags.DEFINE_integer(
 # If a process sends no heartbeat for this long, JAX ends the other processes, which would otherwise
 # hang in a collective.
 HEARTBEAT_SECONDS = 20
-# How long a failed process waits, so that the other processes can report their own error.
-PARTING_SECONDS = 5
+# How many seconds a failed process waits, so that the others can report their own error.
+SECONDS_BEFORE_EXIT = 5
 
 
 def join() -> None:
@@ -112,7 +112,7 @@ def fail(code: int) -> int:
             )
         leaving = threading.Thread(target=_shut_down, daemon=True)
         leaving.start()
-        leaving.join(PARTING_SECONDS)
+        leaving.join(SECONDS_BEFORE_EXIT)
         sys.stdout.flush()
         sys.stderr.flush()
     finally:

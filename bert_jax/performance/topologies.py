@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 GENERATIONS = ('v4', 'v5e', 'v5p', 'v6e', 'tpu7x')
 # The number in a name counts TensorCores, two per chip, for these, and chips for the others.
-COUNTS_CORES = ('v4', 'v5p', 'tpu7x')
+NAMED_BY_CORES = ('v4', 'v5p', 'tpu7x')
 FLAT = ('v5e', 'v6e')  # two-dimensional; the others have three dimensions
 FLAT_SIDE = 16  # chips along each dimension of a whole pod of these
 ALIASES = {'v5litepod': 'v5e', 'v5lite': 'v5e', 'v6litepod': 'v6e', 'v7x': 'tpu7x', '7x': 'tpu7x'}
@@ -37,7 +37,7 @@ class TpuSlice(NamedTuple):
     @property
     def counted(self) -> str:
         """'64 chips', with the number of cores if the names of such slices count cores."""
-        cores = f' ({2 * self.chips} cores)' if self.generation in COUNTS_CORES else ''
+        cores = f' ({2 * self.chips} cores)' if self.generation in NAMED_BY_CORES else ''
         return f'{self.chips} chips{cores}'
 
     def __str__(self) -> str:
@@ -76,9 +76,9 @@ def parse(name: str) -> TpuSlice:
         )
     if match[2]:
         count = int(match[2])
-        chips, odd = divmod(count, 2) if generation in COUNTS_CORES else (count, 0)
+        chips, odd = divmod(count, 2) if generation in NAMED_BY_CORES else (count, 0)
         if odd or chips < 1 or chips & (chips - 1):
-            counted = 'cores, two per chip' if generation in COUNTS_CORES else 'chips'
+            counted = 'cores, two per chip' if generation in NAMED_BY_CORES else 'chips'
             raise ValueError(
                 f'--topology={name!r} counts {count} {counted}; the shape is known for powers of '
                 f'two only; for other sizes give the shape: {generation}:'

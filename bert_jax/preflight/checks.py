@@ -25,7 +25,7 @@ from bert_jax.parallel.chips import GIB, needed_memory
 from bert_jax.preflight.resolve import resolve
 from bert_jax.training import initialization
 from bert_jax.training.checkpoint import check_storage
-from bert_jax.training.run import NotKnown, Resolver, describe_devices
+from bert_jax.training.run import Resolver, UnknownValue, describe_devices
 from bert_jax.training.workdir import check as check_workdir
 from bert_jax.training.workdir import saved_steps
 
@@ -44,7 +44,7 @@ def check(config: Config, workdir: epath.Path, init_from: str = '') -> int:
         for name, describe in CHECKS.items():
             try:
                 mark, line = 'ok', describe(resolver)
-            except (NotKnown, readers.NotFetched) as reason:
+            except (UnknownValue, readers.NotFetched) as reason:
                 mark, line = 'skip', str(reason)
             except (ValueError, OSError) as error:
                 mark, line = 'FAIL', str(error)
@@ -63,7 +63,7 @@ def check_early(resolver: Resolver) -> None:
     They come before the preparation of the data, which may take hours.
     """
     for name in EARLY:
-        with contextlib.suppress(NotKnown, readers.NotFetched):
+        with contextlib.suppress(UnknownValue, readers.NotFetched):
             CHECKS[name](resolver)
 
 
@@ -125,7 +125,7 @@ def _disk(resolver: Resolver) -> str:
     """Compares what the run will write with the free space, for each disk."""
     writes: list[tuple[pathlib.Path, int, str]] = []
     fine, wrong = list[str](), list[str]()
-    with contextlib.suppress(NotKnown):
+    with contextlib.suppress(UnknownValue):
         size = resolver.bytes_to_cache()
         if size is None:
             fine.append(f'the size of the prepared corpus in {resolver.cache} is not known')
@@ -177,7 +177,7 @@ def _fits(resolver: Resolver) -> str:
 
 
 def _memory() -> int:
-    """The bytes that a device may use. Raises NotKnown if neither JAX nor Linux reports them."""
+    """The bytes that a device may use. Raises UnknownValue if JAX and Linux do not report them."""
     devices = jax.local_devices()
     if limit := (devices[0].memory_stats() or {}).get('bytes_limit'):
         return int(limit)
@@ -185,7 +185,7 @@ def _memory() -> int:
         text = pathlib.Path('/proc/meminfo').read_text()
         return int(re.findall(r'MemAvailable:\s+(\d+) kB', text)[0]) * 1024 // len(devices)
     except (OSError, IndexError) as error:
-        raise NotKnown('the size of the memory is not known') from error
+        raise UnknownValue('the size of the memory is not known') from error
 
 
 def _existing(path: Any) -> Any:

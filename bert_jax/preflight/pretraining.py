@@ -26,7 +26,7 @@ from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.tasks.task import Task
 from bert_jax.training.examples import BLANK, Examples
 from bert_jax.training.loop import EvalSet
-from bert_jax.training.run import NotKnown, Resolver, Run, part
+from bert_jax.training.run import Resolver, Run, UnknownValue, part
 from bert_jax.training.train_step import Step
 from bert_jax.training.workdir import CONFIG, DATA, read_data
 
@@ -91,7 +91,7 @@ class Pretraining(Resolver):
             self.eval_source,
         )
         store = self.cache / wanted.name
-        return epath.Path(store) if wanted.is_there(store) else None
+        return epath.Path(store) if wanted.is_prepared(store) else None
 
     @part
     def meta(self) -> format.StoreMeta | None:
@@ -121,9 +121,9 @@ class Pretraining(Resolver):
         if not config.init_from:
             return config.padded()
         if config.data.vocab_file or self._is_store:
-            raise NotKnown('the vocabulary is not known')
+            raise UnknownValue('the vocabulary is not known')
         raise ValueError(
-            'the corpus would have another vocabulary than config.init_from; tokenise it with '
+            'the corpus would have another vocabulary than config.init_from; tokenize it with '
             f'the vocabulary of init_from: --config.data.vocab_file={config.init_from}'
         )
 
@@ -321,7 +321,7 @@ def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
         more = bool(config.data.add_tokens) and content.startswith(before)
         if before != content and not more:
             raise ValueError(
-                f'config.init_from={start} has another vocabulary than the corpus; tokenise the '
+                f'config.init_from={start} has another vocabulary than the corpus; tokenize the '
                 f'corpus with the vocabulary of init_from: --config.data.vocab_file={file}'
             )
     if not (source / CONFIG).exists():
@@ -336,7 +336,7 @@ def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
     for key, (theirs, ours) in compared.items():
         if theirs != ours:
             raise ValueError(
-                f'config.init_from={start} was trained with {key}={theirs!r}, but {key} is '
-                f'{ours!r} here: --config.{key}={theirs}'
+                f'config.init_from={start} was trained with {key}={theirs!r}, but config.{key} '
+                f'is {ours!r}; set --config.{key}={theirs}'
             )
     return config.data.padded(max(trained.model.vocab_size, vocabulary.vocab_size))

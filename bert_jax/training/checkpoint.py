@@ -179,13 +179,13 @@ def check_params(source: epath.PathLike, abstract: Any) -> list[str]:
     path = newest_checkpoint(source)
     saved, needed = map(_forms, (saved_params(path), _named(abstract)))
     wrong = [
-        f'{name} is {saved.get(name, "missing")} there, {form} here'
+        f'{name} is {saved.get(name, "missing")}; the model needs {form}'
         for name, form in needed.items()
         if saved.get(name) != form
     ]
     if wrong:
         more = f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''
-        raise ValueError(f'{path} does not fit config.model: {"; ".join(wrong[:5])}{more}')
+        raise ValueError(f'{path} does not fit config.model: {", ".join(wrong[:5])}{more}')
     return sorted(set(saved) - set(needed))
 
 

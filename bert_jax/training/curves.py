@@ -31,7 +31,7 @@ SMALLEST_RANGE = 0.1  # of a y axis, as a share of its values
 def save(workdirs: Sequence[str], output: str) -> None:
     """Writes the picture of the runs in `workdirs`, in the format that the suffix of `output` says.
 
-    Raises ValueError if matplotlib is not installed, if a file of a run can't be read, and for any
+    Raises ValueError if matplotlib is not installed, if a file of a run cannot be read, and for any
     other suffix.
     """
     suffix = pathlib.PurePosixPath(output).suffix

@@ -125,7 +125,7 @@ class History:
 
 
 def read(workdir: str, name: str) -> History:
-    """The history of the run in `workdir`. Raises ValueError if its files can't be read."""
+    """The history of the run in `workdir`. Raises ValueError if its files cannot be read."""
     folder = absolute(workdir)
     lines = read_metrics(folder)
     config = read_config(folder) if (folder / CONFIG).exists() else None

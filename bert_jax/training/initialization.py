@@ -46,19 +46,23 @@ def initial_params(
     loaded = _flatten(load_params(source, _unflatten(expected)))
     LOG.info('parameters from %s', source)
     if taken := {facts[path].part for path in loaded} & {*TASK_HEADS}:
-        LOG.info('the task head (%s) is loaded from there, too', ', '.join(taken))
+        LOG.info('the task head (%s) is loaded from %s, too', ', '.join(taken), source)
     values = dict(flat)
     for path, value in loaded.items():
         value = _with_fresh_rows(value, flat[path])
         values[path] = _reinitialize(facts[path], value, flat[path], reinit_layers)
     if reinit_layers:
-        LOG.info('fresh: the top %d layers and the pooler', reinit_layers)
+        LOG.info('the top %d layers and the pooler start from random values', reinit_layers)
     new = sorted(flat.keys() - loaded.keys())
     absent = {facts[path].part for path in new} & {*optional_heads}
     if absent:
-        LOG.info('fresh: the heads that %s does not have: %s', source, ', '.join(sorted(absent)))
+        LOG.info(
+            'heads that %s does not have start from random values: %s',
+            source,
+            ', '.join(sorted(absent)),
+        )
     if others := [path for path in new if facts[path].part not in absent]:
-        LOG.info('fresh: %s', ', '.join(others))
+        LOG.info('start from random values: %s', ', '.join(others))
     return _unflatten(values)
 
 
@@ -145,7 +149,9 @@ def _with_fresh_rows(saved: jax.Array, fresh: jax.Array) -> jax.Array:
     """Returns the saved array. If the fresh array has more rows, they are added at the end."""
     if saved.shape == fresh.shape:
         return saved
-    LOG.info('fresh: rows %d to %d of a vocabulary table', len(saved), len(fresh) - 1)
+    LOG.info(
+        'rows %d to %d of a vocabulary table start from random values', len(saved), len(fresh) - 1
+    )
     join = jax.jit(
         lambda saved, fresh: jax.lax.dynamic_update_slice_in_dim(fresh, saved, 0, axis=0),
         out_shardings=fresh.sharding,

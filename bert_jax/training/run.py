@@ -110,24 +110,26 @@ def _describe_phases(config: Config) -> str:
     return text
 
 
-class NotKnown(Exception):
+class UnknownValue(Exception):
     """Raised if a part of a run depends on another part whose error was already reported."""
 
 
 def part(resolve: Callable[[Any], Value]) -> functools.cached_property[Value]:
     """A property of a Resolver, which calls `resolve` when it is first needed and keeps the result.
 
-    If `resolve` raises an error, later uses of the property raise NotKnown, so that the error is
-    reported only once.
+    If `resolve` raises an error, later uses of the property raise UnknownValue, so that the error
+    is reported only once.
     """
     name = resolve.__name__
 
     def resolved(resolver: 'Resolver') -> Value:
         if name in resolver.failed:
-            raise NotKnown(f'{name.replace("_", " ")}: not known until the mistake is corrected')
+            raise UnknownValue(
+                f'{name.replace("_", " ")}: not known until the mistake is corrected'
+            )
         try:
             return resolve(resolver)
-        except NotKnown:
+        except UnknownValue:
             raise
         except Exception:
             resolver.failed.add(name)
@@ -193,11 +195,11 @@ class Resolver(abc.ABC):
 
     @abc.abstractmethod
     def describe_vocabulary(self) -> str:
-        """A line about the vocabulary. Raises ValueError if it can't be used."""
+        """A line about the vocabulary. Raises ValueError if it cannot be used."""
 
     @abc.abstractmethod
     def describe_data(self) -> str:
-        """A line about the data. Raises ValueError if a quick look shows that it can't be used."""
+        """A line about the data. Raises ValueError if a quick look shows that it cannot be used."""
 
     def bytes_to_cache(self) -> int | None:
         """How many bytes the run will write to the cache; None if this is not known."""
@@ -215,5 +217,5 @@ class Resolver(abc.ABC):
         """The part `name`, or None if it is unknown because of a mistake that was reported."""
         try:
             return getattr(self, name)
-        except NotKnown:
+        except UnknownValue:
             return None

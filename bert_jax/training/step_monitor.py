@@ -14,7 +14,7 @@ from bert_jax.tasks.losses import Sums
 from bert_jax.tasks.task import Task, loss_and_means
 
 LOG = logging.getLogger('bert_jax.training.step_monitor')
-AHEAD = 2  # steps that the host may be ahead of the device
+MAX_STEPS_AHEAD = 2  # steps that the host may be ahead of the device
 MAX_IN_A_ROW = 20  # skipped steps after which the run stops, because it no longer learns
 
 T = TypeVar('T')
@@ -60,7 +60,7 @@ class StepMonitor:
         It includes the compilation. phase: the phase, with the shape of this batch.
         """
         self._unchecked.append((step, step_sums['nonfinite'][0]))
-        self._recent = [*self._recent[-AHEAD:], step_sums]
+        self._recent = [*self._recent[-MAX_STEPS_AHEAD:], step_sums]
         if self.is_new(phase):
             self._compiled.add(phase)
             jax.block_until_ready(step_sums)

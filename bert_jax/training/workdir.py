@@ -53,7 +53,7 @@ def newest_checkpoint(source: epath.PathLike) -> epath.Path:
 
 
 def read_config(workdir: epath.Path) -> Config:
-    """The configuration of a run. Raises ValueError if it can't be read."""
+    """The configuration of a run. Raises ValueError if it cannot be read."""
     path = workdir / CONFIG
     try:
         values = json.loads(path.read_text())
@@ -65,7 +65,7 @@ def read_config(workdir: epath.Path) -> Config:
 
 
 def read_data(workdir: epath.Path) -> dict[str, Any]:
-    """The description of a run's data, with its `fingerprint`. Raises ValueError if the file can't
+    """The description of a run's data, with its `fingerprint`. Raises ValueError if the file cannot
     be read."""
     path = workdir / DATA
     try:
@@ -130,14 +130,14 @@ def check(
             f'{names[config.kind]} run; use another --workdir'
         )
     for key in keys.KEYS:
-        there, here = keys.get(saved, key), keys.get(config, key)
-        if there != here and not free_on_resume(key, config.kind) and key not in unknown:
-            wrong.append(f'config.{key} is {there} there, {here} here')
+        before, now = keys.get(saved, key), keys.get(config, key)
+        if before != now and not free_on_resume(key, config.kind) and key not in unknown:
+            wrong.append(f'config.{key} is {now}, but the run has {before}')
     saved_data = read_data(workdir)
     if data['fingerprint'] and saved_data['fingerprint'] != data['fingerprint']:
         wrong.append(
-            f'the data is {saved_data["fingerprint"]} there ({saved_data.get("name")}), '
-            f'{data["fingerprint"]} here ({data["name"]})'
+            f'the data is {data["fingerprint"]} ({data["name"]}), but the run has '
+            f'{saved_data["fingerprint"]} ({saved_data.get("name")})'
         )
     if wrong:
         raise ValueError(
@@ -154,7 +154,7 @@ def claim(
 
     data: the content of corpus.json, see `check`. vocabulary: its files by name. A resumed run does
     not read config.init_from and config.reinit_layers, so config.json keeps their first values.
-    Raises ValueError if the workdir belongs to another run or can't be written to.
+    Raises ValueError if the workdir belongs to another run or cannot be written to.
     """
     saved = check(workdir, config, data)
     if saved is not None:

@@ -122,7 +122,7 @@ def test_transformers_gives_our_ids(tmp_path: pathlib.Path, kind: str, model_typ
     write(tmp_path / 'out', vocabulary, model_type)
     theirs = transformers.AutoTokenizer.from_pretrained(str(tmp_path / 'out'))
     texts = [*TEXTS, *odd_texts(300)]
-    # HF's normaliser for SentencePiece drops some characters that the library does not know.
+    # HF's normalizer for SentencePiece drops some characters that the library does not know.
     if kind in fairseq_sentencepiece.FIRST:
         texts = TEXTS
     if vocabulary.kind == 'sentencepiece':

@@ -5,7 +5,7 @@ import json
 import random
 import unicodedata
 
-# Characters that normalisers change: accents apart and in one, ligatures, fractions, wide letters.
+# Characters that normalizers change: accents apart and in one, ligatures, fractions, wide letters.
 ODD = 'aeéE\u0301\u0308ﬁ½２Ａİßς東 \t\u00a0\u3000\u200b\u00ad\ufffd😀'
 ODD += '`\'",.-5019가\u1100\u1161ıǄ\u0345'
 ASSIGNED = [c for c in map(chr, range(1, 0x30000)) if unicodedata.category(c) not in ('Cn', 'Cs')]

@@ -261,7 +261,7 @@ def test_one_that_waits_for_others_can_be_ended(tmp_path: pathlib.Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(small_run.QUICK, reason='two processes train above')
 def test_the_benchmark_of_two_processes(tmp_path: pathlib.Path) -> None:
-    """One says what both did; where one can't begin, neither waits for it."""
+    """One says what both did; if one cannot begin, the other does not wait."""
     tiny = f'--config={small_run.ROOT / "configs/tiny.py"}'
     shape = ['--steps=3', '--max_seq_length=16', '--batch_size=8', '--config.mesh.fsdp=8']
     command = [sys.executable, '-m', 'bert_jax.benchmark', tiny, *shape]

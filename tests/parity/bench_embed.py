@@ -4,7 +4,7 @@
     python tests/parity/bench_embed.py --input=sentences.txt
 
 The same sentences, mean pooling and float32 on both sides, each in the process it would have:
-theirs tokenised, sorted by length and padded to the longest of each batch of 32.
+theirs tokenized, sorted by length and padded to the longest of each batch of 32.
 """
 
 import pathlib

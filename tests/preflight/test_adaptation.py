@@ -67,7 +67,7 @@ def test_a_run(here: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level('INFO')
     config = configured(**{'data.add_tokens': 'annabert'})
     Pretraining(config, epath.Path('run'), pathlib.Path('cache')).run()
-    assert 'fresh: the heads that start does not have: masked_lm' in caplog.text
+    assert 'heads that start does not have start from random values: masked_lm' in caplog.text
     assert '1 new tokens start from the means of their old pieces' in caplog.text
     lines = map(json.loads, pathlib.Path('run/metrics.jsonl').read_text().splitlines())
     losses = {line['step']: line['mlm_loss'] for line in lines if line['split'] == 'eval'}

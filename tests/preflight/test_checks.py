@@ -37,7 +37,10 @@ WRONG = [  # changed keys; the checks that fail, and their messages
         {'vocabulary': 'config.model.hidden_size is 16, but config.init_from has 32; remove it'},
     ),
     ({'WORKDIR': 'corpus.txt/run'}, {'workdir': '--workdir=corpus.txt/run cannot be written'}),
-    ({'HELD': 1}, {'workdir': 'run holds another run: config.train.seed is 1 there, 0 here. Use'}),
+    (
+        {'HELD': 1},
+        {'workdir': 'run holds another run: config.train.seed is 0, but the run has 1. Use'},
+    ),
     ({'FREE': 30_000}, {'disk': 'for 4 checkpoints; . has 29.30 KiB. Free some space'}),
     (
         {'MEMORY': 1000},
@@ -81,7 +84,7 @@ def test_a_run_that_goes_on(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     other = changed({'data.holdout': 0.3})
     assert 'FAIL' not in str(look(other))  # as long as nobody knows what the data will be
     preparation.prepare(other)
-    assert f'the data is {fingerprint} there' in look(other)['workdir']
+    assert f'but the run has {fingerprint}' in look(other)['workdir']
 
 
 @pytest.mark.parametrize(('changes', 'expected'), WRONG)

@@ -30,12 +30,12 @@ EARLY = [
         {'init_from': 'start', 'model.hidden_size': 16},
         'hidden_size is 16, but config.init_from has',
     ),
-    ({'train.seed': 1}, 'run holds another run: config.train.seed is 0 there, 1 here'),
+    ({'train.seed': 1}, 'run holds another run: config.train.seed is 1, but the run has 0'),
 ]
 
 
 @pytest.mark.parametrize(('changes', 'message'), EARLY)
-def test_mistakes_are_found_before_text_is_tokenised(
+def test_mistakes_are_found_before_text_is_tokenized(
     look: Any, changes: dict[str, Any], message: str
 ) -> None:
     if 'init_from' in changes:

@@ -247,9 +247,9 @@ def test_init_from_names_what_does_not_fit(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError) as error:
         load_params(tmp_path, other)
     message = str(error.value)
-    assert 'kernel is float32[20, 150] there, float32[20, 16] here' in message
-    assert 'bias is float32[7] there, bfloat16[7] here' in message
-    assert 'scale is missing there' in message
+    assert 'kernel is float32[20, 150]; the model needs float32[20, 16]' in message
+    assert 'bias is float32[7]; the model needs bfloat16[7]' in message
+    assert 'scale is missing; the model needs' in message
 
 
 def test_init_from_counts_what_it_leaves(

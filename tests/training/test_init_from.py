@@ -18,15 +18,15 @@ PIECES = [*tokenizer.SPECIALS, 'a']
     [
         (
             {'hidden_act': 'gelu_new'},
-            r"act='gelu_new', but .* 'gelu' here: --config.model.hidden_",
+            r"act='gelu_new', but .* 'gelu'; set --config.model.hidden_",
         ),
         (
             {'layer_norm_eps': 1e-5},
-            r'eps=1e-05, but .* 1e-12 here: --config.model.layer_norm_',
+            r'eps=1e-05, but .* 1e-12; set --config.model.layer_norm_',
         ),
         (
             {'lowercase': False},
-            r'lowercase=False, but .* True here: --config.data.lowercase=',
+            r'lowercase=False, but .* True; set --config.data.lowercase=',
         ),
         ({}, ''),
     ],

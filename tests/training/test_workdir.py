@@ -99,8 +99,8 @@ def test_another_kind_of_run_is_named(claims: Claims) -> None:
 def test_all_differing_keys_are_named(claims: Claims) -> None:
     with pytest.raises(ValueError) as error:
         claims.start(model={'hidden_size': 64}, train={'seed': 5})
-    assert 'config.model.hidden_size is 32 there, 64 here' in str(error.value)
-    assert 'config.train.seed is 0 there, 5 here' in str(error.value)
+    assert 'config.model.hidden_size is 64, but the run has 32' in str(error.value)
+    assert 'config.train.seed is 5, but the run has 0' in str(error.value)
 
 
 def test_another_corpus_is_refused(claims: Claims) -> None:

@@ -21,7 +21,7 @@ from bert_jax.data.labelled.texts import Text
 SUFFIXES = ('.csv', '.tsv', '.jsonl')
 TEXT_B = 'text_b'  # a column of second texts that has this name may be missing
 LONGEST = 1 << 24  # characters of a CSV field; a longer one probably has a quote that is not closed
-SHOWN = 20  # a message lists at most this many labels
+LISTED = 20  # a message lists at most this many labels
 SURROGATES = re.compile('[\ud800-\udfff]')
 WHOLE_NUMBER = re.compile(r'([+-]?\d{1,18})(\.0+)?')
 ADVICE = (
@@ -131,7 +131,7 @@ def label_ids(examples: Sequence[Example], names: Sequence[str]) -> np.ndarray:
     ids = {name: i for i, name in enumerate(names)}
     for example in examples:
         if (label := _label(example)) not in ids:
-            known = ', '.join(map(repr, names[:SHOWN])) + (', ...' if len(names) > SHOWN else '')
+            known = ', '.join(map(repr, names[:LISTED])) + (', ...' if len(names) > LISTED else '')
             hint = '; to learn numbers: config.data.regression=true' * (as_number(label) % 1 > 0)
             raise ValueError(
                 f'{example.where} has the label {label!r}; expected one of the training '

@@ -11,7 +11,8 @@ from bert_jax.config import EvalConfig
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.squad_windows import QuestionWindows
 
-SPARE = 4  # spans kept in a window for each of the n_best answers; several may have the same text
+# Spans that are kept in a window for each of the n_best answers. Several may have the same text.
+SPANS_PER_ANSWER = 4
 SPAN = np.dtype([('first', 'i4'), ('last', 'i4'), ('start', 'f8'), ('end', 'f8')])
 
 
@@ -114,11 +115,13 @@ def _spans(
     shift: int,
     config: EvalConfig,
 ) -> np.ndarray:
-    """The best spans of window w, unordered: SPAN[at most SPARE * n_best]. Tokens are given by
-    their numbers in the context. starts, ends: float[length], the logits of the row. shift: that of
-    the window."""
+    """The best spans of window w, unordered: SPAN[at most SPANS_PER_ANSWER * n_best].
+
+    Tokens are given by their numbers in the context. starts, ends: float[length], the logits of the
+    row. shift: that of the window.
+    """
     begin, stop, end = int(windows.best_begin[w]), int(windows.best_end[w]), int(windows.end[w])
-    longest, most = config.max_answer_length, SPARE * config.n_best
+    longest, most = config.max_answer_length, SPANS_PER_ANSWER * config.n_best
     start = starts[shift + begin : shift + stop].astype(np.float64)
     padded = np.full(end - begin + longest - 1, -np.inf)
     padded[: end - begin] = ends[shift + begin : shift + end]

@@ -84,7 +84,7 @@ def _other_document(
     own = tf.gather(stream.chunk_document, chunk)
     own_first, own_end = tf.gather(stream.first_chunk, own), tf.gather(stream.first_chunk, own + 1)
     count = own_end - own_first
-    other, fraction = draws.below_and_rest(stream.num_chunks - count, CANDIDATES)
+    other, fraction = draws.below_with_remainder(stream.num_chunks - count, CANDIDATES)
     other += tf.where(other >= own_first, count, 0)
     start, middle, stop, other_alone = _split(stream, other, fraction)
     # Whether B begins inside a sentence must not depend on the label.

@@ -190,9 +190,11 @@ class Draws:
     def below(self, limit: tf.Tensor | int, count: int = 1) -> tf.Tensor:
         """Integers in [0, limit), int64[rows, count]; 0 if the limit is 0. limit: an integer, or
         int64[rows, 1]."""
-        return self.below_and_rest(limit, count)[0]
+        return self.below_with_remainder(limit, count)[0]
 
-    def below_and_rest(self, limit: tf.Tensor | int, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def below_with_remainder(
+        self, limit: tf.Tensor | int, count: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The integers of `below`, and for each one the rest of its random bits, in [0, 2**32)."""
         product = tf.cast(self.take(count), tf.int64) * limit
         return tf.bitwise.right_shift(product, tf.constant(32, tf.int64)), product & 0xFFFFFFFF

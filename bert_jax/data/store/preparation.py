@@ -107,7 +107,7 @@ def check_tokens(data: DataConfig, directory: epath.PathLike) -> None:
         format.check(directory, split)
     if data.vocab_file:
         raise ValueError(
-            f'config.data.vocab_file={data.vocab_file}: {directory} is tokenised already, with a '
+            f'config.data.vocab_file={data.vocab_file}: {directory} is tokenized already, with a '
             'vocabulary of its own; remove the key, or prepare the text again'
         )
     made_from = format.read_meta(directory).made_from
@@ -162,7 +162,7 @@ class Preparation:
         """The name of the store in the cache."""
         return _hash_json(self.made_from)
 
-    def is_there(self, output: pathlib.Path) -> bool:
+    def is_prepared(self, output: pathlib.Path) -> bool:
         """Whether `output` is this store. Raises ValueError if it is damaged or something else."""
         if (output / 'store.json').exists() and format.read_meta(
             output
@@ -179,7 +179,7 @@ class Preparation:
 
     def build(self, output: pathlib.Path) -> pathlib.Path:
         """Prepares the store in `output`, unless it exists. One process does, the others wait."""
-        if build_once(output, self._write, f'preparing {output}', lambda: self.is_there(output)):
+        if build_once(output, self._write, f'preparing {output}', lambda: self.is_prepared(output)):
             _print_summary(output, format.read_meta(output))
         return output
 
@@ -203,8 +203,8 @@ class Preparation:
         for part, split in ((source, 'train'), (held_out, 'eval')):
             if part is None:
                 continue
-            documents = progress.tracked(part.read(summary), 'tokenising', summary, part.size)
-            for document, ids in sentences.tokenised(documents, data, vocabulary, summary):
+            documents = progress.tracked(part.read(summary), 'tokenizing', summary, part.size)
+            for document, ids in sentences.tokenized(documents, data, vocabulary, summary):
                 short += sum(map(len, ids)) < SHORT
                 is_held_out = held_out is None and _hash_share(document) < data.holdout
                 writers['eval' if is_held_out else split].add(ids)

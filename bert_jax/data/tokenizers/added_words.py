@@ -19,7 +19,7 @@ def read(value: str) -> list[str]:
 
 
 def pieces(vocabulary: tokenizer.Tokenizer, words: list[str]) -> list[list[int]]:
-    """The ids of the pieces that each word has now. Raises ValueError if a word can't be added."""
+    """The ids of the pieces that each word has now. Raises ValueError if a word cannot be added."""
     if FILE not in vocabulary.files:
         known = ', '.join(vocabulary.files)
         raise ValueError(

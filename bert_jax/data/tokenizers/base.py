@@ -115,19 +115,19 @@ class Tokenizer(abc.ABC):
         return np.array(ids, np.int32)
 
     @functools.cached_property
-    def capitalised(self) -> list[str]:
+    def capitalized(self) -> list[str]:
         """The ordinary pieces that have capital letters."""
         ordinary = [self.pieces[i] for i in self.ordinary_ids]
         return [piece for piece in ordinary if piece != piece.lower()]
 
     def case_warning(self) -> str:
         """A warning if the case of the vocabulary does not fit `lowercase`, otherwise ''."""
-        if self.lowercase and self.capitalised:
+        if self.lowercase and self.capitalized:
             return (
-                f'{len(self.capitalised):,} tokens of the vocabulary have capital letters and are '
+                f'{len(self.capitalized):,} tokens of the vocabulary have capital letters and are '
                 'never used: text is lowercased'
             )
-        if not self.lowercase and not self.capitalised:
+        if not self.lowercase and not self.capitalized:
             return (
                 'no token of the vocabulary has a capital letter, but text is not lowercased: '
                 f'capital letters become {self.special_pieces.unk}'

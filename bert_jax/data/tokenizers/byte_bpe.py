@@ -70,7 +70,7 @@ class ByteBPE(FastTokenizer):
         return self.pieces[token] if special else self.decode([token])
 
     @functools.cached_property
-    def capitalised(self) -> list[str]:
+    def capitalized(self) -> list[str]:
         # Single bytes are in every vocabulary.
         ordinary = [self.pieces[i] for i in self.ordinary_ids if len(self.pieces[i]) > 1]
         return [piece for piece in ordinary if (text := _text(piece)) != text.lower()]

@@ -68,7 +68,7 @@ class Rules:
 
 @functools.cache
 def _moses(language: str) -> tuple[Any, Any]:
-    """The functions of sacremoses that normalise punctuation and that split text."""
+    """The functions of sacremoses that normalize punctuation and that split text."""
     try:
         import sacremoses
     except ImportError as error:

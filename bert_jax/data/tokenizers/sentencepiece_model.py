@@ -30,7 +30,7 @@ STRUCTURE = {'<eod>', '<eop>', '<s>', '</s>', *(name for names in NAMES.values()
 class SentencePiece(Tokenizer):
     """A Tokenizer on top of the library `sentencepiece`, as in ALBERT and XLNet.
 
-    content: the model file. Text is normalised first (see `normalised`). Accents are kept if
+    content: the model file. Text is normalized first (see `normalized`). Accents are kept if
     `strip_accents` is false, or if it is None and a cased model has accents in its vocabulary;
     otherwise removes_accents is true. Afterwards, a comma that follows a digit becomes a piece of
     its own. comma_pieces: the pieces for which this is done, and what replaces each one (see
@@ -93,7 +93,7 @@ class SentencePiece(Tokenizer):
         return ids, [len(part.replace(WORD_MARK, '')) for part in parts]
 
     def _normalised(self, texts: Sequence[str]) -> list[str]:
-        return [normalised(text, self.lowercase, self.removes_accents) for text in texts]
+        return [normalized(text, self.lowercase, self.removes_accents) for text in texts]
 
     def _replaced(self, ids: list[int]) -> list[int]:
         """The ids after the rule for commas, without symbols that only a row may have."""
@@ -159,7 +159,7 @@ def train(
     `vocab_size` is too small.
     """
     strips = lowercase if strip_accents is None else strip_accents
-    lines = (line for text in texts for line in LINE.findall(normalised(text, lowercase, strips)))
+    lines = (line for text in texts for line in LINE.findall(normalized(text, lowercase, strips)))
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -189,7 +189,7 @@ def train(
     return SentencePiece(model.getvalue(), lowercase, strip_accents)
 
 
-def normalised(text: str, lowercase: bool, strip_accents: bool) -> str:
+def normalized(text: str, lowercase: bool, strip_accents: bool) -> str:
     """The text with single kinds of white space, without accents and in lower case."""
     text = WHITE_SPACE.sub(' ', text)
     if strip_accents:

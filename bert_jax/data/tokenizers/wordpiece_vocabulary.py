@@ -114,7 +114,7 @@ def train(
 def alphabet(
     texts: Sequence[str], normalize: Callable[[str], str], max_size: int, vocab_size: int
 ) -> list[str]:
-    """The most frequent characters of the normalised texts, up to COVERAGE of the text and at most
+    """The most frequent characters of the normalized texts, up to COVERAGE of the text and at most
     `max_size` of them.
 
     Raises ValueError if the texts have no characters, or if those are less than MIN_COVERAGE of

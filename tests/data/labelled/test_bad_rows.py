@@ -11,7 +11,7 @@ from bert_jax.data.labelled import conll, examples, squad
 
 
 class Kind(NamedTuple):
-    """name: of the file. good: four rows in the file's format. bad: rows that can't be used, and
+    """name: of the file. good: four rows in the file's format. bad: rows that cannot be used, and
     what the error says. place: where the error is, after the file's name."""
 
     name: str
