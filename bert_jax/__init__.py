@@ -12,7 +12,7 @@ __version__ = '0.5.0'
 def load(directory: 'str | os.PathLike', dtype: str = 'auto') -> 'Model':
     """The trained model in a folder.
 
-    directory: a workdir, a folder written by `bert_jax.convert`, or a folder of a Hugging Face or
+    directory: a workdir, a folder written by `bert_jax convert`, or a folder of a Hugging Face or
     TensorFlow 1 checkpoint, which is converted once into the cache. dtype: the compute type,
     'float32' or 'bfloat16'; 'auto' is bfloat16 on TPU and GPU, float32 on CPU. Raises ValueError
     for another dtype and for a folder without a model.

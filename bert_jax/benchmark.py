@@ -1,11 +1,11 @@
 """Measures the speed of training steps on the devices of this machine.
 
-    python -m bert_jax.benchmark --config=configs/large.py --batch_size=64 --max_seq_length=128
-    python -m bert_jax.benchmark --config=configs/base.py --batch_size=8,16,32 --output=speed.json
-    python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --sweep      # 8, 16, 32...
-    python -m bert_jax.benchmark --config=configs/base.py --batch_size=8 --profile
+    bert_jax benchmark --config=large --batch_size=64 --max_seq_length=128
+    bert_jax benchmark --config=base --batch_size=8,16,32 --output=speed.json
+    bert_jax benchmark --config=base --batch_size=8 --sweep      # 8, 16, 32...
+    bert_jax benchmark --config=base --batch_size=8 --profile
 
-On several hosts, start it on each one, with --distributed or --coordinator as in bert_jax.main;
+On several hosts, start it on each one, with --distributed or --coordinator as for bert_jax train;
 process 0 prints the results. The batches are synthetic, and TensorFlow is not needed. The size of
 the vocabulary is config.model.vocab_size. If config.mesh does not fit the devices, a line says so,
 and the batch is split over all devices (config.mesh.data=-1).

@@ -1,6 +1,6 @@
 """Pretrains or fine-tunes an encoder. With --check, only checks the configuration.
 
-python -m bert_jax.main --config=configs/tiny.py --workdir=runs/tiny
+bert_jax train --config=tiny --workdir=runs/tiny
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """Plans a run on a TPU slice: compiles its training step, without a TPU, and estimates its time.
 
-    python -m bert_jax.plan --config=configs/large.py --topology=v5e-256
-    python -m bert_jax.plan --config=configs/large.py --topology=v5e-256 --price=1.2 --details
-    python -m bert_jax.plan --config=configs/large.py --topology=v5p:4x4x4 --sweep --output=p.json
+    bert_jax plan --config=large --topology=v5e-256
+    bert_jax plan --config=large --topology=v5e-256 --price=1.2 --details
+    bert_jax plan --config=large --topology=v5p:4x4x4 --sweep --output=p.json
 
 The exit code is 2 if the run does not fit.
 

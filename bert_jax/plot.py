@@ -1,8 +1,8 @@
 """Draws the curves of a run, or of several runs in one picture.
 
     pip install '.[plot]'
-    python -m bert_jax.plot --workdir=runs/tiny
-    python -m bert_jax.plot --workdir=runs/a --workdir=runs/b --output=compare.svg
+    bert_jax plot --workdir=runs/tiny
+    bert_jax plot --workdir=runs/a --workdir=runs/b --output=compare.svg
 
 The picture shows losses, accuracies and scores, the baselines, the learning rate and the speed. By
 default it is curves.png in the (first) workdir. Its name may end in .png, .svg or .pdf.

@@ -1,12 +1,12 @@
 """Predictions of a trained model: labels, tags, answers, embeddings, masked words.
 
-    python -m bert_jax.predict --checkpoint=DIR --text='A fine film.' --text='A bad one.'
-    python -m bert_jax.predict --checkpoint=DIR --text='Who went?' --context='Anna went home.'
-    python -m bert_jax.predict --checkpoint=DIR --text='Paris is the [MASK] of France.'
-    python -m bert_jax.predict --checkpoint=DIR --input=new.csv --output=predictions.csv
-    python -m bert_jax.predict --checkpoint=DIR --mode=embed --input=lines.txt --output=vectors.npz
+    bert_jax predict --checkpoint=DIR --text='A fine film.' --text='A bad one.'
+    bert_jax predict --checkpoint=DIR --text='Who went?' --context='Anna went home.'
+    bert_jax predict --checkpoint=DIR --text='Paris is the [MASK] of France.'
+    bert_jax predict --checkpoint=DIR --input=new.csv --output=predictions.csv
+    bert_jax predict --checkpoint=DIR --mode=embed --input=lines.txt --output=vectors.npz
 
-DIR: a workdir, a folder written by bert_jax.convert, or a folder of a Hugging Face or TensorFlow 1
+DIR: a workdir, a folder written by bert_jax convert, or a folder of a Hugging Face or TensorFlow 1
 checkpoint, which is converted once into the cache. In Python, see `bert_jax.load`.
 """
 

@@ -1,12 +1,12 @@
-"""Goes on training a published model on your own text: masked words alone.
+"""Continues the training of a published model on your own text: masked words alone.
 
-    python -m bert_jax.main --config=configs/adapt.py --config.init_from=DIR \\
+    bert_jax train --config=adapt --config.init_from=DIR \\
         --config.data.corpus='text:mine/*.txt' --workdir=runs/mine
 
-DIR: a folder of bert_jax.convert, or a workdir. The architecture, the vocabulary and its case come
-from there. The held-out loss is reported before the first step, too. For a document on each line:
---config.data.documents=line. To evaluate on text of your own instead of a held-out share:
---config.data.eval_corpus='text:held_out.txt'.
+DIR: a Hugging Face folder, a folder of bert_jax convert, or a workdir. The architecture, the
+vocabulary and its case come from there. The held-out loss is reported before the first step, too.
+If each line of the text is a document, add --config.data.documents=line. To evaluate on text of
+your own instead of a held-out share, add --config.data.eval_corpus='text:held_out.txt'.
 """
 
 from ml_collections import ConfigDict

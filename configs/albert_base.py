@@ -1,6 +1,6 @@
 """ALBERT base (12M parameters; Lan et al., 2020): shared layers, narrow embeddings, LAMB.
 
-    python -m bert_jax.main --config=configs/albert_base.py --workdir=runs/albert \\
+    bert_jax train --config=albert_base --workdir=runs/albert \\
         --config.data.corpus='text:books/*.txt'
 
 For a TPU slice or several GPUs: a step computes as much as one of BERT base. Steps, rate and batch

@@ -1,6 +1,6 @@
 """BERT base (110M parameters) as published: 900,000 steps at 128 tokens, 100,000 at 512.
 
-    python -m bert_jax.main --config=configs/base.py --workdir=runs/base \\
+    bert_jax train --config=base --workdir=runs/base \\
         --config.data.corpus='text:books/*.txt'
 
 For a TPU slice or several GPUs; two CPU cores take 4.5 s for a step of 8 x 128. It has not been run

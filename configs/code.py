@@ -1,6 +1,6 @@
 """The first run: a very small BERT learns Python from the standard library's source.
 
-    python -m bert_jax.main --config=configs/code.py
+    bert_jax train --config=code
 
 Two CPU cores, three to four minutes: it predicts 48 % of the masked tokens of held-out modules.
 Counting which token most often stands between two neighbours predicts 43 %.

@@ -1,10 +1,10 @@
 """Fine-tunes a pretrained checkpoint on GLUE tasks.
 
-    python -m bert_jax.main --config=configs/finetune_glue.py --config.data.task=mrpc \\
+    bert_jax train --config=finetune_glue --config.data.task=mrpc \\
         --config.data.dir=GLUE --config.init_from=DIR --workdir=runs/mrpc
 
 GLUE: the folder that holds the official folders (MRPC, SST-2...), or 'tfds'. DIR: a folder of
-bert_jax.convert, or a workdir.
+bert_jax convert, or a workdir.
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """Fine-tunes a pretrained checkpoint to tag words, from CoNLL files (the last column is the tag).
 
-    python -m bert_jax.main --config=configs/finetune_ner.py --config.data.train_file=train.conll \\
+    bert_jax train --config=finetune_ner --config.data.train_file=train.conll \\
         --config.data.eval_file=dev.conll --config.init_from=DIR --workdir=runs/ner
 """
 

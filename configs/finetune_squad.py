@@ -1,6 +1,6 @@
 """Fine-tunes a pretrained checkpoint on SQuAD 1.1 or 2.0.
 
-    python -m bert_jax.main --config=configs/finetune_squad.py \\
+    bert_jax train --config=finetune_squad \\
         --config.data.train_file=train-v1.1.json --config.data.eval_file=dev-v1.1.json \\
         --config.init_from=DIR --workdir=runs/squad
 

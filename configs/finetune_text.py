@@ -1,10 +1,10 @@
 """Fine-tunes a pretrained checkpoint on your own labelled texts: csv, tsv or jsonl.
 
-    python -m bert_jax.main --config=configs/finetune_text.py --config.data.train_file=train.csv \\
+    bert_jax train --config=finetune_text --config.data.train_file=train.csv \\
         --config.init_from=DIR --workdir=runs/text
 
 Columns: text, text_b if the texts are pairs, and label. config.data.*_field sets other names.
-DIR: a Hugging Face folder, a folder of bert_jax.convert, or a workdir. A tenth of the file is held
+DIR: a Hugging Face folder, a folder of bert_jax convert, or a workdir. A tenth of the file is held
 out to evaluate on, unless config.data.eval_file names a file.
 """
 

@@ -1,6 +1,6 @@
 """FlauBERT base (138M parameters; Le et al., 2020) on French text.
 
-    python -m bert_jax.main --config=configs/flaubert_base.py --workdir=runs/flaubert \\
+    bert_jax train --config=flaubert_base --workdir=runs/flaubert \\
         --config.data.corpus='text:fr/*.txt.gz'
 
 For several GPUs. Rate, warm-up and Adam are those of the authors' code. It has not been run to its

@@ -1,6 +1,6 @@
 """BERT large (340M parameters) for pods: batches of 4,096 sequences, with LAMB.
 
-    python -m bert_jax.plan --config=configs/large.py --topology=v5p-128
+    bert_jax plan --config=large --topology=v5p-128
     CONFIG=configs/large.py ./launch/tpu_pod.sh watch NAME ... -- --workdir=gs://bucket/run \\
         --config.data.corpus=tokens:gs://bucket/tokens
 

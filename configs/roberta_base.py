@@ -1,6 +1,6 @@
 """RoBERTa base (125M parameters; Liu et al., 2019): byte-level BPE, batches of 8,192 rows.
 
-    python -m bert_jax.main --config=configs/roberta_base.py --workdir=runs/roberta \\
+    bert_jax train --config=roberta_base --workdir=runs/roberta \\
         --config.data.corpus='text:books/*.txt'
 
 For a TPU slice or several GPUs. Rates and steps are those of the paper's table 9. Adam without

@@ -1,6 +1,6 @@
 """A small BERT that learns on a laptop's CPU.
 
-    python -m bert_jax.main --config=configs/tiny.py
+    bert_jax train --config=tiny
 
 Two CPU cores, ten minutes: held-out MLM loss 5.5 nats (unigram entropy 6.3), next-sentence accuracy
 0.76.

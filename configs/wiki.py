@@ -1,6 +1,6 @@
 """The smallest BERT (2 layers of 128) on 490 Wikipedia articles: both curves in half an hour.
 
-    python -m bert_jax.main --config=configs/wiki.py \\
+    bert_jax train --config=wiki \\
         --config.data.corpus='text:wikipedia_articles_en.txt.gz' --workdir=runs/wiki
 
 Two CPU cores, 25 to 40 minutes: held-out MLM loss 6.0 nats (unigram entropy 6.8), next-sentence

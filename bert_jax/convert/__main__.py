@@ -1,13 +1,14 @@
 """Converts other projects' checkpoints to bert_jax and back.
 
-    python -m bert_jax.convert --from=hf  --input=DIR --output=DIR
-    python -m bert_jax.convert --from=tf1 --input=DIR --output=DIR
-    python -m bert_jax.convert --to=hf    --input=WORKDIR_OR_DIR --output=DIR
-    python -m bert_jax.convert --to=tf1   --input=WORKDIR_OR_DIR --output=DIR
+    bert_jax convert --from=hf  --input=DIR --output=DIR
+    bert_jax convert --from=tf1 --input=DIR --output=DIR
+    bert_jax convert --to=hf    --input=WORKDIR_OR_DIR --output=DIR
+    bert_jax convert --to=tf1   --input=WORKDIR_OR_DIR --output=DIR
 
-hf: a folder of a Hugging Face BERT (config.json, safetensors or pytorch_model.bin, vocabulary).
+hf: a folder of Hugging Face transformers (config.json, weights, vocabulary) of one of the families
+BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT, ALBERT, XLM, FlauBERT or ModernBERT.
 tf1: a folder of google-research/bert (bert_config.json, bert_model.ckpt.*, vocab.txt).
-config.init_from, bert_jax.predict and --to read what --from writes.
+config.init_from, bert_jax predict and --to read what --from writes.
 If a model is cased and its folder does not say so (tf1 never does), give --nolowercase.
 """
 

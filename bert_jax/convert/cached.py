@@ -44,7 +44,7 @@ def model_folder(
         built = build_once(output, write, f'converting {directory}', output.exists)
     except ValueError as error:
         raise ValueError(
-            f'{error}. To choose options, convert it yourself: python -m bert_jax.convert '
+            f'{error}. To choose options, convert it yourself: bert_jax convert '
             f'--from={origin} --input={directory} --output=DIR'
         ) from error
     if built:

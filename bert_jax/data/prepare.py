@@ -1,8 +1,8 @@
 """Prepares a token store from a corpus.
 
-    python -m bert_jax.data.prepare --input='text/*.txt.gz' --output=tokens --vocab_size=30522
+    bert_jax prepare --input='text/*.txt.gz' --output=tokens --vocab_size=30522
 
-`python -m bert_jax.main` prepares its corpus in the same way, in a cache.
+`bert_jax train` prepares its corpus in the same way, in a cache.
 """
 
 import functools

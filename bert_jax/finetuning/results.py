@@ -15,6 +15,7 @@ from bert_jax.config.console import say
 from bert_jax.config.files import write_atomically
 from bert_jax.data.labelled.glue_tasks import glue_average
 from bert_jax.finetuning.baseline import Baseline, advice
+from bert_jax.training.end_report import program
 
 WNLI_POLICY = (
     'The average is over the tasks in the table without WNLI, whose dev set contradicts its '
@@ -58,7 +59,7 @@ def write(
     if warning := advice(baseline, mean[main_score], steps):
         say(f'warning: {warning}')
     folder = workdir / f'seed_{best["seed"]}' if std else workdir
-    say(f'predict: python -m bert_jax.predict --checkpoint={shlex.quote(str(folder))} --text=...')
+    say(f'predict: {program()} predict --checkpoint={shlex.quote(str(folder))} --text=...')
 
 
 def _print_table(

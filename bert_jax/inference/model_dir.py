@@ -1,4 +1,4 @@
-"""A trained model on disk: a workdir, or a folder that `bert_jax.convert` wrote."""
+"""A trained model on disk: a workdir, or a folder that `bert_jax convert` wrote."""
 
 import dataclasses
 import json
@@ -132,7 +132,7 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
             raise ValueError(f'{folder} has no {CONFIG}, but {", ".join(runs)}; give one of them')
         wrong = f'has no {CONFIG}' if folder.exists() else 'does not exist'
         raise ValueError(
-            f'{folder} {wrong}; give a workdir, a folder written by python -m bert_jax.convert, '
+            f'{folder} {wrong}; give a workdir, a folder written by bert_jax convert, '
             'or a folder of a Hugging Face checkpoint'
         )
     try:
@@ -140,7 +140,7 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
     except ValueError as error:
         raise ValueError(
             f'{error}. Convert a Hugging Face checkpoint first: '
-            f'python -m bert_jax.convert --from=hf --input={folder} --output=DIR'
+            f'bert_jax convert --from=hf --input={folder} --output=DIR'
         ) from error
     if tokenizer.find(folder) is None:
         return config, None

@@ -1,6 +1,6 @@
 """Checks of a configuration before a run starts. `--check` prints all of them and writes nothing.
 
-    python -m bert_jax.main --config=configs/large.py --workdir=gs://bucket/run --check
+    bert_jax train --config=large --workdir=gs://bucket/run --check
 
 Each process runs all checks and does not wait for the others, because they may have failed.
 """

@@ -134,7 +134,7 @@ def test_fine_tuning_starts_from_it(
     monkeypatch.setattr(jax, 'devices', lambda *_: one)
     run = epath.Path('run')
     main.run(configured(start, epochs=1.0, seeds=2), run)
-    assert 'predict: python -m bert_jax.predict --checkpoint=run/seed_' in capsys.readouterr().err
+    assert ' predict --checkpoint=run/seed_' in capsys.readouterr().err
     for seed in (0, 1):
         assert workdir.read_config(run / f'seed_{seed}').init_from == 'hf'
     main.run(configured(start, epochs=1.0, seeds=3), run)

@@ -71,7 +71,7 @@ def read_meta(directory: epath.PathLike) -> StoreMeta:
     if not path.exists():
         raise ValueError(
             f'{directory} is not a prepared store (it has no store.json); make one with '
-            'python -m bert_jax.data.prepare'
+            'bert_jax prepare'
         )
     try:
         values = json.loads(path.read_text())

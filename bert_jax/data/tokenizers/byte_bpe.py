@@ -120,7 +120,7 @@ def read(folder: epath.Path, **options: Any) -> ByteBPE:
         raise ValueError(
             f'{folder / VOCABULARY} marks the ends of words by </w>, as XLM and FlauBERT do, and '
             'nothing in the folder says which of the two it is. Convert the Hugging Face folder '
-            'with python -m bert_jax.convert, and give the converted one'
+            'with bert_jax convert, and give the converted one'
         )
     return ByteBPE(ids, merges, source=folder, **options)
 

@@ -14,7 +14,7 @@ from bert_jax.data.tokenizers.byte_bpe import by_id
 from bert_jax.data.tokenizers.specials import find_specials
 
 FILE = 'tokenizer.json'
-REMEDY = 'name them in tokenizer_config.json, and convert the folder with bert_jax.convert'
+REMEDY = 'name them in tokenizer_config.json, and convert the folder with bert_jax convert'
 
 
 class JsonTokenizer(FastTokenizer):
