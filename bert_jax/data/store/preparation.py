@@ -203,8 +203,8 @@ class Preparation:
         for part, split in ((source, 'train'), (held_out, 'eval')):
             if part is None:
                 continue
-            documents = progress.tracked(part.read(summary), 'tokenizing', summary, part.size)
-            for document, ids in sentences.tokenized(documents, data, vocabulary, summary):
+            documents = progress.tracked(part.read(summary), 'tokenising', summary, part.size)
+            for document, ids in sentences.tokenised(documents, data, vocabulary, summary):
                 short += sum(map(len, ids)) < SHORT
                 is_held_out = held_out is None and _hash_share(document) < data.holdout
                 writers['eval' if is_held_out else split].add(ids)

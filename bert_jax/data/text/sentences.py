@@ -33,7 +33,7 @@ def check_language(data: DataConfig) -> None:
         )
 
 
-def tokenized(
+def tokenised(
     documents: Iterable[Document], data: DataConfig, vocabulary: Tokenizer, summary: Summary
 ) -> Iterator[tuple[Document, list[np.ndarray]]]:
     """Each document that has text, in order, with its sentences' ids, int32[tokens] each.
