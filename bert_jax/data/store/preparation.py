@@ -303,11 +303,11 @@ def _print_summary(directory: pathlib.Path, meta: format.StoreMeta) -> None:
     console.print(table)
     lines = [
         f'{meta.vocab_size:,} tokens in the vocabulary; fingerprint {meta.fingerprint}',
-        f'{meta.unigram_entropy:.3f} nats: the unigram entropy, a masked-LM loss to be better than',
+        f'{meta.unigram_entropy:.3f} nats: the unigram entropy; the masked-LM loss should be lower',
         *(f'{count:,} {what}' for what, count in meta.summary.items()),
     ]
     if meta.baselines:
         shares = ', '.join(f'{meta.baselines[name]:.1%} {name}' for name in baselines.NAMES)
-        lines.insert(2, f'accuracy by counting, to be better than: {shares}')
+        lines.insert(2, f'accuracy by counting: {shares}')
     for line in lines:
         console.print(progress.shortened(line), markup=False)
