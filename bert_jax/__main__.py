@@ -1,7 +1,7 @@
 """The command `bert_jax`, also `python -m bert_jax`: it runs the command that the first argument
 names.
 
-`bert_jax plan ...` does the same as `bert_jax plan ...`.
+`bert_jax plan ...` does the same as `python -m bert_jax.plan ...`.
 """
 
 import difflib
