@@ -10,7 +10,8 @@ from typing import Any
 from bert_jax import __version__
 from bert_jax.config import fields, keys
 from bert_jax.config.errors import config_error, unknown_key
-from bert_jax.config.schema import Config, ModelConfig, OptimConfig, Phase
+from bert_jax.config.model import ModelConfig
+from bert_jax.config.schema import Config, OptimConfig, Phase
 
 LOG = logging.getLogger('bert_jax.config')
 
@@ -79,6 +80,8 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     holds = not optim.freeze.isdecimal() or int(optim.freeze) <= model.num_hidden_layers
     holds = holds or bool(config.init_from)  # which may have more layers
     yield 'optim.freeze', holds, f'at most {model.num_hidden_layers}, the number of layers'
+    holds = not optim.freeze.isdecimal() or not model.share_layers
+    yield 'optim.freeze', holds, f"'embeddings' or empty {shared}"
     expected = 'empty if init_from is empty; it adds to the vocabulary of init_from'
     yield 'data.add_tokens', not config.data.add_tokens or bool(config.init_from), expected
     layers = model.num_hidden_layers if config.init_from else 0

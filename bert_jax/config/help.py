@@ -1,6 +1,6 @@
 """The text of --help: how a command is called, its flags, and the keys of the configuration.
 
-The descriptions of the keys are the comments beside the fields in schema.py.
+The descriptions of the keys are the comments beside the fields in schema.py and model.py.
 """
 
 import ast
@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import flags
 
-from bert_jax.config import Config, commands, fields, keys, presets, schema
+from bert_jax.config import Config, commands, fields, keys, model, presets, schema
 from bert_jax.config.fields import Fact
 
 Values = dict[str, Any]
@@ -156,8 +156,8 @@ def _allowed(field: dataclasses.Field) -> str:
 
 @functools.cache
 def key_comments() -> dict[str, str]:
-    """The comment of each key in schema.py, as a sentence; '' if it has none."""
-    source = inspect.getsource(schema)
+    """The comment of each key in schema.py or model.py, as a sentence; '' if it has none."""
+    source = inspect.getsource(schema) + inspect.getsource(model)
     comments, own_line = dict[int, str](), set[int]()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:

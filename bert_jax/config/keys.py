@@ -1,4 +1,4 @@
-"""Facts about configuration keys such as 'optim.eps', from the fields in schema.py."""
+"""Facts about configuration keys such as 'optim.eps', from the fields in schema.py and model.py."""
 
 import dataclasses
 from collections.abc import Collection, Iterator
@@ -6,7 +6,8 @@ from typing import Any
 
 from bert_jax.config import fields
 from bert_jax.config.fields import Fact
-from bert_jax.config.schema import Config, Kind, ModelConfig
+from bert_jax.config.model import ModelConfig
+from bert_jax.config.schema import Config, Kind
 
 UNREAD: dict[Kind, Fact] = {'pretraining': Fact.FINETUNING, 'finetuning': Fact.PRETRAINING}
 # What to use instead of a key that fine-tuning does not read.

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
-from bert_jax.config.schema import ModelType
+from bert_jax.config.model import ModelType
 from bert_jax.models.encoder import Encoder
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.layers import Dense, Dropout, Transform, kernel_init

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -13,8 +12,7 @@ import numpy as np
 from etils import epath
 
 from bert_jax.batch import HostBatch
-from bert_jax.config import Config, Phase, validate
-from bert_jax.config.errors import config_error
+from bert_jax.config import Config, Phase
 from bert_jax.data.pretraining.example_rows import example_rows
 from bert_jax.data.store import baselines, format, preparation
 from bert_jax.data.summary import Summary
@@ -22,13 +20,14 @@ from bert_jax.data.text import readers, staging
 from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.parallel.mesh import batch_parts, host_slice
+from bert_jax.preflight.init_from import start_from, vocab_size
 from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.tasks.task import Task
 from bert_jax.training.examples import BLANK, Examples
 from bert_jax.training.loop import EvalSet
 from bert_jax.training.run import Resolver, Run, UnknownValue, part
 from bert_jax.training.train_step import Step
-from bert_jax.training.workdir import CONFIG, DATA, read_data
+from bert_jax.training.workdir import DATA, read_data
 
 
 class Pretraining(Resolver):
@@ -265,78 +264,3 @@ def _examples(store: pathlib.Path, config: Config, step: Step) -> Examples | Non
         vocabulary.vocab_size,
         lambda i: vocabulary.decode([i]).strip() or vocabulary.pieces[i],
     )
-
-
-def start_from(config: Config) -> Config:
-    """`config` with the architecture, the vocabulary and the case of config.init_from. Raises
-    ValueError for settings that differ from those of init_from."""
-    source = epath.Path(config.init_from).expanduser() / CONFIG
-    if not config.init_from or not source.exists():
-        return config
-    started, vocabulary = model_dir.start_from(config, free=('model.vocab_size',))
-    data = started.data
-    if vocabulary is not None and not data.vocab_file and not data.corpus.startswith('tokens:'):
-        data = dataclasses.replace(data, vocab_file=str(source.parent))
-    if data.add_tokens:
-        data = dataclasses.replace(data, vocab_file=_larger(config, vocabulary))
-    longest = started.model.longest_row
-    for i, phase in enumerate(config.train.phases):
-        if phase.max_seq_length > longest:
-            expected = f'max_seq_length of at most {longest}, the positions of config.init_from'
-            raise config_error(f'train.phases[{i}]', phase, expected)
-    return validate(dataclasses.replace(started, data=data))
-
-
-def _larger(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:
-    """The folder, in the cache, of the vocabulary with config.data.add_tokens."""
-    if vocabulary is None:
-        raise ValueError(f'config.data.add_tokens: {config.init_from} has no vocabulary')
-    if config.data.vocab_file:
-        raise ValueError(
-            'config.data.add_tokens adds to the vocabulary of config.init_from; remove '
-            f'config.data.vocab_file={config.data.vocab_file}'
-        )
-    words = added_words.read(config.data.add_tokens)
-    added_words.pieces(vocabulary, words)
-    state = repr((sorted(vocabulary.files.items()), words)).encode()
-    cache = staging.cache_of(config.data) / 'vocabularies'
-    folder = cache / hashlib.sha256(state).hexdigest()[:16]
-    added_words.save(vocabulary, words, folder)
-    return str(folder)
-
-
-def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
-    """The padded number of token embeddings: that of `vocabulary` or, if larger, config.init_from.
-
-    Raises ValueError if config.init_from was trained with another vocabulary, or with other
-    settings that its parameters do not show, such as the activation.
-    """
-    start = config.init_from
-    if not start:
-        return config.data.padded(vocabulary.vocab_size)
-    source = epath.Path(start).expanduser()
-    for name, content in vocabulary.files.items():
-        file = source / name
-        before = file.read_bytes() if file.exists() else content
-        more = bool(config.data.add_tokens) and content.startswith(before)
-        if before != content and not more:
-            raise ValueError(
-                f'config.init_from={start} has another vocabulary than the corpus; tokenize the '
-                f'corpus with the vocabulary of init_from: --config.data.vocab_file={file}'
-            )
-    if not (source / CONFIG).exists():
-        return config.data.padded(vocabulary.vocab_size)
-    trained, its_vocabulary = model_dir.read_config(source)
-    compared = {
-        f'model.{name}': (getattr(trained.model, name), getattr(config.model, name))
-        for name in ('hidden_act', 'layer_norm_eps')
-    }
-    if its_vocabulary is not None:
-        compared['data.lowercase'] = its_vocabulary.lowercase, vocabulary.lowercase
-    for key, (theirs, ours) in compared.items():
-        if theirs != ours:
-            raise ValueError(
-                f'config.init_from={start} was trained with {key}={theirs!r}, but config.{key} '
-                f'is {ours!r}; set --config.{key}={theirs}'
-            )
-    return config.data.padded(max(trained.model.vocab_size, vocabulary.vocab_size))

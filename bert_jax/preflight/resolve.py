@@ -40,7 +40,7 @@ def without_data(config: Config) -> tuple[Config, Task]:
 
         return FineTuning.without_data(config)
     if config.init_from:
-        from bert_jax.preflight.pretraining import start_from
+        from bert_jax.preflight.init_from import start_from
 
         config = start_from(config)
     config = config.padded()

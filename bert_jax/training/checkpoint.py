@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
@@ -21,7 +20,7 @@ from orbax.checkpoint import checkpoint_utils
 
 from bert_jax.config.errors import first_line
 from bert_jax.config.files import write_atomically
-from bert_jax.parallel.sharding import path_name
+from bert_jax.training.checksums import checksums, difference, named
 from bert_jax.training.workdir import BEST, absolute, newest_checkpoint
 
 LOG = logging.getLogger('bert_jax.training.checkpoint')
@@ -138,7 +137,7 @@ class Checkpoints:
             time.sleep(pause)
         if failed:
             return None, problem
-        problem = _difference(checksums(restored.state), restored.checksums)
+        problem = difference(checksums(restored.state), restored.checksums)
         return None if problem else restored.state, problem
 
     def _rename(self, step: int) -> epath.Path:
@@ -171,13 +170,13 @@ def saved_params(source: epath.PathLike) -> dict[str, Any]:
     """
     path = newest_checkpoint(source)
     with _reading(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        return _named(reader.metadata(path / 'state').item_metadata.tree['params'])
+        return named(reader.metadata(path / 'state').item_metadata.tree['params'])
 
 
 def check_params(source: epath.PathLike, abstract: Any) -> list[str]:
     """Returns the unused parameters. Raises ValueError as `load_params` does; reads no arrays."""
     path = newest_checkpoint(source)
-    saved, needed = map(_forms, (saved_params(path), _named(abstract)))
+    saved, needed = map(_forms, (saved_params(path), named(abstract)))
     wrong = [
         f'{name} is {saved.get(name, "missing")}; the model needs {form}'
         for name, form in needed.items()
@@ -203,7 +202,7 @@ def load_params(source: epath.PathLike, abstract: Any) -> Any:
         restored = reader.restore(path / 'state', args=args)
         saved_sums = json.loads((path / 'checksums' / 'metadata').read_text())
         sums = checksums(restored)
-        if problem := _difference(sums, {name: saved_sums.get(name) for name in sums}):
+        if problem := difference(sums, {name: saved_sums.get(name) for name in sums}):
             raise ValueError(problem)
     return restored['params']
 
@@ -271,37 +270,5 @@ def check_storage(workdir: epath.PathLike) -> None:
             ) from error
 
 
-def _named(tree: Any) -> dict[str, Any]:
-    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
 def _forms(arrays: dict[str, Any]) -> dict[str, str]:
     return {name: f'{np.dtype(x.dtype)}{list(x.shape)}' for name, x in arrays.items()}
-
-
-@jax.jit
-def _sums(tree: Any) -> Any:
-    def checksum(x: jax.Array) -> jax.Array:
-        unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
-        words = jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32)
-        index = jnp.zeros(x.shape, jnp.uint32)
-        for axis, size in enumerate(x.shape):
-            index = index * np.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
-        # The weights are odd, so that any single flipped bit changes the sum.
-        return jnp.sum(words * (2 * index + 1), dtype=jnp.uint32)
-
-    return jax.tree.map(checksum, tree)
-
-
-def checksums(tree: Any) -> dict[str, int]:
-    """A checksum for each array, by path, to detect bits that differ from those that were saved.
-
-    A sum of integers does not depend on the order of its terms, so the sharding does not change it.
-    """
-    return {name: int(value) for name, value in _named(jax.device_get(_sums(tree))).items()}
-
-
-def _difference(sums: dict[str, int], saved: dict[str, Any]) -> str:
-    """A message if some checksums differ; '' if all are equal."""
-    wrong = sorted(name for name in set(sums) | set(saved) if sums.get(name) != saved.get(name))
-    return f'{len(wrong)} arrays differ from the saved ones (first: {wrong[0]})' if wrong else ''

@@ -106,6 +106,10 @@ def test_the_dropout_of_heads(head: str, rate: float) -> None:
             {'reinit_layers': 1, 'init_from': 'x', 'model.share_layers': True},
             'reinit_layers is 1.*expected 0 because the layers share',
         ),
+        (
+            {'optim.freeze': '1', 'model.share_layers': True},
+            "freeze is '1'.*expected 'embeddings' or empty because the layers share",
+        ),
         ({'model.final_norm': True}, 'final_norm is True.*pre_norm is False'),
         ({'model.position_offset': 512}, r'position_offset is 512.*less than .*\(512\)'),
         ({'model.position_offset': 2}, r'max_seq_length .* - model.position_offset \(510\)'),

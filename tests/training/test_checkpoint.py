@@ -20,7 +20,8 @@ from bert_jax.config import MeshConfig
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import checkpoint, random_streams, train_step
-from bert_jax.training.checkpoint import Checkpoints, checksums, load_params
+from bert_jax.training.checkpoint import Checkpoints, load_params
+from bert_jax.training.checksums import checksums
 from bert_jax.training.train_step import TrainState
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bert_jax.config import Config, DataConfig, ModelConfig
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.preflight import pretraining
+from bert_jax.preflight import init_from
 
 PIECES = [*tokenizer.SPECIALS, 'a']
 
@@ -40,11 +40,11 @@ def test_what_differs_is_named(tmp_path: pathlib.Path, there: dict[str, Any], me
     vocabulary = tokenizer.WordPiece(PIECES, True)
     if message:
         with pytest.raises(ValueError, match=message):
-            pretraining.vocab_size(config, vocabulary)
+            init_from.vocab_size(config, vocabulary)
     else:  # the table may have more rows than the vocabulary has tokens
-        assert pretraining.vocab_size(config, vocabulary) == 128
+        assert init_from.vocab_size(config, vocabulary) == 128
         unpadded = dataclasses.replace(config, data=DataConfig())
-        assert pretraining.vocab_size(unpadded, vocabulary) == 8
+        assert init_from.vocab_size(unpadded, vocabulary) == 8
     (tmp_path / 'config.json').unlink()
-    assert pretraining.vocab_size(config, vocabulary) == 128
-    assert pretraining.vocab_size(Config(), vocabulary) == len(PIECES)
+    assert init_from.vocab_size(config, vocabulary) == 128
+    assert init_from.vocab_size(Config(), vocabulary) == len(PIECES)

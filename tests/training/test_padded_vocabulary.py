@@ -18,7 +18,7 @@ from bert_jax.convert.foreign import full_config
 from bert_jax.finetuning import predictions
 from bert_jax.inference import model_dir
 from bert_jax.parallel.mesh import make_mesh
-from bert_jax.preflight import pretraining
+from bert_jax.preflight import init_from
 from bert_jax.preflight.resolve import resolve
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import random_streams, train_step
@@ -77,7 +77,7 @@ def test_continued_pretraining_with_a_split_table(source: pathlib.Path) -> None:
         optim=OptimConfig(warmup_steps=0),
         init_from=str(source),
     )
-    size = pretraining.vocab_size(config, saved.vocabulary)
+    size = init_from.vocab_size(config, saved.vocabulary)
     mesh = make_mesh(MeshConfig(data=1, tensor=8))
     task = PretrainTask(dataclasses.replace(MODEL, vocab_size=size))
     key = random_streams.root(0, 'threefry2x32')

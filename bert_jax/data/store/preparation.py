@@ -9,7 +9,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-import rich.table
 from etils import epath
 
 from bert_jax.config import Config, DataConfig
@@ -17,6 +16,7 @@ from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
 from bert_jax.data import progress
 from bert_jax.data.store import baselines, format
+from bert_jax.data.store.printed import print_summary
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import readers, sentences, staging
 from bert_jax.data.tokenizers import tokenizer
@@ -180,7 +180,7 @@ class Preparation:
     def build(self, output: pathlib.Path) -> pathlib.Path:
         """Prepares the store in `output`, unless it exists. One process does, the others wait."""
         if build_once(output, self._write, f'preparing {output}', lambda: self.is_prepared(output)):
-            _print_summary(output, format.read_meta(output))
+            print_summary(output, format.read_meta(output))
         return output
 
     def _write(self, directory: pathlib.Path) -> None:
@@ -293,21 +293,3 @@ def _hash_share(document: Document) -> float:
     """
     digest = hashlib.sha256('\n'.join(document).encode('utf-8', 'replace')).digest()
     return int.from_bytes(digest[:8], 'big') / 2**64
-
-
-def _print_summary(directory: pathlib.Path, meta: format.StoreMeta) -> None:
-    table = rich.table.Table('split', 'documents', 'sentences', 'tokens', title=str(directory))
-    for split, counts in meta.counts.items():
-        table.add_row(split, *(f'{n:,}' for n in dataclasses.astuple(counts)))
-    console = progress.console()
-    console.print(table)
-    lines = [
-        f'{meta.vocab_size:,} tokens in the vocabulary; fingerprint {meta.fingerprint}',
-        f'{meta.unigram_entropy:.3f} nats: the unigram entropy; the masked-LM loss should be lower',
-        *(f'{count:,} {what}' for what, count in meta.summary.items()),
-    ]
-    if meta.baselines:
-        shares = ', '.join(f'{meta.baselines[name]:.1%} {name}' for name in baselines.NAMES)
-        lines.insert(2, f'accuracy by counting: {shares}')
-    for line in lines:
-        console.print(progress.shortened(line), markup=False)

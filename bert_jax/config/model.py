@@ -1,0 +1,129 @@
+"""The configuration of the model, `config.model`."""
+
+import dataclasses
+from typing import Literal
+
+from bert_jax.config.fields import (
+    Count,
+    DropoutRate,
+    Fact,
+    HeadDropout,
+    NotNegative,
+    Positive,
+    PositiveFloat,
+    Probability,
+    VocabSize,
+    setting,
+)
+
+# The families of models; `convert.families` has an entry for each.
+ModelType = Literal[
+    'bert',
+    'roberta',
+    'xlm-roberta',
+    'camembert',
+    'electra',
+    'distilbert',
+    'albert',
+    'xlm',
+    'flaubert',
+    'modernbert',
+]
+ARCHITECTURE, INHERITED, FREE, PRETRAINING, _ = Fact
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The model. Fields have the names of config.json, where one of the families has a name."""
+
+    vocab_size: VocabSize = setting(30522, ARCHITECTURE)  # a run uses its vocabulary's size
+    hidden_size: Positive = setting(768, ARCHITECTURE)  # the width of a token's vector
+    num_hidden_layers: Positive = setting(12, ARCHITECTURE)  # the number of layers
+    num_attention_heads: Positive = setting(12, ARCHITECTURE)  # they divide hidden_size
+    intermediate_size: Positive = setting(3072, ARCHITECTURE)  # of the feed-forward network
+    # 'gelu' is exact (erf); 'gelu_new' is the tanh approximation.
+    hidden_act: Literal['gelu', 'gelu_new', 'relu'] = setting('gelu', ARCHITECTURE)
+    hidden_dropout_prob: DropoutRate = 0.1  # after embeddings, attention and MLP
+    attention_probs_dropout_prob: DropoutRate = 0.1  # needs attention='dense'
+    # The rows of the table of positions. No row of tokens is longer, without position_offset.
+    max_position_embeddings: Positive = setting(512, ARCHITECTURE)
+    type_vocab_size: Count = setting(2, ARCHITECTURE)  # token types or languages; 0: no table
+    initializer_range: NotNegative = setting(0.02, ARCHITECTURE)  # standard deviation
+    layer_norm_eps: NotNegative = setting(1e-12, ARCHITECTURE)  # added to the variance
+    model_type: ModelType = setting('bert', ARCHITECTURE)  # the family of the model
+
+    # The width of the embedding tables, from which a matrix maps to hidden_size (Lan et al., 2020,
+    # section 3.1). 0: the tables have the width hidden_size, and there is no matrix.
+    embedding_size: Count = setting(0, ARCHITECTURE)
+    # One layer with one set of parameters is applied num_hidden_layers times, as in ALBERT.
+    share_layers: bool = setting(False, ARCHITECTURE)
+    # 'absolute' is a learned table. 'sinusoidal' (Vaswani et al., 2017) and 'rotary' (Su et al.,
+    # 2021) have no parameters.
+    position_embedding_type: Literal['absolute', 'sinusoidal', 'rotary', 'none'] = setting(
+        'absolute', ARCHITECTURE
+    )
+    # Rows at the start of the table of positions that no token uses, as RoBERTa's model has them.
+    position_offset: Count = setting(0, ARCHITECTURE)
+    # Normalization in front of attention and of the feed-forward network, not after them.
+    pre_norm: bool = setting(False, ARCHITECTURE)
+    # With pre_norm: the output is normalized, and the first layer's input is not, because the
+    # embeddings are normalized already.
+    final_norm: bool = setting(False, ARCHITECTURE)
+    gated_mlp: bool = setting(False, ARCHITECTURE)  # the activation times a second projection
+    attention_bias: bool = setting(True, ARCHITECTURE)  # whether attention has biases
+    mlp_bias: bool = setting(True, ARCHITECTURE)  # whether the feed-forward network has biases
+    norm_bias: bool = setting(True, ARCHITECTURE)  # whether layer norms have biases
+    # If local_attention is not 0, tokens attend to the local_attention / 2 tokens on each side,
+    # except in layers 0, n, 2 n, ... with n = global_attn_every_n_layers.
+    local_attention: Count = setting(0, ARCHITECTURE)
+    global_attn_every_n_layers: Positive = setting(3, ARCHITECTURE)
+    global_rope_theta: PositiveFloat = setting(160_000.0, ARCHITECTURE)  # for rotary positions
+    local_rope_theta: PositiveFloat = setting(10_000.0, ARCHITECTURE)  # in layers that are local
+    layerdrop: Probability = 0.0  # the probability to skip a layer in training (Fan et al., 2020)
+    attention_output_dropout: bool = True  # whether dropout follows attention
+
+    # The dense layer, activation and normalization in front of the masked-LM decoder.
+    masked_lm_transform: bool = setting(True, ARCHITECTURE)
+    masked_lm_act: Literal['', 'gelu', 'gelu_new', 'relu'] = setting('', ARCHITECTURE)  # '': as act
+    classifier_bias: bool = setting(True, ARCHITECTURE)  # of the dense layers of heads
+    # The summary of a row that is classified: a token or the mean of all tokens, [dropout,] a dense
+    # layer with an activation [and a normalization]. The pooler computes it.
+    summary_type: Literal['first', 'mean'] = setting('first', ARCHITECTURE)
+    summary_use_proj: bool = setting(True, ARCHITECTURE)  # whether there is a dense layer
+    summary_activation: Literal['tanh', 'gelu', 'relu'] = setting('tanh', ARCHITECTURE)
+    summary_norm: bool = setting(False, ARCHITECTURE)
+    summary_dropout: bool = setting(False, ARCHITECTURE)  # whether dropout precedes it
+    token_transform: bool = setting(False, ARCHITECTURE)  # the same layers for taggers and spans
+    # Dropout in front of the scores of fine-tuned heads. -1: hidden_dropout_prob.
+    classifier_dropout: HeadDropout = setting(-1.0, INHERITED)
+    tagger_dropout: HeadDropout = setting(-1.0, INHERITED)
+    span_dropout: HeadDropout = setting(0.0, INHERITED)
+    # Whether the masked-LM decoder uses the table of word embeddings.
+    tie_word_embeddings: bool = setting(True, PRETRAINING)
+    dtype: Literal['auto', 'float32', 'bfloat16'] = 'auto'  # computation; 'auto': float32 on CPU
+    # 'flash' is the device's own kernel; it has no dropout of attention probabilities.
+    attention: Literal['dense', 'flash'] = setting('dense', FREE)
+    # Which activations the backward pass recomputes: none, all but matrix products, or all.
+    remat: Literal['none', 'dots', 'full'] = setting('none', FREE)
+    # Layers per iteration of the scan over layers. 0 is all of them on CPU, 1 elsewhere.
+    scan_unroll: Count = setting(0, FREE)
+
+    @property
+    def longest_row(self) -> int:
+        """The number of tokens in the longest row."""
+        return self.max_position_embeddings - self.position_offset
+
+    @property
+    def embedding_width(self) -> int:
+        """The width of the embedding tables and of the input of the masked-LM decoder."""
+        return self.embedding_size or self.hidden_size
+
+    @property
+    def stacked_layers(self) -> int:
+        """The number of layers that have parameters of their own."""
+        return 1 if self.share_layers else self.num_hidden_layers
+
+    @property
+    def has_types(self) -> bool:
+        """Whether batches have token types. A single type is the same for all tokens."""
+        return self.type_vocab_size > 1
