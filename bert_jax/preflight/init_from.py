@@ -10,6 +10,7 @@ from bert_jax.config.errors import config_error
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
+from bert_jax.preflight import distillation
 from bert_jax.training.workdir import CONFIG
 
 
@@ -18,7 +19,7 @@ def start_from(config: Config) -> Config:
     ValueError for settings that differ from those of init_from."""
     source = epath.Path(config.init_from).expanduser() / CONFIG
     if not config.init_from or not source.exists():
-        return config
+        return distillation.with_teacher(config)
     started, vocabulary = model_dir.start_from(config, free=('model.vocab_size',))
     data = started.data
     if vocabulary is not None and not data.vocab_file and not data.corpus.startswith('tokens:'):
@@ -30,7 +31,7 @@ def start_from(config: Config) -> Config:
         if phase.max_seq_length > longest:
             expected = f'max_seq_length of at most {longest}, the positions of config.init_from'
             raise config_error(f'train.phases[{i}]', phase, expected)
-    return validate(dataclasses.replace(started, data=data))
+    return validate(distillation.with_teacher(dataclasses.replace(started, data=data)))
 
 
 def _larger(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:

@@ -20,8 +20,8 @@ from bert_jax.data.text import readers, staging
 from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.parallel.mesh import batch_parts, host_slice
+from bert_jax.preflight import distillation
 from bert_jax.preflight.init_from import start_from, vocab_size
-from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.tasks.task import Task
 from bert_jax.training.examples import BLANK, Examples
 from bert_jax.training.loop import EvalSet
@@ -39,6 +39,7 @@ class Pretraining(Resolver):
 
     @part
     def start(self) -> Config:
+        distillation.needs_teacher(self.config)
         return start_from(self.config)
 
     @part
@@ -115,6 +116,7 @@ class Pretraining(Resolver):
         config = self.start
         if self.vocabulary is not None:
             size = vocab_size(config, self.vocabulary)
+            size = distillation.vocab_size(config, self.vocabulary, size)
             model = dataclasses.replace(config.model, vocab_size=size)
             return dataclasses.replace(config, model=model)
         if not config.init_from:
@@ -128,7 +130,8 @@ class Pretraining(Resolver):
 
     @part
     def task(self) -> Task:
-        return OBJECTIVES[self.config.objective](self.run_config.model)
+        words = self.known('vocabulary')
+        return distillation.task_of(self.run_config, words.vocab_size if words else 0)
 
     def batch_sizes(self) -> dict[str, int]:
         sizes = [phase.batch_size for phase in self.config.train.phases]
@@ -154,6 +157,10 @@ class Pretraining(Resolver):
             raise ValueError(f'config.data.corpus={data.corpus!r} has no text: {summary}')
         preparation.check_documents(self.source, data, self.config.min_documents)
         return f'to be prepared; it begins {first[0][:40]!r}'
+
+    def describe_teacher(self) -> str:
+        config = self.run_config
+        return distillation.describe(config, self.step) if config.objective == 'distill' else ''
 
     def bytes_to_cache(self) -> int | None:
         store = self.store if self._is_store else self.known('store')
@@ -191,6 +198,9 @@ class Pretraining(Resolver):
                 'held out': _describe(meta.counts['eval']),
                 'baselines': _describe_baselines(meta.unigram_entropy, self.baselines),
             }
+        info |= distillation.recorded(config)
+        if teacher := self.describe_teacher():
+            lines['teacher'] = teacher
         files = {} if self.vocabulary is None else self.vocabulary.files
         run = (config, self.task, self.workdir, info, files, batches, eval_set, lines)
         examples = functools.partial(_examples, folder, config)

@@ -139,6 +139,11 @@ def check(
             f'the data is {data["fingerprint"]} ({data["name"]}), but the run has '
             f'{saved_data["fingerprint"]} ({saved_data.get("name")})'
         )
+    if saved_data.get('teacher') != data.get('teacher'):
+        wrong.append(
+            f'the teacher has the parameters {saved_data.get("teacher")} there, '
+            f'{data.get("teacher")} here'
+        )
     if wrong:
         raise ValueError(
             f'{workdir} holds another run: {"; ".join(wrong)}. Use another --workdir, or the same '
