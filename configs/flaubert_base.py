@@ -18,6 +18,7 @@ from bert_jax.models.presets import PRESETS
 def get_config() -> ConfigDict:
     config = default()
     config.model.update(dataclasses.asdict(PRESETS['flaubert-base']))
+    config.objective = 'mlm'
     config.data.tokenizer = 'flaubert_bpe'
     config.data.language = 'fr'
     config.data.lowercase = False

@@ -1,11 +1,11 @@
-"""RoBERTa base (125M parameters; Liu et al., 2019): byte-level BPE, batches of 8,192 rows.
+"""RoBERTa base (125M parameters; Liu et al., 2019): masked words alone, byte-level BPE.
 
     python -m bert_jax.main --config=configs/roberta_base.py --workdir=runs/roberta \\
         --config.data.corpus='text:books/*.txt'
 
-For a TPU slice or several GPUs. Rates and steps are those of the paper's table 9. Adam without
-clipping and with beta2 = 0.98 is stable with large batches. It has not been run to its end yet, so
-no result is promised.
+For a TPU slice or several GPUs. Rows go on across the ends of documents, batches have 8,192 rows.
+Rates and steps are those of the paper's table 9. Adam without clipping and with beta2 = 0.98 is
+stable with large batches. It has not been run to its end yet, so no result is promised.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from bert_jax.models.presets import PRESETS
 def get_config() -> ConfigDict:
     config = default()
     config.model.update(dataclasses.asdict(PRESETS['roberta-base']))
+    config.objective = 'mlm'
     config.data.tokenizer = 'byte_bpe'
     config.data.lowercase = False
     config.optim.learning_rate = 6e-4

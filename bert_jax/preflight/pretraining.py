@@ -129,6 +129,9 @@ class Pretraining(Resolver):
 
     @part
     def task(self) -> Task:
+        meta = self.known('meta')
+        parts = languages.names_of(self.config.data) if meta is None else list(meta.parts)
+        languages.check(parts, self.config)
         return OBJECTIVES[self.config.objective](self.run_config.model)
 
     def batch_sizes(self) -> dict[str, int]:

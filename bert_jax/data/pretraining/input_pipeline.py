@@ -110,13 +110,7 @@ def _rows(directory: pathlib.Path, config: Config, phase: Phase, split: str, nam
         tf.config.set_visible_devices([], kind)
     stores, meta = open_parts(directory, split), read_meta(directory)
     vocabulary = tokenizer.load(directory, meta.lowercase)
-    languages.check_model(list(meta.parts), config.model)
-    has_pairs = config.objective == 'mlm+tlm'
-    if has_pairs != any(languages.is_pair(part) for part in stores):
-        raise ValueError(
-            f'{directory} has {"no" if has_pairs else ""} pairs of translations, but the objective '
-            f'is {config.objective!r}; pairs (config.data.parallel) and mlm+tlm need each other'
-        )
+    languages.check(list(meta.parts), config)
     parts = {
         part: _part(store, part, vocabulary, config, phase, split, name, list(meta.parts))
         for part, store in stores.items()
@@ -125,6 +119,7 @@ def _rows(directory: pathlib.Path, config: Config, phase: Phase, split: str, nam
     weights = list(sizes.values())
     if split == 'train':
         weights = mixture.weights(languages.row_shares(sizes, config.data))
+    has_pairs = config.objective == 'mlm+tlm'
     return Rows(list(parts.values()), weights, config.model.has_types, has_pairs)
 
 

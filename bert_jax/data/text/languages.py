@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from etils import epath
 
-from bert_jax.config import DataConfig, ModelConfig
+from bert_jax.config import Config, DataConfig, ModelConfig
 from bert_jax.config.errors import config_error
 from bert_jax.data import files
 from bert_jax.data.summary import Document, Summary
@@ -98,15 +98,21 @@ def row_shares(sizes: Mapping[str, int], data: DataConfig) -> dict[str, float]:
     }
 
 
-def check_model(names: Sequence[str], model: ModelConfig) -> None:
-    """Raises ValueError if the model has embeddings for another number of languages."""
-    languages = numbered(names)
-    if has_numbers(names, model) and model.type_vocab_size != len(languages):
+def check(names: Sequence[str], config: Config) -> None:
+    """Raises ValueError if the parts do not fit the objective or the model. names: of all parts."""
+    if config.objective == 'mlm+tlm' and not any(map(is_pair, names)):
+        expected = "pairs of sentences, for example 'en-fr=text:FILE', for the objective 'mlm+tlm'"
+        raise config_error('data.parallel', config.data.parallel, expected)
+    if config.objective != 'mlm+tlm' and any(map(is_pair, names)):
+        expected = f"'mlm+tlm', because the corpus has pairs of sentences ({', '.join(names)})"
+        raise config_error('objective', config.objective, expected)
+    languages, types = numbered(names), config.model.type_vocab_size
+    if has_numbers(names, config.model) and types != len(languages):
         expected = (
             f'{len(languages)}, an embedding for each of {", ".join(languages)}, or 0 for a model '
             'without embeddings of languages'
         )
-        raise config_error('model.type_vocab_size', model.type_vocab_size, expected)
+        raise config_error('model.type_vocab_size', types, expected)
 
 
 def has_numbers(names: Sequence[str], model: ModelConfig) -> bool:
