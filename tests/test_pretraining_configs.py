@@ -2,15 +2,16 @@
 
 import gzip
 import importlib.util
-import json
 import pathlib
 
 import numpy as np
 import pytest
+import small_run
+from etils import epath
 from tiny_model import ROOT
 
 from bert_jax import main
-from bert_jax.config import command_line
+from bert_jax.config import from_dict
 
 SMALL = {
     'model.vocab_size': 600,
@@ -24,7 +25,7 @@ SMALL = {
     'optim.warmup_steps': 2,
     'optim.learning_rate': 0.01,
     'train.log_every': 1,
-    'train.phases': '((2, 64, 32, 12),)',
+    'train.phases': ((2, 64, 32, 12),),
     'eval.max_batches': 1,
 }
 # The names of the configurations, their objectives, and values that differ.
@@ -32,7 +33,7 @@ TABLE = {
     'roberta_base': ('mlm', {}),
     'albert_base': ('mlm+sop', {'model.embedding_size': 16}),
     'flaubert_base': ('mlm', {}),
-    'xlm': ('mlm+tlm', {'train.phases': '((20, 64, 32, 12),)'}),
+    'xlm': ('mlm+tlm', {'train.phases': ((20, 64, 32, 12),)}),
 }
 
 
@@ -42,13 +43,14 @@ def texts(shared_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp('texts')
     for language in ('en', 'fr'):
         leads = shared_data(f'corpora/wikipedia_leads_{language}.txt.gz')
-        documents = gzip.open(leads, 'rt').read().split('\n\n')[:150]
+        documents = gzip.decompress(leads.read_bytes()).decode().split('\n\n')[:150]
         (folder / f'{language}.txt').write_text('\n\n'.join(documents))
     captions = [
-        gzip.open(shared_data(f'parallel/multi30k/train.{language}.gz'), 'rt').read().split('\n')
-        for language in ('en', 'fr')
+        gzip.decompress(shared_data(f'parallel/multi30k/train.{name}.gz').read_bytes()).decode()
+        for name in ('en', 'fr')
     ]
-    rows = ['\t'.join(pair) for pair in zip(*captions, strict=True)][:300]
+    columns = zip(*(text.split('\n')[:300] for text in captions), strict=True)
+    rows = map('\t'.join, columns)
     (folder / 'en-fr.tsv').write_text('\n'.join(rows) + '\n')
     return folder
 
@@ -63,27 +65,39 @@ def corpus_of(name: str, texts: pathlib.Path) -> dict[str, str]:
     return {'data.corpus': f'text:{texts}/{language}.txt'}
 
 
-def config_of(name: str):
+def pretrain(name: str, texts: pathlib.Path, folder: pathlib.Path, workdir: str, **others) -> list:
+    """The lines of metrics.jsonl of a small run of a configuration."""
     spec = importlib.util.spec_from_file_location(name, ROOT / 'configs' / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config()
+    values = module.get_config()
+    changed = SMALL | TABLE[name][1] | corpus_of(name, texts) | others
+    values.update_from_flattened_dict(changed | {'data.cache_dir': str(folder)})
+    config = from_dict(values.to_dict())
+    assert config.objective == TABLE[name][0]
+    main.run(config, epath.Path(folder / workdir))
+    return small_run.numbers(folder / workdir)
 
 
 @pytest.mark.parametrize('name', TABLE)
 def test_a_small_run(name, texts, tmp_path):
-    objective, others = TABLE[name]
-    assert config_of(name).objective == objective
-    values = SMALL | {'data.cache_dir': tmp_path / 'cache'} | others | corpus_of(name, texts)
-    flags = [f'--config.{key}={value}' for key, value in values.items()]
-    done = run(['--config', str(ROOT / f'configs/{name}.py'), f'--workdir={tmp_path}/run', *flags])
-    assert done == 0
-    lines = [json.loads(line) for line in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
+    lines = pretrain(name, texts, tmp_path, 'run')
     train = [line for line in lines if line['split'] == 'train']
     held_out = [line for line in lines if line['split'] == 'eval'][-1]
-    names = [f'{part}_loss' for part in objective.split('+')]
+    names = [f'{part}_loss' for part in TABLE[name][0].split('+')]
     assert all(np.isfinite([line[loss] for loss in names]).all() for line in [*train, held_out])
     if len(train) >= 20:
         for loss in names:
-            first, last = (np.mean([line[loss] for line in part]) for part in (train[:3], train[-3:]))
+            first, last = (
+                np.mean([line[loss] for line in part]) for part in (train[:3], train[-3:])
+            )
             assert last < first - 0.5, (loss, first, last)
+
+
+def test_a_run_of_several_languages_goes_on_exactly(texts, tmp_path):
+    steps = {'train.checkpoint_every': 3}
+    whole = pretrain('xlm', texts, tmp_path, 'whole', **steps, **{'train.num_steps': 6})
+    pretrain('xlm', texts, tmp_path, 'parts', **steps, **{'train.num_steps': 3})
+    again = pretrain('xlm', texts, tmp_path, 'parts', **steps, **{'train.num_steps': 6})
+    last = [[line for line in lines if line['split'] == 'train'][-3:] for lines in (whole, again)]
+    assert last[0] == last[1] and {line['step'] for line in last[0]} == {4, 5, 6}

@@ -178,9 +178,7 @@ def _pairs(named: str, data: DataConfig) -> Source:
     return Source(read, identity, size, size * compressed)
 
 
-def _columns(
-    path: epath.Path, lines: Iterator[tuple[int, str]]
-) -> Iterator[tuple[int, list[str]]]:
+def _columns(path: epath.Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
     for number, line in lines:
         columns = [column.strip() for column in line.split('\t')]
         if line and len(columns) > 2:

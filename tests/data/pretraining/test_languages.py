@@ -30,10 +30,10 @@ def store(shared_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp('languages')
     for language, count in (('en', 300), ('fr', 100)):
         leads = shared_data(f'corpora/wikipedia_leads_{language}.txt.gz')
-        documents = gzip.open(leads, 'rt').read().split('\n\n')[:count]
+        documents = gzip.decompress(leads.read_bytes()).decode().split('\n\n')[:count]
         (folder / f'{language}.txt').write_text('\n\n'.join(documents))
         captions = shared_data(f'parallel/multi30k/train.{language}.gz')
-        lines = gzip.open(captions, 'rt').read().split('\n')[:400]
+        lines = gzip.decompress(captions.read_bytes()).decode().split('\n')[:400]
         (folder / f'captions.{language}').write_text('\n'.join(lines) + '\n')
     data = DataConfig(
         corpus=f'en=text:{folder}/en.txt,fr=text:{folder}/fr.txt',
