@@ -1,4 +1,4 @@
-"""ALBERT base (12M parameters; Lan et al., 2020): shared layers, narrow embeddings, LAMB.
+"""ALBERT base (12M parameters; Lan et al., 2020): shared layers, the order of sentences, LAMB.
 
     bert_jax train --config=albert_base --workdir=runs/albert \\
         --config.data.corpus='text:books/*.txt'
@@ -17,12 +17,10 @@ from bert_jax.models.presets import PRESETS
 
 def get_config() -> ConfigDict:
     config = default()
-    config.objective = 'mlm+sop'
-    config.data.max_ngram = 3
     config.model.update(dataclasses.asdict(PRESETS['albert-base']))
     config.objective = 'mlm+sop'
-    config.data.max_ngram = 3
     config.data.tokenizer = 'sentencepiece'
+    config.data.max_ngram = 3
     config.optim.name = 'lamb'
     config.optim.learning_rate = 1.76e-3
     config.optim.warmup_steps = 3_125

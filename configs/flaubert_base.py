@@ -17,7 +17,6 @@ from bert_jax.models.presets import PRESETS
 
 def get_config() -> ConfigDict:
     config = default()
-    config.objective = 'mlm'
     config.model.update(dataclasses.asdict(PRESETS['flaubert-base']))
     config.objective = 'mlm'
     config.data.tokenizer = 'flaubert_bpe'

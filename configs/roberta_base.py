@@ -1,11 +1,11 @@
-"""RoBERTa base (125M parameters; Liu et al., 2019): byte-level BPE, batches of 8,192 rows.
+"""RoBERTa base (125M parameters; Liu et al., 2019): masked words alone, byte-level BPE.
 
     bert_jax train --config=roberta_base --workdir=runs/roberta \\
         --config.data.corpus='text:books/*.txt'
 
-For a TPU slice or several GPUs. Rates and steps are those of the paper's table 9. Adam without
-clipping and with beta2 = 0.98 is stable with large batches. It has not been run to its end yet, so
-no result is promised.
+For a TPU slice or several GPUs. Rows go on across the ends of documents, batches have 8,192 rows.
+Rates and steps are those of the paper's table 9. Adam without clipping and with beta2 = 0.98 is
+stable with large batches. It has not been run to its end yet, so no result is promised.
 """
 
 import dataclasses
@@ -18,7 +18,6 @@ from bert_jax.models.presets import PRESETS
 
 def get_config() -> ConfigDict:
     config = default()
-    config.objective = 'mlm'
     config.model.update(dataclasses.asdict(PRESETS['roberta-base']))
     config.objective = 'mlm'
     config.data.tokenizer = 'byte_bpe'

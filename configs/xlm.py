@@ -1,10 +1,12 @@
-"""XLM (249M parameters; Conneau and Lample, 2019) for two languages: BPE over the words of Moses.
+"""XLM (249M parameters; Conneau and Lample, 2019) for two languages: texts and translations.
 
     python -m bert_jax.main --config=configs/xlm.py --workdir=runs/xlm \\
-        --config.data.corpus='text:texts/*.txt'
+        --config.data.corpus='en=text:en/*.txt,fr=text:fr/*.txt' \\
+        --config.data.parallel='en-fr=text:en-fr.tsv'
 
-For several GPUs. The shape is that of the authors' model of 15 languages, the optimizer that of
-their code. It has not been run to its end yet, so no result is promised.
+For several GPUs. A line of en-fr.tsv is a sentence, a tab and its translation. The shape is that of
+the authors' model of 15 languages, the optimizer that of their code. It has not been run to its end
+yet, so no result is promised.
 """
 
 import dataclasses
@@ -18,9 +20,8 @@ from bert_jax.models.presets import PRESETS
 def get_config() -> ConfigDict:
     config = default()
     model = dataclasses.replace(PRESETS['xlm-mlm-tlm-xnli15-1024'], type_vocab_size=2)
-    config.objective = 'mlm'
     config.model.update(dataclasses.asdict(model))
-    config.objective = 'mlm'
+    config.objective = 'mlm+tlm'
     config.data.tokenizer = 'xlm_bpe'
     config.optim.learning_rate = 1e-4
     config.optim.schedule = 'inverse_sqrt'

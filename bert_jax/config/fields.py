@@ -32,6 +32,8 @@ VocabSize = Annotated[int, Limit(lambda n: 0 < n <= 2**24, 'a positive integer, 
 PositiveFloat = Annotated[float, Limit(lambda x: x > 0, 'more than 0')]
 NotNegative = Annotated[float, Limit(lambda x: x >= 0, '0 or more')]
 Probability = Annotated[float, Limit(lambda p: 0 <= p < 1, 'a probability, 0 <= p < 1')]
+Share = Annotated[float, Limit(lambda p: 0 < p < 1, 'more than 0, less than 1')]
+Fraction = Annotated[float, Limit(lambda p: 0 <= p <= 1, '0 to 1')]
 Shares = Annotated[
     tuple,
     Limit(

@@ -22,7 +22,9 @@ INSTEAD = {
 READ_BY = {
     'data.short_seq_prob': ('mlm+nsp', 'mlm+sop'),
     'data.random_next_prob': ('mlm+nsp',),
-    'data.cross_documents': ('mlm', 'distill'),
+    'data.cross_documents': ('mlm', 'mlm+tlm', 'distill'),
+    'data.parallel': ('mlm+tlm',),
+    'data.tlm_share': ('mlm+tlm',),
 }
 
 

@@ -16,6 +16,7 @@ from bert_jax import __version__
 from bert_jax.config.fields import (
     Count,
     Fact,
+    Fraction,
     Frozen,
     LayerDecay,
     LayerNumbers,
@@ -24,6 +25,7 @@ from bert_jax.config.fields import (
     PositiveFloat,
     Probability,
     Seed,
+    Share,
     Shares,
     setting,
 )
@@ -56,8 +58,15 @@ class DataConfig:
     text_field: str = setting('text', FREE)  # in .jsonl records, TFDS examples, labelled files
 
     # 'text:FOLDER', 'text:GLOB', 'tfds:NAME[/CONFIG]:SPLIT', 'tokens:DIR' (a prepared store),
-    # 'builtin' (English prose) or 'builtin:code' (Python's standard library).
+    # 'builtin' (English prose) or 'builtin:code' (Python's standard library). Several languages:
+    # 'en=text:GLOB,fr=text:GLOB'.
     corpus: str = setting('builtin', PRETRAINING, FREE)
+    # Objective 'mlm+tlm': pairs of sentences, 'en-fr=text:FILE' with a tab between the two, or
+    # 'en-fr=text:FILE|text:FILE' with a sentence on each line. ',' separates several of them.
+    parallel: str = setting('', PRETRAINING, FREE)
+    # Several languages: the share of rows of each one is in proportion to its text to this power.
+    language_alpha: Fraction = setting(0.7, PRETRAINING)
+    tlm_share: Share = setting(0.5, PRETRAINING)  # objective 'mlm+tlm': share of rows of pairs
     # The end of a document in a text file.
     documents: Literal['blank_line', 'line', 'file'] = setting('blank_line', PRETRAINING, FREE)
     # 'split' splits prose into sentences; 'line' takes each line as a sentence.
@@ -75,7 +84,7 @@ class DataConfig:
     whole_word_masking: bool = setting(False, PRETRAINING)
     # The most words that are masked together; more than 1 masks whole words, as in ALBERT.
     max_ngram: Positive = setting(1, PRETRAINING)
-    # Objective 'mlm': whether a row that one document does not fill continues with the next.
+    # Masked words: whether a row that one document does not fill continues with the next.
     cross_documents: bool = setting(True, PRETRAINING)
     # The probability that a row is made shorter than the longest one, as rows in use often are.
     short_seq_prob: Probability = setting(0.1, PRETRAINING)
@@ -225,9 +234,11 @@ class Config:
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     distill: DistillConfig = DistillConfig()
-    # Masked words, alone or with next sentences (BERT), the order of sentences (ALBERT) or the
-    # scores of a teacher (DistilBERT).
-    objective: Literal['mlm+nsp', 'mlm', 'mlm+sop', 'distill'] = setting('mlm+nsp', PRETRAINING)
+    # Masked words, alone or with next sentences (BERT), the order of sentences (ALBERT), masked
+    # words of pairs of translations (XLM) or the scores of a teacher (DistilBERT).
+    objective: Literal['mlm+nsp', 'mlm', 'mlm+sop', 'mlm+tlm', 'distill'] = setting(
+        'mlm+nsp', PRETRAINING
+    )
     init_from: str = setting('', FREE)  # the workdir or checkpoint a new run starts from
     # How many of the top layers start from random values, together with the pooler.
     reinit_layers: int = setting(0, FREE)

@@ -15,17 +15,18 @@ from absl import flags
 from bert_jax.config import Config, DataConfig, ModelConfig, choices, command_line, validate
 from bert_jax.config.console import say
 from bert_jax.data.store.preparation import LATER_OPTIONS, OPTIONS, Preparation
-from bert_jax.data.text import readers, staging
+from bert_jax.data.text import languages, readers, staging
 
 FLAGS = flags.FlagValues()
 DATA = DataConfig()
-OTHERS = ('vocab_file', 'eval_corpus', 'data_dir')  # the other fields of DataConfig
+OTHERS = ('vocab_file', 'eval_corpus', 'data_dir', 'parallel')  # the other fields of DataConfig
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
 _enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
 _string(
     'input',
     None,
-    'Glob of text files, tfds:NAME[/CONFIG]:SPLIT, builtin or builtin:code.',
+    'Glob of text files, tfds:NAME[/CONFIG]:SPLIT, builtin or builtin:code; or one of these for '
+    'each language: en=text:GLOB,fr=text:GLOB.',
     required=True,
 )
 _string('output', None, 'Folder of the store; it must not exist yet.', required=True)
@@ -54,6 +55,7 @@ flags.DEFINE_float(
     'holdout', DATA.holdout, 'The share of documents held out for evaluation.', flag_values=FLAGS
 )
 _string('eval_corpus', '', 'Held-out text, as text:GLOB; by default a share of the documents.')
+_string('parallel', '', 'Pairs of sentences: en-fr=text:FILE or en-fr=text:FILE|text:FILE.')
 _enum('objective', Config.objective, choices('objective'), 'What the store is made for.')
 _string('data_dir', '', 'Where TFDS keeps its data.')
 
@@ -61,13 +63,14 @@ _string('data_dir', '', 'Where TFDS keeps its data.')
 def main(argv: list[str]) -> int:
     command_line.parse_flags(argv, FLAGS)
     known = FLAGS.input == 'builtin' or FLAGS.input.startswith(('builtin:', 'text:', 'tfds:'))
+    known = known or bool(languages.NAMED.match(FLAGS.input))
     names = (*OTHERS, *OPTIONS, *LATER_OPTIONS)
     values: dict[str, Any] = {name: FLAGS[name].value for name in names}
     data = DataConfig(corpus=FLAGS.input if known else f'text:{FLAGS.input}', **values)
     model = ModelConfig(vocab_size=FLAGS.vocab_size)
     config = validate(Config(data=data, model=model, objective=FLAGS.objective))
     data = staging.localized(data)
-    sources = readers.source(data), readers.eval_source(data)
+    sources = languages.source(data), readers.eval_source(data)
     wanted = Preparation(data, sources[0], FLAGS.vocab_size, config.min_documents, sources[1])
     output = pathlib.Path(FLAGS.output).expanduser()
     if wanted.is_prepared(output):

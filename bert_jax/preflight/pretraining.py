@@ -16,7 +16,7 @@ from bert_jax.config import Config, Phase
 from bert_jax.data.pretraining.example_rows import example_rows
 from bert_jax.data.store import baselines, format, preparation
 from bert_jax.data.summary import Summary
-from bert_jax.data.text import readers, staging
+from bert_jax.data.text import languages, readers, staging
 from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.parallel.mesh import batch_parts, host_slice
@@ -67,7 +67,7 @@ class Pretraining(Resolver):
 
     @part
     def source(self) -> readers.Source:
-        return readers.source(self.config.data, fetch=False)
+        return languages.source(self.config.data, fetch=False)
 
     @part
     def eval_source(self) -> readers.Source | None:
@@ -130,6 +130,9 @@ class Pretraining(Resolver):
 
     @part
     def task(self) -> Task:
+        meta = self.known('meta')
+        parts = languages.names_of(self.config.data) if meta is None else list(meta.parts)
+        languages.check(parts, self.config)
         words = self.known('vocabulary')
         return distillation.task_of(self.run_config, words.vocab_size if words else 0)
 

@@ -229,10 +229,41 @@ def _attended(batch: Batch) -> jax.Array:
     return batch['attention_mask'] * batch['example_weights'][:, None]
 
 
+@dataclasses.dataclass(frozen=True)
+class TranslationTask(MaskedLMTask):
+    """XLM's objective: masked words of texts, and of pairs of translations, in which the words of
+    one sentence help to predict those of the other (Conneau and Lample, 2019, section 3.3)."""
+
+    loss_weights: ClassVar = {'mlm_loss': 1.0, 'tlm_loss': 1.0}
+
+    def batch_spec(self, phase: Phase) -> BatchSpec:
+        spec = dict(super().batch_spec(phase))
+        positions = dataclasses.replace(spec['input_ids'], maximum=phase.max_seq_length)
+        is_pair = Feature((phase.batch_size,), 'int32', ('batch',), 2)
+        return {**spec, 'position_ids': positions, 'is_translation': is_pair}
+
+    def loss_denominators(self, batch: Batch) -> dict[str, jax.Array]:
+        return {f'{name}_loss': jnp.sum(weights) for name, weights in _weights(batch).items()}
+
+    def sums(self, outputs: Outputs, batch: Batch) -> Sums:
+        sums = Sums()
+        for name, weights in _weights(batch).items():
+            masked = (outputs['prediction_logits'], batch['masked_lm_ids'], weights)
+            sums |= {f'{name}_loss': cross_entropy(*masked), f'{name}_accuracy': accuracy(*masked)}
+        return sums
+
+
+def _weights(batch: Batch) -> dict[str, jax.Array]:
+    """The weights of the masked words of texts and of those of translations."""
+    weights, is_pair = batch['masked_lm_weights'], batch['is_translation'][:, None]
+    return {'mlm': weights * (1 - is_pair), 'tlm': weights * is_pair}
+
+
 # Pretraining objectives by name.
 OBJECTIVES: dict[str, type[MaskedLMTask]] = {
     'mlm+nsp': PretrainTask,
     'mlm': MaskedLMTask,
     'mlm+sop': SentenceOrderTask,
     'distill': DistillTask,
+    'mlm+tlm': TranslationTask,
 }

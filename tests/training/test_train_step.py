@@ -32,6 +32,7 @@ GOLDEN = {
     'mlm': ROOT / 'tests' / 'golden' / 'losses_mlm.json',
     'mlm+sop': ROOT / 'tests' / 'golden' / 'losses_sop.json',
     'distill': ROOT / 'tests' / 'golden' / 'losses_distill.json',
+    'mlm+tlm': ROOT / 'tests' / 'golden' / 'losses_tlm.json',
 }
 
 

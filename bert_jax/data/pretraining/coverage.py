@@ -31,7 +31,7 @@ def describe(stream: Stream, segmenter: Segmenter, chunks: Chunks, batch_size: i
         steps = -(-epochs * len(chunks) // batch_size)
         lines.append(f'{epochs} epochs ({steps:,} steps) show {shown[epochs - 1]:.0%} of it')
     if chunks.dropped:
-        lines.append(f'{chunks.dropped:,} documents of one token are left out')
+        lines.append(f'{chunks.dropped:,} {segmenter.left_out} are left out')
     return '\n'.join(f'{stream.name}: {line}' for line in lines)
 
 

@@ -24,7 +24,7 @@ CHARACTERS = 36  # how long it may be, so that it fits beside the predictions in
 
 
 class ExampleRows(NamedTuple):
-    """arrays: input_ids, token_type_ids and attention_mask, int32[lines, length], and
+    """arrays: input_ids, token_type_ids, attention_mask and position_ids, int32[lines, length], and
     masked_lm_positions, int32[lines, 1]. texts: the lines with a mask token. lines: the same with
     `blank` instead. answers: the masked words, '' if they are not known."""
 
@@ -59,6 +59,7 @@ def example_rows(directory: pathlib.Path, config: Config, length: int, blank: st
     names = ('input_ids', 'token_type_ids', 'attention_mask')
     arrays = {name: np.zeros((len(kept), length), np.int32) for name in names}
     arrays['input_ids'][:] = vocabulary.specials.pad
+    arrays['position_ids'] = np.tile(np.arange(length, dtype=np.int32), (len(kept), 1))
     arrays['masked_lm_positions'] = np.zeros((len(kept), 1), np.int32)
     for place, i in enumerate(kept):
         ids, types = rows[i]

@@ -14,12 +14,13 @@ import tensorflow as tf
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase
-from bert_jax.data.pretraining import coverage, masks
+from bert_jax.data.pretraining import coverage, masks, mixture
 from bert_jax.data.pretraining.objectives import segmenter_of
 from bert_jax.data.pretraining.segments import Segmenter, lay_out
 from bert_jax.data.pretraining.stream import Draws, Stream, make_stream
 from bert_jax.data.row_format import ROW_FORMATS
-from bert_jax.data.store.format import check_documents, open_store, read_meta
+from bert_jax.data.store.format import Store, check_documents, open_parts, read_meta
+from bert_jax.data.text import languages
 from bert_jax.data.tokenizers import tokenizer
 
 LOG = logging.getLogger('bert_jax.data.pretraining.input_pipeline')
@@ -71,7 +72,7 @@ class EvalBatches:
     ):
         self.batch_size = config.eval.batch_size or phase.batch_size
         rows = _rows(directory, config, phase, 'eval', 'eval')
-        batches = math.ceil(rows.stream.num_chunks / self.batch_size)
+        batches = math.ceil(sum(rows.weights) / self.batch_size)
         self.num_batches = min(batches, config.eval.max_batches or batches)
         self._dataset = _dataset(rows, self.batch_size, host, num_hosts, 0, self.num_batches)
 
@@ -86,38 +87,99 @@ class EvalBatches:
         return {}
 
 
-class Rows(NamedTuple):
-    """The rows of a stream. has_types: whether batches have token types."""
+class Part(NamedTuple):
+    """A language or a pair of languages of a split, or all of its text."""
 
     stream: Stream
     segmenter: Segmenter
+    is_translation: bool
+
+
+class Rows(NamedTuple):
+    """The rows of a split. weights: those of the parts, see `mixture`. has_types: whether batches
+    have token types. has_pairs: whether the objective asks for pairs of translations."""
+
+    parts: list[Part]
+    weights: list[int]
     has_types: bool
+    has_pairs: bool
 
 
 def _rows(directory: pathlib.Path, config: Config, phase: Phase, split: str, name: str) -> Rows:
     for kind in ('GPU', 'TPU'):  # leave them to JAX; TensorFlow allows this before its first tensor
         tf.config.set_visible_devices([], kind)
-    store, segmenter = open_store(directory, split), segmenter_of(config)
-    row_format = ROW_FORMATS[config.model.model_type]
-    vocabulary = tokenizer.load(directory, read_meta(directory).lowercase)
-    room = row_format.room(segmenter.segments_per_row, phase.max_seq_length)
+    stores, meta = open_parts(directory, split), read_meta(directory)
+    vocabulary = tokenizer.load(directory, meta.lowercase)
+    languages.check(list(meta.parts), config)
+    parts = {
+        part: _part(store, part, vocabulary, config, phase, split, name, list(meta.parts))
+        for part, store in stores.items()
+    }
+    sizes = {part: rows.stream.num_chunks for part, rows in parts.items()}
+    weights = list(sizes.values())
+    if split == 'train':
+        weights = mixture.weights(languages.row_shares(sizes, config.data))
+    has_pairs = config.objective == 'mlm+tlm'
+    return Rows(list(parts.values()), weights, config.model.has_types, has_pairs)
+
+
+def _part(
+    store: Store,
+    part: str,
+    vocabulary: tokenizer.Tokenizer,
+    config: Config,
+    phase: Phase,
+    split: str,
+    name: str,
+    names: list[str],
+) -> Part:
+    """names: those of all parts. name: that of the random stream."""
+    is_pair, row_format = languages.is_pair(part), ROW_FORMATS[config.model.model_type]
+    segmenter = segmenter_of(config, is_pair)
+    room = segmenter.room(row_format, phase.max_seq_length)
     chunks = segmenter.chunks(store, room)
-    check_documents(split, len(np.unique(chunks.document)), segmenter.min_documents)
+    of = f'{split}, {part}' if part else split
+    check_documents(of, len(np.unique(chunks.document)), segmenter.min_documents)
     data = config.data
     if split == 'eval':  # the same rows and masks in every run
         data = dataclasses.replace(data, seed=0)
     stream = make_stream(
-        store, chunks, vocabulary, data, phase, name, split == 'train', room, row_format
+        store,
+        chunks,
+        vocabulary,
+        data,
+        phase,
+        f'{name}/{part}' if part else name,
+        split == 'train',
+        room,
+        row_format,
+        languages.of_segments(part, names, config.model, segmenter.segments_per_row),
     )
     LOG.info('%s', coverage.describe(stream, segmenter, chunks, phase.batch_size))
     if split == 'train' and (few := masks.too_few_places(stream)):
-        LOG.warning('%s: %s', name, few)
-    return Rows(stream, segmenter, config.model.has_types)
+        LOG.warning('%s: %s', stream.name, few)
+    return Part(stream, segmenter, is_pair)
 
 
 def make_batch(rows: Rows, first: tf.Tensor, count: int) -> dict[str, tf.Tensor]:
-    """Rows first .. first + count - 1 of the stream as a pretraining batch; first is int64[]."""
-    stream, segmenter = rows.stream, rows.segmenter
+    """Rows first .. first + count - 1 of the split as a pretraining batch; first is int64[]."""
+    if len(rows.parts) == 1:
+        return _part_batch(rows, rows.parts[0], first, count)
+    place = mixture.place(first + tf.range(count, dtype=tf.int64), rows.weights)
+    firsts = mixture.first_rows(first, rows.weights)
+    most = mixture.most_rows(count, rows.weights)
+    made = [
+        _part_batch(rows, part, *of) for part, *of in zip(rows.parts, firsts, most, strict=True)
+    ]
+    # The parts are made one after the other, with a row more than is needed now and then.
+    offsets = tf.constant(np.cumsum([0, *most[:-1]])) - tf.stack(firsts)
+    source = place.index + tf.gather(offsets, place.part)
+    return {name: tf.gather(tf.concat([b[name] for b in made], 0), source) for name in made[0]}
+
+
+def _part_batch(rows: Rows, part: Part, first: tf.Tensor, count: int) -> dict[str, tf.Tensor]:
+    """Rows first .. first + count - 1 of a part."""
+    stream, segmenter = part.stream, part.segmenter
     draws = Draws(stream, first, count, segmenter.columns + masks.columns(stream))
     position = first + tf.range(count, dtype=tf.int64)[:, None]
     weights = tf.ones([count, 1])
@@ -130,6 +192,9 @@ def make_batch(rows: Rows, first: tf.Tensor, count: int) -> dict[str, tf.Tensor]
     batch = masks.masks(stream, row.input_ids, row.is_text, row.words, draws) | labels
     if rows.has_types:
         batch['token_type_ids'] = row.token_type_ids
+    if rows.has_pairs:
+        batch['position_ids'] = row.position_ids
+        batch['is_translation'] = tf.fill([count], int(part.is_translation))
     batch['attention_mask'] = row.attention_mask
     batch['masked_lm_weights'] *= weights
     batch['example_weights'] = weights[:, 0]

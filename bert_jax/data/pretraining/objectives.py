@@ -5,6 +5,7 @@ from bert_jax.data.pretraining.pairs import SENTENCE_PAIRS
 from bert_jax.data.pretraining.running_text import ACROSS_DOCUMENTS, WITHIN_DOCUMENTS
 from bert_jax.data.pretraining.segments import Segmenter
 from bert_jax.data.pretraining.sentence_order import SENTENCE_ORDER
+from bert_jax.data.pretraining.translations import TRANSLATIONS
 
 RUNNING_TEXT = {True: ACROSS_DOCUMENTS, False: WITHIN_DOCUMENTS}
 # By config.objective, and by whether a row may have text of several documents.
@@ -13,9 +14,13 @@ SEGMENTERS: dict[str, dict[bool, Segmenter]] = {
     'mlm': RUNNING_TEXT,
     'distill': RUNNING_TEXT,
     'mlm+sop': dict.fromkeys((True, False), SENTENCE_ORDER),
+    'mlm+tlm': {True: ACROSS_DOCUMENTS, False: WITHIN_DOCUMENTS},
 }
 
 
-def segmenter_of(config: Config) -> Segmenter:
-    """How the rows of config.objective are chosen."""
+def segmenter_of(config: Config, is_pair: bool = False) -> Segmenter:
+    """How the rows of config.objective are chosen. is_pair: for
+    pairs of translations."""
+    if is_pair:
+        return TRANSLATIONS
     return SEGMENTERS[config.objective][config.data.cross_documents]

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from bert_jax.data.pretraining.chunks import Chunks, make_chunks
 from bert_jax.data.pretraining.stream import Draws, Stream
+from bert_jax.data.row_format import RowFormat
 from bert_jax.data.store.format import Store
 
 
@@ -32,7 +33,9 @@ class Segmenter(NamedTuple):
     segments_per_row: the largest number of segments in a row. columns: the number of random numbers
     that a row uses. min_documents: the number of documents that a split needs. draw: (stream,
     position int64[rows, 1], draws) -> the rows' segments and their labels by name, int32[rows, ...]
-    each. chunks: (store, tokens in a row) -> the chunks, one for each row.
+    each. chunks: (store, tokens in a row) -> the chunks, one for each row. sequences_per_row: the
+    number of sequences, of equally many segments, in a row. left_out: the documents that have no
+    chunk.
     """
 
     segments_per_row: int
@@ -40,18 +43,27 @@ class Segmenter(NamedTuple):
     min_documents: int
     draw: Callable[[Stream, tf.Tensor, Draws], tuple[Segments, dict[str, tf.Tensor]]]
     chunks: Callable[[Store, int], Chunks] = make_chunks
+    sequences_per_row: int = 1
+    left_out: str = 'documents of one token'
+
+    def room(self, row_format: RowFormat, length: int) -> int:
+        """The number of tokens of text in a row of `length` tokens."""
+        sequences = self.sequences_per_row
+        return length - sequences * row_format.num_specials(self.segments_per_row // sequences)
 
 
 class Layout(NamedTuple):
     """Rows of tokens, [rows, length] each.
 
-    is_text: bool, False for special tokens and padding. words: int32, the index of the word of each
-    place that is text, in ascending order; None unless words are masked whole.
+    position_ids: int32, from 0 in each sequence. is_text: bool, False for special tokens and
+    padding. words: int32, the index of the word of each place that is text, in ascending order;
+    None unless words are masked whole.
     """
 
     input_ids: tf.Tensor  # int32
     token_type_ids: tf.Tensor  # int32
     attention_mask: tf.Tensor  # int32
+    position_ids: tf.Tensor
     is_text: tf.Tensor
     words: tf.Tensor | None
 
@@ -70,9 +82,25 @@ def lay_out(stream: Stream, segments: Segments) -> Layout:
     ids = tf.where(places.is_text, ids, places.special)
     words = None
     if stream.data.whole_word_masking or stream.data.max_ngram > 1:
-        begins = ~tf.gather(stream.is_continuation, ids) | (places.offset == 0)
+        begins = _begins_word(stream, ids) | (places.offset == 0)
         words = tf.cumsum(tf.cast(begins & is_text, tf.int32), axis=1)
-    return Layout(ids, places.token_type, tf.cast(places.is_row, tf.int32), is_text, words)
+    types = places.token_type
+    if stream.languages:
+        types = tf.gather(tf.constant(stream.languages, tf.int32), places.segment)
+        types = tf.where(places.is_row, types, 0)
+    positions = tf.zeros_like(ids) + tf.range(stream.max_seq_length)
+    if segments.group is not None:  # each sequence has one segment
+        positions = places.offset + len(stream.row_format.before)
+    attention_mask = tf.cast(places.is_row, tf.int32)
+    return Layout(ids, types, attention_mask, positions, is_text, words)
+
+
+def _begins_word(stream: Stream, ids: tf.Tensor) -> tf.Tensor:
+    """Whether each token begins a word, from itself or, if the vocabulary marks the ends of words,
+    from the token before it; bool of the shape of `ids`."""
+    if stream.ends_word is None:
+        return ~tf.gather(stream.is_continuation, ids)
+    return tf.pad(tf.gather(stream.ends_word, ids[:, :-1]), [[0, 0], [1, 0]])
 
 
 def _per_place(values: tf.Tensor, segment: tf.Tensor) -> tf.Tensor:

@@ -17,6 +17,7 @@ from bert_jax.data.store.format import Store
 from bert_jax.data.tokenizers.specials import Specials
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
+ALIGNED = 64  # bytes
 SHUFFLE_ROUNDS = 12  # with TensorFlow's default of 4, neighbours stay correlated
 
 
@@ -35,6 +36,7 @@ class Stream:
     separators: tf.Tensor | None  # int64[documents], see `Chunks`
     num_chunks: int
     is_continuation: tf.Tensor  # bool[vocab]
+    ends_word: tf.Tensor | None  # bool[vocab], see `Tokenizer`
     ordinary_ids: tf.Tensor  # int32[n]
     specials: Specials[int]
     row_format: RowFormat
@@ -45,6 +47,7 @@ class Stream:
     masked_lm_prob: float
     name: str  # the name of the random stream
     shuffled: bool  # in evaluation False: each chunk once, in the order of the text
+    languages: tuple[int, ...] = ()  # of the segments, if token types are languages; see `lay_out`
 
     @property
     def period(self) -> int:
@@ -84,6 +87,7 @@ def make_stream(
     shuffled: bool,
     room: int,
     row_format: RowFormat,
+    languages: tuple[int, ...] = (),
 ) -> Stream:
     """The stream of a split's chunks. Raises ValueError if the static copies do not fill a batch.
 
@@ -107,6 +111,7 @@ def make_stream(
         None if chunks.separators is None else tf.constant(chunks.separators),
         len(chunks),
         tf.constant(tokenizer.is_continuation),
+        None if tokenizer.ends_word is None else tf.constant(tokenizer.ends_word),
         tf.constant(tokenizer.ordinary_ids),
         tokenizer.specials,
         row_format,
@@ -117,14 +122,18 @@ def make_stream(
         phase.masked_lm_prob or data.masked_lm_prob,
         name,
         shuffled,
+        languages,
     )
 
 
 def mapped(array: np.ndarray) -> tf.Tensor:
     """A memory-mapped array as a tensor, without a copy.
 
-    TensorFlow needs aligned memory. A memory map is aligned, because it starts at a page.
+    TensorFlow needs aligned memory. A memory map is aligned, because it starts at a page. The
+    array of a part of a corpus may begin anywhere; it is copied.
     """
+    if array.__array_interface__['data'][0] % ALIGNED:
+        return tf.constant(np.asarray(array))
     # DLPack refuses read-only arrays, but nothing in the graph writes to its constants.
     interface = dict(array.__array_interface__)
     interface['data'] = (interface['data'][0], False)

@@ -48,6 +48,9 @@ class StoreMeta:
     summary: dict[str, int]  # counts of what was read and what was left out
     # The accuracy of counting, see `baselines`; older stores do not have it.
     baselines: dict[str, float] = dataclasses.field(default_factory=dict)
+    # The number of documents of each language or pair of languages by split, in the order in which
+    # they stand in the arrays; empty for the text of one language.
+    parts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +135,21 @@ def open_store(directory: str | pathlib.Path, split: str) -> Store:
     folder = pathlib.Path(directory) / split
     dtypes = check(directory, split)
     return Store(**{n: np.memmap(folder / f'{n}.bin', d, mode='r') for n, d in dtypes.items()})
+
+
+def open_parts(directory: str | pathlib.Path, split: str) -> dict[str, Store]:
+    """The parts of a split by name; the split itself, without a name, if it has none.
+
+    The tokens of all parts are one array. Raises ValueError as `check` does.
+    """
+    store, first = open_store(directory, split), 0
+    parts = {}
+    for name, counts in read_meta(directory).parts.items():
+        documents = store.documents[first : first + counts[split] + 1]
+        begin, end = int(documents[0]), int(documents[-1])
+        parts[name] = Store(store.tokens, store.sentences[begin : end + 1], documents - begin)
+        first += counts[split]
+    return parts or {'': store}
 
 
 class SplitWriter:

@@ -6,9 +6,10 @@ import hashlib
 import itertools
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
+import numpy as np
 from etils import epath
 
 from bert_jax.config import Config, DataConfig
@@ -18,7 +19,7 @@ from bert_jax.data import progress
 from bert_jax.data.store import baselines, format
 from bert_jax.data.store.printed import print_summary
 from bert_jax.data.summary import Document, Summary
-from bert_jax.data.text import readers, sentences, staging
+from bert_jax.data.text import languages, readers, sentences, staging
 from bert_jax.data.tokenizers import tokenizer
 
 RECIPE = 2  # increase it if changed code makes another store from the same text and options
@@ -45,7 +46,7 @@ def prepare(config: Config) -> pathlib.Path:
     data = staging.localized(data)
     wanted = Preparation(
         data,
-        readers.source(data),
+        languages.source(data),
         config.model.vocab_size,
         config.min_documents,
         readers.eval_source(data),
@@ -70,10 +71,13 @@ def check_holdout(data: DataConfig) -> None:
 def check_documents(source: readers.Source, data: DataConfig, needed: int = 2) -> None:
     """Raises ValueError if one of the splits would have fewer than `needed` documents.
 
-    Documents are read until both splits have enough of them.
+    Documents of each part are read until both splits have enough of them.
     """
-    if not data.holdout or data.eval_corpus:
-        return
+    for name, part in source.by_name.items() if data.holdout and not data.eval_corpus else ():
+        _check_part(part, name, data, needed)
+
+
+def _check_part(source: readers.Source, name: str, data: DataConfig, needed: int) -> None:
     shares, held_out = list[float](), 0
     for document in source.read(Summary()):
         shares.append(_hash_share(document))
@@ -82,14 +86,14 @@ def check_documents(source: readers.Source, data: DataConfig, needed: int = 2) -
             return
     if not shares:
         return  # the preparation raises an error that says what was read
-    different = sorted(set(shares))
+    different, of = sorted(set(shares)), f' of {name}' if name else ''
     if len(different) < 2 * needed:
         remedy = f'pretraining needs {2 * needed} different ones or more: '
     else:
         works = sum(different[needed - 1 : needed + 1]) / 2
         remedy = f'set config.data.holdout (--holdout) to {works:.4f}, '
     raise ValueError(
-        f'config.data.corpus={data.corpus!r} has {len(shares)} documents, of which '
+        f'config.data.corpus={data.corpus!r} has {len(shares)} documents{of}, of which '
         f'config.data.holdout={data.holdout} holds out {held_out} for evaluation; '
         f'{format.purpose(needed)} needs {needed} to train on and {needed} held out: {remedy}'
         'give more text, separate documents in another way (config.data.documents), or name text '
@@ -185,11 +189,8 @@ class Preparation:
 
     def _write(self, directory: pathlib.Path) -> None:
         data, source, summary = self.data, self.source, Summary()
-        sentences.check_language(data)
-        if not data.vocab_file:
-            tokenizer.check_training(
-                data.tokenizer, data.lowercase, data.strips_accents, data.language
-            )
+        for name in source.by_name:
+            self._check_languages(languages.of_part(name, data.language))
         check_documents(source, data, self.min_documents)
         vocabulary = self._load_vocabulary() if data.vocab_file else self._train_vocabulary(summary)
         if warning := vocabulary.case_warning():
@@ -199,15 +200,16 @@ class Preparation:
             split: format.SplitWriter(directory / split, vocabulary.vocab_size)
             for split in format.SPLITS
         }
-        short, held_out = 0, self.eval_source
-        for part, split in ((source, 'train'), (held_out, 'eval')):
-            if part is None:
-                continue
-            documents = progress.tracked(part.read(summary), 'tokenising', summary, part.size)
-            for document, ids in sentences.tokenised(documents, data, vocabulary, summary):
-                short += sum(map(len, ids)) < SHORT
+        short, held_out, parts = 0, self.eval_source, dict[str, dict[str, int]]()
+        wanted = [(name, part, 'train') for name, part in source.by_name.items()]
+        for name, part, split in wanted + ([('', held_out, 'eval')] if held_out else []):
+            before = {split: writer.documents for split, writer in writers.items()}
+            for document, ids in self._tokenised(name, part, vocabulary, summary):
+                short += sum(map(len, ids)) < SHORT and '-' not in name
                 is_held_out = held_out is None and _hash_share(document) < data.holdout
                 writers['eval' if is_held_out else split].add(ids)
+            if name:
+                parts[name] = {s: w.documents - before[s] for s, w in writers.items()}
         hashes = {split: writer.close() for split, writer in writers.items()}
         counts = {split: writer.counts() for split, writer in writers.items()}
         if not counts['train'].documents:
@@ -234,10 +236,30 @@ class Preparation:
             unigram_entropy=format.unigram_entropy(writers['train'].histogram),
             made_from=self.made_from,
             summary=summary.lines(),
+            parts=parts,
         )
         format.write_meta(directory, meta)
         counted = baselines.count(directory) if counts['eval'].documents else {}
         format.write_meta(directory, dataclasses.replace(meta, baselines=counted))
+
+    def _check_languages(self, names: tuple[str, ...]) -> None:
+        data = self.data
+        for name in names:
+            sentences.check_language(dataclasses.replace(data, language=name))
+            if not data.vocab_file:
+                tokenizer.check_training(data.tokenizer, data.lowercase, data.strips_accents, name)
+
+    def _tokenised(
+        self, name: str, part: readers.Source, vocabulary: tokenizer.Tokenizer, summary: Summary
+    ) -> Iterator[tuple[Document, list[np.ndarray]]]:
+        """The documents of a part, each with the ids of its sentences."""
+        documents = progress.tracked(part.read(summary), 'tokenising', summary, part.size)
+        names = languages.of_part(name, self.data.language)
+        vocabularies = [vocabulary.for_language(language) for language in names]
+        if len(names) > 1:
+            return sentences.tokenised_pairs(documents, vocabularies, summary)
+        data = dataclasses.replace(self.data, language=names[0])
+        return sentences.tokenised(documents, data, vocabularies[0], summary)
 
     def _load_vocabulary(self) -> tokenizer.Tokenizer:
         data = self.data
@@ -246,30 +268,26 @@ class Preparation:
 
     def _train_vocabulary(self, summary: Summary) -> tokenizer.Tokenizer:
         """A vocabulary trained on every n-th document, where n gives about VOCAB_CHARS of text."""
-        stride = max(1, round(self.source.characters / VOCAB_CHARS))
-        read = Summary()
-        documents = progress.tracked(self.source.read(read), 'reading text', read, self.source.size)
-        texts: list[str] = []
-        size = 0
-        for document in itertools.islice(documents, None, None, stride):
-            texts += document
-            size += sum(map(len, document))
-            if size >= VOCAB_CHARS:
-                break
-        documents.close()
+        read, data = Summary(), self.data
+        texts, names, size = list[str](), list[str](), 0
+        wanted = languages.vocabulary_characters(self.source.by_name, VOCAB_CHARS)
+        for part, source in self.source.by_name.items():
+            stride, most = max(1, round(source.characters / wanted[part])), size + wanted[part]
+            documents = progress.tracked(source.read(read), 'reading text', read, source.size)
+            for document in itertools.islice(documents, None, None, stride):
+                texts += document
+                own = languages.of_part(part, data.language)
+                names += itertools.islice(itertools.cycle(own), len(document))
+                size += sum(map(len, document))
+                if size >= most:
+                    break
+            documents.close()
         summary.count('characters the vocabulary was trained on', number=size)
         if not size:
             self._refuse_empty('train a vocabulary on', read)
         say(f'training a vocabulary on {size / 1e6:.1f} MB of text')
-        data = self.data
-        return tokenizer.train(
-            texts,
-            self.vocab_size,
-            data.lowercase,
-            data.tokenizer,
-            data.strips_accents,
-            data.language,
-        )
+        kind, accents = data.tokenizer, data.strips_accents
+        return tokenizer.train(texts, self.vocab_size, data.lowercase, kind, accents, names)
 
     def _refuse_empty(self, purpose: str, read: Summary) -> NoReturn:
         raise ValueError(

@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bert_jax.config import DataConfig
@@ -29,12 +29,19 @@ class Source:
 
     identity: a JSON value that determines the content. size: the number of bytes of files or of
     examples of TFDS. characters: an estimate of the number of characters. Both are 0 if unknown.
+    parts: the sources of several languages, see `languages`.
     """
 
     read: Callable[[Summary], Iterator[Document]]
     identity: Any
     size: int = 0
     characters: int = 0
+    parts: Mapping[str, 'Source'] = dataclasses.field(default_factory=dict)
+
+    @property
+    def by_name(self) -> Mapping[str, 'Source']:
+        """The parts; the source itself, without a name, if it has none."""
+        return self.parts or {'': self}
 
 
 class NotFetched(ValueError):
@@ -105,14 +112,14 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
             summary.count('files')
             file = staging.local(path, staging.cache_of(data)) if remote and fetch else path
             if files.kind(path)[0] in JSON_LINES:
-                lines = _lines(file, str(path), -1, summary, decoder)
-                documents = _jsonl(path, lines, data.text_field, summary)
+                rows = lines(file, str(path), -1, summary, decoder)
+                documents = _jsonl(path, rows, data.text_field, summary)
             else:
-                lines = _lines(file, str(path), MAX_BYTES, summary, decoder)
+                rows = lines(file, str(path), MAX_BYTES, summary, decoder)
                 if data.documents == 'line':
-                    documents = ([line] for _, line in lines if line)
+                    documents = ([line] for _, line in rows if line)
                 else:
-                    documents = _split(path, lines, data.documents == 'blank_line', summary)
+                    documents = _split(path, rows, data.documents == 'blank_line', summary)
             yield from documents
         decoder.finish()
 
@@ -148,7 +155,7 @@ def _local_files(pattern: str) -> Files:
     return {p: [str(p.resolve()), stat.st_size, stat.st_mtime_ns] for p, stat in stats.items()}
 
 
-def _lines(
+def lines(
     path: pathlib.PurePath, name: str, longest: int, summary: Summary, decoder: files.Decoder
 ) -> Iterator[tuple[int, str]]:
     """Stripped lines with their numbers, in parts of at most `longest` bytes. name: the name of the

@@ -8,7 +8,7 @@ split after a quotation mark that is never closed, so very long lines are cut fi
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -51,6 +51,26 @@ def tokenised(
                 yield document, ids
             else:
                 summary.count('empty documents, left out')
+
+
+def tokenised_pairs(
+    documents: Iterable[Document], vocabularies: Sequence[Tokenizer], summary: Summary
+) -> Iterator[tuple[Document, list[np.ndarray]]]:
+    """Each pair of sentences with the ids of both, int32[tokens] each; vocabularies: one for each
+    side. `summary` counts the pairs that are left out."""
+    for batch in _batches(documents, lambda pair: sum(map(len, pair))):
+        one, other = (
+            _encoded((pair[side] for pair in batch), vocabulary)
+            for side, vocabulary in enumerate(vocabularies)
+        )
+        for pair, *ids in zip(batch, one, other, strict=True):
+            if not all(map(len, ids)):
+                summary.count('pairs with a sentence without a token, left out', repr(pair[0][:40]))
+            elif max(map(len, ids)) > MAX_SENTENCE:
+                what = f'pairs with a sentence over {MAX_SENTENCE} tokens, left out'
+                summary.count(what, repr(pair[0][:40]))
+            else:
+                yield pair, ids
 
 
 def _sentences(document: Document, data: DataConfig, summary: Summary) -> Iterator[str]:

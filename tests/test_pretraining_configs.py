@@ -1,0 +1,103 @@
+"""Every configuration of a member of the family trains on real text, made small."""
+
+import gzip
+import importlib.util
+import pathlib
+
+import numpy as np
+import pytest
+import small_run
+from etils import epath
+from tiny_model import ROOT
+
+from bert_jax import main
+from bert_jax.config import from_dict
+
+SMALL = {
+    'model.vocab_size': 600,
+    'model.hidden_size': 32,
+    'model.num_hidden_layers': 2,
+    'model.num_attention_heads': 2,
+    'model.intermediate_size': 64,
+    'model.max_position_embeddings': 72,
+    'model.initializer_range': 0.1,
+    'data.holdout': 0.2,
+    'optim.warmup_steps': 2,
+    'optim.learning_rate': 0.01,
+    'train.log_every': 1,
+    'train.phases': ((2, 64, 32, 12),),
+    'eval.max_batches': 1,
+}
+# The names of the configurations, their objectives, and values that differ.
+TABLE = {
+    'roberta_base': ('mlm', {}),
+    'albert_base': ('mlm+sop', {'model.embedding_size': 16}),
+    'flaubert_base': ('mlm', {}),
+    'xlm': ('mlm+tlm', {'train.phases': ((20, 64, 32, 12),)}),
+}
+
+
+@pytest.fixture(scope='module')
+def texts(shared_data, tmp_path_factory):
+    """English and French openings of articles, and captions in two columns."""
+    folder = tmp_path_factory.mktemp('texts')
+    for language in ('en', 'fr'):
+        leads = shared_data(f'corpora/wikipedia_leads_{language}.txt.gz')
+        documents = gzip.decompress(leads.read_bytes()).decode().split('\n\n')[:150]
+        (folder / f'{language}.txt').write_text('\n\n'.join(documents))
+    captions = [
+        gzip.decompress(shared_data(f'parallel/multi30k/train.{name}.gz').read_bytes()).decode()
+        for name in ('en', 'fr')
+    ]
+    columns = zip(*(text.split('\n')[:300] for text in captions), strict=True)
+    rows = map('\t'.join, columns)
+    (folder / 'en-fr.tsv').write_text('\n'.join(rows) + '\n')
+    return folder
+
+
+def corpus_of(name: str, texts: pathlib.Path) -> dict[str, str]:
+    if name == 'xlm':
+        return {
+            'data.corpus': f'en=text:{texts}/en.txt,fr=text:{texts}/fr.txt',
+            'data.parallel': f'en-fr=text:{texts}/en-fr.tsv',
+        }
+    language = 'fr' if name == 'flaubert_base' else 'en'
+    return {'data.corpus': f'text:{texts}/{language}.txt'}
+
+
+def pretrain(name: str, texts: pathlib.Path, folder: pathlib.Path, workdir: str, **others) -> list:
+    """The lines of metrics.jsonl of a small run of a configuration."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / 'configs' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    values = module.get_config()
+    changed = SMALL | TABLE[name][1] | corpus_of(name, texts) | others
+    values.update_from_flattened_dict(changed | {'data.cache_dir': str(folder)})
+    config = from_dict(values.to_dict())
+    assert config.objective == TABLE[name][0]
+    main.run(config, epath.Path(folder / workdir))
+    return small_run.numbers(folder / workdir)
+
+
+@pytest.mark.parametrize('name', TABLE)
+def test_a_small_run(name, texts, tmp_path):
+    lines = pretrain(name, texts, tmp_path, 'run')
+    train = [line for line in lines if line['split'] == 'train']
+    held_out = [line for line in lines if line['split'] == 'eval'][-1]
+    names = [f'{part}_loss' for part in TABLE[name][0].split('+')]
+    assert all(np.isfinite([line[loss] for loss in names]).all() for line in [*train, held_out])
+    if len(train) >= 20:
+        for loss in names:
+            first, last = (
+                np.mean([line[loss] for line in part]) for part in (train[:3], train[-3:])
+            )
+            assert last < first - 0.5, (loss, first, last)
+
+
+def test_a_run_of_several_languages_goes_on_exactly(texts, tmp_path):
+    steps = {'train.checkpoint_every': 3}
+    whole = pretrain('xlm', texts, tmp_path, 'whole', **steps, **{'train.num_steps': 6})
+    pretrain('xlm', texts, tmp_path, 'parts', **steps, **{'train.num_steps': 3})
+    again = pretrain('xlm', texts, tmp_path, 'parts', **steps, **{'train.num_steps': 6})
+    last = [[line for line in lines if line['split'] == 'train'][-3:] for lines in (whole, again)]
+    assert last[0] == last[1] and {line['step'] for line in last[0]} == {4, 5, 6}
