@@ -31,17 +31,21 @@ CHECK = flags.DEFINE_boolean(
 
 
 def with_converted_start(config: Config, cache: pathlib.Path | None = None) -> Config:
-    """The configuration with a folder of bert_jax as init_from. A checkpoint of another project is
-    converted into `cache`, by default that of config.data.cache_dir."""
-    if not config.init_from:
+    """The configuration with folders of bert_jax as init_from and distill.teacher. A checkpoint of
+    another project is converted into `cache`, by default that of config.data.cache_dir."""
+    if not config.init_from and not config.distill.teacher:
         return config
     from bert_jax.convert import cached  # takes a second, and most runs do not need it
     from bert_jax.data.text import staging
 
     cache = cache or staging.cache_of(config.data)
     lowercase = None if config.data.lowercase else False  # true is the default, so it says nothing
-    folder = cached.model_folder(config.init_from, cache, lowercase)
-    return dataclasses.replace(config, init_from=folder)
+
+    def converted(folder: str) -> str:
+        return cached.model_folder(folder, cache, lowercase) if folder else ''
+
+    distill = dataclasses.replace(config.distill, teacher=converted(config.distill.teacher))
+    return dataclasses.replace(config, init_from=converted(config.init_from), distill=distill)
 
 
 def run(config: Config, workdir: epath.Path) -> None:

@@ -54,9 +54,9 @@ def run_steps(
     key = random_streams.root(config.train.seed, config.train.prng_impl)
     state = built.init(key) if restore is None else restore(built.abstract)
     spec = task.batch_spec(config.train.phases[0])
-    first, losses = int(state.step), []
+    first, losses, frozen = int(state.step), [], built.init_frozen(key)
     for i in range(first, first + steps):
         batch = sharding.shard_batch(batches.synthetic(spec, i % 2), spec, mesh)
-        state, sums = built.train(state, batch, key)
+        state, sums = built.train(state, batch, key, frozen)
         losses.append(sum(float(sums[name][0] / sums[name][1]) for name in task.loss_weights))
     return losses, state

@@ -11,6 +11,7 @@ from bert_jax.config.keys import refuse_unread as refuse_unread
 from bert_jax.config.keys import unread_keys as unread_keys
 from bert_jax.config.schema import Config as Config
 from bert_jax.config.schema import DataConfig as DataConfig
+from bert_jax.config.schema import DistillConfig as DistillConfig
 from bert_jax.config.schema import EvalConfig as EvalConfig
 from bert_jax.config.schema import MeshConfig as MeshConfig
 from bert_jax.config.schema import ModelConfig as ModelConfig

@@ -21,7 +21,7 @@ INSTEAD = {
 READ_BY = {
     'data.short_seq_prob': ('mlm+nsp', 'mlm+sop'),
     'data.random_next_prob': ('mlm+nsp',),
-    'data.cross_documents': ('mlm',),
+    'data.cross_documents': ('mlm', 'distill'),
 }
 
 
@@ -34,6 +34,7 @@ def _leaves(cls: Any, prefix: str = '') -> Iterator[tuple[str, dataclasses.Field
 
 
 KEYS = dict(_leaves(Config))
+READ_BY |= {key: ('distill',) for key in KEYS if key.startswith('distill.')}
 
 
 def get(config: Config, key: str) -> Any:

@@ -19,6 +19,7 @@ from bert_jax.config.fields import (
     Frozen,
     HeadDropout,
     LayerDecay,
+    LayerNumbers,
     NotNegative,
     Positive,
     PositiveFloat,
@@ -299,6 +300,27 @@ class EvalConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class DistillConfig:
+    """Objective 'distill': a model learns from a larger one, the teacher (Sanh et al., 2019)."""
+
+    # The teacher: a workdir, a converted folder or a folder of a Hugging Face checkpoint.
+    teacher: str = setting('', PRETRAINING, FREE)
+    # Weights of the three losses: scores of the words, masked words, last hidden states.
+    kl_weight: NotNegative = setting(5.0, PRETRAINING)
+    mlm_weight: NotNegative = setting(2.0, PRETRAINING)
+    cosine_weight: NotNegative = setting(1.0, PRETRAINING)  # needs the teacher's hidden_size
+    # The scores of student and teacher are divided by it before the softmax.
+    temperature: PositiveFloat = setting(2.0, PRETRAINING)
+    # Where their scores are compared. 'all' tokens cost as many scores as the batch has tokens,
+    # 'masked' ones about a sixth of that.
+    positions: Literal['masked', 'all'] = setting('masked', PRETRAINING)
+    # Whether a new run starts from layers and embeddings of the teacher.
+    init_from_teacher: bool = setting(True, PRETRAINING, FREE)
+    # The teacher's layers that it starts from, in order; empty: evenly from first to last.
+    layers: LayerNumbers = setting((), PRETRAINING, FREE)
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
@@ -306,8 +328,10 @@ class Config:
     mesh: MeshConfig = MeshConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
-    # Masked words, alone or with next sentences (BERT) or the order of sentences (ALBERT).
-    objective: Literal['mlm+nsp', 'mlm', 'mlm+sop'] = setting('mlm+nsp', PRETRAINING)
+    distill: DistillConfig = DistillConfig()
+    # Masked words, alone or with next sentences (BERT), the order of sentences (ALBERT) or the
+    # scores of a teacher (DistilBERT).
+    objective: Literal['mlm+nsp', 'mlm', 'mlm+sop', 'distill'] = setting('mlm+nsp', PRETRAINING)
     init_from: str = setting('', FREE)  # the workdir or checkpoint a new run starts from
     # How many of the top layers start from random values, together with the pooler.
     reinit_layers: int = setting(0, FREE)

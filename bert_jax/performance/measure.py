@@ -68,11 +68,16 @@ def measure(
     try:
         # The parameters of a run come from this generator, whatever generates its dropout.
         state = built.init(random_streams.root(config.train.seed, 'threefry2x32'))
+        frozen = built.init_frozen(random_streams.root(config.train.seed, 'threefry2x32'))
         start = time.perf_counter()
-        step: Any = built.lower(phase).compile()
+        compiled = built.lower(phase).compile()
         compile_seconds = time.perf_counter() - start
+
+        def step(state: Any, rows: batch.Batch) -> Any:
+            return compiled(state, rows, key, frozen)
+
         batches = [_sharded_batch(spec, mesh, seed) for seed in range(BATCHES)]
-        seconds, state, sums = _timed_steps(step, state, batches, key, warmup + steps)
+        seconds, state, sums = _timed_steps(step, state, batches, warmup + steps)
     except jax.errors.JaxRuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -81,7 +86,7 @@ def measure(
     median, flops = statistics.median(times), task.flops(phase)
 
     def three_steps() -> None:
-        _timed_steps(step, state, batches, key, 2)
+        _timed_steps(step, state, batches, 2)
 
     return shape | {
         'fits': True,
@@ -95,8 +100,8 @@ def measure(
         'model_flops': flops,
         'flops_per_second': flops / median,
         'mfu': chips.mfu(flops, median),
-        'peak_memory': chips.needed_memory(step),
-        'parts': step_profile.breakdown(three_steps, step.as_text()) if profile else {},
+        'peak_memory': chips.needed_memory(compiled),
+        'parts': step_profile.breakdown(three_steps, compiled.as_text()) if profile else {},
     }
 
 
@@ -108,7 +113,7 @@ def _sharded_batch(spec: batch.BatchSpec, mesh: Mesh, seed: int) -> batch.Batch:
 
 
 def _timed_steps(
-    step: Any, state: Any, batches: list[batch.Batch], key: jax.Array, count: int
+    step: Any, state: Any, batches: list[batch.Batch], count: int
 ) -> tuple[np.ndarray, Any, Any]:
     """Runs 1 + count steps; returns the seconds of the last `count`, the state and the last sums.
 
@@ -117,7 +122,7 @@ def _timed_steps(
     """
     ends, sums = list[float](), dict[str, Any]()
     for i in range(1 + count):
-        state, next_sums = step(state, batches[i % len(batches)], key)
+        state, next_sums = step(state, batches[i % len(batches)])
         jax.block_until_ready(sums)
         ends.append(time.perf_counter())
         sums = next_sums

@@ -52,6 +52,8 @@ def plan(
         'optimizer': _shard_bytes(step.abstract.opt_state),
         'batch': _shard_bytes(batch),
     }
+    if step.frozen:
+        held['teacher'] = _shard_bytes(step.frozen)
     result: dict[str, Any] = {
         'slice': str(tpu_slice),
         'counted': tpu_slice.counted,

@@ -22,7 +22,7 @@ from bert_jax.data.text import readers, staging
 from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.parallel.mesh import batch_parts, host_slice
-from bert_jax.tasks.pretraining import OBJECTIVES
+from bert_jax.preflight import distillation
 from bert_jax.tasks.task import Task
 from bert_jax.training.examples import BLANK, Examples
 from bert_jax.training.loop import EvalSet
@@ -40,6 +40,7 @@ class Pretraining(Resolver):
 
     @part
     def start(self) -> Config:
+        distillation.needs_teacher(self.config)
         return start_from(self.config)
 
     @part
@@ -116,6 +117,7 @@ class Pretraining(Resolver):
         config = self.start
         if self.vocabulary is not None:
             size = vocab_size(config, self.vocabulary)
+            size = distillation.vocab_size(config, self.vocabulary, size)
             model = dataclasses.replace(config.model, vocab_size=size)
             return dataclasses.replace(config, model=model)
         if not config.init_from:
@@ -129,7 +131,8 @@ class Pretraining(Resolver):
 
     @part
     def task(self) -> Task:
-        return OBJECTIVES[self.config.objective](self.run_config.model)
+        words = self.known('vocabulary')
+        return distillation.task_of(self.run_config, words.vocab_size if words else 0)
 
     def batch_sizes(self) -> dict[str, int]:
         sizes = [phase.batch_size for phase in self.config.train.phases]
@@ -155,6 +158,9 @@ class Pretraining(Resolver):
             raise ValueError(f'config.data.corpus={data.corpus!r} has no text: {summary}')
         preparation.check_documents(self.source, data, self.config.min_documents)
         return f'to be prepared; it begins {first[0][:40]!r}'
+
+    def describe_teacher(self) -> str:
+        return distillation.describe(self.run_config, self.task)
 
     def bytes_to_cache(self) -> int | None:
         store = self.store if self._is_store else self.known('store')
@@ -192,6 +198,9 @@ class Pretraining(Resolver):
                 'held out': _describe(meta.counts['eval']),
                 'baselines': _describe_baselines(meta.unigram_entropy, self.baselines),
             }
+        info |= distillation.recorded(config)
+        if teacher := self.describe_teacher():
+            lines['teacher'] = teacher
         files = {} if self.vocabulary is None else self.vocabulary.files
         run = (config, self.task, self.workdir, info, files, batches, eval_set, lines)
         examples = functools.partial(_examples, folder, config)
@@ -272,7 +281,7 @@ def start_from(config: Config) -> Config:
     ValueError for settings that differ from those of init_from."""
     source = epath.Path(config.init_from).expanduser() / CONFIG
     if not config.init_from or not source.exists():
-        return config
+        return distillation.with_teacher(config)
     started, vocabulary = model_dir.start_from(config, free=('model.vocab_size',))
     data = started.data
     if vocabulary is not None and not data.vocab_file and not data.corpus.startswith('tokens:'):
@@ -284,7 +293,7 @@ def start_from(config: Config) -> Config:
         if phase.max_seq_length > longest:
             expected = f'max_seq_length of at most {longest}, the positions of config.init_from'
             raise config_error(f'train.phases[{i}]', phase, expected)
-    return validate(dataclasses.replace(started, data=data))
+    return validate(distillation.with_teacher(dataclasses.replace(started, data=data)))
 
 
 def _larger(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:

@@ -39,9 +39,13 @@ def without_data(config: Config) -> tuple[Config, Task]:
         from bert_jax.finetuning.runs import FineTuning
 
         return FineTuning.without_data(config)
-    if config.init_from:
+    if config.init_from or config.distill.teacher:
         from bert_jax.preflight.pretraining import start_from
 
         config = start_from(config)
     config = config.padded()
+    if config.objective == 'distill':
+        from bert_jax.preflight import distillation
+
+        return config, distillation.task_of(config)
     return config, OBJECTIVES[config.objective](config.model)

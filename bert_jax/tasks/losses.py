@@ -27,6 +27,33 @@ def accuracy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Sum:
     return jnp.sum(correct * weights), jnp.sum(weights)
 
 
+def softened_kl(
+    logits: jax.Array, teacher: jax.Array, weights: jax.Array, temperature: float
+) -> Sum:
+    """Returns the divergence KL(teacher || student) of softened scores, in nats, times
+    temperature**2, which keeps its gradients as large as those of a cross-entropy (Hinton et al.,
+    2015, section 2).
+
+    logits, teacher: float[..., classes]. weights: float32[...].
+    """
+    student = jax.nn.log_softmax(logits.astype(jnp.float32) / temperature)
+    expected = jax.nn.log_softmax(teacher.astype(jnp.float32) / temperature)
+    divergence = jnp.sum(jnp.exp(expected) * (expected - student), axis=-1) * temperature**2
+    return jnp.sum(divergence * weights), jnp.sum(weights)
+
+
+def cosine_distance(hidden: jax.Array, teacher: jax.Array, weights: jax.Array) -> Sum:
+    """Returns 1 - cos of the angle between hidden states float[..., width]; 1 for a state of 0.
+
+    weights: float32[...].
+    """
+    one, other = hidden.astype(jnp.float32), teacher.astype(jnp.float32)
+    # The limits are those of torch's function. The gradient of a root at 0 would be infinite.
+    squares = jnp.sum(one**2, axis=-1) * jnp.sum(other**2, axis=-1)
+    cosine = jnp.sum(one * other, axis=-1) / jnp.sqrt(jnp.maximum(squares, 1e-16))
+    return jnp.sum((1 - cosine) * weights), jnp.sum(weights)
+
+
 def padding_fraction(attention_mask: jax.Array) -> Sum:
     """Returns the number of padding positions and of all positions of int32[batch, length]."""
     positions = jnp.float32(attention_mask.size)

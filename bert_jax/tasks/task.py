@@ -56,6 +56,11 @@ class Task(abc.ABC):
     def init(self, key: jax.Array) -> Any:
         """Returns fresh parameters, each in a box with its facts (`models.parameters`)."""
 
+    def init_frozen(self, key: jax.Array) -> Any:
+        """Returns fresh values of the parameters that the losses read and training does not change,
+        such as those of a teacher, boxed as in `init`; () if there are none."""
+        return ()
+
     @abc.abstractmethod
     def loss_denominators(self, batch: Batch) -> dict[str, jax.Array]:
         """Returns the count that each loss is divided by.
@@ -65,14 +70,16 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def loss(self, params: Any, batch: Batch, rngs: RandomStreams) -> Sums:
+    def loss(self, params: Any, batch: Batch, rngs: RandomStreams, frozen: Any = ()) -> Sums:
         """Runs the model as in training. Returns (sum, count) of each loss and of other measures.
 
-        rngs: a key for each of `random_streams`.
+        rngs: a key for each of `random_streams`. frozen: the parameters of `init_frozen`.
         """
 
     @abc.abstractmethod
-    def predict(self, params: Any, batch: Batch) -> tuple[Sums, dict[str, jax.Array]]:
+    def predict(
+        self, params: Any, batch: Batch, frozen: Any = ()
+    ) -> tuple[Sums, dict[str, jax.Array]]:
         """Runs the model as in evaluation. Returns the sums and the predictions.
 
         Predictions are arrays [batch, ...] that the host needs for the official scores.
@@ -129,10 +136,12 @@ class EncoderTask(Task):
         )
         return outputs
 
-    def loss(self, params: Any, batch: Batch, rngs: RandomStreams) -> Sums:
+    def loss(self, params: Any, batch: Batch, rngs: RandomStreams, frozen: Any = ()) -> Sums:
         return self._all_sums(self.apply(params, batch, rngs), batch)
 
-    def predict(self, params: Any, batch: Batch) -> tuple[Sums, dict[str, jax.Array]]:
+    def predict(
+        self, params: Any, batch: Batch, frozen: Any = ()
+    ) -> tuple[Sums, dict[str, jax.Array]]:
         outputs = self.apply(params, batch)
         return self._all_sums(outputs, batch), self.predictions(outputs, batch)
 

@@ -189,6 +189,17 @@ def check_params(source: epath.PathLike, abstract: Any) -> list[str]:
     return sorted(set(saved) - set(needed))
 
 
+def saved_checksums(source: epath.PathLike) -> dict[str, int]:
+    """The checksums, by path, of the parameters that `load_params` finds.
+
+    Raises ValueError if there is no checkpoint or if it is damaged.
+    """
+    path = newest_checkpoint(source)
+    with _reading(path):
+        sums = json.loads((path / 'checksums' / 'metadata').read_text())
+        return {name: value for name, value in sums.items() if name.startswith('params/')}
+
+
 def load_params(source: epath.PathLike, abstract: Any) -> Any:
     """The parameters of a workdir or a checkpoint, with the shardings of `abstract`.
 

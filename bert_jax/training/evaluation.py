@@ -16,14 +16,19 @@ IN_FLIGHT = 2  # batches that the device computes while the host prepares more
 
 
 def evaluate(
-    step: Step, params: Any, batches: Iterable[HostBatch], specs: Mapping[int, BatchSpec]
+    step: Step,
+    params: Any,
+    batches: Iterable[HostBatch],
+    specs: Mapping[int, BatchSpec],
+    frozen: Any = (),
 ) -> tuple[dict[str, float], Predictions]:
     """Returns means over all examples, and the task's predictions for each example.
 
     The means include `loss`, and the perplexities that the task names. The predictions are sorted
     by example_ids and padded with zeros to the longest row.
 
-    specs: the arrays of a batch by its length. Raises ValueError if there are no batches.
+    specs: the arrays of a batch by its length. frozen: see `Step`. Raises ValueError if there are
+    no batches.
     """
     totals: dict[str, np.ndarray] = {}
     predictions: list[Predictions] = []
@@ -37,9 +42,8 @@ def evaluate(
             predictions.append(predicted)
 
     for batch in batches:
-        in_flight.append(
-            step.evaluate(params, shard_batch(batch, spec_of(batch, specs), step.mesh))
-        )
+        rows = shard_batch(batch, spec_of(batch, specs), step.mesh)
+        in_flight.append(step.evaluate(params, rows, frozen))
         if len(in_flight) > IN_FLIGHT:
             fetch()
     while in_flight:

@@ -41,9 +41,9 @@ def initial_params(
 
     Raises ValueError if any other parameter is missing or has another shape.
     """
-    flat, facts = _flatten(fresh), _flatten(info)
+    flat, facts = flatten(fresh), flatten(info)
     expected = _expected(source, flat, facts, task_head, optional_heads)
-    loaded = _flatten(load_params(source, _unflatten(expected)))
+    loaded = flatten(load_params(source, unflatten(expected)))
     LOG.info('parameters from %s', source)
     if taken := {facts[path].part for path in loaded} & {*TASK_HEADS}:
         LOG.info('the task head (%s) is loaded from there, too', ', '.join(taken))
@@ -59,7 +59,7 @@ def initial_params(
         LOG.info('fresh: the heads that %s does not have: %s', source, ', '.join(sorted(absent)))
     if others := [path for path in new if facts[path].part not in absent]:
         LOG.info('fresh: %s', ', '.join(others))
-    return _unflatten(values)
+    return unflatten(values)
 
 
 def with_new_tokens(params: Any, info: Any, new_tokens: NewTokens) -> Any:
@@ -89,15 +89,15 @@ def check(
 
     fresh: shapes, dtypes and shardings of the parameters.
     """
-    expected = _expected(source, _flatten(fresh), _flatten(info), True, optional_heads)
-    check_params(source, _unflatten(expected))
+    expected = _expected(source, flatten(fresh), flatten(info), True, optional_heads)
+    check_params(source, unflatten(expected))
 
 
-def _flatten(tree: Any) -> Flat:
+def flatten(tree: Any) -> Flat:
     return traverse_util.flatten_dict(tree, sep='/')
 
 
-def _unflatten(flat: Flat) -> Any:
+def unflatten(flat: Flat) -> Any:
     return traverse_util.unflatten_dict(flat, sep='/')
 
 

@@ -17,7 +17,7 @@ from bert_jax.parallel.mesh import make_mesh
 from bert_jax.parallel.sharding import shard_batch
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
-from bert_jax.training import random_streams
+from bert_jax.training import random_streams, teacher
 from bert_jax.training.checkpoint import Checkpoints, save_best
 from bert_jax.training.evaluation import Predictions, evaluate
 from bert_jax.training.initialization import NewTokens, initial_params, with_new_tokens
@@ -91,6 +91,9 @@ def train(
         LOG.info('Training is already complete (step %d of %d).', step, config.num_steps)
         checkpoints.close()
         return state
+    state, frozen = teacher.begin(
+        config, built, state, _root_key(config, built.mesh, 'threefry2x32')
+    )
     # All stages are set up now, so that a mistake in a later one is found at once.
     stages = _stages(built, step, batches, eval_batches)
     key = _root_key(config, built.mesh, config.train.prng_impl)
@@ -109,7 +112,7 @@ def train(
         stack.callback(progress.close)
         stack.enter_context(jax.transfer_guard('disallow'))
         loop = _Loop(
-            config, built, workdir, checkpoints, writer, progress, stopper, after_evaluation
+            config, built, workdir, checkpoints, writer, progress, stopper, after_evaluation, frozen
         )
         loop.catch_up(step, state, stages[0])
         return loop.run(step, state, stages, key)
@@ -127,6 +130,7 @@ class _Loop:
     progress: Progress
     stopper: Stopper
     after_evaluation: AfterEvaluation
+    frozen: Any  # see `Step`
 
     def catch_up(self, step: int, state: TrainState, stage: Stage) -> None:
         """Evaluates if a signal stopped the earlier process before it had evaluated `step`, or
@@ -158,7 +162,7 @@ class _Loop:
                 # Train.
                 shape = stage.phase._replace(max_seq_length=batch['input_ids'].shape[1])
                 self.progress.state('compiling' if monitor.is_new(shape) else 'training')
-                state, sums = self.built.train(state, batch, key)
+                state, sums = self.built.train(state, batch, key, self.frozen)
                 step += 1
                 monitor.add(step, sums, shape)
                 self.progress.step(step, monitor.finished)
@@ -197,7 +201,7 @@ class _Loop:
         if step != self.config.num_steps:  # nothing would resume a complete run
             rows = self.stopper.until_stopped(rows)
         try:
-            means, predictions = evaluate(self.built, params, rows, stage.eval_specs)
+            means, predictions = evaluate(self.built, params, rows, stage.eval_specs, self.frozen)
         except Interrupted:
             return False
         means |= stage.eval_set.score(predictions)

@@ -199,6 +199,11 @@ class Resolver(abc.ABC):
     def describe_data(self) -> str:
         """A line about the data. Raises ValueError if a quick look shows that it can't be used."""
 
+    def describe_teacher(self) -> str:
+        """A line about the teacher; '' if the run has none. Raises ValueError if it does not
+        fit."""
+        return ''
+
     def bytes_to_cache(self) -> int | None:
         """How many bytes the run will write to the cache; None if this is not known."""
         return 0

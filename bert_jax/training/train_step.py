@@ -24,11 +24,13 @@ from bert_jax.parallel.sharding import (
 )
 from bert_jax.tasks.losses import Sums, divide
 from bert_jax.tasks.task import RandomStreams, Task
-from bert_jax.training import frozen, random_streams
+from bert_jax.training import random_streams
+from bert_jax.training.frozen import frozen as without_gradients
 from bert_jax.training.optimizer import make_optimizer, make_schedule
 
-TrainStep = Callable[['TrainState', Batch, jax.Array], tuple['TrainState', Sums]]
-EvalStep = Callable[[Any, Batch], tuple[Sums, dict[str, jax.Array]]]
+# The last argument is `Step.init_frozen`, or () for a task without frozen parameters.
+TrainStep = Callable[..., tuple['TrainState', Sums]]
+EvalStep = Callable[..., tuple[Sums, dict[str, jax.Array]]]
 
 
 @flax.struct.dataclass
@@ -49,6 +51,7 @@ class Step:
     """The jitted training and evaluation steps of a task, made by `build_step`.
 
     info: the tree of `ParameterInfo`. abstract: the shapes, dtypes and shardings of the state.
+    frozen: those of the parameters that the task reads and does not train; () if there are none.
     """
 
     config: Config
@@ -58,6 +61,7 @@ class Step:
     tx: optax.GradientTransformation
     schedule: optax.Schedule
     abstract: TrainState
+    frozen: Any = ()
 
     @property
     def _shardings(self) -> TrainState:
@@ -77,25 +81,42 @@ class Step:
         state: TrainState = jax.jit(make, out_shardings=self._shardings)(key)
         return state
 
+    @property
+    def frozen_info(self) -> Any:
+        """The tree of `ParameterInfo` of `frozen`."""
+        return describe(jax.eval_shape(lambda: self.task.init_frozen(jax.random.key(0))))
+
+    def init_frozen(self, key: jax.Array) -> Any:
+        """Random values of `frozen`, to measure or to test a step without a teacher."""
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.frozen)
+
+        def make(key: jax.Array) -> Any:
+            values = nn.unbox(self.task.init_frozen(key))
+            return jax.tree.map(lambda x, form: x.astype(form.dtype), values, self.frozen)
+
+        return jax.jit(make, out_shardings=shardings)(key) if self.frozen else ()
+
     @functools.cached_property
     def train(self) -> TrainStep:
-        """(state, batch, root key) -> (state, sums); donates the state.
+        """(state, batch, root key, frozen) -> (state, sums); donates the state.
 
         sums: the task's own, and loss, grad_norm, learning_rate, nonfinite and skipped_steps. If
         the loss, the gradient or the update is not finite (nonfinite = 1), only the two counters of
         the state change.
         """
         task, accum_steps = self.task, self.config.train.accum_steps
-        trained = functools.partial(frozen.frozen, self.config, self.info)
+        trained = functools.partial(without_gradients, self.config, self.info)
 
-        def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Sums]:
+        def step(
+            state: TrainState, batch: Batch, key: jax.Array, frozen: Any = ()
+        ) -> tuple[TrainState, Sums]:
             with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
                 rngs = {
                     name: random_streams.stream(key, name, state.step)
                     for name in task.random_streams
                 }
                 loss, sums, grads = _gradients(
-                    task, self.info, state.params, batch, rngs, accum_steps, trained
+                    task, self.info, state.params, batch, rngs, accum_steps, trained, frozen
                 )
                 grad_norm = optax.tree.norm(grads)
                 learning_rate = jnp.asarray(self.schedule(state.step), jnp.float32)
@@ -128,14 +149,14 @@ class Step:
 
     @functools.cached_property
     def evaluate(self) -> EvalStep:
-        """(params, batch) -> (sums, predictions), without dropout.
+        """(params, batch, frozen) -> (sums, predictions), without dropout.
 
         Every device has all of the predictions.
         """
 
-        def step(params: Any, batch: Batch) -> tuple[Sums, dict[str, jax.Array]]:
+        def step(params: Any, batch: Batch, frozen: Any = ()) -> tuple[Sums, dict[str, jax.Array]]:
             with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
-                sums, predictions = self.task.predict(params, batch)
+                sums, predictions = self.task.predict(params, batch, frozen)
                 if predictions:
                     names = ('example_ids', 'example_weights')
                     predictions |= {name: batch[name] for name in names}
@@ -155,7 +176,7 @@ class Step:
         key = jax.eval_shape(lambda: random_streams.root(training.seed, training.prng_impl))
         batch = abstract_batch(self.task.batch_spec(phase), self.mesh, training.accum_steps)
         train: Any = self.train
-        return train.lower(self.abstract, batch, key)
+        return train.lower(self.abstract, batch, key, self.frozen)
 
     def batch_specs(self, phase: Phase, training: bool) -> dict[int, BatchSpec]:
         """The arrays of the batches of `phase`, in training or in evaluation, by length.
@@ -197,7 +218,17 @@ def build_step(
     counter: Any = jax.ShapeDtypeStruct((), jnp.int32)
     state = TrainState(counter, counter, boxed, jax.eval_shape(tx.init, boxed))
     abstract = abstract_state(state, mesh)
-    return Step(config, task, mesh, info, tx, schedule or make_schedule(config), abstract)
+    schedule = schedule or make_schedule(config)
+    return Step(config, task, mesh, info, tx, schedule, abstract, _abstract_frozen(task, mesh))
+
+
+def _abstract_frozen(task: Task, mesh: Mesh) -> Any:
+    """`Step.frozen`: kernels have the type of their products, because they are only read."""
+    boxed = jax.eval_shape(lambda: task.init_frozen(jax.random.key(0)))
+    check_rules(boxed, mesh)
+    abstract = abstract_state(boxed, mesh)
+    cast = jax.eval_shape(lambda params: cast_kernels(params, describe(boxed)), nn.unbox(boxed))
+    return jax.tree.map(lambda leaf, to: leaf.update(dtype=to.dtype), abstract, cast)
 
 
 def shared_step(config: Config, task: Task, mesh: Mesh) -> Step:
@@ -223,17 +254,19 @@ def _gradients(
     rngs: RandomStreams,
     accum_steps: int,
     trained: Callable[[Any], Any] = lambda params: params,
+    frozen: Any = (),
 ) -> tuple[jax.Array, Sums, Any]:
     """Returns loss, sums and gradients of the batch, computed in `accum_steps` micro-batches.
 
     Each loss is divided by its count over the whole batch, so that a token has the same weight in
-    every micro-batch. The gradients are float32. trained: stops the gradients of frozen parameters.
+    every micro-batch. The gradients are float32. trained: stops the gradients of parameters that
+    config.optim.freeze names. frozen: see `Step`.
     """
     denominators = task.loss_denominators(batch)
     params = cast_kernels(params, info)
 
     def weighted_loss(params: Any, part: Batch, rngs: RandomStreams) -> tuple[jax.Array, Sums]:
-        sums = task.loss(trained(params), part, rngs)
+        sums = task.loss(trained(params), part, rngs, frozen)
         terms = [
             weight * divide(sums[name][0], denominators[name])
             for name, weight in task.loss_weights.items()

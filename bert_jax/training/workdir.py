@@ -139,6 +139,11 @@ def check(
             f'the data is {saved_data["fingerprint"]} there ({saved_data.get("name")}), '
             f'{data["fingerprint"]} here ({data["name"]})'
         )
+    if saved_data.get('teacher') != data.get('teacher'):
+        wrong.append(
+            f'the teacher has the parameters {saved_data.get("teacher")} there, '
+            f'{data.get("teacher")} here'
+        )
     if wrong:
         raise ValueError(
             f'{workdir} holds another run: {"; ".join(wrong)}. Use another --workdir, or the same '

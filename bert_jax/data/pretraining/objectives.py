@@ -6,10 +6,12 @@ from bert_jax.data.pretraining.running_text import ACROSS_DOCUMENTS, WITHIN_DOCU
 from bert_jax.data.pretraining.segments import Segmenter
 from bert_jax.data.pretraining.sentence_order import SENTENCE_ORDER
 
+RUNNING_TEXT = {True: ACROSS_DOCUMENTS, False: WITHIN_DOCUMENTS}
 # By config.objective, and by whether a row may have text of several documents.
 SEGMENTERS: dict[str, dict[bool, Segmenter]] = {
     'mlm+nsp': dict.fromkeys((True, False), SENTENCE_PAIRS),
-    'mlm': {True: ACROSS_DOCUMENTS, False: WITHIN_DOCUMENTS},
+    'mlm': RUNNING_TEXT,
+    'distill': RUNNING_TEXT,
     'mlm+sop': dict.fromkeys((True, False), SENTENCE_ORDER),
 }
 

@@ -1,0 +1,137 @@
+"""The teacher of the objective 'distill': its folder, its vocabulary and its model."""
+
+import dataclasses
+from typing import Any
+
+from bert_jax.config import Config, ModelConfig
+from bert_jax.config.errors import config_error
+from bert_jax.data.tokenizers.tokenizer import Tokenizer
+from bert_jax.inference import model_dir
+from bert_jax.tasks.pretraining import OBJECTIVES, DistillTask
+from bert_jax.tasks.task import Task
+from bert_jax.training import teacher
+
+
+def needs_teacher(config: Config) -> bool:
+    """Whether the objective has a teacher. Raises ValueError if it does and none is given."""
+    if config.objective != 'distill':
+        return False
+    if not config.distill.teacher:
+        raise ValueError(
+            "config.distill.teacher is missing: the objective 'distill' needs the folder of a "
+            'trained model, --config.distill.teacher=DIR'
+        )
+    return True
+
+
+def with_teacher(config: Config) -> Config:
+    """`config` with the teacher's vocabulary and its size, if config.distill.teacher is set.
+
+    Raises ValueError if the teacher cannot be read, has no vocabulary or too few positions.
+    """
+    folder = config.distill.teacher
+    if config.objective != 'distill' or not folder:
+        return config
+    source, vocabulary = _read(folder)
+    longest = source.model.longest_row
+    for i, phase in enumerate(config.train.phases):
+        if phase.max_seq_length > longest:
+            expected = f"max_seq_length of at most {longest}, the teacher's positions"
+            raise config_error(f'train.phases[{i}]', phase, expected)
+    data = dataclasses.replace(config.data, lowercase=vocabulary.lowercase)
+    if not data.vocab_file and not data.corpus.startswith('tokens:'):
+        data = dataclasses.replace(data, vocab_file=folder)
+    size = data.padded(source.model.vocab_size)
+    model = dataclasses.replace(config.model, vocab_size=size)
+    return dataclasses.replace(config, data=data, model=model)
+
+
+def vocab_size(config: Config, vocabulary: Tokenizer, size: int) -> int:
+    """The student's number of embeddings: `size` or, if larger, that of the teacher.
+
+    Raises ValueError if the teacher has another vocabulary.
+    """
+    if not needs_teacher(config):
+        return size
+    source, theirs = _read(config.distill.teacher)
+    if problem := _difference(theirs, vocabulary):
+        raise ValueError(
+            f'config.distill.teacher={config.distill.teacher} has another vocabulary than the '
+            f'corpus: {problem}. Tokenise the corpus with the vocabulary of the teacher: '
+            f'--config.data.vocab_file={config.distill.teacher}'
+        )
+    return max(size, config.data.padded(source.model.vocab_size))
+
+
+def _difference(theirs: Tokenizer, ours: Tokenizer) -> str:
+    """How two vocabularies differ; '' if they are equal."""
+    if len(theirs.pieces) != len(ours.pieces):
+        return f'it has {len(theirs.pieces):,} tokens, and the corpus {len(ours.pieces):,}'
+    for number, pair in enumerate(zip(theirs.pieces, ours.pieces, strict=True)):
+        if pair[0] != pair[1]:
+            return f'token {number} is {pair[0]!r} there and {pair[1]!r} here'
+    if theirs.lowercase != ours.lowercase:
+        return f'it has lowercase={theirs.lowercase}, and the corpus {ours.lowercase}'
+    return ''
+
+
+def task_of(config: Config, words: int = 0) -> Task:
+    """The task of config.objective. words: the number of tokens in the vocabulary; 0: all rows of
+    the vocabulary tables are tokens.
+
+    Raises ValueError if the model does not fit the objective or the teacher.
+    """
+    if config.objective != 'distill':
+        return OBJECTIVES[config.objective](config.model)
+    found = _model(config) if config.distill.teacher else None
+    return DistillTask(config.model, teacher=found, settings=config.distill, words=words)
+
+
+def _model(config: Config) -> ModelConfig:
+    """The teacher's model, which is computed in the way of the student's."""
+    source, ours = _read(config.distill.teacher)[0].model, config.model
+    return dataclasses.replace(
+        source,
+        vocab_size=ours.vocab_size,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        layerdrop=0.0,
+        dtype=ours.dtype,
+        attention='dense' if source.local_attention else ours.attention,
+        remat='none',
+        scan_unroll=ours.scan_unroll,
+    )
+
+
+def recorded(config: Config) -> dict[str, Any]:
+    """What corpus.json says about the teacher, so that a run is not resumed with another one."""
+    return {'teacher': teacher.fingerprint(config.distill.teacher)} if needs_teacher(config) else {}
+
+
+def describe(config: Config, task: Task) -> str:
+    """A line about the teacher and where the student starts; '' without a teacher.
+
+    Raises ValueError if config.distill.layers does not fit.
+    """
+    if not needs_teacher(config):
+        return ''
+    assert isinstance(task, DistillTask)
+    model = task.teacher_config
+    line = (
+        f'{config.distill.teacher}: {model.model_type}, {model.num_hidden_layers} layers of '
+        f'{model.hidden_size}'
+    )
+    if teacher.starts_student(config):
+        layers = teacher.chosen_layers(config.model, model, config.distill)
+        line += f'; the student starts from these of them: {", ".join(map(str, layers))}'
+    return line
+
+
+def _read(folder: str) -> tuple[Config, Tokenizer]:
+    try:
+        source, vocabulary = model_dir.read_config(folder)
+    except ValueError as error:
+        raise ValueError(f'config.distill.teacher={folder}: {error}') from error
+    if vocabulary is None:
+        raise ValueError(f'config.distill.teacher={folder} has no vocabulary')
+    return source, vocabulary
