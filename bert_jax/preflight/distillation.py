@@ -10,6 +10,7 @@ from bert_jax.inference import model_dir
 from bert_jax.tasks.pretraining import OBJECTIVES, DistillTask
 from bert_jax.tasks.task import Task
 from bert_jax.training import teacher
+from bert_jax.training.train_step import Step
 
 
 def needs_teacher(config: Config) -> bool:
@@ -108,15 +109,16 @@ def recorded(config: Config) -> dict[str, Any]:
     return {'teacher': teacher.fingerprint(config.distill.teacher)} if needs_teacher(config) else {}
 
 
-def describe(config: Config, task: Task) -> str:
+def describe(config: Config, step: Step) -> str:
     """A line about the teacher and where the student starts; '' without a teacher.
 
-    Raises ValueError if config.distill.layers does not fit.
+    Raises ValueError if the teacher's parameters or config.distill.layers do not fit.
     """
     if not needs_teacher(config):
         return ''
-    assert isinstance(task, DistillTask)
-    model = task.teacher_config
+    assert isinstance(step.task, DistillTask)
+    model = step.task.teacher_config
+    teacher.check(config.distill.teacher, step)
     line = (
         f'{config.distill.teacher}: {model.model_type}, {model.num_hidden_layers} layers of '
         f'{model.hidden_size}'

@@ -160,7 +160,8 @@ class Pretraining(Resolver):
         return f'to be prepared; it begins {first[0][:40]!r}'
 
     def describe_teacher(self) -> str:
-        return distillation.describe(self.run_config, self.task)
+        config = self.run_config
+        return distillation.describe(config, self.step) if config.objective == 'distill' else ''
 
     def bytes_to_cache(self) -> int | None:
         store = self.store if self._is_store else self.known('store')

@@ -12,9 +12,11 @@ import numpy as np
 from etils import epath
 
 from bert_jax.config import Config, DistillConfig, ModelConfig
+from bert_jax.models.heads import heads_in
 from bert_jax.models.parameters import ParameterInfo
 from bert_jax.tasks.pretraining import DistillTask
-from bert_jax.training.checkpoint import saved_checksums
+from bert_jax.training import initialization
+from bert_jax.training.checkpoint import saved_checksums, saved_params
 from bert_jax.training.initialization import flatten, initial_params, unflatten
 from bert_jax.training.train_step import Step, TrainState
 
@@ -27,9 +29,22 @@ def load(source: epath.PathLike, step: Step, key: jax.Array) -> Any:
     key: for rows that pad the vocabulary tables; no loss reads them. Raises ValueError as
     `initial_params` does.
     """
-    float32 = jax.tree.map(lambda leaf: leaf.update(dtype=jnp.float32), step.frozen)
-    fresh = dataclasses.replace(step, frozen=float32).init_frozen(key)
+    fresh = dataclasses.replace(step, frozen=_as_saved(step)).init_frozen(key)
     return initial_params(source, fresh, step.frozen_info)
+
+
+def check(source: epath.PathLike, step: Step) -> None:
+    """Raises ValueError if `load` would; reads no arrays."""
+    if 'masked_lm' not in heads_in(saved_params(source)):
+        raise ValueError(
+            f'config.distill.teacher={source} has no masked-LM head, whose scores the student '
+            'learns; choose a model that was pretrained, or adapted, with masked words'
+        )
+    initialization.check(source, _as_saved(step), step.frozen_info)
+
+
+def _as_saved(step: Step) -> Any:
+    return jax.tree.map(lambda leaf: leaf.update(dtype=jnp.float32), step.frozen)
 
 
 def starts_student(config: Config) -> bool:

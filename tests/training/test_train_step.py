@@ -31,6 +31,7 @@ GOLDEN = {
     'mlm+nsp': ROOT / 'tests' / 'golden' / 'losses_tiny.json',
     'mlm': ROOT / 'tests' / 'golden' / 'losses_mlm.json',
     'mlm+sop': ROOT / 'tests' / 'golden' / 'losses_sop.json',
+    'distill': ROOT / 'tests' / 'golden' / 'losses_distill.json',
 }
 
 

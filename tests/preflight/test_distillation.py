@@ -1,0 +1,234 @@
+"""A run with a teacher: what it takes, what it records, and which teachers it refuses."""
+
+import dataclasses
+import json
+import pathlib
+import random
+import shutil
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import small_tasks
+from etils import epath
+from flax import linen as nn
+from small_run import metrics, same_bits, saved_arrays
+
+from bert_jax.config import Config, DistillConfig, ModelConfig, default, from_dict
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.inference import model_dir
+from bert_jax.models.heads import HEADS, HeadedEncoder
+from bert_jax.models.inputs import EncoderInputs
+from bert_jax.preflight import checks, distillation
+from bert_jax.preflight.pretraining import Pretraining
+from bert_jax.preflight.resolve import without_data
+from bert_jax.tasks.pretraining import DistillTask
+from bert_jax.training import teacher
+
+TEACHER = dataclasses.replace(small_tasks.MODEL, num_hidden_layers=3)
+
+
+def save(
+    folder: pathlib.Path,
+    seed: int = 0,
+    model: ModelConfig = TEACHER,
+    heads: tuple[str, ...] = ('pooler', 'masked_lm'),
+    pieces: list[str] = small_tasks.PIECES,
+) -> None:
+    made = HeadedEncoder(model, heads).init(jax.random.key(seed), EncoderInputs.example())
+    folder.mkdir(exist_ok=True)
+    vocabulary = tokenizer.WordPiece(pieces, True)
+    model_dir.save(
+        folder, Config(model=model), jax.device_get(nn.unbox(made)['params']), vocabulary
+    )
+
+
+@pytest.fixture
+def here(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """A folder with text of a document on each line, and a teacher."""
+    monkeypatch.chdir(tmp_path)
+    rng = random.Random(0)
+    for name, count in (('train.txt', 60), ('held_out.txt', 10)):
+        lines = [small_tasks.sentence(rng, 'anna') + '\n' for _ in range(count)]
+        (tmp_path / name).write_text(''.join(lines))
+    save(tmp_path / 'teacher')
+    return tmp_path
+
+
+def configured(**changes: Any) -> Config:
+    values = default()
+    values.model.update(dataclasses.asdict(small_tasks.MODEL))
+    values.update_from_flattened_dict(
+        {
+            'objective': 'distill',
+            'distill.teacher': 'teacher',
+            'model.type_vocab_size': 0,
+            'model.vocab_size': 30522,
+            'model.hidden_dropout_prob': 0.1,
+            'data.corpus': 'text:train.txt',
+            'data.eval_corpus': 'text:held_out.txt',
+            'data.documents': 'line',
+            'data.cache_dir': 'cache',
+            'optim.warmup_steps': 0,
+            'train.phases': ({'steps': 4, 'max_seq_length': 16, 'batch_size': 8},),
+            'train.eval_every': 0,
+            'train.log_every': 1,
+        }
+        | {name.replace('__', '.'): value for name, value in changes.items()}
+    )
+    return from_dict(values.to_dict())
+
+
+def run(workdir: str, **changes: Any) -> pathlib.Path:
+    Pretraining(configured(**changes), epath.Path(workdir), pathlib.Path('cache')).run()
+    return pathlib.Path(workdir)
+
+
+def test_a_run_and_its_resumption(here: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level('INFO')
+    whole = run('whole')
+    assert 'start from these layers of the teacher: 0, 2' in caplog.text
+    lines = metrics(whole)
+    names = {'kl_loss', 'mlm_loss', 'cosine_loss', 'mlm_accuracy'}
+    assert all(set(line) >= names for line in lines) and lines[-1]['split'] == 'eval'
+    assert json.loads((whole / 'corpus.json').read_text())['teacher']
+    saved = saved_arrays(whole, 4)
+    assert not [name for name in saved if 'teacher' in name or 'frozen' in name]
+    sizes = {
+        name: np.shape(x)[0] for name, x in saved.items() if '/layers/' in name or 'layers' in name
+    }
+    assert sizes and set(sizes.values()) == {2}  # the student's, in every array of the state
+    run('parts', train__num_steps=2)
+    caplog.clear()
+    run('parts')
+    assert 'continuing from step 2 of 4' in caplog.text
+    assert 'of the teacher' not in caplog.text  # what a run started from is not read again
+    same_bits(pathlib.Path('parts'), whole, 4)
+    shutil.rmtree('teacher')
+    save(here / 'teacher', seed=1)
+    with pytest.raises(ValueError, match='the teacher has the parameters .* there, .* here'):
+        run('whole')
+
+
+def test_what_a_student_takes(here: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level('INFO')
+    config = configured(distill__layers=(2, 0), model__intermediate_size=48)
+    step = Pretraining(config, epath.Path('run'), pathlib.Path('cache')).step
+    fresh = step.init(jax.random.key(0))
+    state, frozen = teacher.begin(step.config, step, fresh, jax.random.key(1))
+    theirs = model_dir.load('teacher').arrays()
+    ours = {
+        name: np.asarray(x) for name, x in teacher.flatten(jax.device_get(state.params)).items()
+    }
+    before = teacher.flatten(jax.device_get(fresh.params))
+    for name, value in ours.items():
+        if 'intermediate' in name or 'layers/output/kernel' in name:
+            np.testing.assert_array_equal(value, before[name], name)
+        elif '/layers/' in name:
+            np.testing.assert_array_equal(value, theirs[name][[2, 0]], name)
+        else:
+            np.testing.assert_array_equal(value, theirs[name], name)
+    for name, value in teacher.flatten(jax.device_get(frozen)).items():
+        np.testing.assert_array_equal(value, theirs[name], name)
+    assert 'fresh, because the teacher has no such array: encoder/layers/interm' in caplog.text
+    assert 'not taken from the teacher: encoder/embeddings/token_type_embeddings' in caplog.text
+    random_start = dataclasses.replace(config.distill, init_from_teacher=False)
+    config = dataclasses.replace(step.config, distill=random_start)
+    state, _ = teacher.begin(config, step, fresh, jax.random.key(1))
+    assert state is fresh
+
+
+@pytest.mark.parametrize(
+    ('layers', 'of', 'expected'),
+    [
+        (6, 12, [0, 2, 4, 7, 9, 11]),  # DistilBERT (Sanh et al., 2019)
+        (1, 2, [0]),
+        (3, 3, [0, 1, 2]),
+        (2, 24, [0, 23]),
+        (4, 24, [0, 8, 15, 23]),
+    ],
+)
+def test_layers_are_spread_evenly(layers: int, of: int, expected: list[int]) -> None:
+    student, model = (ModelConfig(num_hidden_layers=n) for n in (layers, of))
+    assert teacher.chosen_layers(student, model, DistillConfig()) == expected
+
+
+@pytest.mark.parametrize(
+    ('layers', 'given', 'message'),
+    [
+        (4, (), 'num_hidden_layers is 4, but the teacher has 3'),
+        (2, (0.0, 3.0), r'layers is \(0, 3\); expected 2 numbers.* from 0 to 2'),
+        (2, (1.0,), r'layers is \(1,\); expected 2 numbers'),
+    ],
+)
+def test_layers_have_to_fit(layers: int, given: tuple[float, ...], message: str) -> None:
+    student = dataclasses.replace(TEACHER, num_hidden_layers=layers)
+    with pytest.raises(ValueError, match=message):
+        teacher.chosen_layers(student, TEACHER, DistillConfig(layers=given))
+
+
+def test_layers_may_be_shared() -> None:
+    """ALBERT has one layer, which it applies several times."""
+    shared = dataclasses.replace(TEACHER, share_layers=True)
+    assert teacher.chosen_layers(small_tasks.MODEL, shared, DistillConfig()) == [0, 2]
+    fact = type('Fact', (), {'part': 'layers'})()
+    one, three = np.zeros((1, 5)), np.arange(3.0)[:, None]
+    assert teacher._start(fact, one, 2, [0, 2]).shape == (2, 5)
+    assert teacher._start(fact, three, 1, [0, 2]).tolist() == [[0.0]]
+
+
+OTHER = [*small_tasks.PIECES[:-1], 'whom']
+
+
+@pytest.mark.parametrize(
+    ('made', 'changes', 'message'),
+    [
+        ({}, {'distill__teacher': ''}, 'config.distill.teacher is missing'),
+        ({}, {'distill__teacher': 'nowhere'}, 'config.distill.teacher=nowhere: nowhere does not'),
+        ({'pieces': OTHER}, {'data__vocab_file': 'vocab.txt'}, 'token 19 is .whom. there and .who'),
+        ({'pieces': OTHER[:-1]}, {'data__vocab_file': 'vocab.txt'}, 'it has 19 tokens, and the co'),
+        ({'heads': ('pooler',)}, {}, 'has no masked-LM head'),
+        ({}, {'model__hidden_size': 16}, 'hidden_size is 16, but the teacher has 32'),
+        ({'model': dataclasses.replace(TEACHER, max_position_embeddings=8)}, {}, "teacher's posit"),
+        ({}, {'distill__layers': (7, 8)}, r'config.distill.layers is \(7, 8\)'),
+    ],
+    ids=lambda value: value if isinstance(value, str) else '',
+)
+def test_what_does_not_fit_is_named(
+    here: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+    made: dict[str, Any],
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    (here / 'vocab.txt').write_text('\n'.join(small_tasks.PIECES) + '\n')
+    shutil.rmtree(here / 'teacher')
+    save(here / 'teacher', **made)
+    with pytest.raises(ValueError, match=message):
+        run('run', **changes)
+    assert checks.check(configured(**changes), epath.Path('run')) == 2
+    assert not pathlib.Path('run').exists()
+
+
+def test_other_objectives_do_not_read_a_teacher() -> None:
+    with pytest.raises(ValueError, match=r"teacher.*'mlm' does not read it"):
+        configured(objective='mlm', distill__teacher='x')
+
+
+def test_without_data(here: pathlib.Path) -> None:
+    """plan and benchmark know the teacher; without one, it is of twice the student's layers."""
+    config, task = without_data(configured(data__pad_vocab_to_multiple_of=16))
+    assert isinstance(task, DistillTask)
+    assert (task.teacher_config.num_hidden_layers, config.model.vocab_size) == (3, 32)
+    assert task.teacher_config.vocab_size == 32 and task.config.num_hidden_layers == 2
+    _, task = without_data(configured(distill__teacher=''))
+    assert isinstance(task, DistillTask) and task.teacher_config.num_hidden_layers == 4
+    assert set(HEADS) >= {*task.teacher_model.heads}
+
+
+def test_a_padded_vocabulary(here: pathlib.Path) -> None:
+    workdir = run('run', data__pad_vocab_to_multiple_of=16, train__num_steps=1)
+    config, vocabulary = model_dir.read_config(workdir)
+    assert vocabulary is not None and config.model.vocab_size == 32 > vocabulary.vocab_size
+    assert distillation.recorded(configured())['teacher'] == teacher.fingerprint('teacher')
