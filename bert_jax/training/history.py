@@ -119,6 +119,8 @@ class History:
         """
         if not self.config or not self.is_pretraining or self.config.init_from:
             return None
+        if self.config.objective == 'distill' and self.config.distill.init_from_teacher:
+            return None
         size = self.config.model.vocab_size
         known = {'mlm_loss': math.log(size), 'mlm_accuracy': 1 / size}
         return (known | {f'{name}_accuracy': 0.5 for name in TWO_WAY}).get(metric)
