@@ -72,7 +72,7 @@ def test_a_truncated_or_missing_file_is_named(tmp_path, name):
 
 
 def test_what_is_no_store_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r'not a prepared store.*bert_jax\.data\.prepare'):
+    with pytest.raises(ValueError, match=r'not a prepared store.*bert_jax prepare'):
         format.read_meta(tmp_path)
     write(tmp_path, DOCUMENTS)
     path = tmp_path / 'store.json'
