@@ -5,6 +5,7 @@ import gzip
 import pathlib
 
 import pytest
+from small_run import QUICK
 
 from bert_jax.config import Config, DataConfig, ModelConfig
 from bert_jax.data.store import preparation
@@ -52,7 +53,7 @@ def prose(real_text, tmp_path_factory) -> pathlib.Path:
         return preparation.prepare(Config(data=data, model=ModelConfig(vocab_size=1500)))
 
 
-@pytest.fixture(params=['made', 'prose'])
+@pytest.fixture(params=['prose'] if QUICK else ['made', 'prose'])
 def corpus(request) -> pathlib.Path:
     """The store that a test's module makes, and real text."""
     return request.getfixturevalue(request.param)

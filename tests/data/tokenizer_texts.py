@@ -5,6 +5,8 @@ import json
 import random
 import unicodedata
 
+from small_run import QUICK
+
 # Characters that normalizers change: accents apart and in one, ligatures, fractions, wide letters.
 ODD = 'aeéE\u0301\u0308ﬁ½２Ａİßς東 \t\u00a0\u3000\u200b\u00ad\ufffd😀'
 ODD += '`\'",.-5019가\u1100\u1161ıǄ\u0345'
@@ -13,15 +15,16 @@ WORDS = ('the', 'The', "it's", 'Paris', '1,000,', '92000,', '$5,000.', 'naïve',
 
 
 def squad_questions(shared_data):
-    """All questions of SQuAD, version 1.1."""
+    """The questions of SQuAD, version 1.1: all, or every tenth one if QUICK is set."""
     files = [shared_data(f'squad/{name}-v1.1.json') for name in ('train', 'dev')]
-    return [
+    questions = [
         question['question']
         for file in files
         for article in json.loads(file.read_text())['data']
         for paragraph in article['paragraphs']
         for question in paragraph['qas']
     ]
+    return questions[::10] if QUICK else questions
 
 
 def wikipedia_leads(shared_data, count):

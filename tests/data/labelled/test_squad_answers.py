@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_run import QUICK
 from squad_questions import make, question
 
 from bert_jax.config import DataConfig, EvalConfig
@@ -134,6 +135,7 @@ def test_an_oracle_answers_the_real_dev_set(shared_data):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(QUICK, reason='version 1.1 is decoded above')
 def test_real_2_0(shared_data):
     vocabulary = tokenizer.load(shared_data('vocab/bert-base-uncased/vocab.txt'))
     questions = squad.read(shared_data('squad/dev-v2.0.json'))
