@@ -6,7 +6,8 @@
     python -m bert_jax.convert --to=tf1   --input=WORKDIR_OR_DIR --output=DIR
 
 hf: a folder of a Hugging Face BERT (config.json, safetensors or pytorch_model.bin, vocabulary).
-tf1: a folder of google-research/bert (bert_config.json, bert_model.ckpt.*, vocab.txt).
+tf1: a folder of google-research/bert (bert_config.json, bert_model.ckpt.*, vocab.txt) or of
+google-research/albert (albert_config.json, model.ckpt-best.*, 30k-clean.model).
 config.init_from, bert_jax.predict and --to read what --from writes.
 If a model is cased and its folder does not say so (tf1 never does), give --nolowercase.
 """
