@@ -7,7 +7,8 @@
 
 hf: a folder of Hugging Face transformers (config.json, weights, vocabulary) of one of the families
 BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT, ALBERT, XLM, FlauBERT or ModernBERT.
-tf1: a folder of google-research/bert (bert_config.json, bert_model.ckpt.*, vocab.txt).
+tf1: a folder of google-research/bert (bert_config.json, bert_model.ckpt.*, vocab.txt) or of
+google-research/albert (albert_config.json, model.ckpt-best.*, 30k-clean.model).
 config.init_from, bert_jax predict and --to read what --from writes.
 If a model is cased and its folder does not say so (tf1 never does), give --nolowercase.
 """

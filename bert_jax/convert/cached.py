@@ -13,6 +13,7 @@ from bert_jax import __version__
 from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
 from bert_jax.convert.folders import convert_in
+from bert_jax.convert.tf1_names import CONFIGS
 
 FORMATS = {'hf': 'Hugging Face', 'tf1': 'TensorFlow 1'}
 # Files that are hashed for the name of a conversion: all files of the folder, and the small ones
@@ -59,7 +60,7 @@ def origin_of(folder: pathlib.Path) -> str | None:
     try:
         values = json.loads((folder / 'config.json').read_text())
     except FileNotFoundError:
-        return 'tf1' if (folder / 'bert_config.json').is_file() else None
+        return 'tf1' if any((folder / name).is_file() for name in CONFIGS.values()) else None
     except (ValueError, OSError):
         return None
     return 'hf' if isinstance(values, dict) and 'model' not in values else None

@@ -67,14 +67,16 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     return values
 
 
-def model_config(path: pathlib.Path) -> tuple[Family, ModelConfig, dict[str, Any]]:
+def model_config(
+    path: pathlib.Path, implied: Mapping[str, Any] | None = None
+) -> tuple[Family, ModelConfig, dict[str, Any]]:
     """The family and the model that a config.json or bert_config.json describes, and all values of
-    the file.
+    the file. implied: values of keys that the file may lack.
 
     Raises ValueError naming a key that is missing or wrong, or whose value bert_jax does not
     compute.
     """
-    values = read_json(path)
+    values = {**(implied or {}), **read_json(path)}
     try:
         family = family_of(values)
     except ValueError as error:

@@ -147,10 +147,15 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
 def _class_of(family: Family, heads: Iterable[str]) -> str:
     """The class of transformers that has the most of these heads, and no others.
 
-    The bare encoder is the last choice; it may have a pooler that the model does not have.
+    A pooler counts less than any other head, because the other heads hold what was trained for. The
+    bare encoder is the last choice; it may have a pooler that the model does not have.
     """
-    fitting = {name: x for name, x in family.classes.items() if {*x} <= {*heads}}
-    return max(fitting, key=lambda name: len(fitting[name]), default=next(iter(family.classes)))
+    fitting = {name: {*x} for name, x in family.classes.items() if {*x} <= {*heads}}
+    return max(
+        fitting,
+        key=lambda name: (len(fitting[name] - {'pooler'}), len(fitting[name])),
+        default=next(iter(family.classes)),
+    )
 
 
 def _special_ids(vocabulary: Tokenizer, family: Family) -> dict[str, int]:

@@ -7,11 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bert_jax.training import history
+from bert_jax.tasks import measures
 from bert_jax.training.history import History
 
-OBJECTIVES = {'mlm': 'masked tokens', 'nsp': 'next sentence', 'sop': 'sentence order'}
-OBJECTIVES |= {'rtd': 'replaced tokens', 'kl': "teacher's scores", 'cosine': 'hidden states'}
 # Numbers of an evaluation that have no curve among the scores.
 NO_SCORES = ('loss', 'task_loss', 'padding_fraction', 'score', 'mse')
 MOST_SCORES, MOST_KEYS = 4, 3  # scores of fine-tuning; keys that differ between runs
@@ -51,14 +49,14 @@ def upper(runs: Sequence[History]) -> list[Panel]:
     if not run.is_pretraining:
         return _fine_tuning_panels(run, several=len(runs) > 1)
     known = run.metrics('train', 'eval')
-    names = [name.removesuffix('_loss') for name in known if name.endswith('_loss')]
+    names = [name for name, group in map(measures.parts, known) if group == 'loss']
     result = list[Panel]()
-    for name in sorted(names, key=lambda name: name != 'mlm'):  # masked tokens are first
-        title, loss, accuracy = OBJECTIVES.get(name, name), f'{name}_loss', f'{name}_accuracy'
+    for name in measures.ordered(names):
+        title, loss, accuracy = measures.label(name), f'{name}_loss', f'{name}_accuracy'
         if not result or accuracy not in known:
             result.append(Panel(f'{title}: loss, nats', (loss,), (loss,)))
         if accuracy in known:
-            lowest, highest = (0.3, 1.0) if name in history.TWO_WAY else (0.0, None)
+            lowest, highest = (0.3, 1.0) if measures.chance(accuracy) else (0.0, None)
             limits: dict[str, Any] = {'lowest': lowest, 'highest': highest}
             title = f'{title}: accuracy, %'
             result.append(Panel(title, (accuracy,), (accuracy,), percent=True, **limits))

@@ -16,6 +16,7 @@ import numpy as np
 from etils import epath
 
 from bert_jax.config import Phase
+from bert_jax.tasks.measures import MEASURES
 from bert_jax.training import curve_panels, history
 from bert_jax.training.curve_labels import GREY, SMALL, draw_baselines, draw_ends
 from bert_jax.training.curve_panels import Panel, smooth, smoothing_window
@@ -236,7 +237,8 @@ def _legend(runs: Sequence[History]) -> list[Any]:
     label = f'training, {window}' if smoothed else 'training'
     lines.append(Line2D([], [], color=color, linewidth=0.9 if several else 1.4, label=label))
     lines.append(Line2D([], [], color=other, marker='o', markersize=3, label='held out'))
-    if any(run.untrained('mlm_loss') is not None for run in runs):
+    losses = [f'{name}_loss' for name in MEASURES]
+    if any(run.untrained(loss) is not None for run in runs for loss in losses):
         hollow: dict[str, Any] = {
             'linestyle': ':',
             'marker': 'o',

@@ -15,6 +15,7 @@ from etils import epath
 from bert_jax.config import Config
 from bert_jax.config.console import say
 from bert_jax.config.files import write_atomically
+from bert_jax.tasks.measures import MEASURES
 from bert_jax.training import curves
 from bert_jax.training.examples import BLANK, Examples, Guesses
 from bert_jax.training.history import EXAMPLES
@@ -107,18 +108,21 @@ class EndReport:
 def accuracies(means: Metrics, baselines: Mapping[str, float], step: int) -> list[str]:
     """The lines of a table of accuracies on held-out text, as bars."""
     rows = {text: baselines[name] for name, text in BASELINES.items() if name in baselines}
-    accuracy = means.get('mlm_accuracy')
-    lines = []
-    if isinstance(accuracy, float):
+    lines = list[str]()
+    for name, measure in MEASURES.items():
+        accuracy = means.get(f'{name}_accuracy')
+        if not isinstance(accuracy, float):
+            continue
+        if not measure.counted:
+            chance = f' (chance is {1 / measure.answers:.0%})' if measure.answers else ''
+            lines.append(f'{measure.question}: {accuracy:.1%} right{chance}.')
+            continue
         rows[f'this model after {step:,} steps'] = accuracy
         width = max(map(len, rows))
         scale = (WIDTH - width - 12) / max(*rows.values(), 0.01)
-        lines = ['Masked tokens of held-out text that are predicted correctly:']
+        lines.append(f'{measure.question} of held-out text that are predicted correctly:')
         for text, value in rows.items():
             lines.append(f'  {text:<{width}}  {value:>5.1%}  {"█" * round(value * scale)}'.rstrip())
-    next_sentence = means.get('nsp_accuracy')
-    if isinstance(next_sentence, float):
-        lines.append(f'Next sentence or not: {next_sentence:.1%} right (chance is 50%).')
     return lines
 
 

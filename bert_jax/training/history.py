@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from bert_jax.config import Config
+from bert_jax.tasks import measures
 from bert_jax.training.workdir import CONFIG, DATA, absolute, read_config
 
 METRICS = 'metrics.jsonl'
@@ -23,7 +23,6 @@ COUNTED = {
     'pairs': 'counted pairs',
     'triples': 'counted triples',
 }
-TWO_WAY = ('nsp', 'sop')  # objectives that choose between two answers
 Lines = dict[str, list[dict[str, Any]]]  # the lines of metrics.jsonl by split
 
 
@@ -79,7 +78,7 @@ class History:
     def is_pretraining(self) -> bool:
         if self.config:
             return self.config.kind == 'pretraining'
-        return 'mlm_loss' in self.lines['train'][0]
+        return measures.is_of_pretraining(self.lines['train'][0])
 
     def main_score(self) -> str:
         """The official score by which fine-tuning chooses the best epoch; '' if there is none.
@@ -95,15 +94,14 @@ class History:
 
     def baselines(self, metric: str) -> dict[str, float]:
         """What `metric` is without a model, by the name of the method."""
-        objective = metric.removesuffix('_accuracy')
-        if metric == 'mlm_loss' and self.data.get('unigram_entropy'):
+        if measures.is_counted(metric, 'loss') and self.data.get('unigram_entropy'):
             return {'unigram entropy': float(self.data['unigram_entropy'])}
-        if objective != metric and objective in TWO_WAY:
-            return {'chance': 0.5}
+        if chance := measures.chance(metric):
+            return {'chance': chance}
         without_reading = self.data.get('baseline') or {}  # of fine-tuning
         if without_reading and metric == self.main_score():
             return {'baseline': float(without_reading['value'])}
-        if metric == 'mlm_accuracy':
+        if measures.is_counted(metric, 'accuracy'):
             counted = self.data.get('baselines') or {}
             return {
                 COUNTED.get(name, name): float(value)
@@ -121,9 +119,7 @@ class History:
             return None
         if self.config.objective == 'distill' and self.config.distill.init_from_teacher:
             return None
-        size = self.config.model.vocab_size
-        known = {'mlm_loss': math.log(size), 'mlm_accuracy': 1 / size}
-        return (known | {f'{name}_accuracy': 0.5 for name in TWO_WAY}).get(metric)
+        return measures.untrained(metric, self.config.model.vocab_size)
 
 
 def read(workdir: str, name: str) -> History:

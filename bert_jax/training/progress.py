@@ -18,7 +18,7 @@ Metrics = Mapping[str, float | int | str | None]
 BAR = 5  # characters that the bar has at least
 REFRESH = 0.5  # seconds between the numbers of two steps
 NOT_IN_CONSOLE = re.compile(
-    'padding_fraction|mlm_perplexity|grad_norm|.*_per_second|mfu|input_wait_fraction|task_loss'
+    'padding_fraction|.*_perplexity|grad_norm|.*_per_second|mfu|input_wait_fraction|task_loss'
     '|learning_rate|skipped_steps|nonfinite'
 )
 

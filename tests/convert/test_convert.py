@@ -14,9 +14,10 @@ import safetensors.numpy
 from folders import MODEL, PIECES, assert_same, change_config, make, tensors, write
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert import rules, tf1
+from bert_jax.convert import rules
 from bert_jax.convert.families.bert import BERT
 from bert_jax.convert.folders import convert_in, convert_out
+from bert_jax.convert.tf1_names import TF1
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import PRETRAINING_HEADS
 from bert_jax.models.inputs import EncoderInputs
@@ -262,7 +263,7 @@ def test_the_real_names_of_a_published_tf1_checkpoint(shared_data: Any) -> None:
     tf = pytest.importorskip('tensorflow')
     folder = shared_data('weights/tf1-bert-base-index-only')
     there = tf.train.load_checkpoint(str(folder / 'bert_model.ckpt')).get_variable_to_shape_map()
-    names = {name for rule in tf1.TF1 for name in rule.names(12)}
+    names = {name for rule in TF1['bert'] for name in rule.names(12)}
     assert set(there) <= names
     model = ModelConfig(vocab_size=there['bert/embeddings/word_embeddings'][0])
     model = dataclasses.replace(model, max_position_embeddings=512)
@@ -271,6 +272,6 @@ def test_the_real_names_of_a_published_tf1_checkpoint(shared_data: Any) -> None:
     )
     shapes = {jax.tree_util.keystr(p, simple=True, separator='/'): x.shape for p, x in abstract}
     arrays, needed = rules.to_ours(
-        {name: np.zeros(shape, np.float16) for name, shape in there.items()}, shapes, tf1.TF1
+        {name: np.zeros(shape, np.float16) for name, shape in there.items()}, shapes, TF1['bert']
     )
     assert needed == there.keys() and arrays.keys() == shapes.keys()

@@ -1,16 +1,19 @@
 """The categories of a step's operations, and the times that the profiler reports for them."""
 
 import dataclasses
+import re
 import types
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import pytest
+from kinds import KINDS, PHASE, configuration
+from small_run import QUICK
 from tiny_model import TINY, mesh_of
 
 from bert_jax.config import MeshConfig
 from bert_jax.performance import step_profile
-from bert_jax.tasks.pretraining import PretrainTask
+from bert_jax.tasks.pretraining import OBJECTIVES, PretrainTask
 from bert_jax.training.train_step import build_step
 
 HEAD = 'jit(step)/jvp(HeadedEncoder)/masked_lm'
@@ -68,3 +71,30 @@ def test_a_step_has_operations_of_each_category() -> None:
     seen = {step_profile.category(*operation) for operation in step_profile.NAMED.findall(text)}
     others = {step_profile.OPTIMIZER, step_profile.BETWEEN_DEVICES}
     assert seen == {*step_profile.OP_CATEGORIES, *others}
+
+
+# The products that are not the encoder's layers or the decoder: heads, and embeddings.
+OTHER_PRODUCTS = re.compile(
+    'pooler|masked_lm_transform|next_sentence|sentence_order|embedding_hidden_mapping_in|_token_types'
+)
+# Kinds with gated networks, shared layers, no pooler and no token types.
+FEW = ('modernbert-base', 'albert-base')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', FEW if QUICK else KINDS)
+def test_the_categories_of_each_kind_of_model(name: str) -> None:
+    config = configuration(name)
+    step = build_step(config, OBJECTIVES[config.objective](config.model), mesh_of(MeshConfig(1, 1)))
+    text = step.lower(PHASE).compile().as_text()
+    found: dict[str, set[str]] = {}
+    for operation, path in step_profile.NAMED.findall(text):
+        found.setdefault(step_profile.category(operation, path), set()).add(path)
+    unused = {'dropout, where it is not fused', 'random bits', 'products: others'}
+    assert {*step_profile.OP_CATEGORIES} - {*found} <= unused
+    for category, paths in found.items():
+        products = {path for path in paths if path.endswith('dot_general')}
+        if category == 'products: others':
+            assert all(OTHER_PRODUCTS.search(path) for path in products), products
+        elif products:
+            assert category.startswith('products: '), (category, products)

@@ -1,0 +1,83 @@
+"""What the measures of the pretraining objectives are: their names for people and chance levels.
+
+A task reports `NAME_loss` and perhaps `NAME_accuracy` for some entries of `MEASURES`. Whatever
+shows results to people asks this table, so a new objective needs an entry here, and nothing else.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """An entry of `MEASURES`.
+
+    label: what is predicted, as the title of a diagram says it. question: the same in a sentence
+    about an accuracy, '' if there is none. answers: the number of possible answers, 0 if they are
+    the tokens of the vocabulary, None if there is no right answer. counted: whether the baselines
+    of the corpus, such as the unigram entropy, are values of this measure.
+    """
+
+    label: str
+    question: str = ''
+    answers: int | None = None
+    counted: bool = False
+
+
+# In the order in which they are shown.
+MEASURES: Mapping[str, Measure] = {
+    'mlm': Measure('masked tokens', 'Masked tokens', answers=0, counted=True),
+    'tlm': Measure('masked tokens of translations', 'Masked tokens of translations', answers=0),
+    'nsp': Measure('next sentence', 'Next sentence or not', answers=2),
+    'sop': Measure('sentence order', 'Two texts in their order or swapped', answers=2),
+    'rtd': Measure('replaced tokens', 'Replaced tokens or not', answers=2),
+    'kl': Measure("teacher's scores"),
+    'cosine': Measure("teacher's hidden states"),
+}
+GROUPS = ('loss', 'accuracy')
+
+
+def parts(metric: str) -> tuple[str, str]:
+    """The name and the group of a metric: 'nsp_loss' -> ('nsp', 'loss'). Both are '' if it is not
+    the loss or the accuracy of something."""
+    name, _, group = metric.rpartition('_')
+    return (name, group) if name and group in GROUPS else ('', '')
+
+
+def label(name: str) -> str:
+    """What an objective predicts; the name itself if it is not in the table."""
+    return MEASURES[name].label if name in MEASURES else name
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """The names in the order of the table, and then those that are not in it."""
+    order = {name: number for number, name in enumerate(MEASURES)}
+    return sorted(names, key=lambda name: order.get(name, len(order)))
+
+
+def is_of_pretraining(metrics: Iterable[str]) -> bool:
+    """Whether metrics with these names are those of pretraining."""
+    return any(parts(metric)[0] in MEASURES for metric in metrics)
+
+
+def is_counted(metric: str, group: str) -> bool:
+    """Whether a metric of this group can be compared with the baselines of the corpus."""
+    name, of = parts(metric)
+    return of == group and name in MEASURES and MEASURES[name].counted
+
+
+def chance(metric: str) -> float | None:
+    """The accuracy of guessing between a few answers; None for every other metric."""
+    name, group = parts(metric)
+    answers = MEASURES[name].answers if name in MEASURES else None
+    return 1 / answers if answers and group == 'accuracy' else None
+
+
+def untrained(metric: str, vocab_size: int) -> float | None:
+    """The value of a metric if all tokens of the vocabulary have the same probability; for other
+    metrics see `chance`."""
+    name, group = parts(metric)
+    if name in MEASURES and MEASURES[name].answers == 0:
+        return math.log(vocab_size) if group == 'loss' else 1 / vocab_size
+    return chance(metric)

@@ -1,0 +1,46 @@
+"""A tiny model of each kind in the table of presets, and the configuration of a run of it.
+
+Presets that differ only in their sizes or in the names of their family are one kind.
+"""
+
+import dataclasses
+from typing import Any
+
+from tiny_model import TINY
+
+from bert_jax.config import Config, ModelConfig, Phase
+from bert_jax.models.presets import PRESETS, tiny
+
+QUIET = {'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0, 'layerdrop': 0.0}
+QUIET |= {'classifier_dropout': 0.0}
+# The published objectives of families; all others predict masked words alone.
+PUBLISHED = {'bert': 'mlm+nsp', 'albert': 'mlm+sop'}
+PHASE = Phase(20, 16, 16, 3)
+
+
+def _different() -> dict[str, ModelConfig]:
+    kinds = dict[ModelConfig, tuple[str, ModelConfig]]()
+    for name, model in PRESETS.items():
+        small = dataclasses.replace(tiny(model), scan_unroll=1)  # compiles sooner
+        kinds.setdefault(dataclasses.replace(small, model_type='bert'), (name, small))
+    return dict(kinds.values())
+
+
+KINDS = _different()
+
+
+def objective(name: str) -> Any:
+    """The objective with which the family of a preset is published."""
+    return PUBLISHED.get(PRESETS[name].model_type, 'mlm')
+
+
+def configuration(kind: str, dropout: bool = True, accum_steps: int = 1, **optim: Any) -> Config:
+    """The configuration of a short run of a kind. optim: other values of `OptimConfig`."""
+    model = KINDS[kind] if dropout else dataclasses.replace(KINDS[kind], **QUIET)  # type: ignore
+    return dataclasses.replace(
+        TINY,
+        model=model,
+        objective=objective(kind),
+        optim=dataclasses.replace(TINY.optim, **optim),
+        train=dataclasses.replace(TINY.train, phases=(PHASE,), accum_steps=accum_steps),
+    )
