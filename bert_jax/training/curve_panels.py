@@ -11,7 +11,7 @@ from bert_jax.training import history
 from bert_jax.training.history import History
 
 OBJECTIVES = {'mlm': 'masked tokens', 'nsp': 'next sentence', 'sop': 'sentence order'}
-OBJECTIVES |= {'rtd': 'replaced tokens'}
+OBJECTIVES |= {'rtd': 'replaced tokens', 'tlm': 'masked tokens of pairs'}
 # Numbers of an evaluation that have no curve among the scores.
 NO_SCORES = ('loss', 'task_loss', 'padding_fraction', 'score', 'mse')
 MOST_SCORES, MOST_KEYS = 4, 3  # scores of fine-tuning; keys that differ between runs
