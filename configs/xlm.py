@@ -1,6 +1,6 @@
 """XLM (249M parameters; Conneau and Lample, 2019) for two languages: texts and translations.
 
-    python -m bert_jax.main --config=configs/xlm.py --workdir=runs/xlm \\
+    bert_jax train --config=xlm --workdir=runs/xlm \\
         --config.data.corpus='en=text:en/*.txt,fr=text:fr/*.txt' \\
         --config.data.parallel='en-fr=text:en-fr.tsv'
 

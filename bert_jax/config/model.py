@@ -46,6 +46,7 @@ class ModelConfig:
     hidden_dropout_prob: DropoutRate = 0.1  # after embeddings, attention and MLP
     attention_probs_dropout_prob: DropoutRate = 0.1  # needs attention='dense'
     # The rows of the table of positions. No row of tokens is longer, without position_offset.
+    # The rows of the table of positions. No row of tokens is longer, without position_offset.
     max_position_embeddings: Positive = setting(512, ARCHITECTURE)
     type_vocab_size: Count = setting(2, ARCHITECTURE)  # token types or languages; 0: no table
     initializer_range: NotNegative = setting(0.02, ARCHITECTURE)  # standard deviation

@@ -204,7 +204,7 @@ class Preparation:
         wanted = [(name, part, 'train') for name, part in source.by_name.items()]
         for name, part, split in wanted + ([('', held_out, 'eval')] if held_out else []):
             before = {split: writer.documents for split, writer in writers.items()}
-            for document, ids in self._tokenised(name, part, vocabulary, summary):
+            for document, ids in self._tokenized(name, part, vocabulary, summary):
                 short += sum(map(len, ids)) < SHORT and '-' not in name
                 is_held_out = held_out is None and _hash_share(document) < data.holdout
                 writers['eval' if is_held_out else split].add(ids)
@@ -249,17 +249,17 @@ class Preparation:
             if not data.vocab_file:
                 tokenizer.check_training(data.tokenizer, data.lowercase, data.strips_accents, name)
 
-    def _tokenised(
+    def _tokenized(
         self, name: str, part: readers.Source, vocabulary: tokenizer.Tokenizer, summary: Summary
     ) -> Iterator[tuple[Document, list[np.ndarray]]]:
         """The documents of a part, each with the ids of its sentences."""
-        documents = progress.tracked(part.read(summary), 'tokenising', summary, part.size)
+        documents = progress.tracked(part.read(summary), 'tokenizing', summary, part.size)
         names = languages.of_part(name, self.data.language)
         vocabularies = [vocabulary.for_language(language) for language in names]
         if len(names) > 1:
-            return sentences.tokenised_pairs(documents, vocabularies, summary)
+            return sentences.tokenized_pairs(documents, vocabularies, summary)
         data = dataclasses.replace(self.data, language=names[0])
-        return sentences.tokenised(documents, data, vocabularies[0], summary)
+        return sentences.tokenized(documents, data, vocabularies[0], summary)
 
     def _load_vocabulary(self) -> tokenizer.Tokenizer:
         data = self.data

@@ -33,7 +33,7 @@ def check_language(data: DataConfig) -> None:
         )
 
 
-def tokenised(
+def tokenized(
     documents: Iterable[Document], data: DataConfig, vocabulary: Tokenizer, summary: Summary
 ) -> Iterator[tuple[Document, list[np.ndarray]]]:
     """Each document that has text, in order, with its sentences' ids, int32[tokens] each.
@@ -53,7 +53,7 @@ def tokenised(
                 summary.count('empty documents, left out')
 
 
-def tokenised_pairs(
+def tokenized_pairs(
     documents: Iterable[Document], vocabularies: Sequence[Tokenizer], summary: Summary
 ) -> Iterator[tuple[Document, list[np.ndarray]]]:
     """Each pair of sentences with the ids of both, int32[tokens] each; vocabularies: one for each

@@ -14,7 +14,7 @@ VOCABULARY = tokenizer.WordPiece(PIECES, lowercase=True)
 
 def run(documents, **options):
     summary = Summary()
-    found = list(sentences.tokenised(documents, DataConfig(**options), VOCABULARY, summary))
+    found = list(sentences.tokenized(documents, DataConfig(**options), VOCABULARY, summary))
     return [[ids.tolist() for ids in document] for _, document in found], summary.lines()
 
 
