@@ -46,7 +46,6 @@ class ModelConfig:
     hidden_dropout_prob: DropoutRate = 0.1  # after embeddings, attention and MLP
     attention_probs_dropout_prob: DropoutRate = 0.1  # needs attention='dense'
     # The rows of the table of positions. No row of tokens is longer, without position_offset.
-    # The rows of the table of positions. No row of tokens is longer, without position_offset.
     max_position_embeddings: Positive = setting(512, ARCHITECTURE)
     type_vocab_size: Count = setting(2, ARCHITECTURE)  # token types or languages; 0: no table
     initializer_range: NotNegative = setting(0.02, ARCHITECTURE)  # standard deviation
@@ -77,7 +76,7 @@ class ModelConfig:
     # If local_attention is not 0, tokens attend to the local_attention / 2 tokens on each side,
     # except in layers 0, n, 2 n, ... with n = global_attn_every_n_layers.
     local_attention: Count = setting(0, ARCHITECTURE)
-    global_attn_every_n_layers: Positive = setting(3, ARCHITECTURE)
+    global_attn_every_n_layers: Positive = setting(3, ARCHITECTURE)  # see local_attention
     global_rope_theta: PositiveFloat = setting(160_000.0, ARCHITECTURE)  # for rotary positions
     local_rope_theta: PositiveFloat = setting(10_000.0, ARCHITECTURE)  # in layers that are local
     layerdrop: Probability = 0.0  # the probability to skip a layer in training (Fan et al., 2020)
@@ -91,14 +90,15 @@ class ModelConfig:
     # layer with an activation [and a normalization]. The pooler computes it.
     summary_type: Literal['first', 'mean'] = setting('first', ARCHITECTURE)
     summary_use_proj: bool = setting(True, ARCHITECTURE)  # whether there is a dense layer
+    # The activation of that dense layer.
     summary_activation: Literal['tanh', 'gelu', 'relu'] = setting('tanh', ARCHITECTURE)
-    summary_norm: bool = setting(False, ARCHITECTURE)
+    summary_norm: bool = setting(False, ARCHITECTURE)  # whether a normalization follows it
     summary_dropout: bool = setting(False, ARCHITECTURE)  # whether dropout precedes it
     token_transform: bool = setting(False, ARCHITECTURE)  # the same layers for taggers and spans
-    # Dropout in front of the scores of fine-tuned heads. -1: hidden_dropout_prob.
+    # Dropout in front of the scores of a classifier. -1: hidden_dropout_prob.
     classifier_dropout: HeadDropout = setting(-1.0, INHERITED)
-    tagger_dropout: HeadDropout = setting(-1.0, INHERITED)
-    span_dropout: HeadDropout = setting(0.0, INHERITED)
+    tagger_dropout: HeadDropout = setting(-1.0, INHERITED)  # the same for a tagger
+    span_dropout: HeadDropout = setting(0.0, INHERITED)  # the same for question answering
     # Whether the masked-LM decoder uses the table of word embeddings.
     tie_word_embeddings: bool = setting(True, PRETRAINING)
     dtype: Literal['auto', 'float32', 'bfloat16'] = 'auto'  # computation; 'auto': float32 on CPU

@@ -210,10 +210,10 @@ class DistillConfig:
 
     # The teacher: a workdir, a converted folder or a folder of a Hugging Face checkpoint.
     teacher: str = setting('', PRETRAINING, FREE)
-    # Weights of the three losses: scores of the words, masked words, last hidden states.
-    kl_weight: NotNegative = setting(5.0, PRETRAINING)
-    mlm_weight: NotNegative = setting(2.0, PRETRAINING)
-    cosine_weight: NotNegative = setting(1.0, PRETRAINING)  # needs the teacher's hidden_size
+    kl_weight: NotNegative = setting(5.0, PRETRAINING)  # the weight of the loss of the scores
+    mlm_weight: NotNegative = setting(2.0, PRETRAINING)  # the weight of the masked-LM loss
+    # The weight of the loss of the last hidden states. It needs a teacher of the same hidden_size.
+    cosine_weight: NotNegative = setting(1.0, PRETRAINING)
     # The scores of student and teacher are divided by it before the softmax.
     temperature: PositiveFloat = setting(2.0, PRETRAINING)
     # Where their scores are compared. 'all' tokens cost as many scores as the batch has tokens,
