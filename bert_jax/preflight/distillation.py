@@ -58,7 +58,7 @@ def vocab_size(config: Config, vocabulary: Tokenizer, size: int) -> int:
     if problem := _difference(theirs, vocabulary):
         raise ValueError(
             f'config.distill.teacher={config.distill.teacher} has another vocabulary than the '
-            f'corpus: {problem}. Tokenise the corpus with the vocabulary of the teacher: '
+            f'corpus: {problem}. Tokenize the corpus with the vocabulary of the teacher: '
             f'--config.data.vocab_file={config.distill.teacher}'
         )
     return max(size, config.data.padded(source.model.vocab_size))
@@ -70,7 +70,7 @@ def _difference(theirs: Tokenizer, ours: Tokenizer) -> str:
         return f'it has {len(theirs.pieces):,} tokens, and the corpus {len(ours.pieces):,}'
     for number, pair in enumerate(zip(theirs.pieces, ours.pieces, strict=True)):
         if pair[0] != pair[1]:
-            return f'token {number} is {pair[0]!r} there and {pair[1]!r} here'
+            return f'its token {number} is {pair[0]!r}, and {pair[1]!r} in the corpus'
     if theirs.lowercase != ours.lowercase:
         return f'it has lowercase={theirs.lowercase}, and the corpus {ours.lowercase}'
     return ''
