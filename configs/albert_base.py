@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
     config = default()
     config.model.update(dataclasses.asdict(PRESETS['albert-base']))
     config.objective = 'mlm+sop'
+    config.data.corpus = ''  # the built-in text is too small; name your own
     config.data.tokenizer = 'sentencepiece'
     config.data.max_ngram = 3
     config.optim.name = 'lamb'

@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
     config = default()
     config.model.update(dataclasses.asdict(PRESETS['distilbert-base']))
     config.objective = 'distill'
+    config.data.corpus = ''  # the built-in text is too small; name your own
     config.optim.learning_rate = 5e-4
     config.optim.warmup_steps = 1_000
     config.optim.beta2 = 0.98

@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
     config = default()
     config.model.update(dataclasses.asdict(PRESETS['flaubert-base']))
     config.objective = 'mlm'
+    config.data.corpus = ''  # the built-in text is too small; name your own
     config.data.tokenizer = 'flaubert_bpe'
     config.data.language = 'fr'
     config.data.lowercase = False

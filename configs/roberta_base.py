@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     config = default()
     config.model.update(dataclasses.asdict(PRESETS['roberta-base']))
     config.objective = 'mlm'
+    config.data.corpus = ''  # the built-in text is too small; name your own
     config.data.tokenizer = 'byte_bpe'
     config.data.lowercase = False
     config.optim.learning_rate = 6e-4

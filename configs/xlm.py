@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
     model = dataclasses.replace(PRESETS['xlm-mlm-tlm-xnli15-1024'], type_vocab_size=2)
     config.model.update(dataclasses.asdict(model))
     config.objective = 'mlm+tlm'
+    config.data.corpus = ''  # the built-in text is too small; name your own
     config.data.tokenizer = 'xlm_bpe'
     config.optim.learning_rate = 1e-4
     config.optim.schedule = 'inverse_sqrt'
