@@ -59,7 +59,7 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     for key, objectives in keys.READ_BY.items() if config.kind == 'pretraining' else ():
         default = keys.get(Config(), key)
         holds = config.objective in objectives or keys.get(config, key) == default
-        yield key, holds, f'{default} because the objective {config.objective!r} does not read it'
+        yield key, holds, f'{default!r} because the objective {config.objective!r} does not read it'
 
     steps = config.schedule_steps
     expected = f'0 to {steps} (the steps of all phases)'

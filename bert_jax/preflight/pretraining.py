@@ -144,7 +144,8 @@ class Pretraining(Resolver):
         if self._is_store:
             return 'that of the store'
         if self.file_vocabulary is not None:
-            of = '' if self.config.data.vocab_file else ', those of init_from'
+            owner = 'init_from' if self.config.init_from else 'the teacher'
+            of = '' if self.config.data.vocab_file else f', those of {owner}'
             return f'{self.file_vocabulary.vocab_size:,} tokens{of}'
         return f'at most {self.start.model.vocab_size:,} tokens, to be trained on the corpus'
 
