@@ -14,13 +14,12 @@ SEGMENTERS: dict[str, dict[bool, Segmenter]] = {
     'mlm': RUNNING_TEXT,
     'distill': RUNNING_TEXT,
     'mlm+sop': dict.fromkeys((True, False), SENTENCE_ORDER),
-    'mlm+tlm': {True: ACROSS_DOCUMENTS, False: WITHIN_DOCUMENTS},
+    'mlm+tlm': RUNNING_TEXT,  # beside the rows of pairs
 }
 
 
 def segmenter_of(config: Config, is_pair: bool = False) -> Segmenter:
-    """How the rows of config.objective are chosen. is_pair: for
-    pairs of translations."""
+    """How the rows of config.objective are chosen. is_pair: those of translations."""
     if is_pair:
         return TRANSLATIONS
     return SEGMENTERS[config.objective][config.data.cross_documents]
