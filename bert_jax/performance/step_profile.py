@@ -25,10 +25,13 @@ OP_CATEGORIES = {
     'products: vocabulary': r'attend/.*dot_general',
     'products: query, key, value, output': r'attention/(query_key_value|output)/.*dot_general',
     'products: scores and values': r'attention/.*dot_general',
-    'products: MLP': r'layers/(intermediate|output)/.*dot_general',
+    'products: MLP': r'(layers|feed_forward)/(intermediate|output)/.*dot_general',
     'products: others': r'HeadedEncoder.*dot_general',
     'layer norm': r'norm/',
-    'activations': r'layers/output/.*checkpoint|masked_lm_transform/(.*checkpoint/.*|\w+$)',
+    'activations': (
+        r'(layers|feed_forward)/output/.*checkpoint|feed_forward/\w+$'
+        r'|masked_lm_transform/(.*checkpoint/.*|\w+$)'
+    ),
     'softmax and the rest of attention': r'attention/',
     'dropout, where it is not fused': r'ropout',
     'the rest of the vocabulary': r'attend',

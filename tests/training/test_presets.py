@@ -36,6 +36,7 @@ ONE = MeshConfig(1, 1)
 # with LAMB. The golden losses of the second are those of one device and whole batches.
 ADAMW: dict[str, Any] = {}
 LAMB: dict[str, Any] = {'dropout': False, 'name': 'lamb', 'learning_rate': 0.02}
+FEW = ('roberta-base', 'albert-base', 'flaubert-large')
 MESH_OF = dict(zip(KINDS, [*MESHES.values(), MeshConfig(2, 2, 2)] * len(KINDS), strict=False))
 
 
@@ -77,14 +78,14 @@ def test_parameters_are_the_golden_ones() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', list(KINDS)[::2] if QUICK else KINDS)
+@pytest.mark.parametrize('name', [x for x in KINDS if x not in FEW] if QUICK else KINDS)
 def test_losses_are_the_golden_ones(name: str) -> None:
     losses, _ = run_steps(configuration(name, **ADAMW), ONE, steps=10)
     np.testing.assert_allclose(losses, golden()[name]['adamw'], rtol=0, atol=2e-5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', list(KINDS)[1::2] if QUICK else KINDS)
+@pytest.mark.parametrize('name', FEW if QUICK else KINDS)
 def test_micro_batches_on_eight_devices_are_batches_on_one(name: str) -> None:
     config, expected = configuration(name, accum_steps=2, **LAMB), golden()[name]['lamb']
     losses, _ = run_steps(config, MESH_OF[name], steps=10)
