@@ -57,7 +57,8 @@ def text(module: str, doc: str, flag_values: flags.FlagValues, values: Values | 
 
 
 def _wrapped(doc: str) -> str:
-    """A docstring whose paragraphs fit the width. Commands stay as they are, with short names."""
+    """A docstring with its paragraphs wrapped to the width. Commands keep their lines and get their
+    short names."""
 
     def short(match: re.Match[str]) -> str:
         return f'bert_jax {name}' if (name := commands.name_of(match[1])) else match[0]
@@ -86,7 +87,7 @@ def _flag(flag: flags.Flag) -> str:
         name = f'--{flag.name}={"|".join(options)}'
     else:
         name = f'--{flag.name}={FLAG_TYPES.get(flag.flag_type(), "TEXT")}'
-    # absl adds the options, and how a list is given.
+    # Removes what absl adds to a description: the options, and how to give a list.
     words = re.sub(r'^<.*?>: |;\s+repeat this option.*', '', str(flag.help), flags=re.DOTALL)
     if flag.default not in (None, '', False) and 'efault' not in words:
         default = 'yes' if flag.default is True else flag.default
@@ -106,7 +107,7 @@ def _entry(name: str, words: str) -> str:
 
 
 def _keys(values: Values | None) -> list[str]:
-    """A line or more for each key.
+    """The lines that describe the keys, one or more for each key.
 
     If `values` are given, only the keys that their kind of run reads are listed.
     """

@@ -43,7 +43,7 @@ FAMILIES = {
     'xlm': 'XLMTokenizer',
     'flaubert': 'FlaubertTokenizer',
 }
-# The files of each kind, one of which must be there.
+# The files of each kind, of which one has to exist.
 WORDS = ('vocab.txt',)
 FILES = {
     'wordpiece': WORDS,
@@ -100,8 +100,8 @@ def _is_berts(described: Mapping[str, Any]) -> bool:
 
 def refuse(path: pathlib.Path, key: str, value: Any, expected: Any) -> NoReturn:
     raise ValueError(
-        f'{path}: {key} is {value!r}; bert_jax has {expected!r} only. {WEIGHTS_ALONE}, or the key '
-        'to prepare text as bert_jax does'
+        f'{path}: {key} is {value!r}; bert_jax supports only {expected!r}. {WEIGHTS_ALONE}, '
+        'or remove the key to prepare text in the way of bert_jax'
     )
 
 
