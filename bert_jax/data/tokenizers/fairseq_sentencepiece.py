@@ -1,6 +1,7 @@
-"""SentencePiece models as fairseq uses them: XLM-RoBERTa and CamemBERT (sentencepiece.bpe.model).
+"""SentencePiece models with fairseq's token ids: XLM-RoBERTa and CamemBERT
+(sentencepiece.bpe.model).
 
-fairseq numbers the tokens itself: its own special tokens come first, and the mask is the last one.
+fairseq assigns its own ids: its special tokens come first, and the mask is the last token.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,17 +20,18 @@ from bert_jax.data.tokenizers.sentencepiece_model import (
 from bert_jax.data.tokenizers.specials import FAIRSEQ, find_specials
 
 PUBLISHED = 'sentencepiece.bpe.model'
-# The tokens in front of those of the model, by kind. Those of the model's first three tokens
-# (<unk>, <s>, </s>) that fairseq numbers itself are not numbered again.
+# The tokens in front of the model's tokens, by kind. Each of the model's first three tokens (<unk>,
+# <s>, </s>) that is among them has no second id.
 FIRST = {
     'xlm_roberta': ('<s>', '<pad>', '</s>', '<unk>'),
     'camembert': ('<s>NOTUSED', '<pad>', '</s>NOTUSED', '<unk>', '<unk>NOTUSED', '<s>', '</s>'),
 }
-OWN = 3  # tokens at the start of each model
+OWN = 3  # the number of special tokens at the start of each model
 
 
 class FairseqSentencePiece(Tokenizer):
-    """The tokenizer of XLM-RoBERTa or CamemBERT. Text is given to the model as it is.
+    """The tokenizer of XLM-RoBERTa or CamemBERT. Text is not normalized before the model receives
+    it.
 
     content: the model file. kind: an entry of FIRST. Raises ValueError naming `source` if it is not
     such a model.

@@ -1,4 +1,4 @@
-"""BPE over the words of Moses, as XLM and FlauBERT have it: vocab.json and merges.txt.
+"""BPE over words that Moses has split, for XLM and FlauBERT: vocab.json and merges.txt.
 
 See Sennrich et al. (2016) and Lample and Conneau (2019), section 3.1. The last token of a word ends
 in '</w>'.
@@ -31,8 +31,9 @@ SAME, FAR = 3, 40  # in `_places`: characters that must agree, and that may diff
 class WordBPE(Tokenizer):
     """The tokenizer of XLM or FlauBERT.
 
-    ids: the tokens' ids. merges: the pairs of tokens that are joined, the first ones first. Raises
-    ValueError naming `source` if the vocabulary is not complete, and as `moses.Rules` does.
+    ids: the tokens' ids. merges: the pairs of tokens that are joined, in the order of their
+    priority. Raises ValueError naming `source` if the vocabulary is not complete, and as
+    `moses.Rules` does.
     """
 
     def __init__(
@@ -47,7 +48,8 @@ class WordBPE(Tokenizer):
         names = XLM.by_role() | dict(specials or {})
         roles = find_specials(pieces, source, 'an XLM vocabulary has them in front', names)
         self.kind, self.merges, self.rules = rules.kind, merges, rules
-        # Pairs may join to tokens that are too rare for the vocabulary. They are unknown words.
+        # Joined pairs may be tokens that are too rare for the vocabulary. They become the unknown
+        # token.
         parts = (part for a, b in merges for part in (a, b, a + b))
         rare = [part for part in dict.fromkeys(parts) if part not in ids]
         known = {**ids, **{part: len(pieces) + i for i, part in enumerate(rare)}}
@@ -123,9 +125,9 @@ def train(
 ) -> WordBPE:
     """A vocabulary of at most `vocab_size` tokens that is learned from `texts`, in XLM's layout.
 
-    language: that of all texts, or of each one. The same texts give the same vocabulary in every
-    process. Raises ValueError if there is no text, if `vocab_size` is too small, or as
-    `moses.Rules` does.
+    language: the language of all texts, or a list with the language of each text. The same texts
+    give the same vocabulary in every process. Raises ValueError if there is no text, if
+    `vocab_size` is too small, or as `moses.Rules` does.
     """
     check_accents(kind, lowercase, strip_accents)
     rules = {name: moses.Rules(kind, lowercase, name) for name in _languages(kind, language)}
@@ -159,7 +161,7 @@ def train(
 
 
 def check_accents(kind: str, lowercase: bool, strip_accents: bool | None) -> None:
-    """Raises ValueError if `strip_accents` is not what the models of this kind do."""
+    """Raises ValueError if `strip_accents` differs from what models of this kind do."""
     usual = lowercase and kind == 'xlm_bpe'
     if strip_accents not in (None, usual):
         raise ValueError(
@@ -186,7 +188,8 @@ def _places(text: str, words: str) -> list[Span]:
 
     Moses replaces, inserts and removes characters, and moves a few by one or two places (English
     quotation marks behind full stops). Both strings are read from left to right. Where they differ,
-    the next place is searched where SAME characters agree; the characters in between share a span.
+    the function searches the next place at which SAME characters agree; all characters before that
+    place share a span.
     """
     ours, owners = _plain(text)
     theirs, places_of = _plain(words)
@@ -207,7 +210,7 @@ def _places(text: str, words: str) -> list[Span]:
     result, last = [], (0, 0)
     by_place = dict(zip(places_of, found, strict=True))
     for place in range(len(words)):
-        last = by_place.get(place, last)  # an accent is at the place of its letter
+        last = by_place.get(place, last)  # an accent has the place of its letter
         result.append(last)
     return result
 
