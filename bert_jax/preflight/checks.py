@@ -177,7 +177,8 @@ def _fits(resolver: Resolver) -> str:
 
 
 def _memory() -> int:
-    """The bytes that a device may use. Raises UnknownValue if JAX and Linux do not report them."""
+    """The number of bytes that a device may use. Raises UnknownValue if JAX and Linux do not report
+    them."""
     devices = jax.local_devices()
     if limit := (devices[0].memory_stats() or {}).get('bytes_limit'):
         return int(limit)

@@ -1,4 +1,4 @@
-"""What the picture of a run consists of: its panels, its title, and a line about the run."""
+"""The parts of the picture of a run: its panels, its title, and a line about the run."""
 
 import dataclasses
 import pathlib
@@ -10,10 +10,10 @@ import numpy as np
 from bert_jax.tasks import measures
 from bert_jax.training.history import History
 
-# Numbers of an evaluation that have no curve among the scores.
+# Values of an evaluation that are not scores of fine-tuning.
 NO_SCORES = ('loss', 'task_loss', 'padding_fraction', 'score', 'mse')
 MOST_SCORES, MOST_KEYS = 4, 3  # scores of fine-tuning; keys that differ between runs
-WIDEST_WINDOW = 101  # reports of which a smoothed value is the mean, at most
+WIDEST_WINDOW = 101  # a smoothed value is the mean of at most this many reports
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Panel:
     lines: tuple[str, ...] = ()
 
     def text(self, value: float) -> str:
-        """A value of the y axis as the picture writes it: '44.3 %', '5.51', '17,510', '0.0003'."""
+        """A value of the y axis as text in the picture: '44.3 %', '5.51', '17,510', '0.0003'."""
         if self.percent:
             return f'{value:.1f}' + ' %' * bool(self.train)
         return f'{value:,.0f}' if value >= 1000 else f'{value:.3g}'

@@ -141,8 +141,8 @@ def check(
         )
     if saved_data.get('teacher') != data.get('teacher'):
         wrong.append(
-            f'the teacher has the parameters {saved_data.get("teacher")} there, '
-            f'{data.get("teacher")} here'
+            f'the parameters of the teacher are {data.get("teacher")}, but the run has '
+            f'{saved_data.get("teacher")}'
         )
     if wrong:
         raise ValueError(
