@@ -22,15 +22,15 @@ from bert_jax.config.fields import Fact
 Values = dict[str, Any]
 PROCESSES = ('distributed', 'coordinator', 'num_processes', 'process_id')
 WIDTH, COLUMN = 80, 28
-ONLY = {Fact.PRETRAINING: 'Only in pretraining.', Fact.FINETUNING: 'Only in fine-tuning.'}
+KIND_NOTES = {Fact.PRETRAINING: 'Only in pretraining.', Fact.FINETUNING: 'Only in fine-tuning.'}
 TYPES = {int: 'an integer', float: 'a number', bool: 'true or false'}
 FLAG_TYPES = {'int': 'N', 'float': 'X'}
-DEFAULTS = """
+DEFAULTS_HEADING = """
 Keys of the configuration, their defaults, and [the allowed values]. Set one
 with --config.SECTION.KEY=VALUE, as in --config.optim.learning_rate=1e-4. If
 --config=NAME stands before --help, the values of that configuration are listed,
 and only the keys that its kind of run reads."""
-GIVEN = """
+VALUES_HEADING = """
 Keys that this run reads, their values, and [the allowed values]:"""
 
 
@@ -52,7 +52,7 @@ def text(module: str, doc: str, flag_values: flags.FlagValues, values: Values | 
     if others := [found[name] for name in PROCESSES if name in found]:
         lines += ['', 'Flags for several processes', *map(_flag, others)]
     if 'config' in found:
-        lines += [DEFAULTS if values is None else GIVEN, *_keys(values)]
+        lines += [DEFAULTS_HEADING if values is None else VALUES_HEADING, *_keys(values)]
     return '\n'.join(lines)
 
 
@@ -126,7 +126,7 @@ def _keys(values: Values | None) -> list[str]:
         value = default if values is None else _get(values, key)
         words = [comments[key]]
         if values is None:
-            words += [ONLY[fact] for fact in fields.facts(field) if fact in ONLY]
+            words += [KIND_NOTES[fact] for fact in fields.facts(field) if fact in KIND_NOTES]
         elif value != default:
             words.append(f'Default: {_shown(default)}.')
         lines.append(_entry(f'{name}={_shown(value)}', ' '.join([*words, _allowed(field)]).strip()))

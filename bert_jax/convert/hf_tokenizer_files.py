@@ -62,7 +62,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     if isinstance(vocabulary, word_bpe.WordBPE):
         notes += _word_settings(settings, vocabulary)
     if settings['tokenizer_class'] is None:
-        described, more = _described(vocabulary, model_type)
+        described, more = _fast_tokenizer(vocabulary, model_type)
         notes += more
         settings['tokenizer_class'] = 'PreTrainedTokenizerFast'
         files = {'tokenizer.json': described.to_str().encode()}
@@ -116,7 +116,9 @@ def _word_settings(settings: dict[str, Any], vocabulary: word_bpe.WordBPE) -> li
     return [f'transformers splits text as English; here it is split as {rules.language!r}']
 
 
-def _described(vocabulary: Tokenizer, model_type: str) -> tuple[tokenizers.Tokenizer, list[str]]:
+def _fast_tokenizer(
+    vocabulary: Tokenizer, model_type: str
+) -> tuple[tokenizers.Tokenizer, list[str]]:
     """A tokenizer of the library `tokenizers` with the special tokens and the row layout of a
     family, and lines to print."""
     notes = list[str]()

@@ -19,7 +19,8 @@ from bert_jax.data.text import languages, readers, staging
 
 FLAGS = flags.FlagValues()
 DATA = DataConfig()
-OTHERS = ('vocab_file', 'eval_corpus', 'data_dir', 'parallel')  # the other fields of DataConfig
+# The other fields of DataConfig.
+OTHER_FIELDS = ('vocab_file', 'eval_corpus', 'data_dir', 'parallel')
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
 _enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
 _string(
@@ -64,7 +65,7 @@ def main(argv: list[str]) -> int:
     command_line.parse_flags(argv, FLAGS)
     known = FLAGS.input == 'builtin' or FLAGS.input.startswith(('builtin:', 'text:', 'tfds:'))
     known = known or bool(languages.NAMED.match(FLAGS.input))
-    names = (*OTHERS, *OPTIONS, *LATER_OPTIONS)
+    names = (*OTHER_FIELDS, *OPTIONS, *LATER_OPTIONS)
     values: dict[str, Any] = {name: FLAGS[name].value for name in names}
     data = DataConfig(corpus=FLAGS.input if known else f'text:{FLAGS.input}', **values)
     model = ModelConfig(vocab_size=FLAGS.vocab_size)

@@ -25,7 +25,7 @@ def start_from(config: Config) -> Config:
     if vocabulary is not None and not data.vocab_file and not data.corpus.startswith('tokens:'):
         data = dataclasses.replace(data, vocab_file=str(source.parent))
     if data.add_tokens:
-        data = dataclasses.replace(data, vocab_file=_larger(config, vocabulary))
+        data = dataclasses.replace(data, vocab_file=_extended_vocabulary(config, vocabulary))
     longest = started.model.longest_row
     for i, phase in enumerate(config.train.phases):
         if phase.max_seq_length > longest:
@@ -34,7 +34,7 @@ def start_from(config: Config) -> Config:
     return validate(distillation.with_teacher(dataclasses.replace(started, data=data)))
 
 
-def _larger(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:
+def _extended_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:
     """The cache folder of the vocabulary that includes the words of config.data.add_tokens."""
     if vocabulary is None:
         raise ValueError(f'config.data.add_tokens: {config.init_from} has no vocabulary')

@@ -150,7 +150,7 @@ class DistillTask(MaskedLMTask):
             raise ValueError(
                 f'config.model.hidden_size is {ours.hidden_size}, but the teacher has '
                 f'{theirs.hidden_size}: hidden states of two widths cannot be compared. Set '
-                '--config.distill.cosine_weight=0, or give the student the hidden size of the teacher'
+                '--config.distill.cosine_weight=0, or choose the hidden_size of the teacher'
             )
 
     @property

@@ -82,20 +82,20 @@ def chosen_layers(student: ModelConfig, teacher: ModelConfig, given: DistillConf
     By default they are spread evenly from the first layer to the last: 0, 2, 4, 7, 9 and 11 of 12,
     as in DistilBERT. Raises ValueError if config.distill.layers does not fit the two models.
     """
-    needed, there = student.num_hidden_layers, teacher.num_hidden_layers
+    needed, count = student.num_hidden_layers, teacher.num_hidden_layers
     if not given.layers:
-        if needed > there:
+        if needed > count:
             raise ValueError(
-                f'config.model.num_hidden_layers is {needed}, but the teacher has {there} layers; '
+                f'config.model.num_hidden_layers is {needed}, but the teacher has {count} layers; '
                 'choose the layers, for example --config.distill.layers="(0,0,1)", or set '
                 '--config.distill.init_from_teacher=False'
             )
-        return np.rint(np.linspace(0, there - 1, needed)).astype(int).tolist()
+        return np.rint(np.linspace(0, count - 1, needed)).astype(int).tolist()
     layers = [int(number) for number in given.layers]
-    if len(layers) != needed or max(layers) >= there:
+    if len(layers) != needed or max(layers) >= count:
         raise ValueError(
             f'config.distill.layers is {tuple(layers)}; expected {needed} numbers, one for each '
-            f'layer of the student, from 0 to {there - 1}, the last layer of the teacher'
+            f'layer of the student, from 0 to {count - 1}, the last layer of the teacher'
         )
     return layers
 

@@ -41,7 +41,7 @@ BERT_KEYS = (
 )
 DROPOUTS = ('classifier_dropout', 'tagger_dropout', 'span_dropout')
 # Keys of config.json that do not change what an encoder computes.
-_INERT = """
+_INERT_KEYS = """
     _name_or_path architectures attn_implementation bad_words_ids begin_suppress_tokens
     bos_token_id chunk_size_feed_forward cls_token_id decoder_start_token_id directionality
     diversity_penalty do_sample dtype early_stopping embed_init_std end_n_top eos_token_id
@@ -60,7 +60,7 @@ _INERT = """
     eos_index pad_index down_scale_factor language tie_weights_ bert_jax_task
     bert_jax_hidden_act deterministic_flash_attn sparse_prediction sparse_pred_ignore_index
 """
-INERT = frozenset(_INERT.split())
+INERT = frozenset(_INERT_KEYS.split())
 # Keys for which a value other than these changes what any family computes.
 ALWAYS_FIXED: Mapping[str, tuple[Any, ...]] = {
     'position_embedding_type': ('absolute',),
@@ -170,11 +170,11 @@ class Family:
         values |= self.write(model)
         back = self.model(values)
         for field in architecture_fields():
-            here, there = getattr(model, field), getattr(back, field)
-            if here != there:
+            wanted, written = getattr(model, field), getattr(back, field)
+            if wanted != written:
                 raise ValueError(
-                    f'config.model.{field} is {here!r}, but a model of the type '
-                    f'{self.model_type!r} has {there!r} in transformers'
+                    f'config.model.{field} is {wanted!r}, but a model of the type '
+                    f'{self.model_type!r} has {written!r} in transformers'
                 )
         ids = self.special_ids.items()
         return {name: i if i < model.vocab_size else None for name, i in ids} | values

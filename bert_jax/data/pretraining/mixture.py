@@ -35,9 +35,9 @@ def place(row: tf.Tensor, weights: Sequence[int]) -> Place:
     found = tf.zeros_like(row, tf.bool)
     for i, weight in enumerate(weights):
         before = rest * weight // left
-        here = ~found & ((rest + 1) * weight // left > before)
-        part, index = tf.where(here, i, part), tf.where(here, before, index)
-        found, rest, left = found | here, rest - before, left - weight
+        chosen = ~found & ((rest + 1) * weight // left > before)
+        part, index = tf.where(chosen, i, part), tf.where(chosen, before, index)
+        found, rest, left = found | chosen, rest - before, left - weight
     return Place(part, index)
 
 

@@ -13,7 +13,7 @@ from bert_jax.data.pretraining.segments import Segmenter, Segments
 from bert_jax.data.pretraining.stream import Draws, Stream, alternating, chunk_of
 
 COLUMNS = 5  # the random numbers that each row uses
-MORE = 8  # the shorter text loses at most this many extra tokens
+MAX_EXTRA_CUT = 8  # the shorter text loses at most this many extra tokens
 SPREAD = 16  # the random place is at most 1/SPREAD of the chunk from its middle
 
 
@@ -26,7 +26,7 @@ def ordered_pairs(
     start, middle, stop, alone = _split(stream, chunk, draws)
     one, two = middle - start, stop - middle
     shorter_part = tf.minimum(one, two)
-    length = shorter_part - 1 - draws.below(tf.minimum(shorter_part // 4, MORE) + 1)
+    length = shorter_part - 1 - draws.below(tf.minimum(shorter_part // 4, MAX_EXTRA_CUT) + 1)
     most = tf.constant(stream.room // 2, tf.int64)
     short = draws.chance(stream.data.short_seq_prob)
     length = tf.maximum(tf.minimum(length, tf.where(short, 1 + draws.below(most), most)), 1)

@@ -26,7 +26,7 @@ FIRST = {
     'xlm_roberta': ('<s>', '<pad>', '</s>', '<unk>'),
     'camembert': ('<s>NOTUSED', '<pad>', '</s>NOTUSED', '<unk>', '<unk>NOTUSED', '<s>', '</s>'),
 }
-OWN = 3  # the number of special tokens at the start of each model
+SPECIALS = 3  # the number of special tokens at the start of each model
 
 
 class FairseqSentencePiece(Tokenizer):
@@ -46,13 +46,13 @@ class FairseqSentencePiece(Tokenizer):
     ):
         self.kind, self.model = kind, processor(content, source)
         theirs = [self.model.id_to_piece(i) for i in range(self.model.get_piece_size())]
-        if theirs[:OWN] != ['<unk>', '<s>', '</s>']:
+        if theirs[:SPECIALS] != ['<unk>', '<s>', '</s>']:
             raise ValueError(
-                f'{source} begins with the tokens {" ".join(theirs[:OWN])}; the models of '
+                f'{source} begins with the tokens {" ".join(theirs[:SPECIALS])}; the models of '
                 'XLM-RoBERTa and CamemBERT begin with <unk> <s> </s>'
             )
-        pieces = [*FIRST[kind], *theirs[OWN:], FAIRSEQ.mask]
-        self._offset = len(FIRST[kind]) - OWN
+        pieces = [*FIRST[kind], *theirs[SPECIALS:], FAIRSEQ.mask]
+        self._offset = len(FIRST[kind]) - SPECIALS
         roles = find_specials(
             pieces, source, 'fairseq adds them', {**FAIRSEQ.by_role(), **(specials or {})}
         )
@@ -62,18 +62,18 @@ class FairseqSentencePiece(Tokenizer):
         files = {MODEL: content, **marker(kind, **options)}
         super().__init__(pieces, roles, np.array(continues), files, lowercase=False)
 
-    def _ours(self, ids: Sequence[int]) -> list[int]:
-        return [i + self._offset if i >= OWN else self.specials.unk for i in ids]
+    def _fairseq_ids(self, ids: Sequence[int]) -> list[int]:
+        return [i + self._offset if i >= SPECIALS else self.specials.unk for i in ids]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return [self._ours(ids) for ids in self.model.encode(list(texts), num_threads=-1)]
+        return [self._fairseq_ids(ids) for ids in self.model.encode(list(texts), num_threads=-1)]
 
     def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
         encoded = self.model.encode(list(texts), return_type='offset_mapping', num_threads=-1)
         result = []
         for text, tokens in zip(texts, encoded, strict=True):
             spans = whole_characters(tokens['pieces'], tokens['offsets'])
-            result.append((self._ours(tokens['ids']), trimmed(text, spans)))
+            result.append((self._fairseq_ids(tokens['ids']), trimmed(text, spans)))
         return result
 
     def decode(self, ids: Sequence[int]) -> str:

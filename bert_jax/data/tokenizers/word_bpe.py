@@ -25,7 +25,7 @@ from bert_jax.data.tokenizers.wordpiece_vocabulary import alphabet
 END = '</w>'
 RESERVED = tuple(f'<special{i}>' for i in range(10))  # the second one is the mask
 KINDS = ('xlm_bpe', 'flaubert_bpe')
-SAME, FAR = 3, 40  # in `_places`: characters that must agree, and that may differ
+MATCH, MAX_DIFFERENCE = 3, 40  # characters, in `_source_spans`
 
 
 class WordBPE(Tokenizer):
@@ -80,13 +80,13 @@ class WordBPE(Tokenizer):
         other.rules = dataclasses.replace(self.rules, language=language)
         return other
 
-    def _known(self, ids: list[int]) -> list[int]:
+    def _with_unknown(self, ids: list[int]) -> list[int]:
         return [i if i < self.vocab_size else self.specials.unk for i in ids]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         words = moses.split(texts, self.rules)
         encodings = self.model.encode_batch_fast(words, add_special_tokens=False)
-        return [self._known(encoding.ids) for encoding in encodings]
+        return [self._with_unknown(encoding.ids) for encoding in encodings]
 
     def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
         words = moses.split(texts, self.rules)
@@ -94,12 +94,12 @@ class WordBPE(Tokenizer):
         for text, joined, encoding in zip(
             texts, words, self.model.encode_batch(words, add_special_tokens=False), strict=True
         ):
-            places = _places(text, joined)
+            places = _source_spans(text, joined)
             spans = [
                 (places[start][0], max(end for _, end in places[start:stop]))
                 for start, stop in encoding.offsets
             ]
-            result.append((self._known(encoding.ids), trimmed(text, spans)))
+            result.append((self._with_unknown(encoding.ids), trimmed(text, spans)))
         return result
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -183,12 +183,12 @@ def _word_tokenizer(model: models.BPE) -> tokenizers.Tokenizer:
     return tokenizer
 
 
-def _places(text: str, words: str) -> list[Span]:
+def _source_spans(text: str, words: str) -> list[Span]:
     """For each character of `words`, the characters of `text` that it comes from.
 
     Moses replaces, inserts and removes characters, and moves a few by one or two places (English
     quotation marks behind full stops). Both strings are read from left to right. Where they differ,
-    the function searches the next place at which SAME characters agree; all characters before that
+    the function searches the next place at which MATCH characters agree; all characters before that
     place share a span.
     """
     ours, owners = _plain(text)
@@ -217,11 +217,11 @@ def _places(text: str, words: str) -> list[Span]:
 
 def _difference(ours: str, theirs: str) -> tuple[int, int]:
     """How many characters differ at the start of each text, before both agree again."""
-    for total in range(1, FAR):
+    for total in range(1, MAX_DIFFERENCE):
         for added in range(total + 1):
             skipped = total - added
-            rest = ours[skipped : skipped + SAME]
-            if skipped <= len(ours) and rest == theirs[added : added + SAME]:
+            rest = ours[skipped : skipped + MATCH]
+            if skipped <= len(ours) and rest == theirs[added : added + MATCH]:
                 return skipped, added
     return len(ours), len(theirs)
 
