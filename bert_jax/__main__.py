@@ -30,7 +30,7 @@ def main() -> int:
     """Runs the command that the first argument names, and returns its exit code."""
     name = sys.argv[1] if len(sys.argv) > 1 else 'help'
     if name in ('-h', '-help', '--help', 'help'):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends the process without a word
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # no error message with `| head`
         print(overview())
         return 0
     if name == '--version':

@@ -39,7 +39,7 @@ def with_converted_start(config: Config, cache: pathlib.Path | None = None) -> C
     from bert_jax.data.text import staging
 
     cache = cache or staging.cache_of(config.data)
-    lowercase = None if config.data.lowercase else False  # true is the default, so it says nothing
+    lowercase = None if config.data.lowercase else False  # True is the default, too
 
     def converted(folder: str) -> str:
         return cached.model_folder(folder, cache, lowercase) if folder else ''
@@ -62,7 +62,7 @@ def check(config: Config, workdir: epath.Path) -> int:
     """Prints the checks of the configuration and returns the exit code."""
     from bert_jax.preflight import checks
 
-    with tempfile.TemporaryDirectory() as cache:  # a check leaves no conversion behind
+    with tempfile.TemporaryDirectory() as cache:  # a check keeps no converted checkpoint
         converted = with_converted_start(config, pathlib.Path(cache))
         return checks.check(converted, workdir, config.init_from)
 

@@ -24,13 +24,13 @@ from bert_jax.config import Config, command_line
 from bert_jax.config.console import say
 from bert_jax.performance import topologies
 
-DOES_NOT_FIT = 2  # as the exit code of main
+DOES_NOT_FIT = 2  # the exit code of `bert_jax train`, too
 TOPOLOGY = flags.DEFINE_string('topology', None, f'The slice: {topologies.EXAMPLES}.')
 SWEEP = flags.DEFINE_boolean(
     'sweep', False, 'Look for the best sequences per device, remat policy and mesh preset.'
 )
-PRICE = flags.DEFINE_float('price', None, 'Dollars of a chip-hour, for the cost.', lower_bound=0)
-DETAILS = flags.DEFINE_boolean('details', False, 'What the compiler says about each phase.')
+PRICE = flags.DEFINE_float('price', None, 'The price of a chip-hour in dollars.', lower_bound=0)
+DETAILS = flags.DEFINE_boolean('details', False, "Print the compiler's figures for each phase.")
 OUTPUT = flags.DEFINE_string('output', '', 'File for the plan as JSON.')
 
 
@@ -83,6 +83,6 @@ def _show(plans: list[dict[str, Any]], config: Config, console: Console) -> None
 
 if __name__ == '__main__':
     os.environ['JAX_PLATFORMS'] = 'cpu'  # before JAX looks for a TPU
-    # A program for devices that are not here can be written to a cache, but not read from it.
+    # A program for devices of another machine can be written to a cache, but not read from it.
     os.environ['JAX_ENABLE_COMPILATION_CACHE'] = 'false'
     sys.exit(command_line.run('plan', main, sys.argv))

@@ -40,7 +40,7 @@ _enum(
     'mode',
     None,
     ['task', 'fill_mask', 'embed'],
-    'task: what the model was fine-tuned for, which is the default if it was. Otherwise fill_mask.',
+    'task: what the model was fine-tuned for. Default: task for a fine-tuned model, or fill_mask.',
 )
 _texts('text', [], 'A text or a question. It may be given several times.')
 _texts('text_b', [], 'task: the second text of a pair, for each --text.')
@@ -113,7 +113,8 @@ def _check_flags() -> None:
 
 
 def _mode(bert: 'Model') -> str:
-    """The mode that the flags ask for, by default what the model can do."""
+    """The mode that --mode names. By default it is 'fill_mask' for a model with a masked-LM head
+    and no task head, if there is no --output; otherwise it is 'task'."""
     from bert_jax.models.heads import TASK_HEADS
 
     if FLAGS.mode or FLAGS.output:

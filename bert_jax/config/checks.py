@@ -50,7 +50,7 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     holds = model.pre_norm or not model.final_norm
     yield 'model.final_norm', holds, 'False because model.pre_norm is False'
     rotary = model.position_embedding_type == 'rotary'
-    expected = f"'rotary' with heads of an even size, not of {model.hidden_size // heads}"
+    expected = f"'rotary' only if the size of a head is even; it is {model.hidden_size // heads}"
     holds = not rotary or model.hidden_size // heads % 2 == 0
     yield 'model.position_embedding_type', holds, expected
     shared = 'because the layers share their parameters (model.share_layers)'
@@ -78,7 +78,7 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     expected = f'at most 2**32 - train.seeds ({train.seeds})'
     yield 'train.seed', train.seed + train.seeds <= 2**32, expected
     holds = not optim.freeze.isdecimal() or int(optim.freeze) <= model.num_hidden_layers
-    holds = holds or bool(config.init_from)  # which may have more layers
+    holds = holds or bool(config.init_from)  # init_from may have more layers
     yield 'optim.freeze', holds, f'at most {model.num_hidden_layers}, the number of layers'
     holds = not optim.freeze.isdecimal() or not model.share_layers
     yield 'optim.freeze', holds, f"'embeddings' or empty {shared}"
@@ -221,7 +221,7 @@ def _phase(value: Any, number: int, names: str) -> Phase:
 
 
 def _with_slots(config: Config) -> Config:
-    """`config` with the number of masked places of phases that leave it out."""
+    """`config` in which each phase has its number of places for masked tokens."""
 
     def places(phase: Phase) -> int:
         rate = phase.masked_lm_prob or config.data.masked_lm_prob

@@ -30,7 +30,7 @@ def unknown_key(key: str, known: Iterable[str]) -> ValueError:
     """The error for a configuration key that does not exist. It names the nearest key."""
     known = list(known)
     name = key.rpartition('.')[2]
-    # A key that lacks its section has its own name at the end.
+    # If the user left out the section, the name is the last part of a known key.
     same = [other for other in known if other.rpartition('.')[2] == name]
     nearest = difflib.get_close_matches(key, same or known, n=1, cutoff=0.0)[0]
     return ValueError(f'config.{key} is not a configuration key; did you mean config.{nearest}?')

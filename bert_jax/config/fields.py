@@ -50,7 +50,7 @@ Frozen = Annotated[
 ]
 LayerNumbers = Annotated[
     tuple,
-    Limit(lambda s: all(n >= 0 and n == int(n) for n in s), 'numbers of layers, from 0'),
+    Limit(lambda s: all(n >= 0 and n == int(n) for n in s), 'layer numbers, starting at 0'),
 ]
 LayerDecay = Annotated[float, Limit(lambda d: 0 < d <= 1, 'more than 0, at most 1')]
 # Dropout rounds its rate to a multiple of 2**-16.

@@ -22,15 +22,15 @@ from bert_jax.config.fields import Fact
 Values = dict[str, Any]
 PROCESSES = ('distributed', 'coordinator', 'num_processes', 'process_id')
 WIDTH, COLUMN = 80, 28
-ONLY = {Fact.PRETRAINING: 'Only in pretraining.', Fact.FINETUNING: 'Only in fine-tuning.'}
+KIND_NOTES = {Fact.PRETRAINING: 'Only in pretraining.', Fact.FINETUNING: 'Only in fine-tuning.'}
 TYPES = {int: 'an integer', float: 'a number', bool: 'true or false'}
 FLAG_TYPES = {'int': 'N', 'float': 'X'}
-DEFAULTS = """
+DEFAULTS_HEADING = """
 Keys of the configuration, their defaults, and [the allowed values]. Set one
 with --config.SECTION.KEY=VALUE, as in --config.optim.learning_rate=1e-4. If
 --config=NAME stands before --help, the values of that configuration are listed,
 and only the keys that its kind of run reads."""
-GIVEN = """
+VALUES_HEADING = """
 Keys that this run reads, their values, and [the allowed values]:"""
 
 
@@ -52,12 +52,13 @@ def text(module: str, doc: str, flag_values: flags.FlagValues, values: Values | 
     if others := [found[name] for name in PROCESSES if name in found]:
         lines += ['', 'Flags for several processes', *map(_flag, others)]
     if 'config' in found:
-        lines += [DEFAULTS if values is None else GIVEN, *_keys(values)]
+        lines += [DEFAULTS_HEADING if values is None else VALUES_HEADING, *_keys(values)]
     return '\n'.join(lines)
 
 
 def _wrapped(doc: str) -> str:
-    """A docstring whose paragraphs fit the width. Commands stay as they are, with short names."""
+    """A docstring with its paragraphs wrapped to the width. Commands keep their lines and get their
+    short names."""
 
     def short(match: re.Match[str]) -> str:
         return f'bert_jax {name}' if (name := commands.name_of(match[1])) else match[0]
@@ -86,7 +87,7 @@ def _flag(flag: flags.Flag) -> str:
         name = f'--{flag.name}={"|".join(options)}'
     else:
         name = f'--{flag.name}={FLAG_TYPES.get(flag.flag_type(), "TEXT")}'
-    # absl adds the options, and how a list is given.
+    # Removes what absl adds to a description: the options, and how to give a list.
     words = re.sub(r'^<.*?>: |;\s+repeat this option.*', '', str(flag.help), flags=re.DOTALL)
     if flag.default not in (None, '', False) and 'efault' not in words:
         default = 'yes' if flag.default is True else flag.default
@@ -106,7 +107,7 @@ def _entry(name: str, words: str) -> str:
 
 
 def _keys(values: Values | None) -> list[str]:
-    """A line or more for each key.
+    """The lines that describe the keys, one or more for each key.
 
     If `values` are given, only the keys that their kind of run reads are listed.
     """
@@ -125,7 +126,7 @@ def _keys(values: Values | None) -> list[str]:
         value = default if values is None else _get(values, key)
         words = [comments[key]]
         if values is None:
-            words += [ONLY[fact] for fact in fields.facts(field) if fact in ONLY]
+            words += [KIND_NOTES[fact] for fact in fields.facts(field) if fact in KIND_NOTES]
         elif value != default:
             words.append(f'Default: {_shown(default)}.')
         lines.append(_entry(f'{name}={_shown(value)}', ' '.join([*words, _allowed(field)]).strip()))

@@ -40,12 +40,13 @@ class ModelConfig:
     hidden_size: Positive = setting(768, ARCHITECTURE)  # the width of a token's vector
     num_hidden_layers: Positive = setting(12, ARCHITECTURE)  # the number of layers
     num_attention_heads: Positive = setting(12, ARCHITECTURE)  # they divide hidden_size
-    intermediate_size: Positive = setting(3072, ARCHITECTURE)  # of the feed-forward network
+    intermediate_size: Positive = setting(3072, ARCHITECTURE)  # width of the feed-forward net
     # 'gelu' is exact (erf); 'gelu_new' is the tanh approximation.
     hidden_act: Literal['gelu', 'gelu_new', 'relu'] = setting('gelu', ARCHITECTURE)
     hidden_dropout_prob: DropoutRate = 0.1  # after embeddings, attention and MLP
     attention_probs_dropout_prob: DropoutRate = 0.1  # needs attention='dense'
-    # The rows of the table of positions. No row of tokens is longer, without position_offset.
+    # The number of rows in the table of positions. A row has at most this many tokens, less
+    # position_offset.
     max_position_embeddings: Positive = setting(512, ARCHITECTURE)
     type_vocab_size: Count = setting(2, ARCHITECTURE)  # token types or languages; 0: no table
     initializer_range: NotNegative = setting(0.02, ARCHITECTURE)  # standard deviation
@@ -62,7 +63,7 @@ class ModelConfig:
     position_embedding_type: Literal['absolute', 'sinusoidal', 'rotary', 'none'] = setting(
         'absolute', ARCHITECTURE
     )
-    # Rows at the start of the table of positions that no token uses, as RoBERTa's model has them.
+    # The number of rows at the start of the table of positions that no token uses, as in RoBERTa.
     position_offset: Count = setting(0, ARCHITECTURE)
     # Normalization in front of attention and of the feed-forward network, not after them.
     pre_norm: bool = setting(False, ARCHITECTURE)
@@ -78,14 +79,16 @@ class ModelConfig:
     local_attention: Count = setting(0, ARCHITECTURE)
     global_attn_every_n_layers: Positive = setting(3, ARCHITECTURE)  # see local_attention
     global_rope_theta: PositiveFloat = setting(160_000.0, ARCHITECTURE)  # for rotary positions
-    local_rope_theta: PositiveFloat = setting(10_000.0, ARCHITECTURE)  # in layers that are local
+    # For rotary positions in layers with local attention.
+    local_rope_theta: PositiveFloat = setting(10_000.0, ARCHITECTURE)
     layerdrop: Probability = 0.0  # the probability to skip a layer in training (Fan et al., 2020)
-    attention_output_dropout: bool = True  # whether dropout follows attention
+    attention_output_dropout: bool = True  # whether the output of attention has dropout
 
     # The dense layer, activation and normalization in front of the masked-LM decoder.
     masked_lm_transform: bool = setting(True, ARCHITECTURE)
     masked_lm_act: Literal['', 'gelu', 'gelu_new', 'relu'] = setting('', ARCHITECTURE)  # '': as act
-    classifier_bias: bool = setting(True, ARCHITECTURE)  # of the dense layers of heads
+    # Whether the dense layers of heads have biases.
+    classifier_bias: bool = setting(True, ARCHITECTURE)
     # The summary of a row that is classified: a token or the mean of all tokens, [dropout,] a dense
     # layer with an activation [and a normalization]. The pooler computes it.
     summary_type: Literal['first', 'mean'] = setting('first', ARCHITECTURE)
@@ -104,7 +107,7 @@ class ModelConfig:
     dtype: Literal['auto', 'float32', 'bfloat16'] = 'auto'  # computation; 'auto': float32 on CPU
     # 'flash' is the device's own kernel; it has no dropout of attention probabilities.
     attention: Literal['dense', 'flash'] = setting('dense', FREE)
-    # Which activations the backward pass recomputes: none, all but matrix products, or all.
+    # Which activations the backward pass recomputes: none, all except matrix products, or all.
     remat: Literal['none', 'dots', 'full'] = setting('none', FREE)
     # Layers per iteration of the scan over layers. 0 is all of them on CPU, 1 elsewhere.
     scan_unroll: Count = setting(0, FREE)
@@ -126,5 +129,6 @@ class ModelConfig:
 
     @property
     def has_types(self) -> bool:
-        """Whether batches have token types. A single type is the same for all tokens."""
+        """Whether batches have token types. Batches leave them out if the model has only one
+        type."""
         return self.type_vocab_size > 1

@@ -22,7 +22,7 @@ def descriptions() -> dict[str, str]:
 
 
 def resolve(value: str) -> str:
-    """The path of the file that --config=VALUE means. What follows a colon stays as it is.
+    """The path of the file that --config=VALUE means. The text after a colon is kept.
 
     value: the path of a file, or a name in configs/. Raises ValueError naming the nearest one.
     """

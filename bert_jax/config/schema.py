@@ -52,8 +52,8 @@ class DataConfig:
     # model.vocab_size is rounded up to a multiple of this, so that mesh.tensor divides it.
     pad_vocab_to_multiple_of: Positive = setting(1, FREE)
     lowercase: bool = setting(True, FREE)  # whether text is lowercased; False for a cased model
-    # Whether accents and other combining marks are removed. 'auto': if text is lowercased, as in
-    # BERT. They are vowels in some scripts, such as Thai.
+    # Whether accents and other combining marks are removed. 'auto' removes them if text is
+    # lowercased, as in BERT. In some scripts, such as Thai, the marks are vowels.
     strip_accents: Literal['auto', 'true', 'false'] = setting('auto', FREE)
     text_field: str = setting('text', FREE)  # in .jsonl records, TFDS examples, labelled files
 
@@ -64,7 +64,8 @@ class DataConfig:
     # Objective 'mlm+tlm': pairs of sentences, 'en-fr=text:FILE' with a tab between the two, or
     # 'en-fr=text:FILE|text:FILE' with a sentence on each line. ',' separates several of them.
     parallel: str = setting('', PRETRAINING, FREE)
-    # Several languages: the share of rows of each one is in proportion to its text to this power.
+    # With several languages, the share of rows of each one is proportional to the size of its text,
+    # raised to this power.
     language_alpha: Fraction = setting(0.7, PRETRAINING)
     tlm_share: Share = setting(0.5, PRETRAINING)  # objective 'mlm+tlm': share of rows of pairs
     # The end of a document in a text file.
@@ -80,13 +81,15 @@ class DataConfig:
     masked_lm_prob: Probability = setting(0.15, PRETRAINING)  # the share of tokens to predict
     # Shares of the chosen tokens: become the mask token, become another token, stay as they are.
     mask_shares: Shares = setting((0.8, 0.1, 0.1), PRETRAINING)
-    # Masks all pieces of a word together, not single pieces.
+    # Whether all pieces of a word are masked together, instead of single pieces.
     whole_word_masking: bool = setting(False, PRETRAINING)
     # The most words that are masked together; more than 1 masks whole words, as in ALBERT.
     max_ngram: Positive = setting(1, PRETRAINING)
-    # Masked words: whether a row that one document does not fill continues with the next.
+    # Objectives 'mlm' and 'distill': whether a row continues with the next document if one document
+    # does not fill it.
     cross_documents: bool = setting(True, PRETRAINING)
-    # The probability that a row is made shorter than the longest one, as rows in use often are.
+    # The probability that a row is made shorter than max_seq_length, because texts in use are often
+    # short.
     short_seq_prob: Probability = setting(0.1, PRETRAINING)
     # Objective 'mlm+nsp': the probability that the second text comes from another document.
     random_next_prob: Probability = setting(0.5, PRETRAINING)
@@ -134,7 +137,8 @@ class OptimConfig:
     beta1: Probability = 0.9  # decay of the mean of the gradients
     beta2: Probability = 0.999  # decay of the mean of their squares
     eps: PositiveFloat = 1e-6  # added to the root of the mean square
-    # Whether the two means are corrected for their start at 0. google-research/bert does not.
+    # Whether the two means are corrected for their start at 0. google-research/bert does not
+    # correct them.
     bias_correction: bool = True
     grad_clip_norm: NotNegative = 1.0  # global norm; 0 turns clipping off
     # Parameters that are not trained: 'embeddings', or a number N for the embeddings and the lowest
@@ -166,7 +170,8 @@ class Phase(NamedTuple):
     masked_lm_prob: float = 0.0  # 0: config.data.masked_lm_prob
 
     def saved(self) -> tuple[Any, ...]:
-        """The numbers for a config.json, which older versions read if the rate is the default."""
+        """The numbers that config.json stores. Older versions can read them if the masking rate is
+        the default."""
         return tuple(self) if self.masked_lm_prob else tuple(self)[:-1]
 
 
@@ -185,7 +190,7 @@ class TrainConfig:
     seed: Seed = 0  # for the initial parameters and dropout
     # 'auto' is rbg, or threefry2x32 on CPU and on several GPUs.
     prng_impl: Literal['auto', 'threefry2x32', 'rbg', 'unsafe_rbg'] = 'auto'
-    accum_steps: Positive = setting(1, FREE)  # micro-batches per step; more need less memory
+    accum_steps: Positive = setting(1, FREE)  # micro-batches per step; more save memory
     log_every: Positive = setting(100, FREE)  # steps between reports; fewer in short fine-tuning
     eval_every: Count = setting(10_000, PRETRAINING, FREE)  # steps; 0 evaluates only at the end
     checkpoint_every: Positive = setting(5_000, FREE)  # steps between checkpoints
@@ -196,7 +201,7 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    batch_size: Count = setting(0, FREE)  # rows per batch; 0 takes that of training
+    batch_size: Count = setting(0, FREE)  # rows per batch; 0: as many as in training
     max_batches: Count = setting(0, PRETRAINING, FREE)  # 0 evaluates all held-out documents
     n_best: Positive = setting(20, FINETUNING)  # candidate answers per question
     max_answer_length: Positive = setting(30, FINETUNING)  # tokens
@@ -216,12 +221,13 @@ class DistillConfig:
     cosine_weight: NotNegative = setting(1.0, PRETRAINING)
     # The scores of student and teacher are divided by it before the softmax.
     temperature: PositiveFloat = setting(2.0, PRETRAINING)
-    # Where their scores are compared. 'all' tokens cost as many scores as the batch has tokens,
-    # 'masked' ones about a sixth of that.
+    # The tokens at which the scores are compared. 'masked' computes about a sixth of the scores
+    # that 'all' computes.
     positions: Literal['masked', 'all'] = setting('masked', PRETRAINING)
     # Whether a new run starts from layers and embeddings of the teacher.
     init_from_teacher: bool = setting(True, PRETRAINING, FREE)
-    # The teacher's layers that it starts from, in order; empty: evenly from first to last.
+    # The teacher's layers that the student starts from, in order. If empty, they are spread evenly
+    # from the first to the last layer.
     layers: LayerNumbers = setting((), PRETRAINING, FREE)
 
 
@@ -250,7 +256,8 @@ class Config:
 
     @property
     def min_documents(self) -> int:
-        """The documents that each split needs: a random second text is of another document."""
+        """The number of documents that each split needs: 2 if a second text may come from another
+        document, otherwise 1."""
         return 2 if self.objective == 'mlm+nsp' else 1
 
     @property

@@ -1,4 +1,5 @@
-"""Checkpoints of other projects as if they were folders of bert_jax: converted once, into a cache.
+"""Converts checkpoints of other projects into a cache, once, so that commands can read them
+directly.
 
 The commands use it for config.init_from and --checkpoint. Nothing else imports it, because the
 trainer reads one format only.
@@ -16,8 +17,8 @@ from bert_jax.convert.folders import convert_in
 from bert_jax.convert.tf1_names import CONFIGS
 
 FORMATS = {'hf': 'Hugging Face', 'tf1': 'TensorFlow 1'}
-# Files that are hashed for the name of a conversion: all files of the folder, and the small ones
-# below it, such as those of sentence-transformers. Weights for other libraries are not read.
+# The files whose hash names a conversion: all files of the folder, and small files of its
+# sub-folders, such as those of sentence-transformers. Weights for other libraries are not hashed.
 OTHER_LIBRARIES = ('.h5', '.msgpack', '.onnx', '.ot', '.gguf')
 
 

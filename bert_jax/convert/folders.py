@@ -107,7 +107,7 @@ def _summary(
     for reason, names in by_reason.items():
         yield f'{len(names)} tensors not used, {reason}: {sorted(names)[0]}...'
     if source.vocabulary is None:
-        yield 'the folder has no vocabulary: the model reads token ids, but no text'
+        yield 'the folder has no vocabulary: the model can read token ids, but not text'
     yield from source.notes
 
 

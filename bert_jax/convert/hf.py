@@ -44,7 +44,7 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
             unused[decoder] = f'the same as {family.words}'
         else:
             model = dataclasses.replace(model, tie_word_embeddings=False)
-    bias = tensors.pop(twin, None) if twin else None  # transformers adds this one
+    bias = tensors.pop(twin, None) if twin else None  # transformers uses this bias
     heads = _heads(tensors, family, model, values)
     known = rules.names_of(heads, family.rules, model.stacked_layers)
     for name in set(tensors) - known - set(unused):
@@ -54,7 +54,7 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
         if np.array_equal(bias, used.get(family.bias, bias)):
             unused[twin] = f'the same as {family.bias}'
         else:
-            unused[family.bias] = f'{twin} differs, and transformers adds that one'
+            unused[family.bias] = f'{twin} differs from it, and transformers uses {twin}'
         used[family.bias] = bias
     vocabulary, more = hf_tokenizer.read(directory, lowercase, model.vocab_size, model.model_type)
     task = task_of(values, _outputs(used, family, heads))
@@ -109,7 +109,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         config = dataclasses.replace(
             config, position_offset=pad + 1, max_position_embeddings=len(table)
         )
-        notes.append(f'the table of positions starts at row {pad + 1}, as padding has the id {pad}')
+        notes.append(f'the table of positions starts at row {pad + 1}, for the padding id {pad}')
     architecture = _class_of(family, source.heads)
     heads = family.classes[architecture]
     if left_out := [head for head in source.heads if head not in heads]:
@@ -147,8 +147,9 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
 def _class_of(family: Family, heads: Iterable[str]) -> str:
     """The class of transformers that has the most of these heads, and no others.
 
-    A pooler counts less than any other head, because the other heads hold what was trained for. The
-    bare encoder is the last choice; it may have a pooler that the model does not have.
+    A pooler counts less than any other head, because the other heads hold the result of the
+    training. The bare encoder is the last choice; it may have a pooler that the model does not
+    have.
     """
     fitting = {name: {*x} for name, x in family.classes.items() if {*x} <= {*heads}}
     return max(

@@ -38,8 +38,8 @@ CASE: dict[str, tuple[str, bool | None]] = {
     'xlm_bpe': ('do_lowercase_and_remove_accent', True),
     'flaubert_bpe': ('do_lowercase', False),
 }
-# The keys of tokenizer_config.json that change token ids, and the only values that bert_jax has.
-# The normalizer in tokenizer.json calls tokenize_chinese_chars handle_chinese_chars.
+# The keys of tokenizer_config.json that change token ids, and the only values that bert_jax
+# supports. The normalizer in tokenizer.json calls tokenize_chinese_chars handle_chinese_chars.
 EXPECTED: dict[str, dict[str, Any]] = {
     'wordpiece': {
         'do_basic_tokenize': True,
@@ -119,7 +119,7 @@ def _lowercase(
 def _load(
     directory: pathlib.Path, kind: str, options: Mapping[str, Any], lowercase: bool
 ) -> Tokenizer:
-    """A vocabulary of another kind than WordPiece."""
+    """The vocabulary of a folder, of any kind except WordPiece."""
     folder = epath.Path(directory)
     if (folder / MARKER).exists():
         return tokenizer.load(folder)
@@ -129,7 +129,7 @@ def _load(
         return sentencepiece_model.read_folder(folder, lowercase=lowercase, strip_accents=strips)
     make = functools.partial(tokenizer.KINDS[kind], folder)
     if kind in word_bpe.KINDS:
-        # transformers has the rules of Moses for these languages if it is given no other one.
+        # transformers uses Moses with the rules of these languages by default.
         return make(lowercase=lowercase, language='fr' if kind == 'flaubert_bpe' else 'en')
     if kind == 'byte_bpe':
         make = functools.partial(make, add_prefix_space=bool(options.get('add_prefix_space')))

@@ -43,7 +43,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     files = {name: x for name, x in vocabulary.files.items() if name != MARKER}
     settings: dict[str, Any] = {
         'tokenizer_class': CLASSES.get((vocabulary.kind, model_type)),
-        # RoBERTa has two positions more than it can use.
+        # RoBERTa's table has two more positions than it can use.
         'model_max_length': getattr(
             source.config, 'longest_row', source.config.max_position_embeddings
         ),
@@ -62,7 +62,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     if isinstance(vocabulary, word_bpe.WordBPE):
         notes += _word_settings(settings, vocabulary)
     if settings['tokenizer_class'] is None:
-        described, more = _described(vocabulary, model_type)
+        described, more = _fast_tokenizer(vocabulary, model_type)
         notes += more
         settings['tokenizer_class'] = 'PreTrainedTokenizerFast'
         files = {'tokenizer.json': described.to_str().encode()}
@@ -88,7 +88,8 @@ def _needs_marker(vocabulary: Tokenizer, files: dict[str, bytes]) -> bool:
 
 
 def _mask(vocabulary: Tokenizer) -> Any:
-    """The mask token, to which the white space before it belongs if tokens have white space."""
+    """The mask token for tokenizer_config.json. If tokens contain white space, the white space
+    before the mask belongs to it."""
     piece = vocabulary.special_pieces.mask
     if vocabulary.kind in ('wordpiece', *word_bpe.KINDS):
         return piece
@@ -115,8 +116,11 @@ def _word_settings(settings: dict[str, Any], vocabulary: word_bpe.WordBPE) -> li
     return [f'transformers splits text as English; here it is split as {rules.language!r}']
 
 
-def _described(vocabulary: Tokenizer, model_type: str) -> tuple[tokenizers.Tokenizer, list[str]]:
-    """A tokenizer with special tokens and rows of a family, and lines to print."""
+def _fast_tokenizer(
+    vocabulary: Tokenizer, model_type: str
+) -> tuple[tokenizers.Tokenizer, list[str]]:
+    """A tokenizer of the library `tokenizers` with the special tokens and the row layout of a
+    family, and lines to print."""
     notes = list[str]()
     if isinstance(vocabulary, FastTokenizer):
         made = tokenizers.Tokenizer.from_str(vocabulary.model.to_str())
@@ -186,6 +190,6 @@ def _unigram(vocabulary: SentencePiece) -> tuple[tokenizers.Tokenizer, list[str]
     if not resplit:
         return made, []
     return made, [
-        'transformers has no rule for a comma after a digit, as the authors of ALBERT and XLNet '
-        'have it: the ids of a few numbers differ'
+        'transformers lacks the rule of ALBERT and XLNet for a comma after a digit: '
+        'the ids of a few numbers differ'
     ]

@@ -43,7 +43,7 @@ FAMILIES = {
     'xlm': 'XLMTokenizer',
     'flaubert': 'FlaubertTokenizer',
 }
-# The files of each kind, one of which must be there.
+# The files of each kind, of which one has to exist.
 WORDS = ('vocab.txt',)
 FILES = {
     'wordpiece': WORDS,
@@ -77,7 +77,8 @@ def kind_of(
     kind = CLASSES[stated if stated in CLASSES else FAMILIES.get(model_type, 'BertTokenizer')]
     if model_type not in FAMILIES and stated not in CLASSES and described:
         return tokenizer_json.JsonTokenizer.kind
-    if stated in GENERIC and described and not (kind == 'wordpiece' and _is_berts(described)):
+    is_bert = kind == 'wordpiece' and _splits_like_bert(described)
+    if stated in GENERIC and described and not is_bert:
         return tokenizer_json.JsonTokenizer.kind
     if kind == 'wordpiece' or any((directory / name).exists() for name in FILES[kind]):
         return kind
@@ -91,7 +92,7 @@ def kind_of(
     )
 
 
-def _is_berts(described: Mapping[str, Any]) -> bool:
+def _splits_like_bert(described: Mapping[str, Any]) -> bool:
     """Whether a tokenizer.json splits text as BERT does."""
     parts = [described.get(section) for section in ('normalizer', 'pre_tokenizer', 'model')]
     types = [part.get('type') if isinstance(part, dict) else None for part in parts]
@@ -100,8 +101,8 @@ def _is_berts(described: Mapping[str, Any]) -> bool:
 
 def refuse(path: pathlib.Path, key: str, value: Any, expected: Any) -> NoReturn:
     raise ValueError(
-        f'{path}: {key} is {value!r}; bert_jax has {expected!r} only. {WEIGHTS_ALONE}, or the key '
-        'to prepare text as bert_jax does'
+        f'{path}: {key} is {value!r}; bert_jax supports only {expected!r}. {WEIGHTS_ALONE}, '
+        'or remove the key to prepare text in the way of bert_jax'
     )
 
 

@@ -172,7 +172,7 @@ def to_ours(
                     f'must be {list(_oriented(rule, np.empty(single)).shape)}'
                 )
         stack = np.stack(parts).astype(np.float32, copy=False)
-        if rule.fused:  # parts from their place in the tensors to the axis before head_dim
+        if rule.fused:  # moves the axis of the parts in front of head_dim
             stack = np.moveaxis(stack.reshape(_split(rule, shape)), *_axes(rule))
         arrays[rule.ours] = np.ascontiguousarray(stack.reshape(shape))
     return arrays, needed
@@ -203,7 +203,7 @@ def _wanted(paths: Iterable[str], rules: Rules) -> Rules:
 
 
 def _axes(rule: Rule) -> tuple[int, int]:
-    """The axis of the parts in the stack of tensors, and in bert_jax."""
+    """The axis of the parts (PARTS) in the stack of tensors, and their axis in bert_jax."""
     return (-3 if rule.packed else 1), -2
 
 

@@ -39,10 +39,10 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     path = _config(directory)
     implied = next({'model_type': kind} for kind, name in CONFIGS.items() if name == path.name)
     if path.name == CONFIGS['albert'] and read_json(path).get('hidden_act') == 'gelu':
-        implied |= {HIDDEN_ACT: 'gelu_new'}  # the authors' code computes gelu by tanh
+        implied |= {HIDDEN_ACT: 'gelu_new'}  # the authors' code computes gelu with tanh
     family, model, values = model_config(path, implied)
     if family.model_type not in TF1:
-        raise ValueError(f'{path}: {family.model_type} is not read from this format')
+        raise ValueError(f'{path}: {family.model_type!r} has no TensorFlow 1 format')
     prefix, layers, names = _checkpoint(directory), model.stacked_layers, TF1[family.model_type]
     reader = _open(prefix)
     shapes = reader.get_variable_to_shape_map()
@@ -81,7 +81,7 @@ def _tensorflow() -> Any:
 
 
 def _config(directory: pathlib.Path) -> pathlib.Path:
-    """The configuration file of a folder; that of BERT if there is none."""
+    """The configuration file of a folder; the path of BERT's file if the folder has none."""
     paths = [directory / name for name in CONFIGS.values()]
     return next((path for path in paths if path.exists()), paths[0])
 

@@ -8,8 +8,8 @@ from bert_jax.convert.rules import Rule, Rules
 
 # The configuration file of each family that has checkpoints of TensorFlow 1.
 CONFIGS = {'bert': 'bert_config.json', 'albert': 'albert_config.json'}
-# Output layers, whose matrices are [out, in], and other parameters that are named in their own way.
-# A parameter with the name '' does not exist.
+# Output layers, whose matrices are [out, in], and other parameters whose names follow no rule. A
+# parameter with the name '' does not exist.
 OUTPUTS = {
     'next_sentence': 'cls/seq_relationship/output',
     'sentence_order': 'cls/seq_relationship/output',
@@ -18,7 +18,8 @@ OUTPUTS = {
     'tagger': '',
 }
 OTHERS = {'masked_lm_bias': 'cls/predictions/output_bias', 'masked_lm_decoder': ''}
-# Modules of ALBERT by their names in transformers. Of other modules, the separators differ alone.
+# Modules of ALBERT by their names in transformers. The names of other modules differ only in their
+# separators.
 _LAYER = 'albert.encoder.albert_layer_groups.0.albert_layers.0'
 _GROUP = 'bert/encoder/transformer/group_0/inner_group_0'
 ALBERT = {

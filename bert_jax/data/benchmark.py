@@ -92,6 +92,6 @@ def main(argv: list[str]) -> None:
 
 if __name__ == '__main__':
     flags.DEFINE_string('tokens', None, 'A prepared store.', required=True)
-    flags.DEFINE_float('seconds', 5.0, 'The seconds to measure each of them for.')
+    flags.DEFINE_float('seconds', 5.0, 'For how many seconds each pipeline is measured.')
     logging.set_verbosity(logging.WARNING)
     app.run(main)

@@ -19,13 +19,14 @@ from bert_jax.data.text import languages, readers, staging
 
 FLAGS = flags.FlagValues()
 DATA = DataConfig()
-OTHERS = ('vocab_file', 'eval_corpus', 'data_dir', 'parallel')  # the other fields of DataConfig
+# The other fields of DataConfig.
+OTHER_FIELDS = ('vocab_file', 'eval_corpus', 'data_dir', 'parallel')
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
 _enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
 _string(
     'input',
     None,
-    'Glob of text files, tfds:NAME[/CONFIG]:SPLIT, builtin or builtin:code; or one of these for '
+    'A glob of text files, tfds:NAME[/CONFIG]:SPLIT, builtin or builtin:code; or one of these for '
     'each language: en=text:GLOB,fr=text:GLOB.',
     required=True,
 )
@@ -40,7 +41,7 @@ _enum(
     'strip_accents',
     DATA.strip_accents,
     choices('data.strip_accents'),
-    'Remove accents. auto: if text is lowercased.',
+    'Whether to remove accents. auto: only if text is lowercased.',
 )
 _string('text_field', DATA.text_field, 'The field of .jsonl records and TFDS examples.')
 _enum('documents', DATA.documents, choices('data.documents'), 'What ends a document.')
@@ -56,7 +57,7 @@ flags.DEFINE_float(
 )
 _string('eval_corpus', '', 'Held-out text, as text:GLOB; by default a share of the documents.')
 _string('parallel', '', 'Pairs of sentences: en-fr=text:FILE or en-fr=text:FILE|text:FILE.')
-_enum('objective', Config.objective, choices('objective'), 'What the store is made for.')
+_enum('objective', Config.objective, choices('objective'), 'The objective that the store is for.')
 _string('data_dir', '', 'Where TFDS keeps its data.')
 
 
@@ -64,7 +65,7 @@ def main(argv: list[str]) -> int:
     command_line.parse_flags(argv, FLAGS)
     known = FLAGS.input == 'builtin' or FLAGS.input.startswith(('builtin:', 'text:', 'tfds:'))
     known = known or bool(languages.NAMED.match(FLAGS.input))
-    names = (*OTHERS, *OPTIONS, *LATER_OPTIONS)
+    names = (*OTHER_FIELDS, *OPTIONS, *LATER_OPTIONS)
     values: dict[str, Any] = {name: FLAGS[name].value for name in names}
     data = DataConfig(corpus=FLAGS.input if known else f'text:{FLAGS.input}', **values)
     model = ModelConfig(vocab_size=FLAGS.vocab_size)

@@ -21,7 +21,7 @@ def console() -> rich.console.Console:
 
 
 def shortened(line: str, width: int = 80) -> str:
-    """The line without its middle, if it is longer than `width`."""
+    """The line; if it is longer than `width`, '...' replaces its middle."""
     if len(line) <= width:
         return line
     return f'{line[: width * 3 // 4 - 5]} ... {line[-width // 4 :]}'

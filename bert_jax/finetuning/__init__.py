@@ -1,4 +1,5 @@
 """Fine-tuning: tasks, their runs and scores, and predictions."""
 
-# The files of predictions; here, because the command reads it without JAX.
+# The suffixes of prediction files. They are in this module so that the command can check its flags
+# without JAX.
 SUFFIXES = ('.jsonl', '.csv', '.tsv')

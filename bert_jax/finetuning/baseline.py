@@ -1,4 +1,4 @@
-"""The score that needs no reading, and whether a run is better than it."""
+"""The score of predictions that ignore the text, and whether a run is better than this baseline."""
 
 import dataclasses
 import math
@@ -12,8 +12,8 @@ FEW_STEPS = 1000
 class Baseline:
     """A score of predictions that do not depend on the texts, such as the most frequent label.
 
-    name: the name of the main score in messages. meaning: what is predicted. error: the standard
-    error of an accuracy like this on the held-out examples; 0 for other scores.
+    name: the name of the main score in messages. meaning: what the baseline predicts. error: the
+    standard error of the score on the held-out examples if it is an accuracy; 0 for other scores.
     """
 
     name: str
@@ -26,8 +26,8 @@ class Baseline:
 
 
 def of(data: TaskData) -> Baseline:
-    """The baseline of a task, by its main score. The most frequent label and the mean are those of
-    the training data."""
+    """The baseline of a task for its main score. The most frequent label and the mean come from the
+    training data."""
     meaning, decoded = data.processor.baseline(data.train, data.eval)
     value = data.processor.score(data.eval, decoded)[data.processor.main_score]
     name, error = data.processor.metric, 0.0
@@ -40,8 +40,8 @@ def of(data: TaskData) -> Baseline:
 
 
 def advice(baseline: Baseline, value: float, steps: int) -> str:
-    """A warning with what to do if the score `value` is not above the baseline, or not by more than
-    chance explains; otherwise ''."""
+    """A warning with advice if the score `value` is not above the baseline by more than its
+    standard error; otherwise ''."""
     if value > baseline.value + baseline.error:
         return ''
     clearly = '' if value <= baseline.value else 'clearly '

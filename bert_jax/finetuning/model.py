@@ -25,7 +25,7 @@ class Model(Bert):
     Methods that take a list return a list; for one text they return one result. They raise
     ValueError if the checkpoint does not have the head, and for wrong inputs.
 
-    counted: counts of what was unusual in the texts so far, such as long texts that were cut.
+    counted: how many of the texts so far were unusual, for example cut because they were too long.
     """
 
     def __init__(self, source: Pretrained, mesh: Mesh, folder: str = ''):
@@ -89,7 +89,7 @@ class Model(Bert):
         wanted = {example.text_b is not None for example in examples}
         if self.pairs is not None and wanted - {self.pairs}:
             expected = 'pairs of texts' if self.pairs else 'single texts'
-            raise ValueError(f'this model was trained on {expected}; give it those')
+            raise ValueError(f'the texts do not fit: this model was trained on {expected}')
         return predictions.of_examples(self, examples, self.counted)
 
     def sentence_records(self, texts: Sequence[str | Sequence[str]]) -> list[Record]:
@@ -117,7 +117,7 @@ class Model(Bert):
 
     def _check_head(self, head: str, fits: bool, method: str) -> None:
         if head not in self.heads or not fits:
-            raise ValueError(f'{method} needs another model than {self!r}')
+            raise ValueError(f'{method} does not work with this model: {self!r}')
 
 
 def ranked(probabilities: dict[str, float]) -> dict[str, float]:

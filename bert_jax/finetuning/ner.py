@@ -24,10 +24,11 @@ Tags = list[list[str]]  # a tag for each word of each sentence
 
 
 class _ScoredTaggingTask(TaggingTask):
-    """The task with the probability of each predicted label, which an evaluation does not need."""
+    """The task that also predicts the probability of each label. An evaluation does not need it."""
 
     def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
-        """tags: see `TaggingTask`. probabilities: float32[batch, length], those of the tags."""
+        """tags: see `TaggingTask`. probabilities: float32[batch, length], the probabilities of the
+        tags."""
         largest = jnp.max(jax.nn.softmax(outputs['logits']), axis=-1)
         return super().predictions(outputs, batch) | {'probabilities': largest}
 

@@ -1,4 +1,4 @@
-"""Files of predictions: .jsonl, .csv and .tsv. Each row is in the file once it is written."""
+"""Writes files of predictions: .jsonl, .csv and .tsv. Each row is flushed to the file at once."""
 
 import contextlib
 import csv

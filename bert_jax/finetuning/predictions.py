@@ -16,7 +16,7 @@ from bert_jax.finetuning.prediction_files import open_writer
 from bert_jax.finetuning.task_data import PREDICT, Processor, Record, TaskFacts
 from bert_jax.inference.trained_model import Bert
 
-COPIED = ('id', 'words')  # columns of the input that a record has anyway
+COPIED = ('id', 'words')  # columns of the input that every record has
 MAX_PRINTED_ROWS = 5  # bad rows that are printed one by one
 
 

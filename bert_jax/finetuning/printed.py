@@ -1,4 +1,4 @@
-"""Predictions as lines for a terminal."""
+"""Prints predictions as lines for a terminal."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

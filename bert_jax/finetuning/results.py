@@ -35,8 +35,8 @@ def write(
     baseline: Baseline,
     steps: int,
 ) -> None:
-    """Writes results.json and prints the scores: those of a single seed, or a table of several
-    seeds with means and standard deviations. Warns if the main score is not above the baseline.
+    """Writes results.json and prints the scores. For several seeds it prints a table with means and
+    standard deviations. Warns if the main score is not above the baseline.
 
     steps: the number of training steps, for the warning.
     """

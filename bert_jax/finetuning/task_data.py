@@ -72,7 +72,8 @@ class Processor(abc.ABC):
     @property
     @abc.abstractmethod
     def metric(self) -> str:
-        """The name of the metric that `main_score` is a copy of, or 'score' if it is a mean."""
+        """The name of the metric that `main_score` copies, or 'score' if it is a mean of several
+        metrics."""
 
     @property
     def prediction_task(self) -> HeadTask:
@@ -100,8 +101,8 @@ class Processor(abc.ABC):
 
     @abc.abstractmethod
     def text_and_label(self, example: Any) -> tuple[str, str]:
-        """The text of an example and its label, '' if it is not one of a few labels. They decide
-        which examples are held out if there is no file to evaluate on."""
+        """The text of an example, and its label, or '' if the task has no fixed set of labels. They
+        decide which examples are held out if there is no file to evaluate on."""
 
     @abc.abstractmethod
     def encode(self, examples: Sequence[Any], summary: Summary, split: str = PREDICT) -> Split:

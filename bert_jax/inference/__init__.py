@@ -1,4 +1,5 @@
 """Trained models: loading, predictions, embeddings."""
 
-# How the vectors of a text's tokens become one vector; here, because commands read it without JAX.
+# The ways to combine the vectors of a text's tokens. They are in this module so that commands can
+# check their flags without JAX.
 POOLINGS = ('mean', 'cls', 'pooler')

@@ -56,7 +56,8 @@ def print_masked_words(bert: Bert, inputs: Iterable[str], top_k: int) -> None:
 
 
 def print_similarities(bert: Bert, inputs: list[str], pooling: str, windows: bool) -> None:
-    """Prints the first text and, for each other text, the cosine of its vector with the first."""
+    """Prints the first text and, for each other text, the cosine between its vector and the first
+    one."""
     vectors = bert.embed(inputs, pooling, windows)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     print(inputs[0])

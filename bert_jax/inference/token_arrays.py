@@ -1,4 +1,4 @@
-"""Token arrays before a model receives them: their checks, and the shapes of batches."""
+"""Checks token arrays before a model receives them, and chooses the shapes of batches."""
 
 from collections.abc import Mapping
 
@@ -42,8 +42,8 @@ def checked(batch: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, n
 
 
 def batch_shapes(longest: int, devices: int) -> dict[int, tuple[int, int]]:
-    """For each length of a row, up to `longest`, the possible numbers of rows of a batch, multiples
-    of `devices`: for the last few examples, and for about TOKENS tokens."""
+    """Maps each row length up to `longest` to two numbers of rows, multiples of `devices`: for a
+    batch of the last few examples, and for a batch of about TOKENS tokens."""
     shapes = {}
     for length in (*(n for n in LENGTHS if n < longest), longest):
         full = max(TOKENS // length // devices, 1) * devices

@@ -62,7 +62,8 @@ class Bert:
         """The model of a workdir's best or newest checkpoint, or of a converted folder.
 
         dtype: the compute type, 'float32' or 'bfloat16'; 'auto' is bfloat16 on TPU and GPU. name:
-        what `repr` shows as the folder. Raises ValueError for another dtype or no model.
+        what `repr` shows as the folder. Raises ValueError for another dtype and for a folder
+        without a model.
         """
         if dtype not in (known := choices('model.dtype')):
             raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(known)}')
@@ -185,9 +186,9 @@ class Bert:
     def fill_mask(self, inputs: Iterable[Text], top_k: int = 5) -> list[list[Candidates]]: ...
 
     def fill_mask(self, inputs: Any, top_k: int = 5) -> Any:
-        """The most likely tokens, with their probabilities, for each mask token in each text; for
-        one text instead of several, for each of its mask tokens. Raises ValueError for a text
-        without a mask token, and if the checkpoint has no masked-LM head.
+        """The most likely tokens, with their probabilities, for each mask token in each text. For a
+        single text, the result is the list of its mask tokens. Raises ValueError for a text without
+        a mask token, and if the checkpoint has no masked-LM head.
         """
         if 'masked_lm' not in self.heads:
             raise ValueError(

@@ -29,8 +29,9 @@ class SelfAttention(nn.Module):
     ) -> jax.Array:
         """x[batch, length, hidden] -> [batch, length, hidden]
 
-        inputs: segment_ids says which sequence of a row each token belongs to. is_local: bool[], in
-        models with local attention, whether this layer has it. Outputs for padding are undefined.
+        inputs: segment_ids says which sequence of a row each token belongs to. is_local: bool[],
+        whether this layer has local attention; only in models that have local attention. Outputs
+        for padding are undefined.
         """
         config = self.config
         heads = config.num_attention_heads

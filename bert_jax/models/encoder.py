@@ -1,4 +1,4 @@
-"""The encoder: transformer layers, stacked on axis 0 of their parameters and scanned."""
+"""The encoder: transformer layers whose parameters are stacked on axis 0, applied by a scan."""
 
 import functools
 from typing import Any
@@ -25,9 +25,9 @@ REMAT_POLICIES: dict[str, Any] = {
 class Layer(nn.Module):
     """One transformer layer: self-attention and a feed-forward network.
 
-    Each of the two has a normalization after it or, with `pre_norm`, in front of it. With
-    `final_norm`, the normalization in front of attention is computed by the layer below. Then the
-    carry of the scan is a pair: the sum of all outputs, and its normalization.
+    Each of the two is followed by a normalization or, with `pre_norm`, preceded by one. With
+    `final_norm`, the layer below computes the normalization that precedes attention. Then the carry
+    of the scan is a pair: the sum of all outputs, and its normalization.
     """
 
     config: ModelConfig
@@ -117,7 +117,8 @@ class Encoder(nn.Module):
             metadata_params={nn.PARTITION_NAME: 'layers'},
         )
         if config.share_layers:
-            # The stack has one layer, which is applied several times, each time with other dropout.
+            # The stack has one layer. It is applied several times, each time with different random
+            # bits for dropout.
             stack = nn.scan(
                 stack,
                 variable_broadcast='params',

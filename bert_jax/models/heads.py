@@ -57,7 +57,7 @@ def _summarized(config: ModelConfig, hidden: jax.Array, mask: jax.Array | None) 
         return hidden[:, 0]
     weights = jnp.ones(hidden.shape[:2]) if mask is None else (mask > 0).astype(jnp.float32)
     total = jnp.sum(hidden.astype(jnp.float32) * weights[:, :, None], axis=1)
-    # A row that only fills a batch has no tokens.
+    # A row of padding at the end of a batch has no tokens.
     return (total / jnp.maximum(weights.sum(axis=1), 1)[:, None]).astype(hidden.dtype)
 
 

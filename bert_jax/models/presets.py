@@ -1,4 +1,4 @@
-"""The published models by name. Each one is derived from another by the values that differ."""
+"""The published models by name. Most of them are defined by their differences from another one."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from bert_jax.config import ModelConfig
 
 
 def _sizes(hidden: int, layers: int, heads: int, intermediate: int = 0) -> dict[str, Any]:
-    """The sizes of a model; by default the feed-forward network has four times the width."""
+    """The sizes of a model. By default, intermediate_size is four times hidden_size."""
     return {
         'hidden_size': hidden,
         'num_hidden_layers': layers,

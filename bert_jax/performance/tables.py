@@ -53,7 +53,7 @@ def _shape(plan: Row) -> str:
 
 
 def _bound(row: Row) -> str:
-    """What takes most of a step, or why there is no time."""
+    """What takes most of the time of a step, or why the time is not known."""
     bound: str = row.get('bound') or row.get('error') or 'does not fit'
     return BOUNDS.get(bound, bound)
 
@@ -117,7 +117,7 @@ def sweep_table(plans: list[dict[str, Any]]) -> Table:
 def summary(plans: list[dict[str, Any]], config: Config, price: float | None) -> list[str]:
     """Lines that say whether a run fits, how long it takes, and what it costs.
 
-    plans: of all phases. price: dollars of one chip for one hour.
+    plans: the plans of all phases. price: the price of one chip for one hour, in dollars.
     """
     too_large = [plan for plan in plans if not plan['fits']]
     if too_large:
@@ -160,7 +160,7 @@ def _mesh(plan: Row) -> str:
 
 
 def details_table(plan: Row) -> Table:
-    """What the compiler says about the step of one phase, with a line for each figure."""
+    """A table of the compiler's figures for the step of one phase."""
     title = f'details of the step of {_shape(plan)}'
     result = Table(title=title, **STYLE, show_header=False)
     for line in _details(plan):
@@ -181,7 +181,7 @@ def _details(plan: Row) -> Iterator[tuple[str, str]]:
     yield 'of these, only copied or converted', readable_bytes(plan['rearranged'])
     for name, seconds in plan['seconds'].items():
         yield f'{name}: at best', f'{1e3 * seconds:.2f} ms a step'
-    yield 'the longest and what is synchronous', f'{1e3 * plan["step_seconds"]:.2f} ms a step'
+    yield 'the longest, plus synchronous work', f'{1e3 * plan["step_seconds"]:.2f} ms a step'
 
 
 def sweep_line(plan: Row) -> str:

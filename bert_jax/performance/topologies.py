@@ -13,7 +13,7 @@ from bert_jax.config import environment
 from bert_jax.config.errors import first_line
 
 if TYPE_CHECKING:
-    import jax  # otherwise only `devices` imports it, because it takes seconds
+    import jax  # for types; `devices` imports it when it is needed, because that takes seconds
 
 GENERATIONS = ('v4', 'v5e', 'v5p', 'v6e', 'tpu7x')
 # The number in a name counts TensorCores, two per chip, for these, and chips for the others.

@@ -142,11 +142,11 @@ def _disk(resolver: Resolver) -> str:
         folder = _existing(pathlib.Path(resolver.workdir))
         writes.append((folder, size, f'{count} checkpoints'))
     for device in dict.fromkeys(os.stat(folder).st_dev for folder, *_ in writes):
-        here = [write for write in writes if os.stat(write[0]).st_dev == device]
-        free = shutil.disk_usage(here[0][0]).free
-        line = ' and '.join(f'{_size(size)} for {what}' for _, size, what in here)
-        line += f'; {here[0][0]} has {_size(free)}'
-        (wrong if sum(size for _, size, _ in here) > free else fine).append(line)
+        on_device = [write for write in writes if os.stat(write[0]).st_dev == device]
+        free = shutil.disk_usage(on_device[0][0]).free
+        line = ' and '.join(f'{_size(size)} for {what}' for _, size, what in on_device)
+        line += f'; {on_device[0][0]} has {_size(free)}'
+        (wrong if sum(size for _, size, _ in on_device) > free else fine).append(line)
     if wrong:
         raise ValueError(f'{"; ".join(wrong)}. Free some space, or choose another folder')
     return '; '.join(fine)
@@ -177,7 +177,8 @@ def _fits(resolver: Resolver) -> str:
 
 
 def _memory() -> int:
-    """The bytes that a device may use. Raises UnknownValue if JAX and Linux do not report them."""
+    """The number of bytes that a device may use. Raises UnknownValue if JAX and Linux do not report
+    them."""
     devices = jax.local_devices()
     if limit := (devices[0].memory_stats() or {}).get('bytes_limit'):
         return int(limit)

@@ -48,7 +48,7 @@ def with_teacher(config: Config) -> Config:
 
 
 def vocab_size(config: Config, vocabulary: Tokenizer, size: int) -> int:
-    """The student's number of embeddings: `size` or, if larger, that of the teacher.
+    """The number of the student's token embeddings: `size` or, if larger, the teacher's number.
 
     Raises ValueError if the teacher has another vocabulary.
     """
@@ -89,7 +89,8 @@ def task_of(config: Config, words: int = 0) -> Task:
 
 
 def _model(config: Config) -> ModelConfig:
-    """The teacher's model, which is computed in the way of the student's."""
+    """The teacher's model with the student's dtype and, if possible, attention kernel, without
+    dropout."""
     source, ours = _read(config.distill.teacher)[0].model, config.model
     return dataclasses.replace(
         source,
@@ -105,7 +106,8 @@ def _model(config: Config) -> ModelConfig:
 
 
 def recorded(config: Config) -> dict[str, Any]:
-    """What corpus.json says about the teacher, so that a run is not resumed with another one."""
+    """What corpus.json records about the teacher, so that a run cannot be resumed with another
+    teacher."""
     return {'teacher': teacher.fingerprint(config.distill.teacher)} if needs_teacher(config) else {}
 
 
@@ -125,7 +127,7 @@ def describe(config: Config, step: Step) -> str:
     )
     if teacher.starts_student(config):
         layers = teacher.chosen_layers(config.model, model, config.distill)
-        line += f'; the student starts from these of them: {", ".join(map(str, layers))}'
+        line += f'; the student starts from teacher layers {", ".join(map(str, layers))}'
     return line
 
 

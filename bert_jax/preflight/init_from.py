@@ -1,4 +1,4 @@
-"""Pretraining that starts from a checkpoint, config.init_from: what it takes from there."""
+"""Pretraining that starts from a checkpoint, config.init_from: which settings it takes from it."""
 
 import dataclasses
 import hashlib
@@ -25,7 +25,7 @@ def start_from(config: Config) -> Config:
     if vocabulary is not None and not data.vocab_file and not data.corpus.startswith('tokens:'):
         data = dataclasses.replace(data, vocab_file=str(source.parent))
     if data.add_tokens:
-        data = dataclasses.replace(data, vocab_file=_larger(config, vocabulary))
+        data = dataclasses.replace(data, vocab_file=_extended_vocabulary(config, vocabulary))
     longest = started.model.longest_row
     for i, phase in enumerate(config.train.phases):
         if phase.max_seq_length > longest:
@@ -34,8 +34,8 @@ def start_from(config: Config) -> Config:
     return validate(distillation.with_teacher(dataclasses.replace(started, data=data)))
 
 
-def _larger(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:
-    """The folder, in the cache, of the vocabulary with config.data.add_tokens."""
+def _extended_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:
+    """The cache folder of the vocabulary that includes the words of config.data.add_tokens."""
     if vocabulary is None:
         raise ValueError(f'config.data.add_tokens: {config.init_from} has no vocabulary')
     if config.data.vocab_file:
@@ -53,7 +53,8 @@ def _larger(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:
 
 
 def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
-    """The padded number of token embeddings: that of `vocabulary` or, if larger, config.init_from.
+    """The padded number of token embeddings: the number for `vocabulary` or, if larger, the number
+    in config.init_from.
 
     Raises ValueError if config.init_from was trained with another vocabulary, or with other
     settings that its parameters do not show, such as the activation.

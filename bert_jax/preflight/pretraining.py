@@ -44,7 +44,8 @@ class Pretraining(Resolver):
 
     @part
     def new_tokens(self) -> dict[int, tuple[int, ...]]:
-        """The ids of the words that config.data.add_tokens adds, and of their pieces before."""
+        """Maps the id of each word that config.data.add_tokens adds to the ids of its former
+        pieces."""
         config = self.config
         if not config.data.add_tokens:
             return {}
@@ -99,7 +100,7 @@ class Pretraining(Resolver):
 
     @part
     def baselines(self) -> dict[str, float]:
-        """The accuracies of counting; {} if they are not known yet."""
+        """The accuracies of the counting baselines; {} if they are not known yet."""
         return {} if self.meta is None else self.meta.baselines
 
     @part
@@ -221,7 +222,7 @@ class Pretraining(Resolver):
         prepared.runs()[0].train()
 
     def _counted(self, meta: format.StoreMeta | None, store: pathlib.Path) -> dict[str, float]:
-        """The baselines of a store that was made before they were a part of it.
+        """The baselines of a store that an older version wrote without them.
 
         They are kept in the workdir, so that a run that continues does not count again.
         """
@@ -239,7 +240,7 @@ def _describe(counts: format.Counts) -> str:
 
 
 def _describe_baselines(entropy: float, counted: Mapping[str, float]) -> str:
-    """What the model has to do better than, next to the unigram entropy."""
+    """A line about the baselines, which the model has to exceed, and the unigram entropy."""
     text = f'masked-LM loss {entropy:.3f} nats, the unigram entropy'
     if counted:
         frequent, pairs, triples = (f'{counted[name]:.1%}' for name in baselines.NAMES)
@@ -253,7 +254,7 @@ def _describe_baselines(entropy: float, counted: Mapping[str, float]) -> str:
 
 
 def _examples(store: pathlib.Path, config: Config, step: Step) -> Examples | None:
-    """The lines with masked words as a batch; None if the objective does not fill in masks."""
+    """The lines with masked words as a batch; None if the objective has no masked words."""
     phase = config.train.phases[0]
     if 'masked_lm_positions' not in step.task.batch_spec(phase):
         return None

@@ -1,7 +1,7 @@
-"""What the measures of the pretraining objectives are: their names for people and chance levels.
+"""Describes the measures of the pretraining objectives: readable names and chance levels.
 
-A task reports `NAME_loss` and perhaps `NAME_accuracy` for some entries of `MEASURES`. Whatever
-shows results to people asks this table, so a new objective needs an entry here, and nothing else.
+A task reports `NAME_loss` and perhaps `NAME_accuracy` for some entries of `MEASURES`. All code that
+shows results reads this table, so a new objective needs only an entry in it.
 """
 
 import dataclasses
@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping
 class Measure:
     """An entry of `MEASURES`.
 
-    label: what is predicted, as the title of a diagram says it. question: the same in a sentence
-    about an accuracy, '' if there is none. answers: the number of possible answers, 0 if they are
-    the tokens of the vocabulary, None if there is no right answer. counted: whether the baselines
-    of the corpus, such as the unigram entropy, are values of this measure.
+    label: what is predicted, for the title of a diagram. question: what is predicted, for a
+    sentence about an accuracy; '' if the measure has no accuracy. answers: the number of possible
+    answers; 0 means the tokens of the vocabulary, and None means that no answer is right or wrong.
+    counted: whether the baselines of the corpus, such as the unigram entropy, are values of this
+    measure.
     """
 
     label: str

@@ -31,7 +31,7 @@ from bert_jax.tasks.task import EncoderTask, RandomStreams
 class MaskedLMTask(EncoderTask):
     """Predicts the masked words of a row (Devlin et al., 2019, section 3.1).
 
-    Alone, it is the objective of RoBERTa (Liu et al., 2019) and of adaptation to new text.
+    This is the objective of RoBERTa (Liu et al., 2019) and of adaptation to new text.
     """
 
     heads: ClassVar[tuple[str, ...]] = ('masked_lm',)
@@ -69,10 +69,11 @@ class MaskedLMTask(EncoderTask):
 
 @dataclasses.dataclass(frozen=True)
 class SentencesTask(MaskedLMTask):
-    """Masked words, and a label of two texts: 0 as they stand in the corpus, 1 changed.
+    """Masked words, and a label for two texts: 0 if they are as in the corpus, 1 if they were
+    changed.
 
-    measure: the name of the loss and the accuracy before `_loss`. logits, labels: the output and
-    the array of a batch that are compared.
+    measure: the name of the loss and the accuracy before `_loss`. logits: the name of the model's
+    output. labels: the name of the batch's array of labels.
     """
 
     measure: ClassVar[str]
@@ -133,9 +134,10 @@ class DistillTask(MaskedLMTask):
     """Masked words, with the scores and the hidden states of a teacher (Sanh et al., 2019,
     section 3).
 
-    teacher: the teacher's model, with the student's vocab_size; None stands for one that has twice
-    the student's layers. words: the tokens of the vocabulary, whose scores are compared; 0 means
-    all, otherwise the rows that pad the vocabulary tables are left out.
+    teacher: the teacher's model, with the student's vocab_size. None means a model like the student
+    with twice as many layers. words: the number of tokens in the vocabulary; the scores of further
+    rows of the vocabulary tables, which are padding, are not compared. 0 means that no row is
+    padding.
     """
 
     teacher: ModelConfig | None = None
@@ -148,7 +150,7 @@ class DistillTask(MaskedLMTask):
             raise ValueError(
                 f'config.model.hidden_size is {ours.hidden_size}, but the teacher has '
                 f'{theirs.hidden_size}: hidden states of two widths cannot be compared. Set '
-                '--config.distill.cosine_weight=0, or choose the width of the teacher'
+                '--config.distill.cosine_weight=0, or choose the hidden_size of the teacher'
             )
 
     @property
@@ -175,7 +177,7 @@ class DistillTask(MaskedLMTask):
         return self.teacher_model.init(key, EncoderInputs.example())['params']
 
     def flops(self, phase: Phase) -> float:
-        """With the teacher's forward pass, which is a third of a training step."""
+        """Includes the teacher's forward pass, which costs a third of a training step."""
         if self.settings.positions == 'all':
             phase = phase._replace(max_predictions_per_seq=phase.max_seq_length)
         return super().flops(phase) + step_flops(self.teacher_config, phase, False) / 3
@@ -225,7 +227,8 @@ class DistillTask(MaskedLMTask):
 
 
 def _attended(batch: Batch) -> jax.Array:
-    """float32[batch, length]: 1 for tokens, 0 for padding and for rows that only fill a batch."""
+    """float32[batch, length]: 1 for tokens, 0 for padding and for rows of padding at the end of a
+    batch."""
     return batch['attention_mask'] * batch['example_weights'][:, None]
 
 

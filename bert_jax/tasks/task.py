@@ -34,7 +34,8 @@ class Task(abc.ABC):
 
     @property
     def optional_heads(self) -> tuple[str, ...]:
-        """The heads that start fresh if the checkpoint that a run starts from has none of them."""
+        """The heads that are freshly initialized if the run's start checkpoint does not have
+        them."""
         return ()
 
     @abc.abstractmethod

@@ -10,7 +10,7 @@ from bert_jax.training.curve_panels import Panel
 from bert_jax.training.history import History
 
 GREY = '0.45'
-SMALL, LINE = 8, 10.5  # points: the size of small letters, and the height of a line of them
+SMALL, LINE = 8, 10.5  # the size of small letters and the height of their lines, in points
 
 
 def draw_baselines(
@@ -24,7 +24,7 @@ def draw_baselines(
     """Draws the baselines of the panel's metrics as dotted lines with their names and values.
 
     Runs with different baselines have lines in their own `colors`. ends: the last values of the
-    curves; a name is on the other side of its line.
+    curves; the name of a baseline is on the side of its line where no curve ends.
     """
     scale, names = 100 if panel.percent else 1, [*panel.held_out]
     found = [[item for name in names for item in run.baselines(name).items()] for run in runs]
@@ -70,7 +70,7 @@ def write(
 ) -> None:
     """Writes a text `shift` points beside a point.
 
-    right: x is a fraction of the width of the axes, and the text ends there.
+    right: whether x is a fraction of the width of the axes, at which the text ends.
     """
     from matplotlib import patheffects
 
@@ -96,7 +96,7 @@ def spread(
 ) -> list[float]:
     """For each value, by how many points its label moves so that labels do not overlap.
 
-    limits: of the y axis. height: of the axis, in points.
+    limits: the limits of the y axis. height: the height of the axis, in points.
     """
     if not values:
         return []

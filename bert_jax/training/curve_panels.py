@@ -1,4 +1,4 @@
-"""What the picture of a run consists of: its panels, its title, and a line about the run."""
+"""The parts of the picture of a run: its panels, its title, and a line about the run."""
 
 import dataclasses
 import pathlib
@@ -10,10 +10,10 @@ import numpy as np
 from bert_jax.tasks import measures
 from bert_jax.training.history import History
 
-# Numbers of an evaluation that have no curve among the scores.
-NO_SCORES = ('loss', 'task_loss', 'padding_fraction', 'score', 'mse')
-MOST_SCORES, MOST_KEYS = 4, 3  # scores of fine-tuning; keys that differ between runs
-WIDEST_WINDOW = 101  # reports of which a smoothed value is the mean, at most
+# Values of an evaluation that are not scores of fine-tuning.
+NOT_SCORES = ('loss', 'task_loss', 'padding_fraction', 'score', 'mse')
+MAX_SCORES, MAX_KEYS = 4, 3  # scores of fine-tuning; keys that differ between runs
+MAX_WINDOW = 101  # a smoothed value is the mean of at most this many reports
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Panel:
     lines: tuple[str, ...] = ()
 
     def text(self, value: float) -> str:
-        """A value of the y axis as the picture writes it: '44.3 %', '5.51', '17,510', '0.0003'."""
+        """A value of the y axis as text in the picture: '44.3 %', '5.51', '17,510', '0.0003'."""
         if self.percent:
             return f'{value:.1f}' + ' %' * bool(self.train)
         return f'{value:,.0f}' if value >= 1000 else f'{value:.3g}'
@@ -77,8 +77,8 @@ def _fine_tuning_panels(run: History, several: bool) -> list[Panel]:
     loss, main = Panel('loss', ('loss',), ('loss',)), run.main_score()
     if not main:
         return [loss]
-    others = [n for n in run.metrics('eval') if n not in (*NO_SCORES, main) and '/' not in n]
-    scores = (main,) if several else (main, *others[: MOST_SCORES - 1])
+    others = [n for n in run.metrics('eval') if n not in (*NOT_SCORES, main) and '/' not in n]
+    scores = (main,) if several else (main, *others[: MAX_SCORES - 1])
     _, values = run.series('eval', main)
     percent = max(abs(values)) <= 1  # the scores of SQuAD are per cent already
     title = 'held-out scores x 100' if percent else 'held-out scores'
@@ -110,9 +110,9 @@ def titles(runs: Sequence[History]) -> tuple[str, str]:
         values = [values.get(key) for values in flat]
         if any(value != values[0] for value in values):
             differing.append(f'{key}: {" | ".join(map(str, values))}')
-    more = f' and {len(differing) - MOST_KEYS} more keys' if len(differing) > MOST_KEYS else ''
+    more = f' and {len(differing) - MAX_KEYS} more keys' if len(differing) > MAX_KEYS else ''
     title = ', '.join(run.name for run in runs)
-    return title, ('; '.join(differing[:MOST_KEYS]) or 'one configuration') + more
+    return title, ('; '.join(differing[:MAX_KEYS]) or 'one configuration') + more
 
 
 def describe(run: History) -> str:
@@ -144,7 +144,7 @@ def _flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
 
 def smoothing_window(reports: int) -> int:
     """The number of reports whose mean is a point of a training curve: odd, about a tenth."""
-    return min(reports // 20 * 2 + 1, WIDEST_WINDOW)
+    return min(reports // 20 * 2 + 1, MAX_WINDOW)
 
 
 def smooth(values: np.ndarray) -> np.ndarray:

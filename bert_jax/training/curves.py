@@ -25,7 +25,7 @@ from bert_jax.training.history import History
 FORMATS = ('.png', '.svg', '.pdf')
 TRAIN, HELD_OUT = 'tab:blue', 'tab:orange'
 COLORS = ('tab:blue', 'tab:orange', 'tab:green', 'tab:red', 'tab:purple', 'tab:brown', 'tab:pink')
-WIDTH, HEIGHT, RATIO = 3.1, 5.2, 2.4  # inches of a column and of the figure; upper row : lower row
+WIDTH, HEIGHT, RATIO = 3.1, 5.2, 2.4  # column and figure in inches; upper row : lower row
 SMALLEST_RANGE = 0.1  # of a y axis, as a share of its values
 
 
@@ -38,7 +38,7 @@ def save(workdirs: Sequence[str], output: str) -> None:
     suffix = pathlib.PurePosixPath(output).suffix
     if suffix not in FORMATS:
         raise ValueError(f'--output={output}: expected a name that ends in {", ".join(FORMATS)}')
-    logging.getLogger('matplotlib').setLevel(logging.WARNING)  # it reports its cache of fonts
+    logging.getLogger('matplotlib').setLevel(logging.WARNING)  # it logs the state of its font cache
     try:
         import matplotlib
     except ImportError as error:
@@ -145,7 +145,7 @@ def _draw_held_out(
 ) -> tuple[float, float] | None:
     """Draws the values of the evaluations; returns the last point, None if there is none.
 
-    A hollow point shows what a model with random parameters has, if this is known.
+    A hollow point shows the expected value for a model with random parameters, if it is known.
     """
     scale = 100 if panel.percent else 1
     x, y = run.series('eval', metric)
@@ -197,7 +197,7 @@ def _phases(runs: Sequence[History]) -> tuple[Phase, ...]:
 
 
 def _draw_phases(axis: Any, runs: Sequence[History]) -> None:
-    """Marks where the phases begin, with the shape of their batches."""
+    """Draws a mark at the start of each phase, with the shape of its batches."""
     first, (_, end) = 0, axis.get_xlim()
     for phase in _phases(runs):
         if first >= end:

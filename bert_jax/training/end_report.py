@@ -35,7 +35,7 @@ BASELINES = {
 class EndReport:
     """Collects the results of the evaluations of a pretraining run, and prints the last ones.
 
-    baselines: the accuracy of each baseline. examples: None if the objective fills no masks.
+    baselines: the accuracy of each baseline. examples: None if the objective has no masked words.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class EndReport:
     ) -> tuple[str, str]:
         """Fills in the masked words; see `training.loop.AfterEvaluation`.
 
-        The line to print has a word that differs from the one before, if there is one.
+        The line to print shows an example whose first prediction has changed, if there is one.
         """
         self._step, self._means = steps, dict(means)
         if self._examples is None:
@@ -99,7 +99,7 @@ class EndReport:
         target = str(self._workdir / 'curves.png')
         try:
             curves.save([str(self._workdir)], target)
-        except Exception as error:  # the run is complete, whatever matplotlib says
+        except Exception as error:  # a failed picture must not fail a complete run
             again = _command('plot', f'--workdir={self._workdir}')
             return f'curves  not drawn: {str(error)[:200]}\n{again}'
         return f'curves  {target}'
@@ -148,7 +148,7 @@ def filled(examples: Examples, guesses: list[Guesses]) -> list[str]:
 
 
 def _around_blank(line: str, width: int) -> str:
-    """The part of a line that has the blank, at most `width` characters."""
+    """The part of a line around the blank, at most `width` characters."""
     if len(line) <= width:
         return line
     size = width - 6
@@ -199,7 +199,8 @@ def _quoted(text: str) -> str:
 
 
 def program() -> str:
-    """What a user types to run bert_jax: the script beside this Python, or a module."""
+    """What a user types to run bert_jax: the script in the folder of this Python, or `python
+    -m`."""
     script = pathlib.Path(sys.executable).with_name('bert_jax')
     return _typed(script) if script.exists() else f'{_typed(sys.executable)} -m bert_jax'
 

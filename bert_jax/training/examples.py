@@ -1,4 +1,4 @@
-"""What the model predicts for some lines of text with a masked word, while it is trained."""
+"""The model's predictions during training for some lines of text with a masked word."""
 
 import dataclasses
 import functools
@@ -25,9 +25,9 @@ class Examples:
     """Lines of text with one masked word each, as a batch for the model.
 
     texts: the lines with a mask token. lines: the lines with BLANK instead. answers: the masked
-    words, '' if they are not known. batch: this host's rows; the first ones of the global batch are
-    the lines, the others are empty. spec: the arrays of the batch. vocab_size: the number of tokens
-    that can be predicted. decode: the text of a token id.
+    words, '' if they are not known. batch: this host's rows. The global batch begins with the
+    lines; its other rows are padding. spec: the arrays of the batch. vocab_size: the number of
+    tokens that can be predicted. decode: the text of a token id.
     """
 
     texts: list[str]

@@ -28,7 +28,7 @@ def is_frozen(config: Config, fact: ParameterInfo) -> bool:
 
 
 def frozen(config: Config, info: Any, params: Any) -> Any:
-    """`params` without gradients for what is frozen."""
+    """`params` with stopped gradients for frozen parameters."""
     layers = frozen_layers(config)
     if layers is None:
         return params
@@ -45,7 +45,8 @@ def frozen(config: Config, info: Any, params: Any) -> Any:
 
 
 def without_frozen(config: Config, info: Any, updates: Any) -> Any:
-    """Updates that are 0 for what is frozen, whatever the optimizer adds, such as weight decay."""
+    """`updates` with 0 for frozen parameters, even if the optimizer adds something, such as weight
+    decay."""
     layers = frozen_layers(config)
 
     def kept(fact: ParameterInfo, update: jax.Array) -> jax.Array:

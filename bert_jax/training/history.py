@@ -1,4 +1,4 @@
-"""What a run has reported: its metrics, its configuration and the baselines of its data."""
+"""Reads the reports of a run: its metrics, its configuration and the baselines of its data."""
 
 import dataclasses
 import json
@@ -15,9 +15,9 @@ from bert_jax.training.workdir import CONFIG, DATA, absolute, read_config
 
 METRICS = 'metrics.jsonl'
 EXAMPLES = 'examples.json'
-MOST_LINES, WIDTH = 7, 26  # examples, and characters of each, that are shown
+MOST_LINES, WIDTH = 7, 26  # how many examples are shown, and how many characters of each
 SPLITS = ('train', 'eval')
-# What the baselines of corpus.json are called in a picture.
+# The names in a picture of the baselines in corpus.json.
 COUNTED = {
     'frequent': 'most frequent token',
     'pairs': 'counted pairs',
@@ -93,7 +93,8 @@ class History:
         return next((n for n in names if np.array_equal(self.series('eval', n)[1], main)), 'score')
 
     def baselines(self, metric: str) -> dict[str, float]:
-        """What `metric` is without a model, by the name of the method."""
+        """The values of `metric` that simple methods reach without a model, by the name of the
+        method."""
         if measures.is_counted(metric, 'loss') and self.data.get('unigram_entropy'):
             return {'unigram entropy': float(self.data['unigram_entropy'])}
         if chance := measures.chance(metric):
@@ -111,7 +112,8 @@ class History:
         return {}
 
     def untrained(self, metric: str) -> float | None:
-        """The expected value of `metric` for a model with random parameters, which says nothing.
+        """The expected value of `metric` for a model with random parameters, which predicts by
+        chance.
 
         None if it is not known, or if the run began with trained parameters.
         """
@@ -151,7 +153,7 @@ def read_metrics(workdir: epath.Path) -> Lines:
 
 
 def _runs_below(workdir: epath.Path) -> str:
-    """What to give as --workdir instead of `workdir`."""
+    """Advice for messages: which --workdir to give instead of `workdir`."""
     names = sorted(path.name for path in workdir.iterdir()) if workdir.exists() else []
     runs = [f'--workdir={workdir / name}' for name in names if (workdir / name / METRICS).exists()]
     if not runs:

@@ -16,8 +16,8 @@ from bert_jax.training.checkpoint import check_params, load_params, saved_params
 
 LOG = logging.getLogger('bert_jax.training.initialization')
 
-# The ids of tokens that a vocabulary has in addition to that of a checkpoint, and of the tokens
-# that they were split into.
+# Maps the id of each token that the checkpoint's vocabulary lacks to the ids of the tokens into
+# which that vocabulary splits it.
 NewTokens = Mapping[int, tuple[int, ...]]
 Flat = dict[str, Any]  # a tree as a dict, with paths such as 'pooler/dense/kernel' as its keys
 

@@ -144,7 +144,8 @@ class _Loop:
                 'the same command continues from there'
             )
         due = step and is_due(step, self.config.train.eval_every, self.config)
-        # The loss of a checkpoint before it is trained further shows what the training brings.
+        # The loss before the first step shows later how much the training has improved the
+        # checkpoint.
         adapts = not step and self.config.kind == 'pretraining' and bool(self.config.init_from)
         if not (due or adapts) or self.writer.has_eval(step):
             return

@@ -25,7 +25,7 @@ METRICS = 'metrics.jsonl'
 class MetricsWriter:
     """`WORKDIR/metrics.jsonl`, a JSON object per line, and TensorBoard events, see `TensorBoard`.
 
-    Process 0 alone writes. Object stores cannot append, so for a remote workdir the files grow in a
+    Only process 0 writes. Object stores cannot append, so for a remote workdir the files grow in a
     local folder and are uploaded as a whole.
 
     start_step: lines of later steps are removed, because the resumed run writes them again.

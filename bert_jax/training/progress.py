@@ -15,7 +15,7 @@ import rich.table
 from bert_jax.config.console import say
 
 Metrics = Mapping[str, float | int | str | None]
-BAR = 5  # characters that the bar has at least
+BAR = 5  # the smallest width of the bar in characters
 REFRESH = 0.5  # seconds between the numbers of two steps
 NOT_IN_CONSOLE = re.compile(
     'padding_fraction|.*_perplexity|grad_norm|.*_per_second|mfu|input_wait_fraction|task_loss'
@@ -24,14 +24,15 @@ NOT_IN_CONSOLE = re.compile(
 
 
 class Progress:
-    """One live line in a terminal; elsewhere a plain line per report. Process 0 alone prints."""
+    """Shows one live line in a terminal, and otherwise a plain line per report. Only process 0
+    prints."""
 
     def __init__(self, start_step: int, num_steps: int):
         self._console = rich.console.Console(stderr=True)
         self._num_steps, self._step, self._start = num_steps, start_step, start_step
         self._begin = self._since = time.monotonic()
         self._state, self._spent = 'starting', collections.defaultdict[str, float](float)
-        self._timed = 0  # steps that were not compiled
+        self._timed = 0  # the number of timed steps, without those that were compiled
         self._numbers_at, self._pace = 0.0, list[str]()
         self._first = jax.process_index() == 0
         self._live = self._console.is_terminal and self._first
@@ -114,7 +115,7 @@ class Progress:
         return f'left {_short(spent / self._timed * (self._num_steps - self._step))}'
 
     def _fitting(self, metrics: Metrics) -> str:
-        """The numbers for which the line has room, the most important ones first."""
+        """The metrics that fit in the line, the most important ones first."""
         losses, others = _by_kind(metrics)
         parts = [f'{name} {_number(value, 2)}' for name, value in [*losses[:1], *others]]
         fixed = len(f'evaluating {self._num_steps}/{self._num_steps}') + max(

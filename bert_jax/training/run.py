@@ -87,7 +87,7 @@ def describe_devices() -> str:
 
 
 def wrapped(name: str, text: str) -> str:
-    """A text after its name, in lines of at most 80 columns if it has spaces."""
+    """The name and the text, wrapped at spaces to lines of at most 80 columns."""
     return textwrap.fill(
         f'{name:<12} {text}',
         width=80,

@@ -51,7 +51,8 @@ class StepMonitor:
             yield batch
 
     def is_new(self, phase: Phase) -> bool:
-        """Whether no batch of this shape was trained on yet, so that the step will be compiled."""
+        """Whether the step has not run with batches of this shape yet, so that it will be
+        compiled."""
         return phase not in self._compiled
 
     def add(self, step: int, step_sums: Sums, phase: Phase) -> None:
@@ -77,7 +78,8 @@ class StepMonitor:
         self._added = time.monotonic()
 
     def finished(self) -> dict[str, float]:
-        """The means of the newest step that `add` has waited for. The device does not wait."""
+        """The means of the newest step that is known to be complete. The device does not wait for
+        this."""
         return loss_and_means(self._task, jax.device_get(self._recent[0]))
 
     def exclude(self, action: Callable[..., T], *args: object) -> T:

@@ -1,4 +1,5 @@
-"""The teacher of the objective 'distill': its parameters, and what a student takes from them."""
+"""The teacher of the objective 'distill': its parameters, and which of them initialize a
+student."""
 
 import dataclasses
 import hashlib
@@ -26,19 +27,19 @@ LOG = logging.getLogger('bert_jax.training.teacher')
 def load(source: epath.PathLike, step: Step, key: jax.Array) -> Any:
     """The teacher's float32 parameters, with the shardings of `step.frozen`.
 
-    key: for rows that pad the vocabulary tables; no loss reads them. Raises ValueError as
-    `initial_params` does.
+    key: the random key for padding rows of the vocabulary tables, which no loss reads. Raises
+    ValueError as `initial_params` does.
     """
     fresh = dataclasses.replace(step, frozen=_as_saved(step)).init_frozen(key)
     return initial_params(source, fresh, step.frozen_info)
 
 
 def check(source: epath.PathLike, step: Step) -> None:
-    """Raises ValueError if `load` would; reads no arrays."""
+    """Raises ValueError if `load` would raise it. Reads no arrays."""
     if 'masked_lm' not in heads_in(saved_params(source)):
         raise ValueError(
-            f'config.distill.teacher={source} has no masked-LM head, whose scores the student '
-            'learns; choose a model that was pretrained, or adapted, with masked words'
+            f'config.distill.teacher={source} has no masked-LM head, and the student learns its '
+            'scores; choose a model that was pretrained, or adapted, with masked words'
         )
     initialization.check(source, _as_saved(step), step.frozen_info)
 
@@ -81,20 +82,20 @@ def chosen_layers(student: ModelConfig, teacher: ModelConfig, given: DistillConf
     By default they are spread evenly from the first layer to the last: 0, 2, 4, 7, 9 and 11 of 12,
     as in DistilBERT. Raises ValueError if config.distill.layers does not fit the two models.
     """
-    needed, there = student.num_hidden_layers, teacher.num_hidden_layers
+    needed, count = student.num_hidden_layers, teacher.num_hidden_layers
     if not given.layers:
-        if needed > there:
+        if needed > count:
             raise ValueError(
-                f'config.model.num_hidden_layers is {needed}, but the teacher has {there} layers; '
-                'say which of them to take, as in --config.distill.layers="(0,0,1)", or set '
+                f'config.model.num_hidden_layers is {needed}, but the teacher has {count} layers; '
+                'choose the layers, for example --config.distill.layers="(0,0,1)", or set '
                 '--config.distill.init_from_teacher=False'
             )
-        return np.rint(np.linspace(0, there - 1, needed)).astype(int).tolist()
+        return np.rint(np.linspace(0, count - 1, needed)).astype(int).tolist()
     layers = [int(number) for number in given.layers]
-    if len(layers) != needed or max(layers) >= there:
+    if len(layers) != needed or max(layers) >= count:
         raise ValueError(
             f'config.distill.layers is {tuple(layers)}; expected {needed} numbers, one for each '
-            f'layer of the student, from 0 to {there - 1}, the last layer of the teacher'
+            f'layer of the student, from 0 to {count - 1}, the last layer of the teacher'
         )
     return layers
 

@@ -30,8 +30,8 @@ INPUT = ('input_wait_fraction', 'padding_fraction')
 class TensorBoard:
     """Event files in `folder` and its sub-folders `train` and `eval`.
 
-    start_step: TensorBoard hides what an earlier process wrote for later steps. drop_eval: whether
-    it also hides the evaluation at start_step.
+    start_step: TensorBoard hides what an earlier process wrote for steps after it. drop_eval:
+    whether it also hides the evaluation at start_step.
     """
 
     def __init__(self, folder: pathlib.Path, start_step: int, drop_eval: bool = False):

@@ -51,7 +51,7 @@ class Step:
     """The jitted training and evaluation steps of a task, made by `build_step`.
 
     info: the tree of `ParameterInfo`. abstract: the shapes, dtypes and shardings of the state.
-    frozen: those of the parameters that the task reads and does not train; () if there are none.
+    frozen: the parameters that the task reads and does not train; () if there are none.
     """
 
     config: Config
@@ -87,7 +87,7 @@ class Step:
         return describe(jax.eval_shape(lambda: self.task.init_frozen(jax.random.key(0))))
 
     def init_frozen(self, key: jax.Array) -> Any:
-        """Random values of `frozen`, to measure or to test a step without a teacher."""
+        """Random values for `frozen`, for a benchmark or a test of a step without a teacher."""
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.frozen)
 
         def make(key: jax.Array) -> Any:
@@ -223,7 +223,8 @@ def build_step(
 
 
 def _abstract_frozen(task: Task, mesh: Mesh) -> Any:
-    """`Step.frozen`: kernels have the type of their products, because they are only read."""
+    """The shapes of `Step.frozen`. Kernels have the dtype of the computation, because training does
+    not update them."""
     boxed = jax.eval_shape(lambda: task.init_frozen(jax.random.key(0)))
     check_rules(boxed, mesh)
     abstract = abstract_state(boxed, mesh)
@@ -259,8 +260,8 @@ def _gradients(
     """Returns loss, sums and gradients of the batch, computed in `accum_steps` micro-batches.
 
     Each loss is divided by its count over the whole batch, so that a token has the same weight in
-    every micro-batch. The gradients are float32. trained: stops the gradients of parameters that
-    config.optim.freeze names. frozen: see `Step`.
+    every micro-batch. The gradients are float32. trained: a function that stops the gradients of
+    the parameters that config.optim.freeze names. frozen: see `Step`.
     """
     denominators = task.loss_denominators(batch)
     params = cast_kernels(params, info)

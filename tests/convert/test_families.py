@@ -83,7 +83,7 @@ def test_families_have_different_names() -> None:
         ValueError, match=r"model_type is 'distil-bert'.*nearest name is 'distilbert'"
     ):
         family_of({'model_type': 'distil-bert'})
-    with pytest.raises(ValueError, match=r"model_type is 'gpt2'; bert_jax has bert, .*modernbert$"):
+    with pytest.raises(ValueError, match=r"model_type is 'gpt2'; expected bert, .*modernbert$"):
         family_of({'model_type': 'gpt2'})
 
 

@@ -106,7 +106,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: pathlib.Path) -> None:
     assert other.special_pieces.mask == 'Ġthe'
     with pytest.raises(ValueError, match='does not lowercase text; remove --lowercase'):
         read(lowercase=True)
-    with pytest.raises(ValueError, match=r"tokenizer_class is 'BarthezTokenizer'; bert_jax has"):
+    with pytest.raises(ValueError, match=r"tokenizer_class is 'BarthezTokenizer'; .* supports"):
         read(tokenizer_class='BarthezTokenizer')
     with pytest.raises(ValueError, match=r'out has no sentencepiece.bpe.model .*CamembertTok'):
         read(tokenizer_class='CamembertTokenizer')

@@ -76,7 +76,7 @@ def garbage(folder: pathlib.Path) -> None:
         (lambda f: change_config(f, num_attention_heads=5), 'multiple of num_attention_heads'),
         (
             lambda f: change_config(f, model_type='robertta'),
-            "model_type is 'robertta'; bert_jax has bert, .*; the nearest name is 'roberta'",
+            "model_type is 'robertta'; expected bert, .*; the nearest name is 'roberta'",
         ),
         (lambda f: change_config(f, hidden_act='swish'), "hidden_act is 'swish'; expected gelu"),
         (lambda f: change_config(f, hidden_size='12'), "json: hidden_size must be int, not '12'"),

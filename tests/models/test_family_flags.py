@@ -120,7 +120,7 @@ def test_the_dropout_of_heads(head: str, rate: float) -> None:
         ),
         (
             {'model.position_embedding_type': 'rotary', 'model.num_attention_heads': 256},
-            'heads of an even size, not of 3',
+            'size of a head is even; it is 3',
         ),
         ({'model.model_type': 'alberta'}, "model_type is 'alberta'.*albert"),
     ],

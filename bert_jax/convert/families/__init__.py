@@ -43,6 +43,6 @@ def family_of(values: Mapping[str, Any]) -> Family:
         kind = kinds[0] if kinds else 'bert'
     if kind not in FAMILIES:
         raise ValueError(
-            f'model_type is {kind!r}; bert_jax has {", ".join(FAMILIES)}{nearest(kind, FAMILIES)}'
+            f'model_type is {kind!r}; expected {", ".join(FAMILIES)}{nearest(kind, FAMILIES)}'
         )
     return FAMILIES[kind]

@@ -34,7 +34,7 @@ def encoder(prefix: str) -> Rules:
     )
 
 
-# Keys of BERT's config.json, with the dropout of the classifier and of the tagger, which is one.
+# Keys of BERT's config.json. One key holds the dropout of both the classifier and the tagger.
 KEYS = {key: key for key in BERT_KEYS} | {
     'classifier_dropout': 'classifier_dropout',
     'tagger_dropout': 'classifier_dropout',

@@ -51,7 +51,7 @@ DISTILBERT = Family(
         'attention_output_dropout': False,
         'summary_activation': 'relu',
     },
-    # The table of positions is in the checkpoint, also if it was filled with sinusoids.
+    # The table of positions is in the checkpoint, even if it was filled with sinusoids.
     inert=('sinusoidal_pos_embds',),
     special_ids={'pad_token_id': 0},
 )

@@ -38,7 +38,7 @@ ELECTRA = Family(
     keys=bert.KEYS,
     implied={'masked_lm_act': 'gelu', 'summary_dropout': True, 'summary_activation': 'gelu'},
     fixed={'position_embedding_type': ('absolute',)},
-    # Of the head for multiple choice.
+    # Settings of the head for multiple choice.
     inert=('summary_activation', 'summary_last_dropout', 'summary_type', 'summary_use_proj'),
     read=_read,
     write=_write,

@@ -1,4 +1,5 @@
-"""What a family of models is in Hugging Face transformers: its config.json, tensors and classes."""
+"""Describes a family of models in Hugging Face transformers: its config.json, tensors and
+classes."""
 
 import dataclasses
 import difflib
@@ -40,7 +41,7 @@ BERT_KEYS = (
 )
 DROPOUTS = ('classifier_dropout', 'tagger_dropout', 'span_dropout')
 # Keys of config.json that do not change what an encoder computes.
-_INERT = """
+_INERT_KEYS = """
     _name_or_path architectures attn_implementation bad_words_ids begin_suppress_tokens
     bos_token_id chunk_size_feed_forward cls_token_id decoder_start_token_id directionality
     diversity_penalty do_sample dtype early_stopping embed_init_std end_n_top eos_token_id
@@ -59,7 +60,7 @@ _INERT = """
     eos_index pad_index down_scale_factor language tie_weights_ bert_jax_task
     bert_jax_hidden_act deterministic_flash_attn sparse_prediction sparse_pred_ignore_index
 """
-INERT = frozenset(_INERT.split())
+INERT = frozenset(_INERT_KEYS.split())
 # Keys for which a value other than these changes what any family computes.
 ALWAYS_FIXED: Mapping[str, tuple[Any, ...]] = {
     'position_embedding_type': ('absolute',),
@@ -77,18 +78,19 @@ def no_changes(_: Any) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """An entry of FAMILIES.
+    """A family of models in Hugging Face transformers, an entry of FAMILIES.
 
     prefix: the start of the names of the encoder's tensors, which a folder of the bare encoder
     lacks. rules: names of tensors. classes: the classes of transformers, with the heads that they
-    have; the first is the bare encoder. decoder, decoder_bias: the tensor of the masked-LM decoder,
-    and that of its bias if the head has a bias under another name, too.
+    have; the first is the bare encoder. decoder: the tensor of the masked-LM decoder. decoder_bias:
+    a second name of the decoder's bias, if the checkpoint has one.
 
-    keys: the key of config.json by field of ModelConfig. defaults: values of fields whose key is
-    missing, where they are not those of ModelConfig. implied: the fields that always have these
-    values. aliases: older names of keys. fixed: the values that bert_jax computes, by key; the
-    first one is written. read, write: more fields from the values of a config.json, and values from
-    a ModelConfig. special_ids: the ids of special tokens of the published models.
+    keys: maps fields of ModelConfig to keys of config.json. defaults: the values of fields whose
+    key is missing, if they differ from ModelConfig's defaults. implied: the fields that always have
+    these values. aliases: older names of keys. fixed: maps keys to the values that bert_jax
+    supports; the first value is written. inert: keys that do not change what an encoder computes.
+    read: returns more fields from the values of a config.json. write: returns more values from a
+    ModelConfig. special_ids: the ids of special tokens of the published models.
     """
 
     model_type: str
@@ -132,7 +134,7 @@ class Family:
             value = values.get(key)
             if value is not None and value not in allowed:
                 only = ' or '.join(map(repr, allowed)) or 'no such key'
-                raise ValueError(f'{key} is {value!r}; bert_jax has {only} only')
+                raise ValueError(f'{key} is {value!r}; bert_jax supports only {only}')
         keys = {field: self.keys[field] for field in REQUIRED if field in self.keys}
         if absent := [key for key in keys.values() if key not in values]:
             names = ', '.join(absent)
@@ -168,11 +170,11 @@ class Family:
         values |= self.write(model)
         back = self.model(values)
         for field in architecture_fields():
-            here, there = getattr(model, field), getattr(back, field)
-            if here != there:
+            wanted, written = getattr(model, field), getattr(back, field)
+            if wanted != written:
                 raise ValueError(
-                    f'config.model.{field} is {here!r}, but a model of the type '
-                    f'{self.model_type!r} has {there!r} in transformers'
+                    f'config.model.{field} is {wanted!r}, but a model of the type '
+                    f'{self.model_type!r} has {written!r} in transformers'
                 )
         ids = self.special_ids.items()
         return {name: i if i < model.vocab_size else None for name, i in ids} | values
@@ -184,7 +186,7 @@ class Family:
         )
 
     def unknown(self, values: Mapping[str, Any]) -> list[str]:
-        """The keys of a config.json about which nothing is known."""
+        """The keys of a config.json that bert_jax does not know."""
         known = {*INERT, *ALWAYS_FIXED, *self.keys.values(), *self.aliases, *self.fixed}
         known |= {*self.inert, *self.write(self.model(values))}
         return sorted(set(values) - known)
@@ -214,6 +216,7 @@ def classes(
 
 
 def nearest(model_type: Any, families: Mapping[str, Family]) -> str:
-    """A remark about the family whose name is most like `model_type`; '' if there is none."""
+    """A remark for messages about the family with the most similar name; '' if no name is
+    similar."""
     match = difflib.get_close_matches(str(model_type), families, n=1, cutoff=0.5)
     return f'; the nearest name is {match[0]!r}' if match else ''

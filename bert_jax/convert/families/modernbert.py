@@ -38,7 +38,7 @@ def _every(values: Mapping[str, Any]) -> int:
         if kinds == [SLIDING if i % n else FULL for i in range(len(kinds))]:
             return int(n)
     raise ValueError(
-        f'layer_types is {kinds!r}; bert_jax has {FULL} in every n-th layer, from the first, and '
+        f'layer_types is {kinds!r}; expected {FULL} in every n-th layer, from the first, and '
         f'{SLIDING} in the others'
     )
 
@@ -46,7 +46,7 @@ def _every(values: Mapping[str, Any]) -> int:
 def _rope(values: Mapping[str, Any]) -> dict[str, float]:
     """The base of the rotary positions in each kind of layer."""
     if values.get('rope_scaling'):
-        raise ValueError(f'rope_scaling is {values["rope_scaling"]!r}; bert_jax has none')
+        raise ValueError(f'rope_scaling is {values["rope_scaling"]!r}; expected null')
     kinds = values.get('rope_parameters') or {}
     thetas = {}
     for field, kind, default in (
@@ -152,7 +152,7 @@ MODERNBERT = Family(
         'hidden_dropout_prob': 0.0,
         'attention_probs_dropout_prob': 0.0,
     },
-    # Dropout at places where bert_jax has none.
+    # Dropout in places where bert_jax has no dropout.
     fixed={
         'embedding_dropout': (0.0,),
         'attention_dropout': (0.0,),

@@ -84,7 +84,7 @@ XLM = Family(
         'summary_proj_to_labels': (True,),
         'summary_activation': (),
     },
-    # The table of positions is in the checkpoint, also if it was filled with sinusoids.
+    # The table of positions is in the checkpoint, even if it was filled with sinusoids.
     inert=('sinusoidal_embeddings',),
     read=_read,
     write=_write,

@@ -1,4 +1,4 @@
-"""Rows of files that cannot be used: the first one is an error, or all of them are left out."""
+"""Handles rows of files that cannot be used: the first one raises an error, or all are left out."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar

@@ -25,7 +25,7 @@ FORMAT = 'expected a line for each word, with the word first and its tag last'
 @dataclasses.dataclass(frozen=True)
 class Sentence:
     """A sentence. where: 'path:line' of its first word or, in a .jsonl file, of its object.
-    columns: all values of that object, if they were asked for."""
+    columns: all values of that object, if the caller asked for them."""
 
     words: list[str]
     tags: list[str] | None

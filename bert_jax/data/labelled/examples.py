@@ -32,7 +32,7 @@ ADVICE = (
 
 class Example(NamedTuple):
     """A text or a pair of texts. label: as in the file, or None. where: 'path:line'. columns: all
-    values of the row, if they were asked for."""
+    values of the row, if the caller asked for them."""
 
     text: str
     text_b: str | None
@@ -267,7 +267,7 @@ def _table(
 
     def named(found: tuple[int, list[str]]) -> tuple[dict[str, str], str]:
         number, row = found
-        where, row = f'{path}:{number}', row or ['']  # a blank line of a table of one column
+        where, row = f'{path}:{number}', row or ['']  # a blank line is one empty cell
         if len(row) != len(header):
             raise ValueError(
                 f'{where} has {len(row)} columns; expected {len(header)}, as in the first line '

@@ -15,9 +15,9 @@ def choose(texts: Sequence[str], labels: Sequence[str], path: str) -> np.ndarray
     """bool[n]: whether each example is held out; about SHARE of the examples of each label.
 
     The choice depends on the texts and labels alone, so it is the same for every seed and after a
-    restart. Examples whose texts have the same words, apart from upper case and punctuation, stay
-    together, so that no copy of a held-out text is trained on. Raises ValueError, naming the file
-    `path`, if there are too few examples.
+    restart. Examples whose texts differ only in case and punctuation stay together, so that
+    training never sees a copy of a held-out text. Raises ValueError, naming the file `path`, if
+    there are too few examples.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for i, text in enumerate(texts):
@@ -28,7 +28,7 @@ def choose(texts: Sequence[str], labels: Sequence[str], path: str) -> np.ndarray
     held_out, due = np.zeros(len(texts), bool), 0.0
     for label in sorted(of_label):
         keys = sorted(of_label[label], key=lambda key: hashlib.sha256(key.encode()).digest())
-        due += SHARE * sum(len(groups[key]) for key in keys)  # what rounding left from other labels
+        due += SHARE * sum(len(groups[key]) for key in keys)  # plus the remainder of labels before
         for key in keys[:-1]:  # every label keeps an example to train on
             if due < 0.5:
                 break

@@ -29,8 +29,8 @@ class Answer(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Question:
-    """A question about a text. where: the file and the place in it, for messages. columns: what a
-    file of predictions has beside the answer, if it was asked for."""
+    """A question about a text. where: the file and the place in it, for messages. columns: the
+    values that a file of predictions copies from the input, or None."""
 
     id: str
     question: str
@@ -61,10 +61,10 @@ def iter_file(
     If an answer is not at its `answer_start`, the nearest place in the context that has it is used.
     White space may differ there, and accents may be composed or decomposed. `summary` counts these
     answers, and those that are not in the context. A question of 2.0 without `is_impossible` is
-    impossible if its list of answers is empty. columns: whether a question has the values of its
-    line, or of a SQuAD file the question and the context. Raises ValueError, with the file, the
-    place in it and the question's id, for a value that is missing, repeated or of a wrong type,
-    unless `on_error` is given (see `bad_rows.each`).
+    impossible if its list of answers is empty. columns: whether each question keeps the columns of
+    the input: all values of its line or, in a SQuAD file, the question and the context. Raises
+    ValueError, with the file, the place in it and the question's id, for a value that is missing,
+    repeated or of a wrong type, unless `on_error` is given (see `bad_rows.each`).
     """
     path, summary = pathlib.Path(path).expanduser(), summary or Summary()
     seen: dict[str, str] = {}

@@ -118,7 +118,7 @@ def _spans(
     """The best spans of window w, unordered: SPAN[at most SPANS_PER_ANSWER * n_best].
 
     Tokens are given by their numbers in the context. starts, ends: float[length], the logits of the
-    row. shift: that of the window.
+    row. shift: the shift of the window.
     """
     begin, stop, end = int(windows.best_begin[w]), int(windows.best_end[w]), int(windows.end[w])
     longest, most = config.max_answer_length, SPANS_PER_ANSWER * config.n_best

@@ -1,9 +1,9 @@
 """Chunks of whole sentences of a store, one for each pretraining row (numpy only).
 
-As in google-research/bert, sentences are put together until they fill a row: those of one document,
-or those of the whole text. So a chunk has at least `budget` tokens (the last chunk of a document or
-of the text may have fewer). In each epoch it is cut to the length of a row in another way. Every
-sentence belongs to exactly one chunk.
+As in google-research/bert, consecutive sentences form a chunk until they fill a row. A chunk has
+sentences of one document, or continues across documents. So it has at least `budget` tokens (the
+last chunk of a document or of the text may have fewer). Each epoch cuts it to the length of a row
+at another place. Every sentence belongs to exactly one chunk.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import numpy as np
 
 from bert_jax.data.store.format import Store
 
-BLOCK = 1 << 20  # sentences that are looked at together; this limits the memory
+BLOCK = 1 << 20  # sentences that are processed together; this limits the memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Chunks:
     document of each chunk, or of its first sentence. first_chunk [documents + 1]: the first chunk
     of each document. dropped: the number of documents of a single token, which cannot be split into
     two segments. begin, stop [chunks]: the first token, and the one after the last. separators
-    [documents]: the places of the separators of documents, None if chunks do not cross documents.
+    [documents]: the places of the separators between documents, None if chunks do not cross
+    documents.
 
     Separators count as tokens: with them, token t of document d stands at place t + d.
     """
@@ -95,5 +96,5 @@ def _document(documents: np.ndarray, sentence: np.ndarray) -> np.ndarray:
 
 
 def _places(sentences: np.ndarray, documents: np.ndarray, first: int, last: int) -> np.ndarray:
-    """The places of the sentences first .. last, counted with separators."""
+    """The place of the first token of the sentences first .. last; separators count as tokens."""
     return sentences[first : last + 1] + _document(documents, np.arange(first, last + 1))

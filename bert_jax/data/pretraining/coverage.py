@@ -14,7 +14,7 @@ COVERED = 0.95
 
 
 def describe(stream: Stream, segmenter: Segmenter, chunks: Chunks, batch_size: int) -> str:
-    """The size of an epoch and the share of the text that its rows show, in lines of a log."""
+    """Lines for the log: the size of an epoch and the share of the text that its rows contain."""
     shown, copies = _shown(stream, segmenter, chunks), stream.data.static_copies
     show = shown[-1] if copies else shown[0]
     whole = 'an epoch has' if stream.shuffled else 'the evaluation has'
@@ -36,7 +36,8 @@ def describe(stream: Stream, segmenter: Segmenter, chunks: Chunks, batch_size: i
 
 
 def _shown(stream: Stream, segmenter: Segmenter, chunks: Chunks) -> list[float]:
-    """The shares of the text that the first epoch, the first two epochs, ... show."""
+    """The shares of the text that the rows of the first epoch, of the first two epochs, ...
+    contain."""
     rows = min(ROWS, len(chunks))
     first = int(chunks.begin[0])
     text = np.zeros(int(chunks.stop[rows - 1]) - first, bool)

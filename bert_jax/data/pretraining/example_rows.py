@@ -18,15 +18,15 @@ from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
 LOG = logging.getLogger('bert_jax.data.pretraining.example_rows')
 HELD_OUT = 5  # lines of the held-out text
-TRIES = 1000  # random sentences that are looked at
-TOKENS = range(5, 17)  # how many tokens such a sentence may have
-CHARACTERS = 36  # how long it may be, so that it fits beside the predictions in 80 columns
+TRIES = 1000  # at most this many random sentences are tried
+TOKENS = range(5, 17)  # the allowed numbers of tokens of a sentence
+CHARACTERS = 36  # at most, so that a sentence and its predictions fit in 80 columns
 
 
 class ExampleRows(NamedTuple):
     """arrays: input_ids, token_type_ids, attention_mask and position_ids, int32[lines, length], and
-    masked_lm_positions, int32[lines, 1]. texts: the lines with a mask token. lines: the same with
-    `blank` instead. answers: the masked words, '' if they are not known."""
+    masked_lm_positions, int32[lines, 1]. texts: the lines with a mask token. lines: the lines with
+    `blank` instead of the mask token. answers: the masked words, '' if they are not known."""
 
     arrays: dict[str, np.ndarray]
     texts: list[str]
@@ -38,8 +38,9 @@ class ExampleRows(NamedTuple):
 def example_rows(directory: pathlib.Path, config: Config, length: int, blank: str) -> ExampleRows:
     """The lines of `config.data.examples`, and HELD_OUT sentences of the eval split.
 
-    The sentences depend on the store alone. length: tokens of a row; of a longer line the end is
-    cut off, and the line is left out if its mask is there. blank: stands for the masked word.
+    The sentences depend on the store alone. length: the number of tokens in a row. The end of a
+    longer line is cut off; if the mask is in that end, the line is left out. blank: the text that
+    stands for the masked word.
     """
     vocabulary = tokenizer.load(directory, format.read_meta(directory).lowercase)
     given = [line.strip() for line in config.data.examples.splitlines() if line.strip()]
@@ -74,7 +75,7 @@ def example_rows(directory: pathlib.Path, config: Config, length: int, blank: st
 def _held_out(
     store: format.Store, vocabulary: Tokenizer, blank: str
 ) -> Iterator[tuple[str, str, str]]:
-    """Random sentences, each once: the text with a mask token, the text with `blank`, the word."""
+    """Different random sentences, as (text with a mask token, text with `blank`, masked word)."""
     random, seen = np.random.default_rng(0), set[str]()
     for sentence in random.integers(len(store.sentences) - 1, size=TRIES).tolist():
         ids = store.tokens[store.sentences[sentence] : store.sentences[sentence + 1]].tolist()

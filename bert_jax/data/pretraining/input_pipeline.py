@@ -88,7 +88,8 @@ class EvalBatches:
 
 
 class Part(NamedTuple):
-    """A language or a pair of languages of a split, or all of its text."""
+    """A part of a split: a language, a pair of languages, or all text of a corpus of one
+    language."""
 
     stream: Stream
     segmenter: Segmenter
@@ -96,8 +97,8 @@ class Part(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The rows of a split. weights: those of the parts, see `mixture`. has_types: whether batches
-    have token types. has_pairs: whether the objective asks for pairs of translations."""
+    """The rows of a split. weights: the weights of the parts, see `mixture`. has_types: whether
+    batches have token types. has_pairs: whether the objective asks for pairs of translations."""
 
     parts: list[Part]
     weights: list[int]
@@ -133,7 +134,7 @@ def _part(
     name: str,
     names: list[str],
 ) -> Part:
-    """names: those of all parts. name: that of the random stream."""
+    """names: the names of all parts. name: the name of the random stream."""
     is_pair, row_format = languages.is_pair(part), ROW_FORMATS[config.model.model_type]
     segmenter = segmenter_of(config, is_pair)
     room = segmenter.room(row_format, phase.max_seq_length)
@@ -171,7 +172,8 @@ def make_batch(rows: Rows, first: tf.Tensor, count: int) -> dict[str, tf.Tensor]
     made = [
         _part_batch(rows, part, *of) for part, *of in zip(rows.parts, firsts, most, strict=True)
     ]
-    # The parts are made one after the other, with a row more than is needed now and then.
+    # A batch has the same shape for every `first`, so a part sometimes makes one row that is not
+    # used.
     offsets = tf.constant(np.cumsum([0, *most[:-1]])) - tf.stack(firsts)
     source = place.index + tf.gather(offsets, place.part)
     return {name: tf.gather(tf.concat([b[name] for b in made], 0), source) for name in made[0]}

@@ -16,7 +16,8 @@ def columns(stream: Stream) -> int:
 
 
 def too_few_places(stream: Stream) -> str:
-    """A line if rows have fewer places for masked tokens than the masking rate asks for, or ''."""
+    """A warning if rows have fewer places for masked tokens than the masking rate needs; otherwise
+    ''."""
     rate, places = stream.masked_lm_prob, stream.max_predictions
     wanted = int(stream.room * rate + 0.5)
     if wanted <= places:
@@ -34,8 +35,9 @@ def masks(
 
     is_text: bool[rows, length], the tokens that may be predicted. words: int32[rows, length], the
     index of each token's word; None to choose single tokens. A share of `masked_lm_prob` of the
-    text is predicted, at least one token and at most `max_predictions`. By config.data.mask_shares,
-    it becomes the mask token, becomes another token, or stays as it is.
+    text is predicted, at least one token and at most `max_predictions`. config.data.mask_shares
+    says how often a predicted token becomes the mask token, becomes another token, or stays as it
+    is.
     """
     length, slots = stream.max_seq_length, stream.max_predictions
     score = tf.bitcast(
@@ -56,7 +58,8 @@ def masks(
     positions = tf.where(chosen, positions, 0)
     original = tf.gather(ids, positions, batch_dims=1)
     count, (masked, replaced, _) = len(stream.ordinary_ids), stream.data.mask_shares
-    # In thousandths of the range: first those for the mask token, then those for other tokens.
+    # The range of the random numbers is divided in thousandths: the first part stands for the mask
+    # token, the second part for another token, and the rest for no change.
     drawn = draws.below(1000 * count, slots)
     first, end = round(1000 * masked) * count, round(1000 * (masked + replaced)) * count
     choice = (drawn - first) * count // max(end - first, 1)
@@ -76,9 +79,9 @@ def masks(
 def _runs_of_words(words: tf.Tensor, drawn: tf.Tensor, most: int) -> tf.Tensor:
     """The index of the run that each word belongs to, int32[rows, length].
 
-    The words of a row are cut into runs of n words, where n <= `most` is drawn with probabilities
-    in proportion to 1/n. So if runs are masked at random, their lengths have these probabilities.
-    drawn: uint32[rows, length], random bits, for the length of each run.
+    The words of a row are divided into runs of n <= `most` words. The probability of n is
+    proportional to 1/n. So the lengths of randomly chosen runs have these probabilities. drawn:
+    uint32[rows, length], random bits, for the length of each run.
     """
     total = sum(1 / n for n in range(1, most + 1))
     limits = [int(sum(1 / n for n in range(1, m + 1)) / total * 2**32) for m in range(1, most)]

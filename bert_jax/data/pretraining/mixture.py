@@ -1,8 +1,8 @@
-"""The order in which rows of several parts of a corpus, such as its languages, follow each other.
+"""The order of rows from several parts of a corpus, such as its languages.
 
-The parts alternate as evenly as their weights allow, and not at random: among any n rows there are
-n times its share of each part, rounded. So no batch lacks a part whose share is a row or more, the
-part of a row depends on the row's number alone, and so does its place in the part.
+The parts alternate as evenly as their weights allow, and not at random: n consecutive rows contain
+n times the share of each part, rounded. So no batch lacks a part whose share is a row or more. The
+part of a row, and its place in the part, depend only on the row's number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ class Place(NamedTuple):
 
 
 def weights(shares: Mapping[str, float]) -> list[int]:
-    """Integers in proportion to the shares, at least 1 each."""
+    """Integers that are proportional to the shares, at least 1 each."""
     return [max(round(share * UNIT), 1) for share in shares.values()]
 
 
@@ -35,9 +35,9 @@ def place(row: tf.Tensor, weights: Sequence[int]) -> Place:
     found = tf.zeros_like(row, tf.bool)
     for i, weight in enumerate(weights):
         before = rest * weight // left
-        here = ~found & ((rest + 1) * weight // left > before)
-        part, index = tf.where(here, i, part), tf.where(here, before, index)
-        found, rest, left = found | here, rest - before, left - weight
+        chosen = ~found & ((rest + 1) * weight // left > before)
+        part, index = tf.where(chosen, i, part), tf.where(chosen, before, index)
+        found, rest, left = found | chosen, rest - before, left - weight
     return Place(part, index)
 
 

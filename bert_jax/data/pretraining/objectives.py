@@ -1,4 +1,5 @@
-"""The rows of each pretraining objective; `tasks.pretraining.OBJECTIVES` has its losses."""
+"""How the rows of each pretraining objective are made. The losses are in
+`tasks.pretraining.OBJECTIVES`."""
 
 from bert_jax.config import Config
 from bert_jax.data.pretraining.pairs import SENTENCE_PAIRS
@@ -8,7 +9,7 @@ from bert_jax.data.pretraining.sentence_order import SENTENCE_ORDER
 from bert_jax.data.pretraining.translations import TRANSLATIONS
 
 RUNNING_TEXT = {True: ACROSS_DOCUMENTS, False: WITHIN_DOCUMENTS}
-# By config.objective, and by whether a row may have text of several documents.
+# The keys: config.objective, and whether a row may have text of several documents.
 SEGMENTERS: dict[str, dict[bool, Segmenter]] = {
     'mlm+nsp': dict.fromkeys((True, False), SENTENCE_PAIRS),
     'mlm': RUNNING_TEXT,

@@ -1,9 +1,9 @@
 """Rows of running text for masked words alone, as TensorFlow graph operations.
 
-A row is filled with the sentences of a chunk (`chunks`). A chunk has more tokens than a row, except
-for the last one, so its first or its last sentence is cut. Either the rows go on across the ends of
+A row is filled with the sentences of a chunk (`chunks`). Every chunk except the last one has more
+tokens than a row, so its first or last sentence is cut. Either rows continue across the ends of
 documents, with a separator after each document (FULL-SENTENCES in Liu et al., 2019, section 4.2),
-or each row is text of one document (DOC-SENTENCES).
+or each row has text of only one document (DOC-SENTENCES).
 """
 
 import tensorflow as tf

@@ -1,9 +1,10 @@
 """Two texts in order or swapped, for sentence-order prediction (Lan et al., 2020, section 3.1).
 
 A chunk of whole sentences of one document is split into two texts near its middle, between two
-sentences, and half of the time the texts are swapped. Only their meaning may show this. So both
-texts have the same length, begin with a sentence and end anywhere: both are cut at the end, the
-shorter one by a few tokens, because a model can see whether a sentence is complete.
+sentences. Half of the time, the texts are swapped. A model must not be able to see this without
+reading the texts. So both texts have the same length and begin with a sentence. Both are cut at the
+end, the shorter one by a few tokens, because otherwise only one of them would end with a complete
+sentence.
 """
 
 import tensorflow as tf
@@ -11,9 +12,9 @@ import tensorflow as tf
 from bert_jax.data.pretraining.segments import Segmenter, Segments
 from bert_jax.data.pretraining.stream import Draws, Stream, alternating, chunk_of
 
-COLUMNS = 5  # random numbers that a row uses
-MORE = 8  # the shorter text is cut by up to so many tokens more than needed
-SPREAD = 16  # the split is wanted within a SPREAD-th of the chunk's tokens around its middle
+COLUMNS = 5  # the random numbers that each row uses
+MAX_EXTRA_CUT = 8  # the shorter text loses at most this many extra tokens
+SPREAD = 16  # the random place is at most 1/SPREAD of the chunk from its middle
 
 
 def ordered_pairs(
@@ -25,11 +26,12 @@ def ordered_pairs(
     start, middle, stop, alone = _split(stream, chunk, draws)
     one, two = middle - start, stop - middle
     shorter_part = tf.minimum(one, two)
-    length = shorter_part - 1 - draws.below(tf.minimum(shorter_part // 4, MORE) + 1)
+    length = shorter_part - 1 - draws.below(tf.minimum(shorter_part // 4, MAX_EXTRA_CUT) + 1)
     most = tf.constant(stream.room // 2, tf.int64)
     short = draws.chance(stream.data.short_seq_prob)
     length = tf.maximum(tf.minimum(length, tf.where(short, 1 + draws.below(most), most)), 1)
-    # Of a single sentence, the second text begins inside it, so the first one does, too.
+    # If the chunk is a single sentence, the second text begins inside the sentence. So the first
+    # text begins inside it, too.
     inside = tf.minimum(1 + draws.below(one - length), one - length)
     first, second = start + tf.where(alone, inside, tf.zeros_like(inside)), middle
     swapped = alternating(stream, 'order of sentences', chunk, epoch)

@@ -59,13 +59,15 @@ class Stream:
         return tf.gather(self.separators, self._documents(place)) == place
 
     def _documents(self, place: tf.Tensor) -> tf.Tensor:
-        """The document that each place belongs to, a separator to the document before it."""
+        """The document that each place belongs to. A separator belongs to the document before
+        it."""
         flat = tf.searchsorted(self.separators, tf.reshape(place, [-1]), out_type=tf.int64)
         last = tf.size(self.separators, tf.int64) - 1
         return tf.reshape(tf.minimum(flat, last), tf.shape(place))
 
     def read(self, source: tf.Tensor, is_text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The ids of the tokens at the places `source`, int32, and `is_text` without separators.
+        """Returns the ids of the tokens at the places `source`, int32, and `is_text` with False at
+        separators.
 
         source: int64[rows, length]. is_text: bool[rows, length], false for places of other tokens.
         """
@@ -129,8 +131,8 @@ def make_stream(
 def mapped(array: np.ndarray) -> tf.Tensor:
     """A memory-mapped array as a tensor, without a copy.
 
-    TensorFlow needs aligned memory. A memory map is aligned, because it starts at a page. The
-    array of a part of a corpus may begin anywhere; it is copied.
+    TensorFlow needs aligned memory. A memory map is aligned, because it starts at a page. The array
+    of a part of a corpus may begin at any byte, so it is copied.
     """
     if array.__array_interface__['data'][0] % ALIGNED:
         return tf.constant(np.asarray(array))
@@ -204,7 +206,8 @@ class Draws:
     def below_with_remainder(
         self, limit: tf.Tensor | int, count: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The integers of `below`, and for each one the rest of its random bits, in [0, 2**32)."""
+        """The integers of `below`, and for each integer its remaining random bits, in [0,
+        2**32)."""
         product = tf.cast(self.take(count), tf.int64) * limit
         return tf.bitwise.right_shift(product, tf.constant(32, tf.int64)), product & 0xFFFFFFFF
 

@@ -1,8 +1,8 @@
 """Rows of two sentences that are translations of each other.
 
-See Conneau and Lample (2019), section 3.3. Each sentence is a sequence of its own, with its special
-tokens, its language and positions from 0, as in facebookresearch/XLM. Tokens attend to both. Pairs
-that do not fit in a row are left out.
+See Conneau and Lample (2019), section 3.3. Each sentence is a separate sequence with its own
+special tokens, its language and positions from 0, as in facebookresearch/XLM. Each token attends to
+both sentences. Pairs that do not fit in a row are left out.
 """
 
 import numpy as np

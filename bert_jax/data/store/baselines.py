@@ -3,7 +3,7 @@
 `frequent` predicts the most frequent token of the train split everywhere. `pairs` predicts the
 token that most often follows the token to the left. `triples` predicts the token that most often
 stands between the left and the right neighbour; for neighbours that never occur together in the
-train split, it predicts as `pairs` does, and `pairs` falls back to `frequent` in the same way. A
+train split, it predicts the token of `pairs`. In the same way, `pairs` falls back to `frequent`. A
 neighbour is a token of the same document, or the edge of the document.
 
 Counting sorts at most TRAIN_TOKENS tokens, evenly spread over the split, which takes a few seconds
@@ -17,8 +17,8 @@ import numpy as np
 
 from bert_jax.data.store import format
 
-TRAIN_TOKENS, EVAL_TOKENS = 1 << 23, 1 << 20  # counted and predicted at most
-BLOCK = 1 << 16  # consecutive tokens of a sample
+TRAIN_TOKENS, EVAL_TOKENS = 1 << 23, 1 << 20  # at most this many are counted and predicted
+BLOCK = 1 << 16  # consecutive tokens of a block of the sample
 NAMES = ('frequent', 'pairs', 'triples')
 
 
@@ -58,7 +58,8 @@ def count(
 
 
 def _tokens(store: format.Store, limit: int, edge: int) -> tuple[np.ndarray, ...]:
-    """(left neighbour, token, right neighbour), int64[n] each, of at most about `limit` tokens."""
+    """The arrays (left neighbour, token, right neighbour), int64[n] each; n is about `limit` or
+    less."""
     starts = store.sentences[store.documents]  # the first token of each document, and the end
     blocks = list(_blocks(int(starts[0]), int(starts[-1]), limit))
     columns = tuple(np.zeros(sum(b - a for a, b in blocks), np.int64) for _ in range(3))
@@ -85,7 +86,8 @@ def _blocks(begin: int, end: int, limit: int) -> Iterator[tuple[int, int]]:
 
 
 def _most_frequent(context: np.ndarray, token: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different contexts, ascending, and the most frequent token of each, int64[contexts] both.
+    """The distinct contexts in ascending order and the most frequent token of each, int64[contexts]
+    each.
 
     The smallest id wins among equally frequent tokens.
     """

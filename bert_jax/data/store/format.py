@@ -46,7 +46,7 @@ class StoreMeta:
     unigram_entropy: float  # of the train split, in nats per token
     made_from: dict[str, Any]  # the corpus and the options of the preparation
     summary: dict[str, int]  # counts of what was read and what was left out
-    # The accuracy of counting, see `baselines`; older stores do not have it.
+    # The accuracies of the baselines, see `baselines`; older stores do not have them.
     baselines: dict[str, float] = dataclasses.field(default_factory=dict)
     # The number of documents of each language or pair of languages by split, in the order in which
     # they stand in the arrays; empty for the text of one language.
@@ -126,7 +126,7 @@ def check_documents(split: str, usable: int, needed: int) -> None:
 
 
 def purpose(needed: int) -> str:
-    """What needs this number of documents, for messages."""
+    """The name, for messages, of what needs this number of documents."""
     return 'next-sentence prediction' if needed > 1 else 'pretraining'
 
 
@@ -138,7 +138,7 @@ def open_store(directory: str | pathlib.Path, split: str) -> Store:
 
 
 def open_parts(directory: str | pathlib.Path, split: str) -> dict[str, Store]:
-    """The parts of a split by name; the split itself, without a name, if it has none.
+    """The parts of a split by name. If it has no parts, the split itself has the name ''.
 
     The tokens of all parts are one array. Raises ValueError as `check` does.
     """

@@ -25,8 +25,8 @@ from bert_jax.data.tokenizers import tokenizer
 RECIPE = 2  # increase it if changed code makes another store from the same text and options
 # The fields of DataConfig, besides the corpus and the vocabulary, that the content depends on.
 OPTIONS = ('lowercase', 'text_field', 'documents', 'sentences', 'language', 'holdout')
-# Later fields of this kind. They are part of a store's name only if they are not at their defaults,
-# so that older stores keep their names.
+# Newer fields that change the store. A store's name depends on them only if they differ from their
+# defaults, so that older stores keep their names.
 LATER_OPTIONS = ('strip_accents', 'tokenizer')
 SHORT, SHORT_SHARE = 12, 0.2  # tokens of a short document; the share of them that is reported
 VOCAB_CHARS = 16 << 20  # the vocabulary is trained on about this many characters, held in memory
@@ -126,8 +126,8 @@ class Preparation:
     """A store that can be prepared from a source of documents.
 
     vocab_size: the size of a vocabulary that is trained, if `data` names none. min_documents: the
-    documents that each split needs. eval_source: the held-out text; None holds out a share of
-    `source`.
+    number of documents that each split needs. eval_source: the held-out text; None holds out a
+    share of `source`.
     """
 
     data: DataConfig
@@ -147,7 +147,7 @@ class Preparation:
             vocabulary = _hashes(loaded.files)
             if loaded.revision > 1:  # the stores of revision 1 keep their names
                 vocabulary['revision'] = loaded.revision
-            later = {}  # the vocabulary's files say it
+            later = {}  # the vocabulary's files contain these options
         made_from = {
             'store_version': format.VERSION,
             'recipe': RECIPE,

@@ -1,4 +1,4 @@
-"""What the preparation of a store prints at its end."""
+"""Prints a summary of a prepared store."""
 
 import dataclasses
 import pathlib

@@ -26,7 +26,7 @@ def identity() -> dict[str, Any]:
 def paths() -> dict[pathlib.Path, int]:
     """The modules of the standard library in a fixed order, with their sizes in bytes."""
     root = pathlib.Path(sysconfig.get_paths()['stdlib'])
-    skipped = SKIPPED | {'pydoc_data'}  # prose in the form of a module
+    skipped = SKIPPED | {'pydoc_data'}  # it contains prose
     found = [p for p in sorted(root.rglob('*.py')) if skipped.isdisjoint(p.relative_to(root).parts)]
     return {path: path.stat().st_size for path in found}
 
@@ -37,7 +37,7 @@ def documents(summary: Summary) -> Iterator[list[str]]:
         summary.passed += size
         try:
             lines = _lines(path)
-        except (SyntaxError, ValueError):  # templates
+        except (SyntaxError, ValueError):  # templates are not valid Python
             summary.count('modules that do not parse, left out', str(path))
             continue
         if lines:
@@ -56,6 +56,6 @@ def _lines(path: pathlib.Path) -> list[str]:
         if ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
             if not node.body and not isinstance(node, ast.Module):
-                node.body = [ast.Pass()]  # a class or a function needs a body
+                node.body = [ast.Pass()]  # without its docstring, the body would be empty
     lines = map(str.strip, ast.unparse(tree).split('\n'))
     return [line for line in lines if line]

@@ -1,4 +1,4 @@
-"""Corpora of several languages, and of pairs of sentences that are translations of each other.
+"""Corpora of several languages, and corpora of sentence pairs that are translations.
 
 `config.data.corpus` may name the text of each language ('en=text:en/*.txt,fr=text:fr/*.txt'), and
 `config.data.parallel` pairs of languages ('en-fr=text:en-fr.tsv'). Each language and each pair is a
@@ -22,10 +22,10 @@ from bert_jax.data.text import readers
 from bert_jax.data.text.readers import Source
 
 NAMED = re.compile(r'[a-z]{2,3}=')
-NEXT = re.compile(r',(?=[a-z]{2,3}(?:-[a-z]{2,3})?=)')  # a glob may have commas, too
+NEXT = re.compile(r',(?=[a-z]{2,3}(?:-[a-z]{2,3})?=)')  # a glob may contain commas, too
 PAIR = re.compile(r'([a-z]{2,3})-([a-z]{2,3})=text:([^|]+)(?:\|text:([^|]+))?')
-VOCAB_ALPHA = 0.5  # the text of a shared vocabulary (Conneau and Lample, 2019, section 3.1)
-UNKNOWN_SIZE = 1 << 20  # characters of a source that does not know its size
+VOCAB_ALPHA = 0.5  # for the vocabulary's text (Conneau and Lample, 2019, section 3.1)
+UNKNOWN_SIZE = 1 << 20  # characters, for a source whose size is not known
 
 
 def source(data: DataConfig, fetch: bool = True) -> Source:
@@ -61,12 +61,12 @@ def source(data: DataConfig, fetch: bool = True) -> Source:
 
 
 def of_part(name: str, default: str = '') -> tuple[str, ...]:
-    """The languages of a part by its name: one, or the two of a pair; `default` if it has none."""
+    """The languages of a part: one, or the two of a pair; `default` if `name` is empty."""
     return tuple((name or default).split('-'))
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """All languages of the parts of a corpus. The place of a language is its number in rows."""
+    """All languages of a corpus. The index of a language in this list is its id in rows."""
     return list(dict.fromkeys(language for name in names if name for language in of_part(name)))
 
 
@@ -78,8 +78,8 @@ def is_pair(name: str) -> bool:
 def of_segments(
     name: str, names: Sequence[str], model: ModelConfig, segments: int
 ) -> tuple[int, ...]:
-    """The number of the language of each segment of the rows of a part; () if the model has no
-    embeddings of languages. names: those of all parts."""
+    """The language id of each segment of the rows of a part; () if the model has no language
+    embeddings. names: the names of all parts."""
     if not has_numbers(names, model):
         return ()
     own = [numbered(names).index(language) for language in of_part(name)]
@@ -99,7 +99,8 @@ def row_shares(sizes: Mapping[str, int], data: DataConfig) -> dict[str, float]:
 
 
 def check(names: Sequence[str], config: Config) -> None:
-    """Raises ValueError if the parts do not fit the objective or the model. names: of all parts."""
+    """Raises ValueError if the parts do not fit the objective or the model. names: the names of all
+    parts."""
     if config.objective == 'mlm+tlm' and not any(map(is_pair, names)):
         expected = "pairs of sentences, for example 'en-fr=text:FILE', for the objective 'mlm+tlm'"
         raise config_error('data.parallel', config.data.parallel, expected)
@@ -129,13 +130,14 @@ def names_of(data: DataConfig) -> list[str]:
 
 
 def shares(sizes: Mapping[str, int], alpha: float) -> dict[str, float]:
-    """The share of each part, in proportion to its size to the power of alpha; the sum is 1."""
+    """The share of each part, proportional to its size raised to the power alpha; the sum is 1."""
     powers = {name: float(max(size, 1)) ** alpha for name, size in sizes.items()}
     return {name: power / sum(powers.values()) for name, power in powers.items()}
 
 
 def vocabulary_characters(parts: Mapping[str, Source], most: int) -> dict[str, int]:
-    """How many characters of each part a vocabulary is trained on, `most` at most together."""
+    """The number of characters of each part that a vocabulary is trained on, together at most
+    `most`."""
     sizes = {name: part.characters or UNKNOWN_SIZE for name, part in parts.items()}
     share = shares(sizes, VOCAB_ALPHA)
     if len(parts) == 1:
@@ -145,7 +147,8 @@ def vocabulary_characters(parts: Mapping[str, Source], most: int) -> dict[str, i
 
 
 def _pairs(named: str, data: DataConfig) -> Source:
-    """The pairs of sentences in a file of two columns, or in two files with as many lines."""
+    """The pairs of sentences in a file of two columns, or in two files with the same number of
+    lines."""
     match = PAIR.fullmatch(named)
     if not match or match[1] == match[2]:
         expected = "'en-fr=text:FILE' with two columns, or 'en-fr=text:FILE|text:FILE'"

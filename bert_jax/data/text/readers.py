@@ -40,7 +40,7 @@ class Source:
 
     @property
     def by_name(self) -> Mapping[str, 'Source']:
-        """The parts; the source itself, without a name, if it has none."""
+        """The parts by name. If there are no parts, the source itself has the name ''."""
         return self.parts or {'': self}
 
 

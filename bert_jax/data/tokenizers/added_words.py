@@ -1,4 +1,4 @@
-"""A vocabulary with more words, for text with words of its own."""
+"""Adds words to a vocabulary, for text with special words (config.data.add_tokens)."""
 
 import pathlib
 
@@ -8,8 +8,8 @@ FILE = 'vocab.txt'
 
 
 def read(value: str) -> list[str]:
-    """The words of config.data.add_tokens: a file with a word on each line, or words with commas.
-    Raises ValueError if there are none."""
+    """The words of config.data.add_tokens: a file with a word on each line, or words between
+    commas. Raises ValueError if there are none."""
     path = pathlib.Path(value).expanduser()
     parts = path.read_text('utf-8').split('\n') if path.is_file() else value.split(',')
     words = list(dict.fromkeys(word.strip() for word in parts if word.strip()))
@@ -19,7 +19,8 @@ def read(value: str) -> list[str]:
 
 
 def pieces(vocabulary: tokenizer.Tokenizer, words: list[str]) -> list[list[int]]:
-    """The ids of the pieces that each word has now. Raises ValueError if a word cannot be added."""
+    """The ids of the pieces into which the vocabulary splits each word before it is added. Raises
+    ValueError if a word cannot be added."""
     if FILE not in vocabulary.files:
         known = ', '.join(vocabulary.files)
         raise ValueError(
@@ -37,8 +38,8 @@ def pieces(vocabulary: tokenizer.Tokenizer, words: list[str]) -> list[list[int]]
 
 
 def save(vocabulary: tokenizer.Tokenizer, words: list[str], folder: pathlib.Path) -> None:
-    """Writes the vocabulary with the words at its end. Raises ValueError if text would not become
-    one of the words, because it is split at spaces and punctuation first."""
+    """Writes the vocabulary with the words at its end. Raises ValueError if a word would never be
+    one token, because text is split at spaces and punctuation first."""
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary.save(folder)
     lines = vocabulary.files[FILE].removesuffix(b'\n') + b'\n'

@@ -15,8 +15,8 @@ import tokenizers
 from bert_jax.data.tokenizers.specials import BERT, Specials
 
 Span = tuple[int, int]  # [start, end) in characters
-# The file that says of which kind the vocabulary in a folder is, and its options. Vocabularies for
-# which the names of their files say enough have none.
+# The file with the kind and the options of the vocabulary in a folder. A vocabulary whose file
+# names determine its kind does not need it.
 MARKER = 'vocabulary.json'
 
 
@@ -34,9 +34,9 @@ class Tokenizer(abc.ABC):
     the ends of words instead, so that a token begins a word if the token before it ends one; its
     is_continuation is false. None otherwise. files: the content of the files, by name, from which
     `tokenizer.load` reads the vocabulary. lowercase: whether text is lowercased. strip_accents:
-    whether accents are removed; None means as usual for the kind of vocabulary. mask_markers: the
-    strings that a user may type for the mask token. kind: an entry of `tokenizer.KINDS`.
-    revision: increased if changed code gives other ids with the same files.
+    whether accents are removed; None means the default of the kind of vocabulary. mask_markers: the
+    strings that a user may type for the mask token. kind: an entry of `tokenizer.KINDS`. revision:
+    a number that increases when a change of the code gives other ids for the same files.
     """
 
     kind: str
@@ -64,7 +64,7 @@ class Tokenizer(abc.ABC):
         """The token ids of each text, computed on all cores."""
 
     def encode_words(self, words: Sequence[str]) -> list[list[int]]:
-        """The token ids of each word as it stands in a text after a space."""
+        """The token ids of each word, in the form that it has in a text after a space."""
         return self.encode_batch(words)
 
     @abc.abstractmethod
@@ -79,7 +79,7 @@ class Tokenizer(abc.ABC):
         """The text of the ids."""
 
     def for_language(self, language: str) -> 'Tokenizer':
-        """The tokenizer of texts in `language`, an ISO 639 code. Few kinds depend on it."""
+        """The tokenizer of texts in `language`, an ISO 639 code. Most kinds ignore the language."""
         return self
 
     def word_starts(self, ids: np.ndarray) -> np.ndarray:
@@ -94,15 +94,15 @@ class Tokenizer(abc.ABC):
         return starts
 
     def readable(self, token: int) -> str:
-        """The token as people read it; `pieces` of byte-level vocabularies is not readable."""
+        """The token as readable text; the `pieces` of byte-level vocabularies are not readable."""
         return self.pieces[token]
 
     @functools.cached_property
     def mask_pattern(self) -> re.Pattern[str]:
         """Matches a mask marker and the white space before it, which belongs to the mask.
 
-        A byte-level vocabulary would otherwise have a token of white space before the mask, which
-        it never saw in training.
+        Otherwise, a byte-level vocabulary would produce a token of white space before the mask,
+        which did not occur in training.
         """
         return re.compile(rf'\s*(?:{"|".join(map(re.escape, self.mask_markers))})')
 

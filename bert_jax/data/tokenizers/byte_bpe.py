@@ -1,4 +1,4 @@
-"""Byte-level BPE vocabularies, as RoBERTa has them: vocab.json and merges.txt.
+"""Byte-level BPE vocabularies of RoBERTa: vocab.json and merges.txt.
 
 See Radford et al. (2019), section 2.2, and Liu et al. (2019), section 4.4. A token is a string of
 bytes. In the files, each byte is written as a visible character; a space is written as 'Ġ'.
@@ -25,10 +25,10 @@ Merges = Sequence[tuple[str, str]]
 class ByteBPE(FastTokenizer):
     """RoBERTa's tokenizer. It has a token for every byte, so that no text is unknown.
 
-    ids: the tokens' ids. merges: the pairs of tokens that are joined, the first ones first.
-    add_prefix_space: whether a space is put in front of each text. specials: the special tokens by
-    role, where they are not those that `find_specials` finds. Raises ValueError naming `source` if
-    the vocabulary is not complete.
+    ids: the tokens' ids. merges: the pairs of tokens that are joined, in the order of their
+    priority. add_prefix_space: whether a space is put in front of each text. specials: the special
+    tokens by role, for roles whose token `find_specials` would not find. Raises ValueError naming
+    `source` if the vocabulary is not complete.
     """
 
     kind = 'byte_bpe'
@@ -48,7 +48,7 @@ class ByteBPE(FastTokenizer):
         self.merges, self.add_prefix_space = merges, add_prefix_space
         try:
             model = models.BPE(dict(ids), list(merges))
-        except Exception as error:  # the library has no type of its own
+        except Exception as error:  # the library raises plain Exception
             raise ValueError(f'{source}: {MERGES} does not fit {VOCABULARY} ({error})') from error
         self.model = _byte_tokenizer(model, lowercase, add_prefix_space)
         options: dict[str, Any] = {'lowercase': lowercase, 'add_prefix_space': add_prefix_space}
@@ -91,7 +91,7 @@ def by_id(ids: Mapping[str, int], source: object) -> list[str]:
 def read_files(folder: epath.Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """The tokens' ids in vocab.json and the pairs in merges.txt.
 
-    Raises ValueError if a file is missing or has another content.
+    Raises ValueError if a file is missing or has another format.
     """
     for name in (VOCABULARY, MERGES):
         if not (folder / name).exists():
@@ -106,7 +106,7 @@ def read_files(folder: epath.Path) -> tuple[dict[str, int], list[tuple[str, str]
     for number, line in enumerate((folder / MERGES).read_text('utf-8').split('\n'), 1):
         if not line or (number == 1 and line.startswith('#version')):
             continue
-        pair = line.removesuffix('\r').split(' ')[:2]  # XLM has the pair's count behind it
+        pair = line.removesuffix('\r').split(' ')[:2]  # in XLM, a count follows the pair
         if len(pair) < 2:
             raise ValueError(f'{folder / MERGES}: line {number} is {line!r}, expected two tokens')
         merges.append((pair[0], pair[1]))

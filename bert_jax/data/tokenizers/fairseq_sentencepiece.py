@@ -1,6 +1,7 @@
-"""SentencePiece models as fairseq uses them: XLM-RoBERTa and CamemBERT (sentencepiece.bpe.model).
+"""SentencePiece models with fairseq's token ids: XLM-RoBERTa and CamemBERT
+(sentencepiece.bpe.model).
 
-fairseq numbers the tokens itself: its own special tokens come first, and the mask is the last one.
+fairseq assigns its own ids: its special tokens come first, and the mask is the last token.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,17 +20,18 @@ from bert_jax.data.tokenizers.sentencepiece_model import (
 from bert_jax.data.tokenizers.specials import FAIRSEQ, find_specials
 
 PUBLISHED = 'sentencepiece.bpe.model'
-# The tokens in front of those of the model, by kind. Those of the model's first three tokens
-# (<unk>, <s>, </s>) that fairseq numbers itself are not numbered again.
+# The tokens in front of the model's tokens, by kind. Each of the model's first three tokens (<unk>,
+# <s>, </s>) that is among them has no second id.
 FIRST = {
     'xlm_roberta': ('<s>', '<pad>', '</s>', '<unk>'),
     'camembert': ('<s>NOTUSED', '<pad>', '</s>NOTUSED', '<unk>', '<unk>NOTUSED', '<s>', '</s>'),
 }
-OWN = 3  # tokens at the start of each model
+SPECIALS = 3  # the number of special tokens at the start of each model
 
 
 class FairseqSentencePiece(Tokenizer):
-    """The tokenizer of XLM-RoBERTa or CamemBERT. Text is given to the model as it is.
+    """The tokenizer of XLM-RoBERTa or CamemBERT. Text is not normalized before the model receives
+    it.
 
     content: the model file. kind: an entry of FIRST. Raises ValueError naming `source` if it is not
     such a model.
@@ -44,13 +46,13 @@ class FairseqSentencePiece(Tokenizer):
     ):
         self.kind, self.model = kind, processor(content, source)
         theirs = [self.model.id_to_piece(i) for i in range(self.model.get_piece_size())]
-        if theirs[:OWN] != ['<unk>', '<s>', '</s>']:
+        if theirs[:SPECIALS] != ['<unk>', '<s>', '</s>']:
             raise ValueError(
-                f'{source} begins with the tokens {" ".join(theirs[:OWN])}; the models of '
+                f'{source} begins with the tokens {" ".join(theirs[:SPECIALS])}; the models of '
                 'XLM-RoBERTa and CamemBERT begin with <unk> <s> </s>'
             )
-        pieces = [*FIRST[kind], *theirs[OWN:], FAIRSEQ.mask]
-        self._offset = len(FIRST[kind]) - OWN
+        pieces = [*FIRST[kind], *theirs[SPECIALS:], FAIRSEQ.mask]
+        self._offset = len(FIRST[kind]) - SPECIALS
         roles = find_specials(
             pieces, source, 'fairseq adds them', {**FAIRSEQ.by_role(), **(specials or {})}
         )
@@ -60,18 +62,18 @@ class FairseqSentencePiece(Tokenizer):
         files = {MODEL: content, **marker(kind, **options)}
         super().__init__(pieces, roles, np.array(continues), files, lowercase=False)
 
-    def _ours(self, ids: Sequence[int]) -> list[int]:
-        return [i + self._offset if i >= OWN else self.specials.unk for i in ids]
+    def _fairseq_ids(self, ids: Sequence[int]) -> list[int]:
+        return [i + self._offset if i >= SPECIALS else self.specials.unk for i in ids]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return [self._ours(ids) for ids in self.model.encode(list(texts), num_threads=-1)]
+        return [self._fairseq_ids(ids) for ids in self.model.encode(list(texts), num_threads=-1)]
 
     def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
         encoded = self.model.encode(list(texts), return_type='offset_mapping', num_threads=-1)
         result = []
         for text, tokens in zip(texts, encoded, strict=True):
             spans = whole_characters(tokens['pieces'], tokens['offsets'])
-            result.append((self._ours(tokens['ids']), trimmed(text, spans)))
+            result.append((self._fairseq_ids(tokens['ids']), trimmed(text, spans)))
         return result
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -1,9 +1,10 @@
-"""The words of a text as XLM and FlauBERT split it, with the rules of Moses.
+"""Splits text into words with the rules of Moses, for XLM and FlauBERT.
 
 See facebookresearch/XLM, tools/tokenize.sh and tools/lowercase_and_remove_accent.py, and
-getalp/Flaubert, tools/tokenize.sh. The rules are in the library `sacremoses`, which is in Python
-and reads about 40,000 words a second, so that long batches are split in several processes. Such a
-process runs this file as a script: JSON in, JSON out. It imports nothing else of bert_jax.
+getalp/Flaubert, tools/tokenize.sh. The rules are in the library `sacremoses`. It is written in
+Python and splits about 40,000 words a second, so several processes work on long batches. Such a
+process runs this file as a script, which reads and writes JSON and imports nothing else from
+bert_jax.
 """
 
 import dataclasses
@@ -31,10 +32,10 @@ OTHER_RULES = ('zh', 'ja', 'th', 'ro')
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """How text is prepared.
+    """The rules by which a text is split into words.
 
-    kind: 'xlm_bpe' or 'flaubert_bpe'. lowercase: whether text is lowercased; XLM removes accents
-    too in this case, FlauBERT does not. language: an ISO 639 code.
+    kind: 'xlm_bpe' or 'flaubert_bpe'. lowercase: whether text is lowercased; If it is, XLM also
+    removes accents, and FlauBERT does not. language: an ISO 639 code.
     """
 
     kind: str

@@ -16,13 +16,13 @@ from bert_jax.data.tokenizers.specials import BERT, NAMES, find_specials
 
 MODEL = 'tokenizer.model'
 MODELS = (MODEL, 'spiece.model')  # the second name is that of ALBERT and XLNet
-COVERAGE = 0.9999  # the share of the characters of a text that a model trained on it contains
+COVERAGE = 0.9999  # the share of the text's characters that a trained model contains
 MAX_LINE = 4096  # characters
 LINE = re.compile(rf'\S.{{0,{MAX_LINE}}}(?=\s|$)')
-THREADS = 4  # in training. Another number gives another model, so it is the same everywhere
+THREADS = 4  # for training; fixed, because the trained model depends on it
 WORD_MARK = '\u2581'
 TEX_QUOTES = re.compile("``|''")
-WHITE_SPACE = re.compile(r'\s')  # more characters than those that `sentencepiece` takes as a space
+WHITE_SPACE = re.compile(r'\s')  # includes more characters than `sentencepiece` treats as a space
 # Symbols with a meaning in a row. In some models, text that spells such a symbol is encoded as it.
 STRUCTURE = {'<eod>', '<eop>', '<s>', '</s>', *(name for names in NAMES.values() for name in names)}
 
@@ -96,7 +96,7 @@ class SentencePiece(Tokenizer):
         return [normalized(text, self.lowercase, self.removes_accents) for text in texts]
 
     def _replaced(self, ids: list[int]) -> list[int]:
-        """The ids after the rule for commas, without symbols that only a row may have."""
+        """The ids after the rule for commas, without special tokens that only rows may contain."""
         if not self.comma_pieces.keys().isdisjoint(ids):
             ids = [part for i in ids for part in (self.comma_pieces.get(i) or ((i,), ()))[0]]
         if not self._spelled.isdisjoint(ids):
@@ -190,7 +190,8 @@ def train(
 
 
 def normalized(text: str, lowercase: bool, strip_accents: bool) -> str:
-    """The text with single kinds of white space, without accents and in lower case."""
+    """The text with every white space as a space, without accents and in lower case if asked
+    for."""
     text = WHITE_SPACE.sub(' ', text)
     if strip_accents:
         text = without_accents(text)

@@ -47,7 +47,7 @@ OPTIONAL = ('bos', 'eos')
 FAIRSEQ = Specials(
     pad='<pad>', unk='<unk>', cls='<s>', sep='</s>', mask='<mask>', bos='<s>', eos='</s>'
 )
-# XLM was trained with </s> at both ends of a text; its <s> was never used.
+# XLM was trained with </s> at both ends of a text and never with <s>.
 XLM = Specials(
     pad='<pad>', unk='<unk>', cls='</s>', sep='</s>', mask='<special1>', bos='<s>', eos='</s>'
 )

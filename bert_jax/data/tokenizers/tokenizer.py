@@ -25,7 +25,7 @@ from bert_jax.data.tokenizers.specials import BERT
 from bert_jax.data.tokenizers.wordpiece_vocabulary import WordPiece as WordPiece
 
 # The kinds that the file MARKER in a folder may name, and the functions that read such a folder.
-# Their other arguments are the options in the file.
+# The options in the file are their other arguments.
 KINDS: dict[str, Callable[..., Tokenizer]] = {
     'wordpiece': lambda folder, **options: wordpiece_vocabulary.read(
         folder / wordpiece_vocabulary.VOCABULARY, **options
@@ -57,8 +57,8 @@ TRAINERS: dict[str, Callable[..., Tokenizer]] = {
     **{kind: functools.partial(word_bpe.train, kind=kind) for kind in word_bpe.KINDS},
 }
 SPECIALS = BERT.all()
-# A word of more characters is cut for the training of a vocabulary, because the time of the
-# training grows with the square of its length.
+# Longer words are cut before a vocabulary is trained, because the time grows with the square of a
+# word's length.
 LONG_WORD = re.compile(r'(\S{1000})(?=\S)')
 
 

@@ -1,4 +1,4 @@
-"""tokenizer.json, the format of the library `tokenizers`, as it is."""
+"""Tokenizers from a tokenizer.json, the format of the library `tokenizers`."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +20,10 @@ REMEDY = 'name them in tokenizer_config.json, and convert the folder with bert_j
 class JsonTokenizer(FastTokenizer):
     """The tokenizer that a tokenizer.json describes.
 
-    content: the file. Its added tokens are found in text, except special tokens: text that spells
-    a special token is text. specials: the special tokens by role, where they are not those that
-    `find_specials` finds. Raises ValueError naming `source` if the file is not a tokenizer or lacks
-    a special token.
+    content: the file. Its added tokens are recognized in text. Special tokens are not: their names
+    in a text are ordinary text. specials: the special tokens by role, for roles whose token
+    `find_specials` would not find. Raises ValueError naming `source` if the file is not a tokenizer
+    or lacks a special token.
     """
 
     kind = 'tokenizer_json'
@@ -37,7 +37,7 @@ class JsonTokenizer(FastTokenizer):
     ):
         try:
             self.model = tokenizers.Tokenizer.from_str(content.decode())
-        except Exception as error:  # the library has no type of its own
+        except Exception as error:  # the library raises plain Exception
             raise ValueError(f'{source} is not a tokenizer.json ({error})') from error
         self.model.no_truncation()
         self.model.no_padding()

@@ -1,4 +1,4 @@
-"""BPE over the words of Moses, as XLM and FlauBERT have it: vocab.json and merges.txt.
+"""BPE over words that Moses has split, for XLM and FlauBERT: vocab.json and merges.txt.
 
 See Sennrich et al. (2016) and Lample and Conneau (2019), section 3.1. The last token of a word ends
 in '</w>'.
@@ -25,14 +25,15 @@ from bert_jax.data.tokenizers.wordpiece_vocabulary import alphabet
 END = '</w>'
 RESERVED = tuple(f'<special{i}>' for i in range(10))  # the second one is the mask
 KINDS = ('xlm_bpe', 'flaubert_bpe')
-SAME, FAR = 3, 40  # in `_places`: characters that must agree, and that may differ
+MATCH, MAX_DIFFERENCE = 3, 40  # characters, in `_source_spans`
 
 
 class WordBPE(Tokenizer):
     """The tokenizer of XLM or FlauBERT.
 
-    ids: the tokens' ids. merges: the pairs of tokens that are joined, the first ones first. Raises
-    ValueError naming `source` if the vocabulary is not complete, and as `moses.Rules` does.
+    ids: the tokens' ids. merges: the pairs of tokens that are joined, in the order of their
+    priority. Raises ValueError naming `source` if the vocabulary is not complete, and as
+    `moses.Rules` does.
     """
 
     def __init__(
@@ -47,7 +48,8 @@ class WordBPE(Tokenizer):
         names = XLM.by_role() | dict(specials or {})
         roles = find_specials(pieces, source, 'an XLM vocabulary has them in front', names)
         self.kind, self.merges, self.rules = rules.kind, merges, rules
-        # Pairs may join to tokens that are too rare for the vocabulary. They are unknown words.
+        # Joined pairs may be tokens that are too rare for the vocabulary. They become the unknown
+        # token.
         parts = (part for a, b in merges for part in (a, b, a + b))
         rare = [part for part in dict.fromkeys(parts) if part not in ids]
         known = {**ids, **{part: len(pieces) + i for i, part in enumerate(rare)}}
@@ -78,13 +80,13 @@ class WordBPE(Tokenizer):
         other.rules = dataclasses.replace(self.rules, language=language)
         return other
 
-    def _known(self, ids: list[int]) -> list[int]:
+    def _with_unknown(self, ids: list[int]) -> list[int]:
         return [i if i < self.vocab_size else self.specials.unk for i in ids]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         words = moses.split(texts, self.rules)
         encodings = self.model.encode_batch_fast(words, add_special_tokens=False)
-        return [self._known(encoding.ids) for encoding in encodings]
+        return [self._with_unknown(encoding.ids) for encoding in encodings]
 
     def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
         words = moses.split(texts, self.rules)
@@ -92,12 +94,12 @@ class WordBPE(Tokenizer):
         for text, joined, encoding in zip(
             texts, words, self.model.encode_batch(words, add_special_tokens=False), strict=True
         ):
-            places = _places(text, joined)
+            places = _source_spans(text, joined)
             spans = [
                 (places[start][0], max(end for _, end in places[start:stop]))
                 for start, stop in encoding.offsets
             ]
-            result.append((self._known(encoding.ids), trimmed(text, spans)))
+            result.append((self._with_unknown(encoding.ids), trimmed(text, spans)))
         return result
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -123,9 +125,9 @@ def train(
 ) -> WordBPE:
     """A vocabulary of at most `vocab_size` tokens that is learned from `texts`, in XLM's layout.
 
-    language: that of all texts, or of each one. The same texts give the same vocabulary in every
-    process. Raises ValueError if there is no text, if `vocab_size` is too small, or as
-    `moses.Rules` does.
+    language: the language of all texts, or a list with the language of each text. The same texts
+    give the same vocabulary in every process. Raises ValueError if there is no text, if
+    `vocab_size` is too small, or as `moses.Rules` does.
     """
     check_accents(kind, lowercase, strip_accents)
     rules = {name: moses.Rules(kind, lowercase, name) for name in _languages(kind, language)}
@@ -159,7 +161,7 @@ def train(
 
 
 def check_accents(kind: str, lowercase: bool, strip_accents: bool | None) -> None:
-    """Raises ValueError if `strip_accents` is not what the models of this kind do."""
+    """Raises ValueError if `strip_accents` differs from what models of this kind do."""
     usual = lowercase and kind == 'xlm_bpe'
     if strip_accents not in (None, usual):
         raise ValueError(
@@ -181,12 +183,13 @@ def _word_tokenizer(model: models.BPE) -> tokenizers.Tokenizer:
     return tokenizer
 
 
-def _places(text: str, words: str) -> list[Span]:
+def _source_spans(text: str, words: str) -> list[Span]:
     """For each character of `words`, the characters of `text` that it comes from.
 
     Moses replaces, inserts and removes characters, and moves a few by one or two places (English
     quotation marks behind full stops). Both strings are read from left to right. Where they differ,
-    the next place is searched where SAME characters agree; the characters in between share a span.
+    the function searches the next place at which MATCH characters agree; all characters before that
+    place share a span.
     """
     ours, owners = _plain(text)
     theirs, places_of = _plain(words)
@@ -207,18 +210,18 @@ def _places(text: str, words: str) -> list[Span]:
     result, last = [], (0, 0)
     by_place = dict(zip(places_of, found, strict=True))
     for place in range(len(words)):
-        last = by_place.get(place, last)  # an accent is at the place of its letter
+        last = by_place.get(place, last)  # an accent has the place of its letter
         result.append(last)
     return result
 
 
 def _difference(ours: str, theirs: str) -> tuple[int, int]:
     """How many characters differ at the start of each text, before both agree again."""
-    for total in range(1, FAR):
+    for total in range(1, MAX_DIFFERENCE):
         for added in range(total + 1):
             skipped = total - added
-            rest = ours[skipped : skipped + SAME]
-            if skipped <= len(ours) and rest == theirs[added : added + SAME]:
+            rest = ours[skipped : skipped + MATCH]
+            if skipped <= len(ours) and rest == theirs[added : added + MATCH]:
                 return skipped, added
     return len(ours), len(theirs)
 

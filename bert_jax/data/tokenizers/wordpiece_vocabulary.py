@@ -20,8 +20,9 @@ MIN_COVERAGE = 0.9  # if the share is smaller, training raises an error
 class WordPiece(FastTokenizer):
     """BERT's tokenizer. The id of a token is its index in `pieces`.
 
-    strip_accents: whether accents and other combining marks are removed; None means if `lowercase`
-    is true, as in BERT. Raises ValueError naming `source` if a special token is missing.
+    strip_accents: whether accents and other combining marks are removed; None means that they are
+    removed if `lowercase` is true, as in BERT. Raises ValueError naming `source` if a special token
+    is missing.
     """
 
     kind = 'wordpiece'
