@@ -51,7 +51,7 @@ def check(config: Config, workdir: epath.Path, init_from: str = '') -> int:
             except Exception as error:  # file systems and compilers raise errors of their own types
                 mark, line = 'FAIL', f'{type(error).__name__}: {first_line(error)}'
             code = 2 if mark == 'FAIL' else code
-            if line and (mark == 'FAIL' or process == 0):
+            if mark == 'FAIL' or process == 0:
                 who = f'process {process}: ' if process else ''
                 print(f'{mark:<6}{name:<12}{who}{" ".join(line.split())}', flush=True)
     return code
@@ -95,7 +95,8 @@ def _init_from(resolver: Resolver) -> str:
 
 def _model(resolver: Resolver) -> str:
     leaves = jax.tree.leaves(resolver.step.abstract.params)
-    return f'{sum(leaf.size for leaf in leaves):,} parameters'
+    line, teacher = f'{sum(leaf.size for leaf in leaves):,} parameters', resolver.describe_teacher()
+    return f'{line}; the teacher is {teacher}' if teacher else line
 
 
 def _workdir(resolver: Resolver) -> str:
@@ -210,19 +211,8 @@ CHECKS: dict[str, Callable[[Resolver], str]] = {
     'corpus': lambda resolver: resolver.describe_data(),
     'init_from': _init_from,
     'model': _model,
-    'teacher': lambda resolver: resolver.describe_teacher(),
     'workdir': _workdir,
     'disk': _disk,
     'fits': _fits,
 }
-EARLY = (
-    'config',
-    'devices',
-    'batch',
-    'vocabulary',
-    'corpus',
-    'init_from',
-    'model',
-    'teacher',
-    'workdir',
-)
+EARLY = ('config', 'devices', 'batch', 'vocabulary', 'corpus', 'init_from', 'model', 'workdir')
