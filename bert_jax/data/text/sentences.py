@@ -60,7 +60,7 @@ def tokenized_pairs(
     side. `summary` counts the pairs that are left out."""
     for batch in _batches(documents, lambda pair: sum(map(len, pair))):
         one, other = (
-            _encoded((pair[side] for pair in batch), vocabulary)
+            _encoded([pair[side] for pair in batch], vocabulary)
             for side, vocabulary in enumerate(vocabularies)
         )
         for pair, *ids in zip(batch, one, other, strict=True):

@@ -83,8 +83,14 @@ def test_each_language_has_its_own_rules_and_all_have_one_vocabulary(store):
         decoded = [words.decode(s) for d in sentences(directory, part)[:60] for s in d]
         expected = words.for_language(part).encode_batch([' '.join(document)])[0][:8]
         assert words.decode(expected) in ' '.join(decoded)
-    pairs = [tuple(map(words.decode, pair)) for pair in sentences(directory, 'en-fr')]
-    assert all(len(pair) == 2 for pair in pairs)
+    stored = sentences(directory, 'en-fr') + sentences(directory, 'en-fr', 'eval')
+    captions = list(zip(*languages.source(config.data).parts['en-fr'].read(Summary()), strict=True))
+    expected = [
+        words.for_language(name).encode_batch(side)
+        for name, side in zip(('en', 'fr'), captions, strict=True)
+    ]
+    assert sorted(stored) == sorted(map(list, zip(*expected, strict=True)))
+    pairs = [tuple(map(words.decode, pair)) for pair in stored]
     # Moses splits "l'homme" in French alone.
     assert any("l' homme" in other for _, other in pairs)
     counts = format.read_meta(directory).parts
