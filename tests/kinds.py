@@ -21,7 +21,7 @@ PHASE = Phase(20, 16, 16, 3)
 def _different() -> dict[str, ModelConfig]:
     kinds = dict[ModelConfig, tuple[str, ModelConfig]]()
     for name, model in PRESETS.items():
-        small = dataclasses.replace(tiny(model), scan_unroll=1)  # compiles sooner
+        small = dataclasses.replace(tiny(model), scan_unroll=1)  # compiles faster
         kinds.setdefault(dataclasses.replace(small, model_type='bert'), (name, small))
     return dict(kinds.values())
 

@@ -1,4 +1,4 @@
-"""What a command shows on a terminal."""
+"""Runs a command on a pseudo-terminal and returns its output."""
 
 import os
 import pty
@@ -39,6 +39,6 @@ def shown(command: list[str], columns: int = 80, **options: object) -> str:
 
 
 def lines(screen: str) -> list[str]:
-    """Every line that was shown, also those that were overwritten later."""
+    """Every line that was shown, including lines that were overwritten later."""
     parts = re.split(r'[\r\n]+', screen)
     return [re.sub(r'\x1b\[[0-9;?]*[a-zA-Z]', '', part).rstrip() for part in parts]

@@ -1,4 +1,4 @@
-"""The command bert_jax: its list of commands, its names, its helps."""
+"""The command bert_jax: its list of commands, their names, and the text of --help."""
 
 import os
 import pathlib
@@ -40,7 +40,7 @@ def test_the_list_of_commands(argv: list[str]) -> None:
         assert len(describe(module)) > 10
 
 
-def test_nobody_reads_the_list() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     line = f'{sys.executable} -m bert_jax | true; exit ${{PIPESTATUS[0]}}'
     values = os.environ | {'PYTHONPATH': str(ROOT)}
     done = subprocess.run(

@@ -118,7 +118,8 @@ EXTRAS = (
 
 @pytest.mark.parametrize('modules', ['measure', 'roofline,sweep,tables'])
 def test_training_works_without_the_libraries_of_data(modules: str) -> None:
-    """So do the commands benchmark and plan. JAX needs SciPy itself, so it stays there."""
+    """The commands benchmark and plan work without them, too. JAX itself needs SciPy, so SciPy
+    stays."""
     blocked = {name: None for name in EXTRAS if name != 'scipy'}
     run(
         f'import sys; sys.modules.update({blocked}); import bert_jax.training.loop\n'

@@ -79,7 +79,7 @@ def full_plan(*arguments: Any) -> dict[str, Any]:
     return figures | result if result['fits'] else SHAPE | result
 
 
-def test_the_first_lines_say_what_people_ask(
+def test_the_first_lines_are_the_summary(
     run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(roofline, 'plan', full_plan)
@@ -107,7 +107,7 @@ def test_the_first_lines_say_what_people_ask(
 def test_every_phase_must_fit(
     run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The exit code is main's for a step that does not fit."""
+    """The exit code is the same as that of `bert_jax train` for a step that does not fit."""
     monkeypatch.setattr(roofline, 'plan', full_plan)
     small = '--config.model.vocab_size=1000'
     assert run(small, '--config.train.phases=((900,32,16,5),(900,48,256,5))') == 2

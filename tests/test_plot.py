@@ -1,4 +1,4 @@
-"""The command `python -m bert_jax.plot`; tests/training/test_curves.py looks at its pictures."""
+"""The command `python -m bert_jax.plot`; tests/training/test_curves.py tests the pictures."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""No line of a library in the output of a command: TensorFlow, libtpu, absl, Orbax, matplotlib."""
+"""Libraries (TensorFlow, libtpu, absl, Orbax, matplotlib) print no line in a command's output."""
 
 import importlib.util
 import os
@@ -58,7 +58,7 @@ def test_lines_of_libraries_are_recognised(line: str) -> None:
 
 
 def test_no_line_is_of_a_library(environment: dict[str, str], tmp_path: pathlib.Path) -> None:
-    """Also when a run finds the programs in the cache that an earlier run compiled."""
+    """This includes a run that finds compiled programs of an earlier run in the cache."""
     pytest.importorskip('matplotlib')
     small_run.write_corpus(tmp_path)
     run, twice = tmp_path / 'run', tmp_path / 'twice'

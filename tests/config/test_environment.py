@@ -36,7 +36,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.Pa
 
 @pytest.mark.parametrize('tpu', [True, False])
 def test_defaults(clean: pathlib.Path, monkeypatch: pytest.MonkeyPatch, tpu: bool) -> None:
-    """Without a TPU, libtpu is told not to look for one. With one, nothing is said to it."""
+    """Without a TPU, libtpu does not look for one. With a TPU, its variables are not set."""
     monkeypatch.setattr(environment, 'has_tpu', lambda: tpu)
     environment.prepare('name')
     assert {name: os.environ[name] for name in environment.QUIET} == environment.QUIET
@@ -69,7 +69,7 @@ def test_a_cache_that_cannot_be_written(
 
 
 def compiled(folder: pathlib.Path, **variables: str) -> subprocess.CompletedProcess:
-    """What a command says that compiles a function, with a cache below `folder`."""
+    """Runs a command that compiles a function, with a cache below `folder`."""
     values = {name: value for name, value in os.environ.items() if name != COMPILED}
     values |= {'PYTHONPATH': str(ROOT), 'XDG_CACHE_HOME': str(folder)}
     values |= {'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'} | variables
@@ -81,7 +81,7 @@ def compiled(folder: pathlib.Path, **variables: str) -> subprocess.CompletedProc
 
 
 def test_a_damaged_entry_is_one_line(tmp_path: pathlib.Path) -> None:
-    """As a process leaves it that is killed while it writes."""
+    """A process that is killed while it writes leaves such an entry."""
     assert compiled(tmp_path).stderr == b''
     entries = list((tmp_path / 'bert_jax' / 'xla').glob('*-cache'))
     assert entries

@@ -76,7 +76,7 @@ PUBLISHED = {
 
 
 def test_a_checkpoint_of_the_authors(tmp_path: pathlib.Path) -> None:
-    """A folder with the published names comes in, and goes out with the same tensors."""
+    """A folder with the published names is converted to bert_jax and back to the same tensors."""
     tf = pytest.importorskip('tensorflow')
     folder, random = tmp_path / 'albert', np.random.default_rng(0)
     folder.mkdir()
@@ -101,7 +101,8 @@ def test_a_checkpoint_of_the_authors(tmp_path: pathlib.Path) -> None:
     assert reader.get_variable_to_shape_map().keys() == there.keys()
     for name, tensor in there.items():
         np.testing.assert_array_equal(reader.get_tensor(name), tensor)
-    # The same parameters as by the names of transformers, whose matrices are [out, in].
+    # The conversion by the names of transformers, whose matrices are [out, in], gives the same
+    # parameters.
     convert_out('hf', tmp_path / 'ours', tmp_path / 'hf')
     convert_in('hf', tmp_path / 'hf', tmp_path / 'back')
     one, other = ours.arrays(), model_dir.load(tmp_path / 'back').arrays()
@@ -128,7 +129,7 @@ def test_a_head_is_kept_in_preference_to_the_pooler(kind: str) -> None:
             assert others <= {*family.classes[_class_of(family, ('pooler', *others))]}, name
 
 
-def test_what_is_left_out_is_said(
+def test_a_line_names_what_is_left_out(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = make(tmp_path / 'ours', MODEL, ('pooler', 'masked_lm'))

@@ -1,4 +1,4 @@
-"""Checkpoints of other projects, used by the commands without a conversion by hand."""
+"""Commands read checkpoints of other projects: they are converted into a cache."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ def conversions(cache: pathlib.Path) -> list[str]:
 
 
 @pytest.mark.parametrize('family', ['hf', 'tf1'])
-def test_it_is_converted_once(
+def test_a_checkpoint_is_converted_once(
     tmp_path: pathlib.Path,
     ours: pathlib.Path,
     cache: pathlib.Path,
@@ -49,7 +49,7 @@ def test_it_is_converted_once(
     theirs = tmp_path / 'theirs'
     convert_out(family, ours, theirs)
     capsys.readouterr()
-    lowercase = False if family == 'tf1' else None  # hf says it in its files
+    lowercase = False if family == 'tf1' else None  # the files of hf contain it
     found = cached.model_folder(theirs, cache, lowercase)
     assert_same(ours, pathlib.Path(found))
     out, err = capsys.readouterr()
@@ -62,7 +62,7 @@ def test_it_is_converted_once(
 
 @pytest.mark.parametrize('change', ['weights', 'config', 'vocabulary', 'lowercase'])
 def test_a_changed_file_is_noticed(theirs: pathlib.Path, cache: pathlib.Path, change: str) -> None:
-    """Also if its size and time are as before."""
+    """The change is noticed even if the file's size and time are as before."""
     before = {path: path.stat() for path in theirs.iterdir()}
     first, lowercase = cached.model_folder(theirs, cache), None
     if change == 'weights':
@@ -93,7 +93,7 @@ def test_other_folders_stay_as_they_are(
     assert not conversions(cache)
 
 
-def test_what_cannot_be_converted_leaves_nothing(theirs: pathlib.Path, cache: pathlib.Path) -> None:
+def test_a_failed_conversion_leaves_no_folder(theirs: pathlib.Path, cache: pathlib.Path) -> None:
     values = tensors(theirs)
     values.pop('bert.embeddings.LayerNorm.weight')
     write(theirs, values)
@@ -102,7 +102,9 @@ def test_what_cannot_be_converted_leaves_nothing(theirs: pathlib.Path, cache: pa
     assert not conversions(cache)
 
 
-def test_predict_takes_it(theirs: pathlib.Path, cache: pathlib.Path, ours: pathlib.Path) -> None:
+def test_predict_reads_a_checkpoint(
+    theirs: pathlib.Path, cache: pathlib.Path, ours: pathlib.Path
+) -> None:
     bert = bert_jax.load(theirs)
     assert str(theirs) in repr(bert) and conversions(cache)
     expected = predict.load(ours).embed(['a b', 'c'])
@@ -123,7 +125,7 @@ def configured(start: pathlib.Path, **train: Any) -> Any:
 
 
 @pytest.mark.slow
-def test_fine_tuning_starts_from_it(
+def test_fine_tuning_starts_from_a_checkpoint(
     start: pathlib.Path,
     cache: pathlib.Path,
     capsys: pytest.CaptureFixture[str],

@@ -1,4 +1,4 @@
-"""Every family's config.json: what is refused, by its name, and what a model may have."""
+"""Every family's config.json: values that are refused, and models that can be written."""
 
 import dataclasses
 import json
@@ -88,10 +88,11 @@ def test_families_have_different_names() -> None:
 
 
 @pytest.mark.parametrize('kind', sorted(set(FAMILIES) - {'xlm-roberta', 'camembert'}))
-def test_there_and_back(
+def test_conversion_and_back(
     tmp_path: pathlib.Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Through the folders of both, and with keys of config.json that nobody knows."""
+    """A model is written in both formats and read again; unknown keys of config.json are
+    reported."""
     model = dataclasses.replace(tiny(MODELS[kind]), vocab_size=15, position_offset=0)
     if model.model_type == 'roberta':  # the padding token of the test's vocabulary is 0
         model = dataclasses.replace(model, position_offset=1)

@@ -1,4 +1,4 @@
-"""The score that needs no reading, for every kind of task, and the file without held-out rows."""
+"""The baseline of every kind of task, and training files without a file to evaluate on."""
 
 import dataclasses
 import json
@@ -104,7 +104,7 @@ def test_the_baseline_of_glue(tmp_path: pathlib.Path, source: pathlib.Path) -> N
 
 @pytest.mark.parametrize('task', ['text', 'ner', 'squad'])
 def test_a_tenth_is_held_out(tmp_path: pathlib.Path, source: pathlib.Path, task: str) -> None:
-    """The same rows in every seed, and they are said in a line."""
+    """The rows are the same for every seed, and a line says how many they are."""
     path = tmp_path / f'train.{"jsonl" if task == "text" else "conll" if task == "ner" else "json"}'
     if task == 'text':
         small_tasks.write_texts(path, 100, 0)
@@ -136,7 +136,7 @@ def test_a_tenth_is_held_out(tmp_path: pathlib.Path, source: pathlib.Path, task:
 def test_a_short_run_reports_at_least_twenty_times(
     epochs: float, log_every: int, expected: int
 ) -> None:
-    """Without a change of the configuration, and only in fine-tuning."""
+    """The configuration does not change, and pretraining is not affected."""
     from bert_jax.config import DataConfig, Phase
 
     steps = int(epochs * 10)

@@ -1,4 +1,4 @@
-"""Trained models in Python and on the command line, for every kind of task; here random ones."""
+"""Models in Python and on the command line, for every kind of task, with random parameters."""
 
 import copy
 import csv
@@ -79,7 +79,9 @@ def test_importing_the_package_is_cheap() -> None:
     subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True, timeout=60)
 
 
-def test_it_says_what_it_is(folders: dict[str, pathlib.Path], models: dict[str, Model]) -> None:
+def test_repr_describes_the_model(
+    folders: dict[str, pathlib.Path], models: dict[str, Model]
+) -> None:
     shown = repr(models['texts'])
     for part in ('bert', '2 layers of 32', 'classifier', 'bad, fine, good', str(folders['texts'])):
         assert part in shown, shown
@@ -303,7 +305,7 @@ def test_a_bad_row_at_the_end(
     run: Callable[..., tuple[int, str, str]],
     skip: bool,
 ) -> None:
-    """The rows before it are written. With --on_error=skip, those after it, too."""
+    """The rows before it are written. With --on_error=skip, the rows after it are written, too."""
     lines = [f'{i},the plot\n' for i in range(30)]
     path, output = tmp_path / 'in.csv', tmp_path / 'out.jsonl'
     path.write_text('id,text\n' + ''.join([*lines, '30,\n', '31,a film\n']))

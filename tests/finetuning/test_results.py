@@ -56,7 +56,8 @@ def test_the_table_of_tasks(tmp_path: pathlib.Path) -> None:
 def test_a_score_is_compared_with_the_baseline(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture, score: float, steps: int, said: list[str]
 ) -> None:
-    """One seed: no table, no second name of the same score; a warning if it learned nothing."""
+    """For one seed there is no table and no copy of a score; a warning follows if the score is
+    low."""
     baseline = Baseline('accuracy', 0.5, 'if every label is a', error=0.1)
     scores = [{'seed': 0, 'step': steps, 'loss': 0.7, 'accuracy': score, 'score': score}]
     results.write(epath.Path(tmp_path), 'text', 'score', scores, baseline, steps)

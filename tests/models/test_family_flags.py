@@ -1,4 +1,4 @@
-"""Flags of the encoder that other families than BERT have, and what they exclude."""
+"""Options of the encoder for families other than BERT, and options that exclude each other."""
 
 import dataclasses
 from typing import Any
@@ -53,7 +53,8 @@ def test_every_application_of_a_shared_layer_has_its_own_random_bits() -> None:
 
 
 def test_local_attention_sees_near_tokens_alone() -> None:
-    """In one layer with a window of two tokens on each side, the fourth token is out of sight."""
+    """In one layer with a window of two tokens on each side, a token does not see the fourth
+    token."""
     model = dataclasses.replace(tiny(PRESETS['modernbert-base']), **QUIET, local_attention=4)
     one = dataclasses.replace(model, num_hidden_layers=2, global_attn_every_n_layers=2)
     encoder, params = init(one)
@@ -80,7 +81,7 @@ def test_lamb_trains_shared_layers() -> None:
 @pytest.mark.parametrize('head', ['classifier', 'tagger', 'span'])
 @pytest.mark.parametrize('rate', [-1.0, 0.0, 0.4])
 def test_the_dropout_of_heads(head: str, rate: float) -> None:
-    """The share of weights of the last layer without a gradient is that of dropped inputs."""
+    """The share of the last layer's weights without a gradient equals the dropout rate."""
     changes = {'hidden_size': 256, f'{head}_dropout': rate, 'summary_use_proj': False}
     model = dataclasses.replace(tiny(PRESETS['bert-base']), **QUIET, **changes)
     model = dataclasses.replace(model, hidden_dropout_prob=0.2, layer_norm_eps=1.0)

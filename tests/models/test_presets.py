@@ -115,7 +115,7 @@ FEW = ('albert-base', 'flaubert-large', 'modernbert-base')
 @pytest.mark.slow
 @pytest.mark.parametrize('name', FEW if QUICK else different_kinds())
 def test_eight_devices_are_one_device(name: str) -> None:
-    model = dataclasses.replace(different_kinds()[name], scan_unroll=1)  # compiles sooner
+    model = dataclasses.replace(different_kinds()[name], scan_unroll=1)  # compiles faster
     one, gradients, params = loss_and_gradients(
         model, make_mesh(MeshConfig(1, 1), jax.devices()[:1])
     )

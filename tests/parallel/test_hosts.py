@@ -261,7 +261,7 @@ def test_one_that_waits_for_others_can_be_ended(tmp_path: pathlib.Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(small_run.QUICK, reason='two processes train above')
 def test_the_benchmark_of_two_processes(tmp_path: pathlib.Path) -> None:
-    """One says what both did; if one cannot begin, the other does not wait."""
+    """Process 0 prints what both did; if one cannot start, the other does not wait."""
     tiny = f'--config={small_run.ROOT / "configs/tiny.py"}'
     shape = ['--steps=3', '--max_seq_length=16', '--batch_size=8', '--config.mesh.fsdp=8']
     command = [sys.executable, '-m', 'bert_jax.benchmark', tiny, *shape]
@@ -329,7 +329,7 @@ if __name__ == '__main__':
     small_run.QUICK, reason='sharded predictions of one process are tested elsewhere'
 )
 def test_two_processes_fill_in_the_words_that_one_does(tmp_path: pathlib.Path) -> None:
-    """The lines are in the rows of both, and only the first one prints."""
+    """Both processes have some of the lines in their rows, and only process 0 prints."""
     small_run.write_corpus(tmp_path)
     lines = '\n'.join(f'{letter} [MASK] bad cab' for letter in 'abcdefgh')
     flags = {'train__num_steps': 6, 'train__eval_every': 3, 'data__examples': lines}

@@ -117,7 +117,7 @@ def their_model(kind: str, number: int, head: str = 'MaskedLM', labels: int = 3)
 
 
 def ours(model: Any, folder: pathlib.Path) -> Pretrained:
-    """The same model in bert_jax, by way of a folder of transformers."""
+    """The same model in bert_jax, converted from a folder of transformers."""
     model.save_pretrained(folder)
     source = hf.read(folder)
     labels = tuple(source.task.get('labels', ()))
@@ -128,7 +128,7 @@ def ours(model: Any, folder: pathlib.Path) -> Pretrained:
     arrays, needed = rules.to_ours(source.tensors, shapes, source.rules)
     assert needed == source.tensors.keys() and not source.notes
     params = traverse_util.unflatten_dict(arrays, sep='/')
-    config = dataclasses.replace(source.model, scan_unroll=1)  # compiles sooner
+    config = dataclasses.replace(source.model, scan_unroll=1)  # compiles faster
     return Pretrained(config, source.heads, params, None, labels=labels)
 
 

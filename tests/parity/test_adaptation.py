@@ -1,4 +1,4 @@
-"""Going on from published weights with masked words alone, here and in PyTorch."""
+"""Continued masked-word training of published weights, in bert_jax and in PyTorch."""
 
 import importlib.util
 import json

@@ -12,7 +12,8 @@ torch = pytest.importorskip('torch')
 
 @pytest.mark.parametrize('temperature', [1.0, 2.0, 5.0])
 def test_losses_and_gradients(temperature: float) -> None:
-    """As the DistilBERT authors' code: 5 KL * T^2 + 2 masked-LM + 1 cosine, means over tokens."""
+    """The sum of the DistilBERT authors' code: 5 KL * T^2 + 2 masked-LM + 1 cosine, means over
+    tokens."""
     random = np.random.default_rng(0)
     shapes = {'logits': (6, 50), 'expected': (6, 50), 'hidden': (6, 16), 'target': (6, 16)}
     arrays = {name: 3 * random.normal(size=s).astype('float32') for name, s in shapes.items()}

@@ -106,7 +106,7 @@ def test_masked_lm(tmp_path: pathlib.Path, kind: str, number: int) -> None:
 def test_a_wrong_setting_shows(
     tmp_path: pathlib.Path, kind: str, number: int, changes: dict[str, Any]
 ) -> None:
-    """The bars above would find it."""
+    """The tolerances of the other tests would be exceeded."""
     mine = ours(their_model(kind, number), tmp_path)
     wrong = dataclasses.replace(mine, config=dataclasses.replace(mine.config, **changes))
     inputs = batch(mine.config)
@@ -179,7 +179,7 @@ def back(theirs: Any, mine: Pretrained, folder: pathlib.Path) -> None:
 
 @pytest.mark.parametrize('kind', SHAPES)
 def test_masked_lm_and_the_way_back(tmp_path: pathlib.Path, kind: str) -> None:
-    """Also with a decoder that is not tied, and with the tied tensors in the file."""
+    """This includes a decoder that is not tied, and a file with the tied tensors."""
     theirs = their_model(kind, 0)
     mine = ours(theirs, tmp_path / 'theirs')
     back(theirs, mine, tmp_path / 'back')
@@ -207,8 +207,8 @@ def test_the_discriminator_is_an_encoder(tmp_path: pathlib.Path) -> None:
 
 
 def test_real_weights_of_albert(tmp_path: pathlib.Path, shared_data: Any) -> None:
-    """Float32 errs more here: PyTorch's own hidden states are up to 2.2e-5 from those in float64,
-    because one layer is applied twelve times. The bars are 5e-5, and 5e-6 for the mean square."""
+    """One layer is applied twelve times, so float32 errors are larger: PyTorch's own hidden states
+    differ by up to 2.2e-5 from float64. The tolerances are 5e-5, and 5e-6 for the mean square."""
     source = shared_data('weights/rxnmapper-albert')
     convert_in('hf', source, tmp_path / 'ours', lowercase=False)
     mine = model_dir.load(tmp_path / 'ours')

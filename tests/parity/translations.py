@@ -1,4 +1,4 @@
-"""How much the translation beside a sentence helps a model of mlm+tlm to predict masked words.
+"""Measures how much a translation helps a model trained with mlm+tlm to predict masked words.
 
     python tests/parity/translations.py --workdir=runs/tlm --first=test.en.gz --second=test.fr.gz
 

@@ -75,7 +75,7 @@ def test_a_step_has_operations_of_each_category() -> None:
     assert seen == {*step_profile.OP_CATEGORIES, *others}
 
 
-# The products that are not the encoder's layers or the decoder: heads, and embeddings.
+# Matrix products outside the encoder's layers and the decoder: heads and embeddings.
 OTHER_PRODUCTS = re.compile(
     'pooler|masked_lm_transform|next_sentence|sentence_order|embedding_hidden_mapping_in|_token_types'
 )

@@ -1,4 +1,4 @@
-"""Pretraining that goes on from a checkpoint: what comes from there, and what starts fresh."""
+"""Pretraining from a checkpoint: what is taken from it, and what is freshly initialized."""
 
 import dataclasses
 import json
@@ -26,7 +26,8 @@ from bert_jax.training import checkpoint, initialization
 
 @pytest.fixture
 def here(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    """A folder with a text of a document on each line, and a model without the masked-LM head."""
+    """A folder with a text file, which has one document per line, and a model without a masked-LM
+    head."""
     monkeypatch.chdir(tmp_path)
     rng = random.Random(0)
     for name, count in (('train.txt', 60), ('held_out.txt', 10)):
@@ -120,7 +121,7 @@ def test_what_comes_from_the_checkpoint(here: pathlib.Path) -> None:
         without_data(configured(**{'train.phases': phases}))
 
 
-def test_held_out_text_that_is_not_there(here: pathlib.Path) -> None:
+def test_missing_held_out_text(here: pathlib.Path) -> None:
     config = configured(**{'data.eval_corpus': 'text:no.txt'})
     resolver = Pretraining(config, epath.Path('run'), pathlib.Path('cache'))
     with pytest.raises(

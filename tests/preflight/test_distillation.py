@@ -1,4 +1,4 @@
-"""A run with a teacher: what it takes, what it records, and which teachers it refuses."""
+"""A run with a teacher: initialization, records of the run, and teachers that are refused."""
 
 import dataclasses
 import json
@@ -46,7 +46,7 @@ def save(
 
 @pytest.fixture
 def here(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    """A folder with text of a document on each line, and a teacher."""
+    """A folder with a text file, which has one document per line, and a teacher."""
     monkeypatch.chdir(tmp_path)
     rng = random.Random(0)
     for name, count in (('train.txt', 60), ('held_out.txt', 10)):
@@ -103,7 +103,9 @@ def test_a_run_and_its_resumption(here: pathlib.Path, caplog: pytest.LogCaptureF
     caplog.clear()
     run('parts')
     assert 'continuing from step 2 of 4' in caplog.text
-    assert 'of the teacher' not in caplog.text  # what a run started from is not read again
+    assert (
+        'of the teacher' not in caplog.text
+    )  # a resumed run does not initialize the student again
     same_bits(pathlib.Path('parts'), whole, 4)
     shutil.rmtree('teacher')
     save(here / 'teacher', seed=1)
@@ -219,7 +221,7 @@ def test_other_objectives_do_not_read_a_teacher() -> None:
 
 
 def test_without_data(here: pathlib.Path) -> None:
-    """plan and benchmark know the teacher; without one, it is of twice the student's layers."""
+    """plan and benchmark read the teacher; without one, they assume twice the student's layers."""
     config, task = without_data(configured(data__pad_vocab_to_multiple_of=16))
     assert isinstance(task, DistillTask)
     assert (task.teacher_config.num_hidden_layers, config.model.vocab_size) == (3, 32)

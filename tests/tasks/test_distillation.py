@@ -1,4 +1,4 @@
-"""The losses of a student against a plain computation; the teacher, which is only read."""
+"""A student's losses compared with a plain computation; the teacher does not change."""
 
 import dataclasses
 from typing import Any
@@ -22,12 +22,12 @@ KINDS = ('masked', 'all')
 
 
 def task_of(dropout: float = 0.0, **settings: Any) -> DistillTask:
-    """A student whose teacher has other layers, no dropout and token types."""
+    """A student whose teacher has different layers, no dropout, and token types."""
     teacher = dataclasses.replace(
         TINY.model,
         num_hidden_layers=4,
         intermediate_size=96,
-        hidden_dropout_prob=0.3,  # which the teacher must not use
+        hidden_dropout_prob=0.3,  # the teacher must not use it
         initializer_range=0.2,
     )
     student = dataclasses.replace(

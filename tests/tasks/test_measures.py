@@ -1,4 +1,4 @@
-"""The table of measures: every pretraining objective is in it, and what shows results asks it."""
+"""The table of measures has every pretraining objective, and all displays of results use it."""
 
 import json
 import math
@@ -24,7 +24,7 @@ def test_each_loss_of_an_objective_has_an_entry(objective: str) -> None:
 
 @pytest.mark.parametrize('name', MEASURES)
 def test_each_entry_is_shown(tmp_path: pathlib.Path, name: str) -> None:
-    """In the picture, in the report at the end of a run, and beside what chance gives."""
+    """In the picture and in the report at the end of a run, with the accuracy of chance."""
     measure, has_accuracy = MEASURES[name], MEASURES[name].answers is not None
     values = {f'{name}_loss': 0.5} | ({f'{name}_accuracy': 0.75} if has_accuracy else {})
     (tmp_path / 'metrics.jsonl').write_text(json.dumps({'split': 'train', 'step': 1} | values))

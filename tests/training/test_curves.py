@@ -1,4 +1,4 @@
-"""The picture of a run: what it shows for each kind of run, and smoothing."""
+"""The picture of a run: its content for each kind of run, and the smoothing of curves."""
 
 import dataclasses
 import io
@@ -110,7 +110,8 @@ def test_filled_masks(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_run_without_its_other_files(tmp_path: pathlib.Path) -> None:
-    """Of an old version, or a copy of metrics.jsonl alone; nothing has been evaluated yet."""
+    """Such a run is of an old version, or only metrics.jsonl was copied; it has no evaluation
+    yet."""
     shown = texts(workdir(tmp_path / 'old', [{'step': 5, 'mlm_loss': 7.25}]))
     assert '7.25' in shown
     assert not any('unigram' in text or 'guess' in text for text in shown)
@@ -235,7 +236,7 @@ def test_labels_do_not_overlap() -> None:
 
 
 def test_panels_of_other_objectives(tmp_path: pathlib.Path) -> None:
-    """Whatever losses a run reports have panels; the loss of masked tokens is first."""
+    """Every loss that a run reports has a panel; the loss of masked tokens is first."""
     line = {'step': 1, 'loss': 9.0, 'rtd_loss': 1.0, 'rtd_accuracy': 0.5, 'mlm_loss': 8.0}
     run = history.read(workdir(tmp_path / 'run', [line | {'mlm_accuracy': 0.1, 'x_loss': 1.0}]), '')
     titles = [panel.title for panel in curve_panels.upper([run])]

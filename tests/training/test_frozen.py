@@ -1,4 +1,4 @@
-"""What config.optim.freeze freezes does not change, whatever the optimizer adds to updates."""
+"""Parameters that config.optim.freeze names do not change with any optimizer."""
 
 import dataclasses
 

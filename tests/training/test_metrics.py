@@ -1,4 +1,4 @@
-"""metrics.jsonl is always whole and valid."""
+"""metrics.jsonl is complete and valid at every moment."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The table of presets in training: each kind of model in it, tiny, with its published objective.
+"""Training of a tiny model of each kind in the table of presets, with its published objective.
 
 PYTHONPATH=tests python tests/training/test_presets.py
     writes the golden files anew
@@ -33,7 +33,7 @@ GOLDEN = ROOT / 'tests' / 'golden'
 PARAMETERS, LOSSES = GOLDEN / 'params_kinds.txt', GOLDEN / 'losses_kinds.json'
 ONE = MeshConfig(1, 1)
 # One device trains with dropout and AdamW; eight devices without dropout, in two micro-batches,
-# with LAMB. The golden losses of the second are those of one device and whole batches.
+# with LAMB. The golden losses for eight devices were computed on one device with whole batches.
 ADAMW: dict[str, Any] = {}
 LAMB: dict[str, Any] = {'dropout': False, 'name': 'lamb', 'learning_rate': 0.02}
 FEW = ('roberta-base', 'albert-base', 'flaubert-large')
@@ -61,7 +61,8 @@ def parameters(name: str) -> set[str]:
 
 
 def all_parameters() -> str:
-    """The parameters of the first kind; of the others what they have more (+) and less (-)."""
+    """The parameters of the first kind. For the other kinds: the additional (+) and the missing (-)
+    parameters."""
     known = {name: parameters(name) for name in KINDS}
     first = next(iter(KINDS))
     lines = [f'{first}:', *(f'  {line}' for line in sorted(known[first]))]
@@ -121,7 +122,7 @@ def updates(name: str, params: dict[str, Any]) -> dict[str, dict[str, np.ndarray
 @pytest.mark.slow
 @pytest.mark.parametrize('name', list(KINDS)[::2] if QUICK else KINDS)
 def test_what_treats_layers_in_different_ways(name: str) -> None:
-    """LAMB, layer-wise rates, frozen layers, and layers that start afresh."""
+    """LAMB, layer-wise rates, frozen layers, and reinitialized layers."""
     step, random = step_of(configuration(name)), np.random.default_rng(0)
     params = jax.tree.map(
         lambda leaf: jnp.asarray(random.normal(size=leaf.shape), jnp.float32), step.abstract.params
@@ -180,7 +181,8 @@ def test_shared_layers_are_all_the_same(name: str, key: str, changes: dict[str, 
 
 @pytest.mark.parametrize('name', KINDS)
 def test_plan_benchmark_and_check_begin(name: str, tmp_path: pathlib.Path) -> None:
-    """They take a configuration and a task without data, and what costs no compilation passes."""
+    """The commands accept the configuration, and each check that needs no data and no compilation
+    passes."""
     write_corpus(tmp_path)
     config, task = without_data(configuration(name))
     phase = config.train.phases[0]

@@ -64,7 +64,8 @@ def test_the_configuration_and_texts(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_workdir_of_an_older_version(tmp_path: pathlib.Path) -> None:
-    """It has one file of events in the workdir itself; they stay, up to the step of the resume."""
+    """It has one file of events in the workdir itself. Its events stay up to the step of the
+    resume."""
     old = tmp_path / 'events.out.tfevents.1000000000.host'
     old.write_bytes(b'')
     (tmp_path / 'metrics.jsonl').write_text('{"step": 4, "split": "train", "loss": 1.0}\n')

@@ -87,7 +87,7 @@ def test_another_run_is_refused_by_key(
 
 
 def test_another_kind_of_run_is_named(claims: Claims) -> None:
-    """Instead of every key that differs."""
+    """The message names the kinds of the runs instead of every key that differs."""
     other = dataclasses.replace(BASE, data=DataConfig(task='text'))
     with pytest.raises(
         ValueError, match='of a pretraining run, but this is a fine-tuning run'

@@ -11,8 +11,8 @@ from bert_jax.data.labelled import conll, examples, squad
 
 
 class Kind(NamedTuple):
-    """name: of the file. good: four rows in the file's format. bad: rows that cannot be used, and
-    what the error says. place: where the error is, after the file's name."""
+    """name: the name of the file. good: four rows in the file's format. bad: maps rows that cannot
+    be used to the error's text. place: the place of the error, after the file's name."""
 
     name: str
     read: Callable[..., Iterator[Any]]

@@ -27,7 +27,7 @@ def test_a_tenth_of_each_label(count: int, labels: tuple[str, ...]) -> None:
 
 
 def test_the_choice_depends_on_the_texts_alone() -> None:
-    """Not on their order: so it is the same for every seed and after a restart."""
+    """It does not depend on their order, so it is the same for every seed and after a restart."""
     texts, names = made(200, ('a', 'b'))
     chosen = holdout.choose(texts, names, 'a.csv')
     order = np.random.default_rng(0).permutation(200)
@@ -44,7 +44,7 @@ def test_copies_of_a_text_are_on_one_side() -> None:
 
 
 def test_rare_labels_share_what_is_held_out() -> None:
-    """With four examples of each of 50 labels, a tenth of each would be nothing."""
+    """With four examples of each of 50 labels, a tenth of each label would be no example."""
     names = [f'label {i % 50}' for i in range(200)]
     chosen = holdout.choose([f'text {i}' for i in range(200)], names, 'a.csv')
     assert chosen.sum() == 20

@@ -38,7 +38,7 @@ def num_chunks(directory, split, length=64):
     return len(chunks.make_chunks(format.open_store(directory, split), length - 3))
 
 
-def test_batches_are_what_the_task_asks_for(made):
+def test_batches_fit_the_batch_spec_of_the_task(made):
     config = made_stores.config()
     vocab_size = format.read_meta(made).vocab_size
     model = dataclasses.replace(config.model, vocab_size=vocab_size)

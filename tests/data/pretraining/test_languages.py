@@ -100,7 +100,7 @@ def test_each_language_has_its_own_rules_and_all_have_one_vocabulary(store):
         assert total == format.read_meta(directory).counts[split].documents
 
 
-def test_the_parts_of_a_store_are_all_of_it(store):
+def test_the_parts_of_a_store_contain_all_its_text(store):
     directory, _ = store
     for split in format.SPLITS:
         whole, parts = format.open_store(directory, split), format.open_parts(directory, split)
@@ -157,7 +157,7 @@ def test_batch_k_depends_on_the_seed_and_k_alone(store):
     assert not same(take((directory, with_data(config, seed=1)), 0, 1), take(store, 0, 1))
 
 
-def test_batches_are_what_the_task_asks_for(store):
+def test_batches_fit_the_batch_spec_of_the_task(store):
     directory, config = store
     size = format.read_meta(directory).vocab_size
     for types in (0, 2):
@@ -169,8 +169,8 @@ def test_batches_are_what_the_task_asks_for(store):
 
 
 def test_rows_of_translations(store):
-    """</s> x </s> </s> y </s>: both sides are a pair of the store, with positions from 0, a
-    language each, and masks (facebookresearch/XLM, concat_batches)."""
+    """A row is </s> x </s> </s> y </s>. x and y are a pair of the store. Each has positions from 0,
+    its own language and masks (facebookresearch/XLM, concat_batches)."""
     directory, _ = store
     sep = tokenizer.load(directory).specials.sep
     pairs = [tuple(map(tuple, pair)) for pair in sentences(directory, 'en-fr')]

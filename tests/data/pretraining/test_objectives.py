@@ -57,7 +57,7 @@ def test_every_objective_has_rows_and_a_task():
 
 @pytest.mark.parametrize('objective', OBJECTIVES)
 @pytest.mark.parametrize('types', [1, 2])
-def test_batches_are_what_the_task_asks_for(made, objective, types):
+def test_batches_fit_the_batch_spec_of_the_task(made, objective, types):
     config = configured(objective)
     vocab_size = format.read_meta(made).vocab_size
     model = dataclasses.replace(config.model, vocab_size=vocab_size, type_vocab_size=types)
@@ -95,7 +95,7 @@ def test_batch_k_depends_on_the_seed_and_k_alone(made, objective, crosses, copie
 
 @pytest.mark.parametrize('crosses', [True, False])
 def test_an_epoch_has_each_chunk_once_and_every_token_is_text(corpus, crosses):
-    """A row is found in its chunk, which every row of an epoch has for itself."""
+    """Each row of an epoch is found in its own chunk."""
     config = configured('mlm', crosses)
     cut = chunks_of(corpus, config)
     size = len(cut)
@@ -185,14 +185,14 @@ def test_one_document_is_enough_for_masked_words(tmp_path):
     directory = made_stores.write(tmp_path / 'store', [[5, 6, 700, 9]], [[9, 8]])
     for objective, crosses in KINDS:
         batch = take(directory, configured(objective, crosses, rows=4), 0, 60)
-        assert batch['attention_mask'].sum(1).min() >= 5  # two texts of a token, or more
-        if objective == 'mlm':  # nothing of a sentence of many rows is out of reach
+        assert batch['attention_mask'].sum(1).min() >= 5  # two texts of at least one token
+        if objective == 'mlm':  # every token of a sentence longer than a row can be chosen
             assert len(np.unique(made_stores.restored(batch))) > 0.95 * 720
 
 
 @pytest.mark.parametrize('length', [128, 512])
 @pytest.mark.parametrize('name, documents', [('articles', 60), ('leads', 3000)])
-def test_the_order_of_sentences_can_not_be_seen_without_reading(real_text, name, documents, length):
+def test_the_edges_of_texts_do_not_reveal_their_order(real_text, name, documents, length):
     directory = real_text(name, documents, holdout=0.1)
     words = tokenizer.load(directory)
     final = np.isin(np.array(words.pieces), ['.', '!', '?'])

@@ -154,7 +154,7 @@ def test_one_document_is_an_error_before_the_first_batch(tmp_path, documents):
 
 @pytest.mark.parametrize('length', [128, 512])
 @pytest.mark.parametrize('name, documents', [('articles', 100), ('leads', 5000)])
-def test_the_label_can_not_be_seen_without_reading(real_text, name, documents, length):
+def test_the_edges_of_texts_do_not_reveal_the_label(real_text, name, documents, length):
     """Lengths, whether A and B begin inside a word and end a sentence; and features of B alone."""
     directory = real_text(name, documents, holdout=0.05)
     words = tokenizer.load(directory)

@@ -1,4 +1,4 @@
-"""Accuracies of counting, compared with plain counting in Python."""
+"""The baselines, compared with a plain computation in Python."""
 
 import collections
 import pathlib

@@ -70,7 +70,7 @@ def test_a_word_of_a_list_is_a_word_inside_a_text(roberta):
     assert roberta.encode_words(['world', 'Hello']) == roberta.encode_batch([' world', ' Hello'])
 
 
-def test_tokens_for_people(roberta):
+def test_readable_tokens(roberta):
     ids = [*roberta.encode_batch([' café'])[0], roberta.specials.mask]
     assert [roberta.readable(i) for i in ids] == [' café', '<mask>']
     assert roberta.pieces[ids[0]] == 'ĠcafÃ©'
@@ -93,7 +93,7 @@ def test_training(trained, tmp_path):
     assert trained.decode(ids) == text  # every byte is a token, and a typed mask is text
     assert not set(ids) & set(trained.specials.all())
     trained.save(tmp_path)
-    loaded = tokenizer.load(tmp_path, lowercase=True)  # the vocabulary says itself that it is cased
+    loaded = tokenizer.load(tmp_path, lowercase=True)  # its files contain that it is cased
     assert loaded.files == trained.files and not loaded.lowercase
     assert loaded.encode_batch([text]) == [ids]
     for name in ('vocab.json', 'merges.txt', 'vocabulary.json'):

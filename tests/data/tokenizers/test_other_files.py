@@ -1,4 +1,4 @@
-"""The numbering of fairseq (XLM-RoBERTa, CamemBERT), and tokenizer.json as it is."""
+"""The token ids of fairseq (XLM-RoBERTa, CamemBERT), and vocabularies from a tokenizer.json."""
 
 import io
 import json
@@ -83,7 +83,7 @@ def word_level():
 
 
 @pytest.mark.parametrize('make', [byte_level, word_level])
-def test_tokenizer_json_as_it_is(make, tmp_path):
+def test_tokenizer_json_gives_its_own_ids(make, tmp_path):
     model, same = make()
     model.enable_truncation(3)
     model.enable_padding(length=4)
