@@ -1,6 +1,6 @@
 """DistilBERT (66M parameters; Sanh et al., 2019): six layers that learn from a BERT.
 
-    python -m bert_jax.main --config=configs/distilbert.py --workdir=runs/distilbert \\
+    bert_jax train --config=distilbert --workdir=runs/distilbert \\
         --config.distill.teacher=bert-base-uncased --config.data.corpus='text:books/*.txt'
 
 The teacher is a workdir, a converted folder or a folder of a Hugging Face checkpoint. The text is
