@@ -12,6 +12,7 @@ from etils import epath
 from flax import linen as nn
 
 from bert_jax.config import Config, DataConfig, EvalConfig, ModelConfig, architecture_fields, keys
+from bert_jax.config.errors import config_error
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.models.heads import HeadedEncoder, heads_in
 from bert_jax.models.inputs import EncoderInputs
@@ -168,6 +169,10 @@ def start_from(
             raise ValueError(
                 f'config.{key} is {given!r}, but config.init_from has {value!r}; remove it'
             )
+    layers = source.model.num_hidden_layers
+    if config.optim.freeze.isdecimal() and int(config.optim.freeze) > layers:
+        expected = f'at most {layers}, the number of layers of config.init_from'
+        raise config_error('optim.freeze', config.optim.freeze, expected)
     unset = [name for name in keys.inherited_fields() if keys.unset(config, f'model.{name}')]
     model = dataclasses.replace(
         config.model, **{name: getattr(source.model, name) for name in (*names, *unset)}

@@ -1,11 +1,13 @@
 """Pretraining that starts from a checkpoint, config.init_from: which settings it takes from it."""
 
 import dataclasses
+import functools
 import hashlib
 
 from etils import epath
 
 from bert_jax.config import Config, validate
+from bert_jax.config.build_once import build_once
 from bert_jax.config.errors import config_error
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import added_words, tokenizer
@@ -45,10 +47,12 @@ def _extended_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer | None)
         )
     words = added_words.read(config.data.add_tokens)
     added_words.pieces(vocabulary, words)
-    state = repr((sorted(vocabulary.files.items()), words)).encode()
+    rules = vocabulary.lowercase, vocabulary.strip_accents
+    state = repr((sorted(vocabulary.files.items()), rules, words)).encode()
     cache = staging.cache_of(config.data) / 'vocabularies'
     folder = cache / hashlib.sha256(state).hexdigest()[:16]
-    added_words.save(vocabulary, words, folder)
+    save = functools.partial(added_words.save, vocabulary, words)
+    build_once(folder, save, 'writing the vocabulary with config.data.add_tokens', folder.exists)
     return str(folder)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import pathlib
 import shlex
 import shutil
@@ -111,7 +112,7 @@ def accuracies(means: Metrics, baselines: Mapping[str, float], step: int) -> lis
     lines = list[str]()
     for name, measure in MEASURES.items():
         accuracy = means.get(f'{name}_accuracy')
-        if not isinstance(accuracy, float):
+        if not isinstance(accuracy, float) or math.isnan(accuracy):
             continue
         if not measure.counted:
             chance = f' (chance is {1 / measure.answers:.0%})' if measure.answers else ''

@@ -32,6 +32,11 @@ def test_a_vocabulary_beside_that_of_the_checkpoint_is_refused() -> None:
             {'lowercase': False},
             r'data.lowercase is False, but config.init_from has True',
         ),
+        (
+            'optim',
+            {'freeze': '9'},
+            r"optim.freeze is '9'; expected at most 2, the number of layers of config.init_from",
+        ),
     ],
 )
 def test_settings_that_the_pretrained_model_decides(

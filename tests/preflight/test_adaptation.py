@@ -15,10 +15,11 @@ from etils import epath
 from flax import linen as nn
 
 from bert_jax.config import Config, default, from_dict
-from bert_jax.data.tokenizers import tokenizer
+from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder
 from bert_jax.models.inputs import EncoderInputs
+from bert_jax.preflight import init_from
 from bert_jax.preflight.pretraining import Pretraining
 from bert_jax.preflight.resolve import without_data
 from bert_jax.training import checkpoint, initialization
@@ -80,6 +81,23 @@ def test_a_run(here: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
     assert {split: n['documents'] for split, n in counts.items()} == {'train': 60, 'eval': 10}
 
 
+def test_the_larger_vocabulary_is_written_once_and_completely(
+    here: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several processes share the cache, and a run may read the folder while another starts."""
+    config, saved = configured(**{'data.add_tokens': 'annabert'}), list[pathlib.Path]()
+
+    def save(*args: Any) -> None:
+        saved.append(args[-1])
+        original(*args)
+
+    original = added_words.save
+    monkeypatch.setattr(added_words, 'save', save)
+    folders = {init_from.start_from(config).data.vocab_file for _ in range(2)}
+    assert len(folders) == len(saved) == 1 and str(saved[0]) not in folders
+    assert tokenizer.load(folders.pop()).pieces[-1] == 'annabert'
+
+
 def test_rows_of_new_tokens(here: pathlib.Path) -> None:
     config = configured(**{'data.add_tokens': 'annabert'})
     resolver = Pretraining(config, epath.Path('run'), pathlib.Path('cache'))
@@ -110,6 +128,9 @@ def test_what_comes_from_the_checkpoint(here: pathlib.Path) -> None:
         attention_probs_dropout_prob=0.1,
     )
     assert task.config == config.model
+    assert without_data(configured(**{'optim.freeze': '2'}))[0].optim.freeze == '2'
+    with pytest.raises(ValueError, match=r"freeze is '3'; expected at most 2, the number of layer"):
+        without_data(configured(**{'optim.freeze': '3'}))
     with pytest.raises(ValueError, match=r'hidden_size is 96, but config\.init_from has 32'):
         without_data(configured(**{'model.hidden_size': 96}))
     with pytest.raises(ValueError, match=r'lowercase is False, but config\.init_from has True'):

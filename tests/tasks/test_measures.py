@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from bert_jax.config import Config
+from bert_jax.config import Config, ModelConfig
 from bert_jax.tasks import measures
 from bert_jax.tasks.measures import MEASURES
 from bert_jax.tasks.pretraining import OBJECTIVES
+from bert_jax.tasks.task import loss_and_means
 from bert_jax.training import curve_panels, end_report, history
 
 
@@ -40,6 +41,20 @@ def test_each_entry_is_shown(tmp_path: pathlib.Path, name: str) -> None:
     assert accuracy == {0: 1 / size, None: None}.get(measure.answers, 0.5)
     assert loss == (math.log(size) if measure.answers == 0 else None)
     assert run.baselines(f'{name}_accuracy') == ({'chance': 0.5} if measure.answers == 2 else {})
+
+
+@pytest.mark.parametrize('name', OBJECTIVES)
+def test_a_measure_without_examples_is_left_out(name: str) -> None:
+    """A few held-out batches may have no pair of translations."""
+    task = OBJECTIVES[name](ModelConfig())
+    *others, last = task.loss_weights
+    sums = {loss: (3.0, 2.0) for loss in others} | {last: (0.0, 0.0)}
+    found = loss_and_means(task, sums)
+    expected = sum(task.loss_weights[loss] * 1.5 for loss in others) if others else math.nan
+    assert found['loss'] == pytest.approx(expected, nan_ok=True) and math.isnan(found[last])
+    assert math.isnan(loss_and_means(task, sums | {last: (math.nan, 2.0)})['loss'])
+    accuracy = f'{measures.parts(last)[0]}_accuracy'
+    assert not end_report.accuracies({accuracy: math.nan}, {'frequent': 0.1}, 7)
 
 
 def test_names_that_are_not_in_the_table() -> None:

@@ -38,6 +38,9 @@ def source(data: DataConfig, fetch: bool = True) -> Source:
             expected = "the language in front, for example 'en=text:FOLDER', beside data.parallel"
             raise config_error('data.corpus', data.corpus, expected)
         return readers.source(data, fetch)
+    if data.eval_corpus:
+        expected = "'' beside a corpus of several languages, which holds out a share of each one"
+        raise config_error('data.eval_corpus', data.eval_corpus, expected)
     parts = dict[str, Source]()
     for named in NEXT.split(data.corpus):
         language, _, corpus = named.partition('=')

@@ -270,6 +270,12 @@ def test_mistakes_are_named(tmp_path, corpus, parallel, says):
     assert says in str(raised.value)
 
 
+def test_held_out_text_of_its_own_has_no_language():
+    data = DataConfig(corpus='en=text:a.txt,fr=text:b.txt', eval_corpus='text:c.txt')
+    with pytest.raises(ValueError, match=r"data\.eval_corpus is 'text:c\.txt'; expected ''"):
+        languages.source(data)
+
+
 @pytest.mark.parametrize(
     ('names', 'values', 'says'),
     [
