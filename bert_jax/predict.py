@@ -1,10 +1,10 @@
 """Predictions of a trained model: labels, tags, answers, embeddings, masked words.
 
     bert_jax predict --checkpoint=DIR --text='A fine film.' --text='A bad one.'
-    bert_jax predict --checkpoint=DIR --text='Who went?' --context='Anna went home.'
+    bert_jax predict --checkpoint=DIR --text='Who?' --context='Anna went home.'
     bert_jax predict --checkpoint=DIR --text='Paris is the [MASK] of France.'
     bert_jax predict --checkpoint=DIR --input=new.csv --output=predictions.csv
-    bert_jax predict --checkpoint=DIR --mode=embed --input=lines.txt --output=vectors.npz
+    bert_jax predict --checkpoint=DIR --mode=embed --input=lines.txt --output=v.npz
 
 DIR: a workdir, a folder written by bert_jax convert, or a folder of a Hugging Face or TensorFlow 1
 checkpoint, which is converted once into the cache. In Python, see `bert_jax.load`.
@@ -157,7 +157,9 @@ def _write(bert: 'Model', mode: str) -> None:
     else:
         count = text_files.write_embeddings(bert, *files, FLAGS.pooling, FLAGS.long == 'window')
     rate = count / (time.monotonic() - begin)
-    print(f'{count:,} records, {rate:,.0f} a second, in {FLAGS.output}', file=sys.stderr)
+    records = 'record' if count == 1 else 'records'
+    speed = f'{rate:,.0f}' if rate >= 10 else f'{rate:.1f}'
+    print(f'wrote {FLAGS.output}: {count:,} {records}, {speed} a second', file=sys.stderr)
 
 
 def main(argv: list[str]) -> int:

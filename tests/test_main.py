@@ -21,6 +21,7 @@ MISTAKES = {
         'config.model.hiden_size is not',
         'did you mean config.model.hidden_size?',
     ),
+    'a key like no other': ([TINY, '--config.qwxz=1'], '; --help lists all keys', 'config.qwxz'),
     'unknown section': (
         [TINY, '--config.mdel.hidden_size', '1'],
         'config.mdel.hidden_size is not',
@@ -67,7 +68,7 @@ MISTAKES = {
         '',
     ),
     'empty workdir': ([TINY, '--workdir='], '--workdir is empty', 'a path'),
-    'empty config': (['--config='], '--config=: no such file', 'the names are base, '),
+    'empty config': (['--config='], '--config=: no such file', 'the names are adapt, '),
     'nearly a name': (['--config=configs/larg.py'], 'did you mean --config=large?', ''),
     'nearly a name, apart': (['--config', 'tini'], 'did you mean --config=tiny?', ''),
     'no config': ([], '--config=NAME is missing', '--config=tiny'),
@@ -75,7 +76,7 @@ MISTAKES = {
     'missing file': (
         ['--config=configs/nope.py'],
         'configs/nope.py: no such file',
-        'the names are base, code, ',
+        'the names are adapt, albert_base, ',
     ),
     'missing file and a key': (
         ['--config=configs/nope.py', '--config.train.seed=1'],

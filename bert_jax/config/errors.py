@@ -27,13 +27,15 @@ def config_error(key: str, value: object, expected: str) -> ValueError:
 
 
 def unknown_key(key: str, known: Iterable[str]) -> ValueError:
-    """The error for a configuration key that does not exist. It names the nearest key."""
+    """The error for a configuration key that does not exist. It names the nearest key, if one is
+    similar."""
     known = list(known)
     name = key.rpartition('.')[2]
     # If the user left out the section, the name is the last part of a known key.
     same = [other for other in known if other.rpartition('.')[2] == name]
-    nearest = difflib.get_close_matches(key, same or known, n=1, cutoff=0.0)[0]
-    return ValueError(f'config.{key} is not a configuration key; did you mean config.{nearest}?')
+    nearest = difflib.get_close_matches(key, same or known, n=1, cutoff=0.0 if same else 0.6)
+    hint = f'did you mean config.{nearest[0]}?' if nearest else '--help lists all keys'
+    return ValueError(f'config.{key} is not a configuration key; {hint}')
 
 
 def first_line(error: BaseException) -> str:

@@ -105,7 +105,9 @@ def _summary(
     for name, reason in source.unused.items():
         by_reason[reason].append(name)
     for reason, names in by_reason.items():
-        yield f'{len(names)} tensors not used, {reason}: {sorted(names)[0]}...'
+        first = sorted(names)[0]
+        several = f'{len(names)} tensors are not used ({reason}), such as {first}'
+        yield several if len(names) > 1 else f'1 tensor is not used ({reason}): {first}'
     if source.vocabulary is None:
         yield 'the folder has no vocabulary: the model can read token ids, but not text'
     yield from source.notes

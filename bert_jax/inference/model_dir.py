@@ -129,8 +129,10 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
     folder = epath.Path(directory).expanduser()
     if not (folder / CONFIG).exists():
         configs = (*folder.glob(f'*/{CONFIG}'), *folder.glob(f'*/*/{CONFIG}'))  # tasks and seeds
-        if runs := sorted(str(path.parent) for path in configs):
-            raise ValueError(f'{folder} has no {CONFIG}, but {", ".join(runs)}; give one of them')
+        if found := {path.parent for path in configs}:
+            # A folder in a model's folder, such as Sentence Transformers' 1_Pooling, is part of it.
+            runs = ', '.join(sorted(str(run) for run in found if run.parent not in found))
+            raise ValueError(f'{folder} has no {CONFIG}, but its folders have; give {runs}')
         wrong = f'has no {CONFIG}' if folder.exists() else 'does not exist'
         raise ValueError(
             f'{folder} {wrong}; give a workdir, a folder written by bert_jax convert, '

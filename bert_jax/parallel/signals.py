@@ -34,7 +34,7 @@ def exit_at_once() -> None:
 
 
 def _exit(number: int, _: Any) -> None:
-    os.write(2, b'bert_jax: interrupted; the same command continues from the last checkpoint\n')
+    os.write(2, b'bert_jax: interrupted; a run continues from its last checkpoint\n')
     os._exit(128 + number)
 
 

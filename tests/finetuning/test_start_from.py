@@ -93,7 +93,9 @@ def test_the_runs_of_a_table_belong_together(tmp_path: pathlib.Path) -> None:
 def test_a_folder_of_runs_names_them(tmp_path: pathlib.Path, run: str) -> None:
     (tmp_path / run).mkdir(parents=True)
     (tmp_path / run / 'config.json').touch()
-    with pytest.raises(ValueError, match=rf'no config.json, but {tmp_path / run}; give one'):
+    (tmp_path / run / '1_Pooling').mkdir()  # a part of the model, as in Sentence Transformers
+    (tmp_path / run / '1_Pooling' / 'config.json').touch()
+    with pytest.raises(ValueError, match=rf'its folders have; give {tmp_path / run}$'):
         model_dir.read_config(tmp_path)
     with pytest.raises(ValueError, match='absent does not exist; give a workdir'):
         model_dir.read_config(tmp_path / 'absent')

@@ -182,7 +182,8 @@ def csv_rows(
         except csv.Error as error:
             wrong = ValueError(
                 f'{path}:{number} is not CSV ({error}); put double quotes around a text with '
-                'commas, quotes or line breaks, and double the quotes in it'
+                'commas, quotes or line breaks, and double the quotes in it. A file of JSON '
+                'objects, one on each line, needs a name that ends in .jsonl'
             )
             if on_error is None:
                 raise wrong from error

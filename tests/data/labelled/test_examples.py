@@ -99,6 +99,7 @@ MISTAKES = {
     'columns too few': ('a.tsv', 'text\tlabel\none 1', r':2 has 1 columns; expected 2'),
     'quote in the midst': ('a.csv', CSV + '"a"b,1', r':3 is not CSV .*; put double quotes'),
     'quote not closed': ('a.csv', CSV + 'b,1\n"a,1\nc,1\n', r':4 is not CSV \(unexpected end'),
+    'JSON in a csv': ('a.csv', '[{"text":"a","label":"x"}]', r':1 is not CSV .* ends in \.jsonl'),
     'broken JSON': ('a.jsonl', '{"text": "a"}\n{"text"', r':2:8 is not JSON \(Expecting'),
     'too deep': ('a.jsonl', '[' * 100_000, r':1 is not JSON'),
     'no object': ('a.jsonl', '["text", "a"]', r':1 is \["text", "a"\]; expected an object'),
