@@ -90,8 +90,8 @@ class Task(abc.ABC):
 def loss_and_means(task: Task, sums: Mapping[str, Any]) -> dict[str, float]:
     """The means from sums that were fetched from the device; nan if the count is 0.
 
-    `loss` is the weighted sum of the task's losses. As in the training step, a loss without examples
-    adds nothing, unless no loss has any.
+    `loss` is the weighted sum of the task's losses. As in the training step, a loss without
+    examples adds nothing, unless no loss has any.
     """
     means = {
         name: float(value) / float(count) if count else math.nan

@@ -48,7 +48,7 @@ def test_a_measure_without_examples_is_left_out(name: str) -> None:
     """A few held-out batches may have no pair of translations."""
     task = OBJECTIVES[name](ModelConfig())
     *others, last = task.loss_weights
-    sums = {loss: (3.0, 2.0) for loss in others} | {last: (0.0, 0.0)}
+    sums = dict.fromkeys(others, (3.0, 2.0)) | {last: (0.0, 0.0)}
     found = loss_and_means(task, sums)
     expected = sum(task.loss_weights[loss] * 1.5 for loss in others) if others else math.nan
     assert found['loss'] == pytest.approx(expected, nan_ok=True) and math.isnan(found[last])
