@@ -45,6 +45,11 @@ def save(workdirs: Sequence[str], output: str) -> None:
         raise ValueError(f"{error}; a picture needs matplotlib: pip install '.[plot]'") from error
     names = history.names(workdirs)
     runs = [history.read(path, name) for path, name in zip(workdirs, names, strict=True)]
+    if len(units := {run.unit: run.name for run in runs}) > 1:
+        raise ValueError(
+            f'{units["epoch"]} is drawn by epochs and {units["step"]} by steps; '
+            'draw them in separate pictures'
+        )
     image = io.BytesIO()
     style: dict[Any, Any] = {'svg.hashsalt': 'bert_jax', 'font.size': 9, 'axes.titlesize': 9.5}
     style |= {'axes.spines.top': False, 'axes.spines.right': False}

@@ -213,6 +213,12 @@ def test_mistakes_in_a_workdir_are_named(tmp_path: pathlib.Path) -> None:
         history.read(seed, '')
 
 
+def test_steps_and_epochs_are_not_mixed(tmp_path: pathlib.Path) -> None:
+    runs = [pretrained(tmp_path / 'a'), finetuned(tmp_path / 'b', [{'step': 1, 'score': 0.5}])]
+    with pytest.raises(ValueError, match='b is drawn by epochs and a by steps'):
+        curves.save(runs, str(tmp_path / 'p.png'))
+
+
 def test_names_of_workdirs() -> None:
     assert history.names(['runs/a', 'runs/b/']) == ['a', 'b']
     assert history.names(['x/a/seed_0', 'y/b/seed_0']) == ['a/seed_0', 'b/seed_0']
