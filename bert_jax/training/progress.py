@@ -134,6 +134,8 @@ def _by_kind(metrics: Metrics) -> tuple[list[tuple[str, Any]], list[tuple[str, A
     shown = {name: value for name, value in metrics.items() if not NOT_IN_CONSOLE.fullmatch(name)}
     losses = {name: value for name, value in shown.items() if name.endswith('loss')}
     others = {name: value for name, value in shown.items() if name not in losses}
+    if others.get('score') in [value for name, value in others.items() if name != 'score']:
+        others.pop('score')  # it is a copy of the main measure
     if len(losses) > 1:
         losses.pop('loss', None)  # it is the sum of the others
     named = [

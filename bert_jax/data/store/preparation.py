@@ -88,16 +88,17 @@ def _check_part(source: readers.Source, name: str, data: DataConfig, needed: int
         return  # the preparation raises an error that says what was read
     different, of = sorted(set(shares)), f' of {name}' if name else ''
     if len(different) < 2 * needed:
-        remedy = f'pretraining needs {2 * needed} different ones or more: '
+        remedy = 'Give'
     else:
         works = sum(different[needed - 1 : needed + 1]) / 2
-        remedy = f'set config.data.holdout (--holdout) to {works:.4f}, '
+        remedy = f'Set config.data.holdout (--holdout) to {works:.4f}, give'
+    documents = f'{len(shares)} document{"" if len(shares) == 1 else "s"}'
     raise ValueError(
-        f'config.data.corpus={data.corpus!r} has {len(shares)} documents{of}, of which '
-        f'config.data.holdout={data.holdout} holds out {held_out} for evaluation; '
-        f'{format.purpose(needed)} needs {needed} to train on and {needed} held out: {remedy}'
-        'give more text, separate documents in another way (config.data.documents), or name text '
-        'to evaluate on (config.data.eval_corpus)'
+        f'config.data.corpus={data.corpus!r} has {documents}{of}. '
+        f'config.data.holdout={data.holdout} holds out {held_out} of them for evaluation, but '
+        f'{format.purpose(needed)} needs {2 * needed} different ones: {needed} to train on and '
+        f'{needed} to evaluate on. {remedy} more text, separate documents in another way '
+        '(config.data.documents), or name text to evaluate on (config.data.eval_corpus)'
     )
 
 
