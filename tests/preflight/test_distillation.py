@@ -103,9 +103,8 @@ def test_a_run_and_its_resumption(here: pathlib.Path, caplog: pytest.LogCaptureF
     caplog.clear()
     run('parts')
     assert 'continuing from step 2 of 4' in caplog.text
-    assert (
-        'of the teacher' not in caplog.text
-    )  # a resumed run does not initialize the student again
+    # A resumed run does not initialize the student again.
+    assert 'of the teacher' not in caplog.text
     same_bits(pathlib.Path('parts'), whole, 4)
     shutil.rmtree('teacher')
     save(here / 'teacher', seed=1)
