@@ -41,7 +41,8 @@ def tokenized(
     `summary` counts what is cut or left out.
     """
     for batch in _batches(documents, lambda document: sum(map(len, document))):
-        texts = [list(_sentences(document, data, summary)) for document in batch]
+        space = vocabulary.space
+        texts = [list(_sentences(document, data, summary, space)) for document in batch]
         encoded = _encoded(itertools.chain.from_iterable(texts), vocabulary)
         for document, sentences in zip(batch, texts, strict=True):
             ids = [piece for text in sentences for piece in _cut(next(encoded), text, summary)]
@@ -73,7 +74,11 @@ def tokenized_pairs(
                 yield pair, ids
 
 
-def _sentences(document: Document, data: DataConfig, summary: Summary) -> Iterator[str]:
+def _sentences(
+    document: Document, data: DataConfig, summary: Summary, space: str = ''
+) -> Iterator[str]:
+    """The sentences of a document. space: see `Tokenizer`; sentences that follow a space in their
+    line begin with it."""
     for line in document:
         if len(line) > MAX_LINE:
             summary.count(f'lines over {MAX_LINE:,} characters, cut', repr(line[:60]))
@@ -81,7 +86,12 @@ def _sentences(document: Document, data: DataConfig, summary: Summary) -> Iterat
             if data.sentences == 'line':
                 yield part
             else:
-                yield from filter(None, map(str.strip, sentencex.segment(data.language, part)))
+                end = ''
+                for sentence in sentencex.segment(data.language, part):
+                    follows = end.isspace() or (end and sentence[:1].isspace())
+                    if text := sentence.strip():
+                        yield space + text if follows else text
+                    end = sentence[-1:]
 
 
 def _parts(line: str) -> Iterator[str]:

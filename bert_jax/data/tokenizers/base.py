@@ -36,11 +36,13 @@ class Tokenizer(abc.ABC):
     `tokenizer.load` reads the vocabulary. lowercase: whether text is lowercased. strip_accents:
     whether accents are removed; None means the default of the kind of vocabulary. mask_markers: the
     strings that a user may type for the mask token. kind: an entry of `tokenizer.KINDS`. revision:
-    a number that increases when a change of the code gives other ids for the same files.
+    a number that increases when a change of the code gives other ids for the same files. space:
+    what stands in front of a text that follows a space; '' if the space does not change its tokens.
     """
 
     kind: str
     revision = 1
+    space = ''
     strip_accents: bool | None = None
     ends_word: np.ndarray | None = None
 
@@ -65,7 +67,7 @@ class Tokenizer(abc.ABC):
 
     def encode_words(self, words: Sequence[str]) -> list[list[int]]:
         """The token ids of each word, in the form that it has in a text after a space."""
-        return self.encode_batch(words)
+        return self.encode_batch([self.space + word for word in words] if self.space else words)
 
     @abc.abstractmethod
     def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:

@@ -32,7 +32,9 @@ class ByteBPE(FastTokenizer):
     """
 
     kind = 'byte_bpe'
+    revision = 2
     has_space = True
+    space = ' '
 
     def __init__(
         self,
@@ -74,9 +76,6 @@ class ByteBPE(FastTokenizer):
         # Single bytes are in every vocabulary.
         ordinary = [self.pieces[i] for i in self.ordinary_ids if len(self.pieces[i]) > 1]
         return [piece for piece in ordinary if (text := _text(piece)) != text.lower()]
-
-    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
-        return self.encode_batch([' ' + word for word in words])
 
 
 def by_id(ids: Mapping[str, int], source: object) -> list[str]:

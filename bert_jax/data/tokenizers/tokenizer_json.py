@@ -47,7 +47,9 @@ class JsonTokenizer(FastTokenizer):
         roles = find_specials(pieces, source, REMEDY, specials)
         values = json.loads(content)
         special = set(roles.all())
-        continues, self.splits_bytes = _continues(values, pieces), _has_byte_level(values)
+        continues = _continues(values, pieces)
+        if _has_byte_level(values):
+            self.space, self.revision = ' ', 2
         is_continuation = [i not in special and continues(p) for i, p in enumerate(pieces)]
         options: dict[str, Any] = {'specials': dict(specials)} if specials else {}
         files = {FILE: content, **marker(self.kind, **options)}
@@ -62,11 +64,8 @@ class JsonTokenizer(FastTokenizer):
         return normalizer is not None and 'A' not in normalizer.normalize_str('A')
 
     def readable(self, token: int) -> str:
-        ordinary = self.splits_bytes and token not in self.specials.all()
+        ordinary = bool(self.space) and token not in self.specials.all()
         return self.decode([token]) if ordinary else self.pieces[token]
-
-    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
-        return self.encode_batch([' ' + word for word in words] if self.splits_bytes else words)
 
 
 def _has_byte_level(values: Mapping[str, Any]) -> bool:

@@ -100,3 +100,22 @@ def test_a_line_of_ten_megabytes(word):
     else:
         assert tokens == count * len(text)
     assert any(key.startswith('lines over') for key in summary)
+
+
+# Moses' rules for French split full stops at the end of a text only.
+@pytest.mark.parametrize('kind', [kind for kind in tokenizer.TRAINERS if kind != 'flaubert_bpe'])
+def test_the_tokens_of_sentences_are_those_of_their_line(kind):
+    """A token of a byte-level vocabulary may hold the space between two sentences."""
+    text = 'Le chat dort. Le chien court.  Le chat court.'
+    vocabulary = tokenizer.train([text] * 50, 330, True, kind)
+    documents = iter([[text, text], ['你好。我很好。 再见。']])
+    (_, latin), _ = sentences.tokenized(documents, DataConfig(), vocabulary, Summary())
+    assert len(latin) == 6
+    whole = vocabulary.encode_batch(['Le chat dort. Le chien court. Le chat court.'])[0]
+    assert np.concatenate(latin).tolist() == 2 * whole
+    starts = vocabulary.word_starts(np.concatenate(latin[:3]))
+    assert starts[np.cumsum([0, *map(len, latin[:2])])].all()
+    found = list(
+        sentences._sentences(['你好。我很好。 再见。'], DataConfig(language='zh'), Summary(), ' ')
+    )
+    assert found == ['你好。', '我很好。', ' 再见。']
