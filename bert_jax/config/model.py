@@ -81,8 +81,10 @@ class ModelConfig:
     global_rope_theta: PositiveFloat = setting(160_000.0, ARCHITECTURE)  # for rotary positions
     # For rotary positions in layers with local attention.
     local_rope_theta: PositiveFloat = setting(10_000.0, ARCHITECTURE)
-    layerdrop: Probability = 0.0  # the probability to skip a layer in training (Fan et al., 2020)
-    attention_output_dropout: bool = True  # whether the output of attention has dropout
+    # The probability that a layer is skipped in training (Fan et al., 2020).
+    layerdrop: Probability = setting(0.0, INHERITED)
+    # Whether the output of attention has dropout.
+    attention_output_dropout: bool = setting(True, INHERITED)
 
     # The dense layer, activation and normalization in front of the masked-LM decoder.
     masked_lm_transform: bool = setting(True, ARCHITECTURE)
