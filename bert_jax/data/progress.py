@@ -32,9 +32,10 @@ def tracked(
 ) -> Generator[Document, None, None]:
     """Yields the documents and shows how much of the source has been read, and how fast.
 
-    size: the size of the source, 0 if it is unknown; `summary.passed` of it has been read.
+    size: the size of the source, 0 if it is unknown. `summary.passed` grows by what is read of it; it
+    may already count earlier sources.
     """
-    started, characters = time.monotonic(), 0
+    started, characters, before = time.monotonic(), 0, summary.passed
 
     def measured() -> Iterator[Document]:
         nonlocal characters
@@ -44,8 +45,9 @@ def tracked(
 
     def state(_: int) -> State:
         rate = characters / 1e6 / max(time.monotonic() - started, 1e-9)
-        share = f', {summary.passed / size:.0%}' if size else ''
-        return summary.passed, f'{characters / 1e6:.1f} MB of text, {rate:.1f} MB/s', share
+        passed = summary.passed - before
+        share = f', {passed / size:.0%}' if size else ''
+        return passed, f'{characters / 1e6:.1f} MB of text, {rate:.1f} MB/s', share
 
     return _shown(measured(), what, size or None, state)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from small_run import QUICK
 from tiny_model import ROOT
 
 from bert_jax.config import environment
@@ -80,6 +81,7 @@ def compiled(folder: pathlib.Path, **variables: str) -> subprocess.CompletedProc
     return done
 
 
+@pytest.mark.skipif(QUICK, reason='three processes that compile')
 def test_a_damaged_entry_is_one_line(tmp_path: pathlib.Path) -> None:
     """A process that is killed while it writes leaves such an entry."""
     assert compiled(tmp_path).stderr == b''

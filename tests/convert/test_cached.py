@@ -15,6 +15,7 @@ import small_run
 import small_tasks
 from etils import epath
 from folders import assert_same, change_config, tensors, write
+from small_run import QUICK
 
 import bert_jax
 from bert_jax import main, predict
@@ -125,6 +126,7 @@ def configured(start: pathlib.Path, **train: Any) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(QUICK, reason='test_readme_commands fine-tunes such a folder')
 def test_fine_tuning_starts_from_a_checkpoint(
     start: pathlib.Path,
     cache: pathlib.Path,

@@ -180,7 +180,7 @@ def test_a_test_file_that_can_not_be_submitted_is_found_first(tmp_path: pathlib.
     (tmp_path / 'test.tsv').unlink()
     job = make('wnli', dir=str(tmp_path))
     assert job.tests == []
-    assert 'missing files, so no predictions for wnli test: 1' in str(job.summary)
+    assert 'test files that are missing: wnli test gets no predictions: 1' in str(job.summary)
 
 
 def test_a_test_file_with_labels_is_scored(tmp_path: pathlib.Path) -> None:

@@ -32,6 +32,7 @@ def test_given_and_held_out_lines(prose: pathlib.Path) -> None:
         'input_ids': (6, 32),
         'token_type_ids': (6, 32),
         'attention_mask': (6, 32),
+        'position_ids': (6, 32),
         'masked_lm_positions': (6, 1),
     }
     assert (arrays['input_ids'] == mask).sum() == 6

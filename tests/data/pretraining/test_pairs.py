@@ -9,6 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
+from small_run import QUICK
 
 from bert_jax.data.pretraining import chunks, input_pipeline
 from bert_jax.data.store import format
@@ -152,7 +153,7 @@ def test_one_document_is_an_error_before_the_first_batch(tmp_path, documents):
         input_pipeline.train_batches(directory, made_stores.config(), start=0, stop=1)
 
 
-@pytest.mark.parametrize('length', [128, 512])
+@pytest.mark.parametrize('length', [128] if QUICK else [128, 512])
 @pytest.mark.parametrize('name, documents', [('articles', 100), ('leads', 5000)])
 def test_the_edges_of_texts_do_not_reveal_the_label(real_text, name, documents, length):
     """Lengths, whether A and B begin inside a word and end a sentence; and features of B alone."""

@@ -233,7 +233,7 @@ def test_what_matches_nothing_or_is_no_text_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r'a\.csv: expected a name that ends in \.txt, \.jsonl'):
         read(tmp_path / '*')
     for corpus in ('txt:a', 'text:', 'tfds', 'builtin:x', ''):
-        with pytest.raises(ValueError, match='expected text:FOLDER, text:GLOB, tfds:'):
+        with pytest.raises(ValueError, match=r'[Ee]xpected text:FOLDER, text:GLOB, tfds:'):
             readers.source(DataConfig(corpus=corpus))
 
 
