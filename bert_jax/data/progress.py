@@ -32,8 +32,8 @@ def tracked(
 ) -> Generator[Document, None, None]:
     """Yields the documents and shows how much of the source has been read, and how fast.
 
-    size: the size of the source, 0 if it is unknown. `summary.passed` grows by what is read of it; it
-    may already count earlier sources.
+    size: the size of the source, 0 if it is unknown. `summary.passed` grows by what is read of it;
+    it may already count earlier sources.
     """
     started, characters, before = time.monotonic(), 0, summary.passed
 
