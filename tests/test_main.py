@@ -181,7 +181,8 @@ def test_a_mistake_is_one_line(name: str, commands: dict[str, tuple[int, str]]) 
 @pytest.mark.parametrize('library', ['jaxlib', 'tensorstore'])
 def test_interrupted_while_it_starts(tmp_path: pathlib.Path, library: str) -> None:
     """Amid the imports, which would turn an exception into a traceback, or lose it."""
-    process = small_run.start(tmp_path, tmp_path / 'run')
+    small_run.write_corpus(tmp_path)
+    process = small_run.start(tmp_path, tmp_path / 'run', train__phases='((20,16,8,3),)')
     loaded = pathlib.Path(f'/proc/{process.pid}/maps')
     while f'/{library}/' not in loaded.read_text():
         assert process.poll() is None
