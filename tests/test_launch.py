@@ -91,7 +91,7 @@ def test_logs(desk: Desk, flags: list[str], options: str) -> None:
 
 
 def test_start_hands_main_its_arguments(desk: Desk) -> None:
-    """What a worker's shell makes of the command that gcloud is given."""
+    """The shell of a worker parses the command that gcloud receives into the same arguments."""
     odd = desk.folder / 'my own.py'
     odd.write_text('')
     desk.pod('start', '--', BUCKET, *ODD, CONFIG=str(odd))

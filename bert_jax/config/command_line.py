@@ -95,7 +95,10 @@ def _outcome(error: Exception) -> tuple[int, str]:
 
 
 def _nobody_reads_stdout() -> bool:
-    """Whether the reader of stdout has closed it (`| head`). If so, discards all later output."""
+    """Returns whether the reader of stdout has closed it, as `head` does.
+
+    If so, all later output is discarded.
+    """
     poll = select.poll()
     poll.register(1, 0)
     closed = any(event & select.POLLERR for _, event in poll.poll(0))

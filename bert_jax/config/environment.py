@@ -59,7 +59,7 @@ def silence() -> None:
 
 
 def has_tpu() -> bool:
-    """Whether this machine seems to have a TPU."""
+    """Returns whether this machine seems to have a TPU."""
     if glob.glob('/dev/accel*') or glob.glob('/dev/vfio/[0-9]*'):
         return True
     for vendor in pathlib.Path('/sys/bus/pci/devices').glob('*/vendor'):

@@ -44,6 +44,6 @@ def first_line(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that a device has too little memory."""
+    """Returns whether the error says that a device has too little memory."""
     # The type is compared by its name, so that this module does not import JAX.
     return type(error).__name__ == 'JaxRuntimeError' and 'RESOURCE_EXHAUSTED' in str(error)

@@ -49,7 +49,7 @@ def get(config: Config, key: str) -> Any:
 
 
 def unset(config: Config, key: str) -> bool:
-    """Whether a key has its default value."""
+    """Returns whether a key has its default value."""
     return bool(get(config, key) == get(Config(), key))
 
 
@@ -74,7 +74,7 @@ def _model_fields(fact: Fact) -> tuple[str, ...]:
 
 
 def free_on_resume(key: str, kind: Kind | None = None) -> bool:
-    """Whether a run may continue with another value of `key`.
+    """Returns whether a run may continue with another value of `key`.
 
     kind: if it is given, a run may also continue with other values of keys that it does not read.
     """

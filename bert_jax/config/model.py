@@ -102,8 +102,9 @@ class ModelConfig:
     token_transform: bool = setting(False, ARCHITECTURE)  # the same layers for taggers and spans
     # Dropout in front of the scores of a classifier. -1: hidden_dropout_prob.
     classifier_dropout: HeadDropout = setting(-1.0, INHERITED)
-    tagger_dropout: HeadDropout = setting(-1.0, INHERITED)  # the same for a tagger
-    span_dropout: HeadDropout = setting(0.0, INHERITED)  # the same for question answering
+    tagger_dropout: HeadDropout = setting(-1.0, INHERITED)  # in front of the scores of a tagger
+    # Dropout in front of the scores of question answering. -1: hidden_dropout_prob.
+    span_dropout: HeadDropout = setting(0.0, INHERITED)
     # Whether the masked-LM decoder uses the table of word embeddings.
     tie_word_embeddings: bool = setting(True, PRETRAINING)
     dtype: Literal['auto', 'float32', 'bfloat16'] = 'auto'  # computation; 'auto': float32 on CPU

@@ -81,7 +81,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
 
 
 def _needs_marker(vocabulary: Tokenizer, files: dict[str, bytes]) -> bool:
-    """Whether the files for transformers do not say all that bert_jax needs."""
+    """Returns whether bert_jax needs a file of its own beside those of transformers."""
     if isinstance(vocabulary, word_bpe.WordBPE):
         return vocabulary.rules.language not in ('en', 'fr')
     return vocabulary.kind != 'tokenizer_json' and 'tokenizer.json' in files

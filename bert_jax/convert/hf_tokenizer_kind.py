@@ -93,7 +93,7 @@ def kind_of(
 
 
 def _splits_like_bert(described: Mapping[str, Any]) -> bool:
-    """Whether a tokenizer.json splits text as BERT does."""
+    """Returns whether a tokenizer.json splits text as BERT does."""
     parts = [described.get(section) for section in ('normalizer', 'pre_tokenizer', 'model')]
     types = [part.get('type') if isinstance(part, dict) else None for part in parts]
     return types == ['BertNormalizer', 'BertPreTokenizer', 'WordPiece']

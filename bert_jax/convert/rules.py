@@ -66,7 +66,7 @@ class Rule:
         ]
 
     def applies(self, heads: Iterable[str]) -> bool:
-        """Whether the rule is for a model with these heads."""
+        """Returns whether the rule is for a model with these heads."""
         return (not self.only or self.only in heads) and self.unless not in heads
 
 

@@ -70,7 +70,7 @@ class _Remote(io.RawIOBase):
 
 
 def is_remote(path: epath.PathLike) -> bool:
-    """Whether the path is a URL."""
+    """Returns whether the path is a URL."""
     return '://' in str(path)
 
 

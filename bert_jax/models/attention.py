@@ -71,7 +71,10 @@ class SelfAttention(nn.Module):
 
 
 def _near(config: ModelConfig, length: int, is_local: jax.Array | None) -> jax.Array | None:
-    """Whether a query may attend to a key at its distance, bool[length, length]; None: always."""
+    """Returns which keys are near enough for each query, bool[length, length].
+
+    None means that every key is near enough.
+    """
     if is_local is None:
         return None
     place = jnp.arange(length)

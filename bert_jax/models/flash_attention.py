@@ -38,7 +38,7 @@ def kernel(length: int, head_dim: int, dtype: jnp.dtype, packed: bool = False) -
 
 
 def _has_cudnn(dtype: jnp.dtype, head_dim: int) -> bool:
-    """Whether cuDNN has a kernel for these heads; it needs an Ampere GPU or a newer one."""
+    """Returns whether cuDNN has a kernel for these heads; it needs an Ampere GPU or a newer one."""
     capability = getattr(jax.local_devices()[0], 'compute_capability', '')
     ampere = re.fullmatch(r'[\d.]+', capability) is not None and float(capability) >= 8
     return ampere and dtype == jnp.bfloat16 and head_dim % 8 == 0 and head_dim <= 128

@@ -36,7 +36,7 @@ class ParameterInfo:
 
     @property
     def decays(self) -> bool:
-        """Whether weight decay applies: to everything except biases and normalizations."""
+        """Returns whether weight decay applies: to everything except biases and normalizations."""
         return self.kind in ('kernel', 'table')
 
 

@@ -166,7 +166,7 @@ def abstract_state(state: Any, mesh: Mesh) -> Any:
 
 
 def is_boxed(leaf: Any) -> bool:
-    """Whether a leaf is a parameter in a box that holds its logical axis names."""
+    """Returns whether a leaf is a parameter in a box that holds its logical axis names."""
     return isinstance(leaf, nn.LogicallyPartitioned)
 
 

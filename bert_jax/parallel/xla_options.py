@@ -56,7 +56,7 @@ def options(mesh: Mesh) -> dict[str, str | bool]:
 
 
 def _has_async_all_to_all(mesh: Mesh) -> bool:
-    """Whether the compiler has an asynchronous all-to-all for the slices of `mesh`.
+    """Returns whether the compiler has an asynchronous all-to-all for the slices of `mesh`.
 
     It has none for v5e slices of more than 16 chips, whose network it calls "limited ICI". There it
     would fail with "Async all-to-all not supported on limited ICI", or abort the process. The limit

@@ -53,7 +53,7 @@ def _shape(plan: Row) -> str:
 
 
 def _bound(row: Row) -> str:
-    """What takes most of the time of a step, or why the time is not known."""
+    """Returns the name of what limits the speed of a step, or why the time is not known."""
     bound: str = row.get('bound') or row.get('error') or 'does not fit'
     return BOUNDS.get(bound, bound)
 

@@ -58,12 +58,12 @@ def ordered(names: Iterable[str]) -> list[str]:
 
 
 def is_of_pretraining(metrics: Iterable[str]) -> bool:
-    """Whether metrics with these names are those of pretraining."""
+    """Returns whether metrics with these names are those of pretraining."""
     return any(parts(metric)[0] in MEASURES for metric in metrics)
 
 
 def is_counted(metric: str, group: str) -> bool:
-    """Whether a metric of this group can be compared with the baselines of the corpus."""
+    """Returns whether a metric of this group can be compared with the baselines of the corpus."""
     name, of = parts(metric)
     return of == group and name in MEASURES and MEASURES[name].counted
 

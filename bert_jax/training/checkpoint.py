@@ -234,7 +234,7 @@ def _reading(path: epath.Path) -> Iterator[None]:
 
 
 def _is_unreachable(error: Exception) -> bool:
-    """Whether the storage cannot be reached, which says nothing about the checkpoint."""
+    """Returns whether the storage cannot be reached, which says nothing about the checkpoint."""
     return bool(UNREACHABLE.search(f'{type(error).__name__}: {error}'))
 
 

@@ -59,7 +59,7 @@ class Stage(NamedTuple):
 
 
 def is_due(step: int, every: int, config: Config) -> bool:
-    """Whether `step` is a multiple of `every` (0: never) or the last step."""
+    """Returns whether `step` is a multiple of `every` (0: never) or the last step."""
     return step == config.num_steps or (every > 0 and step % every == 0)
 
 

@@ -102,11 +102,11 @@ class MetricsWriter:
             self._events.text(name, markdown, step)
 
     def has_eval(self, step: int) -> bool:
-        """Whether the evaluation of `step` was written; the same in all processes."""
+        """Returns whether the evaluation of `step` was written; the same in all processes."""
         return _of_process_0(any(line.get('step') == step for line in self._evals))
 
     def is_best(self, name: str, metrics: Metrics) -> bool:
-        """Whether the score `name` is higher than in all earlier evaluations.
+        """Returns whether the score `name` is higher than in all earlier evaluations.
 
         The answer is the same in all processes.
         """
@@ -150,7 +150,7 @@ def _of_process_0(value: bool) -> bool:
 
 
 def _has_step(line: str) -> bool:
-    """Whether a line is the JSON of an object with a step."""
+    """Returns whether a line is the JSON of an object with a step."""
     try:
         return isinstance(json.loads(line)['step'], int)
     except (ValueError, TypeError, KeyError):

@@ -51,7 +51,7 @@ class StepMonitor:
             yield batch
 
     def is_new(self, phase: Phase) -> bool:
-        """Whether the step has not run with batches of this shape yet, so that it will be
+        """Returns whether the step has not run with batches of this shape yet, so that it will be
         compiled."""
         return phase not in self._compiled
 

@@ -87,7 +87,10 @@ def labels_in(data: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def same_labels(workdir: epath.PathLike, other: epath.PathLike) -> bool:
-    """Whether two runs predict the same labels. True if one of them has no corpus.json."""
+    """Returns whether two runs predict the same labels.
+
+    The result is True if one of them has no corpus.json.
+    """
     files = [absolute(folder) / DATA for folder in (workdir, other)]
     labels = {labels_in(json.loads(file.read_text())) for file in files if file.exists()}
     return len(labels) < 2

@@ -108,9 +108,13 @@ def test_a_mistake_is_named(values: dict, words: list[str]) -> None:
 
 
 def test_values_at_their_limits_work() -> None:
-    from_dict({'model': {'hidden_dropout_prob': 2**-17, 'attention_probs_dropout_prob': 0.99999}})
-    from_dict({'optim': {'schedule': 'polynomial', 'power': 1.0, 'end_learning_rate': 1e-5}})
-    from_dict({'train': {'seed': 2**32 - 1}, 'reinit_layers': 12, 'init_from': 'x'})
+    model = {'hidden_dropout_prob': 2**-17, 'attention_probs_dropout_prob': 0.99999}
+    found = from_dict({'model': model}).model
+    assert {name: getattr(found, name) for name in model} == model
+    optim = {'schedule': 'polynomial', 'power': 1.0, 'end_learning_rate': 1e-5}
+    assert from_dict({'optim': optim}).optim.power == 1
+    highest = from_dict({'train': {'seed': 2**32 - 1}, 'reinit_layers': 12, 'init_from': 'x'})
+    assert (highest.train.seed, highest.reinit_layers) == (2**32 - 1, 12)
 
 
 def test_a_saved_configuration_of_another_version_is_read(caplog: pytest.LogCaptureFixture) -> None:

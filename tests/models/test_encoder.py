@@ -93,7 +93,7 @@ def test_remat_takes_less_memory(unroll: int) -> None:
 
 
 def test_layers_draw_their_own_dropout() -> None:
-    """Of a single token, a bias has no gradient just where the dropout after it gave zero."""
+    """With a single token, a bias has no gradient exactly where the dropout after it is zero."""
     token = EncoderInputs(IDS[:1, :1], TYPES[:1, :1])
     model = encoder(hidden_dropout_prob=0.5, attention_probs_dropout_prob=0.0)
 

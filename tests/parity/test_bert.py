@@ -134,7 +134,7 @@ def test_auto_classes_read_what_we_write(tmp_path: pathlib.Path, shared_data: An
 
 
 def test_gradients(small: Both) -> None:
-    """Of the pretraining loss, with padding, segments and unfilled mask slots."""
+    """The gradients of the pretraining loss agree, with padding, segments and unused mask slots."""
     inputs = reference.batch(small, rows=6, length=32)
     random = np.random.default_rng(1)
     inputs['masked_lm_positions'] = np.sort(

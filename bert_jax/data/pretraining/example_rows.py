@@ -96,7 +96,7 @@ def _held_out(
 
 
 def _is_word(ids: list[int], i: int, vocabulary: Tokenizer) -> bool:
-    """Whether token i of a sentence is a whole word."""
+    """Returns whether token i of a sentence is a whole word."""
     starts, end = vocabulary.word_starts(np.array(ids)), i + 1 == len(ids)
     ordinary = ids[i] not in vocabulary.specials.all()
     return ordinary and bool(starts[i] and (end or starts[i + 1]))

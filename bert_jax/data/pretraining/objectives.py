@@ -20,7 +20,7 @@ SEGMENTERS: dict[str, dict[bool, Segmenter]] = {
 
 
 def segmenter_of(config: Config, is_pair: bool = False) -> Segmenter:
-    """How the rows of config.objective are chosen. is_pair: those of translations."""
+    """Returns the segmenter of config.objective. is_pair: whether rows are translations."""
     if is_pair:
         return TRANSLATIONS
     return SEGMENTERS[config.objective][config.data.cross_documents]

@@ -74,7 +74,7 @@ def numbered(names: Sequence[str]) -> list[str]:
 
 
 def is_pair(name: str) -> bool:
-    """Whether a part is pairs of translations, by its name."""
+    """Returns whether a part is pairs of translations, by its name."""
     return len(of_part(name)) > 1
 
 
@@ -120,7 +120,7 @@ def check(names: Sequence[str], config: Config) -> None:
 
 
 def has_numbers(names: Sequence[str], model: ModelConfig) -> bool:
-    """Whether the token types of rows are the numbers of their languages, as in XLM."""
+    """Returns whether the token types of rows are the numbers of their languages, as in XLM."""
     return model.model_type == 'xlm' and model.has_types and len(numbered(names)) > 1
 
 

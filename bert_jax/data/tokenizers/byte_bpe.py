@@ -188,7 +188,7 @@ BYTES = _byte_values()
 
 
 def is_continuation(piece: str) -> bool:
-    """Whether the piece continues a word. Punctuation is a word of its own, as in BERT."""
+    """Returns whether the piece continues a word. Punctuation is a word of its own, as in BERT."""
     if piece and BYTES.get(piece[0], 0) & 0xC0 == 0x80:
         return True  # not the first byte of a character
     text = _text(piece)

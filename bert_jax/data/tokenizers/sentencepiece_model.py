@@ -251,7 +251,7 @@ def _spans_with_accents(text: str, spans: Sequence[Span]) -> list[Span]:
 
 
 def _is_comma(piece: str) -> bool:
-    """Whether the piece ends in a digit and a comma."""
+    """Returns whether the piece ends in a digit and a comma."""
     return len(piece) > 1 and piece[-1] == ',' and piece[-2].isdigit()
 
 
@@ -269,7 +269,7 @@ def _parts(span: Span, lengths: Sequence[int]) -> list[Span]:
 
 
 def is_continuation(piece: str) -> bool:
-    """Whether the piece continues a word. Punctuation is a word of its own, as in BERT."""
+    """Returns whether the piece continues a word. Punctuation is a word of its own, as in BERT."""
     return not piece.startswith(WORD_MARK) and any(map(str.isalnum, piece))
 
 

@@ -92,7 +92,7 @@ def test_what_determines_a_store_names_it(tmp_path):
     data = dataclasses.replace(wanted.data, vocab_file=str(tmp_path / 'vocab.txt'))
     found.add(preparation.prepare(dataclasses.replace(wanted, data=data)))
     assert len(found) == 2 + len(changes) + 2
-    # What batches are drawn with changes no store.
+    # Options that only affect how batches are made do not change the store.
     data = dataclasses.replace(wanted.data, seed=7, whole_word_masking=True)
     assert preparation.prepare(dataclasses.replace(wanted, data=data)) in found
 
