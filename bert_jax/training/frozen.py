@@ -19,7 +19,7 @@ def frozen_layers(config: Config) -> int | None:
 
 
 def is_frozen(config: Config, fact: ParameterInfo) -> bool:
-    """Whether the whole array of a parameter is frozen, so that the optimizer has no state for it."""
+    """Returns whether a whole parameter is frozen, so that the optimizer has no state for it."""
     layers = frozen_layers(config)
     if layers is None:
         return False
