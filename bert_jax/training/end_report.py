@@ -212,5 +212,6 @@ def _typed(path: str | pathlib.Path) -> str:
     if shutil.which(path.name) == str(path):
         return path.name
     with contextlib.suppress(ValueError):
-        return str(path.relative_to(pathlib.Path.cwd()))
-    return str(path)
+        path = path.relative_to(pathlib.Path.cwd())
+    # The shell looks for a name without a folder in PATH only.
+    return shlex.quote(str(path) if len(path.parts) > 1 else f'./{path}')

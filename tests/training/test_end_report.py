@@ -6,6 +6,7 @@ import pathlib
 import random
 import re
 import shlex
+import subprocess
 import sys
 from typing import Any
 
@@ -45,7 +46,9 @@ def write_corpus(folder: pathlib.Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_end_of_a_run_on_a_terminal(tmp_path: pathlib.Path) -> None:
+def test_the_end_of_a_run_on_a_terminal(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_corpus(tmp_path)
     workdir = tmp_path / 'run'
     command = small_run.command(tmp_path, 'run', **FLAGS)
@@ -82,8 +85,11 @@ def test_the_end_of_a_run_on_a_terminal(tmp_path: pathlib.Path) -> None:
     assert (workdir / 'curves.png').read_bytes().startswith(b'\x89PNG')
     assert 'saved   run/checkpoints/12' in end.replace(f'{tmp_path}/', '')
     commands = end[end.index('try next:') :].replace('\\\n', '').split('\n')[1:4]
+    monkeypatch.chdir(tmp_path)  # the program is as the run saw it from its folder
+    program = shlex.split(end_report.program())
     parsed = [shlex.split(command) for command in commands]
-    parsed = [words[words.index('bert_jax') + 1 :] for words in parsed]
+    assert [words[: len(program)] for words in parsed] == [program] * 3
+    parsed = [words[len(program) :] for words in parsed]
     assert [words[0] for words in parsed] == ['predict', 'train', 'train']
     assert parsed[0][1:] == ['--checkpoint=run', '--text=the old [MASK] and the new house']
 
@@ -151,24 +157,38 @@ def test_texts_are_quoted_for_the_shell(text: str) -> None:
     assert shlex.split(end_report._quoted(text)) == [text]
 
 
+# (what the shell's PATH has, the folder of the user, whether the script is installed) -> the program
+PROGRAMS = {
+    ('bin', '.', True): 'bert_jax',
+    ('', '.', True): "'my venv/bin/bert_jax'",
+    ('', 'my venv', True): 'bin/bert_jax',
+    ('', 'my venv/bin', True): './bert_jax',
+    ('', 'elsewhere', True): "'{}/my venv/bin/bert_jax'",
+    ('bin', '.', False): 'python -m bert_jax',
+    ('', '.', False): "'my venv/bin/python' -m bert_jax",
+    ('', 'my venv/bin', False): './python -m bert_jax',
+    ('', 'elsewhere', False): "'{}/my venv/bin/python' -m bert_jax",
+}
+
+
+@pytest.mark.parametrize('case', PROGRAMS)
 def test_commands_are_as_a_user_types_them(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    case: tuple[str, str, bool], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / '.venv' / 'bin'
-    folder.mkdir(parents=True)
-    for name in ('python', 'bert_jax'):
-        (folder / name).write_text('')
-        os.chmod(folder / name, 0o755)
-    monkeypatch.setattr(sys, 'executable', str(folder / 'python'))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('PATH', '')
-    assert end_report.program() == '.venv/bin/bert_jax'
-    monkeypatch.setenv('PATH', str(folder))
-    assert end_report.program() == 'bert_jax'
-    (folder / 'bert_jax').unlink()
-    assert end_report.program() == 'python -m bert_jax'
-    monkeypatch.setenv('PATH', '')
-    monkeypatch.chdir(folder)
-    assert end_report.program() == 'python -m bert_jax'
-    monkeypatch.chdir('/usr')
-    assert end_report.program() == f'{folder}/python -m bert_jax'
+    """Each printed command works in a shell: here `python` and `bert_jax` print what they read."""
+    path, folder, is_installed = case
+    programs = tmp_path / 'my venv/bin'
+    programs.mkdir(parents=True)
+    (tmp_path / 'elsewhere').mkdir()
+    for name in ('python', 'bert_jax')[: 1 + is_installed]:
+        (programs / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        os.chmod(programs / name, 0o755)
+    monkeypatch.setattr(sys, 'executable', str(programs / 'python'))
+    monkeypatch.chdir(tmp_path / folder)
+    monkeypatch.setenv('PATH', str(programs) if path else '')
+    assert end_report.program() == PROGRAMS[case].format(tmp_path)
+    command = end_report._command('predict', '--checkpoint=DIR', f'--text={"a " * 40}'.strip())
+    said = subprocess.run(['/bin/sh', '-c', command], capture_output=True, text=True, check=True)
+    module = [] if is_installed else ['python', '-m']
+    words = shlex.split(said.stdout)
+    assert words[: len(module) + 3] == [*module, 'bert_jax', 'predict', '--checkpoint=DIR']
