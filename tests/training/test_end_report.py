@@ -157,7 +157,7 @@ def test_texts_are_quoted_for_the_shell(text: str) -> None:
     assert shlex.split(end_report._quoted(text)) == [text]
 
 
-# (what the shell's PATH has, the folder of the user, whether the script is installed) -> the program
+# (folder in PATH, folder of the user, whether the script is installed) -> the program
 PROGRAMS = {
     ('bin', '.', True): 'bert_jax',
     ('', '.', True): "'my venv/bin/bert_jax'",
