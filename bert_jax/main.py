@@ -50,6 +50,9 @@ def with_converted_start(config: Config, cache: pathlib.Path | None = None) -> C
 
 def run(config: Config, workdir: epath.Path) -> None:
     """Runs the fast checks, and then pretrains or fine-tunes."""
+    from bert_jax.preflight import paths
+
+    paths.check(config, workdir)
     from bert_jax.preflight import checks
     from bert_jax.preflight.resolve import resolve
 
@@ -60,6 +63,13 @@ def run(config: Config, workdir: epath.Path) -> None:
 
 def check(config: Config, workdir: epath.Path) -> int:
     """Prints the checks of the configuration and returns the exit code."""
+    from bert_jax.preflight import paths
+
+    if missing := paths.problems(config, workdir):
+        for problem in missing:
+            paths.print_check('FAIL', 'paths', problem)
+        paths.print_check('skip', 'the rest', 'not checked until these paths are corrected')
+        return 2
     from bert_jax.preflight import checks
 
     with tempfile.TemporaryDirectory() as cache:  # a check keeps no converted checkpoint

@@ -21,7 +21,7 @@ from absl import flags
 from rich.console import Console
 
 from bert_jax.config import Config, command_line
-from bert_jax.config.console import say
+from bert_jax.config.console import say, working
 from bert_jax.performance import topologies
 
 DOES_NOT_FIT = 2  # the exit code of `bert_jax train`, too
@@ -58,8 +58,9 @@ def main(argv: list[str]) -> int:
         phases = config.train.phases
         for number, phase in enumerate(phases, 1):
             shape = f'{phase.batch_size:,} x {phase.max_seq_length}'
-            say(f'plan: phase {number} of {len(phases)}: compiling the step of {shape} ...')
-            plans.append(roofline.plan(config, task, phase, tpu_slice, devices))
+            of = f'phase {number} of {len(phases)}: ' if len(phases) > 1 else ''
+            with working(f'plan: {of}compiling the step of {shape} tokens'):
+                plans.append(roofline.plan(config, task, phase, tpu_slice, devices))
             command_line.write(plans, OUTPUT.value)
         print(*tables.summary(plans, config, PRICE.value), sep='\n')
         return 0 if all(plan['fits'] for plan in plans) else DOES_NOT_FIT

@@ -21,6 +21,7 @@ import absl.logging
 from absl import flags
 
 from bert_jax.config import DataConfig, choices, command_line
+from bert_jax.config.console import plural
 from bert_jax.finetuning import SUFFIXES
 from bert_jax.inference import POOLINGS
 
@@ -49,7 +50,8 @@ _string(
     'input',
     None,
     'task: .csv, .tsv or .jsonl with texts, .conll or .jsonl with sentences, .json or .jsonl with '
-    'questions. Other modes: a file with a text on each line. It may be a .gz, .bz2, .xz or .zst.',
+    'questions. Other modes: .csv, .tsv or .jsonl with texts, or any other file with a text on '
+    'each line. It may be a .gz, .bz2, .xz or .zst.',
 )
 _string('output', None, 'task: the .jsonl, .csv or .tsv to write. embed: the .npz to write.')
 _enum(
@@ -133,7 +135,7 @@ def _print(bert: 'Model', mode: str) -> None:
     if mode == 'embed':
         text_files.print_similarities(bert, FLAGS.text, FLAGS.pooling, FLAGS.long == 'window')
     elif mode == 'fill_mask':
-        inputs = text_files.texts(source) if source else FLAGS.text
+        inputs = text_files.texts(source, bert.data.text_field) if source else FLAGS.text
         text_files.print_masked_words(bert, inputs, FLAGS.top_k)
     elif source:
         bad = predictions.BadRows()
@@ -157,9 +159,8 @@ def _write(bert: 'Model', mode: str) -> None:
     else:
         count = text_files.write_embeddings(bert, *files, FLAGS.pooling, FLAGS.long == 'window')
     rate = count / (time.monotonic() - begin)
-    records = 'record' if count == 1 else 'records'
     speed = f'{rate:,.0f}' if rate >= 10 else f'{rate:.1f}'
-    print(f'wrote {FLAGS.output}: {count:,} {records}, {speed} a second', file=sys.stderr)
+    print(f'wrote {FLAGS.output}: {plural(count, "record")}, {speed} a second', file=sys.stderr)
 
 
 def main(argv: list[str]) -> int:
@@ -173,8 +174,8 @@ def main(argv: list[str]) -> int:
         print(f'{name}: {number:,}', file=sys.stderr)
     if mode != 'task' and (count := bert.truncated):
         longest = bert.config.longest_row
-        texts = 'text' if count == 1 else 'texts'
-        print(f'{count:,} {texts} had more than {longest} tokens and were cut', file=sys.stderr)
+        texts = plural(count, 'text')
+        print(f'{texts} with more than {longest} tokens, cut to that length', file=sys.stderr)
     return 0
 
 

@@ -283,7 +283,7 @@ def test_the_command_line(
     model, source = f'--checkpoint={folder}', f'--input={tmp_path / "in.txt"}'
     output = tmp_path / 'out.npz'
     code, _, said = run(model, '--mode=embed', source, f'--output={output}')
-    assert code == 0 and '3 records' in said and '1 text had more than 40 tokens' in said, said
+    assert code == 0 and '3 records' in said and '1 text with more than 40 tokens' in said, said
     vectors = np.load(output)['embeddings']
     expected = predict.load(folder).embed(['alpha beta', '', 'gamma ' * 100])
     np.testing.assert_allclose(vectors, expected, atol=1e-6)

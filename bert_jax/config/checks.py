@@ -66,6 +66,11 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield 'train.num_steps', 0 <= train.num_steps <= steps, expected
     if config.kind == 'finetuning':
         expected = f'0 to {steps} (the steps of the run); 0 uses optim.warmup_fraction instead'
+    elif optim.warmup_steps > steps:
+        expected += (
+            '. A shorter run needs a shorter warm-up: set for example '
+            f'--config.optim.warmup_steps={max(steps // 10, 1)}'
+        )
     yield 'optim.warmup_steps', 0 <= optim.warmup_steps <= steps, expected
     unread = f'because the schedule {optim.schedule!r} does not read it'
     holds = not optim.end_learning_rate or optim.schedule in ('linear', 'cosine', 'polynomial')

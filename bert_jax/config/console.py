@@ -1,16 +1,73 @@
-"""Lines on stderr for the user of a command."""
+"""Text for the user of a command: lines on stderr, their width, and plurals."""
 
+import contextlib
 import logging
 import os
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterator
+from typing import IO
+
+WIDTH = 80  # columns of a text that has no terminal
 
 
 def say(line: str) -> None:
     """Prints a line on stderr. Once stderr has been closed (`2>&1 | head`), it prints nothing."""
     try:
-        print(line, file=sys.stderr, flush=True)
+        print(fitted(line, sys.stderr), file=sys.stderr, flush=True)
     except OSError:
         sys.stderr = open(os.devnull, 'w')  # noqa: SIM115
+
+
+def fitted(text: str, stream: IO[str], indent: int = 2) -> str:
+    """The text for `stream`. If that is a terminal, lines that are longer than it is wide are
+    wrapped at spaces, as `wrapped` does it. In a file each line stays whole, so that it can be
+    searched for."""
+    if not stream.isatty():
+        return text
+    width = max(shutil.get_terminal_size().columns, 20)
+    return '\n'.join(
+        wrapped(line, width, indent) if len(line) > width else line for line in text.split('\n')
+    )
+
+
+def wrapped(line: str, width: int = WIDTH, indent: int = 0) -> str:
+    """The line, wrapped at spaces to lines of at most `width` columns. indent: additional spaces
+    before the second line and all others."""
+    own = len(line) - len(line.lstrip(' '))
+    return textwrap.fill(
+        line,
+        width=width,
+        subsequent_indent=' ' * (own + indent),
+        replace_whitespace=False,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def plural(count: int, noun: str, several: str = '') -> str:
+    """A number and its noun: '1 file', '2,048 files'. several: the plural, if an s does not make
+    it."""
+    return f'{count:,} {noun if count == 1 else several or noun + "s"}'
+
+
+@contextlib.contextmanager
+def working(what: str, in_files: bool = True) -> Iterator[None]:
+    """Shows on stderr what a command does while the block runs: a live line with the time that has
+    passed in a terminal, and otherwise a plain line. in_files: whether to print the plain line."""
+    if not sys.stderr.isatty():
+        if in_files:
+            say(f'{what} ...')
+        yield
+        return
+    from rich import console, progress  # takes time, and few commands need it
+
+    columns = (progress.TextColumn('{task.description} ...'), progress.TimeElapsedColumn())
+    out = console.Console(stderr=True)
+    with progress.Progress(*columns, console=out, transient=True) as shown:
+        shown.add_task(what)
+        yield
 
 
 class StderrHandler(logging.Handler):

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from bert_jax import __version__
+from bert_jax.config.console import plural
 from bert_jax.config.files import atomic_output
 from bert_jax.convert import hf, rules, tf1
 from bert_jax.convert.foreign import Foreign, full_config
@@ -100,14 +101,14 @@ def _summary(
 ) -> Iterator[str]:
     """Lines about a conversion."""
     count = sum(array.size for array in arrays.values())
-    yield f'{count:,} parameters from {len(source.tensors)} tensors; heads: {", ".join(heads)}'
+    tensors = plural(len(source.tensors), 'tensor')
+    yield f'{plural(count, "parameter")} from {tensors}; heads: {", ".join(heads)}'
     by_reason = collections.defaultdict(list)
     for name, reason in source.unused.items():
         by_reason[reason].append(name)
     for reason, names in by_reason.items():
-        first = sorted(names)[0]
-        several = f'{len(names)} tensors are not used ({reason}), such as {first}'
-        yield several if len(names) > 1 else f'1 tensor is not used ({reason}): {first}'
+        number = plural(len(names), 'tensor is', 'tensors are')
+        yield f'{number} not used ({reason}){": " if len(names) == 1 else ", such as "}{min(names)}'
     if source.vocabulary is None:
         yield 'the folder has no vocabulary: the model can read token ids, but not text'
     yield from source.notes

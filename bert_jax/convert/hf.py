@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bert_jax.config import ModelConfig
+from bert_jax.config.console import plural
 from bert_jax.convert import hf_tokenizer, hf_weights, rules
 from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.families.family import Family
@@ -175,7 +176,7 @@ tags: [{model.model_type}, bert_jax]
 
 # {architecture}, written by bert_jax
 
-{count:,} parameters: {model.num_hidden_layers} layers, hidden size {model.hidden_size},
+{count:,} parameters: {plural(model.num_hidden_layers, 'layer')}, hidden size {model.hidden_size},
 {model.num_attention_heads} heads, {model.vocab_size:,} tokens, up to {model.longest_row} positions.
 
     from transformers import AutoTokenizer, {architecture}

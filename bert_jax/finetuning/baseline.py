@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from bert_jax.config.console import plural
 from bert_jax.finetuning.task_data import TaskData
 
 FEW_STEPS = 1000
@@ -47,7 +48,8 @@ def advice(baseline: Baseline, value: float, steps: int) -> str:
     clearly = '' if value <= baseline.value else 'clearly '
     if steps < FEW_STEPS:
         what = (
-            f'{steps} steps are few; raise config.train.epochs or config.optim.learning_rate. '
+            f'{plural(steps, "step is", "steps are")} few; raise config.train.epochs or '
+            'config.optim.learning_rate. '
             'For example, a small model (MiniLM) that was trained on 450 reviews for 3 epochs '
             'reached an accuracy of 0.58 with learning_rate=5e-5, and of 0.86 with 3e-4'
         )

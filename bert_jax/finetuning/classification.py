@@ -34,6 +34,10 @@ class ClassificationProcessor(task_data.Processor):
     def metric(self) -> str:
         return 'accuracy' if self.facts.labels else 'pearson'
 
+    @property
+    def example_flags(self) -> tuple[str, ...]:
+        return (*super().example_flags, *["--text_b='...'"] * bool(self.facts.pairs))
+
     def read(
         self,
         path: str,

@@ -70,7 +70,7 @@ def processor_for(
 
 def task_names(data: DataConfig) -> list[str]:
     """The tasks of config.data.task. Raises ValueError for an unknown task, for settings that a
-    task does not read, and if a file of GLUE is missing."""
+    task does not read, and if the training file or a file of GLUE is missing."""
     names = list(GLUE) if data.task == 'all' else data.task.split(',')
     for name in names:
         if data.task not in TASKS and (name not in GLUE or names.count(name) > 1):
@@ -79,6 +79,8 @@ def task_names(data: DataConfig) -> list[str]:
     for name in names:
         if name in GLUE:
             glue.check_files(name, local)
+        if 'train_file' in TASKS[name].settings and not data.train_file:
+            raise ValueError(f'config.data.train_file is empty; the task {name!r} needs one')
         for key in SETTINGS:
             value = getattr(data, key)
             if value and key not in TASKS[name].settings:

@@ -104,7 +104,7 @@ class Model(Bert):
         """The records of `predictions.records` for questions with their contexts."""
         if len(questions) != len(contexts):
             raise ValueError(
-                f'there are {len(questions)} questions and {len(contexts)} contexts; expected one '
+                f'questions: {len(questions)}, contexts: {len(contexts)}; expected one '
                 'context for each question, or one for all'
             )
         pairs = enumerate(zip(questions, contexts, strict=True))

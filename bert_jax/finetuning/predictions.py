@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bert_jax.config import Config
-from bert_jax.config.console import say
+from bert_jax.config.console import plural, say
 from bert_jax.data.files import raw_lines
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.progress import counted
@@ -74,8 +74,8 @@ class BadRows:
 
     def finish(self, source: pathlib.Path) -> None:
         if self.number:
-            rows = 'row was' if self.number == 1 else 'rows were'
-            say(f'{self.number:,} bad {rows} left out of {source}')
+            rows = plural(self.number, 'bad row was', 'bad rows were')
+            say(f'{rows} left out of {source}')
 
 
 def write_records(
@@ -100,7 +100,7 @@ def write_records(
         if not count:
             output.unlink(missing_ok=True)
             raise
-        before = 'record' if count == 1 else f'{count:,} records'
+        before = plural(count, 'record')
         raise ValueError(f'{error}. {output} has the {before} before it') from error
     bad.finish(source)
     for name, number in summary.lines().items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from bert_jax.config.console import plural
 from bert_jax.data.labelled.conll import mark_entities
 from bert_jax.finetuning.model import Model, ranked
 from bert_jax.finetuning.predictions import processor_of
@@ -24,12 +25,14 @@ def show_texts(
     head = processor_of(model).head
     if texts_b and (head != 'classifier' or len(texts_b) != len(texts)):
         raise ValueError(
-            f'there are {len(texts)} --text and {len(texts_b)} --text_b; expected one --text_b for '
-            'each --text, if the model was trained on pairs of texts, and otherwise none'
+            f'--text is given {plural(len(texts), "time")} and --text_b {len(texts_b)}; expected '
+            'one --text_b for each --text if the model was trained on pairs, and otherwise none'
         )
     if bool(contexts) != (head == 'span'):
         needed = 'needs --context, the text that has the answer' if head == 'span' else 'reads none'
-        raise ValueError(f'there are {len(contexts)} --context, but this model {needed}')
+        raise ValueError(
+            f'--context is given {plural(len(contexts), "time")}, but this model {needed}'
+        )
     if head == 'span':
         contexts = contexts if len(contexts) > 1 else [contexts[0]] * len(texts)
         records = model.question_records(texts, contexts)

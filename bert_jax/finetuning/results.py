@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ import rich.console
 import rich.table
 from etils import epath
 
-from bert_jax.config.console import say
+from bert_jax.config.console import plural, say
 from bert_jax.config.files import write_atomically
 from bert_jax.data.labelled.glue_tasks import glue_average
 from bert_jax.finetuning.baseline import Baseline, advice
-from bert_jax.training.end_report import program
+from bert_jax.training.end_report import command
 
 WNLI_POLICY = (
     'The average is over the tasks in the table without WNLI, whose dev set contradicts its '
@@ -34,11 +34,13 @@ def write(
     scores: Scores,
     baseline: Baseline,
     steps: int,
+    inputs: Sequence[str] = ("--text='...'",),
 ) -> None:
     """Writes results.json and prints the scores. For several seeds it prints a table with means and
     standard deviations. Warns if the main score is not above the baseline.
 
-    steps: the number of training steps, for the warning.
+    steps: the number of training steps, for the warning. inputs: the flags of a prediction for one
+    example, for the command to try.
     """
     mean, std = _statistics(scores)
     best = max(scores, key=lambda row: row[main_score])
@@ -59,7 +61,8 @@ def write(
     if warning := advice(baseline, mean[main_score], steps):
         say(f'warning: {warning}')
     folder = workdir / f'seed_{best["seed"]}' if std else workdir
-    say(f'predict: {program()} predict --checkpoint={shlex.quote(str(folder))} --text=...')
+    say('try next:')
+    say(command('predict', f'--checkpoint={shlex.quote(str(folder))}', *inputs))
 
 
 def _print_table(
@@ -71,7 +74,7 @@ def _print_table(
 ) -> None:
     columns = {f'seed {row["seed"]}': row for row in scores[:SHOWN_SEEDS]}
     columns |= {'mean': dict(mean), 'std': dict(std)}
-    table = rich.table.Table('', *columns, title=f'{name}, {len(scores)} seeds')
+    table = rich.table.Table('', *columns, title=f'{name}, {plural(len(scores), "seed")}')
     for key in shown:
         table.add_row(key, *(f'{column[key]:.4f}' for column in columns.values()))
     rich.console.Console(stderr=True, width=80).print(table)

@@ -12,6 +12,7 @@ from etils import epath
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config
+from bert_jax.config.console import plural
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import baseline, official_scores, results, settings
@@ -102,7 +103,7 @@ class FineTuning(Resolver):
                 name: load_task_data(name, self.config, vocabulary) for name in self.folders
             }
         return '; '.join(
-            f'{name}: {data.rows}, counted: {str(data.summary) or "nothing unusual"}'
+            '; '.join(filter(None, (f'{name}: {data.rows}', str(data.summary))))
             for name, data in datasets.items()
         )
 
@@ -118,7 +119,8 @@ class FineTuning(Resolver):
                 if is_first:
                     steps, folder = self.configs[name].num_steps, self.folders[name]
                     main_score, beat = data.processor.main_score, self.baselines[name]
-                    results.write(folder, name, main_score, scores[name], beat, steps)
+                    inputs = data.processor.example_flags
+                    results.write(folder, name, main_score, scores[name], beat, steps, inputs)
         if len(scores) > 1 and is_first:
             results.write_table(self.workdir, scores)
 
@@ -174,7 +176,7 @@ def _run(
     task_line = config.data.task
     if labels:
         more = ' ...' * (len(labels) > 20)
-        task_line += f', {len(labels)} labels: {", ".join(labels[:20])}{more}'
+        task_line += f', {plural(len(labels), "label")}: {", ".join(labels[:20])}{more}'
     count = config.train.seeds
     several = {'seed': f'{config.train.seed}, one of {count}'} if count > 1 else {}
     return Run(
@@ -188,7 +190,7 @@ def _run(
         start_lines={
             'task': task_line,
             'data': data.rows,
-            'counted': str(data.summary) or 'nothing unusual',
+            **({'counts': str(data.summary)} if str(data.summary) else {}),
             'baseline': str(Baseline(**info['baseline'])),
             **several,
         },
@@ -242,7 +244,7 @@ def _predict(run: Run, data: TaskData, params: Any, stopper: Stopper) -> dict[st
         recorded = _write_and_score(data.processor, split, predictions, run.workdir)
         if split is not data.eval:
             scores |= {f'{split.name}_{key}': value for key, value in recorded.items()}
-        LOG.info('predictions for %d rows of %s written', len(split.rows), split.name)
+        LOG.info('wrote predictions for %s of %s', plural(len(split.rows), 'row'), split.name)
     return scores
 
 

@@ -32,6 +32,10 @@ class QuestionAnsweringProcessor(task_data.Processor):
     def metric(self) -> str:
         return 'f1'
 
+    @property
+    def example_flags(self) -> tuple[str, ...]:
+        return (*super().example_flags, "--context='...'")
+
     def read(
         self,
         path: str,

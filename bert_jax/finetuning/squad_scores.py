@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from bert_jax.config.console import plural
+
 ARTICLES = re.compile(r'\b(a|an|the)\b')
 NO_PUNCTUATION = str.maketrans('', '', string.punctuation)
 
@@ -32,8 +34,8 @@ def squad(
     unanswered = [name for name, golds in references.items() if not golds]
     if unanswered and not version_2:
         raise ValueError(
-            f'{len(unanswered)} questions have no answers (first: {unanswered[0]}); only SQuAD '
-            '2.0 can score them'
+            f'{plural(len(unanswered), "question has", "questions have")} no answers (first: '
+            f'{unanswered[0]}); only SQuAD 2.0 can score them'
         )
     exact, f1 = _raw(references, predictions, version_2)
     report = {

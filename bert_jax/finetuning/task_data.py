@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from bert_jax.config import Config
+from bert_jax.config.console import plural
 from bert_jax.data.labelled import holdout
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples, permutation
@@ -20,6 +21,7 @@ from bert_jax.tasks.finetuning import HeadTask
 
 Predictions = Mapping[str, np.ndarray]  # a task's outputs by name: [rows, ...]
 Record = dict[str, Any]  # one example's prediction, as the predict command writes it
+FEW_ROWS = 100  # an accuracy of fewer examples may have a standard error of 5 % or more
 TRAIN, EVAL, PREDICT = 'train', 'eval', 'predict'  # names of splits; test splits have others
 
 
@@ -74,6 +76,11 @@ class Processor(abc.ABC):
     def metric(self) -> str:
         """The name of the metric that `main_score` copies, or 'score' if it is a mean of several
         metrics."""
+
+    @property
+    def example_flags(self) -> tuple[str, ...]:
+        """The flags of `bert_jax predict` for one example, as they are typed in a shell."""
+        return ("--text='...'",)
 
     @property
     def prediction_task(self) -> HeadTask:
@@ -149,8 +156,13 @@ class TaskData:
     @property
     def rows(self) -> str:
         """A line about the numbers of rows."""
-        line = f'{len(self.train):,} rows to train on, {len(self.eval.rows):,} held out'
-        return f'{line} ({self.note})' if self.note else line
+        held_out = len(self.eval.rows)
+        line = f'{plural(len(self.train), "row")} to train on, {held_out:,} held out'
+        line += f' ({self.note})' if self.note else ''
+        if held_out < FEW_ROWS:
+            remedy = 'give a file with more examples to evaluate on (config.data.eval_file)'
+            line += f'. The scores of so few examples are noisy: {remedy}'
+        return line
 
 
 def make_task_data(
@@ -177,8 +189,6 @@ def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskDat
     """The data of the user's files. Without config.data.eval_file, a part of the training file is
     held out (see `holdout.choose`). Raises ValueError for mistakes in the files."""
     data, summary, note = config.data, Summary(), ''
-    if not data.train_file:
-        raise ValueError(f'config.data.train_file is empty; the task {data.task!r} needs one')
     processor = kind(config, tokenizer, TaskFacts())
     train = list(processor.read(data.train_file, summary, TRAIN))
     if data.eval_file:

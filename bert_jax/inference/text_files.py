@@ -1,4 +1,4 @@
-"""Files of texts, one per line, through a trained model: embeddings and masked words."""
+"""Files of texts through a trained model: embeddings and masked words."""
 
 import itertools
 import pathlib
@@ -8,28 +8,43 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from bert_jax.config.files import atomic_output
-from bert_jax.data.files import lines
+from bert_jax.data.files import kind, lines
+from bert_jax.data.labelled.examples import SUFFIXES, iter_file
 from bert_jax.inference.trained_model import Bert
 
 MASKED = 256  # texts whose masks are filled together
 
 
-def texts(path: pathlib.Path) -> Iterator[str]:
-    """The lines of a file, without their ends."""
-    return (line.rstrip('\r\n') for line in lines(path))
+def texts(path: pathlib.Path, field: str = 'text') -> Iterator[str]:
+    """The texts of a file: the column or key `field` of a .csv, .tsv or .jsonl file, and the lines
+    of any other file, without their ends. Raises ValueError if there are none, and for .json."""
+    suffix = kind(path)[0]
+    if suffix == '.json':
+        raise ValueError(
+            f'{path}: a .json file is not read as texts; give a .jsonl file with an object on each '
+            f'line, {{"{field}": ...}}, or a .txt file with a text on each line'
+        )
+    if suffix in SUFFIXES:
+        yield from (example.text for example in iter_file(path, text=field))
+        return
+    empty = True
+    for line in lines(path):
+        empty = False
+        yield line.rstrip('\r\n')
+    if empty:
+        raise ValueError(f'{path} is empty; expected a text on each line')
 
 
 def write_embeddings(
     bert: Bert, source: pathlib.Path, output: pathlib.Path, pooling: str, windows: bool
 ) -> int:
-    """Writes a .npz with `embeddings`, float32[lines, hidden]; returns the number of lines.
+    """Writes a .npz with `embeddings`, float32[texts, hidden]; returns the number of texts.
 
     The embeddings are in a file while they are computed, so they need not fit in memory.
     """
-    count = sum(1 for _ in lines(source))
-    if not count:
-        raise ValueError(f'{source} has no line')
-    vectors = bert.embed_stream(texts(source), pooling, windows)
+    field = bert.data.text_field
+    count = sum(1 for _ in texts(source, field))
+    vectors = bert.embed_stream(texts(source, field), pooling, windows)
     with atomic_output(output) as partial, tempfile.TemporaryDirectory(dir=output.parent) as folder:
         file, shape = pathlib.Path(folder) / 'embeddings.npy', (count, bert.config.hidden_size)
         embeddings = np.lib.format.open_memmap(file, 'w+', 'float32', shape)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from bert_jax.config import Config, MeshConfig, choices, validate
+from bert_jax.config.console import working
 from bert_jax.config.errors import first_line
 from bert_jax.parallel.mesh import PRESETS, make_mesh
 from bert_jax.performance import roofline
@@ -57,7 +58,7 @@ def sweep(
     for (preset, mesh), remat in itertools.product(meshes, REMAT_POLICIES):
         model = dataclasses.replace(config.model, remat=remat)
         candidate = dataclasses.replace(config, model=model, mesh=mesh)
-        measure = functools.partial(_plan_or_error, candidate, task, tpu_slice, devices)
+        measure = functools.partial(_plan_or_error, candidate, preset, task, tpu_slice, devices)
         for result in search(measure, FIRST_ROWS, 1, MOST_ROWS):
             yield {'preset': preset} | result
 
@@ -75,7 +76,12 @@ def _meshes(config: Config, devices: list[jax.Device]) -> dict[str, MeshConfig]:
 
 
 def _plan_or_error(
-    config: Config, task: Any, tpu_slice: TpuSlice, devices: list[jax.Device], rows: int
+    config: Config,
+    preset: str,
+    task: Any,
+    tpu_slice: TpuSlice,
+    devices: list[jax.Device],
+    rows: int,
 ) -> dict[str, Any]:
     """The plan with `rows` sequences per device in each micro-batch."""
     rows *= config.train.accum_steps
@@ -84,7 +90,10 @@ def _plan_or_error(
     try:
         config = validate(dataclasses.replace(config, train=train))
         task = dataclasses.replace(task, config=config.model)
-        return roofline.plan(config, task, phase, tpu_slice, devices)
+        shape = f'{phase.batch_size:,} x {phase.max_seq_length} tokens'
+        what = f'plan: compiling {shape}, mesh {preset}, remat {config.model.remat}'
+        with working(what, in_files=False):
+            return roofline.plan(config, task, phase, tpu_slice, devices)
     except ValueError as error:
         tried = {'remat': config.model.remat, 'phase': list(phase), 'rows_per_device': rows}
         return tried | {'fits': False, 'error': first_line(error)}

@@ -19,9 +19,11 @@ import jax
 from etils import epath
 
 from bert_jax.config import Config, refuse_unread
+from bert_jax.config.console import plural, working
 from bert_jax.config.errors import OUT_OF_MEMORY_HINT, first_line, is_out_of_memory
 from bert_jax.data.text import readers, staging
 from bert_jax.parallel.chips import GIB, needed_memory
+from bert_jax.preflight.paths import print_check
 from bert_jax.preflight.resolve import resolve
 from bert_jax.training import initialization
 from bert_jax.training.checkpoint import check_storage
@@ -53,7 +55,7 @@ def check(config: Config, workdir: epath.Path, init_from: str = '') -> int:
             code = 2 if mark == 'FAIL' else code
             if mark == 'FAIL' or process == 0:
                 who = f'process {process}: ' if process else ''
-                print(f'{mark:<6}{name:<12}{who}{" ".join(line.split())}', flush=True)
+                print_check(mark, name, f'{who}{line}')
     return code
 
 
@@ -78,7 +80,9 @@ def _devices(resolver: Resolver) -> str:
 
 
 def _batch(resolver: Resolver) -> str:
-    return ', '.join(f'{rows} sequences, {n} at once on a device' for rows, n in resolver.batches)
+    return ', '.join(
+        f'{plural(rows, "sequence")}, {n:,} at once on a device' for rows, n in resolver.batches
+    )
 
 
 def _init_from(resolver: Resolver) -> str:
@@ -141,7 +145,7 @@ def _disk(resolver: Resolver) -> str:
         leaves = jax.tree.leaves(resolver.step.abstract)
         size = count * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         folder = _existing(pathlib.Path(resolver.workdir))
-        writes.append((folder, size, f'{count} checkpoints'))
+        writes.append((folder, size, plural(count, 'checkpoint')))
     for device in dict.fromkeys(os.stat(folder).st_dev for folder, *_ in writes):
         on_device = [write for write in writes if os.stat(write[0]).st_dev == device]
         free = shutil.disk_usage(on_device[0][0]).free
@@ -163,7 +167,8 @@ def _fits(resolver: Resolver) -> str:
     for phase in dict.fromkeys(phase._replace(steps=1) for phase in step.config.train.phases):
         line = f'{phase.batch_size} x {phase.max_seq_length}: '
         try:
-            compiled = step.lower(phase).compile(options)
+            with working(f'compiling the training step for {line[:-2]} tokens', in_files=False):
+                compiled = step.lower(phase).compile(options)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from bert_jax.config import Config, ModelConfig
+from bert_jax.config.console import plural
 from bert_jax.config.errors import config_error
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference import model_dir
@@ -122,8 +123,8 @@ def describe(config: Config, step: Step) -> str:
     model = step.task.teacher_config
     teacher.check(config.distill.teacher, step)
     line = (
-        f'{config.distill.teacher}: {model.model_type}, {model.num_hidden_layers} layers of '
-        f'{model.hidden_size}'
+        f'{config.distill.teacher}: {model.model_type}, '
+        f'{plural(model.num_hidden_layers, "layer")} of {model.hidden_size}'
     )
     if teacher.starts_student(config):
         layers = teacher.chosen_layers(config.model, model, config.distill)

@@ -18,6 +18,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_utils
 
+from bert_jax.config.console import plural
 from bert_jax.config.errors import first_line
 from bert_jax.config.files import write_atomically
 from bert_jax.training.checksums import checksums, difference, named
@@ -207,7 +208,8 @@ def load_params(source: epath.PathLike, abstract: Any) -> Any:
     """
     path, target = newest_checkpoint(source), {'params': abstract}
     if unused := check_params(source, abstract):
-        LOG.info('%d parameters of %s are not used (first: %s)', len(unused), path, unused[0])
+        number = plural(len(unused), 'parameter')
+        LOG.info('not used: %s of %s (first: %s)', number, path, unused[0])
     args = _restore(target, partial_restore=True)
     with _reading(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         restored = reader.restore(path / 'state', args=args)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bert_jax.config.console import plural
 from bert_jax.parallel.sharding import path_name
 
 
@@ -34,7 +35,10 @@ def checksums(tree: Any) -> dict[str, int]:
 def difference(sums: dict[str, int], saved: dict[str, Any]) -> str:
     """A message if some checksums differ; '' if all are equal."""
     wrong = sorted(name for name in set(sums) | set(saved) if sums.get(name) != saved.get(name))
-    return f'{len(wrong)} arrays differ from the saved ones (first: {wrong[0]})' if wrong else ''
+    if not wrong:
+        return ''
+    differ = plural(len(wrong), 'array differs', 'arrays differ')
+    return f'{differ} from what was saved (first: {wrong[0]})'
 
 
 def named(tree: Any) -> dict[str, Any]:

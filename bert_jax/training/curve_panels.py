@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bert_jax.config.console import plural
 from bert_jax.tasks import measures
 from bert_jax.training.history import History
 
@@ -110,7 +111,8 @@ def titles(runs: Sequence[History]) -> tuple[str, str]:
         values = [values.get(key) for values in flat]
         if any(value != values[0] for value in values):
             differing.append(f'{key}: {" | ".join(map(str, values))}')
-    more = f' and {len(differing) - MAX_KEYS} more keys' if len(differing) > MAX_KEYS else ''
+    others = len(differing) - MAX_KEYS
+    more = f' and {plural(others, "more key")}' if others > 0 else ''
     title = ', '.join(run.name for run in runs)
     return title, ('; '.join(differing[:MAX_KEYS]) or 'one configuration') + more
 
@@ -121,16 +123,17 @@ def describe(run: History) -> str:
         return ''
     model, train, optim = run.config.model, run.config.train, run.config.optim
     phases = ', then '.join(
-        f'{phase.steps:,} steps of {phase.batch_size} x {phase.max_seq_length}'
+        f'{plural(phase.steps, "step")} of {phase.batch_size} x {phase.max_seq_length}'
         for phase in train.phases
     )
     if not run.is_pretraining:
-        phases = f'{train.epochs:g} epochs of {run.config.num_steps / train.epochs:,.0f} steps'
+        steps = plural(round(run.config.num_steps / train.epochs), 'step')
+        phases = f'{train.epochs:g} epoch{"" if train.epochs == 1 else "s"} of {steps}'
     about = run.config.data.corpus if run.is_pretraining else run.config.data.task
     if run.config.init_from:
         about += f', from {pathlib.PurePosixPath(run.config.init_from).name}'
     return (
-        f'{about}; {model.num_hidden_layers} layers of {model.hidden_size}, '
+        f'{about}; {plural(model.num_hidden_layers, "layer")} of {model.hidden_size}, '
         f'vocabulary {model.vocab_size:,}; {phases}; {optim.name}, rate {optim.learning_rate:g}'
     )
 

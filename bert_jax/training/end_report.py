@@ -14,7 +14,7 @@ import jax
 from etils import epath
 
 from bert_jax.config import Config
-from bert_jax.config.console import say
+from bert_jax.config.console import plural, say
 from bert_jax.config.files import write_atomically
 from bert_jax.tasks.measures import MEASURES
 from bert_jax.training import curves
@@ -22,7 +22,7 @@ from bert_jax.training.examples import BLANK, Examples, Guesses
 from bert_jax.training.history import EXAMPLES
 from bert_jax.training.progress import Metrics
 from bert_jax.training.train_step import Step
-from bert_jax.training.workdir import newest_checkpoint
+from bert_jax.training.workdir import absolute, newest_checkpoint
 
 WIDTH = 80  # columns
 # The names of the baselines in corpus.json, see `data.store.baselines`.
@@ -87,7 +87,7 @@ class EndReport:
         parts = [
             accuracies(self._means, self._baselines, self._step),
             filled(self._examples, self._guesses) if self._examples else [],
-            [f'saved   {newest_checkpoint(self._workdir)}', self._curves()],
+            [f'saved   {self._saved()}', self._curves()],
             ['try next:', *_commands(self._config, self._workdir, self._examples)],
         ]
         say('')
@@ -95,13 +95,18 @@ class EndReport:
             if part:
                 say('\n'.join(part) + '\n')
 
+    def _saved(self) -> str:
+        """The folder of the last checkpoint, as the user gave the workdir."""
+        newest = newest_checkpoint(self._workdir)
+        return str(self._workdir / newest.relative_to(absolute(self._workdir)))
+
     def _curves(self) -> str:
         """Draws the curves; returns the line that says where they are."""
         target = str(self._workdir / 'curves.png')
         try:
             curves.save([str(self._workdir)], target)
         except Exception as error:  # a failed picture must not fail a complete run
-            again = _command('plot', f'--workdir={self._workdir}')
+            again = command('plot', f'--workdir={shlex.quote(str(self._workdir))}')
             return f'curves  not drawn: {str(error)[:200]}\n{again}'
         return f'curves  {target}'
 
@@ -118,7 +123,7 @@ def accuracies(means: Metrics, baselines: Mapping[str, float], step: int) -> lis
             chance = f' (chance is {1 / measure.answers:.0%})' if measure.answers else ''
             lines.append(f'{measure.question}: {accuracy:.1%} right{chance}.')
             continue
-        rows[f'this model after {step:,} steps'] = accuracy
+        rows[f'this model after {plural(step, "step")}'] = accuracy
         width = max(map(len, rows))
         scale = (WIDTH - width - 12) / max(*rows.values(), 0.01)
         lines.append(f'{measure.question} of held-out text that are predicted correctly:')
@@ -165,25 +170,26 @@ def _first(guess: Guesses) -> str:
 
 def _commands(config: Config, workdir: epath.Path, examples: Examples | None) -> list[str]:
     """Three commands for what a user may do next."""
+    folder = shlex.quote(str(workdir))
     text = examples.texts[0] if examples and examples.texts else 'The capital is [MASK].'
     return [
-        _command('predict', f'--checkpoint={workdir}', f'--text={_quoted(text)}'),
-        _command(
+        command('predict', f'--checkpoint={folder}', f'--text={_quoted(text)}'),
+        command(
             'train', '--config=tiny', '--workdir=runs/mine', '--config.data.corpus=text:FOLDER'
         ),
-        _command(
+        command(
             'train',
             '--config=finetune_text',
             '--workdir=runs/labels',
-            f'--config.init_from={workdir}',
+            f'--config.init_from={folder}',
             '--config.data.train_file=train.csv',
-            '--config.data.eval_file=dev.csv',
         ),
     ]
 
 
-def _command(name: str, *flags: str) -> str:
-    """A command for the shell, in lines that fit in a terminal if the flags do."""
+def command(name: str, *flags: str) -> str:
+    """A command for the shell, in lines that fit in a terminal if the flags do. flags: as they are
+    typed in a shell."""
     lines = [f'  {program()} {name}']
     for flag in flags:
         if len(lines[-1]) + len(flag) + 3 > WIDTH:

@@ -10,6 +10,7 @@ from etils import epath
 from flax import traverse_util
 from jax.sharding import NamedSharding, PartitionSpec
 
+from bert_jax.config.console import plural
 from bert_jax.models.heads import TASK_HEADS
 from bert_jax.models.parameters import ParameterInfo
 from bert_jax.training.checkpoint import check_params, load_params, saved_params
@@ -52,7 +53,8 @@ def initial_params(
         value = _with_fresh_rows(value, flat[path])
         values[path] = _reinitialize(facts[path], value, flat[path], reinit_layers)
     if reinit_layers:
-        LOG.info('the top %d layers and the pooler start from random values', reinit_layers)
+        layers = plural(reinit_layers, 'layer')
+        LOG.info('the top %s and the pooler start from random values', layers)
     new = sorted(flat.keys() - loaded.keys())
     absent = {facts[path].part for path in new} & {*optional_heads}
     if absent:
@@ -70,7 +72,8 @@ def with_new_tokens(params: Any, info: Any, new_tokens: NewTokens) -> Any:
     """`params` in which the rows of new tokens are the means of the rows of their old pieces."""
     if not new_tokens:
         return params
-    LOG.info('%d new tokens start from the means of their old pieces', len(new_tokens))
+    number = plural(len(new_tokens), 'new token')
+    LOG.info('%s: each row starts from the mean of its old pieces', number)
     rows = jnp.array(list(new_tokens))
 
     def started(fact: ParameterInfo, value: jax.Array) -> jax.Array:

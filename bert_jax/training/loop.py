@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -131,6 +131,7 @@ class _Loop:
     stopper: Stopper
     after_evaluation: AfterEvaluation
     frozen: Any  # see `Step`
+    evaluated: set[str] = dataclasses.field(default_factory=set)  # shapes that are compiled
 
     def catch_up(self, step: int, state: TrainState, stage: Stage) -> None:
         """Evaluates if a signal stopped the earlier process before it had evaluated `step`, or
@@ -162,7 +163,10 @@ class _Loop:
             for batch in _prefetch(timed, stage.specs, self.built.mesh):
                 # Train.
                 shape = stage.phase._replace(max_seq_length=batch['input_ids'].shape[1])
-                self.progress.state('compiling' if monitor.is_new(shape) else 'training')
+                if monitor.is_new(shape):
+                    self.progress.state('compiling', f'the training step for {_shape(batch)}')
+                else:
+                    self.progress.state('training')
                 state, sums = self.built.train(state, batch, key, self.frozen)
                 step += 1
                 monitor.add(step, sums, shape)
@@ -198,7 +202,7 @@ class _Loop:
     def evaluate(self, step: int, params: Any, stage: Stage) -> bool:
         """Evaluates and reports. Returns False if a signal interrupts it."""
         self.progress.state('evaluating')
-        rows: Iterable[HostBatch] = stage.eval_set
+        rows = self._with_state(stage.eval_set)
         if step != self.config.num_steps:  # nothing would resume a complete run
             rows = self.stopper.until_stopped(rows)
         try:
@@ -216,9 +220,24 @@ class _Loop:
             self.writer.text(step, 'examples', text)
         return True
 
+    def _with_state(self, rows: Iterable[HostBatch]) -> Iterator[HostBatch]:
+        """The batches of an evaluation. Shows when the evaluation of a new shape is compiled."""
+        for batch in rows:
+            if (shape := _shape(batch)) not in self.evaluated:
+                self.evaluated.add(shape)
+                self.progress.state('compiling', f'the evaluation for {shape}')
+            yield batch  # the caller compiles before it asks for the next batch
+            self.progress.state('evaluating')
+
     def report(self, step: int, split: str, metrics: Metrics) -> None:
         self.writer.write(step, split, metrics)
         self.progress.report(step, split, metrics)
+
+
+def _shape(batch: Mapping[str, Any]) -> str:
+    """The shape of a batch, for the live line: '32 x 128 tokens'."""
+    rows, length = batch['input_ids'].shape
+    return f'{rows} x {length} tokens'
 
 
 def predict(config: Config, task: Task, params: Any, batches: Iterable[HostBatch]) -> Predictions:

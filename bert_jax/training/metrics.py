@@ -14,6 +14,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from bert_jax.config import Config
+from bert_jax.config.console import plural
 from bert_jax.config.files import write_atomically
 from bert_jax.training.progress import Metrics
 from bert_jax.training.tensorboard import SPLITS, TensorBoard
@@ -66,7 +67,8 @@ class MetricsWriter:
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         complete = [line for line in lines if line.endswith('\n') and _has_step(line)]
         if len(complete) < len(lines):
-            LOG.warning('%s: %d broken lines removed', path, len(lines) - len(complete))
+            broken = plural(len(lines) - len(complete), 'broken line')
+            LOG.warning('%s: %s removed', path, broken)
         return complete
 
     def write(self, step: int, split: str, metrics: Metrics) -> None:

@@ -12,7 +12,8 @@ import rich.console
 import rich.progress
 import rich.table
 
-from bert_jax.config.console import say
+from bert_jax.config.console import fitted, plural, say
+from bert_jax.tasks import measures
 
 Metrics = Mapping[str, float | int | str | None]
 BAR = 5  # the smallest width of the bar in characters
@@ -31,9 +32,10 @@ class Progress:
         self._console = rich.console.Console(stderr=True)
         self._num_steps, self._step, self._start = num_steps, start_step, start_step
         self._begin = self._since = time.monotonic()
-        self._state, self._spent = 'starting', collections.defaultdict[str, float](float)
+        self._state, self._program = 'starting', ''
+        self._spent = collections.defaultdict[str, float](float)
         self._timed = 0  # the number of timed steps, without those that were compiled
-        self._numbers_at, self._pace = 0.0, list[str]()
+        self._numbers_at, self._numbers, self._pace = 0.0, '', list[str]()
         self._first = jax.process_index() == 0
         self._live = self._console.is_terminal and self._first
         text = rich.table.Column(no_wrap=True)
@@ -56,13 +58,14 @@ class Progress:
         self._show()
         self._bar.start()
 
-    def state(self, name: str) -> None:
-        """Shows what the run does from now on: compiling, training, evaluating or saving."""
+    def state(self, name: str, program: str = '') -> None:
+        """Shows what the run does from now on: compiling, training, evaluating or saving. program:
+        what is compiled."""
         now = time.monotonic()
         self._spent[self._state] += now - self._since
         self._since = now
-        if name != self._state:
-            self._state = name
+        if (name, program) != (self._state, self._program):
+            self._state, self._program = name, program
             self._show()
 
     def step(self, step: int, finished: Callable[[], Metrics]) -> None:
@@ -70,16 +73,16 @@ class Progress:
         self._step, self._timed = step, self._timed + (self._state != 'compiling')
         now = time.monotonic()
         if self._live and now - self._numbers_at >= REFRESH:
-            self._numbers_at = now
-            self._bar.update(self._task, numbers=self._fitting(finished()))
+            self._numbers_at, self._numbers = now, self._fitting(finished())
         self._show()
 
     def report(self, step: int, split: str, metrics: Metrics) -> None:
         if self._live and split == 'train':
             self._pace = _pace(metrics)
-            self._bar.update(self._task, numbers=self._fitting(metrics))
+            self._numbers = self._fitting(metrics)
+            self._show()
         elif self._live:
-            self._bar.print(_evaluation(step, metrics), soft_wrap=True, highlight=False)
+            self._print(_evaluation(step, metrics))
         elif self._first:
             per_step = (time.monotonic() - self._begin) / max(step - self._start, 1)
             left = datetime.timedelta(seconds=int(per_step * (self._num_steps - step)))
@@ -88,9 +91,14 @@ class Progress:
     def note(self, line: str) -> None:
         """Prints a line."""
         if self._live:
-            self._bar.print(line, soft_wrap=True, highlight=False, markup=False)
+            self._print(line)
         elif self._first:
             say(line)
+
+    def _print(self, line: str) -> None:
+        """Prints a line above the live line."""
+        line = fitted(line, self._console.file)
+        self._bar.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def close(self) -> None:
         self.state('stopped' if self._step < self._num_steps else 'finished')
@@ -100,10 +108,12 @@ class Progress:
 
     def _show(self) -> None:
         if self._live:
+            program = f' {self._program},' if self._program else ''
             self._bar.update(
                 self._task,
                 completed=self._step,
-                description=f'{self._state} {self._step}/{self._num_steps}',
+                description=f'{self._state}{program} {self._step}/{self._num_steps}',
+                numbers='' if program else self._numbers,  # there is no room for both
                 left=self._left(),
             )
 
@@ -117,7 +127,8 @@ class Progress:
     def _fitting(self, metrics: Metrics) -> str:
         """The metrics that fit in the line, the most important ones first."""
         losses, others = _by_kind(metrics)
-        parts = [f'{name} {_number(value, 2)}' for name, value in [*losses[:1], *others]]
+        parts = [f'loss {_number(value, 2)}' for value in [*losses.values()][:1]]
+        parts += [_accuracy(name, value, 2) for name, value in others.items()]
         fixed = len(f'evaluating {self._num_steps}/{self._num_steps}') + max(
             len(self._left()), len('left 0:00')
         )
@@ -129,8 +140,8 @@ class Progress:
         return line
 
 
-def _by_kind(metrics: Metrics) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
-    """(losses, other measures), with the names that the console shows."""
+def _by_kind(metrics: Metrics) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(losses, other measures) that the console shows, by their names in `metrics`."""
     shown = {name: value for name, value in metrics.items() if not NOT_IN_CONSOLE.fullmatch(name)}
     losses = {name: value for name, value in shown.items() if name.endswith('loss')}
     others = {name: value for name, value in shown.items() if name not in losses}
@@ -138,19 +149,31 @@ def _by_kind(metrics: Metrics) -> tuple[list[tuple[str, Any]], list[tuple[str, A
         others.pop('score')  # it is a copy of the main measure
     if len(losses) > 1:
         losses.pop('loss', None)  # it is the sum of the others
-    named = [
-        [(re.sub('_accuracy$', ' acc', name).replace('_', ' '), value) for name, value in part]
-        for part in (losses.items(), others.items())
-    ]
-    return named[0], named[1]
+    return losses, others
+
+
+def _accuracy(metric: str, value: Any, digits: int = 3) -> str:
+    """An accuracy of pretraining in percent, with a readable name, or another score."""
+    name, group = measures.parts(metric)
+    if name in measures.MEASURES and group == 'accuracy' and value is not None:
+        return f'{measures.label(name)} {value:.1%}'
+    return f'{metric.replace("_", " ")} {_number(value, digits)}'
 
 
 def _evaluation(step: int, metrics: Metrics) -> str:
-    """The result of an evaluation: accuracies and scores, then losses."""
+    """The result of an evaluation: for each measure of pretraining its accuracy and its loss, and
+    otherwise scores, then losses."""
     losses, others = _by_kind(metrics)
-    return '  '.join(
-        [f'step {step} eval', *(f'{name} {_number(value)}' for name, value in [*others, *losses])]
-    )
+    parts = list[str]()
+    for metric, value in others.items():
+        name, group = measures.parts(metric)
+        loss = losses.pop(f'{name}_loss', None) if group == 'accuracy' else None
+        parts.append(_accuracy(metric, value) + ('' if loss is None else f', loss {_number(loss)}'))
+    for metric, value in losses.items():
+        name, _ = measures.parts(metric)
+        label = f'{measures.label(name)}: ' if name in measures.MEASURES else ''
+        parts.append(f'{label}loss {_number(value)}')
+    return f'step {step} eval: {"; ".join(parts)}'
 
 
 def _text(split: str, metrics: Metrics) -> str:
@@ -167,7 +190,7 @@ def _pace(metrics: Metrics) -> list[str]:
     pace, skipped = metrics.get('tokens_per_second'), metrics.get('skipped_steps')
     return [
         *([] if pace is None else [f'{pace:,.0f} tokens/s']),
-        *([f'{skipped:.0f} skipped'] if skipped else []),
+        *([f'{plural(int(skipped), "step")} skipped'] if skipped else []),
     ]
 
 

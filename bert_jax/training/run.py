@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import logging
 import pathlib
-import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -13,6 +12,7 @@ import jax
 from etils import epath
 
 from bert_jax.config import Config
+from bert_jax.config.console import plural, wrapped
 from bert_jax.parallel.mesh import batch_parts, host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
@@ -64,10 +64,10 @@ class Run:
             'devices': describe_devices(),
             'parameters': f'{sum(leaf.size for leaf in leaves):,}',
             **self.start_lines,
-            'phases': _describe_phases(config),
+            'phases': _describe_phases(config, self.task),
         }
         for name, line in lines.items():
-            LOG.info('%s', wrapped(name, line))
+            LOG.info('%s', wrapped(f'{name:<12} {line}', indent=13))
         loop = functools.partial(
             train, config, self.task, self.batches, self.eval_set, self.workdir, stopper
         )
@@ -83,29 +83,30 @@ class Run:
 def describe_devices() -> str:
     devices, processes = jax.devices(), jax.process_count()
     kind = devices[0].device_kind
-    return f'{len(devices)} x {kind}, {processes} process{"es" if processes > 1 else ""}'
+    return f'{len(devices)} x {kind}, {plural(processes, "process", "processes")}'
 
 
-def wrapped(name: str, text: str) -> str:
-    """The name and the text, wrapped at spaces to lines of at most 80 columns."""
-    return textwrap.fill(
-        f'{name:<12} {text}',
-        width=80,
-        subsequent_indent=' ' * 13,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _describe_phases(config: Config) -> str:
+def _describe_phases(config: Config, task: Task) -> str:
     text = '; '.join(
-        f'{phase.steps:,} steps of {phase.batch_size} x {phase.max_seq_length} tokens'
+        f'{plural(phase.steps, "step")} of {phase.batch_size} x {phase.max_seq_length} tokens'
         for phase in config.train.phases
     )
     if config.num_steps < config.schedule_steps:
         text += (
             f'. The run ends after {config.num_steps:,} of {config.schedule_steps:,} steps; the '
             'learning rate will not have decayed'
+        )
+        if config.num_steps <= config.optim.warmup_steps:
+            text += (
+                f' and is still rising, because config.optim.warmup_steps is '
+                f'{config.optim.warmup_steps:,}; make the phases shorter instead '
+                '(config.train.phases)'
+            )
+    if config.kind == 'finetuning' and len(lengths := task.lengths(config.train.phases[0])) > 1:
+        *short, longest = lengths
+        text += (
+            f'. Batches have {", ".join(map(str, short))} or {longest} tokens, so that they need '
+            'little padding; a training step and an evaluation are compiled for each length'
         )
     return text
 

@@ -9,6 +9,7 @@ import jax
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Phase
+from bert_jax.config.console import plural
 from bert_jax.parallel import chips
 from bert_jax.tasks.losses import Sums
 from bert_jax.tasks.task import Task, loss_and_means
@@ -65,8 +66,9 @@ class StepMonitor:
         if self.is_new(phase):
             self._compiled.add(phase)
             jax.block_until_ready(step_sums)
-            shape = f'{phase.batch_size} x {phase.max_seq_length}'
-            LOG.info('compiled for %s in %.1f s', shape, time.monotonic() - self._added)
+            shape = f'{phase.batch_size} x {phase.max_seq_length} tokens'
+            seconds = time.monotonic() - self._added
+            LOG.info('compiled the training step for %s in %.1f s', shape, seconds)
             self._reset()
         else:
             self._sequences += phase.batch_size
@@ -116,9 +118,9 @@ class StepMonitor:
                 )
         if skipped and jax.process_index() == 0:
             LOG.warning(
-                '%d of the last %d steps were skipped because their loss or update was not finite, '
-                'the last is step %d',
-                *(len(skipped), len(flags), skipped[-1]),
+                '%s of the last %d skipped because the loss or the update was not finite; the last '
+                'one is step %d',
+                *(plural(len(skipped), 'step'), len(flags), skipped[-1]),
             )
         self._unchecked = []
 

@@ -13,6 +13,7 @@ import numpy as np
 from etils import epath
 
 from bert_jax.config import Config, DistillConfig, ModelConfig
+from bert_jax.config.console import plural
 from bert_jax.models.heads import heads_in
 from bert_jax.models.parameters import ParameterInfo
 from bert_jax.tasks.pretraining import DistillTask
@@ -86,9 +87,9 @@ def chosen_layers(student: ModelConfig, teacher: ModelConfig, given: DistillConf
     if not given.layers:
         if needed > count:
             raise ValueError(
-                f'config.model.num_hidden_layers is {needed}, but the teacher has {count} layers; '
-                'choose the layers, for example --config.distill.layers="(0,0,1)", or set '
-                '--config.distill.init_from_teacher=False'
+                f'config.model.num_hidden_layers is {needed}, but the teacher has '
+                f'{plural(count, "layer")}; choose the layers, for example '
+                '--config.distill.layers="(0,0,1)", or set --config.distill.init_from_teacher=False'
             )
         return np.rint(np.linspace(0, count - 1, needed)).astype(int).tolist()
     layers = [int(number) for number in given.layers]

@@ -65,5 +65,5 @@ def test_a_score_is_compared_with_the_baseline(
     assert f'accuracy             {score:.4f}   (baseline: 0.5000)' in shown
     assert 'seed 0' not in shown and 'score  ' not in shown
     assert all(part in shown for part in said) and ('warning' in shown) == bool(said)
-    assert f'--checkpoint={tmp_path} --text' in shown
+    assert f"--checkpoint={tmp_path} --text='...'" in shown.replace('\\\n      ', '')
     assert json.loads((tmp_path / 'results.json').read_text())['baseline']['value'] == 0.5

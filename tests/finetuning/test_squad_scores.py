@@ -67,7 +67,7 @@ def test_missing_and_unknown_predictions_are_told():
 def test_what_can_not_be_scored():
     with pytest.raises(ValueError, match='no questions to score'):
         squad_scores.squad({}, {}, version_2=True)
-    with pytest.raises(ValueError, match=r'1 questions have no answers \(first: q\); only SQuAD 2'):
+    with pytest.raises(ValueError, match=r'1 question has no answers \(first: q\); only SQuAD 2'):
         score([], 'x')
 
 

@@ -187,7 +187,7 @@ def test_commands_are_as_a_user_types_them(
     monkeypatch.chdir(tmp_path / folder)
     monkeypatch.setenv('PATH', str(programs) if path else '')
     assert end_report.program() == PROGRAMS[case].format(tmp_path)
-    command = end_report._command('predict', '--checkpoint=DIR', f'--text={"a " * 40}'.strip())
+    command = end_report.command('predict', '--checkpoint=DIR', f'--text={"a " * 40}'.strip())
     said = subprocess.run(['/bin/sh', '-c', command], capture_output=True, text=True, check=True)
     module = [] if is_installed else ['python', '-m']
     words = shlex.split(said.stdout)

@@ -21,7 +21,7 @@ RUN = textwrap.dedent("""
     means = losses | {'mlm_accuracy': 0.25, 'nsp_accuracy': 0.75}
     progress = Progress(0, 20)
     for step in range(1, 21):
-        progress.state('training' if step > 1 else 'compiling')
+        progress.state(*(('training',) if step > 1 else ('compiling', 'it')))
         time.sleep(0.4 if step in (1, 5) else 0.02)
         progress.step(step, lambda: means)
         if step % 10 == 0:
@@ -57,7 +57,7 @@ def test_skipped_steps_are_shown_if_there_are_any(capsys: pytest.CaptureFixture)
     for skipped in (0.0, 2.0):
         progress.report(3, 'train', TRAIN | {'skipped_steps': skipped})
     without, with_two = capsys.readouterr().err.splitlines()
-    assert 'skipped' not in without and '2 skipped' in with_two
+    assert 'skipped' not in without and '2 steps skipped' in with_two
 
 
 def test_only_process_0_prints(
@@ -77,13 +77,13 @@ def test_one_live_line_in_a_terminal(columns: int) -> None:
     screen = terminal.shown([sys.executable, '-c', RUN], columns)
     lines = terminal.lines(screen)
     assert max(map(len, lines)) <= columns
-    evaluation = 'step 10 eval  mlm acc 0.250  nsp acc 0.750  mlm loss 2.000  nsp loss 0.500'
+    evaluation = 'step 10 eval: masked tokens 25.0%, loss 2.000; next sentence 75.0%, loss 0.500'
     assert {evaluation, 'step 10: [a] note', 'said meanwhile'} < set(lines)
-    for state in ('compiling 0/20', 'training 4/20', 'evaluating 10/20', 'saving 20/20'):
+    for state in ('compiling it, 0/20', 'training 4/20', 'evaluating 10/20', 'saving 20/20'):
         assert any(line.startswith(f'{state} ━') for line in lines), state
     compiling = [line for line in lines if line.startswith('compiling')]
     assert all(line.endswith('left -:--') for line in compiling)
-    numbers = 'mlm loss 2.00  mlm acc 0.25  nsp acc 0.75'
+    numbers = 'loss 2.00  masked tokens 25.0%' + '  next sentence 75.0%' * (columns > 80)
     first = next(line for line in lines if line.startswith('training 4/20'))
     assert numbers in first, 'before the first report'
     last = next(line for line in lines if line.startswith('finished 20/20 ━'))

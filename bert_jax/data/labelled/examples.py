@@ -92,7 +92,10 @@ def iter_file(
 
     yield from each(read, example, on_error)
     if empty:
-        raise ValueError(f'{path} has no examples')
+        expected = f'an object on each line, {{"{text}": ...}}'
+        if suffix != '.jsonl':
+            expected = f'a line with the names of the columns, such as {text}, and a line for each'
+        raise ValueError(f'{path} has no examples; expected {expected}')
 
 
 def check_pairs(examples: Sequence[Example], pairs: bool | None = None) -> None:

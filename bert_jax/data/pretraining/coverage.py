@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from bert_jax.config.console import plural, wrapped
 from bert_jax.data.pretraining import masks
 from bert_jax.data.pretraining.chunks import Chunks
 from bert_jax.data.pretraining.segments import Segmenter
@@ -14,25 +15,23 @@ COVERED = 0.95
 
 
 def describe(stream: Stream, segmenter: Segmenter, chunks: Chunks, batch_size: int) -> str:
-    """Lines for the log: the size of an epoch and the share of the text that its rows contain."""
+    """Text for the log: the size of an epoch and the share of the text that its rows contain."""
     shown, copies = _shown(stream, segmenter, chunks), stream.data.static_copies
     show = shown[-1] if copies else shown[0]
-    whole = 'an epoch has' if stream.shuffled else 'the evaluation has'
-    if stream.shuffled and copies:
-        whole = f'{copies} static {"copy has" if copies == 1 else "copies have"}'
-    lines = [
-        f'{whole} {len(chunks):,} rows of {stream.max_seq_length} tokens, which show {show:.0%} '
-        'of the text'
-    ]
+    rows = f'{plural(len(chunks), "row")} of {stream.max_seq_length} tokens'
+    has = f'{plural(copies, "static copy", "static copies")} of' if copies else 'an epoch has'
+    parts = [f'{has + " " if stream.shuffled else ""}{rows}, which show {show:.0%} of the text']
     if stream.shuffled and copies and show < COVERED:
-        lines.append('the rest is never shown; config.data.static_copies=0 makes new rows')
+        parts.append('the rest is never shown; config.data.static_copies=0 makes new rows')
     elif stream.shuffled and not copies and show < COVERED:
         epochs = next((i for i, part in enumerate(shown, 1) if part >= COVERED), len(shown))
-        steps = -(-epochs * len(chunks) // batch_size)
-        lines.append(f'{epochs} epochs ({steps:,} steps) show {shown[epochs - 1]:.0%} of it')
+        steps = plural(-(-epochs * len(chunks) // batch_size), 'step')
+        parts.append(f'{epochs} epochs ({steps}) show {shown[epochs - 1]:.0%} of it')
     if chunks.dropped:
-        lines.append(f'{chunks.dropped:,} {segmenter.left_out} are left out')
-    return '\n'.join(f'{stream.name}: {line}' for line in lines)
+        parts.append(f'{segmenter.left_out}, left out: {chunks.dropped:,}')
+    phase = stream.name.rpartition('/')[2]
+    name = f'phase {int(phase) + 1}' if phase.isdecimal() else 'evaluation'
+    return wrapped(f'{name:<12} {"; ".join(parts)}', indent=13)
 
 
 def _shown(stream: Stream, segmenter: Segmenter, chunks: Chunks) -> list[float]:

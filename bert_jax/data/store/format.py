@@ -21,6 +21,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from etils import epath
 
+from bert_jax.config.console import plural
+
 VERSION = 1
 GUARD = 1024  # tokens, so that a fixed window around a sentence stays inside the array
 SPLITS = ('train', 'eval')
@@ -117,7 +119,7 @@ def check(directory: epath.PathLike, split: str) -> dict[str, str]:
 def check_documents(split: str, usable: int, needed: int) -> None:
     """Raises ValueError if a split has fewer than `needed` documents of two tokens or more."""
     if usable < needed:
-        documents = f'{needed} documents' if needed > 1 else '1 document'
+        documents = plural(needed, 'document')
         raise ValueError(
             f'{purpose(needed)} needs at least {documents} of two tokens or more in each '
             f'split; {split} has {usable}. Give more text, or change what separates documents '

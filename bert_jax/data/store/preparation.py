@@ -14,7 +14,7 @@ from etils import epath
 
 from bert_jax.config import Config, DataConfig
 from bert_jax.config.build_once import build_once
-from bert_jax.config.console import say
+from bert_jax.config.console import plural, say
 from bert_jax.data import progress
 from bert_jax.data.store import baselines, format
 from bert_jax.data.store.printed import print_summary
@@ -51,7 +51,7 @@ def prepare(config: Config) -> pathlib.Path:
         config.min_documents,
         readers.eval_source(data),
     )
-    return wanted.build(cache / wanted.name)
+    return wanted.build(cache / wanted.name, sizes=False)
 
 
 def check_holdout(data: DataConfig) -> None:
@@ -92,7 +92,7 @@ def _check_part(source: readers.Source, name: str, data: DataConfig, needed: int
     else:
         works = sum(different[needed - 1 : needed + 1]) / 2
         remedy = f'Set config.data.holdout (--holdout) to {works:.4f}, give'
-    documents = f'{len(shares)} document{"" if len(shares) == 1 else "s"}'
+    documents = plural(len(shares), 'document')
     raise ValueError(
         f'config.data.corpus={data.corpus!r} has {documents}{of}. '
         f'config.data.holdout={data.holdout} holds out {held_out} of them for evaluation, but '
@@ -182,10 +182,11 @@ class Preparation:
             )
         return False
 
-    def build(self, output: pathlib.Path) -> pathlib.Path:
-        """Prepares the store in `output`, unless it exists. One process does, the others wait."""
+    def build(self, output: pathlib.Path, sizes: bool = True) -> pathlib.Path:
+        """Prepares the store in `output`, unless it exists. One process does, the others wait.
+        sizes: see `print_summary`."""
         if build_once(output, self._write, f'preparing {output}', lambda: self.is_prepared(output)):
-            print_summary(output, format.read_meta(output))
+            print_summary(output, format.read_meta(output), sizes)
         return output
 
     def _write(self, directory: pathlib.Path) -> None:
@@ -221,8 +222,9 @@ class Preparation:
         documents_read = sum(split.documents for split in counts.values())
         if short > SHORT_SHARE * documents_read:
             say(
-                f'{short:,} of {documents_read:,} documents have fewer than {SHORT} tokens, which '
-                'fill few rows. Check what ends a document in this text (config.data.documents)'
+                f'documents of fewer than {SHORT} tokens, which fill few rows: {short:,} of '
+                f'{documents_read:,}. Check what ends a document in this text '
+                '(config.data.documents)'
             )
         unknown = sum(int(w.histogram[vocabulary.specials.unk]) for w in writers.values())
         unk = vocabulary.special_pieces.unk

@@ -5,24 +5,24 @@ import pathlib
 
 import rich.table
 
+from bert_jax.config.console import say
 from bert_jax.data import progress
 from bert_jax.data.store import baselines, format
 
 
-def print_summary(directory: pathlib.Path, meta: format.StoreMeta) -> None:
-    """Prints the sizes of the splits, and what was read and left out."""
-    table = rich.table.Table('split', 'documents', 'sentences', 'tokens', title=str(directory))
-    for split, counts in meta.counts.items():
-        table.add_row(split, *(f'{n:,}' for n in dataclasses.astuple(counts)))
-    console = progress.console()
-    console.print(table)
-    lines = [
-        f'{meta.vocab_size:,} tokens in the vocabulary; fingerprint {meta.fingerprint}',
-        f'{meta.unigram_entropy:.3f} nats: the unigram entropy; the masked-LM loss should be lower',
-        *(f'{count:,} {what}' for what, count in meta.summary.items()),
-    ]
-    if meta.baselines:
+def print_summary(directory: pathlib.Path, meta: format.StoreMeta, sizes: bool) -> None:
+    """Prints where the store is, and what was read and left out. sizes: whether to print the sizes
+    of the splits and the baselines, which a training run prints itself."""
+    say(f'The prepared corpus is in {directory}')
+    if sizes:
+        table = rich.table.Table('split', 'documents', 'sentences', 'tokens')
+        for split, counts in meta.counts.items():
+            table.add_row(split, *(f'{n:,}' for n in dataclasses.astuple(counts)))
+        progress.console().print(table)
+        say(f'vocabulary: {meta.vocab_size:,} tokens; fingerprint {meta.fingerprint}')
+        say(f'unigram entropy: {meta.unigram_entropy:.3f} nats; the masked-LM loss should be lower')
+    if sizes and meta.baselines:
         shares = ', '.join(f'{meta.baselines[name]:.1%} {name}' for name in baselines.NAMES)
-        lines.insert(2, f'accuracy by counting: {shares}')
-    for line in lines:
-        console.print(progress.shortened(line), markup=False)
+        say(f'accuracy by counting: {shares}')
+    for what, count in meta.summary.items():
+        say(progress.shortened(f'{what}: {count:,}'))

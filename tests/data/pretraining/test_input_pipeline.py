@@ -231,8 +231,8 @@ def test_the_log_says_how_much_text_is_shown(tmp_path, caplog):
     directory = made_stores.write(tmp_path / 'store', documents, documents[:2])
     caplog.set_level('INFO')
     for copies, text in (
-        (0, r'an epoch has 192 rows of 16 tokens, which show \d+% of the text\n.*\d epochs'),
-        (1, r'1 static copy has 192 rows [^\n]*\n[^\n]*the rest is never shown'),
+        (0, r'an epoch has 192 rows of 16 tokens, which\s+show \d+% of the text; \d epochs'),
+        (1, r'1 static copy of 192 rows [^;]*;\s+the rest\s+is\s+never\s+shown'),
     ):
         caplog.clear()
         input_pipeline.train_batches(
