@@ -31,10 +31,11 @@ def look(
 ) -> dict[str, str]:
     """The line of each check. Asserts that no file is left behind and that the exit code fits."""
     before = _files()
-    code = checks.check(config or changed({}), epath.Path(workdir))
+    config = config or changed({})
+    code = checks.check(config, epath.Path(workdir))
     found = {line.split()[1]: line for line in capsys.readouterr().out.splitlines()}
     assert _files() == before, 'files are left behind'
-    assert list(found) == list(checks.CHECKS)
+    assert list(found) == checks.order(config)
     assert code == (2 if any(line.startswith('FAIL') for line in found.values()) else 0)
     return found
 

@@ -308,6 +308,47 @@ def test_the_command_line(
     assert sorted(path.name for path in tmp_path.iterdir()) == ['in.txt', 'out.npz']
 
 
+EMBEDDED = {
+    'table.csv': 'label,text\na,alpha beta\nb,gamma\n',
+    'table.tsv': 'text\tlabel\nalpha beta\ta\ngamma\tb\n',
+    'lines.jsonl': '{"text": "alpha beta"}\n\n{"text": "gamma"}\n',
+    'lines.txt': 'alpha beta\ngamma\n',
+    'lines': 'alpha beta\ngamma\n',
+}
+NOT_EMBEDDED = {
+    'list.json': ('["alpha"]', 'a .json file is not read as texts; give a .jsonl file'),
+    'zero.csv': (
+        '',
+        'has no examples; expected a line with the names of the columns, such as text',
+    ),
+    'zero.jsonl': ('', 'has no examples; expected an object on each line, {"text": ...}'),
+    'zero.txt': ('', 'is empty; expected a text on each line'),
+    'other.csv': ('a,b\n1,2\n', "has no column 'text'"),
+    'other.jsonl': ('["alpha"]\n', 'other.jsonl:1 is ["alpha"]; expected an object'),
+}
+
+
+def test_texts_of_tables_and_lines(
+    tmp_path: pathlib.Path, folder: pathlib.Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    """All modes read the same files: a table has its texts in a column."""
+    expected = predict.load(folder).embed(['alpha beta', 'gamma'])
+    for name, content in EMBEDDED.items():
+        (tmp_path / name).write_text(content)
+        flags = f'--input={tmp_path / name}', f'--output={tmp_path / name}.npz'
+        code, _, said = run(f'--checkpoint={folder}', '--mode=embed', *flags)
+        assert code == 0 and '2 records' in said, said
+        vectors = np.load(tmp_path / f'{name}.npz')['embeddings']
+        np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    for name, (content, message) in NOT_EMBEDDED.items():
+        (tmp_path / name).write_text(content)
+        for mode in ('embed', 'fill_mask'):
+            output = [f'--output={tmp_path}/x.npz'] * (mode == 'embed')
+            flags = f'--mode={mode}', f'--input={tmp_path / name}', *output
+            code, _, said = run(f'--checkpoint={folder}', *flags)
+            assert code == 2 and message in said and said.count('\n') == 1, said
+
+
 def test_predictions_need_no_library_of_scores() -> None:
     code = (
         'import sys; sys.modules.update(sklearn=None, scipy=None); import bert_jax.predict\n'

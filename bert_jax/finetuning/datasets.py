@@ -79,8 +79,6 @@ def task_names(data: DataConfig) -> list[str]:
     for name in names:
         if name in GLUE:
             glue.check_files(name, local)
-        if 'train_file' in TASKS[name].settings and not data.train_file:
-            raise ValueError(f'config.data.train_file is empty; the task {name!r} needs one')
         for key in SETTINGS:
             value = getattr(data, key)
             if value and key not in TASKS[name].settings:
@@ -88,6 +86,8 @@ def task_names(data: DataConfig) -> list[str]:
                     f'config.data.{key} is {value!r}, but the task {data.task!r} does not read it; '
                     'remove it'
                 )
+        if 'train_file' in TASKS[name].settings and not data.train_file:
+            raise ValueError(f'config.data.train_file is empty; the task {name!r} needs one')
     return names
 
 

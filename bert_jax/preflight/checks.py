@@ -43,9 +43,10 @@ def check(config: Config, workdir: epath.Path, init_from: str = '') -> int:
         cache = staging.cache_of(config.data)
         config = dataclasses.replace(config, data=data)
         resolver = resolve(config, workdir, cache, init_from)
-        for name, describe in CHECKS.items():
+        for name in order(config):
             try:
-                mark, line = 'ok', describe(resolver)
+                with working(f'checking: {name}', in_files=False):
+                    mark, line = 'ok', CHECKS[name](resolver)
             except (UnknownValue, readers.NotFetched) as reason:
                 mark, line = 'skip', str(reason)
             except (ValueError, OSError) as error:
@@ -64,7 +65,9 @@ def check_early(resolver: Resolver) -> None:
 
     They come before the preparation of the data, which may take hours.
     """
-    for name in EARLY:
+    for name in order(resolver.config):
+        if name in LATE:
+            continue
         with contextlib.suppress(UnknownValue, readers.NotFetched):
             CHECKS[name](resolver)
 
@@ -167,8 +170,7 @@ def _fits(resolver: Resolver) -> str:
     for phase in dict.fromkeys(phase._replace(steps=1) for phase in step.config.train.phases):
         line = f'{phase.batch_size} x {phase.max_seq_length}: '
         try:
-            with working(f'compiling the training step for {line[:-2]} tokens', in_files=False):
-                compiled = step.lower(phase).compile(options)
+            compiled = step.lower(phase).compile(options)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -213,11 +215,21 @@ CHECKS: dict[str, Callable[[Resolver], str]] = {
     'devices': _devices,
     'batch': _batch,
     'vocabulary': lambda resolver: resolver.describe_vocabulary(),
-    'corpus': lambda resolver: resolver.describe_data(),
     'init_from': _init_from,
     'model': _model,
     'workdir': _workdir,
+    'corpus': lambda resolver: resolver.describe_data(),
     'disk': _disk,
     'fits': _fits,
 }
-EARLY = ('config', 'devices', 'batch', 'vocabulary', 'corpus', 'init_from', 'model', 'workdir')
+LATE = ('disk', 'fits')  # only --check makes these checks
+
+
+def order(config: Config) -> list[str]:
+    """The names of the checks, the fast ones first. In fine-tuning the data come before init_from,
+    because the labels decide which parameters are needed."""
+    names = list(CHECKS)
+    if config.kind == 'finetuning':
+        names.remove('corpus')
+        names.insert(names.index('init_from'), 'corpus')
+    return names

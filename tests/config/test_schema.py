@@ -76,6 +76,16 @@ def test_run_length_and_schedule_length() -> None:
         ({'train': {'accum_steps': 0}}, ['config.train.accum_steps', '0', 'positive']),
         ({'train': {'accum_steps': 3}}, ['train.phases[0]', 'accum_steps (3)']),
         ({'eval': {'batch_size': -1}}, ['config.eval.batch_size', '-1']),
+        (
+            {
+                'optim': {'warmup_steps': 300},
+                'train': {'phases': ((200, 16, 8, 2), (99, 32, 8, 4))},
+            },
+            [
+                'config.optim.warmup_steps is 300; expected 0 to 299',
+                '--config.optim.warmup_steps=29',
+            ],
+        ),
         ({'optim': {'warmup_steps': -1}}, ['config.optim.warmup_steps', '-1']),
         ({'optim': {'eps': 0.0}}, ['config.optim.eps is 0.0', 'more than 0']),
         ({'optim': {'schedule': 'constant', 'end_learning_rate': 1e-5}}, ['0 because', 'constant']),

@@ -319,3 +319,18 @@ def test_one_label_is_nothing_to_learn(tmp_path: pathlib.Path) -> None:
     file = written(tmp_path / 'a.csv', 'text,label\na film,good\nthe plot,good\n')
     with pytest.raises(ValueError, match=r"a.csv has no label but 'good'; expected two labels"):
         make('text', train_file=file, eval_file=file)
+
+
+@pytest.mark.parametrize(
+    ('head', 'pairs', 'flags'),
+    [
+        ('classifier', False, "--text='...'"),
+        ('classifier', True, "--text='...' --text_b='...'"),
+        ('tagger', None, "--text='...'"),
+        ('span', None, "--text='...' --context='...'"),
+    ],
+)
+def test_the_command_for_one_example(head: str, pairs: bool | None, flags: str) -> None:
+    facts = TaskFacts(('a', 'b'), pairs)
+    processor = datasets.processor_for((head,), Config(), VOCABULARY, facts)
+    assert ' '.join(processor.example_flags) == flags

@@ -48,7 +48,7 @@ WRONG = [  # changed keys; the checks that fail, and their messages
     ),
     (
         {'data.corpus': 'text:no', 'data.vocab_file': 'no', 'HELD': 1, 'FREE': 1},
-        {'vocabulary': 'no', 'corpus': 'no', 'workdir': 'seed', 'disk': 'Free some space'},
+        {'vocabulary': 'no', 'workdir': 'seed', 'corpus': 'no', 'disk': 'Free some space'},
     ),
 ]
 
