@@ -319,7 +319,7 @@ NOT_EMBEDDED = {
     'list.json': ('["alpha"]', 'a .json file is not read as texts; give a .jsonl file'),
     'zero.csv': (
         '',
-        'has no examples; expected a line with the names of the columns, such as text',
+        'has no examples; expected a line that names the columns, such as text',
     ),
     'zero.jsonl': ('', 'has no examples; expected an object on each line, {"text": ...}'),
     'zero.txt': ('', 'is empty; expected a text on each line'),

@@ -169,6 +169,10 @@ class Phase(NamedTuple):
     max_predictions_per_seq: int = 0  # 0: masked_lm_prob * max_seq_length, rounded up
     masked_lm_prob: float = 0.0  # 0: config.data.masked_lm_prob
 
+    def __repr__(self) -> str:
+        """As a configuration gives it: '(900, 128, 256, 20)'."""
+        return str(self.saved())
+
     def saved(self) -> tuple[Any, ...]:
         """The numbers that config.json stores. Older versions can read them if the masking rate is
         the default."""

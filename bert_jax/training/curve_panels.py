@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bert_jax.config import keys
 from bert_jax.config.console import plural
 from bert_jax.tasks import measures
 from bert_jax.training.history import History
@@ -107,7 +108,8 @@ def titles(runs: Sequence[History]) -> tuple[str, str]:
         return runs[0].name, describe(runs[0])
     differing = list[str]()
     flat = [_flat(run.config.to_dict()) if run.config else {} for run in runs]
-    for key in flat[0]:
+    # Intervals and sizes of evaluations say the least about the curves, so they come last.
+    for key in sorted(flat[0], key=_is_interval):
         values = [values.get(key) for values in flat]
         if any(value != values[0] for value in values):
             differing.append(f'{key}: {" | ".join(map(str, values))}')
@@ -115,6 +117,11 @@ def titles(runs: Sequence[History]) -> tuple[str, str]:
     more = f' and {plural(others, "more key")}' if others > 0 else ''
     title = ', '.join(run.name for run in runs)
     return title, ('; '.join(differing[:MAX_KEYS]) or 'one configuration') + more
+
+
+def _is_interval(key: str) -> bool:
+    """Whether a key only decides when a run reports, evaluates and saves."""
+    return key.startswith(('train.', 'eval.')) and keys.free_on_resume(key)
 
 
 def describe(run: History) -> str:

@@ -264,7 +264,8 @@ def _restore_or_init(
     """The newest checkpoint of the workdir, or a fresh state with the parameters of init_from."""
     state = checkpoints.restore(built.abstract)
     if state is not None:
-        LOG.info('continuing from step %d of %d', int(state.step), config.num_steps)
+        if int(state.step) < config.num_steps:
+            LOG.info('continuing from step %d of %d', int(state.step), config.num_steps)
         return state
     # Parameters do not use config.train.prng_impl, because the bits of rbg depend on the mesh.
     state = built.init(_root_key(config, built.mesh, 'threefry2x32'))

@@ -120,8 +120,13 @@ def test_a_run_without_its_other_files(tmp_path: pathlib.Path) -> None:
 def test_several_runs(tmp_path: pathlib.Path) -> None:
     a = pretrained(tmp_path / 'a' / 'run', 1e-4, unigram_entropy=6.0)
     b = pretrained(tmp_path / 'b' / 'run', 3e-4, unigram_entropy=6.0)
+    config = pathlib.Path(b) / 'config.json'  # intervals do not hide what differs
+    intervals = dict.fromkeys(('log_every', 'eval_every', 'checkpoint_every', 'keep'), 1)
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps(values | {'train': values['train'] | intervals}))
     shown = texts(a, b)
-    for text in ('a/run', 'b/run', 'optim.learning_rate: 0.0001 | 0.0003', 'held out'):
+    assert any(text.startswith('optim.learning_rate: 0.0001 | 0.0003; train.') for text in shown)
+    for text in ('a/run', 'b/run', 'held out'):
         assert text in shown, text
     assert shown.count('8.3') == 2 and shown.count('unigram entropy 6') == 1
     other = pretrained(tmp_path / 'c', 1e-4, unigram_entropy=5.0)

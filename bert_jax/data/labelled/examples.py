@@ -94,7 +94,7 @@ def iter_file(
     if empty:
         expected = f'an object on each line, {{"{text}": ...}}'
         if suffix != '.jsonl':
-            expected = f'a line with the names of the columns, such as {text}, and a line for each'
+            expected = f'a line that names the columns, such as {text}, and a line for each example'
         raise ValueError(f'{path} has no examples; expected {expected}')
 
 
