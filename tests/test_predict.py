@@ -5,6 +5,7 @@ import dataclasses
 import gc
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import weakref
@@ -23,7 +24,7 @@ from bert_jax.convert.foreign import full_config
 from bert_jax.data.labelled import texts
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.inference import model_dir, trained_model
+from bert_jax.inference import model_dir, text_files, trained_model
 from bert_jax.models.heads import PRETRAINING_HEADS, HeadedEncoder
 from bert_jax.models.inputs import EncoderInputs
 
@@ -328,25 +329,25 @@ NOT_EMBEDDED = {
 }
 
 
-def test_texts_of_tables_and_lines(
-    tmp_path: pathlib.Path, folder: pathlib.Path, run: Callable[..., tuple[int, str, str]]
-) -> None:
-    """All modes read the same files: a table has its texts in a column."""
-    expected = predict.load(folder).embed(['alpha beta', 'gamma'])
+def test_texts_of_tables_and_lines(tmp_path: pathlib.Path) -> None:
+    """The modes embed and fill_mask read the same files: a table has its texts in a column."""
     for name, content in EMBEDDED.items():
         (tmp_path / name).write_text(content)
-        flags = f'--input={tmp_path / name}', f'--output={tmp_path / name}.npz'
-        code, _, said = run(f'--checkpoint={folder}', '--mode=embed', *flags)
-        assert code == 0 and '2 records' in said, said
-        vectors = np.load(tmp_path / f'{name}.npz')['embeddings']
-        np.testing.assert_allclose(vectors, expected, atol=1e-6)
+        assert [*text_files.texts(tmp_path / name)] == ['alpha beta', 'gamma']
+    (tmp_path / 'other.csv').write_text('review\nalpha\n')
+    assert [*text_files.texts(tmp_path / 'other.csv', 'review')] == ['alpha']
     for name, (content, message) in NOT_EMBEDDED.items():
         (tmp_path / name).write_text(content)
-        for mode in ('embed', 'fill_mask'):
-            output = [f'--output={tmp_path}/x.npz'] * (mode == 'embed')
-            flags = f'--mode={mode}', f'--input={tmp_path / name}', *output
-            code, _, said = run(f'--checkpoint={folder}', *flags)
-            assert code == 2 and message in said and said.count('\n') == 1, said
+        with pytest.raises(ValueError, match=re.escape(message)):
+            list(text_files.texts(tmp_path / name))
+
+
+def test_embeddings_of_a_table(tmp_path: pathlib.Path, bert: predict.Bert) -> None:
+    source, output = tmp_path / 'table.csv', tmp_path / 'out.npz'
+    source.write_text(EMBEDDED['table.csv'])
+    assert text_files.write_embeddings(bert, source, output, 'mean', False) == 2
+    expected = bert.embed(['alpha beta', 'gamma'])
+    np.testing.assert_allclose(np.load(output)['embeddings'], expected, atol=1e-6)
 
 
 def test_predictions_need_no_library_of_scores() -> None:

@@ -288,7 +288,7 @@ class Preparation:
         summary.count('characters the vocabulary was trained on', number=size)
         if not size:
             self._refuse_empty('train a vocabulary on', read)
-        say(f'training a vocabulary on {size / 1e6:.1f} MB of text')
+        say(f'training a vocabulary on {size:,} characters of text')
         kind, accents = data.tokenizer, data.strips_accents
         return tokenizer.train(texts, self.vocab_size, data.lowercase, kind, accents, names)
 
