@@ -3,7 +3,14 @@
 #   install EXTRA      pip install -e .[EXTRA] at the versions of launch/constraints.txt, into .venv,
 #                      which it makes; INSTALL=only leaves it at that, INSTALL=no takes what is there
 #   stage LINE         says on stderr what the script does next
+#   -h and --help      print the comment at the top of the script and end it, before it installs
 set -euo pipefail
+case " $* " in *' -h '* | *' --help '*)
+  sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
+  echo "The keys of a configuration: bert_jax train --config=NAME --help (once it is installed)"
+  exit 0
+  ;;
+esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=launch/run.sh
 source launch/run.sh

@@ -29,6 +29,16 @@ def test_shellcheck() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize('script', ['local', 'gpu', 'tpu_vm', 'test', 'tpu_pod'])
+@pytest.mark.parametrize('flags', [['--help'], ['--workdir=x', '-h']])
+def test_help_installs_nothing(tmp_path: pathlib.Path, script: str, flags: list[str]) -> None:
+    path, flags = ROOT / f'launch/{script}.sh', flags[-1:] if script == 'tpu_pod' else flags
+    done = execute(['env', f'VENV={tmp_path}/venv', 'bash', str(path), *flags], tmp_path)
+    first = path.read_text().splitlines()[1].removeprefix('# ')
+    assert done.returncode == 0 and done.stdout.startswith(first), done.stderr
+    assert f'./launch/{script}.sh' in done.stdout and not list(tmp_path.iterdir())
+
+
 CREATED = {
     '--spot': ['tpu-vm', '--version=v2-alpha-tpuv5-lite', '--spot'],
     '--type=v6e-8': ['tpu-vm', '--version=v2-alpha-tpuv6e'],
