@@ -66,9 +66,11 @@ def check(config: Config, workdir: epath.Path) -> int:
     from bert_jax.preflight import paths
 
     if missing := paths.problems(config, workdir):
+        process = distributed.process_index()
+        who = f'process {process}: ' if process else ''
         for problem in missing:
-            paths.print_check('FAIL', 'paths', problem)
-        paths.print_check('skip', 'the rest', 'not checked until these paths are corrected')
+            paths.print_check('FAIL', 'paths', f'{who}{problem}')
+        paths.print_check('skip', 'the rest', f'{who}not checked until these paths are corrected')
         return 2
     from bert_jax.preflight import checks
 

@@ -34,6 +34,15 @@ HEARTBEAT_SECONDS = 20
 SECONDS_BEFORE_EXIT = 5
 
 
+def process_index() -> int:
+    """The number of this process; 0 if JAX is not imported, as before `join` with several ones."""
+    if 'jax' not in sys.modules:
+        return 0
+    import jax
+
+    return jax.process_index()
+
+
 def join() -> None:
     """Initializes jax.distributed if the flags ask for it.
 

@@ -118,8 +118,8 @@ class StepMonitor:
                 )
         if skipped and jax.process_index() == 0:
             LOG.warning(
-                '%s of the last %d skipped because the loss or the update was not finite; the last '
-                'one is step %d',
+                'skipped %s of the last %d, because the loss or the update was not finite; the '
+                'last one is step %d',
                 *(plural(len(skipped), 'step'), len(flags), skipped[-1]),
             )
         self._unchecked = []

@@ -217,8 +217,9 @@ def test_each_process_looks_and_none_waits(tmp_path: pathlib.Path) -> None:
     logs = [log.read_text().splitlines() for log in hosts.logs]
     assert all(lines[0].startswith('waiting for the others') for lines in logs)
     first, second = (lines[1:] for lines in logs)
-    assert '8 x cpu, 2 processes' in first[0] and len(first) == 8
-    assert [line.partition(':')[0] for line in second] == ['FAIL  vocabulary  process 1']
+    assert '8 x cpu, 2 processes' in first[1] and len(first) == 10
+    reported = [line.partition(':')[0] for line in second]
+    assert reported == ['FAIL  paths       process 1', 'skip  the rest    process 1']
     assert 'vocab1.txt does not exist' in second[0] and not (tmp_path / 'run').exists()
 
 

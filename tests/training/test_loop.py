@@ -367,7 +367,7 @@ def test_nan_can_be_skipped_and_is_counted(
 ) -> None:
     state = run(tmp_path, configured(nonfinite='skip'), poison(5))
     (said,) = (line for line in caplog.messages if 'skipped' in line)
-    assert said.startswith('1 step of the last 1 skipped') and said.endswith('step 6')
+    assert said.startswith('skipped 1 step of the last 1,') and said.endswith('step 6')
     assert all(np.isfinite(value).all() for value in state.values())
     lines = {line['step']: line for line in metrics(tmp_path) if line['split'] == 'train'}
     assert [lines[step]['skipped_steps'] for step in (5, 6, 10)] == [0, 1, 1]
