@@ -36,11 +36,8 @@ SECONDS_BEFORE_EXIT = 5
 
 def process_index() -> int:
     """The number of this process; 0 if JAX is not imported, as before `join` with several ones."""
-    if 'jax' not in sys.modules:
-        return 0
-    import jax
-
-    return jax.process_index()
+    jax: Any = sys.modules.get('jax')
+    return jax.process_index() if jax else 0
 
 
 def join() -> None:
