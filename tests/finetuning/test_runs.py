@@ -11,7 +11,6 @@ import time
 import types
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 import small_run
@@ -25,14 +24,7 @@ from bert_jax.inference import model_dir
 from bert_jax.inference.trained_model import Bert, load
 from bert_jax.preflight.resolve import resolve
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def one_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a laptop has, and much sooner compiled than for eight."""
-    one = jax.devices()[:1]
-    monkeypatch.setattr(jax, 'devices', lambda *_: one)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('one_device')]
 
 
 @pytest.fixture(scope='module')
