@@ -281,10 +281,13 @@ def test_a_label_that_is_only_held_out(
         fine_tune(config, epath.Path(tmp_path / 'w'))
 
 
+EPOCHS = 4 if small_run.QUICK else 12
+
+
 def command(source: pathlib.Path, workdir: pathlib.Path, texts: dict) -> list[str]:
     values = {
         **{f'data.{name}': value for name, value in texts.items()},
-        **{'init_from': source, 'train.epochs': 4 if small_run.QUICK else 12, 'train.checkpoint_every': 7},
+        **{'init_from': source, 'train.epochs': EPOCHS, 'train.checkpoint_every': 7},
         **{'train.log_every': 1, 'model.scan_unroll': 1, 'data.max_seq_length': 32},
         'train.batch_size': 16,
     }
