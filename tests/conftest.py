@@ -53,6 +53,15 @@ def shared_data() -> Callable[[str], pathlib.Path]:
 
 
 @pytest.fixture
+def one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs have one device, as a laptop has: programs for eight take much longer to compile."""
+    import jax
+
+    one = jax.devices()[:1]
+    monkeypatch.setattr(jax, 'devices', lambda *_: one)
+
+
+@pytest.fixture
 def look(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., dict[str, str]]:

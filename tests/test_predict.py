@@ -45,8 +45,8 @@ TEXTS: list[texts.Text] = [
 
 
 def save(folder: pathlib.Path, heads: tuple[str, ...] = PRETRAINING_HEADS) -> pathlib.Path:
-    model = HeadedEncoder(MODEL, heads)
-    params = nn.unbox(model.init(jax.random.key(0), EncoderInputs.example()))['params']
+    init = jax.jit(HeadedEncoder(MODEL, heads).init)
+    params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
     folder.mkdir()
     vocabulary = tokenizer.WordPiece([*tokenizer.SPECIALS, *WORDS], lowercase=True)
     model_dir.save(folder, full_config(MODEL, lowercase=True), params, vocabulary)

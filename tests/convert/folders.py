@@ -39,9 +39,11 @@ def make(
     task: the facts of a fine-tuned model, as `model_dir.save` takes them.
     """
     headed = HeadedEncoder(model, heads, len(task.get('labels', ())) or 1)
-    params = nn.unbox(headed.init(jax.random.key(0), EncoderInputs.example()))
+    abstract = jax.eval_shape(headed.init, jax.random.key(0), EncoderInputs.example())
     random = np.random.default_rng(0)
-    params = jax.tree.map(lambda x: random.normal(size=x.shape).astype('float32'), params['params'])
+    params = jax.tree.map(
+        lambda x: random.normal(size=x.shape).astype('float32'), nn.unbox(abstract)['params']
+    )
     folder.mkdir()
     vocabulary = tokenizer.WordPiece(PIECES, lowercase=False)
     model_dir.save(folder, full_config(model, lowercase=False), params, vocabulary, task)

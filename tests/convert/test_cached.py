@@ -7,7 +7,6 @@ import pathlib
 import shutil
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 import small_look
@@ -131,11 +130,9 @@ def test_fine_tuning_starts_from_a_checkpoint(
     start: pathlib.Path,
     cache: pathlib.Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    one_device: None,
 ) -> None:
     """The workdir records the folder as it was given, and the same command continues."""
-    one = jax.devices()[:1]  # compiles sooner than eight
-    monkeypatch.setattr(jax, 'devices', lambda *_: one)
     run = epath.Path('run')
     main.run(configured(start, epochs=1.0, seeds=2), run)
     assert ' predict --checkpoint=run/seed_' in capsys.readouterr().err

@@ -11,7 +11,6 @@ import time
 import types
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 import small_run
@@ -25,14 +24,7 @@ from bert_jax.inference import model_dir
 from bert_jax.inference.trained_model import Bert, load
 from bert_jax.preflight.resolve import resolve
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def one_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a laptop has, and much sooner compiled than for eight."""
-    one = jax.devices()[:1]
-    monkeypatch.setattr(jax, 'devices', lambda *_: one)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('one_device')]
 
 
 @pytest.fixture(scope='module')
@@ -289,10 +281,13 @@ def test_a_label_that_is_only_held_out(
         fine_tune(config, epath.Path(tmp_path / 'w'))
 
 
+EPOCHS = 4 if small_run.QUICK else 12
+
+
 def command(source: pathlib.Path, workdir: pathlib.Path, texts: dict) -> list[str]:
     values = {
         **{f'data.{name}': value for name, value in texts.items()},
-        **{'init_from': source, 'train.epochs': 12, 'train.checkpoint_every': 7},
+        **{'init_from': source, 'train.epochs': EPOCHS, 'train.checkpoint_every': 7},
         **{'train.log_every': 1, 'model.scan_unroll': 1, 'data.max_seq_length': 32},
         'train.batch_size': 16,
     }

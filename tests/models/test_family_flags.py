@@ -38,7 +38,8 @@ def test_layerdrop_skips_layers_in_training_only(name: str) -> None:
     whole = run(encoder, params)
     plain = Encoder(dataclasses.replace(model, layerdrop=0.0))
     np.testing.assert_array_equal(whole, run(plain, params))
-    embeddings = np.asarray(encoder.apply(params, method=lambda e: e.embeddings(ROWS, True)))
+    embed = jax.jit(lambda params: encoder.apply(params, method=lambda e: e.embeddings(ROWS, True)))
+    embeddings = np.asarray(embed(params))
     np.testing.assert_allclose(run(encoder, params, seed=0), embeddings, atol=1e-6)
     assert np.abs(whole - embeddings).max() > 0.01
 
@@ -61,10 +62,11 @@ def test_local_attention_sees_near_tokens_alone() -> None:
     # The first layer has global attention: without its attention, the second layer alone counts.
     kernel = params['params']['layers']['attention']['output']['kernel']
     params['params']['layers']['attention']['output']['kernel'] = kernel.at[0].set(0)
-    before = run(encoder, params)
+    apply = jax.jit(lambda ids: encoder.apply(params, EncoderInputs(ids)))
     ids = np.array(ROWS.input_ids)
+    before = np.asarray(apply(ids))
     ids[:, 6] = 19
-    after = np.asarray(encoder.apply(params, EncoderInputs(ids)))
+    after = np.asarray(apply(ids))
     changed = np.abs(after - before).max(axis=(0, 2)) > 1e-5
     assert list(np.flatnonzero(changed)) == [4, 5, 6, 7, 8]
 
@@ -94,7 +96,7 @@ def test_the_dropout_of_heads(head: str, rate: float) -> None:
         outputs: Any = module.apply(params, one, None, False, rngs=rngs)
         return sum(outputs[name].sum() for name in HEADS[head].outputs)
 
-    gradient = np.asarray(jax.grad(total)(params)['params'][head]['kernel'])
+    gradient = np.asarray(jax.jit(jax.grad(total))(params)['params'][head]['kernel'])
     expected = 0.2 if rate < 0 else rate
     assert abs(np.mean(gradient == 0) - expected) < 0.08
 

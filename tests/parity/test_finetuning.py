@@ -28,12 +28,8 @@ from bert_jax.preflight.resolve import resolve
 
 
 @pytest.mark.slow
-def test_the_losses_of_three_epochs(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_losses_of_three_epochs(tmp_path: pathlib.Path, one_device: None) -> None:
     """Without dropout. An epoch's last batch is not full; there are rows of two lengths."""
-    one = jax.devices()[:1]
-    monkeypatch.setattr(jax, 'devices', lambda *_: one)
     source = with_a_head(tmp_path / 'source')
     files = {
         'train_file': str(small_tasks.write_texts(tmp_path / 'train.jsonl', 200, 0, most=28)),

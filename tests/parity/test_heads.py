@@ -30,7 +30,7 @@ MODEL = ModelConfig(
 
 def write(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, ...]) -> None:
     model = HeadedEncoder(MODEL, heads, max(len(labels), 1))
-    params = nn.unbox(model.init(jax.random.key(0), EncoderInputs.example()))['params']
+    params = nn.unbox(jax.jit(model.init)(jax.random.key(0), EncoderInputs.example()))['params']
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(0, 0.3, x.shape).astype('float32'), params)
     folder.mkdir()

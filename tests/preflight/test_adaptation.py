@@ -24,6 +24,8 @@ from bert_jax.preflight.pretraining import Pretraining
 from bert_jax.preflight.resolve import without_data
 from bert_jax.training import checkpoint, initialization
 
+pytestmark = pytest.mark.usefixtures('one_device')
+
 
 @pytest.fixture
 def here(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
@@ -34,8 +36,8 @@ def here(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pat
     for name, count in (('train.txt', 60), ('held_out.txt', 10)):
         lines = [small_tasks.sentence(rng, 'annabert') + '\n' for _ in range(count)]
         (tmp_path / name).write_text(''.join(lines))
-    model = HeadedEncoder(small_tasks.MODEL, ('pooler',))
-    params = nn.unbox(model.init(jax.random.key(0), EncoderInputs.example()))['params']
+    init = jax.jit(HeadedEncoder(small_tasks.MODEL, ('pooler',)).init)
+    params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
     folder = tmp_path / 'start'
     folder.mkdir()
     config = Config(model=small_tasks.MODEL)

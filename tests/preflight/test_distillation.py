@@ -26,6 +26,7 @@ from bert_jax.preflight.resolve import without_data
 from bert_jax.tasks.pretraining import DistillTask
 from bert_jax.training import teacher
 
+pytestmark = pytest.mark.usefixtures('one_device')
 TEACHER = dataclasses.replace(small_tasks.MODEL, num_hidden_layers=3)
 
 
@@ -36,7 +37,8 @@ def save(
     heads: tuple[str, ...] = ('pooler', 'masked_lm'),
     pieces: list[str] = small_tasks.PIECES,
 ) -> None:
-    made = HeadedEncoder(model, heads).init(jax.random.key(seed), EncoderInputs.example())
+    init = jax.jit(HeadedEncoder(model, heads).init)
+    made = init(jax.random.key(seed), EncoderInputs.example())
     folder.mkdir(exist_ok=True)
     vocabulary = tokenizer.WordPiece(pieces, True)
     model_dir.save(

@@ -71,10 +71,10 @@ def test_losses_are_those_of_a_plain_computation(positions: str) -> None:
     params, teacher = step.init(jax.random.key(0)).params, step.init_frozen(jax.random.key(1))
     sums, _ = step.evaluate(params, batch, teacher)
     whole = {name: x for name, x in batch.items() if name != 'masked_lm_positions'}
-    ours = jax.device_get(task.apply(params, whole))
+    ours = jax.device_get(jax.jit(task.apply)(params, whole))
     inputs = {'input_ids': batch['input_ids'], 'attention_mask': batch['attention_mask']}
     model = dataclasses.replace(task, config=task.teacher_config)
-    theirs = jax.device_get(model.apply(teacher, inputs))
+    theirs = jax.device_get(jax.jit(model.apply)(teacher, inputs))
     kl = cosine = mlm = right = 0.0
     tokens = masked = 0
     for row in range(15):  # the last row is not an example

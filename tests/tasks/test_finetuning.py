@@ -34,7 +34,7 @@ TASKS = {
 
 @functools.cache
 def params(name: str) -> dict:
-    return nn.unbox(TASKS[name].init(jax.random.key(0)))
+    return nn.unbox(jax.jit(TASKS[name].init)(jax.random.key(0)))
 
 
 def labelled(name: str, filler: int = 0) -> dict[str, jax.Array]:
@@ -95,7 +95,7 @@ def test_parts_of_a_batch_add_up(name: str) -> None:
 
 
 def outputs(task: HeadTask, rows: Mapping[str, jax.Array], name: str) -> dict[str, np.ndarray]:
-    return jax.device_get(task.apply(params(name), dict(rows)))
+    return jax.device_get(jax.jit(task.apply)(params(name), dict(rows)))
 
 
 def nats(logits: np.ndarray, label: int) -> float:
@@ -133,7 +133,7 @@ def test_fresh_heads_start_as_those_of_transformers() -> None:
     """Normal, with the deviation that the configuration says; the rest as google-research/bert's,
     whose deviation is smaller because it is cut off."""
     model = ModelConfig(hidden_size=256, num_hidden_layers=1, num_attention_heads=4)
-    params = nn.unbox(ClassificationTask(model, 100).init(jax.random.key(0)))
+    params = nn.unbox(jax.jit(ClassificationTask(model, 100).init)(jax.random.key(0)))
     assert np.std(params['classifier']['kernel']) == pytest.approx(0.02, rel=0.02)
     assert np.std(params['pooler']['dense']['kernel']) == pytest.approx(0.0176, rel=0.02)
 
