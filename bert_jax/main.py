@@ -3,7 +3,6 @@
 bert_jax train --config=tiny --workdir=runs/tiny
 """
 
-import dataclasses
 import logging
 import pathlib
 import sys
@@ -30,33 +29,16 @@ CHECK = flags.DEFINE_boolean(
 )
 
 
-def with_converted_start(config: Config, cache: pathlib.Path | None = None) -> Config:
-    """The configuration with folders of bert_jax as init_from and distill.teacher. A checkpoint of
-    another project is converted into `cache`, by default that of config.data.cache_dir."""
-    if not config.init_from and not config.distill.teacher:
-        return config
-    from bert_jax.convert import cached  # takes a second, and most runs do not need it
-    from bert_jax.data.text import staging
-
-    cache = cache or staging.cache_of(config.data)
-    lowercase = None if config.data.lowercase else False  # True is the default, too
-
-    def converted(folder: str) -> str:
-        return cached.model_folder(folder, cache, lowercase) if folder else ''
-
-    distill = dataclasses.replace(config.distill, teacher=converted(config.distill.teacher))
-    return dataclasses.replace(config, init_from=converted(config.init_from), distill=distill)
-
-
 def run(config: Config, workdir: epath.Path) -> None:
     """Runs the fast checks, and then pretrains or fine-tunes."""
     from bert_jax.preflight import paths
 
     paths.check(config, workdir)
     from bert_jax.preflight import checks
+    from bert_jax.preflight.convert_start import with_converted_start
     from bert_jax.preflight.resolve import resolve
 
-    resolver = resolve(with_converted_start(config), workdir, init_from=config.init_from)
+    resolver = resolve(with_converted_start(config), workdir, given=config)
     checks.check_early(resolver)
     resolver.run()
 
@@ -73,10 +55,11 @@ def check(config: Config, workdir: epath.Path) -> int:
         paths.print_check('skip', 'the rest', f'{who}not checked until these paths are corrected')
         return 2
     from bert_jax.preflight import checks
+    from bert_jax.preflight.convert_start import with_converted_start
 
     with tempfile.TemporaryDirectory() as cache:  # a check keeps no converted checkpoint
         converted = with_converted_start(config, pathlib.Path(cache))
-        return checks.check(converted, workdir, config.init_from)
+        return checks.check(converted, workdir, config)
 
 
 def main(argv: list[str]) -> int:

@@ -10,7 +10,8 @@ from typing import Any
 from bert_jax import __version__
 from bert_jax.config import fields, keys
 from bert_jax.config.errors import config_error, unknown_key
-from bert_jax.config.model import ModelConfig
+from bert_jax.config.fields import INHERIT
+from bert_jax.config.model import RATES, ModelConfig
 from bert_jax.config.schema import Config, OptimConfig, Phase
 
 LOG = logging.getLogger('bert_jax.config')
@@ -41,7 +42,7 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
         f"'dense' because model.attention_probs_dropout_prob is {dropped}, not 0: no kernel drops "
         'probabilities'
     )
-    yield 'model.attention', model.attention == 'dense' or not dropped, expected
+    yield 'model.attention', model.attention == 'dense' or dropped <= 0, expected
     expected = "'dense' because model.local_attention is not 0: no kernel has local attention"
     yield 'model.attention', model.attention == 'dense' or not model.local_attention, expected
     rows = model.max_position_embeddings
@@ -89,11 +90,10 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield 'optim.freeze', holds, f"'embeddings' or empty {shared}"
     expected = 'empty if init_from is empty; it adds to the vocabulary of init_from'
     yield 'data.add_tokens', not config.data.add_tokens or bool(config.init_from), expected
-    layers = model.num_hidden_layers if config.init_from else 0
-    expected = f'0 to {layers}, the number of layers' if layers else '0 if init_from is empty'
-    if model.share_layers:
-        layers, expected = 0, f'0 {shared}'
-    yield 'reinit_layers', 0 <= config.reinit_layers <= layers, expected
+    reinit = config.reinit_layers  # `model_dir.start_from` knows how many layers init_from has
+    yield 'reinit_layers', reinit >= 0, '0 or more'
+    yield 'reinit_layers', not reinit or bool(config.init_from), '0 if init_from is empty'
+    yield 'reinit_layers', not reinit or not model.share_layers, f'0 {shared}'
     divides = config.kind == 'pretraining' or not train.batch_size % train.accum_steps
     yield 'train.batch_size', divides, f'a multiple of train.accum_steps ({train.accum_steps})'
 
@@ -117,7 +117,20 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
     Raises ValueError naming the key for unknown keys, wrong types and impossible values.
     """
-    return validate(_build(Config, values))
+    return validate(_with_rates(_build(Config, values)))
+
+
+def _with_rates(config: Config) -> Config:
+    """`config` with the default rates in place of INHERIT if there is no init_from to take them
+    from."""
+    if config.init_from:
+        return config
+    rates = {
+        name: getattr(ModelConfig(), name)
+        for name in RATES
+        if getattr(config.model, name) == INHERIT
+    }
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **rates))
 
 
 def model_from_dict(values: Mapping[str, Any]) -> ModelConfig:

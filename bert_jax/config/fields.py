@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 T = TypeVar('T')
+INHERIT = -1.0  # the value of a rate that is taken from init_from
 
 
 class Fact(enum.Enum):
@@ -57,9 +58,12 @@ LayerDecay = Annotated[float, Limit(lambda d: 0 < d <= 1, 'more than 0, at most 
 DropoutRate = Annotated[
     float,
     Limit(
-        lambda p: p == 0 or 2**-17 <= p < 1 - 2**-17,
+        lambda p: p in (0, INHERIT) or 2**-17 <= p < 1 - 2**-17,
         'a probability, 0 <= p < 1, that is not 0 or 1 after rounding to a multiple of 2**-16',
     ),
+]
+LayerDrop = Annotated[
+    float, Limit(lambda p: p == INHERIT or 0 <= p < 1, 'a probability, 0 <= p < 1')
 ]
 
 HeadDropout = Annotated[

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from bert_jax.config import fields
-from bert_jax.config.fields import Fact
-from bert_jax.config.model import ModelConfig
+from bert_jax.config.fields import INHERIT, Fact
+from bert_jax.config.model import RATES, ModelConfig
 from bert_jax.config.schema import Config, Kind
 
 UNREAD: dict[Kind, Fact] = {'pretraining': Fact.FINETUNING, 'finetuning': Fact.PRETRAINING}
@@ -49,8 +49,10 @@ def get(config: Config, key: str) -> Any:
 
 
 def unset(config: Config, key: str) -> bool:
-    """Returns whether a key has its default value."""
-    return bool(get(config, key) == get(Config(), key))
+    """Returns whether the value of a key is left to init_from: it is the default or, for a rate,
+    INHERIT."""
+    is_rate = key.removeprefix('model.') in RATES
+    return bool(get(config, key) == (INHERIT if is_rate else get(Config(), key)))
 
 
 def choices(key: str) -> tuple[Any, ...]:

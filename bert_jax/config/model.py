@@ -8,10 +8,10 @@ from bert_jax.config.fields import (
     DropoutRate,
     Fact,
     HeadDropout,
+    LayerDrop,
     NotNegative,
     Positive,
     PositiveFloat,
-    Probability,
     VocabSize,
     setting,
 )
@@ -31,6 +31,9 @@ ModelType = Literal[
 ]
 ARCHITECTURE, INHERITED, FREE, PRETRAINING, _ = Fact
 
+# Rates that a configuration may leave to init_from, by the value INHERIT.
+RATES = ('hidden_dropout_prob', 'attention_probs_dropout_prob', 'layerdrop')
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
@@ -43,8 +46,11 @@ class ModelConfig:
     intermediate_size: Positive = setting(3072, ARCHITECTURE)  # width of the feed-forward net
     # 'gelu' is exact (erf); 'gelu_new' is the tanh approximation.
     hidden_act: Literal['gelu', 'gelu_new', 'relu'] = setting('gelu', ARCHITECTURE)
-    hidden_dropout_prob: DropoutRate = 0.1  # after embeddings, attention and MLP
-    attention_probs_dropout_prob: DropoutRate = 0.1  # needs attention='dense'
+    # Dropout after embeddings, attention and MLP. In a configuration, -1 is the rate of init_from,
+    # and 0.1 without init_from.
+    hidden_dropout_prob: DropoutRate = setting(0.1, INHERITED)
+    # Dropout of attention probabilities; it needs attention='dense'. -1: see hidden_dropout_prob.
+    attention_probs_dropout_prob: DropoutRate = setting(0.1, INHERITED)
     # The number of rows in the table of positions. A row has at most this many tokens, less
     # position_offset.
     max_position_embeddings: Positive = setting(512, ARCHITECTURE)
@@ -81,8 +87,9 @@ class ModelConfig:
     global_rope_theta: PositiveFloat = setting(160_000.0, ARCHITECTURE)  # for rotary positions
     # For rotary positions in layers with local attention.
     local_rope_theta: PositiveFloat = setting(10_000.0, ARCHITECTURE)
-    # The probability that a layer is skipped in training (Fan et al., 2020).
-    layerdrop: Probability = setting(0.0, INHERITED)
+    # The probability that a layer is skipped in training (Fan et al., 2020). In a configuration, -1
+    # is the rate of init_from, and 0 without init_from.
+    layerdrop: LayerDrop = setting(0.0, INHERITED)
     # Whether the output of attention has dropout.
     attention_output_dropout: bool = setting(True, INHERITED)
 

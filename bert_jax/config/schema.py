@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from bert_jax import __version__
 from bert_jax.config.fields import (
+    INHERIT,
     Count,
     Fact,
     Fraction,
@@ -29,7 +30,7 @@ from bert_jax.config.fields import (
     Shares,
     setting,
 )
-from bert_jax.config.model import ModelConfig
+from bert_jax.config.model import RATES, ModelConfig
 
 Kind = Literal['pretraining', 'finetuning']
 _, _, FREE, PRETRAINING, FINETUNING = Fact
@@ -310,6 +311,7 @@ def default() -> ConfigDict:
     """
     values = dataclasses.asdict(Config())
     values['train']['phases'] = tuple(phase.saved() for phase in TrainConfig.phases)
+    values['model'] |= dict.fromkeys(RATES, INHERIT)  # only init_from has other values
     return ConfigDict(values)
 
 

@@ -27,6 +27,7 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference.model_dir import Pretrained
 
 CHECKPOINT = 'bert_model.ckpt'
+KINDS = ('wordpiece', 'sentencepiece')  # the vocabularies of this format
 CLASSIFIER = 'output_weights'  # of run_classifier.py
 
 
@@ -124,6 +125,14 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         )
     if 'tagger' in source.heads:
         raise ValueError('google-research/bert has no model for tagging; use --to=hf')
+    kind = source.vocabulary.kind if source.vocabulary else KINDS[0]
+    if kind not in KINDS:
+        raise ValueError(
+            f'google-research/bert reads vocabularies of WordPiece and SentencePiece, and this '
+            f'checkpoint has one of the kind {kind}; use --to=hf, or remove '
+            f'{", ".join(source.vocabulary.files if source.vocabulary else ())} from a copy of the '
+            'folder to convert the weights alone'
+        )
     tensors = rules.to_theirs(source.arrays(), TF1[config.model_type])
     names = sorted(tensors)
     tf.raw_ops.SaveV2(

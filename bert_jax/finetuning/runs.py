@@ -30,7 +30,7 @@ from bert_jax.tasks.finetuning import (
 from bert_jax.tasks.task import Task
 from bert_jax.training.checkpoint import load_params
 from bert_jax.training.loop import predict
-from bert_jax.training.run import Resolver, Run, part
+from bert_jax.training.run import Resolver, Run, as_given, part
 
 official_scores.check_installed()  # so that a run fails before training, not at an evaluation
 LOG = logging.getLogger('bert_jax.finetuning.runs')
@@ -129,7 +129,7 @@ class FineTuning(Resolver):
         runs, (_, vocabulary) = dict[str, list[Run]](), self.start
         for name, config in self.configs.items():
             data, folder = self.datasets[name], self.folders[name]
-            settings.check_seeds(dataclasses.replace(config, init_from=self.init_from), folder)
+            settings.check_seeds(as_given(config, self.given), folder)
             files = (name, config.data.dir, config.data.train_file, config.data.eval_file)
             info = {
                 'name': ', '.join(filter(None, files)),
@@ -140,7 +140,7 @@ class FineTuning(Resolver):
             }
             runs[name] = [
                 dataclasses.replace(
-                    _run(seeded, path, data, info, vocabulary.files), init_from=self.init_from
+                    _run(seeded, path, data, info, vocabulary.files), given=self.given
                 )
                 for seeded, path in settings.seeds(config, folder)
             ]

@@ -175,6 +175,9 @@ def start_from(
     if config.optim.freeze.isdecimal() and int(config.optim.freeze) > layers:
         expected = f'at most {layers}, the number of layers of config.init_from'
         raise config_error('optim.freeze', config.optim.freeze, expected)
+    if config.reinit_layers > layers:
+        expected = f'0 to {layers}, the number of layers of config.init_from'
+        raise config_error('reinit_layers', config.reinit_layers, expected)
     unset = [name for name in keys.inherited_fields() if keys.unset(config, f'model.{name}')]
     model = dataclasses.replace(
         config.model, **{name: getattr(source.model, name) for name in (*names, *unset)}

@@ -88,52 +88,62 @@ class Layer(nn.Module):
         )(y)
 
 
+def _stack(config: ModelConfig, layers: int) -> Any:
+    """The class of a module of `layers` layers, with parameters that are stacked on axis 0."""
+    layer: Any = Layer
+    unroll = min(config.scan_unroll or _default_unroll(config), layers)
+    if config.remat != 'none':
+        layer = nn.remat(
+            Layer,
+            # Inside a loop XLA cannot merge the recomputation with the forward pass.
+            prevent_cse=unroll >= layers,
+            static_argnums=(3,),
+            policy=REMAT_POLICIES[config.remat],
+        )
+    in_axes = (nn.broadcast, nn.broadcast, 0)
+    stack: Any = nn.scan(
+        layer,
+        variable_axes={'params': 0},
+        split_rngs={'params': True, 'dropout': True},
+        in_axes=in_axes,
+        length=1 if config.share_layers else layers,
+        unroll=1 if config.share_layers else unroll,
+        metadata_params={nn.PARTITION_NAME: 'layers'},
+    )
+    if config.share_layers:
+        # The stack has one layer. It is applied several times, each time with different random
+        # bits for dropout.
+        stack = nn.scan(
+            stack,
+            variable_broadcast='params',
+            split_rngs={'params': False, 'dropout': True},
+            in_axes=in_axes,
+            length=layers,
+            unroll=unroll,
+        )
+    return stack
+
+
+def _default_unroll(config: ModelConfig) -> int:
+    # On CPU a loop copies the saved activations of each layer into one array and out of it
+    # again, which takes a tenth of a step. On other devices fast compilation is more important.
+    rolled = platform() != 'cpu' or config.remat != 'none'
+    return 1 if rolled else config.num_hidden_layers
+
+
 class Encoder(nn.Module):
-    """Embeddings, followed by `num_hidden_layers` layers."""
+    """Embeddings, followed by `num_hidden_layers` layers.
+
+    frozen_layers: the number of lowest layers whose gradients, like those of the embeddings, are 0
+    and are not computed; None computes all gradients.
+    """
 
     config: ModelConfig
+    frozen_layers: int | None = None
 
     def setup(self) -> None:
-        config = self.config
-        layer: Any = Layer
-        unroll = config.scan_unroll or self._default_unroll()
-        if config.remat != 'none':
-            layer = nn.remat(
-                Layer,
-                # Inside a loop XLA cannot merge the recomputation with the forward pass.
-                prevent_cse=unroll >= config.num_hidden_layers,
-                static_argnums=(3,),
-                policy=REMAT_POLICIES[config.remat],
-            )
-        self.embeddings = Embeddings(config)
-        in_axes = (nn.broadcast, nn.broadcast, 0)
-        stack: Any = nn.scan(
-            layer,
-            variable_axes={'params': 0},
-            split_rngs={'params': True, 'dropout': True},
-            in_axes=in_axes,
-            length=config.stacked_layers,
-            unroll=1 if config.share_layers else unroll,
-            metadata_params={nn.PARTITION_NAME: 'layers'},
-        )
-        if config.share_layers:
-            # The stack has one layer. It is applied several times, each time with different random
-            # bits for dropout.
-            stack = nn.scan(
-                stack,
-                variable_broadcast='params',
-                split_rngs={'params': False, 'dropout': True},
-                in_axes=in_axes,
-                length=config.num_hidden_layers,
-                unroll=unroll,
-            )
-        self.layers = stack(config)
-
-    def _default_unroll(self) -> int:
-        # On CPU a loop copies the saved activations of each layer into one array and out of it
-        # again, which takes a tenth of a step. On other devices fast compilation is more important.
-        rolled = platform() != 'cpu' or self.config.remat != 'none'
-        return 1 if rolled else self.config.num_hidden_layers
+        self.embeddings = Embeddings(self.config)
+        self.layers = _stack(self.config, self.config.num_hidden_layers)(self.config)
 
     def __call__(self, inputs: EncoderInputs, deterministic: bool = True) -> jax.Array:
         """Returns the last hidden state, [batch, length, hidden]."""
@@ -145,5 +155,31 @@ class Encoder(nn.Module):
             is_local = is_local[:, None] if config.share_layers else is_local
         x = self.embeddings(inputs, deterministic)
         paired = config.final_norm
-        x, _ = self.layers((x, x) if paired else x, inputs, deterministic, is_local)
-        return x[1] if paired else x
+        carry, count = (x, x) if paired else x, config.num_hidden_layers
+        frozen = None if self.is_initializing() else self.frozen_layers
+        if frozen is not None:
+            carry = jax.lax.stop_gradient(carry)
+        if frozen is None or not 0 < frozen < count:
+            carry, _ = self.layers(carry, inputs, deterministic, is_local)
+        else:
+            for first, last in ((0, frozen), (frozen, count)):
+                own = is_local[first:last] if config.local_attention else is_local
+                carry = self._part(first, last, carry, inputs, deterministic, own)
+                carry = jax.lax.stop_gradient(carry) if last == frozen else carry
+        return carry[1] if paired else carry
+
+    def _part(
+        self,
+        first: int,
+        last: int,
+        carry: Any,
+        inputs: EncoderInputs,
+        deterministic: bool,
+        is_local: Any,
+    ) -> Any:
+        """The carry after the layers first .. last - 1."""
+        params = jax.tree.map(lambda x: x[first:last], self.layers.variables['params'])
+        rngs = {} if deterministic else {'dropout': self.make_rng('dropout')}
+        part = _stack(self.config, last - first)(self.config, parent=None)
+        arguments = (carry, inputs, deterministic, is_local)
+        return part.apply({'params': params}, *arguments, rngs=rngs)[0]

@@ -3,29 +3,38 @@
 from bert_jax.config import ModelConfig, Phase
 
 
-def encoder_flops(model: ModelConfig, phase: Phase) -> float:
+def encoder_flops(model: ModelConfig, phase: Phase, frozen_layers: int | None = None) -> float:
     """Returns the floating-point operations of the encoder's layers in one training step.
 
     A multiplication with an addition counts as 2, and the backward pass as twice the forward pass.
     The count includes the matrix products of the layers and of the embeddings, and the two products
     of attention, but no recomputation, look-ups or element-wise operations. Layers that share their
     parameters count as often as they are applied. Local attention counts in full, because the whole
-    product is computed.
+    product is computed. frozen_layers: see `Encoder`; frozen layers have no backward pass.
     """
     width, tokens = model.hidden_size, phase.batch_size * phase.max_seq_length
     matrices = 3 if model.gated_mlp else 2
     layer = 4 * width**2 + matrices * width * model.intermediate_size
-    products = model.num_hidden_layers * layer + width * model.embedding_size
-    return 6.0 * tokens * products + attention_flops(model, phase)
+    embeddings = width * model.embedding_size / (1 if frozen_layers is None else 3)
+    products = _layers(model, frozen_layers) * layer + embeddings
+    return 6.0 * tokens * products + attention_flops(model, phase, frozen_layers)
 
 
-def attention_flops(model: ModelConfig, phase: Phase) -> float:
+def attention_flops(model: ModelConfig, phase: Phase, frozen_layers: int | None = None) -> float:
     """Returns the part of `encoder_flops` for the two products of attention."""
     width, length = model.hidden_size, phase.max_seq_length
-    return 6.0 * phase.batch_size * length * model.num_hidden_layers * 2 * length * width
+    layers = _layers(model, frozen_layers)
+    return 6.0 * phase.batch_size * length * layers * 2 * length * width
 
 
-def step_flops(model: ModelConfig, phase: Phase, sentences: bool = True) -> float:
+def _layers(model: ModelConfig, frozen_layers: int | None) -> float:
+    """The number of layers, in which a frozen layer counts a third: it has no backward pass."""
+    return model.num_hidden_layers - min(frozen_layers or 0, model.num_hidden_layers) * 2 / 3
+
+
+def step_flops(
+    model: ModelConfig, phase: Phase, sentences: bool = True, frozen_layers: int | None = None
+) -> float:
     """Returns the floating-point operations of one step of pretraining.
 
     These are `encoder_flops`, the masked-LM head on its positions and, if `sentences`, the pooler
@@ -35,4 +44,4 @@ def step_flops(model: ModelConfig, phase: Phase, sentences: bool = True) -> floa
     head = model.embedding_width * (width * model.masked_lm_transform + model.vocab_size)
     masked = rows * phase.max_predictions_per_seq * head
     sentence = rows * (width**2 + 2 * width) if sentences else 0
-    return encoder_flops(model, phase) + 6.0 * (masked + sentence)
+    return encoder_flops(model, phase, frozen_layers) + 6.0 * (masked + sentence)

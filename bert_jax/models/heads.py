@@ -246,15 +246,18 @@ def _dropout_rate(config: ModelConfig, heads: Iterable[str]) -> float:
 
 
 class HeadedEncoder(nn.Module):
-    """The encoder with some of `HEADS`. num_labels: the labels of the classifier or the tagger."""
+    """The encoder with some of `HEADS`. num_labels: the labels of the classifier or the tagger.
+    frozen_layers: see `Encoder`."""
 
     config: ModelConfig
     heads: tuple[str, ...] = PRETRAINING_HEADS
     num_labels: int = 0
+    frozen_layers: int | None = None
 
     def setup(self) -> None:
         encoder: Any = MODELS[self.config.model_type]
-        self.encoder = encoder(self.config)
+        frozen = {} if self.frozen_layers is None else {'frozen_layers': self.frozen_layers}
+        self.encoder = encoder(self.config, **frozen)
         for name in self.heads:
             head = HEADS[name].module(self.config, self.num_labels)
             setattr(self, name, head)

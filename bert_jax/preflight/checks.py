@@ -27,22 +27,22 @@ from bert_jax.preflight.paths import print_check
 from bert_jax.preflight.resolve import resolve
 from bert_jax.training import initialization
 from bert_jax.training.checkpoint import check_storage
-from bert_jax.training.run import Resolver, UnknownValue, describe_devices
+from bert_jax.training.run import Resolver, UnknownValue, describe_devices, describe_rates
 from bert_jax.training.workdir import check as check_workdir
 from bert_jax.training.workdir import saved_steps
 
 
-def check(config: Config, workdir: epath.Path, init_from: str = '') -> int:
+def check(config: Config, workdir: epath.Path, given: Config | None = None) -> int:
     """Prints a line for each check and returns the exit code: 0, or 2 if a check failed here.
 
-    Process 0 prints all lines, the other processes only those of failures. init_from: see `Run`.
+    Process 0 prints all lines, the other processes only those of failures. given: see `Run`.
     """
     process, code = jax.process_index(), 0
     with tempfile.TemporaryDirectory() as copies:  # copies of small files behind a URL
         data = dataclasses.replace(config.data, cache_dir=copies)
         cache = staging.cache_of(config.data)
         config = dataclasses.replace(config, data=data)
-        resolver = resolve(config, workdir, cache, init_from)
+        resolver = resolve(config, workdir, cache, given)
         for name in order(config):
             try:
                 with working(f'checking: {name}', in_files=False):
@@ -97,7 +97,7 @@ def _init_from(resolver: Resolver) -> str:
     step = resolver.step
     optional_heads = step.task.optional_heads
     initialization.check(config.init_from, step.abstract.params, step.info, optional_heads)
-    return f'{resolver.init_from} fits'
+    return f'{resolver.given.init_from} fits; {describe_rates(config.model)}'
 
 
 def _model(resolver: Resolver) -> str:

@@ -112,8 +112,9 @@ def recorded(config: Config) -> dict[str, Any]:
     return {'teacher': teacher.fingerprint(config.distill.teacher)} if needs_teacher(config) else {}
 
 
-def describe(config: Config, step: Step) -> str:
-    """A line about the teacher and where the student starts; '' without a teacher.
+def describe(config: Config, step: Step, folder: str) -> str:
+    """A line about the teacher and where the student starts; '' without a teacher. folder: the
+    teacher's folder as the user gave it.
 
     Raises ValueError if the teacher's parameters or config.distill.layers do not fit.
     """
@@ -123,7 +124,7 @@ def describe(config: Config, step: Step) -> str:
     model = step.task.teacher_config
     teacher.check(config.distill.teacher, step)
     line = (
-        f'{config.distill.teacher}: {model.model_type}, '
+        f'{folder}: {model.model_type}, '
         f'{plural(model.num_hidden_layers, "layer")} of {model.hidden_size}'
     )
     if teacher.starts_student(config):

@@ -23,6 +23,7 @@ from bert_jax.inference import model_dir
 from bert_jax.parallel.mesh import batch_parts, host_slice
 from bert_jax.preflight import distillation
 from bert_jax.preflight.init_from import start_from, vocab_size
+from bert_jax.tasks import measures
 from bert_jax.tasks.task import Task
 from bert_jax.training.examples import BLANK, Examples
 from bert_jax.training.loop import EvalSet
@@ -170,7 +171,9 @@ class Pretraining(Resolver):
 
     def describe_teacher(self) -> str:
         config = self.run_config
-        return distillation.describe(config, self.step) if config.objective == 'distill' else ''
+        if config.objective != 'distill':
+            return ''
+        return distillation.describe(config, self.step, self.given.distill.teacher)
 
     def bytes_to_cache(self) -> int | None:
         store = self.store if self._is_store else self.known('store')
@@ -214,13 +217,13 @@ class Pretraining(Resolver):
         files = {} if self.vocabulary is None else self.vocabulary.files
         run = (config, self.task, self.workdir, info, files, batches, eval_set, lines)
         examples = functools.partial(_examples, folder, config)
-        return [Run(*run, examples, self.init_from, self.new_tokens)]
+        return [Run(*run, examples, self.given, self.new_tokens)]
 
     def run(self) -> None:
         store = self.known('store')
         if store is None or staging.is_remote(store):
             store = preparation.prepare(self.start)
-        prepared = Pretraining(self.config, self.workdir, self.cache, self.init_from)
+        prepared = Pretraining(self.config, self.workdir, self.cache, self.given)
         prepared.store = epath.Path(store)
         if not prepared.baselines and jax.process_index() == 0:
             prepared.baselines = self._counted(prepared.meta, pathlib.Path(store))
@@ -265,11 +268,8 @@ def _describe_baselines(entropy: float, counted: Mapping[str, float]) -> str:
     """A line about the baselines, which the model has to exceed, and the unigram entropy."""
     text = f'masked-LM loss {entropy:.3f} nats, the unigram entropy'
     if counted:
-        frequent, pairs, triples = (f'{counted[name]:.1%}' for name in baselines.NAMES)
-        text += (
-            f'; masked-LM accuracy {frequent} with the most frequent token, {pairs} by counting '
-            f'pairs, {triples} by counting triples'
-        )
+        reached = [f'{counted[name]:.1%} {of.phrase}' for name, of in measures.BASELINES.items()]
+        text += f'; masked-LM accuracy {", ".join(reached)}'
         if counted['train_share'] < 1:
             text += f' (in a sample of {counted["train_share"]:.2%} of the text)'
     return text

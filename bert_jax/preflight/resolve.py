@@ -15,10 +15,13 @@ from bert_jax.training.run import Resolver
 
 
 def resolve(
-    config: Config, workdir: epath.Path, cache: pathlib.Path | None = None, init_from: str = ''
+    config: Config,
+    workdir: epath.Path,
+    cache: pathlib.Path | None = None,
+    given: Config | None = None,
 ) -> Resolver:
     """The resolver for `config`. cache: the folder of prepared stores, by default that of
-    config.data.cache_dir. init_from: see `Run`."""
+    config.data.cache_dir. given: see `Run`."""
     from bert_jax.data.text import staging
 
     kind: type[Resolver]
@@ -26,7 +29,7 @@ def resolve(
         from bert_jax.preflight.pretraining import Pretraining as kind
     else:
         from bert_jax.finetuning.runs import FineTuning as kind
-    return kind(config, workdir, cache or staging.cache_of(config.data), init_from)
+    return kind(config, workdir, cache or staging.cache_of(config.data), given)
 
 
 def without_data(config: Config) -> tuple[Config, Task]:

@@ -43,7 +43,7 @@ class HeadTask(EncoderTask):
         """The arrays of a batch that hold the labels."""
 
     def flops(self, phase: Phase) -> float:
-        return encoder_flops(self.config, phase)
+        return encoder_flops(self.config, phase, self.frozen_layers)
 
     def loss_denominators(self, batch: Batch) -> dict[str, jax.Array]:
         return {'task_loss': jnp.sum(batch['example_weights'])}

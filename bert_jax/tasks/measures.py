@@ -7,6 +7,7 @@ shows results reads this table, so a new objective needs only an entry in it.
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,27 @@ MEASURES: Mapping[str, Measure] = {
     'cosine': Measure("teacher's hidden states"),
 }
 GROUPS = ('loss', 'accuracy')
+
+
+class Baseline(NamedTuple):
+    """A method without a model that predicts masked tokens. label: its name in a picture. method:
+    a description for a table. phrase: what follows an accuracy in a sentence."""
+
+    label: str
+    method: str
+    phrase: str
+
+
+# By their names in corpus.json; `data.store.baselines` counts them.
+BASELINES: Mapping[str, Baseline] = {
+    'frequent': Baseline(
+        'most frequent token', 'always the most frequent token', 'with the most frequent token'
+    ),
+    'pairs': Baseline('counted pairs', 'counting pairs: left neighbour', 'by counting pairs'),
+    'triples': Baseline(
+        'counted triples', 'counting triples: both neighbours', 'by counting triples'
+    ),
+}
 
 
 def parts(metric: str) -> tuple[str, str]:

@@ -57,7 +57,7 @@ class MaskedLMTask(EncoderTask):
         }
 
     def flops(self, phase: Phase) -> float:
-        return step_flops(self.config, phase, 'pooler' in self.heads)
+        return step_flops(self.config, phase, 'pooler' in self.heads, self.frozen_layers)
 
     def loss_denominators(self, batch: Batch) -> dict[str, jax.Array]:
         return {'mlm_loss': jnp.sum(batch['masked_lm_weights'])}

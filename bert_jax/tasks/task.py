@@ -62,6 +62,12 @@ class Task(abc.ABC):
         such as those of a teacher, boxed as in `init`; () if there are none."""
         return ()
 
+    def with_frozen_layers(self, layers: int) -> 'Task':
+        """The task without the part of the backward pass that computes gradients of the embeddings
+        and the lowest `layers` layers. A task may ignore this; the step sets these gradients to 0.
+        """
+        return self
+
     @abc.abstractmethod
     def loss_denominators(self, batch: Batch) -> dict[str, jax.Array]:
         """Returns the count that each loss is divided by.
@@ -103,15 +109,22 @@ def loss_and_means(task: Task, sums: Mapping[str, Any]) -> dict[str, float]:
 
 @dataclasses.dataclass(frozen=True)
 class EncoderTask(Task):
-    """A task whose model is the encoder with some heads. It measures the padding of its batches."""
+    """A task whose model is the encoder with some heads. It measures the padding of its batches.
+
+    frozen_layers: see `models.encoder.Encoder`.
+    """
 
     config: ModelConfig
     num_labels: int = 0
+    frozen_layers: int | None = dataclasses.field(default=None, kw_only=True)
     heads: ClassVar[tuple[str, ...]]
 
     @property
     def model(self) -> HeadedEncoder:
-        return HeadedEncoder(self.config, self.heads, self.num_labels)
+        return HeadedEncoder(self.config, self.heads, self.num_labels, self.frozen_layers)
+
+    def with_frozen_layers(self, layers: int) -> 'EncoderTask':
+        return dataclasses.replace(self, frozen_layers=layers)
 
     def tokens_spec(self, phase: Phase) -> dict[str, Feature]:
         """The arrays of a batch that the encoder reads."""

@@ -16,7 +16,7 @@ from etils import epath
 from bert_jax.config import Config
 from bert_jax.config.console import plural, say
 from bert_jax.config.files import write_atomically
-from bert_jax.tasks.measures import MEASURES
+from bert_jax.tasks.measures import BASELINES, MEASURES
 from bert_jax.training import curves
 from bert_jax.training.examples import BLANK, Examples, Guesses
 from bert_jax.training.history import EXAMPLES
@@ -25,12 +25,6 @@ from bert_jax.training.train_step import Step
 from bert_jax.training.workdir import absolute, newest_checkpoint
 
 WIDTH = 80  # columns
-# The names of the baselines in corpus.json, see `data.store.baselines`.
-BASELINES = {
-    'frequent': 'always the most frequent token',
-    'pairs': 'counting pairs: left neighbour',
-    'triples': 'counting triples: both neighbours',
-}
 
 
 class EndReport:
@@ -113,7 +107,7 @@ class EndReport:
 
 def accuracies(means: Metrics, baselines: Mapping[str, float], step: int) -> list[str]:
     """The lines of a table of accuracies on held-out text, as bars."""
-    rows = {text: baselines[name] for name, text in BASELINES.items() if name in baselines}
+    rows = {x.method: baselines[name] for name, x in BASELINES.items() if name in baselines}
     lines = list[str]()
     for name, measure in MEASURES.items():
         accuracy = means.get(f'{name}_accuracy')

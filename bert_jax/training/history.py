@@ -17,12 +17,6 @@ METRICS = 'metrics.jsonl'
 EXAMPLES = 'examples.json'
 MOST_LINES, WIDTH = 7, 26  # how many examples are shown, and how many characters of each
 SPLITS = ('train', 'eval')
-# The names in a picture of the baselines in corpus.json.
-COUNTED = {
-    'frequent': 'most frequent token',
-    'pairs': 'counted pairs',
-    'triples': 'counted triples',
-}
 Lines = dict[str, list[dict[str, Any]]]  # the lines of metrics.jsonl by split
 
 
@@ -105,7 +99,7 @@ class History:
         if measures.is_counted(metric, 'accuracy'):
             counted = self.data.get('baselines') or {}
             return {
-                COUNTED.get(name, name): float(value)
+                measures.BASELINES[name].label if name in measures.BASELINES else name: float(value)
                 for name, value in counted.items()
                 if not name.endswith('_share')
             }

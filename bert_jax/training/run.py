@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import jax
 from etils import epath
 
-from bert_jax.config import Config
+from bert_jax.config import Config, ModelConfig
 from bert_jax.config.console import plural, wrapped
+from bert_jax.config.model import RATES
 from bert_jax.parallel.mesh import batch_parts, host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
@@ -35,8 +36,9 @@ class Run:
     content of corpus.json: the `name` and the `fingerprint` of the data ('' if they are not
     prepared yet), and facts for predictions. vocabulary: the content of its files by name. batches,
     eval_set, new_tokens: see `training.loop.train`. start_lines: lines about the data for the log,
-    by name. examples: makes the lines with masked words that pretraining shows. init_from: what the
-    workdir records as config.init_from, if that is a converted copy.
+    by name. examples: makes the lines with masked words that pretraining shows. given: the
+    configuration as the user gave it; its init_from and distill.teacher are recorded, because those
+    of `config` may be converted copies in the cache.
     """
 
     config: Config
@@ -48,21 +50,21 @@ class Run:
     eval_set: EvalBatches
     start_lines: Mapping[str, str]
     examples: Callable[[Step], Examples | None] = lambda _: None
-    init_from: str = ''
+    given: Config | None = None
     new_tokens: NewTokens = dataclasses.field(default_factory=dict)
 
     def train(self, stopper: Stopper | None = None) -> TrainState:
         """Claims the workdir and trains. Raises as `claim` and `training.loop.train` do."""
         config = self.config
         same_on_all_hosts(self.data_info['fingerprint'])
-        recorded = dataclasses.replace(config, init_from=self.init_from or config.init_from)
-        claim(self.workdir, recorded, self.data_info, self.vocabulary)
+        claim(self.workdir, as_given(config, self.given), self.data_info, self.vocabulary)
         step = shared_step(config, self.task, make_mesh(config.mesh))
         leaves = jax.tree.leaves(step.abstract.params)
         lines = {
             'workdir': str(self.workdir),
             'devices': describe_devices(),
             'parameters': f'{sum(leaf.size for leaf in leaves):,}',
+            **({'dropout': describe_rates(config.model)} if config.init_from else {}),
             **self.start_lines,
             'phases': _describe_phases(config, self.task),
         }
@@ -78,6 +80,20 @@ class Run:
         state = loop(report.after_evaluation, self.new_tokens)
         report.print()
         return state
+
+
+def as_given(config: Config, given: Config | None) -> Config:
+    """`config` with the folders of other models as the user gave them; see `Run`."""
+    if given is None:
+        return config
+    distill = dataclasses.replace(config.distill, teacher=given.distill.teacher)
+    return dataclasses.replace(config, init_from=given.init_from, distill=distill)
+
+
+def describe_rates(model: ModelConfig) -> str:
+    """The rates of a model that starts from a checkpoint, for the log."""
+    rates = [f'{name} {getattr(model, name):g}' for name in RATES]
+    return f'{", ".join(rates)}; those of init_from, unless they are set'
 
 
 def describe_devices() -> str:
@@ -150,11 +166,15 @@ class Resolver(abc.ABC):
     task: Task  # the task of the first run
 
     def __init__(
-        self, config: Config, workdir: epath.Path, cache: pathlib.Path, init_from: str = ''
+        self,
+        config: Config,
+        workdir: epath.Path,
+        cache: pathlib.Path,
+        given: Config | None = None,
     ):
-        """cache: the folder of prepared stores. init_from: see `Run`."""
+        """cache: the folder of prepared stores. given: see `Run`."""
         self.config, self.workdir, self.cache = config, workdir, cache
-        self.init_from = init_from or config.init_from
+        self.given = given or config
         self.failed = set[str]()
 
     @part

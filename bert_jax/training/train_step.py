@@ -26,6 +26,7 @@ from bert_jax.tasks.losses import Sums, divide
 from bert_jax.tasks.task import RandomStreams, Task
 from bert_jax.training import random_streams
 from bert_jax.training.frozen import frozen as without_gradients
+from bert_jax.training.frozen import frozen_layers
 from bert_jax.training.optimizer import make_optimizer, make_schedule
 
 # The last argument is `Step.init_frozen`, or () for a task without frozen parameters.
@@ -211,6 +212,8 @@ def build_step(
             f'config.train.accum_steps is {config.train.accum_steps}; expected 1, because the loss '
             'of a row depends on the other rows of its batch'
         )
+    if (lowest := frozen_layers(config)) is not None:
+        task = task.with_frozen_layers(lowest)
     boxed = jax.eval_shape(lambda: task.init(jax.random.key(0)))
     check_rules(boxed, mesh)
     info = describe(boxed)

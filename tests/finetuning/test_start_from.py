@@ -8,7 +8,7 @@ import pytest
 import small_tasks
 from etils import epath
 
-from bert_jax.config import Config, DataConfig, TrainConfig
+from bert_jax.config import Config, DataConfig, ModelConfig, TrainConfig, finetuning, from_dict
 from bert_jax.finetuning import settings
 from bert_jax.inference import model_dir
 
@@ -33,6 +33,11 @@ def test_a_vocabulary_beside_that_of_the_checkpoint_is_refused() -> None:
             r'data.lowercase is False, but config.init_from has True',
         ),
         (
+            '',
+            {'reinit_layers': 3},
+            r'reinit_layers is 3; expected 0 to 2, the number of layers of config.init_from',
+        ),
+        (
             'optim',
             {'freeze': '9'},
             r"optim.freeze is '9'; expected at most 2, the number of layers of config.init_from",
@@ -43,7 +48,8 @@ def test_settings_that_the_pretrained_model_decides(
     tmp_path: pathlib.Path, section: str, changes: dict[str, Any], message: str
 ) -> None:
     source = small_tasks.pretrained_folder(tmp_path / 'source')
-    config = small_tasks.configured(source, 'text', **{section: changes})
+    config = small_tasks.configured(source, 'text', **({section: changes} if section else {}))
+    config = config if section else dataclasses.replace(config, **changes)
     with pytest.raises(ValueError, match=message):
         settings.start_from(config)
 
@@ -57,6 +63,42 @@ def test_dropout_of_heads_is_that_of_the_checkpoint_unless_it_is_given(
     started = settings.start_from(config)[0].model
     assert (started.classifier_dropout, started.tagger_dropout) == (0.2, -1)
     assert started.span_dropout == 0.4
+
+
+@pytest.mark.parametrize('layers', [1, 15])  # fewer and more than the default of 12
+def test_limits_of_layers_are_those_of_the_checkpoint(tmp_path: pathlib.Path, layers: int) -> None:
+    model = dataclasses.replace(small_tasks.MODEL, num_hidden_layers=layers)
+    source = small_tasks.pretrained_folder(tmp_path / 'source', model)
+    for count, fits in ((layers, True), (layers + 1, False)):
+        values = finetuning('text').to_dict() | {'init_from': str(source), 'reinit_layers': count}
+        values['optim']['freeze'], values['data']['max_seq_length'] = str(count), 16
+        config = from_dict(values)
+        if fits:
+            assert settings.start_from(config)[0].reinit_layers == count
+        else:
+            with pytest.raises(ValueError, match=f'at most {layers}, the number of layers'):
+                settings.start_from(config)
+
+
+RATES = {'hidden_dropout_prob': 0.3, 'attention_probs_dropout_prob': 0.0, 'layerdrop': 0.2}
+
+
+@pytest.mark.parametrize('given', [{}, {'hidden_dropout_prob': 0.1}, {'layerdrop': 0.0}])
+def test_rates_are_those_of_the_checkpoint_unless_they_are_given(
+    tmp_path: pathlib.Path, given: dict[str, float]
+) -> None:
+    """A rate that is given wins, even if it is the default."""
+    model = dataclasses.replace(small_tasks.MODEL, **RATES)
+    source = small_tasks.pretrained_folder(tmp_path / 'source', model)
+    for start in (str(source), ''):
+        values = finetuning('text').to_dict()
+        values['model'] |= given
+        values |= {'init_from': start, 'data': values['data'] | {'max_seq_length': 16}}
+        if not start:
+            values['data']['vocab_file'] = str(source)
+        started = settings.start_from(from_dict(values))[0].model
+        usual = RATES if start else {name: getattr(ModelConfig(), name) for name in RATES}
+        assert {name: getattr(started, name) for name in RATES} == usual | given
 
 
 def test_the_table_of_tokens_is_padded(tmp_path: pathlib.Path) -> None:

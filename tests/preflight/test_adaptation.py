@@ -123,16 +123,15 @@ def test_rows_of_new_tokens(here: pathlib.Path) -> None:
 def test_what_comes_from_the_checkpoint(here: pathlib.Path) -> None:
     config, task = without_data(configured())
     assert dataclasses.replace(config.model, vocab_size=20, scan_unroll=0) == dataclasses.replace(
-        small_tasks.MODEL,
-        vocab_size=20,
-        scan_unroll=0,
-        hidden_dropout_prob=0.1,
-        attention_probs_dropout_prob=0.1,
+        small_tasks.MODEL, vocab_size=20, scan_unroll=0
     )
     assert task.config == config.model
     assert without_data(configured(**{'optim.freeze': '2'}))[0].optim.freeze == '2'
     with pytest.raises(ValueError, match=r"freeze is '3'; expected at most 2, the number of layer"):
         without_data(configured(**{'optim.freeze': '3'}))
+    assert without_data(configured(reinit_layers=2))[0].reinit_layers == 2
+    with pytest.raises(ValueError, match=r'reinit_layers is 3; expected 0 to 2, .* of config.init'):
+        without_data(configured(reinit_layers=3))
     with pytest.raises(ValueError, match=r'hidden_size is 96, but config\.init_from has 32'):
         without_data(configured(**{'model.hidden_size': 96}))
     with pytest.raises(ValueError, match=r'lowercase is False, but config\.init_from has True'):

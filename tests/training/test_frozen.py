@@ -1,15 +1,19 @@
 """Parameters that config.optim.freeze names do not change with any optimizer."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 from tiny_model import TINY, mesh_of, run_steps
 
-from bert_jax.config import MeshConfig, from_dict
+from bert_jax import batch as batches
+from bert_jax.config import MeshConfig, ModelConfig, from_dict
+from bert_jax.models.presets import PRESETS, tiny
 from bert_jax.tasks.pretraining import OBJECTIVES
-from bert_jax.training.train_step import build_step
+from bert_jax.training import frozen
+from bert_jax.training.train_step import Step, build_step
 
 ONE = MeshConfig(1, 1)
 
@@ -53,6 +57,58 @@ def test_frozen_embeddings_have_no_state_in_the_optimizer() -> None:
         sizes[freeze] = sum(leaf.size for leaf in jax.tree.leaves(built.abstract.opt_state))
     assert sizes['3'] < 0.2 * sizes['']
     assert sizes['3'] < sizes['embeddings'] < sizes[''] - 2 * 64_000  # two moments of the table
+
+
+# Kinds whose layers differ: a pair as the carry of the scan, local attention, recomputation.
+MODELS = {
+    'bert': dataclasses.replace(TINY.model, scan_unroll=0),  # XLA counts the body of a loop once
+    'modernbert': dataclasses.replace(
+        tiny(PRESETS['modernbert-base']), remat='dots', scan_unroll=4
+    ),
+}
+
+
+def built_with(model: ModelConfig, freeze: str) -> Step:
+    quiet = dataclasses.replace(model, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    optim = dataclasses.replace(TINY.optim, freeze=freeze)
+    config = dataclasses.replace(TINY, model=quiet, optim=optim, objective='mlm')
+    return build_step(config, OBJECTIVES['mlm'](quiet), mesh_of(ONE))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', MODELS)
+def test_the_backward_pass_ends_at_the_boundary(kind: str) -> None:
+    """The gradients of the other parameters stay as they are, and the compiled program has fewer
+    floating-point operations: as many fewer as `task.flops` says."""
+    phase = TINY.train.phases[0]
+    flops, counted, gradients = {}, {}, {}
+    for freeze in ('', '2'):
+        step = built_with(MODELS[kind], freeze)
+        params = step.init(jax.random.key(0)).params
+        batch = batches.synthetic(step.task.batch_spec(phase), 0)
+
+        def loss(params: Any, step: Step = step, batch: Any = batch) -> jax.Array:
+            stopped = frozen.frozen(step.config, step.info, params)
+            total, count = step.task.loss(stopped, batch, {'dropout': jax.random.key(1)})[
+                'mlm_loss'
+            ]
+            return total / count
+
+        compiled = jax.jit(jax.value_and_grad(loss)).lower(params).compile()
+        flops[freeze] = compiled.cost_analysis()['flops']
+        counted[freeze] = step.task.flops(phase)
+        gradients[freeze] = compiled(params)
+    full = gradients['']
+    for freeze, (value, gradient) in gradients.items():
+        np.testing.assert_allclose(value, full[0], rtol=1e-5)
+        masked = frozen.without_frozen(built_with(MODELS[kind], freeze).config, step.info, full[1])
+        for here, there in zip(jax.tree.leaves(gradient), jax.tree.leaves(masked), strict=True):
+            np.testing.assert_allclose(here, there, atol=1e-5, rtol=1e-4)
+    if MODELS[kind].remat == 'none':
+        saved = (counted[''] - counted['2']) / (flops[''] - flops['2'])
+        assert 0.8 < saved < 1.25, (flops, counted)
+    else:
+        assert flops['2'] < flops['']
 
 
 @pytest.mark.parametrize('freeze', ['13', 'layers', '-1', '0'])
