@@ -35,8 +35,7 @@ def run(config: Config, workdir: epath.Path) -> None:
 
     paths.check(config, workdir)
     from bert_jax.preflight import checks
-    from bert_jax.preflight.convert_start import with_converted_start
-    from bert_jax.preflight.resolve import resolve
+    from bert_jax.preflight.resolve import resolve, with_converted_start
 
     resolver = resolve(with_converted_start(config), workdir, given=config)
     checks.check_early(resolver)
@@ -55,7 +54,7 @@ def check(config: Config, workdir: epath.Path) -> int:
         paths.print_check('skip', 'the rest', f'{who}not checked until these paths are corrected')
         return 2
     from bert_jax.preflight import checks
-    from bert_jax.preflight.convert_start import with_converted_start
+    from bert_jax.preflight.resolve import with_converted_start
 
     with tempfile.TemporaryDirectory() as cache:  # a check keeps no converted checkpoint
         converted = with_converted_start(config, pathlib.Path(cache))

@@ -155,7 +155,8 @@ class Encoder(nn.Module):
             is_local = is_local[:, None] if config.share_layers else is_local
         x = self.embeddings(inputs, deterministic)
         paired = config.final_norm
-        carry, count = (x, x) if paired else x, config.num_hidden_layers
+        count = config.num_hidden_layers
+        carry: Any = (x, x) if paired else x
         frozen = None if self.is_initializing() else self.frozen_layers
         if frozen is not None:
             carry = jax.lax.stop_gradient(carry)

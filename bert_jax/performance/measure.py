@@ -83,7 +83,7 @@ def measure(
             raise
         return shape | {'fits': False}
     times = sorted(_of_process_0(seconds[warmup:]).tolist())
-    median, flops = statistics.median(times), task.flops(phase)
+    median, flops = statistics.median(times), built.task.flops(phase)
 
     def three_steps() -> None:
         _timed_steps(step, state, batches, 2)

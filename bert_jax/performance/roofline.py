@@ -46,6 +46,7 @@ def plan(
         config = dataclasses.replace(config, train=train)
     mesh = make_mesh(config.mesh, devices)
     step = build_step(config, task, mesh)
+    task = step.task
     batch = sharding.abstract_batch(task.batch_spec(phase), mesh, config.train.accum_steps)
     held = {
         'parameters': _shard_bytes(step.abstract.params),

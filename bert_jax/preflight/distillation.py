@@ -1,17 +1,31 @@
 """The teacher of the objective 'distill': its folder, its vocabulary and its model."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bert_jax.config import Config, ModelConfig
 from bert_jax.config.console import plural
 from bert_jax.config.errors import config_error
-from bert_jax.data.tokenizers.tokenizer import Tokenizer
+from bert_jax.data.row_format import ROW_FORMATS
+from bert_jax.data.tokenizers.base import MARKER, Tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.tasks.pretraining import OBJECTIVES, DistillTask
 from bert_jax.tasks.task import Task
 from bert_jax.training import teacher
 from bert_jax.training.train_step import Step
+
+# What the ids of a text depend on, besides the tokens and the files of a vocabulary.
+RULES: Mapping[str, Callable[[Tokenizer], Any]] = {
+    'kind': lambda vocabulary: vocabulary.kind,
+    'lowercase': lambda vocabulary: vocabulary.lowercase,
+    'strip_accents': lambda vocabulary: (
+        vocabulary.lowercase if vocabulary.strip_accents is None else vocabulary.strip_accents
+    ),
+    'special tokens': lambda vocabulary: vocabulary.specials.by_role(),
+    'add_prefix_space': lambda vocabulary: getattr(vocabulary, 'add_prefix_space', False),
+}
+LISTS = ('vocab.txt', 'vocab.json')  # files that contain the tokens and nothing else
 
 
 def needs_teacher(config: Config) -> bool:
@@ -29,12 +43,14 @@ def needs_teacher(config: Config) -> bool:
 def with_teacher(config: Config) -> Config:
     """`config` with the teacher's vocabulary and its size, if config.distill.teacher is set.
 
-    Raises ValueError if the teacher cannot be read, has no vocabulary or too few positions.
+    Raises ValueError if the teacher cannot be read, has no vocabulary, other rows or too few
+    positions.
     """
     folder = config.distill.teacher
     if config.objective != 'distill' or not folder:
         return config
     source, vocabulary = _read(folder)
+    _check_rows(folder, config.model, source.model)
     longest = source.model.longest_row
     for i, phase in enumerate(config.train.phases):
         if phase.max_seq_length > longest:
@@ -72,9 +88,27 @@ def _difference(theirs: Tokenizer, ours: Tokenizer) -> str:
     for number, pair in enumerate(zip(theirs.pieces, ours.pieces, strict=True)):
         if pair[0] != pair[1]:
             return f'its token {number} is {pair[0]!r}, and {pair[1]!r} in the corpus'
-    if theirs.lowercase != ours.lowercase:
-        return f'it has lowercase={theirs.lowercase}, and the corpus {ours.lowercase}'
-    return ''
+    for name, read in RULES.items():
+        if read(theirs) != read(ours):
+            return f'it has {name}={read(theirs)}, and the corpus {read(ours)}'
+    known = theirs.files.keys() & ours.files.keys() - {MARKER, *LISTS}
+    different = [name for name in sorted(known) if theirs.files[name] != ours.files[name]]
+    return f'its {different[0]} has another content' if different else ''
+
+
+def _check_rows(folder: str, student: ModelConfig, theirs: ModelConfig) -> None:
+    """Raises ValueError if the teacher was trained on rows with other special tokens."""
+    rows = [
+        ' '.join((*form.before, 'A', *form.between, 'B', *form.after))
+        + (', with padding on the left' if form.pad_left else '')
+        for form in (ROW_FORMATS[model.model_type] for model in (student, theirs))
+    ]
+    if rows[0] != rows[1]:
+        raise ValueError(
+            f'config.distill.teacher={folder} is a {theirs.model_type}, whose rows are {rows[1]}, '
+            f'but the rows of a student with config.model.model_type={student.model_type} are '
+            f'{rows[0]}. Choose a student of the family of the teacher, with fewer layers'
+        )
 
 
 def task_of(config: Config, words: int = 0) -> Task:

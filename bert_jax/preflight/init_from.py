@@ -46,7 +46,7 @@ def _extended_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer | None)
             f'config.data.vocab_file={config.data.vocab_file}'
         )
     words = added_words.read(config.data.add_tokens)
-    added_words.pieces(vocabulary, words)
+    added_words.larger(vocabulary, words)  # raises if a word cannot be added
     rules = vocabulary.lowercase, vocabulary.strip_accents
     state = repr((sorted(vocabulary.files.items()), rules, words)).encode()
     cache = staging.cache_of(config.data) / 'vocabularies'
@@ -54,6 +54,21 @@ def _extended_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer | None)
     save = functools.partial(added_words.save, vocabulary, words)
     build_once(folder, save, 'writing the vocabulary with config.data.add_tokens', folder.exists)
     return str(folder)
+
+
+def _check_files(source: epath.Path, vocabulary: tokenizer.Tokenizer, start: str) -> None:
+    """Raises ValueError if a file of the vocabulary differs from that of the checkpoint."""
+    for name, content in vocabulary.files.items():
+        file = source / name
+        if file.exists() and file.read_bytes() != content:
+            raise _other_vocabulary(start, file)
+
+
+def _other_vocabulary(start: str, file: epath.Path) -> ValueError:
+    return ValueError(
+        f'config.init_from={start} has another vocabulary than the corpus; tokenize the '
+        f'corpus with the vocabulary of init_from: --config.data.vocab_file={file}'
+    )
 
 
 def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
@@ -67,18 +82,14 @@ def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
     if not start:
         return config.data.padded(vocabulary.vocab_size)
     source = epath.Path(start).expanduser()
-    for name, content in vocabulary.files.items():
-        file = source / name
-        before = file.read_bytes() if file.exists() else content
-        more = bool(config.data.add_tokens) and content.startswith(before)
-        if before != content and not more:
-            raise ValueError(
-                f'config.init_from={start} has another vocabulary than the corpus; tokenize the '
-                f'corpus with the vocabulary of init_from: --config.data.vocab_file={file}'
-            )
+    if not config.data.add_tokens:
+        _check_files(source, vocabulary, start)
     if not (source / CONFIG).exists():
         return config.data.padded(vocabulary.vocab_size)
     trained, its_vocabulary = model_dir.read_config(source)
+    first = vocabulary.pieces[: its_vocabulary.vocab_size] if its_vocabulary else []
+    if its_vocabulary is not None and its_vocabulary.pieces != first:
+        raise _other_vocabulary(start, source)
     compared = {
         f'model.{name}': (getattr(trained.model, name), getattr(config.model, name))
         for name in ('hidden_act', 'layer_norm_eps')

@@ -50,15 +50,15 @@ class Pretraining(Resolver):
 
     @part
     def new_tokens(self) -> dict[int, tuple[int, ...]]:
-        """Maps the id of each word that config.data.add_tokens adds to the ids of its former
+        """Maps the id of each token that config.data.add_tokens adds to the ids of its former
         pieces."""
         config = self.config
         if not config.data.add_tokens:
             return {}
         _, vocabulary = model_dir.read_config(config.init_from)
         assert vocabulary is not None  # otherwise start_from has raised an error
-        pieces = added_words.pieces(vocabulary, added_words.read(config.data.add_tokens))
-        return {vocabulary.vocab_size + i: tuple(ids) for i, ids in enumerate(pieces)}
+        former = added_words.larger(vocabulary, added_words.read(config.data.add_tokens)).former
+        return {vocabulary.vocab_size + i: ids for i, ids in enumerate(former)}
 
     @part
     def file_vocabulary(self) -> tokenizer.Tokenizer | None:

@@ -4,6 +4,7 @@ The modules that read data are imported only when they are needed. So `plan` and
 without the libraries of these modules.
 """
 
+import dataclasses
 import pathlib
 
 from etils import epath
@@ -32,12 +33,31 @@ def resolve(
     return kind(config, workdir, cache or staging.cache_of(config.data), given)
 
 
+def with_converted_start(config: Config, cache: pathlib.Path | None = None) -> Config:
+    """The configuration with folders of bert_jax as init_from and distill.teacher. A checkpoint of
+    another project is converted into `cache`, by default that of config.data.cache_dir."""
+    if not config.init_from and not config.distill.teacher:
+        return config
+    from bert_jax.convert import cached  # takes a second, and most runs do not need it
+    from bert_jax.data.text import staging
+
+    cache = cache or staging.cache_of(config.data)
+    lowercase = None if config.data.lowercase else False  # True is the default, too
+
+    def converted(folder: str) -> str:
+        return cached.model_folder(folder, cache, lowercase) if folder else ''
+
+    distill = dataclasses.replace(config.distill, teacher=converted(config.distill.teacher))
+    return dataclasses.replace(config, init_from=converted(config.init_from), distill=distill)
+
+
 def without_data(config: Config) -> tuple[Config, Task]:
     """A configuration and a task with which the training step can be built.
 
     In pretraining the vocabulary has config.model.vocab_size tokens, and in fine-tuning there are
-    two labels. Raises ValueError if config.init_from cannot be read.
+    two labels. Raises ValueError if config.init_from or config.distill.teacher cannot be read.
     """
+    config = with_converted_start(config)
     if config.kind == 'finetuning':
         from bert_jax.finetuning.runs import FineTuning
 

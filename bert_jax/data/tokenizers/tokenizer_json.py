@@ -50,7 +50,10 @@ class JsonTokenizer(FastTokenizer):
         continues = _continues(values, pieces)
         if _has_byte_level(values):
             self.space, self.revision = ' ', 2
-        is_continuation = [i not in special and continues(p) for i, p in enumerate(pieces)]
+        whole = {token['content'] for token in values.get('added_tokens') or ()}
+        is_continuation = [
+            i not in special and p not in whole and continues(p) for i, p in enumerate(pieces)
+        ]
         options: dict[str, Any] = {'specials': dict(specials)} if specials else {}
         files = {FILE: content, **marker(self.kind, **options)}
         super().__init__(pieces, roles, np.array(is_continuation), files, self._lowercases())

@@ -1,40 +1,72 @@
-"""config.data.add_tokens: words at the end of a WordPiece vocabulary."""
+"""config.data.add_tokens: words at the end of a vocabulary of any kind."""
 
 import pathlib
 
+import numpy as np
 import pytest
 
-from bert_jax.data.tokenizers import added_words, tokenizer
+from bert_jax.data.tokenizers import added_words, fairseq_sentencepiece, tokenizer, tokenizer_json
+from bert_jax.data.tokenizers.base import Tokenizer
 
 PIECES = [*tokenizer.SPECIALS, *'abcdefgh', *(f'##{letter}' for letter in 'abcdefgh'), 'bad']
+TEXTS = ['the cab had a bad face', 'a bead and a cage, faced by a (bag)', 'add the edge'] * 20
+TEXTS += ['banana bandana cabbages', 'abcdefghijklmnopqrstuvwxyz ,.()']
+KINDS = ('wordpiece', 'byte_bpe', 'sentencepiece', 'xlm_bpe', 'flaubert_bpe', 'tokenizer_json')
+WORDS = ['cabbage', 'faced', 'banana', 'gagababa']
+
+
+def made(kind: str, folder: pathlib.Path) -> Tokenizer:
+    """A small vocabulary of a kind, loaded from a folder."""
+    if kind.endswith('_bpe') and kind != 'byte_bpe':
+        pytest.importorskip('sacremoses')
+    folder.mkdir()
+    size = {'wordpiece': 55, 'byte_bpe': 275, 'sentencepiece': 50, 'tokenizer_json': 275}.get(kind, 90)
+    is_json = kind == 'tokenizer_json'
+    trained = tokenizer.train(TEXTS, size, True, 'byte_bpe' if is_json else kind)
+    if is_json:
+        content = trained.model.to_str()  # type: ignore[attr-defined]
+        trained = tokenizer_json.JsonTokenizer(content.encode())
+    trained.save(folder)
+    return tokenizer.load(folder, lowercase=True)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_words_become_tokens_of_their_own(kind: str, tmp_path: pathlib.Path) -> None:
+    vocabulary = made(kind, tmp_path / 'old')
+    words = [word for word in WORDS if len(vocabulary.encode_words([word])[0]) > 1]
+    assert len(words) > 2
+    former = added_words.larger(vocabulary, words).former
+    added_words.save(vocabulary, words, tmp_path / 'new')
+    larger = tokenizer.load(tmp_path / 'new', lowercase=True)
+    size = vocabulary.vocab_size
+    assert larger.pieces[:size] == vocabulary.pieces and larger.specials == vocabulary.specials
+    assert len(former) == larger.vocab_size - size >= len(words)
+    # The pieces of a new token spell it.
+    for piece, ids in zip(larger.pieces[size:], former, strict=True):
+        spelled = ''.join(vocabulary.decode([i]) for i in ids).replace(' ', '')
+        whole = larger.decode([larger.pieces.index(piece)]).replace(' ', '')
+        assert len(ids) > 1 and spelled.replace('##', '') == whole
+    for word in words:
+        for text in (word, f'the {word}', f'the bad ({word}), and {word}'):
+            [ids] = larger.encode_batch([text])
+            new = [i for i in ids if i >= size]
+            assert len(new) == text.count(word), (text, [larger.pieces[i] for i in ids])
+            assert word in larger.decode(new)
+            [(again, spans)] = larger.encode_offsets([text])
+            assert again == ids
+            assert {text[a:b] for i, (a, b) in zip(ids, spans, strict=True) if i >= size} == {word}
+        ids = np.array(larger.encode_batch([f'the {word}'])[0])
+        assert larger.word_starts(ids)[-1] and ids[-1] >= size
+    # Words that do not contain a new token keep their ids.
+    plain = ['the bad bag', 'add the edge']
+    assert larger.encode_batch(plain) == vocabulary.encode_batch(plain)
 
 
 @pytest.fixture
-def vocabulary(tmp_path: pathlib.Path) -> tokenizer.Tokenizer:
+def vocabulary(tmp_path: pathlib.Path) -> Tokenizer:
     (tmp_path / 'old').mkdir()
     (tmp_path / 'old' / 'vocab.txt').write_text('\n'.join(PIECES) + '\n')
     return tokenizer.load(tmp_path / 'old', lowercase=True)
-
-
-def test_words_become_tokens_of_their_own(
-    vocabulary: tokenizer.Tokenizer, tmp_path: pathlib.Path
-) -> None:
-    (tmp_path / 'words.txt').write_text('cabbage\n\n faced \ncabbage\n')
-    assert added_words.read(' cabbage ,faced') == ['cabbage', 'faced']
-    words = added_words.read(str(tmp_path / 'words.txt'))
-    assert words == ['cabbage', 'faced']
-    pieces = added_words.pieces(vocabulary, words)
-    assert [[vocabulary.pieces[i] for i in ids] for ids in pieces][1] == [
-        'f',
-        *['##a', '##c', '##e', '##d'],
-    ]
-    added_words.save(vocabulary, words, tmp_path / 'new')
-    larger = tokenizer.load(tmp_path / 'new', lowercase=True)
-    assert larger.pieces == [*PIECES, *words]
-    text = 'Faced, bad cabbage'
-    ids = larger.encode_batch([text])[0]
-    assert [larger.pieces[i] for i in ids if i >= len(PIECES)] == ['faced', 'cabbage']
-    assert not larger.is_continuation[-2:].any()
 
 
 @pytest.mark.parametrize(
@@ -47,13 +79,24 @@ def test_words_become_tokens_of_their_own(
     ],
 )
 def test_words_that_can_not_be_added(
-    vocabulary: tokenizer.Tokenizer, tmp_path: pathlib.Path, words: list[str], message: str
+    vocabulary: Tokenizer, tmp_path: pathlib.Path, words: list[str], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        added_words.pieces(vocabulary, words)
         added_words.save(vocabulary, words, tmp_path / 'new')
 
 
-def test_no_words() -> None:
+def test_what_the_key_names(tmp_path: pathlib.Path) -> None:
+    (tmp_path / 'words.txt').write_text('cabbage\n\n faced \ncabbage\n')
+    assert added_words.read(' cabbage ,faced') == ['cabbage', 'faced']
+    assert added_words.read(str(tmp_path / 'words.txt')) == ['cabbage', 'faced']
     with pytest.raises(ValueError, match='add_tokens=,  has no words'):
         added_words.read(', ')
+
+
+def test_every_kind_can_be_extended_or_is_refused(vocabulary: Tokenizer) -> None:
+    assert set(KINDS) == set(added_words.KINDS)
+    assert {*tokenizer.KINDS} - {*KINDS} == {*fairseq_sentencepiece.FIRST}
+    for kind in fairseq_sentencepiece.FIRST:
+        vocabulary.kind = kind
+        with pytest.raises(ValueError, match=rf'kind {kind}, .*with transformers \(tokenizer.add_'):
+            added_words.larger(vocabulary, ['cabbage'])
