@@ -11,7 +11,13 @@ from tokenizer_texts import odd_texts
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert import hf_tokenizer, hf_tokenizer_files
-from bert_jax.data.tokenizers import fairseq_sentencepiece, tokenizer, tokenizer_json, word_bpe
+from bert_jax.data.tokenizers import (
+    added_words,
+    fairseq_sentencepiece,
+    tokenizer,
+    tokenizer_json,
+    word_bpe,
+)
 from bert_jax.inference.model_dir import Pretrained
 
 TEXTS = [
@@ -19,6 +25,7 @@ TEXTS = [
     "naïve café owners greet (twice) the 'foxes': $5,000!",
     "C'est l'été à Paris, n'est-ce pas ?",
 ]
+WORDS = ['zephyrs', 'tipiqua']
 CASES = {
     ('wordpiece', 'bert'): 'BertTokenizer',
     ('wordpiece', 'distilbert'): 'DistilBertTokenizer',
@@ -119,9 +126,12 @@ def test_what_cannot_be_read_is_refused(tmp_path: pathlib.Path) -> None:
 def test_transformers_gives_our_ids(tmp_path: pathlib.Path, kind: str, model_type: str) -> None:
     transformers = pytest.importorskip('transformers')
     vocabulary = made(kind)
+    if kind in added_words.KINDS:
+        added_words.save(vocabulary, WORDS, tmp_path / 'larger')
+        vocabulary = tokenizer.load(tmp_path / 'larger', vocabulary.lowercase)
     write(tmp_path / 'out', vocabulary, model_type)
     theirs = transformers.AutoTokenizer.from_pretrained(str(tmp_path / 'out'))
-    texts = [*TEXTS, *odd_texts(300)]
+    texts = [*TEXTS, *odd_texts(300), *(f'the {x} and ({x}); {x}s {x}' for x in WORDS)]
     # HF's normalizer for SentencePiece drops some characters that the library does not know.
     if kind in fairseq_sentencepiece.FIRST:
         texts = TEXTS

@@ -21,7 +21,7 @@ from bert_jax.data.tokenizers import byte_bpe, sentencepiece_model, tokenizer, t
 from bert_jax.data.tokenizers.base import Tokenizer
 from bert_jax.data.tokenizers.wordpiece_vocabulary import VOCABULARY
 
-MARGIN = 1.0  # by which the score of a new piece is higher than that of its former pieces
+MARGIN = 1.0  # what the score of a new piece gains for each former piece that it joins
 NAME = 'config.data.add_tokens'
 
 
@@ -146,8 +146,9 @@ def _scored(vocabulary: Any, words: Sequence[str]) -> Larger:
             if len(ids) > 1 or vocabulary.specials.unk in ids:
                 former[''.join(pieces)] = ids
     for piece, ids in former.items():
-        score = sum(proto.pieces[i].score for i in ids) + MARGIN
-        proto.pieces.add(piece=piece, score=min(score, 0.0))
+        # So a new piece is better than any other way to split it, such as another new piece.
+        score = sum(proto.pieces[i].score for i in ids) + MARGIN * (len(ids) - 1)
+        proto.pieces.add(piece=piece, score=score)
     proto.trainer_spec.vocab_size = len(proto.pieces)
     files = {**vocabulary.files, sentencepiece_model.MODEL: proto.SerializeToString()}
     return Larger(files, list(former.values()))
