@@ -65,6 +65,7 @@ flags.DEFINE_boolean(
 )
 _enum('pooling', 'mean', POOLINGS, 'embed: how the vectors of a text become one.')
 _enum('long', 'truncate', ['truncate', 'window'], 'embed: what to do with texts that are too long.')
+_string('language', '', 'The language of the texts, for a model of several languages.')
 _enum('dtype', 'auto', choices('model.dtype'), 'The compute type.')
 flags.DEFINE_integer(
     'top_k', 5, 'How many labels, answers or tokens to print.', lower_bound=1, flag_values=FLAGS
@@ -79,14 +80,14 @@ def __getattr__(name: str) -> Any:
     return trained_model.Bert
 
 
-def load(directory: str | os.PathLike, dtype: str = 'auto') -> 'Model':
+def load(directory: str | os.PathLike, dtype: str = 'auto', language: str = '') -> 'Model':
     """See `bert_jax.load`."""
     from bert_jax.convert import cached
     from bert_jax.data.text import staging
     from bert_jax.finetuning.model import Model
 
     folder = cached.model_folder(directory, staging.cache_of(DataConfig()))
-    return Model.load(folder, dtype, os.fspath(directory))
+    return Model.load(folder, dtype, os.fspath(directory), language)
 
 
 def _check_flags() -> None:
@@ -112,6 +113,13 @@ def _check_flags() -> None:
     command_line.check_output(FLAGS.output)
     if pathlib.Path(FLAGS.output).exists():
         raise ValueError(f'--output={FLAGS.output} exists; remove it or choose another')
+
+
+def _say_language(bert: 'Model') -> None:
+    known = bert.config.language_names
+    if len(known) > 1 and not FLAGS.language:
+        used, others = bert.data.language or known[0], ', '.join(known)
+        print(f'texts are taken as {used}; --language chooses one of {others}', file=sys.stderr)
 
 
 def _mode(bert: 'Model') -> str:
@@ -167,7 +175,8 @@ def main(argv: list[str]) -> int:
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns about missing optional files
     command_line.parse_flags(argv, FLAGS)
     _check_flags()
-    bert = load(FLAGS.checkpoint, FLAGS.dtype)
+    bert = load(FLAGS.checkpoint, FLAGS.dtype, FLAGS.language)
+    _say_language(bert)
     mode = _mode(bert)
     (_print if FLAGS.output is None else _write)(bert, mode)
     for name, number in bert.counted.lines().items():

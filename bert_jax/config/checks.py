@@ -50,6 +50,10 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield 'model.position_offset', model.position_offset < rows, expected
     holds = model.pre_norm or not model.final_norm
     yield 'model.final_norm', holds, 'False because model.pre_norm is False'
+    named, types = len(model.languages.split(',')), model.type_vocab_size
+    expected = f'{types} names, as many as model.type_vocab_size, with commas between them'
+    holds = not model.languages or model.model_type != 'xlm' or types < 2 or named == types
+    yield 'model.languages', holds, expected
     rotary = model.position_embedding_type == 'rotary'
     expected = f"'rotary' only if the size of a head is even; it is {model.hidden_size // heads}"
     holds = not rotary or model.hidden_size // heads % 2 == 0
@@ -152,6 +156,9 @@ def from_saved(values: Any, source: object) -> Config:
         raise ValueError(f'expected keys and values, not {values!r}')
     version = values.get('version', 'an older version')
     values = {key: value for key, value in values.items() if key != 'version'}
+    older = 'languages' not in (values.get('model') or {})
+    if older and (values.get('data') or {}).get('language') == 'en':
+        values['data'] = {**values['data'], 'language': ''}  # 'en' was the default
     ignored = list[str]()
     config: Config = _build(Config, values, ignored=ignored)
     if ignored:

@@ -87,6 +87,9 @@ class ModelConfig:
     global_rope_theta: PositiveFloat = setting(160_000.0, ARCHITECTURE)  # for rotary positions
     # For rotary positions in layers with local attention.
     local_rope_theta: PositiveFloat = setting(10_000.0, ARCHITECTURE)
+    # The names of the languages, by their numbers: 'en,fr'. A run takes those of init_from or of
+    # data.corpus; only XLM has embeddings of them.
+    languages: str = setting('', INHERITED, FREE)
     # The probability that a layer is skipped in training (Fan et al., 2020). In a configuration, -1
     # is the rate of init_from, and 0 without init_from.
     layerdrop: LayerDrop = setting(0.0, INHERITED)
@@ -126,6 +129,11 @@ class ModelConfig:
     def longest_row(self) -> int:
         """The number of tokens in the longest row."""
         return self.max_position_embeddings - self.position_offset
+
+    @property
+    def language_names(self) -> list[str]:
+        """The names of the languages by their numbers; [] if they are not known."""
+        return self.languages.split(',') if self.languages else []
 
     @property
     def embedding_width(self) -> int:

@@ -56,6 +56,9 @@ class DataConfig:
     # Whether accents and other combining marks are removed. 'auto' removes them if text is
     # lowercased, as in BERT. In some scripts, such as Thai, the marks are vowels.
     strip_accents: Literal['auto', 'true', 'false'] = setting('auto', FREE)
+    # The language of the text, an ISO 639 code: for the sentence splitter, and for XLM. '' is that
+    # of init_from or of the vocabulary, and otherwise English.
+    language: str = setting('', FREE)
     text_field: str = setting('text', FREE)  # in .jsonl records, TFDS examples, labelled files
 
     # 'text:FOLDER', 'text:GLOB', 'tfds:NAME[/CONFIG]:SPLIT', 'tokens:DIR' (a prepared store),
@@ -73,7 +76,6 @@ class DataConfig:
     documents: Literal['blank_line', 'line', 'file'] = setting('blank_line', PRETRAINING, FREE)
     # 'split' splits prose into sentences; 'line' takes each line as a sentence.
     sentences: Literal['split', 'line'] = setting('split', PRETRAINING, FREE)
-    language: str = setting('en', PRETRAINING, FREE)  # for the sentence splitter
     holdout: Probability = setting(0.02, PRETRAINING, FREE)  # share of documents for evaluation
     # A file or files of held-out text, in the form of `corpus`; '' holds out a share of `corpus`.
     eval_corpus: str = setting('', PRETRAINING, FREE)

@@ -78,7 +78,7 @@ def convert_in(
             lowercase = source.vocabulary.lowercase
         model_dir.save(
             partial,
-            full_config(source.model, lowercase is not False),
+            full_config(source.model, lowercase is not False, source.language),
             flax.traverse_util.unflatten_dict(arrays, sep='/'),
             source.vocabulary,
             source.task,

@@ -42,6 +42,7 @@ class Foreign:
     rules: the names of tensors. tensors: the tensors to convert, by their names. heads: the heads
     that they belong to. unused: the other tensors, with the reasons to leave them out.
     task: the facts about a fine-tuned model that `model_dir.save` writes. notes: lines to print.
+    language: the language of texts, if none is given.
     """
 
     rules: Rules
@@ -52,6 +53,7 @@ class Foreign:
     vocabulary: Tokenizer | None
     task: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    language: str = ''
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -93,12 +95,13 @@ def model_config(
     return family, model, values
 
 
-def full_config(model: ModelConfig, lowercase: bool) -> Config:
+def full_config(model: ModelConfig, lowercase: bool, language: str = '') -> Config:
     """The configuration of a converted model's folder. Raises ValueError if it is not valid."""
     # A configuration needs a phase, but only a run reads it.
     longest = min(model.longest_row, 512)
     phase = Phase(1_000_000, longest, 1, 1)
-    data = DataConfig(lowercase=lowercase, max_seq_length=longest)  # which predictions keep
+    # Predictions use these values.
+    data = DataConfig(lowercase=lowercase, max_seq_length=longest, language=language)
     return validate(Config(model=model, data=data, train=TrainConfig(phases=(phase,))))
 
 

@@ -59,7 +59,19 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
         used[family.bias] = bias
     vocabulary, more = hf_tokenizer.read(directory, lowercase, model.vocab_size, model.model_type)
     task = task_of(values, _outputs(used, family, heads))
-    return Foreign(family.rules, model, heads, used, unused, vocabulary, task, (*notes, *more))
+    facts = (family.rules, model, heads, used, unused, vocabulary, task, (*notes, *more))
+    return Foreign(*facts, language=_language(model, values))
+
+
+def _language(model: ModelConfig, values: Mapping[str, Any]) -> str:
+    """The language of texts, if none is given: that of lang_id. 0 is the default of lang_id, and
+    means English if the model has it."""
+    names, number = model.language_names, values.get('lang_id') or 0
+    if not names:
+        return ''
+    if number not in range(len(names)):
+        raise ValueError(f'lang_id is {number!r}; expected 0 to {len(names) - 1}, as in lang2id')
+    return 'en' if 'en' in names and not number else names[number]
 
 
 def _heads(
@@ -125,6 +137,8 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         **family.values(config, heads),
         **task_values(source),
     }
+    if languages := config.language_names:
+        values['lang_id'] = languages.index(source.data.language or languages[0])
     if source.vocabulary:
         values |= _special_ids(source.vocabulary, family)
     kept = {'encoder', *heads}

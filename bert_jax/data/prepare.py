@@ -51,7 +51,7 @@ _enum(
     choices('data.sentences'),
     'split: prose, which is split into sentences; line: one sentence per line.',
 )
-_string('language', DATA.language, 'The language, for the sentence splitter.')
+_string('language', DATA.language, 'The language; by default that of the vocabulary, or en.')
 flags.DEFINE_float(
     'holdout', DATA.holdout, 'The share of documents held out for evaluation.', flag_values=FLAGS
 )

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from etils import epath
 
+from bert_jax.data import model_languages
 from bert_jax.data.labelled import examples as example_files
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.examples import Example
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.texts import TextEncoder
-from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import official_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
@@ -82,7 +82,7 @@ class ClassificationProcessor(task_data.Processor):
         longest = self.config.data.max_seq_length
         example_files.check_pairs(examples, self.facts.pairs)
         model = self.config.model
-        row_format = ROW_FORMATS[model.model_type]
+        row_format = model_languages.row_format(model, self.config.data.language)
         encoder = TextEncoder(self.tokenizer, longest, model.type_vocab_size, row_format)
         rows = encoder.encode([example.parts for example in examples])
         summary.count(f'texts of more than {longest} tokens, cut', number=encoder.truncated)

@@ -9,11 +9,11 @@ import numpy as np
 from etils import epath
 
 from bert_jax.batch import Batch
+from bert_jax.data import model_languages
 from bert_jax.data.labelled import conll, tagging
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.conll import Sentence
 from bert_jax.data.labelled.rows import EncodedExamples
-from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import official_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
@@ -96,7 +96,7 @@ class TaggingProcessor(task_data.Processor):
             max_seq_length=self.config.data.max_seq_length,
             allow_unknown=split != TRAIN,
             summary=summary,
-            row_format=ROW_FORMATS[self.config.model.model_type],
+            row_format=model_languages.row_format(self.config.model, self.config.data.language),
         )
         labels = np.concatenate([np.zeros(0, np.int32), *windows.labels])
         arrays = {'label_ids': np.maximum(labels, 0), 'label_weights': np.float32(labels >= 0)}

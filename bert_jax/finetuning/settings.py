@@ -9,6 +9,7 @@ from etils import epath
 
 from bert_jax.config import Config, Phase, validate
 from bert_jax.config.errors import config_error
+from bert_jax.data import model_languages
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning.task_data import TaskData
@@ -21,7 +22,7 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
     Without init_from, the vocabulary is that of config.data.vocab_file. Raises ValueError for
     settings that differ from init_from.
     """
-    data, model = config.data, config.model
+    data, model, given = config.data, config.model, config.data.language
     if config.init_from:
         if data.vocab_file:
             raise ValueError(
@@ -44,6 +45,9 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
             'config.init_from is empty; give the checkpoint to fine-tune, or '
             'config.data.vocab_file to train from random parameters'
         )
+    if given:
+        model_languages.check(given, model, vocabulary)
+    vocabulary = vocabulary.for_language(data.language) if data.language else vocabulary
     model = dataclasses.replace(model, vocab_size=data.padded(model.vocab_size))
     if not 8 <= data.max_seq_length <= model.longest_row:
         expected = f"8 to {model.longest_row}, the model's positions"

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from etils import epath
 
+from bert_jax.data import model_languages
 from bert_jax.data.labelled import squad, squad_answers, squad_windows
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.squad_answers import Answers
-from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import squad_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
@@ -64,7 +64,7 @@ class QuestionAnsweringProcessor(task_data.Processor):
             self.config.data,
             training=split == TRAIN,
             summary=summary,
-            row_format=ROW_FORMATS[self.config.model.model_type],
+            row_format=model_languages.row_format(self.config.model, self.config.data.language),
         )
         # In a file of SQuAD 2.0 without answers, all questions seem to be impossible.
         possible = [not question.is_impossible for question in examples]

@@ -183,7 +183,8 @@ def start_from(
         config.model, **{name: getattr(source.model, name) for name in (*names, *unset)}
     )
     lowercase = values.get('data.lowercase', config.data.lowercase)
-    data = dataclasses.replace(config.data, lowercase=lowercase)
+    language = config.data.language or source.data.language
+    data = dataclasses.replace(config.data, lowercase=lowercase, language=language)
     return dataclasses.replace(config, model=model, data=data), vocabulary
 
 

@@ -15,9 +15,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import MeshConfig, choices, environment
+from bert_jax.data import model_languages
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder
-from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.inference import POOLINGS, model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.token_arrays import INPUTS, LENGTHS, batch_shapes, checked
@@ -49,8 +49,9 @@ class Bert:
         self.labels, self.pairs, self.no_answer = source.labels, source.pairs, source.no_answer
         self.folder = folder
         longest, types = self.config.longest_row, self.config.type_vocab_size
-        vocabulary = source.vocabulary
-        row_format = ROW_FORMATS[self.config.model_type]
+        vocabulary, language = source.vocabulary, source.data.language
+        vocabulary = vocabulary.for_language(language) if vocabulary and language else vocabulary
+        row_format = model_languages.row_format(self.config, language)
         self._encoder = TextEncoder(vocabulary, longest, types, row_format) if vocabulary else None
         self._params, self._mesh = source.params, mesh
         self._model = dataclasses.replace(source, config=self.config).model
@@ -58,20 +59,31 @@ class Bert:
         self._outputs = self._function('outputs', lambda outputs, _: outputs)
 
     @classmethod
-    def load(cls, directory: str | os.PathLike, dtype: str = 'auto', name: str = '') -> Self:
+    def load(
+        cls,
+        directory: str | os.PathLike,
+        dtype: str = 'auto',
+        name: str = '',
+        language: str = '',
+    ) -> Self:
         """The model of a workdir's best or newest checkpoint, or of a converted folder.
 
         dtype: the compute type, 'float32' or 'bfloat16'; 'auto' is bfloat16 on TPU and GPU. name:
-        what `repr` shows as the folder. Raises ValueError for another dtype and for a folder
-        without a model.
+        what `repr` shows as the folder. language: the language of the texts; '' is the one that the
+        model was trained with last, or its first one. Raises ValueError for another dtype, for a
+        language that the model does not have, and for a folder without a model.
         """
         if dtype not in (known := choices('model.dtype')):
             raise ValueError(f'dtype is {dtype!r}; expected one of {", ".join(known)}')
         environment.silence()
         mesh = make_mesh(MeshConfig())
         source = model_dir.load(directory, NamedSharding(mesh, PartitionSpec()))
+        if language and source.vocabulary:
+            model_languages.check(language, source.config, source.vocabulary, 'language')
         config = dataclasses.replace(source.config, dtype=dtype)  # type: ignore[arg-type]
-        return cls(dataclasses.replace(source, config=config), mesh, name or os.fspath(directory))
+        data = dataclasses.replace(source.data, language=language or source.data.language)
+        source = dataclasses.replace(source, config=config, data=data)
+        return cls(source, mesh, name or os.fspath(directory))
 
     def __repr__(self) -> str:
         size = sum(leaf.size for leaf in jax.tree.leaves(self._params))
@@ -81,6 +93,7 @@ class Bert:
             f'{self.config.model_type}: {size:,} parameters, {shape}',
             f'heads: {", ".join(self.heads) or "none"}',
             *([f'labels: {", ".join(self.labels[:10])}{more}'] if self.labels else []),
+            *([f'languages: {self.config.languages}'] if self.config.languages else []),
             *([f'from {self.folder}'] if self.folder else []),
         ]
         return f'<{"; ".join(facts)}>'

@@ -7,6 +7,7 @@ from typing import Any
 from bert_jax.config import Config, ModelConfig
 from bert_jax.config.console import plural
 from bert_jax.config.errors import config_error
+from bert_jax.data import model_languages
 from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.data.tokenizers.base import MARKER, Tokenizer
 from bert_jax.inference import model_dir
@@ -61,6 +62,8 @@ def with_teacher(config: Config) -> Config:
         data = dataclasses.replace(data, vocab_file=folder)
     size = data.padded(source.model.vocab_size)
     model = dataclasses.replace(config.model, vocab_size=size)
+    if model_languages.has_embeddings(model) and not model.languages:
+        model = dataclasses.replace(model, languages=source.model.languages)
     return dataclasses.replace(config, data=data, model=model)
 
 
@@ -109,6 +112,10 @@ def _check_rows(folder: str, student: ModelConfig, theirs: ModelConfig) -> None:
             f'but the rows of a student with config.model.model_type={student.model_type} are '
             f'{rows[0]}. Choose a student of the family of the teacher, with fewer layers'
         )
+    both = model_languages.has_embeddings(student) and model_languages.has_embeddings(theirs)
+    if both and student.type_vocab_size != theirs.type_vocab_size:
+        expected = f'{theirs.type_vocab_size}, the languages of the teacher {folder}'
+        raise config_error('model.type_vocab_size', student.type_vocab_size, expected)
 
 
 def task_of(config: Config, words: int = 0) -> Task:

@@ -9,6 +9,7 @@ from etils import epath
 from bert_jax.config import Config, validate
 from bert_jax.config.build_once import build_once
 from bert_jax.config.errors import config_error
+from bert_jax.data import model_languages
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
@@ -28,12 +29,21 @@ def start_from(config: Config) -> Config:
         data = dataclasses.replace(data, vocab_file=str(source.parent))
     if data.add_tokens:
         data = dataclasses.replace(data, vocab_file=_extended_vocabulary(config, vocabulary))
+    if config.data.language and vocabulary is not None:
+        _check_language(config.data.language, started, vocabulary)
     longest = started.model.longest_row
     for i, phase in enumerate(config.train.phases):
         if phase.max_seq_length > longest:
             expected = f'max_seq_length of at most {longest}, the positions of config.init_from'
             raise config_error(f'train.phases[{i}]', phase, expected)
     return validate(distillation.with_teacher(dataclasses.replace(started, data=data)))
+
+
+def _check_language(language: str, started: Config, vocabulary: tokenizer.Tokenizer) -> None:
+    """Raises ValueError for a language that the model does not have. The sentence splitter reads
+    the language, too, so other models may have any."""
+    if started.model.languages or model_languages.has_embeddings(started.model):
+        model_languages.check(language, started.model, vocabulary)
 
 
 def _extended_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:

@@ -121,6 +121,10 @@ class Pretraining(Resolver):
         """The configuration with the final model.vocab_size. If the vocabulary has not been trained
         yet, this is the largest possible size."""
         config = self.start
+        if languages.has_numbers(self._parts, config.model) and not config.model.languages:
+            named = ','.join(languages.numbered(self._parts))
+            model = dataclasses.replace(config.model, languages=named)
+            config = dataclasses.replace(config, model=model)
         if self.vocabulary is not None:
             size = vocab_size(config, self.vocabulary)
             size = distillation.vocab_size(config, self.vocabulary, size)
@@ -135,11 +139,15 @@ class Pretraining(Resolver):
             f'the vocabulary of init_from: --config.data.vocab_file={config.init_from}'
         )
 
+    @property
+    def _parts(self) -> list[str]:
+        """The languages and the pairs of languages of the corpus; [] for a single text."""
+        meta = self.known('meta')
+        return languages.names_of(self.config.data) if meta is None else list(meta.parts)
+
     @part
     def task(self) -> Task:
-        meta = self.known('meta')
-        parts = languages.names_of(self.config.data) if meta is None else list(meta.parts)
-        languages.check(parts, self.config)
+        languages.check(self._parts, self.run_config)
         words = self.known('vocabulary')
         return distillation.task_of(self.run_config, words.vocab_size if words else 0)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from bert_jax.data import files
 from bert_jax.data.row_format import ROW_FORMATS
@@ -26,9 +26,14 @@ Ids = Sequence[int]
 
 
 def row(
-    model: model_dir.Pretrained, sides: tuple[Ids, Ids], masked: int, random: np.random.Generator
+    model: model_dir.Pretrained,
+    sides: tuple[Ids, Ids],
+    numbers: Sequence[int],
+    masked: int,
+    random: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-    """The arrays of a row [LENGTH], with masks in the sentence `masked` (0 or 1)."""
+    """The arrays of a row [LENGTH], with masks in the sentence `masked` (0 or 1). numbers: those of
+    the languages of the two sentences."""
     form, specials = ROW_FORMATS[model.config.model_type], model.vocabulary.specials
     arrays = {name: np.zeros(LENGTH, np.int32) for name in ('types', 'positions', 'side')}
     ids = np.full(LENGTH, specials.pad)
@@ -37,7 +42,7 @@ def row(
         sequence, _ = form.row([list(text)], specials)
         places = slice(first, first + len(sequence))
         ids[places], arrays['positions'][places] = sequence, np.arange(len(sequence))
-        arrays['types'][places], arrays['side'][places] = side, side + 1
+        arrays['types'][places], arrays['side'][places] = numbers[side], side + 1
         if side == masked:
             count = max(round(RATE * len(text)), 1)
             chosen = first + 1 + random.choice(len(text), count, replace=False)
@@ -62,8 +67,11 @@ def measured(model: model_dir.Pretrained, rows: list[dict], hidden: int | None) 
 
 
 def main(argv: list[str]) -> None:
+    logging.set_verbosity(logging.ERROR)
     model = model_dir.load(FLAGS.workdir)
     names = languages.numbered(languages.names_of(model.data))[:2]
+    known = model.config.language_names or names  # older workdirs do not name them
+    numbers = [known.index(name) for name in names]
     texts = [list(files.lines(pathlib.Path(path))) for path in (FLAGS.first, FLAGS.second)]
     encoded = [
         model.vocabulary.for_language(name).encode_batch(lines)
@@ -79,7 +87,7 @@ def main(argv: list[str]) -> None:
         ]
         fits = [i for i, pair in enumerate(strange) if sum(map(len, pair)) <= LENGTH - 4]
         made = [
-            [row(model, kind[i], masked, np.random.default_rng(i)) for i in fits]
+            [row(model, kind[i], numbers, masked, np.random.default_rng(i)) for i in fits]
             for kind in (pairs, strange)
         ]
         for kind, rows, hidden in (

@@ -46,8 +46,8 @@ _INERT_KEYS = """
     bos_token_id chunk_size_feed_forward cls_token_id decoder_start_token_id directionality
     diversity_penalty do_sample dtype early_stopping embed_init_std end_n_top eos_token_id
     eos_token_ids exponential_decay_length_penalty finetuning_task forced_bos_token_id
-    forced_eos_token_id gap_size gradient_checkpointing id2label id2lang init_std
-    initializer_cutoff_factor is_composition keep_multilingual label2id lang2id lang_id
+    forced_eos_token_id gap_size gradient_checkpointing id2label init_std
+    initializer_cutoff_factor is_composition keep_multilingual label2id
     layers_to_keep length_penalty mask_index mask_token_id max_length max_position max_vocab
     min_count min_length model_type net_structure_type no_repeat_ngram_size num_beam_groups
     num_beams num_labels num_memory_blocks num_return_sequences output_attentions

@@ -21,15 +21,38 @@ def _read(values: Mapping[str, Any]) -> dict[str, Any]:
         'intermediate_size': 4 * values['emb_dim'],
         'hidden_act': 'gelu' if values.get('gelu_activation', True) else 'relu',
         'type_vocab_size': languages if languages > 1 else 0,
+        'languages': ','.join(_names(values, languages)),
     }
+
+
+def _names(values: Mapping[str, Any], count: int) -> list[str]:
+    """The languages of lang2id, or of id2lang, by their numbers. Raises ValueError unless there is
+    one for each of the `count` embeddings."""
+    ids = values.get('lang2id') or {}
+    key = 'lang2id' if ids or not values.get('id2lang') else 'id2lang'
+    if key == 'id2lang':
+        ids = {name: int(i) for i, name in values['id2lang'].items()}
+    names = sorted(ids, key=ids.__getitem__)
+    complete = [ids[name] for name in names] == list(range(len(names)))
+    if not complete or any(',' in name or not name for name in names):
+        raise ValueError(f'{key} is {values[key]!r}; expected the numbers 0, 1, ... of names')
+    if names and count > 1 and len(names) != count:
+        raise ValueError(f'{key} has {len(names)} languages, but n_langs is {count}')
+    return names
 
 
 def _write(model: ModelConfig) -> dict[str, Any]:
-    return {
+    names = model.language_names
+    embedded = model.type_vocab_size > 1 or len(names) < 2
+    values: dict[str, Any] = {
         'gelu_activation': model.hidden_act == 'gelu',
-        'n_langs': max(model.type_vocab_size, 1),
-        'use_lang_emb': True,
+        'n_langs': max(model.type_vocab_size if embedded else len(names), 1),
+        'use_lang_emb': embedded,
     }
+    if names:
+        values['lang2id'] = {name: i for i, name in enumerate(names)}
+        values['id2lang'] = {str(i): name for i, name in enumerate(names)}
+    return values
 
 
 XLM = Family(
@@ -85,7 +108,8 @@ XLM = Family(
         'summary_activation': (),
     },
     # The table of positions is in the checkpoint, even if it was filled with sinusoids.
-    inert=('sinusoidal_embeddings',),
+    # lang_id is the default language, which `convert.hf` reads.
+    inert=('sinusoidal_embeddings', 'lang2id', 'id2lang', 'lang_id'),
     read=_read,
     write=_write,
     special_ids={'bos_token_id': 0, 'eos_token_id': 1, 'pad_token_id': 2},

@@ -4,15 +4,16 @@ import itertools
 import logging
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from bert_jax.config import Config
-from bert_jax.data.labelled.texts import TextEncoder
-from bert_jax.data.row_format import ROW_FORMATS
+from bert_jax.data import model_languages
+from bert_jax.data.labelled.texts import Row, TextEncoder
 from bert_jax.data.store import format
+from bert_jax.data.text import languages
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
@@ -46,11 +47,16 @@ def example_rows(directory: pathlib.Path, config: Config, length: int, blank: st
     given = [line.strip() for line in config.data.examples.splitlines() if line.strip()]
     marker = '|'.join(map(re.escape, vocabulary.mask_markers))
     chosen = [(line, re.sub(marker, blank, line), '') for line in given]
-    held_out = _held_out(format.open_store(directory, 'eval'), vocabulary, blank)
-    chosen += itertools.islice(held_out, HELD_OUT)
-    row_format, num_types = ROW_FORMATS[config.model.model_type], config.model.type_vocab_size
-    encoder = TextEncoder(vocabulary, length, num_types, row_format)
-    rows, mask = encoder.encode([text for text, _, _ in chosen]), vocabulary.specials.mask
+    own = [config.data.language] * len(given)
+    for *line, language in itertools.islice(_held_out(directory, vocabulary, blank), HELD_OUT):
+        chosen.append((line[0], line[1], line[2]))
+        own.append(language or config.data.language)
+    rows, mask = list[Row](), vocabulary.specials.mask
+    for (text, _, _), language in zip(chosen, own, strict=True):
+        words = vocabulary.for_language(language) if language else vocabulary
+        row_format = model_languages.row_format(config.model, language)
+        encoder = TextEncoder(words, length, config.model.type_vocab_size, row_format)
+        rows += encoder.encode([text])
     kept = [i for i, row in enumerate(rows) if row.input_ids.count(mask) == 1]
     for i in set(range(len(given))) - set(kept):
         LOG.warning(
@@ -73,9 +79,11 @@ def example_rows(directory: pathlib.Path, config: Config, length: int, blank: st
 
 
 def _held_out(
-    store: format.Store, vocabulary: Tokenizer, blank: str
-) -> Iterator[tuple[str, str, str]]:
-    """Different random sentences, as (text with a mask token, text with `blank`, masked word)."""
+    directory: pathlib.Path, vocabulary: Tokenizer, blank: str
+) -> Iterator[tuple[str, str, str, str]]:
+    """Different random sentences, as (text with a mask token, text with `blank`, masked word,
+    language). The language is '' if the text does not name one."""
+    store, parts = format.open_store(directory, 'eval'), format.open_parts(directory, 'eval')
     random, seen = np.random.default_rng(0), set[str]()
     for sentence in random.integers(len(store.sentences) - 1, size=TRIES).tolist():
         ids = store.tokens[store.sentences[sentence] : store.sentences[sentence + 1]].tolist()
@@ -92,7 +100,15 @@ def _held_out(
         if word.isalpha():
             mask = vocabulary.special_pieces.mask
             masked, line = (f'{before} {token} {after}'.strip() for token in (mask, blank))
-            yield masked, line, word
+            yield masked, line, word, _language(parts, int(store.sentences[sentence]))
+
+
+def _language(parts: Mapping[str, format.Store], first: int) -> str:
+    """The language of the sentence whose first token is token `first` of a split."""
+    name, part = next((n, p) for n, p in parts.items() if first < p.sentences[-1])
+    own = languages.of_part(name)
+    # The sentences of pairs are in both languages in turn.
+    return own[int(np.searchsorted(part.sentences, first)) % len(own)]
 
 
 def _is_word(ids: list[int], i: int, vocabulary: Tokenizer) -> bool:

@@ -154,7 +154,7 @@ def _part(
         split == 'train',
         room,
         row_format,
-        languages.of_segments(part, names, config.model, segmenter.segments_per_row),
+        languages.of_segments(part, names, config.model, segmenter.segments_per_row, data.language),
     )
     LOG.info('%s', coverage.describe(stream, segmenter, chunks, phase.batch_size))
     if split == 'train' and (few := masks.too_few_places(stream)):

@@ -28,6 +28,7 @@ OPTIONS = ('lowercase', 'text_field', 'documents', 'sentences', 'language', 'hol
 # Newer fields that change the store. A store's name depends on them only if they differ from their
 # defaults, so that older stores keep their names.
 LATER_OPTIONS = ('strip_accents', 'tokenizer')
+DEFAULT_LANGUAGE = 'en'
 SHORT, SHORT_SHARE = 12, 0.2  # tokens of a short document; the share of them that is reported
 VOCAB_CHARS = 16 << 20  # the vocabulary is trained on about this many characters, held in memory
 
@@ -117,6 +118,8 @@ def check_tokens(data: DataConfig, directory: epath.PathLike) -> None:
         )
     made_from = format.read_meta(directory).made_from
     used = {k: made_from[k] for k in (*OPTIONS, *LATER_OPTIONS) if k in made_from}
+    if not data.language:  # any language fits
+        used.pop('language', None)
     other = [f'{key}={value}' for key, value in used.items() if value != getattr(data, key)]
     if other:
         say(f'{directory} was made with {", ".join(other)}')
@@ -153,6 +156,7 @@ class Preparation:
             'store_version': format.VERSION,
             'recipe': RECIPE,
             **{key: getattr(data, key) for key in ('corpus', *OPTIONS)},
+            'language': self.language,
             **{key: value for key, value in later.items() if value != getattr(DataConfig, key)},
             'vocabulary': vocabulary,
             'source': self.source.identity,
@@ -192,7 +196,7 @@ class Preparation:
     def _write(self, directory: pathlib.Path) -> None:
         data, source, summary = self.data, self.source, Summary()
         for name in source.by_name:
-            self._check_languages(languages.of_part(name, data.language))
+            self._check_languages(languages.of_part(name, self.language))
         check_documents(source, data, self.min_documents)
         vocabulary = self._load_vocabulary() if data.vocab_file else self._train_vocabulary(summary)
         if warning := vocabulary.case_warning():
@@ -257,17 +261,23 @@ class Preparation:
     ) -> Iterator[tuple[Document, list[np.ndarray]]]:
         """The documents of a part, each with the ids of its sentences."""
         documents = progress.tracked(part.read(summary), 'tokenizing', summary, part.size)
-        names = languages.of_part(name, self.data.language)
+        names = languages.of_part(name, self.language)
         vocabularies = [vocabulary.for_language(language) for language in names]
         if len(names) > 1:
             return sentences.tokenized_pairs(documents, vocabularies, summary)
         data = dataclasses.replace(self.data, language=names[0])
         return sentences.tokenized(documents, data, vocabularies[0], summary)
 
+    @functools.cached_property
+    def language(self) -> str:
+        """The language of text that does not name one."""
+        own = self._load_vocabulary().language if self.data.vocab_file else ''
+        return self.data.language or own or DEFAULT_LANGUAGE
+
     def _load_vocabulary(self) -> tokenizer.Tokenizer:
         data = self.data
         loaded = tokenizer.load(data.vocab_file, data.lowercase, data.strips_accents)
-        return loaded.for_language(data.language)
+        return loaded.for_language(data.language) if data.language else loaded
 
     def _train_vocabulary(self, summary: Summary) -> tokenizer.Tokenizer:
         """A vocabulary trained on every n-th document, where n gives about VOCAB_CHARS of text."""
@@ -279,7 +289,7 @@ class Preparation:
             documents = progress.tracked(source.read(read), 'reading text', read, source.size)
             for document in itertools.islice(documents, None, None, stride):
                 texts += document
-                own = languages.of_part(part, data.language)
+                own = languages.of_part(part, self.language)
                 names += itertools.islice(itertools.cycle(own), len(document))
                 size += sum(map(len, document))
                 if size >= most:

@@ -14,9 +14,9 @@ from typing import NoReturn
 
 from etils import epath
 
-from bert_jax.config import Config, DataConfig, ModelConfig
+from bert_jax.config import Config, DataConfig, ModelConfig, keys
 from bert_jax.config.errors import config_error
-from bert_jax.data import files
+from bert_jax.data import files, model_languages
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import readers
 from bert_jax.data.text.readers import Source
@@ -79,13 +79,14 @@ def is_pair(name: str) -> bool:
 
 
 def of_segments(
-    name: str, names: Sequence[str], model: ModelConfig, segments: int
+    name: str, names: Sequence[str], model: ModelConfig, segments: int, default: str = ''
 ) -> tuple[int, ...]:
     """The language id of each segment of the rows of a part; () if the model has no language
-    embeddings. names: the names of all parts."""
+    embeddings. names: the names of all parts. default: the language of a part without a name."""
     if not has_numbers(names, model):
         return ()
-    own = [numbered(names).index(language) for language in of_part(name)]
+    known = model.language_names or numbered(names)
+    own = [known.index(language or known[0]) for language in of_part(name, default)]
     return tuple(own[min(i, len(own) - 1)] for i in range(segments))
 
 
@@ -111,7 +112,17 @@ def check(names: Sequence[str], config: Config) -> None:
         expected = f"'mlm+tlm', because the corpus has pairs of sentences ({', '.join(names)})"
         raise config_error('objective', config.objective, expected)
     languages, types = numbered(names), config.model.type_vocab_size
-    if has_numbers(names, config.model) and types != len(languages):
+    if not has_numbers(names, config.model):
+        return
+    if known := config.model.language_names:
+        key = 'data.corpus' if languages else 'data.language'
+        of_text = languages or [config.data.language or known[0]]
+        if unknown := [language for language in of_text if language not in known]:
+            expected = (
+                f'languages of the model, without {", ".join(unknown)}; it has {", ".join(known)}'
+            )
+            raise config_error(key, keys.get(config, key), expected)
+    elif types != len(languages):
         expected = (
             f'{len(languages)}, an embedding for each of {", ".join(languages)}, or 0 for a model '
             'without embeddings of languages'
@@ -121,7 +132,8 @@ def check(names: Sequence[str], config: Config) -> None:
 
 def has_numbers(names: Sequence[str], model: ModelConfig) -> bool:
     """Returns whether the token types of rows are the numbers of their languages, as in XLM."""
-    return model.model_type == 'xlm' and model.has_types and len(numbered(names)) > 1
+    several = bool(model.languages) or len(numbered(names)) > 1
+    return model_languages.has_embeddings(model) and several
 
 
 def names_of(data: DataConfig) -> list[str]:

@@ -10,6 +10,7 @@ How a word becomes a token depends on the kind of vocabulary:
 - tokenizer.json: the word is an added token, which is searched for in the text.
 """
 
+import itertools
 import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -85,8 +86,9 @@ def _word_pieces(vocabulary: Any, words: Sequence[str]) -> Larger:
 def _merged(vocabulary: Any, words: Sequence[str]) -> Larger:
     """A BPE vocabulary. Joining n pieces takes n - 1 merges, each with a token."""
     ids = {piece: i for i, piece in enumerate(vocabulary.pieces)}
-    ranks = {tuple(pair): rank for rank, pair in enumerate(vocabulary.merges)}
-    parts, count = {i: (i,) for i in ids.values()}, len(vocabulary.merges)
+    ranks = {(a, b): rank for rank, (a, b) in enumerate(vocabulary.merges)}
+    parts: dict[int, tuple[int, ...]] = {i: (i,) for i in ids.values()}
+    count = len(ranks)
     # Byte-level vocabularies have other tokens for a word at the beginning of a text.
     forms = [f'{space}{word}' for word in words for space in dict.fromkeys((vocabulary.space, ''))]
     for form, old in zip(forms, vocabulary.encode_batch(forms), strict=True):
@@ -94,8 +96,7 @@ def _merged(vocabulary: Any, words: Sequence[str]) -> Larger:
             raise ValueError(f'{NAME}: {form!r} has characters that the vocabulary does not have')
         pieces = [vocabulary.pieces[i] for i in old]
         while len(pieces) > 1:
-            pairs = list(zip(pieces, pieces[1:], strict=False))
-            pair = min(pairs, key=lambda pair: ranks.get(pair, len(ranks)))
+            pair = min(itertools.pairwise(pieces), key=lambda pair: ranks.get(pair, len(ranks)))
             first, second = pair
             if pair not in ranks:
                 ranks[pair] = len(ranks)

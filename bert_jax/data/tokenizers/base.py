@@ -80,6 +80,11 @@ class Tokenizer(abc.ABC):
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids."""
 
+    @property
+    def language(self) -> str:
+        """The language whose rules split text into words; '' if there are no such rules."""
+        return ''
+
     def for_language(self, language: str) -> 'Tokenizer':
         """The tokenizer of texts in `language`, an ISO 639 code. Most kinds ignore the language."""
         return self

@@ -71,6 +71,10 @@ class WordBPE(Tokenizer):
         special = set(roles.all())
         self.ends_word = np.array([i in special or p.endswith(END) for i, p in enumerate(pieces)])
 
+    @property
+    def language(self) -> str:
+        return self.rules.language
+
     def for_language(self, language: str) -> 'WordBPE':
         """The same vocabulary with the rules of Moses for `language`. FlauBERT is always French."""
         if self.kind == 'flaubert_bpe' or language == self.rules.language:

@@ -12,6 +12,7 @@ PIECES = [*tokenizer.SPECIALS, *'abcdefgh', *(f'##{letter}' for letter in 'abcde
 TEXTS = ['the cab had a bad face', 'a bead and a cage, faced by a (bag)', 'add the edge'] * 20
 TEXTS += ['banana bandana cabbages', 'abcdefghijklmnopqrstuvwxyz ,.()']
 KINDS = ('wordpiece', 'byte_bpe', 'sentencepiece', 'xlm_bpe', 'flaubert_bpe', 'tokenizer_json')
+SIZES = {'wordpiece': 55, 'byte_bpe': 275, 'sentencepiece': 50, 'tokenizer_json': 275}
 WORDS = ['cabbage', 'faced', 'banana', 'gagababa']
 
 
@@ -20,7 +21,7 @@ def made(kind: str, folder: pathlib.Path) -> Tokenizer:
     if kind.endswith('_bpe') and kind != 'byte_bpe':
         pytest.importorskip('sacremoses')
     folder.mkdir()
-    size = {'wordpiece': 55, 'byte_bpe': 275, 'sentencepiece': 50, 'tokenizer_json': 275}.get(kind, 90)
+    size = SIZES.get(kind, 90)
     is_json = kind == 'tokenizer_json'
     trained = tokenizer.train(TEXTS, size, True, 'byte_bpe' if is_json else kind)
     if is_json:
