@@ -21,7 +21,16 @@ import absl.logging
 from absl import flags
 from ml_collections import config_flags
 
-from bert_jax.config import Config, environment, fields, from_dict, keys, presets, refuse_unread
+from bert_jax.config import (
+    Config,
+    environment,
+    fields,
+    from_dict,
+    keys,
+    needs,
+    presets,
+    refuse_unread,
+)
 from bert_jax.config.console import StderrHandler, say
 from bert_jax.config.errors import (
     OUT_OF_MEMORY_HINT,
@@ -136,7 +145,9 @@ def parse(argv: list[str]) -> tuple[Config, str]:
     Raises ValueError or flags.Error with one line that names the flag.
     """
     config = from_dict(_values(argv))
-    refuse_unread(config, _typed_keys(argv))
+    typed = _typed_keys(argv)
+    refuse_unread(config, typed)
+    needs.check(config, typed)
     return config, pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
 
 

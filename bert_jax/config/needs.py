@@ -1,0 +1,133 @@
+"""Keys that are read only if other keys have certain values.
+
+A key on the command line that has no effect is refused. If the configuration's file sets it, a line
+says so, because a file is made for many commands.
+"""
+
+import re
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from bert_jax.config import keys
+from bert_jax.config.console import say
+from bert_jax.config.schema import Config
+
+NAMED = re.compile(r'[a-z]{2,3}=')  # a corpus with names of languages
+NEXT = re.compile(r',(?=[a-z]{2,3}(?:-[a-z]{2,3})?=)')
+
+
+class Need(NamedTuple):
+    """What a key needs to have an effect. holds: whether the other keys fulfil it. text: the end of
+    the sentence 'it needs ...'."""
+
+    holds: Callable[[Config], bool]
+    text: str
+
+
+def _is_store(config: Config) -> bool:
+    return config.data.corpus.startswith('tokens:')
+
+
+def _has(config: Config, *kinds: str) -> bool:
+    """Returns whether a part of the corpus, or the held-out text, begins with one of these."""
+    named = NEXT.split(config.data.corpus) if NAMED.match(config.data.corpus) else []
+    parts = [part.partition('=')[2] for part in named] or [config.data.corpus]
+    return any(part.startswith(kinds) for part in (*parts, config.data.eval_corpus))
+
+
+def _several(config: Config) -> bool:
+    named = NEXT.split(config.data.corpus) if NAMED.match(config.data.corpus) else []
+    return max(len(named), len(NEXT.split(config.data.parallel))) > 1
+
+
+def _trains_vocabulary(config: Config) -> bool:
+    others = (config.data.vocab_file, config.init_from, config.distill.teacher)
+    return not any(others) and not _is_store(config)
+
+
+def _is_task(name: str) -> Need:
+    return Need(lambda config: config.data.task == name, f'config.data.task={name}')
+
+
+TEXT = 'text, not a prepared store (config.data.corpus=tokens:DIR)'
+NEEDS: dict[str, Need] = {
+    'data.data_dir': Need(
+        lambda config: _has(config, 'tfds:') or config.data.dir == 'tfds',
+        'a dataset of TFDS (config.data.corpus=tfds:NAME:SPLIT, config.data.dir=tfds)',
+    ),
+    'data.tokenizer': Need(
+        _trains_vocabulary,
+        'a vocabulary to train; the one of config.data.vocab_file, config.init_from, '
+        'config.distill.teacher or a prepared store is used as it is',
+    ),
+    'data.parallel': Need(lambda config: not _is_store(config), TEXT),
+    'data.sentences': Need(lambda config: not _is_store(config), TEXT),
+    'data.language_alpha': Need(
+        lambda config: _is_store(config) or _several(config),
+        'several languages, or several pairs of languages',
+    ),
+    'data.language': Need(
+        lambda config: config.kind == 'finetuning' or not NAMED.match(config.data.corpus),
+        'a corpus that does not name its languages',
+    ),
+    'data.documents': Need(
+        lambda config: _has(config, 'text:'), 'text files (config.data.corpus=text:FOLDER)'
+    ),
+    'data.text_field': Need(
+        lambda config: (
+            _has(config, 'text:', 'tfds:')
+            if config.kind == 'pretraining'
+            else config.data.task == 'text'
+        ),
+        'records with fields: .jsonl files, TFDS or config.data.task=text',
+    ),
+    'data.holdout': Need(
+        lambda config: not config.data.eval_corpus and not _is_store(config),
+        'a corpus without held-out text of its own (config.data.eval_corpus, or a prepared store)',
+    ),
+    'data.masked_lm_prob': Need(
+        lambda config: not all(phase.masked_lm_prob for phase in config.train.phases),
+        'a phase in config.train.phases without a masked_lm_prob of its own',
+    ),
+    'data.whole_word_masking': Need(
+        lambda config: config.data.max_ngram == 1,
+        'config.data.max_ngram=1; longer runs of words are always whole words',
+    ),
+    'data.text_b_field': _is_task('text'),
+    'data.label_field': _is_task('text'),
+    'data.doc_stride': _is_task('squad'),
+    'data.max_query_length': _is_task('squad'),
+    'eval.n_best': _is_task('squad'),
+    'eval.max_answer_length': _is_task('squad'),
+    'eval.null_threshold': _is_task('squad'),
+    'optim.warmup_fraction': Need(
+        lambda config: not config.optim.warmup_steps, 'config.optim.warmup_steps=0'
+    ),
+    'distill.temperature': Need(
+        lambda config: config.distill.kl_weight > 0, 'a config.distill.kl_weight above 0'
+    ),
+    'distill.positions': Need(
+        lambda config: config.distill.kl_weight > 0, 'a config.distill.kl_weight above 0'
+    ),
+    'distill.init_from_teacher': Need(
+        lambda config: not config.init_from, 'a run without config.init_from'
+    ),
+    'distill.layers': Need(
+        lambda config: config.distill.init_from_teacher and not config.init_from,
+        'config.distill.init_from_teacher, and a run without config.init_from',
+    ),
+}
+
+
+def check(config: Config, typed: Collection[str] = ()) -> None:
+    """Raises ValueError if a key on the command line has no effect, and prints a line for each other
+    key that is set and has none. typed: the keys on the command line."""
+    default = Config()
+    for key, need in NEEDS.items():
+        value = keys.get(config, key)
+        if need.holds(config) or (key not in typed and value == keys.get(default, key)):
+            continue
+        line = f'config.{key}={value!r} has no effect: it needs {need.text}'
+        if key in typed:
+            raise ValueError(f'{line}. Remove it')
+        say(line)
