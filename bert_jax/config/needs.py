@@ -13,7 +13,7 @@ from bert_jax.config.console import say
 from bert_jax.config.schema import Config
 
 NAMED = re.compile(r'[a-z]{2,3}=')  # a corpus with names of languages
-NEXT = re.compile(r',(?=[a-z]{2,3}(?:-[a-z]{2,3})?=)')
+NEXT = re.compile(r',(?=[a-z]{2,3}(?:-[a-z]{2,3})?=)')  # a glob may contain commas, too
 
 
 class Need(NamedTuple):
@@ -120,8 +120,8 @@ NEEDS: dict[str, Need] = {
 
 
 def check(config: Config, typed: Collection[str] = ()) -> None:
-    """Raises ValueError if a key on the command line has no effect, and prints a line for each other
-    key that is set and has none. typed: the keys on the command line."""
+    """Raises ValueError if a key on the command line has no effect. Prints a line for each other
+    key that is set and has no effect. typed: the keys on the command line."""
     default = Config()
     for key, need in NEEDS.items():
         value = keys.get(config, key)

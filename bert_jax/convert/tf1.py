@@ -114,7 +114,6 @@ def _open(prefix: pathlib.Path) -> Any:
 
 def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     """Writes a folder that google-research/bert reads; returns lines to print."""
-    tf = _tensorflow()
     config = source.config
     if config.model_type not in TF1:
         raise ValueError(f'google-research/bert has no {config.model_type}; use --to=hf')
@@ -133,6 +132,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
             f'{", ".join(source.vocabulary.files if source.vocabulary else ())} from a copy of the '
             'folder to convert the weights alone'
         )
+    tf = _tensorflow()
     tensors = rules.to_theirs(source.arrays(), TF1[config.model_type])
     names = sorted(tensors)
     tf.raw_ops.SaveV2(

@@ -9,10 +9,13 @@ import pytest
 from folders import change_config, tensors, tokenizer_json, write
 
 from bert_jax.config import ModelConfig
+from bert_jax.convert import tf1
 from bert_jax.convert.families.bert import BERT
 from bert_jax.convert.families.family import REQUIRED
 from bert_jax.convert.folders import convert_in, convert_out
+from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
+from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import PRETRAINING_HEADS
 
 
@@ -230,3 +233,15 @@ def test_text_prepared_in_another_way_is_refused(
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     with pytest.raises(ValueError, match=f'tokenizer_config.json: {key} is {value!r}'):
         convert_in('hf', theirs, tmp_path / 'back')
+
+
+@pytest.mark.parametrize('kind', ['byte_bpe', 'xlm_bpe', 'tokenizer_json'])
+def test_a_vocabulary_that_tensorflow_checkpoints_do_not_have(
+    tmp_path: pathlib.Path, kind: str
+) -> None:
+    vocabulary = tokenizer.train(['some words of a text'] * 9, 300, False, 'byte_bpe')
+    vocabulary.kind = kind
+    source = Pretrained(ModelConfig(), (), {}, vocabulary)
+    with pytest.raises(ValueError, match=rf'one of the kind {kind}; use --to=hf, or remove vocab'):
+        tf1.write(tmp_path, source)
+    assert not list(tmp_path.iterdir())

@@ -81,6 +81,39 @@ def different_kinds() -> dict[str, ModelConfig]:
     return dict(kinds.values())
 
 
+# The presets of each kind, by the one that is trained on eight devices and on one.
+KINDS = {
+    'bert-tiny': ('bert-tiny', 'bert-base', 'bert-large'),
+    'roberta-base': (
+        *('roberta-base', 'roberta-large', 'xlm-roberta-base', 'xlm-roberta-large'),
+        *('camembert-base', 'camembert-large'),
+    ),
+    'electra-small': ('electra-small',),
+    'electra-base': ('electra-base', 'electra-large'),
+    'distilbert-base': ('distilbert-base',),
+    'albert-base': ('albert-base', 'albert-large', 'albert-xlarge', 'albert-xxlarge'),
+    'xlm-mlm-en-2048': ('xlm-mlm-en-2048',),
+    'xlm-mlm-tlm-xnli15-1024': ('xlm-mlm-tlm-xnli15-1024',),
+    'flaubert-base': ('flaubert-base',),
+    'flaubert-large': ('flaubert-large',),
+    'modernbert-base': ('modernbert-base', 'modernbert-large'),
+}
+SIZES = {'vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads'}
+SIZES |= {'intermediate_size', 'max_position_embeddings', 'embedding_size', 'local_attention'}
+
+
+def test_every_preset_is_trained_on_eight_devices_in_a_small_size() -> None:
+    assert different_kinds().keys() == KINDS.keys()
+    assert sorted(name for names in KINDS.values() for name in names) == sorted(PRESETS)
+    for kind, names in KINDS.items():
+        for name in names:
+            small = different_kinds()[kind]
+            for field in dataclasses.fields(ModelConfig):
+                value, other = (getattr(model, field.name) for model in (PRESETS[name], small))
+                assert value == other or field.name in (*SIZES, 'model_type'), (name, field.name)
+                assert bool(value) == bool(other), (name, field.name)
+
+
 def loss_and_gradients(
     model: ModelConfig, mesh: jax.sharding.Mesh, params: Any = None
 ) -> tuple[float, Any, Any]:

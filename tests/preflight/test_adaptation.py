@@ -19,7 +19,7 @@ from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.preflight import init_from
+from bert_jax.preflight import checks, init_from
 from bert_jax.preflight.pretraining import Pretraining
 from bert_jax.preflight.resolve import without_data
 from bert_jax.training import checkpoint, initialization
@@ -141,6 +141,17 @@ def test_what_comes_from_the_checkpoint(here: pathlib.Path) -> None:
     with pytest.raises(ValueError, match=r'phases\[0\] .* at most 32, the positions'):
         phases = ({'steps': 3, 'max_seq_length': 64, 'batch_size': 8},)
         without_data(configured(**{'train.phases': phases}))
+
+
+def test_a_check_writes_nothing(here: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the larger vocabulary nor anything else, in the cache or elsewhere."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(here / 'default'))
+    monkeypatch.setattr(checks, 'CHECKS', {name: checks.CHECKS[name] for name in checks.EARLY})
+    before = sorted(here.rglob('*'))
+    for cache in ('cache', ''):
+        config = configured(**{'data.add_tokens': 'annabert', 'data.cache_dir': cache})
+        assert checks.check(config, epath.Path('run')) == 0
+    assert sorted(here.rglob('*')) == before
 
 
 def test_missing_held_out_text(here: pathlib.Path) -> None:

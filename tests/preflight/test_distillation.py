@@ -16,15 +16,19 @@ from flax import linen as nn
 from small_run import metrics, same_bits, saved_arrays
 
 from bert_jax.config import Config, DistillConfig, ModelConfig, default, from_dict
+from bert_jax.convert.folders import convert_out
 from bert_jax.data.tokenizers import tokenizer
+from bert_jax.data.tokenizers.byte_bpe import ByteBPE
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import HEADS, HeadedEncoder
 from bert_jax.models.inputs import EncoderInputs
+from bert_jax.models.presets import PRESETS
 from bert_jax.preflight import checks, distillation
 from bert_jax.preflight.pretraining import Pretraining
-from bert_jax.preflight.resolve import without_data
+from bert_jax.preflight.resolve import with_converted_start, without_data
 from bert_jax.tasks.pretraining import DistillTask
 from bert_jax.training import teacher
+from bert_jax.training.run import as_given
 
 pytestmark = pytest.mark.usefixtures('one_device')
 TEACHER = dataclasses.replace(small_tasks.MODEL, num_hidden_layers=3)
@@ -230,6 +234,64 @@ def test_without_data(here: pathlib.Path) -> None:
     _, task = without_data(configured(distill__teacher=''))
     assert isinstance(task, DistillTask) and task.teacher_config.num_hidden_layers == 4
     assert set(HEADS) >= {*task.teacher_model.heads}
+
+
+def test_a_teacher_of_transformers(here: pathlib.Path) -> None:
+    """plan and benchmark convert it, and a run records the folder that the user gave."""
+    convert_out('hf', here / 'teacher', here / 'theirs')
+    given = configured(distill__teacher='theirs')
+    _, task = without_data(given)
+    assert isinstance(task, DistillTask) and task.teacher_config.num_hidden_layers == 3
+    converted = with_converted_start(given)
+    assert converted.distill.teacher.startswith('cache')
+    made = Pretraining(converted, epath.Path('run'), pathlib.Path('cache'), given)
+    (planned,) = made.runs()
+    assert planned.start_lines == {} or planned.given is given
+    assert as_given(planned.config, planned.given).distill.teacher == 'theirs'
+    assert made.describe_teacher().startswith('theirs: bert, 3 layers')
+
+
+@pytest.mark.parametrize(
+    ('student', 'of', 'says'),
+    [
+        ('distilbert-base', 'bert-base', ''),
+        ('roberta-base', 'xlm-roberta-large', ''),
+        ('distilbert-base', 'roberta-base', 'rows are cls A sep sep B sep, but .* cls A sep B sep'),
+        ('bert-base', 'xlm-mlm-en-2048', 'is a xlm, whose rows are sep A sep B sep, but'),
+        ('xlm-mlm-tlm-xnli15-1024', 'two', 'type_vocab_size is 15; expected 2, the languages'),
+    ],
+)
+def test_the_rows_of_student_and_teacher(student: str, of: str, says: str) -> None:
+    two = dataclasses.replace(PRESETS['xlm-mlm-tlm-xnli15-1024'], type_vocab_size=2)
+    models = PRESETS[student], two if of == 'two' else PRESETS[of]
+    if not says:
+        distillation._check_rows('DIR', *models)
+        return
+    with pytest.raises(ValueError, match=says):
+        distillation._check_rows('DIR', *models)
+
+
+def test_vocabularies_with_the_same_tokens_may_differ(tmp_path: pathlib.Path) -> None:
+    texts = ['some words of some text, and some more'] * 9
+    bytes_ = tokenizer.train(texts, 280, False, 'byte_bpe')
+    ids = {piece: i for i, piece in enumerate(bytes_.pieces)}
+    merges = bytes_.merges  # type: ignore[attr-defined]
+    others = {
+        'lowercase=True': ByteBPE(ids, merges, lowercase=True),
+        'add_prefix_space=True': ByteBPE(ids, merges, add_prefix_space=True),
+        'merges.txt has another content': ByteBPE(ids, merges[:-1]),
+        'special tokens=': ByteBPE(ids, merges, specials={'cls': '</s>'}),
+    }
+    assert distillation._difference(bytes_, ByteBPE(ids, merges)) == ''
+    for says, other in others.items():
+        assert says in distillation._difference(other, bytes_)
+    plain = tokenizer.WordPiece(small_tasks.PIECES, True)
+    keeps = tokenizer.WordPiece(small_tasks.PIECES, True, strip_accents=False)
+    same = tokenizer.WordPiece(small_tasks.PIECES, True, strip_accents=True)
+    assert (
+        distillation._difference(keeps, plain) == 'it has strip_accents=False, and the corpus True'
+    )
+    assert distillation._difference(same, plain) == ''
 
 
 def test_a_padded_vocabulary(here: pathlib.Path) -> None:

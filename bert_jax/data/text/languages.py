@@ -16,13 +16,13 @@ from etils import epath
 
 from bert_jax.config import Config, DataConfig, ModelConfig, keys
 from bert_jax.config.errors import config_error
+from bert_jax.config.needs import NAMED as NAMED
+from bert_jax.config.needs import NEXT
 from bert_jax.data import files, model_languages
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import readers
 from bert_jax.data.text.readers import Source
 
-NAMED = re.compile(r'[a-z]{2,3}=')
-NEXT = re.compile(r',(?=[a-z]{2,3}(?:-[a-z]{2,3})?=)')  # a glob may contain commas, too
 PAIR = re.compile(r'([a-z]{2,3})-([a-z]{2,3})=text:([^|]+)(?:\|text:([^|]+))?')
 VOCAB_ALPHA = 0.5  # for the vocabulary's text (Conneau and Lample, 2019, section 3.1)
 UNKNOWN_SIZE = 1 << 20  # characters, for a source whose size is not known
