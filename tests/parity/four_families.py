@@ -9,11 +9,11 @@ the one that fits into --seconds of CPU time, with the start, compilation and ev
 runs measure it. The student of the DistilBERT-like model has half of the layers, and its teacher is
 the BERT-like model, whose training is not counted again.
 
-The table has the loss on held-out text in nats a character: 15 % of the tokens are masked, one by
-one, and the sum of their losses is divided by the number of characters for which these tokens stand,
-without spaces. So models with different vocabularies can be compared. It also has the loss in nats a
-token, the share of unknown tokens among the masked ones, the number of parameters, the steps and
-the tokens a second. The curves of the four runs are in WORKDIR/families.png.
+The table has the loss on held-out text in nats a character: 15 % of the tokens are masked, single
+tokens for all models, and the sum of their losses is divided by the number of characters for which
+these tokens stand, without spaces. So models with different vocabularies can be compared. It also
+has the loss in nats a token, the share of unknown tokens among the masked ones, the number of
+parameters, the steps and the tokens a second. The curves are in WORKDIR/families.png.
 """
 
 import json
