@@ -156,9 +156,10 @@ def from_saved(values: Any, source: object) -> Config:
         raise ValueError(f'expected keys and values, not {values!r}')
     version = values.get('version', 'an older version')
     values = {key: value for key, value in values.items() if key != 'version'}
-    older = 'languages' not in (values.get('model') or {})
-    if older and (values.get('data') or {}).get('language') == 'en':
-        values['data'] = {**values['data'], 'language': ''}  # 'en' was the default
+    model, data = (values.get(name) for name in ('model', 'data'))
+    older = isinstance(model, Mapping) and 'languages' not in model
+    if older and isinstance(data, Mapping) and data.get('language') == 'en':
+        values['data'] = {**data, 'language': ''}  # 'en' was the default
     ignored = list[str]()
     config: Config = _build(Config, values, ignored=ignored)
     if ignored:
