@@ -61,7 +61,7 @@ def test_the_end_of_a_run_on_a_terminal(
     end = '\n'.join(lines)
     end = end[end.index('Masked tokens of held-out text') :]
     meta = json.loads((workdir / 'corpus.json').read_text())
-    for name, text in BASELINES.items():
+    for name, (_, text, _) in BASELINES.items():
         row = re.search(rf'{re.escape(text)} +([\d.]+)%( +█+)?$', end, re.MULTILINE)
         assert row and float(row[1]) == pytest.approx(100 * meta['baselines'][name], abs=0.06)
     evaluation = [line for line in small_run.metrics(workdir) if line['split'] == 'eval'][-1]
