@@ -146,7 +146,7 @@ def test_what_comes_from_the_checkpoint(here: pathlib.Path) -> None:
 def test_a_check_writes_nothing(here: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the larger vocabulary nor anything else, in the cache or elsewhere."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(here / 'default'))
-    monkeypatch.setattr(checks, 'CHECKS', {name: checks.CHECKS[name] for name in checks.EARLY})
+    monkeypatch.delitem(checks.CHECKS, 'fits')  # compiles, which takes long
     before = sorted(here.rglob('*'))
     for cache in ('cache', ''):
         config = configured(**{'data.add_tokens': 'annabert', 'data.cache_dir': cache})
