@@ -89,9 +89,9 @@ def _batch(resolver: Resolver) -> str:
 
 
 def _init_from(resolver: Resolver) -> str:
-    config = resolver.run_config
-    if not config.init_from:
+    if not resolver.config.init_from:
         return 'none: fresh parameters'
+    config = resolver.run_config
     if steps := saved_steps(resolver.workdir):
         return f'not read: the run continues from step {steps[-1]}'
     step = resolver.step
