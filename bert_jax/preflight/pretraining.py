@@ -143,7 +143,11 @@ class Pretraining(Resolver):
     def _parts(self) -> list[str]:
         """The languages and the pairs of languages of the corpus; [] for a single text."""
         meta = self.known('meta')
-        return languages.names_of(self.config.data) if meta is None else list(meta.parts)
+        return (self.known('named_languages') or []) if meta is None else list(meta.parts)
+
+    @part
+    def named_languages(self) -> list[str]:
+        return languages.names_of(self.config.data)
 
     @part
     def task(self) -> Task:
