@@ -8,6 +8,7 @@ from etils import epath
 
 from bert_jax.data import model_languages
 from bert_jax.data.labelled import examples as example_files
+from bert_jax.data.labelled import labels as label_columns
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.examples import Example
 from bert_jax.data.labelled.rows import EncodedExamples
@@ -53,6 +54,7 @@ class ClassificationProcessor(task_data.Processor):
             label=data.label_field,
             columns=predicts,
             on_error=on_error,
+            summary=summary,
         )
         pairs = self.facts.pairs
 
@@ -67,11 +69,13 @@ class ClassificationProcessor(task_data.Processor):
     def find_facts(self, train: list[Example], held_out: list[Example]) -> TaskFacts:
         data = self.config.data
         example_files.check_pairs(train)
-        labels = () if data.regression else tuple(example_files.label_names(train))
+        labels = () if data.regression else tuple(label_columns.label_names(train))
         if len(labels) == 1:
             raise ValueError(
                 f'{data.train_file} has no label but {labels[0]!r}; expected two labels or more'
             )
+        if labels:
+            label_columns.check_column(train, data.train_file)
         return TaskFacts(labels, pairs=train[0].text_b is not None)
 
     def text_and_label(self, example: Example) -> tuple[str, str]:
@@ -86,14 +90,20 @@ class ClassificationProcessor(task_data.Processor):
         encoder = TextEncoder(self.tokenizer, longest, model.type_vocab_size, row_format)
         rows = encoder.encode([example.parts for example in examples])
         summary.count(f'texts of more than {longest} tokens, cut', number=encoder.truncated)
-        labelled = any(example.label is not None for example in examples)
-        is_scored = split in (TRAIN, EVAL) or (split != PREDICT and labelled)
-        names = self.facts.labels
+        for name, indices in encoder.odd.items():
+            summary.count(name, examples[indices[0]].where, len(indices))
+        names, is_scored = self.facts.labels, split in (TRAIN, EVAL)
+        if not is_scored and split != PREDICT:
+            unknown = label_columns.first_unknown(examples, names)
+            is_scored = not unknown
+            if unknown and any(example.label is not None for example in examples):
+                what = 'a known label' if names else 'a number'
+                summary.count(f'test files with rows without {what}, not scored', unknown)
         truth = np.zeros(len(rows), np.int32 if names else np.float32)
         if is_scored and names:
-            truth = example_files.label_ids(examples, names)
+            truth = label_columns.label_ids(examples, names)
         elif is_scored:
-            truth = example_files.label_values(examples)
+            truth = label_columns.label_values(examples)
         labels = {'label_ids' if names else 'label_values': truth}
         return Split(split, examples, self.encoded(rows, labels), is_scored)
 

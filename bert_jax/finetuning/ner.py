@@ -10,10 +10,10 @@ from etils import epath
 
 from bert_jax.batch import Batch
 from bert_jax.data import model_languages
-from bert_jax.data.labelled import conll, tagging
+from bert_jax.data.labelled import conll, tagging, tags
 from bert_jax.data.labelled.bad_rows import OnError
-from bert_jax.data.labelled.conll import Sentence
 from bert_jax.data.labelled.rows import EncodedExamples
+from bert_jax.data.labelled.sentence import Sentence
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import official_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
@@ -48,7 +48,7 @@ class TaggingProcessor(task_data.Processor):
 
     @property
     def metric(self) -> str:
-        return 'f1' if conll.mark_entities({*self.facts.labels}) else 'accuracy'
+        return 'f1' if tags.mark_entities({*self.facts.labels}) else 'accuracy'
 
     @property
     def prediction_task(self) -> TaggingTask:
@@ -67,22 +67,25 @@ class TaggingProcessor(task_data.Processor):
             )
         tagged = True if split in (TRAIN, EVAL) else None
         sentences = conll.read(path, tagged=tagged, summary=summary)
-        tags = {tag for sentence in sentences for tag in sentence.tags or ()}
+        found = {tag for sentence in sentences for tag in sentence.tags or ()}
         if split == TRAIN:
-            scheme = conll.scheme([sentence.tags or [] for sentence in sentences]).name
+            scheme = tags.scheme([sentence.tags or [] for sentence in sentences]).name
             name = f'sentences to train on, their tags read as {scheme}'
             summary.count(name, number=len(sentences))
-        elif split != EVAL and tags and not tags & {*self.facts.labels[1:]}:
+            if scheme == 'plain' and 'O' in found:
+                name = 'tag sets with O but without B- and I-: words are scored, and not entities'
+                summary.count(name, path)
+        elif split != EVAL and found and not found & ({*self.facts.labels} - {'O'}):
             # The last column does not contain tags.
             summary.count('test files without a known tag, not scored', path)
             sentences = [dataclasses.replace(sentence, tags=None) for sentence in sentences]
         return iter(sentences)
 
     def find_facts(self, train: list[Sentence], held_out: list[Sentence]) -> TaskFacts:
-        labels = tuple(conll.label_names(train))
+        labels = tuple(tags.label_names(train))
         if len(labels) == 1:
             file = self.config.data.train_file
-            raise ValueError(f'{file} has no tag but O; expected two tags or more')
+            raise ValueError(f'{file} has no tag but {labels[0]}; expected two tags or more')
         return TaskFacts(labels)
 
     def text_and_label(self, example: Sentence) -> tuple[str, str]:
@@ -110,8 +113,8 @@ class TaggingProcessor(task_data.Processor):
         probabilities = iter(
             tagging.by_word(split.examples, split.windows, list(outputs.get('probabilities', ())))
         )
-        for sentence, tags in zip(split.examples, self.decode(split, outputs), strict=True):
-            yield {'words': sentence.words, 'tags': tags, 'probabilities': next(probabilities)}
+        for sentence, names in zip(split.examples, self.decode(split, outputs), strict=True):
+            yield {'words': sentence.words, 'tags': names, 'probabilities': next(probabilities)}
 
     def baseline(self, train: EncodedExamples, split: Split) -> tuple[str, Tags]:
         labels = train.labels['label_ids'][train.labels['label_weights'] > 0]

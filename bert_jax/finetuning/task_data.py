@@ -11,7 +11,7 @@ from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.config.console import plural
-from bert_jax.data.labelled import holdout
+from bert_jax.data.labelled import holdout, labels
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples, permutation
 from bert_jax.data.labelled.texts import Row
@@ -194,13 +194,16 @@ def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskDat
     if data.eval_file:
         held_out = list(processor.read(data.eval_file, summary, EVAL))
     else:
-        texts, labels = zip(*map(processor.text_and_label, train), strict=True)
-        chosen = holdout.choose(texts, labels, data.train_file)
+        texts, names = zip(*map(processor.text_and_label, train), strict=True)
+        chosen = holdout.choose(texts, names, data.train_file)
         held_out = [example for example, out in zip(train, chosen, strict=True) if out]
         train = [example for example, out in zip(train, chosen, strict=True) if not out]
         file = pathlib.PurePath(data.train_file).name
         note = f'a tenth of {file}; config.data.eval_file is empty'
     processor.facts = processor.find_facts(train, held_out)
+    for one, other in labels.alike(processor.facts.labels):
+        name = f'labels that may mean the same: {one!a} and {other!a}'
+        summary.count(name, data.train_file)
     tests = {}
     if data.test_file:
         tests['test'] = list(processor.read(data.test_file, summary, 'test'))

@@ -212,9 +212,12 @@ def test_what_test_files_have_instead_of_labels(tmp_path: pathlib.Path) -> None:
     assert (
         make('text', train_file=texts, eval_file=texts, test_file=bare).tests[0].is_scored is False
     )
-    odd = written(tmp_path / 'odd.csv', 'text,label\na film,?\n')
-    with pytest.raises(ValueError, match=r"odd.csv:2 has the label '\?'; expected one of the"):
-        make('text', train_file=texts, eval_file=texts, test_file=odd)
+    for labels in ('?', '0', '-1', 'good\na plot,', 'good\na plot,?'):
+        odd = written(tmp_path / 'odd.csv', f'text,label\na film,{labels}\n')
+        job = make('text', train_file=texts, eval_file=texts, test_file=odd)
+        line = 3 if '\n' in labels else 2
+        name = f'test files with rows without a known label, not scored (first: {odd}:{line})'
+        assert not job.tests[0].is_scored and job.summary.lines()[name] == 1
 
 
 @pytest.mark.parametrize('best', [False, True])
