@@ -47,12 +47,13 @@ class ClassificationProcessor(task_data.Processor):
         on_error: OnError | None = None,
     ) -> Iterator[Example]:
         data, predicts = self.config.data, split == PREDICT
+        columns = split not in (TRAIN, EVAL)
         examples = example_files.iter_file(
             path,
             text=data.text_field,
             text_b=data.text_b_field,
             label=data.label_field,
-            columns=predicts,
+            columns=columns,
             on_error=on_error,
             summary=summary,
         )
@@ -142,5 +143,8 @@ class ClassificationProcessor(task_data.Processor):
         return scores | {'score': scores['pearson']}
 
     def write(self, split: Split, decoded: np.ndarray, folder: epath.Path) -> None:
-        lines = [json.dumps(record) + '\n' for record in self._records(decoded)]
+        columns = [example.columns or {} for example in split.examples]
+        ids = [{'id': found['id']} if 'id' in found else {} for found in columns]
+        records = zip(ids, self._records(decoded), strict=True)
+        lines = [json.dumps(known | record) + '\n' for known, record in records]
         (folder / f'{split.name}_predictions.jsonl').write_text(''.join(lines))

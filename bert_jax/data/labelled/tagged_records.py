@@ -207,7 +207,7 @@ def _grouped(
 
     def sentence(block: list[tables.Numbered]) -> Sentence:
         where = f'{path}:{block[0][0]}'
-        words, tags = [], []
+        words, tags = list[str](), list[str]()
         for number, row in block:
             values = _named(f'{path}:{number}', row, header)
             for name, kept in ((names.words, words), (names.tags, tags)):

@@ -29,7 +29,7 @@ class TextEncoder:
     A mask marker in a text becomes the mask token. types: the number of token types of the model.
     truncated: the number of texts so far that were cut, because they were longer than `longest`.
     odd: for each way in which a text has another content than it seems, the indices of such texts
-    in the last call of `encode` or `windows`.
+    in the last call of `encode` or `windows`. totals: the numbers of such texts so far.
     """
 
     def __init__(
@@ -38,8 +38,11 @@ class TextEncoder:
         self.vocabulary, self.longest, self.types = vocabulary, longest, types
         self.row_format, self.truncated = row_format, 0
         self.odd: dict[str, list[int]] = {}
-        names = {*vocabulary.special_pieces.all()} - {*vocabulary.mask_markers}
-        self._special = re.compile('|'.join(map(re.escape, sorted(names))))
+        self.totals: collections.Counter[str] = collections.Counter()
+        names = sorted({*vocabulary.special_pieces.all()} - {*vocabulary.mask_markers})
+        encoded = zip(names, vocabulary.encode_batch(names), strict=True)
+        plain = [re.escape(name) for name, ids in encoded if len(ids) > 1]
+        self._special = re.compile('|'.join(plain) or '(?!)')
 
     def encode(self, texts: Sequence[Text]) -> list[Row]:
         """A row for each text or pair of texts. A text that is too long is cut; of a pair, the
@@ -89,6 +92,7 @@ class TextEncoder:
             segments = [self._joined(itertools.islice(encoded, len(text))) for text in pair]
             self._look(index, pairs[index], segments)
             yield segments
+        self.totals.update({name: len(indices) for name, indices in self.odd.items()})
 
     def _look(self, index: int, pair: Sequence[str], segments: list[list[int]]) -> None:
         """Notes what is odd about a text or a pair of texts."""
