@@ -63,6 +63,7 @@ ARCHIVES = {
 TEXT_MAGIC = (b'%PDF-', b'{\\rtf', b'version https')
 NOT_PRINTED = re.compile(rb'[^\t-\r -~]')
 TAG = re.compile(r'<[/!?]?[A-Za-z].*>')
+NAME = re.compile(r'[\w#]*( ?[\w#]+){0,2}')  # of a column
 PAGE = re.compile(r'<!doctype html|<html', re.IGNORECASE)
 SAFETENSORS = re.compile(rb'.{6}\x00\x00\{\s*"', re.DOTALL)  # the length of a header, then JSON
 
@@ -99,9 +100,9 @@ def not_text(block: bytes) -> str:
 
 
 def text_kind(lines: Sequence[str]) -> str:
-    """What the first lines of a text file look like: JSON, HTML, XML or a Markdown table, and the
-    name or the form that such a file needs; '' if they look like none of them."""
-    kept = [line.strip() for line in lines if line.strip()]
+    """What the first lines of a text file look like: JSON, HTML, XML, a table or one in Markdown,
+    and the name or the form that such a file needs; '' if they look like none of them."""
+    kept = [line.strip(' \r\n') for line in lines if line.strip()]
     if not kept:
         return ''
     first = kept[0].removeprefix('\ufeff')
@@ -117,7 +118,7 @@ def text_kind(lines: Sequence[str]) -> str:
     bars = sum(line.startswith('|') and line.endswith('|') for line in kept)
     if len(kept) > 1 and bars > 0.8 * len(kept):
         return 'a Markdown table; save it as .csv, or without the bars'
-    return ''
+    return _table(kept)
 
 
 def separator(line: str, count: int = 1) -> str:
@@ -125,6 +126,20 @@ def separator(line: str, count: int = 1) -> str:
     semicolon and bar, if there are at least `count` of it; otherwise ''."""
     best = max('\t,;|', key=line.count)
     return best if line.count(best) >= count else ''
+
+
+def _table(lines: Sequence[str]) -> str:
+    """What a table looks like: lines with the same number of tabs, or of commas, semicolons or bars
+    below a line of names. '' if the lines are no table."""
+    mark = separator(lines[0])
+    counts = {line.count(mark) for line in lines} if mark else set()
+    named = all(NAME.fullmatch(cell.strip().strip('"')) for cell in lines[0].split(mark or None))
+    least = lines[0].count(mark) if mark else 0
+    same = len(counts) == 1 or (named and least > 1 and min(counts) == least)
+    if len(lines) < 2 or not same or not (mark == '\t' or named):
+        return ''
+    shown = 'tabs' if mark == '\t' else repr(mark)
+    return f'a table, its columns separated by {shown}; save it as .csv, .tsv or .jsonl'
 
 
 def _is_json(line: str, kind: type) -> bool:

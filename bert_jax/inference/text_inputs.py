@@ -20,7 +20,8 @@ def read(
 
     A .csv, .tsv, .jsonl or .json file has them in the columns that `data` names. Of any other file
     each line is a text, as it is, and may be empty. Raises ValueError for bad rows, unless
-    `on_error` is given, and for a file of lines that look like JSON or HTML.
+    `on_error` is given, and for a file of lines that look like something else,
+    such as JSON or a table.
     """
     if kind(path)[0] in records.SUFFIXES:
         yield from examples.iter_file(
@@ -34,8 +35,10 @@ def read(
         return
     found = (line.rstrip('\r\n') for line in lines(path, on_error))
     beginning = list(itertools.islice(found, LOOKED_AT))
+    if not beginning:
+        raise ValueError(f'{path} has no line')
     looks = text_kind(beginning)
-    if looks.startswith(('JSON', 'HTML')):
+    if looks:
         raise ValueError(
             f'{path}:1 {beginning[0][:60]!r} looks like {looks}; expected a text on each line'
         )

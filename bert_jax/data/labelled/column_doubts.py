@@ -83,12 +83,14 @@ def _short_blocks(rows: Sequence[Sequence[str]], blocks: int) -> bool:
 
 def _annotated(columns: Sequence[Sequence[str]]) -> bool:
     """Whether a column after the words has tags, codes or numbers, or few values for many words."""
+    words, count = len(set(columns[0])), len(columns[0])
+    various = words > count / 4 or count > 10 * MANY  # in a long text words are repeated
     for column in columns[1:]:
         kinds = set(column)
-        codes = sum(_is_code(kind) or bool(DECIMAL.fullmatch(kind)) for kind in kinds)
-        if _entity(column) or set(column) <= MARKS or 2 * codes > len(kinds):
+        if _entity(column) or kinds <= MARKS or 2 * sum(map(_is_code, kinds)) > len(kinds):
             return True
-        if len(column) > 3 and 4 * len(kinds) <= len(column):
+        few = count > 3 and 4 * len(kinds) <= count and len(kinds) <= words
+        if various and (few or all(map(DECIMAL.fullmatch, kinds))):
             return True
     return False
 

@@ -115,7 +115,7 @@ def check_header(header: list[str], names: Collection[str], where: str, advice: 
             hint = f'its columns are separated by {name}: ' + (
                 f'rename it to {suffix}; ' if suffix else 'separate them by commas; '
             )
-        elif looks := text_kind([line] if len(header) == 1 else [', '.join(header)]):
+        elif looks := text_kind([', '.join(header)]):
             hint = f'it looks like {looks}; '
     column_indices(header, names, where, f'{hint}the first line names the columns; {advice}')
 

@@ -190,7 +190,7 @@ def _grouped(
 
     def blocks() -> Iterator[list[tables.Numbered]]:
         block: list[tables.Numbered] = []
-        last = ''
+        last, seen = '', set[str]()
         at = header.index(names.number) if names.number else -1
         for number, row in rows:
             blank = not any(cell.strip() for cell in row)
@@ -199,6 +199,10 @@ def _grouped(
             if block and (blank or (mark and mark != last)):
                 yield block
                 block = []
+            if mark and mark != last and mark in seen:
+                name = 'sentences whose rows are apart, each part read as a sentence'
+                summary.count(name, f'{path}:{number}')
+            seen.add(mark)
             last = mark or last
             if not blank:
                 block.append((number, row))

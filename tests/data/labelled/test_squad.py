@@ -187,3 +187,88 @@ def test_broken_lines(tmp_path, lines, message):
     path.write_text('\n'.join(map(json.dumps, lines)))
     with pytest.raises(ValueError, match=message):
         squad.read(path)
+
+
+@pytest.mark.parametrize(
+    ('unit', 'encoding', 'size'), [('UTF-16 units', 'utf-16-le', 2), ('bytes', 'utf-8', 1)]
+)
+def test_offsets_in_other_units_are_converted(tmp_path, unit, encoding, size):
+    context = '\U0001f600' * 4 + ' mill mill mill. otto built a mill in berlin.'
+    start = len(context[: context.index('mill')].encode(encoding)) // size
+    line = {'question': 'what?', 'context': context}
+    line['answers'] = [{'text': 'mill', 'answer_start': start}]
+    path, summary = tmp_path / 'a.jsonl', Summary()
+    path.write_text(json.dumps(line))
+    (question,) = squad.read(path, summary)
+    assert question.answers == [('mill', 5, 9)]
+    name = f'answers whose answer_start counts {unit}, converted (first: {path}:1.answers[0])'
+    assert summary.lines() == {name: 1, 'questions': 1}
+
+
+@pytest.mark.parametrize('version', ['1.1', 'v2.0'])
+def test_an_empty_answer_is_no_answer(tmp_path, version):
+    def edit(content, paragraph, asked):
+        content['version'] = version
+        empty = [{'text': '', 'answer_start': -1}]
+        paragraph['qas'][1] |= {'is_impossible': True, 'answers': empty}
+        more = [{'id': 'a3', 'question': 'Who?', 'answers': empty}]
+        more.append({'id': 'a4', 'question': 'Who?', 'answers': [*asked['answers'], *empty]})
+        paragraph['qas'] += more
+
+    summary = Summary()
+    _, second, third, last = squad.read(put(tmp_path, edited(edit)), summary)
+    assert second.is_impossible and third.is_impossible and not third.answers
+    assert not last.is_impossible and len(last.answers) == 2
+    assert summary.counts == {
+        squad.EMPTY: 1,
+        'empty answers beside others, left out': 1,
+        'questions': 4,
+    }
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'id': 12},
+        {'id': None},
+        {'is_impossible': 0},
+        {'is_impossible': None},
+        {'is_impossible': 'false'},
+        {'answers': [{'text': 'Kraków', 'answer_start': '17'}]},
+        {'answers': [{'text': 'Kraków', 'answer_start': 17.0}]},
+        {'answers': ['Kraków']},
+        {'answers': [{'text': 'Kraków'}]},
+        {'answers': {'text': 'Kraków', 'answer_start': 17}},
+        {'answers': {'text': ['Kraków'], 'answer_start': [17]}},
+    ],
+)
+def test_values_that_are_plain_in_another_type(tmp_path, changes):
+    path = put(tmp_path, [flat(**changes)])
+    (question,) = squad.read(path)
+    assert question.answers[0] == ('Kraków', 17, 23) and not question.is_impossible
+    assert question.id == {'12': '12', 'None': f'{path}: [0]'}.get(str(changes.get('id', '')), 'a1')
+
+
+def test_questions_in_every_format(tmp_path):
+    rows = [flat(id=f'q{i}', answers={'text': ['Kraków'], 'answer_start': [17]}) for i in range(2)]
+    nested = {'data': [{'paragraphs': [{'context': CONTEXT, 'qas': rows}, {'context': 'x'}]}]}
+    head, cells = 'id,question,context,', [f'q{i},Where was it?,"{CONTEXT}",' for i in range(2)]
+    contents = {
+        'a.jsonl': '\n'.join(map(json.dumps, rows)),
+        'a.json': json.dumps(rows),
+        'b.json': json.dumps({'data': rows}),
+        'c.json': '\n'.join(map(json.dumps, rows)),
+        'd.json': json.dumps(nested),
+        'b.jsonl': json.dumps(nested),
+        'a.csv': '\n'.join([f'{head}answer_text,answer_start', *(f'{c}Kraków,17' for c in cells)]),
+        'b.csv': '\n'.join([f'{head}answers', *(f"{c}\"{{'text': ['Kraków']," for c in cells)]),
+    }
+    contents['b.csv'] = contents['b.csv'].replace(
+        "['Kraków'],", "['Kraków'], 'answer_start': [17]}\""
+    )
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content)
+        found = squad.read(tmp_path / name)
+        assert [(q.id, q.context, q.answers) for q in found] == [
+            (f'q{i}', CONTEXT, [('Kraków', 17, 23)]) for i in range(2)
+        ], name
