@@ -64,6 +64,12 @@ _enum(
 flags.DEFINE_boolean(
     'columns', True, 'task: write the columns of --input to --output, too.', flag_values=FLAGS
 )
+flags.DEFINE_boolean(
+    'all_scores',
+    False,
+    'task: write the probability of every label for each word, too. Texts always have all.',
+    flag_values=FLAGS,
+)
 _enum('pooling', 'mean', POOLINGS, 'embed: how the vectors of a text become one.')
 _enum('long', 'truncate', ['truncate', 'window'], 'embed: what to do with texts that are too long.')
 _string('language', '', 'The language of the texts, for a model of several languages.')
@@ -168,7 +174,7 @@ def _write(bert: 'Model', mode: str) -> None:
     begin, files = time.monotonic(), (pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
     skip, windows = FLAGS.on_error == 'skip', FLAGS.long == 'window'
     if mode == 'task':
-        count = predictions.write_records(bert, *files, FLAGS.columns, skip)
+        count = predictions.write_records(bert, *files, FLAGS.columns, skip, FLAGS.all_scores)
     else:
         bad = predictions.BadRows()
         on_error = bad if skip else None

@@ -359,3 +359,39 @@ def test_predictions_need_no_library_of_scores() -> None:
     )
     environment = os.environ | {'PYTHONPATH': str(ROOT)}
     subprocess.run([sys.executable, '-c', code], env=environment, check=True, timeout=120)
+
+
+def test_texts_of_tables_and_bad_rows_in_every_mode(
+    tmp_path: pathlib.Path, folder: pathlib.Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    """The header is no text, ids are kept, and a bad row costs no other row."""
+    model, table = f'--checkpoint={folder}', tmp_path / 'in.csv'
+    table.write_text('id,text\n7,alpha\n8,beta gamma\n')
+    output = tmp_path / 'out.npz'
+    embed = (model, '--mode=embed', f'--input={table}', f'--output={output}')
+    assert run(*embed)[0] == 0
+    expected = predict.load(folder).embed(['alpha', 'beta gamma'])
+    with np.load(output) as found:
+        np.testing.assert_allclose(found['embeddings'], expected, atol=1e-6)
+        assert found['id'].tolist() == ['7', '8'] and 'place' not in found
+    output.unlink()
+    table.write_text('id,text\n7,alpha\n,\n8,beta gamma\n9,[SEP]\n')
+    code, _, said = run(*embed)
+    assert code == 2 and 'in.csv:3 has an empty text' in said and not output.exists()
+    code, _, said = run(*embed, '--on_error=skip')
+    assert code == 0 and '1 bad row was left out of' in said
+    assert 'texts of unknown tokens alone: 1' in said, said
+    assert 'texts with the name of a special token, read as characters: 1' in said, said
+    with np.load(output) as found:
+        np.testing.assert_allclose(found['embeddings'][:2], expected, atol=1e-6)
+        assert found['place'].tolist() == ['2', '4', '5']
+
+    lines = tmp_path / 'lines.txt'
+    lines.write_text('alpha [MASK]\nbeta\n[MASK] gamma\n')
+    code, shown, said = run(model, '--mode=fill_mask', f'--input={lines}')
+    assert code == 2 and 'lines.txt:2: no [MASK]' in said and shown.startswith('alpha [MASK]')
+    code, shown, said = run(model, '--mode=fill_mask', f'--input={lines}', '--on_error=skip')
+    assert code == 0 and '[MASK] gamma' in shown and '1 bad row was left out' in said
+    lines.write_text('text,label\nalpha,x\n')
+    code, _, said = run(model, '--mode=embed', f'--input={lines}', f'--output={tmp_path}/n.npz')
+    assert code == 2 and "looks like a table, its columns separated by ','" in said

@@ -33,6 +33,15 @@ class _ScoredTaggingTask(TaggingTask):
         return super().predictions(outputs, batch) | {'probabilities': largest}
 
 
+class _AllScoresTaggingTask(TaggingTask):
+    """The task that predicts the probabilities of all labels."""
+
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
+        """tags: see `TaggingTask`. probabilities: float32[batch, length, labels]."""
+        probabilities = jax.nn.softmax(outputs['logits'])
+        return super().predictions(outputs, batch) | {'probabilities': probabilities}
+
+
 class TaggingProcessor(task_data.Processor):
     """Processes sentences with a tag for each word.
 
@@ -52,7 +61,8 @@ class TaggingProcessor(task_data.Processor):
 
     @property
     def prediction_task(self) -> TaggingTask:
-        return _ScoredTaggingTask(self.config.model, len(self.facts.labels))
+        kind = _AllScoresTaggingTask if self.all_scores else _ScoredTaggingTask
+        return kind(self.config.model, len(self.facts.labels))
 
     def read(
         self,
@@ -114,7 +124,11 @@ class TaggingProcessor(task_data.Processor):
             tagging.by_word(split.examples, split.windows, list(outputs.get('probabilities', ())))
         )
         for sentence, names in zip(split.examples, self.decode(split, outputs), strict=True):
-            yield {'words': sentence.words, 'tags': names, 'probabilities': next(probabilities)}
+            shares = next(probabilities)
+            if self.all_scores:
+                labels = self.facts.labels
+                shares = [x and dict(zip(labels, x, strict=True)) for x in shares]
+            yield {'words': sentence.words, 'tags': names, 'probabilities': shares}
 
     def baseline(self, train: EncodedExamples, split: Split) -> tuple[str, Tags]:
         labels = train.labels['label_ids'][train.labels['label_weights'] > 0]

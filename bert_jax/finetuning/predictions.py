@@ -35,6 +35,7 @@ def records(
     summary: Summary | None = None,
     on_error: OnError | None = None,
     columns: bool = False,
+    all_scores: bool = False,
 ) -> Iterator[Record]:
     """Yields a record for each example of a file, in order. Its format depends on the task:
 
@@ -44,12 +45,14 @@ def records(
     as in training; `summary` counts them and other unusual things. .conll and .json files are read
     as a whole, others a window at a time. columns: whether a record also has the columns of the
     file. A column with the name of a prediction, such as `label`, becomes `input_label`.
+    all_scores: whether a word has the probability of every label, and not only that of its tag.
 
     Raises ValueError for a checkpoint without the head of a task, and, with the file and line, for
     mistakes in the file, after the records of all rows before the mistake. `on_error` receives the
     errors of bad rows instead, and these rows are left out.
     """
     summary, processor = summary or Summary(), processor_of(bert)
+    processor.all_scores = all_scores
     errors: list[ValueError] = []
     examples = _until_error(processor.read(str(path), summary, PREDICT, on_error), errors)
     for example, record in _predicted(bert, processor, examples, summary):
@@ -89,21 +92,28 @@ class BadRows:
 
 
 def write_records(
-    bert: Bert, source: pathlib.Path, output: pathlib.Path, columns: bool = True, skip: bool = False
+    bert: Bert,
+    source: pathlib.Path,
+    output: pathlib.Path,
+    columns: bool = True,
+    skip: bool = False,
+    all_scores: bool = False,
 ) -> int:
     """Writes a row for each example of `source` to a .jsonl, .csv or .tsv file, as soon as it is
     predicted; returns their number.
 
-    columns: see `records`. skip: whether to leave out bad rows, which are reported. Otherwise the
-    first one raises ValueError, and the file has the rows before it. So it does if the disk is full
-    (OSError) or after a signal (Interrupted), and the error says how many rows the file has.
+    columns, all_scores: see `records`. skip: whether to leave out bad rows, which are reported.
+    Otherwise the first one raises ValueError, and the file has the rows before it. The same is true
+    if the disk is full (OSError) and after a signal (Interrupted). The error says how many rows the
+    file has.
     """
     # Where each line is an example, their number is known.
     suffix, is_tagger = kind(source)[0], 'tagger' in bert.heads
     by_line = suffix == '.jsonl' or (suffix in ('.csv', '.tsv') and not is_tagger)
     total = sum(1 for _ in raw_lines(source)) if by_line else None
     count, bad, summary = 0, BadRows(), Summary()
-    found = announced(records(bert, source, summary, bad if skip else None, columns), summary)
+    found = records(bert, source, summary, bad if skip else None, columns, all_scores)
+    found = announced(found, summary)
     try:
         with open_writer(output, summary) as write:
             for record in counted(found, 'predicting', total):

@@ -62,6 +62,7 @@ class Processor(abc.ABC):
     main_score: ClassVar[str] = 'score'  # decides which epoch and which seed is best
     writes_eval: ClassVar[bool] = False  # whether predictions for EVAL are written too
     window: ClassVar[int] = 1024  # the number of examples that are predicted together
+    all_scores = False  # whether records have the probability of every label, for words too
 
     def __init__(self, config: Config, tokenizer: Tokenizer, facts: TaskFacts):
         self.config, self.tokenizer, self.facts = config, tokenizer, facts

@@ -107,11 +107,11 @@ def by_word(
     sentences: Sequence[Sentence], windows: SentenceWindows, outputs: Sequence[np.ndarray]
 ) -> list[list[Any]]:
     """The output for each word of each sentence; None for words without tokens. outputs: for each
-    row an array of [length] values, or of more values if the row is padded."""
+    row an array of [length] values or [length, ...] lists of values, or longer if it is padded."""
     values: list[list[Any]] = [[None] * len(sentence.words) for sentence in sentences]
     for index, words, output in zip(windows.sentences, windows.words, outputs, strict=True):
         for position in np.flatnonzero(words >= 0).tolist():
-            values[index][words[position]] = output[position].item()
+            values[index][words[position]] = output[position].tolist()
     return values
 
 
