@@ -202,6 +202,7 @@ def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskDat
         file = pathlib.PurePath(data.train_file).name
         note = f'a tenth of {file}; config.data.eval_file is empty'
     processor.facts = processor.find_facts(train, held_out)
+    _count_contradictions(processor, train, summary)
     for one, other in labels.alike(processor.facts.labels):
         name = f'labels that may mean the same: {one!a} and {other!a}'
         summary.count(name, data.train_file)
@@ -210,3 +211,12 @@ def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskDat
         tests['test'] = list(processor.read(data.test_file, summary, 'test'))
     made = make_task_data(processor, summary, train, held_out, tests)
     return dataclasses.replace(made, note=note)
+
+
+def _count_contradictions(processor: Processor, train: Sequence[Any], summary: Summary) -> None:
+    """Counts examples whose text occurs before with another label."""
+    first: dict[str, str] = {}
+    for example in train:
+        text, label = processor.text_and_label(example)
+        if first.setdefault(text, label) != label:
+            summary.count('texts that occur before with another label', example.where)

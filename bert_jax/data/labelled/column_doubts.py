@@ -4,6 +4,7 @@ Any text whose lines have the same number of spaces looks like columns. So the c
 before they are believed.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ DECIMAL = re.compile(r'[+-]?\d+(\.\d+)?([eE][+-]?\d+)?%?')
 MANY = 50  # words; in fewer, the number of different tags says little
 LONG_WORD = 20  # characters; sentences without spaces are longer on average
 SENTENCE_ENDS = '。！？.!?…।॥።'
+JOINED = re.compile(r'.+[/_|]([A-Z]{1,5}\$?|[BIESLU]-.+)')  # a word and its tag: Anna/NNP
 CODES = 100  # numbers that may be tags
 
 
@@ -30,6 +32,9 @@ def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool) -> str:
     words, last = columns[0], columns[-1]
     if len(rows) > 1 and all(map(NUMBER.fullmatch, words)):
         return 'the first column numbers the words' if len(columns) > 2 else 'all words are numbers'
+    again = sum(a == b for a, b in itertools.pairwise(words))
+    if len(columns) > 2 and len(rows) > 3 and 2 * again > len(rows):
+        return f'the first column has the same value in many lines ({_some(words)})'
     if _entity(words) and len(rows) > 1 and not (tagged and _entity(last)):
         return f'the first column has tags ({_some(words)}) and not words'
     if not tagged:
@@ -46,6 +51,8 @@ def _single(words: Sequence[str]) -> str:
     if len(words) > 1 and all(separator(word.strip(',;|')) for word in words):
         return f'the columns are separated by {separator(words[0])!r}; save the file as .csv'
     ends = sum(len(word) > 1 and word[-1] in SENTENCE_ENDS for word in words)
+    if len(words) > 1 and all(map(JOINED.fullmatch, words)):
+        return f'words and tags are joined ({_some(words)}); put a tab between them'
     if sum(map(len, words)) > LONG_WORD * len(words) or 2 * ends > len(words):
         return f'its lines look like text ({words[0][:30]!r}) and not like words'
     return ''

@@ -43,6 +43,11 @@ def read(
     looks = text_kind(lines[:LOOKED_AT])
     if looks and not looks.startswith('a table'):
         raise ValueError(f'{path}:1 {lines[0][:60]!r} looks like {looks}; {FORMAT}')
+    if _is_by_sentence(lines):
+        raise ValueError(
+            f'{path}:1 {lines[0][:60]!r} looks like a sentence and its tags, with a tab between '
+            'them; write a line with words, a tab and tags above, and name the file .tsv'
+        )
     certain = [SEPARATOR.split(line) for line in lines if line and not line.startswith('# ')]
     words = [columns for columns in certain if not DOCSTART.fullmatch(columns[0])]
     layout = _layout(words[0] if words else [''])
@@ -84,6 +89,13 @@ def read(
         return Sentence([columns[layout.word] for _, columns in block], tags, where)
 
     yield from each(blocks, sentence, on_error)
+
+
+def _is_by_sentence(lines: Sequence[str]) -> bool:
+    """Whether each line has two parts with as many words, divided by a tab; some have several."""
+    parts = [[part.split() for part in line.split('\t')] for line in lines if line]
+    same = all(len(both) == 2 and len(both[0]) == len(both[1]) for both in parts)
+    return bool(parts) and same and any(len(both[0]) > 1 for both in parts)
 
 
 def _layout(first: Sequence[str]) -> Layout:

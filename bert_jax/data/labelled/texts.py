@@ -12,6 +12,7 @@ from bert_jax.data.tokenizers.tokenizer import Tokenizer
 EMPTY = 'texts without a token'
 UNKNOWN = 'texts of unknown tokens alone'
 HALF_UNKNOWN = 'texts of which more than half is unknown tokens'
+REPLACED = 'texts with U+FFFD, a character that another program could not decode'
 SPECIAL = 'texts with the name of a special token, read as characters'
 Text = str | tuple[str, str]
 
@@ -103,6 +104,8 @@ class TextEncoder:
             self.odd[UNKNOWN].append(index)
         elif 2 * unknown > sum(map(len, segments)):
             self.odd[HALF_UNKNOWN].append(index)
+        if any('\ufffd' in text for text in pair):
+            self.odd[REPLACED].append(index)
         if any(map(self._special.search, pair)):
             self.odd[SPECIAL].append(index)
 

@@ -35,10 +35,17 @@ TRAINED = {
     'Anna ? _\nlives x _\nhere y _\n': "the last column is '_' everywhere",
     'Anna,B-PER\nlives,O\n\nHe,O\n': r"separated by ','; save the file as .csv",
 }
+TRAINED |= {
+    'Anna lives\tB-PER O\nin Berlin\tO B-LOC\n': 'looks like a sentence and its tags',
+    'a1 Anna B-x\na1 lives O\na1 in O\n\na2 He O\na2 left O\n': 'the same value in many lines',
+}
 PREDICTED = {
+    'Anna/NNP\nlives/VBZ\n': r'words and tags are joined \(Anna/NNP, lives/VBZ\)',
+    'Anna_B-PER\nlives_O\n': 'words and tags are joined',
     'Anna lives in Berlin\nHe left the city\n': r"look like text \('Anna lives in Berlin'\)",
     'He left\nShe ran\n': 'look like text',
-    'the good film 1\nthe bad film 2\n' * 9: 'look like text',
+    'the good film 1\nthe bad film 2\n' * 9: 'the same value in many lines',
+    'a good film 1\nthe bad film 2\n' * 9: 'look like text',
     '私は東京に住んでいます。\n今日は来ません。\n': 'look like text',
     'ACGTACGTACGTACGTACGTACGTACGT\n' * 3: 'look like text',
     'Anna,NNP\nlives,VB\n': r"separated by ','",
