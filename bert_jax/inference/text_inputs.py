@@ -42,5 +42,10 @@ def read(
         raise ValueError(
             f'{path}:1 {beginning[0][:60]!r} looks like {looks}; expected a text on each line'
         )
+    if beginning[0].strip() in (data.text_field, 'text') and len(beginning) > 1:
+        raise ValueError(
+            f'{path}:1 is {beginning[0].strip()!r}, the name of a column; remove this line, or '
+            'give the file a name that ends in .csv'
+        )
     for number, text in enumerate(itertools.chain(beginning, found), 1):
         yield Example(text, None, None, f'{path}:{number}')

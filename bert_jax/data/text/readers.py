@@ -185,7 +185,9 @@ def _jsonl(
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f'{path}:{number} is not JSON ({error})') from error
+            raise ValueError(
+                f'{path}:{number} is not JSON ({error}); expected an object on each line'
+            ) from error
         if not isinstance(record, dict) or not isinstance(record.get(field), str):
             names = sorted(record) if isinstance(record, dict) else type(record).__name__
             raise ValueError(

@@ -254,3 +254,10 @@ def test_a_corpus_that_looks_like_something_else_is_counted(tmp_path, content):
     assert documents and 'text files that look like' in str(summary)
     with pytest.raises(ValueError, match='looks like'):
         list(text_inputs.read(path, DataConfig()))
+
+
+def test_the_name_of_a_column_is_no_text(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.txt:1 is 'text', the name of a column"):
+        list(text_inputs.read(put(tmp_path / 'a.txt', 'text\nfine\nbad\n'), DataConfig()))
+    found = list(text_inputs.read(put(tmp_path / 'a.csv', 'text\nfine\nbad\n'), DataConfig()))
+    assert [example.text for example in found] == ['fine', 'bad']
