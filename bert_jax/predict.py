@@ -104,6 +104,8 @@ def _check_flags() -> None:
     if FLAGS.input is not None and not pathlib.Path(FLAGS.input).is_file():
         raise ValueError(f'--input={FLAGS.input} is not a file')
     if FLAGS.output is None:
+        if FLAGS.all_scores:
+            raise ValueError('--all_scores is for a file: give --input=FILE and --output=FILE')
         if FLAGS.mode == 'embed' and len(FLAGS.text) < 2:
             raise ValueError(
                 '--mode=embed needs --input=FILE and --output=FILE.npz, or several --text, whose '

@@ -300,6 +300,7 @@ def test_the_command_line(
         (source, f'--output={tmp_path / "new.jsonl"}'),  # no head of a task
         (source, f'--output={tmp_path / "new.csv"}'),
         ('--text=[MASK]', '--mode=fill_mask', '--output=x'),
+        ('--text=alpha', '--all_scores'),
     ]
     for arguments in mistakes:
         code, _, said = run(model, *arguments)
