@@ -19,12 +19,12 @@ from flax import linen as nn
 from tiny_model import ROOT
 
 from bert_jax import predict
-from bert_jax.config import ModelConfig, command_line
+from bert_jax.config import DataConfig, ModelConfig, command_line
 from bert_jax.convert.foreign import full_config
 from bert_jax.data.labelled import texts
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.inference import model_dir, text_files, trained_model
+from bert_jax.inference import model_dir, text_files, text_inputs, trained_model
 from bert_jax.models.heads import PRETRAINING_HEADS, HeadedEncoder
 from bert_jax.models.inputs import EncoderInputs
 
@@ -311,6 +311,7 @@ def test_the_command_line(
 
 
 EMBEDDED = {
+    'list.json': '[{"text": "alpha beta"}, {"text": "gamma"}]',
     'table.csv': 'label,text\na,alpha beta\nb,gamma\n',
     'table.tsv': 'text\tlabel\nalpha beta\ta\ngamma\tb\n',
     'lines.jsonl': '{"text": "alpha beta"}\n\n{"text": "gamma"}\n',
@@ -318,7 +319,7 @@ EMBEDDED = {
     'lines': 'alpha beta\ngamma\n',
 }
 NOT_EMBEDDED = {
-    'list.json': ('["alpha"]', 'a .json file is not read as texts; give a .jsonl file'),
+    'list.json': ('["alpha"]', 'list.json: [0] is "alpha"; expected an object'),
     'zero.csv': (
         '',
         'has no examples; expected a line that names the columns, such as text',
@@ -334,13 +335,15 @@ def test_texts_of_tables_and_lines(tmp_path: pathlib.Path) -> None:
     """The modes embed and fill_mask read the same files: a table has its texts in a column."""
     for name, content in EMBEDDED.items():
         (tmp_path / name).write_text(content)
-        assert [*text_files.texts(tmp_path / name)] == ['alpha beta', 'gamma']
+        found = [e.text for e in text_inputs.read(tmp_path / name, DataConfig())]
+        assert found == ['alpha beta', 'gamma']
     (tmp_path / 'other.csv').write_text('review\nalpha\n')
-    assert [*text_files.texts(tmp_path / 'other.csv', 'review')] == ['alpha']
+    (found,) = text_inputs.read(tmp_path / 'other.csv', DataConfig(text_field='review'))
+    assert found.text == 'alpha'
     for name, (content, message) in NOT_EMBEDDED.items():
         (tmp_path / name).write_text(content)
         with pytest.raises(ValueError, match=re.escape(message)):
-            list(text_files.texts(tmp_path / name))
+            list(text_inputs.read(tmp_path / name, DataConfig()))
 
 
 def test_embeddings_of_a_table(tmp_path: pathlib.Path, bert: predict.Bert) -> None:

@@ -40,7 +40,7 @@ def write_embeddings(
     for error in bad:
         on_error(error)  # type: ignore[misc]
     if not (count := len(places)):
-        raise ValueError(f'{source} has no line')
+        raise ValueError(f'{source} has no text that can be read')
     more: dict[str, Any] = {'id': np.array(ids)} if len(ids) == count else {}
     more |= {'place': np.array(places)} if bad else {}
     read = text_inputs.read(source, bert.data, (lambda _: None) if on_error else None)

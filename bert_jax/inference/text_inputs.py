@@ -36,7 +36,7 @@ def read(
     found = (line.rstrip('\r\n') for line in lines(path, on_error))
     beginning = list(itertools.islice(found, LOOKED_AT))
     if not beginning:
-        raise ValueError(f'{path} has no line')
+        raise ValueError(f'{path} is empty; expected a text on each line')
     looks = text_kind(beginning)
     if looks:
         raise ValueError(

@@ -84,7 +84,7 @@ def iter_file(
     yield from each(read, example, on_error)
     if empty:
         expected = f'an object on each line, {{"{text}": ...}}'
-        if suffix != '.jsonl':
+        if not is_json:
             expected = f'a line that names the columns, such as {text}, and a line for each example'
         raise ValueError(f'{path} has no examples; expected {expected}')
 
