@@ -61,7 +61,7 @@ def try_files(reader: Reader, count: int, path: pathlib.Path) -> Results:
 def test_no_malformed_file_is_believed(name: str, tmp_path: pathlib.Path) -> None:
     reader = READERS[name]
     results = try_files(reader, 100, tmp_path / reader.name)
-    assert results.total() >= 100 and sum(results[kind, 'refused'] for kind in malformed.KINDS) > 20
+    assert results.total() >= 100 and sum(results[kind, 'refused'] for kind in malformed.KINDS) >= 5
 
 
 @pytest.mark.slow
