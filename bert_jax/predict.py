@@ -22,6 +22,7 @@ from absl import flags
 
 from bert_jax.config import DataConfig, choices, command_line
 from bert_jax.config.console import plural
+from bert_jax.config.errors import interruptible
 from bert_jax.finetuning import SUFFIXES
 from bert_jax.inference import POOLINGS
 
@@ -50,18 +51,24 @@ _string(
     'input',
     None,
     'task: .csv, .tsv or .jsonl with texts, .conll or .jsonl with sentences, .json or .jsonl with '
-    'questions. Other modes: .csv, .tsv or .jsonl with texts, or any other file with a text on '
-    'each line. It may be a .gz, .bz2, .xz or .zst.',
+    'questions, or a table. Other modes: .csv, .tsv, .jsonl or .json with texts, or any other file '
+    'with a text on each line. It may be a .gz, .bz2, .xz or .zst.',
 )
 _string('output', None, 'task: the .jsonl, .csv or .tsv to write. embed: the .npz to write.')
 _enum(
     'on_error',
     'stop',
     ['stop', 'skip'],
-    'task: stop at the first bad row of --input, or leave bad rows out and report them.',
+    'Stop at the first bad row of --input, or leave bad rows out and report them.',
 )
 flags.DEFINE_boolean(
     'columns', True, 'task: write the columns of --input to --output, too.', flag_values=FLAGS
+)
+flags.DEFINE_boolean(
+    'all_scores',
+    False,
+    'task: write the probability of every label for each word, too. Texts always have all.',
+    flag_values=FLAGS,
 )
 _enum('pooling', 'mean', POOLINGS, 'embed: how the vectors of a text become one.')
 _enum('long', 'truncate', ['truncate', 'window'], 'embed: what to do with texts that are too long.')
@@ -97,6 +104,8 @@ def _check_flags() -> None:
     if FLAGS.input is not None and not pathlib.Path(FLAGS.input).is_file():
         raise ValueError(f'--input={FLAGS.input} is not a file')
     if FLAGS.output is None:
+        if FLAGS.all_scores:
+            raise ValueError('--all_scores is for a file: give --input=FILE and --output=FILE')
         if FLAGS.mode == 'embed' and len(FLAGS.text) < 2:
             raise ValueError(
                 '--mode=embed needs --input=FILE and --output=FILE.npz, or several --text, whose '
@@ -136,23 +145,27 @@ def _mode(bert: 'Model') -> str:
 
 def _print(bert: 'Model', mode: str) -> None:
     """Prints the predictions for --text or --input."""
+    from bert_jax.data.labelled import examples
     from bert_jax.finetuning import predictions, printed
-    from bert_jax.inference import text_files
+    from bert_jax.inference import text_files, text_inputs
 
     source = pathlib.Path(FLAGS.input) if FLAGS.input else None
+    bad = predictions.BadRows()
+    on_error = bad if FLAGS.on_error == 'skip' else None
+    given = [examples.Example(text, None, None, '--text') for text in FLAGS.text]
     if mode == 'embed':
         text_files.print_similarities(bert, FLAGS.text, FLAGS.pooling, FLAGS.long == 'window')
     elif mode == 'fill_mask':
-        inputs = text_files.texts(source, bert.data.text_field) if source else FLAGS.text
-        text_files.print_masked_words(bert, inputs, FLAGS.top_k)
+        inputs = text_inputs.read(source, bert.data, on_error) if source else iter(given)
+        text_files.print_masked_words(bert, inputs, FLAGS.top_k, on_error)
     elif source:
-        bad = predictions.BadRows()
-        on_error = bad if FLAGS.on_error == 'skip' else None
-        for record in predictions.records(bert, source, bert.counted, on_error, columns=True):
+        found = predictions.records(bert, source, bert.counted, on_error, columns=True)
+        for record in predictions.announced(found, bert.counted):
             printed.show(bert, record, FLAGS.top_k)
-        bad.finish(source)
     else:
         printed.show_texts(bert, FLAGS.text, FLAGS.text_b, FLAGS.context, FLAGS.top_k)
+    if source:
+        bad.finish(source)
 
 
 def _write(bert: 'Model', mode: str) -> None:
@@ -161,11 +174,14 @@ def _write(bert: 'Model', mode: str) -> None:
     from bert_jax.inference import text_files
 
     begin, files = time.monotonic(), (pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
+    skip, windows = FLAGS.on_error == 'skip', FLAGS.long == 'window'
     if mode == 'task':
-        skip = FLAGS.on_error == 'skip'
-        count = predictions.write_records(bert, *files, FLAGS.columns, skip)
+        count = predictions.write_records(bert, *files, FLAGS.columns, skip, FLAGS.all_scores)
     else:
-        count = text_files.write_embeddings(bert, *files, FLAGS.pooling, FLAGS.long == 'window')
+        bad = predictions.BadRows()
+        on_error = bad if skip else None
+        count = text_files.write_embeddings(bert, *files, FLAGS.pooling, windows, on_error)
+        bad.finish(files[0])
     rate = count / (time.monotonic() - begin)
     speed = f'{rate:,.0f}' if rate >= 10 else f'{rate:.1f}'
     print(f'wrote {FLAGS.output}: {plural(count, "record")}, {speed} a second', file=sys.stderr)
@@ -178,8 +194,11 @@ def main(argv: list[str]) -> int:
     bert = load(FLAGS.checkpoint, FLAGS.dtype, FLAGS.language)
     _say_language(bert)
     mode = _mode(bert)
-    (_print if FLAGS.output is None else _write)(bert, mode)
+    with interruptible():
+        (_print if FLAGS.output is None else _write)(bert, mode)
     for name, number in bert.counted.lines().items():
+        print(f'{name}: {number:,}', file=sys.stderr)
+    for name, number in bert.encoder.totals.items() if mode != 'task' else ():
         print(f'{name}: {number:,}', file=sys.stderr)
     if mode != 'task' and (count := bert.truncated):
         longest = bert.config.longest_row

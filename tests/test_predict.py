@@ -19,12 +19,12 @@ from flax import linen as nn
 from tiny_model import ROOT
 
 from bert_jax import predict
-from bert_jax.config import ModelConfig, command_line
+from bert_jax.config import DataConfig, ModelConfig, command_line
 from bert_jax.convert.foreign import full_config
 from bert_jax.data.labelled import texts
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.inference import model_dir, text_files, trained_model
+from bert_jax.inference import model_dir, text_files, text_inputs, trained_model
 from bert_jax.models.heads import PRETRAINING_HEADS, HeadedEncoder
 from bert_jax.models.inputs import EncoderInputs
 
@@ -300,6 +300,7 @@ def test_the_command_line(
         (source, f'--output={tmp_path / "new.jsonl"}'),  # no head of a task
         (source, f'--output={tmp_path / "new.csv"}'),
         ('--text=[MASK]', '--mode=fill_mask', '--output=x'),
+        ('--text=alpha', '--all_scores'),
     ]
     for arguments in mistakes:
         code, _, said = run(model, *arguments)
@@ -310,6 +311,7 @@ def test_the_command_line(
 
 
 EMBEDDED = {
+    'list.json': '[{"text": "alpha beta"}, {"text": "gamma"}]',
     'table.csv': 'label,text\na,alpha beta\nb,gamma\n',
     'table.tsv': 'text\tlabel\nalpha beta\ta\ngamma\tb\n',
     'lines.jsonl': '{"text": "alpha beta"}\n\n{"text": "gamma"}\n',
@@ -317,7 +319,7 @@ EMBEDDED = {
     'lines': 'alpha beta\ngamma\n',
 }
 NOT_EMBEDDED = {
-    'list.json': ('["alpha"]', 'a .json file is not read as texts; give a .jsonl file'),
+    'list.json': ('["alpha"]', 'list.json: [0] is "alpha"; expected an object'),
     'zero.csv': (
         '',
         'has no examples; expected a line that names the columns, such as text',
@@ -333,13 +335,15 @@ def test_texts_of_tables_and_lines(tmp_path: pathlib.Path) -> None:
     """The modes embed and fill_mask read the same files: a table has its texts in a column."""
     for name, content in EMBEDDED.items():
         (tmp_path / name).write_text(content)
-        assert [*text_files.texts(tmp_path / name)] == ['alpha beta', 'gamma']
+        found = [e.text for e in text_inputs.read(tmp_path / name, DataConfig())]
+        assert found == ['alpha beta', 'gamma']
     (tmp_path / 'other.csv').write_text('review\nalpha\n')
-    assert [*text_files.texts(tmp_path / 'other.csv', 'review')] == ['alpha']
+    (found,) = text_inputs.read(tmp_path / 'other.csv', DataConfig(text_field='review'))
+    assert found.text == 'alpha'
     for name, (content, message) in NOT_EMBEDDED.items():
         (tmp_path / name).write_text(content)
         with pytest.raises(ValueError, match=re.escape(message)):
-            list(text_files.texts(tmp_path / name))
+            list(text_inputs.read(tmp_path / name, DataConfig()))
 
 
 def test_embeddings_of_a_table(tmp_path: pathlib.Path, bert: predict.Bert) -> None:
@@ -359,3 +363,39 @@ def test_predictions_need_no_library_of_scores() -> None:
     )
     environment = os.environ | {'PYTHONPATH': str(ROOT)}
     subprocess.run([sys.executable, '-c', code], env=environment, check=True, timeout=120)
+
+
+def test_texts_of_tables_and_bad_rows_in_every_mode(
+    tmp_path: pathlib.Path, folder: pathlib.Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    """The header is no text, ids are kept, and a bad row costs no other row."""
+    model, table = f'--checkpoint={folder}', tmp_path / 'in.csv'
+    table.write_text('id,text\n7,alpha\n8,beta gamma\n')
+    output = tmp_path / 'out.npz'
+    embed = (model, '--mode=embed', f'--input={table}', f'--output={output}')
+    assert run(*embed)[0] == 0
+    expected = predict.load(folder).embed(['alpha', 'beta gamma'])
+    with np.load(output) as found:
+        np.testing.assert_allclose(found['embeddings'], expected, atol=1e-6)
+        assert found['id'].tolist() == ['7', '8'] and 'place' not in found
+    output.unlink()
+    table.write_text('id,text\n7,alpha\n,\n8,beta gamma\n9,[SEP]\n')
+    code, _, said = run(*embed)
+    assert code == 2 and 'in.csv:3 has an empty text' in said and not output.exists()
+    code, _, said = run(*embed, '--on_error=skip')
+    assert code == 0 and '1 bad row was left out of' in said
+    assert 'texts of unknown tokens alone: 1' in said, said
+    assert 'texts with the name of a special token, read as characters: 1' in said, said
+    with np.load(output) as found:
+        np.testing.assert_allclose(found['embeddings'][:2], expected, atol=1e-6)
+        assert found['place'].tolist() == ['2', '4', '5']
+
+    lines = tmp_path / 'lines.txt'
+    lines.write_text('alpha [MASK]\nbeta\n[MASK] gamma\n')
+    code, shown, said = run(model, '--mode=fill_mask', f'--input={lines}')
+    assert code == 2 and 'lines.txt:2: no [MASK]' in said and shown.startswith('alpha [MASK]')
+    code, shown, said = run(model, '--mode=fill_mask', f'--input={lines}', '--on_error=skip')
+    assert code == 0 and '[MASK] gamma' in shown and '1 bad row was left out' in said
+    lines.write_text('text,label\nalpha,x\n')
+    code, _, said = run(model, '--mode=embed', f'--input={lines}', f'--output={tmp_path}/n.npz')
+    assert code == 2 and "looks like a table, its columns separated by ','" in said

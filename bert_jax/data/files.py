@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from bert_jax.data.file_kinds import PACKED, not_text
 from bert_jax.data.summary import Summary
 
 if sys.version_info >= (3, 14):
@@ -27,13 +28,6 @@ COMPRESSIONS: dict[str, Any] = {
     '.zst': zstd.open,
 }
 DAMAGED = (EOFError, zlib.error, zstd.ZstdError, lzma.LZMAError, gzip.BadGzipFile)
-BOMS = {
-    b'\xff\xfe\x00\x00': 'UTF-32',
-    b'\x00\x00\xfe\xff': 'UTF-32',
-    b'\xff\xfe': 'UTF-16',
-    b'\xfe\xff': 'UTF-16',
-}
-MAX_NULS = 0.2  # the share of zero bytes at the beginning of a file above which it is not text
 # A corpus is not UTF-8 if more than this share of its first lines is not, but few bad lines in a
 # short corpus say nothing about the encoding.
 CHECKED_LINES, MAX_BAD, MIN_BAD = 10_000, 0.01, 10
@@ -75,9 +69,11 @@ def is_remote(path: epath.PathLike) -> bool:
 
 
 def kind(path: pathlib.PurePath) -> tuple[str, str]:
-    """The suffixes of the content and of the compression: ('.txt', '.gz') for a.txt.gz."""
-    compression = path.suffix if path.suffix in COMPRESSIONS else ''
-    return pathlib.PurePath(path.name.removesuffix(compression)).suffix, compression
+    """The suffixes of the content and of the compression, in small letters: ('.txt', '.gz') for
+    a.TXT.gz."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSIONS else ''
+    return suffixes[-1] if suffixes else '', compression
 
 
 def raw_lines(path: pathlib.PurePath, name: str = '', longest: int = -1) -> Iterator[Line]:
@@ -171,20 +167,25 @@ def _open(path: epath.Path) -> Iterator[tuple[Any, Any]]:
     with path.open('rb') as stored:
         raw = io.BufferedReader(_Remote(stored), 1 << 20) if is_remote(path) else stored
         if compression:
+            _check_packed(raw.peek(16), path, compression)
             with COMPRESSIONS[compression](raw, 'rb') as file:
                 yield raw, file
         else:
             yield raw, raw
 
 
+def _check_packed(block: bytes, path: epath.Path, compression: str) -> None:
+    """Raises ValueError for a file that another program compressed than its name says."""
+    other = next((end for start, end in PACKED.items() if block.startswith(start)), '')
+    if other and other != compression:
+        raise ValueError(f'{path} ends in {compression}, but its content is {other}; rename it')
+    if wrong := '' if other else not_text(block):
+        raise ValueError(f'{path} {wrong}, and its name should not end in {compression}')
+
+
 def _check_beginning(block: bytes, name: str) -> None:
-    encoding = next((e for bom, e in BOMS.items() if block.startswith(bom)), '')
-    if not encoding and block.count(0) > MAX_NULS * len(block):
-        encoding = 'UTF-16 or binary (it has many zero bytes)'
-    if encoding:
-        raise ValueError(
-            f'{name}:1 is not UTF-8, it is {encoding}; convert the file, for example with iconv'
-        )
+    if wrong := not_text(block):
+        raise ValueError(f'{name}:1 {wrong}')
     if block.count(b'\r') > 1 and b'\n' not in block:
         raise ValueError(f'{name} has lines that end in CR alone; convert them to LF')
 

@@ -1,26 +1,40 @@
 """Documents, and counts of what was read."""
 
 import collections
+from collections.abc import Iterable, Mapping
 
 Document = list[str]  # its lines: paragraphs of prose, or a sentence each
+SHOWN = 6  # columns that are not read
 
 
 class Summary:
     """Counts of what was read, changed or left out, each with the first place where it occurred.
 
-    passed: how much of the source has been read, in the unit of `Source.size`.
+    passed: how much of the source has been read, in the unit of `Source.size`. columns: for each
+    file, which of its columns were read as what.
     """
 
     def __init__(self) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
         self.first: dict[str, str] = {}
         self.passed = 0
+        self.columns: dict[str, str] = {}
 
     def count(self, what: str, where: str = '', number: int = 1) -> None:
         """Adds `number` to the count of `what`, which was seen at `where`."""
         self.counts[what] += number
         if where:
             self.first.setdefault(what, where)
+
+    def describe(self, path: str, columns: Mapping[str, str], names: Iterable[str]) -> None:
+        """Notes which columns of a file are read, and which are not. columns: for each role, such
+        as 'label', the name of its column. names: the names of the columns that the file has."""
+        names = list(names)
+        said = [f'{role}={name!r}' for role, name in columns.items() if name in names]
+        if others := [name for name in names if name not in columns.values()]:
+            more = ', ...' if len(others) > SHOWN else ''
+            said.append(f'not read: {", ".join(map(repr, others[:SHOWN]))}{more}')
+        self.columns[path] = ', '.join(said)
 
     def __str__(self) -> str:
         return '; '.join(f'{what}: {count:,}' for what, count in self.lines().items())

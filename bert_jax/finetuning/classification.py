@@ -8,6 +8,7 @@ from etils import epath
 
 from bert_jax.data import model_languages
 from bert_jax.data.labelled import examples as example_files
+from bert_jax.data.labelled import labels as label_columns
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.examples import Example
 from bert_jax.data.labelled.rows import EncodedExamples
@@ -46,13 +47,15 @@ class ClassificationProcessor(task_data.Processor):
         on_error: OnError | None = None,
     ) -> Iterator[Example]:
         data, predicts = self.config.data, split == PREDICT
+        columns = split not in (TRAIN, EVAL)
         examples = example_files.iter_file(
             path,
             text=data.text_field,
             text_b=data.text_b_field,
             label=data.label_field,
-            columns=predicts,
+            columns=columns,
             on_error=on_error,
+            summary=summary,
         )
         pairs = self.facts.pairs
 
@@ -67,11 +70,13 @@ class ClassificationProcessor(task_data.Processor):
     def find_facts(self, train: list[Example], held_out: list[Example]) -> TaskFacts:
         data = self.config.data
         example_files.check_pairs(train)
-        labels = () if data.regression else tuple(example_files.label_names(train))
+        labels = () if data.regression else tuple(label_columns.label_names(train))
         if len(labels) == 1:
             raise ValueError(
                 f'{data.train_file} has no label but {labels[0]!r}; expected two labels or more'
             )
+        if labels:
+            label_columns.check_column(train, data.train_file)
         return TaskFacts(labels, pairs=train[0].text_b is not None)
 
     def text_and_label(self, example: Example) -> tuple[str, str]:
@@ -86,14 +91,20 @@ class ClassificationProcessor(task_data.Processor):
         encoder = TextEncoder(self.tokenizer, longest, model.type_vocab_size, row_format)
         rows = encoder.encode([example.parts for example in examples])
         summary.count(f'texts of more than {longest} tokens, cut', number=encoder.truncated)
-        labelled = any(example.label is not None for example in examples)
-        is_scored = split in (TRAIN, EVAL) or (split != PREDICT and labelled)
-        names = self.facts.labels
+        for name, indices in encoder.odd.items():
+            summary.count(name, examples[indices[0]].where, len(indices))
+        names, is_scored = self.facts.labels, split in (TRAIN, EVAL)
+        if not is_scored and split != PREDICT:
+            unknown = label_columns.first_unknown(examples, names)
+            is_scored = not unknown
+            if unknown and any(example.label is not None for example in examples):
+                what = 'a known label' if names else 'a number'
+                summary.count(f'test files with rows without {what}, not scored', unknown)
         truth = np.zeros(len(rows), np.int32 if names else np.float32)
         if is_scored and names:
-            truth = example_files.label_ids(examples, names)
+            truth = label_columns.label_ids(examples, names)
         elif is_scored:
-            truth = example_files.label_values(examples)
+            truth = label_columns.label_values(examples)
         labels = {'label_ids' if names else 'label_values': truth}
         return Split(split, examples, self.encoded(rows, labels), is_scored)
 
@@ -132,5 +143,8 @@ class ClassificationProcessor(task_data.Processor):
         return scores | {'score': scores['pearson']}
 
     def write(self, split: Split, decoded: np.ndarray, folder: epath.Path) -> None:
-        lines = [json.dumps(record) + '\n' for record in self._records(decoded)]
+        columns = [example.columns or {} for example in split.examples]
+        ids = [{'id': found['id']} if 'id' in found else {} for found in columns]
+        records = zip(ids, self._records(decoded), strict=True)
+        lines = [json.dumps(known | record) + '\n' for known, record in records]
         (folder / f'{split.name}_predictions.jsonl').write_text(''.join(lines))

@@ -1,13 +1,12 @@
 """A trained model with methods for its task: labels, numbers, tags and answers for texts."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from jax.sharding import Mesh
 
-from bert_jax.data.labelled.conll import Sentence
 from bert_jax.data.labelled.examples import Example
+from bert_jax.data.labelled.sentence import Sentence, split_words
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.texts import Text
 from bert_jax.data.summary import Summary
@@ -15,8 +14,6 @@ from bert_jax.finetuning import predictions
 from bert_jax.finetuning.task_data import Record
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.trained_model import Bert
-
-WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")  # words and punctuation, as in CoNLL files
 
 
 class Model(Bert):
@@ -94,7 +91,7 @@ class Model(Bert):
 
     def sentence_records(self, texts: Sequence[str | Sequence[str]]) -> list[Record]:
         """The records of `predictions.records` for texts or lists of words."""
-        words = [WORD.findall(text) if isinstance(text, str) else list(text) for text in texts]
+        words = [split_words(text) if isinstance(text, str) else list(text) for text in texts]
         if [] in words:
             raise ValueError(f'text {words.index([])} has no words')
         sentences = [Sentence(w, None, f'text {i}') for i, w in enumerate(words)]

@@ -10,10 +10,10 @@ from etils import epath
 
 from bert_jax.batch import Batch
 from bert_jax.data import model_languages
-from bert_jax.data.labelled import conll, tagging
+from bert_jax.data.labelled import conll, tagging, tags
 from bert_jax.data.labelled.bad_rows import OnError
-from bert_jax.data.labelled.conll import Sentence
 from bert_jax.data.labelled.rows import EncodedExamples
+from bert_jax.data.labelled.sentence import Sentence
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import official_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
@@ -33,6 +33,15 @@ class _ScoredTaggingTask(TaggingTask):
         return super().predictions(outputs, batch) | {'probabilities': largest}
 
 
+class _AllScoresTaggingTask(TaggingTask):
+    """The task that predicts the probabilities of all labels."""
+
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
+        """tags: see `TaggingTask`. probabilities: float32[batch, length, labels]."""
+        probabilities = jax.nn.softmax(outputs['logits'])
+        return super().predictions(outputs, batch) | {'probabilities': probabilities}
+
+
 class TaggingProcessor(task_data.Processor):
     """Processes sentences with a tag for each word.
 
@@ -48,11 +57,12 @@ class TaggingProcessor(task_data.Processor):
 
     @property
     def metric(self) -> str:
-        return 'f1' if conll.mark_entities({*self.facts.labels}) else 'accuracy'
+        return 'f1' if tags.mark_entities({*self.facts.labels}) else 'accuracy'
 
     @property
     def prediction_task(self) -> TaggingTask:
-        return _ScoredTaggingTask(self.config.model, len(self.facts.labels))
+        kind = _AllScoresTaggingTask if self.all_scores else _ScoredTaggingTask
+        return kind(self.config.model, len(self.facts.labels))
 
     def read(
         self,
@@ -67,22 +77,25 @@ class TaggingProcessor(task_data.Processor):
             )
         tagged = True if split in (TRAIN, EVAL) else None
         sentences = conll.read(path, tagged=tagged, summary=summary)
-        tags = {tag for sentence in sentences for tag in sentence.tags or ()}
+        found = {tag for sentence in sentences for tag in sentence.tags or ()}
         if split == TRAIN:
-            scheme = conll.scheme([sentence.tags or [] for sentence in sentences]).name
+            scheme = tags.scheme([sentence.tags or [] for sentence in sentences]).name
             name = f'sentences to train on, their tags read as {scheme}'
             summary.count(name, number=len(sentences))
-        elif split != EVAL and tags and not tags & {*self.facts.labels[1:]}:
+            if scheme == 'plain' and 'O' in found:
+                name = 'tag sets with O but without B- and I-: words are scored, and not entities'
+                summary.count(name, path)
+        elif split != EVAL and found and not found & ({*self.facts.labels} - {'O'}):
             # The last column does not contain tags.
             summary.count('test files without a known tag, not scored', path)
             sentences = [dataclasses.replace(sentence, tags=None) for sentence in sentences]
         return iter(sentences)
 
     def find_facts(self, train: list[Sentence], held_out: list[Sentence]) -> TaskFacts:
-        labels = tuple(conll.label_names(train))
+        labels = tuple(tags.label_names(train))
         if len(labels) == 1:
             file = self.config.data.train_file
-            raise ValueError(f'{file} has no tag but O; expected two tags or more')
+            raise ValueError(f'{file} has no tag but {labels[0]}; expected two tags or more')
         return TaskFacts(labels)
 
     def text_and_label(self, example: Sentence) -> tuple[str, str]:
@@ -110,8 +123,12 @@ class TaggingProcessor(task_data.Processor):
         probabilities = iter(
             tagging.by_word(split.examples, split.windows, list(outputs.get('probabilities', ())))
         )
-        for sentence, tags in zip(split.examples, self.decode(split, outputs), strict=True):
-            yield {'words': sentence.words, 'tags': tags, 'probabilities': next(probabilities)}
+        for sentence, names in zip(split.examples, self.decode(split, outputs), strict=True):
+            shares = next(probabilities)
+            if self.all_scores:
+                labels = self.facts.labels
+                shares = [x and dict(zip(labels, x, strict=True)) for x in shares]
+            yield {'words': sentence.words, 'tags': names, 'probabilities': shares}
 
     def baseline(self, train: EncodedExamples, split: Split) -> tuple[str, Tags]:
         labels = train.labels['label_ids'][train.labels['label_weights'] > 0]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bert_jax.data.labelled.conll import mark_entities
+from bert_jax.data.labelled.tags import mark_entities, scheme
 
 
 def check_installed() -> None:
@@ -68,8 +68,8 @@ def entities(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) 
     library scores all of these.) A predicted entity is correct if its first word, its last word and
     its type are correct.
     Ill-formed tags are read as conlleval and seqeval's default mode read them. `entities` and
-    `predicted_entities` are numbers of entities. `ill_formed` is the number of predicted entities
-    that begin with I-, E- or L-, which only IOB1 allows. Tags that do not mark entities, such as
+    `predicted_entities` are numbers of entities. `ill_formed` is the number of predicted tags that
+    the scheme of `gold` does not allow where they stand. Tags that do not mark entities, such as
     parts of speech, have an accuracy only. Raises ValueError if there are no words, or if the
     numbers of words differ.
     """
@@ -91,7 +91,7 @@ def entities(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) 
         'accuracy': accuracy,
         'entities': len(true),
         'predicted_entities': len(seen),
-        'ill_formed': sum(predicted[i][start][0] in 'IEL' for i, start, *_ in seen),
+        'ill_formed': scheme(predicted, scheme(gold).name).ill_formed,
     } | {
         f'f1/{kind}': 2 * right_of[kind] / (true_of[kind] + seen_of[kind])
         for kind in sorted(true_of | seen_of)

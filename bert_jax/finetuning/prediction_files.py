@@ -51,6 +51,12 @@ def open_writer(path: pathlib.Path, summary: Summary) -> Iterator[Callable[[Reco
         yield write
 
 
+def keep_whole_lines(path: pathlib.Path) -> None:
+    """Removes what follows the last line break of a file: a row that was not written as a whole."""
+    with path.open('r+b') as file:
+        file.truncate(file.read().rfind(b'\n') + 1)
+
+
 def _flat(record: Record) -> dict[str, Any]:
     """The record with a column for each label's probability, after `probability`, the largest."""
     row: dict[str, Any] = {}

@@ -2,17 +2,19 @@
 
 import itertools
 import pathlib
+import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bert_jax.config import Config
 from bert_jax.config.console import plural, say
-from bert_jax.data.files import raw_lines
-from bert_jax.data.labelled.bad_rows import OnError
+from bert_jax.config.errors import Interrupted
+from bert_jax.data.files import kind, raw_lines
+from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.progress import counted
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.datasets import processor_for
-from bert_jax.finetuning.prediction_files import open_writer
+from bert_jax.finetuning.prediction_files import keep_whole_lines, open_writer
 from bert_jax.finetuning.task_data import PREDICT, Processor, Record, TaskFacts
 from bert_jax.inference.trained_model import Bert
 
@@ -33,21 +35,24 @@ def records(
     summary: Summary | None = None,
     on_error: OnError | None = None,
     columns: bool = False,
+    all_scores: bool = False,
 ) -> Iterator[Record]:
     """Yields a record for each example of a file, in order. Its format depends on the task:
 
-    Texts (.csv, .tsv, .jsonl) get `label` and `probabilities`, or `value`; sentences (.conll, or
-    .jsonl with `words`) get `tags`; questions (SQuAD's .json, or .jsonl with `question` and
-    `context`) get `answer`, `probability` and `n_best`. Long texts are cut or split as in training;
-    `summary` counts them and other unusual things. .conll and .json files are read as a whole,
-    others a window at a time. columns: whether a record also has the columns of the file. A column
-    with the name of a prediction, such as `label`, becomes `input_label`.
+    Texts (tables, .jsonl, .json) get `label` and `probabilities`, or `value`; sentences (.conll, or
+    tables and .jsonl with `words`) get `tags`; questions (SQuAD's .json, or tables and .jsonl with
+    `question` and `context`) get `answer`, `probability` and `n_best`. Long texts are cut or split
+    as in training; `summary` counts them and other unusual things. .conll and .json files are read
+    as a whole, others a window at a time. columns: whether a record also has the columns of the
+    file. A column with the name of a prediction, such as `label`, becomes `input_label`.
+    all_scores: whether a word has the probability of every label, and not only that of its tag.
 
     Raises ValueError for a checkpoint without the head of a task, and, with the file and line, for
     mistakes in the file, after the records of all rows before the mistake. `on_error` receives the
     errors of bad rows instead, and these rows are left out.
     """
     summary, processor = summary or Summary(), processor_of(bert)
+    processor.all_scores = all_scores
     errors: list[ValueError] = []
     examples = _until_error(processor.read(str(path), summary, PREDICT, on_error), errors)
     for example, record in _predicted(bert, processor, examples, summary):
@@ -59,6 +64,14 @@ def records(
 def of_examples(bert: Bert, examples: Sequence[Any], summary: Summary) -> list[Record]:
     """The records of examples in memory, such as `Example`, `Sentence` and `Question`."""
     return [record for _, record in _predicted(bert, processor_of(bert), examples, summary)]
+
+
+def announced(found: Iterator[Record], summary: Summary) -> Iterator[Record]:
+    """The records. Before the first of them, it says which columns of the file are read."""
+    for i, record in enumerate(found):
+        for path, columns in summary.columns.items() if i == 0 else ():
+            say(f'{path}: {columns}')
+        yield record
 
 
 class BadRows:
@@ -79,33 +92,55 @@ class BadRows:
 
 
 def write_records(
-    bert: Bert, source: pathlib.Path, output: pathlib.Path, columns: bool = True, skip: bool = False
+    bert: Bert,
+    source: pathlib.Path,
+    output: pathlib.Path,
+    columns: bool = True,
+    skip: bool = False,
+    all_scores: bool = False,
 ) -> int:
     """Writes a row for each example of `source` to a .jsonl, .csv or .tsv file, as soon as it is
     predicted; returns their number.
 
-    columns: see `records`. skip: whether to leave out bad rows, which are reported. Otherwise the
-    first one raises ValueError, and the file has the rows before it.
+    columns, all_scores: see `records`. skip: whether to leave out bad rows, which are reported.
+    Otherwise the first one raises ValueError, and the file has the rows before it. The same is true
+    if the disk is full (OSError) and after a signal (Interrupted). The error says how many rows the
+    file has.
     """
-    # In other files each line is an example, so their number is known.
-    total = None if {'.json', '.conll'} & {*source.suffixes} else sum(1 for _ in raw_lines(source))
+    # Where each line is an example, their number is known.
+    suffix, is_tagger = kind(source)[0], 'tagger' in bert.heads
+    by_line = suffix == '.jsonl' or (suffix in ('.csv', '.tsv') and not is_tagger)
+    total = sum(1 for _ in raw_lines(source)) if by_line else None
     count, bad, summary = 0, BadRows(), Summary()
-    found = records(bert, source, summary, bad if skip else None, columns)
+    found = records(bert, source, summary, bad if skip else None, columns, all_scores)
+    found = announced(found, summary)
     try:
         with open_writer(output, summary) as write:
             for record in counted(found, 'predicting', total):
-                write(record)
-                count += 1
-    except ValueError as error:
-        if not count:
-            output.unlink(missing_ok=True)
-            raise
-        before = plural(count, 'record')
-        raise ValueError(f'{error}. {output} has the {before} before it') from error
+                count += sum(1 for _ in each([record], write, bad if skip else None))
+    except (ValueError, OSError, KeyboardInterrupt, Interrupted) as error:
+        raise _with_progress(error, output, count) from error
     bad.finish(source)
     for name, number in summary.lines().items():
         say(f'{name}: {number:,}')
     return count
+
+
+def _with_progress(error: BaseException, output: pathlib.Path, count: int) -> BaseException:
+    """The error with how far the output goes. The output has whole rows, or is removed if it has
+    none."""
+    has = f'{output} has the {plural(count, "record")} before it'
+    if not count:
+        output.unlink(missing_ok=True)
+        has = 'no record was written'
+    elif isinstance(error, OSError):
+        keep_whole_lines(output)
+    if isinstance(error, ValueError):
+        return ValueError(f'{error}. {has}') if count else error
+    if isinstance(error, OSError):
+        return OSError(error.errno, f'{error.strerror or error}. {has}', str(output))
+    number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+    return Interrupted(f'{str(error) or "interrupted"}; {has}', number)
 
 
 def _predicted(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from bert_jax.config.console import plural
-from bert_jax.data.labelled.conll import mark_entities
+from bert_jax.data.labelled.tags import mark_entities
 from bert_jax.finetuning.model import Model, ranked
 from bert_jax.finetuning.predictions import processor_of
 from bert_jax.finetuning.task_data import Record

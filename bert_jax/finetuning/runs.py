@@ -177,6 +177,7 @@ def _run(
     if labels:
         more = ' ...' * (len(labels) > 20)
         task_line += f', {plural(len(labels), "label")}: {", ".join(labels[:20])}{more}'
+    columns = next(iter(data.summary.columns.values()), '')
     count = config.train.seeds
     several = {'seed': f'{config.train.seed}, one of {count}'} if count > 1 else {}
     return Run(
@@ -190,6 +191,7 @@ def _run(
         start_lines={
             'task': task_line,
             'data': data.rows,
+            **({'columns': columns} if columns else {}),
             **({'counts': str(data.summary)} if str(data.summary) else {}),
             'baseline': str(Baseline(**info['baseline'])),
             **several,

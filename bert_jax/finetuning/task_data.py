@@ -11,7 +11,7 @@ from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.config.console import plural
-from bert_jax.data.labelled import holdout
+from bert_jax.data.labelled import holdout, labels
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples, permutation
 from bert_jax.data.labelled.texts import Row
@@ -62,6 +62,7 @@ class Processor(abc.ABC):
     main_score: ClassVar[str] = 'score'  # decides which epoch and which seed is best
     writes_eval: ClassVar[bool] = False  # whether predictions for EVAL are written too
     window: ClassVar[int] = 1024  # the number of examples that are predicted together
+    all_scores = False  # whether records have the probability of every label, for words too
 
     def __init__(self, config: Config, tokenizer: Tokenizer, facts: TaskFacts):
         self.config, self.tokenizer, self.facts = config, tokenizer, facts
@@ -194,15 +195,28 @@ def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskDat
     if data.eval_file:
         held_out = list(processor.read(data.eval_file, summary, EVAL))
     else:
-        texts, labels = zip(*map(processor.text_and_label, train), strict=True)
-        chosen = holdout.choose(texts, labels, data.train_file)
+        texts, names = zip(*map(processor.text_and_label, train), strict=True)
+        chosen = holdout.choose(texts, names, data.train_file)
         held_out = [example for example, out in zip(train, chosen, strict=True) if out]
         train = [example for example, out in zip(train, chosen, strict=True) if not out]
         file = pathlib.PurePath(data.train_file).name
         note = f'a tenth of {file}; config.data.eval_file is empty'
     processor.facts = processor.find_facts(train, held_out)
+    _count_contradictions(processor, train, summary)
+    for one, other in labels.alike(processor.facts.labels):
+        name = f'labels that may mean the same: {one!a} and {other!a}'
+        summary.count(name, data.train_file)
     tests = {}
     if data.test_file:
         tests['test'] = list(processor.read(data.test_file, summary, 'test'))
     made = make_task_data(processor, summary, train, held_out, tests)
     return dataclasses.replace(made, note=note)
+
+
+def _count_contradictions(processor: Processor, train: Sequence[Any], summary: Summary) -> None:
+    """Counts examples whose text occurs before with another label."""
+    first: dict[str, str] = {}
+    for example in train:
+        text, label = processor.text_and_label(example)
+        if first.setdefault(text, label) != label:
+            summary.count('texts that occur before with another label', example.where)

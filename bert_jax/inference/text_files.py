@@ -4,54 +4,54 @@ import itertools
 import pathlib
 import tempfile
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from bert_jax.config.files import atomic_output
-from bert_jax.data.files import kind, lines
-from bert_jax.data.labelled.examples import SUFFIXES, iter_file
-from bert_jax.inference.trained_model import Bert
+from bert_jax.data.labelled.bad_rows import OnError, each
+from bert_jax.data.labelled.examples import Example
+from bert_jax.inference import text_inputs
+from bert_jax.inference.trained_model import Bert, Candidates
 
 MASKED = 256  # texts whose masks are filled together
 
 
-def texts(path: pathlib.Path, field: str = 'text') -> Iterator[str]:
-    """The texts of a file: the column or key `field` of a .csv, .tsv or .jsonl file, and the lines
-    of any other file, without their ends. Raises ValueError if there are none, and for .json."""
-    suffix = kind(path)[0]
-    if suffix == '.json':
-        raise ValueError(
-            f'{path}: a .json file is not read as texts; give a .jsonl file with an object on each '
-            f'line, {{"{field}": ...}}, or a .txt file with a text on each line'
-        )
-    if suffix in SUFFIXES:
-        yield from (example.text for example in iter_file(path, text=field))
-        return
-    empty = True
-    for line in lines(path):
-        empty = False
-        yield line.rstrip('\r\n')
-    if empty:
-        raise ValueError(f'{path} is empty; expected a text on each line')
-
-
 def write_embeddings(
-    bert: Bert, source: pathlib.Path, output: pathlib.Path, pooling: str, windows: bool
+    bert: Bert,
+    source: pathlib.Path,
+    output: pathlib.Path,
+    pooling: str,
+    windows: bool,
+    on_error: OnError | None = None,
 ) -> int:
     """Writes a .npz with `embeddings`, float32[texts, hidden]; returns the number of texts.
 
-    The embeddings are in a file while they are computed, so they need not fit in memory.
+    It also has the array `id`, if the file is a table or JSON with this column, and `place`, the
+    line of each text, if `on_error` received bad rows, which are left out. The embeddings are in a
+    file while they are computed, so they need not fit in memory. Raises ValueError for a bad row
+    before any text is embedded.
     """
-    field = bert.data.text_field
-    count = sum(1 for _ in texts(source, field))
-    vectors = bert.embed_stream(texts(source, field), pooling, windows)
+    ids, places, bad = list[str](), list[str](), list[ValueError]()
+    for example in text_inputs.read(source, bert.data, bad.append if on_error else None):
+        places.append(example.where.removeprefix(f'{source}:').strip())
+        if example.columns and 'id' in example.columns:
+            ids.append(str(example.columns['id']))
+    for error in bad:
+        on_error(error)  # type: ignore[misc]
+    if not (count := len(places)):
+        raise ValueError(f'{source} has no text that can be read')
+    more: dict[str, Any] = {'id': np.array(ids)} if len(ids) == count else {}
+    more |= {'place': np.array(places)} if bad else {}
+    read = text_inputs.read(source, bert.data, (lambda _: None) if on_error else None)
+    vectors = bert.embed_stream((example.parts for example in read), pooling, windows)
     with atomic_output(output) as partial, tempfile.TemporaryDirectory(dir=output.parent) as folder:
         file, shape = pathlib.Path(folder) / 'embeddings.npy', (count, bert.config.hidden_size)
         embeddings = np.lib.format.open_memmap(file, 'w+', 'float32', shape)
         for i, vector in zip(range(count), vectors, strict=True):
             embeddings[i] = vector
         with partial.open('wb') as archive:
-            np.savez(archive, embeddings=embeddings)
+            np.savez(archive, embeddings=embeddings, **more)
     return count
 
 
@@ -60,14 +60,39 @@ def shown(probability: float) -> str:
     return f'{probability:.3f}' if probability >= 0.001 else f'{probability:.1e}'
 
 
-def print_masked_words(bert: Bert, inputs: Iterable[str], top_k: int) -> None:
-    """Prints each text and, for each of its masks, the most likely tokens."""
+def print_masked_words(
+    bert: Bert, inputs: Iterable[Example], top_k: int, on_error: OnError | None = None
+) -> None:
+    """Prints each text and, for each of its masks, the most likely tokens.
+
+    Raises ValueError for a text without a mask, after the texts before it are printed, unless
+    `on_error` is given (see `bad_rows.each`).
+    """
     inputs = iter(inputs)
     while window := list(itertools.islice(inputs, MASKED)):
-        for text, masks in zip(window, bert.fill_mask(window, top_k), strict=True):
-            print(text)
+        for example, masks in _filled(bert, window, top_k, on_error):
+            print(' / '.join(filter(None, (example.text, example.text_b))))
             for candidates in masks:
                 print('   ' + '  '.join(f'{piece!r} {shown(share)}' for piece, share in candidates))
+
+
+def _filled(
+    bert: Bert, window: list[Example], top_k: int, on_error: OnError | None
+) -> Iterator[tuple[Example, list[Candidates]]]:
+    """The examples with their masks filled. If one has no mask, they are filled one by one."""
+
+    def fill(example: Example) -> tuple[Example, list[Candidates]]:
+        try:
+            return example, bert.fill_mask([example.parts], top_k)[0]
+        except ValueError as error:
+            raise ValueError(f'{example.where}: {error}') from error
+
+    try:
+        filled = bert.fill_mask([example.parts for example in window], top_k)
+    except ValueError:
+        yield from each(window, fill, on_error)
+    else:
+        yield from zip(window, filled, strict=True)
 
 
 def print_similarities(bert: Bert, inputs: list[str], pooling: str, windows: bool) -> None:

@@ -14,6 +14,7 @@ from etils import epath
 
 from bert_jax.config import Config, DataConfig, TrainConfig
 from bert_jax.data.labelled import glue
+from bert_jax.data.labelled.texts import REPLACED
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import datasets, runs
 from bert_jax.finetuning.datasets import load_task_data, task_names
@@ -53,6 +54,22 @@ def test_jsonl_is_trained_on_like_the_files_of_the_tasks(tmp_path: pathlib.Path)
         assert one.train.fingerprint() == other.train.fingerprint()
         assert one.eval.rows.fingerprint() == other.eval.rows.fingerprint()
         assert one.processor.facts == other.processor.facts and other.tests[0].is_scored
+
+
+def test_what_is_odd_about_texts_is_counted(tmp_path: pathlib.Path) -> None:
+    lines = ['text,label', 'a film,pos', 'a film,neg', 'Ünder,Pos', '\u200b,neg', 'it [SEP],pos']
+    train = written(tmp_path / 'a.csv', '\n'.join([*lines, 'it was \ufffd bad,neg']))
+    job = make('text', train_file=train, eval_file=train)
+    assert job.summary.lines() == {
+        f'texts that occur before with another label (first: {train}:3)': 1,
+        f"labels that may mean the same: 'Pos' and 'pos' (first: {train})": 1,
+        f'texts of unknown tokens alone (first: {train}:4)': 2,
+        f'texts without a token (first: {train}:5)': 2,
+        f'texts of which more than half is unknown tokens (first: {train}:6)': 2,
+        f'texts with the name of a special token, read as characters (first: {train}:6)': 2,
+        f'{REPLACED} (first: {train}:7)': 2,
+    }
+    assert job.summary.columns == {train: "text='text', label='label'"}
 
 
 def test_every_task_of_the_table_has_a_processor() -> None:
@@ -212,9 +229,12 @@ def test_what_test_files_have_instead_of_labels(tmp_path: pathlib.Path) -> None:
     assert (
         make('text', train_file=texts, eval_file=texts, test_file=bare).tests[0].is_scored is False
     )
-    odd = written(tmp_path / 'odd.csv', 'text,label\na film,?\n')
-    with pytest.raises(ValueError, match=r"odd.csv:2 has the label '\?'; expected one of the"):
-        make('text', train_file=texts, eval_file=texts, test_file=odd)
+    for labels in ('?', '0', '-1', 'good\na plot,', 'good\na plot,?'):
+        odd = written(tmp_path / 'odd.csv', f'text,label\na film,{labels}\n')
+        job = make('text', train_file=texts, eval_file=texts, test_file=odd)
+        line = 3 if '\n' in labels else 2
+        name = f'test files with rows without a known label, not scored (first: {odd}:{line})'
+        assert not job.tests[0].is_scored and job.summary.lines()[name] == 1
 
 
 @pytest.mark.parametrize('best', [False, True])

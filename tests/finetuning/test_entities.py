@@ -70,6 +70,20 @@ def test_by_hand():
     )
 
 
+@pytest.mark.parametrize(
+    ('gold', 'predicted', 'ill_formed'),
+    [
+        ('O I-x I-x O I-y B-y', 'O I-x I-x O I-y B-y', 0),  # IOB1
+        ('O I-x I-x O I-y B-y', 'O B-x I-x O B-y B-y', 2),  # B- only after the same type
+        ('O B-x I-x O B-y B-y', 'O I-x I-x O I-y B-y', 2),  # BIO
+        ('O B-x E-x O S-y S-y', 'O B-x E-x O S-y I-y', 2),  # IOBES: I- begins and ends
+        ('O B-x L-x O U-y U-y', 'O B-x L-x O U-y U-y', 0),  # BILOU
+    ],
+)
+def test_tags_are_ill_formed_by_the_scheme_of_the_gold_tags(gold, predicted, ill_formed):
+    assert entities([gold.split()], [predicted.split()])['ill_formed'] == ill_formed
+
+
 def test_an_entity_ends_with_its_sentence():
     assert entities([['B-x'], ['I-x']], [['B-x'], ['O']])['entities'] == 2
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from bert_jax.data.labelled.glue_tasks import TASKS, glue_average
+from bert_jax.data.labelled.labels import label_ids
 from bert_jax.finetuning.official_scores import classification, regression
 
 pytestmark = pytest.mark.filterwarnings('error')
@@ -94,11 +95,11 @@ def test_average_of_glue():
 
 
 def test_real_labels_against_themselves(shared_data):
-    from bert_jax.data.labelled import examples, glue
+    from bert_jax.data.labelled import glue
 
     for name in ('cola', 'mrpc', 'rte', 'sst2'):
         task = TASKS[name]
-        labels = examples.label_ids(glue.read(name, shared_data('glue'), 'dev'), task.labels)
+        labels = label_ids(glue.read(name, shared_data('glue'), 'dev'), task.labels)
         assert task.main_score(classification(labels, labels, task.metrics)) == 1
         assert task.main_score(classification(1 - labels, labels, task.metrics)) <= 0
         shares = {'cola': 0.691, 'mrpc': 0.684, 'rte': 0.527, 'sst2': 0.509}  # of the commoner one

@@ -1,8 +1,12 @@
 """Predictions of fine-tuned models, here of random ones."""
 
+import contextlib
 import copy
+import errno
 import json
+import os
 import pathlib
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,10 +14,12 @@ import pytest
 import small_tasks
 
 from bert_jax import predict
+from bert_jax.config import command_line
 from bert_jax.data.labelled import examples
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import predictions
 from bert_jax.finetuning.classification import ClassificationProcessor
+from bert_jax.finetuning.prediction_files import open_writer
 from bert_jax.inference import trained_model
 from bert_jax.inference.trained_model import Bert
 
@@ -144,3 +150,92 @@ def test_whether_a_question_may_have_no_answer(
     )
     bert = trained_model.load(tmp_path / 'model')
     assert (bert.no_answer, bert.labels) == (expected, ())
+
+
+def classifier(folder: pathlib.Path) -> Bert:
+    return fine_tuned(folder / 'model', ('pooler', 'classifier'), ('neg', 'pos'))
+
+
+def test_a_signal_leaves_whole_rows_and_says_how_many(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classifier(tmp_path)
+    monkeypatch.setattr(ClassificationProcessor, 'window', 4)
+    (tmp_path / 'a.jsonl').write_text('{"text": "good", "id": 1}\n' * 25)
+    iter_file = examples.iter_file
+
+    def killed(*arguments: Any, **options: Any) -> Iterator[examples.Example]:
+        for number, example in enumerate(iter_file(*arguments, **options)):
+            if number == 10:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield example
+
+    monkeypatch.setattr(examples, 'iter_file', killed)
+    monkeypatch.setattr(predict, 'FLAGS', copy.deepcopy(predict.FLAGS))
+    names = {'checkpoint': 'model', 'input': 'a.jsonl', 'output': 'out.csv'}
+    flags = [f'--{name}={tmp_path / value}' for name, value in names.items()]
+    before = signal.getsignal(signal.SIGTERM)
+    code = command_line.run('predict', predict.main, ['predict', *flags], predict.FLAGS)
+    said = capsys.readouterr().err
+    assert code == 128 + signal.SIGTERM and signal.getsignal(signal.SIGTERM) == before
+    assert f'stopped by SIGTERM; {tmp_path}/out.csv has the 8 records before it' in said
+    assert f"{tmp_path}/a.jsonl: text='text', not read: 'id'" in said
+    assert len((tmp_path / 'out.csv').read_text().splitlines()) == 9
+
+
+def test_a_full_disk_leaves_whole_rows_and_says_how_many(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bert, output = classifier(tmp_path), tmp_path / 'out.jsonl'
+    (tmp_path / 'a.jsonl').write_text('{"text": "good"}\n' * 9)
+
+    @contextlib.contextmanager
+    def full(path: pathlib.Path, summary: Summary) -> Iterator[Any]:
+        with open_writer(path, summary) as write:
+            count = 0
+
+            def limited(record: Any) -> None:
+                nonlocal count
+                count += 1
+                if count > 3:
+                    with path.open('a') as file:
+                        file.write('{"tex')
+                    raise OSError(errno.ENOSPC, 'No space left on device')
+                write(record)
+
+            yield limited
+
+    monkeypatch.setattr(predictions, 'open_writer', full)
+    with pytest.raises(OSError, match=r'No space left on device\. .* has the 3 records before it'):
+        predictions.write_records(bert, tmp_path / 'a.jsonl', output)
+    assert len(list(map(json.loads, output.read_text().splitlines()))) == 3
+
+
+def test_every_format_gives_the_same_predictions(tmp_path: pathlib.Path) -> None:
+    contents = {
+        'a.csv': 'id,text\n1,good film\n2,bad\n',
+        'a.tsv': 'id\ttext\n1\tgood film\n2\tbad\n',
+        'a.jsonl': '{"id": 1, "text": "good film"}\n{"id": 2, "text": "bad"}\n',
+        'a.json': '[{"id": 1, "text": "good film"}, {"id": 2, "text": "bad"}]',
+    }
+    bert = classifier(tmp_path)
+    found = []
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content)
+        records = list(predictions.records(bert, tmp_path / name, columns=True))
+        found.append([{**record, 'id': int(record['id'])} for record in records])
+        assert all({*record} == {'id', 'text', 'label', 'probabilities'} for record in records)
+    assert found[0] == found[1] == found[2] == found[3]
+
+
+def test_tags_without_o_and_all_their_probabilities(tmp_path: pathlib.Path) -> None:
+    bert = fine_tuned(tmp_path / 'model', ('tagger',), ('DET', 'NOUN'))
+    (record,), odd = said(bert, tmp_path / 'a.jsonl', {'words': ['the', '\u200b', 'film']})
+    assert record['tags'][1] == '_' and record['probabilities'][1] is None
+    assert 'words that the tokenizer drops, tagged _ (first' in str(odd)
+    (scored,) = predictions.records(bert, tmp_path / 'a.jsonl', all_scores=True)
+    assert scored['tags'] == record['tags'] and scored['probabilities'][1] is None
+    for i in (0, 2):
+        shares = scored['probabilities'][i]
+        assert [*shares] == ['DET', 'NOUN'] and sum(shares.values()) == pytest.approx(1)
+        assert shares[record['tags'][i]] == pytest.approx(record['probabilities'][i])

@@ -11,9 +11,11 @@ import numpy as np
 from etils import epath
 
 from bert_jax.config.errors import first_line
-from bert_jax.data.labelled.examples import Example, as_number, column_indices, tsv_rows
+from bert_jax.data.labelled.examples import Example
 from bert_jax.data.labelled.glue_tasks import TASKS as TASKS
 from bert_jax.data.labelled.glue_tasks import GlueTask
+from bert_jax.data.labelled.labels import as_number
+from bert_jax.data.labelled.tables import column_indices, tsv_rows
 from bert_jax.data.summary import Summary
 
 ADVICE = 'is it the official file of this task?'

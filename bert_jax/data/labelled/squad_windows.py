@@ -132,6 +132,7 @@ def windows(
     query_length = np.minimum(query_length, cut)
     first, last = _answer_tokens(questions, contexts, context, summary)
 
+    _count_lost(questions, queries, contexts, context, tokenizer.specials.unk, summary)
     lengths = np.diff(contexts.begin)[context]
     rooms = row_format.room(2, data.max_seq_length) - query_length
     strides = np.minimum(data.doc_stride, rooms)
@@ -173,6 +174,23 @@ def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
         np.ascontiguousarray(ends),
         np.cumsum(sizes),
     )
+
+
+def _count_lost(
+    questions: Sequence[Question],
+    queries: Tokens,
+    contexts: Tokens,
+    context: np.ndarray,
+    unknown: int,
+    summary: Summary,
+) -> None:
+    """Counts questions that have unknown tokens alone, and questions with such contexts."""
+    own = np.arange(len(questions))
+    for name, tokens, owner in (('questions', queries, own), ('contexts', contexts, context)):
+        known = np.concatenate([[0], np.cumsum(tokens.ids != unknown)])[tokens.begin]
+        lost = np.flatnonzero((known[1:] == known[:-1])[owner]).tolist()
+        where = questions[lost[0]].where if lost else ''
+        summary.count(f'{name} without a known token', where, len(lost))
 
 
 def _answer_tokens(

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bert_jax.data.labelled.conll import Sentence
+from bert_jax.data.labelled.sentence import Sentence
+from bert_jax.data.labelled.tags import NO_TAG
 from bert_jax.data.labelled.texts import Row
 from bert_jax.data.row_format import BERT, RowFormat
 from bert_jax.data.summary import Summary
@@ -53,15 +54,19 @@ def windows(
     distinct = list(dict.fromkeys(word for sentence in sentences for word in sentence.words))
     tokens_of = dict(zip(distinct, tokenizer.encode_words(distinct), strict=True))
     ids = {name: i for i, name in enumerate(names)}
+    dropped = f'words that the tokenizer drops, tagged {_outside(names)}'
     rows, labels, words, owners = [], [], [], []
+    unknown = tokenizer.specials.unk
     for index, sentence in enumerate(sentences):
         tokens = [tokens_of[word][:room] for word in sentence.words]
         for text in sentence.words:
             if not tokens_of[text]:
                 where = f'{sentence.where} {text!r}'
-                summary.count('words that the tokenizer drops, tagged O', where)
+                summary.count(dropped, where)
             elif len(tokens_of[text]) > room:
                 summary.count('words cut to fit', f'{sentence.where} {text[:40]!r}')
+        if all(ids_of in ([], [unknown]) for ids_of in tokens):
+            summary.count('sentences of unknown words alone', sentence.where)
         sizes = np.array([len(word) for word in tokens], np.int64)
         tag_ids = _label_ids(sentence, ids, allow_unknown, summary)
         spans = _spans(sizes, room)
@@ -87,12 +92,13 @@ def windows(
 def decode(
     sentences: Sequence[Sentence], windows: SentenceWindows, outputs: Sequence[np.ndarray]
 ) -> list[list[str]]:
-    """A tag for each word of each sentence; O for words without tokens.
+    """A tag for each word of each sentence; O, or _ if there is no O, for words without tokens.
 
     outputs: label ids for each row, int[length], or longer if the row is padded.
     """
+    outside = _outside(windows.names)
     return [
-        ['O' if i is None else windows.names[i] for i in ids]
+        [outside if i is None else windows.names[i] for i in ids]
         for ids in by_word(sentences, windows, outputs)
     ]
 
@@ -101,12 +107,17 @@ def by_word(
     sentences: Sequence[Sentence], windows: SentenceWindows, outputs: Sequence[np.ndarray]
 ) -> list[list[Any]]:
     """The output for each word of each sentence; None for words without tokens. outputs: for each
-    row an array of [length] values, or of more values if the row is padded."""
+    row an array of [length] values or [length, ...] lists of values, or longer if it is padded."""
     values: list[list[Any]] = [[None] * len(sentence.words) for sentence in sentences]
     for index, words, output in zip(windows.sentences, windows.words, outputs, strict=True):
         for position in np.flatnonzero(words >= 0).tolist():
-            values[index][words[position]] = output[position].item()
+            values[index][words[position]] = output[position].tolist()
     return values
+
+
+def _outside(names: Sequence[str]) -> str:
+    """The tag of words without tokens."""
+    return 'O' if 'O' in names else NO_TAG
 
 
 def _label_ids(

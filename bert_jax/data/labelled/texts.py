@@ -1,12 +1,19 @@
 """Texts and pairs of texts as rows of token ids."""
 
+import collections
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from bert_jax.data.row_format import BERT, RowFormat
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
+EMPTY = 'texts without a token'
+UNKNOWN = 'texts of unknown tokens alone'
+HALF_UNKNOWN = 'texts of which more than half is unknown tokens'
+REPLACED = 'texts with U+FFFD, a character that another program could not decode'
+SPECIAL = 'texts with the name of a special token, read as characters'
 Text = str | tuple[str, str]
 
 
@@ -22,6 +29,8 @@ class TextEncoder:
 
     A mask marker in a text becomes the mask token. types: the number of token types of the model.
     truncated: the number of texts so far that were cut, because they were longer than `longest`.
+    odd: for each way in which a text has another content than it seems, the indices of such texts
+    in the last call of `encode` or `windows`. totals: the numbers of such texts so far.
     """
 
     def __init__(
@@ -29,6 +38,12 @@ class TextEncoder:
     ):
         self.vocabulary, self.longest, self.types = vocabulary, longest, types
         self.row_format, self.truncated = row_format, 0
+        self.odd: dict[str, list[int]] = {}
+        self.totals: collections.Counter[str] = collections.Counter()
+        names = sorted({*vocabulary.special_pieces.all()} - {*vocabulary.mask_markers})
+        encoded = zip(names, vocabulary.encode_batch(names), strict=True)
+        plain = [re.escape(name) for name, ids in encoded if len(ids) > 1]
+        self._special = re.compile('|'.join(plain) or '(?!)')
 
     def encode(self, texts: Sequence[Text]) -> list[Row]:
         """A row for each text or pair of texts. A text that is too long is cut; of a pair, the
@@ -73,8 +88,26 @@ class TextEncoder:
         parts = [[split(text) for text in pair] for pair in pairs]
         flat = itertools.chain.from_iterable(itertools.chain.from_iterable(parts))
         encoded = iter(self.vocabulary.encode_batch(list(flat)))
-        for pair in parts:
-            yield [self._joined(itertools.islice(encoded, len(text))) for text in pair]
+        self.odd = collections.defaultdict(list)
+        for index, pair in enumerate(parts):
+            segments = [self._joined(itertools.islice(encoded, len(text))) for text in pair]
+            self._look(index, pairs[index], segments)
+            yield segments
+        self.totals.update({name: len(indices) for name, indices in self.odd.items()})
+
+    def _look(self, index: int, pair: Sequence[str], segments: list[list[int]]) -> None:
+        """Notes what is odd about a text or a pair of texts."""
+        unknown = sum(ids.count(self.vocabulary.specials.unk) for ids in segments)
+        if not all(segments):
+            self.odd[EMPTY].append(index)
+        elif unknown == sum(map(len, segments)):
+            self.odd[UNKNOWN].append(index)
+        elif 2 * unknown > sum(map(len, segments)):
+            self.odd[HALF_UNKNOWN].append(index)
+        if any('\ufffd' in text for text in pair):
+            self.odd[REPLACED].append(index)
+        if any(map(self._special.search, pair)):
+            self.odd[SPECIAL].append(index)
 
     def _joined(self, parts: Iterator[list[int]]) -> list[int]:
         """The parts, joined by mask tokens."""

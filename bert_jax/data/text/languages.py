@@ -20,7 +20,7 @@ from bert_jax.config.needs import NAMED as NAMED
 from bert_jax.config.needs import NEXT
 from bert_jax.data import files, model_languages
 from bert_jax.data.summary import Document, Summary
-from bert_jax.data.text import readers
+from bert_jax.data.text import readers, text_lines
 from bert_jax.data.text.readers import Source
 
 PAIR = re.compile(r'([a-z]{2,3})-([a-z]{2,3})=text:([^|]+)(?:\|text:([^|]+))?')
@@ -179,7 +179,7 @@ def _pairs(named: str, data: DataConfig) -> Source:
     def read(summary: Summary) -> Iterator[Document]:
         decoder = files.Decoder(summary)
         summary.count('files', number=len(paths))
-        lines = [readers.lines(path, str(path), -1, summary, decoder) for path in paths]
+        lines = [text_lines.lines(path, str(path), -1, summary, decoder) for path in paths]
         numbered_pairs = _columns(paths[0], lines[0]) if len(paths) == 1 else _zipped(paths, lines)
         for number, pair in numbered_pairs:
             if all(pair):

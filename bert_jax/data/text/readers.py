@@ -14,6 +14,7 @@ from bert_jax.config.errors import first_line
 from bert_jax.data import files
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import builtin, builtin_code, staging
+from bert_jax.data.text.text_lines import lines, looked_at
 
 Files = dict[pathlib.PurePath, list]  # [name, size, time], which identify the content of a file
 JSON_LINES = ('.jsonl', '.json')  # C4's files are named .json.gz
@@ -116,6 +117,7 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
                 documents = _jsonl(path, rows, data.text_field, summary)
             else:
                 rows = lines(file, str(path), MAX_BYTES, summary, decoder)
+                rows = looked_at(rows, str(path), summary)
                 if data.documents == 'line':
                     documents = ([line] for _, line in rows if line)
                 else:
@@ -155,37 +157,6 @@ def _local_files(pattern: str) -> Files:
     return {p: [str(p.resolve()), stat.st_size, stat.st_mtime_ns] for p, stat in stats.items()}
 
 
-def lines(
-    path: pathlib.PurePath, name: str, longest: int, summary: Summary, decoder: files.Decoder
-) -> Iterator[tuple[int, str]]:
-    """Stripped lines with their numbers, in parts of at most `longest` bytes. name: the name of the
-    file in messages."""
-    before, has_text, rest = summary.passed, False, b''
-    for number, content, is_end, passed in files.raw_lines(path, name, longest):
-        where, part = f'{name}:{number}', rest + content
-        end = len(part) if is_end else _cut(part)
-        if not is_end:
-            summary.count(f'lines cut after {longest:,} bytes', where)
-        part, rest = part[:end], part[end:]
-        summary.passed = before + passed
-        text = decoder.decode(part, where).removeprefix('\ufeff').strip()
-        has_text = has_text or bool(text)
-        yield number, text
-    if rest:
-        yield number, decoder.decode(rest, where).strip()
-    if not has_text:
-        summary.count('empty files', name)
-
-
-def _cut(part: bytes) -> int:
-    """The index at which to cut a part of a long line: after its last space, or before its last
-    character if it has no space."""
-    end = part.rfind(b' ') + 1 or len(part)
-    while end == len(part) or (end > 1 and part[end] & 0xC0 == 0x80):
-        end -= 1
-    return end or len(part)
-
-
 def _split(
     path: pathlib.PurePath, lines: Iterator[tuple[int, str]], at_blank_lines: bool, summary: Summary
 ) -> Iterator[Document]:
@@ -214,7 +185,9 @@ def _jsonl(
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f'{path}:{number} is not JSON ({error})') from error
+            raise ValueError(
+                f'{path}:{number} is not JSON ({error}); expected an object on each line'
+            ) from error
         if not isinstance(record, dict) or not isinstance(record.get(field), str):
             names = sorted(record) if isinstance(record, dict) else type(record).__name__
             raise ValueError(

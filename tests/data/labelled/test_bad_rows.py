@@ -102,7 +102,7 @@ KINDS = [
         [nested(f'q{i}') for i in range(4)],
         {
             '7': 'expected an object',
-            nested(7): "'id' is 7",
+            nested([7]): r"'id' is \[7\]",
             nested('q1'): "has the 'id' of",
             nested('x', question=None): "'question' is None",
         },

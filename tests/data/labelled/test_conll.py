@@ -4,6 +4,7 @@ import json
 import pytest
 
 from bert_jax.data.labelled import conll
+from bert_jax.data.labelled.tags import label_names, scheme
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.official_scores import entities, spans
 
@@ -82,10 +83,10 @@ def test_jsonl(tmp_path):
 @pytest.mark.parametrize(
     'line, message',
     {
-        '{"words": ["a"]}': r"a\.jsonl:1: 'tags' is None; expected a list of strings",
+        '{"words": ["a"]}': r"a\.jsonl:1 has no column 'tags', it has \['words'\]",
         '{"words": ["a", "b"], "tags": ["O"]}': r"a\.jsonl:1 has 2 'words' and 1 'tags'",
         '{"words": ["a", ""], "tags": ["O", "O"]}': r"a\.jsonl:1 has an empty string in 'words'",
-        '{"words": ["a"], "tags": [3]}': r"a\.jsonl:1 has 3 in 'tags'; expected a string",
+        '{"words": ["a", "b"], "tags": [3, "O"]}': r"a\.jsonl:1 has 3 in 'tags'; expected a s",
         '{"words": ["a", "b"], "tags": ["B-x", "I"]}': r"a\.jsonl:1 has the tag 'I', but other",
         '': r'a\.jsonl has no sentence',
     }.items(),
@@ -96,7 +97,9 @@ def test_bad_lines_of_jsonl(tmp_path, line, message):
 
 
 def test_a_file_of_json_is_no_conll(tmp_path):
-    with pytest.raises(ValueError, match=r'a\.json: expected a \.jsonl file or a CoNLL'):
+    with pytest.raises(
+        ValueError, match=r"a\.json has no column 'words', it has \['data', 'x'\]; expected"
+    ):
         conll.read(put(tmp_path / 'a.json', '{"data": 1, "x": 2}'))
 
 
@@ -132,7 +135,7 @@ def test_strange_characters_stay_words(tmp_path):
         'a\tO\nb\tB-x\nc\tI-\n': r"a\.conll:3 has the tag 'I-'",
         'a\tB-x\nb\tI\n': r"a\.conll:2 has the tag 'I'",
         'a\tB-x\nb\tE-x\nc\tL-x\n': r'mixes .* \(E- in .*a\.conll:2, L- in .*:3\); use one',
-        '1\tNo\tO\n2\tone\tO\n\n1\tA\tO\n': r'a\.conll: the first column numbers the words',
+        '1\tNo\tO\n2\tone\tO\n\n1\tA\tO\n': r'a\.conll:1: the first column numbers the words',
     }.items(),
 )
 def test_bad_files_are_named_with_the_line(tmp_path, content, message):
@@ -169,7 +172,7 @@ def test_files_that_are_not_there_or_damaged_are_named(tmp_path):
 )
 def test_schemes_are_recognised(tmp_path, name, ill_formed, tags):
     sentences = [sentence.split() for sentence in tags.split(';')]
-    assert conll.scheme(sentences) == (name, ill_formed)
+    assert scheme(sentences) == (name, ill_formed)
     content = '\n'.join(''.join(f'w {tag}\n' for tag in sentence) for sentence in sentences)
     summary = Summary()
     assert [s.tags for s in read(tmp_path, content, summary=summary)] == sentences
@@ -179,8 +182,8 @@ def test_schemes_are_recognised(tmp_path, name, ill_formed, tags):
 
 def test_label_names_begin_with_o(tmp_path):
     sentences = read(tmp_path, 'a\tI-x\nb\tB-y\nc\tB-x\n\nd\tI-x')
-    assert conll.label_names(sentences) == ['O', 'B-x', 'B-y', 'I-x']
-    assert conll.label_names(read(tmp_path, 'a NN\nb DT')) == ['O', 'DT', 'NN']
+    assert label_names(sentences) == ['O', 'B-x', 'B-y', 'I-x']
+    assert label_names(read(tmp_path, 'a NN\nb DT')) == ['DT', 'NN']
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -210,8 +213,8 @@ def test_wnut17_is_read_whole(shared_data, tmp_path, split):
     assert found == [tuple(line.split('\t')) for line in lines if line.strip()]
     tags = [s.tags for s in sentences]
     assert (len(sentences), sum(map(len, map(spans, tags)))) == ENTITIES[split]
-    assert conll.scheme(tags) == ('BIO', 0) and not summary.lines()
-    assert len(conll.label_names(sentences)) == 13
+    assert scheme(tags) == ('BIO', 0) and not summary.lines()
+    assert len(label_names(sentences)) == 13
     assert entities(tags, tags)['f1'] == 1
     conll.write(sentences, tags, tmp_path / 'copy')
     assert pairs(conll.read(tmp_path / 'copy')) == pairs(sentences)

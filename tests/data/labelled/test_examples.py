@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from bert_jax.data.labelled.examples import Example, iter_file, label_ids, label_names, label_values
+from bert_jax.data.labelled.examples import Example, iter_file
+from bert_jax.data.labelled.labels import label_ids, label_names, label_values
 
 CSV = 'text,label\nfine,1\n'
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bert_jax.data.labelled import glue
-from bert_jax.data.labelled.examples import Example, label_ids, label_names, label_values
+from bert_jax.data.labelled.examples import Example
+from bert_jax.data.labelled.labels import label_ids, label_names, label_values
 from bert_jax.data.summary import Summary
 
 REAL = ('cola', 'sst2', 'mrpc', 'stsb', 'rte')

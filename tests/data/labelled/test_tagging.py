@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bert_jax.data.labelled import conll, tagging
-from bert_jax.data.labelled.conll import Sentence
+from bert_jax.data.labelled.sentence import Sentence
+from bert_jax.data.labelled.tags import label_names
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers import tokenizer
 
@@ -149,7 +150,7 @@ def test_tags_of_wnut17_survive(shared_data, cased, longest):
     name = 'cased' if cased else 'uncased'
     vocabulary = tokenizer.load(shared_data(f'vocab/bert-base-{name}'), lowercase=not cased)
     sentences = conll.read(shared_data('ner/wnut17/dev.conll'))
-    names = conll.label_names(conll.read(shared_data('ner/wnut17/train.conll')))
+    names = label_names(conll.read(shared_data('ner/wnut17/train.conll')))
     summary = Summary()
     found = windows(sentences, names, vocabulary, max_seq_length=longest, summary=summary)
     assert max(len(row.input_ids) for row in found.rows) <= longest

@@ -1,0 +1,151 @@
+"""What a file holds, by its first bytes or lines, so that a file of another kind is named."""
+
+import json
+import re
+from collections.abc import Sequence
+
+MAX_NULS = 0.2  # the share of zero bytes at the beginning of a file above which it is not text
+# The share of other control characters above which the beginning of a file is not text, and how
+# many there are at least.
+MAX_CONTROLS, MIN_CONTROLS = 0.1, 8
+CONTROLS = bytes({*range(1, 9), *range(14, 27), 127})
+
+BOMS = {
+    b'\xff\xfe\x00\x00': 'UTF-32',
+    b'\x00\x00\xfe\xff': 'UTF-32',
+    b'\xff\xfe': 'UTF-16',
+    b'\xfe\xff': 'UTF-16',
+}
+EXPORT = 'save its content as text'
+UNPACK = 'unpack it'
+# The first bytes of files that are not text: what they are, and what to do.
+MAGIC = {
+    b'%PDF-': ('a PDF', EXPORT),
+    b'{\\rtf': ('a document in RTF', EXPORT),
+    b'\xd0\xcf\x11\xe0': ('an old Office document (.doc, .xls)', EXPORT),
+    b'PAR1': ('a Parquet file', 'save its rows as .jsonl'),
+    b'ARROW1': ('an Arrow file', 'save its rows as .jsonl'),
+    b'ORC\n': ('an ORC file', 'save its rows as .jsonl'),
+    b'Obj\x01': ('an Avro file', 'save its rows as .jsonl'),
+    b'SQLite format 3': ('an SQLite database', 'save its rows as .jsonl'),
+    b'\x89HDF': ('an HDF5 file', 'save its text'),
+    b'\x93NUMPY': ('a NumPy array', 'save its text'),
+    b'\x80\x02': ('a Python pickle', 'save its rows as .jsonl'),
+    b'\x80\x03': ('a Python pickle', 'save its rows as .jsonl'),
+    b'\x80\x04': ('a Python pickle', 'save its rows as .jsonl'),
+    b'\x80\x05': ('a Python pickle', 'save its rows as .jsonl'),
+    b'\x89PNG': ('a PNG image', 'a text file is needed'),
+    b'\xff\xd8\xff': ('a JPEG image', 'a text file is needed'),
+    b'GIF8': ('a GIF image', 'a text file is needed'),
+    b'II*\x00': ('a TIFF image', 'a text file is needed'),
+    b'MM\x00*': ('a TIFF image', 'a text file is needed'),
+    b'\x7fELF': ('a program', 'a text file is needed'),
+    b'version https://git-lfs.github.com/': (
+        'a Git LFS pointer and not the file itself',
+        'run git lfs pull',
+    ),
+}
+# Compressed files. Their suffixes tell `files` how to open them.
+PACKED = {
+    b'\x1f\x8b': '.gz',
+    b'BZh': '.bz2',
+    b'\xfd7zXZ\x00': '.xz',
+    b'\x28\xb5\x2f\xfd': '.zst',
+}
+ARCHIVES = {
+    b'word/': ('a Word document (.docx)', EXPORT),
+    b'xl/': ('an Excel workbook (.xlsx)', 'save it as .csv'),
+    b'ppt/': ('a PowerPoint file (.pptx)', EXPORT),
+    b'opendocument': ('an OpenDocument file', EXPORT),
+    b'epub': ('an EPUB book', EXPORT),
+    b'.npy': ('a file of NumPy arrays (.npz)', 'save its text'),
+}
+TEXT_MAGIC = (b'%PDF-', b'{\\rtf', b'version https')
+NOT_PRINTED = re.compile(rb'[^\t-\r -~]')
+TAG = re.compile(r'<[/!?]?[A-Za-z].*>')
+NAME = re.compile(r'[\w#]*( ?[\w#]+){0,2}')  # of a column
+PAGE = re.compile(r'<!doctype html|<html', re.IGNORECASE)
+SAFETENSORS = re.compile(rb'.{6}\x00\x00\{\s*"', re.DOTALL)  # the length of a header, then JSON
+
+
+def not_text(block: bytes) -> str:
+    """What a file is that begins with `block`, and what to do; '' if it may be text in UTF-8."""
+    encoding = next((name for bom, name in BOMS.items() if block.startswith(bom)), '')
+    if encoding:
+        return f'is not UTF-8, it is {encoding}; convert the file, for example with iconv'
+    found = next((kind for start, kind in MAGIC.items() if block.startswith(start)), None)
+    if not block.startswith(TEXT_MAGIC) and not NOT_PRINTED.search(block[:16]):
+        found = None  # a text can begin with PAR1 or GIF89a
+    if block.startswith(b'PK\x03\x04'):
+        found = next((kind for name, kind in ARCHIVES.items() if name in block), None)
+        found = found or ('a zip archive', UNPACK)
+    elif block[257:262] == b'ustar':
+        found = 'a tar archive', UNPACK
+    elif SAFETENSORS.match(block):
+        found = 'a safetensors file', 'a text file is needed'
+    if found:
+        return f'is {found[0]}; {found[1]}'
+    packed = next((suffix for start, suffix in PACKED.items() if block.startswith(start)), '')
+    if packed and NOT_PRINTED.search(block[:16]):
+        return f'is compressed; give it a name that ends in {packed}'
+    if block.count(0) > MAX_NULS * len(block):
+        return (
+            'is not UTF-8, it is UTF-16 or binary (it has many zero bytes); convert the file, for '
+            'example with iconv'
+        )
+    controls = len(block) - len(block.translate(None, CONTROLS))
+    if controls >= MIN_CONTROLS and controls > MAX_CONTROLS * len(block):
+        return f'is not text: {controls} of its first {len(block)} bytes are control characters'
+    return ''
+
+
+def text_kind(lines: Sequence[str]) -> str:
+    """What the first lines of a text file look like: JSON, HTML, XML, a table or one in Markdown,
+    and the name or the form that such a file needs; '' if they look like none of them."""
+    kept = [line.strip(' \r\n') for line in lines if line.strip()]
+    if not kept:
+        return ''
+    first = kept[0].removeprefix('\ufeff')
+    if _is_json(first, dict):
+        return 'JSON objects, one on each line; such a file needs a name that ends in .jsonl'
+    if _is_json(first, list) or first in ('[', '{', '[{') or first.startswith(('[{"', '{"')):
+        return 'JSON; such a file needs a name that ends in .json'
+    if any(PAGE.match(line) for line in kept):
+        return 'HTML, a page of the web; save its text'
+    tags = sum(bool(TAG.fullmatch(line)) for line in kept)
+    if first.startswith('<?xml') or tags > 0.8 * len(kept):
+        return 'XML; save its text'
+    bars = sum(line.startswith('|') and line.endswith('|') for line in kept)
+    if len(kept) > 1 and bars > 0.8 * len(kept):
+        return 'a Markdown table; save it as .csv, or without the bars'
+    return _table(kept)
+
+
+def separator(line: str, count: int = 1) -> str:
+    """The character that may separate the columns of a line: the most frequent of tab, comma,
+    semicolon and bar, if there are at least `count` of it; otherwise ''."""
+    best = max('\t,;|', key=line.count)
+    return best if line.count(best) >= count else ''
+
+
+def _table(lines: Sequence[str]) -> str:
+    """What a table looks like: lines with the same number of tabs, or of commas, semicolons or bars
+    below a line of names. '' if the lines are no table."""
+    mark = separator(lines[0])
+    counts = {line.count(mark) for line in lines} if mark else set()
+    named = all(NAME.fullmatch(cell.strip().strip('"')) for cell in lines[0].split(mark or None))
+    least = lines[0].count(mark) if mark else 0
+    same = len(counts) == 1 or (named and least > 1 and min(counts) == least)
+    if len(lines) < 2 or not same or not (mark == '\t' or named):
+        return ''
+    shown = 'tabs' if mark == '\t' else repr(mark)
+    return f'a table, its columns separated by {shown}; save it as .csv, .tsv or .jsonl'
+
+
+def _is_json(line: str, kind: type) -> bool:
+    if not line.startswith(('{', '[')):
+        return False
+    try:
+        return isinstance(json.loads(line), kind)
+    except (ValueError, RecursionError):
+        return False

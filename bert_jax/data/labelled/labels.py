@@ -1,0 +1,115 @@
+"""The labels of examples: their names, ids and values, and labels that are not what they seem."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+
+from bert_jax.data.labelled.examples import Example
+
+LISTED = 20  # a message lists at most this many labels
+FEW = 20  # fewer examples than this say little about a column
+WHOLE_NUMBER = re.compile(r'([+-]?\d{1,18})(\.0+)?')
+BETWEEN = re.compile(r'[\s_-]+')
+
+
+def label_names(examples: Sequence[Example]) -> list[str]:
+    """The labels that occur, in alphabetical order, or by value if all are whole numbers. Raises
+    ValueError if an example has no label, and if a number has two spellings, such as 1 and 1.0."""
+    names: dict[str, str] = {}
+    for example in examples:
+        label = _label(example)
+        number = WHOLE_NUMBER.fullmatch(label)
+        other = names.setdefault(number[1].removeprefix('+') if number else label, label)
+        if other != label:
+            raise ValueError(
+                f'{example.where} has the label {label!r}, and an example before it has {other!r}; '
+                'write equal numbers in the same way'
+            )
+    if all(re.fullmatch(r'[+-]?\d{1,18}', name) for name in names.values()):
+        return sorted(names.values(), key=lambda name: (int(name), name))
+    return sorted(names.values())
+
+
+def check_column(examples: Sequence[Example], path: str) -> None:
+    """Raises ValueError if the labels look like texts or ids: if almost each of many examples has a
+    label of its own, or if labels differ where texts are the same."""
+    labels, texts = {e.label for e in examples}, {e.parts for e in examples}
+    own = len(labels) > 0.9 * len(examples) and len(examples) >= FEW
+    turned = len(labels) >= max(2 * len(texts), len(examples) / 2) and len(examples) > 3
+    if own or turned:
+        found = f'{len(labels):,} different labels and {len(texts):,} different texts'
+        shown = sorted(map(str, labels))[0]
+        numbers = all(as_number(str(label)) == as_number(str(label)) for label in labels)
+        hint = '; to learn numbers: config.data.regression=true' if numbers else ''
+        raise ValueError(
+            f'{path} has {found} in {len(examples):,} examples (such as the label {shown[:60]!r}); '
+            f'config.data.label_field has to name the column of labels{hint}'
+        )
+
+
+def alike(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of different names that may mean the same: they differ only in case, in the composition
+    or the width of characters, in invisible characters, or in spaces, hyphens and underscores."""
+    first: dict[str, str] = {}
+    pairs = []
+    for name in names:
+        plain = unicodedata.normalize('NFKC', name).casefold()
+        plain = ''.join(c for c in plain if unicodedata.category(c) not in ('Cf', 'Cc'))
+        plain = BETWEEN.sub(' ', unicodedata.normalize('NFKC', plain)).strip()
+        other = first.setdefault(plain, name)
+        if other != name:
+            pairs.append((other, name))
+    return pairs
+
+
+def label_ids(examples: Sequence[Example], names: Sequence[str]) -> np.ndarray:
+    """int32[n], indices in `names`. Raises ValueError for a label that is unknown or missing."""
+    ids = {name: i for i, name in enumerate(names)}
+    for example in examples:
+        if (label := _label(example)) not in ids:
+            known = ', '.join(map(repr, names[:LISTED])) + (', ...' if len(names) > LISTED else '')
+            hint = '; to learn numbers: config.data.regression=true' * (as_number(label) % 1 > 0)
+            raise ValueError(
+                f'{example.where} has the label {label!r}; expected one of the training '
+                f'file: {known}{hint}'
+            )
+    return np.array([ids[_label(example)] for example in examples], np.int32)
+
+
+def label_values(examples: Sequence[Example]) -> np.ndarray:
+    """float32[n]. Raises ValueError for a label that is missing or is not a finite number."""
+    values = np.array([as_number(_label(example)) for example in examples])
+    bad = np.flatnonzero(~(np.abs(values) <= np.finfo(np.float32).max)).tolist()
+    if bad:
+        first = examples[bad[0]]
+        raise ValueError(f'{first.where} has the label {first.label!r}; expected a finite number')
+    return values.astype(np.float32)
+
+
+def as_number(label: str) -> float:
+    """The number, or NaN if the label is not a number."""
+    try:
+        return np.nan if '_' in label else float(label)  # 1_000 is a number in Python only
+    except ValueError:
+        return np.nan
+
+
+def first_unknown(examples: Sequence[Example], names: Sequence[str]) -> str:
+    """The place of the first example whose label is missing, is none of `names` or, if there are no
+    names, is not a finite number; '' if there is none."""
+    for example in examples:
+        label = example.label or ''
+        if label not in names if names else not np.isfinite(as_number(label)):
+            return example.where
+    return ''
+
+
+def _label(example: Example) -> str:
+    if example.label is None:
+        raise ValueError(
+            f'{example.where} has no label; add it, or name the column of labels with '
+            'config.data.label_field'
+        )
+    return example.label

@@ -1,0 +1,24 @@
+"""A sentence as words with tags."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")  # words and punctuation, as in CoNLL files
+
+
+@dataclasses.dataclass(frozen=True)
+class Sentence:
+    """A sentence. where: 'path:line' of its first word, or of its object or row in other files.
+    columns: all values of that object or row, if the caller asked for them."""
+
+    words: list[str]
+    tags: list[str] | None
+    where: str
+    columns: Mapping[str, Any] | None = None
+
+
+def split_words(text: str) -> list[str]:
+    """The words and the punctuation marks of a text."""
+    return WORD.findall(text)

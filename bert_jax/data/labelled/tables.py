@@ -1,0 +1,132 @@
+"""Reads tables: .csv, which follows RFC 4180, and .tsv, which has no quoting."""
+
+import csv
+import pathlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+from bert_jax.data.file_kinds import separator, text_kind
+from bert_jax.data.files import kind, lines
+from bert_jax.data.labelled import json_files
+from bert_jax.data.labelled.bad_rows import OnError, each
+
+SUFFIXES = ('.csv', '.tsv')
+LONGEST = 1 << 24  # characters of a CSV field; a longer one probably has a quote that is not closed
+Numbered = tuple[int, list[str]]  # the number of the first line of a row, and its cells
+
+
+def rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Numbered]:
+    """(number of the first line, cells) of each row; a blank line has no cells."""
+    return (csv_rows if kind(path)[0] == '.csv' else tsv_rows)(path, on_error)
+
+
+def csv_rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Numbered]:
+    """(number of the first line, fields) of each record; a blank line has no fields."""
+    csv.field_size_limit(max(LONGEST, csv.field_size_limit()))
+    reader = csv.reader(lines(path, on_error), strict=True)
+    while True:
+        number = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            wrong = ValueError(
+                f'{path}:{number} is not CSV ({error}); put double quotes around a text with '
+                'commas, quotes or line breaks, and double the quotes in it. A file of JSON '
+                'objects, one on each line, needs a name that ends in .jsonl'
+            )
+            if on_error is None:
+                raise wrong from error
+            on_error(wrong)
+        else:
+            yield number, row
+
+
+def tsv_rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Numbered]:
+    """(number, fields) of each line; a blank line has no fields. Quotes belong to the text."""
+    for number, line in enumerate(lines(path, on_error), 1):
+        line = line.rstrip('\r\n')
+        yield number, line.split('\t') if line else []
+
+
+def column_indices(
+    header: Sequence[str], names: Iterable[str], where: str, advice: str
+) -> list[int]:
+    """The indices of the columns `names`. Raises ValueError if one is missing or repeated."""
+    names = list(names)
+    for name in names:
+        if header.count(name) != 1:
+            has = 'several columns' if name in header else 'no column'
+            raise ValueError(f'{where} has {has} {name!r}, it has {list(header)}; {advice}')
+    return [header.index(name) for name in names]
+
+
+def records(
+    path: pathlib.Path,
+    needed: Collection[str],
+    optional: Collection[str],
+    advice: str,
+    on_error: OnError | None = None,
+) -> Iterator[json_files.Record]:
+    """The rows of a table as objects by the names of its columns, each with its 'path:line'.
+
+    The first line names the columns. The columns `needed` have to be there once, and `optional` at
+    most once; `advice` is what a message about them says. Blank lines are left out, but in a table
+    of one column they are empty cells, except at the end of the file. Raises ValueError, with
+    path:line, unless `on_error` is given (see `each`), for rows with more or fewer cells than there
+    are columns, and for rows that repeat the names of the columns.
+    """
+    found = rows(path, on_error)
+    number, row = next(((number, row) for number, row in found if row), (0, []))
+    header = [name.strip() for name in row]
+    if not header:
+        return
+    check_header(header, {*needed, *({*optional} & {*header})}, f'{path}:{number}', advice)
+
+    def named(found: Numbered) -> tuple[dict[str, Any], str]:
+        number, row = found
+        where, row = f'{path}:{number}', row or ['']  # a blank line is one empty cell
+        if len(row) != len(header):
+            raise ValueError(
+                f'{where} has {len(row)} columns; expected {len(header)}, as in the first line '
+                f'({", ".join(header)})'
+            )
+        if [cell.strip() for cell in row] == header:
+            raise ValueError(
+                f'{where} repeats the names of the columns ({", ".join(header)}); remove this line'
+            )
+        return dict(zip(header, row, strict=True)), where
+
+    kept = _with_inner_blanks(found) if len(header) == 1 else (f for f in found if f[1])
+    yield from each(kept, named, on_error)
+
+
+def check_header(header: list[str], names: Collection[str], where: str, advice: str) -> None:
+    """Raises ValueError if a column is missing or repeated; the message names what the file looks
+    like."""
+    hint = ''
+    if not {*names} <= {*header}:
+        line = header[0]
+        other = separator(line) if len(header) == 1 else ''
+        if other and {*names} & {*line.split(other)}:
+            name = 'tabs' if other == '\t' else f'{other!r}'
+            suffix = {',': '.csv', '\t': '.tsv'}.get(other, '')
+            hint = f'its columns are separated by {name}: ' + (
+                f'rename it to {suffix}; ' if suffix else 'separate them by commas; '
+            )
+        elif looks := text_kind([', '.join(header)]):
+            hint = f'it looks like {looks}; '
+    column_indices(header, names, where, f'{hint}the first line names the columns; {advice}')
+
+
+def _with_inner_blanks(found: Iterator[Numbered]) -> Iterator[Numbered]:
+    """The rows without the blank lines at the end."""
+    blanks: list[Numbered] = []
+    for number, row in found:
+        if row:
+            yield from blanks
+            blanks = []
+            yield number, row
+        else:
+            blanks.append((number, row))

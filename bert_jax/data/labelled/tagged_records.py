@@ -1,0 +1,238 @@
+"""Reads sentences from objects and tables: .jsonl, .json, .csv and .tsv.
+
+An object, or a row of a table, is a sentence with a list of words and a list of tags; in a table
+they are JSON lists, Python lists or texts that spaces divide. A table may also have a row for each
+word. Then a column with the number of the sentence, or a blank line, ends a sentence.
+"""
+
+import ast
+import json
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bert_jax.data.files import kind
+from bert_jax.data.labelled import json_files, tables
+from bert_jax.data.labelled.bad_rows import OnError, each
+from bert_jax.data.labelled.conll_columns import LONG
+from bert_jax.data.labelled.sentence import Sentence, split_words
+from bert_jax.data.summary import Summary
+
+# The names of columns, the preferred ones first; capital letters do not matter.
+WORDS = ('words', 'tokens', 'sentence')
+TEXT = 'text'  # a text that is split into words, if there are no words and no tags to read
+TAGS = ('tags', 'ner_tags', 'word_labels', 'labels', 'label', 'ner', 'pos_tags', 'upos')
+WORD = ('word', 'token', 'form')
+TAG = ('tag', 'ner_tag', 'ner', 'label', 'labels', 'tags', 'pos_tag', 'pos', 'upos')
+NUMBER = ('sentence #', 'sentence', 'sentence_id', 'sent_id', 'sentence_idx', 'sentence_number')
+SPANS = 'character positions; expected a tag for each word'
+
+
+class _Columns(NamedTuple):
+    """The names of the columns that are read. number: the number of the sentence. per_word: whether
+    each row is a word. is_raw: whether `words` is a text that is not divided into words."""
+
+    words: str
+    tags: str = ''
+    number: str = ''
+    per_word: bool = False
+    is_raw: bool = False
+
+
+def has_words(header: Sequence[str]) -> bool:
+    """Whether a line names a column of words."""
+    return bool({name.strip().lower() for name in header} & {*WORDS, *WORD, TEXT})
+
+
+def read(
+    path: pathlib.Path,
+    tagged: bool | None,
+    columns: bool,
+    summary: Summary,
+    on_error: OnError | None,
+) -> Iterator[Sentence]:
+    """The sentences of a file; see `conll.iter_file`."""
+    if kind(path)[0] not in tables.SUFFIXES:
+        found: _Columns | None = None
+
+        def sentence(record: json_files.Record) -> Sentence:
+            nonlocal found
+            values, where = record
+            found = found or _find([*values], where, tagged, summary, path, False)
+            return _sentence(values, where, found, tagged, columns, False)
+
+        yield from each(json_files.records(path, 'words', on_error), sentence, on_error)
+        return
+    rows = tables.rows(path, on_error)
+    number, row = next(((number, row) for number, row in rows if row), (0, []))
+    header = [name.strip() for name in row]
+    if not header:
+        return
+    where = f'{path}:{number}'
+    if not has_words(header):
+        advice = f'name the column of words {WORDS[0]!r}, or {WORD[0]!r} with a row for each word'
+        tables.check_header(header, [WORDS[0]], where, advice)
+    tables.column_indices(header, header, where, 'give each column a name of its own')
+    names = _find(header, where, tagged, summary, path, True)
+    if names.per_word:
+        yield from _grouped(path, rows, header, names, tagged, summary, on_error)
+        return
+
+    def of_row(found: tables.Numbered) -> Sentence:
+        number, row = found
+        values = _named(f'{path}:{number}', row, header)
+        return _sentence(values, f'{path}:{number}', names, tagged, columns, True)
+
+    yield from each((found for found in rows if found[1]), of_row, on_error)
+
+
+def _find(
+    header: Sequence[str],
+    where: str,
+    tagged: bool | None,
+    summary: Summary,
+    path: pathlib.Path,
+    is_table: bool,
+) -> _Columns:
+    """The columns to read. Raises ValueError if there is no column of words, or no column of tags
+    and `tagged` is true."""
+    known = {name.strip().lower(): name for name in reversed(header)}
+    words = next((known[name] for name in WORDS if name in known), '')
+    word = next((known[name] for name in WORD if name in known and is_table), '')
+    number = next((known[name] for name in NUMBER if name in known), '')
+    # A column `sentence` has the words, or beside a column `word` the number of the sentence.
+    per_word = bool(word) and words.lower() in ('', 'sentence')
+    tags = next((known[name] for name in (TAG if per_word else TAGS) if name in known), '')
+    if not words and not per_word and TEXT in known:
+        words = '' if tagged else known[TEXT]
+    if not (words or per_word):
+        spans = f'; {TEXT!r} with {SPANS}' if TEXT in known else ''
+        raise ValueError(
+            f'{where} has no column {WORDS[0]!r}, it has {[*header]}; expected {WORDS[0]!r} and '
+            f'{TAGS[0]!r}, lists of the same length{spans}'
+        )
+    if tagged and not tags:
+        raise ValueError(
+            f'{where} has no column {(TAG if per_word else TAGS)[0]!r}, it has {[*header]}'
+        )
+    # Words that have tags are divided by spaces; other texts are split into words and marks.
+    is_raw = not tags and words.lower() in (TEXT, 'sentence')
+    tags = '' if tagged is False else tags
+    roles = {'word' if per_word else 'words': word if per_word else words, 'tags': tags}
+    roles |= {'sentence': number} if per_word else {}
+    summary.describe(str(path), {role: name for role, name in roles.items() if name}, header)
+    number = number if per_word else ''
+    return _Columns(word if per_word else words, tags, number, per_word, is_raw)
+
+
+def _sentence(
+    values: Mapping[str, Any],
+    where: str,
+    names: _Columns,
+    tagged: bool | None,
+    columns: bool,
+    is_table: bool,
+) -> Sentence:
+    wants_tags = bool(names.tags) and (tagged or names.tags in values)
+    if names.is_raw and isinstance(values.get(names.words), str):
+        words = split_words(json_files.characters(values.get(names.words), names.words, where))
+        if not words:
+            raise ValueError(f'{where} has no words in {names.words!r}')
+    else:
+        words = _strings(values, names.words, where, is_table)
+    tags = _strings(values, names.tags, where, is_table) if wants_tags else None
+    if tags is not None and len(tags) != len(words):
+        raise ValueError(f'{where} has {len(words)} {names.words!r} and {len(tags)} {names.tags!r}')
+    return Sentence(words, tags, where, dict(values) if columns else None)
+
+
+def _strings(values: Mapping[str, Any], name: str, where: str, is_table: bool = False) -> list[str]:
+    found = values.get(name)
+    if is_table and isinstance(found, str):
+        found = _listed(found)
+    if not isinstance(found, list) or not found:
+        raise ValueError(f'{where}: {name!r} is {found!r:.60}; expected a list of strings')
+    if all(isinstance(value, list | dict) for value in found):
+        raise ValueError(f'{where}: {name!r} is {found!r:.60}, {SPANS}')
+    if all(isinstance(value, int) for value in found) and name.lower() in TAGS:
+        raise ValueError(
+            f'{where}: {name!r} has numbers, {found!r:.60}; write the names of the tags, which '
+            'the data set lists elsewhere'
+        )
+    if any(isinstance(value, str) and not value.strip(' \t\r\n') for value in found):
+        raise ValueError(f'{where} has an empty string in {name!r}; remove it')
+    return [json_files.characters(value, name, where) for value in found]
+
+
+def _listed(cell: str) -> list[Any]:
+    """The values in a cell: a JSON list, a Python list, or words that spaces divide."""
+    cell = cell.strip()
+    for parse in (json.loads, ast.literal_eval) if cell.startswith('[') else ():
+        try:
+            values = parse(cell)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(values, list):
+            return values
+    return cell.split()
+
+
+def _grouped(
+    path: pathlib.Path,
+    rows: Iterator[tables.Numbered],
+    header: list[str],
+    names: _Columns,
+    tagged: bool | None,
+    summary: Summary,
+    on_error: OnError | None,
+) -> Iterator[Sentence]:
+    """The sentences of a table with a row for each word."""
+
+    def blocks() -> Iterator[list[tables.Numbered]]:
+        block: list[tables.Numbered] = []
+        last, seen = '', set[str]()
+        at = header.index(names.number) if names.number else -1
+        for number, row in rows:
+            blank = not any(cell.strip() for cell in row)
+            mark = row[at].strip() if names.number and len(row) == len(header) else ''
+            # The number may be in the first row of a sentence alone.
+            if block and (blank or (mark and mark != last)):
+                yield block
+                block = []
+            if mark and mark != last and mark in seen:
+                name = 'sentences whose rows are apart, each part read as a sentence'
+                summary.count(name, f'{path}:{number}')
+            seen.add(mark)
+            last = mark or last
+            if not blank:
+                block.append((number, row))
+        if block:
+            yield block
+
+    def sentence(block: list[tables.Numbered]) -> Sentence:
+        where = f'{path}:{block[0][0]}'
+        words, tags = list[str](), list[str]()
+        for number, row in block:
+            values = _named(f'{path}:{number}', row, header)
+            for name, kept in ((names.words, words), (names.tags, tags)):
+                if name and not values[name].strip():
+                    raise ValueError(f'{path}:{number} has an empty cell in {name!r}; fill it in')
+                if name:
+                    kept.append(values[name].strip())
+        if len(block) > LONG:
+            name = f'sentences of more than {LONG} words (a blank line ends a sentence)'
+            summary.count(name, where)
+        return Sentence(words, tags if names.tags else None, where)
+
+    yield from each(blocks(), sentence, on_error)
+
+
+def _named(where: str, row: list[str], header: list[str]) -> dict[str, str]:
+    if len(row) != len(header):
+        raise ValueError(
+            f'{where} has {len(row)} columns; expected {len(header)}, as in the first line '
+            f'({", ".join(header)})'
+        )
+    if [cell.strip() for cell in row] == header:
+        raise ValueError(f'{where} repeats the names of the columns; remove this line')
+    return dict(zip(header, row, strict=True))

@@ -1,0 +1,53 @@
+"""The lines of files of text, stripped and decoded, in parts if they are long."""
+
+import itertools
+import pathlib
+from collections.abc import Iterator
+
+from bert_jax.data import files
+from bert_jax.data.file_kinds import text_kind
+from bert_jax.data.summary import Summary
+
+LOOKED_AT = 20  # lines, to see whether a file is text
+
+
+def lines(
+    path: pathlib.PurePath, name: str, longest: int, summary: Summary, decoder: files.Decoder
+) -> Iterator[tuple[int, str]]:
+    """Stripped lines with their numbers, in parts of at most `longest` bytes. name: the name of the
+    file in messages."""
+    before, has_text, rest = summary.passed, False, b''
+    for number, content, is_end, passed in files.raw_lines(path, name, longest):
+        where, part = f'{name}:{number}', rest + content
+        end = len(part) if is_end else _cut(part)
+        if not is_end:
+            summary.count(f'lines cut after {longest:,} bytes', where)
+        part, rest = part[:end], part[end:]
+        summary.passed = before + passed
+        text = decoder.decode(part, where).removeprefix('\ufeff').strip()
+        has_text = has_text or bool(text)
+        yield number, text
+    if rest:
+        yield number, decoder.decode(rest, where).strip()
+    if not has_text:
+        summary.count('empty files', name)
+
+
+def looked_at(
+    lines: Iterator[tuple[int, str]], name: str, summary: Summary
+) -> Iterator[tuple[int, str]]:
+    """The lines of a text file. If its first lines look like JSON, HTML or a table, they are read
+    as text, and `summary` counts the file."""
+    beginning = list(itertools.islice(lines, LOOKED_AT))
+    if looks := text_kind([line for _, line in beginning]):
+        summary.count(f'text files that look like {looks.rpartition("; ")[0]}', name)
+    yield from itertools.chain(beginning, lines)
+
+
+def _cut(part: bytes) -> int:
+    """The index at which to cut a part of a long line: after its last space, or before its last
+    character if it has no space."""
+    end = part.rfind(b' ') + 1 or len(part)
+    while end == len(part) or (end > 1 and part[end] & 0xC0 == 0x80):
+        end -= 1
+    return end or len(part)

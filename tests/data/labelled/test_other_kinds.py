@@ -1,0 +1,263 @@
+"""Files of another kind than their name or their task says: refused by what they are, or read."""
+
+import gzip
+import json
+
+import pytest
+
+from bert_jax.config import DataConfig
+from bert_jax.data import files
+from bert_jax.data.labelled import conll, examples, labels, squad
+from bert_jax.data.summary import Summary
+from bert_jax.data.text import readers
+from bert_jax.inference import text_inputs
+
+BIO = 'Anna B-PER\nlives O\n\nHe O\nleft O\n'
+TABLE = 'text,label\nfine,pos\nbad,neg\n'
+TRAINED = {
+    '{"words": ["Anna"], "tags": ["O"]}\n{"words": ["He"], "tags": ["O"]}\n': 'JSON objects, one',
+    '[\n{"words": ["Anna"], "tags": ["O"]}\n]\n': 'looks like JSON; .* ends in .json',
+    'B-PER Anna\nO lives\nB-LOC Berlin\n\nO He\nO left\n': r'first column has tags \(B-PER, O, B-L',
+    'DET The\nNOUN mill\nDET the\n\nPRON He\nVERB left\nDET the\nNOUN city\n': 'first column looks',
+    'the cat sat\na dog ran\n': r'looks like words and not like tags',
+    'He left\nShe ran\nWe sat\n': r'looks like words and not like tags',
+    'Anna B-PER 0.98\nlives O 0.99\n': r'column 2 marks entities \(B-PER\), but the last .*0\.98',
+    'Anna NNP B-PER _\nlives VB O _\n': r'column 3 marks entities \(B-PER\), but the last',
+    'Anna 0 4\nlives 5 10\n\nHe 0 2\n': r'numbers \(4, 10, 2\) and not tags',
+    'Anna 0.5\nlives 0.7\n': r'numbers \(0.5, 0.7\) and not tags',
+    '| Anna | B-PER |\n| lives | O |\n': 'looks like a Markdown table',
+    '<w id="1">Anna</w>\n<w id="2">lives</w>\n': 'looks like XML',
+    '<!DOCTYPE html>\n<p class="a">Anna</p>\n': 'looks like HTML',
+    '1\tAnna\tPROPN\t_\n2\tlives\tVERB\t_\n': 'the first column numbers the words',
+    '1-2\tAnnas\tX\t_\n1\tAnna\tX\t_\n2\ts\tX\t_\n': 'the first column numbers the words',
+    '0 Anna B-PER\n1 lives O\n\n0 He O\n1 left O\n': 'the first column numbers the words',
+    '1 O\n2 O\n3 B-x\n': 'all words are numbers',
+    'Anna ? _\nlives x _\nhere y _\n': "the last column is '_' everywhere",
+    'Anna,B-PER\nlives,O\n\nHe,O\n': r"separated by ','; save the file as .csv",
+}
+TRAINED |= {
+    'Anna lives\tB-PER O\nin Berlin\tO B-LOC\n': 'looks like a sentence and its tags',
+    'a1 Anna B-x\na1 lives O\na1 in O\n\na2 He O\na2 left O\n': 'the same value in many lines',
+}
+PREDICTED = {
+    'Anna/NNP\nlives/VBZ\n': r'words and tags are joined \(Anna/NNP, lives/VBZ\)',
+    'Anna_B-PER\nlives_O\n': 'words and tags are joined',
+    'Anna lives in Berlin\nHe left the city\n': r"look like text \('Anna lives in Berlin'\)",
+    'He left\nShe ran\n': 'look like text',
+    'the good film 1\nthe bad film 2\n' * 9: 'the same value in many lines',
+    'a good film 1\nthe bad film 2\n' * 9: 'look like text',
+    '私は東京に住んでいます。\n今日は来ません。\n': 'look like text',
+    'ACGTACGTACGTACGTACGTACGTACGT\n' * 3: 'look like text',
+    'Anna,NNP\nlives,VB\n': r"separated by ','",
+    '0 Anna\n1 lives\n': 'all words are numbers',
+    'B-PER Anna\nO lives\n': 'the first column has tags',
+    '{"words": ["Anna"]}\n': 'looks like JSON objects',
+}
+# Tags in other forms, and what they are read as.
+FORMS = {
+    'Anna b-per\nlives o\n': (['B-PER', 'O'], "tags such as 'b-per', read as 'B-PER'"),
+    'Anna B_PER\nlives O\n': (['B-PER', 'O'], "tags such as 'B_PER', read as 'B-PER'"),
+    'Anna PER-B\nlives O\n': (['B-PER', 'O'], "tags such as 'PER-B', read as 'B-PER'"),
+    'word\tpos\nAnna\tN\nlives\tV\n': (['N', 'V'], 'lines with names of columns, left out'),
+    'id word tag\n1 Anna B-x\n2 lives O\n': (['B-x', 'O'], 'lines with names of columns, left out'),
+    '-DOCSTART-(1) O\n\nAnna B-x\nlives O\n': (['B-x', 'O'], '-DOCSTART- lines, left out'),
+    '--docstart-- O\n\nAnna B-x\nlives O\n': (['B-x', 'O'], '-DOCSTART- lines, left out'),
+}
+BINARY = {
+    'a PDF': b'%PDF-1.7\n%\xe2\xe3',
+    'a Word document': b'PK\x03\x04\x14\0\0\0word/document.xml',
+    'an Excel workbook': b'PK\x03\x04\x14\0\0\0xl/workbook.xml',
+    'a zip archive': b'PK\x03\x04\x14\0\0\0a.csv',
+    'a Parquet file': b'PAR1\x15\x04\x15',
+    'a PNG image': b'\x89PNG\r\n\x1a\n',
+    'a JPEG image': b'\xff\xd8\xff\xe0\0\x10JFIF',
+    'a safetensors file': b'\x10\0\0\0\0\0\0\0{"__metadata__":{}}',
+    'a Python pickle': b'\x80\x04\x95\x10\0',
+    'a NumPy array': b'\x93NUMPY\x01\0v\0',
+    'a Git LFS pointer': b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n',
+    'compressed; give it a name that ends in .gz': gzip.compress(TABLE.encode()),
+    'not UTF-8, it is UTF-16': TABLE.encode('utf-16'),
+    'not UTF-8, it is UTF-16 or binary': TABLE.encode('utf-16-le'),
+    'not UTF-8, it is UTF-32': TABLE.encode('utf-32'),
+    'not text': bytes(range(1, 32)) * 9,
+    'a tar archive': b'a.csv'.ljust(257, b'\0') + b'ustar\x0000',
+}
+
+
+def put(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(('content', 'message'), TRAINED.items())
+def test_what_is_no_word_with_its_tag_is_not_trained_on(tmp_path, content, message):
+    for name in ('a.conll', 'a.txt'):
+        with pytest.raises(ValueError, match=rf'{name}:1:? .*{message}'):
+            conll.read(put(tmp_path / name, content))
+
+
+@pytest.mark.parametrize(('content', 'message'), PREDICTED.items())
+def test_what_is_no_word_is_not_tagged(tmp_path, content, message):
+    errors = []
+    with pytest.raises(ValueError, match=rf'a\.txt:1:? .*{message}'):
+        list(
+            conll.iter_file(put(tmp_path / 'a.txt', content), tagged=False, on_error=errors.append)
+        )
+    assert not errors, 'the file is wrong as a whole'
+
+
+@pytest.mark.parametrize(('content', 'expected'), FORMS.items())
+def test_other_forms_are_read_and_counted(tmp_path, content, expected):
+    summary = Summary()
+    (sentence,) = conll.read(put(tmp_path / 'a.conll', content), summary=summary)
+    assert (sentence.words, sentence.tags) == (['Anna', 'lives'], expected[0])
+    assert expected[1] in str(summary)
+    put(tmp_path / 'a.conll', content)
+    (sentence,) = conll.iter_file(tmp_path / 'a.conll', tagged=False)
+    assert sentence.words == ['Anna', 'lives'], 'prediction reads the same words'
+
+
+def test_words_and_tags_in_every_format(tmp_path):
+    rows = [(['Anna', 'lives'], ['B-PER', 'O']), (['He'], ['O'])]
+    jsonl = [{'tokens': w, 'ner_tags': t, 'id': i} for i, (w, t) in enumerate(rows)]
+    contents = {
+        'a.jsonl': '\n'.join(map(json.dumps, jsonl)),
+        'a.json': json.dumps(jsonl, indent=1),
+        'b.json': json.dumps({'data': jsonl}),
+        'c.json': '\n'.join(map(json.dumps, jsonl)),
+        'a.csv': 'words,tags\nAnna lives,B-PER O\nHe,O\n',
+        'b.csv': """tokens,ner_tags
+"['Anna', 'lives']","['B-PER', 'O']"
+"[""He""]","[""O""]"
+""",
+        'c.csv': 'Sentence #,Word,POS,Tag\nS1,Anna,N,B-PER\n,lives,V,O\nS2,He,P,O\n',
+        'd.csv': 'word,tag\nAnna,B-PER\nlives,O\n\nHe,O\n',
+        'e.csv': 'sentence,word_labels\nAnna lives,B-PER O\nHe,O\n',
+        'a.tsv': 'word\ttag\nAnna\tB-PER\nlives\tO\n\nHe\tO\n',
+        'a.CONLL': 'Anna B-PER\nlives O\n\nHe O\n',
+        'b.txt': 'Anna\tB-PER\nlives\tO\n\nHe\tO\n',
+    }
+    for name, content in contents.items():
+        path = put(tmp_path / name, content)
+        summary = Summary()
+        assert [(s.words, s.tags) for s in conll.read(path, summary=summary)] == rows, name
+        assert [s.words for s in conll.iter_file(path, tagged=False)] == [w for w, _ in rows], name
+        assert not summary.counts and 'tag' in summary.columns[str(path)], name
+    raw = put(tmp_path / 'raw.jsonl', '{"text": "Anna lives."}\n{"text": "He left"}\n')
+    found = [s.words for s in conll.iter_file(raw, tagged=False)]
+    assert found == [['Anna', 'lives', '.'], ['He', 'left']]
+    with pytest.raises(ValueError, match=r"raw\.jsonl:1 has no column 'words'"):
+        conll.read(raw)
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('a.jsonl', '{"text": "Anna", "label": [[0, 4, "PER"]]}', 'character positions'),
+        ('a.jsonl', '{"tokens": ["Anna"], "ner_tags": [1]}', "'ner_tags' has numbers"),
+        ('a.csv', 'words,tags\nAnna lives,O\n', "2 'words' and 1 'tags'"),
+        ('a.csv', 'words,tags\nAnna,O\nwords,tags\n', ':3 repeats the names of the columns'),
+        ('a.csv', 'word,tag\nAnna,O\nlives,\n', ":3 has an empty cell in 'tag'"),
+        ('a.csv', 'name,kind\nAnna,O\n', "no column 'words'.*name the column of words"),
+        ('a.csv', 'word;tag\nAnna;O\n', "no column 'words'"),
+    ],
+)  # fmt: skip
+def test_words_without_tags_are_refused(tmp_path, name, content, message):
+    with pytest.raises(ValueError, match=message):
+        conll.read(put(tmp_path / name, content))
+
+
+def test_rows_of_a_sentence_that_are_apart_are_counted(tmp_path):
+    summary = Summary()
+    content = 'sentence,word,tag\n1,Anna,B-x\n2,He,O\n1,lives,O\n'
+    assert len(conll.read(put(tmp_path / 'a.csv', content), summary=summary)) == 3
+    assert 'sentences whose rows are apart' in str(summary) and ':4' in str(summary)
+
+
+@pytest.mark.parametrize(('what', 'content'), BINARY.items())
+def test_what_is_not_text_is_named_by_every_reader(tmp_path, what, content):
+    reads = {
+        'a.csv': lambda path: list(examples.iter_file(path)),
+        'a.jsonl': lambda path: list(examples.iter_file(path)),
+        'a.conll': conll.read,
+        'a.json': squad.read,
+        'a.txt': lambda path: list(text_inputs.read(path, DataConfig())),
+        'b.txt': lambda path: list(
+            readers.source(DataConfig(corpus=f'text:{path}')).read(Summary())
+        ),
+    }
+    for name, read in reads.items():
+        with pytest.raises(ValueError, match=rf'{name}:1 is {what}'):
+            read(put(tmp_path / name, content))
+
+
+def test_the_suffix_of_a_packed_file_has_to_be_right(tmp_path):
+    path = put(tmp_path / 'a.csv.zst', gzip.compress(TABLE.encode()))
+    with pytest.raises(ValueError, match=r'a\.csv\.zst ends in \.zst, but its content is \.gz'):
+        list(files.lines(path))
+    assert len(list(examples.iter_file(put(tmp_path / 'A.CSV.GZ', path.read_bytes())))) == 2
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('a.csv', '{"text": "a", "label": "b"}\n', 'looks like JSON objects, .*ends in .jsonl'),
+        ('a.csv', '<!DOCTYPE html>\n<html>\n', 'looks like HTML'),
+        ('a.csv', 'text;label\na;b\n', r"separated by ';': separate them by commas"),
+        ('a.csv', 'text\tlabel\na\tb\n', r'separated by tabs: rename it to \.tsv'),
+        ('a.tsv', 'text,label\na,b\n', r"separated by ',': rename it to \.csv"),
+        ('a.jsonl', 'text,label\na,b\n', r'a table needs a name that ends in \.csv'),
+        ('a.jsonl', '[{"text": "a"}]\n', r'a list of objects needs a name that ends in \.json'),
+        ('a.jsonl', '{\n"text": "a"}\n', r'over several lines needs a name that ends in \.json'),
+        ('a.jsonl', '{"text": "a", "text": "b"}\n', "has the key 'text' twice"),
+        ('a.csv', TABLE + TABLE, r':4 repeats the names of the columns'),
+        ('a.jsonl', r'{"text": "a", "label": "\ud83d"}', "half a surrogate pair in 'label'"),
+    ],
+)  # fmt: skip
+def test_texts_of_another_format_are_named(tmp_path, name, content, message):
+    with pytest.raises(ValueError, match=message):
+        list(examples.iter_file(put(tmp_path / name, content)))
+
+
+def test_texts_of_json_lists_and_blank_ends_are_read(tmp_path):
+    path = put(tmp_path / 'a.json', '[{"text": "a", "label": 1}, {"text": "b", "label": 0}]')
+    assert [(e.text, e.label, e.where) for e in examples.iter_file(path)] == [
+        ('a', '1', f'{path}: [0]'),
+        ('b', '0', f'{path}: [1]'),
+    ]
+    end = put(tmp_path / 'end.csv', 'text\nfine\nbad\n\n\n')
+    assert [e.text for e in examples.iter_file(end)] == ['fine', 'bad']
+
+
+def test_labels_that_may_mean_the_same():
+    names = ['Pos', 'pos', 'True', 'true', 'caf\xe9', 'cafe\u0301', 'x', 'x\u200b', 'a b', 'a_b']
+    names += ['\uff21', 'A', 'c', 'd']
+    assert labels.alike(names) == [tuple(names[i : i + 2]) for i in range(0, 12, 2)]
+
+
+def test_a_column_that_is_not_one_of_labels(tmp_path):
+    turned = 'text,label\npos,fine film\nneg,bad film\npos,good one\nneg,poor one\n'
+    ids = 'text,label\n' + ''.join(f'text {i},{i}\n' for i in range(30))
+    for content, message in ((turned, '4 different labels and 2 diff'), (ids, 'regression=true')):
+        found = list(examples.iter_file(put(tmp_path / 'a.csv', content)))
+        with pytest.raises(ValueError, match=message):
+            labels.check_column(found, 'a.csv')
+    labels.check_column(list(examples.iter_file(put(tmp_path / 'a.csv', TABLE))), 'a.csv')
+
+
+@pytest.mark.parametrize(
+    'content', [TABLE * 3, BIO.replace(' ', '\t'), '{"a": 1}\n' * 3, '<html>\n']
+)
+def test_a_corpus_that_looks_like_something_else_is_counted(tmp_path, content):
+    path, summary = put(tmp_path / 'a.txt', content), Summary()
+    documents = list(readers.source(DataConfig(corpus=f'text:{path}')).read(summary))
+    assert documents and 'text files that look like' in str(summary)
+    with pytest.raises(ValueError, match='looks like'):
+        list(text_inputs.read(path, DataConfig()))
+
+
+def test_the_name_of_a_column_is_no_text(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.txt:1 is 'text', the name of a column"):
+        list(text_inputs.read(put(tmp_path / 'a.txt', 'text\nfine\nbad\n'), DataConfig()))
+    found = list(text_inputs.read(put(tmp_path / 'a.csv', 'text\nfine\nbad\n'), DataConfig()))
+    assert [example.text for example in found] == ['fine', 'bad']
