@@ -43,14 +43,19 @@ def check(config: Config, workdir: epath.Path, given: Config | None = None) -> i
         cache = staging.cache_of(config.data)
         config = dataclasses.replace(config, data=data)
         resolver = resolve(config, workdir, cache, given)
+        wrong_corpus = ''
         for name in order(config):
             try:
+                if name == 'corpus' and wrong_corpus:
+                    raise ValueError(wrong_corpus)
                 with working(f'checking: {name}', in_files=False):
                     mark, line = 'ok', CHECKS[name](resolver)
             except (UnknownValue, readers.NotFetched) as reason:
                 mark, line = 'skip', str(reason)
             except (ValueError, OSError) as error:
                 mark, line = 'FAIL', str(error)
+                if name != 'corpus' and resolver.failed & CORPUS:  # it was needed here already
+                    mark, line, wrong_corpus = 'skip', 'not known without the corpus', line
             except Exception as error:  # file systems and compilers raise errors of their own types
                 mark, line = 'FAIL', f'{type(error).__name__}: {first_line(error)}'
             code = 2 if mark == 'FAIL' else code
@@ -222,6 +227,7 @@ CHECKS: dict[str, Callable[[Resolver], str]] = {
     'disk': _disk,
     'fits': _fits,
 }
+CORPUS = {'source', 'eval_source', 'store', 'named_languages'}  # what is read of a corpus
 LATE = ('disk', 'fits')  # only --check makes these checks
 
 
