@@ -8,19 +8,26 @@ Document = list[str]  # its lines: paragraphs of prose, or a sentence each
 class Summary:
     """Counts of what was read, changed or left out, each with the first place where it occurred.
 
-    passed: how much of the source has been read, in the unit of `Source.size`.
+    passed: how much of the source has been read, in the unit of `Source.size`. characters, lost,
+    lost_in_long_words: the characters of the tokenized text without spaces, those of words that
+    become the unknown token, and those of such words that are very long.
     """
 
     def __init__(self) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
         self.first: dict[str, str] = {}
-        self.passed = 0
+        self.passed = self.characters = self.lost = self.lost_in_long_words = 0
 
     def count(self, what: str, where: str = '', number: int = 1) -> None:
         """Adds `number` to the count of `what`, which was seen at `where`."""
         self.counts[what] += number
         if where:
             self.first.setdefault(what, where)
+
+    @property
+    def lost_share(self) -> float:
+        """The share of the characters that become unknown tokens."""
+        return self.lost / max(self.characters, 1)
 
     def __str__(self) -> str:
         return '; '.join(f'{what}: {count:,}' for what, count in self.lines().items())
