@@ -231,6 +231,7 @@ def test_a_store_keeps_its_name_until_its_ids_change(tmp_path, monkeypatch):
     assert again.name != plan.name
     first, second = (preparation.prepare(wanted) for _ in range(2))
     monkeypatch.undo()
+    monkeypatch.setattr(unknown_text, 'REFUSED', 1.0)
     assert first == second != (old := preparation.prepare(wanted))
     assert format.read_meta(first).fingerprint == format.read_meta(old).fingerprint
 
