@@ -27,19 +27,31 @@ WORKDIR = flags.DEFINE_string(
 CHECK = flags.DEFINE_boolean(
     'check', False, 'Check what the run needs, print what is wrong, and write nothing.'
 )
+START_OVER = flags.DEFINE_boolean(
+    'start_over', False, 'Begin again; the files of an earlier run are kept, in WORKDIR.1.'
+)
 
 
-def run(config: Config, workdir: epath.Path) -> None:
-    """Runs the fast checks, and then pretrains or fine-tunes."""
+def run(config: Config, workdir: epath.Path, start_over: bool = False) -> None:
+    """Runs the fast checks, and then pretrains or fine-tunes. start_over: renames the workdir."""
     from bert_jax.preflight import paths
 
     paths.check(config, workdir)
+    import jax
+
     from bert_jax.preflight import checks
     from bert_jax.preflight.resolve import resolve, with_converted_start
+    from bert_jax.training import running
+    from bert_jax.training.workdir import explain_disk, set_aside
 
+    if jax.process_index() == 0:
+        running.refuse_second(workdir)  # at once, before the checks, which take seconds
     resolver = resolve(with_converted_start(config), workdir, given=config)
+    if start_over:
+        set_aside(workdir)
     checks.check_early(resolver)
-    resolver.run()
+    with running.alone_in(workdir), explain_disk(workdir):
+        resolver.run()
 
 
 def check(config: Config, workdir: epath.Path) -> int:
@@ -58,7 +70,7 @@ def check(config: Config, workdir: epath.Path) -> int:
 
     with tempfile.TemporaryDirectory() as cache:  # a check keeps no converted checkpoint
         converted = with_converted_start(config, pathlib.Path(cache))
-        return checks.check(converted, workdir, config)
+        return checks.check(converted, workdir, config, START_OVER.value)
 
 
 def main(argv: list[str]) -> int:
@@ -69,7 +81,7 @@ def main(argv: list[str]) -> int:
     distributed.join()
     if CHECK.value:
         return check(config, workdir)
-    run(config, workdir)
+    run(config, workdir, START_OVER.value)
     return 0
 
 

@@ -7,13 +7,16 @@ from collections.abc import Callable
 
 import filelock
 
+from bert_jax.config import disk
 from bert_jax.config.console import say
 from bert_jax.config.files import atomic_output
+
+Writer = Callable[[pathlib.Path], None]
 
 
 def build_once(
     output: pathlib.Path,
-    write: Callable[[pathlib.Path], None],
+    write: Writer,
     doing: str,
     done: Callable[[], bool],
 ) -> bool:
@@ -24,6 +27,11 @@ def build_once(
     """
     if done():  # before anything is written, because the folder may be read-only
         return False
+    with disk.explained(output, lambda: 'nothing is written'):
+        return _build(output, write, doing, done)
+
+
+def _build(output: pathlib.Path, write: Writer, doing: str, done: Callable[[], bool]) -> bool:
     output.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(output.parent / f'.{output.name}.lock')
     try:

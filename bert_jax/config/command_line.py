@@ -23,6 +23,7 @@ from ml_collections import config_flags
 
 from bert_jax.config import (
     Config,
+    disk,
     environment,
     fields,
     from_dict,
@@ -97,6 +98,9 @@ def _outcome(error: Exception) -> tuple[int, str]:
         return 3, str(error)
     if is_out_of_memory(error):
         return 2, f'{first_line(error).removesuffix(".")}. {OUT_OF_MEMORY_HINT}'
+    if isinstance(error, OSError) and error.errno in disk.REASONS.keys() & DISK_ERRORS:
+        where = error.filename or 'the output'
+        return 2, f'{disk.REASONS[error.errno]} for {where}; run the same command again after that'
     mistake = isinstance(error, MISTAKES)
     if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
         mistake = mistake or error.errno in DISK_ERRORS

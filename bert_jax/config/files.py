@@ -7,12 +7,15 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+from bert_jax.config import disk
+
 
 def write_atomically(path: Any, text: str) -> None:
     """Writes `text` to `path` (pathlib.Path or epath.Path). A crash never leaves half a file."""
     partial = path.with_name(f'{path.name}.tmp')
-    partial.write_text(text)
-    partial.replace(path)
+    with disk.explained(path, lambda: 'the file is as it was before'):
+        partial.write_text(text)
+        partial.replace(path)
 
 
 @contextlib.contextmanager
@@ -20,11 +23,13 @@ def atomic_output(output: pathlib.Path) -> Iterator[pathlib.Path]:
     """A path beside `output` for a file or a folder that the block writes.
 
     After the block, the path is renamed to `output`. If the block raises, the path is removed.
+    Errors of the disk become DiskError.
     """
     partial = output.with_name(f'.{output.name}.tmp-{os.getpid()}')
     try:
-        yield partial
-        partial.rename(output)
+        with disk.explained(output, lambda: 'nothing of it is kept'):
+            yield partial
+            partial.rename(output)
     finally:
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)

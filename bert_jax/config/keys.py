@@ -22,6 +22,7 @@ INSTEAD = {
 READ_BY = {
     'data.short_seq_prob': ('mlm+nsp', 'mlm+sop'),
     'data.random_next_prob': ('mlm+nsp',),
+    'data.adjacent_pairs': ('mlm+nsp',),
     'data.cross_documents': ('mlm', 'mlm+tlm', 'distill'),
     'data.parallel': ('mlm+tlm',),
     'data.tlm_share': ('mlm+tlm',),

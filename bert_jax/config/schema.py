@@ -96,6 +96,8 @@ class DataConfig:
     short_seq_prob: Probability = setting(0.1, PRETRAINING)
     # Objective 'mlm+nsp': the probability that the second text comes from another document.
     random_next_prob: Probability = setting(0.5, PRETRAINING)
+    # Objective 'mlm+nsp': whether a second text that follows the first one begins where it ends.
+    adjacent_pairs: bool = setting(False, PRETRAINING)
     static_copies: Count = setting(0, PRETRAINING)  # 0: new pairs and masks in every epoch
     # Lines with [MASK], separated by line breaks, that each evaluation fills in. Held-out lines of
     # the corpus come after them.

@@ -12,13 +12,16 @@ class Summary:
 
     passed: how much of the source has been read, in the unit of `Source.size`. columns: for each
     file, which of its columns were read as what.
+    passed: how much of the source has been read, in the unit of `Source.size`. characters, lost,
+    lost_in_long_words: the characters of the tokenized text without spaces, those of words that
+    become the unknown token, and those of such words that are very long.
     """
 
     def __init__(self) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
         self.first: dict[str, str] = {}
-        self.passed = 0
         self.columns: dict[str, str] = {}
+        self.passed = self.characters = self.lost = self.lost_in_long_words = 0
 
     def count(self, what: str, where: str = '', number: int = 1) -> None:
         """Adds `number` to the count of `what`, which was seen at `where`."""
@@ -35,6 +38,11 @@ class Summary:
             more = ', ...' if len(others) > SHOWN else ''
             said.append(f'not read: {", ".join(map(repr, others[:SHOWN]))}{more}')
         self.columns[path] = ', '.join(said)
+
+    @property
+    def lost_share(self) -> float:
+        """The share of the characters that become unknown tokens."""
+        return self.lost / max(self.characters, 1)
 
     def __str__(self) -> str:
         return '; '.join(f'{what}: {count:,}' for what, count in self.lines().items())

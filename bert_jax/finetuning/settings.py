@@ -1,7 +1,6 @@
 """The configuration of a fine-tuning run, from its checkpoint, task, data and seed."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterator
 
@@ -100,11 +99,3 @@ def check_seeds(config: Config, workdir: epath.Path) -> None:
             f'{workdir} holds {"one run" if several else "runs of several seeds"}, but '
             f'config.train.seeds is {config.train.seeds}; use another --workdir'
         )
-    for _, folder in seeds(config, workdir) if several else ():
-        path = folder / 'config.json'
-        saved = json.loads(path.read_text())['init_from'] if path.exists() else config.init_from
-        if saved != config.init_from:
-            raise ValueError(
-                f'{folder} started from config.init_from={saved}, but config.init_from is now '
-                f'{config.init_from}; give the same checkpoint, or use another --workdir'
-            )

@@ -25,14 +25,19 @@ from bert_jax.data.text import readers, staging
 from bert_jax.parallel.chips import GIB, needed_memory
 from bert_jax.preflight.paths import print_check
 from bert_jax.preflight.resolve import resolve
-from bert_jax.training import initialization
+from bert_jax.training import initialization, running
 from bert_jax.training.checkpoint import check_storage
 from bert_jax.training.run import Resolver, UnknownValue, describe_devices, describe_rates
 from bert_jax.training.workdir import check as check_workdir
-from bert_jax.training.workdir import saved_steps
+from bert_jax.training.workdir import name_aside, saved_steps
 
 
-def check(config: Config, workdir: epath.Path, given: Config | None = None) -> int:
+def check(
+    config: Config,
+    workdir: epath.Path,
+    given: Config | None = None,
+    start_over: bool = False,
+) -> int:
     """Prints a line for each check and returns the exit code: 0, or 2 if a check failed here.
 
     Process 0 prints all lines, the other processes only those of failures. given: see `Run`.
@@ -44,6 +49,7 @@ def check(config: Config, workdir: epath.Path, given: Config | None = None) -> i
         config = dataclasses.replace(config, data=data)
         resolver = resolve(config, workdir, cache, given)
         wrong_corpus = ''
+        resolver.start_over = start_over
         for name in order(config):
             try:
                 if name == 'corpus' and wrong_corpus:
@@ -124,10 +130,14 @@ def _workdir(resolver: Resolver) -> str:
             'check the network and the permissions'
         ) from error
     check_storage(path)
+    if resolver.start_over and path.exists():
+        return f'{path}: a new run; what is there will be kept as {name_aside(path)}'
+    if jax.process_index() == 0:
+        running.refuse_second(path)
     lines = []
     for run in resolver.runs():
         unknown = () if run.data_info['fingerprint'] else ('model.vocab_size',)
-        check_workdir(run.workdir, run.config, run.data_info, unknown)
+        check_workdir(run.workdir, *run.recorded, unknown)
         step, last = max(saved_steps(run.workdir), default=0), run.config.num_steps
         state = f'continues from step {step} of {last}' if step else 'a new run'
         lines.append(f'{run.workdir}: {state if step < last else f"complete at step {step}"}')
@@ -140,6 +150,11 @@ def _disk(resolver: Resolver) -> str:
     fine, wrong = list[str](), list[str]()
     with contextlib.suppress(UnknownValue):
         size = resolver.bytes_to_cache()
+        if size != 0 and not os.access(_existing(resolver.cache), os.W_OK):
+            raise ValueError(
+                f'the prepared corpus cannot be written to {resolver.cache}; set '
+                'config.data.cache_dir to another folder, or change the rights of this one'
+            )
         if size is None:
             fine.append(f'the size of the prepared corpus in {resolver.cache} is not known')
         elif size:

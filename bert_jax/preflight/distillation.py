@@ -14,6 +14,7 @@ from bert_jax.inference import model_dir
 from bert_jax.tasks.pretraining import OBJECTIVES, DistillTask
 from bert_jax.tasks.task import Task
 from bert_jax.training import teacher
+from bert_jax.training.checkpoint import fingerprint
 from bert_jax.training.train_step import Step
 
 # What the ids of a text depend on, besides the tokens and the files of a vocabulary.
@@ -150,7 +151,7 @@ def _model(config: Config) -> ModelConfig:
 def recorded(config: Config) -> dict[str, Any]:
     """What corpus.json records about the teacher, so that a run cannot be resumed with another
     teacher."""
-    return {'teacher': teacher.fingerprint(config.distill.teacher)} if needs_teacher(config) else {}
+    return {'teacher': fingerprint(config.distill.teacher)} if needs_teacher(config) else {}
 
 
 def describe(config: Config, step: Step, folder: str) -> str:

@@ -28,7 +28,9 @@ def problems(config: Config, workdir: epath.Path) -> list[str]:
         path = keys.get(config, key)
         if path and '://' not in path and path != 'tfds' and not _exists(path):
             found.append(f'config.{key}={path} does not exist{_here(path)}')
-    found += _corpora(config) if config.kind == 'pretraining' else ()
+    # A run that continues may find the store of a corpus that is gone.
+    if config.kind == 'pretraining' and not _is_started(workdir):
+        found += _corpora(config)
     return found
 
 

@@ -13,9 +13,9 @@ from etils import epath
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, DataConfig, Phase
-from bert_jax.config.console import plural
+from bert_jax.config.console import plural, say
 from bert_jax.data.pretraining.example_rows import example_rows
-from bert_jax.data.store import baselines, format, preparation
+from bert_jax.data.store import baselines, format, identity, preparation, unknown_text
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import languages, readers, staging
 from bert_jax.data.tokenizers import added_words, tokenizer
@@ -90,15 +90,30 @@ class Pretraining(Resolver):
             return directory
         if self.file_vocabulary is not None:
             data = staging.localized(data)
+        try:
+            source = self.source
+        except readers.NotFetched:
+            raise
+        except ValueError as error:
+            if (store := self._earlier_store()) is None:
+                raise
+            say(f'{error}. The run goes on with the store that was made from it: {store}')
+            return store
         wanted = preparation.Preparation(
             data,
-            self.source,
+            source,
             self.start.model.vocab_size,
             self.config.min_documents,
             self.eval_source,
         )
         store = self.cache / wanted.name
         return epath.Path(store) if wanted.is_prepared(store) else None
+
+    def _earlier_store(self) -> epath.Path | None:
+        """The store of the run in the workdir, if it is in the cache and of the same corpus."""
+        saved = read_data(self.workdir) if (self.workdir / DATA).exists() else {}
+        found = identity.earlier_store(self.start.data, saved.get('made_from') or {}, self.cache)
+        return None if found is None else epath.Path(found)
 
     @part
     def meta(self) -> format.StoreMeta | None:
@@ -172,14 +187,18 @@ class Pretraining(Resolver):
         data = self.config.data
         preparation.check_holdout(data)
         if (meta := self.known('meta')) is not None:
-            tokens = meta.counts['train'].tokens
-            return f'{tokens:,} tokens to train on, prepared ({meta.fingerprint})'
+            line = f'{meta.counts["train"].tokens:,} tokens to train on, prepared'
+            return '; '.join(filter(None, [f'{line} ({meta.fingerprint})', self._unknown(meta)]))
         summary = Summary()
         first = next(self.source.read(summary), None)
         if first is None:
             raise ValueError(f'config.data.corpus={data.corpus!r} has no text: {summary}')
         preparation.check_documents(self.source, data, self.config.min_documents)
         return f'to be prepared; it begins {first[0][:40]!r}'
+
+    def _unknown(self, meta: format.StoreMeta) -> str:
+        words = self.known('vocabulary')
+        return unknown_text.check_store(meta, words.special_pieces.unk) if words else ''
 
     def describe_teacher(self) -> str:
         config = self.run_config
@@ -223,6 +242,7 @@ class Pretraining(Resolver):
                 'held out': _describe_held_out(meta.counts['eval'], config.data),
                 'baselines': _describe_baselines(meta.unigram_entropy, self.baselines),
             }
+            lines |= {'unknown': line} if (line := self._unknown(meta)) else {}
         info |= distillation.recorded(config)
         if teacher := self.describe_teacher():
             lines['teacher'] = teacher

@@ -1,6 +1,7 @@
 """Checkpoints, written and read by Orbax, with checksums of the arrays."""
 
 import contextlib
+import hashlib
 import importlib
 import json
 import logging
@@ -67,7 +68,11 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, save_interval_steps=1, cleanup_tmp_directories=True
+                max_to_keep=keep,
+                save_interval_steps=1,
+                cleanup_tmp_directories=True,
+                # Otherwise, if the folder of a save cannot be made, Orbax waits 300 seconds for it.
+                async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
             ),
         )
 
@@ -198,6 +203,12 @@ def saved_checksums(source: epath.PathLike) -> dict[str, int]:
     with _reading(path):
         sums = json.loads((path / 'checksums' / 'metadata').read_text())
         return {name: value for name, value in sums.items() if name.startswith('params/')}
+
+
+def fingerprint(source: epath.PathLike) -> str:
+    """A hash of the parameters of a workdir, a checkpoint or a converted folder."""
+    sums = json.dumps(saved_checksums(source), sort_keys=True)
+    return hashlib.sha256(sums.encode()).hexdigest()[:16]
 
 
 def load_params(source: epath.PathLike, abstract: Any) -> Any:

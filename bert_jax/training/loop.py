@@ -17,7 +17,7 @@ from bert_jax.parallel.mesh import make_mesh
 from bert_jax.parallel.sharding import shard_batch
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
-from bert_jax.training import random_streams, teacher
+from bert_jax.training import random_streams, running, teacher
 from bert_jax.training.checkpoint import Checkpoints, save_best
 from bert_jax.training.evaluation import Predictions, evaluate
 from bert_jax.training.initialization import NewTokens, initial_params, with_new_tokens
@@ -25,7 +25,7 @@ from bert_jax.training.metrics import MetricsWriter
 from bert_jax.training.progress import Metrics, Progress
 from bert_jax.training.step_monitor import StepMonitor
 from bert_jax.training.train_step import Step, TrainState, shared_step
-from bert_jax.training.workdir import explain_full_disk, same_labels
+from bert_jax.training.workdir import explain_disk, same_labels
 
 LOG = logging.getLogger('bert_jax.training.loop')
 
@@ -102,7 +102,7 @@ def train(
     drop_eval = not is_due(step, config.train.eval_every, config) and not config.train.best
     # The stack is closed in reverse order, so that signals are handled until everything is written.
     with contextlib.ExitStack() as stack:
-        stack.enter_context(explain_full_disk(workdir))
+        stack.enter_context(explain_disk(workdir))
         stopper = stopper or stack.enter_context(Stopper())
         stack.callback(checkpoints.close)
         writer = MetricsWriter(workdir, step, drop_eval)
@@ -180,6 +180,7 @@ class _Loop:
                 if log or evaluate or save:
                     monitor.check_finite()
                     self.checkpoints.check_saves()
+                    running.check(self.workdir)
                 if log:
                     self.report(step, 'train', monitor.read())
 

@@ -1,6 +1,7 @@
 """A run of the training loop, and the interface that makes runs from a configuration."""
 
 import abc
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -17,6 +18,8 @@ from bert_jax.config.model import RATES
 from bert_jax.parallel.mesh import batch_parts, host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
+from bert_jax.training import running
+from bert_jax.training.checkpoint import fingerprint
 from bert_jax.training.end_report import EndReport
 from bert_jax.training.examples import Examples
 from bert_jax.training.initialization import NewTokens
@@ -55,9 +58,21 @@ class Run:
 
     def train(self, stopper: Stopper | None = None) -> TrainState:
         """Claims the workdir and trains. Raises as `claim` and `training.loop.train` do."""
-        config = self.config
         same_on_all_hosts(self.data_info['fingerprint'])
-        claim(self.workdir, as_given(config, self.given), self.data_info, self.vocabulary)
+        with running.alone_in(self.workdir):
+            claim(self.workdir, *self.recorded, self.vocabulary)
+            return self._train(stopper)
+
+    @functools.cached_property
+    def recorded(self) -> tuple[Config, Mapping[str, Any]]:
+        """The configuration and the content of corpus.json, as the workdir records them."""
+        start = ''
+        with contextlib.suppress(ValueError, OSError):  # a run that continues does not need them
+            start = fingerprint(self.config.init_from) if self.config.init_from else ''
+        return as_given(self.config, self.given), {**self.data_info, 'start': start}
+
+    def _train(self, stopper: Stopper | None) -> TrainState:
+        config = self.config
         step = shared_step(config, self.task, make_mesh(config.mesh))
         leaves = jax.tree.leaves(step.abstract.params)
         lines = {
@@ -164,6 +179,7 @@ class Resolver(abc.ABC):
 
     run_config: Config  # the configuration of the first run, see `Run`
     task: Task  # the task of the first run
+    start_over = False  # whether the run that is in the workdir is kept under another name
 
     def __init__(
         self,

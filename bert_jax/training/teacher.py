@@ -2,8 +2,6 @@
 student."""
 
 import dataclasses
-import hashlib
-import json
 import logging
 from typing import Any
 
@@ -18,7 +16,7 @@ from bert_jax.models.heads import heads_in
 from bert_jax.models.parameters import ParameterInfo
 from bert_jax.tasks.pretraining import DistillTask
 from bert_jax.training import initialization
-from bert_jax.training.checkpoint import saved_checksums, saved_params
+from bert_jax.training.checkpoint import saved_params
 from bert_jax.training.initialization import flatten, initial_params, unflatten
 from bert_jax.training.train_step import Step, TrainState
 
@@ -69,12 +67,6 @@ def begin(config: Config, step: Step, state: TrainState, key: jax.Array) -> tupl
         started = student_params(state.params, step.info, params, layers)
         state = dataclasses.replace(state, params=started)
     return state, jax.tree.map(lambda x, form: x.astype(form.dtype), params, step.frozen)
-
-
-def fingerprint(source: epath.PathLike) -> str:
-    """A hash of the parameters of a workdir, a checkpoint or a converted folder."""
-    sums = saved_checksums(source)
-    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def chosen_layers(student: ModelConfig, teacher: ModelConfig, given: DistillConfig) -> list[int]:

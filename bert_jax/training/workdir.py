@@ -1,11 +1,9 @@
 """The files of a workdir that describe its run, and the paths of its checkpoints."""
 
-import contextlib
-import dataclasses
 import json
 import logging
-import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -13,8 +11,9 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from bert_jax.config import Config, free_on_resume, from_saved, keys
+from bert_jax.config import Config, disk, free_on_resume, from_saved, keys
 from bert_jax.config.files import write_atomically
+from bert_jax.training import running
 
 LOG = logging.getLogger('bert_jax.training.workdir')
 CONFIG = 'config.json'
@@ -113,7 +112,8 @@ def check(
 ) -> Config | None:
     """Returns the saved configuration, or None if the workdir has no checkpoints; writes nothing.
 
-    data: the `name` of the data and its `fingerprint`, which is '' if it is not known yet. unknown:
+    data: the content of corpus.json: the `name` of the data, its `fingerprint`, which is '' if it
+    is not known yet, and `start`, the fingerprint of the parameters of config.init_from. unknown:
     keys of the configuration whose values are not known yet. Raises ValueError if the checkpoints
     belong to another run.
     """
@@ -142,6 +142,10 @@ def check(
             f'the data is {data["fingerprint"]} ({data["name"]}), but the run has '
             f'{saved_data["fingerprint"]} ({saved_data.get("name")})'
         )
+    elif (labels := labels_in(data)) != (known := labels_in(saved_data)):
+        now, before = ([*map(str, found)] for found in (labels, known))
+        wrong.append(f'the labels are {now}, but the run has {before}')
+    wrong += _other_start(saved, saved_data, config, data)
     if saved_data.get('teacher') != data.get('teacher'):
         wrong.append(
             f'the teacher has the parameters {data.get("teacher")}, but that of the run had '
@@ -149,10 +153,42 @@ def check(
         )
     if wrong:
         raise ValueError(
-            f'{workdir} holds another run: {"; ".join(wrong)}. Use another --workdir, or the same '
-            'configuration'
+            f'{workdir} holds another run: {"; ".join(wrong)}. Use the same configuration, another '
+            '--workdir, or --start_over, which keeps the files of the earlier run under another '
+            f'name. To train its parameters further: --config.init_from={workdir} with another '
+            '--workdir'
         )
     return saved
+
+
+def _other_start(
+    saved: Config, saved_data: Mapping[str, Any], config: Config, data: Mapping[str, Any]
+) -> list[str]:
+    """What differs if a run began from other parameters than those of config.init_from.
+
+    The parameters are compared, because a folder may move, or may get another content. If they are
+    not known, the names of the folders are compared.
+    """
+    before, now = saved_data.get('start'), data.get('start')
+    if before and now:
+        same = before == now
+    else:
+        same, now = _same_folder(saved.init_from, config.init_from), ''
+    if same and saved.reinit_layers == config.reinit_layers:
+        return []
+    if same:
+        layers = f'config.reinit_layers is {config.reinit_layers}'
+        return [f'{layers}, but the run has {saved.reinit_layers}']
+    parameters = f' (parameters {now})' if now else ''
+    began = f'{saved.init_from} (parameters {before})' if now else saved.init_from
+    return [
+        f'config.init_from is {config.init_from or "empty"}{parameters}, but the run began from '
+        f'{began or "random parameters"}'
+    ]
+
+
+def _same_folder(one: str, other: str) -> bool:
+    return one == other or bool(one and other and absolute(one) == absolute(other))
 
 
 def claim(
@@ -160,45 +196,64 @@ def claim(
 ) -> None:
     """Writes the description of a run to its workdir.
 
-    data: the content of corpus.json, see `check`. vocabulary: its files by name. A resumed run does
-    not read config.init_from and config.reinit_layers, so config.json keeps their first values.
-    Raises ValueError if the workdir belongs to another run or cannot be written to.
+    data: the content of corpus.json, see `check`. vocabulary: its files by name. Nothing is written
+    if the run is complete. Raises ValueError if the workdir belongs to another run or cannot be
+    written to.
     """
     saved = check(workdir, config, data)
-    if saved is not None:
-        if (began := saved.init_from) != config.init_from:
-            LOG.warning('config.init_from is not read: the run began from %s', began or 'nothing')
-        config = dataclasses.replace(config, init_from=began, reinit_layers=saved.reinit_layers)
+    if saved is not None and saved_steps(workdir)[-1] >= config.num_steps:
+        return
     if jax.process_index() == 0:
-        try:
+        with explain_disk(workdir):
             workdir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f'--workdir={workdir} cannot be made: {error}') from error
-        if saved is None:
-            (workdir / BEST).unlink(missing_ok=True)  # left by a run that saved no checkpoint
-        with explain_full_disk(workdir):
+            if saved is None:
+                (workdir / BEST).unlink(missing_ok=True)  # left by a run that saved no checkpoint
             for name, content in vocabulary.items():
                 (workdir / name).write_bytes(content)
             write_atomically(workdir / CONFIG, config.to_json())
             write_atomically(workdir / DATA, json.dumps(data, indent=2) + '\n')
 
 
-@contextlib.contextmanager
-def explain_full_disk(workdir: epath.PathLike) -> Iterator[None]:
-    """Turns the errors of a full disk, which have many types, into ValueError."""
-    try:
-        yield
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause and not re.search('No space left on device|quota exceeded', str(cause)):
-            cause = cause.__cause__ or cause.__context__
-        if cause is None:
-            raise
+def explain_disk(workdir: epath.PathLike) -> AbstractContextManager[None]:
+    """Turns the errors of a disk, such as a full one, into ValueError."""
+
+    def kept() -> str:
         steps = saved_steps(workdir)
-        kept = (
+        return (
             f'the checkpoints up to step {steps[-1]} are complete' if steps else 'nothing is saved'
         )
+
+    return disk.explained(workdir, kept, ', or lower config.train.keep')
+
+
+def set_aside(workdir: epath.Path) -> epath.Path | None:
+    """Renames the workdir, so that another run can begin there; returns its new path, or None if
+    there is no workdir.
+
+    Raises ValueError if a run is going there, or if the folder cannot be renamed.
+    """
+    if not workdir.exists() or not any(workdir.iterdir()):
+        return None
+    aside = name_aside(workdir)
+    if jax.process_index() == 0:
+        running.refuse_second(workdir)
+        try:
+            workdir.rename(aside)
+        except OSError as error:
+            raise ValueError(f'{workdir} cannot be renamed to {aside} ({error})') from error
+        LOG.info('%s is now %s', workdir, aside)
+    multihost_utils.sync_global_devices(f'set aside {workdir}')
+    return aside
+
+
+def name_aside(workdir: epath.Path) -> epath.Path:
+    """The path that `set_aside` gives to the workdir: WORKDIR.1 or the next free number. Raises
+    ValueError for an object store, which cannot rename a folder."""
+    if '://' in str(workdir):
         raise ValueError(
-            f'no space is left for {workdir}; {kept}. Make room, or lower config.train.keep, and '
-            'run the same command again'
-        ) from error
+            f'--start_over: {workdir} is not on a disk, so it cannot be renamed; use another '
+            '--workdir'
+        )
+    folder = absolute(workdir)
+    taken = (folder.with_name(f'{folder.name}.{i}') for i in range(1, 10_000))
+    return next(path for path in taken if not path.exists())

@@ -27,7 +27,7 @@ from bert_jax.preflight import checks, distillation
 from bert_jax.preflight.pretraining import Pretraining
 from bert_jax.preflight.resolve import with_converted_start, without_data
 from bert_jax.tasks.pretraining import DistillTask
-from bert_jax.training import teacher
+from bert_jax.training import checkpoint, teacher
 from bert_jax.training.run import as_given
 
 pytestmark = pytest.mark.usefixtures('one_device')
@@ -298,4 +298,4 @@ def test_a_padded_vocabulary(here: pathlib.Path) -> None:
     workdir = run('run', data__pad_vocab_to_multiple_of=16, train__num_steps=1)
     config, vocabulary = model_dir.read_config(workdir)
     assert vocabulary is not None and config.model.vocab_size == 32 > vocabulary.vocab_size
-    assert distillation.recorded(configured())['teacher'] == teacher.fingerprint('teacher')
+    assert distillation.recorded(configured())['teacher'] == checkpoint.fingerprint('teacher')

@@ -5,6 +5,7 @@ import logging
 import pathlib
 import shutil
 import sys
+import time
 import types
 
 import jax
@@ -349,3 +350,17 @@ def test_event_loops_that_orbax_has_closed_are_not_reported(
         event = types.SimpleNamespace(exc_value=RuntimeError(message))
         checkpoint._report_unraisable(event)
     assert reported == ['another error']
+
+
+def test_a_save_that_cannot_begin_ends_at_once(tmp_path: pathlib.Path) -> None:
+    """Orbax would make the folder in the background, and wait 300 seconds for it."""
+    checkpoints = Checkpoints(tmp_path, 9)
+    checkpoints.save(1, small(1))
+    checkpoints.check_saves()
+    checkpoints._manager.wait_until_finished()
+    shutil.rmtree(tmp_path / 'checkpoints')
+    (tmp_path / 'checkpoints').write_text('')  # as root, too, nothing can be made below a file
+    began = time.monotonic()
+    with pytest.raises(OSError, match='checkpoints'):
+        checkpoints.save(2, small(2))
+    assert time.monotonic() - began < 30

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import re
+import shutil
 
 import pytest
 import small_run
@@ -11,7 +12,7 @@ from etils import epath
 
 from bert_jax import main
 from bert_jax.config import Config, DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig
-from bert_jax.training import run, workdir
+from bert_jax.training import run, running, workdir
 from bert_jax.training.workdir import same_labels
 
 BASE = Config(
@@ -32,7 +33,11 @@ class Claims:
         monkeypatch.setattr(run, 'train', lambda config, *_: self.trained.append(config))
 
     def start(
-        self, config: Config = BASE, corpus: str = 'corpus.txt', **sections: dict[str, object]
+        self,
+        config: Config = BASE,
+        corpus: str = 'corpus.txt',
+        start_over: bool = False,
+        **sections: dict[str, object],
     ) -> Config:
         data = {
             'corpus': f'text:{self.folder / corpus}',
@@ -42,7 +47,7 @@ class Claims:
         for name, values in ({'data': data | sections.pop('data', {})} | sections).items():
             section = dataclasses.replace(getattr(config, name), **values)
             config = dataclasses.replace(config, **{name: section})
-        main.run(config, epath.Path(self.workdir))
+        main.run(config, epath.Path(self.workdir), start_over)
         return self.trained[-1]
 
 
@@ -81,7 +86,7 @@ def test_another_run_is_refused_by_key(
     before = (claims.workdir / 'config.json').read_text()
     with pytest.raises(ValueError, match=rf'holds another run: config\.{section}\.{key} is ') as e:
         claims.start(**{section: {key: value}})
-    assert str(e.value).count('config.') == 1, 'no other key'
+    assert str(e.value).partition('. Use the same')[0].count('config.') == 1, 'no other key'
     assert len(claims.trained) == 1
     assert (claims.workdir / 'config.json').read_text() == before
 
@@ -139,14 +144,69 @@ def test_what_moves_no_number_may_change(
     assert json.loads((claims.workdir / 'config.json').read_text())[section][key] == value
 
 
-def test_where_a_run_began_is_kept(claims: Claims, caplog: pytest.LogCaptureFixture) -> None:
-    """A resumed run does not read init_from, and must not say that it began there."""
-    before = (claims.workdir / 'config.json').read_text()
-    other = claims.folder / 'nowhere'
-    config = claims.start(dataclasses.replace(BASE, init_from=str(other), reinit_layers=1))
-    assert config.init_from == str(other)
-    assert (claims.workdir / 'config.json').read_text() == before
-    assert 'config.init_from is not read: the run began from nothing' in caplog.text
+BEGAN = [  # init_from and fingerprint of its parameters, in the workdir and now; the refusal
+    (('', ''), ('', ''), ''),
+    (('a', '11'), ('a', '11'), ''),
+    (('a', '11'), ('moved/a', '11'), ''),
+    (('a', None), ('a', '11'), ''),  # of an older version, which recorded no parameters
+    (('a', '11'), ('a', ''), ''),  # the folder is not there any more
+    (('a', '11'), ('a', '22'), r'init_from is a \(parameters 22\), .* a \(parameters 11\)'),
+    (('a', '11'), ('b', '22'), r'init_from is b \(parameters 22\), .* began from a '),
+    (('a', '11'), ('', ''), 'init_from is empty, but the run began from a'),
+    (('', ''), ('a', '11'), 'init_from is a, but the run began from random parameters'),
+    (('a', None), ('b', '22'), 'init_from is b, but the run began from a'),
+]
+
+
+@pytest.mark.parametrize(('began', 'now', 'refusal'), BEGAN)
+def test_where_a_run_began_does_not_change(
+    tmp_path: pathlib.Path, began: tuple, now: tuple, refusal: str
+) -> None:
+    folder = epath.Path(tmp_path)
+    for (init_from, start), saved in ((began, True), (now, False)):
+        config = dataclasses.replace(BASE, init_from=init_from)
+        data = {'fingerprint': 'f', 'name': 'text'} | ({} if start is None else {'start': start})
+        if saved:
+            workdir.claim(folder, config, data, {})
+            (folder / 'checkpoints' / '5').mkdir(parents=True)
+        elif refusal:
+            with pytest.raises(ValueError, match=refusal + r'.*--start_over'):
+                workdir.claim(folder, config, data, {})
+        else:
+            workdir.claim(folder, config, data, {})
+    layers = dataclasses.replace(BASE, init_from=began[0], reinit_layers=1)
+    with pytest.raises(ValueError, match='reinit_layers is 1, but the run has 0'):
+        workdir.check(folder, layers, {'fingerprint': 'f', 'start': began[1]})
+
+
+def test_a_complete_run_is_not_touched(claims: Claims) -> None:
+    (claims.workdir / 'checkpoints' / '20').mkdir()
+    for path in claims.workdir.iterdir():
+        path.chmod(0o444)
+    before = {path: path.stat().st_mtime_ns for path in claims.workdir.iterdir()}
+    claims.start(train={'keep': 7})
+    assert {path: path.stat().st_mtime_ns for path in claims.workdir.iterdir()} == before
+
+
+def test_a_run_that_begins_again_keeps_the_earlier_one(claims: Claims) -> None:
+    (claims.workdir / 'note.txt').write_text('mine')
+    claims.start(train={'seed': 5}, start_over=True)
+    earlier = claims.workdir.with_name('run.1')
+    assert (earlier / 'note.txt').read_text() == 'mine' and (earlier / 'checkpoints/5').is_dir()
+    assert json.loads((earlier / 'config.json').read_text())['train']['seed'] == 0
+    assert json.loads((claims.workdir / 'config.json').read_text())['train']['seed'] == 5
+    claims.start(train={'seed': 6}, start_over=True)
+    assert claims.workdir.with_name('run.2').is_dir()
+    with pytest.raises(ValueError, match='not on a disk'):
+        workdir.name_aside(epath.Path('gs://bucket/run'))
+
+
+def test_labels_do_not_change(claims: Claims) -> None:
+    run = epath.Path(claims.workdir)
+    config, data = workdir.read_config(run), workdir.read_data(run)
+    workdir.write_atomically(run / 'corpus.json', json.dumps(data | {'labels': ['a', 'b']}))
+    with pytest.raises(ValueError, match=r"labels are \['b', 'a'\], but the run has \['a', 'b'\]"):
+        workdir.check(run, config, data | {'labels': ('b', 'a')})
 
 
 def test_a_start_that_nothing_came_of_is_no_run(claims: Claims) -> None:
@@ -195,3 +255,30 @@ def test_whether_labels_are_the_same(
         if data is not None:
             (tmp_path / name / 'corpus.json').write_text(json.dumps(data))
     assert same_labels(tmp_path / 'one', tmp_path / 'other') == same
+
+
+def test_a_run_whose_text_is_gone_goes_on_with_its_store(
+    claims: Claims, capsys: pytest.CaptureFixture
+) -> None:
+    (claims.folder / 'corpus.txt').rename(claims.folder / 'away.txt')
+    claims.start()
+    assert len(claims.trained) == 2
+    assert 'goes on with the store that was made from it' in capsys.readouterr().err
+    for change in ({'language': 'de'}, {'cache_dir': str(claims.folder / 'other')}):
+        with pytest.raises(ValueError, match=r'no file matches .*corpus.txt'):
+            claims.start(data=change)
+
+
+def test_a_copied_workdir_is_not_in_use(claims: Claims) -> None:
+    """A copy that was made while the run was going has the run's file."""
+    copy = claims.folder / 'copy'
+    with running.alone_in(epath.Path(claims.workdir)):
+        shutil.copytree(claims.workdir, copy)
+        held = dict(running._HELD)
+        running._HELD.clear()  # as in another process
+        with pytest.raises(ValueError, match='is in use'):
+            claims.start()
+        claims.workdir = copy
+        claims.start()
+        running._HELD.update(held)
+    assert len(claims.trained) == 2

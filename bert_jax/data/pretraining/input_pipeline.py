@@ -19,13 +19,14 @@ from bert_jax.data.pretraining.objectives import segmenter_of
 from bert_jax.data.pretraining.segments import Segmenter, lay_out
 from bert_jax.data.pretraining.stream import Draws, Stream, make_stream
 from bert_jax.data.row_format import ROW_FORMATS
-from bert_jax.data.store.format import Store, check_documents, open_parts, read_meta
+from bert_jax.data.store.format import GUARD, Store, check_documents, open_parts, read_meta
 from bert_jax.data.text import languages
 from bert_jax.data.tokenizers import tokenizer
 
 LOG = logging.getLogger('bert_jax.data.pretraining.input_pipeline')
 
 PREFETCH = 8  # batches
+SAMPLE = 100_000  # tokens that show how long words are
 
 
 def train_batches(
@@ -159,6 +160,11 @@ def _part(
     LOG.info('%s', coverage.describe(stream, segmenter, chunks, phase.batch_size))
     if split == 'train' and (few := masks.too_few_places(stream)):
         LOG.warning('%s: %s', stream.name, few)
+    masks_words = data.whole_word_masking or data.max_ngram > 1
+    if split == 'train' and masks_words:
+        sample = np.asarray(store.tokens[GUARD : len(store.tokens) - GUARD][:SAMPLE])
+        if odd := masks.odd_words(vocabulary, sample):
+            LOG.warning('%s: %s', stream.name, odd)
     return Part(stream, segmenter, is_pair)
 
 

@@ -7,6 +7,10 @@ document.
 Only the meaning of A and B may show whether B is random. So a random B is the second part of
 another chunk, which is split in the same way. Then B never begins a document, and the text of B
 alone has the same distribution for both labels. The lengths of A and B do not depend on the label.
+
+A and B are cut to fit a row, A at one of its ends or both, and B at one. If B follows A, text may
+be missing between them. With config.data.adjacent_pairs only the front of A and the end of B are
+cut, so that B continues A.
 """
 
 import tensorflow as tf
@@ -39,7 +43,10 @@ def sentence_pairs(
     a_start = start + draws.below(a_length - a_kept + 1)
     b_start = tf.where(random, other, middle)
     cut = tf.where(random, other_length, own_length) - b_kept
-    b_start += tf.where(draws.chance(0.5), cut, tf.zeros_like(cut))
+    if stream.data.adjacent_pairs:
+        a_start = middle - a_kept
+    else:
+        b_start += tf.where(draws.chance(0.5), cut, tf.zeros_like(cut))
     segments = Segments(tf.concat([a_start, b_start], axis=1), tf.concat([a_kept, b_kept], axis=1))
     return segments, {'next_sentence_labels': tf.cast(random[:, 0], tf.int32)}
 

@@ -53,6 +53,8 @@ class StoreMeta:
     # The number of documents of each language or pair of languages by split, in the order in which
     # they stand in the arrays; empty for the text of one language.
     parts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    # The share of the characters that became unknown tokens; older stores do not have it.
+    unknown_share: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,11 +2,9 @@
 
 import dataclasses
 import functools
-import hashlib
 import itertools
-import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,18 +14,14 @@ from bert_jax.config import Config, DataConfig
 from bert_jax.config.build_once import build_once
 from bert_jax.config.console import plural, say
 from bert_jax.data import progress
-from bert_jax.data.store import baselines, format
+from bert_jax.data.store import baselines, format, identity, unknown_text
+from bert_jax.data.store.identity import LATER_OPTIONS, OPTIONS
 from bert_jax.data.store.printed import print_summary
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import languages, readers, sentences, staging
 from bert_jax.data.tokenizers import tokenizer
 
 RECIPE = 2  # increase it if changed code makes another store from the same text and options
-# The fields of DataConfig, besides the corpus and the vocabulary, that the content depends on.
-OPTIONS = ('lowercase', 'text_field', 'documents', 'sentences', 'language', 'holdout')
-# Newer fields that change the store. A store's name depends on them only if they differ from their
-# defaults, so that older stores keep their names.
-LATER_OPTIONS = ('strip_accents', 'tokenizer')
 DEFAULT_LANGUAGE = 'en'
 SHORT, SHORT_SHARE = 12, 0.2  # tokens of a short document; the share of them that is reported
 VOCAB_CHARS = 16 << 20  # the vocabulary is trained on about this many characters, held in memory
@@ -81,7 +75,7 @@ def check_documents(source: readers.Source, data: DataConfig, needed: int = 2) -
 def _check_part(source: readers.Source, name: str, data: DataConfig, needed: int) -> None:
     shares, held_out = list[float](), 0
     for document in source.read(Summary()):
-        shares.append(_hash_share(document))
+        shares.append(identity.hash_share(document))
         held_out += shares[-1] < data.holdout
         if min(held_out, len(shares) - held_out) >= needed:
             return
@@ -148,7 +142,7 @@ class Preparation:
         later = {key: getattr(data, key) for key in LATER_OPTIONS}
         if data.vocab_file:
             loaded = self._load_vocabulary()
-            vocabulary = _hashes(loaded.files)
+            vocabulary = identity.hashes(loaded.files)
             if loaded.revision > 1:  # the stores of revision 1 keep their names
                 vocabulary['revision'] = loaded.revision
             later = {}  # the vocabulary's files contain these options
@@ -169,7 +163,7 @@ class Preparation:
     @property
     def name(self) -> str:
         """The name of the store in the cache."""
-        return _hash_json(self.made_from)
+        return identity.store_name(self.made_from)
 
     def is_prepared(self, output: pathlib.Path) -> bool:
         """Whether `output` is this store. Raises ValueError if it is damaged or something else."""
@@ -207,15 +201,20 @@ class Preparation:
             for split in format.SPLITS
         }
         short, held_out, parts = 0, self.eval_source, dict[str, dict[str, int]]()
+        unk, looked = vocabulary.special_pieces.unk, False
         wanted = [(name, part, 'train') for name, part in source.by_name.items()]
         for name, part, split in wanted + ([('', held_out, 'eval')] if held_out else []):
             before = {split: writer.documents for split, writer in writers.items()}
             for document, ids in self._tokenized(name, part, vocabulary, summary):
                 short += sum(map(len, ids)) < SHORT and '-' not in name
-                is_held_out = held_out is None and _hash_share(document) < data.holdout
+                is_held_out = held_out is None and identity.hash_share(document) < data.holdout
                 writers['eval' if is_held_out else split].add(ids)
+                if not looked and summary.characters > unknown_text.EARLY:
+                    looked = True
+                    unknown_text.check(summary, data.vocab_file, unk)
             if name:
                 parts[name] = {s: w.documents - before[s] for s, w in writers.items()}
+        identity.check_unchanged(data, source, self.eval_source)
         hashes = {split: writer.close() for split, writer in writers.items()}
         counts = {split: writer.counts() for split, writer in writers.items()}
         if not counts['train'].documents:
@@ -231,11 +230,12 @@ class Preparation:
                 '(config.data.documents)'
             )
         unknown = sum(int(w.histogram[vocabulary.specials.unk]) for w in writers.values())
-        unk = vocabulary.special_pieces.unk
-        summary.count(f'words outside the vocabulary, read as {unk}', number=unknown)
+        summary.count(f'{unknown_text.WORDS}{unk}', number=unknown)
+        if warning := unknown_text.check(summary, data.vocab_file, unk):
+            say(warning)
         meta = format.StoreMeta(
             version=format.VERSION,
-            fingerprint=_hash_json([hashes, _hashes(vocabulary.files)]),
+            fingerprint=identity.hash_json([hashes, identity.hashes(vocabulary.files)]),
             vocab_size=vocabulary.vocab_size,
             lowercase=vocabulary.lowercase,
             token_dtype=str(format.token_dtype(vocabulary.vocab_size)),
@@ -244,6 +244,7 @@ class Preparation:
             made_from=self.made_from,
             summary=summary.lines(),
             parts=parts,
+            unknown_share=summary.lost_share,
         )
         format.write_meta(directory, meta)
         counted = baselines.count(directory) if counts['eval'].documents else {}
@@ -263,10 +264,11 @@ class Preparation:
         documents = progress.tracked(part.read(summary), 'tokenizing', summary, part.size)
         names = languages.of_part(name, self.language)
         vocabularies = [vocabulary.for_language(language) for language in names]
+        seen = unknown_text.Unknown(vocabulary, summary).add
         if len(names) > 1:
-            return sentences.tokenized_pairs(documents, vocabularies, summary)
+            return sentences.tokenized_pairs(documents, vocabularies, summary, seen)
         data = dataclasses.replace(self.data, language=names[0])
-        return sentences.tokenized(documents, data, vocabularies[0], summary)
+        return sentences.tokenized(documents, data, vocabularies[0], summary, seen)
 
     @functools.cached_property
     def language(self) -> str:
@@ -300,27 +302,11 @@ class Preparation:
             self._refuse_empty('train a vocabulary on', read)
         say(f'training a vocabulary on {size:,} characters of text')
         kind, accents = data.tokenizer, data.strips_accents
-        return tokenizer.train(texts, self.vocab_size, data.lowercase, kind, accents, names)
+        with progress.waiting('training a vocabulary'):
+            return tokenizer.train(texts, self.vocab_size, data.lowercase, kind, accents, names)
 
     def _refuse_empty(self, purpose: str, read: Summary) -> NoReturn:
         raise ValueError(
             f'config.data.corpus={self.data.corpus!r} has no text to {purpose}; read and left out: '
             f'{str(read) or "nothing"}'
         )
-
-
-def _hashes(files: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-
-
-def _hash_json(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _hash_share(document: Document) -> float:
-    """A number in [0, 1); a document is held out if its number is below config.data.holdout.
-
-    The number depends on the text alone, so a document stays in its split if the corpus grows.
-    """
-    digest = hashlib.sha256('\n'.join(document).encode('utf-8', 'replace')).digest()
-    return int.from_bytes(digest[:8], 'big') / 2**64

@@ -34,18 +34,26 @@ def check_language(data: DataConfig) -> None:
 
 
 def tokenized(
-    documents: Iterable[Document], data: DataConfig, vocabulary: Tokenizer, summary: Summary
+    documents: Iterable[Document],
+    data: DataConfig,
+    vocabulary: Tokenizer,
+    summary: Summary,
+    seen: Callable[[str, np.ndarray], None] = lambda *_: None,
 ) -> Iterator[tuple[Document, list[np.ndarray]]]:
     """Each document that has text, in order, with its sentences' ids, int32[tokens] each.
 
-    `summary` counts what is cut or left out.
+    `summary` counts what is cut or left out. seen: receives each sentence and its ids.
     """
     for batch in _batches(documents, lambda document: sum(map(len, document))):
         space = vocabulary.space
         texts = [list(_sentences(document, data, summary, space)) for document in batch]
         encoded = _encoded(itertools.chain.from_iterable(texts), vocabulary)
         for document, sentences in zip(batch, texts, strict=True):
-            ids = [piece for text in sentences for piece in _cut(next(encoded), text, summary)]
+            ids = list[np.ndarray]()
+            for text in sentences:
+                of_text = next(encoded)
+                seen(text, of_text)
+                ids += _cut(of_text, text, summary)
             if len(ids) == 1:
                 summary.count('documents of one sentence', repr(sentences[0][:60]))
             if ids:
@@ -55,16 +63,21 @@ def tokenized(
 
 
 def tokenized_pairs(
-    documents: Iterable[Document], vocabularies: Sequence[Tokenizer], summary: Summary
+    documents: Iterable[Document],
+    vocabularies: Sequence[Tokenizer],
+    summary: Summary,
+    seen: Callable[[str, np.ndarray], None] = lambda *_: None,
 ) -> Iterator[tuple[Document, list[np.ndarray]]]:
     """Each pair of sentences with the ids of both, int32[tokens] each; vocabularies: one for each
-    side. `summary` counts the pairs that are left out."""
+    side. `summary` counts the pairs that are left out. seen: receives each sentence and its ids."""
     for batch in _batches(documents, lambda pair: sum(map(len, pair))):
         one, other = (
             _encoded([pair[side] for pair in batch], vocabulary)
             for side, vocabulary in enumerate(vocabularies)
         )
         for pair, *ids in zip(batch, one, other, strict=True):
+            for text, of_text in zip(pair, ids, strict=True):
+                seen(text, of_text)
             if not all(map(len, ids)):
                 summary.count('pairs with a sentence without a token, left out', repr(pair[0][:40]))
             elif max(map(len, ids)) > MAX_SENTENCE:

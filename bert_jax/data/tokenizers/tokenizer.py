@@ -76,9 +76,15 @@ def load(
     A file of another name than FILES is a SentencePiece model if it ends in .model, and a list of
     WordPiece tokens otherwise. lowercase, strip_accents: whether text is lowercased and accents are
     removed, if the vocabulary does not say it itself (in its file MARKER). Raises ValueError if
-    there is no vocabulary, or if it lacks a special token.
+    there is no vocabulary, if it lacks a special token, or if it has nothing else.
     """
-    path = epath.Path(path)
+    loaded = _load(epath.Path(path), lowercase, strip_accents)
+    if not len(loaded.ordinary_ids):
+        raise ValueError(f'vocabulary {path} has no tokens besides the special ones')
+    return loaded
+
+
+def _load(path: epath.Path, lowercase: bool, strip_accents: bool | None) -> Tokenizer:
     file = find(path) if path.is_dir() else path
     if file is None:
         *others, last = READERS

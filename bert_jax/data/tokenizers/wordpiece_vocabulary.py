@@ -73,8 +73,16 @@ def read(path: epath.Path, lowercase: bool, strip_accents: bool | None = None) -
             'or a SentencePiece model named *.model'
         ) from error
     pieces = [piece.removesuffix('\r') for piece in text.removesuffix('\n').split('\n')]
+    while len(pieces) > 1 and not pieces[-1]:
+        pieces.pop()
     first: dict[str, int] = {}
     for i, piece in enumerate(pieces):
+        if not piece:
+            raise ValueError(
+                f'vocabulary {path}: line {i + 1} is empty; every line is a token. Write '
+                f'[unused{i}] there, so that the other tokens keep their numbers, or remove the '
+                'line if no model was trained with it'
+            )
         if piece in first:
             raise ValueError(
                 f'vocabulary {path}: line {i + 1} repeats {piece!r} of line '

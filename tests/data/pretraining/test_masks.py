@@ -176,3 +176,21 @@ def test_sentencepiece_vocabularies(real_text, whole_words):
     shown = np.take_along_axis(batch['input_ids'], batch['masked_lm_positions'], 1)[used]
     replaced = shown[(shown != words.specials.mask) & (shown != original)]
     assert len(replaced) and np.isin(replaced, words.ordinary_ids).all()
+
+
+@pytest.mark.parametrize(
+    ('starts', 'warning'),
+    [
+        (1.0, '100.0% of the tokens are words of their own'),  # Chinese with a WordPiece vocabulary
+        (0.85, ''),
+        (0.3, ''),
+        (0.01, 'a word has 100 tokens on average'),  # Chinese with SentencePiece
+    ],
+)
+def test_words_of_text_without_spaces_are_reported(starts, warning):
+    pieces = [*tokenizer.SPECIALS, 'a', '##a']
+    ids = np.full(1000, 6)
+    ids[: round(1000 * starts)] = 5
+    line = masks.odd_words(tokenizer.WordPiece(pieces, True), ids)
+    assert line.startswith(warning) if warning else line == ''
+    assert masks.odd_words(tokenizer.WordPiece(pieces, True), ids[:0]) == ''

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bert_jax.config import Config, DataConfig, ModelConfig
-from bert_jax.data.store import format, preparation
+from bert_jax.data.store import format, preparation, unknown_text
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import readers
 from bert_jax.data.tokenizers import tokenizer
@@ -64,7 +64,8 @@ def test_every_document_is_in_one_split_in_order(tmp_path):
     assert meta.unigram_entropy == pytest.approx(-(share * np.log(share)).sum())
 
 
-def test_what_determines_a_store_names_it(tmp_path):
+def test_what_determines_a_store_names_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(unknown_text, 'REFUSED', 1.0)  # the vocabulary has few of the words
     name = corpus(tmp_path / 'a.txt', range(50))
     (tmp_path / 'vocab.txt').write_text('\n'.join([*tokenizer.SPECIALS, *'abc.']) + '\n')
     wanted = config(tmp_path, name, vocab_size=300)
@@ -218,6 +219,7 @@ def test_a_prepared_store_says_what_it_overrules(tmp_path, monkeypatch):
 
 def test_a_store_keeps_its_name_until_its_ids_change(tmp_path, monkeypatch):
     """New rules for commas in SentencePiece change those stores, and no others."""
+    monkeypatch.setattr(unknown_text, 'REFUSED', 1.0)  # the vocabulary has few of the words
     name = corpus(tmp_path / 'a.txt', range(50))
     (tmp_path / 'vocab.txt').write_text('\n'.join([*tokenizer.SPECIALS, *'abc.']) + '\n')
     wanted = config(tmp_path, name, vocab_file=str(tmp_path / 'vocab.txt'))
@@ -229,6 +231,7 @@ def test_a_store_keeps_its_name_until_its_ids_change(tmp_path, monkeypatch):
     assert again.name != plan.name
     first, second = (preparation.prepare(wanted) for _ in range(2))
     monkeypatch.undo()
+    monkeypatch.setattr(unknown_text, 'REFUSED', 1.0)
     assert first == second != (old := preparation.prepare(wanted))
     assert format.read_meta(first).fingerprint == format.read_meta(old).fingerprint
 

@@ -1,0 +1,75 @@
+"""What a prepared store was made from: its name in the cache, and whether the text has changed."""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from bert_jax.config import DataConfig
+from bert_jax.data.store import format
+from bert_jax.data.summary import Document
+from bert_jax.data.text import languages, readers
+
+# The fields of DataConfig, besides the corpus and the vocabulary, that the content depends on.
+OPTIONS = ('lowercase', 'text_field', 'documents', 'sentences', 'language', 'holdout')
+# Newer fields that change the store. A store's name depends on them only if they differ from their
+# defaults, so that older stores keep their names.
+LATER_OPTIONS = ('strip_accents', 'tokenizer')
+
+
+def check_unchanged(
+    data: DataConfig, source: readers.Source, eval_source: readers.Source | None
+) -> None:
+    """Raises ValueError if files of the corpus have changed since the sources were made."""
+    now = languages.source(data, fetch=False), readers.eval_source(data, fetch=False)
+    for before, after in zip((source, eval_source), now, strict=True):
+        if before is not None and after is not None and before.identity != after.identity:
+            raise ValueError(
+                f'the files of config.data.corpus={data.corpus!r} have changed while they were '
+                'read; run the same command again when they are complete'
+            )
+
+
+def store_name(made_from: Mapping[str, Any]) -> str:
+    """The name in the cache of the store that was made from this."""
+    return hash_json(made_from)
+
+
+def earlier_store(
+    data: DataConfig, made_from: Mapping[str, Any], cache: pathlib.Path
+) -> pathlib.Path | None:
+    """The store in the cache that a run was made from, for a corpus that cannot be read any more.
+
+    None if the cache does not have it, or if it is another corpus or has other options than `data`.
+    """
+    options = {key: getattr(data, key) for key in ('corpus', *OPTIONS)}
+    if not data.language:  # it is that of the vocabulary, or the default
+        del options['language']
+    if data.eval_corpus or any(made_from.get(key) != value for key, value in options.items()):
+        return None
+    store = cache / store_name(made_from)
+    if not (store / 'store.json').exists():
+        return None
+    for split in format.SPLITS:
+        format.check(store, split)
+    return store
+
+
+def hashes(files: Mapping[str, bytes]) -> dict[str, str]:
+    """The hash of each file's content."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+
+
+def hash_json(value: Any) -> str:
+    """A hash of a JSON value, 16 digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def hash_share(document: Document) -> float:
+    """A number in [0, 1); a document is held out if its number is below config.data.holdout.
+
+    The number depends on the text alone, so a document stays in its split if the corpus grows.
+    """
+    digest = hashlib.sha256('\n'.join(document).encode('utf-8', 'replace')).digest()
+    return int.from_bytes(digest[:8], 'big') / 2**64

@@ -1,0 +1,292 @@
+"""The file running.json of a workdir, which says which process is training there.
+
+A second process that starts in the workdir is refused, because two runs would overwrite each
+other's files. The file works on any storage, also where the operating system has no locks: the
+process that is training touches it every few seconds, and removes it at the end.
+
+A file whose process has ended without removing it is stale, and the next start replaces it. On the
+machine of the process its number shows whether it lives. On another machine the file is stale if it
+is not touched for SILENT seconds.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import logging
+import os
+import pathlib
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from etils import epath
+from jax.experimental import multihost_utils
+
+from bert_jax.config.errors import first_line
+
+LOG = logging.getLogger('bert_jax.training.running')
+FILE = 'running.json'
+BEAT, SILENT = 10.0, 45.0  # seconds between touches; without a touch for this long it is stale
+FORGOTTEN = 600.0  # seconds without a touch after which nobody waits for one
+SETTLE = 2.0  # seconds until a file in an object store shows which of two processes wrote it last
+MESSAGE = 600  # bytes of a message to the other processes of a run
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """The process that trains in a workdir.
+
+    machine: identifies the running system, and the container, in which `pid` and `born` (the time
+    at which the process began, in the unit of /proc) are valid. since: a date. touched: a time in
+    seconds, newer each time that the file is written again. workdir: its path on this machine; ''
+    behind a URL.
+    """
+
+    host: str
+    machine: str
+    pid: int
+    born: str
+    since: str
+    token: str
+    touched: float = 0.0
+    workdir: str = ''
+
+    def __str__(self) -> str:
+        return f'process {self.pid} on host {self.host}, since {self.since}'
+
+
+def _myself() -> Owner:
+    now = datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%d %H:%M UTC')
+    host, pid = socket.gethostname(), os.getpid()
+    token = secrets.token_hex(8)
+    return Owner(host, _machine(), pid, _born(pid), now, token, time.time())
+
+
+def _machine() -> str:
+    """Identifies the running system and the container of this process."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip())
+        parts.append(os.readlink('/proc/self/ns/pid'))
+    return ' '.join(parts)
+
+
+def _born(pid: int) -> str:
+    """When the process began, in the unit of /proc; '' if the system has no /proc. Raises
+    ProcessLookupError if there is no such process."""
+    try:
+        text = pathlib.Path(f'/proc/{pid}/stat').read_text()
+    except OSError:
+        os.kill(pid, 0)
+        return ''
+    state, *values = text.rpartition(')')[2].split()
+    if state in ('Z', 'X'):  # it has ended, and its parent has not asked for its exit code yet
+        raise ProcessLookupError(pid)
+    return values[18]
+
+
+def _read(path: epath.Path) -> Owner | None:
+    """The owner of a workdir; None if it has none, or if the file is not one of this module."""
+    try:
+        return Owner(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _is_remote(path: epath.Path) -> bool:
+    return '://' in str(path)
+
+
+def _touched(path: epath.Path) -> tuple[str, float]:
+    """Changes with each touch; and when the last one was, in seconds."""
+    owner = _read(path)
+    last = owner.touched if owner else 0.0
+    if not _is_remote(path):
+        with contextlib.suppress(OSError):
+            last = os.stat(path).st_mtime
+    return f'{owner and owner.token} {last}', last
+
+
+def _is_alive(owner: Owner, path: epath.Path) -> bool:
+    """Whether the process of a workdir still runs. On another machine this may take SILENT
+    seconds."""
+    if owner.machine == _machine():
+        if os.path.isdir(owner.workdir) and not _same_folder(owner.workdir, path.parent):
+            return False  # the workdir is a copy of that of the process
+        try:
+            return _born(owner.pid) == owner.born
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # the process of another user
+            return True
+    before, last = _touched(path)
+    if time.time() - last > FORGOTTEN:
+        return False
+    LOG.warning('%s was used by %s; waiting for a sign of life', path.parent, owner)
+    end = time.monotonic() + SILENT
+    while time.monotonic() < end:
+        time.sleep(min(1.0, BEAT / 4))
+        if not path.exists():
+            return False
+        if _touched(path)[0] != before:
+            return True
+    return False
+
+
+def _same_folder(one: str, other: epath.Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def refuse_second(workdir: epath.PathLike) -> Owner | None:
+    """Raises ValueError if another process trains in the workdir. Returns the owner of a stale
+    file."""
+    path = epath.Path(workdir) / FILE
+    owner = _read(path)
+    if owner is None or ((held := _HELD.get(str(path))) and held.owner.token == owner.token):
+        return None
+    if _is_alive(owner, path):
+        raise ValueError(
+            f'{workdir} is in use: a run is going there ({owner}). Wait for its end, or use '
+            f'another --workdir. If you know that this process has ended, remove {path}'
+        )
+    return owner
+
+
+class _Hold:
+    """This process as the owner of a workdir, and the thread that touches its file."""
+
+    def __init__(self, path: epath.Path):
+        self.path, self.lost_to = path, ''
+        folder = '' if _is_remote(path) else os.path.realpath(path.parent)
+        self.owner = dataclasses.replace(_myself(), workdir=folder)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def begin(self) -> None:
+        stale = refuse_second(self.path.parent)
+        if stale is not None:
+            LOG.warning('%s was left by %s, which has ended', self.path, stale)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if _read(self.path) is None and self.path.exists():
+            time.sleep(0.5)  # another process may be writing it
+            if _read(self.path) is None:
+                self.path.unlink()  # it is damaged
+        if _is_remote(self.path):
+            self.path.write_text(self._text())
+            time.sleep(SETTLE)
+        else:
+            self._create(stale)
+        if (other := _read(self.path)) is None or other.token != self.owner.token:
+            raise ValueError(
+                f'{self.path.parent} is in use: another run began there at the same time ({other})'
+            )
+        self._thread.start()
+
+    def _create(self, stale: Owner | None) -> None:
+        """Creates the file. If another process does so at the same time, only one succeeds."""
+        path = pathlib.Path(self.path)
+        own = path.with_name(f'.{path.name}.{self.owner.token}')
+        if stale is not None:
+            path.rename(own)
+            found = _read(epath.Path(own))
+            if found is not None and found.token != stale.token:  # not the one that is stale
+                own.rename(path)
+                return
+        own.write_text(self._text())
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.link(own, path)
+        except OSError:  # a file system without hard links
+            with contextlib.suppress(FileExistsError), path.open('x') as file:
+                file.write(self._text())
+        own.unlink(missing_ok=True)
+
+    def _text(self) -> str:
+        owner = dataclasses.replace(self.owner, touched=time.time())
+        return json.dumps(dataclasses.asdict(owner), indent=2) + '\n'
+
+    def _beat(self) -> None:
+        while not self._end.wait(BEAT):
+            # A disk that is full or cannot be reached now is reported when the run saves.
+            with contextlib.suppress(Exception):
+                self._touch()
+
+    def _touch(self) -> None:
+        other = _read(self.path)
+        if other is None and not self.path.exists():
+            self.lost_to = 'its file was removed'
+        elif other is not None and other.token != self.owner.token:
+            self.lost_to = f'another run has taken over ({other})'
+        elif _is_remote(self.path):
+            self.path.write_text(self._text())
+        else:
+            os.utime(self.path)
+
+    def release(self) -> None:
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join(BEAT)
+        with contextlib.suppress(Exception):  # what is left on a broken disk is stale
+            found = _read(self.path)
+            if found is not None and found.token == self.owner.token:
+                self.path.unlink()
+
+
+_HELD: dict[str, _Hold] = {}
+
+
+def check(workdir: epath.PathLike) -> None:
+    """Raises ValueError if this process trained in the workdir and has lost it."""
+    held = _HELD.get(str(epath.Path(workdir) / FILE))
+    if held is not None and held.lost_to:
+        raise ValueError(
+            f'{workdir} does not belong to this run any more: {held.lost_to}. Look at the folder, '
+            'and run the same command again'
+        )
+
+
+@contextlib.contextmanager
+def alone_in(workdir: epath.PathLike) -> Iterator[None]:
+    """A block in which no other run may train in the workdir; the processes of one run share it.
+
+    Process 0 holds the file. All processes raise ValueError if another run holds it or if the
+    workdir cannot be written to.
+    """
+    path = epath.Path(workdir) / FILE
+    if str(path) in _HELD:
+        yield
+        return
+    hold, problem = _Hold(path), ''
+    if jax.process_index() == 0:
+        try:
+            hold.begin()
+        except ValueError as error:
+            problem = str(error)
+        except Exception as error:  # each file system raises errors of its own types
+            problem = f'--workdir={workdir} cannot be written to ({first_line(error)})'
+    if problem := _of_process_0(problem):
+        raise ValueError(problem)
+    _HELD[str(path)] = hold
+    try:
+        yield
+    finally:
+        _HELD.pop(str(path), None)
+        if jax.process_index() == 0:
+            hold.release()
+
+
+def _of_process_0(message: str) -> str:
+    """The message of process 0, in all processes of the run."""
+    if jax.process_count() == 1:
+        return message
+    content = message.encode()[:MESSAGE]
+    padded = np.frombuffer(content.ljust(MESSAGE), np.uint8)
+    return bytes(multihost_utils.broadcast_one_to_all(padded)).decode('utf-8', 'replace').strip()
