@@ -63,7 +63,14 @@ _enum(
 flags.DEFINE_boolean(
     'columns', True, 'task: write the columns of --input to --output, too.', flag_values=FLAGS
 )
-_enum('pooling', 'mean', POOLINGS, 'embed: how the vectors of a text become one.')
+_enum(
+    'pooling',
+    None,
+    POOLINGS,
+    'embed: how the vectors of a text become one. Default: as a Sentence Transformers folder says, '
+    'or the mean.',
+)
+_string('prompt', None, 'embed: the name of a prompt of a Sentence Transformers folder.')
 _enum('long', 'truncate', ['truncate', 'window'], 'embed: what to do with texts that are too long.')
 _string('language', '', 'The language of the texts, for a model of several languages.')
 _enum('dtype', 'auto', choices('model.dtype'), 'The compute type.')
@@ -141,7 +148,8 @@ def _print(bert: 'Model', mode: str) -> None:
 
     source = pathlib.Path(FLAGS.input) if FLAGS.input else None
     if mode == 'embed':
-        text_files.print_similarities(bert, FLAGS.text, FLAGS.pooling, FLAGS.long == 'window')
+        windows = FLAGS.long == 'window'
+        text_files.print_similarities(bert, FLAGS.text, FLAGS.pooling, windows, FLAGS.prompt)
     elif mode == 'fill_mask':
         inputs = text_files.texts(source, bert.data.text_field) if source else FLAGS.text
         text_files.print_masked_words(bert, inputs, FLAGS.top_k)
@@ -165,7 +173,8 @@ def _write(bert: 'Model', mode: str) -> None:
         skip = FLAGS.on_error == 'skip'
         count = predictions.write_records(bert, *files, FLAGS.columns, skip)
     else:
-        count = text_files.write_embeddings(bert, *files, FLAGS.pooling, FLAGS.long == 'window')
+        windows = FLAGS.long == 'window'
+        count = text_files.write_embeddings(bert, *files, FLAGS.pooling, windows, FLAGS.prompt)
     rate = count / (time.monotonic() - begin)
     speed = f'{rate:,.0f}' if rate >= 10 else f'{rate:.1f}'
     print(f'wrote {FLAGS.output}: {plural(count, "record")}, {speed} a second', file=sys.stderr)
@@ -183,6 +192,8 @@ def main(argv: list[str]) -> int:
         print(f'{name}: {number:,}', file=sys.stderr)
     if mode != 'task' and (count := bert.truncated):
         longest = bert.config.longest_row
+        if mode == 'embed' and FLAGS.pooling is None and bert.embedding:
+            longest = min(longest, bert.embedding.max_seq_length or longest)
         texts = plural(count, 'text')
         print(f'{texts} with more than {longest} tokens, cut to that length', file=sys.stderr)
     return 0

@@ -1,5 +1,6 @@
 """The files of a tokenizer that transformers reads."""
 
+import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -8,6 +9,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from bert_jax.data.tokenizers import fairseq_sentencepiece, sentencepiece_model, word_bpe
+from bert_jax.data.tokenizers.added_tokens import AddedToken, WithAddedTokens
 from bert_jax.data.tokenizers.base import MARKER, FastTokenizer, marker
 from bert_jax.data.tokenizers.byte_bpe import ByteBPE
 from bert_jax.data.tokenizers.sentencepiece_model import WORD_MARK, SentencePiece
@@ -39,6 +41,9 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     vocabulary, model_type = source.vocabulary, source.config.model_type
     if vocabulary is None:
         return []
+    added: dict[str, Any] = {}
+    if isinstance(vocabulary, WithAddedTokens):
+        added, vocabulary = _added(vocabulary), vocabulary.inner
     notes = list[str]()
     files = {name: x for name, x in vocabulary.files.items() if name != MARKER}
     settings: dict[str, Any] = {
@@ -75,9 +80,22 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         files |= vocabulary.files
     for name, content in files.items():
         (directory / name).write_bytes(content)
-    settings = {key: value for key, value in settings.items() if value is not None}
+    settings = {key: value for key, value in settings.items() if value is not None} | added
     (directory / 'tokenizer_config.json').write_text(json.dumps(settings, indent=2) + '\n')
     return notes
+
+
+def _added(vocabulary: WithAddedTokens) -> dict[str, Any]:
+    """The settings for tokens that are found in text, and for the special tokens, which transformers
+    would otherwise give new ids."""
+    ids = {piece: i for i, piece in enumerate(vocabulary.pieces)}
+    tokens = [*vocabulary.added, *map(AddedToken, vocabulary.special_pieces.all())]
+    return {
+        'added_tokens_decoder': {
+            str(ids[token.content]): {'special': not token.normalized, **dataclasses.asdict(token)}
+            for token in tokens
+        }
+    }
 
 
 def _needs_marker(vocabulary: Tokenizer, files: dict[str, bytes]) -> bool:

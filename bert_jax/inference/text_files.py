@@ -36,17 +36,22 @@ def texts(path: pathlib.Path, field: str = 'text') -> Iterator[str]:
 
 
 def write_embeddings(
-    bert: Bert, source: pathlib.Path, output: pathlib.Path, pooling: str, windows: bool
+    bert: Bert,
+    source: pathlib.Path,
+    output: pathlib.Path,
+    pooling: str | None,
+    windows: bool,
+    prompt: str | None = None,
 ) -> int:
-    """Writes a .npz with `embeddings`, float32[texts, hidden]; returns the number of texts.
+    """Writes a .npz with `embeddings`, float32[texts, size]; returns the number of texts.
 
     The embeddings are in a file while they are computed, so they need not fit in memory.
     """
     field = bert.data.text_field
     count = sum(1 for _ in texts(source, field))
-    vectors = bert.embed_stream(texts(source, field), pooling, windows)
+    vectors = bert.embed_stream(texts(source, field), pooling, windows, prompt)
     with atomic_output(output) as partial, tempfile.TemporaryDirectory(dir=output.parent) as folder:
-        file, shape = pathlib.Path(folder) / 'embeddings.npy', (count, bert.config.hidden_size)
+        file, shape = pathlib.Path(folder) / 'embeddings.npy', (count, bert.vector_size(pooling))
         embeddings = np.lib.format.open_memmap(file, 'w+', 'float32', shape)
         for i, vector in zip(range(count), vectors, strict=True):
             embeddings[i] = vector
@@ -70,10 +75,16 @@ def print_masked_words(bert: Bert, inputs: Iterable[str], top_k: int) -> None:
                 print('   ' + '  '.join(f'{piece!r} {shown(share)}' for piece, share in candidates))
 
 
-def print_similarities(bert: Bert, inputs: list[str], pooling: str, windows: bool) -> None:
+def print_similarities(
+    bert: Bert,
+    inputs: list[str],
+    pooling: str | None,
+    windows: bool,
+    prompt: str | None = None,
+) -> None:
     """Prints the first text and, for each other text, the cosine between its vector and the first
     one."""
-    vectors = bert.embed(inputs, pooling, windows)
+    vectors = bert.embed(inputs, pooling, windows, prompt)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     print(inputs[0])
     for text, cosine in zip(inputs[1:], (vectors @ vectors[0]).tolist()[1:], strict=True):
