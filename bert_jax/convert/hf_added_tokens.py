@@ -130,6 +130,16 @@ def _pieces(values: Mapping[str, Any]) -> dict[str, int]:
     return vocab if isinstance(vocab, dict) else {x[0]: i for i, x in enumerate(vocab)}
 
 
+def loads(described: Mapping[str, Any]) -> bool:
+    """Returns whether the library `tokenizers` reads a tokenizer.json. It needs more keys than
+    bert_jax."""
+    try:
+        tokenizer_json.from_json(json.dumps(described), tokenizer_json.FILE)
+    except ValueError:
+        return False
+    return bool(described)
+
+
 def difference(
     described: Mapping[str, Any], vocabulary: Tokenizer, added: Collection[AddedToken]
 ) -> str:

@@ -121,7 +121,7 @@ def _with_added(
         what = 'added token is' if number == 1 else 'added tokens are'
         such = '' if number == 1 else ', the first one'
         notes.append(f'{number} {what} found in text{such}: {first!r}')
-    if not described:
+    if not hf_added_tokens.loads(described):
         return (WithAddedTokens(vocabulary, tokens) if tokens else vocabulary), notes
     complete = hf_added_tokens.completed(described, tokens, options, lowercase)
     names = vocabulary.specials

@@ -148,7 +148,9 @@ def _read_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises errors of many types
         message = first_line(error)
-        if 'weights_only' in message or 'Unsupported' in message:  # its advice is to run the code
+        if (
+            'eights_only' in message or 'eights only' in message or 'Unsupported' in message
+        ):  # its advice is to run the code
             message = (
                 'it holds Python objects, whose loading could run code. Save the tensors alone: '
                 "torch.save(model.state_dict(), 'pytorch_model.bin')"

@@ -47,7 +47,7 @@ def read(directory: pathlib.Path) -> SentenceFolder:
         first = found[0][0] if found else 'none'
         raise ValueError(f'{path}: the first module is {first}; expected Transformer')
     model = directory / found[0][1]
-    poolings, include_prompt, layers = (), True, list[Layer]()
+    poolings, include_prompt, layers = tuple[str, ...](), True, list[Layer]()
     for kind, name in found[1:]:
         folder = directory / name
         if kind == 'Pooling':
@@ -71,7 +71,7 @@ def read(directory: pathlib.Path) -> SentenceFolder:
         layers=tuple(layers),
         max_seq_length=settings.get('max_seq_length') or model_max_length(model),
         lowercase=bool(settings.get('do_lower_case')),
-        prompts={str(k): str(x) for k, x in (prompts.get('prompts') or {}).items() if x},
+        prompts={str(k): str(x) for k, x in (prompts.get('prompts') or {}).items()},
         default_prompt=_default_prompt(prompts, directory / PROMPTS),
         include_prompt=include_prompt,
     )

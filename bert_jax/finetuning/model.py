@@ -42,10 +42,11 @@ class Model(Bert):
         self._check_head('classifier', bool(self.labels), 'classify')
         several, one = _several(texts, (str, tuple))
         found = [ranked(record['probabilities']) for record in self.text_records(several)]
+        results: list[Any] = found
+        if not all_labels:
+            results = [next(iter(scores.items())) for scores in found]
         if self.multi_label and not all_labels:
             results = [[(x, p) for x, p in scores.items() if p > 0.5] for scores in found]
-        else:
-            results = [scores if all_labels else next(iter(scores.items())) for scores in found]
         return results[0] if one else results
 
     def regress(self, texts: Text | Sequence[Text]) -> Any:

@@ -127,8 +127,8 @@ class SentenceEmbedding:
         if self.max_seq_length:
             parts.append(f'at most {self.max_seq_length} tokens')
         parts += ['lowercased texts'] if self.lowercase else []
-        if self.prompts:
-            parts.append(f'prompts {", ".join(map(repr, self.prompts))}')
+        if named := [name for name, text in self.prompts.items() if text]:
+            parts.append(f'prompts {", ".join(map(repr, named))}')
         parts += [f'by default {self.default_prompt!r}'] if self.default_prompt else []
         return ', '.join(parts)
 

@@ -117,7 +117,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: pathlib.Path) -> None:
         read(tokenizer_class='BarthezTokenizer')
     with pytest.raises(ValueError, match=r'out has no sentencepiece.bpe.model .*CamembertTok'):
         read(tokenizer_class='CamembertTokenizer')
-    with pytest.raises(ValueError, match="adds '<new>', which the vocabulary does not have"):
+    with pytest.raises(ValueError, match="adds '<new>', but the table of embeddings has"):
         read(additional_special_tokens=['<new>'])
 
 

@@ -22,9 +22,9 @@ class JsonTokenizer(FastTokenizer):
     """The tokenizer that a tokenizer.json describes.
 
     content: the file. Its added tokens are recognized in text. The special tokens of a role are
-    not: their names in a text are ordinary text. specials: the special tokens by role, for roles whose token
-    `find_specials` would not find. Raises ValueError naming `source` if the file is not a tokenizer
-    or lacks a special token.
+    not: their names in a text are ordinary text. specials: the special tokens by role, for roles
+    whose token `find_specials` would not find. Raises ValueError naming `source` if the file is not
+    a tokenizer or lacks a special token.
     """
 
     kind = 'tokenizer_json'
