@@ -30,6 +30,10 @@ def convert_out(target: str, source: pathlib.Path, output: pathlib.Path) -> None
         notes = FORMATS[target].write(partial, model)
     if model.vocabulary is None:
         notes.append('no vocabulary was written, because the checkpoint has none')
+    if model.embedding is not None:
+        notes.append(
+            f'what the model says about sentence embeddings is left out: {model.embedding}'
+        )
     print('\n'.join([*notes, f'wrote {output}']))
 
 

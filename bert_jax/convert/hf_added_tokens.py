@@ -119,9 +119,9 @@ def completed(
     if isinstance(normalizer, dict) and normalizer.get('type') == 'BertNormalizer':
         stated = {'strip_accents': options.get('strip_accents'), 'lowercase': lowercase}
         normalizer |= {key: x for key, x in stated.items() if x is not None}
-    if isinstance(splitter, dict) and splitter.get('type') == 'ByteLevel':
-        if 'add_prefix_space' in options:
-            splitter['add_prefix_space'] = bool(options['add_prefix_space'])
+    byte_level = isinstance(splitter, dict) and splitter.get('type') == 'ByteLevel'
+    if byte_level and 'add_prefix_space' in options:
+        splitter['add_prefix_space'] = bool(options['add_prefix_space'])
     return values
 
 
@@ -171,6 +171,6 @@ def row_difference(described: Mapping[str, Any], specials: tuple[int, int]) -> s
         return ''
     tokens = ' '.join(theirs.id_to_token(i) or '?' for i in row)
     return (
-        f'tokenizer.json makes the row "{tokens}" of the text "a"; bert_jax puts its special tokens '
-        'around a text, so that predictions may differ'
+        f'tokenizer.json makes the row "{tokens}" of the text "a"; bert_jax puts its special '
+        'tokens around a text, so that predictions may differ'
     )

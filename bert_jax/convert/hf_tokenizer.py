@@ -124,9 +124,9 @@ def _with_added(
     if not hf_added_tokens.loads(described):
         return (WithAddedTokens(vocabulary, tokens) if tokens else vocabulary), notes
     complete = hf_added_tokens.completed(described, tokens, options, lowercase)
-    names = vocabulary.specials
-    notes.append(hf_added_tokens.row_difference(complete, (names.cls, names.sep)))
-    alone = vocabulary.kind == tokenizer_json.JsonTokenizer.kind
+    alone, names = vocabulary.kind == tokenizer_json.JsonTokenizer.kind, vocabulary.specials
+    if alone or described.get('post_processor'):  # a class of a family has a row of its own
+        notes.append(hf_added_tokens.row_difference(complete, (names.cls, names.sep)))
     if alone and complete != described:
         vocabulary = _json_tokenizer(directory, complete)
     elif not alone and (text := hf_added_tokens.difference(complete, vocabulary, tokens)):

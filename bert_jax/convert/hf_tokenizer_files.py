@@ -70,6 +70,8 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         described, more = _fast_tokenizer(vocabulary, model_type)
         notes += more
         settings['tokenizer_class'] = 'PreTrainedTokenizerFast'
+        if model_type in TWO_TYPES:  # the generic class leaves token types out by default
+            settings['model_input_names'] = ['input_ids', 'token_type_ids', 'attention_mask']
         files = {'tokenizer.json': described.to_str().encode()}
     if isinstance(vocabulary, SentencePiece):
         # bert_jax reads the model, and transformers tokenizer.json.
@@ -86,8 +88,8 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
 
 
 def _added(vocabulary: WithAddedTokens) -> dict[str, Any]:
-    """The settings for tokens that are found in text, and for the special tokens, which transformers
-    would otherwise give new ids."""
+    """The settings for tokens that are found in text, and for the special tokens, to which
+    transformers would otherwise give new ids."""
     ids = {piece: i for i, piece in enumerate(vocabulary.pieces)}
     tokens = [*vocabulary.added, *map(AddedToken, vocabulary.special_pieces.all())]
     return {

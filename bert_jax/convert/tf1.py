@@ -42,8 +42,9 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     names = [*CONFIGS.values(), CONFIG]
     if not path.exists() and (inner := whole_files.inner_folders(directory, (*names,))):
         raise ValueError(inner)
-    kinds = [kind for kind, name in CONFIGS.items() if name == path.name]
-    implied = {'model_type': kind for kind in kinds}
+    implied = next(
+        ({'model_type': kind} for kind, name in CONFIGS.items() if name == path.name), {}
+    )
     if path.name == CONFIGS['albert'] and read_json(path).get('hidden_act') == 'gelu':
         implied |= {HIDDEN_ACT: 'gelu_new'}  # the authors' code computes gelu with tanh
     family, model, values = model_config(path, implied)
@@ -94,8 +95,8 @@ def _config(directory: pathlib.Path) -> pathlib.Path:
 
 
 def _checkpoint(directory: pathlib.Path) -> pathlib.Path:
-    """The checkpoint in a folder: bert_model.ckpt, or else the one that the file `checkpoint` names,
-    or the only checkpoint in the folder."""
+    """The checkpoint in a folder: bert_model.ckpt, or else the one that the file `checkpoint`
+    names, or the only checkpoint in the folder."""
     names = sorted(path.stem for path in directory.glob('*.index'))
     if CHECKPOINT in names:
         return directory / CHECKPOINT
@@ -115,8 +116,8 @@ def _checkpoint(directory: pathlib.Path) -> pathlib.Path:
 
 
 def _stated(directory: pathlib.Path) -> str:
-    """The name of the newest checkpoint, which TensorFlow notes in the file `checkpoint`; '' if there
-    is no such file."""
+    """The name of the newest checkpoint, which TensorFlow notes in the file `checkpoint`; '' if
+    there is no such file."""
     path = directory / 'checkpoint'
     text = path.read_text('utf-8', 'replace') if path.is_file() else ''
     match = re.search(r'^model_checkpoint_path:\s*"(.*)"', text, re.MULTILINE)

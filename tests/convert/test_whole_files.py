@@ -103,7 +103,7 @@ def test_one_folder_too_high(theirs: pathlib.Path, tmp_path: pathlib.Path) -> No
         (tmp_path / f'out/checkpoint-{step}').mkdir(parents=True)
         for path in theirs.iterdir():
             (tmp_path / f'out/checkpoint-{step}' / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(ValueError, match='give .*checkpoint-1000 or .*checkpoint-500'):
+    with pytest.raises(ValueError, match=r'give .*checkpoint-1000 or .*checkpoint-500'):
         convert_in('hf', tmp_path / 'out', tmp_path / 'no')
     assert cached.origin_of(tmp_path / 'out') is None
     with pytest.raises(ValueError, match=r'its folders have; give .*checkpoint'):

@@ -143,6 +143,8 @@ def answers(bert: Any, model: Any, tokenizer: Any) -> tuple[int, float]:
         for j in context:  # a mark of white space has a character of the next word in transformers
             spans[j] = spans[j][:1] * 2 if pieces[j] == '▁' else spans[j]
         pairs = [(a, b) for a in context for b in context if a <= b < a + 30]
+        # White space alone is no answer.
+        pairs = [(a, b) for a, b in pairs if contexts[i][spans[a][0] : spans[b][1]].strip()]
         a, b = max(pairs, key=lambda pair: start[pair[0]] + end[pair[1]])
         same += contexts[i][spans[a][0] : spans[b][1]].strip() == answer
     return same, max(differences)
