@@ -6,8 +6,8 @@
 the model's positions, and runs on CPU, GPU and TPU. It has the outputs of all heads of the
 checkpoint. --output has:
 
-    model.jax_export   the program for jax.export
-    model.stablehlo    the same program for other compilers (portable bytecode)
+    program.jax_export the program for jax.export
+    program.stablehlo  the same program for other compilers (portable bytecode)
     parameters.npz     the parameters, which are an argument of the program
     export.json        its inputs and outputs, their shapes, and the names of labels
     tokenizer files    for transformers and for bert_jax

@@ -1,8 +1,11 @@
-"""Vectors of texts: the pooling, the layers and the prompts of a model, applied to many texts."""
+"""Vectors of texts: the pooling, the layers and the prompts of a model, applied to many texts.
+
+`bert` is a `trained_model.Bert`, whose module imports this one.
+"""
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,14 +14,11 @@ from bert_jax.data.labelled.texts import Text, TextEncoder
 from bert_jax.inference import POOLINGS
 from bert_jax.inference.sentence_embedding import SentenceEmbedding
 
-if TYPE_CHECKING:
-    from bert_jax.inference.trained_model import Bert
-
 TEXTS_PER_READ = 4096  # texts that are read and sorted by length together
 MEAN = SentenceEmbedding()  # of a checkpoint that says nothing about it
 
 
-def of(bert: 'Bert', pooling: str | None = None) -> SentenceEmbedding:
+def of(bert: Any, pooling: str | None = None) -> SentenceEmbedding:
     """What `pooling` means; None means the sentence embedding of the checkpoint, and otherwise the
     mean."""
     if pooling is None:
@@ -27,7 +27,7 @@ def of(bert: 'Bert', pooling: str | None = None) -> SentenceEmbedding:
 
 
 def vectors(
-    bert: 'Bert', inputs: Iterable[Text], pooling: str | None, windows: bool, prompt: str | None
+    bert: Any, inputs: Iterable[Text], pooling: str | None, windows: bool, prompt: str | None
 ) -> Iterator[np.ndarray]:
     """See `Bert.embed_stream`."""
     if pooling not in (None, *POOLINGS):

@@ -16,8 +16,8 @@ from bert_jax.inference.token_arrays import INPUTS
 from bert_jax.models.inputs import EncoderInputs
 
 PROGRAM, PORTABLE, PARAMETERS, FACTS = (
-    'model.jax_export',
-    'model.stablehlo',
+    'program.jax_export',
+    'program.stablehlo',
     'parameters.npz',
     'export.json',
 )

@@ -70,7 +70,7 @@ def test_the_program_gives_the_same(
     export.FLAGS.unparse_flags()
     assert export.main(arguments) == 0
     assert 'last_hidden_state' in capsys.readouterr().out
-    program = jax.export.deserialize(bytearray((tmp_path / 'out/model.jax_export').read_bytes()))
+    program = jax.export.deserialize(bytearray((tmp_path / 'out/program.jax_export').read_bytes()))
     parameters = dict(np.load(tmp_path / 'out/parameters.npz'))
     facts = json.loads((tmp_path / 'out/export.json').read_text())
     longest, differences = source.config.longest_row, dict[str, float]()
