@@ -34,7 +34,7 @@ def check(path: pathlib.Path) -> None:
         )
     if first.startswith(WEB_PAGES):
         raise ValueError(f'{path} is a web page, not the file itself; download it again')
-    if not first and path.suffix in CHECKED:
+    if not first and path.suffix in CHECKED and path.suffix != '.index':
         raise ValueError(f'{path} is empty; download it again')
 
 
