@@ -83,9 +83,7 @@ def convert_in(
             lowercase = source.vocabulary.lowercase
         model_dir.save(
             partial,
-            full_config(
-                source.model, lowercase is not False, source.language, source.longest
-            ),
+            full_config(source.model, lowercase is not False, source.language, source.longest),
             flax.traverse_util.unflatten_dict(arrays, sep='/'),
             source.vocabulary,
             source.task,
