@@ -24,7 +24,7 @@ DATA = [
 ]
 # Orbax and etils ask with them what a bucket is like, and do not say so.
 GCS = ['google-cloud-storage>=3', 'google-cloud-storage-control>=1.17']
-HF = ['safetensors>=0.5']
+HF = ['huggingface-hub>=0.34', 'safetensors>=0.5']
 MOSES = ['sacremoses>=0.1']  # the words of XLM and FlauBERT
 FINETUNE = ['scikit-learn>=1.7', 'scipy>=1.13']  # official scores
 TEST = [

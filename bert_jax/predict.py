@@ -70,7 +70,14 @@ flags.DEFINE_boolean(
     'task: write the probability of every label for each word, too. Texts always have all.',
     flag_values=FLAGS,
 )
-_enum('pooling', 'mean', POOLINGS, 'embed: how the vectors of a text become one.')
+_enum(
+    'pooling',
+    None,
+    POOLINGS,
+    'embed: how the vectors of a text become one. Default: as a Sentence Transformers folder says, '
+    'or the mean.',
+)
+_string('prompt', None, 'embed: the name of a prompt of a Sentence Transformers folder.')
 _enum('long', 'truncate', ['truncate', 'window'], 'embed: what to do with texts that are too long.')
 _string('language', '', 'The language of the texts, for a model of several languages.')
 _enum('dtype', 'auto', choices('model.dtype'), 'The compute type.')
@@ -154,7 +161,8 @@ def _print(bert: 'Model', mode: str) -> None:
     on_error = bad if FLAGS.on_error == 'skip' else None
     given = [examples.Example(text, None, None, '--text') for text in FLAGS.text]
     if mode == 'embed':
-        text_files.print_similarities(bert, FLAGS.text, FLAGS.pooling, FLAGS.long == 'window')
+        windows = FLAGS.long == 'window'
+        text_files.print_similarities(bert, FLAGS.text, FLAGS.pooling, windows, FLAGS.prompt)
     elif mode == 'fill_mask':
         inputs = text_inputs.read(source, bert.data, on_error) if source else iter(given)
         text_files.print_masked_words(bert, inputs, FLAGS.top_k, on_error)
@@ -180,7 +188,8 @@ def _write(bert: 'Model', mode: str) -> None:
     else:
         bad = predictions.BadRows()
         on_error = bad if skip else None
-        count = text_files.write_embeddings(bert, *files, FLAGS.pooling, windows, on_error)
+        pooling, prompt = FLAGS.pooling, FLAGS.prompt
+        count = text_files.write_embeddings(bert, *files, pooling, windows, prompt, on_error)
         bad.finish(files[0])
     rate = count / (time.monotonic() - begin)
     speed = f'{rate:,.0f}' if rate >= 10 else f'{rate:.1f}'
@@ -198,10 +207,13 @@ def main(argv: list[str]) -> int:
         (_print if FLAGS.output is None else _write)(bert, mode)
     for name, number in bert.counted.lines().items():
         print(f'{name}: {number:,}', file=sys.stderr)
-    for name, number in bert.encoder.totals.items() if mode != 'task' else ():
+    encoder = bert.sentences if mode == 'embed' and FLAGS.pooling is None else bert.encoder
+    for name, number in encoder.totals.items() if mode != 'task' else ():
         print(f'{name}: {number:,}', file=sys.stderr)
     if mode != 'task' and (count := bert.truncated):
         longest = bert.config.longest_row
+        if mode == 'embed' and FLAGS.pooling is None and bert.embedding:
+            longest = min(longest, bert.embedding.max_seq_length or longest)
         texts = plural(count, 'text')
         print(f'{texts} with more than {longest} tokens, cut to that length', file=sys.stderr)
     return 0

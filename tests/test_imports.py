@@ -11,7 +11,7 @@ import pytest
 from tiny_model import ROOT
 
 PACKAGE = ROOT / 'bert_jax'
-COMMANDS = ('__main__', 'main', 'plan', 'benchmark', 'predict', 'plot')
+COMMANDS = ('__main__', 'main', 'plan', 'benchmark', 'predict', 'plot', 'export')
 ROWS = (
     ('config', 'batch'),
     ('parallel', 'data.tokenizers'),
@@ -144,6 +144,7 @@ MISTAKEN = {
     'benchmark': ['--config=tiny', '--batch_size=no'],
     'predict': ['--checkpoint=x', '--mode=no'],
     'plot': ['--no=1'],
+    'export': ['--checkpoint=x', '--no=1'],
     'convert.__main__': ['--from=hf', '--input=nowhere', '--output=x'],
     'data.prepare': ['--input=builtin', '--output=x', '--holdout=2'],
 }

@@ -24,7 +24,7 @@ from bert_jax.convert.foreign import full_config
 from bert_jax.data.labelled import texts
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.inference import model_dir, text_files, text_inputs, trained_model
+from bert_jax.inference import embedding, model_dir, text_files, text_inputs, trained_model
 from bert_jax.models.heads import PRETRAINING_HEADS, HeadedEncoder
 from bert_jax.models.inputs import EncoderInputs
 
@@ -86,7 +86,7 @@ def test_each_text_as_if_it_were_alone(bert: predict.Bert) -> None:
 def test_embeddings_are_pooled_and_in_order(
     bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trained_model, 'TEXTS_PER_READ', 4)
+    monkeypatch.setattr(embedding, 'TEXTS_PER_READ', 4)
     expected = [alone(bert, text) for text in TEXTS]
     pooled = {
         'mean': [x['last_hidden_state'].mean(0) for x in expected],
@@ -101,7 +101,7 @@ def test_embeddings_are_pooled_and_in_order(
 def test_no_more_texts_are_read_than_fit_a_window(
     bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trained_model, 'TEXTS_PER_READ', 8)
+    monkeypatch.setattr(embedding, 'TEXTS_PER_READ', 8)
     read = 0
 
     def endless() -> Iterator[str]:

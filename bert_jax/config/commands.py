@@ -9,6 +9,7 @@ COMMANDS = {  # name -> module below bert_jax
     'predict': 'predict',
     'plot': 'plot',
     'convert': 'convert',
+    'export': 'export',
     'prepare': 'data.prepare',
     'plan': 'plan',
     'benchmark': 'benchmark',

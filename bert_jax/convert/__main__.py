@@ -1,6 +1,7 @@
 """Converts other projects' checkpoints to bert_jax and back.
 
     bert_jax convert --from=hf  --input=DIR --output=DIR
+    bert_jax convert --from=hf  --input=google-bert/bert-base-uncased --output=DIR
     bert_jax convert --from=tf1 --input=DIR --output=DIR
     bert_jax convert --to=hf    --input=WORKDIR_OR_DIR --output=DIR
     bert_jax convert --to=tf1   --input=WORKDIR_OR_DIR --output=DIR
@@ -35,6 +36,12 @@ def main(argv: list[str]) -> int:
         if '://' in path:
             raise ValueError(f'--{name}={path} has to be a local folder; copy it first')
     source, output = (pathlib.Path(path).expanduser() for path in (FLAGS.input, FLAGS.output))
+    if origin == 'hf':
+        from bert_jax.convert import hub
+
+        source = hub.local_folder(FLAGS.input) or source
+    if source.is_file():
+        raise ValueError(f'--input={source} is a file; give its folder, {source.parent}')
     if not source.is_dir():
         raise ValueError(f'--input={source} is not a folder')
 
@@ -53,7 +60,7 @@ _boolean = functools.partial(flags.DEFINE_boolean, flag_values=FLAGS)
 _enum = functools.partial(flags.DEFINE_enum, enum_values=FORMATS, flag_values=FLAGS)
 _enum('from', None, help='The format of --input; a folder for bert_jax is written.')
 _enum('to', None, help='The format of --output; a workdir or a folder of bert_jax is read.')
-_string('input', None, 'The folder to read.', required=True)
+_string('input', None, 'The folder to read, or a model of the Hugging Face Hub.', required=True)
 _string('output', None, 'The folder to write; it must not exist yet.', required=True)
 _boolean('allow_missing', False, 'Fill missing parameters with fresh values.')
 _boolean('lowercase', None, 'Whether text is lowercased, if the folder does not say (as in tf1).')

@@ -13,6 +13,7 @@ import pathlib
 from bert_jax import __version__
 from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
+from bert_jax.convert import adapters, hf_weights, hub, sentence_folders
 from bert_jax.convert.folders import convert_in
 from bert_jax.convert.tf1_names import CONFIGS
 
@@ -27,12 +28,13 @@ def model_folder(
 ) -> str:
     """The folder of bert_jax that has the model of `directory`.
 
-    This is `directory` itself, unless it is a folder of a Hugging Face or TensorFlow 1 checkpoint.
-    In that case it is converted into the folder `cache`, once for each content of its files. Of
-    several processes, one converts and the others wait. lowercase: see `convert_in`. Raises
-    ValueError if the checkpoint cannot be converted.
+    This is `directory` itself, unless it is a folder of a Hugging Face or TensorFlow 1 checkpoint,
+    or the name of a model of the Hugging Face Hub, which is downloaded. In that case it is
+    converted into the folder `cache`, once for each content of its files. Of several processes, one
+    converts and the others wait. lowercase: see `convert_in`. Raises ValueError if the checkpoint
+    cannot be downloaded or converted.
     """
-    folder = pathlib.Path(directory).expanduser()
+    folder = hub.local_folder(directory) or pathlib.Path(directory).expanduser()
     origin = None if '://' in str(directory) else origin_of(folder)
     if origin is None:
         return os.fspath(directory)
@@ -61,20 +63,29 @@ def origin_of(folder: pathlib.Path) -> str | None:
     try:
         values = json.loads((folder / 'config.json').read_text())
     except FileNotFoundError:
+        if any((folder / name).is_file() for name in (adapters.CONFIG, sentence_folders.MODULES)):
+            return 'hf'
         return 'tf1' if any((folder / name).is_file() for name in CONFIGS.values()) else None
     except (ValueError, OSError):
         return None
-    return 'hf' if isinstance(values, dict) and 'model' not in values else None
+    if not isinstance(values, dict) or 'model' in values:
+        return None
+    tensorflow = any(folder.glob('*.index')) and not any(
+        path.name.startswith(hf_weights.FORMATS) for path in folder.iterdir()
+    )
+    return 'tf1' if tensorflow else 'hf'
 
 
 def _key(folder: pathlib.Path, lowercase: bool | None) -> str:
     """A hash of the contents of all files. Sizes and times are not enough: two checkpoints of one
     architecture have the same size, and copies may have any time."""
-    files = [path for path in (*folder.glob('*'), *folder.glob('*/*.json')) if path.is_file()]
+    files = [path for path in (*folder.glob('*'), *folder.glob('*_*/*')) if path.is_file()]
     digest = hashlib.sha256(f'{__version__} {lowercase}'.encode())
     for path in sorted(files):
         if path.suffix not in OTHER_LIBRARIES:
             digest.update(f'\0{path.relative_to(folder)}\0'.encode())
             with path.open('rb') as file:
                 digest.update(hashlib.file_digest(file, 'sha256').digest())
+    if (adapter := adapters.read(folder)) is not None:
+        digest.update(_key(adapter.base, None).encode())
     return digest.hexdigest()[:16]

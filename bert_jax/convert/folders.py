@@ -14,7 +14,7 @@ import numpy as np
 from bert_jax import __version__
 from bert_jax.config.console import plural
 from bert_jax.config.files import atomic_output
-from bert_jax.convert import hf, rules, tf1
+from bert_jax.convert import hf, rules, tf1, whole_files
 from bert_jax.convert.foreign import Foreign, full_config
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import HeadedEncoder
@@ -30,6 +30,10 @@ def convert_out(target: str, source: pathlib.Path, output: pathlib.Path) -> None
         notes = FORMATS[target].write(partial, model)
     if model.vocabulary is None:
         notes.append('no vocabulary was written, because the checkpoint has none')
+    if model.embedding is not None:
+        notes.append(
+            f'what the model says about sentence embeddings is left out: {model.embedding}'
+        )
     print('\n'.join([*notes, f'wrote {output}']))
 
 
@@ -48,6 +52,7 @@ def convert_in(
     Raises ValueError if parameters are missing or have other shapes, and if the vocabulary looks
     cased although neither the folder nor `lowercase` says whether text is lowercased.
     """
+    whole_files.check_all(folder)
     source = FORMATS[origin].read(folder, lowercase)
     heads = source.heads
     pools = source.model.summary_use_proj and 'pooler' not in heads
@@ -78,12 +83,18 @@ def convert_in(
             lowercase = source.vocabulary.lowercase
         model_dir.save(
             partial,
-            full_config(source.model, lowercase is not False, source.language),
+            full_config(source.model, lowercase is not False, source.language, source.longest),
             flax.traverse_util.unflatten_dict(arrays, sep='/'),
             source.vocabulary,
             source.task,
+            source.embedding,
         )
-        found = {'version': __version__, 'unused': dict(source.unused), 'missing': missing}
+        found = {
+            'version': __version__,
+            'unused': dict(source.unused),
+            'missing': missing,
+            'notes': source.notes,
+        }
         (partial / 'conversion.json').write_text(json.dumps(found, indent=2) + '\n')
     for line in (*_summary(source, heads, arrays), f'wrote {output}'):
         report(line)

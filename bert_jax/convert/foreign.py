@@ -22,10 +22,12 @@ from bert_jax.convert.families.family import Family
 from bert_jax.convert.rules import Rules, layer_of
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
+from bert_jax.inference.sentence_embedding import SentenceEmbedding
 
 # Keys that only bert_jax reads: the activation, for the case that the other project uses the same
 # name for another function, and facts about the data of a fine-tuned model.
 HIDDEN_ACT, TASK = 'bert_jax_hidden_act', 'bert_jax_task'
+MULTI_LABEL = 'multi_label_classification'  # a value of problem_type
 BUFFER = r'.*\.(position_ids|token_type_ids)$'
 UNUSED = {
     BUFFER: 'a buffer, not a parameter',
@@ -43,6 +45,8 @@ class Foreign:
     that they belong to. unused: the other tensors, with the reasons to leave them out.
     task: the facts about a fine-tuned model that `model_dir.save` writes. notes: lines to print.
     language: the language of texts, if none is given.
+    embedding: the sentence embedding of a folder of sentence-transformers. longest: the length of
+    rows that the folder's tokenizer names, None if it names none.
     """
 
     rules: Rules
@@ -54,6 +58,8 @@ class Foreign:
     task: Mapping[str, Any]
     notes: tuple[str, ...] = ()
     language: str = ''
+    embedding: SentenceEmbedding | None = None
+    longest: int | None = None
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -95,10 +101,13 @@ def model_config(
     return family, model, values
 
 
-def full_config(model: ModelConfig, lowercase: bool, language: str = '') -> Config:
-    """The configuration of a converted model's folder. Raises ValueError if it is not valid."""
+def full_config(
+    model: ModelConfig, lowercase: bool, language: str = '', longest: int | None = None
+) -> Config:
+    """The configuration of a converted model's folder. longest: the length of rows in predictions,
+    if it is less than the number of positions. Raises ValueError if it is not valid."""
     # A configuration needs a phase, but only a run reads it.
-    longest = min(model.longest_row, 512)
+    longest = min(model.longest_row, 512, max(longest or 512, 8))
     phase = Phase(1_000_000, longest, 1, 1)
     # Predictions use these values.
     data = DataConfig(lowercase=lowercase, max_seq_length=longest, language=language)
@@ -119,8 +128,10 @@ def task_of(values: Mapping[str, Any], outputs: int | None) -> dict[str, Any]:
         labels = [str(names[i]) for i in sorted(names, key=int)]
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f'id2label is {names!r}; expected names by number') from error
-    number = outputs == 1 and values.get('problem_type') in (None, 'regression')
-    return {'labels': [] if number else labels, **task}
+    kind = values.get('problem_type')
+    number = outputs == 1 and kind in (None, 'regression')
+    multi_label = {'multi_label': True} if kind == MULTI_LABEL else {}
+    return {'labels': [] if number else labels, **multi_label, **task}
 
 
 def task_values(source: Pretrained) -> dict[str, Any]:
@@ -132,7 +143,7 @@ def task_values(source: Pretrained) -> dict[str, Any]:
         values['label2id'] = {label: i for i, label in enumerate(labels)}
     if 'classifier' in source.heads:
         kind = 'single_label_classification' if source.labels else 'regression'
-        values['problem_type'] = kind
+        values['problem_type'] = MULTI_LABEL if source.multi_label else kind
     facts = {'pairs': source.pairs, 'no_answer': source.no_answer or None}
     if facts := {key: value for key, value in facts.items() if value is not None}:
         values[TASK] = facts

@@ -10,14 +10,29 @@ import numpy as np
 
 from bert_jax.config import ModelConfig
 from bert_jax.config.console import plural
-from bert_jax.convert import hf_tokenizer, hf_weights, rules
+from bert_jax.convert import (
+    adapters,
+    hf_tokenizer,
+    hf_weights,
+    rules,
+    sentence_folders,
+    whole_files,
+)
 from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.families.family import Family
-from bert_jax.convert.foreign import Foreign, model_config, task_of, task_values, why_unused
+from bert_jax.convert.foreign import (
+    UNUSED,
+    Foreign,
+    model_config,
+    task_of,
+    task_values,
+    why_unused,
+)
+from bert_jax.data.tokenizers import tokenizer
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.embeddings import sinusoids
-from bert_jax.models.heads import head_of
+from bert_jax.models.heads import TASK_HEADS, head_of
 
 POSITIONS = 'encoder/embeddings/position_embeddings'
 
@@ -28,13 +43,22 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     lowercase: whether text is lowercased, if the folder does not say it. Raises ValueError naming
     the file or the tensor that is wrong.
     """
+    sentences, adapter = sentence_folders.read(directory), adapters.read(directory)
+    directory = adapter.base if adapter else sentences.model
     path = directory / 'config.json'
+    if not path.exists() and (inner := whole_files.inner_folders(directory, ('config.json',))):
+        raise ValueError(inner)
     family, model, values = model_config(path)
-    notes: list[str] = []
+    notes = [f'sentence embeddings: {sentences.embedding}'] if sentences.embedding else []
     if unknown := family.unknown(values):
         keys = ', '.join(f'{key}={values[key]!r}' for key in unknown)
         notes.append(f'{path} has unknown keys, taken for settings of no effect: {keys}')
-    tensors = hf_weights.read_tensors(directory, family)
+    tensors, note = hf_weights.read_tensors(directory, family)
+    notes += [note] if note else []
+    if adapter:
+        tensors = adapter.merged(tensors, family)
+        values = values | {'architectures': adapter.classes(family) or values.get('architectures')}
+        notes.append(f'the adapter (LORA) is merged into {directory}')
     if not any(name.startswith(family.prefix) for name in tensors):
         some = ', '.join(sorted(tensors)[:3]) or 'no tensors'
         raise ValueError(f'{directory} holds no {family.model_type} encoder; it has {some}')
@@ -49,7 +73,7 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     heads = _heads(tensors, family, model, values)
     known = rules.names_of(heads, family.rules, model.stacked_layers)
     for name in set(tensors) - known - set(unused):
-        unused[name] = why_unused(name, family, model.stacked_layers, path)
+        unused[name] = _why_unused(name, family, model, path, values)
     used = {name: tensor for name, tensor in tensors.items() if name not in unused}
     if bias is not None:
         if np.array_equal(bias, used.get(family.bias, bias)):
@@ -57,10 +81,21 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
         else:
             unused[family.bias] = f'{twin} differs from it, and transformers uses {twin}'
         used[family.bias] = bias
-    vocabulary, more = hf_tokenizer.read(directory, lowercase, model.vocab_size, model.model_type)
-    task = task_of(values, _outputs(used, family, heads))
-    facts = (family.rules, model, heads, used, unused, vocabulary, task, (*notes, *more))
-    return Foreign(*facts, language=_language(model, values))
+    folder = adapter.folder if adapter and tokenizer.find(adapter.folder) else directory
+    vocabulary, more = hf_tokenizer.read(folder, lowercase, model.vocab_size, model.model_type)
+    return Foreign(
+        family.rules,
+        model,
+        heads,
+        used,
+        unused,
+        vocabulary,
+        task_of(values, _outputs(used, family, heads)),
+        (*notes, *more),
+        language=_language(model, values),
+        embedding=sentences.embedding,
+        longest=sentence_folders.model_max_length(folder),
+    )
 
 
 def _language(model: ModelConfig, values: Mapping[str, Any]) -> str:
@@ -72,6 +107,26 @@ def _language(model: ModelConfig, values: Mapping[str, Any]) -> str:
     if number not in range(len(names)):
         raise ValueError(f'lang_id is {number!r}; expected 0 to {len(names) - 1}, as in lang2id')
     return 'en' if 'en' in names and not number else names[number]
+
+
+def _why_unused(
+    name: str,
+    family: Family,
+    model: ModelConfig,
+    path: pathlib.Path,
+    values: Mapping[str, Any],
+) -> str:
+    """The reason why a tensor is not used; see `why_unused`."""
+    reason = why_unused(name, family, model.stacked_layers, path)
+    if reason != UNUSED[''] or not any(
+        head in TASK_HEADS for head in rules.heads_of([name], family.rules, model.stacked_layers)
+    ):
+        return reason
+    named = ', '.join(values.get('architectures') or ()) or 'no class'
+    choices = ' or '.join(
+        repr(kind) for kind, heads in family.classes.items() if {*TASK_HEADS} & {*heads}
+    )
+    return f'of a head, but architectures in config.json names {named}; known are {choices}'
 
 
 def _heads(
@@ -87,8 +142,6 @@ def _heads(
     """
     architectures = values.get('architectures') or ()
     named = {head for name in architectures for head in family.classes.get(name, ())}
-    if values.get('problem_type') == 'multi_label_classification':
-        named = set()
     heads = rules.heads_of(tensors, family.rules, model.stacked_layers)
     return tuple(
         head

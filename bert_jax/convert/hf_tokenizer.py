@@ -3,18 +3,17 @@
 import functools
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
 
+from bert_jax.convert import hf_added_tokens
 from bert_jax.convert.foreign import check_vocabulary
 from bert_jax.convert.hf_tokenizer_files import write as write
 from bert_jax.convert.hf_tokenizer_kind import (
-    ADDED,
     CONFIG,
     SPECIALS,
-    WEIGHTS_ALONE,
     kind_of,
     optional,
     refuse,
@@ -26,6 +25,7 @@ from bert_jax.data.tokenizers import (
     tokenizer_json,
     word_bpe,
 )
+from bert_jax.data.tokenizers.added_tokens import WithAddedTokens
 from bert_jax.data.tokenizers.base import MARKER
 from bert_jax.data.tokenizers.specials import NAMES, OPTIONAL
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
@@ -50,6 +50,12 @@ EXPECTED: dict[str, dict[str, Any]] = {
         'max_input_chars_per_word': 100,
     },
     'sentencepiece': {'remove_space': True},
+}
+# Tokens for the structure of rows, which are never found in text.
+RESERVED = {
+    'sentencepiece': sentencepiece_model.STRUCTURE,
+    **fairseq_sentencepiece.FIRST,
+    **dict.fromkeys(word_bpe.KINDS, word_bpe.RESERVED),
 }
 
 
@@ -85,8 +91,56 @@ def read(
                 f'the tokenizer in {directory} {"lowercases" if stated else "does not lowercase"} '
                 f'text; remove --{"" if lowercase else "no"}lowercase'
             )
-    notes = check_vocabulary(vocabulary, stated, vocab_size, directory)
-    return vocabulary, (*notes, *_check_tokens(directory, vocabulary))
+    _check_special_tokens(directory, vocabulary)
+    settings = options if kind != tokenizer_json.JsonTokenizer.kind else {}
+    case = stated if kind in CASE else None
+    vocabulary, more = _with_added(directory, vocabulary, described, settings, case, vocab_size)
+    return vocabulary, (*check_vocabulary(vocabulary, stated, vocab_size, directory), *more)
+
+
+def _with_added(
+    directory: pathlib.Path,
+    vocabulary: Tokenizer,
+    described: Mapping[str, Any],
+    options: Mapping[str, Any],
+    lowercase: bool | None,
+    rows: int,
+) -> tuple[Tokenizer, list[str]]:
+    """The vocabulary with the tokens that the folder adds, and lines to print.
+
+    If tokenizer.json gives other ids than `vocabulary`, the result is that tokenizer. options,
+    lowercase: settings that transformers prefers to those in tokenizer.json.
+    """
+    found = hf_added_tokens.read(directory)
+    reserved = RESERVED.get(vocabulary.kind, ())
+    every = hf_added_tokens.beyond(directory, found, vocabulary, rows)
+    tokens = [token for token in every if token.content not in reserved]
+    notes = list[str]()
+    if tokens:
+        first, number = tokens[0].content, len(tokens)
+        what = 'added token is' if number == 1 else 'added tokens are'
+        such = '' if number == 1 else ', the first one'
+        notes.append(f'{number} {what} found in text{such}: {first!r}')
+    if not hf_added_tokens.loads(described):
+        return (WithAddedTokens(vocabulary, tokens) if tokens else vocabulary), notes
+    complete = hf_added_tokens.completed(described, tokens, options, lowercase)
+    alone, names = vocabulary.kind == tokenizer_json.JsonTokenizer.kind, vocabulary.specials
+    if alone or described.get('post_processor'):  # a class of a family has a row of its own
+        notes.append(hf_added_tokens.row_difference(complete, (names.cls, names.sep)))
+    if alone and complete != described:
+        vocabulary = _json_tokenizer(directory, complete)
+    elif not alone and (text := hf_added_tokens.difference(complete, vocabulary, tokens)):
+        vocabulary = _json_tokenizer(directory, complete)
+        if not tokens:
+            notes.append(f'tokenizer.json is used, which gives other ids to a text: {text!r}')
+    return vocabulary, [note for note in notes if note]
+
+
+def _json_tokenizer(directory: pathlib.Path, values: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer of a tokenizer.json, with the special tokens that the folder names."""
+    content = json.dumps(values, ensure_ascii=False).encode()
+    names = {role: name for role, name in _names(directory).items() if role not in OPTIONAL}
+    return tokenizer_json.JsonTokenizer(content, names or None, directory / tokenizer_json.FILE)
 
 
 def _lowercase(
@@ -205,24 +259,8 @@ def _contents(tokens: Any) -> list[str]:
     return [content for content in contents if isinstance(content, str)]
 
 
-def _added(directory: pathlib.Path) -> Iterator[tuple[str, str]]:
-    """(file, token) of the tokens that transformers searches for before it splits text."""
-    yield from ((ADDED, token) for token in optional(directory, ADDED))
-    for name, keys in (
-        ('tokenizer.json', ('added_tokens',)),
-        (CONFIG, ('added_tokens_decoder', 'additional_special_tokens', 'extra_special_tokens')),
-        (CONFIG, ('never_split',)),
-        (SPECIALS, ('additional_special_tokens', 'extra_special_tokens')),
-    ):
-        values = optional(directory, name)
-        yield from ((name, token) for key in keys for token in _contents(values.get(key)))
-
-
-def _check_tokens(directory: pathlib.Path, vocabulary: Tokenizer) -> tuple[str, ...]:
-    """Returns a note if there are tokens that transformers finds in text and bert_jax does not.
-
-    Raises ValueError for special tokens with other names and for tokens outside the vocabulary.
-    """
+def _check_special_tokens(directory: pathlib.Path, vocabulary: Tokenizer) -> None:
+    """Raises ValueError if the folder has other names for the special tokens."""
     special = vocabulary.special_pieces.by_role()
     for name in (CONFIG, SPECIALS):
         values = optional(directory, name)
@@ -232,20 +270,3 @@ def _check_tokens(directory: pathlib.Path, vocabulary: Tokenizer) -> tuple[str, 
             content = _contents([values.get(f'{role}_token')])
             if content not in ([], [special[role]]):
                 refuse(directory / name, f'{role}_token', content[0], special[role])
-    pieces, added = set(vocabulary.pieces), dict[str, str]()
-    ordinary = {vocabulary.pieces[i] for i in vocabulary.ordinary_ids}
-    for name, token in _added(directory):
-        if token not in pieces:
-            raise ValueError(
-                f'{directory / name} adds {token!r}, which the vocabulary does not have; bert_jax '
-                f'has no tokens outside the vocabulary. {WEIGHTS_ALONE}'
-            )
-        if token in ordinary:
-            added[token] = name
-    if not added or vocabulary.kind == tokenizer_json.JsonTokenizer.kind:
-        return ()
-    first = next(iter(added))
-    return (
-        f'{len(added)} added tokens, such as {first!r} in {added[first]}: transformers finds them '
-        'in text, bert_jax splits text that spells them',
-    )

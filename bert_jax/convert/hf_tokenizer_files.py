@@ -1,5 +1,6 @@
 """The files of a tokenizer that transformers reads."""
 
+import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -8,6 +9,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from bert_jax.data.tokenizers import fairseq_sentencepiece, sentencepiece_model, word_bpe
+from bert_jax.data.tokenizers.added_tokens import AddedToken, WithAddedTokens
 from bert_jax.data.tokenizers.base import MARKER, FastTokenizer, marker
 from bert_jax.data.tokenizers.byte_bpe import ByteBPE
 from bert_jax.data.tokenizers.sentencepiece_model import WORD_MARK, SentencePiece
@@ -39,6 +41,9 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     vocabulary, model_type = source.vocabulary, source.config.model_type
     if vocabulary is None:
         return []
+    added: dict[str, Any] = {}
+    if isinstance(vocabulary, WithAddedTokens):
+        added, vocabulary = _added(vocabulary), vocabulary.inner
     notes = list[str]()
     files = {name: x for name, x in vocabulary.files.items() if name != MARKER}
     settings: dict[str, Any] = {
@@ -65,6 +70,8 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         described, more = _fast_tokenizer(vocabulary, model_type)
         notes += more
         settings['tokenizer_class'] = 'PreTrainedTokenizerFast'
+        if model_type in TWO_TYPES:  # the generic class leaves token types out by default
+            settings['model_input_names'] = ['input_ids', 'token_type_ids', 'attention_mask']
         files = {'tokenizer.json': described.to_str().encode()}
     if isinstance(vocabulary, SentencePiece):
         # bert_jax reads the model, and transformers tokenizer.json.
@@ -75,9 +82,22 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         files |= vocabulary.files
     for name, content in files.items():
         (directory / name).write_bytes(content)
-    settings = {key: value for key, value in settings.items() if value is not None}
+    settings = {key: value for key, value in settings.items() if value is not None} | added
     (directory / 'tokenizer_config.json').write_text(json.dumps(settings, indent=2) + '\n')
     return notes
+
+
+def _added(vocabulary: WithAddedTokens) -> dict[str, Any]:
+    """The settings for tokens that are found in text, and for the special tokens, to which
+    transformers would otherwise give new ids."""
+    ids = {piece: i for i, piece in enumerate(vocabulary.pieces)}
+    tokens = [*vocabulary.added, *map(AddedToken, vocabulary.special_pieces.all())]
+    return {
+        'added_tokens_decoder': {
+            str(ids[token.content]): {'special': not token.normalized, **dataclasses.asdict(token)}
+            for token in tokens
+        }
+    }
 
 
 def _needs_marker(vocabulary: Tokenizer, files: dict[str, bytes]) -> bool:

@@ -2,12 +2,13 @@
 
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from bert_jax.config.errors import first_line
+from bert_jax.convert import whole_files
 from bert_jax.convert.families.family import Family
 from bert_jax.convert.foreign import read_json
 
@@ -15,12 +16,12 @@ FORMATS = ('model.safetensors', 'pytorch_model.bin')  # in the order of preferen
 OLD_NAMES = {'LayerNorm.gamma': 'LayerNorm.weight', 'LayerNorm.beta': 'LayerNorm.bias'}
 NESTS = ('model', 'state_dict', 'model_state_dict')  # keys of a training checkpoint
 INSTEAD = 'download model.safetensors instead'
-WRAPPERS = re.compile(r'(module\.|model\.)*')  # prefixes of DataParallel and of training frameworks
+UNMERGED = re.compile(r'\.lora_|\.base_layer\.|\.original_module\.')  # names of the library peft
 
 
-def read_tensors(directory: pathlib.Path, family: Family) -> dict[str, np.ndarray]:
-    """All tensors of a folder, by their names in new versions of transformers. Raises ValueError
-    with the file that is missing or damaged."""
+def read_tensors(directory: pathlib.Path, family: Family) -> tuple[dict[str, np.ndarray], str]:
+    """All tensors of a folder, by their names in new versions of transformers, and a line about
+    names that were changed, or ''. Raises ValueError with the file that is missing or damaged."""
     for name in FORMATS:
         index = directory / f'{name}.index.json'
         if (directory / name).exists():
@@ -29,25 +30,39 @@ def read_tensors(directory: pathlib.Path, family: Family) -> dict[str, np.ndarra
             files = _shards(index)
         else:
             continue
-        read = _read_safetensors if name == FORMATS[0] else _read_pickle
         tensors: dict[str, np.ndarray] = {}
         for path, expected in files.items():
-            shard = read(path)
+            shard = read_file(path)
             if absent := sorted(expected - set(shard)):
                 raise ValueError(f'{path} has no tensor {absent[0]}; {index} says that it has')
             tensors |= shard
-        return _renamed(tensors, family)
-    raise ValueError(f'{directory} has no weights: none of {", ".join(FORMATS)}, whole or sharded')
+        return _renamed(tensors, family, directory)
+    raise ValueError(
+        f'{directory} has no weights: none of {", ".join(FORMATS)}, whole or sharded'
+        f'{whole_files.other_weights(directory)}'
+    )
 
 
-def _renamed(tensors: Mapping[str, np.ndarray], family: Family) -> dict[str, np.ndarray]:
-    """The tensors by new names. The prefix of the family, which a folder of the bare encoder lacks,
-    is added."""
+def read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The tensors in a .safetensors or a .bin file. Raises ValueError if it is not one."""
+    whole_files.check(path)
+    return _read_safetensors(path) if path.suffix == '.safetensors' else _read_pickle(path)
+
+
+def _renamed(
+    tensors: Mapping[str, np.ndarray], family: Family, directory: pathlib.Path
+) -> tuple[dict[str, np.ndarray], str]:
+    """The tensors by new names, and a line about a wrapper, or ''.
+
+    The prefix of a wrapper, such as DataParallel's `module.`, is removed. The prefix of the family,
+    which a folder of the bare encoder lacks, is added.
+    """
+    wrapper = _wrapper(tensors, family, directory)
     prefix, renamed = family.prefix, {}
     names = (name for rule in family.rules for name in (rule.theirs, rule.last))
     roots = {name.removeprefix(prefix).split('.')[0] for name in names if name.startswith(prefix)}
     for name, tensor in tensors.items():
-        name = WRAPPERS.sub('', name, count=1)
+        name = name.removeprefix(wrapper)
         for old, new in OLD_NAMES.items():
             name = name.replace(old, new)
         if name.split('.')[0] in roots:
@@ -55,7 +70,30 @@ def _renamed(tensors: Mapping[str, np.ndarray], family: Family) -> dict[str, np.
         if name in renamed:
             raise ValueError(f'the folder has tensor {name} twice, under an old and a new name')
         renamed[name] = tensor
-    return renamed
+    note = f'names of tensors begin with {wrapper}, which is left out' if wrapper else ''
+    return renamed, note
+
+
+def _wrapper(tensors: Mapping[str, np.ndarray], family: Family, directory: pathlib.Path) -> str:
+    """What stands in front of the family's names of tensors, such as `module.`, or ''.
+
+    Raises ValueError if there are several encoders, or layers of an adapter that is not merged.
+    """
+    if unmerged := [name for name in tensors if UNMERGED.search(name)]:
+        raise ValueError(
+            f'{directory} has the weights of an adapter (peft) that is not merged, such as '
+            f'{unmerged[0]}; call model.merge_and_unload() and save the result'
+        )
+    words = family.words.removeprefix(family.prefix)
+    found = [name for name in tensors if f'.{name}'.endswith(f'.{words}')]
+    wrappers = {name.removesuffix(words).removesuffix(family.prefix) for name in found}
+    if len(wrappers) > 1:
+        names = ', '.join(sorted(map(repr, wrappers)))
+        raise ValueError(
+            f'{directory} holds {len(wrappers)} encoders: names of tensors begin with {names}; '
+            'save the one that you want with save_pretrained'
+        )
+    return next(iter(wrappers), '')
 
 
 def _shards(index: pathlib.Path) -> dict[pathlib.Path, set[str]]:
@@ -107,14 +145,47 @@ def _read_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
             f"pip install 'torch>=2.6', or {INSTEAD}"
         )
     try:
-        tensors = torch.load(path, map_location='cpu', weights_only=True)
-        while nests := [name for name in NESTS if isinstance(tensors.get(name), dict)]:
-            tensors = tensors[nests[0]]
-        return {
-            name: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-            for name, tensor in tensors.items()
-        }
+        content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises errors of many types
-        raise ValueError(
-            f'{path} is not a checkpoint of plain tensors: {first_line(error)}'
-        ) from error
+        message = first_line(error)
+        if (
+            'eights_only' in message or 'eights only' in message or 'Unsupported' in message
+        ):  # its advice is to run the code
+            message = (
+                'it holds Python objects, whose loading could run code. Save the tensors alone: '
+                "torch.save(model.state_dict(), 'pytorch_model.bin')"
+            )
+        raise ValueError(f'{path} is not a checkpoint of plain tensors: {message}') from error
+    tensors = _nested(content, path, torch.Tensor)
+    return {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        for name, tensor in tensors.items()
+    }
+
+
+def _nested(content: Any, path: pathlib.Path, kind: type) -> dict[str, Any]:
+    """The tensors by name, which may be under a key such as `state_dict`.
+
+    Raises ValueError if there are none, or several objects with tensors under unknown keys.
+    """
+
+    def found(values: Any) -> dict[str, Any]:
+        pairs = values.items() if isinstance(values, Mapping) else ()
+        return {name: x for name, x in pairs if isinstance(x, kind) and isinstance(name, str)}
+
+    def nests(values: Any) -> Iterator[tuple[str, Any]]:
+        for name, x in values.items() if isinstance(values, Mapping) else ():
+            if isinstance(x, Mapping):
+                yield name, x
+
+    if tensors := found(content):
+        return tensors
+    inner = dict(nests(content))
+    chosen = [name for name in NESTS if name in inner] or [x for x in inner if found(inner[x])]
+    if len(chosen) == 1 or (chosen and chosen[0] in NESTS):
+        return _nested(inner[chosen[0]], path, kind)
+    what = 'an object' if not isinstance(content, Mapping) else f'the keys {list(content)[:8]}'
+    raise ValueError(
+        f'{path} is not a checkpoint of plain tensors: it holds {what}; save the tensors alone: '
+        "torch.save(model.state_dict(), 'pytorch_model.bin')"
+    )

@@ -5,12 +5,13 @@ TensorFlow reads and writes the checkpoints. It is imported only if it is needed
 
 import json
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
 
 from bert_jax.config.errors import first_line
-from bert_jax.convert import rules
+from bert_jax.convert import rules, whole_files
 from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.foreign import (
     HIDDEN_ACT,
@@ -26,7 +27,7 @@ from bert_jax.convert.tf1_names import CONFIGS, TF1
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference.model_dir import Pretrained
 
-CHECKPOINT = 'bert_model.ckpt'
+CHECKPOINT, CONFIG = 'bert_model.ckpt', 'config.json'
 KINDS = ('wordpiece', 'sentencepiece')  # the vocabularies of this format
 CLASSIFIER = 'output_weights'  # of run_classifier.py
 
@@ -38,21 +39,27 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     file or the tensor that is wrong.
     """
     path = _config(directory)
-    implied = next({'model_type': kind} for kind, name in CONFIGS.items() if name == path.name)
+    names = [*CONFIGS.values(), CONFIG]
+    if not path.exists() and (inner := whole_files.inner_folders(directory, (*names,))):
+        raise ValueError(inner)
+    implied = next(
+        ({'model_type': kind} for kind, name in CONFIGS.items() if name == path.name), {}
+    )
     if path.name == CONFIGS['albert'] and read_json(path).get('hidden_act') == 'gelu':
         implied |= {HIDDEN_ACT: 'gelu_new'}  # the authors' code computes gelu with tanh
     family, model, values = model_config(path, implied)
     if family.model_type not in TF1:
         raise ValueError(f'{path}: {family.model_type!r} has no TensorFlow 1 format')
-    prefix, layers, names = _checkpoint(directory), model.stacked_layers, TF1[family.model_type]
+    prefix, layers = _checkpoint(directory), model.stacked_layers
+    rows = TF1[family.model_type]
     reader = _open(prefix)
     shapes = reader.get_variable_to_shape_map()
-    heads = tuple(rules.heads_of(shapes, names, layers))
-    known = rules.names_of(heads, names, layers)
+    heads = tuple(rules.heads_of(shapes, rows, layers))
+    known = rules.names_of(heads, rows, layers)
     unused, tensors = {}, {}
     for name in shapes:
         if name not in known:
-            unused[name] = why_unused(name, family, layers, path, names)
+            unused[name] = why_unused(name, family, layers, path, rows)
         else:
             try:
                 tensors[name] = np.asarray(reader.get_tensor(name))
@@ -68,7 +75,7 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
         vocabulary = tokenizer.load(found, lowercase is not False)
         notes = check_vocabulary(vocabulary, lowercase, model.vocab_size, directory)
     task = task_of(values, shapes[CLASSIFIER][0] if CLASSIFIER in tensors else None)
-    return Foreign(names, model, heads, tensors, unused, vocabulary, task, notes)
+    return Foreign(rows, model, heads, tensors, unused, vocabulary, task, notes)
 
 
 def _tensorflow() -> Any:
@@ -83,23 +90,38 @@ def _tensorflow() -> Any:
 
 def _config(directory: pathlib.Path) -> pathlib.Path:
     """The configuration file of a folder; the path of BERT's file if the folder has none."""
-    paths = [directory / name for name in CONFIGS.values()]
+    paths = [directory / name for name in (*CONFIGS.values(), CONFIG)]
     return next((path for path in paths if path.exists()), paths[0])
 
 
 def _checkpoint(directory: pathlib.Path) -> pathlib.Path:
-    """The checkpoint in a folder: bert_model.ckpt, or else the only checkpoint in the folder."""
+    """The checkpoint in a folder: bert_model.ckpt, or else the one that the file `checkpoint`
+    names, or the only checkpoint in the folder."""
     names = sorted(path.stem for path in directory.glob('*.index'))
     if CHECKPOINT in names:
         return directory / CHECKPOINT
     if not names:
-        raise ValueError(f'{directory / CHECKPOINT}.index does not exist, nor any other *.index')
+        raise ValueError(
+            f'{directory / CHECKPOINT}.index does not exist, nor any other *.index'
+            f'{whole_files.other_weights(directory)}'
+        )
+    if len(names) > 1 and (stated := _stated(directory)) in names:
+        return directory / stated
     if len(names) > 1:
         raise ValueError(
             f'{directory} has several checkpoints: {", ".join(names)}; give a folder with one of '
             f'them and {_config(directory).name}'
         )
     return directory / names[0]
+
+
+def _stated(directory: pathlib.Path) -> str:
+    """The name of the newest checkpoint, which TensorFlow notes in the file `checkpoint`; '' if
+    there is no such file."""
+    path = directory / 'checkpoint'
+    text = path.read_text('utf-8', 'replace') if path.is_file() else ''
+    match = re.search(r'^model_checkpoint_path:\s*"(.*)"', text, re.MULTILINE)
+    return match[1].replace('\\', '/').rpartition('/')[2] if match else ''
 
 
 def _open(prefix: pathlib.Path) -> Any:

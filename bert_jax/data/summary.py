@@ -10,8 +10,7 @@ SHOWN = 6  # columns that are not read
 class Summary:
     """Counts of what was read, changed or left out, each with the first place where it occurred.
 
-    passed: how much of the source has been read, in the unit of `Source.size`. columns: for each
-    file, which of its columns were read as what.
+    columns: for each file, which of its columns were read as what.
     passed: how much of the source has been read, in the unit of `Source.size`. characters, lost,
     lost_in_long_words: the characters of the tokenized text without spaces, those of words that
     become the unknown token, and those of such words that are very long.

@@ -116,10 +116,15 @@ class ClassificationProcessor(task_data.Processor):
         if not labels:
             yield from self._records(decoded)
             return
-        probabilities = np.exp(outputs['logits'] - outputs['logits'].max(-1, keepdims=True))
-        probabilities /= probabilities.sum(-1, keepdims=True)
+        logits, several = outputs['logits'], self.facts.multi_label
+        probabilities = (
+            1 / (1 + np.exp(-logits)) if several else np.exp(logits - logits.max(-1, keepdims=True))
+        )
+        probabilities /= 1 if several else probabilities.sum(-1, keepdims=True)
         for record, row in zip(self._records(decoded), probabilities.tolist(), strict=True):
-            yield record | {'probabilities': dict(zip(labels, row, strict=True))}
+            by_label = dict(zip(labels, row, strict=True))
+            chosen = [label for label, share in by_label.items() if share > 0.5]
+            yield ({'labels': chosen} if several else record) | {'probabilities': by_label}
 
     def _records(self, decoded: np.ndarray) -> list[task_data.Record]:
         labels, values = self.facts.labels, decoded.tolist()

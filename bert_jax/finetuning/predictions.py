@@ -25,7 +25,7 @@ MAX_PRINTED_ROWS = 5  # bad rows that are printed one by one
 def processor_of(bert: Bert) -> Processor:
     """The processor of the model's task. Raises ValueError if it has no task head."""
     config = Config(model=bert.config, data=bert.data, eval=bert.eval)
-    facts = TaskFacts(bert.labels, bert.pairs, bert.no_answer)
+    facts = TaskFacts(bert.labels, bert.pairs, bert.no_answer, bert.multi_label)
     return processor_for(bert.heads, config, bert.encoder.vocabulary, facts)
 
 
@@ -39,8 +39,9 @@ def records(
 ) -> Iterator[Record]:
     """Yields a record for each example of a file, in order. Its format depends on the task:
 
-    Texts (tables, .jsonl, .json) get `label` and `probabilities`, or `value`; sentences (.conll, or
-    tables and .jsonl with `words`) get `tags`; questions (SQuAD's .json, or tables and .jsonl with
+    Texts (tables, .jsonl, .json) get `label` and `probabilities`, or `value`, or, if a text may
+    have several labels, `labels` (those with a probability above 0.5); sentences (.conll, or tables
+    and .jsonl with `words`) get `tags`; questions (SQuAD's .json, or tables and .jsonl with
     `question` and `context`) get `answer`, `probability` and `n_best`. Long texts are cut or split
     as in training; `summary` counts them and other unusual things. .conll and .json files are read
     as a whole, others a window at a time. columns: whether a record also has the columns of the

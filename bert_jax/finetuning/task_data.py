@@ -31,12 +31,13 @@ class TaskFacts:
 
     labels: the names of the labels by id; regressions and questions have none. pairs: whether an
     example is a pair of texts, None if unknown. no_answer: whether a question may have no answer,
-    as in SQuAD 2.0.
+    as in SQuAD 2.0. multi_label: whether a text may have several labels, or none.
     """
 
     labels: tuple[str, ...] = ()
     pairs: bool | None = None
     no_answer: bool = False
+    multi_label: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,8 @@ from flax import linen as nn
 from bert_jax.config import Config, DataConfig, EvalConfig, ModelConfig, architecture_fields, keys
 from bert_jax.config.errors import config_error
 from bert_jax.data.tokenizers import tokenizer
+from bert_jax.inference import sentence_embedding
+from bert_jax.inference.sentence_embedding import SentenceEmbedding
 from bert_jax.models.heads import HeadedEncoder, heads_in
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.parameters import describe
@@ -29,7 +31,8 @@ class Pretrained:
     params: a tree of float32 arrays. vocabulary: None if the folder has none. data, eval: the
     configuration of the run that trained the model. labels: the names of the labels of the
     classifier or tagger, by id. pairs: whether the model was fine-tuned on pairs of texts, None if
-    unknown. no_answer: whether a question may have no answer.
+    unknown. no_answer: whether a question may have no answer. multi_label: whether a text may have
+    several labels, or none. embedding: the sentence embedding, None if the folder has none.
     """
 
     config: ModelConfig
@@ -41,6 +44,8 @@ class Pretrained:
     labels: tuple[str, ...] = ()
     pairs: bool | None = None
     no_answer: bool = False
+    multi_label: bool = False
+    embedding: SentenceEmbedding | None = None
 
     @property
     def model(self) -> HeadedEncoder:
@@ -102,6 +107,8 @@ def load(directory: epath.PathLike, sharding: jax.sharding.Sharding | None = Non
         labels=labels,
         pairs=data.get('pairs'),
         no_answer=no_answer,
+        multi_label=bool(data.get('multi_label')),
+        embedding=sentence_embedding.load(folder),
     )
 
 
@@ -111,15 +118,18 @@ def save(
     params: Any,
     vocabulary: tokenizer.Tokenizer | None,
     task: Mapping[str, Any] | None = None,
+    embedding: SentenceEmbedding | None = None,
 ) -> None:
-    """Writes a folder that `load` and config.init_from read. task: `labels`, `pairs` and
-    `no_answer` of a fine-tuned model, as in `Pretrained`."""
+    """Writes a folder that `load` and config.init_from read. task: `labels`, `pairs`, `no_answer`
+    and `multi_label` of a fine-tuned model, as in `Pretrained`."""
     (directory / CONFIG).write_text(config.to_json())
     if task:
         facts = {'fingerprint': '', 'lowercase': config.data.lowercase, **task}
         (directory / DATA).write_text(json.dumps(facts, indent=2) + '\n')
     if vocabulary is not None:
         vocabulary.save(directory)
+    if embedding is not None:
+        embedding.save(directory)
     checkpoint.save_params(directory, params)
 
 

@@ -21,11 +21,12 @@ def write_embeddings(
     bert: Bert,
     source: pathlib.Path,
     output: pathlib.Path,
-    pooling: str,
+    pooling: str | None,
     windows: bool,
+    prompt: str | None = None,
     on_error: OnError | None = None,
 ) -> int:
-    """Writes a .npz with `embeddings`, float32[texts, hidden]; returns the number of texts.
+    """Writes a .npz with `embeddings`, float32[texts, size]; returns the number of texts.
 
     It also has the array `id`, if the file is a table or JSON with this column, and `place`, the
     line of each text, if `on_error` received bad rows, which are left out. The embeddings are in a
@@ -44,9 +45,9 @@ def write_embeddings(
     more: dict[str, Any] = {'id': np.array(ids)} if len(ids) == count else {}
     more |= {'place': np.array(places)} if bad else {}
     read = text_inputs.read(source, bert.data, (lambda _: None) if on_error else None)
-    vectors = bert.embed_stream((example.parts for example in read), pooling, windows)
+    vectors = bert.embed_stream((example.parts for example in read), pooling, windows, prompt)
     with atomic_output(output) as partial, tempfile.TemporaryDirectory(dir=output.parent) as folder:
-        file, shape = pathlib.Path(folder) / 'embeddings.npy', (count, bert.config.hidden_size)
+        file, shape = pathlib.Path(folder) / 'embeddings.npy', (count, bert.vector_size(pooling))
         embeddings = np.lib.format.open_memmap(file, 'w+', 'float32', shape)
         for i, vector in zip(range(count), vectors, strict=True):
             embeddings[i] = vector
@@ -95,10 +96,16 @@ def _filled(
         yield from zip(window, filled, strict=True)
 
 
-def print_similarities(bert: Bert, inputs: list[str], pooling: str, windows: bool) -> None:
+def print_similarities(
+    bert: Bert,
+    inputs: list[str],
+    pooling: str | None,
+    windows: bool,
+    prompt: str | None = None,
+) -> None:
     """Prints the first text and, for each other text, the cosine between its vector and the first
     one."""
-    vectors = bert.embed(inputs, pooling, windows)
+    vectors = bert.embed(inputs, pooling, windows, prompt)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     print(inputs[0])
     for text, cosine in zip(inputs[1:], (vectors @ vectors[0]).tolist()[1:], strict=True):

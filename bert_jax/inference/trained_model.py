@@ -3,7 +3,6 @@
 import collections
 import concurrent.futures
 import dataclasses
-import itertools
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, Self, overload
@@ -18,7 +17,7 @@ from bert_jax.config import MeshConfig, choices, environment
 from bert_jax.data import model_languages
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder
-from bert_jax.inference import POOLINGS, model_dir
+from bert_jax.inference import embedding, model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.token_arrays import INPUTS, LENGTHS, batch_shapes, checked
 from bert_jax.models.heads import HEADS
@@ -28,7 +27,6 @@ from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.finetuning import HeadTask
 from bert_jax.training.evaluation import Predictions, by_example
 
-TEXTS_PER_READ = 4096  # texts that are read and sorted by length together
 THREADS = 2
 
 Candidates = list[tuple[str, float]]
@@ -47,16 +45,21 @@ class Bert:
         self.config = dataclasses.replace(source.config, scan_unroll=1, attention='dense')
         self.data, self.eval, self.heads = source.data, source.eval, source.heads
         self.labels, self.pairs, self.no_answer = source.labels, source.pairs, source.no_answer
+        self.multi_label, self.embedding = source.multi_label, source.embedding
         self.folder = folder
         longest, types = self.config.longest_row, self.config.type_vocab_size
         vocabulary, language = source.vocabulary, source.data.language
         vocabulary = vocabulary.for_language(language) if vocabulary and language else vocabulary
         row_format = model_languages.row_format(self.config, language)
-        self._encoder = TextEncoder(vocabulary, longest, types, row_format) if vocabulary else None
+        self._encoder = self._sentences = None
+        if vocabulary:
+            self._encoder = TextEncoder(vocabulary, longest, types, row_format)
+            shorter = min(longest, embedding.of(self).max_seq_length or longest)
+            self._sentences = TextEncoder(vocabulary, shorter, types, row_format)
         self._params, self._mesh = source.params, mesh
         self._model = dataclasses.replace(source, config=self.config).model
         self._compiled: dict[Hashable, Callable[[Any, Any], Any]] = {}
-        self._outputs = self._function('outputs', lambda outputs, _: outputs)
+        self._outputs = self.function('outputs', lambda outputs, _: outputs)
 
     @classmethod
     def load(
@@ -116,7 +119,7 @@ class Bert:
         inputs = inputs if isinstance(inputs, str) else list(inputs)
         if not len(inputs):
             return {name: value[:0] for name, value in self(['']).items()}
-        examples = self._examples(self.encoder.encode(inputs))
+        examples = self.examples(self.encoder.encode(inputs))
         length = int(examples.lengths.max())
         mask = np.arange(length) < examples.lengths[:, None]
         results = {'attention_mask': mask.astype(np.int32)}
@@ -137,7 +140,7 @@ class Bert:
     def predict(self, examples: EncodedExamples, task: HeadTask) -> Predictions:
         """The task's predictions {name: [examples, ...]}, in order, as in an evaluation. task: a
         task of `self.config` and of a head of this checkpoint."""
-        function = self._function(task, task.predictions)
+        function = self.function(task, task.predictions)
         if not len(examples):
             ids = jax.ShapeDtypeStruct((1, LENGTHS[0]), 'int32')
             outputs = jax.eval_shape(function, self._params, dict.fromkeys(INPUTS, ids))
@@ -149,46 +152,45 @@ class Bert:
         return by_example(batches)
 
     def embed(
-        self, inputs: str | Iterable[Text], pooling: str = 'mean', windows: bool = False
+        self,
+        inputs: str | Iterable[Text],
+        pooling: str | None = None,
+        windows: bool = False,
+        prompt: str | None = None,
     ) -> np.ndarray:
-        """The vectors of texts, float32[texts, hidden], or of one text, float32[hidden]; see
+        """The vectors of texts, float32[texts, size], or of one text, float32[size]; see
         `embed_stream`."""
         if isinstance(inputs, str):
-            return self.embed([inputs], pooling, windows)[0]
-        vectors = list(self.embed_stream(inputs, pooling, windows))
-        return np.stack(vectors) if vectors else np.zeros((0, self.config.hidden_size), np.float32)
+            return self.embed([inputs], pooling, windows, prompt)[0]
+        vectors = list(self.embed_stream(inputs, pooling, windows, prompt))
+        return (
+            np.stack(vectors) if vectors else np.zeros((0, self.vector_size(pooling)), np.float32)
+        )
+
+    def vector_size(self, pooling: str | None = None) -> int:
+        """The number of elements of the vectors of `embed`."""
+        return embedding.of(self, pooling).width(self.config.hidden_size)
 
     def embed_stream(
-        self, inputs: Iterable[Text], pooling: str = 'mean', windows: bool = False
+        self,
+        inputs: Iterable[Text],
+        pooling: str | None = None,
+        windows: bool = False,
+        prompt: str | None = None,
     ) -> Iterator[np.ndarray]:
-        """Yields a vector float32[hidden] for each text, in order; reads TEXTS_PER_READ at a time.
+        """Yields a vector float32[size] for each text, in order; reads a few thousand at a time.
 
         pooling: 'mean' is the mean of the hidden states of all tokens, special tokens included;
-        'cls' is the hidden state of the first token; 'pooler' is the pooler's output. windows: a
-        text that is longer than the model's positions is split, and the vectors of its parts are
-        averaged, weighted by their numbers of tokens; otherwise the text is cut.
+        'cls' is the hidden state of the first token; 'pooler' is the pooler's output. None is what
+        the checkpoint's `embedding` says (a Sentence Transformers model: its pooling and layers,
+        the length of its rows, its case and its prompts), and 'mean' without one. prompt: the name
+        of a prompt of the checkpoint, '' for none; None is its default. windows: a text that is
+        too long is split, and the vectors of its parts are averaged, weighted by their numbers of
+        tokens; otherwise the text is cut.
 
-        Raises ValueError for an unknown pooling, and if the checkpoint has no pooler.
+        Raises ValueError for an unknown pooling or prompt, and if the checkpoint has no pooler.
         """
-        if pooling not in POOLINGS:
-            raise ValueError(f'pooling is {pooling!r}; expected {", ".join(POOLINGS)}')
-        if pooling == 'pooler' and 'pooler' not in self.heads:
-            raise ValueError('this checkpoint has no pooler; use pooling mean or cls')
-        pooled = self._function(pooling, lambda outputs, batch: _pool(outputs, batch, pooling))
-        inputs, encoder = iter(inputs), self.encoder
-        while texts := list(itertools.islice(inputs, TEXTS_PER_READ)):
-            parts = encoder.windows(texts) if windows else [[row] for row in encoder.encode(texts)]
-            examples = self._examples(list(itertools.chain.from_iterable(parts)))
-            counts = np.array([len(rows) for rows in parts])
-            text = np.repeat(np.arange(len(texts)), counts)
-            # For a text in one part the weight is 1, so that its vector is not rounded again.
-            weights = np.where(counts[text] == 1, 1, examples.lengths).astype(np.float32)[:, None]
-            sums = np.zeros((len(texts), self.config.hidden_size), np.float32)
-            for indices, vectors in self.run(examples, pooled):
-                np.add.at(sums, text[indices], vectors * weights[indices])
-            totals = np.zeros((len(texts), 1), np.float32)
-            np.add.at(totals, text, weights)
-            yield from sums / totals
+        return embedding.vectors(self, inputs, pooling, windows, prompt)
 
     @overload
     def fill_mask(  # type: ignore[overload-overlap]
@@ -228,8 +230,8 @@ class Bert:
             return values, ids
 
         filled: list[list[Candidates]] = [[] for _ in rows]
-        function = self._function(('top', top_k), top)
-        for indices, (probabilities, ids) in self.run(self._examples(rows), function):
+        function = self.function(('top', top_k), top)
+        for indices, (probabilities, ids) in self.run(self.examples(rows), function):
             for row, index in enumerate(indices):
                 for place in masks[index]:
                     names = [vocabulary.readable(i) for i in ids[row, place].tolist()]
@@ -240,7 +242,12 @@ class Bert:
     @property
     def truncated(self) -> int:
         """The number of texts so far that were cut, because the model has too few positions."""
-        return self.encoder.truncated
+        return self.encoder.truncated + self.sentences.truncated
+
+    @property
+    def sentences(self) -> TextEncoder:
+        """The encoder of texts for `embed`, whose rows may be shorter."""
+        return self._sentences or self.encoder
 
     @property
     def encoder(self) -> TextEncoder:
@@ -275,10 +282,11 @@ class Bert:
             while waiting:
                 yield waiting.popleft().result()
 
-    def _examples(self, rows: list[Row]) -> EncodedExamples:
+    def examples(self, rows: list[Row]) -> EncodedExamples:
+        """The rows of texts as examples without labels."""
         return EncodedExamples.from_rows(rows, {}, self.encoder.vocabulary.specials.pad)
 
-    def _function(self, key: Hashable, reduce: Callable[[Outputs, Any], Any]) -> Any:
+    def function(self, key: Hashable, reduce: Callable[[Outputs, Any], Any]) -> Any:
         """A jitted function (params, batch) -> reduce(outputs, batch), compiled once per key.
 
         The cache is in the instance, because a cache in the class would never free the parameters.
@@ -303,14 +311,3 @@ class Bert:
 def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:
     """See `Bert.load`."""
     return Bert.load(directory, dtype)
-
-
-def _pool(outputs: Outputs, batch: Mapping[str, jax.Array], pooling: str) -> jax.Array:
-    """float32[batch, hidden]"""
-    if pooling == 'pooler':
-        return outputs['pooler_output']
-    hidden = outputs['last_hidden_state']
-    if pooling == 'cls':
-        return hidden[:, 0]
-    mask = batch['attention_mask'][:, :, None]
-    return jnp.sum(hidden * mask, axis=1) / jnp.maximum(jnp.sum(mask, axis=1), 1)

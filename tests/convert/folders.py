@@ -52,7 +52,7 @@ def make(
 
 def assert_same(a: pathlib.Path, b: pathlib.Path) -> None:
     one, other = model_dir.load(a), model_dir.load(b)
-    for name in ('heads', 'config', 'labels', 'pairs', 'no_answer'):
+    for name in ('heads', 'config', 'labels', 'pairs', 'no_answer', 'multi_label'):
         assert getattr(one, name) == getattr(other, name)
     assert one.vocabulary and other.vocabulary
     assert one.vocabulary.pieces == other.vocabulary.pieces

@@ -65,7 +65,6 @@ def test_every_setting_of_tokenizer_json(
 @pytest.mark.parametrize(
     ('name', 'values'),
     [
-        ('tokenizer_config.json', {'never_split': ['<x>']}),
         ('tokenizer_config.json', {'additional_special_tokens': ['<x>']}),
         ('tokenizer_config.json', {'extra_special_tokens': {'x_token': '<x>'}}),
         ('tokenizer_config.json', {'added_tokens_decoder': {'15': {'content': '<x>'}}}),
@@ -75,11 +74,14 @@ def test_every_setting_of_tokenizer_json(
 )
 def test_added_tokens(theirs: pathlib.Path, name: str, values: Any) -> None:
     change(theirs, name, **values)
-    with pytest.raises(ValueError, match=f"{name} adds '<x>', which the vocabulary does not have"):
+    message = f"{name} adds '<x>', but the table of embeddings has 15 rows and no row 15"
+    with pytest.raises(ValueError, match=message):
         read(theirs)
     path = theirs / name
-    path.write_text(path.read_text().replace('<x>', 'a'))
-    assert f"1 added tokens, such as 'a' in {name}" in read(theirs)[1]
+    path.write_text(path.read_text().replace('<x>', 'a').replace('15', '5'))
+    vocabulary, notes = read(theirs)
+    assert "1 added token is found in text: 'a'" in notes
+    assert vocabulary.encode_batch(['cac']) == [vocabulary.encode_batch(['c a c'])[0]]
 
 
 def test_a_special_token_of_another_name(theirs: pathlib.Path) -> None:

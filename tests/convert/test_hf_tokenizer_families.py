@@ -117,7 +117,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: pathlib.Path) -> None:
         read(tokenizer_class='BarthezTokenizer')
     with pytest.raises(ValueError, match=r'out has no sentencepiece.bpe.model .*CamembertTok'):
         read(tokenizer_class='CamembertTokenizer')
-    with pytest.raises(ValueError, match="adds '<new>', which the vocabulary does not have"):
+    with pytest.raises(ValueError, match="adds '<new>', but the table of embeddings has"):
         read(additional_special_tokens=['<new>'])
 
 
@@ -148,6 +148,8 @@ def test_transformers_gives_our_ids(tmp_path: pathlib.Path, kind: str, model_typ
     assert theirs.encode('the fox') == [names.cls, *a, names.sep]
     between = [names.sep] * (2 if model_type in hf_tokenizer_files.TWO_SEPARATORS else 1)
     assert theirs.encode('the fox', 'lazy dogs') == [names.cls, *a, *between, *b, names.sep]
+    types = theirs('the fox', 'lazy dogs').get('token_type_ids', [0])
+    assert max(types) == (1 if model_type in hf_tokenizer_files.TWO_TYPES else 0)
     masked = theirs.encode(f'the fox {vocabulary.special_pieces.mask}', add_special_tokens=False)
     assert masked == [*a, names.mask]
     roles = ('pad', 'unk', 'cls', 'sep', 'mask')

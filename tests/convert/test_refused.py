@@ -61,7 +61,13 @@ def truncate(folder: pathlib.Path) -> None:
 
 
 def rename(folder: pathlib.Path) -> None:
-    write(folder, {f'x.{name}': tensor for name, tensor in tensors(folder).items()})
+    write(
+        folder,
+        {
+            name.replace('embeddings', 'e').replace('bert.', 'x.'): x
+            for name, x in tensors(folder).items()
+        },
+    )
 
 
 def garbage(folder: pathlib.Path) -> None:
@@ -93,14 +99,17 @@ def garbage(folder: pathlib.Path) -> None:
         (tokenizer_json, 'has 16 tokens, its configuration says 15'),
         (lambda f: tokenizer_json(f, normalizer=None), 'json: normalizer is None'),
         (lambda f: tokenizer_json(f, pre_tokenizer={'type': 'Split'}), "type is 'Split'"),
-        (lambda f: (f / 'added_tokens.json').write_text('{"<x>": 15}'), "adds '<x>'"),
+        (
+            lambda f: (f / 'added_tokens.json').write_text('{"<x>": 15}'),
+            "adds '<x>', but the table",
+        ),
         (lambda f: (f / 'config.json').write_text('{}'), 'has no vocab_size, hidden_size'),
         (lambda f: (f / 'config.json').write_text('{"a'), 'config.json is not JSON'),
         (lambda f: (f / 'config.json').unlink(), 'config.json does not exist'),
         (lambda f: (f / 'model.safetensors').unlink(), 'has no weights: none of'),
         (truncate, 'model.safetensors is not a whole safetensors file'),
         (garbage, 'model.safetensors is not a whole safetensors file'),
-        (rename, 'holds no bert encoder; it has x.bert'),
+        (rename, 'holds no bert encoder; it has cls.pred'),
         (lambda f: (f / 'vocab.txt').write_text('a\nb\n'), r'has no \[PAD\]'),
     ],
 )

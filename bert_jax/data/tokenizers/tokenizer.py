@@ -9,6 +9,7 @@ from typing import Any
 from etils import epath
 
 from bert_jax.data.tokenizers import (
+    added_tokens,
     byte_bpe,
     fairseq_sentencepiece,
     moses,
@@ -38,6 +39,7 @@ KINDS: dict[str, Callable[..., Tokenizer]] = {
         for kind in fairseq_sentencepiece.FIRST
     },
     'tokenizer_json': tokenizer_json.read,
+    added_tokens.KIND: lambda folder, **options: added_tokens.read(folder, KINDS, **options),
 }
 # The names that the vocabulary file of a folder without MARKER may have, and their readers. The
 # first file that exists is read.

@@ -1,5 +1,6 @@
 """Tokenizers from a tokenizer.json, the format of the library `tokenizers`."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,10 +21,10 @@ REMEDY = 'name them in tokenizer_config.json, and convert the folder with bert_j
 class JsonTokenizer(FastTokenizer):
     """The tokenizer that a tokenizer.json describes.
 
-    content: the file. Its added tokens are recognized in text. Special tokens are not: their names
-    in a text are ordinary text. specials: the special tokens by role, for roles whose token
-    `find_specials` would not find. Raises ValueError naming `source` if the file is not a tokenizer
-    or lacks a special token.
+    content: the file. Its added tokens are recognized in text. The special tokens of a role are
+    not: their names in a text are ordinary text. specials: the special tokens by role, for roles
+    whose token `find_specials` would not find. Raises ValueError naming `source` if the file is not
+    a tokenizer or lacks a special token.
     """
 
     kind = 'tokenizer_json'
@@ -35,25 +36,27 @@ class JsonTokenizer(FastTokenizer):
         specials: Mapping[str, str] | None = None,
         source: object = 'the tokenizer',
     ):
-        try:
-            self.model = tokenizers.Tokenizer.from_str(content.decode())
-        except Exception as error:  # the library raises plain Exception
-            raise ValueError(f'{source} is not a tokenizer.json ({error})') from error
+        self.model = from_json(content.decode(), source)
+        pieces = by_id(self.model.get_vocab(with_added_tokens=True), source)
+        roles = find_specials(pieces, source, REMEDY, specials)
+        values = json.loads(content)
+        special, added = set(roles.all()), values.get('added_tokens') or []
+        if found := [x for x in added if x.get('special') and x['id'] not in special]:
+            for token in found:  # of no role, so it is found in text
+                token['special'] = False
+            self.model = from_json(json.dumps(values), source)
         self.model.no_truncation()
         self.model.no_padding()
         self.model.post_processor = None
         self.model.encode_special_tokens = True  # as text
-        pieces = by_id(self.model.get_vocab(with_added_tokens=True), source)
-        roles = find_specials(pieces, source, REMEDY, specials)
-        values = json.loads(content)
-        special = set(roles.all())
+        found_first = {token['id'] for token in added}
         continues = _continues(values, pieces)
         if _has_byte_level(values):
             self.space, self.revision = ' ', 2
-        whole = {token['content'] for token in values.get('added_tokens') or ()}
-        is_continuation = [
-            i not in special and p not in whole and continues(p) for i, p in enumerate(pieces)
-        ]
+        if found:
+            self.revision += 2
+        starts = special | found_first
+        is_continuation = [i not in starts and continues(p) for i, p in enumerate(pieces)]
         options: dict[str, Any] = {'specials': dict(specials)} if specials else {}
         files = {FILE: content, **marker(self.kind, **options)}
         super().__init__(pieces, roles, np.array(is_continuation), files, self._lowercases())
@@ -62,6 +65,11 @@ class JsonTokenizer(FastTokenizer):
                 [i in special or p.endswith(suffix) for i, p in enumerate(pieces)]
             )
 
+    @functools.cached_property
+    def ordinary_ids(self) -> np.ndarray:
+        added = self.model.get_added_tokens_decoder()
+        return np.array([i for i in super().ordinary_ids if int(i) not in added], np.int32)
+
     def _lowercases(self) -> bool:
         normalizer = self.model.normalizer
         return normalizer is not None and 'A' not in normalizer.normalize_str('A')
@@ -69,6 +77,14 @@ class JsonTokenizer(FastTokenizer):
     def readable(self, token: int) -> str:
         ordinary = bool(self.space) and token not in self.specials.all()
         return self.decode([token]) if ordinary else self.pieces[token]
+
+
+def from_json(content: str, source: object) -> tokenizers.Tokenizer:
+    """The tokenizer that a file's content describes. Raises ValueError naming `source`."""
+    try:
+        return tokenizers.Tokenizer.from_str(content)
+    except Exception as error:  # the library raises plain Exception
+        raise ValueError(f'{source} is not a tokenizer.json ({error})') from error
 
 
 def _has_byte_level(values: Mapping[str, Any]) -> bool:

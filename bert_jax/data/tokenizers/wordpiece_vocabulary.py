@@ -75,6 +75,8 @@ def read(path: epath.Path, lowercase: bool, strip_accents: bool | None = None) -
     pieces = [piece.removesuffix('\r') for piece in text.removesuffix('\n').split('\n')]
     while len(pieces) > 1 and not pieces[-1]:
         pieces.pop()
+    # Text is split at blanks, so that a blank at the end of a line is no part of a token.
+    pieces = [piece.rstrip(' \t') or piece for piece in pieces]
     first: dict[str, int] = {}
     for i, piece in enumerate(pieces):
         if not piece:

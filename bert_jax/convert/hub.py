@@ -1,0 +1,85 @@
+"""Models of the Hugging Face Hub by name, such as google-bert/bert-base-uncased."""
+
+import os
+import pathlib
+import re
+from typing import Any
+
+from bert_jax.config.errors import first_line
+
+NAME = re.compile(r'(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?')
+# Models that the Hub has under a name without an owner, too.
+LEGACY = re.compile(
+    r'(?P<name>(bert|roberta|distilbert|distilroberta|albert|xlm|xlnet|camembert|flaubert)-[\w.-]+)'
+    r'(@(?P<revision>[\w./-]+))?'
+)
+WANTED = ['*.json', '*.txt', '*.model', '*.safetensors', '?_*/pytorch_model.bin']
+OTHERS = ['onnx/*', 'openvino/*', '*/onnx/*', 'coreml/*', 'tf_model*', 'flax_model*']
+
+
+def is_name(name: str | os.PathLike) -> bool:
+    """Returns whether a path may be the name of a model of the Hub.
+
+    A path that exists here is none, nor is one whose first folder exists here: it is a mistake.
+    """
+    text = os.fspath(name)
+    if '://' in text or pathlib.Path(text).expanduser().exists():
+        return False
+    if LEGACY.fullmatch(text):
+        return True
+    return (
+        bool(NAME.fullmatch(text))
+        and not pathlib.Path(text).parent.exists()
+        and (not text.startswith(('.', '-')))
+    )
+
+
+def local_folder(name: str | os.PathLike) -> pathlib.Path | None:
+    """The folder of the downloaded model; None if `name` is not the name of a model of the Hub.
+
+    A file that was downloaded before is not downloaded again. A revision may follow the name:
+    owner/name@revision. Raises ValueError if the model is neither downloaded already nor can be.
+    """
+    text = os.fspath(name)
+    if not is_name(text):
+        return None
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ValueError(
+            f'{text} is not a folder. To download it from the Hugging Face Hub: '
+            'pip install bert_jax[hf]'
+        ) from error
+    match = LEGACY.fullmatch(text) or NAME.fullmatch(text)
+    assert match is not None
+    try:
+        return _download(huggingface_hub, match['name'], match['revision'])
+    except Exception as error:  # the library and the network raise errors of many types
+        raise ValueError(f'{text} is not a folder, and {_reason(error, match["name"])}') from error
+
+
+def _download(library: Any, name: str, revision: str | None) -> pathlib.Path:
+    folder = pathlib.Path(
+        library.snapshot_download(
+            name, revision=revision, allow_patterns=WANTED, ignore_patterns=OTHERS
+        )
+    )
+    if not any(folder.glob('*.safetensors')) and not any(folder.glob('*/*.safetensors')):
+        weights = ['pytorch_model*', 'adapter_model.bin']
+        library.snapshot_download(name, revision=revision, allow_patterns=weights)
+    return folder
+
+
+def _reason(error: Exception, name: str) -> str:
+    """Why a model cannot be downloaded, and what to do."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if {'GatedRepoError'} & kinds:
+        return f'{name} of the Hugging Face Hub needs your consent: accept its terms, and log in'
+    if {'RepositoryNotFoundError', 'HFValidationError'} & kinds:
+        return f'the Hugging Face Hub has no model {name} that you may read'
+    if {'RevisionNotFoundError'} & kinds:
+        return f'the model {name} of the Hugging Face Hub has no such revision'
+    return (
+        f'the Hugging Face Hub cannot be reached to download it ({first_line(error)[:120]}). '
+        f'Where there is a network, run: hf download {name} --local-dir DIR, and give DIR'
+    )

@@ -1,0 +1,78 @@
+"""Files and folders that are not what they should be: what they are instead, and what to do."""
+
+import pathlib
+import re
+
+POINTERS = (b'version https://git-lfs', b'# xet version')  # the first bytes of a file's stand-in
+WEB_PAGES = (b'<!doctype html', b'<html', b'<?xml')
+SMALL = 1 << 20  # bytes; larger files are no stand-ins
+CHECKED = ('.json', '.txt', '.model', '.safetensors', '.bin', '.index', '.h5', '.ckpt')
+# Files of other libraries, and of training, that have no tensors for us; with what to do.
+OTHERS = {
+    'tf_model.h5': 'those of TensorFlow (tf_model.h5): load them with from_tf=True in transformers '
+    '4, and save them with save_pretrained',
+    'flax_model.msgpack': 'those of Flax (flax_model.msgpack): load them with from_flax=True in '
+    'transformers 4, and save them with save_pretrained',
+    'zero_to_fp32.py': 'a checkpoint of DeepSpeed: run python zero_to_fp32.py . '
+    'pytorch_model.bin in the folder',
+    'pytorch_model_fsdp_0': 'a distributed checkpoint: run accelerate merge-weights',
+}
+TRAINING = re.compile(r'(optimizer|scheduler|scaler|training_args|rng_state|adapter_)')
+FILES = ('*.safetensors', '*.bin', '*.pt', '*.pth', '*.ckpt')
+
+
+def check(path: pathlib.Path) -> None:
+    """Raises ValueError if the file is only a stand-in for the real one: a Git LFS pointer, a web
+    page or nothing."""
+    if not path.is_file() or path.stat().st_size > SMALL:
+        return
+    with path.open('rb') as file:
+        first = file.read(512).lstrip().lower()
+    if first.startswith(POINTERS):
+        raise ValueError(
+            f'{path} is a Git LFS pointer, not the file itself; run git lfs pull in {path.parent}'
+        )
+    if first.startswith(WEB_PAGES):
+        raise ValueError(f'{path} is a web page, not the file itself; download it again')
+    if not first and path.suffix in CHECKED and path.suffix != '.index':
+        raise ValueError(f'{path} is empty; download it again')
+
+
+def check_all(directory: pathlib.Path) -> None:
+    """Raises ValueError if a file of the folder is only a stand-in; see `check`."""
+    for path in sorted((*directory.glob('*'), *directory.glob('*_*/*'))):
+        if path.suffix in CHECKED or '.ckpt' in path.name:
+            check(path)
+
+
+def other_weights(directory: pathlib.Path) -> str:
+    """What weights a folder has instead of those with the usual names, as the end of a message; ''
+    if it has none."""
+    for name, what in OTHERS.items():
+        if (directory / name).exists():
+            return f'; it has {what}'
+    names = [path.name for pattern in FILES for path in sorted(directory.glob(pattern))]
+    if names := [name for name in names if not TRAINING.match(name)]:
+        right = 'model.safetensors' if names[0].endswith('.safetensors') else 'pytorch_model.bin'
+        return f'; it has {", ".join(names[:3])}: rename the one that you want to {right}'
+    return ''
+
+
+def inner_folders(directory: pathlib.Path, names: tuple[str, ...]) -> str:
+    """Which folders inside a folder have one of the files `names`, as a message; '' if none has.
+
+    The newest checkpoint, by the number at the end of the name, comes first.
+    """
+    found = {path.parent for name in names for path in directory.glob(f'*/{name}')}
+    found = found or {path.parent for name in names for path in directory.glob(f'*/*/{name}')}
+    if not found:
+        return ''
+
+    def number(path: pathlib.Path) -> tuple[int, str]:
+        digits = re.search(r'(\d+)$', path.name)
+        return (-int(digits[1]) if digits else 1, str(path))
+
+    folders = [str(path) for path in sorted(found, key=number)]
+    more = ', ...' if len(folders) > 4 else ''
+    has = 'its folder has' if len(folders) == 1 else 'its folders have'
+    return f'{directory} has no {names[0]}, but {has}; give {" or ".join(folders[:4])}{more}'

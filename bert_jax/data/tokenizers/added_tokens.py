@@ -1,0 +1,149 @@
+"""Tokens that are found in a text before a vocabulary splits the rest of it."""
+
+import dataclasses
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bert_jax.data.tokenizers.base import MARKER, Span, Tokenizer, marker
+
+KIND = 'added_tokens'
+Part = tuple[int, int, int | None]  # [start, end) of the text, and the id of an added token
+
+
+@dataclasses.dataclass(frozen=True)
+class AddedToken:
+    """A token that is found in text, as in Hugging Face tokenizers.
+
+    lstrip, rstrip: whether white space on its left or right belongs to it. single_word: whether it
+    has to stand alone. normalized: whether it is found in any case if the text is lowercased.
+    """
+
+    content: str
+    lstrip: bool = False
+    rstrip: bool = False
+    single_word: bool = False
+    normalized: bool = False
+
+    def pattern(self, lowercase: bool) -> str:
+        """A regular expression with one group, which matches the token."""
+        text = re.escape(self.content)
+        text = rf'(?<!\w)(?:{text})(?!\w)' if self.single_word else text
+        text = f'(?i:{text})' if self.normalized and lowercase else text
+        return (r'\s*' if self.lstrip else '') + f'({text})' + (r'\s*' if self.rstrip else '')
+
+
+class WithAddedTokens(Tokenizer):
+    """A vocabulary and more tokens, which are found in a text first.
+
+    inner: the vocabulary. added: the tokens; those that `inner` has keep their ids, the others
+    follow its last id, in their order.
+    """
+
+    def __init__(self, inner: Tokenizer, added: Sequence[AddedToken]):
+        self.inner, self.added, self.kind = inner, tuple(added), KIND
+        self.revision, self.space = inner.revision, inner.space
+        self.strip_accents = inner.strip_accents
+        ids = {piece: i for i, piece in enumerate(inner.pieces)}
+        for token in added:
+            ids.setdefault(token.content, len(ids))
+        self._ids = [ids[token.content] for token in added]
+        more = len(ids) - len(inner.pieces)
+        continues = np.concatenate([inner.is_continuation, np.zeros(more, bool)])
+        continues[self._ids] = False
+        plain = {'lowercase': inner.lowercase, 'strip_accents': inner.strip_accents}
+        stated = (
+            json.loads(inner.files[MARKER])
+            if MARKER in inner.files
+            else {'kind': inner.kind, **plain}
+        )
+        options = {'inner': stated, 'added': [dataclasses.asdict(token) for token in added]}
+        super().__init__(
+            list(ids),
+            inner.specials,
+            continues,
+            inner.files | marker(KIND, **options),
+            inner.lowercase,
+        )
+        if inner.ends_word is not None:
+            self.ends_word = np.concatenate([inner.ends_word, np.ones(more, bool)])
+            self.ends_word[self._ids] = True
+        # Of two tokens that begin at the same place, the longer one is found.
+        order = sorted(range(len(added)), key=lambda i: -len(added[i].content))
+        self._order = [self._ids[i] for i in order]
+        self._pattern = re.compile('|'.join(added[i].pattern(inner.lowercase) for i in order))
+
+    def _parts(self, text: str) -> Iterator[Part]:
+        """The parts of a text: added tokens, and the text between them."""
+        end = 0
+        for match in self._pattern.finditer(text):
+            assert match.lastindex is not None
+            if match.start() > end:
+                yield end, match.start(), None
+            yield *match.span(match.lastindex), self._order[match.lastindex - 1]
+            end = match.end()
+        if end < len(text) or not text:
+            yield end, len(text), None
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        parts = [list(self._parts(text)) for text in texts]
+        encoded = iter(self.inner.encode_batch(self._between(texts, parts)))
+        return [
+            [i for *_, token in of_text for i in (next(encoded) if token is None else (token,))]
+            for of_text in parts
+        ]
+
+    def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
+        parts = [list(self._parts(text)) for text in texts]
+        encoded = iter(self.inner.encode_offsets(self._between(texts, parts)))
+        result = []
+        for of_text in parts:
+            ids, spans = list[int](), list[Span]()
+            for start, end, token in of_text:
+                more, places = ([token], [(0, end - start)]) if token is not None else next(encoded)
+                ids += more
+                spans += [(start + first, start + last) for first, last in places]
+            result.append((ids, spans))
+        return result
+
+    def _between(self, texts: Sequence[str], parts: Sequence[Sequence[Part]]) -> list[str]:
+        return [
+            text[start:end]
+            for text, of_text in zip(texts, parts, strict=True)
+            for start, end, token in of_text
+            if token is None
+        ]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        words, run = list[str](), list[int]()
+        for i in ids:
+            if i in self._ids:
+                words += [self.inner.decode(run), self.pieces[i]]
+                run = []
+            else:
+                run.append(i)
+        return ' '.join(filter(None, [*words, self.inner.decode(run)]))
+
+    def readable(self, token: int) -> str:
+        return self.pieces[token] if token in self._ids else self.inner.readable(token)
+
+    def for_language(self, language: str) -> 'Tokenizer':
+        inner = self.inner.for_language(language)
+        return self if inner is self.inner else WithAddedTokens(inner, self.added)
+
+    @functools.cached_property
+    def ordinary_ids(self) -> np.ndarray:
+        return self.inner.ordinary_ids
+
+
+def read(
+    folder: Any, kinds: Mapping[str, Callable[..., Tokenizer]], inner: Mapping[str, Any], added: Any
+) -> WithAddedTokens:
+    """The vocabulary in a folder. kinds: `tokenizer.KINDS`. inner, added: the options in MARKER."""
+    options = dict(inner)
+    vocabulary = kinds[options.pop('kind')](folder, **options)
+    return WithAddedTokens(vocabulary, [AddedToken(**token) for token in added])

@@ -1,0 +1,207 @@
+"""How a Sentence Transformers model makes one vector of a text: pooling, layers, prompts, lengths.
+
+See Reimers and Gurevych (2019), section 3, and the modules of the library sentence-transformers.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+FILE, ARRAYS = 'sentence_embedding.json', 'sentence_embedding.npz'
+# The activations of dense layers, by the last part of their names in PyTorch.
+ACTIVATIONS = {
+    'Identity': lambda x: x,
+    'Tanh': jnp.tanh,
+    'ReLU': jax.nn.relu,
+    'GELU': lambda x: jax.nn.gelu(x, approximate=False),
+    'SiLU': jax.nn.silu,
+    'Sigmoid': jax.nn.sigmoid,
+}
+MODES = ('cls', 'max', 'mean', 'mean_sqrt_len_tokens', 'weightedmean', 'lasttoken')
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A layer after the pooling.
+
+    kind: 'dense', 'normalize' or 'layer_norm'. activation: of a dense layer, a key of ACTIVATIONS.
+    residual: whether the input of a dense layer is added to its output. arrays: weight [out, in]
+    and bias [out] of a dense layer, and the matrix [out, in] of its residual, if the sizes differ;
+    scale and bias of a layer normalization.
+    """
+
+    kind: str
+    activation: str = 'Identity'
+    residual: bool = False
+    arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """float32[batch, out] for float32[batch, in]"""
+        if self.kind == 'normalize':
+            return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+        if self.kind == 'layer_norm':
+            centered = x - x.mean(-1, keepdims=True)
+            variance = jnp.square(centered).mean(-1, keepdims=True)
+            y = centered * jax.lax.rsqrt(variance + 1e-5) * self.arrays['weight']
+            return y + self.arrays['bias']
+        y = jnp.matmul(x, self.arrays['weight'].T, precision='highest')
+        y = ACTIVATIONS[self.activation](y + self.arrays['bias'] if 'bias' in self.arrays else y)
+        if not self.residual:
+            return y
+        matrix = self.arrays.get('residual')
+        return y + (x if matrix is None else jnp.matmul(x, matrix.T, precision='highest'))
+
+    def width(self, inputs: int) -> int:
+        return len(self.arrays['weight']) if self.kind == 'dense' else inputs
+
+
+@dataclasses.dataclass(frozen=True)
+class SentenceEmbedding:
+    """The sentence embedding of a model.
+
+    poolings: entries of MODES, whose vectors are joined. layers: what follows. max_seq_length: the
+    longest row of tokens, None if only the positions limit it. lowercase: whether texts are
+    lowercased before the tokenizer receives them. prompts: texts that can be put in front of a
+    text, by name. default_prompt: the name of the prompt of texts without another one, or ''.
+    include_prompt: whether the pooling includes the tokens of the prompt.
+    """
+
+    poolings: tuple[str, ...] = ('mean',)
+    layers: tuple[Layer, ...] = ()
+    max_seq_length: int | None = None
+    lowercase: bool = False
+    prompts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    default_prompt: str = ''
+    include_prompt: bool = True
+
+    def prompt(self, name: str | None) -> str:
+        """The text of a prompt; None means the default one. Raises ValueError for other names."""
+        name = self.default_prompt if name is None else name
+        if name and name not in self.prompts:
+            known = ', '.join(map(repr, self.prompts)) or 'none'
+            raise ValueError(f'the prompt is {name!r}; this model has {known}')
+        return self.prompts[name] if name else ''
+
+    def width(self, hidden: int) -> int:
+        """The number of elements of a vector."""
+        size = hidden * len(self.poolings)
+        for layer in self.layers:
+            size = layer.width(size)
+        return size
+
+    @property
+    def normalizes(self) -> bool:
+        return bool(self.layers) and self.layers[-1].kind == 'normalize'
+
+    def pooled(self, hidden: jax.Array, mask: jax.Array, prompt_length: int = 0) -> jax.Array:
+        """The vectors of texts, float32[batch, width].
+
+        hidden: float32[batch, length, hidden]. mask: int[batch, length], 0 for padding, which is
+        at the end of rows. prompt_length: the number of tokens of the prompt at the start.
+        """
+        place = jnp.arange(hidden.shape[1])
+        skipped = 0 if self.include_prompt else prompt_length
+        mask = jnp.where(place >= skipped, mask, 0)
+        vectors = [_POOL[mode](hidden, mask) for mode in self.poolings]
+        return self.projected(jnp.concatenate(vectors, axis=-1))
+
+    def projected(self, x: jax.Array) -> jax.Array:
+        """The result of the layers."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def __str__(self) -> str:
+        parts = [f'pooling {" and ".join(self.poolings)}']
+        for layer in self.layers:
+            shape = ' to '.join(map(str, reversed(layer.arrays.get('weight', np.empty(0)).shape)))
+            dense = f'dense {shape} ({layer.activation})'
+            parts.append(dense if layer.kind == 'dense' else layer.kind.replace('_', ' '))
+        if self.max_seq_length:
+            parts.append(f'at most {self.max_seq_length} tokens')
+        parts += ['lowercased texts'] if self.lowercase else []
+        if named := [name for name, text in self.prompts.items() if text]:
+            parts.append(f'prompts {", ".join(map(repr, named))}')
+        parts += [f'by default {self.default_prompt!r}'] if self.default_prompt else []
+        return ', '.join(parts)
+
+    def save(self, folder: pathlib.Path) -> None:
+        """Writes the files that `load` reads."""
+        values: dict[str, Any] = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
+        values['layers'] = [
+            {'kind': x.kind, 'activation': x.activation, 'residual': x.residual}
+            for x in self.layers
+        ]
+        (folder / FILE).write_text(json.dumps(values, indent=2) + '\n')
+        arrays = {f'{i}/{k}': x for i, at in enumerate(self.layers) for k, x in at.arrays.items()}
+        if arrays:
+            np.savez(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
+
+
+def load(folder: epath.Path) -> SentenceEmbedding | None:
+    """The sentence embedding of a converted folder; None if it has none."""
+    if not (folder / FILE).exists():
+        return None
+    values = json.loads((folder / FILE).read_text())
+    arrays: dict[str, np.ndarray] = {}
+    if (folder / ARRAYS).exists():
+        with (folder / ARRAYS).open('rb') as file:
+            arrays = dict(np.load(file))
+    layers = tuple(
+        Layer(
+            arrays={
+                name.split('/')[1]: x for name, x in arrays.items() if name.startswith(f'{i}/')
+            },
+            **layer,
+        )
+        for i, layer in enumerate(values.pop('layers'))
+    )
+    poolings = tuple(values.pop('poolings'))
+    return SentenceEmbedding(poolings=poolings, layers=layers, **values)
+
+
+def _at(hidden: jax.Array, index: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(hidden, index[:, None, None], axis=1)[:, 0]
+
+
+def _first(hidden: jax.Array, mask: jax.Array) -> jax.Array:
+    return _at(hidden, jnp.argmax(mask > 0, axis=1))
+
+
+def _last(hidden: jax.Array, mask: jax.Array) -> jax.Array:
+    place = jnp.arange(hidden.shape[1])
+    return _at(hidden, jnp.max(jnp.where(mask > 0, place, 0), axis=1))
+
+
+def _max(hidden: jax.Array, mask: jax.Array) -> jax.Array:
+    shown = jnp.where(mask[:, :, None] > 0, hidden, -jnp.inf)
+    return jnp.where(jnp.any(mask > 0, axis=1)[:, None], jnp.max(shown, axis=1), 0.0)
+
+
+def _weighted(hidden: jax.Array, weights: jax.Array, power: float = 1.0) -> jax.Array:
+    total = jnp.sum(hidden * weights[:, :, None], axis=1)
+    return total / jnp.maximum(jnp.sum(weights, axis=1), 1e-9)[:, None] ** power
+
+
+def _mean(hidden: jax.Array, mask: jax.Array) -> jax.Array:
+    return _weighted(hidden, mask.astype(jnp.float32))
+
+
+def _mean_sqrt(hidden: jax.Array, mask: jax.Array) -> jax.Array:
+    return _weighted(hidden, mask.astype(jnp.float32), 0.5)
+
+
+def _by_place(hidden: jax.Array, mask: jax.Array) -> jax.Array:
+    return _weighted(hidden, mask * jnp.arange(1.0, hidden.shape[1] + 1))
+
+
+_POOL = dict(zip(MODES, (_first, _max, _mean, _mean_sqrt, _by_place, _last), strict=True))
