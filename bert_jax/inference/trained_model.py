@@ -242,7 +242,7 @@ class Bert:
     @property
     def truncated(self) -> int:
         """The number of texts so far that were cut, because the model has too few positions."""
-        return self.encoder.truncated + self.sentences.truncated
+        return sum(encoder.truncated for encoder in {self.encoder, self.sentences})
 
     @property
     def sentences(self) -> TextEncoder:
