@@ -14,7 +14,7 @@ from bert_jax.models.presets import PRESETS, tiny
 QUIET = {'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0, 'layerdrop': 0.0}
 QUIET |= {'classifier_dropout': 0.0}
 # The published objectives of families; all others predict masked words alone.
-PUBLISHED = {'bert': 'mlm+nsp', 'albert': 'mlm+sop'}
+PUBLISHED = {'bert': 'mlm+nsp', 'albert': 'mlm+sop', 'xlnet': 'plm'}
 PHASE = Phase(20, 16, 16, 3)
 
 

@@ -34,6 +34,7 @@ TABLE = {
     'roberta_base': ('mlm', {}),
     'albert_base': ('mlm+sop', {'model.embedding_size': 16}),
     'flaubert_base': ('mlm', {}),
+    'xlnet_base': ('plm', {'model.mem_len': 40, 'model.reuse_len': 30, 'model.bi_data': True}),
     'xlm': ('mlm+tlm', {'train.phases': ((20, 64, 32, 12),)}),
 }
 
@@ -80,7 +81,7 @@ def pretrain(name: str, texts: pathlib.Path, folder: pathlib.Path, workdir: str,
     return small_run.numbers(folder / workdir)
 
 
-@pytest.mark.parametrize('name', ['albert_base', 'xlm'] if QUICK else TABLE)
+@pytest.mark.parametrize('name', ['albert_base', 'xlnet_base', 'xlm'] if QUICK else TABLE)
 def test_a_small_run(name, texts, tmp_path):
     lines = pretrain(name, texts, tmp_path, 'run')
     train = [line for line in lines if line['split'] == 'train']

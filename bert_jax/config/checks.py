@@ -65,6 +65,7 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
         default = keys.get(Config(), key)
         holds = config.objective in objectives or keys.get(config, key) == default
         yield key, holds, f'{default!r} because the objective {config.objective!r} does not read it'
+    yield from _rules_of_xlnet(config)
 
     steps = config.schedule_steps
     expected = f'0 to {steps} (the steps of all phases)'
@@ -100,6 +101,51 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield 'reinit_layers', not reinit or not model.share_layers, f'0 {shared}'
     divides = config.kind == 'pretraining' or not train.batch_size % train.accum_steps
     yield 'train.batch_size', divides, f'a multiple of train.accum_steps ({train.accum_steps})'
+
+
+# The values of fields of which XLNet has no others.
+_XLNET = {
+    'position_embedding_type': 'relative',
+    'type_vocab_size': 4,
+    'attention': 'dense',
+    'attention_bias': False,
+    'mlp_bias': True,
+    'attention_output_dropout': True,
+    'embedding_size': 0,
+    'position_offset': 0,
+    'local_attention': 0,
+    'layerdrop': 0.0,
+    'pre_norm': False,
+    'gated_mlp': False,
+}
+
+
+def _rules_of_xlnet(config: Config) -> Iterator[tuple[str, bool, str]]:
+    """As `_rules_of_several_keys`: the rules about relative attention and its memory."""
+    model, train = config.model, config.train
+    is_xlnet = model.model_type == 'xlnet'
+    for name, value in _XLNET.items() if is_xlnet else ():
+        expected = f"{value!r} because model.model_type is 'xlnet'"
+        yield f'model.{name}', getattr(model, name) == value, expected
+    if not is_xlnet:
+        named = ('position_embedding_type', model.position_embedding_type != 'relative')
+        expected = f"another one, because model.model_type is {model.model_type!r}, not 'xlnet'"
+        yield f'model.{named[0]}', named[1], expected
+        yield 'model.clamp_len', not model.clamp_len, '0, because model.model_type is not xlnet'
+    if not model.mem_len:
+        yield 'model.reuse_len', not model.reuse_len, '0, because model.mem_len is 0'
+        return
+    shortest = min(phase.max_seq_length for phase in train.phases)
+    expected = f'1 to {shortest - 8}, 8 less than the shortest row, because model.mem_len is not 0'
+    yield 'model.reuse_len', 1 <= model.reuse_len <= shortest - 8, expected
+    sizes = sorted({phase.batch_size for phase in train.phases})
+    expected = (
+        f'phases of one batch_size, because model.mem_len is not 0 and the memory belongs to the '
+        f'rows of a batch; they have {sizes}'
+    )
+    yield 'train.phases', len(sizes) == 1, expected
+    expected = '0, because model.mem_len is not 0, and such a run reads the text in its order'
+    yield 'data.static_copies', not config.data.static_copies, expected
 
 
 def _expected_of_phase(config: Config, phase: Phase) -> str:

@@ -19,10 +19,16 @@ INSTEAD = {
 
 
 # The objectives that read a key of pretraining, if not all of them do.
+_WITH_MASKS = ('mlm+nsp', 'mlm', 'mlm+sop', 'mlm+tlm', 'distill')
 READ_BY = {
-    'data.short_seq_prob': ('mlm+nsp', 'mlm+sop'),
-    'data.random_next_prob': ('mlm+nsp',),
+    'data.short_seq_prob': ('mlm+nsp', 'mlm+sop', 'plm'),
+    'data.random_next_prob': ('mlm+nsp', 'plm'),
     'data.adjacent_pairs': ('mlm+nsp',),
+    'data.mask_shares': _WITH_MASKS,
+    'data.whole_word_masking': _WITH_MASKS,
+    'model.mem_len': ('plm',),
+    'model.reuse_len': ('plm',),
+    'model.bi_data': ('plm',),
     'data.cross_documents': ('mlm', 'mlm+tlm', 'distill'),
     'data.parallel': ('mlm+tlm',),
     'data.tlm_share': ('mlm+tlm',),

@@ -28,6 +28,7 @@ ModelType = Literal[
     'xlm',
     'flaubert',
     'modernbert',
+    'xlnet',
 ]
 ARCHITECTURE, INHERITED, FREE, PRETRAINING, _ = Fact
 
@@ -65,9 +66,10 @@ class ModelConfig:
     # One layer with one set of parameters is applied num_hidden_layers times, as in ALBERT.
     share_layers: bool = setting(False, ARCHITECTURE)
     # 'absolute' is a learned table. 'sinusoidal' (Vaswani et al., 2017) and 'rotary' (Su et al.,
-    # 2021) have no parameters.
-    position_embedding_type: Literal['absolute', 'sinusoidal', 'rotary', 'none'] = setting(
-        'absolute', ARCHITECTURE
+    # 2021) have no parameters. 'relative' is XLNet's attention to distances; then
+    # max_position_embeddings is only the number of tokens in the longest row.
+    position_embedding_type: Literal['absolute', 'sinusoidal', 'rotary', 'relative', 'none'] = (
+        setting('absolute', ARCHITECTURE)
     )
     # The number of rows at the start of the table of positions that no token uses, as in RoBERTa.
     position_offset: Count = setting(0, ARCHITECTURE)
@@ -87,6 +89,13 @@ class ModelConfig:
     global_rope_theta: PositiveFloat = setting(160_000.0, ARCHITECTURE)  # for rotary positions
     # For rotary positions in layers with local attention.
     local_rope_theta: PositiveFloat = setting(10_000.0, ARCHITECTURE)
+    # For relative positions: larger distances count as this distance; 0: there is no limit.
+    clamp_len: Count = setting(0, ARCHITECTURE)
+    # Objective 'plm': the hidden states of earlier rows that each layer attends to, and how many
+    # states at the start of each row are added to them (Dai et al., 2019). 0: no memory.
+    mem_len: Count = setting(0, PRETRAINING)
+    reuse_len: Count = setting(0, PRETRAINING)  # with mem_len; a run reads the text in such steps
+    bi_data: bool = setting(False, PRETRAINING)  # objective 'plm': half of the rows run backwards
     # The names of the languages, by their numbers: 'en,fr'. A run takes those of init_from or of
     # data.corpus; only XLM has embeddings of them.
     languages: str = setting('', INHERITED, FREE)
@@ -101,9 +110,10 @@ class ModelConfig:
     masked_lm_act: Literal['', 'gelu', 'gelu_new', 'relu'] = setting('', ARCHITECTURE)  # '': as act
     # Whether the dense layers of heads have biases.
     classifier_bias: bool = setting(True, ARCHITECTURE)
-    # The summary of a row that is classified: a token or the mean of all tokens, [dropout,] a dense
-    # layer with an activation [and a normalization]. The pooler computes it.
-    summary_type: Literal['first', 'mean'] = setting('first', ARCHITECTURE)
+    # The summary of a row that is classified: the first or the last token or the mean of all
+    # tokens, [dropout,] a dense layer with an activation [and a normalization]. The pooler computes
+    # it.
+    summary_type: Literal['first', 'last', 'mean'] = setting('first', ARCHITECTURE)
     summary_use_proj: bool = setting(True, ARCHITECTURE)  # whether there is a dense layer
     # The activation of that dense layer.
     summary_activation: Literal['tanh', 'gelu', 'relu'] = setting('tanh', ARCHITECTURE)

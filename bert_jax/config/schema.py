@@ -86,7 +86,8 @@ class DataConfig:
     mask_shares: Shares = setting((0.8, 0.1, 0.1), PRETRAINING)
     # Whether all pieces of a word are masked together, instead of single pieces.
     whole_word_masking: bool = setting(False, PRETRAINING)
-    # The most words that are masked together; more than 1 masks whole words, as in ALBERT.
+    # The most words that are masked together; more than 1 masks whole words, as in ALBERT. With the
+    # objective 'plm', the most tokens of a run of predicted tokens.
     max_ngram: Positive = setting(1, PRETRAINING)
     # Objectives 'mlm' and 'distill': whether a row continues with the next document if one document
     # does not fill it.
@@ -94,7 +95,8 @@ class DataConfig:
     # The probability that a row is made shorter than max_seq_length, because texts in use are often
     # short.
     short_seq_prob: Probability = setting(0.1, PRETRAINING)
-    # Objective 'mlm+nsp': the probability that the second text comes from another document.
+    # Objectives 'mlm+nsp' and 'plm': the probability that the second text comes from another
+    # document.
     random_next_prob: Probability = setting(0.5, PRETRAINING)
     # Objective 'mlm+nsp': whether a second text that follows the first one begins where it ends.
     adjacent_pairs: bool = setting(False, PRETRAINING)
@@ -250,8 +252,9 @@ class Config:
     eval: EvalConfig = EvalConfig()
     distill: DistillConfig = DistillConfig()
     # Masked words, alone or with next sentences (BERT), the order of sentences (ALBERT), masked
-    # words of pairs of translations (XLM) or the scores of a teacher (DistilBERT).
-    objective: Literal['mlm+nsp', 'mlm', 'mlm+sop', 'mlm+tlm', 'distill'] = setting(
+    # words of pairs of translations (XLM) or the scores of a teacher (DistilBERT). 'plm' predicts
+    # words in random orders (XLNet).
+    objective: Literal['mlm+nsp', 'mlm', 'mlm+sop', 'mlm+tlm', 'distill', 'plm'] = setting(
         'mlm+nsp', PRETRAINING
     )
     init_from: str = setting('', FREE)  # the workdir or checkpoint a new run starts from
@@ -267,7 +270,7 @@ class Config:
     def min_documents(self) -> int:
         """The number of documents that each split needs: 2 if a second text may come from another
         document, otherwise 1."""
-        return 2 if self.objective == 'mlm+nsp' else 1
+        return 2 if self.objective in ('mlm+nsp', 'plm') else 1
 
     @property
     def schedule_steps(self) -> int:

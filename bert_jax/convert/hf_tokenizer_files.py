@@ -29,7 +29,7 @@ CLASSES = {
     ('flaubert_bpe', 'flaubert'): 'FlaubertTokenizer',
 }
 TWO_SEPARATORS = ('roberta', 'xlm-roberta', 'camembert')  # between the texts of a pair
-TWO_TYPES = ('bert', 'albert', 'electra')  # the second text has another token type
+TWO_TYPES = ('bert', 'albert', 'electra', 'xlnet')  # the second text has another token type
 UNLIKELY = -1e4  # the score of a piece that is never chosen
 
 
@@ -55,6 +55,8 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         **{f'{role}_token': x for role, x in vocabulary.special_pieces.by_role().items()},
     }
     settings['mask_token'] = _mask(vocabulary)
+    if model_type == 'xlnet':
+        settings['padding_side'] = 'left'
     if vocabulary.kind in ('wordpiece', 'sentencepiece'):
         settings['do_lower_case'] = vocabulary.lowercase
         settings['strip_accents'] = vocabulary.strip_accents
@@ -159,9 +161,12 @@ def _fast_tokenizer(
     )
     second = 1 if model_type in TWO_TYPES else 0
     between = f'{names.sep}:0 ' * (2 if model_type in TWO_SEPARATORS else 1)
+    before, after = f'{names.cls}:0 ', ''
+    if model_type == 'xlnet':
+        before, after = '', f' {names.cls}:2'
     made.post_processor = processors.TemplateProcessing(
-        single=f'{names.cls}:0 $A:0 {names.sep}:0',
-        pair=f'{names.cls}:0 $A:0 {between}$B:{second} {names.sep}:{second}',
+        single=f'{before}$A:0 {names.sep}:0{after}',
+        pair=f'{before}$A:0 {between}$B:{second} {names.sep}:{second}{after}',
         special_tokens=[
             (names.cls, vocabulary.specials.cls),
             (names.sep, vocabulary.specials.sep),

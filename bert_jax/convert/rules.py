@@ -19,7 +19,11 @@ from bert_jax.models.heads import head_of, heads_in
 Arrays = Mapping[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
 
-PARTS = ('query', 'key', 'value')
+# The parts of a fused kernel, by the name in its path.
+PARTS = {
+    'query_key_value': ('query', 'key', 'value'),
+    'key_value': ('key', 'value'),
+}
 ENCODER = head_of('encoder')
 
 
@@ -30,8 +34,11 @@ class Rule:
     ours: the path of the parameter. theirs: the name of the tensor; {layer} is the number of the
     layer, {next} that of the layer above it, {part} one of PARTS and {p} its first letter. last:
     the name in the last layer, if it differs. flipped: whether the matrix is [out, in]; in bert_jax
-    it is [in, out]. packed: whether one tensor holds query, key and value. only, unless: a head
-    that the model must have, or must not have, for the rule to apply.
+    it is [in, out]. packed: whether one tensor holds query, key and value. whole: whether the
+    tensor has all dimensions of the parameter, instead of being a matrix or a vector. If it is
+    flipped, too, the last dimension of the parameter comes first. leading: the number of dimensions
+    of size 1 in front. only, unless: a head that the model must have, or must not have, for the
+    rule to apply.
     """
 
     ours: str
@@ -39,6 +46,8 @@ class Rule:
     flipped: bool = False
     last: str = ''
     packed: bool = False
+    whole: bool = False
+    leading: int = 0
     only: str = ''
     unless: str = ''
 
@@ -47,8 +56,9 @@ class Rule:
         return self.ours.startswith('encoder/layers/')
 
     @property
-    def fused(self) -> bool:
-        return 'query_key_value' in self.ours
+    def parts(self) -> tuple[str, ...]:
+        """The parts of a fused parameter; () for other parameters."""
+        return next((PARTS[name] for name in self.ours.split('/') if name in PARTS), ())
 
     def names(self, layers: int) -> list[str]:
         """The names of the tensors, in the order of the leading axes [layers, parts].
@@ -56,7 +66,7 @@ class Rule:
         layers: the number of layers that have parameters of their own.
         """
         count = layers if self.stacked else 1
-        parts = PARTS if self.fused and not self.packed else ('?',)
+        parts = (not self.packed and self.parts) or ('?',)
         return [
             (self.last if self.last and i == count - 1 else self.theirs).format(
                 layer=i, next=i + 1, part=part, p=part[0]
@@ -169,10 +179,10 @@ def to_ours(
             if part.shape != single:
                 raise ValueError(
                     f'tensor {name} is {list(tensors[name].shape)}; with this configuration it '
-                    f'must be {list(_oriented(rule, np.empty(single)).shape)}'
+                    f'must be {list(_as_theirs(rule, np.empty(single)).shape)}'
                 )
         stack = np.stack(parts).astype(np.float32, copy=False)
-        if rule.fused:  # moves the axis of the parts in front of head_dim
+        if rule.parts:  # moves the axis of the parts in front of head_dim
             stack = np.moveaxis(stack.reshape(_split(rule, shape)), *_axes(rule))
         arrays[rule.ours] = np.ascontiguousarray(stack.reshape(shape))
     return arrays, needed
@@ -185,11 +195,11 @@ def to_theirs(arrays: Arrays, rules: Rules) -> dict[str, np.ndarray]:
         array = arrays[rule.ours]
         names = rule.names(len(array))
         single = _tensor_shape(rule, array.shape)
-        if rule.fused:
+        if rule.parts:
             array = np.moveaxis(array, *reversed(_axes(rule)))
         parts = array.reshape(len(names), *single)
         for name, part in zip(names, parts, strict=True):
-            tensors[name] = np.ascontiguousarray(_oriented(rule, part))
+            tensors[name] = np.ascontiguousarray(_as_theirs(rule, part))
     return tensors
 
 
@@ -211,16 +221,18 @@ def _split(rule: Rule, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of the stack of tensors of a fused parameter, with an axis for the parts."""
     *lead, heads, _, head_dim = shape
     if rule.packed:
-        return (*lead, len(PARTS), heads, head_dim)
-    return (lead[0], len(PARTS), *lead[1:], heads, head_dim)
+        return (*lead, len(rule.parts), heads, head_dim)
+    return (lead[0], len(rule.parts), *lead[1:], heads, head_dim)
 
 
 def _tensor_shape(rule: Rule, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of one tensor of a parameter of this shape. A matrix is [in, out]."""
     if rule.stacked:
         shape = shape[1:]
-    if rule.fused and not rule.packed:
+    if rule.parts and not rule.packed:
         shape = (*shape[:-2], shape[-1])
+    if rule.whole:
+        return shape
     if not rule.ours.endswith('/kernel'):
         return shape if len(shape) > 1 and not rule.stacked else (int(np.prod(shape)),)
     inputs = len(shape) - 1 if rule.ours.endswith('attention/output/kernel') else 1
@@ -228,4 +240,12 @@ def _tensor_shape(rule: Rule, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _oriented(rule: Rule, tensor: np.ndarray) -> np.ndarray:
-    return tensor.T if rule.flipped else tensor
+    """A tensor with the dimensions in the order of bert_jax. The inverse is `_as_theirs`."""
+    if tensor.shape[: rule.leading] == (1,) * rule.leading:
+        tensor = tensor.reshape(tensor.shape[rule.leading :])
+    return np.moveaxis(tensor, 0, -1) if rule.flipped and tensor.ndim else tensor
+
+
+def _as_theirs(rule: Rule, array: np.ndarray) -> np.ndarray:
+    tensor = np.moveaxis(array, -1, 0) if rule.flipped else array
+    return tensor.reshape((1,) * rule.leading + tensor.shape)

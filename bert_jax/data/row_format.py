@@ -156,6 +156,10 @@ BERT = RowFormat(('cls',), ('sep',), ('sep',), types=(0, 1))
 _ROBERTA = RowFormat(('cls',), ('sep', 'sep'), ('sep',))
 # XLM never trained its <s>, so a row begins with </s> (facebookresearch/XLM, issue 130).
 _XLM = RowFormat(('sep',), ('sep',), ('sep',))
+# The two specials at the end: the second one, <cls>, represents the sequence.
+_XLNET = RowFormat(
+    (), ('sep',), ('sep', 'cls'), (0, 1), pooled_last=True, pooled_type=2, pad_left=True
+)
 _WITHOUT_TYPES = dataclasses.replace(BERT, types=(0,))
 # The layout of rows by `ModelConfig.model_type`.
 ROW_FORMATS: Mapping[str, RowFormat] = {
@@ -169,6 +173,7 @@ ROW_FORMATS: Mapping[str, RowFormat] = {
     'camembert': _ROBERTA,
     'xlm': _XLM,
     'flaubert': _XLM,
+    'xlnet': _XLNET,
 }
 
 

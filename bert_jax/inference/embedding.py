@@ -13,6 +13,7 @@ import numpy as np
 from bert_jax.data.labelled.texts import Text, TextEncoder
 from bert_jax.inference import POOLINGS
 from bert_jax.inference.sentence_embedding import SentenceEmbedding
+from bert_jax.models.pooling import pooled_token
 
 TEXTS_PER_READ = 4096  # texts that are read and sorted by length together
 MEAN = SentenceEmbedding()  # of a checkpoint that says nothing about it
@@ -41,9 +42,13 @@ def vectors(
     if skipped and windows:
         raise ValueError('the pooling of this model leaves out the prompt: use --long=truncate')
 
+    config = bert.config  # with a reference to bert, its parameters could not be freed
+
     def pool(outputs: Any, batch: Any) -> jax.Array:
         if pooling == 'pooler':
             return outputs['pooler_output']
+        if pooling == 'cls':
+            return pooled_token(config, outputs['last_hidden_state'], batch['attention_mask'])
         return embedding.pooled(outputs['last_hidden_state'], batch['attention_mask'], skipped)
 
     pooled = bert.function(('pooled', pooling, skipped), pool)

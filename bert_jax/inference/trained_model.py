@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, Self, overload
@@ -22,6 +23,7 @@ from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.token_arrays import INPUTS, LENGTHS, batch_shapes, checked
 from bert_jax.models.heads import HEADS
 from bert_jax.models.inputs import EncoderInputs
+from bert_jax.models.xlnet import with_hidden
 from bert_jax.parallel import sharding
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.finetuning import HeadTask
@@ -181,7 +183,7 @@ class Bert:
         """Yields a vector float32[size] for each text, in order; reads a few thousand at a time.
 
         pooling: 'mean' is the mean of the hidden states of all tokens, special tokens included;
-        'cls' is the hidden state of the first token; 'pooler' is the pooler's output. None is what
+        'cls' is the hidden state of [CLS], the first token or, in XLNet, the last one; 'pooler' is the pooler's output. None is what
         the checkpoint's `embedding` says (a Sentence Transformers model: its pooling and layers,
         the length of its rows, its case and its prompts), and 'mean' without one. prompt: the name
         of a prompt of the checkpoint, '' for none; None is its default. windows: a text that is
@@ -230,7 +232,10 @@ class Bert:
             return values, ids
 
         filled: list[list[Candidates]] = [[] for _ in rows]
-        function = self.function(('top', top_k), top)
+        prepare = EncoderInputs.from_batch
+        if self.config.model_type == 'xlnet':
+            prepare = functools.partial(with_hidden, mask)
+        function = self.function(('top', top_k), top, prepare)
         for indices, (probabilities, ids) in self.run(self.examples(rows), function):
             for row, index in enumerate(indices):
                 for place in masks[index]:
@@ -286,8 +291,14 @@ class Bert:
         """The rows of texts as examples without labels."""
         return EncodedExamples.from_rows(rows, {}, self.encoder.vocabulary.specials.pad)
 
-    def function(self, key: Hashable, reduce: Callable[[Outputs, Any], Any]) -> Any:
+    def function(
+        self,
+        key: Hashable,
+        reduce: Callable[[Outputs, Any], Any],
+        prepare: Callable[[Any], EncoderInputs] = EncoderInputs.from_batch,
+    ) -> Any:
         """A jitted function (params, batch) -> reduce(outputs, batch), compiled once per key.
+        prepare: makes the model's inputs of a batch.
 
         The cache is in the instance, because a cache in the class would never free the parameters.
         """
@@ -295,7 +306,7 @@ class Bert:
             model = self._model  # with a reference to self, the parameters could not be freed
 
             def compute(params: Any, batch: Mapping[str, jax.Array]) -> Any:
-                outputs: Any = model.apply({'params': params}, EncoderInputs.from_batch(batch))
+                outputs: Any = model.apply({'params': params}, prepare(batch))
                 wide = {name: x.astype(jnp.float32) for name, x in outputs.items()}
                 return reduce(wide, batch)
 

@@ -1,7 +1,7 @@
 """The encoder: transformer layers whose parameters are stacked on axis 0, applied by a scan."""
 
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -88,13 +88,13 @@ class Layer(nn.Module):
         )(y)
 
 
-def _stack(config: ModelConfig, layers: int) -> Any:
-    """The class of a module of `layers` layers, with parameters that are stacked on axis 0."""
-    layer: Any = Layer
+def _stack(config: ModelConfig, layer: Any, layers: int) -> Any:
+    """The class of a module of `layers` layers, with parameters that are stacked on axis 0. layer:
+    the class of a layer."""
     unroll = min(config.scan_unroll or _default_unroll(config), layers)
     if config.remat != 'none':
         layer = nn.remat(
-            Layer,
+            layer,
             # Inside a loop XLA cannot merge the recomputation with the forward pass.
             prevent_cse=unroll >= layers,
             static_argnums=(3,),
@@ -140,10 +140,13 @@ class Encoder(nn.Module):
 
     config: ModelConfig
     frozen_layers: int | None = None
+    embeddings_type: ClassVar[type[Embeddings]] = Embeddings
+    layer_type: ClassVar[type[nn.Module]] = Layer
 
     def setup(self) -> None:
-        self.embeddings = Embeddings(self.config)
-        self.layers = _stack(self.config, self.config.num_hidden_layers)(self.config)
+        config = self.config
+        self.embeddings = self.embeddings_type(config)
+        self.layers = _stack(config, self.layer_type, config.num_hidden_layers)(config)
 
     def __call__(self, inputs: EncoderInputs, deterministic: bool = True) -> jax.Array:
         """Returns the last hidden state, [batch, length, hidden]."""
@@ -155,32 +158,35 @@ class Encoder(nn.Module):
             is_local = is_local[:, None] if config.share_layers else is_local
         x = self.embeddings(inputs, deterministic)
         paired = config.final_norm
-        count = config.num_hidden_layers
-        carry: Any = (x, x) if paired else x
+        carry, _ = self._run((x, x) if paired else x, inputs, deterministic, is_local)
+        return carry[1] if paired else carry
+
+    def _run(self, carry: Any, inputs: Any, deterministic: bool, of_layers: Any) -> tuple[Any, Any]:
+        """The carry after all layers, and their second results, stacked.
+
+        of_layers: an argument that differs between layers, stacked on axis 0, or () for none.
+        """
+        count = self.config.num_hidden_layers
         frozen = None if self.is_initializing() else self.frozen_layers
         if frozen is not None:
             carry = jax.lax.stop_gradient(carry)
         if frozen is None or not 0 < frozen < count:
-            carry, _ = self.layers(carry, inputs, deterministic, is_local)
-        else:
-            for first, last in ((0, frozen), (frozen, count)):
-                own = is_local[first:last] if config.local_attention else is_local
-                carry = self._part(first, last, carry, inputs, deterministic, own)
-                carry = jax.lax.stop_gradient(carry) if last == frozen else carry
-        return carry[1] if paired else carry
+            return self.layers(carry, inputs, deterministic, of_layers)
+        results = []
+        for first, last in ((0, frozen), (frozen, count)):
+            own = of_layers if isinstance(of_layers, tuple) else of_layers[first:last]
+            carry, result = self._part(first, last, carry, inputs, deterministic, own)
+            carry = jax.lax.stop_gradient(carry) if last == frozen else carry
+            results.append(result)
+        return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts), *results)
 
     def _part(
-        self,
-        first: int,
-        last: int,
-        carry: Any,
-        inputs: EncoderInputs,
-        deterministic: bool,
-        is_local: Any,
-    ) -> Any:
-        """The carry after the layers first .. last - 1."""
+        self, first: int, last: int, carry: Any, inputs: Any, deterministic: bool, of_layers: Any
+    ) -> tuple[Any, Any]:
+        """The results of `_run` for the layers first .. last - 1."""
         params = jax.tree.map(lambda x: x[first:last], self.layers.variables['params'])
         rngs = {} if deterministic else {'dropout': self.make_rng('dropout')}
-        part = _stack(self.config, last - first)(self.config, parent=None)
-        arguments = (carry, inputs, deterministic, is_local)
-        return part.apply({'params': params}, *arguments, rngs=rngs)[0]
+        part = _stack(self.config, self.layer_type, last - first)(self.config, parent=None)
+        arguments = (carry, inputs, deterministic, of_layers)
+        results: Any = part.apply({'params': params}, *arguments, rngs=rngs)
+        return results

@@ -3,15 +3,20 @@
 from bert_jax.config import ModelConfig, Phase
 
 
-def encoder_flops(model: ModelConfig, phase: Phase, frozen_layers: int | None = None) -> float:
+def encoder_flops(
+    model: ModelConfig, phase: Phase, frozen_layers: int | None = None, targets: int = 0
+) -> float:
     """Returns the floating-point operations of the encoder's layers in one training step.
 
     A multiplication with an addition counts as 2, and the backward pass as twice the forward pass.
     The count includes the matrix products of the layers and of the embeddings, and the two products
     of attention, but no recomputation, look-ups or element-wise operations. Layers that share their
     parameters count as often as they are applied. Local attention counts in full, because the whole
-    product is computed. frozen_layers: see `Encoder`; frozen layers have no backward pass.
+    product is computed. frozen_layers: see `Encoder`; frozen layers have no backward pass. targets:
+    the queries of XLNet's second stream in each row.
     """
+    if model.position_embedding_type == 'relative':
+        return _relative_flops(model, phase, frozen_layers, targets)
     width, tokens = model.hidden_size, phase.batch_size * phase.max_seq_length
     matrices = 3 if model.gated_mlp else 2
     layer = 4 * width**2 + matrices * width * model.intermediate_size
@@ -32,16 +37,33 @@ def _layers(model: ModelConfig, frozen_layers: int | None) -> float:
     return model.num_hidden_layers - min(frozen_layers or 0, model.num_hidden_layers) * 2 / 3
 
 
+def _relative_flops(
+    model: ModelConfig, phase: Phase, frozen_layers: int | None, targets: int
+) -> float:
+    """`encoder_flops` of XLNet, with the products of queries and distances, and with memory."""
+    width, length = model.hidden_size, phase.max_seq_length
+    keys = length + (model.mem_len if targets else 0)
+    queries, distances = length + targets, keys + length
+    row = queries * 2 * width * (width + model.intermediate_size) + keys * 2 * width**2
+    row += queries * (2 * keys + distances) * width
+    layer = phase.batch_size * row + distances * width**2
+    return 6.0 * _layers(model, frozen_layers) * layer
+
+
 def step_flops(
-    model: ModelConfig, phase: Phase, sentences: bool = True, frozen_layers: int | None = None
+    model: ModelConfig,
+    phase: Phase,
+    sentences: bool = True,
+    frozen_layers: int | None = None,
+    targets: int = 0,
 ) -> float:
     """Returns the floating-point operations of one step of pretraining.
 
     These are `encoder_flops`, the masked-LM head on its positions and, if `sentences`, the pooler
-    with the head of next sentences or of their order.
+    with the head of next sentences or of their order. targets: see `encoder_flops`.
     """
     width, rows = model.hidden_size, phase.batch_size
     head = model.embedding_width * (width * model.masked_lm_transform + model.vocab_size)
     masked = rows * phase.max_predictions_per_seq * head
     sentence = rows * (width**2 + 2 * width) if sentences else 0
-    return encoder_flops(model, phase, frozen_layers) + 6.0 * (masked + sentence)
+    return encoder_flops(model, phase, frozen_layers, targets) + 6.0 * (masked + sentence)

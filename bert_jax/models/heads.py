@@ -17,6 +17,8 @@ from bert_jax.models.encoder import Encoder
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.layers import Dense, Dropout, Transform, kernel_init
 from bert_jax.models.parameters import parameter
+from bert_jax.models.pooling import summarized
+from bert_jax.models.xlnet import XLNet
 from bert_jax.parallel.sharding import constrain
 
 Outputs = dict[str, jax.Array]
@@ -49,16 +51,6 @@ class Pooler(nn.Module):
             nn.share_scope(self, transform)
             x = transform(x)
         return {'pooler_output': x}
-
-
-def _summarized(config: ModelConfig, hidden: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """The hidden state that is classified, [batch, hidden]: the first one, or the mean of all."""
-    if config.summary_type == 'first':
-        return hidden[:, 0]
-    weights = jnp.ones(hidden.shape[:2]) if mask is None else (mask > 0).astype(jnp.float32)
-    total = jnp.sum(hidden.astype(jnp.float32) * weights[:, :, None], axis=1)
-    # A row of padding at the end of a batch has no tokens.
-    return (total / jnp.maximum(weights.sum(axis=1), 1)[:, None]).astype(hidden.dtype)
 
 
 class MaskedLM(nn.Module):
@@ -229,7 +221,9 @@ def heads_in(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 # Encoders by `ModelConfig.model_type`.
-MODELS: Mapping[str, type[nn.Module]] = dict.fromkeys(get_args(ModelType), Encoder)
+MODELS: Mapping[str, type[nn.Module]] = dict.fromkeys(get_args(ModelType), Encoder) | {
+    'xlnet': XLNet
+}
 # The field of ModelConfig with the rate of dropout in front of the scores, by head.
 DROPOUTS: Mapping[str, str] = {
     'sentence_order': 'classifier_dropout',
@@ -275,10 +269,13 @@ class HeadedEncoder(nn.Module):
 
         masked_lm_positions: int32[batch, predictions], the positions that receive scores, so that
         prediction_logits are [batch, predictions, vocab]; None means every position. All scores are
-        float32. `HEADS` lists the axes of the other outputs.
+        float32. `HEADS` lists the axes of the other outputs. With `inputs.targets`, the hidden
+        states and the scores are those of the targets.
         """
         hidden = self.encoder(inputs, deterministic)
-        summary = _summarized(self.config, hidden, inputs.segment_ids)
+        if inputs.targets is not None:
+            masked_lm_positions = None
+        summary = summarized(self.config, hidden, inputs.segment_ids)
         outputs: dict[str, Any] = {'last_hidden_state': hidden}
         for name in HEADS:
             if name in self.heads:

@@ -17,6 +17,14 @@ class EncoderInputs:
     padding. packed: whether a row may hold more than one sequence. Then tokens attend only to
     tokens of their own sequence. It is static, so that rows of one sequence use a simpler, faster
     mask.
+
+    The other fields are for XLNet (`models.xlnet`). factorization_order: the number of each token
+    in the order in which the tokens of the row are predicted; a token attends to tokens whose
+    number is not greater than its own. None: it attends to all tokens. targets: int32[batch,
+    predictions], the positions that are predicted. is_reversed: int32[batch], 1 for rows whose
+    tokens run backwards. memory: [batch, layers, mem_len, hidden], hidden states of the text before
+    the row, the inputs of each layer. memory_length: int32[batch], how many of them, counted from
+    the end, belong to that text.
     """
 
     input_ids: jax.Array
@@ -24,6 +32,11 @@ class EncoderInputs:
     position_ids: jax.Array | None = None
     segment_ids: jax.Array | None = None
     packed: bool = flax.struct.field(pytree_node=False, default=False)
+    factorization_order: jax.Array | None = None
+    targets: jax.Array | None = None
+    is_reversed: jax.Array | None = None
+    memory: jax.Array | None = None
+    memory_length: jax.Array | None = None
 
     @classmethod
     def example(cls) -> 'EncoderInputs':
@@ -44,4 +57,9 @@ class EncoderInputs:
             batch.get('position_ids'),
             batch['segment_ids'] if packed else batch.get('attention_mask'),
             packed,
+            batch.get('factorization_order'),
+            batch['masked_lm_positions'] if 'factorization_order' in batch else None,
+            batch.get('is_reversed'),
+            batch.get('memory'),
+            batch.get('memory_length'),
         )

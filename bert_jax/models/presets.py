@@ -101,6 +101,18 @@ _MODERNBERT = dataclasses.replace(
     classifier_dropout=0.0,
     tagger_dropout=0.0,
 )
+_XLNET = dataclasses.replace(
+    _BERT,
+    model_type='xlnet',
+    vocab_size=32000,
+    type_vocab_size=4,
+    position_embedding_type='relative',
+    attention_bias=False,
+    masked_lm_transform=False,
+    summary_type='last',
+    classifier_dropout=0.1,
+    tagger_dropout=0.0,
+)
 PRESETS: Mapping[str, ModelConfig] = {
     'bert-tiny': dataclasses.replace(_BERT, **_sizes(128, 2, 2)),
     'bert-base': _BERT,
@@ -127,6 +139,8 @@ PRESETS: Mapping[str, ModelConfig] = {
     'flaubert-large': dataclasses.replace(_FLAUBERT, **_LARGE, pre_norm=True, layerdrop=0.2),
     'modernbert-base': _MODERNBERT,
     'modernbert-large': dataclasses.replace(_MODERNBERT, **_sizes(1024, 28, 16, 2624)),
+    'xlnet-base-cased': _XLNET,
+    'xlnet-large-cased': dataclasses.replace(_XLNET, **_LARGE),
 }
 
 

@@ -23,13 +23,15 @@ from bert_jax.performance.collectives import COLLECTIVES
 OP_CATEGORIES = {
     'random bits': r'threefry|random_bits|rng_bit|iota_2x32|(ropout\w*|attention)/while|/xor$',
     'products: vocabulary': r'attend/.*dot_general',
-    'products: query, key, value, output': r'attention/(query_key_value|output)/.*dot_general',
+    'products: query, key, value, output': (
+        r'attention/(\w*query\w*|key_value|relative|output)/.*dot_general'
+    ),
     'products: scores and values': r'attention/.*dot_general',
     'products: MLP': r'(layers|feed_forward)/(intermediate|output)/.*dot_general',
     'products: others': r'HeadedEncoder.*dot_general',
     'layer norm': r'norm/',
     'activations': (
-        r'(layers|feed_forward)/output/.*checkpoint|feed_forward/\w+$'
+        r'(layers|feed_forward)/output/.*checkpoint|feed_forward/(checkpoint/.*|\w+$)'
         r'|masked_lm_transform/(.*checkpoint/.*|\w+$)'
     ),
     'softmax and the rest of attention': r'attention/',

@@ -117,7 +117,10 @@ class TaggingTask(HeadTask):
 
 @dataclasses.dataclass(frozen=True)
 class QuestionAnsweringTask(HeadTask):
-    """Predicts the start and the end of the answer in each row; both are 0 if it has no answer."""
+    """Predicts the start and the end of the answer in each row.
+
+    If a row has no answer, both are the place of the token that represents it, such as [CLS].
+    """
 
     heads: ClassVar = ('span',)
 

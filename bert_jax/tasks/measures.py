@@ -31,6 +31,7 @@ class Measure:
 MEASURES: Mapping[str, Measure] = {
     'mlm': Measure('masked tokens', 'Masked tokens', answers=0, counted=True),
     'tlm': Measure('masked tokens of translations', 'Masked tokens of translations', answers=0),
+    'plm': Measure('tokens in random order', 'Predicted tokens', answers=0, counted=True),
     'nsp': Measure('next sentence', 'Next sentence or not', answers=2),
     'sop': Measure('sentence order', 'Two texts in their order or swapped', answers=2),
     'rtd': Measure('replaced tokens', 'Replaced tokens or not', answers=2),

@@ -1,5 +1,7 @@
 """The pretraining objectives: masked words, next sentences, the order of sentences, and a teacher.
 
+Masked words alone are in `tasks.masked_lm`, and words in random orders in `tasks.permutation`.
+
 `OBJECTIVES` has a task for each value of config.objective. The rows of each objective are made in
 `data.pretraining.objectives`.
 """
@@ -24,47 +26,9 @@ from bert_jax.tasks.losses import (
     padding_fraction,
     softened_kl,
 )
-from bert_jax.tasks.task import EncoderTask, RandomStreams
-
-
-@dataclasses.dataclass(frozen=True)
-class MaskedLMTask(EncoderTask):
-    """Predicts the masked words of a row (Devlin et al., 2019, section 3.1).
-
-    This is the objective of RoBERTa (Liu et al., 2019) and of adaptation to new text.
-    """
-
-    heads: ClassVar[tuple[str, ...]] = ('masked_lm',)
-    loss_weights: ClassVar = {'mlm_loss': 1.0}
-    perplexities: ClassVar = {'mlm_perplexity': 'mlm_loss'}
-
-    @property
-    def optional_heads(self) -> tuple[str, ...]:
-        return self.heads
-
-    def lengths(self, phase: Phase) -> tuple[int, ...]:
-        return (phase.max_seq_length,)
-
-    def batch_spec(self, phase: Phase) -> BatchSpec:
-        rows, length, masked = phase.batch_size, phase.max_seq_length, phase.max_predictions_per_seq
-        shape, axes = (rows, masked), ('batch', 'predictions')
-        return {
-            **self.tokens_spec(phase),
-            'masked_lm_positions': Feature(shape, 'int32', axes, length),
-            'masked_lm_ids': Feature(shape, 'int32', axes, self.config.vocab_size),
-            'masked_lm_weights': Feature(shape, 'float32', axes),
-            'example_weights': Feature((rows,), 'float32', ('batch',)),
-        }
-
-    def flops(self, phase: Phase) -> float:
-        return step_flops(self.config, phase, 'pooler' in self.heads, self.frozen_layers)
-
-    def loss_denominators(self, batch: Batch) -> dict[str, jax.Array]:
-        return {'mlm_loss': jnp.sum(batch['masked_lm_weights'])}
-
-    def sums(self, outputs: Outputs, batch: Batch) -> Sums:
-        masked = (outputs['prediction_logits'], batch['masked_lm_ids'], batch['masked_lm_weights'])
-        return {'mlm_loss': cross_entropy(*masked), 'mlm_accuracy': accuracy(*masked)}
+from bert_jax.tasks.masked_lm import MaskedLMTask
+from bert_jax.tasks.permutation import PermutationTask
+from bert_jax.tasks.task import RandomStreams
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,4 +233,5 @@ OBJECTIVES: dict[str, type[MaskedLMTask]] = {
     'mlm+sop': SentenceOrderTask,
     'distill': DistillTask,
     'mlm+tlm': TranslationTask,
+    'plm': PermutationTask,
 }

@@ -83,6 +83,17 @@ class Task(abc.ABC):
         rngs: a key for each of `random_streams`. frozen: the parameters of `init_frozen`.
         """
 
+    def memory_spec(self, phase: Phase) -> BatchSpec:
+        """The arrays, if any, that a training step passes to the next one. Axis 0 is the batch."""
+        return {}
+
+    def loss_and_memory(
+        self, params: Any, batch: Batch, rngs: RandomStreams, frozen: Any = ()
+    ) -> tuple[Sums, Batch]:
+        """The result of `loss`, and the arrays of `memory_spec` for the next step; those of the
+        step before are in `batch`."""
+        return self.loss(params, batch, rngs, frozen), {}
+
     @abc.abstractmethod
     def predict(
         self, params: Any, batch: Batch, frozen: Any = ()

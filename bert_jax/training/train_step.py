@@ -47,6 +47,31 @@ class TrainState:
     opt_state: Any
 
 
+@flax.struct.dataclass
+class StateWithMemory(TrainState):
+    """The state of a task that passes arrays from one step to the next.
+
+    memory: the arrays of `Task.memory_spec` by name. A resumed run reads the same memory as one
+    that was not interrupted.
+    """
+
+    memory: Batch
+
+
+def memory_of(state: TrainState) -> Batch:
+    """The memory of a state; {} if it has none."""
+    return state.memory if isinstance(state, StateWithMemory) else {}
+
+
+def state_of(
+    step: jax.Array, skipped: jax.Array, params: Any, opt_state: Any, memory: Batch
+) -> TrainState:
+    """A state with a memory, unless `memory` is {}."""
+    if memory:
+        return StateWithMemory(step, skipped, params, opt_state, memory)
+    return TrainState(step, skipped, params, opt_state)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Step:
     """The jitted training and evaluation steps of a task, made by `build_step`.
@@ -77,7 +102,9 @@ class Step:
 
         def make(key: jax.Array) -> Any:
             params = self.task.init(random_streams.stream(key, 'params', 0))
-            return nn.unbox(TrainState(jnp.int32(0), jnp.int32(0), params, self.tx.init(params)))
+            memory = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), memory_of(self.abstract))
+            counter = jnp.int32(0)
+            return nn.unbox(state_of(counter, counter, params, self.tx.init(params), memory))
 
         state: TrainState = jax.jit(make, out_shardings=self._shardings)(key)
         return state
@@ -116,7 +143,8 @@ class Step:
                     name: random_streams.stream(key, name, state.step)
                     for name in task.random_streams
                 }
-                loss, sums, grads = _gradients(
+                batch = batch | memory_of(state)
+                loss, sums, grads, memory = _gradients(
                     task, self.info, state.params, batch, rngs, accum_steps, trained, frozen
                 )
                 grad_norm = optax.tree.norm(grads)
@@ -125,10 +153,10 @@ class Step:
                 finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
                 finite &= jnp.isfinite(learning_rate * optax.tree.norm(updates))
                 params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
-                params, opt_state = jax.tree.map(
+                params, opt_state, memory = jax.tree.map(
                     lambda new, old: jnp.where(finite, new, old),
-                    (params, opt_state),
-                    (state.params, state.opt_state),
+                    (params, opt_state, memory),
+                    (state.params, state.opt_state, memory_of(state)),
                 )
             skipped = state.skipped + ~finite
             scalars = {
@@ -139,7 +167,7 @@ class Step:
                 'skipped_steps': skipped.astype(jnp.float32),
             }
             sums |= {name: (value, jnp.ones(())) for name, value in scalars.items()}
-            return TrainState(state.step + 1, skipped, params, opt_state), sums
+            return state_of(state.step + 1, skipped, params, opt_state, memory), sums
 
         return jax.jit(
             step,
@@ -221,6 +249,9 @@ def build_step(
     counter: Any = jax.ShapeDtypeStruct((), jnp.int32)
     state = TrainState(counter, counter, boxed, jax.eval_shape(tx.init, boxed))
     abstract = abstract_state(state, mesh)
+    if memory := task.memory_spec(config.train.phases[0]):
+        arrays = abstract_batch(memory, mesh, config.train.accum_steps)
+        abstract = StateWithMemory(**vars(abstract), memory=arrays)
     schedule = schedule or make_schedule(config)
     return Step(config, task, mesh, info, tx, schedule, abstract, _abstract_frozen(task, mesh))
 
@@ -259,8 +290,9 @@ def _gradients(
     accum_steps: int,
     trained: Callable[[Any], Any] = lambda params: params,
     frozen: Any = (),
-) -> tuple[jax.Array, Sums, Any]:
-    """Returns loss, sums and gradients of the batch, computed in `accum_steps` micro-batches.
+) -> tuple[jax.Array, Sums, Any, Batch]:
+    """Returns loss, sums, gradients and memory of the batch, computed in `accum_steps`
+    micro-batches.
 
     Each loss is divided by its count over the whole batch, so that a token has the same weight in
     every micro-batch. The gradients are float32. trained: a function that stops the gradients of
@@ -269,41 +301,49 @@ def _gradients(
     denominators = task.loss_denominators(batch)
     params = cast_kernels(params, info)
 
-    def weighted_loss(params: Any, part: Batch, rngs: RandomStreams) -> tuple[jax.Array, Sums]:
-        sums = task.loss(trained(params), part, rngs, frozen)
+    def weighted_loss(params: Any, part: Batch, rngs: RandomStreams) -> tuple[jax.Array, Any]:
+        sums, memory = task.loss_and_memory(trained(params), part, rngs, frozen)
         terms = [
             weight * divide(sums[name][0], denominators[name])
             for name, weight in task.loss_weights.items()
         ]
-        return jnp.sum(jnp.stack(terms)), sums
+        return jnp.sum(jnp.stack(terms)), (sums, memory)
 
-    def gradients(part: Batch, rngs: RandomStreams) -> tuple[jax.Array, Sums, Any]:
-        (loss, sums), grads = jax.value_and_grad(weighted_loss, has_aux=True)(params, part, rngs)
-        return loss, sums, jax.tree.map(lambda x: x.astype(jnp.float32), grads)
+    def gradients(part: Batch, rngs: RandomStreams) -> tuple[Any, Batch]:
+        grad = jax.value_and_grad(weighted_loss, has_aux=True)
+        (loss, (sums, memory)), grads = grad(params, part, rngs)
+        return (loss, sums, jax.tree.map(lambda x: x.astype(jnp.float32), grads)), memory
 
     if accum_steps == 1:
-        return gradients(batch, rngs)
-    return _accumulate(gradients, batch, rngs, accum_steps)
+        summed, memory = gradients(batch, rngs)
+    else:
+        summed, memory = _accumulate(gradients, batch, rngs, accum_steps)
+    return (*summed, memory)
 
 
 def _accumulate(
-    gradients: Callable[[Batch, RandomStreams], Any],
+    gradients: Callable[[Batch, RandomStreams], tuple[Any, Batch]],
     batch: Batch,
     rngs: RandomStreams,
     accum_steps: int,
-) -> Any:
-    """Returns the sum of `gradients` over micro-batches of equal size, each with its own keys."""
+) -> tuple[Any, Batch]:
+    """Returns the sum of `gradients` over micro-batches of equal size, each with its own keys, and
+    the memory of all rows."""
     # [batch, ...] -> [batch / accum, accum, ...]: every device has rows of every micro-batch.
     parts = {
         name: x.reshape(x.shape[0] // accum_steps, accum_steps, *x.shape[1:])
         for name, x in batch.items()
     }
 
-    def micro_step(total: Any, index: jax.Array) -> tuple[Any, None]:
+    def micro_step(total: Any, index: jax.Array) -> tuple[Any, Batch]:
         part = {name: x[:, index] for name, x in parts.items()}
         keys = {name: jax.random.fold_in(key, index) for name, key in rngs.items()}
-        return jax.tree.map(jnp.add, total, gradients(part, keys)), None
+        summed, memory = gradients(part, keys)
+        return jax.tree.map(jnp.add, total, summed), memory
 
-    shapes = jax.eval_shape(gradients, {name: x[:, 0] for name, x in parts.items()}, rngs)
+    shapes, _ = jax.eval_shape(gradients, {name: x[:, 0] for name, x in parts.items()}, rngs)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    return jax.lax.scan(micro_step, zeros, jnp.arange(accum_steps))[0]
+    summed, memories = jax.lax.scan(micro_step, zeros, jnp.arange(accum_steps))
+    # [accum, batch / accum, ...] -> [batch, ...]
+    whole = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), memories)
+    return summed, whole

@@ -18,8 +18,18 @@ from bert_jax.config import (
     from_dict,
     from_saved,
 )
+from bert_jax.models.presets import PRESETS
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
+
+
+MEMORY = {'mem_len': 8, 'reuse_len': 4}
+
+
+def xlnet(others: dict | None = None, **changes: object) -> dict:
+    """The values of a configuration of XLNet with changes of the model, and other keys."""
+    model = dataclasses.asdict(PRESETS['xlnet-base-cased']) | changes
+    return {'objective': 'plm', 'model': model} | (others or {})
 
 
 def load(name: str) -> Config:
@@ -107,6 +117,26 @@ def test_run_length_and_schedule_length() -> None:
                 'train': {'phases': [[6, 128, 32, 1]]},
             },
             ['config.optim.warmup_steps is 10000', 'steps of the run', 'optim.warmup_fraction'],
+        ),
+        ({'model': {'model_type': 'xlnet'}}, ['position_embedding_type', "'relative'", 'xlnet']),
+        ({'model': {'position_embedding_type': 'relative'}}, ['position_embedding_type', 'bert']),
+        ({'model': {'clamp_len': 9}}, ['config.model.clamp_len is 9', 'not xlnet']),
+        (xlnet(pre_norm=True), ['config.model.pre_norm is True', 'False because']),
+        (xlnet(reuse_len=8), ['config.model.reuse_len is 8', 'model.mem_len is 0']),
+        (xlnet(mem_len=8), ['config.model.reuse_len is 0', '1 to 120', 'shortest row']),
+        (xlnet(mem_len=8, reuse_len=128), ['config.model.reuse_len is 128', '1 to 120']),
+        (xlnet({'objective': 'mlm'}, mem_len=8), ['config.model.mem_len is 8', "objective 'mlm'"]),
+        (
+            xlnet({'train': {'phases': [[9_000, 128, 8, 9], [9_000, 64, 4, 9]]}}, **MEMORY),
+            ['config.train.phases', 'phases of one batch_size', '[4, 8]'],
+        ),
+        (
+            xlnet({'data': {'static_copies': 2}}, **MEMORY),
+            ['config.data.static_copies is 2', 'model.mem_len is not 0'],
+        ),
+        (
+            xlnet({'data': {'mask_shares': (1.0, 0.0, 0.0)}}),
+            ['config.data.mask_shares', "objective 'plm'"],
         ),
     ],
 )

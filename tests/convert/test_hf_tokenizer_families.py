@@ -11,6 +11,7 @@ from tokenizer_texts import odd_texts
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert import hf_tokenizer, hf_tokenizer_files
+from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.data.tokenizers import (
     added_words,
     fairseq_sentencepiece,
@@ -34,6 +35,7 @@ CASES = {
     ('byte_bpe', 'roberta'): 'RobertaTokenizer',
     ('byte_bpe', 'bert'): 'PreTrainedTokenizerFast',
     ('sentencepiece', 'albert'): 'PreTrainedTokenizerFast',
+    ('sentencepiece', 'xlnet'): 'PreTrainedTokenizerFast',
     ('xlm_roberta', 'xlm-roberta'): 'XLMRobertaTokenizer',
     ('camembert', 'camembert'): 'CamembertTokenizer',
     ('tokenizer_json', 'modernbert'): 'PreTrainedTokenizerFast',
@@ -145,11 +147,13 @@ def test_transformers_gives_our_ids(tmp_path: pathlib.Path, kind: str, model_typ
     assert not wrong, wrong[:3]
     names = vocabulary.specials
     a, b = vocabulary.encode_batch(['the fox', 'lazy dogs'])
-    assert theirs.encode('the fox') == [names.cls, *a, names.sep]
-    between = [names.sep] * (2 if model_type in hf_tokenizer_files.TWO_SEPARATORS else 1)
-    assert theirs.encode('the fox', 'lazy dogs') == [names.cls, *a, *between, *b, names.sep]
-    types = theirs('the fox', 'lazy dogs').get('token_type_ids', [0])
-    assert max(types) == (1 if model_type in hf_tokenizer_files.TWO_TYPES else 0)
+    row_format = ROW_FORMATS[model_type]
+    for texts, segments in ((['the fox'], [a]), (['the fox', 'lazy dogs'], [a, b])):
+        row = theirs(*texts)
+        assert row['input_ids'] == row_format.row(segments, names)[0]
+        if model_type in hf_tokenizer_files.TWO_TYPES:
+            assert row['token_type_ids'] == row_format.row(segments, names)[1]
+    assert theirs.padding_side == ('left' if row_format.pad_left else 'right')
     masked = theirs.encode(f'the fox {vocabulary.special_pieces.mask}', add_special_tokens=False)
     assert masked == [*a, names.mask]
     roles = ('pad', 'unk', 'cls', 'sep', 'mask')

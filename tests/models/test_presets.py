@@ -45,6 +45,8 @@ PARAMETERS = {
     'flaubert-large': (373_214_208, 373),
     'modernbert-base': (149_014_272, 149),
     'modernbert-large': (394_781_696, 395),
+    'xlnet-base-cased': (116_718_336, 117),
+    'xlnet-large-cased': (360_268_800, 360),
 }
 
 
@@ -131,6 +133,9 @@ def loss_and_gradients(
 
     def loss(params: Any) -> jax.Array:
         inputs = EncoderInputs(jnp.asarray(ids), jnp.asarray(types), None, jnp.asarray(mask))
+        if model.model_type == 'xlnet':  # with one stream, the vector of targets has no gradient
+            order = jnp.broadcast_to(jnp.arange(16), (16, 16))
+            inputs = dataclasses.replace(inputs, factorization_order=order, targets=order)
         rngs = {'dropout': jax.random.key(1)}
         outputs = module.apply({'params': params}, inputs, None, False, rngs=rngs)
         scores = jax.nn.log_softmax(outputs['prediction_logits'])  # type: ignore[index]

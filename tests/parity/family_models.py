@@ -12,10 +12,13 @@ from reference import torch, transformers
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert import hf, rules
+from bert_jax.convert.families import FAMILIES
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.inputs import EncoderInputs
 
+UNREAD = {'mask_emb', 'seg_embed', 'r_s_bias'}  # tensors of XLNet
+GRADIENTS = 1e-4  # the largest relative difference of an array's gradient
 BERT = {
     'vocab_size': 97,
     'hidden_size': 32,
@@ -42,6 +45,7 @@ XLM = {
 }
 ALBERT = BERT | {'embedding_size': 16, 'num_hidden_layers': 3}
 MODERNBERT = BERT | {'num_hidden_layers': 4, 'local_attention': 8}
+XLNET = {'vocab_size': 97, 'd_model': 32, 'n_layer': 2, 'n_head': 4, 'd_inner': 48}
 # Three configurations of transformers for each model_type.
 SHAPES: Mapping[str, tuple[dict[str, Any], ...]] = {
     'bert': (
@@ -90,6 +94,11 @@ SHAPES: Mapping[str, tuple[dict[str, Any], ...]] = {
         | {'num_hidden_layers': 3, 'global_attn_every_n_layers': 1, 'global_rope_theta': 900.0}
         | {'classifier_activation': 'relu', 'classifier_pooling': 'mean'},
     ),
+    'xlnet': (
+        XLNET,
+        XLNET | {'ff_activation': 'relu', 'clamp_len': 6, 'layer_norm_eps': 1e-3},
+        XLNET | {'ff_activation': 'gelu_new', 'n_head': 2, 'n_layer': 3},
+    ),
 }
 
 
@@ -103,6 +112,8 @@ def their_model(kind: str, number: int, head: str = 'MaskedLM', labels: int = 3)
         values |= dict.fromkeys(ids, None)  # the defaults are not in so small a vocabulary
     torch.manual_seed(number)
     config = transformers.AutoConfig.for_model(kind, **values)
+    if kind == 'xlnet' and head == 'MaskedLM':
+        head = 'CausalLM'  # the name of its class with an LM head
     model = getattr(transformers, f'AutoModelFor{head}' if head else 'AutoModel').from_config(
         config
     )
@@ -135,11 +146,13 @@ def ours(model: Any, folder: pathlib.Path) -> Pretrained:
 def batch(config: ModelConfig, rows: int = 3, length: int = 24) -> dict[str, np.ndarray]:
     """Random ids in rows of different lengths, with token types or languages if the model has them.
 
-    The ids are greater than those of padding, of which transformers computes positions.
+    The ids are greater than those of padding, of which transformers computes positions. Padding is
+    on the left if the model summarizes a row by its last token, as transformers expects it.
     """
     random = np.random.default_rng(0)
     sizes = np.array([length, length // 2, length - 5])[:rows]
     mask = (np.arange(length) < sizes[:, None]).astype(np.int32)
+    mask = mask[:, ::-1].copy() if config.summary_type == 'last' else mask
     pad = max(config.position_offset - 1, 0)
     ids = np.where(mask, random.integers(4, config.vocab_size, (rows, length)), pad)
     types = np.sort(random.integers(0, max(config.type_vocab_size, 1), (rows, length))) * mask
@@ -161,3 +174,27 @@ def their_inputs(kind: str, config: ModelConfig, inputs: dict[str, np.ndarray]) 
 def apply(model: Pretrained, inputs: dict[str, np.ndarray], params: Any = None) -> Any:
     encoded = EncoderInputs.from_batch({name: jnp.asarray(x) for name, x in inputs.items()})
     return model.model.apply({'params': params or model.params}, encoded)
+
+
+def gradient_gap(mine: Pretrained, gradients: Any, theirs: Any) -> float:
+    """The largest relative difference of an array's gradient."""
+    flat = dataclasses.replace(mine, params=gradients).arrays()
+    named = {
+        name: parameter.grad.numpy()
+        for name, parameter in theirs.named_parameters(remove_duplicate=False)
+        if parameter.grad is not None
+    }
+    shapes = {path: array.shape for path, array in flat.items()}
+    wanted, needed = rules.to_ours(named, shapes, FAMILIES[mine.config.model_type].rules)
+    # What one stream, or rows without segments, do not read has no gradient.
+    assert {name.split('.')[-1] for name in needed - named.keys()} <= UNREAD, needed - named.keys()
+    gaps = {}
+    for path, array in flat.items():
+        if path not in wanted:
+            assert not np.any(array), path
+            continue
+        here, there = array, wanted[path]
+        if path.endswith('query_key_value/bias'):  # the key's bias has no influence
+            here, there = here[:, :, [0, 2]], there[:, :, [0, 2]]
+        gaps[path] = float(np.linalg.norm(here - there) / np.linalg.norm(there))
+    return max(gaps.values())

@@ -153,7 +153,7 @@ def test_gradients(small: Both) -> None:
     )
     task = PretrainTask(config)
     info = describe(jax.eval_shape(task.init, jax.random.key(0)))
-    ours, _, gradients = jax.jit(
+    ours, _, gradients, _ = jax.jit(
         lambda p, b: train_step._gradients(task, info, p, b, {'dropout': jax.random.key(0)}, 1)
     )(small.ours._params, inputs)
     np.testing.assert_allclose(ours, loss.item(), rtol=1e-6)

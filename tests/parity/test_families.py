@@ -16,11 +16,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-from family_models import SHAPES, apply, batch, ours, their_inputs, their_model
-from reference import torch
+from family_models import (
+    GRADIENTS,
+    SHAPES,
+    apply,
+    batch,
+    gradient_gap,
+    ours,
+    their_inputs,
+    their_model,
+)
+from reference import HIDDEN, LOGITS, torch
 from small_run import QUICK
 
-from bert_jax.convert import hf, rules
+from bert_jax.convert import hf
 from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.folders import convert_in
 from bert_jax.inference import model_dir
@@ -29,7 +38,6 @@ from bert_jax.models.inputs import EncoderInputs
 
 pytestmark = pytest.mark.slow
 
-HIDDEN, LOGITS, GRADIENTS = 1e-5, 1e-4, 1e-4  # the gradients: relative to an array's norm
 LIKE_ROBERTA = ('xlm-roberta', 'camembert')  # the same tables with other names of classes
 TABLE = [
     (kind, i)
@@ -101,6 +109,7 @@ def test_masked_lm(tmp_path: pathlib.Path, kind: str, number: int) -> None:
         ('albert', 0, {'hidden_act': 'gelu'}),
         ('modernbert', 0, {'local_attention': 10}),
         ('modernbert', 0, {'local_rope_theta': 9_000.0}),
+        ('xlnet', 1, {'clamp_len': 7}),
     ],
 )
 def test_a_wrong_setting_shows(
@@ -113,26 +122,6 @@ def test_a_wrong_setting_shows(
     right, other = (jax.jit(lambda p, x=x: apply(x, inputs, p))(mine.params) for x in (mine, wrong))
     gap = np.abs(right['prediction_logits'] - other['prediction_logits'])
     assert gap[inputs['attention_mask'] > 0].max() > LOGITS
-
-
-def gradient_gap(mine: Pretrained, gradients: Any, theirs: Any) -> float:
-    """The largest relative difference of an array's gradient."""
-    flat = dataclasses.replace(mine, params=gradients).arrays()
-    named = {
-        name: parameter.grad.numpy()
-        for name, parameter in theirs.named_parameters(remove_duplicate=False)
-        if parameter.grad is not None
-    }
-    shapes = {path: array.shape for path, array in flat.items()}
-    wanted, needed = rules.to_ours(named, shapes, FAMILIES[mine.config.model_type].rules)
-    assert needed <= named.keys(), needed - named.keys()
-    gaps = {}
-    for path, array in flat.items():
-        here, there = array, wanted[path]
-        if path.endswith('query_key_value/bias'):  # the key's bias has no influence
-            here, there = here[:, :, [0, 2]], there[:, :, [0, 2]]
-        gaps[path] = float(np.linalg.norm(here - there) / np.linalg.norm(there))
-    return max(gaps.values())
 
 
 @pytest.mark.parametrize(

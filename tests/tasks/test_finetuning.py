@@ -75,7 +75,7 @@ def gradients(name: str, parts: int) -> Callable[..., tuple]:
 
 
 def loss(name: str, rows: Mapping[str, jax.Array], parts: int = 1) -> tuple[float, dict]:
-    value, _, grads = gradients(name, parts)(params(name), dict(rows))
+    value, _, grads, _ = gradients(name, parts)(params(name), dict(rows))
     return float(value), jax.device_get(grads)
 
 

@@ -15,6 +15,7 @@ from bert_jax.convert.families.family import Family, nearest
 from bert_jax.convert.families.modernbert import MODERNBERT
 from bert_jax.convert.families.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
 from bert_jax.convert.families.xlm import FLAUBERT, XLM
+from bert_jax.convert.families.xlnet import XLNET
 
 FAMILIES: Mapping[str, Family] = {
     family.model_type: family
@@ -29,6 +30,7 @@ FAMILIES: Mapping[str, Family] = {
         XLM,
         FLAUBERT,
         MODERNBERT,
+        XLNET,
     )
 }
 

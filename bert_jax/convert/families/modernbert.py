@@ -18,6 +18,8 @@ def _read(values: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f'classifier_activation is {activation!r}; expected {names}')
     dropout = values.get('classifier_dropout', 0.0)
     pooling = values.get('classifier_pooling', 'cls')
+    if pooling not in ('cls', 'mean'):
+        raise ValueError(f"classifier_pooling is {pooling!r}; expected 'cls' or 'mean'")
     return {
         'global_attn_every_n_layers': _every(values),
         **_rope(values),

@@ -4,10 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from bert_jax.config.console import plural, wrapped
-from bert_jax.data.pretraining import masks
 from bert_jax.data.pretraining.chunks import Chunks
 from bert_jax.data.pretraining.segments import Segmenter
-from bert_jax.data.pretraining.stream import Draws, Stream, in_order
+from bert_jax.data.pretraining.stream import Stream, in_order
 
 ROWS = 2048  # the estimate looks at this many chunks, the first ones
 EPOCHS = 8  # and at no more than this many epochs
@@ -16,9 +15,23 @@ COVERED = 0.95
 
 def describe(stream: Stream, segmenter: Segmenter, chunks: Chunks, batch_size: int) -> str:
     """Text for the log: the size of an epoch and the share of the text that its rows contain."""
+    phase = stream.name.rpartition('/')[2]
+    name = f'phase {int(phase) + 1}' if phase.isdecimal() else 'evaluation'
+    parts = _parts(stream, segmenter, chunks, batch_size)
+    return wrapped(f'{name:<12} {"; ".join(parts)}', indent=13)
+
+
+def _parts(stream: Stream, segmenter: Segmenter, chunks: Chunks, batch_size: int) -> list[str]:
+    length = stream.max_seq_length
+    if segmenter.continues:
+        batches = plural(len(chunks) // batch_size, 'batch', 'batches')
+        return [
+            f'an epoch has {batches} of {plural(batch_size, "row")} of {length} tokens',
+            'each row continues that of the batch before',
+        ]
     shown, copies = _shown(stream, segmenter, chunks), stream.data.static_copies
     show = shown[-1] if copies else shown[0]
-    rows = f'{plural(len(chunks), "row")} of {stream.max_seq_length} tokens'
+    rows = f'{plural(len(chunks), "row")} of {length} tokens'
     has = f'{plural(copies, "static copy", "static copies")} of' if copies else 'an epoch has'
     parts = [f'{has + " " if stream.shuffled else ""}{rows}, which show {show:.0%} of the text']
     if stream.shuffled and copies and show < COVERED:
@@ -29,9 +42,7 @@ def describe(stream: Stream, segmenter: Segmenter, chunks: Chunks, batch_size: i
         parts.append(f'{epochs} epochs ({steps}) show {shown[epochs - 1]:.0%} of it')
     if chunks.dropped:
         parts.append(f'{segmenter.left_out}, left out: {chunks.dropped:,}')
-    phase = stream.name.rpartition('/')[2]
-    name = f'phase {int(phase) + 1}' if phase.isdecimal() else 'evaluation'
-    return wrapped(f'{name:<12} {"; ".join(parts)}', indent=13)
+    return parts
 
 
 def _shown(stream: Stream, segmenter: Segmenter, chunks: Chunks) -> list[float]:
@@ -44,7 +55,7 @@ def _shown(stream: Stream, segmenter: Segmenter, chunks: Chunks) -> list[float]:
     shown = []
     for epoch in range(stream.data.static_copies or EPOCHS if stream.shuffled else 1):
         at = tf.constant(epoch * len(chunks), tf.int64)
-        draws = Draws(stream, at, rows, segmenter.columns + masks.columns(stream))
+        draws = segmenter.draws(stream, at, rows)
         position = at + tf.range(rows, dtype=tf.int64)[:, None]
         segments, _ = segmenter.draw(in_order(stream), position, draws)
         begin, length = segments.start.numpy(), segments.length.numpy()

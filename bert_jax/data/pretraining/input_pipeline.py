@@ -14,10 +14,11 @@ import tensorflow as tf
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase
+from bert_jax.config.errors import config_error
 from bert_jax.data.pretraining import coverage, masks, mixture
 from bert_jax.data.pretraining.objectives import segmenter_of
 from bert_jax.data.pretraining.segments import Segmenter, lay_out
-from bert_jax.data.pretraining.stream import Draws, Stream, make_stream
+from bert_jax.data.pretraining.stream import Stream, make_stream
 from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.data.store.format import GUARD, Store, check_documents, open_parts, read_meta
 from bert_jax.data.text import languages
@@ -113,6 +114,9 @@ def _rows(directory: pathlib.Path, config: Config, phase: Phase, split: str, nam
     stores, meta = open_parts(directory, split), read_meta(directory)
     vocabulary = tokenizer.load(directory, meta.lowercase)
     languages.check(list(meta.parts), config)
+    if config.model.mem_len and len(stores) > 1:
+        expected = '0, because the rows of several languages alternate and do not continue a text'
+        raise config_error('model.mem_len', config.model.mem_len, expected)
     parts = {
         part: _part(store, part, vocabulary, config, phase, split, name, list(meta.parts))
         for part, store in stores.items()
@@ -137,7 +141,7 @@ def _part(
 ) -> Part:
     """names: the names of all parts. name: the name of the random stream."""
     is_pair, row_format = languages.is_pair(part), ROW_FORMATS[config.model.model_type]
-    segmenter = segmenter_of(config, is_pair)
+    segmenter = segmenter_of(config, is_pair, split == 'train')
     room = segmenter.room(row_format, phase.max_seq_length)
     chunks = segmenter.chunks(store, room)
     of = f'{split}, {part}' if part else split
@@ -188,7 +192,7 @@ def make_batch(rows: Rows, first: tf.Tensor, count: int) -> dict[str, tf.Tensor]
 def _part_batch(rows: Rows, part: Part, first: tf.Tensor, count: int) -> dict[str, tf.Tensor]:
     """Rows first .. first + count - 1 of a part."""
     stream, segmenter = part.stream, part.segmenter
-    draws = Draws(stream, first, count, segmenter.columns + masks.columns(stream))
+    draws = segmenter.draws(stream, first, count)
     position = first + tf.range(count, dtype=tf.int64)[:, None]
     weights = tf.ones([count, 1])
     if not stream.shuffled:
@@ -197,7 +201,7 @@ def _part_batch(rows: Rows, part: Part, first: tf.Tensor, count: int) -> dict[st
         stream, position % stream.period if stream.period else position, draws
     )
     row = lay_out(stream, segments)
-    batch = masks.masks(stream, row.input_ids, row.is_text, row.words, draws) | labels
+    batch = segmenter.targets.draw(stream, row, draws) | labels
     if rows.has_types:
         batch['token_type_ids'] = row.token_type_ids
     if rows.has_pairs:

@@ -110,11 +110,18 @@ def _runs_of_words(words: tf.Tensor, drawn: tf.Tensor, most: int) -> tf.Tensor:
     proportional to 1/n. So the lengths of randomly chosen runs have these probabilities. drawn:
     uint32[rows, length], random bits, for the length of each run.
     """
+    # The last word of each run; words count from 1.
+    ends = tf.cumsum(run_lengths(drawn, most), axis=1)
+    return tf.searchsorted(ends, words)
+
+
+def run_lengths(drawn: tf.Tensor, most: int) -> tf.Tensor:
+    """Lengths from 1 to `most`, int32 of the shape of `drawn`, whose probabilities are proportional
+    to 1 / length. drawn: uint32, random bits."""
     total = sum(1 / n for n in range(1, most + 1))
     limits = [int(sum(1 / n for n in range(1, m + 1)) / total * 2**32) for m in range(1, most)]
-    size = 1 + sum(tf.cast(tf.cast(drawn, tf.int64) >= limit, tf.int32) for limit in limits)
-    ends = tf.cumsum(size, axis=1)  # the last word of each run; words count from 1
-    return tf.searchsorted(ends, words)
+    longer = [tf.cast(tf.cast(drawn, tf.int64) >= limit, tf.int32) for limit in limits]
+    return tf.ones_like(drawn, tf.int32) + sum(longer, tf.zeros_like(drawn, tf.int32))
 
 
 def _positions_of_words(score: tf.Tensor, wanted: tf.Tensor, slots: int) -> tf.Tensor:

@@ -2,6 +2,7 @@
 `tasks.pretraining.OBJECTIVES`."""
 
 from bert_jax.config import Config
+from bert_jax.data.pretraining import lanes
 from bert_jax.data.pretraining.pairs import SENTENCE_PAIRS
 from bert_jax.data.pretraining.running_text import ACROSS_DOCUMENTS, WITHIN_DOCUMENTS
 from bert_jax.data.pretraining.segments import Segmenter
@@ -16,11 +17,14 @@ SEGMENTERS: dict[str, dict[bool, Segmenter]] = {
     'distill': RUNNING_TEXT,
     'mlm+sop': dict.fromkeys((True, False), SENTENCE_ORDER),
     'mlm+tlm': RUNNING_TEXT,  # beside the rows of pairs
+    'plm': dict.fromkeys((True, False), SENTENCE_PAIRS),  # see `lanes.segmenter`
 }
 
 
-def segmenter_of(config: Config, is_pair: bool = False) -> Segmenter:
+def segmenter_of(config: Config, is_pair: bool = False, training: bool = True) -> Segmenter:
     """Returns the segmenter of config.objective. is_pair: whether rows are translations."""
     if is_pair:
         return TRANSLATIONS
+    if config.objective == 'plm':
+        return lanes.segmenter(config.model, config.train.phases[0].batch_size, training)
     return SEGMENTERS[config.objective][config.data.cross_documents]

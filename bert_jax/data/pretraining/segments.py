@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from bert_jax.data.pretraining import masks
 from bert_jax.data.pretraining.chunks import Chunks, make_chunks
 from bert_jax.data.pretraining.stream import Draws, Stream
 from bert_jax.data.row_format import RowFormat
@@ -19,12 +20,50 @@ class Segments(NamedTuple):
     """The text of each row, as runs of the corpus's tokens.
 
     start, length: int64[rows, segments], in tokens of the stream. group: int32[rows, segments], the
-    sequence of each segment as in `RowFormat.place`; None if each row is one sequence.
+    sequence of each segment as in `RowFormat.place`; None if each row is one sequence. is_reversed:
+    bool[rows, 1], whether the tokens of each segment run backwards; None if no row is reversed.
     """
 
     start: tf.Tensor
     length: tf.Tensor
     group: tf.Tensor | None = None
+    is_reversed: tf.Tensor | None = None
+
+
+class Layout(NamedTuple):
+    """Rows of tokens, [rows, length] each.
+
+    position_ids: int32, from 0 in each sequence. is_text: bool, False for special tokens and
+    padding. begins_word: bool, whether a word begins at each place that is text. words: int32, the
+    index of the word of each place that is text, in ascending order; None unless words are masked
+    whole. is_reversed: see `Segments`.
+    """
+
+    input_ids: tf.Tensor  # int32
+    token_type_ids: tf.Tensor  # int32
+    attention_mask: tf.Tensor  # int32
+    position_ids: tf.Tensor
+    is_text: tf.Tensor
+    begins_word: tf.Tensor
+    words: tf.Tensor | None
+    is_reversed: tf.Tensor | None
+
+
+class Targets(NamedTuple):
+    """A way to choose the tokens of rows that are predicted.
+
+    columns: the number of random numbers that a row uses. draw: (stream, rows, draws) -> arrays of
+    the batch by name, among them input_ids and masked_lm_{positions,ids,weights}.
+    """
+
+    columns: Callable[[Stream], int]
+    draw: Callable[[Stream, Layout, Draws], dict[str, tf.Tensor]]
+
+
+MASKS = Targets(
+    masks.columns,
+    lambda stream, row, draws: masks.masks(stream, row.input_ids, row.is_text, row.words, draws),
+)
 
 
 class Segmenter(NamedTuple):
@@ -35,7 +74,8 @@ class Segmenter(NamedTuple):
     position int64[rows, 1], draws) -> the rows' segments and their labels by name, int32[rows, ...]
     each. chunks: (store, tokens in a row) -> the chunks, one for each row. sequences_per_row: the
     number of sequences, of equally many segments, in a row. left_out: the documents that have no
-    chunk.
+    chunk. targets: how the tokens that are predicted are chosen. continues: whether each row
+    continues the row at its place in the batch before.
     """
 
     segments_per_row: int
@@ -45,27 +85,17 @@ class Segmenter(NamedTuple):
     chunks: Callable[[Store, int], Chunks] = make_chunks
     sequences_per_row: int = 1
     left_out: str = 'documents of one token'
+    targets: Targets = MASKS
+    continues: bool = False
+
+    def draws(self, stream: Stream, first: tf.Tensor, rows: int) -> Draws:
+        """The random numbers of the rows first .. first + rows - 1."""
+        return Draws(stream, first, rows, self.columns + self.targets.columns(stream))
 
     def room(self, row_format: RowFormat, length: int) -> int:
         """The number of tokens of text in a row of `length` tokens."""
         sequences = self.sequences_per_row
         return length - sequences * row_format.num_specials(self.segments_per_row // sequences)
-
-
-class Layout(NamedTuple):
-    """Rows of tokens, [rows, length] each.
-
-    position_ids: int32, from 0 in each sequence. is_text: bool, False for special tokens and
-    padding. words: int32, the index of the word of each place that is text, in ascending order;
-    None unless words are masked whole.
-    """
-
-    input_ids: tf.Tensor  # int32
-    token_type_ids: tf.Tensor  # int32
-    attention_mask: tf.Tensor  # int32
-    position_ids: tf.Tensor
-    is_text: tf.Tensor
-    words: tf.Tensor | None
 
 
 def lay_out(stream: Stream, segments: Segments) -> Layout:
@@ -76,14 +106,21 @@ def lay_out(stream: Stream, segments: Segments) -> Layout:
     )
     # The source of special tokens and padding could lie outside of the array, so it is set to 0, a
     # guard token.
-    start = _per_place(segments.start, places.segment)
-    source = tf.where(places.is_text, start + tf.cast(places.offset, tf.int64), 0)
+    start, offset = _per_place(segments.start, places.segment), places.offset
+    if segments.is_reversed is not None:
+        last = _per_place(lengths, places.segment) - 1
+        offset = tf.where(segments.is_reversed, last - offset, offset)
+    source = tf.where(places.is_text, start + tf.cast(offset, tf.int64), 0)
     ids, is_text = stream.read(source, places.is_text)
     ids = tf.where(places.is_text, ids, places.special)
+    begins = _begins_word(stream, ids)
+    if segments.is_reversed is not None and stream.ends_word is not None:
+        backwards = tf.reverse(_begins_word(stream, tf.reverse(ids, [1])), [1])
+        begins = tf.where(segments.is_reversed, backwards, begins)
+    begins = (begins | (offset == 0)) & is_text
     words = None
     if stream.data.whole_word_masking or stream.data.max_ngram > 1:
-        begins = _begins_word(stream, ids) | (places.offset == 0)
-        words = tf.cumsum(tf.cast(begins & is_text, tf.int32), axis=1)
+        words = tf.cumsum(tf.cast(begins, tf.int32), axis=1)
     types = places.token_type
     if stream.languages:
         types = tf.gather(tf.constant(stream.languages, tf.int32), places.segment)
@@ -92,7 +129,9 @@ def lay_out(stream: Stream, segments: Segments) -> Layout:
     if segments.group is not None:  # each sequence has one segment
         positions = places.offset + len(stream.row_format.before)
     attention_mask = tf.cast(places.is_row, tf.int32)
-    return Layout(ids, types, attention_mask, positions, is_text, words)
+    return Layout(
+        ids, types, attention_mask, positions, is_text, begins, words, segments.is_reversed
+    )
 
 
 def _begins_word(stream: Stream, ids: tf.Tensor) -> tf.Tensor:

@@ -221,6 +221,17 @@ def stream_key(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f'{seed}/{name}'.encode()).digest()[:8], 'little')
 
 
+def random_below(stream: Stream, name: str, epoch: tf.Tensor, limit: int) -> tf.Tensor:
+    """A random integer in [0, limit) that depends on `name` and `epoch`, an int64[]; int64[]."""
+    key = tf.constant([stream_key(stream.data.seed, f'{stream.name}/{name}')], tf.uint64)
+    counter = tf.stack([tf.cast(epoch, tf.uint64), tf.constant(0, tf.uint64)])
+    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[1], key=key, counter=counter, alg=1, dtype=tf.uint32
+    )
+    product = tf.cast(bits[0], tf.int64) * limit
+    return tf.bitwise.right_shift(product, tf.constant(32, tf.int64))
+
+
 def shuffle(stream: Stream, name: str, index: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
     """The chunk at `index` of a permutation of all chunks, which depends on `name` and `epoch`;
     int64[rows, 1], as are `index` and `epoch`."""
