@@ -183,12 +183,12 @@ class Bert:
         """Yields a vector float32[size] for each text, in order; reads a few thousand at a time.
 
         pooling: 'mean' is the mean of the hidden states of all tokens, special tokens included;
-        'cls' is the hidden state of [CLS], the first token or, in XLNet, the last one; 'pooler' is the pooler's output. None is what
-        the checkpoint's `embedding` says (a Sentence Transformers model: its pooling and layers,
-        the length of its rows, its case and its prompts), and 'mean' without one. prompt: the name
-        of a prompt of the checkpoint, '' for none; None is its default. windows: a text that is
-        too long is split, and the vectors of its parts are averaged, weighted by their numbers of
-        tokens; otherwise the text is cut.
+        'cls' is the hidden state of [CLS], the first token or, in XLNet, the last one; 'pooler' is
+        the pooler's output. None is what the checkpoint's `embedding` says (a Sentence Transformers
+        model: its pooling and layers, the length of its rows, its case and its prompts), and 'mean'
+        without one. prompt: the name of a prompt of the checkpoint, '' for none; None is its
+        default. windows: a text that is too long is split, and the vectors of its parts are
+        averaged, weighted by their numbers of tokens; otherwise the text is cut.
 
         Raises ValueError for an unknown pooling or prompt, and if the checkpoint has no pooler.
         """
