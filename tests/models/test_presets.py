@@ -99,6 +99,7 @@ KINDS = {
     'flaubert-base': ('flaubert-base',),
     'flaubert-large': ('flaubert-large',),
     'modernbert-base': ('modernbert-base', 'modernbert-large'),
+    'xlnet-base-cased': ('xlnet-base-cased', 'xlnet-large-cased'),
 }
 SIZES = {'vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads'}
 SIZES |= {'intermediate_size', 'max_position_embeddings', 'embedding_size', 'local_attention'}
