@@ -65,6 +65,7 @@ MODELS = {
     'modernbert': dataclasses.replace(
         tiny(PRESETS['modernbert-base']), remat='dots', scan_unroll=4
     ),
+    'xlnet': dataclasses.replace(tiny(PRESETS['xlnet-base-cased']), num_hidden_layers=3),
 }
 
 
