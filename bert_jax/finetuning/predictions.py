@@ -105,9 +105,9 @@ def write_records(
     predicted; returns their number.
 
     columns, all_scores: see `records`; a .txt file has the texts alone. skip: whether to leave out
-    bad rows, which are reported. Otherwise the first one raises ValueError, and the file has the rows before it. The same is true
-    if the disk is full (OSError) and after a signal (Interrupted). The error says how many rows the
-    file has.
+    bad rows, which are reported. Otherwise the first one raises ValueError, and the file has the
+    rows before it. The same is true if the disk is full (OSError) and after a signal (Interrupted).
+    The error says how many rows the file has.
     """
     # Where each line is an example, their number is known.
     suffix, is_tagger = kind(source)[0], 'tagger' in bert.heads
