@@ -8,9 +8,9 @@ The files are csv, tsv or jsonl with the columns source and target. Encoder and 
 the encoder in DIR: a workdir, a folder of bert_jax convert or a Hugging Face folder. Its vocabulary
 has to have both languages. config.init_decoder_from names another checkpoint for the decoder.
 
-The results in bert_jax/finetuning/README.md are those of a tiny model, which has no dropout. both.txt
-has the captions of both languages, one on each line with a blank line after it; vocab.txt is a cased
-WordPiece vocabulary of 4,000 tokens that was trained on them:
+The results in bert_jax/finetuning/README.md are those of a tiny model, which has no dropout.
+both.txt has the captions of both languages, one on each line with a blank line after it; vocab.txt
+is a cased WordPiece vocabulary of 4,000 tokens that was trained on them:
 
     bert_jax train --config=adapt --config.data.corpus=text:both.txt \\
         --config.data.sentences=line --config.data.vocab_file=vocab.txt \\
