@@ -27,6 +27,7 @@ GCS = ['google-cloud-storage>=3', 'google-cloud-storage-control>=1.17']
 HF = ['huggingface-hub>=0.34', 'safetensors>=0.5']
 MOSES = ['sacremoses>=0.1']  # the words of XLM and FlauBERT
 FINETUNE = ['scikit-learn>=1.7', 'scipy>=1.13']  # official scores
+TRANSLATE = ['sacrebleu>=2.5']  # official scores of translations
 TEST = [
     'hypothesis>=6',
     'mypy>=1.18',
@@ -65,10 +66,11 @@ setup(
         'hf': HF,
         'gcs': GCS,
         'moses': MOSES,
+        'translate': TRANSLATE,
         'tpu': ['jax[tpu]', *GCS],  # where workdirs are in buckets
         'cuda': ['jax[cuda13]'],
         'plot': ['matplotlib>=3.9'],
-        'test': [*DATA, *FINETUNE, *GCS, *HF, *MOSES, *TEST, 'matplotlib>=3.9'],
+        'test': [*DATA, *FINETUNE, *GCS, *HF, *MOSES, *TRANSLATE, *TEST, 'matplotlib>=3.9'],
         # Beside PyTorch, of which a plain `pip install` brings gigabytes for GPUs.
         'parity': ['transformers>=4.57'],
     },

@@ -1,9 +1,10 @@
-"""Predictions of a trained model: labels, tags, answers, embeddings, masked words.
+"""Predictions of a trained model: labels, tags, answers, texts, embeddings, masked words.
 
     bert_jax predict --checkpoint=DIR --text='A fine film.' --text='A bad one.'
     bert_jax predict --checkpoint=DIR --text='Who?' --context='Anna went home.'
     bert_jax predict --checkpoint=DIR --text='Paris is the [MASK] of France.'
     bert_jax predict --checkpoint=DIR --input=new.csv --output=predictions.csv
+    bert_jax predict --checkpoint=DIR --input=english.txt --output=french.txt
     bert_jax predict --checkpoint=DIR --mode=embed --input=lines.txt --output=v.npz
 
 DIR: a workdir, a folder written by bert_jax convert, or a folder of a Hugging Face or TensorFlow 1
@@ -51,10 +52,15 @@ _string(
     'input',
     None,
     'task: .csv, .tsv or .jsonl with texts, .conll or .jsonl with sentences, .json or .jsonl with '
-    'questions, or a table. Other modes: .csv, .tsv, .jsonl or .json with texts, or any other file '
-    'with a text on each line. It may be a .gz, .bz2, .xz or .zst.',
+    'questions, or a table; .txt with a text to translate on each line. Other modes: .csv, .tsv, '
+    '.jsonl or .json with texts, or any other file with a text on each line. It may be a .gz, '
+    '.bz2, .xz or .zst.',
 )
-_string('output', None, 'task: the .jsonl, .csv or .tsv to write. embed: the .npz to write.')
+_string(
+    'output',
+    None,
+    'task: the .jsonl, .csv or .tsv to write; .txt for texts alone. embed: the .npz to write.',
+)
 _enum(
     'on_error',
     'stop',
@@ -63,6 +69,12 @@ _enum(
 )
 flags.DEFINE_boolean(
     'columns', True, 'task: write the columns of --input to --output, too.', flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    'num_beams', None, 'translate: default: that of training.', lower_bound=1, flag_values=FLAGS
+)
+flags.DEFINE_float(
+    'length_penalty', None, 'translate: default: that of training.', flag_values=FLAGS
 )
 flags.DEFINE_boolean(
     'all_scores',
@@ -203,6 +215,7 @@ def main(argv: list[str]) -> int:
     bert = load(FLAGS.checkpoint, FLAGS.dtype, FLAGS.language)
     _say_language(bert)
     mode = _mode(bert)
+    bert.search_with(FLAGS.num_beams, FLAGS.length_penalty)
     with interruptible():
         (_print if FLAGS.output is None else _write)(bert, mode)
     for name, number in bert.counted.lines().items():

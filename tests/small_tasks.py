@@ -20,6 +20,7 @@ from bert_jax.config import (
 )
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
+from bert_jax.models.encoder_decoder import model_of
 from bert_jax.models.heads import PRETRAINING_HEADS, HeadedEncoder
 from bert_jax.models.inputs import EncoderInputs
 
@@ -60,7 +61,7 @@ def fine_tuned_folder(
 ) -> pathlib.Path:
     """A fine-tuned model with fresh parameters and rows of at most 16 tokens, although it has 32
     positions. facts: more of its corpus.json."""
-    init = jax.jit(HeadedEncoder(MODEL, heads, max(len(labels), 1)).init)
+    init = jax.jit(model_of(MODEL, heads, max(len(labels), 1)).init)
     params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
     folder.mkdir()
     data = DataConfig(max_seq_length=16, max_query_length=4, doc_stride=4)
@@ -112,6 +113,17 @@ def write_tags(path: pathlib.Path, count: int, seed: int) -> pathlib.Path:
         words = sentence(rng, rng.choice(['anna', 'bert'])).split()
         blocks.append(''.join(f'{w}\t{"B-PER" if w in WORDS[9:11] else "O"}\n' for w in words))
     path.write_text('\n'.join(blocks))
+    return path
+
+
+def write_pairs(path: pathlib.Path, count: int, seed: int, most: int = 4) -> pathlib.Path:
+    """A tsv of sentences and their words in the opposite order."""
+    rng = random.Random(seed)
+    lines = ['source\ttarget\n']
+    for _ in range(count):
+        words = rng.choices(WORDS, k=rng.randint(2, most))
+        lines.append(f'{" ".join(words)}\t{" ".join(reversed(words))}\n')
+    path.write_text(''.join(lines))
     return path
 
 

@@ -67,6 +67,11 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
         yield key, holds, f'{default!r} because the objective {config.objective!r} does not read it'
     yield from _rules_of_xlnet(config)
 
+    for key, tasks in keys.READ_BY_TASK.items() if config.kind == 'finetuning' else ():
+        default, task = keys.get(Config(), key), config.data.task
+        holds = task in tasks or keys.get(config, key) == default
+        yield key, holds, f'{default!r} because the task {task!r} does not read it'
+
     steps = config.schedule_steps
     expected = f'0 to {steps} (the steps of all phases)'
     yield 'train.num_steps', 0 <= train.num_steps <= steps, expected
@@ -78,6 +83,8 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
             f'--config.optim.warmup_steps={max(steps // 10, 1)}'
         )
     yield 'optim.warmup_steps', 0 <= optim.warmup_steps <= steps, expected
+    holds = not optim.fresh_learning_rate or optim.learning_rate > 0
+    yield 'optim.fresh_learning_rate', holds, '0 because optim.learning_rate is 0'
     unread = f'because the schedule {optim.schedule!r} does not read it'
     holds = not optim.end_learning_rate or optim.schedule in ('linear', 'cosine', 'polynomial')
     yield 'optim.end_learning_rate', holds, f'0 {unread}'

@@ -33,6 +33,22 @@ READ_BY = {
     'data.parallel': ('mlm+tlm',),
     'data.tlm_share': ('mlm+tlm',),
 }
+# The fine-tuning tasks that read a key, if not all of them do. finetuning.datasets has the files.
+READ_BY_TASK = dict.fromkeys(
+    (
+        'model.decoder_layers',
+        'model.decoder_shares',
+        'data.source_field',
+        'data.target_field',
+        'data.max_target_length',
+        'train.label_smoothing',
+        'eval.num_beams',
+        'eval.length_penalty',
+        'eval.early_stopping',
+        'init_decoder_from',
+    ),
+    ('translate',),
+)
 
 
 def _leaves(cls: Any, prefix: str = '') -> Iterator[tuple[str, dataclasses.Field]]:

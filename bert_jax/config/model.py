@@ -30,7 +30,7 @@ ModelType = Literal[
     'modernbert',
     'xlnet',
 ]
-ARCHITECTURE, INHERITED, FREE, PRETRAINING, _ = Fact
+ARCHITECTURE, INHERITED, FREE, PRETRAINING, FINETUNING = Fact
 
 # Rates that a configuration may leave to init_from, by the value INHERIT.
 RATES = ('hidden_dropout_prob', 'attention_probs_dropout_prob', 'layerdrop')
@@ -125,6 +125,11 @@ class ModelConfig:
     tagger_dropout: HeadDropout = setting(-1.0, INHERITED)  # in front of the scores of a tagger
     # Dropout in front of the scores of question answering. -1: hidden_dropout_prob.
     span_dropout: HeadDropout = setting(0.0, INHERITED)
+    # Task 'translate': the number of layers of the decoder; 0: as many as the encoder has.
+    decoder_layers: Count = setting(0, FINETUNING)
+    # Task 'translate': which parameters the decoder shares with the encoder. Its attention to the
+    # source is its own in any case.
+    decoder_shares: Literal['nothing', 'embeddings', 'everything'] = setting('nothing', FINETUNING)
     # Whether the masked-LM decoder uses the table of word embeddings.
     tie_word_embeddings: bool = setting(True, PRETRAINING)
     dtype: Literal['auto', 'float32', 'bfloat16'] = 'auto'  # computation; 'auto': float32 on CPU
@@ -154,6 +159,11 @@ class ModelConfig:
     def stacked_layers(self) -> int:
         """The number of layers that have parameters of their own."""
         return 1 if self.share_layers else self.num_hidden_layers
+
+    @property
+    def num_decoder_layers(self) -> int:
+        """The number of layers of a decoder."""
+        return self.decoder_layers or self.num_hidden_layers
 
     @property
     def has_types(self) -> bool:

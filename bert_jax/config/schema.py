@@ -38,7 +38,7 @@ _, _, FREE, PRETRAINING, FINETUNING = Fact
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    # 'pretrain', a GLUE task (sst2, mrpc, cola, all, ...), 'text', 'squad' or 'ner'.
+    # 'pretrain', a GLUE task (sst2, mrpc, cola, all, ...), 'text', 'squad', 'ner' or 'translate'.
     task: str = 'pretrain'
     seed: int = 0  # for pairs, masks and the order of rows
     data_dir: str = setting('', FREE)  # the folder of TFDS; '' is its default
@@ -113,6 +113,11 @@ class DataConfig:
     test_file: str = setting('', FINETUNING, FREE)  # predicted at the end of training
     text_b_field: str = setting('text_b', FINETUNING)  # the second text, if texts are paired
     label_field: str = setting('label', FINETUNING)  # the column or key of the label
+    # Task 'translate': the columns or keys of the text that is read and of the text to write.
+    source_field: str = setting('source', FINETUNING)
+    target_field: str = setting('target', FINETUNING)
+    # Task 'translate': the most tokens of a text to write; 0: max_seq_length.
+    max_target_length: Count = setting(0, FINETUNING)
     regression: bool = setting(False, FINETUNING)  # labels of the task 'text' are numbers
     max_seq_length: int = setting(128, FINETUNING)  # tokens; a batch is padded to its longest row
     group_by_length: bool = setting(True, FINETUNING)  # less padding, but less random batches
@@ -134,6 +139,9 @@ class DataConfig:
 class OptimConfig:
     name: Literal['adamw', 'lamb'] = 'adamw'  # 'lamb' is for very large batches
     learning_rate: NotNegative = 1e-4  # the peak
+    # The peak for parameters that no pretrained encoder has: the head of a task and the decoder's
+    # attention to the source. 0: learning_rate.
+    fresh_learning_rate: NotNegative = setting(0.0, FINETUNING)
     # How the learning rate changes after the linear warm-up.
     schedule: Literal['linear', 'cosine', 'constant', 'polynomial', 'inverse_sqrt'] = 'linear'
     warmup_steps: int = 10_000  # in fine-tuning, 0 means warmup_fraction of the steps
@@ -195,6 +203,9 @@ class TrainConfig:
     epochs: PositiveFloat = setting(3.0, FINETUNING)  # each one ends with an evaluation
     batch_size: Positive = setting(32, FINETUNING)  # rows per step over all devices
     seeds: Positive = setting(1, FINETUNING, FREE)  # the number of runs, with seed, seed + 1, ...
+    # Task 'translate': the share of each target's probability that is spread evenly over the
+    # vocabulary (Szegedy et al., 2016, section 7).
+    label_smoothing: Probability = setting(0.0, FINETUNING)
     best: bool = setting(False, FINETUNING)  # keep and score the best epoch instead of the last
     # The step at which the run ends; 0: the sum over phases. It does not change the schedule.
     num_steps: int = setting(0, FREE)
@@ -218,6 +229,13 @@ class EvalConfig:
     max_answer_length: Positive = setting(30, FINETUNING)  # tokens
     # A question has no answer if the null score exceeds the best answer's score by more than this.
     null_threshold: float = setting(0.0, FINETUNING)
+    # Task 'translate': how texts are generated. 1 beam takes the most likely token at each place;
+    # with several, the score of a text is the sum of its tokens' log-probabilities, divided by its
+    # number of tokens raised to the power length_penalty.
+    num_beams: Positive = setting(1, FINETUNING, FREE)
+    length_penalty: float = setting(1.0, FINETUNING, FREE)
+    # Whether a search ends when num_beams texts are complete, even if a better one may follow.
+    early_stopping: bool = setting(False, FINETUNING, FREE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,6 +276,8 @@ class Config:
         'mlm+nsp', PRETRAINING
     )
     init_from: str = setting('', FREE)  # the workdir or checkpoint a new run starts from
+    # Task 'translate': the checkpoint that the decoder of a new run starts from; '': init_from.
+    init_decoder_from: str = setting('', FINETUNING, FREE)
     # How many of the top layers start from random values, together with the pooler.
     reinit_layers: int = setting(0, FREE)
 

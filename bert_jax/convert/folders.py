@@ -17,7 +17,7 @@ from bert_jax.config.files import atomic_output
 from bert_jax.convert import hf, rules, tf1, whole_files
 from bert_jax.convert.foreign import Foreign, full_config
 from bert_jax.inference import model_dir
-from bert_jax.models.heads import HeadedEncoder
+from bert_jax.models.encoder_decoder import model_of
 from bert_jax.models.inputs import EncoderInputs
 
 FORMATS = {'hf': hf, 'tf1': tf1}
@@ -83,7 +83,10 @@ def convert_in(
             lowercase = source.vocabulary.lowercase
         model_dir.save(
             partial,
-            full_config(source.model, lowercase is not False, source.language, source.longest),
+            dataclasses.replace(
+                full_config(source.model, lowercase is not False, source.language, source.longest),
+                eval=source.eval,
+            ),
             flax.traverse_util.unflatten_dict(arrays, sep='/'),
             source.vocabulary,
             source.task,
@@ -102,7 +105,7 @@ def convert_in(
 
 def _fresh(source: Foreign, heads: tuple[str, ...], num_labels: int) -> dict[str, np.ndarray]:
     """Freshly initialized parameters by path."""
-    model = HeadedEncoder(source.model, heads, num_labels)
+    model = model_of(source.model, heads, num_labels)
     boxed = jax.jit(model.init)(jax.random.key(0), EncoderInputs.example())['params']
     return flax.traverse_util.flatten_dict(jax.device_get(flax.linen.unbox(boxed)), sep='/')
 

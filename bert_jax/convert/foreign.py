@@ -12,6 +12,7 @@ import numpy as np
 from bert_jax.config import (
     Config,
     DataConfig,
+    EvalConfig,
     ModelConfig,
     Phase,
     TrainConfig,
@@ -47,6 +48,7 @@ class Foreign:
     language: the language of texts, if none is given.
     embedding: the sentence embedding of a folder of sentence-transformers. longest: the length of
     rows that the folder's tokenizer names, None if it names none.
+    eval: how an encoder-decoder generates texts.
     """
 
     rules: Rules
@@ -60,6 +62,7 @@ class Foreign:
     language: str = ''
     embedding: SentenceEmbedding | None = None
     longest: int | None = None
+    eval: EvalConfig = EvalConfig()  # noqa: RUF009, because it is frozen
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -85,20 +88,28 @@ def model_config(
     compute.
     """
     values = {**(implied or {}), **read_json(path)}
+    return (*read_model(values, path), values)
+
+
+def read_model(values: Mapping[str, Any], path: pathlib.Path) -> tuple[Family, ModelConfig]:
+    """The family and the model that the values of a configuration file describe. path: the file.
+
+    Raises ValueError as `model_config` does.
+    """
     try:
         family = family_of(values)
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
     act = {'hidden_act': values[HIDDEN_ACT]} if HIDDEN_ACT in values else {}
     try:
-        model = family.model(values | act)
+        model = family.model({**values, **act})
         if model.longest_row < 8:
             rows, key = model.max_position_embeddings, 'max_position_embeddings'
             raise ValueError(f'{key} is {rows}; expected {8 + model.position_offset} or more')
         full_config(model, lowercase=True)
     except ValueError as error:
         raise ValueError(f'{path}: {family.with_keys(str(error))}') from error
-    return family, model, values
+    return family, model
 
 
 def full_config(

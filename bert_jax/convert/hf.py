@@ -12,6 +12,7 @@ from bert_jax.config import ModelConfig
 from bert_jax.config.console import plural
 from bert_jax.convert import (
     adapters,
+    encoder_decoder,
     hf_tokenizer,
     hf_weights,
     rules,
@@ -24,6 +25,7 @@ from bert_jax.convert.foreign import (
     UNUSED,
     Foreign,
     model_config,
+    read_json,
     task_of,
     task_values,
     why_unused,
@@ -32,7 +34,7 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.embeddings import sinusoids
-from bert_jax.models.heads import TASK_HEADS, head_of
+from bert_jax.models.heads import DECODER, TASK_HEADS, head_of
 
 POSITIONS = 'encoder/embeddings/position_embeddings'
 
@@ -48,6 +50,8 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     path = directory / 'config.json'
     if not path.exists() and (inner := whole_files.inner_folders(directory, ('config.json',))):
         raise ValueError(inner)
+    if read_json(path).get('model_type') == encoder_decoder.MODEL_TYPE:
+        return encoder_decoder.read(directory, lowercase)
     family, model, values = model_config(path)
     notes = [f'sentence embeddings: {sentences.embedding}'] if sentences.embedding else []
     if unknown := family.unknown(values):
@@ -160,6 +164,8 @@ def _outputs(tensors: Mapping[str, np.ndarray], family: Family, heads: Iterable[
 
 def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     """Writes a folder that transformers reads; returns lines to print."""
+    if DECODER in source.heads:
+        return encoder_decoder.write(directory, source)
     family = FAMILIES[source.config.model_type]
     arrays, config, notes = source.arrays(), source.config, list[str]()
     if config.position_embedding_type == 'sinusoidal':

@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from bert_jax.models.heads import head_of, heads_in
+from bert_jax.models.heads import DECODER, head_of, heads_in
 
 Arrays = Mapping[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -53,7 +53,7 @@ class Rule:
 
     @property
     def stacked(self) -> bool:
-        return self.ours.startswith('encoder/layers/')
+        return self.ours.startswith(('encoder/layers/', f'{DECODER}/layers/'))
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from bert_jax.convert.foreign import (
 from bert_jax.convert.tf1_names import CONFIGS, TF1
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference.model_dir import Pretrained
+from bert_jax.models.heads import DECODER
 
 CHECKPOINT, CONFIG = 'bert_model.ckpt', 'config.json'
 KINDS = ('wordpiece', 'sentencepiece')  # the vocabularies of this format
@@ -144,6 +145,8 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
             'google-research/bert has no masked-LM decoder of its own, and this checkpoint has one '
             '(tie_word_embeddings is False)'
         )
+    if DECODER in source.heads:
+        raise ValueError('google-research/bert has no decoder; use --to=hf')
     if 'tagger' in source.heads:
         raise ValueError('google-research/bert has no model for tagging; use --to=hf')
     kind = source.vocabulary.kind if source.vocabulary else KINDS[0]

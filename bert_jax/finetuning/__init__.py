@@ -2,4 +2,4 @@
 
 # The suffixes of prediction files. They are in this module so that the command can check its flags
 # without JAX.
-SUFFIXES = ('.jsonl', '.csv', '.tsv')
+SUFFIXES = ('.jsonl', '.csv', '.tsv', '.txt')

@@ -14,6 +14,7 @@ from bert_jax.finetuning.classification import ClassificationProcessor
 from bert_jax.finetuning.ner import TaggingProcessor
 from bert_jax.finetuning.squad import QuestionAnsweringProcessor
 from bert_jax.finetuning.task_data import EVAL, TRAIN, Processor, TaskData, TaskFacts, load
+from bert_jax.finetuning.translation import TranslationProcessor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +37,16 @@ TASKS = {
     'text': TaskEntry(functools.partial(load, ClassificationProcessor), (*FILES, 'regression')),
     'squad': TaskEntry(functools.partial(load, QuestionAnsweringProcessor), FILES),
     'ner': TaskEntry(functools.partial(load, TaggingProcessor), FILES),
+    'translate': TaskEntry(functools.partial(load, TranslationProcessor), FILES),
 }
 PROCESSORS: dict[str, type[Processor]] = {
     kind.head: kind
-    for kind in (ClassificationProcessor, TaggingProcessor, QuestionAnsweringProcessor)
+    for kind in (
+        ClassificationProcessor,
+        TaggingProcessor,
+        QuestionAnsweringProcessor,
+        TranslationProcessor,
+    )
 }
 
 
@@ -98,6 +105,6 @@ def _not_a_task(name: str, task: str) -> str:
     if name != task:
         wrong = 'cannot be one of several' if name in alone else 'is not a task'
         message += f', but {name!r} ' + ('occurs twice' if name in GLUE else wrong)
-    message += f'; expected pretrain, text, squad, ner, all, or some of {",".join(GLUE)}'
+    message += f'; expected pretrain, text, squad, ner, translate, all, or some of {",".join(GLUE)}'
     near = difflib.get_close_matches(name, (*GLUE, *alone), n=1)
     return message + (f'. Did you mean {near[0]}?' if near and near[0] != name else '')

@@ -1,11 +1,13 @@
-"""A trained model with methods for its task: labels, numbers, tags and answers for texts."""
+"""A trained model with methods for its task: labels, numbers, tags, answers and texts for texts."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from jax.sharding import Mesh
 
 from bert_jax.data.labelled.examples import Example
+from bert_jax.data.labelled.pairs import Pair
 from bert_jax.data.labelled.sentence import Sentence, split_words
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.texts import Text
@@ -14,6 +16,7 @@ from bert_jax.finetuning import predictions
 from bert_jax.finetuning.task_data import Record
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.trained_model import Bert
+from bert_jax.models.heads import DECODER
 
 
 class Model(Bert):
@@ -79,6 +82,41 @@ class Model(Bert):
         records = self.question_records(several, texts)
         found = [(record['answer'], record['probability']) for record in records]
         return found[0] if one else found
+
+    def generate(
+        self,
+        texts: str | Sequence[str],
+        num_beams: int | None = None,
+        length_penalty: float | None = None,
+    ) -> Any:
+        """The text, such as a translation, that the model writes for each text.
+
+        num_beams, length_penalty: see config.eval; by default those of the training.
+        """
+        self._check_head(DECODER, True, 'generate')
+        self.search_with(num_beams, length_penalty)
+        several, one = _several(texts, (str,))
+        written = [record[self.data.target_field] for record in self.written_records(several)]
+        return written[0] if one else written
+
+    def search_with(self, num_beams: int | None, length_penalty: float | None) -> None:
+        """Sets how texts are generated from now on; None keeps a value. Raises ValueError if there
+        are too few beams, and for a model that generates no texts."""
+        if num_beams is not None and num_beams < 1:
+            raise ValueError(f'num_beams is {num_beams}; expected 1 or more')
+        given = {'num_beams': num_beams, 'length_penalty': length_penalty}
+        changes: Any = {name: value for name, value in given.items() if value is not None}
+        if changes:
+            self._check_head(DECODER, True, ' and '.join(changes))
+        self.eval = dataclasses.replace(self.eval, **changes)
+
+    def written_records(self, texts: Sequence[str]) -> list[Record]:
+        """The records of `predictions.records` for texts to translate."""
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise ValueError(f'text {i} is {text!r:.60}; expected a string')
+        pairs = [Pair(text.strip(), None, f'text {i}') for i, text in enumerate(texts)]
+        return predictions.of_examples(self, pairs, self.counted)
 
     def text_records(self, texts: Sequence[Text]) -> list[Record]:
         """The records of `predictions.records` for texts and pairs of texts."""

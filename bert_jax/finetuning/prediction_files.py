@@ -1,4 +1,7 @@
-"""Writes files of predictions: .jsonl, .csv and .tsv. Each row is flushed to the file at once."""
+"""Writes files of predictions: .jsonl, .csv, .tsv and .txt.
+
+Each row is flushed to the file at once.
+"""
 
 import contextlib
 import csv
@@ -18,11 +21,15 @@ def open_writer(path: pathlib.Path, summary: Summary) -> Iterator[Callable[[Reco
     """A function that writes a record as a row of a new file, in the format of its suffix.
 
     In .csv and .tsv, each label's probability is a column, and lists are JSON. .tsv has no quotes,
-    so tabs and line breaks in texts become spaces; `summary` counts these texts.
+    so tabs and line breaks in texts become spaces; `summary` counts these texts. A .txt has a line
+    for each text that was written, and nothing else.
     """
     with path.open('w', encoding='utf-8', newline='', buffering=1) as file:
         if path.suffix == '.jsonl':
             yield lambda record: print(json.dumps(record, ensure_ascii=False), file=file)
+            return
+        if path.suffix == '.txt':
+            yield lambda record: print(_only_text(record), file=file)
             return
         table = csv.writer(file, lineterminator='\n')
         columns: list[str] = []
@@ -55,6 +62,17 @@ def keep_whole_lines(path: pathlib.Path) -> None:
     """Removes what follows the last line break of a file: a row that was not written as a whole."""
     with path.open('r+b') as file:
         file.truncate(file.read().rfind(b'\n') + 1)
+
+
+def _only_text(record: Record) -> str:
+    """The text of a record that has nothing but a text without line breaks."""
+    values = list(record.values())
+    if len(values) != 1 or not isinstance(values[0], str):
+        raise ValueError(
+            'a .txt file has only texts, and the predictions of this model have more: '
+            f'{", ".join(record)}; write to a .jsonl, .csv or .tsv file'
+        )
+    return ' '.join(values[0].splitlines())
 
 
 def _flat(record: Record) -> dict[str, Any]:

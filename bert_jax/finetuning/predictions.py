@@ -1,4 +1,4 @@
-"""Predictions of a fine-tuned model: labels, numbers, tags or answers."""
+"""Predictions of a fine-tuned model: labels, numbers, tags, answers or texts."""
 
 import itertools
 import pathlib
@@ -42,10 +42,11 @@ def records(
     Texts (tables, .jsonl, .json) get `label` and `probabilities`, or `value`, or, if a text may
     have several labels, `labels` (those with a probability above 0.5); sentences (.conll, or tables
     and .jsonl with `words`) get `tags`; questions (SQuAD's .json, or tables and .jsonl with
-    `question` and `context`) get `answer`, `probability` and `n_best`. Long texts are cut or split
-    as in training; `summary` counts them and other unusual things. .conll and .json files are read
-    as a whole, others a window at a time. columns: whether a record also has the columns of the
-    file. A column with the name of a prediction, such as `label`, becomes `input_label`.
+    `question` and `context`) get `answer`, `probability` and `n_best`; texts to translate (.txt,
+    tables and .jsonl with `source`) get `target`. Long texts are cut or split as in training;
+    `summary` counts them and other unusual things. .conll and .json files are read as a whole,
+    others a window at a time. columns: whether a record also has the columns of the file. A column
+    with the name of a prediction, such as `label`, becomes `input_label`.
     all_scores: whether a word has the probability of every label, and not only that of its tag.
 
     Raises ValueError for a checkpoint without the head of a task, and, with the file and line, for
@@ -103,16 +104,17 @@ def write_records(
     """Writes a row for each example of `source` to a .jsonl, .csv or .tsv file, as soon as it is
     predicted; returns their number.
 
-    columns, all_scores: see `records`. skip: whether to leave out bad rows, which are reported.
-    Otherwise the first one raises ValueError, and the file has the rows before it. The same is true
-    if the disk is full (OSError) and after a signal (Interrupted). The error says how many rows the
-    file has.
+    columns, all_scores: see `records`; a .txt file has the texts alone. skip: whether to leave out
+    bad rows, which are reported. Otherwise the first one raises ValueError, and the file has the
+    rows before it. The same is true if the disk is full (OSError) and after a signal (Interrupted).
+    The error says how many rows the file has.
     """
     # Where each line is an example, their number is known.
     suffix, is_tagger = kind(source)[0], 'tagger' in bert.heads
     by_line = suffix == '.jsonl' or (suffix in ('.csv', '.tsv') and not is_tagger)
     total = sum(1 for _ in raw_lines(source)) if by_line else None
     count, bad, summary = 0, BadRows(), Summary()
+    columns = columns and output.suffix != '.txt'
     found = records(bert, source, summary, bad if skip else None, columns, all_scores)
     found = announced(found, summary)
     try:

@@ -8,6 +8,7 @@ from bert_jax.finetuning.model import Model, ranked
 from bert_jax.finetuning.predictions import processor_of
 from bert_jax.finetuning.task_data import Record
 from bert_jax.inference.text_files import shown
+from bert_jax.models.heads import DECODER
 
 
 def show_texts(
@@ -36,6 +37,8 @@ def show_texts(
     if head == 'span':
         contexts = contexts if len(contexts) > 1 else [contexts[0]] * len(texts)
         records = model.question_records(texts, contexts)
+    elif head == DECODER:
+        records = model.written_records(texts)
     elif head == 'tagger':
         records = model.sentence_records(texts)
     else:
@@ -49,13 +52,15 @@ def show_texts(
 def show(model: Model, record: Record, top_k: int) -> None:
     """Prints a record of a file, with the columns of its input, and its prediction."""
     data = model.data
-    texts = [record.get(name) for name in (data.text_field, data.text_b_field, 'question')]
+    names = data.text_field, data.text_b_field, 'question', data.source_field
+    texts = [record.get(name) for name in names]
     print(' / '.join(filter(None, texts)) or ' '.join(record.get('words', ())))
     print(*_lines(model, record, top_k), sep='\n')
 
 
 def _lines(model: Model, record: Record, top_k: int) -> Iterator[str]:
-    """The value, the words that have a tag, or the `top_k` most likely labels or answers."""
+    """The value, the text, the words that have a tag, or the `top_k` most likely labels or
+    answers."""
     if 'value' in record:
         yield f'   {record["value"]:.4g}'
     elif 'tags' in record:
@@ -67,6 +72,8 @@ def _lines(model: Model, record: Record, top_k: int) -> Iterator[str]:
             yield f'   {word:<{width}}  {tag}' + ('' if share is None else f'  {shown(share)}')
         if not kept:
             yield '   no entity'
+    elif model.data.target_field in record and DECODER in model.heads:
+        yield f'   {record[model.data.target_field]}'
     elif 'answer' in record:
         best = [(n['text'] or '(no answer)', n['probability']) for n in record['n_best']]
         yield from _listed(best[:top_k])

@@ -15,7 +15,7 @@ from bert_jax.config import Config
 from bert_jax.config.console import plural
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning import baseline, official_scores, results, settings
+from bert_jax.finetuning import baseline, official_scores, results, settings, translation
 from bert_jax.finetuning.baseline import Baseline
 from bert_jax.finetuning.datasets import load_task_data, task_names
 from bert_jax.finetuning.task_data import EVAL, Predictions, Processor, Split, TaskData
@@ -48,9 +48,12 @@ class FineTuning(Resolver):
         """A configuration and a task that suffice to build the training step."""
         if config.init_from:
             config, _ = settings.start_from(config)
+        if config.data.task == 'translate':  # the ids may be those of any tokens
+            task = translation.task_of(config, 0, 1, 0, config.model.vocab_size)
+            return settings.one_step(config), task
         tasks = {'squad': QuestionAnsweringTask, 'ner': TaggingTask}
-        task = tasks.get(config.data.task, ClassificationTask)(config.model, 2)
-        return settings.one_step(config), task
+        kind = tasks.get(config.data.task, ClassificationTask)
+        return settings.one_step(config), kind(config.model, 2)
 
     @part
     def folders(self) -> dict[str, epath.Path]:

@@ -11,6 +11,7 @@ from bert_jax.config.errors import config_error
 from bert_jax.data import model_languages
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
+from bert_jax.finetuning import decoder_settings
 from bert_jax.finetuning.task_data import TaskData
 from bert_jax.inference import model_dir
 
@@ -52,6 +53,8 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
         expected = f"8 to {model.longest_row}, the model's positions"
         raise config_error('data.max_seq_length', data.max_seq_length, expected)
     config = dataclasses.replace(config, model=model, data=data)
+    if data.task == 'translate':
+        config = decoder_settings.with_decoder(config, vocabulary)
     validate(one_step(config))
     return config, vocabulary
 

@@ -16,6 +16,7 @@ from bert_jax.config.errors import config_error
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import sentence_embedding
 from bert_jax.inference.sentence_embedding import SentenceEmbedding
+from bert_jax.models.encoder_decoder import EncoderDecoder, model_of
 from bert_jax.models.heads import HeadedEncoder, heads_in
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.parameters import describe
@@ -48,8 +49,8 @@ class Pretrained:
     embedding: SentenceEmbedding | None = None
 
     @property
-    def model(self) -> HeadedEncoder:
-        return HeadedEncoder(self.config, self.heads, max(len(self.labels), 1))
+    def model(self) -> HeadedEncoder | EncoderDecoder:
+        return model_of(self.config, self.heads, max(len(self.labels), 1))
 
     def unpadded(self) -> 'Pretrained':
         """The model without the rows that config.data.pad_vocab_to_multiple_of added to its
@@ -76,7 +77,7 @@ def abstract_params(config: ModelConfig, heads: tuple[str, ...], num_labels: int
 
 
 def _boxed_params(config: ModelConfig, heads: tuple[str, ...], num_labels: int) -> Any:
-    model = HeadedEncoder(config, heads, num_labels)
+    model = model_of(config, heads, num_labels)
     return jax.eval_shape(model.init, jax.random.key(0), EncoderInputs.example())['params']
 
 

@@ -21,12 +21,13 @@ from bert_jax.data.labelled.texts import Row, Text, TextEncoder
 from bert_jax.inference import embedding, model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.token_arrays import INPUTS, LENGTHS, batch_shapes, checked
-from bert_jax.models.heads import HEADS
+from bert_jax.models.heads import DECODER, HEADS
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.xlnet import with_hidden
 from bert_jax.parallel import sharding
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.finetuning import HeadTask
+from bert_jax.tasks.translation import TranslationTask
 from bert_jax.training.evaluation import Predictions, by_example
 
 THREADS = 2
@@ -142,7 +143,7 @@ class Bert:
     def predict(self, examples: EncodedExamples, task: HeadTask) -> Predictions:
         """The task's predictions {name: [examples, ...]}, in order, as in an evaluation. task: a
         task of `self.config` and of a head of this checkpoint."""
-        function = self.function(task, task.predictions)
+        function = self._predictions(task)
         if not len(examples):
             ids = jax.ShapeDtypeStruct((1, LENGTHS[0]), 'int32')
             outputs = jax.eval_shape(function, self._params, dict.fromkeys(INPUTS, ids))
@@ -207,7 +208,7 @@ class Bert:
         single text, the result is the list of its mask tokens. Raises ValueError for a text without
         a mask token, and if the checkpoint has no masked-LM head.
         """
-        if 'masked_lm' not in self.heads:
+        if 'masked_lm' not in self.heads or DECODER in self.heads:
             raise ValueError(
                 f'this checkpoint has no masked-LM head; it has {", ".join(self.heads) or "none"}'
             )
@@ -312,6 +313,14 @@ class Bert:
 
             self._compiled[key] = jax.jit(compute)
         return self._compiled[key]
+
+    def _predictions(self, task: HeadTask) -> Any:
+        """A jitted function (params, batch) -> the task's predictions."""
+        if not isinstance(task, TranslationTask):
+            return self.function(task, task.predictions)
+        if task not in self._compiled:
+            self._compiled[task] = jax.jit(task.generate)
+        return self._compiled[task]
 
     def _put(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         divides = len(batch['input_ids']) % self._mesh.size == 0

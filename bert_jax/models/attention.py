@@ -56,9 +56,6 @@ class SelfAttention(nn.Module):
         else:
             rate = config.attention_probs_dropout_prob
             key = Dropout(rate, name='probs_dropout').key(deterministic)
-            # On TPU and GPU memory bandwidth limits attention, so the backward pass recomputes the
-            # probabilities. On CPU arithmetic does, so they are saved.
-            attend = _attend if platform() == 'cpu' else _attend_recomputed
             context = attend(q, k, v, inputs, key, rate, _near(config, x.shape[1], is_local))
         return Dense(
             config,
@@ -106,7 +103,7 @@ def _rotated(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
     return rotated.astype(x.dtype)
 
 
-def _attend(
+def attend(
     q: jax.Array,
     k: jax.Array,
     v: jax.Array,
@@ -117,8 +114,25 @@ def _attend(
 ) -> jax.Array:
     """Returns softmax(q k / sqrt(head_dim) + bias) v, with dropout of the probabilities.
 
-    q, k, v: [batch, length, heads, head_dim], like the result. near: see `_near`.
+    q: [batch, length, heads, head_dim], like the result. k, v: the same with the length of the
+    sequence that `inputs` describes. near: which keys each query may attend to, bool[length, keys].
     """
+    # On TPU and GPU memory bandwidth limits attention, so the backward pass recomputes the
+    # probabilities. On CPU arithmetic does, so they are saved.
+    attend = _attend if platform() == 'cpu' else _attend_recomputed
+    context: jax.Array = attend(q, k, v, inputs, key, rate, near)
+    return context
+
+
+def _attend(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    inputs: EncoderInputs,
+    key: jax.Array | None,
+    rate: float,
+    near: jax.Array | None = None,
+) -> jax.Array:
     # A TPU takes the softmax along the second-last dimension. XLA would choose this layout for the
     # scores, but not for the random bits of dropout, which it would then transpose.
     layout = 'bhkq' if platform() == 'tpu' else 'bhqk'

@@ -50,6 +50,20 @@ def _relative_flops(
     return 6.0 * _layers(model, frozen_layers) * layer
 
 
+def decoder_flops(model: ModelConfig, phase: Phase, target: int) -> float:
+    """Returns the floating-point operations of a decoder in one training step.
+
+    target: the number of tokens of each target. The count is that of `encoder_flops` and includes
+    the attention to the source and the scores of all tokens of the target.
+    """
+    width, rows, source = model.hidden_size, phase.batch_size, phase.max_seq_length
+    own = 6 * width**2 + 2 * width * model.intermediate_size  # for a token of the target
+    attention = 2 * width * (target + source)
+    layer = target * (own + attention) + source * 2 * width**2
+    scores = model.embedding_width * (width * model.masked_lm_transform + model.vocab_size)
+    return 6.0 * rows * (model.num_decoder_layers * layer + target * scores)
+
+
 def step_flops(
     model: ModelConfig,
     phase: Phase,

@@ -22,6 +22,7 @@ from bert_jax.models.xlnet import XLNet
 from bert_jax.parallel.sharding import constrain
 
 Outputs = dict[str, jax.Array]
+DECODER = 'decoder'  # the entry of HEADS for the decoder of an encoder-decoder
 
 
 class HeadInputs(NamedTuple):
@@ -125,12 +126,12 @@ class Head:
     """An entry of `HEADS`.
 
     module: makes the module, which maps HeadInputs to Outputs, from a ModelConfig and the number of
-    labels. outputs: the names of the outputs, with logical axis names. parameters: the names with
-    which the paths of its parameters begin. fine_tuned: whether fine-tuning adds the head to the
-    encoder.
+    labels; None for the decoder, which `models.encoder_decoder` makes. outputs: the names of the
+    outputs, with logical axis names. parameters: the names with which the paths of its parameters
+    begin. fine_tuned: whether fine-tuning adds the head to the encoder.
     """
 
-    module: Callable[[ModelConfig, int], nn.Module]
+    module: Callable[[ModelConfig, int], nn.Module] | None
     outputs: Mapping[str, tuple[str, ...]]
     parameters: tuple[str, ...]
     fine_tuned: bool = False
@@ -203,6 +204,8 @@ HEADS: Mapping[str, Head] = {
         dict.fromkeys(('start_logits', 'end_logits'), ('batch', 'length')),
         num_scores=2,
     ),
+    # The text that is written. The masked-LM head gives the scores of its tokens.
+    DECODER: Head(None, {}, (DECODER,), fine_tuned=True),
 }
 PRETRAINING_HEADS = ('pooler', 'masked_lm', 'next_sentence')
 TASK_HEADS = tuple(name for name, head in HEADS.items() if head.fine_tuned)
@@ -253,7 +256,9 @@ class HeadedEncoder(nn.Module):
         frozen = {} if self.frozen_layers is None else {'frozen_layers': self.frozen_layers}
         self.encoder = encoder(self.config, **frozen)
         for name in self.heads:
-            head = HEADS[name].module(self.config, self.num_labels)
+            make = HEADS[name].module
+            assert make is not None, name
+            head = make(self.config, self.num_labels)
             setattr(self, name, head)
             if name not in HEADS[name].parameters:  # its parameters are not in a scope of its name
                 nn.share_scope(self, head)

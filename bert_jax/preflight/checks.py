@@ -25,7 +25,7 @@ from bert_jax.data.text import readers, staging
 from bert_jax.parallel.chips import GIB, needed_memory
 from bert_jax.preflight.paths import print_check
 from bert_jax.preflight.resolve import resolve
-from bert_jax.training import initialization, running
+from bert_jax.training import running, warm_start
 from bert_jax.training.checkpoint import check_storage
 from bert_jax.training.run import Resolver, UnknownValue, describe_devices, describe_rates
 from bert_jax.training.workdir import check as check_workdir
@@ -107,7 +107,7 @@ def _init_from(resolver: Resolver) -> str:
         return f'not read: the run continues from step {steps[-1]}'
     step = resolver.step
     optional_heads = step.task.optional_heads
-    initialization.check(config.init_from, step.abstract.params, step.info, optional_heads)
+    warm_start.check(config, step.abstract.params, step.info, optional_heads)
     return f'{resolver.given.init_from} fits; {describe_rates(config.model)}'
 
 

@@ -15,7 +15,7 @@ from bert_jax.config.console import fitted
 from bert_jax.data.text import languages, readers
 
 FILES = ('data.vocab_file', 'data.train_file', 'data.eval_file', 'data.test_file', 'data.dir')
-CHECKPOINTS = ('init_from', 'distill.teacher')
+CHECKPOINTS = ('init_from', 'init_decoder_from', 'distill.teacher')
 # One of these is in the folder of a checkpoint: of bert_jax or Hugging Face, of TensorFlow 1, of a
 # workdir without its configuration, or a single checkpoint.
 MARKS = ('config.json', 'bert_config.json', 'albert_config.json', 'checkpoints', 'state')

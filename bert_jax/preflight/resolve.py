@@ -34,9 +34,10 @@ def resolve(
 
 
 def with_converted_start(config: Config, cache: pathlib.Path | None = None) -> Config:
-    """The configuration with folders of bert_jax as init_from and distill.teacher. A checkpoint of
-    another project is converted into `cache`, by default that of config.data.cache_dir."""
-    if not config.init_from and not config.distill.teacher:
+    """The configuration with folders of bert_jax as init_from, init_decoder_from and
+    distill.teacher. A checkpoint of another project is converted into `cache`, by default that of
+    config.data.cache_dir."""
+    if not (config.init_from or config.init_decoder_from or config.distill.teacher):
         return config
     from bert_jax.convert import cached  # takes a second, and most runs do not need it
     from bert_jax.data.text import staging
@@ -48,7 +49,12 @@ def with_converted_start(config: Config, cache: pathlib.Path | None = None) -> C
         return cached.model_folder(folder, cache, lowercase) if folder else ''
 
     distill = dataclasses.replace(config.distill, teacher=converted(config.distill.teacher))
-    return dataclasses.replace(config, init_from=converted(config.init_from), distill=distill)
+    return dataclasses.replace(
+        config,
+        init_from=converted(config.init_from),
+        init_decoder_from=converted(config.init_decoder_from),
+        distill=distill,
+    )
 
 
 def without_data(config: Config) -> tuple[Config, Task]:

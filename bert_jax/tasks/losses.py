@@ -18,6 +18,22 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> S
     return jnp.sum(losses * weights), jnp.sum(weights)
 
 
+def smoothed_cross_entropy(
+    logits: jax.Array, labels: jax.Array, weights: jax.Array, smoothing: float
+) -> Sum:
+    """Returns the cross-entropy with targets that have 1 - smoothing of the probability at the
+    label; the rest is spread evenly over all classes (Szegedy et al., 2016, section 7).
+
+    The other arguments are as in `cross_entropy`.
+    """
+    total, count = cross_entropy(logits, labels, weights)
+    if not smoothing:
+        return total, count
+    logits = logits.astype(jnp.float32)
+    uniform = jax.nn.logsumexp(logits, axis=-1) - jnp.mean(logits, axis=-1)
+    return (1 - smoothing) * total + smoothing * jnp.sum(uniform * weights), count
+
+
 def accuracy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Sum:
     """Returns the weighted number of labels that have the largest logit.
 

@@ -20,11 +20,12 @@ from bert_jax.tasks.task import Task
 from bert_jax.training import random_streams, running, teacher
 from bert_jax.training.checkpoint import Checkpoints, save_best
 from bert_jax.training.evaluation import Predictions, evaluate
-from bert_jax.training.initialization import NewTokens, initial_params, with_new_tokens
+from bert_jax.training.initialization import NewTokens, with_new_tokens
 from bert_jax.training.metrics import MetricsWriter
 from bert_jax.training.progress import Metrics, Progress
 from bert_jax.training.step_monitor import StepMonitor
 from bert_jax.training.train_step import Step, TrainState, shared_step
+from bert_jax.training.warm_start import initial_params
 from bert_jax.training.workdir import explain_disk, same_labels
 
 LOG = logging.getLogger('bert_jax.training.loop')
@@ -273,12 +274,7 @@ def _restore_or_init(
     if config.init_from:
         task_head = same_labels(workdir, config.init_from)
         params = initial_params(
-            config.init_from,
-            state.params,
-            built.info,
-            config.reinit_layers,
-            task_head,
-            built.task.optional_heads,
+            config, state.params, built.info, task_head, built.task.optional_heads
         )
         params = with_new_tokens(params, built.info, new_tokens)
         state = dataclasses.replace(state, params=params)

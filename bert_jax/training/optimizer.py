@@ -12,8 +12,12 @@ import jax.numpy as jnp
 import optax
 
 from bert_jax.config import Config, OptimConfig
+from bert_jax.models.heads import DECODER, TASK_HEADS
 from bert_jax.models.parameters import ParameterInfo
 from bert_jax.training import frozen
+
+# The parts of a model that no pretrained encoder has. A decoder's layers start from an encoder's.
+FRESH_PARTS = ({*TASK_HEADS} - {DECODER}) | {'cross_attention'}
 
 
 def make_schedule(config: Config) -> optax.Schedule:
@@ -59,6 +63,7 @@ def make_optimizer(config: Config, info: Any) -> optax.GradientTransformation:
         optax.add_decayed_weights(optim.weight_decay, decayed),
         *([_scale_by_trust_ratio(info)] if optim.name == 'lamb' else []),
         *([_scale_by_layer(decay, layers, info)] if decay < 1 else []),
+        *([_scale_fresh(optim, info)] if optim.fresh_learning_rate else []),
     )
     if not optim.freeze:
         return chain
@@ -108,6 +113,16 @@ def _scale_by_layer(decay: float, layers: int, info: Any) -> optax.GradientTrans
             depth = jnp.arange(layers, 0, -1).reshape(-1, *[1] * (update.ndim - 1))
             return update * decay**depth
         return update
+
+    return optax.stateless(functools.partial(jax.tree.map, scale, info))
+
+
+def _scale_fresh(optim: OptimConfig, info: Any) -> optax.GradientTransformation:
+    """Gives parameters that no pretrained encoder has the peak `optim.fresh_learning_rate`."""
+    factor = optim.fresh_learning_rate / optim.learning_rate if optim.learning_rate else 0.0
+
+    def scale(fact: ParameterInfo, update: jax.Array, _: Any) -> jax.Array:
+        return update * factor if fact.part in FRESH_PARTS else update
 
     return optax.stateless(functools.partial(jax.tree.map, scale, info))
 

@@ -102,7 +102,10 @@ def as_given(config: Config, given: Config | None) -> Config:
     if given is None:
         return config
     distill = dataclasses.replace(config.distill, teacher=given.distill.teacher)
-    return dataclasses.replace(config, init_from=given.init_from, distill=distill)
+    decoder = given.init_decoder_from
+    return dataclasses.replace(
+        config, init_from=given.init_from, init_decoder_from=decoder, distill=distill
+    )
 
 
 def describe_rates(model: ModelConfig) -> str:

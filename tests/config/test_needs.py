@@ -52,6 +52,7 @@ READ = """
     optim.name optim.learning_rate optim.schedule optim.warmup_steps optim.end_learning_rate
     optim.power optim.weight_decay optim.beta1 optim.beta2 optim.eps optim.bias_correction
     optim.grad_clip_norm optim.freeze optim.layer_decay
+    optim.fresh_learning_rate
 """
 
 
@@ -90,5 +91,5 @@ def test_a_key_without_an_effect(key: str, capsys: pytest.CaptureFixture[str]) -
 def test_every_key_is_in_a_table() -> None:
     wanted = {key for key in keys.KEYS if key.split('.')[0] in ('data', 'optim', 'distill')}
     assert set(CASES) == set(needs.NEEDS)
-    assert {*needs.NEEDS, *keys.READ_BY, *READ.split()} >= wanted
+    assert {*needs.NEEDS, *keys.READ_BY, *keys.READ_BY_TASK, *READ.split()} >= wanted
     assert not {*READ.split()} & {*needs.NEEDS, *keys.READ_BY}

@@ -10,7 +10,7 @@ import small_tasks
 from etils import epath
 
 from bert_jax.config import Config, TrainConfig
-from bert_jax.finetuning.datasets import PROCESSORS
+from bert_jax.finetuning.datasets import GLUE, TASKS
 from bert_jax.finetuning.runs import FineTuning
 from bert_jax.preflight.resolve import resolve
 
@@ -44,6 +44,11 @@ def questions(impossible: bool) -> tuple[str, dict[str, Any], dict[str, list[dic
     return 'squad', data, {'train': rows, 'dev': rows}
 
 
+def translations() -> tuple[str, dict[str, Any], dict[str, list[dict]]]:
+    rows = [{'source': 'the plot was good', 'target': 'the plot was good'}]
+    return 'translate', {}, {'train': rows, 'dev': rows}
+
+
 # name -> the files, and the baseline: the name of the score, its value, and what is predicted
 KINDS: dict[str, tuple[Any, tuple[str, float, str]]] = {
     'labels': (texts(LABELS), ('accuracy', 0.25, 'if every label is a')),
@@ -51,6 +56,7 @@ KINDS: dict[str, tuple[Any, tuple[str, float, str]]] = {
     'entities': (words(TAGS), ('f1', 0.0, 'if every tag is O')),
     'parts of speech': (words(WORDS), ('accuracy', 1 / 3, 'if every tag is NOUN')),
     'questions': (questions(False), ('f1', 200 / 3, 'if every answer is the whole text')),
+    'translations': (translations(), ('bleu', 100.0, 'if every text is copied')),
     'questions 2.0': (questions(True), ('f1', 100 / 3, 'if no question has an answer')),
 }
 
@@ -72,7 +78,8 @@ def written(path: pathlib.Path, rows: list[dict]) -> str:
 
 
 def test_every_kind_of_task_is_here() -> None:
-    assert {processor.head for processor in PROCESSORS.values()} == {'classifier', 'tagger', 'span'}
+    tasks = {files[0] for files, _ in KINDS.values()}
+    assert tasks == {name for name in TASKS if name not in GLUE}
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -19,6 +19,7 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import datasets, runs
 from bert_jax.finetuning.datasets import load_task_data, task_names
 from bert_jax.finetuning.task_data import TaskData, TaskFacts
+from bert_jax.models.heads import TASK_HEADS
 from bert_jax.parallel.signals import Stopper
 
 VOCABULARY = tokenizer.WordPiece(small_tasks.PIECES, True)
@@ -73,7 +74,7 @@ def test_what_is_odd_about_texts_is_counted(tmp_path: pathlib.Path) -> None:
 
 
 def test_every_task_of_the_table_has_a_processor() -> None:
-    assert set(datasets.PROCESSORS) == {'classifier', 'tagger', 'span'}
+    assert set(datasets.PROCESSORS) == {*TASK_HEADS}
     for head, processor in datasets.PROCESSORS.items():
         facts = TaskFacts(('O', 'B-x'))
         config = Config(model=small_tasks.MODEL)

@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]] = {
     'tags': (('tagger',), ('O', 'B-PER', 'I-PER'), {}),
     'parts of speech': (('tagger',), ('O', 'NOUN', 'VERB'), {}),
     'questions': (('span',), (), {}),
+    'translations': (('masked_lm', 'decoder'), (), {}),
     'questions without answers': (('span',), (), {'no_answer': True}),
 }
 TEXTS = {
@@ -182,6 +183,7 @@ COMMANDS = {
     'tags': (['--text=anna went .'], ['anna went .', '   ']),
     'parts of speech': (['--text=anna went .'], ['anna went .', '   ']),
     'questions': (['--text=who ?', '--context=anna went'], ['who ?', '   0.']),
+    'translations': (['--text=a film'], ['a film', '   ']),
     'questions without answers': (
         ['--text=who ?', '--text=who was it ?', '--context=anna went'],
         ['who ?', '   0.'],

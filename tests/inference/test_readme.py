@@ -22,6 +22,7 @@ MODELS: dict[str, Any] = {
     'Numbers': (('pooler', 'classifier'), (), {'pairs': False}),
     'Tags': (('tagger',), ('O', 'B-PER'), {}),
     'Answers': (('span',), (), {}),
+    'Texts for texts': (('masked_lm', 'decoder'), (), {}),
     'Outputs of the model': None,
 }
 

@@ -150,3 +150,17 @@ def test_lamb_takes_its_trust_ratio_from_each_layer_and_projection_alone() -> No
             np.testing.assert_allclose(value, expected[name], rtol=1e-5)
     ratios = {np.linalg.norm(expected[name]).round(3) for name in expected if '/output/' in name}
     assert len(ratios) == 2, 'the layers have ratios of their own'
+
+
+def test_fresh_parameters_have_their_own_learning_rate() -> None:
+    """That of heads and of the attention to the source, but not that of a decoder's layers."""
+    parts = ('embeddings', 'layers', 'decoder', 'cross_attention', 'classifier')
+    info = {part: ParameterInfo(('embed',), 'bias', part, 'float32') for part in parts}
+    ones = dict.fromkeys(parts, jnp.ones(3))
+    updates = []
+    for rate in (0.0, 1.5):
+        tx = make_optimizer(config(fresh_learning_rate=rate), info)
+        updates.append(tx.update(ones, tx.init(ones), ones)[0])
+    usual, other = updates
+    ratios = {part: float(other[part][0] / usual[part][0]) for part in parts}
+    assert ratios == pytest.approx(dict.fromkeys(parts[:3], 1.0) | dict.fromkeys(parts[3:], 3.0))

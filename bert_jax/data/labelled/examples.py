@@ -49,12 +49,14 @@ def iter_file(
     columns: bool = False,
     on_error: OnError | None = None,
     summary: Summary | None = None,
+    advice: str = ADVICE,
 ) -> Iterator[Example]:
     """Reads the examples of a file one by one; `text`, `text_b` and `label` name its columns.
 
     Texts are stripped. The label is None if it is empty or the file has no such column. A column
     `text_b` may be missing if it has its default name. columns: whether an example has all values
-    of its row. `summary` says which columns were read. Raises ValueError, with path:line, for a
+    of its row. `summary` says which columns were read. advice: the end of messages about columns.
+    Raises ValueError, with path:line, for a
     line that is not an example, unless `on_error` is given (see `each`), and for a file that is
     missing, damaged, not UTF-8 or empty.
     """
@@ -71,7 +73,7 @@ def iter_file(
         empty = False
         second = record.get(text_b)
         if is_json:
-            tables.column_indices(list(record), needed, where, ADVICE)
+            tables.column_indices(list(record), needed, where, advice)
         return Example(
             _text(record[text], text, where),
             None if second is None else _text(second, text_b, where),
@@ -80,7 +82,7 @@ def iter_file(
             record if columns else None,
         )
 
-    read = records.read(path, needed, optional, ADVICE, on_error)
+    read = records.read(path, needed, optional, advice, on_error)
     yield from each(read, example, on_error)
     if empty:
         expected = f'an object on each line, {{"{text}": ...}}'

@@ -45,7 +45,7 @@ class EncodedExamples:
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64[examples]: the number of tokens of each example."""
+        """int64[examples]: the length of the shortest row that holds each example, in tokens."""
         return np.diff(self.begin)
 
     def fingerprint(self) -> str:
@@ -68,7 +68,7 @@ class EncodedExamples:
             return np.pad(values, (0, rows - len(indices)))
 
         column = np.arange(length)
-        is_token = column < per_row(self.lengths[indices])[:, None]
+        is_token = column < per_row(np.diff(self.begin)[indices])[:, None]
         token = np.where(is_token, per_row(self.begin[indices])[:, None] + column, 0)
 
         def per_token(values: np.ndarray, padding: int = 0) -> np.ndarray:

@@ -1,0 +1,219 @@
+"""Folders of Hugging Face's EncoderDecoderModel whose two sides are BERT or RoBERTa."""
+
+import dataclasses
+import json
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bert_jax.config import EvalConfig, ModelConfig, architecture_fields
+from bert_jax.convert import hf_tokenizer, hf_weights
+from bert_jax.convert.families import FAMILIES
+from bert_jax.convert.families.family import Family
+from bert_jax.convert.foreign import BUFFER, Foreign, read_json, read_model
+from bert_jax.convert.rules import Rule, Rules, linear, norm, to_theirs
+from bert_jax.data.tokenizers.tokenizer import Tokenizer
+from bert_jax.inference.model_dir import Pretrained
+from bert_jax.models.encoder_decoder import completed
+from bert_jax.models.heads import DECODER
+
+MODEL_TYPE = 'encoder-decoder'
+HEADS = ('masked_lm', DECODER)
+# The families whose encoders transformers uses as decoders in the way of bert_jax.
+SIDES = ('bert', 'roberta', 'xlm-roberta', 'camembert')
+GENERATION = 'generation_config.json'
+SEARCH = ('num_beams', 'length_penalty', 'early_stopping')
+POOLER = 'of the pooler, which an encoder-decoder does not use'
+# The keys of the decoder's part of config.json that its use as a decoder sets.
+AS_DECODER = {'is_decoder': True, 'add_cross_attention': True}
+
+
+def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
+    """The checkpoint in a folder; see `hf.read`. Raises ValueError naming what is wrong."""
+    path = directory / 'config.json'
+    values = read_json(path)
+    family, model = _side(values, 'encoder', path)
+    _, decoder = _side(values, DECODER, path)
+    for name in ('model_type', *architecture_fields()):
+        ours, theirs = getattr(model, name), getattr(decoder, name)
+        if ours != theirs and name != 'num_hidden_layers':
+            key = family.keys.get(name, name)
+            raise ValueError(
+                f'{path}: {key} is {ours!r} in the encoder and {theirs!r} in the decoder; bert_jax '
+                'supports only the same value'
+            )
+    model = dataclasses.replace(
+        model,
+        decoder_layers=decoder.num_hidden_layers,
+        tie_word_embeddings=decoder.tie_word_embeddings,
+    )
+    both = _pair(family)
+    tensors, note = hf_weights.read_tensors(directory, both)
+    unused, known = (
+        dict[str, str](),
+        {name for x in both.rules for name in x.names(_layers(x, model))},
+    )
+    table, twin = both.decoder, both.decoder_bias
+    if table in tensors and model.tie_word_embeddings:
+        words = next(
+            x.theirs for x in both.rules if x.ours.endswith('decoder/embeddings/word_embeddings')
+        )
+        if np.array_equal(tensors[table], tensors.get(words, ())):
+            unused[table] = f'the same as {words}'
+        else:
+            model = dataclasses.replace(model, tie_word_embeddings=False)
+    if twin in tensors:
+        tensors[both.bias] = tensors[twin]  # transformers uses this bias
+        unused[twin] = f'the same as {both.bias}'
+    for name in set(tensors) - known - set(unused):
+        if re.match(BUFFER, name):
+            unused[name] = 'a buffer, not a parameter'
+        elif name.startswith('encoder.pooler.'):
+            unused[name] = POOLER
+        else:
+            raise ValueError(f'{directory}: bert_jax does not know the tensor {name}')
+    used = {name: tensor for name, tensor in tensors.items() if name not in unused}
+    kind = model.model_type
+    vocabulary, notes = hf_tokenizer.read(directory, lowercase, model.vocab_size, kind)
+    notes = ((note,) if note else ()) + notes
+    settings = _search(directory, values)
+    return Foreign(both.rules, model, HEADS, used, unused, vocabulary, {}, notes, eval=settings)
+
+
+def _side(values: Mapping[str, Any], side: str, path: pathlib.Path) -> tuple[Family, ModelConfig]:
+    """The family and the model of the encoder or the decoder."""
+    given = values.get(side)
+    if not isinstance(given, Mapping) or given.get('model_type') not in SIDES:
+        found = given.get('model_type') if isinstance(given, Mapping) else given
+        raise ValueError(
+            f'{path}: {side} is {found!r}; expected a configuration with a model_type among '
+            f'{", ".join(SIDES)}'
+        )
+    wanted = AS_DECODER if side == DECODER else {}
+    for key, value in wanted.items():
+        if given.get(key) is not value:
+            raise ValueError(f'{path}: {side}.{key} is {given.get(key)!r}; expected {value!r}')
+    plain = {key: value for key, value in given.items() if key not in wanted}
+    try:
+        return read_model(plain, path)
+    except ValueError as error:
+        raise ValueError(f'{error} (in {side})') from error
+
+
+def _layers(rule: Rule, model: ModelConfig) -> int:
+    """The number of layers of the side that a rule belongs to."""
+    return model.num_decoder_layers if rule.ours.startswith(DECODER) else model.num_hidden_layers
+
+
+def _search(directory: pathlib.Path, values: Mapping[str, Any]) -> EvalConfig:
+    """How texts are generated, from generation_config.json or, in older folders, config.json."""
+    path = directory / GENERATION
+    given = read_json(path) if path.exists() else values
+    known = {name: given[name] for name in SEARCH if given.get(name) is not None}
+    if not isinstance(known.get('early_stopping', False), bool):
+        del known['early_stopping']  # 'never'
+    return EvalConfig(**known)
+
+
+def _pair(family: Family) -> Family:
+    """The family of encoder-decoders whose two sides are of `family`."""
+    start, prefix = 'encoder/', family.prefix
+    encoder = [x for x in family.rules if x.ours.startswith(start)]
+    layer = f'{DECODER}.{prefix}encoder.layer.{{layer}}.crossattention'
+    ours = f'{DECODER}/layers/cross_attention'
+    rules: Rules = (
+        *(
+            dataclasses.replace(x, theirs='encoder.' + x.theirs.removeprefix(prefix))
+            for x in encoder
+        ),
+        *(
+            dataclasses.replace(
+                x, ours=f'{DECODER}/{x.ours.removeprefix(start)}', theirs=f'{DECODER}.{x.theirs}'
+            )
+            for x in encoder
+        ),
+        *(
+            dataclasses.replace(x, theirs=f'{DECODER}.{x.theirs}')
+            for x in family.rules
+            if x.ours.startswith('masked_lm')
+        ),
+        *(
+            x
+            for part in ('query', 'key', 'value')
+            for x in linear(f'{ours}/{part}', f'{layer}.self.{part}')
+        ),
+        *linear(f'{ours}/output', f'{layer}.output.dense'),
+        *norm(f'{ours}/norm', f'{layer}.output.LayerNorm'),
+    )
+    return dataclasses.replace(
+        family,
+        prefix='',
+        rules=rules,
+        decoder=f'{DECODER}.{family.decoder}',
+        decoder_bias=f'{DECODER}.{family.decoder_bias}',
+    )
+
+
+def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
+    """Writes a folder that transformers reads; returns lines to print."""
+    config = source.config
+    if config.model_type not in SIDES or config.position_embedding_type != 'absolute':
+        raise ValueError(
+            f'transformers has no decoder for config.model.model_type={config.model_type!r} with '
+            f'{config.position_embedding_type!r} positions; expected {", ".join(SIDES)}'
+        )
+    if source.vocabulary and config.position_offset not in (0, source.vocabulary.specials.pad + 1):
+        raise ValueError(
+            f'transformers numbers positions from the id of padding '
+            f'({source.vocabulary.specials.pad}) plus one, but config.model.position_offset is '
+            f'{config.position_offset}'
+        )
+    family = FAMILIES[config.model_type]
+    both = _pair(family)
+    whole = dataclasses.replace(source, params=completed(config, source.params))
+    tensors = to_theirs(whole.arrays(), both.rules)
+    if both.decoder in tensors:
+        tensors[both.decoder_bias] = tensors[both.bias]
+    decoder = dataclasses.replace(config, num_hidden_layers=config.num_decoder_layers)
+    bare, masked_lm = list(family.classes)[:2]
+    encoder_values = {**family.values(config), 'architectures': [bare]}
+    decoder_values = {**family.values(decoder, HEADS), 'architectures': [masked_lm], **AS_DECODER}
+    ids = _special_ids(source.vocabulary) if source.vocabulary else {}
+    values = {
+        'architectures': ['EncoderDecoderModel'],
+        'model_type': MODEL_TYPE,
+        'is_encoder_decoder': True,
+        'dtype': 'float32',
+        'tie_word_embeddings': False,  # between the encoder and the decoder
+        'encoder': encoder_values,
+        DECODER: decoder_values,
+        **ids,
+    }
+    longest = source.data.max_target_length or source.data.max_seq_length
+    search = {name: getattr(source.eval, name) for name in SEARCH}
+    generation = {**ids, 'max_length': longest + 1, **search}
+    hf_weights.safetensors_library().numpy.save_file(
+        tensors, directory / hf_weights.FORMATS[0], metadata={'format': 'pt'}
+    )
+    for name, content in (('config.json', values), (GENERATION, generation)):
+        (directory / name).write_text(json.dumps(content, indent=2) + '\n')
+    notes = ['transformers adds a pooler to the encoder and does not use it']
+    if config.decoder_shares != 'nothing':
+        notes.append(
+            'the decoder has its own copy of what it shares with the encoder; transformers would '
+            'train both'
+        )
+    return notes + hf_tokenizer.write(directory, source)
+
+
+def _special_ids(vocabulary: Tokenizer) -> dict[str, int]:
+    specials = vocabulary.specials
+    return {
+        'decoder_start_token_id': specials.cls,
+        'bos_token_id': specials.cls,
+        'eos_token_id': specials.sep,
+        'pad_token_id': specials.pad,
+    }

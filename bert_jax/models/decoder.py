@@ -1,0 +1,205 @@
+"""The decoder: layers that attend to the tokens before them and to the encoder's hidden states.
+
+A layer has masked self-attention, attention to the source and a feed-forward network, each followed
+by a normalization (Vaswani et al., 2017, section 3.1). All but the attention to the source has the
+parameters of an encoder's layer, so that a decoder can start from an encoder's weights (Rothe et
+al., 2020).
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bert_jax.config import ModelConfig
+from bert_jax.models.attention import attend
+from bert_jax.models.embeddings import Embeddings
+from bert_jax.models.encoder import REMAT_POLICIES, Layer
+from bert_jax.models.inputs import EncoderInputs
+from bert_jax.models.layers import Dense, Dropout, LayerNorm
+from bert_jax.models.parameters import compute_dtype
+from bert_jax.parallel.sharding import constrain
+
+
+class Source(NamedTuple):
+    """What the decoder reads of the encoder: the hidden states [batch, source, hidden], and the
+    inputs, of which the padding is used."""
+
+    hidden: jax.Array
+    inputs: EncoderInputs
+
+
+class KeysAndValues(NamedTuple):
+    """Keys and values that generation keeps, [layers, ...] each; inside a layer without that axis.
+
+    own: of the target's tokens so far, 2 x [batch, beams, target, heads, head_dim]. source: of the
+    source, 2 x [batch, source, heads, head_dim], or () before the first token.
+    """
+
+    own: Any
+    source: Any = ()
+
+
+class MaskedSelfAttention(nn.Module):
+    """Self-attention in which a token attends to itself and to the tokens before it."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, cache: Any, position: jax.Array | None, deterministic: bool
+    ) -> tuple[jax.Array, Any]:
+        """x[batch, length, hidden] -> [batch, length, hidden], and the cache with new tokens
+
+        position: None for whole targets. Otherwise int32[]: the place of the tokens x[batch, beams,
+        hidden] in the targets, and the cache has the tokens before them.
+        """
+        config = self.config
+        heads, bias = config.num_attention_heads, config.attention_bias
+        head_dim = config.hidden_size // heads
+        axes = ('embed',), ('heads', 'qkv', 'head_dim')
+        shape = (heads, 3, head_dim)
+        qkv = Dense(config, shape, *axes, use_bias=bias, name='query_key_value')(x)
+        q, k, v = (qkv[:, :, :, i] for i in range(3))  # [batch, length, heads, head_dim]
+        rate, unpadded = config.attention_probs_dropout_prob, EncoderInputs.example()
+        key = Dropout(rate, name='probs_dropout').key(deterministic)
+        if position is None:
+            length = x.shape[1]
+            seen = jnp.tril(jnp.ones((length, length), bool))
+            context = attend(q, k, v, unpadded, key, rate, seen)
+        else:
+            cache = jax.tree.map(
+                lambda all, new: jax.lax.dynamic_update_index_in_dim(all, new, position, axis=2),
+                cache,
+                (k, v),
+            )
+            # The beams of a row do not attend to each other, so each is a row of its own.
+            rows = x.shape[0] * x.shape[1]
+            k, v = (part.reshape(rows, *part.shape[2:]) for part in cache)
+            seen = jnp.arange(k.shape[1])[None] <= position
+            single = q.reshape(rows, 1, heads, head_dim)
+            context = attend(single, k, v, unpadded, key, rate, seen)
+            context = context.reshape(q.shape)
+        sizes = (config.hidden_size,), ('heads', 'head_dim'), ('embed',)
+        return Dense(config, *sizes, use_bias=bias, name='output')(context), cache
+
+
+class CrossAttention(nn.Module):
+    """Attention to the source, with the sum and the normalization that follow it.
+
+    An encoder has no such parameters: they start from random values.
+    """
+
+    config: ModelConfig
+    part = 'cross_attention'
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, source: Source, cache: Any, deterministic: bool
+    ) -> tuple[jax.Array, Any]:
+        """x[batch, length, hidden] -> [batch, length, hidden], and keys and values of the source
+
+        cache: the keys and values, if they are known already, else ().
+        """
+        config = self.config
+        shape = (config.num_attention_heads, config.hidden_size // config.num_attention_heads)
+
+        def projected(name: str, x: jax.Array) -> jax.Array:
+            axes = ('embed',), ('heads', 'head_dim')
+            return Dense(config, shape, *axes, use_bias=config.attention_bias, name=name)(x)
+
+        q = projected('query', x)
+        k, v = cache or (projected('key', source.hidden), projected('value', source.hidden))
+        rate = config.attention_probs_dropout_prob
+        key = Dropout(rate, name='probs_dropout').key(deterministic)
+        context = attend(q, k, v, source.inputs, key, rate)
+        sizes = (config.hidden_size,), ('heads', 'head_dim'), ('embed',)
+        y = Dense(config, *sizes, use_bias=config.attention_bias, name='output')(context)
+        y = Dropout(config.hidden_dropout_prob)(y, deterministic)
+        return LayerNorm(config, name='norm')(x + y), (k, v)
+
+
+class DecoderLayer(Layer):
+    """A layer of the decoder. Its feed-forward network is that of the encoder's layer."""
+
+    part = 'decoder'
+
+    @nn.compact
+    def __call__(  # type: ignore[override]
+        self,
+        x: jax.Array,
+        source: Source,
+        position: jax.Array | None,
+        deterministic: bool,
+        cache: KeysAndValues,
+    ) -> tuple[jax.Array, Any]:
+        """x[batch, length, hidden] -> the same shape, and the new cache if `position` is given"""
+        config = self.config
+        dropout = Dropout(config.hidden_dropout_prob)
+        attention = MaskedSelfAttention(config, name='attention')
+        y, own = attention(x, cache.own, position, deterministic)
+        if config.attention_output_dropout:
+            y = dropout(y, deterministic)
+        x = LayerNorm(config, name='attention_norm')(x + y)
+        cross = CrossAttention(config, name='cross_attention')
+        x, read = cross(x, source, cache.source, deterministic)
+        y = dropout(self._feed_forward(x), deterministic)
+        x = LayerNorm(config, name='output_norm')(x + y)
+        x = constrain(x, 'batch', 'length', 'hidden')
+        return x, None if position is None else KeysAndValues(own, read)
+
+
+class Decoder(nn.Module):
+    """Embeddings, followed by layers that are stacked on axis 0 and applied by a scan."""
+
+    config: ModelConfig
+    part = 'decoder'
+
+    def setup(self) -> None:
+        config = self.config
+        layer: Any = DecoderLayer
+        unroll = config.scan_unroll or 1
+        if config.remat != 'none':
+            layer = nn.remat(
+                DecoderLayer,
+                prevent_cse=unroll >= config.num_decoder_layers,
+                static_argnums=(4,),
+                policy=REMAT_POLICIES[config.remat],
+            )
+        stack: Any = nn.scan(
+            layer,
+            variable_axes={'params': 0},
+            split_rngs={'params': True, 'dropout': True},
+            in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
+            length=config.num_decoder_layers,
+            unroll=unroll,
+            metadata_params={nn.PARTITION_NAME: 'layers'},
+        )
+        self.embeddings = Embeddings(config)
+        self.layers = stack(config)
+
+    def __call__(self, ids: jax.Array, source: Source, deterministic: bool = True) -> jax.Array:
+        """The hidden states [batch, length, hidden] of whole targets, int32[batch, length]."""
+        x = self.embeddings(EncoderInputs(ids), deterministic)
+        hidden, _ = self.layers(x, source, None, deterministic, KeysAndValues(()))
+        return hidden
+
+    def step(
+        self, ids: jax.Array, source: Source, position: jax.Array, cache: KeysAndValues
+    ) -> tuple[jax.Array, KeysAndValues]:
+        """The hidden states [batch, beams, hidden] of one token of each beam, and the new cache.
+
+        ids: int32[batch, beams], the tokens at the place `position` of the targets.
+        """
+        places = jnp.full(ids.shape, position, jnp.int32)
+        x = self.embeddings(EncoderInputs(ids, position_ids=places), True)
+        return self.layers(x, source, position, True, cache)
+
+    def empty_cache(self, rows: int, beams: int, length: int) -> KeysAndValues:
+        """The cache of `rows` rows before their first token, for targets of `length` tokens."""
+        config = self.config
+        heads = config.num_attention_heads
+        shape = (config.num_decoder_layers, rows, beams, length, heads)
+        zeros = jnp.zeros((*shape, config.hidden_size // heads), compute_dtype(config.dtype))
+        return KeysAndValues((zeros, zeros))

@@ -1,0 +1,165 @@
+"""The encoder-decoder: an encoder, a decoder and the scores of the next token.
+
+Its parameters are those of an encoder with the masked-LM head, which gives the scores, and
+`decoder`. What the decoder shares with the encoder (config.model.decoder_shares) is stored once,
+with the encoder, and is put in its place before the model is applied.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from bert_jax.config import ModelConfig
+from bert_jax.models.decoder import Decoder, KeysAndValues, Source
+from bert_jax.models.encoder import Encoder
+from bert_jax.models.heads import DECODER, HeadedEncoder, HeadInputs, MaskedLM, Outputs
+from bert_jax.models.inputs import EncoderInputs
+
+SHARED = {'nothing': (), 'embeddings': ('embeddings',), 'everything': ('embeddings', 'layers')}
+# The fields of ModelConfig for which the decoder has one value only.
+ONLY = {
+    'pre_norm': False,
+    'share_layers': False,
+    'gated_mlp': False,
+    'local_attention': 0,
+    'layerdrop': 0.0,
+}
+
+
+class _Modules(nn.Module):
+    """The modules of an encoder-decoder, with all parameters of the decoder in their place."""
+
+    config: ModelConfig
+    frozen_layers: int | None
+
+    def setup(self) -> None:
+        self.encoder = Encoder(self.config, self.frozen_layers)
+        self.decoder = Decoder(self.config)
+        self.masked_lm = MaskedLM(self.config)
+        nn.share_scope(self, self.masked_lm)
+
+    def __call__(
+        self, inputs: EncoderInputs, ids: jax.Array | None, deterministic: bool
+    ) -> Outputs:
+        outputs = {'last_hidden_state': self.encoder(inputs, deterministic)}
+        if ids is not None:
+            source = Source(outputs['last_hidden_state'], inputs)
+            hidden = self.decoder(ids, source, deterministic)
+            outputs['decoder_hidden_state'] = hidden
+            outputs |= self.scores(hidden)
+        return outputs
+
+    def scores(self, hidden: jax.Array) -> Outputs:
+        attend = self.decoder.embeddings.attend
+        return self.masked_lm(HeadInputs(hidden, None, None, attend, lambda x: x))
+
+    def step(
+        self, ids: jax.Array, source: Source, position: jax.Array, cache: KeysAndValues
+    ) -> tuple[jax.Array, KeysAndValues]:
+        hidden, cache = self.decoder.step(ids, source, position, cache)
+        return self.scores(hidden)['prediction_logits'], cache
+
+    def empty_cache(self, rows: int, beams: int, length: int) -> KeysAndValues:
+        return self.decoder.empty_cache(rows, beams, length)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderDecoder:
+    """An encoder-decoder with the interface of a Flax module. It holds no arrays.
+
+    frozen_layers: see `Encoder`.
+    """
+
+    config: ModelConfig
+    frozen_layers: int | None = None
+
+    @property
+    def _modules(self) -> _Modules:
+        return _Modules(self.config, self.frozen_layers)
+
+    def init(self, key: jax.Array, inputs: EncoderInputs) -> dict[str, Any]:
+        """Returns {'params': fresh parameters, in boxes}."""
+        params = dict(self._modules.init(key, inputs, inputs.input_ids, True)['params'])
+        decoder = dict(params['decoder'])
+        for name in SHARED[self.config.decoder_shares]:
+            own = {part: x for part, x in decoder.pop(name).items() if part == 'cross_attention'}
+            decoder |= {name: own} if own else {}
+        return {'params': params | {'decoder': decoder}}
+
+    def apply(
+        self,
+        variables: Mapping[str, Any],
+        inputs: EncoderInputs,
+        target_ids: jax.Array | None = None,
+        deterministic: bool = True,
+        rngs: Mapping[str, jax.Array] | None = None,
+    ) -> Outputs:
+        """Returns last_hidden_state [batch, source, hidden] of the encoder and, if target_ids is
+        given, decoder_hidden_state [batch, target, hidden] and prediction_logits, float32[batch,
+        target, vocab], the scores of the tokens that follow each target token.
+
+        target_ids: int32[batch, target], the tokens that the decoder reads.
+        """
+        streams = None if rngs is None else dict(rngs)
+        outputs: Any = self._modules.apply(
+            self._completed(variables), inputs, target_ids, deterministic, rngs=streams
+        )
+        return outputs
+
+    def step(
+        self,
+        variables: Mapping[str, Any],
+        ids: jax.Array,
+        source: Source,
+        position: jax.Array,
+        cache: KeysAndValues,
+    ) -> tuple[jax.Array, KeysAndValues]:
+        """The scores of the tokens that follow `ids`, float32[batch, beams, vocab], and the new
+        cache. ids: int32[batch, beams], the tokens at the place `position` of the targets."""
+        arguments = (ids, source, position, cache)
+        result: Any = self._modules.apply(self._completed(variables), *arguments, method='step')
+        return result
+
+    def empty_cache(self, rows: int, beams: int, length: int) -> KeysAndValues:
+        """See `Decoder.empty_cache`."""
+        cache: Any = self._modules.apply({}, rows, beams, length, method='empty_cache')
+        return cache
+
+    def _completed(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        return {'params': completed(self.config, variables['params'])}
+
+
+def completed(config: ModelConfig, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with those that the decoder shares with the encoder also in the decoder."""
+    decoder = dict(params['decoder'])
+    for name in SHARED[config.decoder_shares]:
+        decoder[name] = {**params['encoder'][name], **decoder.get(name, {})}
+    return {**params, 'decoder': decoder}
+
+
+def check(config: ModelConfig) -> None:
+    """Raises ValueError naming a field whose value a decoder does not have."""
+    wanted: dict[str, tuple[Any, Any]]
+    wanted = {name: (getattr(config, name), value) for name, value in ONLY.items()}
+    if config.position_embedding_type not in ('absolute', 'sinusoidal'):
+        wanted['position_embedding_type'] = config.position_embedding_type, 'absolute'
+    if config.decoder_shares == 'everything':
+        wanted['decoder_layers'] = config.num_decoder_layers, config.num_hidden_layers
+    for name, (value, only) in wanted.items():
+        if value != only:
+            raise ValueError(
+                f'config.model.{name} is {value!r}; a decoder has only {only!r}. Start from a '
+                'checkpoint of BERT, RoBERTa or a family with such layers'
+            )
+
+
+def model_of(
+    config: ModelConfig, heads: tuple[str, ...], num_labels: int
+) -> HeadedEncoder | EncoderDecoder:
+    """The model with these heads."""
+    if DECODER in heads:
+        return EncoderDecoder(config)
+    return HeadedEncoder(config, heads, num_labels)

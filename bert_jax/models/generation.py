@@ -1,0 +1,202 @@
+"""Texts that an encoder-decoder writes: the most likely token at each place, or beam search.
+
+Both give the same tokens as `generate` of Hugging Face Transformers with the same options.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from bert_jax.models.decoder import KeysAndValues, Source
+from bert_jax.models.encoder_decoder import EncoderDecoder
+from bert_jax.models.inputs import EncoderInputs
+
+NEVER = -1e9  # the score of a text that must not be chosen
+# (tokens int32[rows, beams], their place, cache) -> (scores float32[rows, beams, vocab], cache)
+NextScores = Callable[[jax.Array, jax.Array, KeysAndValues], tuple[jax.Array, KeysAndValues]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """How texts are generated.
+
+    start, end, pad: the ids of the token that the decoder reads first, of the token that ends a
+    text and of padding. tokens: the number of tokens that may be written; ids from there on only
+    pad the vocabulary. max_length: the most tokens of a text, with the one that ends it. num_beams,
+    length_penalty, early_stopping: see config.eval.
+    """
+
+    start: int
+    end: int
+    pad: int
+    tokens: int
+    max_length: int
+    num_beams: int = 1
+    length_penalty: float = 1.0
+    early_stopping: bool = False
+
+
+def generate(
+    model: EncoderDecoder, params: Any, inputs: EncoderInputs, search: Search
+) -> jax.Array:
+    """The tokens of the texts, int32[rows, max_length], without the start token.
+
+    A text ends with `search.end`, unless it has max_length tokens, and is followed by padding. A
+    row without a token, which only fills a batch, has padding alone.
+    """
+    variables = {'params': params}
+    source = Source(model.apply(variables, inputs)['last_hidden_state'], inputs)
+    rows, beams = inputs.input_ids.shape[0], search.num_beams
+    empty = model.empty_cache(rows, beams, search.max_length)
+    start = jnp.full((rows, beams), search.start, jnp.int32)
+    # The compiler removes all of this step but the keys and values of the source.
+    _, first = model.step(variables, start, source, jnp.int32(0), empty)
+
+    def next_scores(
+        ids: jax.Array, position: jax.Array, cache: KeysAndValues
+    ) -> tuple[jax.Array, KeysAndValues]:
+        cache = KeysAndValues(cache.own, first.source)
+        scores, cache = model.step(variables, ids, source, position, cache)
+        written = jnp.arange(scores.shape[-1]) < search.tokens
+        return jnp.where(written, scores, -jnp.inf), KeysAndValues(cache.own)
+
+    mask = inputs.segment_ids
+    has_text = jnp.ones(rows, bool) if mask is None else jnp.any(mask > 0, axis=1)
+    find = _greedy if beams == 1 else _beam_search
+    return find(next_scores, KeysAndValues(empty.own), start, has_text, search)
+
+
+class _Greedy(NamedTuple):
+    position: jax.Array  # int32[], the number of tokens so far
+    last: jax.Array  # int32[rows, 1]
+    written: jax.Array  # int32[rows, max_length]
+    ended: jax.Array  # bool[rows]
+    cache: KeysAndValues
+
+
+def _greedy(
+    next_scores: NextScores,
+    cache: KeysAndValues,
+    start: jax.Array,
+    has_text: jax.Array,
+    search: Search,
+) -> jax.Array:
+    """See `generate`."""
+
+    def goes_on(state: _Greedy) -> jax.Array:
+        return (state.position < search.max_length) & ~jnp.all(state.ended)
+
+    def add_token(state: _Greedy) -> _Greedy:
+        scores, cache = next_scores(state.last, state.position, state.cache)
+        token = jnp.argmax(scores[:, 0], axis=-1).astype(jnp.int32)
+        token = jnp.where(state.ended, search.pad, token)
+        written = state.written.at[:, state.position].set(token)
+        ended = state.ended | (token == search.end)
+        return _Greedy(state.position + 1, token[:, None], written, ended, cache)
+
+    written = jnp.full((start.shape[0], search.max_length), search.pad, jnp.int32)
+    state = _Greedy(jnp.int32(0), start, written, ~has_text, cache)
+    return jax.lax.while_loop(goes_on, add_token, state).written
+
+
+class _Beams(NamedTuple):
+    """The texts of a beam search. A complete text is one of `complete`, the best first."""
+
+    position: jax.Array  # int32[], the number of tokens so far
+    running: jax.Array  # int32[rows, beams, max_length]
+    running_scores: jax.Array  # float32[rows, beams], sums of log-probabilities
+    complete: jax.Array  # int32[rows, beams, max_length]
+    complete_scores: jax.Array  # float32[rows, beams], with the length penalty
+    is_complete: jax.Array  # bool[rows, beams], false where `complete` has no text yet
+    improves: jax.Array  # bool[rows], whether a running text may become better than these
+    all_end: jax.Array  # bool[], whether no candidate of any row goes on
+    cache: KeysAndValues
+
+
+def _beam_search(
+    next_scores: NextScores,
+    cache: KeysAndValues,
+    start: jax.Array,
+    has_text: jax.Array,
+    search: Search,
+) -> jax.Array:
+    """See `generate`."""
+    rows, beams = start.shape
+    texts = jnp.full((rows, beams, search.max_length), search.pad, jnp.int32)
+    never = jnp.full((rows, beams), NEVER, jnp.float32)
+    state = _Beams(
+        jnp.int32(0),
+        texts,
+        never.at[:, 0].set(0.0),  # all beams are equal at first, so one of them is extended
+        texts,
+        never,
+        jnp.zeros((rows, beams), bool),
+        has_text,
+        jnp.bool_(False),
+        cache,
+    )
+
+    def goes_on(state: _Beams) -> jax.Array:
+        full = jnp.all(state.is_complete | ~has_text[:, None]) & search.early_stopping
+        return jnp.any(state.improves) & ~full & ~state.all_end
+
+    def add_token(state: _Beams) -> _Beams:
+        before = jnp.maximum(state.position - 1, 0)
+        last = jnp.where(state.position > 0, state.running[:, :, before], start)
+        scores, cache = next_scores(last, state.position, state.cache)
+        return _chosen(state, jax.nn.log_softmax(scores), cache, search)
+
+    final = jax.lax.while_loop(goes_on, add_token, state)
+    return jnp.where(has_text[:, None], final.complete[:, 0], search.pad)
+
+
+def _chosen(state: _Beams, scores: jax.Array, cache: KeysAndValues, search: Search) -> _Beams:
+    """The state with another token. scores: float32[rows, beams, vocab], log-probabilities."""
+    rows, beams, vocab = scores.shape
+    position, length = state.position, state.position + 1
+    totals = (state.running_scores[:, :, None] + scores).reshape(rows, beams * vocab)
+    # At most half of twice as many candidates end, so `beams` of them go on.
+    totals, indices = jax.lax.top_k(totals, 2 * beams)
+    parents, tokens = indices // vocab, (indices % vocab).astype(jnp.int32)
+    candidates = _rows_of(state.running, parents).at[:, :, position].set(tokens)
+    ends = (tokens == search.end) | (length >= search.max_length)
+
+    # Texts that go on.
+    running_scores, kept = jax.lax.top_k(totals + ends * NEVER, beams)
+    running = _rows_of(candidates, kept)
+    moved = _rows_of(parents, kept)
+    own = jax.tree.map(lambda x: jax.vmap(_rows_of, (0, None))(x, moved), cache.own)
+
+    # Texts that end here; only those among the first `beams` candidates count.
+    is_new = ends & (jnp.arange(2 * beams) < beams)
+    penalized = totals / length.astype(jnp.float32) ** search.length_penalty
+    full = jnp.all(state.is_complete, axis=1, keepdims=True) & search.early_stopping
+    penalized += full * NEVER + ~state.improves[:, None] * NEVER + ~is_new * NEVER
+    merged_scores = jnp.concatenate([state.complete_scores, penalized], axis=1)
+    complete_scores, best = jax.lax.top_k(merged_scores, beams)
+    complete = _rows_of(jnp.concatenate([state.complete, candidates], axis=1), best)
+    is_complete = _rows_of(jnp.concatenate([state.is_complete, is_new], axis=1), best)
+
+    # Whether the best running text, with its score so far, is better than the worst complete one.
+    possible = running_scores[:, :1] / length.astype(jnp.float32) ** search.length_penalty
+    worst = jnp.min(complete_scores, axis=1, keepdims=True)
+    improves = state.improves & jnp.any(possible > jnp.where(is_complete, worst, NEVER), axis=1)
+    return _Beams(
+        length,
+        running,
+        running_scores,
+        complete,
+        complete_scores,
+        is_complete,
+        improves,
+        jnp.all(ends),
+        KeysAndValues(own),
+    )
+
+
+def _rows_of(values: jax.Array, indices: jax.Array) -> jax.Array:
+    """values[rows, n, ...] and indices int[rows, m] -> [rows, m, ...]"""
+    return jax.vmap(lambda value, index: value[index])(values, indices)

@@ -1,0 +1,309 @@
+"""Translation from files to scores and texts, with a tiny model; and what is wrong with files."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import small_run
+import small_tasks
+from etils import epath
+
+from bert_jax import predict
+from bert_jax.batch import synthetic
+from bert_jax.config import Config, MeshConfig, ModelConfig
+from bert_jax.data.labelled import pairs
+from bert_jax.data.summary import Summary
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.finetuning import predictions, printed, settings
+from bert_jax.finetuning.prediction_files import open_writer
+from bert_jax.finetuning.task_data import TaskFacts
+from bert_jax.finetuning.translation import TranslationProcessor, task_of
+from bert_jax.inference import model_dir
+from bert_jax.models.generation import Search
+from bert_jax.parallel.mesh import make_mesh
+from bert_jax.parallel.sharding import shard_batch
+from bert_jax.preflight.resolve import resolve, without_data
+from bert_jax.tasks.losses import cross_entropy, smoothed_cross_entropy
+from bert_jax.tasks.translation import TranslationTask
+from bert_jax.training import random_streams, warm_start
+from bert_jax.training.train_step import build_step
+
+MODEL = dataclasses.replace(small_tasks.MODEL, vocab_size=24, decoder_layers=1)
+VOCABULARY = tokenizer.WordPiece(small_tasks.PIECES, True)
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return small_tasks.pretrained_folder(tmp_path_factory.mktemp('source') / 'tiny')
+
+
+def configured(source: pathlib.Path, folder: pathlib.Path, **sections: Any) -> Config:
+    files = {
+        'train_file': str(small_tasks.write_pairs(folder / 'train.tsv', 64, 0)),
+        'eval_file': str(small_tasks.write_pairs(folder / 'dev.tsv', 20, 1)),
+    }
+    data = files | {'max_target_length': 8} | sections.pop('data', {})
+    return small_tasks.configured(source, 'translate', data=data, **sections)
+
+
+def train(config: Config, workdir: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        one = jax.devices()[:1]
+        patch.setattr(jax, 'devices', lambda *_: one)
+        resolve(config, epath.Path(workdir)).run()
+
+
+@pytest.mark.slow
+def test_a_run(
+    tmp_path: pathlib.Path,
+    source: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is scored and writes its texts at each evaluation; stopped and resumed, it has the same
+    bits. Its texts come from predict in each format, and from Python."""
+    values = {'epochs': 3.0, 'log_every': 1, 'label_smoothing': 0.1}
+    config = configured(source, tmp_path, train=values, optim={'fresh_learning_rate': 6e-3})
+    test = (tmp_path / 'dev.tsv').read_text()
+    (tmp_path / 'test.tsv').write_text(test)
+    data = dataclasses.replace(config.data, test_file=str(tmp_path / 'test.tsv'))
+    config = dataclasses.replace(config, data=data)
+    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
+    train(config, whole, monkeypatch)
+    part = dataclasses.replace(config, train=dataclasses.replace(config.train, num_steps=8))
+    for each in (part, config):
+        train(each, stopped, monkeypatch)
+    small_run.same_bits(stopped, whole, 12)
+
+    evaluations = [line for line in small_run.metrics(whole) if line['split'] == 'eval']
+    assert [line['step'] for line in evaluations] == [4, 8, 12]
+    assert all(
+        {'bleu', 'chrf', 'perplexity', 'token_accuracy'} <= line.keys() for line in evaluations
+    )
+    scored = json.loads((whole / 'eval_hypotheses.json').read_text())
+    assert scored['scores']['bleu'] == evaluations[-1]['bleu']
+    assert 'case:lc' in scored['signatures']['bleu']
+    lines = (whole / 'eval_hypotheses.txt').read_text().splitlines()
+    assert len(lines) == 20 and (whole / 'test_hypotheses.txt').read_text().splitlines() == lines
+    results = json.loads((whole / 'results.json').read_text())
+    assert results['mean']['test_bleu'] == results['mean']['bleu'] == results['mean']['score']
+    assert results['baseline']['meaning'] == 'if every text is copied'
+
+    sources = [line.split('\t')[0] for line in test.splitlines()[1:]]
+    (tmp_path / 'new.txt').write_text('\n'.join([*sources[:3], '', *sources[3:]]) + '\n')
+    flags = [f'--checkpoint={whole}', f'--input={tmp_path / "new.txt"}']
+    predict.main(['predict', *flags, f'--output={tmp_path / "out.txt"}'])
+    assert (tmp_path / 'out.txt').read_text().split('\n') == [*lines[:3], '', *lines[3:], '']
+    bert = predict.load(whole)
+    for suffix in ('tsv', 'jsonl'):
+        output = tmp_path / f'out.{suffix}'
+        assert predictions.write_records(bert, tmp_path / 'test.tsv', output) == 20
+    header, *rows = (tmp_path / 'out.tsv').read_text().splitlines()
+    assert header == 'source\tinput_target\ttarget'
+    assert [row.split('\t')[2] for row in rows] == lines
+    records = map(json.loads, (tmp_path / 'out.jsonl').read_text().splitlines())
+    assert [record['target'] for record in records] == lines
+
+    assert bert.generate(sources) == lines and bert.generate(sources[0]) == lines[0]
+    capsys.readouterr()
+    printed.show_texts(bert, sources[:1], [], [], 1)
+    assert capsys.readouterr().out.splitlines() == [sources[0], f'   {lines[0]}']
+    with pytest.raises(ValueError, match='text 1 is 2; expected a string'):
+        bert.generate(['a', 2])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match='num_beams is 0; expected 1 or more'):
+        bert.generate('a', num_beams=0)
+    assert bert.embed(sources[:2]).shape == (2, 32)
+    with pytest.raises(ValueError, match='this checkpoint has no masked-LM head; it has'):
+        bert.fill_mask('a [MASK]')
+    with pytest.raises(ValueError, match='classify does not work with this model'):
+        bert.classify('a film')
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(small_run.QUICK, reason='a decoder is split over devices as an encoder is')
+def test_eight_devices_are_one() -> None:
+    """The losses of two steps and the texts, with batches and parameters split over devices."""
+    config = small_tasks.configured(pathlib.Path(), 'translate')
+    config = dataclasses.replace(settings.one_step(config), model=MODEL)
+    search = Search(2, 3, 0, 20, max_length=6, num_beams=2)
+    task = TranslationTask(MODEL, search=search)
+    phase = config.train.phases[0]
+    found = []
+    for devices, mesh in ((1, MeshConfig()), (8, MeshConfig(data=2, fsdp=2, tensor=2))):
+        step = build_step(config, task, make_mesh(mesh, jax.devices()[:devices]))
+        key = random_streams.root(0, 'threefry2x32')
+        state, losses = step.init(key), []
+        for seed in range(2):
+            spec = task.batch_spec(phase)
+            batch = shard_batch(synthetic(spec, seed), spec, step.mesh)
+            state, sums = step.train(state, batch, key)
+            losses.append(float(sums['loss'][0]))
+        _, predicted = step.evaluate(state.params, batch)
+        found.append((losses, np.asarray(predicted['written_ids'])))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5)
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_plan_and_benchmark_have_a_step() -> None:
+    config = small_tasks.configured(pathlib.Path(), 'translate', data={'max_target_length': 8})
+    config, task = without_data(dataclasses.replace(config, init_from='', model=MODEL))
+    phase = config.train.phases[0]
+    step = build_step(config, task, make_mesh(MeshConfig(data=2, fsdp=2, tensor=2)))
+    assert 'while' in step.lower(phase).as_text() and task.flops(phase) > 0
+
+
+def fresh(config: Config, task: TranslationTask) -> tuple[Any, Any]:
+    """Parameters like fresh ones, and their facts."""
+    step = build_step(config, task, make_mesh(MeshConfig(), jax.devices()[:1]))
+    random = np.random.default_rng(7)
+    params = jax.tree.map(
+        lambda leaf: jax.device_put(random.normal(size=leaf.shape).astype('f'), leaf.sharding),
+        step.abstract.params,
+    )
+    return params, step.info
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [{}, {'decoder_layers': 1}, {'decoder_shares': 'embeddings'}, {'decoder_shares': 'everything'}],
+)
+def test_a_decoder_starts_from_an_encoder(source: pathlib.Path, changes: dict[str, Any]) -> None:
+    model = dataclasses.replace(small_tasks.MODEL, **changes)
+    config = small_tasks.configured(source, 'translate')
+    config = dataclasses.replace(settings.one_step(config), model=model)
+    begun, info = fresh(config, task_of(config, 2, 3, 0, 20))
+    warm_start.check(config, begun, info, ('masked_lm',))
+    params = jax.device_get(warm_start.initial_params(config, begun, info, True, ('masked_lm',)))
+    saved = jax.device_get(model_dir.load(source).params)
+    jax.tree.map(np.testing.assert_array_equal, params['encoder'], saved['encoder'])
+    np.testing.assert_array_equal(params['masked_lm_bias'], saved['masked_lm_bias'])
+    decoder, count = params['decoder'], model.num_decoder_layers
+    for name, values in decoder['layers'].items():
+        if name == 'cross_attention':
+            jax.tree.map(np.testing.assert_array_equal, values, begun['decoder']['layers'][name])
+        else:
+            lowest = jax.tree.map(lambda x: x[:count], saved['encoder']['layers'][name])
+            jax.tree.map(np.testing.assert_array_equal, values, lowest)
+    if 'embeddings' in decoder:
+        theirs = saved['encoder']['embeddings']
+        jax.tree.map(np.testing.assert_array_equal, decoder['embeddings'], theirs)
+
+
+def test_what_does_not_fit_is_refused(tmp_path: pathlib.Path, source: pathlib.Path) -> None:
+    def refuses(message: str, decoder: pathlib.Path | None = None, **sections: Any) -> None:
+        config = small_tasks.configured(source, 'translate', **sections)
+        config = dataclasses.replace(config, init_decoder_from=str(decoder or ''))
+        with pytest.raises(ValueError, match=message):
+            settings.start_from(config)
+
+    wide: ModelConfig = dataclasses.replace(small_tasks.MODEL, intermediate_size=48)
+    other = small_tasks.pretrained_folder(tmp_path / 'wide', wide)
+    refuses('init_decoder_from=.* has intermediate_size=48, but .* has 64; choose', other)
+    again = small_tasks.pretrained_folder(tmp_path / 'again')
+    (again / 'vocab.txt').write_text('\n'.join([*small_tasks.PIECES[:-1], 'quoi']) + '\n')
+    refuses('has another vocabulary .* Use a checkpoint of both languages', again)
+    shares = {'model': {'decoder_shares': 'everything'}}
+    refuses('so the decoder starts from config.init_from; remove', other, **shares)
+    refuses('max_target_length is 17; expected at most', data={'max_target_length': 17})
+    refuses(
+        'decoder_layers is 1; a decoder has only 2', model=shares['model'] | {'decoder_layers': 1}
+    )
+    config = small_tasks.configured(source, 'text', train={'label_smoothing': 0.1})
+    with pytest.raises(ValueError, match="because the task 'text' does not read it"):
+        settings.start_from(config)
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('a.tsv', 'source\ttarget\na\tb\nc\n', r'a.tsv:3 has 1 columns; expected 2'),
+        ('a.tsv', 'source\ttarget\na\t \n', r"a.tsv:2 has an empty text in 'target'; fill"),
+        ('a.csv', 'source,target\n"",b\n', r"a.csv:2 has an empty text in 'source'"),
+        ('a.tsv', 'a film\tun film\n', r"a.tsv:1 has no column '.*source_field"),
+        ('a.jsonl', '{"source": "a"}\n', r"a.jsonl:1 has no column 'target'"),
+        ('a.jsonl', '{"source": "a", "target": null}\n', r"a.jsonl:1 has no text in 'target'; add"),
+        ('a.txt', 'a\n', r'a.txt: expected a name that ends in .csv'),
+    ],
+)
+def test_a_bad_pair_is_named(tmp_path: pathlib.Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        list(pairs.iter_pairs(tmp_path / name, 'source', 'target'))
+    left_out: list[ValueError] = []
+    if ':2' in message or ':3' in message:
+        list(pairs.iter_pairs(tmp_path / name, 'source', 'target', left_out.append))
+        assert len(left_out) == 1
+
+
+def test_what_is_odd_about_targets_is_counted() -> None:
+    config = small_tasks.configured(pathlib.Path(), 'translate', data={'max_target_length': 4})
+    config = dataclasses.replace(config, model=small_tasks.MODEL)
+    made = TranslationProcessor(config, VOCABULARY, TaskFacts())
+
+    def counted(*targets: str) -> dict[str, int]:
+        summary = Summary()
+        examples = [pairs.Pair('a film', target, '') for target in targets]
+        split = made.encode(examples, summary, 'train')
+        batch = split.rows.batch(np.arange(len(targets)), len(targets), 16)
+        assert batch['target_ids'].shape == (len(targets), 4)
+        assert (batch['target_ids'] == VOCABULARY.specials.sep).any(axis=1).all()
+        return {name.split(' that')[0]: number for name, number in summary.lines().items()}
+
+    assert counted('a film', 'The plot .') == {}
+    found = counted('a film was good and bad', 'a féodal', *['the plot it'] * 20)
+    assert found == {
+        'targets of more than 4 tokens, cut': 1,
+        'unknown tokens in targets': 1,
+        'targets among the first 1,000': 1,
+    }
+    with pytest.raises(ValueError, match=r'not in the vocabulary.*Start from a checkpoint whose'):
+        counted('le chat', 'a film')
+
+
+def test_a_text_file_has_only_texts(tmp_path: pathlib.Path) -> None:
+    with open_writer(tmp_path / 'a.txt', Summary()) as write:
+        write({'target': 'un film\nbon'})
+        with pytest.raises(ValueError, match='have more: label, probabilities; write'):
+            write({'label': 'pos', 'probabilities': {}})
+    assert (tmp_path / 'a.txt').read_text() == 'un film bon\n'
+
+
+def test_smoothed_losses() -> None:
+    """The cross-entropy with a distribution that has most of its probability at the label."""
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(3, 4, 5)).astype('f'), random.integers(0, 5, (3, 4))
+    weights = random.integers(0, 2, (3, 4)).astype('f')
+    logs = np.asarray(jax.nn.log_softmax(logits))
+    expected = -(0.8 * np.eye(5)[labels] + 0.2 / 5) * logs
+    total, count = smoothed_cross_entropy(logits, labels, weights, 0.2)
+    assert float(total) == pytest.approx((expected.sum(-1) * weights).sum(), rel=1e-5)
+    assert float(count) == weights.sum()
+    plain = smoothed_cross_entropy(logits, labels, weights, 0.0)
+    assert plain == cross_entropy(logits, labels, weights)
+
+
+def test_long_files_are_read_as_they_are_written(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more rows are read than fit a window."""
+    folder = small_tasks.fine_tuned_folder(tmp_path / 'm', ('masked_lm', 'decoder'), ())
+    bert = predict.load(folder)
+    (tmp_path / 'a.txt').write_text('a film\n' * 40)
+    seen, made = list[str](), predictions.processor_of(bert)
+    monkeypatch.setattr(TranslationProcessor, 'window', 8)
+    none = lambda rows, _: {'written_ids': np.zeros((len(rows), 2), int)}  # noqa: E731
+    monkeypatch.setattr(bert, 'predict', none)
+
+    def watched() -> Iterator[pairs.Pair]:
+        for pair in made.read(str(tmp_path / 'a.txt'), Summary()):
+            seen.append(pair.source)
+            yield pair
+
+    for i, _ in enumerate(predictions._predicted(bert, made, watched(), Summary())):
+        assert len(seen) == (i // 8 + 1) * 8
+    assert i == 39
