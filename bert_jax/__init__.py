@@ -21,3 +21,30 @@ def load(directory: 'str | os.PathLike', dtype: str = 'auto', language: str = ''
     from bert_jax import predict  # imports JAX, which takes seconds
 
     return predict.load(directory, dtype, language)
+
+
+def finetune(
+    texts: 'typing.Iterable[typing.Any]',
+    labels: 'typing.Iterable[typing.Any]',
+    *,
+    init_from: 'str | os.PathLike[str]',
+    workdir: 'str | os.PathLike[str]',
+    eval_texts: 'typing.Iterable[typing.Any] | None' = None,
+    eval_labels: 'typing.Iterable[typing.Any] | None' = None,
+    settings: 'typing.Mapping[str, typing.Any] | None' = None,
+) -> 'Model':
+    """Fine-tunes a model on texts with their labels, and returns it, as `load` does.
+
+    texts: strings; pairs of strings, as tuples; or lists of words, to tag them. labels: for each
+    text a string or a whole number, which names its label; a float, to learn numbers; a list of
+    labels, if a text may have several; or a list of tags. init_from: a folder as for `load`.
+    workdir: the folder of the run, as of `bert_jax train`; the same call goes on with a run that
+    was interrupted, and loads one that is complete. eval_texts, eval_labels: the examples to
+    evaluate on; otherwise a tenth of the texts. settings: keys of the configuration, such as
+    {'train.epochs': 5}.
+
+    Raises ValueError for wrong examples and settings, and Interrupted after a signal.
+    """
+    from bert_jax import api  # imports JAX, which takes seconds
+
+    return api.finetune(texts, labels, init_from, workdir, eval_texts, eval_labels, settings)

@@ -11,6 +11,7 @@ DIR: a workdir, a folder written by bert_jax convert, or a folder of a Hugging F
 checkpoint, which is converted once into the cache. In Python, see `bert_jax.load`.
 """
 
+import dataclasses
 import functools
 import os
 import pathlib
@@ -93,6 +94,15 @@ _string('prompt', None, 'embed: the name of a prompt of a Sentence Transformers 
 _enum('long', 'truncate', ['truncate', 'window'], 'embed: what to do with texts that are too long.')
 _string('language', '', 'The language of the texts, for a model of several languages.')
 _enum('dtype', 'auto', choices('model.dtype'), 'The compute type.')
+flags.DEFINE_float(
+    'threshold',
+    None,
+    'task, if a text may have several labels: those with a larger probability are predicted. '
+    'Default: config.eval.threshold of the run, 0.5.',
+    lower_bound=0.0,
+    upper_bound=1.0,
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer(
     'top_k', 5, 'How many labels, answers or tokens to print.', lower_bound=1, flag_values=FLAGS
 )
@@ -216,6 +226,10 @@ def main(argv: list[str]) -> int:
     _say_language(bert)
     mode = _mode(bert)
     bert.search_with(FLAGS.num_beams, FLAGS.length_penalty)
+    if FLAGS.threshold is not None:
+        if not bert.multi_label:
+            raise ValueError('--threshold is for a model of texts with several labels; remove it')
+        bert.eval = dataclasses.replace(bert.eval, threshold=FLAGS.threshold)
     with interruptible():
         (_print if FLAGS.output is None else _write)(bert, mode)
     for name, number in bert.counted.lines().items():

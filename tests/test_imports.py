@@ -11,7 +11,7 @@ import pytest
 from tiny_model import ROOT
 
 PACKAGE = ROOT / 'bert_jax'
-COMMANDS = ('__main__', 'main', 'plan', 'benchmark', 'predict', 'plot', 'export')
+COMMANDS = ('__main__', 'main', 'plan', 'benchmark', 'predict', 'plot', 'export', 'api')
 ROWS = (
     ('config', 'batch'),
     ('parallel', 'data.tokenizers'),

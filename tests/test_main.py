@@ -106,7 +106,8 @@ MISTAKES = {
     'unread in fine-tuning': (
         [TINY, '--config.data.task=ner', '--config.train.eval_every=10000'],
         'fine-tuning does not read config.data.holdout=0.1; config.train.phases=',
-        '; config.train.eval_every=10000 (it evaluates after each epoch)',
+        '; config.train.eval_every=10000 (it evaluates after each epoch'
+        ', or every config.train.eval_steps steps)',
     ),
     'no corpus': ([TINY, '--config.data.corpus=text:nowhere/*.txt'], 'nowhere/*.txt', ''),
 }

@@ -91,6 +91,13 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     holds = optim.power == OptimConfig.power or optim.schedule == 'polynomial'
     yield 'optim.power', holds, f'{OptimConfig.power} {unread}'
 
+    data = config.data
+    several = 'False because data.multi_label is True'
+    yield 'data.regression', not (data.regression and data.multi_label), several
+    files = [name for name in ('eval_file', 'test_file') if getattr(data, name)]
+    expected = f'empty because data.{" and data.".join(files)} is given'
+    yield 'data.split_field', not (data.split_field and files), expected
+    yield 'data.label_separator', bool(data.label_separator), 'one character or more'
     lines = filter(str.strip, config.data.examples.splitlines())
     yield 'data.examples', all(x.count('[MASK]') == 1 for x in lines), 'lines with one [MASK] each'
     expected = f'at most 2**32 - train.seeds ({train.seeds})'

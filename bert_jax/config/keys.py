@@ -13,7 +13,7 @@ UNREAD: dict[Kind, Fact] = {'pretraining': Fact.FINETUNING, 'finetuning': Fact.P
 # What to use instead of a key that fine-tuning does not read.
 INSTEAD = {
     'train.phases': 'it uses config.train.epochs',
-    'train.eval_every': 'it evaluates after each epoch',
+    'train.eval_every': 'it evaluates after each epoch, or every config.train.eval_steps steps',
     'eval.max_batches': 'it evaluates on all held-out examples',
 }
 

@@ -119,6 +119,16 @@ class DataConfig:
     # Task 'translate': the most tokens of a text to write; 0: max_seq_length.
     max_target_length: Count = setting(0, FINETUNING)
     regression: bool = setting(False, FINETUNING)  # labels of the task 'text' are numbers
+    # Whether a text of the task 'text' may have several labels, or none. They are a list in .jsonl
+    # files, and separated by label_separator in a cell of a table.
+    multi_label: bool = setting(False, FINETUNING)
+    label_separator: str = setting(',', FINETUNING)
+    # The weights of labels in the training loss: '', 'balanced', or 'NAME=2,OTHER=0.5' (others: 1).
+    class_weights: str = setting('', FINETUNING)
+    # The share of train_file that is held out if eval_file is empty.
+    eval_share: Share = setting(0.1, FINETUNING)
+    # The column of train_file that says which rows are for train, dev and test, if it has one.
+    split_field: str = setting('', FINETUNING)
     max_seq_length: int = setting(128, FINETUNING)  # tokens; a batch is padded to its longest row
     group_by_length: bool = setting(True, FINETUNING)  # less padding, but less random batches
     doc_stride: Positive = setting(128, FINETUNING)  # tokens between windows of a long context
@@ -200,13 +210,19 @@ class TrainConfig:
     phases: tuple[Phase, ...] = setting(
         (Phase(900_000, 128, 256, 20), Phase(100_000, 512, 256, 77)), PRETRAINING
     )
-    epochs: PositiveFloat = setting(3.0, FINETUNING)  # each one ends with an evaluation
+    epochs: PositiveFloat = setting(3.0, FINETUNING)  # each one ends with an evaluation, by default
     batch_size: Positive = setting(32, FINETUNING)  # rows per step over all devices
     seeds: Positive = setting(1, FINETUNING, FREE)  # the number of runs, with seed, seed + 1, ...
     # Task 'translate': the share of each target's probability that is spread evenly over the
     # vocabulary (Szegedy et al., 2016, section 7).
     label_smoothing: Probability = setting(0.0, FINETUNING)
-    best: bool = setting(False, FINETUNING)  # keep and score the best epoch instead of the last
+    best: bool = setting(False, FINETUNING)  # keep and score the best evaluation, not the last one
+    # Fine-tuning ends after this many evaluations without a better main score, and keeps the best
+    # one; 0 trains for all epochs.
+    patience: Count = setting(0, FINETUNING, FREE)
+    eval_steps: Count = setting(0, FINETUNING, FREE)  # steps between evaluations; 0: each epoch
+    # The score that decides which evaluation and which seed is best; '' is the task's own.
+    main_score: str = setting('', FINETUNING)
     # The step at which the run ends; 0: the sum over phases. It does not change the schedule.
     num_steps: int = setting(0, FREE)
     seed: Seed = 0  # for the initial parameters and dropout
@@ -236,6 +252,8 @@ class EvalConfig:
     length_penalty: float = setting(1.0, FINETUNING, FREE)
     # Whether a search ends when num_beams texts are complete, even if a better one may follow.
     early_stopping: bool = setting(False, FINETUNING, FREE)
+    # With data.multi_label, the labels with a larger probability than this are predicted.
+    threshold: Share = setting(0.5, FINETUNING)
 
 
 @dataclasses.dataclass(frozen=True)

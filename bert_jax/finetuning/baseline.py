@@ -1,10 +1,12 @@
 """The score of predictions that ignore the text, and whether a run is better than this baseline."""
 
 import dataclasses
+import difflib
 import math
 
 from bert_jax.config.console import plural
 from bert_jax.finetuning.task_data import TaskData
+from bert_jax.training.early_stopping import LOWER_IS_BETTER
 
 FEW_STEPS = 1000
 
@@ -27,11 +29,22 @@ class Baseline:
 
 
 def of(data: TaskData) -> Baseline:
-    """The baseline of a task for its main score. The most frequent label and the mean come from the
-    training data."""
-    meaning, decoded = data.processor.baseline(data.train, data.eval)
-    value = data.processor.score(data.eval, decoded)[data.processor.main_score]
-    name, error = data.processor.metric, 0.0
+    """The baseline of a task for its main score, or for its own score if the main score is the
+    loss. The most frequent label and the mean come from the training data. Raises ValueError if the
+    task has no score of the name config.train.main_score."""
+    processor, chosen = data.processor, data.processor.config.train.main_score
+    meaning, decoded = processor.baseline(data.train, data.eval)
+    scores = processor.score(data.eval, decoded)
+    if chosen and chosen not in scores and chosen != 'loss':
+        names = ', '.join([*scores, *processor.more_scores, 'loss'])
+        near = difflib.get_close_matches(chosen, (*scores, 'loss'), n=1)
+        raise ValueError(
+            f'config.train.main_score is {chosen!r}; the scores of this task are {names}'
+            + (f'. Did you mean {near[0]}?' if near else '')
+        )
+    own = chosen in ('', 'loss')
+    name, error = processor.metric if own else chosen, 0.0
+    value = scores[processor.own_score if own else chosen]
     if name == 'accuracy':
         count = sum(
             len(tags) if isinstance(tags, list) else 1 for tags in decoded
@@ -42,10 +55,11 @@ def of(data: TaskData) -> Baseline:
 
 def advice(baseline: Baseline, value: float, steps: int) -> str:
     """A warning with advice if the score `value` is not above the baseline by more than its
-    standard error; otherwise ''."""
-    if value > baseline.value + baseline.error:
+    standard error, or below it if lower scores are better; otherwise ''."""
+    side, sign = ('below', -1) if baseline.name in LOWER_IS_BETTER else ('above', 1)
+    if sign * value > sign * baseline.value + baseline.error:
         return ''
-    clearly = '' if value <= baseline.value else 'clearly '
+    clearly = '' if sign * value <= sign * baseline.value else 'clearly '
     if steps < FEW_STEPS:
         what = (
             f'{plural(steps, "step is", "steps are")} few; raise config.train.epochs or '
@@ -56,6 +70,6 @@ def advice(baseline: Baseline, value: float, steps: int) -> str:
     else:
         what = 'lower config.optim.learning_rate, and check that the labels belong to the texts'
     return (
-        f'The {baseline.name} ({value:.3f}) is not {clearly}above the baseline '
+        f'The {baseline.name} ({value:.3f}) is not {clearly}{side} the baseline '
         f'({baseline.value:.3f}): the model has not learned the task yet. {what}.'
     )

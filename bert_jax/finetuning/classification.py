@@ -7,6 +7,7 @@ import numpy as np
 from etils import epath
 
 from bert_jax.data import model_languages
+from bert_jax.data.labelled import class_weights, label_sets
 from bert_jax.data.labelled import examples as example_files
 from bert_jax.data.labelled import labels as label_columns
 from bert_jax.data.labelled.bad_rows import OnError, each
@@ -14,7 +15,7 @@ from bert_jax.data.labelled.examples import Example
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.texts import TextEncoder
 from bert_jax.data.summary import Summary
-from bert_jax.finetuning import official_scores, task_data
+from bert_jax.finetuning import class_report, official_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
 from bert_jax.tasks.finetuning import ClassificationTask, HeadTask, RegressionTask
 
@@ -30,6 +31,18 @@ class ClassificationProcessor(task_data.Processor):
     def task(self) -> HeadTask:
         labels, model = self.facts.labels, self.config.model
         return ClassificationTask(model, len(labels)) if labels else RegressionTask(model)
+
+    @property
+    def has_classes(self) -> bool:
+        return bool(self.facts.labels)
+
+    @property
+    def more_scores(self) -> tuple[str, ...]:
+        return ('f1/LABEL',) if self.facts.labels else ()
+
+    def label_parser(self, path: str, split: str) -> label_sets.Parser | None:
+        """Reads several labels of an example of a file; None if each example has one label."""
+        return None
 
     @property
     def metric(self) -> str:
@@ -53,9 +66,10 @@ class ClassificationProcessor(task_data.Processor):
             text=data.text_field,
             text_b=data.text_b_field,
             label=data.label_field,
-            columns=columns,
+            columns=columns or bool(data.split_field),
             on_error=on_error,
             summary=summary,
+            label_set=self.label_parser(path, split),
         )
         pairs = self.facts.pairs
 
@@ -106,6 +120,8 @@ class ClassificationProcessor(task_data.Processor):
         elif is_scored:
             truth = label_columns.label_values(examples)
         labels = {'label_ids' if names else 'label_values': truth}
+        if split == TRAIN and (setting := self.config.data.class_weights):
+            labels['example_weights'] = class_weights.of_classes(setting, names, truth)[truth]
         return Split(split, examples, self.encoded(rows, labels), is_scored)
 
     def decode(self, split: Split, outputs: Predictions) -> np.ndarray:
@@ -116,22 +132,17 @@ class ClassificationProcessor(task_data.Processor):
         if not labels:
             yield from self._records(decoded)
             return
-        logits, several = outputs['logits'], self.facts.multi_label
-        probabilities = (
-            1 / (1 + np.exp(-logits)) if several else np.exp(logits - logits.max(-1, keepdims=True))
-        )
-        probabilities /= 1 if several else probabilities.sum(-1, keepdims=True)
+        probabilities = np.exp(outputs['logits'] - outputs['logits'].max(-1, keepdims=True))
+        probabilities /= probabilities.sum(-1, keepdims=True)
         for record, row in zip(self._records(decoded), probabilities.tolist(), strict=True):
-            by_label = dict(zip(labels, row, strict=True))
-            chosen = [label for label, share in by_label.items() if share > 0.5]
-            yield ({'labels': chosen} if several else record) | {'probabilities': by_label}
+            yield record | {'probabilities': dict(zip(labels, row, strict=True))}
 
     def _records(self, decoded: np.ndarray) -> list[task_data.Record]:
         labels, values = self.facts.labels, decoded.tolist()
         return [{'label': labels[i]} if labels else {'value': i} for i in values]
 
     def baseline(self, train: EncodedExamples, split: Split) -> tuple[str, np.ndarray]:
-        (truth,), count = train.labels.values(), len(split.rows)
+        truth, count = next(iter(train.labels.values())), len(split.rows)
         if not self.facts.labels:
             mean = truth.mean()
             return f'if every prediction is {mean:.3g}, the mean', np.full(count, mean)
@@ -143,9 +154,20 @@ class ClassificationProcessor(task_data.Processor):
         (truth,) = split.rows.labels.values()
         if self.facts.labels:
             scores = official_scores.classification(decoded, truth, METRICS)
-            return scores | {'score': scores['accuracy']}
+            return scores | self.score_of_class(split, decoded) | {'score': scores['accuracy']}
         scores = official_scores.regression(decoded, truth)
         return scores | {'score': scores['pearson']}
+
+    def score_of_class(self, split: Split, decoded: np.ndarray) -> dict[str, float]:
+        """The F1 of a class, `f1/LABEL`, if it is the main score."""
+        name = self.main_score
+        if not name.startswith('f1/') or name[3:] not in self.facts.labels:
+            return {}
+        return {name: self.report(split, decoded)['classes'][name[3:]]['f1']}
+
+    def report(self, split: Split, decoded: np.ndarray) -> task_data.Report:
+        (truth,) = split.rows.labels.values()
+        return class_report.of_classes(decoded, truth, self.facts.labels)
 
     def write(self, split: Split, decoded: np.ndarray, folder: epath.Path) -> None:
         columns = [example.columns or {} for example in split.examples]

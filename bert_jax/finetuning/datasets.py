@@ -11,6 +11,7 @@ from bert_jax.data.text import staging
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.finetuning import glue
 from bert_jax.finetuning.classification import ClassificationProcessor
+from bert_jax.finetuning.multi_label import MultiLabelProcessor
 from bert_jax.finetuning.ner import TaggingProcessor
 from bert_jax.finetuning.squad import QuestionAnsweringProcessor
 from bert_jax.finetuning.task_data import EVAL, TRAIN, Processor, TaskData, TaskFacts, load
@@ -29,14 +30,22 @@ class TaskEntry:
     settings: tuple[str, ...]
 
 
+def _load_texts(config: Config, tokenizer: Tokenizer) -> TaskData:
+    several = config.data.multi_label
+    return load(MultiLabelProcessor if several else ClassificationProcessor, config, tokenizer)
+
+
 FILES = ('train_file', 'eval_file', 'test_file')
-SETTINGS = ('dir', *FILES, 'regression')
+SETTINGS = ('dir', *FILES, 'regression', 'multi_label', 'class_weights', 'split_field')
 GLUE = tuple(name for name in GLUE_TASKS if name != 'ax')  # ax has no training set
 TASKS = {
-    **{name: TaskEntry(functools.partial(glue.load, name), ('dir',)) for name in GLUE},
-    'text': TaskEntry(functools.partial(load, ClassificationProcessor), (*FILES, 'regression')),
+    **{
+        name: TaskEntry(functools.partial(glue.load, name), ('dir', 'class_weights'))
+        for name in GLUE
+    },
+    'text': TaskEntry(_load_texts, SETTINGS[1:]),
     'squad': TaskEntry(functools.partial(load, QuestionAnsweringProcessor), FILES),
-    'ner': TaskEntry(functools.partial(load, TaggingProcessor), FILES),
+    'ner': TaskEntry(functools.partial(load, TaggingProcessor), (*FILES, 'class_weights')),
     'translate': TaskEntry(functools.partial(load, TranslationProcessor), FILES),
 }
 PROCESSORS: dict[str, type[Processor]] = {
@@ -68,6 +77,8 @@ def processor_for(
     head of a task."""
     for head in heads:
         if head in PROCESSORS:
+            if facts.multi_label:
+                return MultiLabelProcessor(config, tokenizer, facts)
             return PROCESSORS[head](config, tokenizer, facts)
     raise ValueError(
         f'this checkpoint has no task head, only {", ".join(heads) or "the encoder"}; '

@@ -24,6 +24,14 @@ class GlueProcessor(ClassificationProcessor):
     eval_sizes: dict[str, int]
 
     @property
+    def has_classes(self) -> bool:
+        return False  # GLUE's scores are the official ones alone
+
+    @property
+    def more_scores(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def metric(self) -> str:
         metrics = self.glue_task.metrics
         return metrics[0] if len(metrics) == 1 and len(self.eval_sizes) == 1 else 'score'

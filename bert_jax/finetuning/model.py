@@ -36,17 +36,18 @@ class Model(Bert):
         """The label and its probability, (str, float), for each text or pair of texts.
 
         With all_labels, a dict of all labels, the most likely first. If a text may have several
-        labels, a list of those with a probability above 0.5. A list of two strings is two texts; a
-        pair is a tuple.
+        labels, a list of those with a probability above `eval.threshold`, with their probabilities.
+        A list of two strings is two texts; a pair is a tuple.
         """
         self._check_head('classifier', bool(self.labels), 'classify')
         several, one = _several(texts, (str, tuple))
         found = [ranked(record['probabilities']) for record in self.text_records(several)]
         results: list[Any] = found
-        if not all_labels:
-            results = [next(iter(scores.items())) for scores in found]
         if self.multi_label and not all_labels:
-            results = [[(x, p) for x, p in scores.items() if p > 0.5] for scores in found]
+            least = self.eval.threshold
+            results = [[(x, p) for x, p in scores.items() if p > least] for scores in found]
+        elif not all_labels:
+            results = [next(iter(scores.items())) for scores in found]
         return results[0] if one else results
 
     def regress(self, texts: Text | Sequence[Text]) -> Any:

@@ -10,12 +10,12 @@ from etils import epath
 
 from bert_jax.batch import Batch
 from bert_jax.data import model_languages
-from bert_jax.data.labelled import conll, tagging, tags
+from bert_jax.data.labelled import class_weights, conll, tagging, tags
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.sentence import Sentence
 from bert_jax.data.summary import Summary
-from bert_jax.finetuning import official_scores, task_data
+from bert_jax.finetuning import class_report, official_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
 from bert_jax.models.heads import Outputs
 from bert_jax.tasks.finetuning import TaggingTask
@@ -54,6 +54,10 @@ class TaggingProcessor(task_data.Processor):
     @property
     def task(self) -> TaggingTask:
         return TaggingTask(self.config.model, len(self.facts.labels))
+
+    @property
+    def has_classes(self) -> bool:
+        return True
 
     @property
     def metric(self) -> str:
@@ -113,6 +117,10 @@ class TaggingProcessor(task_data.Processor):
         )
         labels = np.concatenate([np.zeros(0, np.int32), *windows.labels])
         arrays = {'label_ids': np.maximum(labels, 0), 'label_weights': np.float32(labels >= 0)}
+        if split == TRAIN and (setting := self.config.data.class_weights):
+            ids = labels[labels >= 0]
+            weights = class_weights.of_classes(setting, self.facts.labels, ids)
+            arrays['label_weights'] *= weights[arrays['label_ids']]
         rows = self.encoded(windows.rows, arrays)
         return Split(split, examples, rows, examples[0].tags is not None, windows)
 
@@ -139,6 +147,10 @@ class TaggingProcessor(task_data.Processor):
     def score(self, split: Split, decoded: Tags) -> dict[str, float]:
         scores = official_scores.entities([sentence.tags for sentence in split.examples], decoded)
         return scores | {'score': scores.get('f1', scores['accuracy'])}
+
+    def report(self, split: Split, decoded: Tags) -> task_data.Report:
+        gold = [sentence.tags for sentence in split.examples]
+        return class_report.of_tags(decoded, gold)
 
     def write(self, split: Split, decoded: Tags, folder: epath.Path) -> None:
         name = 'predictions' if split.name == EVAL else f'{split.name}_predictions'

@@ -42,6 +42,42 @@ def classification(
         return {metric: float(functions[metric](labels, predicted)) for metric in metrics}
 
 
+def label_sets(
+    probabilities: np.ndarray, truth: np.ndarray, threshold: float = 0.5
+) -> dict[str, float]:
+    """Scores of examples that may have several labels, by name.
+
+    probabilities: float[n, labels]; labels above the threshold are predicted. truth:
+    int[n, labels], 1 for the labels of each example. micro_precision, micro_recall and micro_f1
+    count all labels of all examples. macro_f1 is the mean of the F1 of each label that occurs or is
+    predicted. exact_match is the share of examples whose predicted labels are all right.
+    average_precision, which does not depend on the threshold, is the mean over the labels that
+    occur. Raises ValueError for arrays that are empty or of different shapes.
+    """
+    import sklearn.metrics
+
+    _check(probabilities.ravel(), truth.ravel())
+    predicted, right = probabilities > threshold, truth > 0
+    true_of, seen_of = right.sum(axis=0), predicted.sum(axis=0)
+    both_of = (right & predicted).sum(axis=0)
+    both, seen, true = both_of.sum(), seen_of.sum(), true_of.sum()
+    occur = true_of + seen_of > 0
+    f1_of = 2 * both_of[occur] / (true_of + seen_of)[occur]
+    precisions = [
+        sklearn.metrics.average_precision_score(right[:, i], probabilities[:, i])
+        for i in np.flatnonzero(true_of)
+    ]
+    scores = {
+        'micro_f1': 2 * both / max(seen + true, 1),
+        'macro_f1': f1_of.mean() if len(f1_of) else 0.0,
+        'micro_precision': both / max(seen, 1),
+        'micro_recall': both / max(true, 1),
+        'exact_match': (predicted == right).all(axis=1).mean(),
+        'average_precision': np.mean(precisions) if precisions else 0.0,
+    }
+    return {name: float(value) for name, value in scores.items()}
+
+
 def regression(predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """pearson, spearman and mse of float[n] and float[n]. Raises ValueError for values that are not
     finite, and for arrays that are empty or of different shapes."""

@@ -40,7 +40,7 @@ def records(
     """Yields a record for each example of a file, in order. Its format depends on the task:
 
     Texts (tables, .jsonl, .json) get `label` and `probabilities`, or `value`, or, if a text may
-    have several labels, `labels` (those with a probability above 0.5); sentences (.conll, or tables
+    have several labels, `labels` (those above `eval.threshold`); sentences (.conll, or tables
     and .jsonl with `words`) get `tags`; questions (SQuAD's .json, or tables and .jsonl with
     `question` and `context`) get `answer`, `probability` and `n_best`; texts to translate (.txt,
     tables and .jsonl with `source`) get `target`. Long texts are cut or split as in training;

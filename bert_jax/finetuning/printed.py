@@ -78,7 +78,13 @@ def _lines(model: Model, record: Record, top_k: int) -> Iterator[str]:
         best = [(n['text'] or '(no answer)', n['probability']) for n in record['n_best']]
         yield from _listed(best[:top_k])
     else:
-        yield from _listed([*ranked(record['probabilities']).items()][:top_k])
+        shares = [*ranked(record['probabilities']).items()]
+        if model.multi_label:
+            least = model.eval.threshold
+            yield from _listed([found for found in shares if found[1] > least])
+            shares = [found for found in shares if found[1] <= least]
+            yield f'   not above {shown(least)}:' if shares else '   that is every label'
+        yield from _listed(shares[:top_k])
 
 
 def _listed(scores: Iterable[tuple[str, float]]) -> Iterator[str]:

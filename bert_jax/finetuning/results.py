@@ -14,7 +14,9 @@ from etils import epath
 from bert_jax.config.console import plural, say
 from bert_jax.config.files import write_atomically
 from bert_jax.data.labelled.glue_tasks import glue_average
+from bert_jax.finetuning import class_report
 from bert_jax.finetuning.baseline import Baseline, advice
+from bert_jax.training.early_stopping import rank
 from bert_jax.training.end_report import command
 
 WNLI_POLICY = (
@@ -37,20 +39,23 @@ def write(
     inputs: Sequence[str] = ("--text='...'",),
 ) -> None:
     """Writes results.json and prints the scores. For several seeds it prints a table with means and
-    standard deviations. Warns if the main score is not above the baseline.
+    standard deviations. The scores of each class are those of the best seed. Warns if the score is
+    not better than the baseline.
 
     steps: the number of training steps, for the warning. inputs: the flags of a prediction for one
     example, for the command to try.
     """
     mean, std = _statistics(scores)
-    best = max(scores, key=lambda row: row[main_score])
+    best = max(scores, key=lambda row: rank(main_score, row))
     results: dict[str, Any] = {'task': name, 'main_score': main_score, 'mean': mean, 'std': std}
     results |= {'best_seed': best['seed'], 'seeds': scores}
     results['baseline'] = dataclasses.asdict(baseline)
+    folder = workdir / f'seed_{best["seed"]}' if std else workdir
+    results |= (report := class_report.read(folder))
     workdir.mkdir(parents=True, exist_ok=True)
     write_atomically(workdir / 'results.json', json.dumps(results, indent=2) + '\n')
-    # The main score is often a copy of an official metric.
-    shown = [key for key in mean if key != main_score or baseline.name == main_score]
+    # `score` is often a copy of an official metric.
+    shown = [key for key in mean if key != 'score' or baseline.name == 'score']
     if std:
         _print_table(name, shown, scores, mean, std)
     else:
@@ -58,9 +63,17 @@ def write(
         for key in shown:
             beside = f'   (baseline: {baseline.value:.4f})' if key == baseline.name else ''
             say(f'  {key:<20} {mean[key]:.4f}{beside}')
-    if warning := advice(baseline, mean[main_score], steps):
+    if report:
+        of_seed = f', seed {best["seed"]}' if std else ''
+        say(
+            '\n'.join(
+                [f'\neach class on the held-out examples{of_seed}', *class_report.lines(report)]
+            )
+        )
+        if class_report.draw(report, workdir):
+            say(f'  picture: {workdir / class_report.PICTURE}')
+    if warning := advice(baseline, mean[baseline.name], steps):
         say(f'warning: {warning}')
-    folder = workdir / f'seed_{best["seed"]}' if std else workdir
     say('try next:')
     say(command('predict', f'--checkpoint={shlex.quote(str(folder))}', *inputs))
 

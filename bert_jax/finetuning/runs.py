@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,7 +14,14 @@ from bert_jax.config import Config
 from bert_jax.config.console import plural
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning import baseline, official_scores, results, settings, translation
+from bert_jax.finetuning import (
+    baseline,
+    class_report,
+    official_scores,
+    results,
+    settings,
+    translation,
+)
 from bert_jax.finetuning.baseline import Baseline
 from bert_jax.finetuning.datasets import load_task_data, task_names
 from bert_jax.finetuning.task_data import EVAL, Predictions, Processor, Split, TaskData
@@ -29,6 +35,7 @@ from bert_jax.tasks.finetuning import (
 )
 from bert_jax.tasks.task import Task
 from bert_jax.training.checkpoint import load_params
+from bert_jax.training.early_stopping import rank
 from bert_jax.training.loop import predict
 from bert_jax.training.run import Resolver, Run, as_given, part
 
@@ -220,7 +227,7 @@ def _train_and_score(run: Run, data: TaskData, stopper: Stopper) -> dict[str, fl
     evals = [line for line in lines if line['split'] == 'eval']
     kept, key = evals[-1], data.processor.main_score
     if run.config.train.best:
-        kept = max(evals, key=lambda line: -math.inf if line[key] is None else line[key])
+        kept = max(evals, key=lambda line: rank(key, line))
     scores = {
         name: value
         for name, value in kept.items()
@@ -233,10 +240,12 @@ def _predict(run: Run, data: TaskData, params: Any, stopper: Stopper) -> dict[st
     """Writes the predictions for the test files, and returns the scores of those with labels.
 
     With config.train.best, the parameters are those of the best evaluation, and the predictions for
-    the held-out file are written again, because the last evaluation wrote its own.
+    the held-out file and the scores of its classes are written again, because the last evaluation
+    wrote its own.
     """
     splits, scores = list(data.tests), dict[str, float]()
-    if run.config.train.best and data.processor.writes_eval:
+    processor = data.processor
+    if run.config.train.best and (processor.writes_eval or processor.has_classes):
         splits.append(data.eval)
     if run.config.train.best and splits:
         abstract = jax.tree.map(
@@ -249,7 +258,8 @@ def _predict(run: Run, data: TaskData, params: Any, stopper: Stopper) -> dict[st
         recorded = _write_and_score(data.processor, split, predictions, run.workdir)
         if split is not data.eval:
             scores |= {f'{split.name}_{key}': value for key, value in recorded.items()}
-        LOG.info('wrote predictions for %s of %s', plural(len(split.rows), 'row'), split.name)
+        if split.name != EVAL or processor.writes_eval:
+            LOG.info('wrote predictions for %s of %s', plural(len(split.rows), 'row'), split.name)
     return scores
 
 
@@ -260,4 +270,6 @@ def _write_and_score(
     decoded = processor.decode(split, predictions)
     if (processor.writes_eval or split.name != EVAL) and jax.process_index() == 0:
         processor.write(split, decoded, workdir)
+    if split.name == EVAL and processor.has_classes and jax.process_index() == 0:
+        class_report.write(workdir, processor.report(split, decoded) or {})
     return processor.score(split, decoded) if split.is_scored else {}

@@ -69,7 +69,8 @@ def one_step(config: Config) -> Config:
 
 def with_steps(config: Config, data: TaskData) -> Config:
     """The configuration with the number of steps, computed from that of epochs. Each epoch ends
-    with an evaluation and a checkpoint."""
+    with a checkpoint and, unless train.eval_steps is given, with an evaluation. A run that may end
+    early keeps its best evaluation."""
     train = config.train
     epoch = math.ceil(len(data.train) / train.batch_size)
     steps = max(round(train.epochs * epoch), 1)
@@ -77,7 +78,8 @@ def with_steps(config: Config, data: TaskData) -> Config:
     train = dataclasses.replace(
         train,
         phases=(Phase(steps, config.data.max_seq_length, train.batch_size, 1),),
-        eval_every=epoch,
+        eval_every=train.eval_steps or epoch,
+        best=train.best or train.patience > 0,
         checkpoint_every=min(train.checkpoint_every, epoch),
     )
     optim = dataclasses.replace(config.optim, warmup_steps=warmup)

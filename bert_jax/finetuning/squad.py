@@ -20,7 +20,7 @@ class QuestionAnsweringProcessor(task_data.Processor):
     """Processes questions about texts. Predictions are `Answers`."""
 
     head = 'span'
-    main_score = 'f1'
+    own_score = 'f1'
     writes_eval = True
     window = 256  # each question is several rows
 

@@ -11,7 +11,7 @@ from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.config.console import plural
-from bert_jax.data.labelled import holdout, labels
+from bert_jax.data.labelled import holdout, labels, split_column
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples, permutation
 from bert_jax.data.labelled.texts import Row
@@ -20,6 +20,7 @@ from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.tasks.finetuning import HeadTask
 
 Predictions = Mapping[str, np.ndarray]  # a task's outputs by name: [rows, ...]
+Report = dict[str, Any]  # the scores of each class, see `class_report`
 Record = dict[str, Any]  # one example's prediction, as the predict command writes it
 FEW_ROWS = 100  # an accuracy of fewer examples may have a standard error of 5 % or more
 TRAIN, EVAL, PREDICT = 'train', 'eval', 'predict'  # names of splits; test splits have others
@@ -60,13 +61,29 @@ class Processor(abc.ABC):
     scores predictions and writes them."""
 
     head: ClassVar[str]  # the head of the model that the task trains
-    main_score: ClassVar[str] = 'score'  # decides which epoch and which seed is best
+    own_score: ClassVar[str] = 'score'  # the `main_score`, unless the configuration names another
     writes_eval: ClassVar[bool] = False  # whether predictions for EVAL are written too
     window: ClassVar[int] = 1024  # the number of examples that are predicted together
     all_scores = False  # whether records have the probability of every label, for words too
 
     def __init__(self, config: Config, tokenizer: Tokenizer, facts: TaskFacts):
         self.config, self.tokenizer, self.facts = config, tokenizer, facts
+
+    @property
+    def main_score(self) -> str:
+        """The score that decides which evaluation and which seed is best."""
+        return self.config.train.main_score or self.own_score
+
+    @property
+    def more_scores(self) -> tuple[str, ...]:
+        """Names for `main_score` besides those of `score`, as a message lists them. `score` has
+        them only if one is the main score."""
+        return ()
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether `report` returns the scores of each class."""
+        return False
 
     @property
     @abc.abstractmethod
@@ -76,7 +93,7 @@ class Processor(abc.ABC):
     @property
     @abc.abstractmethod
     def metric(self) -> str:
-        """The name of the metric that `main_score` copies, or 'score' if it is a mean of several
+        """The name of the metric that `own_score` copies, or 'score' if it is a mean of several
         metrics."""
 
     @property
@@ -133,7 +150,11 @@ class Processor(abc.ABC):
 
     @abc.abstractmethod
     def score(self, split: Split, decoded: Any) -> dict[str, float]:
-        """The official scores, including `main_score`."""
+        """The official scores, including `own_score`."""
+
+    def report(self, split: Split, decoded: Any) -> Report | None:
+        """The scores of each class (see `class_report`), or None if the task has no classes."""
+        return None
 
     @abc.abstractmethod
     def write(self, split: Split, decoded: Any, folder: epath.Path) -> None:
@@ -190,24 +211,29 @@ def make_task_data(
 def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskData:
     """The data of the user's files. Without config.data.eval_file, a part of the training file is
     held out (see `holdout.choose`). Raises ValueError for mistakes in the files."""
-    data, summary, note = config.data, Summary(), ''
+    data, summary, note, tests = config.data, Summary(), '', dict[str, list[Any]]()
     processor = kind(config, tokenizer, TaskFacts())
     train = list(processor.read(data.train_file, summary, TRAIN))
-    if data.eval_file:
-        held_out = list(processor.read(data.eval_file, summary, EVAL))
-    else:
+    file = pathlib.PurePath(data.train_file).name
+    held_out = list(processor.read(data.eval_file, summary, EVAL)) if data.eval_file else []
+    if data.split_field:
+        parts = split_column.parts(train, data.split_field)
+        train, held_out = parts['train'], parts['dev']
+        tests = {'test': parts['test']} if parts['test'] else {}
+        note = f'the column {data.split_field!r} of {file}'
+    if not held_out:
         texts, names = zip(*map(processor.text_and_label, train), strict=True)
-        chosen = holdout.choose(texts, names, data.train_file)
+        chosen = holdout.choose(texts, names, data.train_file, data.eval_share)
         held_out = [example for example, out in zip(train, chosen, strict=True) if out]
         train = [example for example, out in zip(train, chosen, strict=True) if not out]
-        file = pathlib.PurePath(data.train_file).name
-        note = f'a tenth of {file}; config.data.eval_file is empty'
+        share = 'a tenth' if data.eval_share == 0.1 else f'{data.eval_share:.0%}'
+        rows = f'the rows to train on in {file}' if data.split_field else file
+        note = f'{share} of {rows}; config.data.eval_file is empty'
     processor.facts = processor.find_facts(train, held_out)
     _count_contradictions(processor, train, summary)
     for one, other in labels.alike(processor.facts.labels):
         name = f'labels that may mean the same: {one!a} and {other!a}'
         summary.count(name, data.train_file)
-    tests = {}
     if data.test_file:
         tests['test'] = list(processor.read(data.test_file, summary, 'test'))
     made = make_task_data(processor, summary, train, held_out, tests)

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ from bert_jax.batch import LENGTHS, Batch, BatchSpec, Feature
 from bert_jax.config import Phase
 from bert_jax.models.flops import encoder_flops
 from bert_jax.models.heads import Outputs
-from bert_jax.tasks.losses import Sums, accuracy, cross_entropy
-from bert_jax.tasks.task import EncoderTask
+from bert_jax.tasks.losses import Sum, Sums, accuracy, binary_cross_entropy, cross_entropy
+from bert_jax.tasks.task import EncoderTask, RandomStreams
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +61,40 @@ class ClassificationTask(HeadTask):
     def sums(self, outputs: Outputs, batch: Batch) -> Sums:
         scored = (outputs['logits'], batch['label_ids'], batch['example_weights'])
         return {'task_loss': cross_entropy(*scored), 'accuracy': accuracy(*scored)}
+
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
+        """logits: float32[batch, num_labels]"""
+        return {'logits': outputs['logits']}
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiLabelTask(HeadTask):
+    """Predicts whether each row has each of `num_labels` labels: a sigmoid for each label.
+
+    positive_weights: the weight of the rows that have a label, for each label, in the loss of
+    training; () is 1 for each. The loss of an evaluation has no weights.
+    """
+
+    positive_weights: tuple[float, ...] = ()
+    heads: ClassVar = ('pooler', 'classifier')
+
+    def labels_spec(self, rows: int, length: int) -> BatchSpec:
+        return {'label_targets': Feature((rows, self.num_labels), 'int32', ('batch', 'labels'), 2)}
+
+    def loss(self, params: Any, batch: Batch, rngs: RandomStreams, frozen: Any = ()) -> Sums:
+        outputs = self.apply(params, batch, rngs)
+        sums, weights = self._all_sums(outputs, batch), jnp.array(self.positive_weights or 1.0)
+        return sums | {'task_loss': self._cross_entropy(outputs, batch, weights)}
+
+    def sums(self, outputs: Outputs, batch: Batch) -> Sums:
+        return {'task_loss': self._cross_entropy(outputs, batch, 1.0)}
+
+    def _cross_entropy(
+        self, outputs: Outputs, batch: Batch, positive_weights: jax.Array | float
+    ) -> Sum:
+        return binary_cross_entropy(
+            outputs['logits'], batch['label_targets'], batch['example_weights'], positive_weights
+        )
 
     def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
         """logits: float32[batch, num_labels]"""

@@ -34,6 +34,23 @@ def smoothed_cross_entropy(
     return (1 - smoothing) * total + smoothing * jnp.sum(uniform * weights), count
 
 
+def binary_cross_entropy(
+    logits: jax.Array,
+    targets: jax.Array,
+    weights: jax.Array,
+    positive_weights: jax.Array | float = 1.0,
+) -> Sum:
+    """Returns the mean over classes of the binary cross-entropy in nats, summed over rows.
+
+    logits: float[rows, classes]. targets: int32[rows, classes], 1 or 0. weights: float32[rows].
+    positive_weights: float32[classes], the weight of a loss whose target is 1.
+    """
+    logits, targets = logits.astype(jnp.float32), targets.astype(jnp.float32)
+    positive = positive_weights * targets * jax.nn.log_sigmoid(logits)
+    losses = -jnp.mean(positive + (1 - targets) * jax.nn.log_sigmoid(-logits), axis=-1)
+    return jnp.sum(losses * weights), jnp.sum(weights)
+
+
 def accuracy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Sum:
     """Returns the weighted number of labels that have the largest logit.
 

@@ -17,11 +17,11 @@ from bert_jax.parallel.mesh import make_mesh
 from bert_jax.parallel.sharding import shard_batch
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
-from bert_jax.training import random_streams, running, teacher
+from bert_jax.training import early_stopping, random_streams, running, teacher
 from bert_jax.training.checkpoint import Checkpoints, save_best
 from bert_jax.training.evaluation import Predictions, evaluate
 from bert_jax.training.initialization import NewTokens, with_new_tokens
-from bert_jax.training.metrics import MetricsWriter
+from bert_jax.training.metrics import MetricsWriter, ended_early
 from bert_jax.training.progress import Metrics, Progress
 from bert_jax.training.step_monitor import StepMonitor
 from bert_jax.training.train_step import Step, TrainState, shared_step
@@ -88,7 +88,7 @@ def train(
     built = shared_step(config, task, make_mesh(config.mesh))
     state = _restore_or_init(config, built, checkpoints, workdir, new_tokens or {})
     step = int(state.step)
-    if step >= config.num_steps:
+    if step >= config.num_steps or ended_early(config, eval_batches, workdir, step):
         LOG.info('Training is already complete (step %d of %d).', step, config.num_steps)
         checkpoints.close()
         return state
@@ -116,6 +116,8 @@ def train(
             config, built, workdir, checkpoints, writer, progress, stopper, after_evaluation, frozen
         )
         loop.catch_up(step, state, stages[0])
+        if loop.ends_early(step, stages[0]):
+            return state
         return loop.run(step, state, stages, key)
 
 
@@ -188,12 +190,15 @@ class _Loop:
                 # Evaluate.
                 if evaluate and not monitor.exclude(self.evaluate, step, state.params, stage):
                     save = stop = True
+                ended = evaluate and not (stop or last) and self.ends_early(step, stage)
 
                 # Save. A run that resumes here does not report the metrics of this step again.
-                if save:
+                if save or ended:
                     self.progress.state('saving')
                     monitor.exclude(self.writer.flush)
                     monitor.exclude(self.checkpoints.save, step, state)
+                if ended:
+                    return state
                 if stop and not last:
                     raise self.stopper.interrupted(
                         f'saved at step {step} of {config.num_steps}; '
@@ -230,6 +235,14 @@ class _Loop:
                 self.progress.state('compiling', f'the evaluation for {shape}')
             yield batch  # the caller compiles before it asks for the next batch
             self.progress.state('evaluating')
+
+    def ends_early(self, step: int, stage: Stage) -> bool:
+        """Returns whether the evaluation at `step` ends the run (`early_stopping.is_due`)."""
+        patience, name = self.config.train.patience, stage.eval_set.main_score
+        ends = bool(patience) and self.writer.ends_early(name, patience, step)
+        if ends:
+            self.progress.note(early_stopping.message(name, patience, step, self.config.num_steps))
+        return ends
 
     def report(self, step: int, split: str, metrics: Metrics) -> None:
         self.writer.write(step, split, metrics)

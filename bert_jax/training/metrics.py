@@ -5,6 +5,7 @@ import logging
 import math
 import pathlib
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -13,9 +14,11 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from bert_jax.config import Config
+from bert_jax.config import Config, Phase
 from bert_jax.config.console import plural
 from bert_jax.config.files import write_atomically
+from bert_jax.training import early_stopping
+from bert_jax.training.early_stopping import rank
 from bert_jax.training.progress import Metrics
 from bert_jax.training.tensorboard import SPLITS, TensorBoard
 
@@ -108,14 +111,16 @@ class MetricsWriter:
         return _of_process_0(any(line.get('step') == step for line in self._evals))
 
     def is_best(self, name: str, metrics: Metrics) -> bool:
-        """Returns whether the score `name` is higher than in all earlier evaluations.
+        """Returns whether the score `name` is better than in all earlier evaluations.
 
         The answer is the same in all processes.
         """
-        earlier = [line[name] for line in self._evals if line.get(name) is not None]
-        value: Any = metrics[name]
-        best = not earlier or (value is not None and value > max(earlier))
-        return _of_process_0(best)
+        earlier = max((rank(name, line) for line in self._evals), default=-math.inf)
+        return _of_process_0(earlier == -math.inf or rank(name, metrics) > earlier)
+
+    def ends_early(self, name: str, patience: int, step: int) -> bool:
+        """See `early_stopping.is_due`. The answer is the same in all processes."""
+        return _of_process_0(early_stopping.is_due(self._evals, name, patience, step))
 
     def flush(self) -> None:
         """Writes everything to the workdir, so that nothing is lost if the process is killed."""
@@ -143,6 +148,18 @@ class MetricsWriter:
             self._events.close()
             if self._temporary:
                 self._temporary.cleanup()
+
+
+def ended_early(
+    config: Config, eval_batches: Callable[[Phase], Any], workdir: epath.PathLike, step: int
+) -> bool:
+    """Returns whether a run, whose newest checkpoint is that of `step`, ended there because its
+    main score did not improve. The answer is the same in all processes."""
+    if not (patience := config.train.patience):
+        return False
+    name = eval_batches(config.train.phases[0]).main_score
+    evals = early_stopping.evaluations(workdir, step)
+    return _of_process_0(early_stopping.is_due(evals, name, patience, step))
 
 
 def _of_process_0(value: bool) -> bool:

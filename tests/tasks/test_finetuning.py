@@ -16,6 +16,7 @@ from bert_jax.models.parameters import describe
 from bert_jax.tasks.finetuning import (
     ClassificationTask,
     HeadTask,
+    MultiLabelTask,
     QuestionAnsweringTask,
     RegressionTask,
     TaggingTask,
@@ -26,6 +27,7 @@ ROWS, LENGTH = 8, 12
 MODEL = dataclasses.replace(small_tasks.MODEL, num_hidden_layers=1)
 TASKS = {
     'classes': ClassificationTask(MODEL, 3),
+    'label sets': MultiLabelTask(MODEL, 3, (0.5, 2.0, 4.0)),
     'numbers': RegressionTask(MODEL),
     'tags': TaggingTask(MODEL, 4),
     'spans': QuestionAnsweringTask(MODEL),
@@ -50,12 +52,14 @@ def labelled(name: str, filler: int = 0) -> dict[str, jax.Array]:
         'example_weights': np.float32(np.arange(ROWS) < ROWS - 2),
         'example_ids': np.arange(ROWS),
         'label_ids': random.integers(0, 3, ROWS),
+        'label_targets': np.arange(ROWS * 3).reshape(ROWS, 3) % 5 // 3,
         'label_values': np.float32(random.normal(size=ROWS)),
         'start_positions': np.minimum(2, sizes - 1),
         'end_positions': sizes - 1,
     }
     arrays['label_ids'][-2:] = filler
     arrays['label_values'][-2:] = filler
+    arrays['label_targets'][-2:] = filler > 0
     if name == 'tags':
         there = random.random((ROWS, LENGTH)) < np.linspace(0.2, 1, ROWS)[:, None]
         weights = there * mask * arrays['example_weights'][:, None]
@@ -109,6 +113,14 @@ def test_losses_by_hand(name: str) -> None:
     real = range(ROWS - 2)
     if name == 'classes':
         expected = [nats(found['logits'][i], host['label_ids'][i]) for i in real]
+    elif name == 'label sets':
+        shares = 1 / (1 + np.exp(-np.float64(found['logits'])))
+        targets = host['label_targets']
+        losses = -np.where(targets, [0.5, 2.0, 4.0] * np.log(shares), np.log(1 - shares))
+        expected = losses.mean(axis=1)[: ROWS - 2].tolist()
+        plain = task.sums(found, host)['task_loss']  # an evaluation has no weights
+        unweighted = -np.where(targets, np.log(shares), np.log(1 - shares))[: ROWS - 2]
+        assert plain[0] / plain[1] == pytest.approx(unweighted.mean(), rel=1e-5)
     elif name == 'numbers':
         expected = [(found['logits'][i, 0] - host['label_values'][i]) ** 2 for i in real]
     elif name == 'tags':

@@ -8,7 +8,7 @@ column they are empty texts, except at the end.
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bert_jax.data.files import kind
@@ -27,13 +27,15 @@ ADVICE = (
 
 class Example(NamedTuple):
     """A text or a pair of texts. label: as in the file, or None. where: 'path:line'. columns: all
-    values of the row, if the caller asked for them."""
+    values of the row, if the caller asked for them. labels: all labels, if an example may have
+    several; then `label` is None."""
 
     text: str
     text_b: str | None
     label: str | None
     where: str
     columns: Mapping[str, Any] | None = None
+    labels: tuple[str, ...] | None = None
 
     @property
     def parts(self) -> Text:
@@ -50,15 +52,16 @@ def iter_file(
     on_error: OnError | None = None,
     summary: Summary | None = None,
     advice: str = ADVICE,
+    label_set: Callable[[Any, str, str], tuple[str, ...] | None] | None = None,
 ) -> Iterator[Example]:
     """Reads the examples of a file one by one; `text`, `text_b` and `label` name its columns.
 
     Texts are stripped. The label is None if it is empty or the file has no such column. A column
     `text_b` may be missing if it has its default name. columns: whether an example has all values
     of its row. `summary` says which columns were read. advice: the end of messages about columns.
-    Raises ValueError, with path:line, for a
-    line that is not an example, unless `on_error` is given (see `each`), and for a file that is
-    missing, damaged, not UTF-8 or empty.
+    label_set: reads several labels of an example, see `label_sets.parser`. Raises ValueError, with
+    path:line, for a line that is not an example, unless `on_error` is given (see `each`), and for a
+    file that is missing, damaged, not UTF-8 or empty.
     """
     path = pathlib.Path(path).expanduser()
     needed, optional = [text, *[text_b] * (text_b != TEXT_B)], (TEXT_B, label)
@@ -77,9 +80,10 @@ def iter_file(
         return Example(
             _text(record[text], text, where),
             None if second is None else _text(second, text_b, where),
-            _as_label(record.get(label), label, where),
+            None if label_set else _as_label(record.get(label), label, where),
             where,
             record if columns else None,
+            label_set(record.get(label), label, where) if label_set else None,
         )
 
     read = records.read(path, needed, optional, advice, on_error)

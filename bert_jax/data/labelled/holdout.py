@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-SHARE = 0.1
 WORD = re.compile(r'\w+')
 
 
-def choose(texts: Sequence[str], labels: Sequence[str], path: str) -> np.ndarray:
-    """bool[n]: whether each example is held out; about SHARE of the examples of each label.
+def choose(
+    texts: Sequence[str], labels: Sequence[str], path: str, share: float = 0.1
+) -> np.ndarray:
+    """bool[n]: whether each example is held out; about `share` of the examples of each label.
 
     The choice depends on the texts and labels alone, so it is the same for every seed and after a
     restart. Examples whose texts differ only in case and punctuation stay together, so that
@@ -28,7 +29,7 @@ def choose(texts: Sequence[str], labels: Sequence[str], path: str) -> np.ndarray
     held_out, due = np.zeros(len(texts), bool), 0.0
     for label in sorted(of_label):
         keys = sorted(of_label[label], key=lambda key: hashlib.sha256(key.encode()).digest())
-        due += SHARE * sum(len(groups[key]) for key in keys)  # plus the remainder of labels before
+        due += share * sum(len(groups[key]) for key in keys)  # plus the remainder of labels before
         for key in keys[:-1]:  # every label keeps an example to train on
             if due < 0.5:
                 break
@@ -36,7 +37,7 @@ def choose(texts: Sequence[str], labels: Sequence[str], path: str) -> np.ndarray
             due -= len(groups[key])
     if not held_out.any():
         raise ValueError(
-            f'{path} has {len(texts)} examples, too few to hold a tenth of them out; give a file '
-            'to evaluate on: config.data.eval_file'
+            f'{path} has {len(texts)} examples, too few to hold {share:.0%} of them out; give a '
+            'file to evaluate on: config.data.eval_file'
         )
     return held_out

@@ -61,11 +61,13 @@ class EncodedExamples:
 
         input_ids, token_type_ids and attention_mask are int32[rows, length]. example_weights,
         float32[rows], are 0 in rows without an example. example_ids, int32[rows], are the
-        indices of the examples. Labels are [rows] or [rows, length], and 0 in padding.
+        indices of the examples. Labels are [rows], [rows, n] or [rows, length], and
+        0 in padding.
         """
 
         def per_row(values: np.ndarray) -> np.ndarray:
-            return np.pad(values, (0, rows - len(indices)))
+            padding = [(0, rows - len(indices)), *[(0, 0)] * (values.ndim - 1)]
+            return np.pad(values, padding)
 
         column = np.arange(length)
         is_token = column < per_row(np.diff(self.begin)[indices])[:, None]

@@ -1,0 +1,97 @@
+"""Examples with several labels: lists in .jsonl files, cells in tables, and arrays."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from bert_jax.data.labelled import labels as label_columns
+from bert_jax.data.labelled.examples import Example
+
+Parser = Callable[[Any, str, str], tuple[str, ...] | None]
+
+
+def parser(separator: str | None) -> Parser:
+    """A function that reads the labels of an example: (value, name of the column, where) -> labels.
+
+    A list has the labels as strings or whole numbers; an empty list means no labels, and null or no
+    value gives None. separator: what separates the labels in a string, which is a list in JSON if
+    it begins with '['; None if only lists are allowed. The function raises ValueError, with
+    `where`, for anything else, and for a label that is empty or occurs twice.
+    """
+
+    def parse(value: Any, name: str, where: str) -> tuple[str, ...] | None:
+        if value is None:
+            return None
+        if isinstance(value, str) and separator is not None:
+            value = _cell(value, separator, name, where)
+        if not isinstance(value, list):
+            raise ValueError(
+                f'{where} has {value!r:.60} in {name!r}; expected a list of labels, ["a", "b"], '
+                'because config.data.multi_label is true'
+            )
+        labels = [_label(label, name, where) for label in value]
+        if again := [label for i, label in enumerate(labels) if label in labels[:i]]:
+            raise ValueError(f'{where} has the label {again[0]!r} twice in {name!r}')
+        return tuple(labels)
+
+    return parse
+
+
+def _cell(value: str, separator: str, name: str, where: str) -> Any:
+    if not value.strip().startswith('['):
+        labels = [label.strip() for label in value.split(separator)]
+        return [label for label in labels if label]
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(
+            f'{where} has {value!r:.60} in {name!r}, which begins as a list but is not JSON '
+            f'({error}); write labels with {separator!r} between them, or as ["a", "b"]'
+        ) from error
+
+
+def _label(value: Any, name: str, where: str) -> str:
+    if isinstance(value, int):
+        return json.dumps(value)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(
+            f'{where} has the label {value!r:.60} in {name!r}; expected strings or whole numbers'
+        )
+    return value.strip()
+
+
+def names(examples: Sequence[Example]) -> list[str]:
+    """The labels that occur, in the order of `labels.label_names`. Raises ValueError if an
+    example has no value for labels, and if no example has a label."""
+    found = label_columns.label_names([alone for _, alone in _each_label(examples)])
+    if not found:
+        raise ValueError('no example has a label; expected at least one')
+    return found
+
+
+def targets(examples: Sequence[Example], names: Sequence[str]) -> np.ndarray:
+    """int32[examples, labels], 1 for the labels of each example. Raises ValueError for a label that
+    is unknown, and for an example without a value for labels."""
+    pairs = _each_label(examples)
+    array = np.zeros((len(examples), len(names)), np.int32)
+    columns = label_columns.label_ids([alone for _, alone in pairs], names)
+    array[[row for row, _ in pairs], columns] = 1
+    return array
+
+
+def first_unknown(examples: Sequence[Example], names: Sequence[str]) -> str:
+    """The place of the first example without a value for labels, or with a label that is none of
+    `names`; '' if there is none."""
+    known = {*names}
+    return next((e.where for e in examples if e.labels is None or {*e.labels} - known), '')
+
+
+def _each_label(examples: Sequence[Example]) -> list[tuple[int, Example]]:
+    """(index of the example, the example with one of its labels as its label)."""
+    return [
+        (i, example._replace(label=label))
+        for i, example in enumerate(examples)
+        for label in ([None] if example.labels is None else example.labels)
+    ]

@@ -1,0 +1,79 @@
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bert_jax.data.labelled import examples, label_sets
+
+READ = {  # value in the file, separator -> labels
+    'a list': (['b', 'a'], None, ('b', 'a')),
+    'numbers': ([1, 2], None, ('1', '2')),
+    'an empty list': ([], None, ()),
+    'null': (None, None, None),
+    'a cell': ('b, a', ',', ('b', 'a')),
+    'another separator': ('x,y|z', '|', ('x,y', 'z')),
+    'spaces': ('b  a', ' ', ('b', 'a')),
+    'an empty cell': ('', ',', ()),
+    'a separator at the end': ('a,', ',', ('a',)),
+    'JSON in a cell': ('["b", "a,c"]', ',', ('b', 'a,c')),
+}
+REFUSED = {  # value in the file, separator -> message
+    'a string in JSON': ('a', None, "has 'a' in 'label'; expected a list of labels"),
+    'a number': (1, ',', 'expected a list of labels'),
+    'an object': ({'a': 1}, ',', 'expected a list of labels'),
+    'a list of lists': ([['a']], None, r"the label \['a'\] .*; expected strings"),
+    'half a number': ([0.5], None, 'the label 0.5 .*; expected strings or whole numbers'),
+    'an empty label': (['a', ' '], None, 'expected strings or whole numbers'),
+    'twice': ('a,b,a', ',', "the label 'a' twice"),
+    "Python's list": ("['a', 'b']", ',', 'begins as a list but is not JSON'),
+}
+
+
+@pytest.mark.parametrize('case', READ)
+def test_labels_are_read(case: str) -> None:
+    value, separator, expected = READ[case]
+    assert label_sets.parser(separator)(value, 'label', 'file:1') == expected
+
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_what_is_not_a_set_of_labels_is_refused(case: str) -> None:
+    value, separator, message = REFUSED[case]
+    with pytest.raises(ValueError, match=f'^file:1 .*{message}'):
+        label_sets.parser(separator)(value, 'label', 'file:1')
+
+
+def rows(path: pathlib.Path, *labels: Any) -> list[examples.Example]:
+    records = [{'text': 'x', 'label': label} for label in labels]
+    path.write_text('\n'.join(map(json.dumps, records)))
+    return [*examples.iter_file(path, label_set=label_sets.parser(None))]
+
+
+def test_arrays(tmp_path: pathlib.Path) -> None:
+    found = rows(tmp_path / 'a.jsonl', ['10', '9'], [], ['9'])
+    names = label_sets.names(found)
+    assert names == ['9', '10'], 'in the order of numbers'
+    assert label_sets.targets(found, names).tolist() == [[1, 1], [0, 0], [1, 0]]
+    assert label_sets.targets(found, names).dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ('labels', 'message'),
+    [
+        ((['a'], None), 'a.jsonl:2 has no label'),
+        (([], []), 'no example has a label'),
+        ((['1'], ['1.0']), "a.jsonl:2 has the label '1.0', and an example before it has '1'"),
+    ],
+)
+def test_what_can_not_be_learned_is_refused(
+    tmp_path: pathlib.Path, labels: tuple, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        label_sets.names(rows(tmp_path / 'a.jsonl', *labels))
+
+
+def test_an_unknown_label_is_refused(tmp_path: pathlib.Path) -> None:
+    found = rows(tmp_path / 'a.jsonl', ['a'], ['b', 'c'])
+    with pytest.raises(ValueError, match=r"a.jsonl:2 has the label 'c'; expected one of"):
+        label_sets.targets(found, ['a', 'b'])

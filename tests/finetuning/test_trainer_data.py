@@ -1,0 +1,238 @@
+"""Options of fine-tuning that concern its data and scores; nothing is trained here."""
+
+import csv
+import json
+import pathlib
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import small_tasks
+
+from bert_jax.config import Config, DataConfig, TrainConfig, validate
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.finetuning import baseline, from_lists
+from bert_jax.finetuning.datasets import load_task_data, task_names
+from bert_jax.finetuning.multi_label import MultiLabelProcessor
+from bert_jax.finetuning.task_data import TaskData
+
+VOCABULARY = tokenizer.WordPiece(small_tasks.PIECES, True)
+
+
+def make(task: str, train: dict[str, Any] | None = None, **data: Any) -> TaskData:
+    options = {'max_seq_length': 16, 'max_query_length': 4, 'doc_stride': 8}
+    config = Config(
+        model=small_tasks.MODEL,
+        data=DataConfig(task=task, **options | data),
+        train=TrainConfig(**train or {}),
+    )
+    return load_task_data(task, config, VOCABULARY)
+
+
+def written(path: pathlib.Path, rows: list[dict[str, Any]]) -> str:
+    """A .jsonl or .csv file of the rows."""
+    with path.open('w', newline='') as file:
+        if path.suffix == '.jsonl':
+            file.writelines(json.dumps(row) + '\n' for row in rows)
+        else:
+            table = csv.DictWriter(file, [*rows[0]])
+            table.writeheader()
+            table.writerows(rows)
+    return str(path)
+
+
+def test_label_sets_of_tables_are_those_of_jsonl(tmp_path: pathlib.Path) -> None:
+    rng = random.Random(0)
+    pairs = [(f'the plot {i}', [x for x in 'abc' if rng.random() < 0.4]) for i in range(40)]
+    lists = written(tmp_path / 'a.jsonl', [{'text': t, 'label': x} for t, x in pairs])
+    cells = written(tmp_path / 'a.csv', [{'text': t, 'label': ' | '.join(x)} for t, x in pairs])
+    one, other = (
+        make('text', train_file=file, eval_file=file, multi_label=True, label_separator='|')
+        for file in (lists, cells)
+    )
+    assert one.train.fingerprint() == other.train.fingerprint()
+    assert one.processor.facts == other.processor.facts
+    assert one.processor.facts.labels == ('a', 'b', 'c') and one.processor.facts.multi_label
+    without = sum(not found for _, found in pairs)
+    assert one.summary.lines()['texts without labels (train)'] == without > 0
+    batch = one.train.batch(np.arange(3), 4, 16)
+    assert batch['label_targets'].shape == (4, 3) and not batch['label_targets'][3].any()
+    wrong = written(tmp_path / 'b.jsonl', [{'text': 'it', 'label': 'good'}])
+    with pytest.raises(ValueError, match=r"b.jsonl:1 has 'good' in 'label'; expected a list"):
+        make('text', train_file=wrong, multi_label=True)
+
+
+def test_the_baseline_of_label_sets(tmp_path: pathlib.Path) -> None:
+    rows = [{'text': 'it', 'label': x} for x in (['a', 'b'], ['a'], ['a', 'c'])]
+    file = written(tmp_path / 'a.jsonl', rows)
+    found = baseline.of(make('text', train_file=file, eval_file=file, multi_label=True))
+    assert (found.name, found.value) == ('micro_f1', pytest.approx(2 * 3 / (3 + 5)))
+    rare = written(tmp_path / 'b.jsonl', [*rows[:1], *[{'text': 'it', 'label': []}] * 3])
+    found = baseline.of(make('text', train_file=rare, eval_file=rare, multi_label=True))
+    assert found.meaning == 'if every text has the label a alone' and 0 < found.value < 1
+
+
+def test_class_weights_are_in_the_rows_to_train_on(tmp_path: pathlib.Path) -> None:
+    rows = [{'text': 'it', 'label': label} for label in 'aaab']
+    file = written(tmp_path / 'a.jsonl', rows)
+    data = make('text', train_file=file, eval_file=file, class_weights='balanced')
+    np.testing.assert_allclose(data.train.labels['example_weights'], [2 / 3] * 3 + [2])
+    assert 'example_weights' not in data.eval.rows.labels
+    batch = data.train.batch(np.arange(4), 5, 16)
+    np.testing.assert_allclose(batch['example_weights'], [2 / 3] * 3 + [2, 0])
+    assert baseline.of(data).value == 0.75, 'weights do not change scores'
+    plain = make('text', train_file=file, eval_file=file)
+    assert plain.train.fingerprint() != data.train.fingerprint(), 'it is another run'
+
+    words = {'words': ['it', 'anna', 'went'], 'tags': ['O', 'B-PER', 'O']}
+    tags = written(tmp_path / 'b.jsonl', [words])
+    data = make('ner', train_file=tags, eval_file=tags, class_weights='B-PER=5')
+    assert [w for w in data.train.labels['label_weights'].tolist() if w] == [1, 5, 1]
+    assert {*data.eval.rows.labels['label_weights'].tolist()} == {0, 1}
+
+    sets = [{'text': 'it', 'label': x} for x in (['a'], ['a', 'b'], [], ['a'])]
+    file = written(tmp_path / 'c.jsonl', sets)
+    data = make('text', train_file=file, eval_file=file, class_weights='balanced', multi_label=True)
+    assert isinstance(data.processor, MultiLabelProcessor)
+    np.testing.assert_allclose(data.processor.task.positive_weights, [1 / 3, 3])
+
+
+def test_class_weights_need_labels(tmp_path: pathlib.Path) -> None:
+    file = written(tmp_path / 'a.jsonl', [{'text': 'it', 'label': 1.5}, {'text': 'a', 'label': 2}])
+    with pytest.raises(ValueError, match='this task has no labels; remove it'):
+        make('text', train_file=file, eval_file=file, regression=True, class_weights='balanced')
+
+
+@pytest.mark.parametrize('suffix', ['jsonl', 'csv'])
+def test_a_column_says_the_split(tmp_path: pathlib.Path, suffix: str) -> None:
+    rows = [
+        {'text': f'the plot {i}', 'label': 'ab'[i % 2], 'fold': fold}
+        for i, fold in enumerate(['train'] * 20 + ['Dev'] * 4 + ['test'] * 3)
+    ]
+    file = written(tmp_path / f'a.{suffix}', rows)
+    data = make('text', train_file=file, split_field='fold')
+    assert (len(data.train), len(data.eval.rows), len(data.tests[0].rows)) == (20, 4, 3)
+    assert data.note == f"the column 'fold' of a.{suffix}" and data.tests[0].is_scored
+    for row in rows[-3:]:
+        row['label'] = ''
+    file = written(tmp_path / f'b.{suffix}', [*rows[:20], *rows[-3:]])
+    data = make('text', train_file=file, split_field='fold')
+    assert not data.tests[0].is_scored, 'its labels are not known'
+    assert (len(data.train), len(data.eval.rows)) == (18, 2)
+    assert data.note.startswith(f'a tenth of the rows to train on in b.{suffix}')
+
+
+def test_the_share_that_is_held_out(tmp_path: pathlib.Path) -> None:
+    file = small_tasks.write_texts(tmp_path / 'a.jsonl', 200, 0, most=30)
+    counts = [
+        len(make('text', train_file=str(file), eval_share=share).eval.rows)
+        for share in (0.1, 0.25, 0.5)
+    ]
+    assert counts == [pytest.approx(n, abs=4) for n in (20, 50, 100)]
+    data = make('text', train_file=str(file), eval_share=0.25)
+    assert data.note == '25% of a.jsonl; config.data.eval_file is empty'
+
+
+@pytest.mark.parametrize(
+    ('data', 'message'),
+    [
+        ({'regression': True, 'multi_label': True}, 'data.regression is True; expected False'),
+        ({'split_field': 'fold', 'eval_file': 'x'}, 'expected empty because data.eval_file is'),
+        ({'label_separator': ''}, 'data.label_separator'),
+        ({'eval_share': 1.0}, r'data.eval_share is 1.0; expected more than 0, less than 1'),
+    ],
+)
+def test_settings_that_do_not_fit_together(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        validate(Config(data=DataConfig(task='text', **data)))
+
+
+@pytest.mark.parametrize(
+    ('task', 'data'),
+    [
+        ('ner', {'multi_label': True}),
+        ('squad', {'class_weights': 'balanced'}),
+        ('ner', {'split_field': 'fold'}),
+    ],
+)
+def test_settings_that_a_task_does_not_read(task: str, data: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f'{next(iter(data))} is .* does not read it'):
+        task_names(DataConfig(task=task, train_file='a', **data))
+
+
+SCORES = {  # the kind of the task, its settings, and the names in the message
+    'labels': ('text', {}, 'accuracy, macro_f1, matthews, score, f1/LABEL, loss'),
+    'label sets': ('text', {'multi_label': True}, 'micro_f1, macro_f1, .*, f1/LABEL, loss'),
+    'numbers': ('text', {'regression': True}, 'pearson, spearman, mse, score, loss'),
+    'tags': ('ner', {}, 'precision, recall, f1, .*, f1/PER, score, loss'),
+    'questions': ('squad', {}, '.*f1, .*loss'),
+}
+
+
+@pytest.mark.parametrize('kind', SCORES)
+def test_a_wrong_main_score_is_answered_with_the_names(tmp_path: pathlib.Path, kind: str) -> None:
+    task, data, names = SCORES[kind]
+    path = tmp_path / 'a.jsonl'
+    if task == 'ner':
+        file = written(path, [{'words': ['anna', 'went'], 'tags': ['B-PER', 'O']}])
+    elif task == 'squad':
+        file = str(small_tasks.write_questions(tmp_path / 'a.json', 4, 0, False))
+    else:
+        values = {'labels': 'ab', 'label sets': [['a'], []], 'numbers': [1, 2]}[kind]
+        file = written(path, [{'text': 'it', 'label': value} for value in values])
+    files = {'train_file': file, 'eval_file': file}
+    message = f"main_score is 'f2'; the scores of this task are {names}"
+    with pytest.raises(ValueError, match=message):
+        baseline.of(make(task, {'main_score': 'f2'}, **data | files))
+    loss = baseline.of(make(task, {'main_score': 'loss'}, **data | files))
+    assert loss == baseline.of(make(task, **data | files)), 'a loss has no baseline'
+
+
+def test_the_baseline_of_a_chosen_score(tmp_path: pathlib.Path) -> None:
+    rows = [{'text': 'it', 'label': label} for label in 'aab']
+    file = written(tmp_path / 'a.jsonl', rows)
+    found = baseline.of(make('text', {'main_score': 'f1/a'}, train_file=file, eval_file=file))
+    assert (found.name, found.value) == ('f1/a', pytest.approx(0.8))
+    lower = baseline.Baseline('mse', 0.5, 'if every prediction is 0')
+    assert baseline.advice(lower, 0.4, 9) == '' and 'not below' in baseline.advice(lower, 0.6, 9)
+
+
+LISTS: dict[str, tuple[Any, Any, dict, dict]] = {  # texts, labels -> settings, the first record
+    'labels': (['a film'], ['good'], {}, {'text': 'a film', 'label': 'good'}),
+    'numbers as names': (['a film'], [np.int64(3)], {}, {'text': 'a film', 'label': 3}),
+    'pairs': ([('a', 'b')], ['x'], {}, {'text': 'a', 'text_b': 'b', 'label': 'x'}),
+    'numbers': (['a'], np.array([0.5]), {'regression': True}, {'text': 'a', 'label': 0.5}),
+    'label sets': (['a'], [{'y', 'x'}], {'multi_label': True}, {'text': 'a', 'label': ['x', 'y']}),
+    'tags': ([['a', 'b']], [('O', 'B-x')], {}, {'words': ['a', 'b'], 'tags': ['O', 'B-x']}),
+}
+
+
+@pytest.mark.parametrize('kind', LISTS)
+def test_lists_become_files(tmp_path: pathlib.Path, kind: str) -> None:
+    texts, labels, data, record = LISTS[kind]
+    config = from_lists.configure(texts, labels, tmp_path, (texts, labels), {'train.epochs': 5.0})
+    assert config.data.task == ('ner' if kind == 'tags' else 'text') and config.train.epochs == 5
+    assert {key: getattr(config.data, key) for key in data} == data
+    for file in (config.data.train_file, config.data.eval_file):
+        assert json.loads(pathlib.Path(file).read_text()) == record
+
+
+@pytest.mark.parametrize(
+    ('texts', 'labels', 'settings', 'message'),
+    [
+        (['a'], ['x', 'y'], {}, '1 texts and 2 labels'),
+        ([], [], {}, 'at least one'),
+        ('a', ['x'], {}, 'not one string'),
+        ([1], ['x'], {}, r'texts\[0\] is 1; expected a string'),
+        (['a', 'b'], ['x', ['y']], {}, r'labels of texts\[1\] are .*; lists for all or none'),
+        (['a'], ['x'], {'optim.lr': 1.0}, 'config.optim.lr'),
+        (['a'], ['x'], {'train.epochs': 'many'}, 'config.train.epochs'),
+    ],
+)
+def test_wrong_lists_are_refused(
+    tmp_path: pathlib.Path, texts: Any, labels: Any, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_lists.configure(texts, labels, tmp_path / 'w', settings=settings)
+    assert not (tmp_path / 'w').exists()
