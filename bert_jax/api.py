@@ -1,6 +1,5 @@
 """Functions for Python programs that use several parts of the package; see `bert_jax`."""
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -9,13 +8,9 @@ from typing import Any
 
 from etils import epath
 
-from bert_jax import predict
-from bert_jax.convert import cached
-from bert_jax.data.text import staging
 from bert_jax.finetuning import from_lists
 from bert_jax.finetuning.model import Model
-from bert_jax.preflight import checks
-from bert_jax.preflight.resolve import resolve
+from bert_jax.preflight import paths, start
 
 
 def finetune(
@@ -34,10 +29,7 @@ def finetune(
     folder = pathlib.Path(workdir).expanduser()
     given = dict(settings or {}) | {'init_from': os.fspath(init_from)}
     config = from_lists.configure(texts, labels, folder, held_out, given)
-    converted = cached.model_folder(config.init_from, staging.cache_of(config.data))
-    config = dataclasses.replace(config, init_from=converted)
-    resolver = resolve(config, epath.Path(folder), init_from=os.fspath(init_from))
-    checks.check_early(resolver)
-    resolver.run()
+    paths.check(config, epath.Path(folder))
+    start.run(config, epath.Path(folder))
     best = json.loads((folder / 'results.json').read_text())['best_seed']
-    return predict.load(folder if config.train.seeds == 1 else folder / f'seed_{best}')
+    return Model.load(folder if config.train.seeds == 1 else folder / f'seed_{best}')

@@ -37,21 +37,9 @@ def run(config: Config, workdir: epath.Path, start_over: bool = False) -> None:
     from bert_jax.preflight import paths
 
     paths.check(config, workdir)
-    import jax
+    from bert_jax.preflight import start  # imports JAX, which takes seconds
 
-    from bert_jax.preflight import checks
-    from bert_jax.preflight.resolve import resolve, with_converted_start
-    from bert_jax.training import running
-    from bert_jax.training.workdir import explain_disk, set_aside
-
-    if jax.process_index() == 0:
-        running.refuse_second(workdir)  # at once, before the checks, which take seconds
-    resolver = resolve(with_converted_start(config), workdir, given=config)
-    if start_over:
-        set_aside(workdir)
-    checks.check_early(resolver)
-    with running.alone_in(workdir), explain_disk(workdir):
-        resolver.run()
+    start.run(config, workdir, start_over)
 
 
 def check(config: Config, workdir: epath.Path) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from etils import epath
 
 from bert_jax.config.files import write_atomically
-from bert_jax.data.labelled.conll import mark_entities
+from bert_jax.data.labelled.tags import mark_entities
 from bert_jax.finetuning.official_scores import spans
 
 FILE = 'classes.json'  # in the workdir of a run

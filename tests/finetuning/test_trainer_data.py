@@ -74,7 +74,7 @@ def test_the_baseline_of_label_sets(tmp_path: pathlib.Path) -> None:
 
 
 def test_class_weights_are_in_the_rows_to_train_on(tmp_path: pathlib.Path) -> None:
-    rows = [{'text': 'it', 'label': label} for label in 'aaab']
+    rows = [{'text': f'it {i}', 'label': label} for i, label in enumerate('aaab')]
     file = written(tmp_path / 'a.jsonl', rows)
     data = make('text', train_file=file, eval_file=file, class_weights='balanced')
     np.testing.assert_allclose(data.train.labels['example_weights'], [2 / 3] * 3 + [2])

@@ -1,0 +1,23 @@
+"""Starts a run: the fast checks, the lock of the workdir, and then the training."""
+
+import jax
+from etils import epath
+
+from bert_jax.config import Config
+from bert_jax.preflight import checks
+from bert_jax.preflight.resolve import resolve, with_converted_start
+from bert_jax.training import running
+from bert_jax.training.workdir import explain_disk, set_aside
+
+
+def run(config: Config, workdir: epath.Path, start_over: bool = False) -> None:
+    """Pretrains or fine-tunes. start_over: renames the workdir first. Raises ValueError for a
+    mistake in the configuration or the data, and if another process runs in the workdir."""
+    if jax.process_index() == 0:
+        running.refuse_second(workdir)  # at once, before the checks, which take seconds
+    resolver = resolve(with_converted_start(config), workdir, given=config)
+    if start_over:
+        set_aside(workdir)
+    checks.check_early(resolver)
+    with running.alone_in(workdir), explain_disk(workdir):
+        resolver.run()
