@@ -95,6 +95,14 @@ NEEDS: dict[str, Need] = {
     ),
     'data.text_b_field': _is_task('text'),
     'data.label_field': _is_task('text'),
+    'data.label_separator': Need(
+        lambda config: config.data.multi_label, 'config.data.multi_label=true'
+    ),
+    'eval.threshold': Need(lambda config: config.data.multi_label, 'config.data.multi_label=true'),
+    'data.eval_share': Need(
+        lambda config: bool(config.data.train_file) and not config.data.eval_file,
+        'a config.data.train_file, a part of which is held out, and no config.data.eval_file',
+    ),
     'data.doc_stride': _is_task('squad'),
     'data.max_query_length': _is_task('squad'),
     'eval.n_best': _is_task('squad'),

@@ -32,6 +32,13 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     'data.whole_word_masking': (True, {}, {'data.max_ngram': 3}),
     'data.text_b_field': ('b', {'task': 'text'}, {'task': 'ner'}),
     'data.label_field': ('c', {'task': 'text'}, {'task': 'ner'}),
+    'data.label_separator': ('|', {'task': 'text', 'data.multi_label': True}, {'task': 'text'}),
+    'eval.threshold': (0.3, {'task': 'text', 'data.multi_label': True}, {'task': 'text'}),
+    'data.eval_share': (
+        0.2,
+        {'task': 'text', 'data.train_file': 'a.csv'},
+        {'task': 'text', 'data.train_file': 'a.csv', 'data.eval_file': 'b.csv'},
+    ),
     'data.doc_stride': (64, {'task': 'squad'}, {'task': 'text'}),
     'data.max_query_length': (32, {'task': 'squad'}, {'task': 'text'}),
     'eval.n_best': (5, {'task': 'squad'}, {'task': 'text'}),
@@ -48,6 +55,7 @@ READ = """
     data.task data.seed data.cache_dir data.vocab_file data.pad_vocab_to_multiple_of data.lowercase
     data.strip_accents data.corpus data.eval_corpus data.add_tokens data.mask_shares data.max_ngram
     data.static_copies data.examples data.dir data.train_file data.eval_file data.test_file
+    data.multi_label data.class_weights data.split_field
     data.regression data.max_seq_length data.group_by_length data.max_train_examples
     optim.name optim.learning_rate optim.schedule optim.warmup_steps optim.end_learning_rate
     optim.power optim.weight_decay optim.beta1 optim.beta2 optim.eps optim.bias_correction

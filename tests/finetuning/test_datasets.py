@@ -16,7 +16,7 @@ from bert_jax.config import Config, DataConfig, TrainConfig
 from bert_jax.data.labelled import glue
 from bert_jax.data.labelled.texts import REPLACED
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning import datasets, runs
+from bert_jax.finetuning import class_report, datasets, runs
 from bert_jax.finetuning.datasets import load_task_data, task_names
 from bert_jax.finetuning.task_data import TaskData, TaskFacts
 from bert_jax.models.heads import TASK_HEADS
@@ -248,10 +248,12 @@ def test_the_predictions_in_a_workdir_are_of_the_kept_parameters(
     written: dict[str, str] = {}
     processor = types.SimpleNamespace(
         writes_eval=True,
+        has_classes=True,
         task=job.processor.task,
         decode=lambda split, outputs: outputs['of'],
         score=lambda split, decoded: {'f1': 0.5},
         write=lambda split, decoded, folder: written.update({split.name: decoded}),
+        report=lambda split, decoded: {'classes': decoded},
     )
     job = dataclasses.replace(job, processor=processor)
     config = Config(train=TrainConfig(best=best))
@@ -261,6 +263,7 @@ def test_the_predictions_in_a_workdir_are_of_the_kept_parameters(
     monkeypatch.setattr(runs, 'predict', lambda config, task, params, rows: {'of': params})
     assert runs._predict(run, job, params, Stopper()) == {'test_f1': 0.5}
     assert written == ({'eval': 'best', 'test': 'best'} if best else {'test': params})
+    assert class_report.read(epath.Path(tmp_path)) == ({'classes': 'best'} if best else {})
 
 
 def glue_folder(folder: pathlib.Path, splits: dict[str, str]) -> str:
