@@ -83,7 +83,8 @@ def _lines(model: Model, record: Record, top_k: int) -> Iterator[str]:
             least = model.eval.threshold
             yield from _listed([found for found in shares if found[1] > least])
             shares = [found for found in shares if found[1] <= least]
-            yield f'   not above {shown(least)}:' if shares else '   that is every label'
+            if shares:
+                yield f'   not above {shown(least)}:'
         yield from _listed(shares[:top_k])
 
 

@@ -26,6 +26,7 @@ LABELS = ('bad', 'fine', 'good')
 KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]] = {
     'texts': (('pooler', 'classifier'), LABELS, {'pairs': False}),
     'pairs': (('pooler', 'classifier'), LABELS, {'pairs': True}),
+    'label sets': (('pooler', 'classifier'), LABELS, {'pairs': False, 'multi_label': True}),
     'numbers': (('pooler', 'classifier'), (), {'pairs': False}),
     'tags': (('tagger',), ('O', 'B-PER', 'I-PER'), {}),
     'parts of speech': (('tagger',), ('O', 'NOUN', 'VERB'), {}),
@@ -179,6 +180,10 @@ COMMANDS = {
         ['a film', '   0.', '   0.', '   0.', 'the plot'],
     ),
     'pairs': (['--text=a film', '--text_b=the plot'], ['a film / the plot', '   0.']),
+    'label sets': (
+        ['--text=a film', '--threshold=0.99'],
+        ['a film', '   not above 0.990:', '   0.', '   0.', '   0.'],
+    ),
     'numbers': (['--text=a film'], ['a film', '   ']),
     'tags': (['--text=anna went .'], ['anna went .', '   ']),
     'parts of speech': (['--text=anna went .'], ['anna went .', '   ']),
@@ -212,6 +217,7 @@ def test_every_kind_has_a_command() -> None:
     ('kind', 'arguments', 'message'),
     [
         ('texts', ['--text=a', '--text_b=b'], 'trained on single texts'),
+        ('texts', ['--text=a', '--threshold=0.5'], 'a model of texts with several labels; remove'),
         ('pairs', ['--text=a'], 'trained on pairs'),
         ('pairs', ['--text=a', '--text=b', '--text_b=c'], '2 --text and 1 --text_b'),
         ('texts', ['--text=a', '--context=b'], '1 --context, but this model reads none'),
