@@ -35,7 +35,6 @@ RULES: Mapping[str, tuple[str, ...]] = {
     'length': (),
     'hidden': (),
     'predictions': (),
-    'labels': (),
 }
 # What to change if a parameter's dimension does not divide over its mesh axis.
 REMEDIES: Mapping[str, str] = {

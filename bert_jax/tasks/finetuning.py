@@ -79,7 +79,7 @@ class MultiLabelTask(HeadTask):
     heads: ClassVar = ('pooler', 'classifier')
 
     def labels_spec(self, rows: int, length: int) -> BatchSpec:
-        return {'label_targets': Feature((rows, self.num_labels), 'int32', ('batch', 'labels'), 2)}
+        return {'label_targets': Feature((rows, self.num_labels), 'int32', ('batch', 'features'), 2)}
 
     def loss(self, params: Any, batch: Batch, rngs: RandomStreams, frozen: Any = ()) -> Sums:
         outputs = self.apply(params, batch, rngs)
