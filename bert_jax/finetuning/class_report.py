@@ -154,7 +154,7 @@ def draw(report: Report, folder: epath.Path) -> bool:
     ticks, names = range(len(labels)), [_name(label) for label in labels]
     axes.set_xticks(ticks, names, rotation=90, parse_math=False)
     axes.set_yticks(ticks, names, parse_math=False)
-    axes.set(xlabel='prediction', ylabel='label', title='share of each label')
+    axes.set(xlabel='prediction', ylabel='label', title='examples (color: share of the label)')
     for i, j in np.ndindex(*counts.shape) if len(labels) <= MOST_NUMBERS else ():
         color = 'white' if shares[i, j] > 0.5 else 'black'
         axes.text(j, i, f'{counts[i, j]:,}', ha='center', va='center', color=color, size=8)
