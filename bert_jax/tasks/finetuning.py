@@ -79,7 +79,8 @@ class MultiLabelTask(HeadTask):
     heads: ClassVar = ('pooler', 'classifier')
 
     def labels_spec(self, rows: int, length: int) -> BatchSpec:
-        return {'label_targets': Feature((rows, self.num_labels), 'int32', ('batch', 'features'), 2)}
+        shape, axes = (rows, self.num_labels), ('batch', 'features')
+        return {'label_targets': Feature(shape, 'int32', axes, 2)}
 
     def loss(self, params: Any, batch: Batch, rngs: RandomStreams, frozen: Any = ()) -> Sums:
         outputs = self.apply(params, batch, rngs)
