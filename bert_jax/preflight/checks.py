@@ -48,9 +48,9 @@ def check(
         cache = staging.cache_of(config.data)
         config = dataclasses.replace(config, data=data)
         resolver = resolve(config, workdir, cache, given)
-        wrong_corpus = ''
+        wrong_corpus, names = '', order(config)
         resolver.start_over = start_over
-        for name in order(config):
+        for name in names:
             try:
                 if name == 'corpus' and wrong_corpus:
                     raise ValueError(wrong_corpus)
@@ -60,7 +60,8 @@ def check(
                 mark, line = 'skip', str(reason)
             except (ValueError, OSError) as error:
                 mark, line = 'FAIL', str(error)
-                if name != 'corpus' and resolver.failed & CORPUS:  # it was needed here already
+                earlier = name in names[: names.index('corpus')]
+                if earlier and resolver.failed & CORPUS:  # its part was needed here already
                     mark, line, wrong_corpus = 'skip', 'not known without the corpus', line
             except Exception as error:  # file systems and compilers raise errors of their own types
                 mark, line = 'FAIL', f'{type(error).__name__}: {first_line(error)}'

@@ -53,7 +53,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
 # Keys that every run of their kind reads, or for which another check refuses what has no effect.
 READ = """
     data.task data.seed data.cache_dir data.vocab_file data.pad_vocab_to_multiple_of data.lowercase
-    data.strip_accents data.corpus data.eval_corpus data.add_tokens data.mask_shares data.max_ngram
+    data.strip_accents data.corpus data.eval_corpus data.add_tokens data.max_ngram
     data.static_copies data.examples data.dir data.train_file data.eval_file data.test_file
     data.multi_label data.class_weights data.split_field
     data.regression data.max_seq_length data.group_by_length data.max_train_examples
