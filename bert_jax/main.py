@@ -42,7 +42,7 @@ def run(config: Config, workdir: epath.Path, start_over: bool = False) -> None:
     start.run(config, workdir, start_over)
 
 
-def check(config: Config, workdir: epath.Path) -> int:
+def check(config: Config, workdir: epath.Path, start_over: bool = False) -> int:
     """Prints the checks of the configuration and returns the exit code."""
     from bert_jax.preflight import paths
 
@@ -58,7 +58,7 @@ def check(config: Config, workdir: epath.Path) -> int:
 
     with tempfile.TemporaryDirectory() as cache:  # a check keeps no converted checkpoint
         converted = with_converted_start(config, pathlib.Path(cache))
-        return checks.check(converted, workdir, config, START_OVER.value)
+        return checks.check(converted, workdir, config, start_over)
 
 
 def main(argv: list[str]) -> int:
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
     workdir = epath.Path(WORKDIR.value or f'runs/{name}').expanduser()
     distributed.join()
     if CHECK.value:
-        return check(config, workdir)
+        return check(config, workdir, START_OVER.value)
     run(config, workdir, START_OVER.value)
     return 0
 

@@ -93,8 +93,8 @@ def test_the_first_lines_are_the_summary(
         'cost   288 chip-hours, $360 at $1.25 a chip-hour',
     ]
     assert err.splitlines() == [
-        'plan: phase 1 of 2: compiling the step of 16 x 32 ...',
-        'plan: phase 2 of 2: compiling the step of 16 x 48 ...',
+        'plan: phase 1 of 2: compiling the step of 16 x 32 tokens ...',
+        'plan: phase 2 of 2: compiling the step of 16 x 48 tokens ...',
     ]
     assert 'to and from memory' not in out
     assert max(map(len, out.splitlines()[3:])) <= 80

@@ -162,4 +162,4 @@ def test_several_labels(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch)
         share = torch.sigmoid(logits).numpy()
         np.testing.assert_allclose([*record['probabilities'].values()], share, atol=1e-5)
         assert record['labels'] == [x for x, p in zip(LABELS, share, strict=True) if p > 0.5]
-        assert [x for x, _ in bert.classify(text)] == record['labels']
+        assert sorted(x for x, _ in bert.classify(text)) == sorted(record['labels'])

@@ -74,8 +74,8 @@ def example_rows(directory: pathlib.Path, config: Config, length: int, blank: st
         arrays['token_type_ids'][place, : len(ids)] = types
         arrays['attention_mask'][place, : len(ids)] = 1
         arrays['masked_lm_positions'][place] = ids.index(mask)
-    # For XLNet: all tokens see those that are not masked, and no token sees the mask.
-    arrays['factorization_order'] = (arrays['input_ids'] == mask).astype(np.int32)
+    if config.objective == 'plm':  # all tokens see those that are not masked, none sees the mask
+        arrays['factorization_order'] = (arrays['input_ids'] == mask).astype(np.int32)
     texts, lines, answers = ([chosen[i][column] for i in kept] for column in range(3))
     return ExampleRows(arrays, texts, lines, answers, vocabulary)
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import tokenizers
 
 from bert_jax.data.tokenizers import byte_bpe, sentencepiece_model, tokenizer, tokenizer_json
+from bert_jax.data.tokenizers.added_tokens import WithAddedTokens
 from bert_jax.data.tokenizers.base import Tokenizer
 from bert_jax.data.tokenizers.wordpiece_vocabulary import VOCABULARY
 
@@ -48,9 +49,11 @@ def read(value: str) -> list[str]:
 def larger(vocabulary: Tokenizer, words: Sequence[str]) -> Larger:
     """The vocabulary with the words at its end. Raises ValueError if a word cannot be added."""
     if vocabulary.kind not in KINDS:
+        has_tokens = isinstance(vocabulary, WithAddedTokens)
+        reason = 'has added tokens already' if has_tokens else 'has its mask token at the end'
         raise ValueError(
-            f'{NAME} does not work with a vocabulary of the kind {vocabulary.kind}, whose mask '
-            'token is the last one; add the words with transformers (tokenizer.add_tokens and '
+            f'{NAME} does not work with this vocabulary (kind {vocabulary.kind}), because it '
+            f'{reason}; add the words with transformers (tokenizer.add_tokens and '
             'model.resize_token_embeddings), save both, and start from that folder'
         )
     for word, ids in zip(words, vocabulary.encode_words(words), strict=True):

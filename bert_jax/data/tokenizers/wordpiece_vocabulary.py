@@ -79,7 +79,7 @@ def read(path: epath.Path, lowercase: bool, strip_accents: bool | None = None) -
     pieces = [piece.rstrip(' \t') or piece for piece in pieces]
     first: dict[str, int] = {}
     for i, piece in enumerate(pieces):
-        if not piece:
+        if not piece and len(pieces) > 1:
             raise ValueError(
                 f'vocabulary {path}: line {i + 1} is empty; every line is a token. Write '
                 f'[unused{i}] there, so that the other tokens keep their numbers, or remove the '
