@@ -293,7 +293,8 @@ class Config:
     objective: Literal['mlm+nsp', 'mlm', 'mlm+sop', 'mlm+tlm', 'distill', 'plm'] = setting(
         'mlm+nsp', PRETRAINING
     )
-    init_from: str = setting('', FREE)  # the workdir or checkpoint a new run starts from
+    # The workdir, the checkpoint or the model of the Hugging Face Hub that a new run starts from.
+    init_from: str = setting('', FREE)
     # Task 'translate': the checkpoint that the decoder of a new run starts from; '': init_from.
     init_decoder_from: str = setting('', FINETUNING, FREE)
     # How many of the top layers start from random values, together with the pooler.
