@@ -2,15 +2,15 @@
 
     bert_jax export --checkpoint=DIR --output=DIR
 
---checkpoint: what bert_jax predict reads. The program takes any number of texts of any length up to
-the model's positions, and runs on CPU, GPU and TPU. It has the outputs of all heads of the
-checkpoint. --output has:
+--checkpoint takes the same values as in bert_jax predict. The program takes any number of texts of
+any length up to the model's positions, and runs on CPU, GPU and TPU. It returns the outputs of all
+heads of the checkpoint. The folder --output receives these files:
 
     program.jax_export the program for jax.export
     program.stablehlo  the same program for other compilers (portable bytecode)
     parameters.npz     the parameters, which are an argument of the program
-    export.json        its inputs and outputs, their shapes, and the names of labels
-    tokenizer files    for transformers and for bert_jax
+    export.json        the inputs and outputs, their shapes, and the names of labels
+    tokenizer files    the tokenizer for transformers and for bert_jax
 """
 
 import dataclasses
@@ -26,7 +26,12 @@ from bert_jax.config.files import atomic_output
 
 FLAGS = flags.FlagValues()
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
-_string('checkpoint', None, 'A workdir, or the folder of a checkpoint.', required=True)
+_string(
+    'checkpoint',
+    None,
+    'A workdir, the folder of a checkpoint, or a name on the Hugging Face Hub.',
+    required=True,
+)
 _string('output', None, 'The folder to write; it must not exist yet.', required=True)
 flags.DEFINE_enum(
     'dtype', 'float32', choices('model.dtype'), 'The compute type.', flag_values=FLAGS

@@ -28,7 +28,7 @@ CHECK = flags.DEFINE_boolean(
     'check', False, 'Check what the run needs, print what is wrong, and write nothing.'
 )
 START_OVER = flags.DEFINE_boolean(
-    'start_over', False, 'Begin again; the files of an earlier run are kept, in WORKDIR.1.'
+    'start_over', False, 'Begin a new run; the files of the earlier one are kept in WORKDIR.1.'
 )
 
 

@@ -39,7 +39,12 @@ FLAGS = flags.FlagValues()  # not the global flags, because programs import this
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
 _texts = functools.partial(flags.DEFINE_multi_string, flag_values=FLAGS)
 _enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
-_string('checkpoint', None, 'A workdir, or the folder of a checkpoint.', required=True)
+_string(
+    'checkpoint',
+    None,
+    'A workdir, the folder of a checkpoint, or a name on the Hugging Face Hub.',
+    required=True,
+)
 _enum(
     'mode',
     None,

@@ -27,7 +27,7 @@ def build_once(
     """
     if done():  # before anything is written, because the folder may be read-only
         return False
-    with disk.explained(output, lambda: 'nothing is written'):
+    with disk.explained(output, lambda: 'nothing was written'):
         return _build(output, write, doing, done)
 
 

@@ -117,7 +117,7 @@ def _rules_of_several_keys(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield 'train.batch_size', divides, f'a multiple of train.accum_steps ({train.accum_steps})'
 
 
-# The values of fields of which XLNet has no others.
+# Fields for which XLNet supports only one value.
 _XLNET = {
     'position_embedding_type': 'relative',
     'type_vocab_size': 4,
@@ -135,7 +135,7 @@ _XLNET = {
 
 
 def _rules_of_xlnet(config: Config) -> Iterator[tuple[str, bool, str]]:
-    """As `_rules_of_several_keys`: the rules about relative attention and its memory."""
+    """Yields the rules about relative attention and its memory; see `_rules_of_several_keys`."""
     model, train = config.model, config.train
     is_xlnet = model.model_type == 'xlnet'
     for name, value in _XLNET.items() if is_xlnet else ():
@@ -185,8 +185,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 
 def _with_rates(config: Config) -> Config:
-    """`config` with the default rates in place of INHERIT if there is no init_from to take them
-    from."""
+    """Returns `config` with the default rates in place of INHERIT, if it has no init_from."""
     if config.init_from:
         return config
     rates = {

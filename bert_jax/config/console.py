@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import IO
 
-WIDTH = 80  # columns of a text that has no terminal
+WIDTH = 80  # columns of a line if the output is not a terminal
 
 
 def say(line: str) -> None:
@@ -33,8 +33,8 @@ def fitted(text: str, stream: IO[str], indent: int = 2) -> str:
 
 
 def wrapped(line: str, width: int = WIDTH, indent: int = 0) -> str:
-    """The line, wrapped at spaces to lines of at most `width` columns. indent: additional spaces
-    before the second line and all others."""
+    """Returns the line, wrapped at spaces to lines of at most `width` columns. indent: the number
+    of additional spaces before all lines but the first."""
     own = len(line) - len(line.lstrip(' '))
     return textwrap.fill(
         line,
@@ -47,15 +47,16 @@ def wrapped(line: str, width: int = WIDTH, indent: int = 0) -> str:
 
 
 def plural(count: int, noun: str, several: str = '') -> str:
-    """A number and its noun: '1 file', '2,048 files'. several: the plural, if an s does not make
-    it."""
+    """Returns a number and its noun: '1 file', '2,048 files'. several: the plural of the noun, if
+    it is not formed with an s."""
     return f'{count:,} {noun if count == 1 else several or noun + "s"}'
 
 
 @contextlib.contextmanager
 def working(what: str, in_files: bool = True) -> Iterator[None]:
-    """Shows on stderr what a command does while the block runs: a live line with the time that has
-    passed in a terminal, and otherwise a plain line. in_files: whether to print the plain line."""
+    """Shows on stderr what a command does while the block runs. In a terminal this is a live line
+    with the time that has passed; otherwise it is a plain line. in_files: whether to print the
+    plain line."""
     if not sys.stderr.isatty():
         if in_files:
             say(f'{what} ...')

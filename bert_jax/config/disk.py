@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# Why a disk cannot be used. EACCES and ENOENT are not in it: they may be about any other file.
+# errno -> why a disk cannot be used. EACCES and ENOENT are not here, because they often have causes
+# other than the disk.
 REASONS = {
     errno.ENOSPC: 'no space is left',
     errno.EDQUOT: 'the quota is used up',
@@ -22,14 +23,16 @@ class DiskError(ValueError):
 
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
-# The words of libraries that do not raise an OSError.
+# Words in the messages of libraries that do not raise an OSError -> errno.
 WORDS = {os.strerror(number): number for number in REASONS} | {'quota exceeded': errno.EDQUOT}
 
 
 def number_of(error: BaseException) -> int | None:
-    """The errno, one of REASONS, of an error of a disk; None for another error. Libraries may have
-    put it into the text of their errors, or may have raised an error of their own while they
-    handled it."""
+    """Returns the errno of an error of a disk, a key of REASONS; None for another error.
+
+    Libraries may put the error of the disk into the text of their own errors, or raise an error of
+    their own while they handle it. So this looks at all errors that led to `error`.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in REASONS:
@@ -45,7 +48,8 @@ def number_of(error: BaseException) -> int | None:
 def explained(path: Any, kept: Callable[[], str], hint: str = '') -> Iterator[None]:
     """Turns an error of the disk of `path` into a DiskError of one line.
 
-    kept: says what is safe on the disk. hint: what may be lowered so that less is written.
+    kept: returns a text that says what is saved on the disk. hint: more advice, for example how to
+    write less.
     """
     try:
         yield
@@ -55,11 +59,11 @@ def explained(path: Any, kept: Callable[[], str], hint: str = '') -> Iterator[No
         number = number_of(error)
         if number is None:
             raise
-        remedy = f'Make room{hint}' if number in FULL else f'Look at the disk{hint}'
+        remedy = f'Make room{hint}' if number in FULL else f'Check the disk{hint}'
         try:
             safe = kept()
         except Exception:  # the disk may not be readable either
-            safe = 'what is there cannot be read now'
+            safe = 'the files there cannot be read now'
         raise DiskError(
             f'{REASONS[number]} for {path}; {safe}. {remedy}, and run the same command again'
         ) from error

@@ -89,12 +89,14 @@ class ModelConfig:
     global_rope_theta: PositiveFloat = setting(160_000.0, ARCHITECTURE)  # for rotary positions
     # For rotary positions in layers with local attention.
     local_rope_theta: PositiveFloat = setting(10_000.0, ARCHITECTURE)
-    # For relative positions: larger distances count as this distance; 0: there is no limit.
+    # For relative positions: larger distances are treated as this distance. 0 sets no limit.
     clamp_len: Count = setting(0, ARCHITECTURE)
-    # Objective 'plm': the hidden states of earlier rows that each layer attends to, and how many
-    # states at the start of each row are added to them (Dai et al., 2019). 0: no memory.
+    # Objective 'plm': the size of the memory, which is the number of hidden states of earlier rows
+    # that each layer attends to (Dai et al., 2019). 0: no memory.
     mem_len: Count = setting(0, PRETRAINING)
-    reuse_len: Count = setting(0, PRETRAINING)  # with mem_len; a run reads the text in such steps
+    # With mem_len: how many hidden states at the start of each row are added to the memory. The
+    # next row begins this many tokens later.
+    reuse_len: Count = setting(0, PRETRAINING)
     bi_data: bool = setting(False, PRETRAINING)  # objective 'plm': half of the rows run backwards
     # The names of the languages, by their numbers: 'en,fr'. A run takes those of init_from or of
     # data.corpus; only XLM has embeddings of them.
@@ -127,8 +129,8 @@ class ModelConfig:
     span_dropout: HeadDropout = setting(0.0, INHERITED)
     # Task 'translate': the number of layers of the decoder; 0: as many as the encoder has.
     decoder_layers: Count = setting(0, FINETUNING)
-    # Task 'translate': which parameters the decoder shares with the encoder. Its attention to the
-    # source is its own in any case.
+    # Task 'translate': which parameters the decoder shares with the encoder. It never shares those
+    # of its attention to the source.
     decoder_shares: Literal['nothing', 'embeddings', 'everything'] = setting('nothing', FINETUNING)
     # Whether the masked-LM decoder uses the table of word embeddings.
     tie_word_embeddings: bool = setting(True, PRETRAINING)

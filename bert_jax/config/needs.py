@@ -1,7 +1,7 @@
-"""Keys that are read only if other keys have certain values.
+"""Keys that have an effect only if other keys have certain values.
 
-A key on the command line that has no effect is refused. If the configuration's file sets it, a line
-says so, because a file is made for many commands.
+If a key on the command line has no effect, it is refused. If the configuration's file sets the key,
+only a line says so, because one file is used with many commands.
 """
 
 import re
@@ -17,8 +17,8 @@ NEXT = re.compile(r',(?=[a-z]{2,3}(?:-[a-z]{2,3})?=)')  # a glob may contain com
 
 
 class Need(NamedTuple):
-    """What a key needs to have an effect. holds: whether the other keys fulfil it. text: the end of
-    the sentence 'it needs ...'."""
+    """The condition under which a key has an effect. holds: returns whether a configuration fulfils
+    it. text: the end of the sentence 'it needs ...'."""
 
     holds: Callable[[Config], bool]
     text: str

@@ -86,8 +86,8 @@ class DataConfig:
     mask_shares: Shares = setting((0.8, 0.1, 0.1), PRETRAINING)
     # Whether all pieces of a word are masked together, instead of single pieces.
     whole_word_masking: bool = setting(False, PRETRAINING)
-    # The most words that are masked together; more than 1 masks whole words, as in ALBERT. With the
-    # objective 'plm', the most tokens of a run of predicted tokens.
+    # The largest number of words that are masked together. More than 1 masks whole words, as in
+    # ALBERT. With the objective 'plm', the largest number of tokens in a run of predicted tokens.
     max_ngram: Positive = setting(1, PRETRAINING)
     # Objectives 'mlm' and 'distill': whether a row continues with the next document if one document
     # does not fill it.
@@ -98,7 +98,8 @@ class DataConfig:
     # Objectives 'mlm+nsp' and 'plm': the probability that the second text comes from another
     # document.
     random_next_prob: Probability = setting(0.5, PRETRAINING)
-    # Objective 'mlm+nsp': whether a second text that follows the first one begins where it ends.
+    # Objective 'mlm+nsp': whether a second text that is not random begins exactly where the first
+    # text ends.
     adjacent_pairs: bool = setting(False, PRETRAINING)
     static_copies: Count = setting(0, PRETRAINING)  # 0: new pairs and masks in every epoch
     # Lines with [MASK], separated by line breaks, that each evaluation fills in. Held-out lines of
@@ -116,7 +117,7 @@ class DataConfig:
     # Task 'translate': the columns or keys of the text that is read and of the text to write.
     source_field: str = setting('source', FINETUNING)
     target_field: str = setting('target', FINETUNING)
-    # Task 'translate': the most tokens of a text to write; 0: max_seq_length.
+    # Task 'translate': the largest number of tokens in a text that is written; 0: max_seq_length.
     max_target_length: Count = setting(0, FINETUNING)
     regression: bool = setting(False, FINETUNING)  # labels of the task 'text' are numbers
     # Whether a text of the task 'text' may have several labels, or none. They are a list in .jsonl
@@ -293,7 +294,8 @@ class Config:
     objective: Literal['mlm+nsp', 'mlm', 'mlm+sop', 'mlm+tlm', 'distill', 'plm'] = setting(
         'mlm+nsp', PRETRAINING
     )
-    init_from: str = setting('', FREE)  # the workdir or checkpoint a new run starts from
+    # The workdir, the checkpoint or the model of the Hugging Face Hub that a new run starts from.
+    init_from: str = setting('', FREE)
     # Task 'translate': the checkpoint that the decoder of a new run starts from; '': init_from.
     init_decoder_from: str = setting('', FINETUNING, FREE)
     # How many of the top layers start from random values, together with the pooler.

@@ -8,7 +8,7 @@
 
 hf: a folder of Hugging Face transformers (config.json, weights, vocabulary) of one of the families
 BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT, ALBERT, XLM, FlauBERT or ModernBERT, or
-an EncoderDecoderModel of two encoders of the first four.
+an EncoderDecoderModel whose encoder and decoder are of the first four types.
 tf1: a folder of google-research/bert (bert_config.json, bert_model.ckpt.*, vocab.txt) or of
 google-research/albert (albert_config.json, model.ckpt-best.*, 30k-clean.model).
 config.init_from, bert_jax predict and --to read what --from writes.

@@ -1,5 +1,5 @@
-"""Adapters of the library peft: LoRA (Hu et al., 2022) is merged into its base, others are
-refused."""
+"""Reads adapters of the library peft. LoRA (Hu et al., 2022) is merged into its base model; other
+adapters are refused."""
 
 import dataclasses
 import math
@@ -27,8 +27,8 @@ CLASSES = {
 
 @dataclasses.dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter. values: its adapter_config.json. base: the folder of the model that it
-    changes. tensors: its tensors, by the names in the model."""
+    """A LoRA adapter. folder: its folder. values: its adapter_config.json. base: the folder of the
+    model that it changes. tensors: its tensors, by their names in the model."""
 
     folder: pathlib.Path
     values: Mapping[str, Any]
@@ -36,8 +36,8 @@ class Adapter:
     tensors: Mapping[str, np.ndarray]
 
     def merged(self, tensors: Mapping[str, np.ndarray], family: Family) -> dict[str, np.ndarray]:
-        """The model's tensors with those of the adapter. Raises ValueError for a tensor of the
-        adapter that fits none of the model."""
+        """Returns the model's tensors after the changes of the adapter. Raises ValueError if a
+        tensor of the adapter fits no tensor of the model."""
         result, used = dict(tensors), set[str]()
         for name, low in self.tensors.items():
             match = re.fullmatch(r'(.*)\.lora_(embedding_)?A(?:\.default)?(?:\.weight)?', name)
@@ -47,7 +47,7 @@ class Adapter:
             weight = self._place(f'{match[1]}.weight', result, family)
             if other not in self.tensors or weight not in result:
                 missing = other if other not in self.tensors else f'{match[1]}.weight'
-                raise ValueError(f'{self.folder}: {name} needs {missing}, which is not there')
+                raise ValueError(f'{self.folder}: {name} needs {missing}, which is missing')
             low, high = low.astype(np.float32), self.tensors[other].astype(np.float32)
             change = self._scale(match[1], len(low)) * (high @ low)
             if match[2] or self.values.get('fan_in_fan_out'):
@@ -69,7 +69,7 @@ class Adapter:
         return result
 
     def _place(self, name: str, tensors: Mapping[str, Any], family: Family) -> str:
-        """The name of a tensor in the model, which may have the prefix of the family."""
+        """Returns the name of a tensor in the model, which may have the prefix of the family."""
         return (
             name
             if name in tensors or family.prefix + name not in tensors
@@ -84,7 +84,7 @@ class Adapter:
         return alpha / (math.sqrt(rank) if self.values.get('use_rslora') else rank)
 
     def classes(self, family: Family) -> list[str]:
-        """The class of the model with the head that the adapter was trained with."""
+        """Returns the names of the classes with the head that the adapter was trained with."""
         end = CLASSES.get(str(self.values.get('task_type')), '')
         return [name for name in family.classes if end and end in name]
 
@@ -125,7 +125,8 @@ def read(directory: pathlib.Path) -> Adapter | None:
 
 
 def _base(directory: pathlib.Path, name: str, what: str) -> pathlib.Path:
-    """The folder of the base model: a local folder, also beside the adapter, or one of the Hub."""
+    """Returns the folder of the base model. `name` is a folder, a folder inside or beside that of
+    the adapter, or a name on the Hub."""
     for folder in (pathlib.Path(name).expanduser(), directory / name, directory.parent / name):
         if name and (folder / 'config.json').exists():
             return folder

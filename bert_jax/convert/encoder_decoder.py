@@ -22,17 +22,18 @@ from bert_jax.models.heads import DECODER
 
 MODEL_TYPE = 'encoder-decoder'
 HEADS = ('masked_lm', DECODER)
-# The families whose encoders transformers uses as decoders in the way of bert_jax.
+# The families whose decoders are the same in transformers and in bert_jax.
 SIDES = ('bert', 'roberta', 'xlm-roberta', 'camembert')
 GENERATION = 'generation_config.json'
 SEARCH = ('num_beams', 'length_penalty', 'early_stopping')
 POOLER = 'of the pooler, which an encoder-decoder does not use'
-# The keys of the decoder's part of config.json that its use as a decoder sets.
+# The keys of config.json that turn the decoder's model into a decoder.
 AS_DECODER = {'is_decoder': True, 'add_cross_attention': True}
 
 
 def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
-    """The checkpoint in a folder; see `hf.read`. Raises ValueError naming what is wrong."""
+    """Returns the checkpoint in a folder; see `hf.read`. Raises ValueError if bert_jax does not
+    support it."""
     path = directory / 'config.json'
     values = read_json(path)
     family, model = _side(values, 'encoder', path)
@@ -84,7 +85,7 @@ def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
 
 
 def _side(values: Mapping[str, Any], side: str, path: pathlib.Path) -> tuple[Family, ModelConfig]:
-    """The family and the model of the encoder or the decoder."""
+    """Returns the family and the model of one side, the encoder or the decoder."""
     given = values.get(side)
     if not isinstance(given, Mapping) or given.get('model_type') not in SIDES:
         found = given.get('model_type') if isinstance(given, Mapping) else given
@@ -109,7 +110,8 @@ def _layers(rule: Rule, model: ModelConfig) -> int:
 
 
 def _search(directory: pathlib.Path, values: Mapping[str, Any]) -> EvalConfig:
-    """How texts are generated, from generation_config.json or, in older folders, config.json."""
+    """Returns how texts are generated. generation_config.json says it, or in older folders
+    config.json."""
     path = directory / GENERATION
     given = read_json(path) if path.exists() else values
     known = {name: given[name] for name in SEARCH if given.get(name) is not None}
@@ -119,7 +121,7 @@ def _search(directory: pathlib.Path, values: Mapping[str, Any]) -> EvalConfig:
 
 
 def _pair(family: Family) -> Family:
-    """The family of encoder-decoders whose two sides are of `family`."""
+    """Returns the family of encoder-decoders whose two sides belong to `family`."""
     start, prefix = 'encoder/', family.prefix
     encoder = [x for x in family.rules if x.ours.startswith(start)]
     layer = f'{DECODER}.{prefix}encoder.layer.{{layer}}.crossattention'
@@ -203,8 +205,8 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     notes = ['transformers adds a pooler to the encoder and does not use it']
     if config.decoder_shares != 'nothing':
         notes.append(
-            'the decoder has its own copy of what it shares with the encoder; transformers would '
-            'train both'
+            'the decoder has a copy of the parameters that it shares with the encoder; '
+            'transformers would train both'
         )
     return notes + hf_tokenizer.write(directory, source)
 

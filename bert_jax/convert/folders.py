@@ -31,9 +31,7 @@ def convert_out(target: str, source: pathlib.Path, output: pathlib.Path) -> None
     if model.vocabulary is None:
         notes.append('no vocabulary was written, because the checkpoint has none')
     if model.embedding is not None:
-        notes.append(
-            f'what the model says about sentence embeddings is left out: {model.embedding}'
-        )
+        notes.append(f'the settings of sentence embeddings are left out: {model.embedding}')
     print('\n'.join([*notes, f'wrote {output}']))
 
 

@@ -1,5 +1,5 @@
-"""The tokens that a Hugging Face folder adds to its vocabulary, and whether a tokenizer.json gives
-the ids of bert_jax."""
+"""Reads the tokens that a Hugging Face folder adds to its vocabulary, and compares the ids of a
+tokenizer.json with those of bert_jax."""
 
 import json
 import pathlib
@@ -15,8 +15,8 @@ from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
 LISTS = ('additional_special_tokens', 'extra_special_tokens')
 FLAGS = ('lstrip', 'rstrip', 'single_word', 'normalized')
-# Texts whose ids are compared. A comma follows no digit, because transformers lacks a rule of
-# ALBERT and XLNet for it.
+# Texts whose ids are compared. No digit has a comma after it, because transformers does not have
+# the rule of ALBERT and XLNet for this.
 TEXTS = (
     'The quick brown fox, aged 20, jumps over 3 lazy dogs (twice); "why?" - don\'t ask!',
     'An UPPER-CASE naïve café, e-mail a.b@c.de: 50% of $1.25',
@@ -26,7 +26,7 @@ Found = dict[str, tuple[int | None, AddedToken, str]]  # by content: id, token, 
 
 
 def read(directory: pathlib.Path) -> Found:
-    """The tokens that the files of a folder add, with their ids, if a file says them."""
+    """Returns the tokens that the files of a folder add, with their ids if a file has them."""
     found: Found = {}
     for name, number, entry in _entries(directory):
         values = {'content': entry} if isinstance(entry, str) else dict(entry)
@@ -46,7 +46,7 @@ def read(directory: pathlib.Path) -> Found:
 
 
 def _entries(directory: pathlib.Path) -> Iterator[tuple[str, int | None, Any]]:
-    """(file, id, token) of all added tokens in all files."""
+    """Yields (file, id, token) for all added tokens in all files."""
     for token in optional(directory, tokenizer_json.FILE).get('added_tokens') or ():
         yield tokenizer_json.FILE, token.get('id'), token
     for number, token in (optional(directory, CONFIG).get('added_tokens_decoder') or {}).items():
@@ -64,8 +64,8 @@ def _entries(directory: pathlib.Path) -> Iterator[tuple[str, int | None, Any]]:
 def beyond(
     directory: pathlib.Path, found: Found, vocabulary: Tokenizer, rows: int
 ) -> list[AddedToken]:
-    """The added tokens that are no special tokens of a role, those of the vocabulary first and the
-    others in the order of their ids.
+    """Returns the added tokens that have no role, such as [SEP]. Tokens of the vocabulary come
+    first; the others are in the order of their ids.
 
     rows: the number of rows of the table of embeddings. Raises ValueError for an id that does not
     follow the last one, or that has no row.
@@ -99,8 +99,8 @@ def completed(
     options: Mapping[str, Any],
     lowercase: bool | None,
 ) -> dict[str, Any]:
-    """A tokenizer.json with all added tokens and with the settings of tokenizer_config.json, which
-    transformers prefers."""
+    """Returns a tokenizer.json with all added tokens and with the settings of
+    tokenizer_config.json, because transformers gives these precedence."""
     values = json.loads(json.dumps(described))
     listed = values.get('added_tokens') or []
     ids = {token['content']: token['id'] for token in listed}
@@ -131,7 +131,7 @@ def _pieces(values: Mapping[str, Any]) -> dict[str, int]:
 
 
 def loads(described: Mapping[str, Any]) -> bool:
-    """Returns whether the library `tokenizers` reads a tokenizer.json. It needs more keys than
+    """Returns whether the library `tokenizers` can read a tokenizer.json. It needs more keys than
     bert_jax."""
     try:
         tokenizer_json.from_json(json.dumps(described), tokenizer_json.FILE)
@@ -143,8 +143,8 @@ def loads(described: Mapping[str, Any]) -> bool:
 def difference(
     described: Mapping[str, Any], vocabulary: Tokenizer, added: Collection[AddedToken]
 ) -> str:
-    """A text to which a tokenizer.json gives other ids than the vocabulary; '' if it gives the same
-    ids to all texts that are tried, also to those with added tokens."""
+    """Returns a text that has other ids with a tokenizer.json than with the vocabulary; '' if all
+    texts that are tried have the same ids. Some of these texts have added tokens."""
     theirs: tokenizers.Tokenizer = tokenizer_json.from_json(json.dumps(described), 'tokenizer.json')
     theirs.no_truncation()
     theirs.no_padding()
@@ -158,7 +158,7 @@ def difference(
 
 
 def row_difference(described: Mapping[str, Any], specials: tuple[int, int]) -> str:
-    """A note if a tokenizer.json does not put the special tokens of a row around a text.
+    """Returns a note if a tokenizer.json puts other special tokens around a text; otherwise ''.
 
     specials: the ids of the first and the last token of a row in bert_jax.
     """

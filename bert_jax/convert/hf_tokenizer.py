@@ -51,7 +51,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     'sentencepiece': {'remove_space': True},
 }
-# Tokens for the structure of rows, which are never found in text.
+# The roles of tokens that structure a row. Such tokens are never found in text.
 RESERVED = {
     'sentencepiece': sentencepiece_model.STRUCTURE,
     **fairseq_sentencepiece.FIRST,
@@ -106,7 +106,7 @@ def _with_added(
     lowercase: bool | None,
     rows: int,
 ) -> tuple[Tokenizer, list[str]]:
-    """The vocabulary with the tokens that the folder adds, and lines to print.
+    """Returns the vocabulary with the tokens that the folder adds, and lines to print.
 
     If tokenizer.json gives other ids than `vocabulary`, the result is that tokenizer. options,
     lowercase: settings that transformers prefers to those in tokenizer.json.
@@ -137,7 +137,7 @@ def _with_added(
 
 
 def _json_tokenizer(directory: pathlib.Path, values: Mapping[str, Any]) -> Tokenizer:
-    """The tokenizer of a tokenizer.json, with the special tokens that the folder names."""
+    """Returns the tokenizer of a tokenizer.json, with the special tokens that the folder names."""
     content = json.dumps(values, ensure_ascii=False).encode()
     names = {role: name for role, name in _names(directory).items() if role not in OPTIONAL}
     return tokenizer_json.JsonTokenizer(content, names or None, directory / tokenizer_json.FILE)

@@ -90,8 +90,8 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
 
 
 def _added(vocabulary: WithAddedTokens) -> dict[str, Any]:
-    """The settings for tokens that are found in text, and for the special tokens, to which
-    transformers would otherwise give new ids."""
+    """Returns the settings of the added tokens and of the special tokens. Without these settings,
+    transformers would give them new ids."""
     ids = {piece: i for i, piece in enumerate(vocabulary.pieces)}
     tokens = [*vocabulary.added, *map(AddedToken, vocabulary.special_pieces.all())]
     return {

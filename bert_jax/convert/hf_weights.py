@@ -52,7 +52,7 @@ def read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
 def _renamed(
     tensors: Mapping[str, np.ndarray], family: Family, directory: pathlib.Path
 ) -> tuple[dict[str, np.ndarray], str]:
-    """The tensors by new names, and a line about a wrapper, or ''.
+    """Returns the tensors by their names without a wrapper, and a line about the wrapper or ''.
 
     The prefix of a wrapper, such as DataParallel's `module.`, is removed. The prefix of the family,
     which a folder of the bare encoder lacks, is added.
@@ -70,12 +70,13 @@ def _renamed(
         if name in renamed:
             raise ValueError(f'the folder has tensor {name} twice, under an old and a new name')
         renamed[name] = tensor
-    note = f'names of tensors begin with {wrapper}, which is left out' if wrapper else ''
+    note = f'the prefix {wrapper} of the names of tensors is left out' if wrapper else ''
     return renamed, note
 
 
 def _wrapper(tensors: Mapping[str, np.ndarray], family: Family, directory: pathlib.Path) -> str:
-    """What stands in front of the family's names of tensors, such as `module.`, or ''.
+    """Returns the prefix of a wrapper before the family's names of tensors, such as `module.`; ''
+    if there is none.
 
     Raises ValueError if there are several encoders, or layers of an adapter that is not merged.
     """
@@ -90,8 +91,8 @@ def _wrapper(tensors: Mapping[str, np.ndarray], family: Family, directory: pathl
     if len(wrappers) > 1:
         names = ', '.join(sorted(map(repr, wrappers)))
         raise ValueError(
-            f'{directory} holds {len(wrappers)} encoders: names of tensors begin with {names}; '
-            'save the one that you want with save_pretrained'
+            f'{directory} holds {len(wrappers)} encoders: the names of their tensors begin with '
+            f'{names}; save the one that you want with save_pretrained'
         )
     return next(iter(wrappers), '')
 

@@ -1,4 +1,4 @@
-"""Models of the Hugging Face Hub by name, such as google-bert/bert-base-uncased."""
+"""Downloads models of the Hugging Face Hub by name, such as google-bert/bert-base-uncased."""
 
 import os
 import pathlib
@@ -8,7 +8,7 @@ from typing import Any
 from bert_jax.config.errors import first_line
 
 NAME = re.compile(r'(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?')
-# Models that the Hub has under a name without an owner, too.
+# Names without an owner, which the Hub also accepts for the oldest models.
 LEGACY = re.compile(
     r'(?P<name>(bert|roberta|distilbert|distilroberta|albert|xlm|xlnet|camembert|flaubert)-[\w.-]+)'
     r'(@(?P<revision>[\w./-]+))?'
@@ -20,7 +20,8 @@ OTHERS = ['onnx/*', 'openvino/*', '*/onnx/*', 'coreml/*', 'tf_model*', 'flax_mod
 def is_name(name: str | os.PathLike) -> bool:
     """Returns whether a path may be the name of a model of the Hub.
 
-    A path that exists here is none, nor is one whose first folder exists here: it is a mistake.
+    A path that exists on this machine is not a name. A path whose parent folder exists is not a
+    name either, because it is probably a mistake in a path.
     """
     text = os.fspath(name)
     if '://' in text or pathlib.Path(text).expanduser().exists():
@@ -35,10 +36,11 @@ def is_name(name: str | os.PathLike) -> bool:
 
 
 def local_folder(name: str | os.PathLike) -> pathlib.Path | None:
-    """The folder of the downloaded model; None if `name` is not the name of a model of the Hub.
+    """Returns the folder of the downloaded model; None if `name` is not a name on the Hub.
 
     A file that was downloaded before is not downloaded again. A revision may follow the name:
-    owner/name@revision. Raises ValueError if the model is neither downloaded already nor can be.
+    owner/name@revision. Raises ValueError if the model is not on this machine and cannot be
+    downloaded.
     """
     text = os.fspath(name)
     if not is_name(text):
@@ -71,7 +73,7 @@ def _download(library: Any, name: str, revision: str | None) -> pathlib.Path:
 
 
 def _reason(error: Exception, name: str) -> str:
-    """Why a model cannot be downloaded, and what to do."""
+    """Returns why a model cannot be downloaded, and what to do."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if {'GatedRepoError'} & kinds:
         return f'{name} of the Hugging Face Hub needs your consent: accept its terms, and log in'
@@ -81,5 +83,5 @@ def _reason(error: Exception, name: str) -> str:
         return f'the model {name} of the Hugging Face Hub has no such revision'
     return (
         f'the Hugging Face Hub cannot be reached to download it ({first_line(error)[:120]}). '
-        f'Where there is a network, run: hf download {name} --local-dir DIR, and give DIR'
+        f'On a machine with a network, run: hf download {name} --local-dir DIR, and give DIR'
     )

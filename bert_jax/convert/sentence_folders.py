@@ -1,4 +1,4 @@
-"""Folders of the library sentence-transformers: modules.json and the files that it names."""
+"""Reads folders of the library sentence-transformers: modules.json and the files that it names."""
 
 import dataclasses
 import json
@@ -28,16 +28,17 @@ ALONE = f'remove {MODULES} to convert the encoder alone'
 
 @dataclasses.dataclass(frozen=True)
 class SentenceFolder:
-    """A folder of sentence-transformers. model: the folder of its encoder and tokenizer."""
+    """A folder of sentence-transformers. model: the folder of its encoder and tokenizer. embedding:
+    how it embeds texts; None if the folder does not say this."""
 
     model: pathlib.Path
     embedding: SentenceEmbedding | None
 
 
 def read(directory: pathlib.Path) -> SentenceFolder:
-    """What a folder says about sentence embeddings; no embedding if it does not say anything.
+    """Returns the folder of the encoder, and how the model embeds texts.
 
-    Raises ValueError, naming the file and the key, for modules that bert_jax does not have.
+    Raises ValueError, which names the file and the key, for modules that bert_jax does not have.
     """
     path = directory / MODULES
     if not path.exists():
@@ -61,7 +62,9 @@ def read(directory: pathlib.Path) -> SentenceFolder:
             _check_source(folder / 'config.json', {})
             layers.append(Layer('normalize'))
         if kind in ('Dense', 'LayerNorm') and not poolings:
-            raise ValueError(f'{path}: {kind} comes before Pooling; bert_jax cannot; {ALONE}')
+            raise ValueError(
+                f'{path}: {kind} comes before Pooling, which bert_jax does not support; {ALONE}'
+            )
     if not poolings:
         return SentenceFolder(model, None)  # a cross-encoder has no pooling
     prompts = read_json(directory / PROMPTS) if (directory / PROMPTS).exists() else {}
@@ -79,14 +82,14 @@ def read(directory: pathlib.Path) -> SentenceFolder:
 
 
 def model_max_length(directory: pathlib.Path) -> int | None:
-    """The longest row that tokenizer_config.json names, None if it names none."""
+    """Returns the longest row according to tokenizer_config.json; None if it does not say this."""
     path = directory / 'tokenizer_config.json'
     length = read_json(path).get('model_max_length') if path.exists() else None
     return int(length) if isinstance(length, int | float) and 0 < length < 1 << 30 else None
 
 
 def _modules(path: pathlib.Path) -> list[tuple[str, str]]:
-    """(kind, folder) of each module. Raises ValueError for a kind that is not supported."""
+    """Returns (kind, folder) of each module. Raises ValueError for a kind that is not supported."""
     try:
         values = json.loads(path.read_text('utf-8'))
         found = [(str(x['type']).rpartition('.')[2], str(x['path'])) for x in values]
@@ -101,7 +104,7 @@ def _modules(path: pathlib.Path) -> list[tuple[str, str]]:
 
 
 def _pooling(path: pathlib.Path) -> tuple[tuple[str, ...], bool]:
-    """The modes of pooling, and whether it includes the prompt."""
+    """Returns the modes of pooling, and whether the pooling includes the tokens of the prompt."""
     values = read_json(path)
     stated = values.get('pooling_mode')
     if stated is None:
@@ -156,7 +159,8 @@ def _tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _settings(model: pathlib.Path) -> dict[str, Any]:
-    """The values of sentence_bert_config.json, which has the names of other families, too."""
+    """Returns the values of sentence_bert_config.json. For other families the file has another
+    name, such as sentence_roberta_config.json."""
     paths = sorted(model.glob('sentence_*_config.json'))
     return read_json(paths[0]) if paths else {}
 
@@ -164,5 +168,5 @@ def _settings(model: pathlib.Path) -> dict[str, Any]:
 def _default_prompt(values: Mapping[str, Any], path: pathlib.Path) -> str:
     name = values.get('default_prompt_name') or ''
     if name and name not in (values.get('prompts') or {}):
-        raise ValueError(f'{path}: default_prompt_name is {name!r}, which is not among prompts')
+        raise ValueError(f'{path}: default_prompt_name is {name!r}, but prompts has no such name')
     return str(name)

@@ -96,8 +96,8 @@ def _config(directory: pathlib.Path) -> pathlib.Path:
 
 
 def _checkpoint(directory: pathlib.Path) -> pathlib.Path:
-    """The checkpoint in a folder: bert_model.ckpt, or else the one that the file `checkpoint`
-    names, or the only checkpoint in the folder."""
+    """Returns the checkpoint in a folder: bert_model.ckpt, or else the one that the file
+    `checkpoint` names, or the only checkpoint in the folder."""
     names = sorted(path.stem for path in directory.glob('*.index'))
     if CHECKPOINT in names:
         return directory / CHECKPOINT
@@ -117,8 +117,8 @@ def _checkpoint(directory: pathlib.Path) -> pathlib.Path:
 
 
 def _stated(directory: pathlib.Path) -> str:
-    """The name of the newest checkpoint, which TensorFlow notes in the file `checkpoint`; '' if
-    there is no such file."""
+    """Returns the name of the newest checkpoint, which TensorFlow writes into the file
+    `checkpoint`; '' if there is no such file."""
     path = directory / 'checkpoint'
     text = path.read_text('utf-8', 'replace') if path.is_file() else ''
     match = re.search(r'^model_checkpoint_path:\s*"(.*)"', text, re.MULTILINE)

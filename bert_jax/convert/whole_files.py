@@ -1,13 +1,13 @@
-"""Files and folders that are not what they should be: what they are instead, and what to do."""
+"""Recognizes files and folders that are not a usable checkpoint, for messages with advice."""
 
 import pathlib
 import re
 
-POINTERS = (b'version https://git-lfs', b'# xet version')  # the first bytes of a file's stand-in
+POINTERS = (b'version https://git-lfs', b'# xet version')  # the first bytes of pointer files
 WEB_PAGES = (b'<!doctype html', b'<html', b'<?xml')
-SMALL = 1 << 20  # bytes; larger files are no stand-ins
+SMALL = 1 << 20  # bytes; a larger file is no pointer and no web page
 CHECKED = ('.json', '.txt', '.model', '.safetensors', '.bin', '.index', '.h5', '.ckpt')
-# Files of other libraries, and of training, that have no tensors for us; with what to do.
+# Files of other libraries that bert_jax does not read -> the end of a message with advice.
 OTHERS = {
     'tf_model.h5': 'those of TensorFlow (tf_model.h5): load them with from_tf=True in transformers '
     '4, and save them with save_pretrained',
@@ -22,8 +22,8 @@ FILES = ('*.safetensors', '*.bin', '*.pt', '*.pth', '*.ckpt')
 
 
 def check(path: pathlib.Path) -> None:
-    """Raises ValueError if the file is only a stand-in for the real one: a Git LFS pointer, a web
-    page or nothing."""
+    """Raises ValueError if the file is a Git LFS pointer, a web page or empty, in place of the
+    real file."""
     if not path.is_file() or path.stat().st_size > SMALL:
         return
     with path.open('rb') as file:
@@ -39,15 +39,15 @@ def check(path: pathlib.Path) -> None:
 
 
 def check_all(directory: pathlib.Path) -> None:
-    """Raises ValueError if a file of the folder is only a stand-in; see `check`."""
+    """Calls `check` for the files of a folder and of its sub-folders."""
     for path in sorted((*directory.glob('*'), *directory.glob('*_*/*'))):
         if path.suffix in CHECKED or '.ckpt' in path.name:
             check(path)
 
 
 def other_weights(directory: pathlib.Path) -> str:
-    """What weights a folder has instead of those with the usual names, as the end of a message; ''
-    if it has none."""
+    """Returns the end of a message about a folder without weights of the usual names: the other
+    weights that it has, and advice. It is '' if the folder has no weights."""
     for name, what in OTHERS.items():
         if (directory / name).exists():
             return f'; it has {what}'
@@ -59,7 +59,8 @@ def other_weights(directory: pathlib.Path) -> str:
 
 
 def inner_folders(directory: pathlib.Path, names: tuple[str, ...]) -> str:
-    """Which folders inside a folder have one of the files `names`, as a message; '' if none has.
+    """Returns a message that lists the inner folders that have one of the files `names`; '' if
+    there are none.
 
     The newest checkpoint, by the number at the end of the name, comes first.
     """

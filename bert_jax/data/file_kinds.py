@@ -1,12 +1,13 @@
-"""What a file holds, by its first bytes or lines, so that a file of another kind is named."""
+"""Recognizes the kind of a file by its first bytes or lines, for messages about a wrong file."""
 
 import json
 import re
 from collections.abc import Sequence
 
-MAX_NULS = 0.2  # the share of zero bytes at the beginning of a file above which it is not text
-# The share of other control characters above which the beginning of a file is not text, and how
-# many there are at least.
+# The beginning of a file is not text if it has a larger share of zero bytes than MAX_NULS.
+MAX_NULS = 0.2
+# It is not text either if it has at least MIN_CONTROLS other control characters, and a larger share
+# of them than MAX_CONTROLS.
 MAX_CONTROLS, MIN_CONTROLS = 0.1, 8
 CONTROLS = bytes({*range(1, 9), *range(14, 27), 127})
 
@@ -18,7 +19,7 @@ BOMS = {
 }
 EXPORT = 'save its content as text'
 UNPACK = 'unpack it'
-# The first bytes of files that are not text: what they are, and what to do.
+# The first bytes of files that are not text -> the kind of such a file, and advice for the user.
 MAGIC = {
     b'%PDF-': ('a PDF', EXPORT),
     b'{\\rtf': ('a document in RTF', EXPORT),
@@ -45,7 +46,7 @@ MAGIC = {
         'run git lfs pull',
     ),
 }
-# Compressed files. Their suffixes tell `files` how to open them.
+# The first bytes of compressed files -> the suffix by which `files` knows how to open them.
 PACKED = {
     b'\x1f\x8b': '.gz',
     b'BZh': '.bz2',
@@ -63,13 +64,14 @@ ARCHIVES = {
 TEXT_MAGIC = (b'%PDF-', b'{\\rtf', b'version https')
 NOT_PRINTED = re.compile(rb'[^\t-\r -~]')
 TAG = re.compile(r'<[/!?]?[A-Za-z].*>')
-NAME = re.compile(r'[\w#]*( ?[\w#]+){0,2}')  # of a column
+NAME = re.compile(r'[\w#]*( ?[\w#]+){0,2}')  # the name of a column
 PAGE = re.compile(r'<!doctype html|<html', re.IGNORECASE)
 SAFETENSORS = re.compile(rb'.{6}\x00\x00\{\s*"', re.DOTALL)  # the length of a header, then JSON
 
 
 def not_text(block: bytes) -> str:
-    """What a file is that begins with `block`, and what to do; '' if it may be text in UTF-8."""
+    """The end of a message about a file that begins with `block`: what the file is, and what to do.
+    It is '' if the file may be text in UTF-8."""
     encoding = next((name for bom, name in BOMS.items() if block.startswith(bom)), '')
     if encoding:
         return f'is not UTF-8, it is {encoding}; convert the file, for example with iconv'
@@ -111,7 +113,7 @@ def text_kind(lines: Sequence[str]) -> str:
     if _is_json(first, list) or first in ('[', '{', '[{') or first.startswith(('[{"', '{"')):
         return 'JSON; such a file needs a name that ends in .json'
     if any(PAGE.match(line) for line in kept):
-        return 'HTML, a page of the web; save its text'
+        return 'HTML, a web page; save its text'
     tags = sum(bool(TAG.fullmatch(line)) for line in kept)
     if first.startswith('<?xml') or tags > 0.8 * len(kept):
         return 'XML; save its text'
@@ -129,8 +131,11 @@ def separator(line: str, count: int = 1) -> str:
 
 
 def _table(lines: Sequence[str]) -> str:
-    """What a table looks like: lines with the same number of tabs, or of commas, semicolons or bars
-    below a line of names. '' if the lines are no table."""
+    """A description of the table that the lines look like, and advice; '' if they are no table.
+
+    They are a table if they have the same number of tabs, or the same number of commas, semicolons
+    or bars below a line of names.
+    """
     mark = separator(lines[0])
     counts = {line.count(mark) for line in lines} if mark else set()
     named = all(NAME.fullmatch(cell.strip().strip('"')) for cell in lines[0].split(mark or None))

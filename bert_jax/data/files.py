@@ -175,7 +175,7 @@ def _open(path: epath.Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _check_packed(block: bytes, path: epath.Path, compression: str) -> None:
-    """Raises ValueError for a file that another program compressed than its name says."""
+    """Raises ValueError if a file is not compressed in the way that its name says."""
     other = next((end for start, end in PACKED.items() if block.startswith(start)), '')
     if other and other != compression:
         raise ValueError(f'{path} ends in {compression}, but its content is {other}; rename it')

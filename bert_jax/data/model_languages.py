@@ -21,7 +21,7 @@ def has_embeddings(model: ModelConfig) -> bool:
 
 def check(language: str, model: ModelConfig, vocabulary: Tokenizer, key: str = KEY) -> None:
     """Raises ValueError if the texts for a model cannot be in `language`, or if its rows do not
-    depend on the language. key: what gave the language."""
+    depend on the language. key: the key or the flag that set the language, for messages."""
     known = model.language_names
     if known and language not in known:
         raise ValueError(

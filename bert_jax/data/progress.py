@@ -1,4 +1,4 @@
-"""The progress of long work: a live line in a terminal, otherwise a plain line every 10 seconds."""
+"""Shows the progress of long work: a live line in a terminal, or a plain line every 10 seconds."""
 
 import contextlib
 import threading
@@ -14,7 +14,7 @@ from bert_jax.data.summary import Document, Summary
 
 T = TypeVar('T')
 EVERY = 10  # seconds between plain lines
-# The amount that is done, the text to show, and what to add to the text before the end.
+# The amount of work that is done, the text to show, and a text to add to it before the end.
 State = tuple[int, str, str]
 
 

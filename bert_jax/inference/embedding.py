@@ -16,12 +16,12 @@ from bert_jax.inference.sentence_embedding import SentenceEmbedding
 from bert_jax.models.pooling import pooled_token
 
 TEXTS_PER_READ = 4096  # texts that are read and sorted by length together
-MEAN = SentenceEmbedding()  # of a checkpoint that says nothing about it
+MEAN = SentenceEmbedding()  # the default, if a checkpoint has no sentence embedding
 
 
 def of(bert: Any, pooling: str | None = None) -> SentenceEmbedding:
-    """What `pooling` means; None means the sentence embedding of the checkpoint, and otherwise the
-    mean."""
+    """Returns the sentence embedding for a value of `pooling`. None means that of the checkpoint,
+    or the mean over all tokens if the checkpoint has none."""
     if pooling is None:
         return bert.embedding or MEAN
     return MEAN if pooling == 'pooler' else SentenceEmbedding((pooling,))
@@ -30,7 +30,7 @@ def of(bert: Any, pooling: str | None = None) -> SentenceEmbedding:
 def vectors(
     bert: Any, inputs: Iterable[Text], pooling: str | None, windows: bool, prompt: str | None
 ) -> Iterator[np.ndarray]:
-    """See `Bert.embed_stream`."""
+    """Yields the vector of each text; see `Bert.embed_stream`."""
     if pooling not in (None, *POOLINGS):
         raise ValueError(f'pooling is {pooling!r}; expected {", ".join(POOLINGS)}')
     if pooling == 'pooler' and 'pooler' not in bert.heads:
@@ -80,7 +80,7 @@ def _prompt_length(encoder: TextEncoder, prompt: str, embedding: SentenceEmbeddi
 
 
 def _prepared(text: Text, prompt: str, lowercase: bool) -> Text:
-    """The text, or the first text of a pair, after the prompt; in lower case if asked for."""
+    """Returns the text after the prompt. In a pair, the prompt is before the first text."""
     if not prompt and not lowercase:
         return text
     if not isinstance(text, str):

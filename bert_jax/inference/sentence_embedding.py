@@ -1,4 +1,4 @@
-"""How a Sentence Transformers model makes one vector of a text: pooling, layers, prompts, lengths.
+"""Sentence embeddings: how a Sentence Transformers model turns a text into one vector.
 
 See Reimers and Gurevych (2019), section 3, and the modules of the library sentence-transformers.
 """
@@ -31,10 +31,10 @@ MODES = ('cls', 'max', 'mean', 'mean_sqrt_len_tokens', 'weightedmean', 'lasttoke
 class Layer:
     """A layer after the pooling.
 
-    kind: 'dense', 'normalize' or 'layer_norm'. activation: of a dense layer, a key of ACTIVATIONS.
-    residual: whether the input of a dense layer is added to its output. arrays: weight [out, in]
-    and bias [out] of a dense layer, and the matrix [out, in] of its residual, if the sizes differ;
-    scale and bias of a layer normalization.
+    kind: 'dense', 'normalize' or 'layer_norm'. activation: a key of ACTIVATIONS, for a dense layer.
+    residual: whether the input of a dense layer is added to its output. arrays: a dense layer has
+    `weight` [out, in], perhaps `bias` [out] and, if the sizes of a residual differ, `residual`
+    [out, in]. A layer normalization has `weight` and `bias`.
     """
 
     kind: str
@@ -43,7 +43,7 @@ class Layer:
     arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """float32[batch, out] for float32[batch, in]"""
+        """x[batch, in] -> [batch, out], float32"""
         if self.kind == 'normalize':
             return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
         if self.kind == 'layer_norm':
@@ -113,7 +113,7 @@ class SentenceEmbedding:
         return self.projected(jnp.concatenate(vectors, axis=-1))
 
     def projected(self, x: jax.Array) -> jax.Array:
-        """The result of the layers."""
+        """Returns the result of the layers, float32[batch, width]."""
         for layer in self.layers:
             x = layer(x)
         return x

@@ -22,15 +22,15 @@ PROGRAM, PORTABLE, PARAMETERS, FACTS = (
     'export.json',
 )
 PLATFORMS = ('cpu', 'cuda', 'tpu')
-SENTENCE = 'sentence_embedding'  # an output
+SENTENCE = 'sentence_embedding'  # the name of an output
 
 
 def export(source: Pretrained) -> jax.export.Exported:
-    """The program of a model, for any number of texts and any length up to its positions.
+    """Returns the program of a model, for any number of texts of any length up to its positions.
 
-    Its arguments are the parameters, {path: float32 array}, and a batch, {name: int32[batch,
-    length]} with the names of INPUTS. It returns float32 arrays by name: those of `Bert.apply` and,
-    if the checkpoint says how texts are embedded, sentence_embedding [batch, size].
+    The arguments of the program are the parameters, {path: float32 array}, and a batch, {name:
+    int32[batch, length]} with the names of INPUTS. It returns float32 arrays by name: those of
+    `Bert.apply`, and sentence_embedding [batch, size] if the checkpoint has a sentence embedding.
     """
     model, sentences = source.model, source.embedding
 
@@ -64,7 +64,7 @@ def _nested(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def save(source: Pretrained, folder: pathlib.Path) -> dict[str, Any]:
-    """Writes the program, the parameters and a description of both, which it returns."""
+    """Writes the program, the parameters and a description of both; returns the description."""
     program = export(source)
     (folder / PROGRAM).write_bytes(program.serialize())
     (folder / PORTABLE).write_bytes(program.mlir_module_serialized)
@@ -75,7 +75,7 @@ def save(source: Pretrained, folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _facts(source: Pretrained, program: jax.export.Exported) -> dict[str, Any]:
-    """What a program reads and returns, for people and other programs."""
+    """Returns a description of the inputs and outputs of a program, for export.json."""
     (_, batch), _ = jax.tree.unflatten(program.in_tree, program.in_avals)
     outputs = jax.tree.unflatten(program.out_tree, program.out_avals)
     values: dict[str, Any] = {

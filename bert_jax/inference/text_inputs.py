@@ -1,4 +1,4 @@
-"""The texts of a file: its lines, or the texts of a table or of JSON objects."""
+"""Reads the texts of a file: its lines, or the texts of a table or of JSON objects."""
 
 import itertools
 import pathlib
@@ -16,12 +16,11 @@ LOOKED_AT = 20  # lines
 def read(
     path: pathlib.Path, data: DataConfig, on_error: Callable[[ValueError], None] | None = None
 ) -> Iterator[Example]:
-    """The texts and pairs of texts of a file, with their places.
+    """Yields the texts and pairs of texts of a file, with their places.
 
-    A .csv, .tsv, .jsonl or .json file has them in the columns that `data` names. Of any other file
-    each line is a text, as it is, and may be empty. Raises ValueError for bad rows, unless
-    `on_error` is given, and for a file of lines that look like something else,
-    such as JSON or a table.
+    A .csv, .tsv, .jsonl or .json file has them in the columns that `data` names. In any other file,
+    each line is a text, which may be empty. Raises ValueError for bad rows, unless `on_error` is
+    given, and for a file whose lines look like something else, such as JSON or a table.
     """
     if kind(path)[0] in records.SUFFIXES:
         yield from examples.iter_file(

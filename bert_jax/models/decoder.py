@@ -1,9 +1,9 @@
 """The decoder: layers that attend to the tokens before them and to the encoder's hidden states.
 
 A layer has masked self-attention, attention to the source and a feed-forward network, each followed
-by a normalization (Vaswani et al., 2017, section 3.1). All but the attention to the source has the
-parameters of an encoder's layer, so that a decoder can start from an encoder's weights (Rothe et
-al., 2020).
+by a normalization (Vaswani et al., 2017, section 3.1). Except for the attention to the source, a
+layer has the parameters of an encoder's layer, so that a decoder can start from an encoder's
+weights (Rothe et al., 2020).
 """
 
 from typing import Any, NamedTuple
@@ -23,18 +23,22 @@ from bert_jax.parallel.sharding import constrain
 
 
 class Source(NamedTuple):
-    """What the decoder reads of the encoder: the hidden states [batch, source, hidden], and the
-    inputs, of which the padding is used."""
+    """The results of the encoder that the decoder reads.
+
+    hidden: the hidden states, [batch, source, hidden]. inputs: the encoder's inputs, which say
+    which tokens are padding.
+    """
 
     hidden: jax.Array
     inputs: EncoderInputs
 
 
 class KeysAndValues(NamedTuple):
-    """Keys and values that generation keeps, [layers, ...] each; inside a layer without that axis.
+    """Keys and values that generation keeps, so that each token is computed once.
 
-    own: of the target's tokens so far, 2 x [batch, beams, target, heads, head_dim]. source: of the
-    source, 2 x [batch, source, heads, head_dim], or () before the first token.
+    own: the keys and the values of the target's tokens so far, each [layers, batch, beams, target,
+    heads, head_dim]. source: those of the source, each [layers, batch, source, heads, head_dim], or
+    () before the first token. Inside a layer, the arrays have no axis of layers.
     """
 
     own: Any
@@ -52,8 +56,8 @@ class MaskedSelfAttention(nn.Module):
     ) -> tuple[jax.Array, Any]:
         """x[batch, length, hidden] -> [batch, length, hidden], and the cache with new tokens
 
-        position: None for whole targets. Otherwise int32[]: the place of the tokens x[batch, beams,
-        hidden] in the targets, and the cache has the tokens before them.
+        position: None for whole targets. In generation it is int32[], the place of the tokens
+        x[batch, beams, hidden] in the targets, and the cache has the tokens before them.
         """
         config = self.config
         heads, bias = config.num_attention_heads, config.attention_bias
@@ -86,9 +90,9 @@ class MaskedSelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention to the source, with the sum and the normalization that follow it.
+    """Attention to the source, followed by the residual sum and a normalization.
 
-    An encoder has no such parameters: they start from random values.
+    An encoder has no such parameters, so they start from random values.
     """
 
     config: ModelConfig
@@ -100,7 +104,7 @@ class CrossAttention(nn.Module):
     ) -> tuple[jax.Array, Any]:
         """x[batch, length, hidden] -> [batch, length, hidden], and keys and values of the source
 
-        cache: the keys and values, if they are known already, else ().
+        cache: the keys and values of the source, or () if they are not computed yet.
         """
         config = self.config
         shape = (config.num_attention_heads, config.hidden_size // config.num_attention_heads)
@@ -180,7 +184,10 @@ class Decoder(nn.Module):
         self.layers = stack(config)
 
     def __call__(self, ids: jax.Array, source: Source, deterministic: bool = True) -> jax.Array:
-        """The hidden states [batch, length, hidden] of whole targets, int32[batch, length]."""
+        """Returns the hidden states [batch, length, hidden] of whole targets.
+
+        ids: int32[batch, length], the tokens of the targets.
+        """
         x = self.embeddings(EncoderInputs(ids), deterministic)
         hidden, _ = self.layers(x, source, None, deterministic, KeysAndValues(()))
         return hidden
@@ -188,7 +195,7 @@ class Decoder(nn.Module):
     def step(
         self, ids: jax.Array, source: Source, position: jax.Array, cache: KeysAndValues
     ) -> tuple[jax.Array, KeysAndValues]:
-        """The hidden states [batch, beams, hidden] of one token of each beam, and the new cache.
+        """Returns the hidden states [batch, beams, hidden] of a token of each beam, and the cache.
 
         ids: int32[batch, beams], the tokens at the place `position` of the targets.
         """
@@ -197,7 +204,8 @@ class Decoder(nn.Module):
         return self.layers(x, source, position, True, cache)
 
     def empty_cache(self, rows: int, beams: int, length: int) -> KeysAndValues:
-        """The cache of `rows` rows before their first token, for targets of `length` tokens."""
+        """Returns the cache of `rows` rows before their first token, for targets of `length`
+        tokens."""
         config = self.config
         heads = config.num_attention_heads
         shape = (config.num_decoder_layers, rows, beams, length, heads)

@@ -89,8 +89,8 @@ class Layer(nn.Module):
 
 
 def _stack(config: ModelConfig, layer: Any, layers: int) -> Any:
-    """The class of a module of `layers` layers, with parameters that are stacked on axis 0. layer:
-    the class of a layer."""
+    """Returns the class of a module with `layers` layers, whose parameters are stacked on axis 0.
+    layer: the class of a layer."""
     unroll = min(config.scan_unroll or _default_unroll(config), layers)
     if config.remat != 'none':
         layer = nn.remat(
@@ -162,7 +162,7 @@ class Encoder(nn.Module):
         return carry[1] if paired else carry
 
     def _run(self, carry: Any, inputs: Any, deterministic: bool, of_layers: Any) -> tuple[Any, Any]:
-        """The carry after all layers, and their second results, stacked.
+        """Returns the carry after all layers, and the second results of the layers, stacked.
 
         of_layers: an argument that differs between layers, stacked on axis 0, or () for none.
         """
@@ -183,7 +183,7 @@ class Encoder(nn.Module):
     def _part(
         self, first: int, last: int, carry: Any, inputs: Any, deterministic: bool, of_layers: Any
     ) -> tuple[Any, Any]:
-        """The results of `_run` for the layers first .. last - 1."""
+        """Returns the results of `_run` for the layers first to last - 1."""
         params = jax.tree.map(lambda x: x[first:last], self.layers.variables['params'])
         rngs = {} if deterministic else {'dropout': self.make_rng('dropout')}
         part = _stack(self.config, self.layer_type, last - first)(self.config, parent=None)

@@ -1,8 +1,8 @@
 """The encoder-decoder: an encoder, a decoder and the scores of the next token.
 
-Its parameters are those of an encoder with the masked-LM head, which gives the scores, and
-`decoder`. What the decoder shares with the encoder (config.model.decoder_shares) is stored once,
-with the encoder, and is put in its place before the model is applied.
+Its parameters are those of an encoder with the masked-LM head, which gives the scores, and those of
+the decoder. Parameters that the decoder shares with the encoder (config.model.decoder_shares) are
+stored once, with the encoder. They are copied into the decoder before the model is applied.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from bert_jax.models.heads import DECODER, HeadedEncoder, HeadInputs, MaskedLM, 
 from bert_jax.models.inputs import EncoderInputs
 
 SHARED = {'nothing': (), 'embeddings': ('embeddings',), 'everything': ('embeddings', 'layers')}
-# The fields of ModelConfig for which the decoder has one value only.
+# Fields of ModelConfig of which the decoder supports only one value.
 ONLY = {
     'pre_norm': False,
     'share_layers': False,
@@ -30,7 +30,7 @@ ONLY = {
 
 
 class _Modules(nn.Module):
-    """The modules of an encoder-decoder, with all parameters of the decoder in their place."""
+    """The modules of an encoder-decoder. The decoder has its shared parameters, too."""
 
     config: ModelConfig
     frozen_layers: int | None
@@ -117,8 +117,8 @@ class EncoderDecoder:
         position: jax.Array,
         cache: KeysAndValues,
     ) -> tuple[jax.Array, KeysAndValues]:
-        """The scores of the tokens that follow `ids`, float32[batch, beams, vocab], and the new
-        cache. ids: int32[batch, beams], the tokens at the place `position` of the targets."""
+        """Returns the scores of the tokens that follow `ids`, float32[batch, beams, vocab], and the
+        new cache. ids: int32[batch, beams], the tokens at the place `position` of the targets."""
         arguments = (ids, source, position, cache)
         result: Any = self._modules.apply(self._completed(variables), *arguments, method='step')
         return result
@@ -133,7 +133,7 @@ class EncoderDecoder:
 
 
 def completed(config: ModelConfig, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters with those that the decoder shares with the encoder also in the decoder."""
+    """Returns the parameters, with those that the decoder shares with the encoder in both."""
     decoder = dict(params['decoder'])
     for name in SHARED[config.decoder_shares]:
         decoder[name] = {**params['encoder'][name], **decoder.get(name, {})}
@@ -141,7 +141,7 @@ def completed(config: ModelConfig, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(config: ModelConfig) -> None:
-    """Raises ValueError naming a field whose value a decoder does not have."""
+    """Raises ValueError if a field has a value that a decoder does not support, and names it."""
     wanted: dict[str, tuple[Any, Any]]
     wanted = {name: (getattr(config, name), value) for name, value in ONLY.items()}
     if config.position_embedding_type not in ('absolute', 'sinusoidal'):
@@ -151,7 +151,7 @@ def check(config: ModelConfig) -> None:
     for name, (value, only) in wanted.items():
         if value != only:
             raise ValueError(
-                f'config.model.{name} is {value!r}; a decoder has only {only!r}. Start from a '
+                f'config.model.{name} is {value!r}; a decoder supports only {only!r}. Start from a '
                 'checkpoint of BERT, RoBERTa or a family with such layers'
             )
 
@@ -159,7 +159,7 @@ def check(config: ModelConfig) -> None:
 def model_of(
     config: ModelConfig, heads: tuple[str, ...], num_labels: int
 ) -> HeadedEncoder | EncoderDecoder:
-    """The model with these heads."""
+    """Returns the model with these heads: an encoder-decoder if they include a decoder."""
     if DECODER in heads:
         return EncoderDecoder(config)
     return HeadedEncoder(config, heads, num_labels)

@@ -33,7 +33,8 @@ def attention_flops(model: ModelConfig, phase: Phase, frozen_layers: int | None 
 
 
 def _layers(model: ModelConfig, frozen_layers: int | None) -> float:
-    """The number of layers, in which a frozen layer counts a third: it has no backward pass."""
+    """Returns the number of layers. A frozen layer counts as a third of a layer, because it has no
+    backward pass."""
     return model.num_hidden_layers - min(frozen_layers or 0, model.num_hidden_layers) * 2 / 3
 
 

@@ -1,6 +1,6 @@
-"""Texts that an encoder-decoder writes: the most likely token at each place, or beam search.
+"""Generates texts with an encoder-decoder, by greedy search or beam search.
 
-Both give the same tokens as `generate` of Hugging Face Transformers with the same options.
+Both searches give the same tokens as `generate` of Hugging Face Transformers with the same options.
 """
 
 import dataclasses
@@ -23,10 +23,10 @@ NextScores = Callable[[jax.Array, jax.Array, KeysAndValues], tuple[jax.Array, Ke
 class Search:
     """How texts are generated.
 
-    start, end, pad: the ids of the token that the decoder reads first, of the token that ends a
-    text and of padding. tokens: the number of tokens that may be written; ids from there on only
-    pad the vocabulary. max_length: the most tokens of a text, with the one that ends it. num_beams,
-    length_penalty, early_stopping: see config.eval.
+    start: the id of the token that the decoder reads first. end: the id of the token that ends a
+    text. pad: the id of padding. tokens: the size of the vocabulary without the rows that pad its
+    table; only smaller ids are written. max_length: the largest number of tokens in a text, with
+    the one that ends it. num_beams, length_penalty, early_stopping: see config.eval.
     """
 
     start: int
@@ -42,7 +42,7 @@ class Search:
 def generate(
     model: EncoderDecoder, params: Any, inputs: EncoderInputs, search: Search
 ) -> jax.Array:
-    """The tokens of the texts, int32[rows, max_length], without the start token.
+    """Returns the tokens of the texts, int32[rows, max_length], without the start token.
 
     A text ends with `search.end`, unless it has max_length tokens, and is followed by padding. A
     row without a token, which only fills a batch, has padding alone.
@@ -52,7 +52,7 @@ def generate(
     rows, beams = inputs.input_ids.shape[0], search.num_beams
     empty = model.empty_cache(rows, beams, search.max_length)
     start = jnp.full((rows, beams), search.start, jnp.int32)
-    # The compiler removes all of this step but the keys and values of the source.
+    # Only the keys and values of the source are used. The compiler removes the rest of this step.
     _, first = model.step(variables, start, source, jnp.int32(0), empty)
 
     def next_scores(
@@ -103,7 +103,7 @@ def _greedy(
 
 
 class _Beams(NamedTuple):
-    """The texts of a beam search. A complete text is one of `complete`, the best first."""
+    """The state of a beam search. The texts in `complete` are sorted, the best one first."""
 
     position: jax.Array  # int32[], the number of tokens so far
     running: jax.Array  # int32[rows, beams, max_length]
@@ -154,23 +154,25 @@ def _beam_search(
 
 
 def _chosen(state: _Beams, scores: jax.Array, cache: KeysAndValues, search: Search) -> _Beams:
-    """The state with another token. scores: float32[rows, beams, vocab], log-probabilities."""
+    """Returns the state after another token. scores: float32[rows, beams, vocab],
+    log-probabilities."""
     rows, beams, vocab = scores.shape
     position, length = state.position, state.position + 1
     totals = (state.running_scores[:, :, None] + scores).reshape(rows, beams * vocab)
-    # At most half of twice as many candidates end, so `beams` of them go on.
+    # Each beam has at most one candidate with the end token. So of 2 x `beams` candidates, at least
+    # `beams` go on.
     totals, indices = jax.lax.top_k(totals, 2 * beams)
     parents, tokens = indices // vocab, (indices % vocab).astype(jnp.int32)
     candidates = _rows_of(state.running, parents).at[:, :, position].set(tokens)
     ends = (tokens == search.end) | (length >= search.max_length)
 
-    # Texts that go on.
+    # The texts that go on.
     running_scores, kept = jax.lax.top_k(totals + ends * NEVER, beams)
     running = _rows_of(candidates, kept)
     moved = _rows_of(parents, kept)
     own = jax.tree.map(lambda x: jax.vmap(_rows_of, (0, None))(x, moved), cache.own)
 
-    # Texts that end here; only those among the first `beams` candidates count.
+    # The texts that end here. Only those among the first `beams` candidates count.
     is_new = ends & (jnp.arange(2 * beams) < beams)
     penalized = totals / length.astype(jnp.float32) ** search.length_penalty
     full = jnp.all(state.is_complete, axis=1, keepdims=True) & search.early_stopping

@@ -204,7 +204,7 @@ HEADS: Mapping[str, Head] = {
         dict.fromkeys(('start_logits', 'end_logits'), ('batch', 'length')),
         num_scores=2,
     ),
-    # The text that is written. The masked-LM head gives the scores of its tokens.
+    # The text that is written is not an output of this head: the masked-LM head scores its tokens.
     DECODER: Head(None, {}, (DECODER,), fine_tuned=True),
 }
 PRETRAINING_HEADS = ('pooler', 'masked_lm', 'next_sentence')

@@ -20,10 +20,10 @@ class EncoderInputs:
 
     The other fields are for XLNet (`models.xlnet`). factorization_order: the number of each token
     in the order in which the tokens of the row are predicted; a token attends to tokens whose
-    number is not greater than its own. None: it attends to all tokens. targets: int32[batch,
-    predictions], the positions that are predicted. is_reversed: int32[batch], 1 for rows whose
-    tokens run backwards. memory: [batch, layers, mem_len, hidden], hidden states of the text before
-    the row, the inputs of each layer. memory_length: int32[batch], how many of them, counted from
+    number is not greater than its own. None means all tokens. targets: int32[batch, predictions],
+    the positions that are predicted. is_reversed: int32[batch], 1 for rows whose tokens run
+    backwards. memory: [batch, layers, mem_len, hidden], the hidden states of the text before the
+    row that are inputs of each layer. memory_length: int32[batch], how many of them, counted from
     the end, belong to that text.
     """
 

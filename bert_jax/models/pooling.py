@@ -7,7 +7,7 @@ from bert_jax.config import ModelConfig
 
 
 def pooled_token(config: ModelConfig, hidden: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """The hidden state of the token that represents the row, [batch, hidden].
+    """Returns the hidden state of the token that represents the row, [batch, hidden].
 
     It is the first token or, with summary_type 'last', the last one that is not padding. mask:
     int32[batch, length], 0 for padding; None means that there is no padding.
@@ -21,7 +21,8 @@ def pooled_token(config: ModelConfig, hidden: jax.Array, mask: jax.Array | None)
 
 
 def summarized(config: ModelConfig, hidden: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """The hidden state that is classified, [batch, hidden]: of one token, or the mean of all."""
+    """Returns the hidden state that a classifier reads, [batch, hidden]: that of one token, or the
+    mean over all tokens."""
     if config.summary_type != 'mean':
         return pooled_token(config, hidden, mask)
     weights = jnp.ones(hidden.shape[:2]) if mask is None else (mask > 0).astype(jnp.float32)

@@ -21,13 +21,14 @@ from bert_jax.parallel.mesh import platform
 
 @flax.struct.dataclass
 class Relations:
-    """What the attention of every layer reads about pairs of a query and a key.
+    """Facts about the pairs of a query and a key, which the attention of every layer reads.
 
     distances: [1, distances, hidden], the sinusoids of the distances mem_len + length, ..., 1 -
-    length; [2, ...] with those of the negative distances, for reversed rows. is_reversed:
-    int32[batch] or None. targets: int32[batch, predictions] or None. visible: bool[batch, queries
-    or 1, keys], whether a query attends to a key; None: it attends to all. differs: bool[batch,
-    queries, keys], whether query and key are in different segments; None without segments.
+    length. It is [2, distances, hidden] if rows may be reversed; the second part is for the
+    negative distances. is_reversed: int32[batch] or None. targets: int32[batch, predictions] or
+    None. visible: bool[batch, queries or 1, keys], whether a query attends to a key; None means
+    that it attends to all keys. differs: bool[batch, queries, keys], whether query and key are in
+    different segments; None means that there are no segments.
     """
 
     distances: jax.Array
@@ -119,10 +120,10 @@ _attend_recomputed = jax.checkpoint(_attend, prevent_cse=False, static_argnums=7
 
 
 def _by_distance(far: jax.Array, keys: int, targets: jax.Array | None) -> jax.Array:
-    """The score of the distance of each query and key, [batch, heads, queries, keys].
+    """Returns the score of the distance between each query and key, [batch, heads, queries, keys].
 
-    far: [batch, heads, queries, distances], a score for each distance, the largest one first. The
-    distances of the query at position i begin at index length - i.
+    far: [batch, heads, queries, distances], a score for each distance, the largest distance first.
+    The distances of the query at position i begin at index length - i.
     """
     batch, heads, _, distances = far.shape
     length = distances - keys
@@ -141,7 +142,7 @@ def _by_distance(far: jax.Array, keys: int, targets: jax.Array | None) -> jax.Ar
 
 
 def relations_of(config: ModelConfig, inputs: EncoderInputs) -> Relations:
-    """The relations of the queries and keys of a batch."""
+    """Returns the relations of the queries and keys of a batch."""
     remembered = 0 if inputs.memory is None else inputs.memory.shape[2]
     signs = (1.0,) if inputs.is_reversed is None else (1.0, -1.0)
     length = inputs.input_ids.shape[1]
@@ -167,7 +168,7 @@ def relations_of(config: ModelConfig, inputs: EncoderInputs) -> Relations:
 
 
 def _visible(inputs: EncoderInputs, remembered: int) -> jax.Array | None:
-    """See `Relations.visible`. remembered: the number of states in the memory."""
+    """Returns `Relations.visible`. remembered: the number of states in the memory."""
     conditions = list[jax.Array]()
     if (segments := inputs.segment_ids) is not None:
         conditions.append(segments[:, None] > 0)
@@ -195,7 +196,8 @@ def _visible(inputs: EncoderInputs, remembered: int) -> jax.Array | None:
 
 
 def _of_queries(values: jax.Array, inputs: EncoderInputs) -> jax.Array:
-    """The values of the queries of both streams. values: [batch, length]."""
+    """Returns the values [batch, queries] of the queries of both streams. values: [batch, length],
+    the values of the tokens."""
     if inputs.targets is None:
         return values
     of_targets = jnp.take_along_axis(values, inputs.targets, axis=1)

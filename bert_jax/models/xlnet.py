@@ -73,7 +73,8 @@ class XLNetLayer(nn.Module):
     ) -> tuple[jax.Array, jax.Array | None]:
         """x[batch, queries, hidden] -> the same shape, and the layer's memory for the next row
 
-        memory: [batch, mem_len, hidden], or () for none; then the second result is None.
+        memory: [batch, mem_len, hidden], or () if there is none. In that case the second result
+        is None.
         """
         config, remembered = self.config, None
         predictions = 0 if relations.targets is None else relations.targets.shape[1]
@@ -130,8 +131,10 @@ class XLNet(Encoder):
 
 
 def with_hidden(mask_id: int, batch: Mapping[str, jax.Array]) -> EncoderInputs:
-    """The inputs of a batch with every position as a target. No token sees a token `mask_id`, so
-    the scores at its place are predictions."""
+    """Returns the inputs of a batch, with every position as a target.
+
+    No token attends to a token `mask_id`, so the scores at the place of `mask_id` are predictions.
+    """
     inputs, (rows, length) = EncoderInputs.from_batch(batch), batch['input_ids'].shape
     order = (inputs.input_ids == mask_id).astype(jnp.int32)
     targets = jnp.broadcast_to(jnp.arange(length), (rows, length))

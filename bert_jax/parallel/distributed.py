@@ -35,7 +35,7 @@ SECONDS_BEFORE_EXIT = 5
 
 
 def process_index() -> int:
-    """The number of this process; 0 if JAX is not imported, as before `join` with several ones."""
+    """Returns the number of this process; 0 if JAX is not imported yet, as before `join`."""
     jax: Any = sys.modules.get('jax')
     return jax.process_index() if jax else 0
 

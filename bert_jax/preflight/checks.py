@@ -132,7 +132,7 @@ def _workdir(resolver: Resolver) -> str:
         ) from error
     check_storage(path)
     if resolver.start_over and path.exists():
-        return f'{path}: a new run; what is there will be kept as {name_aside(path)}'
+        return f'{path}: a new run; the files there will be kept as {name_aside(path)}'
     if jax.process_index() == 0:
         running.refuse_second(path)
     lines = []
@@ -154,7 +154,7 @@ def _disk(resolver: Resolver) -> str:
         if size != 0 and not os.access(_existing(resolver.cache), os.W_OK):
             raise ValueError(
                 f'the prepared corpus cannot be written to {resolver.cache}; set '
-                'config.data.cache_dir to another folder, or change the rights of this one'
+                'config.data.cache_dir to another folder, or change the permissions of this one'
             )
         if size is None:
             fine.append(f'the size of the prepared corpus in {resolver.cache} is not known')
@@ -243,13 +243,13 @@ CHECKS: dict[str, Callable[[Resolver], str]] = {
     'disk': _disk,
     'fits': _fits,
 }
-CORPUS = {'source', 'eval_source', 'store', 'named_languages'}  # what is read of a corpus
+CORPUS = {'source', 'eval_source', 'store', 'named_languages'}  # parts that read the corpus
 LATE = ('disk', 'fits')  # only --check makes these checks
 
 
 def order(config: Config) -> list[str]:
-    """The names of the checks, the fast ones first. In fine-tuning the data come before init_from,
-    because the labels decide which parameters are needed."""
+    """Returns the names of the checks, the fast ones first. In fine-tuning, the data come before
+    init_from, because the labels decide which parameters are needed."""
     names = list(CHECKS)
     if config.kind == 'finetuning':
         names.remove('corpus')

@@ -17,7 +17,7 @@ from bert_jax.training import teacher
 from bert_jax.training.checkpoint import fingerprint
 from bert_jax.training.train_step import Step
 
-# What the ids of a text depend on, besides the tokens and the files of a vocabulary.
+# Facts that the ids of a text depend on, besides the tokens and the files of a vocabulary.
 RULES: Mapping[str, Callable[[Tokenizer], Any]] = {
     'kind': lambda vocabulary: vocabulary.kind,
     'lowercase': lambda vocabulary: vocabulary.lowercase,
@@ -155,8 +155,8 @@ def recorded(config: Config) -> dict[str, Any]:
 
 
 def describe(config: Config, step: Step, folder: str) -> str:
-    """A line about the teacher and where the student starts; '' without a teacher. folder: the
-    teacher's folder as the user gave it.
+    """Returns a line that names the teacher and says where the student starts; '' without a
+    teacher. folder: the teacher's folder as the user gave it.
 
     Raises ValueError if the teacher's parameters or config.distill.layers do not fit.
     """

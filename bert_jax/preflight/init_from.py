@@ -40,8 +40,8 @@ def start_from(config: Config) -> Config:
 
 
 def _check_language(language: str, started: Config, vocabulary: tokenizer.Tokenizer) -> None:
-    """Raises ValueError for a language that the model does not have. The sentence splitter reads
-    the language, too, so other models may have any."""
+    """Raises ValueError for a language that the model does not have. A model without languages
+    accepts any language, because the sentence splitter reads it, too."""
     if started.model.languages or model_languages.has_embeddings(started.model):
         model_languages.check(language, started.model, vocabulary)
 

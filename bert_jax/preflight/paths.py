@@ -1,6 +1,7 @@
 """Checks that the files and folders of a configuration exist, before anything that takes time.
 
-Nothing is read but names, and `config.json` of a checkpoint. What is behind a URL is checked later.
+Only names of files are read, and the `config.json` of a checkpoint. Files behind URLs and models of
+the Hugging Face Hub are checked later.
 """
 
 import json
@@ -12,13 +13,23 @@ from etils import epath
 
 from bert_jax.config import Config, keys
 from bert_jax.config.console import fitted
+from bert_jax.convert import hub
 from bert_jax.data.text import languages, readers
 
 FILES = ('data.vocab_file', 'data.train_file', 'data.eval_file', 'data.test_file', 'data.dir')
 CHECKPOINTS = ('init_from', 'init_decoder_from', 'distill.teacher')
-# One of these is in the folder of a checkpoint: of bert_jax or Hugging Face, of TensorFlow 1, of a
-# workdir without its configuration, or a single checkpoint.
-MARKS = ('config.json', 'bert_config.json', 'albert_config.json', 'checkpoints', 'state')
+# The folder of a checkpoint has one of these. They belong to bert_jax or Hugging Face, to
+# TensorFlow 1, to sentence-transformers, to peft, to a workdir without its configuration, and to
+# one checkpoint of a workdir.
+MARKS = (
+    'config.json',
+    'bert_config.json',
+    'albert_config.json',
+    'modules.json',
+    'adapter_config.json',
+    'checkpoints',
+    'state',
+)
 
 
 def problems(config: Config, workdir: epath.Path) -> list[str]:
@@ -49,7 +60,7 @@ def print_check(mark: str, name: str, line: str) -> None:
 def _checkpoints(config: Config, workdir: epath.Path) -> Iterator[str]:
     for key in CHECKPOINTS:
         path = keys.get(config, key)
-        if not path or '://' in path:
+        if not path or '://' in path or hub.is_name(path):
             continue
         if key == 'init_from' and config.kind == 'pretraining' and _is_started(workdir):
             continue  # the run continues and does not read it
@@ -66,12 +77,12 @@ def _checkpoints(config: Config, workdir: epath.Path) -> Iterator[str]:
             continue
         yield (
             f'config.{key}={path} {wrong}; give a workdir, a folder written by bert_jax convert, '
-            'or the folder of a Hugging Face checkpoint'
+            'the folder of a Hugging Face checkpoint, or a name on the Hugging Face Hub'
         )
 
 
 def _corpora(config: Config) -> Iterator[str]:
-    """A message for each corpus without files. TFDS is not asked, because that takes time."""
+    """A message for each corpus without files. TFDS is not checked, because that takes time."""
     data = config.data
     sources = (data.corpus, languages.source), (data.eval_corpus, readers.eval_source)
     for corpus, source in sources:
@@ -95,7 +106,7 @@ def _exists(path: str) -> bool:
 
 
 def _here(path: str) -> str:
-    """Where a relative path was looked for."""
+    """The folder in which a relative path was looked for; '' for an absolute path."""
     return '' if pathlib.Path(path).expanduser().is_absolute() else f' (from {pathlib.Path.cwd()})'
 
 

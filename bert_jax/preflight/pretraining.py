@@ -31,8 +31,8 @@ from bert_jax.training.run import Resolver, Run, UnknownValue, part
 from bert_jax.training.train_step import Step
 from bert_jax.training.workdir import DATA, read_data
 
-# The loss of less held-out text than this is noisy: in 10 documents one unusual document counts for
-# a tenth, and 5,000 tokens are 750 masked ones, whose accuracy has a standard error of 2 %.
+# With less held-out text than this, the loss is noisy. Of 10 documents, a single unusual one is a
+# tenth. Of 5,000 tokens, 750 are masked, and their accuracy has a standard error of 2 %.
 FEW_DOCUMENTS, FEW_TOKENS = 10, 5000
 
 
@@ -97,7 +97,7 @@ class Pretraining(Resolver):
         except ValueError as error:
             if (store := self._earlier_store()) is None:
                 raise
-            say(f'{error}. The run goes on with the store that was made from it: {store}')
+            say(f'{error}. The run continues with the store that was made from it: {store}')
             return store
         wanted = preparation.Preparation(
             data,
@@ -110,7 +110,8 @@ class Pretraining(Resolver):
         return epath.Path(store) if wanted.is_prepared(store) else None
 
     def _earlier_store(self) -> epath.Path | None:
-        """The store of the run in the workdir, if it is in the cache and of the same corpus."""
+        """Returns the store of the run in the workdir; None if the cache does not have it, or if
+        it is not of the same corpus."""
         saved = read_data(self.workdir) if (self.workdir / DATA).exists() else {}
         found = identity.earlier_store(self.start.data, saved.get('made_from') or {}, self.cache)
         return None if found is None else epath.Path(found)
@@ -279,7 +280,7 @@ def _describe(counts: format.Counts) -> str:
 
 
 def _describe_held_out(counts: format.Counts, data: DataConfig) -> str:
-    """A line about the held-out text, with advice if there is little of it."""
+    """Returns a line about the held-out text, with advice if there is little of it."""
     line, few = _describe(counts), counts.documents < FEW_DOCUMENTS
     if not few and counts.tokens >= FEW_TOKENS:
         return line
@@ -292,7 +293,8 @@ def _describe_held_out(counts: format.Counts, data: DataConfig) -> str:
 
 
 def _describe_vocabulary(tokens: int, rows: int) -> str:
-    """The number of tokens and, if the model's table is larger, that of its rows."""
+    """Returns a text with the number of tokens and, if it is larger, the number of rows of the
+    model's table."""
     return f'{tokens:,} tokens' + (f' (a table of {rows:,} rows)' if rows != tokens else '')
 
 

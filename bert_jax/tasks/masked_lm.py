@@ -1,4 +1,4 @@
-"""Masked words alone as a pretraining objective."""
+"""The pretraining objective that predicts masked words and nothing else."""
 
 import dataclasses
 from typing import ClassVar

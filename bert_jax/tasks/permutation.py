@@ -1,4 +1,4 @@
-"""XLNet's objective: words in random orders."""
+"""XLNet's objective: predict the words of a text in a random order."""
 
 import dataclasses
 from typing import Any, ClassVar

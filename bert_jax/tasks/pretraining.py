@@ -1,6 +1,6 @@
 """The pretraining objectives: masked words, next sentences, the order of sentences, and a teacher.
 
-Masked words alone are in `tasks.masked_lm`, and words in random orders in `tasks.permutation`.
+`tasks.masked_lm` has the objective of masked words alone, and `tasks.permutation` that of XLNet.
 
 `OBJECTIVES` has a task for each value of config.objective. The rows of each objective are made in
 `data.pretraining.objectives`.

@@ -63,8 +63,8 @@ class Task(abc.ABC):
         return ()
 
     def with_frozen_layers(self, layers: int) -> 'Task':
-        """The task without the part of the backward pass that computes gradients of the embeddings
-        and the lowest `layers` layers. A task may ignore this; the step sets these gradients to 0.
+        """Returns the task without the backward pass of the embeddings and of the lowest `layers`
+        layers. A task may ignore this, because the step sets these gradients to 0.
         """
         return self
 
@@ -84,14 +84,15 @@ class Task(abc.ABC):
         """
 
     def memory_spec(self, phase: Phase) -> BatchSpec:
-        """The arrays, if any, that a training step passes to the next one. Axis 0 is the batch."""
+        """Returns the arrays that a training step passes to the next step; {} if there are none.
+        Axis 0 is the batch."""
         return {}
 
     def loss_and_memory(
         self, params: Any, batch: Batch, rngs: RandomStreams, frozen: Any = ()
     ) -> tuple[Sums, Batch]:
-        """The result of `loss`, and the arrays of `memory_spec` for the next step; those of the
-        step before are in `batch`."""
+        """Returns the result of `loss`, and the arrays of `memory_spec` for the next step. `batch`
+        has the arrays of the step before."""
         return self.loss(params, batch, rngs, frozen), {}
 
     @abc.abstractmethod

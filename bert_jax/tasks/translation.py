@@ -86,6 +86,6 @@ class TranslationTask(HeadTask):
         return sums, self.generate(params, batch)
 
     def generate(self, params: dict, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        """written_ids: int32[batch, search.max_length], see `models.generation.generate`"""
+        """Returns written_ids, int32[batch, search.max_length]; see `generation.generate`."""
         inputs = EncoderInputs.from_batch(batch)
         return {'written_ids': generate(self.model, params, inputs, self.search)}

@@ -1,4 +1,4 @@
-"""Which evaluation of a run is the best one, and whether the run has stopped improving."""
+"""Early stopping: which evaluation of a run is the best, and whether the run still improves."""
 
 import json
 import math
@@ -20,7 +20,7 @@ def rank(name: str, metrics: Mapping[str, Any]) -> float:
 
 
 def evaluations(workdir: epath.PathLike, step: int) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl that evaluations up to `step` wrote; broken lines are left out."""
+    """Returns the lines of metrics.jsonl from evaluations up to `step`, without broken lines."""
     path = epath.Path(workdir) / 'metrics.jsonl'
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     found = []
@@ -48,7 +48,7 @@ def is_due(evals: Sequence[Mapping[str, Any]], name: str, patience: int, step: i
 
 
 def message(name: str, patience: int, step: int, num_steps: int) -> str:
-    """A line that says why the run ends at `step`."""
+    """Returns a line that says why the run ends at `step`."""
     times = 'evaluation was' if patience == 1 else f'{patience} evaluations were'
     return (
         f'The run ends at step {step} of {num_steps}, because the last {times} not better than the '

@@ -182,8 +182,8 @@ def _commands(config: Config, workdir: epath.Path, examples: Examples | None) ->
 
 
 def command(name: str, *flags: str) -> str:
-    """A command for the shell, in lines that fit in a terminal if the flags do. flags: as they are
-    typed in a shell."""
+    """Returns a command for the shell, with a line break where a line would not fit in a terminal.
+    flags: the flags as a user types them."""
     lines = [f'  {program()} {name}']
     for flag in flags:
         if len(lines[-1]) + len(flag) + 3 > WIDTH:
@@ -213,5 +213,5 @@ def _typed(path: str | pathlib.Path) -> str:
         return path.name
     with contextlib.suppress(ValueError):
         path = path.relative_to(pathlib.Path.cwd())
-    # The shell looks for a name without a folder in PATH only.
+    # The shell looks for a name without a folder only in PATH.
     return shlex.quote(str(path) if len(path.parts) > 1 else f'./{path}')

@@ -73,7 +73,7 @@ def with_new_tokens(params: Any, info: Any, new_tokens: NewTokens) -> Any:
     if not new_tokens:
         return params
     number = plural(len(new_tokens), 'new token')
-    LOG.info('%s: each row starts from the mean of its old pieces', number)
+    LOG.info('%s: each embedding starts as the mean of its former pieces', number)
     rows = jnp.array(list(new_tokens))
 
     def started(fact: ParameterInfo, value: jax.Array) -> jax.Array:

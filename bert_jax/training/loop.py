@@ -228,7 +228,7 @@ class _Loop:
         return True
 
     def _with_state(self, rows: Iterable[HostBatch]) -> Iterator[HostBatch]:
-        """The batches of an evaluation. Shows when the evaluation of a new shape is compiled."""
+        """Yields the batches of an evaluation, and shows when a new shape is compiled."""
         for batch in rows:
             if (shape := _shape(batch)) not in self.evaluated:
                 self.evaluated.add(shape)

@@ -16,7 +16,8 @@ from bert_jax.models.heads import DECODER, TASK_HEADS
 from bert_jax.models.parameters import ParameterInfo
 from bert_jax.training import frozen
 
-# The parts of a model that no pretrained encoder has. A decoder's layers start from an encoder's.
+# The parts of a model that no pretrained encoder has. The decoder's layers are not here, because
+# they start from an encoder's layers.
 FRESH_PARTS = ({*TASK_HEADS} - {DECODER}) | {'cross_attention'}
 
 

@@ -141,7 +141,7 @@ class Progress:
 
 
 def _by_kind(metrics: Metrics) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(losses, other measures) that the console shows, by their names in `metrics`."""
+    """Returns (losses, other measures) that the console shows, by their names in `metrics`."""
     shown = {name: value for name, value in metrics.items() if not NOT_IN_CONSOLE.fullmatch(name)}
     losses = {name: value for name, value in shown.items() if name.endswith('loss')}
     others = {name: value for name, value in shown.items() if name not in losses}
@@ -153,7 +153,8 @@ def _by_kind(metrics: Metrics) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _accuracy(metric: str, value: Any, digits: int = 3) -> str:
-    """An accuracy of pretraining in percent, with a readable name, or another score."""
+    """Returns the text for an accuracy of pretraining, in percent and with a readable name, or for
+    another score."""
     name, group = measures.parts(metric)
     if name in measures.MEASURES and group == 'accuracy' and value is not None:
         return f'{measures.label(name)} {value:.1%}'
@@ -161,8 +162,8 @@ def _accuracy(metric: str, value: Any, digits: int = 3) -> str:
 
 
 def _evaluation(step: int, metrics: Metrics) -> str:
-    """The result of an evaluation: for each measure of pretraining its accuracy and its loss, and
-    otherwise scores, then losses."""
+    """Returns the text for an evaluation. In pretraining it has the accuracy and the loss of each
+    measure; otherwise it has the scores and after them the losses."""
     losses, others = _by_kind(metrics)
     parts = list[str]()
     for metric, value in others.items():

@@ -98,7 +98,7 @@ class Run:
 
 
 def as_given(config: Config, given: Config | None) -> Config:
-    """`config` with the folders of other models as the user gave them; see `Run`."""
+    """Returns `config` with the folders of other models as the user gave them; see `Run`."""
     if given is None:
         return config
     distill = dataclasses.replace(config.distill, teacher=given.distill.teacher)
@@ -109,7 +109,7 @@ def as_given(config: Config, given: Config | None) -> Config:
 
 
 def describe_rates(model: ModelConfig) -> str:
-    """The rates of a model that starts from a checkpoint, for the log."""
+    """Returns a text with the dropout rates of a model that starts from a checkpoint."""
     rates = [f'{name} {getattr(model, name):g}' for name in RATES]
     return f'{", ".join(rates)}; those of init_from, unless they are set'
 

@@ -5,8 +5,8 @@ other's files. The file works on any storage, also where the operating system ha
 process that is training touches it every few seconds, and removes it at the end.
 
 A file whose process has ended without removing it is stale, and the next start replaces it. On the
-machine of the process its number shows whether it lives. On another machine the file is stale if it
-is not touched for SILENT seconds.
+machine of that process, its process number shows whether it still runs. On another machine, the
+file is stale if it is not touched for SILENT seconds.
 """
 
 import contextlib
@@ -31,8 +31,8 @@ from bert_jax.config.errors import first_line
 
 LOG = logging.getLogger('bert_jax.training.running')
 FILE = 'running.json'
-BEAT, SILENT = 10.0, 45.0  # seconds between touches; without a touch for this long it is stale
-FORGOTTEN = 600.0  # seconds without a touch after which nobody waits for one
+BEAT, SILENT = 10.0, 45.0  # seconds between touches; seconds without a touch until a file is stale
+FORGOTTEN = 600.0  # a file without a touch for so many seconds is stale at once
 SETTLE = 2.0  # seconds until a file in an object store shows which of two processes wrote it last
 MESSAGE = 600  # bytes of a message to the other processes of a run
 
@@ -41,10 +41,10 @@ MESSAGE = 600  # bytes of a message to the other processes of a run
 class Owner:
     """The process that trains in a workdir.
 
-    machine: identifies the running system, and the container, in which `pid` and `born` (the time
-    at which the process began, in the unit of /proc) are valid. since: a date. touched: a time in
-    seconds, newer each time that the file is written again. workdir: its path on this machine; ''
-    behind a URL.
+    machine: identifies the running system and the container in which `pid` and `born` are valid.
+    born: the time at which the process began, in the unit of /proc. since: the same time as a date.
+    token: a random text that identifies this owner. touched: the time in seconds at which the file
+    was written last. workdir: its path on that machine; '' if it is behind a URL.
     """
 
     host: str
@@ -68,7 +68,7 @@ def _myself() -> Owner:
 
 
 def _machine() -> str:
-    """Identifies the running system and the container of this process."""
+    """Returns a text that identifies the running system and the container of this process."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts.append(pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip())
@@ -77,8 +77,10 @@ def _machine() -> str:
 
 
 def _born(pid: int) -> str:
-    """When the process began, in the unit of /proc; '' if the system has no /proc. Raises
-    ProcessLookupError if there is no such process."""
+    """Returns when the process began, in the unit of /proc; '' if the system has no /proc.
+
+    Raises ProcessLookupError if there is no such process.
+    """
     try:
         text = pathlib.Path(f'/proc/{pid}/stat').read_text()
     except OSError:
@@ -103,7 +105,7 @@ def _is_remote(path: epath.Path) -> bool:
 
 
 def _touched(path: epath.Path) -> tuple[str, float]:
-    """Changes with each touch; and when the last one was, in seconds."""
+    """Returns a text that changes with each touch, and the time of the last touch in seconds."""
     owner = _read(path)
     last = owner.touched if owner else 0.0
     if not _is_remote(path):
@@ -113,8 +115,8 @@ def _touched(path: epath.Path) -> tuple[str, float]:
 
 
 def _is_alive(owner: Owner, path: epath.Path) -> bool:
-    """Whether the process of a workdir still runs. On another machine this may take SILENT
-    seconds."""
+    """Returns whether the owner of a workdir still runs. If it is on another machine, this may take
+    SILENT seconds."""
     if owner.machine == _machine():
         if os.path.isdir(owner.workdir) and not _same_folder(owner.workdir, path.parent):
             return False  # the workdir is a copy of that of the process
@@ -127,7 +129,7 @@ def _is_alive(owner: Owner, path: epath.Path) -> bool:
     before, last = _touched(path)
     if time.time() - last > FORGOTTEN:
         return False
-    LOG.warning('%s was used by %s; waiting for a sign of life', path.parent, owner)
+    LOG.warning('%s was used by %s; waiting to see if it still runs', path.parent, owner)
     end = time.monotonic() + SILENT
     while time.monotonic() < end:
         time.sleep(min(1.0, BEAT / 4))
@@ -154,8 +156,8 @@ def refuse_second(workdir: epath.PathLike) -> Owner | None:
         return None
     if _is_alive(owner, path):
         raise ValueError(
-            f'{workdir} is in use: a run is going there ({owner}). Wait for its end, or use '
-            f'another --workdir. If you know that this process has ended, remove {path}'
+            f'{workdir} is in use: another run is training there ({owner}). Wait until it ends, or '
+            f'use another --workdir. If you know that this process has ended, remove {path}'
         )
     return owner
 
@@ -197,7 +199,7 @@ class _Hold:
         if stale is not None:
             path.rename(own)
             found = _read(epath.Path(own))
-            if found is not None and found.token != stale.token:  # not the one that is stale
+            if found is not None and found.token != stale.token:  # another process replaced it
                 own.rename(path)
                 return
         own.write_text(self._text())
@@ -234,7 +236,7 @@ class _Hold:
         self._end.set()
         if self._thread.is_alive():
             self._thread.join(BEAT)
-        with contextlib.suppress(Exception):  # what is left on a broken disk is stale
+        with contextlib.suppress(Exception):  # a file that stays on a broken disk becomes stale
             found = _read(self.path)
             if found is not None and found.token == self.owner.token:
                 self.path.unlink()
@@ -255,7 +257,7 @@ def check(workdir: epath.PathLike) -> None:
 
 @contextlib.contextmanager
 def alone_in(workdir: epath.PathLike) -> Iterator[None]:
-    """A block in which no other run may train in the workdir; the processes of one run share it.
+    """Keeps all other runs out of a workdir during a block. The processes of one run share it.
 
     Process 0 holds the file. All processes raise ValueError if another run holds it or if the
     workdir cannot be written to.
@@ -284,7 +286,7 @@ def alone_in(workdir: epath.PathLike) -> Iterator[None]:
 
 
 def _of_process_0(message: str) -> str:
-    """The message of process 0, in all processes of the run."""
+    """Returns the message of process 0, in all processes of the run."""
     if jax.process_count() == 1:
         return message
     content = message.encode()[:MESSAGE]

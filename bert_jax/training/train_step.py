@@ -59,14 +59,14 @@ class StateWithMemory(TrainState):
 
 
 def memory_of(state: TrainState) -> Batch:
-    """The memory of a state; {} if it has none."""
+    """Returns the memory of a state; {} if it has none."""
     return state.memory if isinstance(state, StateWithMemory) else {}
 
 
 def state_of(
     step: jax.Array, skipped: jax.Array, params: Any, opt_state: Any, memory: Batch
 ) -> TrainState:
-    """A state with a memory, unless `memory` is {}."""
+    """Returns a state with this memory; a state without one if `memory` is {}."""
     if memory:
         return StateWithMemory(step, skipped, params, opt_state, memory)
     return TrainState(step, skipped, params, opt_state)

@@ -1,4 +1,4 @@
-"""The parameters of an encoder-decoder that starts from encoders (Rothe et al., 2020)."""
+"""Initial parameters of an encoder-decoder that starts from encoders (Rothe et al., 2020)."""
 
 import dataclasses
 from collections.abc import Collection
@@ -21,8 +21,9 @@ HEAD = 'masked_lm'
 class _Part(NamedTuple):
     """Parameters that start from one checkpoint.
 
-    paths: their paths by the paths in the checkpoint. fresh: their values by these paths; layers
-    are as many as the checkpoint has. reinit_layers: see `initialization.initial_params`.
+    source: the checkpoint. paths: their paths in the model, by their paths in the checkpoint.
+    fresh: their fresh values, by the paths in the checkpoint and with its number of layers. info:
+    their facts, by the same paths. reinit_layers: see `initialization.initial_params`.
     """
 
     source: str
@@ -35,13 +36,13 @@ class _Part(NamedTuple):
 def initial_params(
     config: Config, fresh: Any, info: Any, task_head: bool, optional_heads: Collection[str]
 ) -> Any:
-    """Returns the parameters that config.init_from, and config.init_decoder_from, give a new run.
+    """Returns the parameters of a new run that starts from config.init_from.
 
-    The encoder starts from init_from. The decoder, unless init_from has one, and the scores of
-    tokens start from init_decoder_from, or else from the same encoder; the attention to the source
-    keeps its fresh values. If the decoder has fewer layers, they are spread evenly over those of
-    the checkpoint. The other arguments, and the parameters of models without a decoder, are those
-    of `initialization.initial_params`.
+    The encoder starts from init_from. If init_from has a decoder, everything does. Otherwise the
+    decoder and the masked-LM head start from init_decoder_from or, if that is not set, from
+    init_from, and the attention to the source keeps its fresh values. If the decoder has fewer
+    layers, they are spread evenly over those of the checkpoint. The other arguments, and the
+    parameters of models without a decoder, are those of `initialization.initial_params`.
     """
     flat, facts = flatten(fresh), flatten(info)
     values = dict(flat)
@@ -62,7 +63,7 @@ def initial_params(
 
 
 def check(config: Config, fresh: Any, info: Any, optional_heads: Collection[str]) -> None:
-    """Raises ValueError if `initial_params` would; reads no arrays.
+    """Raises ValueError if `initial_params` would raise it, but reads no arrays.
 
     fresh: shapes, dtypes and shardings of the parameters.
     """
@@ -72,7 +73,7 @@ def check(config: Config, fresh: Any, info: Any, optional_heads: Collection[str]
 
 
 def _parts(config: Config, flat: Flat, facts: dict[str, ParameterInfo]) -> list[_Part]:
-    """The parameters by the checkpoint that they start from."""
+    """Returns the parameters in groups that start from the same checkpoint."""
     start, reinit_layers = config.init_from, config.reinit_layers
     if not any(head_of(path) == DECODER for path in flat) or _has_decoder(start):
         return [_Part(start, {path: path for path in flat}, flat, facts, reinit_layers)]
@@ -93,11 +94,12 @@ def _part(
     facts: dict[str, ParameterInfo],
     reinit_layers: int = 0,
 ) -> _Part:
-    """Parameters of the encoder or of the decoder that start from the encoder in `source`."""
+    """Returns the parameters at `paths`, which start from the encoder in `source`."""
     saved = saved_params(source)
     theirs = {_in_encoder(path): path for path in paths}
     fresh = {path: _as_deep(flat[ours], saved.get(path)) for path, ours in theirs.items()}
-    # The facts of the encoder's layers: the decoder is a task head, which a checkpoint may lack.
+    # The decoder counts as a task head, which a checkpoint may lack. Its parameters get the facts
+    # of the encoder's layers, which the checkpoint must have.
     info = {
         path: dataclasses.replace(facts[ours], part='layers')
         if facts[ours].part == DECODER
@@ -108,7 +110,7 @@ def _part(
 
 
 def _in_encoder(path: str) -> str:
-    """The path of the parameter of an encoder that a parameter starts from."""
+    """Returns the path of the encoder's parameter from which a parameter starts."""
     return path.replace(DECODER, 'encoder', 1) if head_of(path) == DECODER else path
 
 
@@ -117,7 +119,8 @@ def _has_decoder(source: str) -> bool:
 
 
 def _as_deep(leaf: Any, saved: Any) -> Any:
-    """`leaf` with as many layers as the saved parameter, if it differs only in having more."""
+    """Returns `leaf` with the number of layers of the saved parameter, if that is larger and
+    nothing else differs; otherwise `leaf`."""
     if saved is None or saved.shape[1:] != leaf.shape[1:] or saved.shape[0] <= leaf.shape[0]:
         return leaf
     shape = (saved.shape[0], *leaf.shape[1:])
@@ -125,7 +128,7 @@ def _as_deep(leaf: Any, saved: Any) -> Any:
 
 
 def _chosen_layers(fact: ParameterInfo, loaded: jax.Array, fresh: jax.Array) -> jax.Array:
-    """The loaded parameter with the layers that the model has."""
+    """Returns the loaded parameter with the number of layers of the model."""
     if fact.axes[0] != 'layers' or loaded.shape[0] == fresh.shape[0]:
         return loaded
     spread = np.linspace(0, loaded.shape[0] - 1, fresh.shape[0])

@@ -164,9 +164,9 @@ def check(
 def _other_start(
     saved: Config, saved_data: Mapping[str, Any], config: Config, data: Mapping[str, Any]
 ) -> list[str]:
-    """What differs if a run began from other parameters than those of config.init_from.
+    """Returns the differences if a run began from other parameters than those of config.init_from.
 
-    The parameters are compared, because a folder may move, or may get another content. If they are
+    The parameters are compared, because a folder may move, or its content may change. If they are
     not known, the names of the folders are compared.
     """
     before, now = saved_data.get('start'), data.get('start')
@@ -230,7 +230,7 @@ def set_aside(workdir: epath.Path) -> epath.Path | None:
     """Renames the workdir, so that another run can begin there; returns its new path, or None if
     there is no workdir.
 
-    Raises ValueError if a run is going there, or if the folder cannot be renamed.
+    Raises ValueError if a run is training there, or if the folder cannot be renamed.
     """
     if not workdir.exists() or not any(workdir.iterdir()):
         return None
@@ -247,8 +247,8 @@ def set_aside(workdir: epath.Path) -> epath.Path | None:
 
 
 def name_aside(workdir: epath.Path) -> epath.Path:
-    """The path that `set_aside` gives to the workdir: WORKDIR.1 or the next free number. Raises
-    ValueError for an object store, which cannot rename a folder."""
+    """Returns the path that `set_aside` gives to the workdir: WORKDIR.1, or the next free number.
+    Raises ValueError for an object store, which cannot rename a folder."""
     if '://' in str(workdir):
         raise ValueError(
             f'--start_over: {workdir} is not on a disk, so it cannot be renamed; use another '

@@ -11,7 +11,7 @@ from bert_jax import predict
 from bert_jax.config import Config
 from bert_jax.convert import __main__ as convert
 from bert_jax.convert import hub
-from bert_jax.preflight.resolve import with_converted_start
+from bert_jax.preflight import resolve
 
 
 def downloads(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[tuple[str, Any]]:
@@ -40,7 +40,7 @@ def test_every_command_takes_a_name(
     convert.FLAGS.unparse_flags()
     arguments = ['convert', '--from=hf', '--input=org/some-bert@v1.0']
     assert convert.main([*arguments, f'--output={tmp_path}/ours']) == 0
-    started = with_converted_start(Config(init_from='org/some-bert'))
+    started = resolve.with_converted_start(Config(init_from='org/some-bert'))
     assert predict.load('bert-base-uncased').config.hidden_size == 12
     assert started.init_from.startswith(str(tmp_path / 'cache'))
     names = ['org/some-bert', 'org/some-bert', 'bert-base-uncased']

@@ -134,7 +134,7 @@ def test_old_files(theirs: pathlib.Path) -> None:
         ('modules.json', [{'type': 'x.CNN', 'path': '1_CNN'}], 'has the module CNN; bert_jax has'),
         ('modules.json', [{'type': 'x.Pooling', 'path': ''}], 'the first module is Pooling'),
         ('modules.json', {'a': 1}, 'is not a list of modules'),
-        ('config_sentence_transformers.json', {'default_prompt_name': 'q'}, "name is 'q', which"),
+        ('config_sentence_transformers.json', {'default_prompt_name': 'q'}, "name is 'q', but"),
     ],
 )
 def test_what_is_not_supported_is_named(

@@ -38,7 +38,7 @@ def test_wrapped_models(
 ) -> None:
     write(theirs, {prefix + name: x for name, x in tensors(theirs).items()})
     convert_in('hf', theirs, tmp_path / 'ours')
-    assert f'names of tensors begin with {prefix}, which is left out' in capsys.readouterr().out
+    assert f'the prefix {prefix} of the names of tensors is left out' in capsys.readouterr().out
     assert not json.loads((tmp_path / 'ours/conversion.json').read_text())['unused']
 
 

@@ -211,7 +211,8 @@ def test_what_does_not_fit_is_refused(tmp_path: pathlib.Path, source: pathlib.Pa
     refuses('so the decoder starts from config.init_from; remove', other, **shares)
     refuses('max_target_length is 17; expected at most', data={'max_target_length': 17})
     refuses(
-        'decoder_layers is 1; a decoder has only 2', model=shares['model'] | {'decoder_layers': 1}
+        'decoder_layers is 1; a decoder supports only 2',
+        model=shares['model'] | {'decoder_layers': 1},
     )
     config = small_tasks.configured(source, 'text', train={'label_smoothing': 0.1})
     with pytest.raises(ValueError, match="because the task 'text' does not read it"):

@@ -57,7 +57,7 @@ def test_what_the_decoder_shares_is_stored_once(shares: Any) -> None:
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'pre_norm': True}, 'pre_norm is True; a decoder has only False'),
+        ({'pre_norm': True}, 'pre_norm is True; a decoder supports only False'),
         ({'share_layers': True}, 'share_layers is True'),
         ({'position_embedding_type': 'rotary'}, "position_embedding_type is 'rotary'"),
         ({'decoder_shares': 'everything', 'decoder_layers': 1}, 'decoder_layers is 1; a .* only 2'),

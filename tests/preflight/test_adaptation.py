@@ -72,7 +72,7 @@ def test_a_run(here: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
     config = configured(**{'data.add_tokens': 'annabert'})
     Pretraining(config, epath.Path('run'), pathlib.Path('cache')).run()
     assert 'heads that start does not have start from random values: masked_lm' in caplog.text
-    assert '1 new token: each row starts from the mean of its old pieces' in caplog.text
+    assert '1 new token: each embedding starts as the mean of its former pieces' in caplog.text
     lines = map(json.loads, pathlib.Path('run/metrics.jsonl').read_text().splitlines())
     losses = {line['step']: line['mlm_loss'] for line in lines if line['split'] == 'eval'}
     assert list(losses) == [0, 3]

@@ -15,7 +15,7 @@ from bert_jax.data.text import readers
 from bert_jax.preflight import paths
 
 FINETUNING = {'data.task': 'text', 'data.corpus': 'builtin'}
-GIVE = 'give a workdir, a folder written by bert_jax convert, or the folder of a Hugging Face'
+GIVE = 'give a workdir, a folder written by bert_jax convert, the folder of a Hugging Face'
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({'init_from': 'no'}, rf'config\.init_from=no does not exist \(from .*\); {GIVE}'),
     ({'init_from': 'corpus.txt'}, 'config.init_from=corpus.txt is not a folder'),
@@ -38,6 +38,10 @@ FINE: list[dict[str, Any]] = [
     {'data.vocab_file': 'gs://bucket/vocab.txt', 'data.corpus': 'text:gs://bucket/*.txt'},
     {'data.corpus': 'tfds:wikipedia:train'},
     {'init_from': 'runs/one'},
+    {'init_from': 'google-bert/bert-base-uncased'},
+    {'distill.teacher': 'bert-base-uncased', 'objective': 'distill'},
+    {'init_from': 'adapter'},
+    {'init_from': 'sentences'},
     FINETUNING | {'data.task': 'sst2', 'data.dir': 'tfds'},
 ]
 
@@ -47,6 +51,9 @@ def folder(look: Any) -> None:
     """The current folder has a corpus and a vocabulary, and folders that may hold a model."""
     for name in ('empty', 'broken', 'runs/one', 'started/checkpoints/7'):
         pathlib.Path(name).mkdir(parents=True)
+    for path in ('adapter/adapter_config.json', 'sentences/modules.json'):
+        pathlib.Path(path).parent.mkdir()
+        pathlib.Path(path).write_text('{}')
     pathlib.Path('broken/config.json').write_text('{')
     pathlib.Path('runs/one/config.json').write_text('{}')
 

@@ -53,7 +53,9 @@ def test_a_second_run_is_refused_and_the_first_goes_on(tmp_path: pathlib.Path) -
     with subprocess.Popen(['sleep', '60']) as first:
         workdir = leave(tmp_path, owner(pid=first.pid, born=running._born(first.pid)))
         before = (tmp_path / running.FILE).read_text()
-        message = rf'is in use: a run is going there \(process {first.pid} on host .* since 20'
+        message = (
+            rf'is in use: another run is training there \(process {first.pid} on host .* since 20'
+        )
         with pytest.raises(ValueError, match=message), running.alone_in(workdir):
             raise AssertionError('two runs')
         assert (tmp_path / running.FILE).read_text() == before

@@ -1,4 +1,4 @@
-"""Where an answer is in its context, also if its `answer_start` is wrong or counts other units."""
+"""Finds the place of an answer in its context, even if its `answer_start` is wrong."""
 
 import re
 import unicodedata
@@ -29,8 +29,9 @@ class Answer(NamedTuple):
 
 
 def place(record: Any, context: str, where: str, summary: Summary) -> Answer | None:
-    """The answer of a record with `text` and perhaps `answer_start`, or of a text; None if the text
-    is empty, which means that there is no answer.
+    """Returns the answer of a record; None if its text is empty, which means that there is none.
+
+    record: an object with `text` and perhaps `answer_start`, or only the text.
 
     `answer_start` may count UTF-16 units, as in JavaScript, or bytes. If the answer is not there,
     the nearest place in the context that has it is used. White space may differ, and accents may be
@@ -65,7 +66,8 @@ def place(record: Any, context: str, where: str, summary: Summary) -> Answer | N
 
 
 def _start(record: dict[str, Any], where: str) -> int | None:
-    """`answer_start`, which may be a whole number of any type; None if it is missing."""
+    """Returns `answer_start`, also if it is a whole number of another type; None if it is
+    missing."""
     value = record.get('answer_start')
     if isinstance(value, str) and DIGITS.fullmatch(value.strip()):
         value = int(value)
@@ -77,7 +79,7 @@ def _start(record: dict[str, Any], where: str) -> int | None:
 
 
 def _other_units(context: str, start: int) -> Iterator[tuple[str, int]]:
-    """The place that `start` is if it counts other units than characters."""
+    """Yields (unit, place) for other units that `start` may count; place counts characters."""
     if context.isascii() or start <= 0:
         return
     for unit, encoding, size in (('UTF-16 units', 'utf-16-le', 2), ('bytes', 'utf-8', 1)):
@@ -88,7 +90,7 @@ def _other_units(context: str, start: int) -> Iterator[tuple[str, int]]:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """Matches the text with any white space, and with accents composed or decomposed."""
+    """Returns a pattern of the text with any white space and composed or decomposed accents."""
     normal = unicodedata.normalize('NFC', text)
     forms = {c: {re.escape(c), re.escape(unicodedata.normalize('NFD', c))} for c in set(normal)}
     words = [''.join(f'(?:{"|".join(sorted(forms[c]))})' for c in w) for w in normal.split()]

@@ -1,7 +1,7 @@
-"""Why columns of words and tags may be something else: prose, turned columns, numbers, markup.
+"""Reasons to doubt that a file has columns of words and tags.
 
-Any text whose lines have the same number of spaces looks like columns. So the columns are looked at
-before they are believed.
+Any text whose lines have the same number of spaces looks like columns. So this module checks
+whether the columns are prose, numbers or markup, or words and tags in the wrong order.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from bert_jax.data.labelled.tags import MARKS, SMALL, TYPED
 
 NUMBER = re.compile(r'\d+([-.]\d+)?')  # as in CoNLL-U: 3, 3-4, 3.1
 DECIMAL = re.compile(r'[+-]?\d+(\.\d+)?([eE][+-]?\d+)?%?')
-MANY = 50  # words; in fewer, the number of different tags says little
+MANY = 50  # words; with fewer words, the number of different tags says little
 LONG_WORD = 20  # characters; sentences without spaces are longer on average
 SENTENCE_ENDS = '。！？.!?…।॥።'
 JOINED = re.compile(r'.+[/_|]([A-Z]{1,5}\$?|[BIESLU]-.+)')  # a word and its tag: Anna/NNP
@@ -21,10 +21,10 @@ CODES = 100  # numbers that may be tags
 
 
 def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool) -> str:
-    """Why the rows are not words with their columns, or ''.
+    """Returns why the rows do not look like words with their columns; '' if they do.
 
-    rows: the columns of each word, all of the same number. blocks: how many sentences they form.
-    tagged: whether the last column is read as tags.
+    rows: the columns of each word; all rows have the same number of columns. blocks: the number of
+    sentences. tagged: whether the last column is read as tags.
     """
     columns = list(zip(*rows, strict=True))
     if len(columns) == 1:
@@ -59,7 +59,7 @@ def _single(words: Sequence[str]) -> str:
 
 
 def _plain(rows: Sequence[Sequence[str]], columns: Sequence[Sequence[str]], blocks: int) -> str:
-    """Doubts about tags that do not mark entities."""
+    """Returns a reason to doubt tags that do not mark entities; '' if there is none."""
     words, last = columns[0], columns[-1]
     kinds, count = set(last), len(rows)
     if count > 1 and len(kinds) == 1 and not last[0].isalnum():
@@ -84,12 +84,14 @@ def _plain(rows: Sequence[Sequence[str]], columns: Sequence[Sequence[str]], bloc
 
 
 def _short_blocks(rows: Sequence[Sequence[str]], blocks: int) -> bool:
-    """Whether the lines are like words with a tag: two columns, and sentences of several lines."""
+    """Returns whether the lines look like a word and its tag: they have two columns, and sentences
+    have several lines."""
     return len(rows[0]) == 2 and blocks > 1 and 1.5 * blocks <= len(rows) <= MANY
 
 
 def _annotated(columns: Sequence[Sequence[str]]) -> bool:
-    """Whether a column after the words has tags, codes or numbers, or few values for many words."""
+    """Returns whether a column after the words has tags, codes or numbers, or few values for many
+    words."""
     words, count = len(set(columns[0])), len(columns[0])
     various = words > count / 4 or count > 10 * MANY  # in a long text words are repeated
     for column in columns[1:]:
@@ -107,15 +109,16 @@ def _prose(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _entity(column: Sequence[str]) -> str:
-    """A value of the form B-TYPE, if all other values have that form, perhaps in small letters, or
-    are O; otherwise ''."""
+    """Returns a value of the form B-TYPE; '' if a value in the column has another form and is not
+    O. The letters may be small."""
     kinds = dict.fromkeys(column)
     typed = [kind for kind in kinds if TYPED.fullmatch(kind.upper())]
     return typed[0] if typed and kinds.keys() - {*typed} <= {'O', 'o'} else ''
 
 
 def _is_code(value: str) -> bool:
-    """Whether the value is written like a tag: without small letters, or as b-per or B-per."""
+    """Returns whether the value is written like a tag: without small letters, or like b-per or
+    B-per."""
     if value.isdigit():
         return False
     typed = SMALL.fullmatch(value) or TYPED.fullmatch(value)

@@ -1,5 +1,5 @@
-"""Reads words and tags in columns, which spaces or tabs separate, with a blank line at the end of
-each sentence."""
+"""Reads words and tags from columns. Spaces or tabs separate the columns, and a blank line ends a
+sentence."""
 
 import pathlib
 import re
@@ -92,7 +92,8 @@ def read(
 
 
 def _is_by_sentence(lines: Sequence[str]) -> bool:
-    """Whether each line has two parts with as many words, divided by a tab; some have several."""
+    """Returns whether each line has two parts with the same number of words and a tab between them,
+    and some parts have several words."""
     parts = [[part.split() for part in line.split('\t')] for line in lines if line]
     same = all(len(both) == 2 and len(both[0]) == len(both[1]) for both in parts)
     return bool(parts) and same and any(len(both[0]) > 1 for both in parts)
@@ -122,7 +123,7 @@ def _check_width(where: str, columns: list[str], width: int, tagged: bool) -> No
         raise ValueError(f'{where} has a word without a tag, {line[:80]!r}; {FORMAT}')
     if len(columns) != width:
         raise ValueError(
-            f'{where} has {len(columns)} columns, {line[:80]!r}, and the lines before it have '
+            f'{where} has {len(columns)} columns, {line[:80]!r}, but the lines before it have '
             f'{width}; {FORMAT}, and spaces or tabs only between columns'
         )
 

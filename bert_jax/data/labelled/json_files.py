@@ -15,10 +15,10 @@ Record = tuple[dict[str, Any], str]  # an object and its place, 'path:line' or '
 
 
 def records(path: pathlib.Path, name: str, on_error: OnError | None = None) -> Iterator[Record]:
-    """The objects of a file, each with its place.
+    """Yields the objects of a file, each with its place.
 
-    name: a key of the objects, for messages. Of a .json file the objects may be on lines, in a
-    list, or in the list `data` of an object. Raises ValueError, with the place, for whatever is not
+    name: a key of the objects, for messages. In a .json file, the objects may be on lines, in a
+    list, or in the list `data` of an object. Raises ValueError, with the place, if a value is not
     an object or has a key twice, unless `on_error` is given (see `each`).
     """
     if kind(path)[0] == '.json':
@@ -33,8 +33,8 @@ def records(path: pathlib.Path, name: str, on_error: OnError | None = None) -> I
 
 
 def whole(path: pathlib.Path) -> Any:
-    """The JSON value in a file; None if the file has several, one on each line. Raises ValueError
-    if it is not JSON."""
+    """Returns the JSON value in a file; None if the file has a value on each line. Raises
+    ValueError if it is not JSON."""
     text = ''.join(lines(path))
     try:
         return loads(text)
@@ -51,8 +51,8 @@ def whole(path: pathlib.Path) -> Any:
 
 
 def listed(content: Any, path: pathlib.Path) -> Iterator[tuple[Any, str]]:
-    """The values of a list, or of the list `data` of an object, each with its place; or the object
-    itself."""
+    """Yields the values of a list, or of the list `data` of an object, each with its place. Any
+    other value is yielded itself."""
     where = str(path)
     if isinstance(content, dict) and isinstance(content.get('data'), list):
         content, where = content['data'], f'{path}: data'

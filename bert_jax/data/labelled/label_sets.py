@@ -13,7 +13,8 @@ Parser = Callable[[Any, str, str], tuple[str, ...] | None]
 
 
 def parser(separator: str | None) -> Parser:
-    """A function that reads the labels of an example: (value, name of the column, where) -> labels.
+    """Returns a function that reads an example's labels: (value, name of the column, where) ->
+    labels.
 
     A list has the labels as strings or whole numbers; an empty list means no labels, and null or no
     value gives None. separator: what separates the labels in a string, which is a list in JSON if
@@ -47,7 +48,7 @@ def _cell(value: str, separator: str, name: str, where: str) -> Any:
         return json.loads(value)
     except ValueError as error:
         raise ValueError(
-            f'{where} has {value!r:.60} in {name!r}, which begins as a list but is not JSON '
+            f'{where} has {value!r:.60} in {name!r}, which begins like a list but is not JSON '
             f'({error}); write labels with {separator!r} between them, or as ["a", "b"]'
         ) from error
 
@@ -89,7 +90,7 @@ def first_unknown(examples: Sequence[Example], names: Sequence[str]) -> str:
 
 
 def _each_label(examples: Sequence[Example]) -> list[tuple[int, Example]]:
-    """(index of the example, the example with one of its labels as its label)."""
+    """Returns (index, example) for each label of each example, which has only that label."""
     return [
         (i, example._replace(label=label))
         for i, example in enumerate(examples)

@@ -1,4 +1,4 @@
-"""The labels of examples: their names, ids and values, and labels that are not what they seem."""
+"""The labels of examples: their names, ids and values, and checks of labels that look wrong."""
 
 import re
 import unicodedata

@@ -54,7 +54,7 @@ def iter_pairs(
 def iter_sources(
     path: str | os.PathLike[str], source: str, on_error: OnError | None = None
 ) -> Iterator[Pair]:
-    """Reads the texts to read one by one, with all columns of their rows.
+    """Reads source texts one by one, with all columns of their rows.
 
     The file is a .csv, .tsv or .jsonl with the column `source`, or a .txt with a text on each line,
     which may be empty. Raises ValueError as `iter_pairs` does.

@@ -19,8 +19,8 @@ def read(
     advice: str = 'correct it',
     on_error: OnError | None = None,
 ) -> Iterator[Record]:
-    """The rows of a file, each with its place. See `json_files.records` and `tables.records`; only
-    of a table, which has the same columns everywhere, the columns are checked."""
+    """Yields the rows of a file, each with its place; see `json_files.records` and
+    `tables.records`. The columns are checked only in a table, where all rows have the same ones."""
     if (suffix := kind(path)[0]) not in SUFFIXES:
         raise ValueError(
             f'{path}: expected a name that ends in {", ".join(SUFFIXES)}, with '

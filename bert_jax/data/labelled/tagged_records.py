@@ -1,8 +1,9 @@
 """Reads sentences from objects and tables: .jsonl, .json, .csv and .tsv.
 
-An object, or a row of a table, is a sentence with a list of words and a list of tags; in a table
-they are JSON lists, Python lists or texts that spaces divide. A table may also have a row for each
-word. Then a column with the number of the sentence, or a blank line, ends a sentence.
+An object, or a row of a table, is a sentence with a list of words and a list of tags. In a table,
+these are JSON lists, Python lists or texts with spaces between the words. A table may also have a
+row for each word. Then a sentence ends at a blank line, or where the number of the sentence, in a
+column of its own, changes.
 """
 
 import ast

@@ -1,4 +1,5 @@
-"""Schemes of tags: what marks entities, what is ill-formed, and tags that are written otherwise."""
+"""Schemes of tags: how tags mark entities, which tags are ill-formed, and other ways to write
+them."""
 
 import itertools
 import re
@@ -11,11 +12,11 @@ TYPED = re.compile('[BIESLU]-.+')
 MARKS = frozenset('OBIESLU')
 IOBES = str.maketrans('LU', 'ES')  # the marks of BILOU -> those of IOBES
 MOSTLY = 0.1  # in IOB1 at most this share of entities wrongly begins with B-
-# Other ways to write B-PER, and what makes them usual.
+# Other ways to write B-PER: b-per, B_PER and PER-B; see `usual_forms`.
 SMALL = re.compile('o|[bieslu]-.+')
 JOINED = re.compile('(?P<mark>[BIESLU])[_/:.|](?P<kind>.+)')
 TURNED = re.compile('(?P<kind>.+)[-_](?P<mark>[BIESLU])')
-NO_TAG = '_'  # for a word without a prediction, if there is no O; as in CoNLL-U
+NO_TAG = '_'  # the tag of a word without a prediction if there is no O, as in CoNLL-U
 
 
 class Scheme(NamedTuple):

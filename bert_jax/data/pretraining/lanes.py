@@ -27,8 +27,8 @@ from bert_jax.data.store.format import Store
 
 
 def segmenter(model: ModelConfig, batch_size: int, training: bool) -> Segmenter:
-    """The segmenter of the objective 'plm'. Held-out rows are pairs, because the evaluation uses no
-    memory. batch_size: rows of a batch over all hosts."""
+    """Returns the segmenter of the objective 'plm'. Held-out rows are pairs, because the evaluation
+    uses no memory. batch_size: the number of rows of a batch over all hosts."""
     if not (model.mem_len and training):
         draw = functools.partial(_pairs, model)
         return SENTENCE_PAIRS._replace(draw=draw, targets=permutations.targets(0))
@@ -61,7 +61,7 @@ def _pairs(
 
 
 def _chunks_of_lanes(reuse_len: int, lanes: int, store: Store, room: int) -> Chunks:
-    """A chunk for each row of an epoch, in the order of the batches.
+    """Returns a chunk for each row of an epoch, in the order of the batches.
 
     Raises ValueError if the text is too short for a row in each lane.
     """

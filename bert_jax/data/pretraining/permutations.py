@@ -18,8 +18,8 @@ from bert_jax.data.pretraining.masks import run_lengths
 from bert_jax.data.pretraining.segments import Layout, Targets
 from bert_jax.data.pretraining.stream import Draws, Stream
 
-HALF = 1 << 30  # the numbers of the second half of a row with memory begin here
-RANDOM = 29  # bits of a number in the order, less than those of HALF
+HALF = 1 << 30  # in a row with memory, tokens after the first `reuse_len` have larger numbers
+RANDOM = 29  # bits of a number in the order; such a number is smaller than HALF
 
 
 def columns(stream: Stream) -> int:
@@ -33,11 +33,11 @@ def _parts(stream: Stream) -> int:
 
 
 def permuted(reuse_len: int, stream: Stream, row: Layout, draws: Draws) -> dict[str, tf.Tensor]:
-    """The tokens of rows, masked_lm_{positions,ids,weights} and factorization_order, int32[rows,
+    """Returns input_ids, masked_lm_{positions,ids,weights} and factorization_order, int32[rows,
     length] (see `EncoderInputs`). The tokens are not changed.
 
-    reuse_len: the number of tokens at the start of a row that the memory will hold, in a run with
-    memory, otherwise 0. They do not see the tokens after them, which see all of them.
+    reuse_len: in a run with memory, the number of tokens at the start of a row that become memory;
+    otherwise 0. These tokens do not attend to the tokens after them, but those attend to them.
     """
     ids, length, slots = row.input_ids, stream.max_seq_length, stream.max_predictions
     score = _scores(stream, row, draws)

@@ -1,4 +1,4 @@
-"""What a prepared store was made from: its name in the cache, and whether the text has changed."""
+"""The identity of a prepared store: its name in the cache, and whether its text has changed."""
 
 import hashlib
 import json
@@ -32,16 +32,17 @@ def check_unchanged(
 
 
 def store_name(made_from: Mapping[str, Any]) -> str:
-    """The name in the cache of the store that was made from this."""
+    """Returns the name in the cache of a store that was made from this text and these options."""
     return hash_json(made_from)
 
 
 def earlier_store(
     data: DataConfig, made_from: Mapping[str, Any], cache: pathlib.Path
 ) -> pathlib.Path | None:
-    """The store in the cache that a run was made from, for a corpus that cannot be read any more.
+    """Returns the store of a run in the cache, for a corpus that cannot be read any more.
 
-    None if the cache does not have it, or if it is another corpus or has other options than `data`.
+    It is None if the cache does not have the store, or if `data` has another corpus or other
+    options.
     """
     options = {key: getattr(data, key) for key in ('corpus', *OPTIONS)}
     if not data.language:  # it is that of the vocabulary, or the default

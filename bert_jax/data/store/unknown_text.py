@@ -9,7 +9,7 @@ from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.base import Tokenizer
 
 REFUSED, REPORTED = 0.5, 0.05  # shares of the characters
-# The first look comes after this many characters, so that hours of work are not in vain.
+# The first check comes after this many characters, so that a wrong vocabulary is found early.
 EARLY = 1 << 20
 LONGEST = 100  # characters of the longest word that WordPiece divides
 TOO_LONG = re.compile(rf'\S{{{LONGEST + 1},}}')
@@ -18,7 +18,7 @@ MARKS = re.compile('^##|▁|</w>')  # the marks of words in the tokens of severa
 
 
 class Unknown:
-    """Counts the characters of a text that become unknown tokens, in `summary`."""
+    """Counts in `summary` how many characters of a text become unknown tokens."""
 
     def __init__(self, vocabulary: Tokenizer, summary: Summary):
         self._unk, self._summary = vocabulary.specials.unk, summary
@@ -26,7 +26,7 @@ class Unknown:
         self._lengths[self._unk] = 0
 
     def add(self, text: str, ids: np.ndarray) -> None:
-        """Counts a sentence. The characters that its known tokens do not have are lost."""
+        """Counts a sentence. Its lost characters are those that are in no known token."""
         characters = len(text) - text.count(' ')
         self._summary.characters += characters
         if self._unk in ids:
@@ -48,7 +48,7 @@ def check(summary: Summary, vocab_file: str, unk: str) -> str:
 
 
 def check_store(meta: StoreMeta, unk: str) -> str:
-    """The same as `check` for a prepared store."""
+    """Returns the warning of `check` for a prepared store, and raises the same error."""
     share = meta.unknown_share
     if share is None:  # a store of an older version, which counted tokens instead of characters
         count = sum(n for what, n in meta.summary.items() if what.startswith(WORDS))
@@ -58,7 +58,8 @@ def check_store(meta: StoreMeta, unk: str) -> str:
 
 
 def judged(share: float, vocabulary: str, unk: str, in_long_words: bool) -> str:
-    """A warning for this share of lost text, '' if it is small. Raises ValueError if it is large.
+    """Returns a warning for a share of lost text; '' if the share is small. Raises ValueError if it
+    is large.
 
     vocabulary: the name of a vocabulary that was not trained on the text, otherwise ''.
     """

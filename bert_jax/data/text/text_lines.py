@@ -1,4 +1,4 @@
-"""The lines of files of text, stripped and decoded, in parts if they are long."""
+"""Reads the lines of text files, stripped and decoded. Long lines are cut into parts."""
 
 import itertools
 import pathlib
@@ -14,8 +14,8 @@ LOOKED_AT = 20  # lines, to see whether a file is text
 def lines(
     path: pathlib.PurePath, name: str, longest: int, summary: Summary, decoder: files.Decoder
 ) -> Iterator[tuple[int, str]]:
-    """Stripped lines with their numbers, in parts of at most `longest` bytes. name: the name of the
-    file in messages."""
+    """Yields stripped lines with their numbers, in parts of at most `longest` bytes. name: the name
+    of the file in messages."""
     before, has_text, rest = summary.passed, False, b''
     for number, content, is_end, passed in files.raw_lines(path, name, longest):
         where, part = f'{name}:{number}', rest + content
@@ -36,8 +36,8 @@ def lines(
 def looked_at(
     lines: Iterator[tuple[int, str]], name: str, summary: Summary
 ) -> Iterator[tuple[int, str]]:
-    """The lines of a text file. If its first lines look like JSON, HTML or a table, they are read
-    as text, and `summary` counts the file."""
+    """Yields the lines of a text file. If the first ones look like JSON, HTML or a table, `summary`
+    counts the file."""
     beginning = list(itertools.islice(lines, LOOKED_AT))
     if looks := text_kind([line for _, line in beginning]):
         summary.count(f'text files that look like {looks.rpartition("; ")[0]}', name)

@@ -12,7 +12,8 @@ import numpy as np
 from bert_jax.data.tokenizers.base import MARKER, Span, Tokenizer, marker
 
 KIND = 'added_tokens'
-Part = tuple[int, int, int | None]  # [start, end) of the text, and the id of an added token
+# The range [start, end) of the text, and the id of the added token there; None for other text.
+Part = tuple[int, int, int | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,8 @@ class AddedToken:
     """A token that is found in text, as in Hugging Face tokenizers.
 
     lstrip, rstrip: whether white space on its left or right belongs to it. single_word: whether it
-    has to stand alone. normalized: whether it is found in any case if the text is lowercased.
+    is found only as a whole word. normalized: whether upper and lower case do not matter, if the
+    vocabulary lowercases text.
     """
 
     content: str
@@ -38,10 +40,10 @@ class AddedToken:
 
 
 class WithAddedTokens(Tokenizer):
-    """A vocabulary and more tokens, which are found in a text first.
+    """A vocabulary with added tokens, which are found in a text before `inner` splits the rest.
 
-    inner: the vocabulary. added: the tokens; those that `inner` has keep their ids, the others
-    follow its last id, in their order.
+    inner: the vocabulary. added: the added tokens. Tokens that `inner` has already keep their ids.
+    The other ones follow the last id of `inner`, in their order.
     """
 
     def __init__(self, inner: Tokenizer, added: Sequence[AddedToken]):
@@ -78,7 +80,7 @@ class WithAddedTokens(Tokenizer):
         self._pattern = re.compile('|'.join(added[i].pattern(inner.lowercase) for i in order))
 
     def _parts(self, text: str) -> Iterator[Part]:
-        """The parts of a text: added tokens, and the text between them."""
+        """Yields the parts of a text: added tokens, and the text between them."""
         end = 0
         for match in self._pattern.finditer(text):
             assert match.lastindex is not None
@@ -143,7 +145,8 @@ class WithAddedTokens(Tokenizer):
 def read(
     folder: Any, kinds: Mapping[str, Callable[..., Tokenizer]], inner: Mapping[str, Any], added: Any
 ) -> WithAddedTokens:
-    """The vocabulary in a folder. kinds: `tokenizer.KINDS`. inner, added: the options in MARKER."""
+    """The vocabulary in a folder. kinds: `tokenizer.KINDS`. inner, added: the options of the
+    file MARKER."""
     options = dict(inner)
     vocabulary = kinds[options.pop('kind')](folder, **options)
     return WithAddedTokens(vocabulary, [AddedToken(**token) for token in added])

@@ -122,7 +122,7 @@ def test_strange_characters_stay_words(tmp_path):
 @pytest.mark.parametrize(
     'content, message',
     {
-        'a O\nb X O': r"a\.conll:2 has 3 columns, 'b X O', and the lines before it have 2",
+        'a O\nb X O': r"a\.conll:2 has 3 columns, 'b X O', but the lines before it have 2",
         'a X O\n\nb O': r'a\.conll:3 has 2 columns.* have 3; expected a line for each word',
         'a\tO\nb\t\n': r"a\.conll:2 has a word without a tag, 'b'; expected",
         '\tO\n': r"a\.conll:1 has a word without a tag, 'O'",

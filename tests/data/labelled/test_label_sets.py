@@ -27,7 +27,7 @@ REFUSED = {  # value in the file, separator -> message
     'half a number': ([0.5], None, 'the label 0.5 .*; expected strings or whole numbers'),
     'an empty label': (['a', ' '], None, 'expected strings or whole numbers'),
     'twice': ('a,b,a', ',', "the label 'a' twice"),
-    "Python's list": ("['a', 'b']", ',', 'begins as a list but is not JSON'),
+    "Python's list": ("['a', 'b']", ',', 'begins like a list but is not JSON'),
 }
 
 
