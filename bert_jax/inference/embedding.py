@@ -83,7 +83,7 @@ def _prepared(text: Text, prompt: str, lowercase: bool) -> Text:
     """Returns the text after the prompt. In a pair, the prompt is before the first text."""
     if not prompt and not lowercase:
         return text
-    if not isinstance(text, str):
-        first, second = text
-        return prompt + first, second
-    return (prompt + text).lower() if lowercase else prompt + text
+    if isinstance(text, str):
+        return (prompt + text).lower() if lowercase else prompt + text
+    first, second = prompt + text[0], text[1]
+    return (first.lower(), second.lower()) if lowercase else (first, second)
