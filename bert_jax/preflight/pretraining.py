@@ -15,7 +15,7 @@ from bert_jax.batch import HostBatch
 from bert_jax.config import Config, DataConfig, Phase
 from bert_jax.config.console import plural, say
 from bert_jax.data.pretraining.example_rows import example_rows
-from bert_jax.data.store import baselines, format, identity, preparation, unknown_text
+from bert_jax.data.store import baselines, checks, format, identity, preparation, unknown_text
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import languages, readers, staging
 from bert_jax.data.tokenizers import added_words, tokenizer
@@ -86,7 +86,7 @@ class Pretraining(Resolver):
         data = self.start.data
         if self._is_store:
             directory = epath.Path(data.corpus.removeprefix('tokens:'))
-            preparation.check_tokens(data, directory)
+            checks.check_tokens(data, directory)
             return directory
         if self.file_vocabulary is not None:
             data = staging.localized(data)
@@ -186,7 +186,7 @@ class Pretraining(Resolver):
 
     def describe_data(self) -> str:
         data = self.config.data
-        preparation.check_holdout(data)
+        checks.check_holdout(data)
         if (meta := self.known('meta')) is not None:
             line = f'{meta.counts["train"].tokens:,} tokens to train on, prepared'
             return '; '.join(filter(None, [f'{line} ({meta.fingerprint})', self._unknown(meta)]))
@@ -194,7 +194,7 @@ class Pretraining(Resolver):
         first = next(self.source.read(summary), None)
         if first is None:
             raise ValueError(f'config.data.corpus={data.corpus!r} has no text: {summary}')
-        preparation.check_documents(self.source, data, self.config.min_documents)
+        checks.check_documents(self.source, data, self.config.min_documents)
         return f'to be prepared; it begins {first[0][:40]!r}'
 
     def _unknown(self, meta: format.StoreMeta) -> str:
