@@ -18,6 +18,7 @@ from bert_jax.data.pretraining.example_rows import example_rows
 from bert_jax.data.store import baselines, checks, format, identity, preparation, unknown_text
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import languages, readers, staging
+from bert_jax.data.text.source import NotFetched, Source
 from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.parallel.mesh import batch_parts, host_slice
@@ -73,11 +74,11 @@ class Pretraining(Resolver):
             raise ValueError(f'config.data.vocab_file={data.vocab_file}: {error}') from error
 
     @part
-    def source(self) -> readers.Source:
+    def source(self) -> Source:
         return languages.source(self.config.data, fetch=False)
 
     @part
-    def eval_source(self) -> readers.Source | None:
+    def eval_source(self) -> Source | None:
         return readers.eval_source(self.config.data, fetch=False)
 
     @part
@@ -92,7 +93,7 @@ class Pretraining(Resolver):
             data = staging.localized(data)
         try:
             source = self.source
-        except readers.NotFetched:
+        except NotFetched:
             raise
         except ValueError as error:
             if (store := self._earlier_store()) is None:

@@ -7,7 +7,7 @@ from bert_jax.config.console import plural, say
 from bert_jax.data.store import format, identity
 from bert_jax.data.store.identity import LATER_OPTIONS, OPTIONS
 from bert_jax.data.summary import Summary
-from bert_jax.data.text import readers
+from bert_jax.data.text.source import Source
 
 
 def check_holdout(data: DataConfig) -> None:
@@ -24,7 +24,7 @@ def check_holdout(data: DataConfig) -> None:
         )
 
 
-def check_documents(source: readers.Source, data: DataConfig, needed: int = 2) -> None:
+def check_documents(source: Source, data: DataConfig, needed: int = 2) -> None:
     """Raises ValueError if one of the splits would have fewer than `needed` documents.
 
     Documents of each part are read until both splits have enough of them.
@@ -33,7 +33,7 @@ def check_documents(source: readers.Source, data: DataConfig, needed: int = 2) -
         _check_part(part, name, data, needed)
 
 
-def _check_part(source: readers.Source, name: str, data: DataConfig, needed: int) -> None:
+def _check_part(source: Source, name: str, data: DataConfig, needed: int) -> None:
     shares, held_out = list[float](), 0
     for document in source.read(Summary()):
         shares.append(identity.hash_share(document))

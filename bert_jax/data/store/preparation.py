@@ -18,6 +18,7 @@ from bert_jax.data.store.identity import LATER_OPTIONS, OPTIONS
 from bert_jax.data.store.printed import print_summary
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import languages, readers, sentences, staging
+from bert_jax.data.text.source import Source
 from bert_jax.data.tokenizers import tokenizer
 
 RECIPE = 2  # increase it if changed code makes another store from the same text and options
@@ -58,10 +59,10 @@ class Preparation:
     """
 
     data: DataConfig
-    source: readers.Source
+    source: Source
     vocab_size: int
     min_documents: int = 2
-    eval_source: readers.Source | None = None
+    eval_source: Source | None = None
 
     @functools.cached_property
     def made_from(self) -> dict[str, Any]:
@@ -200,7 +201,7 @@ class Preparation:
                 tokenizer.check_training(data.tokenizer, data.lowercase, data.strips_accents, name)
 
     def _tokenized(
-        self, name: str, part: readers.Source, vocabulary: tokenizer.Tokenizer, summary: Summary
+        self, name: str, part: Source, vocabulary: tokenizer.Tokenizer, summary: Summary
     ) -> Iterator[tuple[Document, list[np.ndarray]]]:
         """The documents of a part, each with the ids of its sentences."""
         documents = progress.tracked(part.read(summary), 'tokenizing', summary, part.size)
