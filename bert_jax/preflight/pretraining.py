@@ -24,8 +24,8 @@ from bert_jax.preflight import distillation, store_lines
 from bert_jax.preflight.example_batch import example_batch
 from bert_jax.preflight.init_from import start_from, vocab_size
 from bert_jax.tasks.task import Task
-from bert_jax.training.loop import EvalSet
 from bert_jax.training.run import Resolver, Run, UnknownValue, part
+from bert_jax.training.stages import EvalSet
 from bert_jax.training.workdir import DATA, read_data
 
 
