@@ -1,6 +1,7 @@
 """Fixtures of fine-tuning: folders of models with random parameters."""
 
 import pathlib
+from typing import Any
 
 import pytest
 import small_tasks
@@ -15,3 +16,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]
         for name, (heads, labels, facts) in KINDS.items()
     }
     return made | {'pretrained': small_tasks.pretrained_folder(there / 'pretrained')}
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return small_tasks.pretrained_folder(tmp_path_factory.mktemp('source') / 'tiny')
+
+
+@pytest.fixture
+def texts(tmp_path: pathlib.Path) -> dict[str, Any]:
+    train = small_tasks.write_texts(tmp_path / 'train.jsonl', 200, 0)
+    held_out = small_tasks.write_texts(tmp_path / 'dev.jsonl', 50, 1)
+    return {'train_file': str(train), 'eval_file': str(held_out)}

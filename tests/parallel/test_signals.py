@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT in one process; that several agree is in test_hosts."""
+"""SIGTERM and SIGINT in one process; that several agree is in test_host_signals."""
 
 import os
 import signal
