@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: where real data is, and eight CPU devices for sharding tests."""
 
+import copy
 import functools
 import os
 import pathlib
@@ -71,6 +72,24 @@ def look(
     monkeypatch.chdir(tmp_path)
     small_look.small_run.write_corpus(tmp_path)
     return functools.partial(small_look.look, capsys)
+
+
+@pytest.fixture
+def run_predict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """The command predict in this process: its exit code, stdout and stderr."""
+    from bert_jax import predict
+    from bert_jax.config import command_line
+
+    fresh = copy.deepcopy(predict.FLAGS)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(predict, 'FLAGS', copy.deepcopy(fresh))
+        code = command_line.run('predict', predict.main, ['predict', *arguments], predict.FLAGS)
+        return code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,7 @@ if answer == 'gone':
 if answer:
     print('run: ' + answer if key == 'state' else answer)
 """
+ODD = ['--config.data.corpus=text:my books/*.txt', '--config.name=it\'s $HOME "&" `so`', '--x=']
 
 
 def execute(
@@ -93,3 +95,7 @@ class Desk:
             for call in calls
             if call[4] not in ('describe', 'scp')
         ]
+
+
+def split(shown: str) -> list[list[str]]:
+    return [shlex.split(line) for line in shown.splitlines()]

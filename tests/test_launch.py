@@ -2,18 +2,16 @@
 
 import pathlib
 import re
-import shlex
 import shutil
 import sys
 import time
 from collections.abc import Callable
 
 import pytest
-from launch_desk import HERE, ROOT, Desk, execute
+from launch_desk import HERE, ODD, ROOT, Desk, execute, split
 
 SCRIPTS = sorted([*ROOT.glob('launch/*.sh'), *ROOT.glob('launch/*.sbatch'), ROOT / '.ci' / 'run'])
 SHELLCHECK = shutil.which('shellcheck', path=f'{pathlib.Path(sys.executable).parent}:/usr/bin')
-ODD = ['--config.data.corpus=text:my books/*.txt', '--config.name=it\'s $HOME "&" `so`', '--x=']
 COMMANDS = ['create', 'install', 'start', 'logs', 'status', 'stop', 'delete']
 BUCKET = '--workdir=gs://bucket/run'
 
@@ -257,34 +255,6 @@ def test_what_one_python_has_pinned_the_other_has_too() -> None:
     assert older == newer and {'jax', 'libtpu'} <= older
 
 
-@pytest.mark.parametrize(('code', 'requeued'), [(0, False), (143, True), (2, False)])
-def test_slurm(desk: Desk, code: int, requeued: bool) -> None:
-    desk.answer(srun=[f'exit {code}'])
-    job = {'SLURM_JOB_ID': '7', 'SLURM_GPUS_ON_NODE': '4'}
-    assert desk.run('bash', 'launch/slurm.sbatch', *ODD, **job).returncode == code
-    step = ['srun', '--kill-on-bad-exit=0', '--cpu-bind=none', './launch/gpu.sh', '--distributed']
-    step += ODD
-    requeue = ['scontrol', 'requeue', 'incomplete', '7']
-    assert desk.calls('srun', 'scontrol') == [step, *[requeue] * requeued]
-    seen = desk.seen('srun')
-    assert (seen['JAX_LOCAL_DEVICE_IDS'], seen['INSTALL']) == ('0,1,2,3', 'no')
-    desk.answer()
-    shown = desk.run('bash', 'launch/slurm.sbatch', '--dry_run', *ODD, **job)
-    assert split(shown.stdout)[-2:] == [step, requeue]
-    assert desk.calls('srun', 'scontrol') == []
-
-
-def test_slurm_gives_all_of_a_node() -> None:
-    """Its defaults are a CPU for a process and a part of the memory."""
-    options = re.findall(r'^#SBATCH --(\S+)$', (ROOT / 'launch/slurm.sbatch').read_text(), re.M)
-    assert {'exclusive', 'mem=0', 'ntasks-per-node=1', 'gpus-per-node=8'} <= {*options}
-
-
-def test_slurm_from_elsewhere(desk: Desk) -> None:
-    done = desk.run('bash', '-c', 'cd launch && bash slurm.sbatch')
-    assert done.returncode == 2 and 'is not the checkout' in done.stderr
-
-
 def test_a_run_in_the_background(desk: Desk) -> None:
     def state() -> str:
         return desk.run('launch/background.sh', 'state').stdout.strip()
@@ -302,10 +272,6 @@ def test_a_run_in_the_background(desk: Desk) -> None:
     assert state() == 'run: stopped'
     assert start('kill -KILL $PPID $$') == 0  # as a machine that is restarted does
     until(lambda: state() == 'run: lost')
-
-
-def split(shown: str) -> list[list[str]]:
-    return [shlex.split(line) for line in shown.splitlines()]
 
 
 def until(condition: Callable[[], bool]) -> None:

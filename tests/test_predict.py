@@ -1,42 +1,22 @@
 """Texts in, numbers out: batches by length, padding, pairs, masks, long texts, bad input."""
 
-import copy
 import dataclasses
 import gc
-import os
 import pathlib
-import re
-import subprocess
-import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from flax import linen as nn
-from tiny_model import ROOT
+from word_model import WORDS, save_word_model
 
 from bert_jax import predict
-from bert_jax.config import DataConfig, ModelConfig, command_line
-from bert_jax.convert.foreign import full_config
 from bert_jax.data.labelled import texts
 from bert_jax.data.labelled.rows import EncodedExamples
-from bert_jax.data.tokenizers import tokenizer
-from bert_jax.inference import embedding, model_dir, text_files, text_inputs, trained_model
-from bert_jax.models.heads import PRETRAINING_HEADS, HeadedEncoder
-from bert_jax.models.inputs import EncoderInputs
+from bert_jax.inference import embedding, trained_model
 
-WORDS = ['alpha', 'beta', 'gamma', 'delta']
-MODEL = ModelConfig(
-    vocab_size=len(tokenizer.SPECIALS) + len(WORDS),
-    hidden_size=16,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    intermediate_size=32,
-    max_position_embeddings=40,
-)
 # Lengths on both sides of the buckets, and one that loses its end.
 TEXTS: list[texts.Text] = [
     *(' '.join(WORDS[i % 4] for i in range(n)) for n in (1, 0, 5, 6, 7, 14, 15, 38, 39, 100)),
@@ -44,18 +24,9 @@ TEXTS: list[texts.Text] = [
 ]
 
 
-def save(folder: pathlib.Path, heads: tuple[str, ...] = PRETRAINING_HEADS) -> pathlib.Path:
-    init = jax.jit(HeadedEncoder(MODEL, heads).init)
-    params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
-    folder.mkdir()
-    vocabulary = tokenizer.WordPiece([*tokenizer.SPECIALS, *WORDS], lowercase=True)
-    model_dir.save(folder, full_config(MODEL, lowercase=True), params, vocabulary)
-    return folder
-
-
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    return save(tmp_path_factory.mktemp('predict') / 'model')
+    return save_word_model(tmp_path_factory.mktemp('predict') / 'model')
 
 
 @pytest.fixture
@@ -241,7 +212,7 @@ def test_a_pair_needs_two_types(bert: predict.Bert) -> None:
 
 
 def test_a_missing_head_is_not_made_up(tmp_path: pathlib.Path) -> None:
-    bert = predict.load(save(tmp_path / 'bare', heads=()))
+    bert = predict.load(save_word_model(tmp_path / 'bare', heads=()))
     assert set(bert(['alpha'])) == {'attention_mask', 'last_hidden_state'}
     with pytest.raises(ValueError, match='no masked-LM head; it has none'):
         bert.fill_mask(['[MASK]'])
@@ -250,152 +221,3 @@ def test_a_missing_head_is_not_made_up(tmp_path: pathlib.Path) -> None:
     (tmp_path / 'bare' / 'vocab.txt').unlink()
     with pytest.raises(ValueError, match=r'no vocabulary; put its vocab\.txt'):
         predict.load(tmp_path / 'bare')(['alpha'])
-
-
-@pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """The command line: exit code, stdout and stderr."""
-    fresh = copy.deepcopy(predict.FLAGS)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(predict, 'FLAGS', copy.deepcopy(fresh))
-        code = command_line.run('predict', predict.main, ['predict', *arguments], predict.FLAGS)
-        return code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.mark.slow
-def test_a_process_of_its_own(folder: pathlib.Path) -> None:
-    command = [sys.executable, '-m', 'bert_jax.predict', f'--checkpoint={folder}']
-    done = subprocess.run(
-        [*command, '--text=alpha'], cwd=ROOT, capture_output=True, check=False, text=True
-    )
-    assert (done.returncode, done.stdout) == (2, ''), done.stderr
-    assert done.stderr.startswith('predict: ') and done.stderr.count('\n') == 1
-
-
-def test_the_command_line(
-    tmp_path: pathlib.Path, folder: pathlib.Path, run: Callable[..., tuple[int, str, str]]
-) -> None:
-    (tmp_path / 'in.txt').write_text('alpha beta\n\n' + 'gamma ' * 100 + '\n')
-    model, source = f'--checkpoint={folder}', f'--input={tmp_path / "in.txt"}'
-    output = tmp_path / 'out.npz'
-    code, _, said = run(model, '--mode=embed', source, f'--output={output}')
-    assert code == 0 and '3 records' in said and '1 text with more than 40 tokens' in said, said
-    vectors = np.load(output)['embeddings']
-    expected = predict.load(folder).embed(['alpha beta', '', 'gamma ' * 100])
-    np.testing.assert_allclose(vectors, expected, atol=1e-6)
-
-    code, shown, said = run(model, '--text=alpha [MASK]', '--top_k=2')
-    assert code == 0 and shown.splitlines()[0] == 'alpha [MASK]' and shown.count("'") == 4, said
-    mistakes = [
-        ('--text=alpha',),
-        ('--mode=embed', source),
-        (source, '--text=alpha'),
-        ('--mode=embed', '--input=nowhere', '--output=x.npz'),
-        ('--mode=embed', source, f'--output={output}'),  # exists
-        (source, f'--output={tmp_path / "new.jsonl"}'),  # no head of a task
-        (source, f'--output={tmp_path / "new.csv"}'),
-        ('--text=[MASK]', '--mode=fill_mask', '--output=x'),
-        ('--text=alpha', '--all_scores'),
-    ]
-    for arguments in mistakes:
-        code, _, said = run(model, *arguments)
-        assert code == 2 and said.startswith('predict: ') and said.count('\n') == 1, said
-    code, _, said = run('--checkpoint=nowhere', '--text=[MASK]')
-    assert code == 2 and 'nowhere does not exist' in said
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['in.txt', 'out.npz']
-
-
-EMBEDDED = {
-    'list.json': '[{"text": "alpha beta"}, {"text": "gamma"}]',
-    'table.csv': 'label,text\na,alpha beta\nb,gamma\n',
-    'table.tsv': 'text\tlabel\nalpha beta\ta\ngamma\tb\n',
-    'lines.jsonl': '{"text": "alpha beta"}\n\n{"text": "gamma"}\n',
-    'lines.txt': 'alpha beta\ngamma\n',
-    'lines': 'alpha beta\ngamma\n',
-}
-NOT_EMBEDDED = {
-    'list.json': ('["alpha"]', 'list.json: [0] is "alpha"; expected an object'),
-    'zero.csv': (
-        '',
-        'has no examples; expected a line that names the columns, such as text',
-    ),
-    'zero.jsonl': ('', 'has no examples; expected an object on each line, {"text": ...}'),
-    'zero.txt': ('', 'is empty; expected a text on each line'),
-    'other.csv': ('a,b\n1,2\n', "has no column 'text'"),
-    'other.jsonl': ('["alpha"]\n', 'other.jsonl:1 is ["alpha"]; expected an object'),
-}
-
-
-def test_texts_of_tables_and_lines(tmp_path: pathlib.Path) -> None:
-    """The modes embed and fill_mask read the same files: a table has its texts in a column."""
-    for name, content in EMBEDDED.items():
-        (tmp_path / name).write_text(content)
-        found = [e.text for e in text_inputs.read(tmp_path / name, DataConfig())]
-        assert found == ['alpha beta', 'gamma']
-    (tmp_path / 'other.csv').write_text('review\nalpha\n')
-    (found,) = text_inputs.read(tmp_path / 'other.csv', DataConfig(text_field='review'))
-    assert found.text == 'alpha'
-    for name, (content, message) in NOT_EMBEDDED.items():
-        (tmp_path / name).write_text(content)
-        with pytest.raises(ValueError, match=re.escape(message)):
-            list(text_inputs.read(tmp_path / name, DataConfig()))
-
-
-def test_embeddings_of_a_table(tmp_path: pathlib.Path, bert: predict.Bert) -> None:
-    source, output = tmp_path / 'table.csv', tmp_path / 'out.npz'
-    source.write_text(EMBEDDED['table.csv'])
-    assert text_files.write_embeddings(bert, source, output, 'mean', False) == 2
-    expected = bert.embed(['alpha beta', 'gamma'])
-    np.testing.assert_allclose(np.load(output)['embeddings'], expected, atol=1e-6)
-
-
-def test_predictions_need_no_library_of_scores() -> None:
-    code = (
-        'import sys; sys.modules.update(sklearn=None, scipy=None); import bert_jax.predict\n'
-        'try: import bert_jax.finetuning.runs\n'
-        'except ImportError as error: sys.exit("pip install" not in str(error))\n'
-        'sys.exit("imported")'
-    )
-    environment = os.environ | {'PYTHONPATH': str(ROOT)}
-    subprocess.run([sys.executable, '-c', code], env=environment, check=True, timeout=120)
-
-
-def test_texts_of_tables_and_bad_rows_in_every_mode(
-    tmp_path: pathlib.Path, folder: pathlib.Path, run: Callable[..., tuple[int, str, str]]
-) -> None:
-    """The header is no text, ids are kept, and a bad row costs no other row."""
-    model, table = f'--checkpoint={folder}', tmp_path / 'in.csv'
-    table.write_text('id,text\n7,alpha\n8,beta gamma\n')
-    output = tmp_path / 'out.npz'
-    embed = (model, '--mode=embed', f'--input={table}', f'--output={output}')
-    assert run(*embed)[0] == 0
-    expected = predict.load(folder).embed(['alpha', 'beta gamma'])
-    with np.load(output) as found:
-        np.testing.assert_allclose(found['embeddings'], expected, atol=1e-6)
-        assert found['id'].tolist() == ['7', '8'] and 'place' not in found
-    output.unlink()
-    table.write_text('id,text\n7,alpha\n,\n8,beta gamma\n9,[SEP]\n')
-    code, _, said = run(*embed)
-    assert code == 2 and 'in.csv:3 has an empty text' in said and not output.exists()
-    code, _, said = run(*embed, '--on_error=skip')
-    assert code == 0 and '1 bad row was left out of' in said
-    assert 'texts of unknown tokens alone: 1' in said, said
-    assert 'texts with the name of a special token, read as characters: 1' in said, said
-    with np.load(output) as found:
-        np.testing.assert_allclose(found['embeddings'][:2], expected, atol=1e-6)
-        assert found['place'].tolist() == ['2', '4', '5']
-
-    lines = tmp_path / 'lines.txt'
-    lines.write_text('alpha [MASK]\nbeta\n[MASK] gamma\n')
-    code, shown, said = run(model, '--mode=fill_mask', f'--input={lines}')
-    assert code == 2 and 'lines.txt:2: no [MASK]' in said and shown.startswith('alpha [MASK]')
-    code, shown, said = run(model, '--mode=fill_mask', f'--input={lines}', '--on_error=skip')
-    assert code == 0 and '[MASK] gamma' in shown and '1 bad row was left out' in said
-    lines.write_text('text,label\nalpha,x\n')
-    code, _, said = run(model, '--mode=embed', f'--input={lines}', f'--output={tmp_path}/n.npz')
-    assert code == 2 and "looks like a table, its columns separated by ','" in said

@@ -1,9 +1,9 @@
 """The configuration: dataclasses, their checks and the command line."""
 
-from bert_jax.config.checks import from_dict as from_dict
-from bert_jax.config.checks import from_saved as from_saved
-from bert_jax.config.checks import model_from_dict as model_from_dict
 from bert_jax.config.checks import validate as validate
+from bert_jax.config.construction import from_dict as from_dict
+from bert_jax.config.construction import from_saved as from_saved
+from bert_jax.config.construction import model_from_dict as model_from_dict
 from bert_jax.config.keys import architecture_fields as architecture_fields
 from bert_jax.config.keys import choices as choices
 from bert_jax.config.keys import free_on_resume as free_on_resume

@@ -1,6 +1,6 @@
 """The text of --help: how a command is called, its flags, and the keys of the configuration.
 
-The descriptions of the keys are the comments beside the fields in schema.py and model.py.
+The descriptions of the keys are the comments beside the fields of the dataclasses.
 """
 
 import ast
@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import flags
 
-from bert_jax.config import Config, commands, fields, keys, model, presets, schema
+from bert_jax.config import Config, commands, fields, keys, presets, schema
 from bert_jax.config.fields import Fact
 
 Values = dict[str, Any]
@@ -157,8 +157,13 @@ def _allowed(field: dataclasses.Field) -> str:
 
 @functools.cache
 def key_comments() -> dict[str, str]:
-    """The comment of each key in schema.py or model.py, as a sentence; '' if it has none."""
-    source = inspect.getsource(schema) + inspect.getsource(model)
+    """The comment of each key beside its field, as a sentence; '' if it has none."""
+    owners: dict[str, Any] = {'': Config}
+    for field in dataclasses.fields(Config):
+        if dataclasses.is_dataclass(field.type):
+            owners[field.name] = field.type
+    modules = dict.fromkeys(owner.__module__ for owner in owners.values())
+    source = ''.join(inspect.getsource(sys.modules[module]) for module in modules)
     comments, own_line = dict[int, str](), set[int]()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
@@ -174,12 +179,10 @@ def key_comments() -> dict[str, str]:
         for node in ast.parse(source).body
         if isinstance(node, ast.ClassDef)
     }
-    sections = {field.name: field.type for field in dataclasses.fields(Config)}
     found = {}
     for key in keys.KEYS:
         section, _, name = key.rpartition('.')
-        owner: Any = sections[section] if section else Config
-        found[key] = by_class[owner.__name__][name]
+        found[key] = by_class[owners[section].__name__][name]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Facts about configuration keys such as 'optim.eps', from the fields in schema.py and model.py."""
+"""Facts about configuration keys such as 'optim.eps', from the fields of the dataclasses."""
 
 import dataclasses
 from collections.abc import Collection, Iterator

@@ -12,7 +12,8 @@ from bert_jax.config.files import atomic_output
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.examples import Example
 from bert_jax.inference import text_inputs
-from bert_jax.inference.trained_model import Bert, Candidates
+from bert_jax.inference.masked_words import Candidates
+from bert_jax.inference.trained_model import Bert
 
 MASKED = 256  # texts whose masks are filled together
 

@@ -3,7 +3,6 @@
 import collections
 import concurrent.futures
 import dataclasses
-import functools
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, Self, overload
@@ -18,12 +17,12 @@ from bert_jax.config import MeshConfig, choices, environment
 from bert_jax.data import model_languages
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder
-from bert_jax.inference import embedding, model_dir
+from bert_jax.inference import embedding, masked_words, model_dir
+from bert_jax.inference.masked_words import Candidates
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.token_arrays import INPUTS, LENGTHS, batch_shapes, checked
-from bert_jax.models.heads import DECODER, HEADS
+from bert_jax.models.heads import HEADS
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.models.xlnet import with_hidden
 from bert_jax.parallel import sharding
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.finetuning import HeadTask
@@ -32,7 +31,6 @@ from bert_jax.training.evaluation import Predictions, by_example
 
 THREADS = 2
 
-Candidates = list[tuple[str, float]]
 Outputs = dict[str, jax.Array]
 
 
@@ -208,42 +206,7 @@ class Bert:
         single text, the result is the list of its mask tokens. Raises ValueError for a text without
         a mask token, and if the checkpoint has no masked-LM head.
         """
-        if 'masked_lm' not in self.heads or DECODER in self.heads:
-            raise ValueError(
-                f'this checkpoint has no masked-LM head; it has {", ".join(self.heads) or "none"}'
-            )
-        if isinstance(inputs, str):
-            return self.fill_mask([inputs], top_k)[0]
-        inputs, vocabulary = list(inputs), self.encoder.vocabulary
-        rows, pieces = self.encoder.encode(inputs), vocabulary.pieces
-        mask = vocabulary.specials.mask
-        masks = [np.flatnonzero(np.array(row.input_ids) == mask) for row in rows]
-        for text, positions in zip(inputs, masks, strict=True):
-            if not len(positions):
-                raise ValueError(
-                    f'no {vocabulary.special_pieces.mask} in {text!r:.80} (within the first '
-                    f'{self.encoder.longest} tokens, the positions of the model)'
-                )
-        top_k = min(top_k, len(pieces))
-
-        def top(outputs: Outputs, _: Any) -> tuple[jax.Array, jax.Array]:
-            probabilities = jax.nn.softmax(outputs['prediction_logits'])
-            # The table may have rows beyond the vocabulary, which are padding.
-            values, ids = jax.lax.top_k(probabilities[..., : len(pieces)], top_k)
-            return values, ids
-
-        filled: list[list[Candidates]] = [[] for _ in rows]
-        prepare = EncoderInputs.from_batch
-        if self.config.model_type == 'xlnet':
-            prepare = functools.partial(with_hidden, mask)
-        function = self.function(('top', top_k), top, prepare)
-        for indices, (probabilities, ids) in self.run(self.examples(rows), function):
-            for row, index in enumerate(indices):
-                for place in masks[index]:
-                    names = [vocabulary.readable(i) for i in ids[row, place].tolist()]
-                    shares = probabilities[row, place].tolist()
-                    filled[index].append(list(zip(names, shares, strict=True)))
-        return filled
+        return masked_words.fill(self, inputs, top_k)
 
     @property
     def truncated(self) -> int:

@@ -21,7 +21,8 @@ from etils import epath
 from bert_jax.config import Config, refuse_unread
 from bert_jax.config.console import plural, working
 from bert_jax.config.errors import OUT_OF_MEMORY_HINT, first_line, is_out_of_memory
-from bert_jax.data.text import readers, staging
+from bert_jax.data.text import staging
+from bert_jax.data.text.source import NotFetched
 from bert_jax.parallel.chips import GIB, needed_memory
 from bert_jax.preflight.paths import print_check
 from bert_jax.preflight.resolve import resolve
@@ -56,7 +57,7 @@ def check(
                     raise ValueError(wrong_corpus)
                 with working(f'checking: {name}', in_files=False):
                     mark, line = 'ok', CHECKS[name](resolver)
-            except (UnknownValue, readers.NotFetched) as reason:
+            except (UnknownValue, NotFetched) as reason:
                 mark, line = 'skip', str(reason)
             except (ValueError, OSError) as error:
                 mark, line = 'FAIL', str(error)
@@ -80,7 +81,7 @@ def check_early(resolver: Resolver) -> None:
     for name in order(resolver.config):
         if name in LATE:
             continue
-        with contextlib.suppress(UnknownValue, readers.NotFetched):
+        with contextlib.suppress(UnknownValue, NotFetched):
             CHECKS[name](resolver)
 
 

@@ -4,36 +4,29 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
 from etils import epath
 
 from bert_jax.batch import HostBatch
-from bert_jax.config import Config, DataConfig, Phase
-from bert_jax.config.console import plural, say
-from bert_jax.data.pretraining.example_rows import example_rows
-from bert_jax.data.store import baselines, format, identity, preparation, unknown_text
+from bert_jax.config import Config, Phase
+from bert_jax.config.console import say
+from bert_jax.data.store import baselines, checks, format, identity, preparation, unknown_text
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import languages, readers, staging
+from bert_jax.data.text.source import NotFetched, Source
 from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
-from bert_jax.parallel.mesh import batch_parts, host_slice
-from bert_jax.preflight import distillation
+from bert_jax.parallel.mesh import host_slice
+from bert_jax.preflight import distillation, store_lines
+from bert_jax.preflight.example_batch import example_batch
 from bert_jax.preflight.init_from import start_from, vocab_size
-from bert_jax.tasks import measures
 from bert_jax.tasks.task import Task
-from bert_jax.training.examples import BLANK, Examples
-from bert_jax.training.loop import EvalSet
 from bert_jax.training.run import Resolver, Run, UnknownValue, part
-from bert_jax.training.train_step import Step
+from bert_jax.training.stages import EvalSet
 from bert_jax.training.workdir import DATA, read_data
-
-# With less held-out text than this, the loss is noisy. Of 10 documents, a single unusual one is a
-# tenth. Of 5,000 tokens, 750 are masked, and their accuracy has a standard error of 2 %.
-FEW_DOCUMENTS, FEW_TOKENS = 10, 5000
 
 
 class Pretraining(Resolver):
@@ -73,11 +66,11 @@ class Pretraining(Resolver):
             raise ValueError(f'config.data.vocab_file={data.vocab_file}: {error}') from error
 
     @part
-    def source(self) -> readers.Source:
+    def source(self) -> Source:
         return languages.source(self.config.data, fetch=False)
 
     @part
-    def eval_source(self) -> readers.Source | None:
+    def eval_source(self) -> Source | None:
         return readers.eval_source(self.config.data, fetch=False)
 
     @part
@@ -86,13 +79,13 @@ class Pretraining(Resolver):
         data = self.start.data
         if self._is_store:
             directory = epath.Path(data.corpus.removeprefix('tokens:'))
-            preparation.check_tokens(data, directory)
+            checks.check_tokens(data, directory)
             return directory
         if self.file_vocabulary is not None:
             data = staging.localized(data)
         try:
             source = self.source
-        except readers.NotFetched:
+        except NotFetched:
             raise
         except ValueError as error:
             if (store := self._earlier_store()) is None:
@@ -186,7 +179,7 @@ class Pretraining(Resolver):
 
     def describe_data(self) -> str:
         data = self.config.data
-        preparation.check_holdout(data)
+        checks.check_holdout(data)
         if (meta := self.known('meta')) is not None:
             line = f'{meta.counts["train"].tokens:,} tokens to train on, prepared'
             return '; '.join(filter(None, [f'{line} ({meta.fingerprint})', self._unknown(meta)]))
@@ -194,7 +187,7 @@ class Pretraining(Resolver):
         first = next(self.source.read(summary), None)
         if first is None:
             raise ValueError(f'config.data.corpus={data.corpus!r} has no text: {summary}')
-        preparation.check_documents(self.source, data, self.config.min_documents)
+        checks.check_documents(self.source, data, self.config.min_documents)
         return f'to be prepared; it begins {first[0][:40]!r}'
 
     def _unknown(self, meta: format.StoreMeta) -> str:
@@ -237,11 +230,11 @@ class Pretraining(Resolver):
             keys = ('fingerprint', 'lowercase', 'unigram_entropy', 'made_from')
             info |= {key: getattr(meta, key) for key in keys} | {'baselines': self.baselines}
             lines = {
-                'vocabulary': _describe_vocabulary(meta.vocab_size, config.model.vocab_size),
+                'vocabulary': store_lines.vocabulary(meta.vocab_size, config.model.vocab_size),
                 'corpus': config.data.corpus,
-                'train on': _describe(meta.counts['train']),
-                'held out': _describe_held_out(meta.counts['eval'], config.data),
-                'baselines': _describe_baselines(meta.unigram_entropy, self.baselines),
+                'train on': store_lines.split(meta.counts['train']),
+                'held out': store_lines.held_out(meta.counts['eval'], config.data),
+                'baselines': store_lines.baselines(meta.unigram_entropy, self.baselines),
             }
             lines |= {'unknown': line} if (line := self._unknown(meta)) else {}
         info |= distillation.recorded(config)
@@ -249,7 +242,7 @@ class Pretraining(Resolver):
             lines['teacher'] = teacher
         files = {} if self.vocabulary is None else self.vocabulary.files
         run = (config, self.task, self.workdir, info, files, batches, eval_set, lines)
-        examples = functools.partial(_examples, folder, config)
+        examples = functools.partial(example_batch, folder, config)
         return [Run(*run, examples, self.given, self.new_tokens)]
 
     def run(self) -> None:
@@ -272,66 +265,3 @@ class Pretraining(Resolver):
             if saved['fingerprint'] == meta.fingerprint and saved.get('baselines'):
                 return dict(saved['baselines'])
         return baselines.count(store)
-
-
-def _describe(counts: format.Counts) -> str:
-    numbers = dataclasses.asdict(counts).items()
-    return ', '.join(plural(number, name.removesuffix('s')) for name, number in numbers)
-
-
-def _describe_held_out(counts: format.Counts, data: DataConfig) -> str:
-    """Returns a line about the held-out text, with advice if there is little of it."""
-    line, few = _describe(counts), counts.documents < FEW_DOCUMENTS
-    if not few and counts.tokens >= FEW_TOKENS:
-        return line
-    remedy = 'name a text to evaluate on (config.data.eval_corpus)'
-    if data.corpus.startswith('tokens:'):
-        remedy = 'prepare the text again with a larger --holdout, or with --eval_corpus'
-    elif not data.eval_corpus:
-        remedy = f'raise config.data.holdout ({data.holdout:g}), or {remedy}'
-    return f'{line}. The loss of so {"few documents" if few else "little text"} is noisy: {remedy}'
-
-
-def _describe_vocabulary(tokens: int, rows: int) -> str:
-    """Returns a text with the number of tokens and, if it is larger, the number of rows of the
-    model's table."""
-    return f'{tokens:,} tokens' + (f' (a table of {rows:,} rows)' if rows != tokens else '')
-
-
-def _describe_baselines(entropy: float, counted: Mapping[str, float]) -> str:
-    """A line about the baselines, which the model has to exceed, and the unigram entropy."""
-    text = f'masked-LM loss {entropy:.3f} nats, the unigram entropy'
-    if counted:
-        reached = [f'{counted[name]:.1%} {of.phrase}' for name, of in measures.BASELINES.items()]
-        text += f'; masked-LM accuracy {", ".join(reached)}'
-        if counted['train_share'] < 1:
-            text += f' (in a sample of {counted["train_share"]:.2%} of the text)'
-    return text
-
-
-def _examples(store: pathlib.Path, config: Config, step: Step) -> Examples | None:
-    """The lines with masked words as a batch; None if the objective has no masked words."""
-    phase = config.train.phases[0]
-    if 'masked_lm_positions' not in step.task.batch_spec(phase):
-        return None
-    made = example_rows(store, config, phase.max_seq_length, BLANK)
-    parts = batch_parts(step.mesh)
-    rows = max(-(-len(made.lines) // parts), 1) * parts
-    spec = step.task.batch_spec(phase._replace(batch_size=rows, max_predictions_per_seq=1))
-    host, num_hosts = host_slice(step.mesh)
-    batch = {}
-    for name, feature in spec.items():
-        array = np.zeros(feature.shape, feature.dtype)
-        if name in made.arrays:
-            array[: len(made.lines)] = made.arrays[name]
-        batch[name] = array[host * rows // num_hosts : (host + 1) * rows // num_hosts]
-    vocabulary = made.vocabulary
-    return Examples(
-        made.texts,
-        made.lines,
-        made.answers,
-        batch,
-        spec,
-        vocabulary.vocab_size,
-        lambda i: vocabulary.decode([i]).strip() or vocabulary.pieces[i],
-    )

@@ -5,16 +5,15 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import jax
 from etils import epath
 
-from bert_jax.batch import Batch, BatchSpec, HostBatch, spec_of
-from bert_jax.config import Config, Phase
+from bert_jax.batch import HostBatch
+from bert_jax.config import Config
 from bert_jax.config.errors import Interrupted
 from bert_jax.parallel.mesh import make_mesh
-from bert_jax.parallel.sharding import shard_batch
 from bert_jax.parallel.signals import Stopper
 from bert_jax.tasks.task import Task
 from bert_jax.training import early_stopping, random_streams, running, teacher
@@ -23,6 +22,7 @@ from bert_jax.training.evaluation import Predictions, evaluate
 from bert_jax.training.initialization import NewTokens, with_new_tokens
 from bert_jax.training.metrics import MetricsWriter, ended_early
 from bert_jax.training.progress import Metrics, Progress
+from bert_jax.training.stages import EvalBatches, Stage, TrainBatches, prefetch, remaining_stages
 from bert_jax.training.step_monitor import StepMonitor
 from bert_jax.training.train_step import Step, TrainState, shared_step
 from bert_jax.training.warm_start import initial_params
@@ -31,32 +31,9 @@ from bert_jax.training.workdir import explain_disk, same_labels
 LOG = logging.getLogger('bert_jax.training.loop')
 
 
-class EvalSet(Protocol):
-    """This host's slices of the held-out batches; it can be iterated many times."""
-
-    main_score: str  # the score that chooses the best step; '' if there is none
-
-    def __iter__(self) -> Iterator[HostBatch]: ...
-
-    def score(self, predictions: Predictions) -> dict[str, float]:
-        """Official scores, in addition to the means of the task's sums."""
-
-
-TrainBatches = Callable[[int, int], Iterator[HostBatch]]
-EvalBatches = Callable[[Phase], EvalSet]
 # (step, steps taken, params, means) -> a line to print and a text for TensorBoard, '' for nothing.
 # All processes call it after an evaluation.
 AfterEvaluation = Callable[[Step, int, Any, Metrics], tuple[str, str]]
-
-
-class Stage(NamedTuple):
-    """The remaining steps of a phase. The specs are by the length of a batch."""
-
-    phase: Phase
-    specs: dict[int, BatchSpec]
-    eval_specs: dict[int, BatchSpec]
-    batches: Iterator[HostBatch]
-    eval_set: EvalSet
 
 
 def is_due(step: int, every: int, config: Config) -> bool:
@@ -96,7 +73,7 @@ def train(
         config, built, state, _root_key(config, built.mesh, 'threefry2x32')
     )
     # All stages are set up now, so that a mistake in a later one is found at once.
-    stages = _stages(built, step, batches, eval_batches)
+    stages = remaining_stages(built, step, batches, eval_batches)
     key = _root_key(config, built.mesh, config.train.prng_impl)
     # If a run with a smaller num_steps ended here, its last evaluation is not one of this run's.
     # With train.best its line stays, because it has the score of the saved best parameters.
@@ -163,7 +140,7 @@ class _Loop:
         monitor = StepMonitor(self.built.task, config.train.nonfinite)
         for stage in stages:
             timed = monitor.time_input(stage.batches)
-            for batch in _prefetch(timed, stage.specs, self.built.mesh):
+            for batch in prefetch(timed, stage.specs, self.built.mesh):
                 # Train.
                 shape = stage.phase._replace(max_seq_length=batch['input_ids'].shape[1])
                 if monitor.is_new(shape):
@@ -292,31 +269,3 @@ def _restore_or_init(
         params = with_new_tokens(params, built.info, new_tokens)
         state = dataclasses.replace(state, params=params)
     return state
-
-
-def _stages(
-    built: Step, step: int, batches: TrainBatches, eval_batches: EvalBatches
-) -> list[Stage]:
-    """The remaining stages. The first one contains `step`; it may have no remaining steps."""
-    stages, first, num_steps = [], 0, built.config.num_steps
-    for phase in built.config.train.phases:
-        begin, end = max(step, first), min(num_steps, first + phase.steps)
-        if begin <= end and first < num_steps:
-            specs, eval_specs = (built.batch_specs(phase, training) for training in (True, False))
-            stages.append(Stage(phase, specs, eval_specs, batches(begin, end), eval_batches(phase)))
-        first += phase.steps
-    return stages
-
-
-def _prefetch(
-    batches: Iterator[HostBatch], specs: dict[int, BatchSpec], mesh: jax.sharding.Mesh
-) -> Iterator[Batch]:
-    """Batches on the device; the transfer of the next one begins before a batch is yielded."""
-    current: Batch | None = None
-    for batch in batches:
-        following = shard_batch(batch, spec_of(batch, specs), mesh)
-        if current is not None:
-            yield current
-        current = following
-    if current is not None:
-        yield current

@@ -23,7 +23,8 @@ from bert_jax.training.checkpoint import fingerprint
 from bert_jax.training.end_report import EndReport
 from bert_jax.training.examples import Examples
 from bert_jax.training.initialization import NewTokens
-from bert_jax.training.loop import EvalBatches, TrainBatches, train
+from bert_jax.training.loop import train
+from bert_jax.training.stages import EvalBatches, TrainBatches
 from bert_jax.training.train_step import Step, TrainState, shared_step
 from bert_jax.training.workdir import claim, same_on_all_hosts
 

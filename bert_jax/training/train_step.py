@@ -22,11 +22,12 @@ from bert_jax.parallel.sharding import (
     batch_shardings,
     check_rules,
 )
-from bert_jax.tasks.losses import Sums, divide
-from bert_jax.tasks.task import RandomStreams, Task
+from bert_jax.tasks.losses import Sums
+from bert_jax.tasks.task import Task
 from bert_jax.training import random_streams
 from bert_jax.training.frozen import frozen as without_gradients
 from bert_jax.training.frozen import frozen_layers
+from bert_jax.training.gradients import batch_gradients
 from bert_jax.training.optimizer import make_optimizer, make_schedule
 
 # The last argument is `Step.init_frozen`, or () for a task without frozen parameters.
@@ -144,7 +145,7 @@ class Step:
                     for name in task.random_streams
                 }
                 batch = batch | memory_of(state)
-                loss, sums, grads, memory = _gradients(
+                loss, sums, grads, memory = batch_gradients(
                     task, self.info, state.params, batch, rngs, accum_steps, trained, frozen
                 )
                 grad_norm = optax.tree.norm(grads)
@@ -279,71 +280,3 @@ def shared_step(config: Config, task: Task, mesh: Mesh) -> Step:
 @functools.lru_cache(maxsize=1)
 def _build_step(config: Config, task: Any, mesh: Mesh) -> Step:
     return build_step(config, task, mesh)
-
-
-def _gradients(
-    task: Task,
-    info: Any,
-    params: Any,
-    batch: Batch,
-    rngs: RandomStreams,
-    accum_steps: int,
-    trained: Callable[[Any], Any] = lambda params: params,
-    frozen: Any = (),
-) -> tuple[jax.Array, Sums, Any, Batch]:
-    """Returns loss, sums, gradients and memory of the batch, computed in `accum_steps`
-    micro-batches.
-
-    Each loss is divided by its count over the whole batch, so that a token has the same weight in
-    every micro-batch. The gradients are float32. trained: a function that stops the gradients of
-    the parameters that config.optim.freeze names. frozen: see `Step`.
-    """
-    denominators = task.loss_denominators(batch)
-    params = cast_kernels(params, info)
-
-    def weighted_loss(params: Any, part: Batch, rngs: RandomStreams) -> tuple[jax.Array, Any]:
-        sums, memory = task.loss_and_memory(trained(params), part, rngs, frozen)
-        terms = [
-            weight * divide(sums[name][0], denominators[name])
-            for name, weight in task.loss_weights.items()
-        ]
-        return jnp.sum(jnp.stack(terms)), (sums, memory)
-
-    def gradients(part: Batch, rngs: RandomStreams) -> tuple[Any, Batch]:
-        grad = jax.value_and_grad(weighted_loss, has_aux=True)
-        (loss, (sums, memory)), grads = grad(params, part, rngs)
-        return (loss, sums, jax.tree.map(lambda x: x.astype(jnp.float32), grads)), memory
-
-    if accum_steps == 1:
-        summed, memory = gradients(batch, rngs)
-    else:
-        summed, memory = _accumulate(gradients, batch, rngs, accum_steps)
-    return (*summed, memory)
-
-
-def _accumulate(
-    gradients: Callable[[Batch, RandomStreams], tuple[Any, Batch]],
-    batch: Batch,
-    rngs: RandomStreams,
-    accum_steps: int,
-) -> tuple[Any, Batch]:
-    """Returns the sum of `gradients` over micro-batches of equal size, each with its own keys, and
-    the memory of all rows."""
-    # [batch, ...] -> [batch / accum, accum, ...]: every device has rows of every micro-batch.
-    parts = {
-        name: x.reshape(x.shape[0] // accum_steps, accum_steps, *x.shape[1:])
-        for name, x in batch.items()
-    }
-
-    def micro_step(total: Any, index: jax.Array) -> tuple[Any, Batch]:
-        part = {name: x[:, index] for name, x in parts.items()}
-        keys = {name: jax.random.fold_in(key, index) for name, key in rngs.items()}
-        summed, memory = gradients(part, keys)
-        return jax.tree.map(jnp.add, total, summed), memory
-
-    shapes, _ = jax.eval_shape(gradients, {name: x[:, 0] for name, x in parts.items()}, rngs)
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    summed, memories = jax.lax.scan(micro_step, zeros, jnp.arange(accum_steps))
-    # [accum, batch / accum, ...] -> [batch, ...]
-    whole = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), memories)
-    return summed, whole

@@ -14,8 +14,7 @@ from etils import epath
 from flax import linen as nn
 
 from bert_jax import predict
-from bert_jax.config import Config, DataConfig, ModelConfig, default, from_dict
-from bert_jax.config.checks import from_saved
+from bert_jax.config import Config, DataConfig, ModelConfig, default, from_dict, from_saved
 from bert_jax.convert import hf
 from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.data import model_languages

@@ -28,7 +28,6 @@ from bert_jax.models.generation import Search
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.parallel.sharding import shard_batch
 from bert_jax.preflight.resolve import resolve, without_data
-from bert_jax.tasks.losses import cross_entropy, smoothed_cross_entropy
 from bert_jax.tasks.translation import TranslationTask
 from bert_jax.training import random_streams, warm_start
 from bert_jax.training.train_step import build_step
@@ -272,20 +271,6 @@ def test_a_text_file_has_only_texts(tmp_path: pathlib.Path) -> None:
         with pytest.raises(ValueError, match='have more: label, probabilities; write'):
             write({'label': 'pos', 'probabilities': {}})
     assert (tmp_path / 'a.txt').read_text() == 'un film bon\n'
-
-
-def test_smoothed_losses() -> None:
-    """The cross-entropy with a distribution that has most of its probability at the label."""
-    random = np.random.default_rng(0)
-    logits, labels = random.normal(size=(3, 4, 5)).astype('f'), random.integers(0, 5, (3, 4))
-    weights = random.integers(0, 2, (3, 4)).astype('f')
-    logs = np.asarray(jax.nn.log_softmax(logits))
-    expected = -(0.8 * np.eye(5)[labels] + 0.2 / 5) * logs
-    total, count = smoothed_cross_entropy(logits, labels, weights, 0.2)
-    assert float(total) == pytest.approx((expected.sum(-1) * weights).sum(), rel=1e-5)
-    assert float(count) == weights.sum()
-    plain = smoothed_cross_entropy(logits, labels, weights, 0.0)
-    assert plain == cross_entropy(logits, labels, weights)
 
 
 def test_long_files_are_read_as_they_are_written(

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT in one process; that several agree is in test_hosts."""
+"""SIGTERM and SIGINT in one process; that several agree is in test_host_signals."""
 
 import os
 import signal
@@ -25,16 +25,21 @@ def test_a_signal_is_kept_until_the_command_ends(number: signal.Signals) -> None
     assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
-def test_a_handler_that_is_not_pythons_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """JAX's, of one process among `--num_processes=1`: Python calls it None."""
+def test_after_a_handler_that_is_not_pythons_the_default_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python says None for a handler of JAX's, which `--num_processes=1` installs."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     real = signal.signal
-    monkeypatch.setattr(signal, 'signal', lambda number, to: real(number, to) and None)
-    with Stopper():
-        pass
-    monkeypatch.undo()
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    try:
+        monkeypatch.setattr(signal, 'signal', lambda number, to: real(number, to) and None)
+        with Stopper():
+            assert not {signal.getsignal(number) for number in SIGNALS} & {signal.SIG_DFL}
+        assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_DFL}
+    finally:
+        monkeypatch.undo()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_in_a_thread_nothing_is_installed() -> None:

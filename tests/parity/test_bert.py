@@ -24,7 +24,7 @@ from bert_jax.models.heads import PRETRAINING_HEADS
 from bert_jax.models.parameters import describe
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training import train_step
+from bert_jax.training.gradients import batch_gradients
 
 pytestmark = pytest.mark.slow
 
@@ -154,7 +154,7 @@ def test_gradients(small: Both) -> None:
     task = PretrainTask(config)
     info = describe(jax.eval_shape(task.init, jax.random.key(0)))
     ours, _, gradients, _ = jax.jit(
-        lambda p, b: train_step._gradients(task, info, p, b, {'dropout': jax.random.key(0)}, 1)
+        lambda p, b: batch_gradients(task, info, p, b, {'dropout': jax.random.key(0)}, 1)
     )(small.ours._params, inputs)
     np.testing.assert_allclose(ours, loss.item(), rtol=1e-6)
     mine = Pretrained(config, PRETRAINING_HEADS, gradients, None).arrays()

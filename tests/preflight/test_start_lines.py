@@ -4,7 +4,7 @@ import pytest
 
 from bert_jax.config import DataConfig
 from bert_jax.data.store.format import Counts
-from bert_jax.preflight import pretraining
+from bert_jax.preflight import store_lines
 
 CORPUS = DataConfig(corpus='text:books', holdout=0.02)
 NOISY = 'is noisy: raise config.data.holdout (0.02), or name a text to evaluate on'
@@ -37,9 +37,9 @@ NOISY = 'is noisy: raise config.data.holdout (0.02), or name a text to evaluate 
     ],
 )  # fmt: skip
 def test_few_held_out_documents(counts: Counts, data: DataConfig, line: str) -> None:
-    assert pretraining._describe_held_out(counts, data) == line
+    assert store_lines.held_out(counts, data) == line
 
 
 def test_the_size_of_the_table_is_named_if_it_differs() -> None:
-    assert pretraining._describe_vocabulary(2048, 2048) == '2,048 tokens'
-    assert pretraining._describe_vocabulary(2045, 2048) == '2,045 tokens (a table of 2,048 rows)'
+    assert store_lines.vocabulary(2048, 2048) == '2,048 tokens'
+    assert store_lines.vocabulary(2045, 2048) == '2,045 tokens (a table of 2,048 rows)'

@@ -21,7 +21,7 @@ from bert_jax.tasks.finetuning import (
     RegressionTask,
     TaggingTask,
 )
-from bert_jax.training.train_step import _gradients
+from bert_jax.training.gradients import batch_gradients
 
 ROWS, LENGTH = 8, 12
 MODEL = dataclasses.replace(small_tasks.MODEL, num_hidden_layers=1)
@@ -72,7 +72,7 @@ def labelled(name: str, filler: int = 0) -> dict[str, jax.Array]:
 def gradients(name: str, parts: int) -> Callable[..., tuple]:
     facts = describe(jax.eval_shape(lambda: TASKS[name].init(jax.random.key(0))))
     return jax.jit(
-        lambda p, rows: _gradients(
+        lambda p, rows: batch_gradients(
             TASKS[name], facts, p, rows, {'dropout': jax.random.key(0)}, parts
         )
     )

@@ -10,11 +10,8 @@ import types
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from jax.sharding import NamedSharding, PartitionSpec
+from small_checkpoint import abstract, assert_same, damage, data_file, files, save, small
 from tiny_model import TINY
 
 from bert_jax.config import MeshConfig
@@ -22,30 +19,7 @@ from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import checkpoint, random_streams, train_step
 from bert_jax.training.checkpoint import Checkpoints, load_params
-from bert_jax.training.checksums import checksums
 from bert_jax.training.train_step import TrainState
-
-
-def small(step: int) -> TrainState:
-    """A state of a few arrays; its numbers hang on `step`."""
-    kernel = np.random.default_rng(step).normal(size=(20, 150)).astype('float32')
-    params = {'kernel': jnp.asarray(kernel), 'bias': jnp.full((7,), step / 3)}
-    return TrainState(
-        jnp.int32(step), jnp.int32(0), params, {'mu': jax.tree.map(lambda x: x * 2, params)}
-    )
-
-
-def abstract(state: TrainState) -> TrainState:
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
-    )
-
-
-def save(workdir: pathlib.Path, *steps: int, keep: int = 9) -> None:
-    checkpoints = Checkpoints(workdir, keep)
-    for step in steps:
-        checkpoints.save(step, small(step))
-    checkpoints.close()
 
 
 def restored(workdir: pathlib.Path) -> TrainState | None:
@@ -54,13 +28,6 @@ def restored(workdir: pathlib.Path) -> TrainState | None:
         return checkpoints.restore(abstract(small(0)))
     finally:
         checkpoints.close()
-
-
-def assert_same(a: TrainState | None, b: TrainState | None) -> None:
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        assert x.dtype == y.dtype
-        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
 
 
 def test_newest_comes_back_and_only_keep_stay(tmp_path: pathlib.Path) -> None:
@@ -105,25 +72,6 @@ def test_restore_onto_other_meshes(tmp_path: pathlib.Path) -> None:
             assert leaf.sharding == form.sharding
 
 
-def files(workdir: pathlib.Path, step: int | str) -> list[pathlib.Path]:
-    folder = workdir / 'checkpoints' / str(step)
-    return sorted(p for p in folder.rglob('*') if p.is_file() and p.stat().st_size)
-
-
-def damage(path: pathlib.Path, how: str) -> None:
-    content = path.read_bytes()
-    if how == 'missing':
-        path.unlink()
-    elif how == 'half':
-        path.write_bytes(content[: len(content) // 2])
-    elif how == 'empty':
-        path.write_bytes(b'')
-    else:
-        flipped = bytearray(content)
-        flipped[len(content) // 2] ^= 0x10
-        path.write_bytes(bytes(flipped))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize('how', ['missing', 'half', 'empty', 'flipped'])
 def test_whatever_file_is_damaged_the_state_is_never_wrong(
@@ -150,10 +98,6 @@ def test_whatever_file_is_damaged_the_state_is_never_wrong(
         shutil.rmtree(workdir / 'checkpoints/30')
         assert_same(restored(workdir), small(20))
     assert passed_over >= 3
-
-
-def data_file(workdir: pathlib.Path, step: int) -> pathlib.Path:
-    return max(files(workdir, step), key=lambda path: path.stat().st_size)
 
 
 def test_damaged_ones_are_named_passed_over_and_put_aside(
@@ -230,93 +174,6 @@ def test_no_best_is_meant_while_it_is_written_again(
     monkeypatch.undo()
     checkpoint.save_best(tmp_path, 4, small(4).params)
     assert_same(load_params(tmp_path, abstract(small(3)).params), small(4).params)
-
-
-def test_init_from_takes_parameters_of_workdir_or_checkpoint(tmp_path: pathlib.Path) -> None:
-    save(tmp_path, 10, 20)
-    for source, step in ((tmp_path, 20), (tmp_path / 'checkpoints/10', 10)):
-        assert_same(load_params(source, abstract(small(0)).params), small(step).params)
-
-
-def test_init_from_names_what_does_not_fit(tmp_path: pathlib.Path) -> None:
-    save(tmp_path, 10)
-    wanted = abstract(small(0)).params
-    other = {
-        'kernel': jax.ShapeDtypeStruct((20, 16), jnp.float32),
-        'bias': jax.ShapeDtypeStruct((7,), jnp.bfloat16),
-        'scale': wanted['bias'],
-    }
-    with pytest.raises(ValueError) as error:
-        load_params(tmp_path, other)
-    message = str(error.value)
-    assert 'kernel is float32[20, 150]; the model needs float32[20, 16]' in message
-    assert 'bias is float32[7]; the model needs bfloat16[7]' in message
-    assert 'scale is missing; the model needs' in message
-
-
-def test_init_from_counts_what_it_leaves(
-    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    save(tmp_path, 10)
-    with caplog.at_level(logging.INFO):
-        taken = load_params(tmp_path, {'bias': abstract(small(0)).params['bias']})
-    assert set(taken) == {'bias'}
-    assert '1 parameters of' in caplog.text and '(first: kernel)' in caplog.text
-
-
-@pytest.mark.parametrize('how', ['half', 'flipped', 'missing'])
-def test_init_from_a_damaged_checkpoint_is_refused(tmp_path: pathlib.Path, how: str) -> None:
-    checkpoints = Checkpoints(tmp_path, 9)
-    checkpoints.save(10, dataclasses.replace(small(10), opt_state={}))  # so that it hits parameters
-    checkpoints.close()
-    damage(data_file(tmp_path, 10), how)
-    with pytest.raises(ValueError, match='checkpoints/10 is damaged'):
-        load_params(tmp_path, abstract(small(0)).params)
-
-
-def test_init_from_nothing(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ValueError, match='has no checkpoint'):
-        load_params(tmp_path / 'absent', {})
-
-
-def test_checksums_do_not_depend_on_sharding() -> None:
-    tree = {
-        'float32': jnp.linspace(-3, 3, 64).reshape(8, 8),
-        'bfloat16': jnp.arange(32, dtype=jnp.bfloat16).reshape(8, 4),
-        'int8': jnp.arange(-8, 8, dtype=jnp.int8),
-        'scalar': jnp.int32(-5),
-    }
-    expected = checksums(tree)
-    assert len(set(expected.values())) == len(tree)
-    for axes in ((8, 1), (2, 4)):
-        mesh = make_mesh(MeshConfig(*axes))
-        for spec in (PartitionSpec(('data', 'fsdp')), PartitionSpec('fsdp'), PartitionSpec()):
-            placed = {
-                name: jax.device_put(x, NamedSharding(mesh, spec if x.ndim else PartitionSpec()))
-                for name, x in tree.items()
-            }
-            assert checksums(placed) == expected
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    dtype=st.sampled_from(['float32', 'bfloat16', 'int32', 'uint8']),
-    index=st.integers(0, 34),
-    bit=st.integers(0, 31),
-)
-def test_every_flipped_bit_changes_the_checksum(dtype: str, index: int, bit: int) -> None:
-    x = np.asarray(jnp.arange(35).astype(dtype)).reshape(5, 7)
-    width = x.dtype.itemsize
-    words = x.view({1: np.uint8, 2: np.uint16, 4: np.uint32}[width]).copy()
-    words.flat[index] ^= words.dtype.type(1 << bit % (8 * width))
-    assert checksums({'x': x}) != checksums({'x': words.view(x.dtype)})
-
-
-def test_checksums_notice_swapped_values() -> None:
-    x = jnp.arange(12.0)
-    assert checksums({'x': x}) != checksums(
-        {'x': x.at[jnp.array([2, 9])].set(x[jnp.array([9, 2])])}
-    )
 
 
 def test_remote_folders_stay_remote(

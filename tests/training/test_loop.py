@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import errno
 import logging
 import os
 import pathlib
@@ -10,102 +9,17 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_loop import CONFIG, assert_same, configured, poison, run
 from small_run import metrics, numbers, saved_steps
-from tiny_model import ROOT, TINY
+from tiny_model import ROOT
 
-from bert_jax import batch as batches
-from bert_jax.batch import HostBatch
-from bert_jax.config import Config, EvalConfig, MeshConfig, ModelConfig, Phase, TrainConfig
 from bert_jax.config.errors import Interrupted
-from bert_jax.parallel.mesh import host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
-from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import loop
-from bert_jax.training.checkpoint import Checkpoints
-from bert_jax.training.loop import train
-from bert_jax.training.metrics import MetricsWriter
-from bert_jax.training.step_monitor import MAX_IN_A_ROW
-
-MODEL = ModelConfig(
-    vocab_size=50,
-    hidden_size=16,
-    num_hidden_layers=1,
-    num_attention_heads=2,
-    intermediate_size=32,
-    max_position_embeddings=24,
-)
-PHASES = (Phase(6, 16, 8, 3), Phase(4, 24, 8, 4))
-CONFIG = dataclasses.replace(
-    TINY,
-    model=MODEL,
-    mesh=MeshConfig(data=2, fsdp=4),
-    train=TrainConfig(phases=PHASES, log_every=1, eval_every=5, checkpoint_every=4),
-)
-TASK = PretrainTask(MODEL)
-Change = Callable[[int, dict[str, np.ndarray]], None]
-
-
-def configured(**changes: object) -> Config:
-    return dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, **changes))
-
-
-def run(
-    workdir: pathlib.Path,
-    config: Config = CONFIG,
-    change: Change = lambda k, batch: None,
-    asked: list[tuple[int, int]] | None = None,
-    evaluated: Callable[[int], None] = lambda i: None,
-    stopper: Stopper | None = None,
-    eval_steps: int = 4,
-) -> dict[str, np.ndarray]:
-    """Trains; the final state's arrays. change(k, batch) may spoil batch k, or the run; so may
-    evaluated(i), called for the i-th of the `eval_steps` batches of an evaluation."""
-    host, num_hosts = host_slice(make_mesh(config.mesh))
-
-    def mine(batch: dict[str, np.ndarray]) -> HostBatch:
-        return {name: np.split(x, num_hosts)[host] for name, x in batch.items()}
-
-    def train_batches(start: int, stop: int) -> Iterator[HostBatch]:
-        if asked is not None:
-            asked.append((start, stop))
-        for k in range(start, stop):
-            batch = batches.synthetic(TASK.batch_spec(PHASES[k >= PHASES[0].steps]), k)
-            change(k, batch)
-            yield mine(batch)
-
-    class EvalBatches:
-        main_score = ''
-
-        def __init__(self, phase: Phase):
-            self.spec = TASK.batch_spec(phase)
-
-        def __iter__(self) -> Iterator[HostBatch]:
-            for i in range(eval_steps):
-                evaluated(i)
-                yield mine(batches.synthetic(self.spec, 1000 + i))
-
-        def score(self, predictions: object) -> dict[str, float]:
-            return {}
-
-    state = train(config, TASK, train_batches, EvalBatches, workdir, stopper)
-    return arrays(state.params if num_hosts > 1 else state)
-
-
-def arrays(state: object) -> dict[str, np.ndarray]:
-    leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(state))
-    return {jax.tree_util.keystr(path): value for path, value in leaves}
-
-
-def assert_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
-    assert a.keys() == b.keys()
-    for name in a:
-        assert a[name].tobytes() == b[name].tobytes(), name
 
 
 @pytest.fixture(scope='module')
@@ -248,52 +162,6 @@ def test_trains_in_a_thread(tmp_path: pathlib.Path) -> None:
         assert pool.submit(run, tmp_path, configured(num_steps=1)).result()['.step'] == 1
 
 
-FULL = {  # what a full disk raises
-    'metrics': (MetricsWriter, 'write', OSError(errno.ENOSPC, 'No space left on device')),
-    'events': (MetricsWriter, 'flush', OSError(errno.EDQUOT, 'Disk quota exceeded')),
-    'checkpoint': (
-        Checkpoints,
-        'save',
-        ValueError(
-            'RESOURCE_EXHAUSTED: Failed to write 188 bytes to file 12: No space left on de'
-            'vice\n[spec]'
-        ),
-    ),
-    'end': (Checkpoints, 'close', ValueError('Error writing: No space left on device')),
-}
-
-
-@pytest.mark.parametrize('writer', FULL)
-def test_a_full_disk_is_one_line(
-    tmp_path: pathlib.Path, writer: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    owner, method, error = FULL[writer]
-    real = getattr(owner, method)
-
-    def full(self: object, *args: object) -> object:
-        if method != 'close' and not saved_steps(tmp_path):
-            return real(self, *args)
-        raise error
-
-    config = configured(num_steps=9, checkpoint_every=1)
-    monkeypatch.setattr(owner, method, full)
-    with pytest.raises(ValueError, match=r'^no space is left for .*Make room') as raised:
-        run(tmp_path, config)
-    assert '\n' not in str(raised.value)
-    assert f'up to step {saved_steps(tmp_path)[-1]} are complete' in str(raised.value)
-
-
-def test_a_mistake_in_a_later_phase_or_in_evaluation_is_found_first(
-    tmp_path: pathlib.Path,
-) -> None:
-    later = configured(phases=(PHASES[0], PHASES[1]._replace(batch_size=12)))
-    held_out = dataclasses.replace(CONFIG, eval=EvalConfig(batch_size=12))
-    for config in (later, held_out):
-        with pytest.raises(ValueError, match='12 sequences does not divide over the 8 parts'):
-            run(tmp_path, config)
-    assert metrics(tmp_path) == []
-
-
 def test_a_finished_run_is_left_alone(
     whole: tuple[pathlib.Path, dict[str, np.ndarray]], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -343,14 +211,6 @@ def test_start_order(
         run(tmp_path / 'newer', own)
 
 
-def poison(at: int) -> Change:
-    def change(k: int, batch: dict[str, np.ndarray]) -> None:
-        if k == at:
-            batch['masked_lm_weights'][0, 0] = np.nan
-
-    return change
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize('log_every', [1, 100])
 def test_nan_stops_at_its_step_and_leaves_the_last_checkpoint(
@@ -360,55 +220,6 @@ def test_nan_stops_at_its_step_and_leaves_the_last_checkpoint(
         run(tmp_path, configured(log_every=log_every), poison(5))
     assert saved_steps(tmp_path) == [4]
     assert_same(run(tmp_path), whole[1])  # the next start, without the poison
-
-
-def test_nan_can_be_skipped_and_is_counted(
-    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    state = run(tmp_path, configured(nonfinite='skip'), poison(5))
-    (said,) = (line for line in caplog.messages if 'skipped' in line)
-    assert said.startswith('skipped 1 step of the last 1,') and said.endswith('step 6')
-    assert all(np.isfinite(value).all() for value in state.values())
-    lines = {line['step']: line for line in metrics(tmp_path) if line['split'] == 'train'}
-    assert [lines[step]['skipped_steps'] for step in (5, 6, 10)] == [0, 1, 1]
-    assert lines[6]['loss'] is None and lines[6]['mlm_loss'] is None
-    assert saved_steps(tmp_path)[-1] == 10
-
-    def stop(k: int, batch: dict[str, np.ndarray]) -> None:
-        poison(5)(k, batch)
-        if k == 7:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    again = tmp_path / 'again'
-    with pytest.raises(Interrupted):
-        run(again, configured(nonfinite='skip'), stop)
-    assert_same(run(again, configured(nonfinite='skip'), poison(5)), state)
-    assert numbers(again) == numbers(tmp_path)
-
-
-def test_too_many_skipped_in_a_row_end_the_run(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert 1 < MAX_IN_A_ROW < 100
-    monkeypatch.setattr('bert_jax.training.step_monitor.MAX_IN_A_ROW', 3)
-
-    def change(k: int, batch: dict[str, np.ndarray]) -> None:
-        if k in (1, 2, 4, 5, 6, 7):
-            poison(k)(k, batch)
-
-    with pytest.raises(FloatingPointError, match=r'3 steps in a row, up to step 7, were'):
-        run(tmp_path, configured(nonfinite='skip', log_every=100), change)
-    assert saved_steps(tmp_path) == [4]
-
-
-@pytest.mark.slow
-def test_infinite_learning_rate_is_found(tmp_path: pathlib.Path) -> None:
-    config = dataclasses.replace(
-        CONFIG, optim=dataclasses.replace(CONFIG.optim, learning_rate=float('inf'), warmup_steps=0)
-    )
-    with pytest.raises(FloatingPointError, match=r'not finite at step [12];'):
-        run(tmp_path, config)
-    assert saved_steps(tmp_path) == []
 
 
 def test_implicit_transfers_are_disallowed_in_the_loop(tmp_path: pathlib.Path) -> None:
@@ -424,36 +235,20 @@ def test_implicit_transfers_are_disallowed_in_the_loop(tmp_path: pathlib.Path) -
     assert tried == [3]
 
 
-def test_a_wrong_batch_is_named(tmp_path: pathlib.Path) -> None:
-    def shorten(k: int, batch: dict[str, np.ndarray]) -> None:
-        batch['input_ids'] = batch['input_ids'][:, :-1]
-
-    with pytest.raises(ValueError, match=r'a batch is 15 tokens long; expected one of \[16\]'):
-        run(tmp_path, change=shorten)
-
-    def damage(k: int, batch: dict[str, np.ndarray]) -> None:
-        batch['input_ids'][0, 0] = 50
-
-    with pytest.raises(
-        ValueError, match=r"batch\['input_ids'\] goes from 0 to 50; expected 0 to 49"
-    ):
-        run(tmp_path / 'damaged', change=damage)
-
-
 @pytest.mark.slow
 def test_trains_where_tensorflow_is_not_installed(tmp_path: pathlib.Path) -> None:
     code = textwrap.dedent("""
         import sys
         sys.modules['tensorflow'] = sys.modules['tensorflow_datasets'] = None  # import raises
-        import pathlib, test_loop
-        state = test_loop.run(pathlib.Path(sys.argv[1]), test_loop.configured(num_steps=2))
+        import pathlib, small_loop
+        state = small_loop.run(pathlib.Path(sys.argv[1]), small_loop.configured(num_steps=2))
         assert state['.step'] == 2
         import bert_jax.predict
         import bert_jax.benchmark
         import bert_jax.convert.__main__
         print('trained')
     """)
-    path = os.pathsep.join(str(ROOT / part) for part in ('.', 'tests', 'tests/training'))
+    path = os.pathsep.join(str(ROOT / part) for part in ('.', 'tests'))
     done = subprocess.run(
         [sys.executable, '-c', code, str(tmp_path)],
         check=False,

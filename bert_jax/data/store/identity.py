@@ -10,6 +10,7 @@ from bert_jax.config import DataConfig
 from bert_jax.data.store import format
 from bert_jax.data.summary import Document
 from bert_jax.data.text import languages, readers
+from bert_jax.data.text.source import Source
 
 # The fields of DataConfig, besides the corpus and the vocabulary, that the content depends on.
 OPTIONS = ('lowercase', 'text_field', 'documents', 'sentences', 'language', 'holdout')
@@ -18,9 +19,7 @@ OPTIONS = ('lowercase', 'text_field', 'documents', 'sentences', 'language', 'hol
 LATER_OPTIONS = ('strip_accents', 'tokenizer')
 
 
-def check_unchanged(
-    data: DataConfig, source: readers.Source, eval_source: readers.Source | None
-) -> None:
+def check_unchanged(data: DataConfig, source: Source, eval_source: Source | None) -> None:
     """Raises ValueError if files of the corpus have changed since the sources were made."""
     now = languages.source(data, fetch=False), readers.eval_source(data, fetch=False)
     for before, after in zip((source, eval_source), now, strict=True):

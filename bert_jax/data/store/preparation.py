@@ -4,21 +4,21 @@ import dataclasses
 import functools
 import itertools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
-from etils import epath
 
 from bert_jax.config import Config, DataConfig
 from bert_jax.config.build_once import build_once
-from bert_jax.config.console import plural, say
+from bert_jax.config.console import say
 from bert_jax.data import progress
-from bert_jax.data.store import baselines, format, identity, unknown_text
+from bert_jax.data.store import baselines, checks, format, identity, unknown_text
 from bert_jax.data.store.identity import LATER_OPTIONS, OPTIONS
 from bert_jax.data.store.printed import print_summary
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import languages, readers, sentences, staging
+from bert_jax.data.text.source import Source
 from bert_jax.data.tokenizers import tokenizer
 
 RECIPE = 2  # increase it if changed code makes another store from the same text and options
@@ -36,7 +36,7 @@ def prepare(config: Config) -> pathlib.Path:
     data, cache = config.data, staging.cache_of(config.data)
     if data.corpus.startswith('tokens:'):
         directory = staging.local(data.corpus.removeprefix('tokens:'), cache, format.FILES)
-        check_tokens(data, directory)
+        checks.check_tokens(data, directory)
         return directory
     data = staging.localized(data)
     wanted = Preparation(
@@ -49,76 +49,6 @@ def prepare(config: Config) -> pathlib.Path:
     return wanted.build(cache / wanted.name, sizes=False)
 
 
-def check_holdout(data: DataConfig) -> None:
-    """Raises ValueError if a run would have no documents to evaluate on."""
-    if not data.holdout and not data.eval_corpus and not data.corpus.startswith('tokens:'):
-        raise ValueError(
-            'config.data.holdout is 0; evaluation needs a share of the documents, or text of its '
-            'own (config.data.eval_corpus)'
-        )
-    if data.eval_corpus and data.corpus.startswith('tokens:'):
-        raise ValueError(
-            f'config.data.eval_corpus={data.eval_corpus}: {data.corpus} has held-out documents of '
-            'its own; remove the key, or prepare the text again with --eval_corpus'
-        )
-
-
-def check_documents(source: readers.Source, data: DataConfig, needed: int = 2) -> None:
-    """Raises ValueError if one of the splits would have fewer than `needed` documents.
-
-    Documents of each part are read until both splits have enough of them.
-    """
-    for name, part in source.by_name.items() if data.holdout and not data.eval_corpus else ():
-        _check_part(part, name, data, needed)
-
-
-def _check_part(source: readers.Source, name: str, data: DataConfig, needed: int) -> None:
-    shares, held_out = list[float](), 0
-    for document in source.read(Summary()):
-        shares.append(identity.hash_share(document))
-        held_out += shares[-1] < data.holdout
-        if min(held_out, len(shares) - held_out) >= needed:
-            return
-    if not shares:
-        return  # the preparation raises an error that says what was read
-    different, of = sorted(set(shares)), f' of {name}' if name else ''
-    if len(different) < 2 * needed:
-        remedy = 'Give'
-    else:
-        works = sum(different[needed - 1 : needed + 1]) / 2
-        remedy = f'Set config.data.holdout (--holdout) to {works:.4f}, give'
-    documents = plural(len(shares), 'document')
-    raise ValueError(
-        f'config.data.corpus={data.corpus!r} has {documents}{of}. '
-        f'config.data.holdout={data.holdout} holds out {held_out} of them for evaluation, but '
-        f'{format.purpose(needed)} needs {2 * needed} different ones: {needed} to train on and '
-        f'{needed} to evaluate on. {remedy} more text, separate documents in another way '
-        '(config.data.documents), or name text to evaluate on (config.data.eval_corpus)'
-    )
-
-
-def check_tokens(data: DataConfig, directory: epath.PathLike) -> None:
-    """Checks a store that the user gives. Prints the options with which it was made, where `data`
-    has other values.
-
-    Raises ValueError if the store is damaged, or if `data` names a vocabulary.
-    """
-    for split in format.SPLITS:
-        format.check(directory, split)
-    if data.vocab_file:
-        raise ValueError(
-            f'config.data.vocab_file={data.vocab_file}: {directory} is tokenized already, with a '
-            'vocabulary of its own; remove the key, or prepare the text again'
-        )
-    made_from = format.read_meta(directory).made_from
-    used = {k: made_from[k] for k in (*OPTIONS, *LATER_OPTIONS) if k in made_from}
-    if not data.language:  # any language fits
-        used.pop('language', None)
-    other = [f'{key}={value}' for key, value in used.items() if value != getattr(data, key)]
-    if other:
-        say(f'{directory} was made with {", ".join(other)}')
-
-
 @dataclasses.dataclass(frozen=True)
 class Preparation:
     """A store that can be prepared from a source of documents.
@@ -129,10 +59,10 @@ class Preparation:
     """
 
     data: DataConfig
-    source: readers.Source
+    source: Source
     vocab_size: int
     min_documents: int = 2
-    eval_source: readers.Source | None = None
+    eval_source: Source | None = None
 
     @functools.cached_property
     def made_from(self) -> dict[str, Any]:
@@ -191,7 +121,7 @@ class Preparation:
         data, source, summary = self.data, self.source, Summary()
         for name in source.by_name:
             self._check_languages(languages.of_part(name, self.language))
-        check_documents(source, data, self.min_documents)
+        checks.check_documents(source, data, self.min_documents)
         vocabulary = self._load_vocabulary() if data.vocab_file else self._train_vocabulary(summary)
         if warning := vocabulary.case_warning():
             say(f'{warning} (config.data.lowercase)')
@@ -200,26 +130,13 @@ class Preparation:
             split: format.SplitWriter(directory / split, vocabulary.vocab_size)
             for split in format.SPLITS
         }
-        short, held_out, parts = 0, self.eval_source, dict[str, dict[str, int]]()
-        unk, looked = vocabulary.special_pieces.unk, False
-        wanted = [(name, part, 'train') for name, part in source.by_name.items()]
-        for name, part, split in wanted + ([('', held_out, 'eval')] if held_out else []):
-            before = {split: writer.documents for split, writer in writers.items()}
-            for document, ids in self._tokenized(name, part, vocabulary, summary):
-                short += sum(map(len, ids)) < SHORT and '-' not in name
-                is_held_out = held_out is None and identity.hash_share(document) < data.holdout
-                writers['eval' if is_held_out else split].add(ids)
-                if not looked and summary.characters > unknown_text.EARLY:
-                    looked = True
-                    unknown_text.check(summary, data.vocab_file, unk)
-            if name:
-                parts[name] = {s: w.documents - before[s] for s, w in writers.items()}
+        short, parts = self._tokenize(writers, vocabulary, summary)
         identity.check_unchanged(data, source, self.eval_source)
         hashes = {split: writer.close() for split, writer in writers.items()}
         counts = {split: writer.counts() for split, writer in writers.items()}
         if not counts['train'].documents:
             self._refuse_empty('train on', summary)
-        if data.holdout or held_out is not None:
+        if data.holdout or self.eval_source is not None:
             for split, writer in writers.items():
                 format.check_documents(split, writer.usable, self.min_documents)
         documents_read = sum(split.documents for split in counts.values())
@@ -229,6 +146,7 @@ class Preparation:
                 f'{documents_read:,}. Check what ends a document in this text '
                 '(config.data.documents)'
             )
+        unk = vocabulary.special_pieces.unk
         unknown = sum(int(w.histogram[vocabulary.specials.unk]) for w in writers.values())
         summary.count(f'{unknown_text.WORDS}{unk}', number=unknown)
         if warning := unknown_text.check(summary, data.vocab_file, unk):
@@ -250,6 +168,31 @@ class Preparation:
         counted = baselines.count(directory) if counts['eval'].documents else {}
         format.write_meta(directory, dataclasses.replace(meta, baselines=counted))
 
+    def _tokenize(
+        self,
+        writers: Mapping[str, format.SplitWriter],
+        vocabulary: tokenizer.Tokenizer,
+        summary: Summary,
+    ) -> tuple[int, dict[str, dict[str, int]]]:
+        """Writes the documents of all parts to the splits. Returns the number of short documents
+        and, for each part with a name, the numbers of its documents by split."""
+        data, held_out = self.data, self.eval_source
+        short, parts = 0, dict[str, dict[str, int]]()
+        unk, looked = vocabulary.special_pieces.unk, False
+        wanted = [(name, part, 'train') for name, part in self.source.by_name.items()]
+        for name, part, split in wanted + ([('', held_out, 'eval')] if held_out else []):
+            before = {split: writer.documents for split, writer in writers.items()}
+            for document, ids in self._tokenized(name, part, vocabulary, summary):
+                short += sum(map(len, ids)) < SHORT and '-' not in name
+                is_held_out = held_out is None and identity.hash_share(document) < data.holdout
+                writers['eval' if is_held_out else split].add(ids)
+                if not looked and summary.characters > unknown_text.EARLY:
+                    looked = True
+                    unknown_text.check(summary, data.vocab_file, unk)
+            if name:
+                parts[name] = {s: w.documents - before[s] for s, w in writers.items()}
+        return short, parts
+
     def _check_languages(self, names: tuple[str, ...]) -> None:
         data = self.data
         for name in names:
@@ -258,7 +201,7 @@ class Preparation:
                 tokenizer.check_training(data.tokenizer, data.lowercase, data.strips_accents, name)
 
     def _tokenized(
-        self, name: str, part: readers.Source, vocabulary: tokenizer.Tokenizer, summary: Summary
+        self, name: str, part: Source, vocabulary: tokenizer.Tokenizer, summary: Summary
     ) -> Iterator[tuple[Document, list[np.ndarray]]]:
         """The documents of a part, each with the ids of its sentences."""
         documents = progress.tracked(part.read(summary), 'tokenizing', summary, part.size)

@@ -21,7 +21,7 @@ from bert_jax.config.needs import NEXT
 from bert_jax.data import files, model_languages
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import readers, text_lines
-from bert_jax.data.text.readers import Source
+from bert_jax.data.text.source import Source
 
 PAIR = re.compile(r'([a-z]{2,3})-([a-z]{2,3})=text:([^|]+)(?:\|text:([^|]+))?')
 VOCAB_ALPHA = 0.5  # for the vocabulary's text (Conneau and Lample, 2019, section 3.1)

@@ -6,47 +6,20 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from bert_jax.config import DataConfig
-from bert_jax.config.errors import first_line
 from bert_jax.data import files
 from bert_jax.data.summary import Document, Summary
-from bert_jax.data.text import builtin, builtin_code, staging
+from bert_jax.data.text import builtin, builtin_code, staging, tfds
+from bert_jax.data.text.source import NotFetched, Source, documents_of
 from bert_jax.data.text.text_lines import lines, looked_at
 
 Files = dict[pathlib.PurePath, list]  # [name, size, time], which identify the content of a file
 JSON_LINES = ('.jsonl', '.json')  # C4's files are named .json.gz
 SUFFIXES = ('.txt', *JSON_LINES)
 COMPRESSED = 3  # an estimate of the characters in a byte of a compressed file
-TFDS = re.compile(r'(?P<name>.+?):(?P<split>\w+(\[[^\]]*\])?(\+\w+(\[[^\]]*\])?)*)')
 MAX_BYTES = 8 << 20  # longer lines and documents of text files are split, to fit in memory
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A corpus that can be read many times.
-
-    identity: a JSON value that determines the content. size: the number of bytes of files or of
-    examples of TFDS. characters: an estimate of the number of characters. Both are 0 if unknown.
-    parts: the sources of several languages, see `languages`.
-    """
-
-    read: Callable[[Summary], Iterator[Document]]
-    identity: Any
-    size: int = 0
-    characters: int = 0
-    parts: Mapping[str, 'Source'] = dataclasses.field(default_factory=dict)
-
-    @property
-    def by_name(self) -> Mapping[str, 'Source']:
-        """The parts by name. If there are no parts, the source itself has the name ''."""
-        return self.parts or {'': self}
-
-
-class NotFetched(ValueError):
-    """The error for a dataset that has to be downloaded first."""
 
 
 def source(data: DataConfig, fetch: bool = True) -> Source:
@@ -64,7 +37,7 @@ def source(data: DataConfig, fetch: bool = True) -> Source:
     if kind == 'text' and rest:
         return _files(rest, data, fetch)
     if kind == 'tfds' and rest:
-        return _tfds(rest, data, fetch)
+        return tfds.source(rest, data, fetch)
     expected = (
         'text:FOLDER, text:GLOB, tfds:NAME[/CONFIG]:SPLIT, tokens:DIR, builtin (a little English '
         'prose) or builtin:code (a little Python code)'
@@ -195,7 +168,7 @@ def _jsonl(
                 'set config.data.text_field'
             )
         where = f'{path}:{number}'
-        yield from _record(_encodable(record[field], where, summary), where, summary)
+        yield from documents_of(_encodable(record[field], where, summary), where, summary)
 
 
 def _encodable(text: str, where: str, summary: Summary) -> str:
@@ -204,76 +177,3 @@ def _encodable(text: str, where: str, summary: Summary) -> str:
         return text
     summary.count('records with lone surrogates, replaced', where)
     return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
-
-
-def _record(text: str, where: str, summary: Summary) -> Iterator[Document]:
-    """The document in the text of a record, unless it is empty."""
-    if document := [stripped for line in text.split('\n') if (stripped := line.strip())]:
-        yield document
-    else:
-        summary.count('empty documents, left out', where)
-
-
-def _tfds(name_and_split: str, data: DataConfig, fetch: bool) -> Source:
-    """A dataset of TFDS. If TFDS has not prepared it yet, it is prepared or, if `fetch` is false,
-    NotFetched is raised."""
-    parts = TFDS.fullmatch(name_and_split)
-    if not parts:
-        raise ValueError(
-            f'config.data.corpus is {data.corpus!r}; expected tfds:NAME[/CONFIG]:SPLIT'
-        )
-    name, split = parts['name'], parts['split']
-    import tensorflow_datasets as tfds  # it imports TensorFlow
-
-    try:
-        builder = tfds.builder(name, data_dir=data.data_dir or None)
-    except ValueError as error:  # after its first line, it lists a thousand datasets
-        raise ValueError(
-            f'TFDS cannot find {name!r} ({first_line(error)}); see config.data.corpus'
-        ) from error
-    features = dict(builder.info.features or {})
-    texts = [
-        key for key, kind in features.items() if kind.shape == () and kind.np_dtype in (str, object)
-    ]
-    if data.text_field not in texts:
-        raise ValueError(
-            f'TFDS {name} has no text in feature {data.text_field!r}, only in {texts}; set '
-            'config.data.text_field'
-        )
-    if not fetch and not builder.is_prepared():
-        raise NotFetched(
-            f'TFDS has not prepared {name} in {builder.data_path} yet; a run will do so'
-        )
-    try:
-        builder.download_and_prepare()
-    except Exception as error:  # TFDS raises errors of many types
-        raise ValueError(
-            f'TFDS could not prepare {name} in {builder.data_path} '
-            f'({type(error).__name__}: {first_line(error)})'
-        ) from error
-    splits = builder.info.splits
-    try:
-        examples = splits[split].num_examples
-    except (KeyError, ValueError) as error:
-        raise ValueError(f'TFDS {name} has no split {split!r}; it has {sorted(splits)}') from error
-
-    def read(summary: Summary) -> Iterator[Document]:
-        dataset = builder.as_dataset(
-            split,
-            read_config=tfds.ReadConfig(interleave_cycle_length=1),  # one order on any machine
-            decoders=tfds.decode.PartialDecoding({data.text_field: True}),
-        )
-        decoder = files.Decoder(summary)
-        for number, example in enumerate(tfds.as_numpy(dataset)):
-            summary.count('TFDS examples')
-            summary.passed += 1
-            where = f'{name_and_split}[{number}]'
-            text = decoder.decode(example[data.text_field], where)
-            yield from _record(text, where, summary)
-        decoder.finish()
-
-    sizes = {key: [info.num_examples, info.num_bytes] for key, info in splits.items()}
-    total = sum(info.num_examples for info in splits.values())
-    size = sum(info.num_bytes for info in splits.values())
-    identity = [builder.info.full_name, split, sizes]
-    return Source(read, identity, examples, size * examples // max(total, 1))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bert_jax.config import Config, DataConfig, ModelConfig
-from bert_jax.data.store import format, preparation, unknown_text
+from bert_jax.data.store import checks, format, preparation, unknown_text
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import readers
 from bert_jax.data.tokenizers import tokenizer
@@ -205,7 +205,7 @@ def test_a_prepared_store_says_what_it_overrules(tmp_path, monkeypatch):
     wanted = config(tmp_path, name, holdout=0.1)
     there = f'tokens:{preparation.prepare(wanted)}'
     said = []
-    monkeypatch.setattr(preparation, 'say', said.append)
+    monkeypatch.setattr(checks, 'say', said.append)
     data = dataclasses.replace(wanted.data, corpus=there)
     preparation.prepare(dataclasses.replace(wanted, data=data))
     assert said == []

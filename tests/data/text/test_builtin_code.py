@@ -8,6 +8,7 @@ import pytest
 from bert_jax.config import DataConfig
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import builtin_code, readers
+from bert_jax.data.text.source import Source
 
 MODULE = '''
 """A module."""
@@ -71,7 +72,7 @@ def test_every_function_of_a_module_is_there() -> None:
 
 
 def test_the_names_of_the_built_in_texts() -> None:
-    def source(corpus: str) -> readers.Source:
+    def source(corpus: str) -> Source:
         return readers.source(DataConfig(corpus=corpus))
 
     assert source('builtin') == source('builtin:prose') != source('builtin:code')

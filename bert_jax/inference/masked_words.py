@@ -1,0 +1,56 @@
+"""The most likely tokens for the mask tokens in texts.
+
+`bert` is a `trained_model.Bert`, whose module imports this one.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from bert_jax.models.heads import DECODER
+from bert_jax.models.inputs import EncoderInputs
+from bert_jax.models.xlnet import with_hidden
+
+Candidates = list[tuple[str, float]]
+
+
+def fill(bert: Any, inputs: Any, top_k: int) -> Any:
+    """See `Bert.fill_mask`."""
+    if 'masked_lm' not in bert.heads or DECODER in bert.heads:
+        raise ValueError(
+            f'this checkpoint has no masked-LM head; it has {", ".join(bert.heads) or "none"}'
+        )
+    if isinstance(inputs, str):
+        return fill(bert, [inputs], top_k)[0]
+    inputs, vocabulary = list(inputs), bert.encoder.vocabulary
+    rows, pieces = bert.encoder.encode(inputs), vocabulary.pieces
+    mask = vocabulary.specials.mask
+    masks = [np.flatnonzero(np.array(row.input_ids) == mask) for row in rows]
+    for text, positions in zip(inputs, masks, strict=True):
+        if not len(positions):
+            raise ValueError(
+                f'no {vocabulary.special_pieces.mask} in {text!r:.80} (within the first '
+                f'{bert.encoder.longest} tokens, the positions of the model)'
+            )
+    top_k = min(top_k, len(pieces))
+
+    def top(outputs: dict[str, jax.Array], _: Any) -> tuple[jax.Array, jax.Array]:
+        probabilities = jax.nn.softmax(outputs['prediction_logits'])
+        # The table may have rows beyond the vocabulary, which are padding.
+        values, ids = jax.lax.top_k(probabilities[..., : len(pieces)], top_k)
+        return values, ids
+
+    filled: list[list[Candidates]] = [[] for _ in rows]
+    prepare = EncoderInputs.from_batch
+    if bert.config.model_type == 'xlnet':
+        prepare = functools.partial(with_hidden, mask)
+    function = bert.function(('top', top_k), top, prepare)
+    for indices, (probabilities, ids) in bert.run(bert.examples(rows), function):
+        for row, index in enumerate(indices):
+            for place in masks[index]:
+                names = [vocabulary.readable(i) for i in ids[row, place].tolist()]
+                shares = probabilities[row, place].tolist()
+                filled[index].append(list(zip(names, shares, strict=True)))
+    return filled

@@ -1,0 +1,24 @@
+"""The data of small tasks, as a run of fine-tuning loads it."""
+
+import pathlib
+from typing import Any
+
+import small_tasks
+
+from bert_jax.config import Config, DataConfig
+from bert_jax.data.tokenizers import tokenizer
+from bert_jax.finetuning.datasets import load_task_data
+from bert_jax.finetuning.task_data import TaskData
+
+VOCABULARY = tokenizer.WordPiece(small_tasks.PIECES, True)
+
+
+def make(task: str, **data: Any) -> TaskData:
+    options = {'max_seq_length': 16, 'max_query_length': 4, 'doc_stride': 8}
+    config = Config(model=small_tasks.MODEL, data=DataConfig(task=task, **options | data))
+    return load_task_data(task, config, VOCABULARY)
+
+
+def written(path: pathlib.Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
