@@ -50,9 +50,15 @@ def main(argv: list[str]) -> int:
     from bert_jax.convert import cached, hf_tokenizer_files
     from bert_jax.data.text import staging
     from bert_jax.inference import model_dir, stablehlo
+    from bert_jax.models.heads import DECODER
 
     folder = cached.model_folder(FLAGS.checkpoint, staging.cache_of(DataConfig()))
     source = model_dir.load(folder)
+    if DECODER in source.heads:
+        raise ValueError(
+            f'--checkpoint={FLAGS.checkpoint} has a decoder, and a program that generates text '
+            'cannot be exported; write it for transformers with bert_jax convert --to=hf'
+        )
     # Flash attention and an unrolled loop over layers are for training.
     changes = {'scan_unroll': 1, 'attention': 'dense', 'dtype': FLAGS.dtype}
     source = dataclasses.replace(source, config=dataclasses.replace(source.config, **changes))
