@@ -14,6 +14,7 @@ from tiny_model import ROOT
 from bert_jax import main
 from bert_jax.config import from_dict
 
+pytestmark = pytest.mark.usefixtures('one_device')
 SMALL = {
     'model.vocab_size': 600,
     'model.hidden_size': 32,
@@ -81,7 +82,7 @@ def pretrain(name: str, texts: pathlib.Path, folder: pathlib.Path, workdir: str,
     return small_run.numbers(folder / workdir)
 
 
-@pytest.mark.parametrize('name', ['albert_base', 'xlnet_base', 'xlm'] if QUICK else TABLE)
+@pytest.mark.parametrize('name', ['xlm', 'xlnet_base'] if QUICK else TABLE)
 def test_a_small_run(name, texts, tmp_path):
     lines = pretrain(name, texts, tmp_path, 'run')
     train = [line for line in lines if line['split'] == 'train']

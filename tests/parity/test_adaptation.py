@@ -109,7 +109,9 @@ def their_losses(source: pathlib.Path, config: Config, store: pathlib.Path) -> l
     return [*losses, their_eval(model, held_out)]
 
 
-def test_held_out_loss_of_real_weights(tmp_path: pathlib.Path, shared_data: Any) -> None:
+def test_held_out_loss_of_real_weights(
+    tmp_path: pathlib.Path, shared_data: Any, one_device: None
+) -> None:
     source = shared_data('weights/rxnfp-bert-pretrained')
     convert_in('hf', source, tmp_path / 'start', lowercase=False)
     config = adapted(tmp_path, reactions(shared_data), tmp_path / 'start')

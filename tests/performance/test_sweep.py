@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import pytest
+from small_run import QUICK
 from tiny_model import TINY
 
 from bert_jax.performance import sweep, tables, topologies
@@ -34,6 +35,7 @@ def test_an_error_ends_a_search() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(QUICK, reason='test_roofline compiles steps, and searches are tested above')
 def test_a_sweep_compiled(four: list[jax.Device], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a fine-tuning task, whose model takes each remat policy."""
     monkeypatch.setattr(sweep, 'REMAT_POLICIES', ('full',))
