@@ -175,15 +175,16 @@ def test_gradients(small: Both) -> None:
     assert len(gaps) == 26 and gaps[worst] < 1e-4, gaps
 
 
+@pytest.mark.skipif(QUICK, reason='losses of steps are compared in test_adaptation')
 def test_a_hundred_steps_of_training(tmp_path: pathlib.Path) -> None:
     """The same start, batches of real text and optimizer: the same losses at every step."""
     size = ('vocab_size', 'max_position_embeddings')
     shape = {name: value for name, value in SMALL.items() if name not in size}
-    steps = 40 if QUICK else 100
+    steps = 100
     ours, theirs = curves.curves(tmp_path, steps, shape)
     gap = np.abs(np.subtract(ours, theirs)).max()
     print(f'largest difference of the losses over {steps} steps', gap)
-    assert theirs[0] - theirs[-1] > (0.5 if QUICK else 1) and gap < 1e-3
+    assert theirs[0] - theirs[-1] > 1 and gap < 1e-3
 
 
 def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any) -> None:

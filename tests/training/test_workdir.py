@@ -263,7 +263,7 @@ def test_a_run_whose_text_is_gone_goes_on_with_its_store(
     (claims.folder / 'corpus.txt').rename(claims.folder / 'away.txt')
     claims.start()
     assert len(claims.trained) == 2
-    assert 'goes on with the store that was made from it' in capsys.readouterr().err
+    assert 'continues with the store that was made from it' in capsys.readouterr().err
     for change in ({'language': 'de'}, {'cache_dir': str(claims.folder / 'other')}):
         with pytest.raises(ValueError, match=r'no file matches .*corpus.txt'):
             claims.start(data=change)
