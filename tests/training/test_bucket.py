@@ -20,8 +20,6 @@ BUCKET = {
 
 @pytest.mark.slow
 @pytest.mark.skipif(small_run.QUICK, reason='six processes; test_hosts has two, and units a bucket')
-    small_run.QUICK, reason='starts six processes; test_hosts starts two, and units have a bucket'
-)
 @pytest.mark.skipif(shutil.which('openssl') is None, reason='makes no certificate without openssl')
 def test_a_run_in_a_bucket(tmp_path: pathlib.Path) -> None:
     """Looked at, begun by two processes and ended by one: the lines of a run on this machine."""
