@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: takes --dry_run out of their arguments, wherever it stands, wants
-# CONFIG, where it is set, to name a file (what follows a colon is the file's), and gives
+# The other scripts source this file. It removes --dry_run from their arguments. If CONFIG is set, it
+# has to name a file (the file receives the part after a colon). It defines two functions:
 #   run COMMAND...     runs it; under --dry_run prints it instead, so that it can be pasted
 #   quote WORD...      the words as a shell has to be given them
 dry_run=
-for argument in "$@"; do  # of whoever sources this: `set` and `shift` are theirs too
+for argument in "$@"; do  # `set` and `shift` change the arguments of the script that sources this file
   shift
   if [ "$argument" = --dry_run ]; then dry_run=1; else set -- "$@" "$argument"; fi
 done

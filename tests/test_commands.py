@@ -68,7 +68,7 @@ def test_a_mistake_in_a_command_has_its_exit_code() -> None:
 
 @pytest.fixture(scope='module')
 def helps() -> dict[str, str]:
-    """What --help of each command prints."""
+    """The output of --help of each command."""
     found = {}
     for name in COMMANDS:
         done = run(name, '--help')

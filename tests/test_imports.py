@@ -121,12 +121,14 @@ def test_training_works_without_the_libraries_of_data(modules: str) -> None:
     """The commands benchmark and plan work without them, too. JAX itself needs SciPy, so SciPy
     stays."""
     blocked = {name: None for name in EXTRAS if name != 'scipy'}
-    run(
+    done = run(
         f'import sys; sys.modules.update({blocked}); import bert_jax.training.loop\n'
         f'import bert_jax.{"benchmark" if modules == "measure" else "plan"}\n'
         f'from bert_jax.performance import {modules}; from bert_jax.config import Config\n'
-        'from bert_jax.preflight.resolve import without_data; without_data(Config())'
+        'from bert_jax.preflight.resolve import without_data; without_data(Config())\n'
+        'print(sorted(name for name in sys.modules if name.startswith("tensorflow.")))'
     )
+    assert done == '[]\n'
 
 
 def run(code: str, *argv: str) -> str:

@@ -35,7 +35,7 @@ Keys that this run reads, their values, and [the allowed values]:"""
 
 
 def text(module: str, doc: str, flag_values: flags.FlagValues, values: Values | None) -> str:
-    """What --help prints for a command.
+    """The text that --help prints for a command.
 
     module: the name of its module, and doc its docstring. flag_values: its flags. values: those of
     the configuration that --config names, as nested dicts; None shows the defaults.

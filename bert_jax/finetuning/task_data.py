@@ -82,7 +82,7 @@ class Processor(abc.ABC):
 
     @property
     def has_classes(self) -> bool:
-        """Whether `report` returns the scores of each class."""
+        """Returns whether `report` returns the scores of each class."""
         return False
 
     @property

@@ -182,7 +182,7 @@ def _chosen(state: _Beams, scores: jax.Array, cache: KeysAndValues, search: Sear
     complete = _rows_of(jnp.concatenate([state.complete, candidates], axis=1), best)
     is_complete = _rows_of(jnp.concatenate([state.is_complete, is_new], axis=1), best)
 
-    # Whether the best running text, with its score so far, is better than the worst complete one.
+    # A row goes on improving while its best running text is better than its worst complete one.
     possible = running_scores[:, :1] / length.astype(jnp.float32) ** search.length_penalty
     worst = jnp.min(complete_scores, axis=1, keepdims=True)
     improves = state.improves & jnp.any(possible > jnp.where(is_complete, worst, NEVER), axis=1)

@@ -1,4 +1,4 @@
-"""Where the time of a step goes: the profiler's times of its operations, by category.
+"""The time of each part of a step: the profiler's times of its operations, by category.
 
 The compiler fuses operations, and a fusion has one name. So a bias or dropout may be counted with
 the matrix product beside it, or the product with them. The shares are shares of the total time of

@@ -120,7 +120,7 @@ def titles(runs: Sequence[History]) -> tuple[str, str]:
 
 
 def _is_interval(key: str) -> bool:
-    """Whether a key only decides when a run reports, evaluates and saves."""
+    """Returns whether a key only decides when a run reports, evaluates and saves."""
     return key.startswith(('train.', 'eval.')) and keys.free_on_resume(key)
 
 

@@ -55,7 +55,7 @@ class History:
 
     @property
     def unit(self) -> str:
-        """What the x axis of a picture counts: 'step', or 'epoch' in fine-tuning."""
+        """The unit of the x axis of a picture: 'step', or 'epoch' in fine-tuning."""
         return 'epoch' if self.steps_per_epoch else 'step'
 
     def position(self, steps: np.ndarray) -> np.ndarray:

@@ -248,7 +248,7 @@ class Resolver(abc.ABC):
         return ''
 
     def bytes_to_cache(self) -> int | None:
-        """How many bytes the run will write to the cache; None if this is not known."""
+        """The number of bytes that the run will write to the cache; None if this is not known."""
         return 0
 
     @abc.abstractmethod

@@ -1,4 +1,4 @@
-"""What fine-tuning starts from, and the settings that this decides."""
+"""The start of fine-tuning, and the settings that it decides."""
 
 import dataclasses
 import pathlib

@@ -49,7 +49,7 @@ def test_the_order_of_dimensions_changes_no_number(place: str) -> None:
 
 
 def test_probabilities_are_dropped(place: str) -> None:
-    """Each by itself, the rest made larger: of values of one, sums whose mean is one."""
+    """Probabilities are dropped one by one and the others grow, so that the mean stays one."""
     ones, zeros = jnp.ones((64, *SHAPE[1:])), jnp.zeros((64, *SHAPE[1:]))
     inputs = EncoderInputs(jnp.ones((64, SHAPE[1]), jnp.int32))
     sums = attention._attend(zeros, zeros, ones, inputs, jax.random.key(1), 0.5)[..., 0]
@@ -63,7 +63,7 @@ def test_probabilities_are_dropped(place: str) -> None:
 
 
 def test_a_tpu_neither_unpacks_nor_transposes_random_bits(four: list[jax.Device]) -> None:
-    """Of plain attention, forward and backward: only the generator writes words."""
+    """In plain attention, forward and backward, only the generator writes random words."""
     mesh = make_mesh(MeshConfig(1, 1, 1), four[:1])
     here = jax.sharding.NamedSharding(mesh, jax.P())
     q = jax.ShapeDtypeStruct((8, 512, 8, 64), jnp.bfloat16, sharding=here)

@@ -186,7 +186,7 @@ def gradient_gap(mine: Pretrained, gradients: Any, theirs: Any) -> float:
     }
     shapes = {path: array.shape for path, array in flat.items()}
     wanted, needed = rules.to_ours(named, shapes, FAMILIES[mine.config.model_type].rules)
-    # What one stream, or rows without segments, do not read has no gradient.
+    # Parameters that one stream, or rows without segments, do not read have no gradient.
     assert {name.split('.')[-1] for name in needed - named.keys()} <= UNREAD, needed - named.keys()
     gaps = {}
     for path, array in flat.items():

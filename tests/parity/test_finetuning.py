@@ -54,7 +54,7 @@ def test_the_losses_of_three_epochs(tmp_path: pathlib.Path, one_device: None) ->
 
 
 def their_losses(bert: Any, config: Config, job: TaskData) -> list[float]:
-    """Of our batches, each no longer than its longest row and without what fills it up."""
+    """The losses of our batches, each cut to its longest row and without rows of padding."""
     decayed, others = [], []
     for name, parameter in bert.named_parameters():
         plain = name.endswith('bias') or 'LayerNorm' in name

@@ -37,7 +37,7 @@ def test_an_error_ends_a_search() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(QUICK, reason='test_roofline compiles steps, and searches are tested above')
 def test_a_sweep_compiled(four: list[jax.Device], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a fine-tuning task, whose model takes each remat policy."""
+    """The task is one of fine-tuning, whose model takes each remat policy."""
     monkeypatch.setattr(sweep, 'REMAT_POLICIES', ('full',))
     monkeypatch.setattr(sweep, 'FIRST_ROWS', 4)
     monkeypatch.setattr(sweep, 'MOST_ROWS', 4)

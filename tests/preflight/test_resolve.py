@@ -1,4 +1,4 @@
-"""What is resolved before a run starts, and what --check says of runs that are not on files."""
+"""Parts of a run that are resolved before it starts, and --check for runs without files."""
 
 import dataclasses
 import pathlib

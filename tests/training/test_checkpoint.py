@@ -1,4 +1,4 @@
-"""What is saved comes back bit for bit, onto any mesh; what is damaged is found."""
+"""Saved states are restored bit for bit, onto any mesh, and damaged files are found."""
 
 import dataclasses
 import logging

@@ -34,7 +34,7 @@ def cut(examples: dict[str, np.ndarray], rows: list[int]) -> list[dict[str, np.n
 
 @pytest.fixture(scope='module')
 def means() -> dict[tuple[int, ...], dict[str, float]]:
-    """Of the same 19 examples, in batches cut in several ways."""
+    """The 19 examples are the same, in batches of several sizes."""
     spec = TASK.batch_spec(Phase(1, 16, SIZE, 3))
     examples = batches.synthetic(TASK.batch_spec(Phase(1, 16, 19, 3)), 1)
     examples['masked_lm_weights'][::2, 1:] = 0  # rows of unequal weight

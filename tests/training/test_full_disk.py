@@ -13,7 +13,7 @@ SCRIPT = (
 
 
 def can_mount() -> bool:
-    """Whether this user may mount a small disk that no other process sees."""
+    """Returns whether this user may mount a small disk that no other process sees."""
     if small_run.QUICK or not shutil.which('unshare'):
         return False
     command = ['unshare', '-rm', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']

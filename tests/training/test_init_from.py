@@ -1,4 +1,4 @@
-"""What config.init_from has to share with the run that starts from it."""
+"""Properties that config.init_from has to share with the run that starts from it."""
 
 import dataclasses
 import pathlib

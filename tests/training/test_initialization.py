@@ -1,4 +1,4 @@
-"""What a run starts from: saved parameters, fresh heads, fresh top layers, slower lower ones."""
+"""The start of a run: saved parameters, fresh heads, fresh top layers, slower lower ones."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What stops the training loop: values that are not finite, a full disk and wrong batches."""
+"""Errors that stop the training loop: values that are not finite, a full disk and wrong batches."""
 
 import dataclasses
 import errno

@@ -1,4 +1,4 @@
-"""Whose workdir it is: the run that it was begun as, and what that run may change."""
+"""A workdir belongs to the run that began it; some keys of that run may change."""
 
 import dataclasses
 import json

@@ -89,7 +89,7 @@ def write(
 
 
 def _names_columns(path: pathlib.Path) -> bool:
-    """Whether the first line of a table has the name of a column of words."""
+    """Returns whether the first line of a table has the name of a column of words."""
     header = next((row for _, row in tables.rows(path) if row), [])
     return tagged_records.has_words(header)
 

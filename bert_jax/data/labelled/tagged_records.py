@@ -41,7 +41,7 @@ class _Columns(NamedTuple):
 
 
 def has_words(header: Sequence[str]) -> bool:
-    """Whether a line names a column of words."""
+    """Returns whether a line names a column of words."""
     return bool({name.strip().lower() for name in header} & {*WORDS, *WORD, TEXT})
 
 

@@ -42,7 +42,7 @@ def place(row: tf.Tensor, weights: Sequence[int]) -> Place:
 
 
 def first_rows(row: tf.Tensor, weights: Sequence[int]) -> list[tf.Tensor]:
-    """How many of the rows before `row` (int64[]) belong to each part, int64[] each."""
+    """The numbers of rows before `row` (int64[]) that belong to each part, int64[] each."""
     left, rest, firsts = sum(weights), row, []
     for weight in weights:
         firsts.append(rest * weight // left)

@@ -1,4 +1,4 @@
-"""How the rows of each pretraining objective are made. The losses are in
+"""Functions that make the rows of each pretraining objective. The losses are in
 `tasks.pretraining.OBJECTIVES`."""
 
 from bert_jax.config import Config

@@ -1,4 +1,4 @@
-"""What a prepared store contains, whatever the text, its format and the order of its files."""
+"""The content of a prepared store, for texts of every format and files in any order."""
 
 import gzip
 import itertools

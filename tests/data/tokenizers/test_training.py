@@ -27,7 +27,7 @@ print(json.dumps(found))
 
 
 def can_train(kind):
-    """Whether the packages are installed that a kind needs."""
+    """Returns whether the packages are installed that a kind needs."""
     return kind not in word_bpe.KINDS or bool(importlib.util.find_spec('sacremoses'))
 
 
