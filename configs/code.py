@@ -39,7 +39,7 @@ def get_config() -> ConfigDict:
     config.model.attention_probs_dropout_prob = 0.0
     config.optim.learning_rate = 3e-3
     config.optim.warmup_steps = 100
-    config.train.phases = ((2200, 32, 64, 6),)
+    config.train.phases = ((2000, 32, 64, 6),)
     config.train.log_every = 50
     config.train.eval_every = 400
     config.train.checkpoint_every = 1000
