@@ -87,7 +87,7 @@ def write(
         weight='normal' if right else 'bold',
         path_effects=[patheffects.withStroke(linewidth=2.5, foreground='white')],
         annotation_clip=False,
-        zorder=4,
+        zorder=1.5 if right else 4,  # the name of a baseline is behind the curves
     )
 
 
