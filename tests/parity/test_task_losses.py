@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional
 
 from bert_jax.tasks.losses import Sum, binary_cross_entropy, cross_entropy
+
+torch = pytest.importorskip('torch')
+functional = torch.nn.functional
 
 ROWS, CLASSES = 6, 4
 RANDOM = np.random.default_rng(0)
