@@ -39,10 +39,10 @@ class Panel:
     lines: tuple[str, ...] = ()
 
     def text(self, value: float) -> str:
-        """A value of the y axis as text in the picture: '44.3 %', '5.51', '17,510', '0.0003'."""
+        """A value of the y axis as text in the picture: '44.3 %', '5.50', '17,510'."""
         if self.percent:
             return f'{value:.1f}' + ' %' * bool(self.train)
-        return f'{value:,.0f}' if value >= 1000 else f'{value:.3g}'
+        return f'{value:,.0f}' if value >= 1000 else f'{value:#.3g}'.rstrip('.')
 
 
 def upper(runs: Sequence[History]) -> list[Panel]:
