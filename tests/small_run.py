@@ -100,7 +100,7 @@ def metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def numbers(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    """The same without what depends on the clock."""
+    """Returns the lines of `metrics` without the values that depend on the clock."""
     return [
         {key: value for key, value in line.items() if key not in PACE} for line in metrics(workdir)
     ]
@@ -113,7 +113,7 @@ def saved_steps(workdir: pathlib.Path) -> list[int]:
 
 
 def saved_arrays(workdir: pathlib.Path, step: int) -> dict[str, Any]:
-    """Every array of a checkpoint, read by Orbax alone."""
+    """Returns all arrays of a checkpoint, read by Orbax alone."""
     import jax
     import orbax.checkpoint as ocp
 

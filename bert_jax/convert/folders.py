@@ -7,9 +7,9 @@ import json
 import pathlib
 from collections.abc import Callable, Iterator
 
-import flax.traverse_util
 import jax
 import numpy as np
+from flax import linen as nn
 
 from bert_jax import __version__
 from bert_jax.config.console import plural
@@ -19,6 +19,7 @@ from bert_jax.convert.foreign import Foreign, full_config
 from bert_jax.inference import model_dir
 from bert_jax.models.encoder_decoder import model_of
 from bert_jax.models.inputs import EncoderInputs
+from bert_jax.training.initialization import flatten, unflatten
 
 FORMATS = {'hf': hf, 'tf1': tf1}
 
@@ -69,7 +70,7 @@ def convert_in(
                 full_config(source.model, lowercase is not False, source.language, source.longest),
                 eval=source.eval,
             ),
-            flax.traverse_util.unflatten_dict(arrays, sep='/'),
+            unflatten(arrays),
             source.vocabulary,
             source.task,
             source.embedding,
@@ -91,8 +92,7 @@ def _parameters(
     """The parameters by path, the names of missing tensors, and why each other one is not used."""
     num_labels = max(len(source.task.get('labels', ())), 1)
     abstract = model_dir.abstract_params(source.model, heads, num_labels)
-    flat = flax.traverse_util.flatten_dict(abstract, sep='/')
-    shapes = {path: leaf.shape for path, leaf in flat.items()}
+    shapes = {path: leaf.shape for path, leaf in flatten(abstract).items()}
     arrays, needed = rules.to_ours(source.tensors, shapes, source.rules)
     missing = sorted(needed - source.tensors.keys())
     if missing and not allow_missing:
@@ -114,7 +114,7 @@ def _fresh(source: Foreign, heads: tuple[str, ...], num_labels: int) -> dict[str
     """Freshly initialized parameters by path."""
     model = model_of(source.model, heads, num_labels)
     boxed = jax.jit(model.init)(jax.random.key(0), EncoderInputs.example())['params']
-    return flax.traverse_util.flatten_dict(jax.device_get(flax.linen.unbox(boxed)), sep='/')
+    return flatten(jax.device_get(nn.unbox(boxed)))
 
 
 def _summary(

@@ -66,7 +66,7 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     if not any(name.startswith(family.prefix) for name in tensors):
         some = ', '.join(sorted(tensors)[:3]) or 'no tensors'
         raise ValueError(f'{directory} holds no {family.model_type} encoder; it has {some}')
-    model, used, unused = _without_copies(tensors, family, model)
+    model, used, unused = hf_weights.without_copies(tensors, family, model, family.words)
     heads = _heads(tensors, family, model, values)
     known = rules.names_of(heads, family.rules, model.stacked_layers)
     for name in used.keys() - known:
@@ -87,32 +87,6 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
         embedding=sentences.embedding,
         longest=sentence_folders.model_max_length(folder),
     )
-
-
-def _without_copies(
-    tensors: Mapping[str, np.ndarray], family: Family, model: ModelConfig
-) -> tuple[ModelConfig, dict[str, np.ndarray], dict[str, str]]:
-    """The model, the tensors that are not copies, and the reason why each other one is not used.
-
-    A file may hold the table of the masked-LM decoder beside that of the embeddings, and the bias
-    of the decoder twice. The model's tables are not tied if the two differ.
-    """
-    used, unused = dict(tensors), dict[str, str]()
-    if family.decoder in used and model.tie_word_embeddings:
-        if np.array_equal(used[family.decoder], used.get(family.words, ())):
-            del used[family.decoder]
-            unused[family.decoder] = f'the same as {family.words}'
-        else:
-            model = dataclasses.replace(model, tie_word_embeddings=False)
-    twin = family.decoder_bias
-    if twin and twin in used:
-        bias = used.pop(twin)  # transformers uses this bias
-        if np.array_equal(bias, used.get(family.bias, bias)):
-            unused[twin] = f'the same as {family.bias}'
-        else:
-            unused[family.bias] = f'{twin} differs from it, and transformers uses {twin}'
-        used[family.bias] = bias
-    return model, used, unused
 
 
 def _language(model: ModelConfig, values: Mapping[str, Any]) -> str:

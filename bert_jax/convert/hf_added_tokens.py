@@ -140,14 +140,20 @@ def loads(described: Mapping[str, Any]) -> bool:
     return bool(described)
 
 
+def _read_whole(described: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    """The tokenizer of a tokenizer.json, which neither cuts nor pads its texts."""
+    theirs = tokenizer_json.from_json(json.dumps(described), tokenizer_json.FILE)
+    theirs.no_truncation()
+    theirs.no_padding()
+    return theirs
+
+
 def difference(
     described: Mapping[str, Any], vocabulary: Tokenizer, added: Collection[AddedToken]
 ) -> str:
     """Returns a text that has other ids with a tokenizer.json than with the vocabulary; '' if all
     texts that are tried have the same ids. Some of these texts have added tokens."""
-    theirs: tokenizers.Tokenizer = tokenizer_json.from_json(json.dumps(described), 'tokenizer.json')
-    theirs.no_truncation()
-    theirs.no_padding()
+    theirs = _read_whole(described)
     texts = [*TEXTS]
     for token in added:
         texts += [f'the {token.content} fox', f'a{token.content}b']
@@ -162,9 +168,7 @@ def row_difference(described: Mapping[str, Any], specials: tuple[int, int]) -> s
 
     specials: the ids of the first and the last token of a row in bert_jax.
     """
-    theirs = tokenizer_json.from_json(json.dumps(described), 'tokenizer.json')
-    theirs.no_truncation()
-    theirs.no_padding()
+    theirs = _read_whole(described)
     plain = theirs.encode('a', add_special_tokens=False).ids
     row = theirs.encode('a').ids
     if row == [specials[0], *plain, specials[1]]:

@@ -150,8 +150,8 @@ def _lowercase(
     kind: str,
     given: bool | None,
 ) -> bool | None:
-    """Whether text is lowercased, None if neither a file nor `given` says so. Raises ValueError if
-    they contradict each other."""
+    """Returns whether text is lowercased; None if neither a file nor `given` says so. Raises
+    ValueError if they contradict each other."""
     if kind not in CASE:
         return given
     key, default = CASE[kind]

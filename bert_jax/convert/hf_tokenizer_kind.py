@@ -1,4 +1,4 @@
-"""Which kind of vocabulary a Hugging Face folder has."""
+"""Recognizes the kind of the vocabulary of a Hugging Face folder."""
 
 import pathlib
 from collections.abc import Mapping
@@ -15,34 +15,23 @@ from bert_jax.data.tokenizers import (
 from bert_jax.data.tokenizers.base import MARKER
 
 CONFIG, SPECIALS, ADDED = 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'
-# The kind of vocabulary of each class of tokenizers. The names of classes may end in 'Fast'.
-CLASSES = {
-    'BertTokenizer': 'wordpiece',
-    'DistilBertTokenizer': 'wordpiece',
-    'ElectraTokenizer': 'wordpiece',
-    'RobertaTokenizer': 'byte_bpe',
-    'XLMRobertaTokenizer': 'xlm_roberta',
-    'CamembertTokenizer': 'camembert',
-    'AlbertTokenizer': 'sentencepiece',
-    'XLNetTokenizer': 'sentencepiece',
-    'XLMTokenizer': 'xlm_bpe',
-    'FlaubertTokenizer': 'flaubert_bpe',
+# The class of tokenizers of each family in transformers, and the kind of its vocabulary. The names
+# of classes may end in 'Fast'.
+FAMILIES = {
+    'bert': ('BertTokenizer', 'wordpiece'),
+    'distilbert': ('DistilBertTokenizer', 'wordpiece'),
+    'electra': ('ElectraTokenizer', 'wordpiece'),
+    'roberta': ('RobertaTokenizer', 'byte_bpe'),
+    'xlm-roberta': ('XLMRobertaTokenizer', 'xlm_roberta'),
+    'camembert': ('CamembertTokenizer', 'camembert'),
+    'albert': ('AlbertTokenizer', 'sentencepiece'),
+    'xlnet': ('XLNetTokenizer', 'sentencepiece'),
+    'xlm': ('XLMTokenizer', 'xlm_bpe'),
+    'flaubert': ('FlaubertTokenizer', 'flaubert_bpe'),
 }
+CLASSES = dict(FAMILIES.values())
 # These classes use tokenizer.json as it is.
 GENERIC = ('PreTrainedTokenizer', 'TokenizersBackend')
-# The class of a family, for a folder that names none.
-FAMILIES = {
-    'bert': 'BertTokenizer',
-    'distilbert': 'DistilBertTokenizer',
-    'electra': 'ElectraTokenizer',
-    'roberta': 'RobertaTokenizer',
-    'xlm-roberta': 'XLMRobertaTokenizer',
-    'camembert': 'CamembertTokenizer',
-    'albert': 'AlbertTokenizer',
-    'xlnet': 'XLNetTokenizer',
-    'xlm': 'XLMTokenizer',
-    'flaubert': 'FlaubertTokenizer',
-}
 # The files of each kind, of which one has to exist.
 WORDS = ('vocab.txt',)
 FILES = {
@@ -74,7 +63,8 @@ def kind_of(
             if stated not in (*CLASSES, *GENERIC):
                 refuse(directory / name, 'tokenizer_class', found, ', '.join(CLASSES))
             break
-    kind = CLASSES[stated if stated in CLASSES else FAMILIES.get(model_type, 'BertTokenizer')]
+    own, kind = FAMILIES.get(model_type, FAMILIES['bert'])
+    kind = CLASSES.get(stated, kind)
     if model_type not in FAMILIES and stated not in CLASSES and described:
         return tokenizer_json.JsonTokenizer.kind
     is_bert = kind == 'wordpiece' and _splits_like_bert(described)
@@ -88,7 +78,7 @@ def kind_of(
         return 'wordpiece'
     raise ValueError(
         f'{directory} has no {" or ".join(FILES[kind])}, the vocabulary of a '
-        f'{stated or FAMILIES[model_type]}. {WEIGHTS_ALONE}'
+        f'{stated or own}. {WEIGHTS_ALONE}'
     )
 
 

@@ -6,7 +6,7 @@ See Reimers and Gurevych (2019), section 3, and the modules of the library sente
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -24,7 +24,6 @@ ACTIVATIONS = {
     'SiLU': jax.nn.silu,
     'Sigmoid': jax.nn.sigmoid,
 }
-MODES = ('cls', 'max', 'mean', 'mean_sqrt_len_tokens', 'weightedmean', 'lasttoken')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,15 +172,6 @@ def _at(hidden: jax.Array, index: jax.Array) -> jax.Array:
     return jnp.take_along_axis(hidden, index[:, None, None], axis=1)[:, 0]
 
 
-def _first(hidden: jax.Array, mask: jax.Array) -> jax.Array:
-    return _at(hidden, jnp.argmax(mask > 0, axis=1))
-
-
-def _last(hidden: jax.Array, mask: jax.Array) -> jax.Array:
-    place = jnp.arange(hidden.shape[1])
-    return _at(hidden, jnp.max(jnp.where(mask > 0, place, 0), axis=1))
-
-
 def _max(hidden: jax.Array, mask: jax.Array) -> jax.Array:
     shown = jnp.where(mask[:, :, None] > 0, hidden, -jnp.inf)
     return jnp.where(jnp.any(mask > 0, axis=1)[:, None], jnp.max(shown, axis=1), 0.0)
@@ -192,16 +182,20 @@ def _weighted(hidden: jax.Array, weights: jax.Array, power: float = 1.0) -> jax.
     return total / jnp.maximum(jnp.sum(weights, axis=1), 1e-9)[:, None] ** power
 
 
-def _mean(hidden: jax.Array, mask: jax.Array) -> jax.Array:
-    return _weighted(hidden, mask.astype(jnp.float32))
+def _last(mask: jax.Array) -> jax.Array:
+    """The index of the last token of each row."""
+    return jnp.max(jnp.where(mask > 0, jnp.arange(mask.shape[1]), 0), axis=1)
 
 
-def _mean_sqrt(hidden: jax.Array, mask: jax.Array) -> jax.Array:
-    return _weighted(hidden, mask.astype(jnp.float32), 0.5)
-
-
-def _by_place(hidden: jax.Array, mask: jax.Array) -> jax.Array:
-    return _weighted(hidden, mask * jnp.arange(1.0, hidden.shape[1] + 1))
-
-
-_POOL = dict(zip(MODES, (_first, _max, _mean, _mean_sqrt, _by_place, _last), strict=True))
+# Functions of the hidden states float[batch, length, hidden] and the mask int[batch, length].
+_POOL: Mapping[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    'cls': lambda hidden, mask: _at(hidden, jnp.argmax(mask > 0, axis=1)),
+    'max': _max,
+    'mean': lambda hidden, mask: _weighted(hidden, mask.astype(jnp.float32)),
+    'mean_sqrt_len_tokens': lambda hidden, mask: _weighted(hidden, mask.astype(jnp.float32), 0.5),
+    'weightedmean': lambda hidden, mask: _weighted(
+        hidden, mask * jnp.arange(1.0, hidden.shape[1] + 1)
+    ),
+    'lasttoken': lambda hidden, mask: _at(hidden, _last(mask)),
+}
+MODES = tuple(_POOL)

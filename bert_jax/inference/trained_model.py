@@ -289,8 +289,3 @@ class Bert:
         divides = len(batch['input_ids']) % self._mesh.size == 0
         axes = sharding.partition_spec(('batch', 'length')) if divides else PartitionSpec()
         return jax.device_put(dict(batch), NamedSharding(self._mesh, axes))
-
-
-def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:
-    """See `Bert.load`."""
-    return Bert.load(directory, dtype)

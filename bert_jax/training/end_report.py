@@ -200,8 +200,8 @@ def _quoted(text: str) -> str:
 
 
 def program() -> str:
-    """What a user types to run bert_jax: the script in the folder of this Python, or `python
-    -m`."""
+    """Returns the command that runs bert_jax: the script in the folder of this Python, or else
+    `python -m`."""
     script = pathlib.Path(sys.executable).with_name('bert_jax')
     return _typed(script) if script.exists() else f'{_typed(sys.executable)} -m bert_jax'
 

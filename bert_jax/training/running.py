@@ -25,9 +25,9 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
 
 from bert_jax.config.errors import first_line
+from bert_jax.parallel.mesh import of_process_0
 
 LOG = logging.getLogger('bert_jax.training.running')
 FILE = 'running.json'
@@ -287,8 +287,5 @@ def alone_in(workdir: epath.PathLike) -> Iterator[None]:
 
 def _of_process_0(message: str) -> str:
     """Returns the message of process 0, in all processes of the run."""
-    if jax.process_count() == 1:
-        return message
-    content = message.encode()[:MESSAGE]
-    padded = np.frombuffer(content.ljust(MESSAGE), np.uint8)
-    return bytes(multihost_utils.broadcast_one_to_all(padded)).decode('utf-8', 'replace').strip()
+    padded = np.frombuffer(message.encode()[:MESSAGE].ljust(MESSAGE), np.uint8)
+    return bytes(of_process_0(padded)).decode('utf-8', 'replace').strip()

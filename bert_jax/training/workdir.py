@@ -19,6 +19,7 @@ LOG = logging.getLogger('bert_jax.training.workdir')
 CONFIG = 'config.json'
 DATA = 'corpus.json'
 BEST = 'best.json'
+METRICS = 'metrics.jsonl'
 
 
 def absolute(path: epath.PathLike) -> epath.Path:

@@ -20,7 +20,7 @@ from small_finetuning import fine_tune, results, said
 from bert_jax.config.errors import Interrupted
 from bert_jax.finetuning import runs
 from bert_jax.inference import model_dir
-from bert_jax.inference.trained_model import Bert, load
+from bert_jax.inference.trained_model import Bert
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('one_device')]
 
@@ -135,13 +135,13 @@ def test_killed_five_times(tmp_path: pathlib.Path, source: pathlib.Path, texts: 
 def test_a_finetuned_workdir_is_a_start(
     tmp_path: pathlib.Path, source: pathlib.Path, texts: dict
 ) -> None:
-    """Its encoder and, where the labels are as many, its head."""
+    """Its encoder is loaded and, if there are as many labels, its head."""
     config = small_tasks.configured(source, 'text', data=texts)
     fine_tune(config, epath.Path(tmp_path / 'first'))
     again = dataclasses.replace(config, init_from=str(tmp_path / 'first'))
     again = dataclasses.replace(again, train=dataclasses.replace(again.train, num_steps=1))
     fine_tune(again, epath.Path(tmp_path / 'second'))
     assert results(tmp_path / 'second')['mean']['accuracy'] == 1
-    bert: Bert = load(tmp_path / 'second')
+    bert: Bert = Bert.load(tmp_path / 'second')
     assert bert.labels == ('neg', 'pos') and bert.heads == ('pooler', 'classifier')
     assert model_dir.load(tmp_path / 'second').data.task == 'text'

@@ -100,7 +100,7 @@ def test_it_does_not_drop_probabilities() -> None:
 
 
 def test_where_a_mesh_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs on other machines is computed as they would."""
+    """A program for other machines is compiled for their platform, not for that of this host."""
     mesh = make_mesh(MeshConfig())
     monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
     assert platform() == 'gpu'

@@ -25,7 +25,7 @@ HIDDEN, LOGITS = 1e-5, 1e-4  # most that float32 outputs may differ by
 
 @dataclasses.dataclass(frozen=True)
 class Both:
-    """The same model twice; the folder holds ours."""
+    """A model of transformers, and the folder with the same model of bert_jax."""
 
     theirs: Any
     ours: predict.Bert
@@ -73,7 +73,7 @@ def batch(model: Both, rows: int, length: int, seed: int = 0) -> dict[str, np.nd
 
 
 def their_outputs(model: Both, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """By our names; what their model gives of them."""
+    """Returns the outputs of their model by the names of bert_jax, if it has them."""
     tensors = {name: torch.tensor(value).long() for name, value in inputs.items()}
     encoder = getattr(model.theirs, 'bert', model.theirs)
     with torch.no_grad():
@@ -102,7 +102,7 @@ def close(found: Mapping[str, float]) -> bool:
 
 
 def their_gradients(model: Both, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """PyTorch's gradients by our paths."""
+    """Returns PyTorch's gradients by the paths of bert_jax."""
     tensors = {
         name: parameter.grad.numpy()
         for name, parameter in model.theirs.named_parameters()

@@ -20,7 +20,7 @@ STEPS = 8
 
 
 def reactions(shared_data: Any) -> list[str]:
-    """Chemical reactions of the golden files, their molecules in other orders too."""
+    """Returns the reactions of the golden files, and copies with the molecules in other orders."""
     random, lines = np.random.default_rng(0), []
     for name in ('rxnfp-bert-pretrained', 'rxnmapper-albert'):
         folder = shared_data(f'weights/{name}')

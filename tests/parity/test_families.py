@@ -1,4 +1,4 @@
-"""Every family against transformers: hidden states, logits, gradients, heads and conversions.
+"""Compares all families with transformers: states, logits, gradients, heads and conversions.
 
     pytest -s tests/parity/test_families.py
 

@@ -84,7 +84,7 @@ def test_the_figures_of_a_plan(four: list[jax.Device]) -> None:
     assert 0 < result['memory']['program and padding'] < GIB
     sent = result['collectives']
     assert sum(size for name, size in sent.items() if name.endswith('over tensor')) > 0
-    # Every layer adds up its activations over `tensor` four times: twice forward, twice backward.
+    # Each layer sums its activations over `tensor` four times, two of them in the backward pass.
     activations = 2 * PHASE.batch_size / 2 * PHASE.max_seq_length * TINY.model.hidden_size
     layers = TINY.model.num_hidden_layers
     assert sent['synchronous all-reduce over tensor'] >= 4 * layers * activations

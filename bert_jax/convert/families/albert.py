@@ -37,7 +37,6 @@ ALBERT = Family(
     ),
     classes=classes('Albert', ('pooler',))
     | {'AlbertForPreTraining': ('pooler', 'masked_lm', 'sentence_order')},
-    decoder='predictions.decoder.weight',
     decoder_bias='predictions.decoder.bias',
     keys=KEYS
     | {

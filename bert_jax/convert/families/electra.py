@@ -34,7 +34,6 @@ ELECTRA = Family(
         *linear('span', 'qa_outputs'),
     ),
     classes=classes('Electra') | {'ElectraForPreTraining': ()},
-    decoder='generator_lm_head.weight',
     keys=bert.KEYS,
     implied={'masked_lm_act': 'gelu', 'summary_dropout': True, 'summary_activation': 'gelu'},
     fixed={'position_embedding_type': ('absolute',)},

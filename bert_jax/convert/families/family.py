@@ -27,18 +27,6 @@ REQUIRED = (
     'num_attention_heads',
     'intermediate_size',
 )
-# The fields of ModelConfig that BERT's config.json has under the same name.
-BERT_KEYS = (
-    *REQUIRED,
-    'hidden_act',
-    'hidden_dropout_prob',
-    'attention_probs_dropout_prob',
-    'max_position_embeddings',
-    'type_vocab_size',
-    'initializer_range',
-    'layer_norm_eps',
-    'tie_word_embeddings',
-)
 DROPOUTS = ('classifier_dropout', 'tagger_dropout', 'span_dropout')
 # Keys of config.json that do not change what an encoder computes.
 _INERT_KEYS = """
@@ -82,8 +70,8 @@ class Family:
 
     prefix: the start of the names of the encoder's tensors, which a folder of the bare encoder
     lacks. rules: names of tensors. classes: the classes of transformers, with the heads that they
-    have; the first is the bare encoder. decoder: the tensor of the masked-LM decoder. decoder_bias:
-    a second name of the decoder's bias, if the checkpoint has one.
+    have; the first is the bare encoder. decoder_bias: a second name of the bias of the masked-LM
+    decoder, if the checkpoint has one.
 
     keys: maps fields of ModelConfig to keys of config.json. defaults: the values of fields whose
     key is missing, if they differ from ModelConfig's defaults. implied: the fields that always have
@@ -97,11 +85,8 @@ class Family:
     prefix: str
     rules: Rules
     classes: Mapping[str, tuple[str, ...]]
-    decoder: str
+    keys: Mapping[str, str]
     decoder_bias: str = ''
-    keys: Mapping[str, str] = dataclasses.field(
-        default_factory=lambda: {key: key for key in BERT_KEYS}
-    )
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     implied: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -115,6 +100,11 @@ class Family:
     def words(self) -> str:
         """The tensor of the word embeddings."""
         return self._tensor('encoder/embeddings/word_embeddings')
+
+    @property
+    def decoder(self) -> str:
+        """The tensor of the masked-LM decoder."""
+        return self._tensor('masked_lm_decoder')
 
     @property
     def bias(self) -> str:
@@ -190,6 +180,11 @@ class Family:
         known = {*INERT, *ALWAYS_FIXED, *self.keys.values(), *self.aliases, *self.fixed}
         known |= {*self.inert, *self.write(self.model(values))}
         return sorted(set(values) - known)
+
+
+def same(*names: str) -> dict[str, str]:
+    """The entries of `Family.keys` for keys that have the names of the fields."""
+    return {name: name for name in names}
 
 
 def _activation(name: Any, key: str) -> str:

@@ -38,7 +38,6 @@ ROBERTA = Family(
         *linear('span', 'qa_outputs'),
     ),
     classes=classes('Roberta', ('pooler',)),
-    decoder='lm_head.decoder.weight',
     decoder_bias='lm_head.decoder.bias',
     keys=bert.KEYS,
     implied={'masked_lm_act': 'gelu', 'summary_dropout': True},

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.families.family import Family, classes
+from bert_jax.convert.families.family import Family, classes, same
 from bert_jax.convert.rules import Rule, linear, norm, table
 
 _OURS = 'encoder/layers'
@@ -81,18 +81,14 @@ XLM = Family(
         masked_lm='WithLMHeadModel',
         span='ForQuestionAnsweringSimple',
     ),
-    decoder='pred_layer.proj.weight',
     keys={
-        'vocab_size': 'vocab_size',
+        **same('vocab_size', 'max_position_embeddings', 'layer_norm_eps', 'tie_word_embeddings'),
         'hidden_size': 'emb_dim',
         'num_hidden_layers': 'n_layers',
         'num_attention_heads': 'n_heads',
         'hidden_dropout_prob': 'dropout',
         'attention_probs_dropout_prob': 'attention_dropout',
-        'max_position_embeddings': 'max_position_embeddings',
         'initializer_range': 'init_std',
-        'layer_norm_eps': 'layer_norm_eps',
-        'tie_word_embeddings': 'tie_word_embeddings',
         'classifier_dropout': 'summary_first_dropout',
     },
     defaults={'classifier_dropout': 0.1},

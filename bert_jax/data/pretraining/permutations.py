@@ -106,5 +106,5 @@ def _scores(stream: Stream, row: Layout, draws: Draws) -> tf.Tensor:
 
 
 def targets(reuse_len: int) -> Targets:
-    """How the targets of rows are chosen. reuse_len: see `permuted`."""
+    """The choice of the targets of rows. reuse_len: see `permuted`."""
     return Targets(columns, functools.partial(permuted, reuse_len))

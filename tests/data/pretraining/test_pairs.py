@@ -160,24 +160,12 @@ def test_one_document_is_an_error_before_the_first_batch(tmp_path, documents):
 def test_the_edges_of_texts_do_not_reveal_the_label(real_text, name, documents, length):
     """Lengths, whether A and B begin inside a word and end a sentence; and features of B alone."""
     directory = real_text(name, documents, holdout=0.05)
-    words = tokenizer.load(directory)
-    final = np.isin(np.array(words.pieces), ['.', '!', '?'])
     config = made_stores.config(length, 256, 20)
     batch = made_stores.joined(input_pipeline.train_batches(directory, config, start=0, stop=100))
+    features = made_stores.edges(batch, tokenizer.load(directory))
     ids, labels = made_stores.restored(batch), batch['next_sentence_labels']
-    a, a_length, b, b_length = made_stores.segments(batch)
+    _, _, b, _ = made_stores.segments(batch)
     rows = np.arange(len(ids))
-    features = np.stack(
-        [
-            a_length,
-            b_length,
-            words.is_continuation[ids[rows, a]],
-            words.is_continuation[ids[rows, b]],
-            final[ids[rows, a + a_length - 1]],
-            final[ids[rows, b + b_length - 1]],
-        ],
-        axis=1,
-    )
     half = len(rows) // 2
     for columns in ([0, 1], [0, 1, 2, 3, 4, 5]):
         model = HistGradientBoostingClassifier(max_iter=40, max_depth=5, random_state=0)
