@@ -101,11 +101,7 @@ def _language(model: ModelConfig, values: Mapping[str, Any]) -> str:
 
 
 def _why_unused(
-    name: str,
-    family: Family,
-    model: ModelConfig,
-    path: pathlib.Path,
-    values: Mapping[str, Any],
+    name: str, family: Family, model: ModelConfig, path: pathlib.Path, values: Mapping[str, Any]
 ) -> str:
     """The reason why a tensor is not used; see `why_unused`."""
     reason = why_unused(name, family, model.stacked_layers, path)
@@ -121,10 +117,7 @@ def _why_unused(
 
 
 def _heads(
-    tensors: Mapping[str, np.ndarray],
-    family: Family,
-    model: ModelConfig,
-    values: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray], family: Family, model: ModelConfig, values: Mapping[str, Any]
 ) -> tuple[str, ...]:
     """The heads that the tensors belong to.
 

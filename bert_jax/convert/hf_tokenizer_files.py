@@ -158,10 +158,7 @@ def _fast_tokenizer(
     made.post_processor = processors.TemplateProcessing(
         single=f'{before}$A:0 {names.sep}:0{after}',
         pair=f'{before}$A:0 {between}$B:{second} {names.sep}:{second}{after}',
-        special_tokens=[
-            (names.cls, vocabulary.specials.cls),
-            (names.sep, vocabulary.specials.sep),
-        ],
+        special_tokens=[(names.cls, vocabulary.specials.cls), (names.sep, vocabulary.specials.sep)],
     )
     return made, notes
 

@@ -32,6 +32,24 @@ class Places(NamedTuple):
     special: Any
 
 
+class _Spans(NamedTuple):
+    """The segment that each place belongs to; arrays or tensors that broadcast to [rows, length].
+
+    place: the number of the place in the row's text, which is negative in padding on the left. end:
+    [rows, 1], the place after the last sequence. segment: the index of the segment. offset: the
+    distance from the segment's start. beyond: the distance from its end. last: bool, whether the
+    segment is the last one of its sequence. number: the index of the segment in its sequence.
+    """
+
+    place: Any
+    end: Any
+    segment: Any
+    offset: Any
+    beyond: Any
+    last: Any
+    number: Any
+
+
 @dataclasses.dataclass(frozen=True)
 class RowFormat:
     """The special tokens of a sequence, by their roles in `tokenizer.specials`, and token types.
@@ -110,7 +128,7 @@ class RowFormat:
         special = where(is_row, self._specials_at(spans, specials, where), specials.pad)
         return Places(spans.segment, spans.offset, is_text, is_row, types, special)
 
-    def _spans(self, lengths: Any, length: int, group: Any, where: Callable[..., Any]) -> '_Spans':
+    def _spans(self, lengths: Any, length: int, group: Any, where: Callable[..., Any]) -> _Spans:
         """The segment of each place, and the distances from its ends; see `place`."""
         count = lengths.shape[1]
         opens, closes, number, exists = _frames(group, count, where)
@@ -136,7 +154,7 @@ class RowFormat:
         return _Spans(place, end, per_place(range(count)), offset, beyond, last, numbers)
 
     def _specials_at(
-        self, spans: '_Spans', specials: Specials[int], where: Callable[..., Any]
+        self, spans: _Spans, specials: Specials[int], where: Callable[..., Any]
     ) -> Any:
         """int32[rows, length]: the special token of each place; padding where there is none."""
         special = spans.place * 0 + specials.pad
@@ -148,7 +166,7 @@ class RowFormat:
             special = where(spans.last & (spans.beyond == i), token, special)
         return special
 
-    def _types_at(self, spans: '_Spans', where: Callable[..., Any]) -> Any:
+    def _types_at(self, spans: _Spans, where: Callable[..., Any]) -> Any:
         """int32[rows, length]: the token type of each place, as if no place were padding."""
         types = spans.place * 0 + self.types[0]
         for i, segment_type in enumerate(self.types[1:], 1):
@@ -159,24 +177,6 @@ class RowFormat:
                 pooled = spans.last & (spans.beyond == len(self.after) - 1)
             types = where(pooled, self.pooled_type, types)
         return types
-
-
-class _Spans(NamedTuple):
-    """The segment that each place belongs to; arrays or tensors that broadcast to [rows, length].
-
-    place: the number of the place in the row's text, which is negative in padding on the left. end:
-    [rows, 1], the place after the last sequence. segment: the index of the segment. offset: the
-    distance from the segment's start. beyond: the distance from its end. last: bool, whether the
-    segment is the last one of its sequence. number: the index of the segment in its sequence.
-    """
-
-    place: Any
-    end: Any
-    segment: Any
-    offset: Any
-    beyond: Any
-    last: Any
-    number: Any
 
 
 BERT = RowFormat(('cls',), ('sep',), ('sep',), types=(0, 1))

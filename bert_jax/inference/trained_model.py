@@ -64,11 +64,7 @@ class Bert:
 
     @classmethod
     def load(
-        cls,
-        directory: str | os.PathLike,
-        dtype: str = 'auto',
-        name: str = '',
-        language: str = '',
+        cls, directory: str | os.PathLike, dtype: str = 'auto', name: str = '', language: str = ''
     ) -> Self:
         """The model of a workdir's best or newest checkpoint, or of a converted folder.
 

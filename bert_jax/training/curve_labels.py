@@ -32,11 +32,7 @@ def draw_baselines(
     ]
     same = all(items == found[0] for items in found)
     lines = [
-        (
-            scale * value,
-            f'{name} {panel.text(scale * value)}',
-            GREY if same else colors[i],
-        )
+        (scale * value, f'{name} {panel.text(scale * value)}', GREY if same else colors[i])
         for i, items in enumerate(found[:1] if same else found)
         for name, value in items
     ]
