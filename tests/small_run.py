@@ -35,7 +35,7 @@ FLAGS = {
 
 
 def write_corpus(folder: pathlib.Path) -> pathlib.Path:
-    """120 documents of random words, a sentence a line, and a vocabulary of letters."""
+    """Writes 120 documents of random words, with a sentence on each line, and a vocabulary."""
     rng = random.Random(0)
     words = [''.join(rng.choices('abcdefgh', k=rng.randint(2, 7))) for _ in range(300)]
     documents = [
@@ -51,7 +51,7 @@ def write_corpus(folder: pathlib.Path) -> pathlib.Path:
 
 
 def command(folder: pathlib.Path, workdir: pathlib.Path | str, **flags: Any) -> list[str]:
-    """main's command line; flags: config keys, with `__` for the dot."""
+    """Returns the command line of `main`. flags: config keys, with `__` for the dot."""
     values = FLAGS | {
         'data.corpus': f'text:{folder / "corpus.txt"}',
         'data.vocab_file': folder / 'vocab.txt',
@@ -86,7 +86,7 @@ def start(
 
 
 def finish(folder: pathlib.Path, workdir: pathlib.Path, **flags: Any) -> tuple[int, str]:
-    """Exit code and output."""
+    """Returns the exit code and the output."""
     process = start(folder, workdir, **flags)
     output, _ = process.communicate(timeout=300)
     return process.returncode, output

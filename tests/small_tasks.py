@@ -74,7 +74,8 @@ def fine_tuned_folder(
 
 
 def configured(source: pathlib.Path, task: str, **sections: dict[str, Any]) -> Config:
-    """Fine-tunes `source`; sections: changes by their names (`data`, `train`...)."""
+    """Returns the configuration of a run that starts from `source`. sections: changes by
+    section."""
     config = Config(
         model=dataclasses.replace(MODEL),
         data=DataConfig(task=task, max_seq_length=16),  # one shape to compile
@@ -117,7 +118,7 @@ def write_tags(path: pathlib.Path, count: int, seed: int) -> pathlib.Path:
 
 
 def write_pairs(path: pathlib.Path, count: int, seed: int, most: int = 4) -> pathlib.Path:
-    """A tsv of sentences and their words in the opposite order."""
+    """Writes a tsv of sentences and their words in the opposite order."""
     rng = random.Random(seed)
     lines = ['source\ttarget\n']
     for _ in range(count):

@@ -44,7 +44,7 @@ def run_steps(
     steps: int,
     restore: Callable[[train_step.TrainState], Any] | None = None,
 ) -> tuple[list[float], train_step.TrainState]:
-    """Losses and final state of `steps` real steps on two batches in turn, dropout and all.
+    """Returns the losses and the final state of `steps` steps with dropout on two batches in turn.
 
     restore: from an abstract state to the one to continue from.
     """

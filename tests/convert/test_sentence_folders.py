@@ -111,7 +111,7 @@ def test_the_prompt_may_be_left_out_of_the_pooling() -> None:
 
 
 def test_old_files(theirs: pathlib.Path) -> None:
-    """Keys of old versions, and the encoder in a folder of its own."""
+    """The settings have keys of old versions, and the encoder is in a folder of its own."""
     modules(theirs, 'Transformer', 'Pooling')
     values = {'pooling_mode_cls_token': True, 'pooling_mode_mean_tokens': True}
     write(theirs / '1_Pooling/config.json', {'word_embedding_dimension': WIDTH} | values)

@@ -26,7 +26,7 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
 
 def test_the_order_of_dimensions_changes_no_number(place: str) -> None:
-    """Nor a gradient; what is written out here is the definition."""
+    """It changes no gradient either. The reference is the definition of attention."""
 
     def defined(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
         scores = jnp.einsum('bqhd,bkhd->bqkh', q, k) / math.sqrt(SHAPE[-1])

@@ -40,8 +40,8 @@ def one_device() -> tuple[list[float], TrainState]:
 
 
 def differences(name: str) -> tuple[float, float, float]:
-    """The largest of ten steps' losses; then of a parameter; of a sum of gradients, as a share of
-    its array's largest one."""
+    """Returns the largest differences in ten steps: of a loss, of a parameter, and of a sum of
+    gradients as a share of the largest value in its array."""
     one, state_one = one_device()
     losses, state = run_steps(TINY, MESHES[name], steps=10)
     assert one[-1] < one[0] - 0.1

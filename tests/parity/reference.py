@@ -37,13 +37,13 @@ def both(source: pathlib.Path, workspace: pathlib.Path, architecture: str) -> Bo
     theirs = getattr(transformers, architecture).from_pretrained(source).eval()
     folder = workspace / 'ours'
     convert_in('hf', source, folder)
-    # On one device: eight of the tests' would hold as many copies.
+    # One device is enough: each of the eight devices of the tests would hold a copy.
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     return Both(theirs, predict.Bert(model_dir.load(folder), mesh), folder)
 
 
 def random_model(workspace: pathlib.Path, **changes: Any) -> Both:
-    """BertForPreTraining with random weights, norms and biases among them."""
+    """A BertForPreTraining with random weights, also in its norms and biases."""
     torch.manual_seed(0)
     model = transformers.BertForPreTraining(transformers.BertConfig(**changes))
     with torch.no_grad():
@@ -63,7 +63,7 @@ def batch(model: Both, rows: int, length: int, seed: int = 0) -> dict[str, np.nd
     second = place >= random.integers(1, length // 2, rows)[:, None]
     mask = (place < sizes[:, None]).astype(np.int32)
     types = second * mask * min(config.type_vocab_size - 1, 1)
-    # Not 0: their look-up gives the padding token no gradient, not even where it is text.
+    # The ids are not 0, because PyTorch computes no gradient for the embedding of padding.
     ids = random.integers(1, config.vocab_size, size=(rows, length)) * mask
     return {
         'input_ids': ids.astype(np.int32),
@@ -88,8 +88,8 @@ def their_outputs(model: Both, inputs: Mapping[str, np.ndarray]) -> dict[str, np
 def differences(
     ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], mask: np.ndarray
 ) -> dict[str, float]:
-    """The largest absolute difference of each output, at real tokens. (At padding both hold what
-    nobody reads, and float32 noise there is larger.)"""
+    """The largest absolute difference of each output at real tokens. The values at padding are not
+    used, and their rounding errors are larger."""
     found = {}
     for name, value in theirs.items():
         gap = np.abs(ours[name] - value)

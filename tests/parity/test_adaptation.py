@@ -81,7 +81,7 @@ def their_eval(model: Any, batches: Any) -> float:
 
 
 def their_losses(source: pathlib.Path, config: Config, store: pathlib.Path) -> list[float]:
-    """The held-out loss before and after the steps: AdamW, clipping, the same batches."""
+    """The held-out loss before and after the steps, with AdamW, clipping and the same batches."""
     model = transformers.BertForMaskedLM.from_pretrained(source)
     schedule, settings = optimizer.make_schedule(config), config.optim
     named = [(n, p) for n, p in model.named_parameters() if 'pooler' not in n]

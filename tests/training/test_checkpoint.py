@@ -77,7 +77,8 @@ def test_restore_onto_other_meshes(tmp_path: pathlib.Path) -> None:
 def test_whatever_file_is_damaged_the_state_is_never_wrong(
     tmp_path: pathlib.Path, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each file of the newest checkpoint in turn. Some of them nobody needs; then all is well."""
+    """Each file of the newest checkpoint is damaged in turn. Damage in a file that is not needed
+    does not matter."""
     save(tmp_path / 'good', 10, 20)
     passed_over = 0
     for i, path in enumerate(files(tmp_path / 'good', 20)):

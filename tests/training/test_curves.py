@@ -110,8 +110,7 @@ def test_filled_masks(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_run_without_its_other_files(tmp_path: pathlib.Path) -> None:
-    """Such a run is of an old version, or only metrics.jsonl was copied; it has no evaluation
-    yet."""
+    """The run is of an old version, or only metrics.jsonl was copied. It has no evaluation yet."""
     shown = texts(workdir(tmp_path / 'old', [{'step': 5, 'mlm_loss': 7.25}]))
     assert '7.25' in shown
     assert not any('unigram' in text or 'guess' in text for text in shown)

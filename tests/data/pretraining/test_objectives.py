@@ -231,7 +231,8 @@ def test_two_texts_of_a_row_are_neighbours_in_one_document(made):
 
 
 def test_runs_of_words_have_the_published_lengths(real_text):
-    """p(n) in proportion to 1/n (Lan et al., 2020, section 3.1); words are masked whole."""
+    """The probability of n words is proportional to 1/n (Lan et al., 2020, section 3.1). Words are
+    masked whole."""
     directory = real_text('articles', 60, holdout=0.1)
     words = tokenizer.load(directory)
     config = configured('mlm', length=512, slots=77, max_ngram=3)
