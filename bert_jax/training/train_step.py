@@ -272,6 +272,4 @@ def shared_step(config: Config, task: Task, mesh: Mesh) -> Step:
     return _build_step(dataclasses.replace(config, data=data, train=train), task, mesh)
 
 
-@functools.lru_cache(maxsize=1)
-def _build_step(config: Config, task: Any, mesh: Mesh) -> Step:
-    return build_step(config, task, mesh)
+_build_step = functools.lru_cache(maxsize=1)(build_step)
