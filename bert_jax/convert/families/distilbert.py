@@ -40,13 +40,6 @@ DISTILBERT = Family(
         'classifier_dropout': 'seq_classif_dropout',
         'span_dropout': 'qa_dropout',
     },
-    defaults={'classifier_dropout': 0.2, 'span_dropout': 0.1},
-    implied={
-        'type_vocab_size': 0,
-        'layer_norm_eps': 1e-12,
-        'attention_output_dropout': False,
-        'summary_activation': 'relu',
-    },
     # The table of positions is in the checkpoint, even if it was filled with sinusoids.
     inert=('sinusoidal_pos_embds',),
     special_ids={'pad_token_id': 0},

@@ -35,7 +35,6 @@ ELECTRA = Family(
     ),
     classes=classes('Electra') | {'ElectraForPreTraining': ()},
     keys=bert.KEYS,
-    implied={'masked_lm_act': 'gelu', 'summary_dropout': True, 'summary_activation': 'gelu'},
     fixed={'position_embedding_type': ('absolute',)},
     # Settings of the head for multiple choice.
     inert=('summary_activation', 'summary_last_dropout', 'summary_type', 'summary_use_proj'),

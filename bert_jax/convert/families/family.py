@@ -3,12 +3,14 @@ classes."""
 
 import dataclasses
 import difflib
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bert_jax.config import ModelConfig, architecture_fields, model_from_dict
 from bert_jax.convert.rules import Rules
+from bert_jax.models.presets import PRESETS
 
 # Hugging Face and google-research publish the same weights with hidden_act=gelu. For this name,
 # transformers computes the exact function, and google-research/bert, since 2019, the tanh
@@ -73,12 +75,12 @@ class Family:
     have; the first is the bare encoder. decoder_bias: a second name of the bias of the masked-LM
     decoder, if the checkpoint has one.
 
-    keys: maps fields of ModelConfig to keys of config.json. defaults: the values of fields whose
-    key is missing, if they differ from ModelConfig's defaults. implied: the fields that always have
-    these values. aliases: older names of keys. fixed: maps keys to the values that bert_jax
-    supports; the first value is written. inert: keys that do not change what an encoder computes.
-    read: returns more fields from the values of a config.json. write: returns more values from a
-    ModelConfig. special_ids: the ids of special tokens of the published models.
+    keys: maps fields of ModelConfig to keys of config.json. missing: the values of fields whose key
+    is missing, if they differ from those of the published models. aliases: older names of keys.
+    fixed: maps keys to the values that bert_jax supports; the first value is written. inert: keys
+    that do not change what an encoder computes. read: returns more fields from the values of a
+    config.json. write: returns more values from a ModelConfig. special_ids: the ids of special
+    tokens of the published models.
     """
 
     model_type: str
@@ -87,14 +89,21 @@ class Family:
     classes: Mapping[str, tuple[str, ...]]
     keys: Mapping[str, str]
     decoder_bias: str = ''
-    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    implied: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    missing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     fixed: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     inert: tuple[str, ...] = ()
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = no_changes
     write: Callable[[ModelConfig], dict[str, Any]] = no_changes
     special_ids: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The fields that differ from ModelConfig's defaults unless a config.json sets them."""
+        published = next(p for p in PRESETS.values() if p.model_type == self.model_type)
+        fields, usual = dataclasses.asdict(published), dataclasses.asdict(ModelConfig())
+        differing = {name: fields[name] for name in fields if fields[name] != usual[name]}
+        return {**differing, **self.missing}
 
     @property
     def words(self) -> str:
@@ -129,12 +138,11 @@ class Family:
         if absent := [key for key in keys.values() if key not in values]:
             names = ', '.join(absent)
             raise ValueError(f'it has no {names}; is it the configuration of a {self.model_type}?')
-        fields = {'model_type': self.model_type} | dict(self.defaults)
+        fields = {'model_type': self.model_type} | self.defaults
         for field, key in self.keys.items():
             if key in values and (values[key] is not None or field not in DROPOUTS):
                 fields[field] = values[key]
         fields |= self.read(values)
-        fields |= self.implied
         if isinstance(fields.get('tie_word_embeddings'), type(None)):
             fields.pop('tie_word_embeddings', None)
         fields['hidden_act'] = _activation(

@@ -91,8 +91,6 @@ XLM = Family(
         'initializer_range': 'init_std',
         'classifier_dropout': 'summary_first_dropout',
     },
-    defaults={'classifier_dropout': 0.1},
-    implied={'masked_lm_transform': False, 'summary_use_proj': False},
     aliases={'n_words': 'vocab_size'},
     fixed={
         'causal': (False,),
@@ -120,4 +118,5 @@ FLAUBERT = dataclasses.replace(
         span='ForQuestionAnsweringSimple',
     ),
     keys={**XLM.keys, 'pre_norm': 'pre_norm', 'layerdrop': 'layerdrop'},
+    missing={'layer_norm_eps': 1e-12},
 )

@@ -76,15 +76,6 @@ XLNET = Family(
         'hidden_dropout_prob': 'dropout',
         'classifier_dropout': 'summary_last_dropout',
     },
-    defaults={'classifier_dropout': 0.1},
-    implied={
-        'type_vocab_size': 4,
-        'position_embedding_type': 'relative',
-        'attention_bias': False,
-        'masked_lm_transform': False,
-        'summary_type': 'last',
-        'tagger_dropout': 0.0,
-    },
     aliases={'n_token': 'vocab_size'},
     fixed={
         'attn_type': ('bi',),
