@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from bert_jax.models.pooling import last_token
+
 FILE, ARRAYS = 'sentence_embedding.json', 'sentence_embedding.npz'
 # The activations of dense layers, by the last part of their names in PyTorch.
 ACTIVATIONS = {
@@ -168,7 +170,8 @@ def load(folder: epath.Path) -> SentenceEmbedding | None:
     return SentenceEmbedding(poolings=poolings, layers=layers, **values)
 
 
-def _at(hidden: jax.Array, index: jax.Array) -> jax.Array:
+def _first(hidden: jax.Array, mask: jax.Array) -> jax.Array:
+    index = jnp.argmax(mask > 0, axis=1)
     return jnp.take_along_axis(hidden, index[:, None, None], axis=1)[:, 0]
 
 
@@ -182,20 +185,15 @@ def _weighted(hidden: jax.Array, weights: jax.Array, power: float = 1.0) -> jax.
     return total / jnp.maximum(jnp.sum(weights, axis=1), 1e-9)[:, None] ** power
 
 
-def _last(mask: jax.Array) -> jax.Array:
-    """The index of the last token of each row."""
-    return jnp.max(jnp.where(mask > 0, jnp.arange(mask.shape[1]), 0), axis=1)
-
-
 # Functions of the hidden states float[batch, length, hidden] and the mask int[batch, length].
 _POOL: Mapping[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
-    'cls': lambda hidden, mask: _at(hidden, jnp.argmax(mask > 0, axis=1)),
+    'cls': _first,
     'max': _max,
     'mean': lambda hidden, mask: _weighted(hidden, mask.astype(jnp.float32)),
     'mean_sqrt_len_tokens': lambda hidden, mask: _weighted(hidden, mask.astype(jnp.float32), 0.5),
     'weightedmean': lambda hidden, mask: _weighted(
         hidden, mask * jnp.arange(1.0, hidden.shape[1] + 1)
     ),
-    'lasttoken': lambda hidden, mask: _at(hidden, _last(mask)),
+    'lasttoken': last_token,
 }
 MODES = tuple(_POOL)

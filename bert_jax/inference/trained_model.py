@@ -21,7 +21,7 @@ from bert_jax.inference import embedding, masked_words, model_dir
 from bert_jax.inference.masked_words import Candidates
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.token_arrays import INPUTS, LENGTHS, batch_shapes, checked
-from bert_jax.models.heads import HEADS
+from bert_jax.models.heads import HEADS, Outputs
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
 from bert_jax.parallel.mesh import make_mesh
@@ -30,8 +30,6 @@ from bert_jax.tasks.translation import TranslationTask
 from bert_jax.training.evaluation import Predictions, by_example
 
 THREADS = 2
-
-Outputs = dict[str, jax.Array]
 
 
 class Bert:

@@ -15,7 +15,7 @@ import jax
 from etils import epath
 
 from bert_jax.config import Config
-from bert_jax.config.console import plural, say
+from bert_jax.config.console import WIDTH, plural, say
 from bert_jax.config.files import write_atomically
 from bert_jax.tasks.measures import BASELINES, MEASURES
 from bert_jax.training import curves
@@ -24,8 +24,6 @@ from bert_jax.training.history import EXAMPLES
 from bert_jax.training.progress import Metrics
 from bert_jax.training.train_step import Step
 from bert_jax.training.workdir import absolute, newest_checkpoint
-
-WIDTH = 80  # columns
 
 
 @dataclasses.dataclass
