@@ -9,6 +9,7 @@ from bert_jax.config.fields import INHERIT, Fact
 from bert_jax.config.model import RATES, ModelConfig
 from bert_jax.config.schema import Config, Kind
 
+KINDS: dict[Kind, str] = {'pretraining': 'pretraining', 'finetuning': 'fine-tuning'}
 UNREAD: dict[Kind, Fact] = {'pretraining': Fact.FINETUNING, 'finetuning': Fact.PRETRAINING}
 # Advice for keys that fine-tuning does not read.
 INSTEAD = {
@@ -131,5 +132,5 @@ def refuse_unread(config: Config, typed: Collection[str] = ()) -> None:
         for key in unread_keys(config, typed)
     ]
     if unread:
-        name = {'pretraining': 'pretraining', 'finetuning': 'fine-tuning'}[config.kind]
-        raise ValueError(f'{name} does not read {"; ".join(unread)}. Remove these settings')
+        kind = KINDS[config.kind]
+        raise ValueError(f'{kind} does not read {"; ".join(unread)}. Remove these settings')

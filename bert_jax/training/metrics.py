@@ -15,7 +15,7 @@ from etils import epath
 
 from bert_jax.config import Config, Phase
 from bert_jax.config.console import plural
-from bert_jax.config.files import write_atomically
+from bert_jax.config.files import is_remote, write_atomically
 from bert_jax.parallel.mesh import of_process_0
 from bert_jax.training import early_stopping
 from bert_jax.training.early_stopping import rank
@@ -47,7 +47,7 @@ class MetricsWriter:
             (self._workdir / split).mkdir(parents=True, exist_ok=True)
         self._temporary: tempfile.TemporaryDirectory | None = None
         self._folder = pathlib.Path(str(workdir))
-        if '://' in str(workdir):
+        if is_remote(workdir):
             self._temporary = tempfile.TemporaryDirectory()
             self._folder = pathlib.Path(self._temporary.name)
         kept = list[dict[str, Any]]()

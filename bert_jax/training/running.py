@@ -27,6 +27,7 @@ import numpy as np
 from etils import epath
 
 from bert_jax.config.errors import first_line
+from bert_jax.config.files import is_remote
 from bert_jax.parallel.mesh import of_process_0
 
 LOG = logging.getLogger('bert_jax.training.running')
@@ -100,15 +101,11 @@ def _read(path: epath.Path) -> Owner | None:
         return None
 
 
-def _is_remote(path: epath.Path) -> bool:
-    return '://' in str(path)
-
-
 def _touched(path: epath.Path) -> tuple[str, float]:
     """Returns a text that changes with each touch, and the time of the last touch in seconds."""
     owner = _read(path)
     last = owner.touched if owner else 0.0
-    if not _is_remote(path):
+    if not is_remote(path):
         with contextlib.suppress(OSError):
             last = os.stat(path).st_mtime
     return f'{owner and owner.token} {last}', last
@@ -167,7 +164,7 @@ class _Hold:
 
     def __init__(self, path: epath.Path):
         self.path, self.lost_to = path, ''
-        folder = '' if _is_remote(path) else os.path.realpath(path.parent)
+        folder = '' if is_remote(path) else os.path.realpath(path.parent)
         self.owner = dataclasses.replace(_myself(), workdir=folder)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -181,7 +178,7 @@ class _Hold:
             time.sleep(0.5)  # another process may be writing it
             if _read(self.path) is None:
                 self.path.unlink()  # it is damaged
-        if _is_remote(self.path):
+        if is_remote(self.path):
             self.path.write_text(self._text())
             time.sleep(SETTLE)
         else:
@@ -227,7 +224,7 @@ class _Hold:
             self.lost_to = 'its file was removed'
         elif other is not None and other.token != self.owner.token:
             self.lost_to = f'another run has taken over ({other})'
-        elif _is_remote(self.path):
+        elif is_remote(self.path):
             self.path.write_text(self._text())
         else:
             os.utime(self.path)

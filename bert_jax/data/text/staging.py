@@ -18,7 +18,7 @@ from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
 from bert_jax.config.environment import user_cache
 from bert_jax.config.errors import first_line
-from bert_jax.data.files import is_remote
+from bert_jax.config.files import is_remote
 from bert_jax.data.tokenizers import tokenizer
 
 # The fields of DataConfig that may be URLs, and the files that are copied if it is a folder.
