@@ -22,7 +22,7 @@ import absl.logging
 from absl import flags
 
 from bert_jax.config import DataConfig, choices, command_line
-from bert_jax.config.files import atomic_output
+from bert_jax.config.files import atomic_output, is_remote
 
 FLAGS = flags.FlagValues()
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
@@ -41,7 +41,7 @@ flags.DEFINE_enum(
 def main(argv: list[str]) -> int:
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns about missing optional files
     command_line.parse_flags(argv, FLAGS)
-    if '://' in FLAGS.output:
+    if is_remote(FLAGS.output):
         raise ValueError(f'--output={FLAGS.output} has to be a local folder')
     output = pathlib.Path(FLAGS.output).expanduser()
     if output.exists():

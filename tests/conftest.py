@@ -66,7 +66,7 @@ def one_device(monkeypatch: pytest.MonkeyPatch) -> None:
 def look(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., dict[str, str]]:
-    """small_look.look in a folder with a corpus and a vocabulary."""
+    """Returns small_look.look for a folder with a corpus and a vocabulary."""
     import small_look
 
     monkeypatch.chdir(tmp_path)

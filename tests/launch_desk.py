@@ -12,8 +12,8 @@ from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HERE = ('--zone=us-west4-a', '--project=mine', '--quiet')
-# Every command's stand-in. What it answers is in answers.json, by its name and first word: the last
-# answer goes on for ever. 'exit N' is an exit code, 'gone' what gcloud says of what isn't there.
+# A stand-in for each command. Its answers are in answers.json, by its name and first word; the last
+# answer is repeated. 'exit N' is an exit code, 'gone' what gcloud says of what isn't there.
 FAKE = """#!{python}
 import json, os, pathlib, sys
 name, words = os.path.basename(sys.argv[0]), sys.argv[1:]
@@ -87,7 +87,7 @@ class Desk:
         return [environment for call, environment in self.lines() if call[0] == name][-1]
 
     def actions(self) -> list[str]:
-        """What was done by gcloud, beside looking."""
+        """Returns the calls of gcloud that changed something."""
         calls = [call for call in self.calls('gcloud') if 'background.sh state' not in call[-1]]
         named = {'INSTALL=only': 'install', 'background.sh stop && ': 'restart', 'start': 'start'}
         return [

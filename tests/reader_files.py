@@ -65,7 +65,7 @@ def predict(head: str) -> Callable[[pathlib.Path, Summary], list[Any]]:
 
 
 def values(row: Any) -> Any:
-    """What was read of a row, without its place."""
+    """Returns the content of a row without its place."""
     if hasattr(row, 'words'):
         return row.words, row.tags
     if hasattr(row, 'question'):

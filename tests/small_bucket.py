@@ -25,7 +25,8 @@ class Object:
 
 
 class Bucket:
-    """Objects by name, with generations, as of which a client may ask or write."""
+    """Objects by name. Each has a generation, which a client may require when it reads or
+    writes."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Object] = {}
@@ -34,7 +35,8 @@ class Bucket:
         self.sessions, self._generations = itertools.count(), itertools.count(1)
 
     def write(self, name: str, content: bytes, only_over: str = '') -> Object | None:
-        """None where the object is no longer of that generation; 0 is none there."""
+        """Returns the new object, or None if the old one has another generation than `only_over`. 0
+        means that there is no object."""
         with self.lock:
             there = self.objects.get(name)
             if only_over and int(only_over) != (there.generation if there else 0):
@@ -49,7 +51,8 @@ class Bucket:
                 (folder / name).write_bytes(found.content)
 
     def listed(self, prefix: str, delimiter: str) -> tuple[dict[str, Object], list[str]]:
-        """Those of the prefix without the delimiter after it, and what the others begin with."""
+        """Returns the objects with the prefix and without the delimiter after it, and the
+        beginnings of the other names."""
         with self.lock:
             found = {n: self.objects[n] for n in sorted(self.objects) if n.startswith(prefix)}
         if not delimiter:
@@ -75,10 +78,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = False
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the server would log every request."""
+        """Does nothing, because the server would log every request."""
 
     def _asked(self) -> tuple[list[str], dict[str, str], bytes]:
-        """Path, query and body of a request."""
+        """Returns the path, the query and the body of a request."""
         address = urllib.parse.urlsplit(self.path)
         query = {key: values[0] for key, values in urllib.parse.parse_qs(address.query).items()}
         chunked = self.headers.get('Transfer-Encoding') == 'chunked'

@@ -66,7 +66,7 @@ class Hosts:
                 )
 
     def wait(self) -> list[int]:
-        """Exit codes; kills what does not end."""
+        """Returns the exit codes; kills processes that do not end."""
         try:
             return [process.wait(timeout=400) for process in self.processes]
         finally:
@@ -85,7 +85,7 @@ class Hosts:
 
 
 def free_job() -> int:
-    """A Slurm job's number; its last 12 bits are, for JAX, those of the coordinator's port."""
+    """Returns the number of a Slurm job whose last 12 bits give JAX a free coordinator's port."""
     for job in random.sample(range(4096), 4096):  # beside other tests'
         with socket.socket() as probe:
             if probe.connect_ex(('localhost', 61440 + job)):

@@ -35,7 +35,7 @@ FLAGS = {
 
 
 def write_corpus(folder: pathlib.Path) -> pathlib.Path:
-    """120 documents of random words, a sentence a line, and a vocabulary of letters."""
+    """Writes 120 documents of random words, with a sentence on each line, and a vocabulary."""
     rng = random.Random(0)
     words = [''.join(rng.choices('abcdefgh', k=rng.randint(2, 7))) for _ in range(300)]
     documents = [
@@ -51,7 +51,7 @@ def write_corpus(folder: pathlib.Path) -> pathlib.Path:
 
 
 def command(folder: pathlib.Path, workdir: pathlib.Path | str, **flags: Any) -> list[str]:
-    """main's command line; flags: config keys, with `__` for the dot."""
+    """Returns the command line of `main`. flags: config keys, with `__` for the dot."""
     values = FLAGS | {
         'data.corpus': f'text:{folder / "corpus.txt"}',
         'data.vocab_file': folder / 'vocab.txt',
@@ -86,7 +86,7 @@ def start(
 
 
 def finish(folder: pathlib.Path, workdir: pathlib.Path, **flags: Any) -> tuple[int, str]:
-    """Exit code and output."""
+    """Returns the exit code and the output."""
     process = start(folder, workdir, **flags)
     output, _ = process.communicate(timeout=300)
     return process.returncode, output
@@ -100,7 +100,7 @@ def metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def numbers(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    """The same without what depends on the clock."""
+    """Returns the lines of `metrics` without the values that depend on the clock."""
     return [
         {key: value for key, value in line.items() if key not in PACE} for line in metrics(workdir)
     ]
@@ -113,7 +113,7 @@ def saved_steps(workdir: pathlib.Path) -> list[int]:
 
 
 def saved_arrays(workdir: pathlib.Path, step: int) -> dict[str, Any]:
-    """Every array of a checkpoint, read by Orbax alone."""
+    """Returns all arrays of a checkpoint, read by Orbax alone."""
     import jax
     import orbax.checkpoint as ocp
 

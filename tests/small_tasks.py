@@ -40,7 +40,7 @@ MODEL = ModelConfig(
 
 
 def pretrained_folder(folder: pathlib.Path, model: ModelConfig = MODEL) -> pathlib.Path:
-    """Fresh parameters, as bert_jax.convert would have written them."""
+    """Writes fresh parameters in the form in which `bert_jax convert` writes them."""
     init = jax.jit(HeadedEncoder(model, PRETRAINING_HEADS).init)
     params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
     folder.mkdir()
@@ -74,7 +74,8 @@ def fine_tuned_folder(
 
 
 def configured(source: pathlib.Path, task: str, **sections: dict[str, Any]) -> Config:
-    """Fine-tunes `source`; sections: changes by their names (`data`, `train`...)."""
+    """Returns the configuration of a run that starts from `source`. sections: changes by
+    section."""
     config = Config(
         model=dataclasses.replace(MODEL),
         data=DataConfig(task=task, max_seq_length=16),  # one shape to compile
@@ -95,7 +96,7 @@ def sentence(rng: random.Random, extra: str, most: int = 12) -> str:
 
 
 def write_texts(path: pathlib.Path, count: int, seed: int, most: int = 12) -> pathlib.Path:
-    """Labelled pos or neg by the one word that tells."""
+    """Writes texts with the label pos or neg, which a single word of the text decides."""
     rng = random.Random(seed)
     lines = []
     for _ in range(count):
@@ -106,7 +107,7 @@ def write_texts(path: pathlib.Path, count: int, seed: int, most: int = 12) -> pa
 
 
 def write_tags(path: pathlib.Path, count: int, seed: int) -> pathlib.Path:
-    """anna and bert are persons."""
+    """Writes sentences in which anna and bert are persons."""
     rng = random.Random(seed)
     blocks = []
     for _ in range(count):
@@ -117,7 +118,7 @@ def write_tags(path: pathlib.Path, count: int, seed: int) -> pathlib.Path:
 
 
 def write_pairs(path: pathlib.Path, count: int, seed: int, most: int = 4) -> pathlib.Path:
-    """A tsv of sentences and their words in the opposite order."""
+    """Writes a tsv of sentences and their words in the opposite order."""
     rng = random.Random(seed)
     lines = ['source\ttarget\n']
     for _ in range(count):
@@ -128,7 +129,7 @@ def write_pairs(path: pathlib.Path, count: int, seed: int, most: int = 4) -> pat
 
 
 def write_questions(path: pathlib.Path, count: int, seed: int, impossible: bool) -> pathlib.Path:
-    """Who went? anna or bert; nobody in every third context of 2.0."""
+    """Writes questions with the answer anna or bert. If `impossible`, every third one has none."""
     rng = random.Random(seed)
     paragraphs = []
     for i in range(count):

@@ -10,8 +10,8 @@ from tiny_model import ROOT
 
 
 def shown(command: list[str], columns: int = 80, **options: object) -> str:
-    """What `command` writes on a terminal of `columns` columns, with the codes that move the
-    cursor. It has to succeed."""
+    """Returns the output of `command` on a terminal of `columns` columns, with the codes that move
+    the cursor. The command has to succeed."""
     ours, theirs = pty.openpty()
     environment: Mapping[str, str] = {
         **os.environ,
@@ -39,6 +39,6 @@ def shown(command: list[str], columns: int = 80, **options: object) -> str:
 
 
 def lines(screen: str) -> list[str]:
-    """Every line that was shown, including lines that were overwritten later."""
+    """Returns all lines that were shown, including lines that were overwritten later."""
     parts = re.split(r'[\r\n]+', screen)
     return [re.sub(r'\x1b\[[0-9;?]*[a-zA-Z]', '', part).rstrip() for part in parts]

@@ -25,7 +25,7 @@ FLAGS = [
 
 
 def run(*arguments: str, config: str = 'tiny', devices: int = 8) -> tuple[int, str]:
-    """Exit code and output."""
+    """Returns the exit code and the output."""
     file = f'--config={ROOT}/configs/{config}.py'
     count = f'--xla_force_host_platform_device_count={devices}'
     done = subprocess.run(

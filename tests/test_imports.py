@@ -28,7 +28,8 @@ READS_DATA = {*COMMANDS, 'finetuning', 'inference', 'preflight'}
 
 
 def modules() -> dict[str, pathlib.Path]:
-    """Every module of the package by its dotted name below bert_jax; packages by their own."""
+    """Returns all modules of the package by their dotted names below bert_jax. A package has its
+    own name."""
     found = {}
     for path in PACKAGE.rglob('*.py'):
         parts = path.relative_to(PACKAGE).with_suffix('').parts

@@ -144,7 +144,7 @@ HARNESS = textwrap.dedent("""
 
 @pytest.fixture(scope='module')
 def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
-    """Exit code and output of every command above."""
+    """Returns the exit code and the output of each command above."""
     folder = tmp_path_factory.mktemp('commands')
     (folder / 'configs').mkdir()
     tiny = (ROOT / 'configs/tiny.py').read_text()
@@ -181,7 +181,7 @@ def test_a_mistake_is_one_line(name: str, commands: dict[str, tuple[int, str]]) 
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
 @pytest.mark.parametrize('library', ['jaxlib', 'tensorstore'])
 def test_interrupted_while_it_starts(tmp_path: pathlib.Path, library: str) -> None:
-    """Amid the imports, which would turn an exception into a traceback, or lose it."""
+    """The signal arrives during the imports, which would lose an exception or print a traceback."""
     small_run.write_corpus(tmp_path)
     process = small_run.start(tmp_path, tmp_path / 'run', train__phases='((20,16,8,3),)')
     loaded = pathlib.Path(f'/proc/{process.pid}/maps')

@@ -24,7 +24,8 @@ from bert_jax.tasks.task import Task
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """plan.main for four devices, without the compiler for TPUs. Tests replace `roofline.plan`."""
+    """Runs plan.main for four devices without the compiler for TPUs. Tests replace
+    `roofline.plan`."""
     monkeypatch.setattr(topologies, 'devices', lambda tpu_slice: jax.devices()[: tpu_slice.chips])
 
     def call(*flags: str, config: str = 'tiny') -> int:

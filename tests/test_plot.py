@@ -12,7 +12,7 @@ from bert_jax.training import curves
 
 
 def run(*flags: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr."""
+    """Returns the exit code, stdout and stderr."""
     done = subprocess.run(
         [sys.executable, '-m', 'bert_jax.plot', *flags],
         cwd=ROOT,

@@ -116,7 +116,7 @@ def test_of_a_pair_the_longer_text_is_cut(bert: predict.Bert, lengths: tuple[int
 def test_the_shapes_are_few_and_the_padding_little(
     bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every row once, in batches that divide over the devices."""
+    """Each row is in one batch, and the batches divide over the devices."""
     bert.config = dataclasses.replace(bert.config, max_position_embeddings=512)
     random = np.random.default_rng(0)
     rows = [texts.Row([1] * n, [0] * n) for n in random.integers(2, 512, 3000)]

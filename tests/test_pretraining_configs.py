@@ -1,4 +1,4 @@
-"""Every configuration of a member of the family trains on real text, made small."""
+"""The configurations of all families, made small, train on real text."""
 
 import gzip
 import importlib.util

@@ -32,7 +32,7 @@ TINY = Config(
 
 
 def mesh_of(mesh_config: MeshConfig) -> jax.sharding.Mesh:
-    """Of as many devices as it has; of all where one of its axes is -1."""
+    """Returns a mesh of as many devices as its axes need, or of all if one axis is -1."""
     sizes = dataclasses.astuple(mesh_config)
     count = jax.device_count() if -1 in sizes else math.prod(sizes)
     return make_mesh(mesh_config, jax.devices()[:count])
@@ -44,7 +44,7 @@ def run_steps(
     steps: int,
     restore: Callable[[train_step.TrainState], Any] | None = None,
 ) -> tuple[list[float], train_step.TrainState]:
-    """Losses and final state of `steps` real steps on two batches in turn, dropout and all.
+    """Returns the losses and the final state of `steps` steps with dropout on two batches in turn.
 
     restore: from an abstract state to the one to continue from.
     """

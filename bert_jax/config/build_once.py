@@ -14,12 +14,7 @@ from bert_jax.config.files import atomic_output
 Writer = Callable[[pathlib.Path], None]
 
 
-def build_once(
-    output: pathlib.Path,
-    write: Writer,
-    doing: str,
-    done: Callable[[], bool],
-) -> bool:
+def build_once(output: pathlib.Path, write: Writer, doing: str, done: Callable[[], bool]) -> bool:
     """Builds the folder `output` with `write` unless it is `done`; returns whether it was built.
 
     One process builds and the others wait. doing: what the building process does, for the message

@@ -31,9 +31,8 @@ def _rules_of_several_keys(config: Config) -> Rules:
     yield from _rules_of_model(config.model)
     holds = config.optim.layer_decay == 1 or not config.model.share_layers
     yield 'optim.layer_decay', holds, f'1 {SHARED}'
-    yield from _rules_of_objective(config)
+    yield from _rules_of_readers(config)
     yield from _rules_of_xlnet(config)
-    yield from _rules_of_task(config)
     yield from _rules_of_schedule(config)
     yield from _rules_of_data_and_start(config)
 
@@ -64,20 +63,14 @@ def _rules_of_model(model: ModelConfig) -> Rules:
     yield 'model.position_embedding_type', holds, expected
 
 
-def _rules_of_objective(config: Config) -> Rules:
-    """A key that the objective does not read has its default."""
-    for key, objectives in keys.READ_BY.items() if config.kind == 'pretraining' else ():
+def _rules_of_readers(config: Config) -> Rules:
+    """A key that the objective or the fine-tuning task does not read has its default."""
+    pretrains = config.kind == 'pretraining'
+    kind, name = ('objective', config.objective) if pretrains else ('task', config.data.task)
+    for key, names in (keys.READ_BY if pretrains else keys.READ_BY_TASK).items():
         default = keys.get(Config(), key)
-        holds = config.objective in objectives or keys.get(config, key) == default
-        yield key, holds, f'{default!r} because the objective {config.objective!r} does not read it'
-
-
-def _rules_of_task(config: Config) -> Rules:
-    """A key that the task does not read has its default."""
-    for key, tasks in keys.READ_BY_TASK.items() if config.kind == 'finetuning' else ():
-        default, task = keys.get(Config(), key), config.data.task
-        holds = task in tasks or keys.get(config, key) == default
-        yield key, holds, f'{default!r} because the task {task!r} does not read it'
+        holds = name in names or keys.get(config, key) == default
+        yield key, holds, f'{default!r} because the {kind} {name!r} does not read it'
 
 
 def _rules_of_schedule(config: Config) -> Rules:

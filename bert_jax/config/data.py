@@ -35,9 +35,9 @@ class DataConfig:
     )
     # model.vocab_size is rounded up to a multiple of this, so that mesh.tensor divides it.
     pad_vocab_to_multiple_of: Positive = setting(1, FREE)
-    lowercase: bool = setting(True, FREE)  # whether text is lowercased; False for a cased model
-    # Whether accents and other combining marks are removed. 'auto' removes them if text is
-    # lowercased, as in BERT. In some scripts, such as Thai, the marks are vowels.
+    lowercase: bool = setting(True, FREE)  # lowercases text; False for a cased model
+    # 'true' removes accents and other combining marks. 'auto' removes them if text is lowercased,
+    # as in BERT. In some scripts, such as Thai, the marks are vowels.
     strip_accents: Literal['auto', 'true', 'false'] = setting('auto', FREE)
     # The language of the text, an ISO 639 code: for the sentence splitter, and for XLM. '' is that
     # of init_from or of the vocabulary, and otherwise English.
@@ -67,13 +67,13 @@ class DataConfig:
     masked_lm_prob: Probability = setting(0.15, PRETRAINING)  # the share of tokens to predict
     # Shares of the chosen tokens: become the mask token, become another token, stay as they are.
     mask_shares: Shares = setting((0.8, 0.1, 0.1), PRETRAINING)
-    # Whether all pieces of a word are masked together, instead of single pieces.
+    # If true, all pieces of a word are masked together, instead of single pieces.
     whole_word_masking: bool = setting(False, PRETRAINING)
     # The largest number of words that are masked together. More than 1 masks whole words, as in
     # ALBERT. With the objective 'plm', the largest number of tokens in a run of predicted tokens.
     max_ngram: Positive = setting(1, PRETRAINING)
-    # Objectives 'mlm' and 'distill': whether a row continues with the next document if one document
-    # does not fill it.
+    # Objectives 'mlm' and 'distill': if true, a row continues with the next document if one
+    # document does not fill it.
     cross_documents: bool = setting(True, PRETRAINING)
     # The probability that a row is made shorter than max_seq_length, because texts in use are often
     # short.
@@ -81,7 +81,7 @@ class DataConfig:
     # Objectives 'mlm+nsp' and 'plm': the probability that the second text comes from another
     # document.
     random_next_prob: Probability = setting(0.5, PRETRAINING)
-    # Objective 'mlm+nsp': whether a second text that is not random begins exactly where the first
+    # Objective 'mlm+nsp': if true, a second text that is not random begins exactly where the first
     # text ends.
     adjacent_pairs: bool = setting(False, PRETRAINING)
     static_copies: Count = setting(0, PRETRAINING)  # 0: new pairs and masks in every epoch
@@ -103,7 +103,7 @@ class DataConfig:
     # Task 'translate': the largest number of tokens in a text that is written; 0: max_seq_length.
     max_target_length: Count = setting(0, FINETUNING)
     regression: bool = setting(False, FINETUNING)  # labels of the task 'text' are numbers
-    # Whether a text of the task 'text' may have several labels, or none. They are a list in .jsonl
+    # If true, a text of the task 'text' may have several labels, or none. They are a list in .jsonl
     # files, and separated by label_separator in a cell of a table.
     multi_label: bool = setting(False, FINETUNING)
     label_separator: str = setting(',', FINETUNING)

@@ -50,8 +50,7 @@ Frozen = Annotated[
     ),
 ]
 LayerNumbers = Annotated[
-    tuple,
-    Limit(lambda s: all(n >= 0 and n == int(n) for n in s), 'layer numbers, starting at 0'),
+    tuple, Limit(lambda s: all(n >= 0 and n == int(n) for n in s), 'layer numbers, starting at 0')
 ]
 LayerDecay = Annotated[float, Limit(lambda d: 0 < d <= 1, 'more than 0, at most 1')]
 # Dropout rounds its rate to a multiple of 2**-16.
@@ -67,8 +66,7 @@ LayerDrop = Annotated[
 ]
 
 HeadDropout = Annotated[
-    float,
-    Limit(lambda p: p == -1 or 0 <= p < 1, '-1, or a probability, 0 <= p < 1'),
+    float, Limit(lambda p: p == -1 or 0 <= p < 1, '-1, or a probability, 0 <= p < 1')
 ]
 
 

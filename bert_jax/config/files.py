@@ -1,4 +1,4 @@
-"""Files and folders that are written completely or not at all."""
+"""Paths that are URLs, and files and folders that are written completely or not at all."""
 
 import contextlib
 import os
@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from bert_jax.config import disk
+
+
+def is_remote(path: Any) -> bool:
+    """Returns whether the path is a URL."""
+    return '://' in str(path)
 
 
 def write_atomically(path: Any, text: str) -> None:

@@ -57,18 +57,11 @@ def text(module: str, doc: str, flag_values: flags.FlagValues, values: Values | 
 
 
 def _wrapped(doc: str) -> str:
-    """A docstring with its paragraphs wrapped to the width. Commands keep their lines and get their
-    short names."""
-
-    def short(match: re.Match[str]) -> str:
-        return f'bert_jax {name}' if (name := commands.name_of(match[1])) else match[0]
-
-    doc = re.sub(r'python -m (bert_jax\.[\w.]+)', short, doc.strip())
-    doc = re.sub(r'--config=configs/(\w+)\.py', r'--config=\1', doc)
+    """A docstring with its paragraphs wrapped to the width. Commands keep their lines."""
     is_command = re.compile('^(?: |pip |bert_jax )', re.MULTILINE)
     return '\n\n'.join(
         part if is_command.search(part) else textwrap.fill(part, WIDTH)
-        for part in doc.split('\n\n')
+        for part in doc.strip().split('\n\n')
     )
 
 

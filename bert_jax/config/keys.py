@@ -9,8 +9,9 @@ from bert_jax.config.fields import INHERIT, Fact
 from bert_jax.config.model import RATES, ModelConfig
 from bert_jax.config.schema import Config, Kind
 
+KINDS: dict[Kind, str] = {'pretraining': 'pretraining', 'finetuning': 'fine-tuning'}
 UNREAD: dict[Kind, Fact] = {'pretraining': Fact.FINETUNING, 'finetuning': Fact.PRETRAINING}
-# What to use instead of a key that fine-tuning does not read.
+# Advice for keys that fine-tuning does not read.
 INSTEAD = {
     'train.phases': 'it uses config.train.epochs',
     'train.eval_every': 'it evaluates after each epoch, or every config.train.eval_steps steps',
@@ -20,7 +21,7 @@ INSTEAD = {
 
 # The objectives that read a key of pretraining, if not all of them do.
 _WITH_MASKS = ('mlm+nsp', 'mlm', 'mlm+sop', 'mlm+tlm', 'distill')
-READ_BY = {
+READ_BY: dict[str, tuple[str, ...]] = {
     'data.short_seq_prob': ('mlm+nsp', 'mlm+sop', 'plm'),
     'data.random_next_prob': ('mlm+nsp', 'plm'),
     'data.adjacent_pairs': ('mlm+nsp',),
@@ -34,7 +35,7 @@ READ_BY = {
     'data.tlm_share': ('mlm+tlm',),
 }
 # The fine-tuning tasks that read a key, if not all of them do. finetuning.datasets has the files.
-READ_BY_TASK = dict.fromkeys(
+READ_BY_TASK: dict[str, tuple[str, ...]] = dict.fromkeys(
     (
         'model.decoder_layers',
         'model.decoder_shares',
@@ -131,5 +132,5 @@ def refuse_unread(config: Config, typed: Collection[str] = ()) -> None:
         for key in unread_keys(config, typed)
     ]
     if unread:
-        name = {'pretraining': 'pretraining', 'finetuning': 'fine-tuning'}[config.kind]
-        raise ValueError(f'{name} does not read {"; ".join(unread)}. Remove these settings')
+        kind = KINDS[config.kind]
+        raise ValueError(f'{kind} does not read {"; ".join(unread)}. Remove these settings')

@@ -104,13 +104,13 @@ class ModelConfig:
     # The probability that a layer is skipped in training (Fan et al., 2020). In a configuration, -1
     # is the rate of init_from, and 0 without init_from.
     layerdrop: LayerDrop = setting(0.0, INHERITED)
-    # Whether the output of attention has dropout.
+    # If true, the output of attention has dropout.
     attention_output_dropout: bool = setting(True, INHERITED)
 
     # The dense layer, activation and normalization in front of the masked-LM decoder.
     masked_lm_transform: bool = setting(True, ARCHITECTURE)
     masked_lm_act: Literal['', 'gelu', 'gelu_new', 'relu'] = setting('', ARCHITECTURE)  # '': as act
-    # Whether the dense layers of heads have biases.
+    # If true, the dense layers of heads have biases.
     classifier_bias: bool = setting(True, ARCHITECTURE)
     # The summary of a row that is classified: the first or the last token or the mean of all
     # tokens, [dropout,] a dense layer with an activation [and a normalization]. The pooler computes
@@ -132,12 +132,12 @@ class ModelConfig:
     # Task 'translate': which parameters the decoder shares with the encoder. It never shares those
     # of its attention to the source.
     decoder_shares: Literal['nothing', 'embeddings', 'everything'] = setting('nothing', FINETUNING)
-    # Whether the masked-LM decoder uses the table of word embeddings.
+    # If true, the masked-LM decoder uses the table of word embeddings.
     tie_word_embeddings: bool = setting(True, PRETRAINING)
     dtype: Literal['auto', 'float32', 'bfloat16'] = 'auto'  # computation; 'auto': float32 on CPU
     # 'flash' is the device's own kernel; it has no dropout of attention probabilities.
     attention: Literal['dense', 'flash'] = setting('dense', FREE)
-    # Which activations the backward pass recomputes: none, all except matrix products, or all.
+    # The activations that the backward pass recomputes: none, all except matrix products, or all.
     remat: Literal['none', 'dots', 'full'] = setting('none', FREE)
     # Layers per iteration of the scan over layers. 0 is all of them on CPU, 1 elsewhere.
     scan_unroll: Count = setting(0, FREE)
@@ -169,6 +169,5 @@ class ModelConfig:
 
     @property
     def has_types(self) -> bool:
-        """Whether batches have token types. Batches leave them out if the model has only one
-        type."""
+        """True if batches have token types. They leave them out if the model has only one type."""
         return self.type_vocab_size > 1

@@ -42,7 +42,7 @@ class OptimConfig:
     # The peak for parameters that no pretrained encoder has: the head of a task and the decoder's
     # attention to the source. 0: learning_rate.
     fresh_learning_rate: NotNegative = setting(0.0, FINETUNING)
-    # How the learning rate changes after the linear warm-up.
+    # The form of the decay of the learning rate after the linear warm-up.
     schedule: Literal['linear', 'cosine', 'constant', 'polynomial', 'inverse_sqrt'] = 'linear'
     warmup_steps: int = 10_000  # in fine-tuning, 0 means warmup_fraction of the steps
     warmup_fraction: Probability = setting(0.1, FINETUNING)  # used if warmup_steps is 0
@@ -52,7 +52,7 @@ class OptimConfig:
     beta1: Probability = 0.9  # decay of the mean of the gradients
     beta2: Probability = 0.999  # decay of the mean of their squares
     eps: PositiveFloat = 1e-6  # added to the root of the mean square
-    # Whether the two means are corrected for their start at 0. google-research/bert does not
+    # If true, the two means are corrected for their start at 0. google-research/bert does not
     # correct them.
     bias_correction: bool = True
     grad_clip_norm: NotNegative = 1.0  # global norm; 0 turns clipping off
@@ -85,7 +85,7 @@ class Phase(NamedTuple):
     masked_lm_prob: float = 0.0  # 0: config.data.masked_lm_prob
 
     def __repr__(self) -> str:
-        """As a configuration gives it: '(900, 128, 256, 20)'."""
+        """The phase in the form of a configuration: '(900, 128, 256, 20)'."""
         return str(self.saved())
 
     def saved(self) -> tuple[Any, ...]:
@@ -140,7 +140,7 @@ class EvalConfig:
     # number of tokens raised to the power length_penalty.
     num_beams: Positive = setting(1, FINETUNING, FREE)
     length_penalty: float = setting(1.0, FINETUNING, FREE)
-    # Whether a search ends when num_beams texts are complete, even if a better one may follow.
+    # If true, a search ends when num_beams texts are complete, even if a better one may follow.
     early_stopping: bool = setting(False, FINETUNING, FREE)
     # With data.multi_label, the labels with a larger probability than this are predicted.
     threshold: Share = setting(0.5, FINETUNING)
@@ -161,7 +161,7 @@ class DistillConfig:
     # The tokens at which the scores are compared. 'masked' computes about a sixth of the scores
     # that 'all' computes.
     positions: Literal['masked', 'all'] = setting('masked', PRETRAINING)
-    # Whether a new run starts from layers and embeddings of the teacher.
+    # If true, a new run starts from layers and embeddings of the teacher.
     init_from_teacher: bool = setting(True, PRETRAINING, FREE)
     # The teacher's layers that the student starts from, in order. If empty, they are spread evenly
     # from the first to the last layer.
@@ -187,7 +187,7 @@ class Config:
     init_from: str = setting('', FREE)
     # Task 'translate': the checkpoint that the decoder of a new run starts from; '': init_from.
     init_decoder_from: str = setting('', FINETUNING, FREE)
-    # How many of the top layers start from random values, together with the pooler.
+    # The number of top layers that start from random values, together with the pooler.
     reinit_layers: int = setting(0, FREE)
 
     @property

@@ -7,8 +7,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from bert_jax.config import EvalConfig, ModelConfig, architecture_fields
 from bert_jax.convert import hf_tokenizer, hf_weights
 from bert_jax.convert.families import FAMILIES
@@ -53,30 +51,18 @@ def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
     )
     both = _pair(family)
     tensors, note = hf_weights.read_tensors(directory, both)
-    unused, known = (
-        dict[str, str](),
-        {name for x in both.rules for name in x.names(_layers(x, model))},
-    )
-    table, twin = both.decoder, both.decoder_bias
-    if table in tensors and model.tie_word_embeddings:
-        words = next(
-            x.theirs for x in both.rules if x.ours.endswith('decoder/embeddings/word_embeddings')
-        )
-        if np.array_equal(tensors[table], tensors.get(words, ())):
-            unused[table] = f'the same as {words}'
-        else:
-            model = dataclasses.replace(model, tie_word_embeddings=False)
-    if twin in tensors:
-        tensors[both.bias] = tensors[twin]  # transformers uses this bias
-        unused[twin] = f'the same as {both.bias}'
-    for name in set(tensors) - known - set(unused):
+    words = f'{DECODER}/embeddings/word_embeddings'
+    words = next(rule.theirs for rule in both.rules if rule.ours == words)
+    model, used, unused = hf_weights.without_copies(tensors, both, model, words)
+    known = {name for x in both.rules for name in x.names(_layers(x, model))}
+    for name in used.keys() - known:
         if re.match(BUFFER, name):
             unused[name] = 'a buffer, not a parameter'
         elif name.startswith('encoder.pooler.'):
             unused[name] = POOLER
         else:
             raise ValueError(f'{directory}: bert_jax does not know the tensor {name}')
-    used = {name: tensor for name, tensor in tensors.items() if name not in unused}
+    used = {name: tensor for name, tensor in used.items() if name in known}
     kind = model.model_type
     vocabulary, notes = hf_tokenizer.read(directory, lowercase, model.vocab_size, kind)
     notes = ((note,) if note else ()) + notes
@@ -154,7 +140,6 @@ def _pair(family: Family) -> Family:
         family,
         prefix='',
         rules=rules,
-        decoder=f'{DECODER}.{family.decoder}',
         decoder_bias=f'{DECODER}.{family.decoder_bias}',
     )
 

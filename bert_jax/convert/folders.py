@@ -7,9 +7,9 @@ import json
 import pathlib
 from collections.abc import Callable, Iterator
 
-import flax.traverse_util
 import jax
 import numpy as np
+from flax import linen as nn
 
 from bert_jax import __version__
 from bert_jax.config.console import plural
@@ -19,6 +19,7 @@ from bert_jax.convert.foreign import Foreign, full_config
 from bert_jax.inference import model_dir
 from bert_jax.models.encoder_decoder import model_of
 from bert_jax.models.inputs import EncoderInputs
+from bert_jax.training.initialization import flatten, unflatten
 
 FORMATS = {'hf': hf, 'tf1': tf1}
 
@@ -56,25 +57,9 @@ def convert_in(
     pools = source.model.summary_use_proj and 'pooler' not in heads
     if pools and {'next_sentence', 'sentence_order', 'classifier'} & {*heads}:
         heads = ('pooler', *heads)  # these heads read it; its tensors are reported as missing
-    num_labels = max(len(source.task.get('labels', ())), 1)
-    abstract = model_dir.abstract_params(source.model, heads, num_labels)
-    flat = flax.traverse_util.flatten_dict(abstract, sep='/')
-    shapes = {path: leaf.shape for path, leaf in flat.items()}
-    arrays, needed = rules.to_ours(source.tensors, shapes, source.rules)
-    missing = sorted(needed - source.tensors.keys())
-    unused = dict.fromkeys(
-        source.tensors.keys() - needed, 'a parameter that a model of this configuration lacks'
-    )
+    arrays, missing, unused = _parameters(source, heads, allow_missing)
     source = dataclasses.replace(source, unused={**source.unused, **unused})
-    if missing and not allow_missing:
-        more = f' and {len(missing) - 5} more' if len(missing) > 5 else ''
-        raise ValueError(
-            f'no tensor {", ".join(missing[:5])}{more}; '
-            '--allow_missing fills them with fresh values'
-        )
     if missing:
-        fresh = rules.to_theirs(_fresh(source, heads, num_labels), source.rules)
-        arrays, _ = rules.to_ours(fresh | dict(source.tensors), shapes, source.rules)
         report(f'missing, filled with fresh values: {", ".join(missing)}')
     with _new_folder(output) as partial:
         if source.vocabulary is not None:
@@ -85,7 +70,7 @@ def convert_in(
                 full_config(source.model, lowercase is not False, source.language, source.longest),
                 eval=source.eval,
             ),
-            flax.traverse_util.unflatten_dict(arrays, sep='/'),
+            unflatten(arrays),
             source.vocabulary,
             source.task,
             source.embedding,
@@ -101,11 +86,35 @@ def convert_in(
         report(line)
 
 
+def _parameters(
+    source: Foreign, heads: tuple[str, ...], allow_missing: bool
+) -> tuple[dict[str, np.ndarray], list[str], dict[str, str]]:
+    """The parameters by path, the names of missing tensors, and why each other one is not used."""
+    num_labels = max(len(source.task.get('labels', ())), 1)
+    abstract = model_dir.abstract_params(source.model, heads, num_labels)
+    shapes = {path: leaf.shape for path, leaf in flatten(abstract).items()}
+    arrays, needed = rules.to_ours(source.tensors, shapes, source.rules)
+    missing = sorted(needed - source.tensors.keys())
+    if missing and not allow_missing:
+        more = f' and {len(missing) - 5} more' if len(missing) > 5 else ''
+        raise ValueError(
+            f'no tensor {", ".join(missing[:5])}{more}; '
+            '--allow_missing fills them with fresh values'
+        )
+    if missing:
+        fresh = rules.to_theirs(_fresh(source, heads, num_labels), source.rules)
+        arrays, _ = rules.to_ours(fresh | dict(source.tensors), shapes, source.rules)
+    unused = dict.fromkeys(
+        source.tensors.keys() - needed, 'a parameter that a model of this configuration lacks'
+    )
+    return arrays, missing, unused
+
+
 def _fresh(source: Foreign, heads: tuple[str, ...], num_labels: int) -> dict[str, np.ndarray]:
     """Freshly initialized parameters by path."""
     model = model_of(source.model, heads, num_labels)
     boxed = jax.jit(model.init)(jax.random.key(0), EncoderInputs.example())['params']
-    return flax.traverse_util.flatten_dict(jax.device_get(flax.linen.unbox(boxed)), sep='/')
+    return flatten(jax.device_get(nn.unbox(boxed)))
 
 
 def _summary(

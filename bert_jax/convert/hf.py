@@ -66,25 +66,12 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     if not any(name.startswith(family.prefix) for name in tensors):
         some = ', '.join(sorted(tensors)[:3]) or 'no tensors'
         raise ValueError(f'{directory} holds no {family.model_type} encoder; it has {some}')
-    unused = {}
-    decoder, twin = family.decoder, family.decoder_bias
-    if decoder in tensors and model.tie_word_embeddings:
-        if np.array_equal(tensors[decoder], tensors.get(family.words, ())):
-            unused[decoder] = f'the same as {family.words}'
-        else:
-            model = dataclasses.replace(model, tie_word_embeddings=False)
-    bias = tensors.pop(twin, None) if twin else None  # transformers uses this bias
+    model, used, unused = hf_weights.without_copies(tensors, family, model, family.words)
     heads = _heads(tensors, family, model, values)
     known = rules.names_of(heads, family.rules, model.stacked_layers)
-    for name in set(tensors) - known - set(unused):
+    for name in used.keys() - known:
         unused[name] = _why_unused(name, family, model, path, values)
-    used = {name: tensor for name, tensor in tensors.items() if name not in unused}
-    if bias is not None:
-        if np.array_equal(bias, used.get(family.bias, bias)):
-            unused[twin] = f'the same as {family.bias}'
-        else:
-            unused[family.bias] = f'{twin} differs from it, and transformers uses {twin}'
-        used[family.bias] = bias
+    used = {name: tensor for name, tensor in used.items() if name in known}
     folder = adapter.folder if adapter and tokenizer.find(adapter.folder) else directory
     vocabulary, more = hf_tokenizer.read(folder, lowercase, model.vocab_size, model.model_type)
     return Foreign(
@@ -114,11 +101,7 @@ def _language(model: ModelConfig, values: Mapping[str, Any]) -> str:
 
 
 def _why_unused(
-    name: str,
-    family: Family,
-    model: ModelConfig,
-    path: pathlib.Path,
-    values: Mapping[str, Any],
+    name: str, family: Family, model: ModelConfig, path: pathlib.Path, values: Mapping[str, Any]
 ) -> str:
     """The reason why a tensor is not used; see `why_unused`."""
     reason = why_unused(name, family, model.stacked_layers, path)
@@ -134,10 +117,7 @@ def _why_unused(
 
 
 def _heads(
-    tensors: Mapping[str, np.ndarray],
-    family: Family,
-    model: ModelConfig,
-    values: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray], family: Family, model: ModelConfig, values: Mapping[str, Any]
 ) -> tuple[str, ...]:
     """The heads that the tensors belong to.
 

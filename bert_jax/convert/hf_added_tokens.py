@@ -8,7 +8,7 @@ from typing import Any
 
 import tokenizers
 
-from bert_jax.convert.hf_tokenizer_kind import ADDED, CONFIG, SPECIALS, WEIGHTS_ALONE, optional
+from bert_jax.convert.hf_tokenizer_kind import ADDED, CONFIG, SPECIALS, WEIGHTS_ALONE, Folder
 from bert_jax.data.tokenizers import tokenizer_json
 from bert_jax.data.tokenizers.added_tokens import AddedToken
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
@@ -25,10 +25,10 @@ TEXTS = (
 Found = dict[str, tuple[int | None, AddedToken, str]]  # by content: id, token, file
 
 
-def read(directory: pathlib.Path) -> Found:
+def read(folder: Folder) -> Found:
     """Returns the tokens that the files of a folder add, with their ids if a file has them."""
     found: Found = {}
-    for name, number, entry in _entries(directory):
+    for name, number, entry in _entries(folder):
         values = {'content': entry} if isinstance(entry, str) else dict(entry)
         content = values.get('content')
         if not isinstance(content, str) or not content:
@@ -45,19 +45,19 @@ def read(directory: pathlib.Path) -> Found:
     return found
 
 
-def _entries(directory: pathlib.Path) -> Iterator[tuple[str, int | None, Any]]:
+def _entries(folder: Folder) -> Iterator[tuple[str, int | None, Any]]:
     """Yields (file, id, token) for all added tokens in all files."""
-    for token in optional(directory, tokenizer_json.FILE).get('added_tokens') or ():
+    for token in folder.described.get('added_tokens') or ():
         yield tokenizer_json.FILE, token.get('id'), token
-    for number, token in (optional(directory, CONFIG).get('added_tokens_decoder') or {}).items():
+    for number, token in (folder.options.get('added_tokens_decoder') or {}).items():
         yield CONFIG, int(number), token
     for name in (CONFIG, SPECIALS):
-        values = optional(directory, name)
+        values = folder.read(name)
         for key in LISTS:
             listed = values.get(key) or ()
             for token in listed.values() if isinstance(listed, Mapping) else listed:
                 yield name, None, token
-    for content, number in optional(directory, ADDED).items():
+    for content, number in folder.read(ADDED).items():
         yield ADDED, number if isinstance(number, int) else None, content
 
 
@@ -74,8 +74,7 @@ def beyond(
     roles = {*vocabulary.special_pieces.all()}
     known = [token for content, (_, token, _) in found.items() if content in ids]
     new = sorted(
-        (x for x in found.items() if x[0] not in ids),
-        key=lambda x: (x[1][0] is None, x[1][0] or 0),
+        (x for x in found.items() if x[0] not in ids), key=lambda x: (x[1][0] is None, x[1][0] or 0)
     )
     for i, (content, (number, _, name)) in enumerate(new, len(ids)):
         if i >= rows:
@@ -140,14 +139,20 @@ def loads(described: Mapping[str, Any]) -> bool:
     return bool(described)
 
 
+def _read_whole(described: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    """The tokenizer of a tokenizer.json, which neither cuts nor pads its texts."""
+    theirs = tokenizer_json.from_json(json.dumps(described), tokenizer_json.FILE)
+    theirs.no_truncation()
+    theirs.no_padding()
+    return theirs
+
+
 def difference(
     described: Mapping[str, Any], vocabulary: Tokenizer, added: Collection[AddedToken]
 ) -> str:
     """Returns a text that has other ids with a tokenizer.json than with the vocabulary; '' if all
     texts that are tried have the same ids. Some of these texts have added tokens."""
-    theirs: tokenizers.Tokenizer = tokenizer_json.from_json(json.dumps(described), 'tokenizer.json')
-    theirs.no_truncation()
-    theirs.no_padding()
+    theirs = _read_whole(described)
     texts = [*TEXTS]
     for token in added:
         texts += [f'the {token.content} fox', f'a{token.content}b']
@@ -162,9 +167,7 @@ def row_difference(described: Mapping[str, Any], specials: tuple[int, int]) -> s
 
     specials: the ids of the first and the last token of a row in bert_jax.
     """
-    theirs = tokenizer_json.from_json(json.dumps(described), 'tokenizer.json')
-    theirs.no_truncation()
-    theirs.no_padding()
+    theirs = _read_whole(described)
     plain = theirs.encode('a', add_special_tokens=False).ids
     row = theirs.encode('a').ids
     if row == [specials[0], *plain, specials[1]]:

@@ -11,13 +11,7 @@ from etils import epath
 from bert_jax.convert import hf_added_tokens
 from bert_jax.convert.foreign import check_vocabulary
 from bert_jax.convert.hf_tokenizer_files import write as write
-from bert_jax.convert.hf_tokenizer_kind import (
-    CONFIG,
-    SPECIALS,
-    kind_of,
-    optional,
-    refuse,
-)
+from bert_jax.convert.hf_tokenizer_kind import CONFIG, SPECIALS, Folder, boolean, kind_of, refuse
 from bert_jax.data.tokenizers import (
     fairseq_sentencepiece,
     sentencepiece_model,
@@ -57,6 +51,7 @@ RESERVED = {
     **fairseq_sentencepiece.FIRST,
     **dict.fromkeys(word_bpe.KINDS, word_bpe.RESERVED),
 }
+ROLES = tuple(role for role in NAMES if role not in OPTIONAL)  # of tokens that are needed
 
 
 def read(
@@ -68,22 +63,22 @@ def read(
     config.json. Raises ValueError if bert_jax would compute other token ids than transformers or
     the authors' code, and for the reasons of `check_vocabulary`.
     """
-    described, options = optional(directory, tokenizer_json.FILE), optional(directory, CONFIG)
-    model_type = model_type or optional(directory, 'config.json').get('model_type', 'bert')
+    folder = Folder(directory)
+    model_type = model_type or folder.read('config.json').get('model_type', 'bert')
     published = directory / fairseq_sentencepiece.PUBLISHED
-    if not described and not tokenizer.find(directory) and not published.exists():
+    if not folder.described and not tokenizer.find(directory) and not published.exists():
         return None, ()
-    kind = kind_of(directory, described, options, model_type)
+    kind = kind_of(folder, model_type)
     for key, value in EXPECTED.get(kind, {}).items():
-        if options.get(key) not in (None, value):
-            refuse(directory / CONFIG, key, options[key], value)
-    stated = _lowercase(directory, described, options, kind, lowercase)
+        if folder.options.get(key) not in (None, value):
+            refuse(directory / CONFIG, key, folder.options[key], value)
+    stated = _lowercase(folder, kind, lowercase)
     if model_type == 'xlnet' and stated is None:
         stated = False
     if kind == 'wordpiece':
-        vocabulary = _word_pieces(directory, described, options, stated is not False)
+        vocabulary = _word_pieces(folder, stated is not False)
     else:
-        vocabulary = _load(directory, kind, options, stated is not False)
+        vocabulary = _load(folder, kind, stated is not False)
     if kind not in CASE:
         stated = vocabulary.lowercase
         if lowercase not in (None, stated):
@@ -91,17 +86,16 @@ def read(
                 f'the tokenizer in {directory} {"lowercases" if stated else "does not lowercase"} '
                 f'text; remove --{"" if lowercase else "no"}lowercase'
             )
-    _check_special_tokens(directory, vocabulary)
-    settings = options if kind != tokenizer_json.JsonTokenizer.kind else {}
+    _check_special_tokens(folder, vocabulary)
+    settings = folder.options if kind != tokenizer_json.JsonTokenizer.kind else {}
     case = stated if kind in CASE else None
-    vocabulary, more = _with_added(directory, vocabulary, described, settings, case, vocab_size)
+    vocabulary, more = _with_added(folder, vocabulary, settings, case, vocab_size)
     return vocabulary, (*check_vocabulary(vocabulary, stated, vocab_size, directory), *more)
 
 
 def _with_added(
-    directory: pathlib.Path,
+    folder: Folder,
     vocabulary: Tokenizer,
-    described: Mapping[str, Any],
     options: Mapping[str, Any],
     lowercase: bool | None,
     rows: int,
@@ -111,9 +105,9 @@ def _with_added(
     If tokenizer.json gives other ids than `vocabulary`, the result is that tokenizer. options,
     lowercase: settings that transformers prefers to those in tokenizer.json.
     """
-    found = hf_added_tokens.read(directory)
+    found, described = hf_added_tokens.read(folder), folder.described
     reserved = RESERVED.get(vocabulary.kind, ())
-    every = hf_added_tokens.beyond(directory, found, vocabulary, rows)
+    every = hf_added_tokens.beyond(folder.directory, found, vocabulary, rows)
     tokens = [token for token in every if token.content not in reserved]
     notes = list[str]()
     if tokens:
@@ -128,66 +122,58 @@ def _with_added(
     if alone or described.get('post_processor'):  # a class of a family has a row of its own
         notes.append(hf_added_tokens.row_difference(complete, (names.cls, names.sep)))
     if alone and complete != described:
-        vocabulary = _json_tokenizer(directory, complete)
+        vocabulary = _json_tokenizer(folder, complete)
     elif not alone and (text := hf_added_tokens.difference(complete, vocabulary, tokens)):
-        vocabulary = _json_tokenizer(directory, complete)
+        vocabulary = _json_tokenizer(folder, complete)
         if not tokens:
             notes.append(f'tokenizer.json is used, which gives other ids to a text: {text!r}')
     return vocabulary, [note for note in notes if note]
 
 
-def _json_tokenizer(directory: pathlib.Path, values: Mapping[str, Any]) -> Tokenizer:
+def _json_tokenizer(folder: Folder, values: Mapping[str, Any]) -> Tokenizer:
     """Returns the tokenizer of a tokenizer.json, with the special tokens that the folder names."""
     content = json.dumps(values, ensure_ascii=False).encode()
-    names = {role: name for role, name in _names(directory).items() if role not in OPTIONAL}
-    return tokenizer_json.JsonTokenizer(content, names or None, directory / tokenizer_json.FILE)
+    source = folder.directory / tokenizer_json.FILE
+    return tokenizer_json.JsonTokenizer(content, _names(folder) or None, source)
 
 
-def _lowercase(
-    directory: pathlib.Path,
-    described: Mapping[str, Any],
-    options: Mapping[str, Any],
-    kind: str,
-    given: bool | None,
-) -> bool | None:
-    """Whether text is lowercased, None if neither a file nor `given` says so. Raises ValueError if
-    they contradict each other."""
+def _lowercase(folder: Folder, kind: str, given: bool | None) -> bool | None:
+    """Returns whether text is lowercased; None if neither a file nor `given` says so. Raises
+    ValueError if they contradict each other."""
     if kind not in CASE:
         return given
     key, default = CASE[kind]
-    stated = _boolean(options, key, directory / CONFIG)
-    normalizer = described.get('normalizer')
+    stated, normalizer = folder.boolean(key), folder.described.get('normalizer')
     if stated is None and kind == 'wordpiece' and isinstance(normalizer, dict):
-        stated = _boolean(normalizer, 'lowercase', directory / tokenizer_json.FILE)
+        stated = boolean(normalizer, 'lowercase', folder.directory / tokenizer_json.FILE)
     if stated is None and given is None:
         return default
     if stated is not None and given not in (None, stated):
         raise ValueError(
-            f'{directory} says that its text is {"" if stated else "not "}lowercased, but '
+            f'{folder.directory} says that its text is {"" if stated else "not "}lowercased, but '
             f'--{"" if given else "no"}lowercase is given; remove the flag, or correct '
             f'{key} in {CONFIG}'
         )
     return given if stated is None else stated
 
 
-def _load(
-    directory: pathlib.Path, kind: str, options: Mapping[str, Any], lowercase: bool
-) -> Tokenizer:
+def _load(folder: Folder, kind: str, lowercase: bool) -> Tokenizer:
     """The vocabulary of a folder, of any kind except WordPiece."""
-    folder = epath.Path(directory)
-    if (folder / MARKER).exists():
-        return tokenizer.load(folder)
+    path = epath.Path(folder.directory)
+    if (path / MARKER).exists():
+        return tokenizer.load(path)
     if kind == 'sentencepiece':
-        keeps = _boolean(options, 'keep_accents', directory / CONFIG)
-        strips = False if keeps else None
-        return sentencepiece_model.read_folder(folder, lowercase=lowercase, strip_accents=strips)
-    make = functools.partial(tokenizer.KINDS[kind], folder)
+        strips = False if folder.boolean('keep_accents') else None
+        return sentencepiece_model.read_folder(path, lowercase=lowercase, strip_accents=strips)
+    make = functools.partial(tokenizer.KINDS[kind], path)
     if kind in word_bpe.KINDS:
         # transformers uses Moses with the rules of these languages by default.
         return make(lowercase=lowercase, language='fr' if kind == 'flaubert_bpe' else 'en')
     if kind == 'byte_bpe':
-        make = functools.partial(make, add_prefix_space=bool(options.get('add_prefix_space')))
-    names = {role: name for role, name in _names(directory).items() if role not in OPTIONAL}
+        make = functools.partial(
+            make, add_prefix_space=bool(folder.options.get('add_prefix_space'))
+        )
+    names = _names(folder)
     try:
         vocabulary = make()
     except ValueError:
@@ -196,31 +182,20 @@ def _load(
     return vocabulary if names.items() <= found.items() else make(specials=names)
 
 
-def _names(directory: pathlib.Path) -> dict[str, str]:
-    """The special tokens that the folder names, by role."""
+def _names(folder: Folder) -> dict[str, str]:
+    """The special tokens that the folder names, by role in ROLES."""
     found = dict[str, str]()
     for name in (SPECIALS, CONFIG):
-        values = optional(directory, name)
-        for role in NAMES:
+        values = folder.read(name)
+        for role in ROLES:
             found.update((role, content) for content in _contents([values.get(f'{role}_token')]))
     return found
 
 
-def _boolean(values: Mapping[str, Any], key: str, path: pathlib.Path) -> bool | None:
-    value = values.get(key)
-    if value is not None and not isinstance(value, bool):
-        raise ValueError(f'{path}: {key} must be true or false, not {value!r}')
-    return value
-
-
-def _word_pieces(
-    directory: pathlib.Path,
-    described: Mapping[str, Any],
-    options: Mapping[str, Any],
-    lowercase: bool,
-) -> Tokenizer:
+def _word_pieces(folder: Folder, lowercase: bool) -> Tokenizer:
     """The vocabulary in the file that `tokenizer.find` finds, or else in tokenizer.json."""
-    strips = _boolean(options, 'strip_accents', directory / CONFIG)
+    directory, described = folder.directory, folder.described
+    strips = folder.boolean('strip_accents')
     strips = None if strips == lowercase else strips
     path = directory / tokenizer_json.FILE
     if not described:
@@ -259,14 +234,12 @@ def _contents(tokens: Any) -> list[str]:
     return [content for content in contents if isinstance(content, str)]
 
 
-def _check_special_tokens(directory: pathlib.Path, vocabulary: Tokenizer) -> None:
+def _check_special_tokens(folder: Folder, vocabulary: Tokenizer) -> None:
     """Raises ValueError if the folder has other names for the special tokens."""
     special = vocabulary.special_pieces.by_role()
-    for name in (CONFIG, SPECIALS):
-        values = optional(directory, name)
-        for role in NAMES.keys() - {*OPTIONAL}:
-            if vocabulary.kind in word_bpe.KINDS:
-                continue
+    for name in (CONFIG, SPECIALS) if vocabulary.kind not in word_bpe.KINDS else ():
+        values = folder.read(name)
+        for role in ROLES:
             content = _contents([values.get(f'{role}_token')])
             if content not in ([], [special[role]]):
-                refuse(directory / name, f'{role}_token', content[0], special[role])
+                refuse(folder.directory / name, f'{role}_token', content[0], special[role])

@@ -8,6 +8,7 @@ from typing import Any
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
+from bert_jax.convert.hf_tokenizer_kind import FAMILIES
 from bert_jax.data.tokenizers import fairseq_sentencepiece, sentencepiece_model, word_bpe
 from bert_jax.data.tokenizers.added_tokens import AddedToken, WithAddedTokens
 from bert_jax.data.tokenizers.base import MARKER, FastTokenizer, marker
@@ -16,18 +17,6 @@ from bert_jax.data.tokenizers.sentencepiece_model import WORD_MARK, SentencePiec
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 
-# The class of transformers for a kind of vocabulary and a family. Other pairs have a tokenizer.json
-# with all that transformers needs.
-CLASSES = {
-    ('wordpiece', 'bert'): 'BertTokenizer',
-    ('wordpiece', 'distilbert'): 'DistilBertTokenizer',
-    ('wordpiece', 'electra'): 'ElectraTokenizer',
-    ('byte_bpe', 'roberta'): 'RobertaTokenizer',
-    ('xlm_roberta', 'xlm-roberta'): 'XLMRobertaTokenizer',
-    ('camembert', 'camembert'): 'CamembertTokenizer',
-    ('xlm_bpe', 'xlm'): 'XLMTokenizer',
-    ('flaubert_bpe', 'flaubert'): 'FlaubertTokenizer',
-}
 TWO_SEPARATORS = ('roberta', 'xlm-roberta', 'camembert')  # between the texts of a pair
 TWO_TYPES = ('bert', 'albert', 'electra', 'xlnet')  # the second text has another token type
 UNLIKELY = -1e4  # the score of a piece that is never chosen
@@ -46,8 +35,10 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         added, vocabulary = _added(vocabulary), vocabulary.inner
     notes = list[str]()
     files = {name: x for name, x in vocabulary.files.items() if name != MARKER}
+    # Other vocabularies have a tokenizer.json with everything that transformers needs.
+    name, kind = FAMILIES.get(model_type, ('', ''))
     settings: dict[str, Any] = {
-        'tokenizer_class': CLASSES.get((vocabulary.kind, model_type)),
+        'tokenizer_class': name if kind == vocabulary.kind != 'sentencepiece' else None,
         # RoBERTa's table has two more positions than it can use.
         'model_max_length': getattr(
             source.config, 'longest_row', source.config.max_position_embeddings
@@ -167,24 +158,17 @@ def _fast_tokenizer(
     made.post_processor = processors.TemplateProcessing(
         single=f'{before}$A:0 {names.sep}:0{after}',
         pair=f'{before}$A:0 {between}$B:{second} {names.sep}:{second}{after}',
-        special_tokens=[
-            (names.cls, vocabulary.specials.cls),
-            (names.sep, vocabulary.specials.sep),
-        ],
+        special_tokens=[(names.cls, vocabulary.specials.cls), (names.sep, vocabulary.specials.sep)],
     )
     return made, notes
 
 
 def _unigram(vocabulary: SentencePiece) -> tuple[tokenizers.Tokenizer, list[str]]:
     """The model for the library `tokenizers`, and lines to print about differences."""
-    from sentencepiece import sentencepiece_model_pb2
-
-    proto: Any = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
-    proto.ParseFromString(vocabulary.files[sentencepiece_model.MODEL])
-    if proto.trainer_spec.model_type != proto.trainer_spec.UNIGRAM:
-        raise ValueError(
-            'the SentencePiece model is not a unigram model; transformers cannot read it'
-        )
+    proto = sentencepiece_model.unigram_proto(
+        vocabulary.files[sentencepiece_model.MODEL],
+        'the SentencePiece model is not a unigram model; transformers cannot read it',
+    )
     resplit = vocabulary.comma_pieces
     scores = [
         (piece.piece, UNLIKELY if i in resplit else piece.score)

@@ -1,5 +1,7 @@
-"""Which kind of vocabulary a Hugging Face folder has."""
+"""Recognizes the kind of the vocabulary of a Hugging Face folder."""
 
+import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -15,34 +17,23 @@ from bert_jax.data.tokenizers import (
 from bert_jax.data.tokenizers.base import MARKER
 
 CONFIG, SPECIALS, ADDED = 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'
-# The kind of vocabulary of each class of tokenizers. The names of classes may end in 'Fast'.
-CLASSES = {
-    'BertTokenizer': 'wordpiece',
-    'DistilBertTokenizer': 'wordpiece',
-    'ElectraTokenizer': 'wordpiece',
-    'RobertaTokenizer': 'byte_bpe',
-    'XLMRobertaTokenizer': 'xlm_roberta',
-    'CamembertTokenizer': 'camembert',
-    'AlbertTokenizer': 'sentencepiece',
-    'XLNetTokenizer': 'sentencepiece',
-    'XLMTokenizer': 'xlm_bpe',
-    'FlaubertTokenizer': 'flaubert_bpe',
+# The class of tokenizers of each family in transformers, and the kind of its vocabulary. The names
+# of classes may end in 'Fast'.
+FAMILIES = {
+    'bert': ('BertTokenizer', 'wordpiece'),
+    'distilbert': ('DistilBertTokenizer', 'wordpiece'),
+    'electra': ('ElectraTokenizer', 'wordpiece'),
+    'roberta': ('RobertaTokenizer', 'byte_bpe'),
+    'xlm-roberta': ('XLMRobertaTokenizer', 'xlm_roberta'),
+    'camembert': ('CamembertTokenizer', 'camembert'),
+    'albert': ('AlbertTokenizer', 'sentencepiece'),
+    'xlnet': ('XLNetTokenizer', 'sentencepiece'),
+    'xlm': ('XLMTokenizer', 'xlm_bpe'),
+    'flaubert': ('FlaubertTokenizer', 'flaubert_bpe'),
 }
+CLASSES = dict(FAMILIES.values())
 # These classes use tokenizer.json as it is.
 GENERIC = ('PreTrainedTokenizer', 'TokenizersBackend')
-# The class of a family, for a folder that names none.
-FAMILIES = {
-    'bert': 'BertTokenizer',
-    'distilbert': 'DistilBertTokenizer',
-    'electra': 'ElectraTokenizer',
-    'roberta': 'RobertaTokenizer',
-    'xlm-roberta': 'XLMRobertaTokenizer',
-    'camembert': 'CamembertTokenizer',
-    'albert': 'AlbertTokenizer',
-    'xlnet': 'XLNetTokenizer',
-    'xlm': 'XLMTokenizer',
-    'flaubert': 'FlaubertTokenizer',
-}
 # The files of each kind, of which one has to exist.
 WORDS = ('vocab.txt',)
 FILES = {
@@ -57,24 +48,54 @@ FILES = {
 WEIGHTS_ALONE = 'Remove the vocabulary to convert the weights alone, for use with token ids'
 
 
-def kind_of(
-    directory: pathlib.Path,
-    described: Mapping[str, Any],
-    options: Mapping[str, Any],
-    model_type: str,
-) -> str:
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """The JSON files about the vocabulary in a Hugging Face folder; {} for a missing file."""
+
+    directory: pathlib.Path
+
+    def read(self, name: str) -> dict[str, Any]:
+        path = self.directory / name
+        return read_json(path) if path.exists() else {}
+
+    @functools.cached_property
+    def described(self) -> dict[str, Any]:
+        """The content of tokenizer.json."""
+        return self.read(tokenizer_json.FILE)
+
+    @functools.cached_property
+    def options(self) -> dict[str, Any]:
+        """The content of tokenizer_config.json."""
+        return self.read(CONFIG)
+
+    def boolean(self, key: str) -> bool | None:
+        """An entry of `options`. Raises ValueError if it is not true, false or null."""
+        return boolean(self.options, key, self.directory / CONFIG)
+
+
+def boolean(values: Mapping[str, Any], key: str, path: pathlib.Path) -> bool | None:
+    """The value of a key; None if it is missing. Raises ValueError if it is of another type."""
+    value = values.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f'{path}: {key} must be true or false, not {value!r}')
+    return value
+
+
+def kind_of(folder: Folder, model_type: str) -> str:
     """The kind of the folder's vocabulary, a key of `tokenizer.KINDS`."""
+    directory, described = folder.directory, folder.described
     if (directory / MARKER).exists():  # a folder that bert_jax wrote
         return str(read_json(directory / MARKER).get('kind'))
     stated = ''
     # transformers looks for the class in tokenizer_config.json first.
-    for name, values in ((CONFIG, options), ('config.json', optional(directory, 'config.json'))):
-        if found := values.get('tokenizer_class'):
+    for name in (CONFIG, 'config.json'):
+        if found := folder.read(name).get('tokenizer_class'):
             stated = str(found).removesuffix('Fast')
             if stated not in (*CLASSES, *GENERIC):
                 refuse(directory / name, 'tokenizer_class', found, ', '.join(CLASSES))
             break
-    kind = CLASSES[stated if stated in CLASSES else FAMILIES.get(model_type, 'BertTokenizer')]
+    own, kind = FAMILIES.get(model_type, FAMILIES['bert'])
+    kind = CLASSES.get(stated, kind)
     if model_type not in FAMILIES and stated not in CLASSES and described:
         return tokenizer_json.JsonTokenizer.kind
     is_bert = kind == 'wordpiece' and _splits_like_bert(described)
@@ -88,7 +109,7 @@ def kind_of(
         return 'wordpiece'
     raise ValueError(
         f'{directory} has no {" or ".join(FILES[kind])}, the vocabulary of a '
-        f'{stated or FAMILIES[model_type]}. {WEIGHTS_ALONE}'
+        f'{stated or own}. {WEIGHTS_ALONE}'
     )
 
 
@@ -104,8 +125,3 @@ def refuse(path: pathlib.Path, key: str, value: Any, expected: Any) -> NoReturn:
         f'{path}: {key} is {value!r}; bert_jax supports only {expected!r}. {WEIGHTS_ALONE}, '
         'or remove the key to prepare text in the way of bert_jax'
     )
-
-
-def optional(directory: pathlib.Path, name: str) -> dict[str, Any]:
-    path = directory / name
-    return read_json(path) if path.exists() else {}

@@ -1,5 +1,6 @@
 """The tensors of a Hugging Face folder: safetensors or pytorch_model.bin, whole or sharded."""
 
+import dataclasses
 import pathlib
 import re
 from collections.abc import Iterator, Mapping
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bert_jax.config import ModelConfig
 from bert_jax.config.errors import first_line
 from bert_jax.convert import whole_files
 from bert_jax.convert.families.family import Family
@@ -72,6 +74,33 @@ def _renamed(
         renamed[name] = tensor
     note = f'the prefix {wrapper} of the names of tensors is left out' if wrapper else ''
     return renamed, note
+
+
+def without_copies(
+    tensors: Mapping[str, np.ndarray], family: Family, model: ModelConfig, words: str
+) -> tuple[ModelConfig, dict[str, np.ndarray], dict[str, str]]:
+    """The model, the tensors that are not copies, and the reason why each other one is not used.
+
+    A file may hold the table of the masked-LM decoder beside that of the embeddings, and the bias
+    of the decoder twice. The model's tables are not tied if the two differ. words: the name of the
+    table of embeddings.
+    """
+    used, unused = dict(tensors), dict[str, str]()
+    if family.decoder in used and model.tie_word_embeddings:
+        if np.array_equal(used[family.decoder], used.get(words, ())):
+            del used[family.decoder]
+            unused[family.decoder] = f'the same as {words}'
+        else:
+            model = dataclasses.replace(model, tie_word_embeddings=False)
+    twin = family.decoder_bias
+    if twin and twin in used:
+        bias = used.pop(twin)  # transformers uses this bias
+        if np.array_equal(bias, used.get(family.bias, bias)):
+            unused[twin] = f'the same as {family.bias}'
+        else:
+            unused[family.bias] = f'{twin} differs from it, and transformers uses {twin}'
+        used[family.bias] = bias
+    return model, used, unused
 
 
 def _wrapper(tensors: Mapping[str, np.ndarray], family: Family, directory: pathlib.Path) -> str:

@@ -108,14 +108,6 @@ def table(name: str, theirs: str) -> Rule:
     return Rule(f'encoder/embeddings/{name}', f'{theirs}.weight')
 
 
-def renamed(rules: Rules, old: str, new: str) -> Rules:
-    """The rules with another text at the start of the tensors' names."""
-    return tuple(
-        dataclasses.replace(rule, theirs=re.sub(f'^{re.escape(old)}', new, rule.theirs))
-        for rule in rules
-    )
-
-
 def heads_of(names: Iterable[str], rules: Rules, layers: int) -> dict[str, bool]:
     """The heads that may have one of these tensors, in the order of the rules.
 

@@ -59,7 +59,7 @@ def read(directory: pathlib.Path) -> SentenceFolder:
             arrays = {k.removeprefix('norm.'): x for k, x in _tensors(folder).items()}
             layers.append(Layer('layer_norm', arrays=arrays))
         elif kind == 'Normalize':
-            _check_source(folder / 'config.json', {})
+            _check_source(folder / 'config.json')
             layers.append(Layer('normalize'))
         if kind in ('Dense', 'LayerNorm') and not poolings:
             raise ValueError(
@@ -119,8 +119,8 @@ def _pooling(path: pathlib.Path) -> tuple[tuple[str, ...], bool]:
     return modes, bool(values.get('include_prompt', True))
 
 
-def _check_source(path: pathlib.Path, default: Mapping[str, Any]) -> dict[str, Any]:
-    values = read_json(path) if path.exists() else dict(default)
+def _check_source(path: pathlib.Path) -> dict[str, Any]:
+    values = read_json(path) if path.exists() else {}
     for key in ('module_input_name', 'module_output_name'):
         if (name := values.get(key)) not in (None, 'sentence_embedding'):
             raise ValueError(f"{path}: {key} is {name!r}; expected 'sentence_embedding'; {ALONE}")
@@ -129,7 +129,7 @@ def _check_source(path: pathlib.Path, default: Mapping[str, Any]) -> dict[str, A
 
 def _dense(folder: pathlib.Path) -> Layer:
     path = folder / 'config.json'
-    values = _check_source(path, {})
+    values = _check_source(path)
     stated = str(values.get('activation_function') or 'torch.nn.modules.activation.Tanh')
     activation = stated.rpartition('.')[2]
     if activation not in ACTIVATIONS:

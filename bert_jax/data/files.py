@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from bert_jax.config.files import is_remote
 from bert_jax.data.file_kinds import PACKED, not_text
 from bert_jax.data.summary import Summary
 
@@ -61,11 +62,6 @@ class _Remote(io.RawIOBase):
 
     def tell(self) -> int:
         return self._file.tell()
-
-
-def is_remote(path: epath.PathLike) -> bool:
-    """Returns whether the path is a URL."""
-    return '://' in str(path)
 
 
 def kind(path: pathlib.PurePath) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import rich.console
 import rich.progress
 
-from bert_jax.config.console import say
+from bert_jax.config.console import WIDTH, say
 from bert_jax.data.summary import Document, Summary
 
 T = TypeVar('T')
@@ -23,11 +23,11 @@ def console() -> rich.console.Console:
     return rich.console.Console(stderr=True, soft_wrap=True, highlight=False)
 
 
-def shortened(line: str, width: int = 80) -> str:
-    """The line; if it is longer than `width`, '...' replaces its middle."""
-    if len(line) <= width:
+def shortened(line: str) -> str:
+    """The line; if it is longer than WIDTH, '...' replaces its middle."""
+    if len(line) <= WIDTH:
         return line
-    return f'{line[: width * 3 // 4 - 5]} ... {line[-width // 4 :]}'
+    return f'{line[: WIDTH * 3 // 4 - 5]} ... {line[-WIDTH // 4 :]}'
 
 
 def tracked(

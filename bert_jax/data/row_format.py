@@ -32,6 +32,24 @@ class Places(NamedTuple):
     special: Any
 
 
+class _Spans(NamedTuple):
+    """The segment that each place belongs to; arrays or tensors that broadcast to [rows, length].
+
+    place: the number of the place in the row's text, which is negative in padding on the left. end:
+    [rows, 1], the place after the last sequence. segment: the index of the segment. offset: the
+    distance from the segment's start. beyond: the distance from its end. last: bool, whether the
+    segment is the last one of its sequence. number: the index of the segment in its sequence.
+    """
+
+    place: Any
+    end: Any
+    segment: Any
+    offset: Any
+    beyond: Any
+    last: Any
+    number: Any
+
+
 @dataclasses.dataclass(frozen=True)
 class RowFormat:
     """The special tokens of a sequence, by their roles in `tokenizer.specials`, and token types.
@@ -103,6 +121,15 @@ class RowFormat:
         end, with length 0 and group 0. None: all segments form one sequence. where: np.where for
         arrays, tf.where for tensors.
         """
+        spans = self._spans(lengths, length, group, where)
+        is_row = (spans.place >= 0) & (spans.place < spans.end)
+        is_text = is_row & (spans.offset >= 0) & (spans.beyond < 0)
+        types = where(is_row, self._types_at(spans, where), 0)
+        special = where(is_row, self._specials_at(spans, specials, where), specials.pad)
+        return Places(spans.segment, spans.offset, is_text, is_row, types, special)
+
+    def _spans(self, lengths: Any, length: int, group: Any, where: Callable[..., Any]) -> _Spans:
+        """The segment of each place, and the distances from its ends; see `place`."""
         count = lengths.shape[1]
         opens, closes, number, exists = _frames(group, count, where)
         areas, starts, end = [], [], lengths[:, :1] * 0
@@ -113,7 +140,6 @@ class RowFormat:
             end = starts[i] + lengths[:, i : i + 1] + exists[i] * trailing
         column = np.arange(length, dtype=np.int32)[None, :]
         place = end - length + column if self.pad_left else end * 0 + column
-        is_row = (place >= 0) & (place < end)
 
         def per_place(values: Sequence[Any]) -> Any:
             """The value of each place's segment. values: a number or [rows, 1] per segment."""
@@ -122,34 +148,35 @@ class RowFormat:
                 chosen = where(place >= area, value, chosen)
             return chosen
 
-        segment = per_place(range(count))
         offset = place - per_place(starts)
         beyond = offset - per_place([lengths[:, i : i + 1] for i in range(count)])
-        last = per_place(closes) > 0
-        special = place * 0 + specials.pad
+        last, numbers = per_place(closes) > 0, per_place(number)
+        return _Spans(place, end, per_place(range(count)), offset, beyond, last, numbers)
+
+    def _specials_at(
+        self, spans: _Spans, specials: Specials[int], where: Callable[..., Any]
+    ) -> Any:
+        """int32[rows, length]: the special token of each place; padding where there is none."""
+        special = spans.place * 0 + specials.pad
         for i, token in enumerate(_ids(self.before, specials)):
-            special = where(offset == i - len(self.before), token, special)
+            special = where(spans.offset == i - len(self.before), token, special)
         for i, token in enumerate(_ids(self.between, specials)):
-            special = where(~last & (beyond == i), token, special)
+            special = where(~spans.last & (spans.beyond == i), token, special)
         for i, token in enumerate(_ids(self.after, specials)):
-            special = where(last & (beyond == i), token, special)
-        kinds = place * 0 + self.types[0]
-        numbers = per_place(number)
-        for i, kind in enumerate(self.types[1:], 1):
-            kinds = where(numbers >= i, kind, kinds)
+            special = where(spans.last & (spans.beyond == i), token, special)
+        return special
+
+    def _types_at(self, spans: _Spans, where: Callable[..., Any]) -> Any:
+        """int32[rows, length]: the token type of each place, as if no place were padding."""
+        types = spans.place * 0 + self.types[0]
+        for i, segment_type in enumerate(self.types[1:], 1):
+            types = where(spans.number >= i, segment_type, types)
         if self.pooled_type is not None:
-            pooled = (numbers == 0) & (offset == -len(self.before))
+            pooled = (spans.number == 0) & (spans.offset == -len(self.before))
             if self.pooled_last:
-                pooled = last & (beyond == len(self.after) - 1)
-            kinds = where(pooled, self.pooled_type, kinds)
-        return Places(
-            segment,
-            offset,
-            is_row & (offset >= 0) & (beyond < 0),
-            is_row,
-            where(is_row, kinds, 0),
-            where(is_row, special, specials.pad),
-        )
+                pooled = spans.last & (spans.beyond == len(self.after) - 1)
+            types = where(pooled, self.pooled_type, types)
+        return types
 
 
 BERT = RowFormat(('cls',), ('sep',), ('sep',), types=(0, 1))

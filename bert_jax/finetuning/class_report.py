@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from bert_jax.config.console import WIDTH
 from bert_jax.config.files import write_atomically
 from bert_jax.data.labelled.tags import mark_entities
 from bert_jax.finetuning.official_scores import spans
 
 FILE = 'classes.json'  # in the workdir of a run
 PICTURE = 'confusion.png'
-WIDTH = 80  # columns of a line
 MOST_CLASSES = 30  # a table shows at most this many
 MOST_MISTAKES = 10
 LONGEST_NAME = 30  # characters of a label in a table

@@ -53,11 +53,7 @@ class ClassificationProcessor(task_data.Processor):
         return (*super().example_flags, *["--text_b='...'"] * bool(self.facts.pairs))
 
     def read(
-        self,
-        path: str,
-        summary: Summary,
-        split: str = PREDICT,
-        on_error: OnError | None = None,
+        self, path: str, summary: Summary, split: str = PREDICT, on_error: OnError | None = None
     ) -> Iterator[Example]:
         data, predicts = self.config.data, split == PREDICT
         columns = split not in (TRAIN, EVAL)

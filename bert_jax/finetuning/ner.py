@@ -69,11 +69,7 @@ class TaggingProcessor(task_data.Processor):
         return kind(self.config.model, len(self.facts.labels))
 
     def read(
-        self,
-        path: str,
-        summary: Summary,
-        split: str = PREDICT,
-        on_error: OnError | None = None,
+        self, path: str, summary: Summary, split: str = PREDICT, on_error: OnError | None = None
     ) -> Iterator[Sentence]:
         if split == PREDICT:
             return conll.iter_file(

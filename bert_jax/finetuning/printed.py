@@ -12,11 +12,7 @@ from bert_jax.models.heads import DECODER
 
 
 def show_texts(
-    model: Model,
-    texts: Sequence[str],
-    texts_b: Sequence[str],
-    contexts: Sequence[str],
-    top_k: int,
+    model: Model, texts: Sequence[str], texts_b: Sequence[str], contexts: Sequence[str], top_k: int
 ) -> None:
     """Prints each text and its prediction.
 

@@ -79,11 +79,7 @@ def write(
 
 
 def _print_table(
-    name: str,
-    shown: list[str],
-    scores: Scores,
-    mean: Mapping[str, float],
-    std: Mapping[str, float],
+    name: str, shown: list[str], scores: Scores, mean: Mapping[str, float], std: Mapping[str, float]
 ) -> None:
     columns = {f'seed {row["seed"]}': row for row in scores[:SHOWN_SEEDS]}
     columns |= {'mean': dict(mean), 'std': dict(std)}

@@ -107,7 +107,7 @@ class FineTuning(Resolver):
 
     def describe_data(self) -> str:
         if (datasets := self.known('datasets')) is None:
-            # Whether the files can be read does not depend on the vocabulary.
+            # Any vocabulary shows whether the files can be read.
             vocabulary = tokenizer.WordPiece([*tokenizer.SPECIALS], True)
             datasets = {
                 name: load_task_data(name, self.config, vocabulary) for name in self.folders

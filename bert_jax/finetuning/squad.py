@@ -37,11 +37,7 @@ class QuestionAnsweringProcessor(task_data.Processor):
         return (*super().example_flags, "--context='...'")
 
     def read(
-        self,
-        path: str,
-        summary: Summary,
-        split: str = PREDICT,
-        on_error: OnError | None = None,
+        self, path: str, summary: Summary, split: str = PREDICT, on_error: OnError | None = None
     ) -> Iterator[Question]:
         return squad.iter_file(path, summary, split == PREDICT, on_error)
 

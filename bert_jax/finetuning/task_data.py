@@ -108,11 +108,7 @@ class Processor(abc.ABC):
 
     @abc.abstractmethod
     def read(
-        self,
-        path: str,
-        summary: Summary,
-        split: str = PREDICT,
-        on_error: OnError | None = None,
+        self, path: str, summary: Summary, split: str = PREDICT, on_error: OnError | None = None
     ) -> Iterator[Any]:
         """Reads the examples of a file, one by one if its format allows that.
 

@@ -20,8 +20,8 @@ from bert_jax.models.encoder_decoder import EncoderDecoder, model_of
 from bert_jax.models.heads import HeadedEncoder, heads_in
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.parameters import describe
-from bert_jax.parallel.sharding import path_name
 from bert_jax.training import checkpoint, workdir
+from bert_jax.training.checksums import named
 from bert_jax.training.workdir import CONFIG, DATA
 
 
@@ -67,8 +67,7 @@ class Pretrained:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The parameters by path, on the host."""
-        leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(self.params))
-        return {path_name(path): x for path, x in leaves}
+        return named(jax.device_get(self.params))
 
 
 def abstract_params(config: ModelConfig, heads: tuple[str, ...], num_labels: int = 1) -> Any:

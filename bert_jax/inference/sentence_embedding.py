@@ -6,13 +6,15 @@ See Reimers and Gurevych (2019), section 3, and the modules of the library sente
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+
+from bert_jax.models.pooling import last_token
 
 FILE, ARRAYS = 'sentence_embedding.json', 'sentence_embedding.npz'
 # The activations of dense layers, by the last part of their names in PyTorch.
@@ -24,7 +26,6 @@ ACTIVATIONS = {
     'SiLU': jax.nn.silu,
     'Sigmoid': jax.nn.sigmoid,
 }
-MODES = ('cls', 'max', 'mean', 'mean_sqrt_len_tokens', 'weightedmean', 'lasttoken')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,17 +170,9 @@ def load(folder: epath.Path) -> SentenceEmbedding | None:
     return SentenceEmbedding(poolings=poolings, layers=layers, **values)
 
 
-def _at(hidden: jax.Array, index: jax.Array) -> jax.Array:
-    return jnp.take_along_axis(hidden, index[:, None, None], axis=1)[:, 0]
-
-
 def _first(hidden: jax.Array, mask: jax.Array) -> jax.Array:
-    return _at(hidden, jnp.argmax(mask > 0, axis=1))
-
-
-def _last(hidden: jax.Array, mask: jax.Array) -> jax.Array:
-    place = jnp.arange(hidden.shape[1])
-    return _at(hidden, jnp.max(jnp.where(mask > 0, place, 0), axis=1))
+    index = jnp.argmax(mask > 0, axis=1)
+    return jnp.take_along_axis(hidden, index[:, None, None], axis=1)[:, 0]
 
 
 def _max(hidden: jax.Array, mask: jax.Array) -> jax.Array:
@@ -192,16 +185,15 @@ def _weighted(hidden: jax.Array, weights: jax.Array, power: float = 1.0) -> jax.
     return total / jnp.maximum(jnp.sum(weights, axis=1), 1e-9)[:, None] ** power
 
 
-def _mean(hidden: jax.Array, mask: jax.Array) -> jax.Array:
-    return _weighted(hidden, mask.astype(jnp.float32))
-
-
-def _mean_sqrt(hidden: jax.Array, mask: jax.Array) -> jax.Array:
-    return _weighted(hidden, mask.astype(jnp.float32), 0.5)
-
-
-def _by_place(hidden: jax.Array, mask: jax.Array) -> jax.Array:
-    return _weighted(hidden, mask * jnp.arange(1.0, hidden.shape[1] + 1))
-
-
-_POOL = dict(zip(MODES, (_first, _max, _mean, _mean_sqrt, _by_place, _last), strict=True))
+# Functions of the hidden states float[batch, length, hidden] and the mask int[batch, length].
+_POOL: Mapping[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    'cls': _first,
+    'max': _max,
+    'mean': lambda hidden, mask: _weighted(hidden, mask.astype(jnp.float32)),
+    'mean_sqrt_len_tokens': lambda hidden, mask: _weighted(hidden, mask.astype(jnp.float32), 0.5),
+    'weightedmean': lambda hidden, mask: _weighted(
+        hidden, mask * jnp.arange(1.0, hidden.shape[1] + 1)
+    ),
+    'lasttoken': last_token,
+}
+MODES = tuple(_POOL)

@@ -14,6 +14,7 @@ from bert_jax import __version__
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.token_arrays import INPUTS
 from bert_jax.models.inputs import EncoderInputs
+from bert_jax.training.initialization import unflatten
 
 PROGRAM, PORTABLE, PARAMETERS, FACTS = (
     'program.jax_export',
@@ -35,8 +36,9 @@ def export(source: Pretrained) -> jax.export.Exported:
     model, sentences = source.model, source.embedding
 
     def compute(params: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Any]:
-        nested = _nested(params)
-        outputs: Any = model.apply({'params': nested}, EncoderInputs.from_batch(batch))
+        outputs: Any = model.apply(
+            {'params': unflatten(dict(params))}, EncoderInputs.from_batch(batch)
+        )
         results = {name: x.astype(jnp.float32) for name, x in outputs.items()}
         if sentences is not None:
             hidden, mask = results['last_hidden_state'], batch['attention_mask']
@@ -50,17 +52,6 @@ def export(source: Pretrained) -> jax.export.Exported:
         path: jax.ShapeDtypeStruct(x.shape, jnp.float32) for path, x in source.arrays().items()
     }
     return jax.export.export(jax.jit(compute), platforms=PLATFORMS)(params, batch)
-
-
-def _nested(params: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for path, x in params.items():
-        *folders, name = path.split('/')
-        node = tree
-        for folder in folders:
-            node = node.setdefault(folder, {})
-        node[name] = x
-    return tree
 
 
 def save(source: Pretrained, folder: pathlib.Path) -> dict[str, Any]:

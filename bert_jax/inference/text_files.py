@@ -98,11 +98,7 @@ def _filled(
 
 
 def print_similarities(
-    bert: Bert,
-    inputs: list[str],
-    pooling: str | None,
-    windows: bool,
-    prompt: str | None = None,
+    bert: Bert, inputs: list[str], pooling: str | None, windows: bool, prompt: str | None = None
 ) -> None:
     """Prints the first text and, for each other text, the cosine between its vector and the first
     one."""

@@ -21,7 +21,7 @@ from bert_jax.inference import embedding, masked_words, model_dir
 from bert_jax.inference.masked_words import Candidates
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.token_arrays import INPUTS, LENGTHS, batch_shapes, checked
-from bert_jax.models.heads import HEADS
+from bert_jax.models.heads import HEADS, Outputs
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
 from bert_jax.parallel.mesh import make_mesh
@@ -30,8 +30,6 @@ from bert_jax.tasks.translation import TranslationTask
 from bert_jax.training.evaluation import Predictions, by_example
 
 THREADS = 2
-
-Outputs = dict[str, jax.Array]
 
 
 class Bert:
@@ -64,11 +62,7 @@ class Bert:
 
     @classmethod
     def load(
-        cls,
-        directory: str | os.PathLike,
-        dtype: str = 'auto',
-        name: str = '',
-        language: str = '',
+        cls, directory: str | os.PathLike, dtype: str = 'auto', name: str = '', language: str = ''
     ) -> Self:
         """The model of a workdir's best or newest checkpoint, or of a converted folder.
 
@@ -289,8 +283,3 @@ class Bert:
         divides = len(batch['input_ids']) % self._mesh.size == 0
         axes = sharding.partition_spec(('batch', 'length')) if divides else PartitionSpec()
         return jax.device_put(dict(batch), NamedSharding(self._mesh, axes))
-
-
-def load(directory: str | os.PathLike, dtype: str = 'auto') -> Bert:
-    """See `Bert.load`."""
-    return Bert.load(directory, dtype)

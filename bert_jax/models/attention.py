@@ -10,7 +10,7 @@ import numpy as np
 from bert_jax.config import ModelConfig
 from bert_jax.models import flash_attention
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.models.layers import Dense, Dropout, dropout
+from bert_jax.models.layers import Dense, Dropout, dropout, recomputed_except_on_cpu
 from bert_jax.parallel.mesh import platform
 
 
@@ -103,6 +103,7 @@ def _rotated(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
     return rotated.astype(x.dtype)
 
 
+@recomputed_except_on_cpu(static_argnums=5)
 def attend(
     q: jax.Array,
     k: jax.Array,
@@ -117,22 +118,6 @@ def attend(
     q: [batch, length, heads, head_dim], like the result. k, v: the same with the length of the
     sequence that `inputs` describes. near: which keys each query may attend to, bool[length, keys].
     """
-    # On TPU and GPU memory bandwidth limits attention, so the backward pass recomputes the
-    # probabilities. On CPU arithmetic does, so they are saved.
-    attend = _attend if platform() == 'cpu' else _attend_recomputed
-    context: jax.Array = attend(q, k, v, inputs, key, rate, near)
-    return context
-
-
-def _attend(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    inputs: EncoderInputs,
-    key: jax.Array | None,
-    rate: float,
-    near: jax.Array | None = None,
-) -> jax.Array:
     # A TPU takes the softmax along the second-last dimension. XLA would choose this layout for the
     # scores, but not for the random bits of dropout, which it would then transpose.
     layout = 'bhkq' if platform() == 'tpu' else 'bhqk'
@@ -146,11 +131,8 @@ def _attend(
     return jnp.einsum(f'{layout},bkhd->bqhd', kept, v)
 
 
-_attend_recomputed = jax.checkpoint(_attend, prevent_cse=False, static_argnums=5)
-
-
 def _bias(inputs: EncoderInputs, near: jax.Array | None) -> jax.Array | None:
-    """What to add to the scores: 0 if a query may attend to a key, else a very negative number.
+    """Returns a bias for the scores: 0 if a query may attend to a key, else a very negative number.
 
     float32[batch, 1, 1, length] for rows of one sequence, [batch, 1, length, length] for packed
     rows and with local attention. None if every query attends to every key.

@@ -21,7 +21,7 @@ NextScores = Callable[[jax.Array, jax.Array, KeysAndValues], tuple[jax.Array, Ke
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """How texts are generated.
+    """The settings of a search.
 
     start: the id of the token that the decoder reads first. end: the id of the token that ends a
     text. pad: the id of padding. tokens: the size of the vocabulary without the rows that pad its

@@ -197,7 +197,7 @@ HEADS: Mapping[str, Head] = {
         lambda inputs: inputs.hidden,
         {'logits': ('batch', 'length', 'features')},
     ),
-    # Every token as the start and as the end of an answer.
+    # The scores of each token as the start and as the end of an answer.
     'span': _scores(
         'span',
         lambda inputs: inputs.hidden,

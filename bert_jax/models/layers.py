@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import flax.linen as nn
 import jax
@@ -41,6 +42,28 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     'relu': jax.nn.relu,
     'tanh': jnp.tanh,
 }
+
+
+Function = TypeVar('Function', bound=Callable[..., Any])
+
+
+def recomputed_except_on_cpu(static_argnums: int) -> Callable[[Function], Function]:
+    """A decorator for attention, whose probabilities the backward pass recomputes.
+
+    On TPU and GPU memory bandwidth limits attention. On CPU arithmetic does, so the probabilities
+    are saved. static_argnums: the argument that is not an array.
+    """
+
+    def decorated(function: Function) -> Function:
+        recomputed = jax.checkpoint(function, prevent_cse=False, static_argnums=static_argnums)
+
+        @functools.wraps(function)
+        def chosen(*args: Any) -> Any:
+            return function(*args) if platform() == 'cpu' else recomputed(*args)
+
+        return cast(Function, chosen)
+
+    return decorated
 
 
 def kernel_init(config: ModelConfig) -> nn.initializers.Initializer:

@@ -14,8 +14,11 @@ def pooled_token(config: ModelConfig, hidden: jax.Array, mask: jax.Array | None)
     """
     if config.summary_type != 'last':
         return hidden[:, 0]
-    if mask is None:
-        return hidden[:, -1]
+    return hidden[:, -1] if mask is None else last_token(hidden, mask)
+
+
+def last_token(hidden: jax.Array, mask: jax.Array) -> jax.Array:
+    """Returns the hidden state of the last token of each row that is not padding."""
     last = jnp.max(jnp.where(mask > 0, jnp.arange(mask.shape[1]), 0), axis=1)
     return jnp.take_along_axis(hidden, last[:, None, None], axis=1, mode='clip')[:, 0]
 

@@ -14,9 +14,8 @@ import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.models.layers import Dense, Dropout, dropout, kernel_init
+from bert_jax.models.layers import Dense, Dropout, dropout, kernel_init, recomputed_except_on_cpu
 from bert_jax.models.parameters import compute_dtype, parameter
-from bert_jax.parallel.mesh import platform
 
 
 @flax.struct.dataclass
@@ -65,7 +64,7 @@ class RelativeAttention(nn.Module):
         queries = [biased(f'{name}_bias') for name in ('content', 'position', 'segment')]
         segment = parameter(self, 'segment', init, (2, *size), ('token_type', *axes), 'table')
         rate = config.attention_probs_dropout_prob
-        context = (_attend if platform() == 'cpu' else _attend_recomputed)(
+        context = _attend(
             queries,
             key_value[:, :, :, 0],
             key_value[:, :, :, 1],
@@ -80,6 +79,7 @@ class RelativeAttention(nn.Module):
         )(context)
 
 
+@recomputed_except_on_cpu(static_argnums=7)
 def _attend(
     queries: list[jax.Array],
     k: jax.Array,
@@ -114,9 +114,6 @@ def _attend(
     probs = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
     kept = dropout(probs, key, rate, ('batch', 'heads', 'length', 'length'))
     return jnp.einsum('bhqk,bkhd->bqhd', kept, v)
-
-
-_attend_recomputed = jax.checkpoint(_attend, prevent_cse=False, static_argnums=7)
 
 
 def _by_distance(far: jax.Array, keys: int, targets: jax.Array | None) -> jax.Array:

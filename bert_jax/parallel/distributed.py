@@ -30,7 +30,7 @@ PROCESS_ID = flags.DEFINE_integer(
 # If a process sends no heartbeat for this long, JAX ends the other processes, which would otherwise
 # hang in a collective.
 HEARTBEAT_SECONDS = 20
-# How many seconds a failed process waits, so that the others can report their own error.
+# A failed process waits this many seconds, so that the others can report their own error.
 SECONDS_BEFORE_EXIT = 5
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import mesh_utils
+from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bert_jax.config import MeshConfig
@@ -101,3 +101,11 @@ def host_slice(mesh: Mesh, process: int | None = None) -> tuple[int, int]:
             f'of {devices} devices each; choose a divisor or a multiple of {devices}'
         )
     return slices.index(frozenset(rows_of_process[process])), len(slices)
+
+
+def of_process_0(values: Any) -> Any:
+    """Returns the arrays of process 0, in all processes."""
+    if jax.process_count() == 1:
+        return values
+    with jax.transfer_guard('allow'):  # with several processes JAX transfers the arrays
+        return multihost_utils.broadcast_one_to_all(values)

@@ -36,7 +36,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     'hidden': (),
     'predictions': (),
 }
-# What to change if a parameter's dimension does not divide over its mesh axis.
+# Advice, by axis name, for a dimension of a parameter that does not divide over its mesh axis.
 REMEDIES: Mapping[str, str] = {
     'vocab': 'set config.data.pad_vocab_to_multiple_of to a multiple of config.mesh.tensor',
     'heads': 'config.mesh.tensor has to divide config.model.num_attention_heads',

@@ -78,7 +78,8 @@ class Stopper:
             self._number = number
 
     def agreed(self) -> bool:
-        """Whether to stop here. All processes get the same answer; once it is True, it stays True.
+        """Returns whether to stop here. All processes get the same answer; it stays True once it
+        is.
 
         All processes must call this the same number of times.
         """

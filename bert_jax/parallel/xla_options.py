@@ -27,7 +27,7 @@ OPTIONS = {
         'xla_tpu_data_parallel_opt_different_sized_ops',
     ),
     'gpu': (
-        # As on TPUs.
+        # The scheduler has the same effect as on TPUs.
         'xla_gpu_enable_latency_hiding_scheduler',
         # Triton computes a matrix product where it is faster than cuBLAS.
         'xla_gpu_triton_gemm_any',

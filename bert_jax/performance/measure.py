@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from bert_jax import batch
@@ -15,7 +14,7 @@ from bert_jax.config import Config, Phase, validate
 from bert_jax.config.errors import is_out_of_memory
 from bert_jax.models.parameters import compute_dtype
 from bert_jax.parallel import chips, sharding
-from bert_jax.parallel.mesh import host_slice, make_mesh
+from bert_jax.parallel.mesh import host_slice, make_mesh, of_process_0
 from bert_jax.performance import step_profile
 from bert_jax.tasks.task import Task
 from bert_jax.training import random_streams
@@ -82,7 +81,8 @@ def measure(
         if not is_out_of_memory(error):
             raise
         return shape | {'fits': False}
-    times = sorted(_of_process_0(seconds[warmup:]).tolist())
+    # The times of process 0, so that all processes choose the same next batch size.
+    times = sorted(np.asarray(of_process_0(seconds[warmup:].astype(np.float32))).tolist())
     median, flops = statistics.median(times), built.task.flops(phase)
 
     def three_steps() -> None:
@@ -127,13 +127,6 @@ def _timed_steps(
         ends.append(time.perf_counter())
         sums = next_sums
     return np.diff(ends), state, jax.block_until_ready(sums)
-
-
-def _of_process_0(seconds: np.ndarray) -> np.ndarray:
-    """The times of process 0, so that all processes choose the same next batch size."""
-    if jax.process_count() == 1:
-        return seconds
-    return np.asarray(multihost_utils.broadcast_one_to_all(seconds.astype(np.float32)))
 
 
 def _shape(config: Config, mesh: Mesh) -> dict[str, Any]:

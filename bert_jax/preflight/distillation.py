@@ -31,7 +31,8 @@ LISTS = ('vocab.txt', 'vocab.json')  # files that contain the tokens and nothing
 
 
 def needs_teacher(config: Config) -> bool:
-    """Whether the objective has a teacher. Raises ValueError if it does and none is given."""
+    """Returns whether the objective has a teacher. Raises ValueError if it does and none is
+    given."""
     if config.objective != 'distill':
         return False
     if not config.distill.teacher:
@@ -86,7 +87,7 @@ def vocab_size(config: Config, vocabulary: Tokenizer, size: int) -> int:
 
 
 def _difference(theirs: Tokenizer, ours: Tokenizer) -> str:
-    """How two vocabularies differ; '' if they are equal."""
+    """Returns the first difference between two vocabularies; '' if they are equal."""
     if len(theirs.pieces) != len(ours.pieces):
         return f'it has {len(theirs.pieces):,} tokens, and the corpus {len(ours.pieces):,}'
     for number, pair in enumerate(zip(theirs.pieces, ours.pieces, strict=True)):
@@ -149,8 +150,8 @@ def _model(config: Config) -> ModelConfig:
 
 
 def recorded(config: Config) -> dict[str, Any]:
-    """What corpus.json records about the teacher, so that a run cannot be resumed with another
-    teacher."""
+    """The entry of corpus.json about the teacher, so that a run cannot be resumed with another
+    one."""
     return {'teacher': fingerprint(config.distill.teacher)} if needs_teacher(config) else {}
 
 

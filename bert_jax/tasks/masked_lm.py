@@ -46,9 +46,18 @@ class MaskedLMTask(EncoderTask):
     def flops(self, phase: Phase) -> float:
         return step_flops(self.config, phase, 'pooler' in self.heads, self.frozen_layers)
 
+    def prediction_weights(self, batch: Batch) -> dict[str, jax.Array]:
+        """The weights of the predicted tokens, float32[batch, predictions], by measure."""
+        return {'mlm': batch['masked_lm_weights']}
+
     def loss_denominators(self, batch: Batch) -> dict[str, jax.Array]:
-        return {'mlm_loss': jnp.sum(batch['masked_lm_weights'])}
+        weights = self.prediction_weights(batch)
+        return {f'{measure}_loss': jnp.sum(of_measure) for measure, of_measure in weights.items()}
 
     def sums(self, outputs: Outputs, batch: Batch) -> Sums:
-        masked = (outputs['prediction_logits'], batch['masked_lm_ids'], batch['masked_lm_weights'])
-        return {'mlm_loss': cross_entropy(*masked), 'mlm_accuracy': accuracy(*masked)}
+        sums = Sums()
+        for measure, weights in self.prediction_weights(batch).items():
+            scored = (outputs['prediction_logits'], batch['masked_lm_ids'], weights)
+            sums[f'{measure}_loss'] = cross_entropy(*scored)
+            sums[f'{measure}_accuracy'] = accuracy(*scored)
+        return sums

@@ -70,7 +70,7 @@ def parts(metric: str) -> tuple[str, str]:
 
 
 def label(name: str) -> str:
-    """What an objective predicts; the name itself if it is not in the table."""
+    """The label of a measure, or the name itself if it is not in the table."""
     return MEASURES[name].label if name in MEASURES else name
 
 

@@ -4,16 +4,14 @@ import dataclasses
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 
 from bert_jax.batch import Batch, BatchSpec, Feature
 from bert_jax.config import Phase
 from bert_jax.models.flops import step_flops
-from bert_jax.models.heads import Outputs
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.parameters import compute_dtype
 from bert_jax.models.xlnet import MEMORY
-from bert_jax.tasks.losses import Sums, accuracy, cross_entropy
+from bert_jax.tasks.losses import Sums
 from bert_jax.tasks.masked_lm import MaskedLMTask
 from bert_jax.tasks.task import RandomStreams
 
@@ -57,12 +55,8 @@ class PermutationTask(MaskedLMTask):
         targets = phase.max_predictions_per_seq
         return step_flops(self.config, phase, False, self.frozen_layers, targets)
 
-    def loss_denominators(self, batch: Batch) -> dict[str, jax.Array]:
-        return {'plm_loss': jnp.sum(batch['masked_lm_weights'])}
-
-    def sums(self, outputs: Outputs, batch: Batch) -> Sums:
-        scored = (outputs['prediction_logits'], batch['masked_lm_ids'], batch['masked_lm_weights'])
-        return {'plm_loss': cross_entropy(*scored), 'plm_accuracy': accuracy(*scored)}
+    def prediction_weights(self, batch: Batch) -> dict[str, jax.Array]:
+        return {'plm': batch['masked_lm_weights']}
 
     def loss_and_memory(
         self, params: Any, batch: Batch, rngs: RandomStreams, frozen: Any = ()

@@ -209,21 +209,9 @@ class TranslationTask(MaskedLMTask):
         is_pair = Feature((phase.batch_size,), 'int32', ('batch',), 2)
         return {**spec, 'position_ids': positions, 'is_translation': is_pair}
 
-    def loss_denominators(self, batch: Batch) -> dict[str, jax.Array]:
-        return {f'{name}_loss': jnp.sum(weights) for name, weights in _weights(batch).items()}
-
-    def sums(self, outputs: Outputs, batch: Batch) -> Sums:
-        sums = Sums()
-        for name, weights in _weights(batch).items():
-            masked = (outputs['prediction_logits'], batch['masked_lm_ids'], weights)
-            sums |= {f'{name}_loss': cross_entropy(*masked), f'{name}_accuracy': accuracy(*masked)}
-        return sums
-
-
-def _weights(batch: Batch) -> dict[str, jax.Array]:
-    """The weights of the masked words of texts and of those of translations."""
-    weights, is_pair = batch['masked_lm_weights'], batch['is_translation'][:, None]
-    return {'mlm': weights * (1 - is_pair), 'tlm': weights * is_pair}
+    def prediction_weights(self, batch: Batch) -> dict[str, jax.Array]:
+        weights, is_pair = batch['masked_lm_weights'], batch['is_translation'][:, None]
+        return {'mlm': weights * (1 - is_pair), 'tlm': weights * is_pair}
 
 
 # Pretraining objectives by name.

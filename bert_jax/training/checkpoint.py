@@ -35,13 +35,15 @@ RETRY_SECONDS = (2, 10)  # before the second and the third attempt to read
 
 
 def _is_for_users(record: logging.LogRecord) -> bool:
-    """False for what Orbax logs before it raises it, and for a file that it does not need."""
+    """Returns whether to log a record. Orbax logs an error before it raises it, and logs a warning
+    if a file is missing that it does not need."""
     unneeded = 'Metadata file does not exist' in record.getMessage()
     return 'orbax' not in record.pathname or (record.levelno < logging.ERROR and not unneeded)
 
 
 def _is_of_orbax(record: logging.LogRecord) -> bool:
-    """Whether asyncio logs an error of Orbax, which raises only the first of several errors."""
+    """Returns whether asyncio logs an error of Orbax, which raises only the first of several
+    errors."""
     frames = traceback.extract_tb(record.exc_info[2]) if record.exc_info else []
     return any('orbax' in frame.filename for frame in frames)
 

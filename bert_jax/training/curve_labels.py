@@ -26,15 +26,13 @@ def draw_baselines(
     Runs with different baselines have lines in their own `colors`. ends: the last values of the
     curves; the name of a baseline is on the side of its line where no curve ends.
     """
-    scale, names = 100 if panel.percent else 1, [*panel.held_out]
-    found = [[item for name in names for item in run.baselines(name).items()] for run in runs]
+    scale = panel.scale
+    found = [
+        [item for name in panel.held_out for item in run.baselines(name).items()] for run in runs
+    ]
     same = all(items == found[0] for items in found)
     lines = [
-        (
-            scale * value,
-            f'{name} {panel.text(scale * value)}',
-            GREY if same else colors[i],
-        )
+        (scale * value, f'{name} {panel.text(scale * value)}', GREY if same else colors[i])
         for i, items in enumerate(found[:1] if same else found)
         for name, value in items
     ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from flax import traverse_util
 
 from bert_jax.config import keys
 from bert_jax.config.console import plural
@@ -37,6 +38,11 @@ class Panel:
     label: Literal['last', 'median', ''] = 'last'
     log: bool = False
     lines: tuple[str, ...] = ()
+
+    @property
+    def scale(self) -> int:
+        """The factor of the values of the y axis."""
+        return 100 if self.percent else 1
 
     def text(self, value: float) -> str:
         """A value of the y axis as text in the picture: '44.3 %', '5.50', '17,510'."""
@@ -107,7 +113,8 @@ def titles(runs: Sequence[History]) -> tuple[str, str]:
     if len(runs) == 1:
         return runs[0].name, describe(runs[0])
     differing = list[str]()
-    flat = [_flat(run.config.to_dict()) if run.config else {} for run in runs]
+    configs = [run.config.to_dict() if run.config else {} for run in runs]
+    flat = [traverse_util.flatten_dict(config, sep='.') for config in configs]
     # Intervals and sizes of evaluations say the least about the curves, so they come last.
     for key in sorted(flat[0], key=_is_interval):
         values = [values.get(key) for values in flat]
@@ -143,13 +150,6 @@ def describe(run: History) -> str:
         f'{about}; {plural(model.num_hidden_layers, "layer")} of {model.hidden_size}, '
         f'vocabulary {model.vocab_size:,}; {phases}; {optim.name}, rate {optim.learning_rate:g}'
     )
-
-
-def _flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-    flat = dict[str, Any]()
-    for key, value in values.items():
-        flat |= _flat(value, f'{key}.') if isinstance(value, dict) else {f'{prefix}{key}': value}
-    return flat
 
 
 def smoothing_window(reports: int) -> int:

@@ -93,14 +93,13 @@ def _draw_text(axis: Any, panel: Panel) -> None:
 
 
 def _draw_panel(axis: Any, panel: Panel, runs: Sequence[History], is_upper: bool) -> None:
-    scale = 100 if panel.percent else 1
     ends = list[tuple[float, float, str, str]]()  # x, y, text and color at the end of a curve
     for number, run in enumerate(runs):
         several = len(runs) > 1
         color = COLORS[number % len(COLORS)] if several else TRAIN
         for metric in panel.train:
             x, y = run.series('train', metric)
-            x, y = run.position(x), scale * y
+            x, y = run.position(x), panel.scale * y
             if not len(y):
                 continue
             mean = smooth(y) if panel.label else y
@@ -152,12 +151,11 @@ def _draw_held_out(
 
     A hollow point shows the expected value for a model with random parameters, if it is known.
     """
-    scale = 100 if panel.percent else 1
     x, y = run.series('eval', metric)
-    x, y = run.position(x), scale * y
+    x, y = run.position(x), panel.scale * y
     untrained = run.untrained(metric)
     if untrained is not None and not (len(x) and x[0] == 0):
-        start = scale * untrained
+        start = panel.scale * untrained
         axis.plot([0, *x[:1]], [start, *y[:1]], ':', color=color, linewidth=1)
         axis.plot(0, start, 'o', color=color, markerfacecolor='white', markersize=4, clip_on=False)
     if not len(x):
@@ -170,7 +168,6 @@ def _draw_held_out(
 def _set_axes(axis: Any, panel: Panel, runs: Sequence[History]) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
-    scale = 100 if panel.percent else 1
     axis.set_title(panel.title, loc='left', pad=14 if panel.held_out and _phases(runs) else 6)
     axis.set_xlabel(runs[0].unit, size=SMALL, labelpad=1)
     axis.tick_params(labelsize=SMALL, length=2)
@@ -185,12 +182,14 @@ def _set_axes(axis: Any, panel: Panel, runs: Sequence[History]) -> None:
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_minor_locator(NullLocator())
     elif panel.lowest is not None:
-        axis.set_ylim(min(scale * panel.lowest, low), high + 0.05 * (high - panel.lowest) + 1e-9)
+        axis.set_ylim(
+            min(panel.scale * panel.lowest, low), high + 0.05 * (high - panel.lowest) + 1e-9
+        )
     elif high - low < SMALLEST_RANGE * abs(high):  # otherwise noise would fill the panel
         margin = SMALLEST_RANGE * abs(high) / 2
         axis.set_ylim((low + high) / 2 - margin, (low + high) / 2 + margin)
     if panel.highest is not None:
-        axis.set_ylim(top=scale * panel.highest)
+        axis.set_ylim(top=panel.scale * panel.highest)
     axis.yaxis.set_major_formatter(lambda y, _: f'{y:,.0f}' if abs(y) >= 1000 else f'{y:.4g}')
 
 

@@ -1,11 +1,12 @@
 """Early stopping: which evaluation of a run is the best, and whether the run still improves."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
+
+from bert_jax.training import history
 
 LOWER_IS_BETTER = ('loss', 'mse')  # names of scores
 
@@ -21,17 +22,8 @@ def rank(name: str, metrics: Mapping[str, Any]) -> float:
 
 def evaluations(workdir: epath.PathLike, step: int) -> list[dict[str, Any]]:
     """Returns the lines of metrics.jsonl from evaluations up to `step`, without broken lines."""
-    path = epath.Path(workdir) / 'metrics.jsonl'
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    found = []
-    for line in lines:
-        try:
-            values = json.loads(line) if line.endswith('\n') else {}
-        except ValueError:
-            continue
-        if values.get('split') == 'eval' and values['step'] <= step:
-            found.append(values)
-    return found
+    lines, _ = history.whole_lines(workdir)
+    return [line for line in lines if line.get('split') == 'eval' and line['step'] <= step]
 
 
 def is_due(evals: Sequence[Mapping[str, Any]], name: str, patience: int, step: int) -> bool:

@@ -1,6 +1,7 @@
 """The end of a pretraining run: its accuracies, masked words, curves, and the next commands."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import pathlib
@@ -14,7 +15,7 @@ import jax
 from etils import epath
 
 from bert_jax.config import Config
-from bert_jax.config.console import plural, say
+from bert_jax.config.console import WIDTH, plural, say
 from bert_jax.config.files import write_atomically
 from bert_jax.tasks.measures import BASELINES, MEASURES
 from bert_jax.training import curves
@@ -24,26 +25,21 @@ from bert_jax.training.progress import Metrics
 from bert_jax.training.train_step import Step
 from bert_jax.training.workdir import absolute, newest_checkpoint
 
-WIDTH = 80  # columns
 
-
+@dataclasses.dataclass
 class EndReport:
     """Collects the results of the evaluations of a pretraining run, and prints the last ones.
 
     baselines: the accuracy of each baseline. examples: None if the objective has no masked words.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        workdir: epath.Path,
-        baselines: Mapping[str, float],
-        examples: Examples | None,
-    ):
-        self._config, self._workdir = config, workdir
-        self._baselines, self._examples = baselines, examples
-        self._step, self._means = 0, dict[str, Any]()
-        self._guesses: list[Guesses] = []
+    config: Config
+    workdir: epath.Path
+    baselines: Mapping[str, float]
+    examples: Examples | None
+    _step: int = 0
+    _means: dict[str, Any] = dataclasses.field(default_factory=dict)
+    _guesses: list[Guesses] = dataclasses.field(default_factory=list)
 
     def after_evaluation(
         self, step: Step, steps: int, params: Any, means: Metrics
@@ -53,9 +49,9 @@ class EndReport:
         The line to print shows an example whose first prediction has changed, if there is one.
         """
         self._step, self._means = steps, dict(means)
-        if self._examples is None:
+        if self.examples is None:
             return '', ''
-        before, self._guesses = self._guesses, self._examples.guesses(step, params)
+        before, self._guesses = self._guesses, self.examples.guesses(step, params)
         if not self._guesses:
             return '', ''
         if jax.process_index() == 0:
@@ -63,26 +59,26 @@ class EndReport:
         now, then = ([guess[0][0] for guess in guesses] for guesses in (self._guesses, before))
         changed = [i for i, word in enumerate(now) if then and word != then[i]]
         i = (changed or [0])[0]
-        line = _around_blank(self._examples.lines[i], WIDTH // 2)
-        table = '\n'.join(f'    {row}' for row in filled(self._examples, self._guesses))
+        line = _around_blank(self.examples.lines[i], WIDTH // 2)
+        table = '\n'.join(f'    {row}' for row in filled(self.examples, self._guesses))
         return f'step {steps}: {line}  ->  {_first(self._guesses[i])}', table
 
     def _save_guesses(self) -> None:
-        assert self._examples
-        rows = zip(self._examples.lines, self._examples.answers, self._guesses, strict=True)
+        assert self.examples
+        rows = zip(self.examples.lines, self.examples.answers, self._guesses, strict=True)
         lines = [{'line': line, 'answer': a, 'guesses': guesses} for line, a, guesses in rows]
         content = {'step': self._step, 'lines': lines}
-        write_atomically(self._workdir / EXAMPLES, json.dumps(content, indent=2) + '\n')
+        write_atomically(self.workdir / EXAMPLES, json.dumps(content, indent=2) + '\n')
 
     def print(self) -> None:
         """Prints the report; only process 0 does, and nothing if there was no evaluation."""
         if jax.process_index() != 0 or not self._means:
             return
         parts = [
-            accuracies(self._means, self._baselines, self._step),
-            filled(self._examples, self._guesses) if self._examples else [],
+            accuracies(self._means, self.baselines, self._step),
+            filled(self.examples, self._guesses) if self.examples else [],
             [f'saved   {self._saved()}', self._curves()],
-            ['try next:', *_commands(self._config, self._workdir, self._examples)],
+            ['try next:', *_commands(self.config, self.workdir, self.examples)],
         ]
         say('')
         for part in parts:
@@ -91,16 +87,16 @@ class EndReport:
 
     def _saved(self) -> str:
         """The folder of the last checkpoint, as the user gave the workdir."""
-        newest = newest_checkpoint(self._workdir)
-        return str(self._workdir / newest.relative_to(absolute(self._workdir)))
+        newest = newest_checkpoint(self.workdir)
+        return str(self.workdir / newest.relative_to(absolute(self.workdir)))
 
     def _curves(self) -> str:
         """Draws the curves; returns the line that says where they are."""
-        target = str(self._workdir / 'curves.png')
+        target = str(self.workdir / 'curves.png')
         try:
-            curves.save([str(self._workdir)], target)
+            curves.save([str(self.workdir)], target)
         except Exception as error:  # a failed picture must not fail a complete run
-            again = command('plot', f'--workdir={shlex.quote(str(self._workdir))}')
+            again = command('plot', f'--workdir={shlex.quote(str(self.workdir))}')
             return f'curves  not drawn: {str(error)[:200]}\n{again}'
         return f'curves  {target}'
 
@@ -200,8 +196,8 @@ def _quoted(text: str) -> str:
 
 
 def program() -> str:
-    """What a user types to run bert_jax: the script in the folder of this Python, or `python
-    -m`."""
+    """Returns the command that runs bert_jax: the script in the folder of this Python, or else
+    `python -m`."""
     script = pathlib.Path(sys.executable).with_name('bert_jax')
     return _typed(script) if script.exists() else f'{_typed(sys.executable)} -m bert_jax'
 

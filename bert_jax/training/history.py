@@ -1,5 +1,6 @@
 """Reads the reports of a run: its metrics, its configuration and the baselines of its data."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -11,12 +12,11 @@ from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.tasks import measures
-from bert_jax.training.workdir import CONFIG, DATA, absolute, read_config
+from bert_jax.training.tensorboard import SPLITS
+from bert_jax.training.workdir import CONFIG, DATA, METRICS, absolute, read_config
 
-METRICS = 'metrics.jsonl'
 EXAMPLES = 'examples.json'
 MOST_LINES, WIDTH = 7, 26  # how many examples are shown, and how many characters of each
-SPLITS = ('train', 'eval')
 Lines = dict[str, list[dict[str, Any]]]  # the lines of metrics.jsonl by split
 
 
@@ -127,6 +127,19 @@ def read(workdir: str, name: str) -> History:
         _json(path) if path.exists() else {} for path in (folder / DATA, folder / EXAMPLES)
     )
     return History(name, lines, config, data, examples)
+
+
+def whole_lines(workdir: epath.PathLike) -> tuple[list[dict[str, Any]], int]:
+    """The lines of metrics.jsonl, and the number of broken lines among them, which are left out. A
+    killed run may leave half of a line at the end."""
+    path, found = epath.Path(workdir) / METRICS, list[dict[str, Any]]()
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            values = json.loads(line)
+            if line.endswith('\n') and isinstance(values, dict) and 'step' in values:
+                found.append(values)
+    return found, len(lines) - len(found)
 
 
 def read_metrics(workdir: epath.Path) -> Lines:

@@ -12,18 +12,19 @@ from typing import Any
 import jax
 import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
 
 from bert_jax.config import Config, Phase
 from bert_jax.config.console import plural
-from bert_jax.config.files import write_atomically
+from bert_jax.config.files import is_remote, write_atomically
+from bert_jax.parallel.mesh import of_process_0
 from bert_jax.training import early_stopping
 from bert_jax.training.early_stopping import rank
+from bert_jax.training.history import whole_lines
 from bert_jax.training.progress import Metrics
 from bert_jax.training.tensorboard import SPLITS, TensorBoard
+from bert_jax.training.workdir import METRICS
 
 LOG = logging.getLogger('bert_jax.training.metrics')
-METRICS = 'metrics.jsonl'
 
 
 class MetricsWriter:
@@ -46,17 +47,16 @@ class MetricsWriter:
             (self._workdir / split).mkdir(parents=True, exist_ok=True)
         self._temporary: tempfile.TemporaryDirectory | None = None
         self._folder = pathlib.Path(str(workdir))
-        if '://' in str(workdir):
+        if is_remote(workdir):
             self._temporary = tempfile.TemporaryDirectory()
             self._folder = pathlib.Path(self._temporary.name)
-        text = ''
+        kept = list[dict[str, Any]]()
         for line in self._read():
-            values = json.loads(line)
-            is_eval = values.get('split') == 'eval'
-            if values['step'] <= (start_step - 1 if is_eval and drop_eval else start_step):
-                text += line
-                if is_eval:
-                    self._evals.append(values)
+            is_eval = line.get('split') == 'eval'
+            if line['step'] <= (start_step - 1 if is_eval and drop_eval else start_step):
+                kept.append(line)
+        self._evals = [line for line in kept if line.get('split') == 'eval']
+        text = ''.join(f'{json.dumps(line)}\n' for line in kept)
         write_atomically(self._folder / METRICS, text)
         self._file = (self._folder / METRICS).open('a')
         self._thread, self._upload = ThreadPoolExecutor(1), Future[None]()
@@ -64,15 +64,13 @@ class MetricsWriter:
         self._events = TensorBoard(self._folder, start_step, drop_eval)
         self.flush()
 
-    def _read(self) -> list[str]:
-        """The complete lines. A killed run may leave half of a line at the end."""
-        path = self._workdir / METRICS
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        complete = [line for line in lines if line.endswith('\n') and _has_step(line)]
-        if len(complete) < len(lines):
-            broken = plural(len(lines) - len(complete), 'broken line')
-            LOG.warning('%s: %s removed', path, broken)
-        return complete
+    def _read(self) -> list[dict[str, Any]]:
+        """The lines that an earlier process wrote, without broken lines."""
+        lines, broken = whole_lines(self._workdir)
+        if broken:
+            path = self._workdir / METRICS
+            LOG.warning('%s: %s removed', path, plural(broken, 'broken line'))
+        return lines
 
     def write(self, step: int, split: str, metrics: Metrics) -> None:
         """Writes one line; numbers that are not finite become null.
@@ -150,6 +148,11 @@ class MetricsWriter:
                 self._temporary.cleanup()
 
 
+def _of_process_0(value: bool) -> bool:
+    """The value of process 0, in all processes."""
+    return bool(of_process_0(np.int32(value)))
+
+
 def ended_early(
     config: Config, eval_batches: Callable[[Phase], Any], workdir: epath.PathLike, step: int
 ) -> bool:
@@ -160,17 +163,3 @@ def ended_early(
     name = eval_batches(config.train.phases[0]).main_score
     evals = early_stopping.evaluations(workdir, step)
     return _of_process_0(early_stopping.is_due(evals, name, patience, step))
-
-
-def _of_process_0(value: bool) -> bool:
-    """The value of process 0, in all processes."""
-    with jax.transfer_guard('allow'):  # with several processes JAX transfers an array
-        return bool(multihost_utils.broadcast_one_to_all(np.int32(value)))
-
-
-def _has_step(line: str) -> bool:
-    """Returns whether a line is the JSON of an object with a step."""
-    try:
-        return isinstance(json.loads(line)['step'], int)
-    except (ValueError, TypeError, KeyError):
-        return False

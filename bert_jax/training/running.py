@@ -25,9 +25,10 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
 
 from bert_jax.config.errors import first_line
+from bert_jax.config.files import is_remote
+from bert_jax.parallel.mesh import of_process_0
 
 LOG = logging.getLogger('bert_jax.training.running')
 FILE = 'running.json'
@@ -100,15 +101,11 @@ def _read(path: epath.Path) -> Owner | None:
         return None
 
 
-def _is_remote(path: epath.Path) -> bool:
-    return '://' in str(path)
-
-
 def _touched(path: epath.Path) -> tuple[str, float]:
     """Returns a text that changes with each touch, and the time of the last touch in seconds."""
     owner = _read(path)
     last = owner.touched if owner else 0.0
-    if not _is_remote(path):
+    if not is_remote(path):
         with contextlib.suppress(OSError):
             last = os.stat(path).st_mtime
     return f'{owner and owner.token} {last}', last
@@ -167,7 +164,7 @@ class _Hold:
 
     def __init__(self, path: epath.Path):
         self.path, self.lost_to = path, ''
-        folder = '' if _is_remote(path) else os.path.realpath(path.parent)
+        folder = '' if is_remote(path) else os.path.realpath(path.parent)
         self.owner = dataclasses.replace(_myself(), workdir=folder)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -181,7 +178,7 @@ class _Hold:
             time.sleep(0.5)  # another process may be writing it
             if _read(self.path) is None:
                 self.path.unlink()  # it is damaged
-        if _is_remote(self.path):
+        if is_remote(self.path):
             self.path.write_text(self._text())
             time.sleep(SETTLE)
         else:
@@ -227,7 +224,7 @@ class _Hold:
             self.lost_to = 'its file was removed'
         elif other is not None and other.token != self.owner.token:
             self.lost_to = f'another run has taken over ({other})'
-        elif _is_remote(self.path):
+        elif is_remote(self.path):
             self.path.write_text(self._text())
         else:
             os.utime(self.path)
@@ -287,8 +284,5 @@ def alone_in(workdir: epath.PathLike) -> Iterator[None]:
 
 def _of_process_0(message: str) -> str:
     """Returns the message of process 0, in all processes of the run."""
-    if jax.process_count() == 1:
-        return message
-    content = message.encode()[:MESSAGE]
-    padded = np.frombuffer(content.ljust(MESSAGE), np.uint8)
-    return bytes(multihost_utils.broadcast_one_to_all(padded)).decode('utf-8', 'replace').strip()
+    padded = np.frombuffer(message.encode()[:MESSAGE].ljust(MESSAGE), np.uint8)
+    return bytes(of_process_0(padded)).decode('utf-8', 'replace').strip()

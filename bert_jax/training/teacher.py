@@ -48,8 +48,8 @@ def _as_saved(step: Step) -> Any:
 
 
 def starts_student(config: Config) -> bool:
-    """Whether a new run starts from the teacher. Otherwise it starts from config.init_from, or from
-    random values."""
+    """Returns whether a new run starts from the teacher. Otherwise it starts from config.init_from,
+    or from random values."""
     return config.distill.init_from_teacher and not config.init_from
 
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from flax import traverse_util
+
 # tensorboardX imports PyTorch if it is installed, which takes two seconds and is not needed here.
 _hidden = {'torch': None} if 'torch' not in sys.modules else {}
 sys.modules.update(_hidden)  # type: ignore[arg-type]
@@ -64,11 +66,7 @@ class TensorBoard:
         """
         content = json.dumps(values, indent=2)
         self.text('configuration', '\n'.join(f'    {line}' for line in content.split('\n')))
-        flat = {
-            f'{section}.{key}' if key else section: value
-            for section, part in values.items()
-            for key, value in (part.items() if isinstance(part, Mapping) else [('', part)])
-        }
+        flat = traverse_util.flatten_dict(values, sep='.')
         single = {key: v for key, v in flat.items() if isinstance(v, bool | int | float | str)}
         # Without the other parts of `hparams`, TensorBoard finds the metrics by itself.
         _, start, _ = summary.hparams(single, {})

@@ -16,12 +16,7 @@ from bert_jax.batch import Batch, BatchSpec
 from bert_jax.config import Config, Phase
 from bert_jax.models.parameters import cast_kernels, describe
 from bert_jax.parallel import xla_options
-from bert_jax.parallel.sharding import (
-    abstract_batch,
-    abstract_state,
-    batch_shardings,
-    check_rules,
-)
+from bert_jax.parallel.sharding import abstract_batch, abstract_state, batch_shardings, check_rules
 from bert_jax.tasks.losses import Sums
 from bert_jax.tasks.task import Task
 from bert_jax.training import random_streams
@@ -277,6 +272,4 @@ def shared_step(config: Config, task: Task, mesh: Mesh) -> Step:
     return _build_step(dataclasses.replace(config, data=data, train=train), task, mesh)
 
 
-@functools.lru_cache(maxsize=1)
-def _build_step(config: Config, task: Any, mesh: Mesh) -> Step:
-    return build_step(config, task, mesh)
+_build_step = functools.lru_cache(maxsize=1)(build_step)

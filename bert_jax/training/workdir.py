@@ -12,19 +12,20 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from bert_jax.config import Config, disk, free_on_resume, from_saved, keys
-from bert_jax.config.files import write_atomically
+from bert_jax.config.files import is_remote, write_atomically
 from bert_jax.training import running
 
 LOG = logging.getLogger('bert_jax.training.workdir')
 CONFIG = 'config.json'
 DATA = 'corpus.json'
 BEST = 'best.json'
+METRICS = 'metrics.jsonl'
 
 
 def absolute(path: epath.PathLike) -> epath.Path:
     """The absolute path that Orbax needs. `resolve` would put gs:// under the current folder."""
     path = epath.Path(path)
-    return path if '://' in str(path) else path.expanduser().resolve()
+    return path if is_remote(path) else path.expanduser().resolve()
 
 
 def saved_steps(workdir: epath.PathLike) -> list[int]:
@@ -127,10 +128,9 @@ def check(
             )
     saved, wrong = read_config(workdir), []
     if saved.kind != config.kind:
-        names = {'pretraining': 'pretraining', 'finetuning': 'fine-tuning'}
         raise ValueError(
-            f'{workdir} is the workdir of a {names[saved.kind]} run, but this is a '
-            f'{names[config.kind]} run; use another --workdir'
+            f'{workdir} is the workdir of a {keys.KINDS[saved.kind]} run, but this is a '
+            f'{keys.KINDS[config.kind]} run; use another --workdir'
         )
     for key in keys.KEYS:
         before, now = keys.get(saved, key), keys.get(config, key)
@@ -249,7 +249,7 @@ def set_aside(workdir: epath.Path) -> epath.Path | None:
 def name_aside(workdir: epath.Path) -> epath.Path:
     """Returns the path that `set_aside` gives to the workdir: WORKDIR.1, or the next free number.
     Raises ValueError for an object store, which cannot rename a folder."""
-    if '://' in str(workdir):
+    if is_remote(workdir):
         raise ValueError(
             f'--start_over: {workdir} is not on a disk, so it cannot be renamed; use another '
             '--workdir'

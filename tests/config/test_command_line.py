@@ -1,4 +1,4 @@
-"""How commands end: exit codes, one line for a mistake, a traceback for what nobody foresaw."""
+"""Commands end with an exit code, one line for a mistake, and a traceback for any other error."""
 
 import os
 import subprocess

@@ -25,7 +25,7 @@ from bert_jax.training.optimizer import make_schedule
 
 
 def changed(config: Config, key: str) -> Config:
-    """`config` with another value of `key`."""
+    """Returns `config` with another value of `key`."""
     value = keys.get(config, key)
     other = {bool: lambda: not value, str: lambda: value + 'x', tuple: lambda: value[:1]}
     new = other.get(type(value), lambda: value + 1)()

@@ -1,4 +1,4 @@
-"""Configuration: what is refused, and by what words."""
+"""Wrong configurations are refused with a message that names the key and the remedy."""
 
 import dataclasses
 import importlib.util

@@ -28,7 +28,7 @@ from bert_jax.training import workdir
 
 @pytest.fixture
 def cache(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    """The default cache, empty."""
+    """Returns the default cache, which is empty."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'home'))
     return staging.cache_of(DataConfig())
 

@@ -1,4 +1,4 @@
-"""Every family's config.json: values that are refused, and models that can be written."""
+"""The config.json of each family: values that are refused, and models that can be written."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Folders of sentence-transformers are read, and `embed` does what they say."""
+"""Folders of sentence-transformers are read, and `embed` follows their settings."""
 
 import json
 import pathlib
@@ -74,7 +74,7 @@ def pooled(hidden: np.ndarray, mode: str) -> np.ndarray:
 def test_a_text_is_embedded_as_the_folder_says(
     theirs: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every mode of pooling together, then the layers; rows of at most 10 tokens, in lower case."""
+    """All modes of pooling are joined, and the layers follow. Rows have at most 10 tokens."""
     convert_in('hf', sentence_folder(theirs, MODES), tmp_path / 'ours')
     printed = capsys.readouterr().out
     assert 'sentence embeddings: pooling cls and max' in printed and 'at most 10' in printed
@@ -111,7 +111,7 @@ def test_the_prompt_may_be_left_out_of_the_pooling() -> None:
 
 
 def test_old_files(theirs: pathlib.Path) -> None:
-    """Keys of old versions, and the encoder in a folder of its own."""
+    """The settings have keys of old versions, and the encoder is in a folder of its own."""
     modules(theirs, 'Transformer', 'Pooling')
     values = {'pooling_mode_cls_token': True, 'pooling_mode_mean_tokens': True}
     write(theirs / '1_Pooling/config.json', {'word_embedding_dimension': WIDTH} | values)

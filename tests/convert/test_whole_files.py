@@ -1,4 +1,4 @@
-"""Folders that are not what they should be: they are read, or one line says what to do."""
+"""Folders with missing or wrong files are read, or one line says what to do."""
 
 import json
 import pathlib

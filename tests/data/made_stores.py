@@ -123,3 +123,18 @@ def chunks_of(text, cut, batch):
         possible[row, list(own)] = True
     dealt = maximum_bipartite_matching(csr_array(possible), perm_type='column')
     return dealt, possible.sum(1) == 1
+
+
+def edges(batch, words):
+    """The features of two texts that a model sees without reading them, a row for each.
+
+    They are the lengths of A and B, whether A and B begin inside a word, and whether they end a
+    sentence. words: the vocabulary.
+    """
+    final = np.isin(np.array(words.pieces), ['.', '!', '?'])
+    ids = restored(batch)
+    a, a_length, b, b_length = segments(batch)
+    rows = np.arange(len(ids))
+    begins = (words.is_continuation[ids[rows, first]] for first in (a, b))
+    ends = (final[ids[rows, last - 1]] for last in (a + a_length, b + b_length))
+    return np.stack([a_length, b_length, *begins, *ends], axis=1)

@@ -99,7 +99,7 @@ def test_the_baseline(tmp_path: pathlib.Path, source: pathlib.Path, kind: str) -
 
 
 def test_the_baseline_of_glue(tmp_path: pathlib.Path, source: pathlib.Path) -> None:
-    """By GLUE's main score: a constant has no correlation, so 0 for CoLA."""
+    """Its score is GLUE's main score. A constant has no correlation, so it is 0 for CoLA."""
     (tmp_path / 'CoLA').mkdir()
     lines = ''.join(f'x\t{int(i % 3 > 0)}\t\tthe plot {i}\n' for i in range(9))
     for split in ('train', 'dev'):

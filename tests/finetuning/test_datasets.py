@@ -1,4 +1,4 @@
-"""What fine-tuning is told of a task's files; nothing is trained here."""
+"""Fine-tuning reads the files of a task; nothing is trained here."""
 
 import dataclasses
 import json
@@ -95,7 +95,7 @@ def test_questions_that_can_not_be_scored_are_found_first(tmp_path: pathlib.Path
 def test_what_is_written_may_go_to_a_bucket(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Path objects of the standard library would make a folder gs: here."""
+    """With path objects of the standard library, a folder named gs: would be made here."""
     made: list[str] = []
     bucket = epath.Path('gs://bucket/run')
     for method in ('mkdir', 'write_text', 'write_bytes'):

@@ -10,7 +10,7 @@ ALL = ('accuracy', 'macro_f1', 'matthews')
 
 
 def test_classification_of_two_classes():
-    """4 true positives, 1 false, 2 true negatives, 3 false."""
+    """There are 4 true and 1 false positives, and 2 true and 3 false negatives."""
     predicted = np.array([1, 1, 1, 1, 1, 0, 0, 0, 0, 0], np.int32)
     labels = np.array([1, 1, 1, 1, 0, 0, 0, 1, 1, 1], np.int32)
     scores = classification(predicted, labels, (*ALL, 'f1'))

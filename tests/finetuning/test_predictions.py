@@ -25,7 +25,7 @@ from bert_jax.inference.trained_model import Bert
 
 
 def fine_tuned(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, ...]) -> Bert:
-    return trained_model.load(small_tasks.fine_tuned_folder(folder, heads, labels))
+    return trained_model.Bert.load(small_tasks.fine_tuned_folder(folder, heads, labels))
 
 
 def said(bert: Bert, path: pathlib.Path, *lines: dict[str, Any]) -> tuple[list, dict[str, int]]:
@@ -46,7 +46,7 @@ def test_long_texts_are_cut_as_in_training(tmp_path: pathlib.Path) -> None:
 def test_a_file_of_records(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the command line, streamed: no more than a window is read ahead of what is written."""
+    """The command reads at most one window ahead of the records that it has written."""
     bert = fine_tuned(tmp_path / 'model', ('pooler', 'classifier'), ('neg', 'pos'))
     lines = [{'text': ' '.join(['good'] * (1 + i % 5))} for i in range(25)]
     expected, _ = said(bert, tmp_path / 'a.jsonl', *lines)
@@ -148,7 +148,7 @@ def test_whether_a_question_may_have_no_answer(
     (tmp_path / 'model' / 'corpus.json').write_text(
         json.dumps({'fingerprint': '', 'lowercase': True} | facts)
     )
-    bert = trained_model.load(tmp_path / 'model')
+    bert = trained_model.Bert.load(tmp_path / 'model')
     assert (bert.no_answer, bert.labels) == (expected, ())
 
 

@@ -37,7 +37,7 @@ def test_own_texts(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict) ->
 
 @pytest.mark.parametrize(('warmup_steps', 'expected'), [(0, 2), (7, 7)])
 def test_epochs_as_steps(warmup_steps: int, expected: int) -> None:
-    """Warm-up is a part of them, where it is not said in steps."""
+    """Warm-up is a share of the steps if its number of steps is not given."""
     config = small_tasks.configured(pathlib.Path('none'), 'text', train={'epochs': 3.0})
     optim = dataclasses.replace(config.optim, warmup_steps=warmup_steps, warmup_fraction=0.1)
     job: Any = types.SimpleNamespace(train=range(100))  # 7 batches of 16
@@ -82,8 +82,8 @@ def test_tags(tmp_path: pathlib.Path, source: pathlib.Path) -> None:
 
 
 def test_tasks_of_glue(tmp_path: pathlib.Path, source: pathlib.Path) -> None:
-    """Two, in one table, with a submission; the second's mistakes are found before the first is
-    trained."""
+    """Two tasks have one table and a submission. Mistakes in the files of the second one are found
+    before the first one is trained."""
     for folder in ('RTE', 'WNLI'):
         (tmp_path / folder).mkdir()
         for split, count in (('train', 40), ('dev', 12), ('test', 146 if folder == 'WNLI' else 0)):
@@ -121,7 +121,7 @@ def test_on_eight_devices(
     texts: dict,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Parameters and batches split over them: the losses and scores of one."""
+    """Parameters and batches are split over the devices. Losses and scores are those of one."""
     test = small_tasks.write_texts(tmp_path / 'test.jsonl', 30, 2)
     config = small_tasks.configured(
         source, 'text', data=texts | {'test_file': str(test)}, train={'epochs': 2.0, 'log_every': 1}

@@ -20,7 +20,7 @@ from small_finetuning import fine_tune, results, said
 from bert_jax.config.errors import Interrupted
 from bert_jax.finetuning import runs
 from bert_jax.inference import model_dir
-from bert_jax.inference.trained_model import Bert, load
+from bert_jax.inference.trained_model import Bert
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('one_device')]
 
@@ -69,7 +69,7 @@ def test_a_signal_in_the_last_evaluation_keeps_the_next_seed_from_training(
 
 
 def test_the_best_epoch_is_kept(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict) -> None:
-    """With a rate that ruins what was learnt."""
+    """A high learning rate makes the later epochs worse than the first ones."""
     train = {'best': True, 'epochs': 4.0, 'keep': 1}
     optim = {'learning_rate': 0.02, 'schedule': 'constant'}
     config = small_tasks.configured(source, 'text', data=texts, train=train, optim=optim)
@@ -100,8 +100,8 @@ def command(source: pathlib.Path, workdir: pathlib.Path, texts: dict) -> list[st
 
 @pytest.mark.skipif(small_run.QUICK, reason='test_kill and test_trainer_runs break runs off')
 def test_killed_five_times(tmp_path: pathlib.Path, source: pathlib.Path, texts: dict) -> None:
-    """SIGKILL at random moments: the same metrics, parameters and scores, bit for bit. Batches are
-    of two lengths."""
+    """A run that SIGKILL ends at random moments has the same metrics, parameters and scores, bit
+    for bit. Batches have two lengths."""
     small_tasks.write_texts(pathlib.Path(texts['train_file']), 200, 0, most=20)
 
     def start(workdir: pathlib.Path) -> subprocess.Popen:
@@ -135,13 +135,13 @@ def test_killed_five_times(tmp_path: pathlib.Path, source: pathlib.Path, texts: 
 def test_a_finetuned_workdir_is_a_start(
     tmp_path: pathlib.Path, source: pathlib.Path, texts: dict
 ) -> None:
-    """Its encoder and, where the labels are as many, its head."""
+    """Its encoder is loaded and, if there are as many labels, its head."""
     config = small_tasks.configured(source, 'text', data=texts)
     fine_tune(config, epath.Path(tmp_path / 'first'))
     again = dataclasses.replace(config, init_from=str(tmp_path / 'first'))
     again = dataclasses.replace(again, train=dataclasses.replace(again.train, num_steps=1))
     fine_tune(again, epath.Path(tmp_path / 'second'))
     assert results(tmp_path / 'second')['mean']['accuracy'] == 1
-    bert: Bert = load(tmp_path / 'second')
+    bert: Bert = Bert.load(tmp_path / 'second')
     assert bert.labels == ('neg', 'pos') and bert.heads == ('pooler', 'classifier')
     assert model_dir.load(tmp_path / 'second').data.task == 'text'

@@ -102,7 +102,7 @@ def test_rates_are_those_of_the_checkpoint_unless_they_are_given(
 
 
 def test_the_table_of_tokens_is_padded(tmp_path: pathlib.Path) -> None:
-    """So that it divides over a mesh with tensor parallelism."""
+    """A padded table divides over a mesh with tensor parallelism."""
     source = small_tasks.pretrained_folder(tmp_path / 'source')
     config = small_tasks.configured(source, 'text', data={'pad_vocab_to_multiple_of': 8})
     assert settings.start_from(config)[0].model.vocab_size == 24

@@ -1,4 +1,4 @@
-"""Test files of fine-tuning: their predictions, their scores, and what stands for labels."""
+"""Test files of fine-tuning: their predictions, their scores, and the placeholders of labels."""
 
 import json
 import pathlib
@@ -12,7 +12,7 @@ from small_task_data import make, written
 
 @pytest.mark.parametrize('impossible', [False, True])
 def test_answers_to_a_test_file(tmp_path: pathlib.Path, impossible: bool) -> None:
-    """Which may have no right answers."""
+    """A test file may have no right answers."""
     files = [
         str(small_tasks.write_questions(tmp_path / f'{name}.json', 9, 0, impossible))
         for name in ('train', 'dev', 'test')

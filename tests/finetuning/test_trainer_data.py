@@ -31,7 +31,7 @@ def make(task: str, train: dict[str, Any] | None = None, **data: Any) -> TaskDat
 
 
 def written(path: pathlib.Path, rows: list[dict[str, Any]]) -> str:
-    """A .jsonl or .csv file of the rows."""
+    """Writes the rows to a .jsonl or .csv file."""
     with path.open('w', newline='') as file:
         if path.suffix == '.jsonl':
             file.writelines(json.dumps(row) + '\n' for row in rows)

@@ -25,7 +25,7 @@ LABELS = ('anna', 'bad', 'good')
 
 @pytest.fixture(autouse=True)
 def one_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a laptop has, and much sooner compiled than for eight."""
+    """A laptop has one device, too, and compiling for one takes much less time than for eight."""
     one = jax.devices()[:1]
     monkeypatch.setattr(jax, 'devices', lambda *_: one)
 
@@ -36,7 +36,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 def label_sets(count: int, seed: int = 0) -> tuple[list[str], list[list[str]]]:
-    """Texts with those of LABELS as words that are their labels."""
+    """Returns texts and their labels. The labels of a text are among its words."""
     rng, texts, labels = random.Random(seed), [], []
     for _ in range(count):
         found = [label for label in LABELS if rng.random() < 0.4]
@@ -54,7 +54,7 @@ def results(workdir: pathlib.Path) -> dict[str, Any]:
 def test_lists_with_several_labels(
     tmp_path: pathlib.Path, source: pathlib.Path, capsys: pytest.CaptureFixture
 ) -> None:
-    """From Python's lists to a model, its files and its predictions."""
+    """Lists in Python become a model, its files and its predictions."""
     texts, labels = label_sets(300)
     settings = {
         'data.max_seq_length': 16,
@@ -109,7 +109,8 @@ def test_a_run_that_ends_early_is_the_same_if_it_is_killed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    """Killed before an evaluation, between the last evaluation and its checkpoint, and after it."""
+    """It is killed before an evaluation, between the last evaluation and its checkpoint, and after
+    it."""
     train = small_tasks.write_texts(tmp_path / 'train.jsonl', 200, 0)
     held_out = small_tasks.write_texts(tmp_path / 'dev.jsonl', 50, 1)
     config = small_tasks.configured(

@@ -1,4 +1,4 @@
-"""Translation from files to scores and texts, with a tiny model; and what is wrong with files."""
+"""Translation from files to scores and texts with a tiny model, and mistakes in files."""
 
 import dataclasses
 import json
@@ -157,7 +157,7 @@ def test_plan_and_benchmark_have_a_step() -> None:
 
 
 def fresh(config: Config, task: TranslationTask) -> tuple[Any, Any]:
-    """Parameters like fresh ones, and their facts."""
+    """Returns parameters that look like fresh ones, and their facts."""
     step = build_step(config, task, make_mesh(MeshConfig(), jax.devices()[:1]))
     random = np.random.default_rng(7)
     params = jax.tree.map(

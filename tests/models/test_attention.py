@@ -26,7 +26,7 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
 
 def test_the_order_of_dimensions_changes_no_number(place: str) -> None:
-    """Nor a gradient; what is written out here is the definition."""
+    """It changes no gradient either. The reference is the definition of attention."""
 
     def defined(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
         scores = jnp.einsum('bqhd,bkhd->bqkh', q, k) / math.sqrt(SHAPE[-1])
@@ -35,7 +35,7 @@ def test_the_order_of_dimensions_changes_no_number(place: str) -> None:
         return jnp.einsum('bqkh,bkhd->bqhd', weights, v)
 
     def ours(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-        return attention._attend(q, k, v, EncoderInputs(MASK, segment_ids=MASK), None, 0.0)
+        return attention.attend(q, k, v, EncoderInputs(MASK, segment_ids=MASK), None, 0.0)
 
     along = re.search(r'reduce_max\[\s*axes=\((\d),', str(jax.make_jaxpr(ours)(Q, K, V)))
     assert along and along[1] == {'cpu': '3', 'tpu': '2'}[place], 'of [batch, heads, ...]'
@@ -52,7 +52,7 @@ def test_probabilities_are_dropped(place: str) -> None:
     """Probabilities are dropped one by one and the others grow, so that the mean stays one."""
     ones, zeros = jnp.ones((64, *SHAPE[1:])), jnp.zeros((64, *SHAPE[1:]))
     inputs = EncoderInputs(jnp.ones((64, SHAPE[1]), jnp.int32))
-    sums = attention._attend(zeros, zeros, ones, inputs, jax.random.key(1), 0.5)[..., 0]
+    sums = attention.attend(zeros, zeros, ones, inputs, jax.random.key(1), 0.5)[..., 0]
     np.testing.assert_allclose(sums.mean(), 1, atol=0.02)
     kept = sums * SHAPE[1] / 2  # of 16 keys: binomial
     np.testing.assert_allclose(kept, np.round(kept), atol=1e-5)
@@ -72,7 +72,7 @@ def test_a_tpu_neither_unpacks_nor_transposes_random_bits(four: list[jax.Device]
 
     def total(q: jax.Array, mask: jax.Array, key: jax.Array) -> jax.Array:
         inputs = EncoderInputs(mask, segment_ids=mask)
-        return jnp.sum(attention._attend_recomputed(q, q, q, inputs, key, 0.1).astype('float32'))
+        return jnp.sum(attention.attend(q, q, q, inputs, key, 0.1).astype('float32'))
 
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         text = jax.jit(jax.grad(total)).lower(q, mask, key).compile().as_text()

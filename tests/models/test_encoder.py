@@ -46,7 +46,7 @@ def test_segments_and_positions_matter() -> None:
 
 
 def test_defaults_of_the_inputs() -> None:
-    """Token type 0, positions from 0 on, no padding."""
+    """By default, the token type is 0, positions begin at 0, and there is no padding."""
     given = EncoderInputs(IDS, np.zeros_like(IDS), np.arange(12)[None].repeat(2, 0), MASK)
     np.testing.assert_allclose(APPLY(PARAMS, EncoderInputs(IDS)), APPLY(PARAMS, given), atol=1e-6)
 
@@ -78,8 +78,8 @@ def test_remat_and_unroll_change_no_gradient(changes: dict) -> None:
 
 @pytest.mark.parametrize('unroll', [0, 1])
 def test_remat_takes_less_memory(unroll: int) -> None:
-    """Also by default, where layers without it are unrolled on CPU and XLA would find that it has
-    all of it computed already."""
+    """Recomputation is not optimized away on CPU either, although layers are unrolled there by
+    default and XLA could find the results of the forward pass."""
     ids = jax.ShapeDtypeStruct((8, 64), 'int32')
     inputs = EncoderInputs(ids, ids, None, ids)
 

@@ -25,7 +25,7 @@ def init(model: ModelConfig) -> tuple[Encoder, Any]:
 
 
 def run(encoder: Encoder, params: Any, seed: int | None = None) -> np.ndarray:
-    """The hidden states; with a seed, as in training."""
+    """The hidden states. With a seed, the model runs as in training."""
     rngs = None if seed is None else {'dropout': jax.random.key(seed)}
     apply = jax.jit(lambda params, rngs: encoder.apply(params, ROWS, seed is None, rngs=rngs))
     return np.asarray(apply(params, rngs))

@@ -29,7 +29,7 @@ def plain(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
 @pytest.mark.slow
 @pytest.mark.parametrize(('meshed', 'largest'), [(False, 128), (False, 512), (True, 512)])
 def test_values_and_gradients(monkeypatch: pytest.MonkeyPatch, meshed: bool, largest: int) -> None:
-    """On one device, in one block and in two, and rows and heads split over eight."""
+    """The kernel runs on one device, in one block and in two, and on eight devices."""
     monkeypatch.setattr(flash_attention, 'LARGEST', largest)
     random = np.random.default_rng(0)
     qkv = [jnp.float32(random.normal(size=(ROWS, LENGTH, HEADS, HEAD_DIM))) for _ in range(3)]
@@ -78,7 +78,7 @@ def test_where_there_is_no_kernel(
 
 
 def test_the_kernel_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what is told which rows are how long."""
+    """The kernel receives the segments, which tell the lengths of rows."""
     seen = []
     monkeypatch.setattr(
         flash_attention, 'kernel', lambda length, *_: lambda *x: seen.append((length, x[3])) or x[0]
@@ -100,7 +100,7 @@ def test_it_does_not_drop_probabilities() -> None:
 
 
 def test_where_a_mesh_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs on other machines is computed as they would."""
+    """A program for other machines is compiled for their platform, not for that of this host."""
     mesh = make_mesh(MeshConfig())
     monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
     assert platform() == 'gpu'

@@ -15,8 +15,8 @@ from bert_jax.tasks.pretraining import PretrainTask
 
 
 def test_bert_base_by_hand() -> None:
-    """6 x 85M parameters of the layers x 32,768 tokens, 5 % on top for attention at 128 tokens, and
-    the head on 20 slots of 128: about 120 teraflops a step of 256 x 128."""
+    """A step of 256 x 128 tokens has about 120 TFLOPs: 6 for each of the 85M parameters of the
+    layers and each token, 5 % more for attention, and those of the head for 20 of 128 tokens."""
     flops = step_flops(ModelConfig(), Phase(1, 128, 256, 20))
     layers = 6 * 84_934_656 * 256 * 128
     head = 6 * 256 * 20 * 768 * (768 + 30522)

@@ -1,4 +1,4 @@
-"""How many parameters there are, and of each its dtype, logical axes and shape.
+"""The number of parameters, and the dtype, the logical axes and the shape of each.
 
 PYTHONPATH=tests python tests/models/test_spec.py
     writes the golden files anew

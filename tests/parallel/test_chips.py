@@ -37,7 +37,7 @@ def test_mfu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chips.mfu(4e12, 2.0) == pytest.approx(2.0 / jax.device_count())
 
 
-# Where JAX's table differs by more than 3 % from the chips' documentation, its value over ours.
+# The ratio of the value of JAX to that of bert_jax, if they differ by more than 3 %.
 DIFFERENT = {
     ('TPU v3', 'flops'): 70 / 61.5,  # the documentation has 123 TFLOP/s for a chip, JAX has 140
     ('TPU v5', 'bandwidth'): 2460 / 2765,

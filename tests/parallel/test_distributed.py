@@ -1,4 +1,4 @@
-"""How a process of several finds the others; that they end together is in test_hosts."""
+"""A process finds the others of its run. That they end together is tested in test_hosts."""
 
 from collections.abc import Iterator
 

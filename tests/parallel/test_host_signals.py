@@ -65,7 +65,7 @@ SIGNALS = [
 def test_a_signal_to_some_stops_all_at_the_same_batch(
     tmp_path: pathlib.Path, name: str, place: str, processes: str
 ) -> None:
-    """To one of two, or to both as from one terminal."""
+    """The signal goes to one of two processes, or to both, as from one terminal."""
     command = [sys.executable, '-c', SIGNALLED, str(tmp_path / 'run'), name, place, processes]
     path = f'{small_run.ROOT}:{small_run.ROOT / "tests"}'
     hosts = Hosts(tmp_path, tmp_path / 'run', command=command, environment={'PYTHONPATH': path})

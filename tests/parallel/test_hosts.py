@@ -88,8 +88,8 @@ def test_two_processes_stop_and_go_on_and_give_the_numbers_of_one(tmp_path: path
 
 
 def differences(folder: pathlib.Path, name: str) -> tuple[float, float, float]:
-    """Ten steps on a preset's mesh over two processes beside one device's: the largest difference
-    of a loss, of a parameter, and of the gradients' norm as a share of it."""
+    """Returns the largest differences between ten steps on a preset's mesh over two processes and
+    those of one device: of a loss, of a parameter, and of the gradients' norm as a share of it."""
     sizes = dataclasses.asdict(PRESETS[name])
     steps = {'train__num_steps': 10, 'data__pad_vocab_to_multiple_of': 2}
     hosts = Hosts(folder, folder / name, **steps, **{f'mesh__{k}': n for k, n in sizes.items()})

@@ -1,4 +1,4 @@
-"""Sharding: every mesh gives the numbers of one device, and the checks flax leaves out.
+"""Sharding: every mesh gives the numbers of one device, and mistakes that Flax ignores are found.
 
 PYTHONPATH=tests python tests/parallel/test_sharding.py
     prints how far each mesh is from one device
@@ -40,8 +40,8 @@ def one_device() -> tuple[list[float], TrainState]:
 
 
 def differences(name: str) -> tuple[float, float, float]:
-    """The largest of ten steps' losses; then of a parameter; of a sum of gradients, as a share of
-    its array's largest one."""
+    """Returns the largest differences in ten steps: of a loss, of a parameter, and of a sum of
+    gradients as a share of the largest value in its array."""
     one, state_one = one_device()
     losses, state = run_steps(TINY, MESHES[name], steps=10)
     assert one[-1] < one[0] - 0.1
@@ -148,7 +148,8 @@ def test_the_bits_of_dropout_are_split_as_what_they_drop(
     platform: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On TPUs each chip draws its own: split otherwise, a second drawing would be another one."""
+    """On TPUs each chip generates its own bits. With another split, a second drawing would have
+    other bits."""
     monkeypatch.setattr(layers, 'platform', lambda: platform)
     mesh = make_mesh(MESHES['all'])
     whole = jax.sharding.NamedSharding(mesh, jax.P())

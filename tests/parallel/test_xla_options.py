@@ -118,7 +118,7 @@ def test_the_compiler_accepts_the_options_for_every_collective(name: str) -> Non
     mesh = make_mesh(narrow_large().mesh, topologies.devices(topologies.parse(name)))
 
     def collectives(x: jax.Array) -> tuple[jax.Array, ...]:
-        """Independent of each other, so that each may go on while another or a product does."""
+        """The collectives do not depend on each other, so that several can run at the same time."""
         swapped = jax.lax.all_to_all(x, 'fsdp', split_axis=0, concat_axis=1, tiled=True)
         whole = jax.lax.all_gather(x, 'fsdp', tiled=True)
         part = jax.lax.psum_scatter(x, 'fsdp', tiled=True)

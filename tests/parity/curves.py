@@ -1,4 +1,4 @@
-"""The same training twice, here and in PyTorch: same weights, batches and optimizer.
+"""Draws the losses of bert_jax and of PyTorch with the same weights, batches and optimizer.
 
     pip install torch transformers matplotlib
     python tests/parity/curves.py --output=tests/parity/curves.png
@@ -49,7 +49,7 @@ def their_loss(model: Any, inputs: Mapping[str, np.ndarray]) -> Any:
 def curves(
     workspace: pathlib.Path, steps: int, shape: Mapping[str, Any]
 ) -> tuple[list[float], list[float]]:
-    """Losses of both at every step. shape: what transformers' BertConfig is given."""
+    """Returns the losses of both at every step. shape: arguments of transformers' BertConfig."""
     config = Config(
         data=DataConfig(corpus='builtin', holdout=0.02, cache_dir=str(workspace)),
         optim=OptimConfig(learning_rate=1e-3, warmup_steps=steps // 5),

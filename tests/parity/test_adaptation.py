@@ -20,7 +20,7 @@ STEPS = 8
 
 
 def reactions(shared_data: Any) -> list[str]:
-    """Chemical reactions of the golden files, their molecules in other orders too."""
+    """Returns the reactions of the golden files, and copies with the molecules in other orders."""
     random, lines = np.random.default_rng(0), []
     for name in ('rxnfp-bert-pretrained', 'rxnmapper-albert'):
         folder = shared_data(f'weights/{name}')
@@ -81,7 +81,7 @@ def their_eval(model: Any, batches: Any) -> float:
 
 
 def their_losses(source: pathlib.Path, config: Config, store: pathlib.Path) -> list[float]:
-    """The held-out loss before and after the steps: AdamW, clipping, the same batches."""
+    """The held-out loss before and after the steps, with AdamW, clipping and the same batches."""
     model = transformers.BertForMaskedLM.from_pretrained(source)
     schedule, settings = optimizer.make_schedule(config), config.optim
     named = [(n, p) for n, p in model.named_parameters() if 'pooler' not in n]

@@ -1,4 +1,4 @@
-"""The same numbers as transformers and PyTorch: outputs, gradients, training, on real weights too.
+"""Outputs, gradients and training have the numbers of transformers, on real weights, too.
 
 `pytest -s tests/parity` prints the differences.
 """
@@ -177,7 +177,7 @@ def test_gradients(small: Both) -> None:
 
 @pytest.mark.skipif(QUICK, reason='losses of steps are compared in test_adaptation')
 def test_a_hundred_steps_of_training(tmp_path: pathlib.Path) -> None:
-    """The same start, batches of real text and optimizer: the same losses at every step."""
+    """With the same start, batches of real text and optimizer, all losses are equal."""
     size = ('vocab_size', 'max_position_embeddings')
     shape = {name: value for name, value in SMALL.items() if name not in size}
     steps = 100
@@ -188,7 +188,7 @@ def test_a_hundred_steps_of_training(tmp_path: pathlib.Path) -> None:
 
 
 def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any) -> None:
-    """Every real token of the golden inputs masked, one at a time."""
+    """Each real token of the golden inputs is masked, one at a time."""
     source = shared_data('weights/rxnfp-bert-pretrained')
     convert_in('hf', source, tmp_path / 'ours', lowercase=False)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])

@@ -1,4 +1,4 @@
-"""Every family against transformers: hidden states, logits, gradients, heads and conversions.
+"""Compares all families with transformers: states, logits, gradients, heads and conversions.
 
     pytest -s tests/parity/test_families.py
 
@@ -60,7 +60,7 @@ def a_cache_that_pre_norm_can_subscript(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize(('kind', 'number'), TABLE)
 def test_masked_lm(tmp_path: pathlib.Path, kind: str, number: int) -> None:
-    """Hidden states and logits of each configuration, and gradients of the first."""
+    """Hidden states and logits of each configuration agree, and gradients of the first one."""
     theirs = their_model(kind, number)
     mine = ours(theirs, tmp_path)
     assert mine.heads == ('masked_lm',) and mine.config.model_type == kind
@@ -129,7 +129,8 @@ def test_a_wrong_setting_shows(
 )
 @pytest.mark.parametrize('kind', SHAPES)
 def test_heads_and_the_way_back(tmp_path: pathlib.Path, kind: str, head: str) -> None:
-    """The outputs of each head; then transformers reads what we write, with the same tensors."""
+    """The outputs of each head agree. Then transformers reads the converted model, with the same
+    tensors."""
     if QUICK and kind in LIKE_ROBERTA and head != 'SequenceClassification':
         pytest.skip('the names are those of RoBERTa')
     theirs = their_model(kind, 2 if kind == 'modernbert' else 1, head)

@@ -29,7 +29,7 @@ from bert_jax.preflight.resolve import resolve
 
 @pytest.mark.slow
 def test_the_losses_of_three_epochs(tmp_path: pathlib.Path, one_device: None) -> None:
-    """Without dropout. An epoch's last batch is not full; there are rows of two lengths."""
+    """There is no dropout. The last batch of an epoch is not full, and rows have two lengths."""
     source = with_a_head(tmp_path / 'source')
     files = {
         'train_file': str(small_tasks.write_texts(tmp_path / 'train.jsonl', 200, 0, most=28)),

@@ -151,7 +151,7 @@ def answers(bert: Any, model: Any, tokenizer: Any) -> tuple[int, float]:
 
 
 def test_several_labels(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """problem_type multi_label_classification: a probability for each label, by a sigmoid."""
+    """With problem_type multi_label_classification, each label has a probability of its own."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     problem = {'problem_type': 'multi_label_classification'}
     model, tokenizer = published(tmp_path / 'theirs', 'bert', 'SequenceClassification', **problem)

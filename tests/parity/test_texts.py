@@ -1,4 +1,4 @@
-"""Text to ids as transformers does it, in its fast and its slow tokenizer."""
+"""Texts have the token ids of the fast and the slow tokenizer of transformers."""
 
 import gzip
 import json
@@ -31,7 +31,7 @@ LINES = (
 )
 
 
-# Of newer characters the two references differ too: one has Python's Unicode tables, one its own.
+# The two references differ for newer characters, because only one uses Python's Unicode tables.
 OLD = unicodedata.ucd_3_2_0.category
 ASSIGNED = [c for c in map(chr, range(0x110000)) if OLD(c) not in ('Cn', 'Cs')]
 

@@ -32,7 +32,7 @@ def plan(config: Config, four: list[jax.Device], phase: Phase = PHASE) -> dict[s
 
 
 def test_a_whole_ring_sends_in_both_directions() -> None:
-    """On 16 x 16 chips. `fsdp` goes along the second dimension."""
+    """The slice has 16 x 16 chips, and `fsdp` goes along its second dimension."""
     whole = np.array(
         [[types.SimpleNamespace(coords=(x, y, 0)) for y in range(16)] for x in range(16)]
     )
@@ -84,7 +84,7 @@ def test_the_figures_of_a_plan(four: list[jax.Device]) -> None:
     assert 0 < result['memory']['program and padding'] < GIB
     sent = result['collectives']
     assert sum(size for name, size in sent.items() if name.endswith('over tensor')) > 0
-    # Every layer adds up its activations over `tensor` four times: twice forward, twice backward.
+    # Each layer sums its activations over `tensor` four times, two of them in the backward pass.
     activations = 2 * PHASE.batch_size / 2 * PHASE.max_seq_length * TINY.model.hidden_size
     layers = TINY.model.num_hidden_layers
     assert sent['synchronous all-reduce over tensor'] >= 4 * layers * activations
@@ -99,7 +99,7 @@ def test_the_figures_of_a_plan(four: list[jax.Device]) -> None:
 
 @pytest.mark.skipif(small_run.QUICK, reason='one mesh is planned above')
 def test_the_collectives_of_the_presets(four: list[jax.Device]) -> None:
-    """dp all-reduces gradients and gathers nothing; fsdp reduce-scatters them; both together
+    """dp all-reduces gradients and gathers nothing. fsdp reduce-scatters them. Both together
     reduce-scatter them and all-reduce the parts."""
     count = sum(leaf.size for leaf in jax.tree.leaves(abstract_params()))
 

@@ -1,4 +1,4 @@
-"""Pretraining from a checkpoint: what is taken from it, and what is freshly initialized."""
+"""Pretraining that starts from a checkpoint takes its parameters, and initializes the others."""
 
 import dataclasses
 import json
@@ -144,7 +144,7 @@ def test_what_comes_from_the_checkpoint(here: pathlib.Path) -> None:
 
 
 def test_a_check_writes_nothing(here: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the larger vocabulary nor anything else, in the cache or elsewhere."""
+    """Neither the larger vocabulary nor anything else is written, in the cache or elsewhere."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(here / 'default'))
     monkeypatch.delitem(checks.CHECKS, 'fits')  # compiles, which takes long
     before = sorted(here.rglob('*'))

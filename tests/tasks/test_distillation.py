@@ -50,7 +50,7 @@ def built(task: DistillTask, mesh: MeshConfig = ONE, accum_steps: int = 1) -> St
 
 
 def ragged(task: DistillTask) -> dict[str, np.ndarray]:
-    """Rows of very different lengths, of which one only fills the batch."""
+    """Returns rows of very different lengths, of which one only fills the batch."""
     batch = batches.synthetic(task.batch_spec(TINY.train.phases[0]), 3)
     for row in range(len(batch['masked_lm_weights'])):
         batch['attention_mask'][row, 32 - row :] = 0

@@ -1,4 +1,4 @@
-"""Losses of tasks with a head: what they are, what counts in them, and in parts."""
+"""Losses of tasks with a head: their values, the rows that count, and parts of a batch."""
 
 import dataclasses
 import functools
@@ -40,7 +40,7 @@ def params(name: str) -> dict:
 
 
 def labelled(name: str, filler: int = 0) -> dict[str, jax.Array]:
-    """Rows of several lengths; the last two only fill the batch, with one thing or another."""
+    """Returns rows of several lengths; the last two only fill the batch. filler: their content."""
     random = np.random.default_rng(0)
     sizes = np.array([12, 5, 9, 7, 12, 3, 1, 1])
     sizes[-2:] += filler
@@ -92,7 +92,7 @@ def test_what_fills_a_batch_counts_for_nothing(name: str) -> None:
 
 @pytest.mark.parametrize('name', TASKS)
 def test_parts_of_a_batch_add_up(name: str) -> None:
-    """Although rows have different numbers of labels, and some none."""
+    """Rows have different numbers of labels, and some have none."""
     whole, parts = loss(name, labelled(name)), loss(name, labelled(name), 4)
     assert whole[0] == pytest.approx(parts[0], rel=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole[1], parts[1])
@@ -142,8 +142,8 @@ def test_losses_by_hand(name: str) -> None:
 
 
 def test_fresh_heads_start_as_those_of_transformers() -> None:
-    """Normal, with the deviation that the configuration says; the rest as google-research/bert's,
-    whose deviation is smaller because it is cut off."""
+    """They are normal with the deviation of the configuration. Other kernels start as in
+    google-research/bert, with a smaller deviation, because the distribution is truncated."""
     model = ModelConfig(hidden_size=256, num_hidden_layers=1, num_attention_heads=4)
     params = nn.unbox(jax.jit(ClassificationTask(model, 100).init)(jax.random.key(0)))
     assert np.std(params['classifier']['kernel']) == pytest.approx(0.02, rel=0.02)
@@ -151,7 +151,7 @@ def test_fresh_heads_start_as_those_of_transformers() -> None:
 
 
 def test_scores_are_not_rounded_to_bfloat16() -> None:
-    """Or many would be equal: of the largest logits it has a sixteenth and no less."""
+    """In bfloat16 many scores would be equal, because large logits are multiples of 1 / 16."""
     for task in TASKS.values():
         narrow = dataclasses.replace(task, config=dataclasses.replace(MODEL, dtype='bfloat16'))
         outputs = narrow.apply(nn.unbox(narrow.init(jax.random.key(0))), labelled('tags'))

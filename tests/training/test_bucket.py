@@ -22,7 +22,8 @@ BUCKET = {
 @pytest.mark.skipif(small_run.QUICK, reason='six processes; test_hosts has two, and units a bucket')
 @pytest.mark.skipif(shutil.which('openssl') is None, reason='makes no certificate without openssl')
 def test_a_run_in_a_bucket(tmp_path: pathlib.Path) -> None:
-    """Looked at, begun by two processes and ended by one: the lines of a run on this machine."""
+    """A run in a bucket is checked, begun by two processes and ended by one. Its metrics are those
+    of a run on this machine."""
     small_run.write_corpus(tmp_path)
     with small_bucket.served(tmp_path) as (bucket, environment):
         for name in ('corpus.txt', 'vocab.txt'):

@@ -77,7 +77,8 @@ def test_restore_onto_other_meshes(tmp_path: pathlib.Path) -> None:
 def test_whatever_file_is_damaged_the_state_is_never_wrong(
     tmp_path: pathlib.Path, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each file of the newest checkpoint in turn. Some of them nobody needs; then all is well."""
+    """Each file of the newest checkpoint is damaged in turn. Damage in a file that is not needed
+    does not matter."""
     save(tmp_path / 'good', 10, 20)
     passed_over = 0
     for i, path in enumerate(files(tmp_path / 'good', 20)):
@@ -160,7 +161,7 @@ def test_half_written_ones_are_swept_up(tmp_path: pathlib.Path) -> None:
 def test_no_best_is_meant_while_it_is_written_again(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a kill between the best epoch's parameters and its checkpoint."""
+    """The run was killed between saving the best parameters and saving the checkpoint."""
     save(tmp_path, 3)
     checkpoint.save_best(tmp_path, 4, small(4).params)
 
@@ -210,7 +211,7 @@ def test_event_loops_that_orbax_has_closed_are_not_reported(
 
 
 def test_a_save_that_cannot_begin_ends_at_once(tmp_path: pathlib.Path) -> None:
-    """Orbax would make the folder in the background, and wait 300 seconds for it."""
+    """By default, Orbax makes the folder in the background and waits 300 seconds for it."""
     checkpoints = Checkpoints(tmp_path, 9)
     checkpoints.save(1, small(1))
     checkpoints.check_saves()

@@ -80,7 +80,7 @@ def texts(*workdirs: str) -> list[str]:
 
 
 def test_pretraining(tmp_path: pathlib.Path) -> None:
-    """Final values, baselines with their values, phases, configuration, and what smoothing is."""
+    """The picture has final values, baselines, phases, the configuration and the smoothing."""
     counted = {'frequent': 0.08, 'pairs': 0.22, 'new one': 0.44, 'eval_share': 1.0}
     shown = texts(pretrained(tmp_path / 'run', unigram_entropy=6.25, baselines=counted))
     for text in (
@@ -110,8 +110,7 @@ def test_filled_masks(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_run_without_its_other_files(tmp_path: pathlib.Path) -> None:
-    """Such a run is of an old version, or only metrics.jsonl was copied; it has no evaluation
-    yet."""
+    """The run is of an old version, or only metrics.jsonl was copied. It has no evaluation yet."""
     shown = texts(workdir(tmp_path / 'old', [{'step': 5, 'mlm_loss': 7.25}]))
     assert '7.25' in shown
     assert not any('unigram' in text or 'guess' in text for text in shown)
@@ -247,7 +246,7 @@ def test_labels_do_not_overlap() -> None:
 
 
 def test_panels_of_other_objectives(tmp_path: pathlib.Path) -> None:
-    """Every loss that a run reports has a panel; the loss of masked tokens is first."""
+    """Each loss that a run reports has a panel; the loss of masked tokens is first."""
     line = {'step': 1, 'loss': 9.0, 'rtd_loss': 1.0, 'rtd_accuracy': 0.5, 'mlm_loss': 8.0}
     run = history.read(workdir(tmp_path / 'run', [line | {'mlm_accuracy': 0.1, 'x_loss': 1.0}]), '')
     titles = [panel.title for panel in curve_panels.upper([run])]

@@ -47,7 +47,7 @@ TO = {
 
 
 def train(folder: pathlib.Path, workdir: pathlib.Path, place: Place, steps: int) -> str:
-    """To `steps` there; the output."""
+    """Trains to step `steps` on the devices of `place`; returns the output."""
     flags = {f'mesh__{axis}': getattr(place, axis) for axis in ('data', 'fsdp', 'tensor')}
     flags |= {'train__phases': '((6000,32,16,5),)', 'train__num_steps': steps}
     flags |= {'data__pad_vocab_to_multiple_of': 2, 'eval__max_batches': 1}
@@ -75,8 +75,8 @@ def losses(workdir: pathlib.Path) -> list[float]:
 
 
 def difference(folder: pathlib.Path, source: str, target: str) -> float:
-    """Of the steps after the checkpoint, from those of a run that never stopped on one device. What
-    is begun is begun once in a folder."""
+    """Returns the difference between the losses after the checkpoint and those of a run on one
+    device that never stopped. A run that was begun in `folder` is not begun again."""
     if not (folder / 'never').exists():
         small_run.write_corpus(folder)
         train(folder, folder / 'never', ONE, 2 * STEPS)

@@ -35,7 +35,7 @@ FLAGS: dict[str, Any] = {
 
 
 def write_corpus(folder: pathlib.Path) -> None:
-    """80 documents of sentences of whole words."""
+    """Writes 80 documents with sentences of whole words."""
     choose = random.Random(0).choice
     lines = [
         ' and '.join(f'the {choose(ADJECTIVES)} {choose(NOUNS)}' for _ in range(2))

@@ -20,7 +20,8 @@ SIZE = 8
 
 
 def cut(examples: dict[str, np.ndarray], rows: list[int]) -> list[dict[str, np.ndarray]]:
-    """Batches of SIZE, each with so many of the examples; the rest is padding of weight 0."""
+    """Returns batches of SIZE rows. rows: the number of examples in each; the rest is padding of
+    weight 0."""
     parts, first = [], 0
     for count in rows:
         part = {}

@@ -190,7 +190,8 @@ def test_an_early_end_can_be_extended(
 def test_start_order(
     tmp_path: pathlib.Path, whole: tuple[pathlib.Path, dict[str, np.ndarray]]
 ) -> None:
-    """Own checkpoint, else init_from's parameters with everything else fresh, else fresh."""
+    """A run starts from its own checkpoint, or else from the parameters of init_from with
+    everything else fresh, or else from a fresh state."""
     poor = configured(num_steps=1, log_every=1)
     still = dataclasses.replace(
         poor,

@@ -78,7 +78,7 @@ def test_only_process_0_writes(tmp_path: pathlib.Path, monkeypatch: pytest.Monke
 
 
 def test_object_stores(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """gs:// played by a folder; what is written must not need to append."""
+    """A folder stands for gs://. Nothing that is written may need to append to a file."""
 
     class Bucket(type(epath.Path('x'))):  # type: ignore[misc]
         def __str__(self) -> str:

@@ -95,7 +95,7 @@ def test_clipping_can_be_switched_off() -> None:
 
 
 def test_lamb_takes_its_trust_ratio_from_each_layer_and_projection_alone() -> None:
-    """Against optax, given every layer's matrices apart."""
+    """The reference is optax with the matrices of each layer as separate parameters."""
     optim = config(name='lamb', weight_decay=0.1, grad_clip_norm=0.0).optim
     shapes = {
         'layers/query_key_value/kernel': (2, 4, 2, 3, 5),
@@ -153,7 +153,7 @@ def test_lamb_takes_its_trust_ratio_from_each_layer_and_projection_alone() -> No
 
 
 def test_fresh_parameters_have_their_own_learning_rate() -> None:
-    """That of heads and of the attention to the source, but not that of a decoder's layers."""
+    """Heads and the attention to the source have it, but the layers of a decoder do not."""
     parts = ('embeddings', 'layers', 'decoder', 'cross_attention', 'classifier')
     info = {part: ParameterInfo(('embed',), 'bias', part, 'float32') for part in parts}
     ones = dict.fromkeys(parts, jnp.ones(3))

@@ -36,8 +36,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.mark.slow
 def test_fine_tuning_with_a_split_table(tmp_path: pathlib.Path, source: pathlib.Path) -> None:
-    """Refused with the key that helps; trained, resumed, used and converted with it. Without a
-    learning rate the converted table has the bits of the original."""
+    """The run is refused with the key that helps. With this key the model is trained, resumed, used
+    and converted. Without a learning rate, the converted table has the bits of the original."""
     held_out = small_tasks.write_texts(tmp_path / 'dev.jsonl', 20, 1)
     files = {
         'train_file': str(small_tasks.write_texts(tmp_path / 'train.jsonl', 40, 0)),

@@ -122,7 +122,7 @@ def updates(name: str, params: dict[str, Any]) -> dict[str, dict[str, np.ndarray
 @pytest.mark.slow
 @pytest.mark.parametrize('name', list(KINDS)[::2] if QUICK else KINDS)
 def test_what_treats_layers_in_different_ways(name: str) -> None:
-    """LAMB, layer-wise rates, frozen layers, and reinitialized layers."""
+    """LAMB, layer-wise rates, frozen layers and reinitialized layers work with each kind."""
     step, random = step_of(configuration(name)), np.random.default_rng(0)
     params = jax.tree.map(
         lambda leaf: jnp.asarray(random.normal(size=leaf.shape), jnp.float32), step.abstract.params

@@ -44,7 +44,8 @@ def without_dropout(config: Config) -> Config:
 
 
 def ragged_batch(spec: batches.BatchSpec) -> dict[str, np.ndarray]:
-    """Rows with very different numbers of tokens, and of masked ones; one is padding altogether."""
+    """Returns rows with very different numbers of tokens and of masked tokens. One is all
+    padding."""
     batch = batches.synthetic(spec, 3)
     for row in range(len(batch['masked_lm_weights'])):
         batch['attention_mask'][row, 32 - row :] = 0

@@ -37,7 +37,6 @@ ALBERT = Family(
     ),
     classes=classes('Albert', ('pooler',))
     | {'AlbertForPreTraining': ('pooler', 'masked_lm', 'sentence_order')},
-    decoder='predictions.decoder.weight',
     decoder_bias='predictions.decoder.bias',
     keys=KEYS
     | {
@@ -45,15 +44,6 @@ ALBERT = Family(
         'classifier_dropout': 'classifier_dropout_prob',
         'tagger_dropout': 'classifier_dropout_prob',
     },
-    defaults={
-        'embedding_size': 128,
-        'hidden_act': 'gelu_new',
-        'hidden_dropout_prob': 0.0,
-        'attention_probs_dropout_prob': 0.0,
-        'classifier_dropout': 0.1,
-        'tagger_dropout': 0.1,
-    },
-    implied={'share_layers': True},
     fixed={'num_hidden_groups': (1,), 'inner_group_num': (1,)},
     special_ids={'pad_token_id': 0, 'bos_token_id': 2, 'eos_token_id': 3},
 )

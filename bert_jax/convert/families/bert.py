@@ -1,6 +1,6 @@
 """BERT (Devlin et al., 2019)."""
 
-from bert_jax.convert.families.family import BERT_KEYS, Family, classes
+from bert_jax.convert.families.family import REQUIRED, Family, classes, same
 from bert_jax.convert.rules import Rule, Rules, linear, norm, table
 
 HEADS: Rules = (
@@ -35,8 +35,10 @@ def encoder(prefix: str) -> Rules:
 
 
 # Keys of BERT's config.json. One key holds the dropout of both the classifier and the tagger.
-KEYS = {key: key for key in BERT_KEYS} | {
-    'classifier_dropout': 'classifier_dropout',
+KEYS = {
+    **same(*REQUIRED, 'hidden_act', 'hidden_dropout_prob', 'attention_probs_dropout_prob'),
+    **same('max_position_embeddings', 'type_vocab_size', 'initializer_range', 'layer_norm_eps'),
+    **same('tie_word_embeddings', 'classifier_dropout'),
     'tagger_dropout': 'classifier_dropout',
 }
 BERT = Family(
@@ -48,7 +50,6 @@ BERT = Family(
         'BertForNextSentencePrediction': ('pooler', 'next_sentence'),
         'BertForPreTraining': ('pooler', 'masked_lm', 'next_sentence'),
     },
-    decoder='cls.predictions.decoder.weight',
     decoder_bias='cls.predictions.decoder.bias',
     keys=KEYS,
     fixed={'position_embedding_type': ('absolute',)},

@@ -1,6 +1,6 @@
 """DistilBERT (Sanh et al., 2019)."""
 
-from bert_jax.convert.families.family import Family, classes
+from bert_jax.convert.families.family import Family, classes, same
 from bert_jax.convert.rules import Rule, linear, norm, table
 
 _OURS, _THEIRS = 'encoder/layers', 'distilbert.transformer.layer.{layer}'
@@ -28,9 +28,8 @@ DISTILBERT = Family(
         *linear('span', 'qa_outputs'),
     ),
     classes=classes('DistilBert'),
-    decoder='vocab_projector.weight',
     keys={
-        'vocab_size': 'vocab_size',
+        **same('vocab_size', 'max_position_embeddings', 'initializer_range', 'tie_word_embeddings'),
         'hidden_size': 'dim',
         'num_hidden_layers': 'n_layers',
         'num_attention_heads': 'n_heads',
@@ -38,18 +37,8 @@ DISTILBERT = Family(
         'hidden_act': 'activation',
         'hidden_dropout_prob': 'dropout',
         'attention_probs_dropout_prob': 'attention_dropout',
-        'max_position_embeddings': 'max_position_embeddings',
-        'initializer_range': 'initializer_range',
-        'tie_word_embeddings': 'tie_word_embeddings',
         'classifier_dropout': 'seq_classif_dropout',
         'span_dropout': 'qa_dropout',
-    },
-    defaults={'classifier_dropout': 0.2, 'span_dropout': 0.1},
-    implied={
-        'type_vocab_size': 0,
-        'layer_norm_eps': 1e-12,
-        'attention_output_dropout': False,
-        'summary_activation': 'relu',
     },
     # The table of positions is in the checkpoint, even if it was filled with sinusoids.
     inert=('sinusoidal_pos_embds',),

@@ -34,9 +34,7 @@ ELECTRA = Family(
         *linear('span', 'qa_outputs'),
     ),
     classes=classes('Electra') | {'ElectraForPreTraining': ()},
-    decoder='generator_lm_head.weight',
     keys=bert.KEYS,
-    implied={'masked_lm_act': 'gelu', 'summary_dropout': True, 'summary_activation': 'gelu'},
     fixed={'position_embedding_type': ('absolute',)},
     # Settings of the head for multiple choice.
     inert=('summary_activation', 'summary_last_dropout', 'summary_type', 'summary_use_proj'),

@@ -3,12 +3,14 @@ classes."""
 
 import dataclasses
 import difflib
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bert_jax.config import ModelConfig, architecture_fields, model_from_dict
 from bert_jax.convert.rules import Rules
+from bert_jax.models.presets import PRESETS
 
 # Hugging Face and google-research publish the same weights with hidden_act=gelu. For this name,
 # transformers computes the exact function, and google-research/bert, since 2019, the tanh
@@ -26,18 +28,6 @@ REQUIRED = (
     'num_hidden_layers',
     'num_attention_heads',
     'intermediate_size',
-)
-# The fields of ModelConfig that BERT's config.json has under the same name.
-BERT_KEYS = (
-    *REQUIRED,
-    'hidden_act',
-    'hidden_dropout_prob',
-    'attention_probs_dropout_prob',
-    'max_position_embeddings',
-    'type_vocab_size',
-    'initializer_range',
-    'layer_norm_eps',
-    'tie_word_embeddings',
 )
 DROPOUTS = ('classifier_dropout', 'tagger_dropout', 'span_dropout')
 # Keys of config.json that do not change what an encoder computes.
@@ -82,28 +72,24 @@ class Family:
 
     prefix: the start of the names of the encoder's tensors, which a folder of the bare encoder
     lacks. rules: names of tensors. classes: the classes of transformers, with the heads that they
-    have; the first is the bare encoder. decoder: the tensor of the masked-LM decoder. decoder_bias:
-    a second name of the decoder's bias, if the checkpoint has one.
+    have; the first is the bare encoder. decoder_bias: a second name of the bias of the masked-LM
+    decoder, if the checkpoint has one.
 
-    keys: maps fields of ModelConfig to keys of config.json. defaults: the values of fields whose
-    key is missing, if they differ from ModelConfig's defaults. implied: the fields that always have
-    these values. aliases: older names of keys. fixed: maps keys to the values that bert_jax
-    supports; the first value is written. inert: keys that do not change what an encoder computes.
-    read: returns more fields from the values of a config.json. write: returns more values from a
-    ModelConfig. special_ids: the ids of special tokens of the published models.
+    keys: maps fields of ModelConfig to keys of config.json. missing: the values of fields whose key
+    is missing, if they differ from those of the published models. aliases: older names of keys.
+    fixed: maps keys to the values that bert_jax supports; the first value is written. inert: keys
+    that do not change what an encoder computes. read: returns more fields from the values of a
+    config.json. write: returns more values from a ModelConfig. special_ids: the ids of special
+    tokens of the published models.
     """
 
     model_type: str
     prefix: str
     rules: Rules
     classes: Mapping[str, tuple[str, ...]]
-    decoder: str
+    keys: Mapping[str, str]
     decoder_bias: str = ''
-    keys: Mapping[str, str] = dataclasses.field(
-        default_factory=lambda: {key: key for key in BERT_KEYS}
-    )
-    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    implied: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    missing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     fixed: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     inert: tuple[str, ...] = ()
@@ -111,10 +97,23 @@ class Family:
     write: Callable[[ModelConfig], dict[str, Any]] = no_changes
     special_ids: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
+    @functools.cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The fields that differ from ModelConfig's defaults unless a config.json sets them."""
+        published = next(p for p in PRESETS.values() if p.model_type == self.model_type)
+        fields, usual = dataclasses.asdict(published), dataclasses.asdict(ModelConfig())
+        differing = {name: fields[name] for name in fields if fields[name] != usual[name]}
+        return {**differing, **self.missing}
+
     @property
     def words(self) -> str:
         """The tensor of the word embeddings."""
         return self._tensor('encoder/embeddings/word_embeddings')
+
+    @property
+    def decoder(self) -> str:
+        """The tensor of the masked-LM decoder."""
+        return self._tensor('masked_lm_decoder')
 
     @property
     def bias(self) -> str:
@@ -139,12 +138,11 @@ class Family:
         if absent := [key for key in keys.values() if key not in values]:
             names = ', '.join(absent)
             raise ValueError(f'it has no {names}; is it the configuration of a {self.model_type}?')
-        fields = {'model_type': self.model_type} | dict(self.defaults)
+        fields = {'model_type': self.model_type} | self.defaults
         for field, key in self.keys.items():
             if key in values and (values[key] is not None or field not in DROPOUTS):
                 fields[field] = values[key]
         fields |= self.read(values)
-        fields |= self.implied
         if isinstance(fields.get('tie_word_embeddings'), type(None)):
             fields.pop('tie_word_embeddings', None)
         fields['hidden_act'] = _activation(
@@ -190,6 +188,11 @@ class Family:
         known = {*INERT, *ALWAYS_FIXED, *self.keys.values(), *self.aliases, *self.fixed}
         known |= {*self.inert, *self.write(self.model(values))}
         return sorted(set(values) - known)
+
+
+def same(*names: str) -> dict[str, str]:
+    """The entries of `Family.keys` for keys that have the names of the fields."""
+    return {name: name for name in names}
 
 
 def _activation(name: Any, key: str) -> str:

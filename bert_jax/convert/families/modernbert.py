@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.families.family import ACTIVATIONS, Family, classes
+from bert_jax.convert.families.family import ACTIVATIONS, REQUIRED, Family, classes, same
 from bert_jax.convert.rules import Rule, Rules, linear, norm, table
 
 _OURS, _THEIRS = 'encoder/layers', 'model.layers.{layer}'
@@ -110,50 +110,16 @@ MODERNBERT = Family(
         *linear('span', 'classifier'),
     ),
     classes=classes('ModernBert'),
-    decoder='decoder.weight',
     keys={
-        'vocab_size': 'vocab_size',
-        'hidden_size': 'hidden_size',
-        'num_hidden_layers': 'num_hidden_layers',
-        'num_attention_heads': 'num_attention_heads',
-        'intermediate_size': 'intermediate_size',
+        **same(*REQUIRED, 'max_position_embeddings', 'initializer_range', 'local_attention'),
+        **same('norm_bias', 'attention_bias', 'mlp_bias', 'classifier_bias'),
+        **same('tie_word_embeddings', 'classifier_dropout'),
         'hidden_act': 'hidden_activation',
-        'max_position_embeddings': 'max_position_embeddings',
-        'initializer_range': 'initializer_range',
         'layer_norm_eps': 'norm_eps',
-        'norm_bias': 'norm_bias',
-        'attention_bias': 'attention_bias',
-        'mlp_bias': 'mlp_bias',
-        'classifier_bias': 'classifier_bias',
-        'local_attention': 'local_attention',
-        'tie_word_embeddings': 'tie_word_embeddings',
-        'classifier_dropout': 'classifier_dropout',
         'tagger_dropout': 'classifier_dropout',
         'span_dropout': 'classifier_dropout',
     },
-    defaults={
-        'max_position_embeddings': 8192,
-        'layer_norm_eps': 1e-5,
-        'norm_bias': False,
-        'attention_bias': False,
-        'mlp_bias': False,
-        'classifier_bias': False,
-        'local_attention': 128,
-        'classifier_dropout': 0.0,
-        'tagger_dropout': 0.0,
-        'span_dropout': 0.0,
-    },
-    implied={
-        'type_vocab_size': 0,
-        'position_embedding_type': 'rotary',
-        'pre_norm': True,
-        'final_norm': True,
-        'gated_mlp': True,
-        'summary_norm': True,
-        'token_transform': True,
-        'hidden_dropout_prob': 0.0,
-        'attention_probs_dropout_prob': 0.0,
-    },
+    missing={'span_dropout': 0.0},
     # Dropout in places where bert_jax has no dropout.
     fixed={
         'embedding_dropout': (0.0,),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.families.family import Family, classes
+from bert_jax.convert.families.family import Family, classes, same
 from bert_jax.convert.rules import Rule, linear, norm, table
 
 _OURS = 'encoder/layers'
@@ -81,22 +81,16 @@ XLM = Family(
         masked_lm='WithLMHeadModel',
         span='ForQuestionAnsweringSimple',
     ),
-    decoder='pred_layer.proj.weight',
     keys={
-        'vocab_size': 'vocab_size',
+        **same('vocab_size', 'max_position_embeddings', 'layer_norm_eps', 'tie_word_embeddings'),
         'hidden_size': 'emb_dim',
         'num_hidden_layers': 'n_layers',
         'num_attention_heads': 'n_heads',
         'hidden_dropout_prob': 'dropout',
         'attention_probs_dropout_prob': 'attention_dropout',
-        'max_position_embeddings': 'max_position_embeddings',
         'initializer_range': 'init_std',
-        'layer_norm_eps': 'layer_norm_eps',
-        'tie_word_embeddings': 'tie_word_embeddings',
         'classifier_dropout': 'summary_first_dropout',
     },
-    defaults={'classifier_dropout': 0.1},
-    implied={'masked_lm_transform': False, 'summary_use_proj': False},
     aliases={'n_words': 'vocab_size'},
     fixed={
         'causal': (False,),
@@ -124,4 +118,5 @@ FLAUBERT = dataclasses.replace(
         span='ForQuestionAnsweringSimple',
     ),
     keys={**XLM.keys, 'pre_norm': 'pre_norm', 'layerdrop': 'layerdrop'},
+    missing={'layer_norm_eps': 1e-12},
 )

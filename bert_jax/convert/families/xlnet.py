@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.families.family import Family, classes
+from bert_jax.convert.families.family import Family, classes, same
 from bert_jax.convert.rules import Rule, linear, norm, table
 
 _OURS, _THEIRS = 'encoder/layers', 'transformer.layer.{layer}'
@@ -65,9 +65,8 @@ XLNET = Family(
         *linear('span', 'qa_outputs'),
     ),
     classes=classes('XLNet', masked_lm='LMHeadModel', span='ForQuestionAnsweringSimple'),
-    decoder='lm_loss.weight',
     keys={
-        'vocab_size': 'vocab_size',
+        **same('vocab_size', 'initializer_range', 'layer_norm_eps', 'tie_word_embeddings'),
         'hidden_size': 'd_model',
         'num_hidden_layers': 'n_layer',
         'num_attention_heads': 'n_head',
@@ -75,19 +74,7 @@ XLNET = Family(
         'hidden_act': 'ff_activation',
         'attention_probs_dropout_prob': 'dropout',
         'hidden_dropout_prob': 'dropout',
-        'initializer_range': 'initializer_range',
-        'layer_norm_eps': 'layer_norm_eps',
-        'tie_word_embeddings': 'tie_word_embeddings',
         'classifier_dropout': 'summary_last_dropout',
-    },
-    defaults={'classifier_dropout': 0.1},
-    implied={
-        'type_vocab_size': 4,
-        'position_embedding_type': 'relative',
-        'attention_bias': False,
-        'masked_lm_transform': False,
-        'summary_type': 'last',
-        'tagger_dropout': 0.0,
     },
     aliases={'n_token': 'vocab_size'},
     fixed={

@@ -64,7 +64,7 @@ def find(task: str, directory: str | os.PathLike[str], split: str) -> pathlib.Pa
 def read_tfds(
     task: str, split: str, data_dir: str = '', summary: Summary | None = None
 ) -> list[Example]:
-    """The same examples from TFDS's `glue/TASK`, in the order of the official files.
+    """The examples of TFDS's `glue/TASK`, in the order of the official files.
 
     TFDS downloads and prepares them if `data_dir` does not have them. Raises ValueError if it
     fails.

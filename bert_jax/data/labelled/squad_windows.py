@@ -114,14 +114,7 @@ def windows(
     are whole in no window, and questions whose windows do not overlap. Raises ValueError if a row
     has no room for context.
     """
-    least = data.max_query_length + row_format.num_specials(2) + 1
-    if data.max_seq_length < least or data.doc_stride < 1 or data.max_query_length < 1:
-        raise ValueError(
-            f'config.data.max_seq_length is {data.max_seq_length}, max_query_length '
-            f'{data.max_query_length} and doc_stride {data.doc_stride}; expected 1 or more for '
-            f'each, and a max_seq_length of at least {least}: room for the question, the special '
-            'tokens and one token of the context'
-        )
+    _check_room(data, row_format)
     summary = summary or Summary()
     queries = _encode([q.question for q in questions], tokenizer)
     indices: dict[str, int] = {}
@@ -131,7 +124,6 @@ def windows(
     summary.count('questions cut to max_query_length', number=int((query_length > cut).sum()))
     query_length = np.minimum(query_length, cut)
     first, last = _answer_tokens(questions, contexts, context, summary)
-
     _count_lost(questions, queries, contexts, context, tokenizer.specials.unk, summary)
     lengths = np.diff(contexts.begin)[context]
     rooms = row_format.room(2, data.max_seq_length) - query_length
@@ -140,10 +132,7 @@ def windows(
     summary.count('questions whose windows do not overlap (doc_stride is too large)', number=apart)
     counts = 1 + -(-np.maximum(lengths - rooms, 0) // strides)  # the windows of each question
     if training:
-        unknown = (first < 0) & ~np.array([q.is_impossible for q in questions], bool)
-        counts[unknown] = 0
-        for i in np.flatnonzero(unknown).tolist():
-            summary.count('questions without a known answer, left out', questions[i].where)
+        counts[_without_answer(questions, first, summary)] = 0
 
     question = np.repeat(np.arange(len(questions)), counts)
     number = np.arange(len(question)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -158,6 +147,28 @@ def windows(
         summary.count('answers that are whole in no window', questions[i].where)
     summary.count('windows', number=len(question))
     return made
+
+
+def _check_room(data: DataConfig, row_format: RowFormat) -> None:
+    """Raises ValueError if a row has no room for context."""
+    least = data.max_query_length + row_format.num_specials(2) + 1
+    if data.max_seq_length < least or data.doc_stride < 1 or data.max_query_length < 1:
+        raise ValueError(
+            f'config.data.max_seq_length is {data.max_seq_length}, max_query_length '
+            f'{data.max_query_length} and doc_stride {data.doc_stride}; expected 1 or more for '
+            f'each, and a max_seq_length of at least {least}: room for the question, the special '
+            'tokens and one token of the context'
+        )
+
+
+def _without_answer(
+    questions: Sequence[Question], first: np.ndarray, summary: Summary
+) -> np.ndarray:
+    """bool[questions]: whether a question that has an answer has no known one; counts these."""
+    unknown = (first < 0) & ~np.array([q.is_impossible for q in questions], bool)
+    for i in np.flatnonzero(unknown).tolist():
+        summary.count('questions without a known answer, left out', questions[i].where)
+    return unknown
 
 
 def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:

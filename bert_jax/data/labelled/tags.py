@@ -68,8 +68,8 @@ def label_names(sentences: Sequence[Sentence]) -> list[str]:
 
 
 def mark_entities(tags: Collection[str]) -> bool:
-    """Whether tags mark entities. If so, some have the form B-TYPE, or all are single marks, such
-    as B. Other tags, such as parts of speech, belong to single words."""
+    """Returns whether tags mark entities. If so, some have the form B-TYPE, or all are single
+    marks, such as B. Other tags, such as parts of speech, belong to single words."""
     return any(map(TYPED.fullmatch, tags)) or {*tags} <= MARKS
 
 

@@ -94,7 +94,7 @@ def _other_document(
     other, fraction = draws.below_with_remainder(stream.num_chunks - count, CANDIDATES)
     other += tf.where(other >= own_first, count, 0)
     start, middle, stop, other_alone = _split(stream, other, fraction)
-    # Whether B begins inside a sentence must not depend on the label.
+    # The label must not decide whether B begins inside a sentence.
     inside = tf.clip_by_value(stop - wanted, start + 1, stop - 1)
     middle = tf.where(alone & ~other_alone, inside, middle)
     other_kind = tf.cast(alone != other_alone, tf.int64)

@@ -55,7 +55,8 @@ class Stream:
         return self.num_chunks * self.data.static_copies if self.shuffled else 0
 
     def is_separator(self, place: tf.Tensor) -> tf.Tensor:
-        """Whether a separator of documents is at each place, bool of the shape of `place`."""
+        """Returns whether a separator of documents is at each place, bool of the shape of
+        `place`."""
         return tf.gather(self.separators, self._documents(place)) == place
 
     def _documents(self, place: tf.Tensor) -> tf.Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
+import rich.table
 
 from bert_jax.config import Config, DataConfig
 from bert_jax.config.build_once import build_once
@@ -15,7 +16,6 @@ from bert_jax.config.console import say
 from bert_jax.data import progress
 from bert_jax.data.store import baselines, checks, format, identity, unknown_text
 from bert_jax.data.store.identity import LATER_OPTIONS, OPTIONS
-from bert_jax.data.store.printed import print_summary
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import languages, readers, sentences, staging
 from bert_jax.data.text.source import Source
@@ -96,7 +96,8 @@ class Preparation:
         return identity.store_name(self.made_from)
 
     def is_prepared(self, output: pathlib.Path) -> bool:
-        """Whether `output` is this store. Raises ValueError if it is damaged or something else."""
+        """Returns whether `output` is this store. Raises ValueError if it is damaged or something
+        else."""
         if (output / 'store.json').exists() and format.read_meta(
             output
         ).made_from == self.made_from:
@@ -112,9 +113,9 @@ class Preparation:
 
     def build(self, output: pathlib.Path, sizes: bool = True) -> pathlib.Path:
         """Prepares the store in `output`, unless it exists. One process does, the others wait.
-        sizes: see `print_summary`."""
+        sizes: see `_print_summary`."""
         if build_once(output, self._write, f'preparing {output}', lambda: self.is_prepared(output)):
-            print_summary(output, format.read_meta(output), sizes)
+            _print_summary(output, format.read_meta(output), sizes)
         return output
 
     def _write(self, directory: pathlib.Path) -> None:
@@ -253,3 +254,21 @@ class Preparation:
             f'config.data.corpus={self.data.corpus!r} has no text to {purpose}; read and left out: '
             f'{str(read) or "nothing"}'
         )
+
+
+def _print_summary(directory: pathlib.Path, meta: format.StoreMeta, sizes: bool) -> None:
+    """Prints where the store is, and what was read and left out. sizes: whether to print the sizes
+    of the splits and the baselines, which a training run prints itself."""
+    say(f'The prepared corpus is in {directory}')
+    if sizes:
+        table = rich.table.Table('split', 'documents', 'sentences', 'tokens')
+        for split, counts in meta.counts.items():
+            table.add_row(split, *(f'{n:,}' for n in dataclasses.astuple(counts)))
+        progress.console().print(table)
+        say(f'vocabulary: {meta.vocab_size:,} tokens; fingerprint {meta.fingerprint}')
+        say(f'unigram entropy: {meta.unigram_entropy:.3f} nats; the masked-LM loss should be lower')
+    if sizes and meta.baselines:
+        shares = ', '.join(f'{meta.baselines[name]:.1%} {name}' for name in baselines.NAMES)
+        say(f'accuracy by counting: {shares}')
+    for what, count in meta.summary.items():
+        say(progress.shortened(f'{what}: {count:,}'))

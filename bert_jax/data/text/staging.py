@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +16,9 @@ from etils import epath
 from bert_jax.config import DataConfig
 from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
+from bert_jax.config.environment import user_cache
 from bert_jax.config.errors import first_line
-from bert_jax.data.files import is_remote
+from bert_jax.config.files import is_remote
 from bert_jax.data.tokenizers import tokenizer
 
 # The fields of DataConfig that may be URLs, and the files that are copied if it is a folder.
@@ -41,8 +41,7 @@ Stats = dict[epath.Path, tuple[int, int]]  # files: (bytes, time in seconds or 0
 
 def cache_of(data: DataConfig) -> pathlib.Path:
     """The folder of copies and prepared stores."""
-    default = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'bert_jax'
-    return pathlib.Path(data.cache_dir or default).expanduser()
+    return pathlib.Path(data.cache_dir).expanduser() if data.cache_dir else user_cache()
 
 
 def localized(data: DataConfig) -> DataConfig:

@@ -74,7 +74,7 @@ class WithAddedTokens(Tokenizer):
         if inner.ends_word is not None:
             self.ends_word = np.concatenate([inner.ends_word, np.ones(more, bool)])
             self.ends_word[self._ids] = True
-        # Of two tokens that begin at the same place, the longer one is found.
+        # If two tokens begin at the same place, the longer one is found.
         order = sorted(range(len(added)), key=lambda i: -len(added[i].content))
         self._order = [self._ids[i] for i in order]
         self._pattern = re.compile('|'.join(added[i].pattern(inner.lowercase) for i in order))

@@ -127,17 +127,12 @@ def _joined(pieces: list[str], pair: tuple[str, str]) -> list[str]:
 def _scored(vocabulary: Any, words: Sequence[str]) -> Larger:
     """A SentencePiece vocabulary. Each word is added as it is after a space, and as it is after
     punctuation."""
-    from sentencepiece import sentencepiece_model_pb2
-
     content = vocabulary.files[sentencepiece_model.MODEL]
-    proto, bare = (sentencepiece_model_pb2.ModelProto() for _ in range(2))  # type: ignore
-    proto.ParseFromString(content)
-    bare.ParseFromString(content)
-    if proto.trainer_spec.model_type != proto.trainer_spec.UNIGRAM:
-        raise ValueError(
-            f'{NAME} does not work with this SentencePiece model, which is not a unigram model; '
-            'add the words when you train the model (--user_defined_symbols)'
-        )
+    problem = (
+        f'{NAME} does not work with this SentencePiece model, which is not a unigram model; '
+        'add the words when you train the model (--user_defined_symbols)'
+    )
+    proto, bare = (sentencepiece_model.unigram_proto(content, problem) for _ in range(2))
     bare.normalizer_spec.add_dummy_prefix = False
     models = vocabulary.model, sentencepiece_model.processor(bare.SerializeToString(), 'the model')
     rules = vocabulary.lowercase, vocabulary.removes_accents

@@ -56,16 +56,11 @@ class ByteBPE(FastTokenizer):
         options: dict[str, Any] = {'lowercase': lowercase, 'add_prefix_space': add_prefix_space}
         if specials:
             options['specials'] = dict(specials)
-        files = {
-            VOCABULARY: json.dumps(
-                {p: i for i, p in enumerate(pieces)}, ensure_ascii=False
-            ).encode(),
-            MERGES: ''.join(f'{a} {b}\n' for a, b in [('#version:', '0.2'), *merges]).encode(),
-            **marker(self.kind, **options),
-        }
+        written = files(pieces, [('#version:', '0.2'), *merges])
+        written |= marker(self.kind, **options)
         special = set(roles.all())
         continues = [i not in special and is_continuation(p) for i, p in enumerate(pieces)]
-        super().__init__(pieces, roles, np.array(continues), files, lowercase)
+        super().__init__(pieces, roles, np.array(continues), written, lowercase)
 
     def readable(self, token: int) -> str:
         special = token in self.specials.all()
@@ -85,6 +80,13 @@ def by_id(ids: Mapping[str, int], source: object) -> list[str]:
         if ids[piece] != i:
             raise ValueError(f'{source}: the token {piece!r} has the id {ids[piece]}, expected {i}')
     return pieces
+
+
+def files(pieces: Sequence[str], lines: Merges) -> dict[str, bytes]:
+    """The content of vocab.json and merges.txt by name. lines: those of merges.txt."""
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    merges = ''.join(f'{one} {other}\n' for one, other in lines)
+    return {VOCABULARY: json.dumps(ids, ensure_ascii=False).encode(), MERGES: merges.encode()}
 
 
 def read_files(folder: epath.Path) -> tuple[dict[str, int], list[tuple[str, str]]]:

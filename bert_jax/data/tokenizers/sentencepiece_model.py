@@ -135,6 +135,17 @@ def processor(content: bytes, source: object) -> sentencepiece.SentencePieceProc
         raise ValueError(f'{source} is not a SentencePiece model ({error})') from error
 
 
+def unigram_proto(content: bytes, problem: str) -> Any:
+    """The ModelProto of a unigram model. Raises ValueError with the text `problem` for another."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto: Any = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
+    proto.ParseFromString(content)
+    if proto.trainer_spec.model_type != proto.trainer_spec.UNIGRAM:
+        raise ValueError(problem)
+    return proto
+
+
 def read(path: epath.Path, lowercase: bool, strip_accents: bool | None = None) -> SentencePiece:
     """The vocabulary in a model file. Raises ValueError as SentencePiece does."""
     try:

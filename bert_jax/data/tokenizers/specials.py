@@ -54,10 +54,7 @@ XLM = Specials(
 
 
 def find_specials(
-    pieces: Sequence[str],
-    source: object,
-    remedy: str,
-    names: Mapping[str, str] | None = None,
+    pieces: Sequence[str], source: object, remedy: str, names: Mapping[str, str] | None = None
 ) -> Specials[int]:
     """The ids of the special tokens in a vocabulary.
 

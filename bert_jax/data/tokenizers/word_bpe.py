@@ -18,7 +18,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from bert_jax.data.tokenizers import moses
 from bert_jax.data.tokenizers.base import Span, Tokenizer, marker, trimmed
-from bert_jax.data.tokenizers.byte_bpe import MERGES, VOCABULARY, Merges, by_id, read_files
+from bert_jax.data.tokenizers.byte_bpe import Merges, by_id, files, read_files
 from bert_jax.data.tokenizers.specials import XLM, find_specials
 from bert_jax.data.tokenizers.wordpiece_vocabulary import alphabet
 
@@ -60,14 +60,8 @@ class WordBPE(Tokenizer):
         options: dict[str, Any] = dataclasses.asdict(rules)
         if specials:
             options['specials'] = dict(specials)
-        files = {
-            VOCABULARY: json.dumps(
-                {p: i for i, p in enumerate(pieces)}, ensure_ascii=False
-            ).encode(),
-            MERGES: ''.join(f'{a} {b}\n' for a, b in merges).encode(),
-            **marker(**options),
-        }
-        super().__init__(pieces, roles, np.zeros(len(pieces), bool), files, rules.lowercase)
+        written = files(pieces, merges) | marker(**options)
+        super().__init__(pieces, roles, np.zeros(len(pieces), bool), written, rules.lowercase)
         special = set(roles.all())
         self.ends_word = np.array([i in special or p.endswith(END) for i, p in enumerate(pieces)])
 
@@ -76,7 +70,7 @@ class WordBPE(Tokenizer):
         return self.rules.language
 
     def for_language(self, language: str) -> 'WordBPE':
-        """The same vocabulary with the rules of Moses for `language`. FlauBERT is always French."""
+        """This vocabulary with the rules of Moses for `language`. FlauBERT is always French."""
         if self.kind == 'flaubert_bpe' or language == self.rules.language:
             return self
         other = WordBPE.__new__(WordBPE)
@@ -146,7 +140,7 @@ def train(
         )
     ]
     chars = alphabet(words, str, vocab_size // 4, vocab_size)
-    # As in WordPiece, the trainer's order of characters is random unless they are special tokens.
+    # The trainer's order of characters is random unless they are special tokens (see WordPiece).
     first = [*('<s>', '</s>', '<pad>', '<unk>'), *RESERVED, *chars, *(char + END for char in chars)]
     backend = _word_tokenizer(models.BPE(unk_token=XLM.unk, end_of_word_suffix=END))
     trainer = trainers.BpeTrainer(
@@ -220,7 +214,7 @@ def _source_spans(text: str, words: str) -> list[Span]:
 
 
 def _difference(ours: str, theirs: str) -> tuple[int, int]:
-    """How many characters differ at the start of each text, before both agree again."""
+    """The numbers of characters at the start of each text before both agree again."""
     for total in range(1, MAX_DIFFERENCE):
         for added in range(total + 1):
             skipped = total - added

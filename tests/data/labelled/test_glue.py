@@ -129,7 +129,7 @@ def test_real_files_are_whole(shared_data, task, split):
 
 
 def test_real_texts_and_labels_are_those_of_another_parser(shared_data):
-    """Python's csv module, and columns by place."""
+    """The other parser is Python's csv module, with columns by their places."""
     places = {
         'cola': (3, 1),
         'sst2': (0, 1),
@@ -248,7 +248,7 @@ def test_predictions_that_can_not_be_submitted(tmp_path):
 
 @pytest.mark.parametrize('task', ['cola', 'stsb', 'qqp', 'mnli', 'qnli', 'ax'])
 def test_tfds_gives_the_same(tmp_path, monkeypatch, task):
-    """Its builder parses the official files, as written here instead of downloaded."""
+    """The builder of TFDS parses official files, which are written here instead of downloaded."""
     tfds = pytest.importorskip('tensorflow_datasets')
     paths = {split: put(tmp_path, task, split) for split in glue.TASKS[task].splits}
     manager = tfds.download.DownloadManager

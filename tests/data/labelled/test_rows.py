@@ -30,7 +30,7 @@ def seen(batches: list) -> list[int]:
 
 
 def check_rows(rows: EncodedExamples, batch: dict) -> None:
-    """Every row of a batch is the row it says it is, in every array."""
+    """Asserts that all arrays of a batch have the rows that its example_ids name."""
     for i, place in enumerate(batch['example_ids']):
         size = SIZES[place] if batch['example_weights'][i] else 0
         length = batch['input_ids'].shape[1]
@@ -73,7 +73,7 @@ def test_batch_k_does_not_depend_on_where_the_run_began_or_on_hosts(rows: Encode
 
 
 def test_rows_need_not_be_grouped(rows: EncodedExamples) -> None:
-    """Every one once an epoch all the same, in batches as long as their longest."""
+    """Each row is in an epoch once, and a batch is as long as its longest row."""
     mixed = dataclasses.replace(stream(rows), group_by_length=False)
     for epoch in range(2):
         batches = mixed.epoch(epoch)

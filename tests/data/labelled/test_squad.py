@@ -148,7 +148,7 @@ def test_what_is_no_json(tmp_path):
 
 
 def flat(**changes):
-    """A question as a line of jsonl."""
+    """Returns a question as a line of jsonl."""
     qas = FILE['data'][0]['paragraphs'][0]['qas']
     return {'context': CONTEXT} | qas[0] | changes
 

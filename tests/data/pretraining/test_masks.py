@@ -69,7 +69,7 @@ def test_statistics(corpus, whole_words):
     untouched = np.ones_like(text)
     untouched[row, positions] = False
     assert np.array_equal(batch['input_ids'][untouched], ids[untouched])
-    # Every place of a row is as likely as any other.
+    # All places of a row are equally likely.
     full = text.sum(1) >= 60
     by_place = ((~untouched[full]).sum(0) / np.maximum(text[full].sum(0), 1))[1:60]
     assert abs(by_place - by_place.mean()).max() < 5 * np.sqrt(0.13 / full.sum())

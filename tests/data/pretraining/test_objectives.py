@@ -200,27 +200,15 @@ def test_one_document_is_enough_for_masked_words(tmp_path):
 @pytest.mark.parametrize('name, documents', [('articles', 60), ('leads', 3000)])
 def test_the_edges_of_texts_do_not_reveal_their_order(real_text, name, documents, length):
     directory = real_text(name, documents, holdout=0.1)
-    words = tokenizer.load(directory)
-    final = np.isin(np.array(words.pieces), ['.', '!', '?'])
     config = configured('mlm+sop', length=length, rows=128, slots=20)
     size = len(chunks_of(directory, config))
     batch = take(directory, config, 0, max(-(-2 * size // 128), 60))
-    labels, ids = batch['sentence_order_labels'], made_stores.restored(batch)
+    labels = batch['sentence_order_labels']
+    features = made_stores.edges(batch, tokenizer.load(directory))
     assert abs(labels[: 2 * size].sum() - size) <= 1
-    a, a_length, b, b_length = made_stores.segments(batch)
+    a_length, b_length = features[:, :2].T
     assert np.array_equal(a_length, b_length)
-    rows = np.arange(len(ids))
-    features = np.stack(
-        [
-            a_length,
-            words.is_continuation[ids[rows, a]],
-            words.is_continuation[ids[rows, b]],
-            final[ids[rows, a + a_length - 1]],
-            final[ids[rows, b + b_length - 1]],
-        ],
-        axis=1,
-    )
-    half = len(rows) // 2
+    half = len(labels) // 2
     model = HistGradientBoostingClassifier(max_iter=30, max_depth=4, random_state=0)
     model.fit(features[:half], labels[:half])
     accuracy = model.score(features[half:], labels[half:])
@@ -228,7 +216,7 @@ def test_the_edges_of_texts_do_not_reveal_their_order(real_text, name, documents
 
 
 def test_two_texts_of_a_row_are_neighbours_in_one_document(made):
-    """Every token of a made store occurs once, so each text has one place."""
+    """Each token of a made store occurs once, so each text has one place."""
     config = configured('mlm+sop')
     store = format.open_store(made, 'train')
     batch = take(made, config, 0, 40)
@@ -243,7 +231,8 @@ def test_two_texts_of_a_row_are_neighbours_in_one_document(made):
 
 
 def test_runs_of_words_have_the_published_lengths(real_text):
-    """p(n) in proportion to 1/n (Lan et al., 2020, section 3.1); words are masked whole."""
+    """The probability of n words is proportional to 1/n (Lan et al., 2020, section 3.1). Words are
+    masked whole."""
     directory = real_text('articles', 60, holdout=0.1)
     words = tokenizer.load(directory)
     config = configured('mlm', length=512, slots=77, max_ngram=3)

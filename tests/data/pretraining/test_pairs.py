@@ -158,26 +158,14 @@ def test_one_document_is_an_error_before_the_first_batch(tmp_path, documents):
 @pytest.mark.parametrize('length', [128] if QUICK else [128, 512])
 @pytest.mark.parametrize('name, documents', [('articles', 100), ('leads', 5000)])
 def test_the_edges_of_texts_do_not_reveal_the_label(real_text, name, documents, length):
-    """Lengths, whether A and B begin inside a word and end a sentence; and features of B alone."""
+    """The label cannot be predicted from lengths and edges, nor from features of B alone."""
     directory = real_text(name, documents, holdout=0.05)
-    words = tokenizer.load(directory)
-    final = np.isin(np.array(words.pieces), ['.', '!', '?'])
     config = made_stores.config(length, 256, 20)
     batch = made_stores.joined(input_pipeline.train_batches(directory, config, start=0, stop=100))
+    features = made_stores.edges(batch, tokenizer.load(directory))
     ids, labels = made_stores.restored(batch), batch['next_sentence_labels']
-    a, a_length, b, b_length = made_stores.segments(batch)
+    _, _, b, _ = made_stores.segments(batch)
     rows = np.arange(len(ids))
-    features = np.stack(
-        [
-            a_length,
-            b_length,
-            words.is_continuation[ids[rows, a]],
-            words.is_continuation[ids[rows, b]],
-            final[ids[rows, a + a_length - 1]],
-            final[ids[rows, b + b_length - 1]],
-        ],
-        axis=1,
-    )
     half = len(rows) // 2
     for columns in ([0, 1], [0, 1, 2, 3, 4, 5]):
         model = HistGradientBoostingClassifier(max_iter=40, max_depth=5, random_state=0)
@@ -211,7 +199,8 @@ def test_with_adjacent_pairs_a_following_b_touches_its_a(made):
 @pytest.mark.parametrize('adjacent', [False, True])
 @pytest.mark.parametrize('count', [1, 2])
 def test_short_documents_do_not_reveal_the_label(shared_data, tmp_path, real_text, count, adjacent):
-    """All tokens of B alone, in documents of one sentence or two; the edges of A and B too."""
+    """Neither all tokens of B alone nor the edges of A and B reveal it, in documents of one
+    sentence or two."""
     if QUICK and count == 1:
         pytest.skip('documents of two sentences suffice in a hurry')
     folder = real_text('leads', 5000, holdout=0.05).parent

@@ -93,7 +93,7 @@ def test_content_decides_the_hash(tmp_path):
         return writer.close()
 
     assert digest('a', DOCUMENTS) == digest('b', DOCUMENTS)
-    # The same tokens, once with another sentence break and once with another document break.
+    # These have the same tokens, but another sentence break or another document break.
     assert (
         digest('c', [[[1, 2, 3]]]) != digest('d', [[[1, 2], [3]]]) != digest('e', [[[1, 2]], [[3]]])
     )

@@ -250,7 +250,7 @@ def test_every_kind_of_vocabulary_is_trained_and_kept(tmp_path, kind):
     found = documents(directory, 'train')
     written = {''.join(document(i).split()) for i in range(100)}
     assert len(found) > 50 and {''.join(text.split()) for text in found} <= written
-    # The same vocabulary from its files.
+    # Now the vocabulary is read from its files.
     again = config(tmp_path, name, vocab_file=str(directory), lowercase=False)
     fingerprint = format.read_meta(preparation.prepare(again)).fingerprint
     assert fingerprint == meta.fingerprint

@@ -11,7 +11,7 @@ from bert_jax.data.tokenizers.sentencepiece_model import accentless_starts, with
 
 PIECES = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *'abcdefgxyz1.', 'cafe', 'the', '東']
 PIECES += ['##' + piece for piece in 'abcdefgxyz1'] + ["'", '"', '`', '##ing', 'ing']
-# What normalizers change: accents apart and in one, ligatures, fractions, wide letters, controls.
+# Normalizers change these: accents of both forms, ligatures, fractions, wide letters, controls.
 ODD = 'aeéE\u0301\u0308ﬁ½２Ａİßς東 \t\u00a0\u3000\u200b\u00ad\x00\ufffd😀`\'"가\u1100\u1161ıǄ\u0345'
 TEXTS = st.lists(st.text(st.sampled_from(ODD) | st.characters(codec='utf-8'), max_size=40))
 SENTENCES = [

@@ -1,6 +1,7 @@
 """Compares the speed of the input pipeline with that of Hugging Face's collator.
 
-    python -m bert_jax.data.benchmark --tokens=DIR
+    pip install torch transformers
+    python tests/parity/bench_input.py --tokens=DIR
 
 Both receive the token ids of the same prepared store. The pipeline makes sentence pairs and masks
 tokens; the collator only masks tokens.
@@ -11,6 +12,8 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import tokenizers
+import transformers
 from absl import app, flags, logging
 
 from bert_jax.config import Config, DataConfig, Phase, TrainConfig
@@ -35,9 +38,6 @@ def ours(directory: pathlib.Path, phase: Phase, whole_words: bool) -> Callable[[
 def collator(directory: pathlib.Path, phase: Phase) -> Callable[[], int]:
     """A function that calls DataCollatorForLanguageModeling and returns its number of tokens. Its
     rows have been cut and padded beforehand."""
-    import tokenizers
-    import transformers
-
     words = tokenizer.load(directory, format.read_meta(directory).lowercase)
     vocabulary, names = {piece: i for i, piece in enumerate(words.pieces)}, words.special_pieces
     model = tokenizers.models.WordLevel(vocabulary, unk_token=names.unk)
@@ -79,15 +79,12 @@ def main(argv: list[str]) -> None:
         makers: dict[str, Callable[[], int]] = {
             f'whole_word_masking={whole}': ours(directory, phase, whole) for whole in (False, True)
         }
-        try:
-            makers = {REFERENCE: collator(directory, phase)} | makers
-        except ImportError as error:
-            print(f'the collator is not installed ({error}): pip install transformers torch')
+        makers = {REFERENCE: collator(directory, phase)} | makers
         rates = speeds(makers, flags.FLAGS.seconds)
         print(f'{phase.batch_size} x {phase.max_seq_length}')
         for name, rate in rates.items():
-            ratio = f', {rate / rates[REFERENCE]:.1f} times that' if REFERENCE in rates else ''
-            print(f'  {name:25} {rate / 1e6:6.2f} million tokens/s{ratio}')
+            ratio = rate / rates[REFERENCE]
+            print(f'  {name:25} {rate / 1e6:6.2f} million tokens/s, {ratio:.1f} times that')
 
 
 if __name__ == '__main__':
