@@ -57,7 +57,7 @@ def check(config: Config, workdir: epath.Path, start_over: bool = False) -> int:
     from bert_jax.preflight.resolve import with_converted_start
 
     with tempfile.TemporaryDirectory() as cache:  # a check keeps no converted checkpoint
-        converted = with_converted_start(config, pathlib.Path(cache))
+        converted = with_converted_start(config, workdir, pathlib.Path(cache))
         return checks.check(converted, workdir, config, start_over)
 
 

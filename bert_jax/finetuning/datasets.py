@@ -6,13 +6,13 @@ import functools
 from collections.abc import Callable, Collection
 
 from bert_jax.config import Config, DataConfig
-from bert_jax.data.labelled.glue_tasks import TASKS as GLUE_TASKS
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
-from bert_jax.finetuning import glue
+from bert_jax.finetuning import glue, run_folders
 from bert_jax.finetuning.classification import ClassificationProcessor
 from bert_jax.finetuning.multi_label import MultiLabelProcessor
 from bert_jax.finetuning.ner import TaggingProcessor
+from bert_jax.finetuning.run_folders import GLUE
 from bert_jax.finetuning.squad import QuestionAnsweringProcessor
 from bert_jax.finetuning.task_data import EVAL, TRAIN, Processor, TaskData, TaskFacts, load
 from bert_jax.finetuning.translation import TranslationProcessor
@@ -37,7 +37,6 @@ def _load_texts(config: Config, tokenizer: Tokenizer) -> TaskData:
 
 FILES = ('train_file', 'eval_file', 'test_file')
 SETTINGS = ('dir', *FILES, 'regression', 'multi_label', 'class_weights', 'split_field')
-GLUE = tuple(name for name in GLUE_TASKS if name != 'ax')  # ax has no training set
 TASKS = {
     **{
         name: TaskEntry(functools.partial(glue.load, name), ('dir', 'class_weights'))
@@ -89,7 +88,7 @@ def processor_for(
 def task_names(data: DataConfig) -> list[str]:
     """The tasks of config.data.task. Raises ValueError for an unknown task, for settings that a
     task does not read, and if the training file or a file of GLUE is missing."""
-    names = list(GLUE) if data.task == 'all' else data.task.split(',')
+    names = run_folders.task_names(data)
     for name in names:
         if data.task not in TASKS and (name not in GLUE or names.count(name) > 1):
             raise ValueError(_not_a_task(name, data.task))

@@ -19,6 +19,7 @@ from bert_jax.finetuning import (
     class_report,
     official_scores,
     results,
+    run_folders,
     settings,
     translation,
 )
@@ -37,7 +38,7 @@ from bert_jax.tasks.task import Task
 from bert_jax.training.checkpoint import load_params
 from bert_jax.training.early_stopping import rank
 from bert_jax.training.loop import predict
-from bert_jax.training.run import Resolver, Run, as_given, part
+from bert_jax.training.run import Resolver, Run, as_given, part, without_start
 
 official_scores.check_installed()  # so that a run fails before training, not at an evaluation
 LOG = logging.getLogger('bert_jax.finetuning.runs')
@@ -65,8 +66,8 @@ class FineTuning(Resolver):
     @part
     def folders(self) -> dict[str, epath.Path]:
         """The workdir of each task."""
-        names = task_names(self.config.data)
-        return {name: self.workdir / name if len(names) > 1 else self.workdir for name in names}
+        task_names(self.config.data)  # raises for a task that does not exist
+        return run_folders.of_tasks(self.config.data, self.workdir)
 
     @part
     def start(self) -> tuple[Config, tokenizer.Tokenizer]:
@@ -140,6 +141,8 @@ class FineTuning(Resolver):
         for name, config in self.configs.items():
             data, folder = self.datasets[name], self.folders[name]
             settings.check_seeds(as_given(config, self.given), folder)
+            if run_folders.is_run(config.init_from, self.given, self.workdir):
+                config = without_start(config)
             files = (name, config.data.dir, config.data.train_file, config.data.eval_file)
             info = {
                 'name': ', '.join(filter(None, files)),

@@ -11,7 +11,7 @@ from bert_jax.config.errors import config_error
 from bert_jax.data import model_languages
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning import decoder_settings
+from bert_jax.finetuning import decoder_settings, run_folders
 from bert_jax.finetuning.task_data import TaskData
 from bert_jax.inference import model_dir
 
@@ -88,11 +88,9 @@ def with_steps(config: Config, data: TaskData) -> Config:
 
 def seeds(config: Config, workdir: epath.Path) -> Iterator[tuple[Config, epath.Path]]:
     """The configuration and the workdir of each seed of a task."""
-    for i in range(config.train.seeds):
-        seed = config.train.seed + i
+    for i, (seed, folder) in enumerate(run_folders.of_seeds(config, workdir).items()):
         train = dataclasses.replace(config.train, seed=seed)
         data = dataclasses.replace(config.data, seed=config.data.seed + i)
-        folder = workdir / f'seed_{seed}' if config.train.seeds > 1 else workdir
         yield dataclasses.replace(config, train=train, data=data), folder
 
 

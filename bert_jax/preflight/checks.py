@@ -24,6 +24,7 @@ from bert_jax.config.errors import OUT_OF_MEMORY_HINT, first_line, is_out_of_mem
 from bert_jax.data.text import staging
 from bert_jax.data.text.source import NotFetched
 from bert_jax.parallel.chips import GIB, needed_memory
+from bert_jax.finetuning import run_folders
 from bert_jax.preflight.paths import print_check
 from bert_jax.preflight.resolve import resolve
 from bert_jax.training import running, warm_start
@@ -105,8 +106,10 @@ def _init_from(resolver: Resolver) -> str:
     if not resolver.config.init_from:
         return 'none: fresh parameters'
     config = resolver.run_config
-    if steps := saved_steps(resolver.workdir):
-        return f'not read: the run continues from step {steps[-1]}'
+    begun = run_folders.begun(resolver.given, resolver.workdir)
+    if all(begun.values()):
+        steps = [str(saved_steps(folder)[-1]) for folder in begun]
+        return f'not needed: the run continues from step {", ".join(steps)}'
     step = resolver.step
     optional_heads = step.task.optional_heads
     warm_start.check(config, step.abstract.params, step.info, optional_heads)

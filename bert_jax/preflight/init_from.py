@@ -17,9 +17,12 @@ from bert_jax.preflight import distillation
 from bert_jax.training.workdir import CONFIG
 
 
-def start_from(config: Config) -> Config:
+def start_from(config: Config, extended: bool = False) -> Config:
     """`config` with the architecture, the vocabulary and the case of config.init_from. Raises
-    ValueError for settings that differ from those of init_from."""
+    ValueError for settings that differ from those of init_from.
+
+    extended: whether the vocabulary of init_from has the words of config.data.add_tokens already.
+    """
     source = epath.Path(config.init_from).expanduser() / CONFIG
     if not config.init_from or not source.exists():
         return distillation.with_teacher(config)
@@ -27,7 +30,7 @@ def start_from(config: Config) -> Config:
     data = started.data
     if vocabulary is not None and not data.vocab_file and not data.corpus.startswith('tokens:'):
         data = dataclasses.replace(data, vocab_file=str(source.parent))
-    if data.add_tokens:
+    if data.add_tokens and not extended:
         data = dataclasses.replace(data, vocab_file=_extended_vocabulary(config, vocabulary))
     if config.data.language and vocabulary is not None:
         _check_language(config.data.language, started, vocabulary)

@@ -15,9 +15,11 @@ from bert_jax.config import Config, keys
 from bert_jax.config.console import fitted
 from bert_jax.convert import hub
 from bert_jax.data.text import languages, readers
+from bert_jax.finetuning import run_folders
 
 FILES = ('data.vocab_file', 'data.train_file', 'data.eval_file', 'data.test_file', 'data.dir')
-CHECKPOINTS = ('init_from', 'init_decoder_from', 'distill.teacher')
+STARTS = ('init_from', 'init_decoder_from')  # a run that continues does not need them
+CHECKPOINTS = (*STARTS, 'distill.teacher')
 # The folder of a checkpoint has one of these. They belong to bert_jax or Hugging Face, to
 # TensorFlow 1, to sentence-transformers, to peft, to a workdir without its configuration, and to
 # one checkpoint of a workdir.
@@ -40,7 +42,7 @@ def problems(config: Config, workdir: epath.Path) -> list[str]:
         if path and '://' not in path and path != 'tfds' and not _exists(path):
             found.append(f'config.{key}={path} does not exist{_here(path)}')
     # A run that continues may find the store of a corpus that is gone.
-    if config.kind == 'pretraining' and not _is_started(workdir):
+    if config.kind == 'pretraining' and not any((workdir / 'checkpoints').glob('*')):
         found += _corpora(config)
     return found
 
@@ -58,27 +60,34 @@ def print_check(mark: str, name: str, line: str) -> None:
 
 
 def _checkpoints(config: Config, workdir: epath.Path) -> Iterator[str]:
+    begun = run_folders.begun(config, workdir)
     for key in CHECKPOINTS:
-        path = keys.get(config, key)
+        path, needed = keys.get(config, key), ''
         if not path or '://' in path or hub.is_name(path):
             continue
-        if key == 'init_from' and config.kind == 'pretraining' and _is_started(workdir):
-            continue  # the run continues and does not read it
-        folder = pathlib.Path(path).expanduser()
-        if not folder.is_dir():
-            wrong = 'is not a folder' if folder.exists() else f'does not exist{_here(path)}'
-        elif not any((folder / mark).exists() for mark in MARKS):
-            below = [str(found.parent) for found in sorted(folder.glob('*/config.json'))]
-            wrong = 'has no config.json'
-            wrong += f', but its folders have: {", ".join(below)}' if below else ''
-        elif not _is_json(folder / 'config.json'):
-            wrong = 'has a config.json that cannot be read'
-        else:
-            continue
-        yield (
-            f'config.{key}={path} {wrong}; give a workdir, a folder written by bert_jax convert, '
-            'the folder of a Hugging Face checkpoint, or a name on the Hugging Face Hub'
-        )
+        if key in STARTS and all(begun.values()):
+            continue  # the runs continue and do not need it
+        if key in STARTS and any(begun.values()):
+            names = [str(folder) for folder, has_begun in begun.items() if not has_begun]
+            needed = f', and {", ".join(names)} needs it, because no run has begun there'
+        if wrong := problem_of(path):
+            yield (
+                f'config.{key}={path} {wrong}{needed}; give a workdir, a folder written by '
+                'bert_jax convert, the folder of a Hugging Face checkpoint, or a name on the '
+                'Hugging Face Hub'
+            )
+
+
+def problem_of(path: str) -> str:
+    """Returns why the local folder `path` is not that of a checkpoint; '' if it may be one."""
+    folder = pathlib.Path(path).expanduser()
+    if not folder.is_dir():
+        return 'is not a folder' if folder.exists() else f'does not exist{_here(path)}'
+    if not any((folder / mark).exists() for mark in MARKS):
+        below = [str(found.parent) for found in sorted(folder.glob('*/config.json'))]
+        others = f', but its folders have: {", ".join(below)}' if below else ''
+        return f'has no config.json{others}'
+    return '' if _is_json(folder / 'config.json') else 'has a config.json that cannot be read'
 
 
 def _corpora(config: Config) -> Iterator[str]:
@@ -108,10 +117,6 @@ def _exists(path: str) -> bool:
 def _here(path: str) -> str:
     """The folder in which a relative path was looked for; '' for an absolute path."""
     return '' if pathlib.Path(path).expanduser().is_absolute() else f' (from {pathlib.Path.cwd()})'
-
-
-def _is_started(workdir: epath.Path) -> bool:
-    return any((workdir / 'checkpoints').glob('*'))
 
 
 def _is_json(path: pathlib.Path) -> bool:

@@ -18,13 +18,14 @@ from bert_jax.data.summary import Summary
 from bert_jax.data.text import languages, readers, staging
 from bert_jax.data.text.source import NotFetched, Source
 from bert_jax.data.tokenizers import added_words, tokenizer
+from bert_jax.finetuning import run_folders
 from bert_jax.inference import model_dir
 from bert_jax.parallel.mesh import host_slice
 from bert_jax.preflight import distillation, store_lines
 from bert_jax.preflight.example_batch import example_batch
 from bert_jax.preflight.init_from import start_from, vocab_size
 from bert_jax.tasks.task import Task
-from bert_jax.training.run import Resolver, Run, UnknownValue, part
+from bert_jax.training.run import Resolver, Run, UnknownValue, part, without_start
 from bert_jax.training.stages import EvalSet
 from bert_jax.training.workdir import DATA, read_data
 
@@ -36,17 +37,21 @@ class Pretraining(Resolver):
     def _is_store(self) -> bool:
         return self.config.data.corpus.startswith('tokens:')
 
+    @property
+    def _reads_own_run(self) -> bool:
+        return run_folders.is_run(self.config.init_from, self.given, self.workdir)
+
     @part
     def start(self) -> Config:
         distillation.needs_teacher(self.config)
-        return start_from(self.config)
+        return start_from(self.config, extended=self._reads_own_run)
 
     @part
     def new_tokens(self) -> dict[int, tuple[int, ...]]:
         """Maps the id of each token that config.data.add_tokens adds to the ids of its former
         pieces."""
         config = self.config
-        if not config.data.add_tokens:
+        if not config.data.add_tokens or self._reads_own_run:
             return {}
         _, vocabulary = model_dir.read_config(config.init_from)
         assert vocabulary is not None  # otherwise start_from has raised an error
@@ -211,6 +216,7 @@ class Pretraining(Resolver):
 
     def runs(self) -> list[Run]:
         config, part_of_host = self.run_config, host_slice(self.mesh)
+        config = without_start(config) if self._reads_own_run else config
         hosts = dict(zip(('host', 'num_hosts'), part_of_host, strict=True))
         folder = pathlib.Path(os.fspath(self.known('store') or ''))
 

@@ -10,9 +10,13 @@ import pathlib
 from etils import epath
 
 from bert_jax.config import Config
+from bert_jax.config.console import say
+from bert_jax.finetuning import run_folders
+from bert_jax.preflight import paths
 from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.tasks.task import Task
 from bert_jax.training.run import Resolver
+from bert_jax.training.workdir import CONFIG
 
 
 def resolve(
@@ -33,10 +37,16 @@ def resolve(
     return kind(config, workdir, cache or staging.cache_of(config.data), given)
 
 
-def with_converted_start(config: Config, cache: pathlib.Path | None = None) -> Config:
+def with_converted_start(
+    config: Config, workdir: epath.Path | None = None, cache: pathlib.Path | None = None
+) -> Config:
     """The configuration with folders of bert_jax as init_from, init_decoder_from and
     distill.teacher. A checkpoint of another project is converted into `cache`, by default that of
-    config.data.cache_dir."""
+    config.data.cache_dir.
+
+    If all runs in `workdir` have begun and init_from or init_decoder_from cannot be read any more,
+    init_from is the folder of the first run, which has the same architecture and vocabulary.
+    """
     if not (config.init_from or config.init_decoder_from or config.distill.teacher):
         return config
     from bert_jax.convert import cached  # takes a second, and most runs do not need it
@@ -49,12 +59,27 @@ def with_converted_start(config: Config, cache: pathlib.Path | None = None) -> C
         return cached.model_folder(folder, cache, lowercase) if folder else ''
 
     distill = dataclasses.replace(config.distill, teacher=converted(config.distill.teacher))
-    return dataclasses.replace(
-        config,
-        init_from=converted(config.init_from),
-        init_decoder_from=converted(config.init_decoder_from),
-        distill=distill,
-    )
+    config = dataclasses.replace(config, distill=distill)
+    begun = {} if workdir is None else run_folders.begun(config, workdir)
+    continues, starts = all(begun.values()) and bool(begun), dict[str, str]()
+    for key in paths.STARTS:
+        folder = getattr(config, key)
+        try:
+            starts[key] = converted(folder)
+            if continues and folder and (problem := _problem_of(starts[key])):
+                raise ValueError(f'{folder} {problem}')
+        except ValueError as error:
+            if not continues:
+                raise
+            say(f'config.{key}: {error}. The run continues and does not need it')
+            return dataclasses.replace(config, init_from=str(next(iter(begun))), init_decoder_from='')
+    return dataclasses.replace(config, **starts)
+
+
+def _problem_of(folder: str) -> str:
+    if '://' not in folder:
+        return paths.problem_of(folder)
+    return '' if (epath.Path(folder) / CONFIG).exists() else f'has no {CONFIG}'
 
 
 def without_data(config: Config) -> tuple[Config, Task]:

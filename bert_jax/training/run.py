@@ -109,6 +109,11 @@ def as_given(config: Config, given: Config | None) -> Config:
     )
 
 
+def without_start(config: Config) -> Config:
+    """Returns `config` for a run that continues and reads no parameters of another model."""
+    return dataclasses.replace(config, init_from='', init_decoder_from='')
+
+
 def describe_rates(model: ModelConfig) -> str:
     """Returns a text with the dropout rates of a model that starts from a checkpoint."""
     rates = [f'{name} {getattr(model, name):g}' for name in RATES]

@@ -203,6 +203,8 @@ def claim(
     saved = check(workdir, config, data)
     if saved is not None and saved_steps(workdir)[-1] >= config.num_steps:
         return
+    if saved is not None and not data.get('start'):  # the checkpoint that it began from is gone
+        data = {**data, 'start': read_data(workdir).get('start', '')}
     if jax.process_index() == 0:
         with explain_disk(workdir):
             workdir.mkdir(parents=True, exist_ok=True)

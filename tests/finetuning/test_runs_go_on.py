@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +18,12 @@ import small_tasks
 from etils import epath
 from small_finetuning import fine_tune, results, said
 
+from bert_jax import main
 from bert_jax.config.errors import Interrupted
 from bert_jax.finetuning import runs
 from bert_jax.inference import model_dir
 from bert_jax.inference.trained_model import Bert
+from bert_jax.training import workdir
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('one_device')]
 
@@ -41,6 +44,34 @@ def test_seeds_and_going_on(tmp_path: pathlib.Path, source: pathlib.Path, texts:
     again = results(tmp_path / 'w')
     assert again['seeds'][:2] == found['seeds'] and len(again['seeds']) == 3
     assert all(file.stat().st_mtime_ns == time for file, time in before.items())
+
+
+def test_runs_whose_start_is_gone(
+    tmp_path: pathlib.Path,
+    source: pathlib.Path,
+    texts: dict,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The runs that have begun have all that they need, and so has a prediction."""
+    start = tmp_path / 'start'
+    shutil.copytree(source, start)
+    train = {'seeds': 2, 'epochs': 1.0, 'num_steps': 1}
+    config = small_tasks.configured(start, 'text', data=texts, train=train)
+    folder = epath.Path(tmp_path / 'w')
+    main.run(config, folder)
+    started = workdir.read_data(folder / 'seed_1')['start']
+    start.rename(tmp_path / 'away')
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, num_steps=0))
+    main.run(config, folder)
+    said_lines = capsys.readouterr().err
+    assert f'{start} does not exist. The run continues and does not need it' in said_lines
+    assert [row['step'] for row in results(tmp_path / 'w')['seeds']] == [13, 13]
+    assert workdir.read_data(folder / 'seed_1')['start'] == started
+    assert workdir.read_config(folder / 'seed_1').init_from == str(start)
+    assert len(said(tmp_path / 'w' / 'seed_1', pathlib.Path(texts['eval_file']))) == 50
+    more = dataclasses.replace(config, train=dataclasses.replace(config.train, seeds=3))
+    with pytest.raises(ValueError, match=r'start does not exist, and \S*/seed_2 needs it'):
+        main.run(more, folder)
 
 
 def test_a_signal_in_the_last_evaluation_keeps_the_next_seed_from_training(
@@ -86,7 +117,7 @@ def test_the_best_epoch_is_kept(tmp_path: pathlib.Path, source: pathlib.Path, te
     assert np.mean(right) == pytest.approx(best['accuracy'])
 
 
-def command(source: pathlib.Path, workdir: pathlib.Path, texts: dict) -> list[str]:
+def command(source: pathlib.Path, folder: pathlib.Path, texts: dict) -> list[str]:
     values = {
         **{f'data.{name}': value for name, value in texts.items()},
         **{'init_from': source, 'train.epochs': 12, 'train.checkpoint_every': 7},
@@ -95,7 +126,7 @@ def command(source: pathlib.Path, workdir: pathlib.Path, texts: dict) -> list[st
     }
     flags = [f'--config.{name}={value}' for name, value in values.items()]
     config = f'--config={small_run.ROOT / "configs/finetune_text.py"}'
-    return [sys.executable, '-m', 'bert_jax.main', config, f'--workdir={workdir}', *flags]
+    return [sys.executable, '-m', 'bert_jax.main', config, f'--workdir={folder}', *flags]
 
 
 @pytest.mark.skipif(small_run.QUICK, reason='test_kill and test_trainer_runs break runs off')
@@ -104,9 +135,9 @@ def test_killed_five_times(tmp_path: pathlib.Path, source: pathlib.Path, texts: 
     for bit. Batches have two lengths."""
     small_tasks.write_texts(pathlib.Path(texts['train_file']), 200, 0, most=20)
 
-    def start(workdir: pathlib.Path) -> subprocess.Popen:
+    def start(folder: pathlib.Path) -> subprocess.Popen:
         return subprocess.Popen(
-            command(source, workdir, texts),
+            command(source, folder, texts),
             env=small_run.environment(),
             cwd=tmp_path,
             stdout=subprocess.DEVNULL,
@@ -128,7 +159,7 @@ def test_killed_five_times(tmp_path: pathlib.Path, source: pathlib.Path, texts: 
     assert start(killed).wait(timeout=300) == 0
     assert small_run.numbers(killed) == small_run.numbers(whole)
     assert results(killed) == results(whole)
-    a, b = (small_run.saved_arrays(workdir, last) for workdir in (killed, whole))
+    a, b = (small_run.saved_arrays(folder, last) for folder in (killed, whole))
     assert a.keys() == b.keys() and all((a[name] == b[name]).all() for name in a)
 
 

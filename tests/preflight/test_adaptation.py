@@ -14,6 +14,7 @@ import small_tasks
 from etils import epath
 from flax import linen as nn
 
+from bert_jax import main
 from bert_jax.config import Config, default, from_dict
 from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
@@ -22,7 +23,7 @@ from bert_jax.models.inputs import EncoderInputs
 from bert_jax.preflight import checks, init_from
 from bert_jax.preflight.pretraining import Pretraining
 from bert_jax.preflight.resolve import without_data
-from bert_jax.training import checkpoint, initialization
+from bert_jax.training import checkpoint, initialization, workdir
 
 pytestmark = pytest.mark.usefixtures('one_device')
 
@@ -81,6 +82,30 @@ def test_a_run(here: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
     assert saved.model.hidden_size == 32 and saved.data.lowercase
     counts = json.loads(next(pathlib.Path('cache').glob('*/store.json')).read_text())['counts']
     assert {split: n['documents'] for split, n in counts.items()} == {'train': 60, 'eval': 10}
+
+
+@pytest.mark.slow
+def test_a_run_whose_start_is_gone(
+    here: pathlib.Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its workdir has the architecture, and the vocabulary with the new words."""
+    caplog.set_level('INFO')
+    words, run = {'data.add_tokens': 'annabert'}, epath.Path('run')
+    main.run(configured(**words, **{'train.num_steps': 1}), run)
+    before = workdir.read_data(run)
+    pathlib.Path('start').rename('away')
+    assert main.check(configured(**words), run) == 0
+    assert 'not needed: the run continues from step 1' in capsys.readouterr().out
+    main.run(configured(**words), run)
+    assert 'continuing from step 1 of 3' in caplog.text
+    said = capsys.readouterr().err
+    assert 'config.init_from: start does not exist' in said and 'does not need it' in said
+    assert workdir.read_data(run) == before and before['start']
+    assert workdir.read_config(run).init_from == 'start'
+    with pytest.raises(ValueError, match='init_from is other, but the run began from start'):
+        main.run(configured(**words, init_from='other'), run)
+    with pytest.raises(ValueError, match='init_from=start does not exist'):
+        main.run(configured(**words), epath.Path('new'))
 
 
 def test_the_larger_vocabulary_is_written_once_and_completely(
