@@ -146,7 +146,8 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
         wrong = f'has no {CONFIG}' if folder.exists() else 'does not exist'
         raise ValueError(
             f'{folder} {wrong}; give a workdir, a folder written by bert_jax convert, '
-            'or a folder of a Hugging Face checkpoint'
+            'the folder of a Hugging Face checkpoint, or a name on the Hugging Face Hub, such as '
+            'google-bert/bert-base-uncased'
         )
     try:
         config = workdir.read_config(folder)

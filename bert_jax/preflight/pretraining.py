@@ -13,6 +13,7 @@ from etils import epath
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase
 from bert_jax.config.console import say
+from bert_jax.data.pretraining import places
 from bert_jax.data.store import baselines, checks, format, identity, preparation, unknown_text
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import languages, readers, staging
@@ -27,7 +28,7 @@ from bert_jax.preflight.init_from import start_from, vocab_size
 from bert_jax.tasks.task import Task
 from bert_jax.training.run import Resolver, Run, UnknownValue, part, without_start
 from bert_jax.training.stages import EvalSet
-from bert_jax.training.workdir import DATA, read_data
+from bert_jax.training.workdir import DATA, read_data, saved_steps
 
 
 class Pretraining(Resolver):
@@ -86,10 +87,9 @@ class Pretraining(Resolver):
             directory = epath.Path(data.corpus.removeprefix('tokens:'))
             checks.check_tokens(data, directory)
             return directory
-        if self.file_vocabulary is not None:
-            data = staging.localized(data)
+        self.file_vocabulary  # noqa: B018  (the store is not known if the vocabulary is wrong)
         try:
-            source = self.source
+            self.source  # noqa: B018
         except NotFetched:
             raise
         except ValueError as error:
@@ -97,22 +97,29 @@ class Pretraining(Resolver):
                 raise
             say(f'{error}. The run continues with the store that was made from it: {store}')
             return store
-        wanted = preparation.Preparation(
-            data,
-            source,
-            self.start.model.vocab_size,
-            self.config.min_documents,
-            self.eval_source,
-        )
-        store = self.cache / wanted.name
-        return epath.Path(store) if wanted.is_prepared(store) else None
+        store = self.cache / self._wanted.name
+        return epath.Path(store) if self._wanted.is_prepared(store) else None
+
+    @functools.cached_property
+    def _wanted(self) -> preparation.Preparation:
+        """The store that the run needs."""
+        data, size = self.start.data, self.start.model.vocab_size
+        if self.file_vocabulary is not None:
+            data = staging.localized(data)
+        documents = self.config.min_documents
+        return preparation.Preparation(data, self.source, size, documents, self.eval_source)
 
     def _earlier_store(self) -> epath.Path | None:
         """Returns the store of the run in the workdir; None if the cache does not have it, or if
         it is not of the same corpus."""
-        saved = read_data(self.workdir) if (self.workdir / DATA).exists() else {}
-        found = identity.earlier_store(self.start.data, saved.get('made_from') or {}, self.cache)
+        found = identity.earlier_store(self.start.data, self._made_from, self.cache)
         return None if found is None else epath.Path(found)
+
+    @functools.cached_property
+    def _made_from(self) -> dict[str, Any]:
+        """What the store of the run in the workdir was made from; {} if it is not known."""
+        saved = read_data(self.workdir) if (self.workdir / DATA).exists() else {}
+        return saved.get('made_from') or {}
 
     @part
     def meta(self) -> format.StoreMeta | None:
@@ -185,15 +192,20 @@ class Pretraining(Resolver):
     def describe_data(self) -> str:
         data = self.config.data
         checks.check_holdout(data)
+        few = [] if self.known('start') is None else [*places.warnings(self.start)]
         if (meta := self.known('meta')) is not None:
             line = f'{meta.counts["train"].tokens:,} tokens to train on, prepared'
-            return '; '.join(filter(None, [f'{line} ({meta.fingerprint})', self._unknown(meta)]))
+            lines = [f'{line} ({meta.fingerprint})', self._unknown(meta), *few]
+            return '; '.join(filter(None, lines))
         summary = Summary()
         first = next(self.source.read(summary), None)
         if first is None:
             raise ValueError(f'config.data.corpus={data.corpus!r} has no text: {summary}')
+        if saved_steps(self.workdir) and not self.start_over:
+            of_run, wanted = self._made_from, self._wanted.made_from
+            checks.check_same_text(data, of_run, wanted, self.workdir, self.cache)
         checks.check_documents(self.source, data, self.config.min_documents)
-        return f'to be prepared; it begins {first[0][:40]!r}'
+        return '; '.join([f'to be prepared; it begins {first[0][:40]!r}', *few])
 
     def _unknown(self, meta: format.StoreMeta) -> str:
         words = self.known('vocabulary')

@@ -6,6 +6,7 @@ without the libraries of these modules.
 
 import dataclasses
 import pathlib
+from typing import Any
 
 from etils import epath
 
@@ -61,7 +62,7 @@ def with_converted_start(
     distill = dataclasses.replace(config.distill, teacher=converted(config.distill.teacher))
     config = dataclasses.replace(config, distill=distill)
     begun = {} if workdir is None else run_folders.begun(config, workdir)
-    continues, starts = all(begun.values()) and bool(begun), dict[str, str]()
+    continues, starts = all(begun.values()) and bool(begun), dict[str, Any]()
     for key in paths.STARTS:
         folder = getattr(config, key)
         try:
@@ -72,7 +73,8 @@ def with_converted_start(
             if not continues:
                 raise
             say(f'config.{key}: {error}. The run continues and does not need it')
-            return dataclasses.replace(config, init_from=str(next(iter(begun))), init_decoder_from='')
+            own = str(next(iter(begun)))
+            return dataclasses.replace(config, init_from=own, init_decoder_from='')
     return dataclasses.replace(config, **starts)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 from fine_tuned import KINDS, LABELS
 
+from bert_jax import export
+
 COMMANDS = {
     'texts': (
         ['--text=a film', '--text=the plot'],
@@ -83,6 +85,16 @@ def test_wrong_flags(
 ) -> None:
     code, shown, said = run_predict(f'--checkpoint={folders[kind]}', *arguments)
     assert code == 2 and not shown and message in said and said.count('\n') == 1, said
+
+
+def test_a_decoder_is_not_exported(
+    tmp_path: pathlib.Path, folders: dict[str, pathlib.Path]
+) -> None:
+    export.FLAGS.unparse_flags()
+    flags = [f'--checkpoint={folders["translations"]}', f'--output={tmp_path / "out"}']
+    with pytest.raises(ValueError, match=r'has a decoder, .* cannot be exported; .* convert --to'):
+        export.main(['export', *flags])
+    assert not (tmp_path / 'out').exists()
 
 
 def test_similarities(

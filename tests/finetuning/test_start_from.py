@@ -135,5 +135,7 @@ def test_a_folder_of_runs_names_them(tmp_path: pathlib.Path, run: str) -> None:
     (tmp_path / run / '1_Pooling' / 'config.json').touch()
     with pytest.raises(ValueError, match=rf'its folders have; give {tmp_path / run}$'):
         model_dir.read_config(tmp_path)
-    with pytest.raises(ValueError, match='absent does not exist; give a workdir'):
+    with pytest.raises(
+        ValueError, match=r'absent does not exist; .* or a name on the Hugging Face Hub'
+    ):
         model_dir.read_config(tmp_path / 'absent')

@@ -73,6 +73,13 @@ def test_all_is_well(look: Any) -> None:
     assert [length for length, _ in limits] == ['16', '32'] and float(limits[0][1]) > 0.01
 
 
+def test_too_few_places_are_said(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(checks.CHECKS, 'fits', lambda _: 'takes long')
+    for rate, line in ((0.4, '40% of 29 tokens are 12 masked tokens, but .* is 4'), (0.1, '')):
+        corpus = look(changed({'data.masked_lm_prob': rate}))['corpus']
+        assert re.search(f'phase 2: {line}', corpus) if line else 'masked' not in corpus, corpus
+
+
 def test_a_run_that_goes_on(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(checks.CHECKS, 'fits', lambda _: 'takes long')
     fingerprint = format.read_meta(preparation.prepare(changed({}))).fingerprint

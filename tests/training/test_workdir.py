@@ -109,12 +109,26 @@ def test_all_differing_keys_are_named(claims: Claims) -> None:
 
 
 def test_another_corpus_is_refused(claims: Claims) -> None:
-    text = (claims.folder / 'corpus.txt').read_text()
+    """Before it is prepared, if its size shows that it is another one."""
+    text, file = (claims.folder / 'corpus.txt').read_text(), claims.folder / 'corpus.txt'
+    prepared = [*(claims.folder / 'cache').iterdir()]
+    (store,) = [path for path in prepared if path.is_dir()]
     (claims.folder / 'other.txt').write_text(text + '\nabba\nabc\n')
-    with pytest.raises(ValueError, match=r'but the run has \w+ .*corpus.txt'):
+    of_run = rf'.*corpus\.txt\) has .*continue with the text of the run: .*tokens:{store}, without'
+    with pytest.raises(ValueError, match=rf'other text: the text \(.*other\.txt\) has {of_run}'):
         claims.start(corpus='other.txt')
-    (claims.folder / 'corpus.txt').write_text(text + '\nabba\nabc\n')  # same name, other content
-    with pytest.raises(ValueError, match='the data is'):
+    file.write_text(text + '\nabba\nabc\n')  # same name, other content
+    with pytest.raises(ValueError, match=rf'other text: {file} has [\d,]+ bytes, and had [\d,]+'):
+        claims.start()
+    vocabulary = claims.folder / 'vocab2.txt'
+    vocabulary.write_text((claims.folder / 'vocab.txt').read_text().replace('##h', '##i'))
+    with pytest.raises(ValueError, match='other text: the vocabulary has changed'):
+        claims.start(data={'vocab_file': str(vocabulary)})
+    assert [*(claims.folder / 'cache').iterdir()] == prepared
+    claims.start(data={'corpus': f'tokens:{store}', 'vocab_file': ''})
+    assert len(claims.trained) == 2
+    file.write_text(text.replace('a', 'b'))  # the same size, so it has to be prepared first
+    with pytest.raises(ValueError, match=r'but the run has \w+ .*tokens:'):
         claims.start()
 
 

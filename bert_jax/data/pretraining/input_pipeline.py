@@ -15,7 +15,7 @@ import tensorflow as tf
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase
 from bert_jax.config.errors import config_error
-from bert_jax.data.pretraining import coverage, masks, mixture
+from bert_jax.data.pretraining import coverage, masks, mixture, places
 from bert_jax.data.pretraining.objectives import segmenter_of
 from bert_jax.data.pretraining.segments import Segmenter, lay_out
 from bert_jax.data.pretraining.stream import Stream, make_stream
@@ -162,7 +162,8 @@ def _part(
         languages.of_segments(part, names, config.model, segmenter.segments_per_row, data.language),
     )
     LOG.info('%s', coverage.describe(stream, segmenter, chunks, phase.batch_size))
-    if split == 'train' and (few := masks.too_few_places(stream)):
+    few = places.too_few(stream.masked_lm_prob, stream.max_predictions, room)
+    if split == 'train' and few:
         LOG.warning('%s: %s', stream.name, few)
     masks_words = data.whole_word_masking or data.max_ngram > 1
     if split == 'train' and masks_words:

@@ -20,19 +20,6 @@ def columns(stream: Stream) -> int:
     return scores * stream.max_seq_length + stream.max_predictions
 
 
-def too_few_places(stream: Stream) -> str:
-    """A warning if rows have fewer places for masked tokens than the masking rate needs; otherwise
-    ''."""
-    rate, places = stream.masked_lm_prob, stream.max_predictions
-    wanted = int(stream.room * rate + 0.5)
-    if wanted <= places:
-        return ''
-    return (
-        f'{rate:.0%} of {stream.room} tokens are {wanted} masked tokens, but '
-        f'max_predictions_per_seq is {places}, so fewer are masked; raise it in config.train.phases'
-    )
-
-
 def odd_words(vocabulary: Tokenizer, ids: np.ndarray) -> str:
     """A warning if masking whole words differs little from masking tokens, or if a word is as long
     as a sentence; otherwise ''.

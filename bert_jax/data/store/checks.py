@@ -1,5 +1,9 @@
 """Checks before a store is prepared or used: held-out text, enough documents, a store as given."""
 
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
 from etils import epath
 
 from bert_jax.config import DataConfig
@@ -55,6 +59,30 @@ def _check_part(source: Source, name: str, data: DataConfig, needed: int) -> Non
         f'{format.purpose(needed)} needs {2 * needed} different ones: {needed} to train on and '
         f'{needed} to evaluate on. {remedy} more text, separate documents in another way '
         '(config.data.documents), or name text to evaluate on (config.data.eval_corpus)'
+    )
+
+
+def check_same_text(
+    data: DataConfig,
+    made_from: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    workdir: epath.Path,
+    cache: pathlib.Path,
+) -> None:
+    """Raises ValueError if a corpus, which is not prepared yet, cannot be that of the run in the
+    workdir. So the run is refused before the preparation, which may take hours.
+
+    made_from, wanted: what the store of the run was made from, and that of the corpus would be.
+    """
+    if not (other := identity.other_text(made_from, wanted)):
+        return
+    store, way = cache / identity.store_name(made_from), ''
+    if (store / 'store.json').exists():
+        way = f'. To continue with the text of the run: --config.data.corpus=tokens:{store}'
+        way += ', without config.data.vocab_file' if data.vocab_file else ''
+    raise ValueError(
+        f'{workdir} holds a run on other text: {other}. Put the text back, use another --workdir, '
+        f'or --start_over, which keeps the files of the earlier run{way}'
     )
 
 

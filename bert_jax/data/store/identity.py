@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_jax.config import DataConfig
+from bert_jax.data import files
 from bert_jax.data.store import format
 from bert_jax.data.summary import Document
 from bert_jax.data.text import languages, readers
@@ -54,6 +55,47 @@ def earlier_store(
     for split in format.SPLITS:
         format.check(store, split)
     return store
+
+
+def other_text(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What shows, before a corpus is read, that its tokens will not be those of a store; '' if they
+    may be the same, for example because the files were moved or copied.
+
+    before, now: see `Preparation.made_from`.
+    """
+    old, new = before.get('vocabulary'), now.get('vocabulary')
+    if isinstance(old, dict) and isinstance(new, dict) and old != new:
+        return 'the vocabulary has changed'
+    for key in ('source', 'eval_source'):
+        pair = [_files(made_from.get(key)) for made_from in (before, now)]
+        if all(pair) and (difference := _other_files(*pair)):
+            return difference
+    return ''
+
+
+def _files(identity: Any) -> dict[str, int]:
+    """The size of each file of a source; {} if it does not consist of files."""
+    lists = identity.values() if isinstance(identity, dict) else [identity]
+    found: dict[str, int] = {}
+    for entries in lists:
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[1], int):
+                found[str(entry[0])] = entry[1]
+    return found
+
+
+def _other_files(before: Mapping[str, int], now: Mapping[str, int]) -> str:
+    """How the content of files has changed; '' if it may be the same. A file that was moved has
+    the same size. The sizes of compressed files and of other formats cannot be compared."""
+    for name in before.keys() & now.keys():
+        if before[name] != now[name]:
+            return f'{name} has {now[name]:,} bytes, and had {before[name]:,}'
+    kinds = {files.kind(pathlib.PurePath(name)) for name in (*before, *now)}
+    old, new = sum(before.values()), sum(now.values())
+    if len(kinds) > 1 or any(compression for _, compression in kinds) or old == new:
+        return ''
+    one, other = next(iter(now)), next(iter(before))
+    return f'the text ({one}) has {new:,} bytes, and that of the run ({other}) has {old:,}'
 
 
 def hashes(files: Mapping[str, bytes]) -> dict[str, str]:
