@@ -79,7 +79,9 @@ def _checkpoints(config: Config, workdir: epath.Path) -> Iterator[str]:
 
 
 def problem_of(path: str) -> str:
-    """Returns why the local folder `path` is not that of a checkpoint; '' if it may be one."""
+    """Returns why the folder `path` is not that of a checkpoint; '' if it may be one."""
+    if '://' in path:
+        return '' if (epath.Path(path) / 'config.json').exists() else 'has no config.json'
     folder = pathlib.Path(path).expanduser()
     if not folder.is_dir():
         return 'is not a folder' if folder.exists() else f'does not exist{_here(path)}'

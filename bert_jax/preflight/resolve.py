@@ -13,11 +13,9 @@ from etils import epath
 from bert_jax.config import Config
 from bert_jax.config.console import say
 from bert_jax.finetuning import run_folders
-from bert_jax.preflight import paths
 from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.tasks.task import Task
 from bert_jax.training.run import Resolver
-from bert_jax.training.workdir import CONFIG
 
 
 def resolve(
@@ -52,6 +50,7 @@ def with_converted_start(
         return config
     from bert_jax.convert import cached  # takes a second, and most runs do not need it
     from bert_jax.data.text import staging
+    from bert_jax.preflight import paths
 
     cache = cache or staging.cache_of(config.data)
     lowercase = None if config.data.lowercase else False  # True is the default, too
@@ -67,7 +66,7 @@ def with_converted_start(
         folder = getattr(config, key)
         try:
             starts[key] = converted(folder)
-            if continues and folder and (problem := _problem_of(starts[key])):
+            if continues and folder and (problem := paths.problem_of(starts[key])):
                 raise ValueError(f'{folder} {problem}')
         except ValueError as error:
             if not continues:
@@ -76,12 +75,6 @@ def with_converted_start(
             own = str(next(iter(begun)))
             return dataclasses.replace(config, init_from=own, init_decoder_from='')
     return dataclasses.replace(config, **starts)
-
-
-def _problem_of(folder: str) -> str:
-    if '://' not in folder:
-        return paths.problem_of(folder)
-    return '' if (epath.Path(folder) / CONFIG).exists() else f'has no {CONFIG}'
 
 
 def without_data(config: Config) -> tuple[Config, Task]:
