@@ -36,7 +36,7 @@ def run(config: Config, workdir: epath.Path, start_over: bool = False) -> None:
     """Runs the fast checks, and then pretrains or fine-tunes. start_over: renames the workdir."""
     from bert_jax.preflight import paths
 
-    paths.check(config, workdir)
+    paths.check(config, workdir, start_over)
     from bert_jax.preflight import start  # imports JAX, which takes seconds
 
     start.run(config, workdir, start_over)
@@ -46,7 +46,7 @@ def check(config: Config, workdir: epath.Path, start_over: bool = False) -> int:
     """Prints the checks of the configuration and returns the exit code."""
     from bert_jax.preflight import paths
 
-    if missing := paths.problems(config, workdir):
+    if missing := paths.problems(config, workdir, start_over):
         process = distributed.process_index()
         who = f'process {process}: ' if process else ''
         for problem in missing:
@@ -56,8 +56,9 @@ def check(config: Config, workdir: epath.Path, start_over: bool = False) -> int:
     from bert_jax.preflight import checks
     from bert_jax.preflight.resolve import with_converted_start
 
+    before = None if start_over else workdir
     with tempfile.TemporaryDirectory() as cache:  # a check keeps no converted checkpoint
-        converted = with_converted_start(config, workdir, pathlib.Path(cache))
+        converted = with_converted_start(config, before, pathlib.Path(cache))
         return checks.check(converted, workdir, config, start_over)
 
 

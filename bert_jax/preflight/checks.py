@@ -107,7 +107,7 @@ def _init_from(resolver: Resolver) -> str:
         return 'none: fresh parameters'
     config = resolver.run_config
     begun = run_folders.begun(resolver.given, resolver.workdir)
-    if all(begun.values()):
+    if all(begun.values()) and not resolver.start_over:
         steps = [str(saved_steps(folder)[-1]) for folder in begun]
         return f'not needed: the run continues from step {", ".join(steps)}'
     step = resolver.step

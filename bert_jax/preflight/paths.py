@@ -7,7 +7,7 @@ the Hugging Face Hub are checked later.
 import json
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from etils import epath
 
@@ -34,22 +34,24 @@ MARKS = (
 )
 
 
-def problems(config: Config, workdir: epath.Path) -> list[str]:
-    """A message for each path of the configuration that cannot be used; none if all exist."""
-    found = list(_checkpoints(config, workdir))
+def problems(config: Config, workdir: epath.Path, start_over: bool = False) -> list[str]:
+    """A message for each path of the configuration that cannot be used; none if all exist.
+    start_over: whether the runs in the workdir do not continue."""
+    found = list(_checkpoints(config, {} if start_over else run_folders.begun(config, workdir)))
     for key in FILES:
         path = keys.get(config, key)
         if path and '://' not in path and path != 'tfds' and not _exists(path):
             found.append(f'config.{key}={path} does not exist{_here(path)}')
     # A run that continues may find the store of a corpus that is gone.
-    if config.kind == 'pretraining' and not any((workdir / 'checkpoints').glob('*')):
+    continues = not start_over and any((workdir / 'checkpoints').glob('*'))
+    if config.kind == 'pretraining' and not continues:
         found += _corpora(config)
     return found
 
 
-def check(config: Config, workdir: epath.Path) -> None:
+def check(config: Config, workdir: epath.Path, start_over: bool = False) -> None:
     """Raises ValueError with all messages of `problems`."""
-    if found := problems(config, workdir):
+    if found := problems(config, workdir, start_over):
         raise ValueError('; '.join(found))
 
 
@@ -59,13 +61,13 @@ def print_check(mark: str, name: str, line: str) -> None:
     print(fitted(text, sys.stdout, indent=18), flush=True)
 
 
-def _checkpoints(config: Config, workdir: epath.Path) -> Iterator[str]:
-    begun = run_folders.begun(config, workdir)
+def _checkpoints(config: Config, begun: Mapping[epath.Path, bool]) -> Iterator[str]:
+    """A message for each checkpoint. begun: see `run_folders.begun`."""
     for key in CHECKPOINTS:
         path, needed = keys.get(config, key), ''
         if not path or '://' in path or hub.is_name(path):
             continue
-        if key in STARTS and all(begun.values()):
+        if key in STARTS and begun and all(begun.values()):
             continue  # the runs continue and do not need it
         if key in STARTS and any(begun.values()):
             names = [str(folder) for folder, has_begun in begun.items() if not has_begun]

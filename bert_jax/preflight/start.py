@@ -15,7 +15,8 @@ def run(config: Config, workdir: epath.Path, start_over: bool = False) -> None:
     mistake in the configuration or the data, and if another process runs in the workdir."""
     if jax.process_index() == 0:
         running.refuse_second(workdir)  # at once, before the checks, which take seconds
-    resolver = resolve(with_converted_start(config, workdir), workdir, given=config)
+    converted = with_converted_start(config, None if start_over else workdir)
+    resolver = resolve(converted, workdir, given=config)
     if start_over:
         set_aside(workdir)
     checks.check_early(resolver)

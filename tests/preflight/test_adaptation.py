@@ -68,44 +68,37 @@ def configured(**changes: Any) -> Config:
     return from_dict(values.to_dict())
 
 
-def test_a_run(here: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level('INFO')
-    config = configured(**{'data.add_tokens': 'annabert'})
-    Pretraining(config, epath.Path('run'), pathlib.Path('cache')).run()
-    assert 'heads that start does not have start from random values: masked_lm' in caplog.text
-    assert '1 new token: each embedding starts as the mean of its former pieces' in caplog.text
-    lines = map(json.loads, pathlib.Path('run/metrics.jsonl').read_text().splitlines())
-    losses = {line['step']: line['mlm_loss'] for line in lines if line['split'] == 'eval'}
-    assert list(losses) == [0, 3]
-    saved, vocabulary = model_dir.read_config('run')
-    assert vocabulary.pieces[-1] == 'annabert' and saved.model.vocab_size == len(vocabulary.pieces)
-    assert saved.model.hidden_size == 32 and saved.data.lowercase
-    counts = json.loads(next(pathlib.Path('cache').glob('*/store.json')).read_text())['counts']
-    assert {split: n['documents'] for split, n in counts.items()} == {'train': 60, 'eval': 10}
-
-
-@pytest.mark.slow
-def test_a_run_whose_start_is_gone(
+def test_a_run_whose_start_is_gone_later(
     here: pathlib.Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its workdir has the architecture, and the vocabulary with the new words."""
     caplog.set_level('INFO')
     words, run = {'data.add_tokens': 'annabert'}, epath.Path('run')
     main.run(configured(**words, **{'train.num_steps': 1}), run)
+    assert 'heads that start does not have start from random values: masked_lm' in caplog.text
+    assert '1 new token: each embedding starts as the mean of its former pieces' in caplog.text
     before = workdir.read_data(run)
     pathlib.Path('start').rename('away')
-    assert main.check(configured(**words), run) == 0
-    assert 'not needed: the run continues from step 1' in capsys.readouterr().out
+    capsys.readouterr()
     main.run(configured(**words), run)
     assert 'continuing from step 1 of 3' in caplog.text
     said = capsys.readouterr().err
     assert 'config.init_from: start does not exist' in said and 'does not need it' in said
     assert workdir.read_data(run) == before and before['start']
-    assert workdir.read_config(run).init_from == 'start'
+    lines = map(json.loads, pathlib.Path('run/metrics.jsonl').read_text().splitlines())
+    losses = {line['step']: line['mlm_loss'] for line in lines if line['split'] == 'eval'}
+    assert list(losses) == [0, 3]
+    saved, vocabulary = model_dir.read_config('run')
+    assert vocabulary.pieces[-1] == 'annabert' and saved.model.vocab_size == len(vocabulary.pieces)
+    assert saved.model.hidden_size == 32 and saved.data.lowercase and saved.init_from == 'start'
+    counts = json.loads(next(pathlib.Path('cache').glob('*/store.json')).read_text())['counts']
+    assert {split: n['documents'] for split, n in counts.items()} == {'train': 60, 'eval': 10}
     with pytest.raises(ValueError, match='init_from is other, but the run began from start'):
         main.run(configured(**words, init_from='other'), run)
-    with pytest.raises(ValueError, match='init_from=start does not exist'):
-        main.run(configured(**words), epath.Path('new'))
+    for folder, start_over in ((epath.Path('new'), False), (run, True)):
+        with pytest.raises(ValueError, match='init_from=start does not exist'):
+            main.run(configured(**words), folder, start_over)
+    assert run.exists() and not epath.Path('run.1').exists()
 
 
 def test_the_larger_vocabulary_is_written_once_and_completely(
