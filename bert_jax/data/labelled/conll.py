@@ -26,6 +26,10 @@ def read(
     summary = summary or Summary()
     sentences = list(iter_file(path, tagged=tagged, summary=summary))
     found = {tag for sentence in sentences for tag in sentence.tags or ()}
+    if found and all(tag.isdigit() for tag in found):
+        where = next(sentence.where for sentence in sentences if sentence.tags)
+        shown = ', '.join(sorted(found)[:3])
+        raise ValueError(f'{where} has numbers ({shown}) and not tags; {tagged_records.NAMES}')
     if usual := tags.usual_forms(found):
         sentences = [
             dataclasses.replace(s, tags=[usual.get(tag, tag) for tag in s.tags or ()])

@@ -3,17 +3,18 @@
 An object, or a row of a table, is a sentence with a list of words and a list of tags. In a table,
 these are JSON lists, Python lists or texts with spaces between the words. A table may also have a
 row for each word. Then a sentence ends at a blank line, or where the number of the sentence, in a
-column of its own, changes.
+column of its own, changes. A text may have entities as character positions (`character_spans`).
 """
 
 import ast
 import json
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bert_jax.data.files import kind
-from bert_jax.data.labelled import json_files, tables
+from bert_jax.data.labelled import character_spans, json_files, tables
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.conll_columns import LONG
 from bert_jax.data.labelled.sentence import Sentence, split_words
@@ -27,17 +28,26 @@ WORD = ('word', 'token', 'form')
 TAG = ('tag', 'ner_tag', 'ner', 'label', 'labels', 'tags', 'pos_tag', 'pos', 'upos')
 NUMBER = ('sentence #', 'sentence', 'sentence_id', 'sent_id', 'sentence_idx', 'sentence_number')
 SPANS = 'character positions; expected a tag for each word'
+NAMES = (
+    'write the names of the tags (in Python: names = dataset.features[COLUMN].feature.names, and '
+    'names[i] for each number i)'
+)
+# A NumPy array as pandas and datasets write it to a table: ['EU' 'rejects'] or [3 0], no commas.
+VALUE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+""")
+ARRAY = re.compile(rf'\[\s*(?:{VALUE.pattern})(?:\s+(?:{VALUE.pattern}))*\s*\]')
 
 
 class _Columns(NamedTuple):
     """The names of the columns that are read. number: the number of the sentence. per_word: whether
-    each row is a word. is_raw: whether `words` is a text that is not divided into words."""
+    each row is a word. is_raw: whether `words` is a text that is not divided into words. has_spans:
+    whether `tags` has character positions in that text."""
 
     words: str
     tags: str = ''
     number: str = ''
     per_word: bool = False
     is_raw: bool = False
+    has_spans: bool = False
 
 
 def has_words(header: Sequence[str]) -> bool:
@@ -60,7 +70,7 @@ def read(
             nonlocal found
             values, where = record
             found = found or _find([*values], where, tagged, summary, path, False)
-            return _sentence(values, where, found, tagged, columns, False)
+            return _sentence(values, where, found, tagged, columns, False, summary)
 
         yield from each(json_files.records(path, 'words', on_error), sentence, on_error)
         return
@@ -82,7 +92,7 @@ def read(
     def of_row(found: tables.Numbered) -> Sentence:
         number, row = found
         values = _named(f'{path}:{number}', row, header)
-        return _sentence(values, f'{path}:{number}', names, tagged, columns, True)
+        return _sentence(values, f'{path}:{number}', names, tagged, columns, True, summary)
 
     yield from each((found for found in rows if found[1]), of_row, on_error)
 
@@ -104,26 +114,33 @@ def _find(
     # A column `sentence` has the words, or beside a column `word` the number of the sentence.
     per_word = bool(word) and words.lower() in ('', 'sentence')
     tags = next((known[name] for name in (TAG if per_word else TAGS) if name in known), '')
+    spans = next((known[name] for name in character_spans.COLUMNS if name in known), '')
+    tags_given = bool(tags) or tagged is False
+    has_spans = bool(spans) and TEXT in known and not per_word and not (words and tags_given)
+    if has_spans:
+        words, tags = known[TEXT], spans
     if not words and not per_word and TEXT in known:
         words = '' if tagged else known[TEXT]
     if not (words or per_word):
-        spans = f'; {TEXT!r} with {SPANS}' if TEXT in known else ''
         raise ValueError(
             f'{where} has no column {WORDS[0]!r}, it has {[*header]}; expected {WORDS[0]!r} and '
-            f'{TAGS[0]!r}, lists of the same length{spans}'
+            f'{TAGS[0]!r}, lists of the same length, or {TEXT!r} and {character_spans.COLUMNS[0]!r}'
+            ', a list of [start, end, type]'
         )
     if tagged and not tags:
         raise ValueError(
             f'{where} has no column {(TAG if per_word else TAGS)[0]!r}, it has {[*header]}'
         )
     # Words that have tags are divided by spaces; other texts are split into words and marks.
-    is_raw = not tags and words.lower() in (TEXT, 'sentence')
+    is_raw = words.lower() == TEXT or (not tags and words.lower() == 'sentence')
     tags = '' if tagged is False else tags
-    roles = {'word' if per_word else 'words': word if per_word else words, 'tags': tags}
+    kind_of_words = 'word' if per_word else 'text' if has_spans else 'words'
+    roles = {kind_of_words: word if per_word else words, 'entities' if has_spans else 'tags': tags}
     roles |= {'sentence': number} if per_word else {}
     summary.describe(str(path), {role: name for role, name in roles.items() if name}, header)
     number = number if per_word else ''
-    return _Columns(word if per_word else words, tags, number, per_word, is_raw)
+    has_spans = has_spans and bool(tags)
+    return _Columns(word if per_word else words, tags, number, per_word, is_raw, has_spans)
 
 
 def _sentence(
@@ -133,8 +150,18 @@ def _sentence(
     tagged: bool | None,
     columns: bool,
     is_table: bool,
+    summary: Summary,
 ) -> Sentence:
     wants_tags = bool(names.tags) and (tagged or names.tags in values)
+    kept = dict(values) if columns else None
+    if names.has_spans and wants_tags:
+        text = json_files.characters(values.get(names.words), names.words, where)
+        found = values.get(names.tags)
+        found = _listed(found, where) if is_table and isinstance(found, str) else found
+        pair = character_spans.words_and_tags(text, found, names.tags, where, summary)
+        if not pair[0]:
+            raise ValueError(f'{where} has no words in {names.words!r}')
+        return Sentence(*pair, where, kept)
     if names.is_raw and isinstance(values.get(names.words), str):
         words = split_words(json_files.characters(values.get(names.words), names.words, where))
         if not words:
@@ -144,30 +171,29 @@ def _sentence(
     tags = _strings(values, names.tags, where, is_table) if wants_tags else None
     if tags is not None and len(tags) != len(words):
         raise ValueError(f'{where} has {len(words)} {names.words!r} and {len(tags)} {names.tags!r}')
-    return Sentence(words, tags, where, dict(values) if columns else None)
+    return Sentence(words, tags, where, kept)
 
 
 def _strings(values: Mapping[str, Any], name: str, where: str, is_table: bool = False) -> list[str]:
     found = values.get(name)
     if is_table and isinstance(found, str):
-        found = _listed(found)
+        found = _listed(found, where)
     if not isinstance(found, list) or not found:
         raise ValueError(f'{where}: {name!r} is {found!r:.60}; expected a list of strings')
     if all(isinstance(value, list | dict) for value in found):
         raise ValueError(f'{where}: {name!r} is {found!r:.60}, {SPANS}')
     if all(isinstance(value, int) for value in found) and name.lower() in TAGS:
-        raise ValueError(
-            f'{where}: {name!r} has numbers, {found!r:.60}; write the names of the tags, which '
-            'the data set lists elsewhere'
-        )
+        raise ValueError(f'{where}: {name!r} has numbers, {found!r:.60}; {NAMES}')
     if any(isinstance(value, str) and not value.strip(' \t\r\n') for value in found):
         raise ValueError(f'{where} has an empty string in {name!r}; remove it')
     return [json_files.characters(value, name, where) for value in found]
 
 
-def _listed(cell: str) -> list[Any]:
-    """The values in a cell: a JSON list, a Python list, or words that spaces divide."""
+def _listed(cell: str, where: str) -> list[Any]:
+    """The values in a cell: a list of JSON, Python or NumPy, or words that spaces divide."""
     cell = cell.strip()
+    if ARRAY.fullmatch(cell):
+        return [ast.literal_eval(value) for value in VALUE.findall(cell)]
     for parse in (json.loads, ast.literal_eval) if cell.startswith('[') else ():
         try:
             values = parse(cell)
@@ -175,6 +201,8 @@ def _listed(cell: str) -> list[Any]:
             continue
         if isinstance(values, list):
             return values
+    if cell.startswith(("['", '["')):
+        raise ValueError(f'{where} has {cell:.60}, which is not a whole list; correct it')
     return cell.split()
 
 

@@ -1,0 +1,103 @@
+"""Entities that a text has as character positions, as annotation tools write them (doccano, spaCy,
+Prodigy): [start, end, type], where `end` is one more than the index of the last character.
+
+They become tags of words in the scheme BIO.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bert_jax.data.labelled.json_files import characters, short
+from bert_jax.data.labelled.sentence import WORD
+from bert_jax.data.summary import Summary
+
+# Columns that may hold entities beside a column `text`, the preferred ones first.
+COLUMNS = ('entities', 'spans', 'label', 'labels')
+EXPECTED = 'expected a list of [start, end, type], character positions in the text'
+KEYS = {
+    'start': ('start', 'start_offset', 'begin'),
+    'end': ('end', 'end_offset'),
+    'type': ('label', 'type', 'tag', 'entity_group'),
+}
+# Thai to Tibetan, Burmese, Khmer, Japanese, Chinese and Korean: an entity may be a part of what
+# stands between two spaces.
+NO_SPACES = re.compile(
+    '[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af'
+    '\U00020000-\U0003ffff]'
+)
+
+
+class Span(NamedTuple):
+    """An entity with the characters `start` to `end` - 1."""
+
+    start: int
+    end: int
+    kind: str
+
+
+def words_and_tags(
+    text: str, value: Any, name: str, where: str, summary: Summary
+) -> tuple[list[str], list[str]]:
+    """The words and punctuation marks of a text and their tags. value: its entities, from `name`.
+
+    A word is divided where an entity begins or ends at a punctuation mark in it, as in Anna's, and
+    counted. Raises ValueError, naming the place `where`, for an entity that is outside of the text,
+    overlaps another one, has no word, or begins or ends between two letters of a word.
+    """
+    found = _spans(value, name, where, summary)
+    within = [range(m.start() + 1, m.end()) for m in WORD.finditer(text)]
+    last = 0
+    for span in found:
+        shown = f'{where}: the entity {list(span)} of {name!r}'
+        if not 0 <= span.start < span.end <= len(text):
+            raise ValueError(f'{shown} is not in the text, which has {len(text)} characters')
+        if span.start < last:
+            raise ValueError(f'{shown} overlaps the one before it; a word has one tag')
+        if not WORD.search(text, span.start, span.end):
+            raise ValueError(f'{shown} has no word, only {text[span.start : span.end]!r}')
+        last = span.end
+        for cut in (span.start, span.end):
+            inside = next((word for word in within if cut in word), None)
+            if inside is None:
+                continue
+            word, both = text[inside.start - 1 : inside.stop], text[cut - 1 : cut + 1]
+            if both.isalnum() and not NO_SPACES.search(both):
+                raise ValueError(
+                    f'{shown} is {text[span.start : span.end]!r}, which begins or ends inside the '
+                    f'word {word!r}; {EXPECTED}'
+                )
+            summary.count('words divided where an entity begins or ends', f'{where} {word!r}')
+    words, tags, end = list[str](), list[str](), 0
+    for span in (*found, Span(len(text), len(text), '')):
+        outside = WORD.findall(text[end : span.start])
+        inside_span = WORD.findall(text[span.start : span.end])
+        words += outside + inside_span
+        tags += ['O'] * len(outside) + [f'I-{span.kind}'] * len(inside_span)
+        if inside_span:
+            tags[-len(inside_span)] = f'B-{span.kind}'
+        end = span.end
+    return words, tags
+
+
+def _spans(value: Any, name: str, where: str, summary: Summary) -> list[Span]:
+    """The entities in the order of the text."""
+    if not isinstance(value, list):
+        raise ValueError(f'{where}: {name!r} is {short(value)}; {EXPECTED}')
+    found = []
+    for item in value:
+        parts = _parts(item) if isinstance(item, dict) else item
+        is_span = isinstance(parts, Sequence) and len(parts) == 3 and isinstance(parts[2], str)
+        if not is_span or any(type(number) is not int for number in parts[:2]):
+            raise ValueError(f'{where}: {name!r} has {short(item)}; {EXPECTED}')
+        kind = '_'.join(characters(parts[2], name, where).split())
+        if not kind:
+            raise ValueError(f'{where}: {name!r} has {short(item)}, whose type is empty')
+        if kind != parts[2]:
+            summary.count('types of entities with spaces, which become _', where)
+        found.append(Span(parts[0], parts[1], kind))
+    return sorted(found)
+
+
+def _parts(item: Mapping[str, Any]) -> list[Any]:
+    return [next((item[key] for key in keys if key in item), None) for keys in KEYS.values()]
