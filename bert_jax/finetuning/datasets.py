@@ -36,16 +36,17 @@ def _load_texts(config: Config, tokenizer: Tokenizer) -> TaskData:
 
 
 FILES = ('train_file', 'eval_file', 'test_file')
-SETTINGS = ('dir', *FILES, 'regression', 'multi_label', 'class_weights', 'split_field')
+SPLIT = 'split_field'
+SETTINGS = ('dir', *FILES, 'regression', 'multi_label', 'class_weights', SPLIT)
 TASKS = {
     **{
         name: TaskEntry(functools.partial(glue.load, name), ('dir', 'class_weights'))
         for name in GLUE
     },
     'text': TaskEntry(_load_texts, SETTINGS[1:]),
-    'squad': TaskEntry(functools.partial(load, QuestionAnsweringProcessor), FILES),
-    'ner': TaskEntry(functools.partial(load, TaggingProcessor), (*FILES, 'class_weights')),
-    'translate': TaskEntry(functools.partial(load, TranslationProcessor), FILES),
+    'squad': TaskEntry(functools.partial(load, QuestionAnsweringProcessor), (*FILES, SPLIT)),
+    'ner': TaskEntry(functools.partial(load, TaggingProcessor), (*FILES, 'class_weights', SPLIT)),
+    'translate': TaskEntry(functools.partial(load, TranslationProcessor), (*FILES, SPLIT)),
 }
 PROCESSORS: dict[str, type[Processor]] = {
     kind.head: kind

@@ -76,7 +76,8 @@ class TaggingProcessor(task_data.Processor):
                 path, tagged=False, summary=summary, columns=True, on_error=on_error
             )
         tagged = True if split in (TRAIN, EVAL) else None
-        sentences = conll.read(path, tagged=tagged, summary=summary)
+        columns = bool(self.config.data.split_field)
+        sentences = conll.read(path, tagged=tagged, summary=summary, columns=columns)
         found = {tag for sentence in sentences for tag in sentence.tags or ()}
         if split == TRAIN:
             scheme = tags.scheme([sentence.tags or [] for sentence in sentences]).name

@@ -42,11 +42,13 @@ def records(
     Texts (tables, .jsonl, .json) get `label` and `probabilities`, or `value`, or, if a text may
     have several labels, `labels` (those above `eval.threshold`); sentences (.conll, or tables
     and .jsonl with `words`) get `tags`; questions (SQuAD's .json, or tables and .jsonl with
-    `question` and `context`) get `answer`, `probability` and `n_best`; texts to translate (.txt,
-    tables and .jsonl with `source`) get `target`. Long texts are cut or split as in training;
-    `summary` counts them and other unusual things. .conll and .json files are read as a whole,
-    others a window at a time. columns: whether a record also has the columns of the file. A column
-    with the name of a prediction, such as `label`, becomes `input_label`.
+    `question` and `context`) get `answer`, `probability`, `n_best`, and `start` and `end`: the
+    answer is the characters start to end - 1 of the context; texts to translate (.txt, tables and
+    .jsonl with `source`) get `target`. Long texts are cut or split as in training; `summary` counts
+    them and other unusual things. .conll and .json files are read as a whole, others a window at a
+    time. columns: whether a record also has the columns of the file. A column with the name of a
+    prediction, such as `label`, becomes `input_label`. A file with a line for each word has a list
+    for each column; those without a name are column_2, column_3, ...
     all_scores: whether a word has the probability of every label, and not only that of its tag.
 
     Raises ValueError for a checkpoint without the head of a task, and, with the file and line, for

@@ -39,7 +39,8 @@ class QuestionAnsweringProcessor(task_data.Processor):
     def read(
         self, path: str, summary: Summary, split: str = PREDICT, on_error: OnError | None = None
     ) -> Iterator[Question]:
-        return squad.iter_file(path, summary, split == PREDICT, on_error)
+        columns = split == PREDICT or bool(self.config.data.split_field)
+        return squad.iter_file(path, summary, columns, on_error)
 
     def find_facts(self, train: list[Question], held_out: list[Question]) -> TaskFacts:
         return TaskFacts(no_answer=any(q.is_impossible for q in (*train, *held_out)))
@@ -87,9 +88,9 @@ class QuestionAnsweringProcessor(task_data.Processor):
         answers = self.decode(split, outputs)
         for name in (question.id for question in split.examples):
             answer, best = answers.predictions[name], answers.nbest[name]
-            probability = next((n['probability'] for n in best if n['text'] == answer), None)
-            record = {'id': name, 'answer': answer, 'probability': probability}
-            yield record | {'n_best': best[:3]}
+            found = next((candidate for candidate in best if candidate['text'] == answer), {})
+            facts = {key: found.get(key) for key in ('probability', 'start', 'end')}
+            yield {'id': name, 'answer': answer, **facts, 'n_best': best[:3]}
 
     def baseline(self, train: EncodedExamples, split: Split) -> tuple[str, Answers]:
         none = self.facts.no_answer

@@ -69,7 +69,8 @@ class TranslationProcessor(task_data.Processor):
     ) -> Iterator[Pair]:
         data = self.config.data
         if split in (TRAIN, EVAL):
-            return iter_pairs(path, data.source_field, data.target_field, on_error)
+            columns = bool(data.split_field)
+            return iter_pairs(path, data.source_field, data.target_field, on_error, columns)
         if split == PREDICT:
             return iter_sources(path, data.source_field, on_error)
         return self._tested(path, on_error)

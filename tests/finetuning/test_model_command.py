@@ -160,6 +160,35 @@ def test_columns_are_carried(
     assert code == 0 and 'input_' not in output.read_text()
 
 
+WORDS = {
+    'a.conll': 'anna N B-PER\nwent V O\n\nit P O\n',
+    'b.conll': 'word pos tags\nanna N B-PER\nwent V O\n\nit P O\n',
+    'c.csv': 'sentence,word,pos,tag\n7,anna,N,B-PER\n,went,V,O\n8,it,P,O\n',
+}
+
+
+@pytest.mark.parametrize('name', WORDS)
+def test_columns_of_words_are_carried(
+    tmp_path: pathlib.Path,
+    folders: dict[str, pathlib.Path],
+    run_predict: Callable[..., tuple[int, str, str]],
+    name: str,
+) -> None:
+    (tmp_path / name).write_text(WORDS[name])
+    output = tmp_path / 'out.jsonl'
+    files = [f'--input={tmp_path / name}', f'--output={output}']
+    code, _, said = run_predict(f'--checkpoint={folders["tags"]}', *files)
+    assert code == 0, said
+    pos, tags = {'a': ('column_2', 'column_3'), 'b': ('pos', 'input_tags'), 'c': ('pos', 'tag')}[
+        name[0]
+    ]
+    first, second = map(json.loads, output.read_text().splitlines())
+    assert first['words'] == ['anna', 'went'] and len(first['tags']) == 2
+    assert (first[pos], first[tags], second[tags]) == (['N', 'V'], ['B-PER', 'O'], ['O'])
+    assert name != 'c.csv' or (first['sentence'], second['sentence']) == ('7', '8')
+    assert {*first} - {'sentence'} == {pos, tags, 'words', 'tags', 'probabilities'}
+
+
 @pytest.mark.parametrize('skip', [False, True])
 def test_a_bad_row_at_the_end(
     tmp_path: pathlib.Path,

@@ -108,7 +108,8 @@ def test_what_is_odd_about_questions_is_counted(tmp_path: pathlib.Path) -> None:
     bert = fine_tuned(tmp_path / 'model', ('span',), ())
     asked = {'question': 'who went who went who ?', 'context': 'the plot was good . anna went'}
     (record,), odd = said(bert, tmp_path / 'a.jsonl', asked)
-    assert record['answer'] and record['answer'] in asked['context']
+    for found in (record | {'text': record['answer']}, *record['n_best']):
+        assert found['text'] and asked['context'][found['start'] : found['end']] == found['text']
     assert odd == {'questions': 1, 'questions cut to max_query_length': 1, 'windows': 1}
 
 

@@ -153,7 +153,7 @@ def test_settings_that_do_not_fit_together(data: dict[str, Any], message: str) -
     [
         ('ner', {'multi_label': True}),
         ('squad', {'class_weights': 'balanced'}),
-        ('ner', {'split_field': 'fold'}),
+        ('squad', {'regression': True}),
     ],
 )
 def test_settings_that_a_task_does_not_read(task: str, data: dict[str, Any]) -> None:

@@ -16,7 +16,11 @@ from bert_jax.data.summary import Summary
 
 
 def read(
-    path: str | os.PathLike[str], *, tagged: bool | None = True, summary: Summary | None = None
+    path: str | os.PathLike[str],
+    *,
+    tagged: bool | None = True,
+    summary: Summary | None = None,
+    columns: bool = False,
 ) -> list[Sentence]:
     """The sentences of a file, as `iter_file` reads them, with their tags checked.
 
@@ -24,7 +28,7 @@ def read(
     tags mark entities, and if tags of IOBES and of BILOU are mixed.
     """
     summary = summary or Summary()
-    sentences = list(iter_file(path, tagged=tagged, summary=summary))
+    sentences = list(iter_file(path, tagged=tagged, summary=summary, columns=columns))
     found = {tag for sentence in sentences for tag in sentence.tags or ()}
     if found and all(tag.isdigit() for tag in found):
         where = next(sentence.where for sentence in sentences if sentence.tags)
@@ -60,8 +64,8 @@ def iter_file(
     or tabs separate; a blank line ends a sentence. -DOCSTART- lines, comments (`# ...` before a
     sentence) and names of columns are left out and counted in `summary`. tagged: whether to read
     tags; None reads them if the first word has one. If it is False, a file other than CoNLL may
-    have `text` instead of words. columns: whether a sentence of an object or a row has all of its
-    values. Raises ValueError, with file and line, for any other line, unless `on_error` is given
+    have `text` instead of words. columns: whether a sentence has its columns (see `Sentence`).
+    Raises ValueError, with file and line, for any other line, unless `on_error` is given
     (see `bad_rows.each`), and for a file that looks like something else.
     """
     path, summary = pathlib.Path(path).expanduser(), summary or Summary()
@@ -70,7 +74,7 @@ def iter_file(
     if suffix in records.JSON or is_table:
         read = tagged_records.read(path, tagged, columns, summary, on_error)
     else:
-        read = conll_columns.read(path, tagged, summary, on_error)
+        read = conll_columns.read(path, tagged, summary, on_error, columns)
     for sentence in read:
         empty = False
         yield sentence

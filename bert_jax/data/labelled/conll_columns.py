@@ -35,10 +35,15 @@ class Layout(NamedTuple):
 
 
 def read(
-    path: pathlib.Path, tagged: bool | None, summary: Summary, on_error: OnError | None
+    path: pathlib.Path,
+    tagged: bool | None,
+    summary: Summary,
+    on_error: OnError | None,
+    columns: bool = False,
 ) -> Iterator[Sentence]:
-    """The sentences of a file, see `conll.iter_file`. Raises ValueError for a file that looks like
-    something else."""
+    """The sentences of a file, see `conll.iter_file`. columns: whether a sentence has its other
+    columns: a list with a value for each word, by the column's name or as column_2, column_3, ...
+    Raises ValueError for a file that looks like something else."""
     lines = [line.strip(' \t\r\n') for line in files.lines(path)]
     looks = text_kind(lines[:LOOKED_AT])
     if looks and not looks.startswith('a table'):
@@ -49,44 +54,49 @@ def read(
             'them; write a line with words, a tab and tags above, and name the file .tsv'
         )
     certain = [SEPARATOR.split(line) for line in lines if line and not line.startswith('# ')]
-    words = [columns for columns in certain if not DOCSTART.fullmatch(columns[0])]
+    words = [cells for cells in certain if not DOCSTART.fullmatch(cells[0])]
     layout = _layout(words[0] if words else [''])
     width, header = layout.width, words[0] if layout.header else None
     tagged = layout.tag != layout.word if tagged is None else tagged
-    known_tags = {columns[-1] for columns in certain}
+    known_tags = {cells[-1] for cells in certain}
     blocks: list[list[tuple[int, list[str]]]] = [[]]  # (number of the line, columns) of each word
     for number, line in enumerate(lines, 1):
-        columns = SEPARATOR.split(line)
-        if not line or DOCSTART.fullmatch(columns[0]):
+        cells = SEPARATOR.split(line)
+        if not line or DOCSTART.fullmatch(cells[0]):
             blocks += [[]] if blocks[-1] else []
             if line:
                 summary.count('-DOCSTART- lines, left out', f'{path}:{number}')
             continue
         # A line with the word '#' has as many columns as the others, and a tag that others have.
-        is_word = len(columns) == width and columns[-1] in known_tags
+        is_word = len(cells) == width and cells[-1] in known_tags
         if not blocks[-1] and line.startswith('# ') and not is_word:
             summary.count('comment lines, left out', f'{path}:{number}')
             continue
-        if columns == header:
+        if cells == header:
             summary.count('lines with names of columns, left out', f'{path}:{number}')
             continue
-        blocks[-1].append((number, columns))
+        blocks[-1].append((number, cells))
     blocks = [block for block in blocks if block]
-    rows = [columns for block in blocks for _, columns in block if len(columns) == width]
-    ordered = [_ordered(columns, layout) for columns in rows]
+    rows = [cells for block in blocks for _, cells in block if len(cells) == width]
+    ordered = [_ordered(cells, layout) for cells in rows]
     if ordered and (doubt := column_doubts.find(ordered, len(blocks), tagged)):
         raise ValueError(f'{path}:{blocks[0][0][0]}: {doubt}; {FORMAT}')
     _describe(path, layout, tagged, summary)
 
+    names = header or ['', *(f'column_{i}' for i in range(2, width + 1))]
+
     def sentence(block: list[tuple[int, list[str]]]) -> Sentence:
-        for number, columns in block:
-            _check_width(f'{path}:{number}', columns, width, tagged)
+        for number, cells in block:
+            _check_width(f'{path}:{number}', cells, width, tagged)
         where = f'{path}:{block[0][0]}'
         if len(block) > LONG:
             name = f'sentences of more than {LONG} words (a blank line ends a sentence)'
             summary.count(name, where)
-        tags = [columns[layout.tag] for _, columns in block] if tagged else None
-        return Sentence([columns[layout.word] for _, columns in block], tags, where)
+        words = [cells[layout.word] for _, cells in block]
+        tags = [cells[layout.tag] for _, cells in block] if tagged else None
+        others = [(name, i) for i, name in enumerate(names) if columns and i != layout.word]
+        kept = {name: [cells[i] for _, cells in block] for name, i in others}
+        return Sentence(words, tags, where, kept if columns else None)
 
     yield from each(blocks, sentence, on_error)
 

@@ -31,22 +31,32 @@ class Pair(NamedTuple):
 
 
 def iter_pairs(
-    path: str | os.PathLike[str], source: str, target: str, on_error: OnError | None = None
+    path: str | os.PathLike[str],
+    source: str,
+    target: str,
+    on_error: OnError | None = None,
+    columns: bool = False,
 ) -> Iterator[Pair]:
     """Reads the pairs of a .csv, .tsv or .jsonl file one by one; `source` and `target` name its
-    columns. Texts are stripped.
+    columns. Texts are stripped. columns: whether a pair has all values of its row.
 
     Raises ValueError, with path:line, for a row without one of the two or with an empty one, unless
     `on_error` is given (see `each`), and for a file that cannot be read.
     """
     found = examples.iter_file(
-        path, text=source, text_b=target, label='', on_error=on_error, advice=ADVICE
+        path,
+        text=source,
+        text_b=target,
+        label='',
+        columns=columns,
+        on_error=on_error,
+        advice=ADVICE,
     )
 
     def pair(example: examples.Example) -> Pair:
         if example.text_b is None:
             raise ValueError(f'{example.where} has no text in {target!r}; add it or remove the row')
-        return Pair(example.text, example.text_b, example.where)
+        return Pair(example.text, example.text_b, example.where, example.columns)
 
     yield from each(found, pair, on_error)
 

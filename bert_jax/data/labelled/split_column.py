@@ -26,6 +26,8 @@ def parts(examples: Sequence[Any], field: str) -> dict[str, list[Any]]:
                 'config.data.split_field'
             )
         value = columns[field]
+        if isinstance(value, list):  # a value for each word, which may be in the first row alone
+            value = next(iter(distinct), '') if len(distinct := {*value} - {''}) < 2 else value
         split = SPLITS.get(value.strip().lower()) if isinstance(value, str) else None
         if split is None:
             raise ValueError(

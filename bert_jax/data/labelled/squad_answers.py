@@ -13,15 +13,17 @@ from bert_jax.data.labelled.squad_windows import QuestionWindows
 
 # Spans that are kept in a window for each of the n_best answers. Several may have the same text.
 SPANS_PER_ANSWER = 4
+OFFICIAL = ('text', 'probability', 'start_logit', 'end_logit')  # keys of nbest_predictions.json
 SPAN = np.dtype([('first', 'i4'), ('last', 'i4'), ('start', 'f8'), ('end', 'f8')])
 
 
 class Answers(NamedTuple):
     """Answers by question id. The answer '' means that the question has no answer.
 
-    nbest: the best answers first, with text, probability, start_logit and end_logit. null_odds: the
-    score of '' minus the score of the best other answer; {} for SQuAD 1.1. best: the best answers
-    other than ''.
+    nbest: the best answers first, with text, probability, start_logit and end_logit, and with
+    `start` and `end`: the text is the characters start to end - 1 of the context (None for '').
+    null_odds: the score of '' minus the score of the best other answer; {} for SQuAD 1.1. best: the
+    best answers other than ''.
     """
 
     predictions: dict[str, str]
@@ -34,6 +36,7 @@ class _Candidate(NamedTuple):
     text: str
     start_logit: float
     end_logit: float
+    start: int | None = None  # the index of its first character in the context
 
     @property
     def score(self) -> float:
@@ -97,9 +100,13 @@ def write(answers: Answers, directory: epath.PathLike) -> None:
     formats of the official evaluation and google-research/bert."""
     directory = epath.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    nbest = {
+        name: [{key: found[key] for key in OFFICIAL} for found in best]
+        for name, best in answers.nbest.items()
+    }
     files = {
         'predictions.json': answers.predictions,
-        'nbest_predictions.json': answers.nbest,
+        'nbest_predictions.json': nbest,
         'null_odds.json': answers.null_odds,
     }
     for name, content in files.items():
@@ -148,9 +155,11 @@ def _candidates(
     candidates: dict[str, _Candidate] = {}
     order = np.lexsort((spans['last'], spans['first'], -spans['start'] - spans['end']))
     for first, last, start, end in spans[order].tolist():
-        text = question.context[tokens.starts[offset + first] : tokens.ends[offset + last]].strip()
-        if text and text not in candidates:
-            candidates[text] = _Candidate(text, start, end)
+        place = int(tokens.starts[offset + first])
+        text = question.context[place : tokens.ends[offset + last]]
+        place += len(text) - len(text.lstrip())
+        if (text := text.strip()) and text not in candidates:
+            candidates[text] = _Candidate(text, start, end, place)
             if len(candidates) == n_best:
                 break
     return list(candidates.values())
@@ -161,6 +170,13 @@ def _with_probabilities(candidates: Sequence[_Candidate]) -> list[dict[str, Any]
     exponentials = np.exp(scores - scores.max())
     probabilities = (exponentials / exponentials.sum()).tolist()
     return [
-        {'text': text, 'probability': probability, 'start_logit': start, 'end_logit': end}
-        for (text, start, end), probability in zip(candidates, probabilities, strict=True)
+        {
+            'text': text,
+            'probability': probability,
+            'start_logit': start,
+            'end_logit': end,
+            'start': place,
+            'end': None if place is None else place + len(text),
+        }
+        for (text, start, end, place), probability in zip(candidates, probabilities, strict=True)
     ]

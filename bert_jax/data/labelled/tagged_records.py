@@ -86,7 +86,7 @@ def read(
     tables.column_indices(header, header, where, 'give each column a name of its own')
     names = _find(header, where, tagged, summary, path, True)
     if names.per_word:
-        yield from _grouped(path, rows, header, names, tagged, summary, on_error)
+        yield from _grouped(path, rows, header, names, columns, summary, on_error)
         return
 
     def of_row(found: tables.Numbered) -> Sentence:
@@ -211,7 +211,7 @@ def _grouped(
     rows: Iterator[tables.Numbered],
     header: list[str],
     names: _Columns,
-    tagged: bool | None,
+    columns: bool,
     summary: Summary,
     on_error: OnError | None,
 ) -> Iterator[Sentence]:
@@ -240,18 +240,20 @@ def _grouped(
 
     def sentence(block: list[tables.Numbered]) -> Sentence:
         where = f'{path}:{block[0][0]}'
-        words, tags = list[str](), list[str]()
+        found: dict[str, list[str]] = {name: [] for name in header}
         for number, row in block:
-            values = _named(f'{path}:{number}', row, header)
-            for name, kept in ((names.words, words), (names.tags, tags)):
-                if name and not values[name].strip():
+            for name, value in _named(f'{path}:{number}', row, header).items():
+                if name in (names.words, names.tags) and not value.strip():
                     raise ValueError(f'{path}:{number} has an empty cell in {name!r}; fill it in')
-                if name:
-                    kept.append(values[name].strip())
+                found[name].append(value.strip())
         if len(block) > LONG:
             name = f'sentences of more than {LONG} words (a blank line ends a sentence)'
             summary.count(name, where)
-        return Sentence(words, tags if names.tags else None, where)
+        words, tags = found.pop(names.words), found.get(names.tags)
+        others: dict[str, Any] = dict(found)
+        if names.number:  # one value, which may be in the first row alone
+            others[names.number] = next(filter(None, found[names.number]), '')
+        return Sentence(words, tags, where, others if columns else None)
 
     yield from each(blocks(), sentence, on_error)
 

@@ -92,6 +92,7 @@ def test_a_context_without_tokens_has_an_empty_answer():
     logits = np.zeros((1, 12))
     found = squad_answers.decode(asked, made, logits, logits, LIMITS, no_answer=False)
     entry = {'text': '', 'probability': 1.0, 'start_logit': 0.0, 'end_logit': 0.0}
+    entry |= {'start': None, 'end': None}
     assert found.predictions == {'q': ''} and found.nbest == {'q': [entry]}
     odds = squad_answers.decode(asked, made, logits, logits, LIMITS, no_answer=True).null_odds
     assert odds['q'] > 1e30
