@@ -1,6 +1,7 @@
 """Writes files of predictions: .jsonl, .csv, .tsv and .txt.
 
-Each row is flushed to the file at once.
+Each row is flushed to the file at once. Until the last row is written, the name of the file has the
+suffix .partial, so that a part of the rows is never taken for all of them.
 """
 
 import contextlib
@@ -10,32 +11,36 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from bert_jax.config.console import say
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.task_data import Record
 
+PARTIAL = '.partial'
 NOT_IN_TSV = str.maketrans('\t\r\n', '   ')
 
 
 @contextlib.contextmanager
 def open_writer(path: pathlib.Path, summary: Summary) -> Iterator[Callable[[Record], None]]:
-    """A function that writes a record as a row of a new file, in the format of its suffix.
+    """A function that writes a record as a row of a new file, in the format of its suffix, which is
+    the one before PARTIAL.
 
     In .csv and .tsv, each label's probability is a column, and lists are JSON. .tsv has no quotes,
     so tabs and line breaks in texts become spaces; `summary` counts these texts. A .txt has a line
     for each text that was written, and nothing else.
     """
+    suffix = pathlib.Path(path.name.removesuffix(PARTIAL)).suffix
     with path.open('w', encoding='utf-8', newline='', buffering=1) as file:
-        if path.suffix == '.jsonl':
+        if suffix == '.jsonl':
             yield lambda record: print(json.dumps(record, ensure_ascii=False), file=file)
             return
-        if path.suffix == '.txt':
+        if suffix == '.txt':
             yield lambda record: print(_only_text(record), file=file)
             return
         table = csv.writer(file, lineterminator='\n')
         columns: list[str] = []
 
         def line(cells: list[str]) -> None:
-            if path.suffix == '.csv':
+            if suffix == '.csv':
                 table.writerow(cells)
                 return
             plain = [cell.translate(NOT_IN_TSV) for cell in cells]
@@ -56,6 +61,14 @@ def open_writer(path: pathlib.Path, summary: Summary) -> Iterator[Callable[[Reco
             line([_cell(row.get(name)) for name in columns])
 
         yield write
+
+
+def partial_name(output: pathlib.Path) -> pathlib.Path:
+    """The name of a file while it is written. It says so if the file is there already."""
+    partial = output.with_name(output.name + PARTIAL)
+    if partial.exists():
+        say(f'{partial} was left by a command that did not finish; it is written again')
+    return partial
 
 
 def keep_whole_lines(path: pathlib.Path) -> None:

@@ -14,7 +14,7 @@ from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.progress import counted
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.datasets import processor_for
-from bert_jax.finetuning.prediction_files import keep_whole_lines, open_writer
+from bert_jax.finetuning.prediction_files import keep_whole_lines, open_writer, partial_name
 from bert_jax.finetuning.task_data import PREDICT, Processor, Record, TaskFacts
 from bert_jax.inference.trained_model import Bert
 
@@ -107,9 +107,9 @@ def write_records(
     predicted; returns their number.
 
     columns, all_scores: see `records`; a .txt file has the texts alone. skip: whether to leave out
-    bad rows, which are reported. Otherwise the first one raises ValueError, and the file has the
-    rows before it. The same is true if the disk is full (OSError) and after a signal (Interrupted).
-    The error says how many rows the file has.
+    bad rows, which are reported. Otherwise the first one raises ValueError, and OUTPUT.partial has
+    the rows before it. The same is true if the disk is full (OSError) and after a signal
+    (Interrupted). The error says how many rows that file has.
     """
     # If each line is an example, their number is known.
     suffix, is_tagger = kind(source)[0], 'tagger' in bert.heads
@@ -118,13 +118,14 @@ def write_records(
     count, bad, summary = 0, BadRows(), Summary()
     columns = columns and output.suffix != '.txt'
     found = records(bert, source, summary, bad if skip else None, columns, all_scores)
-    found = announced(found, summary)
+    found, partial = announced(found, summary), partial_name(output)
     try:
-        with open_writer(output, summary) as write:
+        with open_writer(partial, summary) as write:
             for record in counted(found, 'predicting', total):
                 count += sum(1 for _ in each([record], write, bad if skip else None))
+        partial.replace(output)
     except (ValueError, OSError, KeyboardInterrupt, Interrupted) as error:
-        raise _with_progress(error, output, count) from error
+        raise _with_progress(error, partial, count) from error
     bad.finish(source)
     for name, number in summary.lines().items():
         say(f'{name}: {number:,}')

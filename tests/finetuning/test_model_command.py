@@ -202,11 +202,19 @@ def test_a_bad_row_at_the_end(
     path.write_text('id,text\n' + ''.join([*lines, '30,\n', '31,a film\n']))
     flags = [f'--checkpoint={folders["texts"]}', f'--input={path}', f'--output={output}']
     code, _, said = run_predict(*flags, *(['--on_error=skip'] if skip else []))
-    found = [json.loads(line)['id'] for line in output.read_text().splitlines()]
+    written, other = output, output.with_name('out.jsonl.partial')
+    if not skip:
+        written, other = other, written
+    found = [json.loads(line)['id'] for line in written.read_text().splitlines()]
     assert code == (0 if skip else 2) and 'in.csv:32 has an empty text' in said
+    assert not other.exists()
     assert found == [str(i) for i in range(30)] + ['31'] * skip
-    expected = '1 bad row was left out' if skip else f'{output} has the 30 records before it'
+    expected = '1 bad row was left out' if skip else f'{written} has the 30 records before it'
     assert expected in said
+    if not skip:
+        code, _, said = run_predict(*flags, '--on_error=skip')
+        assert code == 0 and f'{written} was left by a command that did not finish' in said
+        assert output.exists() and not written.exists()
 
 
 def test_mixed_rows_do_not_fit_a_table(

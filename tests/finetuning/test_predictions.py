@@ -53,14 +53,15 @@ def test_a_file_of_records(
     monkeypatch.setattr(ClassificationProcessor, 'window', 4)
     read: list[int] = []
     written: list[int] = []  # the rows in the output, when the last example was read
-    output = tmp_path / 'out.jsonl'
+    output, partial = tmp_path / 'out.jsonl', tmp_path / 'out.jsonl.partial'
     iter_file = examples.iter_file
 
     def watched(*arguments: Any, **options: Any) -> Iterator[examples.Example]:
         for example in iter_file(*arguments, **options):
             read.append(1)
-            if len(read) % 25 == 0 and output.exists():
-                written.append(len(output.read_text().splitlines()))
+            if len(read) % 25 == 0 and partial.exists():
+                written.append(len(partial.read_text().splitlines()))
+                assert not output.exists()
             yield example
 
     monkeypatch.setattr(examples, 'iter_file', watched)
@@ -179,9 +180,10 @@ def test_a_signal_leaves_whole_rows_and_says_how_many(
     code = command_line.run('predict', predict.main, ['predict', *flags], predict.FLAGS)
     said = capsys.readouterr().err
     assert code == 128 + signal.SIGTERM and signal.getsignal(signal.SIGTERM) == before
-    assert f'stopped by SIGTERM; {tmp_path}/out.csv has the 8 records before it' in said
+    part = tmp_path / 'out.csv.partial'
+    assert f'stopped by SIGTERM; {part} has the 8 records before it' in said
     assert f"{tmp_path}/a.jsonl: text='text', not read: 'id'" in said
-    assert len((tmp_path / 'out.csv').read_text().splitlines()) == 9
+    assert len(part.read_text().splitlines()) == 9 and not (tmp_path / 'out.csv').exists()
 
 
 def test_a_full_disk_leaves_whole_rows_and_says_how_many(
@@ -209,7 +211,8 @@ def test_a_full_disk_leaves_whole_rows_and_says_how_many(
     monkeypatch.setattr(predictions, 'open_writer', full)
     with pytest.raises(OSError, match=r'No space left on device\. .* has the 3 records before it'):
         predictions.write_records(bert, tmp_path / 'a.jsonl', output)
-    assert len(list(map(json.loads, output.read_text().splitlines()))) == 3
+    part = tmp_path / 'out.jsonl.partial'
+    assert len(list(map(json.loads, part.read_text().splitlines()))) == 3 and not output.exists()
 
 
 def test_every_format_gives_the_same_predictions(tmp_path: pathlib.Path) -> None:

@@ -106,7 +106,11 @@ def test_files_of_answers(tmp_path):
         found = squad_answers.decode(asked, made, logits, logits, LIMITS, no_answer=version_2)
         squad_answers.write(found, tmp_path / str(version_2))
         read = {p.name: json.loads(p.read_text()) for p in (tmp_path / str(version_2)).iterdir()}
-        expected = {'predictions.json': found.predictions, 'nbest_predictions.json': found.nbest}
+        official = ('text', 'probability', 'start_logit', 'end_logit')
+        nbest = {
+            q: [{key: n[key] for key in official} for n in best] for q, best in found.nbest.items()
+        }
+        expected = {'predictions.json': found.predictions, 'nbest_predictions.json': nbest}
         assert read == expected | ({'null_odds.json': found.null_odds} if version_2 else {})
 
 
