@@ -55,8 +55,10 @@ class DataConfig:
     # raised to this power.
     language_alpha: Fraction = setting(0.7, PRETRAINING)
     tlm_share: Share = setting(0.5, PRETRAINING)  # objective 'mlm+tlm': share of rows of pairs
-    # The end of a document in a text file.
-    documents: Literal['blank_line', 'line', 'file'] = setting('blank_line', PRETRAINING, FREE)
+    # The end of a document in a text file. 'heading': before a line such as '= Title =' (WikiText).
+    documents: Literal['blank_line', 'line', 'file', 'heading'] = setting(
+        'blank_line', PRETRAINING, FREE
+    )
     # 'split' splits prose into sentences; 'line' takes each line as a sentence.
     sentences: Literal['split', 'line'] = setting('split', PRETRAINING, FREE)
     holdout: Probability = setting(0.02, PRETRAINING, FREE)  # share of documents for evaluation

@@ -13,7 +13,7 @@ from bert_jax.data import files
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import builtin, builtin_code, staging, tfds
 from bert_jax.data.text.source import NotFetched, Source, documents_of
-from bert_jax.data.text.text_lines import lines, looked_at
+from bert_jax.data.text.text_lines import HEADING, lines, looked_at
 
 Files = dict[pathlib.PurePath, list]  # [name, size, time], which identify the content of a file
 JSON_LINES = ('.jsonl', '.json')  # C4's files are named .json.gz
@@ -90,11 +90,11 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
                 documents = _jsonl(path, rows, data.text_field, summary)
             else:
                 rows = lines(file, str(path), MAX_BYTES, summary, decoder)
-                rows = looked_at(rows, str(path), summary)
+                rows = looked_at(rows, str(path), summary, data.documents == 'heading')
                 if data.documents == 'line':
                     documents = ([line] for _, line in rows if line)
                 else:
-                    documents = _split(path, rows, data.documents == 'blank_line', summary)
+                    documents = _split(path, rows, data.documents, summary)
             yield from documents
         decoder.finish()
 
@@ -131,14 +131,16 @@ def _local_files(pattern: str) -> Files:
 
 
 def _split(
-    path: pathlib.PurePath, lines: Iterator[tuple[int, str]], at_blank_lines: bool, summary: Summary
+    path: pathlib.PurePath, lines: Iterator[tuple[int, str]], ends: str, summary: Summary
 ) -> Iterator[Document]:
-    """The documents of a text file, without blank lines."""
+    """The documents of a text file, without blank lines. ends: see config.data.documents."""
     document: Document = []
     size = 0
     for number, line in lines:
-        if document and (size >= MAX_BYTES or (at_blank_lines and not line)):
-            if line or not at_blank_lines:
+        is_end = ends == 'blank_line' and not line
+        is_end = is_end or (ends == 'heading' and bool(HEADING.fullmatch(line)))
+        if document and (size >= MAX_BYTES or is_end):
+            if not is_end:
                 summary.count(f'documents split after {size:,} characters', f'{path}:{number}')
             yield document
             document, size = [], 0

@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+import re
 from collections.abc import Iterator
 
 from bert_jax.data import files
@@ -9,6 +10,7 @@ from bert_jax.data.file_kinds import text_kind
 from bert_jax.data.summary import Summary
 
 LOOKED_AT = 20  # lines, to see whether a file is text
+HEADING = re.compile(r'= (?!= ).+(?<! =) =')  # of an article in WikiText; sections have '= ='
 
 
 def lines(
@@ -34,11 +36,17 @@ def lines(
 
 
 def looked_at(
-    lines: Iterator[tuple[int, str]], name: str, summary: Summary
+    lines: Iterator[tuple[int, str]], name: str, summary: Summary, at_headings: bool
 ) -> Iterator[tuple[int, str]]:
-    """Yields the lines of a text file. If the first ones look like JSON, HTML or a table, `summary`
-    counts the file."""
+    """Yields the lines of a text file. If the first ones look like JSON, HTML or a table, or if they
+    have the heading of an article that begins no document, `summary` counts the file.
+
+    at_headings: whether a document begins at such a heading.
+    """
     beginning = list(itertools.islice(lines, LOOKED_AT))
+    if not at_headings and any(HEADING.fullmatch(line) for _, line in beginning):
+        advice = 'config.data.documents=heading (--documents) makes each article a document'
+        summary.count(f'text files with headings such as = Title =, as in WikiText; {advice}', name)
     if looks := text_kind([line for _, line in beginning]):
         summary.count(f'text files that look like {looks.rpartition("; ")[0]}', name)
     yield from itertools.chain(beginning, lines)

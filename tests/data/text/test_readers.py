@@ -174,6 +174,23 @@ def test_half_a_surrogate_pair_is_replaced_and_counted(tmp_path):
     assert summary.lines()[f'records with lone surrogates, replaced (first: {path}:1)'] == 1
 
 
+def test_articles_of_wikitext(tmp_path, shared_data):
+    """An article is a document if the option is set; otherwise a line says so."""
+    path = shared_data('corpora/wikitext2-test.txt')
+    summary = Summary()
+    documents = read(path, summary, documents='heading')
+    titles = [document[0] for document in documents]
+    assert len(documents) == 62 and titles[:2] == ['= Robert Boulter =', '= Du Fu =']
+    assert '= = Career = =' in documents[0] and 'headings' not in str(summary)
+    assert len(read(path, summary)) > 1000
+    assert 'text files with headings such as = Title =, as in WikiText; config.data' in str(summary)
+    (tmp_path / 'b.txt').write_text('1 = 1 = 1\n\n= = Early = =\nx\n\n=\n= =\n')
+    summary = Summary()
+    assert len(read(tmp_path / 'b.txt', summary, documents='heading')) == 1
+    read(tmp_path / 'b.txt', summary)
+    assert 'headings' not in str(summary)
+
+
 def test_long_lines_and_documents_are_cut_not_lost(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, 'MAX_BYTES', 100)
     words = [f'word{i:04}' for i in range(40)]
