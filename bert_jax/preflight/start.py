@@ -1,6 +1,5 @@
 """Starts a run: the fast checks, the lock of the workdir, and then the training."""
 
-import jax
 from etils import epath
 
 from bert_jax.config import Config
@@ -13,8 +12,7 @@ from bert_jax.training.workdir import explain_disk, set_aside
 def run(config: Config, workdir: epath.Path, start_over: bool = False) -> None:
     """Pretrains or fine-tunes. start_over: renames the workdir first. Raises ValueError for a
     mistake in the configuration or the data, and if another process runs in the workdir."""
-    if jax.process_index() == 0:
-        running.refuse_second(workdir)  # at once, before the checks, which take seconds
+    running.refuse_second_run(workdir)  # at once, before the checks, which take seconds
     converted = with_converted_start(config, None if start_over else workdir)
     resolver = resolve(converted, workdir, given=config)
     if start_over:

@@ -35,7 +35,7 @@ FILE = 'running.json'
 BEAT, SILENT = 10.0, 45.0  # seconds between touches; seconds without a touch until a file is stale
 FORGOTTEN = 600.0  # a file without a touch for so many seconds is stale at once
 SETTLE = 2.0  # seconds until a file in an object store shows which of two processes wrote it last
-MESSAGE = 600  # bytes of a message to the other processes of a run
+MESSAGE = 1200  # bytes of a message to the other processes of a run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +159,18 @@ def refuse_second(workdir: epath.PathLike) -> Owner | None:
     return owner
 
 
+def refuse_second_run(workdir: epath.PathLike) -> None:
+    """Raises ValueError in all processes of this run if another run trains in the workdir."""
+    problem = ''
+    if jax.process_index() == 0:
+        try:
+            refuse_second(workdir)
+        except ValueError as error:
+            problem = str(error)
+    if problem := of_process_0(problem):
+        raise ValueError(problem)
+
+
 class _Hold:
     """This process as the owner of a workdir, and the thread that touches its file."""
 
@@ -271,7 +283,7 @@ def alone_in(workdir: epath.PathLike) -> Iterator[None]:
             problem = str(error)
         except Exception as error:  # each file system raises errors of its own types
             problem = f'--workdir={workdir} cannot be written to ({first_line(error)})'
-    if problem := _of_process_0(problem):
+    if problem := of_process_0(problem):
         raise ValueError(problem)
     _HELD[str(path)] = hold
     try:
@@ -282,7 +294,7 @@ def alone_in(workdir: epath.PathLike) -> Iterator[None]:
             hold.release()
 
 
-def _of_process_0(message: str) -> str:
+def of_process_0(message: str) -> str:
     """Returns the message of process 0, in all processes of the run."""
     padded = np.frombuffer(message.encode()[:MESSAGE].ljust(MESSAGE), np.uint8)
     return bytes(of_process_0(padded)).decode('utf-8', 'replace').strip()

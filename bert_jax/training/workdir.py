@@ -228,24 +228,25 @@ def explain_disk(workdir: epath.PathLike) -> AbstractContextManager[None]:
     return disk.explained(workdir, kept, ', or lower config.train.keep')
 
 
-def set_aside(workdir: epath.Path) -> epath.Path | None:
-    """Renames the workdir, so that another run can begin there; returns its new path, or None if
-    there is no workdir.
+def set_aside(workdir: epath.Path) -> None:
+    """Renames the workdir, if there is one, so that another run can begin there.
 
-    Raises ValueError if a run is training there, or if the folder cannot be renamed.
+    Process 0 does so. All processes raise ValueError if a run is training there, or if the folder
+    cannot be renamed.
     """
-    if not workdir.exists() or not any(workdir.iterdir()):
-        return None
-    aside = name_aside(workdir)
-    if jax.process_index() == 0:
-        running.refuse_second(workdir)
+    problem = ''
+    if jax.process_index() == 0 and workdir.exists() and any(workdir.iterdir()):
         try:
+            running.refuse_second(workdir)
+            aside = name_aside(workdir)
             workdir.rename(aside)
+            LOG.info('%s is now %s', workdir, aside)
+        except ValueError as error:
+            problem = str(error)
         except OSError as error:
-            raise ValueError(f'{workdir} cannot be renamed to {aside} ({error})') from error
-        LOG.info('%s is now %s', workdir, aside)
-    multihost_utils.sync_global_devices(f'set aside {workdir}')
-    return aside
+            problem = f'{workdir} cannot be renamed ({error})'
+    if problem := running.of_process_0(problem):
+        raise ValueError(problem)
 
 
 def name_aside(workdir: epath.Path) -> epath.Path:

@@ -18,10 +18,12 @@ import numpy as np
 import pytest
 import small_run
 import small_tasks
+from etils import epath
 from small_hosts import FLAGS, Hosts, free_job
 
 from bert_jax.inference import model_dir
 from bert_jax.parallel.mesh import PRESETS
+from bert_jax.training import running
 
 
 @pytest.mark.slow
@@ -51,6 +53,20 @@ def test_one_of_two_is_killed_and_both_end_with_the_same_bits(tmp_path: pathlib.
     assert hosts.wait() == [0, 0], hosts.output()
     assert f'continuing from step {saved} ' in hosts.output()
     small_run.same_bits(killed, whole, 80)
+
+
+@pytest.mark.slow
+def test_a_second_run_of_two_processes_is_refused_as_a_whole(tmp_path: pathlib.Path) -> None:
+    """Process 0 finds the other run, and both processes end with its message and exit code 2."""
+    small_run.write_corpus(tmp_path)
+    workdir = tmp_path / 'run'
+    with running.alone_in(epath.Path(workdir)):
+        before = (workdir / running.FILE).read_text()
+        hosts = Hosts(tmp_path, workdir)
+        assert hosts.wait() == [2, 2], hosts.output()
+        assert (workdir / running.FILE).read_text() == before
+    for log in hosts.logs:
+        assert f'bert_jax: {workdir} is in use: another run is training there' in log.read_text()
 
 
 @pytest.mark.slow

@@ -38,10 +38,8 @@ def lines(
 def looked_at(
     lines: Iterator[tuple[int, str]], name: str, summary: Summary, at_headings: bool
 ) -> Iterator[tuple[int, str]]:
-    """Yields the lines of a text file. If the first ones look like JSON, HTML or a table, or if they
-    have the heading of an article that begins no document, `summary` counts the file.
-
-    at_headings: whether a document begins at such a heading.
+    """Yields the lines of a text file. If the first ones look like JSON, HTML or a table, or if one
+    is the heading of an article and documents do not begin at headings, `summary` counts the file.
     """
     beginning = list(itertools.islice(lines, LOOKED_AT))
     if not at_headings and any(HEADING.fullmatch(line) for _, line in beginning):
