@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from bert_jax.config import DataConfig
 from bert_jax.data import files
+from bert_jax.data.labelled.json_files import short
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import builtin, builtin_code, staging, tfds
 from bert_jax.data.text.source import NotFetched, Source, documents_of
@@ -71,6 +72,7 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
             identity |= {url: [str(url), *stat] for url, stat in staging.matching(part).items()}
         else:
             identity |= _local_files(os.path.expanduser(part))
+    identity, links = (identity, []) if remote else _without_links(identity)
     for path in identity:
         if files.kind(path)[0] not in SUFFIXES:
             raise ValueError(
@@ -82,6 +84,9 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
 
     def read(summary: Summary) -> Iterator[Document]:
         decoder = files.Decoder(summary)
+        if links:
+            name = 'links to files that are read under another name, left out'
+            summary.count(name, str(links[0]), len(links))
         for path in identity:
             summary.count('files')
             file = staging.local(path, staging.cache_of(data)) if remote and fetch else path
@@ -119,15 +124,36 @@ def _local_files(pattern: str) -> Files:
         names = [str(path) for path in below if files.kind(path)[0] in SUFFIXES]
     else:
         names = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, recursive=True))
+        if not names and '[' in pattern:  # in the name of a folder, such as corpus[1]/*.txt
+            names = sorted(glob.glob(pattern.replace('[', '[[]'), recursive=True))
     paths = [path for path in map(pathlib.Path, names) if not path.is_dir()]
     if not paths:
-        where = pathlib.Path.cwd()
-        raise ValueError(f'no file matches {pattern!r} (from {where}); see config.data.corpus')
+        where, advice = pathlib.Path.cwd(), 'see config.data.corpus'
+        if ',' in pattern:
+            advice = 'braces list several files: text:{a,b}.txt'
+        raise ValueError(f'no file matches {pattern!r} (from {where}); {advice}')
+    # A pattern with ** may follow a link to its own folder more often than the system opens links.
+    paths = [p if p.is_file() else pathlib.Path(os.path.realpath(p.parent), p.name) for p in paths]
     for path in paths:
         if not path.is_file():
             raise ValueError(f'{path} is not a file, or a broken link; remove it or leave it out')
     stats = {path: path.stat() for path in paths}
     return {p: [str(p.resolve()), stat.st_size, stat.st_mtime_ns] for p, stat in stats.items()}
+
+
+def _without_links(identity: Files) -> tuple[Files, list[pathlib.PurePath]]:
+    """The files, each of them once, and the paths that are links to one of them."""
+    kept: Files = {}
+    links, seen = list[pathlib.PurePath](), set[tuple[int, int]]()
+    for path, facts in identity.items():
+        stat = os.stat(path)
+        file = (stat.st_dev, stat.st_ino)
+        if stat.st_ino and file in seen:
+            links.append(path)
+        else:
+            seen.add(file)
+            kept[path] = facts
+    return kept, links
 
 
 def _split(
@@ -160,15 +186,21 @@ def _jsonl(
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
+            remedy = ''
+            if number == 1 and line in ('{', '['):
+                remedy = ', and not one value over several lines'
             raise ValueError(
-                f'{path}:{number} is not JSON ({error}); expected an object on each line'
+                f'{path}:{number} is not JSON ({error}); expected an object on each line{remedy}'
             ) from error
-        if not isinstance(record, dict) or not isinstance(record.get(field), str):
-            names = sorted(record) if isinstance(record, dict) else type(record).__name__
+        if isinstance(record, dict) and field in record and not isinstance(record[field], str):
             raise ValueError(
-                f'{path}:{number} has no text in field {field!r} (it has {names}); '
-                'set config.data.text_field'
+                f'{path}:{number} has {short(record[field])} in {field!r}; expected a string. '
+                'Remove the line, or set config.data.text_field'
             )
+        if not isinstance(record, dict) or not isinstance(record.get(field), str):
+            has = f'has no field {field!r}, it has {[*record]}' if isinstance(record, dict) else ''
+            has = has or f'is {short(record)}; expected an object on each line'
+            raise ValueError(f'{path}:{number} {has}; set config.data.text_field')
         where = f'{path}:{number}'
         yield from documents_of(_encodable(record[field], where, summary), where, summary)
 

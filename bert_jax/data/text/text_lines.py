@@ -10,6 +10,7 @@ from bert_jax.data.file_kinds import text_kind
 from bert_jax.data.summary import Summary
 
 LOOKED_AT = 20  # lines, to see whether a file is text
+DOC = re.compile(r'<doc id="[^"]*"( \w+="[^"]*")*>')  # of WikiExtractor
 HEADING = re.compile(r'= (?!= ).+(?<! =) =')  # of an article in WikiText; sections have '= ='
 
 
@@ -40,8 +41,14 @@ def looked_at(
 ) -> Iterator[tuple[int, str]]:
     """Yields the lines of a text file. If the first ones look like JSON, HTML or a table, or if one
     is the heading of an article and documents do not begin at headings, `summary` counts the file.
+    Raises ValueError if they have the markup of WikiExtractor.
     """
     beginning = list(itertools.islice(lines, LOOKED_AT))
+    if tag := next((found for found in beginning if DOC.match(found[1])), None):
+        raise ValueError(
+            f'{name}:{tag[0]} is {tag[1][:60]!r}, markup of WikiExtractor, which is not text; run '
+            'it with --json, and give its files names that end in .jsonl'
+        )
     if not at_headings and any(HEADING.fullmatch(line) for _, line in beginning):
         advice = 'config.data.documents=heading (--documents) makes each article a document'
         summary.count(f'text files with headings such as = Title =, as in WikiText; {advice}', name)

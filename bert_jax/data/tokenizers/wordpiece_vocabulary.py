@@ -1,6 +1,8 @@
 """WordPiece vocabularies: vocab.txt, one token a line."""
 
 import collections
+import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -13,6 +15,7 @@ from bert_jax.data.tokenizers.base import FastTokenizer, marker
 from bert_jax.data.tokenizers.specials import BERT, find_specials
 
 VOCABULARY = 'vocab.txt'
+NUMBERED = re.compile(r'[^\t]+\t-?[\d.e+-]+')  # a token and its count or id
 COVERAGE = 0.9999  # the share of the characters of a text that a vocabulary trained on it contains
 MIN_COVERAGE = 0.9  # if the share is smaller, training raises an error
 
@@ -72,6 +75,7 @@ def read(path: epath.Path, lowercase: bool, strip_accents: bool | None = None) -
             f'vocabulary {path} is not UTF-8 text ({error}); expected one token a line, '
             'or a SentencePiece model named *.model'
         ) from error
+    _check_kind(path, text)
     pieces = [piece.removesuffix('\r') for piece in text.removesuffix('\n').split('\n')]
     while len(pieces) > 1 and not pieces[-1]:
         pieces.pop()
@@ -92,6 +96,26 @@ def read(path: epath.Path, lowercase: bool, strip_accents: bool | None = None) -
             )
         first[piece] = i
     return WordPiece(pieces, lowercase, path, strip_accents)
+
+
+def _check_kind(path: epath.Path, text: str) -> None:
+    """Raises ValueError if the text is JSON, or has numbers beside the tokens."""
+    expected = 'expected a token on each line, in the order of their ids'
+    try:
+        is_json = text.startswith('{') and isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        is_json = False
+    if is_json:
+        raise ValueError(
+            f'vocabulary {path} is JSON; {expected}. If transformers wrote it, name it '
+            'tokenizer.json, and give its folder'
+        )
+    lines = text.splitlines()
+    if 2 * sum(map(bool, map(NUMBERED.fullmatch, lines))) > len(lines):
+        raise ValueError(
+            f'vocabulary {path} has a number beside each token ({lines[-1]!r:.40}); {expected}, '
+            'and nothing else: cut -f1 FILE > vocab.txt'
+        )
 
 
 def train(

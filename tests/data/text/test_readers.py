@@ -27,6 +27,7 @@ def read(pattern, summary=None, **options):
 
 
 def put(path, content, compression=''):
+    path.parent.mkdir(exist_ok=True)
     raw = content if isinstance(content, bytes) else content.encode()
     path.write_bytes(COMPRESS[compression](raw))
     return path
@@ -159,10 +160,21 @@ def test_broken_records_are_named_with_file_and_line(tmp_path):
     path = put(tmp_path / 'a.jsonl', '{"text": "Fine."}\n{"text": "brok\n')
     with pytest.raises(ValueError, match=r'a\.jsonl:2 is not JSON'):
         read(path)
-    for record in ('{"txt": "a"}', '{"text": null}', '["text"]', '7'):
+    messages = {
+        '{"txt": "a"}': r"has no field 'text', it has \['txt'\]",
+        '{"text": null}': r"has null in 'text'; expected a string",
+        '{"text": NaN}': r"has NaN in 'text'; expected a string",
+        '{"text": ["a"]}': r"has \[\"a\"\] in 'text'; expected a string",
+        '["text"]': 'is .*; expected an object on each line',
+        '7': 'is 7; expected an object on each line',
+    }
+    for record, message in messages.items():
         put(path, '{"text": "Fine."}\n' + record)
-        with pytest.raises(ValueError, match=r"a\.jsonl:2 has no text in field 'text'.*text_field"):
+        with pytest.raises(ValueError, match=rf'a\.jsonl:2 {message}.*text_field'):
             read(path)
+    put(path, '{\n"text": "Fine."\n}\n')
+    with pytest.raises(ValueError, match=r'a\.jsonl:1 is not JSON .* not one value over several'):
+        read(path)
 
 
 def test_half_a_surrogate_pair_is_replaced_and_counted(tmp_path):
@@ -237,14 +249,37 @@ def test_numbers_beyond_python_and_empty_records_are_named(tmp_path):
 def test_a_link_to_nowhere_is_named_and_a_name_with_brackets_found(tmp_path):
     put(tmp_path / 'a[1].txt', 'Hello.')
     assert read(tmp_path / 'a[1].txt') == [['Hello.']]
+    put(tmp_path / 'c[1]' / 'a.txt', 'Hello.')
+    assert read(tmp_path / 'c[1]' / '*.txt') == [['Hello.']]
     (tmp_path / 'b.txt').symlink_to(tmp_path / 'gone.txt')
     with pytest.raises(ValueError, match=r'b\.txt is not a file, or a broken link'):
         read(tmp_path / '*.txt')
 
 
+def test_a_file_with_several_names_is_read_once(tmp_path):
+    file = put(tmp_path / 'a.txt', 'Hello.')
+    (tmp_path / 'b.txt').symlink_to('a.txt')
+    os.link(file, tmp_path / 'c.txt')
+    (tmp_path / 'loop').symlink_to('.')
+    for pattern in ('*.txt', '{b,a}.txt', '**/*.txt', ''):
+        summary = Summary()
+        assert read(tmp_path / pattern, summary) == [['Hello.']]
+        assert summary.counts['files'] == 1
+        assert 'links to files that are read under another name' in str(summary), pattern
+
+
+def test_markup_of_wikiextractor_is_refused(tmp_path):
+    page = '<doc id="1" url="u" title="T">\nT\n\nA sentence.\n\n</doc>\n'
+    for documents in ('blank_line', 'line', 'file', 'heading'):
+        with pytest.raises(ValueError, match=r'a\.txt:2 is .* WikiExtractor, .* --json'):
+            read(put(tmp_path / 'a.txt', '\n' + page), documents=documents)
+
+
 def test_what_matches_nothing_or_is_no_text_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"no file matches .*\*\.txt' \(from "):
         read(tmp_path / '*.txt')
+    with pytest.raises(ValueError, match=r'braces list several files: text:\{a,b\}.txt'):
+        read('a.txt,b.txt')
     put(tmp_path / 'a.csv', 'a,b')
     with pytest.raises(ValueError, match=r'a\.csv: expected a name that ends in \.txt, \.jsonl'):
         read(tmp_path / '*')

@@ -113,6 +113,8 @@ def test_saving_and_loading(tmp_path):
     [
         ('[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n', r'vocab\.txt has no \[MASK\].*add the missing'),
         ('[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\na\n', r"line 8 repeats 'a' of line 6"),
+        ('{"[PAD]": 0, "[UNK]": 1}', r'is JSON; expected a token on each line.*tokenizer\.json'),
+        ('[PAD]\t0\n[UNK]\t1\na\t2.5\n', 'has a number beside each token .* cut -f1 FILE'),
         (b'[PAD]\n\xff\xfe\n', 'is not UTF-8 text'),
         ('', r'has no \[PAD\] or <pad>, no \[UNK\] or <unk>, no \[CLS\] .*, no \[MASK\] or <mask>'),
     ],
