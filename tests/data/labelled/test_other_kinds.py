@@ -117,33 +117,35 @@ def test_other_forms_are_read_and_counted(tmp_path, content, expected):
     assert sentence.words == ['Anna', 'lives'], 'prediction reads the same words'
 
 
-def test_words_and_tags_in_every_format(tmp_path):
-    rows = [(['Anna', 'lives'], ['B-PER', 'O']), (['He'], ['O'])]
-    jsonl = [{'tokens': w, 'ner_tags': t, 'id': i} for i, (w, t) in enumerate(rows)]
-    contents = {
-        'a.jsonl': '\n'.join(map(json.dumps, jsonl)),
-        'a.json': json.dumps(jsonl, indent=1),
-        'b.json': json.dumps({'data': jsonl}),
-        'c.json': '\n'.join(map(json.dumps, jsonl)),
-        'a.csv': 'words,tags\nAnna lives,B-PER O\nHe,O\n',
-        'b.csv': """tokens,ner_tags
+ROWS = [(['Anna', 'lives'], ['B-PER', 'O']), (['He'], ['O'])]
+OBJECTS = [{'tokens': w, 'ner_tags': t, 'id': i} for i, (w, t) in enumerate(ROWS)]
+WORDS_AND_TAGS = {
+    'a.jsonl': '\n'.join(map(json.dumps, OBJECTS)),
+    'a.json': json.dumps(OBJECTS, indent=1),
+    'b.json': json.dumps({'data': OBJECTS}),
+    'c.json': '\n'.join(map(json.dumps, OBJECTS)),
+    'a.csv': 'words,tags\nAnna lives,B-PER O\nHe,O\n',
+    'b.csv': """tokens,ner_tags
 "['Anna', 'lives']","['B-PER', 'O']"
 "[""He""]","[""O""]"
 """,
-        'c.csv': 'Sentence #,Word,POS,Tag\nS1,Anna,N,B-PER\n,lives,V,O\nS2,He,P,O\n',
-        'd.csv': 'word,tag\nAnna,B-PER\nlives,O\n\nHe,O\n',
-        'e.csv': 'sentence,word_labels\nAnna lives,B-PER O\nHe,O\n',
-        # As pandas writes NumPy arrays.
-        'f.csv': "tokens,ner_tags\n['Anna' 'lives'],['B-PER' 'O']\n['He'],['O']\n",
-        'a.tsv': 'word\ttag\nAnna\tB-PER\nlives\tO\n\nHe\tO\n',
-        'a.CONLL': 'Anna B-PER\nlives O\n\nHe O\n',
-        'b.txt': 'Anna\tB-PER\nlives\tO\n\nHe\tO\n',
-    }
-    for name, content in contents.items():
+    'c.csv': 'Sentence #,Word,POS,Tag\nS1,Anna,N,B-PER\n,lives,V,O\nS2,He,P,O\n',
+    'd.csv': 'word,tag\nAnna,B-PER\nlives,O\n\nHe,O\n',
+    'e.csv': 'sentence,word_labels\nAnna lives,B-PER O\nHe,O\n',
+    # As pandas writes NumPy arrays.
+    'f.csv': "tokens,ner_tags\n['Anna' 'lives'],['B-PER' 'O']\n['He'],['O']\n",
+    'a.tsv': 'word\ttag\nAnna\tB-PER\nlives\tO\n\nHe\tO\n',
+    'a.CONLL': 'Anna B-PER\nlives O\n\nHe O\n',
+    'b.txt': 'Anna\tB-PER\nlives\tO\n\nHe\tO\n',
+}
+
+
+def test_words_and_tags_in_every_format(tmp_path):
+    for name, content in WORDS_AND_TAGS.items():
         path = put(tmp_path / name, content)
         summary = Summary()
-        assert [(s.words, s.tags) for s in conll.read(path, summary=summary)] == rows, name
-        assert [s.words for s in conll.iter_file(path, tagged=False)] == [w for w, _ in rows], name
+        assert [(s.words, s.tags) for s in conll.read(path, summary=summary)] == ROWS, name
+        assert [s.words for s in conll.iter_file(path, tagged=False)] == [w for w, _ in ROWS], name
         assert not summary.counts and 'tag' in summary.columns[str(path)], name
     raw = put(tmp_path / 'raw.jsonl', '{"text": "Anna lives."}\n{"text": "He left"}\n')
     found = [s.words for s in conll.iter_file(raw, tagged=False)]
@@ -180,20 +182,20 @@ def test_rows_of_a_sentence_that_are_apart_are_counted(tmp_path):
     assert 'sentences whose rows are apart' in str(summary) and ':4' in str(summary)
 
 
+READERS = {
+    'a.csv': lambda path: list(examples.iter_file(path)),
+    'a.jsonl': lambda path: list(examples.iter_file(path)),
+    'a.conll': conll.read,
+    'a.json': squad.read,
+    'a.txt': lambda path: list(text_inputs.read(path, DataConfig())),
+    'b.txt': lambda path: list(readers.source(DataConfig(corpus=f'text:{path}')).read(Summary())),
+}
+
+
 @pytest.mark.parametrize('what', BINARY)
 def test_what_is_not_text_is_named_by_every_reader(tmp_path, what):
     content = BINARY[what]
-    reads = {
-        'a.csv': lambda path: list(examples.iter_file(path)),
-        'a.jsonl': lambda path: list(examples.iter_file(path)),
-        'a.conll': conll.read,
-        'a.json': squad.read,
-        'a.txt': lambda path: list(text_inputs.read(path, DataConfig())),
-        'b.txt': lambda path: list(
-            readers.source(DataConfig(corpus=f'text:{path}')).read(Summary())
-        ),
-    }
-    for name, read in reads.items():
+    for name, read in READERS.items():
         with pytest.raises(ValueError, match=rf'{name}:1 is {what}'):
             read(put(tmp_path / name, content))
 
@@ -236,10 +238,13 @@ def test_texts_of_json_lists_and_blank_ends_are_read(tmp_path):
     assert [e.text for e in examples.iter_file(end)] == ['fine', 'bad']
 
 
+ALIKE = ['Pos', 'pos', 'True', 'true', 'caf\xe9', 'cafe\u0301', 'x', 'x\u200b', 'a b', 'a_b']
+ALIKE += ['\uff21', 'A', 'c', 'd']
+
+
 def test_labels_that_may_mean_the_same():
-    names = ['Pos', 'pos', 'True', 'true', 'caf\xe9', 'cafe\u0301', 'x', 'x\u200b', 'a b', 'a_b']
-    names += ['\uff21', 'A', 'c', 'd']
-    assert labels.alike(names) == [tuple(names[i : i + 2]) for i in range(0, 12, 2)]
+    expected = [tuple(ALIKE[i : i + 2]) for i in range(0, 12, 2)]
+    assert labels.alike(ALIKE) == expected
 
 
 def test_a_column_that_is_not_one_of_labels(tmp_path):
