@@ -171,6 +171,8 @@ def test_an_old_torch_is_refused(
 def test_case_is_never_guessed_from_a_cased_vocabulary(
     tmp_path: pathlib.Path, theirs: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    convert_in('hf', theirs, tmp_path / 'doubted')  # cased, by its configuration
+    assert 'has a capital letter, but text is not lowercased' in capsys.readouterr().out
     (theirs / 'tokenizer_config.json').unlink()
     convert_in('hf', theirs, tmp_path / 'assumed')
     assert 'assumed that text is lowercased; give --nolowercase' in capsys.readouterr().out
