@@ -7,7 +7,7 @@ the Hugging Face Hub are checked later.
 import json
 import pathlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from etils import epath
 
@@ -37,7 +37,7 @@ MARKS = (
 def problems(config: Config, workdir: epath.Path, start_over: bool = False) -> list[str]:
     """A message for each path of the configuration that cannot be used; none if all exist.
     start_over: whether the runs in the workdir do not continue."""
-    found = list(_checkpoints(config, {} if start_over else run_folders.begun(config, workdir)))
+    found = list(_checkpoints(config, None if start_over else workdir))
     for key in FILES:
         path = keys.get(config, key)
         if path and '://' not in path and path != 'tfds' and not _exists(path):
@@ -61,29 +61,28 @@ def print_check(mark: str, name: str, line: str) -> None:
     print(fitted(text, sys.stdout, indent=18), flush=True)
 
 
-def _checkpoints(config: Config, begun: Mapping[epath.Path, bool]) -> Iterator[str]:
-    """A message for each checkpoint. begun: see `run_folders.begun`."""
+def _checkpoints(config: Config, workdir: epath.Path | None) -> Iterator[str]:
+    """A message for each checkpoint. workdir: that of runs that may continue, or None."""
     for key in CHECKPOINTS:
         path, needed = keys.get(config, key), ''
-        if not path or '://' in path or hub.is_name(path):
+        if not path or '://' in path or hub.is_name(path) or not (wrong := problem_of(path)):
             continue
-        if key in STARTS and begun and all(begun.values()):
-            continue  # the runs continue and do not need it
-        if key in STARTS and any(begun.values()):
-            names = [str(folder) for folder, has_begun in begun.items() if not has_begun]
-            needed = f', and {", ".join(names)} needs it, because no run has begun there'
-        if wrong := problem_of(path):
-            yield (
-                f'config.{key}={path} {wrong}{needed}; give a workdir, a folder written by '
-                'bert_jax convert, the folder of a Hugging Face checkpoint, or a name on the '
-                'Hugging Face Hub'
-            )
+        if key in STARTS and workdir is not None:
+            begun = run_folders.begun(config, workdir)
+            if all(begun.values()):
+                continue  # the runs continue and do not need it
+            if any(begun.values()):
+                names = [str(folder) for folder, has_begun in begun.items() if not has_begun]
+                needed = f', and {", ".join(names)} needs it, because no run has begun there'
+        yield (
+            f'config.{key}={path} {wrong}{needed}; give a workdir, a folder written by '
+            'bert_jax convert, the folder of a Hugging Face checkpoint, or a name on the Hugging '
+            'Face Hub'
+        )
 
 
 def problem_of(path: str) -> str:
-    """Returns why the folder `path` is not that of a checkpoint; '' if it may be one."""
-    if '://' in path:
-        return '' if (epath.Path(path) / 'config.json').exists() else 'has no config.json'
+    """Returns why the local folder `path` is not that of a checkpoint; '' if it may be one."""
     folder = pathlib.Path(path).expanduser()
     if not folder.is_dir():
         return 'is not a folder' if folder.exists() else f'does not exist{_here(path)}'

@@ -16,6 +16,7 @@ from bert_jax.finetuning import run_folders
 from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.tasks.task import Task
 from bert_jax.training.run import Resolver
+from bert_jax.training.workdir import CONFIG
 
 
 def resolve(
@@ -60,21 +61,32 @@ def with_converted_start(
 
     distill = dataclasses.replace(config.distill, teacher=converted(config.distill.teacher))
     config = dataclasses.replace(config, distill=distill)
-    begun = {} if workdir is None else run_folders.begun(config, workdir)
-    continues, starts = all(begun.values()) and bool(begun), dict[str, Any]()
+    starts = dict[str, Any]()
     for key in paths.STARTS:
-        folder = getattr(config, key)
+        folder, failure = getattr(config, key), None
         try:
             starts[key] = converted(folder)
-            if continues and folder and (problem := paths.problem_of(starts[key])):
-                raise ValueError(f'{folder} {problem}')
+            problem = f'{folder} {found}' if (found := _problem_of(starts[key])) else ''
         except ValueError as error:
-            if not continues:
-                raise
-            say(f'config.{key}: {error}. The run continues and does not need it')
+            problem, failure = str(error), error
+        # The workdir may be behind a URL, so it is looked at only if it matters.
+        begun = run_folders.begun(config, workdir) if problem and workdir is not None else {}
+        if begun and all(begun.values()):
+            say(f'config.{key}: {problem}. The run continues and does not need it')
             own = str(next(iter(begun)))
             return dataclasses.replace(config, init_from=own, init_decoder_from='')
+        if failure is not None:
+            raise failure
     return dataclasses.replace(config, **starts)
+
+
+def _problem_of(folder: str) -> str:
+    """Returns why the folder of a checkpoint cannot be used; '' if it may be one."""
+    from bert_jax.preflight import paths
+
+    if '://' in folder:
+        return '' if (epath.Path(folder) / CONFIG).exists() else f'has no {CONFIG}'
+    return paths.problem_of(folder) if folder else ''
 
 
 def without_data(config: Config) -> tuple[Config, Task]:
