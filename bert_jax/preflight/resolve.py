@@ -12,6 +12,7 @@ from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.config.console import say
+from bert_jax.config.files import is_remote
 from bert_jax.finetuning import run_folders
 from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.tasks.task import Task
@@ -84,7 +85,7 @@ def _problem_of(folder: str) -> str:
     """Returns why the folder of a checkpoint cannot be used; '' if it may be one."""
     from bert_jax.preflight import paths
 
-    if '://' in folder:
+    if is_remote(folder):
         return '' if (epath.Path(folder) / CONFIG).exists() else f'has no {CONFIG}'
     return paths.problem_of(folder) if folder else ''
 

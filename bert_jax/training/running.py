@@ -167,7 +167,7 @@ def refuse_second_run(workdir: epath.PathLike) -> None:
             refuse_second(workdir)
         except ValueError as error:
             problem = str(error)
-    if problem := of_process_0(problem):
+    if problem := message_of_process_0(problem):
         raise ValueError(problem)
 
 
@@ -283,7 +283,7 @@ def alone_in(workdir: epath.PathLike) -> Iterator[None]:
             problem = str(error)
         except Exception as error:  # each file system raises errors of its own types
             problem = f'--workdir={workdir} cannot be written to ({first_line(error)})'
-    if problem := of_process_0(problem):
+    if problem := message_of_process_0(problem):
         raise ValueError(problem)
     _HELD[str(path)] = hold
     try:
@@ -294,7 +294,7 @@ def alone_in(workdir: epath.PathLike) -> Iterator[None]:
             hold.release()
 
 
-def of_process_0(message: str) -> str:
+def message_of_process_0(message: str) -> str:
     """Returns the message of process 0, in all processes of the run."""
     padded = np.frombuffer(message.encode()[:MESSAGE].ljust(MESSAGE), np.uint8)
     return bytes(of_process_0(padded)).decode('utf-8', 'replace').strip()

@@ -245,7 +245,7 @@ def set_aside(workdir: epath.Path) -> None:
             problem = str(error)
         except OSError as error:
             problem = f'{workdir} cannot be renamed ({error})'
-    if problem := running.of_process_0(problem):
+    if problem := running.message_of_process_0(problem):
         raise ValueError(problem)
 
 
