@@ -142,6 +142,10 @@ class EvalConfig:
     length_penalty: float = setting(1.0, FINETUNING, FREE)
     # If true, a search ends when num_beams texts are complete, even if a better one may follow.
     early_stopping: bool = setting(False, FINETUNING, FREE)
+    # The smallest number of tokens in a text that is written, with the one that ends it.
+    min_target_length: Count = setting(0, FINETUNING, FREE)
+    # No run of this many tokens occurs twice in a text that is written; 0 allows all repetitions.
+    no_repeat_ngram_size: Count = setting(0, FINETUNING, FREE)
     # With data.multi_label, the labels with a larger probability than this are predicted.
     threshold: Share = setting(0.5, FINETUNING)
 

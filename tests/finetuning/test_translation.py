@@ -117,7 +117,7 @@ def test_a_run(
     with pytest.raises(ValueError, match='num_beams is 0; expected 1 or more'):
         bert.generate('a', num_beams=0)
     assert bert.embed(sources[:2]).shape == (2, 32)
-    with pytest.raises(ValueError, match='this checkpoint has no masked-LM head; it has'):
+    with pytest.raises(ValueError, match='an encoder-decoder does not fill masks'):
         bert.fill_mask('a [MASK]')
     with pytest.raises(ValueError, match='classify does not work with this model'):
         bert.classify('a film')
@@ -206,9 +206,15 @@ def test_what_does_not_fit_is_refused(tmp_path: pathlib.Path, source: pathlib.Pa
     again = small_tasks.pretrained_folder(tmp_path / 'again')
     (again / 'vocab.txt').write_text('\n'.join([*small_tasks.PIECES[:-1], 'quoi']) + '\n')
     refuses('has another vocabulary .* Use a checkpoint of both languages', again)
+    whole = small_tasks.fine_tuned_folder(tmp_path / 'whole', ('masked_lm', 'decoder'), ())
+    refuses('is an encoder-decoder; give the checkpoint of an encoder', whole)
     shares = {'model': {'decoder_shares': 'everything'}}
     refuses('so the decoder starts from config.init_from; remove', other, **shares)
-    refuses('max_target_length is 17; expected at most', data={'max_target_length': 17})
+    for length in (1, 17):
+        message = rf'max_target_length is {length}; expected 2 to data.max_seq_length \(16\), or 0'
+        refuses(message, data={'max_target_length': length})
+    refuses("target_field is 'source'; expected another", data={'target_field': 'source'})
+    refuses('decoder_layers is 3; .* layers of config.init_from', model={'decoder_layers': 3})
     refuses(
         'decoder_layers is 1; a decoder supports only 2',
         model=shares['model'] | {'decoder_layers': 1},
