@@ -36,7 +36,7 @@ def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
     _, decoder = _side(values, DECODER, path)
     for name in ('model_type', *architecture_fields()):
         ours, theirs = getattr(model, name), getattr(decoder, name)
-        if ours != theirs and name != 'num_hidden_layers':
+        if ours != theirs and name not in ('num_hidden_layers', 'initializer_range'):
             key = family.keys.get(name, name)
             raise ValueError(
                 f'{path}: {key} is {ours!r} in the encoder and {theirs!r} in the decoder; bert_jax '

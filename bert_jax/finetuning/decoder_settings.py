@@ -96,7 +96,7 @@ def _started(config: Config, vocabulary: Tokenizer) -> ModelConfig:
         )
     for name in architecture_fields():
         ours, theirs = getattr(model, name), getattr(source.model, name)
-        if ours != theirs and name not in ('num_hidden_layers', 'vocab_size'):
+        if ours != theirs and name not in encoder_decoder.MAY_DIFFER:
             raise ValueError(
                 f'config.init_decoder_from={start} has {name}={theirs!r}, but config.init_from has '
                 f'{ours!r}; choose checkpoints of the same width and family'

@@ -6,6 +6,7 @@ Each row is flushed to the file at once.
 import contextlib
 import csv
 import json
+import os
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.task_data import Record
 
+BLOCK = 1 << 20  # bytes that are read at once from the end of a file
 NOT_IN_TSV = str.maketrans('\t\r\n', '   ')
 
 
@@ -61,7 +63,15 @@ def open_writer(path: pathlib.Path, summary: Summary) -> Iterator[Callable[[Reco
 def keep_whole_lines(path: pathlib.Path) -> None:
     """Removes what follows the last line break of a file: a row that was not written as a whole."""
     with path.open('r+b') as file:
-        file.truncate(file.read().rfind(b'\n') + 1)
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            begin = max(end - BLOCK, 0)  # the file may be larger than the memory
+            file.seek(begin)
+            if (last := file.read(end - begin).rfind(b'\n')) >= 0:
+                end = begin + last + 1
+                break
+            end = begin
+        file.truncate(end)
 
 
 def _only_text(record: Record) -> str:

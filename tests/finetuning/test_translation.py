@@ -168,12 +168,25 @@ def fresh(config: Config, task: TranslationTask) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize(
-    'changes',
-    [{}, {'decoder_layers': 1}, {'decoder_shares': 'embeddings'}, {'decoder_shares': 'everything'}],
+    ('changes', 'has_its_own'),
+    [
+        ({}, False),
+        ({'decoder_layers': 1}, True),
+        ({'decoder_shares': 'embeddings'}, False),
+        ({'decoder_shares': 'everything'}, False),
+    ],
 )
-def test_a_decoder_starts_from_an_encoder(source: pathlib.Path, changes: dict[str, Any]) -> None:
-    model = dataclasses.replace(small_tasks.MODEL, **changes)
-    config = small_tasks.configured(source, 'translate')
+def test_a_decoder_starts_from_an_encoder(
+    tmp_path: pathlib.Path, source: pathlib.Path, changes: dict[str, Any], has_its_own: bool
+) -> None:
+    """It starts from init_from or, if it has its own checkpoint, from init_decoder_from."""
+    model, start = dataclasses.replace(small_tasks.MODEL, **changes), source
+    config = small_tasks.configured(source, 'translate', model=changes)
+    if has_its_own:
+        other = dataclasses.replace(small_tasks.MODEL, initializer_range=0.1)
+        start = small_tasks.pretrained_folder(tmp_path / 'other', other)
+        config = dataclasses.replace(config, init_decoder_from=str(start))
+        assert settings.start_from(config)[0].model == model
     config = dataclasses.replace(settings.one_step(config), model=model)
     begun, info = fresh(config, task_of(config, 2, 3, 0, 20))
     warm_start.check(config, begun, info, ('masked_lm',))
@@ -181,6 +194,7 @@ def test_a_decoder_starts_from_an_encoder(source: pathlib.Path, changes: dict[st
     saved = jax.device_get(model_dir.load(source).params)
     jax.tree.map(np.testing.assert_array_equal, params['encoder'], saved['encoder'])
     np.testing.assert_array_equal(params['masked_lm_bias'], saved['masked_lm_bias'])
+    saved = jax.device_get(model_dir.load(start).params)
     decoder, count = params['decoder'], model.num_decoder_layers
     for name, values in decoder['layers'].items():
         if name == 'cross_attention':
