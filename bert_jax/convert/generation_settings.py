@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from bert_jax.config import Config, EvalConfig, ModelConfig, validate
 from bert_jax.convert.foreign import read_json
-from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
+from bert_jax.inference.rows import row_of
 
 FILE = 'generation_config.json'
 # Settings that config.eval has under the same names, with their types.
@@ -166,13 +166,13 @@ def _check_ids(
     given: Mapping[str, Any], model: ModelConfig, vocabulary: Tokenizer, path: pathlib.Path
 ) -> None:
     """Raises ValueError if texts do not start and end with the special tokens around a row."""
-    ids, row_format = vocabulary.specials.by_role(), ROW_FORMATS[model.model_type]
+    first, last = row_of([[]], model.model_type, vocabulary.specials)
     start = 'decoder_start_token_id' if 'decoder_start_token_id' in given else 'bos_token_id'
-    for name, role in ((start, row_format.before[-1]), ('eos_token_id', row_format.after[0])):
-        if given.get(name) not in (None, ids[role], [ids[role]]):
+    for name, wanted in ((start, first), ('eos_token_id', last)):
+        if given.get(name) not in (None, wanted, [wanted]):
             raise ValueError(
-                f'{path}: {name} is {given[name]!r}; bert_jax supports only {ids[role]}, the id of '
-                f'{vocabulary.pieces[ids[role]]!r}, which is at that end of each row. Correct the '
+                f'{path}: {name} is {given[name]!r}; bert_jax supports only {wanted}, the id of '
+                f'{vocabulary.pieces[wanted]!r}, which is at that end of each row. Correct the '
                 'file if the model was trained with that token'
             )
 

@@ -164,9 +164,7 @@ def difference(
     return ''
 
 
-def row_difference(
-    described: Mapping[str, Any], model_type: str, specials: Specials[int]
-) -> str:
+def row_difference(described: Mapping[str, Any], model_type: str, specials: Specials[int]) -> str:
     """Returns a note if a tokenizer.json puts other special tokens around a text than bert_jax does
     for this model_type; otherwise ''."""
     theirs = _read_whole(described)

@@ -221,9 +221,10 @@ def load_params(source: epath.PathLike, abstract: Any, others: Collection[str] =
     is damaged, or if parameters are missing or of another shape or dtype; it names them.
     """
     path, target = newest_checkpoint(source), {'params': abstract}
-    if unused := [name for name in check_params(source, abstract) if name not in others]:
-        number = plural(len(unused), 'parameter')
-        LOG.info('not used: %s of %s (first: %s)', number, path, unused[0])
+    if unused := sorted({*check_params(source, abstract)} - {*others}):
+        LOG.info(
+            'not used: %s of %s (first: %s)', plural(len(unused), 'parameter'), path, unused[0]
+        )
     args = _restore(target, partial_restore=True)
     with _reading(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         restored = reader.restore(path / 'state', args=args)
