@@ -216,15 +216,13 @@ def fingerprint(source: epath.PathLike) -> str:
 def load_params(source: epath.PathLike, abstract: Any, others: Collection[str] = ()) -> Any:
     """The parameters of a workdir or a checkpoint, with the shardings of `abstract`.
 
-    Logs how many saved parameters are not used. others: the paths of saved parameters that are used
-    elsewhere. Raises ValueError if there is no checkpoint, if it
-    is damaged, or if parameters are missing or of another shape or dtype; it names them.
+    Logs how many parameters are not used. others: the paths of those that are used elsewhere.
+    Raises ValueError if there is no checkpoint, if it is damaged, or as `check_params` does.
     """
     path, target = newest_checkpoint(source), {'params': abstract}
     if unused := sorted({*check_params(source, abstract)} - {*others}):
-        LOG.info(
-            'not used: %s of %s (first: %s)', plural(len(unused), 'parameter'), path, unused[0]
-        )
+        number = plural(len(unused), 'parameter')
+        LOG.info('not used: %s of %s (first: %s)', number, path, unused[0])
     args = _restore(target, partial_restore=True)
     with _reading(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         restored = reader.restore(path / 'state', args=args)
