@@ -60,6 +60,13 @@ def _bound(row: Row) -> str:
     return BOUNDS.get(bound, bound)
 
 
+def _tera(flops: float | None) -> str:
+    """FLOPs in trillions. A small model has two digits of its small number, not 0.00."""
+    if flops is None:
+        return ''
+    return f'{flops / 1e12:,.2f}' if flops >= 1e11 else f'{flops / 1e12:.2g}'
+
+
 PHASES: Columns = {
     'steps': lambda plan: f'{plan["phase"][0]:,}',
     'batch': _shape,
@@ -88,7 +95,7 @@ BENCHMARK: Columns = {
     ),
     'seq/s': number('sequences_per_second', '{:,.1f}'),
     'tokens/s': number('tokens_per_second', '{:,.0f}'),
-    'TFLOP/s': number('flops_per_second', '{:,.2f}', 1e-12),
+    'TFLOP/s': lambda row: _tera(row.get('flops_per_second')),
     'MFU': number('mfu', '{:.1%}'),
     'GiB': number('peak_memory', '{:.2f}', 1 / GIB),
     'compiled': number('compile_seconds', '{:.0f} s'),
