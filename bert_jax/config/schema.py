@@ -102,7 +102,7 @@ class TrainConfig:
     )
     epochs: PositiveFloat = setting(3.0, FINETUNING)  # each one ends with an evaluation, by default
     batch_size: Positive = setting(32, FINETUNING)  # rows per step over all devices
-    seeds: Positive = setting(1, FINETUNING, FREE)  # the number of runs, with seed, seed + 1, ...
+    seeds: Positive = setting(1, FINETUNING, FREE)  # the number of runs, each with its own seed
     # Task 'translate': the share of each target's probability that is spread evenly over the
     # vocabulary (Szegedy et al., 2016, section 7).
     label_smoothing: Probability = setting(0.0, FINETUNING)

@@ -184,8 +184,15 @@ def test_messages_about_too_little_memory(message: str) -> None:
     assert (result['used'], result['exceeds']) == (18.25 * GIB, 2.5 * GIB)
     state = {'parameters': GIB, 'optimizer': 2 * GIB, 'batch': 0}
     result |= {'memory': state, 'devices': 8, 'mesh': {'data': 1, 'fsdp': 8, 'tensor': 1}}
-    result |= {'remat': 'dots', 'rows_per_device': 2}
-    assert 'remat=full' in tables.advice(result, TINY)
+    result |= {'remat': 'dots', 'rows_per_device': 2, 'phase': [9, 512, 16, 77]}
+    assert 'remat=full' in tables.advice(result, TINY), 'micro-batches would have one short row'
+    many = result | {'rows_per_device': 64}
+    assert 'accum_steps=2 ' in tables.advice(many, TINY)
+    large = many | {'used': 40 * GIB}
+    assert 'accum_steps=4 ' in tables.advice(large, TINY), 'enough of them'
+    assert 'remat=full' in tables.advice(many | {'used': 500 * GIB}, TINY)
+    four = dataclasses.replace(TINY, train=dataclasses.replace(TINY.train, accum_steps=4))
+    assert 'accum_steps=8 ' in tables.advice(many, four)
     assert 'accum_steps=2' in tables.advice(result | {'remat': 'full'}, TINY)
     least = result | {'remat': 'full', 'rows_per_device': 1}
     assert 'more chips' in tables.advice(least, TINY)
