@@ -92,7 +92,7 @@ def test_seeds_and_phases_have_streams_of_their_own(made):
     ] * 3
     assert same(straight[0], first)
     assert not same(straight[9], first)
-    for k in range(12):
+    for k in (4, 5, 8, 9, 11):  # around each change of the phase, and the last batch
         assert same(take(made, config, k, k + 1)[0], straight[k])
     assert len(take(made, config, 3, 99)) == 9  # no more than the phases have
 

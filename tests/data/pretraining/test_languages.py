@@ -146,13 +146,13 @@ def test_a_mixture_has_each_row_of_each_part_once(of):
 
 def test_batch_k_depends_on_the_seed_and_k_alone(store):
     whole = take(store, 0, 12)
-    for k, hosts in ((1, 2), (11, 4)):
+    for k, hosts in ((1, 1), (11, 2)):
         part = {name: array[k * 32 : (k + 1) * 32] for name, array in whole.items()}
-        assert same(take(store, k, k + 1), part)
         slices = [take(store, k, k + 1, host=h, num_hosts=hosts) for h in range(hosts)]
         assert same(made_stores.joined(slices), part)
     directory, config = store
-    assert not same(take((directory, with_data(config, seed=1)), 0, 1), take(store, 0, 1))
+    first = {name: array[:32] for name, array in whole.items()}
+    assert not same(take((directory, with_data(config, seed=1)), 0, 1), first)
 
 
 def test_batches_fit_the_batch_spec_of_the_task(store):
