@@ -203,7 +203,8 @@ def test_a_step_that_cannot_be_read_has_an_error(
         raise NotImplementedError('how often the loop while.3 runs is not known')
 
     monkeypatch.setattr(roofline, '_roofline', unknown)
-    result = plan(TINY, four)
+    one_layer = dataclasses.replace(TINY.model, num_hidden_layers=1)
+    result = plan(dataclasses.replace(TINY, model=one_layer), four)
     assert result['fits'] and 'time of a step is not known: how often' in result['error']
     fits, time = tables.summary([result], TINY, None)
     assert 'yes' in fits and 'time of a step is not known: how often' in time

@@ -86,6 +86,7 @@ def run(workdir: str, **changes: Any) -> pathlib.Path:
     return pathlib.Path(workdir)
 
 
+@pytest.mark.slow
 def test_a_run_and_its_resumption(here: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level('INFO')
     whole = run('whole')

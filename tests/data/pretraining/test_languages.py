@@ -107,8 +107,7 @@ def test_the_parts_of_a_store_contain_all_its_text(store):
         assert edges[0][0] == format.GUARD and edges[-1][1] == whole.sentences[-1]
 
 
-@pytest.mark.parametrize('alpha', [0.0, 0.5, 0.7, 1.0])
-@pytest.mark.parametrize('share', [0.2, 0.5])
+@pytest.mark.parametrize(('alpha', 'share'), [(0.0, 0.2), (0.5, 0.5), (0.7, 0.2), (1.0, 0.5)])
 def test_languages_are_drawn_by_their_size_to_the_power_of_alpha(store, alpha, share):
     directory, config = store
     config = with_data(config, language_alpha=alpha, tlm_share=share)
