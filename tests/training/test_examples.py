@@ -23,7 +23,9 @@ MODEL = ModelConfig(
 WORDS = 50  # the other rows of the table are padding
 
 
-@pytest.mark.parametrize('axes', [(8, 1, 1), (1, 8, 1), (1, 4, 2)])
+@pytest.mark.parametrize(
+    'axes', [*(pytest.param(x, marks=pytest.mark.slow) for x in ((8, 1, 1), (1, 8, 1))), (1, 4, 2)]
+)
 def test_predictions_of_a_sharded_model(axes: tuple[int, int, int]) -> None:
     task = PretrainTask(MODEL)
     step = build_step(Config(model=MODEL), task, make_mesh(MeshConfig(*axes)))
