@@ -196,6 +196,7 @@ def test_an_unknown_message_of_the_compiler_is_the_error() -> None:
         roofline._too_large(RuntimeError('RESOURCE_EXHAUSTED: no vmem\nallocation trace'))
 
 
+@pytest.mark.slow
 def test_a_step_that_cannot_be_read_has_an_error(
     four: list[jax.Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,7 @@ def test_losses_are_those_of_a_plain_computation(positions: str) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('positions', ['masked'] if QUICK else KINDS)
 @pytest.mark.parametrize(('mesh', 'accum_steps'), PARTS[-1:] if QUICK else PARTS, ids=str)
 def test_devices_and_micro_batches_change_nothing(

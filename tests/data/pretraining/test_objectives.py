@@ -78,7 +78,10 @@ def test_batches_fit_the_batch_spec_of_the_task(made, objective, types):
     assert ('token_type_ids' in batch) == (types > 1)
 
 
-@pytest.mark.parametrize(('objective', 'crosses'), KINDS)
+@pytest.mark.parametrize(
+    ('objective', 'crosses'),
+    [pytest.param(*kind, marks=[pytest.mark.slow] * (kind == ('mlm', False))) for kind in KINDS],
+)
 @pytest.mark.parametrize('copies', [0] if QUICK else [0, 2])
 def test_batch_k_depends_on_the_seed_and_k_alone(made, objective, crosses, copies):
     config = configured(objective, crosses, static_copies=copies)
@@ -99,7 +102,7 @@ def test_batch_k_depends_on_the_seed_and_k_alone(made, objective, crosses, copie
     assert not same(epochs[0], epochs[1])
 
 
-@pytest.mark.parametrize('crosses', [True, False])
+@pytest.mark.parametrize('crosses', [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_an_epoch_has_each_chunk_once_and_every_token_is_text(corpus, crosses):
     """Each row of an epoch is found in its own chunk."""
     config = configured('mlm', crosses)
