@@ -11,6 +11,7 @@ from bert_jax.performance import measure
 from bert_jax.tasks.finetuning import ClassificationTask
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_step_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parameters do not depend on the generator of dropout, as those of a run do not."""
     dropout = {'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0}

@@ -203,6 +203,7 @@ def test_an_unknown_message_of_the_compiler_is_the_error() -> None:
         roofline._too_large(RuntimeError('RESOURCE_EXHAUSTED: no vmem\nallocation trace'))
 
 
+@pytest.mark.slow
 def test_a_step_that_cannot_be_read_has_an_error(
     four: list[jax.Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +211,8 @@ def test_a_step_that_cannot_be_read_has_an_error(
         raise NotImplementedError('how often the loop while.3 runs is not known')
 
     monkeypatch.setattr(roofline, '_roofline', unknown)
-    result = plan(TINY, four)
+    one_layer = dataclasses.replace(TINY.model, num_hidden_layers=1)
+    result = plan(dataclasses.replace(TINY, model=one_layer), four)
     assert result['fits'] and 'time of a step is not known: how often' in result['error']
     fits, time = tables.summary([result], TINY, None)
     assert 'yes' in fits and 'time of a step is not known: how often' in time
