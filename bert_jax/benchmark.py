@@ -81,12 +81,13 @@ def main(argv: list[str]) -> int:
     for size in sizes:  # before the first is measured
         measure.check(measure.reshaped(config, size, LENGTH.value), task)
 
+    def told(line: str) -> None:
+        if first:
+            say(f'benchmark: {line}')
+
     def measured(size: int) -> dict[str, Any]:
         shaped = measure.reshaped(config, size, LENGTH.value)
-        if first:
-            length = shaped.train.phases[0].max_seq_length
-            say(f'benchmark: {size} x {length}: compiling, then timing {STEPS.value} steps ...')
-        return measure.measure(shaped, task, STEPS.value, WARMUP.value, PROFILE.value)
+        return measure.measure(shaped, task, STEPS.value, WARMUP.value, PROFILE.value, told)
 
     results = list[dict[str, Any]]()
     try:

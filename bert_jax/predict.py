@@ -77,10 +77,25 @@ flags.DEFINE_boolean(
     'columns', True, 'task: write the columns of --input to --output, too.', flag_values=FLAGS
 )
 flags.DEFINE_integer(
-    'num_beams', None, 'translate: default: that of training.', lower_bound=1, flag_values=FLAGS
+    'num_beams',
+    None,
+    'translate: the number of texts that a beam search keeps. 1 is greedy search. Default: that of '
+    'training.',
+    lower_bound=1,
+    flag_values=FLAGS,
 )
 flags.DEFINE_float(
-    'length_penalty', None, 'translate: default: that of training.', flag_values=FLAGS
+    'length_penalty',
+    None,
+    'translate, with several beams: larger numbers give longer texts. Default: that of training.',
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    'no_repeat_ngram_size',
+    None,
+    'translate: no run of this many tokens occurs twice in a text. Default: that of training.',
+    lower_bound=0,
+    flag_values=FLAGS,
 )
 flags.DEFINE_boolean(
     'all_scores',
@@ -230,7 +245,7 @@ def main(argv: list[str]) -> int:
     bert = load(FLAGS.checkpoint, FLAGS.dtype, FLAGS.language)
     _say_language(bert)
     mode = _mode(bert)
-    bert.search_with(FLAGS.num_beams, FLAGS.length_penalty)
+    bert.search_with(FLAGS.num_beams, FLAGS.length_penalty, FLAGS.no_repeat_ngram_size)
     if FLAGS.threshold is not None:
         if not bert.multi_label:
             raise ValueError('--threshold is for a model of texts with several labels; remove it')

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# One run in the background of this machine, which goes on when the connection ends; tpu_pod.sh has
-# it on every worker.
-#   background.sh start COMMAND...    output to runs/run.log
-#   background.sh state               none, running, exit CODE, stopped, or lost: killed or restarted
-#   background.sh stop                SIGTERM, which saves; SIGKILL after ten minutes
+# Runs one command in the background of this machine. It continues when the connection ends.
+# tpu_pod.sh uses this script on every worker.
+#   ./launch/background.sh start COMMAND...   starts it; its output is in runs/run.log
+#   ./launch/background.sh state              prints none, running, exit CODE, stopped, or lost (it
+#                                             was killed, or the machine restarted)
+#   ./launch/background.sh stop               sends SIGTERM, so that a run saves; after ten minutes,
+#                                             SIGKILL
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mkdir -p runs
 
 running() {  # a number that another process has by now does not count: it works elsewhere
   [ -e runs/run.pid ] && [ "/proc/$(cat runs/run.pid)/cwd" -ef . ]
@@ -52,7 +53,8 @@ stop() {
 }
 
 case ${1:-} in
-  start | state | stop) "$@" ;;
+  -h | --help) sed -n '2,/^[^#]/s/^# //p' launch/background.sh ;;
+  start | state | stop) mkdir -p runs && "$@" ;;
   *)
     echo "background.sh: unknown command '${1:-}': start COMMAND..., state or stop" >&2
     exit 2

@@ -1,19 +1,19 @@
 # shellcheck shell=bash
-# Sourced by the other scripts; creates nothing by itself.
+# The scripts for one machine source this file. It changes to the folder of the checkout, sources
+# run.sh, and creates nothing by itself. It defines these functions:
 #   install EXTRA      pip install -e .[EXTRA] at the versions of launch/constraints.txt, into .venv,
-#                      which it makes; INSTALL=only leaves it at that, INSTALL=no takes what is there
+#                      which it makes. INSTALL=only ends the script after that; INSTALL=no installs
+#                      nothing and uses what is there
 #   stage LINE         says on stderr what the script does next
-#   -h and --help      print the comment at the top of the script and end it, before it installs
 set -euo pipefail
-case " $* " in *' -h '* | *' --help '*)
-  sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
-  echo "The keys of a configuration: bert_jax train --config=NAME --help (once it is installed)"
-  exit 0
-  ;;
-esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=launch/run.sh
 source launch/run.sh
+check_config
+case ${INSTALL:-yes} in
+  yes | 1 | no | only) ;;
+  *) fail "INSTALL=$INSTALL is not known; expected INSTALL=only or INSTALL=no" ;;
+esac
 
 python=${PYTHON:-python3}
 venv=${VENV:-.venv}
@@ -21,17 +21,19 @@ venv=${VENV:-.venv}
 new_enough() { "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; }
 
 make_venv() {
-  new_enough || {
-    echo "Python 3.11 or newer is needed, $("$python" --version) is here; set PYTHON=" >&2
-    exit 2
-  }
+  type "$python" >/dev/null 2>&1 || fail "PYTHON=$python is no program; name Python 3.11 or newer"
+  new_enough || fail "Python 3.11 or newer is needed, $("$python" --version) is here; set PYTHON="
   run "$python" -m venv "$venv"
 }
 
 stage() { [ "$dry_run" ] || echo "${0##*/}: $1" >&2; }
 
 install() {
-  [ "${INSTALL:-}" != no ] || return 0
+  if [ "${INSTALL:-}" = no ]; then
+    [ "$dry_run" ] || [ -x "$venv/bin/python" ] ||
+      fail "INSTALL=no, but $venv/bin/python does not exist; first run: INSTALL=only ./launch/${0##*/}"
+    return 0
+  fi
   [ -x "$venv/bin/python" ] || {
     stage "making the Python environment $venv"
     make_venv

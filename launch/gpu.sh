@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# On a machine with NVIDIA GPUs: installs into .venv and starts main, one process for all of them.
-# Arguments go to main, and --dry_run shows what would be done:
-#   CONFIG=configs/base.py ./launch/gpu.sh --workdir=runs/base --config.data.corpus='text:books/*.txt'
+# On a machine with NVIDIA GPUs: installs bert_jax into .venv and starts a run, one process for all
+# GPUs. CONFIG names the configuration (tiny, if it is not set). Arguments are passed to bert_jax
+# train, and --dry_run only prints the commands:
+#   CONFIG=base ./launch/gpu.sh --workdir=runs/base --config.data.corpus='text:books/*.txt'
 set -euo pipefail
 export GLIBC_TUNABLES="${GLIBC_TUNABLES-}"  # what env.sh has is for steps on a CPU
 # shellcheck source=launch/env.sh

@@ -1,17 +1,41 @@
 # shellcheck shell=bash
-# The other scripts source this file. It removes --dry_run from their arguments. If CONFIG is set, it
-# has to name a file (the file receives the part after a colon). It defines two functions:
+# The other scripts source this file, from the checkout. With -h or --help among their arguments, it
+# prints the comment at the top of the script and ends it. It removes --dry_run (or --dry-run) from
+# the arguments. It defines these functions:
 #   run COMMAND...     runs it; under --dry_run prints it instead, so that it can be pasted
-#   quote WORD...      the words as a shell has to be given them
+#   quote WORD...      prints the words as a shell has to be given them
+#   fail LINE          prints the line with the script's name on stderr and ends with 2
+#   check_config       fails if CONFIG is neither a file nor the name of one in configs/
+fail() {
+  echo "${0##*/}: $1" >&2
+  exit 2
+}
+
+case " $* " in *' -h '* | *' --help '*)
+  script=launch/${0##*/}
+  [ -f "$script" ] || script=$0  # Slurm runs a copy with another name
+  sed -n '2,/^[^#]/{s/^# //p;s/^#$//p}' "$script"
+  echo 'The keys of a configuration: bert_jax train --config=NAME --help (once it is installed)'
+  exit 0
+  ;;
+esac
+
 dry_run=
 for argument in "$@"; do  # `set` and `shift` change the arguments of the script that sources this file
   shift
-  if [ "$argument" = --dry_run ]; then dry_run=1; else set -- "$@" "$argument"; fi
+  case $argument in
+    --dry_run | --dry-run) dry_run=1 ;;
+    *) set -- "$@" "$argument" ;;
+  esac
 done
 
-[ -z "${CONFIG:-}" ] || [ -f "${CONFIG%%:*}" ] || {
-  echo "CONFIG=$CONFIG is no file of this checkout" >&2
-  exit 2
+check_config() {  # the configuration's file receives the part after a colon
+  local file=${CONFIG:-} names
+  file=${file%%:*}
+  if [ "$file" ] && [ ! -f "$file" ] && [ ! -f "configs/$file.py" ]; then
+    names=$(cd configs && echo *.py)
+    fail "CONFIG=$CONFIG is no file of this checkout, nor one of the names ${names//.py/}"
+  fi
 }
 
 quote() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the test extra into .venv and runs the tests. Arguments go to pytest:
+# Installs bert_jax with its tests' libraries into .venv and runs the tests. Arguments are passed to
+# pytest, and --dry_run only prints the commands:
 #   ./launch/test.sh                 the fast tests: under five minutes on two cores
 #   ./launch/test.sh --all           all tests
 #   ./launch/test.sh tests/data      the fast tests of a folder

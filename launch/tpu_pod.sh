@@ -1,32 +1,40 @@
 #!/usr/bin/env bash
-# A TPU slice or several, from one's desk, by gcloud (and ssh-add, for more than one worker):
-#   ./launch/tpu_pod.sh COMMAND NAME --zone=ZONE [FLAG...] [-- MAIN'S ARGUMENTS]
+# Controls a TPU slice, or several, from your own machine. It needs gcloud, and for more than one
+# worker ssh-add:
+#   ./launch/tpu_pod.sh COMMAND NAME --zone=ZONE [FLAG...] [-- ARGUMENTS OF bert_jax train]
 #
-#   create     the TPU, now; with --queue when there is room for it
-#   install    the checkout's last commit and what it needs, on every worker
-#   start      main on every worker, in the background; CONFIG= names the configuration
-#   watch      makes what is missing (the TPU, the installation, the run), again after a preemption,
-#              until the run is done; takes the flags of create and the arguments of start
-#   logs       the first worker's last lines; --follow waits for more, --all has every worker's,
-#              --lines=+1 has all lines (a preempted TPU takes its log along)
-#   status     of the TPU and of the run
-#   stop       saves and ends the run
-#   delete     the TPU
+#   create     creates the TPU now; with --queue, as soon as one is free
+#   install    installs the last commit of this checkout on every worker
+#   start      starts bert_jax train on every worker, in the background. CONFIG names the
+#              configuration, and -- --workdir=gs://BUCKET/RUN is needed
+#   watch      creates, installs and starts what is missing, also after a preemption, until the run
+#              is complete; it takes the flags of create and the arguments of start
+#   logs       shows the last lines of the first worker. --follow waits for more, --all shows every
+#              worker, --lines=+1 shows all lines. The log of a preempted TPU is lost
+#   status     shows the state of the TPU and of the run
+#   stop       tells the run to save and to end
+#   delete     deletes the TPU
 #
-#   --zone=us-west4-a --type=v5litepod-256 --version=RUNTIME --project=ID --spot --queue
-#   --slices=2 (by the queue, always)   --poll=60 (seconds, of watch)   --dry_run
+# Flags, all with the sign = before a value:
+#   --zone=us-west4-a         needed
+#   --type=v5litepod-256      for create and watch: also v5e-256, v4-128, v5p-128, v6e-8 ...
+#   --version=RUNTIME         the software of the TPU, if not the usual one of its type
+#   --project=ID              if not the project of gcloud's configuration
+#   --spot                    a TPU that is cheaper and may be preempted
+#   --queue                   a queued request for a TPU
+#   --slices=2                the number of slices; several are always queued
+#   --poll=60                 the seconds between two checks of watch
+#   --dry_run                 only prints the commands
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=launch/run.sh
 source launch/run.sh
 
 say() { echo "tpu_pod.sh: $1" >&2; }
-fail() { say "$1" && exit 2; }
 
 command=${1:-} name=${2:-}
 usage='create, install, start, watch, logs, status, stop or delete, then NAME --zone=ZONE'
 case $command in
-  -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' launch/tpu_pod.sh && exit ;;
   create | install | start | watch | logs | status | stop | delete) ;;
   *) fail "unknown command '$command': $usage" ;;
 esac
@@ -48,7 +56,10 @@ while [ $# -gt 0 ]; do
     --follow) follow=' -F' ;;
     --all) who=all ;;
     --) shift && break ;;
-    *) fail "unknown flag '$1': see the first lines of launch/tpu_pod.sh; main's come after --" ;;
+    --zone | --type | --version | --project | --slices | --poll | --lines)
+      fail "$1 has no value; write $1=${2:-VALUE}"
+      ;;
+    *) fail "unknown flag '$1': see --help; flags of bert_jax train come after --" ;;
   esac
   shift
 done
@@ -60,12 +71,13 @@ done
 [ "$slices" = 1 ] || queue=1
 if [ "$command" = create ] || [ "$command" = watch ]; then
   [ "$type" ] || fail '--type is missing, such as --type=v5litepod-256'
+  case $type in v5e-*) type=v5litepod-${type#v5e-} ;; esac  # its name in Google Cloud
   [ "$version" ] || case $type in  # cloud.google.com/tpu/docs/runtimes
     v6e-*) version='v2-alpha-tpuv6e' ;;
     v5p-*) version='v2-alpha-tpuv5' ;;
     v5litepod-*) version='v2-alpha-tpuv5-lite' ;;
     v[234]-*) version='tpu-ubuntu2204-base' ;;
-    *) fail "--type=$type is not known here (v5litepod-256, v5p-128...); give its runtime, --version=" ;;
+    *) fail "--type=$type is not known here; name its runtime: --version=RUNTIME" ;;
   esac
 fi
 workdir=
@@ -73,9 +85,9 @@ for argument in "$@"; do
   case $argument in --workdir=*) workdir=${argument#*=} ;; esac
 done
 case $command:$workdir in
-  start:gs://* | watch:gs://*) ;;
+  start:gs://* | watch:gs://*) check_config ;;
   start:* | watch:*) fail "--workdir='$workdir' does not outlive the TPU; end with -- --workdir=gs://BUCKET/RUN" ;;
-  *) [ $# = 0 ] || fail "$command takes no arguments for main: '$1'" ;;
+  *) [ $# = 0 ] || fail "$command takes no arguments of bert_jax train: '$1'" ;;
 esac
 
 kind='tpu-vm'
@@ -102,7 +114,7 @@ create() {
 }
 
 install() {
-  [ -z "$(git status --porcelain)" ] || say 'only what is committed is copied; there is more here'
+  [ -z "$(git status --porcelain)" ] || say 'changes that are not committed are not copied'
   run mkdir -p runs &&
     run git archive --format=tar.gz --output="runs/$name.tar.gz" "${commit:-HEAD}" &&
     run "${tpus[@]}" scp "runs/$name.tar.gz" "$name:bert_jax.tar.gz" "${where[@]}" \

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# On a TPU VM: installs into .venv and starts main. Arguments go to main, and --dry_run shows what
-# would be done; on a pod the same on every worker, with --distributed (tpu_pod.sh does that):
-#   CONFIG=configs/base.py ./launch/tpu_vm.sh --workdir=gs://bucket/run --config.data.corpus=tokens:DIR
+# On a TPU VM: installs bert_jax into .venv and starts a run. CONFIG names the configuration (tiny,
+# if it is not set). Arguments are passed to bert_jax train, and --dry_run only prints the commands:
+#   CONFIG=base ./launch/tpu_vm.sh --workdir=gs://bucket/run --config.data.corpus=tokens:DIR
+# On a pod, it has to run on every worker, with --distributed; tpu_pod.sh does that.
 set -euo pipefail
 export GLIBC_TUNABLES="${GLIBC_TUNABLES-}"  # what env.sh has is for steps on a CPU
 # shellcheck source=launch/env.sh

@@ -19,10 +19,6 @@ FLAGS = {
 DEVICES = 4  # of each process
 
 
-def forced(devices: int) -> str:
-    return f'--xla_force_host_platform_device_count={devices}'
-
-
 class Hosts:
     """Two processes that train one workdir, their output in files. command: small_run's with flags
     where None. more: arguments, PROCESS being 0 and 1. environment: what it has beside."""
@@ -38,10 +34,7 @@ class Hosts:
     ):
         command = command or small_run.command(folder, workdir, **FLAGS | flags)
         command = [*command, *more]
-        environment = small_run.environment() | {
-            'XLA_FLAGS': forced(DEVICES),
-            **(environment or {}),
-        }
+        environment = small_run.environment(DEVICES) | dict(environment or {})
         if not any(argument.startswith('--coordinator') for argument in more):
             command.append('--distributed')
             environment |= {

@@ -6,8 +6,7 @@ import pathlib
 import random
 from typing import Any
 
-import jax
-from flax import linen as nn
+import random_parameters
 
 from bert_jax.config import (
     Config,
@@ -20,9 +19,7 @@ from bert_jax.config import (
 )
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
-from bert_jax.models.encoder_decoder import model_of
-from bert_jax.models.heads import PRETRAINING_HEADS, HeadedEncoder
-from bert_jax.models.inputs import EncoderInputs
+from bert_jax.models.heads import PRETRAINING_HEADS
 
 WORDS = ('a', 'film', 'was', 'it', 'and', 'the', 'plot', 'good', 'bad', 'anna', 'bert', 'went')
 PIECES = [*tokenizer.SPECIALS, *WORDS, '.', '?', 'who']
@@ -41,8 +38,6 @@ MODEL = ModelConfig(
 
 def pretrained_folder(folder: pathlib.Path, model: ModelConfig = MODEL) -> pathlib.Path:
     """Writes fresh parameters in the form in which `bert_jax convert` writes them."""
-    init = jax.jit(HeadedEncoder(model, PRETRAINING_HEADS).init)
-    params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
     folder.mkdir()
     phase = Phase(1, 16, 1, 1)
     config = validate(
@@ -52,24 +47,24 @@ def pretrained_folder(folder: pathlib.Path, model: ModelConfig = MODEL) -> pathl
             train=TrainConfig(phases=(phase,)),
         )
     )
-    model_dir.save(folder, config, jax.device_get(params), tokenizer.WordPiece(PIECES, True))
+    params = random_parameters.fresh(model, PRETRAINING_HEADS)
+    model_dir.save(folder, config, params, tokenizer.WordPiece(PIECES, True))
     return folder
 
 
 def fine_tuned_folder(
     folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, ...], **facts: Any
 ) -> pathlib.Path:
-    """A fine-tuned model with fresh parameters and rows of at most 16 tokens, although it has 32
+    """A fine-tuned model with random parameters and rows of at most 16 tokens, although it has 32
     positions. facts: more of its corpus.json."""
-    init = jax.jit(model_of(MODEL, heads, max(len(labels), 1)).init)
-    params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
+    params = random_parameters.like_fresh(MODEL, heads, max(len(labels), 1))
     folder.mkdir()
     data = DataConfig(max_seq_length=16, max_query_length=4, doc_stride=4)
     train = TrainConfig(phases=(Phase(1, 16, 16, 1),))
     config = Config(model=MODEL, data=data, train=train, optim=OptimConfig(warmup_steps=0))
     task = {'labels': labels, **facts}
     vocabulary = tokenizer.WordPiece(PIECES, True)
-    model_dir.save(folder, config, jax.device_get(params), vocabulary, task)
+    model_dir.save(folder, config, params, vocabulary, task)
     return folder
 
 

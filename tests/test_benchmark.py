@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
+import small_run
 import small_tasks
-from small_run import QUICK
 from tiny_model import ROOT
 
 from bert_jax.config import ModelConfig, Phase
@@ -27,10 +27,9 @@ FLAGS = [
 def run(*arguments: str, config: str = 'tiny', devices: int = 8) -> tuple[int, str]:
     """Returns the exit code and the output."""
     file = f'--config={ROOT}/configs/{config}.py'
-    count = f'--xla_force_host_platform_device_count={devices}'
     done = subprocess.run(
         [sys.executable, '-m', 'bert_jax.benchmark', file, *FLAGS, *arguments],
-        env=os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': count},
+        env=small_run.environment(devices),
         text=True,
         capture_output=True,
         timeout=300,
@@ -118,7 +117,7 @@ def test_a_sweep_of_a_fine_tuning_configuration(tmp_path: pathlib.Path) -> None:
     assert [result['batch_size'] for result in results] == [8, 16, 32], '32 is not 2 % faster'
 
 
-@pytest.mark.skipif(QUICK, reason='the step is timed above')
+@pytest.mark.skipif(small_run.QUICK, reason='the step is timed above')
 def test_a_mesh_that_does_not_fit_the_devices(tmp_path: pathlib.Path) -> None:
     output, model = tmp_path / 'speed.json', {'hidden_size': 32, 'intermediate_size': 32}
     small = [f'--config.model.{key}={size}' for key, size in model.items()]

@@ -27,14 +27,22 @@ def test_shellcheck() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize('script', ['local', 'gpu', 'tpu_vm', 'test', 'tpu_pod'])
-@pytest.mark.parametrize('flags', [['--help'], ['--workdir=x', '-h']])
-def test_help_installs_nothing(tmp_path: pathlib.Path, script: str, flags: list[str]) -> None:
-    path, flags = ROOT / f'launch/{script}.sh', flags[-1:] if script == 'tpu_pod' else flags
-    done = execute(['env', f'VENV={tmp_path}/venv', 'bash', str(path), *flags], tmp_path)
-    first = path.read_text().splitlines()[1].removeprefix('# ')
-    assert done.returncode == 0 and done.stdout.startswith(first), done.stderr
-    assert f'./launch/{script}.sh' in done.stdout and not list(tmp_path.iterdir())
+@pytest.mark.parametrize('script', sorted(path.name for path in SCRIPTS if path.suffix))
+def test_help_explains_a_script_and_does_nothing(desk: Desk, script: str) -> None:
+    """It does not look at CONFIG either."""
+    before = sorted(desk.checkout.rglob('*'))
+    lines = (desk.checkout / 'launch' / script).read_text().splitlines()[1:]
+    comment = [line for line in lines if line.startswith('# ')]
+    behind = [] if script == 'background.sh' else [['start', 'pod', '-h']]
+    for flags in ['--help'], ['-h'], *behind:
+        done = desk.run('bash', f'launch/{script}', *flags, CONFIG='nowhere', VENV='new')
+        assert done.returncode == 0 and done.stderr == '', done.stderr
+        first, *others = done.stdout.splitlines()
+        assert first == comment[0].removeprefix('# ') and len(others) >= 4
+        assert not any('SBATCH' in line or line.startswith('set ') for line in others)
+        assert max(map(len, others)) <= 100
+    assert sorted(desk.checkout.rglob('*')) == before
+    assert desk.lines() == []
 
 
 CREATED = {
@@ -43,6 +51,7 @@ CREATED = {
     '--type=v5p-8': ['tpu-vm', '--version=v2-alpha-tpuv5'],
     '--type=v4-8': ['tpu-vm', '--version=tpu-ubuntu2204-base'],
     '--type=v4-8 --version=v2-x': ['tpu-vm', '--version=v2-x'],
+    '--type=v5e-64': ['tpu-vm', '--version=v2-alpha-tpuv5-lite'],
     '--queue': ['queued-resources', '--node-id=pod', '--runtime-version=v2-alpha-tpuv5-lite'],
     '--slices=4 --spot': [
         *('queued-resources', '--node-count=4', '--node-prefix=pod'),
@@ -56,6 +65,7 @@ def test_create(desk: Desk, flags: str) -> None:
     assert desk.pod('create', *flags.split()).returncode == 0
     kind, *rest = CREATED[flags]
     size = flags.split()[0].removeprefix('--type=') if '--type' in flags else 'v5litepod-256'
+    size = size.replace('v5e', 'v5litepod')
     words = ['gcloud', 'compute', 'tpus', kind, 'create', 'pod', *HERE]
     assert desk.calls('gcloud') == [[*words, f'--accelerator-type={size}', *rest]]
 
@@ -176,10 +186,12 @@ MISTAKES = {
     'create pod': '--zone is missing',
     'create pod --zone=z': '--type is missing',
     'create pod --zone=z --type=v9-8': '--type=v9-8 is not known',
+    'create pod --zone z': '--zone has no value; write --zone=z',
+    'logs pod --zone=z --lines': '--lines has no value; write --lines=VALUE',
     'create pod --zone=z --type=v4-8 --slices=two': "not 'two'",
     'create pod --zone=z --size=8': "unknown flag '--size=8'",
     'logs pod --zone=z --lines=all': "+1 for all, not 'all'",
-    'create pod --zone=z --type=v4-8 -- --workdir=gs://b/r': 'takes no arguments for main',
+    'create pod --zone=z --type=v4-8 -- --workdir=gs://b/r': 'takes no arguments of bert_jax train',
     'start pod --zone=z': "--workdir=''",
     'start pod --zone=z -- --workdir=runs/here': "--workdir='runs/here'",
     'watch pod --zone=z --type=v4-8 -- --workdir=/nfs/run': "--workdir='/nfs/run'",
@@ -198,8 +210,6 @@ def test_a_mistake_is_named_in_one_line(desk: Desk, words: str) -> None:
 def test_one_machine(desk: Desk, script: str, extras: str) -> None:
     shown = desk.run(f'launch/{script}.sh', *ODD, '--dry_run')
     assert desk.calls('python') == []
-    nowhere = desk.run(f'launch/{script}.sh', CONFIG='configs/nowhere.py')
-    assert nowhere.returncode == 2 and 'CONFIG=configs/nowhere.py is no file' in nowhere.stderr
     lines = split(shown.stdout)
     assert desk.run(f'launch/{script}.sh', *ODD).returncode == 0
     pip, main = desk.calls('python')
@@ -209,6 +219,42 @@ def test_one_machine(desk: Desk, script: str, extras: str) -> None:
     assert desk.seen('python')['GLIBC_TUNABLES'] == ''
     desk.run(f'launch/{script}.sh', INSTALL='no')
     assert len(desk.calls('python')) == 3
+
+
+def test_what_config_may_name(desk: Desk) -> None:
+    own = desk.folder / 'my own.py'
+    for path in (own, desk.checkout / 'configs' / 'large.py'):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text('')
+    pod = ('launch/tpu_pod.sh', 'start', 'pod', '--zone=z', '--dry_run', '--', BUCKET)
+    for command in ['launch/gpu.sh', '--dry-run'], pod:
+        for config in ('large', 'configs/large.py', str(own), f'{own}:mrpc', 'large:mrpc'):
+            shown = desk.run(*command, CONFIG=config)
+            assert shown.returncode == 0, shown.stderr
+            assert config in shown.stdout
+    for command in ['launch/gpu.sh'], ['bash', 'launch/slurm.sbatch'], pod:
+        for config in ('configs/nowhere.py', 'larg'):
+            done = desk.run(*command, CONFIG=config)
+            assert done.returncode == 2 and done.stderr.count('\n') == 1
+            assert f': CONFIG={config} is no file' in done.stderr and 'large' in done.stderr
+    assert desk.run(*pod[:1], 'status', *pod[2:4], CONFIG='nowhere').returncode == 0
+
+
+@pytest.mark.parametrize(
+    ('environment', 'words'),
+    [
+        ({'INSTALL': 'no', 'VENV': 'my venv'}, 'INSTALL=only ./launch/gpu.sh'),
+        ({'INSTALL': 'none'}, 'INSTALL=none is not known'),
+        ({'PYTHON': '/no/python', 'VENV': 'new'}, 'PYTHON=/no/python is no program'),
+    ],
+)
+def test_an_environment_that_cannot_be_used(
+    desk: Desk, environment: dict[str, str], words: str
+) -> None:
+    done = desk.run('launch/gpu.sh', **environment)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith('gpu.sh: ') and words in done.stderr
+    assert desk.calls('python', 'python3') == []
 
 
 def test_the_first_run_says_its_stages(desk: Desk) -> None:

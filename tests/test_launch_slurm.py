@@ -35,6 +35,15 @@ def test_slurm_gives_all_of_a_node() -> None:
     assert {'exclusive', 'mem=0', 'ntasks-per-node=1', 'gpus-per-node=8'} <= {*options}
 
 
+def test_slurm_without_slurm(desk: Desk) -> None:
+    (desk.folder / 'bin' / 'srun').unlink()
+    done = desk.run('bash', 'launch/slurm.sbatch')
+    assert done.returncode == 2
+    assert done.stderr == (
+        'slurm.sbatch: srun is not here; on a Slurm cluster, type: sbatch launch/slurm.sbatch ...\n'
+    )
+
+
 def test_slurm_from_elsewhere(desk: Desk) -> None:
     done = desk.run('bash', '-c', 'cd launch && bash slurm.sbatch')
     assert done.returncode == 2 and 'is not the checkout' in done.stderr

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
@@ -105,6 +106,32 @@ def test_the_flags_of_all_commands_exist() -> None:
     assert not wrong, '\n'.join(wrong)
 
 
+# Runs each command in a process of its own. It is forked from a process that has imported the
+# libraries, because imports take seconds. Reads one line of JSON for each command, and prints its
+# exit code.
+RUN = textwrap.dedent("""
+    import json, os, runpy, sys, traceback
+    import flax, jax, optax, orbax.checkpoint, tensorflow
+    for line in sys.stdin:
+        name, argv, folder, output = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            os.chdir(folder)
+            for descriptor in (1, 2):
+                os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+            sys.argv, code = ['bert_jax', name, *argv], 1
+            try:
+                runpy.run_module('bert_jax', run_name='__main__', alter_sys=True)
+            except SystemExit as ended:
+                code = ended.code
+            except BaseException:
+                traceback.print_exc()
+            sys.stdout.flush()
+            os._exit(code or 0)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+""")
+
+
 # Flags that make a command short. They come after its own flags, so they replace their values.
 SMALL_MODEL = {key: value for key, value in small_run.FLAGS.items() if key.startswith('model.')}
 TWO_STEPS = {
@@ -156,21 +183,6 @@ def shortened(command: Command) -> list[str]:
     return [*argv, *(f'--config.{key}={value}' for key, value in values.items())]
 
 
-def run(name: str, argv: list[str], folder: pathlib.Path) -> str:
-    done = subprocess.run(
-        [sys.executable, '-m', 'bert_jax', name, *argv],
-        env=small_run.environment() | {'XDG_CACHE_HOME': str(folder / 'cache')},
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, f'bert_jax {name} {" ".join(argv)}\n{done.stdout}'
-    return done.stdout
-
-
 @pytest.fixture
 def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     """A folder with the files that the commands of README.md name."""
@@ -185,8 +197,34 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
+@pytest.fixture
+def run(folder: pathlib.Path) -> Iterator[Callable[[str, list[str]], None]]:
+    """Runs a command in the folder."""
+    with subprocess.Popen(
+        [sys.executable, '-c', RUN],
+        env=small_run.environment() | {'XDG_CACHE_HOME': str(folder / 'cache')},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as forking:
+        assert forking.stdin and forking.stdout
+        requests, answers = forking.stdin, forking.stdout
+
+        def command(name: str, argv: list[str]) -> None:
+            output = folder / 'output'
+            print(json.dumps([name, argv, str(folder), str(output)]), file=requests, flush=True)
+            code = answers.readline()
+            assert code == '0\n', f'bert_jax {name} {" ".join(argv)}\n{output.read_text()}'
+            output.unlink(missing_ok=True)
+
+        yield command
+        requests.close()
+
+
 @pytest.mark.slow
-def test_the_commands_of_the_readme(folder: pathlib.Path) -> None:
+def test_the_commands_of_the_readme(
+    folder: pathlib.Path, run: Callable[[str, list[str]], None]
+) -> None:
     ordered = sorted(README, key=lambda command: ORDER.index(kind(command)))
     kinds = [kind(command) for command in ordered]
     assert {'pretraining', 'adaptation', 'finetuning', 'predict', 'to'} <= set(kinds)
@@ -196,5 +234,5 @@ def test_the_commands_of_the_readme(folder: pathlib.Path) -> None:
         if not (folder / 'FOLDER').exists() and kind(command) != 'pretraining':
             # A Hugging Face folder, made of the first model that was trained.
             trained = next((folder / 'runs').iterdir())
-            run('convert', ['--to=hf', f'--input={trained}', '--output=FOLDER'], folder)
-        run(command.name, shortened(command), folder)
+            run('convert', ['--to=hf', f'--input={trained}', '--output=FOLDER'])
+        run(command.name, shortened(command))

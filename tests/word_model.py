@@ -2,15 +2,13 @@
 
 import pathlib
 
-import jax
-from flax import linen as nn
+import random_parameters
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert.foreign import full_config
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
-from bert_jax.models.heads import PRETRAINING_HEADS, HeadedEncoder
-from bert_jax.models.inputs import EncoderInputs
+from bert_jax.models.heads import PRETRAINING_HEADS
 
 WORDS = ['alpha', 'beta', 'gamma', 'delta']
 MODEL = ModelConfig(
@@ -26,8 +24,7 @@ MODEL = ModelConfig(
 def save_word_model(
     folder: pathlib.Path, heads: tuple[str, ...] = PRETRAINING_HEADS
 ) -> pathlib.Path:
-    init = jax.jit(HeadedEncoder(MODEL, heads).init)
-    params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
+    params = random_parameters.like_fresh(MODEL, heads)
     folder.mkdir()
     vocabulary = tokenizer.WordPiece([*tokenizer.SPECIALS, *WORDS], lowercase=True)
     model_dir.save(folder, full_config(MODEL, lowercase=True), params, vocabulary)

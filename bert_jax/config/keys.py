@@ -46,6 +46,8 @@ READ_BY_TASK: dict[str, tuple[str, ...]] = dict.fromkeys(
         'eval.num_beams',
         'eval.length_penalty',
         'eval.early_stopping',
+        'eval.min_target_length',
+        'eval.no_repeat_ngram_size',
         'init_decoder_from',
     ),
     ('translate',),

@@ -50,6 +50,7 @@ def _is_task(name: str) -> Need:
 
 
 TEXT = 'text, not a prepared store (config.data.corpus=tokens:DIR)'
+BEAMS = Need(lambda config: config.eval.num_beams > 1, 'a config.eval.num_beams of 2 or more')
 NEEDS: dict[str, Need] = {
     'data.data_dir': Need(
         lambda config: _has(config, 'tfds:') or config.data.dir == 'tfds',
@@ -108,6 +109,8 @@ NEEDS: dict[str, Need] = {
     'eval.n_best': _is_task('squad'),
     'eval.max_answer_length': _is_task('squad'),
     'eval.null_threshold': _is_task('squad'),
+    'eval.length_penalty': BEAMS,
+    'eval.early_stopping': BEAMS,
     'optim.warmup_fraction': Need(
         lambda config: not config.optim.warmup_steps, 'config.optim.warmup_steps=0'
     ),

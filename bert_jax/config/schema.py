@@ -102,7 +102,7 @@ class TrainConfig:
     )
     epochs: PositiveFloat = setting(3.0, FINETUNING)  # each one ends with an evaluation, by default
     batch_size: Positive = setting(32, FINETUNING)  # rows per step over all devices
-    seeds: Positive = setting(1, FINETUNING, FREE)  # the number of runs, with seed, seed + 1, ...
+    seeds: Positive = setting(1, FINETUNING, FREE)  # the number of runs, each with its own seed
     # Task 'translate': the share of each target's probability that is spread evenly over the
     # vocabulary (Szegedy et al., 2016, section 7).
     label_smoothing: Probability = setting(0.0, FINETUNING)
@@ -142,6 +142,10 @@ class EvalConfig:
     length_penalty: float = setting(1.0, FINETUNING, FREE)
     # If true, a search ends when num_beams texts are complete, even if a better one may follow.
     early_stopping: bool = setting(False, FINETUNING, FREE)
+    # The smallest number of tokens in a text that is written, with the one that ends it.
+    min_target_length: Count = setting(0, FINETUNING, FREE)
+    # No run of this many tokens occurs twice in a text that is written; 0 allows all repetitions.
+    no_repeat_ngram_size: Count = setting(0, FINETUNING, FREE)
     # With data.multi_label, the labels with a larger probability than this are predicted.
     threshold: Share = setting(0.5, FINETUNING)
 

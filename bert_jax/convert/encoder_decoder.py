@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bert_jax.config import EvalConfig, ModelConfig, architecture_fields
-from bert_jax.convert import hf_tokenizer, hf_weights
+from bert_jax.config import ModelConfig, architecture_fields
+from bert_jax.convert import generation_settings, hf_tokenizer, hf_weights
 from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.families.family import Family
 from bert_jax.convert.foreign import BUFFER, Foreign, read_json, read_model
@@ -22,8 +22,6 @@ MODEL_TYPE = 'encoder-decoder'
 HEADS = ('masked_lm', DECODER)
 # The families whose decoders are the same in transformers and in bert_jax.
 SIDES = ('bert', 'roberta', 'xlm-roberta', 'camembert')
-GENERATION = 'generation_config.json'
-SEARCH = ('num_beams', 'length_penalty', 'early_stopping')
 POOLER = 'of the pooler, which an encoder-decoder does not use'
 # The keys of config.json that turn the decoder's model into a decoder.
 AS_DECODER = {'is_decoder': True, 'add_cross_attention': True}
@@ -38,7 +36,7 @@ def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
     _, decoder = _side(values, DECODER, path)
     for name in ('model_type', *architecture_fields()):
         ours, theirs = getattr(model, name), getattr(decoder, name)
-        if ours != theirs and name != 'num_hidden_layers':
+        if ours != theirs and name not in ('num_hidden_layers', 'initializer_range'):
             key = family.keys.get(name, name)
             raise ValueError(
                 f'{path}: {key} is {ours!r} in the encoder and {theirs!r} in the decoder; bert_jax '
@@ -65,9 +63,20 @@ def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
     used = {name: tensor for name, tensor in used.items() if name in known}
     kind = model.model_type
     vocabulary, notes = hf_tokenizer.read(directory, lowercase, model.vocab_size, kind)
-    notes = ((note,) if note else ()) + notes
-    settings = _search(directory, values)
-    return Foreign(both.rules, model, HEADS, used, unused, vocabulary, {}, notes, eval=settings)
+    generation = generation_settings.read(directory, values, model, vocabulary)
+    notes = (*((note,) if note else ()), *notes, *generation.notes)
+    return Foreign(
+        both.rules,
+        model,
+        HEADS,
+        used,
+        unused,
+        vocabulary,
+        {},
+        notes,
+        eval=generation.eval,
+        max_target_length=generation.max_target_length,
+    )
 
 
 def _side(values: Mapping[str, Any], side: str, path: pathlib.Path) -> tuple[Family, ModelConfig]:
@@ -93,17 +102,6 @@ def _side(values: Mapping[str, Any], side: str, path: pathlib.Path) -> tuple[Fam
 def _layers(rule: Rule, model: ModelConfig) -> int:
     """The number of layers of the side that a rule belongs to."""
     return model.num_decoder_layers if rule.ours.startswith(DECODER) else model.num_hidden_layers
-
-
-def _search(directory: pathlib.Path, values: Mapping[str, Any]) -> EvalConfig:
-    """Returns how texts are generated. generation_config.json says it, or in older folders
-    config.json."""
-    path = directory / GENERATION
-    given = read_json(path) if path.exists() else values
-    known = {name: given[name] for name in SEARCH if given.get(name) is not None}
-    if not isinstance(known.get('early_stopping', False), bool):
-        del known['early_stopping']  # 'never'
-    return EvalConfig(**known)
 
 
 def _pair(family: Family) -> Family:
@@ -179,14 +177,11 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         DECODER: decoder_values,
         **ids,
     }
-    longest = source.data.max_target_length or source.data.max_seq_length
-    search = {name: getattr(source.eval, name) for name in SEARCH}
-    generation = {**ids, 'max_length': longest + 1, **search}
     hf_weights.safetensors_library().numpy.save_file(
         tensors, directory / hf_weights.FORMATS[0], metadata={'format': 'pt'}
     )
-    for name, content in (('config.json', values), (GENERATION, generation)):
-        (directory / name).write_text(json.dumps(content, indent=2) + '\n')
+    (directory / 'config.json').write_text(json.dumps(values, indent=2) + '\n')
+    generation_settings.write(directory, source, ids)
     notes = ['transformers adds a pooler to the encoder and does not use it']
     if config.decoder_shares != 'nothing':
         notes.append(

@@ -64,12 +64,11 @@ def convert_in(
     with _new_folder(output) as partial:
         if source.vocabulary is not None:
             lowercase = source.vocabulary.lowercase
+        config = full_config(source.model, lowercase is not False, source.language, source.longest)
+        data = dataclasses.replace(config.data, max_target_length=source.max_target_length)
         model_dir.save(
             partial,
-            dataclasses.replace(
-                full_config(source.model, lowercase is not False, source.language, source.longest),
-                eval=source.eval,
-            ),
+            dataclasses.replace(config, data=data, eval=source.eval),
             unflatten(arrays),
             source.vocabulary,
             source.task,

@@ -33,6 +33,10 @@ BUFFER = r'.*\.(position_ids|token_type_ids)$'
 UNUSED = {
     BUFFER: 'a buffer, not a parameter',
     r'(.*/)?(adam_m|adam_v|lamb_m|lamb_v|global_step)$': 'state of the optimizer',
+    r'(qa_outputs\.)?(start_logits|end_logits|answer_class)\.': (
+        'of an answer head with beam search, which bert_jax does not have; fine-tune a new head '
+        'with --config=finetune_squad'
+    ),
     '': 'of a head that bert_jax does not have or that the configuration does not name',
 }
 CASED = 0.05  # a vocabulary of lowercased text has a smaller share of tokens with capital letters
@@ -48,7 +52,7 @@ class Foreign:
     language: the language of texts, if none is given.
     embedding: the sentence embedding of a folder of sentence-transformers. longest: the length of
     rows that the folder's tokenizer names, None if it names none.
-    eval: how an encoder-decoder generates texts.
+    eval, max_target_length: how an encoder-decoder generates texts; see config.eval, config.data.
     """
 
     rules: Rules
@@ -63,6 +67,7 @@ class Foreign:
     embedding: SentenceEmbedding | None = None
     longest: int | None = None
     eval: EvalConfig = EvalConfig()  # noqa: RUF009, because it is frozen
+    max_target_length: int = 0
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:

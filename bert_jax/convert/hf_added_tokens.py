@@ -11,7 +11,9 @@ import tokenizers
 from bert_jax.convert.hf_tokenizer_kind import ADDED, CONFIG, SPECIALS, WEIGHTS_ALONE, Folder
 from bert_jax.data.tokenizers import tokenizer_json
 from bert_jax.data.tokenizers.added_tokens import AddedToken
+from bert_jax.data.tokenizers.specials import Specials
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
+from bert_jax.inference.rows import row_of
 
 LISTS = ('additional_special_tokens', 'extra_special_tokens')
 FLAGS = ('lstrip', 'rstrip', 'single_word', 'normalized')
@@ -162,15 +164,13 @@ def difference(
     return ''
 
 
-def row_difference(described: Mapping[str, Any], specials: tuple[int, int]) -> str:
-    """Returns a note if a tokenizer.json puts other special tokens around a text; otherwise ''.
-
-    specials: the ids of the first and the last token of a row in bert_jax.
-    """
+def row_difference(described: Mapping[str, Any], model_type: str, specials: Specials[int]) -> str:
+    """Returns a note if a tokenizer.json puts other special tokens around a text than bert_jax does
+    for this model_type; otherwise ''."""
     theirs = _read_whole(described)
     plain = theirs.encode('a', add_special_tokens=False).ids
     row = theirs.encode('a').ids
-    if row == [specials[0], *plain, specials[1]]:
+    if row == row_of([plain], model_type, specials):
         return ''
     tokens = ' '.join(theirs.id_to_token(i) or '?' for i in row)
     return (

@@ -89,7 +89,7 @@ def read(
     _check_special_tokens(folder, vocabulary)
     settings = folder.options if kind != tokenizer_json.JsonTokenizer.kind else {}
     case = stated if kind in CASE else None
-    vocabulary, more = _with_added(folder, vocabulary, settings, case, vocab_size)
+    vocabulary, more = _with_added(folder, vocabulary, settings, case, vocab_size, model_type)
     return vocabulary, (*check_vocabulary(vocabulary, stated, vocab_size, directory), *more)
 
 
@@ -99,6 +99,7 @@ def _with_added(
     options: Mapping[str, Any],
     lowercase: bool | None,
     rows: int,
+    model_type: str,
 ) -> tuple[Tokenizer, list[str]]:
     """Returns the vocabulary with the tokens that the folder adds, and lines to print.
 
@@ -118,9 +119,9 @@ def _with_added(
     if not hf_added_tokens.loads(described):
         return (WithAddedTokens(vocabulary, tokens) if tokens else vocabulary), notes
     complete = hf_added_tokens.completed(described, tokens, options, lowercase)
-    alone, names = vocabulary.kind == tokenizer_json.JsonTokenizer.kind, vocabulary.specials
+    alone = vocabulary.kind == tokenizer_json.JsonTokenizer.kind
     if alone or described.get('post_processor'):  # a class of a family has a row of its own
-        notes.append(hf_added_tokens.row_difference(complete, (names.cls, names.sep)))
+        notes.append(hf_added_tokens.row_difference(complete, model_type, vocabulary.specials))
     if alone and complete != described:
         vocabulary = _json_tokenizer(folder, complete)
     elif not alone and (text := hf_added_tokens.difference(complete, vocabulary, tokens)):

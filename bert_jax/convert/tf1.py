@@ -23,7 +23,7 @@ from bert_jax.convert.foreign import (
     task_values,
     why_unused,
 )
-from bert_jax.convert.tf1_names import CONFIGS, TF1
+from bert_jax.convert.tf1_names import CONFIGS, INSTEAD, REFUSED, TF1
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import DECODER
@@ -39,6 +39,9 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     lowercase: whether text is lowercased, which the files do not say. Raises ValueError naming the
     file or the tensor that is wrong.
     """
+    for kind, name in REFUSED.items():
+        if (directory / name).exists():
+            raise _refused(directory / name, kind)
     path = _config(directory)
     names = [*CONFIGS.values(), CONFIG]
     if not path.exists() and (inner := whole_files.inner_folders(directory, (*names,))):
@@ -50,7 +53,7 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
         implied |= {HIDDEN_ACT: 'gelu_new'}  # the authors' code computes gelu with tanh
     family, model, values = model_config(path, implied)
     if family.model_type not in TF1:
-        raise ValueError(f'{path}: {family.model_type!r} has no TensorFlow 1 format')
+        raise _refused(path, family.model_type)
     prefix, layers = _checkpoint(directory), model.stacked_layers
     rows = TF1[family.model_type]
     reader = _open(prefix)
@@ -87,6 +90,14 @@ def _tensorflow() -> Any:
             'TensorFlow checkpoints need TensorFlow: pip install bert_jax[data]'
         ) from error
     return tensorflow
+
+
+def _refused(path: pathlib.Path, family: str) -> ValueError:
+    """The error for a checkpoint of a family that is not read here. path: its configuration."""
+    return ValueError(
+        f'{path} is of {family!r}; bert_jax reads TensorFlow 1 checkpoints only of '
+        f'{" and ".join(CONFIGS)}. Instead, {INSTEAD.format(family=family)}'
+    )
 
 
 def _config(directory: pathlib.Path) -> pathlib.Path:

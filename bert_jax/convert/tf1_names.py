@@ -8,6 +8,12 @@ from bert_jax.convert.rules import Rule, Rules
 
 # The configuration file of each family that has checkpoints of TensorFlow 1.
 CONFIGS = {'bert': 'bert_config.json', 'albert': 'albert_config.json'}
+# The configuration files of other families, whose checkpoints of TensorFlow 1 are refused.
+REFUSED = {'xlnet': 'xlnet_config.json'}
+INSTEAD = (
+    'give a folder of Hugging Face transformers: a published one, or one made by the script of '
+    'transformers 4 (transformers/models/{family}/convert_*_tf_checkpoint_to_pytorch.py)'
+)
 # Output layers, whose matrices are [out, in], and other parameters whose names follow no rule. A
 # parameter with the name '' does not exist.
 OUTPUTS = {

@@ -23,9 +23,12 @@ def with_decoder(config: Config, vocabulary: Tokenizer) -> Config:
     from init_from, and if config.init_decoder_from does not fit.
     """
     data, model = config.data, config.model
-    if data.max_target_length > data.max_seq_length:
-        expected = f'at most data.max_seq_length ({data.max_seq_length})'
+    if data.max_target_length == 1 or data.max_target_length > data.max_seq_length:
+        expected = f'2 to data.max_seq_length ({data.max_seq_length}), or 0'
         raise config_error('data.max_target_length', data.max_target_length, expected)
+    if data.source_field == data.target_field:
+        expected = 'another column than data.source_field'
+        raise config_error('data.target_field', data.target_field, expected)
     row_format = ROW_FORMATS[model.model_type]
     if len(row_format.before) != 1 or len(row_format.after) != 1 or row_format.pad_left:
         raise ValueError(
@@ -36,6 +39,8 @@ def with_decoder(config: Config, vocabulary: Tokenizer) -> Config:
         model = _continued(config)
     elif config.init_decoder_from:
         model = _started(config, vocabulary)
+    elif config.init_from:
+        _check_layers(model, model.num_hidden_layers, 'config.init_from')
     encoder_decoder.check(model)
     return dataclasses.replace(config, model=model)
 
@@ -74,6 +79,11 @@ def _started(config: Config, vocabulary: Tokenizer) -> ModelConfig:
             'config.init_from; remove config.init_decoder_from'
         )
     source, its_vocabulary = model_dir.read_config(start)
+    if DECODER in _heads(start):
+        raise ValueError(
+            f'config.init_decoder_from={start} is an encoder-decoder; give the checkpoint of an '
+            'encoder. To train an encoder-decoder further, give it as config.init_from alone'
+        )
     if its_vocabulary is not None and (
         its_vocabulary.files != vocabulary.files or its_vocabulary.lowercase != vocabulary.lowercase
     ):
@@ -86,13 +96,18 @@ def _started(config: Config, vocabulary: Tokenizer) -> ModelConfig:
         )
     for name in architecture_fields():
         ours, theirs = getattr(model, name), getattr(source.model, name)
-        if ours != theirs and name not in ('num_hidden_layers', 'vocab_size'):
+        if ours != theirs and name not in encoder_decoder.MAY_DIFFER:
             raise ValueError(
                 f'config.init_decoder_from={start} has {name}={theirs!r}, but config.init_from has '
                 f'{ours!r}; choose checkpoints of the same width and family'
             )
     layers = source.model.num_hidden_layers
-    if model.decoder_layers > layers:
-        expected = f'at most {layers}, the number of layers of config.init_decoder_from'
-        raise config_error('model.decoder_layers', model.decoder_layers, expected)
+    _check_layers(model, layers, 'config.init_decoder_from')
     return dataclasses.replace(model, decoder_layers=model.decoder_layers or layers)
+
+
+def _check_layers(model: ModelConfig, layers: int, start: str) -> None:
+    """Raises ValueError if the decoder has more layers than the checkpoint that it starts from."""
+    if model.decoder_layers > layers:
+        expected = f'at most {layers}, the number of layers of {start}'
+        raise config_error('model.decoder_layers', model.decoder_layers, expected)

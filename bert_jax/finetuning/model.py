@@ -89,27 +89,46 @@ class Model(Bert):
         texts: str | Sequence[str],
         num_beams: int | None = None,
         length_penalty: float | None = None,
+        no_repeat_ngram_size: int | None = None,
     ) -> Any:
         """The text, such as a translation, that the model writes for each text.
 
-        num_beams, length_penalty: see config.eval; by default those of the training.
+        num_beams, length_penalty, no_repeat_ngram_size: see config.eval; by default those of the
+        training.
         """
         self._check_head(DECODER, True, 'generate')
-        self.search_with(num_beams, length_penalty)
+        self.search_with(num_beams, length_penalty, no_repeat_ngram_size)
         several, one = _several(texts, (str,))
         written = [record[self.data.target_field] for record in self.written_records(several)]
         return written[0] if one else written
 
-    def search_with(self, num_beams: int | None, length_penalty: float | None) -> None:
-        """Sets how texts are generated from now on; None keeps a value. Raises ValueError if there
-        are too few beams, and for a model that generates no texts."""
-        if num_beams is not None and num_beams < 1:
-            raise ValueError(f'num_beams is {num_beams}; expected 1 or more')
-        given = {'num_beams': num_beams, 'length_penalty': length_penalty}
+    def search_with(
+        self,
+        num_beams: int | None = None,
+        length_penalty: float | None = None,
+        no_repeat_ngram_size: int | None = None,
+    ) -> None:
+        """Sets how texts are generated from now on; None keeps a value. Raises ValueError for a
+        number that is too small, for a length_penalty without beams, and for a model that generates
+        no texts."""
+        given = {
+            'num_beams': num_beams,
+            'length_penalty': length_penalty,
+            'no_repeat_ngram_size': no_repeat_ngram_size,
+        }
         changes: Any = {name: value for name, value in given.items() if value is not None}
+        for name, least in (('num_beams', 1), ('no_repeat_ngram_size', 0)):
+            if changes.get(name, least) < least:
+                raise ValueError(f'{name} is {changes[name]}; expected {least} or more')
         if changes:
             self._check_head(DECODER, True, ' and '.join(changes))
-        self.eval = dataclasses.replace(self.eval, **changes)
+        settings = dataclasses.replace(self.eval, **changes)
+        if length_penalty is not None and settings.num_beams == 1:
+            raise ValueError(
+                f'length_penalty is {length_penalty}, but it has no effect with 1 beam; give a '
+                'num_beams of 2 or more'
+            )
+        self.eval = settings
 
     def written_records(self, texts: Sequence[str]) -> list[Record]:
         """The records of `predictions.records` for texts to translate."""

@@ -7,6 +7,7 @@ suffix .partial, so that a part of the rows is never taken for all of them.
 import contextlib
 import csv
 import json
+import os
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from bert_jax.data.summary import Summary
 from bert_jax.finetuning.task_data import Record
 
 PARTIAL = '.partial'
+BLOCK = 1 << 20  # bytes that are read at once from the end of a file
 NOT_IN_TSV = str.maketrans('\t\r\n', '   ')
 
 
@@ -74,7 +76,15 @@ def partial_name(output: pathlib.Path) -> pathlib.Path:
 def keep_whole_lines(path: pathlib.Path) -> None:
     """Removes what follows the last line break of a file: a row that was not written as a whole."""
     with path.open('r+b') as file:
-        file.truncate(file.read().rfind(b'\n') + 1)
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            begin = max(end - BLOCK, 0)  # the file may be larger than the memory
+            file.seek(begin)
+            if (last := file.read(end - begin).rfind(b'\n')) >= 0:
+                end = begin + last + 1
+                break
+            end = begin
+        file.truncate(end)
 
 
 def _only_text(record: Record) -> str:

@@ -38,6 +38,8 @@ def task_of(config: Config, start: int, end: int, pad: int, tokens: int) -> Tran
         num_beams=search.num_beams,
         length_penalty=search.length_penalty,
         early_stopping=search.early_stopping,
+        min_target_length=search.min_target_length,
+        no_repeat_ngram_size=search.no_repeat_ngram_size,
     )
     smoothing = config.train.label_smoothing
     return TranslationTask(config.model, search=searched, label_smoothing=smoothing)

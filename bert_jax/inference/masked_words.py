@@ -18,7 +18,9 @@ Candidates = list[tuple[str, float]]
 
 def fill(bert: Any, inputs: Any, top_k: int) -> Any:
     """See `Bert.fill_mask`."""
-    if 'masked_lm' not in bert.heads or DECODER in bert.heads:
+    if DECODER in bert.heads:
+        raise ValueError('an encoder-decoder does not fill masks: its masked-LM head writes texts')
+    if 'masked_lm' not in bert.heads:
         raise ValueError(
             f'this checkpoint has no masked-LM head; it has {", ".join(bert.heads) or "none"}'
         )

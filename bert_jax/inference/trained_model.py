@@ -20,7 +20,7 @@ from bert_jax.data.labelled.texts import Row, Text, TextEncoder
 from bert_jax.inference import embedding, masked_words, model_dir
 from bert_jax.inference.masked_words import Candidates
 from bert_jax.inference.model_dir import Pretrained
-from bert_jax.inference.token_arrays import INPUTS, LENGTHS, batch_shapes, checked
+from bert_jax.inference.token_arrays import GENERATED, INPUTS, LENGTHS, batch_shapes, checked
 from bert_jax.models.heads import HEADS, Outputs
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
@@ -140,9 +140,10 @@ class Bert:
             ids = jax.ShapeDtypeStruct((1, LENGTHS[0]), 'int32')
             outputs = jax.eval_shape(function, self._params, dict.fromkeys(INPUTS, ids))
             return {name: np.zeros((0, *x.shape[1:]), x.dtype) for name, x in outputs.items()}
+        most_rows = GENERATED // task.generated_tokens
         batches = [
             results | {'example_ids': indices, 'example_weights': np.ones(len(indices))}
-            for indices, results in self.run(examples, function)
+            for indices, results in self.run(examples, function, most_rows)
         ]
         return by_example(batches)
 
@@ -219,16 +220,17 @@ class Bert:
         return self._encoder
 
     def run(
-        self, examples: EncodedExamples, function: Callable[[Any, Any], Any]
+        self, examples: EncodedExamples, function: Callable[[Any, Any], Any], most: int = GENERATED
     ) -> Iterator[tuple[np.ndarray, Any]]:
         """For each batch, the shortest rows first: the indices of its examples, int[n], and the
-        results of `function`, [n, ...] each, on the host.
+        results of `function`, [n, ...] each, on the host. most: the largest number of rows of a
+        batch.
 
         Two batches are computed at a time. On a CPU this uses all cores while one of them is in a
         serial part of the computation; on other devices copies overlap with computation.
         """
         longest, devices = self.config.longest_row, self._mesh.size
-        shapes = batch_shapes(longest, devices)
+        shapes = batch_shapes(longest, devices, most)
 
         def results(batch: HostBatch) -> tuple[np.ndarray, Any]:
             count = int(batch['example_weights'].sum())

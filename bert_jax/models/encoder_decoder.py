@@ -140,6 +140,11 @@ def completed(config: ModelConfig, params: Mapping[str, Any]) -> dict[str, Any]:
     return {**params, 'decoder': decoder}
 
 
+# Fields of the architecture that may differ between two encoders from which an encoder-decoder
+# starts: its numbers of layers, a padded table, and a deviation that only fresh parameters have.
+MAY_DIFFER = ('num_hidden_layers', 'vocab_size', 'initializer_range')
+
+
 def check(config: ModelConfig) -> None:
     """Raises ValueError if a field has a value that a decoder does not support, and names it."""
     wanted: dict[str, tuple[Any, Any]]

@@ -26,7 +26,7 @@ class Search:
     start: the id of the token that the decoder reads first. end: the id of the token that ends a
     text. pad: the id of padding. tokens: the size of the vocabulary without the rows that pad its
     table; only smaller ids are written. max_length: the largest number of tokens in a text, with
-    the one that ends it. num_beams, length_penalty, early_stopping: see config.eval.
+    the one that ends it. The other fields: see config.eval.
     """
 
     start: int
@@ -37,6 +37,8 @@ class Search:
     num_beams: int = 1
     length_penalty: float = 1.0
     early_stopping: bool = False
+    min_target_length: int = 0
+    no_repeat_ngram_size: int = 0
 
 
 def generate(
@@ -91,6 +93,7 @@ def _greedy(
 
     def add_token(state: _Greedy) -> _Greedy:
         scores, cache = next_scores(state.last, state.position, state.cache)
+        scores = _allowed(scores, state.written[:, None], state.position, search)
         token = jnp.argmax(scores[:, 0], axis=-1).astype(jnp.int32)
         token = jnp.where(state.ended, search.pad, token)
         written = state.written.at[:, state.position].set(token)
@@ -147,7 +150,8 @@ def _beam_search(
         before = jnp.maximum(state.position - 1, 0)
         last = jnp.where(state.position > 0, state.running[:, :, before], start)
         scores, cache = next_scores(last, state.position, state.cache)
-        return _chosen(state, jax.nn.log_softmax(scores), cache, search)
+        scores = _allowed(jax.nn.log_softmax(scores), state.running, state.position, search)
+        return _chosen(state, scores, cache, search)
 
     final = jax.lax.while_loop(goes_on, add_token, state)
     return jnp.where(has_text[:, None], final.complete[:, 0], search.pad)
@@ -202,3 +206,36 @@ def _chosen(state: _Beams, scores: jax.Array, cache: KeysAndValues, search: Sear
 def _rows_of(values: jax.Array, indices: jax.Array) -> jax.Array:
     """values[rows, n, ...] and indices int[rows, m] -> [rows, m, ...]"""
     return jax.vmap(lambda value, index: value[index])(values, indices)
+
+
+def _allowed(
+    scores: jax.Array, written: jax.Array, position: jax.Array, search: Search
+) -> jax.Array:
+    """Returns `scores`, float32[rows, beams, vocab], with -inf for the tokens that must not be the
+    next one. written: int32[rows, beams, max_length], whose first `position` tokens are known."""
+    if search.min_target_length > 1:
+        is_end = jnp.arange(scores.shape[-1]) == search.end
+        too_early = position + 1 < search.min_target_length
+        scores = jnp.where(is_end & too_early, -jnp.inf, scores)
+    if 0 < search.no_repeat_ngram_size <= search.max_length:
+        scores = jnp.where(_repeats(scores.shape, written, position, search), -jnp.inf, scores)
+    return scores
+
+
+def _repeats(
+    shape: tuple[int, ...], written: jax.Array, position: jax.Array, search: Search
+) -> jax.Array:
+    """Returns bool[rows, beams, vocab]: whether a token would complete a run of
+    `no_repeat_ngram_size` tokens that is in the text already. The start token is a part of it."""
+    size, known = search.no_repeat_ngram_size, position + 1
+    start = jnp.full((*written.shape[:2], 1), search.start, jnp.int32)
+    text = jnp.concatenate([start, written], axis=2)
+    # If fewer tokens are known than a run has, the slice begins too early, but no run is complete.
+    last = jax.lax.dynamic_slice_in_dim(text, known - (size - 1), size - 1, axis=2)
+    runs = text.shape[2] - size + 1
+    is_same = jnp.broadcast_to(jnp.arange(runs) + size <= known, (*written.shape[:2], runs))
+    for i in range(size - 1):
+        is_same &= text[:, :, i : i + runs] == last[:, :, i : i + 1]
+    following = text[:, :, size - 1 :]
+    row, beam = jnp.arange(shape[0])[:, None, None], jnp.arange(shape[1])[None, :, None]
+    return jnp.zeros(shape, bool).at[row, beam, following].max(is_same)

@@ -1,5 +1,7 @@
 """Specifications of chips from their data sheets: peak speed, memory, bandwidth and links."""
 
+import pathlib
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -60,6 +62,21 @@ def mfu(flops: float, seconds: float) -> float | None:
     """
     known = chip(jax.devices()[0])
     return None if known is None else flops / seconds / (known.flops * jax.device_count())
+
+
+def usable_memory() -> int | None:
+    """The number of bytes that a device may use; None if JAX and Linux do not report it.
+
+    For a CPU it is the memory that is available now, divided by the number of devices.
+    """
+    devices = jax.local_devices()
+    if limit := (devices[0].memory_stats() or {}).get('bytes_limit'):
+        return int(limit)
+    try:
+        text = pathlib.Path('/proc/meminfo').read_text()
+        return int(re.findall(r'MemAvailable:\s+(\d+) kB', text)[0]) * 1024 // len(devices)
+    except (OSError, IndexError):
+        return None
 
 
 def needed_memory(compiled: jax.stages.Compiled) -> int:

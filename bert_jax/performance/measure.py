@@ -3,6 +3,7 @@
 import dataclasses
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,6 +22,9 @@ from bert_jax.training import random_streams
 from bert_jax.training.train_step import build_step
 
 BATCHES = 4  # the steps use these in turn
+LONG = 30.0  # a measurement that takes more seconds says how long it takes
+
+Say = Callable[[str], None]
 
 
 def reshaped(config: Config, batch_size: int, length: int = 0) -> Config:
@@ -46,17 +50,23 @@ def check(config: Config, task: Task) -> None:
 
 
 def measure(
-    config: Config, task: Task, steps: int, warmup: int, profile: bool = False
+    config: Config,
+    task: Task,
+    steps: int,
+    warmup: int,
+    profile: bool = False,
+    say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Times the training step of the first phase.
 
-    steps: the number of steps that are timed. warmup: the number of steps before them. Returns the
-    values of `_shape` and:
+    steps: the number of steps that are timed. warmup: the number of steps before them. say: gets
+    lines that say what happens, for the user. Returns the values of `_shape` and:
     - `seconds`, the median time of a step, and the percentiles `seconds_p10` and `seconds_p90`;
     - `peak_memory`, bytes of one device, as the compiler reports them (the number of the backend
       would include earlier measurements);
     - `parts`, the result of `step_profile.breakdown`, if `profile` is true;
     - `fits`, which is False if the step does not fit in memory; then only the shape is returned.
+      On a CPU the compiler's number decides, because Linux ends a process that needs too much.
 
     Raises ValueError if the sizes of the model or the batch do not divide over the mesh.
     """
@@ -64,6 +74,10 @@ def measure(
     spec, built = task.batch_spec(phase), build_step(config, task, mesh)
     key = random_streams.root(config.train.seed, config.train.prng_impl)
     shape = _shape(config, mesh)
+    count = sum(leaf.size for leaf in jax.tree.leaves(built.abstract.params))
+    named = f'{phase.batch_size:,} x {phase.max_seq_length}'
+    say(f'{named}, {count:,} parameters: compiling, then timing {steps} steps ...')
+    memory = chips.usable_memory()
     try:
         # The parameters of a run come from this generator, whatever generates its dropout.
         state = built.init(random_streams.root(config.train.seed, 'threefry2x32'))
@@ -71,19 +85,20 @@ def measure(
         start = time.perf_counter()
         compiled = built.lower(phase).compile()
         compile_seconds = time.perf_counter() - start
+        if _is_too_large(compiled, memory, lambda sizes: say(f'{named} needs {sizes}')):
+            return shape | {'fits': False}
 
         def step(state: Any, rows: batch.Batch) -> Any:
             return compiled(state, rows, key, frozen)
 
         batches = [_sharded_batch(spec, mesh, seed) for seed in range(BATCHES)]
-        seconds, state, sums = _timed_steps(step, state, batches, warmup + steps)
+        seconds, state, sums = _timed_steps(step, state, batches, warmup + steps, say)
     except jax.errors.JaxRuntimeError as error:
         if not is_out_of_memory(error):
             raise
         return shape | {'fits': False}
     # The times of process 0, so that all processes choose the same next batch size.
     times = sorted(np.asarray(of_process_0(seconds[warmup:].astype(np.float32))).tolist())
-    median, flops = statistics.median(times), built.task.flops(phase)
 
     def three_steps() -> None:
         _timed_steps(step, state, batches, 2)
@@ -92,6 +107,29 @@ def measure(
         'fits': True,
         'loss': float(sums['loss'][0]),
         'compile_seconds': compile_seconds,
+        **_speed(times, phase, built.task.flops(phase)),
+        'peak_memory': chips.needed_memory(compiled),
+        'parts': step_profile.breakdown(three_steps, compiled.as_text()) if profile else {},
+    }
+
+
+def _is_too_large(compiled: jax.stages.Compiled, memory: int | None, say: Say) -> bool:
+    """Whether a step for CPUs needs more than `memory` bytes. Linux would end the process, and
+    perhaps others. Another device raises an error itself."""
+    needed = chips.needed_memory(compiled)
+    if memory is None or needed <= memory or jax.default_backend() != 'cpu':
+        return False
+    if jax.process_count() > 1:  # the processes have to agree
+        return False
+    sizes = f'{needed / chips.GIB:.1f} of {memory / chips.GIB:.1f} GiB on a device'
+    say(f'{sizes}; a smaller --batch_size needs less')
+    return True
+
+
+def _speed(times: list[float], phase: Phase, flops: float) -> dict[str, Any]:
+    """times: the sorted seconds of steps. flops: those of a step."""
+    median = statistics.median(times)
+    return {
         'seconds': median,
         'seconds_p10': times[len(times) // 10],
         'seconds_p90': times[-1 - len(times) // 10],
@@ -100,8 +138,6 @@ def measure(
         'model_flops': flops,
         'flops_per_second': flops / median,
         'mfu': chips.mfu(flops, median),
-        'peak_memory': chips.needed_memory(compiled),
-        'parts': step_profile.breakdown(three_steps, compiled.as_text()) if profile else {},
     }
 
 
@@ -113,12 +149,17 @@ def _sharded_batch(spec: batch.BatchSpec, mesh: Mesh, seed: int) -> batch.Batch:
 
 
 def _timed_steps(
-    step: Any, state: Any, batches: list[batch.Batch], count: int
+    step: Any,
+    state: Any,
+    batches: list[batch.Batch],
+    count: int,
+    say: Say = lambda line: None,
 ) -> tuple[np.ndarray, Any, Any]:
     """Runs 1 + count steps; returns the seconds of the last `count`, the state and the last sums.
 
     As in a run, a step is dispatched before the previous step has ended. The time of a step is the
-    time from the end of the previous step to its own end.
+    time from the end of the previous step to its own end. If the steps take long, `say` gets a line
+    about it.
     """
     ends, sums = list[float](), dict[str, Any]()
     for i in range(1 + count):
@@ -126,6 +167,8 @@ def _timed_steps(
         jax.block_until_ready(sums)
         ends.append(time.perf_counter())
         sums = next_sums
+        if i == 1 and (expected := count * (ends[1] - ends[0])) > LONG:
+            say(f'{count} steps take about {expected / 60:.1f} minutes ...')
     return np.diff(ends), state, jax.block_until_ready(sums)
 
 

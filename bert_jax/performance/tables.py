@@ -12,6 +12,8 @@ from bert_jax.performance.step_profile import DIRECTIONS
 
 Row = Mapping[str, Any]
 STYLE: dict[str, Any] = {'box': SIMPLE_HEAD, 'collapse_padding': True, 'pad_edge': False}
+# Smaller micro-batches than this many tokens on a device do not keep a chip busy.
+FEWEST_TOKENS = 1024
 BOUNDS = {'interconnect': 'links', 'synchronous interconnect': 'waiting for links'}
 Columns = Mapping[str, Callable[[Row], str]]
 
@@ -58,6 +60,13 @@ def _bound(row: Row) -> str:
     return BOUNDS.get(bound, bound)
 
 
+def _tera(flops: float | None) -> str:
+    """FLOPs in trillions. A small model has two digits of its small number, not 0.00."""
+    if flops is None:
+        return ''
+    return f'{flops / 1e12:,.2f}' if flops >= 1e11 else f'{flops / 1e12:.2g}'
+
+
 PHASES: Columns = {
     'steps': lambda plan: f'{plan["phase"][0]:,}',
     'batch': _shape,
@@ -86,7 +95,7 @@ BENCHMARK: Columns = {
     ),
     'seq/s': number('sequences_per_second', '{:,.1f}'),
     'tokens/s': number('tokens_per_second', '{:,.0f}'),
-    'TFLOP/s': number('flops_per_second', '{:,.2f}', 1e-12),
+    'TFLOP/s': lambda row: _tera(row.get('flops_per_second')),
     'MFU': number('mfu', '{:.1%}'),
     'GiB': number('peak_memory', '{:.2f}', 1 / GIB),
     'compiled': number('compile_seconds', '{:.0f} s'),
@@ -219,10 +228,19 @@ def advice(plan: Row, config: Config) -> str:
     copies = plan['devices'] // plan['mesh']['fsdp'] // plan['mesh']['tensor']
     if copies > 1 and state * (1 - 1 / copies) > activations / 2:
         return f'--config.mesh.data=1 --config.mesh.fsdp=-1 (splits {state / GIB:.1f} GiB of state)'
+    what = f'{activations / GIB:.1f} GiB of activations'
+    # Micro-batches compute nothing twice, but each device keeps a sum of gradients.
+    free = plan['memory_limit'] - state - plan['memory']['parameters']
+    accum, rows, length = config.train.accum_steps, plan['rows_per_device'], plan['phase'][1]
+    steps = 2 * accum
+    while rows % steps == 0 and rows / steps * length >= FEWEST_TOKENS:
+        if activations * accum / steps <= free:
+            return f'--config.train.accum_steps={steps} (splits {what}; the batch is the same)'
+        steps *= 2
     if plan['remat'] != 'full':
-        return f'--config.model.remat=full (of {activations / GIB:.1f} GiB of activations)'
-    if plan['rows_per_device'] > config.train.accum_steps:
-        return f'half the batch, or --config.train.accum_steps={2 * config.train.accum_steps}'
+        return f'--config.model.remat=full (computes most of {what} twice)'
+    if rows > accum:
+        return f'--config.train.accum_steps={2 * accum} (splits {what}), or half the batch'
     return 'a slice of more chips, or a larger --config.mesh.tensor'
 
 

@@ -79,10 +79,11 @@ def parse(name: str) -> TpuSlice:
         chips, odd = divmod(count, 2) if generation in NAMED_BY_CORES else (count, 0)
         if odd or chips < 1 or chips & (chips - 1):
             counted = 'cores, two per chip' if generation in NAMED_BY_CORES else 'chips'
+            smaller = max(1 << max(count, 1).bit_length() - 1, 8 if dimensions == 3 else 1)
             raise ValueError(
-                f'--topology={name!r} counts {count} {counted}; the shape is known for powers of '
-                f'two only; for other sizes give the shape: {generation}:'
-                + 'x'.join('4' * dimensions)
+                f'--topology={name!r} counts {count} {counted}; the numbers in names are powers of '
+                f'two, as in {generation}-{smaller}; for other slices give the shape in chips, as '
+                f'in {generation}:{"x".join("4" * dimensions)}'
             )
         shape = _squarest(chips, dimensions)
     if generation in FLAT and max(shape) > FLAT_SIDE:  # libtpu would abort the process

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from bert_jax.config.errors import OUT_OF_MEMORY_HINT, first_line, is_out_of_mem
 from bert_jax.data.text import staging
 from bert_jax.data.text.source import NotFetched
 from bert_jax.finetuning import run_folders
-from bert_jax.parallel.chips import GIB, needed_memory
+from bert_jax.parallel.chips import GIB, needed_memory, usable_memory
 from bert_jax.preflight.paths import print_check
 from bert_jax.preflight.resolve import resolve
 from bert_jax.training import running, warm_start
@@ -187,7 +186,9 @@ def _disk(resolver: Resolver) -> str:
 
 def _fits(resolver: Resolver) -> str:
     """Compiles the training step of each phase."""
-    step, limit = resolver.step, _memory()
+    step, limit = resolver.step, usable_memory()
+    if limit is None:
+        raise UnknownValue('the size of the memory is not known')
     resolver.batches  # noqa: B018  (raises if a batch does not divide)
     fine, wrong = list[str](), list[str]()
     # By default the processes share the work of autotuning and wait for each other.
@@ -207,19 +208,6 @@ def _fits(resolver: Resolver) -> str:
     if wrong:
         raise ValueError(f'{"; ".join(wrong)}. {OUT_OF_MEMORY_HINT}')
     return '; '.join(fine)
-
-
-def _memory() -> int:
-    """The number of bytes that a device may use. Raises UnknownValue if JAX and Linux do not report
-    them."""
-    devices = jax.local_devices()
-    if limit := (devices[0].memory_stats() or {}).get('bytes_limit'):
-        return int(limit)
-    try:
-        text = pathlib.Path('/proc/meminfo').read_text()
-        return int(re.findall(r'MemAvailable:\s+(\d+) kB', text)[0]) * 1024 // len(devices)
-    except (OSError, IndexError) as error:
-        raise UnknownValue('the size of the memory is not known') from error
 
 
 def _existing(path: Any) -> Any:

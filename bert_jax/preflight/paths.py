@@ -27,6 +27,7 @@ MARKS = (
     'config.json',
     'bert_config.json',
     'albert_config.json',
+    'xlnet_config.json',
     'modules.json',
     'adapter_config.json',
     'checkpoints',

@@ -25,6 +25,11 @@ class HeadTask(EncoderTask):
 
     loss_weights: ClassVar[Mapping[str, float]] = {'task_loss': 1.0}
 
+    @property
+    def generated_tokens(self) -> int:
+        """The number of tokens that are generated for a row; 1 in tasks that generate none."""
+        return 1
+
     def lengths(self, phase: Phase) -> tuple[int, ...]:
         longest = phase.max_seq_length
         return (*(length for length in LENGTHS if length < longest), longest)

@@ -42,6 +42,11 @@ class TranslationTask(HeadTask):
     def optional_heads(self) -> tuple[str, ...]:
         return ('masked_lm',)
 
+    @property
+    def generated_tokens(self) -> int:
+        """The tokens of all beams, whose keys and values are kept."""
+        return self.search.num_beams * self.search.max_length
+
     def target_length(self, length: int) -> int:
         """The length of the targets in a batch of rows of `length` tokens."""
         return min(length, self.search.max_length)

@@ -9,7 +9,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import jax
@@ -213,14 +213,14 @@ def fingerprint(source: epath.PathLike) -> str:
     return hashlib.sha256(sums.encode()).hexdigest()[:16]
 
 
-def load_params(source: epath.PathLike, abstract: Any) -> Any:
+def load_params(source: epath.PathLike, abstract: Any, others: Collection[str] = ()) -> Any:
     """The parameters of a workdir or a checkpoint, with the shardings of `abstract`.
 
-    Logs how many saved parameters are not used. Raises ValueError if there is no checkpoint, if it
-    is damaged, or if parameters are missing or of another shape or dtype; it names them.
+    Logs how many parameters are not used. others: the paths of those that are used elsewhere.
+    Raises ValueError if there is no checkpoint, if it is damaged, or as `check_params` does.
     """
     path, target = newest_checkpoint(source), {'params': abstract}
-    if unused := check_params(source, abstract):
+    if unused := sorted({*check_params(source, abstract)} - {*others}):
         number = plural(len(unused), 'parameter')
         LOG.info('not used: %s of %s (first: %s)', number, path, unused[0])
     args = _restore(target, partial_restore=True)

@@ -23,7 +23,8 @@ class _Part(NamedTuple):
 
     source: the checkpoint. paths: their paths in the model, by their paths in the checkpoint.
     fresh: their fresh values, by the paths in the checkpoint and with its number of layers. info:
-    their facts, by the same paths. reinit_layers: see `initialization.initial_params`.
+    their facts, by the same paths. reinit_layers: see `initialization.initial_params`. others: the
+    paths in the checkpoint of parameters that another part starts from.
     """
 
     source: str
@@ -31,6 +32,7 @@ class _Part(NamedTuple):
     fresh: Flat
     info: Flat
     reinit_layers: int = 0
+    others: Collection[str] = ()
 
 
 def initial_params(
@@ -55,6 +57,7 @@ def initial_params(
                 part.reinit_layers,
                 task_head,
                 optional_heads,
+                part.others,
             )
         )
         for path, ours in part.paths.items():
@@ -81,10 +84,12 @@ def _parts(config: Config, flat: Flat, facts: dict[str, ParameterInfo]) -> list[
     decoder = [
         path for path in flat if head_of(path) in (DECODER, HEAD) and facts[path].part != FRESH
     ]
-    return [
-        _part(start, encoder, flat, facts, reinit_layers),
-        _part(config.init_decoder_from or start, decoder, flat, facts),
-    ]
+    one = _part(start, encoder, flat, facts, reinit_layers)
+    other = _part(config.init_decoder_from or start, decoder, flat, facts)
+    if one.source == other.source:
+        everything = saved_params(start)  # so that what is not used is reported only once
+        one, other = one._replace(others=other.paths), other._replace(others=everything)
+    return [one, other]
 
 
 def _part(

@@ -44,6 +44,16 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     'eval.n_best': (5, {'task': 'squad'}, {'task': 'text'}),
     'eval.max_answer_length': (5, {'task': 'squad'}, {'task': 'text'}),
     'eval.null_threshold': (1.0, {'task': 'squad'}, {'task': 'text'}),
+    'eval.length_penalty': (
+        0.6,
+        {'task': 'translate', 'eval.num_beams': 4},
+        {'task': 'translate'},
+    ),
+    'eval.early_stopping': (
+        True,
+        {'task': 'translate', 'eval.num_beams': 4},
+        {'task': 'translate'},
+    ),
     'optim.warmup_fraction': (0.2, {'task': 'text'}, {'task': 'text', 'optim.warmup_steps': 5}),
     'distill.temperature': (3.0, DISTILL, {**DISTILL, 'distill.kl_weight': 0.0}),
     'distill.positions': ('all', DISTILL, {**DISTILL, 'distill.kl_weight': 0.0}),

@@ -33,7 +33,14 @@ def test_a_round_trip_gives_back_every_bit(
 
 
 @pytest.mark.parametrize(
-    'heads', [(), ('pooler',), ('masked_lm',), ('pooler', 'next_sentence')], ids=str
+    'heads',
+    [
+        (),
+        pytest.param(('pooler',), marks=pytest.mark.slow),
+        pytest.param(('masked_lm',), marks=pytest.mark.slow),
+        ('pooler', 'next_sentence'),
+    ],
+    ids=str,
 )
 def test_the_heads_there_are_come_through(tmp_path: pathlib.Path, heads: tuple[str, ...]) -> None:
     source = make(tmp_path / 'ours', heads=heads)

@@ -11,6 +11,7 @@ from folders import assert_same, change_config, make
 from small_run import QUICK
 
 from bert_jax.config import ModelConfig
+from bert_jax.convert import hf
 from bert_jax.convert.families import FAMILIES, family_of
 from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.inference import model_dir
@@ -79,6 +80,21 @@ def test_a_model_that_transformers_does_not_have(changes: dict[str, Any], messag
     model = dataclasses.replace(ModelConfig(), **changes)
     with pytest.raises(ValueError, match=message):
         FAMILIES[model.model_type].values(model)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'name'),
+    [
+        ('xlnet', 'start_logits.dense.weight'),
+        ('xlnet', 'end_logits.LayerNorm.bias'),
+        ('xlnet', 'answer_class.dense_0.weight'),
+        ('xlm', 'qa_outputs.start_logits.dense.weight'),
+        ('flaubert', 'qa_outputs.answer_class.dense_1.weight'),
+    ],
+)
+def test_answer_heads_with_beam_search_are_named(kind: str, name: str) -> None:
+    reason = hf._why_unused(name, FAMILIES[kind], MODELS[kind], pathlib.Path(), {})
+    assert 'beam search' in reason and 'fine-tune a new head with --config=finetune_squad' in reason
 
 
 def test_families_have_different_names() -> None:

@@ -1,5 +1,6 @@
 """Errors name what is wrong with a folder, and nothing is written."""
 
+import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 from folders import change_config, tensors, tokenizer_json, write
 
-from bert_jax.config import ModelConfig
-from bert_jax.convert import tf1
+from bert_jax.config import Config, ModelConfig
+from bert_jax.convert import cached, tf1
 from bert_jax.convert.families.bert import BERT
 from bert_jax.convert.families.family import REQUIRED
 from bert_jax.convert.folders import convert_in, convert_out
@@ -17,6 +18,7 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import PRETRAINING_HEADS
+from bert_jax.preflight import paths
 
 
 def integers(folder: pathlib.Path) -> None:
@@ -256,3 +258,21 @@ def test_a_vocabulary_that_tensorflow_checkpoints_do_not_have(
     with pytest.raises(ValueError, match=rf'one of the kind {kind}; use --to=hf, or remove vocab'):
         tf1.write(tmp_path, source)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('name', ['xlnet_config.json', 'config.json'])
+def test_checkpoints_of_tensorflow_of_another_family(tmp_path: pathlib.Path, name: str) -> None:
+    folder = tmp_path / 'xlnet'
+    folder.mkdir()
+    published = {'d_model': 768, 'n_layer': 12, 'n_head': 12, 'd_inner': 3072, 'n_token': 32000}
+    values = {'model_type': 'xlnet', **published} if name == 'config.json' else published
+    (folder / name).write_text(json.dumps(values))
+    (folder / 'xlnet_model.ckpt.index').write_bytes(b'x')
+    assert cached.origin_of(folder) == 'tf1'
+    message = (
+        rf"{name} is of 'xlnet'; .* only of bert and albert. Instead, give a folder of Hugging"
+    )
+    with pytest.raises(ValueError, match=message):
+        convert_in('tf1', folder, tmp_path / 'no')
+    config = dataclasses.replace(Config(), init_from=str(folder))
+    assert not any('init_from' in problem for problem in paths.problems(config, tmp_path / 'run'))

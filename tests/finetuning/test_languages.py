@@ -6,12 +6,11 @@ import pathlib
 import re
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
+import random_parameters
 import small_tasks
 from etils import epath
-from flax import linen as nn
 
 from bert_jax import predict
 from bert_jax.config import Config, DataConfig, ModelConfig, default, from_dict, from_saved
@@ -23,8 +22,6 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import settings
 from bert_jax.finetuning.datasets import load_task_data
 from bert_jax.inference import model_dir
-from bert_jax.models.heads import HeadedEncoder
-from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.presets import PRESETS, tiny
 from bert_jax.preflight.pretraining import Pretraining
 
@@ -42,10 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     where.mkdir()
     words = tokenizer.train([*small_tasks.WORDS, TEXT] * 9, 120, True, 'xlm_bpe')
     model = dataclasses.replace(XLM, vocab_size=words.vocab_size)
-    headed = HeadedEncoder(model, ('masked_lm',))
-    params = nn.unbox(headed.init(jax.random.key(0), EncoderInputs.example()))['params']
     config = Config(model=model, data=DataConfig(language='en'))
-    model_dir.save(where, config, jax.device_get(params), words)
+    params = random_parameters.like_fresh(model, ('masked_lm',))
+    model_dir.save(where, config, params, words)
     return where
 
 

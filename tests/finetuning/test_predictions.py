@@ -17,7 +17,7 @@ from bert_jax import predict
 from bert_jax.config import command_line
 from bert_jax.data.labelled import examples
 from bert_jax.data.summary import Summary
-from bert_jax.finetuning import predictions
+from bert_jax.finetuning import prediction_files, predictions
 from bert_jax.finetuning.classification import ClassificationProcessor
 from bert_jax.finetuning.prediction_files import open_writer
 from bert_jax.inference import trained_model
@@ -213,6 +213,17 @@ def test_a_full_disk_leaves_whole_rows_and_says_how_many(
         predictions.write_records(bert, tmp_path / 'a.jsonl', output)
     part = tmp_path / 'out.jsonl.partial'
     assert len(list(map(json.loads, part.read_text().splitlines()))) == 3 and not output.exists()
+
+
+@pytest.mark.parametrize('text', ['', 'a\n', 'a\nbb\n', 'a\n\nbbb', 'a\n' + 'b' * 9, 'b' * 9])
+def test_a_part_of_a_row_is_removed(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(prediction_files, 'BLOCK', 4)
+    path = tmp_path / 'a.txt'
+    path.write_text(text)
+    prediction_files.keep_whole_lines(path)
+    assert path.read_text() == text[: text.rfind('\n') + 1]
 
 
 def test_every_format_gives_the_same_predictions(tmp_path: pathlib.Path) -> None:

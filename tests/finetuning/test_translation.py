@@ -1,4 +1,4 @@
-"""Translation from files to scores and texts with a tiny model, and mistakes in files."""
+"""Translation from files to scores and texts, with a tiny model."""
 
 import dataclasses
 import json
@@ -117,7 +117,7 @@ def test_a_run(
     with pytest.raises(ValueError, match='num_beams is 0; expected 1 or more'):
         bert.generate('a', num_beams=0)
     assert bert.embed(sources[:2]).shape == (2, 32)
-    with pytest.raises(ValueError, match='this checkpoint has no masked-LM head; it has'):
+    with pytest.raises(ValueError, match='an encoder-decoder does not fill masks'):
         bert.fill_mask('a [MASK]')
     with pytest.raises(ValueError, match='classify does not work with this model'):
         bert.classify('a film')
@@ -168,12 +168,25 @@ def fresh(config: Config, task: TranslationTask) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize(
-    'changes',
-    [{}, {'decoder_layers': 1}, {'decoder_shares': 'embeddings'}, {'decoder_shares': 'everything'}],
+    ('changes', 'has_its_own'),
+    [
+        ({}, False),
+        ({'decoder_layers': 1}, True),
+        ({'decoder_shares': 'embeddings'}, False),
+        ({'decoder_shares': 'everything'}, False),
+    ],
 )
-def test_a_decoder_starts_from_an_encoder(source: pathlib.Path, changes: dict[str, Any]) -> None:
-    model = dataclasses.replace(small_tasks.MODEL, **changes)
-    config = small_tasks.configured(source, 'translate')
+def test_a_decoder_starts_from_an_encoder(
+    tmp_path: pathlib.Path, source: pathlib.Path, changes: dict[str, Any], has_its_own: bool
+) -> None:
+    """It starts from init_from or, if it has its own checkpoint, from init_decoder_from."""
+    model, start = dataclasses.replace(small_tasks.MODEL, **changes), source
+    config = small_tasks.configured(source, 'translate', model=changes)
+    if has_its_own:
+        other = dataclasses.replace(small_tasks.MODEL, initializer_range=0.1)
+        start = small_tasks.pretrained_folder(tmp_path / 'other', other)
+        config = dataclasses.replace(config, init_decoder_from=str(start))
+        assert settings.start_from(config)[0].model == model
     config = dataclasses.replace(settings.one_step(config), model=model)
     begun, info = fresh(config, task_of(config, 2, 3, 0, 20))
     warm_start.check(config, begun, info, ('masked_lm',))
@@ -181,6 +194,7 @@ def test_a_decoder_starts_from_an_encoder(source: pathlib.Path, changes: dict[st
     saved = jax.device_get(model_dir.load(source).params)
     jax.tree.map(np.testing.assert_array_equal, params['encoder'], saved['encoder'])
     np.testing.assert_array_equal(params['masked_lm_bias'], saved['masked_lm_bias'])
+    saved = jax.device_get(model_dir.load(start).params)
     decoder, count = params['decoder'], model.num_decoder_layers
     for name, values in decoder['layers'].items():
         if name == 'cross_attention':
@@ -206,9 +220,15 @@ def test_what_does_not_fit_is_refused(tmp_path: pathlib.Path, source: pathlib.Pa
     again = small_tasks.pretrained_folder(tmp_path / 'again')
     (again / 'vocab.txt').write_text('\n'.join([*small_tasks.PIECES[:-1], 'quoi']) + '\n')
     refuses('has another vocabulary .* Use a checkpoint of both languages', again)
+    whole = small_tasks.fine_tuned_folder(tmp_path / 'whole', ('masked_lm', 'decoder'), ())
+    refuses('is an encoder-decoder; give the checkpoint of an encoder', whole)
     shares = {'model': {'decoder_shares': 'everything'}}
     refuses('so the decoder starts from config.init_from; remove', other, **shares)
-    refuses('max_target_length is 17; expected at most', data={'max_target_length': 17})
+    for length in (1, 17):
+        message = rf'max_target_length is {length}; expected 2 to data.max_seq_length \(16\), or 0'
+        refuses(message, data={'max_target_length': length})
+    refuses("target_field is 'source'; expected another", data={'target_field': 'source'})
+    refuses('decoder_layers is 3; .* layers of config.init_from', model={'decoder_layers': 3})
     refuses(
         'decoder_layers is 1; a decoder supports only 2',
         model=shares['model'] | {'decoder_layers': 1},
@@ -216,28 +236,6 @@ def test_what_does_not_fit_is_refused(tmp_path: pathlib.Path, source: pathlib.Pa
     config = small_tasks.configured(source, 'text', train={'label_smoothing': 0.1})
     with pytest.raises(ValueError, match="because the task 'text' does not read it"):
         settings.start_from(config)
-
-
-@pytest.mark.parametrize(
-    ('name', 'content', 'message'),
-    [
-        ('a.tsv', 'source\ttarget\na\tb\nc\n', r'a.tsv:3 has 1 columns; expected 2'),
-        ('a.tsv', 'source\ttarget\na\t \n', r"a.tsv:2 has an empty text in 'target'; fill"),
-        ('a.csv', 'source,target\n"",b\n', r"a.csv:2 has an empty text in 'source'"),
-        ('a.tsv', 'a film\tun film\n', r"a.tsv:1 has no column '.*source_field"),
-        ('a.jsonl', '{"source": "a"}\n', r"a.jsonl:1 has no column 'target'"),
-        ('a.jsonl', '{"source": "a", "target": null}\n', r"a.jsonl:1 has no text in 'target'; add"),
-        ('a.txt', 'a\n', r'a.txt: expected a name that ends in .csv'),
-    ],
-)
-def test_a_bad_pair_is_named(tmp_path: pathlib.Path, name: str, content: str, message: str) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=message):
-        list(pairs.iter_pairs(tmp_path / name, 'source', 'target'))
-    left_out: list[ValueError] = []
-    if ':2' in message or ':3' in message:
-        list(pairs.iter_pairs(tmp_path / name, 'source', 'target', left_out.append))
-        assert len(left_out) == 1
 
 
 def test_what_is_odd_about_targets_is_counted() -> None:

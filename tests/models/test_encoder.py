@@ -63,7 +63,14 @@ def test_packed_sequences_are_as_if_they_were_alone() -> None:
         np.testing.assert_allclose(packed[row, start:end], alone[0, : end - start], atol=2e-6)
 
 
-@pytest.mark.parametrize('changes', [{'remat': 'full'}, {'remat': 'dots'}, {'scan_unroll': 3}])
+@pytest.mark.parametrize(
+    'changes',
+    [
+        pytest.param({'remat': 'full'}, marks=pytest.mark.slow),
+        {'remat': 'dots'},
+        {'scan_unroll': 3},
+    ],
+)
 def test_remat_and_unroll_change_no_gradient(changes: dict) -> None:
     def loss(params: dict, model: Encoder) -> jax.Array:
         key = {'dropout': jax.random.key(2)}
@@ -76,7 +83,7 @@ def test_remat_and_unroll_change_no_gradient(changes: dict) -> None:
         np.testing.assert_allclose(a / scale, b / scale, atol=1e-5)
 
 
-@pytest.mark.parametrize('unroll', [0, 1])
+@pytest.mark.parametrize('unroll', [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_remat_takes_less_memory(unroll: int) -> None:
     """Recomputation is not optimized away on CPU either, although layers are unrolled there by
     default and XLA could find the results of the forward pass."""

@@ -10,7 +10,7 @@ import pytest
 import small_tasks
 from flax import linen as nn
 
-from bert_jax.models import encoder_decoder
+from bert_jax.models import encoder_decoder, generation
 from bert_jax.models.encoder_decoder import EncoderDecoder, completed
 from bert_jax.models.generation import Search, generate
 from bert_jax.models.inputs import EncoderInputs
@@ -123,3 +123,27 @@ def test_beams_find_the_best_texts() -> None:
             for i, (one, two) in enumerate(texts)
         ]
         assert tuple(text) == texts[int(np.argmax(scores))]
+
+
+@pytest.mark.parametrize(
+    ('written', 'least', 'size', 'expected'),
+    [
+        ([5, 6, 5], 0, 3, set()),
+        ([5, 6, START, 5], 0, 3, {6}),  # the start token is a part of the text
+        ([5], 0, 3, set()),  # shorter than a run
+        ([], 0, LONGEST + 2, set()),
+        ([5, 6], 3, 0, set()),  # the next token is the third one
+        ([5, 6], 4, 0, {END}),
+        ([5, 6, 5], 5, 2, {END, 6}),
+    ],
+)
+def test_tokens_that_must_not_follow(
+    written: list[int], least: int, size: int, expected: set[int]
+) -> None:
+    search = Search(START, END, PAD, 8, LONGEST, min_target_length=least, no_repeat_ngram_size=size)
+    text = np.full((2, 1, LONGEST), PAD)
+    text[1, 0, : len(written)] = written
+    scores = generation._allowed(
+        jnp.zeros((2, 1, 8)), jnp.asarray(text), jnp.int32(len(written)), search
+    )
+    assert {*np.flatnonzero(np.isinf(scores[1, 0]))} == expected

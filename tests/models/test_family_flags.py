@@ -1,11 +1,13 @@
 """Options of the encoder for families other than BERT, and options that exclude each other."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+import random_parameters
 from flax import linen as nn
 from tiny_model import TINY, run_steps
 
@@ -24,11 +26,15 @@ def init(model: ModelConfig) -> tuple[Encoder, Any]:
     return encoder, nn.unbox(jax.jit(encoder.init)(jax.random.key(0), ROWS))
 
 
+@functools.cache
+def compiled(encoder: Encoder, evaluates: bool) -> Any:
+    return jax.jit(lambda params, rngs: encoder.apply(params, ROWS, evaluates, rngs=rngs))
+
+
 def run(encoder: Encoder, params: Any, seed: int | None = None) -> np.ndarray:
     """The hidden states. With a seed, the model runs as in training."""
     rngs = None if seed is None else {'dropout': jax.random.key(seed)}
-    apply = jax.jit(lambda params, rngs: encoder.apply(params, ROWS, seed is None, rngs=rngs))
-    return np.asarray(apply(params, rngs))
+    return np.asarray(compiled(encoder, seed is None)(params, rngs))
 
 
 @pytest.mark.parametrize('name', ['flaubert-base', 'flaubert-large', 'modernbert-base'])
@@ -89,7 +95,7 @@ def test_the_dropout_of_heads(head: str, rate: float) -> None:
     model = dataclasses.replace(model, hidden_dropout_prob=0.2, layer_norm_eps=1.0)
     module = HeadedEncoder(model, (head,), 2)
     one = EncoderInputs(np.zeros((1, 1), np.int32))
-    params = nn.unbox(jax.jit(module.init)(jax.random.key(0), one))
+    params = {'params': random_parameters.like_fresh(model, (head,), 2)}
 
     def total(params: Any) -> jax.Array:
         rngs = {'dropout': jax.random.key(1)}

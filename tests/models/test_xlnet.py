@@ -1,6 +1,7 @@
 """XLNet: what each place sees, in both streams and at every layer; padding; and its memory."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -40,10 +41,15 @@ def params() -> Any:
     return nn.unbox(init(jax.random.key(0), EncoderInputs.example())['params'])
 
 
+@functools.cache
+def compiled(layers: int) -> Any:
+    model = XLNet(dataclasses.replace(CONFIG, num_hidden_layers=layers))
+    return jax.jit(lambda params, inputs: model.apply({'params': params}, inputs))
+
+
 def moved(params: Any, layers: int, order: np.ndarray, targets: np.ndarray | None) -> np.ndarray:
     """bool[places or targets, places]: whether the state after some layers depends on the token of
     each place. Each row of a batch has another token at one place."""
-    config = dataclasses.replace(CONFIG, num_hidden_layers=layers)
     cut = params | {'layers': jax.tree.map(lambda x: x[:layers], params['layers'])}
     ids = np.tile(np.arange(10, 10 + LENGTH), (LENGTH + 1, 1))
     ids[np.arange(1, LENGTH + 1), np.arange(LENGTH)] += 30
@@ -57,7 +63,7 @@ def moved(params: Any, layers: int, order: np.ndarray, targets: np.ndarray | Non
         factorization_order=every_row(order),
         targets=None if targets is None else every_row(targets),
     )
-    states = jax.jit(lambda params: XLNet(config).apply({'params': params}, inputs))(cut)
+    states = compiled(layers)(cut, inputs)
     return (np.asarray(states[1:]) != np.asarray(states[0])).any(-1).T
 
 
@@ -108,7 +114,7 @@ def test_memory_that_is_not_valid_is_not_seen(params: Any) -> None:
         return model.apply({'params': params}, given, mutable=[MEMORY])
 
     states, variables = run(memory, jnp.array([0]))
-    alone = model.apply({'params': params}, inputs)
+    alone = jax.jit(model.apply)({'params': params}, inputs)
     np.testing.assert_allclose(states, alone, atol=2e-6)
     (remembered,) = variables[MEMORY]['hidden']
     np.testing.assert_array_equal(remembered[:, :, :2], memory[:, :, 4:])

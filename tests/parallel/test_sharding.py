@@ -93,6 +93,7 @@ def compiled_step(mesh_config: MeshConfig) -> tuple[str, object, object]:
     return compiled.as_text(), compiled.memory_analysis(), step.abstract
 
 
+@pytest.mark.slow
 def test_fsdp_holds_an_eighth_of_the_state_and_dp_gathers_nothing() -> None:
     text, memory, abstract = compiled_step(MESHES['fsdp'])
     leaves = jax.tree.leaves(abstract)

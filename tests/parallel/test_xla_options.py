@@ -18,10 +18,7 @@ from bert_jax.parallel.mesh import make_mesh
 from bert_jax.performance import roofline, topologies
 from bert_jax.tasks.pretraining import PretrainTask
 
-SLOW = (
-    pytest.mark.slow,
-    pytest.mark.skipif(small_run.QUICK, reason='its collectives are compiled for each slice'),
-)
+RARE = pytest.mark.skipif(small_run.QUICK, reason='its collectives are compiled for each slice')
 SLICES = ('v5e-256', 'v4-128', 'v5p-128', 'v6e-256', 'tpu7x-128')
 
 
@@ -133,8 +130,9 @@ def test_the_compiler_accepts_the_options_for_every_collective(name: str) -> Non
     jax.jit(program, compiler_options=xla_options.options(mesh)).lower(x).compile()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    'name', [name if name == 'v5e-256' else pytest.param(name, marks=SLOW) for name in SLICES]
+    'name', [name if name == 'v5e-256' else pytest.param(name, marks=RARE) for name in SLICES]
 )
 def test_the_compiler_accepts_the_options_for_the_step(name: str) -> None:
     pytest.importorskip('libtpu')

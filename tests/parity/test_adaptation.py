@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 import numpy as np
+import pytest
 from etils import epath
 from reference import torch, transformers
 
@@ -109,6 +110,7 @@ def their_losses(source: pathlib.Path, config: Config, store: pathlib.Path) -> l
     return [*losses, their_eval(model, held_out)]
 
 
+@pytest.mark.slow
 def test_held_out_loss_of_real_weights(
     tmp_path: pathlib.Path, shared_data: Any, one_device: None
 ) -> None:

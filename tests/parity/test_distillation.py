@@ -8,6 +8,7 @@ import pytest
 from bert_jax.tasks.losses import cosine_distance, cross_entropy, softened_kl
 
 torch = pytest.importorskip('torch')
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize('temperature', [1.0, 2.0, 5.0])

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import pytest
 import reference
-from flax import linen as nn
 from reference import torch, transformers
 
 from bert_jax import predict
@@ -15,8 +14,6 @@ from bert_jax.config import ModelConfig
 from bert_jax.convert.folders import convert_out
 from bert_jax.convert.foreign import full_config
 from bert_jax.inference import model_dir
-from bert_jax.models.heads import HeadedEncoder
-from bert_jax.models.inputs import EncoderInputs
 
 MODEL = ModelConfig(
     vocab_size=50,
@@ -29,10 +26,9 @@ MODEL = ModelConfig(
 
 
 def write(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, ...]) -> None:
-    model = HeadedEncoder(MODEL, heads, max(len(labels), 1))
-    params = nn.unbox(jax.jit(model.init)(jax.random.key(0), EncoderInputs.example()))['params']
+    shapes = model_dir.abstract_params(MODEL, heads, max(len(labels), 1))
     random = np.random.default_rng(0)
-    params = jax.tree.map(lambda x: random.normal(0, 0.3, x.shape).astype('float32'), params)
+    params = jax.tree.map(lambda x: random.normal(0, 0.3, x.shape).astype('float32'), shapes)
     folder.mkdir()
     model_dir.save(folder, full_config(MODEL, lowercase=True), params, None)
     (folder / 'corpus.json').write_text(

@@ -47,6 +47,8 @@ def published(folder: pathlib.Path, kind: str, head: str, **config: Any) -> tupl
         'pad_token_id': vocabulary.specials.pad,
         **config,
     }
+    if kind == 'xlnet':
+        del values['max_position_embeddings']  # transformers refuses it
     if kind == 'modernbert':
         ids = vocabulary.specials
         values |= {'cls_token_id': ids.cls, 'sep_token_id': ids.sep}
@@ -86,8 +88,6 @@ def test_the_predictions_are_those_of_transformers(
 ) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     model, tokenizer = published(tmp_path / 'theirs', kind, head)
-    if head == 'QuestionAnswering' and type(model).__name__.startswith('XLNet'):
-        pytest.skip('it has a beam search')
     bert = predict.load(tmp_path / 'theirs', 'float32')
     check = {
         'SequenceClassification': classifies,

@@ -11,6 +11,7 @@ from bert_jax.tasks.losses import Sum, binary_cross_entropy, cross_entropy
 
 torch = pytest.importorskip('torch')
 functional = torch.nn.functional
+pytestmark = pytest.mark.slow
 
 ROWS, CLASSES = 6, 4
 RANDOM = np.random.default_rng(0)

@@ -7,7 +7,7 @@ prints the differences. `test_families.py` compares one stream, the heads and th
 
 import dataclasses
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,21 @@ from bert_jax.models.xlnet import MEMORY
 
 pytestmark = pytest.mark.slow
 
-# The number of the shape, and whether there are memory, segments, padding and reversed rows.
+
+class Case(NamedTuple):
+    """number: the number of the shape. The others: whether there are such inputs."""
+
+    number: int
+    memory: bool
+    segments: bool
+    padding: bool
+    bi_data: bool
+
+
 CASES = [
-    (2, True, False, False, True),
-    (0, False, True, True, False),
-    (1, True, True, False, False),
+    Case(2, True, False, False, True),
+    Case(0, False, True, True, False),
+    Case(1, True, True, False, False),
 ]
 ROWS, LENGTH, PREDICTIONS, MEM_LEN, REUSE_LEN, STEPS = 4, 20, 5, 24, 9, 3
 
@@ -50,22 +60,32 @@ def perm_mask(order: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return order[:, None, :] >= limit[:, :, None]
 
 
-@pytest.mark.parametrize(
-    ('number', 'memory', 'segments', 'padding', 'bi_data'),
-    CASES[1:] if QUICK else CASES,
-)
-def test_two_streams(
-    tmp_path: pathlib.Path, number: int, memory: bool, segments: bool, padding: bool, bi_data: bool
-) -> None:
-    """Hidden states, logits, memory and gradients of the last of three consecutive rows."""
-    theirs = their_model('xlnet', number)
-    mine = ours(theirs, tmp_path)
-    random, sizes = np.random.default_rng(number), np.array([LENGTH, 12, 15, 20])
-    mask = np.arange(LENGTH) >= LENGTH - np.where(padding, sizes, LENGTH)[:, None]
-    transformer = theirs.transformer
-    transformer.bi_data, transformer.mem_len, transformer.reuse_len = bi_data, MEM_LEN, REUSE_LEN
-    config = dataclasses.replace(mine.config, mem_len=MEM_LEN, reuse_len=REUSE_LEN)
-    model = dataclasses.replace(mine, config=config).model
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A batch of rows. ids, types, mask, order: [rows, length]; order has the numbers of a
+    factorization order. targets, labels: [rows, predictions], the places to predict and their
+    tokens."""
+
+    ids: np.ndarray
+    types: np.ndarray
+    mask: np.ndarray
+    order: np.ndarray
+    targets: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.take_along_axis(self.ids, self.targets, axis=1)
+
+
+def random_row(random: np.random.Generator, mask: np.ndarray, vocab_size: int) -> Row:
+    ids = random.integers(9, vocab_size, (ROWS, LENGTH)).astype(np.int32)
+    types = np.sort(random.integers(0, 3, (ROWS, LENGTH)), axis=1).astype(np.int32)
+    return Row(ids, types, mask, *random_order(random, mask))
+
+
+def gradient_step(model: Any) -> Any:
+    """A jitted function (params, inputs, labels) -> the gradients of the loss, and (outputs,
+    variables)."""
 
     def loss(params: Any, inputs: EncoderInputs, labels: jax.Array) -> tuple[jax.Array, Any]:
         outputs: Any
@@ -74,48 +94,76 @@ def test_two_streams(
         chosen = jnp.take_along_axis(scores, labels[:, :, None], axis=-1)
         return -jnp.mean(chosen), (outputs, variables)
 
-    step = jax.jit(jax.grad(loss, has_aux=True))
+    return jax.jit(jax.grad(loss, has_aux=True))
+
+
+def our_inputs(row: Row, case: Case, remembered: jax.Array, known: int) -> EncoderInputs:
+    """remembered: the memory, of which the last `known` states are valid."""
+    is_reversed = (jnp.arange(ROWS) >= ROWS // 2).astype(jnp.int32)
+    return EncoderInputs(
+        jnp.asarray(row.ids),
+        jnp.asarray(row.types) if case.segments else None,
+        segment_ids=jnp.asarray(row.mask, jnp.int32) if case.padding else None,
+        factorization_order=jnp.asarray(row.order),
+        targets=jnp.asarray(row.targets),
+        is_reversed=is_reversed if case.bi_data else None,
+        memory=remembered if case.memory else None,
+        memory_length=jnp.full(ROWS, known, jnp.int32) if case.memory else None,
+    )
+
+
+def their_step(theirs: Any, row: Row, case: Case, mems: Any) -> Any:
+    """The outputs of transformers, after the backward pass of the loss."""
+    theirs.zero_grad()
+    outputs = theirs(
+        input_ids=torch.tensor(row.ids).long(),
+        token_type_ids=torch.tensor(row.types).long() if case.segments else None,
+        attention_mask=torch.tensor(row.mask).float() if case.padding else None,
+        perm_mask=torch.tensor(perm_mask(row.order, row.targets)).float(),
+        target_mapping=torch.tensor(np.eye(LENGTH, dtype=np.float32)[row.targets]),
+        mems=mems,
+        use_mems=case.memory,
+        output_hidden_states=True,
+    )
+    labels = torch.tensor(row.labels).long().flatten()
+    torch.nn.functional.cross_entropy(outputs.logits.flatten(0, 1), labels).backward()
+    return outputs
+
+
+def memory_gap(variables: Any, mems: Any, expected: int) -> tuple[jax.Array, float]:
+    """Our memory and its largest difference from that of transformers, which has `expected`
+    states."""
+    (remembered,) = variables[MEMORY]['encoder']['hidden']
+    there = np.stack([layer.numpy() for layer in mems]).transpose(2, 0, 1, 3)
+    assert there.shape[2] == expected
+    here = np.asarray(remembered)[:, :, -expected:]
+    return remembered, float(np.abs(here - there).max())
+
+
+@pytest.mark.parametrize('case', CASES[1:] if QUICK else CASES)
+def test_two_streams(tmp_path: pathlib.Path, case: Case) -> None:
+    """Hidden states, logits, memory and gradients of the last of three consecutive rows."""
+    theirs = their_model('xlnet', case.number)
+    mine = ours(theirs, tmp_path)
+    random, sizes = np.random.default_rng(case.number), np.array([LENGTH, 12, 15, 20])
+    mask = np.arange(LENGTH) >= LENGTH - np.where(case.padding, sizes, LENGTH)[:, None]
+    transformer = theirs.transformer
+    transformer.bi_data = case.bi_data
+    transformer.mem_len, transformer.reuse_len = MEM_LEN, REUSE_LEN
+    config = dataclasses.replace(mine.config, mem_len=MEM_LEN, reuse_len=REUSE_LEN)
+    step = gradient_step(dataclasses.replace(mine, config=config).model)
     remembered: Any = jnp.zeros((ROWS, config.num_hidden_layers, MEM_LEN, config.hidden_size))
     mems, found = None, {}
-    for number_of_row in range(STEPS if memory else 1):
-        ids = random.integers(9, config.vocab_size, (ROWS, LENGTH)).astype(np.int32)
-        types = np.sort(random.integers(0, 3, (ROWS, LENGTH)), axis=1).astype(np.int32)
-        order, targets = random_order(random, mask)
-        labels = np.take_along_axis(ids, targets, axis=1)
-        known = min(number_of_row * REUSE_LEN, MEM_LEN)
-        inputs = EncoderInputs(
-            jnp.asarray(ids),
-            jnp.asarray(types) if segments else None,
-            segment_ids=jnp.asarray(mask, jnp.int32) if padding else None,
-            factorization_order=jnp.asarray(order),
-            targets=jnp.asarray(targets),
-            is_reversed=(jnp.arange(ROWS) >= ROWS // 2).astype(jnp.int32) if bi_data else None,
-            memory=remembered if memory else None,
-            memory_length=jnp.full(ROWS, known, jnp.int32) if memory else None,
-        )
-        gradients, (outputs, variables) = step(mine.params, inputs, labels)
-
-        theirs.zero_grad()
-        outputs_there = theirs(
-            input_ids=torch.tensor(ids).long(),
-            token_type_ids=torch.tensor(types).long() if segments else None,
-            attention_mask=torch.tensor(mask).float() if padding else None,
-            perm_mask=torch.tensor(perm_mask(order, targets)).float(),
-            target_mapping=torch.tensor(np.eye(LENGTH, dtype=np.float32)[targets]),
-            mems=mems,
-            use_mems=memory,
-            output_hidden_states=True,
-        )
-        torch.nn.functional.cross_entropy(
-            outputs_there.logits.flatten(0, 1), torch.tensor(labels).long().flatten()
-        ).backward()
-        if memory:
+    for k in range(STEPS if case.memory else 1):
+        row = random_row(random, mask, config.vocab_size)
+        inputs = our_inputs(row, case, remembered, min(k * REUSE_LEN, MEM_LEN))
+        gradients, (outputs, variables) = step(mine.params, inputs, row.labels)
+        outputs_there = their_step(theirs, row, case, mems)
+        if case.memory:
             mems = [layer.detach() for layer in outputs_there.mems]
-            (remembered,) = variables[MEMORY]['encoder']['hidden']
-            there = np.stack([layer.numpy() for layer in mems]).transpose(2, 0, 1, 3)
-            here = np.asarray(remembered)[:, :, -there.shape[2] :]
-            found['memory'] = float(np.abs(here - there).max())
-            assert found['memory'] <= HIDDEN and there.shape[2] == min(known + REUSE_LEN, MEM_LEN)
+            expected = min((k + 1) * REUSE_LEN, MEM_LEN)
+            remembered, found['memory'] = memory_gap(variables, mems, expected)
+            assert found['memory'] <= HIDDEN
     hidden = outputs_there.hidden_states[-1].detach().numpy()  # of the query stream
     logits = outputs_there.logits.detach().numpy()
     for name, here, there, bar in (
@@ -126,4 +174,4 @@ def test_two_streams(
         assert found[name] <= bar and np.abs(there).max() > 1
     found['gradients'] = gradient_gap(mine, gradients, theirs)
     assert found['gradients'] <= GRADIENTS
-    print(f'| xlnet {number} |', ' | '.join(f'{name} {x:.1e}' for name, x in found.items()))
+    print(f'| xlnet {case.number} |', ' | '.join(f'{name} {x:.1e}' for name, x in found.items()))

@@ -11,7 +11,8 @@ from bert_jax.performance import measure
 from bert_jax.tasks.finetuning import ClassificationTask
 
 
-def test_a_fine_tuning_step_is_measured() -> None:
+@pytest.mark.slow
+def test_a_fine_tuning_step_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parameters do not depend on the generator of dropout, as those of a run do not."""
     dropout = {'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0}
     model = dataclasses.replace(TINY.model, num_hidden_layers=1, **dropout)
@@ -20,13 +21,24 @@ def test_a_fine_tuning_step_is_measured() -> None:
         train = dataclasses.replace(TINY.train, prng_impl=generator)
         config = dataclasses.replace(TINY, model=model, mesh=MeshConfig(-1, 1, 1), train=train)
         config = measure.reshaped(config, 8, 16)
-        result = measure.measure(config, ClassificationTask(model, 2), steps=2, warmup=1)
+        task, said = ClassificationTask(model, 2), list[str]()
+        monkeypatch.setattr(measure, 'LONG', 0.0)
+        result = measure.measure(config, task, steps=2, warmup=1, say=said.append)
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(task.init(jax.random.key(0))))
+        expected = f'8 x 16, {parameters:,} parameters: compiling, then timing 2 steps ...'
+        assert said[0] == expected and said[1].startswith('3 steps take about 0.')
         assert result['fits'] and result['devices'] == jax.device_count()
         assert (result['batch_size'], result['max_seq_length']) == (8, 16)
         assert result['tokens_per_second'] == pytest.approx(8 * 16 / result['seconds'])
         assert 0.4 < result['loss'] < 1, 'a fresh model has ln 2'
         losses.append(result['loss'])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+    monkeypatch.setattr(measure.chips, 'usable_memory', lambda: 2**20)
+    monkeypatch.setattr(measure, '_timed_steps', lambda *_: pytest.fail('it would be killed'))
+    result = measure.measure(config, task, steps=2, warmup=1, say=said.append)
+    assert not result['fits'] and result['batch_size'] == 8
+    assert said[-1].startswith('8 x 16 needs 0.0 of 0.0 GiB on a device; a smaller --batch_size')
 
 
 def test_rows_keep_the_share_of_masked_positions() -> None:

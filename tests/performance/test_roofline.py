@@ -184,8 +184,15 @@ def test_messages_about_too_little_memory(message: str) -> None:
     assert (result['used'], result['exceeds']) == (18.25 * GIB, 2.5 * GIB)
     state = {'parameters': GIB, 'optimizer': 2 * GIB, 'batch': 0}
     result |= {'memory': state, 'devices': 8, 'mesh': {'data': 1, 'fsdp': 8, 'tensor': 1}}
-    result |= {'remat': 'dots', 'rows_per_device': 2}
-    assert 'remat=full' in tables.advice(result, TINY)
+    result |= {'remat': 'dots', 'rows_per_device': 2, 'phase': [9, 512, 16, 77]}
+    assert 'remat=full' in tables.advice(result, TINY), 'micro-batches would have one short row'
+    many = result | {'rows_per_device': 64}
+    assert 'accum_steps=2 ' in tables.advice(many, TINY)
+    large = many | {'used': 40 * GIB}
+    assert 'accum_steps=4 ' in tables.advice(large, TINY), 'enough of them'
+    assert 'remat=full' in tables.advice(many | {'used': 500 * GIB}, TINY)
+    four = dataclasses.replace(TINY, train=dataclasses.replace(TINY.train, accum_steps=4))
+    assert 'accum_steps=8 ' in tables.advice(many, four)
     assert 'accum_steps=2' in tables.advice(result | {'remat': 'full'}, TINY)
     least = result | {'remat': 'full', 'rows_per_device': 1}
     assert 'more chips' in tables.advice(least, TINY)
@@ -196,6 +203,7 @@ def test_an_unknown_message_of_the_compiler_is_the_error() -> None:
         roofline._too_large(RuntimeError('RESOURCE_EXHAUSTED: no vmem\nallocation trace'))
 
 
+@pytest.mark.slow
 def test_a_step_that_cannot_be_read_has_an_error(
     four: list[jax.Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,7 +211,8 @@ def test_a_step_that_cannot_be_read_has_an_error(
         raise NotImplementedError('how often the loop while.3 runs is not known')
 
     monkeypatch.setattr(roofline, '_roofline', unknown)
-    result = plan(TINY, four)
+    one_layer = dataclasses.replace(TINY.model, num_hidden_layers=1)
+    result = plan(dataclasses.replace(TINY, model=one_layer), four)
     assert result['fits'] and 'time of a step is not known: how often' in result['error']
     fits, time = tables.summary([result], TINY, None)
     assert 'yes' in fits and 'time of a step is not known: how often' in time

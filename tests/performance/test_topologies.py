@@ -42,9 +42,11 @@ def test_slices_by_name(name: str, slice_: str, chips: int) -> None:
         ('v9-8', ["'v9-8'", 'v5e-256', 'tpu7x']),
         ('v5e:4x4x4', ['4x4x4', 'v5e has 2 dimensions']),
         ('v5p:4x4', ['v5p has 3 dimensions']),
-        ('v5p-7', ['7 cores, two per chip', 'v5p:4x4x4']),
+        ('v5p-7', ['7 cores, two per chip', 'v5p-8;', 'v5p:4x4x4']),
         ('v5e-512', ["'v5e-512'", '16x32', '16x16 chips']),
-        ('v5e-12', ['12 chips', 'powers of two', 'v5e:4x4']),
+        ('v5e-12', ['12 chips', 'powers of two', 'v5e-8;', 'v5e:4x4']),
+        ('v4-3', ['3 cores', 'v4-8;']),
+        ('v6e-0', ['0 chips', 'v6e-1;']),
         ('v5e', ["'v5e'"]),
     ],
 )

@@ -10,16 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import random_parameters
 import small_tasks
 from etils import epath
-from flax import linen as nn
 
 from bert_jax import main
 from bert_jax.config import Config, default, from_dict
 from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
-from bert_jax.models.heads import HeadedEncoder
-from bert_jax.models.inputs import EncoderInputs
 from bert_jax.preflight import checks, init_from
 from bert_jax.preflight.pretraining import Pretraining
 from bert_jax.preflight.resolve import without_data
@@ -37,13 +35,12 @@ def here(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pat
     for name, count in (('train.txt', 60), ('held_out.txt', 10)):
         lines = [small_tasks.sentence(rng, 'annabert') + '\n' for _ in range(count)]
         (tmp_path / name).write_text(''.join(lines))
-    init = jax.jit(HeadedEncoder(small_tasks.MODEL, ('pooler',)).init)
-    params = nn.unbox(init(jax.random.key(0), EncoderInputs.example()))['params']
+    params = random_parameters.like_fresh(small_tasks.MODEL, ('pooler',))
     folder = tmp_path / 'start'
     folder.mkdir()
     config = Config(model=small_tasks.MODEL)
     pieces = [*small_tasks.PIECES[:-1], '##bert']
-    model_dir.save(folder, config, jax.device_get(params), tokenizer.WordPiece(pieces, True))
+    model_dir.save(folder, config, params, tokenizer.WordPiece(pieces, True))
     return tmp_path
 
 

@@ -101,7 +101,7 @@ def test_what_is_wrong_is_named(
     config = changed({key: value for key, value in changes.items() if not key.isupper()})
     usage = types.SimpleNamespace(free=changes.get('FREE', 1 << 40))
     monkeypatch.setattr(checks.shutil, 'disk_usage', lambda _: usage)
-    monkeypatch.setattr(checks, '_memory', lambda: changes['MEMORY'])
+    monkeypatch.setattr(checks, 'usable_memory', lambda: changes['MEMORY'])
     if 'MEMORY' not in changes:
         monkeypatch.setitem(checks.CHECKS, 'fits', lambda _: 'takes long')
     if 'start' in changes.values():

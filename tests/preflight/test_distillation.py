@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+import random_parameters
 import small_tasks
 from etils import epath
-from flax import linen as nn
 from small_run import metrics, same_bits, saved_arrays
 
 from bert_jax.config import Config, ModelConfig, default, from_dict
@@ -20,8 +20,7 @@ from bert_jax.convert.folders import convert_out
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.data.tokenizers.byte_bpe import ByteBPE
 from bert_jax.inference import model_dir
-from bert_jax.models.heads import HEADS, HeadedEncoder
-from bert_jax.models.inputs import EncoderInputs
+from bert_jax.models.heads import HEADS
 from bert_jax.models.presets import PRESETS
 from bert_jax.preflight import checks, distillation
 from bert_jax.preflight.pretraining import Pretraining
@@ -41,13 +40,9 @@ def save(
     heads: tuple[str, ...] = ('pooler', 'masked_lm'),
     pieces: list[str] = small_tasks.PIECES,
 ) -> None:
-    init = jax.jit(HeadedEncoder(model, heads).init)
-    made = init(jax.random.key(seed), EncoderInputs.example())
     folder.mkdir(exist_ok=True)
-    vocabulary = tokenizer.WordPiece(pieces, True)
-    model_dir.save(
-        folder, Config(model=model), jax.device_get(nn.unbox(made)['params']), vocabulary
-    )
+    params = random_parameters.like_fresh(model, heads, seed=seed)
+    model_dir.save(folder, Config(model=model), params, tokenizer.WordPiece(pieces, True))
 
 
 @pytest.fixture
@@ -91,6 +86,7 @@ def run(workdir: str, **changes: Any) -> pathlib.Path:
     return pathlib.Path(workdir)
 
 
+@pytest.mark.slow
 def test_a_run_and_its_resumption(here: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level('INFO')
     whole = run('whole')

@@ -54,6 +54,7 @@ def test_arrays_may_be_donated_right_after_a_save(tmp_path: pathlib.Path) -> Non
     assert_same(restored(tmp_path), small(1))
 
 
+@pytest.mark.slow
 def test_restore_onto_other_meshes(tmp_path: pathlib.Path) -> None:
     task = PretrainTask(TINY.model)
     eight = make_mesh(MeshConfig(data=2, fsdp=4))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 import small_run
-from small_hosts import DEVICES, Hosts, forced
+from small_hosts import DEVICES, Hosts
 
 STEPS = 5  # before the checkpoint, and after it
 
@@ -57,7 +57,7 @@ def train(folder: pathlib.Path, workdir: pathlib.Path, place: Place, steps: int)
         return hosts.output()
     done = subprocess.run(
         small_run.command(folder, workdir, **flags),
-        env=small_run.environment() | {'XLA_FLAGS': forced(place.devices)},
+        env=small_run.environment(place.devices),
         cwd=folder,
         capture_output=True,
         text=True,

@@ -41,7 +41,7 @@ def means() -> dict[tuple[int, ...], dict[str, float]]:
     examples['masked_lm_weights'][::2, 1:] = 0  # rows of unequal weight
     mesh = make_mesh(MeshConfig(data=8))
     replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    params = jax.device_put(nn.unbox(TASK.init(jax.random.key(0))), replicated)
+    params = jax.device_put(nn.unbox(jax.jit(TASK.init)(jax.random.key(0))), replicated)
     step = train_step.build_step(TINY, TASK, mesh)
     with jax.transfer_guard('disallow'):
         return {

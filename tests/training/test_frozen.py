@@ -20,7 +20,12 @@ ONE = MeshConfig(1, 1)
 
 
 @pytest.mark.parametrize(
-    ('freeze', 'optimizer'), [('embeddings', 'adamw'), ('2', 'lamb'), ('3', 'adamw')]
+    ('freeze', 'optimizer'),
+    [
+        pytest.param('embeddings', 'adamw', marks=pytest.mark.slow),
+        ('2', 'lamb'),
+        pytest.param('3', 'adamw', marks=pytest.mark.slow),
+    ],
 )
 def test_what_is_frozen_does_not_change(freeze: str, optimizer: str) -> None:
     optim = dataclasses.replace(TINY.optim, freeze=freeze, name=optimizer, layer_decay=0.9)

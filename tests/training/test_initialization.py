@@ -16,7 +16,7 @@ from bert_jax.training.initialization import _reinitialize
 
 
 def flat(seed: int) -> dict[str, jax.Array]:
-    params = nn.unbox(PretrainTask(TINY.model).init(jax.random.key(seed)))
+    params = nn.unbox(jax.jit(PretrainTask(TINY.model).init)(jax.random.key(seed)))
     return traverse_util.flatten_dict(params, sep='/')
 
 
@@ -45,7 +45,8 @@ def test_rates_fall_from_layer_to_layer() -> None:
     params = flat(0)
     tx = optimizer.make_optimizer(config, info())
     gradients = {path: jnp.ones_like(x) for path, x in params.items()}
-    updates, _ = tx.update(gradients, tx.init(params), params)
+    update = jax.jit(lambda gradients, params: tx.update(gradients, tx.init(params), params)[0])
+    updates = update(gradients, params)
     whole = float(updates['pooler/dense/bias'][0])
     for path, x in updates.items():
         if path.startswith('encoder/layers/'):  # three layers, the lowest first

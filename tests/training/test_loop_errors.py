@@ -32,7 +32,9 @@ FULL = {  # what a full disk raises
 }
 
 
-@pytest.mark.parametrize('writer', FULL)
+@pytest.mark.parametrize(
+    'writer', [pytest.param(x, marks=[pytest.mark.slow] * (x == 'events')) for x in FULL]
+)
 def test_a_full_disk_is_one_line(
     tmp_path: pathlib.Path, writer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,7 +148,13 @@ def test_every_objective_has_golden_losses() -> None:
     assert {*GOLDEN, 'plm'} == {*OBJECTIVES}
 
 
-@pytest.mark.parametrize('objective', GOLDEN)
+@pytest.mark.parametrize(
+    'objective',
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ('mlm+nsp', 'distill')))
+        for name in GOLDEN
+    ],
+)
 def test_losses_are_the_golden_ones(objective: str) -> None:
     expected = json.loads(GOLDEN[objective].read_text())
     np.testing.assert_allclose(golden_losses(objective), expected, rtol=0, atol=2e-5)

@@ -131,7 +131,7 @@ def check_documents(split: str, usable: int, needed: int) -> None:
 
 def purpose(needed: int) -> str:
     """The name, for messages, of what needs this number of documents."""
-    return 'next-sentence prediction' if needed > 1 else 'pretraining'
+    return 'an objective with pairs of texts' if needed > 1 else 'pretraining'
 
 
 def open_store(directory: str | pathlib.Path, split: str) -> Store:

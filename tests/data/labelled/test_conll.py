@@ -203,7 +203,9 @@ def test_what_is_written_is_read_back(tmp_path):
             conll.write(sentences, tags, path)
 
 
-@pytest.mark.parametrize('split', ENTITIES)
+@pytest.mark.parametrize(
+    'split', [pytest.param(x, marks=[pytest.mark.slow] * (x == 'train')) for x in ENTITIES]
+)
 def test_wnut17_is_read_whole(shared_data, tmp_path, split):
     path = shared_data(f'ner/wnut17/{split}.conll')
     summary = Summary()

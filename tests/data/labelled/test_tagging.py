@@ -145,7 +145,7 @@ def test_a_word_is_tagged_where_it_has_the_most_context():
 
 
 @pytest.mark.parametrize('cased', [True, False])
-@pytest.mark.parametrize('longest', [10, 128])
+@pytest.mark.parametrize('longest', [10, pytest.param(128, marks=pytest.mark.slow)])
 def test_tags_of_wnut17_survive(shared_data, cased, longest):
     name = 'cased' if cased else 'uncased'
     vocabulary = tokenizer.load(shared_data(f'vocab/bert-base-{name}'), lowercase=not cased)

@@ -50,7 +50,10 @@ def test_batches_fit_the_batch_spec_of_the_task(made):
     batches.check(take(made, config, 0, 1, host=1, num_hosts=4)[0], spec, 4)
 
 
-@pytest.mark.parametrize('options', [{}, {'whole_word_masking': True}, {'static_copies': 2}])
+@pytest.mark.parametrize(
+    'options',
+    [{}, {'whole_word_masking': True}, pytest.param({'static_copies': 2}, marks=pytest.mark.slow)],
+)
 def test_batch_k_is_the_same_after_a_jump(corpus, options):
     config = made_stores.config(**options)
     turn = num_chunks(corpus, 'train') // ROWS  # the batch in which the second epoch begins
@@ -61,15 +64,14 @@ def test_batch_k_is_the_same_after_a_jump(corpus, options):
     assert len(take(corpus, config, 60, 60)) == 0
 
 
-@pytest.mark.parametrize('copies', [0, 3])
-def test_hosts_share_a_global_batch(corpus, copies):
+@pytest.mark.parametrize(('copies', 'hosts'), [(0, 4), (3, 2)])
+def test_hosts_share_a_global_batch(corpus, copies, hosts):
     config = made_stores.config(static_copies=copies)
     turn = num_chunks(corpus, 'train') // ROWS
     steps = turn - 3, turn + 3
     whole = made_stores.joined(take(corpus, config, *steps))
-    for hosts in (2, 4):
-        parts = [take(corpus, config, *steps, host=h, num_hosts=hosts) for h in range(hosts)]
-        assert same(made_stores.joined(b for step in zip(*parts, strict=True) for b in step), whole)
+    parts = [take(corpus, config, *steps, host=h, num_hosts=hosts) for h in range(hosts)]
+    assert same(made_stores.joined(b for step in zip(*parts, strict=True) for b in step), whole)
     with pytest.raises(ValueError, match='32 sequences does not divide over 5 hosts'):
         take(corpus, config, 0, 1, num_hosts=5)
 
@@ -92,7 +94,7 @@ def test_seeds_and_phases_have_streams_of_their_own(made):
     ] * 3
     assert same(straight[0], first)
     assert not same(straight[9], first)
-    for k in range(12):
+    for k in (4, 5, 8, 9, 11):  # around each change of the phase, and the last batch
         assert same(take(made, config, k, k + 1)[0], straight[k])
     assert len(take(made, config, 3, 99)) == 9  # no more than the phases have
 

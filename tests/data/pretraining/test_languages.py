@@ -107,8 +107,7 @@ def test_the_parts_of_a_store_contain_all_its_text(store):
         assert edges[0][0] == format.GUARD and edges[-1][1] == whole.sentences[-1]
 
 
-@pytest.mark.parametrize('alpha', [0.0, 0.5, 0.7, 1.0])
-@pytest.mark.parametrize('share', [0.2, 0.5])
+@pytest.mark.parametrize(('alpha', 'share'), [(0.0, 0.2), (0.5, 0.5), (0.7, 0.2), (1.0, 0.5)])
 def test_languages_are_drawn_by_their_size_to_the_power_of_alpha(store, alpha, share):
     directory, config = store
     config = with_data(config, language_alpha=alpha, tlm_share=share)
@@ -146,13 +145,13 @@ def test_a_mixture_has_each_row_of_each_part_once(of):
 
 def test_batch_k_depends_on_the_seed_and_k_alone(store):
     whole = take(store, 0, 12)
-    for k, hosts in ((1, 2), (11, 4)):
+    for k, hosts in ((1, 1), (11, 2)):
         part = {name: array[k * 32 : (k + 1) * 32] for name, array in whole.items()}
-        assert same(take(store, k, k + 1), part)
         slices = [take(store, k, k + 1, host=h, num_hosts=hosts) for h in range(hosts)]
         assert same(made_stores.joined(slices), part)
     directory, config = store
-    assert not same(take((directory, with_data(config, seed=1)), 0, 1), take(store, 0, 1))
+    first = {name: array[:32] for name, array in whole.items()}
+    assert not same(take((directory, with_data(config, seed=1)), 0, 1), first)
 
 
 def test_batches_fit_the_batch_spec_of_the_task(store):

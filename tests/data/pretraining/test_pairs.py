@@ -156,7 +156,10 @@ def test_one_document_is_an_error_before_the_first_batch(tmp_path, documents):
 
 
 @pytest.mark.parametrize('length', [128] if QUICK else [128, 512])
-@pytest.mark.parametrize('name, documents', [('articles', 100), ('leads', 5000)])
+@pytest.mark.parametrize(
+    'name, documents',
+    [('articles', 100), pytest.param('leads', 5000, marks=pytest.mark.slow)],
+)
 def test_the_edges_of_texts_do_not_reveal_the_label(real_text, name, documents, length):
     """The label cannot be predicted from lengths and edges, nor from features of B alone."""
     directory = real_text(name, documents, holdout=0.05)
@@ -196,7 +199,7 @@ def test_with_adjacent_pairs_a_following_b_touches_its_a(made):
     assert (a > starts[own]).mean() > 0.1 and (b + b_length < ends[own])[follows].mean() > 0.1
 
 
-@pytest.mark.parametrize('adjacent', [False, True])
+@pytest.mark.parametrize('adjacent', [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('count', [1, 2])
 def test_short_documents_do_not_reveal_the_label(shared_data, tmp_path, real_text, count, adjacent):
     """Neither all tokens of B alone nor the edges of A and B reveal it, in documents of one

@@ -102,7 +102,7 @@ def test_segments_and_the_last_token(made):
     assert 'next_sentence_labels' not in batch
 
 
-@pytest.mark.parametrize('memory', [{}, MEMORY])
+@pytest.mark.parametrize('memory', [pytest.param({}, marks=pytest.mark.slow), MEMORY])
 def test_batch_k_depends_on_the_seed_and_k_alone(made, memory):
     config = configured(made, bi_data=True, **memory)
     whole = take(made, config, 0, 6)

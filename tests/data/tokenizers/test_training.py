@@ -42,6 +42,7 @@ def test_the_configuration_names_every_kind():
     assert set(choices('data.tokenizer')) == set(tokenizer.TRAINERS) <= set(tokenizer.KINDS)
 
 
+@pytest.mark.slow
 def test_training_is_the_same_in_every_process():
     kinds = [kind for kind in tokenizer.TRAINERS if can_train(kind)]
     command = [sys.executable, '-c', CODE, json.dumps(kinds)]
@@ -68,6 +69,14 @@ def test_a_trained_vocabulary_travels_as_files(kind, tmp_path):
         assert loaded.word_starts(np.array(ids)).sum() == 3
 
 
+@pytest.mark.parametrize(
+    'kind',
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ('wordpiece', 'byte_bpe')))
+        for name in tokenizer.TRAINERS
+    ],
+    indirect=True,
+)
 def test_time_does_not_grow_with_the_square_of_a_word(kind):
     """Ten times the length takes about ten times as long, not a hundred times."""
     size = 20_000 if kind == 'sentencepiece' else 60_000

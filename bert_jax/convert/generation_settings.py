@@ -1,0 +1,190 @@
+"""How an encoder-decoder of transformers generates texts: generation_config.json.
+
+Older folders have the same settings in config.json, for the whole model or for the decoder.
+"""
+
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from bert_jax.config import Config, EvalConfig, ModelConfig, validate
+from bert_jax.convert.foreign import read_json
+from bert_jax.data.tokenizers.tokenizer import Tokenizer
+from bert_jax.inference.model_dir import Pretrained
+from bert_jax.inference.rows import row_of
+
+FILE = 'generation_config.json'
+# Settings that config.eval has under the same names, with their types.
+SAME: Mapping[str, tuple[type, ...]] = {
+    'num_beams': (int,),
+    'length_penalty': (int, float),
+    'early_stopping': (bool,),
+    'no_repeat_ngram_size': (int,),
+}
+# Lengths of texts, with their smallest values.
+LENGTHS = {'max_length': 2, 'max_new_tokens': 1, 'min_length': 0, 'min_new_tokens': 0}
+IDS = ('decoder_start_token_id', 'bos_token_id', 'eos_token_id')
+# Settings that bert_jax does not compute, with the values that change nothing. None, an empty list
+# and an empty object change nothing either.
+NOT_COMPUTED: Mapping[str, Any] = {
+    'do_sample': False,
+    'num_return_sequences': 1,
+    'num_beam_groups': 1,
+    'diversity_penalty': 0,
+    'repetition_penalty': 1,
+    'encoder_repetition_penalty': 1,
+    'encoder_no_repeat_ngram_size': 0,
+    'guidance_scale': 1,
+    'penalty_alpha': 0,
+    'renormalize_logits': False,
+    'token_healing': False,
+    'bad_words_ids': None,
+    'force_words_ids': None,
+    'constraints': None,
+    'forced_bos_token_id': None,
+    'forced_eos_token_id': None,
+    'suppress_tokens': None,
+    'begin_suppress_tokens': None,
+    'sequence_bias': None,
+    'exponential_decay_length_penalty': None,
+    'dola_layers': None,
+    'max_time': None,
+    'stop_strings': None,
+    'watermarking_config': None,
+}
+# Settings that do not change the texts of greedy search and of beam search.
+_INERT = """
+    _from_model_config assistant_confidence_threshold assistant_early_exit
+    assistant_ensemble_weight assistant_lookbehind cache_config cache_implementation compile_config
+    continuous_batching_config disable_compile epsilon_cutoff eta_cutoff is_assistant low_memory
+    max_cache_len max_matching_ngram_size min_p num_assistant_tokens num_assistant_tokens_schedule
+    output_attentions output_hidden_states output_logits output_scores pad_token_id
+    prefill_chunk_size prompt_lookup_num_tokens remove_invalid_values return_dict_in_generate
+    speculation_type target_lookbehind temperature top_h top_k top_p transformers_version typical_p
+    use_cache use_mtp
+"""
+INERT = frozenset(_INERT.split())
+OLD_MAX_LENGTH = 20  # what transformers 4 wrote into config.json if nothing else was given
+
+
+class Generation(NamedTuple):
+    """The settings of a folder. max_target_length: the largest number of tokens in a text, with the
+    one that ends it; 0 if the folder does not say it. notes: lines to print."""
+
+    eval: EvalConfig
+    max_target_length: int
+    notes: tuple[str, ...]
+
+
+def read(
+    directory: pathlib.Path,
+    values: Mapping[str, Any],
+    model: ModelConfig,
+    vocabulary: Tokenizer | None,
+) -> Generation:
+    """Returns how a folder generates texts. values: those of its config.json.
+
+    Raises ValueError for a setting of a wrong type or size, and if texts do not start or end with
+    the tokens that bert_jax uses.
+    """
+    path = directory / FILE
+    if path.exists():
+        given = {name: x for name, x in read_json(path).items() if x is not None}
+    else:
+        path, given = directory / 'config.json', _from_config(values)
+    if vocabulary is not None:
+        _check_ids({**_from_config(values), **given}, model, vocabulary, path)
+    longest, least = _lengths(given, path)
+    lines = list(_notes(given, path))
+    if longest > model.longest_row:
+        lines.append(
+            f'{path} allows texts of {longest} tokens, but the decoder has {model.longest_row} '
+            'positions; longer texts are cut there'
+        )
+    if given.get('early_stopping') == 'never':
+        del given['early_stopping']
+    found = {name: _checked(given[name], name, SAME[name], path) for name in SAME if name in given}
+    settings = EvalConfig(**found, min_target_length=least)
+    try:
+        validate(Config(eval=settings))
+    except ValueError as error:
+        raise ValueError(f'{path}: {str(error).removeprefix("config.eval.")}') from error
+    return Generation(settings, min(longest, model.longest_row), tuple(lines))
+
+
+def _lengths(given: Mapping[str, Any], path: pathlib.Path) -> tuple[int, int]:
+    """The largest and the smallest number of tokens in a text, with the one that ends it; 0 if
+    there is no limit. transformers counts the start token in max_length and min_length."""
+    for name, least in LENGTHS.items():
+        if name in given and _checked(given[name], name, (int,), path) < least:
+            raise ValueError(f'{path}: {name} is {given[name]}; expected {least} or more')
+    most = given.get('max_new_tokens', given.get('max_length', 1) - 1)
+    if 'min_new_tokens' in given:
+        return most, given['min_new_tokens'] + 1
+    return most, given.get('min_length', 0)
+
+
+def _notes(given: Mapping[str, Any], path: pathlib.Path) -> Iterator[str]:
+    """Lines about settings that bert_jax does not compute, and about unknown ones."""
+    others = ["early_stopping='never'"] if given.get('early_stopping') == 'never' else []
+    others += [
+        f'{name}={given[name]!r}'
+        for name, neutral in NOT_COMPUTED.items()
+        if given.get(name) not in (None, [], {}, neutral)
+    ]
+    if others:
+        yield (
+            f'{path} has settings that bert_jax does not compute, so its texts may differ from '
+            f'those of transformers: {", ".join(others)}'
+        )
+    if unknown := sorted(set(given) - {*SAME, *LENGTHS, *IDS, *NOT_COMPUTED, *INERT}):
+        keys = ', '.join(f'{name}={given[name]!r}' for name in unknown)
+        yield f'{path} has unknown keys, taken for settings of no effect: {keys}'
+
+
+def _from_config(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a config.json. Those of the whole model come before those of the decoder."""
+    known = (*SAME, *LENGTHS, *IDS, *NOT_COMPUTED)
+    decoder = values.get('decoder') or {}
+    inner = {name: decoder[name] for name in known if decoder.get(name) is not None}
+    if inner.get('max_length') == OLD_MAX_LENGTH:
+        del inner['max_length']
+    return inner | {name: values[name] for name in known if values.get(name) is not None}
+
+
+def _checked(value: Any, name: str, kinds: tuple[type, ...], path: pathlib.Path) -> Any:
+    """The value of a setting, as the last of the types `kinds`. Raises ValueError if it has none of
+    them."""
+    if type(value) not in kinds:
+        expected = ' or '.join(kind.__name__ for kind in kinds)
+        raise ValueError(f'{path}: {name} is {value!r}; expected {expected}')
+    return kinds[-1](value)
+
+
+def _check_ids(
+    given: Mapping[str, Any], model: ModelConfig, vocabulary: Tokenizer, path: pathlib.Path
+) -> None:
+    """Raises ValueError if texts do not start and end with the special tokens around a row."""
+    first, last = row_of([[]], model.model_type, vocabulary.specials)
+    start = 'decoder_start_token_id' if 'decoder_start_token_id' in given else 'bos_token_id'
+    for name, wanted in ((start, first), ('eos_token_id', last)):
+        if given.get(name) not in (None, wanted, [wanted]):
+            raise ValueError(
+                f'{path}: {name} is {given[name]!r}; bert_jax supports only {wanted}, the id of '
+                f'{vocabulary.pieces[wanted]!r}, which is at that end of each row. Correct the '
+                'file if the model was trained with that token'
+            )
+
+
+def write(directory: pathlib.Path, source: Pretrained, ids: Mapping[str, int]) -> None:
+    """Writes generation_config.json. ids: those of special tokens, by their keys."""
+    settings, data = source.eval, source.data
+    values = {name: getattr(settings, name) for name in SAME}
+    if not settings.no_repeat_ngram_size:
+        del values['no_repeat_ngram_size']
+    if settings.min_target_length:
+        values['min_length'] = settings.min_target_length
+    longest = (data.max_target_length or data.max_seq_length) + 1
+    content = {**ids, 'max_length': longest, **values}
+    (directory / FILE).write_text(json.dumps(content, indent=2) + '\n')
