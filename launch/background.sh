@@ -9,17 +9,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-running() {  # a number that another process has by now does not count: it works elsewhere
+running() {  # another process may have the same number by now, but it has another folder
   [ -e runs/run.pid ] && [ "/proc/$(cat runs/run.pid)/cwd" -ef . ]
 }
 
 start() {
   if running; then
-    echo 'background.sh: a run is going on; ./launch/background.sh stop ends it' >&2
+    echo 'background.sh: a run is active; ./launch/background.sh stop ends it' >&2
     exit 2
   fi
   rm -f runs/run.pid runs/run.exit runs/run.stopped
-  # shellcheck disable=SC2016  # that shell is to expand it
+  # shellcheck disable=SC2016  # the inner shell expands the variables
   setsid bash -c '(echo "$BASHPID" >runs/run.pid; exec "$@") & wait $!; echo $? >runs/run.exit' - "$@" \
     </dev/null >>runs/run.log 2>&1 &
   until [ -s runs/run.pid ]; do sleep 0.1; done

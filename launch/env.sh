@@ -21,8 +21,9 @@ venv=${VENV:-.venv}
 new_enough() { "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; }
 
 make_venv() {
-  type "$python" >/dev/null 2>&1 || fail "PYTHON=$python is no program; name Python 3.11 or newer"
-  new_enough || fail "Python 3.11 or newer is needed, $("$python" --version) is here; set PYTHON="
+  type "$python" >/dev/null 2>&1 ||
+    fail "PYTHON=$python is not a program; set PYTHON= to Python 3.11 or newer"
+  new_enough || fail "$python is $("$python" --version); set PYTHON= to Python 3.11 or newer"
   run "$python" -m venv "$venv"
 }
 
@@ -44,8 +45,8 @@ install() {
   [ "${INSTALL:-}" != only ] || exit 0
 }
 
-# Gigabytes come and go with every step on a CPU. Given back to the kernel each time, they cost up to
-# a quarter of the step; so the process keeps them, in huge pages.
+# On a CPU, every step allocates and frees gigabytes. If glibc returns them to the kernel each time,
+# a step takes up to a quarter longer. So the process keeps them, in huge pages.
 malloc=glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1
 malloc=$malloc:glibc.malloc.mmap_threshold=68719476736:glibc.malloc.trim_threshold=68719476736
 run export GLIBC_TUNABLES="${GLIBC_TUNABLES-$malloc}"

@@ -4,7 +4,7 @@
 # train, and --dry_run only prints the commands:
 #   CONFIG=base ./launch/gpu.sh --workdir=runs/base --config.data.corpus='text:books/*.txt'
 set -euo pipefail
-export GLIBC_TUNABLES="${GLIBC_TUNABLES-}"  # what env.sh has is for steps on a CPU
+export GLIBC_TUNABLES="${GLIBC_TUNABLES-}"  # the value in env.sh is for steps on a CPU
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
 install data,finetune,gcs,hf,cuda

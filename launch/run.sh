@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # The other scripts source this file, from the checkout. With -h or --help among their arguments, it
-# prints the comment at the top of the script and ends it. It removes --dry_run (or --dry-run) from
-# the arguments. It defines these functions:
+# prints the comment at the top of the script and ends the script. It removes --dry_run (or
+# --dry-run) from the arguments. It defines these functions:
 #   run COMMAND...     runs it; under --dry_run prints it instead, so that it can be pasted
-#   quote WORD...      prints the words as a shell has to be given them
+#   quote WORD...      prints the words, quoted for a shell
 #   fail LINE          prints the line with the script's name on stderr and ends with 2
 #   check_config       fails if CONFIG is neither a file nor the name of one in configs/
 fail() {
@@ -34,7 +34,7 @@ check_config() {  # the configuration's file receives the part after a colon
   file=${file%%:*}
   if [ "$file" ] && [ ! -f "$file" ] && [ ! -f "configs/$file.py" ]; then
     names=$(cd configs && echo *.py)
-    fail "CONFIG=$CONFIG is no file of this checkout, nor one of the names ${names//.py/}"
+    fail "CONFIG=$CONFIG is neither a file nor one of these names: ${names//.py/}"
   fi
 }
 

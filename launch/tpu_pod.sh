@@ -16,10 +16,10 @@
 #   delete     deletes the TPU
 #
 # Flags, all with the sign = before a value:
-#   --zone=us-west4-a         needed
-#   --type=v5litepod-256      for create and watch: also v5e-256, v4-128, v5p-128, v6e-8 ...
-#   --version=RUNTIME         the software of the TPU, if not the usual one of its type
-#   --project=ID              if not the project of gcloud's configuration
+#   --zone=us-west4-a         the zone of Google Cloud; it is needed
+#   --type=v5litepod-256      the type, for create and watch: v5e-256, v4-128, v5p-128, v6e-8 ...
+#   --version=RUNTIME         the software of the TPU, if it is not the usual one of its type
+#   --project=ID              the project, if it is not that of gcloud's configuration
 #   --spot                    a TPU that is cheaper and may be preempted
 #   --queue                   a queued request for a TPU
 #   --slices=2                the number of slices; several are always queued
@@ -86,7 +86,9 @@ for argument in "$@"; do
 done
 case $command:$workdir in
   start:gs://* | watch:gs://*) check_config ;;
-  start:* | watch:*) fail "--workdir='$workdir' does not outlive the TPU; end with -- --workdir=gs://BUCKET/RUN" ;;
+  start:* | watch:*)
+    fail "--workdir='$workdir' would be lost with the TPU; end with -- --workdir=gs://BUCKET/RUN"
+    ;;
   *) [ $# = 0 ] || fail "$command takes no arguments of bert_jax train: '$1'" ;;
 esac
 
@@ -98,7 +100,7 @@ here='cd bert_jax && '
 main="./launch/background.sh start ./launch/tpu_vm.sh $(quote --distributed "$@")"
 main="INSTALL=no ${CONFIG:+CONFIG=$(quote "$CONFIG") }$main"
 
-on() {  # 0 or all, COMMAND
+on() {  # on WORKER COMMAND runs it on worker 0 or on all
   run "${tpus[@]}" ssh "$name" "${where[@]}" ${queue:+"--node=$1"} --worker="$1" --command="$2"
 }
 
@@ -137,7 +139,7 @@ tpu_state() {
     echo "${answer##*$'\n'}"
   elif [[ $answer == *NOT_FOUND* ]]; then
     echo gone
-  else  # the desk may be offline: no reason to make another TPU
+  else  # this machine may be offline, which is no reason to create another TPU
     say "$answer" && echo unknown
   fi
 }
@@ -152,7 +154,7 @@ run_state() {
 watch() {
   if [ "$dry_run" ]; then describe && state && delete && create && install && start && return; fi
   local tpu run news told='' crashes=0 well=0 commit
-  commit=$(git rev-parse HEAD)  # a run goes on with the code that it began with
+  commit=$(git rev-parse HEAD)  # a run continues with the code that it began with
   while true; do
     tpu=$(tpu_state) run=
     case $tpu in READY | ACTIVE) run=$(run_state) ;; esac
@@ -165,7 +167,7 @@ watch() {
     esac
     case $run in
       'exit 0') say "done; $name is still there: ./launch/tpu_pod.sh delete" && return 0 ;;
-      'exit 2' | 'exit 3') say 'nothing that starting again would mend: see logs' && return "${run#exit }" ;;
+      'exit 2' | 'exit 3') say 'starting the run again would not help: see logs' && return "${run#exit }" ;;
       stopped) return 143 ;;
       none) { install && start; } || say 'not started yet' ;;
       lost | 'exit 143') restart || say 'not started yet' ;;

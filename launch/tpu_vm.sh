@@ -4,7 +4,7 @@
 #   CONFIG=base ./launch/tpu_vm.sh --workdir=gs://bucket/run --config.data.corpus=tokens:DIR
 # On a pod, it has to run on every worker, with --distributed; tpu_pod.sh does that.
 set -euo pipefail
-export GLIBC_TUNABLES="${GLIBC_TUNABLES-}"  # what env.sh has is for steps on a CPU
+export GLIBC_TUNABLES="${GLIBC_TUNABLES-}"  # the value in env.sh is for steps on a CPU
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
 

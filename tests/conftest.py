@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+import launch_desk
 import pytest
 import small_run
 
@@ -16,8 +17,8 @@ os.environ.setdefault('XLA_FLAGS', small_run.xla_flags(8))
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')  # as main has it
-# Most of the tests' time is compiling: less is optimized, and every process of a run finds what
-# another has compiled.
+# Compilation takes most of the time of the tests. So programs are optimized less, and the processes
+# of a run share what they compile.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 COMPILED = 'JAX_COMPILATION_CACHE_DIR'
 OWN_CACHE = pytest.StashKey[bool]()  # whether the cache was made for these tests alone
@@ -52,6 +53,12 @@ def shared_data() -> Callable[[str], pathlib.Path]:
         return path
 
     return look_up
+
+
+@pytest.fixture
+def desk(tmp_path: pathlib.Path) -> launch_desk.Desk:
+    """Returns a checkout in which programs replace gcloud, Slurm and Python."""
+    return launch_desk.Desk(tmp_path)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A desk for the launch scripts, with stand-ins for gcloud and others that note what they get."""
+"""A checkout for the launch scripts. Programs replace gcloud and others, and record their calls."""
 
 import json
 import os
@@ -7,13 +7,16 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUCKET = '--workdir=gs://bucket/run'
 HERE = ('--zone=us-west4-a', '--project=mine', '--quiet')
-# A stand-in for each command. Its answers are in answers.json, by its name and first word; the last
-# answer is repeated. 'exit N' is an exit code, 'gone' what gcloud says of what isn't there.
+# A program that replaces each command. Its answers are in answers.json, by its name and first word,
+# and the last answer is repeated. 'exit N' is an exit code. 'gone' is the error of gcloud if a TPU
+# does not exist.
 FAKE = """#!{python}
 import json, os, pathlib, sys
 name, words = os.path.basename(sys.argv[0]), sys.argv[1:]
@@ -48,7 +51,7 @@ def execute(
 
 
 class Desk:
-    """A checkout with the launch scripts, and stand-ins for the commands that they use."""
+    """A checkout with the launch scripts, and programs that replace the commands that they use."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder, self.checkout = folder, folder / 'checkout'
@@ -99,3 +102,11 @@ class Desk:
 
 def split(shown: str) -> list[list[str]]:
     return [shlex.split(line) for line in shown.splitlines()]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits until the condition is true, for at most 20 seconds."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, 'it does not happen'
+        time.sleep(0.05)

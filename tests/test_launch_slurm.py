@@ -1,15 +1,9 @@
 """The launch script of Slurm."""
 
-import pathlib
 import re
 
 import pytest
 from launch_desk import ODD, ROOT, Desk, split
-
-
-@pytest.fixture
-def desk(tmp_path: pathlib.Path) -> Desk:
-    return Desk(tmp_path)
 
 
 @pytest.mark.parametrize(('code', 'requeued'), [(0, False), (143, True), (2, False)])
@@ -40,7 +34,8 @@ def test_slurm_without_slurm(desk: Desk) -> None:
     done = desk.run('bash', 'launch/slurm.sbatch')
     assert done.returncode == 2
     assert done.stderr == (
-        'slurm.sbatch: srun is not here; on a Slurm cluster, type: sbatch launch/slurm.sbatch ...\n'
+        'slurm.sbatch: srun does not exist here; on a Slurm cluster, type: '
+        'sbatch launch/slurm.sbatch ...\n'
     )
 
 
