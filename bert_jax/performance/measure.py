@@ -19,10 +19,10 @@ from bert_jax.parallel.mesh import host_slice, make_mesh, of_process_0
 from bert_jax.performance import step_profile
 from bert_jax.tasks.task import Task
 from bert_jax.training import random_streams
-from bert_jax.training.train_step import build_step
+from bert_jax.training.train_step import Step, build_step
 
 BATCHES = 4  # the steps use these in turn
-LONG = 30.0  # a measurement that takes more seconds says how long it takes
+LONG = 30.0  # seconds; if a measurement takes longer, a line announces its duration
 
 Say = Callable[[str], None]
 
@@ -59,14 +59,13 @@ def measure(
 ) -> dict[str, Any]:
     """Times the training step of the first phase.
 
-    steps: the number of steps that are timed. warmup: the number of steps before them. say: gets
-    lines that say what happens, for the user. Returns the values of `_shape` and:
+    steps: the number of steps that are timed. warmup: the number of steps before them. say:
+    receives lines about the progress, for the user. Returns the values of `_shape` and:
     - `seconds`, the median time of a step, and the percentiles `seconds_p10` and `seconds_p90`;
     - `peak_memory`, bytes of one device, as the compiler reports them (the number of the backend
       would include earlier measurements);
     - `parts`, the result of `step_profile.breakdown`, if `profile` is true;
     - `fits`, which is False if the step does not fit in memory; then only the shape is returned.
-      On a CPU the compiler's number decides, because Linux ends a process that needs too much.
 
     Raises ValueError if the sizes of the model or the batch do not divide over the mesh.
     """
@@ -75,17 +74,15 @@ def measure(
     key = random_streams.root(config.train.seed, config.train.prng_impl)
     shape = _shape(config, mesh)
     count = sum(leaf.size for leaf in jax.tree.leaves(built.abstract.params))
-    named = f'{phase.batch_size:,} x {phase.max_seq_length}'
-    say(f'{named}, {count:,} parameters: compiling, then timing {steps} steps ...')
+    size = f'{phase.batch_size:,} x {phase.max_seq_length}'
+    say(f'{size}, {count:,} parameters: compiling, then timing {steps} steps ...')
     memory = chips.usable_memory()
     try:
         # The parameters of a run come from this generator, whatever generates its dropout.
         state = built.init(random_streams.root(config.train.seed, 'threefry2x32'))
         frozen = built.init_frozen(random_streams.root(config.train.seed, 'threefry2x32'))
-        start = time.perf_counter()
-        compiled = built.lower(phase).compile()
-        compile_seconds = time.perf_counter() - start
-        if _is_too_large(compiled, memory, lambda sizes: say(f'{named} needs {sizes}')):
+        compiled, compile_seconds = _compiled(built, phase)
+        if _is_too_large(compiled, memory, lambda needed: say(f'{size} needs {needed}')):
             return shape | {'fits': False}
 
         def step(state: Any, rows: batch.Batch) -> Any:
@@ -113,21 +110,30 @@ def measure(
     }
 
 
+def _compiled(step: Step, phase: Phase) -> tuple[Any, float]:
+    """The compiled step, and the seconds that the compilation has taken."""
+    start = time.perf_counter()
+    compiled = step.lower(phase).compile()
+    return compiled, time.perf_counter() - start
+
+
 def _is_too_large(compiled: jax.stages.Compiled, memory: int | None, say: Say) -> bool:
-    """Whether a step for CPUs needs more than `memory` bytes. Linux would end the process, and
-    perhaps others. Another device raises an error itself."""
+    """Returns whether a step needs more than `memory` bytes on a CPU; if so, `say` receives the
+    numbers. The number of the compiler decides, because Linux would kill the process, and perhaps
+    others. Other devices raise an error."""
     needed = chips.needed_memory(compiled)
     if memory is None or needed <= memory or jax.default_backend() != 'cpu':
         return False
-    if jax.process_count() > 1:  # the processes have to agree
+    if jax.process_count() > 1:  # all processes have to decide the same
         return False
-    sizes = f'{needed / chips.GIB:.1f} of {memory / chips.GIB:.1f} GiB on a device'
-    say(f'{sizes}; a smaller --batch_size needs less')
+    least, most = f'{needed / chips.GIB:.1f} GiB', f'{memory / chips.GIB:.1f} GiB'
+    say(f'{least} on a device, but {most} are available; choose a smaller --batch_size')
     return True
 
 
 def _speed(times: list[float], phase: Phase, flops: float) -> dict[str, Any]:
-    """times: the sorted seconds of steps. flops: those of a step."""
+    """Returns the values of `measure` about the speed. times: the sorted seconds of the steps.
+    flops: the floating-point operations of one step."""
     median = statistics.median(times)
     return {
         'seconds': median,
@@ -158,8 +164,8 @@ def _timed_steps(
     """Runs 1 + count steps; returns the seconds of the last `count`, the state and the last sums.
 
     As in a run, a step is dispatched before the previous step has ended. The time of a step is the
-    time from the end of the previous step to its own end. If the steps take long, `say` gets a line
-    about it.
+    time from the end of the previous step to its own end. If the steps take longer than LONG,
+    `say` receives a line about it.
     """
     ends, sums = list[float](), dict[str, Any]()
     for i in range(1 + count):

@@ -12,7 +12,7 @@ from bert_jax.performance.step_profile import DIRECTIONS
 
 Row = Mapping[str, Any]
 STYLE: dict[str, Any] = {'box': SIMPLE_HEAD, 'collapse_padding': True, 'pad_edge': False}
-# Smaller micro-batches than this many tokens on a device do not keep a chip busy.
+# Micro-batches with fewer tokens than this on each device do not keep the chips busy.
 FEWEST_TOKENS = 1024
 BOUNDS = {'interconnect': 'links', 'synchronous interconnect': 'waiting for links'}
 Columns = Mapping[str, Callable[[Row], str]]
@@ -61,7 +61,7 @@ def _bound(row: Row) -> str:
 
 
 def _tera(flops: float | None) -> str:
-    """FLOPs in trillions. A small model has two digits of its small number, not 0.00."""
+    """A number of FLOPs in TFLOPs. A small number has two significant digits, and is not 0.00."""
     if flops is None:
         return ''
     return f'{flops / 1e12:,.2f}' if flops >= 1e11 else f'{flops / 1e12:.2g}'
@@ -238,7 +238,7 @@ def advice(plan: Row, config: Config) -> str:
             return f'--config.train.accum_steps={steps} (splits {what}; the batch is the same)'
         steps *= 2
     if plan['remat'] != 'full':
-        return f'--config.model.remat=full (computes most of {what} twice)'
+        return f'--config.model.remat=full (recomputes most of {what})'
     if rows > accum:
         return f'--config.train.accum_steps={2 * accum} (splits {what}), or half the batch'
     return 'a slice of more chips, or a larger --config.mesh.tensor'

@@ -38,7 +38,7 @@ def test_a_fine_tuning_step_is_measured(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(measure, '_timed_steps', lambda *_: pytest.fail('it would be killed'))
     result = measure.measure(config, task, steps=2, warmup=1, say=said.append)
     assert not result['fits'] and result['batch_size'] == 8
-    assert said[-1].startswith('8 x 16 needs 0.0 of 0.0 GiB on a device; a smaller --batch_size')
+    assert said[-1].startswith('8 x 16 needs 0.0 GiB on a device, but 0.0 GiB are available')
 
 
 def test_rows_keep_the_share_of_masked_positions() -> None:
