@@ -40,7 +40,7 @@ def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
             key = family.keys.get(name, name)
             raise ValueError(
                 f'{path}: {key} is {ours!r} in the encoder and {theirs!r} in the decoder; bert_jax '
-                'supports only the same value'
+                'supports only equal values'
             )
     model = dataclasses.replace(
         model,
@@ -49,8 +49,8 @@ def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
     )
     both = _pair(family)
     tensors, note = hf_weights.read_tensors(directory, both)
-    words = f'{DECODER}/embeddings/word_embeddings'
-    words = next(rule.theirs for rule in both.rules if rule.ours == words)
+    table = f'{DECODER}/embeddings/word_embeddings'
+    words = next(rule.theirs for rule in both.rules if rule.ours == table)
     model, used, unused = hf_weights.without_copies(tensors, both, model, words)
     known = {name for x in both.rules for name in x.names(_layers(x, model))}
     for name in used.keys() - known:

@@ -88,7 +88,8 @@ def convert_in(
 def _parameters(
     source: Foreign, heads: tuple[str, ...], allow_missing: bool
 ) -> tuple[dict[str, np.ndarray], list[str], dict[str, str]]:
-    """The parameters by path, the names of missing tensors, and why each other one is not used."""
+    """Returns the parameters by path, the names of the missing tensors, and the reason for each
+    tensor that is not used."""
     num_labels = max(len(source.task.get('labels', ())), 1)
     abstract = model_dir.abstract_params(source.model, heads, num_labels)
     shapes = {path: leaf.shape for path, leaf in flatten(abstract).items()}

@@ -52,7 +52,8 @@ class Foreign:
     language: the language of texts, if none is given.
     embedding: the sentence embedding of a folder of sentence-transformers. longest: the length of
     rows that the folder's tokenizer names, None if it names none.
-    eval, max_target_length: how an encoder-decoder generates texts; see config.eval, config.data.
+    eval, max_target_length: the settings with which an encoder-decoder generates texts; see
+    config.eval and config.data.
     """
 
     rules: Rules

@@ -1,4 +1,4 @@
-"""How an encoder-decoder of transformers generates texts: generation_config.json.
+"""Reads and writes generation_config.json, with which an encoder-decoder generates texts.
 
 Older folders have the same settings in config.json, for the whole model or for the decoder.
 """
@@ -65,12 +65,12 @@ _INERT = """
     use_cache use_mtp
 """
 INERT = frozenset(_INERT.split())
-OLD_MAX_LENGTH = 20  # what transformers 4 wrote into config.json if nothing else was given
+OLD_MAX_LENGTH = 20  # transformers 4 wrote this value into config.json if no other was given
 
 
 class Generation(NamedTuple):
-    """The settings of a folder. max_target_length: the largest number of tokens in a text, with the
-    one that ends it; 0 if the folder does not say it. notes: lines to print."""
+    """The settings of a folder. max_target_length: the largest number of tokens in a text,
+    including the end token; 0 if the folder has no limit. notes: lines to print."""
 
     eval: EvalConfig
     max_target_length: int
@@ -83,7 +83,7 @@ def read(
     model: ModelConfig,
     vocabulary: Tokenizer | None,
 ) -> Generation:
-    """Returns how a folder generates texts. values: those of its config.json.
+    """Returns the generation settings of a folder. values: those of its config.json.
 
     Raises ValueError for a setting of a wrong type or size, and if texts do not start or end with
     the tokens that bert_jax uses.
@@ -114,8 +114,8 @@ def read(
 
 
 def _lengths(given: Mapping[str, Any], path: pathlib.Path) -> tuple[int, int]:
-    """The largest and the smallest number of tokens in a text, with the one that ends it; 0 if
-    there is no limit. transformers counts the start token in max_length and min_length."""
+    """The largest and the smallest number of tokens in a text, including the end token; 0 if there
+    is no limit. transformers also counts the start token in max_length and min_length."""
     for name, least in LENGTHS.items():
         if name in given and _checked(given[name], name, (int,), path) < least:
             raise ValueError(f'{path}: {name} is {given[name]}; expected {least} or more')
@@ -140,11 +140,11 @@ def _notes(given: Mapping[str, Any], path: pathlib.Path) -> Iterator[str]:
         )
     if unknown := sorted(set(given) - {*SAME, *LENGTHS, *IDS, *NOT_COMPUTED, *INERT}):
         keys = ', '.join(f'{name}={given[name]!r}' for name in unknown)
-        yield f'{path} has unknown keys, taken for settings of no effect: {keys}'
+        yield f'{path} has unknown keys, which bert_jax ignores: {keys}'
 
 
 def _from_config(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in a config.json. Those of the whole model come before those of the decoder."""
+    """The settings in a config.json. Those of the whole model override those of the decoder."""
     known = (*SAME, *LENGTHS, *IDS, *NOT_COMPUTED)
     decoder = values.get('decoder') or {}
     inner = {name: decoder[name] for name in known if decoder.get(name) is not None}
@@ -154,8 +154,8 @@ def _from_config(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(value: Any, name: str, kinds: tuple[type, ...], path: pathlib.Path) -> Any:
-    """The value of a setting, as the last of the types `kinds`. Raises ValueError if it has none of
-    them."""
+    """Returns the value of a setting, converted to the last of the types `kinds`. Raises ValueError
+    if it has none of these types."""
     if type(value) not in kinds:
         expected = ' or '.join(kind.__name__ for kind in kinds)
         raise ValueError(f'{path}: {name} is {value!r}; expected {expected}')
@@ -168,12 +168,12 @@ def _check_ids(
     """Raises ValueError if texts do not start and end with the special tokens around a row."""
     first, last = row_of([[]], model.model_type, vocabulary.specials)
     start = 'decoder_start_token_id' if 'decoder_start_token_id' in given else 'bos_token_id'
-    for name, wanted in ((start, first), ('eos_token_id', last)):
+    for name, wanted, place in ((start, first, 'first'), ('eos_token_id', last, 'last')):
         if given.get(name) not in (None, wanted, [wanted]):
             raise ValueError(
                 f'{path}: {name} is {given[name]!r}; bert_jax supports only {wanted}, the id of '
-                f'{vocabulary.pieces[wanted]!r}, which is at that end of each row. Correct the '
-                'file if the model was trained with that token'
+                f'{vocabulary.pieces[wanted]!r}, the {place} token of each row. If the model was '
+                'trained with this token, correct the file'
             )
 
 

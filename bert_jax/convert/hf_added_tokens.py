@@ -141,8 +141,8 @@ def loads(described: Mapping[str, Any]) -> bool:
     return bool(described)
 
 
-def _read_whole(described: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    """The tokenizer of a tokenizer.json, which neither cuts nor pads its texts."""
+def _without_truncation(described: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    """The tokenizer of a tokenizer.json, without its truncation and its padding."""
     theirs = tokenizer_json.from_json(json.dumps(described), tokenizer_json.FILE)
     theirs.no_truncation()
     theirs.no_padding()
@@ -154,7 +154,7 @@ def difference(
 ) -> str:
     """Returns a text that has other ids with a tokenizer.json than with the vocabulary; '' if all
     texts that are tried have the same ids. Some of these texts have added tokens."""
-    theirs = _read_whole(described)
+    theirs = _without_truncation(described)
     texts = [*TEXTS]
     for token in added:
         texts += [f'the {token.content} fox', f'a{token.content}b']
@@ -167,7 +167,7 @@ def difference(
 def row_difference(described: Mapping[str, Any], model_type: str, specials: Specials[int]) -> str:
     """Returns a note if a tokenizer.json puts other special tokens around a text than bert_jax does
     for this model_type; otherwise ''."""
-    theirs = _read_whole(described)
+    theirs = _without_truncation(described)
     plain = theirs.encode('a', add_special_tokens=False).ids
     row = theirs.encode('a').ids
     if row == row_of([plain], model_type, specials):

@@ -51,7 +51,7 @@ RESERVED = {
     **fairseq_sentencepiece.FIRST,
     **dict.fromkeys(word_bpe.KINDS, word_bpe.RESERVED),
 }
-ROLES = tuple(role for role in NAMES if role not in OPTIONAL)  # of tokens that are needed
+ROLES = tuple(role for role in NAMES if role not in OPTIONAL)  # every vocabulary has these
 
 
 def read(

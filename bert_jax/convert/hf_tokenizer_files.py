@@ -35,10 +35,11 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         added, vocabulary = _added(vocabulary), vocabulary.inner
     notes = list[str]()
     files = {name: x for name, x in vocabulary.files.items() if name != MARKER}
-    # Other vocabularies have a tokenizer.json with everything that transformers needs.
+    # The class is named if it is that of the family. Other vocabularies have a tokenizer.json with
+    # everything that transformers needs.
     name, kind = FAMILIES.get(model_type, ('', ''))
     settings: dict[str, Any] = {
-        'tokenizer_class': name if kind == vocabulary.kind != 'sentencepiece' else None,
+        'tokenizer_class': name if kind == vocabulary.kind and kind != 'sentencepiece' else None,
         # RoBERTa's table has two more positions than it can use.
         'model_max_length': getattr(
             source.config, 'longest_row', source.config.max_position_embeddings

@@ -50,11 +50,12 @@ WEIGHTS_ALONE = 'Remove the vocabulary to convert the weights alone, for use wit
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """The JSON files about the vocabulary in a Hugging Face folder; {} for a missing file."""
+    """A Hugging Face folder, for its JSON files about the vocabulary."""
 
     directory: pathlib.Path
 
     def read(self, name: str) -> dict[str, Any]:
+        """The content of a file of the folder; {} if it does not exist."""
         path = self.directory / name
         return read_json(path) if path.exists() else {}
 
@@ -94,7 +95,7 @@ def kind_of(folder: Folder, model_type: str) -> str:
             if stated not in (*CLASSES, *GENERIC):
                 refuse(directory / name, 'tokenizer_class', found, ', '.join(CLASSES))
             break
-    own, kind = FAMILIES.get(model_type, FAMILIES['bert'])
+    usual, kind = FAMILIES.get(model_type, FAMILIES['bert'])
     kind = CLASSES.get(stated, kind)
     if model_type not in FAMILIES and stated not in CLASSES and described:
         return tokenizer_json.JsonTokenizer.kind
@@ -109,7 +110,7 @@ def kind_of(folder: Folder, model_type: str) -> str:
         return 'wordpiece'
     raise ValueError(
         f'{directory} has no {" or ".join(FILES[kind])}, the vocabulary of a '
-        f'{stated or own}. {WEIGHTS_ALONE}'
+        f'{stated or usual}. {WEIGHTS_ALONE}'
     )
 
 

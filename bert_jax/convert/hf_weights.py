@@ -79,11 +79,12 @@ def _renamed(
 def without_copies(
     tensors: Mapping[str, np.ndarray], family: Family, model: ModelConfig, words: str
 ) -> tuple[ModelConfig, dict[str, np.ndarray], dict[str, str]]:
-    """The model, the tensors that are not copies, and the reason why each other one is not used.
+    """Returns the model, the tensors without copies, and the reason for each tensor that is left
+    out.
 
-    A file may hold the table of the masked-LM decoder beside that of the embeddings, and the bias
-    of the decoder twice. The model's tables are not tied if the two differ. words: the name of the
-    table of embeddings.
+    A file may hold the table of the masked-LM decoder beside that of the word embeddings, and the
+    bias of the decoder twice. If the two tables differ, the model has untied embeddings. words: the
+    name of the tensor of the word embeddings.
     """
     used, unused = dict(tensors), dict[str, str]()
     if family.decoder in used and model.tie_word_embeddings:
@@ -92,13 +93,13 @@ def without_copies(
             unused[family.decoder] = f'the same as {words}'
         else:
             model = dataclasses.replace(model, tie_word_embeddings=False)
-    twin = family.decoder_bias
-    if twin and twin in used:
-        bias = used.pop(twin)  # transformers uses this bias
+    copy = family.decoder_bias
+    if copy and copy in used:
+        bias = used.pop(copy)  # transformers uses this bias
         if np.array_equal(bias, used.get(family.bias, bias)):
-            unused[twin] = f'the same as {family.bias}'
+            unused[copy] = f'the same as {family.bias}'
         else:
-            unused[family.bias] = f'{twin} differs from it, and transformers uses {twin}'
+            unused[family.bias] = f'{copy} differs from it, and transformers uses {copy}'
         used[family.bias] = bias
     return model, used, unused
 

@@ -93,9 +93,9 @@ def _tensorflow() -> Any:
 
 
 def _refused(path: pathlib.Path, family: str) -> ValueError:
-    """The error for a checkpoint of a family that is not read here. path: its configuration."""
+    """The error for a TensorFlow 1 checkpoint of another family. path: its configuration file."""
     return ValueError(
-        f'{path} is of {family!r}; bert_jax reads TensorFlow 1 checkpoints only of '
+        f'{path} is of the family {family!r}; bert_jax reads TensorFlow 1 checkpoints only of '
         f'{" and ".join(CONFIGS)}. Instead, {INSTEAD.format(family=family)}'
     )
 

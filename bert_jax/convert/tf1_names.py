@@ -10,6 +10,7 @@ from bert_jax.convert.rules import Rule, Rules
 CONFIGS = {'bert': 'bert_config.json', 'albert': 'albert_config.json'}
 # The configuration files of other families, whose checkpoints of TensorFlow 1 are refused.
 REFUSED = {'xlnet': 'xlnet_config.json'}
+# Advice for the families in REFUSED.
 INSTEAD = (
     'give a folder of Hugging Face transformers: a published one, or one made by the script of '
     'transformers 4 (transformers/models/{family}/convert_*_tf_checkpoint_to_pytorch.py)'

@@ -1,4 +1,4 @@
-"""How an encoder-decoder of transformers generates texts: what is read, named and refused."""
+"""Generation settings of transformers are read, reported in a line, or refused."""
 
 import json
 import pathlib
@@ -31,11 +31,11 @@ def read(
     ('given', 'values', 'settings', 'longest'),
     [
         ({}, {}, {}, 0),
-        # The file comes before config.json, even if it says nothing.
+        # The file overrides config.json, even if it has no settings.
         ({}, SUMMARY, {}, 0),
         (SUMMARY | {'max_length': 13, 'min_length': 5}, {}, SUMMARY | {'min_target_length': 5}, 12),
         ({'max_new_tokens': 9, 'max_length': 5, 'min_new_tokens': 2}, {}, {'min': 3}, 9),
-        # Older folders: the settings of the whole model come before those of the decoder.
+        # In older folders, the settings of the whole model override those of the decoder.
         (None, SUMMARY | {'max_length': 13, 'decoder': OLD}, SUMMARY, 12),
         (None, {'decoder': OLD | {'num_beams': 3, 'max_length': 9}}, {'num_beams': 3}, 8),
         (None, {'decoder': OLD}, {}, 0),
@@ -72,7 +72,7 @@ def test_what_is_not_computed_is_named(tmp_path: pathlib.Path, name: str) -> Non
     [
         ({'early_stopping': 'never'}, "does not compute.*early_stopping='never'"),
         ({'max_length': 99}, r'texts of 98 tokens, but the decoder has 16 positions'),
-        ({'surprise': 1, 'use_cache': False}, r'unknown keys, taken for .* effect: surprise=1$'),
+        ({'surprise': 1, 'use_cache': False}, r'unknown keys, which bert_jax ignores: surprise=1$'),
     ],
 )
 def test_what_is_said(tmp_path: pathlib.Path, given: dict[str, Any], message: str) -> None:
@@ -96,7 +96,10 @@ def test_what_is_said(tmp_path: pathlib.Path, given: dict[str, Any], message: st
         ({'min_length': -1}, 'min_length is -1; expected 0 or more'),
         ({'decoder_start_token_id': 0}, r'decoder_start_token_id is 0; .* only 2, .*\[CLS\]'),
         ({'bos_token_id': 0}, 'bos_token_id is 0; bert_jax supports only 2'),
-        ({'eos_token_id': [3, 4]}, r'eos_token_id is \[3, 4\]; .* only 3, .*\[SEP\].*Correct the'),
+        (
+            {'eos_token_id': [3, 4]},
+            r'eos_token_id is \[3, 4\]; .* only 3, .*\[SEP\]., the last',
+        ),
     ],
 )
 def test_what_is_refused(tmp_path: pathlib.Path, given: dict[str, Any], message: str) -> None:

@@ -270,7 +270,7 @@ def test_checkpoints_of_tensorflow_of_another_family(tmp_path: pathlib.Path, nam
     (folder / 'xlnet_model.ckpt.index').write_bytes(b'x')
     assert cached.origin_of(folder) == 'tf1'
     message = (
-        rf"{name} is of 'xlnet'; .* only of bert and albert. Instead, give a folder of Hugging"
+        rf"{name} is of the family 'xlnet'; .* only of bert and albert. Instead, give a folder"
     )
     with pytest.raises(ValueError, match=message):
         convert_in('tf1', folder, tmp_path / 'no')

@@ -76,11 +76,11 @@ class Family:
     decoder, if the checkpoint has one.
 
     keys: maps fields of ModelConfig to keys of config.json. missing: the values of fields whose key
-    is missing, if they differ from those of the published models. aliases: older names of keys.
-    fixed: maps keys to the values that bert_jax supports; the first value is written. inert: keys
-    that do not change what an encoder computes. read: returns more fields from the values of a
-    config.json. write: returns more values from a ModelConfig. special_ids: the ids of special
-    tokens of the published models.
+    is missing in a config.json, if they differ from those of the published models. aliases: older
+    names of keys. fixed: maps keys to the values that bert_jax supports; the first value is
+    written. inert: keys that do not change what an encoder computes. read: returns more fields from
+    the values of a config.json. write: returns more values from a ModelConfig. special_ids: the ids
+    of special tokens of the published models.
     """
 
     model_type: str
@@ -99,7 +99,8 @@ class Family:
 
     @functools.cached_property
     def defaults(self) -> dict[str, Any]:
-        """The fields that differ from ModelConfig's defaults unless a config.json sets them."""
+        """The values of fields that a config.json does not set, if they are not the defaults of
+        ModelConfig."""
         published = next(p for p in PRESETS.values() if p.model_type == self.model_type)
         fields, usual = dataclasses.asdict(published), dataclasses.asdict(ModelConfig())
         differing = {name: fields[name] for name in fields if fields[name] != usual[name]}
@@ -191,7 +192,7 @@ class Family:
 
 
 def same(*names: str) -> dict[str, str]:
-    """The entries of `Family.keys` for keys that have the names of the fields."""
+    """Maps each name to itself, for `Family.keys`: the keys have the names of the fields."""
     return {name: name for name in names}
 
 
