@@ -81,13 +81,13 @@ def main(argv: list[str]) -> int:
     for size in sizes:  # before the first is measured
         measure.check(measure.reshaped(config, size, LENGTH.value), task)
 
-    def told(line: str) -> None:
+    def report(line: str) -> None:
         if first:
             say(f'benchmark: {line}')
 
     def measured(size: int) -> dict[str, Any]:
         shaped = measure.reshaped(config, size, LENGTH.value)
-        return measure.measure(shaped, task, STEPS.value, WARMUP.value, PROFILE.value, told)
+        return measure.measure(shaped, task, STEPS.value, WARMUP.value, PROFILE.value, report)
 
     results = list[dict[str, Any]]()
     try:

@@ -79,7 +79,7 @@ flags.DEFINE_boolean(
 flags.DEFINE_integer(
     'num_beams',
     None,
-    'translate: the number of texts that a beam search keeps. 1 is greedy search. Default: that of '
+    'translate: the number of beams of the beam search. 1 is greedy search. Default: that of '
     'training.',
     lower_bound=1,
     flag_values=FLAGS,
@@ -93,7 +93,7 @@ flags.DEFINE_float(
 flags.DEFINE_integer(
     'no_repeat_ngram_size',
     None,
-    'translate: no run of this many tokens occurs twice in a text. Default: that of training.',
+    'translate: no n-gram of this many tokens occurs twice in a text. Default: that of training.',
     lower_bound=0,
     flag_values=FLAGS,
 )

@@ -1,8 +1,8 @@
 """Cloud Storage on this machine: as much of its JSON API as TensorFlow, TensorStore and Google's
 own library ask for in a run.
 
-Two of them are told where it is. TensorFlow, which etils.epath takes for gs:// where it is there,
-cannot be told; so the same server is its proxy, and answers for *.googleapis.com.
+Two of them receive its address. TensorFlow, which etils.epath uses for gs:// if it is installed,
+cannot receive it; so the same server is its proxy, and answers for *.googleapis.com.
 """
 
 import contextlib

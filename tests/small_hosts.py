@@ -20,8 +20,11 @@ DEVICES = 4  # of each process
 
 
 class Hosts:
-    """Two processes that train one workdir, their output in files. command: small_run's with flags
-    where None. more: arguments, PROCESS being 0 and 1. environment: what it has beside."""
+    """Two processes that train in one workdir and write their output to files.
+
+    more: further arguments, in which PROCESS becomes 0 or 1. command: None is that of `small_run`
+    with `flags`. environment: variables beside those of `small_run`.
+    """
 
     def __init__(
         self,

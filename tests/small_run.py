@@ -64,8 +64,8 @@ def command(folder: pathlib.Path, workdir: pathlib.Path | str, **flags: Any) -> 
 
 
 def xla_flags(devices: int) -> str:
-    """XLA_FLAGS of tests. The older emitters of kernels take half of the time of the newer ones,
-    which begin anew for each kernel."""
+    """Returns XLA_FLAGS for tests. XLA's older emitters compile kernels in half of the time that
+    the newer ones need."""
     return f'--xla_force_host_platform_device_count={devices} --xla_cpu_use_fusion_emitters=false'
 
 

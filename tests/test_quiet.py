@@ -18,7 +18,7 @@ FOREIGN = re.compile(
     r'|oneDNN|tensorflow|libtpu|TPU_|absl|orbax|_METADATA|fontManager|jax\._src',
     re.IGNORECASE | re.MULTILINE,
 )
-# A user's environment has none of these variables, which the tests set; two of them are kept below.
+# A user's environment has none of these variables, which the tests set. Two are set again below.
 SET_BY_TESTS = ('JAX_', 'TF_', 'TPU_', 'XLA_', 'PYTHONWARNINGS')
 LOAD = (
     'import sys; from bert_jax import predict\n'

@@ -31,7 +31,7 @@ def _rules_of_several_keys(config: Config) -> Rules:
     yield from _rules_of_model(config.model)
     holds = config.optim.layer_decay == 1 or not config.model.share_layers
     yield 'optim.layer_decay', holds, f'1 {SHARED}'
-    yield from _rules_of_readers(config)
+    yield from _rules_of_unread_keys(config)
     yield from _rules_of_xlnet(config)
     yield from _rules_of_schedule(config)
     yield from _rules_of_data_and_start(config)
@@ -63,8 +63,8 @@ def _rules_of_model(model: ModelConfig) -> Rules:
     yield 'model.position_embedding_type', holds, expected
 
 
-def _rules_of_readers(config: Config) -> Rules:
-    """A key that the objective or the fine-tuning task does not read has its default."""
+def _rules_of_unread_keys(config: Config) -> Rules:
+    """A key that the objective or the fine-tuning task does not read must have its default."""
     pretrains = config.kind == 'pretraining'
     kind, name = ('objective', config.objective) if pretrains else ('task', config.data.task)
     for key, names in (keys.READ_BY if pretrains else keys.READ_BY_TASK).items():

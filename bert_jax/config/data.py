@@ -102,7 +102,7 @@ class DataConfig:
     # Task 'translate': the columns or keys of the text that is read and of the text to write.
     source_field: str = setting('source', FINETUNING)
     target_field: str = setting('target', FINETUNING)
-    # Task 'translate': the largest number of tokens in a text that is written; 0: max_seq_length.
+    # Task 'translate': the largest number of tokens in a generated text; 0: max_seq_length.
     max_target_length: Count = setting(0, FINETUNING)
     regression: bool = setting(False, FINETUNING)  # labels of the task 'text' are numbers
     # If true, a text of the task 'text' may have several labels, or none. They are a list in .jsonl

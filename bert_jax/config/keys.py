@@ -9,6 +9,7 @@ from bert_jax.config.fields import INHERIT, Fact
 from bert_jax.config.model import RATES, ModelConfig
 from bert_jax.config.schema import Config, Kind
 
+# The kinds of runs, as messages name them.
 KINDS: dict[Kind, str] = {'pretraining': 'pretraining', 'finetuning': 'fine-tuning'}
 UNREAD: dict[Kind, Fact] = {'pretraining': Fact.FINETUNING, 'finetuning': Fact.PRETRAINING}
 # Advice for keys that fine-tuning does not read.

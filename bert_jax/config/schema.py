@@ -42,7 +42,7 @@ class OptimConfig:
     # The peak for parameters that no pretrained encoder has: the head of a task and the decoder's
     # attention to the source. 0: learning_rate.
     fresh_learning_rate: NotNegative = setting(0.0, FINETUNING)
-    # The form of the decay of the learning rate after the linear warm-up.
+    # The decay of the learning rate after the linear warm-up.
     schedule: Literal['linear', 'cosine', 'constant', 'polynomial', 'inverse_sqrt'] = 'linear'
     warmup_steps: int = 10_000  # in fine-tuning, 0 means warmup_fraction of the steps
     warmup_fraction: Probability = setting(0.1, FINETUNING)  # used if warmup_steps is 0
@@ -142,9 +142,9 @@ class EvalConfig:
     length_penalty: float = setting(1.0, FINETUNING, FREE)
     # If true, a search ends when num_beams texts are complete, even if a better one may follow.
     early_stopping: bool = setting(False, FINETUNING, FREE)
-    # The smallest number of tokens in a text that is written, with the one that ends it.
+    # The smallest number of tokens in a generated text, including the end token.
     min_target_length: Count = setting(0, FINETUNING, FREE)
-    # No run of this many tokens occurs twice in a text that is written; 0 allows all repetitions.
+    # No n-gram of this many tokens occurs twice in a generated text; 0 allows all repetitions.
     no_repeat_ngram_size: Count = setting(0, FINETUNING, FREE)
     # With data.multi_label, the labels with a larger probability than this are predicted.
     threshold: Share = setting(0.5, FINETUNING)

@@ -102,8 +102,8 @@ def not_text(block: bytes) -> str:
 
 
 def text_kind(lines: Sequence[str]) -> str:
-    """The format that the first lines of a text file seem to have (JSON, HTML, XML, a table or one
-    in Markdown), and the name or the form that such a file needs; '' if they look like text."""
+    """The format that the first lines of a text file seem to have (JSON, HTML, XML, a table or a
+    Markdown table), and the name or the form that the file needs; '' if they look like text."""
     kept = [line.strip(' \r\n') for line in lines if line.strip()]
     if not kept:
         return ''

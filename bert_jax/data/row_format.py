@@ -35,10 +35,11 @@ class Places(NamedTuple):
 class _Spans(NamedTuple):
     """The segment that each place belongs to; arrays or tensors that broadcast to [rows, length].
 
-    place: the number of the place in the row's text, which is negative in padding on the left. end:
-    [rows, 1], the place after the last sequence. segment: the index of the segment. offset: the
-    distance from the segment's start. beyond: the distance from its end. last: bool, whether the
-    segment is the last one of its sequence. number: the index of the segment in its sequence.
+    place: the index of the place after padding on the left, which has negative indices. end: [rows,
+    1], the place after the last sequence. segment: the index of the segment. offset: the distance
+    from the start of the segment, and beyond: from its end; they are negative before these. last:
+    bool, whether the segment is the last one of its sequence. number: the index of the segment in
+    its sequence.
     """
 
     place: Any
@@ -156,7 +157,7 @@ class RowFormat:
     def _specials_at(
         self, spans: _Spans, specials: Specials[int], where: Callable[..., Any]
     ) -> Any:
-        """int32[rows, length]: the special token of each place; padding where there is none."""
+        """int32[rows, length]: the special token of each place; padding at all other places."""
         special = spans.place * 0 + specials.pad
         for i, token in enumerate(_ids(self.before, specials)):
             special = where(spans.offset == i - len(self.before), token, special)
@@ -167,7 +168,7 @@ class RowFormat:
         return special
 
     def _types_at(self, spans: _Spans, where: Callable[..., Any]) -> Any:
-        """int32[rows, length]: the token type of each place, as if no place were padding."""
+        """int32[rows, length]: the token type of each place. Places of padding have one, too."""
         types = spans.place * 0 + self.types[0]
         for i, segment_type in enumerate(self.types[1:], 1):
             types = where(spans.number >= i, segment_type, types)

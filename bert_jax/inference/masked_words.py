@@ -19,7 +19,10 @@ Candidates = list[tuple[str, float]]
 def fill(bert: Any, inputs: Any, top_k: int) -> Any:
     """See `Bert.fill_mask`."""
     if DECODER in bert.heads:
-        raise ValueError('an encoder-decoder does not fill masks: its masked-LM head writes texts')
+        raise ValueError(
+            'an encoder-decoder does not fill masks, because its masked-LM head generates texts; '
+            'use generate, or load an encoder'
+        )
     if 'masked_lm' not in bert.heads:
         raise ValueError(
             f'this checkpoint has no masked-LM head; it has {", ".join(bert.heads) or "none"}'

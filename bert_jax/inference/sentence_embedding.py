@@ -185,7 +185,8 @@ def _weighted(hidden: jax.Array, weights: jax.Array, power: float = 1.0) -> jax.
     return total / jnp.maximum(jnp.sum(weights, axis=1), 1e-9)[:, None] ** power
 
 
-# Functions of the hidden states float[batch, length, hidden] and the mask int[batch, length].
+# The pooling functions by mode. They take hidden states, float[batch, length, hidden], and a mask,
+# int[batch, length], and return float[batch, hidden].
 _POOL: Mapping[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     'cls': _first,
     'max': _max,

@@ -10,8 +10,8 @@ from bert_jax.config import ModelConfig
 # pass compiles fast, and with more lengths there is less padding.
 LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
 TOKENS = 2048  # the approximate number of tokens of a full batch
-# The largest number of tokens in the texts that a batch generates, over all beams. Their keys and
-# values are kept: in a base model with float32, 1.2 GB.
+# The largest number of tokens that a batch generates, over all beams. The keys and values of all of
+# them are in memory: 1.2 GB for a base model in float32.
 GENERATED = 1 << 14
 INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
 

@@ -220,17 +220,20 @@ class Bert:
         return self._encoder
 
     def run(
-        self, examples: EncodedExamples, function: Callable[[Any, Any], Any], most: int = GENERATED
+        self,
+        examples: EncodedExamples,
+        function: Callable[[Any, Any], Any],
+        most_rows: int = GENERATED,
     ) -> Iterator[tuple[np.ndarray, Any]]:
         """For each batch, the shortest rows first: the indices of its examples, int[n], and the
-        results of `function`, [n, ...] each, on the host. most: the largest number of rows of a
-        batch.
+        results of `function`, [n, ...] each, on the host. most_rows: the largest number of rows
+        in a batch.
 
         Two batches are computed at a time. On a CPU this uses all cores while one of them is in a
         serial part of the computation; on other devices copies overlap with computation.
         """
         longest, devices = self.config.longest_row, self._mesh.size
-        shapes = batch_shapes(longest, devices, most)
+        shapes = batch_shapes(longest, devices, most_rows)
 
         def results(batch: HostBatch) -> tuple[np.ndarray, Any]:
             count = int(batch['example_weights'].sum())

@@ -140,8 +140,9 @@ def completed(config: ModelConfig, params: Mapping[str, Any]) -> dict[str, Any]:
     return {**params, 'decoder': decoder}
 
 
-# Fields of the architecture that may differ between two encoders from which an encoder-decoder
-# starts: its numbers of layers, a padded table, and a deviation that only fresh parameters have.
+# Fields of the architecture that may differ between the two checkpoints from which an
+# encoder-decoder starts: the number of layers, the size of the vocabulary, which may be padded, and
+# the standard deviation of fresh parameters.
 MAY_DIFFER = ('num_hidden_layers', 'vocab_size', 'initializer_range')
 
 

@@ -23,10 +23,10 @@ NextScores = Callable[[jax.Array, jax.Array, KeysAndValues], tuple[jax.Array, Ke
 class Search:
     """The settings of a search.
 
-    start: the id of the token that the decoder reads first. end: the id of the token that ends a
-    text. pad: the id of padding. tokens: the size of the vocabulary without the rows that pad its
-    table; only smaller ids are written. max_length: the largest number of tokens in a text, with
-    the one that ends it. The other fields: see config.eval.
+    start: the id of the token that the decoder reads first. end: the id of the end token, which
+    ends a text. pad: the id of padding. tokens: the size of the vocabulary without the rows that
+    pad its table; only smaller ids are generated. max_length: the largest number of tokens in a
+    text, including the end token. The other fields: see config.eval.
     """
 
     start: int
@@ -225,17 +225,17 @@ def _allowed(
 def _repeats(
     shape: tuple[int, ...], written: jax.Array, position: jax.Array, search: Search
 ) -> jax.Array:
-    """Returns bool[rows, beams, vocab]: whether a token would complete a run of
-    `no_repeat_ngram_size` tokens that is in the text already. The start token is a part of it."""
+    """Returns bool[rows, beams, vocab]: whether a token would complete an n-gram that the text has
+    already, with n = `no_repeat_ngram_size`. The start token is a part of the text."""
     size, known = search.no_repeat_ngram_size, position + 1
     start = jnp.full((*written.shape[:2], 1), search.start, jnp.int32)
     text = jnp.concatenate([start, written], axis=2)
-    # If fewer tokens are known than a run has, the slice begins too early, but no run is complete.
+    # If fewer than n tokens are known, the slice begins too early, but no n-gram is complete.
     last = jax.lax.dynamic_slice_in_dim(text, known - (size - 1), size - 1, axis=2)
-    runs = text.shape[2] - size + 1
-    is_same = jnp.broadcast_to(jnp.arange(runs) + size <= known, (*written.shape[:2], runs))
+    count = text.shape[2] - size + 1  # of n-grams in the text
+    is_same = jnp.broadcast_to(jnp.arange(count) + size <= known, (*written.shape[:2], count))
     for i in range(size - 1):
-        is_same &= text[:, :, i : i + runs] == last[:, :, i : i + 1]
+        is_same &= text[:, :, i : i + count] == last[:, :, i : i + 1]
     following = text[:, :, size - 1 :]
     row, beam = jnp.arange(shape[0])[:, None, None], jnp.arange(shape[1])[None, :, None]
     return jnp.zeros(shape, bool).at[row, beam, following].max(is_same)

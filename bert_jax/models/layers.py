@@ -48,10 +48,11 @@ Function = TypeVar('Function', bound=Callable[..., Any])
 
 
 def recomputed_except_on_cpu(static_argnums: int) -> Callable[[Function], Function]:
-    """A decorator for attention, whose probabilities the backward pass recomputes.
+    """Returns a decorator, which makes the backward pass recompute a function, except on a CPU.
 
-    On TPU and GPU memory bandwidth limits attention. On CPU arithmetic does, so the probabilities
-    are saved. static_argnums: the argument that is not an array.
+    It is for attention. On TPU and GPU, memory bandwidth limits attention, so its probabilities are
+    recomputed. On CPU, arithmetic limits it, so they are saved. static_argnums: the index of the
+    argument that is not an array.
     """
 
     def decorated(function: Function) -> Function:

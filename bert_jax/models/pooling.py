@@ -18,7 +18,8 @@ def pooled_token(config: ModelConfig, hidden: jax.Array, mask: jax.Array | None)
 
 
 def last_token(hidden: jax.Array, mask: jax.Array) -> jax.Array:
-    """Returns the hidden state of the last token of each row that is not padding."""
+    """Returns the hidden state of the last token of each row, [batch, hidden]. hidden, mask: see
+    `pooled_token`."""
     last = jnp.max(jnp.where(mask > 0, jnp.arange(mask.shape[1]), 0), axis=1)
     return jnp.take_along_axis(hidden, last[:, None, None], axis=1, mode='clip')[:, 0]
 

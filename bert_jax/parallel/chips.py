@@ -65,7 +65,7 @@ def mfu(flops: float, seconds: float) -> float | None:
 
 
 def usable_memory() -> int | None:
-    """The number of bytes that a device may use; None if JAX and Linux do not report it.
+    """The number of bytes that a device may use; None if neither JAX nor Linux reports it.
 
     For a CPU it is the memory that is available now, divided by the number of devices.
     """

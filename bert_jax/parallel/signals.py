@@ -78,8 +78,8 @@ class Stopper:
             self._number = number
 
     def agreed(self) -> bool:
-        """Returns whether to stop here. All processes get the same answer; it stays True once it
-        is.
+        """Returns whether to stop here. All processes get the same answer. Once it is True,
+        it stays True.
 
         All processes must call this the same number of times.
         """

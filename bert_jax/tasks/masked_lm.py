@@ -47,12 +47,12 @@ class MaskedLMTask(EncoderTask):
         return step_flops(self.config, phase, 'pooler' in self.heads, self.frozen_layers)
 
     def prediction_weights(self, batch: Batch) -> dict[str, jax.Array]:
-        """The weights of the predicted tokens, float32[batch, predictions], by measure."""
+        """The weights of the predicted tokens, float32[batch, predictions], by measure name."""
         return {'mlm': batch['masked_lm_weights']}
 
     def loss_denominators(self, batch: Batch) -> dict[str, jax.Array]:
-        weights = self.prediction_weights(batch)
-        return {f'{measure}_loss': jnp.sum(of_measure) for measure, of_measure in weights.items()}
+        by_measure = self.prediction_weights(batch)
+        return {f'{measure}_loss': jnp.sum(weights) for measure, weights in by_measure.items()}
 
     def sums(self, outputs: Outputs, batch: Batch) -> Sums:
         sums = Sums()

@@ -44,7 +44,7 @@ class TranslationTask(HeadTask):
 
     @property
     def generated_tokens(self) -> int:
-        """The tokens of all beams, whose keys and values are kept."""
+        """The number of tokens of all beams, whose keys and values are kept."""
         return self.search.num_beams * self.search.max_length
 
     def target_length(self, length: int) -> int:

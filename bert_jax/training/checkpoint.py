@@ -216,7 +216,8 @@ def fingerprint(source: epath.PathLike) -> str:
 def load_params(source: epath.PathLike, abstract: Any, others: Collection[str] = ()) -> Any:
     """The parameters of a workdir or a checkpoint, with the shardings of `abstract`.
 
-    Logs how many parameters are not used. others: the paths of those that are used elsewhere.
+    Logs how many parameters of the checkpoint are not used. others: the paths of those that are
+    used elsewhere, which are not counted.
     Raises ValueError if there is no checkpoint, if it is damaged, or as `check_params` does.
     """
     path, target = newest_checkpoint(source), {'params': abstract}

@@ -41,7 +41,7 @@ class Panel:
 
     @property
     def scale(self) -> int:
-        """The factor of the values of the y axis."""
+        """The factor from a metric to its value on the y axis."""
         return 100 if self.percent else 1
 
     def text(self, value: float) -> str:

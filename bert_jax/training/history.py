@@ -130,8 +130,8 @@ def read(workdir: str, name: str) -> History:
 
 
 def whole_lines(workdir: epath.PathLike) -> tuple[list[dict[str, Any]], int]:
-    """The lines of metrics.jsonl, and the number of broken lines among them, which are left out. A
-    killed run may leave half of a line at the end."""
+    """Returns the complete lines of metrics.jsonl, and the number of broken lines, which are left
+    out. A killed run may leave half of a line at the end."""
     path, found = epath.Path(workdir) / METRICS, list[dict[str, Any]]()
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     for line in lines:

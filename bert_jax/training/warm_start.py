@@ -84,12 +84,13 @@ def _parts(config: Config, flat: Flat, facts: dict[str, ParameterInfo]) -> list[
     decoder = [
         path for path in flat if head_of(path) in (DECODER, HEAD) and facts[path].part != FRESH
     ]
-    one = _part(start, encoder, flat, facts, reinit_layers)
-    other = _part(config.init_decoder_from or start, decoder, flat, facts)
-    if one.source == other.source:
-        everything = saved_params(start)  # so that what is not used is reported only once
-        one, other = one._replace(others=other.paths), other._replace(others=everything)
-    return [one, other]
+    first = _part(start, encoder, flat, facts, reinit_layers)
+    second = _part(config.init_decoder_from or start, decoder, flat, facts)
+    if first.source == second.source:
+        # Parameters that are not used are logged once, when the first part is loaded.
+        first = first._replace(others=second.paths)
+        second = second._replace(others=saved_params(start))
+    return [first, second]
 
 
 def _part(

@@ -78,7 +78,7 @@ def test_where_there_is_no_kernel(
 
 
 def test_the_kernel_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel receives the segments, which tell the lengths of rows."""
+    """The kernel receives the segments, which give the lengths of the rows."""
     seen = []
     monkeypatch.setattr(
         flash_attention, 'kernel', lambda length, *_: lambda *x: seen.append((length, x[3])) or x[0]

@@ -1,4 +1,4 @@
-"""PyTorch uses one thread, because its threads wait actively and other tests run beside it."""
+"""PyTorch uses one thread, because waiting threads keep cores busy that other tests need."""
 
 import contextlib
 

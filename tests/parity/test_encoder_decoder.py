@@ -27,7 +27,7 @@ FAMILIES = {  # the classes of the two sides, and the id of padding
     'bert': ('BertModel', 'BertLMHeadModel', 'BertConfig', 0),
     'roberta': ('RobertaModel', 'RobertaForCausalLM', 'RobertaConfig', 1),
 }
-# (beams, length penalty, early stopping, the smallest length, no repeated runs of so many tokens)
+# (num_beams, length_penalty, early_stopping, min_length, no_repeat_ngram_size)
 Searched = tuple[int, float, bool, int, int]
 SEARCHES: dict[str, list[Searched]] = {
     'bert': [(1, 1.0, False, 0, 0), (4, 0.6, False, 0, 0)],

@@ -47,8 +47,8 @@ def references(vocabulary: Any, lowercase: bool) -> dict[str, Any]:
     assert fast.is_fast and not slow.is_fast
 
     def slowly(text: str) -> list[int]:
-        # The slow one composes accents in cased text, and knows of the sigma that ends a word in
-        # uncased; the fast one does neither.
+        # The slow tokenizer composes accents in cased text, and lowercases the Σ at the end of a
+        # word to ς in uncased text; the fast one does neither.
         text = text.replace('Σ', 'σ') if lowercase else unicodedata.normalize('NFC', text)
         pieces = [
             piece

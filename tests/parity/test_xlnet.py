@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 class Case(NamedTuple):
-    """number: the number of the shape. The others: whether there are such inputs."""
+    """number: the index of the shape. The other fields: whether the inputs have these parts."""
 
     number: int
     memory: bool

@@ -164,7 +164,8 @@ def _check_room(data: DataConfig, row_format: RowFormat) -> None:
 def _without_answer(
     questions: Sequence[Question], first: np.ndarray, summary: Summary
 ) -> np.ndarray:
-    """bool[questions]: whether a question that has an answer has no known one; counts these."""
+    """bool[questions]: true for questions that have an answer, but not a known one; counts
+    them."""
     unknown = (first < 0) & ~np.array([q.is_impossible for q in questions], bool)
     for i in np.flatnonzero(unknown).tolist():
         summary.count('questions without a known answer, left out', questions[i].where)

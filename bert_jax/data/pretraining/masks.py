@@ -49,14 +49,14 @@ def masks(
 
     is_text: bool[rows, length], the tokens that may be predicted. words: int32[rows, length], the
     index of each token's word; None to choose single tokens. A share of `masked_lm_prob` of the
-    text is predicted (`wanted_targets`). config.data.mask_shares says how often a predicted token
+    text is predicted (`num_targets`). config.data.mask_shares says how often a predicted token
     becomes the mask token, becomes another token, or stays as it is.
     """
     length, slots = stream.max_seq_length, stream.max_predictions
     score = tf.bitcast(
         tf.bitwise.right_shift(draws.take(length), tf.constant(1, tf.uint32)), tf.int32
     )
-    wanted = wanted_targets(stream, is_text)
+    wanted = num_targets(stream, is_text)
     if words is None:
         _, positions = tf.math.top_k(tf.where(is_text, score, -1), slots)
         positions = tf.sort(tf.where(tf.range(slots) < wanted, positions, length), axis=1)
@@ -87,7 +87,7 @@ def masks(
     }
 
 
-def wanted_targets(stream: Stream, is_text: tf.Tensor) -> tf.Tensor:
+def num_targets(stream: Stream, is_text: tf.Tensor) -> tf.Tensor:
     """The number of tokens to predict in each row, int32[rows, 1]: a share of `masked_lm_prob` of
     the text, at least one token and at most `max_predictions`."""
     tokens = tf.reduce_sum(tf.cast(is_text, tf.int32), axis=1, keepdims=True)

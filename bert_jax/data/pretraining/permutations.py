@@ -14,7 +14,7 @@ import functools
 
 import tensorflow as tf
 
-from bert_jax.data.pretraining.masks import run_lengths, wanted_targets
+from bert_jax.data.pretraining.masks import num_targets, run_lengths
 from bert_jax.data.pretraining.segments import Layout, Targets
 from bert_jax.data.pretraining.stream import Draws, Stream
 
@@ -41,7 +41,7 @@ def permuted(reuse_len: int, stream: Stream, row: Layout, draws: Draws) -> dict[
     """
     ids, length, slots = row.input_ids, stream.max_seq_length, stream.max_predictions
     score = _scores(stream, row, draws)
-    wanted = wanted_targets(stream, row.is_text)
+    wanted = num_targets(stream, row.is_text)
     _, best = tf.math.top_k(score, slots)
     positions = tf.sort(tf.where(tf.range(slots) < wanted, best, length), axis=1)
     rows = tf.repeat(tf.range(tf.shape(ids)[0])[:, None], slots, axis=1)
@@ -104,5 +104,5 @@ def _scores(stream: Stream, row: Layout, draws: Draws) -> tf.Tensor:
 
 
 def targets(reuse_len: int) -> Targets:
-    """The choice of the targets of rows. reuse_len: see `permuted`."""
+    """Returns the way to choose the targets of rows. reuse_len: see `permuted`."""
     return Targets(columns, functools.partial(permuted, reuse_len))

@@ -125,8 +125,8 @@ def _joined(pieces: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 def _scored(vocabulary: Any, words: Sequence[str]) -> Larger:
-    """A SentencePiece vocabulary. Each word is added as it is after a space, and as it is after
-    punctuation."""
+    """Adds words to a SentencePiece vocabulary. Each word is added in two forms: the one after a
+    space and the one after punctuation."""
     content = vocabulary.files[sentencepiece_model.MODEL]
     problem = (
         f'{NAME} does not work with this SentencePiece model, which is not a unigram model; '

@@ -56,11 +56,11 @@ class ByteBPE(FastTokenizer):
         options: dict[str, Any] = {'lowercase': lowercase, 'add_prefix_space': add_prefix_space}
         if specials:
             options['specials'] = dict(specials)
-        written = files(pieces, [('#version:', '0.2'), *merges])
-        written |= marker(self.kind, **options)
+        files = bpe_files(pieces, [('#version:', '0.2'), *merges])
+        files |= marker(self.kind, **options)
         special = set(roles.all())
         continues = [i not in special and is_continuation(p) for i, p in enumerate(pieces)]
-        super().__init__(pieces, roles, np.array(continues), written, lowercase)
+        super().__init__(pieces, roles, np.array(continues), files, lowercase)
 
     def readable(self, token: int) -> str:
         special = token in self.specials.all()
@@ -82,7 +82,7 @@ def by_id(ids: Mapping[str, int], source: object) -> list[str]:
     return pieces
 
 
-def files(pieces: Sequence[str], lines: Merges) -> dict[str, bytes]:
+def bpe_files(pieces: Sequence[str], lines: Merges) -> dict[str, bytes]:
     """The content of vocab.json and merges.txt by name. lines: those of merges.txt."""
     ids = {piece: i for i, piece in enumerate(pieces)}
     merges = ''.join(f'{one} {other}\n' for one, other in lines)

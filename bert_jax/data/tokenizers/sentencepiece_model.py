@@ -136,7 +136,8 @@ def processor(content: bytes, source: object) -> sentencepiece.SentencePieceProc
 
 
 def unigram_proto(content: bytes, problem: str) -> Any:
-    """The ModelProto of a unigram model. Raises ValueError with the text `problem` for another."""
+    """The ModelProto of a unigram model. For another kind of model, raises ValueError with the text
+    `problem`."""
     from sentencepiece import sentencepiece_model_pb2
 
     proto: Any = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]

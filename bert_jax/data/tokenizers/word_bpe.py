@@ -18,7 +18,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from bert_jax.data.tokenizers import moses
 from bert_jax.data.tokenizers.base import Span, Tokenizer, marker, trimmed
-from bert_jax.data.tokenizers.byte_bpe import Merges, by_id, files, read_files
+from bert_jax.data.tokenizers.byte_bpe import Merges, bpe_files, by_id, read_files
 from bert_jax.data.tokenizers.specials import XLM, find_specials
 from bert_jax.data.tokenizers.wordpiece_vocabulary import alphabet
 
@@ -60,8 +60,8 @@ class WordBPE(Tokenizer):
         options: dict[str, Any] = dataclasses.asdict(rules)
         if specials:
             options['specials'] = dict(specials)
-        written = files(pieces, merges) | marker(**options)
-        super().__init__(pieces, roles, np.zeros(len(pieces), bool), written, rules.lowercase)
+        files = bpe_files(pieces, merges) | marker(**options)
+        super().__init__(pieces, roles, np.zeros(len(pieces), bool), files, rules.lowercase)
         special = set(roles.all())
         self.ends_word = np.array([i in special or p.endswith(END) for i, p in enumerate(pieces)])
 
@@ -214,7 +214,7 @@ def _source_spans(text: str, words: str) -> list[Span]:
 
 
 def _difference(ours: str, theirs: str) -> tuple[int, int]:
-    """The numbers of characters at the start of each text before both agree again."""
+    """Returns the number of characters to skip in each text, so that the texts agree again."""
     for total in range(1, MAX_DIFFERENCE):
         for added in range(total + 1):
             skipped = total - added
