@@ -57,7 +57,7 @@ def shared_data() -> Callable[[str], pathlib.Path]:
 
 @pytest.fixture
 def desk(tmp_path: pathlib.Path) -> launch_desk.Desk:
-    """Returns a checkout in which programs replace gcloud, Slurm and Python."""
+    """Returns a checkout; programs replace gcloud, the commands of Slurm, and Python."""
     return launch_desk.Desk(tmp_path)
 
 

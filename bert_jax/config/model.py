@@ -116,7 +116,7 @@ class ModelConfig:
     # tokens, [dropout,] a dense layer with an activation [and a normalization]. The pooler computes
     # it.
     summary_type: Literal['first', 'last', 'mean'] = setting('first', ARCHITECTURE)
-    summary_use_proj: bool = setting(True, ARCHITECTURE)  # whether there is a dense layer
+    summary_use_proj: bool = setting(True, ARCHITECTURE)  # if true, it has the dense layer
     # The activation of that dense layer.
     summary_activation: Literal['tanh', 'gelu', 'relu'] = setting('tanh', ARCHITECTURE)
     summary_norm: bool = setting(False, ARCHITECTURE)  # whether a normalization follows it

@@ -108,7 +108,7 @@ class Model(Bert):
         length_penalty: float | None = None,
         no_repeat_ngram_size: int | None = None,
     ) -> None:
-        """Sets how texts are generated from now on; None keeps a value. Raises ValueError for a
+        """Changes the search for all following texts; None keeps a value. Raises ValueError for a
         number that is too small, for a length_penalty without beams, and for a model that generates
         no texts."""
         given = {

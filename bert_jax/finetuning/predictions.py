@@ -111,7 +111,7 @@ def write_records(
     the rows before it. The same is true if the disk is full (OSError) and after a signal
     (Interrupted). The error says how many rows that file has.
     """
-    # If each line is an example, their number is known.
+    # If each line is an example, the number of lines is that of the examples.
     suffix, is_tagger = kind(source)[0], 'tagger' in bert.heads
     by_line = suffix == '.jsonl' or (suffix in ('.csv', '.tsv') and not is_tagger)
     total = sum(1 for _ in raw_lines(source)) if by_line else None

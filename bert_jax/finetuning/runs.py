@@ -108,7 +108,7 @@ class FineTuning(Resolver):
 
     def describe_data(self) -> str:
         if (datasets := self.known('datasets')) is None:
-            # Any vocabulary shows whether the files can be read.
+            # To check that the files can be read, any vocabulary is enough.
             vocabulary = tokenizer.WordPiece([*tokenizer.SPECIALS], True)
             datasets = {
                 name: load_task_data(name, self.config, vocabulary) for name in self.folders

@@ -1,4 +1,4 @@
-"""Rows of token ids as a family of models reads them."""
+"""Rows of token ids in the format of a family of models."""
 
 from collections.abc import Sequence
 

@@ -48,7 +48,7 @@ Function = TypeVar('Function', bound=Callable[..., Any])
 
 
 def recomputed_except_on_cpu(static_argnums: int) -> Callable[[Function], Function]:
-    """Returns a decorator, which makes the backward pass recompute a function, except on a CPU.
+    """Returns a decorator that makes the backward pass recompute a function, except on a CPU.
 
     It is for attention. On TPU and GPU, memory bandwidth limits attention, so its probabilities are
     recomputed. On CPU, arithmetic limits it, so they are saved. static_argnums: the index of the

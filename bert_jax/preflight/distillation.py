@@ -151,7 +151,7 @@ def _model(config: Config) -> ModelConfig:
 
 def recorded(config: Config) -> dict[str, Any]:
     """The entry of corpus.json about the teacher, so that a run cannot be resumed with another
-    one."""
+    teacher."""
     return {'teacher': fingerprint(config.distill.teacher)} if needs_teacher(config) else {}
 
 

@@ -35,8 +35,8 @@ RETRY_SECONDS = (2, 10)  # before the second and the third attempt to read
 
 
 def _is_for_users(record: logging.LogRecord) -> bool:
-    """Returns whether to log a record. Orbax logs an error before it raises it, and logs a warning
-    if a file is missing that it does not need."""
+    """Returns whether to log a record. Two kinds are left out: errors that Orbax raises after it
+    has logged them, and its warnings about a missing file that it does not need."""
     unneeded = 'Metadata file does not exist' in record.getMessage()
     return 'orbax' not in record.pathname or (record.levelno < logging.ERROR and not unneeded)
 
@@ -216,8 +216,7 @@ def fingerprint(source: epath.PathLike) -> str:
 def load_params(source: epath.PathLike, abstract: Any, others: Collection[str] = ()) -> Any:
     """The parameters of a workdir or a checkpoint, with the shardings of `abstract`.
 
-    Logs how many parameters of the checkpoint are not used. others: the paths of those that are
-    used elsewhere, which are not counted.
+    Logs how many saved parameters are not used. others: the paths of those that are used elsewhere.
     Raises ValueError if there is no checkpoint, if it is damaged, or as `check_params` does.
     """
     path, target = newest_checkpoint(source), {'params': abstract}

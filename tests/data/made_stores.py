@@ -126,7 +126,7 @@ def chunks_of(text, cut, batch):
 
 
 def edges(batch, words):
-    """The features of two texts that a model sees without reading them, a row for each.
+    """Returns features of the edges of texts A and B, [rows, 6].
 
     They are the lengths of A and B, whether A and B begin inside a word, and whether they end a
     sentence. words: the vocabulary.

@@ -18,7 +18,7 @@ TAGS = st.sampled_from([BIO, IOBES])
 
 @st.composite
 def corpora(draw):
-    """Draws the gold tags of sentences and as many other tags; neither are well-formed."""
+    """Draws the gold tags of sentences and as many other tags. Both may be badly formed."""
     tag = st.sampled_from(draw(TAGS))
     sizes = draw(st.lists(st.integers(0, 8), min_size=1, max_size=4).filter(any))
     return [[draw(st.lists(tag, min_size=n, max_size=n)) for n in sizes] for _ in range(2)]

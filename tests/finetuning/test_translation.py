@@ -57,6 +57,24 @@ def train(config: Config, workdir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
         resolve(config, epath.Path(workdir)).run()
 
 
+def checked_texts(workdir: pathlib.Path) -> list[str]:
+    """Asserts that the files of a run agree about its scores; returns its texts."""
+    evaluations = [line for line in small_run.metrics(workdir) if line['split'] == 'eval']
+    assert [line['step'] for line in evaluations] == [4, 8, 12]
+    assert all(
+        {'bleu', 'chrf', 'perplexity', 'token_accuracy'} <= line.keys() for line in evaluations
+    )
+    scored = json.loads((workdir / 'eval_hypotheses.json').read_text())
+    assert scored['scores']['bleu'] == evaluations[-1]['bleu']
+    assert 'case:lc' in scored['signatures']['bleu']
+    lines = (workdir / 'eval_hypotheses.txt').read_text().splitlines()
+    assert len(lines) == 20 and (workdir / 'test_hypotheses.txt').read_text().splitlines() == lines
+    results = json.loads((workdir / 'results.json').read_text())
+    assert results['mean']['test_bleu'] == results['mean']['bleu'] == results['mean']['score']
+    assert results['baseline']['meaning'] == 'if every text is copied'
+    return lines
+
+
 @pytest.mark.slow
 def test_a_run(
     tmp_path: pathlib.Path,
@@ -79,19 +97,7 @@ def test_a_run(
         train(each, stopped, monkeypatch)
     small_run.same_bits(stopped, whole, 12)
 
-    evaluations = [line for line in small_run.metrics(whole) if line['split'] == 'eval']
-    assert [line['step'] for line in evaluations] == [4, 8, 12]
-    assert all(
-        {'bleu', 'chrf', 'perplexity', 'token_accuracy'} <= line.keys() for line in evaluations
-    )
-    scored = json.loads((whole / 'eval_hypotheses.json').read_text())
-    assert scored['scores']['bleu'] == evaluations[-1]['bleu']
-    assert 'case:lc' in scored['signatures']['bleu']
-    lines = (whole / 'eval_hypotheses.txt').read_text().splitlines()
-    assert len(lines) == 20 and (whole / 'test_hypotheses.txt').read_text().splitlines() == lines
-    results = json.loads((whole / 'results.json').read_text())
-    assert results['mean']['test_bleu'] == results['mean']['bleu'] == results['mean']['score']
-    assert results['baseline']['meaning'] == 'if every text is copied'
+    lines = checked_texts(whole)
 
     sources = [line.split('\t')[0] for line in test.splitlines()[1:]]
     (tmp_path / 'new.txt').write_text('\n'.join([*sources[:3], '', *sources[3:]]) + '\n')

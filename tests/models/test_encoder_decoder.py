@@ -130,7 +130,7 @@ def test_beams_find_the_best_texts() -> None:
     [
         ([5, 6, 5], 0, 3, set()),
         ([5, 6, START, 5], 0, 3, {6}),  # the start token is a part of the text
-        ([5], 0, 3, set()),  # shorter than a run
+        ([5], 0, 3, set()),  # shorter than an n-gram
         ([], 0, LONGEST + 2, set()),
         ([5, 6], 3, 0, set()),  # the next token is the third one
         ([5, 6], 4, 0, {END}),

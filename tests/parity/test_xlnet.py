@@ -61,7 +61,7 @@ def perm_mask(order: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class Rows:
     """A batch of rows. ids, types, mask, order: [rows, length]; order has the numbers of a
     factorization order. targets, labels: [rows, predictions], the places to predict and their
     tokens."""
@@ -77,10 +77,10 @@ class Row:
         return np.take_along_axis(self.ids, self.targets, axis=1)
 
 
-def random_row(random: np.random.Generator, mask: np.ndarray, vocab_size: int) -> Row:
+def random_rows(random: np.random.Generator, mask: np.ndarray, vocab_size: int) -> Rows:
     ids = random.integers(9, vocab_size, (ROWS, LENGTH)).astype(np.int32)
     types = np.sort(random.integers(0, 3, (ROWS, LENGTH)), axis=1).astype(np.int32)
-    return Row(ids, types, mask, *random_order(random, mask))
+    return Rows(ids, types, mask, *random_order(random, mask))
 
 
 def gradient_step(model: Any) -> Any:
@@ -97,35 +97,35 @@ def gradient_step(model: Any) -> Any:
     return jax.jit(jax.grad(loss, has_aux=True))
 
 
-def our_inputs(row: Row, case: Case, remembered: jax.Array, known: int) -> EncoderInputs:
+def our_inputs(rows: Rows, case: Case, remembered: jax.Array, known: int) -> EncoderInputs:
     """remembered: the memory, of which the last `known` states are valid."""
     is_reversed = (jnp.arange(ROWS) >= ROWS // 2).astype(jnp.int32)
     return EncoderInputs(
-        jnp.asarray(row.ids),
-        jnp.asarray(row.types) if case.segments else None,
-        segment_ids=jnp.asarray(row.mask, jnp.int32) if case.padding else None,
-        factorization_order=jnp.asarray(row.order),
-        targets=jnp.asarray(row.targets),
+        jnp.asarray(rows.ids),
+        jnp.asarray(rows.types) if case.segments else None,
+        segment_ids=jnp.asarray(rows.mask, jnp.int32) if case.padding else None,
+        factorization_order=jnp.asarray(rows.order),
+        targets=jnp.asarray(rows.targets),
         is_reversed=is_reversed if case.bi_data else None,
         memory=remembered if case.memory else None,
         memory_length=jnp.full(ROWS, known, jnp.int32) if case.memory else None,
     )
 
 
-def their_step(theirs: Any, row: Row, case: Case, mems: Any) -> Any:
+def their_step(theirs: Any, rows: Rows, case: Case, mems: Any) -> Any:
     """The outputs of transformers, after the backward pass of the loss."""
     theirs.zero_grad()
     outputs = theirs(
-        input_ids=torch.tensor(row.ids).long(),
-        token_type_ids=torch.tensor(row.types).long() if case.segments else None,
-        attention_mask=torch.tensor(row.mask).float() if case.padding else None,
-        perm_mask=torch.tensor(perm_mask(row.order, row.targets)).float(),
-        target_mapping=torch.tensor(np.eye(LENGTH, dtype=np.float32)[row.targets]),
+        input_ids=torch.tensor(rows.ids).long(),
+        token_type_ids=torch.tensor(rows.types).long() if case.segments else None,
+        attention_mask=torch.tensor(rows.mask).float() if case.padding else None,
+        perm_mask=torch.tensor(perm_mask(rows.order, rows.targets)).float(),
+        target_mapping=torch.tensor(np.eye(LENGTH, dtype=np.float32)[rows.targets]),
         mems=mems,
         use_mems=case.memory,
         output_hidden_states=True,
     )
-    labels = torch.tensor(row.labels).long().flatten()
+    labels = torch.tensor(rows.labels).long().flatten()
     torch.nn.functional.cross_entropy(outputs.logits.flatten(0, 1), labels).backward()
     return outputs
 
@@ -155,10 +155,10 @@ def test_two_streams(tmp_path: pathlib.Path, case: Case) -> None:
     remembered: Any = jnp.zeros((ROWS, config.num_hidden_layers, MEM_LEN, config.hidden_size))
     mems, found = None, {}
     for k in range(STEPS if case.memory else 1):
-        row = random_row(random, mask, config.vocab_size)
-        inputs = our_inputs(row, case, remembered, min(k * REUSE_LEN, MEM_LEN))
-        gradients, (outputs, variables) = step(mine.params, inputs, row.labels)
-        outputs_there = their_step(theirs, row, case, mems)
+        rows = random_rows(random, mask, config.vocab_size)
+        inputs = our_inputs(rows, case, remembered, min(k * REUSE_LEN, MEM_LEN))
+        gradients, (outputs, variables) = step(mine.params, inputs, rows.labels)
+        outputs_there = their_step(theirs, rows, case, mems)
         if case.memory:
             mems = [layer.detach() for layer in outputs_there.mems]
             expected = min((k + 1) * REUSE_LEN, MEM_LEN)

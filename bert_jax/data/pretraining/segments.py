@@ -135,8 +135,8 @@ def lay_out(stream: Stream, segments: Segments) -> Layout:
 
 
 def _begins_word(stream: Stream, ids: tf.Tensor) -> tf.Tensor:
-    """Returns whether each token begins a word, bool of the shape of `ids`. If the vocabulary marks
-    the ends of words, this depends on the token before, otherwise on the token itself."""
+    """bool of the shape of `ids`: whether each token begins a word. If the vocabulary marks ends of
+    words, this depends on the token before, and otherwise on the token itself."""
     if stream.ends_word is None:
         return ~tf.gather(stream.is_continuation, ids)
     return tf.pad(tf.gather(stream.ends_word, ids[:, :-1]), [[0, 0], [1, 0]])

@@ -55,8 +55,7 @@ class Stream:
         return self.num_chunks * self.data.static_copies if self.shuffled else 0
 
     def is_separator(self, place: tf.Tensor) -> tf.Tensor:
-        """Returns whether a separator of documents is at each place, bool of the shape of
-        `place`."""
+        """bool of the shape of `place`: whether each place has a separator of documents."""
         return tf.gather(self.separators, self._documents(place)) == place
 
     def _documents(self, place: tf.Tensor) -> tf.Tensor:

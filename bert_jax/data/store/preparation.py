@@ -96,8 +96,8 @@ class Preparation:
         return identity.store_name(self.made_from)
 
     def is_prepared(self, output: pathlib.Path) -> bool:
-        """Returns whether `output` is this store. Raises ValueError if it is damaged or something
-        else."""
+        """Returns whether `output` is this store. Raises ValueError if the store is damaged, or if
+        the folder has something else."""
         if (output / 'store.json').exists() and format.read_meta(
             output
         ).made_from == self.made_from:
@@ -112,8 +112,8 @@ class Preparation:
         return False
 
     def build(self, output: pathlib.Path, sizes: bool = True) -> pathlib.Path:
-        """Prepares the store in `output`, unless it exists. One process does, the others wait.
-        sizes: see `_print_summary`."""
+        """Prepares the store in `output`, unless it exists. One process prepares it, and
+        the others wait. sizes: see `_print_summary`."""
         if build_once(output, self._write, f'preparing {output}', lambda: self.is_prepared(output)):
             _print_summary(output, format.read_meta(output), sizes)
         return output
