@@ -56,9 +56,9 @@ def check(config: Config, workdir: epath.Path, start_over: bool = False) -> int:
     from bert_jax.preflight import checks
     from bert_jax.preflight.resolve import with_converted_start
 
-    before = None if start_over else workdir
+    continued = None if start_over else workdir
     with tempfile.TemporaryDirectory() as cache:  # a check keeps no converted checkpoint
-        converted = with_converted_start(config, before, pathlib.Path(cache))
+        converted = with_converted_start(config, continued, pathlib.Path(cache))
         return checks.check(converted, workdir, config, start_over)
 
 

@@ -12,7 +12,7 @@ from bert_jax.data.labelled import labels
 
 
 def module(path: str) -> types.ModuleType:
-    """A module of tests."""
+    """Returns a module of tests that is not in a package."""
     spec = importlib.util.spec_from_file_location(pathlib.Path(path).stem, ROOT / 'tests' / path)
     assert spec is not None and spec.loader is not None
     made = importlib.util.module_from_spec(spec)

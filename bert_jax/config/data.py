@@ -55,7 +55,8 @@ class DataConfig:
     # raised to this power.
     language_alpha: Fraction = setting(0.7, PRETRAINING)
     tlm_share: Share = setting(0.5, PRETRAINING)  # objective 'mlm+tlm': share of rows of pairs
-    # The end of a document in a text file. 'heading': before a line such as '= Title =' (WikiText).
+    # The end of a document in a text file. 'heading' is a line such as '= Title =' in WikiText; it
+    # begins the next document.
     documents: Literal['blank_line', 'line', 'file', 'heading'] = setting(
         'blank_line', PRETRAINING, FREE
     )

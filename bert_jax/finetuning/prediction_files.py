@@ -23,8 +23,8 @@ NOT_IN_TSV = str.maketrans('\t\r\n', '   ')
 
 @contextlib.contextmanager
 def open_writer(path: pathlib.Path, summary: Summary) -> Iterator[Callable[[Record], None]]:
-    """A function that writes a record as a row of a new file, in the format of its suffix, which is
-    the one before PARTIAL.
+    """A function that writes a record as a row of a new file. The suffix of the file, without
+    PARTIAL, decides its format.
 
     In .csv and .tsv, each label's probability is a column, and lists are JSON. .tsv has no quotes,
     so tabs and line breaks in texts become spaces; `summary` counts these texts. A .txt has a line
@@ -65,8 +65,8 @@ def open_writer(path: pathlib.Path, summary: Summary) -> Iterator[Callable[[Reco
         yield write
 
 
-def partial_name(output: pathlib.Path) -> pathlib.Path:
-    """The name of a file while it is written. It says so if the file is there already."""
+def partial_path(output: pathlib.Path) -> pathlib.Path:
+    """The path of a file while it is written. Prints a line if this path exists already."""
     partial = output.with_name(output.name + PARTIAL)
     if partial.exists():
         say(f'{partial} was left by a command that did not finish; it is written again')

@@ -14,7 +14,7 @@ from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.progress import counted
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.datasets import processor_for
-from bert_jax.finetuning.prediction_files import keep_whole_lines, open_writer, partial_name
+from bert_jax.finetuning.prediction_files import keep_whole_lines, open_writer, partial_path
 from bert_jax.finetuning.task_data import PREDICT, Processor, Record, TaskFacts
 from bert_jax.inference.trained_model import Bert
 
@@ -118,7 +118,7 @@ def write_records(
     count, bad, summary = 0, BadRows(), Summary()
     columns = columns and output.suffix != '.txt'
     found = records(bert, source, summary, bad if skip else None, columns, all_scores)
-    found, partial = announced(found, summary), partial_name(output)
+    found, partial = announced(found, summary), partial_path(output)
     try:
         with open_writer(partial, summary) as write:
             for record in counted(found, 'predicting', total):

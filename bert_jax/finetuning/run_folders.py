@@ -41,8 +41,9 @@ def begun(config: Config, workdir: epath.Path) -> dict[epath.Path, bool]:
 
 
 def is_run(folder: str, config: Config, workdir: epath.Path) -> bool:
-    """Whether `folder` is that of a run. Then config.init_from names the run itself, because the
-    checkpoint that it began from is gone (see `preflight.resolve.with_converted_start`)."""
+    """Returns whether `folder`, which is config.init_from, is the folder of one of the runs. It is
+    so if the checkpoint that the runs began from is gone; see
+    `preflight.resolve.with_converted_start`."""
     return folder in map(str, of_runs(config, workdir))
 
 

@@ -37,7 +37,7 @@ MARKS = (
 
 def problems(config: Config, workdir: epath.Path, start_over: bool = False) -> list[str]:
     """A message for each path of the configuration that cannot be used; none if all exist.
-    start_over: whether the runs in the workdir do not continue."""
+    start_over: if true, the runs in the workdir do not continue."""
     found = list(_checkpoints(config, None if start_over else workdir))
     for key in FILES:
         path = keys.get(config, key)
@@ -74,7 +74,7 @@ def _checkpoints(config: Config, workdir: epath.Path | None) -> Iterator[str]:
                 continue  # the runs continue and do not need it
             if any(begun.values()):
                 names = [str(folder) for folder, has_begun in begun.items() if not has_begun]
-                needed = f', and {", ".join(names)} needs it, because no run has begun there'
+                needed = f', and it is needed in {", ".join(names)}, where no run has begun'
         yield (
             f'config.{key}={path} {wrong}{needed}; give a workdir, a folder written by '
             'bert_jax convert, the folder of a Hugging Face checkpoint, or a name on the Hugging '

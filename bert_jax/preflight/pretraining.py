@@ -40,6 +40,7 @@ class Pretraining(Resolver):
 
     @property
     def _reads_own_run(self) -> bool:
+        """Whether init_from was replaced by the run itself; see `resolve.with_converted_start`."""
         return run_folders.is_run(self.config.init_from, self.given, self.workdir)
 
     @part
@@ -87,7 +88,7 @@ class Pretraining(Resolver):
             directory = epath.Path(data.corpus.removeprefix('tokens:'))
             checks.check_tokens(data, directory)
             return directory
-        self.file_vocabulary  # noqa: B018  (the store is not known if the vocabulary is wrong)
+        self.file_vocabulary  # noqa: B018  (raises if the vocabulary is wrong)
         try:
             self.source  # noqa: B018
         except NotFetched:

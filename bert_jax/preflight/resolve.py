@@ -70,7 +70,7 @@ def with_converted_start(
             problem = f'{folder} {found}' if (found := _problem_of(starts[key])) else ''
         except ValueError as error:
             problem, failure = str(error), error
-        # The workdir may be behind a URL, so it is looked at only if it matters.
+        # The workdir may be behind a URL, so it is read only if there is a problem.
         begun = run_folders.begun(config, workdir) if problem and workdir is not None else {}
         if begun and all(begun.values()):
             say(f'config.{key}: {problem}. The run continues and does not need it')

@@ -70,7 +70,7 @@ def test_runs_whose_start_is_gone(
     assert workdir.read_config(folder / 'seed_1').init_from == str(start)
     assert len(said(tmp_path / 'w' / 'seed_1', pathlib.Path(texts['eval_file']))) == 50
     more = dataclasses.replace(config, train=dataclasses.replace(config.train, seeds=3))
-    with pytest.raises(ValueError, match=r'start does not exist, and \S*/seed_2 needs it'):
+    with pytest.raises(ValueError, match=r'start does not exist, and it is needed in \S*/seed_2,'):
         main.run(more, folder)
 
 

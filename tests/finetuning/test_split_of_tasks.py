@@ -11,7 +11,7 @@ import small_tasks
 
 
 def written(path: pathlib.Path, rows: list[dict[str, Any]]) -> str:
-    """A .jsonl or .csv file of the rows."""
+    """Writes the rows to a .jsonl or .csv file."""
     with path.open('w', newline='') as file:
         if path.suffix == '.jsonl':
             file.writelines(json.dumps(row) + '\n' for row in rows)
@@ -26,7 +26,7 @@ FOLDS = ['train'] * 4 + ['dev'] * 2 + ['test']
 
 
 def _split_files(folder: pathlib.Path) -> dict[str, tuple[str, str]]:
-    """name -> task, file: seven examples with a column `fold`, in each form of its task."""
+    """Maps names to (task, file). Each file has seven examples with a column `fold`."""
     sentences = [(['anna', 'went', 'it'][: 2 + i % 2], fold) for i, fold in enumerate(FOLDS)]
     tagged = [
         {'words': w, 'tags': ['B-PER', *['O'] * (len(w) - 1)], 'fold': f} for w, f in sentences

@@ -109,7 +109,7 @@ def test_all_differing_keys_are_named(claims: Claims) -> None:
 
 
 def test_another_corpus_is_refused(claims: Claims) -> None:
-    """Before it is prepared, if its size shows that it is another one."""
+    """It is refused before it is prepared, if its size is different."""
     text, file = (claims.folder / 'corpus.txt').read_text(), claims.folder / 'corpus.txt'
     prepared = [*(claims.folder / 'cache').iterdir()]
     (store,) = [path for path in prepared if path.is_dir()]

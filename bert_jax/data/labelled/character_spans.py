@@ -1,7 +1,7 @@
-"""Entities that a text has as character positions, as annotation tools write them (doccano, spaCy,
-Prodigy): [start, end, type], where `end` is one more than the index of the last character.
+"""Reads entities that are given as character positions, as doccano, spaCy and Prodigy write them.
 
-They become tags of words in the scheme BIO.
+An entity is [start, end, type], where `end` is one more than the index of its last character. The
+entities become tags of words in the BIO scheme.
 """
 
 import re
@@ -20,8 +20,8 @@ KEYS = {
     'end': ('end', 'end_offset'),
     'type': ('label', 'type', 'tag', 'entity_group'),
 }
-# Thai to Tibetan, Burmese, Khmer, Japanese, Chinese and Korean: an entity may be a part of what
-# stands between two spaces.
+# Thai to Tibetan, Burmese, Khmer, Japanese, Chinese and Korean. In these scripts, an entity may be
+# a part of the characters between two spaces.
 NO_SPACES = re.compile(
     '[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af'
     '\U00020000-\U0003ffff]'
@@ -41,9 +41,10 @@ def words_and_tags(
 ) -> tuple[list[str], list[str]]:
     """The words and punctuation marks of a text and their tags. value: its entities, from `name`.
 
-    A word is divided where an entity begins or ends at a punctuation mark in it, as in Anna's, and
-    counted. Raises ValueError, naming the place `where`, for an entity that is outside of the text,
-    overlaps another one, has no word, or begins or ends between two letters of a word.
+    If an entity begins or ends at a punctuation mark inside a word, as in Anna's, the word is
+    divided there and counted. Raises ValueError, which names the place `where`, for an entity that
+    is outside of the text, overlaps another one, has no word, or begins or ends between two letters
+    of a word.
     """
     found = _spans(value, name, where, summary)
     within = [range(m.start() + 1, m.end()) for m in WORD.finditer(text)]
@@ -51,9 +52,13 @@ def words_and_tags(
     for span in found:
         shown = f'{where}: the entity {list(span)} of {name!r}'
         if not 0 <= span.start < span.end <= len(text):
-            raise ValueError(f'{shown} is not in the text, which has {len(text)} characters')
+            raise ValueError(
+                f'{shown} is not in the text, which has {len(text)} characters; {EXPECTED}'
+            )
         if span.start < last:
-            raise ValueError(f'{shown} overlaps the one before it; a word has one tag')
+            raise ValueError(
+                f'{shown} overlaps the one before it; a word has one tag, so remove one of them'
+            )
         if not WORD.search(text, span.start, span.end):
             raise ValueError(f'{shown} has no word, only {text[span.start : span.end]!r}')
         last = span.end
@@ -94,7 +99,7 @@ def _spans(value: Any, name: str, where: str, summary: Summary) -> list[Span]:
         if not kind:
             raise ValueError(f'{where}: {name!r} has {short(item)}, whose type is empty')
         if kind != parts[2]:
-            summary.count('types of entities with spaces, which become _', where)
+            summary.count('types of entities with spaces, which are replaced by _', where)
         found.append(Span(parts[0], parts[1], kind))
     return sorted(found)
 

@@ -33,7 +33,7 @@ def read(
     if found and all(tag.isdigit() for tag in found):
         where = next(sentence.where for sentence in sentences if sentence.tags)
         shown = ', '.join(sorted(found)[:3])
-        raise ValueError(f'{where} has numbers ({shown}) and not tags; {tagged_records.NAMES}')
+        raise ValueError(f'{where} has numbers ({shown}) instead of tags; {tagged_records.NAMES}')
     if usual := tags.usual_forms(found):
         sentences = [
             dataclasses.replace(s, tags=[usual.get(tag, tag) for tag in s.tags or ()])

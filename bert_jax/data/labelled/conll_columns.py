@@ -34,6 +34,9 @@ class Layout(NamedTuple):
     header: bool = False
 
 
+Block = list[tuple[int, list[str]]]  # a sentence: the number and the columns of each line
+
+
 def read(
     path: pathlib.Path,
     tagged: bool | None,
@@ -41,9 +44,12 @@ def read(
     on_error: OnError | None,
     columns: bool = False,
 ) -> Iterator[Sentence]:
-    """The sentences of a file, see `conll.iter_file`. columns: whether a sentence has its other
-    columns: a list with a value for each word, by the column's name or as column_2, column_3, ...
-    Raises ValueError for a file that looks like something else."""
+    """The sentences of a file, see `conll.iter_file`.
+
+    columns: whether a sentence keeps its other columns. Each of them is a list with a value for
+    each word. A column without a name is named column_2, column_3, ... Raises ValueError for a file
+    that looks like something else.
+    """
     lines = [line.strip(' \t\r\n') for line in files.lines(path)]
     looks = text_kind(lines[:LOOKED_AT])
     if looks and not looks.startswith('a table'):
@@ -59,7 +65,7 @@ def read(
     width, header = layout.width, words[0] if layout.header else None
     tagged = layout.tag != layout.word if tagged is None else tagged
     known_tags = {cells[-1] for cells in certain}
-    blocks: list[list[tuple[int, list[str]]]] = [[]]  # (number of the line, columns) of each word
+    blocks: list[Block] = [[]]
     for number, line in enumerate(lines, 1):
         cells = SEPARATOR.split(line)
         if not line or DOCSTART.fullmatch(cells[0]):
@@ -85,20 +91,32 @@ def read(
 
     names = header or ['', *(f'column_{i}' for i in range(2, width + 1))]
 
-    def sentence(block: list[tuple[int, list[str]]]) -> Sentence:
-        for number, cells in block:
-            _check_width(f'{path}:{number}', cells, width, tagged)
-        where = f'{path}:{block[0][0]}'
-        if len(block) > LONG:
-            name = f'sentences of more than {LONG} words (a blank line ends a sentence)'
-            summary.count(name, where)
-        words = [cells[layout.word] for _, cells in block]
-        tags = [cells[layout.tag] for _, cells in block] if tagged else None
-        others = [(name, i) for i, name in enumerate(names) if columns and i != layout.word]
-        kept = {name: [cells[i] for _, cells in block] for name, i in others}
-        return Sentence(words, tags, where, kept if columns else None)
+    def sentence(block: Block) -> Sentence:
+        return _sentence(path, block, layout, tagged, names if columns else None, summary)
 
     yield from each(blocks, sentence, on_error)
+
+
+def _sentence(
+    path: pathlib.Path,
+    block: Block,
+    layout: Layout,
+    tagged: bool,
+    names: Sequence[str] | None,
+    summary: Summary,
+) -> Sentence:
+    """A sentence. names: those of all columns, if the sentence keeps its other columns."""
+    for number, cells in block:
+        _check_width(f'{path}:{number}', cells, layout.width, tagged)
+    where = f'{path}:{block[0][0]}'
+    if len(block) > LONG:
+        summary.count(f'sentences of more than {LONG} words (a blank line ends a sentence)', where)
+    words = [cells[layout.word] for _, cells in block]
+    tags = [cells[layout.tag] for _, cells in block] if tagged else None
+    if names is None:
+        return Sentence(words, tags, where)
+    others = [(i, name) for i, name in enumerate(names) if i != layout.word]
+    return Sentence(words, tags, where, {n: [cells[i] for _, cells in block] for i, n in others})
 
 
 def _is_by_sentence(lines: Sequence[str]) -> bool:

@@ -11,8 +11,8 @@ WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")  # words and punctuation, as in
 @dataclasses.dataclass(frozen=True)
 class Sentence:
     """A sentence. where: 'path:line' of its first word, or of its object or row in other files.
-    columns: all values of that object or row, or lists with a value of each other column for each
-    word, if the caller asked for them."""
+    columns, if the caller asked for them: all values of that object or row, or, in a file with a
+    line for each word, the lists of the words' values in each other column."""
 
     words: list[str]
     tags: list[str] | None

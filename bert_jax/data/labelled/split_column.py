@@ -26,8 +26,9 @@ def parts(examples: Sequence[Any], field: str) -> dict[str, list[Any]]:
                 'config.data.split_field'
             )
         value = columns[field]
-        if isinstance(value, list):  # a value for each word, which may be in the first row alone
-            value = next(iter(distinct), '') if len(distinct := {*value} - {''}) < 2 else value
+        if isinstance(value, list):  # a value for each word; often only the first one is filled in
+            distinct = {*value} - {''}
+            value = value if len(distinct) > 1 else next(iter(distinct), '')
         split = SPLITS.get(value.strip().lower()) if isinstance(value, str) else None
         if split is None:
             raise ValueError(

@@ -20,8 +20,8 @@ SPAN = np.dtype([('first', 'i4'), ('last', 'i4'), ('start', 'f8'), ('end', 'f8')
 class Answers(NamedTuple):
     """Answers by question id. The answer '' means that the question has no answer.
 
-    nbest: the best answers first, with text, probability, start_logit and end_logit, and with
-    `start` and `end`: the text is the characters start to end - 1 of the context (None for '').
+    nbest: the best answers first, with text, probability, start_logit, end_logit, start and end.
+    The text is the characters from start to end - 1 of the context; for '', both are None.
     null_odds: the score of '' minus the score of the best other answer; {} for SQuAD 1.1. best: the
     best answers other than ''.
     """

@@ -32,7 +32,7 @@ NAMES = (
     'write the names of the tags (in Python: names = dataset.features[COLUMN].feature.names, and '
     'names[i] for each number i)'
 )
-# A NumPy array as pandas and datasets write it to a table: ['EU' 'rejects'] or [3 0], no commas.
+# pandas and datasets write a NumPy array to a table without commas: ['EU' 'rejects'] or [3 0].
 VALUE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+""")
 ARRAY = re.compile(rf'\[\s*(?:{VALUE.pattern})(?:\s+(?:{VALUE.pattern}))*\s*\]')
 
@@ -202,7 +202,9 @@ def _listed(cell: str, where: str) -> list[Any]:
         if isinstance(values, list):
             return values
     if cell.startswith(("['", '["')):
-        raise ValueError(f'{where} has {cell:.60}, which is not a whole list; correct it')
+        raise ValueError(
+            f'{where} has {cell:.60}, which is not a complete list; write all of its values'
+        )
     return cell.split()
 
 
@@ -251,7 +253,7 @@ def _grouped(
             summary.count(name, where)
         words, tags = found.pop(names.words), found.get(names.tags)
         others: dict[str, Any] = dict(found)
-        if names.number:  # one value, which may be in the first row alone
+        if names.number:  # one value, often only in the first row
             others[names.number] = next(filter(None, found[names.number]), '')
         return Sentence(words, tags, where, others if columns else None)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from bert_jax.config import Config
 from bert_jax.data.row_format import ROW_FORMATS
 
-PAIRS = ('mlm+nsp', 'mlm+sop', 'plm')  # objectives whose rows have two segments
+PAIRS = ('mlm+nsp', 'mlm+sop', 'plm')  # objectives whose rows have two texts
 
 
 def too_few(rate: float, places: int, room: int) -> str:
@@ -21,7 +21,7 @@ def too_few(rate: float, places: int, room: int) -> str:
 
 
 def warnings(config: Config) -> Iterator[str]:
-    """The warning of each phase whose rows have too few places."""
+    """Yields a warning for each phase whose rows have too few places for masked tokens."""
     row_format = ROW_FORMATS[config.model.model_type]
     segments = 2 if config.objective in PAIRS else 1
     for i, phase in enumerate(config.train.phases):

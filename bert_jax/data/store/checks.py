@@ -69,20 +69,21 @@ def check_same_text(
     workdir: epath.Path,
     cache: pathlib.Path,
 ) -> None:
-    """Raises ValueError if a corpus, which is not prepared yet, cannot be that of the run in the
+    """Raises ValueError if a corpus that is not prepared yet cannot be the corpus of the run in the
     workdir. So the run is refused before the preparation, which may take hours.
 
-    made_from, wanted: what the store of the run was made from, and that of the corpus would be.
+    made_from: `Preparation.made_from` of the store of the run. wanted: that of the store that would
+    be prepared.
     """
     if not (other := identity.other_text(made_from, wanted)):
         return
-    store, way = cache / identity.store_name(made_from), ''
+    store, advice = cache / identity.store_name(made_from), ''
     if (store / 'store.json').exists():
-        way = f'. To continue with the text of the run: --config.data.corpus=tokens:{store}'
-        way += ', without config.data.vocab_file' if data.vocab_file else ''
+        advice = f'. To continue with the text of the run: --config.data.corpus=tokens:{store}'
+        advice += ', without config.data.vocab_file' if data.vocab_file else ''
     raise ValueError(
         f'{workdir} holds a run on other text: {other}. Put the text back, use another --workdir, '
-        f'or --start_over, which keeps the files of the earlier run{way}'
+        f'or give --start_over, which keeps the files of the earlier run{advice}'
     )
 
 

@@ -58,8 +58,8 @@ def earlier_store(
 
 
 def other_text(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What shows, before a corpus is read, that its tokens will not be those of a store; '' if they
-    may be the same, for example because the files were moved or copied.
+    """Returns the difference which shows, before a corpus is read, that its tokens are not those of
+    a store; '' if they may be the same, for example because the files were moved or copied.
 
     before, now: see `Preparation.made_from`.
     """
@@ -85,8 +85,8 @@ def _files(identity: Any) -> dict[str, int]:
 
 
 def _other_files(before: Mapping[str, int], now: Mapping[str, int]) -> str:
-    """How the content of files has changed; '' if it may be the same. A file that was moved has
-    the same size. The sizes of compressed files and of other formats cannot be compared."""
+    """Returns how the content of files has changed; '' if it may be the same. A file that was moved
+    has the same size. The sizes of compressed files and of other formats cannot be compared."""
     for name in before.keys() & now.keys():
         if before[name] != now[name]:
             return f'{name} has {now[name]:,} bytes, and had {before[name]:,}'

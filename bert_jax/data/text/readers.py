@@ -132,7 +132,7 @@ def _local_files(pattern: str) -> Files:
         if ',' in pattern:
             advice = 'braces list several files: text:{a,b}.txt'
         raise ValueError(f'no file matches {pattern!r} (from {where}); {advice}')
-    # A pattern with ** may follow a link to its own folder more often than the system opens links.
+    # A pattern with ** follows a link to its own folder until the path is too deep to be opened.
     paths = [p if p.is_file() else pathlib.Path(os.path.realpath(p.parent), p.name) for p in paths]
     for path in paths:
         if not path.is_file():
@@ -192,16 +192,21 @@ def _jsonl(
             raise ValueError(
                 f'{path}:{number} is not JSON ({error}); expected an object on each line{remedy}'
             ) from error
-        if isinstance(record, dict) and field in record and not isinstance(record[field], str):
-            raise ValueError(
-                f'{path}:{number} has {short(record[field])} in {field!r}; expected a string. '
-                'Remove the line, or set config.data.text_field'
-            )
-        if not isinstance(record, dict) or not isinstance(record.get(field), str):
-            has = f'has no field {field!r}, it has {[*record]}' if isinstance(record, dict) else ''
-            has = has or f'is {short(record)}; expected an object on each line'
-            raise ValueError(f'{path}:{number} {has}; set config.data.text_field')
         where = f'{path}:{number}'
+        if not isinstance(record, dict):
+            raise ValueError(
+                f'{where} is {short(record)}; expected an object on each line, with its text in '
+                f'{field!r} (config.data.text_field)'
+            )
+        if field not in record:
+            raise ValueError(
+                f'{where} has no field {field!r}, it has {[*record]}; set config.data.text_field'
+            )
+        if not isinstance(record[field], str):
+            raise ValueError(
+                f'{where} has {short(record[field])} in {field!r}; expected a string. Remove the '
+                'line, or set config.data.text_field'
+            )
         yield from documents_of(_encodable(record[field], where, summary), where, summary)
 
 

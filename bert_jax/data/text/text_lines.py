@@ -10,8 +10,8 @@ from bert_jax.data.file_kinds import text_kind
 from bert_jax.data.summary import Summary
 
 LOOKED_AT = 20  # lines, to see whether a file is text
-DOC = re.compile(r'<doc id="[^"]*"( \w+="[^"]*")*>')  # of WikiExtractor
-HEADING = re.compile(r'= (?!= ).+(?<! =) =')  # of an article in WikiText; sections have '= ='
+DOC = re.compile(r'<doc id="[^"]*"( \w+="[^"]*")*>')  # the first tag of a text of WikiExtractor
+HEADING = re.compile(r'= (?!= ).+(?<! =) =')  # of an article in WikiText, not of a section
 
 
 def lines(
@@ -39,9 +39,11 @@ def lines(
 def looked_at(
     lines: Iterator[tuple[int, str]], name: str, summary: Summary, at_headings: bool
 ) -> Iterator[tuple[int, str]]:
-    """Yields the lines of a text file. If the first ones look like JSON, HTML or a table, or if one
-    is the heading of an article and documents do not begin at headings, `summary` counts the file.
-    Raises ValueError if they have the markup of WikiExtractor.
+    """Yields the lines of a text file. `summary` counts the file if its first lines look like JSON,
+    HTML or a table, or have the heading of an article.
+
+    at_headings: whether documents begin at headings; then headings are not counted. Raises
+    ValueError if the first lines have the markup of WikiExtractor.
     """
     beginning = list(itertools.islice(lines, LOOKED_AT))
     if tag := next((found for found in beginning if DOC.match(found[1])), None):

@@ -114,7 +114,7 @@ def _check_kind(path: epath.Path, text: str) -> None:
     if 2 * sum(map(bool, map(NUMBERED.fullmatch, lines))) > len(lines):
         raise ValueError(
             f'vocabulary {path} has a number beside each token ({lines[-1]!r:.40}); {expected}, '
-            'and nothing else: cut -f1 FILE > vocab.txt'
+            'and nothing else. To remove the numbers: cut -f1 FILE > vocab.txt'
         )
 
 

@@ -132,7 +132,7 @@ WORDS_AND_TAGS = {
     'c.csv': 'Sentence #,Word,POS,Tag\nS1,Anna,N,B-PER\n,lives,V,O\nS2,He,P,O\n',
     'd.csv': 'word,tag\nAnna,B-PER\nlives,O\n\nHe,O\n',
     'e.csv': 'sentence,word_labels\nAnna lives,B-PER O\nHe,O\n',
-    # As pandas writes NumPy arrays.
+    # This is how pandas writes NumPy arrays.
     'f.csv': "tokens,ner_tags\n['Anna' 'lives'],['B-PER' 'O']\n['He'],['O']\n",
     'a.tsv': 'word\ttag\nAnna\tB-PER\nlives\tO\n\nHe\tO\n',
     'a.CONLL': 'Anna B-PER\nlives O\n\nHe O\n',
@@ -158,10 +158,10 @@ def test_words_and_tags_in_every_format(tmp_path):
     ('name', 'content', 'message'),
     [
         ('a.jsonl', '{"tokens": ["Anna"], "ner_tags": [1]}', "'ner_tags' has numbers.*feature.n"),
-        ('a.jsonl', '{"tokens": ["Anna"], "ner_tags": ["1"]}', r'has numbers \(1\) and not tags'),
+        ('a.jsonl', '{"tokens": ["Anna"], "ner_tags": ["1"]}', r'numbers \(1\) instead of tags'),
         ('a.csv', 'tokens,ner_tags\nAnna lives,3 0\n', r'a.csv:2 has numbers \(0, 3\)'),
         ('a.csv', "tokens,ner_tags\n['Anna' 'lives'],[3 0]\n", "'ner_tags' has numbers"),
-        ('a.csv', "tokens,ner_tags\n['Anna' ... 'x'],a\n", 'which is not a whole list'),
+        ('a.csv', "tokens,ner_tags\n['Anna' ... 'x'],a\n", 'which is not a complete list'),
         ('a.csv', 'text,label\nAnna lives,pos\n', r"'label' has \"pos\"; expected a list of"),
         ('a.csv', 'words,tags\nAnna lives,O\n', "2 'words' and 1 'tags'"),
         ('a.csv', 'words,tags\nAnna,O\nwords,tags\n', ':3 repeats the names of the columns'),
