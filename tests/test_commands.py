@@ -115,7 +115,7 @@ def test_comments_are_those_of_the_fields() -> None:
     comments = help.key_comments()
     assert set(comments) == set(keys.KEYS)
     assert comments['optim.learning_rate'] == 'The peak.'
-    assert comments['data.documents'] == 'The end of a document in a text file.'
+    assert comments['data.documents'].startswith('The end of a document in a text file. ')
     assert comments['data.vocab_file'].startswith('A vocabulary')
     assert 'and takes the vocabulary of init_from in fine-tuning.' in comments['data.vocab_file']
     assert comments['train.nonfinite'].endswith('stop the run, or skip the update.')
