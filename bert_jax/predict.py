@@ -25,6 +25,7 @@ from absl import flags
 from bert_jax.config import DataConfig, choices, command_line
 from bert_jax.config.console import plural
 from bert_jax.config.errors import interruptible
+from bert_jax.data import patterns
 from bert_jax.finetuning import SUFFIXES
 from bert_jax.inference import POOLINGS
 
@@ -151,7 +152,9 @@ def _check_flags() -> None:
     if bool(FLAGS.text) == (FLAGS.input is not None):
         raise ValueError('give --text or --input')
     if FLAGS.input is not None and not pathlib.Path(FLAGS.input).is_file():
-        raise ValueError(f'--input={FLAGS.input} is not a file')
+        several = len(patterns.split(FLAGS.input)) > 1 or patterns.matching(FLAGS.input)
+        advice = '; give one file, and run the command again for each of the others' * bool(several)
+        raise ValueError(f'--input={FLAGS.input} is not a file{advice}')
     if FLAGS.output is None:
         if FLAGS.all_scores:
             raise ValueError('--all_scores is for a file: give --input=FILE and --output=FILE')

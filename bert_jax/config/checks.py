@@ -76,7 +76,11 @@ def _rules_of_unread_keys(config: Config) -> Rules:
 def _rules_of_schedule(config: Config) -> Rules:
     optim, train, steps = config.optim, config.train, config.schedule_steps
     expected = f'0 to {steps} (the steps of all phases)'
-    yield 'train.num_steps', 0 <= train.num_steps <= steps, expected
+    longer = (
+        '. To train a finished run further, begin another with its parameters: '
+        '--config.init_from=WORKDIR --workdir=NEW'
+    )
+    yield 'train.num_steps', 0 <= train.num_steps <= steps, expected + longer
     if config.kind == 'finetuning':
         expected = f'0 to {steps} (the steps of the run); 0 uses optim.warmup_fraction instead'
     elif optim.warmup_steps > steps:

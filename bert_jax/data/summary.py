@@ -10,7 +10,8 @@ SHOWN = 6  # columns that are not read
 class Summary:
     """Counts of what was read, changed or left out, each with the first place where it occurred.
 
-    columns: for each file, which of its columns were read as what.
+    columns: for each file, which of its columns were read as what. headers: for each file, the
+    names of its columns, each with its role, or '' if the column is not read.
     passed: how much of the source has been read, in the unit of `Source.size`. characters, lost,
     lost_in_long_words: the characters of the tokenized text without spaces, those of words that
     become the unknown token, and those of such words that are very long.
@@ -20,6 +21,7 @@ class Summary:
         self.counts: collections.Counter[str] = collections.Counter()
         self.first: dict[str, str] = {}
         self.columns: dict[str, str] = {}
+        self.headers: dict[str, dict[str, str]] = {}
         self.passed = self.characters = self.lost = self.lost_in_long_words = 0
 
     def count(self, what: str, where: str = '', number: int = 1) -> None:
@@ -31,7 +33,8 @@ class Summary:
     def describe(self, path: str, columns: Mapping[str, str], names: Iterable[str]) -> None:
         """Notes which columns of a file are read, and which are not. columns: for each role, such
         as 'label', the name of its column. names: the names of the columns that the file has."""
-        names = list(names)
+        names, roles = list(names), {name: role for role, name in columns.items()}
+        self.headers[path] = {name: roles.get(name, '') for name in names}
         said = [f'{role}={name!r}' for role, name in columns.items() if name in names]
         if others := [name for name in names if name not in columns.values()]:
             more = ', ...' if len(others) > SHOWN else ''

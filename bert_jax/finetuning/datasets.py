@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Collection
 
 from bert_jax.config import Config, DataConfig
+from bert_jax.data.labelled.file_lists import KEYS as FILES
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.finetuning import glue, run_folders
@@ -35,7 +36,6 @@ def _load_texts(config: Config, tokenizer: Tokenizer) -> TaskData:
     return load(MultiLabelProcessor if several else ClassificationProcessor, config, tokenizer)
 
 
-FILES = ('train_file', 'eval_file', 'test_file')
 SPLIT = 'split_field'
 SETTINGS = ('dir', *FILES, 'regression', 'multi_label', 'class_weights', SPLIT)
 TASKS = {

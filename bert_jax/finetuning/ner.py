@@ -75,8 +75,8 @@ class TaggingProcessor(task_data.Processor):
             return conll.iter_file(
                 path, tagged=False, summary=summary, columns=True, on_error=on_error
             )
-        tagged = True if split in (TRAIN, EVAL) else None
         columns = bool(self.config.data.split_field)
+        tagged = True if split in (TRAIN, EVAL) and not columns else None
         sentences = conll.read(path, tagged=tagged, summary=summary, columns=columns)
         found = {tag for sentence in sentences for tag in sentence.tags or ()}
         if split == TRAIN:
@@ -91,6 +91,12 @@ class TaggingProcessor(task_data.Processor):
             summary.count('test files without a known tag, not scored', path)
             sentences = [dataclasses.replace(sentence, tags=None) for sentence in sentences]
         return iter(sentences)
+
+    def check_together(self, examples: Sequence[Sentence]) -> None:
+        conll.check(examples, 'the set of files')
+
+    def missing(self, example: Sentence) -> str:
+        return 'tag' if example.tags is None else ''
 
     def find_facts(self, train: list[Sentence], held_out: list[Sentence]) -> TaskFacts:
         labels = tuple(tags.label_names(train))
@@ -119,7 +125,11 @@ class TaggingProcessor(task_data.Processor):
             weights = class_weights.of_classes(setting, self.facts.labels, ids)
             arrays['label_weights'] *= weights[arrays['label_ids']]
         rows = self.encoded(windows.rows, arrays)
-        return Split(split, examples, rows, examples[0].tags is not None, windows)
+        tagged = [sentence.tags is not None for sentence in examples]
+        if any(tagged) and not all(tagged):
+            where = examples[tagged.index(False)].where
+            summary.count(f'sentences without tags, so {split} is not scored', where)
+        return Split(split, examples, rows, all(tagged), windows)
 
     def decode(self, split: Split, outputs: Predictions) -> Tags:
         return tagging.decode(split.examples, split.windows, list(outputs.get('tags', ())))

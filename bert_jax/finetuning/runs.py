@@ -144,8 +144,11 @@ class FineTuning(Resolver):
             if run_folders.is_run(config.init_from, self.given, self.workdir):
                 config = without_start(config)
             files = (name, config.data.dir, config.data.train_file, config.data.eval_file)
+            numbers = [len(data.files.get(key, ())) for key in ('train_file', 'eval_file')]
+            count = f' ({plural(sum(numbers), "file")})' if data.files else ''
             info = {
-                'name': ', '.join(filter(None, files)),
+                'name': ', '.join(filter(None, files)) + count,
+                **({'files': dict(data.files)} if data.files else {}),
                 'fingerprint': data.train.fingerprint() + data.eval.rows.fingerprint(),
                 'lowercase': vocabulary.lowercase,
                 **dataclasses.asdict(data.processor.facts),

@@ -42,6 +42,11 @@ class QuestionAnsweringProcessor(task_data.Processor):
         columns = split == PREDICT or bool(self.config.data.split_field)
         return squad.iter_file(path, summary, columns, on_error)
 
+    def check_together(self, examples: Sequence[Question]) -> None:
+        seen: dict[str, str] = {}
+        for question in examples:
+            squad.check_id(question, seen)
+
     def find_facts(self, train: list[Question], held_out: list[Question]) -> TaskFacts:
         return TaskFacts(no_answer=any(q.is_impossible for q in (*train, *held_out)))
 

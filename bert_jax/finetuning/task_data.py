@@ -2,7 +2,6 @@
 
 import abc
 import dataclasses
-import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -11,7 +10,7 @@ from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.config.console import plural
-from bert_jax.data.labelled import holdout, labels, split_column
+from bert_jax.data.labelled import file_lists, holdout, labels, split_column
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples, permutation
 from bert_jax.data.labelled.texts import Row
@@ -126,6 +125,14 @@ class Processor(abc.ABC):
         """The text of an example, and its label, or '' if the task has no fixed set of labels. They
         decide which examples are held out if there is no file to evaluate on."""
 
+    def missing(self, example: Any) -> str:
+        """Returns what the example lacks for TRAIN and EVAL, or ''. `read` does not check this if
+        config.data.split_field is given."""
+        return ''
+
+    def check_together(self, examples: Sequence[Any]) -> None:  # noqa: B027
+        """Raises ValueError if the examples of several files do not fit together."""
+
     @abc.abstractmethod
     def encode(self, examples: Sequence[Any], summary: Summary, split: str = PREDICT) -> Split:
         """The rows of the examples. `summary` counts what was cut or left out. Raises ValueError
@@ -163,7 +170,8 @@ class Processor(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class TaskData:
-    """The data of a fine-tuning run. note: how the held-out examples were chosen, or ''."""
+    """The data of a fine-tuning run. note: how the held-out examples were chosen, or ''. files: the
+    files of each key of config.data, if one of the keys is a pattern or a list."""
 
     processor: Processor
     train: EncodedExamples
@@ -171,6 +179,7 @@ class TaskData:
     tests: Sequence[Split]
     summary: Summary
     note: str = ''
+    files: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
     @property
     def rows(self) -> str:
@@ -209,17 +218,20 @@ def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskDat
     held out (see `holdout.choose`). Raises ValueError for mistakes in the files."""
     data, summary, note, tests = config.data, Summary(), '', dict[str, list[Any]]()
     processor = kind(config, tokenizer, TaskFacts())
-    train = list(processor.read(data.train_file, summary, TRAIN))
-    file = pathlib.PurePath(data.train_file).name
-    held_out = list(processor.read(data.eval_file, summary, EVAL)) if data.eval_file else []
+    names = {key: getattr(data, key) for key in file_lists.KEYS}
+    files = file_lists.of_settings(names, summary)
+    of_train, of_eval, of_test = files.values()
+    train = _read(processor, of_train, summary, TRAIN)
+    file = file_lists.shown(of_train)
+    held_out = _read(processor, of_eval, summary, EVAL)
+    if file_lists.is_same(of_train, of_eval):
+        note = 'from the file that is trained on, so scores say little about other texts'
     if data.split_field:
-        parts = split_column.parts(train, data.split_field)
-        train, held_out = parts['train'], parts['dev']
-        tests = {'test': parts['test']} if parts['test'] else {}
+        train, held_out, tests = _split(processor, train)
         note = f'the column {data.split_field!r} of {file}'
     if not held_out:
-        texts, names = zip(*map(processor.text_and_label, train), strict=True)
-        chosen = holdout.choose(texts, names, data.train_file, data.eval_share)
+        texts, found = zip(*map(processor.text_and_label, train), strict=True)
+        chosen = holdout.choose(texts, found, data.train_file, data.eval_share)
         held_out = [example for example, out in zip(train, chosen, strict=True) if out]
         train = [example for example, out in zip(train, chosen, strict=True) if not out]
         share = 'a tenth' if data.eval_share == 0.1 else f'{data.eval_share:.0%}'
@@ -230,10 +242,41 @@ def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskDat
     for one, other in labels.alike(processor.facts.labels):
         name = f'labels that may mean the same: {one!a} and {other!a}'
         summary.count(name, data.train_file)
-    if data.test_file:
-        tests['test'] = list(processor.read(data.test_file, summary, 'test'))
+    if of_test:
+        tests['test'] = _read(processor, of_test, summary, 'test')
     made = make_task_data(processor, summary, train, held_out, tests)
-    return dataclasses.replace(made, note=note)
+    is_listed = any(file_lists.is_list(names[key], found) for key, found in files.items())
+    return dataclasses.replace(made, note=note, files=files if is_listed else {})
+
+
+def _read(processor: Processor, files: Sequence[str], summary: Summary, split: str) -> list[Any]:
+    """The examples of all files, in order. Raises ValueError if the files do not fit together."""
+    examples: list[Any] = []
+    for number, file in enumerate(files, 1):
+        examples += processor.read(file, summary, split)
+        file_lists.check_columns(files[:number], summary)
+    if len(files) > 1:
+        summary.count(f'files ({split})', number=len(files))
+        processor.check_together(examples)
+    return examples
+
+
+def _split(
+    processor: Processor, examples: Sequence[Any]
+) -> tuple[list[Any], list[Any], dict[str, list[Any]]]:
+    """The examples to train on, those that are held out, and those to predict, if there are any.
+    Raises ValueError as `split_column.parts` does, and for one without a label to learn or score.
+    """
+    field = processor.config.data.split_field
+    parts = split_column.parts(examples, field)
+    for split in ('train', 'dev'):
+        for example in parts[split]:
+            if missing := processor.missing(example):
+                raise ValueError(
+                    f'{example.where} is for {split}, but it has no {missing}; add it, or write '
+                    f"'test' in the column {field!r}: such rows are predicted and not scored"
+                )
+    return parts['train'], parts['dev'], {'test': parts['test']} if parts['test'] else {}
 
 
 def _count_contradictions(processor: Processor, train: Sequence[Any], summary: Summary) -> None:

@@ -70,19 +70,23 @@ class TranslationProcessor(task_data.Processor):
         on_error: OnError | None = None,
     ) -> Iterator[Pair]:
         data = self.config.data
-        if split in (TRAIN, EVAL):
-            columns = bool(data.split_field)
-            return iter_pairs(path, data.source_field, data.target_field, on_error, columns)
+        if split in (TRAIN, EVAL) and not data.split_field:
+            return iter_pairs(path, data.source_field, data.target_field, on_error, summary)
         if split == PREDICT:
             return iter_sources(path, data.source_field, on_error)
-        return self._tested(path, on_error)
+        return self._tested(path, summary, on_error)
 
-    def _tested(self, path: str, on_error: OnError | None) -> Iterator[Pair]:
+    def _tested(self, path: str, summary: Summary, on_error: OnError | None) -> Iterator[Pair]:
         """The pairs of a test file, which may have no targets."""
-        data = self.config.data
+        data, is_first = self.config.data, True
         for pair in iter_sources(path, data.source_field, on_error):
+            if is_first and pair.columns:
+                named = {'source': data.source_field, 'target': data.target_field}
+                summary.describe(pair.where.rpartition(':')[0], named, pair.columns)
+            is_first = False
             target = (pair.columns or {}).get(data.target_field)
-            yield pair._replace(target=target if isinstance(target, str) and target else None)
+            target = target.strip() if isinstance(target, str) else ''
+            yield pair._replace(target=target or None)
 
     def find_facts(self, train: list[Pair], held_out: list[Pair]) -> TaskFacts:
         translation_scores.check_installed()
@@ -90,6 +94,9 @@ class TranslationProcessor(task_data.Processor):
 
     def text_and_label(self, example: Pair) -> tuple[str, str]:
         return example.source, ''
+
+    def missing(self, example: Pair) -> str:
+        return f'text in {self.config.data.target_field!r}' if example.target is None else ''
 
     def encode(self, examples: Sequence[Pair], summary: Summary, split: str = PREDICT) -> Split:
         longest = self.config.data.max_seq_length

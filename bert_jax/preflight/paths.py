@@ -14,10 +14,11 @@ from etils import epath
 from bert_jax.config import Config, keys
 from bert_jax.config.console import fitted
 from bert_jax.convert import hub
+from bert_jax.data.labelled import file_lists
 from bert_jax.data.text import languages, readers
 from bert_jax.finetuning import run_folders
 
-FILES = ('data.vocab_file', 'data.train_file', 'data.eval_file', 'data.test_file', 'data.dir')
+FILES = ('data.vocab_file', 'data.dir')
 STARTS = ('init_from', 'init_decoder_from')  # a run that continues does not need them
 CHECKPOINTS = (*STARTS, 'distill.teacher')
 # The folder of a checkpoint has one of these. They belong to bert_jax or Hugging Face, to
@@ -43,6 +44,12 @@ def problems(config: Config, workdir: epath.Path, start_over: bool = False) -> l
         path = keys.get(config, key)
         if path and '://' not in path and path != 'tfds' and not _exists(path):
             found.append(f'config.{key}={path} does not exist{_here(path)}')
+    for key in file_lists.KEYS:
+        value = getattr(config.data, key)
+        try:
+            file_lists.paths('' if '://' in value else value, key)
+        except ValueError as error:
+            found.append(str(error))
     # A run that continues may find the store of a corpus that is gone.
     continues = not start_over and any((workdir / 'checkpoints').glob('*'))
     if config.kind == 'pretraining' and not continues:

@@ -155,8 +155,7 @@ def check(
         raise ValueError(
             f'{workdir} holds another run: {"; ".join(wrong)}. Use the same configuration, another '
             '--workdir, or --start_over, which keeps the files of the earlier run under another '
-            f'name. To train its parameters further: --config.init_from={workdir} with another '
-            '--workdir'
+            f'name. To train its parameters further: --config.init_from={workdir} --workdir=NEW'
         )
     return saved
 

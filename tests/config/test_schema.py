@@ -82,7 +82,10 @@ def test_run_length_and_schedule_length() -> None:
         ({'train': {'phases': []}}, ['config.train.phases', 'max_seq_length']),
         ({'train': {'phases': [[10, 128, 8]]}}, ['config.train.phases[0]', 'batch_size']),
         ({'train': {'phases': [[20_000, 1024, 8, 20]]}}, ['phases[0]', '1024', '512']),
-        ({'train': {'num_steps': 2_000_000}}, ['config.train.num_steps', '2000000', '1000000']),
+        (
+            {'train': {'num_steps': 2_000_000}},
+            ['train.num_steps', '2000000', '1000000', 'init_from='],
+        ),
         ({'train': {'accum_steps': 0}}, ['config.train.accum_steps', '0', 'positive']),
         ({'train': {'accum_steps': 3}}, ['train.phases[0]', 'accum_steps (3)']),
         ({'eval': {'batch_size': -1}}, ['config.eval.batch_size', '-1']),

@@ -73,6 +73,35 @@ def test_a_column_says_the_split_of_other_tasks(tmp_path: pathlib.Path, name: st
         small_task_data.make(task, train_file=file, split_field='other')
 
 
+@pytest.mark.parametrize('name', ['a.jsonl', 'b.csv', 'c.csv', 'e.csv', 'f.csv'])
+def test_rows_to_predict_need_no_labels(tmp_path: pathlib.Path, name: str) -> None:
+    task, file = _split_files(tmp_path)[name]
+    if task == 'translate':
+        pytest.importorskip('sacrebleu')
+    path = pathlib.Path(file)
+    with path.open() as opened:
+        is_json = path.suffix == '.jsonl'
+        rows = [json.loads(line) for line in opened] if is_json else [*csv.DictReader(opened)]
+    keys = ('tags', 'tag', 'answer_text', 'target')
+    key, empty = next(key for key in keys if key in rows[0]), None if is_json else ''
+    sizes = {'train': 4, 'dev': 2, 'test': 1}
+
+    def without(*splits: str) -> str:
+        split, changed = '', []
+        for row in rows:
+            split = row['fold'] or split  # a row for each word has it once
+            changed.append({**row, key: empty if split in splits else row[key]})
+        return written(path, changed)
+
+    data = small_task_data.make(task, train_file=without('test'), split_field='fold')
+    found = (len(data.train), len(data.eval.rows), len(data.tests[0].rows))
+    assert found == tuple(sizes.values()) and not data.tests[0].is_scored
+    for split in ('train', 'dev') if task != 'squad' else ():
+        message = rf"{name}:\d+ is for {split}, but it has no .* write 'test' in the column 'fold'"
+        with pytest.raises(ValueError, match=message):
+            small_task_data.make(task, train_file=without(split), split_field='fold')
+
+
 def test_files_without_columns_have_no_column_of_splits(tmp_path: pathlib.Path) -> None:
     (tmp_path / 'a.conll').write_text('anna train B-PER\nwent train O\n\nit dev O\n')
     with pytest.raises(ValueError, match=r"a.conll:1 has no column 'fold', it has \['column_2'"):

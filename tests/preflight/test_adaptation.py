@@ -18,6 +18,7 @@ from bert_jax import main
 from bert_jax.config import Config, default, from_dict
 from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
+from bert_jax.models import parameters
 from bert_jax.preflight import checks, init_from
 from bert_jax.preflight.pretraining import Pretraining
 from bert_jax.preflight.resolve import without_data
@@ -133,6 +134,38 @@ def test_rows_of_new_tokens(here: pathlib.Path) -> None:
     )['encoder']['embeddings']['word_embeddings']
     np.testing.assert_array_equal(table[:new], before)
     np.testing.assert_allclose(table[new], jnp.mean(before[jnp.array(old)], 0), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ('there', 'absent'),
+    [
+        (('pooler',), 'masked_lm, next_sentence'),
+        (('masked_lm',), 'next_sentence, pooler'),
+        (('pooler', 'masked_lm'), 'next_sentence'),
+        (('pooler', 'next_sentence'), 'masked_lm'),
+    ],
+)
+def test_heads_that_the_checkpoint_does_not_have(
+    here: pathlib.Path, caplog: pytest.LogCaptureFixture, there: tuple[str, ...], absent: str
+) -> None:
+    """Each of them starts fresh, a line says so, and the others are those of the checkpoint."""
+    caplog.set_level('INFO')
+    saved = random_parameters.like_fresh(small_tasks.MODEL, there, seed=1)
+    vocabulary = tokenizer.WordPiece(small_tasks.PIECES, True)
+    model_dir.save(here / 'start', Config(model=small_tasks.MODEL), saved, vocabulary)
+    config, task = without_data(configured(objective='mlm+nsp'))
+    fresh = random_parameters.like_fresh(small_tasks.MODEL, task.heads)
+    info = parameters.describe(model_dir._boxed_params(config.model, task.heads, 1))
+    params = initialization.initial_params(
+        'start', jax.tree.map(jnp.asarray, fresh), info, optional_heads=task.optional_heads
+    )
+    line = f'heads that start does not have start from random values: {absent}'
+    assert line in caplog.messages
+    before, now = map(initialization.flatten, (saved, params))
+    assert before.keys() <= now.keys() and before.keys() != now.keys()
+    for path, value in now.items():
+        expected = before.get(path, initialization.flatten(fresh)[path])
+        np.testing.assert_array_equal(value, expected, err_msg=path)
 
 
 def test_what_comes_from_the_checkpoint(here: pathlib.Path) -> None:

@@ -78,6 +78,8 @@ def test_workdir_says_what_the_run_is(claims: Claims) -> None:
         ('optim', 'learning_rate', 0.5),
         ('train', 'seed', 1),
         ('train', 'phases', (Phase(20, 32, 32, 5),)),
+        ('train', 'phases', (Phase(40, 32, 16, 5),)),
+        ('train', 'phases', (Phase(20, 32, 16, 5), Phase(20, 32, 16, 5))),
     ],
 )
 def test_another_run_is_refused_by_key(
@@ -87,6 +89,7 @@ def test_another_run_is_refused_by_key(
     with pytest.raises(ValueError, match=rf'holds another run: config\.{section}\.{key} is ') as e:
         claims.start(**{section: {key: value}})
     assert str(e.value).partition('. Use the same')[0].count('config.') == 1, 'no other key'
+    assert f'--config.init_from={claims.workdir} --workdir=NEW' in str(e.value)
     assert len(claims.trained) == 1
     assert (claims.workdir / 'config.json').read_text() == before
 
@@ -195,6 +198,8 @@ def test_where_a_run_began_does_not_change(
 
 def test_a_complete_run_is_not_touched(claims: Claims) -> None:
     (claims.workdir / 'checkpoints' / '20').mkdir()
+    with pytest.raises(ValueError, match=r'phases is .*--config.init_from=.*run --workdir=NEW'):
+        claims.start(train={'phases': (Phase(40, 32, 16, 5),)})
     for path in claims.workdir.iterdir():
         path.chmod(0o444)
     before = {path: path.stat().st_mtime_ns for path in claims.workdir.iterdir()}

@@ -36,16 +36,21 @@ def read(
         raise ValueError(f'{where} has numbers ({shown}) instead of tags; {tagged_records.NAMES}')
     if usual := tags.usual_forms(found):
         sentences = [
-            dataclasses.replace(s, tags=[usual.get(tag, tag) for tag in s.tags or ()])
+            dataclasses.replace(s, tags=[usual.get(tag, tag) for tag in s.tags]) if s.tags else s
             for s in sentences
         ]
         tag, changed = next((tag, form) for tag, form in sorted(usual.items()) if tag != form)
         summary.count(f'sentences with tags such as {tag!r}, read as {changed!r}', str(path))
-    tags.check(str(path), sentences, _place)
+    check(sentences, str(path))
     name, ill_formed = tags.scheme([sentence.tags or [] for sentence in sentences])
     if ill_formed:
         summary.count(f'ill-formed {name} tags, read as conlleval does', number=ill_formed)
     return sentences
+
+
+def check(sentences: Sequence[Sentence], name: str) -> None:
+    """Raises ValueError if the tags do not fit together, see `tags.check`. name: of the files."""
+    tags.check(name, sentences, _place)
 
 
 def iter_file(

@@ -88,8 +88,8 @@ def read(
     if ordered and (doubt := column_doubts.find(ordered, len(blocks), tagged)):
         raise ValueError(f'{path}:{blocks[0][0][0]}: {doubt}; {FORMAT}')
     _describe(path, layout, tagged, summary)
-
     names = header or ['', *(f'column_{i}' for i in range(2, width + 1))]
+    summary.headers[str(path)] = dict.fromkeys(names, '')
 
     def sentence(block: Block) -> Sentence:
         return _sentence(path, block, layout, tagged, names if columns else None, summary)

@@ -18,6 +18,7 @@ from bert_jax.data.labelled.json_files import characters, short
 from bert_jax.data.labelled.texts import Text
 from bert_jax.data.summary import Summary
 
+ROLES = ('text', 'text_b', 'label')  # of the columns that are read
 TEXT_B = 'text_b'  # a column of second texts that has this name may be missing
 ADVICE = (
     'correct it, or name the columns with config.data.text_field, text_b_field and label_field '
@@ -52,14 +53,15 @@ def iter_file(
     on_error: OnError | None = None,
     summary: Summary | None = None,
     advice: str = ADVICE,
+    roles: Sequence[str] = ROLES,
     label_set: Callable[[Any, str, str], tuple[str, ...] | None] | None = None,
 ) -> Iterator[Example]:
     """Reads the examples of a file one by one; `text`, `text_b` and `label` name its columns.
 
     Texts are stripped. The label is None if it is empty or the file has no such column. A column
     `text_b` may be missing if it has its default name. columns: whether an example has all values
-    of its row. `summary` says which columns were read. advice: the end of messages about columns.
-    label_set: reads several labels of an example, see `label_sets.parser`. Raises ValueError, with
+    of its row. `summary` notes the `roles` of the columns that are read. advice: the end of messages
+    about columns. label_set: reads several labels, see `label_sets.parser`. Raises ValueError, with
     path:line, for a line that is not an example, unless `on_error` is given (see `each`), and for a
     file that is missing, damaged, not UTF-8 or empty.
     """
@@ -72,7 +74,8 @@ def iter_file(
         nonlocal empty
         record, where = found
         if empty and summary is not None:
-            summary.describe(str(path), {'text': text, 'text_b': text_b, 'label': label}, record)
+            named = dict(zip(roles, (text, text_b, label), strict=False))
+            summary.describe(str(path), named, record)
         empty = False
         second = record.get(text_b)
         if is_json:

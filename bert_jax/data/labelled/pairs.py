@@ -13,11 +13,13 @@ from bert_jax.data.files import kind, lines
 from bert_jax.data.labelled import examples
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.rows import EncodedExamples
+from bert_jax.data.summary import Summary
 
 ADVICE = (
     'correct it, or name the columns with config.data.source_field and target_field (predict uses '
     'the names of training)'
 )
+ROLES = ('source', 'target')
 
 
 class Pair(NamedTuple):
@@ -35,10 +37,10 @@ def iter_pairs(
     source: str,
     target: str,
     on_error: OnError | None = None,
-    columns: bool = False,
+    summary: Summary | None = None,
 ) -> Iterator[Pair]:
     """Reads the pairs of a .csv, .tsv or .jsonl file one by one; `source` and `target` name its
-    columns. Texts are stripped. columns: whether a pair has all values of its row.
+    columns. Texts are stripped. `summary` says which columns were read.
 
     Raises ValueError, with path:line, for a row without one of the two or with an empty one, unless
     `on_error` is given (see `each`), and for a file that cannot be read.
@@ -48,15 +50,16 @@ def iter_pairs(
         text=source,
         text_b=target,
         label='',
-        columns=columns,
         on_error=on_error,
+        summary=summary,
         advice=ADVICE,
+        roles=ROLES,
     )
 
     def pair(example: examples.Example) -> Pair:
         if example.text_b is None:
             raise ValueError(f'{example.where} has no text in {target!r}; add it or remove the row')
-        return Pair(example.text, example.text_b, example.where, example.columns)
+        return Pair(example.text, example.text_b, example.where)
 
     yield from each(found, pair, on_error)
 

@@ -62,17 +62,22 @@ def iter_file(
     seen: dict[str, str] = {}
 
     def once(question: Question) -> Question:
-        if question.id in seen:
-            raise ValueError(
-                f"{question.where} has the 'id' of {seen[question.id]}; give it another id"
-            )
-        seen[question.id] = question.where
+        check_id(question, seen)
         return question
 
     yield from each(_Reader(path, summary, columns, on_error).questions(), once, on_error)
     if not seen:
         raise ValueError(f'{path} has no questions')
     summary.count('questions', number=len(seen))
+
+
+def check_id(question: Question, seen: dict[str, str]) -> None:
+    """Notes the place of a question by its id. Raises ValueError if another question has the id."""
+    if question.id in seen:
+        raise ValueError(
+            f"{question.where} has the 'id' of {seen[question.id]}; give it another id"
+        )
+    seen[question.id] = question.where
 
 
 def references(questions: Sequence[Question]) -> dict[str, list[str]]:

@@ -86,7 +86,7 @@ def read(
     tables.column_indices(header, header, where, 'give each column a name of its own')
     names = _find(header, where, tagged, summary, path, True)
     if names.per_word:
-        yield from _grouped(path, rows, header, names, columns, summary, on_error)
+        yield from _grouped(path, rows, header, names, tagged, columns, summary, on_error)
         return
 
     def of_row(found: tables.Numbered) -> Sentence:
@@ -152,7 +152,7 @@ def _sentence(
     is_table: bool,
     summary: Summary,
 ) -> Sentence:
-    wants_tags = bool(names.tags) and (tagged or names.tags in values)
+    wants_tags = bool(names.tags) and (tagged or not _is_blank(values.get(names.tags), names))
     kept = dict(values) if columns else None
     if names.has_spans and wants_tags:
         text = json_files.characters(values.get(names.words), names.words, where)
@@ -172,6 +172,13 @@ def _sentence(
     if tags is not None and len(tags) != len(words):
         raise ValueError(f'{where} has {len(words)} {names.words!r} and {len(tags)} {names.tags!r}')
     return Sentence(words, tags, where, kept)
+
+
+def _is_blank(value: Any, names: _Columns) -> bool:
+    """Returns whether a value means that the tags are not known. An empty list of character
+    positions means that there are no entities."""
+    value = value.strip() if isinstance(value, str) else value
+    return value is None or value == '' or (value == [] and not names.has_spans)
 
 
 def _strings(values: Mapping[str, Any], name: str, where: str, is_table: bool = False) -> list[str]:
@@ -213,6 +220,7 @@ def _grouped(
     rows: Iterator[tables.Numbered],
     header: list[str],
     names: _Columns,
+    tagged: bool | None,
     columns: bool,
     summary: Summary,
     on_error: OnError | None,
@@ -243,15 +251,18 @@ def _grouped(
     def sentence(block: list[tables.Numbered]) -> Sentence:
         where = f'{path}:{block[0][0]}'
         found: dict[str, list[str]] = {name: [] for name in header}
+        at = header.index(names.tags) if names.tags else 0
+        bare = not tagged and not any(row[at].strip() for _, row in block if len(row) > at)
+        blank = {names.tags} if bare else {*()}
         for number, row in block:
             for name, value in _named(f'{path}:{number}', row, header).items():
-                if name in (names.words, names.tags) and not value.strip():
+                if name in (names.words, names.tags) and not value.strip() and name not in blank:
                     raise ValueError(f'{path}:{number} has an empty cell in {name!r}; fill it in')
                 found[name].append(value.strip())
         if len(block) > LONG:
             name = f'sentences of more than {LONG} words (a blank line ends a sentence)'
             summary.count(name, where)
-        words, tags = found.pop(names.words), found.get(names.tags)
+        words, tags = found.pop(names.words), None if bare else found.get(names.tags)
         others: dict[str, Any] = dict(found)
         if names.number:  # one value, often only in the first row
             others[names.number] = next(filter(None, found[names.number]), '')

@@ -1,15 +1,13 @@
 """Corpora as documents, which are lists of lines: files, TFDS and the built-in texts."""
 
 import dataclasses
-import glob
 import json
 import os
 import pathlib
-import re
 from collections.abc import Iterator
 
 from bert_jax.config import DataConfig
-from bert_jax.data import files
+from bert_jax.data import files, patterns
 from bert_jax.data.labelled.json_files import short
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import builtin, builtin_code, staging, tfds
@@ -67,12 +65,13 @@ def eval_source(data: DataConfig, fetch: bool = True) -> Source | None:
 def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
     remote = files.is_remote(pattern)
     identity: Files = {}
-    for part in _alternatives(pattern):
+    for part in patterns.alternatives(pattern):
         if remote:  # the URLs identify the files, and not the local copies
             identity |= {url: [str(url), *stat] for url, stat in staging.matching(part).items()}
         else:
             identity |= _local_files(os.path.expanduser(part))
-    identity, links = (identity, []) if remote else _without_links(identity)
+    kept, links = ([*identity], []) if remote else patterns.once(identity)
+    identity = {path: identity[path] for path in kept}
     for path in identity:
         if files.kind(path)[0] not in SUFFIXES:
             raise ValueError(
@@ -108,24 +107,13 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
     return Source(read, list(identity.values()), sum(sizes.values()), sum(estimates))
 
 
-def _alternatives(pattern: str) -> list[str]:
-    """The patterns that the braces of `pattern` stand for: {a,b}.txt is a.txt and b.txt."""
-    braces = re.search(r'\{([^{}]*,[^{}]*)\}', pattern)
-    if not braces:
-        return [pattern]
-    before, after = pattern[: braces.start()], pattern[braces.end() :]
-    return [p for part in braces[1].split(',') for p in _alternatives(before + part + after)]
-
-
 def _local_files(pattern: str) -> Files:
     """The file of that name, the files below a folder of that name, or the files that match."""
     if os.path.isdir(pattern):
         below = sorted(pathlib.Path(pattern).rglob('*'))
         names = [str(path) for path in below if files.kind(path)[0] in SUFFIXES]
     else:
-        names = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, recursive=True))
-        if not names and '[' in pattern:  # in the name of a folder, such as corpus[1]/*.txt
-            names = sorted(glob.glob(pattern.replace('[', '[[]'), recursive=True))
+        names = patterns.matching(pattern)
     paths = [path for path in map(pathlib.Path, names) if not path.is_dir()]
     if not paths:
         where, advice = pathlib.Path.cwd(), 'see config.data.corpus'
@@ -139,21 +127,6 @@ def _local_files(pattern: str) -> Files:
             raise ValueError(f'{path} is not a file, or a broken link; remove it or leave it out')
     stats = {path: path.stat() for path in paths}
     return {p: [str(p.resolve()), stat.st_size, stat.st_mtime_ns] for p, stat in stats.items()}
-
-
-def _without_links(identity: Files) -> tuple[Files, list[pathlib.PurePath]]:
-    """The files, each of them once, and the paths that are links to one of them."""
-    kept: Files = {}
-    links, seen = list[pathlib.PurePath](), set[tuple[int, int]]()
-    for path, facts in identity.items():
-        stat = os.stat(path)
-        file = (stat.st_dev, stat.st_ino)
-        if stat.st_ino and file in seen:
-            links.append(path)
-        else:
-            seen.add(file)
-            kept[path] = facts
-    return kept, links
 
 
 def _split(

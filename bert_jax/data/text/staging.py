@@ -19,11 +19,13 @@ from bert_jax.config.console import say
 from bert_jax.config.environment import user_cache
 from bert_jax.config.errors import first_line
 from bert_jax.config.files import is_remote
+from bert_jax.data import patterns
+from bert_jax.data.labelled.file_lists import KEYS
 from bert_jax.data.tokenizers import tokenizer
 
-# The fields of DataConfig that may be URLs, and the files that are copied if it is a folder.
-STAGED: dict = dict.fromkeys(('train_file', 'eval_file', 'test_file'), ())
-STAGED |= {'vocab_file': tokenizer.FILES, 'dir': ('*.tsv', '*/*.tsv')}
+# The fields of DataConfig that may be URLs, except lists of files, and the files that are copied if
+# such a field is a folder.
+STAGED: dict = {'vocab_file': tokenizer.FILES, 'dir': ('*.tsv', '*/*.tsv')}
 # Errors for which a retry does not help: no such file, no permission, an unknown kind of URL. They
 # become ValueErrors. The error types of TensorFlow and of the clouds' libraries are given by name,
 # because importing them takes seconds. HTTP errors are recognized by their code.
@@ -47,8 +49,21 @@ def cache_of(data: DataConfig) -> pathlib.Path:
 def localized(data: DataConfig) -> DataConfig:
     """`data` with the paths of local copies instead of URLs. Raises ValueError as `local` does."""
     urls = {name: getattr(data, name) for name in STAGED if is_remote(getattr(data, name))}
-    paths: dict = {n: str(local(url, cache_of(data), STAGED[n])) for n, url in urls.items()}
+    cache = cache_of(data)
+    paths: dict = {n: str(local(url, cache, STAGED[n])) for n, url in urls.items()}
+    lists = {name: getattr(data, name) for name in KEYS if is_remote(getattr(data, name))}
+    paths |= {name: ','.join(_local_list(value, cache)) for name, value in lists.items()}
     return dataclasses.replace(data, **paths)
+
+
+def _local_list(value: str, cache: pathlib.Path) -> Iterator[str]:
+    """The paths and patterns of a list with commas, with the local copies of URLs."""
+    with _explained(value):
+        is_one = ',' not in value or (value.count('://') == 1 and epath.Path(value).exists())
+    for part in [value] if is_one else patterns.split(value):
+        wild = is_remote(part) and patterns.WILD.search(part)
+        for url in matching(part) if wild else [part]:
+            yield str(local(url, cache)) if is_remote(url) else str(url)
 
 
 def local(url: epath.PathLike, cache: pathlib.Path, patterns: Sequence[str] = ()) -> pathlib.Path:
@@ -94,7 +109,7 @@ def matching(url: str) -> Stats:
             paths = epath.Path(f'{scheme}://{bucket}').glob(pattern)
         if files := _stats(paths):
             return files
-    raise ValueError(f'no file matches {url!r}; see config.data.corpus')
+    raise ValueError(f'no file matches {url!r}')
 
 
 def _stats(paths: Iterable[epath.Path]) -> Stats:

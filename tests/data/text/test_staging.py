@@ -71,6 +71,10 @@ def test_a_store_and_tables(bucket: pathlib.Path, tmp_path: pathlib.Path) -> Non
     file = 's3://bucket/a.jsonl'
     texts = config(tmp_path / 'two', task='text', train_file=file, eval_file=file)
     assert len(load_task_data('text', texts, vocabulary).train) == 9
+    (tmp_path / 'b,c.jsonl').write_text((bucket / 'a.jsonl').read_text())
+    for value in ('s3://bucket/*.jsonl', file):  # a pattern or a URL, and a file that is here
+        both = config(tmp_path / 'two', task='text', train_file=f'{value},{tmp_path}/b,c.jsonl')
+        assert len(load_task_data('text', both, vocabulary).files['train_file']) == 2
     (bucket / 'GLUE' / 'RTE').mkdir(parents=True)
     for name in ('train.tsv', 'dev.tsv', 'model.bin'):
         text = 'index\tsentence1\tsentence2\tlabel\n0\ta film\tthe plot\tentailment\n'
