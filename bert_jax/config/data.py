@@ -94,7 +94,9 @@ class DataConfig:
 
     # For GLUE: the task's folder, the folder that holds all tasks' folders, or 'tfds'.
     dir: str = setting('', FINETUNING, FREE)
-    train_file: str = setting('', FINETUNING, FREE)  # the labelled examples to train on
+    # The labelled examples to train on: a file, or several of them as a list with commas or as a
+    # pattern, for example 'reviews/*.csv'. So may be eval_file and test_file.
+    train_file: str = setting('', FINETUNING, FREE)
     # The labelled examples to evaluate on; '' holds out a tenth of train_file.
     eval_file: str = setting('', FINETUNING, FREE)
     test_file: str = setting('', FINETUNING, FREE)  # predicted at the end of training

@@ -60,10 +60,10 @@ def iter_file(
 
     Texts are stripped. The label is None if it is empty or the file has no such column. A column
     `text_b` may be missing if it has its default name. columns: whether an example has all values
-    of its row. `summary` notes the `roles` of the columns that are read. advice: the end of messages
-    about columns. label_set: reads several labels, see `label_sets.parser`. Raises ValueError, with
-    path:line, for a line that is not an example, unless `on_error` is given (see `each`), and for a
-    file that is missing, damaged, not UTF-8 or empty.
+    of its row. `summary` notes the columns that are read, by their `roles`. advice: the end of
+    messages about columns. label_set: reads several labels, see `label_sets.parser`. Raises
+    ValueError, with path:line, for a line that is not an example, unless `on_error` is given (see
+    `each`), and for a file that is missing, damaged, not UTF-8 or empty.
     """
     path = pathlib.Path(path).expanduser()
     needed, optional = [text, *[text_b] * (text_b != TEXT_B)], (TEXT_B, label)
