@@ -2,7 +2,6 @@
 
 import glob
 import os
-import pathlib
 import re
 from collections.abc import Iterable
 from typing import TypeVar
@@ -10,7 +9,7 @@ from typing import TypeVar
 COMMA = re.compile(r',(?![^{}]*\})')  # but not within braces
 WILD = re.compile(r'[*?\[]')
 MOST = 8  # parts between commas that may be one name in a list
-Path = TypeVar('Path', str, pathlib.Path)
+Path = TypeVar('Path', bound=str | os.PathLike)
 
 
 def split(value: str) -> list[str]:
