@@ -94,8 +94,8 @@ class DataConfig:
 
     # For GLUE: the task's folder, the folder that holds all tasks' folders, or 'tfds'.
     dir: str = setting('', FINETUNING, FREE)
-    # The labelled examples to train on: a file, or several of them as a list with commas or as a
-    # pattern, for example 'reviews/*.csv'. So may be eval_file and test_file.
+    # The labelled examples to train on: a file, a list of files with commas, or a pattern such as
+    # 'reviews/*.csv'. eval_file and test_file may name several files, too.
     train_file: str = setting('', FINETUNING, FREE)
     # The labelled examples to evaluate on; '' holds out a tenth of train_file.
     eval_file: str = setting('', FINETUNING, FREE)

@@ -134,6 +134,12 @@ def test_a_tenth_is_held_out(tmp_path: pathlib.Path, source: pathlib.Path, task:
     assert loaded.eval.is_scored
     if task == 'text':
         assert len(loaded.eval.examples) + len(loaded.train) == 100
+        assert 'files' not in first.data_info and first.data_info['name'] == f'text, {path}'
+        data = dataclasses.replace(config.data, train_file=f'{tmp_path}/*.jsonl')
+        (run, _) = resolved(dataclasses.replace(config, data=data), tmp_path / 'w').runs()
+        assert run.data_info['files']['train_file'] == [str(path)]
+        assert run.data_info['name'] == f'text, {tmp_path}/*.jsonl (1 file)'
+        assert run.data_info['fingerprint'] == first.data_info['fingerprint']
 
 
 @pytest.mark.parametrize(

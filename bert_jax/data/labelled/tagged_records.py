@@ -251,12 +251,12 @@ def _grouped(
     def sentence(block: list[tables.Numbered]) -> Sentence:
         where = f'{path}:{block[0][0]}'
         found: dict[str, list[str]] = {name: [] for name in header}
-        at = header.index(names.tags) if names.tags else 0
-        bare = not tagged and not any(row[at].strip() for _, row in block if len(row) > at)
-        blank = {names.tags} if bare else {*()}
+        at = header.index(names.tags) if names.tags else len(header)
+        bare = not tagged and not any(cell.strip() for _, row in block for cell in row[at : at + 1])
+        needed = (names.words,) if bare else (names.words, names.tags)
         for number, row in block:
             for name, value in _named(f'{path}:{number}', row, header).items():
-                if name in (names.words, names.tags) and not value.strip() and name not in blank:
+                if name in needed and not value.strip():
                     raise ValueError(f'{path}:{number} has an empty cell in {name!r}; fill it in')
                 found[name].append(value.strip())
         if len(block) > LONG:
