@@ -14,41 +14,38 @@ SMALL, LINE = 8, 10.5  # the size of small letters and the height of their lines
 
 
 def draw_baselines(
-    axis: Any,
-    panel: Panel,
-    runs: Sequence[History],
-    colors: Sequence[str],
-    ends: Sequence[float],
-    height: float,
+    axis: Any, panel: Panel, runs: Sequence[History], ends: Sequence[float], height: float
 ) -> None:
     """Draws the baselines of the panel's metrics as dotted lines with their names and values.
 
-    Runs with different baselines have lines in their own `colors`. ends: the last values of the
-    curves; the name of a baseline is on the side of its line where no curve ends.
+    If runs have different values of a baseline, the range of the values is grey. ends: the last
+    values of the curves; the name of a baseline is on the side of its line where no curve ends.
+    height: of the axes, in points.
     """
-    scale = panel.scale
-    found = [
-        [item for name in panel.held_out for item in run.baselines(name).items()] for run in runs
-    ]
-    same = all(items == found[0] for items in found)
-    lines = [
-        (scale * value, f'{name} {panel.text(scale * value)}', GREY if same else colors[i])
-        for i, items in enumerate(found[:1] if same else found)
-        for name, value in items
-    ]
-    bottom, top = axis.get_ylim()
-    if lines:  # the y axis contains them
-        values = [value for value, _, _ in lines]
-        margin = 0.08 * (max(top, *values) - min(bottom, *values))
-        axis.set_ylim(min(bottom, min(values) - margin), max(top, max(values) + margin))
-        if panel.lowest is not None:
-            axis.set_ylim(bottom)
-    for value, _, color in lines:
-        axis.axhline(value, color=color, linestyle=':', linewidth=1.1)
-    shifts = spread([value for value, _, _ in lines], axis.get_ylim(), height)
-    for (value, text, color), shift in zip(lines, shifts, strict=True):
-        side = -1 if np.mean(ends or value) >= value else 1
-        write(axis, text, (1, value), (-2, side * (LINE / 2 + 1) + shift), color, right=True)
+    values: dict[str, list[float]] = {}
+    for run in runs:
+        for metric in panel.held_out:
+            for name, value in run.baselines(metric).items():
+                values.setdefault(name, []).append(panel.scale * value)
+    if not values:
+        return
+    ranges = [(min(found), max(found)) for found in values.values()]
+    lowest, highest = min(low for low, _ in ranges), max(high for _, high in ranges)
+    bottom, top = axis.get_ylim()  # the y axis contains all baselines
+    margin = 0.08 * (max(top, highest) - min(bottom, lowest))
+    axis.set_ylim(min(bottom, lowest - margin), max(top, highest + margin))
+    if panel.lowest is not None:
+        axis.set_ylim(bottom)
+    above = [np.mean(ends or low) < low for low, _ in ranges]
+    places = [high if up else low for (low, high), up in zip(ranges, above, strict=True)]
+    shifts = spread(places, axis.get_ylim(), height)
+    for i, (name, (low, high)) in enumerate(zip(values, ranges, strict=True)):
+        for value in {low, high}:
+            axis.axhline(value, color=GREY, linestyle=':', linewidth=1.1)
+        axis.axhspan(low, high, color='0.93', linewidth=0, zorder=0)
+        text = ' to '.join(dict.fromkeys((panel.text(low), panel.text(high))))
+        shift = shifts[i] + (LINE / 2 + 1) * (1 if above[i] else -1)
+        write(axis, f'{name} {text}', (1, places[i]), (-2, shift), GREY, right=True)
 
 
 def draw_ends(axis: Any, ends: Sequence[tuple[float, float, str, str]], height: float) -> None:

@@ -128,8 +128,7 @@ def _draw_panel(axis: Any, panel: Panel, runs: Sequence[History], is_upper: bool
     _set_axes(axis, panel, runs)
     height = 72 * HEIGHT * 0.72 * (RATIO if is_upper else 1) / (RATIO + 1)
     values = [y for _, y, _, _ in ends]
-    colors = [COLORS[number % len(COLORS)] for number in range(len(runs))]
-    draw_baselines(axis, panel, runs, colors, values, height)
+    draw_baselines(axis, panel, runs, values, height)
     draw_ends(axis, ends, height)
     if is_upper:
         _draw_phases(axis, runs)

@@ -13,7 +13,8 @@ The table has the loss on held-out text in nats a character: 15 % of the tokens 
 tokens for all models, and the sum of their losses is divided by the number of characters for which
 these tokens stand, without spaces. So models with different vocabularies can be compared. It also
 has the loss in nats a token, the share of unknown tokens among the masked ones, the number of
-parameters, the steps and the tokens a second. The curves are in WORKDIR/families.png.
+parameters, the steps, the CPU seconds that they took and the tokens a second. The curves are in
+WORKDIR/families.png.
 """
 
 import json
@@ -33,7 +34,7 @@ from bert_jax.inference import model_dir
 from bert_jax.models.inputs import EncoderInputs
 
 RATE, LENGTH, ROWS, HELD_OUT = 0.15, 64, 32, 40
-PILOTS = (20, 80)  # steps of the runs that measure the CPU time of a step
+PILOTS = (50, 250)  # steps of the runs that measure the CPU time of a step
 SHAPE = {
     'model.vocab_size': 4000,
     'model.hidden_size': 128,
@@ -173,11 +174,14 @@ def main(argv: list[str]) -> None:
         facts = {'steps': steps, 'CPU seconds': seconds, 'tokens a second': speed}
         results[name] = held_out(folder / name, folder / 'held_out.txt') | facts
     (folder / 'families.json').write_text(json.dumps(results, indent=2) + '\n')
-    print('| model | nats a character | nats a token | unknown | parameters | steps | tokens/s |')
-    print('|---|---|---|---|---|---|---|')
+    columns = 'nats a character | nats a token | unknown | parameters | steps | CPU seconds'
+    print(f'| model | {columns} | tokens a second |')
+    print('|---' * 8 + '|')
     for name, of in results.items():
         losses = f'{of["nats a character"]:.3f} | {of["nats a token"]:.3f} | {of["unknown"]:.1%}'
-        numbers = f'{of["parameters"]:,} | {of["steps"]:,} | {of["tokens a second"]:,.0f}'
+        numbers = ' | '.join(
+            f'{of[key]:,.0f}' for key in ('parameters', 'steps', 'CPU seconds', 'tokens a second')
+        )
         print(f'| {name} | {losses} | {numbers} |')
     runs = [f'--workdir={folder / name}' for name in FAMILIES]
     picture = f'--output={folder / "families.png"}'
