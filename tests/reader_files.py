@@ -135,6 +135,7 @@ def unknown(text: str) -> int:
 
 texts = [{'text': t, 'label': x} for t, x in zip(TEXTS, LABELS, strict=True)]
 words = [{'words': w, 'tags': t} for w, t in WORDS]
+entities = [{'text': ' '.join(w), 'entities': [[0, len(w[0]), 'PER']]} for w, _ in WORDS]
 paragraphs = [
     {'context': q['context'], 'qas': [{k: v for k, v in q.items() if k != 'context'}]}
     for q in QUESTIONS
@@ -155,6 +156,7 @@ FILES: dict[str, tuple[str, str, Callable[[str], int]]] = {
     'text.json': ('classifier', json.dumps(texts, ensure_ascii=False, indent=1), unknown),
     'words.conll': ('tagger', columns, unknown),
     'words.jsonl': ('tagger', objects(words), line_rows),
+    'entities.jsonl': ('tagger', objects(entities), line_rows),
     'words.csv': ('tagger', table(['words', 'tags'], by_sentence), csv_rows),
     'word.csv': ('tagger', table(['sentence', 'word', 'tag'], by_word), unknown),
     'squad.json': ('span', json.dumps(nested), unknown),
