@@ -160,6 +160,8 @@ def _rules_of_xlnet(config: Config) -> Rules:
         yield 'model.reuse_len', not model.reuse_len, '0, because model.mem_len is 0'
         return
     shortest = min(phase.max_seq_length for phase in train.phases)
+    expected = 'rows of at least 9 tokens, because model.mem_len is not 0'
+    yield 'train.phases', shortest >= 9, expected
     expected = f'1 to {shortest - 8}, 8 less than the shortest row, because model.mem_len is not 0'
     yield 'model.reuse_len', 1 <= model.reuse_len <= shortest - 8, expected
     sizes = sorted({phase.batch_size for phase in train.phases})

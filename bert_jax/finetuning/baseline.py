@@ -63,10 +63,15 @@ def advice(baseline: Baseline, value: float, steps: int) -> str:
     if steps < FEW_STEPS:
         what = (
             f'{plural(steps, "step is", "steps are")} few; raise config.train.epochs or '
-            'config.optim.learning_rate. '
-            'For example, a small model (MiniLM) that was trained on 450 reviews for 3 epochs '
-            'reached an accuracy of 0.58 with learning_rate=5e-5, and of 0.86 with 3e-4'
+            'config.optim.learning_rate'
         )
+        if baseline.name == 'accuracy':
+            what += (
+                '. For example, a small model (MiniLM) that was trained on 450 reviews for 3 '
+                'epochs reached an accuracy of 0.58 with learning_rate=5e-5, and of 0.86 with 3e-4'
+            )
+    elif baseline.name == 'bleu':
+        what = 'lower config.optim.learning_rate, and check that each target belongs to its source'
     else:
         what = 'lower config.optim.learning_rate, and check that the labels belong to the texts'
     return (

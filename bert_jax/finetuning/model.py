@@ -1,6 +1,7 @@
 """A trained model with methods for its task: labels, numbers, tags, answers and texts for texts."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,8 +110,8 @@ class Model(Bert):
         no_repeat_ngram_size: int | None = None,
     ) -> None:
         """Changes the search for all following texts; None keeps a value. Raises ValueError for a
-        number that is too small, for a length_penalty without beams, and for a model that generates
-        no texts."""
+        number that is too small or not finite, for a length_penalty without beams, and for a model
+        that generates no texts."""
         given = {
             'num_beams': num_beams,
             'length_penalty': length_penalty,
@@ -120,6 +121,8 @@ class Model(Bert):
         for name, least in (('num_beams', 1), ('no_repeat_ngram_size', 0)):
             if changes.get(name, least) < least:
                 raise ValueError(f'{name} is {changes[name]}; expected {least} or more')
+        if not math.isfinite(changes.get('length_penalty', 0)):
+            raise ValueError(f'length_penalty is {length_penalty}; expected a finite number')
         if changes:
             self._check_head(DECODER, True, ' and '.join(changes))
         settings = dataclasses.replace(self.eval, **changes)

@@ -14,6 +14,7 @@ from bert_jax.config import Config
 from bert_jax.config.console import plural
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.data.tokenizers import tokenizer
+from bert_jax.data.tokenizers.byte_bpe import single_bytes
 from bert_jax.finetuning import (
     baseline,
     class_report,
@@ -108,11 +109,11 @@ class FineTuning(Resolver):
 
     def describe_data(self) -> str:
         if (datasets := self.known('datasets')) is None:
-            # To check that the files can be read, any vocabulary is enough.
-            vocabulary = tokenizer.WordPiece([*tokenizer.SPECIALS], True)
-            datasets = {
-                name: load_task_data(name, self.config, vocabulary) for name in self.folders
-            }
+            # To check that the files can be read, a vocabulary of single bytes is enough. No text
+            # is unknown to it; what it counts about tokens would be wrong.
+            vocabulary = single_bytes()
+            read = {name: load_task_data(name, self.config, vocabulary) for name in self.folders}
+            return '; '.join(f'{name}: {data.rows}' for name, data in read.items())
         return '; '.join(
             '; '.join(filter(None, (f'{name}: {data.rows}', str(data.summary))))
             for name, data in datasets.items()

@@ -143,7 +143,8 @@ def relations_of(config: ModelConfig, inputs: EncoderInputs) -> Relations:
     remembered = 0 if inputs.memory is None else inputs.memory.shape[2]
     signs = (1.0,) if inputs.is_reversed is None else (1.0, -1.0)
     length = inputs.input_ids.shape[1]
-    distance = jnp.arange(remembered + length, -length, -1.0, dtype=jnp.float32)
+    # The bounds of this `arange` are integers, so that `length` may be symbolic (bert_jax export).
+    distance = (remembered + length - jnp.arange(remembered + 2 * length)).astype(jnp.float32)
     if config.clamp_len:
         distance = jnp.clip(distance, -config.clamp_len, config.clamp_len)
     # Sines come first and cosines after them. Large distances need float32.

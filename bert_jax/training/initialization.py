@@ -31,11 +31,12 @@ def initial_params(
     task_head: bool = True,
     optional_heads: Collection[str] = (),
     others: Collection[str] = (),
+    what: str = 'parameters',
 ) -> Any:
     """Returns the parameters that are saved in `source`, with the shardings of `fresh`.
 
-    info: the tree of `ParameterInfo`. others: see `load_params`. These parameters keep their fresh
-    values, which is logged:
+    info: the tree of `ParameterInfo`. others: see `load_params`. what: the log calls the parameters
+    by this name. These parameters keep their fresh values, which is logged:
     - a task head and the pooler below it, if `source` does not have them in the same shape;
     - a task head if `task_head` is False, because the saved head has other labels;
     - each of `optional_heads` of which `source` has no parameter;
@@ -47,7 +48,7 @@ def initial_params(
     flat, facts = flatten(fresh), flatten(info)
     expected = _expected(source, flat, facts, task_head, optional_heads)
     loaded = flatten(load_params(source, unflatten(expected), others))
-    LOG.info('parameters from %s', source)
+    LOG.info('%s from %s', what, source)
     if taken := {facts[path].part for path in loaded} & {*TASK_HEADS}:
         LOG.info('the task head (%s) is loaded from %s, too', ', '.join(taken), source)
     values = dict(flat)

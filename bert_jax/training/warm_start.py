@@ -24,7 +24,7 @@ class _Part(NamedTuple):
     source: the checkpoint. paths: their paths in the model, by their paths in the checkpoint.
     fresh: their fresh values, by the paths in the checkpoint and with its number of layers. info:
     their facts, by the same paths. reinit_layers: see `initialization.initial_params`. others: the
-    paths in the checkpoint of parameters that another part starts from.
+    paths in the checkpoint of parameters that another part starts from. what: the name in the log.
     """
 
     source: str
@@ -33,6 +33,7 @@ class _Part(NamedTuple):
     info: Flat
     reinit_layers: int = 0
     others: Collection[str] = ()
+    what: str = 'parameters'
 
 
 def initial_params(
@@ -58,6 +59,7 @@ def initial_params(
                 task_head,
                 optional_heads,
                 part.others,
+                part.what,
             )
         )
         for path, ours in part.paths.items():
@@ -84,8 +86,12 @@ def _parts(config: Config, flat: Flat, facts: dict[str, ParameterInfo]) -> list[
     decoder = [
         path for path in flat if head_of(path) in (DECODER, HEAD) and facts[path].part != FRESH
     ]
-    first = _part(start, encoder, flat, facts, reinit_layers)
-    second = _part(config.init_decoder_from or start, decoder, flat, facts)
+    first = _part(start, encoder, flat, facts, reinit_layers)._replace(
+        what='parameters of the encoder'
+    )
+    second = _part(config.init_decoder_from or start, decoder, flat, facts)._replace(
+        what='parameters of the decoder'
+    )
     if first.source == second.source:
         # Parameters that are not used are logged once, when the first part is loaded.
         first = first._replace(others=second.paths)

@@ -128,6 +128,10 @@ def test_run_length_and_schedule_length() -> None:
         (xlnet(reuse_len=8), ['config.model.reuse_len is 8', 'model.mem_len is 0']),
         (xlnet(mem_len=8), ['config.model.reuse_len is 0', '1 to 120', 'shortest row']),
         (xlnet(mem_len=8, reuse_len=128), ['config.model.reuse_len is 128', '1 to 120']),
+        (
+            xlnet({'train': {'phases': [[9_000, 8, 8, 2]]}}, **MEMORY),
+            ['config.train.phases', 'rows of at least 9 tokens'],
+        ),
         (xlnet({'objective': 'mlm'}, mem_len=8), ['config.model.mem_len is 8', "objective 'mlm'"]),
         (
             xlnet({'train': {'phases': [[9_000, 128, 8, 9], [9_000, 64, 4, 9]]}}, **MEMORY),

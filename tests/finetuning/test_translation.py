@@ -122,6 +122,8 @@ def test_a_run(
         bert.generate(['a', 2])  # type: ignore[list-item]
     with pytest.raises(ValueError, match='num_beams is 0; expected 1 or more'):
         bert.generate('a', num_beams=0)
+    with pytest.raises(ValueError, match='length_penalty is nan; expected a finite number'):
+        bert.generate('a', num_beams=2, length_penalty=float('nan'))
     assert bert.embed(sources[:2]).shape == (2, 32)
     with pytest.raises(ValueError, match='an encoder-decoder does not fill masks'):
         bert.fill_mask('a [MASK]')
@@ -213,6 +215,17 @@ def test_a_decoder_starts_from_an_encoder(
         jax.tree.map(np.testing.assert_array_equal, decoder['embeddings'], theirs)
 
 
+def test_a_mistake_elsewhere_is_not_one_of_the_files(
+    tmp_path: pathlib.Path, source: pathlib.Path
+) -> None:
+    """The files are checked without the vocabulary if the configuration is wrong."""
+    config = configured(source, tmp_path, eval={'min_target_length': 9})
+    resolver = resolve(config, epath.Path(tmp_path / 'run'))
+    with pytest.raises(ValueError, match='min_target_length is 9; expected at most 8'):
+        resolver.describe_vocabulary()
+    assert '64 rows to train on, 20 held out' in resolver.describe_data()
+
+
 def test_what_does_not_fit_is_refused(tmp_path: pathlib.Path, source: pathlib.Path) -> None:
     def refuses(message: str, decoder: pathlib.Path | None = None, **sections: Any) -> None:
         config = small_tasks.configured(source, 'translate', **sections)
@@ -233,6 +246,7 @@ def test_what_does_not_fit_is_refused(tmp_path: pathlib.Path, source: pathlib.Pa
     for length in (1, 17):
         message = rf'max_target_length is {length}; expected 2 to data.max_seq_length \(16\), or 0'
         refuses(message, data={'max_target_length': length})
+    refuses('min_target_length is 17; expected at most 16', eval={'min_target_length': 17})
     refuses("target_field is 'source'; expected another", data={'target_field': 'source'})
     refuses('decoder_layers is 3; .* layers of config.init_from', model={'decoder_layers': 3})
     refuses(

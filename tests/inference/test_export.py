@@ -35,6 +35,17 @@ MODELS: dict[str, tuple[dict[str, Any], tuple[str, ...], int]] = {
         ('pooler', 'classifier'),
         2,
     ),
+    'relative': (
+        {
+            'model_type': 'xlnet',
+            'position_embedding_type': 'relative',
+            'type_vocab_size': 4,
+            'attention_bias': False,
+            'attention_output_dropout': True,
+        },
+        ('masked_lm',),
+        0,
+    ),
 }
 
 

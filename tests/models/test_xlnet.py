@@ -123,3 +123,15 @@ def test_memory_that_is_not_valid_is_not_seen(params: Any) -> None:
     assert np.abs(run(memory, jnp.array([6]))[0] - alone).max() > 0.01
     changed = memory.at[:, :, :3].set(0)  # only the last three are valid
     np.testing.assert_array_equal(*(run(x, jnp.array([3]))[0] for x in (memory, changed)))
+
+
+def test_the_length_may_be_symbolic(params: Any) -> None:
+    """`bert_jax export` writes one program for texts of any length."""
+    shape = jax.export.symbolic_shape('batch, length', constraints=['batch >= 1', 'length <= 64'])
+    names = ('input_ids', 'attention_mask', 'token_type_ids')
+    batch = {name: jax.ShapeDtypeStruct(shape, jnp.int32) for name in names}
+    model = XLNet(CONFIG)
+    outputs: Any = jax.eval_shape(
+        lambda batch: model.apply({'params': params}, EncoderInputs.from_batch(batch)), batch
+    )
+    assert outputs.shape == (*shape, CONFIG.hidden_size)

@@ -189,6 +189,12 @@ def _byte_values() -> dict[str, int]:
 BYTES = _byte_values()
 
 
+def single_bytes() -> ByteBPE:
+    """Returns a vocabulary of single bytes and special tokens, to which no text is unknown."""
+    pieces = dict.fromkeys([*FAIRSEQ.all(), *BYTES])
+    return ByteBPE({piece: i for i, piece in enumerate(pieces)}, [])
+
+
 def is_continuation(piece: str) -> bool:
     """Returns whether the piece continues a word. Punctuation is a word of its own, as in BERT."""
     if piece and BYTES.get(piece[0], 0) & 0xC0 == 0x80:
