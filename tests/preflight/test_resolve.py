@@ -81,7 +81,7 @@ def test_fine_tuning(look: Any) -> None:
     found = look(config)
     assert (
         'FAIL' not in str(found)
-        and '40 rows to train on, 40 held out. The scores of so few' in found['corpus']
+        and '40 rows to train on, 40 held out (from the file that is trained on' in found['corpus']
     )
     assert 'run/seed_0: a new run; ' in found['workdir'] and ' 3 checkpoints' in found['disk']
     assert '16 x 16:' in found['fits']
