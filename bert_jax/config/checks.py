@@ -153,7 +153,8 @@ def _rules_of_xlnet(config: Config) -> Rules:
         yield f'model.{name}', getattr(model, name) == value, expected
     if not is_xlnet:
         named = ('position_embedding_type', model.position_embedding_type != 'relative')
-        expected = f"another one, because model.model_type is {model.model_type!r}, not 'xlnet'"
+        kinds = "'absolute', 'sinusoidal', 'rotary' or 'none'"
+        expected = f"{kinds}, because model.model_type is {model.model_type!r}, not 'xlnet'"
         yield f'model.{named[0]}', named[1], expected
         yield 'model.clamp_len', not model.clamp_len, '0, because model.model_type is not xlnet'
     if not model.mem_len:

@@ -35,9 +35,10 @@ def fill(bert: Any, inputs: Any, top_k: int) -> Any:
     masks = [np.flatnonzero(np.array(row.input_ids) == mask) for row in rows]
     for text, positions in zip(inputs, masks, strict=True):
         if not len(positions):
+            piece = vocabulary.special_pieces.mask
             raise ValueError(
-                f'no {vocabulary.special_pieces.mask} in {text!r:.80} (within the first '
-                f'{bert.encoder.longest} tokens, the positions of the model)'
+                f'no {piece} in {text!r:.80} (within the first {bert.encoder.longest} tokens, the '
+                f'positions of the model); write {piece} in place of a word'
             )
     top_k = min(top_k, len(pieces))
 
