@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -81,6 +81,7 @@ def test_a_run(
     source: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    run_predict: Callable[..., tuple[int, str, str]],
 ) -> None:
     """It is scored and writes its texts at each evaluation; stopped and resumed, it has the same
     bits. Its texts come from predict in each format, and from Python."""
@@ -102,7 +103,7 @@ def test_a_run(
     sources = [line.split('\t')[0] for line in test.splitlines()[1:]]
     (tmp_path / 'new.txt').write_text('\n'.join([*sources[:3], '', *sources[3:]]) + '\n')
     flags = [f'--checkpoint={whole}', f'--input={tmp_path / "new.txt"}']
-    predict.main(['predict', *flags, f'--output={tmp_path / "out.txt"}'])
+    assert run_predict(*flags, f'--output={tmp_path / "out.txt"}')[0] == 0
     assert (tmp_path / 'out.txt').read_text().split('\n') == [*lines[:3], '', *lines[3:], '']
     bert = predict.load(whole)
     for suffix in ('tsv', 'jsonl'):

@@ -156,7 +156,8 @@ def test_half_written_ones_are_swept_up(tmp_path: pathlib.Path) -> None:
     folder = tmp_path / 'checkpoints'
     shutil.copytree(folder / '10', folder / '20.orbax-checkpoint-tmp-5')
     assert_same(restored(tmp_path), small(10))
-    assert [path.name for path in folder.iterdir()] == ['10']
+    save(tmp_path, 30)  # Orbax deletes in the background, and waits for the end before it saves
+    assert {path.name for path in folder.iterdir()} == {'10', '30'}
 
 
 def test_no_best_is_meant_while_it_is_written_again(
