@@ -82,13 +82,8 @@ def pretrain(name: str, texts: pathlib.Path, folder: pathlib.Path, workdir: str,
     return small_run.numbers(folder / workdir)
 
 
-@pytest.mark.parametrize(
-    'name',
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (name != 'xlm'))
-        for name in (['xlm', 'xlnet_base'] if QUICK else TABLE)
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['xlm', 'xlnet_base'] if QUICK else TABLE)
 def test_a_small_run(name, texts, tmp_path):
     lines = pretrain(name, texts, tmp_path, 'run')
     train = [line for line in lines if line['split'] == 'train']

@@ -69,6 +69,7 @@ def test_the_compiler_for_tpus_takes_the_flash_attention_kernel(
     assert not caplog.messages, 'plain attention'
 
 
+@pytest.mark.slow
 def test_the_figures_of_a_plan(four: list[jax.Device]) -> None:
     config = dataclasses.replace(TINY, mesh=MeshConfig(data=1, fsdp=2, tensor=2))
     result = plan(config, four)

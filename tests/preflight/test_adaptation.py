@@ -66,6 +66,7 @@ def configured(**changes: Any) -> Config:
     return from_dict(values.to_dict())
 
 
+@pytest.mark.slow
 def test_a_run_whose_start_is_gone_later(
     here: pathlib.Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

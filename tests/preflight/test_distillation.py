@@ -251,6 +251,7 @@ def test_vocabularies_with_the_same_tokens_may_differ(tmp_path: pathlib.Path) ->
     assert distillation._difference(same, plain) == ''
 
 
+@pytest.mark.slow
 def test_a_padded_vocabulary(here: pathlib.Path) -> None:
     workdir = run('run', data__pad_vocab_to_multiple_of=16, train__num_steps=1)
     config, vocabulary = model_dir.read_config(workdir)
