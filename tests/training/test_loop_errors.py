@@ -66,6 +66,7 @@ def test_a_mistake_in_a_later_phase_or_in_evaluation_is_found_first(
     assert metrics(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_nan_can_be_skipped_and_is_counted(
     tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -150,10 +150,7 @@ def test_every_objective_has_golden_losses() -> None:
 
 @pytest.mark.parametrize(
     'objective',
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (name not in ('mlm+nsp', 'distill')))
-        for name in GOLDEN
-    ],
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != 'mlm+nsp')) for name in GOLDEN],
 )
 def test_losses_are_the_golden_ones(objective: str) -> None:
     expected = json.loads(GOLDEN[objective].read_text())

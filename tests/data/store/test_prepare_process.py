@@ -38,6 +38,7 @@ def _run(*arguments):
     )
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path):
     path = write_prose(tmp_path / 'a.txt', 30_000)
     shown = _run('--help')
