@@ -65,7 +65,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
-@pytest.mark.parametrize('positions', KINDS)
+@pytest.mark.parametrize('positions', [pytest.param(KINDS[0], marks=pytest.mark.slow), *KINDS[1:]])
 def test_losses_are_those_of_a_plain_computation(positions: str) -> None:
     task = task_of(positions=positions, temperature=3.0)
     step, batch = built(task), ragged(task)
