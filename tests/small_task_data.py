@@ -1,5 +1,7 @@
 """The data of small tasks, as a run of fine-tuning loads it."""
 
+import csv
+import json
 import pathlib
 from typing import Any
 
@@ -21,4 +23,16 @@ def make(task: str, **data: Any) -> TaskData:
 
 def written(path: pathlib.Path, text: str) -> str:
     path.write_text(text)
+    return str(path)
+
+
+def write_rows(path: pathlib.Path, rows: list[dict[str, Any]]) -> str:
+    """Writes the rows to a .jsonl or .csv file."""
+    with path.open('w', newline='') as file:
+        if path.suffix == '.jsonl':
+            file.writelines(json.dumps(row) + '\n' for row in rows)
+        else:
+            table = csv.DictWriter(file, [*rows[0]])
+            table.writeheader()
+            table.writerows(rows)
     return str(path)

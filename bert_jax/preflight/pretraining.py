@@ -40,7 +40,7 @@ class Pretraining(Resolver):
 
     @property
     def _reads_own_run(self) -> bool:
-        """Whether init_from was replaced by the run itself; see `resolve.with_converted_start`."""
+        """True if the run itself has replaced init_from; see `resolve.with_converted_start`."""
         return run_folders.is_run(self.config.init_from, self.given, self.workdir)
 
     @part
@@ -118,7 +118,7 @@ class Pretraining(Resolver):
 
     @functools.cached_property
     def _made_from(self) -> dict[str, Any]:
-        """What the store of the run in the workdir was made from; {} if it is not known."""
+        """The description of the text of the run in the workdir; {} if it is not known."""
         saved = read_data(self.workdir) if (self.workdir / DATA).exists() else {}
         return saved.get('made_from') or {}
 

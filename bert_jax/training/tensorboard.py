@@ -68,7 +68,7 @@ class TensorBoard:
         self.text('configuration', '\n'.join(f'    {line}' for line in content.split('\n')))
         flat = traverse_util.flatten_dict(values, sep='.')
         single = {key: v for key, v in flat.items() if isinstance(v, bool | int | float | str)}
-        # Without the other parts of `hparams`, TensorBoard finds the metrics by itself.
+        # TensorBoard finds the metrics without the other parts of `hparams`.
         _, start, _ = summary.hparams(single, {})
         self._write('', self._step, summary=start)
 

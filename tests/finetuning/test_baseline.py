@@ -1,13 +1,13 @@
 """The baseline of every kind of task, and training files without a file to evaluate on."""
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
 import pytest
 import small_tasks
 from etils import epath
+from small_task_data import write_rows
 
 from bert_jax.config import Config, TrainConfig
 from bert_jax.finetuning.datasets import GLUE, TASKS
@@ -72,11 +72,6 @@ def resolved(config: Config, workdir: pathlib.Path) -> FineTuning:
     return found
 
 
-def written(path: pathlib.Path, rows: list[dict]) -> str:
-    path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
-    return str(path)
-
-
 def test_every_kind_of_task_is_here() -> None:
     tasks = {files[0] for files, _ in KINDS.values()}
     assert tasks == {name for name in TASKS if name not in GLUE}
@@ -86,8 +81,8 @@ def test_every_kind_of_task_is_here() -> None:
 def test_the_baseline(tmp_path: pathlib.Path, source: pathlib.Path, kind: str) -> None:
     (task, data, rows), (name, value, meaning) = KINDS[kind]
     files = {
-        'train_file': written(tmp_path / 'train.jsonl', rows['train']),
-        'eval_file': written(tmp_path / 'dev.jsonl', rows['dev']),
+        'train_file': write_rows(tmp_path / 'train.jsonl', rows['train']),
+        'eval_file': write_rows(tmp_path / 'dev.jsonl', rows['dev']),
     }
     runs = resolved(small_tasks.configured(source, task, data=data | files), tmp_path / 'w')
     baseline = runs.baselines[task]
@@ -111,7 +106,7 @@ def test_the_baseline_of_glue(tmp_path: pathlib.Path, source: pathlib.Path) -> N
 
 @pytest.mark.parametrize('task', ['text', 'ner', 'squad'])
 def test_a_tenth_is_held_out(tmp_path: pathlib.Path, source: pathlib.Path, task: str) -> None:
-    """The rows are the same for every seed, and a line says how many they are."""
+    """All seeds have the same rows, and a line says the number of rows."""
     path = tmp_path / f'train.{"jsonl" if task == "text" else "conll" if task == "ner" else "json"}'
     if task == 'text':
         small_tasks.write_texts(path, 100, 0)

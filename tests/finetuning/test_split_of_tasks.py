@@ -3,24 +3,11 @@
 import csv
 import json
 import pathlib
-from typing import Any
 
 import pytest
 import small_task_data
 import small_tasks
-
-
-def written(path: pathlib.Path, rows: list[dict[str, Any]]) -> str:
-    """Writes the rows to a .jsonl or .csv file."""
-    with path.open('w', newline='') as file:
-        if path.suffix == '.jsonl':
-            file.writelines(json.dumps(row) + '\n' for row in rows)
-        else:
-            table = csv.DictWriter(file, [*rows[0]])
-            table.writeheader()
-            table.writerows(rows)
-    return str(path)
-
+from small_task_data import write_rows
 
 FOLDS = ['train'] * 4 + ['dev'] * 2 + ['test']
 
@@ -58,7 +45,7 @@ def _split_files(folder: pathlib.Path) -> dict[str, tuple[str, str]]:
         'e.csv': ('squad', asked),
         'f.csv': ('translate', pairs),
     }
-    return {name: (task, written(folder / name, rows)) for name, (task, rows) in files.items()}
+    return {name: (task, write_rows(folder / name, rows)) for name, (task, rows) in files.items()}
 
 
 @pytest.mark.parametrize('name', ['a.jsonl', 'b.csv', 'c.csv', 'd.jsonl', 'e.csv', 'f.csv'])
@@ -91,7 +78,7 @@ def test_rows_to_predict_need_no_labels(tmp_path: pathlib.Path, name: str) -> No
         for row in rows:
             split = row['fold'] or split  # a row for each word has it once
             changed.append({**row, key: empty if split in splits else row[key]})
-        return written(path, changed)
+        return write_rows(path, changed)
 
     data = small_task_data.make(task, train_file=without('test'), split_field='fold')
     found = (len(data.train), len(data.eval.rows), len(data.tests[0].rows))

@@ -1,6 +1,5 @@
 """Options of fine-tuning that concern its data and scores; nothing is trained here."""
 
-import csv
 import json
 import pathlib
 import random
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import small_tasks
+from small_task_data import write_rows
 
 from bert_jax.config import Config, DataConfig, TrainConfig, validate
 from bert_jax.data.tokenizers import tokenizer
@@ -30,23 +30,11 @@ def make(task: str, train: dict[str, Any] | None = None, **data: Any) -> TaskDat
     return load_task_data(task, config, VOCABULARY)
 
 
-def written(path: pathlib.Path, rows: list[dict[str, Any]]) -> str:
-    """Writes the rows to a .jsonl or .csv file."""
-    with path.open('w', newline='') as file:
-        if path.suffix == '.jsonl':
-            file.writelines(json.dumps(row) + '\n' for row in rows)
-        else:
-            table = csv.DictWriter(file, [*rows[0]])
-            table.writeheader()
-            table.writerows(rows)
-    return str(path)
-
-
 def test_label_sets_of_tables_are_those_of_jsonl(tmp_path: pathlib.Path) -> None:
     rng = random.Random(0)
     pairs = [(f'the plot {i}', [x for x in 'abc' if rng.random() < 0.4]) for i in range(40)]
-    lists = written(tmp_path / 'a.jsonl', [{'text': t, 'label': x} for t, x in pairs])
-    cells = written(tmp_path / 'a.csv', [{'text': t, 'label': ' | '.join(x)} for t, x in pairs])
+    lists = write_rows(tmp_path / 'a.jsonl', [{'text': t, 'label': x} for t, x in pairs])
+    cells = write_rows(tmp_path / 'a.csv', [{'text': t, 'label': ' | '.join(x)} for t, x in pairs])
     one, other = (
         make('text', train_file=file, eval_file=file, multi_label=True, label_separator='|')
         for file in (lists, cells)
@@ -58,24 +46,24 @@ def test_label_sets_of_tables_are_those_of_jsonl(tmp_path: pathlib.Path) -> None
     assert one.summary.lines()['texts without labels (train)'] == without > 0
     batch = one.train.batch(np.arange(3), 4, 16)
     assert batch['label_targets'].shape == (4, 3) and not batch['label_targets'][3].any()
-    wrong = written(tmp_path / 'b.jsonl', [{'text': 'it', 'label': 'good'}])
+    wrong = write_rows(tmp_path / 'b.jsonl', [{'text': 'it', 'label': 'good'}])
     with pytest.raises(ValueError, match=r"b.jsonl:1 has 'good' in 'label'; expected a list"):
         make('text', train_file=wrong, multi_label=True)
 
 
 def test_the_baseline_of_label_sets(tmp_path: pathlib.Path) -> None:
     rows = [{'text': 'it', 'label': x} for x in (['a', 'b'], ['a'], ['a', 'c'])]
-    file = written(tmp_path / 'a.jsonl', rows)
+    file = write_rows(tmp_path / 'a.jsonl', rows)
     found = baseline.of(make('text', train_file=file, eval_file=file, multi_label=True))
     assert (found.name, found.value) == ('micro_f1', pytest.approx(2 * 3 / (3 + 5)))
-    rare = written(tmp_path / 'b.jsonl', [*rows[:1], *[{'text': 'it', 'label': []}] * 3])
+    rare = write_rows(tmp_path / 'b.jsonl', [*rows[:1], *[{'text': 'it', 'label': []}] * 3])
     found = baseline.of(make('text', train_file=rare, eval_file=rare, multi_label=True))
     assert found.meaning == 'if every text has the label a alone' and 0 < found.value < 1
 
 
 def test_class_weights_are_in_the_rows_to_train_on(tmp_path: pathlib.Path) -> None:
     rows = [{'text': f'it {i}', 'label': label} for i, label in enumerate('aaab')]
-    file = written(tmp_path / 'a.jsonl', rows)
+    file = write_rows(tmp_path / 'a.jsonl', rows)
     data = make('text', train_file=file, eval_file=file, class_weights='balanced')
     np.testing.assert_allclose(data.train.labels['example_weights'], [2 / 3] * 3 + [2])
     assert 'example_weights' not in data.eval.rows.labels
@@ -86,20 +74,22 @@ def test_class_weights_are_in_the_rows_to_train_on(tmp_path: pathlib.Path) -> No
     assert plain.train.fingerprint() != data.train.fingerprint(), 'it is another run'
 
     words = {'words': ['it', 'anna', 'went'], 'tags': ['O', 'B-PER', 'O']}
-    tags = written(tmp_path / 'b.jsonl', [words])
+    tags = write_rows(tmp_path / 'b.jsonl', [words])
     data = make('ner', train_file=tags, eval_file=tags, class_weights='B-PER=5')
     assert [w for w in data.train.labels['label_weights'].tolist() if w] == [1, 5, 1]
     assert {*data.eval.rows.labels['label_weights'].tolist()} == {0, 1}
 
     sets = [{'text': 'it', 'label': x} for x in (['a'], ['a', 'b'], [], ['a'])]
-    file = written(tmp_path / 'c.jsonl', sets)
+    file = write_rows(tmp_path / 'c.jsonl', sets)
     data = make('text', train_file=file, eval_file=file, class_weights='balanced', multi_label=True)
     assert isinstance(data.processor, MultiLabelProcessor)
     np.testing.assert_allclose(data.processor.task.positive_weights, [1 / 3, 3])
 
 
 def test_class_weights_need_labels(tmp_path: pathlib.Path) -> None:
-    file = written(tmp_path / 'a.jsonl', [{'text': 'it', 'label': 1.5}, {'text': 'a', 'label': 2}])
+    file = write_rows(
+        tmp_path / 'a.jsonl', [{'text': 'it', 'label': 1.5}, {'text': 'a', 'label': 2}]
+    )
     with pytest.raises(ValueError, match='this task has no labels; remove it'):
         make('text', train_file=file, eval_file=file, regression=True, class_weights='balanced')
 
@@ -110,13 +100,13 @@ def test_a_column_says_the_split(tmp_path: pathlib.Path, suffix: str) -> None:
         {'text': f'the plot {i}', 'label': 'ab'[i % 2], 'fold': fold}
         for i, fold in enumerate(['train'] * 20 + ['Dev'] * 4 + ['test'] * 3)
     ]
-    file = written(tmp_path / f'a.{suffix}', rows)
+    file = write_rows(tmp_path / f'a.{suffix}', rows)
     data = make('text', train_file=file, split_field='fold')
     assert (len(data.train), len(data.eval.rows), len(data.tests[0].rows)) == (20, 4, 3)
     assert data.note == f"the column 'fold' of a.{suffix}" and data.tests[0].is_scored
     for row in rows[-3:]:
         row['label'] = ''
-    file = written(tmp_path / f'b.{suffix}', [*rows[:20], *rows[-3:]])
+    file = write_rows(tmp_path / f'b.{suffix}', [*rows[:20], *rows[-3:]])
     data = make('text', train_file=file, split_field='fold')
     assert not data.tests[0].is_scored, 'its labels are not known'
     assert (len(data.train), len(data.eval.rows)) == (18, 2)
@@ -175,12 +165,12 @@ def test_a_wrong_main_score_is_answered_with_the_names(tmp_path: pathlib.Path, k
     task, data, names = SCORES[kind]
     path = tmp_path / 'a.jsonl'
     if task == 'ner':
-        file = written(path, [{'words': ['anna', 'went'], 'tags': ['B-PER', 'O']}])
+        file = write_rows(path, [{'words': ['anna', 'went'], 'tags': ['B-PER', 'O']}])
     elif task == 'squad':
         file = str(small_tasks.write_questions(tmp_path / 'a.json', 4, 0, False))
     else:
         values = {'labels': 'ab', 'label sets': [['a'], []], 'numbers': [1, 2]}[kind]
-        file = written(path, [{'text': 'it', 'label': value} for value in values])
+        file = write_rows(path, [{'text': 'it', 'label': value} for value in values])
     files = {'train_file': file, 'eval_file': file}
     message = f"main_score is 'f2'; the scores of this task are {names}"
     with pytest.raises(ValueError, match=message):
@@ -191,7 +181,7 @@ def test_a_wrong_main_score_is_answered_with_the_names(tmp_path: pathlib.Path, k
 
 def test_the_baseline_of_a_chosen_score(tmp_path: pathlib.Path) -> None:
     rows = [{'text': 'it', 'label': label} for label in 'aab']
-    file = written(tmp_path / 'a.jsonl', rows)
+    file = write_rows(tmp_path / 'a.jsonl', rows)
     found = baseline.of(make('text', {'main_score': 'f1/a'}, train_file=file, eval_file=file))
     assert (found.name, found.value) == ('f1/a', pytest.approx(0.8))
     lower = baseline.Baseline('mse', 0.5, 'if every prediction is 0')

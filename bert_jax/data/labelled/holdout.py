@@ -15,8 +15,8 @@ def choose(
 ) -> np.ndarray:
     """bool[n]: whether each example is held out; about `share` of the examples of each label.
 
-    The choice depends on the texts and labels alone, so it is the same for every seed and after a
-    restart. Examples whose texts differ only in case and punctuation stay together, so that
+    The choice depends on the texts and labels alone, so every seed and every restart gives the
+    same one. Examples whose texts differ only in case and punctuation stay together, so that
     training never sees a copy of a held-out text. Raises ValueError, naming the file `path`, if
     there are too few examples.
     """

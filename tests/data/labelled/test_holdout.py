@@ -27,7 +27,7 @@ def test_a_tenth_of_each_label(count: int, labels: tuple[str, ...]) -> None:
 
 
 def test_the_choice_depends_on_the_texts_alone() -> None:
-    """It does not depend on their order, so it is the same for every seed and after a restart."""
+    """Their order does not matter, so every seed and every restart gives the same choice."""
     texts, names = made(200, ('a', 'b'))
     chosen = holdout.choose(texts, names, 'a.csv')
     order = np.random.default_rng(0).permutation(200)

@@ -129,7 +129,7 @@ def test_too_few_static_copies_is_an_error_before_the_first_batch(made):
     config = made_stores.config(rows=2 * size + 1, static_copies=2)
     with pytest.raises(ValueError, match=r'config\.data\.static_copies=2 .*more copies'):
         input_pipeline.train_batches(made, config, start=0, stop=1)
-    assert len(take(made, made_stores.config(rows=2 * size + 1), 0, 3)) == 3  # drawn anew: fits
+    assert len(take(made, made_stores.config(rows=2 * size + 1), 0, 3)) == 3  # no copies
 
 
 def test_evaluation_sees_every_chunk_once(corpus):
