@@ -78,3 +78,16 @@ def test_keys_of_each_kind_of_run() -> None:
             for key in re.findall('`(.*?)`', row[column])
         }
         assert written == {key for key, f in keys.KEYS.items() if KINDS[kind] in facts(f)}
+
+
+def test_what_to_read_first_is_short() -> None:
+    text = (ROOT / 'bert_jax' / README).read_text()
+    text = text.partition('\n## Read these first\n')[2].partition('\n## ')[0]
+    modules = [
+        ROOT / 'bert_jax' / package / f'{name}.py'
+        for package, names in re.findall(r'^\d\. `(\w+)/`: (.*)$', text, re.MULTILINE)
+        for name in re.findall('`(.*?)`', names)
+    ]
+    lines = sum(len(path.read_text().splitlines()) for path in modules)
+    assert f'These {len(modules)} modules have fewer than 2,500 lines.' in text
+    assert lines < 2_500

@@ -11,7 +11,8 @@ from bert_jax.data import model_languages
 from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.data.tokenizers.base import MARKER, Tokenizer
 from bert_jax.inference import model_dir
-from bert_jax.tasks.pretraining import OBJECTIVES, DistillTask
+from bert_jax.tasks.distillation import DistillTask
+from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.tasks.task import Task
 from bert_jax.training import teacher
 from bert_jax.training.checkpoint import fingerprint

@@ -1,4 +1,4 @@
-"""The pretraining objective that predicts masked words and nothing else."""
+"""The pretraining objectives that predict masked words and nothing else."""
 
 import dataclasses
 from typing import ClassVar
@@ -61,3 +61,21 @@ class MaskedLMTask(EncoderTask):
             sums[f'{measure}_loss'] = cross_entropy(*scored)
             sums[f'{measure}_accuracy'] = accuracy(*scored)
         return sums
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossLingualTask(MaskedLMTask):
+    """XLM's objective: masked words of texts, and of pairs of translations, in which the words of
+    one sentence help to predict those of the other (Conneau and Lample, 2019, section 3.3)."""
+
+    loss_weights: ClassVar = {'mlm_loss': 1.0, 'tlm_loss': 1.0}
+
+    def batch_spec(self, phase: Phase) -> BatchSpec:
+        spec = dict(super().batch_spec(phase))
+        positions = dataclasses.replace(spec['input_ids'], maximum=phase.max_seq_length)
+        is_pair = Feature((phase.batch_size,), 'int32', ('batch',), 2)
+        return {**spec, 'position_ids': positions, 'is_translation': is_pair}
+
+    def prediction_weights(self, batch: Batch) -> dict[str, jax.Array]:
+        weights, is_pair = batch['masked_lm_weights'], batch['is_translation'][:, None]
+        return {'mlm': weights * (1 - is_pair), 'tlm': weights * is_pair}

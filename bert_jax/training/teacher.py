@@ -14,7 +14,7 @@ from bert_jax.config import Config, DistillConfig, ModelConfig
 from bert_jax.config.console import plural
 from bert_jax.models.heads import heads_in
 from bert_jax.models.parameters import ParameterInfo
-from bert_jax.tasks.pretraining import DistillTask
+from bert_jax.tasks.distillation import DistillTask
 from bert_jax.training import initialization
 from bert_jax.training.checkpoint import saved_params
 from bert_jax.training.initialization import flatten, initial_params, unflatten

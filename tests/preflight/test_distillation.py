@@ -25,7 +25,7 @@ from bert_jax.models.presets import PRESETS
 from bert_jax.preflight import checks, distillation
 from bert_jax.preflight.pretraining import Pretraining
 from bert_jax.preflight.resolve import with_converted_start, without_data
-from bert_jax.tasks.pretraining import DistillTask
+from bert_jax.tasks.distillation import DistillTask
 from bert_jax.training import checkpoint, teacher
 from bert_jax.training.run import as_given
 

@@ -14,7 +14,7 @@ from bert_jax import batch as batches
 from bert_jax.config import Config, DistillConfig, MeshConfig
 from bert_jax.models.parameters import describe
 from bert_jax.parallel import sharding
-from bert_jax.tasks.pretraining import DistillTask
+from bert_jax.tasks.distillation import DistillTask
 from bert_jax.training.train_step import Step, build_step
 
 ONE = MeshConfig(1, 1)
