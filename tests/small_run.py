@@ -6,6 +6,7 @@ import pathlib
 import random
 import subprocess
 import sys
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,10 @@ def command(folder: pathlib.Path, workdir: pathlib.Path | str, **flags: Any) -> 
 
 def xla_flags(devices: int) -> str:
     """Returns XLA_FLAGS for tests. XLA's older emitters compile kernels in half of the time that
-    the newer ones need."""
-    return f'--xla_force_host_platform_device_count={devices} --xla_cpu_use_fusion_emitters=false'
+    the newer ones need; since version 0.11, jaxlib has only the newer ones."""
+    flags = f'--xla_force_host_platform_device_count={devices}'
+    has_older = metadata.version('jaxlib') < '0.11'
+    return f'{flags} --xla_cpu_use_fusion_emitters=false' if has_older else flags
 
 
 def environment(devices: int = 1) -> dict[str, str]:
