@@ -200,12 +200,6 @@ class Config:
         return kind_of(self.data.task)
 
     @property
-    def min_documents(self) -> int:
-        """The number of documents that each split needs: 2 if a second text may come from another
-        document, otherwise 1."""
-        return 2 if self.objective in ('mlm+nsp', 'plm') else 1
-
-    @property
     def schedule_steps(self) -> int:
         """Steps that the learning-rate schedule spans: the sum over phases."""
         return sum(phase.steps for phase in self.train.phases)

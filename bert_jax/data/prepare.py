@@ -14,6 +14,7 @@ from absl import flags
 
 from bert_jax.config import Config, DataConfig, ModelConfig, choices, command_line, validate
 from bert_jax.config.console import say
+from bert_jax.data.row_shapes import ROW_SHAPES
 from bert_jax.data.store.preparation import LATER_OPTIONS, OPTIONS, Preparation
 from bert_jax.data.text import languages, readers, staging
 
@@ -72,7 +73,8 @@ def main(argv: list[str]) -> int:
     config = validate(Config(data=data, model=model, objective=FLAGS.objective))
     data = staging.localized(data)
     sources = languages.source(data), readers.eval_source(data)
-    wanted = Preparation(data, sources[0], FLAGS.vocab_size, config.min_documents, sources[1])
+    documents = ROW_SHAPES[config.objective].min_documents
+    wanted = Preparation(data, sources[0], FLAGS.vocab_size, documents, sources[1])
     output = pathlib.Path(FLAGS.output).expanduser()
     if wanted.is_prepared(output):
         say(f'{output} exists already')

@@ -13,7 +13,8 @@ from etils import epath
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase
 from bert_jax.config.console import say
-from bert_jax.data.pretraining import places
+from bert_jax.data import row_shapes
+from bert_jax.data.row_shapes import ROW_SHAPES
 from bert_jax.data.store import baselines, checks, format, identity, preparation, unknown_text
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import languages, readers, staging
@@ -107,7 +108,7 @@ class Pretraining(Resolver):
         data, size = self.start.data, self.start.model.vocab_size
         if self.file_vocabulary is not None:
             data = staging.localized(data)
-        documents = self.config.min_documents
+        documents = ROW_SHAPES[self.config.objective].min_documents
         return preparation.Preparation(data, self.source, size, documents, self.eval_source)
 
     def _earlier_store(self) -> epath.Path | None:
@@ -193,7 +194,7 @@ class Pretraining(Resolver):
     def describe_data(self) -> str:
         data = self.config.data
         checks.check_holdout(data)
-        few = [] if self.known('start') is None else [*places.warnings(self.start)]
+        few = [] if self.known('start') is None else [*row_shapes.warnings(self.start)]
         if (meta := self.known('meta')) is not None:
             line = f'{meta.counts["train"].tokens:,} tokens to train on, prepared'
             lines = [f'{line} ({meta.fingerprint})', self._unknown(meta), *few]
@@ -205,7 +206,8 @@ class Pretraining(Resolver):
         if saved_steps(self.workdir) and not self.start_over:
             of_run, wanted = self._made_from, self._wanted.made_from
             checks.check_same_text(data, of_run, wanted, self.workdir, self.cache)
-        checks.check_documents(self.source, data, self.config.min_documents)
+        needed = ROW_SHAPES[self.config.objective].min_documents
+        checks.check_documents(self.source, data, needed)
         return '; '.join([f'to be prepared; it begins {first[0][:40]!r}', *few])
 
     def _unknown(self, meta: format.StoreMeta) -> str:

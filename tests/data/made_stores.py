@@ -60,6 +60,11 @@ def joined(batches):
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
+def equal(one, other):
+    """Returns whether two batches have the same arrays."""
+    return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
+
+
 def restored(batch):
     """int32[rows, length]: the ids before they were masked."""
     ids, used = batch['input_ids'].copy(), batch['masked_lm_weights'] > 0

@@ -15,11 +15,12 @@ import tensorflow as tf
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase
 from bert_jax.config.errors import config_error
-from bert_jax.data.pretraining import coverage, masks, mixture, places
+from bert_jax.data.pretraining import coverage, masks, mixture
 from bert_jax.data.pretraining.objectives import segmenter_of
 from bert_jax.data.pretraining.segments import Segmenter, lay_out
 from bert_jax.data.pretraining.stream import Stream, make_stream
 from bert_jax.data.row_format import ROW_FORMATS
+from bert_jax.data.row_shapes import too_few_places
 from bert_jax.data.store.format import GUARD, Store, check_documents, open_parts, read_meta
 from bert_jax.data.text import languages
 from bert_jax.data.tokenizers import tokenizer
@@ -142,10 +143,10 @@ def _part(
     """names: the names of all parts. name: the name of the random stream."""
     is_pair, row_format = languages.is_pair(part), ROW_FORMATS[config.model.model_type]
     segmenter = segmenter_of(config, is_pair, split == 'train')
-    room = segmenter.room(row_format, phase.max_seq_length)
+    room = segmenter.shape.room(row_format, phase.max_seq_length)
     chunks = segmenter.chunks(store, room)
     of = f'{split}, {part}' if part else split
-    check_documents(of, len(np.unique(chunks.document)), segmenter.min_documents)
+    check_documents(of, len(np.unique(chunks.document)), segmenter.shape.min_documents)
     data = config.data
     if split == 'eval':  # the same rows and masks in every run
         data = dataclasses.replace(data, seed=0)
@@ -159,10 +160,10 @@ def _part(
         split == 'train',
         room,
         row_format,
-        languages.of_segments(part, names, config.model, segmenter.segments_per_row, data.language),
+        languages.of_segments(part, names, config.model, segmenter.shape.segments, data.language),
     )
     LOG.info('%s', coverage.describe(stream, segmenter, chunks, phase.batch_size))
-    few = places.too_few(stream.masked_lm_prob, stream.max_predictions, room)
+    few = too_few_places(stream.masked_lm_prob, stream.max_predictions, room)
     if split == 'train' and few:
         LOG.warning('%s: %s', stream.name, few)
     masks_words = data.whole_word_masking or data.max_ngram > 1

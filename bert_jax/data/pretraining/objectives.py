@@ -9,15 +9,13 @@ from bert_jax.data.pretraining.segments import Segmenter
 from bert_jax.data.pretraining.sentence_order import SENTENCE_ORDER
 from bert_jax.data.pretraining.translations import TRANSLATIONS
 
-RUNNING_TEXT = {True: ACROSS_DOCUMENTS, False: WITHIN_DOCUMENTS}
-# The keys: config.objective, and whether a row may have text of several documents.
-SEGMENTERS: dict[str, dict[bool, Segmenter]] = {
-    'mlm+nsp': dict.fromkeys((True, False), SENTENCE_PAIRS),
-    'mlm': RUNNING_TEXT,
-    'distill': RUNNING_TEXT,
-    'mlm+sop': dict.fromkeys((True, False), SENTENCE_ORDER),
-    'mlm+tlm': RUNNING_TEXT,  # beside the rows of pairs
-    'plm': dict.fromkeys((True, False), SENTENCE_PAIRS),  # see `lanes.segmenter`
+SEGMENTERS: dict[str, Segmenter] = {
+    'mlm+nsp': SENTENCE_PAIRS,
+    'mlm': ACROSS_DOCUMENTS,
+    'distill': ACROSS_DOCUMENTS,
+    'mlm+sop': SENTENCE_ORDER,
+    'mlm+tlm': ACROSS_DOCUMENTS,  # beside the rows of pairs
+    'plm': SENTENCE_PAIRS,  # see `lanes.segmenter`
 }
 
 
@@ -27,4 +25,6 @@ def segmenter_of(config: Config, is_pair: bool = False, training: bool = True) -
         return TRANSLATIONS
     if config.objective == 'plm':
         return lanes.segmenter(config.model, config.train.phases[0].batch_size, training)
-    return SEGMENTERS[config.objective][config.data.cross_documents]
+    chosen = SEGMENTERS[config.objective]
+    within = chosen is ACROSS_DOCUMENTS and not config.data.cross_documents
+    return WITHIN_DOCUMENTS if within else chosen

@@ -12,7 +12,7 @@ import tensorflow as tf
 from bert_jax.data.pretraining import masks
 from bert_jax.data.pretraining.chunks import Chunks, make_chunks
 from bert_jax.data.pretraining.stream import Draws, Stream
-from bert_jax.data.row_format import RowFormat
+from bert_jax.data.row_shapes import RowShape
 from bert_jax.data.store.format import Store
 
 
@@ -69,21 +69,17 @@ MASKS = Targets(
 class Segmenter(NamedTuple):
     """A way to choose the segments of rows.
 
-    segments_per_row: the largest number of segments in a row. columns: the number of random numbers
-    that a row uses. min_documents: the number of documents that a split needs. draw: (stream,
-    position int64[rows, 1], draws) -> the rows' segments and their labels by name, int32[rows, ...]
-    each. chunks: (store, tokens in a row) -> the chunks, one for each row. sequences_per_row: the
-    number of sequences, of equally many segments, in a row. left_out: the documents that have no
-    chunk. targets: how the tokens that are predicted are chosen. continues: whether each row
-    continues the row at its place in the batch before.
+    columns: the number of random numbers that a row uses. draw: (stream, position int64[rows, 1],
+    draws) -> the rows' segments and their labels by name, int32[rows, ...] each. chunks: (store,
+    tokens in a row) -> the chunks, one for each row. left_out: the documents that have no chunk.
+    targets: how the tokens that are predicted are chosen. continues: whether each row continues the
+    row at its place in the batch before.
     """
 
-    segments_per_row: int
+    shape: RowShape
     columns: int
-    min_documents: int
     draw: Callable[[Stream, tf.Tensor, Draws], tuple[Segments, dict[str, tf.Tensor]]]
     chunks: Callable[[Store, int], Chunks] = make_chunks
-    sequences_per_row: int = 1
     left_out: str = 'documents of one token'
     targets: Targets = MASKS
     continues: bool = False
@@ -91,11 +87,6 @@ class Segmenter(NamedTuple):
     def draws(self, stream: Stream, first: tf.Tensor, rows: int) -> Draws:
         """The random numbers of the rows first .. first + rows - 1."""
         return Draws(stream, first, rows, self.columns + self.targets.columns(stream))
-
-    def room(self, row_format: RowFormat, length: int) -> int:
-        """The number of tokens of text in a row of `length` tokens."""
-        sequences = self.sequences_per_row
-        return length - sequences * row_format.num_specials(self.segments_per_row // sequences)
 
 
 def lay_out(stream: Stream, segments: Segments) -> Layout:

@@ -14,6 +14,7 @@ from bert_jax.config import Config, DataConfig
 from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
 from bert_jax.data import progress
+from bert_jax.data.row_shapes import ROW_SHAPES
 from bert_jax.data.store import baselines, checks, format, identity, unknown_text
 from bert_jax.data.store.identity import LATER_OPTIONS, OPTIONS
 from bert_jax.data.summary import Document, Summary
@@ -43,7 +44,7 @@ def prepare(config: Config) -> pathlib.Path:
         data,
         languages.source(data),
         config.model.vocab_size,
-        config.min_documents,
+        ROW_SHAPES[config.objective].min_documents,
         readers.eval_source(data),
     )
     return wanted.build(cache / wanted.name, sizes=False)

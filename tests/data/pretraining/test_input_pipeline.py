@@ -30,10 +30,6 @@ def take(directory, config, start, stop, **hosts):
     return list(input_pipeline.train_batches(directory, config, start=start, stop=stop, **hosts))
 
 
-def same(one, other):
-    return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
-
-
 def num_chunks(directory, split, length=64):
     return len(chunks.make_chunks(format.open_store(directory, split), length - 3))
 
@@ -59,8 +55,8 @@ def test_batch_k_is_the_same_after_a_jump(corpus, options):
     turn = num_chunks(corpus, 'train') // ROWS  # the batch in which the second epoch begins
     straight = take(corpus, config, 0, turn + 3)
     for k in (1, turn - 1, turn, turn + 2):
-        assert same(take(corpus, config, k, k + 1)[0], straight[k])
-    assert not same(straight[turn - 1], straight[turn])
+        assert made_stores.equal(take(corpus, config, k, k + 1)[0], straight[k])
+    assert not made_stores.equal(straight[turn - 1], straight[turn])
     assert len(take(corpus, config, 60, 60)) == 0
 
 
@@ -71,7 +67,9 @@ def test_hosts_share_a_global_batch(corpus, copies, hosts):
     steps = turn - 3, turn + 3
     whole = made_stores.joined(take(corpus, config, *steps))
     parts = [take(corpus, config, *steps, host=h, num_hosts=hosts) for h in range(hosts)]
-    assert same(made_stores.joined(b for step in zip(*parts, strict=True) for b in step), whole)
+    assert made_stores.equal(
+        made_stores.joined(b for step in zip(*parts, strict=True) for b in step), whole
+    )
     with pytest.raises(ValueError, match='32 sequences does not divide over 5 hosts'):
         take(corpus, config, 0, 1, num_hosts=5)
 
@@ -79,12 +77,12 @@ def test_hosts_share_a_global_batch(corpus, copies, hosts):
 def test_rows_do_not_depend_on_the_batch_they_are_in(made):
     small = made_stores.joined(take(made, made_stores.config(rows=8), 0, 40))
     large = made_stores.joined(take(made, made_stores.config(rows=64), 0, 5))
-    assert same(small, large)
+    assert made_stores.equal(small, large)
 
 
 def test_seeds_and_phases_have_streams_of_their_own(made):
     first = take(made, made_stores.config(seed=0), 0, 1)[0]
-    assert not same(first, take(made, made_stores.config(seed=1), 0, 1)[0])
+    assert not made_stores.equal(first, take(made, made_stores.config(seed=1), 0, 1)[0])
     phases = (Phase(5, 64, ROWS, 10), Phase(4, 32, 16, 5), Phase(3, 64, ROWS, 10))
     config = made_stores.config()
     config = config.__class__(train=TrainConfig(phases=phases), data=config.data)
@@ -92,10 +90,10 @@ def test_seeds_and_phases_have_streams_of_their_own(made):
     assert [b['input_ids'].shape for b in straight] == [(32, 64)] * 5 + [(16, 32)] * 4 + [
         (32, 64)
     ] * 3
-    assert same(straight[0], first)
-    assert not same(straight[9], first)
+    assert made_stores.equal(straight[0], first)
+    assert not made_stores.equal(straight[9], first)
     for k in (4, 5, 8, 9, 11):  # around each change of the phase, and the last batch
-        assert same(take(made, config, k, k + 1)[0], straight[k])
+        assert made_stores.equal(take(made, config, k, k + 1)[0], straight[k])
     assert len(take(made, config, 3, 99)) == 9  # no more than the phases have
 
 
@@ -115,7 +113,7 @@ def test_new_pairs_and_masks_every_epoch_unless_static(made):
     def epoch(batch, e, count=1):
         return {name: array[e * size : (e + count) * size] for name, array in batch.items()}
 
-    assert same(epoch(fixed, 0, 2), epoch(fixed, 2, 2)) and same(
+    assert made_stores.equal(epoch(fixed, 0, 2), epoch(fixed, 2, 2)) and made_stores.equal(
         epoch(fixed, 0, 2), epoch(fixed, 4, 2)
     )
     assert size % ROWS, 'the wrap should be in the middle of a batch'
@@ -139,7 +137,7 @@ def test_evaluation_sees_every_chunk_once(corpus):
     evaluation = input_pipeline.EvalBatches(corpus, config, config.train.phases[0])
     assert len(evaluation) == -(-size // rows)
     batch = made_stores.joined(evaluation)
-    assert same(batch, made_stores.joined(evaluation))  # again and again
+    assert made_stores.equal(batch, made_stores.joined(evaluation))  # again and again
     assert batch['example_weights'].tolist() == [1] * size + [0] * (len(evaluation) * rows - size)
     assert not batch['masked_lm_weights'][size:].any()
     assert (batch['masked_lm_weights'][:size].sum(1) >= 1).all()
@@ -159,19 +157,25 @@ def test_evaluation_is_the_same_for_any_number_of_hosts_rows_and_seed(corpus):
     parts = [
         input_pipeline.EvalBatches(corpus, config, phase, host=h, num_hosts=4) for h in range(4)
     ]
-    assert same(made_stores.joined(b for step in zip(*parts, strict=True) for b in step), whole)
+    assert made_stores.equal(
+        made_stores.joined(b for step in zip(*parts, strict=True) for b in step), whole
+    )
     more = made_stores.joined(
         input_pipeline.EvalBatches(corpus, made_stores.config(eval_rows=7), phase)
     )
     size = num_chunks(corpus, 'eval')
-    assert same({k: v[:size] for k, v in more.items()}, {k: v[:size] for k, v in whole.items()})
+    assert made_stores.equal(
+        {k: v[:size] for k, v in more.items()}, {k: v[:size] for k, v in whole.items()}
+    )
     seeded = dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, seed=1),
         train=dataclasses.replace(config.train, seed=1),
     )
-    assert not same(take(corpus, seeded, 0, 1)[0], take(corpus, config, 0, 1)[0])
-    assert same(made_stores.joined(input_pipeline.EvalBatches(corpus, seeded, phase)), whole)
+    assert not made_stores.equal(take(corpus, seeded, 0, 1)[0], take(corpus, config, 0, 1)[0])
+    assert made_stores.equal(
+        made_stores.joined(input_pipeline.EvalBatches(corpus, seeded, phase)), whole
+    )
 
 
 def test_evaluation_can_be_shorter(made):

@@ -61,10 +61,6 @@ def take(store, start, stop, **hosts):
     )
 
 
-def same(one, other):
-    return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
-
-
 def sentences(directory, part, split='train'):
     """The sentences of each document of a part, lists of ids."""
     text = format.open_parts(directory, split)[part]
@@ -148,10 +144,10 @@ def test_batch_k_depends_on_the_seed_and_k_alone(store):
     for k, hosts in ((1, 1), (11, 2)):
         part = {name: array[k * 32 : (k + 1) * 32] for name, array in whole.items()}
         slices = [take(store, k, k + 1, host=h, num_hosts=hosts) for h in range(hosts)]
-        assert same(made_stores.joined(slices), part)
+        assert made_stores.equal(made_stores.joined(slices), part)
     directory, config = store
     first = {name: array[:32] for name, array in whole.items()}
-    assert not same(take((directory, with_data(config, seed=1)), 0, 1), first)
+    assert not made_stores.equal(take((directory, with_data(config, seed=1)), 0, 1), first)
 
 
 def test_batches_fit_the_batch_spec_of_the_task(store):
@@ -207,7 +203,9 @@ def test_evaluation_has_every_chunk_of_every_part_once(store):
     rows = made_stores.restored(batch)[real]
     assert len(np.unique(rows, axis=0)) == len(rows)
     seed = with_data(config, seed=3)
-    assert same(batch, made_stores.joined(input_pipeline.EvalBatches(directory, seed, phase)))
+    assert made_stores.equal(
+        batch, made_stores.joined(input_pipeline.EvalBatches(directory, seed, phase))
+    )
 
 
 def test_pairs_that_do_not_fit_are_counted_and_left_out(store, caplog):

@@ -13,6 +13,7 @@ from small_run import QUICK
 from bert_jax import batch as batches
 from bert_jax.config import Config, Phase, TrainConfig
 from bert_jax.data.pretraining import chunks, input_pipeline, objectives
+from bert_jax.data.row_shapes import ROW_SHAPES
 from bert_jax.data.store import format
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.models.presets import PRESETS
@@ -42,19 +43,17 @@ def take(directory, config, start, stop, **hosts):
     )
 
 
-def same(one, other):
-    return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
-
-
 def chunks_of(directory, config, split='train'):
     segmenter = objectives.segmenter_of(config)
-    room = config.train.phases[0].max_seq_length - 1 - segmenter.segments_per_row
+    room = config.train.phases[0].max_seq_length - 1 - segmenter.shape.segments
     return segmenter.chunks(format.open_store(directory, split), room)
 
 
 def test_every_objective_has_rows_and_a_task():
     names = get_args(Config.__dataclass_fields__['objective'].type)
-    assert set(names) == set(OBJECTIVES) == set(objectives.SEGMENTERS)
+    assert set(names) == set(OBJECTIVES) == set(objectives.SEGMENTERS) == set(ROW_SHAPES)
+    for name, segmenter in objectives.SEGMENTERS.items():
+        assert segmenter.shape == ROW_SHAPES[name]
 
 
 # The batches of 'mlm+tlm', which need pairs of translations, are in test_languages.py.
@@ -91,15 +90,15 @@ def test_batch_k_depends_on_the_seed_and_k_alone(made, objective, crosses, copie
     for k, hosts in ((1, 1), (size // 32, 1), (last - 1, 2)):
         part = {name: array[k * 32 : (k + 1) * 32] for name, array in whole.items()}
         slices = [take(made, config, k, k + 1, host=h, num_hosts=hosts) for h in range(hosts)]
-        assert same(made_stores.joined(slices), part)
+        assert made_stores.equal(made_stores.joined(slices), part)
     other = dataclasses.replace(config, data=dataclasses.replace(config.data, seed=1))
     first = {name: array[:32] for name, array in whole.items()}
-    assert not same(take(made, other, 0, 1), first)
+    assert not made_stores.equal(take(made, other, 0, 1), first)
     epochs = [
         {name: array[e * size : (e + 1) * size] for name, array in whole.items()} for e in range(3)
     ]
-    assert same(epochs[0], epochs[2]) == bool(copies)
-    assert not same(epochs[0], epochs[1])
+    assert made_stores.equal(epochs[0], epochs[2]) == bool(copies)
+    assert not made_stores.equal(epochs[0], epochs[1])
 
 
 @pytest.mark.parametrize('crosses', [True, pytest.param(False, marks=pytest.mark.slow)])
@@ -187,7 +186,9 @@ def test_evaluation_is_fixed_and_has_every_chunk(corpus):
         assert batch['example_weights'].sum() == len(chunks_of(corpus, config, 'eval'))
         data = dataclasses.replace(config.data, seed=5)
         again = dataclasses.replace(config, data=data)
-        assert same(batch, made_stores.joined(input_pipeline.EvalBatches(corpus, again, phase)))
+        assert made_stores.equal(
+            batch, made_stores.joined(input_pipeline.EvalBatches(corpus, again, phase))
+        )
 
 
 def test_one_document_is_enough_for_masked_words(tmp_path):
