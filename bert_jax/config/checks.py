@@ -1,8 +1,10 @@
 """The checks of a configuration: the limits of each key, and the rules about several keys."""
 
+import difflib
 from collections.abc import Iterator
 
 from bert_jax.config import fields, keys
+from bert_jax.config.data import FILE_TASKS, GLUE_TASKS, DataConfig
 from bert_jax.config.errors import config_error
 from bert_jax.config.model import ModelConfig
 from bert_jax.config.schema import Config, OptimConfig, Phase
@@ -28,6 +30,7 @@ def validate(config: Config) -> Config:
 
 def _rules_of_several_keys(config: Config) -> Rules:
     """The rules about several keys, in the order in which they are checked."""
+    yield from _rules_of_task(config.data)
     yield from _rules_of_model(config.model)
     holds = config.optim.layer_decay == 1 or not config.model.share_layers
     yield 'optim.layer_decay', holds, f'1 {SHARED}'
@@ -64,13 +67,24 @@ def _rules_of_model(model: ModelConfig) -> Rules:
 
 
 def _rules_of_unread_keys(config: Config) -> Rules:
-    """A key that the objective or the fine-tuning task does not read must have its default."""
-    pretrains = config.kind == 'pretraining'
-    kind, name = ('objective', config.objective) if pretrains else ('task', config.data.task)
-    for key, names in (keys.READ_BY if pretrains else keys.READ_BY_TASK).items():
+    """A key that the objective does not read must have its default."""
+    name = config.objective
+    for key, names in keys.READ_BY.items() if config.kind == 'pretraining' else ():
         default = keys.get(Config(), key)
         holds = name in names or keys.get(config, key) == default
-        yield key, holds, f'{default!r} because the {kind} {name!r} does not read it'
+        yield key, holds, f'{default!r} because the objective {name!r} does not read it'
+
+
+def _rules_of_task(data: DataConfig) -> Rules:
+    """config.data.task is the name of a task, or names different tasks of GLUE."""
+    alone = ('pretrain', *FILE_TASKS, 'all')
+    names = data.task.split(',')
+    holds = data.task in alone or (len(names) == len({*names}) and {*names} <= {*GLUE_TASKS})
+    expected = f'{", ".join(alone)}, or one or several of {",".join(GLUE_TASKS)}'
+    unknown = [name for name in names if name not in (*alone, *GLUE_TASKS)]
+    if unknown and (near := difflib.get_close_matches(unknown[0], (*GLUE_TASKS, *alone), n=1)):
+        expected += f'. Did you mean {near[0]}?'
+    yield 'data.task', holds, expected
 
 
 def _rules_of_schedule(config: Config) -> Rules:

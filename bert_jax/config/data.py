@@ -15,6 +15,9 @@ from bert_jax.config.fields import (
 )
 
 _, _, FREE, PRETRAINING, FINETUNING = Fact
+# The tasks of GLUE that have a training set, and the tasks that read files of the user.
+GLUE_TASKS = ('cola', 'sst2', 'mrpc', 'stsb', 'qqp', 'mnli', 'qnli', 'rte', 'wnli')
+FILE_TASKS = ('text', 'squad', 'ner', 'translate')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +126,11 @@ class DataConfig:
     doc_stride: Positive = setting(128, FINETUNING)  # tokens between windows of a long context
     max_query_length: Positive = setting(64, FINETUNING)  # tokens of a question that are kept
     max_train_examples: Count = setting(0, FINETUNING)  # a random subset of this size; 0: all
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names in `task`."""
+        return GLUE_TASKS if self.task == 'all' else tuple(self.task.split(','))
 
     @property
     def strips_accents(self) -> bool | None:

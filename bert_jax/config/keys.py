@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from bert_jax.config import fields
+from bert_jax.config.data import FILE_TASKS, GLUE_TASKS
 from bert_jax.config.fields import INHERIT, Fact
 from bert_jax.config.model import RATES, ModelConfig
 from bert_jax.config.schema import Config, Kind
@@ -35,8 +36,25 @@ READ_BY: dict[str, tuple[str, ...]] = {
     'data.parallel': ('mlm+tlm',),
     'data.tlm_share': ('mlm+tlm',),
 }
-# The fine-tuning tasks that read a key, if not all of them do. finetuning.datasets has the files.
-READ_BY_TASK: dict[str, tuple[str, ...]] = dict.fromkeys(
+# The fine-tuning tasks that read a key, if not all of them do.
+READ_BY_TASK: dict[str, tuple[str, ...]] = {
+    'data.dir': GLUE_TASKS,
+    'data.train_file': FILE_TASKS,
+    'data.eval_file': FILE_TASKS,
+    'data.test_file': FILE_TASKS,
+    'data.split_field': FILE_TASKS,
+    'data.class_weights': (*GLUE_TASKS, 'text', 'ner'),
+    'data.regression': ('text',),
+    'data.multi_label': ('text',),
+    'data.text_b_field': ('text',),
+    'data.label_field': ('text',),
+    'data.doc_stride': ('squad',),
+    'data.max_query_length': ('squad',),
+    'eval.n_best': ('squad',),
+    'eval.max_answer_length': ('squad',),
+    'eval.null_threshold': ('squad',),
+}
+READ_BY_TASK |= dict.fromkeys(
     (
         'model.decoder_layers',
         'model.decoder_shares',

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from bert_jax.config import keys
 from bert_jax.config.console import say
+from bert_jax.config.data import FILE_TASKS, GLUE_TASKS
 from bert_jax.config.schema import Config
 
 NAMED = re.compile(r'[a-z]{2,3}=')  # a corpus with names of languages
@@ -43,10 +44,6 @@ def _several(config: Config) -> bool:
 def _trains_vocabulary(config: Config) -> bool:
     others = (config.data.vocab_file, config.init_from, config.distill.teacher)
     return not any(others) and not _is_store(config)
-
-
-def _is_task(name: str) -> Need:
-    return Need(lambda config: config.data.task == name, f'config.data.task={name}')
 
 
 TEXT = 'text, not a prepared store (config.data.corpus=tokens:DIR)'
@@ -94,8 +91,6 @@ NEEDS: dict[str, Need] = {
         lambda config: config.data.max_ngram == 1,
         'config.data.max_ngram=1; longer runs of words are always whole words',
     ),
-    'data.text_b_field': _is_task('text'),
-    'data.label_field': _is_task('text'),
     'data.label_separator': Need(
         lambda config: config.data.multi_label, 'config.data.multi_label=true'
     ),
@@ -104,11 +99,6 @@ NEEDS: dict[str, Need] = {
         lambda config: bool(config.data.train_file) and not config.data.eval_file,
         'a config.data.train_file, a part of which is held out, and no config.data.eval_file',
     ),
-    'data.doc_stride': _is_task('squad'),
-    'data.max_query_length': _is_task('squad'),
-    'eval.n_best': _is_task('squad'),
-    'eval.max_answer_length': _is_task('squad'),
-    'eval.null_threshold': _is_task('squad'),
     'eval.length_penalty': BEAMS,
     'eval.early_stopping': BEAMS,
     'optim.warmup_fraction': Need(
@@ -130,15 +120,28 @@ NEEDS: dict[str, Need] = {
 }
 
 
+def missing(config: Config, key: str) -> str:
+    """Returns what a key needs to have an effect; '' if it has one."""
+    tasks = keys.READ_BY_TASK.get(key)
+    if tasks and config.kind == 'finetuning' and not {*config.data.tasks} <= {*tasks}:
+        names = [name for name in tasks if name in FILE_TASKS]
+        names += ['a task of GLUE'] if GLUE_TASKS[0] in tasks else []
+        return f'config.data.task={" or ".join(names)}'
+    need = NEEDS.get(key)
+    return '' if need is None or need.holds(config) else need.text
+
+
 def check(config: Config, typed: Collection[str] = ()) -> None:
     """Raises ValueError if a key on the command line has no effect. Prints a line for each other
     key that is set and has no effect. typed: the keys on the command line."""
     default = Config()
-    for key, need in NEEDS.items():
+    for key in {**keys.READ_BY_TASK, **NEEDS}:
         value = keys.get(config, key)
-        if need.holds(config) or (key not in typed and value == keys.get(default, key)):
+        if key not in typed and value == keys.get(default, key):
             continue
-        line = f'config.{key}={value!r} has no effect: it needs {need.text}'
+        if not (needed := missing(config, key)):
+            continue
+        line = f'config.{key}={value!r} has no effect: it needs {needed}'
         if key in typed:
             raise ValueError(f'{line}. Remove it')
         say(line)

@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bert_jax.config import Config, finetuning, from_dict
-from bert_jax.training.workdir import saved_steps
+from bert_jax.config import Config, finetuning, from_dict, needs, refuse_unread
+from bert_jax.training.run_folders import saved_steps
 
 TRAIN, EVAL = 'train.jsonl', 'eval.jsonl'
 
@@ -40,6 +40,8 @@ def configure(
             part = part.setdefault(section, {})
         part[name] = value
     config = from_dict(values)
+    refuse_unread(config, settings or {})
+    needs.check(config, settings or {})
     for name, content in files.items():
         _write(workdir, name, content)
     return config

@@ -1,7 +1,6 @@
 """Fine-tuning: a run of the training loop for each task and seed, and a table of their scores."""
 
 import dataclasses
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,12 +19,11 @@ from bert_jax.finetuning import (
     class_report,
     official_scores,
     results,
-    run_folders,
     settings,
     translation,
 )
 from bert_jax.finetuning.baseline import Baseline
-from bert_jax.finetuning.datasets import load_task_data, task_names
+from bert_jax.finetuning.datasets import check_files, load_task_data
 from bert_jax.finetuning.task_data import EVAL, Predictions, Processor, Split, TaskData
 from bert_jax.parallel.mesh import host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
@@ -36,8 +34,8 @@ from bert_jax.tasks.finetuning import (
     TaggingTask,
 )
 from bert_jax.tasks.task import Task
+from bert_jax.training import early_stopping, run_folders
 from bert_jax.training.checkpoint import load_params
-from bert_jax.training.early_stopping import rank
 from bert_jax.training.loop import predict
 from bert_jax.training.run import Resolver, Run, as_given, part, without_start
 
@@ -67,7 +65,7 @@ class FineTuning(Resolver):
     @part
     def folders(self) -> dict[str, epath.Path]:
         """The workdir of each task."""
-        task_names(self.config.data)  # raises for a task that does not exist
+        check_files(self.config.data)
         return run_folders.of_tasks(self.config.data, self.workdir)
 
     @part
@@ -230,11 +228,10 @@ def _train_and_score(run: Run, data: TaskData, stopper: Stopper) -> dict[str, fl
     """Trains and returns the scores of the last or best evaluation and of the test files."""
     state = run.train(stopper)
     tested = _predict(run, data, state.params, stopper)
-    lines = map(json.loads, (run.workdir / 'metrics.jsonl').read_text().splitlines())
-    evals = [line for line in lines if line['split'] == 'eval']
+    evals = early_stopping.evaluations(run.workdir, int(state.step))
     kept, key = evals[-1], data.processor.main_score
     if run.config.train.best:
-        kept = max(evals, key=lambda line: rank(key, line))
+        kept = max(evals, key=lambda line: early_stopping.rank(key, line))
     scores = {
         name: value
         for name, value in kept.items()

@@ -11,9 +11,11 @@ from bert_jax.config.errors import config_error
 from bert_jax.data import model_languages
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning import decoder_settings, run_folders
+from bert_jax.finetuning import decoder_settings
 from bert_jax.finetuning.task_data import TaskData
 from bert_jax.inference import model_dir
+from bert_jax.training import run_folders
+from bert_jax.training.workdir import CONFIG
 
 
 def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
@@ -97,7 +99,7 @@ def seeds(config: Config, workdir: epath.Path) -> Iterator[tuple[Config, epath.P
 def check_seeds(config: Config, workdir: epath.Path) -> None:
     """Raises ValueError if the workdir of a task has runs that cannot be compared with this one."""
     several = config.train.seeds > 1
-    if (workdir / 'config.json').exists() if several else any(workdir.glob('seed_*')):
+    if (workdir / CONFIG).exists() if several else any(workdir.glob('seed_*')):
         raise ValueError(
             f'{workdir} holds {"one run" if several else "runs of several seeds"}, but '
             f'config.train.seeds is {config.train.seeds}; use another --workdir'

@@ -22,15 +22,15 @@ from bert_jax.config.console import plural, working
 from bert_jax.config.errors import OUT_OF_MEMORY_HINT, first_line, is_out_of_memory
 from bert_jax.data.text import staging
 from bert_jax.data.text.source import NotFetched
-from bert_jax.finetuning import run_folders
 from bert_jax.parallel.chips import GIB, needed_memory, usable_memory
 from bert_jax.preflight.paths import print_check
 from bert_jax.preflight.resolve import resolve
-from bert_jax.training import running, warm_start
+from bert_jax.training import run_folders, running, warm_start
 from bert_jax.training.checkpoint import check_storage
 from bert_jax.training.run import Resolver, UnknownValue, describe_devices, describe_rates
+from bert_jax.training.run_folders import saved_steps
 from bert_jax.training.workdir import check as check_workdir
-from bert_jax.training.workdir import name_aside, saved_steps
+from bert_jax.training.workdir import name_aside
 
 
 def check(

@@ -16,7 +16,7 @@ from bert_jax.config.console import fitted
 from bert_jax.convert import hub
 from bert_jax.data.labelled import file_lists
 from bert_jax.data.text import languages, readers
-from bert_jax.finetuning import run_folders
+from bert_jax.training import run_folders
 
 FILES = ('data.vocab_file', 'data.dir')
 STARTS = ('init_from', 'init_decoder_from')  # a run that continues does not need them
@@ -51,7 +51,7 @@ def problems(config: Config, workdir: epath.Path, start_over: bool = False) -> l
         except ValueError as error:
             found.append(str(error))
     # A run that continues may find the store of a corpus that is gone.
-    continues = not start_over and any((workdir / 'checkpoints').glob('*'))
+    continues = not start_over and any(run_folders.begun(config, workdir).values())
     if config.kind == 'pretraining' and not continues:
         found += _corpora(config)
     return found

@@ -20,16 +20,17 @@ from bert_jax.data.summary import Summary
 from bert_jax.data.text import languages, readers, staging
 from bert_jax.data.text.source import NotFetched, Source
 from bert_jax.data.tokenizers import added_words, tokenizer
-from bert_jax.finetuning import run_folders
 from bert_jax.inference import model_dir
 from bert_jax.parallel.mesh import host_slice
 from bert_jax.preflight import distillation, store_lines
 from bert_jax.preflight.example_batch import example_batch
 from bert_jax.preflight.init_from import start_from, vocab_size
 from bert_jax.tasks.task import Task
+from bert_jax.training import run_folders
 from bert_jax.training.run import Resolver, Run, UnknownValue, part, without_start
+from bert_jax.training.run_folders import saved_steps
 from bert_jax.training.stages import EvalSet
-from bert_jax.training.workdir import DATA, read_data, saved_steps
+from bert_jax.training.workdir import DATA, read_data
 
 
 class Pretraining(Resolver):

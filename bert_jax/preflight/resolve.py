@@ -13,9 +13,9 @@ from etils import epath
 from bert_jax.config import Config
 from bert_jax.config.console import say
 from bert_jax.config.files import is_remote
-from bert_jax.finetuning import run_folders
 from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.tasks.task import Task
+from bert_jax.training import run_folders
 from bert_jax.training.run import Resolver
 from bert_jax.training.workdir import CONFIG
 

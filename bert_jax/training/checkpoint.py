@@ -23,7 +23,8 @@ from bert_jax.config.console import plural
 from bert_jax.config.errors import first_line
 from bert_jax.config.files import write_atomically
 from bert_jax.training.checksums import checksums, difference, named
-from bert_jax.training.workdir import BEST, absolute, newest_checkpoint
+from bert_jax.training.run_folders import absolute
+from bert_jax.training.workdir import BEST, newest_checkpoint
 
 LOG = logging.getLogger('bert_jax.training.checkpoint')
 # Messages of errors which say that the storage cannot be reached now, not that files are damaged.

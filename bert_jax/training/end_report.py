@@ -22,8 +22,9 @@ from bert_jax.training import curves
 from bert_jax.training.examples import BLANK, Examples, Guesses
 from bert_jax.training.history import EXAMPLES
 from bert_jax.training.progress import Metrics
+from bert_jax.training.run_folders import absolute
 from bert_jax.training.train_step import Step
-from bert_jax.training.workdir import absolute, newest_checkpoint
+from bert_jax.training.workdir import newest_checkpoint
 
 
 @dataclasses.dataclass

@@ -12,8 +12,9 @@ from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.tasks import measures
+from bert_jax.training.run_folders import absolute
 from bert_jax.training.tensorboard import SPLITS
-from bert_jax.training.workdir import CONFIG, DATA, METRICS, absolute, read_config
+from bert_jax.training.workdir import CONFIG, DATA, METRICS, read_config
 
 EXAMPLES = 'examples.json'
 MOST_LINES, WIDTH = 7, 26  # how many examples are shown, and how many characters of each

@@ -14,25 +14,13 @@ from jax.experimental import multihost_utils
 from bert_jax.config import Config, disk, free_on_resume, from_saved, keys
 from bert_jax.config.files import is_remote, write_atomically
 from bert_jax.training import running
+from bert_jax.training.run_folders import absolute, saved_steps
 
 LOG = logging.getLogger('bert_jax.training.workdir')
 CONFIG = 'config.json'
 DATA = 'corpus.json'
 BEST = 'best.json'
 METRICS = 'metrics.jsonl'
-
-
-def absolute(path: epath.PathLike) -> epath.Path:
-    """The absolute path that Orbax needs. `resolve` would put gs:// under the current folder."""
-    path = epath.Path(path)
-    return path if is_remote(path) else path.expanduser().resolve()
-
-
-def saved_steps(workdir: epath.PathLike) -> list[int]:
-    """The steps of the workdir's checkpoints, ascending; empty if there is no workdir."""
-    directory = absolute(workdir) / 'checkpoints'
-    names = [path.name for path in directory.iterdir()] if directory.exists() else []
-    return sorted(int(name) for name in names if name.isdigit())
 
 
 def newest_checkpoint(source: epath.PathLike) -> epath.Path:

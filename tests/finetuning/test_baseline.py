@@ -10,7 +10,7 @@ from etils import epath
 from small_task_data import write_rows
 
 from bert_jax.config import Config, TrainConfig
-from bert_jax.finetuning.datasets import GLUE, TASKS
+from bert_jax.config.data import FILE_TASKS
 from bert_jax.finetuning.runs import FineTuning
 from bert_jax.preflight.resolve import resolve
 
@@ -74,7 +74,7 @@ def resolved(config: Config, workdir: pathlib.Path) -> FineTuning:
 
 def test_every_kind_of_task_is_here() -> None:
     tasks = {files[0] for files, _ in KINDS.values()}
-    assert tasks == {name for name in TASKS if name not in GLUE}
+    assert tasks == {*FILE_TASKS}
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -162,7 +162,6 @@ def test_questions(tmp_path: pathlib.Path, source: pathlib.Path, impossible: boo
 @pytest.mark.parametrize(
     'change, message',
     [
-        ({'task': 'txt'}, "config.data.task is 'txt'; expected pretrain, text"),
         ({'task': 'sst2'}, 'config.data.dir is empty'),
         ({'train_file': ''}, 'config.data.train_file is empty'),
         ({'max_seq_length': 64}, 'max_seq_length is 64; expected 8 to 32'),

@@ -13,7 +13,7 @@ from small_task_data import write_rows
 from bert_jax.config import Config, DataConfig, TrainConfig, validate
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import baseline, from_lists
-from bert_jax.finetuning.datasets import load_task_data, task_names
+from bert_jax.finetuning.datasets import load_task_data
 from bert_jax.finetuning.multi_label import MultiLabelProcessor
 from bert_jax.finetuning.task_data import TaskData
 
@@ -138,19 +138,6 @@ def test_settings_that_do_not_fit_together(data: dict[str, Any], message: str) -
         validate(Config(data=DataConfig(task='text', **data)))
 
 
-@pytest.mark.parametrize(
-    ('task', 'data'),
-    [
-        ('ner', {'multi_label': True}),
-        ('squad', {'class_weights': 'balanced'}),
-        ('squad', {'regression': True}),
-    ],
-)
-def test_settings_that_a_task_does_not_read(task: str, data: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f'{next(iter(data))} is .* does not read it'):
-        task_names(DataConfig(task=task, train_file='a', **data))
-
-
 SCORES = {  # the kind of the task, its settings, and the names in the message
     'labels': ('text', {}, 'accuracy, macro_f1, matthews, score, f1/LABEL, loss'),
     'label sets': ('text', {'multi_label': True}, 'micro_f1, macro_f1, .*, f1/LABEL, loss'),
@@ -217,6 +204,7 @@ def test_lists_become_files(tmp_path: pathlib.Path, kind: str) -> None:
         ([1], ['x'], {}, r'texts\[0\] is 1; expected a string'),
         (['a', 'b'], ['x', ['y']], {}, r'labels of texts\[1\] are .*; lists for all or none'),
         (['a'], ['x'], {'optim.lr': 1.0}, 'config.optim.lr'),
+        (['a', 'b'], ['x', 'y'], {'eval.n_best': 5}, 'n_best=5 has no effect: it needs .*=squad'),
         (['a'], ['x'], {'train.epochs': 'many'}, 'config.train.epochs'),
     ],
 )

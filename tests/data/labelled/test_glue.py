@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from bert_jax.config.data import GLUE_TASKS
 from bert_jax.data.labelled import glue
 from bert_jax.data.labelled.examples import Example
 from bert_jax.data.labelled.labels import label_ids, label_names, label_values
@@ -205,6 +206,7 @@ def test_mistakes_are_named(tmp_path):
 
 def test_the_tasks_are_whole():
     metrics = ('accuracy', 'f1', 'macro_f1', 'matthews', 'pearson', 'spearman')
+    assert tuple(glue.TASKS) == (*GLUE_TASKS, 'ax')  # ax has no training set
     for name, task in glue.TASKS.items():
         assert task.name == name and 0 < len(task.metrics) <= 2 and set(task.metrics) <= {*metrics}
         assert len(task.texts) == len(task.tfds_texts or task.texts) in (1, 2)

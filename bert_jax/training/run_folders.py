@@ -1,22 +1,30 @@
-"""The folders of the runs of a command: one for each task and each seed."""
+"""The folders of the runs of a command: one for each task and each seed.
+
+This module does not import JAX, so that the paths of a configuration are checked at once.
+"""
 
 from etils import epath
 
 from bert_jax.config import Config, DataConfig
-from bert_jax.data.labelled.glue_tasks import TASKS
-
-GLUE = tuple(name for name in TASKS if name != 'ax')  # ax has no training set
+from bert_jax.config.files import is_remote
 
 
-def task_names(data: DataConfig) -> list[str]:
-    """The names in config.data.task, which may not be those of tasks."""
-    return list(GLUE) if data.task == 'all' else data.task.split(',')
+def absolute(path: epath.PathLike) -> epath.Path:
+    """The absolute path that Orbax needs. `resolve` would put gs:// under the current folder."""
+    path = epath.Path(path)
+    return path if is_remote(path) else path.expanduser().resolve()
+
+
+def saved_steps(workdir: epath.PathLike) -> list[int]:
+    """The steps of the workdir's checkpoints, ascending; empty if there is no workdir."""
+    directory = absolute(workdir) / 'checkpoints'
+    names = [path.name for path in directory.iterdir()] if directory.exists() else []
+    return sorted(int(name) for name in names if name.isdigit())
 
 
 def of_tasks(data: DataConfig, workdir: epath.Path) -> dict[str, epath.Path]:
     """The folder of each task."""
-    names = task_names(data)
-    return {name: workdir / name if len(names) > 1 else workdir for name in names}
+    return {name: workdir / name if len(data.tasks) > 1 else workdir for name in data.tasks}
 
 
 def of_seeds(config: Config, folder: epath.Path) -> dict[int, epath.Path]:
@@ -37,7 +45,7 @@ def of_runs(config: Config, workdir: epath.Path) -> list[epath.Path]:
 def begun(config: Config, workdir: epath.Path) -> dict[epath.Path, bool]:
     """The folder of each run, and whether the run has saved a checkpoint, so that it does not need
     config.init_from any more."""
-    return {path: _has_checkpoint(path) for path in of_runs(config, workdir)}
+    return {path: bool(saved_steps(path)) for path in of_runs(config, workdir)}
 
 
 def is_run(folder: str, config: Config, workdir: epath.Path) -> bool:
@@ -45,7 +53,3 @@ def is_run(folder: str, config: Config, workdir: epath.Path) -> bool:
     so if the checkpoint that the runs began from is gone; see
     `preflight.resolve.with_converted_start`."""
     return folder in map(str, of_runs(config, workdir))
-
-
-def _has_checkpoint(folder: epath.Path) -> bool:
-    return any(path.name.isdigit() for path in (folder / 'checkpoints').glob('*'))
