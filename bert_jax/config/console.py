@@ -1,4 +1,4 @@
-"""Text for the user of a command: lines on stderr, their width, and plurals."""
+"""Text for the user of a command: lines on stderr, their width, plurals and units."""
 
 import contextlib
 import logging
@@ -50,6 +50,15 @@ def plural(count: int, noun: str, several: str = '') -> str:
     """Returns a number and its noun: '1 file', '2,048 files'. several: the plural of the noun, if
     it is not formed with an s."""
     return f'{count:,} {noun if count == 1 else several or noun + "s"}'
+
+
+def readable_bytes(size: float) -> str:
+    """Bytes with a unit: '1.25 GiB'."""
+    for unit in ('B', 'KiB', 'MiB', 'GiB'):
+        if size < 1024:
+            return f'{size:.4g} {unit}'
+        size /= 1024
+    return f'{size:.4g} TiB'
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from bert_jax import batch
 from bert_jax.config import Config, Phase, validate
+from bert_jax.config.console import readable_bytes
 from bert_jax.config.errors import is_out_of_memory
 from bert_jax.models.parameters import compute_dtype
 from bert_jax.parallel import chips, sharding
@@ -126,7 +127,7 @@ def _is_too_large(compiled: jax.stages.Compiled, memory: int | None, say: Say) -
         return False
     if jax.process_count() > 1:  # all processes have to decide the same
         return False
-    least, most = f'{needed / chips.GIB:.1f} GiB', f'{memory / chips.GIB:.1f} GiB'
+    least, most = readable_bytes(needed), readable_bytes(memory)
     say(f'{least} on a device, but {most} are available; choose a smaller --batch_size')
     return True
 

@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from bert_jax.config import Config
+from bert_jax.config.console import readable_bytes
 from bert_jax.parallel.chips import GIB
 from bert_jax.performance.step_profile import DIRECTIONS
 
@@ -242,12 +243,3 @@ def advice(plan: Row, config: Config) -> str:
     if rows > accum:
         return f'--config.train.accum_steps={2 * accum} (splits {what}), or half the batch'
     return 'a slice of more chips, or a larger --config.mesh.tensor'
-
-
-def readable_bytes(size: float) -> str:
-    """Bytes with a unit: '1.25 GiB'."""
-    for unit in ('B', 'KiB', 'MiB'):
-        if size < 1024:
-            return f'{size:.4g} {unit}'
-        size /= 1024
-    return f'{size:.4g} GiB'

@@ -18,11 +18,11 @@ import jax
 from etils import epath
 
 from bert_jax.config import Config, refuse_unread
-from bert_jax.config.console import plural, working
+from bert_jax.config.console import plural, readable_bytes, working
 from bert_jax.config.errors import OUT_OF_MEMORY_HINT, first_line, is_out_of_memory
 from bert_jax.data.text import staging
 from bert_jax.data.text.source import NotFetched
-from bert_jax.parallel.chips import GIB, needed_memory, usable_memory
+from bert_jax.parallel.chips import needed_memory, usable_memory
 from bert_jax.preflight.paths import print_check
 from bert_jax.preflight.resolve import resolve
 from bert_jax.training import run_folders, running, warm_start
@@ -176,8 +176,8 @@ def _disk(resolver: Resolver) -> str:
     for device in dict.fromkeys(os.stat(folder).st_dev for folder, *_ in writes):
         on_device = [write for write in writes if os.stat(write[0]).st_dev == device]
         free = shutil.disk_usage(on_device[0][0]).free
-        line = ' and '.join(f'{_size(size)} for {what}' for _, size, what in on_device)
-        line += f'; {on_device[0][0]} has {_size(free)}'
+        line = ' and '.join(f'{readable_bytes(size)} for {what}' for _, size, what in on_device)
+        line += f'; {on_device[0][0]} has {readable_bytes(free)}'
         (wrong if sum(size for _, size, _ in on_device) > free else fine).append(line)
     if wrong:
         raise ValueError(f'{"; ".join(wrong)}. Free some space, or choose another folder')
@@ -203,7 +203,7 @@ def _fits(resolver: Resolver) -> str:
             wrong.append(line + first_line(error))
             continue
         needed = needed_memory(compiled)
-        line += f'{_size(needed)} of {_size(limit)} on a device'
+        line += f'{readable_bytes(needed)} of {readable_bytes(limit)} on a device'
         (wrong if needed > limit else fine).append(line)
     if wrong:
         raise ValueError(f'{"; ".join(wrong)}. {OUT_OF_MEMORY_HINT}')
@@ -213,14 +213,6 @@ def _fits(resolver: Resolver) -> str:
 def _existing(path: Any) -> Any:
     """`path` or, if it does not exist, the nearest parent folder that does."""
     return next(parent for parent in (path, *path.parents) if parent.exists())
-
-
-def _size(size: int) -> str:
-    """The size in GiB, or in a smaller unit if it is less than 0.1 of the larger one."""
-    for unit, amount in {'GiB': GIB, 'MiB': 2**20, 'KiB': 2**10}.items():
-        if size >= amount / 10:
-            return f'{size / amount:,.2f} {unit}'
-    return f'{size} bytes'
 
 
 CHECKS: dict[str, Callable[[Resolver], str]] = {

@@ -9,7 +9,7 @@ import pytest
 import terminal
 
 from bert_jax.config import console
-from bert_jax.config.console import fitted, plural, wrapped
+from bert_jax.config.console import fitted, plural, readable_bytes, wrapped
 
 LONG = 'name         ' + 'word ' * 40 + '/a/very/long/path/' * 6
 
@@ -22,6 +22,12 @@ class Terminal(io.StringIO):
 def test_a_number_and_its_noun() -> None:
     assert [plural(n, 'file') for n in (0, 1, 2048)] == ['0 files', '1 file', '2,048 files']
     assert plural(1, 'copy', 'copies') + plural(2, 'copy', 'copies') == '1 copy2 copies'
+
+
+def test_sizes_have_a_unit() -> None:
+    sizes = {1000: '1000 B', 30_000: '29.3 KiB', 2**20: '1 MiB', 5 * 2**28: '1.25 GiB'}
+    sizes[3 * 2**41] = '6 TiB'
+    assert {size: readable_bytes(size) for size in sizes} == sizes
 
 
 def test_lines_are_wrapped_for_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:

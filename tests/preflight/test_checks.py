@@ -41,10 +41,10 @@ WRONG = [  # changed keys; the checks that fail, and their messages
         {'HELD': 1},
         {'workdir': 'run holds another run: config.train.seed is 0, but the run has 1. Use'},
     ),
-    ({'FREE': 30_000}, {'disk': 'for 4 checkpoints; . has 29.30 KiB. Free some space'}),
+    ({'FREE': 30_000}, {'disk': 'for 4 checkpoints; . has 29.3 KiB. Free some space'}),
     (
         {'MEMORY': 1000},
-        {'fits': r'8 x 16: [\d.]+ .iB of 0.98 KiB on a device; 8 x 32: .*batch_size'},
+        {'fits': r'8 x 16: [\d.]+ .iB of 1000 B on a device; 8 x 32: .*batch_size'},
     ),
     (
         {'data.corpus': 'text:no', 'data.vocab_file': 'no', 'HELD': 1, 'FREE': 1},
@@ -68,9 +68,8 @@ def test_all_is_well(look: Any) -> None:
     assert re.search(
         r'for preparing the corpus and [\d.]+ [KM]iB for 4 checkpoints; ', found['disk']
     )
-    assert ' 0.00 ' not in str(found)
-    limits = re.findall(r'8 x (\d+): [\d.]+ [MG]iB of ([\d.]+) GiB', found['fits'])
-    assert [length for length, _ in limits] == ['16', '32'] and float(limits[0][1]) > 0.01
+    lengths = re.findall(r'8 x (\d+): [\d.]+ [MG]iB of [\d.]+ [MG]iB', found['fits'])
+    assert lengths == ['16', '32']
 
 
 def test_too_few_places_are_said(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
