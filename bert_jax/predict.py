@@ -248,7 +248,7 @@ def main(argv: list[str]) -> int:
     bert = load(FLAGS.checkpoint, FLAGS.dtype, FLAGS.language)
     _say_language(bert)
     mode = _mode(bert)
-    bert.search_with(FLAGS.num_beams, FLAGS.length_penalty, FLAGS.no_repeat_ngram_size)
+    bert.configure_search(FLAGS.num_beams, FLAGS.length_penalty, FLAGS.no_repeat_ngram_size)
     if FLAGS.threshold is not None:
         if not bert.multi_label:
             raise ValueError('--threshold is for a model of texts with several labels; remove it')

@@ -22,7 +22,14 @@ start() {
   # shellcheck disable=SC2016  # the inner shell expands the variables
   setsid bash -c '(echo "$BASHPID" >runs/run.pid; exec "$@") & wait $!; echo $? >runs/run.exit' - "$@" \
     </dev/null >>runs/run.log 2>&1 &
-  until [ -s runs/run.pid ]; do sleep 0.1; done
+  local begun=$!
+  until [ -s runs/run.pid ]; do
+    kill -0 "$begun" 2>/dev/null || [ -s runs/run.pid ] || {
+      echo 'background.sh: the command could not be started; see runs/run.log' >&2
+      exit 1
+    }
+    sleep 0.1
+  done
 }
 
 state() {

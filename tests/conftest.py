@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-import launch_desk
+import launch_checkout
 import pytest
 import small_run
 
@@ -56,9 +56,9 @@ def shared_data() -> Callable[[str], pathlib.Path]:
 
 
 @pytest.fixture
-def desk(tmp_path: pathlib.Path) -> launch_desk.Desk:
+def checkout(tmp_path: pathlib.Path) -> launch_checkout.Checkout:
     """Returns a checkout; programs replace gcloud, the commands of Slurm, and Python."""
-    return launch_desk.Desk(tmp_path)
+    return launch_checkout.Checkout(tmp_path)
 
 
 @pytest.fixture

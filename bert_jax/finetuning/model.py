@@ -98,12 +98,12 @@ class Model(Bert):
         training.
         """
         self._check_head(DECODER, True, 'generate')
-        self.search_with(num_beams, length_penalty, no_repeat_ngram_size)
+        self.configure_search(num_beams, length_penalty, no_repeat_ngram_size)
         several, one = _several(texts, (str,))
         written = [record[self.data.target_field] for record in self.written_records(several)]
         return written[0] if one else written
 
-    def search_with(
+    def configure_search(
         self,
         num_beams: int | None = None,
         length_penalty: float | None = None,

@@ -177,7 +177,7 @@ def fresh(config: Config, task: TranslationTask) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize(
-    ('changes', 'has_its_own'),
+    ('changes', 'own_checkpoint'),
     [
         ({}, False),
         ({'decoder_layers': 1}, True),
@@ -186,12 +186,12 @@ def fresh(config: Config, task: TranslationTask) -> tuple[Any, Any]:
     ],
 )
 def test_a_decoder_starts_from_an_encoder(
-    tmp_path: pathlib.Path, source: pathlib.Path, changes: dict[str, Any], has_its_own: bool
+    tmp_path: pathlib.Path, source: pathlib.Path, changes: dict[str, Any], own_checkpoint: bool
 ) -> None:
     """It starts from init_from or, if it has its own checkpoint, from init_decoder_from."""
     model, start = dataclasses.replace(small_tasks.MODEL, **changes), source
     config = small_tasks.configured(source, 'translate', model=changes)
-    if has_its_own:
+    if own_checkpoint:
         other = dataclasses.replace(small_tasks.MODEL, initializer_range=0.1)
         start = small_tasks.pretrained_folder(tmp_path / 'other', other)
         config = dataclasses.replace(config, init_decoder_from=str(start))

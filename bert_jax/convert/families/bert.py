@@ -1,6 +1,6 @@
 """BERT (Devlin et al., 2019)."""
 
-from bert_jax.convert.families.family import REQUIRED, Family, classes, same
+from bert_jax.convert.families.family import REQUIRED, Family, classes, same_names
 from bert_jax.convert.rules import Rule, Rules, linear, norm, table
 
 HEADS: Rules = (
@@ -36,9 +36,11 @@ def encoder(prefix: str) -> Rules:
 
 # Keys of BERT's config.json. One key holds the dropout of both the classifier and the tagger.
 KEYS = {
-    **same(*REQUIRED, 'hidden_act', 'hidden_dropout_prob', 'attention_probs_dropout_prob'),
-    **same('max_position_embeddings', 'type_vocab_size', 'initializer_range', 'layer_norm_eps'),
-    **same('tie_word_embeddings', 'classifier_dropout'),
+    **same_names(*REQUIRED, 'hidden_act', 'hidden_dropout_prob', 'attention_probs_dropout_prob'),
+    **same_names(
+        'max_position_embeddings', 'type_vocab_size', 'initializer_range', 'layer_norm_eps'
+    ),
+    **same_names('tie_word_embeddings', 'classifier_dropout'),
     'tagger_dropout': 'classifier_dropout',
 }
 BERT = Family(

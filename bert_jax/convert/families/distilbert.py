@@ -1,6 +1,6 @@
 """DistilBERT (Sanh et al., 2019)."""
 
-from bert_jax.convert.families.family import Family, classes, same
+from bert_jax.convert.families.family import Family, classes, same_names
 from bert_jax.convert.rules import Rule, linear, norm, table
 
 _OURS, _THEIRS = 'encoder/layers', 'distilbert.transformer.layer.{layer}'
@@ -29,7 +29,9 @@ DISTILBERT = Family(
     ),
     classes=classes('DistilBert'),
     keys={
-        **same('vocab_size', 'max_position_embeddings', 'initializer_range', 'tie_word_embeddings'),
+        **same_names(
+            'vocab_size', 'max_position_embeddings', 'initializer_range', 'tie_word_embeddings'
+        ),
         'hidden_size': 'dim',
         'num_hidden_layers': 'n_layers',
         'num_attention_heads': 'n_heads',

@@ -191,7 +191,7 @@ class Family:
         return sorted(set(values) - known)
 
 
-def same(*names: str) -> dict[str, str]:
+def same_names(*names: str) -> dict[str, str]:
     """Maps each name to itself, for `Family.keys`: the keys have the names of the fields."""
     return {name: name for name in names}
 

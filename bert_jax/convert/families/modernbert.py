@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.families.family import ACTIVATIONS, REQUIRED, Family, classes, same
+from bert_jax.convert.families.family import ACTIVATIONS, REQUIRED, Family, classes, same_names
 from bert_jax.convert.rules import Rule, Rules, linear, norm, table
 
 _OURS, _THEIRS = 'encoder/layers', 'model.layers.{layer}'
@@ -111,9 +111,9 @@ MODERNBERT = Family(
     ),
     classes=classes('ModernBert'),
     keys={
-        **same(*REQUIRED, 'max_position_embeddings', 'initializer_range', 'local_attention'),
-        **same('norm_bias', 'attention_bias', 'mlp_bias', 'classifier_bias'),
-        **same('tie_word_embeddings', 'classifier_dropout'),
+        **same_names(*REQUIRED, 'max_position_embeddings', 'initializer_range', 'local_attention'),
+        **same_names('norm_bias', 'attention_bias', 'mlp_bias', 'classifier_bias'),
+        **same_names('tie_word_embeddings', 'classifier_dropout'),
         'hidden_act': 'hidden_activation',
         'layer_norm_eps': 'norm_eps',
         'tagger_dropout': 'classifier_dropout',

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.families.family import Family, classes, same
+from bert_jax.convert.families.family import Family, classes, same_names
 from bert_jax.convert.rules import Rule, linear, norm, table
 
 _OURS = 'encoder/layers'
@@ -82,7 +82,9 @@ XLM = Family(
         span='ForQuestionAnsweringSimple',
     ),
     keys={
-        **same('vocab_size', 'max_position_embeddings', 'layer_norm_eps', 'tie_word_embeddings'),
+        **same_names(
+            'vocab_size', 'max_position_embeddings', 'layer_norm_eps', 'tie_word_embeddings'
+        ),
         'hidden_size': 'emb_dim',
         'num_hidden_layers': 'n_layers',
         'num_attention_heads': 'n_heads',

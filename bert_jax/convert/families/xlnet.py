@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.families.family import Family, classes, same
+from bert_jax.convert.families.family import Family, classes, same_names
 from bert_jax.convert.rules import Rule, linear, norm, table
 
 _OURS, _THEIRS = 'encoder/layers', 'transformer.layer.{layer}'
@@ -66,7 +66,7 @@ XLNET = Family(
     ),
     classes=classes('XLNet', masked_lm='LMHeadModel', span='ForQuestionAnsweringSimple'),
     keys={
-        **same('vocab_size', 'initializer_range', 'layer_norm_eps', 'tie_word_embeddings'),
+        **same_names('vocab_size', 'initializer_range', 'layer_norm_eps', 'tie_word_embeddings'),
         'hidden_size': 'd_model',
         'num_hidden_layers': 'n_layer',
         'num_attention_heads': 'n_head',

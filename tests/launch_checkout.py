@@ -13,7 +13,7 @@ from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUCKET = '--workdir=gs://bucket/run'
-HERE = ('--zone=us-west4-a', '--project=mine', '--quiet')
+LOCATION = ('--zone=us-west4-a', '--project=mine', '--quiet')
 # A program that replaces each command. Its answers are in answers.json, by its name and first word,
 # and the last answer is repeated. 'exit N' is an exit code. 'gone' is the error of gcloud if a TPU
 # does not exist.
@@ -50,12 +50,12 @@ def execute(
     return subprocess.run(command, cwd=cwd, env=environment, check=False, **settings)
 
 
-class Desk:
+class Checkout:
     """A checkout with the launch scripts, and programs that replace the commands that they use."""
 
     def __init__(self, folder: pathlib.Path):
-        self.folder, self.checkout = folder, folder / 'checkout'
-        shutil.copytree(ROOT / 'launch', self.checkout / 'launch')
+        self.folder, self.root = folder, folder / 'checkout'
+        shutil.copytree(ROOT / 'launch', self.root / 'launch')
         text = FAKE.format(python=sys.executable, folder=str(folder))
         for path in ('gcloud', 'git', 'srun', 'scontrol', 'python3', 'python'):
             target = folder / ('venv/bin' if path == 'python' else 'bin') / path
@@ -71,10 +71,10 @@ class Desk:
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         path = f'{self.folder}/bin:{pathlib.Path(sys.executable).parent}:{os.environ["PATH"]}'
         base = {'PATH': path, 'HOME': str(self.folder), 'VENV': str(self.folder / 'venv')}
-        return execute(command, self.checkout, {**base, **environment})
+        return execute(command, self.root, {**base, **environment})
 
     def pod(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        flags = [*HERE[:2], '--type=v5litepod-256', '--poll=0.01']
+        flags = [*LOCATION[:2], '--type=v5litepod-256', '--poll=0.01']
         main = words.index('--') if '--' in words else len(words)
         words = ('launch/tpu_pod.sh', words[0], 'pod', *flags, *words[1:main], *words[main:])
         return self.run(*words, **environment)
