@@ -30,6 +30,6 @@ def finetune(
     given = dict(settings or {}) | {'init_from': os.fspath(init_from)}
     config = from_lists.configure(texts, labels, folder, held_out, given)
     paths.check(config, epath.Path(folder))
-    start.run(config, epath.Path(folder))
+    start.run(config, epath.Path(folder), typed=given)
     best = json.loads((folder / 'results.json').read_text())['best_seed']
     return Model.load(folder if config.train.seeds == 1 else folder / f'seed_{best}')

@@ -63,7 +63,7 @@ def _with_fitting_mesh(config: Config) -> Config:
 
 
 def main(argv: list[str]) -> int:
-    config, _ = command_line.parse(argv)
+    config, _, typed = command_line.parse(argv)
     _sizes(config.train.phases[0].batch_size)  # raises if the flags are wrong
 
     import jax
@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
     first = jax.process_index() == 0
     output = OUTPUT.value if first else ''
     command_line.check_output(output)
-    config, task = without_data(config)
+    config, task = without_data(config, typed)
     config, sizes = _with_fitting_mesh(config), _sizes(config.train.phases[0].batch_size)
     for size in sizes:  # before the first is measured
         measure.check(measure.reshaped(config, size, LENGTH.value), task)

@@ -7,6 +7,7 @@ import logging
 import pathlib
 import sys
 import tempfile
+from collections.abc import Collection
 
 from bert_jax.parallel import signals
 
@@ -32,18 +33,23 @@ START_OVER = flags.DEFINE_boolean(
 )
 
 
-def run(config: Config, workdir: epath.Path, start_over: bool = False) -> None:
-    """Runs the fast checks, and then pretrains or fine-tunes. start_over: renames the workdir."""
+def run(
+    config: Config, workdir: epath.Path, start_over: bool = False, typed: Collection[str] = ()
+) -> None:
+    """Runs the fast checks, and then pretrains or fine-tunes. start_over: renames the workdir.
+    typed: the keys of the configuration that the command line sets."""
     from bert_jax.preflight import paths
 
     paths.check(config, workdir, start_over)
     from bert_jax.preflight import start  # imports JAX, which takes seconds
 
-    start.run(config, workdir, start_over)
+    start.run(config, workdir, start_over, typed)
 
 
-def check(config: Config, workdir: epath.Path, start_over: bool = False) -> int:
-    """Prints the checks of the configuration and returns the exit code."""
+def check(
+    config: Config, workdir: epath.Path, start_over: bool = False, typed: Collection[str] = ()
+) -> int:
+    """Prints the checks of the configuration and returns the exit code. typed: see `run`."""
     from bert_jax.preflight import paths
 
     if missing := paths.problems(config, workdir, start_over):
@@ -59,18 +65,18 @@ def check(config: Config, workdir: epath.Path, start_over: bool = False) -> int:
     continued = None if start_over else workdir
     with tempfile.TemporaryDirectory() as cache:  # a check keeps no converted checkpoint
         converted = with_converted_start(config, continued, pathlib.Path(cache))
-        return checks.check(converted, workdir, config, start_over)
+        return checks.check(converted, workdir, config, start_over, typed)
 
 
 def main(argv: list[str]) -> int:
     """Runs the configuration, or checks it (--check), and returns the exit code."""
     logging.getLogger('bert_jax').setLevel(logging.INFO)
-    config, name = command_line.parse(argv)
+    config, name, typed = command_line.parse(argv)
     workdir = epath.Path(WORKDIR.value or f'runs/{name}').expanduser()
     distributed.join()
     if CHECK.value:
-        return check(config, workdir, START_OVER.value)
-    run(config, workdir, START_OVER.value)
+        return check(config, workdir, START_OVER.value, typed)
+    run(config, workdir, START_OVER.value, typed)
     return 0
 
 

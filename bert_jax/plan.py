@@ -35,7 +35,7 @@ OUTPUT = flags.DEFINE_string('output', '', 'File for the plan as JSON.')
 
 
 def main(argv: list[str]) -> int:
-    config, _ = command_line.parse(argv)
+    config, _, typed = command_line.parse(argv)
     if not TOPOLOGY.value:
         raise ValueError(f'--topology is missing: {topologies.EXAMPLES}')
     command_line.check_output(OUTPUT.value)
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     from bert_jax.performance.sweep import sweep
     from bert_jax.preflight.resolve import without_data
 
-    config, task = without_data(config)
+    config, task = without_data(config, typed)
     devices, console, plans = topologies.devices(tpu_slice), Console(), list[dict[str, Any]]()
     try:
         if SWEEP.value:

@@ -143,8 +143,9 @@ def _refuse_arguments(rest: list[str]) -> None:
         raise ValueError(f"unexpected arguments: {' '.join(rest)}; quote a pattern such as '*.txt'")
 
 
-def parse(argv: list[str]) -> tuple[Config, str]:
-    """Returns the configuration, with the flags applied, and the name of its file.
+def parse(argv: list[str]) -> tuple[Config, str, list[str]]:
+    """Returns the configuration, with the flags applied, the name of its file, and the keys that
+    the command line sets.
 
     Raises ValueError or flags.Error with one line that names the flag.
     """
@@ -152,7 +153,8 @@ def parse(argv: list[str]) -> tuple[Config, str]:
     typed = _typed_keys(argv)
     refuse_unread(config, typed)
     needs.check(config, typed)
-    return config, pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
+    file = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config']))
+    return config, file.stem, typed
 
 
 def _typed_keys(argv: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -24,7 +24,7 @@ from bert_jax.data.text import staging
 from bert_jax.data.text.source import NotFetched
 from bert_jax.parallel.chips import needed_memory, usable_memory
 from bert_jax.preflight.paths import print_check
-from bert_jax.preflight.resolve import resolve
+from bert_jax.preflight.resolve import refuse_replaced, resolve
 from bert_jax.training import run_folders, running, warm_start
 from bert_jax.training.checkpoint import check_storage
 from bert_jax.training.run import Resolver, UnknownValue, describe_devices, describe_rates
@@ -38,10 +38,12 @@ def check(
     workdir: epath.Path,
     given: Config | None = None,
     start_over: bool = False,
+    typed: Collection[str] = (),
 ) -> int:
     """Prints a line for each check and returns the exit code: 0, or 2 if a check failed here.
 
     Process 0 prints all lines, the other processes only those of failures. given: see `Run`.
+    typed: see `refuse_replaced`.
     """
     process, code = jax.process_index(), 0
     with tempfile.TemporaryDirectory() as copies:  # copies of small files behind a URL
@@ -50,7 +52,7 @@ def check(
         config = dataclasses.replace(config, data=data)
         resolver = resolve(config, workdir, cache, given)
         wrong_corpus, names = '', order(config)
-        resolver.start_over = start_over
+        resolver.start_over, resolver.typed = start_over, typed
         for name in names:
             try:
                 if name == 'corpus' and wrong_corpus:
@@ -105,6 +107,7 @@ def _init_from(resolver: Resolver) -> str:
     if not resolver.config.init_from:
         return 'none: fresh parameters'
     config = resolver.run_config
+    refuse_replaced(resolver.given, config, resolver.typed)
     begun = run_folders.begun(resolver.given, resolver.workdir)
     if all(begun.values()) and not resolver.start_over:
         steps = [str(saved_steps(folder)[-1]) for folder in begun]

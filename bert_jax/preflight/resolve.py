@@ -6,11 +6,12 @@ without the libraries of these modules.
 
 import dataclasses
 import pathlib
+from collections.abc import Collection
 from typing import Any
 
 from etils import epath
 
-from bert_jax.config import Config
+from bert_jax.config import Config, architecture_fields, keys
 from bert_jax.config.console import say
 from bert_jax.config.files import is_remote
 from bert_jax.tasks.pretraining import OBJECTIVES
@@ -90,13 +91,34 @@ def _problem_of(folder: str) -> str:
     return paths.problem_of(folder) if folder else ''
 
 
-def without_data(config: Config) -> tuple[Config, Task]:
+def refuse_replaced(config: Config, resolved: Config, typed: Collection[str]) -> None:
+    """Raises ValueError if config.init_from has replaced a value of the command line.
+
+    resolved: the configuration of the run. typed: the keys that the command line sets. A value that
+    only a file of configs/ may have set is replaced without an error if it is the default.
+    """
+    of_checkpoint = {f'model.{name}' for name in architecture_fields() if name != 'vocab_size'}
+    for key in typed if config.init_from else ():
+        given, used = keys.get(config, key), keys.get(resolved, key)
+        if key in of_checkpoint | {'data.lowercase'} and given != used:
+            raise ValueError(
+                f'config.{key} is {given!r}, but config.init_from has {used!r}; remove it'
+            )
+
+
+def without_data(config: Config, typed: Collection[str] = ()) -> tuple[Config, Task]:
     """A configuration and a task with which the training step can be built.
 
     In pretraining the vocabulary has config.model.vocab_size tokens, and in fine-tuning there are
-    two labels. Raises ValueError if config.init_from or config.distill.teacher cannot be read.
+    two labels. typed: see `refuse_replaced`. Raises ValueError if config.init_from or
+    config.distill.teacher cannot be read.
     """
-    config = with_converted_start(config)
+    resolved, task = _without_data(with_converted_start(config))
+    refuse_replaced(config, resolved, typed)
+    return resolved, task
+
+
+def _without_data(config: Config) -> tuple[Config, Task]:
     if config.kind == 'finetuning':
         from bert_jax.finetuning.runs import FineTuning
 

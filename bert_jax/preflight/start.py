@@ -1,5 +1,7 @@
 """Starts a run: the fast checks, the lock of the workdir, and then the training."""
 
+from collections.abc import Collection
+
 from etils import epath
 
 from bert_jax.config import Config
@@ -9,12 +11,16 @@ from bert_jax.training import running
 from bert_jax.training.workdir import explain_disk, set_aside
 
 
-def run(config: Config, workdir: epath.Path, start_over: bool = False) -> None:
-    """Pretrains or fine-tunes. start_over: renames the workdir first. Raises ValueError for a
-    mistake in the configuration or the data, and if another process runs in the workdir."""
+def run(
+    config: Config, workdir: epath.Path, start_over: bool = False, typed: Collection[str] = ()
+) -> None:
+    """Pretrains or fine-tunes. start_over: renames the workdir first. typed: see `refuse_replaced`.
+    Raises ValueError for a mistake in the configuration or the data, and if another process runs in
+    the workdir."""
     running.refuse_second_run(workdir)  # at once, before the checks, which take seconds
     converted = with_converted_start(config, None if start_over else workdir)
     resolver = resolve(converted, workdir, given=config)
+    resolver.typed = typed
     if start_over:
         set_aside(workdir)
     checks.check_early(resolver)

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import logging
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -189,6 +189,7 @@ class Resolver(abc.ABC):
     run_config: Config  # the configuration of the first run, see `Run`
     task: Task  # the task of the first run
     start_over = False  # whether the run that is in the workdir is kept under another name
+    typed: Collection[str] = ()  # the keys of the configuration that the command line sets
 
     def __init__(
         self,

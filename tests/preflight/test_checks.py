@@ -68,7 +68,7 @@ def test_all_is_well(look: Any) -> None:
     assert re.search(
         r'for preparing the corpus and [\d.]+ [KM]iB for 4 checkpoints; ', found['disk']
     )
-    lengths = re.findall(r'8 x (\d+): [\d.]+ [MG]iB of [\d.]+ [MG]iB', found['fits'])
+    lengths = re.findall(r'8 x (\d+): [\d.]+ [KMG]iB of [\d.]+ [MG]iB', found['fits'])
     assert lengths == ['16', '32']
 
 

@@ -12,7 +12,7 @@ from etils.epath import gpath
 from small_look import changed
 
 from bert_jax import main
-from bert_jax.config import Phase
+from bert_jax.config import ModelConfig, Phase
 from bert_jax.data.store import preparation
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.preflight import checks
@@ -20,6 +20,7 @@ from bert_jax.preflight.resolve import without_data
 from bert_jax.training import workdir
 from bert_jax.training.train_step import build_step
 
+PHASES = (Phase(1, 16, 16, 2),)
 EARLY = [
     ({'train.epochs': 1.0}, 'pretraining does not read config.train.epochs=1.0'),
     ({'train.phases': ((20, 16, 12, 2),)}, r'phases\[0\]: 12 is not a multiple of 8'),
@@ -48,11 +49,23 @@ def test_mistakes_are_found_before_text_is_tokenized(
     assert not pathlib.Path('cache').exists(), 'the corpus was prepared'
 
 
+@pytest.mark.parametrize('task', ['pretrain', 'text'])
+def test_a_value_of_the_command_line_is_not_replaced(tmp_path: pathlib.Path, task: str) -> None:
+    """Not even if it is the default, as it may be in a file of configs/."""
+    source = small_tasks.pretrained_folder(tmp_path / 'start')
+    config = small_tasks.configured(source, task, data={'dir': 'x'}, train={'phases': PHASES})
+    given = dataclasses.replace(config, model=ModelConfig())
+    resolved, _ = without_data(given, ['model.vocab_size', 'model.dtype', 'data.lowercase'])
+    assert resolved.model.hidden_size == 32
+    with pytest.raises(ValueError, match=r'num_hidden_layers is 12, but config.init_from has 2; '):
+        without_data(given, ['model.num_hidden_layers'])
+
+
 @pytest.mark.parametrize('task', ['pretrain', 'text', 'ner', 'squad', 'all'])
 def test_a_step_needs_no_data(tmp_path: pathlib.Path, task: str) -> None:
     source = small_tasks.pretrained_folder(tmp_path / 'start')
     data = {'dir': 'absent', 'pad_vocab_to_multiple_of': 8}
-    train = {'phases': (Phase(1, 16, 16, 2),)}
+    train = {'phases': PHASES}
     model = {'hidden_dropout_prob': 0.1}
     config = small_tasks.configured(source, task, data=data, model=model, train=train)
     config, found = without_data(config)
