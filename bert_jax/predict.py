@@ -23,7 +23,7 @@ import absl.logging
 from absl import flags
 
 from bert_jax.config import DataConfig, choices, command_line
-from bert_jax.config.console import plural
+from bert_jax.config.console import plural, say
 from bert_jax.config.errors import interruptible
 from bert_jax.data import patterns
 from bert_jax.finetuning import SUFFIXES
@@ -180,7 +180,7 @@ def _say_language(bert: 'Model') -> None:
     known = bert.config.language_names
     if len(known) > 1 and not FLAGS.language:
         used, others = bert.data.language or known[0], ', '.join(known)
-        print(f'texts are taken as {used}; --language chooses one of {others}', file=sys.stderr)
+        say(f'texts are taken as {used}; --language chooses one of {others}')
 
 
 def _mode(bert: 'Model') -> str:
@@ -238,7 +238,7 @@ def _write(bert: 'Model', mode: str) -> None:
         bad.finish(files[0])
     rate = count / (time.monotonic() - begin)
     speed = f'{rate:,.0f}' if rate >= 10 else f'{rate:.1f}'
-    print(f'wrote {FLAGS.output}: {plural(count, "record")}, {speed} a second', file=sys.stderr)
+    say(f'wrote {FLAGS.output}: {plural(count, "record")}, {speed} a second')
 
 
 def main(argv: list[str]) -> int:
@@ -256,16 +256,16 @@ def main(argv: list[str]) -> int:
     with interruptible():
         (_print if FLAGS.output is None else _write)(bert, mode)
     for name, number in bert.counted.lines().items():
-        print(f'{name}: {number:,}', file=sys.stderr)
+        say(f'{name}: {number:,}')
     encoder = bert.sentences if mode == 'embed' and FLAGS.pooling is None else bert.encoder
     for name, number in encoder.totals.items() if mode != 'task' else ():
-        print(f'{name}: {number:,}', file=sys.stderr)
+        say(f'{name}: {number:,}')
     if mode != 'task' and (count := bert.truncated):
         longest = bert.config.longest_row
         if mode == 'embed' and FLAGS.pooling is None and bert.embedding:
             longest = min(longest, bert.embedding.max_seq_length or longest)
         texts = plural(count, 'text')
-        print(f'{texts} with more than {longest} tokens, cut to that length', file=sys.stderr)
+        say(f'{texts} with more than {longest} tokens, cut to that length')
     return 0
 
 

@@ -5,6 +5,7 @@ import signal
 import threading
 
 import pytest
+from jax.experimental import multihost_utils
 
 from bert_jax.config.errors import Interrupted
 from bert_jax.parallel.signals import SIGNALS, Stopper
@@ -40,6 +41,24 @@ def test_after_a_handler_that_is_not_pythons_the_default_is_installed(
         monkeypatch.undo()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_several_processes_stop_at_the_item_that_they_agree_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If one of them left its evaluation alone, the others would wait for it without end."""
+    asked: list[int] = []
+    answer = lambda call: asked.append(call) or len(asked) >= 4  # noqa: E731
+    monkeypatch.setattr(multihost_utils, 'reached_preemption_sync_point', answer)
+    with Stopper() as stopper:
+        stopper._several, stopper._number = True, signal.SIGINT  # a signal has arrived here
+        assert list(stopper.until_stopped([1, 2])) == [1, 2]
+        items = stopper.until_stopped([1, 2])
+        assert next(items) == 1
+        with pytest.raises(Interrupted):
+            next(items)
+        assert stopper.agreed() and len(asked) == 4  # the next run does not begin
+    assert asked == list(range(asked[0], asked[0] + 4))
 
 
 def test_in_a_thread_nothing_is_installed() -> None:
