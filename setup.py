@@ -5,8 +5,9 @@ import re
 
 from setuptools import find_packages, setup
 
-PACKAGE = pathlib.Path(__file__).parent / 'bert_jax/__init__.py'
-VERSION = re.findall("__version__ = '(.*)'", PACKAGE.read_text())[0]
+ROOT = pathlib.Path(__file__).parent
+PACKAGE = (ROOT / 'bert_jax/__init__.py').read_text()
+VERSION = re.findall("__version__ = '(.*)'", PACKAGE)[0]
 
 LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 OTHERS = "sys_platform != 'linux' or platform_machine != 'x86_64'"
@@ -44,6 +45,8 @@ setup(
     name='bert_jax',
     version=VERSION,
     description='Pretrain, adapt and fine-tune BERT-family encoders in JAX',
+    long_description=(ROOT / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=find_packages(include=['bert_jax', 'bert_jax.*']),

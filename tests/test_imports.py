@@ -1,6 +1,7 @@
 """Imports go one way: packages stand in rows, and a module imports from the rows above its own."""
 
 import ast
+import functools
 import os
 import pathlib
 import re
@@ -37,10 +38,15 @@ def modules() -> dict[str, pathlib.Path]:
     return found
 
 
+@functools.cache
+def parsed(path: pathlib.Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: pathlib.Path, known: dict[str, pathlib.Path]) -> set[str]:
     """The modules of `known` that `path` imports, at its top or inside a function."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -94,6 +100,16 @@ def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
             seen.add(module)
             ahead += graph[module]
     return seen
+
+
+def test_files_and_functions_are_short() -> None:
+    """A file has at most 300 lines, and a function fits on a screen."""
+    for folder in (PACKAGE, ROOT / 'tests', ROOT / 'configs'):
+        for path in folder.rglob('*.py'):
+            assert path.read_text().count('\n') <= 300, path
+            for node in ast.walk(parsed(path)):
+                if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
+                    assert node.end_lineno - node.lineno < 60, f'{path}: {node.name}'
 
 
 def test_configurations_import_the_configuration_alone() -> None:

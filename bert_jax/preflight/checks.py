@@ -26,11 +26,10 @@ from bert_jax.parallel.chips import needed_memory, usable_memory
 from bert_jax.preflight.paths import print_check
 from bert_jax.preflight.resolve import refuse_replaced, resolve
 from bert_jax.training import run_folders, running, warm_start
-from bert_jax.training.checkpoint import check_storage
 from bert_jax.training.run import Resolver, UnknownValue, describe_devices, describe_rates
 from bert_jax.training.run_folders import saved_steps
 from bert_jax.training.workdir import check as check_workdir
-from bert_jax.training.workdir import name_aside
+from bert_jax.training.workdir import check_storage, name_aside
 
 
 def check(

@@ -15,6 +15,7 @@ from bert_jax.config import Config, keys
 from bert_jax.config.console import fitted
 from bert_jax.convert import hub
 from bert_jax.data.labelled import file_lists
+from bert_jax.data.store.format import META
 from bert_jax.data.text import languages, readers
 from bert_jax.training import run_folders
 
@@ -112,7 +113,7 @@ def _corpora(config: Config) -> Iterator[str]:
         try:
             if corpus == folder:
                 source(data, fetch=False)
-            elif not (pathlib.Path(folder) / 'store.json').exists():
+            elif not (pathlib.Path(folder) / META).exists():
                 yield (
                     f'config.data.corpus={corpus}: {folder} is not a prepared store (it has no '
                     f'store.json){_here(folder)}; make one with bert_jax prepare'

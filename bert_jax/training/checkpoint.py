@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import importlib
 import json
 import logging
 import re
@@ -24,7 +23,7 @@ from bert_jax.config.errors import first_line
 from bert_jax.config.files import write_atomically
 from bert_jax.training.checksums import checksums, difference, named
 from bert_jax.training.run_folders import absolute
-from bert_jax.training.workdir import BEST, newest_checkpoint
+from bert_jax.training.workdir import BEST, check_storage, newest_checkpoint
 
 LOG = logging.getLogger('bert_jax.training.checkpoint')
 # Messages of errors which say that the storage cannot be reached now, not that files are damaged.
@@ -283,18 +282,6 @@ def save_params(directory: epath.PathLike, params: Any) -> None:
     if jax.process_index() == 0:
         (directory / 'checksums').mkdir()
         (directory / 'checksums' / 'metadata').write_text(sums)
-
-
-def check_storage(workdir: epath.PathLike) -> None:
-    """Raises ValueError if the workdir is on Cloud Storage and the libraries for it are missing."""
-    if str(workdir).startswith('gs://'):
-        try:
-            for name in ('storage', 'storage_control_v2'):
-                importlib.import_module(f'google.cloud.{name}')
-        except ImportError as error:
-            raise ValueError(
-                f"{workdir} needs Google's libraries: pip install '.[data,gcs]' ({error})"
-            ) from error
 
 
 def _forms(arrays: dict[str, Any]) -> dict[str, str]:

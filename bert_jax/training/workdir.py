@@ -1,5 +1,6 @@
 """The files of a workdir that describe its run, and the paths of its checkpoints."""
 
+import importlib
 import json
 import logging
 from collections.abc import Collection, Mapping
@@ -201,6 +202,18 @@ def claim(
                 (workdir / name).write_bytes(content)
             write_atomically(workdir / CONFIG, config.to_json())
             write_atomically(workdir / DATA, json.dumps(data, indent=2) + '\n')
+
+
+def check_storage(workdir: epath.PathLike) -> None:
+    """Raises ValueError if the workdir is on Cloud Storage and the libraries for it are missing."""
+    if str(workdir).startswith('gs://'):
+        try:
+            for name in ('storage', 'storage_control_v2'):
+                importlib.import_module(f'google.cloud.{name}')
+        except ImportError as error:
+            raise ValueError(
+                f"{workdir} needs Google's libraries: pip install '.[data,gcs]' ({error})"
+            ) from error
 
 
 def explain_disk(workdir: epath.PathLike) -> AbstractContextManager[None]:

@@ -254,3 +254,11 @@ def test_tags_without_o_and_all_their_probabilities(tmp_path: pathlib.Path) -> N
         shares = scored['probabilities'][i]
         assert [*shares] == ['DET', 'NOUN'] and sum(shares.values()) == pytest.approx(1)
         assert shares[record['tags'][i]] == pytest.approx(record['probabilities'][i])
+
+
+def test_a_text_file_has_only_texts(tmp_path: pathlib.Path) -> None:
+    with open_writer(tmp_path / 'a.txt', Summary()) as write:
+        write({'target': 'un film\nbon'})
+        with pytest.raises(ValueError, match='have more: label, probabilities; write'):
+            write({'label': 'pos', 'probabilities': {}})
+    assert (tmp_path / 'a.txt').read_text() == 'un film bon\n'

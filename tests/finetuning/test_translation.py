@@ -20,7 +20,6 @@ from bert_jax.data.labelled import pairs
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import predictions, printed, settings
-from bert_jax.finetuning.prediction_files import open_writer
 from bert_jax.finetuning.task_data import TaskFacts
 from bert_jax.finetuning.translation import TranslationProcessor, task_of
 from bert_jax.inference import model_dir
@@ -61,9 +60,8 @@ def checked_texts(workdir: pathlib.Path) -> list[str]:
     """Asserts that the files of a run agree about its scores; returns its texts."""
     evaluations = [line for line in small_run.metrics(workdir) if line['split'] == 'eval']
     assert [line['step'] for line in evaluations] == [4, 8, 12]
-    assert all(
-        {'bleu', 'chrf', 'perplexity', 'token_accuracy'} <= line.keys() for line in evaluations
-    )
+    names = {'bleu', 'chrf', 'perplexity', 'token_accuracy'}
+    assert all(names <= line.keys() for line in evaluations)
     scored = json.loads((workdir / 'eval_hypotheses.json').read_text())
     assert scored['scores']['bleu'] == evaluations[-1]['bleu']
     assert 'case:lc' in scored['signatures']['bleu']
@@ -281,20 +279,11 @@ def test_what_is_odd_about_targets_is_counted() -> None:
         counted('le chat', 'a film')
 
 
-def test_a_text_file_has_only_texts(tmp_path: pathlib.Path) -> None:
-    with open_writer(tmp_path / 'a.txt', Summary()) as write:
-        write({'target': 'un film\nbon'})
-        with pytest.raises(ValueError, match='have more: label, probabilities; write'):
-            write({'label': 'pos', 'probabilities': {}})
-    assert (tmp_path / 'a.txt').read_text() == 'un film bon\n'
-
-
 def test_long_files_are_read_as_they_are_written(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No more rows are read than fit a window."""
-    folder = small_tasks.fine_tuned_folder(tmp_path / 'm', ('masked_lm', 'decoder'), ())
-    bert = predict.load(folder)
+    bert = predict.load(small_tasks.fine_tuned_folder(tmp_path / 'm', ('masked_lm', 'decoder'), ()))
     (tmp_path / 'a.txt').write_text('a film\n' * 40)
     seen, made = list[str](), predictions.processor_of(bert)
     monkeypatch.setattr(TranslationProcessor, 'window', 8)

@@ -97,9 +97,8 @@ def test_another_run_is_refused_by_key(
 def test_another_kind_of_run_is_named(claims: Claims) -> None:
     """The message names the kinds of the runs instead of every key that differs."""
     other = dataclasses.replace(BASE, data=DataConfig(task='text'))
-    with pytest.raises(
-        ValueError, match='of a pretraining run, but this is a fine-tuning run'
-    ) as e:
+    message = 'of a pretraining run, but this is a fine-tuning run'
+    with pytest.raises(ValueError, match=message) as e:
         workdir.check(epath.Path(claims.workdir), other, {'fingerprint': '', 'name': 'text'})
     assert 'config.' not in str(e.value)
 
@@ -288,16 +287,14 @@ def test_a_run_whose_text_is_gone_goes_on_with_its_store(
             claims.start(data=change)
 
 
-def test_a_copied_workdir_is_not_in_use(claims: Claims) -> None:
+def test_a_copied_workdir_is_not_in_use(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy that was made while the run was going has the run's file."""
     copy = claims.folder / 'copy'
-    with running.alone_in(epath.Path(claims.workdir)):
+    with running.alone_in(epath.Path(claims.workdir)), monkeypatch.context() as patch:
         shutil.copytree(claims.workdir, copy)
-        held = dict(running._HELD)
-        running._HELD.clear()  # as in another process
+        patch.setattr(running, '_HELD', {})  # as in another process
         with pytest.raises(ValueError, match='is in use'):
             claims.start()
         claims.workdir = copy
         claims.start()
-        running._HELD.update(held)
     assert len(claims.trained) == 2

@@ -78,7 +78,7 @@ def check_same_text(
     if not (other := identity.other_text(made_from, wanted)):
         return
     store, advice = cache / identity.store_name(made_from), ''
-    if (store / 'store.json').exists():
+    if (store / format.META).exists():
         advice = f'. To continue with the text of the run: --config.data.corpus=tokens:{store}'
         advice += ', without config.data.vocab_file' if data.vocab_file else ''
     raise ValueError(

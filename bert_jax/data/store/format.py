@@ -24,6 +24,7 @@ from etils import epath
 from bert_jax.config.console import plural
 
 VERSION = 1
+META = 'store.json'
 GUARD = 1024  # tokens, so that a fixed window around a sentence stays inside the array
 SPLITS = ('train', 'eval')
 FILES = ('*.*', '*/*.bin')  # patterns
@@ -74,7 +75,7 @@ def token_dtype(vocab_size: int) -> np.dtype:
 def read_meta(directory: epath.PathLike) -> StoreMeta:
     """The content of store.json. Raises ValueError if it is missing, damaged or of another
     version."""
-    path = epath.Path(directory) / 'store.json'
+    path = epath.Path(directory) / META
     if not path.exists():
         raise ValueError(
             f'{directory} is not a prepared store (it has no store.json); make one with '
@@ -211,4 +212,4 @@ def unigram_entropy(histogram: np.ndarray) -> float:
 
 
 def write_meta(directory: pathlib.Path, meta: StoreMeta) -> None:
-    (directory / 'store.json').write_text(json.dumps(dataclasses.asdict(meta), indent=2) + '\n')
+    (directory / META).write_text(json.dumps(dataclasses.asdict(meta), indent=2) + '\n')

@@ -50,7 +50,7 @@ def earlier_store(
     if data.eval_corpus or any(made_from.get(key) != value for key, value in options.items()):
         return None
     store = cache / store_name(made_from)
-    if not (store / 'store.json').exists():
+    if not (store / format.META).exists():
         return None
     for split in format.SPLITS:
         format.check(store, split)

@@ -99,9 +99,7 @@ class Preparation:
     def is_prepared(self, output: pathlib.Path) -> bool:
         """Returns whether `output` is this store. Raises ValueError if the store is damaged, or if
         the folder has something else."""
-        if (output / 'store.json').exists() and format.read_meta(
-            output
-        ).made_from == self.made_from:
+        if (output / format.META).exists() and format.read_meta(output).made_from == self.made_from:
             for split in format.SPLITS:
                 format.check(output, split)
             return True
