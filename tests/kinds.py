@@ -9,13 +9,28 @@ from typing import Any
 from tiny_model import TINY
 
 from bert_jax.config import Config, ModelConfig, Phase
-from bert_jax.models.presets import PRESETS, tiny
+from bert_jax.models.presets import PRESETS
 
 QUIET = {'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0, 'layerdrop': 0.0}
 QUIET |= {'classifier_dropout': 0.0}
 # The published objectives of families; all others predict masked words alone.
 PUBLISHED = {'bert': 'mlm+nsp', 'albert': 'mlm+sop', 'xlnet': 'plm'}
 PHASE = Phase(20, 16, 16, 3)
+
+
+def tiny(model: ModelConfig) -> ModelConfig:
+    """A model of the same kind that is small enough for a test."""
+    return dataclasses.replace(
+        model,
+        vocab_size=512,
+        hidden_size=64,
+        num_hidden_layers=4 if model.local_attention else 2,
+        num_attention_heads=4,
+        intermediate_size=128 if model.gated_mlp else 256,
+        max_position_embeddings=32 + model.position_offset,
+        embedding_size=model.embedding_size and 32,
+        local_attention=min(model.local_attention, 8),
+    )
 
 
 def _different() -> dict[str, ModelConfig]:

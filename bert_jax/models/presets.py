@@ -142,15 +142,3 @@ PRESETS: Mapping[str, ModelConfig] = {
     'xlnet-base-cased': _XLNET,
     'xlnet-large-cased': dataclasses.replace(_XLNET, **_LARGE),
 }
-
-
-def tiny(model: ModelConfig) -> ModelConfig:
-    """A model of the same kind that is small enough for a test."""
-    return dataclasses.replace(
-        model,
-        vocab_size=512,
-        **_sizes(64, 4 if model.local_attention else 2, 4, 128 if model.gated_mlp else 0),
-        max_position_embeddings=32 + model.position_offset,
-        embedding_size=model.embedding_size and 32,
-        local_attention=min(model.local_attention, 8),
-    )

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 from folders import assert_same, make
+from kinds import tiny
 from small_run import QUICK
 
 from bert_jax.convert.cached import origin_of
@@ -14,7 +15,7 @@ from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.convert.hf import _class_of
 from bert_jax.inference import model_dir
-from bert_jax.models.presets import PRESETS, tiny
+from bert_jax.models.presets import PRESETS
 
 MODEL = dataclasses.replace(tiny(PRESETS['albert-base']), vocab_size=15)
 GROUP = 'bert/encoder/transformer/group_0/inner_group_0'

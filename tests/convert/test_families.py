@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from folders import assert_same, change_config, make
+from kinds import tiny
 from small_run import QUICK
 
 from bert_jax.config import ModelConfig
@@ -15,7 +16,7 @@ from bert_jax.convert import hf
 from bert_jax.convert.families import FAMILIES, family_of
 from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.inference import model_dir
-from bert_jax.models.presets import PRESETS, tiny
+from bert_jax.models.presets import PRESETS
 
 # A preset of each family.
 MODELS = {model.model_type: model for model in reversed(PRESETS.values())}

@@ -11,6 +11,7 @@ import pytest
 import random_parameters
 import small_tasks
 from etils import epath
+from kinds import tiny
 
 from bert_jax import predict
 from bert_jax.config import Config, DataConfig, ModelConfig, default, from_dict, from_saved
@@ -22,7 +23,7 @@ from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import settings
 from bert_jax.finetuning.datasets import load_task_data
 from bert_jax.inference import model_dir
-from bert_jax.models.presets import PRESETS, tiny
+from bert_jax.models.presets import PRESETS
 from bert_jax.preflight.pretraining import Pretraining
 
 XLM = dataclasses.replace(

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import random_parameters
 from flax import linen as nn
+from kinds import tiny
 from tiny_model import TINY, run_steps
 
 from bert_jax.config import Config, MeshConfig, ModelConfig, from_dict
 from bert_jax.models.encoder import Encoder
 from bert_jax.models.heads import HEADS, HeadedEncoder
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.models.presets import PRESETS, tiny
+from bert_jax.models.presets import PRESETS
 
 ROWS = EncoderInputs(np.arange(24, dtype=np.int32).reshape(2, 12) % 20)
 QUIET = {'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0, 'scan_unroll': 1}

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from kinds import tiny
 from small_run import QUICK
 
 from bert_jax.config import Config, MeshConfig, ModelConfig, choices, validate
@@ -15,7 +16,7 @@ from bert_jax.convert.families import FAMILIES
 from bert_jax.inference.model_dir import abstract_params
 from bert_jax.models.heads import HeadedEncoder
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.models.presets import PRESETS, tiny
+from bert_jax.models.presets import PRESETS
 from bert_jax.parallel import sharding
 from bert_jax.parallel.mesh import make_mesh
 

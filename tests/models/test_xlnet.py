@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from kinds import tiny
 
 from bert_jax.models.heads import HeadedEncoder
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.models.presets import PRESETS, tiny
+from bert_jax.models.presets import PRESETS
 from bert_jax.models.xlnet import MEMORY, XLNet
 
 CONFIG = dataclasses.replace(

@@ -6,12 +6,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from kinds import tiny
 from small_run import QUICK
 from tiny_model import TINY, mesh_of, run_steps
 
 from bert_jax import batch as batches
 from bert_jax.config import MeshConfig, ModelConfig, from_dict
-from bert_jax.models.presets import PRESETS, tiny
+from bert_jax.models.presets import PRESETS
 from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.training import frozen
 from bert_jax.training.train_step import Step, build_step

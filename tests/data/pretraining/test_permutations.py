@@ -5,12 +5,13 @@ import dataclasses
 import made_stores
 import numpy as np
 import pytest
+from kinds import tiny
 
 from bert_jax.data.pretraining import input_pipeline
 from bert_jax.data.pretraining.permutations import HALF
 from bert_jax.data.store import format
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.models.presets import PRESETS, tiny
+from bert_jax.models.presets import PRESETS
 
 LENGTH, ROWS, SLOTS = 64, 8, 11
 MEMORY = {'mem_len': 24, 'reuse_len': 10}
