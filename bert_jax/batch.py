@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 # Lengths of fine-tuning batches, in tokens. They are few, because a step is compiled for each.
-LENGTHS = (16, 32, 64, 96, 128, 192, 256, 384, 512)
+TRAINING_LENGTHS = (16, 32, 64, 96, 128, 192, 256, 384, 512)
 
 
 @dataclasses.dataclass(frozen=True)

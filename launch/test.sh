@@ -10,7 +10,7 @@ for argument in "$@"; do
   shift
   if [ "$argument" = --all ]; then chosen=(); else set -- "$@" "$argument"; fi
 done
-[ "${#chosen[@]}" = 0 ] || export QUICK="${QUICK-1}"  # fewer of what is alike
+[ "${#chosen[@]}" = 0 ] || export QUICK="${QUICK-1}"  # fewer cases of one kind
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
 install test

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-QUICK = 'QUICK' in os.environ  # for CI: fewer of what is alike
+QUICK = 'QUICK' in os.environ  # for CI: fewer cases of one kind
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACE = (
     'sequences_per_second',

@@ -137,7 +137,7 @@ def test_the_shapes_are_few_and_the_padding_little(
         assert found.tolist() == examples.lengths[indices].tolist()
     assert (seen == 1).all()
     assert all(count % jax.device_count() == 0 for count, _ in shapes)
-    assert len(shapes) <= 2 * len(trained_model.LENGTHS)
+    assert len(shapes) <= 2 * len(trained_model.INFERENCE_LENGTHS)
     assert examples.lengths.sum() > 0.8 * tokens
 
 

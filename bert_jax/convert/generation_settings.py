@@ -23,7 +23,7 @@ SAME: Mapping[str, tuple[type, ...]] = {
     'no_repeat_ngram_size': (int,),
 }
 # Lengths of texts, with their smallest values.
-LENGTHS = {'max_length': 2, 'max_new_tokens': 1, 'min_length': 0, 'min_new_tokens': 0}
+LENGTH_KEYS = {'max_length': 2, 'max_new_tokens': 1, 'min_length': 0, 'min_new_tokens': 0}
 IDS = ('decoder_start_token_id', 'bos_token_id', 'eos_token_id')
 # Settings that bert_jax does not compute, with the values that change nothing. None, an empty list
 # and an empty object change nothing either.
@@ -116,7 +116,7 @@ def read(
 def _lengths(given: Mapping[str, Any], path: pathlib.Path) -> tuple[int, int]:
     """The largest and the smallest number of tokens in a text, including the end token; 0 if there
     is no limit. transformers also counts the start token in max_length and min_length."""
-    for name, least in LENGTHS.items():
+    for name, least in LENGTH_KEYS.items():
         if name in given and _checked(given[name], name, (int,), path) < least:
             raise ValueError(f'{path}: {name} is {given[name]}; expected {least} or more')
     most = given.get('max_new_tokens', given.get('max_length', 1) - 1)
@@ -138,14 +138,14 @@ def _notes(given: Mapping[str, Any], path: pathlib.Path) -> Iterator[str]:
             f'{path} has settings that bert_jax does not compute, so its texts may differ from '
             f'those of transformers: {", ".join(others)}'
         )
-    if unknown := sorted(set(given) - {*SAME, *LENGTHS, *IDS, *NOT_COMPUTED, *INERT}):
+    if unknown := sorted(set(given) - {*SAME, *LENGTH_KEYS, *IDS, *NOT_COMPUTED, *INERT}):
         keys = ', '.join(f'{name}={given[name]!r}' for name in unknown)
         yield f'{path} has unknown keys, which bert_jax ignores: {keys}'
 
 
 def _from_config(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in a config.json. Those of the whole model override those of the decoder."""
-    known = (*SAME, *LENGTHS, *IDS, *NOT_COMPUTED)
+    known = (*SAME, *LENGTH_KEYS, *IDS, *NOT_COMPUTED)
     decoder = values.get('decoder') or {}
     inner = {name: decoder[name] for name in known if decoder.get(name) is not None}
     if inner.get('max_length') == OLD_MAX_LENGTH:

@@ -162,7 +162,7 @@ class FineTuning(Resolver):
         return runs
 
 
-class EvalSet:
+class HeldOutExamples:
     """This host's slices of the held-out rows, the shortest first, and their scores."""
 
     def __init__(self, config: Config, data: TaskData, workdir: epath.Path):
@@ -202,7 +202,7 @@ def _run(
         info,
         vocabulary,
         batches=lambda start, stop: stream.batches(start, stop, *_host_slice(config)),
-        eval_set=lambda phase: EvalSet(config, data, workdir),
+        eval_set=lambda phase: HeldOutExamples(config, data, workdir),
         start_lines={
             'task': task_line,
             'data': data.rows,

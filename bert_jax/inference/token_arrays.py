@@ -8,7 +8,7 @@ from bert_jax.config import ModelConfig
 
 # The lengths of the rows of batches. There are more lengths than in training, because a forward
 # pass compiles fast, and with more lengths there is less padding.
-LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
+INFERENCE_LENGTHS = (*range(16, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
 TOKENS = 2048  # the approximate number of tokens of a full batch
 # The largest number of tokens that a batch generates, over all beams. The keys and values of all of
 # them are in memory: 1.2 GB for a base model in float32.
@@ -49,7 +49,7 @@ def batch_shapes(longest: int, devices: int, most_rows: int = TOKENS) -> dict[in
     batch of the last few examples, and for a batch of about TOKENS tokens, but at most `most_rows`
     rows."""
     shapes = {}
-    for length in (*(n for n in LENGTHS if n < longest), longest):
+    for length in (*(n for n in INFERENCE_LENGTHS if n < longest), longest):
         full = max(min(TOKENS // length, most_rows) // devices, 1) * devices
         shapes[length] = max(full // 8 // devices, 1) * devices, full
     return shapes

@@ -20,7 +20,13 @@ from bert_jax.data.labelled.texts import Row, Text, TextEncoder
 from bert_jax.inference import embedding, masked_words, model_dir
 from bert_jax.inference.masked_words import Candidates
 from bert_jax.inference.model_dir import Pretrained
-from bert_jax.inference.token_arrays import GENERATED, INPUTS, LENGTHS, batch_shapes, checked
+from bert_jax.inference.token_arrays import (
+    GENERATED,
+    INFERENCE_LENGTHS,
+    INPUTS,
+    batch_shapes,
+    checked,
+)
 from bert_jax.models.heads import HEADS, Outputs
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.parallel import sharding
@@ -137,7 +143,7 @@ class Bert:
         task of `self.config` and of a head of this checkpoint."""
         function = self._predictions(task)
         if not len(examples):
-            ids = jax.ShapeDtypeStruct((1, LENGTHS[0]), 'int32')
+            ids = jax.ShapeDtypeStruct((1, INFERENCE_LENGTHS[0]), 'int32')
             outputs = jax.eval_shape(function, self._params, dict.fromkeys(INPUTS, ids))
             return {name: np.zeros((0, *x.shape[1:]), x.dtype) for name, x in outputs.items()}
         most_rows = GENERATED // task.generated_tokens

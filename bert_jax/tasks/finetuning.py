@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from bert_jax.batch import LENGTHS, Batch, BatchSpec, Feature
+from bert_jax.batch import TRAINING_LENGTHS, Batch, BatchSpec, Feature
 from bert_jax.config import Phase
 from bert_jax.models.flops import encoder_flops
 from bert_jax.models.heads import Outputs
@@ -32,7 +32,7 @@ class HeadTask(EncoderTask):
 
     def lengths(self, phase: Phase) -> tuple[int, ...]:
         longest = phase.max_seq_length
-        return (*(length for length in LENGTHS if length < longest), longest)
+        return (*(length for length in TRAINING_LENGTHS if length < longest), longest)
 
     def batch_spec(self, phase: Phase) -> BatchSpec:
         rows = phase.batch_size

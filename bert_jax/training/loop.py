@@ -22,7 +22,7 @@ from bert_jax.training.evaluation import Predictions, evaluate
 from bert_jax.training.initialization import NewTokens, with_new_tokens
 from bert_jax.training.metrics import MetricsWriter, ended_early
 from bert_jax.training.progress import Metrics, Progress
-from bert_jax.training.stages import EvalBatches, Stage, TrainBatches, prefetch, remaining_stages
+from bert_jax.training.stages import EvalSets, Stage, TrainBatches, prefetch, remaining_stages
 from bert_jax.training.step_monitor import StepMonitor
 from bert_jax.training.train_step import Step, TrainState, shared_step
 from bert_jax.training.warm_start import initial_params
@@ -45,7 +45,7 @@ def train(
     config: Config,
     task: Task,
     batches: TrainBatches,
-    eval_batches: EvalBatches,
+    eval_sets: EvalSets,
     workdir: epath.PathLike,
     stopper: Stopper | None = None,
     after_evaluation: AfterEvaluation = lambda *_: ('', ''),
@@ -53,7 +53,7 @@ def train(
 ) -> TrainState:
     """Trains to `config.num_steps`, starting from the workdir's newest checkpoint if it has one.
 
-    batches(start, stop): this host's slices of batches start .. stop - 1. eval_batches(phase): the
+    batches(start, stop): this host's slices of batches start .. stop - 1. eval_sets(phase): the
     held-out examples in the shapes of `phase`. stopper: for a command with several runs, which
     share it. after_evaluation: see AfterEvaluation. new_tokens: rows of the vocabulary that
     config.init_from does not have. If training is already complete, nothing is written.
@@ -65,7 +65,7 @@ def train(
     built = shared_step(config, task, make_mesh(config.mesh))
     state = _restore_or_init(config, built, checkpoints, workdir, new_tokens or {})
     step = int(state.step)
-    if step >= config.num_steps or ended_early(config, eval_batches, workdir, step):
+    if step >= config.num_steps or ended_early(config, eval_sets, workdir, step):
         LOG.info('Training is already complete (step %d of %d).', step, config.num_steps)
         checkpoints.close()
         return state
@@ -73,7 +73,7 @@ def train(
         config, built, state, _root_key(config, built.mesh, 'threefry2x32')
     )
     # All stages are set up now, so that a mistake in a later one is found at once.
-    stages = remaining_stages(built, step, batches, eval_batches)
+    stages = remaining_stages(built, step, batches, eval_sets)
     key = _root_key(config, built.mesh, config.train.prng_impl)
     # If a run with a smaller num_steps ended here, its last evaluation is not one of this run's.
     # With train.best its line stays, because it has the score of the saved best parameters.

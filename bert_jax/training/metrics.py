@@ -154,12 +154,12 @@ def _of_process_0(value: bool) -> bool:
 
 
 def ended_early(
-    config: Config, eval_batches: Callable[[Phase], Any], workdir: epath.PathLike, step: int
+    config: Config, eval_sets: Callable[[Phase], Any], workdir: epath.PathLike, step: int
 ) -> bool:
     """Returns whether a run, whose newest checkpoint is that of `step`, ended there because its
     main score did not improve. The answer is the same in all processes."""
     if not (patience := config.train.patience):
         return False
-    name = eval_batches(config.train.phases[0]).main_score
+    name = eval_sets(config.train.phases[0]).main_score
     evals = early_stopping.evaluations(workdir, step)
     return _of_process_0(early_stopping.is_due(evals, name, patience, step))

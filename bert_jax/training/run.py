@@ -24,7 +24,7 @@ from bert_jax.training.end_report import EndReport
 from bert_jax.training.examples import Examples
 from bert_jax.training.initialization import NewTokens
 from bert_jax.training.loop import train
-from bert_jax.training.stages import EvalBatches, TrainBatches
+from bert_jax.training.stages import EvalSets, TrainBatches
 from bert_jax.training.train_step import Step, TrainState, shared_step
 from bert_jax.training.workdir import claim, same_on_all_hosts
 
@@ -51,7 +51,7 @@ class Run:
     data_info: Mapping[str, Any]
     vocabulary: Mapping[str, bytes]
     batches: TrainBatches
-    eval_set: EvalBatches
+    eval_set: EvalSets
     start_lines: Mapping[str, str]
     examples: Callable[[Step], Examples | None] = lambda _: None
     given: Config | None = None

@@ -24,7 +24,7 @@ class EvalSet(Protocol):
 
 
 TrainBatches = Callable[[int, int], Iterator[HostBatch]]
-EvalBatches = Callable[[Phase], EvalSet]
+EvalSets = Callable[[Phase], EvalSet]
 
 
 class Stage(NamedTuple):
@@ -38,7 +38,7 @@ class Stage(NamedTuple):
 
 
 def remaining_stages(
-    built: Step, step: int, batches: TrainBatches, eval_batches: EvalBatches
+    built: Step, step: int, batches: TrainBatches, eval_sets: EvalSets
 ) -> list[Stage]:
     """The remaining stages. The first one contains `step`; it may have no remaining steps."""
     stages, first, num_steps = [], 0, built.config.num_steps
@@ -46,7 +46,7 @@ def remaining_stages(
         begin, end = max(step, first), min(num_steps, first + phase.steps)
         if begin <= end and first < num_steps:
             specs, eval_specs = (built.batch_specs(phase, training) for training in (True, False))
-            stages.append(Stage(phase, specs, eval_specs, batches(begin, end), eval_batches(phase)))
+            stages.append(Stage(phase, specs, eval_specs, batches(begin, end), eval_sets(phase)))
         first += phase.steps
     return stages
 

@@ -82,14 +82,14 @@ def test_a_signal_in_the_last_evaluation_keeps_the_next_seed_from_training(
 ) -> None:
     train = {'seeds': 2, 'epochs': 1.0}
     config = small_tasks.configured(source, 'text', data=texts, train=train)
-    score = runs.EvalSet.score
+    score = runs.HeldOutExamples.score
 
-    def interrupted(self: runs.EvalSet, predictions: Any) -> dict[str, float]:
+    def interrupted(self: runs.HeldOutExamples, predictions: Any) -> dict[str, float]:
         signal.raise_signal(signal.SIGTERM)
         return score(self, predictions)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs.EvalSet, 'score', interrupted)
+        patch.setattr(runs.HeldOutExamples, 'score', interrupted)
         with pytest.raises(Interrupted) as error:
             fine_tune(config, epath.Path(tmp_path / 'w'))
     assert error.value.number == signal.SIGTERM

@@ -1,7 +1,7 @@
 """The number of parameters, and the dtype, the logical axes and the shape of each.
 
 PYTHONPATH=tests python tests/models/test_spec.py
-    writes the golden files anew
+    writes the golden files again
 """
 
 import pathlib

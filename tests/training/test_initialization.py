@@ -1,17 +1,22 @@
 """The start of a run: saved parameters, fresh heads, fresh top layers, slower lower ones."""
 
 import dataclasses
+import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+import random_parameters
+import small_tasks
 from flax import linen as nn
 from flax import traverse_util
 from tiny_model import TINY
 
 from bert_jax.models.parameters import ParameterInfo, describe
+from bert_jax.tasks.finetuning import ClassificationTask
 from bert_jax.tasks.pretraining import PretrainTask
-from bert_jax.training import optimizer
+from bert_jax.training import initialization, optimizer
 from bert_jax.training.initialization import _reinitialize
 
 
@@ -37,6 +42,24 @@ def test_top_layers_and_the_pooler_start_afresh() -> None:
         else:
             there = fresh if path.startswith('pooler/') else saved
             np.testing.assert_array_equal(x, there[path])
+
+
+@pytest.mark.parametrize('taken', [True, False])
+def test_a_head_of_other_labels_is_not_taken(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture, taken: bool
+) -> None:
+    """A head of the same shape is loaded with a line in the log, unless its labels are others."""
+    heads = ('pooler', 'classifier')
+    source = small_tasks.fine_tuned_folder(tmp_path / 'source', heads, ('neg', 'pos'))
+    task = ClassificationTask(small_tasks.MODEL, 2)
+    boxed = jax.eval_shape(lambda: task.init(jax.random.key(0)))
+    fresh = random_parameters.like_fresh(small_tasks.MODEL, heads, 2)
+    fresh = jax.tree.map(lambda x: jnp.asarray(x) + 1, fresh)
+    caplog.set_level('INFO')
+    params = initialization.initial_params(source, fresh, describe(boxed), task_head=taken)
+    own, theirs = (tree['classifier']['kernel'] for tree in (params, fresh))
+    assert bool(jnp.array_equal(own, theirs)) != taken
+    assert ('the task head (classifier) is loaded from' in caplog.text) == taken
 
 
 def test_rates_fall_from_layer_to_layer() -> None:

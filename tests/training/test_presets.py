@@ -1,7 +1,7 @@
 """Training of a tiny model of each kind in the table of presets, with its published objective.
 
 PYTHONPATH=tests python tests/training/test_presets.py
-    writes the golden files anew
+    writes the golden files again
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """The step: accumulation, steps that are not finite, golden losses, determinism.
 
 PYTHONPATH=tests python tests/training/test_train_step.py
-    writes the golden losses anew
+    writes the golden losses again
 """
 
 import dataclasses

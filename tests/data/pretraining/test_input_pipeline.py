@@ -245,6 +245,10 @@ def test_the_log_says_how_much_text_is_shown(tmp_path, caplog):
             directory, made_stores.config(16, 4, 3, static_copies=copies), start=0, stop=1
         )
         assert re.search(text, ' '.join(caplog.text.split())), caplog.text
+    caplog.clear()  # an evaluation has no next epoch
+    config = made_stores.config(16, 4, 3)
+    input_pipeline.EvalBatches(directory, config, config.train.phases[0])
+    assert 'of the text' in caplog.text and 'epoch' not in caplog.text
     caplog.clear()
     config = made_stores.config(16, 4, 3)
     input_pipeline.EvalBatches(directory, config, config.train.phases[0])
