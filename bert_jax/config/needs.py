@@ -1,7 +1,8 @@
 """Keys that have an effect only if other keys have certain values.
 
 If a key on the command line has no effect, it is refused. If the configuration's file sets the key,
-only a line says so, because one file is used with many commands.
+only a line says so, because one file is used with many commands. The same is true for a size or a
+number that only one fine-tuning task reads, because one script runs several tasks.
 """
 
 import re
@@ -18,10 +19,12 @@ NEXT = re.compile(r',(?=[a-z]{2,3}(?:-[a-z]{2,3})?=)')  # a glob may contain com
 
 class Need(NamedTuple):
     """The condition under which a key has an effect. holds: returns whether a configuration fulfils
-    it. text: the end of the sentence 'it needs ...'."""
+    it. text: the end of the sentence 'it needs ...'. is_refused: whether the command line may not
+    set the key without an effect."""
 
     holds: Callable[[Config], bool]
     text: str
+    is_refused: bool = True
 
 
 def _is_store(config: Config) -> bool:
@@ -50,6 +53,7 @@ def _is_task(name: str) -> Need:
 
 
 TEXT = 'text, not a prepared store (config.data.corpus=tokens:DIR)'
+QUESTIONS = _is_task('squad')._replace(is_refused=False)
 BEAMS = Need(lambda config: config.eval.num_beams > 1, 'a config.eval.num_beams of 2 or more')
 NEEDS: dict[str, Need] = {
     'data.data_dir': Need(
@@ -104,11 +108,11 @@ NEEDS: dict[str, Need] = {
         lambda config: bool(config.data.train_file) and not config.data.eval_file,
         'a config.data.train_file, a part of which is held out, and no config.data.eval_file',
     ),
-    'data.doc_stride': _is_task('squad'),
-    'data.max_query_length': _is_task('squad'),
-    'eval.n_best': _is_task('squad'),
-    'eval.max_answer_length': _is_task('squad'),
-    'eval.null_threshold': _is_task('squad'),
+    'data.doc_stride': QUESTIONS,
+    'data.max_query_length': QUESTIONS,
+    'eval.n_best': QUESTIONS,
+    'eval.max_answer_length': QUESTIONS,
+    'eval.null_threshold': QUESTIONS,
     'eval.length_penalty': BEAMS,
     'eval.early_stopping': BEAMS,
     'optim.warmup_fraction': Need(
@@ -131,14 +135,14 @@ NEEDS: dict[str, Need] = {
 
 
 def check(config: Config, typed: Collection[str] = ()) -> None:
-    """Raises ValueError if a key on the command line has no effect. Prints a line for each other
-    key that is set and has no effect. typed: the keys on the command line."""
+    """Raises ValueError if a key on the command line has no effect and `is_refused`. Prints a line
+    for each other key that is set and has no effect. typed: the keys on the command line."""
     default = Config()
     for key, need in NEEDS.items():
         value = keys.get(config, key)
         if need.holds(config) or (key not in typed and value == keys.get(default, key)):
             continue
         line = f'config.{key}={value!r} has no effect: it needs {need.text}'
-        if key in typed:
+        if key in typed and need.is_refused:
             raise ValueError(f'{line}. Remove it')
         say(line)
