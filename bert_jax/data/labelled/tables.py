@@ -1,7 +1,10 @@
 """Reads tables: .csv, which follows RFC 4180, and .tsv, which has no quoting."""
 
+import ast
 import csv
+import json
 import pathlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +14,9 @@ from bert_jax.data.labelled import json_files
 from bert_jax.data.labelled.bad_rows import OnError, each
 
 SUFFIXES = ('.csv', '.tsv')
+# pandas and datasets write a NumPy array to a table without commas: ['EU' 'rejects'] or [3 0].
+VALUE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+""")
+ARRAY = re.compile(rf'\[\s*(?:{VALUE.pattern})(?:\s+(?:{VALUE.pattern}))*\s*\]')
 LONGEST = 1 << 24  # characters of a CSV field; a longer one probably has a quote that is not closed
 Numbered = tuple[int, list[str]]  # the number of the first line of a row, and its cells
 
@@ -48,6 +54,22 @@ def tsv_rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Nu
     for number, line in enumerate(lines(path, on_error), 1):
         line = line.rstrip('\r\n')
         yield number, line.split('\t') if line else []
+
+
+def list_in(cell: str) -> list[Any] | None:
+    """The values of a list in a cell, as JSON, Python (also a tuple or a set) or NumPy writes it;
+    None if the cell is no list."""
+    cell = cell.strip()
+    if ARRAY.fullmatch(cell):
+        return [ast.literal_eval(value) for value in VALUE.findall(cell)]
+    for parse in (json.loads, ast.literal_eval) if cell.startswith(('[', '(', '{')) else ():
+        try:
+            values = parse(cell)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(values, list | tuple | set):
+            return sorted(values, key=str) if isinstance(values, set) else [*values]
+    return None
 
 
 def column_indices(
