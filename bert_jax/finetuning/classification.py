@@ -66,6 +66,7 @@ class ClassificationProcessor(task_data.Processor):
             on_error=on_error,
             summary=summary,
             label_set=self.label_parser(path, split),
+            predicts=predicts,
         )
         pairs = self.facts.pairs
 

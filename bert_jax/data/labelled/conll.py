@@ -10,9 +10,11 @@ from etils import epath
 from bert_jax.data import files
 from bert_jax.data.labelled import conll_columns, records, tables, tagged_records, tags
 from bert_jax.data.labelled.bad_rows import OnError
-from bert_jax.data.labelled.conll_columns import DOCSTART, FORMAT
-from bert_jax.data.labelled.sentence import Sentence
+from bert_jax.data.labelled.conll_columns import FORMAT
+from bert_jax.data.labelled.sentence import SPACE, Sentence
 from bert_jax.data.summary import Summary
+
+NO_BREAK = '\u00a0'
 
 
 def read(
@@ -90,13 +92,12 @@ def iter_file(
 def write(
     sentences: Sequence[Sentence], predicted: Sequence[Sequence[str]], path: epath.PathLike
 ) -> None:
-    """Writes a CoNLL file of the words with these tags, word TAB tag; `read` reads it back."""
+    """Writes a CoNLL file of the words with these tags, word TAB tag; `read` reads it back. White
+    space inside a word becomes a no-break space."""
     blocks = []
     for sentence, names in zip(sentences, predicted, strict=True):
-        for word in sentence.words:
-            if not word or set(word) & set(' \t\n') or DOCSTART.fullmatch(word):
-                raise ValueError(f'{sentence.where}: a CoNLL file cannot hold the word {word!r}')
-        pairs = zip(sentence.words, names, strict=True)
+        words = [SPACE.sub(NO_BREAK, word) for word in sentence.words]
+        pairs = zip(words, names, strict=True)
         blocks.append(''.join(f'{word}\t{tag}\n' for word, tag in pairs))
     epath.Path(path).write_bytes('\n'.join(blocks).encode())
 

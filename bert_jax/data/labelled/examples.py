@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bert_jax.data.files import kind
-from bert_jax.data.labelled import records, tables
+from bert_jax.data.labelled import json_files, records, tables
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.json_files import characters, short
 from bert_jax.data.labelled.texts import Text
@@ -55,13 +55,15 @@ def iter_file(
     advice: str = ADVICE,
     roles: Sequence[str] = ROLES,
     label_set: Callable[[Any, str, str], tuple[str, ...] | None] | None = None,
+    predicts: bool = False,
 ) -> Iterator[Example]:
     """Reads the examples of a file one by one; `text`, `text_b` and `label` name its columns.
 
     Texts are stripped. The label is None if it is empty or the file has no such column. A column
     `text_b` may be missing if it has its default name. columns: whether an example has all values
     of its row. `summary` notes the columns that are read, by their `roles`. advice: the end of
-    messages about columns. label_set: reads several labels, see `label_sets.parser`. Raises
+    messages about columns. label_set: reads several labels, see `label_sets.parser`. predicts:
+    whether labels do not matter; if not, rows that are rejected in Prodigy are left out. Raises
     ValueError, with path:line, for a line that is not an example, unless `on_error` is given (see
     `each`), and for a file that is missing, damaged, not UTF-8 or empty.
     """
@@ -90,6 +92,8 @@ def iter_file(
         )
 
     read = records.read(path, needed, optional, advice, on_error)
+    if summary is not None and not predicts:
+        read = json_files.accepted(read, summary)
     yield from each(read, example, on_error)
     if empty:
         expected = f'an object on each line, {{"{text}": ...}}'

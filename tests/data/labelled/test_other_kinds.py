@@ -7,7 +7,7 @@ import pytest
 
 from bert_jax.config import DataConfig
 from bert_jax.data import files
-from bert_jax.data.labelled import conll, examples, labels, squad
+from bert_jax.data.labelled import conll, examples, labels, squad, tagged_records
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import readers
 from bert_jax.inference import text_inputs
@@ -50,6 +50,8 @@ PREDICTED = {
     'ACGTACGTACGTACGTACGTACGTACGT\n' * 3: 'look like text',
     'Anna,NNP\nlives,VB\n': r"separated by ','",
     '0 Anna\n1 lives\n': 'all words are numbers',
+    'T1\tPER 0 4\tAnna\nT2\tLOC 14 20\tBerlin\n': r'first column has no words \(T1, T2\)',
+    '2024-01-01 INFO Anna\n2024-01-02 INFO left\n': 'first column has no words',
     'B-PER Anna\nO lives\n': 'the first column has tags',
     '{"words": ["Anna"]}\n': 'looks like JSON objects',
 }
@@ -60,6 +62,7 @@ FORMS = {
     'Anna PER-B\nlives O\n': (['B-PER', 'O'], "tags such as 'PER-B', read as 'B-PER'"),
     'word\tpos\nAnna\tN\nlives\tV\n': (['N', 'V'], 'lines with names of columns, left out'),
     'id word tag\n1 Anna B-x\n2 lives O\n': (['B-x', 'O'], 'lines with names of columns, left out'),
+    '#begin document (a); part 0\nAnna B-x\nlives O\n': (['B-x', 'O'], 'comment lines, left out'),
     '-DOCSTART-(1) O\n\nAnna B-x\nlives O\n': (['B-x', 'O'], '-DOCSTART- lines, left out'),
     '--docstart-- O\n\nAnna B-x\nlives O\n': (['B-x', 'O'], '-DOCSTART- lines, left out'),
 }
@@ -115,6 +118,34 @@ def test_other_forms_are_read_and_counted(tmp_path, content, expected):
     put(tmp_path / 'a.conll', content)
     (sentence,) = conll.iter_file(tmp_path / 'a.conll', tagged=False)
     assert sentence.words == ['Anna', 'lives'], 'prediction reads the same words'
+
+
+def test_rows_that_are_rejected_in_prodigy_are_left_out(tmp_path):
+    rows = [{'text': 'Anna lives', 'answer': name} for name in ('accept', 'reject', 'ignore')]
+    lines = [json.dumps(row | {'label': 'x', 'spans': []}) for row in rows]
+    path, summaries = put(tmp_path / 'a.jsonl', '\n'.join(lines)), (Summary(), Summary())
+    assert len(list(examples.iter_file(path, summary=summaries[0]))) == 1
+    assert len(conll.read(path, summary=summaries[1])) == 1
+    assert all('rejected or ignored in Prodigy' in str(summary) for summary in summaries)
+    assert len(list(examples.iter_file(path, summary=Summary(), predicts=True))) == 3
+    assert len(list(conll.iter_file(path, tagged=False))) == 3
+
+
+def test_a_word_of_json_may_have_spaces_or_be_no_word(tmp_path):
+    words = [
+        {'words': ['-DOCSTART-'], 'tags': ['O']},
+        {'words': ['New York', 'a\tb'], 'tags': 'xO'},
+    ]
+    words[1]['tags'] = ['B-x', 'O']
+    path, summary = put(tmp_path / 'a.json', json.dumps(words)), Summary()
+    (sentence,) = conll.read(path, summary=summary)
+    assert summary.counts == {'-DOCSTART- lines, left out': 1, tagged_records.SPACED: 2}
+    conll.write([sentence], [['B-x', 'O']], tmp_path / 'out.conll')
+    (again,) = conll.read(tmp_path / 'out.conll')
+    assert again.words == ['New\xa0York', 'a\xa0b']
+    put(path, json.dumps({'text': ['Anna lives', 'He left']}))
+    with pytest.raises(ValueError, match=r"in 'text'; expected a string"):
+        list(conll.iter_file(path, tagged=False))
 
 
 ROWS = [(['Anna', 'lives'], ['B-PER', 'O']), (['He'], ['O'])]
@@ -239,12 +270,18 @@ def test_texts_of_json_lists_and_blank_ends_are_read(tmp_path):
 
 
 ALIKE = ['Pos', 'pos', 'True', 'true', 'caf\xe9', 'cafe\u0301', 'x', 'x\u200b', 'a b', 'a_b']
-ALIKE += ['\uff21', 'A', 'c', 'd']
+ALIKE += ['\uff21', 'A', '07', '7', 'no', '0', '"q"', 'q', 'c', 'd', '-7']
 
 
 def test_labels_that_may_mean_the_same():
-    expected = [tuple(ALIKE[i : i + 2]) for i in range(0, 12, 2)]
+    expected = [tuple(ALIKE[i : i + 2]) for i in range(0, 18, 2)]
     assert labels.alike(ALIKE) == expected
+    doubts = labels.doubts(['NA', 'a', 'a|b', 'c;d'], multi_label=False)
+    assert doubts == [
+        "labels that look like missing values: 'NA'",
+        "labels that look like several labels: 'a|b' (config.data.multi_label)",
+    ]
+    assert "'c;d' (config.data.label_separator)" in labels.doubts(['c;d'], multi_label=True)[0]
 
 
 def test_a_column_that_is_not_one_of_labels(tmp_path):
