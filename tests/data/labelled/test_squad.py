@@ -207,7 +207,8 @@ def test_offsets_in_other_units_are_converted(tmp_path, unit, encoding, size):
     line['context'] = '\U0001f600' * 5 + ' mill' * 9
     line['answers'] = [{'text': 'mill', 'answer_start': 11}]
     path.write_text(json.dumps(line))
-    assert squad.read(path, summary := Summary())[0].answers == [('mill', 11, 15)]
+    summary = Summary()
+    assert squad.read(path, summary)[0].answers == [('mill', 11, 15)]
     assert 'and also where it counts UTF-16 units, read as characters' in str(summary)
 
 
