@@ -48,7 +48,8 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     sentences, adapter = sentence_folders.read(directory), adapters.read(directory)
     directory = adapter.base if adapter else sentences.model
     path = directory / 'config.json'
-    if not path.exists() and (inner := whole_files.inner_folders(directory, ('config.json',))):
+    names = ('config.json', sentence_folders.MODULES, adapters.CONFIG)
+    if not path.exists() and (inner := whole_files.inner_folders(directory, names)):
         raise ValueError(inner)
     if read_json(path).get('model_type') == encoder_decoder.MODEL_TYPE:
         return encoder_decoder.read(directory, lowercase)

@@ -18,6 +18,7 @@ OTHERS = {
     'pytorch_model_fsdp_0': 'a distributed checkpoint: run accelerate merge-weights',
 }
 TRAINING = re.compile(r'(optimizer|scheduler|scaler|training_args|rng_state|adapter_)')
+SHARD = re.compile(r'-\d{5}-of-\d{5}\.')
 FILES = ('*.safetensors', '*.bin', '*.pt', '*.pth', '*.ckpt')
 
 
@@ -52,6 +53,8 @@ def other_weights(directory: pathlib.Path) -> str:
         if (directory / name).exists():
             return f'; it has {what}'
     names = [path.name for pattern in FILES for path in sorted(directory.glob(pattern))]
+    if any(SHARD.search(name) for name in names):
+        return '; it has shards, but no *.index.json, which lists them: add this file'
     if names := [name for name in names if not TRAINING.match(name)]:
         right = 'model.safetensors' if names[0].endswith('.safetensors') else 'pytorch_model.bin'
         return f'; it has {", ".join(names[:3])}: rename the one that you want to {right}'
@@ -65,7 +68,8 @@ def inner_folders(directory: pathlib.Path, names: tuple[str, ...]) -> str:
     The newest checkpoint, by the number at the end of the name, comes first.
     """
     found = {path.parent for name in names for path in directory.glob(f'*/{name}')}
-    found = found or {path.parent for name in names for path in directory.glob(f'*/*/{name}')}
+    for pattern in ('*/*', '*/snapshots/*'):  # the last one is that of the cache of the Hub
+        found = found or {path.parent for x in names for path in directory.glob(f'{pattern}/{x}')}
     if not found:
         return ''
 
