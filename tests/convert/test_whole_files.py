@@ -122,7 +122,7 @@ def test_one_folder_too_high(theirs: pathlib.Path, tmp_path: pathlib.Path) -> No
     (tmp_path / 'a/st/0_Transformer').mkdir(parents=True)
     (tmp_path / 'a/st/modules.json').write_text('[]')
     (tmp_path / 'a/st/0_Transformer/config.json').write_text('{}')
-    with pytest.raises(ValueError, match='its folder has; give .*/st$'):
+    with pytest.raises(ValueError, match=r'its folder has; give .*/st$'):
         convert_in('hf', tmp_path / 'a', tmp_path / 'no')
     assert cached.origin_of(tmp_path / 'out') is None
     with pytest.raises(ValueError, match=r'its folders have; give .*checkpoint'):
