@@ -55,6 +55,7 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
         return encoder_decoder.read(directory, lowercase)
     family, model, values = model_config(path)
     notes = [f'sentence embeddings: {sentences.embedding}'] if sentences.embedding else []
+    notes += [sentences.note] if sentences.note else []
     if unknown := family.unknown(values):
         keys = ', '.join(f'{key}={values[key]!r}' for key in unknown)
         notes.append(f'{path} has unknown keys, taken for settings of no effect: {keys}')

@@ -69,10 +69,11 @@ class ClassificationProcessor(task_data.Processor):
             predicts=predicts,
         )
         pairs = self.facts.pairs
+        advice = example_files.predict_advice([data.text_field, data.text_b_field])
 
         def checked(example: Example) -> Example:
             nonlocal pairs
-            example_files.check_pairs([example], pairs)
+            example_files.check_pairs([example], pairs, advice)
             pairs = example.text_b is not None
             return example
 

@@ -44,6 +44,7 @@ def iter_file(
     summary: Summary | None = None,
     columns: bool = False,
     on_error: OnError | None = None,
+    seen: dict[str, str] | None = None,
 ) -> Iterator[Question]:
     """Reads the questions of a .jsonl file or a table one by one, or a .json file as a whole.
 
@@ -57,21 +58,23 @@ def iter_file(
     answers and those that are not in the context. A question without `is_impossible` is impossible
     if all its answers are empty texts or, except in SQuAD 1.1, if its list of answers is empty.
     columns: whether each question keeps the columns of the input: all values of its line or, in
-    SQuAD's form, the question and the context. Raises ValueError, with the file, the place in it
-    and the question's id, for a value that is missing, repeated or of a wrong type, unless
-    `on_error` is given (see `bad_rows.each`).
+    SQuAD's form, the question and the context. seen: the places of the ids of other files, to which
+    those of this file are added. Raises ValueError, with the file, the place in it and the
+    question's id, for a value that is missing, repeated or of a wrong type, unless `on_error` is
+    given (see `bad_rows.each`).
     """
     path, summary = pathlib.Path(path).expanduser(), summary or Summary()
-    seen: dict[str, str] = {}
+    seen = {} if seen is None else seen
+    before = len(seen)
 
     def once(question: Question) -> Question:
         check_id(question, seen)
         return question
 
     yield from each(_Reader(path, summary, columns, on_error).questions(), once, on_error)
-    if not seen:
+    if len(seen) == before:
         raise ValueError(f'{path} has no questions')
-    summary.count('questions', number=len(seen))
+    summary.count('questions', number=len(seen) - before)
 
 
 def check_id(question: Question, seen: dict[str, str]) -> None:
