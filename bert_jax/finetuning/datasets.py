@@ -37,7 +37,8 @@ def _load_texts(config: Config, tokenizer: Tokenizer) -> TaskData:
 
 
 SPLIT = 'split_field'
-SETTINGS = ('dir', *FILES, 'regression', 'multi_label', 'class_weights', SPLIT)
+LABELS = ('class_weights', 'label_names')
+SETTINGS = ('dir', *FILES, 'regression', 'multi_label', *LABELS, SPLIT)
 TASKS = {
     **{
         name: TaskEntry(functools.partial(glue.load, name), ('dir', 'class_weights'))
@@ -45,7 +46,7 @@ TASKS = {
     },
     'text': TaskEntry(_load_texts, SETTINGS[1:]),
     'squad': TaskEntry(functools.partial(load, QuestionAnsweringProcessor), (*FILES, SPLIT)),
-    'ner': TaskEntry(functools.partial(load, TaggingProcessor), (*FILES, 'class_weights', SPLIT)),
+    'ner': TaskEntry(functools.partial(load, TaggingProcessor), (*FILES, *LABELS, SPLIT)),
     'translate': TaskEntry(functools.partial(load, TranslationProcessor), (*FILES, SPLIT)),
 }
 PROCESSORS: dict[str, type[Processor]] = {

@@ -65,7 +65,7 @@ READ = """
     data.task data.seed data.cache_dir data.vocab_file data.pad_vocab_to_multiple_of data.lowercase
     data.strip_accents data.corpus data.eval_corpus data.add_tokens data.max_ngram
     data.static_copies data.examples data.dir data.train_file data.eval_file data.test_file
-    data.multi_label data.class_weights data.split_field
+    data.multi_label data.class_weights data.label_names data.split_field
     data.regression data.max_seq_length data.group_by_length data.max_train_examples
     optim.name optim.learning_rate optim.schedule optim.warmup_steps optim.end_learning_rate
     optim.power optim.weight_decay optim.beta1 optim.beta2 optim.eps optim.bias_correction

@@ -26,8 +26,8 @@ TAG = ('tag', 'ner_tag', 'ner', 'label', 'labels', 'tags', 'pos_tag', 'pos', 'up
 NUMBER = ('sentence #', 'sentence', 'sentence_id', 'sent_id', 'sentence_idx', 'sentence_number')
 SPANS = 'character positions; expected a tag for each word'
 NAMES = (
-    'write the names of the tags (in Python: names = dataset.features[COLUMN].feature.names, and '
-    'names[i] for each number i)'
+    'give the names of the tags in the order of their numbers: config.data.label_names=O,B-PER,... '
+    "(in Python: ','.join(dataset.features[COLUMN].feature.names))"
 )
 SPACED = 'words with spaces inside, written to .conll files with no-break spaces'
 
@@ -179,9 +179,9 @@ def _sentence(
         if not pair[0]:
             raise ValueError(f'{where} has no words in {names.words!r}')
         return Sentence(*pair, where, kept)
-    text = values.get(names.words)
-    if names.is_raw and not (isinstance(text, list) and all(map(_is_word, text))):
-        words = split_words(json_files.characters(text, names.words, where))
+    raw = values.get(names.words)
+    if names.is_raw and not (isinstance(raw, list) and all(map(_is_word, raw))):
+        words = split_words(json_files.characters(raw, names.words, where))
         if not words:
             raise ValueError(f'{where} has no words in {names.words!r}')
     else:
@@ -211,8 +211,8 @@ def _strings(values: Mapping[str, Any], name: str, where: str, is_table: bool = 
         raise ValueError(f'{where}: {name!r} is {found!r:.60}; expected a list of strings')
     if all(isinstance(value, list | dict) for value in found):
         raise ValueError(f'{where}: {name!r} is {found!r:.60}, {SPANS}')
-    if all(isinstance(value, int) for value in found) and name.lower() in TAGS:
-        raise ValueError(f'{where}: {name!r} has numbers, {found!r:.60}; {NAMES}')
+    if all(type(value) is int for value in found) and name.lower() in TAGS:
+        return [*map(str, found)]
     if any(isinstance(value, str) and not value.strip(' \t\r\n') for value in found):
         raise ValueError(f'{where} has an empty string in {name!r}; remove it')
     return [json_files.characters(value, name, where) for value in found]

@@ -7,7 +7,14 @@ import pytest
 
 from bert_jax.config import DataConfig
 from bert_jax.data import files
-from bert_jax.data.labelled import conll, examples, labels, squad, tagged_records
+from bert_jax.data.labelled import (
+    conll,
+    examples,
+    label_numbers,
+    labels,
+    squad,
+    tagged_records,
+)
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import readers
 from bert_jax.inference import text_inputs
@@ -188,10 +195,10 @@ def test_words_and_tags_in_every_format(tmp_path):
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
-        ('a.jsonl', '{"tokens": ["Anna"], "ner_tags": [1]}', "'ner_tags' has numbers.*feature.n"),
+        ('a.jsonl', '{"tokens": ["Anna"], "ner_tags": [1]}', r'\(1\) .*_names=O.*feature\.n'),
         ('a.jsonl', '{"tokens": ["Anna"], "ner_tags": ["1"]}', r'numbers \(1\) instead of tags'),
         ('a.csv', 'tokens,ner_tags\nAnna lives,3 0\n', r'a.csv:2 has numbers \(0, 3\)'),
-        ('a.csv', "tokens,ner_tags\n['Anna' 'lives'],[3 0]\n", "'ner_tags' has numbers"),
+        ('a.csv', "tokens,ner_tags\n['Anna' 'lives'],[3 0]\n", r'has numbers \(0, 3\) instead'),
         ('a.csv', "tokens,ner_tags\n['Anna' ... 'x'],a\n", 'which is not a complete list'),
         ('a.csv', 'text,label\nAnna lives,pos\n', r"'label' has \"pos\"; expected a list of"),
         ('a.csv', 'words,tags\nAnna lives,O\n', "2 'words' and 1 'tags'"),
@@ -204,6 +211,20 @@ def test_words_and_tags_in_every_format(tmp_path):
 def test_words_without_tags_are_refused(tmp_path, name, content, message):
     with pytest.raises(ValueError, match=message):
         conll.read(put(tmp_path / name, content))
+
+
+def test_numbers_get_their_names(tmp_path):
+    line = {'tokens': ['Anna', 'lives'], 'ner_tags': [1, 0]}
+    path = put(tmp_path / 'a.jsonl', json.dumps(line))
+    (sentence,) = conll.read(path, names=label_numbers.parse('O, B-PER'))
+    assert sentence.tags == ['B-PER', 'O']
+    with pytest.raises(ValueError, match=r"a\.jsonl:1 has '1'; expected a number from 0 to 0"):
+        conll.read(path, names=['O'])
+    assert label_numbers.name_of('1.0', ['neg', 'pos'], 'a.csv:2') == 'pos'
+    assert label_numbers.name_of('-1', ['neg', 'pos'], 'a.csv:2', strict=False) == '-1'
+    for wrong in ('O,,B', 'O,O'):
+        with pytest.raises(ValueError, match='expected the name of each number'):
+            label_numbers.parse(wrong)
 
 
 def test_rows_of_a_sentence_that_are_apart_are_counted(tmp_path):
