@@ -22,6 +22,7 @@ WORD_NAMES = frozenset(('word', 'words', 'token', 'tokens', 'form'))
 TAG_NAMES = frozenset(
     ('tag', 'tags', 'label', 'labels', 'ner', 'ner_tag', 'ner_tags', 'pos', 'upos', 'xpos', 'chunk')
 )
+EMPTY = 'and O or _ in an empty cell'
 LONG = 400  # words; a longer sentence may be several, without blank lines between them
 LOOKED_AT = 20  # lines that are looked at before the file is read as columns
 
@@ -150,11 +151,11 @@ def _ordered(columns: list[str], layout: Layout) -> list[str]:
 def _check_width(where: str, columns: list[str], width: int, tagged: bool) -> None:
     line = ' '.join(columns)
     if tagged and len(columns) == 1:
-        raise ValueError(f'{where} has a word without a tag, {line[:80]!r}; {FORMAT}')
+        raise ValueError(f'{where} has a word without a tag, {line[:80]!r}; {FORMAT}, {EMPTY}')
     if len(columns) != width:
         raise ValueError(
             f'{where} has {len(columns)} columns, {line[:80]!r}, but the lines before it have '
-            f'{width}; {FORMAT}, and spaces or tabs only between columns'
+            f'{width}; {FORMAT}, spaces or tabs only between columns, {EMPTY}'
         )
 
 

@@ -37,8 +37,12 @@ def csv_rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Nu
         except StopIteration:
             return
         except csv.Error as error:
+            mark = separator(next(lines(path), '')) if number == 1 else ''
+            hint = f'separate its columns by commas instead of {mark!r}, or ' * (
+                mark not in ('', ',')
+            )
             wrong = ValueError(
-                f'{path}:{number} is not CSV ({error}); put double quotes around a text with '
+                f'{path}:{number} is not CSV ({error}); {hint}put double quotes around a text with '
                 'commas, quotes or line breaks, and double the quotes in it. A file of JSON '
                 'objects, one on each line, needs a name that ends in .jsonl'
             )
@@ -105,6 +109,7 @@ def records(
     if not header:
         return
     check_header(header, {*needed, *({*optional} & {*header})}, f'{path}:{number}', advice)
+    header = _distinct(header)
 
     def named(found: Numbered) -> tuple[dict[str, Any], str]:
         number, row = found
@@ -114,7 +119,7 @@ def records(
                 f'{where} has {len(row)} columns; expected {len(header)}, as in the first line '
                 f'({", ".join(header)})'
             )
-        if [cell.strip() for cell in row] == header:
+        if _distinct([cell.strip() for cell in row]) == header:
             raise ValueError(
                 f'{where} repeats the names of the columns ({", ".join(header)}); remove this line'
             )
@@ -122,6 +127,18 @@ def records(
 
     kept = _with_inner_blanks(found) if len(header) == 1 else (f for f in found if f[1])
     yield from each(kept, named, on_error)
+
+
+def _distinct(header: Sequence[str]) -> list[str]:
+    """The names of columns; a name that is repeated gets a number: a, a_2, a_3."""
+    names: list[str] = []
+    for name in header:
+        number, new = 1, name
+        while new in names:
+            number += 1
+            new = f'{name}_{number}'
+        names.append(new)
+    return names
 
 
 def check_header(header: list[str], names: Collection[str], where: str, advice: str) -> None:

@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bert_jax.data.file_kinds import separator
 from bert_jax.data.files import kind
 from bert_jax.data.labelled import character_spans, json_files, tables
 from bert_jax.data.labelled.bad_rows import OnError, each
@@ -96,7 +97,9 @@ def _read(
     where = f'{path}:{number}'
     if not has_words(header):
         advice = f'name the column of words {WORDS[0]!r}, or {WORD[0]!r} with a row for each word'
-        tables.check_header(header, [WORDS[0]], where, advice)
+        cells = header[0].split(separator(header[0]) or None)  # as if another mark separated them
+        known = [cell for cell in cells if has_words([cell])]
+        tables.check_header(header, known or [WORDS[0]], where, advice)
     tables.column_indices(header, header, where, 'give each column a name of its own')
     names = _find(header, where, tagged, summary, path, True)
     if names.per_word:

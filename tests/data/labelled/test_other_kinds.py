@@ -205,7 +205,8 @@ def test_words_and_tags_in_every_format(tmp_path):
         ('a.csv', 'words,tags\nAnna,O\nwords,tags\n', ':3 repeats the names of the columns'),
         ('a.csv', 'word,tag\nAnna,O\nlives,\n', ":3 has an empty cell in 'tag'"),
         ('a.csv', 'name,kind\nAnna,O\n', "no column 'words'.*name the column of words"),
-        ('a.csv', 'word;tag\nAnna;O\n', "no column 'words'"),
+        ('a.csv', 'word;tag\nAnna;O\n', "no column 'word', .*separated by ';': separate them by"),
+        ('a.txt', 'Anna\tB-x\nlives\t\n', ":2 has a word without a tag, 'lives'.*O or _ in an em"),
     ],
 )  # fmt: skip
 def test_words_without_tags_are_refused(tmp_path, name, content, message):
@@ -265,6 +266,7 @@ def test_the_suffix_of_a_packed_file_has_to_be_right(tmp_path):
         ('a.csv', '{"text": "a", "label": "b"}\n', 'looks like JSON objects, .*ends in .jsonl'),
         ('a.csv', '<!DOCTYPE html>\n<html>\n', 'looks like HTML'),
         ('a.csv', 'text;label\na;b\n', r"separated by ';': separate them by commas"),
+        ('a.csv', '"text";"label"\n"a";"b"\n', "is not CSV .*by commas instead of ';', or put"),
         ('a.csv', 'text\tlabel\na\tb\n', r'separated by tabs: rename it to \.tsv'),
         ('a.tsv', 'text,label\na,b\n', r"separated by ',': rename it to \.csv"),
         ('a.jsonl', 'text,label\na,b\n', r'a table needs a name that ends in \.csv'),
@@ -286,6 +288,9 @@ def test_texts_of_json_lists_and_blank_ends_are_read(tmp_path):
         ('a', '1', f'{path}: [0]'),
         ('b', '0', f'{path}: [1]'),
     ]
+    twice = put(tmp_path / 'twice.csv', 'text,a,a,\nfine,1,2,\n')
+    (example,) = examples.iter_file(twice, columns=True)
+    assert example.columns == {'text': 'fine', 'a': '1', 'a_2': '2', '': ''}
     end = put(tmp_path / 'end.csv', 'text\nfine\nbad\n\n\n')
     assert [e.text for e in examples.iter_file(end)] == ['fine', 'bad']
 
