@@ -51,6 +51,10 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     names = ('config.json', sentence_folders.MODULES, adapters.CONFIG)
     if not path.exists() and (inner := whole_files.inner_folders(directory, names)):
         raise ValueError(inner)
+    if not path.exists() and whole_files.other_format(directory) == 'tf1':
+        raise ValueError(f'{directory} has a checkpoint of TensorFlow; use --from=tf1')
+    if path.exists() and isinstance(read_json(path).get('model'), dict):
+        raise ValueError(f'{directory} is a folder of bert_jax, which needs no conversion')
     if read_json(path).get('model_type') == encoder_decoder.MODEL_TYPE:
         return encoder_decoder.read(directory, lowercase)
     family, model, values = model_config(path)

@@ -53,7 +53,7 @@ def read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
     whole_files.check(path)
     with path.open('rb') as file:
         first = file.read(9)
-    is_pickle = first.startswith((b'PK', b'\x80'))
+    is_pickle = first.startswith((b'PK\x03\x04', b'\x80'))
     if first[8:] == b'{' or (path.suffix == '.safetensors' and not is_pickle):
         return _read_safetensors(path)
     return _read_pickle(path)

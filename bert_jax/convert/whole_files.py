@@ -13,6 +13,8 @@ OTHERS = {
     '4, and save them with save_pretrained',
     'flax_model.msgpack': 'those of Flax (flax_model.msgpack): load them with from_flax=True in '
     'transformers 4, and save them with save_pretrained',
+    'saved_model.pb': 'a SavedModel of TensorFlow: give the checkpoint (*.ckpt.index and *.ckpt.data-*) '
+    'or a folder of transformers',
     'zero_to_fp32.py': 'a checkpoint of DeepSpeed: run python zero_to_fp32.py . '
     'pytorch_model.bin in the folder',
     'pytorch_model_fsdp_0': 'a distributed checkpoint: run accelerate merge-weights',
@@ -59,6 +61,15 @@ def other_weights(directory: pathlib.Path) -> str:
         right = 'model.safetensors' if names[0].endswith('.safetensors') else 'pytorch_model.bin'
         return f'; it has {", ".join(names[:3])}: rename the one that you want to {right}'
     return ''
+
+
+def other_format(directory: pathlib.Path) -> str:
+    """Returns the format of `bert_jax convert --from` that a folder seems to have; '' if none."""
+    names = [path.name for path in directory.iterdir()]
+    if any(name.endswith('.index') or '.ckpt.data' in name for name in names):
+        return 'tf1'
+    has_weights = any(name.endswith(('.safetensors', '.bin')) for name in names)
+    return 'hf' if has_weights and 'config.json' in names else ''
 
 
 def inner_folders(directory: pathlib.Path, names: tuple[str, ...]) -> str:

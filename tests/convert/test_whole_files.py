@@ -129,6 +129,23 @@ def test_one_folder_too_high(theirs: pathlib.Path, tmp_path: pathlib.Path) -> No
         model_dir.load(tmp_path / 'out')
 
 
+def test_folders_of_another_format(
+    theirs: pathlib.Path, ours: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    folder = tmp_path / 'tf1'
+    folder.mkdir()
+    (folder / 'bert_config_small.json').write_text('{}')
+    (folder / 'bert_model.ckpt.index').write_text('x')
+    for origin, source, message in (
+        ('tf1', theirs, 'is a folder of Hugging Face transformers; use --from=hf'),
+        ('hf', folder, 'has a checkpoint of TensorFlow; use --from=tf1'),
+        ('hf', ours, 'is a folder of bert_jax, which needs no conversion'),
+        ('tf1', folder, 'bert_config.json does not exist; rename bert_config_small.json, if'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            convert_in(origin, source, tmp_path / 'no', lowercase=False)
+
+
 @pytest.mark.slow
 def test_checkpoints_of_tensorflow(ours: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """Fine-tuning leaves several, and the file `checkpoint` names the newest one."""
