@@ -13,8 +13,8 @@ OTHERS = {
     '4, and save them with save_pretrained',
     'flax_model.msgpack': 'those of Flax (flax_model.msgpack): load them with from_flax=True in '
     'transformers 4, and save them with save_pretrained',
-    'saved_model.pb': 'a SavedModel of TensorFlow: give the checkpoint (*.ckpt.index and *.ckpt.data-*) '
-    'or a folder of transformers',
+    'saved_model.pb': 'a SavedModel of TensorFlow: give a checkpoint (*.ckpt.index, '
+    '*.ckpt.data-*) or a folder of transformers',
     'zero_to_fp32.py': 'a checkpoint of DeepSpeed: run python zero_to_fp32.py . '
     'pytorch_model.bin in the folder',
     'pytorch_model_fsdp_0': 'a distributed checkpoint: run accelerate merge-weights',
