@@ -33,7 +33,9 @@ def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool) -> str:
         return _single(columns[0])
     words, last = columns[0], columns[-1]
     if len(rows) > 1 and all(map(NUMBER.fullmatch, words)):
-        return 'the first column numbers the words' if len(columns) > 2 else 'all words are numbers'
+        keep = 'keep the columns of words and tags (for example, cut -f2,4 FILE)'
+        numbers = f'the first column numbers the words; {keep}'
+        return numbers if len(columns) > 2 else 'all words are numbers'
     if len(rows) > 1 and len(columns) > 2 and all(map(NO_WORD.fullmatch, words)):
         return f'the first column has no words ({_some(words)})'
     again = sum(a == b for a, b in itertools.pairwise(words))
