@@ -25,7 +25,7 @@ from absl import flags
 from bert_jax.config import DataConfig, choices, command_line
 from bert_jax.config.console import plural, say
 from bert_jax.config.errors import interruptible
-from bert_jax.data import patterns
+from bert_jax.data.labelled import file_lists
 from bert_jax.finetuning import SUFFIXES
 from bert_jax.inference import POOLINGS
 
@@ -61,7 +61,7 @@ _string(
     'task: .csv, .tsv or .jsonl with texts, .conll or .jsonl with sentences, .json or .jsonl with '
     'questions, or a table; .txt with a text to translate on each line. Other modes: .csv, .tsv, '
     '.jsonl or .json with texts, or any other file with a text on each line. It may be a .gz, '
-    '.bz2, .xz or .zst.',
+    '.bz2, .xz or .zst. Several files: a.csv,b.csv or a pattern; their rows are written in order.',
 )
 _string(
     'output',
@@ -151,10 +151,7 @@ def _check_flags() -> None:
     """Raises ValueError for flags that do not fit together, whatever the model is."""
     if bool(FLAGS.text) == (FLAGS.input is not None):
         raise ValueError('give --text or --input')
-    if FLAGS.input is not None and not pathlib.Path(FLAGS.input).is_file():
-        several = len(patterns.split(FLAGS.input)) > 1 or patterns.matching(FLAGS.input)
-        advice = '; give one file, and run the command again for each of the others' * bool(several)
-        raise ValueError(f'--input={FLAGS.input} is not a file{advice}')
+    _sources()
     if FLAGS.output is None:
         if FLAGS.all_scores:
             raise ValueError('--all_scores is for a file: give --input=FILE and --output=FILE')
@@ -174,6 +171,11 @@ def _check_flags() -> None:
     command_line.check_output(FLAGS.output)
     if pathlib.Path(FLAGS.output).exists():
         raise ValueError(f'--output={FLAGS.output} exists; remove it or choose another')
+
+
+def _sources() -> list[pathlib.Path]:
+    """The files of --input. Raises ValueError if one does not exist."""
+    return [pathlib.Path(name) for name in file_lists.paths(FLAGS.input or '', '--input')]
 
 
 def _say_language(bert: 'Model') -> None:
@@ -201,7 +203,7 @@ def _print(bert: 'Model', mode: str) -> None:
     from bert_jax.finetuning import predictions, printed
     from bert_jax.inference import text_files, text_inputs
 
-    source = pathlib.Path(FLAGS.input) if FLAGS.input else None
+    sources = _sources()
     bad = predictions.BadRows()
     on_error = bad if FLAGS.on_error == 'skip' else None
     given = [examples.Example(text, None, None, '--text') for text in FLAGS.text]
@@ -209,16 +211,17 @@ def _print(bert: 'Model', mode: str) -> None:
         windows = FLAGS.long == 'window'
         text_files.print_similarities(bert, FLAGS.text, FLAGS.pooling, windows, FLAGS.prompt)
     elif mode == 'fill_mask':
-        inputs = text_inputs.read(source, bert.data, on_error) if source else iter(given)
+        read = text_inputs.read_all(sources, bert.data, on_error)
+        inputs = read if sources else iter(given)
         text_files.print_masked_words(bert, inputs, FLAGS.top_k, on_error)
-    elif source:
-        found = predictions.records(bert, source, bert.counted, on_error, columns=True)
+    elif sources:
+        found = predictions.records(bert, sources, bert.counted, on_error, columns=True)
         for record in predictions.announced(found, bert.counted):
             printed.show(bert, record, FLAGS.top_k)
     else:
         printed.show_texts(bert, FLAGS.text, FLAGS.text_b, FLAGS.context, FLAGS.top_k)
-    if source:
-        bad.finish(source)
+    if sources:
+        bad.finish(FLAGS.input)
 
 
 def _write(bert: 'Model', mode: str) -> None:
@@ -226,7 +229,7 @@ def _write(bert: 'Model', mode: str) -> None:
     from bert_jax.finetuning import predictions
     from bert_jax.inference import text_files
 
-    begin, files = time.monotonic(), (pathlib.Path(FLAGS.input), pathlib.Path(FLAGS.output))
+    begin, files = time.monotonic(), (_sources(), pathlib.Path(FLAGS.output))
     skip, windows = FLAGS.on_error == 'skip', FLAGS.long == 'window'
     if mode == 'task':
         count = predictions.write_records(bert, *files, FLAGS.columns, skip, FLAGS.all_scores)
@@ -235,7 +238,7 @@ def _write(bert: 'Model', mode: str) -> None:
         on_error = bad if skip else None
         pooling, prompt = FLAGS.pooling, FLAGS.prompt
         count = text_files.write_embeddings(bert, *files, pooling, windows, prompt, on_error)
-        bad.finish(files[0])
+        bad.finish(FLAGS.input)
     rate = count / (time.monotonic() - begin)
     speed = f'{rate:,.0f}' if rate >= 10 else f'{rate:.1f}'
     say(f'wrote {FLAGS.output}: {plural(count, "record")}, {speed} a second')

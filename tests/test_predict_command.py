@@ -111,7 +111,7 @@ def test_texts_of_tables_and_lines(tmp_path: pathlib.Path) -> None:
 def test_embeddings_of_a_table(tmp_path: pathlib.Path, bert: predict.Bert) -> None:
     source, output = tmp_path / 'table.csv', tmp_path / 'out.npz'
     source.write_text(EMBEDDED['table.csv'])
-    assert text_files.write_embeddings(bert, source, output, 'mean', False) == 2
+    assert text_files.write_embeddings(bert, [source], output, 'mean', False) == 2
     expected = bert.embed(['alpha beta', 'gamma'])
     np.testing.assert_allclose(np.load(output)['embeddings'], expected, atol=1e-6)
 

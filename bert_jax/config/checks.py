@@ -118,6 +118,8 @@ def _rules_of_data_and_start(config: Config) -> Rules:
     data = config.data
     several = 'False because data.multi_label is True'
     yield 'data.regression', not (data.regression and data.multi_label), several
+    numbers = 'empty because data.regression is True'
+    yield 'data.label_names', not (data.regression and data.label_names), numbers
     files = [name for name in ('eval_file', 'test_file') if getattr(data, name)]
     expected = f'empty because data.{" and data.".join(files)} is given'
     yield 'data.split_field', not (data.split_field and files), expected

@@ -44,6 +44,7 @@ READ_BY_TASK: dict[str, tuple[str, ...]] = {
     'data.test_file': FILE_TASKS,
     'data.split_field': FILE_TASKS,
     'data.class_weights': (*GLUE_TASKS, 'text', 'ner'),
+    'data.label_names': ('text', 'ner'),
     'data.regression': ('text',),
     'data.multi_label': ('text',),
     'data.text_b_field': ('text',),

@@ -1,7 +1,8 @@
 """Keys that have an effect only if other keys have certain values.
 
 If a key on the command line has no effect, it is refused. If the configuration's file sets the key,
-only a line says so, because one file is used with many commands.
+only a line says so, because one file is used with many commands. The same is true for a size or a
+number that only one fine-tuning task reads, because one script runs several tasks.
 """
 
 import re
@@ -47,6 +48,8 @@ def _trains_vocabulary(config: Config) -> bool:
 
 
 TEXT = 'text, not a prepared store (config.data.corpus=tokens:DIR)'
+# One script often runs several tasks, so these keys are reported and not refused.
+REPORTED = {key for key, tasks in keys.READ_BY_TASK.items() if tasks == ('squad',)}
 BEAMS = Need(lambda config: config.eval.num_beams > 1, 'a config.eval.num_beams of 2 or more')
 NEEDS: dict[str, Need] = {
     'data.data_dir': Need(
@@ -132,8 +135,8 @@ def missing(config: Config, key: str) -> str:
 
 
 def check(config: Config, typed: Collection[str] = ()) -> None:
-    """Raises ValueError if a key on the command line has no effect. Prints a line for each other
-    key that is set and has no effect. typed: the keys on the command line."""
+    """Raises ValueError if a key on the command line has no effect and is not in `REPORTED`. Prints
+    a line for each other key that is set and has no effect. typed: the keys on the command line."""
     default = Config()
     for key in {**keys.READ_BY_TASK, **NEEDS}:
         value = keys.get(config, key)
@@ -142,6 +145,6 @@ def check(config: Config, typed: Collection[str] = ()) -> None:
         if not (needed := missing(config, key)):
             continue
         line = f'config.{key}={value!r} has no effect: it needs {needed}'
-        if key in typed:
+        if key in typed and key not in REPORTED:
             raise ValueError(f'{line}. Remove it')
         say(line)

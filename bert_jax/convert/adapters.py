@@ -15,6 +15,14 @@ from bert_jax.convert.families.family import Family
 from bert_jax.convert.foreign import read_json
 
 CONFIG, WEIGHTS = 'adapter_config.json', ('adapter_model.safetensors', 'adapter_model.bin')
+OF_ADAPTERHUB = ('pytorch_adapter.bin', 'adapter.safetensors')
+REFUSED = (
+    'use_dora',
+    'layer_replication',
+    'use_qalora',
+    'trainable_token_indices',
+    'alora_invocation_tokens',
+)
 PREFIX = 'base_model.model.'
 MERGE = 'merge it with peft (merge_and_unload), and save the result with save_pretrained'
 # The class that an adapter's task_type asks for, without the name of the family.
@@ -97,6 +105,12 @@ def read(directory: pathlib.Path) -> Adapter | None:
     """
     path = directory / CONFIG
     if not path.exists():
+        names = [name for name in (*WEIGHTS, *OF_ADAPTERHUB) if (directory / name).exists()]
+        if names:
+            raise ValueError(
+                f'{directory} has {names[0]}, the weights of an adapter, but no {CONFIG}, which '
+                f'says how to merge it; add {CONFIG}, or remove {names[0]}'
+            )
         return None
     values = read_json(path)
     kind = values.get('peft_type') or f'{values.get("config", "unknown")!s:.40}'
@@ -110,7 +124,7 @@ def read(directory: pathlib.Path) -> Adapter | None:
         )
     if kind != 'LORA':
         raise ValueError(f'{what}; bert_jax merges LORA only; {MERGE}')
-    for key in ('use_dora', 'layer_replication', 'use_qalora', 'trainable_token_indices'):
+    for key in REFUSED:
         if values.get(key):
             raise ValueError(
                 f'{path}: {key} is {values[key]!r}; bert_jax has no such LORA; {MERGE}'
@@ -121,6 +135,8 @@ def read(directory: pathlib.Path) -> Adapter | None:
     tensors = {
         name.removeprefix(PREFIX): tensor for name, tensor in hf_weights.read_file(found[0]).items()
     }
+    if not tensors:
+        raise ValueError(f'{found[0]} has no tensors; save the adapter again')
     return Adapter(directory, values, _base(directory, str(base or ''), what), tensors)
 
 

@@ -145,6 +145,8 @@ def task_of(values: Mapping[str, Any], outputs: int | None) -> dict[str, Any]:
         labels = [str(names[i]) for i in sorted(names, key=int)]
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f'id2label is {names!r}; expected names by number') from error
+    if again := [label for i, label in enumerate(labels) if label in labels[:i]]:
+        raise ValueError(f'id2label has the name {again[0]!r} twice; give each label its own name')
     kind = values.get('problem_type')
     number = outputs == 1 and kind in (None, 'regression')
     multi_label = {'multi_label': True} if kind == MULTI_LABEL else {}

@@ -48,12 +48,18 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     sentences, adapter = sentence_folders.read(directory), adapters.read(directory)
     directory = adapter.base if adapter else sentences.model
     path = directory / 'config.json'
-    if not path.exists() and (inner := whole_files.inner_folders(directory, ('config.json',))):
+    names = ('config.json', sentence_folders.MODULES, adapters.CONFIG)
+    if not path.exists() and (inner := whole_files.inner_folders(directory, names)):
         raise ValueError(inner)
+    if not path.exists() and whole_files.other_format(directory) == 'tf1':
+        raise ValueError(f'{directory} has a checkpoint of TensorFlow; use --from=tf1')
+    if path.exists() and isinstance(read_json(path).get('model'), dict):
+        raise ValueError(f'{directory} is a folder of bert_jax, which needs no conversion')
     if read_json(path).get('model_type') == encoder_decoder.MODEL_TYPE:
         return encoder_decoder.read(directory, lowercase)
     family, model, values = model_config(path)
     notes = [f'sentence embeddings: {sentences.embedding}'] if sentences.embedding else []
+    notes += [sentences.note] if sentences.note else []
     if unknown := family.unknown(values):
         keys = ', '.join(f'{key}={values[key]!r}' for key in unknown)
         notes.append(f'{path} has unknown keys, taken for settings of no effect: {keys}')

@@ -18,6 +18,8 @@ FORMATS = ('model.safetensors', 'pytorch_model.bin')  # in the order of preferen
 OLD_NAMES = {'LayerNorm.gamma': 'LayerNorm.weight', 'LayerNorm.beta': 'LayerNorm.bias'}
 NESTS = ('model', 'state_dict', 'model_state_dict')  # keys of a training checkpoint
 INSTEAD = 'download model.safetensors instead'
+# Modules of PyTorch that wrap a part of a model, by their names inside the names of tensors.
+WRAPPED = re.compile(r'\b(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.')
 UNMERGED = re.compile(r'\.lora_|\.base_layer\.|\.original_module\.')  # names of the library peft
 
 
@@ -46,9 +48,15 @@ def read_tensors(directory: pathlib.Path, family: Family) -> tuple[dict[str, np.
 
 
 def read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The tensors in a .safetensors or a .bin file. Raises ValueError if it is not one."""
+    """The tensors in a .safetensors or a .bin file, whatever its name says. Raises ValueError if it
+    is neither."""
     whole_files.check(path)
-    return _read_safetensors(path) if path.suffix == '.safetensors' else _read_pickle(path)
+    with path.open('rb') as file:
+        first = file.read(9)
+    is_pickle = first.startswith((b'PK\x03\x04', b'\x80'))
+    if first[8:] == b'{' or (path.suffix == '.safetensors' and not is_pickle):
+        return _read_safetensors(path)
+    return _read_pickle(path)
 
 
 def _renamed(
@@ -59,6 +67,8 @@ def _renamed(
     The prefix of a wrapper, such as DataParallel's `module.`, is removed. The prefix of the family,
     which a folder of the bare encoder lacks, is added.
     """
+    inner = {match[0] for name in tensors for match in [WRAPPED.search(name)] if match}
+    tensors = {WRAPPED.sub('', name): tensor for name, tensor in tensors.items()}
     wrapper = _wrapper(tensors, family, directory)
     prefix, renamed = family.prefix, {}
     names = (name for rule in family.rules for name in (rule.theirs, rule.last))
@@ -72,8 +82,8 @@ def _renamed(
         if name in renamed:
             raise ValueError(f'the folder has tensor {name} twice, under an old and a new name')
         renamed[name] = tensor
-    note = f'the prefix {wrapper} of the names of tensors is left out' if wrapper else ''
-    return renamed, note
+    left_out = ' and '.join(filter(None, (wrapper, *sorted(inner))))
+    return renamed, f'{left_out} is left out of the names of tensors' if left_out else ''
 
 
 def without_copies(
@@ -176,7 +186,8 @@ def _read_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
             f"pip install 'torch>=2.6', or {INSTEAD}"
         )
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        with path.open('rb') as file:  # torch would choose the format by the name
+            content = torch.load(file, map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises errors of many types
         message = first_line(error)
         if (
@@ -189,7 +200,7 @@ def _read_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise ValueError(f'{path} is not a checkpoint of plain tensors: {message}') from error
     tensors = _nested(content, path, torch.Tensor)
     return {
-        name: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        name: (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy()
         for name, tensor in tensors.items()
     }
 
@@ -214,7 +225,14 @@ def _nested(content: Any, path: pathlib.Path, kind: type) -> dict[str, Any]:
     inner = dict(nests(content))
     chosen = [name for name in NESTS if name in inner] or [x for x in inner if found(inner[x])]
     if len(chosen) == 1 or (chosen and chosen[0] in NESTS):
-        return _nested(inner[chosen[0]], path, kind)
+        tensors = _nested(inner[chosen[0]], path, kind)
+        others = [x for x in inner if x != chosen[0] and {*inner[x]} & {*tensors}]
+        if others:
+            raise ValueError(
+                f'{path} holds several sets of tensors, {chosen[0]!r} and {others[0]!r}; save the '
+                "one that you want: torch.save(content[KEY], 'pytorch_model.bin')"
+            )
+        return tensors
     what = 'an object' if not isinstance(content, Mapping) else f'the keys {list(content)[:8]}'
     raise ValueError(
         f'{path} is not a checkpoint of plain tensors: it holds {what}; save the tensors alone: '

@@ -29,10 +29,12 @@ ALONE = f'remove {MODULES} to convert the encoder alone'
 @dataclasses.dataclass(frozen=True)
 class SentenceFolder:
     """A folder of sentence-transformers. model: the folder of its encoder and tokenizer. embedding:
-    how it embeds texts; None if the folder does not say this."""
+    how it embeds texts; None if the folder does not say this. note: a line about a part that is not
+    read, or ''."""
 
     model: pathlib.Path
     embedding: SentenceEmbedding | None
+    note: str = ''
 
 
 def read(directory: pathlib.Path) -> SentenceFolder:
@@ -42,7 +44,9 @@ def read(directory: pathlib.Path) -> SentenceFolder:
     """
     path = directory / MODULES
     if not path.exists():
-        return SentenceFolder(directory, None)
+        parts = ', '.join(sorted(found.parent.name for found in directory.glob('?_*/config.json')))
+        note = f'not read, because the folder has no {MODULES}: {parts}' if parts else ''
+        return SentenceFolder(directory, None, note)
     found = _modules(path)
     if not found or found[0][0] != 'Transformer':
         first = found[0][0] if found else 'none'

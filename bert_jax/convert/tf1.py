@@ -51,6 +51,10 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     )
     if path.name == CONFIGS['albert'] and read_json(path).get('hidden_act') == 'gelu':
         implied |= {HIDDEN_ACT: 'gelu_new'}  # the authors' code computes gelu with tanh
+    if not path.exists() and (
+        others := sorted(x.name for x in directory.glob('*bert*config*.json'))
+    ):
+        raise ValueError(f'{path} does not exist; rename {others[0]}, if it describes the model')
     family, model, values = model_config(path, implied)
     if family.model_type not in TF1:
         raise _refused(path, family.model_type)
@@ -112,10 +116,14 @@ def _checkpoint(directory: pathlib.Path) -> pathlib.Path:
     names = sorted(path.stem for path in directory.glob('*.index'))
     if CHECKPOINT in names:
         return directory / CHECKPOINT
+    if not names and whole_files.other_format(directory) == 'hf':
+        raise ValueError(f'{directory} is a folder of Hugging Face transformers; use --from=hf')
     if not names:
+        data = [*directory.glob('*.data-*')]
         raise ValueError(
             f'{directory / CHECKPOINT}.index does not exist, nor any other *.index'
-            f'{whole_files.other_weights(directory)}'
+            + ('; copy it, too: it lists the tensors in *.data-*' if data else '')
+            + whole_files.other_weights(directory)
         )
     if len(names) > 1 and (stated := _stated(directory)) in names:
         return directory / stated

@@ -13,11 +13,14 @@ OTHERS = {
     '4, and save them with save_pretrained',
     'flax_model.msgpack': 'those of Flax (flax_model.msgpack): load them with from_flax=True in '
     'transformers 4, and save them with save_pretrained',
+    'saved_model.pb': 'a SavedModel of TensorFlow: give a checkpoint (*.ckpt.index, '
+    '*.ckpt.data-*) or a folder of transformers',
     'zero_to_fp32.py': 'a checkpoint of DeepSpeed: run python zero_to_fp32.py . '
     'pytorch_model.bin in the folder',
     'pytorch_model_fsdp_0': 'a distributed checkpoint: run accelerate merge-weights',
 }
 TRAINING = re.compile(r'(optimizer|scheduler|scaler|training_args|rng_state|adapter_)')
+SHARD = re.compile(r'-\d{5}-of-\d{5}\.')
 FILES = ('*.safetensors', '*.bin', '*.pt', '*.pth', '*.ckpt')
 
 
@@ -52,10 +55,21 @@ def other_weights(directory: pathlib.Path) -> str:
         if (directory / name).exists():
             return f'; it has {what}'
     names = [path.name for pattern in FILES for path in sorted(directory.glob(pattern))]
+    if any(SHARD.search(name) for name in names):
+        return '; it has shards, but no *.index.json, which lists them: add this file'
     if names := [name for name in names if not TRAINING.match(name)]:
         right = 'model.safetensors' if names[0].endswith('.safetensors') else 'pytorch_model.bin'
         return f'; it has {", ".join(names[:3])}: rename the one that you want to {right}'
     return ''
+
+
+def other_format(directory: pathlib.Path) -> str:
+    """Returns the format of `bert_jax convert --from` that a folder seems to have; '' if none."""
+    names = [path.name for path in directory.iterdir()]
+    if any(name.endswith('.index') or '.ckpt.data' in name for name in names):
+        return 'tf1'
+    has_weights = any(name.endswith(('.safetensors', '.bin')) for name in names)
+    return 'hf' if has_weights and 'config.json' in names else ''
 
 
 def inner_folders(directory: pathlib.Path, names: tuple[str, ...]) -> str:
@@ -65,7 +79,8 @@ def inner_folders(directory: pathlib.Path, names: tuple[str, ...]) -> str:
     The newest checkpoint, by the number at the end of the name, comes first.
     """
     found = {path.parent for name in names for path in directory.glob(f'*/{name}')}
-    found = found or {path.parent for name in names for path in directory.glob(f'*/*/{name}')}
+    for pattern in ('*/*', '*/snapshots/*'):  # the last one is that of the cache of the Hub
+        found = found or {path.parent for x in names for path in directory.glob(f'{pattern}/{x}')}
     if not found:
         return ''
 

@@ -1,5 +1,6 @@
 """Labels or numbers for texts and pairs of texts."""
 
+import functools
 import json
 from collections.abc import Iterator, Sequence
 
@@ -7,7 +8,7 @@ import numpy as np
 from etils import epath
 
 from bert_jax.data import model_languages
-from bert_jax.data.labelled import class_weights, label_sets
+from bert_jax.data.labelled import class_weights, label_numbers, label_sets
 from bert_jax.data.labelled import examples as example_files
 from bert_jax.data.labelled import labels as label_columns
 from bert_jax.data.labelled.bad_rows import OnError, each
@@ -66,12 +67,18 @@ class ClassificationProcessor(task_data.Processor):
             on_error=on_error,
             summary=summary,
             label_set=self.label_parser(path, split),
+            predicts=predicts,
         )
+        names = label_numbers.parse(data.label_names)
+        if names and not predicts:
+            named = functools.partial(_named, names=names, strict=split in (TRAIN, EVAL))
+            return map(named, examples)
         pairs = self.facts.pairs
+        advice = example_files.predict_advice([data.text_field, data.text_b_field])
 
         def checked(example: Example) -> Example:
             nonlocal pairs
-            example_files.check_pairs([example], pairs)
+            example_files.check_pairs([example], pairs, advice)
             pairs = example.text_b is not None
             return example
 
@@ -171,3 +178,13 @@ class ClassificationProcessor(task_data.Processor):
         records = zip(ids, self._records(decoded), strict=True)
         lines = [json.dumps(known | record) + '\n' for known, record in records]
         (folder / f'{split.name}_predictions.jsonl').write_text(''.join(lines))
+
+
+def _named(example: Example, names: Sequence[str], strict: bool) -> Example:
+    """The example with the names of labels that are numbers."""
+    name_of = functools.partial(
+        label_numbers.name_of, names=names, where=example.where, strict=strict
+    )
+    label = example.label and name_of(example.label)
+    labels = example.labels and tuple(map(name_of, example.labels))
+    return example._replace(label=label, labels=labels)

@@ -31,7 +31,9 @@ def open_writer(path: pathlib.Path, summary: Summary) -> Iterator[Callable[[Reco
     for each text that was written, and nothing else.
     """
     suffix = pathlib.Path(path.name.removesuffix(PARTIAL)).suffix
-    with path.open('w', encoding='utf-8', newline='', buffering=1) as file:
+    # Half of a surrogate pair, which UTF-8 cannot encode, becomes an escape of JSON.
+    errors = 'backslashreplace'
+    with path.open('w', encoding='utf-8', errors=errors, newline='', buffering=1) as file:
         if suffix == '.jsonl':
             yield lambda record: print(json.dumps(record, ensure_ascii=False), file=file)
             return

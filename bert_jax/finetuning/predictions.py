@@ -10,6 +10,7 @@ from bert_jax.config import Config
 from bert_jax.config.console import plural, say
 from bert_jax.config.errors import Interrupted
 from bert_jax.data.files import kind, raw_lines
+from bert_jax.data.labelled import file_lists
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.progress import counted
 from bert_jax.data.summary import Summary
@@ -31,13 +32,14 @@ def processor_of(bert: Bert) -> Processor:
 
 def records(
     bert: Bert,
-    path: pathlib.Path,
+    path: pathlib.Path | Sequence[pathlib.Path],
     summary: Summary | None = None,
     on_error: OnError | None = None,
     columns: bool = False,
     all_scores: bool = False,
 ) -> Iterator[Record]:
-    """Yields a record for each example of a file, in order. Its format depends on the task:
+    """Yields a record for each example of a file, or of several, in order. Its format depends on
+    the task:
 
     Texts (tables, .jsonl, .json) get `label` and `probabilities`, or `value`, or, if a text may
     have several labels, `labels` (those above `eval.threshold`); sentences (.conll, or tables
@@ -58,7 +60,8 @@ def records(
     summary, processor = summary or Summary(), processor_of(bert)
     processor.all_scores = all_scores
     errors: list[ValueError] = []
-    examples = _until_error(processor.read(str(path), summary, PREDICT, on_error), errors)
+    paths = [path] if isinstance(path, pathlib.Path) else path
+    examples = _until_error(_examples(processor, paths, summary, on_error), errors)
     for example, record in _predicted(bert, processor, examples, summary):
         yield _with_columns(record, example.columns or {}) if columns else record
     if errors:
@@ -71,10 +74,12 @@ def of_examples(bert: Bert, examples: Sequence[Any], summary: Summary) -> list[R
 
 
 def announced(found: Iterator[Record], summary: Summary) -> Iterator[Record]:
-    """The records. Before the first of them, it says which columns of the file are read."""
-    for i, record in enumerate(found):
-        for path, columns in summary.columns.items() if i == 0 else ():
-            say(f'{path}: {columns}')
+    """The records. Before the first of a file, it says which columns of the file are read."""
+    said = set[str]()
+    for record in found:
+        for path in summary.columns.keys() - said:
+            say(f'{path}: {summary.columns[path]}')
+            said.add(path)
         yield record
 
 
@@ -89,7 +94,7 @@ class BadRows:
         if self.number <= MAX_PRINTED_ROWS:
             say(f'left out: {error}')
 
-    def finish(self, source: pathlib.Path) -> None:
+    def finish(self, source: str) -> None:
         if self.number:
             rows = plural(self.number, 'bad row was', 'bad rows were')
             say(f'{rows} left out of {source}')
@@ -97,14 +102,14 @@ class BadRows:
 
 def write_records(
     bert: Bert,
-    source: pathlib.Path,
+    source: pathlib.Path | Sequence[pathlib.Path],
     output: pathlib.Path,
     columns: bool = True,
     skip: bool = False,
     all_scores: bool = False,
 ) -> int:
-    """Writes a row for each example of `source` to a .jsonl, .csv or .tsv file, as soon as it is
-    predicted; returns their number.
+    """Writes a row for each example of `source`, a file or several, to a .jsonl, .csv or .tsv file,
+    as soon as it is predicted; returns their number.
 
     columns, all_scores: see `records`; a .txt file has the texts alone. skip: whether to leave out
     bad rows, which are reported. Otherwise the first one raises ValueError, and OUTPUT.partial has
@@ -112,12 +117,13 @@ def write_records(
     (Interrupted). The error says how many rows that file has.
     """
     # If each line is an example, the number of lines is that of the examples.
-    suffix, is_tagger = kind(source)[0], 'tagger' in bert.heads
-    by_line = suffix == '.jsonl' or (suffix in ('.csv', '.tsv') and not is_tagger)
-    total = sum(1 for _ in raw_lines(source)) if by_line else None
+    sources = [source] if isinstance(source, pathlib.Path) else source
+    lined = ('.jsonl',) if 'tagger' in bert.heads else ('.jsonl', '.csv', '.tsv')
+    by_line = all(kind(path)[0] in lined for path in sources)
+    total = sum(1 for path in sources for _ in raw_lines(path)) if by_line else None
     count, bad, summary = 0, BadRows(), Summary()
     columns = columns and output.suffix != '.txt'
-    found = records(bert, source, summary, bad if skip else None, columns, all_scores)
+    found = records(bert, sources, summary, bad if skip else None, columns, all_scores)
     found, partial = announced(found, summary), partial_path(output)
     try:
         with open_writer(partial, summary) as write:
@@ -126,7 +132,7 @@ def write_records(
         partial.replace(output)
     except (ValueError, OSError, KeyboardInterrupt, Interrupted) as error:
         raise _with_progress(error, partial, count) from error
-    bad.finish(source)
+    bad.finish(', '.join(map(str, sources)))
     for name, number in summary.lines().items():
         say(f'{name}: {number:,}')
     return count
@@ -158,6 +164,21 @@ def _predicted(
         split = processor.encode(window, summary)
         outputs = bert.predict(split.rows, processor.prediction_task)
         yield from zip(window, processor.records(split, outputs), strict=True)
+
+
+def _examples(
+    processor: Processor,
+    paths: Sequence[pathlib.Path],
+    summary: Summary,
+    on_error: OnError | None,
+) -> Iterator[Any]:
+    """The examples of all files. Raises ValueError if a file has other columns than the first."""
+    names = [str(path) for path in paths]
+    for number, name in enumerate(names, 1):
+        for i, example in enumerate(processor.read(name, summary, PREDICT, on_error)):
+            if i == 0:
+                file_lists.check_columns(names[:number], summary)
+            yield example
 
 
 def _with_columns(record: Record, columns: Mapping[str, Any]) -> Record:

@@ -207,7 +207,7 @@ def _run(
             'task': task_line,
             'data': data.rows,
             **({'columns': columns} if columns else {}),
-            **({'counts': str(data.summary)} if str(data.summary) else {}),
+            **({'counted': str(data.summary)} if str(data.summary) else {}),
             'baseline': str(Baseline(**info['baseline'])),
             **several,
         },

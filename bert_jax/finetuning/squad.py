@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from etils import epath
 
+from bert_jax.config import Config
 from bert_jax.data import model_languages
 from bert_jax.data.labelled import squad, squad_answers, squad_windows
 from bert_jax.data.labelled.bad_rows import OnError
@@ -11,6 +12,7 @@ from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.squad_answers import Answers
 from bert_jax.data.summary import Summary
+from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.finetuning import squad_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
 from bert_jax.tasks.finetuning import QuestionAnsweringTask
@@ -36,11 +38,16 @@ class QuestionAnsweringProcessor(task_data.Processor):
     def example_flags(self) -> tuple[str, ...]:
         return (*super().example_flags, "--context='...'")
 
+    def __init__(self, config: Config, tokenizer: Tokenizer, facts: TaskFacts):
+        super().__init__(config, tokenizer, facts)
+        self._seen: dict[str, str] = {}  # the places of the ids of files to predict
+
     def read(
         self, path: str, summary: Summary, split: str = PREDICT, on_error: OnError | None = None
     ) -> Iterator[Question]:
         columns = split == PREDICT or bool(self.config.data.split_field)
-        return squad.iter_file(path, summary, columns, on_error)
+        seen = self._seen if split == PREDICT else None
+        return squad.iter_file(path, summary, columns, on_error, seen)
 
     def check_together(self, examples: Sequence[Question]) -> None:
         seen: dict[str, str] = {}

@@ -239,9 +239,8 @@ def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskDat
         note = f'{share} of {rows}; config.data.eval_file is empty'
     processor.facts = processor.find_facts(train, held_out)
     _count_contradictions(processor, train, summary)
-    for one, other in labels.alike(processor.facts.labels):
-        name = f'labels that may mean the same: {one!a} and {other!a}'
-        summary.count(name, data.train_file)
+    for doubt in labels.doubts(processor.facts.labels, processor.facts.multi_label):
+        summary.count(doubt, data.train_file)
     if of_test:
         tests['test'] = _read(processor, of_test, summary, 'test')
     made = make_task_data(processor, summary, train, held_out, tests)

@@ -79,7 +79,7 @@ class TranslationProcessor(task_data.Processor):
     def _tested(self, path: str, summary: Summary, on_error: OnError | None) -> Iterator[Pair]:
         """The pairs of a test file, which may have no targets."""
         data, is_first = self.config.data, True
-        for pair in iter_sources(path, data.source_field, on_error):
+        for pair in iter_sources(path, data.source_field, on_error, predicts=False):
             if is_first and pair.columns:
                 named = {'source': data.source_field, 'target': data.target_field}
                 summary.describe(pair.where.rpartition(':')[0], named, pair.columns)

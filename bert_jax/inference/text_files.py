@@ -3,7 +3,7 @@
 import itertools
 import pathlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ MASKED = 256  # texts whose masks are filled together
 
 def write_embeddings(
     bert: Bert,
-    source: pathlib.Path,
+    sources: Sequence[pathlib.Path],
     output: pathlib.Path,
     pooling: str | None,
     windows: bool,
@@ -29,23 +29,24 @@ def write_embeddings(
 ) -> int:
     """Writes a .npz with `embeddings`, float32[texts, size]; returns the number of texts.
 
-    It also has the array `id`, if the file is a table or JSON with this column, and `place`, the
-    line of each text, if `on_error` received bad rows, which are left out. The embeddings are in a
-    file while they are computed, so they need not fit in memory. Raises ValueError for a bad row
-    before any text is embedded.
+    It also has the array `id`, if the files are tables or JSON with this column, and `place`, the
+    line of each text (with its file, if there are several), if `on_error` received bad rows, which
+    are left out. The embeddings are in a file while they are computed, so they need not fit in
+    memory. Raises ValueError for a bad row before any text is embedded.
     """
     ids, places, bad = list[str](), list[str](), list[ValueError]()
-    for example in text_inputs.read(source, bert.data, bad.append if on_error else None):
-        places.append(example.where.removeprefix(f'{source}:').strip())
+    prefix = f'{sources[0]}:' if len(sources) == 1 else ''
+    for example in text_inputs.read_all(sources, bert.data, bad.append if on_error else None):
+        places.append(example.where.removeprefix(prefix).strip())
         if example.columns and 'id' in example.columns:
             ids.append(str(example.columns['id']))
     for error in bad:
         on_error(error)  # type: ignore[misc]
     if not (count := len(places)):
-        raise ValueError(f'{source} has no text that can be read')
+        raise ValueError(f'{sources[0]} has no text that can be read')
     more: dict[str, Any] = {'id': np.array(ids)} if len(ids) == count else {}
     more |= {'place': np.array(places)} if bad else {}
-    read = text_inputs.read(source, bert.data, (lambda _: None) if on_error else None)
+    read = text_inputs.read_all(sources, bert.data, (lambda _: None) if on_error else None)
     vectors = bert.embed_stream((example.parts for example in read), pooling, windows, prompt)
     with atomic_output(output) as partial, tempfile.TemporaryDirectory(dir=output.parent) as folder:
         file, shape = pathlib.Path(folder) / 'embeddings.npy', (count, bert.vector_size(pooling))

@@ -2,19 +2,27 @@
 
 import itertools
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
 from bert_jax.config import DataConfig
 from bert_jax.data.file_kinds import text_kind
 from bert_jax.data.files import kind, lines
 from bert_jax.data.labelled import examples, records
+from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.examples import Example
 
 LOOKED_AT = 20  # lines
 
 
+def read_all(
+    paths: Sequence[pathlib.Path], data: DataConfig, on_error: OnError | None = None
+) -> Iterator[Example]:
+    """Yields the texts of several files, in order; see `read`."""
+    return itertools.chain.from_iterable(read(path, data, on_error) for path in paths)
+
+
 def read(
-    path: pathlib.Path, data: DataConfig, on_error: Callable[[ValueError], None] | None = None
+    path: pathlib.Path, data: DataConfig, on_error: OnError | None = None
 ) -> Iterator[Example]:
     """Yields the texts and pairs of texts of a file, with their places.
 
@@ -30,6 +38,7 @@ def read(
             label=data.label_field,
             columns=True,
             on_error=on_error,
+            predicts=True,
         )
         return
     found = (line.rstrip('\r\n') for line in lines(path, on_error))

@@ -48,7 +48,7 @@ def problems(config: Config, workdir: epath.Path, start_over: bool = False) -> l
     for key in file_lists.KEYS:
         value = getattr(config.data, key)
         try:
-            file_lists.paths('' if '://' in value else value, key)
+            file_lists.paths('' if '://' in value else value, f'config.data.{key}')
         except ValueError as error:
             found.append(str(error))
     # A run that continues may find the store of a corpus that is gone.

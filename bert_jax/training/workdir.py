@@ -22,6 +22,7 @@ CONFIG = 'config.json'
 DATA = 'corpus.json'
 BEST = 'best.json'
 METRICS = 'metrics.jsonl'
+SETTINGS = 'vocabulary.json'  # the settings of a tokenizer, beside its vocabulary
 
 
 def newest_checkpoint(source: epath.PathLike) -> epath.Path:
@@ -124,7 +125,7 @@ def check(
     for key in keys.KEYS:
         before, now = keys.get(saved, key), keys.get(config, key)
         if before != now and not free_on_resume(key, config.kind) and key not in unknown:
-            wrong.append(f'config.{key} is {now}, but the run has {before}')
+            wrong.append(f'config.{key} is {_shown(now)}, but the run has {_shown(before)}')
     saved_data = read_data(workdir)
     if data['fingerprint'] and saved_data['fingerprint'] != data['fingerprint']:
         wrong.append(
@@ -175,6 +176,10 @@ def _other_start(
     ]
 
 
+def _shown(value: Any) -> str:
+    return "''" if value == '' else str(value)
+
+
 def _same_folder(one: str, other: str) -> bool:
     return one == other or bool(one and other and absolute(one) == absolute(other))
 
@@ -185,10 +190,12 @@ def claim(
     """Writes the description of a run to its workdir.
 
     data: the content of corpus.json, see `check`. vocabulary: its files by name. Nothing is written
-    if the run is complete. Raises ValueError if the workdir belongs to another run or cannot be
-    written to.
+    if the run is complete. Raises ValueError if the workdir belongs to another run, also to one
+    with another vocabulary, or cannot be written to.
     """
     saved = check(workdir, config, data)
+    if saved is not None:
+        _check_vocabulary(workdir, vocabulary)
     if saved is not None and saved_steps(workdir)[-1] >= config.num_steps:
         return
     if saved is not None and not data.get('start'):  # the checkpoint that it began from is gone
@@ -214,6 +221,18 @@ def check_storage(workdir: epath.PathLike) -> None:
             raise ValueError(
                 f"{workdir} needs Google's libraries: pip install '.[data,gcs]' ({error})"
             ) from error
+
+
+def _check_vocabulary(workdir: epath.Path, vocabulary: Mapping[str, bytes]) -> None:
+    """Raises ValueError if a run has another vocabulary. White space may differ, and the file of
+    settings is not compared, because the configuration has these settings, too."""
+    for name, content in vocabulary.items():
+        path = workdir / name
+        if name != SETTINGS and path.exists() and path.read_bytes().split() != content.split():
+            raise ValueError(
+                f'{workdir} holds another run: its {name} differs from that of config.init_from or '
+                'config.data.vocab_file. Use that vocabulary, another --workdir, or --start_over'
+            )
 
 
 def explain_disk(workdir: epath.PathLike) -> AbstractContextManager[None]:

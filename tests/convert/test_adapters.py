@@ -63,6 +63,7 @@ def test_lora_is_merged(theirs: pathlib.Path, tmp_path: pathlib.Path, rslora: bo
         ({'peft_type': None}, {}, r'an adapter \(unknown\)'),
         ({'use_dora': True}, {}, 'use_dora is True; bert_jax has no such LORA'),
         ({'base_model_name_or_path': 'gone'}, {}, "of gone, which cannot be read: 'gone' is not a"),
+        ({'alora_invocation_tokens': [1]}, {}, 'alora_invocation_tokens is .*has no such LORA'),
         ({}, {f'{PREFIX}x.lora_A.weight': np.zeros((2, 12))}, 'lora_A.weight needs .*lora_B'),
         ({}, {f'{PREFIX}bert.{QUERY}.lora_B.weight': np.zeros((9, 2))}, r'changes \[9, 12\], but'),
         ({}, {f'{PREFIX}x.lora_C.weight': np.zeros(2)}, 'does not know x.lora_C.weight; merge'),
@@ -80,4 +81,7 @@ def test_weights_beside_an_adapter(theirs: pathlib.Path, tmp_path: pathlib.Path)
     folder = adapter(tmp_path / 'adapter', 'org/model')
     safetensors.numpy.save_file(tensors(theirs), folder / 'model.safetensors')
     with pytest.raises(ValueError, match=r'\(LORA\) of org/model beside the weights .*remove'):
+        convert_in('hf', folder, tmp_path / 'no')
+    (folder / 'adapter_config.json').unlink()
+    with pytest.raises(ValueError, match=r'has adapter_model\.safetensors, the weights of an ad'):
         convert_in('hf', folder, tmp_path / 'no')

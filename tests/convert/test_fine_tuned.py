@@ -83,6 +83,9 @@ def test_names_of_labels(tmp_path: pathlib.Path) -> None:
     change_config(tmp_path / 'theirs', id2label={'1': 'B', '0': 'A'})
     with pytest.raises(ValueError, match=r'classifier.weight is \[3, 12\].*must be \[2, 12\]'):
         convert_in('hf', tmp_path / 'theirs', tmp_path / 'no')
+    change_config(tmp_path / 'theirs', id2label={'1': 'A', '0': 'A', '2': 'B'})
+    with pytest.raises(ValueError, match="id2label has the name 'A' twice"):
+        convert_in('hf', tmp_path / 'theirs', tmp_path / 'no')
     change_config(tmp_path / 'theirs', id2label=['A'])
     with pytest.raises(ValueError, match=r"id2label is \['A'\]; expected names by number"):
         convert_in('hf', tmp_path / 'theirs', tmp_path / 'no')

@@ -152,7 +152,8 @@ def test_pickles_are_never_run(tmp_path: pathlib.Path, theirs: pathlib.Path) -> 
 def test_without_torch_the_error_says_what_to_do(
     tmp_path: pathlib.Path, theirs: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (theirs / 'model.safetensors').rename(theirs / 'pytorch_model.bin')
+    (theirs / 'model.safetensors').unlink()
+    (theirs / 'pytorch_model.bin').write_bytes(b'PK\x03\x04')
     monkeypatch.setitem(__import__('sys').modules, 'torch', None)
     with pytest.raises(
         ValueError, match=r'needs PyTorch: pip install torch.*or download model.safe'
@@ -164,7 +165,8 @@ def test_an_old_torch_is_refused(
     tmp_path: pathlib.Path, theirs: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch = pytest.importorskip('torch', reason='reading pytorch_model.bin needs PyTorch')
-    (theirs / 'model.safetensors').rename(theirs / 'pytorch_model.bin')
+    (theirs / 'model.safetensors').unlink()
+    (theirs / 'pytorch_model.bin').write_bytes(b'PK\x03\x04')
     monkeypatch.setattr(torch, '__version__', '2.5.1+cpu')
     with pytest.raises(ValueError, match=r"PyTorch 2.5.1\+cpu .*pip install 'torch>=2.6'"):
         convert_in('hf', theirs, tmp_path / 'back')

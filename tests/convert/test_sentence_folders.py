@@ -121,6 +121,9 @@ def test_old_files(theirs: pathlib.Path) -> None:
     listed[0]['path'] = '0_Transformer'
     write(theirs / 'modules.json', listed)
     assert sentence_folders.read(theirs).model == theirs / '0_Transformer'
+    (theirs / 'modules.json').unlink()
+    note = sentence_folders.read(theirs).note
+    assert note == 'not read, because the folder has no modules.json: 1_Pooling'
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,22 @@ def test_stand_ins(
         convert_in('hf', theirs, tmp_path / 'no')
 
 
-@pytest.mark.parametrize('prefix', ['module.', '_orig_mod.module.', 'auto_model.', 'x.', 'model.'])
+PREFIXES = {'_orig_mod.module.': 'module. and _orig_mod.', 'layer.0._fsdp_wrapped_module.': ''}
+
+
+@pytest.mark.parametrize('prefix', ['module.', *PREFIXES, 'auto_model.', 'x.', 'model.'])
 def test_wrapped_models(
     theirs: pathlib.Path, tmp_path: pathlib.Path, prefix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(theirs, {prefix + name: x for name, x in tensors(theirs).items()})
+    inside, shown = prefix.startswith('layer.0.'), PREFIXES.get(prefix, prefix)
+    renamed = {
+        name.replace('layer.0.', prefix) if inside else prefix + name: x
+        for name, x in tensors(theirs).items()
+    }
+    write(theirs, renamed)
     convert_in('hf', theirs, tmp_path / 'ours')
-    assert f'the prefix {prefix} of the names of tensors is left out' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f'{shown or "_fsdp_wrapped_module."} is left out of the names of tensors' in out
     assert not json.loads((tmp_path / 'ours/conversion.json').read_text())['unused']
 
 
@@ -59,6 +68,8 @@ def test_two_encoders_and_unmerged_adapters(theirs: pathlib.Path, tmp_path: path
         (lambda x: {'state_dict': x, 'epoch': 3}, ''),
         (lambda x: {'net': x, 'optimizer': {'lr': 0.1}}, ''),
         (lambda x: x | {'epoch': 3}, ''),
+        (lambda x: {name: value.requires_grad_() for name, value in x.items()}, ''),
+        (lambda x: {'model': x, 'ema': x}, "several sets of tensors, 'model' and 'ema'; save the"),
         (lambda x: {'ema': x, 'raw': x}, r"holds the keys \['ema', 'raw'\]; save the tensors"),
         (lambda x: [1], 'holds an object; save the tensors alone'),
         (lambda x: pathlib.PurePosixPath('a'), 'it holds Python objects, .*could run code. Save'),
@@ -72,6 +83,8 @@ def test_training_checkpoints(
     (theirs / 'model.safetensors').unlink()
     torch.save(content(values), theirs / 'pytorch_model.bin')
     if not message:
+        if 'epoch' in content({}):  # the content of the file decides, and not its name
+            (theirs / 'pytorch_model.bin').rename(theirs / 'model.safetensors')
         convert_in('hf', theirs, tmp_path / 'ours')
         return
     with pytest.raises(ValueError, match=message) as error:
@@ -82,6 +95,7 @@ def test_training_checkpoints(
 @pytest.mark.parametrize(
     ('name', 'message'),
     [
+        ('model-00001-of-00002.safetensors', r'it has shards, but no \*.index.json, which lists'),
         ('last.ckpt', 'it has last.ckpt: rename the one that you want to pytorch_model.bin'),
         ('model.fp16.safetensors', 'rename the one that you want to model.safetensors'),
         ('tf_model.h5', 'those of TensorFlow .* save them with save_pretrained'),
@@ -105,9 +119,31 @@ def test_one_folder_too_high(theirs: pathlib.Path, tmp_path: pathlib.Path) -> No
             (tmp_path / f'out/checkpoint-{step}' / path.name).write_bytes(path.read_bytes())
     with pytest.raises(ValueError, match=r'give .*checkpoint-1000 or .*checkpoint-500'):
         convert_in('hf', tmp_path / 'out', tmp_path / 'no')
+    (tmp_path / 'a/st/0_Transformer').mkdir(parents=True)
+    (tmp_path / 'a/st/modules.json').write_text('[]')
+    (tmp_path / 'a/st/0_Transformer/config.json').write_text('{}')
+    with pytest.raises(ValueError, match=r'its folder has; give .*/st$'):
+        convert_in('hf', tmp_path / 'a', tmp_path / 'no')
     assert cached.origin_of(tmp_path / 'out') is None
     with pytest.raises(ValueError, match=r'its folders have; give .*checkpoint'):
         model_dir.load(tmp_path / 'out')
+
+
+def test_folders_of_another_format(
+    theirs: pathlib.Path, ours: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    folder = tmp_path / 'tf1'
+    folder.mkdir()
+    (folder / 'bert_config_small.json').write_text('{}')
+    (folder / 'bert_model.ckpt.index').write_text('x')
+    for origin, source, message in (
+        ('tf1', theirs, 'is a folder of Hugging Face transformers; use --from=hf'),
+        ('hf', folder, 'has a checkpoint of TensorFlow; use --from=tf1'),
+        ('hf', ours, 'is a folder of bert_jax, which needs no conversion'),
+        ('tf1', folder, 'bert_config.json does not exist; rename bert_config_small.json, if'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            convert_in(origin, source, tmp_path / 'no', lowercase=False)
 
 
 @pytest.mark.slow

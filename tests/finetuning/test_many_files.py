@@ -162,9 +162,28 @@ def test_a_path_that_exists_is_no_list(value: str) -> None:
     assert patterns.split(f'c.txt,{value},{{d,e}}.txt') == ['c.txt', value, 'd.txt', 'e.txt']
 
 
-def test_a_list_to_predict_is_refused(run_predict: Callable[..., tuple[int, str, str]]) -> None:
-    file('a.csv', TEXTS), file('b.csv', TEXTS)
-    for value in ('a.csv,b.csv', '*.csv'):
-        code, _, said = run_predict('--checkpoint=no', f'--input={value}')
-        message = ' '.join(said.split())
-        assert code == 2 and 'is not a file; give one file, and run the command' in message, said
+@pytest.mark.parametrize('kind', ['texts', 'questions'])
+def test_several_files_are_predicted(
+    folders: dict[str, pathlib.Path],
+    run_predict: Callable[..., tuple[int, str, str]],
+    kind: str,
+) -> None:
+    rows = TEXTS if kind == 'texts' else QUESTIONS
+    name = 'text' if kind == 'texts' else 'id'
+    more = [{**row, name: f'more {row[name]}'} for row in rows]
+    file('a.jsonl', rows), file('b.jsonl', more)
+    model = f'--checkpoint={folders[kind]}'
+    for value, expected in {'b.jsonl,a.jsonl': more + rows, '?.jsonl': rows + more}.items():
+        code, _, said = run_predict(model, f'--input={value}', '--output=out.csv')
+        assert code == 0, said
+        with pathlib.Path('out.csv').open() as opened:
+            found = [row[name] for row in csv.DictReader(opened)]
+        assert found == [row[name] for row in expected]
+        assert said.count('a.jsonl: ') == said.count('b.jsonl: ') == 1
+        pathlib.Path('out.csv').unlink()
+    mistakes = {'a.jsonl,no': '--input=no does not exist', 'a.jsonl,.': '--input=. is a folder'}
+    if kind == 'questions':
+        mistakes['a.jsonl,a.jsonl'] = "has the 'id' of a.jsonl:1"
+    for value, message in mistakes.items():
+        code, _, said = run_predict(model, f'--input={value}')
+        assert code == 2 and message in said, said

@@ -226,6 +226,12 @@ def test_a_part_of_a_row_is_removed(
     assert path.read_text() == text[: text.rfind('\n') + 1]
 
 
+def test_half_a_surrogate_pair_in_a_column_is_written_as_in_json(tmp_path: pathlib.Path) -> None:
+    with prediction_files.open_writer(tmp_path / 'a.jsonl', Summary()) as write:
+        write({'note': '\ud83d', 'text': 'é'})
+    assert (tmp_path / 'a.jsonl').read_text() == '{"note": "\\ud83d", "text": "é"}\n'
+
+
 def test_every_format_gives_the_same_predictions(tmp_path: pathlib.Path) -> None:
     contents = {
         'a.csv': 'id,text\n1,good film\n2,bad\n',

@@ -113,6 +113,21 @@ def test_a_column_says_the_split(tmp_path: pathlib.Path, suffix: str) -> None:
     assert data.note.startswith(f'a tenth of the rows to train on in b.{suffix}')
 
 
+def test_names_of_numbers(tmp_path: pathlib.Path) -> None:
+    rows = [{'text': f'the plot {i}', 'label': i % 2} for i in range(20)]
+    file = write_rows(tmp_path / 'a.jsonl', rows)
+    test = write_rows(tmp_path / 'test.jsonl', [{'text': 'the film', 'label': -1}])
+    data = make('text', train_file=file, test_file=test, label_names='pos,neg')
+    assert data.processor.facts.labels == ('neg', 'pos') and not data.tests[0].is_scored
+    first = data.eval.examples[0]
+    assert first.label == ('pos', 'neg')[int(first.text.rsplit()[-1]) % 2]
+    file = write_rows(tmp_path / 'b.jsonl', [{**row, 'label': [row['label']]} for row in rows])
+    data = make('text', train_file=file, multi_label=True, label_names='pos,neg')
+    assert data.processor.facts.labels == ('neg', 'pos')
+    with pytest.raises(ValueError, match=r"b\.jsonl:2 has '1'; expected a number from 0 to 0"):
+        make('text', train_file=file, multi_label=True, label_names='pos')
+
+
 def test_the_share_that_is_held_out(tmp_path: pathlib.Path) -> None:
     file = small_tasks.write_texts(tmp_path / 'a.jsonl', 200, 0, most=30)
     counts = [
@@ -128,6 +143,10 @@ def test_the_share_that_is_held_out(tmp_path: pathlib.Path) -> None:
     ('data', 'message'),
     [
         ({'regression': True, 'multi_label': True}, 'data.regression is True; expected False'),
+        (
+            {'regression': True, 'label_names': 'a,b'},
+            'label_names is .*; expected empty',
+        ),
         ({'split_field': 'fold', 'eval_file': 'x'}, 'expected empty because data.eval_file is'),
         ({'label_separator': ''}, 'data.label_separator'),
         ({'eval_share': 1.0}, r'data.eval_share is 1.0; expected more than 0, less than 1'),
@@ -204,7 +223,7 @@ def test_lists_become_files(tmp_path: pathlib.Path, kind: str) -> None:
         ([1], ['x'], {}, r'texts\[0\] is 1; expected a string'),
         (['a', 'b'], ['x', ['y']], {}, r'labels of texts\[1\] are .*; lists for all or none'),
         (['a'], ['x'], {'optim.lr': 1.0}, 'config.optim.lr'),
-        (['a', 'b'], ['x', 'y'], {'eval.n_best': 5}, 'n_best=5 has no effect: it needs .*=squad'),
+        (['a', 'b'], ['x', 'y'], {'eval.num_beams': 5}, 'beams=5 has no effect: .*=translate'),
         (['a'], ['x'], {'train.epochs': 'many'}, 'config.train.epochs'),
     ],
 )

@@ -195,6 +195,16 @@ def test_where_a_run_began_does_not_change(
         workdir.check(folder, layers, {'fingerprint': 'f', 'start': began[1]})
 
 
+def test_the_vocabulary_of_a_run_does_not_change(tmp_path: pathlib.Path) -> None:
+    folder, data = epath.Path(tmp_path), {'fingerprint': 'f', 'name': 'text'}
+    workdir.claim(folder, BASE, data, {'vocab.txt': b'a\nb\n'})
+    (folder / 'checkpoints' / '5').mkdir(parents=True)
+    workdir.claim(folder, BASE, data, {'vocab.txt': b'a\r\nb'})
+    with pytest.raises(ValueError, match=r'its vocab\.txt differs from that of config\.init_from'):
+        workdir.claim(folder, BASE, data, {'vocab.txt': b'a\nc\n'})
+    assert (folder / 'vocab.txt').read_bytes() == b'a\r\nb'
+
+
 def test_a_complete_run_is_not_touched(claims: Claims) -> None:
     (claims.workdir / 'checkpoints' / '20').mkdir()
     with pytest.raises(ValueError, match=r'phases is .*--config.init_from=.*run --workdir=NEW'):

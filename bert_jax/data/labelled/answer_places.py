@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from bert_jax.data.labelled.json_files import characters
+from bert_jax.data.labelled.texts import NO_VALUE
 from bert_jax.data.summary import Summary
 
 LOST = 'answers that are not in their context'
@@ -13,7 +14,10 @@ FOUND = 'answers not at their answer_start, found elsewhere'
 NEAREST = 'answers not at their answer_start, the nearest of several places was chosen'
 WITHOUT = 'answers without answer_start, found in their context'
 FIRST = 'answers without answer_start, the first of several places was chosen'
-DIGITS = re.compile(r'[+-]?\d{1,18}')
+BOTH = 'answers that are at their answer_start and also where it counts {}, read as characters'
+DIGITS = re.compile(r'([+-]?\d{1,18})(\.0+)?')
+# Words for a missing answer, without spaces and marks.
+NO_ANSWER = frozenset(('noanswer', 'unanswerable', 'cannotanswer', 'notanswerable', 'impossible'))
 
 
 class Answer(NamedTuple):
@@ -29,7 +33,8 @@ class Answer(NamedTuple):
 
 
 def place(record: Any, context: str, where: str, summary: Summary) -> Answer | None:
-    """Returns the answer of a record; None if its text is empty, which means that there is none.
+    """Returns the answer of a record; None if its text is empty, or a word such as 'no answer' that
+    the context does not have, which means that there is none.
 
     record: an object with `text` and perhaps `answer_start`, or only the text.
 
@@ -46,14 +51,21 @@ def place(record: Any, context: str, where: str, summary: Summary) -> Answer | N
     start = _start(record, where)
     if not text.strip():
         return None
-    if start is not None and start >= 0 and context.startswith(text, start):
-        return Answer(text, start, start + len(text))
+    there = start is not None and start >= 0 and context.startswith(text, start)
     for unit, other in _other_units(context, start or 0):
-        if context.startswith(text, other):
+        if other != start and context.startswith(text, other):
+            if there:
+                summary.count(BOTH.format(unit), where)
+                break
             summary.count(f'answers whose answer_start counts {unit}, converted', where)
             return Answer(text, other, other + len(text))
+    if there and start is not None:
+        return Answer(text, start, start + len(text))
     matches = list(_pattern(text).finditer(context))
     if not matches:
+        plain = ''.join(filter(str.isalpha, text.casefold()))
+        if plain in NO_ANSWER or text.strip().lower() in NO_VALUE:
+            return None
         summary.count(LOST, where)
         return Answer(text, -1, -1)
     several = len(matches) > 1
@@ -69,8 +81,8 @@ def _start(record: dict[str, Any], where: str) -> int | None:
     """Returns `answer_start`, also if it is a whole number of another type; None if it is
     missing."""
     value = record.get('answer_start')
-    if isinstance(value, str) and DIGITS.fullmatch(value.strip()):
-        value = int(value)
+    if isinstance(value, str) and (digits := DIGITS.fullmatch(value.strip())):
+        value = int(digits[1])
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):

@@ -1,4 +1,5 @@
-"""Reads entities that are given as character positions, as doccano, spaCy and Prodigy write them.
+"""Reads entities that are given as character positions, as doccano, spaCy, Prodigy and Label Studio
+write them.
 
 An entity is [start, end, type], where `end` is one more than the index of its last character. The
 entities become tags of words in the BIO scheme.
@@ -18,7 +19,7 @@ EXPECTED = 'expected a list of [start, end, type], character positions in the te
 KEYS = {
     'start': ('start', 'start_offset', 'begin'),
     'end': ('end', 'end_offset'),
-    'type': ('label', 'type', 'tag', 'entity_group'),
+    'type': ('label', 'type', 'tag', 'entity_group', 'labels'),
 }
 # Thai to Tibetan, Burmese, Khmer, Japanese, Chinese and Korean. In these scripts, an entity may be
 # a part of the characters between two spaces.
@@ -92,6 +93,8 @@ def _spans(value: Any, name: str, where: str, summary: Summary) -> list[Span]:
     found = []
     for item in value:
         parts = _parts(item) if isinstance(item, dict) else item
+        if isinstance(item, dict) and isinstance(parts[2], list) and len(parts[2]) == 1:
+            parts[2] = parts[2][0]  # Label Studio has a list of types
         is_span = isinstance(parts, Sequence) and len(parts) == 3 and isinstance(parts[2], str)
         if not is_span or any(type(number) is not int for number in parts[:2]):
             raise ValueError(f'{where}: {name!r} has {short(item)}; {EXPECTED}')

@@ -12,6 +12,8 @@ from bert_jax.data.file_kinds import separator
 from bert_jax.data.labelled.tags import MARKS, SMALL, TYPED
 
 NUMBER = re.compile(r'\d+([-.]\d+)?')  # as in CoNLL-U: 3, 3-4, 3.1
+# Ids of annotations, such as T1 of brat, and dates, times and the like.
+NO_WORD = re.compile(r'[A-Z]\d+|[\W\d_]*\d[\W\d_]*')
 DECIMAL = re.compile(r'[+-]?\d+(\.\d+)?([eE][+-]?\d+)?%?')
 MANY = 50  # words; with fewer words, the number of different tags says little
 LONG_WORD = 20  # characters; sentences without spaces are longer on average
@@ -31,7 +33,11 @@ def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool) -> str:
         return _single(columns[0])
     words, last = columns[0], columns[-1]
     if len(rows) > 1 and all(map(NUMBER.fullmatch, words)):
-        return 'the first column numbers the words' if len(columns) > 2 else 'all words are numbers'
+        keep = 'keep the columns of words and tags (for example, cut -f2,4 FILE)'
+        numbers = f'the first column numbers the words; {keep}'
+        return numbers if len(columns) > 2 else 'all words are numbers'
+    if len(rows) > 1 and len(columns) > 2 and all(map(NO_WORD.fullmatch, words)):
+        return f'the first column has no words ({_some(words)})'
     again = sum(a == b for a, b in itertools.pairwise(words))
     if len(columns) > 2 and len(rows) > 3 and 2 * again > len(rows):
         return f'the first column has the same value in many lines ({_some(words)})'

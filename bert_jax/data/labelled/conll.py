@@ -8,11 +8,20 @@ from collections.abc import Iterator, Sequence
 from etils import epath
 
 from bert_jax.data import files
-from bert_jax.data.labelled import conll_columns, records, tables, tagged_records, tags
+from bert_jax.data.labelled import (
+    conll_columns,
+    label_numbers,
+    records,
+    tables,
+    tagged_records,
+    tags,
+)
 from bert_jax.data.labelled.bad_rows import OnError
-from bert_jax.data.labelled.conll_columns import DOCSTART, FORMAT
-from bert_jax.data.labelled.sentence import Sentence
+from bert_jax.data.labelled.conll_columns import FORMAT
+from bert_jax.data.labelled.sentence import SPACE, Sentence
 from bert_jax.data.summary import Summary
+
+NO_BREAK = '\u00a0'
 
 
 def read(
@@ -21,14 +30,26 @@ def read(
     tagged: bool | None = True,
     summary: Summary | None = None,
     columns: bool = False,
+    names: Sequence[str] = (),
 ) -> list[Sentence]:
     """The sentences of a file, as `iter_file` reads them, with their tags checked.
 
-    `summary` counts ill-formed tags too. Raises ValueError, with file and line, if only some of the
-    tags mark entities, and if tags of IOBES and of BILOU are mixed.
+    names: the names of tags that are numbers, by number. `summary` counts ill-formed tags too.
+    Raises ValueError, with file and line, for numbers without a name, if only some of the tags mark
+    entities, and if tags of IOBES and of BILOU are mixed.
     """
     summary = summary or Summary()
     sentences = list(iter_file(path, tagged=tagged, summary=summary, columns=columns))
+    if names:
+        strict = bool(tagged)
+        sentences = [
+            dataclasses.replace(
+                s, tags=[label_numbers.name_of(tag, names, s.where, strict) for tag in s.tags]
+            )
+            if s.tags
+            else s
+            for s in sentences
+        ]
     found = {tag for sentence in sentences for tag in sentence.tags or ()}
     if found and all(tag.isdigit() for tag in found):
         where = next(sentence.where for sentence in sentences if sentence.tags)
@@ -90,13 +111,12 @@ def iter_file(
 def write(
     sentences: Sequence[Sentence], predicted: Sequence[Sequence[str]], path: epath.PathLike
 ) -> None:
-    """Writes a CoNLL file of the words with these tags, word TAB tag; `read` reads it back."""
+    """Writes a CoNLL file of the words with these tags, word TAB tag; `read` reads it back. White
+    space inside a word becomes a no-break space."""
     blocks = []
     for sentence, names in zip(sentences, predicted, strict=True):
-        for word in sentence.words:
-            if not word or set(word) & set(' \t\n') or DOCSTART.fullmatch(word):
-                raise ValueError(f'{sentence.where}: a CoNLL file cannot hold the word {word!r}')
-        pairs = zip(sentence.words, names, strict=True)
+        words = [SPACE.sub(NO_BREAK, word) for word in sentence.words]
+        pairs = zip(words, names, strict=True)
         blocks.append(''.join(f'{word}\t{tag}\n' for word, tag in pairs))
     epath.Path(path).write_bytes('\n'.join(blocks).encode())
 

@@ -15,11 +15,14 @@ from bert_jax.data.summary import Summary
 
 SEPARATOR = re.compile('[ \t]+')
 DOCSTART = re.compile(r'-+docstart-+(\(.*\))?', re.IGNORECASE)
+# Comments before a sentence, and the marks of documents in CoNLL-2012.
+COMMENT = re.compile(r'# |#(begin|end) document\b')
 FORMAT = 'expected a line for each word, with the word first and its tag last'
 WORD_NAMES = frozenset(('word', 'words', 'token', 'tokens', 'form'))
 TAG_NAMES = frozenset(
     ('tag', 'tags', 'label', 'labels', 'ner', 'ner_tag', 'ner_tags', 'pos', 'upos', 'xpos', 'chunk')
 )
+EMPTY = 'and O or _ in an empty cell'
 LONG = 400  # words; a longer sentence may be several, without blank lines between them
 LOOKED_AT = 20  # lines that are looked at before the file is read as columns
 
@@ -59,7 +62,7 @@ def read(
             f'{path}:1 {lines[0][:60]!r} looks like a sentence and its tags, with a tab between '
             'them; write a line with words, a tab and tags above, and name the file .tsv'
         )
-    certain = [SEPARATOR.split(line) for line in lines if line and not line.startswith('# ')]
+    certain = [SEPARATOR.split(line) for line in lines if line and not COMMENT.match(line)]
     words = [cells for cells in certain if not DOCSTART.fullmatch(cells[0])]
     layout = _layout(words[0] if words else [''])
     width, header = layout.width, words[0] if layout.header else None
@@ -75,7 +78,7 @@ def read(
             continue
         # A line with the word '#' has as many columns as the others, and a tag that others have.
         is_word = len(cells) == width and cells[-1] in known_tags
-        if not blocks[-1] and line.startswith('# ') and not is_word:
+        if not blocks[-1] and COMMENT.match(line) and not is_word:
             summary.count('comment lines, left out', f'{path}:{number}')
             continue
         if cells == header:
@@ -148,11 +151,11 @@ def _ordered(columns: list[str], layout: Layout) -> list[str]:
 def _check_width(where: str, columns: list[str], width: int, tagged: bool) -> None:
     line = ' '.join(columns)
     if tagged and len(columns) == 1:
-        raise ValueError(f'{where} has a word without a tag, {line[:80]!r}; {FORMAT}')
+        raise ValueError(f'{where} has a word without a tag, {line[:80]!r}; {FORMAT}, {EMPTY}')
     if len(columns) != width:
         raise ValueError(
             f'{where} has {len(columns)} columns, {line[:80]!r}, but the lines before it have '
-            f'{width}; {FORMAT}, and spaces or tabs only between columns'
+            f'{width}; {FORMAT}, spaces or tabs only between columns, {EMPTY}'
         )
 
 

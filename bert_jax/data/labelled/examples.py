@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bert_jax.data.files import kind
-from bert_jax.data.labelled import records, tables
+from bert_jax.data.labelled import json_files, records, tables
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.json_files import characters, short
 from bert_jax.data.labelled.texts import Text
@@ -20,10 +20,7 @@ from bert_jax.data.summary import Summary
 
 ROLES = ('text', 'text_b', 'label')  # of the columns that are read
 TEXT_B = 'text_b'  # a column of second texts that has this name may be missing
-ADVICE = (
-    'correct it, or name the columns with config.data.text_field, text_b_field and label_field '
-    '(predict uses the names of training)'
-)
+ADVICE = 'correct it, or name the columns with config.data.text_field, text_b_field and label_field'
 
 
 class Example(NamedTuple):
@@ -55,19 +52,24 @@ def iter_file(
     advice: str = ADVICE,
     roles: Sequence[str] = ROLES,
     label_set: Callable[[Any, str, str], tuple[str, ...] | None] | None = None,
+    predicts: bool = False,
 ) -> Iterator[Example]:
     """Reads the examples of a file one by one; `text`, `text_b` and `label` name its columns.
 
     Texts are stripped. The label is None if it is empty or the file has no such column. A column
     `text_b` may be missing if it has its default name. columns: whether an example has all values
     of its row. `summary` notes the columns that are read, by their `roles`. advice: the end of
-    messages about columns. label_set: reads several labels, see `label_sets.parser`. Raises
+    messages about columns. label_set: reads several labels, see `label_sets.parser`. predicts:
+    whether the examples are only predicted. If not, rows that were rejected in Prodigy are left
+    out. Raises
     ValueError, with path:line, for a line that is not an example, unless `on_error` is given (see
     `each`), and for a file that is missing, damaged, not UTF-8 or empty.
     """
     path = pathlib.Path(path).expanduser()
     needed, optional = [text, *[text_b] * (text_b != TEXT_B)], (TEXT_B, label)
     is_json = kind(path)[0] in records.JSON
+    if predicts:
+        advice = predict_advice(needed)
     empty = True
 
     def example(found: tuple[dict[str, Any], str]) -> Example:
@@ -90,6 +92,8 @@ def iter_file(
         )
 
     read = records.read(path, needed, optional, advice, on_error)
+    if summary is not None and not predicts:
+        read = json_files.accepted(read, summary)
     yield from each(read, example, on_error)
     if empty:
         expected = f'an object on each line, {{"{text}": ...}}'
@@ -98,7 +102,14 @@ def iter_file(
         raise ValueError(f'{path} has no examples; expected {expected}')
 
 
-def check_pairs(examples: Sequence[Example], pairs: bool | None = None) -> None:
+def predict_advice(names: Sequence[str]) -> str:
+    """The end of a message about the columns of a file to predict."""
+    return f'name the columns of texts as in training: {", ".join(map(repr, names))}'
+
+
+def check_pairs(
+    examples: Sequence[Example], pairs: bool | None = None, advice: str = ADVICE
+) -> None:
     """Raises ValueError, with path:line, for an example that is a pair if `pairs` is False, or a
     single text if it is True. If `pairs` is None, all examples must be like the first one."""
     for example in examples:
@@ -107,7 +118,7 @@ def check_pairs(examples: Sequence[Example], pairs: bool | None = None) -> None:
         if pairs != (example.text_b is not None):
             raise ValueError(
                 f'{example.where} has {"no" if pairs else "a"} second text, unlike the examples '
-                f'before it or the training examples; {ADVICE}'
+                f'before it or the training examples; {advice}'
             )
 
 

@@ -19,17 +19,17 @@ def paths(value: str, key: str) -> list[str]:
     """The files that `value` names; none if it is empty. They are local.
 
     `value` is a path or a pattern, such as reviews/*.csv, or several of them with commas between
-    them. key: that of config.data, for messages. Raises ValueError if a path does not exist or is a
-    folder, and if no file matches a pattern.
+    them. key: the name of the setting, for messages. Raises ValueError if a path does not exist or
+    is a folder, and if no file matches a pattern.
     """
     found: list[str] = []
     for part in patterns.split(value) if value else ():
         path = os.path.expanduser(part)
         if not part:
-            raise ValueError(f'config.data.{key}={value} has an empty name beside a comma')
+            raise ValueError(f'{key}={value} has an empty name beside a comma')
         if os.path.isdir(path):
             raise ValueError(
-                f'config.data.{key}={part} is a folder; name its files, for example '
+                f'{key}={part} is a folder; name its files, for example '
                 f'{os.path.join(part, "*.csv")}'
             )
         names = [path] if os.path.exists(path) else patterns.matching(path)
@@ -37,7 +37,7 @@ def paths(value: str, key: str) -> list[str]:
         if not names:
             here = '' if os.path.isabs(path) else f' (from {pathlib.Path.cwd()})'
             wrong = 'matches no file' if patterns.WILD.search(part) else 'does not exist'
-            raise ValueError(f'config.data.{key}={part} {wrong}{here}')
+            raise ValueError(f'{key}={part} {wrong}{here}')
         found += names
     return found
 
@@ -50,7 +50,7 @@ def of_settings(values: Mapping[str, str], summary: Summary) -> dict[str, list[s
     """
     found: dict[str, list[str]] = {}
     for key in KEYS:
-        found[key], again = patterns.once(paths(values[key], key))
+        found[key], again = patterns.once(paths(values[key], f'config.data.{key}'))
         if again:
             summary.count('files that are given twice, read once', again[0], len(again))
     for key in KEYS[1:]:

@@ -9,8 +9,10 @@ from typing import Any
 from bert_jax.data.file_kinds import separator
 from bert_jax.data.files import kind, lines
 from bert_jax.data.labelled.bad_rows import OnError, each
+from bert_jax.data.summary import Summary
 
 SURROGATES = re.compile('[\ud800-\udfff]')
+REJECTED = ('reject', 'ignore')  # values of Prodigy's key `answer`: the labels are wrong or unknown
 Record = tuple[dict[str, Any], str]  # an object and its place, 'path:line' or 'path: [index]'
 
 
@@ -30,6 +32,15 @@ def records(path: pathlib.Path, name: str, on_error: OnError | None = None) -> I
         (number, line) for number, line in enumerate(lines(path, on_error), 1) if line.strip()
     )
     yield from each(numbered, lambda found: _of_line(path, *found, name), on_error)
+
+
+def accepted(found: Iterator[Record], summary: Summary) -> Iterator[Record]:
+    """The records without those that someone rejected or ignored in Prodigy, which are counted."""
+    for record, where in found:
+        if record.get('answer') in REJECTED and 'text' in record:
+            summary.count('rows rejected or ignored in Prodigy, left out', where)
+        else:
+            yield record, where
 
 
 def whole(path: pathlib.Path) -> Any:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from bert_jax.data.labelled import labels as label_columns
+from bert_jax.data.labelled import tables
 from bert_jax.data.labelled.examples import Example
 
+BITS = {'0', '1', 'true', 'false'}
 Parser = Callable[[Any, str, str], tuple[str, ...] | None]
 
 
@@ -17,9 +19,9 @@ def parser(separator: str | None) -> Parser:
     labels.
 
     A list has the labels as strings or whole numbers; an empty list means no labels, and null or no
-    value gives None. separator: what separates the labels in a string, which is a list in JSON if
-    it begins with '['; None if only lists are allowed. The function raises ValueError, with
-    `where`, for anything else, and for a label that is empty or occurs twice.
+    value gives None. separator: what separates the labels in a string, which is a list of JSON,
+    Python or NumPy if it begins with a bracket; None if only lists are allowed. The function raises
+    ValueError, with `where`, for anything else, and for a label that is empty or occurs twice.
     """
 
     def parse(value: Any, name: str, where: str) -> tuple[str, ...] | None:
@@ -41,16 +43,17 @@ def parser(separator: str | None) -> Parser:
 
 
 def _cell(value: str, separator: str, name: str, where: str) -> Any:
-    if not value.strip().startswith('['):
+    if value.strip() == 'set()':
+        return []
+    if not value.strip().startswith(('[', '{', '(')):
         labels = [label.strip() for label in value.split(separator)]
         return [label for label in labels if label]
-    try:
-        return json.loads(value)
-    except ValueError as error:
+    if (found := tables.list_in(value)) is None:
         raise ValueError(
-            f'{where} has {value!r:.60} in {name!r}, which begins like a list but is not JSON '
-            f'({error}); write labels with {separator!r} between them, or as ["a", "b"]'
-        ) from error
+            f'{where} has {value!r:.60} in {name!r}, which begins like a list but is not one; '
+            f'write labels with {separator!r} between them, or as ["a", "b"]'
+        )
+    return found
 
 
 def _label(value: Any, name: str, where: str) -> str:
@@ -69,6 +72,12 @@ def names(examples: Sequence[Example]) -> list[str]:
     found = label_columns.label_names([alone for _, alone in _each_label(examples)])
     if not found:
         raise ValueError('no example has a label; expected at least one')
+    counts = {len(example.labels or ()) for example in examples}
+    if {*found} <= BITS and min(counts) > 1:
+        raise ValueError(
+            f'{examples[0].where} has {examples[0].labels}, which looks like a 0 or a 1 for each '
+            'label; expected the names of the labels that the text has'
+        )
     return found
 
 

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from bert_jax.data.labelled.examples import Example
+from bert_jax.data.labelled.texts import NO_VALUE
 
 LISTED = 20  # a message lists at most this many labels
 FEW = 20  # fewer examples than this say little about a column
+TRUTH = {'true': '1', 'yes': '1', 'false': '0', 'no': '0'}
+QUOTES = '"\'`\u2018\u2019\u201c\u201d.,;:'
 WHOLE_NUMBER = re.compile(r'([+-]?\d{1,18})(\.0+)?')
 BETWEEN = re.compile(r'[\s_-]+')
+SEVERAL = re.compile('[|;,]')
 
 
 def label_names(examples: Sequence[Example]) -> list[str]:
@@ -51,17 +55,35 @@ def check_column(examples: Sequence[Example], path: str) -> None:
 
 def alike(names: Sequence[str]) -> list[tuple[str, str]]:
     """Pairs of different names that may mean the same: they differ only in case, in the composition
-    or the width of characters, in invisible characters, or in spaces, hyphens and underscores."""
+    or the width of characters, in invisible characters, in spaces, hyphens and underscores, or in
+    quotes and marks around them, or they are equal numbers or truth values."""
     first: dict[str, str] = {}
     pairs = []
     for name in names:
         plain = unicodedata.normalize('NFKC', name).casefold()
         plain = ''.join(c for c in plain if unicodedata.category(c) not in ('Cf', 'Cc'))
-        plain = BETWEEN.sub(' ', unicodedata.normalize('NFKC', plain)).strip()
-        other = first.setdefault(plain, name)
+        plain = unicodedata.normalize('NFKC', plain).strip().strip(QUOTES)
+        number = as_number(plain)
+        plain = str(number) if number == number else BETWEEN.sub(' ', plain).strip()
+        other = first.setdefault(str(float(TRUTH[plain])) if plain in TRUTH else plain, name)
         if other != name:
             pairs.append((other, name))
     return pairs
+
+
+def doubts(names: Sequence[str], multi_label: bool) -> list[str]:
+    """Lines about names of labels that may not be what they seem. multi_label: whether a text may
+    have several of them."""
+    lines = [f'labels that may mean the same: {a!a} and {b!a}' for a, b in alike(names)]
+    lines += [
+        f'labels that look like missing values: {x!a}' for x in names if x.lower() in NO_VALUE
+    ]
+    for name in names:
+        parts = [part.strip() for part in SEVERAL.split(name)]
+        if len(parts) > 1 and all(parts) and (multi_label or {*parts} & {*names}):
+            key = 'label_separator' if multi_label else 'multi_label'
+            lines.append(f'labels that look like several labels: {name!a} (config.data.{key})')
+    return lines
 
 
 def label_ids(examples: Sequence[Example], names: Sequence[str]) -> np.ndarray:

@@ -15,10 +15,7 @@ from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.summary import Summary
 
-ADVICE = (
-    'correct it, or name the columns with config.data.source_field and target_field (predict uses '
-    'the names of training)'
-)
+ADVICE = 'correct it, or name the columns with config.data.source_field and target_field'
 ROLES = ('source', 'target')
 
 
@@ -65,12 +62,16 @@ def iter_pairs(
 
 
 def iter_sources(
-    path: str | os.PathLike[str], source: str, on_error: OnError | None = None
+    path: str | os.PathLike[str],
+    source: str,
+    on_error: OnError | None = None,
+    predicts: bool = True,
 ) -> Iterator[Pair]:
     """Reads source texts one by one, with all columns of their rows.
 
     The file is a .csv, .tsv or .jsonl with the column `source`, or a .txt with a text on each line,
-    which may be empty. Raises ValueError as `iter_pairs` does.
+    which may be empty. predicts: whether the texts are only predicted, for messages. Raises
+    ValueError as `iter_pairs` does.
     """
     path = pathlib.Path(path).expanduser()
     if kind(path)[0] == '.txt':
@@ -78,7 +79,13 @@ def iter_sources(
             yield Pair(line.strip(), None, f'{path}:{number}')
         return
     found = examples.iter_file(
-        path, text=source, label='', columns=True, on_error=on_error, advice=ADVICE
+        path,
+        text=source,
+        label='',
+        columns=True,
+        on_error=on_error,
+        advice=ADVICE,
+        predicts=predicts,
     )
     for example in found:
         yield Pair(example.text, None, example.where, example.columns)

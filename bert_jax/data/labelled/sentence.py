@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")  # words and punctuation, as in CoNLL files
+SPACE = re.compile('[ \t\r\n]+')  # what separates words and lines in CoNLL files
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,9 @@ from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.summary import Summary
 
 FLAGS = {'true': True, 'false': False, '1': True, '0': False, 'none': False, '': False}
-EMPTY = 'questions whose answer is an empty text, read as questions without an answer'
+EMPTY = 'questions whose answer is an empty text or "no answer", read as without an answer'
+# How pandas writes NumPy arrays in a table: array(['otto lang'], dtype=object).
+NUMPY = re.compile(r'\barray\((\[[^\[\]]*\])(?:, *dtype=\w+)?\)')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,34 +44,37 @@ def iter_file(
     summary: Summary | None = None,
     columns: bool = False,
     on_error: OnError | None = None,
+    seen: dict[str, str] | None = None,
 ) -> Iterator[Question]:
     """Reads the questions of a .jsonl file or a table one by one, or a .json file as a whole.
 
     A .json file has SQuAD's form, or a list of objects. An object, a line of .jsonl and a row of a
     table have `question` and `context`, and may have `id` (default: its place), `is_impossible` and
-    `answers`: a list as in SQuAD, or an object with the lists `text` and `answer_start`. In a table
-    `answers` is JSON, or `answer_text` and `answer_start` are columns. A file to predict needs no
-    answers.
+    `answers`: a list as in SQuAD, or an object with the lists `text` and `answer_start`. An object
+    may also be a paragraph of SQuAD, with `qas`. In a table `answers` is JSON, or `answer_text` and
+    `answer_start` are columns. A file to predict needs no answers.
 
     If an answer is not at its `answer_start`, see `answer_places.place`. `summary` counts these
     answers and those that are not in the context. A question without `is_impossible` is impossible
     if all its answers are empty texts or, except in SQuAD 1.1, if its list of answers is empty.
     columns: whether each question keeps the columns of the input: all values of its line or, in
-    SQuAD's form, the question and the context. Raises ValueError, with the file, the place in it
-    and the question's id, for a value that is missing, repeated or of a wrong type, unless
-    `on_error` is given (see `bad_rows.each`).
+    SQuAD's form, the question and the context. seen: the places of the ids of other files, to which
+    those of this file are added. Raises ValueError, with the file, the place in it and the
+    question's id, for a value that is missing, repeated or of a wrong type, unless `on_error` is
+    given (see `bad_rows.each`).
     """
     path, summary = pathlib.Path(path).expanduser(), summary or Summary()
-    seen: dict[str, str] = {}
+    seen = {} if seen is None else seen
+    before = len(seen)
 
     def once(question: Question) -> Question:
         check_id(question, seen)
         return question
 
     yield from each(_Reader(path, summary, columns, on_error).questions(), once, on_error)
-    if not seen:
+    if len(seen) == before:
         raise ValueError(f'{path} has no questions')
-    summary.count('questions', number=len(seen))
+    summary.count('questions', number=len(seen) - before)
 
 
 def check_id(question: Question, seen: dict[str, str]) -> None:
@@ -98,7 +104,9 @@ class _Reader:
         content = None
         if kind(self.path)[0] == '.json' and (content := json_files.whole(self.path)) is not None:
             first = isinstance(content, dict) and str(content.get('version')).startswith('1')
-            if isinstance(content, dict) and not {'data', 'question', 'paragraphs'} & {*content}:
+            if isinstance(content, dict) and not {'data', 'question', 'paragraphs', 'qas'} & {
+                *content
+            }:
                 _get(content, 'data', list, str(self.path))
             if isinstance(content, dict) and 'data' in content:
                 _get(content, 'data', list, str(self.path))
@@ -110,6 +118,8 @@ class _Reader:
                 False,
             )
         for item, where in found:
+            if isinstance(item, dict) and 'qas' in item:  # a paragraph alone
+                item = {'paragraphs': [item]}
             if isinstance(item, dict) and 'paragraphs' in item:
                 yield from self._article(item, where, first)
             elif isinstance(item, dict) and 'data' in item and 'question' not in item:
@@ -165,7 +175,7 @@ def _of_row(row: Mapping[str, str], where: str) -> dict[str, Any]:
             record['answers'] = json_files.loads(cell)
         except (ValueError, RecursionError):
             try:
-                record['answers'] = ast.literal_eval(cell)
+                record['answers'] = ast.literal_eval(NUMPY.sub(r'\1', cell))
             except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
                 raise ValueError(f"{where}: 'answers' is {cell!r:.60}; expected JSON") from error
     elif 'answer_text' in row:
@@ -193,7 +203,7 @@ def _records(record: Any, key: str, where: str) -> Iterator[tuple[Any, str]]:
 def _id(record: dict[str, Any], where: str) -> str:
     """The id of a question: a string, or a number as a string; its place if it has none."""
     name = record.get('id')
-    if name is None:
+    if name is None or name == '':
         return where
     if isinstance(name, bool) or not isinstance(name, str | int | float):
         raise ValueError(f"{where}: 'id' is {name!r:.60}; expected str")

@@ -1,7 +1,10 @@
 """Reads tables: .csv, which follows RFC 4180, and .tsv, which has no quoting."""
 
+import ast
 import csv
+import json
 import pathlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +14,9 @@ from bert_jax.data.labelled import json_files
 from bert_jax.data.labelled.bad_rows import OnError, each
 
 SUFFIXES = ('.csv', '.tsv')
+# pandas and datasets write a NumPy array to a table without commas: ['EU' 'rejects'] or [3 0].
+VALUE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+""")
+ARRAY = re.compile(rf'\[\s*(?:{VALUE.pattern})(?:\s+(?:{VALUE.pattern}))*\s*\]')
 LONGEST = 1 << 24  # characters of a CSV field; a longer one probably has a quote that is not closed
 Numbered = tuple[int, list[str]]  # the number of the first line of a row, and its cells
 
@@ -31,8 +37,12 @@ def csv_rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Nu
         except StopIteration:
             return
         except csv.Error as error:
+            mark = separator(next(lines(path), '')) if number == 1 else ''
+            hint = f'separate its columns by commas instead of {mark!r}, or ' * (
+                mark not in ('', ',')
+            )
             wrong = ValueError(
-                f'{path}:{number} is not CSV ({error}); put double quotes around a text with '
+                f'{path}:{number} is not CSV ({error}); {hint}put double quotes around a text with '
                 'commas, quotes or line breaks, and double the quotes in it. A file of JSON '
                 'objects, one on each line, needs a name that ends in .jsonl'
             )
@@ -48,6 +58,22 @@ def tsv_rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Nu
     for number, line in enumerate(lines(path, on_error), 1):
         line = line.rstrip('\r\n')
         yield number, line.split('\t') if line else []
+
+
+def list_in(cell: str) -> list[Any] | None:
+    """The values of a list in a cell, as JSON, Python (also a tuple or a set) or NumPy writes it;
+    None if the cell is no list."""
+    cell = cell.strip()
+    if ARRAY.fullmatch(cell):
+        return [ast.literal_eval(value) for value in VALUE.findall(cell)]
+    for parse in (json.loads, ast.literal_eval) if cell.startswith(('[', '(', '{')) else ():
+        try:
+            values = parse(cell)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(values, list | tuple | set):
+            return sorted(values, key=str) if isinstance(values, set) else [*values]
+    return None
 
 
 def column_indices(
@@ -83,6 +109,7 @@ def records(
     if not header:
         return
     check_header(header, {*needed, *({*optional} & {*header})}, f'{path}:{number}', advice)
+    header = _distinct(header)
 
     def named(found: Numbered) -> tuple[dict[str, Any], str]:
         number, row = found
@@ -92,7 +119,7 @@ def records(
                 f'{where} has {len(row)} columns; expected {len(header)}, as in the first line '
                 f'({", ".join(header)})'
             )
-        if [cell.strip() for cell in row] == header:
+        if _distinct([cell.strip() for cell in row]) == header:
             raise ValueError(
                 f'{where} repeats the names of the columns ({", ".join(header)}); remove this line'
             )
@@ -100,6 +127,18 @@ def records(
 
     kept = _with_inner_blanks(found) if len(header) == 1 else (f for f in found if f[1])
     yield from each(kept, named, on_error)
+
+
+def _distinct(header: Sequence[str]) -> list[str]:
+    """The names of columns; a name that is repeated gets a number: a, a_2, a_3."""
+    names: list[str] = []
+    for name in header:
+        number, new = 1, name
+        while new in names:
+            number += 1
+            new = f'{name}_{number}'
+        names.append(new)
+    return names
 
 
 def check_header(header: list[str], names: Collection[str], where: str, advice: str) -> None:

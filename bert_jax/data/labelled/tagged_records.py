@@ -6,18 +6,16 @@ row for each word. Then a sentence ends at a blank line, or where the number of 
 column of its own, changes. A text may have entities as character positions (`character_spans`).
 """
 
-import ast
-import json
 import pathlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bert_jax.data.file_kinds import separator
 from bert_jax.data.files import kind
 from bert_jax.data.labelled import character_spans, json_files, tables
 from bert_jax.data.labelled.bad_rows import OnError, each
-from bert_jax.data.labelled.conll_columns import LONG
-from bert_jax.data.labelled.sentence import Sentence, split_words
+from bert_jax.data.labelled.conll_columns import DOCSTART, LONG
+from bert_jax.data.labelled.sentence import SPACE, Sentence, split_words
 from bert_jax.data.summary import Summary
 
 # The names of columns, the preferred ones first; capital letters do not matter.
@@ -29,12 +27,10 @@ TAG = ('tag', 'ner_tag', 'ner', 'label', 'labels', 'tags', 'pos_tag', 'pos', 'up
 NUMBER = ('sentence #', 'sentence', 'sentence_id', 'sent_id', 'sentence_idx', 'sentence_number')
 SPANS = 'character positions; expected a tag for each word'
 NAMES = (
-    'write the names of the tags (in Python: names = dataset.features[COLUMN].feature.names, and '
-    'names[i] for each number i)'
+    'give the names of the tags in the order of their numbers: config.data.label_names=O,B-PER,... '
+    "(in Python: ','.join(dataset.features[COLUMN].feature.names))"
 )
-# pandas and datasets write a NumPy array to a table without commas: ['EU' 'rejects'] or [3 0].
-VALUE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+""")
-ARRAY = re.compile(rf'\[\s*(?:{VALUE.pattern})(?:\s+(?:{VALUE.pattern}))*\s*\]')
+SPACED = 'words with spaces inside, written to .conll files with no-break spaces'
 
 
 class _Columns(NamedTuple):
@@ -63,6 +59,23 @@ def read(
     on_error: OnError | None,
 ) -> Iterator[Sentence]:
     """The sentences of a file; see `conll.iter_file`."""
+    for sentence in _read(path, tagged, columns, summary, on_error):
+        if tagged is not False:  # they are written as a .conll file
+            if len(sentence.words) == 1 and DOCSTART.fullmatch(sentence.words[0]):
+                summary.count('-DOCSTART- lines, left out', sentence.where)
+                continue
+            if number := sum(map(bool, map(SPACE.search, sentence.words))):
+                summary.count(SPACED, sentence.where, number)
+        yield sentence
+
+
+def _read(
+    path: pathlib.Path,
+    tagged: bool | None,
+    columns: bool,
+    summary: Summary,
+    on_error: OnError | None,
+) -> Iterator[Sentence]:
     if kind(path)[0] not in tables.SUFFIXES:
         found: _Columns | None = None
 
@@ -72,7 +85,9 @@ def read(
             found = found or _find([*values], where, tagged, summary, path, False)
             return _sentence(values, where, found, tagged, columns, False, summary)
 
-        yield from each(json_files.records(path, 'words', on_error), sentence, on_error)
+        objects = json_files.records(path, 'words', on_error)
+        objects = objects if tagged is False else json_files.accepted(objects, summary)
+        yield from each(objects, sentence, on_error)
         return
     rows = tables.rows(path, on_error)
     number, row = next(((number, row) for number, row in rows if row), (0, []))
@@ -82,7 +97,9 @@ def read(
     where = f'{path}:{number}'
     if not has_words(header):
         advice = f'name the column of words {WORDS[0]!r}, or {WORD[0]!r} with a row for each word'
-        tables.check_header(header, [WORDS[0]], where, advice)
+        cells = header[0].split(separator(header[0]) or None)  # as if another mark separated them
+        known = [cell for cell in cells if has_words([cell])]
+        tables.check_header(header, known or [WORDS[0]], where, advice)
     tables.column_indices(header, header, where, 'give each column a name of its own')
     names = _find(header, where, tagged, summary, path, True)
     if names.per_word:
@@ -157,13 +174,17 @@ def _sentence(
     if names.has_spans and wants_tags:
         text = json_files.characters(values.get(names.words), names.words, where)
         found = values.get(names.tags)
-        found = _listed(found, where) if is_table and isinstance(found, str) else found
+        if is_table and isinstance(found, str):
+            if not found.strip():
+                summary.count('empty cells, read as no entities', where)
+            found = _listed(found, where)
         pair = character_spans.words_and_tags(text, found, names.tags, where, summary)
         if not pair[0]:
             raise ValueError(f'{where} has no words in {names.words!r}')
         return Sentence(*pair, where, kept)
-    if names.is_raw and isinstance(values.get(names.words), str):
-        words = split_words(json_files.characters(values.get(names.words), names.words, where))
+    raw = values.get(names.words)
+    if names.is_raw and not (isinstance(raw, list) and all(map(_is_word, raw))):
+        words = split_words(json_files.characters(raw, names.words, where))
         if not words:
             raise ValueError(f'{where} has no words in {names.words!r}')
     else:
@@ -172,6 +193,10 @@ def _sentence(
     if tags is not None and len(tags) != len(words):
         raise ValueError(f'{where} has {len(words)} {names.words!r} and {len(tags)} {names.tags!r}')
     return Sentence(words, tags, where, kept)
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and not SPACE.search(value)
 
 
 def _is_blank(value: Any, names: _Columns) -> bool:
@@ -189,28 +214,21 @@ def _strings(values: Mapping[str, Any], name: str, where: str, is_table: bool = 
         raise ValueError(f'{where}: {name!r} is {found!r:.60}; expected a list of strings')
     if all(isinstance(value, list | dict) for value in found):
         raise ValueError(f'{where}: {name!r} is {found!r:.60}, {SPANS}')
-    if all(isinstance(value, int) for value in found) and name.lower() in TAGS:
-        raise ValueError(f'{where}: {name!r} has numbers, {found!r:.60}; {NAMES}')
+    if all(type(value) is int for value in found) and name.lower() in TAGS:
+        return [*map(str, found)]
     if any(isinstance(value, str) and not value.strip(' \t\r\n') for value in found):
         raise ValueError(f'{where} has an empty string in {name!r}; remove it')
     return [json_files.characters(value, name, where) for value in found]
 
 
 def _listed(cell: str, where: str) -> list[Any]:
-    """The values in a cell: a list of JSON, Python or NumPy, or words that spaces divide."""
-    cell = cell.strip()
-    if ARRAY.fullmatch(cell):
-        return [ast.literal_eval(value) for value in VALUE.findall(cell)]
-    for parse in (json.loads, ast.literal_eval) if cell.startswith('[') else ():
-        try:
-            values = parse(cell)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if isinstance(values, list):
-            return values
-    if cell.startswith(("['", '["')):
+    """The values in a cell: a list, or words that spaces divide."""
+    values = tables.list_in(cell) if cell.strip().startswith('[') else None
+    if values is not None:
+        return values
+    if cell.strip().startswith(("['", '["')):
         raise ValueError(
-            f'{where} has {cell:.60}, which is not a complete list; write all of its values'
+            f'{where} has {cell.strip():.60}, which is not a complete list; write all of its values'
         )
     return cell.split()
 

@@ -13,7 +13,10 @@ EMPTY = 'texts without a token'
 UNKNOWN = 'texts of unknown tokens alone'
 HALF_UNKNOWN = 'texts of which more than half is unknown tokens'
 REPLACED = 'texts with U+FFFD, a character that another program could not decode'
+MISSING = 'texts that look like missing values, such as NA'
 SPECIAL = 'texts with the name of a special token, read as characters'
+# How pandas, R, Excel, JSON and UCI write that a value is missing.
+NO_VALUE = frozenset(('na', 'n/a', '#n/a', '<na>', 'nan', 'none', 'null', 'nil', '?'))
 Text = str | tuple[str, str]
 
 
@@ -104,6 +107,8 @@ class TextEncoder:
             self.odd[UNKNOWN].append(index)
         elif 2 * unknown > sum(map(len, segments)):
             self.odd[HALF_UNKNOWN].append(index)
+        if any(text.strip().lower() in NO_VALUE for text in pair):
+            self.odd[MISSING].append(index)
         if any('\ufffd' in text for text in pair):
             self.odd[REPLACED].append(index)
         if any(map(self._special.search, pair)):

@@ -72,6 +72,10 @@ class ByteBPE(FastTokenizer):
         ordinary = [self.pieces[i] for i in self.ordinary_ids if len(self.pieces[i]) > 1]
         return [piece for piece in ordinary if (text := _text(piece)) != text.lower()]
 
+    def case_warning(self) -> str:
+        # Single bytes write every capital letter.
+        return super().case_warning() if self.lowercase else ''
+
 
 def by_id(ids: Mapping[str, int], source: object) -> list[str]:
     """The tokens in the order of their ids. Raises ValueError unless the ids are 0, 1, 2, ..."""

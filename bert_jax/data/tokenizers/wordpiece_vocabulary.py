@@ -15,7 +15,7 @@ from bert_jax.data.tokenizers.base import FastTokenizer, marker
 from bert_jax.data.tokenizers.specials import BERT, find_specials
 
 VOCABULARY = 'vocab.txt'
-NUMBERED = re.compile(r'[^\t]+\t-?[\d.e+-]+')  # a token and its count or id
+NUMBERED = re.compile(r'[^\t]+\t-?[\d.e+-]+|\d+\t[^\t]+')  # a token and its count or id
 COVERAGE = 0.9999  # the share of the characters of a text that a vocabulary trained on it contains
 MIN_COVERAGE = 0.9  # if the share is smaller, training raises an error
 
@@ -79,8 +79,8 @@ def read(path: epath.Path, lowercase: bool, strip_accents: bool | None = None) -
     pieces = [piece.removesuffix('\r') for piece in text.removesuffix('\n').split('\n')]
     while len(pieces) > 1 and not pieces[-1]:
         pieces.pop()
-    # Text is split at blanks, so that a blank at the end of a line is no part of a token.
-    pieces = [piece.rstrip(' \t') or piece for piece in pieces]
+    # Text is split at blanks, so that a blank at an end of a line is no part of a token.
+    pieces = [piece.strip(' \t') or piece for piece in pieces]
     first: dict[str, int] = {}
     for i, piece in enumerate(pieces):
         if not piece and len(pieces) > 1:
@@ -111,10 +111,11 @@ def _check_kind(path: epath.Path, text: str) -> None:
             'tokenizer.json, and give its folder'
         )
     lines = text.splitlines()
+    first = lines and lines[-1].partition('\t')[0].isdigit()
     if 2 * sum(map(bool, map(NUMBERED.fullmatch, lines))) > len(lines):
         raise ValueError(
             f'vocabulary {path} has a number beside each token ({lines[-1]!r:.40}); {expected}, '
-            'and nothing else. To remove the numbers: cut -f1 FILE > vocab.txt'
+            f'and nothing else. To remove the numbers: cut -f{2 if first else 1} FILE > vocab.txt'
         )
 
 

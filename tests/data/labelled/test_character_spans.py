@@ -31,6 +31,12 @@ FORMS: dict[str, dict[str, Any]] = {
             {'start': 20, 'end': 28, 'token_start': 5, 'label': 'LOC'},
         ],
     },
+    'Label Studio': {
+        'label': [
+            {'start': 0, 'end': 9, 'text': 'Anna Lang', 'labels': ['PER']},
+            {'start': 20, 'end': 28, 'text': 'New York', 'labels': ['LOC']},
+        ]
+    },
     'a space at the end': {'entities': [[0, 9, 'PER'], [19, 28, 'LOC']]},
 }
 
@@ -55,8 +61,10 @@ def test_the_forms_of_tools(tmp_path: pathlib.Path, form: str) -> None:
 
 
 def test_tables_lists_and_texts_without_entities(tmp_path: pathlib.Path) -> None:
-    (tmp_path / 'a.csv').write_text('text,label\nAnna left,"[(0, 4, \'PER\')]"\nHe left,[]\n')
-    found = [s.tags for s in conll.read(tmp_path / 'a.csv')]
+    (tmp_path / 'a.csv').write_text('text,label\nAnna left,"[(0, 4, \'PER\')]"\nHe left,\n')
+    summary = Summary()
+    found = [s.tags for s in conll.read(tmp_path / 'a.csv', summary=summary)]
+    assert 'empty cells, read as no entities' in str(summary)
     assert found == [['B-PER', 'O'], ['O', 'O']]
     rows = [{'text': 'Anna left', 'label': [[0, 4, 'Job title']]}, {'text': 'He', 'label': []}]
     (tmp_path / 'a.json').write_text(json.dumps(rows))

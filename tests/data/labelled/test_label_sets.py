@@ -18,6 +18,9 @@ READ = {  # value in the file, separator -> labels
     'an empty cell': ('', ',', ()),
     'a separator at the end': ('a,', ',', ('a',)),
     'JSON in a cell': ('["b", "a,c"]', ',', ('b', 'a,c')),
+    "Python's list": ("['b', 'a']", ',', ('b', 'a')),
+    "Python's set": ("{'b', 'a'}", ',', ('a', 'b')),
+    "NumPy's array": ("['b' 'a']", ',', ('b', 'a')),
 }
 REFUSED = {  # value in the file, separator -> message
     'a string in JSON': ('a', None, "has 'a' in 'label'; expected a list of labels"),
@@ -27,7 +30,7 @@ REFUSED = {  # value in the file, separator -> message
     'half a number': ([0.5], None, 'the label 0.5 .*; expected strings or whole numbers'),
     'an empty label': (['a', ' '], None, 'expected strings or whole numbers'),
     'twice': ('a,b,a', ',', "the label 'a' twice"),
-    "Python's list": ("['a', 'b']", ',', 'begins like a list but is not JSON'),
+    'half a list': ("['a', 'b'", ',', 'begins like a list but is not one'),
 }
 
 
@@ -63,6 +66,7 @@ def test_arrays(tmp_path: pathlib.Path) -> None:
     [
         ((['a'], None), 'a.jsonl:2 has no label'),
         (([], []), 'no example has a label'),
+        (([0, 1], [1, 0]), "a.jsonl:1 has .*'0', '1'.*, which looks like a 0 or a 1 for each"),
         ((['1'], ['1.0']), "a.jsonl:2 has the label '1.0', and an example before it has '1'"),
     ],
 )

@@ -7,7 +7,14 @@ import pytest
 
 from bert_jax.config import DataConfig
 from bert_jax.data import files
-from bert_jax.data.labelled import conll, examples, labels, squad
+from bert_jax.data.labelled import (
+    conll,
+    examples,
+    label_numbers,
+    labels,
+    squad,
+    tagged_records,
+)
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import readers
 from bert_jax.inference import text_inputs
@@ -50,6 +57,8 @@ PREDICTED = {
     'ACGTACGTACGTACGTACGTACGTACGT\n' * 3: 'look like text',
     'Anna,NNP\nlives,VB\n': r"separated by ','",
     '0 Anna\n1 lives\n': 'all words are numbers',
+    'T1\tPER 0 4\tAnna\nT2\tLOC 14 20\tBerlin\n': r'first column has no words \(T1, T2\)',
+    '2024-01-01 INFO Anna\n2024-01-02 INFO left\n': 'first column has no words',
     'B-PER Anna\nO lives\n': 'the first column has tags',
     '{"words": ["Anna"]}\n': 'looks like JSON objects',
 }
@@ -60,6 +69,7 @@ FORMS = {
     'Anna PER-B\nlives O\n': (['B-PER', 'O'], "tags such as 'PER-B', read as 'B-PER'"),
     'word\tpos\nAnna\tN\nlives\tV\n': (['N', 'V'], 'lines with names of columns, left out'),
     'id word tag\n1 Anna B-x\n2 lives O\n': (['B-x', 'O'], 'lines with names of columns, left out'),
+    '#begin document (a); part 0\nAnna B-x\nlives O\n': (['B-x', 'O'], 'comment lines, left out'),
     '-DOCSTART-(1) O\n\nAnna B-x\nlives O\n': (['B-x', 'O'], '-DOCSTART- lines, left out'),
     '--docstart-- O\n\nAnna B-x\nlives O\n': (['B-x', 'O'], '-DOCSTART- lines, left out'),
 }
@@ -117,6 +127,34 @@ def test_other_forms_are_read_and_counted(tmp_path, content, expected):
     assert sentence.words == ['Anna', 'lives'], 'prediction reads the same words'
 
 
+def test_rows_that_are_rejected_in_prodigy_are_left_out(tmp_path):
+    rows = [{'text': 'Anna lives', 'answer': name} for name in ('accept', 'reject', 'ignore')]
+    lines = [json.dumps(row | {'label': 'x', 'spans': []}) for row in rows]
+    path, summaries = put(tmp_path / 'a.jsonl', '\n'.join(lines)), (Summary(), Summary())
+    assert len(list(examples.iter_file(path, summary=summaries[0]))) == 1
+    assert len(conll.read(path, summary=summaries[1])) == 1
+    assert all('rejected or ignored in Prodigy' in str(summary) for summary in summaries)
+    assert len(list(examples.iter_file(path, summary=Summary(), predicts=True))) == 3
+    assert len(list(conll.iter_file(path, tagged=False))) == 3
+
+
+def test_a_word_of_json_may_have_spaces_or_be_no_word(tmp_path):
+    words = [
+        {'words': ['-DOCSTART-'], 'tags': ['O']},
+        {'words': ['New York', 'a\tb'], 'tags': 'xO'},
+    ]
+    words[1]['tags'] = ['B-x', 'O']
+    path, summary = put(tmp_path / 'a.json', json.dumps(words)), Summary()
+    (sentence,) = conll.read(path, summary=summary)
+    assert summary.counts == {'-DOCSTART- lines, left out': 1, tagged_records.SPACED: 2}
+    conll.write([sentence], [['B-x', 'O']], tmp_path / 'out.conll')
+    (again,) = conll.read(tmp_path / 'out.conll')
+    assert again.words == ['New\xa0York', 'a\xa0b']
+    put(path, json.dumps({'text': ['Anna lives', 'He left']}))
+    with pytest.raises(ValueError, match=r"in 'text'; expected a string"):
+        list(conll.iter_file(path, tagged=False))
+
+
 ROWS = [(['Anna', 'lives'], ['B-PER', 'O']), (['He'], ['O'])]
 OBJECTS = [{'tokens': w, 'ner_tags': t, 'id': i} for i, (w, t) in enumerate(ROWS)]
 WORDS_AND_TAGS = {
@@ -157,22 +195,37 @@ def test_words_and_tags_in_every_format(tmp_path):
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
-        ('a.jsonl', '{"tokens": ["Anna"], "ner_tags": [1]}', "'ner_tags' has numbers.*feature.n"),
+        ('a.jsonl', '{"tokens": ["Anna"], "ner_tags": [1]}', r'\(1\) .*_names=O.*feature\.n'),
         ('a.jsonl', '{"tokens": ["Anna"], "ner_tags": ["1"]}', r'numbers \(1\) instead of tags'),
         ('a.csv', 'tokens,ner_tags\nAnna lives,3 0\n', r'a.csv:2 has numbers \(0, 3\)'),
-        ('a.csv', "tokens,ner_tags\n['Anna' 'lives'],[3 0]\n", "'ner_tags' has numbers"),
+        ('a.csv', "tokens,ner_tags\n['Anna' 'lives'],[3 0]\n", r'has numbers \(0, 3\) instead'),
         ('a.csv', "tokens,ner_tags\n['Anna' ... 'x'],a\n", 'which is not a complete list'),
         ('a.csv', 'text,label\nAnna lives,pos\n', r"'label' has \"pos\"; expected a list of"),
         ('a.csv', 'words,tags\nAnna lives,O\n', "2 'words' and 1 'tags'"),
         ('a.csv', 'words,tags\nAnna,O\nwords,tags\n', ':3 repeats the names of the columns'),
         ('a.csv', 'word,tag\nAnna,O\nlives,\n', ":3 has an empty cell in 'tag'"),
         ('a.csv', 'name,kind\nAnna,O\n', "no column 'words'.*name the column of words"),
-        ('a.csv', 'word;tag\nAnna;O\n', "no column 'words'"),
+        ('a.csv', 'word;tag\nAnna;O\n', "no column 'word', .*separated by ';': separate them by"),
+        ('a.txt', 'Anna\tB-x\nlives\t\n', ":2 has a word without a tag, 'lives'.*O or _ in an em"),
     ],
 )  # fmt: skip
 def test_words_without_tags_are_refused(tmp_path, name, content, message):
     with pytest.raises(ValueError, match=message):
         conll.read(put(tmp_path / name, content))
+
+
+def test_numbers_get_their_names(tmp_path):
+    line = {'tokens': ['Anna', 'lives'], 'ner_tags': [1, 0]}
+    path = put(tmp_path / 'a.jsonl', json.dumps(line))
+    (sentence,) = conll.read(path, names=label_numbers.parse('O, B-PER'))
+    assert sentence.tags == ['B-PER', 'O']
+    with pytest.raises(ValueError, match=r"a\.jsonl:1 has '1'; expected a number from 0 to 0"):
+        conll.read(path, names=['O'])
+    assert label_numbers.name_of('1.0', ['neg', 'pos'], 'a.csv:2') == 'pos'
+    assert label_numbers.name_of('-1', ['neg', 'pos'], 'a.csv:2', strict=False) == '-1'
+    for wrong in ('O,,B', 'O,O'):
+        with pytest.raises(ValueError, match='expected the name of each number'):
+            label_numbers.parse(wrong)
 
 
 def test_rows_of_a_sentence_that_are_apart_are_counted(tmp_path):
@@ -213,6 +266,7 @@ def test_the_suffix_of_a_packed_file_has_to_be_right(tmp_path):
         ('a.csv', '{"text": "a", "label": "b"}\n', 'looks like JSON objects, .*ends in .jsonl'),
         ('a.csv', '<!DOCTYPE html>\n<html>\n', 'looks like HTML'),
         ('a.csv', 'text;label\na;b\n', r"separated by ';': separate them by commas"),
+        ('a.csv', '"text";"label"\n"a";"b"\n', "is not CSV .*by commas instead of ';', or put"),
         ('a.csv', 'text\tlabel\na\tb\n', r'separated by tabs: rename it to \.tsv'),
         ('a.tsv', 'text,label\na,b\n', r"separated by ',': rename it to \.csv"),
         ('a.jsonl', 'text,label\na,b\n', r'a table needs a name that ends in \.csv'),
@@ -234,17 +288,26 @@ def test_texts_of_json_lists_and_blank_ends_are_read(tmp_path):
         ('a', '1', f'{path}: [0]'),
         ('b', '0', f'{path}: [1]'),
     ]
+    twice = put(tmp_path / 'twice.csv', 'text,a,a,\nfine,1,2,\n')
+    (example,) = examples.iter_file(twice, columns=True)
+    assert example.columns == {'text': 'fine', 'a': '1', 'a_2': '2', '': ''}
     end = put(tmp_path / 'end.csv', 'text\nfine\nbad\n\n\n')
     assert [e.text for e in examples.iter_file(end)] == ['fine', 'bad']
 
 
 ALIKE = ['Pos', 'pos', 'True', 'true', 'caf\xe9', 'cafe\u0301', 'x', 'x\u200b', 'a b', 'a_b']
-ALIKE += ['\uff21', 'A', 'c', 'd']
+ALIKE += ['\uff21', 'A', '07', '7', 'no', '0', '"q"', 'q', 'c', 'd', '-7']
 
 
 def test_labels_that_may_mean_the_same():
-    expected = [tuple(ALIKE[i : i + 2]) for i in range(0, 12, 2)]
+    expected = [tuple(ALIKE[i : i + 2]) for i in range(0, 18, 2)]
     assert labels.alike(ALIKE) == expected
+    doubts = labels.doubts(['NA', 'a', 'a|b', 'c;d'], multi_label=False)
+    assert doubts == [
+        "labels that look like missing values: 'NA'",
+        "labels that look like several labels: 'a|b' (config.data.multi_label)",
+    ]
+    assert "'c;d' (config.data.label_separator)" in labels.doubts(['c;d'], multi_label=True)[0]
 
 
 def test_a_column_that_is_not_one_of_labels(tmp_path):

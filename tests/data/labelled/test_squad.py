@@ -203,6 +203,13 @@ def test_offsets_in_other_units_are_converted(tmp_path, unit, encoding, size):
     assert question.answers == [('mill', 5, 9)]
     name = f'answers whose answer_start counts {unit}, converted (first: {path}:1.answers[0])'
     assert summary.lines() == {name: 1, 'questions': 1}
+    # By chance, the answer is also at the same number of characters.
+    line['context'] = '\U0001f600' * 5 + ' mill' * 9
+    line['answers'] = [{'text': 'mill', 'answer_start': 11}]
+    path.write_text(json.dumps(line))
+    summary = Summary()
+    assert squad.read(path, summary)[0].answers == [('mill', 11, 15)]
+    assert 'and also where it counts UTF-16 units, read as characters' in str(summary)
 
 
 @pytest.mark.parametrize('version', ['1.1', 'v2.0'])
@@ -212,17 +219,20 @@ def test_an_empty_answer_is_no_answer(tmp_path, version):
         empty = [{'text': '', 'answer_start': -1}]
         paragraph['qas'][1] |= {'is_impossible': True, 'answers': empty}
         more = [{'id': 'a3', 'question': 'Who?', 'answers': empty}]
+        no_text = [{'text': 'No answer', 'answer_start': -1}]
+        more.append({'id': 'a5', 'question': 'Who?', 'answers': no_text})
         more.append({'id': 'a4', 'question': 'Who?', 'answers': [*asked['answers'], *empty]})
         paragraph['qas'] += more
 
     summary = Summary()
-    _, second, third, last = squad.read(put(tmp_path, edited(edit)), summary)
-    assert second.is_impossible and third.is_impossible and not third.answers
+    _, second, third, fourth, last = squad.read(put(tmp_path, edited(edit)), summary)
+    assert second.is_impossible and third.is_impossible and fourth.is_impossible
+    assert not third.answers and not fourth.answers
     assert not last.is_impossible and len(last.answers) == 2
     assert summary.counts == {
-        squad.EMPTY: 1,
+        squad.EMPTY: 2,
         'empty answers beside others, left out': 1,
-        'questions': 4,
+        'questions': 5,
     }
 
 
@@ -236,6 +246,8 @@ def test_an_empty_answer_is_no_answer(tmp_path, version):
         {'is_impossible': 'false'},
         {'answers': [{'text': 'Kraków', 'answer_start': '17'}]},
         {'answers': [{'text': 'Kraków', 'answer_start': 17.0}]},
+        {'answers': [{'text': 'Kraków', 'answer_start': '17.0'}]},
+        {'id': ''},
         {'answers': ['Kraków']},
         {'answers': [{'text': 'Kraków'}]},
         {'answers': {'text': 'Kraków', 'answer_start': 17}},
@@ -246,7 +258,8 @@ def test_values_that_are_plain_in_another_type(tmp_path, changes):
     path = put(tmp_path, [flat(**changes)])
     (question,) = squad.read(path)
     assert question.answers[0] == ('Kraków', 17, 23) and not question.is_impossible
-    assert question.id == {'12': '12', 'None': f'{path}: [0]'}.get(str(changes.get('id', '')), 'a1')
+    place = f'{path}: [0]'
+    assert question.id == {12: '12', None: place, '': place}.get(changes.get('id', 'a1'), 'a1')
 
 
 def test_questions_in_every_format(tmp_path):
@@ -260,12 +273,15 @@ def test_questions_in_every_format(tmp_path):
         'c.json': '\n'.join(map(json.dumps, rows)),
         'd.json': json.dumps(nested),
         'b.jsonl': json.dumps(nested),
+        'e.json': json.dumps(nested['data'][0]['paragraphs'][:1]),
         'a.csv': '\n'.join([f'{head}answer_text,answer_start', *(f'{c}Kraków,17' for c in cells)]),
         'b.csv': '\n'.join([f'{head}answers', *(f"{c}\"{{'text': ['Kraków']," for c in cells)]),
     }
     contents['b.csv'] = contents['b.csv'].replace(
         "['Kraków'],", "['Kraków'], 'answer_start': [17]}\""
     )
+    arrays = "array(['Kraków'], dtype=object), 'answer_start': array([17], dtype=int32)}"
+    contents['c.csv'] = contents['b.csv'].replace("['Kraków'], 'answer_start': [17]}", arrays)
     for name, content in contents.items():
         (tmp_path / name).write_text(content)
         found = squad.read(tmp_path / name)

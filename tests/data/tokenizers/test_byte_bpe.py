@@ -106,6 +106,8 @@ def test_a_lowercased_vocabulary(tmp_path):
     lower.save(tmp_path)
     assert tokenizer.load(tmp_path, lowercase=False).lowercase
     assert not lower.case_warning()
+    small = tokenizer.train(['small letters'] * 9, 300, False, 'byte_bpe')
+    assert not small.capitalized and not small.case_warning(), 'bytes write capital letters'
 
 
 def test_the_case_of_a_vocabulary(roberta, shared_data):
