@@ -76,7 +76,9 @@ def test_text_in_another_encoding_is_refused_by_name(tmp_path, files):
     for i in range(files):
         text = '\n'.join(['élève à côté de là', 'déjà vu'] * (20 // files))
         put(tmp_path / f'{i:02}.txt', text.encode('latin-1'))
-    with pytest.raises(ValueError, match=r'00\.txt:1: .* not UTF-8; convert it from \S+, which'):
+    with pytest.raises(
+        ValueError, match=r'00\.txt:1: .* not UTF-8; convert it from \S+, which .*v'
+    ):
         read(tmp_path / '*')
     put(tmp_path / '00.txt', 'fine\n' * 20_000 + 'x')
     summary = Summary()
@@ -152,7 +154,7 @@ def test_truncated_files_are_named_with_the_line(tmp_path, compression):
     least = 0 if compression == '.bz2' else 1000  # it decompresses blocks of 900 kB
     assert least <= int(str(caught.value).split('line ')[1].split()[0]) < 4000
     path.write_bytes(b'not compressed')
-    with pytest.raises(ValueError, match='is damaged after line 0'):
+    with pytest.raises(ValueError, match='is not compressed, and its name should not'):
         read(path)
 
 
