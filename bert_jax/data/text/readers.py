@@ -10,7 +10,7 @@ from bert_jax.config import DataConfig
 from bert_jax.data import files, patterns
 from bert_jax.data.labelled.json_files import short
 from bert_jax.data.summary import Document, Summary
-from bert_jax.data.text import builtin, builtin_code, staging, tfds
+from bert_jax.data.text import builtin, builtin_code, markup, staging, tfds
 from bert_jax.data.text.source import NotFetched, Source, documents_of
 from bert_jax.data.text.text_lines import HEADING, lines, looked_at
 
@@ -99,7 +99,7 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
                     documents = ([line] for _, line in rows if line)
                 else:
                     documents = _split(path, rows, data.documents, summary)
-            yield from documents
+            yield from markup.counted(documents, str(path), summary)
         decoder.finish()
 
     sizes = {path: size for path, (_, size, _) in identity.items()}
