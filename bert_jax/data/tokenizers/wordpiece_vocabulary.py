@@ -16,6 +16,7 @@ from bert_jax.data.tokenizers.specials import BERT, find_specials
 
 VOCABULARY = 'vocab.txt'
 NUMBERED = re.compile(r'[^\t]+\t-?[\d.e+-]+')  # a token and its count or id
+LONGEST = 100  # characters of the longest word that is divided into tokens
 COVERAGE = 0.9999  # the share of the characters of a text that a vocabulary trained on it contains
 MIN_COVERAGE = 0.9  # if the share is smaller, training raises an error
 
@@ -144,6 +145,14 @@ def train(
     backend.train_from_iterator((texts[i : i + 1000] for i in range(0, len(texts), 1000)), trainer)
     ids = backend.get_vocab()
     return WordPiece(sorted(ids, key=ids.__getitem__), lowercase, strip_accents=strip_accents)
+
+
+def undivided(texts: Sequence[str], lowercase: bool, strip_accents: bool | None) -> int:
+    """The number of characters that are in words of more than LONGEST characters."""
+    backend = _bert_tokenizer(models.WordPiece(unk_token=BERT.unk), lowercase, strip_accents)
+    split, normalize = backend.pre_tokenizer.pre_tokenize_str, backend.normalizer.normalize_str
+    words = (word for text in texts for word, _ in split(normalize(text)))
+    return sum(len(word) for word in words if len(word) > LONGEST)
 
 
 def alphabet(
