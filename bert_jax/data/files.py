@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from bert_jax.config import disk
 from bert_jax.config.files import is_remote
 from bert_jax.data.file_kinds import NOT_PRINTED, PACKED, not_text
 from bert_jax.data.summary import Summary
@@ -100,7 +101,8 @@ def raw_lines(path: pathlib.PurePath, name: str = '', longest: int = -1) -> Iter
         if isinstance(error, OSError) and error.errno is None and kind(path)[1] == '.bz2':
             damaged = True  # bz2 raises an OSError without an errno
         if not damaged:
-            raise
+            with disk.explained(name, lambda: f'line {number} is the last that was read'):
+                raise
         raise ValueError(
             f'{name} is damaged after line {number} ({error}); replace it or leave it out'
         ) from error

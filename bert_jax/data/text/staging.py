@@ -131,5 +131,11 @@ def _explained(path: epath.PathLike) -> Iterator[None]:
         if not mistake and str(getattr(error, 'code', '')) not in HTTP_MISTAKES:
             error.add_note(f'while reading {path}')
             raise
+        if isinstance(error, KeyError) or type(error).__name__ == 'UnimplementedError':
+            kind = str(path).partition('://')[0]
+            raise ValueError(
+                f'{path} cannot be read, because URLs of the kind {kind}:// are not known; '
+                'download it, and give its path'
+            ) from error
         why = f'{type(error).__name__}: {first_line(error)}'
         raise ValueError(f'{path} cannot be read ({why})') from error

@@ -2,11 +2,13 @@
 
 import json
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from bert_jax.config import DataConfig
-from bert_jax.data.summary import Summary
+from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import markup, readers
 
 PROSE = 'The pump lost pressure on Monday.\nIt was cleaned, and passed the test.\n'
@@ -37,6 +39,10 @@ LINES = {
 TWICE = ['à côté de la forêt', 'вода и лес', '水火木金']
 
 
+def read(path: pathlib.Path, summary: Summary, **options: Any) -> list[Document]:
+    return list(readers.source(DataConfig(corpus=f'text:{path}', **options)).read(summary))
+
+
 @pytest.mark.parametrize('what', LINES)
 def test_markup_is_counted(tmp_path: pathlib.Path, what: str) -> None:
     assert {*LINES} == {*markup.PATTERNS}
@@ -49,8 +55,7 @@ def test_markup_is_counted(tmp_path: pathlib.Path, what: str) -> None:
     path.with_name('b.jsonl').write_text('\n'.join(map(json.dumps, records)))
     for name in ('a.txt', 'b.jsonl'):
         summary = Summary()
-        source = readers.source(DataConfig(corpus=f'text:{tmp_path / name}'))
-        documents = list(source.read(summary))
+        documents = read(tmp_path / name, summary)
         assert len(documents) == 2, 'nothing is lost'
         assert f'files with {what} (first: {tmp_path / name}): 1' in str(summary)
 
@@ -89,5 +94,23 @@ def test_ordinary_text_is_not_counted() -> None:
 def test_markup_of_wikiextractor_is_refused_anywhere(tmp_path: pathlib.Path, tag: str) -> None:
     path = tmp_path / 'a.txt'
     path.write_text(PROSE * 20 + f'\n{tag}\nT\n\nA sentence.\n\n</doc>\n')
-    with pytest.raises(ValueError, match=r'a\.txt:42 is .* WikiExtractor, .* --json'):
-        list(readers.source(DataConfig(corpus=f'text:{path}')).read(Summary()))
+    for documents in ('blank_line', 'line', 'file', 'heading'):
+        with pytest.raises(ValueError, match=r'a\.txt:42 is .* WikiExtractor, .* --json'):
+            read(path, Summary(), documents=documents)
+
+
+def test_articles_of_wikitext(tmp_path: pathlib.Path, shared_data: Callable) -> None:
+    """An article is a document if the option is set; otherwise a line says so."""
+    path = shared_data('corpora/wikitext2-test.txt')
+    summary = Summary()
+    documents = read(path, summary, documents='heading')
+    titles = [document[0] for document in documents]
+    assert len(documents) == 62 and titles[:2] == ['= Robert Boulter =', '= Du Fu =']
+    assert '= = Career = =' in documents[0] and 'headings' not in str(summary)
+    assert len(read(path, summary)) > 1000
+    assert 'text files with headings such as = Title =, as in WikiText; config.data' in str(summary)
+    (tmp_path / 'b.txt').write_text('1 = 1 = 1\n\n= = Early = =\nx\n\n=\n= =\n')
+    summary = Summary()
+    assert len(read(tmp_path / 'b.txt', summary, documents='heading')) == 1
+    read(tmp_path / 'b.txt', summary)
+    assert 'headings' not in str(summary)
