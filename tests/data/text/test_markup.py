@@ -114,3 +114,12 @@ def test_articles_of_wikitext(tmp_path: pathlib.Path, shared_data: Callable) -> 
     assert len(read(tmp_path / 'b.txt', summary, documents='heading')) == 1
     read(tmp_path / 'b.txt', summary)
     assert 'headings' not in str(summary)
+
+
+def test_line_ends_of_old_macs_are_refused(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / 'a.txt'
+    path.write_bytes(b'One.\rTwo.\r\rThree.\r')
+    with pytest.raises(ValueError, match=r'a\.txt has lines that end in CR alone; convert them'):
+        read(path, Summary())
+    path.write_bytes(b'One.\r\nTwo.\r\n')
+    assert read(path, Summary()) == [['One.', 'Two.']]

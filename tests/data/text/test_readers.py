@@ -104,14 +104,6 @@ def test_utf16_is_refused(tmp_path, encoding, compression):
         read(tmp_path / '*')
 
 
-def test_line_ends_of_old_macs_are_refused(tmp_path):
-    put(tmp_path / 'a.txt', 'One.\rTwo.\r\rThree.\r')
-    with pytest.raises(ValueError, match=r'a\.txt has lines that end in CR alone; convert them'):
-        read(tmp_path / 'a.txt')
-    put(tmp_path / 'a.txt', 'One.\r\nTwo.\r\n')
-    assert read(tmp_path / 'a.txt') == [['One.', 'Two.']]
-
-
 def test_a_folder_and_braces(tmp_path):
     for name in ('b/c.txt', 'b/d.jsonl', 'b/image.png', 'a.txt'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
