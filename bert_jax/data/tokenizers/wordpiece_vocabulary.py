@@ -117,6 +117,13 @@ def _check_kind(path: epath.Path, text: str) -> None:
             f'vocabulary {path} has a number beside each token ({lines[-1]!r:.40}); {expected}, '
             'and nothing else. To remove the numbers: cut -f1 FILE > vocab.txt'
         )
+    found = {line.rstrip(' \t') for line in lines}
+    for number, line in enumerate(lines, 1):
+        if name := next((n for n in BERT.all() if n in line and n not in found), ''):
+            raise ValueError(
+                f'vocabulary {path}: line {number} has {name}, but also something else '
+                f'({line[:40]!r}); {expected}, and nothing else'
+            )
 
 
 def train(
