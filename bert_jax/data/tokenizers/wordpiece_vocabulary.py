@@ -1,6 +1,7 @@
 """WordPiece vocabularies: vocab.txt, one token a line."""
 
 import collections
+import itertools
 import json
 import re
 import sys
@@ -12,7 +13,7 @@ from etils import epath
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from bert_jax.data.tokenizers.base import FastTokenizer, marker
-from bert_jax.data.tokenizers.specials import BERT, find_specials
+from bert_jax.data.tokenizers.specials import BERT, NAMES, find_specials
 
 VOCABULARY = 'vocab.txt'
 NUMBERED = re.compile(r'[^\t]+\t-?[\d.e+-]+')  # a token and its count or id
@@ -70,18 +71,24 @@ def _bert_tokenizer(
 def read(path: epath.Path, lowercase: bool, strip_accents: bool | None = None) -> WordPiece:
     """The vocabulary in a vocab.txt. Raises ValueError if it is not one."""
     try:
-        text = path.read_text('utf-8').removeprefix('\ufeff')
+        text = path.read_bytes().decode('utf-8').removeprefix('\ufeff')
     except UnicodeDecodeError as error:
         raise ValueError(
             f'vocabulary {path} is not UTF-8 text ({error}); expected one token a line, '
             'or a SentencePiece model named *.model'
         ) from error
+    text = text.replace('\r\n', '\n').replace('\r', '\n')
     _check_kind(path, text)
-    pieces = [piece.removesuffix('\r') for piece in text.removesuffix('\n').split('\n')]
+    pieces = text.removesuffix('\n').split('\n')
     while len(pieces) > 1 and not pieces[-1]:
         pieces.pop()
     # Text is split at blanks, so that a blank at the end of a line is no part of a token.
     pieces = [piece.rstrip(' \t') or piece for piece in pieces]
+    if not {*itertools.chain(*NAMES.values())} & {*pieces}:
+        raise ValueError(
+            f'vocabulary {path} has no special token, such as {BERT.mask}; it is not a vocabulary, '
+            f'or that of another model. It begins {text[:40]!r}'
+        )
     first: dict[str, int] = {}
     for i, piece in enumerate(pieces):
         if not piece and len(pieces) > 1:
