@@ -47,7 +47,7 @@ def check(summary: Summary, vocab_file: str, vocabulary: Tokenizer) -> str:
     vocab_file: the vocabulary that the user gives; '' if it was trained on the text. Raises
     ValueError if more than half of the text is lost.
     """
-    given = f'config.data.vocab_file={vocab_file}' if vocab_file else ''
+    given = f'the vocabulary {vocab_file}' if vocab_file else ''
     in_long_words = summary.lost_in_long_words > summary.lost / 2
     return judged(summary.lost_share, given, vocabulary, in_long_words)
 

@@ -17,7 +17,7 @@ from bert_jax.config import DataConfig
 from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
 from bert_jax.config.environment import user_cache
-from bert_jax.config.errors import first_line
+from bert_jax.config.errors import first_line, unknown_url
 from bert_jax.config.files import is_remote
 from bert_jax.data import patterns
 from bert_jax.data.labelled.file_lists import KEYS
@@ -42,7 +42,9 @@ Stats = dict[epath.Path, tuple[int, int]]  # files: (bytes, time in seconds or 0
 
 
 def cache_of(data: DataConfig) -> pathlib.Path:
-    """The folder of copies and prepared stores."""
+    """The folder of copies and prepared stores. Raises ValueError for a URL."""
+    if is_remote(data.cache_dir):
+        raise ValueError(f'config.data.cache_dir={data.cache_dir} has to be a local folder')
     return pathlib.Path(data.cache_dir).expanduser() if data.cache_dir else user_cache()
 
 
@@ -131,11 +133,7 @@ def explained(path: epath.PathLike) -> Iterator[None]:
         if not mistake and str(getattr(error, 'code', '')) not in HTTP_MISTAKES:
             error.add_note(f'while reading {path}')
             raise
-        if isinstance(error, KeyError) or type(error).__name__ == 'UnimplementedError':
-            kind = str(path).partition('://')[0]
-            raise ValueError(
-                f'{path} cannot be read, because URLs of the kind {kind}:// are not known; '
-                'download it, and give its path'
-            ) from error
+        if line := unknown_url(error):
+            raise ValueError(f'{path} cannot be read: {line}') from error
         why = f'{type(error).__name__}: {first_line(error)}'
         raise ValueError(f'{path} cannot be read ({why})') from error

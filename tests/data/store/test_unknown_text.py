@@ -79,7 +79,7 @@ def test_a_vocabulary_of_another_script_is_refused(tmp_path: pathlib.Path) -> No
         ['вода и лес у реки. ' * 5 + 'the end'] * 20 + ['дом ' * 30 + f'{i}' for i in range(20)]
     )
     wanted = config(tmp_path, text, vocab_file=str(tmp_path / 'vocab.txt'))
-    refuses = r'vocab_file=.*vocab.txt does not have their characters'
+    refuses = r'the vocabulary .*vocab.txt does not have their characters'
     with pytest.raises(ValueError, match=refuses):
         resolve(wanted, epath.Path(tmp_path / 'run')).describe_data()
     with pytest.raises(ValueError, match=refuses):
