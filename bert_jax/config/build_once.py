@@ -27,7 +27,13 @@ def build_once(output: pathlib.Path, write: Writer, doing: str, done: Callable[[
 
 
 def _build(output: pathlib.Path, write: Writer, doing: str, done: Callable[[], bool]) -> bool:
-    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(
+            f'{output.parent} cannot be made, because there is a file or a broken link of this '
+            'name, or of that of a folder above it; choose another folder'
+        ) from error
     lock = filelock.FileLock(output.parent / f'.{output.name}.lock')
     try:
         held = lock.acquire(blocking=False)

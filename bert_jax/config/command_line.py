@@ -39,6 +39,7 @@ from bert_jax.config.errors import (
     first_line,
     is_out_of_memory,
     unknown_key,
+    unknown_url,
 )
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'A name in configs/, or a file.')
@@ -101,6 +102,8 @@ def _outcome(error: Exception) -> tuple[int, str]:
     if isinstance(error, OSError) and error.errno in disk.REASONS.keys() & DISK_ERRORS:
         where = error.filename or 'the output'
         return 2, f'{disk.REASONS[error.errno]} for {where}; run the same command again after that'
+    if line := unknown_url(error):
+        return 2, line
     mistake = isinstance(error, MISTAKES)
     if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
         mistake = mistake or error.errno in DISK_ERRORS

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import re
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -61,6 +62,18 @@ def unknown_key(key: str, known: Iterable[str]) -> ValueError:
 def first_line(error: BaseException) -> str:
     """The first line of the message, at most 200 characters; without one, the error's type."""
     return str(error).strip().split('\n')[0][:200] or type(error).__name__
+
+
+def unknown_url(error: BaseException) -> str:
+    """The message for a URL of a kind that no library reads, such as https://; '' for another
+    error."""
+    kind = str(error.args[0]) if isinstance(error, KeyError) and error.args else ''
+    if not kind.endswith('://') and type(error).__name__ == 'UnimplementedError':
+        found = re.match(r"File system scheme '(\w+)' not implemented", str(error))
+        kind = f'{found[1]}://' if found else ''
+    if not kind.endswith('://'):
+        return ''
+    return f'URLs of the kind {kind} are not known; download the files, and give their path'
 
 
 def is_out_of_memory(error: BaseException) -> bool:

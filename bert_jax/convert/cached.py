@@ -17,6 +17,7 @@ from bert_jax.convert import adapters, hf_weights, hub, sentence_folders
 from bert_jax.convert.folders import convert_in
 from bert_jax.convert.tf1_names import CONFIGS, REFUSED
 
+CASED = '--nolowercase'  # an option of `convert`, in its errors
 FORMATS = {'hf': 'Hugging Face', 'tf1': 'TensorFlow 1'}
 # The files whose hash names a conversion: all files of the folder, and small files of its
 # sub-folders, such as those of sentence-transformers. Weights for other libraries are not hashed.
@@ -47,8 +48,9 @@ def model_folder(
     try:
         built = build_once(output, write, f'converting {directory}', output.exists)
     except ValueError as error:
+        cased = '; in training, --config.data.lowercase=false' if CASED in str(error) else ''
         raise ValueError(
-            f'{error}. To choose options, convert it yourself: bert_jax convert '
+            f'{error}{cased}. To choose options, convert it yourself: bert_jax convert '
             f'--from={origin} --input={directory} --output=DIR'
         ) from error
     if built:

@@ -1,5 +1,6 @@
 """Recognizes the kind of a file by its first bytes or lines, for messages about a wrong file."""
 
+import contextlib
 import json
 import re
 from collections.abc import Sequence
@@ -7,8 +8,9 @@ from collections.abc import Sequence
 # The beginning of a file is not text if it has a larger share of zero bytes than MAX_NULS.
 MAX_NULS = 0.2
 # It is not text either if it has at least MIN_CONTROLS other control characters, and a larger share
-# of them than MAX_CONTROLS.
+# of them than MAX_CONTROLS; or than FEW_CONTROLS, if also more than MAX_INVALID is not UTF-8.
 MAX_CONTROLS, MIN_CONTROLS = 0.1, 8
+FEW_CONTROLS, MAX_INVALID = 0.02, 0.05
 CONTROLS = bytes({*range(1, 9), *range(14, 27), 127})
 
 BOMS = {
@@ -17,6 +19,12 @@ BOMS = {
     b'\xff\xfe': 'UTF-16',
     b'\xfe\xff': 'UTF-16',
 }
+# Encodings without a byte order mark: their line ends and spaces have zero bytes.
+WIDE = ('utf-32-le', 'utf-32-be', 'utf-16-le', 'utf-16-be')
+# Encodings that write all characters with those of ASCII -> the bytes at which such characters
+# begin.
+SEVEN_BITS = {'iso2022_jp_2': b'\x1b$', 'iso2022_kr': b'\x0e', 'hz': b'~{', 'utf_7': b'+'}
+MIN_BLANKS, MIN_OTHERS = 0.005, 10  # of the characters of a text; characters outside ASCII
 EXPORT = 'save its content as text'
 UNPACK = 'unpack it'
 # The first bytes of files that are not text -> the kind of such a file, and advice for the user.
@@ -26,6 +34,7 @@ MAGIC = {
     b'\xd0\xcf\x11\xe0': ('an old Office document (.doc, .xls)', EXPORT),
     b'PAR1': ('a Parquet file', 'save its rows as .jsonl'),
     b'ARROW1': ('an Arrow file', 'save its rows as .jsonl'),
+    b'\xff\xff\xff\xff': ('an Arrow file', 'save its rows as .jsonl'),
     b'ORC\n': ('an ORC file', 'save its rows as .jsonl'),
     b'Obj\x01': ('an Avro file', 'save its rows as .jsonl'),
     b'SQLite format 3': ('an SQLite database', 'save its rows as .jsonl'),
@@ -41,6 +50,11 @@ MAGIC = {
     b'II*\x00': ('a TIFF image', 'a text file is needed'),
     b'MM\x00*': ('a TIFF image', 'a text file is needed'),
     b'\x7fELF': ('a program', 'a text file is needed'),
+    b'GGUF': ('a model in GGUF', 'a text file is needed'),
+    b"7z\xbc\xaf'\x1c": ('a 7z archive', UNPACK),
+    b'Rar!\x1a\x07': ('a RAR archive', UNPACK),
+    b'\x04"M\x18': ('compressed by lz4', UNPACK),
+    b'/annex/objects/': ('a pointer of git-annex and not the file itself', 'run git annex get'),
     b'version https://git-lfs.github.com/': (
         'a Git LFS pointer and not the file itself',
         'run git lfs pull',
@@ -61,7 +75,7 @@ ARCHIVES = {
     b'epub': ('an EPUB book', EXPORT),
     b'.npy': ('a file of NumPy arrays (.npz)', 'save its text'),
 }
-TEXT_MAGIC = (b'%PDF-', b'{\\rtf', b'version https')
+TEXT_MAGIC = (b'%PDF-', b'{\\rtf', b'version https', b'/annex/objects/')
 NOT_PRINTED = re.compile(rb'[^\t-\r -~]')
 TAG = re.compile(r'<[/!?]?[A-Za-z].*>')
 NAME = re.compile(r'[\w#]*( ?[\w#]+){0,2}')  # the name of a column
@@ -72,8 +86,7 @@ SAFETENSORS = re.compile(rb'.{6}\x00\x00\{\s*"', re.DOTALL)  # the length of a h
 def not_text(block: bytes) -> str:
     """The end of a message about a file that begins with `block`: what the file is, and what to do.
     It is '' if the file may be text in UTF-8."""
-    encoding = next((name for bom, name in BOMS.items() if block.startswith(bom)), '')
-    if encoding:
+    if encoding := _encoding(block):
         return f'is not UTF-8, it is {encoding}; convert the file, for example with iconv'
     found = next((kind for start, kind in MAGIC.items() if block.startswith(start)), None)
     if not block.startswith(TEXT_MAGIC) and not NOT_PRINTED.search(block[:16]):
@@ -96,8 +109,30 @@ def not_text(block: bytes) -> str:
             'example with iconv'
         )
     controls = len(block) - len(block.translate(None, CONTROLS))
-    if controls >= MIN_CONTROLS and controls > MAX_CONTROLS * len(block):
+    is_utf8 = block.decode('utf-8', 'replace').count('\ufffd') <= MAX_INVALID * len(block)
+    if controls >= MIN_CONTROLS and controls > len(block) * (
+        MAX_CONTROLS if is_utf8 else FEW_CONTROLS
+    ):
         return f'is not text: {controls} of its first {len(block)} bytes are control characters'
+    return ''
+
+
+def _encoding(block: bytes) -> str:
+    """The encoding of a text that is not UTF-8, if its bytes show it; otherwise ''."""
+    if marked := next((name for bom, name in BOMS.items() if block.startswith(bom)), ''):
+        return marked
+    if 0 in block:
+        for name in WIDE:
+            text = block[: len(block) // 4 * 4].decode(name, 'replace')
+            blanks = text.count('\n') + text.count(' ')
+            if not {'\0', '\ufffd'} & {*text[:-1]} and blanks > MIN_BLANKS * len(text):
+                return f'{name[:6].upper()} without a byte order mark ({name})'
+    for name, start in SEVEN_BITS.items() if block.isascii() else ():
+        if start in block:
+            with contextlib.suppress(UnicodeDecodeError):
+                text = (block.rpartition(b'\n')[0] or block).decode(name)
+                if sum(not char.isascii() for char in text) >= MIN_OTHERS:
+                    return name
     return ''
 
 
@@ -115,7 +150,8 @@ def text_kind(lines: Sequence[str]) -> str:
     if any(PAGE.match(line) for line in kept):
         return 'HTML, a web page; save its text'
     tags = sum(bool(TAG.fullmatch(line)) for line in kept)
-    if first.startswith('<?xml') or tags > 0.8 * len(kept):
+    least = 0.25 if TAG.fullmatch(first) else 0.8
+    if first.startswith('<?xml') or tags > least * len(kept):
         return 'XML; save its text'
     bars = sum(line.startswith('|') and line.endswith('|') for line in kept)
     if len(kept) > 1 and bars > 0.8 * len(kept):

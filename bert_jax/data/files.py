@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from bert_jax.config import disk
 from bert_jax.config.files import is_remote
-from bert_jax.data.file_kinds import PACKED, not_text
+from bert_jax.data.file_kinds import NOT_PRINTED, PACKED, not_text
 from bert_jax.data.summary import Summary
 
 if sys.version_info >= (3, 14):
@@ -32,6 +33,14 @@ DAMAGED = (EOFError, zlib.error, zstd.ZstdError, lzma.LZMAError, gzip.BadGzipFil
 # A corpus is not UTF-8 if more than this share of its first lines is not, but few bad lines in a
 # short corpus say nothing about the encoding.
 CHECKED_LINES, MAX_BAD, MIN_BAD = 10_000, 0.01, 10
+# Nor is a corpus of few long lines with so many bad characters, and more than MAX_BAD of them.
+MIN_BAD_CHARACTERS = 50
+# The encodings that text in files often has, the likelier ones first.
+USUAL = (
+    *('cp1252', 'mac_roman', 'cp1250', 'iso8859_2', 'cp1251', 'koi8_r', 'cp866', 'mac_cyrillic'),
+    *('cp932', 'euc_jp', 'gb18030', 'big5', 'cp949', 'johab', 'cp1253', 'cp1254', 'cp1255'),
+    *('cp1256', 'cp1257', 'cp874', 'cp037', 'cp500'),
+)
 
 
 class Line(NamedTuple):
@@ -92,7 +101,8 @@ def raw_lines(path: pathlib.PurePath, name: str = '', longest: int = -1) -> Iter
         if isinstance(error, OSError) and error.errno is None and kind(path)[1] == '.bz2':
             damaged = True  # bz2 raises an OSError without an errno
         if not damaged:
-            raise
+            with disk.explained(name, lambda: f'line {number} is the last that was read'):
+                raise
         raise ValueError(
             f'{name} is damaged after line {number} ({error}); replace it or leave it out'
         ) from error
@@ -127,31 +137,39 @@ class Decoder:
 
     def __init__(self, summary: Summary):
         self._summary, self._lines, self._bad = summary, 0, 0
+        self._characters = self._bad_characters = 0
         self._first_bad, self._sample = '', b''
 
     def decode(self, content: bytes, where: str) -> str:
         self._lines += 1
+        self._characters += len(content) if self._lines <= CHECKED_LINES else 0
+        if self._lines == CHECKED_LINES:
+            self.finish()
         try:
             return content.decode('utf-8')
         except UnicodeDecodeError:
             self._summary.count('lines of invalid UTF-8, bad bytes replaced', where)
+        text = content.decode('utf-8', 'replace')
         if self._lines <= CHECKED_LINES:
             self._bad += 1
+            self._bad_characters += text.count('\ufffd')
             self._first_bad = self._first_bad or where
-            self._sample += content if len(self._sample) < 1 << 16 else b''
+            self._sample += content[: 1 << 16] if len(self._sample) < 1 << 16 else b''
             if self._bad > MAX_BAD * CHECKED_LINES:
                 self._refuse()
-        return content.decode('utf-8', 'replace')
+        return text
 
     def finish(self) -> None:
-        """Checks a corpus that has fewer than CHECKED_LINES lines; to be called after the last."""
-        if self._bad >= MIN_BAD and self._bad > MAX_BAD * min(self._lines, CHECKED_LINES):
+        """Checks the lines so far; to be called after the last one, for a short corpus."""
+        few = self._bad < MIN_BAD or self._bad <= MAX_BAD * min(self._lines, CHECKED_LINES)
+        least = max(MIN_BAD_CHARACTERS - 1, MAX_BAD * self._characters)
+        if not few or self._bad_characters > least:
             self._refuse()
 
     def _refuse(self) -> None:
+        lines = f'{self._bad} of the first {min(self._lines, CHECKED_LINES):,} lines of the corpus'
         raise ValueError(
-            f'{self._first_bad}: this line and others, {self._bad} of the first '
-            f'{min(self._lines, CHECKED_LINES):,} lines of the corpus, are not UTF-8; '
+            f'{self._first_bad}: {lines}, beginning with this one, are not UTF-8; '
             f'{_advice(self._sample)}'
         )
 
@@ -175,7 +193,10 @@ def _check_packed(block: bytes, path: epath.Path, compression: str) -> None:
     other = next((end for start, end in PACKED.items() if block.startswith(start)), '')
     if other and other != compression:
         raise ValueError(f'{path} ends in {compression}, but its content is {other}; rename it')
-    if wrong := '' if other else not_text(block):
+    wrong = '' if other else not_text(block)
+    if not (other or wrong or NOT_PRINTED.search(block[:16])):
+        wrong = 'is not compressed'
+    if wrong:
         raise ValueError(f'{path} {wrong}, and its name should not end in {compression}')
 
 
@@ -190,6 +211,16 @@ def _advice(sample: bytes) -> str:
     """The advice to convert text that is not UTF-8, with the encoding that it may have."""
     import charset_normalizer
 
-    best = charset_normalizer.from_bytes(sample).best()
-    guess = f' from {best.encoding}, which it may be,' if best else ''
-    return f'convert it{guess} to UTF-8, for example with iconv'
+    found = charset_normalizer.from_bytes(sample, cp_isolation=[*USUAL], threshold=0.4)
+    if not found:
+        return 'convert it to UTF-8, for example with iconv'
+    best = [m for m in found if (m.chaos, m.coherence) == (found[0].chaos, found[0].coherence)]
+    equal = {name: match for match in best for name in match.could_be_from_charset}
+    encoding = next((name for name in USUAL if name in equal), best[0].encoding)
+    # The guess may be wrong, so a part of the text shows whether it is.
+    text = sample.decode(encoding, 'replace')
+    other = next((i for i, char in enumerate(text) if not char.isascii()), 0)
+    shown = ' '.join(text[max(other - 10, 0) : other + 20].split())
+    return (
+        f'convert it from {encoding}, which it may be ({shown!r}), to UTF-8, for example with iconv'
+    )

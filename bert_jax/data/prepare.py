@@ -14,6 +14,7 @@ from absl import flags
 
 from bert_jax.config import Config, DataConfig, ModelConfig, choices, command_line, validate
 from bert_jax.config.console import say
+from bert_jax.config.files import is_remote
 from bert_jax.data.row_shapes import ROW_SHAPES
 from bert_jax.data.store.preparation import LATER_OPTIONS, OPTIONS, Preparation
 from bert_jax.data.text import languages, readers, staging
@@ -64,6 +65,8 @@ _string('data_dir', '', 'Where TFDS keeps its data.')
 
 def main(argv: list[str]) -> int:
     command_line.parse_flags(argv, FLAGS)
+    if is_remote(FLAGS.output):
+        raise ValueError(f'--output={FLAGS.output} has to be a local folder; copy it there later')
     known = FLAGS.input == 'builtin' or FLAGS.input.startswith(('builtin:', 'text:', 'tfds:'))
     known = known or bool(languages.NAMED.match(FLAGS.input))
     names = (*OTHER_FIELDS, *OPTIONS, *LATER_OPTIONS)

@@ -19,7 +19,12 @@ from etils import epath
 
 from bert_jax.config import Config, refuse_unread
 from bert_jax.config.console import plural, readable_bytes, working
-from bert_jax.config.errors import OUT_OF_MEMORY_HINT, first_line, is_out_of_memory
+from bert_jax.config.errors import (
+    OUT_OF_MEMORY_HINT,
+    first_line,
+    is_out_of_memory,
+    unknown_url,
+)
 from bert_jax.data.text import staging
 from bert_jax.data.text.source import NotFetched
 from bert_jax.parallel.chips import needed_memory, usable_memory
@@ -66,7 +71,8 @@ def check(
                 if earlier and resolver.failed & CORPUS:  # its part was needed here already
                     mark, line, wrong_corpus = 'skip', 'not known without the corpus', line
             except Exception as error:  # file systems and compilers raise errors of their own types
-                mark, line = 'FAIL', f'{type(error).__name__}: {first_line(error)}'
+                known = unknown_url(error)
+                mark, line = 'FAIL', known or f'{type(error).__name__}: {first_line(error)}'
             code = 2 if mark == 'FAIL' else code
             if mark == 'FAIL' or process == 0:
                 who = f'process {process}: ' if process else ''

@@ -8,6 +8,7 @@ from etils import epath
 
 from bert_jax.config import Config, validate
 from bert_jax.config.build_once import build_once
+from bert_jax.config.console import plural
 from bert_jax.config.errors import config_error
 from bert_jax.data import model_languages
 from bert_jax.data.text import staging
@@ -15,6 +16,8 @@ from bert_jax.data.tokenizers import added_words, tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.preflight import distillation
 from bert_jax.training.workdir import CONFIG
+
+SHOWN = 5  # new tokens in the log
 
 
 def start_from(config: Config, extended: bool = False) -> Config:
@@ -84,6 +87,27 @@ def _other_vocabulary(start: str, file: epath.Path) -> ValueError:
     )
 
 
+def _continues(old: tokenizer.Tokenizer, new: tokenizer.Tokenizer) -> bool:
+    """Returns whether the tokens of `old` have the same numbers in `new`. That may have more of
+    them at its end, and others instead of placeholders such as [unused1]."""
+    kept = {*old.ordinary_ids.tolist(), *old.specials.all()}
+    pairs = enumerate(zip(old.pieces, new.pieces, strict=False))
+    same = all(one == other or number not in kept for number, (one, other) in pairs)
+    return same and len(old.pieces) <= len(new.pieces)
+
+
+def new_names(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:
+    """The tokens of the vocabulary that that of config.init_from does not have, for the log; '' if
+    there are none, or if config.data.add_tokens adds them."""
+    source = epath.Path(config.init_from).expanduser()
+    if vocabulary is None or config.data.add_tokens or not config.init_from:
+        return ''
+    old = model_dir.read_config(source)[1] if (source / CONFIG).exists() else None
+    new = sorted({*vocabulary.pieces} - {*old.pieces}) if old else []
+    shown = ', '.join(new[:SHOWN]) + (', ...' if len(new) > SHOWN else '')
+    return f'{plural(len(new), "token")} that init_from does not have: {shown}' if new else ''
+
+
 def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
     """The padded number of token embeddings: the number for `vocabulary` or, if larger, the number
     in config.init_from.
@@ -95,14 +119,16 @@ def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
     if not start:
         return config.data.padded(vocabulary.vocab_size)
     source = epath.Path(start).expanduser()
-    if not config.data.add_tokens:
-        _check_files(source, vocabulary, start)
     if not (source / CONFIG).exists():
+        if not config.data.add_tokens:
+            _check_files(source, vocabulary, start)
         return config.data.padded(vocabulary.vocab_size)
     trained, its_vocabulary = model_dir.read_config(source)
-    first = vocabulary.pieces[: its_vocabulary.vocab_size] if its_vocabulary else []
-    if its_vocabulary is not None and its_vocabulary.pieces != first:
-        raise _other_vocabulary(start, source)
+    if its_vocabulary is not None and not _continues(its_vocabulary, vocabulary):
+        raise _other_vocabulary(start, tokenizer.find(source) or source)
+    is_list = vocabulary.kind == 'wordpiece'  # its file has the tokens and nothing else
+    if not (config.data.add_tokens or is_list):
+        _check_files(source, vocabulary, start)
     compared = {
         f'model.{name}': (getattr(trained.model, name), getattr(config.model, name))
         for name in ('hidden_act', 'layer_norm_eps')

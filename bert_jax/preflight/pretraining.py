@@ -24,7 +24,7 @@ from bert_jax.inference import model_dir
 from bert_jax.parallel.mesh import host_slice
 from bert_jax.preflight import distillation, store_lines
 from bert_jax.preflight.example_batch import example_batch
-from bert_jax.preflight.init_from import start_from, vocab_size
+from bert_jax.preflight.init_from import new_names, start_from, vocab_size
 from bert_jax.tasks.task import Task
 from bert_jax.training import run_folders
 from bert_jax.training.run import Resolver, Run, UnknownValue, part, without_start
@@ -115,14 +115,15 @@ class Pretraining(Resolver):
     def _earlier_store(self) -> epath.Path | None:
         """Returns the store of the run in the workdir; None if the cache does not have it, or if
         it is not of the same corpus."""
-        found = identity.earlier_store(self.start.data, self._made_from, self.cache)
+        found = identity.earlier_store(
+            self.start.data, self._saved.get('made_from') or {}, self.cache
+        )
         return None if found is None else epath.Path(found)
 
     @functools.cached_property
-    def _made_from(self) -> dict[str, Any]:
-        """The description of the text of the run in the workdir; {} if it is not known."""
-        saved = read_data(self.workdir) if (self.workdir / DATA).exists() else {}
-        return saved.get('made_from') or {}
+    def _saved(self) -> dict[str, Any]:
+        """The description of the data of the run in the workdir; {} if there is none."""
+        return read_data(self.workdir) if (self.workdir / DATA).exists() else {}
 
     @part
     def meta(self) -> format.StoreMeta | None:
@@ -204,16 +205,23 @@ class Pretraining(Resolver):
         first = next(self.source.read(summary), None)
         if first is None:
             raise ValueError(f'config.data.corpus={data.corpus!r} has no text: {summary}')
-        if saved_steps(self.workdir) and not self.start_over:
-            of_run, wanted = self._made_from, self._wanted.made_from
-            checks.check_same_text(data, of_run, wanted, self.workdir, self.cache)
+        continues = bool(saved_steps(self.workdir)) and not self.start_over
+        of_run = self.workdir, self.cache
+        if continues:
+            checks.check_same_text(data, self._saved, self._wanted.made_from, *of_run)
         needed = ROW_SHAPES[self.config.objective].min_documents
         checks.check_documents(self.source, data, needed)
-        return '; '.join([f'to be prepared; it begins {first[0][:40]!r}', *few])
+        vocabulary = self.file_vocabulary
+        if vocabulary is None and continues and tokenizer.find(self.workdir):
+            vocabulary = tokenizer.load(self.workdir, data.lowercase, data.strips_accents)
+        warnings, begins = self._wanted.look(vocabulary)
+        if continues:
+            checks.check_same_text(data, self._saved, self._wanted.made_from, *of_run, begins)
+        return '; '.join([f'to be prepared; it begins {first[0][:40]!r}', *few, *warnings])
 
     def _unknown(self, meta: format.StoreMeta) -> str:
         words = self.known('vocabulary')
-        return unknown_text.check_store(meta, words.special_pieces.unk) if words else ''
+        return unknown_text.check_store(meta, words) if words else ''
 
     def describe_teacher(self) -> str:
         config = self.run_config
@@ -249,7 +257,7 @@ class Pretraining(Resolver):
         info: dict[str, Any] = {'name': config.data.corpus, 'fingerprint': ''}
         lines: dict[str, str] = {}
         if (meta := self.known('meta')) is not None:
-            keys = ('fingerprint', 'lowercase', 'unigram_entropy', 'made_from')
+            keys = ('fingerprint', 'lowercase', 'unigram_entropy', 'made_from', 'beginning')
             info |= {key: getattr(meta, key) for key in keys} | {'baselines': self.baselines}
             lines = {
                 'vocabulary': store_lines.vocabulary(meta.vocab_size, config.model.vocab_size),
@@ -259,6 +267,7 @@ class Pretraining(Resolver):
                 'baselines': store_lines.baselines(meta.unigram_entropy, self.baselines),
             }
             lines |= {'unknown': line} if (line := self._unknown(meta)) else {}
+            lines |= {'new tokens': new} if (new := new_names(config, self.vocabulary)) else {}
         info |= distillation.recorded(config)
         if teacher := self.describe_teacher():
             lines['teacher'] = teacher
@@ -282,8 +291,8 @@ class Pretraining(Resolver):
 
         They are kept in the workdir, so that a run that continues does not count again.
         """
-        if meta is not None and (self.workdir / DATA).exists():
-            saved = read_data(self.workdir)
-            if saved['fingerprint'] == meta.fingerprint and saved.get('baselines'):
-                return dict(saved['baselines'])
+        saved = self._saved
+        same = meta is not None and saved.get('fingerprint') == meta.fingerprint
+        if same and saved.get('baselines'):
+            return dict(saved['baselines'])
         return baselines.count(store)

@@ -84,10 +84,12 @@ def with_converted_start(
 
 def _problem_of(folder: str) -> str:
     """Returns why the folder of a checkpoint cannot be used; '' if it may be one."""
+    from bert_jax.data.text import staging
     from bert_jax.preflight import paths
 
     if is_remote(folder):
-        return '' if (epath.Path(folder) / CONFIG).exists() else f'has no {CONFIG}'
+        with staging.explained(folder):
+            return '' if (epath.Path(folder) / CONFIG).exists() else f'has no {CONFIG}'
     return paths.problem_of(folder) if folder else ''
 
 

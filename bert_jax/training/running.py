@@ -11,13 +11,11 @@ file is stale if it is not touched for SILENT seconds.
 
 import contextlib
 import dataclasses
-import datetime
 import json
 import logging
 import os
 import pathlib
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +27,7 @@ from etils import epath
 from bert_jax.config.errors import first_line
 from bert_jax.config.files import is_remote
 from bert_jax.parallel.mesh import of_process_0
+from bert_jax.training.owner import Owner, born, machine, myself
 
 LOG = logging.getLogger('bert_jax.training.running')
 FILE = 'running.json'
@@ -36,61 +35,6 @@ BEAT, SILENT = 10.0, 45.0  # seconds between touches; seconds without a touch un
 FORGOTTEN = 600.0  # a file without a touch for so many seconds is stale at once
 SETTLE = 2.0  # seconds until a file in an object store shows which of two processes wrote it last
 MESSAGE = 1200  # bytes of a message to the other processes of a run
-
-
-@dataclasses.dataclass(frozen=True)
-class Owner:
-    """The process that trains in a workdir.
-
-    machine: identifies the running system and the container in which `pid` and `born` are valid.
-    born: the time at which the process began, in the unit of /proc. since: the same time as a date.
-    token: a random text that identifies this owner. touched: the time in seconds at which the file
-    was written last. workdir: its path on that machine; '' if it is behind a URL.
-    """
-
-    host: str
-    machine: str
-    pid: int
-    born: str
-    since: str
-    token: str
-    touched: float = 0.0
-    workdir: str = ''
-
-    def __str__(self) -> str:
-        return f'process {self.pid} on host {self.host}, since {self.since}'
-
-
-def _myself() -> Owner:
-    now = datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%d %H:%M UTC')
-    host, pid = socket.gethostname(), os.getpid()
-    token = secrets.token_hex(8)
-    return Owner(host, _machine(), pid, _born(pid), now, token, time.time())
-
-
-def _machine() -> str:
-    """Returns a text that identifies the running system and the container of this process."""
-    parts = [socket.gethostname()]
-    with contextlib.suppress(OSError):
-        parts.append(pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip())
-        parts.append(os.readlink('/proc/self/ns/pid'))
-    return ' '.join(parts)
-
-
-def _born(pid: int) -> str:
-    """Returns when the process began, in the unit of /proc; '' if the system has no /proc.
-
-    Raises ProcessLookupError if there is no such process.
-    """
-    try:
-        text = pathlib.Path(f'/proc/{pid}/stat').read_text()
-    except OSError:
-        os.kill(pid, 0)
-        return ''
-    state, *values = text.rpartition(')')[2].split()
-    if state in ('Z', 'X'):  # it has ended, and its parent has not asked for its exit code yet
-        raise ProcessLookupError(pid)
-    return values[18]
 
 
 def _read(path: epath.Path) -> Owner | None:
@@ -111,20 +55,35 @@ def _touched(path: epath.Path) -> tuple[str, float]:
     return f'{owner and owner.token} {last}', last
 
 
+def _age(path: epath.Path) -> float:
+    """The seconds since the file was written or touched, by the clock of its file system, because
+    the clock of this machine or of the other one may be wrong. 0.0 if it is not known."""
+    probe = path.with_name(f'.{path.name}.{secrets.token_hex(4)}')
+    try:
+        probe.write_text('')
+        last, now = (file.stat().mtime for file in (path, probe))
+        return now - last if last and now else 0.0
+    except Exception:  # each file system raises errors of its own types
+        return 0.0
+    finally:
+        with contextlib.suppress(Exception):
+            probe.unlink()
+
+
 def _is_alive(owner: Owner, path: epath.Path) -> bool:
     """Returns whether the owner of a workdir still runs. If it is on another machine, this may take
     SILENT seconds."""
-    if owner.machine == _machine():
+    if owner.machine == machine():
         if os.path.isdir(owner.workdir) and not _same_folder(owner.workdir, path.parent):
             return False  # the workdir is a copy of that of the process
         try:
-            return _born(owner.pid) == owner.born
+            return born(owner.pid) == owner.born
         except ProcessLookupError:
             return False
         except PermissionError:  # the process of another user
             return True
-    before, last = _touched(path)
-    if time.time() - last > FORGOTTEN:
+    before = _touched(path)[0]
+    if _age(path) > FORGOTTEN:
         return False
     LOG.warning('%s was used by %s; waiting to see if it still runs', path.parent, owner)
     end = time.monotonic() + SILENT
@@ -177,7 +136,7 @@ class _Hold:
     def __init__(self, path: epath.Path):
         self.path, self.lost_to = path, ''
         folder = '' if is_remote(path) else os.path.realpath(path.parent)
-        self.owner = dataclasses.replace(_myself(), workdir=folder)
+        self.owner = dataclasses.replace(myself(), workdir=folder)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 

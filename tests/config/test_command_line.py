@@ -13,6 +13,7 @@ from tiny_model import ROOT
 from bert_jax.config import command_line
 from bert_jax.config.errors import Interrupted
 
+Unimplemented = type('UnimplementedError', (Exception,), {})  # the name of TensorFlow's error
 ENDS: list[tuple[BaseException, int, bool]] = [  # what main raises, the exit code, a traceback?
     (ValueError('a mistake'), 2, False),
     (FileNotFoundError('gone.txt'), 2, False),
@@ -21,6 +22,9 @@ ENDS: list[tuple[BaseException, int, bool]] = [  # what main raises, the exit co
     (flags.UnrecognizedFlagError('typo'), 2, False),
     (OSError(28, 'disk full'), 2, False),
     (OSError('a damaged archive'), 2, False),
+    (KeyError('https://'), 2, False),
+    (Unimplemented("File system scheme 'hf' not implemented (file: 'hf://a')"), 2, False),
+    (Unimplemented('another'), 1, True),
     (FloatingPointError('not finite at step 3'), 3, False),
     (jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory\ntrace'), 2, False),
     (jax.errors.JaxRuntimeError('INTERNAL: ours'), 1, True),

@@ -80,6 +80,9 @@ def test_files_and_folders_are_left_as_they_were(
     store = tmp_path / 'store'
     with pytest.raises(disk.DiskError, match=r'for .*store; nothing'):
         build_once(store, lambda _: failing(errno.ENOSPC), 'building', store.exists)
+    for below in (file / 'a', file / 'a' / 'b'):
+        with pytest.raises(ValueError, match='cannot be made, because there is a file or a broken'):
+            build_once(below, lambda _: None, 'building', below.exists)
     monkeypatch.setattr(pathlib.Path, 'write_text', lambda *_: failing(errno.ENOSPC))
     with pytest.raises(disk.DiskError, match=r'for .*file; the file is as it was before'):
         write_atomically(file, 'after')

@@ -66,6 +66,36 @@ def configured(**changes: Any) -> Config:
     return from_dict(values.to_dict())
 
 
+OLD = [*tokenizer.SPECIALS, '[unused1]', 'anna', 'left']
+# A vocabulary for a checkpoint whose vocabulary is OLD, and the tokens that are new in it; None if
+# it is another vocabulary.
+VOCABULARIES = [
+    (OLD, ''),
+    ([*OLD, 'bilge', 'gasket'], '2 tokens that init_from does not have: bilge, gasket'),
+    ([*OLD[:5], 'bilge', *OLD[6:]], '1 token that init_from does not have: bilge'),
+    ([*OLD[:6], 'left', 'anna'], None),
+    (OLD[:7], None),
+    ([*OLD[:6], 'bilge', *OLD[7:]], None),
+]
+
+
+@pytest.mark.parametrize(('pieces', 'new'), VOCABULARIES)
+def test_more_tokens_than_the_checkpoint_has(
+    tmp_path: pathlib.Path, pieces: list[str], new: str | None
+) -> None:
+    model = dataclasses.replace(small_tasks.MODEL, vocab_size=len(OLD))
+    (tmp_path / 'config.json').write_text(Config(model=model).to_json())
+    (tmp_path / 'vocab.txt').write_text('\r\n'.join(OLD) + '\r\n')
+    config = dataclasses.replace(Config(model=model), init_from=str(tmp_path))
+    vocabulary = tokenizer.WordPiece(pieces, True)
+    if new is None:
+        with pytest.raises(ValueError, match=r'has another vocabulary .*vocab_file=.*vocab\.txt'):
+            init_from.vocab_size(config, vocabulary)
+    else:
+        assert init_from.vocab_size(config, vocabulary) == len(pieces)
+        assert init_from.new_names(config, vocabulary) == new
+
+
 @pytest.mark.slow
 def test_a_run_whose_start_is_gone_later(
     here: pathlib.Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture

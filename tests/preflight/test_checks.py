@@ -25,6 +25,10 @@ WRONG = [  # changed keys; the checks that fail, and their messages
     ({'data.corpus': 'text:no/*'}, {'corpus': r"no file matches 'no/\*' .*config.data.corpus"}),
     ({'data.corpus': 'tokens:no', 'data.vocab_file': ''}, {'corpus': 'not a prepared store'}),
     ({'data.corpus': ''}, {'corpus': r'config.data.corpus is empty: name the text .*=text:FOLDER'}),
+    (
+        {'data.language': 'English', 'data.sentences': 'split'},
+        {'corpus': "language is 'English'; expected an ISO 639 code"},
+    ),
     ({'data.documents': 'file'}, {'corpus': r'has 1 document\. .* Give more text'}),
     ({'data.vocab_file': 'no'}, {'vocabulary': 'config.data.vocab_file=no: .* does not exist'}),
     ({'init_from': 'no'}, {'init_from': 'no has no checkpoint'}),

@@ -13,13 +13,14 @@ import pytest
 from etils import epath
 
 from bert_jax.training import running
+from bert_jax.training.owner import Owner, born, myself
 
 
-def owner(**changes: object) -> running.Owner:
-    return dataclasses.replace(running._myself(), **changes)
+def owner(**changes: object) -> Owner:
+    return dataclasses.replace(myself(), **changes)
 
 
-def leave(folder: pathlib.Path, found: running.Owner, age: float = 0.0) -> epath.Path:
+def leave(folder: pathlib.Path, found: Owner, age: float = 0.0) -> epath.Path:
     """The workdir with the file of an owner that was touched `age` seconds ago."""
     path = folder / running.FILE
     path.write_text(json.dumps(dataclasses.asdict(found)))
@@ -51,7 +52,7 @@ def test_a_run_holds_its_workdir_until_its_end(tmp_path: pathlib.Path) -> None:
 def test_a_second_run_is_refused_and_the_first_goes_on(tmp_path: pathlib.Path) -> None:
     """The first is another process, which still lives."""
     with subprocess.Popen(['sleep', '60']) as first:
-        workdir = leave(tmp_path, owner(pid=first.pid, born=running._born(first.pid)))
+        workdir = leave(tmp_path, owner(pid=first.pid, born=born(first.pid)))
         before = (tmp_path / running.FILE).read_text()
         message = (
             rf'is in use: another run is training there \(process {first.pid} on host .* since 20'
@@ -84,6 +85,7 @@ def test_on_another_machine_a_sign_of_life_decides(
 ) -> None:
     monkeypatch.setattr(running, 'SILENT', 0.6)
     monkeypatch.setattr(running, 'BEAT', 0.2)
+    clock = time.time
     elsewhere = owner(host='tpu-7', machine='tpu-7 boot', born='1')
     workdir = leave(tmp_path, elsewhere, age=2)
     with running.alone_in(workdir):
@@ -91,6 +93,13 @@ def test_on_another_machine_a_sign_of_life_decides(
     began = time.monotonic()
     with running.alone_in(leave(tmp_path, elsewhere, age=running.FORGOTTEN + 60)):
         assert time.monotonic() - began < 0.5, 'nobody waits for a machine that was lost long ago'
+    # The clock of this machine is hours ahead, or hours behind.
+    workdir = leave(tmp_path, elsewhere, age=30)
+    for wrong in (20_000, -20_000):
+        with monkeypatch.context() as patch:
+            patch.setattr(running.time, 'time', lambda wrong=wrong: clock() + wrong)
+            assert 25 < running._age(workdir / running.FILE) < 60
+    assert not [*tmp_path.glob('.*')], 'what asks the clock of the file system is removed'
     workdir, end = leave(tmp_path, elsewhere, age=2), threading.Event()
 
     def live() -> None:

@@ -38,8 +38,9 @@ def check_documents(source: Source, data: DataConfig, needed: int = 2) -> None:
 
 
 def _check_part(source: Source, name: str, data: DataConfig, needed: int) -> None:
-    shares, held_out = list[float](), 0
-    for document in source.read(Summary()):
+    shares, held_out, lines, summary = list[float](), 0, 0, Summary()
+    for document in source.read(summary):
+        lines += len(document)
         shares.append(identity.hash_share(document))
         held_out += shares[-1] < data.holdout
         if min(held_out, len(shares) - held_out) >= needed:
@@ -52,30 +53,41 @@ def _check_part(source: Source, name: str, data: DataConfig, needed: int) -> Non
     else:
         works = sum(different[needed - 1 : needed + 1]) / 2
         remedy = f'Set config.data.holdout (--holdout) to {works:.4f}, give'
+    by_line = ''
+    if data.documents != 'line' and len(shares) < 2 * needed <= lines:
+        by_line = ': line, if each line is one'
+    counts = [f'{what}: {n:,}' for what, n in summary.lines().items() if what != 'files']
+    counted = f'. Counted: {"; ".join(counts)}' if counts else ''
     documents = plural(len(shares), 'document')
     raise ValueError(
         f'config.data.corpus={data.corpus!r} has {documents}{of}. '
         f'config.data.holdout={data.holdout} holds out {held_out} of them for evaluation, but '
         f'{format.purpose(needed)} needs {2 * needed} different ones: {needed} to train on and '
         f'{needed} to evaluate on. {remedy} more text, separate documents in another way '
-        '(config.data.documents), or name text to evaluate on (config.data.eval_corpus)'
+        f'(config.data.documents{by_line}), or name text to evaluate on (config.data.eval_corpus)'
+        f'{counted}'
     )
 
 
 def check_same_text(
     data: DataConfig,
-    made_from: Mapping[str, Any],
+    of_run: Mapping[str, Any],
     wanted: Mapping[str, Any],
     workdir: epath.Path,
     cache: pathlib.Path,
+    beginning: str = '',
 ) -> None:
     """Raises ValueError if a corpus that is not prepared yet cannot be the corpus of the run in the
     workdir. So the run is refused before the preparation, which may take hours.
 
-    made_from: `Preparation.made_from` of the store of the run. wanted: that of the store that would
-    be prepared.
+    of_run: the content of corpus.json. wanted: `Preparation.made_from` of the store that would be
+    prepared. beginning: see `Beginning`; '' if it is not known yet.
     """
-    if not (other := identity.other_text(made_from, wanted)):
+    made_from, before = of_run.get('made_from') or {}, of_run.get('beginning')
+    other = identity.other_text(made_from, wanted)
+    if not other and before and beginning and before != beginning:
+        other = 'its beginning has changed'
+    if not other:
         return
     store, advice = cache / identity.store_name(made_from), ''
     if (store / format.META).exists():
@@ -100,10 +112,16 @@ def check_tokens(data: DataConfig, directory: epath.PathLike) -> None:
             f'config.data.vocab_file={data.vocab_file}: {directory} is tokenized already, with a '
             'vocabulary of its own; remove the key, or prepare the text again'
         )
-    made_from = format.read_meta(directory).made_from
+    meta = format.read_meta(directory)
+    made_from = meta.made_from
     used = {k: made_from[k] for k in (*OPTIONS, *LATER_OPTIONS) if k in made_from}
     if not data.language:  # any language fits
         used.pop('language', None)
     other = [f'{key}={value}' for key, value in used.items() if value != getattr(data, key)]
     if other:
         say(f'{directory} was made with {", ".join(other)}')
+    if data.language_alpha != DataConfig.language_alpha and len(meta.parts) < 2:
+        say(
+            f'config.data.language_alpha={data.language_alpha} has no effect: {directory} has one '
+            'language'
+        )

@@ -56,6 +56,7 @@ class StoreMeta:
     parts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     # The share of the characters that became unknown tokens; older stores do not have it.
     unknown_share: float | None = None
+    beginning: str = ''  # see `beginning.Beginning`; older stores do not have it
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
 from bert_jax.data import progress
 from bert_jax.data.row_shapes import ROW_SHAPES
-from bert_jax.data.store import baselines, checks, format, identity, unknown_text
+from bert_jax.data.store import baselines, beginning, checks, format, identity, unknown_text
 from bert_jax.data.store.identity import LATER_OPTIONS, OPTIONS
 from bert_jax.data.summary import Document, Summary
 from bert_jax.data.text import languages, readers, sentences, staging
@@ -110,6 +110,23 @@ class Preparation:
             )
         return False
 
+    def look(self, vocabulary: tokenizer.Tokenizer | None) -> tuple[list[str], str]:
+        """Warnings about the beginning of the text, and its hash (`Beginning`), '' without a
+        vocabulary. Raises ValueError for what `build` would refuse."""
+        for name in self.source.by_name:
+            self._check_languages(languages.of_part(name, self.language))
+        summary, seen = Summary(), beginning.Beginning()
+        if vocabulary is None:
+            lines = beginning.first(self.source.read(summary))
+            return [*beginning.warnings(lines, self.data), *beginning.odd(summary)], ''
+        for name, part in self.source.by_name.items():
+            if not seen.is_complete:
+                for found in self._tokenized(name, part.read(summary), vocabulary, summary):
+                    if seen.add(*found):
+                        break
+        unknown = unknown_text.check(summary, self.data.vocab_file, vocabulary)
+        return [*filter(None, [unknown]), *beginning.odd(summary)], str(seen)
+
     def build(self, output: pathlib.Path, sizes: bool = True) -> pathlib.Path:
         """Prepares the store in `output`, unless it exists. One process prepares it, and
         the others wait. sizes: see `_print_summary`."""
@@ -126,11 +143,9 @@ class Preparation:
         if warning := vocabulary.case_warning():
             say(f'{warning} (config.data.lowercase)')
         vocabulary.save(directory)
-        writers = {
-            split: format.SplitWriter(directory / split, vocabulary.vocab_size)
-            for split in format.SPLITS
-        }
-        short, parts = self._tokenize(writers, vocabulary, summary)
+        size, first = vocabulary.vocab_size, beginning.Beginning()
+        writers = {split: format.SplitWriter(directory / split, size) for split in format.SPLITS}
+        short, parts = self._tokenize(writers, vocabulary, summary, first)
         identity.check_unchanged(data, source, self.eval_source)
         hashes = {split: writer.close() for split, writer in writers.items()}
         counts = {split: writer.counts() for split, writer in writers.items()}
@@ -139,17 +154,16 @@ class Preparation:
         if data.holdout or self.eval_source is not None:
             for split, writer in writers.items():
                 format.check_documents(split, writer.usable, self.min_documents)
-        documents_read = sum(split.documents for split in counts.values())
-        if short > SHORT_SHARE * documents_read:
+        documents = sum(split.documents for split in counts.values())
+        if short > SHORT_SHARE * documents:
             say(
                 f'documents of fewer than {SHORT} tokens, which fill few rows: {short:,} of '
-                f'{documents_read:,}. Check what ends a document in this text '
-                '(config.data.documents)'
+                f'{documents:,}. Check what ends a document in this text (config.data.documents)'
             )
         unk = vocabulary.special_pieces.unk
         unknown = sum(int(w.histogram[vocabulary.specials.unk]) for w in writers.values())
         summary.count(f'{unknown_text.WORDS}{unk}', number=unknown)
-        if warning := unknown_text.check(summary, data.vocab_file, unk):
+        if warning := unknown_text.check(summary, data.vocab_file, vocabulary):
             say(warning)
         meta = format.StoreMeta(
             version=format.VERSION,
@@ -163,6 +177,7 @@ class Preparation:
             summary=summary.lines(),
             parts=parts,
             unknown_share=summary.lost_share,
+            beginning=str(first),
         )
         format.write_meta(directory, meta)
         counted = baselines.count(directory) if counts['eval'].documents else {}
@@ -173,22 +188,26 @@ class Preparation:
         writers: Mapping[str, format.SplitWriter],
         vocabulary: tokenizer.Tokenizer,
         summary: Summary,
+        first: beginning.Beginning,
     ) -> tuple[int, dict[str, dict[str, int]]]:
-        """Writes the documents of all parts to the splits. Returns the number of short documents
-        and, for each part with a name, the numbers of its documents by split."""
+        """Writes the documents of all parts to the splits, and adds them to `first`. Returns the
+        number of short documents and, for each part with a name, its documents by split."""
         data, held_out = self.data, self.eval_source
         short, parts = 0, dict[str, dict[str, int]]()
-        unk, looked = vocabulary.special_pieces.unk, False
+        looked = False
         wanted = [(name, part, 'train') for name, part in self.source.by_name.items()]
         for name, part, split in wanted + ([('', held_out, 'eval')] if held_out else []):
             before = {split: writer.documents for split, writer in writers.items()}
-            for document, ids in self._tokenized(name, part, vocabulary, summary):
+            documents = progress.tracked(part.read(summary), 'tokenizing', summary, part.size)
+            for document, ids in self._tokenized(name, documents, vocabulary, summary):
+                if split == 'train':
+                    first.add(document, ids)
                 short += sum(map(len, ids)) < SHORT and '-' not in name
                 is_held_out = held_out is None and identity.hash_share(document) < data.holdout
                 writers['eval' if is_held_out else split].add(ids)
                 if not looked and summary.characters > unknown_text.EARLY:
                     looked = True
-                    unknown_text.check(summary, data.vocab_file, unk)
+                    unknown_text.check(summary, data.vocab_file, vocabulary)
             if name:
                 parts[name] = {s: w.documents - before[s] for s, w in writers.items()}
         return short, parts
@@ -201,10 +220,13 @@ class Preparation:
                 tokenizer.check_training(data.tokenizer, data.lowercase, data.strips_accents, name)
 
     def _tokenized(
-        self, name: str, part: Source, vocabulary: tokenizer.Tokenizer, summary: Summary
+        self,
+        name: str,
+        documents: Iterator[Document],
+        vocabulary: tokenizer.Tokenizer,
+        summary: Summary,
     ) -> Iterator[tuple[Document, list[np.ndarray]]]:
         """The documents of a part, each with the ids of its sentences."""
-        documents = progress.tracked(part.read(summary), 'tokenizing', summary, part.size)
         names = languages.of_part(name, self.language)
         vocabularies = [vocabulary.for_language(language) for language in names]
         seen = unknown_text.Unknown(vocabulary, summary).add
@@ -244,6 +266,8 @@ class Preparation:
         if not size:
             self._refuse_empty('train a vocabulary on', read)
         say(f'training a vocabulary on {size:,} characters of text')
+        if warning := beginning.marks(texts, data):
+            say(warning)
         kind, accents = data.tokenizer, data.strips_accents
         with progress.waiting('training a vocabulary'):
             return tokenizer.train(texts, self.vocab_size, data.lowercase, kind, accents, names)

@@ -1,19 +1,24 @@
-"""The share of a text that becomes the unknown token, from which a model learns nothing."""
+"""The share of a text that is lost: it becomes the unknown token, or its marks are removed."""
 
+import collections
 import re
+import unicodedata
+from collections.abc import Iterable
 
 import numpy as np
 
 from bert_jax.data.store.format import StoreMeta
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.base import Tokenizer
+from bert_jax.data.tokenizers.specials import BERT
+from bert_jax.data.tokenizers.wordpiece_vocabulary import LONGEST
 
 REFUSED, REPORTED = 0.5, 0.05  # shares of the characters
 # The first check comes after this many characters, so that a wrong vocabulary is found early.
 EARLY = 1 << 20
-LONGEST = 100  # characters of the longest word that WordPiece divides
 TOO_LONG = re.compile(rf'\S{{{LONGEST + 1},}}')
 WORDS = 'words outside the vocabulary, read as '  # the count in a store's summary
+FIRST_MARK = '\u08ff'  # the last character of the Arabic blocks
 MARKS = re.compile('^##|▁|</w>')  # the marks of words in the tokens of several kinds
 
 
@@ -36,46 +41,54 @@ class Unknown:
             self._summary.lost_in_long_words += min(lost, long)
 
 
-def check(summary: Summary, vocab_file: str, unk: str) -> str:
+def check(summary: Summary, vocab_file: str, vocabulary: Tokenizer) -> str:
     """A warning if a part of the text becomes unknown tokens; otherwise ''.
 
     vocab_file: the vocabulary that the user gives; '' if it was trained on the text. Raises
     ValueError if more than half of the text is lost.
     """
-    given = f'config.data.vocab_file={vocab_file}' if vocab_file else ''
+    given = f'the vocabulary {vocab_file}' if vocab_file else ''
     in_long_words = summary.lost_in_long_words > summary.lost / 2
-    return judged(summary.lost_share, given, unk, in_long_words)
+    return judged(summary.lost_share, given, vocabulary, in_long_words)
 
 
-def check_store(meta: StoreMeta, unk: str) -> str:
+def check_store(meta: StoreMeta, vocabulary: Tokenizer) -> str:
     """Returns the warning of `check` for a prepared store, and raises the same error."""
     share = meta.unknown_share
     if share is None:  # a store of an older version, which counted tokens instead of characters
         count = sum(n for what, n in meta.summary.items() if what.startswith(WORDS))
         share = count / max(sum(counts.tokens for counts in meta.counts.values()), 1)
     given = '' if isinstance(meta.made_from.get('vocabulary'), int) else 'the vocabulary'
-    return judged(share, given, unk, in_long_words=False)
+    return judged(share, given, vocabulary, in_long_words=False)
 
 
-def judged(share: float, vocabulary: str, unk: str, in_long_words: bool) -> str:
+def judged(share: float, given: str, vocabulary: Tokenizer | None, in_long_words: bool) -> str:
     """Returns a warning for a share of lost text; '' if the share is small. Raises ValueError if it
     is large.
 
-    vocabulary: the name of a vocabulary that was not trained on the text, otherwise ''.
+    given: the name of the vocabulary, if it was not trained on the text, otherwise ''. vocabulary:
+    None if it has yet to be trained.
     """
     if share < REPORTED:
         return ''
+    unk = vocabulary.special_pieces.unk if vocabulary else BERT.unk
     line = f'{share:.0%} of the characters of the text are in words that become {unk}, '
     other = 'Use a kind that divides every text: --tokenizer=sentencepiece or byte_bpe'
     keys = ' (config.data.tokenizer)'
     if in_long_words:
         line += f'because they are longer than {LONGEST} characters. {other}{keys}'
-        if vocabulary:
-            line += f' instead of {vocabulary}'
+        if given:
+            line += f' instead of {given}'
         line += ', or put spaces between the words, or between the characters'
-    elif vocabulary:
+    elif given and vocabulary and not _divides_words(vocabulary):
         line += (
-            f'because {vocabulary} does not have their characters. Leave it out, so that a '
+            f'because {given} has no tokens inside words (##...), so it belongs to another '
+            'tokenizer. Divide the text as that one does, with spaces between the tokens, or leave '
+            'the vocabulary out, so that one is trained on the text'
+        )
+    elif given:
+        line += (
+            f'because {given} does not have their characters. Leave it out, so that a '
             'vocabulary is trained on the text, or give one of this language and script'
         )
     else:
@@ -86,3 +99,34 @@ def judged(share: float, vocabulary: str, unk: str, in_long_words: bool) -> str:
     if share > REFUSED:
         raise ValueError(f'{line}. A model cannot learn this text')
     return line
+
+
+def _divides_words(vocabulary: Tokenizer) -> bool:
+    return vocabulary.kind != 'wordpiece' or bool(vocabulary.is_continuation.any())
+
+
+def check_marks(lines: Iterable[str]) -> str:
+    """A warning if the removal of accents takes away a part of the text; otherwise ''.
+
+    Marks of the Latin, Greek, Cyrillic, Hebrew and Arabic scripts do not count. In the scripts
+    after them in Unicode, such as Devanagari, Thai and kana, marks are vowels or change letters.
+    """
+    counts = collections.Counter[str]()
+    for line in lines:
+        if not line.isascii():
+            counts.update(line)
+    marked = {char: n for char, n in counts.items() if _has_mark(char)}
+    share = sum(marked.values()) / max(counts.total(), 1)
+    if share < REPORTED:
+        return ''
+    most = max(marked, key=marked.__getitem__)
+    return (
+        f'{share:.0%} of the characters of the text have marks, such as {most!r}, that are removed '
+        'because the text is lowercased; in their script they are vowels or parts of letters. To '
+        'keep them: --config.data.strip_accents=false (of prepare: --strip_accents=false)'
+    )
+
+
+def _has_mark(char: str) -> bool:
+    parts = unicodedata.normalize('NFD', char)
+    return any(unicodedata.category(part) == 'Mn' and part > FIRST_MARK for part in parts)

@@ -4,13 +4,13 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bert_jax.config import DataConfig
 from bert_jax.data import files, patterns
-from bert_jax.data.labelled.json_files import short
+from bert_jax.data.labelled.json_files import loads, short
 from bert_jax.data.summary import Document, Summary
-from bert_jax.data.text import builtin, builtin_code, staging, tfds
+from bert_jax.data.text import builtin, builtin_code, markup, staging, tfds
 from bert_jax.data.text.source import NotFetched, Source, documents_of
 from bert_jax.data.text.text_lines import HEADING, lines, looked_at
 
@@ -65,11 +65,14 @@ def eval_source(data: DataConfig, fetch: bool = True) -> Source | None:
 def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
     remote = files.is_remote(pattern)
     identity: Files = {}
+    others: list[pathlib.Path] = []
     for part in patterns.alternatives(pattern):
         if remote:  # the URLs identify the files, and not the local copies
             identity |= {url: [str(url), *stat] for url, stat in staging.matching(part).items()}
         else:
-            identity |= _local_files(os.path.expanduser(part))
+            found, left_out = _local_files(os.path.expanduser(part))
+            identity |= found
+            others += left_out
     kept, links = ([*identity], []) if remote else patterns.once(identity)
     identity = {path: identity[path] for path in kept}
     for path in identity:
@@ -86,6 +89,9 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
         if links:
             name = 'links to files that are read under another name, left out'
             summary.count(name, str(links[0]), len(links))
+        if others:
+            name = 'folders, and files of other kinds in folders, left out'
+            summary.count(name, str(others[0]), len(others))
         for path in identity:
             summary.count('files')
             file = staging.local(path, staging.cache_of(data)) if remote and fetch else path
@@ -99,7 +105,7 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
                     documents = ([line] for _, line in rows if line)
                 else:
                     documents = _split(path, rows, data.documents, summary)
-            yield from documents
+            yield from markup.counted(documents, str(path), summary)
         decoder.finish()
 
     sizes = {path: size for path, (_, size, _) in identity.items()}
@@ -107,26 +113,45 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
     return Source(read, list(identity.values()), sum(sizes.values()), sum(estimates))
 
 
-def _local_files(pattern: str) -> Files:
-    """The file of that name, the files below a folder of that name, or the files that match."""
+def _local_files(pattern: str) -> tuple[Files, list[pathlib.Path]]:
+    """The file of that name, the files below a folder of that name, or the files that match. And
+    what is left out: files of other kinds below the folder, or folders that match."""
     if os.path.isdir(pattern):
-        below = sorted(pathlib.Path(pattern).rglob('*'))
-        names = [str(path) for path in below if files.kind(path)[0] in SUFFIXES]
+        below = [path for path in sorted(pathlib.Path(pattern).rglob('*')) if not path.is_dir()]
+        paths = [path for path in below if files.kind(path)[0] in SUFFIXES]
+        kept = {*paths}
+        others = [path for path in below if path not in kept and path.name[0] != '.']
     else:
-        names = patterns.matching(pattern)
-    paths = [path for path in map(pathlib.Path, names) if not path.is_dir()]
+        found = [pathlib.Path(name) for name in patterns.matching(pattern)]
+        paths = [path for path in found if not path.is_dir()]
+        others = [] if '**' in pattern else [path for path in found if path.is_dir()]
     if not paths:
-        where, advice = pathlib.Path.cwd(), 'see config.data.corpus'
-        if ',' in pattern:
-            advice = 'braces list several files: text:{a,b}.txt'
-        raise ValueError(f'no file matches {pattern!r} (from {where}); {advice}')
+        raise ValueError(_nothing(pattern, others))
     # A pattern with ** follows a link to its own folder until the path is too deep to be opened.
     paths = [p if p.is_file() else pathlib.Path(os.path.realpath(p.parent), p.name) for p in paths]
     for path in paths:
         if not path.is_file():
             raise ValueError(f'{path} is not a file, or a broken link; remove it or leave it out')
     stats = {path: path.stat() for path in paths}
-    return {p: [str(p.resolve()), stat.st_size, stat.st_mtime_ns] for p, stat in stats.items()}
+    return {
+        p: [str(p.resolve()), stat.st_size, stat.st_mtime_ns] for p, stat in stats.items()
+    }, others
+
+
+def _nothing(pattern: str, others: Sequence[pathlib.Path]) -> str:
+    """The message for a pattern that names no text. others: what is there instead."""
+    kinds = f'{", ".join(SUFFIXES)} (also compressed)'
+    if os.path.isdir(pattern):
+        has = f'; it has {others[0].name} and others' if others else ', it is empty'
+        return f'the folder {pattern!r} has no file that ends in {kinds}{has}'
+    if others:
+        return f'{pattern!r} matches only folders, such as {others[0]}; give {pattern}/*.txt'
+    advice = 'see config.data.corpus'
+    if '$' in pattern:
+        advice = 'the shell replaces $NAME only outside of single quotes'
+    elif ',' in pattern:
+        advice = 'braces list several files: text:{a,b}.txt'
+    return f'no file matches {pattern!r} (from {pathlib.Path.cwd()}); {advice}'
 
 
 def _split(
@@ -153,11 +178,13 @@ def _split(
 def _jsonl(
     path: pathlib.PurePath, lines: Iterator[tuple[int, str]], field: str, summary: Summary
 ) -> Iterator[Document]:
+    quoted = json.dumps(field)
     for number, line in lines:
         if not line:
             continue
         try:
-            record = json.loads(line)
+            # Only a line that may have the field twice is read by the slower function.
+            record = (loads if line.count(quoted) > 1 else json.loads)(line)
         except (ValueError, RecursionError) as error:
             remedy = ''
             if number == 1 and line in ('{', '['):

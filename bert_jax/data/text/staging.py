@@ -17,7 +17,7 @@ from bert_jax.config import DataConfig
 from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
 from bert_jax.config.environment import user_cache
-from bert_jax.config.errors import first_line
+from bert_jax.config.errors import first_line, unknown_url
 from bert_jax.config.files import is_remote
 from bert_jax.data import patterns
 from bert_jax.data.labelled.file_lists import KEYS
@@ -42,7 +42,9 @@ Stats = dict[epath.Path, tuple[int, int]]  # files: (bytes, time in seconds or 0
 
 
 def cache_of(data: DataConfig) -> pathlib.Path:
-    """The folder of copies and prepared stores."""
+    """The folder of copies and prepared stores. Raises ValueError for a URL."""
+    if is_remote(data.cache_dir):
+        raise ValueError(f'config.data.cache_dir={data.cache_dir} has to be a local folder')
     return pathlib.Path(data.cache_dir).expanduser() if data.cache_dir else user_cache()
 
 
@@ -58,7 +60,7 @@ def localized(data: DataConfig) -> DataConfig:
 
 def _local_list(value: str, cache: pathlib.Path) -> Iterator[str]:
     """The paths and patterns of a list with commas, with the local copies of URLs."""
-    with _explained(value):
+    with explained(value):
         is_one = ',' not in value or (value.count('://') == 1 and epath.Path(value).exists())
     for part in [value] if is_one else patterns.split(value):
         wild = is_remote(part) and patterns.WILD.search(part)
@@ -74,7 +76,7 @@ def local(url: epath.PathLike, cache: pathlib.Path, patterns: Sequence[str] = ()
     """
     if not is_remote(url):
         return pathlib.Path(url)
-    with _explained(url):
+    with explained(url):
         source = epath.Path(url)
         files = _stats([f for p in patterns for f in source.glob(p)] or [source])
     if not files:
@@ -87,7 +89,7 @@ def local(url: epath.PathLike, cache: pathlib.Path, patterns: Sequence[str] = ()
         for file, (length, _) in files.items():
             target = folder / source.name / file.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _explained(file):
+            with explained(file):
                 file.copy(target)
             if target.stat().st_size != length:
                 raise ValueError(f'{file} changed while it was copied; start again')
@@ -101,7 +103,7 @@ def matching(url: str) -> Stats:
     a pattern. Raises ValueError if there are none, or if they cannot be read."""
     scheme, _, rest = url.partition('://')
     bucket, _, pattern = rest.partition('/')
-    with _explained(url):
+    with explained(url):
         exact = epath.Path(url)
         if exact.exists():
             paths = exact.iterdir() if exact.is_dir() else [exact]
@@ -121,7 +123,7 @@ def _stats(paths: Iterable[epath.Path]) -> Stats:
 
 
 @contextlib.contextmanager
-def _explained(path: epath.PathLike) -> Iterator[None]:
+def explained(path: epath.PathLike) -> Iterator[None]:
     """Adds the path to the errors of the block. Those for which a retry does not help become
     ValueErrors."""
     try:
@@ -131,5 +133,7 @@ def _explained(path: epath.PathLike) -> Iterator[None]:
         if not mistake and str(getattr(error, 'code', '')) not in HTTP_MISTAKES:
             error.add_note(f'while reading {path}')
             raise
+        if line := unknown_url(error):
+            raise ValueError(f'{path} cannot be read: {line}') from error
         why = f'{type(error).__name__}: {first_line(error)}'
         raise ValueError(f'{path} cannot be read ({why})') from error

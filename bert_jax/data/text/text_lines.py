@@ -10,7 +10,8 @@ from bert_jax.data.file_kinds import text_kind
 from bert_jax.data.summary import Summary
 
 LOOKED_AT = 20  # lines, to see whether a file is text
-DOC = re.compile(r'<doc id="[^"]*"( \w+="[^"]*")*>')  # the first tag of a text of WikiExtractor
+# The first tag of a text of WikiExtractor.
+DOC = re.compile(r"""<doc( \w+=("[^"]*"|'[^']*'))+>""")
 HEADING = re.compile(r'= (?!= ).+(?<! =) =')  # of an article in WikiText, not of a section
 
 
@@ -43,20 +44,21 @@ def looked_at(
     HTML or a table, or have the heading of an article.
 
     at_headings: whether documents begin at headings; then headings are not counted. Raises
-    ValueError if the first lines have the markup of WikiExtractor.
+    ValueError if a line has the markup of WikiExtractor.
     """
     beginning = list(itertools.islice(lines, LOOKED_AT))
-    if tag := next((found for found in beginning if DOC.match(found[1])), None):
-        raise ValueError(
-            f'{name}:{tag[0]} is {tag[1][:60]!r}, markup of WikiExtractor, which is not text; run '
-            'it with --json, and give its files names that end in .jsonl'
-        )
     if not at_headings and any(HEADING.fullmatch(line) for _, line in beginning):
         advice = 'config.data.documents=heading (--documents) makes each article a document'
         summary.count(f'text files with headings such as = Title =, as in WikiText; {advice}', name)
     if looks := text_kind([line for _, line in beginning]):
         summary.count(f'text files that look like {looks.rpartition("; ")[0]}', name)
-    yield from itertools.chain(beginning, lines)
+    for number, line in itertools.chain(beginning, lines):
+        if line.startswith('<doc ') and DOC.match(line):
+            raise ValueError(
+                f'{name}:{number} is {line[:60]!r}, markup of WikiExtractor, which is not text; '
+                'run it with --json, and give its files names that end in .jsonl'
+            )
+        yield number, line
 
 
 def _cut(part: bytes) -> int:

@@ -1,6 +1,7 @@
 """WordPiece vocabularies: vocab.txt, one token a line."""
 
 import collections
+import itertools
 import json
 import re
 import sys
@@ -12,10 +13,11 @@ from etils import epath
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from bert_jax.data.tokenizers.base import FastTokenizer, marker
-from bert_jax.data.tokenizers.specials import BERT, find_specials
+from bert_jax.data.tokenizers.specials import BERT, NAMES, find_specials
 
 VOCABULARY = 'vocab.txt'
 NUMBERED = re.compile(r'[^\t]+\t-?[\d.e+-]+|\d+\t[^\t]+')  # a token and its count or id
+LONGEST = 100  # characters of the longest word that is divided into tokens
 COVERAGE = 0.9999  # the share of the characters of a text that a vocabulary trained on it contains
 MIN_COVERAGE = 0.9  # if the share is smaller, training raises an error
 
@@ -69,18 +71,24 @@ def _bert_tokenizer(
 def read(path: epath.Path, lowercase: bool, strip_accents: bool | None = None) -> WordPiece:
     """The vocabulary in a vocab.txt. Raises ValueError if it is not one."""
     try:
-        text = path.read_text('utf-8').removeprefix('\ufeff')
+        text = path.read_bytes().decode('utf-8').removeprefix('\ufeff')
     except UnicodeDecodeError as error:
         raise ValueError(
             f'vocabulary {path} is not UTF-8 text ({error}); expected one token a line, '
             'or a SentencePiece model named *.model'
         ) from error
+    text = text.replace('\r\n', '\n').replace('\r', '\n')
     _check_kind(path, text)
-    pieces = [piece.removesuffix('\r') for piece in text.removesuffix('\n').split('\n')]
+    pieces = text.removesuffix('\n').split('\n')
     while len(pieces) > 1 and not pieces[-1]:
         pieces.pop()
     # Text is split at blanks, so that a blank at an end of a line is no part of a token.
     pieces = [piece.strip(' \t') or piece for piece in pieces]
+    if not {*itertools.chain(*NAMES.values())} & {*pieces}:
+        raise ValueError(
+            f'vocabulary {path} has no special token, such as {BERT.mask}; it is not a vocabulary, '
+            f'or that of another model. It begins {text[:40]!r}'
+        )
     first: dict[str, int] = {}
     for i, piece in enumerate(pieces):
         if not piece and len(pieces) > 1:
@@ -117,6 +125,13 @@ def _check_kind(path: epath.Path, text: str) -> None:
             f'vocabulary {path} has a number beside each token ({lines[-1]!r:.40}); {expected}, '
             f'and nothing else. To remove the numbers: cut -f{2 if first else 1} FILE > vocab.txt'
         )
+    found = {line.rstrip(' \t') for line in lines}
+    for number, line in enumerate(lines, 1):
+        if name := next((n for n in BERT.all() if n in line and n not in found), ''):
+            raise ValueError(
+                f'vocabulary {path}: line {number} has {name}, but also something else '
+                f'({line[:40]!r}); {expected}, and nothing else'
+            )
 
 
 def train(
@@ -145,6 +160,14 @@ def train(
     backend.train_from_iterator((texts[i : i + 1000] for i in range(0, len(texts), 1000)), trainer)
     ids = backend.get_vocab()
     return WordPiece(sorted(ids, key=ids.__getitem__), lowercase, strip_accents=strip_accents)
+
+
+def undivided(texts: Sequence[str], lowercase: bool, strip_accents: bool | None) -> int:
+    """The number of characters that are in words of more than LONGEST characters."""
+    backend = _bert_tokenizer(models.WordPiece(unk_token=BERT.unk), lowercase, strip_accents)
+    split, normalize = backend.pre_tokenizer.pre_tokenize_str, backend.normalizer.normalize_str
+    words = (word for text in texts for word, _ in split(normalize(text)))
+    return sum(len(word) for word in words if len(word) > LONGEST)
 
 
 def alphabet(

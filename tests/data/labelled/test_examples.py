@@ -146,7 +146,7 @@ def test_files_that_can_not_be_read(tmp_path):
     with pytest.raises(ValueError, match=r'a\.tsv\.gz is damaged after line \d{3}'):
         list(iter_file(tmp_path / 'a.tsv.gz'))
     (tmp_path / 'b.tsv.gz').write_bytes(b'text\nhello\n')
-    with pytest.raises(ValueError, match=r'b\.tsv\.gz is damaged after line 0 \(Not a gzipped'):
+    with pytest.raises(ValueError, match=r'b\.tsv\.gz is not compressed, and its'):
         list(iter_file(tmp_path / 'b.tsv.gz'))
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 
 import pytest
 
@@ -87,9 +88,21 @@ BINARY = {
     'a Git LFS pointer': b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n',
     'compressed; give it a name that ends in .gz': gzip.compress(TABLE.encode()),
     'not UTF-8, it is UTF-16': TABLE.encode('utf-16'),
-    'not UTF-8, it is UTF-16 or binary': TABLE.encode('utf-16-le'),
+    'not UTF-8, it is UTF-16 or binary': bytes(99) + TABLE.encode(),
+    'not UTF-8, it is UTF-16 without .* .utf-16-le': TABLE.encode('utf-16-le'),
+    'not UTF-8, it is UTF-16 without .* .utf-16-be': 'вода и лес\n'.encode('utf-16-be'),
     'not UTF-8, it is UTF-32': TABLE.encode('utf-32'),
+    'not UTF-8, it is UTF-32 without': TABLE.encode('utf-32-be'),
+    'not UTF-8, it is iso2022_jp': '水火木金土日月山川田人口'.encode('iso2022_jp'),
+    'not UTF-8, it is hz': '水火木金土日月山川田人口\n'.encode('hz'),
+    'not UTF-8, it is utf_7': '水火木金土日月山川田人口\n'.encode('utf-7'),
     'not text': bytes(range(1, 32)) * 9,
+    'not text: .* of its first 3000 bytes': random.Random(0).randbytes(3000),
+    'a 7z archive': b"7z\xbc\xaf'\x1c\x00\x04",
+    'a RAR archive': b'Rar!\x1a\x07\x01\x00',
+    'compressed by lz4': b'\x04"M\x18\x64\x40',
+    'an Arrow file': b'\xff\xff\xff\xff\x78\x00\x00\x00',
+    'a pointer of git-annex': b'/annex/objects/SHA256E-s1--0.txt\n',
     'a tar archive': b'a.csv'.ljust(257, b'\0') + b'ustar\x0000',
 }
 
@@ -321,7 +334,8 @@ def test_a_column_that_is_not_one_of_labels(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'content', [TABLE * 3, BIO.replace(' ', '\t'), '{"a": 1}\n' * 3, '<html>\n']
+    'content',
+    [TABLE * 3, BIO.replace(' ', '\t'), '{"a": 1}\n' * 3, '<html>\n', '<a>\nb\nc\n<b>x</b>\n'],
 )
 def test_a_corpus_that_looks_like_something_else_is_counted(tmp_path, content):
     path, summary = put(tmp_path / 'a.txt', content), Summary()

@@ -1,16 +1,18 @@
 """The content of a prepared store, for texts of every format and files in any order."""
 
+import dataclasses
 import gzip
 import itertools
 import json
 import random
+import re
 import shutil
 
 import pytest
 from made_prose import PIECES, content, prose, write_prose
 
 from bert_jax.config import Config, DataConfig
-from bert_jax.data.store import format, preparation
+from bert_jax.data.store import checks, format, preparation
 from bert_jax.data.tokenizers import tokenizer
 
 
@@ -159,6 +161,18 @@ def test_a_damaged_store_is_not_used(tmp_path, vocab):
     tokens.write_bytes(tokens.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r'tokens\.bin: expected.*remove .*prepare'):
         _prepare(tmp_path, vocab, path)
+
+
+def test_options_that_a_store_does_not_have_are_said(tmp_path, vocab, capfd):
+    directory = _prepare(tmp_path, vocab, write_prose(tmp_path / 'a.txt', 5_000))
+    for data, line in (
+        (DataConfig(lowercase=False), 'was made with lowercase=True'),
+        (DataConfig(language_alpha=0.3), 'language_alpha=0.3 has no effect: .* has one language'),
+        (DataConfig(), ''),
+    ):
+        checks.check_tokens(dataclasses.replace(data, holdout=0.0), directory)
+        said = capfd.readouterr().err
+        assert re.search(line, said) if line else not said, said
 
 
 def test_others_may_read_a_store(tmp_path, vocab):

@@ -60,9 +60,10 @@ REFUSED = {
 @pytest.mark.parametrize('name', REFUSED)
 def test_words_that_are_too_long_are_refused(tmp_path: pathlib.Path, name: str) -> None:
     wanted = config(tmp_path, REFUSED[name])
-    with pytest.raises(
-        ValueError, match=r'\d+% of the characters .*longer than 100.*sentencepiece'
-    ):
+    refuses = r'\d+% of the characters .*longer than 100.*sentencepiece'
+    with pytest.raises(ValueError, match=refuses):
+        resolve(wanted, epath.Path(tmp_path / 'run')).describe_data()
+    with pytest.raises(ValueError, match=refuses):
         preparation.prepare(wanted)
     assert not list((tmp_path / 'cache').glob('bert_jax/*/store.json'))
     if name == 'kana':  # the advice helps
@@ -78,8 +79,15 @@ def test_a_vocabulary_of_another_script_is_refused(tmp_path: pathlib.Path) -> No
         ['вода и лес у реки. ' * 5 + 'the end'] * 20 + ['дом ' * 30 + f'{i}' for i in range(20)]
     )
     wanted = config(tmp_path, text, vocab_file=str(tmp_path / 'vocab.txt'))
-    with pytest.raises(ValueError, match=r'vocab_file=.*vocab.txt does not have their characters'):
+    refuses = r'the vocabulary .*vocab.txt does not have their characters'
+    with pytest.raises(ValueError, match=refuses):
+        resolve(wanted, epath.Path(tmp_path / 'run')).describe_data()
+    with pytest.raises(ValueError, match=refuses):
         preparation.prepare(wanted)
+    (tmp_path / 'vocab.txt').write_text('\n'.join(LATIN[:31]) + '\n')
+    wanted = config(tmp_path, mixed(long=0), vocab_file=str(tmp_path / 'vocab.txt'))
+    with pytest.raises(ValueError, match=r'vocab.txt has no tokens inside words .* another tok'):
+        resolve(wanted, epath.Path(tmp_path / 'run')).describe_data()
 
 
 def test_a_smaller_share_is_reported_each_time(
@@ -91,7 +99,7 @@ def test_a_smaller_share_is_reported_each_time(
     assert meta.unknown_share == pytest.approx(150 / 650, abs=0.05)
     line = f'{meta.unknown_share:.0%} of the characters of the text are in words that become [UNK]'
     assert line in capsys.readouterr().err
-    assert unknown_text.check_store(meta, '[UNK]').startswith(line)
+    assert unknown_text.check_store(meta, tokenizer.load(store)).startswith(line)
     # In an older store there is no share of characters; a run with such a store is refused.
     old = json.loads((store / 'store.json').read_text()) | {'unknown_share': None}
     tokens = meta.counts['train'].tokens + meta.counts['eval'].tokens
@@ -99,6 +107,35 @@ def test_a_smaller_share_is_reported_each_time(
     (store / 'store.json').write_text(json.dumps(old))
     with pytest.raises(ValueError, match=r'90% of the characters .*cannot learn this text'):
         resolve(wanted, epath.Path(tmp_path / 'run')).describe_data()
+
+
+MARKS = {  # text, and whether the removal of accents takes away vowels or parts of letters
+    'สวัสดีครับ ผมชื่อ': True,
+    'नमस्ते दुनिया': True,
+    'ကျောင်းသား': True,
+    'ສະບາຍດີ': True,
+    'བོད་ཡིག': True,
+    'がぎぐげご': True,
+    'カキクケコ': False,
+    'élève à côté': False,
+    'e\u0301le\u0300ve': False,
+    'ελληνικά ёлка': False,
+    'שָׁלוֹם مَرْحَبًا': False,
+    '水火木金 한국어': False,
+}
+
+
+def test_marks_that_are_removed_are_reported(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
+    for text, is_lost in MARKS.items():
+        assert bool(unknown_text.check_marks([text])) == is_lost, text
+    text = '\n\n'.join(f'สวัสดี ครับ ผม ชื่อ {i}' for i in range(40))
+    for options, is_lost in (({}, True), ({'strip_accents': 'false'}, False)):
+        preparation.prepare(config(tmp_path, text, **options))
+        line = capsys.readouterr().err
+        assert ('--config.data.strip_accents=false' in line) == is_lost
+        (tmp_path / 'text.txt').unlink()
 
 
 def test_prose_is_not_reported(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture) -> None:

@@ -134,7 +134,7 @@ def test_one_copies_and_the_others_wait(
     [
         ({'corpus': 'text:s3://bucket/*.txt'}, r"no file matches 's3://bucket/\*.txt'"),
         ({'corpus': 'text:s3://bucket/**/a.txt'}, r'\*\*/a.txt cannot be read .*`\*\*` pattern'),
-        ({'corpus': 'text:nowhere://a.txt'}, 'nowhere://a.txt cannot be read'),
+        ({'corpus': 'text:nowhere://a.txt'}, 'nowhere:// are not known; download'),
         ({'vocab_file': 's3://bucket/none.txt'}, 's3://bucket/none.txt cannot be read .*NotFound'),
         ({'corpus': 'tokens:s3://bucket'}, r's3://bucket is a folder; expected \*.\* or \*/\*.bin'),
         (
@@ -149,6 +149,11 @@ def test_what_is_not_there_is_named(
     with pytest.raises(ValueError, match=message):
         preparation.prepare(config(tmp_path / 'cache', **data))
     assert not (tmp_path / 'cache').exists()
+
+
+def test_the_cache_is_a_local_folder() -> None:
+    with pytest.raises(ValueError, match='cache_dir=s3://bucket/cache has to be a local folder'):
+        staging.cache_of(DataConfig(cache_dir='s3://bucket/cache'))
 
 
 def named(name: str, **values: Any) -> Exception:

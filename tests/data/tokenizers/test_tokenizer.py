@@ -115,8 +115,16 @@ def test_saving_and_loading(tmp_path):
         ('[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\na\n', r"line 8 repeats 'a' of line 6"),
         ('{"[PAD]": 0, "[UNK]": 1}', r'is JSON; expected a token on each line.*tokenizer\.json'),
         ('[PAD]\t0\n[UNK]\t1\na\t2.5\n', 'has a number beside each token .* cut -f1 FILE'),
+        ('[PAD] 0\n[UNK] 1\n[CLS] 2\na 3\n', r"line 1 has \[PAD\], but also .*'\[PAD\] 0'"),
+        ('0\t[PAD]\n1\t[UNK]\n2\ta\n', r'line 1 has \[PAD\], but also something else'),
+        ('token,id\n[PAD],0\n[UNK],1\n', r"line 2 has \[PAD\], but also .*'\[PAD\],0'"),
+        ('["[PAD]", "[UNK]", "a"]', r'line 1 has \[PAD\], but also something else'),
+        ('  [PAD]\n  [UNK]\n  a\n', r"line 1 has \[PAD\], but also .*'  \[PAD\]'"),
         (b'[PAD]\n\xff\xfe\n', 'is not UTF-8 text'),
-        ('', r'has no \[PAD\] or <pad>, no \[UNK\] or <unk>, no \[CLS\] .*, no \[MASK\] or <mask>'),
+        ('[PAD]\n', r'has no \[UNK\] or <unk>, no \[CLS\] .*, no \[MASK\] or <mask>'),
+        ('', r'vocab\.txt has no special token, .* not a vocabulary'),
+        ('404: Not Found', r"has no special token, .* It begins '404: Not Found'"),
+        ('version https://git-lfs.github.com/spec/v1\n', "It begins 'version https://git-lfs"),
     ],
 )
 def test_bad_vocabularies(tmp_path, content, message):

@@ -1,0 +1,72 @@
+"""The beginning of a corpus, which is looked at before the preparation, which may take hours."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from bert_jax.config import DataConfig
+from bert_jax.data.store.unknown_text import EARLY, TOO_LONG, check_marks, judged
+from bert_jax.data.summary import Document, Summary
+from bert_jax.data.tokenizers import wordpiece_vocabulary
+
+SHOWN = ('files with ', 'text files ', 'lines of invalid UTF-8')  # counts that --check prints
+
+
+class Beginning:
+    """A hash of the token ids of the first documents of a corpus, EARLY characters or more.
+
+    If it differs between two corpora that were tokenized in the same way, their stores differ.
+    """
+
+    def __init__(self) -> None:
+        self._hash, self._characters = hashlib.sha256(), 0
+
+    @property
+    def is_complete(self) -> bool:
+        return self._characters >= EARLY
+
+    def add(self, document: Document, ids: Sequence[np.ndarray]) -> bool:
+        """Adds a document, unless there are enough of them. Returns whether there are."""
+        if not self.is_complete:
+            self._characters += sum(map(len, document))
+            for sentence in ids:
+                self._hash.update(np.append(sentence, -1).astype('<i4').tobytes())
+        return self.is_complete
+
+    def __str__(self) -> str:
+        return self._hash.hexdigest()[:16]
+
+
+def first(documents: Iterable[Document]) -> list[str]:
+    """The lines of the first documents, EARLY characters or more."""
+    lines, characters = list[str](), 0
+    for document in documents:
+        lines += document
+        characters += sum(map(len, document))
+        if characters >= EARLY:
+            break
+    return lines
+
+
+def warnings(lines: Sequence[str], data: DataConfig) -> list[str]:
+    """Warnings about text that a vocabulary trained on it would lose. Raises ValueError if it would
+    lose more than half of it. Only WordPiece loses text."""
+    if data.tokenizer != 'wordpiece':
+        return []
+    long = [word for line in lines for word in TOO_LONG.findall(line)]
+    lost = wordpiece_vocabulary.undivided(long, data.lowercase, data.strips_accents) if long else 0
+    characters = sum(len(line) - line.count(' ') for line in lines)
+    unknown = judged(lost / max(characters, 1), '', None, in_long_words=True)
+    return [*filter(None, (unknown, marks(lines, data)))]
+
+
+def marks(lines: Iterable[str], data: DataConfig) -> str:
+    """The warning of `check_marks`, if a trained vocabulary removes accents; otherwise ''."""
+    strips = data.lowercase if data.strips_accents is None else data.strips_accents
+    return check_marks(lines) if strips and data.tokenizer == 'wordpiece' else ''
+
+
+def odd(summary: Summary) -> list[str]:
+    """The counts of a summary that say what the files of a corpus look like."""
+    return [what for what in summary.lines() if what.startswith(SHOWN)]
