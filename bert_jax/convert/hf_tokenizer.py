@@ -135,7 +135,12 @@ def _json_tokenizer(folder: Folder, values: Mapping[str, Any]) -> Tokenizer:
     """Returns the tokenizer of a tokenizer.json, with the special tokens that the folder names."""
     content = json.dumps(values, ensure_ascii=False).encode()
     source = folder.directory / tokenizer_json.FILE
-    return tokenizer_json.JsonTokenizer(content, _names(folder) or None, source)
+    make = functools.partial(tokenizer_json.JsonTokenizer, content, source=source)
+    names = _names(folder)
+    try:
+        return make(names or None)
+    except ValueError:
+        return make(_ends(folder) | names)
 
 
 def _lowercase(folder: Folder, kind: str, given: bool | None) -> bool | None:
@@ -178,7 +183,8 @@ def _load(folder: Folder, kind: str, lowercase: bool) -> Tokenizer:
     try:
         vocabulary = make()
     except ValueError:
-        return make(specials=names)
+        ends = _ends(folder) if kind == tokenizer_json.JsonTokenizer.kind else {}
+        return make(specials=ends | names)
     found = vocabulary.special_pieces.by_role()
     return vocabulary if names.items() <= found.items() else make(specials=names)
 
@@ -190,6 +196,16 @@ def _names(folder: Folder) -> dict[str, str]:
         values = folder.read(name)
         for role in ROLES:
             found.update((role, content) for content in _contents([values.get(f'{role}_token')]))
+    return found
+
+
+def _ends(folder: Folder) -> dict[str, str]:
+    """The tokens at the ends of a text, for a folder that names them bos and eos alone."""
+    found = dict[str, str]()
+    for role, other in (('cls', 'bos'), ('sep', 'eos')):
+        for name in (SPECIALS, CONFIG):
+            contents = _contents([folder.read(name).get(f'{other}_token')])
+            found.update((role, content) for content in contents)
     return found
 
 

@@ -38,6 +38,8 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     # The class is named if it is that of the family. Other vocabularies have a tokenizer.json with
     # everything that transformers needs.
     name, kind = FAMILIES.get(model_type, ('', ''))
+    if vocabulary.kind in fairseq_sentencepiece.FIRST:  # also in models of other families
+        name, kind = next(x for x in FAMILIES.values() if x[1] == vocabulary.kind)
     settings: dict[str, Any] = {
         'tokenizer_class': name if kind == vocabulary.kind and kind != 'sentencepiece' else None,
         # RoBERTa's table has two more positions than it can use.
