@@ -22,8 +22,8 @@ UNMERGED = re.compile(r'\.lora_|\.base_layer\.|\.original_module\.')  # names of
 
 
 def read_tensors(directory: pathlib.Path, family: Family) -> tuple[dict[str, np.ndarray], str]:
-    """All tensors of a folder, by their names in new versions of transformers, and a line about
-    names that were changed, or ''. Raises ValueError with the file that is missing or damaged."""
+    """All tensors of a folder, by their names in new versions of transformers, and the prefix of a
+    wrapper that was removed, or ''. Raises ValueError with the file that is missing or damaged."""
     for name in FORMATS:
         index = directory / f'{name}.index.json'
         if (directory / name).exists():
@@ -54,7 +54,7 @@ def read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
 def _renamed(
     tensors: Mapping[str, np.ndarray], family: Family, directory: pathlib.Path
 ) -> tuple[dict[str, np.ndarray], str]:
-    """Returns the tensors by their names without a wrapper, and a line about the wrapper or ''.
+    """Returns the tensors by their names without a wrapper, and the prefix of the wrapper or ''.
 
     The prefix of a wrapper, such as DataParallel's `module.`, is removed. The prefix of the family,
     which a folder of the bare encoder lacks, is added.
@@ -72,8 +72,12 @@ def _renamed(
         if name in renamed:
             raise ValueError(f'the folder has tensor {name} twice, under an old and a new name')
         renamed[name] = tensor
-    note = f'the prefix {wrapper} of the names of tensors is left out' if wrapper else ''
-    return renamed, note
+    return renamed, wrapper
+
+
+def notes_about(wrapper: str) -> list[str]:
+    """The line to print about the prefix of a wrapper, if there is one."""
+    return [f'the prefix {wrapper} of the names of tensors is left out'] if wrapper else []
 
 
 def without_copies(
