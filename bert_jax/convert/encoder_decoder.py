@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bert_jax.config import ModelConfig, architecture_fields
-from bert_jax.convert import generation_settings, hf_tokenizer, hf_weights
+from bert_jax.convert import generation_settings, hf_rows, hf_tokenizer, hf_weights
 from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.families.family import Family
 from bert_jax.convert.foreign import BUFFER, Foreign, read_json, read_model
@@ -67,8 +67,9 @@ def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
     used = {name: tensor for name, tensor in used.items() if name in known}
     kind = model.model_type
     vocabulary, notes = hf_tokenizer.read(directory, lowercase, model.vocab_size, kind)
+    model, lines = hf_rows.with_rows(model, directory, vocabulary, HEADS)
     generation = generation_settings.read(directory, values, model, vocabulary)
-    notes = (*hf_weights.notes_about(wrapper), *notes, *generation.notes)
+    notes = (*hf_weights.notes_about(wrapper), *notes, *lines, *generation.notes)
     return Foreign(
         both.rules,
         model,

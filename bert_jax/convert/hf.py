@@ -13,6 +13,7 @@ from bert_jax.config.console import plural
 from bert_jax.convert import (
     adapters,
     encoder_decoder,
+    hf_rows,
     hf_tokenizer,
     hf_weights,
     rules,
@@ -77,6 +78,7 @@ def read(
     used = {name: tensor for name, tensor in used.items() if name in known}
     texts = adapter.folder if adapter and tokenizer.find(adapter.folder) else directory
     vocabulary, more = hf_tokenizer.read(texts, lowercase, model.vocab_size, model.model_type)
+    model, lines = hf_rows.with_rows(model, texts, vocabulary, heads)
     outputs = _outputs(used, family, heads)
     return Foreign(
         family.rules,
@@ -86,7 +88,7 @@ def read(
         unused,
         vocabulary,
         task_of(values, outputs),
-        (*notes, *more, *_notes_about_output(values, outputs, heads)),
+        (*notes, *more, *lines, *_notes_about_output(values, outputs, heads)),
         language=_language(model, values),
         embedding=sentences.embedding,
         longest=sentence_folders.model_max_length(texts),

@@ -89,7 +89,7 @@ def read(
     _check_special_tokens(folder, vocabulary)
     settings = folder.options if kind != tokenizer_json.JsonTokenizer.kind else {}
     case = stated if kind in CASE else None
-    vocabulary, more = _with_added(folder, vocabulary, settings, case, vocab_size, model_type)
+    vocabulary, more = _with_added(folder, vocabulary, settings, case, vocab_size)
     return vocabulary, (*check_vocabulary(vocabulary, stated, vocab_size, directory), *more)
 
 
@@ -99,7 +99,6 @@ def _with_added(
     options: Mapping[str, Any],
     lowercase: bool | None,
     rows: int,
-    model_type: str,
 ) -> tuple[Tokenizer, list[str]]:
     """Returns the vocabulary with the tokens that the folder adds, and lines to print.
 
@@ -120,15 +119,13 @@ def _with_added(
         return (WithAddedTokens(vocabulary, tokens) if tokens else vocabulary), notes
     complete = hf_added_tokens.completed(described, tokens, options, lowercase)
     alone = vocabulary.kind == tokenizer_json.JsonTokenizer.kind
-    if alone or described.get('post_processor'):  # a class of a family has a row of its own
-        notes.append(hf_added_tokens.row_difference(complete, model_type, vocabulary.specials))
     if alone and complete != described:
         vocabulary = _json_tokenizer(folder, complete)
     elif not alone and (text := hf_added_tokens.difference(complete, vocabulary, tokens)):
         vocabulary = _json_tokenizer(folder, complete)
         if not tokens:
             notes.append(f'tokenizer.json is used, which gives other ids to a text: {text!r}')
-    return vocabulary, [note for note in notes if note]
+    return vocabulary, notes
 
 
 def _json_tokenizer(folder: Folder, values: Mapping[str, Any]) -> Tokenizer:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from bert_jax.config import Config
-from bert_jax.data.row_format import ROW_FORMATS
+from bert_jax.data.row_format import format_of
 
 PAIRS = ('mlm+nsp', 'mlm+sop', 'plm')  # objectives whose rows have two texts
 
@@ -22,7 +22,7 @@ def too_few(rate: float, places: int, room: int) -> str:
 
 def warnings(config: Config) -> Iterator[str]:
     """Yields a warning for each phase whose rows have too few places for masked tokens."""
-    row_format = ROW_FORMATS[config.model.model_type]
+    row_format = format_of(config.model)
     segments = 2 if config.objective in PAIRS else 1
     for i, phase in enumerate(config.train.phases):
         rate = phase.masked_lm_prob or config.data.masked_lm_prob
