@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from bert_jax.config import ModelConfig, architecture_fields
-from bert_jax.convert import generation_settings, hf_tokenizer, hf_weights
+from bert_jax.convert import generation_settings, hf_rows, hf_tokenizer, hf_weights
 from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.families.family import Family
 from bert_jax.convert.foreign import BUFFER, Foreign, read_json, read_model
@@ -48,7 +50,9 @@ def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
         tie_word_embeddings=decoder.tie_word_embeddings,
     )
     both = _pair(family)
-    tensors, note = hf_weights.read_tensors(directory, both)
+    tensors, left_out = hf_weights.read_tensors(directory, both)
+    if any(x.get('tie_encoder_decoder') for x in (values, values[DECODER])):
+        tensors = _with_copies(tensors, family)
     table = f'{DECODER}/embeddings/word_embeddings'
     words = next(rule.theirs for rule in both.rules if rule.ours == table)
     model, used, unused = hf_weights.without_copies(tensors, both, model, words)
@@ -63,8 +67,9 @@ def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
     used = {name: tensor for name, tensor in used.items() if name in known}
     kind = model.model_type
     vocabulary, notes = hf_tokenizer.read(directory, lowercase, model.vocab_size, kind)
+    model, lines = hf_rows.with_rows(model, directory, vocabulary, HEADS)
     generation = generation_settings.read(directory, values, model, vocabulary)
-    notes = (*((note,) if note else ()), *notes, *generation.notes)
+    notes = (*hf_weights.notes_about(left_out), *notes, *lines, *generation.notes)
     return Foreign(
         both.rules,
         model,
@@ -79,6 +84,14 @@ def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
     )
 
 
+def _with_copies(tensors: Mapping[str, np.ndarray], family: Family) -> dict[str, np.ndarray]:
+    """Returns the tensors of both sides. A file may hold those that the two sides share only once,
+    under the names of the encoder."""
+    start, decoder = 'encoder.', f'{DECODER}.{family.prefix}'
+    names = [name.removeprefix(start) for name in tensors if name.startswith(start)]
+    return {decoder + x: tensors[start + x] for x in names if 'pooler' not in x} | dict(tensors)
+
+
 def _side(values: Mapping[str, Any], side: str, path: pathlib.Path) -> tuple[Family, ModelConfig]:
     """Returns the family and the model of one side, the encoder or the decoder."""
     given = values.get(side)
@@ -90,7 +103,8 @@ def _side(values: Mapping[str, Any], side: str, path: pathlib.Path) -> tuple[Fam
         )
     wanted = AS_DECODER if side == DECODER else {}
     for key, value in wanted.items():
-        if given.get(key) is not value:
+        # The tensors show whether there is attention to the source. Files of 2020 do not say it.
+        if given.get(key, value) is not value:
             raise ValueError(f'{path}: {side}.{key} is {given.get(key)!r}; expected {value!r}')
     plain = {key: value for key, value in given.items() if key not in wanted}
     try:

@@ -12,7 +12,7 @@ from bert_jax.config import Config, EvalConfig, ModelConfig, validate
 from bert_jax.convert.foreign import read_json
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
-from bert_jax.inference.rows import row_of
+from bert_jax.inference.rows import format_of
 
 FILE = 'generation_config.json'
 # Settings that config.eval has under the same names, with their types.
@@ -166,7 +166,7 @@ def _check_ids(
     given: Mapping[str, Any], model: ModelConfig, vocabulary: Tokenizer, path: pathlib.Path
 ) -> None:
     """Raises ValueError if texts do not start and end with the special tokens around a row."""
-    first, last = row_of([[]], model.model_type, vocabulary.specials)
+    first, last = format_of(model).row([[]], vocabulary.specials)[0]
     start = 'decoder_start_token_id' if 'decoder_start_token_id' in given else 'bos_token_id'
     for name, wanted, place in ((start, first, 'first'), ('eos_token_id', last, 'last')):
         if given.get(name) not in (None, wanted, [wanted]):

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,14 @@ from bert_jax.config.console import plural
 from bert_jax.convert import (
     adapters,
     encoder_decoder,
+    hf_rows,
     hf_tokenizer,
     hf_weights,
     rules,
     sentence_folders,
     whole_files,
 )
-from bert_jax.convert.families import FAMILIES
+from bert_jax.convert.families import FAMILIES, heads_of_class
 from bert_jax.convert.families.family import Family
 from bert_jax.convert.foreign import (
     UNUSED,
@@ -39,13 +40,15 @@ from bert_jax.models.heads import DECODER, TASK_HEADS, head_of
 POSITIONS = 'encoder/embeddings/position_embeddings'
 
 
-def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
+def read(
+    folder: pathlib.Path, lowercase: bool | None = None, implied: Mapping[str, Any] | None = None
+) -> Foreign:
     """The checkpoint in a folder.
 
-    lowercase: whether text is lowercased, if the folder does not say it. Raises ValueError naming
-    the file or the tensor that is wrong.
+    lowercase: whether text is lowercased, if the folder does not say it. implied: values of keys
+    that config.json lacks. Raises ValueError naming the file or the tensor that is wrong.
     """
-    sentences, adapter = sentence_folders.read(directory), adapters.read(directory)
+    sentences, adapter = sentence_folders.read(folder), adapters.read(folder)
     directory = adapter.base if adapter else sentences.model
     path = directory / 'config.json'
     names = ('config.json', sentence_folders.MODULES, adapters.CONFIG)
@@ -57,14 +60,15 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
         raise ValueError(f'{directory} is a folder of bert_jax, which needs no conversion')
     if read_json(path).get('model_type') == encoder_decoder.MODEL_TYPE:
         return encoder_decoder.read(directory, lowercase)
-    family, model, values = model_config(path)
+    family, model, values = model_config(path, implied)
     notes = [f'sentence embeddings: {sentences.embedding}'] if sentences.embedding else []
     notes += [sentences.note] if sentences.note else []
-    if unknown := family.unknown(values):
-        keys = ', '.join(f'{key}={values[key]!r}' for key in unknown)
-        notes.append(f'{path} has unknown keys, taken for settings of no effect: {keys}')
-    tensors, note = hf_weights.read_tensors(directory, family)
-    notes += [note] if note else []
+    notes += _notes_about_keys(values, family, path)
+    tensors, left_out = hf_weights.read_tensors(directory, family)
+    notes += hf_weights.notes_about(left_out)
+    other = next((name for name in left_out if name.removesuffix('.') in FAMILIES), '')[:-1]
+    if 'model_type' not in values and other and other != family.model_type:
+        return read(folder, lowercase, {'model_type': other})  # as the prefix says
     if adapter:
         tensors = adapter.merged(tensors, family)
         values = values | {'architectures': adapter.classes(family) or values.get('architectures')}
@@ -78,8 +82,10 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     for name in used.keys() - known:
         unused[name] = _why_unused(name, family, model, path, values)
     used = {name: tensor for name, tensor in used.items() if name in known}
-    folder = adapter.folder if adapter and tokenizer.find(adapter.folder) else directory
-    vocabulary, more = hf_tokenizer.read(folder, lowercase, model.vocab_size, model.model_type)
+    texts = adapter.folder if adapter and tokenizer.find(adapter.folder) else directory
+    vocabulary, more = hf_tokenizer.read(texts, lowercase, model.vocab_size, model.model_type)
+    model, lines = hf_rows.with_rows(model, texts, vocabulary, heads)
+    outputs = _outputs(used, family, heads)
     return Foreign(
         family.rules,
         model,
@@ -87,12 +93,48 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
         used,
         unused,
         vocabulary,
-        task_of(values, _outputs(used, family, heads)),
-        (*notes, *more),
+        task_of(values, outputs),
+        (*notes, *more, *lines, *_notes_about_output(values, outputs, heads)),
         language=_language(model, values),
         embedding=sentences.embedding,
-        longest=sentence_folders.model_max_length(folder),
+        longest=sentence_folders.model_max_length(texts),
     )
+
+
+def _notes_about_keys(
+    values: Mapping[str, Any], family: Family, path: pathlib.Path
+) -> Iterator[str]:
+    """Lines about keys of config.json that bert_jax does not follow."""
+    if 'model_type' not in read_json(path) and family.model_type != 'bert':
+        yield f'{path} has no model_type; its keys or tensors are those of {family.model_type}'
+    if own_code := values.get('auto_map'):
+        yield (
+            f'{path} names code of its own in auto_map, which bert_jax does not run; values may '
+            f'differ from those of {own_code!r}'
+        )
+    if unknown := family.unknown(values):
+        keys = ', '.join(f'{key}={values[key]!r}' for key in unknown)
+        yield f'{path} has unknown keys, taken for settings of no effect: {keys}'
+    if trained := family.trained_otherwise(values):
+        keys = ', '.join(f'{key}={values[key]!r}' for key in trained)
+        yield f'{path}: bert_jax trains without {keys}; predictions do not depend on it'
+
+
+def _notes_about_output(
+    values: Mapping[str, Any], outputs: int | None, heads: Iterable[str]
+) -> list[str]:
+    """A line if other programs apply a function to the single output of a text classifier."""
+    if outputs != 1 or 'classifier' not in heads or values.get('problem_type') is not None:
+        return []
+    stated = (values.get('sentence_transformers') or {}).get('activation_fn')
+    function = str(stated or values.get('sbert_ce_default_activation_function') or 'Sigmoid')
+    if function.endswith('Identity'):
+        return []
+    return [
+        'the classifier has one output, which is predicted as it is: neither the '
+        f'{function.rpartition(".")[2]} of CrossEncoder nor that of the pipeline of transformers '
+        'is applied'
+    ]
 
 
 def _language(model: ModelConfig, values: Mapping[str, Any]) -> str:
@@ -131,12 +173,19 @@ def _heads(
     tagger. The class in config.json decides between these heads.
     """
     architectures = values.get('architectures') or ()
-    named = {head for name in architectures for head in family.classes.get(name, ())}
+    named = {head for name in architectures for head in heads_of_class(name, family)}
     heads = rules.heads_of(tensors, family.rules, model.stacked_layers)
+    not_sure = {'tagger', *(('classifier',) if architectures else ())}
+    chosen = [x for x, alone in heads.items() if x in named or (alone and x not in not_sure)]
+    # Some tensors belong to a head only beside another head, such as RoBERTa's classifier.dense.
     return tuple(
         head
-        for head, alone in heads.items()
-        if head in named or (alone and head not in ('classifier', 'tagger'))
+        for head in chosen
+        if any(
+            rule.theirs in tensors and rule.applies(chosen)
+            for rule in family.rules
+            if head_of(rule.ours) == head
+        )
     )
 
 

@@ -11,9 +11,7 @@ import tokenizers
 from bert_jax.convert.hf_tokenizer_kind import ADDED, CONFIG, SPECIALS, WEIGHTS_ALONE, Folder
 from bert_jax.data.tokenizers import tokenizer_json
 from bert_jax.data.tokenizers.added_tokens import AddedToken
-from bert_jax.data.tokenizers.specials import Specials
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
-from bert_jax.inference.rows import row_of
 
 LISTS = ('additional_special_tokens', 'extra_special_tokens')
 FLAGS = ('lstrip', 'rstrip', 'single_word', 'normalized')
@@ -141,7 +139,7 @@ def loads(described: Mapping[str, Any]) -> bool:
     return bool(described)
 
 
-def _without_truncation(described: Mapping[str, Any]) -> tokenizers.Tokenizer:
+def without_truncation(described: Mapping[str, Any]) -> tokenizers.Tokenizer:
     """The tokenizer of a tokenizer.json, without its truncation and its padding."""
     theirs = tokenizer_json.from_json(json.dumps(described), tokenizer_json.FILE)
     theirs.no_truncation()
@@ -154,7 +152,7 @@ def difference(
 ) -> str:
     """Returns a text that has other ids with a tokenizer.json than with the vocabulary; '' if all
     texts that are tried have the same ids. Some of these texts have added tokens."""
-    theirs = _without_truncation(described)
+    theirs = without_truncation(described)
     texts = [*TEXTS]
     for token in added:
         texts += [f'the {token.content} fox', f'a{token.content}b']
@@ -162,18 +160,3 @@ def difference(
         if theirs.encode(text, add_special_tokens=False).ids != ids:
             return text
     return ''
-
-
-def row_difference(described: Mapping[str, Any], model_type: str, specials: Specials[int]) -> str:
-    """Returns a note if a tokenizer.json puts other special tokens around a text than bert_jax does
-    for this model_type; otherwise ''."""
-    theirs = _without_truncation(described)
-    plain = theirs.encode('a', add_special_tokens=False).ids
-    row = theirs.encode('a').ids
-    if row == row_of([plain], model_type, specials):
-        return ''
-    tokens = ' '.join(theirs.id_to_token(i) or '?' for i in row)
-    return (
-        f'tokenizer.json makes the row "{tokens}" of the text "a"; bert_jax puts its special '
-        'tokens around a text, so that predictions may differ'
-    )

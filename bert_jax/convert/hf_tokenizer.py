@@ -89,7 +89,7 @@ def read(
     _check_special_tokens(folder, vocabulary)
     settings = folder.options if kind != tokenizer_json.JsonTokenizer.kind else {}
     case = stated if kind in CASE else None
-    vocabulary, more = _with_added(folder, vocabulary, settings, case, vocab_size, model_type)
+    vocabulary, more = _with_added(folder, vocabulary, settings, case, vocab_size)
     return vocabulary, (*check_vocabulary(vocabulary, stated, vocab_size, directory), *more)
 
 
@@ -99,7 +99,6 @@ def _with_added(
     options: Mapping[str, Any],
     lowercase: bool | None,
     rows: int,
-    model_type: str,
 ) -> tuple[Tokenizer, list[str]]:
     """Returns the vocabulary with the tokens that the folder adds, and lines to print.
 
@@ -120,22 +119,25 @@ def _with_added(
         return (WithAddedTokens(vocabulary, tokens) if tokens else vocabulary), notes
     complete = hf_added_tokens.completed(described, tokens, options, lowercase)
     alone = vocabulary.kind == tokenizer_json.JsonTokenizer.kind
-    if alone or described.get('post_processor'):  # a class of a family has a row of its own
-        notes.append(hf_added_tokens.row_difference(complete, model_type, vocabulary.specials))
     if alone and complete != described:
         vocabulary = _json_tokenizer(folder, complete)
     elif not alone and (text := hf_added_tokens.difference(complete, vocabulary, tokens)):
         vocabulary = _json_tokenizer(folder, complete)
         if not tokens:
             notes.append(f'tokenizer.json is used, which gives other ids to a text: {text!r}')
-    return vocabulary, [note for note in notes if note]
+    return vocabulary, notes
 
 
 def _json_tokenizer(folder: Folder, values: Mapping[str, Any]) -> Tokenizer:
     """Returns the tokenizer of a tokenizer.json, with the special tokens that the folder names."""
     content = json.dumps(values, ensure_ascii=False).encode()
     source = folder.directory / tokenizer_json.FILE
-    return tokenizer_json.JsonTokenizer(content, _names(folder) or None, source)
+    make = functools.partial(tokenizer_json.JsonTokenizer, content, source=source)
+    names = _names(folder)
+    try:
+        return make(names or None)
+    except ValueError:
+        return make(_ends(folder) | names)
 
 
 def _lowercase(folder: Folder, kind: str, given: bool | None) -> bool | None:
@@ -178,7 +180,8 @@ def _load(folder: Folder, kind: str, lowercase: bool) -> Tokenizer:
     try:
         vocabulary = make()
     except ValueError:
-        return make(specials=names)
+        ends = _ends(folder) if kind == tokenizer_json.JsonTokenizer.kind else {}
+        return make(specials=ends | names)
     found = vocabulary.special_pieces.by_role()
     return vocabulary if names.items() <= found.items() else make(specials=names)
 
@@ -190,6 +193,16 @@ def _names(folder: Folder) -> dict[str, str]:
         values = folder.read(name)
         for role in ROLES:
             found.update((role, content) for content in _contents([values.get(f'{role}_token')]))
+    return found
+
+
+def _ends(folder: Folder) -> dict[str, str]:
+    """The tokens at the ends of a text, for a folder that names them bos and eos alone."""
+    found = dict[str, str]()
+    for role, other in (('cls', 'bos'), ('sep', 'eos')):
+        for name in (SPECIALS, CONFIG):
+            contents = _contents([folder.read(name).get(f'{other}_token')])
+            found.update((role, content) for content in contents)
     return found
 
 

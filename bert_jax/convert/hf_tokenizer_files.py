@@ -16,9 +16,8 @@ from bert_jax.data.tokenizers.byte_bpe import ByteBPE
 from bert_jax.data.tokenizers.sentencepiece_model import WORD_MARK, SentencePiece
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
+from bert_jax.inference.rows import ROW_FORMATS, RowFormat, format_of
 
-TWO_SEPARATORS = ('roberta', 'xlm-roberta', 'camembert')  # between the texts of a pair
-TWO_TYPES = ('bert', 'albert', 'electra', 'xlnet')  # the second text has another token type
 UNLIKELY = -1e4  # the score of a piece that is never chosen
 
 
@@ -35,11 +34,9 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         added, vocabulary = _added(vocabulary), vocabulary.inner
     notes = list[str]()
     files = {name: x for name, x in vocabulary.files.items() if name != MARKER}
-    # The class is named if it is that of the family. Other vocabularies have a tokenizer.json with
-    # everything that transformers needs.
-    name, kind = FAMILIES.get(model_type, ('', ''))
+    form = format_of(source.config)
     settings: dict[str, Any] = {
-        'tokenizer_class': name if kind == vocabulary.kind and kind != 'sentencepiece' else None,
+        'tokenizer_class': _class_of(vocabulary, model_type, form),
         # RoBERTa's table has two more positions than it can use.
         'model_max_length': getattr(
             source.config, 'longest_row', source.config.max_position_embeddings
@@ -59,12 +56,12 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     if vocabulary.kind in fairseq_sentencepiece.FIRST:
         files = {fairseq_sentencepiece.PUBLISHED: files[sentencepiece_model.MODEL]}
     if isinstance(vocabulary, word_bpe.WordBPE):
-        notes += _word_settings(settings, vocabulary)
+        notes += _word_settings(settings, vocabulary, form)
     if settings['tokenizer_class'] is None:
-        described, more = _fast_tokenizer(vocabulary, model_type)
+        described, more = _fast_tokenizer(vocabulary, model_type, form)
         notes += more
         settings['tokenizer_class'] = 'PreTrainedTokenizerFast'
-        if model_type in TWO_TYPES:  # the generic class leaves token types out by default
+        if len(form.types) > 1:  # the generic class leaves token types out by default
             settings['model_input_names'] = ['input_ids', 'token_type_ids', 'attention_mask']
         files = {'tokenizer.json': described.to_str().encode()}
     if isinstance(vocabulary, SentencePiece):
@@ -79,6 +76,20 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     settings = {key: value for key, value in settings.items() if value is not None} | added
     (directory / 'tokenizer_config.json').write_text(json.dumps(settings, indent=2) + '\n')
     return notes
+
+
+def _class_of(vocabulary: Tokenizer, model_type: str, form: RowFormat) -> str | None:
+    """The class of transformers that reads a vocabulary and makes rows of this layout.
+
+    It is None for a vocabulary that has a tokenizer.json with everything that transformers needs.
+    """
+    owner = model_type
+    if vocabulary.kind in fairseq_sentencepiece.FIRST:  # also in models of other families
+        owner = next(x for x, (_, kind) in FAMILIES.items() if kind == vocabulary.kind)
+    name, kind = FAMILIES.get(owner, ('', ''))
+    if kind != vocabulary.kind or kind == 'sentencepiece':
+        return None
+    return name if kind in word_bpe.KINDS or ROW_FORMATS[owner] == form else None
 
 
 def _added(vocabulary: WithAddedTokens) -> dict[str, Any]:
@@ -111,15 +122,17 @@ def _mask(vocabulary: Tokenizer) -> Any:
     return {'__type': 'AddedToken', 'content': piece, 'special': True, **flags}
 
 
-def _word_settings(settings: dict[str, Any], vocabulary: word_bpe.WordBPE) -> list[str]:
+def _word_settings(
+    settings: dict[str, Any], vocabulary: word_bpe.WordBPE, form: RowFormat
+) -> list[str]:
     """Adds the settings of XLM and FlauBERT; returns lines to print."""
     if settings['tokenizer_class'] is None:
         raise ValueError(
             f'transformers has vocabularies of the kind {vocabulary.kind} for the family '
             f'{vocabulary.kind.removesuffix("_bpe")} only'
         )
-    # transformers puts the bos token in front of a text. XLM was trained with </s> there.
-    settings['bos_token'] = vocabulary.special_pieces.cls
+    # transformers puts the bos token in front of a text.
+    settings['bos_token'] = vocabulary.special_pieces.by_role()[form.before[0]]
     rules = vocabulary.rules
     if vocabulary.kind == 'flaubert_bpe':
         settings['do_lowercase'] = rules.lowercase
@@ -131,10 +144,10 @@ def _word_settings(settings: dict[str, Any], vocabulary: word_bpe.WordBPE) -> li
 
 
 def _fast_tokenizer(
-    vocabulary: Tokenizer, model_type: str
+    vocabulary: Tokenizer, model_type: str, form: RowFormat
 ) -> tuple[tokenizers.Tokenizer, list[str]]:
-    """A tokenizer of the library `tokenizers` with the special tokens and the row layout of a
-    family, and lines to print."""
+    """A tokenizer of the library `tokenizers` with the special tokens and the layout of rows, and
+    lines to print."""
     notes = list[str]()
     if isinstance(vocabulary, FastTokenizer):
         made = tokenizers.Tokenizer.from_str(vocabulary.model.to_str())
@@ -151,17 +164,30 @@ def _fast_tokenizer(
             for piece in dict.fromkeys(names.all())
         ]
     )
-    second = 1 if model_type in TWO_TYPES else 0
-    between = f'{names.sep}:0 ' * (2 if model_type in TWO_SEPARATORS else 1)
-    before, after = f'{names.cls}:0 ', ''
-    if model_type == 'xlnet':
-        before, after = '', f' {names.cls}:2'
-    made.post_processor = processors.TemplateProcessing(
-        single=f'{before}$A:0 {names.sep}:0{after}',
-        pair=f'{before}$A:0 {between}$B:{second} {names.sep}:{second}{after}',
-        special_tokens=[(names.cls, vocabulary.specials.cls), (names.sep, vocabulary.specials.sep)],
-    )
+    made.post_processor = _template(form, vocabulary)
     return made, notes
+
+
+def _template(form: RowFormat, vocabulary: Tokenizer) -> processors.PostProcessor:
+    """The layout of rows in the library `tokenizers`."""
+    pieces, ids = vocabulary.special_pieces.by_role(), vocabulary.specials.by_role()
+
+    def row(*types: int) -> str:
+        """A row whose segments have these token types."""
+        parts = [(role, types[0]) for role in form.before]
+        for i, token_type in enumerate(types):
+            following = form.between if i < len(types) - 1 else form.after
+            parts += [('$' + 'AB'[i], token_type), *((role, token_type) for role in following)]
+        if form.pooled_type is not None:
+            parts[form.pooled(len(parts))] = ('cls', form.pooled_type)
+        return ' '.join(f'{pieces.get(part, part)}:{token_type}' for part, token_type in parts)
+
+    roles = {*form.before, *form.between, *form.after}
+    return processors.TemplateProcessing(
+        single=row(form.types[0]),
+        pair=row(form.types[0], form.types[-1]),
+        special_tokens=[(pieces[role], ids[role]) for role in sorted(roles)],
+    )
 
 
 def _unigram(vocabulary: SentencePiece) -> tuple[tokenizers.Tokenizer, list[str]]:

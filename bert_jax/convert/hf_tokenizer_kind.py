@@ -32,8 +32,15 @@ FAMILIES = {
     'flaubert': ('FlaubertTokenizer', 'flaubert_bpe'),
 }
 CLASSES = dict(FAMILIES.values())
-# These classes use tokenizer.json as it is.
+# These classes use tokenizer.json as it is. Those of other families need this file here.
 GENERIC = ('PreTrainedTokenizer', 'TokenizersBackend')
+_OTHERS = """
+    BarthezTokenizer BartTokenizer BigBirdTokenizer CodeLlamaTokenizer CohereTokenizer
+    DebertaTokenizer DebertaV2Tokenizer GPT2Tokenizer GPTNeoXTokenizer GemmaTokenizer
+    HerbertTokenizer LlamaTokenizer LongformerTokenizer MBartTokenizer MPNetTokenizer NllbTokenizer
+    Qwen2Tokenizer RemBertTokenizer T5Tokenizer
+"""
+OTHERS = frozenset(_OTHERS.split())
 # The files of each kind, of which one has to exist.
 WORDS = ('vocab.txt',)
 FILES = {
@@ -61,8 +68,13 @@ class Folder:
 
     @functools.cached_property
     def described(self) -> dict[str, Any]:
-        """The content of tokenizer.json."""
-        return self.read(tokenizer_json.FILE)
+        """The content of tokenizer.json, with the type of its model. The files of 2020, for example
+        that of bert-base-uncased, do not have this type."""
+        values = self.read(tokenizer_json.FILE)
+        model = values.get('model')
+        if isinstance(model, dict) and model.get('type') is None:
+            values['model'] = {**model, 'type': _model_type(model)}
+        return values
 
     @functools.cached_property
     def options(self) -> dict[str, Any]:
@@ -92,6 +104,8 @@ def kind_of(folder: Folder, model_type: str) -> str:
     for name in (CONFIG, 'config.json'):
         if found := folder.read(name).get('tokenizer_class'):
             stated = str(found).removesuffix('Fast')
+            if stated in OTHERS and described:
+                return tokenizer_json.JsonTokenizer.kind
             if stated not in (*CLASSES, *GENERIC):
                 refuse(directory / name, 'tokenizer_class', found, ', '.join(CLASSES))
             break
@@ -112,6 +126,15 @@ def kind_of(folder: Folder, model_type: str) -> str:
         f'{directory} has no {" or ".join(FILES[kind])}, the vocabulary of a '
         f'{stated or usual}. {WEIGHTS_ALONE}'
     )
+
+
+def _model_type(model: Mapping[str, Any]) -> str:
+    """The type of the model in a tokenizer.json that does not state it, by its keys."""
+    if isinstance(model.get('vocab'), list):
+        return 'Unigram'
+    if 'merges' in model:
+        return 'BPE'
+    return 'WordPiece' if 'continuing_subword_prefix' in model else 'WordLevel'
 
 
 def _splits_like_bert(described: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,12 @@ WRAPPED = re.compile(r'\b(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_
 UNMERGED = re.compile(r'\.lora_|\.base_layer\.|\.original_module\.')  # names of the library peft
 
 
-def read_tensors(directory: pathlib.Path, family: Family) -> tuple[dict[str, np.ndarray], str]:
-    """All tensors of a folder, by their names in new versions of transformers, and a line about
-    names that were changed, or ''. Raises ValueError with the file that is missing or damaged."""
+def read_tensors(
+    directory: pathlib.Path, family: Family
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """All tensors of a folder, by their names in new versions of transformers, and the parts of
+    their names that were left out, which are those of wrappers. Raises ValueError with the file
+    that is missing or damaged."""
     for name in FORMATS:
         index = directory / f'{name}.index.json'
         if (directory / name).exists():
@@ -61,8 +64,8 @@ def read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _renamed(
     tensors: Mapping[str, np.ndarray], family: Family, directory: pathlib.Path
-) -> tuple[dict[str, np.ndarray], str]:
-    """Returns the tensors by their names without a wrapper, and a line about the wrapper or ''.
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Returns the tensors by their names without wrappers, and the parts of the names of wrappers.
 
     The prefix of a wrapper, such as DataParallel's `module.`, is removed. The prefix of the family,
     which a folder of the bare encoder lacks, is added.
@@ -82,8 +85,12 @@ def _renamed(
         if name in renamed:
             raise ValueError(f'the folder has tensor {name} twice, under an old and a new name')
         renamed[name] = tensor
-    left_out = ' and '.join(filter(None, (wrapper, *sorted(inner))))
-    return renamed, f'{left_out} is left out of the names of tensors' if left_out else ''
+    return renamed, tuple(filter(None, (wrapper, *sorted(inner))))
+
+
+def notes_about(left_out: Sequence[str]) -> list[str]:
+    """The line to print about the parts of the names of tensors that were left out, if any."""
+    return [f'{" and ".join(left_out)} is left out of the names of tensors'] if left_out else []
 
 
 def without_copies(

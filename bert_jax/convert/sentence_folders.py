@@ -22,6 +22,8 @@ OLD_MODES = (
     'pooling_mode_weightedmean_tokens',
     'pooling_mode_lasttoken',
 )
+# Older names of the module Transformer, which the library had for each family.
+OLD_ENCODERS = ('BERT', 'RoBERTa', 'DistilBERT', 'ALBERT', 'CamemBERT', 'XLMRoBERTa', 'XLNet')
 SUPPORTED = ('Transformer', 'Pooling', 'Dense', 'Normalize', 'LayerNorm', 'Dropout')
 ALONE = f'remove {MODULES} to convert the encoder alone'
 
@@ -99,6 +101,7 @@ def _modules(path: pathlib.Path) -> list[tuple[str, str]]:
         found = [(str(x['type']).rpartition('.')[2], str(x['path'])) for x in values]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f'{path} is not a list of modules with type and path: {error}') from error
+    found = [('Transformer' if x in OLD_ENCODERS else x, folder) for x, folder in found]
     for kind, _ in found:
         if kind not in SUPPORTED:
             raise ValueError(

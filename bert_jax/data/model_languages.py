@@ -8,7 +8,7 @@ config.model.languages.
 import dataclasses
 
 from bert_jax.config import ModelConfig
-from bert_jax.data.row_format import ROW_FORMATS, RowFormat
+from bert_jax.data.row_format import RowFormat, format_of
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
 KEY = 'config.data.language'
@@ -49,5 +49,5 @@ def number(model: ModelConfig, language: str) -> int:
 
 def row_format(model: ModelConfig, language: str = '') -> RowFormat:
     """The layout of the rows of texts in `language`."""
-    form, own = ROW_FORMATS[model.model_type], number(model, language)
+    form, own = format_of(model), number(model, language)
     return dataclasses.replace(form, types=(own,)) if own else form

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bert_jax.config import ModelConfig
 from bert_jax.data.tokenizers.specials import Specials
 
 
@@ -189,7 +190,7 @@ _XLNET = RowFormat(
     (), ('sep',), ('sep', 'cls'), (0, 1), pooled_last=True, pooled_type=2, pad_left=True
 )
 _WITHOUT_TYPES = dataclasses.replace(BERT, types=(0,))
-# The layout of rows by `ModelConfig.model_type`.
+# The layout of rows by `ModelConfig.model_type`, and other values of `ModelConfig.row_format`.
 ROW_FORMATS: Mapping[str, RowFormat] = {
     'bert': BERT,
     'electra': BERT,
@@ -202,7 +203,13 @@ ROW_FORMATS: Mapping[str, RowFormat] = {
     'xlm': _XLM,
     'flaubert': _XLM,
     'xlnet': _XLNET,
+    'xlm-bos': RowFormat(('bos',), ('sep',), ('sep',)),  # as transformers fine-tunes XLM
 }
+
+
+def format_of(model: ModelConfig) -> RowFormat:
+    """The layout of the rows of a model."""
+    return ROW_FORMATS[model.row_format or model.model_type]
 
 
 def _ids(roles: Sequence[str], specials: Specials[int]) -> list[int]:

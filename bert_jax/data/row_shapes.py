@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from bert_jax.config import Config
-from bert_jax.data.row_format import ROW_FORMATS, RowFormat
+from bert_jax.data.row_format import RowFormat, format_of
 
 
 class RowShape(NamedTuple):
@@ -52,7 +52,7 @@ def too_few_places(rate: float, places: int, room: int) -> str:
 
 def warnings(config: Config) -> Iterator[str]:
     """Yields a warning for each phase whose rows have too few places for masked tokens."""
-    row_format, shape = ROW_FORMATS[config.model.model_type], ROW_SHAPES[config.objective]
+    row_format, shape = format_of(config.model), ROW_SHAPES[config.objective]
     for i, phase in enumerate(config.train.phases):
         rate = phase.masked_lm_prob or config.data.masked_lm_prob
         room = shape.room(row_format, phase.max_seq_length)

@@ -6,7 +6,7 @@ from etils import epath
 
 from bert_jax.config import Config, ModelConfig, architecture_fields, keys
 from bert_jax.config.errors import config_error
-from bert_jax.data.row_format import ROW_FORMATS
+from bert_jax.data.row_format import format_of
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.models import encoder_decoder
@@ -34,7 +34,7 @@ def with_decoder(config: Config, vocabulary: Tokenizer) -> Config:
     if data.source_field == data.target_field:
         expected = 'another column than data.source_field'
         raise config_error('data.target_field', data.target_field, expected)
-    row_format = ROW_FORMATS[model.model_type]
+    row_format = format_of(model)
     if len(row_format.before) != 1 or len(row_format.after) != 1 or row_format.pad_left:
         raise ValueError(
             f'a model of the type {model.model_type!r} cannot have a decoder; start from BERT, '

@@ -12,7 +12,7 @@ from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.pairs import EncodedPairs, Pair, iter_pairs, iter_sources
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.texts import Row, TextEncoder
-from bert_jax.data.row_format import ROW_FORMATS
+from bert_jax.data.row_format import format_of
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import task_data, translation_scores
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
@@ -54,7 +54,7 @@ class TranslationProcessor(task_data.Processor):
     @property
     def task(self) -> TranslationTask:
         specials = self.tokenizer.specials
-        ids, row_format = specials.by_role(), ROW_FORMATS[self.config.model.model_type]
+        ids, row_format = specials.by_role(), format_of(self.config.model)
         start, end = ids[row_format.before[-1]], ids[row_format.after[0]]
         return task_of(self.config, start, end, specials.pad, self.tokenizer.vocab_size)
 
@@ -144,7 +144,7 @@ class TranslationProcessor(task_data.Processor):
 
     def _encoder(self, longest: int) -> TextEncoder:
         model = self.config.model
-        row_format = ROW_FORMATS[model.model_type]
+        row_format = format_of(model)
         return TextEncoder(self.tokenizer, longest, model.type_vocab_size, row_format)
 
     def _plain(self, text: str) -> str:

@@ -8,7 +8,7 @@ from bert_jax.config import Config, ModelConfig
 from bert_jax.config.console import plural
 from bert_jax.config.errors import config_error
 from bert_jax.data import model_languages
-from bert_jax.data.row_format import ROW_FORMATS
+from bert_jax.data.row_format import format_of
 from bert_jax.data.tokenizers.base import MARKER, Tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.tasks.distillation import DistillTask
@@ -107,7 +107,7 @@ def _check_rows(folder: str, student: ModelConfig, theirs: ModelConfig) -> None:
     rows = [
         ' '.join((*form.before, 'A', *form.between, 'B', *form.after))
         + (', with padding on the left' if form.pad_left else '')
-        for form in (ROW_FORMATS[model.model_type] for model in (student, theirs))
+        for form in map(format_of, (student, theirs))
     ]
     if rows[0] != rows[1]:
         raise ValueError(

@@ -13,7 +13,7 @@ from small_run import QUICK
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert import hf
-from bert_jax.convert.families import FAMILIES, family_of
+from bert_jax.convert.families import FAMILIES, family_of, heads_of_class
 from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.inference import model_dir
 from bert_jax.models.presets import PRESETS
@@ -46,7 +46,6 @@ def values(kind: str, **changes: Any) -> dict[str, Any]:
         ('modernbert', 'classifier_pooling', 'last'),
         ('modernbert', 'classifier_activation', 'silu'),
         ('modernbert', 'rope_scaling', {'rope_type': 'yarn'}),
-        ('modernbert', 'attention_dropout', 0.1),
         ('xlnet', 'd_head', 8),
         ('xlnet', 'ff_activation', 'silu'),
         *((kind, FAMILIES[kind].keys['vocab_size'], 0) for kind in FAMILIES),
@@ -64,6 +63,26 @@ def test_a_value_that_is_not_computed_is_refused(
     path.write_text(json.dumps(values(kind, **{key: value})))
     with pytest.raises(ValueError, match=f'config.json: {key}'):
         model_config(path)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'changes'),
+    [
+        ('bert', {'_num_labels': 9, 'xla_device': True, 'adapters': {'adapters': {}, 'a': {}}}),
+        ('bert', {'cell': {}, 'pre_trained': '', 'structure': [], 'architectures': None}),
+        ('bert', {'hidden_act': 'gelu_python', 'sentence_transformers': {'version': '4.0.1'}}),
+        ('modernbert', {'position_embedding_type': 'sans_pos', 'layer_norm_eps': 1e-5}),
+        ('modernbert', {'attention_dropout': 0.1, 'mlp_dropout': 0.1, 'rope_scaling': None}),
+        ('distilbert', {'position_embedding_type': 'absolute', 'tie_weights_': True}),
+        ('flaubert', {'mlm_steps': [['fr', None]], 'amp': 1, 'langs': ['fr'], 'bptt': 512}),
+        ('xlm', {'n_words': MODELS['xlm'].vocab_size, 'same_enc_dec': True, 'word_mask': 0.8}),
+    ],
+)
+def test_values_in_published_files_that_change_nothing(kind: str, changes: dict[str, Any]) -> None:
+    family, given = FAMILIES[kind], values(kind, **changes)
+    assert family.model(given) == MODELS[kind] and family.unknown(given) == []
+    trained = [key for key in changes if key in ('attention_dropout', 'mlp_dropout')]
+    assert sorted(family.trained_otherwise(given)) == trained
 
 
 @pytest.mark.parametrize(
@@ -98,9 +117,40 @@ def test_answer_heads_with_beam_search_are_named(kind: str, name: str) -> None:
     assert 'beam search' in reason and 'fine-tune a new head with --config=finetune_squad' in reason
 
 
+@pytest.mark.parametrize(
+    ('name', 'kind', 'heads'),
+    [
+        ('RobertaForSequenceClassification', 'xlm-roberta', ('pooler', 'classifier')),
+        ('BertForTokenClassification', 'electra', ('tagger',)),
+        ('XLMWithLMHeadModel', 'flaubert', ()),
+        ('OwnForSequenceClassification', 'bert', ()),
+    ],
+)
+def test_classes_of_another_family(name: str, kind: str, heads: tuple[str, ...]) -> None:
+    assert heads_of_class(name, FAMILIES[kind]) == heads
+
+
+@pytest.mark.parametrize(
+    ('changes', 'line'),
+    [
+        ({}, 'neither the Sigmoid of CrossEncoder nor'),
+        ({'sentence_transformers': {'activation_fn': 'torch.nn.Tanh'}}, 'neither the Tanh'),
+        ({'sbert_ce_default_activation_function': 'torch.nn.Identity'}, ''),
+        ({'problem_type': 'regression'}, ''),
+    ],
+)
+def test_the_activation_of_a_single_output_is_said(changes: dict[str, Any], line: str) -> None:
+    found = ' '.join(hf._notes_about_output(changes, 1, ('pooler', 'classifier')))
+    assert line in found and bool(found) == bool(line)
+
+
 def test_families_have_different_names() -> None:
     assert family_of({'architectures': ['FlaubertModel']}).model_type == 'flaubert'
     assert family_of({}).model_type == 'bert'
+    for kind, family in FAMILIES.items():  # files of 2019 have no model_type and no class
+        alike = ('roberta', 'xlm-roberta', 'camembert', 'electra', 'modernbert')
+        old = {key: x for key, x in values(kind).items() if key != 'model_type'}
+        assert family_of(old) is (FAMILIES['bert'] if kind in alike else family)
     with pytest.raises(
         ValueError, match=r"model_type is 'distil-bert'.*nearest name is 'distilbert'"
     ):

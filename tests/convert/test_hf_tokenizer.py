@@ -8,6 +8,7 @@ import pytest
 from folders import PIECES, tokenizer_json
 
 from bert_jax.convert import hf_tokenizer
+from bert_jax.convert.hf_tokenizer_kind import Folder
 from bert_jax.data.tokenizers import tokenizer
 
 
@@ -88,6 +89,21 @@ def test_a_special_token_of_another_name(theirs: pathlib.Path) -> None:
     change(theirs, 'special_tokens_map.json', sep_token={'content': 'a'})
     with pytest.raises(ValueError, match=r"json: sep_token is 'a'; .* supports only '\[SEP\]'"):
         read(theirs)
+
+
+def test_files_of_2020_do_not_say_the_type_of_the_model(theirs: pathlib.Path) -> None:
+    values = sections(model={'unk_token': '[UNK]', 'continuing_subword_prefix': '##'})
+    del values['model']['type']
+    tokenizer_json(theirs, **values)
+    assert read(theirs)[0].kind == 'wordpiece'
+    types = {
+        'Unigram': {'unk_id': 0, 'vocab': [['a', 0.0]]},
+        'BPE': {'continuing_subword_prefix': '', 'vocab': {}, 'merges': []},
+        'WordLevel': {'unk_token': '[UNK]', 'vocab': {}},
+    }
+    for name, model in types.items():
+        (theirs / 'tokenizer.json').write_text(json.dumps({'model': model}))
+        assert Folder(theirs).described['model']['type'] == name
 
 
 def test_two_vocabularies(theirs: pathlib.Path) -> None:

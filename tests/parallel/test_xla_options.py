@@ -54,10 +54,10 @@ def test_there_are_no_options_for_cpus() -> None:
         ('TPU7x', 1, 128, True),
     ],
 )
-def test_async_all_to_all_is_only_for_slices_that_accept_it(
+def test_some_options_are_only_for_slices_that_accept_them(
     kind: str, slices: int, chips: int, accepted: bool
 ) -> None:
-    """`chips` are those of one slice."""
+    """`chips` are those of one slice. accepted: whether they accept ASYNC_ALL_TO_ALL."""
     devices = [
         types.SimpleNamespace(platform='tpu', device_kind=kind, slice_index=index)
         for index in range(slices)
@@ -66,7 +66,9 @@ def test_async_all_to_all_is_only_for_slices_that_accept_it(
     mesh: Any = types.SimpleNamespace(devices=np.array(devices).reshape(slices, chips))
     options = xla_options.options(mesh)
     assert (xla_options.ASYNC_ALL_TO_ALL in options) == accepted
-    others = set(xla_options.OPTIONS['tpu']) - {xla_options.ASYNC_ALL_TO_ALL}
+    assert (xla_options.FUSED_ALL_GATHER in options) == (kind in xla_options.V5E)
+    some = {xla_options.ASYNC_ALL_TO_ALL, xla_options.FUSED_ALL_GATHER}
+    others = set(xla_options.OPTIONS['tpu']) - some
     assert others <= set(options), 'every TPU accepts the others'
 
 

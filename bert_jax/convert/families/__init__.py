@@ -35,16 +35,45 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
+# Keys that the config.json of only one family has. Those of FlauBERT come before those of XLM, all
+# of which it has, too.
+OWN_KEYS: Mapping[str, str] = {
+    'dim': 'distilbert',
+    'num_hidden_groups': 'albert',
+    'd_model': 'xlnet',
+    'pre_norm': 'flaubert',
+    'layerdrop': 'flaubert',
+    'emb_dim': 'xlm',
+}
+
+
 def family_of(values: Mapping[str, Any]) -> Family:
     """The family of a config.json, by its model_type or, in old files without one, by the class of
-    the model. Raises ValueError if the family is not known."""
+    the model or by its keys. Raises ValueError if the family is not known."""
     kind = values.get('model_type')
     if kind is None:
         named = values.get('architectures') or ()
         kinds = [name for name, x in FAMILIES.items() if {*named} & x.classes.keys()]
+        kinds += [name for key, name in OWN_KEYS.items() if key in values]
         kind = kinds[0] if kinds else 'bert'
     if kind not in FAMILIES:
         raise ValueError(
             f'model_type is {kind!r}; expected {", ".join(FAMILIES)}{nearest(kind, FAMILIES)}'
         )
     return FAMILIES[kind]
+
+
+def heads_of_class(name: str, family: Family) -> tuple[str, ...]:
+    """The heads of a class of transformers, () if it is not known. transformers chooses the class
+    by model_type, so that a class of another family counts as that of `family` with the same
+    heads."""
+    known = {own for other in FAMILIES.values() for own in other.classes}
+    end = name[name.find('For') :]
+    return next(
+        (
+            heads
+            for own, heads in family.classes.items()
+            if own == name or (name in known and 'For' in name and own.endswith(end))
+        ),
+        (),
+    )

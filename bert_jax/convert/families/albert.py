@@ -44,6 +44,10 @@ ALBERT = Family(
         'classifier_dropout': 'classifier_dropout_prob',
         'tagger_dropout': 'classifier_dropout_prob',
     },
-    fixed={'num_hidden_groups': (1,), 'inner_group_num': (1,)},
+    fixed={
+        'position_embedding_type': ('absolute',),
+        'num_hidden_groups': (1,),
+        'inner_group_num': (1,),
+    },
     special_ids={'pad_token_id': 0, 'bos_token_id': 2, 'eos_token_id': 3},
 )

@@ -43,6 +43,6 @@ DISTILBERT = Family(
         'span_dropout': 'qa_dropout',
     },
     # The table of positions is in the checkpoint, even if it was filled with sinusoids.
-    inert=('sinusoidal_pos_embds',),
+    inert=('sinusoidal_pos_embds', 'position_embedding_type'),
     special_ids={'pad_token_id': 0},
 )

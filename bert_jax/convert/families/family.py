@@ -17,9 +17,12 @@ from bert_jax.models.presets import PRESETS
 # approximation. The conversion uses the exact function.
 ACTIVATIONS = {
     'gelu': 'gelu',
+    'gelu_python': 'gelu',
     'gelu_new': 'gelu_new',
+    'gelu_accurate': 'gelu_new',
     'gelu_fast': 'gelu_new',
     'gelu_pytorch_tanh': 'gelu_new',
+    'gelu_python_tanh': 'gelu_new',
     'relu': 'relu',
 }
 REQUIRED = (
@@ -32,12 +35,12 @@ REQUIRED = (
 DROPOUTS = ('classifier_dropout', 'tagger_dropout', 'span_dropout')
 # Keys of config.json that do not change what an encoder computes.
 _INERT_KEYS = """
-    _name_or_path architectures attn_implementation bad_words_ids begin_suppress_tokens
-    bos_token_id chunk_size_feed_forward cls_token_id decoder_start_token_id directionality
-    diversity_penalty do_sample dtype early_stopping embed_init_std end_n_top eos_token_id
-    eos_token_ids exponential_decay_length_penalty finetuning_task forced_bos_token_id
-    forced_eos_token_id gap_size gradient_checkpointing id2label init_std
-    initializer_cutoff_factor is_composition keep_multilingual label2id
+    _name_or_path _num_labels architectures attn_implementation bad_words_ids
+    begin_suppress_tokens bos_token_id chunk_size_feed_forward cls_token_id
+    decoder_start_token_id directionality diversity_penalty do_sample dtype early_stopping
+    embed_init_std end_n_top eos_token_id eos_token_ids exponential_decay_length_penalty
+    finetuning_task forced_bos_token_id forced_eos_token_id gap_size gradient_checkpointing
+    id2label init_std initializer_cutoff_factor is_composition keep_multilingual label2id
     layers_to_keep length_penalty mask_index mask_token_id max_length max_position max_vocab
     min_count min_length model_type net_structure_type no_repeat_ngram_size num_beam_groups
     num_beams num_labels num_memory_blocks num_return_sequences output_attentions
@@ -49,11 +52,12 @@ _INERT_KEYS = """
     transformers_version typical_p unk_index unk_token_id use_bfloat16 use_cache bos_index
     eos_index pad_index down_scale_factor language tie_weights_ bert_jax_task
     bert_jax_hidden_act deterministic_flash_attn sparse_prediction sparse_pred_ignore_index
+    repad_logits_with_grad xla_device auto_map sentence_transformers
+    sbert_ce_default_activation_function
 """
 INERT = frozenset(_INERT_KEYS.split())
 # Keys for which a value other than these changes what any family computes.
 ALWAYS_FIXED: Mapping[str, tuple[Any, ...]] = {
-    'position_embedding_type': ('absolute',),
     'is_decoder': (False,),
     'add_cross_attention': (False,),
     'is_encoder_decoder': (False,),
@@ -78,9 +82,10 @@ class Family:
     keys: maps fields of ModelConfig to keys of config.json. missing: the values of fields whose key
     is missing in a config.json, if they differ from those of the published models. aliases: older
     names of keys. fixed: maps keys to the values that bert_jax supports; the first value is
-    written. inert: keys that do not change what an encoder computes. read: returns more fields from
-    the values of a config.json. write: returns more values from a ModelConfig. special_ids: the ids
-    of special tokens of the published models.
+    written. inert: keys that do not change what an encoder computes. in_training: maps keys that
+    change training alone to the value that bert_jax always uses. read: returns more fields from the
+    values of a config.json. write: returns more values from a ModelConfig. special_ids: the ids of
+    special tokens of the published models.
     """
 
     model_type: str
@@ -93,6 +98,7 @@ class Family:
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     fixed: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     inert: tuple[str, ...] = ()
+    in_training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = no_changes
     write: Callable[[ModelConfig], dict[str, Any]] = no_changes
     special_ids: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -157,6 +163,7 @@ class Family:
         Raises ValueError naming a field whose value the family does not have.
         """
         values = {'model_type': self.model_type}
+        values |= self.in_training
         values |= {key: allowed[0] for key, allowed in self.fixed.items() if allowed}
         for field, key in self.keys.items():
             value = getattr(model, field)
@@ -185,15 +192,27 @@ class Family:
         )
 
     def unknown(self, values: Mapping[str, Any]) -> list[str]:
-        """The keys of a config.json that bert_jax does not know."""
+        """The keys of a config.json that bert_jax does not know and whose value is not empty."""
         known = {*INERT, *ALWAYS_FIXED, *self.keys.values(), *self.aliases, *self.fixed}
-        known |= {*self.inert, *self.write(self.model(values))}
-        return sorted(set(values) - known)
+        known |= {*self.inert, *self.in_training, *self.write(self.model(values))}
+        return sorted(key for key in set(values) - known if not _is_empty(values[key]))
+
+    def trained_otherwise(self, values: Mapping[str, Any]) -> list[str]:
+        """The keys of a config.json whose value bert_jax does not use in training."""
+        usual = self.in_training.items()
+        return [key for key, value in usual if values.get(key) not in (None, value)]
 
 
 def same_names(*names: str) -> dict[str, str]:
     """Maps each name to itself, for `Family.keys`: the keys have the names of the fields."""
     return {name: name for name in names}
+
+
+def _is_empty(value: Any) -> bool:
+    """Returns whether a value of a config.json sets nothing."""
+    if isinstance(value, Mapping):
+        return all(map(_is_empty, value.values()))
+    return value is None or value == '' or value == []
 
 
 def _activation(name: Any, key: str) -> str:

@@ -120,14 +120,17 @@ MODERNBERT = Family(
         'span_dropout': 'classifier_dropout',
     },
     missing={'span_dropout': 0.0},
+    fixed={'decoder_bias': (True,)},
+    # transformers reads norm_eps, and its ModernBERT has rotary positions for any type of them.
+    inert=(
+        'global_rope_theta',
+        'layer_norm_eps',
+        'local_rope_theta',
+        'position_embedding_type',
+        'rope_scaling',
+    ),
     # Dropout in places where bert_jax has no dropout.
-    fixed={
-        'embedding_dropout': (0.0,),
-        'attention_dropout': (0.0,),
-        'mlp_dropout': (0.0,),
-        'decoder_bias': (True,),
-    },
-    inert=('global_rope_theta', 'local_rope_theta', 'rope_scaling'),
+    in_training={'embedding_dropout': 0.0, 'attention_dropout': 0.0, 'mlp_dropout': 0.0},
     read=_read,
     write=_write,
     special_ids={'pad_token_id': 50283, 'bos_token_id': 50281, 'eos_token_id': 50282},

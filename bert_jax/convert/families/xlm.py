@@ -13,6 +13,13 @@ from bert_jax.convert.families.family import Family, classes, same_names
 from bert_jax.convert.rules import Rule, linear, norm, table
 
 _OURS = 'encoder/layers'
+# The settings of the authors' training, which are in the published files.
+_TRAINING = """
+    amp bptt clip_grad_norm encoder_only fp16 group_by_size langs lg_sampling_factor lgs
+    max_batch_size mlm_steps mono_dataset optimizer para_dataset sample_alpha same_enc_dec
+    share_inout_emb tokens_per_batch use_apex word_blank word_dropout word_keep word_mask
+    word_mask_keep_rand word_pred word_rand word_shuffle
+"""
 
 
 def _read(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +112,7 @@ XLM = Family(
     },
     # The table of positions is in the checkpoint, even if it was filled with sinusoids.
     # lang_id is the default language, which `convert.hf` reads.
-    inert=('sinusoidal_embeddings', 'lang2id', 'id2lang', 'lang_id'),
+    inert=(*('sinusoidal_embeddings', 'lang2id', 'id2lang', 'lang_id'), *_TRAINING.split()),
     read=_read,
     write=_write,
     special_ids={'bos_token_id': 0, 'eos_token_id': 1, 'pad_token_id': 2},

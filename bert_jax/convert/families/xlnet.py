@@ -92,6 +92,7 @@ XLNET = Family(
         'init_range',
         'initializer',
         'max_position_embeddings',
+        'position_embedding_type',
         'use_mems_eval',
         'use_mems_train',
     ),

@@ -19,7 +19,7 @@ from bert_jax.data.pretraining import coverage, masks, mixture
 from bert_jax.data.pretraining.objectives import segmenter_of
 from bert_jax.data.pretraining.segments import Segmenter, lay_out
 from bert_jax.data.pretraining.stream import Stream, make_stream
-from bert_jax.data.row_format import ROW_FORMATS
+from bert_jax.data.row_format import format_of
 from bert_jax.data.row_shapes import too_few_places
 from bert_jax.data.store.format import GUARD, Store, check_documents, open_parts, read_meta
 from bert_jax.data.text import languages
@@ -141,7 +141,7 @@ def _part(
     names: list[str],
 ) -> Part:
     """names: the names of all parts. name: the name of the random stream."""
-    is_pair, row_format = languages.is_pair(part), ROW_FORMATS[config.model.model_type]
+    is_pair, row_format = languages.is_pair(part), format_of(config.model)
     segmenter = segmenter_of(config, is_pair, split == 'train')
     room = segmenter.shape.room(row_format, phase.max_seq_length)
     chunks = segmenter.chunks(store, room)

@@ -125,7 +125,7 @@ def _check_kind(path: epath.Path, text: str) -> None:
             f'vocabulary {path} has a number beside each token ({lines[-1]!r:.40}); {expected}, '
             f'and nothing else. To remove the numbers: cut -f{2 if first else 1} FILE > vocab.txt'
         )
-    found = {line.rstrip(' \t') for line in lines}
+    found = {line.strip(' \t') for line in lines}
     for number, line in enumerate(lines, 1):
         if name := next((n for n in BERT.all() if n in line and n not in found), ''):
             raise ValueError(

@@ -119,7 +119,7 @@ def test_what_determines_a_store_names_it(tmp_path, monkeypatch):
             {'holdout': 0.999999},
             r'has 1 document\..*holds out 1 .*needs 4 different ones',
         ),
-        ({'a.txt': b'', 'v.txt': b'a\nb'}, {'vocab_file': 'v.txt'}, r'has no \[PAD\]'),
+        ({'a.txt': b'', 'v.txt': b'a\nb'}, {'vocab_file': 'v.txt'}, 'has no special token'),
         ({'a.txt': b'Some text.'}, {'vocab_file': 'no.txt'}, 'vocabulary .* does not exist'),
         (
             {'a.txt': b'Some text.'},

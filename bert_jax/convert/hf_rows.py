@@ -1,0 +1,95 @@
+"""The special tokens that the tokenizer of a Hugging Face folder puts around texts."""
+
+import dataclasses
+import pathlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from bert_jax.config import ModelConfig
+from bert_jax.convert import hf_added_tokens
+from bert_jax.convert.hf_tokenizer_kind import CONFIG, SPECIALS, Folder
+from bert_jax.data.tokenizers import tokenizer_json, word_bpe
+from bert_jax.data.tokenizers.added_tokens import WithAddedTokens
+from bert_jax.data.tokenizers.tokenizer import Tokenizer
+from bert_jax.inference.rows import ROW_FORMATS
+from bert_jax.models.heads import TASK_HEADS
+
+BOS = 'xlm-bos'
+# The values of config.model.row_format that `_of_file` tries.
+CHOICES = ('', 'distilbert', 'bert', 'roberta')
+# The rows of the classes of tokenizers, by the kinds of their vocabularies. AlbertTokenizer and
+# XLNetTokenizer make the rows of their families.
+BY_KIND = {
+    'wordpiece': 'bert',
+    'byte_bpe': 'roberta',
+    'xlm_roberta': 'roberta',
+    'camembert': 'roberta',
+}
+
+
+def with_rows(
+    model: ModelConfig,
+    directory: pathlib.Path,
+    vocabulary: Tokenizer | None,
+    heads: Collection[str],
+) -> tuple[ModelConfig, list[str]]:
+    """Returns the model with the rows of the tokenizer in a folder, and lines to print.
+
+    transformers takes the special tokens around texts from the tokenizer, which may be that of
+    another family than the model.
+    """
+    if vocabulary is None:
+        return model, []
+    name, line = _row_format(model, Folder(directory), vocabulary, heads)
+    return dataclasses.replace(model, row_format=name), [line] if line else []
+
+
+def _row_format(
+    model: ModelConfig, folder: Folder, vocabulary: Tokenizer, heads: Collection[str]
+) -> tuple[Any, str]:
+    """Returns config.model.row_format, and a line to print or ''."""
+    inner = vocabulary.inner if isinstance(vocabulary, WithAddedTokens) else vocabulary
+    if inner.kind in word_bpe.KINDS:
+        # transformers puts <s> in front, with which XLM was not pretrained.
+        tuned, first = {*TASK_HEADS} & {*heads}, vocabulary.special_pieces
+        return (BOS if tuned and _bos(folder) == first.bos != first.cls else ''), ''
+    alone = inner.kind == tokenizer_json.JsonTokenizer.kind
+    described = folder.described
+    if hf_added_tokens.loads(described) and (alone or described.get('post_processor')):
+        return _of_file(described, model, vocabulary)
+    found = BY_KIND.get(inner.kind, '')
+    if found == 'bert' and not model.has_types:
+        found = 'distilbert'
+    same = not found or ROW_FORMATS[found] == ROW_FORMATS[model.model_type]
+    return ('' if same else found), ''
+
+
+def _of_file(
+    described: Mapping[str, Any], model: ModelConfig, vocabulary: Tokenizer
+) -> tuple[Any, str]:
+    """The result of `_row_format` for a tokenizer.json."""
+    theirs = hf_added_tokens.without_truncation(described)
+    plain = [theirs.encode(text, add_special_tokens=False).ids for text in 'ab']
+    encodings = [theirs.encode('a'), theirs.encode('a', 'b')]
+    rows = [(row.ids, row.type_ids if model.has_types else []) for row in encodings]
+    for name in CHOICES:
+        form = ROW_FORMATS[name or model.model_type]
+        ours = [form.row(plain[:count], vocabulary.specials) for count in (1, 2)]
+        if rows == [(ids, types if model.has_types else []) for ids, types in ours]:
+            return name, ''
+    tokens = ' '.join(theirs.id_to_token(i) or '?' for i in encodings[1].ids)
+    return '', (
+        f'tokenizer.json makes the row "{tokens}" of the texts "a" and "b"; bert_jax puts its '
+        'special tokens around texts, so that predictions may differ'
+    )
+
+
+def _bos(folder: Folder) -> str:
+    """The first special token of the texts of XLM and FlauBERT in transformers."""
+    for name in (SPECIALS, CONFIG):
+        stated = folder.read(name).get('bos_token')
+        if isinstance(stated, Mapping):
+            stated = stated.get('content')
+        if stated:
+            return str(stated)
+    return '<s>'
