@@ -25,38 +25,48 @@ OTHER_LIBRARIES = ('.h5', '.msgpack', '.onnx', '.ot', '.gguf')
 
 
 def model_folder(
-    directory: str | os.PathLike, cache: pathlib.Path, lowercase: bool | None = None
+    directory: str | os.PathLike,
+    cache: pathlib.Path,
+    lowercase: bool | None = None,
+    usual: pathlib.Path | None = None,
 ) -> str:
     """The folder of bert_jax that has the model of `directory`.
 
     This is `directory` itself, unless it is a folder of a Hugging Face or TensorFlow 1 checkpoint,
     or the name of a model of the Hugging Face Hub, which is downloaded. In that case it is
     converted into the folder `cache`, once for each content of its files. Of several processes, one
-    converts and the others wait. lowercase: see `convert_in`. Raises ValueError if the checkpoint
-    cannot be downloaded or converted.
+    converts and the others wait. lowercase: see `convert_in`. usual: another cache, in which a
+    conversion is used and not made. Raises ValueError if the checkpoint cannot be downloaded or
+    converted.
     """
     folder = hub.local_folder(directory) or pathlib.Path(directory).expanduser()
     origin = None if '://' in str(directory) else origin_of(folder)
     if origin is None:
         return os.fspath(directory)
-    output = cache / 'converted' / _key(folder, lowercase)
+    place = pathlib.Path('converted') / _key(folder, lowercase)
+    if usual is not None and (usual / place).exists():
+        return str(usual / place / 'model')
+    output = cache / place
     lines: list[str] = []
 
     def write(partial: pathlib.Path) -> None:
         convert_in(origin, folder, partial / 'model', False, lowercase, lines.append)
 
+    def with_options(line: str) -> str:
+        cased = '; in training, --config.data.lowercase=false' if CASED in line else ''
+        return (
+            f'{line}{cased}. To choose options, convert it yourself: bert_jax convert '
+            f'--from={origin} --input={directory} --output=DIR'
+        )
+
     try:
         built = build_once(output, write, f'converting {directory}', output.exists)
     except ValueError as error:
-        cased = '; in training, --config.data.lowercase=false' if CASED in str(error) else ''
-        raise ValueError(
-            f'{error}{cased}. To choose options, convert it yourself: bert_jax convert '
-            f'--from={origin} --input={directory} --output=DIR'
-        ) from error
+        raise ValueError(with_options(str(error))) from error
     if built:
         say(f'{directory} is a {FORMATS[origin]} checkpoint; converted into {output}')
         for line in lines[:-1]:  # the last one names the folder while it was incomplete
-            say(f'  {line}')
+            say(f'  {with_options(line) if CASED in line else line}')
     return str(output / 'model')
 
 

@@ -53,14 +53,22 @@ def of(data: TaskData) -> Baseline:
     return Baseline(name, value, meaning, error)
 
 
-def advice(baseline: Baseline, value: float, steps: int) -> str:
+def advice(baseline: Baseline, value: float, steps: int, ended_early: bool = False) -> str:
     """A warning with advice if the score `value` is not above the baseline by more than its
-    standard error, or below it if lower scores are better; otherwise ''."""
+    standard error, or below it if lower scores are better; otherwise ''.
+
+    ended_early: whether evaluations without a better score ended the run before its last step.
+    """
     side, sign = ('below', -1) if baseline.name in LOWER_IS_BETTER else ('above', 1)
     if sign * value > sign * baseline.value + baseline.error:
         return ''
     clearly = '' if sign * value <= sign * baseline.value else 'clearly '
-    if steps < FEW_STEPS:
+    if ended_early:
+        what = (
+            'The score stopped improving before the last step; change config.optim.learning_rate, '
+            'or choose another config.train.main_score, which a constant prediction does not reach'
+        )
+    elif steps < FEW_STEPS:
         what = (
             f'{plural(steps, "step is", "steps are")} few; raise config.train.epochs or '
             'config.optim.learning_rate'

@@ -26,6 +26,8 @@ WNLI_POLICY = (
 Scores = list[dict[str, float]]  # one dict for each seed: name -> score
 
 
+# Scores that are numbers of entities or of questions.
+COUNTS = ('entities', 'predicted_entities', 'ill_formed', 'total', 'missing', 'unknown')
 SHOWN_SEEDS = 5  # more columns do not fit into a terminal
 
 
@@ -37,12 +39,14 @@ def write(
     baseline: Baseline,
     steps: int,
     inputs: Sequence[str] = ("--text='...'",),
+    ended_early: bool = False,
 ) -> None:
     """Writes results.json and prints the scores. For several seeds it prints a table with means and
     standard deviations. The scores of each class are those of the best seed. Warns if the score is
     not better than the baseline.
 
-    steps: the number of training steps, for the warning. inputs: the flags of a prediction for one
+    steps: the number of training steps, for the warning. ended_early: whether config.train.patience
+    may have ended the runs before. inputs: the flags of a prediction for one
     example, for the command to try.
     """
     mean, std = _statistics(scores)
@@ -59,10 +63,11 @@ def write(
     if std:
         _print_table(name, shown, scores, mean, std)
     else:
-        say(f'\nscores of {name} on the held-out examples')
+        when = f', at step {best["step"]:.0f}' if 'step' in best else ''
+        say(f'\nscores of {name} on the held-out examples{when}')
         for key in shown:
             beside = f'   (baseline: {baseline.value:.4f})' if key == baseline.name else ''
-            say(f'  {key:<20} {mean[key]:.4f}{beside}')
+            say(f'  {key:<20} {_shown(key, mean[key])}{beside}')
     if report:
         of_seed = f', seed {best["seed"]}' if std else ''
         say(
@@ -72,7 +77,7 @@ def write(
         )
         if class_report.draw(report, workdir):
             say(f'  picture: {workdir / class_report.PICTURE}')
-    if warning := advice(baseline, mean[baseline.name], steps):
+    if warning := advice(baseline, mean[baseline.name], steps, ended_early):
         say(f'warning: {warning}')
     say('try next:')
     say(command('predict', f'--checkpoint={shlex.quote(str(folder))}', *inputs))
@@ -85,8 +90,12 @@ def _print_table(
     columns |= {'mean': dict(mean), 'std': dict(std)}
     table = rich.table.Table('', *columns, title=f'{name}, {plural(len(scores), "seed")}')
     for key in shown:
-        table.add_row(key, *(f'{column[key]:.4f}' for column in columns.values()))
+        table.add_row(key, *(_shown(key, column[key]) for column in columns.values()))
     rich.console.Console(stderr=True, width=80).print(table)
+
+
+def _shown(key: str, value: float) -> str:
+    return f'{value:.0f}' if key in COUNTS and value == int(value) else f'{value:.4f}'
 
 
 def write_table(workdir: epath.Path, scores: Mapping[str, Scores]) -> None:

@@ -112,10 +112,12 @@ class FineTuning(Resolver):
             vocabulary = single_bytes()
             read = {name: load_task_data(name, self.config, vocabulary) for name in self.folders}
             return '; '.join(f'{name}: {data.rows}' for name, data in read.items())
-        return '; '.join(
-            '; '.join(filter(None, (f'{name}: {data.rows}', str(data.summary))))
-            for name, data in datasets.items()
-        )
+        described = []
+        for name, data in datasets.items():
+            lines = _describe(name, data) | {'baseline': str(self.baselines[name])}
+            task, rows = lines.pop('task'), lines.pop('data')
+            described += [f'{task}: {rows}', *(f'{key} {line}' for key, line in lines.items())]
+        return '; '.join(described)
 
     def runs(self) -> list[Run]:
         return [run for runs in self._runs().values() for run in runs]
@@ -130,7 +132,10 @@ class FineTuning(Resolver):
                     steps, folder = self.configs[name].num_steps, self.folders[name]
                     main_score, beat = data.processor.main_score, self.baselines[name]
                     inputs = data.processor.example_flags
-                    results.write(folder, name, main_score, scores[name], beat, steps, inputs)
+                    results.write(
+                        *(folder, name, main_score, scores[name], beat, steps, inputs),
+                        ended_early=all(run['step'] < steps for run in scores[name]),
+                    )
         if len(scores) > 1 and is_first:
             results.write_table(self.workdir, scores)
 
@@ -176,6 +181,16 @@ class HeldOutExamples:
         return _write_and_score(self._data.processor, self._data.eval, predictions, self._workdir)
 
 
+def _describe(name: str, data: TaskData) -> dict[str, str]:
+    """What a run prints about the data of a task: its labels, rows, columns and counts."""
+    labels, columns = data.processor.facts.labels, next(iter(data.summary.columns.values()), '')
+    if labels:
+        more = ' ...' * (len(labels) > 20)
+        name += f', {plural(len(labels), "label")}: {", ".join(labels[:20])}{more}'
+    lines = {'task': name, 'data': data.rows, 'columns': columns, 'counted': str(data.summary)}
+    return {key: line for key, line in lines.items() if line}
+
+
 def _run(
     config: Config,
     workdir: epath.Path,
@@ -183,16 +198,11 @@ def _run(
     info: Mapping[str, Any],
     vocabulary: Mapping[str, bytes],
 ) -> Run:
-    task, labels = data.processor.task, data.processor.facts.labels
+    task = data.processor.task
     lengths = task.lengths(config.train.phases[0])
     stream = ShuffledBatches(
         data.train, lengths, config.train.batch_size, config.data.seed, config.data.group_by_length
     )
-    task_line = config.data.task
-    if labels:
-        more = ' ...' * (len(labels) > 20)
-        task_line += f', {plural(len(labels), "label")}: {", ".join(labels[:20])}{more}'
-    columns = next(iter(data.summary.columns.values()), '')
     count = config.train.seeds
     several = {'seed': f'{config.train.seed}, one of {count}'} if count > 1 else {}
     return Run(
@@ -204,10 +214,7 @@ def _run(
         batches=lambda start, stop: stream.batches(start, stop, *_host_slice(config)),
         eval_set=lambda phase: HeldOutExamples(config, data, workdir),
         start_lines={
-            'task': task_line,
-            'data': data.rows,
-            **({'columns': columns} if columns else {}),
-            **({'counted': str(data.summary)} if str(data.summary) else {}),
+            **_describe(config.data.task, data),
             'baseline': str(Baseline(**info['baseline'])),
             **several,
         },

@@ -188,7 +188,9 @@ class TaskData:
         line = f'{plural(len(self.train), "row")} to train on, {held_out:,} held out'
         line += f' ({self.note})' if self.note else ''
         if held_out < FEW_ROWS:
+            column = self.processor.config.data.split_field
             remedy = 'give a file with more examples to evaluate on (config.data.eval_file)'
+            remedy = f'mark more of them in the column {column!r}' if column else remedy
             line += f'. The scores of so few examples are noisy: {remedy}'
         return line
 

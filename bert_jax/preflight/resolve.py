@@ -44,7 +44,7 @@ def with_converted_start(
 ) -> Config:
     """The configuration with folders of bert_jax as init_from, init_decoder_from and
     distill.teacher. A checkpoint of another project is converted into `cache`, by default that of
-    config.data.cache_dir.
+    config.data.cache_dir, unless the latter has it already.
 
     If all runs in `workdir` have begun and init_from or init_decoder_from cannot be read any more,
     init_from is the folder of the first run, which has the same architecture and vocabulary.
@@ -55,11 +55,11 @@ def with_converted_start(
     from bert_jax.data.text import staging
     from bert_jax.preflight import paths
 
-    cache = cache or staging.cache_of(config.data)
+    usual = staging.cache_of(config.data)
     lowercase = None if config.data.lowercase else False  # True is the default, too
 
     def converted(folder: str) -> str:
-        return cached.model_folder(folder, cache, lowercase) if folder else ''
+        return cached.model_folder(folder, cache or usual, lowercase, usual) if folder else ''
 
     distill = dataclasses.replace(config.distill, teacher=converted(config.distill.teacher))
     config = dataclasses.replace(config, distill=distill)

@@ -240,9 +240,8 @@ def explain_disk(workdir: epath.PathLike) -> AbstractContextManager[None]:
 
     def kept() -> str:
         steps = saved_steps(workdir)
-        return (
-            f'the checkpoints up to step {steps[-1]} are complete' if steps else 'nothing is saved'
-        )
+        complete = f'the checkpoints up to step {steps[-1]} are complete' if steps else ''
+        return complete or 'there is no complete checkpoint to continue from'
 
     return disk.explained(workdir, kept, ', or lower config.train.keep')
 

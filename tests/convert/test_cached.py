@@ -163,4 +163,9 @@ def test_a_check_leaves_no_conversion(
     code, shown = main.check(config, epath.Path('run')), capsys.readouterr().out
     assert code == 0 and 'hf fits' in shown, shown
     assert kind == 'pretraining' or 'a tenth of train.jsonl' in shown
+    assert kind == 'pretraining' or ('labels: ' in shown and 'baseline ' in shown)
     assert not conversions(cache)
+    cached.model_folder('hf', cache)
+    capsys.readouterr()
+    assert main.check(config, epath.Path('run')) == 0  # uses the conversion
+    assert 'converted into' not in capsys.readouterr().err

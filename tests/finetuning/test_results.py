@@ -51,6 +51,7 @@ def test_the_table_of_tasks(tmp_path: pathlib.Path) -> None:
         (0.55, 9, ['is not clearly above the baseline', '9 steps are few']),
         (0.5, 5000, ['is not above', 'lower config.optim.learning_rate']),
         (0.75, 9, []),
+        (0.5, 0, ['stopped improving before the last step', 'config.train.main_score']),
     ],
 )
 def test_a_score_is_compared_with_the_baseline(
@@ -60,9 +61,11 @@ def test_a_score_is_compared_with_the_baseline(
     low."""
     baseline = Baseline('accuracy', 0.5, 'if every label is a', error=0.1)
     scores = [{'seed': 0, 'step': steps, 'loss': 0.7, 'accuracy': score, 'score': score}]
-    results.write(epath.Path(tmp_path), 'text', 'score', scores, baseline, steps)
+    arguments = (epath.Path(tmp_path), 'text', 'score', scores, baseline, steps)
+    results.write(*arguments, ended_early=steps == 0)
     shown = capsys.readouterr().err
     assert f'accuracy             {score:.4f}   (baseline: 0.5000)' in shown
+    assert f'held-out examples, at step {steps}\n' in shown
     assert 'seed 0' not in shown and 'score  ' not in shown
     assert all(part in shown for part in said) and ('warning' in shown) == bool(said)
     assert f"--checkpoint={tmp_path} --text='...'" in shown.replace('\\\n      ', '')

@@ -35,6 +35,12 @@ def choose(
                 break
             held_out[groups[key]] = True
             due -= len(groups[key])
+    if not held_out.any() and all(len(keys) == 1 for keys in of_label.values()):
+        raise ValueError(
+            f'{path} has {len(texts)} examples and each label only once, so none can be held out; '
+            'check that config.data.label_field is the column of the labels, or give a file to '
+            'evaluate on: config.data.eval_file'
+        )
     if not held_out.any():
         raise ValueError(
             f'{path} has {len(texts)} examples, too few to hold {share:.0%} of them out; give a '

@@ -54,4 +54,6 @@ def test_rare_labels_share_what_is_held_out() -> None:
 
 def test_too_few_examples_are_refused() -> None:
     with pytest.raises(ValueError, match=r'a\.csv has 2 examples, too few .*config.data.eval_file'):
+        holdout.choose(['one', 'two'], ['a', 'a'], 'a.csv')
+    with pytest.raises(ValueError, match=r'each label only once, .* config.data.label_field is'):
         holdout.choose(['one', 'two'], ['a', 'b'], 'a.csv')
