@@ -27,16 +27,20 @@ def build_once(output: pathlib.Path, write: Writer, doing: str, done: Callable[[
 
 
 def _build(output: pathlib.Path, write: Writer, doing: str, done: Callable[[], bool]) -> bool:
+    lock = filelock.FileLock(output.parent / f'.{output.name}.lock')
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
+        held = lock.acquire(blocking=False)
     except (FileExistsError, NotADirectoryError) as error:
         raise ValueError(
             f'{output.parent} cannot be made, because there is a file or a broken link of this '
             'name, or of that of a folder above it; choose another folder'
         ) from error
-    lock = filelock.FileLock(output.parent / f'.{output.name}.lock')
-    try:
-        held = lock.acquire(blocking=False)
+    except PermissionError as error:
+        raise ValueError(
+            f'{error.filename} cannot be written to ({error.strerror}); it may belong to somebody '
+            'else. Choose another folder (for a cache, config.data.cache_dir)'
+        ) from error
     except filelock.Timeout:
         say(f'another process is {doing}; waiting for it')
         held = lock.acquire()  # a killed process loses its lock

@@ -156,7 +156,11 @@ def test_a_check_leaves_no_conversion(
     monkeypatch.setitem(checks.CHECKS, 'fits', lambda _: 'takes long')
     config = configured(start)
     if kind == 'pretraining':
-        small_run.write_corpus(pathlib.Path())
+        small_run.write_corpus(pathlib.Path())  # also the vocabulary, which is not that of hf
+        texts = [f'the plot was good and {word} was bad .' for word in small_tasks.WORDS * 9]
+        pathlib.Path('corpus.txt').write_text(
+            '\n\n'.join(f'{t}\n{texts[i // 9]}' for i, t in enumerate(texts))
+        )
         start_keys = {'init_from': 'hf', 'data.vocab_file': 'hf'}
         config = small_look.changed(start_keys | {'model.max_position_embeddings': 32})
     assert config.kind == kind

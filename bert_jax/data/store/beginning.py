@@ -49,16 +49,15 @@ def first(documents: Iterable[Document]) -> list[str]:
     return lines
 
 
-def warnings(lines: Sequence[str], data: DataConfig) -> list[str]:
-    """Warnings about text that a vocabulary trained on it would lose. Raises ValueError if it would
-    lose more than half of it. Only WordPiece loses text."""
+def long_words(lines: Sequence[str], data: DataConfig) -> str:
+    """A warning if a vocabulary trained on the text would lose a part of it, because its words are
+    too long for WordPiece; otherwise ''. Raises ValueError if more than half would be lost."""
     if data.tokenizer != 'wordpiece':
-        return []
+        return ''
     long = [word for line in lines for word in TOO_LONG.findall(line)]
     lost = wordpiece_vocabulary.undivided(long, data.lowercase, data.strips_accents) if long else 0
     characters = sum(len(line) - line.count(' ') for line in lines)
-    unknown = judged(lost / max(characters, 1), '', None, in_long_words=True)
-    return [*filter(None, (unknown, marks(lines, data)))]
+    return judged(lost / max(characters, 1), '', None, in_long_words=True)
 
 
 def marks(lines: Iterable[str], data: DataConfig) -> str:

@@ -118,7 +118,8 @@ class Preparation:
         summary, seen = Summary(), beginning.Beginning()
         if vocabulary is None:
             lines = beginning.first(self.source.read(summary))
-            return [*beginning.warnings(lines, self.data), *beginning.odd(summary)], ''
+            lost = beginning.long_words(lines, self.data), beginning.marks(lines, self.data)
+            return [*filter(None, lost), *beginning.odd(summary)], ''
         for name, part in self.source.by_name.items():
             if not seen.is_complete:
                 for found in self._tokenized(name, part.read(summary), vocabulary, summary):
@@ -265,6 +266,7 @@ class Preparation:
         summary.count('characters the vocabulary was trained on', number=size)
         if not size:
             self._refuse_empty('train a vocabulary on', read)
+        beginning.long_words(texts, data)  # raises before the training, which takes long
         say(f'training a vocabulary on {size:,} characters of text')
         if warning := beginning.marks(texts, data):
             say(warning)
