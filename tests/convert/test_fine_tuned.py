@@ -76,6 +76,7 @@ def test_a_classifier_that_nothing_names(tmp_path: pathlib.Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_classifier_of_2019(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without model_type and class, the names of the tensors are those of RoBERTa's classifier."""
     heads, task = TEXTS
