@@ -93,7 +93,8 @@ def model_config(
     Raises ValueError naming a key that is missing or wrong, or whose value bert_jax does not
     compute.
     """
-    values = {**(implied or {}), **read_json(path)}
+    values = read_json(path)
+    values |= {key: x for key, x in (implied or {}).items() if values.get(key) is None}
     return (*read_model(values, path), values)
 
 

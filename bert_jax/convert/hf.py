@@ -67,7 +67,7 @@ def read(
     tensors, left_out = hf_weights.read_tensors(directory, family)
     notes += hf_weights.notes_about(left_out)
     other = next((name for name in left_out if name.removesuffix('.') in FAMILIES), '')[:-1]
-    if 'model_type' not in values and other and other != family.model_type:
+    if values.get('model_type') is None and other and other != family.model_type:
         return read(folder, lowercase, {'model_type': other})  # as the prefix says
     if adapter:
         tensors = adapter.merged(tensors, family)
@@ -105,7 +105,7 @@ def _notes_about_keys(
     values: Mapping[str, Any], family: Family, path: pathlib.Path
 ) -> Iterator[str]:
     """Lines about keys of config.json that bert_jax does not follow."""
-    if 'model_type' not in read_json(path) and family.model_type != 'bert':
+    if read_json(path).get('model_type') is None and family.model_type != 'bert':
         yield f'{path} has no model_type; its keys or tensors are those of {family.model_type}'
     if own_code := values.get('auto_map'):
         yield (

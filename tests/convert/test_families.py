@@ -117,6 +117,12 @@ def test_answer_heads_with_beam_search_are_named(kind: str, name: str) -> None:
     assert 'beam search' in reason and 'fine-tune a new head with --config=finetune_squad' in reason
 
 
+def test_bi_data_is_kept_beside_the_key_of_transformers() -> None:
+    model = dataclasses.replace(MODELS['xlnet'], bi_data=True)
+    written = FAMILIES['xlnet'].values(model)
+    assert written['bi_data'] is False and FAMILIES['xlnet'].model(written) == model
+
+
 @pytest.mark.parametrize(
     ('name', 'kind', 'heads'),
     [

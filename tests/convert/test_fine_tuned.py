@@ -1,5 +1,6 @@
 """Fine-tuned models are converted with their labels, and they predict."""
 
+import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -12,6 +13,7 @@ from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import predictions
 from bert_jax.inference import model_dir
+from bert_jax.models.presets import PRESETS, tiny
 
 TEXTS = (('pooler', 'classifier'), {'labels': ['bad', 'so so', 'good'], 'pairs': False})
 NUMBERS = (('pooler', 'classifier'), {'labels': [], 'pairs': True})
@@ -72,6 +74,19 @@ def test_a_classifier_that_nothing_names(tmp_path: pathlib.Path) -> None:
     assert (
         "config.json names no class; known are 'BertForSeq" in report['unused']['classifier.bias']
     )
+
+
+@pytest.mark.slow
+def test_a_classifier_of_2019(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without model_type and class, the names of the tensors are those of RoBERTa's classifier."""
+    heads, task = TEXTS
+    model = dataclasses.replace(tiny(PRESETS['roberta-base']), vocab_size=15, position_offset=1)
+    source = make(tmp_path / 'ours', model, heads, **task)
+    convert_out('hf', source, tmp_path / 'theirs')
+    change_config(tmp_path / 'theirs', model_type=None, architectures=None)
+    convert_in('hf', tmp_path / 'theirs', tmp_path / 'back')
+    assert 'its keys or tensors are those of roberta' in capsys.readouterr().out
+    assert_same(source, tmp_path / 'back')
 
 
 def test_names_of_labels(tmp_path: pathlib.Path) -> None:

@@ -5,11 +5,13 @@ import pathlib
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from folders import MODEL, PIECES
 
 from bert_jax.config import DataConfig, EvalConfig
-from bert_jax.convert import generation_settings
+from bert_jax.convert import encoder_decoder, generation_settings
+from bert_jax.convert.families.bert import BERT
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference.model_dir import Pretrained
 
@@ -25,6 +27,25 @@ def read(
     if given is not None:
         (folder / generation_settings.FILE).write_text(json.dumps(given))
     return generation_settings.read(folder, values, MODEL, VOCABULARY)
+
+
+def test_tensors_that_both_sides_share() -> None:
+    """With tie_encoder_decoder, a file may hold them only once."""
+    once, own = np.zeros(1), np.ones(1)
+    tensors = {'encoder.a.weight': once, 'encoder.pooler.dense.bias': once, 'encoder.b.bias': once}
+    found = encoder_decoder._with_copies(tensors | {'decoder.bert.b.bias': own}, BERT)
+    assert found == tensors | {'decoder.bert.a.weight': once, 'decoder.bert.b.bias': own}
+
+
+def test_a_decoder_of_2020_does_not_say_that_it_reads_the_source(tmp_path: pathlib.Path) -> None:
+    side = {**BERT.values(MODEL), 'is_decoder': True}
+    for changes in ({}, {'add_cross_attention': True}):
+        values = {'decoder': side | changes}
+        assert encoder_decoder._side(values, 'decoder', tmp_path) == (BERT, MODEL)
+    with pytest.raises(ValueError, match=r'add_cross_attention is False; expected True'):
+        encoder_decoder._side(
+            {'decoder': side | {'add_cross_attention': False}}, 'decoder', tmp_path
+        )
 
 
 @pytest.mark.parametrize(

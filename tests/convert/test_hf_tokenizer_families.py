@@ -1,5 +1,6 @@
 """The tokenizer files of every family: transformers gives our ids, and they are read again."""
 
+import dataclasses
 import io
 import json
 import pathlib
@@ -10,7 +11,7 @@ import sentencepiece
 from tokenizer_texts import odd_texts
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert import hf_tokenizer, hf_tokenizer_files
+from bert_jax.convert import hf_rows, hf_tokenizer, hf_tokenizer_files
 from bert_jax.data.row_format import ROW_FORMATS
 from bert_jax.data.tokenizers import (
     added_words,
@@ -93,6 +94,46 @@ def test_what_is_written_is_read(tmp_path: pathlib.Path, kind: str, model_type: 
         assert (back.kind, back.files) == (vocabulary.kind, vocabulary.files)
 
 
+@pytest.mark.parametrize(
+    ('kind', 'model_type', 'row_format', 'head'),
+    [
+        ('wordpiece', 'bert', '', 'classifier'),
+        ('wordpiece', 'roberta', 'distilbert', 'classifier'),
+        ('wordpiece', 'electra', 'roberta', 'classifier'),
+        ('byte_bpe', 'bert', 'roberta', 'classifier'),
+        ('byte_bpe', 'roberta', '', 'classifier'),
+        ('xlm_roberta', 'bert', 'roberta', 'classifier'),
+        ('xlm_bpe', 'xlm', 'xlm-bos', 'classifier'),
+        ('xlm_bpe', 'xlm', '', 'classifier'),
+        ('flaubert_bpe', 'flaubert', 'xlm-bos', 'tagger'),
+    ],
+)
+def test_rows_are_those_of_the_tokenizer(
+    tmp_path: pathlib.Path, kind: str, model_type: Any, row_format: Any, head: str
+) -> None:
+    """The layout of rows that is written is found again."""
+    vocabulary, types = made(kind), 1 if model_type == 'roberta' else 2
+    model = ModelConfig(vocabulary.vocab_size, model_type=model_type, type_vocab_size=types)
+    written = dataclasses.replace(model, row_format=row_format)
+    hf_tokenizer_files.write(tmp_path, Pretrained(written, (), {}, vocabulary))
+    assert hf_rows.with_rows(model, tmp_path, vocabulary, (head,)) == (written, [])
+    if row_format == 'xlm-bos':  # XLM was pretrained without <s>
+        assert hf_rows.with_rows(model, tmp_path, vocabulary, ('masked_lm',)) == (model, [])
+    if row_format == 'distilbert':  # without a tokenizer.json, the class says it
+        (tmp_path / 'tokenizer.json').unlink()
+        assert hf_rows.with_rows(model, tmp_path, vocabulary, ()) == (written, [])
+
+
+def test_other_rows_are_said(tmp_path: pathlib.Path) -> None:
+    vocabulary = made('byte_bpe')
+    write(tmp_path / 'out', vocabulary, 'bert')
+    path = tmp_path / 'out/tokenizer.json'
+    none = {'type': 'ByteLevel', 'add_prefix_space': False, 'trim_offsets': True}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {'post_processor': none}))
+    _, lines = hf_rows.with_rows(ModelConfig(), tmp_path / 'out', vocabulary, ())
+    assert 'tokenizer.json makes the row "a b" of the texts' in lines[0]
+
+
 def test_what_cannot_be_read_is_refused(tmp_path: pathlib.Path) -> None:
     vocabulary = made('byte_bpe')
     folder = tmp_path / 'out'
@@ -117,6 +158,9 @@ def test_what_cannot_be_read_is_refused(tmp_path: pathlib.Path) -> None:
         read(lowercase=True)
     with pytest.raises(ValueError, match=r"tokenizer_class is 'BarthezTokenizer'; .* supports"):
         read(tokenizer_class='BarthezTokenizer')
+    (folder / 'tokenizer.json').write_text(vocabulary.model.to_str())  # type: ignore[attr-defined]
+    assert read(tokenizer_class='GPT2Tokenizer').kind == 'tokenizer_json'  # type: ignore[union-attr]
+    (folder / 'tokenizer.json').unlink()
     with pytest.raises(ValueError, match=r'out has no sentencepiece.bpe.model .*CamembertTok'):
         read(tokenizer_class='CamembertTokenizer')
     with pytest.raises(ValueError, match="adds '<new>', but the table of embeddings has"):

@@ -118,7 +118,7 @@ def test_old_files(theirs: pathlib.Path) -> None:
     found = sentence_folders.read(theirs).embedding
     assert found == SentenceEmbedding(('cls', 'mean'), max_seq_length=MODEL.longest_row)
     listed = json.loads((theirs / 'modules.json').read_text())
-    listed[0]['path'] = '0_Transformer'
+    listed[0] |= {'path': '0_Transformer', 'type': f'{KIND}DistilBERT'}
     write(theirs / 'modules.json', listed)
     assert sentence_folders.read(theirs).model == theirs / '0_Transformer'
     (theirs / 'modules.json').unlink()

@@ -112,7 +112,10 @@ XLM = Family(
     },
     # The table of positions is in the checkpoint, even if it was filled with sinusoids.
     # lang_id is the default language, which `convert.hf` reads.
-    inert=(*('sinusoidal_embeddings', 'lang2id', 'id2lang', 'lang_id'), *_TRAINING.split()),
+    inert=(
+        *('sinusoidal_embeddings', 'lang2id', 'id2lang', 'lang_id', 'position_embedding_type'),
+        *_TRAINING.split(),
+    ),
     read=_read,
     write=_write,
     special_ids={'bos_token_id': 0, 'eos_token_id': 1, 'pad_token_id': 2},

@@ -9,6 +9,7 @@ from bert_jax.convert.rules import Rule, linear, norm, table
 
 _OURS, _THEIRS = 'encoder/layers', 'transformer.layer.{layer}'
 _LONGEST = 'bert_jax_longest_row'  # transformers refuses to read max_position_embeddings
+_BI_DATA = 'bert_jax_bi_data'  # published models have bi_data false, however they were pretrained
 
 
 def _attention(ours: str, theirs: str, **options: Any) -> Rule:
@@ -25,6 +26,7 @@ def _read(values: Mapping[str, Any]) -> dict[str, Any]:
         )
     clamp = values.get('clamp_len') or -1
     return {
+        'bi_data': values.get(_BI_DATA, False),
         'clamp_len': max(clamp, 0),
         'max_position_embeddings': values.get(_LONGEST, ModelConfig.max_position_embeddings),
     }
@@ -36,6 +38,7 @@ def _write(model: ModelConfig) -> dict[str, Any]:
         'mem_len': model.mem_len or None,
         'reuse_len': model.reuse_len or None,
         _LONGEST: model.max_position_embeddings,
+        **({_BI_DATA: True} if model.bi_data else {}),
     }
 
 
