@@ -27,11 +27,11 @@ import flax.linen as nn
 import jax
 import numpy as np
 from absl import app, flags
-from ml_collections import config_flags
 from reference import minilm
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, from_dict
+from bert_jax.config.command_line import CONFIG
 from bert_jax.convert.folders import convert_in
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.finetuning import settings
@@ -39,7 +39,6 @@ from bert_jax.finetuning.datasets import TaskData, load_task_data
 from bert_jax.training import random_streams
 from bert_jax.training.evaluation import by_example
 
-CONFIG = config_flags.DEFINE_config_file('config', None, 'Configuration file, configs/*.py.')
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for results and runs.', required=True)
 SEED = flags.DEFINE_integer('torch_seed', None, "Run PyTorch's side alone, with this seed.")
 NO_DECAY = re.compile(r'bias$|LayerNorm')
