@@ -43,10 +43,6 @@ def found(source: pathlib.Path, text: str) -> list[Command]:
     ]
 
 
-def docstring(path: pathlib.Path) -> str:
-    return ast.get_docstring(ast.parse(path.read_text())) or ''
-
-
 README = found(ROOT / 'README.md', (ROOT / 'README.md').read_text())
 
 
@@ -56,7 +52,7 @@ def everywhere() -> list[Command]:
     listed = [command for path in readmes for command in found(path, path.read_text())]
     modules = (ROOT / 'bert_jax').rglob('*.py')
     for path in (*presets.FOLDER.glob('*.py'), *modules):
-        listed += found(path, docstring(path))
+        listed += found(path, ast.get_docstring(ast.parse(path.read_text())) or '')
     return listed
 
 
@@ -108,41 +104,6 @@ def test_the_flags_of_all_commands_exist() -> None:
         f'{command}\n  {error}' for command, error in zip(listed, errors, strict=True) if error
     ]
     assert not wrong, '\n'.join(wrong)
-
-
-SCRIPT = re.compile(r'(PYTHONPATH=tests )?python (tests/[\w/]+\.py)((?: --[^`\n]*)?)')
-TESTS = {path.stem: path for path in (ROOT / 'tests').rglob('*.py')}
-
-
-def missing(file: pathlib.Path, folders: set[pathlib.Path], seen: set[pathlib.Path]) -> set[str]:
-    """The modules of tests that a file and those that it imports need, outside of `folders`."""
-    seen.add(file)
-    found = set[str]()
-    for node in ast.walk(ast.parse(file.read_text())):
-        named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        named += [node.module or ''] if isinstance(node, ast.ImportFrom) else []
-        for module in (TESTS[name] for name in named if name in TESTS):
-            if module.parent not in folders:
-                found.add(module.stem)
-            elif module not in seen:
-                found |= missing(module, folders, seen)
-    return found
-
-
-def test_the_scripts_find_their_modules_and_flags() -> None:
-    """The scripts are files of tests/ that READMEs and docstrings start with `python`."""
-    found = set[tuple[str, ...]]()
-    for path in (*ROOT.glob('*/**/README.md'), *TESTS.values()):
-        if 'python tests/' in (text := path.read_text()):
-            text = text if path.suffix == '.md' else docstring(path)
-            found |= {match.groups() for match in SCRIPT.finditer(text.replace('\\\n', ' '))}
-    assert len(found) > 15
-    for tests, name, words in found:
-        file = ROOT / name
-        folders = {file.parent, *([ROOT / 'tests'] if tests else [])}
-        assert not missing(file, folders, set()), name
-        for flag in re.findall(r'--(\w+)(?=[= ]|$)', words):
-            assert flag == 'config' or re.search(rf"DEFINE_\w+\('{flag}'", file.read_text()), flag
 
 
 # Runs each command in a process of its own. It is forked from a process that has imported the
