@@ -6,8 +6,9 @@
 
 Each side has a process of its own: ours is bert_jax.main, theirs transformers' model for the task,
 trained as BERT was (AdamW, warm-up, linear decay, clipping) on the same batches, padded to the
-longest row of each. Both start from the same weights, the fresh head's too, which is drawn here;
-dropout alone differs. Writes OUTPUT/results.jsonl, a line per seed and side, and prints a table.
+longest row of each. Both start from the same weights, the fresh head's too, which is drawn here.
+The dropout differs, and so does the loss of questions, whose softmax includes the padding in
+transformers. Writes OUTPUT/results.jsonl, a line per seed and side, and prints a table.
 Seeds that are in it are not run again.
 """
 
