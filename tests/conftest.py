@@ -100,6 +100,22 @@ def run_predict(
     return run
 
 
+@pytest.fixture(scope='session')
+def word_folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Returns the folder of a model with four words."""
+    import word_model
+
+    return word_model.save_word_model(tmp_path_factory.mktemp('words') / 'model')
+
+
+@pytest.fixture
+def bert(word_folder: pathlib.Path) -> Any:
+    """Returns the model of `word_folder`."""
+    from bert_jax import predict
+
+    return predict.load(word_folder)
+
+
 @pytest.fixture
 def bucket(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """The folder that s3://bucket is in this test: epath asks fsspec, and fsspec looks there."""

@@ -24,7 +24,7 @@ def test_the_table_has_the_numbers_of_the_tests() -> None:
     other = module('data/labelled/test_other_kinds.py')
     spans = module('data/labelled/test_character_spans.py')
     unknown = module('data/store/test_unknown_text.py')
-    began = [bool(refusal) for *_, refusal in module('training/test_workdir.py').BEGAN]
+    began = [bool(refusal) for *_, refusal in module('training/test_init_from.py').BEGAN]
     alike = 2 * len(labels.alike(other.ALIKE))
     # The numbers of refused, counted and right inputs, in the order of the table.
     expected = [

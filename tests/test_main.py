@@ -224,11 +224,6 @@ def test_stopped_gone_on_and_done(tmp_path: pathlib.Path) -> None:
     assert f'continuing from step {step} of {step + 20}' in output
     train = [line['step'] for line in small_run.metrics(workdir) if line['split'] == 'train']
     assert train == list(range(1, step + 21))
-    known = ('step ', 'workdir ', 'devices ', 'parameters ', 'vocabulary ', 'corpus ', 'baselines ')
-    known += ('train on ', 'held out ', 'phases ', 'phase 1 ', 'evaluation ', 'continuing', ' ')
-    known += ('compiled the training step', 'The prepared corpus is in')
-    foreign = [line for line in output.splitlines() if line and not line.startswith(known)]
-    assert not foreign, 'lines of libraries that mean nothing to a user'
 
     before = (workdir / 'metrics.jsonl').stat().st_mtime_ns
     code, output = small_run.finish(tmp_path, workdir, **flags)

@@ -24,16 +24,6 @@ TEXTS: list[texts.Text] = [
 ]
 
 
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    return save_word_model(tmp_path_factory.mktemp('predict') / 'model')
-
-
-@pytest.fixture
-def bert(folder: pathlib.Path) -> predict.Bert:
-    return predict.load(folder)
-
-
 def alone(bert: predict.Bert, text: texts.Text) -> dict[str, np.ndarray]:
     (row,) = bert.encoder.encode([text])
     ids, types = np.array(row.input_ids)[None], np.array(row.token_type_ids)[None]
@@ -141,9 +131,9 @@ def test_the_shapes_are_few_and_the_padding_little(
     assert examples.lengths.sum() > 0.8 * tokens
 
 
-def test_a_model_is_freed(folder: pathlib.Path) -> None:
+def test_a_model_is_freed(word_folder: pathlib.Path) -> None:
     """Compiled functions belong to the model and do not keep its parameters alive."""
-    bert = predict.load(folder)
+    bert = predict.load(word_folder)
     bert.fill_mask(['[MASK]'])
     bert.embed(['alpha'])
     alive = weakref.ref(bert), weakref.ref(jax.tree.leaves(bert._params)[0])

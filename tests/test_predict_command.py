@@ -10,26 +10,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from tiny_model import ROOT
-from word_model import save_word_model
 
 from bert_jax import predict
 from bert_jax.config import DataConfig
 from bert_jax.inference import text_files, text_inputs
 
 
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    return save_word_model(tmp_path_factory.mktemp('predict') / 'model')
-
-
-@pytest.fixture
-def bert(folder: pathlib.Path) -> predict.Bert:
-    return predict.load(folder)
-
-
 @pytest.mark.slow
-def test_a_process_of_its_own(folder: pathlib.Path) -> None:
-    command = [sys.executable, '-m', 'bert_jax.predict', f'--checkpoint={folder}']
+def test_a_process_of_its_own(word_folder: pathlib.Path) -> None:
+    command = [sys.executable, '-m', 'bert_jax.predict', f'--checkpoint={word_folder}']
     done = subprocess.run(
         [*command, '--text=alpha'], cwd=ROOT, capture_output=True, check=False, text=True
     )
@@ -38,15 +27,17 @@ def test_a_process_of_its_own(folder: pathlib.Path) -> None:
 
 
 def test_the_command_line(
-    tmp_path: pathlib.Path, folder: pathlib.Path, run_predict: Callable[..., tuple[int, str, str]]
+    tmp_path: pathlib.Path,
+    word_folder: pathlib.Path,
+    run_predict: Callable[..., tuple[int, str, str]],
 ) -> None:
     (tmp_path / 'in.txt').write_text('alpha beta\n\n' + 'gamma ' * 100 + '\n')
-    model, source = f'--checkpoint={folder}', f'--input={tmp_path / "in.txt"}'
+    model, source = f'--checkpoint={word_folder}', f'--input={tmp_path / "in.txt"}'
     output = tmp_path / 'out.npz'
     code, _, said = run_predict(model, '--mode=embed', source, f'--output={output}')
     assert code == 0 and '3 records' in said and '1 text with more than 40 tokens' in said, said
     vectors = np.load(output)['embeddings']
-    expected = predict.load(folder).embed(['alpha beta', '', 'gamma ' * 100])
+    expected = predict.load(word_folder).embed(['alpha beta', '', 'gamma ' * 100])
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
 
     code, shown, said = run_predict(model, '--text=alpha [MASK]', '--top_k=2')
@@ -128,15 +119,17 @@ def test_predictions_need_no_library_of_scores() -> None:
 
 
 def test_texts_of_tables_and_bad_rows_in_every_mode(
-    tmp_path: pathlib.Path, folder: pathlib.Path, run_predict: Callable[..., tuple[int, str, str]]
+    tmp_path: pathlib.Path,
+    word_folder: pathlib.Path,
+    run_predict: Callable[..., tuple[int, str, str]],
 ) -> None:
     """The header is no text, ids are kept, and a bad row costs no other row."""
-    model, table = f'--checkpoint={folder}', tmp_path / 'in.csv'
+    model, table = f'--checkpoint={word_folder}', tmp_path / 'in.csv'
     table.write_text('id,text\n7,alpha\n8,beta gamma\n')
     output = tmp_path / 'out.npz'
     embed = (model, '--mode=embed', f'--input={table}', f'--output={output}')
     assert run_predict(*embed)[0] == 0
-    expected = predict.load(folder).embed(['alpha', 'beta gamma'])
+    expected = predict.load(word_folder).embed(['alpha', 'beta gamma'])
     with np.load(output) as found:
         np.testing.assert_allclose(found['embeddings'], expected, atol=1e-6)
         assert found['id'].tolist() == ['7', '8'] and 'place' not in found

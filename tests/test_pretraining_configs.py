@@ -1,8 +1,8 @@
 """The configurations of all families, made small, train on real text."""
 
 import gzip
-import importlib.util
 import pathlib
+import runpy
 
 import numpy as np
 import pytest
@@ -70,10 +70,7 @@ def corpus_of(name: str, texts: pathlib.Path) -> dict[str, str]:
 
 def pretrain(name: str, texts: pathlib.Path, folder: pathlib.Path, workdir: str, **others) -> list:
     """The lines of metrics.jsonl of a small run of a configuration."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / 'configs' / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    values = module.get_config()
+    values = runpy.run_path(str(ROOT / 'configs' / f'{name}.py'))['get_config']()
     changed = SMALL | TABLE[name][1] | corpus_of(name, texts) | others
     values.update_from_flattened_dict(changed | {'data.cache_dir': str(folder)})
     config = from_dict(values.to_dict())

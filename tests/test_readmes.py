@@ -13,6 +13,8 @@ FOLDERS = ('bert_jax', 'configs', 'launch', 'tests')
 README, LINES, LINES_OF_FOLDERS = 'README.md', 200, 250
 READMES = [ROOT / README, *(path for name in FOLDERS for path in (ROOT / name).rglob(README))]
 LINK = re.compile(r'\]\(([^)\s]+)\)')
+# Files in commands and tables, from the top folder or from tests/.
+FILE = re.compile(r'(?<![\w./])((?:tests|launch|configs|bert_jax)/[\w/]+\.\w+|[\w/]+/test_\w+\.py)')
 KEY = re.compile(
     r'\bconfig\.([a-z]+(?:\.\w+)?)(?==| )|`((?:model|data|optim|mesh|train|eval)\.\w+)[=`]'
 )
@@ -39,7 +41,10 @@ def rows_under(text: str, heading: str) -> list[list[str]]:
 
 @pytest.mark.parametrize('path', READMES, ids=name_of)
 def test_links_resolve(path: pathlib.Path) -> None:
-    for link in LINK.findall(path.read_text()):
+    text = path.read_text()
+    for name in FILE.findall(text):
+        assert (ROOT / name).exists() or (ROOT / 'tests' / name).exists(), name
+    for link in LINK.findall(text):
         if link.startswith(('http://', 'https://')):
             continue
         target, _, anchor = link.partition('#')

@@ -4,19 +4,15 @@ PYTHONPATH=tests python tests/models/test_spec.py
     writes the golden files again
 """
 
-import pathlib
-import sys
+import runpy
 
 import jax
 import pytest
+from tiny_model import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tests'))
-
-from test_schema import load  # noqa: E402
-
-from bert_jax.parallel.sharding import is_boxed  # noqa: E402
-from bert_jax.tasks.pretraining import PretrainTask  # noqa: E402
+from bert_jax.config import ModelConfig, from_dict
+from bert_jax.parallel.sharding import is_boxed
+from bert_jax.tasks.pretraining import PretrainTask
 
 CONFIGS = ('tiny', 'base', 'large')
 GOLDEN = ROOT / 'tests' / 'golden'
@@ -24,8 +20,14 @@ GOLDEN = ROOT / 'tests' / 'golden'
 ENCODERS = {'base': 109_482_240, 'large': 335_141_888}
 
 
+def model_of(name: str) -> ModelConfig:
+    """Returns the model of a file in configs/."""
+    config = runpy.run_path(str(ROOT / 'configs' / f'{name}.py'))['get_config']()
+    return from_dict(config.to_dict()).model
+
+
 def parameters(name: str) -> list[tuple[str, jax.Array, tuple[str, ...]]]:
-    task = PretrainTask(load(name).model)
+    task = PretrainTask(model_of(name))
     tree = jax.eval_shape(lambda: task.init(jax.random.key(0)))
     return [
         (jax.tree_util.keystr(path, simple=True, separator='/'), leaf.value, leaf.names)
@@ -48,7 +50,7 @@ def test_parameters_are_the_golden_ones(name: str) -> None:
 
 @pytest.mark.parametrize('name', ENCODERS)
 def test_parameter_counts_are_the_papers(name: str) -> None:
-    model = load(name).model
+    model = model_of(name)
     sizes = {path: leaf.size for path, leaf, _ in parameters(name)}
     encoder = sum(n for path, n in sizes.items() if path.startswith(('encoder/', 'pooler/')))
     assert encoder == ENCODERS[name]

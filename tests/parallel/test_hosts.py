@@ -45,7 +45,7 @@ def test_one_of_two_is_killed_and_both_end_with_the_same_bits(tmp_path: pathlib.
     # The collective fails first, or JAX misses the other's heartbeat.
     assert hosts.wait() in [[1, -signal.SIGKILL], [-signal.SIGABRT, -signal.SIGKILL]]
     assert time.monotonic() - began < 60
-    assert re.search('another (task|of the processes has) died', hosts.output())
+    assert re.search('another .*died', hosts.output())
     saved = max(small_run.saved_steps(killed))
     assert saved < 80, 'killed too late'
 
@@ -218,17 +218,22 @@ def test_the_benchmark_of_two_processes(tmp_path: pathlib.Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(small_run.QUICK, reason='eight devices of one process are tested elsewhere')
 def test_two_processes_fine_tune_and_keep_the_best(tmp_path: pathlib.Path) -> None:
-    """An epoch that is the best and one that is not, as in one process."""
+    """An epoch that is the best and one that is not, as in one process. What the training file
+    teaches is wrong for the held-out texts, so the first epoch is the best."""
     source = small_tasks.pretrained_folder(tmp_path / 'tiny')
+    held_out = small_tasks.write_texts(tmp_path / 'dev.jsonl', 50, 1)
+    words = {'good': 'bad', 'bad': 'good'}
+    swapped = re.sub('good|bad', lambda match: words[match[0]], held_out.read_text())
+    held_out.write_text(swapped)
     settings = {
         'init_from': source,
         'data.train_file': small_tasks.write_texts(tmp_path / 'train.jsonl', 200, 0),
-        'data.eval_file': small_tasks.write_texts(tmp_path / 'dev.jsonl', 50, 1),
+        'data.eval_file': held_out,
         'data.max_seq_length': 16,
         'train.batch_size': 16,
+        'train.epochs': 2,
         'train.best': True,
         'optim.learning_rate': 0.02,
-        'optim.schedule': 'constant',
     }
     config = f'--config={small_run.ROOT / "configs/finetune_text.py"}'
     given = [config, *(f'--config.{name}={value}' for name, value in settings.items())]

