@@ -168,7 +168,7 @@ def test_a_check_leaves_no_conversion(
     assert kind == 'pretraining' or 'a tenth of train.jsonl' in shown
     assert kind == 'pretraining' or ('labels: ' in shown and 'baseline ' in shown)
     assert not conversions(cache)
-    cached.model_folder('hf', cache)
+    cached.model_folder('hf', cache, None if config.data.lowercase else False)
     capsys.readouterr()
     assert main.check(config, epath.Path('run')) == 0  # uses the conversion
     assert 'converted into' not in capsys.readouterr().err
