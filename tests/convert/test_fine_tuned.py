@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from folders import assert_same, change_config, make
+from kinds import tiny
 
 from bert_jax import __version__, predict
 from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import predictions
 from bert_jax.inference import model_dir
-from bert_jax.models.presets import PRESETS, tiny
+from bert_jax.models.presets import PRESETS
 
 TEXTS = (('pooler', 'classifier'), {'labels': ['bad', 'so so', 'good'], 'pairs': False})
 NUMBERS = (('pooler', 'classifier'), {'labels': [], 'pairs': True})

@@ -9,11 +9,12 @@ import pathlib
 from typing import Any
 
 import pytest
+from kinds import tiny
 
 from bert_jax.convert import hf
 from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.foreign import model_config
-from bert_jax.models.presets import PRESETS, tiny
+from bert_jax.models.presets import PRESETS
 
 SIZES = {
     kind: family.values(tiny(next(p for p in PRESETS.values() if p.model_type == kind)))
