@@ -168,7 +168,8 @@ def test_a_check_leaves_no_conversion(
     assert kind == 'pretraining' or 'a tenth of train.jsonl' in shown
     assert kind == 'pretraining' or ('labels: ' in shown and 'baseline ' in shown)
     assert not conversions(cache)
-    cached.model_folder('hf', cache, None if config.data.lowercase else False)
+    usual, lowercase = staging.cache_of(config.data), None if config.data.lowercase else False
+    cached.model_folder('hf', usual, lowercase)
     capsys.readouterr()
     assert main.check(config, epath.Path('run')) == 0  # uses the conversion
     assert 'converted into' not in capsys.readouterr().err
