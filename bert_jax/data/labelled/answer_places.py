@@ -52,7 +52,7 @@ def place(record: Any, context: str, where: str, summary: Summary) -> Answer | N
     if not text.strip():
         return None
     there = start is not None and start >= 0 and context.startswith(text, start)
-    for unit, other in _other_units(context, start or 0):
+    for unit, other in other_units(context, start or 0):
         if other != start and context.startswith(text, other):
             if there:
                 summary.count(BOTH.format(unit), where)
@@ -90,7 +90,7 @@ def _start(record: dict[str, Any], where: str) -> int | None:
     return value
 
 
-def _other_units(context: str, start: int) -> Iterator[tuple[str, int]]:
+def other_units(context: str, start: int) -> Iterator[tuple[str, int]]:
     """Yields (unit, place) for other units that `start` may count; place counts characters."""
     if context.isascii() or start <= 0:
         return

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bert_jax.data.labelled.answer_places import other_units
 from bert_jax.data.labelled.json_files import characters, short
 from bert_jax.data.labelled.sentence import WORD
 from bert_jax.data.summary import Summary
@@ -47,7 +48,7 @@ def words_and_tags(
     is outside of the text, overlaps another one, has no word, or begins or ends between two letters
     of a word.
     """
-    found = _spans(value, name, where, summary)
+    found = _spans(text, value, name, where, summary)
     within = [range(m.start() + 1, m.end()) for m in WORD.finditer(text)]
     last = 0
     for span in found:
@@ -86,8 +87,9 @@ def words_and_tags(
     return words, tags
 
 
-def _spans(value: Any, name: str, where: str, summary: Summary) -> list[Span]:
-    """The entities in the order of the text."""
+def _spans(text: str, value: Any, name: str, where: str, summary: Summary) -> list[Span]:
+    """The entities in the order of the text. An entity may have its own text, with which its
+    positions are compared."""
     if not isinstance(value, list):
         raise ValueError(f'{where}: {name!r} is {short(value)}; {EXPECTED}')
     found = []
@@ -103,8 +105,24 @@ def _spans(value: Any, name: str, where: str, summary: Summary) -> list[Span]:
             raise ValueError(f'{where}: {name!r} has {short(item)}, whose type is empty')
         if kind != parts[2]:
             summary.count('types of entities with spaces, which are replaced by _', where)
-        found.append(Span(parts[0], parts[1], kind))
+        span = Span(parts[0], parts[1], kind)
+        own = item.get('text') if isinstance(item, dict) else None
+        if isinstance(own, str) and text[span.start : span.end].split() != own.split():
+            span = _moved(span, own, text, f'{where}: the entity {list(span)} of {name!r}', summary)
+        found.append(span)
     return sorted(found)
+
+
+def _moved(span: Span, own: str, text: str, shown: str, summary: Summary) -> Span:
+    """The entity at the place of its own text, if its positions count other units, as those of
+    JavaScript do. Raises ValueError if it is not there."""
+    for unit, start in other_units(text, span.start):
+        if text.startswith(own, start):
+            summary.count(f'entities whose positions count {unit}, converted', shown)
+            return span._replace(start=start, end=start + len(own))
+    raise ValueError(
+        f'{shown} is {text[span.start : span.end]!r}, but its own text is {own!r}; {EXPECTED}'
+    )
 
 
 def _parts(item: Mapping[str, Any]) -> list[Any]:

@@ -19,6 +19,7 @@ MANY = 50  # words; with fewer words, the number of different tags says little
 LONG_WORD = 20  # characters; sentences without spaces are longer on average
 SENTENCE_ENDS = '。！？.!?…।॥።'
 JOINED = re.compile(r'.+[/_|]([A-Z]{1,5}\$?|[BIESLU]-.+)')  # a word and its tag: Anna/NNP
+NO_MARK = {'-', '_'}
 CODES = 100  # numbers that may be tags
 
 
@@ -50,6 +51,8 @@ def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool) -> str:
     for i, column in enumerate(columns[1:-1], 2):
         if entity := _entity(column):
             return f'column {i} marks entities ({entity}), but the last does not ({_some(last)})'
+        if 'B' in column and set(column) <= MARKS | NO_MARK:
+            return f'column {i} has marks ({_some(column)}) without types; join them, as in B-PER'
     return _plain(rows, columns, blocks)
 
 
@@ -102,7 +105,8 @@ def _annotated(columns: Sequence[Sequence[str]]) -> bool:
     various = words > count / 4 or count > 10 * MANY  # in a long text words are repeated
     for column in columns[1:]:
         kinds = set(column)
-        if _entity(column) or kinds <= MARKS or 2 * sum(map(_is_code, kinds)) > len(kinds):
+        marks = {kind.upper() for kind in kinds} <= MARKS
+        if _entity(column) or marks or 2 * sum(map(_is_code, kinds)) > len(kinds):
             return True
         few = count > 3 and 4 * len(kinds) <= count and len(kinds) <= words
         if various and (few or all(map(DECIMAL.fullmatch, kinds))):

@@ -99,6 +99,7 @@ def iter_file(
     is_table = suffix == '.csv' or (suffix == '.tsv' and _names_columns(path))
     if suffix in records.JSON or is_table:
         read = tagged_records.read(path, tagged, columns, summary, on_error)
+        read = read if tagged is False else tagged_records.checked(read, summary)
     else:
         read = conll_columns.read(path, tagged, summary, on_error, columns)
     for sentence in read:

@@ -14,6 +14,7 @@ FEW = 20  # fewer examples than this say little about a column
 TRUTH = {'true': '1', 'yes': '1', 'false': '0', 'no': '0'}
 QUOTES = '"\'`\u2018\u2019\u201c\u201d.,;:'
 WHOLE_NUMBER = re.compile(r'([+-]?\d{1,18})(\.0+)?')
+MISSING = NO_VALUE | {'_', '-', '--'}
 BETWEEN = re.compile(r'[\s_-]+')
 SEVERAL = re.compile('[|;,]')
 
@@ -75,9 +76,7 @@ def doubts(names: Sequence[str], multi_label: bool) -> list[str]:
     """Lines about names of labels that may not be what they seem. multi_label: whether a text may
     have several of them."""
     lines = [f'labels that may mean the same: {a!a} and {b!a}' for a, b in alike(names)]
-    lines += [
-        f'labels that look like missing values: {x!a}' for x in names if x.lower() in NO_VALUE
-    ]
+    lines += [f'labels that look like missing values: {x!a}' for x in names if x.lower() in MISSING]
     for name in names:
         parts = [part.strip() for part in SEVERAL.split(name)]
         if len(parts) > 1 and all(parts) and (multi_label or {*parts} & {*names}):

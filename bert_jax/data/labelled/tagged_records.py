@@ -46,6 +46,17 @@ class _Columns(NamedTuple):
     has_spans: bool = False
 
 
+def checked(sentences: Iterator[Sentence], summary: Summary) -> Iterator[Sentence]:
+    """The sentences that can be written to a .conll file; -DOCSTART- is left out and counted."""
+    for sentence in sentences:
+        if len(sentence.words) == 1 and DOCSTART.fullmatch(sentence.words[0]):
+            summary.count('-DOCSTART- lines, left out', sentence.where)
+            continue
+        if number := sum(map(bool, map(SPACE.search, sentence.words))):
+            summary.count(SPACED, sentence.where, number)
+        yield sentence
+
+
 def has_words(header: Sequence[str]) -> bool:
     """Returns whether a line names a column of words."""
     return bool({name.strip().lower() for name in header} & {*WORDS, *WORD, TEXT})
@@ -59,23 +70,6 @@ def read(
     on_error: OnError | None,
 ) -> Iterator[Sentence]:
     """The sentences of a file; see `conll.iter_file`."""
-    for sentence in _read(path, tagged, columns, summary, on_error):
-        if tagged is not False:  # they are written as a .conll file
-            if len(sentence.words) == 1 and DOCSTART.fullmatch(sentence.words[0]):
-                summary.count('-DOCSTART- lines, left out', sentence.where)
-                continue
-            if number := sum(map(bool, map(SPACE.search, sentence.words))):
-                summary.count(SPACED, sentence.where, number)
-        yield sentence
-
-
-def _read(
-    path: pathlib.Path,
-    tagged: bool | None,
-    columns: bool,
-    summary: Summary,
-    on_error: OnError | None,
-) -> Iterator[Sentence]:
     if kind(path)[0] not in tables.SUFFIXES:
         found: _Columns | None = None
 
@@ -247,6 +241,7 @@ def _grouped(
 
     def blocks() -> Iterator[list[tables.Numbered]]:
         block: list[tables.Numbered] = []
+        first: tables.Numbered | None = None
         last, seen = '', set[str]()
         at = header.index(names.number) if names.number else -1
         for number, row in rows:
@@ -263,8 +258,12 @@ def _grouped(
             last = mark or last
             if not blank:
                 block.append((number, row))
+                first = first or block[0]
         if block:
             yield block
+        if not names.number and block and block[0] == first:
+            name = 'tables without blank lines or a column `sentence`, read as one sentence'
+            summary.count(name, str(path))
 
     def sentence(block: list[tables.Numbered]) -> Sentence:
         where = f'{path}:{block[0][0]}'

@@ -75,11 +75,12 @@ def mark_entities(tags: Collection[str]) -> bool:
 
 def usual_forms(tags: Collection[str]) -> dict[str, str]:
     """The usual form of each tag of a file that is written otherwise: B-PER for b-per, B_PER and
-    PER-B. It is empty if no tag marks an entity in one of these ways, or if only some do."""
+    PER-B, or B for b. It is empty if no tag marks an entity in one of these ways, or if only some
+    do."""
     rest = {*tags} - {'O'}
     if mark_entities(tags) or not rest:
         return {}
-    if all(map(SMALL.fullmatch, tags)):
+    if all(map(SMALL.fullmatch, tags)) or {'b', 'o'} <= {*tags} <= {*'obieslu'}:
         return {tag: tag.upper() if tag.islower() else tag[0].upper() + tag[1:] for tag in tags}
     for pattern in (JOINED, TURNED) if 'O' in tags else ():
         matches = {tag: pattern.fullmatch(tag) for tag in rest}

@@ -76,6 +76,19 @@ def test_tables_lists_and_texts_without_entities(tmp_path: pathlib.Path) -> None
     assert 'types of entities with spaces' in str(summary)
 
 
+def test_an_entity_with_its_own_text(tmp_path: pathlib.Path) -> None:
+    """Label Studio counts UTF-16 units, as JavaScript does."""
+    entity = {'start': 11, 'end': 15, 'labels': ['PER'], 'text': 'Anna'}
+    record = {'text': '\U0001f600' * 5 + ' Anna Otto left', 'label': [entity]}
+    summary = Summary()
+    (sentence,) = conll.read(written(tmp_path / 'a.jsonl', record), summary=summary)
+    assert sentence.tags == [*'OOOOO', 'B-PER', 'O', 'O']
+    assert 'entities whose positions count UTF-16 units, converted' in str(summary)
+    entity['text'] = 'Emma'
+    with pytest.raises(ValueError, match=r"is 'Otto', but its own text is 'Emma'"):
+        conll.read(written(tmp_path / 'a.jsonl', record))
+
+
 def test_scripts_without_spaces(tmp_path: pathlib.Path) -> None:
     record = {'text': '\u79c1\u306f\u6771\u4eac\u306b\u4f4f\u3080', 'label': [[2, 4, 'LOC']]}
     (sentence,) = conll.read(written(tmp_path / 'a.jsonl', record))

@@ -30,6 +30,7 @@ TRAINED = {
     'He left\nShe ran\nWe sat\n': r'looks like words and not like tags',
     'Anna B-PER 0.98\nlives O 0.99\n': r'column 2 marks entities \(B-PER\), but the last .*0\.98',
     'Anna NNP B-PER _\nlives VB O _\n': r'column 3 marks entities \(B-PER\), but the last',
+    'Anna B - PER\nlives O - -\nthe O - -\n': r'column 2 has marks \(B, O\) without types',
     'Anna 0 4\nlives 5 10\n\nHe 0 2\n': r'numbers \(4, 10, 2\) and not tags',
     'Anna 0.5\nlives 0.7\n': r'numbers \(0.5, 0.7\) and not tags',
     '| Anna | B-PER |\n| lives | O |\n': 'looks like a Markdown table',
@@ -65,6 +66,7 @@ PREDICTED = {
 # Tags in other forms, and what they are read as.
 FORMS = {
     'Anna b-per\nlives o\n': (['B-PER', 'O'], "tags such as 'b-per', read as 'B-PER'"),
+    'Anna b\nlives o\n': (['B', 'O'], "tags such as 'b', read as 'B'"),
     'Anna B_PER\nlives O\n': (['B-PER', 'O'], "tags such as 'B_PER', read as 'B-PER'"),
     'Anna PER-B\nlives O\n': (['B-PER', 'O'], "tags such as 'PER-B', read as 'B-PER'"),
     'word\tpos\nAnna\tN\nlives\tV\n': (['N', 'V'], 'lines with names of columns, left out'),
@@ -245,6 +247,9 @@ def test_rows_of_a_sentence_that_are_apart_are_counted(tmp_path):
     content = 'sentence,word,tag\n1,Anna,B-x\n2,He,O\n1,lives,O\n'
     assert len(conll.read(put(tmp_path / 'a.csv', content), summary=summary)) == 3
     assert 'sentences whose rows are apart' in str(summary) and ':4' in str(summary)
+    summary = Summary()
+    path = put(tmp_path / 'b.csv', 'id,word,tag\n1,Anna,B-x\n2,lives,O\n')
+    assert len(conll.read(path, summary=summary)) == 1 and 'as one sentence' in str(summary)
 
 
 READERS = {
@@ -279,9 +284,10 @@ ALIKE += ['\uff21', 'A', '07', '7', 'no', '0', '"q"', 'q', 'c', 'd', '-7']
 def test_labels_that_may_mean_the_same():
     expected = [tuple(ALIKE[i : i + 2]) for i in range(0, 18, 2)]
     assert labels.alike(ALIKE) == expected
-    doubts = labels.doubts(['NA', 'a', 'a|b', 'c;d'], multi_label=False)
+    doubts = labels.doubts(['NA', '_', 'a', 'a|b', 'c;d'], multi_label=False)
     assert doubts == [
         "labels that look like missing values: 'NA'",
+        "labels that look like missing values: '_'",
         "labels that look like several labels: 'a|b' (config.data.multi_label)",
     ]
     assert "'c;d' (config.data.label_separator)" in labels.doubts(['c;d'], multi_label=True)[0]
