@@ -240,7 +240,8 @@ def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskDat
         rows = f'the rows to train on in {file}' if data.split_field else file
         note = f'{share} of {rows}; config.data.eval_file is empty'
     processor.facts = processor.find_facts(train, held_out)
-    _count_contradictions(processor, train, summary)
+    compared = [] if file_lists.is_same(of_train, of_eval) else held_out
+    _count_repeated(processor, train, compared, summary)
     for doubt in labels.doubts(processor.facts.labels, processor.facts.multi_label):
         summary.count(doubt, data.train_file)
     if of_test:
@@ -280,10 +281,16 @@ def _split(
     return parts['train'], parts['dev'], {'test': parts['test']} if parts['test'] else {}
 
 
-def _count_contradictions(processor: Processor, train: Sequence[Any], summary: Summary) -> None:
-    """Counts examples whose text occurs before with another label."""
+def _count_repeated(
+    processor: Processor, train: Sequence[Any], held_out: Sequence[Any], summary: Summary
+) -> None:
+    """Counts examples whose text occurs before with another label, and texts that are trained on
+    and held out."""
     first: dict[str, str] = {}
     for example in train:
         text, label = processor.text_and_label(example)
         if first.setdefault(text, label) != label:
             summary.count('texts that occur before with another label', example.where)
+    again = [x.where for x in held_out if processor.text_and_label(x)[0] in first]
+    if again:
+        summary.count('texts to evaluate on that are trained on, too', again[0], len(again))

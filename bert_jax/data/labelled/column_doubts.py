@@ -23,11 +23,12 @@ NO_MARK = {'-', '_'}
 CODES = 100  # numbers that may be tags
 
 
-def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool) -> str:
+def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool, needs_tags: bool = True) -> str:
     """Returns why the rows do not look like words with their columns; '' if they do.
 
     rows: the columns of each word; all rows have the same number of columns. blocks: the number of
-    sentences. tagged: whether the last column is read as tags.
+    sentences. tagged: whether the last column is read as tags. needs_tags: whether these may not be
+    placeholders.
     """
     columns = list(zip(*rows, strict=True))
     if len(columns) == 1:
@@ -53,6 +54,8 @@ def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool) -> str:
             return f'column {i} marks entities ({entity}), but the last does not ({_some(last)})'
         if 'B' in column and set(column) <= MARKS | NO_MARK:
             return f'column {i} has marks ({_some(column)}) without types; join them, as in B-PER'
+    if len(rows) > 1 and len(set(last)) == 1 and not last[0].isalnum():
+        return f'the last column is {last[0]!r} everywhere' * needs_tags
     return _plain(rows, columns, blocks)
 
 
@@ -71,8 +74,6 @@ def _plain(rows: Sequence[Sequence[str]], columns: Sequence[Sequence[str]], bloc
     """Returns a reason to doubt tags that do not mark entities; '' if there is none."""
     words, last = columns[0], columns[-1]
     kinds, count = set(last), len(rows)
-    if count > 1 and len(kinds) == 1 and not last[0].isalnum():
-        return f'the last column is {last[0]!r} everywhere'
     if all(map(DECIMAL.fullmatch, kinds)):
         others = any(all(map(DECIMAL.fullmatch, column)) for column in columns[1:-1])
         if others or len(kinds) > min(CODES, max(count / 2, 2)) or not all(map(str.isdigit, kinds)):

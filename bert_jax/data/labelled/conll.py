@@ -21,6 +21,7 @@ from bert_jax.data.labelled.conll_columns import FORMAT
 from bert_jax.data.labelled.sentence import SPACE, Sentence
 from bert_jax.data.summary import Summary
 
+PLACEHOLDERS = {'_', '?', '-', '-100'}  # tags of test files for words whose tag is not known
 NO_BREAK = '\u00a0'
 
 
@@ -51,6 +52,12 @@ def read(
             for s in sentences
         ]
     found = {tag for sentence in sentences for tag in sentence.tags or ()}
+    if tagged is None and found & PLACEHOLDERS and tags.mark_entities(found - PLACEHOLDERS):
+        for i, sentence in enumerate(sentences):
+            if {*(sentence.tags or ())} & PLACEHOLDERS:
+                sentences[i] = dataclasses.replace(sentence, tags=None)
+                summary.count('sentences with placeholders for tags', sentence.where)
+        found -= PLACEHOLDERS
     if found and all(tag.isdigit() for tag in found):
         where = next(sentence.where for sentence in sentences if sentence.tags)
         shown = ', '.join(sorted(found)[:3])

@@ -66,6 +66,7 @@ def read(
     words = [cells for cells in certain if not DOCSTART.fullmatch(cells[0])]
     layout = _layout(words[0] if words else [''])
     width, header = layout.width, words[0] if layout.header else None
+    needs_tags = tagged is True
     tagged = layout.tag != layout.word if tagged is None else tagged
     known_tags = {cells[-1] for cells in certain}
     blocks: list[Block] = [[]]
@@ -88,7 +89,7 @@ def read(
     blocks = [block for block in blocks if block]
     rows = [cells for block in blocks for _, cells in block if len(cells) == width]
     ordered = [_ordered(cells, layout) for cells in rows]
-    if ordered and (doubt := column_doubts.find(ordered, len(blocks), tagged)):
+    if ordered and (doubt := column_doubts.find(ordered, len(blocks), tagged, needs_tags)):
         raise ValueError(f'{path}:{blocks[0][0][0]}: {doubt}; {FORMAT}')
     _describe(path, layout, tagged, summary)
     names = header or ['', *(f'column_{i}' for i in range(2, width + 1))]
