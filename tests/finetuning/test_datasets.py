@@ -59,6 +59,9 @@ def test_what_is_odd_about_texts_is_counted(tmp_path: pathlib.Path) -> None:
         f'{REPLACED} (first: {train}:7)': 2,
     }
     assert job.summary.columns == {train: "text='text', label='label'"}
+    copy = written(tmp_path / 'b.csv', 'text,label\na film,pos\na plot,neg\n')
+    lines = make('text', train_file=train, eval_file=copy).summary.lines()
+    assert lines[f'texts to evaluate on that are trained on, too (first: {copy}:2)'] == 1
 
 
 def test_every_task_of_the_table_has_a_processor() -> None:
