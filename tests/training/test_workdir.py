@@ -223,8 +223,7 @@ def test_what_says_whose_checkpoints_they_are_may_not_be_damaged(claims: Claims,
 
 
 def test_another_vocabulary_to_start_from_is_refused(claims: Claims) -> None:
-    vocabulary = claims.workdir / 'vocab.txt'
-    vocabulary.write_text(vocabulary.read_text() + 'more\n')
+    (claims.workdir / 'vocab.txt').open('a').write('more\n')
     other = dataclasses.replace(BASE, init_from=str(claims.workdir))
     claims.workdir = claims.folder / 'other'
     with pytest.raises(ValueError, match=r'another vocabulary .*--config.data.vocab_file=.*vocab'):
@@ -258,9 +257,9 @@ def test_a_run_whose_text_is_gone_goes_on_with_its_store(
     claims.start()
     assert len(claims.trained) == 2
     assert 'continues with the store that was made from it' in capsys.readouterr().err
-    for change in ({'language': 'de'}, {'cache_dir': str(claims.folder / 'other')}):
+    for key, value in {'language': 'de', 'cache_dir': str(claims.folder / 'other')}.items():
         with pytest.raises(ValueError, match=r'no file matches .*corpus.txt'):
-            claims.start(data=change)
+            claims.start(data={key: value})
 
 
 def test_a_copied_workdir_is_not_in_use(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
