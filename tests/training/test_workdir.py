@@ -223,7 +223,8 @@ def test_what_says_whose_checkpoints_they_are_may_not_be_damaged(claims: Claims,
 
 
 def test_another_vocabulary_to_start_from_is_refused(claims: Claims) -> None:
-    (claims.workdir / 'vocab.txt').open('a').write('more\n')
+    vocabulary = claims.workdir / 'vocab.txt'
+    vocabulary.write_text(vocabulary.read_text() + 'more\n')
     other = dataclasses.replace(BASE, init_from=str(claims.workdir))
     claims.workdir = claims.folder / 'other'
     with pytest.raises(ValueError, match=r'another vocabulary .*--config.data.vocab_file=.*vocab'):
@@ -250,9 +251,7 @@ def test_whether_labels_are_the_same(
     assert same_labels(tmp_path / 'one', tmp_path / 'other') == same
 
 
-def test_a_run_whose_text_is_gone_goes_on_with_its_store(
-    claims: Claims, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_run_whose_text_is_gone_goes_on(claims: Claims, capsys: pytest.CaptureFixture) -> None:
     (claims.folder / 'corpus.txt').rename(claims.folder / 'away.txt')
     claims.start()
     assert len(claims.trained) == 2

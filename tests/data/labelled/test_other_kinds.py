@@ -11,10 +11,8 @@ from bert_jax.data import files
 from bert_jax.data.labelled import (
     conll,
     examples,
-    label_numbers,
     labels,
     squad,
-    tagged_records,
 )
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import readers
@@ -141,34 +139,6 @@ def test_other_forms_are_read_and_counted(tmp_path, content, expected):
     assert sentence.words == ['Anna', 'lives'], 'prediction reads the same words'
 
 
-def test_rows_that_are_rejected_in_prodigy_are_left_out(tmp_path):
-    rows = [{'text': 'Anna lives', 'answer': name} for name in ('accept', 'reject', 'ignore')]
-    lines = [json.dumps(row | {'label': 'x', 'spans': []}) for row in rows]
-    path, summaries = put(tmp_path / 'a.jsonl', '\n'.join(lines)), (Summary(), Summary())
-    assert len(list(examples.iter_file(path, summary=summaries[0]))) == 1
-    assert len(conll.read(path, summary=summaries[1])) == 1
-    assert all('rejected or ignored in Prodigy' in str(summary) for summary in summaries)
-    assert len(list(examples.iter_file(path, summary=Summary(), predicts=True))) == 3
-    assert len(list(conll.iter_file(path, tagged=False))) == 3
-
-
-def test_a_word_of_json_may_have_spaces_or_be_no_word(tmp_path):
-    words = [
-        {'words': ['-DOCSTART-'], 'tags': ['O']},
-        {'words': ['New York', 'a\tb'], 'tags': 'xO'},
-    ]
-    words[1]['tags'] = ['B-x', 'O']
-    path, summary = put(tmp_path / 'a.json', json.dumps(words)), Summary()
-    (sentence,) = conll.read(path, summary=summary)
-    assert summary.counts == {'-DOCSTART- lines, left out': 1, tagged_records.SPACED: 2}
-    conll.write([sentence], [['B-x', 'O']], tmp_path / 'out.conll')
-    (again,) = conll.read(tmp_path / 'out.conll')
-    assert again.words == ['New\xa0York', 'a\xa0b']
-    put(path, json.dumps({'text': ['Anna lives', 'He left']}))
-    with pytest.raises(ValueError, match=r"in 'text'; expected a string"):
-        list(conll.iter_file(path, tagged=False))
-
-
 ROWS = [(['Anna', 'lives'], ['B-PER', 'O']), (['He'], ['O'])]
 OBJECTS = [{'tokens': w, 'ner_tags': t, 'id': i} for i, (w, t) in enumerate(ROWS)]
 WORDS_AND_TAGS = {
@@ -228,30 +198,6 @@ def test_words_without_tags_are_refused(tmp_path, name, content, message):
         conll.read(put(tmp_path / name, content))
 
 
-def test_numbers_get_their_names(tmp_path):
-    line = {'tokens': ['Anna', 'lives'], 'ner_tags': [1, 0]}
-    path = put(tmp_path / 'a.jsonl', json.dumps(line))
-    (sentence,) = conll.read(path, names=label_numbers.parse('O, B-PER'))
-    assert sentence.tags == ['B-PER', 'O']
-    with pytest.raises(ValueError, match=r"a\.jsonl:1 has '1'; expected a number from 0 to 0"):
-        conll.read(path, names=['O'])
-    assert label_numbers.name_of('1.0', ['neg', 'pos'], 'a.csv:2') == 'pos'
-    assert label_numbers.name_of('-1', ['neg', 'pos'], 'a.csv:2', strict=False) == '-1'
-    for wrong in ('O,,B', 'O,O'):
-        with pytest.raises(ValueError, match='expected the name of each number'):
-            label_numbers.parse(wrong)
-
-
-def test_rows_of_a_sentence_that_are_apart_are_counted(tmp_path):
-    summary = Summary()
-    content = 'sentence,word,tag\n1,Anna,B-x\n2,He,O\n1,lives,O\n'
-    assert len(conll.read(put(tmp_path / 'a.csv', content), summary=summary)) == 3
-    assert 'sentences whose rows are apart' in str(summary) and ':4' in str(summary)
-    summary = Summary()
-    path = put(tmp_path / 'b.csv', 'id,word,tag\n1,Anna,B-x\n2,lives,O\n')
-    assert len(conll.read(path, summary=summary)) == 1 and 'as one sentence' in str(summary)
-
-
 READERS = {
     'a.csv': lambda path: list(examples.iter_file(path)),
     'a.jsonl': lambda path: list(examples.iter_file(path)),
@@ -291,3 +237,25 @@ def test_labels_that_may_mean_the_same():
         "labels that look like several labels: 'a|b' (config.data.multi_label)",
     ]
     assert "'c;d' (config.data.label_separator)" in labels.doubts(['c;d'], multi_label=True)[0]
+<<<<<<< HEAD
+=======
+
+
+@pytest.mark.parametrize(
+    'content',
+    [TABLE * 3, BIO.replace(' ', '\t'), '{"a": 1}\n' * 3, '<html>\n', '<a>\nb\nc\n<b>x</b>\n'],
+)
+def test_a_corpus_that_looks_like_something_else_is_counted(tmp_path, content):
+    path, summary = put(tmp_path / 'a.txt', content), Summary()
+    documents = list(readers.source(DataConfig(corpus=f'text:{path}')).read(summary))
+    assert documents and 'text files that look like' in str(summary)
+    with pytest.raises(ValueError, match='looks like'):
+        list(text_inputs.read(path, DataConfig()))
+
+
+def test_the_name_of_a_column_is_no_text(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.txt:1 is 'text', the name of a column"):
+        list(text_inputs.read(put(tmp_path / 'a.txt', 'text\nfine\nbad\n'), DataConfig()))
+    found = list(text_inputs.read(put(tmp_path / 'a.csv', 'text\nfine\nbad\n'), DataConfig()))
+    assert [example.text for example in found] == ['fine', 'bad']
+>>>>>>> 5ce9016 (Test files of at most 300 lines)
