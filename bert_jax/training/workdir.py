@@ -206,7 +206,8 @@ def claim(
             if saved is None:
                 (workdir / BEST).unlink(missing_ok=True)  # left by a run that saved no checkpoint
             for name, content in vocabulary.items():
-                (workdir / name).write_bytes(content)
+                if saved is None or not (workdir / name).exists():  # other processes may read it
+                    (workdir / name).write_bytes(content)
             write_atomically(workdir / CONFIG, config.to_json())
             write_atomically(workdir / DATA, json.dumps(data, indent=2) + '\n')
 

@@ -107,7 +107,7 @@ class TextEncoder:
             self.odd[UNKNOWN].append(index)
         elif 2 * unknown > sum(map(len, segments)):
             self.odd[HALF_UNKNOWN].append(index)
-        if any(text.strip().lower() in NO_VALUE for text in pair):
+        if any(len(text) < 9 and text.strip().lower() in NO_VALUE for text in pair):
             self.odd[MISSING].append(index)
         if any('\ufffd' in text for text in pair):
             self.odd[REPLACED].append(index)
