@@ -9,6 +9,7 @@ import numpy as np
 from bert_jax.data.labelled import labels as label_columns
 from bert_jax.data.labelled import tables
 from bert_jax.data.labelled.examples import Example
+from bert_jax.data.labelled.json_files import characters
 
 BITS = {'0', '1', 'true', 'false'}
 Parser = Callable[[Any, str, str], tuple[str, ...] | None]
@@ -63,7 +64,7 @@ def _label(value: Any, name: str, where: str) -> str:
         raise ValueError(
             f'{where} has the label {value!r:.60} in {name!r}; expected strings or whole numbers'
         )
-    return value.strip()
+    return characters(value, name, where).strip()
 
 
 def names(examples: Sequence[Example]) -> list[str]:

@@ -28,6 +28,7 @@ REFUSED = {  # value in the file, separator -> message
     'an object': ({'a': 1}, ',', 'expected a list of labels'),
     'a list of lists': ([['a']], None, r"the label \['a'\] .*; expected strings"),
     'half a number': ([0.5], None, 'the label 0.5 .*; expected strings or whole numbers'),
+    'half a surrogate pair': (['\ud83d'], None, "half a surrogate pair in 'label'"),
     'an empty label': (['a', ' '], None, 'expected strings or whole numbers'),
     'twice': ('a,b,a', ',', "the label 'a' twice"),
     'half a list': ("['a', 'b'", ',', 'begins like a list but is not one'),
