@@ -73,7 +73,7 @@ def model_folder(
 def origin_of(folder: pathlib.Path) -> str | None:
     """The format of a checkpoint, an entry of FORMATS; None if it is not one of those."""
     try:
-        values = json.loads((folder / 'config.json').read_text())
+        values = json.loads((folder / 'config.json').read_text('utf-8-sig'))
     except FileNotFoundError:
         if any((folder / name).is_file() for name in (adapters.CONFIG, sentence_folders.MODULES)):
             return 'hf'

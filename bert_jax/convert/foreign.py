@@ -74,7 +74,7 @@ class Foreign:
 def read_json(path: pathlib.Path) -> dict[str, Any]:
     """The JSON object in a file. Raises ValueError if the file does not hold one."""
     try:
-        values = json.loads(path.read_text('utf-8'))
+        values = json.loads(path.read_text('utf-8-sig'))
     except FileNotFoundError as error:
         raise ValueError(f'{path} does not exist') from error
     except ValueError as error:

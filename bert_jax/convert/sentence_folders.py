@@ -97,7 +97,7 @@ def model_max_length(directory: pathlib.Path) -> int | None:
 def _modules(path: pathlib.Path) -> list[tuple[str, str]]:
     """Returns (kind, folder) of each module. Raises ValueError for a kind that is not supported."""
     try:
-        values = json.loads(path.read_text('utf-8'))
+        values = json.loads(path.read_text('utf-8-sig'))
         found = [(str(x['type']).rpartition('.')[2], str(x['path'])) for x in values]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f'{path} is not a list of modules with type and path: {error}') from error

@@ -166,10 +166,13 @@ def test_checkpoints_of_tensorflow(ours: pathlib.Path, tmp_path: pathlib.Path) -
     assert model_dir.load(tmp_path / 'ours').heads
 
 
-def test_blanks_and_a_mark_in_a_vocabulary(theirs: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_blanks_and_byte_order_marks(theirs: pathlib.Path, tmp_path: pathlib.Path) -> None:
     path = theirs / 'vocab.txt'
     pieces = path.read_text().split()
     path.write_text('\ufeff' + ''.join(f'{piece} \t\r\n' for piece in pieces), 'utf-8')
+    for path in theirs.glob('*.json'):
+        path.write_text('\ufeff' + path.read_text())
+    assert cached.origin_of(theirs) == 'hf'
     convert_in('hf', theirs, tmp_path / 'ours')
     vocabulary = model_dir.load(tmp_path / 'ours').vocabulary
     assert vocabulary is not None and vocabulary.pieces == pieces
