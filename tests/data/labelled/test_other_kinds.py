@@ -237,25 +237,3 @@ def test_labels_that_may_mean_the_same():
         "labels that look like several labels: 'a|b' (config.data.multi_label)",
     ]
     assert "'c;d' (config.data.label_separator)" in labels.doubts(['c;d'], multi_label=True)[0]
-<<<<<<< HEAD
-=======
-
-
-@pytest.mark.parametrize(
-    'content',
-    [TABLE * 3, BIO.replace(' ', '\t'), '{"a": 1}\n' * 3, '<html>\n', '<a>\nb\nc\n<b>x</b>\n'],
-)
-def test_a_corpus_that_looks_like_something_else_is_counted(tmp_path, content):
-    path, summary = put(tmp_path / 'a.txt', content), Summary()
-    documents = list(readers.source(DataConfig(corpus=f'text:{path}')).read(summary))
-    assert documents and 'text files that look like' in str(summary)
-    with pytest.raises(ValueError, match='looks like'):
-        list(text_inputs.read(path, DataConfig()))
-
-
-def test_the_name_of_a_column_is_no_text(tmp_path):
-    with pytest.raises(ValueError, match=r"a\.txt:1 is 'text', the name of a column"):
-        list(text_inputs.read(put(tmp_path / 'a.txt', 'text\nfine\nbad\n'), DataConfig()))
-    found = list(text_inputs.read(put(tmp_path / 'a.csv', 'text\nfine\nbad\n'), DataConfig()))
-    assert [example.text for example in found] == ['fine', 'bad']
->>>>>>> 5ce9016 (Test files of at most 300 lines)

@@ -1,10 +1,10 @@
-"""Rows as tools for annotation and data frames write them, and columns with something else."""
+"""Rows as tools for annotation and data frames write them."""
 
 import json
 
 import pytest
 
-from bert_jax.data.labelled import conll, examples, label_numbers, labels, tagged_records
+from bert_jax.data.labelled import conll, examples, label_numbers, tagged_records
 from bert_jax.data.summary import Summary
 
 
@@ -63,16 +63,3 @@ def test_rows_of_a_sentence_that_are_apart_are_counted(tmp_path):
     summary = Summary()
     path = put(tmp_path / 'b.csv', 'id,word,tag\n1,Anna,B-x\n2,lives,O\n')
     assert len(conll.read(path, summary=summary)) == 1 and 'as one sentence' in str(summary)
-
-
-def test_a_column_that_is_not_one_of_labels(tmp_path):
-    turned = 'text,label\npos,fine film\nneg,bad film\npos,good one\nneg,poor one\n'
-    ids = 'text,label\n' + ''.join(f'text {i},{i}\n' for i in range(30))
-    for content, message in ((turned, '4 different labels and 2 diff'), (ids, 'regression=true')):
-        found = list(examples.iter_file(put(tmp_path / 'a.csv', content)))
-        with pytest.raises(ValueError, match=message):
-            labels.check_column(found, 'a.csv')
-    labels.check_column(
-        list(examples.iter_file(put(tmp_path / 'a.csv', 'text,label\nfine,pos\nbad,neg\n'))),
-        'a.csv',
-    )
