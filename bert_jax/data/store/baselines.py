@@ -38,11 +38,11 @@ def count(
         return {}
     frequent = int(np.argmax(np.bincount(token)))
     pairs = np.full(edge + 1, frequent)
-    known, best = _most_frequent(left, token)
+    known, best = _most_frequent((left,), token, edge)
     pairs[known] = best
-    known, best = _most_frequent(left * (edge + 1) + right, token)
+    known, best = _most_frequent((left, right), token, edge)
     left, token, right = expected
-    both = left * (edge + 1) + right
+    both = left.astype(np.int64) * (edge + 1) + right
     place = np.searchsorted(known, both).clip(max=len(known) - 1)
     predictions = {
         'frequent': frequent,
@@ -58,11 +58,11 @@ def count(
 
 
 def _tokens(store: format.Store, limit: int, edge: int) -> tuple[np.ndarray, ...]:
-    """The arrays (left neighbour, token, right neighbour), int64[n] each; n is about `limit` or
+    """The arrays (left neighbour, token, right neighbour), int32[n] each; n is about `limit` or
     less."""
     starts = store.sentences[store.documents]  # the first token of each document, and the end
     blocks = list(_blocks(int(starts[0]), int(starts[-1]), limit))
-    columns = tuple(np.zeros(sum(b - a for a, b in blocks), np.int64) for _ in range(3))
+    columns = tuple(np.zeros(sum(b - a for a, b in blocks), np.int32) for _ in range(3))
     first = 0
     for begin, end in blocks:
         left, token, right = (column[first : first + end - begin] for column in columns)
@@ -85,18 +85,26 @@ def _blocks(begin: int, end: int, limit: int) -> Iterator[tuple[int, int]]:
         yield start, start + size
 
 
-def _most_frequent(context: np.ndarray, token: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _most_frequent(
+    context: tuple[np.ndarray, ...], token: np.ndarray, edge: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The distinct contexts in ascending order and the most frequent token of each, int64[contexts]
     each.
 
-    The smallest id wins among equally frequent tokens.
+    context: the columns of ids that make a context. Its number has them as digits, to the base
+    edge + 1. The smallest id wins among equally frequent tokens.
     """
-    known, index = np.unique(context, return_inverse=True)
-    number = int(token.max()) + 1
-    both, counts = np.unique(index * number + token, return_counts=True)
-    owner = both // number
+    both = np.zeros(len(token), np.int64)  # a context and its token
+    for column in (*context, token):
+        both *= edge + 1
+        both += column
+    both.sort()
+    places = np.flatnonzero(np.append(True, both[1:] != both[:-1]))
+    both, counts = both[places], np.diff(places, append=len(both))
+    owner = both // (edge + 1)
     first = np.flatnonzero(np.diff(owner, prepend=-1))
     highest = np.maximum.reduceat(counts, first)
-    candidates = np.flatnonzero(counts == highest[owner])
-    _, winner = np.unique(owner[candidates], return_index=True)
-    return known, both[candidates[winner]] % number
+    sizes = np.diff(first, append=len(owner))
+    both = both[counts == np.repeat(highest, sizes)]
+    winner = np.flatnonzero(np.diff(both // (edge + 1), prepend=-1))
+    return owner[first], both[winner] % (edge + 1)
