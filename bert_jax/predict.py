@@ -151,6 +151,9 @@ def _check_flags() -> None:
     """Raises ValueError for flags that do not fit together, whatever the model is."""
     if bool(FLAGS.text) == (FLAGS.input is not None):
         raise ValueError('give --text or --input')
+    for name in ('text', 'text_b', 'context'):
+        if not all(text.strip() for text in FLAGS[name].value):
+            raise ValueError(f'--{name} is empty; expected a text')
     _sources()
     if FLAGS.output is None:
         if FLAGS.all_scores:

@@ -72,6 +72,8 @@ def test_every_kind_has_a_command() -> None:
             'questions: 3, contexts: 2;',
         ),
         ('texts', ['--text=a', '--output=x.jsonl'], 'remove --output'),
+        ('texts', ['--text='], '--text is empty; expected a text'),
+        ('pairs', ['--text=a', '--text_b= '], '--text_b is empty'),
         ('pretrained', ['--text=a', '--mode=task'], 'no task head'),
         ('pretrained', ['--text=a', '--mode=embed'], 'several --text'),
     ],
