@@ -16,7 +16,7 @@ from bert_jax.batch import HostBatch
 from bert_jax.config import MeshConfig, choices, environment
 from bert_jax.data import model_languages
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
-from bert_jax.data.labelled.texts import Row, Text, TextEncoder
+from bert_jax.data.labelled.texts import Row, Text, TextEncoder, listed
 from bert_jax.inference import embedding, masked_words, model_dir
 from bert_jax.inference.masked_words import Candidates
 from bert_jax.inference.model_dir import Pretrained
@@ -117,7 +117,7 @@ class Bert:
     def __call__(self, inputs: Iterable[Text]) -> dict[str, np.ndarray]:
         """The outputs of `apply` for texts and pairs of texts, and their attention_mask. Rows are
         padded with zeros to the longest row."""
-        inputs = inputs if isinstance(inputs, str) else list(inputs)
+        inputs = inputs if isinstance(inputs, str) else listed(inputs)
         if not len(inputs):
             return {name: value[:0] for name, value in self(['']).items()}
         examples = self.examples(self.encoder.encode(inputs))
@@ -164,7 +164,7 @@ class Bert:
         `embed_stream`."""
         if isinstance(inputs, str):
             return self.embed([inputs], pooling, windows, prompt)[0]
-        vectors = list(self.embed_stream(inputs, pooling, windows, prompt))
+        vectors = list(self.embed_stream(listed(inputs), pooling, windows, prompt))
         return (
             np.stack(vectors) if vectors else np.zeros((0, self.vector_size(pooling)), np.float32)
         )
