@@ -10,7 +10,7 @@ from bert_jax.config import Config
 from bert_jax.config.console import plural, say
 from bert_jax.config.errors import Interrupted
 from bert_jax.data.files import kind, raw_lines
-from bert_jax.data.labelled import file_lists
+from bert_jax.data.labelled import file_lists, tables
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.progress import counted
 from bert_jax.data.summary import Summary
@@ -116,11 +116,11 @@ def write_records(
     the rows before it. The same is true if the disk is full (OSError) and after a signal
     (Interrupted). The error says how many rows that file has.
     """
-    # If each line is an example, the number of lines is that of the examples.
+    # If each row is an example, the number of rows is that of the examples.
     sources = [source] if isinstance(source, pathlib.Path) else source
     lined = ('.jsonl',) if 'tagger' in bert.heads else ('.jsonl', '.csv', '.tsv')
-    by_line = all(kind(path)[0] in lined for path in sources)
-    total = sum(1 for path in sources for _ in raw_lines(path)) if by_line else None
+    by_row = all(kind(path)[0] in lined for path in sources)
+    total = sum(map(number_of_rows, sources)) if by_row else None
     count, bad, summary = 0, BadRows(), Summary()
     columns = columns and output.suffix != '.txt'
     found = records(bert, sources, summary, bad if skip else None, columns, all_scores)
@@ -136,6 +136,14 @@ def write_records(
     for name, number in summary.lines().items():
         say(f'{name}: {number:,}')
     return count
+
+
+def number_of_rows(path: pathlib.Path) -> int:
+    """The number of rows of a .jsonl, .csv or .tsv file, bad ones included, without the names of
+    the columns and blank lines."""
+    if kind(path)[0] == '.jsonl':
+        return sum(1 for line in raw_lines(path) if line.content.strip())
+    return sum(1 for _, cells in tables.rows(path, lambda _: None) if cells) - 1
 
 
 def _with_progress(error: BaseException, output: pathlib.Path, count: int) -> BaseException:

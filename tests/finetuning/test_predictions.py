@@ -154,6 +154,19 @@ def test_whether_a_question_may_have_no_answer(
     assert (bert.no_answer, bert.labels) == (expected, ())
 
 
+@pytest.mark.parametrize(
+    ('name', 'content'),
+    [
+        ('a.csv', 'text,label\n"a\nb",x\n\nc,y\n'),
+        ('a.tsv', 'text\tlabel\na"\tx\nb\ty\n'),
+        ('a.jsonl', '{"text": "a"}\n\n{"text": "b"}\n'),
+    ],
+)
+def test_the_progress_counts_rows(tmp_path: pathlib.Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert predictions.number_of_rows(tmp_path / name) == 2
+
+
 def classifier(folder: pathlib.Path) -> Bert:
     return fine_tuned(folder / 'model', ('pooler', 'classifier'), ('neg', 'pos'))
 
