@@ -53,7 +53,7 @@ def open_writer(path: pathlib.Path, summary: Summary) -> Iterator[Callable[[Reco
             print('\t'.join(plain), file=file)
 
         def write(record: Record) -> None:
-            row = _flat(record)
+            row = flat(record)
             if not columns:
                 columns.extend(row)
                 line(columns)
@@ -100,7 +100,7 @@ def _only_text(record: Record) -> str:
     return ' '.join(values[0].splitlines())
 
 
-def _flat(record: Record) -> dict[str, Any]:
+def flat(record: Record) -> dict[str, Any]:
     """The record with a column for each label's probability, after `probability`, the largest."""
     row: dict[str, Any] = {}
     for name, value in record.items():

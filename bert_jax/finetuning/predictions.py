@@ -15,11 +15,16 @@ from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.progress import counted
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.datasets import processor_for
-from bert_jax.finetuning.prediction_files import keep_whole_lines, open_writer, partial_path
+from bert_jax.finetuning.prediction_files import (
+    flat,
+    keep_whole_lines,
+    open_writer,
+    partial_path,
+)
 from bert_jax.finetuning.task_data import PREDICT, Processor, Record, TaskFacts
 from bert_jax.inference.trained_model import Bert
 
-COPIED = ('id', 'words')  # columns of the input that every record has
+COPIED = ('id', 'words')  # columns of the input that a record has, too
 MAX_PRINTED_ROWS = 5  # bad rows that are printed one by one
 
 
@@ -49,7 +54,8 @@ def records(
     .jsonl with `source`) get `target`. Long texts are cut or split as in training; `summary` counts
     them and other unusual things. .conll and .json files are read as a whole, others a window at a
     time. columns: whether a record also has the columns of the file. A column with the name of a
-    prediction, such as `label`, becomes `input_label`. A file with a line for each word has a list
+    prediction in any format, such as `label` or `probability_LABEL`, becomes `input_label`, or
+    `input_label_2` if the file has that column, too. A file with a line for each word has a list
     for each column; those without a name are column_2, column_3, ...
     all_scores: whether a word has the probability of every label, and not only that of its tag.
 
@@ -190,17 +196,20 @@ def _examples(
 
 
 def _with_columns(record: Record, columns: Mapping[str, Any]) -> Record:
-    """The record after the columns of the input. A column with the name of a prediction is
-    renamed."""
+    """The record after the columns of the input, which keep their order. A column with the name of
+    a prediction in any format is renamed."""
     carried = {}
+    predicted = {*record, *flat(record)}
+    taken = {*columns, *predicted}
     for name, value in columns.items():
-        if name not in record:
-            carried[name] = value
-        elif name not in COPIED:
-            free = f'input_{name}'
-            while free in columns or free in record:
-                free = f'input_{free}'
-            carried[free] = value
+        if name in predicted and name not in COPIED:
+            new, number = f'input_{name}', 1
+            name = new
+            while name in taken:
+                number += 1
+                name = f'{new}_{number}'
+            taken.add(name)
+        carried[name] = value
     return carried | record
 
 

@@ -109,8 +109,8 @@ def test_similarities(
 
 ROWS = {
     'texts': [
-        {'text': 'a film', 'label': 'odd', 'id': 7},
-        {'text': 'the plot', 'label': 'fine', 'id': 8},
+        {'text': 'a film', 'input_label': 'a', 'label': 'odd', 'probability_fine': '0.4', 'id': 7},
+        {'text': 'the plot', 'input_label': 'b', 'label': 'x', 'probability_fine': '0.5', 'id': 8},
     ],
     'numbers': [
         {'text': 'a film', 'value': '3', 'id': 7},
@@ -118,10 +118,12 @@ ROWS = {
     ],
     'tags': [{'words': ['anna', 'went'], 'id': 7}, {'words': ['it', 'was'], 'id': 8}],
     'questions': [
-        {'id': 'x', 'question': 'who ?', 'context': 'anna went', 'source': 'a\tb'},
-        {'id': 'y', 'question': 'who was ?', 'context': 'bert was', 'source': 'c'},
+        {'question': 'who ?', 'id': 'x', 'context': 'anna went', 'source': 'a\tb'},
+        {'question': 'who was ?', 'id': 'y', 'context': 'bert was', 'source': 'c'},
     ],
 }
+RENAMED = {'label': 'input_label_2', 'value': 'input_value'}  # columns of ROWS
+RENAMED |= {'probability_fine': 'input_probability_fine'}
 
 
 @pytest.mark.parametrize('suffix', ['.jsonl', '.csv', '.tsv'])
@@ -148,8 +150,9 @@ def test_columns_are_carried(
             found = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
     assert len(found) == 2
     for row, source in zip(found, ROWS[kind], strict=True):
+        assert [*row][: len(source)] == [RENAMED.get(name, name) for name in source]
         for name, value in source.items():
-            there = row[f'input_{name}' if name in ('label', 'value') else name]
+            there = row[RENAMED.get(name, name)]
             if suffix != '.jsonl':
                 value = value if isinstance(value, str) else json.dumps(value)
             assert there == (value.replace('\t', ' ') if suffix == '.tsv' else value)
