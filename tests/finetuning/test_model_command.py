@@ -118,8 +118,8 @@ ROWS = {
     ],
     'tags': [{'words': ['anna', 'went'], 'id': 7}, {'words': ['it', 'was'], 'id': 8}],
     'questions': [
-        {'question': 'who ?', 'id': 'x', 'context': 'anna went', 'source': 'a\tb'},
-        {'question': 'who was ?', 'id': 'y', 'context': 'bert was', 'source': 'c'},
+        {'question': 'who ?', 'id': 'x', 'context': 'anna went', 'answers': 'a\tb'},
+        {'question': 'who was ?', 'id': 'y', 'context': 'bert was', 'answers': 'c'},
     ],
 }
 RENAMED = {'label': 'input_label_2', 'value': 'input_value'}  # columns of ROWS
@@ -140,6 +140,8 @@ def test_columns_are_carried(
     files = [f'--input={tmp_path / "in.jsonl"}', f'--output={output}']
     code, _, said = run_predict(f'--checkpoint={folders[kind]}', *files)
     assert code == 0, said
+    unread = [name for name in ('label', 'answers') if name in ROWS[kind][0]]
+    assert all(name in said.partition('not read: ')[2] for name in unread), said
     with output.open(newline='') as file:
         if suffix == '.jsonl':
             found = [json.loads(line) for line in file]

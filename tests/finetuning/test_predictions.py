@@ -176,7 +176,7 @@ def test_a_signal_leaves_whole_rows_and_says_how_many(
 ) -> None:
     classifier(tmp_path)
     monkeypatch.setattr(ClassificationProcessor, 'window', 4)
-    (tmp_path / 'a.jsonl').write_text('{"text": "good", "id": 1}\n' * 25)
+    (tmp_path / 'a.jsonl').write_text('{"text": "good", "label": "pos"}\n' * 25)
     iter_file = examples.iter_file
 
     def killed(*arguments: Any, **options: Any) -> Iterator[examples.Example]:
@@ -195,7 +195,7 @@ def test_a_signal_leaves_whole_rows_and_says_how_many(
     assert code == 128 + signal.SIGTERM and signal.getsignal(signal.SIGTERM) == before
     part = tmp_path / 'out.csv.partial'
     assert f'stopped by SIGTERM; {part} has the 8 records before it' in said
-    assert f"{tmp_path}/a.jsonl: text='text', not read: 'id'" in said
+    assert f"{tmp_path}/a.jsonl: text='text', not read: 'label'" in said
     assert len(part.read_text().splitlines()) == 9 and not (tmp_path / 'out.csv').exists()
 
 
