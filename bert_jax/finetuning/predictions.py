@@ -1,12 +1,13 @@
 """Predictions of a fine-tuned model: labels, numbers, tags, answers or texts."""
 
+import contextlib
 import itertools
 import pathlib
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bert_jax.config import Config
+from bert_jax.config import Config, disk
 from bert_jax.config.console import plural, say
 from bert_jax.config.errors import Interrupted
 from bert_jax.data.files import kind, raw_lines
@@ -119,7 +120,7 @@ def write_records(
 
     columns, all_scores: see `records`; a .txt file has the texts alone. skip: whether to leave out
     bad rows, which are reported. Otherwise the first one raises ValueError, and OUTPUT.partial has
-    the rows before it. The same is true if the disk is full (OSError) and after a signal
+    the rows before it. The same is true if the disk is full (DiskError) and after a signal
     (Interrupted). The error says how many rows that file has.
     """
     # If each row is an example, the number of rows is that of the examples.
@@ -156,15 +157,17 @@ def _with_progress(error: BaseException, output: pathlib.Path, count: int) -> Ba
     """The error with how far the output goes. The output has whole rows, or is removed if it has
     none."""
     has = f'{output} has the {plural(count, "record")} before it'
-    if not count:
-        output.unlink(missing_ok=True)
-        has = 'no record was written'
-    elif isinstance(error, OSError):
-        keep_whole_lines(output)
+    with contextlib.suppress(OSError):  # of a disk that is read-only now
+        if not count:
+            has = 'no record was written'
+            output.unlink(missing_ok=True)
+        elif isinstance(error, OSError):
+            keep_whole_lines(output)
     if isinstance(error, ValueError):
         return ValueError(f'{error}. {has}') if count else error
     if isinstance(error, OSError):
-        return OSError(error.errno, f'{error.strerror or error}. {has}', str(output))
+        other = OSError(error.errno, f'{error.strerror or error}. {has}', str(output))
+        return disk.explanation(error, output, lambda: has) or other
     number = error.number if isinstance(error, Interrupted) else signal.SIGINT
     return Interrupted(f'{str(error) or "interrupted"}; {has}', number)
 

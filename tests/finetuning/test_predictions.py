@@ -14,7 +14,7 @@ import pytest
 import small_tasks
 
 from bert_jax import predict
-from bert_jax.config import command_line
+from bert_jax.config import command_line, disk
 from bert_jax.data.labelled import examples
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import prediction_files, predictions
@@ -222,7 +222,8 @@ def test_a_full_disk_leaves_whole_rows_and_says_how_many(
             yield limited
 
     monkeypatch.setattr(predictions, 'open_writer', full)
-    with pytest.raises(OSError, match=r'No space left on device\. .* has the 3 records before it'):
+    said = r'^no space is left for .*; .*partial has the 3 records before it\. Make room, and run'
+    with pytest.raises(disk.DiskError, match=said):
         predictions.write_records(bert, tmp_path / 'a.jsonl', output)
     part = tmp_path / 'out.jsonl.partial'
     assert len(list(map(json.loads, part.read_text().splitlines()))) == 3 and not output.exists()
