@@ -11,6 +11,7 @@ DIR: a workdir, a folder written by bert_jax convert, or a folder of a Hugging F
 checkpoint, which is converted once into the cache. In Python, see `bert_jax.load`.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -25,6 +26,7 @@ from absl import flags
 from bert_jax.config import DataConfig, choices, command_line
 from bert_jax.config.console import plural, say
 from bert_jax.config.errors import interruptible
+from bert_jax.config.files import sole_writer
 from bert_jax.data.labelled import file_lists
 from bert_jax.finetuning import SUFFIXES
 from bert_jax.inference import POOLINGS
@@ -172,8 +174,6 @@ def _check_flags() -> None:
     if not FLAGS.output.endswith(suffixes):
         raise ValueError(f'--output={FLAGS.output} has to end in {", ".join(suffixes)}')
     command_line.check_output(FLAGS.output)
-    if pathlib.Path(FLAGS.output).exists():
-        raise ValueError(f'--output={FLAGS.output} exists; remove it or choose another')
 
 
 def _sources() -> list[pathlib.Path]:
@@ -251,6 +251,12 @@ def main(argv: list[str]) -> int:
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns about missing optional files
     command_line.parse_flags(argv, FLAGS)
     _check_flags()
+    with sole_writer(pathlib.Path(FLAGS.output)) if FLAGS.output else contextlib.nullcontext():
+        _predict()
+    return 0
+
+
+def _predict() -> None:
     bert = load(FLAGS.checkpoint, FLAGS.dtype, FLAGS.language)
     _say_language(bert)
     mode = _mode(bert)
@@ -272,7 +278,6 @@ def main(argv: list[str]) -> int:
             longest = min(longest, bert.embedding.max_seq_length or longest)
         texts = plural(count, 'text')
         say(f'{texts} with more than {longest} tokens, cut to that length')
-    return 0
 
 
 if __name__ == '__main__':

@@ -10,18 +10,14 @@ from typing import Any
 from bert_jax.config import Config, disk
 from bert_jax.config.console import plural, say
 from bert_jax.config.errors import Interrupted
+from bert_jax.config.files import partial_path
 from bert_jax.data.files import kind, raw_lines
 from bert_jax.data.labelled import file_lists, tables
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.progress import counted
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.datasets import processor_for
-from bert_jax.finetuning.prediction_files import (
-    flat,
-    keep_whole_lines,
-    open_writer,
-    partial_path,
-)
+from bert_jax.finetuning.prediction_files import flat, keep_whole_lines, open_writer
 from bert_jax.finetuning.task_data import PREDICT, Processor, Record, TaskFacts
 from bert_jax.inference.trained_model import Bert
 

@@ -9,6 +9,7 @@ import pytest
 from fine_tuned import KINDS, LABELS
 
 from bert_jax import export
+from bert_jax.config.files import sole_writer
 
 COMMANDS = {
     'texts': (
@@ -105,6 +106,17 @@ def test_similarities(
     texts = ['--text=a film', '--text=a film', '--text=the plot']
     code, shown, _ = run_predict(f'--checkpoint={folders["pretrained"]}', '--mode=embed', *texts)
     assert code == 0 and shown.splitlines()[:2] == ['a film', '    1.000  a film']
+
+
+@pytest.mark.parametrize(('mode', 'name'), [('task', 'out.csv'), ('embed', 'out.npz')])
+def test_an_output_that_another_process_writes_is_refused(
+    tmp_path: pathlib.Path, run_predict: Callable[..., tuple[int, str, str]], mode: str, name: str
+) -> None:
+    (tmp_path / 'in.csv').write_text('text\na\n')
+    files = [f'--input={tmp_path / "in.csv"}', f'--output={tmp_path / name}', f'--mode={mode}']
+    with sole_writer(tmp_path / name):
+        code, _, said = run_predict('--checkpoint=none', *files)
+    assert code == 2 and 'is being written by another process' in said and said.count('\n') == 1
 
 
 ROWS = {
