@@ -25,11 +25,11 @@ from absl import flags
 
 from bert_jax.config import DataConfig, choices, command_line
 from bert_jax.config.console import plural, say
-from bert_jax.config.errors import interruptible
 from bert_jax.config.files import sole_writer
 from bert_jax.data.labelled import file_lists
 from bert_jax.finetuning import SUFFIXES
 from bert_jax.inference import POOLINGS
+from bert_jax.parallel.signals import Stopper
 
 # Modules that import JAX are imported in functions. So a mistake on the command line takes no time.
 if TYPE_CHECKING:
@@ -153,8 +153,9 @@ def _check_flags() -> None:
     """Raises ValueError for flags that do not fit together, whatever the model is."""
     if bool(FLAGS.text) == (FLAGS.input is not None):
         raise ValueError('give --text or --input')
-    for name in ('text', 'text_b', 'context'):
-        if not all(text.strip() for text in FLAGS[name].value):
+    given = {'text': FLAGS.text, 'text_b': FLAGS.text_b, 'context': FLAGS.context}
+    for name, texts in given.items():
+        if not all(text.strip() for text in texts):
             raise ValueError(f'--{name} is empty; expected a text')
     _sources()
     if FLAGS.output is None:
@@ -219,7 +220,7 @@ def _print(bert: 'Model', mode: str) -> None:
         text_files.print_masked_words(bert, inputs, FLAGS.top_k, on_error)
     elif sources:
         found = predictions.records(bert, sources, bert.counted, on_error, columns=True)
-        for record in predictions.announced(found, bert.counted):
+        for record in bert.until_stopped(predictions.announced(found, bert.counted)):
             printed.show(bert, record, FLAGS.top_k)
     else:
         printed.show_texts(bert, FLAGS.text, FLAGS.text_b, FLAGS.context, FLAGS.top_k)
@@ -265,7 +266,8 @@ def _predict() -> None:
         if not bert.multi_label:
             raise ValueError('--threshold is for a model of texts with several labels; remove it')
         bert.eval = dataclasses.replace(bert.eval, threshold=FLAGS.threshold)
-    with interruptible():
+    with Stopper('stopping; another Ctrl-C ends at once', 'interrupted') as stopper:
+        bert.until_stopped = stopper.until_stopped
         (_print if FLAGS.output is None else _write)(bert, mode)
     for name, number in bert.counted.lines().items():
         say(f'{name}: {number:,}')

@@ -130,7 +130,7 @@ def write_records(
     found, partial = announced(found, summary), partial_path(output)
     try:
         with open_writer(partial, summary) as write:
-            for record in counted(found, 'predicting', total):
+            for record in counted(bert.until_stopped(found), 'predicting', total):
                 count += sum(1 for _ in each([record], write, bad if skip else None))
         partial.replace(output)
     except (ValueError, OSError, KeyboardInterrupt, Interrupted) as error:

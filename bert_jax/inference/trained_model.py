@@ -52,6 +52,7 @@ class Bert:
         self.labels, self.pairs, self.no_answer = source.labels, source.pairs, source.no_answer
         self.multi_label, self.embedding = source.multi_label, source.embedding
         self.folder = folder
+        self.until_stopped: Callable[[Iterable[Any]], Iterator[Any]] = iter  # see signals.Stopper
         longest, types = self.config.longest_row, self.config.type_vocab_size
         vocabulary, language = source.vocabulary, source.data.language
         vocabulary = vocabulary.for_language(language) if vocabulary and language else vocabulary
@@ -249,12 +250,15 @@ class Bert:
 
         waiting: collections.deque[concurrent.futures.Future] = collections.deque()
         with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-            for batch in SequentialBatches(examples, shapes):
-                waiting.append(pool.submit(results, batch))
-                if len(waiting) > 2 * THREADS:
+            try:
+                for batch in self.until_stopped(SequentialBatches(examples, shapes)):
+                    waiting.append(pool.submit(results, batch))
+                    if len(waiting) > 2 * THREADS:
+                        yield waiting.popleft().result()
+                for _ in self.until_stopped(range(len(waiting))):
                     yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def examples(self, rows: list[Row]) -> EncodedExamples:
         """The rows of texts as examples without labels."""

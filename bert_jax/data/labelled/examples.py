@@ -66,10 +66,10 @@ def iter_file(
     UTF-8 or empty.
     """
     path = pathlib.Path(path).expanduser()
-    needed, optional = [text, *[text_b] * (text_b != TEXT_B)], (TEXT_B, label)
+    needed, optional = [text, *[text_b] * (text_b != TEXT_B)], [TEXT_B, *[label] * (not predicts)]
     is_json = kind(path)[0] in records.JSON
     if predicts:
-        advice, optional, label_set = predict_advice(needed), (TEXT_B,), None
+        advice, label_set = predict_advice(needed), None
     empty = True
 
     def example(found: tuple[dict[str, Any], str]) -> Example:
