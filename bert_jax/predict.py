@@ -11,6 +11,7 @@ DIR: a workdir, a folder written by bert_jax convert, or a folder of a Hugging F
 checkpoint, which is converted once into the cache. In Python, see `bert_jax.load`.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -24,10 +25,11 @@ from absl import flags
 
 from bert_jax.config import DataConfig, choices, command_line
 from bert_jax.config.console import plural, say
-from bert_jax.config.errors import interruptible
+from bert_jax.config.files import sole_writer
 from bert_jax.data.labelled import file_lists
 from bert_jax.finetuning import SUFFIXES
 from bert_jax.inference import POOLINGS
+from bert_jax.parallel.signals import Stopper
 
 # Modules that import JAX are imported in functions. So a mistake on the command line takes no time.
 if TYPE_CHECKING:
@@ -151,6 +153,10 @@ def _check_flags() -> None:
     """Raises ValueError for flags that do not fit together, whatever the model is."""
     if bool(FLAGS.text) == (FLAGS.input is not None):
         raise ValueError('give --text or --input')
+    given = {'text': FLAGS.text, 'text_b': FLAGS.text_b, 'context': FLAGS.context}
+    for name, texts in given.items():
+        if not all(text.strip() for text in texts):
+            raise ValueError(f'--{name} is empty; expected a text')
     _sources()
     if FLAGS.output is None:
         if FLAGS.all_scores:
@@ -169,8 +175,6 @@ def _check_flags() -> None:
     if not FLAGS.output.endswith(suffixes):
         raise ValueError(f'--output={FLAGS.output} has to end in {", ".join(suffixes)}')
     command_line.check_output(FLAGS.output)
-    if pathlib.Path(FLAGS.output).exists():
-        raise ValueError(f'--output={FLAGS.output} exists; remove it or choose another')
 
 
 def _sources() -> list[pathlib.Path]:
@@ -216,7 +220,7 @@ def _print(bert: 'Model', mode: str) -> None:
         text_files.print_masked_words(bert, inputs, FLAGS.top_k, on_error)
     elif sources:
         found = predictions.records(bert, sources, bert.counted, on_error, columns=True)
-        for record in predictions.announced(found, bert.counted):
+        for record in bert.until_stopped(predictions.announced(found, bert.counted)):
             printed.show(bert, record, FLAGS.top_k)
     else:
         printed.show_texts(bert, FLAGS.text, FLAGS.text_b, FLAGS.context, FLAGS.top_k)
@@ -248,6 +252,12 @@ def main(argv: list[str]) -> int:
     absl.logging.set_verbosity(absl.logging.ERROR)  # Orbax warns about missing optional files
     command_line.parse_flags(argv, FLAGS)
     _check_flags()
+    with sole_writer(pathlib.Path(FLAGS.output)) if FLAGS.output else contextlib.nullcontext():
+        _predict()
+    return 0
+
+
+def _predict() -> None:
     bert = load(FLAGS.checkpoint, FLAGS.dtype, FLAGS.language)
     _say_language(bert)
     mode = _mode(bert)
@@ -256,7 +266,8 @@ def main(argv: list[str]) -> int:
         if not bert.multi_label:
             raise ValueError('--threshold is for a model of texts with several labels; remove it')
         bert.eval = dataclasses.replace(bert.eval, threshold=FLAGS.threshold)
-    with interruptible():
+    with Stopper('stopping; another Ctrl-C ends at once', 'interrupted') as stopper:
+        bert.until_stopped = stopper.until_stopped
         (_print if FLAGS.output is None else _write)(bert, mode)
     for name, number in bert.counted.lines().items():
         say(f'{name}: {number:,}')
@@ -269,7 +280,6 @@ def main(argv: list[str]) -> int:
             longest = min(longest, bert.embedding.max_seq_length or longest)
         texts = plural(count, 'text')
         say(f'{texts} with more than {longest} tokens, cut to that length')
-    return 0
 
 
 if __name__ == '__main__':

@@ -1,11 +1,13 @@
 """The command predict: its flags, and files of texts."""
 
+import contextlib
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from tiny_model import ROOT
 
 from bert_jax import predict
 from bert_jax.config import DataConfig
-from bert_jax.inference import text_files, text_inputs
+from bert_jax.inference import text_files, text_inputs, trained_model
 
 
 @pytest.mark.slow
@@ -105,6 +107,28 @@ def test_embeddings_of_a_table(tmp_path: pathlib.Path, bert: predict.Bert) -> No
     assert text_files.write_embeddings(bert, [source], output, 'mean', False) == 2
     expected = bert.embed(['alpha beta', 'gamma'])
     np.testing.assert_allclose(np.load(output)['embeddings'], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('mode', ['embed', 'fill_mask'])
+def test_a_signal_ends_every_mode(
+    tmp_path: pathlib.Path,
+    folder: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_predict: Callable[..., tuple[int, str, str]],
+    mode: str,
+) -> None:
+    def batches(*_: object) -> Iterator[None]:
+        with contextlib.suppress(BaseException):  # as in a callback of the garbage collector
+            signal.raise_signal(signal.SIGINT)
+        yield
+
+    monkeypatch.setattr(trained_model, 'SequentialBatches', batches)
+    (tmp_path / 'in.txt').write_text('alpha [MASK]\n')
+    output = [f'--output={tmp_path / "out.npz"}'] * (mode == 'embed')
+    flags = [f'--checkpoint={folder}', f'--mode={mode}', f'--input={tmp_path / "in.txt"}', *output]
+    code, shown, said = run_predict(*flags)
+    assert (code, shown) == (130, '') and said.endswith('predict: interrupted\n'), said
+    assert [path.name for path in tmp_path.iterdir()] == ['in.txt']
 
 
 def test_predictions_need_no_library_of_scores() -> None:

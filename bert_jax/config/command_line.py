@@ -101,7 +101,7 @@ def _outcome(error: Exception) -> tuple[int, str]:
         return 2, f'{first_line(error).removesuffix(".")}. {OUT_OF_MEMORY_HINT}'
     if isinstance(error, OSError) and error.errno in disk.REASONS.keys() & DISK_ERRORS:
         where = error.filename or 'the output'
-        return 2, f'{disk.REASONS[error.errno]} for {where}; run the same command again after that'
+        return 2, f'{disk.REASONS[error.errno]} for {where}. {disk.remedy(error.errno)}'
     if line := unknown_url(error):
         return 2, line
     mistake = isinstance(error, MISTAKES)

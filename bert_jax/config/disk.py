@@ -44,6 +44,26 @@ def number_of(error: BaseException) -> int | None:
     return None
 
 
+def remedy(number: int, hint: str = '') -> str:
+    """Returns what to do about an error of a disk. hint: more advice."""
+    action = 'Make room' if number in FULL else 'Check the disk'
+    return f'{action}{hint}, and run the same command again'
+
+
+def explanation(
+    error: BaseException, path: Any, kept: Callable[[], str], hint: str = ''
+) -> DiskError | None:
+    """Returns the error that `explained` raises; None if `error` is not one of a disk."""
+    number = number_of(error)
+    if number is None:
+        return None
+    try:
+        safe = kept()
+    except Exception:  # the disk may not be readable either
+        safe = 'the files there cannot be read now'
+    return DiskError(f'{REASONS[number]} for {path}; {safe}. {remedy(number, hint)}')
+
+
 @contextlib.contextmanager
 def explained(path: Any, kept: Callable[[], str], hint: str = '') -> Iterator[None]:
     """Turns an error of the disk of `path` into a DiskError of one line.
@@ -56,14 +76,6 @@ def explained(path: Any, kept: Callable[[], str], hint: str = '') -> Iterator[No
     except DiskError:
         raise
     except Exception as error:
-        number = number_of(error)
-        if number is None:
+        if (explained_error := explanation(error, path, kept, hint)) is None:
             raise
-        remedy = f'Make room{hint}' if number in FULL else f'Check the disk{hint}'
-        try:
-            safe = kept()
-        except Exception:  # the disk may not be readable either
-            safe = 'the files there cannot be read now'
-        raise DiskError(
-            f'{REASONS[number]} for {path}; {safe}. {remedy}, and run the same command again'
-        ) from error
+        raise explained_error from error

@@ -1,11 +1,9 @@
 """Errors about configuration keys, and functions that inspect the errors of libraries."""
 
-import contextlib
 import difflib
 import re
 import signal
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 OUT_OF_MEMORY_HINT = (
     'Use a smaller batch_size, a larger config.train.accum_steps or config.mesh.fsdp, or '
@@ -22,24 +20,6 @@ class Interrupted(Exception):
     def __init__(self, message: str, number: int = signal.SIGTERM):
         super().__init__(message)
         self.number = number
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Raises Interrupted in the main thread when SIGTERM arrives, so that a command can say how far
-    it is."""
-
-    def stop(number: int, _: object) -> None:
-        raise Interrupted('stopped by SIGTERM', number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def config_error(key: str, value: object, expected: str) -> ValueError:

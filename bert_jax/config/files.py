@@ -1,13 +1,17 @@
 """Paths that are URLs, and files and folders that are written completely or not at all."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from bert_jax.config import disk
+from bert_jax.config.console import say
+
+PARTIAL = '.partial'
 
 
 def is_remote(path: Any) -> bool:
@@ -21,6 +25,60 @@ def write_atomically(path: Any, text: str) -> None:
     with disk.explained(path, lambda: 'the file is as it was before'):
         partial.write_text(text)
         partial.replace(path)
+
+
+def partial_path(output: pathlib.Path) -> pathlib.Path:
+    """The path of a file while it is written row by row."""
+    return output.with_name(output.name + PARTIAL)
+
+
+@contextlib.contextmanager
+def sole_writer(output: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes from writing the file --output during a block.
+
+    This process has a lock on `partial_path(output)`, which the block may write. If that file is
+    empty after the block, it is removed. On file systems without locks, no process is kept out.
+    Raises ValueError if another process has the lock, and if `output` exists.
+    """
+    partial = partial_path(output)
+    is_old = partial.exists()
+    with disk.explained(output, lambda: 'nothing was written'):
+        file = partial.open('ab')
+    with file:
+        if not _locked(file, partial):
+            raise ValueError(
+                f'--output={output} is being written by another process; wait until it ends, or '
+                'choose another'
+            )
+        try:
+            if output.exists():
+                raise ValueError(f'--output={output} exists; remove it or choose another')
+            if is_old:
+                say(f'{partial} was left by a command that did not finish; it is written again')
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                if _is_at(file, partial) and not partial.stat().st_size:
+                    partial.unlink()
+
+
+def _locked(file: IO[Any], path: pathlib.Path) -> bool:
+    """Locks the file, and returns whether it was not locked before and is still at the path."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the file system has no locks
+        return True
+    return _is_at(file, path)
+
+
+def _is_at(file: IO[Any], path: pathlib.Path) -> bool:
+    """Returns whether the open file is at the path. It is not after it was renamed."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

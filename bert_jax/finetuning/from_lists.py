@@ -24,6 +24,10 @@ def configure(
     ValueError for examples that are not alike, for an unknown setting, and if the workdir holds a
     run on other examples.
     """
+    for key in settings or {}:
+        if key.startswith('config.'):
+            name = key.removeprefix('config.')
+            raise ValueError(f"settings has the key {key!r}; write it without 'config.': {name!r}")
     task, data, records = _records(texts, labels, 'texts')
     files = {TRAIN: records}
     if held_out is not None:
@@ -60,6 +64,8 @@ def _records(
             f'there are {len(texts)} {name} and {len(labels)} labels; expected as many of both, '
             'and at least one'
         )
+    for i, label in enumerate(labels):
+        _check_label(label, f'{name.replace("texts", "labels")}[{i}]')
     if isinstance(texts[0], list):
         records = [
             {'words': words, 'tags': tags} for words, tags in zip(texts, labels, strict=True)
@@ -67,6 +73,8 @@ def _records(
         for i, found in enumerate(records):
             if not isinstance(found['words'], list) or not isinstance(found['tags'], list):
                 raise ValueError(f'example {i} of {name}: expected a list of words and one of tags')
+            if wrong := [word for word in found['words'] if not isinstance(word, str) or not word]:
+                raise ValueError(f'{name}[{i}] has the word {wrong[0]!r:.60}; expected a string')
         return 'ner', {}, records
     kinds = {'multi_label': list, 'regression': float}
     read = {k: all(isinstance(label, kind) for label in labels) for k, kind in kinds.items()}
@@ -75,8 +83,11 @@ def _records(
     records = []
     for i, (text, label) in enumerate(zip(texts, labels, strict=True)):
         pair = isinstance(text, tuple) and len(text) == 2
-        if not isinstance(text, str) and not pair:
-            raise ValueError(f'{name}[{i}] is {text!r:.60}; expected a string, or a pair of them')
+        both = text if pair else (text,)
+        if not all(isinstance(part, str) and part.strip() for part in both):
+            raise ValueError(
+                f'{name}[{i}] is {text!r:.60}; expected a string that is not empty, or a pair'
+            )
         if isinstance(label, list) != read['multi_label']:
             raise ValueError(f'the labels of {name}[{i}] are {label!r:.60}; lists for all or none')
         parts = {'text': text[0], 'text_b': text[1]} if pair else {'text': text}
@@ -84,12 +95,23 @@ def _records(
     return 'text', {key: True for key, holds in read.items() if holds}, records
 
 
+def _check_label(label: Any, where: str) -> None:
+    """Raises ValueError for what is neither a label nor a list of labels."""
+    several = isinstance(label, list)
+    kinds = (str, int) if several else (str, int, float)
+    for one in label if several else [label]:
+        # NaN, which pandas writes for a missing value, is not equal to itself.
+        if not isinstance(one, kinds) or one != one or not str(one).strip():
+            expected = 'strings or whole numbers' if several else 'a string or a number'
+            raise ValueError(f'{where} is {label!r:.60}; expected {expected}')
+
+
 def _plain(label: Any) -> Any:
     """The label as JSON has it: NumPy's numbers become Python's; sets and tuples become lists."""
     if isinstance(label, set | frozenset):
-        return sorted(label)
-    if isinstance(label, tuple):
-        return [*label]
+        label = sorted(label)
+    if isinstance(label, list | tuple):
+        return [_plain(part) for part in label]
     return label.tolist() if hasattr(label, 'tolist') else label
 
 

@@ -11,13 +11,16 @@ from bert_jax.data.labelled.examples import Example
 from bert_jax.data.labelled.pairs import Pair
 from bert_jax.data.labelled.sentence import Sentence, split_words
 from bert_jax.data.labelled.squad import Question
-from bert_jax.data.labelled.texts import Text
+from bert_jax.data.labelled.texts import Text, listed
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import predictions
 from bert_jax.finetuning.task_data import Record
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.trained_model import Bert
 from bert_jax.models.heads import DECODER
+
+# head -> the method for it. The first one that a model has is that of its task.
+METHODS = {'tagger': 'tag', 'span': 'answer', DECODER: 'generate', 'masked_lm': 'fill_mask'}
 
 
 class Model(Bert):
@@ -80,7 +83,7 @@ class Model(Bert):
         """
         self._check_head('span', True, 'answer')
         several, one = _several(questions, (str,))
-        texts = [contexts] * len(several) if isinstance(contexts, str) else list(contexts)
+        texts = [contexts] * len(several) if isinstance(contexts, str) else listed(contexts)
         records = self.question_records(several, texts)
         found = [(record['answer'], record['probability']) for record in records]
         return found[0] if one else found
@@ -157,7 +160,7 @@ class Model(Bert):
 
     def sentence_records(self, texts: Sequence[str | Sequence[str]]) -> list[Record]:
         """The records of `predictions.records` for texts or lists of words."""
-        words = [split_words(text) if isinstance(text, str) else list(text) for text in texts]
+        words = [split_words(text) if isinstance(text, str) else listed(text) for text in texts]
         if [] in words:
             raise ValueError(f'text {words.index([])} has no words')
         sentences = [Sentence(w, None, f'text {i}') for i, w in enumerate(words)]
@@ -171,6 +174,8 @@ class Model(Bert):
                 'context for each question, or one for all'
             )
         pairs = enumerate(zip(questions, contexts, strict=True))
+        if wrong := [text for text in (*questions, *contexts) if not isinstance(text, str)]:
+            raise ValueError(f'a question or its context is {wrong[0]!r:.60}; expected a string')
         if empty := [i for i, context in enumerate(contexts) if not context.strip()]:
             raise ValueError(f'the text of question {empty[0]} is empty')
         examples = [Question(str(i), q, c, [], False, f'question {i}') for i, (q, c) in pairs]
@@ -179,8 +184,13 @@ class Model(Bert):
         return records
 
     def _check_head(self, head: str, fits: bool, method: str) -> None:
-        if head not in self.heads or not fits:
-            raise ValueError(f'{method} does not work with this model: {self!r}')
+        if head in self.heads and fits:
+            return
+        own = 'classify' if self.labels else 'regress'
+        methods = {'classifier': own} | METHODS
+        other = next((name for head, name in methods.items() if head in self.heads), 'embed')
+        hint = f'; use {other}' if method in {'classify', 'regress', *METHODS.values()} else ''
+        raise ValueError(f'{method} does not work with this model{hint}: {self!r}')
 
 
 def ranked(probabilities: dict[str, float]) -> dict[str, float]:
@@ -190,4 +200,4 @@ def ranked(probabilities: dict[str, float]) -> dict[str, float]:
 
 def _several(texts: Any, single: tuple[type, ...]) -> tuple[list[Any], bool]:
     """A list of texts, and whether `texts` was one text."""
-    return ([texts], True) if isinstance(texts, single) else (list(texts), False)
+    return ([texts], True) if isinstance(texts, single) else (listed(texts), False)

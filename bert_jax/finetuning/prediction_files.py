@@ -12,11 +12,10 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bert_jax.config.console import say
+from bert_jax.config.files import PARTIAL
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.task_data import Record
 
-PARTIAL = '.partial'
 BLOCK = 1 << 20  # bytes that are read at once from the end of a file
 NOT_IN_TSV = str.maketrans('\t\r\n', '   ')
 
@@ -53,7 +52,7 @@ def open_writer(path: pathlib.Path, summary: Summary) -> Iterator[Callable[[Reco
             print('\t'.join(plain), file=file)
 
         def write(record: Record) -> None:
-            row = _flat(record)
+            row = flat(record)
             if not columns:
                 columns.extend(row)
                 line(columns)
@@ -65,14 +64,6 @@ def open_writer(path: pathlib.Path, summary: Summary) -> Iterator[Callable[[Reco
             line([_cell(row.get(name)) for name in columns])
 
         yield write
-
-
-def partial_path(output: pathlib.Path) -> pathlib.Path:
-    """The path of a file while it is written. Prints a line if this path exists already."""
-    partial = output.with_name(output.name + PARTIAL)
-    if partial.exists():
-        say(f'{partial} was left by a command that did not finish; it is written again')
-    return partial
 
 
 def keep_whole_lines(path: pathlib.Path) -> None:
@@ -100,7 +91,7 @@ def _only_text(record: Record) -> str:
     return ' '.join(values[0].splitlines())
 
 
-def _flat(record: Record) -> dict[str, Any]:
+def flat(record: Record) -> dict[str, Any]:
     """The record with a column for each label's probability, after `probability`, the largest."""
     row: dict[str, Any] = {}
     for name, value in record.items():

@@ -1,25 +1,27 @@
 """Predictions of a fine-tuned model: labels, numbers, tags, answers or texts."""
 
+import contextlib
 import itertools
 import pathlib
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bert_jax.config import Config
+from bert_jax.config import Config, disk
 from bert_jax.config.console import plural, say
 from bert_jax.config.errors import Interrupted
+from bert_jax.config.files import partial_path
 from bert_jax.data.files import kind, raw_lines
-from bert_jax.data.labelled import file_lists
+from bert_jax.data.labelled import file_lists, tables
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.progress import counted
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.datasets import processor_for
-from bert_jax.finetuning.prediction_files import keep_whole_lines, open_writer, partial_path
+from bert_jax.finetuning.prediction_files import flat, keep_whole_lines, open_writer
 from bert_jax.finetuning.task_data import PREDICT, Processor, Record, TaskFacts
 from bert_jax.inference.trained_model import Bert
 
-COPIED = ('id', 'words')  # columns of the input that every record has
+COPIED = ('id', 'words')  # columns of the input that a record has, too
 MAX_PRINTED_ROWS = 5  # bad rows that are printed one by one
 
 
@@ -49,7 +51,8 @@ def records(
     .jsonl with `source`) get `target`. Long texts are cut or split as in training; `summary` counts
     them and other unusual things. .conll and .json files are read as a whole, others a window at a
     time. columns: whether a record also has the columns of the file. A column with the name of a
-    prediction, such as `label`, becomes `input_label`. A file with a line for each word has a list
+    prediction in any format, such as `label` or `probability_LABEL`, becomes `input_label`, or
+    `input_label_2` if the file has that column, too. A file with a line for each word has a list
     for each column; those without a name are column_2, column_3, ...
     all_scores: whether a word has the probability of every label, and not only that of its tag.
 
@@ -113,21 +116,21 @@ def write_records(
 
     columns, all_scores: see `records`; a .txt file has the texts alone. skip: whether to leave out
     bad rows, which are reported. Otherwise the first one raises ValueError, and OUTPUT.partial has
-    the rows before it. The same is true if the disk is full (OSError) and after a signal
+    the rows before it. The same is true if the disk is full (DiskError) and after a signal
     (Interrupted). The error says how many rows that file has.
     """
-    # If each line is an example, the number of lines is that of the examples.
+    # If each row is an example, the number of rows is that of the examples.
     sources = [source] if isinstance(source, pathlib.Path) else source
     lined = ('.jsonl',) if 'tagger' in bert.heads else ('.jsonl', '.csv', '.tsv')
-    by_line = all(kind(path)[0] in lined for path in sources)
-    total = sum(1 for path in sources for _ in raw_lines(path)) if by_line else None
+    by_row = all(kind(path)[0] in lined for path in sources)
+    total = sum(map(number_of_rows, sources)) if by_row else None
     count, bad, summary = 0, BadRows(), Summary()
     columns = columns and output.suffix != '.txt'
     found = records(bert, sources, summary, bad if skip else None, columns, all_scores)
     found, partial = announced(found, summary), partial_path(output)
     try:
         with open_writer(partial, summary) as write:
-            for record in counted(found, 'predicting', total):
+            for record in counted(bert.until_stopped(found), 'predicting', total):
                 count += sum(1 for _ in each([record], write, bad if skip else None))
         partial.replace(output)
     except (ValueError, OSError, KeyboardInterrupt, Interrupted) as error:
@@ -138,19 +141,29 @@ def write_records(
     return count
 
 
+def number_of_rows(path: pathlib.Path) -> int:
+    """The number of rows of a .jsonl, .csv or .tsv file, bad ones included, without the names of
+    the columns and blank lines."""
+    if kind(path)[0] == '.jsonl':
+        return sum(1 for line in raw_lines(path) if line.content.strip())
+    return sum(1 for _, cells in tables.rows(path, lambda _: None) if cells) - 1
+
+
 def _with_progress(error: BaseException, output: pathlib.Path, count: int) -> BaseException:
     """The error with how far the output goes. The output has whole rows, or is removed if it has
     none."""
     has = f'{output} has the {plural(count, "record")} before it'
-    if not count:
-        output.unlink(missing_ok=True)
-        has = 'no record was written'
-    elif isinstance(error, OSError):
-        keep_whole_lines(output)
+    with contextlib.suppress(OSError):  # of a disk that is read-only now
+        if not count:
+            has = 'no record was written'
+            output.unlink(missing_ok=True)
+        elif isinstance(error, OSError):
+            keep_whole_lines(output)
     if isinstance(error, ValueError):
         return ValueError(f'{error}. {has}') if count else error
     if isinstance(error, OSError):
-        return OSError(error.errno, f'{error.strerror or error}. {has}', str(output))
+        other = OSError(error.errno, f'{error.strerror or error}. {has}', str(output))
+        return disk.explanation(error, output, lambda: has) or other
     number = error.number if isinstance(error, Interrupted) else signal.SIGINT
     return Interrupted(f'{str(error) or "interrupted"}; {has}', number)
 
@@ -182,17 +195,20 @@ def _examples(
 
 
 def _with_columns(record: Record, columns: Mapping[str, Any]) -> Record:
-    """The record after the columns of the input. A column with the name of a prediction is
-    renamed."""
+    """The record after the columns of the input, which keep their order. A column with the name of
+    a prediction in any format is renamed."""
     carried = {}
+    predicted = {*record, *flat(record)}
+    taken = {*columns, *predicted}
     for name, value in columns.items():
-        if name not in record:
-            carried[name] = value
-        elif name not in COPIED:
-            free = f'input_{name}'
-            while free in columns or free in record:
-                free = f'input_{free}'
-            carried[free] = value
+        if name in predicted and name not in COPIED:
+            new, number = f'input_{name}', 1
+            name = new
+            while name in taken:
+                number += 1
+                name = f'{new}_{number}'
+            taken.add(name)
+        carried[name] = value
     return carried | record
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from bert_jax.data.labelled.texts import listed
 from bert_jax.models.heads import DECODER
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.xlnet import with_hidden
@@ -29,7 +30,7 @@ def fill(bert: Any, inputs: Any, top_k: int) -> Any:
         )
     if isinstance(inputs, str):
         return fill(bert, [inputs], top_k)[0]
-    inputs, vocabulary = list(inputs), bert.encoder.vocabulary
+    inputs, vocabulary = listed(inputs), bert.encoder.vocabulary
     rows, pieces = bert.encoder.encode(inputs), vocabulary.pieces
     mask = vocabulary.specials.mask
     masks = [np.flatnonzero(np.array(row.input_ids) == mask) for row in rows]

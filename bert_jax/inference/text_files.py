@@ -36,7 +36,8 @@ def write_embeddings(
     """
     ids, places, bad = list[str](), list[str](), list[ValueError]()
     prefix = f'{sources[0]}:' if len(sources) == 1 else ''
-    for example in text_inputs.read_all(sources, bert.data, bad.append if on_error else None):
+    read = text_inputs.read_all(sources, bert.data, bad.append if on_error else None)
+    for example in bert.until_stopped(read):
         places.append(example.where.removeprefix(prefix).strip())
         if example.columns and 'id' in example.columns:
             ids.append(str(example.columns['id']))
@@ -51,7 +52,7 @@ def write_embeddings(
     with atomic_output(output) as partial, tempfile.TemporaryDirectory(dir=output.parent) as folder:
         file, shape = pathlib.Path(folder) / 'embeddings.npy', (count, bert.vector_size(pooling))
         embeddings = np.lib.format.open_memmap(file, 'w+', 'float32', shape)
-        for i, vector in zip(range(count), vectors, strict=True):
+        for i, vector in zip(range(count), bert.until_stopped(vectors), strict=True):
             embeddings[i] = vector
         with partial.open('wb') as archive:
             np.savez(archive, embeddings=embeddings, **more)
@@ -73,7 +74,7 @@ def print_masked_words(
     """
     inputs = iter(inputs)
     while window := list(itertools.islice(inputs, MASKED)):
-        for example, masks in _filled(bert, window, top_k, on_error):
+        for example, masks in bert.until_stopped(_filled(bert, window, top_k, on_error)):
             print(' / '.join(filter(None, (example.text, example.text_b))))
             for candidates in masks:
                 print('   ' + '  '.join(f'{piece!r} {shown(share)}' for piece, share in candidates))

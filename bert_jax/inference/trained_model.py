@@ -16,7 +16,7 @@ from bert_jax.batch import HostBatch
 from bert_jax.config import MeshConfig, choices, environment
 from bert_jax.data import model_languages
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
-from bert_jax.data.labelled.texts import Row, Text, TextEncoder
+from bert_jax.data.labelled.texts import Row, Text, TextEncoder, listed
 from bert_jax.inference import embedding, masked_words, model_dir
 from bert_jax.inference.masked_words import Candidates
 from bert_jax.inference.model_dir import Pretrained
@@ -52,6 +52,7 @@ class Bert:
         self.labels, self.pairs, self.no_answer = source.labels, source.pairs, source.no_answer
         self.multi_label, self.embedding = source.multi_label, source.embedding
         self.folder = folder
+        self.until_stopped: Callable[[Iterable[Any]], Iterator[Any]] = iter  # see signals.Stopper
         longest, types = self.config.longest_row, self.config.type_vocab_size
         vocabulary, language = source.vocabulary, source.data.language
         vocabulary = vocabulary.for_language(language) if vocabulary and language else vocabulary
@@ -117,7 +118,7 @@ class Bert:
     def __call__(self, inputs: Iterable[Text]) -> dict[str, np.ndarray]:
         """The outputs of `apply` for texts and pairs of texts, and their attention_mask. Rows are
         padded with zeros to the longest row."""
-        inputs = inputs if isinstance(inputs, str) else list(inputs)
+        inputs = inputs if isinstance(inputs, str) else listed(inputs)
         if not len(inputs):
             return {name: value[:0] for name, value in self(['']).items()}
         examples = self.examples(self.encoder.encode(inputs))
@@ -164,7 +165,7 @@ class Bert:
         `embed_stream`."""
         if isinstance(inputs, str):
             return self.embed([inputs], pooling, windows, prompt)[0]
-        vectors = list(self.embed_stream(inputs, pooling, windows, prompt))
+        vectors = list(self.embed_stream(listed(inputs), pooling, windows, prompt))
         return (
             np.stack(vectors) if vectors else np.zeros((0, self.vector_size(pooling)), np.float32)
         )
@@ -249,12 +250,15 @@ class Bert:
 
         waiting: collections.deque[concurrent.futures.Future] = collections.deque()
         with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-            for batch in SequentialBatches(examples, shapes):
-                waiting.append(pool.submit(results, batch))
-                if len(waiting) > 2 * THREADS:
+            try:
+                for batch in self.until_stopped(SequentialBatches(examples, shapes)):
+                    waiting.append(pool.submit(results, batch))
+                    if len(waiting) > 2 * THREADS:
+                        yield waiting.popleft().result()
+                for _ in self.until_stopped(range(len(waiting))):
                     yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def examples(self, rows: list[Row]) -> EncodedExamples:
         """The rows of texts as examples without labels."""

@@ -47,9 +47,19 @@ class Stopper:
 
     Several processes must stop after the same step. JAX's preemption service finds this step. It
     handles SIGTERM itself, so a SIGINT is sent to it as SIGTERM.
+
+    An exception of the handler would not be enough: if Python calls the handler inside a callback
+    of the garbage collector, such as that of JAX, the exception is printed and ignored.
+
+    doing: what the command does after the signal. message: what `until_stopped` raises.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        doing: str = 'finishing the step and saving',
+        message: str = 'stopped; the same command continues from what is saved',
+    ) -> None:
+        self._doing, self._message = doing, message
         self._number: int | None = None  # the signal that this process received
         self._several = self._agreed = False
         self._previous: dict[int, Any] = {}
@@ -71,7 +81,7 @@ class Stopper:
     def _receive(self, number: int, _: Any) -> None:
         # The default action ends the process even if Python is deep inside a library.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        LOG.warning('%s: finishing the step and saving', signal.Signals(number).name)
+        LOG.warning('%s: %s', signal.Signals(number).name, self._doing)
         if self._several:
             os.kill(os.getpid(), signal.SIGTERM)
         else:
@@ -101,5 +111,5 @@ class Stopper:
         """Yields the items; raises Interrupted as soon as the processes agree to stop."""
         for item in items:
             if self.agreed():
-                raise self.interrupted('stopped; the same command continues from what is saved')
+                raise self.interrupted(self._message)
             yield item

@@ -9,6 +9,7 @@ import pytest
 from fine_tuned import KINDS, LABELS
 
 from bert_jax import export
+from bert_jax.config.files import sole_writer
 
 COMMANDS = {
     'texts': (
@@ -72,6 +73,8 @@ def test_every_kind_has_a_command() -> None:
             'questions: 3, contexts: 2;',
         ),
         ('texts', ['--text=a', '--output=x.jsonl'], 'remove --output'),
+        ('texts', ['--text='], '--text is empty; expected a text'),
+        ('pairs', ['--text=a', '--text_b= '], '--text_b is empty'),
         ('pretrained', ['--text=a', '--mode=task'], 'no task head'),
         ('pretrained', ['--text=a', '--mode=embed'], 'several --text'),
     ],
@@ -105,10 +108,21 @@ def test_similarities(
     assert code == 0 and shown.splitlines()[:2] == ['a film', '    1.000  a film']
 
 
+@pytest.mark.parametrize(('mode', 'name'), [('task', 'out.csv'), ('embed', 'out.npz')])
+def test_an_output_that_another_process_writes_is_refused(
+    tmp_path: pathlib.Path, run_predict: Callable[..., tuple[int, str, str]], mode: str, name: str
+) -> None:
+    (tmp_path / 'in.csv').write_text('text\na\n')
+    files = [f'--input={tmp_path / "in.csv"}', f'--output={tmp_path / name}', f'--mode={mode}']
+    with sole_writer(tmp_path / name):
+        code, _, said = run_predict('--checkpoint=none', *files)
+    assert code == 2 and 'is being written by another process' in said and said.count('\n') == 1
+
+
 ROWS = {
     'texts': [
-        {'text': 'a film', 'label': 'odd', 'id': 7},
-        {'text': 'the plot', 'label': 'fine', 'id': 8},
+        {'text': 'a film', 'input_label': 'a', 'label': 'odd', 'probability_fine': '0.4', 'id': 7},
+        {'text': 'the plot', 'input_label': 'b', 'label': 'x', 'probability_fine': '0.5', 'id': 8},
     ],
     'numbers': [
         {'text': 'a film', 'value': '3', 'id': 7},
@@ -116,10 +130,12 @@ ROWS = {
     ],
     'tags': [{'words': ['anna', 'went'], 'id': 7}, {'words': ['it', 'was'], 'id': 8}],
     'questions': [
-        {'id': 'x', 'question': 'who ?', 'context': 'anna went', 'source': 'a\tb'},
-        {'id': 'y', 'question': 'who was ?', 'context': 'bert was', 'source': 'c'},
+        {'question': 'who ?', 'id': 'x', 'context': 'anna went', 'answers': 'a\tb'},
+        {'question': 'who was ?', 'id': 'y', 'context': 'bert was', 'answers': 'c'},
     ],
 }
+RENAMED = {'label': 'input_label_2', 'value': 'input_value'}  # columns of ROWS
+RENAMED |= {'probability_fine': 'input_probability_fine'}
 
 
 @pytest.mark.parametrize('suffix', ['.jsonl', '.csv', '.tsv'])
@@ -136,6 +152,8 @@ def test_columns_are_carried(
     files = [f'--input={tmp_path / "in.jsonl"}', f'--output={output}']
     code, _, said = run_predict(f'--checkpoint={folders[kind]}', *files)
     assert code == 0, said
+    unread = [name for name in ('label', 'answers') if name in ROWS[kind][0]]
+    assert all(name in said.partition('not read: ')[2] for name in unread), said
     with output.open(newline='') as file:
         if suffix == '.jsonl':
             found = [json.loads(line) for line in file]
@@ -146,8 +164,9 @@ def test_columns_are_carried(
             found = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
     assert len(found) == 2
     for row, source in zip(found, ROWS[kind], strict=True):
+        assert [*row][: len(source)] == [RENAMED.get(name, name) for name in source]
         for name, value in source.items():
-            there = row[f'input_{name}' if name in ('label', 'value') else name]
+            there = row[RENAMED.get(name, name)]
             if suffix != '.jsonl':
                 value = value if isinstance(value, str) else json.dumps(value)
             assert there == (value.replace('\t', ' ') if suffix == '.tsv' else value)

@@ -14,7 +14,7 @@ import pytest
 import small_tasks
 
 from bert_jax import predict
-from bert_jax.config import command_line
+from bert_jax.config import command_line, disk
 from bert_jax.data.labelled import examples
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import prediction_files, predictions
@@ -154,35 +154,53 @@ def test_whether_a_question_may_have_no_answer(
     assert (bert.no_answer, bert.labels) == (expected, ())
 
 
+@pytest.mark.parametrize(
+    ('name', 'content'),
+    [
+        ('a.csv', 'text,label\n"a\nb",x\n\nc,y\n'),
+        ('a.tsv', 'text\tlabel\na"\tx\nb\ty\n'),
+        ('a.jsonl', '{"text": "a"}\n\n{"text": "b"}\n'),
+    ],
+)
+def test_the_progress_counts_rows(tmp_path: pathlib.Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert predictions.number_of_rows(tmp_path / name) == 2
+
+
 def classifier(folder: pathlib.Path) -> Bert:
     return fine_tuned(folder / 'model', ('pooler', 'classifier'), ('neg', 'pos'))
 
 
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_whole_rows_and_says_how_many(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
 ) -> None:
     classifier(tmp_path)
     monkeypatch.setattr(ClassificationProcessor, 'window', 4)
-    (tmp_path / 'a.jsonl').write_text('{"text": "good", "id": 1}\n' * 25)
+    (tmp_path / 'a.jsonl').write_text('{"text": "good", "label": "pos"}\n' * 25)
     iter_file = examples.iter_file
 
     def killed(*arguments: Any, **options: Any) -> Iterator[examples.Example]:
-        for number, example in enumerate(iter_file(*arguments, **options)):
-            if number == 10:
-                os.kill(os.getpid(), signal.SIGTERM)
+        for i, example in enumerate(iter_file(*arguments, **options)):
+            if i == 10:  # like a callback of the garbage collector, whose exceptions are ignored
+                with contextlib.suppress(BaseException):
+                    os.kill(os.getpid(), number)
             yield example
 
     monkeypatch.setattr(examples, 'iter_file', killed)
     monkeypatch.setattr(predict, 'FLAGS', copy.deepcopy(predict.FLAGS))
     names = {'checkpoint': 'model', 'input': 'a.jsonl', 'output': 'out.csv'}
     flags = [f'--{name}={tmp_path / value}' for name, value in names.items()]
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     code = command_line.run('predict', predict.main, ['predict', *flags], predict.FLAGS)
     said = capsys.readouterr().err
-    assert code == 128 + signal.SIGTERM and signal.getsignal(signal.SIGTERM) == before
+    assert code == 128 + number and signal.getsignal(number) == before
     part = tmp_path / 'out.csv.partial'
-    assert f'stopped by SIGTERM; {part} has the 8 records before it' in said
-    assert f"{tmp_path}/a.jsonl: text='text', not read: 'id'" in said
+    assert f'predict: interrupted; {part} has the 8 records before it' in said
+    assert f"{tmp_path}/a.jsonl: text='text', not read: 'label'" in said
     assert len(part.read_text().splitlines()) == 9 and not (tmp_path / 'out.csv').exists()
 
 
@@ -209,7 +227,8 @@ def test_a_full_disk_leaves_whole_rows_and_says_how_many(
             yield limited
 
     monkeypatch.setattr(predictions, 'open_writer', full)
-    with pytest.raises(OSError, match=r'No space left on device\. .* has the 3 records before it'):
+    said = r'^no space is left for .*; .*partial has the 3 records before it\. Make room, and run'
+    with pytest.raises(disk.DiskError, match=said):
         predictions.write_records(bert, tmp_path / 'a.jsonl', output)
     part = tmp_path / 'out.jsonl.partial'
     assert len(list(map(json.loads, part.read_text().splitlines()))) == 3 and not output.exists()

@@ -60,23 +60,23 @@ def iter_file(
     `text_b` may be missing if it has its default name. columns: whether an example has all values
     of its row. `summary` notes the columns that are read, by their `roles`. advice: the end of
     messages about columns. label_set: reads several labels, see `label_sets.parser`. predicts:
-    whether the examples are only predicted. If not, rows that were rejected in Prodigy are left
-    out. Raises
-    ValueError, with path:line, for a line that is not an example, unless `on_error` is given (see
-    `each`), and for a file that is missing, damaged, not UTF-8 or empty.
+    whether the examples are only predicted. Then labels are not read. Otherwise rows that were
+    rejected in Prodigy are left out. Raises ValueError, with path:line, for a line that is not an
+    example, unless `on_error` is given (see `each`), and for a file that is missing, damaged, not
+    UTF-8 or empty.
     """
     path = pathlib.Path(path).expanduser()
-    needed, optional = [text, *[text_b] * (text_b != TEXT_B)], (TEXT_B, label)
+    needed, optional = [text, *[text_b] * (text_b != TEXT_B)], [TEXT_B, *[label] * (not predicts)]
     is_json = kind(path)[0] in records.JSON
     if predicts:
-        advice = predict_advice(needed)
+        advice, label_set = predict_advice(needed), None
     empty = True
 
     def example(found: tuple[dict[str, Any], str]) -> Example:
         nonlocal empty
         record, where = found
         if empty and summary is not None:
-            named = dict(zip(roles, (text, text_b, label), strict=False))
+            named = dict(zip(roles, (text, text_b, *[label] * (not predicts)), strict=False))
             summary.describe(str(path), named, record)
         empty = False
         second = record.get(text_b)
@@ -85,7 +85,7 @@ def iter_file(
         return Example(
             _text(record[text], text, where),
             None if second is None else _text(second, text_b, where),
-            None if label_set else _as_label(record.get(label), label, where),
+            None if label_set or predicts else _as_label(record.get(label), label, where),
             where,
             record if columns else None,
             label_set(record.get(label), label, where) if label_set else None,

@@ -14,6 +14,7 @@ from bert_jax.data.labelled.answer_places import Answer, place
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.summary import Summary
 
+ANSWERS = ('answers', 'answer_text', 'answer_start', 'is_impossible')
 FLAGS = {'true': True, 'false': False, '1': True, '0': False, 'none': False, '': False}
 EMPTY = 'questions whose answer is an empty text or "no answer", read as without an answer'
 # How pandas writes NumPy arrays in a table: array(['otto lang'], dtype=object).
@@ -58,20 +59,21 @@ def iter_file(
     answers and those that are not in the context. A question without `is_impossible` is impossible
     if all its answers are empty texts or, except in SQuAD 1.1, if its list of answers is empty.
     columns: whether each question keeps the columns of the input: all values of its line or, in
-    SQuAD's form, the question and the context. seen: the places of the ids of other files, to which
-    those of this file are added. Raises ValueError, with the file, the place in it and the
-    question's id, for a value that is missing, repeated or of a wrong type, unless `on_error` is
-    given (see `bad_rows.each`).
+    SQuAD's form, the question and the context. seen: if the file is to predict, the places of the
+    ids of other files, to which those of this file are added; then answers are not read. Raises
+    ValueError, with the file, the place in it and the question's id, for a value that is missing,
+    repeated or of a wrong type, unless `on_error` is given (see `bad_rows.each`).
     """
     path, summary = pathlib.Path(path).expanduser(), summary or Summary()
-    seen = {} if seen is None else seen
+    predicts, seen = seen is not None, {} if seen is None else seen
     before = len(seen)
 
     def once(question: Question) -> Question:
         check_id(question, seen)
         return question
 
-    yield from each(_Reader(path, summary, columns, on_error).questions(), once, on_error)
+    reader = _Reader(path, summary, columns, on_error, predicts)
+    yield from each(reader.questions(), once, on_error)
     if len(seen) == before:
         raise ValueError(f'{path} has no questions')
     summary.count('questions', number=len(seen) - before)
@@ -99,6 +101,7 @@ class _Reader:
     summary: Summary
     columns: bool
     on_error: OnError | None
+    predicts: bool
 
     def questions(self) -> Iterator[Question]:
         content = None
@@ -142,7 +145,8 @@ class _Reader:
                 name = _id(record, where)
                 kept = {'question': record.get('question'), 'context': context}
                 where, shown = f'{where} (id {name})', kept if self.columns else None
-                return _question(record, name, context, where, first_version, self.summary, shown)
+                asked = self._asked(record)
+                return _question(asked, name, context, where, first_version, self.summary, shown)
 
             yield from each(_records(paragraph, 'qas', where_paragraph), question, self.on_error)
 
@@ -156,13 +160,21 @@ class _Reader:
             )
         if str(self.path) not in self.summary.columns:
             roles = {name: name for name in ('question', 'context', 'answers', 'answer_text')}
+            roles = self._asked(roles)
             self.summary.describe(str(self.path), roles, record)
         kept = dict(record) if self.columns else None
+        record = self._asked(record)
         if kind(self.path)[0] in tables.SUFFIXES:
             record = _of_row(record, where)
         context = _get(record, 'context', str, where)
         name = _id(record, where)
         return _question(record, name, context, where, False, self.summary, kept)
+
+    def _asked(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The values that are read: if the file is to predict, all but those of answers."""
+        if not self.predicts:
+            return record
+        return {name: value for name, value in record.items() if name not in ANSWERS}
 
 
 def _of_row(row: Mapping[str, str], where: str) -> dict[str, Any]:

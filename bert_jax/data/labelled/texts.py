@@ -20,6 +20,15 @@ NO_VALUE = frozenset(('na', 'n/a', '#n/a', '<na>', 'nan', 'none', 'null', 'nil',
 Text = str | tuple[str, str]
 
 
+def listed(texts: Any) -> list[Any]:
+    """The texts, or the words of a text, as a list. Raises ValueError if they are no list of
+    them."""
+    try:
+        return list(texts)
+    except TypeError as error:
+        raise ValueError(f'expected a text or a list of texts, not {texts!r:.60}') from error
+
+
 class Row(NamedTuple):
     """The tokens of one example, special tokens included."""
 
