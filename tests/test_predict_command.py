@@ -112,7 +112,7 @@ def test_embeddings_of_a_table(tmp_path: pathlib.Path, bert: predict.Bert) -> No
 @pytest.mark.parametrize('mode', ['embed', 'fill_mask'])
 def test_a_signal_ends_every_mode(
     tmp_path: pathlib.Path,
-    folder: pathlib.Path,
+    word_folder: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
     run_predict: Callable[..., tuple[int, str, str]],
     mode: str,
@@ -125,7 +125,12 @@ def test_a_signal_ends_every_mode(
     monkeypatch.setattr(trained_model, 'SequentialBatches', batches)
     (tmp_path / 'in.txt').write_text('alpha [MASK]\n')
     output = [f'--output={tmp_path / "out.npz"}'] * (mode == 'embed')
-    flags = [f'--checkpoint={folder}', f'--mode={mode}', f'--input={tmp_path / "in.txt"}', *output]
+    flags = [
+        f'--checkpoint={word_folder}',
+        f'--mode={mode}',
+        f'--input={tmp_path / "in.txt"}',
+        *output,
+    ]
     code, shown, said = run_predict(*flags)
     assert (code, shown) == (130, '') and said.endswith('predict: interrupted\n'), said
     assert [path.name for path in tmp_path.iterdir()] == ['in.txt']
