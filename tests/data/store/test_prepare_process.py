@@ -142,7 +142,7 @@ import functools, re, sys
 from bert_jax.config import command_line
 from bert_jax.data import prepare
 from bert_jax.data.store import baselines
-baselines.count = functools.partial(baselines.count, train_tokens=1 << 18)
+baselines.count = functools.partial(baselines.count, train_tokens=1 << 18, eval_tokens=1 << 16)
 code = command_line.run('prepare', prepare.main, sys.argv)
 print(int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) // 1024)
 sys.exit(code)
