@@ -33,13 +33,13 @@ def _build(output: pathlib.Path, write: Writer, doing: str, done: Callable[[], b
         held = lock.acquire(blocking=False)
     except (FileExistsError, NotADirectoryError) as error:
         raise ValueError(
-            f'{output.parent} cannot be made, because there is a file or a broken link of this '
-            'name, or of that of a folder above it; choose another folder'
+            f'{output.parent} cannot be created, because it or a folder above it is a file or a '
+            'broken link; choose another folder'
         ) from error
     except PermissionError as error:
         raise ValueError(
-            f'{error.filename} cannot be written to ({error.strerror}); it may belong to somebody '
-            'else. Choose another folder (for a cache, config.data.cache_dir)'
+            f'{error.filename} cannot be written to ({error.strerror}); it may belong to another '
+            'user. Choose another folder (for a cache, config.data.cache_dir)'
         ) from error
     except filelock.Timeout:
         say(f'another process is {doing}; waiting for it')

@@ -67,7 +67,7 @@ def _rules_of_model(model: ModelConfig) -> Rules:
 
 
 def _rules_of_unread_keys(config: Config) -> Rules:
-    """A key that the objective does not read must have its default."""
+    """The rule that a key has its default value if the objective does not read it."""
     name = config.objective
     for key, names in keys.READ_BY.items() if config.kind == 'pretraining' else ():
         default = keys.get(Config(), key)
@@ -76,7 +76,7 @@ def _rules_of_unread_keys(config: Config) -> Rules:
 
 
 def _rules_of_task(data: DataConfig) -> Rules:
-    """config.data.task is the name of a task, or names different tasks of GLUE."""
+    """The rule that config.data.task names one task, or several different tasks of GLUE."""
     alone = ('pretrain', *FILE_TASKS, 'all')
     names = data.task.split(',')
     holds = data.task in alone or (len(names) == len({*names}) and {*names} <= {*GLUE_TASKS})

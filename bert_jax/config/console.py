@@ -53,7 +53,7 @@ def plural(count: int, noun: str, several: str = '') -> str:
 
 
 def readable_bytes(size: float) -> str:
-    """Bytes with a unit: '1.25 GiB'."""
+    """A number of bytes with a unit, such as '1.25 GiB'."""
     for unit in ('B', 'KiB', 'MiB', 'GiB'):
         if size < 1024:
             return f'{size:.4g} {unit}'

@@ -105,7 +105,7 @@ class DataConfig:
     test_file: str = setting('', FINETUNING, FREE)  # predicted at the end of training
     text_b_field: str = setting('text_b', FINETUNING)  # the second text, if texts are paired
     label_field: str = setting('label', FINETUNING)  # the column or key of the label
-    # Tasks 'text' and 'ner': the names of labels that the files have as numbers: 'O,B-PER,I-PER'.
+    # Tasks 'text' and 'ner', if labels in the files are numbers: their names in order: 'O,B-PER'.
     label_names: str = setting('', FINETUNING)
     # Task 'translate': the columns or keys of the text that is read and of the text to write.
     source_field: str = setting('source', FINETUNING)
@@ -131,7 +131,7 @@ class DataConfig:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The names in `task`."""
+        """The names of the tasks; 'all' means each task of GLUE."""
         return GLUE_TASKS if self.task == 'all' else tuple(self.task.split(','))
 
     @property

@@ -45,7 +45,7 @@ def number_of(error: BaseException) -> int | None:
 
 
 def remedy(number: int, hint: str = '') -> str:
-    """Returns what to do about an error of a disk. hint: more advice."""
+    """Returns the advice for an error of a disk. number: its errno. hint: more advice."""
     action = 'Make room' if number in FULL else 'Check the disk'
     return f'{action}{hint}, and run the same command again'
 
@@ -53,7 +53,7 @@ def remedy(number: int, hint: str = '') -> str:
 def explanation(
     error: BaseException, path: Any, kept: Callable[[], str], hint: str = ''
 ) -> DiskError | None:
-    """Returns the error that `explained` raises; None if `error` is not one of a disk."""
+    """Returns the error that `explained` raises; None if `error` is no error of a disk."""
     number = number_of(error)
     if number is None:
         return None

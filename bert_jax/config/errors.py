@@ -45,15 +45,15 @@ def first_line(error: BaseException) -> str:
 
 
 def unknown_url(error: BaseException) -> str:
-    """The message for a URL of a kind that no library reads, such as https://; '' for another
-    error."""
+    """The message for an error about a URL whose scheme no library reads, such as https://; '' for
+    another error."""
     kind = str(error.args[0]) if isinstance(error, KeyError) and error.args else ''
     if not kind.endswith('://') and type(error).__name__ == 'UnimplementedError':
         found = re.match(r"File system scheme '(\w+)' not implemented", str(error))
         kind = f'{found[1]}://' if found else ''
     if not kind.endswith('://'):
         return ''
-    return f'URLs of the kind {kind} are not known; download the files, and give their path'
+    return f'URLs that begin with {kind} are not supported; download the files and give their path'
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -36,8 +36,8 @@ def partial_path(output: pathlib.Path) -> pathlib.Path:
 def sole_writer(output: pathlib.Path) -> Iterator[None]:
     """Keeps other processes from writing the file --output during a block.
 
-    This process has a lock on `partial_path(output)`, which the block may write. If that file is
-    empty after the block, it is removed. On file systems without locks, no process is kept out.
+    This process holds a lock on `partial_path(output)`, a file that the block may write. If it is
+    empty after the block, it is removed. File systems without locks keep no other process out.
     Raises ValueError if another process has the lock, and if `output` exists.
     """
     partial = partial_path(output)
@@ -48,7 +48,7 @@ def sole_writer(output: pathlib.Path) -> Iterator[None]:
         if not _locked(file, partial):
             raise ValueError(
                 f'--output={output} is being written by another process; wait until it ends, or '
-                'choose another'
+                'choose another file'
             )
         try:
             if output.exists():
@@ -74,7 +74,7 @@ def _locked(file: IO[Any], path: pathlib.Path) -> bool:
 
 
 def _is_at(file: IO[Any], path: pathlib.Path) -> bool:
-    """Returns whether the open file is at the path. It is not after it was renamed."""
+    """Returns whether the open file is still at the path: it may have been renamed."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

@@ -60,9 +60,9 @@ class ModelConfig:
     layer_norm_eps: NotNegative = setting(1e-12, ARCHITECTURE)  # added to the variance
     model_type: ModelType = setting('bert', ARCHITECTURE)  # the family of the model
 
-    # The family whose rows the model reads, which are the special tokens around texts and the token
-    # types; '': its own. Published models may have the vocabulary of another family. 'xlm-bos' is
-    # XLM with <s> in front.
+    # The layout of the model's rows, which is their special tokens and token types. It is named
+    # after the family that has it; '' is the layout of model_type. A published model may have the
+    # vocabulary, and so the layout, of another family. 'xlm-bos': that of XLM with <s> in front.
     row_format: Literal['', 'bert', 'distilbert', 'roberta', 'xlm-bos'] = setting('', INHERITED)
 
     # The width of the embedding tables, from which a matrix maps to hidden_size (Lan et al., 2020,

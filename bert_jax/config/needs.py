@@ -1,8 +1,8 @@
 """Keys that have an effect only if other keys have certain values.
 
 If a key on the command line has no effect, it is refused. If the configuration's file sets the key,
-only a line says so, because one file is used with many commands. The same is true for a size or a
-number that only one fine-tuning task reads, because one script runs several tasks.
+a line reports it, because one file is used with many commands. The keys of question answering are
+only reported on the command line, too, because one script often runs several tasks.
 """
 
 import re
@@ -48,7 +48,7 @@ def _trains_vocabulary(config: Config) -> bool:
 
 
 TEXT = 'text, not a prepared store (config.data.corpus=tokens:DIR)'
-# One script often runs several tasks, so these keys are reported and not refused.
+# The keys of question answering, which are reported and not refused on the command line.
 REPORTED = {key for key, tasks in keys.READ_BY_TASK.items() if tasks == ('squad',)}
 BEAMS = Need(lambda config: config.eval.num_beams > 1, 'a config.eval.num_beams of 2 or more')
 NEEDS: dict[str, Need] = {

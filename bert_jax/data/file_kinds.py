@@ -8,7 +8,8 @@ from collections.abc import Sequence
 # The beginning of a file is not text if it has a larger share of zero bytes than MAX_NULS.
 MAX_NULS = 0.2
 # It is not text either if it has at least MIN_CONTROLS other control characters, and a larger share
-# of them than MAX_CONTROLS; or than FEW_CONTROLS, if also more than MAX_INVALID is not UTF-8.
+# of them than MAX_CONTROLS. The limit is FEW_CONTROLS if a larger share than MAX_INVALID of the
+# characters is not UTF-8.
 MAX_CONTROLS, MIN_CONTROLS = 0.1, 8
 FEW_CONTROLS, MAX_INVALID = 0.02, 0.05
 CONTROLS = bytes({*range(1, 9), *range(14, 27), 127})
@@ -19,12 +20,13 @@ BOMS = {
     b'\xff\xfe': 'UTF-16',
     b'\xfe\xff': 'UTF-16',
 }
-# Encodings without a byte order mark: their line ends and spaces have zero bytes.
+# Encodings of text without a byte order mark, whose line ends and spaces have zero bytes.
 WIDE = ('utf-32-le', 'utf-32-be', 'utf-16-le', 'utf-16-be')
-# Encodings that write all characters with those of ASCII -> the bytes at which such characters
-# begin.
+# Encodings that write all characters as bytes of ASCII -> the bytes before characters that are not
+# in ASCII.
 SEVEN_BITS = {'iso2022_jp_2': b'\x1b$', 'iso2022_kr': b'\x0e', 'hz': b'~{', 'utf_7': b'+'}
-MIN_BLANKS, MIN_OTHERS = 0.005, 10  # of the characters of a text; characters outside ASCII
+MIN_BLANKS = 0.005  # the share of line ends and spaces in a text
+MIN_OTHERS = 10  # characters that are not in ASCII
 EXPORT = 'save its content as text'
 UNPACK = 'unpack it'
 # The first bytes of files that are not text -> the kind of such a file, and advice for the user.

@@ -33,9 +33,10 @@ DAMAGED = (EOFError, zlib.error, zstd.ZstdError, lzma.LZMAError, gzip.BadGzipFil
 # A corpus is not UTF-8 if more than this share of its first lines is not, but few bad lines in a
 # short corpus say nothing about the encoding.
 CHECKED_LINES, MAX_BAD, MIN_BAD = 10_000, 0.01, 10
-# Nor is a corpus of few long lines with so many bad characters, and more than MAX_BAD of them.
+# A corpus of few long lines is not UTF-8 if it has at least so many bad characters, and a larger
+# share of them than MAX_BAD.
 MIN_BAD_CHARACTERS = 50
-# The encodings that text in files often has, the likelier ones first.
+# The encodings that text files often have, the most likely ones first.
 USUAL = (
     *('cp1252', 'mac_roman', 'cp1250', 'iso8859_2', 'cp1251', 'koi8_r', 'cp866', 'mac_cyrillic'),
     *('cp932', 'euc_jp', 'gb18030', 'big5', 'cp949', 'johab', 'cp1253', 'cp1254', 'cp1255'),
@@ -160,10 +161,11 @@ class Decoder:
         return text
 
     def finish(self) -> None:
-        """Checks the lines so far; to be called after the last one, for a short corpus."""
-        few = self._bad < MIN_BAD or self._bad <= MAX_BAD * min(self._lines, CHECKED_LINES)
-        least = max(MIN_BAD_CHARACTERS - 1, MAX_BAD * self._characters)
-        if not few or self._bad_characters > least:
+        """Checks the lines so far; called after the last line, because a corpus may be short."""
+        lines = min(self._lines, CHECKED_LINES)
+        bad_lines = self._bad >= MIN_BAD and self._bad > MAX_BAD * lines
+        is_enough = self._bad_characters >= MIN_BAD_CHARACTERS
+        if bad_lines or (is_enough and self._bad_characters > MAX_BAD * self._characters):
             self._refuse()
 
     def _refuse(self) -> None:
@@ -215,9 +217,9 @@ def _advice(sample: bytes) -> str:
     if not found:
         return 'convert it to UTF-8, for example with iconv'
     best = [m for m in found if (m.chaos, m.coherence) == (found[0].chaos, found[0].coherence)]
-    equal = {name: match for match in best for name in match.could_be_from_charset}
+    equal = {name for match in best for name in match.could_be_from_charset}
     encoding = next((name for name in USUAL if name in equal), best[0].encoding)
-    # The guess may be wrong, so a part of the text shows whether it is.
+    # The message shows a part of the decoded text, because the guess may be wrong.
     text = sample.decode(encoding, 'replace')
     other = next((i for i, char in enumerate(text) if not char.isascii()), 0)
     shown = ' '.join(text[max(other - 10, 0) : other + 20].split())

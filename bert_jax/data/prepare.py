@@ -66,7 +66,7 @@ _string('data_dir', '', 'Where TFDS keeps its data.')
 def main(argv: list[str]) -> int:
     command_line.parse_flags(argv, FLAGS)
     if is_remote(FLAGS.output):
-        raise ValueError(f'--output={FLAGS.output} has to be a local folder; copy it there later')
+        raise ValueError(f'--output={FLAGS.output} has to be a local folder; copy that afterwards')
     known = FLAGS.input == 'builtin' or FLAGS.input.startswith(('builtin:', 'text:', 'tfds:'))
     known = known or bool(languages.NAMED.match(FLAGS.input))
     names = (*OTHER_FIELDS, *OPTIONS, *LATER_OPTIONS)

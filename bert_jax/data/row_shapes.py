@@ -1,4 +1,4 @@
-"""The texts in the rows of each pretraining objective, as facts that need no TensorFlow."""
+"""How many texts the rows of each pretraining objective have. No function needs TensorFlow."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple

@@ -48,8 +48,8 @@ class Stopper:
     Several processes must stop after the same step. JAX's preemption service finds this step. It
     handles SIGTERM itself, so a SIGINT is sent to it as SIGTERM.
 
-    An exception of the handler would not be enough: if Python calls the handler inside a callback
-    of the garbage collector, such as that of JAX, the exception is printed and ignored.
+    The handler raises no exception. If Python called it inside a callback of the garbage collector,
+    such as that of JAX, the exception would be printed and ignored.
 
     doing: what the command does after the signal. message: what `until_stopped` raises.
     """

@@ -52,8 +52,8 @@ def options(mesh: Mesh) -> dict[str, str | bool]:
     if not _has_async_all_to_all(mesh):
         left_out.add(ASYNC_ALL_TO_ALL)
     if not _is_v5e(mesh):
-        # libtpu 0.0.48 refuses it, because results on other chips may be wrong. Earlier versions
-        # do not check it.
+        # libtpu 0.0.48 refuses this option on other chips, because results may be wrong there.
+        # Earlier versions do not check it.
         left_out.add(FUSED_ALL_GATHER)
     platform = 'gpu' if (found := mesh.devices.flat[0].platform) == 'cuda' else found
     enabled = 'true' if platform == 'tpu' else True  # XLA expects strings for libtpu's own options

@@ -88,8 +88,8 @@ def _other_vocabulary(start: str, file: epath.Path) -> ValueError:
 
 
 def _continues(old: tokenizer.Tokenizer, new: tokenizer.Tokenizer) -> bool:
-    """Returns whether the tokens of `old` have the same numbers in `new`. That may have more of
-    them at its end, and others instead of placeholders such as [unused1]."""
+    """Returns whether the tokens of `old` have the same ids in `new`. In `new`, further tokens may
+    follow them, and placeholders such as [unused1] may be replaced by other tokens."""
     kept = {*old.ordinary_ids.tolist(), *old.specials.all()}
     pairs = enumerate(zip(old.pieces, new.pieces, strict=False))
     same = all(one == other or number not in kept for number, (one, other) in pairs)
@@ -97,8 +97,8 @@ def _continues(old: tokenizer.Tokenizer, new: tokenizer.Tokenizer) -> bool:
 
 
 def new_names(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:
-    """The tokens of the vocabulary that that of config.init_from does not have, for the log; '' if
-    there are none, or if config.data.add_tokens adds them."""
+    """A line for the log about the tokens that the vocabulary of config.init_from does not have; ''
+    if there are none, or if config.data.add_tokens adds them."""
     source = epath.Path(config.init_from).expanduser()
     if vocabulary is None or config.data.add_tokens or not config.init_from:
         return ''

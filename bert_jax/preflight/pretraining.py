@@ -214,7 +214,7 @@ class Pretraining(Resolver):
         vocabulary = self.file_vocabulary
         if vocabulary is None and continues and tokenizer.find(self.workdir):
             vocabulary = tokenizer.load(self.workdir, data.lowercase, data.strips_accents)
-        warnings, begins = self._wanted.look(vocabulary)
+        warnings, begins = self._wanted.check_beginning(vocabulary)
         if continues:
             checks.check_same_text(data, self._saved, self._wanted.made_from, *of_run, begins)
         return '; '.join([f'to be prepared; it begins {first[0][:40]!r}', *few, *warnings])

@@ -43,8 +43,8 @@ def with_converted_start(
     config: Config, workdir: epath.Path | None = None, cache: pathlib.Path | None = None
 ) -> Config:
     """The configuration with folders of bert_jax as init_from, init_decoder_from and
-    distill.teacher. A checkpoint of another project is converted into `cache`, by default that of
-    config.data.cache_dir, unless the latter has it already.
+    distill.teacher. A checkpoint of another project is converted into `cache`, unless the cache of
+    config.data.cache_dir, which is the default of `cache`, has it already.
 
     If all runs in `workdir` have begun and init_from or init_decoder_from cannot be read any more,
     init_from is the folder of the first run, which has the same architecture and vocabulary.
@@ -96,15 +96,15 @@ def _problem_of(folder: str) -> str:
 def refuse_replaced(config: Config, resolved: Config, typed: Collection[str]) -> None:
     """Raises ValueError if config.init_from has replaced a value of the command line.
 
-    resolved: the configuration of the run. typed: the keys that the command line sets. A value that
-    only a file of configs/ may have set is replaced without an error if it is the default.
+    resolved: the configuration of the run. typed: the keys that the command line sets. A default
+    value that the command line does not set is replaced without an error.
     """
     of_checkpoint = {f'model.{name}' for name in architecture_fields() if name != 'vocab_size'}
     for key in typed if config.init_from else ():
         given, used = keys.get(config, key), keys.get(resolved, key)
         if key in of_checkpoint | {'data.lowercase'} and given != used:
             raise ValueError(
-                f'config.{key} is {given!r}, but config.init_from has {used!r}; remove it'
+                f'config.{key} is {given!r}, but config.init_from has {used!r}; remove the key'
             )
 
 

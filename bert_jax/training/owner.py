@@ -1,4 +1,4 @@
-"""The process that trains in a workdir: who it is, and whether it still runs on this machine."""
+"""A description of the process that trains in a workdir, by which others find out if it runs."""
 
 import contextlib
 import dataclasses
@@ -34,6 +34,7 @@ class Owner:
 
 
 def myself() -> Owner:
+    """The description of this process."""
     now = datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%d %H:%M UTC')
     host, pid = socket.gethostname(), os.getpid()
     token = secrets.token_hex(8)

@@ -1,4 +1,4 @@
-"""The folders of the runs of a command: one for each task and each seed.
+"""The folders of the runs of a command, one for each task and each seed, and their saved steps.
 
 This module does not import JAX, so that the paths of a configuration are checked at once.
 """

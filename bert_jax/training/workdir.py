@@ -177,6 +177,7 @@ def _other_start(
 
 
 def _shown(value: Any) -> str:
+    """The value of a key in a message, in which an empty string is visible."""
     return "''" if value == '' else str(value)
 
 
@@ -190,8 +191,8 @@ def claim(
     """Writes the description of a run to its workdir.
 
     data: the content of corpus.json, see `check`. vocabulary: its files by name. Nothing is written
-    if the run is complete. Raises ValueError if the workdir belongs to another run, also to one
-    with another vocabulary, or cannot be written to.
+    if the run is complete. Raises ValueError if the workdir belongs to another run, if that run has
+    another vocabulary, or if the workdir cannot be written to.
     """
     saved = check(workdir, config, data)
     if saved is not None:
@@ -225,8 +226,8 @@ def check_storage(workdir: epath.PathLike) -> None:
 
 
 def _check_vocabulary(workdir: epath.Path, vocabulary: Mapping[str, bytes]) -> None:
-    """Raises ValueError if a run has another vocabulary. White space may differ, and the file of
-    settings is not compared, because the configuration has these settings, too."""
+    """Raises ValueError if the run in the workdir has another vocabulary. White space may differ.
+    The file of settings is not compared, because the configuration has these settings, too."""
     for name, content in vocabulary.items():
         path = workdir / name
         if name != SETTINGS and path.exists() and path.read_bytes().split() != content.split():

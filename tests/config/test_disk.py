@@ -81,11 +81,11 @@ def test_files_and_folders_are_left_as_they_were(
     with pytest.raises(disk.DiskError, match=r'for .*store; nothing'):
         build_once(store, lambda _: failing(errno.ENOSPC), 'building', store.exists)
     for below in (file / 'a', file / 'a' / 'b'):
-        with pytest.raises(ValueError, match='cannot be made, because there is a file or a broken'):
+        with pytest.raises(ValueError, match='cannot be created, because it or a folder above'):
             build_once(below, lambda _: None, 'building', below.exists)
     with monkeypatch.context() as patch:
         patch.setattr(pathlib.Path, 'mkdir', lambda *_, **__: failing(errno.EACCES))
-        with pytest.raises(ValueError, match='it may belong to somebody else'):
+        with pytest.raises(ValueError, match='it may belong to another user'):
             build_once(store, lambda _: None, 'building', store.exists)
     monkeypatch.setattr(pathlib.Path, 'write_text', lambda *_: failing(errno.ENOSPC))
     with pytest.raises(disk.DiskError, match=r'for .*file; the file is as it was before'):

@@ -66,8 +66,8 @@ def test_what_test_files_have_instead_of_labels(tmp_path: pathlib.Path) -> None:
     some = written(tmp_path / 'some.conll', 'anna\tB-PER\nwent\t?\n')
     for file, counted in (
         (words, {}),
-        (none, {f'sentences with placeholders for tags (first: {none}:1)': 1}),
-        (some, {f'sentences with placeholders for tags (first: {some}:1)': 1}),
+        (none, {f'sentences with placeholders for tags, read without tags (first: {none}:1)': 1}),
+        (some, {f'sentences with placeholders for tags, read without tags (first: {some}:1)': 1}),
         (others, {f'test files without a known tag, not scored (first: {others})': 1}),
     ):
         job = make('ner', train_file=train, eval_file=train, test_file=file)

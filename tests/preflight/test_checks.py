@@ -38,7 +38,7 @@ WRONG = [  # changed keys; the checks that fail, and their messages
     ),
     (
         {'init_from': 'start', 'model.hidden_size': 16},
-        {'vocabulary': 'config.model.hidden_size is 16, but config.init_from has 32; remove it'},
+        {'vocabulary': 'config.model.hidden_size is 16, but config.init_from has 32; remove the'},
     ),
     ({'WORKDIR': 'corpus.txt/run'}, {'workdir': '--workdir=corpus.txt/run cannot be written'}),
     (

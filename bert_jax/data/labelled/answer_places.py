@@ -14,9 +14,9 @@ FOUND = 'answers not at their answer_start, found elsewhere'
 NEAREST = 'answers not at their answer_start, the nearest of several places was chosen'
 WITHOUT = 'answers without answer_start, found in their context'
 FIRST = 'answers without answer_start, the first of several places was chosen'
-BOTH = 'answers that are at their answer_start and also where it counts {}, read as characters'
+BOTH = 'answers whose answer_start may count characters or {}, read as characters'
 DIGITS = re.compile(r'([+-]?\d{1,18})(\.0+)?')
-# Words for a missing answer, without spaces and marks.
+# Texts that mean that there is no answer; only their letters, in lower case.
 NO_ANSWER = frozenset(('noanswer', 'unanswerable', 'cannotanswer', 'notanswerable', 'impossible'))
 
 
@@ -33,8 +33,8 @@ class Answer(NamedTuple):
 
 
 def place(record: Any, context: str, where: str, summary: Summary) -> Answer | None:
-    """Returns the answer of a record; None if its text is empty, or a word such as 'no answer' that
-    the context does not have, which means that there is none.
+    """Returns the answer of a record; None if the record means that there is no answer: its text is
+    empty, or it is a text such as 'no answer' that is not in the context.
 
     record: an object with `text` and perhaps `answer_start`, or only the text.
 

@@ -88,8 +88,8 @@ def words_and_tags(
 
 
 def _spans(text: str, value: Any, name: str, where: str, summary: Summary) -> list[Span]:
-    """The entities in the order of the text. An entity may have its own text, with which its
-    positions are compared."""
+    """The entities, in the order of the text. If an entity has a text of its own, its positions
+    are compared with it."""
     if not isinstance(value, list):
         raise ValueError(f'{where}: {name!r} is {short(value)}; {EXPECTED}')
     found = []
@@ -114,8 +114,8 @@ def _spans(text: str, value: Any, name: str, where: str, summary: Summary) -> li
 
 
 def _moved(span: Span, own: str, text: str, shown: str, summary: Summary) -> Span:
-    """The entity at the place of its own text, if its positions count other units, as those of
-    JavaScript do. Raises ValueError if it is not there."""
+    """The entity with positions that count characters, if those in the file count other units, as
+    JavaScript does. Raises ValueError if its own text, `own`, is not at these positions."""
     for unit, start in other_units(text, span.start):
         if text.startswith(own, start):
             summary.count(f'entities whose positions count {unit}, converted', shown)

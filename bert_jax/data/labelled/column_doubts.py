@@ -12,7 +12,7 @@ from bert_jax.data.file_kinds import separator
 from bert_jax.data.labelled.tags import MARKS, SMALL, TYPED
 
 NUMBER = re.compile(r'\d+([-.]\d+)?')  # as in CoNLL-U: 3, 3-4, 3.1
-# Ids of annotations, such as T1 of brat, and dates, times and the like.
+# Ids of annotations, such as T1 in brat files, and numbers, such as dates and times.
 NO_WORD = re.compile(r'[A-Z]\d+|[\W\d_]*\d[\W\d_]*')
 DECIMAL = re.compile(r'[+-]?\d+(\.\d+)?([eE][+-]?\d+)?%?')
 MANY = 50  # words; with fewer words, the number of different tags says little
@@ -27,8 +27,8 @@ def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool, needs_tags: b
     """Returns why the rows do not look like words with their columns; '' if they do.
 
     rows: the columns of each word; all rows have the same number of columns. blocks: the number of
-    sentences. tagged: whether the last column is read as tags. needs_tags: whether these may not be
-    placeholders.
+    sentences. tagged: whether the last column is read as tags. needs_tags: whether it is a reason
+    for doubt if all tags are placeholders, such as _.
     """
     columns = list(zip(*rows, strict=True))
     if len(columns) == 1:
@@ -55,7 +55,7 @@ def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool, needs_tags: b
         if 'B' in column and set(column) <= MARKS | NO_MARK:
             return f'column {i} has marks ({_some(column)}) without types; join them, as in B-PER'
     if len(rows) > 1 and len(set(last)) == 1 and not last[0].isalnum():
-        return f'the last column is {last[0]!r} everywhere' * needs_tags
+        return f'the last column is {last[0]!r} everywhere' if needs_tags else ''
     return _plain(rows, columns, blocks)
 
 

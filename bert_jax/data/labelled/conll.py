@@ -22,6 +22,7 @@ from bert_jax.data.labelled.sentence import SPACE, Sentence
 from bert_jax.data.summary import Summary
 
 PLACEHOLDERS = {'_', '?', '-', '-100'}  # tags of test files for words whose tag is not known
+PLACEHOLDER_TAGS = 'sentences with placeholders for tags, read without tags'
 NO_BREAK = '\u00a0'
 
 
@@ -56,7 +57,7 @@ def read(
         for i, sentence in enumerate(sentences):
             if {*(sentence.tags or ())} & PLACEHOLDERS:
                 sentences[i] = dataclasses.replace(sentence, tags=None)
-                summary.count('sentences with placeholders for tags', sentence.where)
+                summary.count(PLACEHOLDER_TAGS, sentence.where)
         found -= PLACEHOLDERS
     if found and all(tag.isdigit() for tag in found):
         where = next(sentence.where for sentence in sentences if sentence.tags)

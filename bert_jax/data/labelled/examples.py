@@ -60,13 +60,13 @@ def iter_file(
     `text_b` may be missing if it has its default name. columns: whether an example has all values
     of its row. `summary` notes the columns that are read, by their `roles`. advice: the end of
     messages about columns. label_set: reads several labels, see `label_sets.parser`. predicts:
-    whether the examples are only predicted. Then labels are not read. Otherwise rows that were
+    whether the examples are only predicted. If so, labels are not read; if not, rows that were
     rejected in Prodigy are left out. Raises ValueError, with path:line, for a line that is not an
     example, unless `on_error` is given (see `each`), and for a file that is missing, damaged, not
     UTF-8 or empty.
     """
     path = pathlib.Path(path).expanduser()
-    needed, optional = [text, *[text_b] * (text_b != TEXT_B)], [TEXT_B, *[label] * (not predicts)]
+    needed, labels = [text, *[text_b] * (text_b != TEXT_B)], [] if predicts else [label]
     is_json = kind(path)[0] in records.JSON
     if predicts:
         advice, label_set = predict_advice(needed), None
@@ -76,7 +76,7 @@ def iter_file(
         nonlocal empty
         record, where = found
         if empty and summary is not None:
-            named = dict(zip(roles, (text, text_b, *[label] * (not predicts)), strict=False))
+            named = dict(zip(roles, (text, text_b, *labels), strict=False))
             summary.describe(str(path), named, record)
         empty = False
         second = record.get(text_b)
@@ -91,7 +91,7 @@ def iter_file(
             label_set(record.get(label), label, where) if label_set else None,
         )
 
-    read = records.read(path, needed, optional, advice, on_error)
+    read = records.read(path, needed, [TEXT_B, *labels], advice, on_error)
     if summary is not None and not predicts:
         read = json_files.accepted(read, summary)
     yield from each(read, example, on_error)

@@ -35,7 +35,7 @@ def records(path: pathlib.Path, name: str, on_error: OnError | None = None) -> I
 
 
 def accepted(found: Iterator[Record], summary: Summary) -> Iterator[Record]:
-    """The records without those that someone rejected or ignored in Prodigy, which are counted."""
+    """The records except those that were rejected or ignored in Prodigy; `summary` counts these."""
     for record, where in found:
         if record.get('answer') in REJECTED and 'text' in record:
             summary.count('rows rejected or ignored in Prodigy, left out', where)

@@ -11,7 +11,7 @@ from bert_jax.data.labelled.texts import NO_VALUE
 
 LISTED = 20  # a message lists at most this many labels
 FEW = 20  # fewer examples than this say little about a column
-TRUTH = {'true': '1', 'yes': '1', 'false': '0', 'no': '0'}
+TRUTH = {'true': '1.0', 'yes': '1.0', 'false': '0.0', 'no': '0.0'}
 QUOTES = '"\'`\u2018\u2019\u201c\u201d.,;:'
 WHOLE_NUMBER = re.compile(r'([+-]?\d{1,18})(\.0+)?')
 MISSING = NO_VALUE | {'_', '-', '--'}
@@ -57,7 +57,7 @@ def check_column(examples: Sequence[Example], path: str) -> None:
 def alike(names: Sequence[str]) -> list[tuple[str, str]]:
     """Pairs of different names that may mean the same: they differ only in case, in the composition
     or the width of characters, in invisible characters, in spaces, hyphens and underscores, or in
-    quotes and marks around them, or they are equal numbers or truth values."""
+    quotes and marks around them; or they are equal numbers or equal truth values."""
     first: dict[str, str] = {}
     pairs = []
     for name in names:
@@ -65,18 +65,19 @@ def alike(names: Sequence[str]) -> list[tuple[str, str]]:
         plain = ''.join(c for c in plain if unicodedata.category(c) not in ('Cf', 'Cc'))
         plain = unicodedata.normalize('NFKC', plain).strip().strip(QUOTES)
         number = as_number(plain)
-        plain = str(number) if number == number else BETWEEN.sub(' ', plain).strip()
-        other = first.setdefault(str(float(TRUTH[plain])) if plain in TRUTH else plain, name)
+        plain = BETWEEN.sub(' ', plain).strip() if np.isnan(number) else str(number)
+        other = first.setdefault(TRUTH.get(plain, plain), name)
         if other != name:
             pairs.append((other, name))
     return pairs
 
 
 def doubts(names: Sequence[str], multi_label: bool) -> list[str]:
-    """Lines about names of labels that may not be what they seem. multi_label: whether a text may
-    have several of them."""
+    """Warnings about the names of labels: two may mean the same, and a name may be a missing value
+    or several labels. multi_label: whether a text may have several labels."""
     lines = [f'labels that may mean the same: {a!a} and {b!a}' for a, b in alike(names)]
-    lines += [f'labels that look like missing values: {x!a}' for x in names if x.lower() in MISSING]
+    missing = [name for name in names if name.lower() in MISSING]
+    lines += [f'labels that look like missing values: {name!a}' for name in missing]
     for name in names:
         parts = [part.strip() for part in SEVERAL.split(name)]
         if len(parts) > 1 and all(parts) and (multi_label or {*parts} & {*names}):

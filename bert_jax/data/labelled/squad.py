@@ -16,7 +16,7 @@ from bert_jax.data.summary import Summary
 
 ANSWERS = ('answers', 'answer_text', 'answer_start', 'is_impossible')
 FLAGS = {'true': True, 'false': False, '1': True, '0': False, 'none': False, '': False}
-EMPTY = 'questions whose answer is an empty text or "no answer", read as without an answer'
+EMPTY = 'questions whose answer is empty or "no answer", read as questions without an answer'
 # How pandas writes NumPy arrays in a table: array(['otto lang'], dtype=object).
 NUMPY = re.compile(r'\barray\((\[[^\[\]]*\])(?:, *dtype=\w+)?\)')
 
@@ -59,13 +59,14 @@ def iter_file(
     answers and those that are not in the context. A question without `is_impossible` is impossible
     if all its answers are empty texts or, except in SQuAD 1.1, if its list of answers is empty.
     columns: whether each question keeps the columns of the input: all values of its line or, in
-    SQuAD's form, the question and the context. seen: if the file is to predict, the places of the
-    ids of other files, to which those of this file are added; then answers are not read. Raises
-    ValueError, with the file, the place in it and the question's id, for a value that is missing,
-    repeated or of a wrong type, unless `on_error` is given (see `bad_rows.each`).
+    SQuAD's form, the question and the context. seen: given only if the file is to predict; then
+    answers are not read. It has the place of each id of the files before, and the ids of this file
+    are added. Raises ValueError, with the file, the place in it and the question's id, for a value
+    that is missing, repeated or of a wrong type, unless `on_error` is given (see `bad_rows.each`).
     """
     path, summary = pathlib.Path(path).expanduser(), summary or Summary()
-    predicts, seen = seen is not None, {} if seen is None else seen
+    predicts = seen is not None
+    seen = {} if seen is None else seen
     before = len(seen)
 
     def once(question: Question) -> Question:
@@ -171,7 +172,7 @@ class _Reader:
         return _question(record, name, context, where, False, self.summary, kept)
 
     def _asked(self, record: dict[str, Any]) -> dict[str, Any]:
-        """The values that are read: if the file is to predict, all but those of answers."""
+        """The values that are read: all, or in a file to predict all except the answers."""
         if not self.predicts:
             return record
         return {name: value for name, value in record.items() if name not in ANSWERS}

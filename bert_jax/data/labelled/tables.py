@@ -38,9 +38,9 @@ def csv_rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Nu
             return
         except csv.Error as error:
             mark = separator(next(lines(path), '')) if number == 1 else ''
-            hint = f'separate its columns by commas instead of {mark!r}, or ' * (
-                mark not in ('', ',')
-            )
+            hint = ''
+            if mark not in ('', ','):
+                hint = f'separate its columns by commas instead of {mark!r}, or '
             wrong = ValueError(
                 f'{path}:{number} is not CSV ({error}); {hint}put double quotes around a text with '
                 'commas, quotes or line breaks, and double the quotes in it. A file of JSON '
@@ -62,7 +62,7 @@ def tsv_rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Nu
 
 def list_in(cell: str) -> list[Any] | None:
     """The values of a list in a cell, as JSON, Python (also a tuple or a set) or NumPy writes it;
-    None if the cell is no list."""
+    None if the cell is not a list."""
     cell = cell.strip()
     if ARRAY.fullmatch(cell):
         return [ast.literal_eval(value) for value in VALUE.findall(cell)]
@@ -130,7 +130,7 @@ def records(
 
 
 def _distinct(header: Sequence[str]) -> list[str]:
-    """The names of columns; a name that is repeated gets a number: a, a_2, a_3."""
+    """The names of columns, in which a repeated name has a number: a, a_2, a_3."""
     names: list[str] = []
     for name in header:
         number, new = 1, name

@@ -190,6 +190,7 @@ def _sentence(
 
 
 def _is_word(value: Any) -> bool:
+    """Returns whether a value is a string without white space."""
     return isinstance(value, str) and not SPACE.search(value)
 
 

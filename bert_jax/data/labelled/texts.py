@@ -15,14 +15,13 @@ HALF_UNKNOWN = 'texts of which more than half is unknown tokens'
 REPLACED = 'texts with U+FFFD, a character that another program could not decode'
 MISSING = 'texts that look like missing values, such as NA'
 SPECIAL = 'texts with the name of a special token, read as characters'
-# How pandas, R, Excel, JSON and UCI write that a value is missing.
+# How pandas, R, Excel, JSON and the data sets of UCI write that a value is missing.
 NO_VALUE = frozenset(('na', 'n/a', '#n/a', '<na>', 'nan', 'none', 'null', 'nil', '?'))
 Text = str | tuple[str, str]
 
 
 def listed(texts: Any) -> list[Any]:
-    """The texts, or the words of a text, as a list. Raises ValueError if they are no list of
-    them."""
+    """The texts, or the words of a text, as a list. Raises ValueError if `texts` has no items."""
     try:
         return list(texts)
     except TypeError as error:

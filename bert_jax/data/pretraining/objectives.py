@@ -9,6 +9,7 @@ from bert_jax.data.pretraining.segments import Segmenter
 from bert_jax.data.pretraining.sentence_order import SENTENCE_ORDER
 from bert_jax.data.pretraining.translations import TRANSLATIONS
 
+# `segmenter_of` replaces ACROSS_DOCUMENTS if config.data.cross_documents is False.
 SEGMENTERS: dict[str, Segmenter] = {
     'mlm+nsp': SENTENCE_PAIRS,
     'mlm': ACROSS_DOCUMENTS,

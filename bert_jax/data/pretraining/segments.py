@@ -69,11 +69,11 @@ MASKS = Targets(
 class Segmenter(NamedTuple):
     """A way to choose the segments of rows.
 
-    columns: the number of random numbers that a row uses. draw: (stream, position int64[rows, 1],
-    draws) -> the rows' segments and their labels by name, int32[rows, ...] each. chunks: (store,
-    tokens in a row) -> the chunks, one for each row. left_out: the documents that have no chunk.
-    targets: how the tokens that are predicted are chosen. continues: whether each row continues the
-    row at its place in the batch before.
+    shape: the number of segments in a row. columns: the number of random numbers that a row uses.
+    draw: (stream, position int64[rows, 1], draws) -> the rows' segments and their labels by name,
+    int32[rows, ...] each. chunks: (store, tokens in a row) -> the chunks, one for each row.
+    left_out: the documents that have no chunk. targets: how the tokens that are predicted are
+    chosen. continues: whether each row continues the row at its place in the batch before.
     """
 
     shape: RowShape

@@ -91,8 +91,9 @@ def _most_frequent(
     """The distinct contexts in ascending order and the most frequent token of each, int64[contexts]
     each.
 
-    context: the columns of ids that make a context. Its number has them as digits, to the base
-    edge + 1. The smallest id wins among equally frequent tokens.
+    context: the ids of which a context consists, int32[n] each. A context is returned as one
+    number, whose digits to the base edge + 1 are its ids. The smallest id wins among equally
+    frequent tokens.
     """
     both = np.zeros(len(token), np.int64)  # a context and its token
     for column in (*context, token):

@@ -1,4 +1,4 @@
-"""The beginning of a corpus, which is looked at before the preparation, which may take hours."""
+"""Checks of the beginning of a corpus. They come before its preparation, which may take hours."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ SHOWN = ('files with ', 'text files ', 'lines of invalid UTF-8')  # counts that 
 
 
 class Beginning:
-    """A hash of the token ids of the first documents of a corpus, EARLY characters or more.
+    """A hash of the token ids of the first documents of a corpus, with EARLY characters or more.
 
     If it differs between two corpora that were tokenized in the same way, their stores differ.
     """
@@ -24,10 +24,11 @@ class Beginning:
 
     @property
     def is_complete(self) -> bool:
+        """Whether further documents do not change the hash."""
         return self._characters >= EARLY
 
     def add(self, document: Document, ids: Sequence[np.ndarray]) -> bool:
-        """Adds a document, unless there are enough of them. Returns whether there are."""
+        """Adds a document, unless the hash is complete. Returns whether it is complete now."""
         if not self.is_complete:
             self._characters += sum(map(len, document))
             for sentence in ids:
@@ -38,8 +39,8 @@ class Beginning:
         return self._hash.hexdigest()[:16]
 
 
-def first(documents: Iterable[Document]) -> list[str]:
-    """The lines of the first documents, EARLY characters or more."""
+def first_lines(documents: Iterable[Document]) -> list[str]:
+    """The lines of the first documents, with EARLY characters or more."""
     lines, characters = list[str](), 0
     for document in documents:
         lines += document
@@ -66,6 +67,6 @@ def marks(lines: Iterable[str], data: DataConfig) -> str:
     return check_marks(lines) if strips and data.tokenizer == 'wordpiece' else ''
 
 
-def odd(summary: Summary) -> list[str]:
-    """The counts of a summary that say what the files of a corpus look like."""
+def file_counts(summary: Summary) -> list[str]:
+    """The counts of a summary that are about the kinds of files in a corpus."""
     return [what for what in summary.lines() if what.startswith(SHOWN)]

@@ -55,7 +55,7 @@ def _check_part(source: Source, name: str, data: DataConfig, needed: int) -> Non
         remedy = f'Set config.data.holdout (--holdout) to {works:.4f}, give'
     by_line = ''
     if data.documents != 'line' and len(shares) < 2 * needed <= lines:
-        by_line = ': line, if each line is one'
+        by_line = '=line, if each line is a document'
     counts = [f'{what}: {n:,}' for what, n in summary.lines().items() if what != 'files']
     counted = f'. Counted: {"; ".join(counts)}' if counts else ''
     documents = plural(len(shares), 'document')

@@ -110,23 +110,23 @@ class Preparation:
             )
         return False
 
-    def look(self, vocabulary: tokenizer.Tokenizer | None) -> tuple[list[str], str]:
-        """Warnings about the beginning of the text, and its hash (`Beginning`), '' without a
-        vocabulary. Raises ValueError for what `build` would refuse."""
+    def check_beginning(self, vocabulary: tokenizer.Tokenizer | None) -> tuple[list[str], str]:
+        """Warnings about the beginning of the text, and its hash (see `Beginning`), which is ''
+        without a vocabulary. Raises ValueError for what `build` would refuse."""
         for name in self.source.by_name:
             self._check_languages(languages.of_part(name, self.language))
         summary, seen = Summary(), beginning.Beginning()
         if vocabulary is None:
-            lines = beginning.first(self.source.read(summary))
-            lost = beginning.long_words(lines, self.data), beginning.marks(lines, self.data)
-            return [*filter(None, lost), *beginning.odd(summary)], ''
+            lines = beginning.first_lines(self.source.read(summary))
+            warnings = beginning.long_words(lines, self.data), beginning.marks(lines, self.data)
+            return [*filter(None, warnings), *beginning.file_counts(summary)], ''
         for name, part in self.source.by_name.items():
             if not seen.is_complete:
                 for found in self._tokenized(name, part.read(summary), vocabulary, summary):
                     if seen.add(*found):
                         break
         unknown = unknown_text.check(summary, self.data.vocab_file, vocabulary)
-        return [*filter(None, [unknown]), *beginning.odd(summary)], str(seen)
+        return [*filter(None, [unknown]), *beginning.file_counts(summary)], str(seen)
 
     def build(self, output: pathlib.Path, sizes: bool = True) -> pathlib.Path:
         """Prepares the store in `output`, unless it exists. One process prepares it, and

@@ -18,7 +18,7 @@ REFUSED, REPORTED = 0.5, 0.05  # shares of the characters
 EARLY = 1 << 20
 TOO_LONG = re.compile(rf'\S{{{LONGEST + 1},}}')
 WORDS = 'words outside the vocabulary, read as '  # the count in a store's summary
-FIRST_MARK = '\u08ff'  # the last character of the Arabic blocks
+LAST_ARABIC = '\u08ff'  # the last character of the Arabic blocks
 MARKS = re.compile('^##|▁|</w>')  # the marks of words in the tokens of several kinds
 
 
@@ -82,9 +82,9 @@ def judged(share: float, given: str, vocabulary: Tokenizer | None, in_long_words
         line += ', or put spaces between the words, or between the characters'
     elif given and vocabulary and not _divides_words(vocabulary):
         line += (
-            f'because {given} has no tokens inside words (##...), so it belongs to another '
-            'tokenizer. Divide the text as that one does, with spaces between the tokens, or leave '
-            'the vocabulary out, so that one is trained on the text'
+            f'because {given} has no tokens for the inside of words (##...), so it was made for '
+            'another tokenizer. Put spaces between the tokens of the text, as that tokenizer does, '
+            'or leave the vocabulary out, so that one is trained on the text'
         )
     elif given:
         line += (
@@ -102,6 +102,7 @@ def judged(share: float, given: str, vocabulary: Tokenizer | None, in_long_words
 
 
 def _divides_words(vocabulary: Tokenizer) -> bool:
+    """Returns whether the vocabulary can divide a word into several tokens."""
     return vocabulary.kind != 'wordpiece' or bool(vocabulary.is_continuation.any())
 
 
@@ -129,4 +130,4 @@ def check_marks(lines: Iterable[str]) -> str:
 
 def _has_mark(char: str) -> bool:
     parts = unicodedata.normalize('NFD', char)
-    return any(unicodedata.category(part) == 'Mn' and part > FIRST_MARK for part in parts)
+    return any(unicodedata.category(part) == 'Mn' and part > LAST_ARABIC for part in parts)

@@ -1,7 +1,7 @@
 """Finds markup, and other things that are not text, in the first lines of a corpus's files.
 
-They are read as text all the same, because a model may be meant to learn them. They are counted,
-because mostly they were forgotten.
+All of it is read as text, because a model may have to learn it. The files that have it are counted,
+because most often the user has only forgotten to remove it.
 """
 
 import itertools
@@ -36,7 +36,7 @@ PATTERNS = {
     ),
 }
 FOUND = {what: (re.compile(pattern), share) for what, (pattern, share) in PATTERNS.items()}
-# What the UTF-8 of another character becomes if it is read as cp1252.
+# What a character outside ASCII becomes if its UTF-8 is decoded as cp1252.
 TWICE = re.compile('[\u00c2-\u00f4][\u0080-\u00bf\u0152-\u2122]')
 
 
@@ -60,12 +60,13 @@ def kinds(lines: Sequence[str]) -> Iterator[str]:
         number = sum(bool(pattern.search(line)) for line in lines)
         if number and number >= share * len(lines):
             yield what
-    odd = [match for line in lines if (match := TWICE.search(line))]
-    if any(_is_decoded_twice(match.string) for match in odd):
-        yield f'UTF-8 that was decoded as another encoding ({odd[0][0]!r})'
+    found = [m for line in lines if (m := TWICE.search(line)) and _is_decoded_twice(line)]
+    if found:
+        yield f'UTF-8 that was decoded as another encoding ({found[0][0]!r})'
 
 
 def _is_decoded_twice(line: str) -> bool:
+    """Returns whether the line becomes shorter UTF-8 text if it is encoded again."""
     for encoding in ('cp1252', 'latin-1'):
         try:
             return len(line.encode(encoding).decode('utf-8')) < len(line)

@@ -114,8 +114,8 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
 
 
 def _local_files(pattern: str) -> tuple[Files, list[pathlib.Path]]:
-    """The file of that name, the files below a folder of that name, or the files that match. And
-    what is left out: files of other kinds below the folder, or folders that match."""
+    """The file of that name, the files below a folder of that name, or the files that match; and
+    the paths that are left out: files of other kinds in the folder, or folders that match."""
     if os.path.isdir(pattern):
         below = [path for path in sorted(pathlib.Path(pattern).rglob('*')) if not path.is_dir()]
         paths = [path for path in below if files.kind(path)[0] in SUFFIXES]
@@ -126,7 +126,7 @@ def _local_files(pattern: str) -> tuple[Files, list[pathlib.Path]]:
         paths = [path for path in found if not path.is_dir()]
         others = [] if '**' in pattern else [path for path in found if path.is_dir()]
     if not paths:
-        raise ValueError(_nothing(pattern, others))
+        raise ValueError(_without_text(pattern, others))
     # A pattern with ** follows a link to its own folder until the path is too deep to be opened.
     paths = [p if p.is_file() else pathlib.Path(os.path.realpath(p.parent), p.name) for p in paths]
     for path in paths:
@@ -138,11 +138,11 @@ def _local_files(pattern: str) -> tuple[Files, list[pathlib.Path]]:
     }, others
 
 
-def _nothing(pattern: str, others: Sequence[pathlib.Path]) -> str:
-    """The message for a pattern that names no text. others: what is there instead."""
+def _without_text(pattern: str, others: Sequence[pathlib.Path]) -> str:
+    """The message for a pattern that names no file of text. others: the paths that it names."""
     kinds = f'{", ".join(SUFFIXES)} (also compressed)'
     if os.path.isdir(pattern):
-        has = f'; it has {others[0].name} and others' if others else ', it is empty'
+        has = f'; it has other files, such as {others[0].name}' if others else '; it is empty'
         return f'the folder {pattern!r} has no file that ends in {kinds}{has}'
     if others:
         return f'{pattern!r} matches only folders, such as {others[0]}; give {pattern}/*.txt'
@@ -183,7 +183,7 @@ def _jsonl(
         if not line:
             continue
         try:
-            # Only a line that may have the field twice is read by the slower function.
+            # `loads` refuses a field that occurs twice, but it is slower than json.loads.
             record = (loads if line.count(quoted) > 1 else json.loads)(line)
         except (ValueError, RecursionError) as error:
             remedy = ''

@@ -73,7 +73,7 @@ class ByteBPE(FastTokenizer):
         return [piece for piece in ordinary if (text := _text(piece)) != text.lower()]
 
     def case_warning(self) -> str:
-        # Single bytes write every capital letter.
+        # The tokens of single bytes can represent every capital letter.
         return super().case_warning() if self.lowercase else ''
 
 

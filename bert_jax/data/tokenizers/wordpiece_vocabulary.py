@@ -16,7 +16,7 @@ from bert_jax.data.tokenizers.base import FastTokenizer, marker
 from bert_jax.data.tokenizers.specials import BERT, NAMES, find_specials
 
 VOCABULARY = 'vocab.txt'
-NUMBERED = re.compile(r'[^\t]+\t-?[\d.e+-]+|\d+\t[^\t]+')  # a token and its count or id
+NUMBERED = re.compile(r'[^\t]+\t-?[\d.e+-]+|\d+\t[^\t]+')  # a token with its count or id
 LONGEST = 100  # characters of the longest word that is divided into tokens
 COVERAGE = 0.9999  # the share of the characters of a text that a vocabulary trained on it contains
 MIN_COVERAGE = 0.9  # if the share is smaller, training raises an error
@@ -87,7 +87,7 @@ def read(path: epath.Path, lowercase: bool, strip_accents: bool | None = None) -
     if not {*itertools.chain(*NAMES.values())} & {*pieces}:
         raise ValueError(
             f'vocabulary {path} has no special token, such as {BERT.mask}; it is not a vocabulary, '
-            f'or that of another model. It begins {text[:40]!r}'
+            f'or it belongs to another kind of model. It begins with {text[:40]!r}'
         )
     first: dict[str, int] = {}
     for i, piece in enumerate(pieces):
@@ -119,11 +119,12 @@ def _check_kind(path: epath.Path, text: str) -> None:
             'tokenizer.json, and give its folder'
         )
     lines = text.splitlines()
-    first = lines and lines[-1].partition('\t')[0].isdigit()
+    numbers_first = lines and lines[-1].partition('\t')[0].isdigit()
     if 2 * sum(map(bool, map(NUMBERED.fullmatch, lines))) > len(lines):
         raise ValueError(
             f'vocabulary {path} has a number beside each token ({lines[-1]!r:.40}); {expected}, '
-            f'and nothing else. To remove the numbers: cut -f{2 if first else 1} FILE > vocab.txt'
+            'and nothing else. To remove the numbers: '
+            f'cut -f{2 if numbers_first else 1} FILE > vocab.txt'
         )
     found = {line.strip(' \t') for line in lines}
     for number, line in enumerate(lines, 1):

@@ -86,7 +86,7 @@ def test_a_vocabulary_of_another_script_is_refused(tmp_path: pathlib.Path) -> No
         preparation.prepare(wanted)
     (tmp_path / 'vocab.txt').write_text('\n'.join(LATIN[:31]) + '\n')
     wanted = config(tmp_path, mixed(long=0), vocab_file=str(tmp_path / 'vocab.txt'))
-    with pytest.raises(ValueError, match=r'vocab.txt has no tokens inside words .* another tok'):
+    with pytest.raises(ValueError, match=r'vocab.txt has no tokens for the inside .* another tok'):
         resolve(wanted, epath.Path(tmp_path / 'run')).describe_data()
 
 

@@ -117,7 +117,7 @@ def test_a_folder_and_braces(tmp_path):
     put(tmp_path / 'c' / 'a.csv', '')
     for pattern, message in {
         '{a,e}.txt': r'no file matches .*e\.txt',
-        'c': r"the folder '.*c' has no file that ends in \.txt, .*; it has a\.csv and others",
+        'c': r"the folder '.*c' has no file that ends in \.txt, .*; it has other files, .* a\.csv",
         '[bc]': r"'.*\[bc\]' matches only folders, such as .*b; give .*\[bc\]/\*\.txt",
         '$HOME': r'the shell replaces \$NAME only outside of single quotes',
     }.items():

@@ -134,7 +134,7 @@ def test_one_copies_and_the_others_wait(
     [
         ({'corpus': 'text:s3://bucket/*.txt'}, r"no file matches 's3://bucket/\*.txt'"),
         ({'corpus': 'text:s3://bucket/**/a.txt'}, r'\*\*/a.txt cannot be read .*`\*\*` pattern'),
-        ({'corpus': 'text:nowhere://a.txt'}, 'nowhere:// are not known; download'),
+        ({'corpus': 'text:nowhere://a.txt'}, 'nowhere:// are not supported; download'),
         ({'vocab_file': 's3://bucket/none.txt'}, 's3://bucket/none.txt cannot be read .*NotFound'),
         ({'corpus': 'tokens:s3://bucket'}, r's3://bucket is a folder; expected \*.\* or \*/\*.bin'),
         (

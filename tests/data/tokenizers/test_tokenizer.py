@@ -122,8 +122,8 @@ def test_saving_and_loading(tmp_path):
         (b'[PAD]\n\xff\xfe\n', 'is not UTF-8 text'),
         ('[PAD]\n', r'has no \[UNK\] or <unk>, no \[CLS\] .*, no \[MASK\] or <mask>'),
         ('', r'vocab\.txt has no special token, .* not a vocabulary'),
-        ('404: Not Found', r"has no special token, .* It begins '404: Not Found'"),
-        ('version https://git-lfs.github.com/spec/v1\n', "It begins 'version https://git-lfs"),
+        ('404: Not Found', r"has no special token, .* It begins with '404: Not Found'"),
+        ('version https://git-lfs.github.com/spec/v1\n', "It begins with 'version https://git-lfs"),
     ],
 )
 def test_bad_vocabularies(tmp_path, content, message):
