@@ -44,7 +44,7 @@ def write_embeddings(
     for error in bad:
         on_error(error)  # type: ignore[misc]
     if not (count := len(places)):
-        raise ValueError(f'{sources[0]} has no text that can be read')
+        raise ValueError(f'no text can be read from {", ".join(map(str, sources))}')
     more: dict[str, Any] = {'id': np.array(ids)} if len(ids) == count else {}
     more |= {'place': np.array(places)} if bad else {}
     read = text_inputs.read_all(sources, bert.data, (lambda _: None) if on_error else None)
