@@ -1,4 +1,4 @@
-"""The scripts in tests/: the flags in their commands exist, and so do the names that they import."""
+"""The scripts in tests/: the flags in their commands and the names that they import exist."""
 
 import ast
 import functools
@@ -18,7 +18,7 @@ def parsed(path: pathlib.Path) -> ast.Module:
 
 @functools.cache
 def commands() -> set[tuple[str, ...]]:
-    """For each command in READMEs and docstrings: PYTHONPATH if it is set, the script, the flags."""
+    """For each command in READMEs and docstrings: PYTHONPATH, if set, the script, and the flags."""
     found = set[tuple[str, ...]]()
     for path in (*ROOT.glob('*/**/README.md'), *TESTS.values()):
         if 'python tests/' in (text := path.read_text()):
