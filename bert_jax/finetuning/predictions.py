@@ -50,11 +50,12 @@ def records(
     answer is the characters start to end - 1 of the context; texts to translate (.txt, tables and
     .jsonl with `source`) get `target`. Long texts are cut or split as in training; `summary` counts
     them and other unusual things. .conll and .json files are read as a whole, others a window at a
-    time. columns: whether a record also has the columns of the file. A column is
-    renamed if a record or a row of a table has a prediction of this name, such as `label` or
-    `probability_LABEL`: `label` becomes `input_label`, or `input_label_2` if the file has an
-    `input_label`. A file with a line for each word has a list
-    for each column; those without a name are column_2, column_3, ...
+    time.
+
+    columns: whether a record also has the columns of the file. A column is renamed if a record or a
+    row of a table has a prediction of this name, such as `label` or `probability_LABEL`: `label`
+    becomes `input_label`, or `input_label_2` if the file has an `input_label`. A file with a line
+    for each word has a list for each column; those without a name are column_2, column_3, ...
     all_scores: whether a word has the probability of every label, and not only that of its tag.
 
     Raises ValueError for a checkpoint without the head of a task, and, with the file and line, for
