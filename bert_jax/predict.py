@@ -157,7 +157,7 @@ def _check_flags() -> None:
     for name, texts in given.items():
         if not all(text.strip() for text in texts):
             raise ValueError(f'--{name} is empty; expected a text')
-    _sources()
+    _sources()  # raises if a file does not exist
     if FLAGS.output is None:
         if FLAGS.all_scores:
             raise ValueError('--all_scores is for a file: give --input=FILE and --output=FILE')
@@ -258,6 +258,7 @@ def main(argv: list[str]) -> int:
 
 
 def _predict() -> None:
+    """Loads the model, and prints or writes its predictions and what was counted."""
     bert = load(FLAGS.checkpoint, FLAGS.dtype, FLAGS.language)
     _say_language(bert)
     mode = _mode(bert)
@@ -266,7 +267,7 @@ def _predict() -> None:
         if not bert.multi_label:
             raise ValueError('--threshold is for a model of texts with several labels; remove it')
         bert.eval = dataclasses.replace(bert.eval, threshold=FLAGS.threshold)
-    with Stopper('stopping; another Ctrl-C ends at once', 'interrupted') as stopper:
+    with Stopper('stopping; press Ctrl-C again to end at once', 'interrupted') as stopper:
         bert.until_stopped = stopper.until_stopped
         (_print if FLAGS.output is None else _write)(bert, mode)
     for name, number in bert.counted.lines().items():
@@ -279,7 +280,7 @@ def _predict() -> None:
         if mode == 'embed' and FLAGS.pooling is None and bert.embedding:
             longest = min(longest, bert.embedding.max_seq_length or longest)
         texts = plural(count, 'text')
-        say(f'{texts} with more than {longest} tokens, cut to that length')
+        say(f'{texts} with more than {longest} tokens, of which only the first {longest} are used')
 
 
 if __name__ == '__main__':

@@ -1,5 +1,4 @@
-"""The scripts of tests/: their flags in READMEs and docstrings exist, and so does what they
-import."""
+"""The scripts in tests/: the flags in their commands and the names that they import exist."""
 
 import ast
 import functools
@@ -19,7 +18,7 @@ def parsed(path: pathlib.Path) -> ast.Module:
 
 @functools.cache
 def commands() -> set[tuple[str, ...]]:
-    """Whether a command sets PYTHONPATH, its script, and its flags."""
+    """For each command in READMEs and docstrings: PYTHONPATH, if set, the script, and the flags."""
     found = set[tuple[str, ...]]()
     for path in (*ROOT.glob('*/**/README.md'), *TESTS.values()):
         if 'python tests/' in (text := path.read_text()):
@@ -55,7 +54,7 @@ def test_the_scripts_find_their_modules_and_flags() -> None:
 
 @functools.cache
 def names(module: str) -> set[str]:
-    """What a module of bert_jax defines or imports, and the modules in a package."""
+    """The names that a module of bert_jax defines or imports, and the modules in a package."""
     path = ROOT / module.replace('.', '/')
     found = {file.stem for file in path.glob('*')} - {'__pycache__'}
     for node in parsed(path / '__init__.py' if path.is_dir() else path.with_suffix('.py')).body:

@@ -15,7 +15,9 @@ from bert_jax.convert.families.family import Family
 from bert_jax.convert.foreign import read_json
 
 CONFIG, WEIGHTS = 'adapter_config.json', ('adapter_model.safetensors', 'adapter_model.bin')
+# Weights that the library AdapterHub saves.
 OF_ADAPTERHUB = ('pytorch_adapter.bin', 'adapter.safetensors')
+# Keys that change what LoRA computes, unless their value is empty. bert_jax does not merge these.
 REFUSED = (
     'use_dora',
     'layer_replication',
@@ -127,7 +129,7 @@ def read(directory: pathlib.Path) -> Adapter | None:
     for key in REFUSED:
         if values.get(key):
             raise ValueError(
-                f'{path}: {key} is {values[key]!r}; bert_jax has no such LORA; {MERGE}'
+                f'{path}: {key} is {values[key]!r}; bert_jax does not merge such adapters; {MERGE}'
             )
     found = [directory / name for name in WEIGHTS if (directory / name).exists()]
     if not found:

@@ -17,7 +17,7 @@ from bert_jax.convert import adapters, hf_weights, hub, sentence_folders
 from bert_jax.convert.folders import convert_in
 from bert_jax.convert.tf1_names import CONFIGS, REFUSED
 
-CASED = '--nolowercase'  # an option of `convert`, in its errors
+CASED = '--nolowercase'  # an option of `convert`, which some of its errors and lines name
 FORMATS = {'hf': 'Hugging Face', 'tf1': 'TensorFlow 1'}
 # The files whose hash names a conversion: all files of the folder, and small files of its
 # sub-folders, such as those of sentence-transformers. Weights for other libraries are not hashed.
@@ -28,24 +28,24 @@ def model_folder(
     directory: str | os.PathLike,
     cache: pathlib.Path,
     lowercase: bool | None = None,
-    usual: pathlib.Path | None = None,
+    main_cache: pathlib.Path | None = None,
 ) -> str:
     """The folder of bert_jax that has the model of `directory`.
 
     This is `directory` itself, unless it is a folder of a Hugging Face or TensorFlow 1 checkpoint,
     or the name of a model of the Hugging Face Hub, which is downloaded. In that case it is
     converted into the folder `cache`, once for each content of its files. Of several processes, one
-    converts and the others wait. lowercase: see `convert_in`. usual: another cache, in which a
-    conversion is used and not made. Raises ValueError if the checkpoint cannot be downloaded or
-    converted.
+    converts and the others wait. lowercase: see `convert_in`. main_cache: another cache. If it
+    has the conversion, that one is used; no conversion is added to it. Raises ValueError if the
+    checkpoint cannot be downloaded or converted.
     """
     folder = hub.local_folder(directory) or pathlib.Path(directory).expanduser()
     origin = None if '://' in str(directory) else origin_of(folder)
     if origin is None:
         return os.fspath(directory)
     place = pathlib.Path('converted') / _key(folder, lowercase)
-    if usual is not None and (usual / place).exists():
-        return str(usual / place / 'model')
+    if main_cache is not None and (main_cache / place).exists():
+        return str(main_cache / place / 'model')
     output = cache / place
     lines: list[str] = []
 
@@ -53,6 +53,7 @@ def model_folder(
         convert_in(origin, folder, partial / 'model', False, lowercase, lines.append)
 
     def with_options(line: str) -> str:
+        """The line with advice for users of other commands than `convert`."""
         cased = '; in training, --config.data.lowercase=false' if CASED in line else ''
         return (
             f'{line}{cased}. To choose options, convert it yourself: bert_jax convert '

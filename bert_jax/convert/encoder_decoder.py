@@ -85,8 +85,8 @@ def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
 
 
 def _with_copies(tensors: Mapping[str, np.ndarray], family: Family) -> dict[str, np.ndarray]:
-    """Returns the tensors of both sides. A file may hold those that the two sides share only once,
-    under the names of the encoder."""
+    """Returns the tensors of both sides. If the two sides share a tensor, a file may hold it only
+    once, under its name in the encoder."""
     start, decoder = 'encoder.', f'{DECODER}.{family.prefix}'
     names = [name.removeprefix(start) for name in tensors if name.startswith(start)]
     return {decoder + x: tensors[start + x] for x in names if 'pooler' not in x} | dict(tensors)
@@ -103,7 +103,7 @@ def _side(values: Mapping[str, Any], side: str, path: pathlib.Path) -> tuple[Fam
         )
     wanted = AS_DECODER if side == DECODER else {}
     for key, value in wanted.items():
-        # The tensors show whether there is attention to the source. Files of 2020 do not say it.
+        # Files of 2020 lack the key of attention to the source. The tensors show it.
         if given.get(key, value) is not value:
             raise ValueError(f'{path}: {side}.{key} is {given.get(key)!r}; expected {value!r}')
     plain = {key: value for key, value in given.items() if key not in wanted}

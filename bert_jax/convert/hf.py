@@ -109,21 +109,21 @@ def _notes_about_keys(
         yield f'{path} has no model_type; its keys or tensors are those of {family.model_type}'
     if own_code := values.get('auto_map'):
         yield (
-            f'{path} names code of its own in auto_map, which bert_jax does not run; values may '
-            f'differ from those of {own_code!r}'
+            f'{path} names its own code in auto_map ({own_code!r}). bert_jax does not run this '
+            'code, so its outputs may differ'
         )
     if unknown := family.unknown(values):
         keys = ', '.join(f'{key}={values[key]!r}' for key in unknown)
-        yield f'{path} has unknown keys, taken for settings of no effect: {keys}'
+        yield f'{path} has unknown keys, which bert_jax ignores: {keys}'
     if trained := family.trained_otherwise(values):
         keys = ', '.join(f'{key}={values[key]!r}' for key in trained)
-        yield f'{path}: bert_jax trains without {keys}; predictions do not depend on it'
+        yield f'{path}: bert_jax trains without {keys}; this does not change predictions'
 
 
 def _notes_about_output(
     values: Mapping[str, Any], outputs: int | None, heads: Iterable[str]
 ) -> list[str]:
-    """A line if other programs apply a function to the single output of a text classifier."""
+    """Returns a line if other programs apply a function to the only output of a text classifier."""
     if outputs != 1 or 'classifier' not in heads or values.get('problem_type') is not None:
         return []
     stated = (values.get('sentence_transformers') or {}).get('activation_fn')
@@ -131,9 +131,9 @@ def _notes_about_output(
     if function.endswith('Identity'):
         return []
     return [
-        'the classifier has one output, which is predicted as it is: neither the '
-        f'{function.rpartition(".")[2]} of CrossEncoder nor that of the pipeline of transformers '
-        'is applied'
+        'the classifier has one output, and bert_jax predicts this output itself. CrossEncoder and '
+        'the pipeline of transformers apply a function to it first, such as '
+        f'{function.rpartition(".")[2]}'
     ]
 
 
@@ -175,8 +175,8 @@ def _heads(
     architectures = values.get('architectures') or ()
     named = {head for name in architectures for head in heads_of_class(name, family)}
     heads = rules.heads_of(tensors, family.rules, model.stacked_layers)
-    not_sure = {'tagger', *(('classifier',) if architectures else ())}
-    chosen = [x for x, alone in heads.items() if x in named or (alone and x not in not_sure)]
+    ambiguous = {'tagger', *(('classifier',) if architectures else ())}
+    chosen = [x for x, alone in heads.items() if x in named or (alone and x not in ambiguous)]
     # Some tensors belong to a head only beside another head, such as RoBERTa's classifier.dense.
     return tuple(
         head

@@ -14,11 +14,11 @@ from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.rows import ROW_FORMATS
 from bert_jax.models.heads import TASK_HEADS
 
-BOS = 'xlm-bos'
-# The values of config.model.row_format that `_of_file` tries.
+BOS = 'xlm-bos'  # the row format of XLM with the token bos in front
+# The values of config.model.row_format that `_of_file` tries, in order.
 CHOICES = ('', 'distilbert', 'bert', 'roberta')
-# The rows of the classes of tokenizers, by the kinds of their vocabularies. AlbertTokenizer and
-# XLNetTokenizer make the rows of their families.
+# The row format of each kind of vocabulary, as its class of tokenizers makes it. AlbertTokenizer
+# and XLNetTokenizer make the rows of their families.
 BY_KIND = {
     'wordpiece': 'bert',
     'byte_bpe': 'roberta',
@@ -33,10 +33,10 @@ def with_rows(
     vocabulary: Tokenizer | None,
     heads: Collection[str],
 ) -> tuple[ModelConfig, list[str]]:
-    """Returns the model with the rows of the tokenizer in a folder, and lines to print.
+    """Returns the model with the row format of the tokenizer in a folder, and lines to print.
 
-    transformers takes the special tokens around texts from the tokenizer, which may be that of
-    another family than the model.
+    transformers takes the special tokens around texts from the tokenizer, which may belong
+    to another family than the model.
     """
     if vocabulary is None:
         return model, []
@@ -51,8 +51,9 @@ def _row_format(
     inner = vocabulary.inner if isinstance(vocabulary, WithAddedTokens) else vocabulary
     if inner.kind in word_bpe.KINDS:
         # transformers puts <s> in front, with which XLM was not pretrained.
-        tuned, first = {*TASK_HEADS} & {*heads}, vocabulary.special_pieces
-        return (BOS if tuned and _bos(folder) == first.bos != first.cls else ''), ''
+        pieces, is_fine_tuned = vocabulary.special_pieces, bool({*TASK_HEADS} & {*heads})
+        has_bos = pieces.bos != pieces.cls and _bos(folder) == pieces.bos
+        return (BOS if is_fine_tuned and has_bos else ''), ''
     alone = inner.kind == tokenizer_json.JsonTokenizer.kind
     described = folder.described
     if hf_added_tokens.loads(described) and (alone or described.get('post_processor')):
@@ -79,8 +80,8 @@ def _of_file(
             return name, ''
     tokens = ' '.join(theirs.id_to_token(i) or '?' for i in encodings[1].ids)
     return '', (
-        f'tokenizer.json makes the row "{tokens}" of the texts "a" and "b"; bert_jax puts its '
-        'special tokens around texts, so that predictions may differ'
+        f'tokenizer.json makes the row "{tokens}" of the texts "a" and "b"; bert_jax puts '
+        'other special tokens around texts, so its predictions may differ'
     )
 
 

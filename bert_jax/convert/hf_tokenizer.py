@@ -197,7 +197,7 @@ def _names(folder: Folder) -> dict[str, str]:
 
 
 def _ends(folder: Folder) -> dict[str, str]:
-    """The tokens at the ends of a text, for a folder that names them bos and eos alone."""
+    """The tokens with the roles cls and sep, by the names bos_token and eos_token of a folder."""
     found = dict[str, str]()
     for role, other in (('cls', 'bos'), ('sep', 'eos')):
         for name in (SPECIALS, CONFIG):

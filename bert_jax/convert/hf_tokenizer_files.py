@@ -81,7 +81,8 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
 def _class_of(vocabulary: Tokenizer, model_type: str, form: RowFormat) -> str | None:
     """The class of transformers that reads a vocabulary and makes rows of this layout.
 
-    It is None for a vocabulary that has a tokenizer.json with everything that transformers needs.
+    It is None if there is no such class. Then a tokenizer.json is written, which has everything
+    that transformers needs.
     """
     owner = model_type
     if vocabulary.kind in fairseq_sentencepiece.FIRST:  # also in models of other families

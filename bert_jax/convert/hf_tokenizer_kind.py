@@ -32,8 +32,9 @@ FAMILIES = {
     'flaubert': ('FlaubertTokenizer', 'flaubert_bpe'),
 }
 CLASSES = dict(FAMILIES.values())
-# These classes use tokenizer.json as it is. Those of other families need this file here.
+# These classes use tokenizer.json as it is.
 GENERIC = ('PreTrainedTokenizer', 'TokenizersBackend')
+# Classes of families that bert_jax does not have. It reads them if there is a tokenizer.json.
 _OTHERS = """
     BarthezTokenizer BartTokenizer BigBirdTokenizer CodeLlamaTokenizer CohereTokenizer
     DebertaTokenizer DebertaV2Tokenizer GPT2Tokenizer GPTNeoXTokenizer GemmaTokenizer
@@ -68,8 +69,8 @@ class Folder:
 
     @functools.cached_property
     def described(self) -> dict[str, Any]:
-        """The content of tokenizer.json, with the type of its model. The files of 2020, for example
-        that of bert-base-uncased, do not have this type."""
+        """The content of tokenizer.json. If the type of its model is missing, as in files of 2020
+        such as that of bert-base-uncased, it is added."""
         values = self.read(tokenizer_json.FILE)
         model = values.get('model')
         if isinstance(model, dict) and model.get('type') is None:
@@ -129,7 +130,7 @@ def kind_of(folder: Folder, model_type: str) -> str:
 
 
 def _model_type(model: Mapping[str, Any]) -> str:
-    """The type of the model in a tokenizer.json that does not state it, by its keys."""
+    """The type of the model in a tokenizer.json, found from the keys of the model."""
     if isinstance(model.get('vocab'), list):
         return 'Unigram'
     if 'merges' in model:

@@ -27,7 +27,7 @@ def read_tensors(
     directory: pathlib.Path, family: Family
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """All tensors of a folder, by their names in new versions of transformers, and the parts of
-    their names that were left out, which are those of wrappers. Raises ValueError with the file
+    their names that were removed, because they come from wrappers. Raises ValueError with the file
     that is missing or damaged."""
     for name in FORMATS:
         index = directory / f'{name}.index.json'
@@ -51,8 +51,8 @@ def read_tensors(
 
 
 def read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The tensors in a .safetensors or a .bin file, whatever its name says. Raises ValueError if it
-    is neither."""
+    """The tensors in a file of safetensors or PyTorch. Its first bytes decide which one it is, not
+    its name. Raises ValueError if it is neither."""
     whole_files.check(path)
     with path.open('rb') as file:
         first = file.read(9)
@@ -65,12 +65,12 @@ def read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
 def _renamed(
     tensors: Mapping[str, np.ndarray], family: Family, directory: pathlib.Path
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Returns the tensors by their names without wrappers, and the parts of the names of wrappers.
+    """Returns the tensors by their names without wrappers, and the removed parts of the names.
 
     The prefix of a wrapper, such as DataParallel's `module.`, is removed. The prefix of the family,
     which a folder of the bare encoder lacks, is added.
     """
-    inner = {match[0] for name in tensors for match in [WRAPPED.search(name)] if match}
+    inner = {match[0] for name in tensors for match in WRAPPED.finditer(name)}
     tensors = {WRAPPED.sub('', name): tensor for name, tensor in tensors.items()}
     wrapper = _wrapper(tensors, family, directory)
     prefix, renamed = family.prefix, {}
@@ -89,8 +89,8 @@ def _renamed(
 
 
 def notes_about(left_out: Sequence[str]) -> list[str]:
-    """The line to print about the parts of the names of tensors that were left out, if any."""
-    return [f'{" and ".join(left_out)} is left out of the names of tensors'] if left_out else []
+    """The lines to print about the parts of the names of tensors that were removed."""
+    return [f'the names of tensors are read without {" and ".join(left_out)}'] if left_out else []
 
 
 def without_copies(

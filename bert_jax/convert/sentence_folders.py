@@ -22,7 +22,7 @@ OLD_MODES = (
     'pooling_mode_weightedmean_tokens',
     'pooling_mode_lasttoken',
 )
-# Older names of the module Transformer, which the library had for each family.
+# Older names of the module Transformer: the library had one for each family.
 OLD_ENCODERS = ('BERT', 'RoBERTa', 'DistilBERT', 'ALBERT', 'CamemBERT', 'XLMRoBERTa', 'XLNet')
 SUPPORTED = ('Transformer', 'Pooling', 'Dense', 'Normalize', 'LayerNorm', 'Dropout')
 ALONE = f'remove {MODULES} to convert the encoder alone'
@@ -47,7 +47,7 @@ def read(directory: pathlib.Path) -> SentenceFolder:
     path = directory / MODULES
     if not path.exists():
         parts = ', '.join(sorted(found.parent.name for found in directory.glob('?_*/config.json')))
-        note = f'not read, because the folder has no {MODULES}: {parts}' if parts else ''
+        note = f'{path} does not exist, so these folders are not read: {parts}' if parts else ''
         return SentenceFolder(directory, None, note)
     found = _modules(path)
     if not found or found[0][0] != 'Transformer':

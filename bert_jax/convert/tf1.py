@@ -54,7 +54,7 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     if not path.exists() and (
         others := sorted(x.name for x in directory.glob('*bert*config*.json'))
     ):
-        raise ValueError(f'{path} does not exist; rename {others[0]}, if it describes the model')
+        raise ValueError(f'{path} does not exist; rename {others[0]} if it describes the model')
     family, model, values = model_config(path, implied)
     if family.model_type not in TF1:
         raise _refused(path, family.model_type)
@@ -122,7 +122,7 @@ def _checkpoint(directory: pathlib.Path) -> pathlib.Path:
         data = [*directory.glob('*.data-*')]
         raise ValueError(
             f'{directory / CHECKPOINT}.index does not exist, nor any other *.index'
-            + ('; copy it, too: it lists the tensors in *.data-*' if data else '')
+            + ('; copy this file, too: it lists the tensors in *.data-*' if data else '')
             + whole_files.other_weights(directory)
         )
     if len(names) > 1 and (stated := _stated(directory)) in names:

@@ -64,8 +64,9 @@ def other_weights(directory: pathlib.Path) -> str:
 
 
 def other_format(directory: pathlib.Path) -> str:
-    """Returns the format of `bert_jax convert --from` that a folder seems to have; '' if none."""
-    names = [path.name for path in directory.iterdir()]
+    """Returns the format of `bert_jax convert --from` that a folder seems to have; '' if it
+    seems to have none."""
+    names = [path.name for path in directory.glob('*')]
     if any(name.endswith('.index') or '.ckpt.data' in name for name in names):
         return 'tf1'
     has_weights = any(name.endswith(('.safetensors', '.bin')) for name in names)
@@ -79,7 +80,7 @@ def inner_folders(directory: pathlib.Path, names: tuple[str, ...]) -> str:
     The newest checkpoint, by the number at the end of the name, comes first.
     """
     found = {path.parent for name in names for path in directory.glob(f'*/{name}')}
-    for pattern in ('*/*', '*/snapshots/*'):  # the last one is that of the cache of the Hub
+    for pattern in ('*/*', '*/snapshots/*'):  # the last is the layout of the Hub's cache
         found = found or {path.parent for x in names for path in directory.glob(f'{pattern}/{x}')}
     if not found:
         return ''

@@ -57,7 +57,7 @@ def advice(baseline: Baseline, value: float, steps: int, ended_early: bool = Fal
     """A warning with advice if the score `value` is not above the baseline by more than its
     standard error, or below it if lower scores are better; otherwise ''.
 
-    ended_early: whether evaluations without a better score ended the run before its last step.
+    ended_early: whether early stopping may have ended the run; see `results.write`.
     """
     side, sign = ('below', -1) if baseline.name in LOWER_IS_BETTER else ('above', 1)
     if sign * value > sign * baseline.value + baseline.error:
@@ -66,7 +66,7 @@ def advice(baseline: Baseline, value: float, steps: int, ended_early: bool = Fal
     if ended_early:
         what = (
             'The score stopped improving before the last step; change config.optim.learning_rate, '
-            'or choose another config.train.main_score, which a constant prediction does not reach'
+            'or choose a config.train.main_score that is low if all predictions are the same'
         )
     elif steps < FEW_STEPS:
         what = (

@@ -22,8 +22,7 @@ def _load_texts(config: Config, tokenizer: Tokenizer) -> TaskData:
     return load(MultiLabelProcessor if several else ClassificationProcessor, config, tokenizer)
 
 
-# By its name: a function that reads the data of a task, and raises ValueError for mistakes in its
-# files.
+# For each task, the function that reads its data. It raises ValueError for mistakes in the files.
 TASKS: dict[str, Callable[[Config, Tokenizer], TaskData]] = {
     **{name: functools.partial(glue.load, name) for name in GLUE_TASKS},
     'text': _load_texts,

@@ -61,8 +61,8 @@ def _records(
     texts, labels = [*texts], [_plain(label) for label in labels]
     if len(texts) != len(labels) or not texts:
         raise ValueError(
-            f'there are {len(texts)} {name} and {len(labels)} labels; expected as many of both, '
-            'and at least one'
+            f'there are {len(texts)} {name} and {len(labels)} labels; expected the same '
+            'number of both, and at least one'
         )
     for i, label in enumerate(labels):
         _check_label(label, f'{name.replace("texts", "labels")}[{i}]')
@@ -89,14 +89,16 @@ def _records(
                 f'{name}[{i}] is {text!r:.60}; expected a string that is not empty, or a pair'
             )
         if isinstance(label, list) != read['multi_label']:
-            raise ValueError(f'the labels of {name}[{i}] are {label!r:.60}; lists for all or none')
+            raise ValueError(
+                f'the labels of {name}[{i}] are {label!r:.60}; give lists for all texts or for none'
+            )
         parts = {'text': text[0], 'text_b': text[1]} if pair else {'text': text}
         records.append(parts | {'label': label})
     return 'text', {key: True for key, holds in read.items() if holds}, records
 
 
 def _check_label(label: Any, where: str) -> None:
-    """Raises ValueError for what is neither a label nor a list of labels."""
+    """Raises ValueError if `label` is neither a label nor a list of labels."""
     several = isinstance(label, list)
     kinds = (str, int) if several else (str, int, float)
     for one in label if several else [label]:

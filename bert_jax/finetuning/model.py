@@ -19,7 +19,7 @@ from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.trained_model import Bert
 from bert_jax.models.heads import DECODER
 
-# head -> the method for it. The first one that a model has is that of its task.
+# The method for each head. If a model has several of these heads, the first one has its task.
 METHODS = {'tagger': 'tag', 'span': 'answer', DECODER: 'generate', 'masked_lm': 'fill_mask'}
 
 

@@ -157,5 +157,5 @@ def _check(predicted: np.ndarray, labels: np.ndarray) -> None:
     if predicted.shape != labels.shape or predicted.ndim != 1 or not predicted.size:
         raise ValueError(
             f'predictions of shape {predicted.shape} and labels of shape {labels.shape}; expected '
-            'as many of both, and at least one'
+            'the same number of both, and at least one'
         )

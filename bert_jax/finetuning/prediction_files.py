@@ -30,7 +30,7 @@ def open_writer(path: pathlib.Path, summary: Summary) -> Iterator[Callable[[Reco
     for each text that was written, and nothing else.
     """
     suffix = pathlib.Path(path.name.removesuffix(PARTIAL)).suffix
-    # Half of a surrogate pair, which UTF-8 cannot encode, becomes an escape of JSON.
+    # UTF-8 cannot encode half of a surrogate pair. It is written as JSON does, such as \ud83d.
     errors = 'backslashreplace'
     with path.open('w', encoding='utf-8', errors=errors, newline='', buffering=1) as file:
         if suffix == '.jsonl':

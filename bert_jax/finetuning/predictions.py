@@ -40,8 +40,8 @@ def records(
     columns: bool = False,
     all_scores: bool = False,
 ) -> Iterator[Record]:
-    """Yields a record for each example of a file, or of several, in order. Its format depends on
-    the task:
+    """Yields a record for each example of a file, or of several, in order. The format of the
+    file depends on the task:
 
     Texts (tables, .jsonl, .json) get `label` and `probabilities`, or `value`, or, if a text may
     have several labels, `labels` (those above `eval.threshold`); sentences (.conll, or tables
@@ -50,10 +50,12 @@ def records(
     answer is the characters start to end - 1 of the context; texts to translate (.txt, tables and
     .jsonl with `source`) get `target`. Long texts are cut or split as in training; `summary` counts
     them and other unusual things. .conll and .json files are read as a whole, others a window at a
-    time. columns: whether a record also has the columns of the file. A column with the name of a
-    prediction in any format, such as `label` or `probability_LABEL`, becomes `input_label`, or
-    `input_label_2` if the file has that column, too. A file with a line for each word has a list
-    for each column; those without a name are column_2, column_3, ...
+    time.
+
+    columns: whether a record also has the columns of the file. A column is renamed if a record or a
+    row of a table has a prediction of this name, such as `label` or `probability_LABEL`: `label`
+    becomes `input_label`, or `input_label_2` if the file has an `input_label`. A file with a line
+    for each word has a list for each column; those without a name are column_2, column_3, ...
     all_scores: whether a word has the probability of every label, and not only that of its tag.
 
     Raises ValueError for a checkpoint without the head of a task, and, with the file and line, for
@@ -121,8 +123,8 @@ def write_records(
     """
     # If each row is an example, the number of rows is that of the examples.
     sources = [source] if isinstance(source, pathlib.Path) else source
-    lined = ('.jsonl',) if 'tagger' in bert.heads else ('.jsonl', '.csv', '.tsv')
-    by_row = all(kind(path)[0] in lined for path in sources)
+    suffixes = ('.jsonl',) if 'tagger' in bert.heads else ('.jsonl', '.csv', '.tsv')
+    by_row = all(kind(path)[0] in suffixes for path in sources)
     total = sum(map(number_of_rows, sources)) if by_row else None
     count, bad, summary = 0, BadRows(), Summary()
     columns = columns and output.suffix != '.txt'
@@ -142,8 +144,8 @@ def write_records(
 
 
 def number_of_rows(path: pathlib.Path) -> int:
-    """The number of rows of a .jsonl, .csv or .tsv file, bad ones included, without the names of
-    the columns and blank lines."""
+    """The number of rows of a .jsonl, .csv or .tsv file, including bad rows. The names of the
+    columns and blank lines are not counted."""
     if kind(path)[0] == '.jsonl':
         return sum(1 for line in raw_lines(path) if line.content.strip())
     return sum(1 for _, cells in tables.rows(path, lambda _: None) if cells) - 1
@@ -153,7 +155,7 @@ def _with_progress(error: BaseException, output: pathlib.Path, count: int) -> Ba
     """The error with how far the output goes. The output has whole rows, or is removed if it has
     none."""
     has = f'{output} has the {plural(count, "record")} before it'
-    with contextlib.suppress(OSError):  # of a disk that is read-only now
+    with contextlib.suppress(OSError):  # the disk may be read-only now
         if not count:
             has = 'no record was written'
             output.unlink(missing_ok=True)
@@ -195,8 +197,8 @@ def _examples(
 
 
 def _with_columns(record: Record, columns: Mapping[str, Any]) -> Record:
-    """The record after the columns of the input, which keep their order. A column with the name of
-    a prediction in any format is renamed."""
+    """The record after the columns of the input, which keep their order. A column is renamed if a
+    record or a row of a table has a prediction of its name."""
     carried = {}
     predicted = {*record, *flat(record)}
     taken = {*columns, *predicted}

@@ -45,9 +45,9 @@ def write(
     standard deviations. The scores of each class are those of the best seed. Warns if the score is
     not better than the baseline.
 
-    steps: the number of training steps, for the warning. ended_early: whether config.train.patience
-    may have ended the runs before. inputs: the flags of a prediction for one
-    example, for the command to try.
+    steps: the number of training steps, for the warning. inputs: the flags of a prediction for one
+    example, for the command to try. ended_early: whether config.train.patience may have ended the
+    runs before their last step.
     """
     mean, std = _statistics(scores)
     best = max(scores, key=lambda row: rank(main_score, row))
@@ -95,6 +95,7 @@ def _print_table(
 
 
 def _shown(key: str, value: float) -> str:
+    """A score as it is printed: a count without decimals, other scores with four."""
     return f'{value:.0f}' if key in COUNTS and value == int(value) else f'{value:.4f}'
 
 

@@ -129,12 +129,13 @@ class FineTuning(Resolver):
             for name, data in self.datasets.items():
                 scores[name] = [_train_and_score(run, data, stopper) for run in runs[name]]
                 if is_first:
-                    steps, folder = self.configs[name].num_steps, self.folders[name]
+                    config, folder = self.configs[name], self.folders[name]
                     main_score, beat = data.processor.main_score, self.baselines[name]
                     inputs = data.processor.example_flags
                     results.write(
-                        *(folder, name, main_score, scores[name], beat, steps, inputs),
-                        ended_early=all(run['step'] < steps for run in scores[name]),
+                        *(folder, name, main_score, scores[name], beat, config.num_steps, inputs),
+                        ended_early=config.train.patience > 0
+                        and all(run['step'] < config.num_steps for run in scores[name]),
                     )
         if len(scores) > 1 and is_first:
             results.write_table(self.workdir, scores)
@@ -182,7 +183,7 @@ class HeldOutExamples:
 
 
 def _describe(name: str, data: TaskData) -> dict[str, str]:
-    """What a run prints about the data of a task: its labels, rows, columns and counts."""
+    """The lines that a run prints about the data of a task: labels, rows, columns and counts."""
     labels, columns = data.processor.facts.labels, next(iter(data.summary.columns.values()), '')
     if labels:
         more = ' ...' * (len(labels) > 20)

@@ -40,7 +40,7 @@ class QuestionAnsweringProcessor(task_data.Processor):
 
     def __init__(self, config: Config, tokenizer: Tokenizer, facts: TaskFacts):
         super().__init__(config, tokenizer, facts)
-        self._seen: dict[str, str] = {}  # the places of the ids of files to predict
+        self._seen: dict[str, str] = {}  # the place of each id in the files to predict
 
     def read(
         self, path: str, summary: Summary, split: str = PREDICT, on_error: OnError | None = None

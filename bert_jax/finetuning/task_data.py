@@ -190,7 +190,7 @@ class TaskData:
         if held_out < FEW_ROWS:
             column = self.processor.config.data.split_field
             remedy = 'give a file with more examples to evaluate on (config.data.eval_file)'
-            remedy = f'mark more of them in the column {column!r}' if column else remedy
+            remedy = f'mark more rows as dev in the column {column!r}' if column else remedy
             line += f'. The scores of so few examples are noisy: {remedy}'
         return line
 
@@ -284,8 +284,8 @@ def _split(
 def _count_repeated(
     processor: Processor, train: Sequence[Any], held_out: Sequence[Any], summary: Summary
 ) -> None:
-    """Counts examples whose text occurs before with another label, and texts that are trained on
-    and held out."""
+    """Counts training examples whose text occurs before with another label, and held-out texts that
+    are also in the training examples."""
     first: dict[str, str] = {}
     for example in train:
         text, label = processor.text_and_label(example)
@@ -293,4 +293,4 @@ def _count_repeated(
             summary.count('texts that occur before with another label', example.where)
     again = [x.where for x in held_out if processor.text_and_label(x)[0] in first]
     if again:
-        summary.count('texts to evaluate on that are trained on, too', again[0], len(again))
+        summary.count('texts to evaluate on that are also trained on', again[0], len(again))

@@ -29,23 +29,22 @@ def write_embeddings(
 ) -> int:
     """Writes a .npz with `embeddings`, float32[texts, size]; returns the number of texts.
 
-    It also has the array `id`, if the files are tables or JSON with this column, and `place`, the
-    line of each text (with its file, if there are several), if `on_error` received bad rows, which
-    are left out. The embeddings are in a file while they are computed, so they need not fit in
-    memory. Raises ValueError for a bad row before any text is embedded.
+    It also has the array `id`, if there is a column of this name ('' in files without it), and
+    `place`, the line of each text (with its file, if there are several), if `on_error` received bad
+    rows, which are left out. The embeddings are in a file while they are computed, so they need not
+    fit in memory. Raises ValueError for a bad row before any text is embedded.
     """
     ids, places, bad = list[str](), list[str](), list[ValueError]()
     prefix = f'{sources[0]}:' if len(sources) == 1 else ''
     read = text_inputs.read_all(sources, bert.data, bad.append if on_error else None)
     for example in bert.until_stopped(read):
         places.append(example.where.removeprefix(prefix).strip())
-        if example.columns and 'id' in example.columns:
-            ids.append(str(example.columns['id']))
+        ids.append(str((example.columns or {}).get('id', '')))
     for error in bad:
         on_error(error)  # type: ignore[misc]
     if not (count := len(places)):
-        raise ValueError(f'{sources[0]} has no text that can be read')
-    more: dict[str, Any] = {'id': np.array(ids)} if len(ids) == count else {}
+        raise ValueError(f'no text can be read from {", ".join(map(str, sources))}')
+    more: dict[str, Any] = {'id': np.array(ids)} if any(ids) else {}
     more |= {'place': np.array(places)} if bad else {}
     read = text_inputs.read_all(sources, bert.data, (lambda _: None) if on_error else None)
     vectors = bert.embed_stream((example.parts for example in read), pooling, windows, prompt)

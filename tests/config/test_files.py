@@ -44,7 +44,7 @@ def test_an_output_appears_when_it_is_whole(tmp_path: pathlib.Path, folder: bool
 def test_an_output_has_one_writer(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An open file has a lock of its own, so this process is like two."""
+    """Each open file has its own lock, so this process can act like two processes."""
     output = tmp_path / 'out.csv'
     partial = partial_path(output)
     with sole_writer(output):

@@ -61,9 +61,9 @@ def test_lora_is_merged(theirs: pathlib.Path, tmp_path: pathlib.Path, rslora: bo
     [
         ({'peft_type': 'IA3'}, {}, r'an adapter \(IA3\) of .*; bert_jax merges LORA only; merge'),
         ({'peft_type': None}, {}, r'an adapter \(unknown\)'),
-        ({'use_dora': True}, {}, 'use_dora is True; bert_jax has no such LORA'),
+        ({'use_dora': True}, {}, 'use_dora is True; bert_jax does not merge such'),
         ({'base_model_name_or_path': 'gone'}, {}, "of gone, which cannot be read: 'gone' is not a"),
-        ({'alora_invocation_tokens': [1]}, {}, 'alora_invocation_tokens is .*has no such LORA'),
+        ({'alora_invocation_tokens': [1]}, {}, 'alora_invocation_tokens is .*does not merge'),
         ({}, {f'{PREFIX}x.lora_A.weight': np.zeros((2, 12))}, 'lora_A.weight needs .*lora_B'),
         ({}, {f'{PREFIX}bert.{QUERY}.lora_B.weight': np.zeros((9, 2))}, r'changes \[9, 12\], but'),
         ({}, {f'{PREFIX}x.lora_C.weight': np.zeros(2)}, 'does not know x.lora_C.weight; merge'),

@@ -139,8 +139,8 @@ def test_classes_of_another_family(name: str, kind: str, heads: tuple[str, ...])
 @pytest.mark.parametrize(
     ('changes', 'line'),
     [
-        ({}, 'neither the Sigmoid of CrossEncoder nor'),
-        ({'sentence_transformers': {'activation_fn': 'torch.nn.Tanh'}}, 'neither the Tanh'),
+        ({}, 'a function to it first, such as Sigmoid'),
+        ({'sentence_transformers': {'activation_fn': 'torch.nn.Tanh'}}, 'such as Tanh'),
         ({'sbert_ce_default_activation_function': 'torch.nn.Identity'}, ''),
         ({'problem_type': 'regression'}, ''),
     ],
@@ -181,7 +181,7 @@ def test_conversion_and_back(
     change_config(tmp_path / 'theirs', surprise=1)
     capsys.readouterr()
     convert_in('hf', tmp_path / 'theirs', tmp_path / 'back')
-    assert 'unknown keys, taken for settings of no effect: surprise=1' in capsys.readouterr().out
+    assert 'unknown keys, which bert_jax ignores: surprise=1' in capsys.readouterr().out
     assert_same(source, tmp_path / 'back')
     report = json.loads((tmp_path / 'back/conversion.json').read_text())
     assert report['unused'] == {} and report['missing'] == []

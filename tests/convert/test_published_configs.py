@@ -1,4 +1,4 @@
-"""The config.json of published models, with the sizes left out: all keys are known.
+"""Files config.json of published models, without the sizes. bert_jax knows all of their keys.
 
 Most keys of these files have no effect. Each family has files of several years, as the versions of
 transformers wrote them.

@@ -61,7 +61,7 @@ def test_what_is_odd_about_texts_is_counted(tmp_path: pathlib.Path) -> None:
     assert job.summary.columns == {train: "text='text', label='label'"}
     copy = written(tmp_path / 'b.csv', 'text,label\na film,pos\na plot,neg\n')
     lines = make('text', train_file=train, eval_file=copy).summary.lines()
-    assert lines[f'texts to evaluate on that are trained on, too (first: {copy}:2)'] == 1
+    assert lines[f'texts to evaluate on that are also trained on (first: {copy}:2)'] == 1
 
 
 def test_every_task_of_the_table_has_a_processor() -> None:

@@ -229,7 +229,7 @@ def test_lists_become_files(tmp_path: pathlib.Path, kind: str) -> None:
         (['a', 'b'], ['x', ''], {}, r"^labels\[1\] is ''; expected"),
         (['a'], [['x', None]], {}, r"^labels\[0\] is \['x', None\]; expected strings"),
         (['a'], ['x'], {'config.train.epochs': 1}, r"without 'config.': 'train.epochs'"),
-        (['a', 'b'], ['x', ['y']], {}, r'labels of texts\[1\] are .*; lists for all or none'),
+        (['a', 'b'], ['x', ['y']], {}, r'labels of texts\[1\] are .*; give lists for all texts or'),
         (['a'], ['x'], {'optim.lr': 1.0}, 'config.optim.lr'),
         (['a', 'b'], ['x', 'y'], {'eval.num_beams': 5}, 'beams=5 has no effect: .*=translate'),
         (['a'], ['x'], {'train.epochs': 'many'}, 'config.train.epochs'),

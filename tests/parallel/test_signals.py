@@ -46,7 +46,7 @@ def test_after_a_handler_that_is_not_pythons_the_default_is_installed(
 def test_several_processes_stop_at_the_item_that_they_agree_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """If one of them left its evaluation alone, the others would wait for it without end."""
+    """If only one process stopped its evaluation, the others would wait for it forever."""
     asked: list[int] = []
     answer = lambda call: asked.append(call) or len(asked) >= 4  # noqa: E731
     monkeypatch.setattr(multihost_utils, 'reached_preemption_sync_point', answer)

@@ -4,9 +4,9 @@
     python tests/parity/finetune.py --config=configs/finetune_glue.py --config.data.task=mrpc \\
         --config.data.dir=GLUE --config.train.seeds=3 --output=runs/mrpc
 
-Each side has a process of its own: ours is bert_jax.main, theirs transformers' model for the task,
+Each side has its own process: ours is bert_jax.main, theirs is transformers' model for the task,
 trained as BERT was (AdamW, warm-up, linear decay, clipping) on the same batches, padded to the
-longest row of each. Both start from the same weights, the fresh head's too, which is drawn here.
+longest row of each. Both start from the same weights. This program draws those of the fresh head.
 The dropout differs, and so does the loss of questions, whose softmax includes the padding in
 transformers. Writes OUTPUT/results.jsonl, a line per seed and side, and prints a table.
 Seeds that are in it are not run again.

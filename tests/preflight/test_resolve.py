@@ -51,7 +51,7 @@ def test_mistakes_are_found_before_text_is_tokenized(
 
 @pytest.mark.parametrize('task', ['pretrain', 'text'])
 def test_a_value_of_the_command_line_is_not_replaced(tmp_path: pathlib.Path, task: str) -> None:
-    """Not even if it is the default, as it may be in a file of configs/."""
+    """It is kept even if it is the default, which a user may choose over the value of a file."""
     source = small_tasks.pretrained_folder(tmp_path / 'start')
     config = small_tasks.configured(source, task, data={'dir': 'x'}, train={'phases': PHASES})
     given = dataclasses.replace(config, model=ModelConfig())

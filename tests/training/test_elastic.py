@@ -90,7 +90,7 @@ def difference(folder: pathlib.Path, source: str, target: str) -> float:
     return max(abs(a - b) for a, b in zip(found[STEPS:], never[STEPS:], strict=True))
 
 
-# Each place is left and reached once or more. The script has all pairs.
+# From each mesh, and to each mesh, a run changes at least once. The script has all pairs.
 CHANGES = [
     ('dp: data 8', 'fsdp 8, two processes'),
     ('fsdp: fsdp 8', 'fsdp 2, tensor 2 (4 devices)'),

@@ -48,7 +48,7 @@ def test_top_layers_and_the_pooler_start_afresh() -> None:
 def test_a_head_of_other_labels_is_not_taken(
     tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture, taken: bool
 ) -> None:
-    """A head of the same shape is loaded with a line in the log, unless its labels are others."""
+    """A head of the same shape is loaded with a line in the log, unless its labels differ."""
     heads = ('pooler', 'classifier')
     source = small_tasks.fine_tuned_folder(tmp_path / 'source', heads, ('neg', 'pos'))
     task = ClassificationTask(small_tasks.MODEL, 2)

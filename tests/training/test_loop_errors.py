@@ -108,7 +108,7 @@ def test_too_many_skipped_in_a_row_end_the_run(
 
 @pytest.mark.slow
 def test_infinite_learning_rate_is_found(tmp_path: pathlib.Path) -> None:
-    """The update is looked at, too: the loss shows it one step later, when it may be saved."""
+    """The update is checked, too. The loss shows it one step later, when it may have been saved."""
     config = dataclasses.replace(
         CONFIG, optim=dataclasses.replace(CONFIG.optim, learning_rate=float('inf'), warmup_steps=0)
     )

@@ -35,8 +35,8 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
-# Keys that the config.json of only one family has. Those of FlauBERT come before those of XLM, all
-# of which it has, too.
+# Keys that show the family of a config.json. Those of FlauBERT come before those of XLM, because
+# files of FlauBERT have both.
 OWN_KEYS: Mapping[str, str] = {
     'dim': 'distilbert',
     'num_hidden_groups': 'albert',
@@ -64,9 +64,11 @@ def family_of(values: Mapping[str, Any]) -> Family:
 
 
 def heads_of_class(name: str, family: Family) -> tuple[str, ...]:
-    """The heads of a class of transformers, () if it is not known. transformers chooses the class
-    by model_type, so that a class of another family counts as that of `family` with the same
-    heads."""
+    """The heads of a class of transformers; () if the class is not known.
+
+    transformers chooses the family by model_type. So a class of another family means the class of
+    `family` that has the same name after "For".
+    """
     known = {own for other in FAMILIES.values() for own in other.classes}
     end = name[name.find('For') :]
     return next(

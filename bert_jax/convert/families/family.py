@@ -83,7 +83,7 @@ class Family:
     is missing in a config.json, if they differ from those of the published models. aliases: older
     names of keys. fixed: maps keys to the values that bert_jax supports; the first value is
     written. inert: keys that do not change what an encoder computes. in_training: maps keys that
-    change training alone to the value that bert_jax always uses. read: returns more fields from the
+    only change training to the value that bert_jax always uses. read: returns more fields from the
     values of a config.json. write: returns more values from a ModelConfig. special_ids: the ids of
     special tokens of the published models.
     """
@@ -192,7 +192,7 @@ class Family:
         )
 
     def unknown(self, values: Mapping[str, Any]) -> list[str]:
-        """The keys of a config.json that bert_jax does not know and whose value is not empty."""
+        """The keys of a config.json that bert_jax does not know and whose values are not empty."""
         known = {*INERT, *ALWAYS_FIXED, *self.keys.values(), *self.aliases, *self.fixed}
         known |= {*self.inert, *self.in_training, *self.write(self.model(values))}
         return sorted(key for key in set(values) - known if not _is_empty(values[key]))
@@ -209,7 +209,7 @@ def same_names(*names: str) -> dict[str, str]:
 
 
 def _is_empty(value: Any) -> bool:
-    """Returns whether a value of a config.json sets nothing."""
+    """Returns whether a value of a config.json is null, empty, or an object of empty values."""
     if isinstance(value, Mapping):
         return all(map(_is_empty, value.values()))
     return value is None or value == '' or value == []

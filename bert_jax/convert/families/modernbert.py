@@ -121,7 +121,7 @@ MODERNBERT = Family(
     },
     missing={'span_dropout': 0.0},
     fixed={'decoder_bias': (True,)},
-    # transformers reads norm_eps, and its ModernBERT has rotary positions for any type of them.
+    # transformers reads norm_eps, not layer_norm_eps. Its ModernBERT always has rotary positions.
     inert=(
         'global_rope_theta',
         'layer_norm_eps',

@@ -9,7 +9,7 @@ from bert_jax.convert.rules import Rule, linear, norm, table
 
 _OURS, _THEIRS = 'encoder/layers', 'transformer.layer.{layer}'
 _LONGEST = 'bert_jax_longest_row'  # transformers refuses to read max_position_embeddings
-_BI_DATA = 'bert_jax_bi_data'  # published models have bi_data false, however they were pretrained
+_BI_DATA = 'bert_jax_bi_data'  # in published files, bi_data is false even if it was true
 
 
 def _attention(ours: str, theirs: str, **options: Any) -> Rule:

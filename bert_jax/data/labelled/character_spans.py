@@ -108,20 +108,21 @@ def _spans(text: str, value: Any, name: str, where: str, summary: Summary) -> li
         span = Span(parts[0], parts[1], kind)
         own = item.get('text') if isinstance(item, dict) else None
         if isinstance(own, str) and text[span.start : span.end].split() != own.split():
-            span = _moved(span, own, text, f'{where}: the entity {list(span)} of {name!r}', summary)
+            span = _moved(span, own, text, name, where, summary)
         found.append(span)
     return sorted(found)
 
 
-def _moved(span: Span, own: str, text: str, shown: str, summary: Summary) -> Span:
+def _moved(span: Span, own: str, text: str, name: str, where: str, summary: Summary) -> Span:
     """The entity with positions that count characters, if those in the file count other units, as
     JavaScript does. Raises ValueError if its own text, `own`, is not at these positions."""
     for unit, start in other_units(text, span.start):
         if text.startswith(own, start):
-            summary.count(f'entities whose positions count {unit}, converted', shown)
+            summary.count(f'entities whose positions count {unit}, converted', where)
             return span._replace(start=start, end=start + len(own))
     raise ValueError(
-        f'{shown} is {text[span.start : span.end]!r}, but its own text is {own!r}; {EXPECTED}'
+        f'{where}: the entity {list(span)} of {name!r} is {text[span.start : span.end]!r}, but its '
+        f'own text is {own!r}; {EXPECTED}'
     )
 
 

@@ -35,7 +35,7 @@ def choose(
                 break
             held_out[groups[key]] = True
             due -= len(groups[key])
-    if not held_out.any() and all(len(keys) == 1 for keys in of_label.values()):
+    if not held_out.any() and len(of_label) == len(texts) > 1:
         raise ValueError(
             f'{path} has {len(texts)} examples and each label only once, so none can be held out; '
             'check that config.data.label_field is the column of the labels, or give a file to '

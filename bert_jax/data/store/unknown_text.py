@@ -112,12 +112,13 @@ def check_marks(lines: Iterable[str]) -> str:
     Marks of the Latin, Greek, Cyrillic, Hebrew and Arabic scripts do not count. In the scripts
     after them in Unicode, such as Devanagari, Thai and kana, marks are vowels or change letters.
     """
-    counts = collections.Counter[str]()
+    counts, total = collections.Counter[str](), 0
     for line in lines:
+        total += len(line)
         if not line.isascii():
             counts.update(line)
     marked = {char: n for char, n in counts.items() if _has_mark(char)}
-    share = sum(marked.values()) / max(counts.total(), 1)
+    share = sum(marked.values()) / max(total, 1)
     if share < REPORTED:
         return ''
     most = max(marked, key=marked.__getitem__)

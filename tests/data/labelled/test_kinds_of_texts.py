@@ -1,4 +1,4 @@
-"""Texts in files of another kind than their name says, and tables and lists that are read."""
+"""Files of texts: those of another format than their name says, and tables and lists."""
 
 import pytest
 
