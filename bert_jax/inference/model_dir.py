@@ -180,7 +180,7 @@ def start_from(
         given = keys.get(config, key)
         if key not in free and given not in (value, keys.get(Config(), key)):
             raise ValueError(
-                f'config.{key} is {given!r}, but config.init_from has {value!r}; remove it'
+                f'config.{key} is {given!r}, but config.init_from has {value!r}; remove the key'
             )
     layers = source.model.num_hidden_layers
     if config.optim.freeze.isdecimal() and int(config.optim.freeze) > layers:
