@@ -80,6 +80,7 @@ def test_rows_do_not_depend_on_the_batch_they_are_in(made):
     assert made_stores.equal(small, large)
 
 
+@pytest.mark.slow
 def test_seeds_and_phases_have_streams_of_their_own(made):
     first = take(made, made_stores.config(seed=0), 0, 1)[0]
     assert not made_stores.equal(first, take(made, made_stores.config(seed=1), 0, 1)[0])

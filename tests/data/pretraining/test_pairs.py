@@ -200,7 +200,7 @@ def test_with_adjacent_pairs_a_following_b_touches_its_a(made):
 
 
 @pytest.mark.parametrize('adjacent', [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize('count', [1, 2])
+@pytest.mark.parametrize('count', [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_short_documents_do_not_reveal_the_label(shared_data, tmp_path, real_text, count, adjacent):
     """Neither all tokens of B alone nor the edges of A and B reveal it, in documents of one
     sentence or two."""
