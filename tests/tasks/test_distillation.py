@@ -159,6 +159,7 @@ def test_the_loss_is_the_weighted_sum_and_a_weight_of_0_leaves_out_the_work() ->
     assert set(alone.task.loss_weights) == {'mlm_loss'}
 
 
+@pytest.mark.slow
 def test_the_teacher_is_not_trained() -> None:
     """It has no dropout and no gradients, and the state has none of its arrays."""
     task = task_of(dropout=0.1)

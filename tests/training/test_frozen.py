@@ -24,7 +24,7 @@ ONE = MeshConfig(1, 1)
     ('freeze', 'optimizer'),
     [
         pytest.param('embeddings', 'adamw', marks=pytest.mark.slow),
-        ('2', 'lamb'),
+        pytest.param('2', 'lamb', marks=pytest.mark.slow),
         pytest.param('3', 'adamw', marks=pytest.mark.slow),
     ],
 )

@@ -75,7 +75,7 @@ def test_statistics(corpus, whole_words):
     assert abs(by_place - by_place.mean()).max() < 5 * np.sqrt(0.13 / full.sum())
 
 
-@pytest.mark.parametrize('length, slots', [(16, 3), (64, 10)])
+@pytest.mark.parametrize('length, slots', [(16, 3), pytest.param(64, 10, marks=pytest.mark.slow)])
 def test_words_are_masked_whole_and_as_many_as_fit(made, length, slots):
     """Words of made stores are four tokens, except at the edges of A and B."""
     batch = batch_of(made, whole_word_masking=True, length=length, slots=slots)

@@ -155,11 +155,9 @@ def test_one_document_is_an_error_before_the_first_batch(tmp_path, documents):
         input_pipeline.train_batches(directory, made_stores.config(), start=0, stop=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('length', [128] if QUICK else [128, 512])
-@pytest.mark.parametrize(
-    'name, documents',
-    [('articles', 100), pytest.param('leads', 5000, marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize('name, documents', [('articles', 100), ('leads', 5000)])
 def test_the_edges_of_texts_do_not_reveal_the_label(real_text, name, documents, length):
     """The label cannot be predicted from lengths and edges, nor from features of B alone."""
     directory = real_text(name, documents, holdout=0.05)
