@@ -127,7 +127,7 @@ def test_only_data_imports_tensorflow() -> None:
             assert module.startswith(('data.', 'convert.')), module
 
 
-# What the extras `data` and `finetune` install.
+# The libraries that the extras `data` and `finetune` install.
 EXTRAS = (
     *('tensorflow', 'tensorflow_datasets', 'tokenizers', 'sentencepiece', 'sentencex'),
     *('filelock', 'charset_normalizer', 'backports.zstd', 'sklearn', 'scipy'),

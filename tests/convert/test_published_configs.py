@@ -20,7 +20,7 @@ SIZES = {
     kind: family.values(tiny(next(p for p in PRESETS.values() if p.model_type == kind)))
     for kind, family in FAMILIES.items()
 }
-# What transformers 2 wrote into every file.
+# Keys that transformers 2 wrote into every config.json.
 GENERATION = """
     "bad_words_ids": null, "do_sample": false, "early_stopping": false, "eos_token_ids": 0,
     "length_penalty": 1.0, "max_length": 20, "min_length": 0, "no_repeat_ngram_size": 0,

@@ -31,7 +31,8 @@ from bert_jax.training import running
     small_run.QUICK, reason='one process is killed elsewhere, two are stopped below'
 )
 def test_one_of_two_is_killed_and_both_end_with_the_same_bits(tmp_path: pathlib.Path) -> None:
-    """The other ends by itself and says why; both continue from the newest checkpoint."""
+    """The other process ends without a signal and prints the reason. After a restart, both continue
+    from the newest checkpoint."""
     small_run.write_corpus(tmp_path)
     flags = {'train__num_steps': 80}
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'

@@ -103,7 +103,7 @@ def their_run(config: Config, job: TaskData, seed: int) -> dict[str, Any]:
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        loss.item()  # as whoever watches it would
+        loss.item()  # a training loop that prints its loss waits for it, too
     per_row = (time.perf_counter() - began) / (steps * config.train.batch_size)
     return {'seconds_per_row': per_row, 'scores': scores(bert.eval(), job, config)}
 

@@ -15,7 +15,8 @@ def test_streams_are_functions_of_seed_name_and_step() -> None:
 
     drawn = {bits(s, n, k) for s in (0, 1) for n in ('params', 'dropout') for k in (0, 1, 10**6)}
     assert len(drawn) == 12
-    # The value another process would draw: nothing hangs on Python's own, salted hash.
+    # Every process draws this value, because the hash of the name is not Python's own `hash`, which
+    # differs between processes.
     assert bits(0, 'dropout', 1) == 4105969949
 
 

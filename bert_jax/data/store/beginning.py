@@ -24,7 +24,7 @@ class Beginning:
 
     @property
     def is_complete(self) -> bool:
-        """Whether further documents do not change the hash."""
+        """Whether the hash has all the text that it needs. `add` ignores further documents then."""
         return self._characters >= EARLY
 
     def add(self, document: Document, ids: Sequence[np.ndarray]) -> bool:

@@ -12,7 +12,8 @@ from bert_jax.data.summary import Document, Summary
 
 LOOKED_AT = 20  # lines of a file
 TIME = r'(\d+:)?\d\d:\d\d[.,]\d{2,3}'
-# What is found -> a pattern in a line, and the share of lines in which it has to be.
+# By the name of a kind of markup: a pattern that is searched in each line, and the share of lines
+# that must contain it before the file is counted.
 PATTERNS = {
     'tags or entities of HTML or XML': (r'</?[A-Za-z][\w:]*( [^<>]*)?/?>|&(\w{2,6}|#\d+);', 0.2),
     'markup of MediaWiki': (r"\[\[[^\]]+\]\]|\{\{[^{}]+\}\}|'''|^==+ .* ==+$", 0.1),
@@ -36,7 +37,8 @@ PATTERNS = {
     ),
 }
 FOUND = {what: (re.compile(pattern), share) for what, (pattern, share) in PATTERNS.items()}
-# What a character outside ASCII becomes if its UTF-8 is decoded as cp1252.
+# The first two characters of a wrong decoding: the UTF-8 bytes of a character outside ASCII were
+# decoded as cp1252.
 TWICE = re.compile('[\u00c2-\u00f4][\u0080-\u00bf\u0152-\u2122]')
 
 
