@@ -12,6 +12,9 @@ from bert_jax.config import disk
 from bert_jax.config.console import say
 
 PARTIAL = '.partial'
+# The file with the kind and the options of the vocabulary in a folder. A vocabulary whose file
+# names determine its kind does not need it.
+MARKER = 'vocabulary.json'
 
 
 def is_remote(path: Any) -> bool:

@@ -13,7 +13,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from bert_jax.config import Config, disk, free_on_resume, from_saved, keys
-from bert_jax.config.files import is_remote, write_atomically
+from bert_jax.config.files import MARKER, is_remote, write_atomically
 from bert_jax.training import running
 from bert_jax.training.run_folders import absolute, saved_steps
 
@@ -22,7 +22,6 @@ CONFIG = 'config.json'
 DATA = 'corpus.json'
 BEST = 'best.json'
 METRICS = 'metrics.jsonl'
-SETTINGS = 'vocabulary.json'  # the settings of a tokenizer, beside its vocabulary
 
 
 def newest_checkpoint(source: epath.PathLike) -> epath.Path:
@@ -230,7 +229,7 @@ def _check_vocabulary(workdir: epath.Path, vocabulary: Mapping[str, bytes]) -> N
     The file of settings is not compared, because the configuration has these settings, too."""
     for name, content in vocabulary.items():
         path = workdir / name
-        if name != SETTINGS and path.exists() and path.read_bytes().split() != content.split():
+        if name != MARKER and path.exists() and path.read_bytes().split() != content.split():
             raise ValueError(
                 f'{workdir} holds another run: its {name} differs from that of config.init_from or '
                 'config.data.vocab_file. Use that vocabulary, another --workdir, or --start_over'

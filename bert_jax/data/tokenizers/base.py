@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import tokenizers
 
+from bert_jax.config.files import MARKER as MARKER
 from bert_jax.data.tokenizers.specials import BERT, Specials
 
 Span = tuple[int, int]  # [start, end) in characters
-# The file with the kind and the options of the vocabulary in a folder. A vocabulary whose file
-# names determine its kind does not need it.
-MARKER = 'vocabulary.json'
 
 
 def marker(kind: str, **options: Any) -> dict[str, bytes]:
