@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from bert_jax.config import ModelConfig
+from ml_collections import ConfigDict
+
+from bert_jax.config import ModelConfig, default
 
 
 def _sizes(hidden: int, layers: int, heads: int, intermediate: int = 0) -> dict[str, Any]:
@@ -142,3 +144,14 @@ PRESETS: Mapping[str, ModelConfig] = {
     'xlnet-base-cased': _XLNET,
     'xlnet-large-cased': dataclasses.replace(_XLNET, **_LARGE),
 }
+
+
+def pretraining(name: str) -> ConfigDict:
+    """The default configuration with the model of a preset, for `configs/` and flags to change.
+
+    It has no corpus, because the built-in texts are too small for these models.
+    """
+    config = default()
+    config.model.update(dataclasses.asdict(PRESETS[name]))
+    config.data.corpus = ''
+    return config
