@@ -87,7 +87,7 @@ def main(argv: list[str]) -> int:
 
     def measured(size: int) -> dict[str, Any]:
         shaped = measure.reshaped(config, size, LENGTH.value)
-        return measure.measure(shaped, task, STEPS.value, WARMUP.value, PROFILE.value, report)
+        return measure.measure(shaped, task, STEPS.value, WARMUP.value, report, PROFILE.value)
 
     results = list[dict[str, Any]]()
     try:

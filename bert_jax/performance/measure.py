@@ -20,7 +20,7 @@ from bert_jax.parallel.mesh import host_slice, make_mesh, of_process_0
 from bert_jax.performance import step_profile
 from bert_jax.tasks.task import Task
 from bert_jax.training import random_streams
-from bert_jax.training.train_step import Step, build_step
+from bert_jax.training.train_step import build_step
 
 BATCHES = 4  # the steps use these in turn
 LONG = 30.0  # seconds; if a measurement takes longer, a line announces its duration
@@ -55,8 +55,8 @@ def measure(
     task: Task,
     steps: int,
     warmup: int,
+    say: Say,
     profile: bool = False,
-    say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Times the training step of the first phase.
 
@@ -77,13 +77,21 @@ def measure(
     count = sum(leaf.size for leaf in jax.tree.leaves(built.abstract.params))
     size = f'{phase.batch_size:,} x {phase.max_seq_length}'
     say(f'{size}, {count:,} parameters: compiling, then timing {steps} steps ...')
-    memory = chips.usable_memory()
+    available = chips.usable_memory()
     try:
         # The parameters of a run come from this generator, whatever generates its dropout.
         state = built.init(random_streams.root(config.train.seed, 'threefry2x32'))
         frozen = built.init_frozen(random_streams.root(config.train.seed, 'threefry2x32'))
-        compiled, compile_seconds = _compiled(built, phase)
-        if _is_too_large(compiled, memory, lambda needed: say(f'{size} needs {needed}')):
+        start = time.perf_counter()
+        compiled = built.lower(phase).compile()
+        compile_seconds = time.perf_counter() - start
+        needed = chips.needed_memory(compiled)
+        if available is not None and needed > available and _would_be_killed():
+            need, have = readable_bytes(needed), readable_bytes(available)
+            say(
+                f'{size} needs {need} on a device, but {have} are available; choose a smaller '
+                '--batch_size'
+            )
             return shape | {'fits': False}
 
         def step(state: Any, rows: batch.Batch) -> Any:
@@ -99,37 +107,25 @@ def measure(
     times = sorted(np.asarray(of_process_0(seconds[warmup:].astype(np.float32))).tolist())
 
     def three_steps() -> None:
-        _timed_steps(step, state, batches, 2)
+        _timed_steps(step, state, batches, 2, say)
 
     return shape | {
         'fits': True,
         'loss': float(sums['loss'][0]),
         'compile_seconds': compile_seconds,
         **_speed(times, phase, built.task.flops(phase)),
-        'peak_memory': chips.needed_memory(compiled),
+        'peak_memory': needed,
         'parts': step_profile.breakdown(three_steps, compiled.as_text()) if profile else {},
     }
 
 
-def _compiled(step: Step, phase: Phase) -> tuple[Any, float]:
-    """The compiled step, and the seconds that the compilation has taken."""
-    start = time.perf_counter()
-    compiled = step.lower(phase).compile()
-    return compiled, time.perf_counter() - start
+def _would_be_killed() -> bool:
+    """Returns whether Linux kills this process, and perhaps others, if a step is too large.
 
-
-def _is_too_large(compiled: jax.stages.Compiled, memory: int | None, say: Say) -> bool:
-    """Returns whether a step needs more than `memory` bytes on a CPU; if so, `say` receives the
-    numbers. The number of the compiler decides, because Linux would kill the process, and perhaps
-    others. Other devices raise an error."""
-    needed = chips.needed_memory(compiled)
-    if memory is None or needed <= memory or jax.default_backend() != 'cpu':
-        return False
-    if jax.process_count() > 1:  # all processes have to decide the same
-        return False
-    least, most = readable_bytes(needed), readable_bytes(memory)
-    say(f'{least} on a device, but {most} are available; choose a smaller --batch_size')
-    return True
+    That is so on a CPU; other devices raise an error. It is False for one of several processes,
+    because all of them have to decide the same.
+    """
+    return jax.default_backend() == 'cpu' and jax.process_count() == 1
 
 
 def _speed(times: list[float], phase: Phase, flops: float) -> dict[str, Any]:
@@ -156,11 +152,7 @@ def _sharded_batch(spec: batch.BatchSpec, mesh: Mesh, seed: int) -> batch.Batch:
 
 
 def _timed_steps(
-    step: Any,
-    state: Any,
-    batches: list[batch.Batch],
-    count: int,
-    say: Say = lambda line: None,
+    step: Any, state: Any, batches: list[batch.Batch], count: int, say: Say
 ) -> tuple[np.ndarray, Any, Any]:
     """Runs 1 + count steps; returns the seconds of the last `count`, the state and the last sums.
 

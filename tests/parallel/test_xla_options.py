@@ -23,7 +23,8 @@ SLICES = ('v5e-256', 'v4-128', 'v5p-128', 'v6e-256', 'tpu7x-128')
 
 
 def mesh_of(platform: str) -> Any:
-    return types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform=platform)]))
+    device = types.SimpleNamespace(platform=platform, device_kind='TPU v4')
+    return types.SimpleNamespace(devices=np.array([device]))
 
 
 @pytest.mark.parametrize('platform', ['gpu', 'cuda'])
