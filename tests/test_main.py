@@ -1,14 +1,12 @@
 """The command: mistakes said in one line, how a run is stopped and gone on."""
 
-import json
-import os
 import pathlib
 import signal
-import subprocess
 import sys
-import textwrap
 import time
+from collections.abc import Callable, Iterator
 
+import forked
 import pytest
 import small_run
 from tiny_model import ROOT
@@ -117,34 +115,11 @@ FILES = {
     'SYNTAX.py': '',
     'EMPTY.py': '',
 }
-# One process imports the package, and a fork of it runs each command: imports take seconds.
-HARNESS = textwrap.dedent("""
-    import json, os, pathlib, sys, traceback
-    import jax
-    from bert_jax import main
-    from bert_jax.config import command_line
-    for i, argv in enumerate(json.loads(sys.stdin.read())):
-        pid = os.fork()
-        if not pid:
-            output = os.open(f'{sys.argv[1]}/{i}', os.O_WRONLY | os.O_CREAT)
-            os.dup2(output, 1), os.dup2(output, 2)
-            sys.argv = ['main', *argv]
-            code = 1
-            try:
-                code = command_line.run('bert_jax', main.main, sys.argv)
-            except SystemExit as stop:
-                code = stop.code
-            except BaseException:
-                traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(code)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-""")
 
 
 @pytest.fixture(scope='module')
-def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
-    """Returns the exit code and the output of each command above."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with the files that the commands above name."""
     folder = tmp_path_factory.mktemp('commands')
     (folder / 'configs').mkdir()
     tiny = (ROOT / 'configs/tiny.py').read_text()
@@ -152,29 +127,25 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, s
     for name, line in FILES.items():
         text = tiny.replace('    return config\n', f'    {line}\n    return config\n')
         (folder / name).write_text(text if line else {'SYNTAX.py': 'x = 1\ndef (:\n'}.get(name, ''))
-    calls = [argv for argv, _, _ in MISTAKES.values()]
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', HARNESS, str(folder)],
-        input=json.dumps(calls),
-        capture_output=True,
-        check=True,
-        text=True,
-        cwd=folder,
-        env=os.environ | {'PYTHONPATH': str(ROOT)},
-        timeout=300,
-    )
-    codes = [int(line) for line in done.stdout.split()]
-    outputs = [(folder / str(i)).read_text() for i in range(len(calls))]
-    return dict(zip(MISTAKES, zip(codes, outputs, strict=True), strict=True))
+    return folder
+
+
+@pytest.fixture(scope='module')
+def run() -> Iterator[Callable[..., forked.Ended]]:
+    with forked.running('jax', 'bert_jax.parallel.distributed') as function:
+        yield function
 
 
 @pytest.mark.parametrize('name', MISTAKES)
-def test_a_mistake_is_one_line(name: str, commands: dict[str, tuple[int, str]]) -> None:
-    code, output = commands[name]
-    assert code == 2, output
-    assert output.startswith('bert_jax: ') and output.count('\n') == 1, output
-    for part in MISTAKES[name][1:]:
-        assert part in output
+def test_a_mistake_is_one_line(
+    name: str, folder: pathlib.Path, run: Callable[..., forked.Ended]
+) -> None:
+    argv, *parts = MISTAKES[name]
+    done = run('train', *argv, folder=folder)
+    assert (done.code, done.stdout) == (2, ''), done
+    assert done.stderr.startswith('bert_jax: ') and done.stderr.count('\n') == 1, done.stderr
+    for part in parts:
+        assert part in done.stderr
 
 
 @pytest.mark.slow

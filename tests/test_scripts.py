@@ -5,15 +5,11 @@ import functools
 import pathlib
 import re
 
+from test_imports import parsed
 from tiny_model import ROOT
 
 SCRIPT = re.compile(r'(PYTHONPATH=tests )?python (tests/[\w/]+\.py)((?: --[^`\n]*)?)')
 TESTS = {path.stem: path for path in (ROOT / 'tests').rglob('*.py')}
-
-
-@functools.cache
-def parsed(path: pathlib.Path) -> ast.Module:
-    return ast.parse(path.read_text())
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """The time of a training step on the devices here, measured on synthetic batches."""
 
 import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -86,12 +87,8 @@ def measure(
         compiled = built.lower(phase).compile()
         compile_seconds = time.perf_counter() - start
         needed = chips.needed_memory(compiled)
-        if available is not None and needed > available and _would_be_killed():
-            need, have = readable_bytes(needed), readable_bytes(available)
-            say(
-                f'{size} needs {need} on a device, but {have} are available; choose a smaller '
-                '--batch_size'
-            )
+        if problem := _too_large(needed, available):
+            say(f'{size} {problem}')
             return shape | {'fits': False}
 
         def step(state: Any, rows: batch.Batch) -> Any:
@@ -105,10 +102,7 @@ def measure(
         return shape | {'fits': False}
     # The times of process 0, so that all processes choose the same next batch size.
     times = sorted(np.asarray(of_process_0(seconds[warmup:].astype(np.float32))).tolist())
-
-    def three_steps() -> None:
-        _timed_steps(step, state, batches, 2, say)
-
+    three_steps = functools.partial(_timed_steps, step, state, batches, 2, say)
     return shape | {
         'fits': True,
         'loss': float(sums['loss'][0]),
@@ -119,13 +113,17 @@ def measure(
     }
 
 
-def _would_be_killed() -> bool:
-    """Returns whether Linux kills this process, and perhaps others, if a step is too large.
+def _too_large(needed: int, available: int | None) -> str:
+    """The reason why a step is not run; '' if it is run.
 
-    That is so on a CPU; other devices raise an error. It is False for one of several processes,
-    because all of them have to decide the same.
+    On a CPU, Linux would kill the process, and perhaps others. Other devices raise an error.
+    Several processes have to decide the same, so they run the step.
     """
-    return jax.default_backend() == 'cpu' and jax.process_count() == 1
+    alone_on_cpu = jax.default_backend() == 'cpu' and jax.process_count() == 1
+    if available is None or needed <= available or not alone_on_cpu:
+        return ''
+    least, most = readable_bytes(needed), readable_bytes(available)
+    return f'needs {least} on a device, but {most} are available; choose a smaller --batch_size'
 
 
 def _speed(times: list[float], phase: Phase, flops: float) -> dict[str, Any]:
