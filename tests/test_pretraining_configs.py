@@ -2,17 +2,15 @@
 
 import gzip
 import pathlib
-import runpy
 
 import numpy as np
 import pytest
 import small_run
 from etils import epath
 from small_run import QUICK
-from tiny_model import ROOT
+from tiny_model import configured
 
 from bert_jax import main
-from bert_jax.config import from_dict
 
 pytestmark = pytest.mark.usefixtures('one_device')
 SMALL = {
@@ -70,10 +68,8 @@ def corpus_of(name: str, texts: pathlib.Path) -> dict[str, str]:
 
 def pretrain(name: str, texts: pathlib.Path, folder: pathlib.Path, workdir: str, **others) -> list:
     """The lines of metrics.jsonl of a small run of a configuration."""
-    values = runpy.run_path(str(ROOT / 'configs' / f'{name}.py'))['get_config']()
-    changed = SMALL | TABLE[name][1] | corpus_of(name, texts) | others
-    values.update_from_flattened_dict(changed | {'data.cache_dir': str(folder)})
-    config = from_dict(values.to_dict())
+    changes = SMALL | TABLE[name][1] | corpus_of(name, texts) | others
+    config = configured(name, changes | {'data.cache_dir': str(folder)})
     assert config.objective == TABLE[name][0]
     main.run(config, epath.Path(folder / workdir))
     return small_run.numbers(folder / workdir)

@@ -13,6 +13,8 @@ import pytest
 torch = pytest.importorskip('torch', reason='parity needs: pip install torch transformers')
 transformers = pytest.importorskip('transformers', reason='parity needs: pip install transformers')
 
+import their_training  # noqa: E402, F401
+
 from bert_jax import predict  # noqa: E402
 from bert_jax.config import MeshConfig  # noqa: E402
 from bert_jax.convert import rules  # noqa: E402
