@@ -150,7 +150,7 @@ def batch(config: ModelConfig, rows: int = 3, length: int = 24) -> dict[str, np.
     on the left if the model summarizes a row by its last token, as transformers expects it.
     """
     random = np.random.default_rng(0)
-    sizes = np.array([length, length // 2, length - 5])[:rows]
+    sizes = np.resize([length, length // 2, length - 5], rows)
     mask = (np.arange(length) < sizes[:, None]).astype(np.int32)
     mask = mask[:, ::-1].copy() if config.summary_type == 'last' else mask
     pad = max(config.position_offset - 1, 0)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import reference
 import safetensors.numpy
 from family_models import (
     GRADIENTS,
@@ -218,25 +219,29 @@ def test_real_weights_of_albert(tmp_path: pathlib.Path, shared_data: Any) -> Non
     assert all(largest <= 5e-5 and mean <= 5e-6 for largest, mean in gaps.values()), gaps
 
     assert mine.vocabulary is not None
-    special = [*mine.vocabulary.specials.all()]
-    places = np.argwhere((mask > 0) & ~np.isin(ids, special))
-    masked = ids[places[:, 0]].copy()
-    masked[np.arange(len(places)), places[:, 1]] = mine.vocabulary.specials.mask
-    logits = run(masked, mask[places[:, 0]])['prediction_logits']
-    best = np.asarray(logits)[np.arange(len(places)), places[:, 1]].argmax(axis=-1)
-    accuracy = np.mean(best == ids[places[:, 0], places[:, 1]])
-    print(f'rxnmapper-albert: {gaps}, masked-token accuracy {accuracy:.3f} of {len(places)}')
+    accuracy, count = reference.masked_accuracy(
+        golden, mine.vocabulary.specials, lambda *inputs: run(*inputs)['prediction_logits']
+    )
+    print(f'rxnmapper-albert: {gaps}, masked-token accuracy {accuracy:.3f} of {count}')
     assert accuracy >= 0.97
 
 
-def test_the_pretraining_heads_of_albert(tmp_path: pathlib.Path) -> None:
-    theirs = their_model('albert', 0, 'PreTraining')
+@pytest.mark.parametrize(
+    ('kind', 'head', 'here', 'there'),
+    [
+        ('bert', 'next_sentence', 'seq_relationship_logits', 'seq_relationship_logits'),
+        ('albert', 'sentence_order', 'sentence_order_logits', 'sop_logits'),
+    ],
+)
+def test_the_pretraining_heads(
+    tmp_path: pathlib.Path, kind: str, head: str, here: str, there: str
+) -> None:
+    theirs = their_model(kind, 0, 'PreTraining')
     mine = ours(theirs, tmp_path / 'theirs')
-    assert mine.heads == ('pooler', 'masked_lm', 'sentence_order')
+    assert mine.heads == ('pooler', 'masked_lm', head)
     inputs = batch(mine.config)
     with torch.no_grad():
-        outputs = theirs(**their_inputs('albert', mine.config, inputs))
+        outputs = theirs(**their_inputs(kind, mine.config, inputs))
     found = jax.jit(lambda params: apply(mine, inputs, params))(mine.params)
-    order = found['sentence_order_logits']
-    np.testing.assert_allclose(order, outputs.sop_logits.numpy(), atol=LOGITS, rtol=0)
+    np.testing.assert_allclose(found[here], outputs[there].numpy(), atol=LOGITS, rtol=0)
     back(theirs, mine, tmp_path / 'back')
