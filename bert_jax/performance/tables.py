@@ -67,25 +67,24 @@ def _tera(flops: float | None) -> str:
     return f'{flops / 1e12:,.2f}' if flops >= 1e11 else f'{flops / 1e12:.2g}'
 
 
-PHASES: Columns = {
-    'steps': lambda plan: f'{plan["phase"][0]:,}',
-    'batch': _shape,
+PLAN: Columns = {
     'GiB': number('used', '{:.1f}', 1 / GIB),
     'ms': number('step_seconds', '{:,.1f}', 1e3),
     'bound by': _bound,
     'tokens/s': number('tokens_per_second', '{:,.0f}'),
     'MFU': number('mfu', '{:.0%}'),
+}
+PHASES: Columns = {
+    'steps': lambda plan: f'{plan["phase"][0]:,}',
+    'batch': _shape,
+    **PLAN,
     'hours': number('days', '{:,.1f}', 24),
 }
 SWEEP: Columns = {
     'preset': number('preset'),
     'remat': number('remat'),
     'per device': number('rows_per_device', '{:g}'),
-    'GiB': number('used', '{:.2f}', 1 / GIB),
-    'bound by': _bound,
-    'ms': number('step_seconds', '{:.2f}', 1e3),
-    'tokens/s': number('tokens_per_second', '{:,.0f}'),
-    'MFU': number('mfu', '{:.1%}'),
+    **PLAN,
 }
 BENCHMARK: Columns = {
     'batch': _batch,

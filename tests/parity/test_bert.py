@@ -52,7 +52,16 @@ def test_outputs_of_random_models(tmp_path: pathlib.Path, name: str) -> None:
     assert len(found) == 4 and reference.close(found), found
 
 
-@pytest.mark.parametrize('folder', ['rxnfp-bert-pretrained', 'tf1-keras-bert-test-tiny'])
+# ALBERT applies one layer twelve times, so float32 errors are larger: PyTorch's own hidden states
+# differ by up to 2.2e-5 from float64.
+REAL = {  # -> the number of outputs, and the largest difference
+    'rxnfp-bert-pretrained': (4, 1e-5),
+    'tf1-keras-bert-test-tiny': (4, 1e-5),
+    'rxnmapper-albert': (2, 5e-5),
+}
+
+
+@pytest.mark.parametrize('folder', REAL)
 def test_golden_outputs_of_real_weights(
     tmp_path: pathlib.Path, shared_data: Any, folder: str
 ) -> None:
@@ -62,10 +71,12 @@ def test_golden_outputs_of_real_weights(
     golden = np.load(source / 'golden_hf.npz')
     inputs = {'input_ids': golden['input_ids']}
     mask = golden.get('attention_mask', np.ones_like(golden['input_ids']))
-    ours = reference.predict.load(tmp_path / 'ours').apply(inputs | {'attention_mask': mask})
-    found = reference.differences(ours, {name: golden[name] for name in ours}, mask)
+    outputs = reference.predict.load(tmp_path / 'ours').apply(inputs | {'attention_mask': mask})
+    expected = {name: golden[name] for name in outputs if name in golden}
+    found = reference.differences(outputs, expected, mask)
     print(folder, found)
-    assert len(found) == 4 and reference.close(found), found
+    count, largest = REAL[folder]
+    assert len(found) == count and reference.close(found, largest), found
 
 
 def test_minilm(tmp_path: pathlib.Path) -> None:
@@ -140,25 +151,37 @@ def test_a_hundred_steps_of_training(tmp_path: pathlib.Path) -> None:
     assert theirs[0] - theirs[-1] > 1 and gap < 1e-3
 
 
-def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any) -> None:
-    """Each real token of the golden inputs is masked, one at a time, and one in two molecules,
-    whose tokens are apart because BERT's tokenizer knows no others."""
-    source = shared_data('weights/rxnfp-bert-pretrained')
+# Molecules whose tokens are apart, because BERT's tokenizer knows no others.
+MOLECULES = {
+    'C c 1 c c ( Cl ) c c [MASK] 1 O C ( C ) C ( = O ) O': 'c',
+    'C c 1 c c ( Cl ) c c c 1 O C ( C ) C ( = O ) [MASK]': 'O',
+}
+
+
+@pytest.mark.parametrize(
+    ('folder', 'least', 'texts'),
+    [('rxnfp-bert-pretrained', 0.9, MOLECULES), ('rxnmapper-albert', 0.97, {})],
+)
+def test_masked_tokens_of_real_weights(
+    tmp_path: pathlib.Path, shared_data: Any, folder: str, least: float, texts: dict[str, str]
+) -> None:
+    """Each real token of the golden inputs is masked, one at a time, and one of each text."""
+    source = shared_data(f'weights/{folder}')
     convert_in('hf', source, tmp_path / 'ours', lowercase=False)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     bert = reference.predict.Bert(model_dir.load(tmp_path / 'ours'), mesh)
+    golden = np.load(source / 'golden_hf.npz')
+    ids, mask = (np.int32(golden[name]) for name in ('input_ids', 'attention_mask'))
     assert bert.encoder.vocabulary is not None
-
-    def logits(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        return bert.apply({'input_ids': ids, 'attention_mask': mask})['prediction_logits']
-
-    golden, specials = np.load(source / 'golden_hf.npz'), bert.encoder.vocabulary.specials
-    accuracy, count = reference.masked_accuracy(golden, specials, logits)
-    print(f'masked-token accuracy {accuracy:.3f} of {count}')
-    assert accuracy >= 0.90
-    for text, token in (
-        ('C c 1 c c ( Cl ) c c [MASK] 1 O C ( C ) C ( = O ) O', 'c'),
-        ('C c 1 c c ( Cl ) c c c 1 O C ( C ) C ( = O ) [MASK]', 'O'),
-    ):
+    specials = bert.encoder.vocabulary.specials
+    rows, columns = np.nonzero((mask > 0) & ~np.isin(ids, [*specials.all()]))
+    places, masked = np.arange(len(rows)), ids[rows]
+    masked[places, columns] = specials.mask
+    outputs = bert.apply({'input_ids': masked, 'attention_mask': mask[rows]})
+    best = outputs['prediction_logits'][places, columns].argmax(axis=-1)
+    accuracy = np.mean(best == ids[rows, columns])
+    print(f'{folder}: masked-token accuracy {accuracy:.3f} of {len(rows)}')
+    assert accuracy >= least
+    for text, token in texts.items():
         (((best, share), *_),) = bert.fill_mask([text])[0]
         assert best == token and share > 0.9
