@@ -29,11 +29,12 @@ LONG = 30.0  # seconds; if a measurement takes longer, a line announces its dura
 Say = Callable[[str], None]
 
 
-def reshaped(config: Config, batch_size: int, length: int = 0) -> Config:
+def reshaped(config: Config, task: Task, batch_size: int, length: int = 0) -> Config:
     """The configuration with one phase, of the given batch size and length.
 
     Its rows have as many masked positions per token as those of the first phase. length: 0 keeps
-    that of the first phase. Raises ValueError if the model cannot have such rows.
+    that of the first phase. Raises ValueError if the model cannot have such rows, or if the batch
+    does not divide over the mesh.
     """
     first = config.train.phases[0]
     length = length or first.max_seq_length
@@ -42,13 +43,8 @@ def reshaped(config: Config, batch_size: int, length: int = 0) -> Config:
     if length > (positions := config.model.longest_row):
         raise ValueError(f'--max_seq_length={length}; the model has {positions} positions')
     train = dataclasses.replace(config.train, phases=(phase,))
+    sharding.batch_shardings(task.batch_spec(phase), make_mesh(config.mesh), train.accum_steps)
     return validate(dataclasses.replace(config, train=train))
-
-
-def check(config: Config, task: Task) -> None:
-    """Raises ValueError if the batch of the first phase does not divide over the mesh."""
-    spec, mesh = task.batch_spec(config.train.phases[0]), make_mesh(config.mesh)
-    sharding.batch_shardings(spec, mesh, config.train.accum_steps)
 
 
 def measure(
