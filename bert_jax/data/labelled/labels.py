@@ -14,7 +14,6 @@ FEW = 20  # fewer examples than this say little about a column
 TRUTH = {'true': '1.0', 'yes': '1.0', 'false': '0.0', 'no': '0.0'}
 QUOTES = '"\'`\u2018\u2019\u201c\u201d.,;:'
 WHOLE_NUMBER = re.compile(r'([+-]?\d{1,18})(\.0+)?')
-MISSING = NO_VALUE | {'_', '-', '--'}
 BETWEEN = re.compile(r'[\s_-]+')
 SEVERAL = re.compile('[|;,]')
 
@@ -76,7 +75,7 @@ def doubts(names: Sequence[str], multi_label: bool) -> list[str]:
     """Warnings about the names of labels: two may mean the same, and a name may be a missing value
     or several labels. multi_label: whether a text may have several labels."""
     lines = [f'labels that may mean the same: {a!a} and {b!a}' for a, b in alike(names)]
-    missing = [name for name in names if name.lower() in MISSING]
+    missing = [name for name in names if name.lower() in NO_VALUE]
     lines += [f'labels that look like missing values: {name!a}' for name in missing]
     for name in names:
         parts = [part.strip() for part in SEVERAL.split(name)]
