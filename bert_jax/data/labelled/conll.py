@@ -44,7 +44,7 @@ def read(
     sentences = list(iter_file(path, tagged=tagged, summary=summary, columns=columns))
     strict = bool(tagged)
     sentences = _renamed(sentences, lambda tag, at: label_numbers.name_of(tag, names, at, strict))
-    found = _tags(sentences)
+    found = {tag for sentence in sentences for tag in sentence.tags or ()}
     unknown = {tag for tag in found if tag.lower() in NO_VALUE}
     if tagged is None and unknown and tags.mark_entities(found - unknown):
         for i, sentence in enumerate(sentences):
@@ -127,10 +127,6 @@ def write(
         pairs = zip(words, names, strict=True)
         blocks.append(''.join(f'{word}\t{tag}\n' for word, tag in pairs))
     epath.Path(path).write_bytes('\n'.join(blocks).encode())
-
-
-def _tags(sentences: Sequence[Sentence]) -> set[str]:
-    return {tag for sentence in sentences for tag in sentence.tags or ()}
 
 
 def _renamed(sentences: list[Sentence], name: Callable[[str, str], str]) -> list[Sentence]:
