@@ -39,6 +39,11 @@ class Example(NamedTuple):
     def parts(self) -> Text:
         return self.text if self.text_b is None else (self.text, self.text_b)
 
+    @property
+    def all_labels(self) -> tuple[str, ...] | None:
+        """The labels, also if an example has only one; None if they are not known."""
+        return self.labels if self.label is None else (self.label,)
+
 
 def iter_file(
     path: str | os.PathLike[str],
