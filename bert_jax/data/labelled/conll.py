@@ -16,7 +16,7 @@ from bert_jax.data.labelled import (
     tagged_records,
     tags,
 )
-from bert_jax.data.labelled.bad_rows import OnError
+from bert_jax.data.labelled.bad_rows import OnError, not_empty
 from bert_jax.data.labelled.conll_columns import FORMAT
 from bert_jax.data.labelled.sentence import SPACE, Sentence, SentenceFile
 from bert_jax.data.labelled.texts import NO_VALUE
@@ -100,7 +100,7 @@ def iter_file(
     """
     path, summary = pathlib.Path(path).expanduser(), summary or Summary()
     file = SentenceFile(path, tagged, columns, summary, on_error)
-    suffix, empty = files.kind(path)[0], True
+    suffix = files.kind(path)[0]
     is_table = suffix == '.csv' or (
         suffix == '.tsv' and tagged_records.has_words(tables.open_table(path).header)
     )
@@ -109,11 +109,7 @@ def iter_file(
         read = read if tagged is False else tagged_records.checked(read, summary)
     else:
         read = conll_columns.read(file)
-    for sentence in read:
-        empty = False
-        yield sentence
-    if empty:
-        raise ValueError(f'{path} has no sentence; {FORMAT}')
+    yield from not_empty(read, f'{path} has no sentence; {FORMAT}')
 
 
 def write(

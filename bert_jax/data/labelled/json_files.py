@@ -26,7 +26,7 @@ def records(path: pathlib.Path, name: str, on_error: OnError | None = None) -> I
     if kind(path)[0] == '.json':
         content = whole(path)
         if content is not None:
-            yield from each(listed(content, path), lambda found: _object(*found, name), on_error)
+            yield from each(_listed(content, path), lambda found: _object(*found, name), on_error)
             return
     numbered = (
         (number, line) for number, line in enumerate(lines(path, on_error), 1) if line.strip()
@@ -61,19 +61,6 @@ def whole(path: pathlib.Path) -> Any:
         raise ValueError(f'{path} is not JSON ({error})') from error
 
 
-def listed(content: Any, path: pathlib.Path) -> Iterator[tuple[Any, str]]:
-    """Yields the values of a list, or of the list `data` of an object, each with its place. Any
-    other value is yielded itself."""
-    where = str(path)
-    if isinstance(content, dict) and isinstance(content.get('data'), list):
-        content, where = content['data'], f'{path}: data'
-    if not isinstance(content, list):
-        yield content, where
-        return
-    for i, item in enumerate(content):
-        yield item, f'{where}[{i}]' if where.endswith('data') else f'{where}: [{i}]'
-
-
 def loads(text: str) -> Any:
     """The JSON value in the text. Raises ValueError if it is not JSON, if its lists are nested too
     deeply, or if an object has a key twice."""
@@ -96,6 +83,19 @@ def short(value: Any) -> str:
     """The value as JSON, in at most 60 characters."""
     shown = json.dumps(value)
     return shown if len(shown) <= 60 else shown[:57] + '...'
+
+
+def _listed(content: Any, path: pathlib.Path) -> Iterator[tuple[Any, str]]:
+    """Yields the values of a list, or of the list `data` of an object, each with its place. Any
+    other value is yielded itself."""
+    name = ''
+    if isinstance(content, dict) and isinstance(content.get('data'), list):
+        content, name = content['data'], 'data'
+    if not isinstance(content, list):
+        yield content, str(path)
+        return
+    for i, item in enumerate(content):
+        yield item, f'{path}: {name}[{i}]'
 
 
 def _of_line(path: pathlib.Path, number: int, line: str, name: str) -> Record:

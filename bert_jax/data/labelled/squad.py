@@ -1,25 +1,21 @@
 """Reads questions about texts: SQuAD files, 1.1 and 2.0, and objects or rows of a table."""
 
-import ast
 import dataclasses
 import os
 import pathlib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bert_jax.data.files import kind
 from bert_jax.data.labelled import json_files, records, tables
 from bert_jax.data.labelled.answer_places import Answer, place
-from bert_jax.data.labelled.bad_rows import OnError, each
+from bert_jax.data.labelled.bad_rows import OnError, each, not_empty
 from bert_jax.data.summary import Summary
 
 NESTED = ('qas', 'paragraphs', 'data')  # lists that have questions inside
 READ = ('question', 'context')  # keys or columns that every question has
 FLAGS = {'true': True, 'false': False, '1': True, '0': False, 'none': False, '': False}
 EMPTY = 'questions whose answer is empty or "no answer", read as questions without an answer'
-# How pandas writes NumPy arrays in a table: array(['otto lang'], dtype=object).
-NUMPY = re.compile(r'\barray\((\[[^\[\]]*\])(?:, *dtype=\w+)?\)')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,9 +89,8 @@ def iter_file(
         check_id(made, seen)
         return made
 
-    yield from each(_asked(path, summary, on_error), question, on_error)
-    if len(seen) == before:
-        raise ValueError(f'{path} has no questions')
+    found = each(_asked(path, summary, on_error), question, on_error)
+    yield from not_empty(found, f'{path} has no questions')
     summary.count('questions', number=len(seen) - before)
 
 
@@ -163,15 +158,10 @@ def _inside(
 def _of_row(row: Mapping[str, str], where: str) -> dict[str, Any]:
     """The object of a row of a table: its answers are JSON or a Python value, or in columns."""
     record: dict[str, Any] = {name: cell for name, cell in row.items() if cell.strip()}
-    cell = record.pop('answers', None)
-    if cell is not None:
-        try:
-            record['answers'] = json_files.loads(cell)
-        except ValueError:
-            try:
-                record['answers'] = ast.literal_eval(NUMPY.sub(r'\1', cell))
-            except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-                raise ValueError(f"{where}: 'answers' is {cell!r:.60}; expected JSON") from error
+    if cell := record.get('answers'):
+        record['answers'] = tables.value_in(cell)
+        if record['answers'] is None:
+            raise ValueError(f"{where}: 'answers' is {cell!r:.60}; expected JSON")
     elif 'answer_text' in row:
         answer = {'text': row['answer_text'], 'answer_start': record.get('answer_start')}
         record['answers'] = [answer]

@@ -83,17 +83,14 @@ class QuestionWindows:
         first, last = self.answer_first[self.question], self.answer_last[self.question]
         return (first >= self.begin) & (last < self.end)
 
-    def positions(self, tokens: np.ndarray) -> np.ndarray:
-        """int32[windows]: the position in each row of its question's token; `no_answer` in rows
-        that do not have the whole answer. tokens: int[questions], a token for each question."""
-        return np.where(self.has_answer, tokens[self.question] + self.shift, self.no_answer)
-
     @property
     def labels(self) -> dict[str, np.ndarray]:
-        """The positions of the first and last token of each answer."""
+        """The positions in each row of the first and the last token of its question's answer;
+        `no_answer` in rows that do not have the whole answer."""
+        tokens = {'start_positions': self.answer_first, 'end_positions': self.answer_last}
         return {
-            'start_positions': self.positions(self.answer_first),
-            'end_positions': self.positions(self.answer_last),
+            name: np.where(self.has_answer, token[self.question] + self.shift, self.no_answer)
+            for name, token in tokens.items()
         }
 
 
@@ -132,7 +129,10 @@ def windows(
     summary.count('questions whose windows do not overlap (doc_stride is too large)', number=apart)
     counts = 1 + -(-np.maximum(lengths - rooms, 0) // strides)  # the windows of each question
     if training:
-        counts[_without_answer(questions, first, summary)] = 0
+        unknown = (first < 0) & ~np.array([q.is_impossible for q in questions], bool)
+        for i in np.flatnonzero(unknown).tolist():
+            summary.count('questions without a known answer, left out', questions[i].where)
+        counts[unknown] = 0
 
     question = np.repeat(np.arange(len(questions)), counts)
     number = np.arange(len(question)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -152,24 +152,12 @@ def windows(
 def _check_room(data: DataConfig, row_format: RowFormat) -> None:
     """Raises ValueError if a row has no room for context."""
     least = data.max_query_length + row_format.num_specials(2) + 1
-    if data.max_seq_length < least or data.doc_stride < 1 or data.max_query_length < 1:
+    if data.max_seq_length < least:
         raise ValueError(
-            f'config.data.max_seq_length is {data.max_seq_length}, max_query_length '
-            f'{data.max_query_length} and doc_stride {data.doc_stride}; expected 1 or more for '
-            f'each, and a max_seq_length of at least {least}: room for the question, the special '
-            'tokens and one token of the context'
+            f'config.data.max_seq_length is {data.max_seq_length}, and max_query_length is '
+            f'{data.max_query_length}; expected a max_seq_length of at least {least}: room for the '
+            'question, the special tokens and one token of the context'
         )
-
-
-def _without_answer(
-    questions: Sequence[Question], first: np.ndarray, summary: Summary
-) -> np.ndarray:
-    """bool[questions]: true for questions that have an answer, but not a known one; counts
-    them."""
-    unknown = (first < 0) & ~np.array([q.is_impossible for q in questions], bool)
-    for i in np.flatnonzero(unknown).tolist():
-        summary.count('questions without a known answer, left out', questions[i].where)
-    return unknown
 
 
 def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:

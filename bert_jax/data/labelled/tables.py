@@ -1,8 +1,8 @@
 """Reads tables: .csv, which follows RFC 4180, and .tsv, which has no quoting."""
 
 import ast
+import contextlib
 import csv
-import json
 import pathlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -17,6 +17,8 @@ SUFFIXES = ('.csv', '.tsv')
 # pandas and datasets write a NumPy array to a table without commas: ['EU' 'rejects'] or [3 0].
 VALUE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+""")
 ARRAY = re.compile(rf'\[\s*(?:{VALUE.pattern})(?:\s+(?:{VALUE.pattern}))*\s*\]')
+# pandas writes NumPy arrays inside other values: array(['otto lang'], dtype=object).
+INNER_ARRAY = re.compile(r'\barray\((\[[^\[\]]*\])(?:, *dtype=\w+)?\)')
 LONGEST = 1 << 24  # characters of a CSV field; a longer one probably has a quote that is not closed
 Numbered = tuple[int, list[str]]  # the number of the first line of a row, and its cells
 
@@ -94,20 +96,25 @@ def tsv_rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Nu
         yield number, line.split('\t') if line else []
 
 
-def list_in(cell: str) -> list[Any] | None:
-    """The values of a list in a cell, as JSON, Python (also a tuple or a set) or NumPy writes it;
-    None if the cell is not a list."""
+def value_in(cell: str) -> Any:
+    """The value in a cell, as JSON, Python or NumPy writes it; None if the cell has something
+    else."""
     cell = cell.strip()
     if ARRAY.fullmatch(cell):
         return [ast.literal_eval(value) for value in VALUE.findall(cell)]
-    for parse in (json.loads, ast.literal_eval) if cell.startswith(('[', '(', '{')) else ():
-        try:
-            values = parse(cell)
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if isinstance(values, list | tuple | set):
-            return sorted(values, key=str) if isinstance(values, set) else [*values]
+    for parse, text in (json_files.loads, cell), (ast.literal_eval, INNER_ARRAY.sub(r'\1', cell)):
+        with contextlib.suppress(ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            return parse(text)
     return None
+
+
+def list_in(cell: str) -> list[Any] | None:
+    """The values of a list in a cell, or of a tuple or a set of Python; None if the cell is not a
+    list."""
+    values = value_in(cell) if cell.strip().startswith(('[', '(', '{')) else None
+    if isinstance(values, set):
+        return sorted(values, key=str)
+    return [*values] if isinstance(values, list | tuple) else None
 
 
 def column_indices(
