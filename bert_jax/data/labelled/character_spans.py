@@ -17,11 +17,12 @@ from bert_jax.data.summary import Summary
 # Columns that may hold entities beside a column `text`, the preferred ones first.
 COLUMNS = ('entities', 'spans', 'label', 'labels')
 EXPECTED = 'expected a list of [start, end, type], character positions in the text'
-KEYS = {
-    'start': ('start', 'start_offset', 'begin'),
-    'end': ('end', 'end_offset'),
-    'type': ('label', 'type', 'tag', 'entity_group', 'labels'),
-}
+# The keys of an entity's start, end and type.
+KEYS = (
+    ('start', 'start_offset', 'begin'),
+    ('end', 'end_offset'),
+    ('label', 'type', 'tag', 'entity_group', 'labels'),
+)
 # Thai to Tibetan, Burmese, Khmer, Japanese, Chinese and Korean. In these scripts, an entity may be
 # a part of the characters between two spaces.
 NO_SPACES = re.compile(
@@ -95,8 +96,6 @@ def _spans(text: str, value: Any, name: str, where: str, summary: Summary) -> li
     found = []
     for item in value:
         parts = _parts(item) if isinstance(item, dict) else item
-        if isinstance(item, dict) and isinstance(parts[2], list) and len(parts[2]) == 1:
-            parts[2] = parts[2][0]  # Label Studio has a list of types
         is_span = isinstance(parts, Sequence) and len(parts) == 3 and isinstance(parts[2], str)
         if not is_span or any(type(number) is not int for number in parts[:2]):
             raise ValueError(f'{where}: {name!r} has {short(item)}; {EXPECTED}')
@@ -127,4 +126,7 @@ def _moved(span: Span, own: str, text: str, name: str, where: str, summary: Summ
 
 
 def _parts(item: Mapping[str, Any]) -> list[Any]:
-    return [next((item[key] for key in keys if key in item), None) for keys in KEYS.values()]
+    *places, kind = (next((item[k] for k in keys if k in item), None) for keys in KEYS)
+    if isinstance(kind, list) and len(kind) == 1:  # Label Studio has a list of types
+        kind = kind[0]
+    return [*places, kind]

@@ -46,7 +46,11 @@ def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool, needs_tags: b
     if _entity(words) and len(rows) > 1 and not (tagged and _entity(last)):
         return f'the first column has tags ({_some(words)}) and not words'
     if not tagged:
-        return '' if _short_blocks(rows, blocks) or _annotated(columns) else _prose(rows)
+        if _short_blocks(rows, blocks) or _annotated(columns):
+            return ''
+        return (
+            f'its lines look like text ({" ".join(rows[0])[:60]!r}), not like a word with columns'
+        )
     if set(last) <= MARKS or any(map(TYPED.fullmatch, last)):  # `tags.check` looks at these
         return ''
     for i, column in enumerate(columns[1:-1], 2):
@@ -113,10 +117,6 @@ def _annotated(columns: Sequence[Sequence[str]]) -> bool:
         if various and (few or all(map(DECIMAL.fullmatch, kinds))):
             return True
     return False
-
-
-def _prose(rows: Sequence[Sequence[str]]) -> str:
-    return f'its lines look like text ({" ".join(rows[0])[:60]!r}) and not like a word with columns'
 
 
 def _entity(column: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Rows of a question and a window of its context, and the positions of answers in them."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -66,13 +67,13 @@ class QuestionWindows:
         """int32[windows]: the number of tokens of each row."""
         return self.row_format.size([self.query_length[self.question], self.end - self.begin])
 
-    @property
+    @functools.cached_property
     def shift(self) -> np.ndarray:
         """int32[windows]: position in the row minus number in the context, for the same token."""
         _, start = self.row_format.starts([self.query_length[self.question], 0])
         return start - self.begin
 
-    @property
+    @functools.cached_property
     def no_answer(self) -> np.ndarray:
         """int32[windows]: the position that stands for no answer, the row's pooled token."""
         return self.row_format.pooled(self.lengths) + np.zeros(len(self), np.int32)
