@@ -50,7 +50,7 @@ def words_and_tags(
     of a word.
     """
     found = _spans(text, value, name, where, summary)
-    within = [range(m.start() + 1, m.end()) for m in WORD.finditer(text)]
+    word_at = {i: m[0] for m in WORD.finditer(text) for i in range(m.start() + 1, m.end())}
     last = 0
     for span in found:
         shown = f'{where}: the entity {list(span)} of {name!r}'
@@ -66,10 +66,9 @@ def words_and_tags(
             raise ValueError(f'{shown} has no word, only {text[span.start : span.end]!r}')
         last = span.end
         for cut in (span.start, span.end):
-            inside = next((word for word in within if cut in word), None)
-            if inside is None:
+            word, both = word_at.get(cut), text[cut - 1 : cut + 1]
+            if word is None:
                 continue
-            word, both = text[inside.start - 1 : inside.stop], text[cut - 1 : cut + 1]
             if both.isalnum() and not NO_SPACES.search(both):
                 raise ValueError(
                     f'{shown} is {text[span.start : span.end]!r}, which begins or ends inside the '

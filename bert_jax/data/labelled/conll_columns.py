@@ -61,8 +61,7 @@ def read(file: SentenceFile) -> Iterator[Sentence]:
     blocks = _blocks(file, lines, layout, {cells[-1] for cells in certain})
     rows = [cells for block in blocks for _, cells in block if len(cells) == layout.width]
     ordered = [_ordered(cells, layout) for cells in rows]
-    needs_tags = file.tagged is True
-    if ordered and (doubt := column_doubts.find(ordered, len(blocks), tagged, needs_tags)):
+    if ordered and (doubt := column_doubts.find(ordered, len(blocks), file.tagged)):
         raise ValueError(f'{path}:{blocks[0][0][0]}: {doubt}; {FORMAT}')
     summary.columns[str(path)] = f'word: column {layout.word + 1} of {layout.width}'
     summary.columns[str(path)] += f', tag: column {layout.tag + 1}' * tagged

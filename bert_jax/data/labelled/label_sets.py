@@ -42,17 +42,14 @@ def parser(separator: str | None) -> Parser:
 
 
 def _cell(value: str, separator: str, name: str, where: str) -> Any:
-    if value.strip() == 'set()':
-        return []
-    if not value.strip().startswith(('[', '{', '(')):
-        labels = [label.strip() for label in value.split(separator)]
-        return [label for label in labels if label]
-    if (found := tables.list_in(value)) is None:
+    if (found := tables.list_in(value)) is not None:
+        return found
+    if value.strip().startswith(('[', '{', '(')):
         raise ValueError(
             f'{where} has {value!r:.60} in {name!r}, which begins like a list but is not one; '
             f'write labels with {separator!r} between them, or as ["a", "b"]'
         )
-    return found
+    return [label.strip() for label in value.split(separator) if label.strip()]
 
 
 def _label(value: Any, name: str, where: str) -> str:

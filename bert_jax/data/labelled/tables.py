@@ -5,7 +5,7 @@ import contextlib
 import csv
 import pathlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from bert_jax.data.file_kinds import separator, text_kind
@@ -73,13 +73,12 @@ def csv_rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Nu
         except StopIteration:
             return
         except csv.Error as error:
-            mark = separator(next(lines(path), '')) if number == 1 else ''
-            hint = ''
-            if mark not in ('', ','):
-                hint = f'separate its columns by commas instead of {mark!r}, or '
+            mark = separator(next(lines(path), '')) if number == 1 else ','
+            is_other = mark not in ('', ',')
+            remedy = f'separate its columns by commas instead of {mark!r}, or ' * is_other
             wrong = ValueError(
-                f'{path}:{number} is not CSV ({error}); {hint}put double quotes around a text with '
-                'commas, quotes or line breaks, and double the quotes in it. A file of JSON '
+                f'{path}:{number} is not CSV ({error}); {remedy}put double quotes around a text '
+                'with commas, quotes or line breaks, and double the quotes in it. A file of JSON '
                 'objects, one on each line, needs a name that ends in .jsonl'
             )
             if on_error is None:
@@ -111,17 +110,16 @@ def value_in(cell: str) -> Any:
 def list_in(cell: str) -> list[Any] | None:
     """The values of a list in a cell, or of a tuple or a set of Python; None if the cell is not a
     list."""
-    values = value_in(cell) if cell.strip().startswith(('[', '(', '{')) else None
+    values = value_in(cell) if cell.strip().startswith(('[', '(', '{', 'set()')) else None
     if isinstance(values, set):
         return sorted(values, key=str)
     return [*values] if isinstance(values, list | tuple) else None
 
 
 def column_indices(
-    header: Sequence[str], names: Iterable[str], where: str, advice: str
+    header: Sequence[str], names: Sequence[str], where: str, advice: str
 ) -> list[int]:
     """The indices of the columns `names`. Raises ValueError if one is missing or repeated."""
-    names = list(names)
     for name in names:
         if header.count(name) != 1:
             has = 'several columns' if name in header else 'no column'
@@ -147,9 +145,8 @@ def records(
     header = table.header
     if not header:
         return
-    check_header(
-        header, [*needed, *(name for name in optional if name in header)], table.where, advice
-    )
+    names = [*needed, *(name for name in optional if name in header)]
+    column_indices(header, names, table.where, hint(header, needed) + advice)
     table = table._replace(header=_distinct(header))
     is_wide = len(header) > 1
     kept = (row for row in table.rows if row[1]) if is_wide else _with_inner_blanks(table.rows)
@@ -168,25 +165,19 @@ def _distinct(header: Sequence[str]) -> list[str]:
     return names
 
 
-def check_header(header: list[str], names: Collection[str], where: str, advice: str) -> None:
-    """Raises ValueError if a column is missing or repeated; the message names what the file looks
-    like."""
-    looks = '' if {*names} <= {*header} else hint(header, names)
-    column_indices(header, names, where, f'{looks}the first line names the columns; {advice}')
-
-
-def hint(header: list[str], names: Collection[str]) -> str:
-    """A part of a message about a file without the columns `names`: what the file looks like, and
-    what to do; '' if it looks like a table."""
-    line = header[0]
+def hint(header: Sequence[str], names: Collection[str]) -> str:
+    """A part of a message about a header without the columns `names`: what the file looks like, and
+    what to do."""
+    line, looks = header[0], ''
     other = separator(line) if len(header) == 1 else ''
     if other and {*names} & {*map(str.strip, line.split(other))}:
         name = 'tabs' if other == '\t' else f'{other!r}'
         suffix = {',': '.csv', '\t': '.tsv'}.get(other, '')
         remedy = f'rename it to {suffix}' if suffix else 'separate them by commas'
-        return f'its columns are separated by {name}: {remedy}; '
-    looks = text_kind([', '.join(header)])
-    return f'it looks like {looks}; ' if looks else ''
+        looks = f'its columns are separated by {name}: {remedy}; '
+    elif kind_of_text := text_kind([', '.join(header)]):
+        looks = f'it looks like {kind_of_text}; '
+    return f'{looks}the first line names the columns; '
 
 
 def _with_inner_blanks(found: Iterator[Numbered]) -> Iterator[Numbered]:

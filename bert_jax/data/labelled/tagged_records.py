@@ -23,7 +23,6 @@ TAGS = ('tags', 'ner_tags', 'word_labels', 'labels', 'label', 'ner', 'pos_tags',
 WORD = ('word', 'token', 'form')
 TAG = ('tag', 'ner_tag', 'ner', 'label', 'labels', 'tags', 'pos_tag', 'pos', 'upos')
 NUMBER = ('sentence #', 'sentence', 'sentence_id', 'sent_id', 'sentence_idx', 'sentence_number')
-SPANS = 'character positions; expected a tag for each word'
 NAMES = (
     'give the names of the tags in the order of their numbers: config.data.label_names=O,B-PER,... '
     "(in Python: ','.join(dataset.features[COLUMN].feature.names))"
@@ -75,12 +74,11 @@ def read(file: SentenceFile) -> Iterator[Sentence]:
         yield from each(records, sentence, file.on_error)
         return
     table = tables.open_table(file.path, file.on_error)
-    if not table.header:
+    header, where = table.header, table.where
+    if not header:
         return
-    names = _find(file, table.header, table.where)
-    tables.column_indices(
-        table.header, table.header, table.where, 'give each column a name of its own'
-    )
+    tables.column_indices(header, header, where, 'give each column a name of its own')
+    names = _find(file, header, where)
     if names.per_word:
         blocks = _blocks(file, table, names)
         yield from each(blocks, lambda rows: _of_rows(file, table, rows, names), file.on_error)
@@ -104,11 +102,8 @@ def _find(file: SentenceFile, header: list[str], where: str) -> _Columns:
     words, word = first(WORDS), first(WORD) if _is_table(file) else ''
     # A column `sentence` has the words, or beside a column `word` the number of the sentence.
     per_word = bool(word) and words.lower() in ('', 'sentence')
-    tags, spans, text = (
-        first(TAG if per_word else TAGS),
-        first(character_spans.COLUMNS),
-        first([TEXT]),
-    )
+    tags = first(TAG if per_word else TAGS)
+    spans, text = first(character_spans.COLUMNS), first([TEXT])
     has_tagged_words = words and (tags or file.tagged is False)
     has_spans = bool(spans and text and not per_word and not has_tagged_words)
     if per_word:
@@ -120,7 +115,7 @@ def _find(file: SentenceFile, header: list[str], where: str) -> _Columns:
     if not words:
         hint, by_row = '', ''
         if _is_table(file):
-            hint = tables.hint(header, [*WORDS, *WORD, TEXT]) + 'the first line names the columns; '
+            hint = tables.hint(header, [*WORDS, *WORD, TEXT])
             by_row = f', {WORD[0]!r} and {TAG[0]!r}, with a row for each word'
         raise ValueError(
             f'{where} has no column {WORDS[0]!r}, it has {header}; {hint}expected {WORDS[0]!r} and '
@@ -155,7 +150,7 @@ def _sentence(
                 file.summary.count('empty cells, read as no entities', where)
             found = _listed(found, where)
         words, tags = character_spans.words_and_tags(text, found, names.tags, where, file.summary)
-    elif names.is_raw and not (isinstance(raw, list) and all(map(_is_word, raw))):
+    elif names.is_raw and not _are_words(raw):
         words = split_words(json_files.characters(raw, names.words, where))
     else:
         words = _strings(file, raw, names.words, where)
@@ -168,9 +163,10 @@ def _sentence(
     return Sentence(words, tags, where, dict(values) if file.columns else None)
 
 
-def _is_word(value: Any) -> bool:
-    """Returns whether a value is a string without white space."""
-    return isinstance(value, str) and not SPACE.search(value)
+def _are_words(value: Any) -> bool:
+    """Returns whether a value is a list of strings without white space."""
+    is_list = isinstance(value, list)
+    return is_list and all(isinstance(x, str) and not SPACE.search(x) for x in value)
 
 
 def _is_blank(value: Any, names: _Columns) -> bool:
@@ -187,7 +183,9 @@ def _strings(file: SentenceFile, value: Any, name: str, where: str) -> list[str]
     if not isinstance(value, list) or not value:
         raise ValueError(f'{where}: {name!r} is {value!r:.60}; expected a list of strings')
     if all(isinstance(item, list | dict) for item in value):
-        raise ValueError(f'{where}: {name!r} is {value!r:.60}, {SPANS}')
+        raise ValueError(
+            f'{where}: {name!r} is {value!r:.60}, character positions; expected a tag for each word'
+        )
     if all(type(item) is int for item in value) and name.lower() in TAGS:
         return [*map(str, value)]
     if any(isinstance(item, str) and not item.strip(' \t\r\n') for item in value):
