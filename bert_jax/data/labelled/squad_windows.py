@@ -114,6 +114,11 @@ def windows(
     """
     _check_room(data, row_format)
     summary = summary or Summary()
+
+    def count(name: str, chosen: np.ndarray) -> None:
+        for i in np.flatnonzero(chosen).tolist():
+            summary.count(name, questions[i].where)
+
     queries = _encode([q.question for q in questions], tokenizer)
     indices: dict[str, int] = {}
     context = np.array([indices.setdefault(q.context, len(indices)) for q in questions], int)
@@ -122,7 +127,9 @@ def windows(
     summary.count('questions cut to max_query_length', number=int((query_length > cut).sum()))
     query_length = np.minimum(query_length, cut)
     first, last = _answer_tokens(questions, contexts, context, summary)
-    _count_lost(questions, queries, contexts, context, tokenizer.specials.unk, summary)
+    count('questions without a known token', _has_no_token(queries, tokenizer.specials.unk))
+    no_context = _has_no_token(contexts, tokenizer.specials.unk)
+    count('contexts without a known token', no_context[context])
     lengths = np.diff(contexts.begin)[context]
     rooms = row_format.room(2, data.max_seq_length) - query_length
     strides = np.minimum(data.doc_stride, rooms)
@@ -131,8 +138,7 @@ def windows(
     counts = 1 + -(-np.maximum(lengths - rooms, 0) // strides)  # the windows of each question
     if training:
         unknown = (first < 0) & ~np.array([q.is_impossible for q in questions], bool)
-        for i in np.flatnonzero(unknown).tolist():
-            summary.count('questions without a known answer, left out', questions[i].where)
+        count('questions without a known answer, left out', unknown)
         counts[unknown] = 0
 
     question = np.repeat(np.arange(len(questions)), counts)
@@ -144,8 +150,7 @@ def windows(
     int32s = (array.astype(np.int32) for array in arrays)
     made = QuestionWindows(tokenizer.specials, row_format, queries, contexts, *int32s)
     in_windows = np.bincount(question[made.has_answer], minlength=len(questions))
-    for i in np.flatnonzero((first >= 0) & (counts > 0) & (in_windows == 0)).tolist():
-        summary.count('answers that are whole in no window', questions[i].where)
+    count('answers that are whole in no window', (first >= 0) & (counts > 0) & (in_windows == 0))
     summary.count('windows', number=len(question))
     return made
 
@@ -177,21 +182,10 @@ def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
     )
 
 
-def _count_lost(
-    questions: Sequence[Question],
-    queries: Tokens,
-    contexts: Tokens,
-    context: np.ndarray,
-    unknown: int,
-    summary: Summary,
-) -> None:
-    """Counts questions that have unknown tokens alone, and questions with such contexts."""
-    own = np.arange(len(questions))
-    for name, tokens, owner in (('questions', queries, own), ('contexts', contexts, context)):
-        known = np.concatenate([[0], np.cumsum(tokens.ids != unknown)])[tokens.begin]
-        lost = np.flatnonzero((known[1:] == known[:-1])[owner]).tolist()
-        where = questions[lost[0]].where if lost else ''
-        summary.count(f'{name} without a known token', where, len(lost))
+def _has_no_token(texts: Tokens, unknown: int) -> np.ndarray:
+    """bool[texts]: whether a text has no token or unknown tokens alone."""
+    known = np.concatenate([[0], np.cumsum(texts.ids != unknown)])
+    return np.diff(known[texts.begin]) == 0
 
 
 def _answer_tokens(
