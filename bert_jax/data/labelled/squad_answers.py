@@ -33,10 +33,13 @@ class Answers(NamedTuple):
 
 
 class _Candidate(NamedTuple):
+    """An answer: the characters start to end - 1 of the context, or '' if there are none."""
+
     text: str
     start_logit: float
     end_logit: float
-    start: int | None = None  # the index of its first character in the context
+    start: int | None = None
+    end: int | None = None
 
     @property
     def score(self) -> float:
@@ -149,7 +152,7 @@ def _candidates(
         text = question.context[place : tokens.ends[offset + last]]
         place += len(text) - len(text.lstrip())
         if text := text.strip():
-            candidates.setdefault(text, _Candidate(text, start, end, place))
+            candidates.setdefault(text, _Candidate(text, start, end, place, place + len(text)))
     return list(candidates.values())
 
 
@@ -158,13 +161,6 @@ def _with_probabilities(candidates: Sequence[_Candidate]) -> list[dict[str, Any]
     exponentials = np.exp(scores - scores.max())
     probabilities = (exponentials / exponentials.sum()).tolist()
     return [
-        {
-            'text': text,
-            'probability': probability,
-            'start_logit': start,
-            'end_logit': end,
-            'start': place,
-            'end': None if place is None else place + len(text),
-        }
-        for (text, start, end, place), probability in zip(candidates, probabilities, strict=True)
+        {'text': candidate.text, 'probability': probability} | candidate._asdict()
+        for candidate, probability in zip(candidates, probabilities, strict=True)
     ]
