@@ -8,7 +8,6 @@ from typing import Any
 from jax.sharding import Mesh
 
 from bert_jax.data.labelled.examples import Example
-from bert_jax.data.labelled.pairs import Pair
 from bert_jax.data.labelled.sentence import Sentence, split_words
 from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.texts import Text, listed
@@ -141,7 +140,7 @@ class Model(Bert):
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise ValueError(f'text {i} is {text!r:.60}; expected a string')
-        pairs = [Pair(text.strip(), None, f'text {i}') for i, text in enumerate(texts)]
+        pairs = [Example(text.strip(), None, None, f'text {i}') for i, text in enumerate(texts)]
         return predictions.of_examples(self, pairs, self.counted)
 
     def text_records(self, texts: Sequence[Text]) -> list[Record]:

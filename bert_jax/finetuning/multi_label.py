@@ -9,6 +9,7 @@ import numpy as np
 from bert_jax.data.files import kind
 from bert_jax.data.labelled import class_weights, label_sets
 from bert_jax.data.labelled import examples as example_files
+from bert_jax.data.labelled import labels as label_columns
 from bert_jax.data.labelled.examples import Example
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.summary import Summary
@@ -56,13 +57,13 @@ class MultiLabelProcessor(ClassificationProcessor):
         names, setting = self.facts.labels, self.config.data.class_weights
         is_scored = split in (TRAIN, EVAL)
         if not is_scored and split != PREDICT:
-            unknown = label_sets.first_unknown(examples, names)
+            unknown = label_columns.first_unknown(examples, names)
             is_scored = not unknown
             if unknown and any(example.labels is not None for example in examples):
                 summary.count('test files with rows without known labels, not scored', unknown)
         targets = np.zeros((len(examples), len(names)), np.int32)
         if is_scored:
-            targets = label_sets.targets(examples, names)
+            targets = label_columns.targets(examples, names)
             without = int((targets.sum(axis=1) == 0).sum())
             summary.count(f'texts without labels ({split})', number=without)
         if split == TRAIN and setting:
