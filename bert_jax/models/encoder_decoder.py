@@ -62,9 +62,6 @@ class _Modules(nn.Module):
         hidden, cache = self.decoder.step(ids, source, position, cache)
         return self.scores(hidden)['prediction_logits'], cache
 
-    def empty_cache(self, rows: int, beams: int, length: int) -> KeysAndValues:
-        return self.decoder.empty_cache(rows, beams, length)
-
 
 @dataclasses.dataclass(frozen=True)
 class EncoderDecoder:
@@ -122,11 +119,6 @@ class EncoderDecoder:
         arguments = (ids, source, position, cache)
         result: Any = self._modules.apply(self._completed(variables), *arguments, method='step')
         return result
-
-    def empty_cache(self, rows: int, beams: int, length: int) -> KeysAndValues:
-        """See `Decoder.empty_cache`."""
-        cache: Any = self._modules.apply({}, rows, beams, length, method='empty_cache')
-        return cache
 
     def _completed(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         return {'params': completed(self.config, variables['params'])}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from bert_jax.models.decoder import KeysAndValues, Source
+from bert_jax.models.decoder import KeysAndValues, Source, empty_cache
 from bert_jax.models.encoder_decoder import EncoderDecoder
 from bert_jax.models.inputs import EncoderInputs
 
@@ -52,7 +52,7 @@ def generate(
     variables = {'params': params}
     source = Source(model.apply(variables, inputs)['last_hidden_state'], inputs)
     rows, beams = inputs.input_ids.shape[0], search.num_beams
-    empty = model.empty_cache(rows, beams, search.max_length)
+    empty = empty_cache(model.config, rows, beams, search.max_length)
     start = jnp.full((rows, beams), search.start, jnp.int32)
     # Only the keys and values of the source are used. The compiler removes the rest of this step.
     _, first = model.step(variables, start, source, jnp.int32(0), empty)
