@@ -99,14 +99,13 @@ class DistillTask(MaskedLMTask):
         tokens = _attended(batch)
         weights = tokens if every else batch['masked_lm_weights']
         logits, known = ours['prediction_logits'], self.words or self.config.vocab_size
-        expected = theirs['prediction_logits'][..., :known]
-        temperature = self.settings.temperature
-        hidden = ours['last_hidden_state'], theirs['last_hidden_state']
-        compared = {
-            'kl_loss': lambda: softened_kl(logits[..., :known], expected, weights, temperature),
-            'cosine_loss': lambda: cosine_distance(*hidden, tokens),
-        }
-        sums = {name: compute() for name, compute in compared.items() if name in self.loss_weights}
+        sums = Sums()
+        if self.settings.kl_weight:
+            scores = logits[..., :known], theirs['prediction_logits'][..., :known]
+            sums['kl_loss'] = softened_kl(*scores, weights, self.settings.temperature)
+        if self.settings.cosine_weight:
+            hidden = ours['last_hidden_state'], theirs['last_hidden_state']
+            sums['cosine_loss'] = cosine_distance(*hidden, tokens)
         if every:
             positions = batch['masked_lm_positions'][:, :, None]
             logits = jnp.take_along_axis(logits, positions, axis=1)
