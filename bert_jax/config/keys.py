@@ -87,18 +87,16 @@ def free_on_resume(key: str, kind: Kind | None = None) -> bool:
     return Fact.FREE_ON_RESUME in facts or (kind is not None and UNREAD[kind] in facts)
 
 
-def unread_keys(config: Config, typed: Collection[str] = ()) -> list[str]:
-    """The keys that are set, but which this kind of run does not read.
-
-    A key is set if it is not at its default, or if it is one of `typed`.
-    """
+def set_keys(config: Config, typed: Collection[str] = ()) -> list[str]:
+    """The keys that are not at their default, and those of `typed`."""
     default = Config()
-    return [
-        key
-        for key, field in KEYS.items()
-        if UNREAD[config.kind] in fields.facts(field)
-        and (key in typed or get(config, key) != get(default, key))
-    ]
+    return [key for key in KEYS if key in typed or get(config, key) != get(default, key)]
+
+
+def unread_keys(config: Config, typed: Collection[str] = ()) -> list[str]:
+    """The keys among `set_keys` that this kind of run does not read."""
+    unread = UNREAD[config.kind]
+    return [key for key in set_keys(config, typed) if unread in fields.facts(KEYS[key])]
 
 
 def refuse_unread(config: Config, typed: Collection[str] = ()) -> None:

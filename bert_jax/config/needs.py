@@ -139,14 +139,9 @@ def missing(config: Config, key: str) -> str:
 def check(config: Config, typed: Collection[str] = ()) -> None:
     """Raises ValueError if a key on the command line has no effect and is not in `REPORTED`. Prints
     a line for each other key that is set and has no effect. typed: the keys on the command line."""
-    default = Config()
-    for key in {**keys.READ_BY_TASK, **NEEDS}:
-        value = keys.get(config, key)
-        if key not in typed and value == keys.get(default, key):
-            continue
-        if not (needed := missing(config, key)):
-            continue
-        line = f'config.{key}={value!r} has no effect: it needs {needed}'
-        if key in typed and key not in REPORTED:
-            raise ValueError(f'{line}. Remove it')
-        say(line)
+    for key in keys.set_keys(config, typed):
+        if needed := missing(config, key):
+            line = f'config.{key}={keys.get(config, key)!r} has no effect: it needs {needed}'
+            if key in typed and key not in REPORTED:
+                raise ValueError(f'{line}. Remove it')
+            say(line)

@@ -4,6 +4,7 @@ The tokens are the same as those of `generate` of Hugging Face Transformers with
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -50,18 +51,19 @@ def generate(
     row without a token, which only fills a batch, has padding alone.
     """
     variables = {'params': params}
+    step = functools.partial(model.apply, variables, method='step')
     source = Source(model.apply(variables, inputs)['last_hidden_state'], inputs)
     rows, beams = inputs.input_ids.shape[0], search.num_beams
     empty = empty_cache(model.config, rows, beams, search.max_length)
     start = jnp.full((rows, beams), search.start, jnp.int32)
     # Only the keys and values of the source are used. The compiler removes the rest of this step.
-    _, first = model.step(variables, start, source, jnp.int32(0), empty)
+    _, first = step(start, source, jnp.int32(0), empty)
 
     def next_scores(
         ids: jax.Array, position: jax.Array, cache: KeysAndValues
     ) -> tuple[jax.Array, KeysAndValues]:
         cache = KeysAndValues(cache.own, first.source)
-        scores, cache = model.step(variables, ids, source, position, cache)
+        scores, cache = step(ids, source, position, cache)
         written = jnp.arange(scores.shape[-1]) < search.tokens
         return jnp.where(written, scores, -jnp.inf), KeysAndValues(cache.own)
 

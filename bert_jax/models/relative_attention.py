@@ -182,12 +182,9 @@ def _visible(inputs: EncoderInputs, remembered: int) -> jax.Array | None:
         return None
     rows, length = inputs.input_ids.shape
     visible = functools.reduce(jnp.logical_and, conditions, jnp.ones((rows, 1, length), bool))
-    if not remembered:
+    if inputs.memory_length is None:  # there is no memory
         return visible
-    count: Any = remembered
-    if inputs.memory_length is not None:
-        count = inputs.memory_length[:, None, None]
-    known = jnp.arange(remembered) >= remembered - count
+    known = jnp.arange(remembered) >= remembered - inputs.memory_length[:, None, None]
     known = jnp.broadcast_to(known, (*visible.shape[:2], remembered))
     return jnp.concatenate([known, visible], axis=2)
 

@@ -88,12 +88,15 @@ class Task(abc.ABC):
         such as those of a teacher, boxed as in `init`; () if there are none."""
         return ()
 
+    def arguments(self, batch: Batch) -> tuple[Any, ...]:
+        """Returns the arguments of the model that a batch has."""
+        return EncoderInputs.from_batch(batch), batch.get('masked_lm_positions')
+
     def apply(self, params: Any, batch: Batch, rngs: RandomStreams | None = None) -> Outputs:
         """The model's outputs; without random streams there is no dropout."""
         outputs: Any = self.model.apply(
             {'params': params},
-            EncoderInputs.from_batch(batch),
-            batch.get('masked_lm_positions'),
+            *self.arguments(batch),
             deterministic=rngs is None,
             rngs=None if rngs is None else dict(rngs),
         )
