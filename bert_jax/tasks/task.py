@@ -92,7 +92,9 @@ class Task(abc.ABC):
         """Returns the arguments of the model that a batch has."""
         return EncoderInputs.from_batch(batch), batch.get('masked_lm_positions')
 
-    def apply(self, params: Any, batch: Batch, rngs: RandomStreams | None = None) -> Outputs:
+    def apply(
+        self, params: Any, batch: Batch, rngs: RandomStreams | None = None, frozen: Any = ()
+    ) -> Outputs:
         """The model's outputs; without random streams there is no dropout."""
         outputs: Any = self.model.apply(
             {'params': params},
@@ -115,7 +117,7 @@ class Task(abc.ABC):
 
         rngs: a key for each of `random_streams`. frozen: the parameters of `init_frozen`.
         """
-        return self._all_sums(self.apply(params, batch, rngs), batch)
+        return self._all_sums(self.apply(params, batch, rngs, frozen), batch)
 
     def memory_spec(self, phase: Phase) -> BatchSpec:
         """Returns the arrays that a training step passes to the next step; {} if there are none.
@@ -133,7 +135,7 @@ class Task(abc.ABC):
         self, params: Any, batch: Batch, frozen: Any = ()
     ) -> tuple[Sums, dict[str, jax.Array]]:
         """Runs the model as in evaluation. Returns the sums and the predictions."""
-        outputs = self.apply(params, batch)
+        outputs = self.apply(params, batch, None, frozen)
         return self._all_sums(outputs, batch), self.predictions(outputs, batch)
 
     def _all_sums(self, outputs: Outputs, batch: Batch) -> Sums:
