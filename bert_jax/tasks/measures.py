@@ -34,7 +34,6 @@ MEASURES: Mapping[str, Measure] = {
     'plm': Measure('tokens in random order', 'Predicted tokens', answers=0, counted=True),
     'nsp': Measure('next sentence', 'Next sentence or not', answers=2),
     'sop': Measure('sentence order', 'Two texts in their order or swapped', answers=2),
-    'rtd': Measure('replaced tokens', 'Replaced tokens or not', answers=2),
     'kl': Measure("teacher's scores"),
     'cosine': Measure("teacher's hidden states"),
 }
