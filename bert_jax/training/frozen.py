@@ -27,33 +27,15 @@ def is_frozen(config: Config, fact: ParameterInfo) -> bool:
     return fact.part == 'embeddings' or (fact.part == 'layers' and everything)
 
 
-def frozen(config: Config, info: Any, params: Any) -> Any:
-    """`params` with stopped gradients for frozen parameters."""
-    layers = frozen_layers(config)
-    if layers is None:
-        return params
-
-    def stopped(fact: ParameterInfo, value: jax.Array) -> jax.Array:
-        if is_frozen(config, fact):
-            return jax.lax.stop_gradient(value)
-        if fact.part == 'layers' and layers:
-            lowest = jax.lax.stop_gradient(value[:layers])
-            return jnp.concatenate([lowest, value[layers:]])
-        return value
-
-    return jax.tree.map(stopped, info, params)
-
-
-def without_frozen(config: Config, info: Any, updates: Any) -> Any:
-    """`updates` with 0 for frozen parameters, even if the optimizer adds something, such as weight
-    decay."""
+def without_frozen(config: Config, info: Any, changes: Any) -> Any:
+    """`changes`, which are gradients or updates, with 0 for frozen parameters."""
     layers = frozen_layers(config)
 
-    def kept(fact: ParameterInfo, update: jax.Array) -> jax.Array:
+    def kept(fact: ParameterInfo, change: jax.Array) -> jax.Array:
         if is_frozen(config, fact):
-            return jnp.zeros_like(update)
+            return jnp.zeros_like(change)
         if fact.part == 'layers' and layers:
-            return update.at[:layers].set(0.0)
-        return update
+            return change.at[:layers].set(0.0)
+        return change
 
-    return jax.tree.map(kept, info, updates)
+    return jax.tree.map(kept, info, changes)
