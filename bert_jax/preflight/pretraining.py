@@ -47,7 +47,7 @@ class Pretraining(Resolver):
 
     @part
     def start(self) -> Config:
-        distillation.needs_teacher(self.config)
+        distillation.check_given(self.config)
         return start_from(self.config, extended=self._reads_own_run)
 
     @part
