@@ -76,16 +76,15 @@ def vocab_size(config: Config, vocabulary: Tokenizer, size: int) -> int:
 
 def _check_rows(folder: str, student: ModelConfig, theirs: ModelConfig) -> None:
     """Raises ValueError if the teacher was trained on rows with other special tokens."""
-    rows = [
-        ' '.join((*form.before, 'A', *form.between, 'B', *form.after))
-        + (', with padding on the left' if form.pad_left else '')
-        for form in map(format_of, (student, theirs))
-    ]
-    if rows[0] != rows[1]:
+    ours, others = (
+        dataclasses.replace(format_of(model), types=(), pooled_type=None)
+        for model in (student, theirs)
+    )
+    if ours != others:
         raise ValueError(
-            f'config.distill.teacher={folder} is a {theirs.model_type}, whose rows are {rows[1]}, '
-            f'but the rows of a student with config.model.model_type={student.model_type} are '
-            f'{rows[0]}. Choose a student of the family of the teacher, with fewer layers'
+            f'config.distill.teacher={folder} is a {theirs.model_type}, whose rows have other '
+            f'special tokens than those of config.model.model_type={student.model_type}. Choose a '
+            'student of the family of the teacher, with fewer layers'
         )
     both = model_languages.has_embeddings(student) and model_languages.has_embeddings(theirs)
     if both and student.type_vocab_size != theirs.type_vocab_size:

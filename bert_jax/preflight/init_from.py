@@ -34,17 +34,12 @@ def start_from(config: Config, extended: bool = False) -> Config:
         data = dataclasses.replace(data, vocab_file=str(source.parent))
     if data.add_tokens and not extended:
         data = dataclasses.replace(data, vocab_file=_extended_vocabulary(config, vocabulary))
-    if config.data.language and vocabulary is not None:
-        _check_language(config.data.language, started, vocabulary)
+    # A model without languages accepts any language, because the sentence splitter reads it, too.
+    has_languages = started.model.languages or model_languages.has_embeddings(started.model)
+    if config.data.language and has_languages and vocabulary is not None:
+        model_languages.check(config.data.language, started.model, vocabulary)
     distillation.check_positions(config, started.model.longest_row, 'config.init_from')
     return validate(distillation.with_teacher(dataclasses.replace(started, data=data)))
-
-
-def _check_language(language: str, started: Config, vocabulary: tokenizer.Tokenizer) -> None:
-    """Raises ValueError for a language that the model does not have. A model without languages
-    accepts any language, because the sentence splitter reads it, too."""
-    if started.model.languages or model_languages.has_embeddings(started.model):
-        model_languages.check(language, started.model, vocabulary)
 
 
 def _extended_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:

@@ -1,7 +1,6 @@
 """The progress of a run on stderr: a live line in a terminal, otherwise a line per report."""
 
 import collections
-import datetime
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from bert_jax.tasks import measures
 Metrics = Mapping[str, float | int | str | None]
 BAR = 5  # the smallest width of the bar in characters
 REFRESH = 0.5  # seconds between the numbers of two steps
+PROGRAMS = {'training': 'the training step', 'evaluating': 'the evaluation'}
 NOT_IN_CONSOLE = re.compile(
     'padding_fraction|.*_perplexity|grad_norm|.*_per_second|mfu|input_wait_fraction|task_loss'
     '|learning_rate|skipped_steps|nonfinite'
@@ -30,9 +30,10 @@ class Progress:
 
     def __init__(self, start_step: int, num_steps: int):
         self._console = rich.console.Console(stderr=True)
-        self._num_steps, self._step, self._start = num_steps, start_step, start_step
+        self._num_steps, self._step = num_steps, start_step
         self._begin = self._since = time.monotonic()
         self._state, self._program = 'starting', ''
+        self._compiled = set[tuple[str, str]]()  # states and shapes
         self._spent = collections.defaultdict[str, float](float)
         self._timed = 0  # the number of timed steps, without those that were compiled
         self._numbers_at, self._numbers, self._pace = 0.0, '', list[str]()
@@ -58,12 +59,15 @@ class Progress:
         self._show()
         self._bar.start()
 
-    def state(self, name: str, program: str = '') -> None:
-        """Shows what the run does from now on: compiling, training, evaluating or saving. program:
-        what is compiled."""
-        now = time.monotonic()
+    def state(self, name: str, shape: str = '') -> None:
+        """Shows what the run does from now on: training, evaluating or saving. shape: the shape of
+        the batch. The state is 'compiling' if the run has not done this with such a batch yet."""
+        now, program = time.monotonic(), ''
         self._spent[self._state] += now - self._since
         self._since = now
+        if shape and (name, shape) not in self._compiled:
+            self._compiled.add((name, shape))
+            name, program = 'compiling', f'{PROGRAMS[name]} for {shape}'
         if (name, program) != (self._state, self._program):
             self._state, self._program = name, program
             self._show()
@@ -84,9 +88,7 @@ class Progress:
         elif self._live:
             self._print(_evaluation(step, metrics))
         elif self._first:
-            per_step = (time.monotonic() - self._begin) / max(step - self._start, 1)
-            left = datetime.timedelta(seconds=int(per_step * (self._num_steps - step)))
-            say(f'step {step}/{self._num_steps} {_text(split, metrics)} ETA {left}')
+            say(f'step {step}/{self._num_steps} {_text(split, metrics)} {self._left()}')
 
     def note(self, line: str) -> None:
         """Prints a line."""

@@ -20,9 +20,13 @@ from bert_jax.parallel.sharding import abstract_batch, abstract_state, batch_sha
 from bert_jax.tasks.losses import Sums
 from bert_jax.tasks.task import Task
 from bert_jax.training import random_streams
-from bert_jax.training.frozen import frozen_layers, without_frozen
 from bert_jax.training.gradients import batch_gradients
-from bert_jax.training.optimizer import make_optimizer, make_schedule
+from bert_jax.training.optimizer import (
+    frozen_layers,
+    make_optimizer,
+    make_schedule,
+    without_frozen,
+)
 
 # The last argument is `Step.init_frozen`, or () for a task without frozen parameters.
 TrainStep = Callable[..., tuple['TrainState', Sums]]
@@ -89,7 +93,9 @@ class Step:
         def make(key: jax.Array) -> Any:
             params = self.task.init(random_streams.stream(key, 'params', 0))
             zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.abstract)
-            return nn.unbox(zeros.replace(params=params, opt_state=self.tx.init(params)))
+            return nn.unbox(
+                dataclasses.replace(zeros, params=params, opt_state=self.tx.init(params))
+            )
 
         state: TrainState = jax.jit(make, out_shardings=self._shardings)(key)
         return state
@@ -138,9 +144,9 @@ class Step:
                 finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
                 finite &= jnp.isfinite(learning_rate * optax.tree.norm(updates))
                 params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
-                updated = state.replace(params=params, opt_state=opt_state)
-                if memory:
-                    updated = updated.replace(memory=memory)
+                updated = dataclasses.replace(state, params=params, opt_state=opt_state)
+                if isinstance(updated, StateWithMemory):
+                    updated = dataclasses.replace(updated, memory=memory)
                 updated = jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, state)
             skipped = state.skipped + ~finite
             scalars = {
@@ -151,7 +157,7 @@ class Step:
                 'skipped_steps': skipped.astype(jnp.float32),
             }
             sums |= {name: (value, jnp.ones(())) for name, value in scalars.items()}
-            return updated.replace(step=state.step + 1, skipped=skipped), sums
+            return dataclasses.replace(updated, step=state.step + 1, skipped=skipped), sums
 
         return jax.jit(
             step,
