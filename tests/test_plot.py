@@ -8,6 +8,7 @@ import sys
 import pytest
 from tiny_model import ROOT
 
+from bert_jax.config import Config
 from bert_jax.training import curves
 
 
@@ -31,6 +32,7 @@ def test_the_picture_is_in_the_workdir_and_its_path_is_printed(tmp_path: pathlib
         lines = ({'step': n, 'split': 'train', 'mlm_loss': 7 - n / 9} for n in range(1, 9))
         text = ''.join(json.dumps(line) + '\n' for line in lines)
         (tmp_path / name / 'metrics.jsonl').write_text(text)
+        (tmp_path / name / 'config.json').write_text(Config().to_json())
     a, b = tmp_path / 'a', tmp_path / 'b'
     assert run(f'--workdir={a}/') == (0, f'{a}/curves.png\n', '')
     assert (a / 'curves.png').read_bytes().startswith(b'\x89PNG')

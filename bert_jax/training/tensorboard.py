@@ -8,7 +8,7 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flax import traverse_util
@@ -99,10 +99,7 @@ def charted(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """The metrics that are numbers, without the copies among those of fine-tuning: `task_loss` is
     the same as `loss`, and `score` is often one of the other scores."""
     for name, value in values.items():
-        others = (other for key, other in values.items() if key != name)
-        if isinstance(value, int | float) and not _is_copy(name, value, others):
+        others = [other for key, other in values.items() if key != name]
+        is_copy = name == 'task_loss' or (name == 'score' and value in others)
+        if isinstance(value, int | float) and not is_copy:
             yield name, value
-
-
-def _is_copy(name: str, value: float, others: Iterable[Any]) -> bool:
-    return name == 'task_loss' or (name == 'score' and value in others)
