@@ -11,10 +11,13 @@ file is stale if it is not touched for SILENT seconds.
 
 import contextlib
 import dataclasses
+import datetime
 import json
 import logging
 import os
 import pathlib
+import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,13 +29,67 @@ from etils import epath
 from bert_jax.config.errors import first_line
 from bert_jax.config.files import is_remote
 from bert_jax.parallel.mesh import of_process_0
-from bert_jax.training.owner import Owner, born, machine, myself
 
 LOG = logging.getLogger('bert_jax.training.running')
 FILE = 'running.json'
 BEAT, SILENT = 10.0, 45.0  # seconds between touches; seconds without a touch until a file is stale
 SETTLE = 2.0  # seconds until a file in an object store shows which of two processes wrote it last
 MESSAGE = 1200  # bytes of a message of process 0 to the other processes of a run
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """The process that trains in a workdir.
+
+    machine: identifies the running system and the container in which `pid` and `born` are valid.
+    born: the time at which the process began, in the unit of /proc. since: the same time as a date.
+    token: a random text that identifies this owner. touched: the time in seconds at which the file
+    was written last. workdir: its path on that machine; '' if it is behind a URL.
+    """
+
+    host: str
+    machine: str
+    pid: int
+    born: str
+    since: str
+    token: str
+    touched: float = 0.0
+    workdir: str = ''
+
+    def __str__(self) -> str:
+        return f'process {self.pid} on host {self.host}, since {self.since}'
+
+
+def myself(workdir: str = '') -> Owner:
+    """This process as the owner of `workdir`."""
+    now = datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%d %H:%M UTC')
+    host, pid, token = socket.gethostname(), os.getpid(), secrets.token_hex(8)
+    return Owner(host, machine(), pid, born(pid), now, token, time.time(), workdir)
+
+
+def machine() -> str:
+    """Returns a text that identifies the running system and the container of this process."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip())
+        parts.append(os.readlink('/proc/self/ns/pid'))
+    return ' '.join(parts)
+
+
+def born(pid: int) -> str:
+    """Returns when the process began, in the unit of /proc; '' if the system has no /proc.
+
+    Raises ProcessLookupError if there is no such process.
+    """
+    try:
+        text = pathlib.Path(f'/proc/{pid}/stat').read_text()
+    except OSError:
+        os.kill(pid, 0)
+        return ''
+    state, *values = text.rpartition(')')[2].split()
+    if state in ('Z', 'X'):  # it has ended, and its parent has not asked for its exit code yet
+        raise ProcessLookupError(pid)
+    return values[18]
 
 
 def _read(path: epath.Path) -> Owner | None:
@@ -94,8 +151,7 @@ class _Hold:
 
     def __init__(self, path: epath.Path):
         self.path, self.lost_to = path, ''
-        folder = '' if is_remote(path) else os.path.realpath(path.parent)
-        self.owner = dataclasses.replace(myself(), workdir=folder)
+        self.owner = myself('' if is_remote(path) else os.path.realpath(path.parent))
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 

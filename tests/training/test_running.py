@@ -13,7 +13,7 @@ import pytest
 from etils import epath
 
 from bert_jax.training import running
-from bert_jax.training.owner import Owner, born, myself
+from bert_jax.training.running import Owner, born, myself
 
 
 def owner(**changes: object) -> Owner:
