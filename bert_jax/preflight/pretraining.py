@@ -264,11 +264,11 @@ class Pretraining(Resolver):
                 'held out': store_lines.held_out(meta.counts['eval'], config.data),
                 'baselines': store_lines.baselines(meta.unigram_entropy, self.baselines),
             }
-            lines |= {'unknown': line} if (line := self._unknown(meta)) else {}
-            lines |= {'new tokens': new} if (new := new_names(config, self.vocabulary)) else {}
+            lines['unknown'] = self._unknown(meta)
+            lines['new tokens'] = new_names(config, self.vocabulary)
+        lines['teacher'] = self.describe_teacher()
+        lines = {name: line for name, line in lines.items() if line}
         info |= distillation.recorded(config)
-        if teacher := self.describe_teacher():
-            lines['teacher'] = teacher
         files = {} if self.vocabulary is None else self.vocabulary.files
         run = (config, self.task, self.workdir, info, files, batches, eval_set, lines, self.given)
         examples = functools.partial(example_batch, folder, config)

@@ -86,9 +86,10 @@ class Progress:
             self._numbers = self._fitting(metrics)
             self._show()
         elif self._live:
-            self._print(_evaluation(step, metrics))
+            self._print(f'step {step} {split}: {_described(metrics)}')
         elif self._first:
-            say(f'step {step}/{self._num_steps} {_text(split, metrics)} {self._left()}')
+            parts = [_described(metrics), *_pace(metrics), self._left()]
+            say(f'step {step}/{self._num_steps} {split}: {"; ".join(parts)}')
 
     def note(self, line: str) -> None:
         """Prints a line."""
@@ -163,30 +164,22 @@ def _accuracy(metric: str, value: Any, digits: int = 3) -> str:
     return f'{metric.replace("_", " ")} {_number(value, digits)}'
 
 
-def _evaluation(step: int, metrics: Metrics) -> str:
-    """Returns the text for an evaluation. In pretraining it has the accuracy and the loss of each
+def _described(metrics: Metrics) -> str:
+    """Returns the text for a report. In pretraining it has the accuracy and the loss of each
     measure; otherwise it has the scores and after them the losses."""
     losses, others = _by_kind(metrics)
     parts = list[str]()
     for metric, value in others.items():
         name, group = measures.parts(metric)
-        loss = losses.pop(f'{name}_loss', None) if group == 'accuracy' else None
-        parts.append(_accuracy(metric, value) + ('' if loss is None else f', loss {_number(loss)}'))
+        text, loss = _accuracy(metric, value), f'{name}_loss'
+        if group == 'accuracy' and loss in losses:
+            text += f', loss {_number(losses.pop(loss))}'
+        parts.append(text)
     for metric, value in losses.items():
         name, _ = measures.parts(metric)
         label = f'{measures.label(name)}: ' if name in measures.MEASURES else ''
         parts.append(f'{label}loss {_number(value)}')
-    return f'step {step} eval: {"; ".join(parts)}'
-
-
-def _text(split: str, metrics: Metrics) -> str:
-    """The metrics in a line of a log."""
-    parts = [
-        f'{name} {_number(value)}'
-        for name, value in metrics.items()
-        if not NOT_IN_CONSOLE.fullmatch(name)
-    ]
-    return ' '.join([split, *parts, *_pace(metrics)])
+    return '; '.join(parts)
 
 
 def _pace(metrics: Metrics) -> list[str]:

@@ -13,6 +13,8 @@ from typing import Any
 
 from flax import traverse_util
 
+from bert_jax.tasks import measures
+
 # tensorboardX imports PyTorch if it is installed, which takes two seconds and is not needed here.
 _hidden = {'torch': None} if 'torch' not in sys.modules else {}
 sys.modules.update(_hidden)  # type: ignore[arg-type]
@@ -89,9 +91,9 @@ def tag(name: str) -> str:
             return f'{group}/{name}'
     if name == 'loss':
         return 'loss/total'
-    for suffix in ('loss', 'accuracy'):
-        if name.endswith(f'_{suffix}'):
-            return f'{suffix}/{name.removesuffix(f"_{suffix}")}'
+    measure, kind = measures.parts(name)
+    if measure:
+        return f'{kind}/{measure}'
     return f'loss/{name}' if name.endswith('_perplexity') else f'score/{name}'
 
 

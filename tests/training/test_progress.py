@@ -46,9 +46,9 @@ def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture) -
     progress.note('a [note]')
     progress.close()
     train, evaluation, note = capsys.readouterr().err.splitlines()
-    assert train.startswith('step 100/200 train loss 2.500 mlm_loss 2.000 ')
-    assert train.endswith('12,346 tokens/s left 3:20')
-    assert ' mlm_loss nan ' in evaluation
+    assert train.startswith('step 100/200 train: masked tokens 25.0%, loss 2.000; next sentence ')
+    assert train.endswith('; 12,346 tokens/s; left 3:20')
+    assert ' eval: masked tokens 25.0%, loss nan; ' in evaluation
     assert 'skipped' not in train and note == 'a [note]'
 
 
