@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from bert_jax.config import Config
 from bert_jax.training import curves
 
 Run = Callable[..., tuple[int, str, str]]
@@ -20,6 +21,7 @@ def test_the_picture_is_in_the_workdir_and_its_path_is_printed(
         lines = ({'step': n, 'split': 'train', 'mlm_loss': 7 - n / 9} for n in range(1, 9))
         text = ''.join(json.dumps(line) + '\n' for line in lines)
         (tmp_path / name / 'metrics.jsonl').write_text(text)
+        (tmp_path / name / 'config.json').write_text(Config().to_json())
     a, b = tmp_path / 'a', tmp_path / 'b'
     assert run_command('plot', f'--workdir={a}/') == (0, f'{a}/curves.png\n', '')
     assert (a / 'curves.png').read_bytes().startswith(b'\x89PNG')

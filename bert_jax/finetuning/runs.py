@@ -160,9 +160,7 @@ class FineTuning(Resolver):
                 'baseline': dataclasses.asdict(self.baselines[name]),
             }
             runs[name] = [
-                dataclasses.replace(
-                    _run(seeded, path, data, info, vocabulary.files), given=self.given
-                )
+                _run(seeded, self.given, path, data, info, vocabulary.files)
                 for seeded, path in settings.seeds(config, folder)
             ]
         return runs
@@ -194,6 +192,7 @@ def _describe(name: str, data: TaskData) -> dict[str, str]:
 
 def _run(
     config: Config,
+    given: Config,
     workdir: epath.Path,
     data: TaskData,
     info: Mapping[str, Any],
@@ -219,6 +218,7 @@ def _run(
             'baseline': str(Baseline(**info['baseline'])),
             **several,
         },
+        given=given,
     )
 
 

@@ -79,11 +79,6 @@ def ordered(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: order.get(name, len(order)))
 
 
-def is_of_pretraining(metrics: Iterable[str]) -> bool:
-    """Returns whether metrics with these names are those of pretraining."""
-    return any(parts(metric)[0] in MEASURES for metric in metrics)
-
-
 def is_counted(metric: str, group: str) -> bool:
     """Returns whether a metric of this group can be compared with the baselines of the corpus."""
     name, of = parts(metric)
