@@ -1,9 +1,7 @@
 """Folders of Hugging Face's EncoderDecoderModel whose two sides are BERT or RoBERTa."""
 
 import dataclasses
-import json
 import pathlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +11,8 @@ from bert_jax.config import ModelConfig, architecture_fields
 from bert_jax.convert import generation_settings, hf_rows, hf_tokenizer, hf_weights
 from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.families.family import Family
-from bert_jax.convert.foreign import BUFFER, Foreign, read_json, read_model
-from bert_jax.convert.rules import Rule, Rules, linear, norm, to_theirs
+from bert_jax.convert.foreign import Foreign, read_json, read_model, why_unused
+from bert_jax.convert.rules import Rules, linear, names_of, norm, to_theirs
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.encoder_decoder import completed
@@ -53,18 +51,12 @@ def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
     tensors, left_out = hf_weights.read_tensors(directory, both)
     if any(x.get('tie_encoder_decoder') for x in (values, values[DECODER])):
         tensors = _with_copies(tensors, family)
-    table = f'{DECODER}/embeddings/word_embeddings'
-    words = next(rule.theirs for rule in both.rules if rule.ours == table)
-    model, used, unused = hf_weights.without_copies(tensors, both, model, words)
-    known = {name for x in both.rules for name in x.names(_layers(x, model))}
+    model, used, unused = hf_weights.without_copies(tensors, both, model)
+    known = names_of(HEADS, both.rules, model)
     for name in used.keys() - known:
-        if re.match(BUFFER, name):
-            unused[name] = 'a buffer, not a parameter'
-        elif name.startswith('encoder.pooler.'):
-            unused[name] = POOLER
-        else:
-            raise ValueError(f'{directory}: bert_jax does not know the tensor {name}')
-    used = {name: tensor for name, tensor in used.items() if name in known}
+        pooler = name.startswith('encoder.pooler.')
+        unused[name] = POOLER if pooler else why_unused(name, both, known, path)
+        del used[name]
     kind = model.model_type
     vocabulary, notes = hf_tokenizer.read(directory, lowercase, model.vocab_size, kind)
     model, lines = hf_rows.with_rows(model, directory, vocabulary, HEADS)
@@ -113,11 +105,6 @@ def _side(values: Mapping[str, Any], side: str, path: pathlib.Path) -> tuple[Fam
         raise ValueError(f'{error} (in {side})') from error
 
 
-def _layers(rule: Rule, model: ModelConfig) -> int:
-    """The number of layers of the side that a rule belongs to."""
-    return model.num_decoder_layers if rule.ours.startswith(DECODER) else model.num_hidden_layers
-
-
 def _pair(family: Family) -> Family:
     """Returns the family of encoder-decoders whose two sides belong to `family`."""
     start, prefix = 'encoder/', family.prefix
@@ -148,34 +135,21 @@ def _pair(family: Family) -> Family:
         *linear(f'{ours}/output', f'{layer}.output.dense'),
         *norm(f'{ours}/norm', f'{layer}.output.LayerNorm'),
     )
-    return dataclasses.replace(
-        family,
-        prefix='',
-        rules=rules,
-        decoder_bias=f'{DECODER}.{family.decoder_bias}',
-    )
+    return dataclasses.replace(family, prefix='', rules=rules)
 
 
 def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     """Writes a folder that transformers reads; returns lines to print."""
-    config = source.config
-    if config.model_type not in SIDES or config.position_embedding_type != 'absolute':
+    kind = source.config.model_type
+    if kind not in SIDES:
         raise ValueError(
-            f'transformers has no decoder for config.model.model_type={config.model_type!r} with '
-            f'{config.position_embedding_type!r} positions; expected {", ".join(SIDES)}'
+            f'transformers has no decoder for config.model.model_type={kind!r}; expected '
+            f'{", ".join(SIDES)}'
         )
-    if source.vocabulary and config.position_offset not in (0, source.vocabulary.specials.pad + 1):
-        raise ValueError(
-            f'transformers numbers positions from the id of padding '
-            f'({source.vocabulary.specials.pad}) plus one, but config.model.position_offset is '
-            f'{config.position_offset}'
-        )
-    family = FAMILIES[config.model_type]
+    family = FAMILIES[kind]
     both = _pair(family)
-    whole = dataclasses.replace(source, params=completed(config, source.params))
-    tensors = to_theirs(whole.arrays(), both.rules)
-    if both.decoder in tensors:
-        tensors[both.decoder_bias] = tensors[both.bias]
+    arrays = dataclasses.replace(source, params=completed(source.config, source.params)).arrays()
+    config, notes = hf_weights.with_positions(arrays, source)
     decoder = dataclasses.replace(config, num_hidden_layers=config.num_decoder_layers)
     bare, masked_lm = list(family.classes)[:2]
     encoder_values = {**family.values(config), 'architectures': [bare]}
@@ -191,12 +165,9 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         DECODER: decoder_values,
         **ids,
     }
-    hf_weights.safetensors_library().numpy.save_file(
-        tensors, directory / hf_weights.FORMATS[0], metadata={'format': 'pt'}
-    )
-    (directory / 'config.json').write_text(json.dumps(values, indent=2) + '\n')
+    hf_weights.write(directory, to_theirs(arrays, both.rules), both, values)
     generation_settings.write(directory, source, ids)
-    notes = ['transformers adds a pooler to the encoder and does not use it']
+    notes += ['transformers adds a pooler to the encoder and does not use it']
     if config.decoder_shares != 'nothing':
         notes.append(
             'the decoder has a copy of the parameters that it shares with the encoder; '

@@ -1,10 +1,11 @@
 """Checkpoints of other projects: their configuration, tensors, vocabulary and labels."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from bert_jax.config import (
 )
 from bert_jax.convert.families import family_of
 from bert_jax.convert.families.family import Family
-from bert_jax.convert.rules import Rules, layer_of
+from bert_jax.convert.rules import Rules
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.sentence_embedding import SentenceEmbedding
@@ -170,21 +171,21 @@ def task_values(source: Pretrained) -> dict[str, Any]:
     return values
 
 
-def why_unused(
-    name: str, family: Family, layers: int, path: pathlib.Path, rules: Rules | None = None
-) -> str:
+def why_unused(name: str, family: Family, known: Container[str], path: pathlib.Path) -> str:
     """The reason why the tensor `name` is not converted to a parameter.
 
-    layers: the number of layers with parameters of their own. rules: those of the family by
-    default. Raises ValueError if it belongs to a layer that the configuration in `path` does not
-    have.
+    known: the names of the tensors that the model may have. Raises ValueError if the tensor belongs
+    to a layer that the configuration in `path` does not have.
     """
-    layer = layer_of(name, rules or family.rules)
-    if layer is not None and layer >= layers:
-        key = family.keys['num_hidden_layers']
+
+    def in_layer(number: int) -> str:
+        return re.sub(r'(?<=[._])\d+', str(number), name, count=1)
+
+    if in_layer(0) in known:
+        layers = next(i for i in itertools.count() if in_layer(i) not in known)
         raise ValueError(
-            f'tensor {name} is of layer {layer}, but {path} says {key} is {layers} (the first '
-            'layer has the number 0)'
+            f'tensor {name} is of a layer that {path} does not have: '
+            f'{family.keys["num_hidden_layers"]} is {layers}, and the first layer has the number 0'
         )
     if name.startswith((family.prefix, 'bert/')) and not re.match(BUFFER, name):
         return 'not a parameter of this encoder'

@@ -1,7 +1,5 @@
 """Folders of a Hugging Face encoder: config.json, weights and a vocabulary."""
 
-import dataclasses
-import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -23,7 +21,6 @@ from bert_jax.convert import (
 from bert_jax.convert.families import FAMILIES, heads_of_class
 from bert_jax.convert.families.family import Family
 from bert_jax.convert.foreign import (
-    UNUSED,
     Foreign,
     model_config,
     read_json,
@@ -34,10 +31,7 @@ from bert_jax.convert.foreign import (
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
-from bert_jax.models.embeddings import sinusoids
 from bert_jax.models.heads import DECODER, TASK_HEADS, head_of
-
-POSITIONS = 'encoder/embeddings/position_embeddings'
 
 
 def read(
@@ -76,12 +70,16 @@ def read(
     if not any(name.startswith(family.prefix) for name in tensors):
         some = ', '.join(sorted(tensors)[:3]) or 'no tensors'
         raise ValueError(f'{directory} holds no {family.model_type} encoder; it has {some}')
-    model, used, unused = hf_weights.without_copies(tensors, family, model, family.words)
+    model, used, unused = hf_weights.without_copies(tensors, family, model)
     heads = _heads(tensors, family, model, values)
-    known = rules.names_of(heads, family.rules, model.stacked_layers)
+    known = rules.names_of(heads, family.rules, model)
+    of_tasks = rules.names_of(TASK_HEADS, family.rules, model)
     for name in used.keys() - known:
-        unused[name] = _why_unused(name, family, model, path, values)
-    used = {name: tensor for name, tensor in used.items() if name in known}
+        if name in of_tasks:
+            unused[name] = _of_no_class(values, family)
+        else:
+            unused[name] = why_unused(name, family, known, path)
+        del used[name]
     texts = adapter.folder if adapter and tokenizer.find(adapter.folder) else directory
     vocabulary, more = hf_tokenizer.read(texts, lowercase, model.vocab_size, model.model_type)
     model, lines = hf_rows.with_rows(model, texts, vocabulary, heads)
@@ -115,9 +113,6 @@ def _notes_about_keys(
     if unknown := family.unknown(values):
         keys = ', '.join(f'{key}={values[key]!r}' for key in unknown)
         yield f'{path} has unknown keys, which bert_jax ignores: {keys}'
-    if trained := family.trained_otherwise(values):
-        keys = ', '.join(f'{key}={values[key]!r}' for key in trained)
-        yield f'{path}: bert_jax trains without {keys}; this does not change predictions'
 
 
 def _notes_about_output(
@@ -148,15 +143,8 @@ def _language(model: ModelConfig, values: Mapping[str, Any]) -> str:
     return 'en' if 'en' in names and not number else names[number]
 
 
-def _why_unused(
-    name: str, family: Family, model: ModelConfig, path: pathlib.Path, values: Mapping[str, Any]
-) -> str:
-    """The reason why a tensor is not used; see `why_unused`."""
-    reason = why_unused(name, family, model.stacked_layers, path)
-    if reason != UNUSED[''] or not any(
-        head in TASK_HEADS for head in rules.heads_of([name], family.rules, model.stacked_layers)
-    ):
-        return reason
+def _of_no_class(values: Mapping[str, Any], family: Family) -> str:
+    """The reason why tensors of a task head are not used, if no class has this head."""
     named = ', '.join(values.get('architectures') or ()) or 'no class'
     choices = ' or '.join(
         repr(kind) for kind, heads in family.classes.items() if {*TASK_HEADS} & {*heads}
@@ -174,7 +162,7 @@ def _heads(
     """
     architectures = values.get('architectures') or ()
     named = {head for name in architectures for head in heads_of_class(name, family)}
-    heads = rules.heads_of(tensors, family.rules, model.stacked_layers)
+    heads = rules.heads_of(tensors, family.rules, model)
     ambiguous = {'tagger', *(('classifier',) if architectures else ())}
     chosen = [x for x, alone in heads.items() if x in named or (alone and x not in ambiguous)]
     # Some tensors belong to a head only beside another head, such as RoBERTa's classifier.dense.
@@ -202,21 +190,8 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     if DECODER in source.heads:
         return encoder_decoder.write(directory, source)
     family = FAMILIES[source.config.model_type]
-    arrays, config, notes = source.arrays(), source.config, list[str]()
-    if config.position_embedding_type == 'sinusoidal':
-        arrays[POSITIONS] = sinusoids(config.max_position_embeddings, config.embedding_width)
-        config = dataclasses.replace(config, position_embedding_type='absolute')
-        notes.append('the positions are written as a table, which transformers trains')
-    pad = source.vocabulary.specials.pad if source.vocabulary else config.position_offset - 1
-    if config.position_offset and config.position_offset != pad + 1:
-        # transformers numbers positions from the id of padding plus one. Rows before are not used.
-        table = arrays[POSITIONS]
-        table = np.concatenate([0 * table[:1].repeat(pad + 1, 0), table[config.position_offset :]])
-        arrays[POSITIONS] = table
-        config = dataclasses.replace(
-            config, position_offset=pad + 1, max_position_embeddings=len(table)
-        )
-        notes.append(f'the table of positions starts at row {pad + 1}, for the padding id {pad}')
+    arrays = source.arrays()
+    config, notes = hf_weights.with_positions(arrays, source)
     architecture = _class_of(family, source.heads)
     heads = family.classes[architecture]
     if left_out := [head for head in source.heads if head not in heads]:
@@ -239,14 +214,9 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     tensors = rules.to_theirs(
         {path: array for path, array in arrays.items() if head_of(path) in kept}, family.rules
     )
-    if family.decoder in tensors and family.decoder_bias:
-        tensors[family.decoder_bias] = tensors[family.bias]
     if architecture == next(iter(family.classes)):
         tensors = {name.removeprefix(family.prefix): tensor for name, tensor in tensors.items()}
-    hf_weights.safetensors_library().numpy.save_file(
-        tensors, directory / hf_weights.FORMATS[0], metadata={'format': 'pt'}
-    )
-    (directory / 'config.json').write_text(json.dumps(values, indent=2) + '\n')
+    hf_weights.write(directory, tensors, family, values)
     notes += hf_tokenizer.write(directory, source)
     count = sum(tensor.size for tensor in tensors.values())
     (directory / 'README.md').write_text(_card(architecture, source.config, count))

@@ -1,6 +1,7 @@
 """The tensors of a Hugging Face folder: safetensors or pytorch_model.bin, whole or sharded."""
 
 import dataclasses
+import json
 import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from bert_jax.config.errors import first_line
 from bert_jax.convert import whole_files
 from bert_jax.convert.families.family import Family
 from bert_jax.convert.foreign import read_json
+from bert_jax.inference.model_dir import Pretrained
+from bert_jax.models.embeddings import sinusoids
 
 FORMATS = ('model.safetensors', 'pytorch_model.bin')  # in the order of preference
 OLD_NAMES = {'LayerNorm.gamma': 'LayerNorm.weight', 'LayerNorm.beta': 'LayerNorm.bias'}
@@ -94,24 +97,23 @@ def notes_about(left_out: Sequence[str]) -> list[str]:
 
 
 def without_copies(
-    tensors: Mapping[str, np.ndarray], family: Family, model: ModelConfig, words: str
+    tensors: Mapping[str, np.ndarray], family: Family, model: ModelConfig
 ) -> tuple[ModelConfig, dict[str, np.ndarray], dict[str, str]]:
     """Returns the model, the tensors without copies, and the reason for each tensor that is left
     out.
 
     A file may hold the table of the masked-LM decoder beside that of the word embeddings, and the
-    bias of the decoder twice. If the two tables differ, the model has untied embeddings. words: the
-    name of the tensor of the word embeddings.
+    bias of the decoder twice. If the two tables differ, the model has untied embeddings.
     """
     used, unused = dict(tensors), dict[str, str]()
     if family.decoder in used and model.tie_word_embeddings:
-        if np.array_equal(used[family.decoder], used.get(words, ())):
+        if np.array_equal(used[family.decoder], used.get(family.words, ())):
             del used[family.decoder]
-            unused[family.decoder] = f'the same as {words}'
+            unused[family.decoder] = f'the same as {family.words}'
         else:
             model = dataclasses.replace(model, tie_word_embeddings=False)
     copy = family.decoder_bias
-    if copy and copy in used:
+    if copy != family.bias and copy in used:
         bias = used.pop(copy)  # transformers uses this bias
         if np.array_equal(bias, used.get(family.bias, bias)):
             unused[copy] = f'the same as {family.bias}'
@@ -158,7 +160,48 @@ def _shards(index: pathlib.Path) -> dict[pathlib.Path, set[str]]:
     return files
 
 
-def safetensors_library() -> Any:
+def write(
+    directory: pathlib.Path,
+    tensors: Mapping[str, np.ndarray],
+    family: Family,
+    values: Mapping[str, Any],
+) -> None:
+    """Writes the tensors, also under the second name of the decoder's bias, and config.json."""
+    second = {family.decoder_bias: tensors[family.bias]} if family.decoder in tensors else {}
+    _safetensors().numpy.save_file(
+        {**tensors, **second}, directory / FORMATS[0], metadata={'format': 'pt'}
+    )
+    (directory / 'config.json').write_text(json.dumps(values, indent=2) + '\n')
+
+
+def with_positions(
+    arrays: dict[str, np.ndarray], source: Pretrained
+) -> tuple[ModelConfig, list[str]]:
+    """Changes the tables of positions in `arrays` to those of transformers, which has a table in
+    place of sinusoids, and numbers positions from the id of padding plus one.
+
+    Returns the model with these tables, and lines to print.
+    """
+    config, notes = source.config, []
+    pad = source.vocabulary.specials.pad if source.vocabulary else config.position_offset - 1
+    if config.position_embedding_type == 'sinusoidal':
+        table = sinusoids(config.max_position_embeddings, config.embedding_width)
+        sides = [path for path in arrays if path.endswith('embeddings/word_embeddings')]
+        arrays |= {path.replace('word', 'position'): table for path in sides}
+        config = dataclasses.replace(config, position_embedding_type='absolute')
+        notes.append('the positions are written as a table, which transformers trains')
+    if config.position_offset and config.position_offset != pad + 1:
+        for path in arrays:
+            if path.endswith('embeddings/position_embeddings'):  # rows before are not used
+                unused, used = np.split(arrays[path], [config.position_offset])
+                arrays[path] = np.concatenate([0 * unused[:1].repeat(pad + 1, 0), used])
+        rows = config.longest_row + pad + 1
+        config = dataclasses.replace(config, position_offset=pad + 1, max_position_embeddings=rows)
+        notes.append(f'the table of positions starts at row {pad + 1}, for the padding id {pad}')
+    return config, notes
+
+
+def _safetensors() -> Any:
     try:
         import safetensors.numpy
     except ImportError as error:
@@ -167,7 +210,7 @@ def safetensors_library() -> Any:
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-    library = safetensors_library()
+    library = _safetensors()
     try:
         tensors: dict[str, np.ndarray] = library.numpy.load_file(path)
     except (library.SafetensorError, KeyError, ValueError) as error:

@@ -6,14 +6,13 @@ projects have tensors for each layer and matrices of two dimensions.
 """
 
 import dataclasses
-import functools
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from bert_jax.config import ModelConfig
 from bert_jax.models.heads import DECODER, head_of, heads_in
 
 Arrays = Mapping[str, np.ndarray]
@@ -108,7 +107,32 @@ def table(name: str, theirs: str) -> Rule:
     return Rule(f'encoder/embeddings/{name}', f'{theirs}.weight')
 
 
-def heads_of(names: Iterable[str], rules: Rules, layers: int) -> dict[str, bool]:
+def transform(ours: str, theirs: str, norm_name: str = 'LayerNorm', **options: Any) -> Rules:
+    """The rules of a dense layer and a normalization in front of scores."""
+    return (
+        *linear(f'{ours}/dense', f'{theirs}.dense', **options),
+        *norm(f'{ours}/layer_norm', f'{theirs}.{norm_name}', **options),
+    )
+
+
+def decoder(theirs: str, bias: str = '') -> Rules:
+    """The rules of the masked-LM decoder. bias: the tensor of its bias, if the name differs."""
+    return (
+        Rule('masked_lm_bias', bias or f'{theirs}.bias'),
+        Rule('masked_lm_decoder', f'{theirs}.weight'),
+    )
+
+
+def scores(classifier: str = 'classifier', span: str = 'qa_outputs') -> Rules:
+    """The rules of the scores of texts, tokens and spans."""
+    return (
+        *linear('classifier', classifier),
+        *linear('tagger', 'classifier'),
+        *linear('span', span),
+    )
+
+
+def heads_of(names: Iterable[str], rules: Rules, model: ModelConfig) -> dict[str, bool]:
     """The heads that may have one of these tensors, in the order of the rules.
 
     The value is false if other heads have tensors of the same names, so that the names do not tell
@@ -116,7 +140,7 @@ def heads_of(names: Iterable[str], rules: Rules, layers: int) -> dict[str, bool]
     """
     tensors, owners = set(names), dict[str, set[str]]()
     for rule in rules:
-        for name in tensors & set(rule.names(layers)):
+        for name in tensors & set(rule.names(_layers(rule, model))):
             owners.setdefault(name, set()).add(head_of(rule.ours))
     heads = dict.fromkeys((head_of(rule.ours) for rule in rules), False)
     for owning in owners.values():
@@ -126,23 +150,16 @@ def heads_of(names: Iterable[str], rules: Rules, layers: int) -> dict[str, bool]
     return {head: alone for head, alone in heads.items() if head in found and head != ENCODER}
 
 
-def names_of(heads: Iterable[str], rules: Rules, layers: int) -> set[str]:
+def names_of(heads: Iterable[str], rules: Rules, model: ModelConfig) -> set[str]:
     """The names of the tensors that the encoder and these heads may have."""
     heads = set(heads)
     chosen = [x for x in rules if head_of(x.ours) in {ENCODER, *heads} and x.applies(heads)]
-    return {name for rule in chosen for name in rule.names(layers)}
+    return {name for rule in chosen for name in rule.names(_layers(rule, model))}
 
 
-def layer_of(name: str, rules: Rules) -> int | None:
-    """The number of the layer that a tensor belongs to; None if it belongs to none."""
-    match = _layer_names(rules).match(name)
-    return int(match[1]) if match else None
-
-
-@functools.cache
-def _layer_names(rules: Rules) -> re.Pattern[str]:
-    starts = {rule.theirs.split('{layer}')[0] for rule in rules if '{layer}' in rule.theirs}
-    return re.compile(rf'(?:{"|".join(map(re.escape, sorted(starts))) or "(?!)"})(\d+)\b')
+def _layers(rule: Rule, model: ModelConfig) -> int:
+    """The number of layers with parameters of their own, on the side that a rule belongs to."""
+    return model.num_decoder_layers if rule.ours.startswith(DECODER) else model.stacked_layers
 
 
 def to_ours(

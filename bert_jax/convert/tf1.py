@@ -58,16 +58,16 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     family, model, values = model_config(path, implied)
     if family.model_type not in TF1:
         raise _refused(path, family.model_type)
-    prefix, layers = _checkpoint(directory), model.stacked_layers
+    prefix = _checkpoint(directory)
     rows = TF1[family.model_type]
     reader = _open(prefix)
     shapes = reader.get_variable_to_shape_map()
-    heads = tuple(rules.heads_of(shapes, rows, layers))
-    known = rules.names_of(heads, rows, layers)
+    heads = tuple(rules.heads_of(shapes, rows, model))
+    known = rules.names_of(heads, rows, model)
     unused, tensors = {}, {}
     for name in shapes:
         if name not in known:
-            unused[name] = why_unused(name, family, layers, path, rows)
+            unused[name] = why_unused(name, family, known, path)
         else:
             try:
                 tensors[name] = np.asarray(reader.get_tensor(name))

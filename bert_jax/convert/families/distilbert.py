@@ -1,7 +1,7 @@
 """DistilBERT (Sanh et al., 2019)."""
 
 from bert_jax.convert.families.family import Family, classes, same_names
-from bert_jax.convert.rules import Rule, linear, norm, table
+from bert_jax.convert.rules import decoder, linear, norm, scores, table
 
 _OURS, _THEIRS = 'encoder/layers', 'distilbert.transformer.layer.{layer}'
 
@@ -21,11 +21,8 @@ DISTILBERT = Family(
         *linear('pooler/dense', 'pre_classifier'),
         *linear('masked_lm_transform/dense', 'vocab_transform'),
         *norm('masked_lm_transform/layer_norm', 'vocab_layer_norm'),
-        Rule('masked_lm_bias', 'vocab_projector.bias'),
-        Rule('masked_lm_decoder', 'vocab_projector.weight'),
-        *linear('classifier', 'classifier'),
-        *linear('tagger', 'classifier'),
-        *linear('span', 'qa_outputs'),
+        *decoder('vocab_projector'),
+        *scores(),
     ),
     classes=classes('DistilBert'),
     keys={
@@ -42,7 +39,4 @@ DISTILBERT = Family(
         'classifier_dropout': 'seq_classif_dropout',
         'span_dropout': 'qa_dropout',
     },
-    # The table of positions is in the checkpoint, even if it was filled with sinusoids.
-    inert=('sinusoidal_pos_embds', 'position_embedding_type'),
-    special_ids={'pad_token_id': 0},
 )

@@ -10,16 +10,9 @@ from typing import Any
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert.families.family import Family, classes, same_names
-from bert_jax.convert.rules import Rule, linear, norm, table
+from bert_jax.convert.rules import decoder, linear, norm, scores, table
 
 _OURS = 'encoder/layers'
-# The settings of the authors' training, which are in the published files.
-_TRAINING = """
-    amp bptt clip_grad_norm encoder_only fp16 group_by_size langs lg_sampling_factor lgs
-    max_batch_size mlm_steps mono_dataset optimizer para_dataset sample_alpha same_enc_dec
-    share_inout_emb tokens_per_batch use_apex word_blank word_dropout word_keep word_mask
-    word_mask_keep_rand word_pred word_rand word_shuffle
-"""
 
 
 def _read(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,11 +69,8 @@ XLM = Family(
         *linear(f'{_OURS}/intermediate', 'transformer.ffns.{layer}.lin1'),
         *linear(f'{_OURS}/output', 'transformer.ffns.{layer}.lin2'),
         *norm(f'{_OURS}/output_norm', 'transformer.layer_norm2.{layer}'),
-        Rule('masked_lm_bias', 'pred_layer.proj.bias'),
-        Rule('masked_lm_decoder', 'pred_layer.proj.weight'),
-        *linear('classifier', 'sequence_summary.summary'),
-        *linear('tagger', 'classifier'),
-        *linear('span', 'qa_outputs'),
+        *decoder('pred_layer.proj'),
+        *scores('sequence_summary.summary'),
     ),
     classes=classes(
         'XLM',
@@ -100,7 +90,6 @@ XLM = Family(
         'initializer_range': 'init_std',
         'classifier_dropout': 'summary_first_dropout',
     },
-    aliases={'n_words': 'vocab_size'},
     fixed={
         'causal': (False,),
         'asm': (False,),
@@ -110,12 +99,6 @@ XLM = Family(
         'summary_proj_to_labels': (True,),
         'summary_activation': (),
     },
-    # The table of positions is in the checkpoint, even if it was filled with sinusoids.
-    # lang_id is the default language, which `convert.hf` reads.
-    inert=(
-        *('sinusoidal_embeddings', 'lang2id', 'id2lang', 'lang_id', 'position_embedding_type'),
-        *_TRAINING.split(),
-    ),
     read=_read,
     write=_write,
     special_ids={'bos_token_id': 0, 'eos_token_id': 1, 'pad_token_id': 2},
@@ -123,12 +106,7 @@ XLM = Family(
 FLAUBERT = dataclasses.replace(
     XLM,
     model_type='flaubert',
-    classes=classes(
-        'Flaubert',
-        classifier=('classifier',),
-        masked_lm='WithLMHeadModel',
-        span='ForQuestionAnsweringSimple',
-    ),
+    classes={name.replace('XLM', 'Flaubert'): heads for name, heads in XLM.classes.items()},
     keys={**XLM.keys, 'pre_norm': 'pre_norm', 'layerdrop': 'layerdrop'},
     missing={'layer_norm_eps': 1e-12},
 )
