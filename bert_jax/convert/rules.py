@@ -84,20 +84,16 @@ Rules = tuple[Rule, ...]
 
 def linear(ours: str, theirs: str, **options: Any) -> Rules:
     """The rules of a dense layer of PyTorch. options: other fields of the rules."""
-    more = dataclasses.replace(Rule(ours, theirs), **options)
     return (
-        dataclasses.replace(more, ours=f'{ours}/kernel', theirs=f'{theirs}.weight', flipped=True),
-        dataclasses.replace(more, ours=f'{ours}/bias', theirs=f'{theirs}.bias'),
+        Rule(f'{ours}/kernel', f'{theirs}.weight', flipped=True, **options),
+        Rule(f'{ours}/bias', f'{theirs}.bias', **options),
     )
 
 
 def norm(ours: str, theirs: str, last: str = '', **options: Any) -> Rules:
     """The rules of a layer normalization of PyTorch. options: other fields of the rules."""
-    more = dataclasses.replace(Rule(ours, theirs), **options)
     return tuple(
-        dataclasses.replace(
-            more, ours=f'{ours}/{mine}', theirs=f'{theirs}.{name}', last=last and f'{last}.{name}'
-        )
+        Rule(f'{ours}/{mine}', f'{theirs}.{name}', last=last and f'{last}.{name}', **options)
         for mine, name in (('scale', 'weight'), ('bias', 'bias'))
     )
 
@@ -173,27 +169,23 @@ def to_ours(
     """
     arrays, needed = {}, set[str]()
     for rule in _wanted(shapes, rules):
-        shape = shapes[rule.ours]
-        names = rule.names(shape[0])
+        names = rule.names(shapes[rule.ours][0])
         needed |= set(names)
         if not set(names) <= tensors.keys():
             continue
-        single = _tensor_shape(rule, shape)
-        parts = [_oriented(rule, tensors[name]) for name in names]
-        for name, part in zip(names, parts, strict=True):
-            if not jnp.issubdtype(part.dtype, jnp.floating):  # NumPy does not know bfloat16
-                raise ValueError(f'tensor {name} is of {part.dtype}; expected floating point')
-            if not np.isfinite(part).all():
+        arrays[rule.ours] = np.empty(shapes[rule.ours], np.float32)
+        for name, part in zip(names, _parts(rule, arrays[rule.ours]), strict=True):
+            tensor, wanted = tensors[name], _as_theirs(rule, part).shape
+            if not jnp.issubdtype(tensor.dtype, jnp.floating):  # NumPy does not know bfloat16
+                raise ValueError(f'tensor {name} is of {tensor.dtype}; expected floating point')
+            if not np.isfinite(tensor).all():
                 raise ValueError(f'tensor {name} has values that are not finite numbers')
-            if part.shape != single:
+            if tensor.shape != wanted:
                 raise ValueError(
-                    f'tensor {name} is {list(tensors[name].shape)}; with this configuration it '
-                    f'must be {list(_as_theirs(rule, np.empty(single)).shape)}'
+                    f'tensor {name} is {list(tensor.shape)}; with this configuration it must be '
+                    f'{list(wanted)}'
                 )
-        stack = np.stack(parts).astype(np.float32, copy=False)
-        if rule.parts:  # moves the axis of the parts in front of head_dim
-            stack = np.moveaxis(stack.reshape(_split(rule, shape)), *_axes(rule))
-        arrays[rule.ours] = np.ascontiguousarray(stack.reshape(shape))
+            part[...] = (np.moveaxis(tensor, 0, -1) if rule.flipped else tensor).reshape(part.shape)
     return arrays, needed
 
 
@@ -202,12 +194,7 @@ def to_theirs(arrays: Arrays, rules: Rules) -> dict[str, np.ndarray]:
     tensors = {}
     for rule in _wanted(arrays, rules):
         array = arrays[rule.ours]
-        names = rule.names(len(array))
-        single = _tensor_shape(rule, array.shape)
-        if rule.parts:
-            array = np.moveaxis(array, *reversed(_axes(rule)))
-        parts = array.reshape(len(names), *single)
-        for name, part in zip(names, parts, strict=True):
+        for name, part in zip(rule.names(len(array)), _parts(rule, array), strict=True):
             tensors[name] = np.ascontiguousarray(_as_theirs(rule, part))
     return tensors
 
@@ -221,40 +208,22 @@ def _wanted(paths: Iterable[str], rules: Rules) -> Rules:
     return wanted
 
 
-def _axes(rule: Rule) -> tuple[int, int]:
-    """The axis of the parts (PARTS) in the stack of tensors, and their axis in bert_jax."""
-    return (-3 if rule.packed else 1), -2
+def _parts(rule: Rule, array: np.ndarray) -> list[np.ndarray]:
+    """Views of the parts of a parameter that are one tensor each, in the order of `Rule.names`."""
+    layers = list(array) if rule.stacked else [array]
+    if rule.packed:  # the axis of query, key and value is in front of that of the heads
+        return [np.moveaxis(layer, -2, -3) for layer in layers]
+    if rule.parts:
+        return [layer[..., i, :] for layer in layers for i in range(len(rule.parts))]
+    return layers
 
 
-def _split(rule: Rule, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of the stack of tensors of a fused parameter, with an axis for the parts."""
-    *lead, heads, _, head_dim = shape
-    if rule.packed:
-        return (*lead, len(rule.parts), heads, head_dim)
-    return (lead[0], len(rule.parts), *lead[1:], heads, head_dim)
-
-
-def _tensor_shape(rule: Rule, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of one tensor of a parameter of this shape. A matrix is [in, out]."""
-    if rule.stacked:
-        shape = shape[1:]
-    if rule.parts and not rule.packed:
-        shape = (*shape[:-2], shape[-1])
-    if rule.whole:
-        return shape
-    if not rule.ours.endswith('/kernel'):
-        return shape if len(shape) > 1 and not rule.stacked else (int(np.prod(shape)),)
-    inputs = len(shape) - 1 if rule.ours.endswith('attention/output/kernel') else 1
-    return int(np.prod(shape[:inputs])), int(np.prod(shape[inputs:]))
-
-
-def _oriented(rule: Rule, tensor: np.ndarray) -> np.ndarray:
-    """A tensor with the dimensions in the order of bert_jax. The inverse is `_as_theirs`."""
-    if tensor.shape[: rule.leading] == (1,) * rule.leading:
-        tensor = tensor.reshape(tensor.shape[rule.leading :])
-    return np.moveaxis(tensor, 0, -1) if rule.flipped and tensor.ndim else tensor
-
-
-def _as_theirs(rule: Rule, array: np.ndarray) -> np.ndarray:
-    tensor = np.moveaxis(array, -1, 0) if rule.flipped else array
+def _as_theirs(rule: Rule, part: np.ndarray) -> np.ndarray:
+    """A part of a parameter with the dimensions of its tensor."""
+    if rule.ours.endswith('/kernel') and not rule.whole:
+        inputs = part.ndim - 1 if rule.ours.endswith('attention/output/kernel') else 1
+        part = part.reshape(np.prod(part.shape[:inputs]), -1)
+    elif not rule.whole and rule.ours.endswith('/bias'):
+        part = part.reshape(-1)
+    tensor = np.moveaxis(part, -1, 0) if rule.flipped else part
     return tensor.reshape((1,) * rule.leading + tensor.shape)
