@@ -9,11 +9,10 @@ import numpy as np
 
 from bert_jax.config import ModelConfig, architecture_fields
 from bert_jax.convert import generation_settings, hf_rows, hf_tokenizer, hf_weights
-from bert_jax.convert.families import FAMILIES
+from bert_jax.convert.families import FAMILIES, bert
 from bert_jax.convert.families.family import Family
-from bert_jax.convert.foreign import Foreign, read_json, read_model, why_unused
+from bert_jax.convert.foreign import Foreign, read_json, read_model, special_ids, why_unused
 from bert_jax.convert.rules import Rules, linear, names_of, norm, to_theirs
-from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.encoder_decoder import completed
 from bert_jax.models.heads import DECODER
@@ -22,6 +21,7 @@ MODEL_TYPE = 'encoder-decoder'
 HEADS = ('masked_lm', DECODER)
 # The families whose decoders are the same in transformers and in bert_jax.
 SIDES = ('bert', 'roberta', 'xlm-roberta', 'camembert')
+IDS = ('bos_token_id', 'eos_token_id', 'pad_token_id')
 POOLER = 'of the pooler, which an encoder-decoder does not use'
 # The keys of config.json that turn the decoder's model into a decoder.
 AS_DECODER = {'is_decoder': True, 'add_cross_attention': True}
@@ -107,31 +107,24 @@ def _side(values: Mapping[str, Any], side: str, path: pathlib.Path) -> tuple[Fam
 
 def _pair(family: Family) -> Family:
     """Returns the family of encoder-decoders whose two sides belong to `family`."""
-    start, prefix = 'encoder/', family.prefix
-    encoder = [x for x in family.rules if x.ours.startswith(start)]
-    layer = f'{DECODER}.{prefix}encoder.layer.{{layer}}.crossattention'
+    layer = f'{DECODER}.{family.prefix}encoder.layer.{{layer}}.crossattention'
     ours = f'{DECODER}/layers/cross_attention'
+    decoder = [
+        dataclasses.replace(x, ours=x.ours.replace('encoder/', f'{DECODER}/'))
+        for x in bert.encoder(f'{DECODER}.{family.prefix}')
+    ]
+    masked_lm = [
+        dataclasses.replace(x, theirs=f'{DECODER}.{x.theirs}')
+        for x in family.rules
+        if x.ours.startswith('masked_lm')
+    ]
     rules: Rules = (
-        *(
-            dataclasses.replace(x, theirs='encoder.' + x.theirs.removeprefix(prefix))
-            for x in encoder
-        ),
-        *(
-            dataclasses.replace(
-                x, ours=f'{DECODER}/{x.ours.removeprefix(start)}', theirs=f'{DECODER}.{x.theirs}'
-            )
-            for x in encoder
-        ),
-        *(
-            dataclasses.replace(x, theirs=f'{DECODER}.{x.theirs}')
-            for x in family.rules
-            if x.ours.startswith('masked_lm')
-        ),
-        *(
-            x
-            for part in ('query', 'key', 'value')
-            for x in linear(f'{ours}/{part}', f'{layer}.self.{part}')
-        ),
+        *bert.encoder('encoder.'),
+        *decoder,
+        *masked_lm,
+        *linear(f'{ours}/query', f'{layer}.self.query'),
+        *linear(f'{ours}/key', f'{layer}.self.key'),
+        *linear(f'{ours}/value', f'{layer}.self.value'),
         *linear(f'{ours}/output', f'{layer}.output.dense'),
         *norm(f'{ours}/norm', f'{layer}.output.LayerNorm'),
     )
@@ -154,7 +147,9 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     bare, masked_lm = list(family.classes)[:2]
     encoder_values = {**family.values(config), 'architectures': [bare]}
     decoder_values = {**family.values(decoder, HEADS), 'architectures': [masked_lm], **AS_DECODER}
-    ids = _special_ids(source.vocabulary) if source.vocabulary else {}
+    ids = dict[str, int]()
+    if vocabulary := source.vocabulary:
+        ids = {'decoder_start_token_id': vocabulary.specials.cls, **special_ids(vocabulary, IDS)}
     values = {
         'architectures': ['EncoderDecoderModel'],
         'model_type': MODEL_TYPE,
@@ -174,13 +169,3 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
             'transformers would train both'
         )
     return notes + hf_tokenizer.write(directory, source)
-
-
-def _special_ids(vocabulary: Tokenizer) -> dict[str, int]:
-    specials = vocabulary.specials
-    return {
-        'decoder_start_token_id': specials.cls,
-        'bos_token_id': specials.cls,
-        'eos_token_id': specials.sep,
-        'pad_token_id': specials.pad,
-    }

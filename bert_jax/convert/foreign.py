@@ -5,7 +5,7 @@ import itertools
 import json
 import pathlib
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -169,6 +169,14 @@ def task_values(source: Pretrained) -> dict[str, Any]:
     if facts := {key: value for key, value in facts.items() if value is not None}:
         values[TASK] = facts
     return values
+
+
+def special_ids(vocabulary: Tokenizer, keys: Iterable[str]) -> dict[str, int]:
+    """The ids of special tokens by `keys` of config.json."""
+    ids = vocabulary.specials.by_role()
+    others = {'bos': 'cls', 'eos': 'sep'}  # for vocabularies without these roles
+    roles = {key: key.removesuffix('_token_id') for key in keys}
+    return {key: ids.get(role, ids[others.get(role, role)]) for key, role in roles.items()}
 
 
 def why_unused(name: str, family: Family, known: Container[str], path: pathlib.Path) -> str:

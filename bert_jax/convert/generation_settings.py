@@ -25,33 +25,25 @@ SAME: Mapping[str, tuple[type, ...]] = {
 # Lengths of texts, with their smallest values.
 LENGTH_KEYS = {'max_length': 2, 'max_new_tokens': 1, 'min_length': 0, 'min_new_tokens': 0}
 IDS = ('decoder_start_token_id', 'bos_token_id', 'eos_token_id')
-# Settings that bert_jax does not compute, with the values that change nothing. None, an empty list
-# and an empty object change nothing either.
+# Settings that bert_jax does not compute, by the value that changes nothing: 0 or false, 1, or none
+# at all. None, an empty list and an empty object always change nothing.
+_ZERO = """
+    diversity_penalty do_sample encoder_no_repeat_ngram_size penalty_alpha renormalize_logits
+    token_healing
+"""
+_ONE = """
+    encoder_repetition_penalty guidance_scale num_beam_groups num_return_sequences
+    repetition_penalty
+"""
+_NONE = """
+    bad_words_ids begin_suppress_tokens constraints dola_layers exponential_decay_length_penalty
+    force_words_ids forced_bos_token_id forced_eos_token_id max_time sequence_bias stop_strings
+    suppress_tokens watermarking_config
+"""
 NOT_COMPUTED: Mapping[str, Any] = {
-    'do_sample': False,
-    'num_return_sequences': 1,
-    'num_beam_groups': 1,
-    'diversity_penalty': 0,
-    'repetition_penalty': 1,
-    'encoder_repetition_penalty': 1,
-    'encoder_no_repeat_ngram_size': 0,
-    'guidance_scale': 1,
-    'penalty_alpha': 0,
-    'renormalize_logits': False,
-    'token_healing': False,
-    'bad_words_ids': None,
-    'force_words_ids': None,
-    'constraints': None,
-    'forced_bos_token_id': None,
-    'forced_eos_token_id': None,
-    'suppress_tokens': None,
-    'begin_suppress_tokens': None,
-    'sequence_bias': None,
-    'exponential_decay_length_penalty': None,
-    'dola_layers': None,
-    'max_time': None,
-    'stop_strings': None,
-    'watermarking_config': None,
+    **dict.fromkeys(_ZERO.split(), 0),
+    **dict.fromkeys(_ONE.split(), 1),
+    **dict.fromkeys(_NONE.split()),
 }
 # Settings that do not change the texts of greedy search and of beam search.
 _INERT = """

@@ -24,12 +24,12 @@ from bert_jax.convert.foreign import (
     Foreign,
     model_config,
     read_json,
+    special_ids,
     task_of,
     task_values,
     why_unused,
 )
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import DECODER, TASK_HEADS, head_of
 
@@ -44,19 +44,11 @@ def read(
     """
     sentences, adapter = sentence_folders.read(folder), adapters.read(folder)
     directory = adapter.base if adapter else sentences.model
-    path = directory / 'config.json'
-    names = ('config.json', sentence_folders.MODULES, adapters.CONFIG)
-    if not path.exists() and (inner := whole_files.inner_folders(directory, names)):
-        raise ValueError(inner)
-    if not path.exists() and whole_files.other_format(directory) == 'tf1':
-        raise ValueError(f'{directory} has a checkpoint of TensorFlow; use --from=tf1')
-    if path.exists() and isinstance(read_json(path).get('model'), dict):
-        raise ValueError(f'{directory} is a folder of bert_jax, which needs no conversion')
+    path = _config(directory)
     if read_json(path).get('model_type') == encoder_decoder.MODEL_TYPE:
         return encoder_decoder.read(directory, lowercase)
     family, model, values = model_config(path, implied)
-    notes = [f'sentence embeddings: {sentences.embedding}'] if sentences.embedding else []
-    notes += [sentences.note] if sentences.note else []
+    notes = [sentences.note] if sentences.note else []
     notes += _notes_about_keys(values, family, path)
     tensors, left_out = hf_weights.read_tensors(directory, family)
     notes += hf_weights.notes_about(left_out)
@@ -97,6 +89,20 @@ def read(
         embedding=sentences.embedding,
         longest=sentence_folders.model_max_length(texts),
     )
+
+
+def _config(directory: pathlib.Path) -> pathlib.Path:
+    """The path of config.json. Raises ValueError with advice if the folder has no such file, or if
+    it is the folder of another format."""
+    path = directory / 'config.json'
+    names = ('config.json', sentence_folders.MODULES, adapters.CONFIG)
+    if not path.exists() and (inner := whole_files.inner_folders(directory, names)):
+        raise ValueError(inner)
+    if not path.exists() and whole_files.other_format(directory) == 'tf1':
+        raise ValueError(f'{directory} has a checkpoint of TensorFlow; use --from=tf1')
+    if isinstance(read_json(path).get('model'), dict):
+        raise ValueError(f'{directory} is a folder of bert_jax, which needs no conversion')
+    return path
 
 
 def _notes_about_keys(
@@ -209,7 +215,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     if languages := config.language_names:
         values['lang_id'] = languages.index(source.data.language or languages[0])
     if source.vocabulary:
-        values |= _special_ids(source.vocabulary, family)
+        values |= special_ids(source.vocabulary, ('pad_token_id', *family.special_ids))
     kept = {'encoder', *heads}
     tensors = rules.to_theirs(
         {path: array for path, array in arrays.items() if head_of(path) in kept}, family.rules
@@ -236,14 +242,6 @@ def _class_of(family: Family, heads: Iterable[str]) -> str:
         key=lambda name: (len(fitting[name] - {'pooler'}), len(fitting[name])),
         default=next(iter(family.classes)),
     )
-
-
-def _special_ids(vocabulary: Tokenizer, family: Family) -> dict[str, int]:
-    """The ids of special tokens, by the keys of config.json that the family has."""
-    ids = vocabulary.specials.by_role()
-    roles = {key: key.removesuffix('_token_id') for key in ('pad_token_id', *family.special_ids)}
-    others = {'bos': 'cls', 'eos': 'sep'}  # for vocabularies without these roles
-    return {key: ids.get(role, ids[others.get(role, role)]) for key, role in roles.items()}
 
 
 def _card(architecture: str, model: ModelConfig, count: int) -> str:

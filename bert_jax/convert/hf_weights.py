@@ -3,8 +3,9 @@
 import dataclasses
 import json
 import pathlib
+import pickle
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ FORMATS = ('model.safetensors', 'pytorch_model.bin')  # in the order of preferen
 OLD_NAMES = {'LayerNorm.gamma': 'LayerNorm.weight', 'LayerNorm.beta': 'LayerNorm.bias'}
 NESTS = ('model', 'state_dict', 'model_state_dict')  # keys of a training checkpoint
 INSTEAD = 'download model.safetensors instead'
+PLAIN = "the tensors alone: torch.save(model.state_dict(), 'pytorch_model.bin')"
 # Modules of PyTorch that wrap a part of a model, by their names inside the names of tensors.
 WRAPPED = re.compile(r'\b(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.')
 UNMERGED = re.compile(r'\.lora_|\.base_layer\.|\.original_module\.')  # names of the library peft
@@ -240,13 +242,8 @@ def _read_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
             content = torch.load(file, map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises errors of many types
         message = first_line(error)
-        if (
-            'eights_only' in message or 'eights only' in message or 'Unsupported' in message
-        ):  # its advice is to run the code
-            message = (
-                'it holds Python objects, whose loading could run code. Save the tensors alone: '
-                "torch.save(model.state_dict(), 'pytorch_model.bin')"
-            )
+        if isinstance(error, pickle.UnpicklingError):  # its advice is to run the code
+            message = f'it holds Python objects, whose loading could run code. Save {PLAIN}'
         raise ValueError(f'{path} is not a checkpoint of plain tensors: {message}') from error
     tensors = _nested(content, path, torch.Tensor)
     return {
@@ -260,21 +257,13 @@ def _nested(content: Any, path: pathlib.Path, kind: type) -> dict[str, Any]:
 
     Raises ValueError if there are none, or several objects with tensors under unknown keys.
     """
-
-    def found(values: Any) -> dict[str, Any]:
-        pairs = values.items() if isinstance(values, Mapping) else ()
-        return {name: x for name, x in pairs if isinstance(x, kind) and isinstance(name, str)}
-
-    def nests(values: Any) -> Iterator[tuple[str, Any]]:
-        for name, x in values.items() if isinstance(values, Mapping) else ():
-            if isinstance(x, Mapping):
-                yield name, x
-
-    if tensors := found(content):
+    values = content if isinstance(content, Mapping) else {}
+    if tensors := _of_type(values, kind):
         return tensors
-    inner = dict(nests(content))
-    chosen = [name for name in NESTS if name in inner] or [x for x in inner if found(inner[x])]
-    if len(chosen) == 1 or (chosen and chosen[0] in NESTS):
+    inner = _of_type(values, Mapping)
+    chosen = [name for name in NESTS if name in inner][:1]
+    chosen = chosen or [name for name, x in inner.items() if _of_type(x, kind)]
+    if len(chosen) == 1:
         tensors = _nested(inner[chosen[0]], path, kind)
         others = [x for x in inner if x != chosen[0] and {*inner[x]} & {*tensors}]
         if others:
@@ -284,7 +273,9 @@ def _nested(content: Any, path: pathlib.Path, kind: type) -> dict[str, Any]:
             )
         return tensors
     what = 'an object' if not isinstance(content, Mapping) else f'the keys {list(content)[:8]}'
-    raise ValueError(
-        f'{path} is not a checkpoint of plain tensors: it holds {what}; save the tensors alone: '
-        "torch.save(model.state_dict(), 'pytorch_model.bin')"
-    )
+    raise ValueError(f'{path} is not a checkpoint of plain tensors: it holds {what}; save {PLAIN}')
+
+
+def _of_type(values: Mapping[Any, Any], kind: type) -> dict[str, Any]:
+    """Returns the values of a type that have names."""
+    return {name: x for name, x in values.items() if isinstance(x, kind) and isinstance(name, str)}

@@ -3,9 +3,11 @@
 TensorFlow reads and writes the checkpoints. It is imported only if it is needed.
 """
 
+import contextlib
 import json
 import pathlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,12 +25,12 @@ from bert_jax.convert.foreign import (
     task_values,
     why_unused,
 )
-from bert_jax.convert.tf1_names import CONFIGS, INSTEAD, REFUSED, TF1
+from bert_jax.convert.tf1_names import CONFIGS, TF1
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import DECODER
 
-CHECKPOINT, CONFIG = 'bert_model.ckpt', 'config.json'
+CHECKPOINT, CONFIG_FILES = 'bert_model.ckpt', (*CONFIGS.values(), 'config.json')
 KINDS = ('wordpiece', 'sentencepiece')  # the vocabularies of this format
 CLASSIFIER = 'output_weights'  # of run_classifier.py
 
@@ -39,42 +41,34 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     lowercase: whether text is lowercased, which the files do not say. Raises ValueError naming the
     file or the tensor that is wrong.
     """
-    for kind, name in REFUSED.items():
-        if (directory / name).exists():
-            raise _refused(directory / name, kind)
     path = _config(directory)
-    names = [*CONFIGS.values(), CONFIG]
-    if not path.exists() and (inner := whole_files.inner_folders(directory, (*names,))):
+    if not path.exists() and (inner := whole_files.inner_folders(directory, CONFIG_FILES)):
         raise ValueError(inner)
-    implied = next(
-        ({'model_type': kind} for kind, name in CONFIGS.items() if name == path.name), {}
-    )
+    others = sorted(x.name for x in directory.glob('*bert*config*.json'))
+    if not path.exists() and others:
+        raise ValueError(f'{path} does not exist; rename {others[0]} if it describes the model')
+    kind = next((kind for kind, name in CONFIGS.items() if name == path.name), None)
+    implied = {'model_type': kind}
     if path.name == CONFIGS['albert'] and read_json(path).get('hidden_act') == 'gelu':
         implied |= {HIDDEN_ACT: 'gelu_new'}  # the authors' code computes gelu with tanh
-    if not path.exists() and (
-        others := sorted(x.name for x in directory.glob('*bert*config*.json'))
-    ):
-        raise ValueError(f'{path} does not exist; rename {others[0]} if it describes the model')
     family, model, values = model_config(path, implied)
     if family.model_type not in TF1:
-        raise _refused(path, family.model_type)
+        raise ValueError(
+            f'{path} is of the family {family.model_type!r}; bert_jax reads TensorFlow 1 '
+            f'checkpoints only of {" and ".join(TF1)}. Instead, give a folder of Hugging Face '
+            'transformers: a published one, or one made by the script of transformers 4 '
+            f'(transformers/models/{family.model_type}/convert_*_tf_checkpoint_to_pytorch.py)'
+        )
     prefix = _checkpoint(directory)
     rows = TF1[family.model_type]
-    reader = _open(prefix)
+    with _errors_about(prefix):
+        reader = _tensorflow().train.load_checkpoint(str(prefix))
     shapes = reader.get_variable_to_shape_map()
     heads = tuple(rules.heads_of(shapes, rows, model))
     known = rules.names_of(heads, rows, model)
-    unused, tensors = {}, {}
-    for name in shapes:
-        if name not in known:
-            unused[name] = why_unused(name, family, known, path)
-        else:
-            try:
-                tensors[name] = np.asarray(reader.get_tensor(name))
-            except Exception as error:  # TensorFlow raises errors of many types
-                raise ValueError(
-                    f'tensor {name} of {prefix} cannot be read: {first_line(error)}'
-                ) from error
+    unused = {name: why_unused(name, family, known, path) for name in shapes if name not in known}
+    with _errors_about(prefix):
+        tensors = {name: np.asarray(reader.get_tensor(name)) for name in shapes if name in known}
     vocabulary: tokenizer.Tokenizer | None = None
     notes: tuple[str, ...] = ()
     models = sorted(directory.glob('*.model'))  # ALBERT's vocabulary is 30k-clean.model
@@ -96,17 +90,20 @@ def _tensorflow() -> Any:
     return tensorflow
 
 
-def _refused(path: pathlib.Path, family: str) -> ValueError:
-    """The error for a TensorFlow 1 checkpoint of another family. path: its configuration file."""
-    return ValueError(
-        f'{path} is of the family {family!r}; bert_jax reads TensorFlow 1 checkpoints only of '
-        f'{" and ".join(CONFIGS)}. Instead, {INSTEAD.format(family=family)}'
-    )
+@contextlib.contextmanager
+def _errors_about(prefix: pathlib.Path) -> Iterator[None]:
+    """Raises errors of TensorFlow, which have many types, as ValueError with the checkpoint."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f'the TensorFlow checkpoint {prefix} cannot be read: {first_line(error)}'
+        ) from error
 
 
 def _config(directory: pathlib.Path) -> pathlib.Path:
     """The configuration file of a folder; the path of BERT's file if the folder has none."""
-    paths = [directory / name for name in (*CONFIGS.values(), CONFIG)]
+    paths = [directory / name for name in CONFIG_FILES]
     return next((path for path in paths if path.exists()), paths[0])
 
 
@@ -144,30 +141,18 @@ def _stated(directory: pathlib.Path) -> str:
     return match[1].replace('\\', '/').rpartition('/')[2] if match else ''
 
 
-def _open(prefix: pathlib.Path) -> Any:
-    tf = _tensorflow()
-    try:
-        return tf.train.load_checkpoint(str(prefix))
-    except Exception as error:  # TensorFlow raises errors of many types
-        raise ValueError(
-            f'{prefix} is not a whole TensorFlow checkpoint: {first_line(error)}'
-        ) from error
-
-
 def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     """Writes a folder that google-research/bert reads; returns lines to print."""
     config = source.config
-    if config.model_type not in TF1:
-        raise ValueError(f'google-research/bert has no {config.model_type}; use --to=hf')
-    if not config.tie_word_embeddings:
-        raise ValueError(
-            'google-research/bert has no masked-LM decoder of its own, and this checkpoint has one '
-            '(tie_word_embeddings is False)'
-        )
-    if DECODER in source.heads:
-        raise ValueError('google-research/bert has no decoder; use --to=hf')
-    if 'tagger' in source.heads:
-        raise ValueError('google-research/bert has no model for tagging; use --to=hf')
+    own_decoder = 'masked-LM decoder of its own (tie_word_embeddings is False)'
+    for lacks, what in (
+        (config.model_type not in TF1, config.model_type),
+        (not config.tie_word_embeddings, own_decoder),
+        (DECODER in source.heads, 'decoder'),
+        ('tagger' in source.heads, 'model for tagging'),
+    ):
+        if lacks:
+            raise ValueError(f'google-research/bert has no {what}; use --to=hf')
     kind = source.vocabulary.kind if source.vocabulary else KINDS[0]
     if kind not in KINDS:
         raise ValueError(

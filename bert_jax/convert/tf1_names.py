@@ -7,14 +7,11 @@ from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.rules import Rule, Rules
 
 # The configuration file of each family that has checkpoints of TensorFlow 1.
-CONFIGS = {'bert': 'bert_config.json', 'albert': 'albert_config.json'}
-# The configuration files of other families, whose checkpoints of TensorFlow 1 are refused.
-REFUSED = {'xlnet': 'xlnet_config.json'}
-# Advice for the families in REFUSED.
-INSTEAD = (
-    'give a folder of Hugging Face transformers: a published one, or one made by the script of '
-    'transformers 4 (transformers/models/{family}/convert_*_tf_checkpoint_to_pytorch.py)'
-)
+CONFIGS = {
+    'bert': 'bert_config.json',
+    'albert': 'albert_config.json',
+    'xlnet': 'xlnet_config.json',
+}
 # Output layers, whose matrices are [out, in], and other parameters whose names follow no rule. A
 # parameter with the name '' does not exist.
 OUTPUTS = {
@@ -66,8 +63,8 @@ def _tf1(rule: Rule) -> Rule:
     return dataclasses.replace(rule, theirs=name, flipped=flipped)
 
 
-# The rules of each family.
+# The rules of each family that is converted.
 TF1: Mapping[str, Rules] = {
     family: tuple(rule for rule in map(_tf1, FAMILIES[family].rules) if rule.theirs)
-    for family in CONFIGS
+    for family in ('bert', 'albert')
 }

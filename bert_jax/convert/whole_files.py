@@ -79,17 +79,15 @@ def inner_folders(directory: pathlib.Path, names: tuple[str, ...]) -> str:
 
     The newest checkpoint, by the number at the end of the name, comes first.
     """
-    found = {path.parent for name in names for path in directory.glob(f'*/{name}')}
-    for pattern in ('*/*', '*/snapshots/*'):  # the last is the layout of the Hub's cache
-        found = found or {path.parent for x in names for path in directory.glob(f'{pattern}/{x}')}
-    if not found:
-        return ''
 
     def number(path: pathlib.Path) -> tuple[int, str]:
-        digits = re.search(r'(\d+)$', path.name)
-        return (-int(digits[1]) if digits else 1, str(path))
+        digits = re.search(r'\d+$', path.name)
+        return (-int(digits[0]) if digits else 1, str(path))
 
-    folders = [str(path) for path in sorted(found, key=number)]
-    more = ', ...' if len(folders) > 4 else ''
-    has = 'its folder has' if len(folders) == 1 else 'its folders have'
-    return f'{directory} has no {names[0]}, but {has}; give {" or ".join(folders[:4])}{more}'
+    for pattern in ('*', '*/*', '*/snapshots/*'):  # the last is the layout of the Hub's cache
+        found = {path.parent for name in names for path in directory.glob(f'{pattern}/{name}')}
+        if found:
+            folders = [str(path) for path in sorted(found, key=number)]
+            has = 'its folder has' if len(folders) == 1 else 'its folders have'
+            return f'{directory} has no {names[0]}, but {has}; give {" or ".join(folders[:4])}'
+    return ''

@@ -81,7 +81,7 @@ def test_what_is_not_computed_is_named(tmp_path: pathlib.Path, name: str) -> Non
     neutral = generation_settings.NOT_COMPUTED[name]
     for value in (neutral, None, []):
         assert read(tmp_path, {name: value}).notes == ()
-    other: Any = True if neutral is False else [7] if neutral is None else 1.5
+    other: Any = [7] if neutral is None else 1.5
     (line,) = read(tmp_path, {name: other}).notes
     assert f'does not compute, so its texts may differ from those of transformers: {name}=' in line
     (tmp_path / generation_settings.FILE).unlink()

@@ -152,8 +152,8 @@ class Family:
             if value is not None and value not in allowed:
                 only = ' or '.join(map(repr, allowed)) or 'no such key'
                 raise ValueError(f'{key} is {value!r}; bert_jax supports only {only}')
-        keys = {field: self.keys[field] for field in REQUIRED if field in self.keys}
-        if absent := [key for key in keys.values() if key not in values]:
+        required = [self.keys[field] for field in REQUIRED if field in self.keys]
+        if absent := [key for key in required if key not in values]:
             names = ', '.join(absent)
             raise ValueError(f'it has no {names}; is it the configuration of a {self.model_type}?')
         fields = {'model_type': self.model_type} | self.defaults
