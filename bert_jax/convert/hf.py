@@ -98,7 +98,7 @@ def _config(directory: pathlib.Path) -> pathlib.Path:
     names = ('config.json', sentence_folders.MODULES, adapters.CONFIG)
     if not path.exists() and (inner := whole_files.inner_folders(directory, names)):
         raise ValueError(inner)
-    if not path.exists() and whole_files.other_format(directory) == 'tf1':
+    if not path.exists() and any(directory.glob('*.index')):
         raise ValueError(f'{directory} has a checkpoint of TensorFlow; use --from=tf1')
     if isinstance(read_json(path).get('model'), dict):
         raise ValueError(f'{directory} is a folder of bert_jax, which needs no conversion')

@@ -36,8 +36,8 @@ class Rule:
     it is [in, out]. packed: whether one tensor holds query, key and value. whole: whether the
     tensor has all dimensions of the parameter, instead of being a matrix or a vector. If it is
     flipped, too, the last dimension of the parameter comes first. leading: the number of dimensions
-    of size 1 in front. only, unless: a head that the model must have, or must not have, for the
-    rule to apply.
+    of size 1 in front. only: a head that the model must have for the rule to apply. Of several
+    rules of a parameter that apply, the last one is used.
     """
 
     ours: str
@@ -48,11 +48,10 @@ class Rule:
     whole: bool = False
     leading: int = 0
     only: str = ''
-    unless: str = ''
 
     @property
     def stacked(self) -> bool:
-        return self.ours.startswith(('encoder/layers/', f'{DECODER}/layers/'))
+        return '/layers/' in self.ours
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -76,7 +75,7 @@ class Rule:
 
     def applies(self, heads: Iterable[str]) -> bool:
         """Returns whether the rule is for a model with these heads."""
-        return (not self.only or self.only in heads) and self.unless not in heads
+        return not self.only or self.only in heads
 
 
 Rules = tuple[Rule, ...]
@@ -199,13 +198,13 @@ def to_theirs(arrays: Arrays, rules: Rules) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _wanted(paths: Iterable[str], rules: Rules) -> Rules:
+def _wanted(paths: Iterable[str], rules: Rules) -> Iterable[Rule]:
+    """The rule of each path."""
     paths = set(paths)
     heads = heads_in(paths)
-    wanted = tuple(rule for rule in rules if rule.ours in paths and rule.applies(heads))
-    missing = paths - {rule.ours for rule in wanted}
-    assert not missing and len(wanted) == len(paths), (missing, len(wanted), len(paths))
-    return wanted
+    wanted = {rule.ours: rule for rule in rules if rule.ours in paths and rule.applies(heads)}
+    assert wanted.keys() == paths, paths - wanted.keys()
+    return wanted.values()
 
 
 def _parts(rule: Rule, array: np.ndarray) -> list[np.ndarray]:

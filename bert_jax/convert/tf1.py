@@ -6,7 +6,6 @@ TensorFlow reads and writes the checkpoints. It is imported only if it is needed
 import contextlib
 import json
 import pathlib
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -113,7 +112,8 @@ def _checkpoint(directory: pathlib.Path) -> pathlib.Path:
     names = sorted(path.stem for path in directory.glob('*.index'))
     if CHECKPOINT in names:
         return directory / CHECKPOINT
-    if not names and whole_files.other_format(directory) == 'hf':
+    theirs = [*directory.glob('*.safetensors'), *directory.glob('*.bin')]
+    if not names and theirs and (directory / 'config.json').exists():
         raise ValueError(f'{directory} is a folder of Hugging Face transformers; use --from=hf')
     if not names:
         data = [*directory.glob('*.data-*')]
@@ -122,23 +122,16 @@ def _checkpoint(directory: pathlib.Path) -> pathlib.Path:
             + ('; copy this file, too: it lists the tensors in *.data-*' if data else '')
             + whole_files.other_weights(directory)
         )
-    if len(names) > 1 and (stated := _stated(directory)) in names:
-        return directory / stated
-    if len(names) > 1:
+    if len(names) == 1:
+        return directory / names[0]
+    state = _tensorflow().train.get_checkpoint_state(str(directory))
+    newest = state.model_checkpoint_path.replace('\\', '/').rpartition('/')[2] if state else ''
+    if newest not in names:
         raise ValueError(
             f'{directory} has several checkpoints: {", ".join(names)}; give a folder with one of '
             f'them and {_config(directory).name}'
         )
-    return directory / names[0]
-
-
-def _stated(directory: pathlib.Path) -> str:
-    """Returns the name of the newest checkpoint, which TensorFlow writes into the file
-    `checkpoint`; '' if there is no such file."""
-    path = directory / 'checkpoint'
-    text = path.read_text('utf-8', 'replace') if path.is_file() else ''
-    match = re.search(r'^model_checkpoint_path:\s*"(.*)"', text, re.MULTILINE)
-    return match[1].replace('\\', '/').rpartition('/')[2] if match else ''
+    return directory / newest
 
 
 def write(directory: pathlib.Path, source: Pretrained) -> list[str]:

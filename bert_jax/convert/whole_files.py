@@ -63,16 +63,6 @@ def other_weights(directory: pathlib.Path) -> str:
     return ''
 
 
-def other_format(directory: pathlib.Path) -> str:
-    """Returns the format of `bert_jax convert --from` that a folder seems to have; '' if it
-    seems to have none."""
-    names = [path.name for path in directory.glob('*')]
-    if any(name.endswith('.index') or '.ckpt.data' in name for name in names):
-        return 'tf1'
-    has_weights = any(name.endswith(('.safetensors', '.bin')) for name in names)
-    return 'hf' if has_weights and 'config.json' in names else ''
-
-
 def inner_folders(directory: pathlib.Path, names: tuple[str, ...]) -> str:
     """Returns a message that lists the inner folders that have one of the files `names`; '' if
     there are none.

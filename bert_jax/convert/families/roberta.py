@@ -27,7 +27,7 @@ ROBERTA = Family(
     prefix='roberta.',
     rules=(
         *bert.encoder('roberta.'),
-        *linear('pooler/dense', 'roberta.pooler.dense', unless='classifier'),
+        *linear('pooler/dense', 'roberta.pooler.dense'),
         *linear('pooler/dense', 'classifier.dense', only='classifier'),
         *transform('masked_lm_transform', 'lm_head', 'layer_norm'),
         *decoder('lm_head.decoder', bias='lm_head.bias'),
