@@ -8,20 +8,15 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from bert_jax.config import Config, EvalConfig, ModelConfig, validate
+from bert_jax.config import EvalConfig, ModelConfig, from_dict
 from bert_jax.convert.foreign import read_json
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.rows import format_of
 
 FILE = 'generation_config.json'
-# Settings that config.eval has under the same names, with their types.
-SAME: Mapping[str, tuple[type, ...]] = {
-    'num_beams': (int,),
-    'length_penalty': (int, float),
-    'early_stopping': (bool,),
-    'no_repeat_ngram_size': (int,),
-}
+# Settings that config.eval has under the same names.
+SAME = ('num_beams', 'length_penalty', 'early_stopping', 'no_repeat_ngram_size')
 # Lengths of texts, with their smallest values.
 LENGTH_KEYS = {'max_length': 2, 'max_new_tokens': 1, 'min_length': 0, 'min_new_tokens': 0}
 IDS = ('decoder_start_token_id', 'bos_token_id', 'eos_token_id')
@@ -96,10 +91,9 @@ def read(
         )
     if given.get('early_stopping') == 'never':
         del given['early_stopping']
-    found = {name: _checked(given[name], name, SAME[name], path) for name in SAME if name in given}
-    settings = EvalConfig(**found, min_target_length=least)
+    found = {name: given[name] for name in SAME if name in given}
     try:
-        validate(Config(eval=settings))
+        settings = from_dict({'eval': {**found, 'min_target_length': least}}).eval
     except ValueError as error:
         raise ValueError(f'{path}: {str(error).removeprefix("config.eval.")}') from error
     return Generation(settings, min(longest, model.longest_row), tuple(lines))
@@ -109,8 +103,9 @@ def _lengths(given: Mapping[str, Any], path: pathlib.Path) -> tuple[int, int]:
     """The largest and the smallest number of tokens in a text, including the end token; 0 if there
     is no limit. transformers also counts the start token in max_length and min_length."""
     for name, least in LENGTH_KEYS.items():
-        if name in given and _checked(given[name], name, (int,), path) < least:
-            raise ValueError(f'{path}: {name} is {given[name]}; expected {least} or more')
+        value = given.get(name, least)
+        if type(value) is not int or value < least:
+            raise ValueError(f'{path}: {name} is {value!r}; expected an integer >= {least}')
     most = given.get('max_new_tokens', given.get('max_length', 1) - 1)
     if 'min_new_tokens' in given:
         return most, given['min_new_tokens'] + 1
@@ -143,15 +138,6 @@ def _from_config(values: Mapping[str, Any]) -> dict[str, Any]:
     if inner.get('max_length') == OLD_MAX_LENGTH:
         del inner['max_length']
     return inner | {name: values[name] for name in known if values.get(name) is not None}
-
-
-def _checked(value: Any, name: str, kinds: tuple[type, ...], path: pathlib.Path) -> Any:
-    """Returns the value of a setting, converted to the last of the types `kinds`. Raises ValueError
-    if it has none of these types."""
-    if type(value) not in kinds:
-        expected = ' or '.join(kind.__name__ for kind in kinds)
-        raise ValueError(f'{path}: {name} is {value!r}; expected {expected}')
-    return kinds[-1](value)
 
 
 def _check_ids(

@@ -161,9 +161,8 @@ class Family:
             if key in values and (values[key] is not None or field not in NULLABLE):
                 fields[field] = values[key]
         fields |= self.read(values)
-        fields['hidden_act'] = activation(
-            fields.get('hidden_act', 'gelu'), self.keys.get('hidden_act', 'hidden_act')
-        )
+        act = fields.get('hidden_act', 'gelu')
+        fields['hidden_act'] = ACTIVATIONS.get(str(act), act)
         return model_from_dict(fields)
 
     def values(self, model: ModelConfig, heads: Iterable[str] = ()) -> dict[str, Any]:
@@ -217,13 +216,6 @@ def _is_empty(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(map(_is_empty, value.values()))
     return value is None or value == '' or value == []
-
-
-def activation(name: Any, key: str) -> str:
-    """The name in bert_jax of an activation in config.json. Raises ValueError for others."""
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ValueError(f'{key} is {name!r}; expected {", ".join(ACTIVATIONS)}')
-    return ACTIVATIONS[name]
 
 
 def classes(

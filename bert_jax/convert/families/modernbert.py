@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.families.family import REQUIRED, Family, activation, classes, same_names
+from bert_jax.convert.families.family import ACTIVATIONS, REQUIRED, Family, classes, same_names
 from bert_jax.convert.rules import decoder, linear, norm, scores, table, transform
 
 _OURS, _THEIRS = 'encoder/layers', 'model.layers.{layer}'
@@ -12,7 +12,7 @@ FULL, SLIDING = 'full_attention', 'sliding_attention'
 
 
 def _read(values: Mapping[str, Any]) -> dict[str, Any]:
-    act = activation(values.get('classifier_activation', 'gelu'), 'classifier_activation')
+    act = ACTIVATIONS[values.get('classifier_activation') or 'gelu']
     return {
         'global_attn_every_n_layers': _every(values),
         **_thetas(values.get('rope_parameters') or {}),
@@ -90,7 +90,12 @@ MODERNBERT = Family(
         'span_dropout': 'classifier_dropout',
     },
     missing={'span_dropout': 0.0},
-    fixed={'decoder_bias': (True,), 'classifier_pooling': ('cls', 'mean'), 'rope_scaling': ()},
+    fixed={
+        'decoder_bias': (True,),
+        'classifier_activation': tuple(ACTIVATIONS),
+        'classifier_pooling': ('cls', 'mean'),
+        'rope_scaling': (),
+    },
     read=_read,
     write=_write,
     special_ids={'pad_token_id': 50283, 'bos_token_id': 50281, 'eos_token_id': 50282},

@@ -21,13 +21,12 @@ def _read(values: Mapping[str, Any]) -> dict[str, Any]:
         'intermediate_size': 4 * values['emb_dim'],
         'hidden_act': 'gelu' if values.get('gelu_activation', True) else 'relu',
         'type_vocab_size': languages if languages > 1 else 0,
-        'languages': ','.join(_names(values, languages)),
+        'languages': ','.join(_names(values)),
     }
 
 
-def _names(values: Mapping[str, Any], count: int) -> list[str]:
-    """The languages of lang2id, or of id2lang, by their numbers. Raises ValueError unless there is
-    one for each of the `count` embeddings."""
+def _names(values: Mapping[str, Any]) -> list[str]:
+    """The languages of lang2id, or of id2lang, by their numbers."""
     ids = values.get('lang2id') or {}
     key = 'lang2id' if ids or not values.get('id2lang') else 'id2lang'
     if key == 'id2lang':
@@ -36,8 +35,6 @@ def _names(values: Mapping[str, Any], count: int) -> list[str]:
     complete = [ids[name] for name in names] == list(range(len(names)))
     if not complete or any(',' in name or not name for name in names):
         raise ValueError(f'{key} is {values[key]!r}; expected the numbers 0, 1, ... of names')
-    if names and count > 1 and len(names) != count:
-        raise ValueError(f'{key} has {len(names)} languages, but n_langs is {count}')
     return names
 
 
