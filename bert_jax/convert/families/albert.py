@@ -1,8 +1,8 @@
 """ALBERT (Lan et al., 2020)."""
 
-from bert_jax.convert.families.bert import KEYS
+from bert_jax.convert.families.bert import KEYS, embeddings
 from bert_jax.convert.families.family import Family, classes
-from bert_jax.convert.rules import decoder, linear, norm, scores, table, transform
+from bert_jax.convert.rules import decoder, linear, norm, scores, transform
 
 _OURS, _THEIRS = 'encoder/layers', 'albert.encoder.albert_layer_groups.0.albert_layers.0'
 
@@ -10,11 +10,7 @@ ALBERT = Family(
     model_type='albert',
     prefix='albert.',
     rules=(
-        *(
-            table(name, f'albert.embeddings.{name}')
-            for name in ('word_embeddings', 'position_embeddings', 'token_type_embeddings')
-        ),
-        *norm('encoder/embeddings/layer_norm', 'albert.embeddings.LayerNorm'),
+        *embeddings('albert.'),
         *linear(
             'encoder/embeddings/embedding_hidden_mapping_in',
             'albert.encoder.embedding_hidden_mapping_in',

@@ -12,15 +12,20 @@ HEADS: Rules = (
 )
 
 
+def embeddings(prefix: str) -> Rules:
+    """The rules of tables and a normalization that have the names of transformers' BertModel."""
+    names = ('word_embeddings', 'position_embeddings', 'token_type_embeddings')
+    return (
+        *(table(name, f'{prefix}embeddings.{name}') for name in names),
+        *norm('encoder/embeddings/layer_norm', f'{prefix}embeddings.LayerNorm'),
+    )
+
+
 def encoder(prefix: str) -> Rules:
     """The rules of an encoder whose modules have the names of transformers' BertModel."""
     ours, theirs = 'encoder/layers', f'{prefix}encoder.layer.{{layer}}'
     return (
-        *(
-            table(name, f'{prefix}embeddings.{name}')
-            for name in ('word_embeddings', 'position_embeddings', 'token_type_embeddings')
-        ),
-        *norm('encoder/embeddings/layer_norm', f'{prefix}embeddings.LayerNorm'),
+        *embeddings(prefix),
         *linear(f'{ours}/attention/query_key_value', f'{theirs}.attention.self.{{part}}'),
         *linear(f'{ours}/attention/output', f'{theirs}.attention.output.dense'),
         *norm(f'{ours}/attention_norm', f'{theirs}.attention.output.LayerNorm'),
@@ -49,5 +54,4 @@ BERT = Family(
         'BertForPreTraining': ('pooler', 'masked_lm', 'next_sentence'),
     },
     keys=KEYS,
-    fixed={'position_embedding_type': ('absolute',)},
 )

@@ -1,7 +1,8 @@
 """DistilBERT (Sanh et al., 2019)."""
 
+from bert_jax.convert.families.bert import embeddings
 from bert_jax.convert.families.family import Family, classes, same_names
-from bert_jax.convert.rules import decoder, linear, norm, scores, table
+from bert_jax.convert.rules import decoder, linear, norm, scores
 
 _OURS, _THEIRS = 'encoder/layers', 'distilbert.transformer.layer.{layer}'
 
@@ -9,9 +10,7 @@ DISTILBERT = Family(
     model_type='distilbert',
     prefix='distilbert.',
     rules=(
-        table('word_embeddings', 'distilbert.embeddings.word_embeddings'),
-        table('position_embeddings', 'distilbert.embeddings.position_embeddings'),
-        *norm('encoder/embeddings/layer_norm', 'distilbert.embeddings.LayerNorm'),
+        *embeddings('distilbert.'),
         *linear(f'{_OURS}/attention/query_key_value', _THEIRS + '.attention.{p}_lin'),
         *linear(f'{_OURS}/attention/output', f'{_THEIRS}.attention.out_lin'),
         *norm(f'{_OURS}/attention_norm', f'{_THEIRS}.sa_layer_norm'),

@@ -31,7 +31,6 @@ ELECTRA = Family(
     ),
     classes=classes('Electra') | {'ElectraForPreTraining': ()},
     keys=bert.KEYS,
-    fixed={'position_embedding_type': ('absolute',)},
     read=_read,
     write=_write,
 )

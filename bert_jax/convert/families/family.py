@@ -73,6 +73,7 @@ ALWAYS_FIXED: Mapping[str, tuple[Any, ...]] = {
     'pruned_heads': ({},),
     'quantization_config': (),
 }
+POSITIONS = {'position_embedding_type': ('absolute',)}  # in families with a key for positions
 ALIASES = {'n_words': 'vocab_size', 'n_token': 'vocab_size'}  # older names of keys
 # Rates of dropout of ModernBERT, in places where bert_jax has no dropout.
 NO_DROPOUT = ('embedding_dropout', 'attention_dropout', 'mlp_dropout')
@@ -103,7 +104,7 @@ class Family:
     classes: Mapping[str, tuple[str, ...]]
     keys: Mapping[str, str]
     missing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    fixed: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+    fixed: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=lambda: POSITIONS)
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = no_changes
     write: Callable[[ModelConfig], dict[str, Any]] = no_changes
     special_ids: Mapping[str, int] = dataclasses.field(default_factory=lambda: {'pad_token_id': 0})

@@ -36,7 +36,6 @@ ROBERTA = Family(
     classes=classes('Roberta', ('pooler',)),
     keys=bert.KEYS,
     missing={'max_position_embeddings': 512, 'type_vocab_size': 2, 'layer_norm_eps': 1e-12},
-    fixed={'position_embedding_type': ('absolute',)},
     read=_read,
     write=_write,
     special_ids={'bos_token_id': 0, 'eos_token_id': 2},
