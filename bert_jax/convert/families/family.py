@@ -111,12 +111,9 @@ class Family:
 
     @functools.cached_property
     def defaults(self) -> dict[str, Any]:
-        """The values of fields that a config.json does not set, if they are not the defaults of
-        ModelConfig."""
+        """The values of fields that a config.json does not set."""
         published = next(p for p in PRESETS.values() if p.model_type == self.model_type)
-        fields, usual = dataclasses.asdict(published), dataclasses.asdict(ModelConfig())
-        differing = {name: fields[name] for name in fields if fields[name] != usual[name]}
-        return {**differing, **self.missing}
+        return {**dataclasses.asdict(published), **self.missing}
 
     @property
     def words(self) -> str:
@@ -157,12 +154,12 @@ class Family:
         if absent := [key for key in required if key not in values]:
             names = ', '.join(absent)
             raise ValueError(f'it has no {names}; is it the configuration of a {self.model_type}?')
-        fields = {'model_type': self.model_type} | self.defaults
+        fields = dict(self.defaults)
         for field, key in self.keys.items():
             if key in values and (values[key] is not None or field not in NULLABLE):
                 fields[field] = values[key]
         fields |= self.read(values)
-        act = fields.get('hidden_act', 'gelu')
+        act = fields['hidden_act']
         fields['hidden_act'] = ACTIVATIONS.get(str(act), act)
         return model_from_dict(fields)
 
@@ -179,7 +176,7 @@ class Family:
                 if key in values and field.removesuffix('_dropout') not in heads:
                     continue
                 if value < 0:  # null, in a family whose config.json may hold it
-                    value = model.hidden_dropout_prob if field in self.defaults else None
+                    value = model.hidden_dropout_prob if self.defaults[field] >= 0 else None
             values[key] = value
         values |= self.write(model)
         back = self.model(values)

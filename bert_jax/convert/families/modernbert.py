@@ -89,7 +89,6 @@ MODERNBERT = Family(
         'tagger_dropout': 'classifier_dropout',
         'span_dropout': 'classifier_dropout',
     },
-    missing={'span_dropout': 0.0},
     fixed={
         'decoder_bias': (True,),
         'classifier_activation': tuple(ACTIVATIONS),
