@@ -15,7 +15,7 @@ from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
 from bert_jax.convert import adapters, hf_weights, hub, sentence_folders
 from bert_jax.convert.folders import convert_in
-from bert_jax.convert.tf1_names import CONFIGS
+from bert_jax.convert.tf1 import CONFIGS
 
 CASED = '--nolowercase'  # an option of `convert`, which some of its errors and lines name
 FORMATS = {'hf': 'Hugging Face', 'tf1': 'TensorFlow 1'}

@@ -4,9 +4,10 @@ TensorFlow reads and writes the checkpoints. It is imported only if it is needed
 """
 
 import contextlib
+import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,73 @@ from bert_jax.convert.foreign import (
     task_values,
     why_unused,
 )
-from bert_jax.convert.tf1_names import CONFIGS, TF1
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import DECODER
 
+# The configuration file of each family that has checkpoints of TensorFlow 1.
+CONFIGS = {
+    'bert': 'bert_config.json',
+    'albert': 'albert_config.json',
+    'xlnet': 'xlnet_config.json',
+}
+LACKING = ('tagger', 'masked_lm_decoder')  # parameters that this format does not have
+# Output layers, whose matrices are [out, in].
+OUTPUTS = {
+    'next_sentence': 'cls/seq_relationship/output',
+    'sentence_order': 'cls/seq_relationship/output',
+    'classifier': 'output',
+    'span': 'cls/squad/output',
+}
+# Modules of ALBERT by their names in transformers. The names of other modules differ only in their
+# separators.
+_LAYER = 'albert.encoder.albert_layer_groups.0.albert_layers.0'
+_GROUP = 'bert/encoder/transformer/group_0/inner_group_0'
+ALBERT = {
+    f'{_LAYER}.attention.{{part}}': f'{_GROUP}/attention_1/self/{{part}}',
+    f'{_LAYER}.attention.dense': f'{_GROUP}/attention_1/output/dense',
+    f'{_LAYER}.attention.LayerNorm': f'{_GROUP}/LayerNorm',
+    f'{_LAYER}.ffn': f'{_GROUP}/ffn_1/intermediate/dense',
+    f'{_LAYER}.ffn_output': f'{_GROUP}/ffn_1/intermediate/output/dense',
+    f'{_LAYER}.full_layer_layer_norm': f'{_GROUP}/LayerNorm_1',
+    'albert.pooler': 'bert/pooler/dense',
+    'predictions.dense': 'cls/predictions/transform/dense',
+    'predictions.LayerNorm': 'cls/predictions/transform/LayerNorm',
+}
 CHECKPOINT, CONFIG_FILES = 'bert_model.ckpt', (*CONFIGS.values(), 'config.json')
 KINDS = ('wordpiece', 'sentencepiece')  # the vocabularies of this format
 CLASSIFIER = 'output_weights'  # of run_classifier.py
+
+
+def _module(name: str) -> str:
+    """The TensorFlow 1 name of a module of transformers."""
+    if name in ALBERT:
+        return ALBERT[name]
+    name = name.removeprefix('al') if name.startswith('albert.') else name
+    return name.replace('layer.{layer}', 'layer_{layer}').replace('.', '/')
+
+
+def _tf1(rule: rules.Rule) -> rules.Rule:
+    """The rule for TensorFlow 1 that corresponds to a rule for transformers."""
+    head, _, last = rule.ours.rpartition('/')
+    if rule.ours == 'masked_lm_bias':
+        name, flipped = 'cls/predictions/output_bias', False
+    elif head in OUTPUTS:
+        kinds = {'kernel': 'weights', 'bias': 'bias'}
+        name, flipped = f'{OUTPUTS[head]}_{kinds[last]}', last == 'kernel'
+    else:
+        module = _module(rule.theirs.rpartition('.')[0])
+        norm = 'LayerNorm' in module
+        kinds = {'scale': '/gamma', 'bias': '/beta' if norm else '/bias', 'kernel': '/kernel'}
+        name, flipped = module + kinds.get(last, ''), False
+    return dataclasses.replace(rule, theirs=name, flipped=flipped)
+
+
+# The rules of each family that is converted.
+TF1: Mapping[str, rules.Rules] = {
+    family: tuple(_tf1(x) for x in FAMILIES[family].rules if not x.ours.startswith(LACKING))
+    for family in ('bert', 'albert')
+}
 
 
 def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
