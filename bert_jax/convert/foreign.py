@@ -26,9 +26,7 @@ from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.sentence_embedding import SentenceEmbedding
 
-# Keys that only bert_jax reads: the activation, for the case that the other project uses the same
-# name for another function, and facts about the data of a fine-tuned model.
-HIDDEN_ACT, TASK = 'bert_jax_hidden_act', 'bert_jax_task'
+TASK = 'bert_jax_task'  # a key that only bert_jax reads: facts about the data of a fine-tuned model
 MULTI_LABEL = 'multi_label_classification'  # a value of problem_type
 BUFFER = r'.*\.(position_ids|token_type_ids)$'
 UNUSED = {
@@ -85,32 +83,18 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     return values
 
 
-def model_config(
-    path: pathlib.Path, implied: Mapping[str, Any] | None = None
-) -> tuple[Family, ModelConfig, dict[str, Any]]:
-    """The family and the model that a config.json or bert_config.json describes, and all values of
-    the file. implied: values of keys that the file may lack.
-
-    Raises ValueError naming a key that is missing or wrong, or whose value bert_jax does not
-    compute.
-    """
-    values = read_json(path)
-    values |= {key: x for key, x in (implied or {}).items() if values.get(key) is None}
-    return (*read_model(values, path), values)
-
-
 def read_model(values: Mapping[str, Any], path: pathlib.Path) -> tuple[Family, ModelConfig]:
     """The family and the model that the values of a configuration file describe. path: the file.
 
-    Raises ValueError as `model_config` does.
+    Raises ValueError naming a key that is missing or wrong, or whose value bert_jax does not
+    compute.
     """
     try:
         family = family_of(values)
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
-    act = {'hidden_act': values[HIDDEN_ACT]} if HIDDEN_ACT in values else {}
     try:
-        model = family.model({**values, **act})
+        model = family.model(values)
         if model.longest_row < 8:
             rows, key = model.max_position_embeddings, 'max_position_embeddings'
             raise ValueError(f'{key} is {rows}; expected {8 + model.position_offset} or more')

@@ -22,8 +22,8 @@ from bert_jax.convert.families import FAMILIES, heads_of_class
 from bert_jax.convert.families.family import Family
 from bert_jax.convert.foreign import (
     Foreign,
-    model_config,
     read_json,
+    read_model,
     special_ids,
     task_of,
     task_values,
@@ -34,27 +34,28 @@ from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import DECODER, TASK_HEADS, head_of
 
 
-def read(
-    folder: pathlib.Path, lowercase: bool | None = None, implied: Mapping[str, Any] | None = None
-) -> Foreign:
+def read(folder: pathlib.Path, lowercase: bool | None = None, model_type: str = '') -> Foreign:
     """The checkpoint in a folder.
 
-    lowercase: whether text is lowercased, if the folder does not say it. implied: values of keys
-    that config.json lacks. Raises ValueError naming the file or the tensor that is wrong.
+    lowercase: whether text is lowercased, if the folder does not say it. model_type: the family, if
+    config.json does not name it. Raises ValueError naming the file or the tensor that is wrong.
     """
     sentences, adapter = sentence_folders.read(folder), adapters.read(folder)
     directory = adapter.base if adapter else sentences.model
     path = _config(directory)
-    if read_json(path).get('model_type') == encoder_decoder.MODEL_TYPE:
+    values = read_json(path)
+    if values.get('model_type') == encoder_decoder.MODEL_TYPE:
         return encoder_decoder.read(directory, lowercase)
-    family, model, values = model_config(path, implied)
+    if model_type:
+        values['model_type'] = model_type
+    family, model = read_model(values, path)
     notes = [sentences.note] if sentences.note else []
     notes += _notes_about_keys(values, family, path)
     tensors, left_out = hf_weights.read_tensors(directory, family)
     notes += hf_weights.notes_about(left_out)
     other = next((name for name in left_out if name.removesuffix('.') in FAMILIES), '')[:-1]
     if values.get('model_type') is None and other and other != family.model_type:
-        return read(folder, lowercase, {'model_type': other})  # as the prefix says
+        return read(folder, lowercase, other)  # as the prefix says
     if adapter:
         tensors = adapter.merged(tensors, family)
         values = values | {'architectures': adapter.classes(family) or values.get('architectures')}

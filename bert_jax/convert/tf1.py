@@ -16,11 +16,10 @@ from bert_jax.config.errors import first_line
 from bert_jax.convert import rules, whole_files
 from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.foreign import (
-    HIDDEN_ACT,
     Foreign,
     check_vocabulary,
-    model_config,
     read_json,
+    read_model,
     task_of,
     task_values,
     why_unused,
@@ -61,6 +60,8 @@ ALBERT = {
 CHECKPOINT, CONFIG_FILES = 'bert_model.ckpt', (*CONFIGS.values(), 'config.json')
 KINDS = ('wordpiece', 'sentencepiece')  # the vocabularies of this format
 CLASSIFIER = 'output_weights'  # of run_classifier.py
+# A key that only bert_jax reads: the activation, whose name has another meaning in this format.
+HIDDEN_ACT = 'bert_jax_hidden_act'
 
 
 def _module(name: str) -> str:
@@ -106,11 +107,14 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     others = sorted(x.name for x in directory.glob('*bert*config*.json'))
     if not path.exists() and others:
         raise ValueError(f'{path} does not exist; rename {others[0]} if it describes the model')
+    values = read_json(path)
     kind = next((kind for kind, name in CONFIGS.items() if name == path.name), None)
-    implied = {'model_type': kind}
-    if path.name == CONFIGS['albert'] and read_json(path).get('hidden_act') == 'gelu':
-        implied |= {HIDDEN_ACT: 'gelu_new'}  # the authors' code computes gelu with tanh
-    family, model, values = model_config(path, implied)
+    values['model_type'] = values.get('model_type') or kind
+    if HIDDEN_ACT in values:
+        values['hidden_act'] = values[HIDDEN_ACT]
+    elif kind == 'albert' and values.get('hidden_act') == 'gelu':
+        values['hidden_act'] = 'gelu_new'  # the authors' code computes gelu with tanh
+    family, model = read_model(values, path)
     if family.model_type not in TF1:
         raise ValueError(
             f'{path} is of the family {family.model_type!r}; bert_jax reads TensorFlow 1 '

@@ -15,7 +15,7 @@ from bert_jax.config import ModelConfig
 from bert_jax.convert import hf, hf_weights
 from bert_jax.convert.families import FAMILIES, family_of, heads_of_class
 from bert_jax.convert.folders import convert_in, convert_out
-from bert_jax.convert.foreign import model_config, why_unused
+from bert_jax.convert.foreign import read_model, why_unused
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
@@ -55,16 +55,11 @@ def values(kind: str, **changes: Any) -> dict[str, Any]:
         *((kind, FAMILIES[kind].keys['vocab_size'], 0) for kind in FAMILIES),
     ],
 )
-def test_a_value_that_is_not_computed_is_refused(
-    tmp_path: pathlib.Path, kind: str, key: str, value: Any
-) -> None:
-    path = tmp_path / 'config.json'
-    path.write_text(json.dumps(values(kind)))
-    family, model, _ = model_config(path)
-    assert family is FAMILIES[kind] and model == MODELS[kind]
-    path.write_text(json.dumps(values(kind, **{key: value})))
+def test_a_value_that_is_not_computed_is_refused(kind: str, key: str, value: Any) -> None:
+    path = pathlib.Path('config.json')
+    assert read_model(values(kind), path) == (FAMILIES[kind], MODELS[kind])
     with pytest.raises(ValueError, match=f'config.json: {key}'):
-        model_config(path)
+        read_model(values(kind, **{key: value}), path)
 
 
 @pytest.mark.parametrize(

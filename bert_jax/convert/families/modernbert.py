@@ -24,13 +24,13 @@ def _read(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _every(values: Mapping[str, Any]) -> int:
     """The number n for which the layers 0, n, 2 n, ... have global attention."""
-    every = values.get('global_attn_every_n_layers', 3)
+    every: int = values.get('global_attn_every_n_layers', 3)
     kinds = values.get('layer_types')
     if kinds is None:
-        return int(every)
+        return every
     for n in (every, *range(1, len(kinds) + 1)):
         if kinds == [SLIDING if i % n else FULL for i in range(len(kinds))]:
-            return int(n)
+            return n
     raise ValueError(
         f'layer_types is {kinds!r}; expected {FULL} in every n-th layer, from the first, and '
         f'{SLIDING} in the others'
