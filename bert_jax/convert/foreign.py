@@ -28,15 +28,14 @@ from bert_jax.inference.sentence_embedding import SentenceEmbedding
 
 TASK = 'bert_jax_task'  # a key that only bert_jax reads: facts about the data of a fine-tuned model
 MULTI_LABEL = 'multi_label_classification'  # a value of problem_type
-BUFFER = r'.*\.(position_ids|token_type_ids)$'
+# Patterns of names of tensors -> the reason why such tensors are not used.
 UNUSED = {
-    BUFFER: 'a buffer, not a parameter',
+    r'.*\.(position_ids|token_type_ids)$': 'a buffer, not a parameter',
     r'(.*/)?(adam_m|adam_v|lamb_m|lamb_v|global_step)$': 'state of the optimizer',
     r'(qa_outputs\.)?(start_logits|end_logits|answer_class)\.': (
         'of an answer head with beam search, which bert_jax does not have; fine-tune a new head '
         'with --config=finetune_squad'
     ),
-    '': 'of a head that bert_jax does not have or that the configuration does not name',
 }
 CASED = 0.05  # a vocabulary of lowercased text has a smaller share of tokens with capital letters
 
@@ -100,7 +99,10 @@ def read_model(values: Mapping[str, Any], path: pathlib.Path) -> tuple[Family, M
             raise ValueError(f'{key} is {rows}; expected {8 + model.position_offset} or more')
         full_config(model, lowercase=True)
     except ValueError as error:
-        raise ValueError(f'{path}: {family.with_keys(str(error))}') from error
+        message = re.sub(
+            r'config\.model\.(\w+)', lambda match: family.keys.get(match[1], match[1]), str(error)
+        )
+        raise ValueError(f'{path}: {message}') from error
     return family, model
 
 
@@ -179,9 +181,12 @@ def why_unused(name: str, family: Family, known: Container[str], path: pathlib.P
             f'tensor {name} is of a layer that {path} does not have: '
             f'{family.keys["num_hidden_layers"]} is {layers}, and the first layer has the number 0'
         )
-    if name.startswith((family.prefix, 'bert/')) and not re.match(BUFFER, name):
+    for pattern, reason in UNUSED.items():
+        if re.match(pattern, name):
+            return reason
+    if name.startswith((family.prefix, 'bert/')):
         return 'not a parameter of this encoder'
-    return next(reason for pattern, reason in UNUSED.items() if re.match(pattern, name))
+    return 'of a head that bert_jax does not have or that the configuration does not name'
 
 
 def check_vocabulary(

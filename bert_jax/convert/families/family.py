@@ -3,7 +3,6 @@ classes."""
 
 import dataclasses
 import functools
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -189,12 +188,6 @@ class Family:
                 )
         ids = self.special_ids.items()
         return {name: i if i < model.vocab_size else None for name, i in ids} | values
-
-    def with_keys(self, message: str) -> str:
-        """A message about a configuration of bert_jax, with the keys of config.json."""
-        return re.sub(
-            r'config\.model\.(\w+)', lambda match: self.keys.get(match[1], match[1]), message
-        )
 
     def unknown(self, values: Mapping[str, Any]) -> list[str]:
         """The keys of a config.json that bert_jax does not know and whose values are not empty."""
