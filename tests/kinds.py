@@ -6,7 +6,7 @@ Presets that differ only in their sizes or in the names of their family are one 
 import dataclasses
 from typing import Any
 
-from tiny_model import TINY
+from tiny_model import TINY, changed
 
 from bert_jax.config import Config, ModelConfig, Phase
 from bert_jax.models.presets import PRESETS
@@ -51,11 +51,6 @@ def objective(name: str) -> Any:
 
 def configuration(kind: str, dropout: bool = True, accum_steps: int = 1, **optim: Any) -> Config:
     """The configuration of a short run of a kind. optim: other values of `OptimConfig`."""
-    model = KINDS[kind] if dropout else dataclasses.replace(KINDS[kind], **QUIET)  # type: ignore
-    return dataclasses.replace(
-        TINY,
-        model=model,
-        objective=objective(kind),
-        optim=dataclasses.replace(TINY.optim, **optim),
-        train=dataclasses.replace(TINY.train, phases=(PHASE,), accum_steps=accum_steps),
-    )
+    train = {'phases': (PHASE,), 'accum_steps': accum_steps}
+    config = changed(TINY, model=KINDS[kind], objective=objective(kind), optim=optim, train=train)
+    return config if dropout else changed(config, model=QUIET)

@@ -26,7 +26,6 @@ FACTS = {
     'tagger': TaskFacts(('O', 'B-PER')),
     'span': TaskFacts(),
 }
-NORMAL = {'questions', 'windows', 'files'}  # counts that say nothing odd
 
 
 class Reader(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
-from tiny_model import TINY
+from tiny_model import TINY, changed
 
 from bert_jax import batch as batches
 from bert_jax.batch import HostBatch
@@ -36,7 +36,7 @@ Change = Callable[[int, dict[str, np.ndarray]], None]
 
 
 def configured(**changes: object) -> Config:
-    return dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, **changes))
+    return changed(CONFIG, train=changes)
 
 
 def run(

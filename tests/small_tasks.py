@@ -1,12 +1,12 @@
 """Files of tasks that a tiny model learns in seconds, and the pretrained folder it starts from."""
 
-import dataclasses
 import json
 import pathlib
 import random
 from typing import Any
 
 import random_parameters
+from tiny_model import changed
 
 from bert_jax.config import (
     Config,
@@ -76,16 +76,13 @@ def configured(source: pathlib.Path, task: str, **sections: dict[str, Any]) -> C
     """Returns the configuration of a run that starts from `source`. sections: changes by
     section."""
     config = Config(
-        model=dataclasses.replace(MODEL),
+        model=MODEL,
         data=DataConfig(task=task, max_seq_length=16),  # one shape to compile
         optim=OptimConfig(learning_rate=3e-3, warmup_steps=0),
         train=TrainConfig(batch_size=16, epochs=6.0, log_every=1000, keep=2),
         init_from=str(source),
     )
-    for name, changes in sections.items():
-        part = dataclasses.replace(getattr(config, name), **changes)
-        config = dataclasses.replace(config, **{name: part})
-    return config
+    return changed(config, **sections)
 
 
 def sentence(rng: random.Random, extra: str, most: int = 12) -> str:

@@ -40,6 +40,16 @@ TINY = Config(
 )
 
 
+def changed(config: Config, **sections: Any) -> Config:
+    """A configuration with other values. sections: dicts of changes by section, or whole
+    sections."""
+    for name, value in sections.items():
+        if isinstance(value, dict):
+            value = dataclasses.replace(getattr(config, name), **value)
+        config = dataclasses.replace(config, **{name: value})
+    return config
+
+
 def configured(name: str, changes: Mapping[str, Any]) -> Config:
     """The configuration of a file in configs/ with other values. changes: values by keys, as
     'train.seed'."""

@@ -1,11 +1,10 @@
 """Measuring a step; tests/test_benchmark.py measures pretraining steps by the command."""
 
-import dataclasses
 import re
 
 import jax
 import pytest
-from tiny_model import TINY
+from tiny_model import TINY, changed
 
 from bert_jax.config import MeshConfig
 from bert_jax.performance import measure
@@ -16,13 +15,13 @@ from bert_jax.tasks.pretraining import PretrainTask
 @pytest.mark.slow
 def test_a_fine_tuning_step_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parameters do not depend on the generator of dropout, as those of a run do not."""
-    dropout = {'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0}
-    model = dataclasses.replace(TINY.model, num_hidden_layers=1, **dropout)
+    model = {'hidden_dropout_prob': 0.0, 'attention_probs_dropout_prob': 0.0}
+    model |= {'num_hidden_layers': 1}
     losses = []
     for generator in ('threefry2x32', 'rbg'):
-        train = dataclasses.replace(TINY.train, prng_impl=generator)
-        config = dataclasses.replace(TINY, model=model, mesh=MeshConfig(-1, 1, 1), train=train)
-        task, said = ClassificationTask(model, 2), list[str]()
+        train = {'prng_impl': generator}
+        config = changed(TINY, model=model, mesh=MeshConfig(-1, 1, 1), train=train)
+        task, said = ClassificationTask(config.model, 2), list[str]()
         config = measure.reshaped(config, task, 8, 16)
         monkeypatch.setattr(measure, 'LONG', 0.0)
         result = measure.measure(config, task, steps=2, warmup=1, say=said.append)

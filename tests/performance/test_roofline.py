@@ -1,7 +1,6 @@
 """Training steps compiled for a TPU slice, and their plans."""
 
 import collections
-import dataclasses
 import types
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 import rich.console
 import rich.table
 import small_run
-from tiny_model import TINY
+from tiny_model import TINY, changed
 
 from bert_jax.config import Config, MeshConfig, Phase
 from bert_jax.models import flash_attention
@@ -62,8 +61,8 @@ def test_the_compiler_for_tpus_takes_the_flash_attention_kernel(
     """Its rows and heads are sharded."""
     flash_attention._log_missing.cache_clear()
     changes = {'attention': 'flash', 'attention_probs_dropout_prob': 0.0, 'hidden_size': 256}
-    model = dataclasses.replace(TINY.model, **changes, max_position_embeddings=128)
-    config = dataclasses.replace(TINY, model=model, mesh=MeshConfig(data=1, fsdp=2, tensor=2))
+    changes |= {'max_position_embeddings': 128}
+    config = changed(TINY, model=changes, mesh=MeshConfig(data=1, fsdp=2, tensor=2))
     phase = PHASE._replace(max_seq_length=128)
     assert plan(config, four, phase)['fits']
     assert not caplog.messages, 'plain attention'
@@ -71,7 +70,7 @@ def test_the_compiler_for_tpus_takes_the_flash_attention_kernel(
 
 @pytest.mark.slow
 def test_the_figures_of_a_plan(four: list[jax.Device]) -> None:
-    config = dataclasses.replace(TINY, mesh=MeshConfig(data=1, fsdp=2, tensor=2))
+    config = changed(TINY, mesh=MeshConfig(data=1, fsdp=2, tensor=2))
     result = plan(config, four)
     assert result['fits']
     assert result['flops'] == step_flops(TINY.model, PHASE)
@@ -105,8 +104,7 @@ def test_the_collectives_of_the_presets(four: list[jax.Device]) -> None:
     count = sum(leaf.size for leaf in jax.tree.leaves(abstract_params()))
 
     def sent(mesh: MeshConfig) -> dict[str, float]:
-        config = dataclasses.replace(TINY, mesh=mesh)
-        result = plan(config, four)['collectives']
+        result = plan(changed(TINY, mesh=mesh), four)['collectives']
         kinds: dict[str, float] = collections.defaultdict(float)
         for words, size in result.items():
             kinds[words.removeprefix('synchronous ').replace('data+fsdp', 'both')] += size
@@ -130,8 +128,7 @@ def test_a_wide_model_overlaps_its_collectives_and_copies_little(four: list[jax.
     device computes, and hardly anything is copied or transposed."""
     sizes = {'hidden_size': 512, 'num_attention_heads': 8, 'intermediate_size': 2048}
     sizes |= {'vocab_size': 8192, 'num_hidden_layers': 2, 'max_position_embeddings': 256}
-    model = dataclasses.replace(TINY.model, **sizes)
-    config = dataclasses.replace(TINY, model=model, mesh=MeshConfig(data=2, fsdp=2))
+    config = changed(TINY, model=sizes, mesh=MeshConfig(data=2, fsdp=2))
     result = plan(config, four, Phase(1000, 256, 64, 40))
     sent: dict[str, float] = collections.defaultdict(float)
     for name, size in result['collectives'].items():
@@ -149,11 +146,9 @@ def abstract_params() -> object:
 
 
 @pytest.mark.skipif(small_run.QUICK, reason='the messages of the compiler are tested below')
-def test_a_plan_that_does_not_fit(
-    four: list[jax.Device],
-) -> None:
-    wide = dataclasses.replace(TINY.model, vocab_size=1 << 24, hidden_size=128, num_hidden_layers=1)
-    config = dataclasses.replace(TINY, model=wide)
+def test_a_plan_that_does_not_fit(four: list[jax.Device]) -> None:
+    wide = {'vocab_size': 1 << 24, 'hidden_size': 128, 'num_hidden_layers': 1}
+    config = changed(TINY, model=wide)
     result = plan(config, four)
     assert not result['fits']
     assert result['exceeds'] > GIB
@@ -192,7 +187,7 @@ def test_messages_about_too_little_memory(message: str) -> None:
     large = many | {'used': 40 * GIB}
     assert 'accum_steps=4 ' in tables.advice(large, TINY), 'enough of them'
     assert 'remat=full' in tables.advice(many | {'used': 500 * GIB}, TINY)
-    four = dataclasses.replace(TINY, train=dataclasses.replace(TINY.train, accum_steps=4))
+    four = changed(TINY, train={'accum_steps': 4})
     assert 'accum_steps=8 ' in tables.advice(many, four)
     assert 'accum_steps=2' in tables.advice(result | {'remat': 'full'}, TINY)
     least = result | {'remat': 'full', 'rows_per_device': 1}
@@ -212,8 +207,7 @@ def test_a_step_that_cannot_be_read_has_an_error(
         raise NotImplementedError('how often the loop while.3 runs is not known')
 
     monkeypatch.setattr(roofline, '_roofline', unknown)
-    one_layer = dataclasses.replace(TINY.model, num_hidden_layers=1)
-    result = plan(dataclasses.replace(TINY, model=one_layer), four)
+    result = plan(changed(TINY, model={'num_hidden_layers': 1}), four)
     assert result['fits'] and 'time of a step is not known: how often' in result['error']
     fits, time = tables.summary([result], TINY, None)
     assert 'yes' in fits and 'time of a step is not known: how often' in time
