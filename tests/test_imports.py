@@ -108,11 +108,16 @@ def test_configurations_import_the_configuration_alone() -> None:
         assert imports(path, known) <= {'config', presets}, path
 
 
-def test_only_data_imports_tensorflow() -> None:
-    imported = re.compile(r'^\s*(import|from) (tensorflow|clu)\b', re.MULTILINE)
-    for module, path in modules().items():
-        if imported.search(path.read_text()):
-            assert module.startswith(('data.', 'convert.')), module
+def importers(libraries: str) -> list[str]:
+    """The modules that import a library, which is given as a pattern."""
+    imported = re.compile(rf'^\s*(import|from) ({libraries})\b', re.MULTILINE)
+    return [name for name, path in modules().items() if imported.search(path.read_text())]
+
+
+def test_only_data_imports_tensorflow_and_only_checkpoint_orbax() -> None:
+    found = importers('tensorflow|clu')
+    assert found and all(module.startswith(('data.', 'convert.')) for module in found), found
+    assert importers('orbax') == ['training.checkpoint']
 
 
 # The libraries that the extras `data` and `finetune` install.
@@ -164,9 +169,3 @@ def test_a_mistake_is_found_before_slow_imports(module: str) -> None:
     )
     done = small_run.ended('-c', code, *MISTAKEN[module])
     assert done.stdout.split() == ['2'], done.stderr
-
-
-def test_only_checkpoint_knows_orbax() -> None:
-    imported = re.compile(r'^\s*(import|from) orbax', re.MULTILINE)
-    found = [name for name, path in modules().items() if imported.search(path.read_text())]
-    assert found == ['training.checkpoint']

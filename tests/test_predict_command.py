@@ -15,14 +15,6 @@ from bert_jax.config import DataConfig
 from bert_jax.inference import text_inputs, trained_model
 
 
-@pytest.mark.slow
-def test_a_process_of_its_own(word_folder: pathlib.Path) -> None:
-    command = ['-m', 'bert_jax.predict', f'--checkpoint={word_folder}', '--text=alpha']
-    done = small_run.ended(*command)
-    assert (done.returncode, done.stdout) == (2, ''), done.stderr
-    assert done.stderr.startswith('predict: ') and done.stderr.count('\n') == 1
-
-
 def test_the_command_line(
     tmp_path: pathlib.Path,
     word_folder: pathlib.Path,

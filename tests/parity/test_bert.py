@@ -103,14 +103,9 @@ def test_auto_classes_read_what_we_write(tmp_path: pathlib.Path, shared_data: An
     assert type(encoder).__name__ == 'BertModel' and not info['missing_keys'], info
     theirs = reference.transformers.AutoTokenizer.from_pretrained(tmp_path / 'back')
     assert theirs.model_max_length == SMALL['max_position_embeddings']
-    texts = ['Ünïcödé Wörds, naïve café: ÅNGSTRÖM', "Paris is [MASK] nice, isn't it?", '中文']
-    bert = reference.predict.load(model.folder)
-    assert bert.encoder.vocabulary is not None
-    for text, row in zip(texts, bert.encoder.encode(texts), strict=True):
-        assert theirs(text)['input_ids'] == row.input_ids, text
-    pair = theirs('One text.', 'Another one.')
-    (row,) = bert.encoder.encode([('One text.', 'Another one.')])
-    assert pair['input_ids'] == row.input_ids and pair['token_type_ids'] == row.token_type_ids
+    text = 'Ünïcödé Wörds, naïve café: ÅNGSTRÖM'
+    (row,) = reference.predict.load(model.folder).encoder.encode([text])
+    assert theirs(text)['input_ids'] == row.input_ids
 
 
 def test_gradients(tmp_path: pathlib.Path) -> None:
