@@ -43,7 +43,6 @@ def test_there_are_no_options_for_cpus() -> None:
     [
         ('TPU v5 lite', 1, 1, True),
         ('TPU v5 lite', 1, 16, True),
-        ('TPU v5 lite', 1, 24, False),
         ('TPU v5 lite', 1, 256, False),
         ('TPU v5 lite', 2, 16, True),  # 32 chips, but no slice has more than 16
         ('TPU v5 lite', 2, 32, False),
