@@ -59,7 +59,7 @@ class EncoderDecoder(nn.Module):
         outputs = {'last_hidden_state': self.encoder(inputs, deterministic)}
         if target_ids is not None:
             source = Source(outputs['last_hidden_state'], inputs)
-            hidden = self.decoder(target_ids, source, deterministic)
+            hidden, _ = self.decoder(target_ids, source, deterministic=deterministic)
             outputs |= {'decoder_hidden_state': hidden} | self._scores(hidden)
         return outputs
 
@@ -68,7 +68,7 @@ class EncoderDecoder(nn.Module):
     ) -> tuple[jax.Array, KeysAndValues]:
         """Returns the scores of the tokens that follow `ids`, float32[batch, beams, vocab], and the
         new cache. ids: int32[batch, beams], the tokens at the place `position` of the targets."""
-        hidden, cache = self.decoder.step(ids, source, position, cache)
+        hidden, cache = self.decoder(ids, source, position, cache)
         return self._scores(hidden)['prediction_logits'], cache
 
     def _scores(self, hidden: jax.Array) -> Outputs:
