@@ -168,10 +168,10 @@ def _rules_of_xlnet(config: Config) -> Rules:
         expected = f"{value!r} because model.model_type is 'xlnet'"
         yield f'model.{name}', getattr(model, name) == value, expected
     if not is_xlnet:
-        named = ('position_embedding_type', model.position_embedding_type != 'relative')
+        holds = model.position_embedding_type != 'relative'
         kinds = "'absolute', 'sinusoidal', 'rotary' or 'none'"
         expected = f"{kinds}, because model.model_type is {model.model_type!r}, not 'xlnet'"
-        yield f'model.{named[0]}', named[1], expected
+        yield 'model.position_embedding_type', holds, expected
         yield 'model.clamp_len', not model.clamp_len, '0, because model.model_type is not xlnet'
     if not model.mem_len:
         yield 'model.reuse_len', not model.reuse_len, '0, because model.mem_len is 0'
