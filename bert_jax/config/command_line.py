@@ -19,7 +19,7 @@ from typing import Any
 
 import absl.logging
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from bert_jax.config import (
     Config,
@@ -129,7 +129,7 @@ def _help(module: str, argv: list[str], flag_values: flags.FlagValues) -> str:
 
     others = [arg for arg in argv if arg not in HELP]
     named = 'config' in flag_values and any(CONFIG_FLAG.match(arg) for arg in others)
-    values = _values(others) if named else None
+    values = ConfigDict(_values(others)) if named else None
     loaded = sys.modules[module]
     spec = loaded.__spec__  # has the real name of the module that runs as __main__
     return help.text(spec.name if spec else module, loaded.__doc__ or '', flag_values, values)
