@@ -136,7 +136,6 @@ def _rules_of_data_and_start(config: Config) -> Rules:
     expected = 'empty if init_from is empty; it adds to the vocabulary of init_from'
     yield 'data.add_tokens', not config.data.add_tokens or bool(config.init_from), expected
     reinit = config.reinit_layers  # `model_dir.start_from` knows how many layers init_from has
-    yield 'reinit_layers', reinit >= 0, '0 or more'
     yield 'reinit_layers', not reinit or bool(config.init_from), '0 if init_from is empty'
     yield 'reinit_layers', not reinit or not model.share_layers, f'0 {SHARED}'
     divides = config.kind == 'pretraining' or not train.batch_size % train.accum_steps
