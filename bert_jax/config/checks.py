@@ -136,7 +136,6 @@ def _rules_of_data_and_start(config: Config) -> Rules:
     expected = 'empty if init_from is empty; it adds to the vocabulary of init_from'
     yield 'data.add_tokens', not config.data.add_tokens or bool(config.init_from), expected
     reinit = config.reinit_layers  # `model_dir.start_from` knows how many layers init_from has
-    yield 'reinit_layers', reinit >= 0, '0 or more'
     yield 'reinit_layers', not reinit or bool(config.init_from), '0 if init_from is empty'
     yield 'reinit_layers', not reinit or not model.share_layers, f'0 {SHARED}'
     divides = config.kind == 'pretraining' or not train.batch_size % train.accum_steps
@@ -168,10 +167,10 @@ def _rules_of_xlnet(config: Config) -> Rules:
         expected = f"{value!r} because model.model_type is 'xlnet'"
         yield f'model.{name}', getattr(model, name) == value, expected
     if not is_xlnet:
-        named = ('position_embedding_type', model.position_embedding_type != 'relative')
+        holds = model.position_embedding_type != 'relative'
         kinds = "'absolute', 'sinusoidal', 'rotary' or 'none'"
         expected = f"{kinds}, because model.model_type is {model.model_type!r}, not 'xlnet'"
-        yield f'model.{named[0]}', named[1], expected
+        yield 'model.position_embedding_type', holds, expected
         yield 'model.clamp_len', not model.clamp_len, '0, because model.model_type is not xlnet'
     if not model.mem_len:
         yield 'model.reuse_len', not model.reuse_len, '0, because model.mem_len is 0'

@@ -19,7 +19,7 @@ from typing import Any
 
 import absl.logging
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from bert_jax.config import (
     Config,
@@ -129,7 +129,7 @@ def _help(module: str, argv: list[str], flag_values: flags.FlagValues) -> str:
 
     others = [arg for arg in argv if arg not in HELP]
     named = 'config' in flag_values and any(CONFIG_FLAG.match(arg) for arg in others)
-    values = _values(others) if named else None
+    values = ConfigDict(_values(others)) if named else None
     loaded = sys.modules[module]
     spec = loaded.__spec__  # has the real name of the module that runs as __main__
     return help.text(spec.name if spec else module, loaded.__doc__ or '', flag_values, values)
@@ -180,19 +180,8 @@ def _values(argv: list[str]) -> dict[str, Any]:
     try:
         rest = flags.FLAGS(argv)
         values: dict[str, Any] = CONFIG.value.to_dict()
-    except flags.IllegalFlagValueError as error:
-        wrong = re.match(r'flag --config\.([\w.]+)=(.*?): ', str(error))
-        if wrong and wrong[1] in keys.KEYS:
-            kind = fields.value_type(keys.KEYS[wrong[1]]).__name__
-            raise ValueError(f'config.{wrong[1]} must be {kind}, not {wrong[2]!r}') from error
-        line = _last_line(error)
-        raise ValueError(line if line.startswith('flag --') else f'--config: {line}') from error
-    except flags.UnrecognizedFlagError as error:
-        raise _unknown_flag(error) from error
-    except flags.Error:
-        raise
     except Exception as error:  # the file is the user's code and may raise anything
-        raise ValueError(f'--config: {_last_line(error)}') from error
+        raise _explained(error) from error
     _refuse_arguments(rest[1:])
     _refuse_empty(flags.FLAGS)
     return values
@@ -210,15 +199,23 @@ def _with_paths(argv: list[str]) -> list[str]:
     return found
 
 
-def _unknown_flag(error: flags.UnrecognizedFlagError) -> Exception:
-    """The error for a flag that does not exist: it may be a key without its section."""
-    name = error.flagname
-    meant = [key for key in keys.KEYS if name in (key, key.rpartition('.')[2])]
-    if not meant:
-        return error
-    _, equals, value = str(error.flagvalue).partition('=')
-    written = ' or '.join(f'--config.{key}={value if equals else "..."}' for key in meant)
-    return ValueError(f'--{name} is not a flag, but a key of the configuration: {written}')
+def _explained(error: Exception) -> Exception:
+    """The error to raise for an error of a flag or of the configuration's file."""
+    if isinstance(error, flags.UnrecognizedFlagError):  # it may be a key without its section
+        name, value = error.flagname, str(error.flagvalue).partition('=')[2]
+        meant = [key for key in keys.KEYS if name in (key, key.rpartition('.')[2])]
+        written = ' or '.join(f'--config.{key}={value or "..."}' for key in meant)
+        line = f'--{name} is not a flag, but a key of the configuration: {written}'
+        return ValueError(line) if meant else error
+    # config_flags puts a traceback before the message.
+    line = str(error).strip().split('\n')[-1].strip() or type(error).__name__
+    if isinstance(error, flags.IllegalFlagValueError):
+        wrong = re.match(r'flag --config\.([\w.]+)=(.*?): ', str(error))
+        if wrong and wrong[1] in keys.KEYS:
+            kind = fields.value_type(keys.KEYS[wrong[1]]).__name__
+            return ValueError(f'config.{wrong[1]} must be {kind}, not {wrong[2]!r}')
+        return ValueError(line if line.startswith('flag --') else f'--config: {line}')
+    return error if isinstance(error, flags.Error) else ValueError(f'--config: {line}')
 
 
 def _refuse_empty(flag_values: flags.FlagValues) -> None:
@@ -226,11 +223,6 @@ def _refuse_empty(flag_values: flags.FlagValues) -> None:
     for name in [name for name in PATHS if name in flag_values]:
         if flag_values[name].present and flag_values[name].value in ('', ['']):
             raise ValueError(f'--{name} is empty; expected a path')
-
-
-def _last_line(error: Exception) -> str:
-    """The message, without the traceback that config_flags puts before it."""
-    return str(error).strip().split('\n')[-1].strip() or type(error).__name__
 
 
 def check_output(path: str) -> None:

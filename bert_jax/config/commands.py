@@ -16,12 +16,16 @@ COMMANDS = {  # name -> module below bert_jax
 }
 
 
+def summary(path: pathlib.Path) -> str:
+    """The first line of the docstring of a Python file. The file is not executed."""
+    return (ast.get_docstring(ast.parse(path.read_text())) or '').partition('\n')[0]
+
+
 def describe(module: str) -> str:
-    """The first clause of the docstring of a command's module. The module is not imported."""
+    """The first clause of the docstring of a command's module."""
     path = PACKAGE.joinpath(*module.split('.'))
     path = path / '__main__.py' if path.is_dir() else path.with_suffix('.py')
-    line = (ast.get_docstring(ast.parse(path.read_text())) or '').partition('\n')[0]
-    return line.partition('. ')[0].partition(':')[0].rstrip('.')
+    return summary(path).partition('. ')[0].partition(':')[0].rstrip('.')
 
 
 def name_of(module: str) -> str:

@@ -126,16 +126,15 @@ def _phases(value: Any) -> tuple[Phase, ...]:
 
 def _phase(value: Any, number: int, names: str) -> Phase:
     """The phase in a dict, or in a tuple of four integers and perhaps the masking rate."""
-    given: dict[str, Any] | None = None
+    given = dict[str, Any]()
     if isinstance(value, Mapping):
         given = dict(value)
-        if unknown := [key for key in given if key not in Phase._fields]:
-            keys_of = f'config.train.phases[{number}]'
-            known = ', '.join(Phase._fields)
-            raise ValueError(f'{keys_of} has no key {unknown[0]!r}; its keys are {known}')
     elif isinstance(value, list | tuple) and len(value) in (4, 5):
         given = dict(zip(Phase._fields, value, strict=False))
-    given = given or {}
+    if unknown := [key for key in given if key not in Phase._fields]:
+        keys_of = f'config.train.phases[{number}]'
+        known = ', '.join(Phase._fields)
+        raise ValueError(f'{keys_of} has no key {unknown[0]!r}; its keys are {known}')
     rate = given.get('masked_lm_prob', 0.5)
     counts = [count for key, count in given.items() if key != 'masked_lm_prob']
     integers = all(type(count) is int and count > 0 for count in counts) and 'steps' in given

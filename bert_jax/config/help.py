@@ -12,11 +12,11 @@ import textwrap
 from typing import Any
 
 from absl import flags
+from ml_collections import ConfigDict
 
 from bert_jax.config import Config, commands, fields, keys, presets, schema
 from bert_jax.config.fields import Fact
 
-Values = dict[str, Any]
 PROCESSES = ('distributed', 'coordinator', 'num_processes', 'process_id')
 WIDTH, COLUMN = 80, 28
 KIND_NOTES = {Fact.PRETRAINING: 'Only in pretraining.', Fact.FINETUNING: 'Only in fine-tuning.'}
@@ -31,11 +31,11 @@ VALUES_HEADING = """
 Keys that this run reads, their values, and [the allowed values]:"""
 
 
-def text(module: str, doc: str, flag_values: flags.FlagValues, values: Values | None) -> str:
+def text(module: str, doc: str, flag_values: flags.FlagValues, values: ConfigDict | None) -> str:
     """The text that --help prints for a command.
 
     module: the name of its module, and doc its docstring. flag_values: its flags. values: those of
-    the configuration that --config names, as nested dicts; None shows the defaults.
+    the configuration that --config names; None shows the defaults.
     """
     found = _flags_of_package(flag_values)
     own = {name: flag for name, flag in found.items() if name not in PROCESSES}
@@ -96,15 +96,15 @@ def _entry(name: str, words: str) -> str:
     return '\n'.join(line.rstrip() for line in lines)
 
 
-def _keys(values: Values | None) -> list[str]:
+def _keys(values: ConfigDict | None) -> list[str]:
     """The lines that describe the keys, one or more for each key.
 
     If `values` are given, only the keys that their kind of run reads are listed.
     """
-    defaults, comments = schema.default().to_dict(), key_comments()
+    defaults, comments = schema.default(), key_comments()
     lines, section, unread = list[str](), None, None
     if values is not None:
-        unread = keys.UNREAD[schema.kind_of(_get(values, 'data.task'))]
+        unread = keys.UNREAD[schema.kind_of(values.data.task)]
     for key, field in keys.KEYS.items():
         if unread in fields.facts(field):
             continue
@@ -112,8 +112,8 @@ def _keys(values: Values | None) -> list[str]:
         if above != section:
             section = above
             lines += ['', f'--config.{above}.' if above else '--config.']
-        default = _get(defaults, key)
-        value = default if values is None else _get(values, key)
+        default = keys.get(defaults, key)
+        value = default if values is None else keys.get(values, key)
         words = [comments[key]]
         if values is None:
             words += [KIND_NOTES[fact] for fact in fields.facts(field) if fact in KIND_NOTES]
@@ -121,12 +121,6 @@ def _keys(values: Values | None) -> list[str]:
             words.append(f'Default: {_shown(default)}.')
         lines.append(_entry(f'{name}={_shown(value)}', ' '.join([*words, _allowed(field)]).strip()))
     return lines
-
-
-def _get(values: Any, key: str) -> Any:
-    for name in key.split('.'):
-        values = values[name]
-    return values
 
 
 def _shown(value: Any) -> str:

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from bert_jax.config import fields
 from bert_jax.config.fields import INHERIT, Fact
 from bert_jax.config.model import RATES, ModelConfig
@@ -43,7 +45,7 @@ def _read_by(fact: Fact) -> dict[str, tuple[str, ...]]:
 READ_BY, READ_BY_TASK = _read_by(Fact.PRETRAINING), _read_by(Fact.FINETUNING)
 
 
-def get(config: Config, key: str) -> Any:
+def get(config: Config | ConfigDict, key: str) -> Any:
     """The value of a key."""
     value: Any = config
     for name in key.split('.'):

@@ -1,10 +1,11 @@
 """The configurations in configs/, the folder beside the package, by name."""
 
-import ast
 import difflib
 import pathlib
 
-FOLDER = pathlib.Path(__file__).resolve().parents[2] / 'configs'
+from bert_jax.config import commands
+
+FOLDER = commands.PACKAGE.parent / 'configs'
 
 
 def names() -> list[str]:
@@ -13,12 +14,8 @@ def names() -> list[str]:
 
 
 def descriptions() -> dict[str, str]:
-    """The first line of each configuration's docstring, by name. The files are not executed."""
-    found = {}
-    for name in names():
-        text = ast.get_docstring(ast.parse((FOLDER / f'{name}.py').read_text())) or ''
-        found[name] = text.partition('\n')[0]
-    return found
+    """The first line of each configuration's docstring, by name."""
+    return {name: commands.summary(FOLDER / f'{name}.py') for name in names()}
 
 
 def resolve(value: str) -> str:

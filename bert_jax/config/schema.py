@@ -194,7 +194,7 @@ class Config:
     # Task 'translate': the checkpoint that the decoder of a new run starts from; '': init_from.
     init_decoder_from: str = setting('', FINETUNING, FREE, 'translate')
     # The number of top layers that start from random values, together with the pooler.
-    reinit_layers: int = 0
+    reinit_layers: Count = 0
 
     @property
     def kind(self) -> Kind:

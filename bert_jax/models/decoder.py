@@ -41,8 +41,11 @@ class KeysAndValues(NamedTuple):
     () before the first token. Inside a layer, the arrays have no axis of layers.
     """
 
-    own: Any
+    own: Any = ()
     source: Any = ()
+
+
+NOTHING = KeysAndValues()
 
 
 class MaskedSelfAttention(nn.Module):
@@ -64,9 +67,7 @@ class MaskedSelfAttention(nn.Module):
         rate, unpadded = config.attention_probs_dropout_prob, EncoderInputs.example()
         key = Dropout(rate, name='probs_dropout').key(deterministic)
         if position is None:
-            length = x.shape[1]
-            seen = jnp.tril(jnp.ones((length, length), bool))
-            context = attend(q, k, v, unpadded, key, rate, seen)
+            seen = jnp.tril(jnp.ones((x.shape[1], x.shape[1]), bool))
         else:
             cache = jax.tree.map(
                 lambda all, new: jax.lax.dynamic_update_index_in_dim(all, new, position, axis=2),
@@ -76,10 +77,10 @@ class MaskedSelfAttention(nn.Module):
             # The beams of a row do not attend to each other, so each is a row of its own.
             rows = x.shape[0] * x.shape[1]
             k, v = (part.reshape(rows, *part.shape[2:]) for part in cache)
+            q = q.reshape(rows, 1, *q.shape[2:])
             seen = jnp.arange(k.shape[1])[None] <= position
-            single = q.reshape(rows, 1, *q.shape[2:])
-            context = attend(single, k, v, unpadded, key, rate, seen)
-            context = context.reshape(q.shape)
+        context = attend(q, k, v, unpadded, key, rate, seen)
+        context = context.reshape(*x.shape[:2], *context.shape[2:])
         return output(config, context), cache
 
 
@@ -156,25 +157,22 @@ class Decoder(nn.Module):
         self.embeddings = Embeddings(config)
         self.layers = layer_stack(config, DecoderLayer, config.num_decoder_layers)(config)
 
-    def __call__(self, ids: jax.Array, source: Source, deterministic: bool = True) -> jax.Array:
-        """Returns the hidden states [batch, length, hidden] of whole targets.
+    def __call__(
+        self,
+        ids: jax.Array,
+        source: Source,
+        position: jax.Array | None = None,
+        cache: KeysAndValues = NOTHING,
+        deterministic: bool = True,
+    ) -> tuple[jax.Array, Any]:
+        """Returns the hidden states of the tokens `ids`, [*ids.shape, hidden], and the new cache.
 
-        ids: int32[batch, length], the tokens of the targets.
+        ids: int32[batch, length], whole targets. In generation they are int32[batch, beams], the
+        tokens at the place `position`, int32[], and `cache` has the tokens before them.
         """
-        x = self.embeddings(EncoderInputs(ids), deterministic)
-        hidden, _ = self.layers(x, (source, None), deterministic, KeysAndValues(()))
-        return hidden
-
-    def step(
-        self, ids: jax.Array, source: Source, position: jax.Array, cache: KeysAndValues
-    ) -> tuple[jax.Array, KeysAndValues]:
-        """Returns the hidden states [batch, beams, hidden] of a token of each beam, and the cache.
-
-        ids: int32[batch, beams], the tokens at the place `position` of the targets.
-        """
-        places = jnp.full(ids.shape, position, jnp.int32)
-        x = self.embeddings(EncoderInputs(ids, position_ids=places), True)
-        return self.layers(x, (source, position), True, cache)
+        places = None if position is None else jnp.full(ids.shape, position, jnp.int32)
+        x = self.embeddings(EncoderInputs(ids, position_ids=places), deterministic)
+        return self.layers(x, (source, position), deterministic, cache)
 
 
 def empty_cache(config: ModelConfig, rows: int, beams: int, length: int) -> KeysAndValues:

@@ -26,18 +26,13 @@ class Embeddings(nn.Module):
 
     def setup(self) -> None:
         config = self.config
-
-        def table(name: str, rows: int, axis: str) -> jax.Array:
-            shape = (rows, config.embedding_width)
-            return parameter(self, name, kernel_init(config), shape, (axis, 'embed'), 'table')
-
-        self.word_embeddings = table('word_embeddings', config.vocab_size, 'vocab')
+        self.word_embeddings = self._table('word_embeddings', config.vocab_size, 'vocab')
         if config.position_embedding_type == 'absolute':
-            self.position_embeddings = table(
+            self.position_embeddings = self._table(
                 'position_embeddings', config.max_position_embeddings, 'position'
             )
         if config.type_vocab_size:
-            self.token_type_embeddings = table(
+            self.token_type_embeddings = self._table(
                 'token_type_embeddings', config.type_vocab_size, 'token_type'
             )
         self.layer_norm = LayerNorm(config)
@@ -46,6 +41,10 @@ class Embeddings(nn.Module):
             self.embedding_hidden_mapping_in = Dense(
                 config, (config.hidden_size,), ('embed',), ('features',)
             )
+
+    def _table(self, name: str, rows: int, axis: str) -> jax.Array:
+        shape = (rows, self.config.embedding_width)
+        return parameter(self, name, kernel_init(self.config), shape, (axis, 'embed'), 'table')
 
     def __call__(self, inputs: EncoderInputs, deterministic: bool) -> jax.Array:
         """Returns [batch, length, hidden]."""

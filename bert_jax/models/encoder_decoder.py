@@ -59,7 +59,7 @@ class EncoderDecoder(nn.Module):
         outputs = {'last_hidden_state': self.encoder(inputs, deterministic)}
         if target_ids is not None:
             source = Source(outputs['last_hidden_state'], inputs)
-            hidden = self.decoder(target_ids, source, deterministic)
+            hidden, _ = self.decoder(target_ids, source, deterministic=deterministic)
             outputs |= {'decoder_hidden_state': hidden} | self._scores(hidden)
         return outputs
 
@@ -68,7 +68,7 @@ class EncoderDecoder(nn.Module):
     ) -> tuple[jax.Array, KeysAndValues]:
         """Returns the scores of the tokens that follow `ids`, float32[batch, beams, vocab], and the
         new cache. ids: int32[batch, beams], the tokens at the place `position` of the targets."""
-        hidden, cache = self.decoder.step(ids, source, position, cache)
+        hidden, cache = self.decoder(ids, source, position, cache)
         return self._scores(hidden)['prediction_logits'], cache
 
     def _scores(self, hidden: jax.Array) -> Outputs:
@@ -108,13 +108,13 @@ MAY_DIFFER = ('num_hidden_layers', 'vocab_size', 'initializer_range')
 
 def check(config: ModelConfig) -> None:
     """Raises ValueError if a field has a value that a decoder does not support, and names it."""
-    wanted: dict[str, tuple[Any, Any]]
-    wanted = {name: (getattr(config, name), value) for name, value in ONLY.items()}
-    if config.position_embedding_type not in ('absolute', 'sinusoidal'):
-        wanted['position_embedding_type'] = config.position_embedding_type, 'absolute'
-    if config.decoder_shares == 'everything':
-        wanted['decoder_layers'] = config.num_decoder_layers, config.num_hidden_layers
-    for name, (value, only) in wanted.items():
+    expected: dict[str, Any] = dict(ONLY)
+    if config.position_embedding_type != 'sinusoidal':
+        expected['position_embedding_type'] = 'absolute'
+    if config.decoder_shares == 'everything' and config.decoder_layers:
+        expected['decoder_layers'] = config.num_hidden_layers
+    for name, only in expected.items():
+        value = getattr(config, name)
         if value != only:
             raise ValueError(
                 f'config.model.{name} is {value!r}; a decoder supports only {only!r}. Start from a '

@@ -5,7 +5,6 @@ The tokens are the same as those of `generate` of Hugging Face Transformers with
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +15,6 @@ from bert_jax.models.encoder_decoder import EncoderDecoder
 from bert_jax.models.inputs import EncoderInputs
 
 NEVER = -1e9  # the score of a text that must not be chosen
-# (tokens int32[rows, beams], their place, cache) -> (scores float32[rows, beams, vocab], cache)
-NextScores = Callable[[jax.Array, jax.Array, KeysAndValues], tuple[jax.Array, KeysAndValues]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,36 +39,6 @@ class Search:
     no_repeat_ngram_size: int = 0
 
 
-def generate(
-    model: EncoderDecoder, params: Any, inputs: EncoderInputs, search: Search
-) -> jax.Array:
-    """Returns the tokens of the texts, int32[rows, max_length], without the start token.
-
-    A text ends with `search.end`, unless it has max_length tokens, and is followed by padding. A
-    row without a token, which only fills a batch, has padding alone.
-    """
-    variables = {'params': params}
-    step = functools.partial(model.apply, variables, method='step')
-    source = Source(model.apply(variables, inputs)['last_hidden_state'], inputs)
-    rows, beams = inputs.input_ids.shape[0], search.num_beams
-    empty = empty_cache(model.config, rows, beams, search.max_length)
-    start = jnp.full((rows, beams), search.start, jnp.int32)
-    # Only the keys and values of the source are used. The compiler removes the rest of this step.
-    _, first = step(start, source, jnp.int32(0), empty)
-
-    def next_scores(
-        ids: jax.Array, position: jax.Array, cache: KeysAndValues
-    ) -> tuple[jax.Array, KeysAndValues]:
-        cache = KeysAndValues(cache.own, first.source)
-        scores, cache = step(ids, source, position, cache)
-        written = jnp.arange(scores.shape[-1]) < search.tokens
-        return jnp.where(written, scores, -jnp.inf), KeysAndValues(cache.own)
-
-    mask = inputs.segment_ids
-    has_text = jnp.ones(rows, bool) if mask is None else jnp.any(mask > 0, axis=1)
-    return _beam_search(next_scores, empty, start, has_text, search)
-
-
 class _Beams(NamedTuple):
     """The state of a beam search. The texts in `complete` are sorted, the best one first."""
 
@@ -83,31 +50,26 @@ class _Beams(NamedTuple):
     is_complete: jax.Array  # bool[rows, beams], false where `complete` has no text yet
     improves: jax.Array  # bool[rows], whether a running text may become better than these
     all_end: jax.Array  # bool[], whether no candidate of any row goes on
-    cache: KeysAndValues
+    own: Any  # the keys and values of these tokens (`KeysAndValues.own`)
 
 
-def _beam_search(
-    next_scores: NextScores,
-    cache: KeysAndValues,
-    start: jax.Array,
-    has_text: jax.Array,
-    search: Search,
+def generate(
+    model: EncoderDecoder, params: Any, inputs: EncoderInputs, search: Search
 ) -> jax.Array:
-    """See `generate`."""
-    rows, beams = start.shape
-    texts = jnp.full((rows, beams, search.max_length), search.pad, jnp.int32)
-    never = jnp.full((rows, beams), NEVER, jnp.float32)
-    state = _Beams(
-        jnp.int32(0),
-        texts,
-        never.at[:, 0].set(0.0),  # all beams are equal at first, so one of them is extended
-        texts,
-        never,
-        jnp.zeros((rows, beams), bool),
-        has_text,
-        jnp.bool_(False),
-        cache,
-    )
+    """Returns the tokens of the texts, int32[rows, max_length], without the start token.
+
+    A text ends with `search.end`, unless it has max_length tokens, and is followed by padding. A
+    row without a token, which only fills a batch, has padding alone.
+    """
+    variables = {'params': params}
+    step = functools.partial(model.apply, variables, method='step')
+    source = Source(model.apply(variables, inputs)['last_hidden_state'], inputs)
+    rows, mask = inputs.input_ids.shape[0], inputs.segment_ids
+    has_text = jnp.ones(rows, bool) if mask is None else jnp.any(mask > 0, axis=1)
+    empty = empty_cache(model.config, rows, search.num_beams, search.max_length)
+    start = jnp.full((rows, search.num_beams), search.start, jnp.int32)
+    # Only the keys and values of the source are used. The compiler removes the rest of this step.
+    _, first = step(start, source, jnp.int32(0), empty)
 
     def goes_on(state: _Beams) -> jax.Array:
         full = jnp.all(state.is_complete | ~has_text[:, None]) & search.early_stopping
@@ -116,15 +78,36 @@ def _beam_search(
     def add_token(state: _Beams) -> _Beams:
         before = jnp.maximum(state.position - 1, 0)
         last = jnp.where(state.position > 0, state.running[:, :, before], start)
-        scores, cache = next_scores(last, state.position, state.cache)
+        cache = KeysAndValues(state.own, first.source)
+        scores, cache = step(last, source, state.position, cache)
+        scores = jnp.where(jnp.arange(scores.shape[-1]) < search.tokens, scores, -jnp.inf)
         scores = _allowed(jax.nn.log_softmax(scores), state.running, state.position, search)
-        return _chosen(state, scores, cache, search)
+        return _chosen(state, scores, cache.own, search)
 
-    final = jax.lax.while_loop(goes_on, add_token, state)
+    final = jax.lax.while_loop(goes_on, add_token, _beginning(has_text, empty.own, search))
     return jnp.where(has_text[:, None], final.complete[:, 0], search.pad)
 
 
-def _chosen(state: _Beams, scores: jax.Array, cache: KeysAndValues, search: Search) -> _Beams:
+def _beginning(has_text: jax.Array, own: Any, search: Search) -> _Beams:
+    """Returns the state before the first token."""
+    shape = (len(has_text), search.num_beams)
+    texts = jnp.full((*shape, search.max_length), search.pad, jnp.int32)
+    never = jnp.full(shape, NEVER, jnp.float32)
+    return _Beams(
+        position=jnp.int32(0),
+        running=texts,
+        # All beams are equal at first, so one of them is extended.
+        running_scores=never.at[:, 0].set(0.0),
+        complete=texts,
+        complete_scores=never,
+        is_complete=jnp.zeros(shape, bool),
+        improves=has_text,
+        all_end=jnp.bool_(False),
+        own=own,
+    )
+
+
+def _chosen(state: _Beams, scores: jax.Array, own: Any, search: Search) -> _Beams:
     """Returns the state after another token. scores: float32[rows, beams, vocab],
     log-probabilities."""
     rows, beams, vocab = scores.shape
@@ -141,7 +124,6 @@ def _chosen(state: _Beams, scores: jax.Array, cache: KeysAndValues, search: Sear
     running_scores, kept = jax.lax.top_k(totals + ends * NEVER, beams)
     running = _rows_of(candidates, kept)
     moved = _rows_of(parents, kept)
-    own = cache.own
     if beams > 1:
         own = jax.tree.map(lambda x: jax.vmap(_rows_of, (0, None))(x, moved), own)
 
@@ -168,7 +150,7 @@ def _chosen(state: _Beams, scores: jax.Array, cache: KeysAndValues, search: Sear
         is_complete,
         improves,
         jnp.all(ends),
-        KeysAndValues(own),
+        own,
     )
 
 

@@ -43,11 +43,9 @@ class XLNetEmbeddings(Embeddings):
 
     def setup(self) -> None:
         config, init = self.config, kernel_init(self.config)
-        shape = (config.vocab_size, config.hidden_size)
-        self.word_embeddings = parameter(
-            self, 'word_embeddings', init, shape, ('vocab', 'embed'), 'table'
-        )
-        self.mask_embedding = parameter(self, 'mask_embedding', init, shape[1:], VECTOR, 'table')
+        self.word_embeddings = self._table('word_embeddings', config.vocab_size, 'vocab')
+        width = (config.hidden_size,)
+        self.mask_embedding = parameter(self, 'mask_embedding', init, width, VECTOR, 'table')
         self.dropout = Dropout(config.hidden_dropout_prob)
 
     def __call__(self, inputs: EncoderInputs, deterministic: bool) -> jax.Array:

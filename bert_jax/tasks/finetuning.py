@@ -12,7 +12,7 @@ from bert_jax.batch import TRAINING_LENGTHS, Batch, BatchSpec, Feature
 from bert_jax.config import Phase
 from bert_jax.models.flops import encoder_flops
 from bert_jax.models.heads import Outputs
-from bert_jax.tasks.losses import Sum, Sums, accuracy, binary_cross_entropy, cross_entropy
+from bert_jax.tasks.losses import Sums, accuracy, binary_cross_entropy, cross_entropy
 from bert_jax.tasks.task import RandomStreams, Task
 
 
@@ -87,19 +87,14 @@ class MultiLabelTask(ClassificationTask):
         return {'label_targets': Feature(shape, 'int32', axes, 2)}
 
     def loss(self, params: Any, batch: Batch, rngs: RandomStreams, frozen: Any = ()) -> Sums:
-        outputs = self.apply(params, batch, rngs)
-        sums, weights = self._all_sums(outputs, batch), jnp.array(self.positive_weights or 1.0)
-        return sums | {'task_loss': self._cross_entropy(outputs, batch, weights)}
+        outputs, weights = self.apply(params, batch, rngs), jnp.array(self.positive_weights or 1.0)
+        return self._all_sums(outputs, batch) | self.sums(outputs, batch, weights)
 
-    def sums(self, outputs: Outputs, batch: Batch) -> Sums:
-        return {'task_loss': self._cross_entropy(outputs, batch, 1.0)}
-
-    def _cross_entropy(
-        self, outputs: Outputs, batch: Batch, positive_weights: jax.Array | float
-    ) -> Sum:
-        return binary_cross_entropy(
-            outputs['logits'], batch['label_targets'], batch['example_weights'], positive_weights
-        )
+    def sums(
+        self, outputs: Outputs, batch: Batch, positive_weights: jax.Array | float = 1.0
+    ) -> Sums:
+        scored = (outputs['logits'], batch['label_targets'], batch['example_weights'])
+        return {'task_loss': binary_cross_entropy(*scored, positive_weights)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,11 +47,6 @@ class Task(abc.ABC):
         them."""
         return ()
 
-    def with_frozen_layers(self, layers: int) -> 'Task':
-        """Returns the task without the backward pass of the embeddings and of the lowest `layers`
-        layers."""
-        return dataclasses.replace(self, frozen_layers=layers)
-
     @abc.abstractmethod
     def lengths(self, phase: Phase) -> tuple[int, ...]:
         """The sequence lengths that a batch of this phase can have, ascending.

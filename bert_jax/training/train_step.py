@@ -231,7 +231,7 @@ def build_step(
             'of a row depends on the other rows of its batch'
         )
     if (lowest := frozen_layers(config)) is not None:
-        task = task.with_frozen_layers(lowest)
+        task = dataclasses.replace(task, frozen_layers=lowest)
     boxed = jax.eval_shape(lambda: task.init(jax.random.key(0)))
     check_rules(boxed, mesh)
     info = describe(boxed)

@@ -26,7 +26,7 @@ from bert_jax.parallel.mesh import PRESETS as MESHES
 from bert_jax.preflight.checks import check_early
 from bert_jax.preflight.resolve import resolve, without_data
 from bert_jax.tasks.pretraining import OBJECTIVES
-from bert_jax.training.initialization import _reinitialize
+from bert_jax.training.initialization import reinitialize
 from bert_jax.training.train_step import Step, build_step
 
 GOLDEN = ROOT / 'tests' / 'golden'
@@ -153,7 +153,8 @@ def test_what_treats_layers_in_different_ways(name: str) -> None:
         for option, expected in (('layer_decay', rate), ('freeze', trained)):
             wanted = plain[path] * expected
             np.testing.assert_allclose(found[option][path], wanted, rtol=1e-6, err_msg=path)
-        fresh = _reinitialize(fact, before[path], -before[path], 1)
+        saved, negative = {path: before[path]}, {path: -before[path]}
+        fresh = reinitialize(saved, negative, {path: fact}, 1)[path]
         wanted = np.where(starts_afresh, -before[path], before[path])
         np.testing.assert_array_equal(fresh, wanted, err_msg=path)
 
