@@ -44,8 +44,9 @@ def problems(config: Config, workdir: epath.Path, start_over: bool = False) -> l
     found = list(_checkpoints(config, None if start_over else workdir))
     for key in FILES:
         path = keys.get(config, key)
-        if path and '://' not in path and path != 'tfds' and not _exists(path):
-            found.append(f'config.{key}={path} does not exist{_here(path)}')
+        if path in ('', 'tfds') or is_remote(path) or pathlib.Path(path).expanduser().exists():
+            continue
+        found.append(f'config.{key}={path} does not exist{_here(path)}')
     for key in file_lists.KEYS:
         value = getattr(config.data, key)
         try:
@@ -122,10 +123,6 @@ def _corpora(config: Config) -> Iterator[str]:
                 source(data, fetch=False)
         except (ValueError, OSError) as error:
             yield str(error)
-
-
-def _exists(path: str) -> bool:
-    return pathlib.Path(path).expanduser().exists()
 
 
 def _here(path: str) -> str:

@@ -86,22 +86,18 @@ class Progress:
             self._numbers = self._fitting(metrics)
             self._show()
         elif self._live:
-            self._print(f'step {step} {split}: {_described(metrics)}')
-        elif self._first:
+            self.note(f'step {step} {split}: {_described(metrics)}')
+        else:
             parts = [_described(metrics), *_pace(metrics), self._left()]
-            say(f'step {step}/{self._num_steps} {split}: {"; ".join(parts)}')
+            self.note(f'step {step}/{self._num_steps} {split}: {"; ".join(parts)}')
 
     def note(self, line: str) -> None:
-        """Prints a line."""
+        """Prints a line, above the live line if there is one."""
         if self._live:
-            self._print(line)
+            line = fitted(line, self._console.file)
+            self._bar.print(line, soft_wrap=True, highlight=False, markup=False)
         elif self._first:
             say(line)
-
-    def _print(self, line: str) -> None:
-        """Prints a line above the live line."""
-        line = fitted(line, self._console.file)
-        self._bar.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def close(self) -> None:
         self.state('stopped' if self._step < self._num_steps else 'finished')

@@ -124,7 +124,7 @@ def check(
     for key in keys.KEYS:
         before, now = keys.get(saved, key), keys.get(config, key)
         if before != now and not free_on_resume(key, config.kind) and key not in unknown:
-            wrong.append(f'config.{key} is {_shown(now)}, but the run has {_shown(before)}')
+            wrong.append(f'config.{key} is {now!r}, but the run has {before!r}')
     saved_data = read_data(workdir)
     if data['fingerprint'] and saved_data['fingerprint'] != data['fingerprint']:
         wrong.append(
@@ -170,11 +170,6 @@ def _other_start(
         f'config.init_from is {config.init_from or "empty"}{parameters}, but the run began from '
         f'{began or "random parameters"}'
     ]
-
-
-def _shown(value: Any) -> str:
-    """The value of a key in a message, in which an empty string is visible."""
-    return "''" if value == '' else str(value)
 
 
 def _same_folder(one: str, other: str) -> bool:
