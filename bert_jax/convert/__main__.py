@@ -41,10 +41,9 @@ def main(argv: list[str]) -> int:
         from bert_jax.convert import hub
 
         source = hub.local_folder(FLAGS.input) or source
-    if source.is_file():
-        raise ValueError(f'--input={source} is a file; give its folder, {source.parent}')
     if not source.is_dir():
-        raise ValueError(f'--input={source} is not a folder')
+        advice = f'; give its folder, {source.parent}' if source.is_file() else ''
+        raise ValueError(f'--input={source} is not a folder{advice}')
 
     from bert_jax.convert.folders import convert_in, convert_out
 

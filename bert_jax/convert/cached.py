@@ -6,7 +6,6 @@ trainer reads one format only.
 """
 
 import hashlib
-import json
 import os
 import pathlib
 
@@ -15,6 +14,7 @@ from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
 from bert_jax.convert import adapters, hf_weights, hub, sentence_folders
 from bert_jax.convert.folders import convert_in
+from bert_jax.convert.foreign import read_json
 from bert_jax.convert.tf1 import CONFIGS
 
 CASED = '--nolowercase'  # an option of `convert`, which some of its errors and lines name
@@ -73,15 +73,14 @@ def model_folder(
 
 def origin_of(folder: pathlib.Path) -> str | None:
     """The format of a checkpoint, an entry of FORMATS; None if it is not one of those."""
-    try:
-        values = json.loads((folder / 'config.json').read_text('utf-8-sig'))
-    except FileNotFoundError:
+    if not (folder / 'config.json').exists():
         if any((folder / name).is_file() for name in (adapters.CONFIG, sentence_folders.MODULES)):
             return 'hf'
         return 'tf1' if any((folder / name).is_file() for name in CONFIGS.values()) else None
+    try:
+        if 'model' in read_json(folder / 'config.json'):
+            return None
     except (ValueError, OSError):
-        return None
-    if not isinstance(values, dict) or 'model' in values:
         return None
     tensorflow = any(folder.glob('*.index')) and not any(
         path.name.startswith(hf_weights.FORMATS) for path in folder.iterdir()

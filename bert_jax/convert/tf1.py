@@ -210,22 +210,20 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     ):
         if lacks:
             raise ValueError(f'google-research/bert has no {what}; use --to=hf')
-    kind = source.vocabulary.kind if source.vocabulary else KINDS[0]
-    if kind not in KINDS:
+    vocabulary = source.vocabulary
+    if vocabulary is not None and vocabulary.kind not in KINDS:
         raise ValueError(
             f'google-research/bert reads vocabularies of WordPiece and SentencePiece, and this '
-            f'checkpoint has one of the kind {kind}; use --to=hf, or remove '
-            f'{", ".join(source.vocabulary.files if source.vocabulary else ())} from a copy of the '
-            'folder to convert the weights alone'
+            f'checkpoint has one of the kind {vocabulary.kind}; use --to=hf, or remove '
+            f'{", ".join(vocabulary.files)} from a copy of the folder to convert the weights alone'
         )
     tf = _tensorflow()
     tensors = rules.to_theirs(source.arrays(), TF1[config.model_type])
-    names = sorted(tensors)
     tf.raw_ops.SaveV2(
         prefix=str(directory / CHECKPOINT),
-        tensor_names=names,
-        shape_and_slices=[''] * len(names),
-        tensors=[tf.constant(tensors[name]) for name in names],
+        tensor_names=list(tensors),
+        shape_and_slices=[''] * len(tensors),
+        tensors=list(map(tf.constant, tensors.values())),
     )
     family = FAMILIES[config.model_type]
     values = family.values(config)
@@ -235,10 +233,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     values |= task_values(source)
     notes = []
     # The name of gelu_new in google-research/bert is gelu.
-    if config.hidden_act == 'gelu_new':
-        values |= {'hidden_act': 'gelu', HIDDEN_ACT: 'gelu_new'}
-    if config.hidden_act == 'gelu' and config.model_type == 'albert':
-        values[HIDDEN_ACT] = 'gelu'
+    values |= {'hidden_act': config.hidden_act.removesuffix('_new'), HIDDEN_ACT: config.hidden_act}
     if config.hidden_act == 'gelu':
         notes.append('google-research/bert computes gelu by tanh: its numbers differ slightly')
     if config.layer_norm_eps != 1e-12:
@@ -247,6 +242,6 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
             f'{config.layer_norm_eps}: its numbers differ slightly'
         )
     (directory / CONFIGS[config.model_type]).write_text(json.dumps(values, indent=2) + '\n')
-    if source.vocabulary is not None:
-        source.vocabulary.save(directory)
+    if vocabulary is not None:
+        vocabulary.save(directory)
     return notes
