@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -83,6 +84,18 @@ class ClassificationProcessor(task_data.Processor):
             return example
 
         return each(examples, checked, on_error) if predicts else examples
+
+    def from_texts(self, texts: Sequence[Any]) -> list[Example]:
+        """The examples of texts and pairs of texts."""
+        for i, text in enumerate(texts):
+            pair = isinstance(text, tuple | list) and len(text) == 2
+            if not isinstance(text, str) and not (pair and all(isinstance(t, str) for t in text)):
+                raise ValueError(f'text {i} is {text!r:.60}; expected a string, or a pair of them')
+        pairs = [(text, None) if isinstance(text, str) else text for text in texts]
+        if self.facts.pairs is not None and {b is not None for _, b in pairs} - {self.facts.pairs}:
+            expected = 'pairs of texts' if self.facts.pairs else 'single texts'
+            raise ValueError(f'the texts do not fit: this model was trained on {expected}')
+        return [Example(a, b, None, f'text {i}') for i, (a, b) in enumerate(pairs)]
 
     def find_facts(self, train: list[Example], held_out: list[Example]) -> TaskFacts:
         data = self.config.data

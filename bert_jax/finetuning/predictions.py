@@ -73,9 +73,11 @@ def records(
         raise errors[0]
 
 
-def of_examples(bert: Bert, examples: Sequence[Any], summary: Summary) -> list[Record]:
-    """The records of examples in memory, such as `Example`, `Sentence` and `Question`."""
-    return [record for _, record in _predicted(bert, processor_of(bert), examples, summary)]
+def of_texts(bert: Bert, texts: Sequence[Any], summary: Summary) -> list[Record]:
+    """The records of texts in memory, as `Processor.from_texts` reads them."""
+    processor = processor_of(bert)
+    examples = processor.from_texts(texts)
+    return [record for _, record in _predicted(bert, processor, examples, summary)]
 
 
 def announced(found: Iterator[Record], summary: Summary) -> Iterator[Record]:

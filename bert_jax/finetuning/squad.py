@@ -1,6 +1,7 @@
 """Answers to questions about texts, as in SQuAD."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from etils import epath
 
@@ -48,6 +49,17 @@ class QuestionAnsweringProcessor(task_data.Processor):
         columns = split == PREDICT or bool(self.config.data.split_field)
         seen = self._seen if split == PREDICT else None
         return squad.iter_file(path, summary, columns, on_error, seen)
+
+    def from_texts(self, texts: Sequence[Any]) -> list[Question]:
+        """The questions of pairs of a question and its text."""
+        if wrong := [text for pair in texts for text in pair if not isinstance(text, str)]:
+            raise ValueError(f'a question or its context is {wrong[0]!r:.60}; expected a string')
+        if empty := [i for i, (_, context) in enumerate(texts) if not context.strip()]:
+            raise ValueError(f'the text of question {empty[0]} is empty')
+        return [
+            Question(str(i), question, context, [], False, f'question {i}')
+            for i, (question, context) in enumerate(texts)
+        ]
 
     def check_together(self, examples: Sequence[Question]) -> None:
         seen: dict[str, str] = {}

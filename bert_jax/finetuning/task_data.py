@@ -117,6 +117,11 @@ class Processor(abc.ABC):
         """
 
     @abc.abstractmethod
+    def from_texts(self, texts: Sequence[Any]) -> list[Any]:
+        """The examples of texts in memory: strings, or what else the task reads. Raises ValueError
+        for anything else."""
+
+    @abc.abstractmethod
     def find_facts(self, train: list[Any], held_out: list[Any]) -> TaskFacts:
         """The facts about a run's data. Raises ValueError if there is nothing to learn."""
 

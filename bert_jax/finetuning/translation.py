@@ -76,6 +76,12 @@ class TranslationProcessor(task_data.Processor):
             return iter_sources(path, data.source_field, on_error)
         return self._tested(path, summary, on_error)
 
+    def from_texts(self, texts: Sequence[Any]) -> list[Pair]:
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise ValueError(f'text {i} is {text!r:.60}; expected a string')
+        return [Pair(text.strip(), None, f'text {i}') for i, text in enumerate(texts)]
+
     def _tested(self, path: str, summary: Summary, on_error: OnError | None) -> Iterator[Pair]:
         """The pairs of a test file, which may have no targets."""
         data, is_first = self.config.data, True
