@@ -38,21 +38,13 @@ class ClassificationProcessor(task_data.Processor):
     def has_classes(self) -> bool:
         return bool(self.facts.labels)
 
-    @property
-    def more_scores(self) -> tuple[str, ...]:
-        return ('f1/LABEL',) if self.facts.labels else ()
-
-    def label_parser(self, path: str, split: str) -> label_sets.Parser | None:
+    def label_parser(self, path: str) -> label_sets.Parser | None:
         """Reads several labels of an example of a file; None if each example has one label."""
         return None
 
     @property
     def metric(self) -> str:
         return 'accuracy' if self.facts.labels else 'pearson'
-
-    @property
-    def example_flags(self) -> tuple[str, ...]:
-        return (*super().example_flags, *["--text_b='...'"] * bool(self.facts.pairs))
 
     def read(
         self, path: str, summary: Summary, split: str = PREDICT, on_error: OnError | None = None
@@ -67,7 +59,7 @@ class ClassificationProcessor(task_data.Processor):
             columns=columns or bool(data.split_field),
             on_error=on_error,
             summary=summary,
-            label_set=self.label_parser(path, split),
+            label_set=self.label_parser(path),
             predicts=predicts,
         )
         names = label_numbers.parse(data.label_names)
@@ -123,14 +115,27 @@ class ClassificationProcessor(task_data.Processor):
         summary.count(f'texts of more than {longest} tokens, cut', number=encoder.truncated)
         for name, indices in encoder.odd.items():
             summary.count(name, examples[indices[0]].where, len(indices))
-        names, is_scored = self.facts.labels, split in (TRAIN, EVAL)
+        is_scored = split in (TRAIN, EVAL)
         if not is_scored and split != PREDICT:
-            unknown = label_columns.first_unknown(examples, names)
+            unknown = self.first_unknown(examples)
             is_scored = not unknown
-            if unknown and any(example.label is not None for example in examples):
-                what = 'a known label' if names else 'a number'
+            if unknown and any((x.label, x.labels) != (None, None) for x in examples):
+                what = 'a known label' if self.facts.labels else 'a number'
                 summary.count(f'test files with rows without {what}, not scored', unknown)
-        truth = np.zeros(len(rows), np.int32 if names else np.float32)
+        labels = self.targets(examples, summary, split, is_scored)
+        return Split(split, examples, self.encoded(rows, labels), is_scored)
+
+    def first_unknown(self, examples: Sequence[Example]) -> str:
+        """The place of the first example whose label is missing or unknown, or ''."""
+        return label_columns.first_unknown(examples, self.facts.labels)
+
+    def targets(
+        self, examples: Sequence[Example], summary: Summary, split: str, is_scored: bool
+    ) -> dict[str, np.ndarray]:
+        """The labels and their weights, by their names in a batch; zeros if `is_scored` is false.
+        Raises ValueError for a label that is missing or unknown."""
+        names = self.facts.labels
+        truth = np.zeros(len(examples), np.int32 if names else np.float32)
         if is_scored and names:
             truth = label_columns.label_ids(examples, names)
         elif is_scored:
@@ -138,20 +143,23 @@ class ClassificationProcessor(task_data.Processor):
         labels = {'label_ids' if names else 'label_values': truth}
         if split == TRAIN and (setting := self.config.data.class_weights):
             labels['example_weights'] = class_weights.of_classes(setting, names, truth)[truth]
-        return Split(split, examples, self.encoded(rows, labels), is_scored)
+        return labels
 
     def decode(self, split: Split, outputs: Predictions) -> np.ndarray:
         return outputs['logits'].argmax(-1) if self.facts.labels else outputs['values']
 
     def records(self, split: Split, outputs: Predictions) -> Iterator[task_data.Record]:
-        decoded, labels = self.decode(split, outputs), self.facts.labels
+        records, labels = self._records(self.decode(split, outputs)), self.facts.labels
         if not labels:
-            yield from self._records(decoded)
+            yield from records
             return
-        probabilities = np.exp(outputs['logits'] - outputs['logits'].max(-1, keepdims=True))
-        probabilities /= probabilities.sum(-1, keepdims=True)
-        for record, row in zip(self._records(decoded), probabilities.tolist(), strict=True):
+        for record, row in zip(records, self.probabilities(outputs).tolist(), strict=True):
             yield record | {'probabilities': dict(zip(labels, row, strict=True))}
+
+    def probabilities(self, outputs: Predictions) -> np.ndarray:
+        """float[n, labels]"""
+        shares = np.exp(outputs['logits'] - outputs['logits'].max(-1, keepdims=True))
+        return shares / shares.sum(-1, keepdims=True)
 
     def _records(self, decoded: np.ndarray) -> list[task_data.Record]:
         labels, values = self.facts.labels, decoded.tolist()

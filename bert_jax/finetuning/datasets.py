@@ -1,8 +1,7 @@
 """The table of fine-tuning tasks, and the processor of each head."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from bert_jax.config import Config, DataConfig
 from bert_jax.config.data import GLUE_TASKS
@@ -16,35 +15,25 @@ from bert_jax.finetuning.squad import QuestionAnsweringProcessor
 from bert_jax.finetuning.task_data import EVAL, TRAIN, Processor, TaskData, TaskFacts, load
 from bert_jax.finetuning.translation import TranslationProcessor
 
-
-def _load_texts(config: Config, tokenizer: Tokenizer) -> TaskData:
-    several = config.data.multi_label
-    return load(MultiLabelProcessor if several else ClassificationProcessor, config, tokenizer)
-
-
-# For each task, the function that reads its data. It raises ValueError for mistakes in the files.
-TASKS: dict[str, Callable[[Config, Tokenizer], TaskData]] = {
-    **{name: functools.partial(glue.load, name) for name in GLUE_TASKS},
-    'text': _load_texts,
-    'squad': functools.partial(load, QuestionAnsweringProcessor),
-    'ner': functools.partial(load, TaggingProcessor),
-    'translate': functools.partial(load, TranslationProcessor),
+# The processor of each task that reads the user's files, and of each head.
+KINDS: dict[str, type[Processor]] = {
+    'text': ClassificationProcessor,
+    'ner': TaggingProcessor,
+    'squad': QuestionAnsweringProcessor,
+    'translate': TranslationProcessor,
 }
-PROCESSORS: dict[str, type[Processor]] = {
-    kind.head: kind
-    for kind in (
-        ClassificationProcessor,
-        TaggingProcessor,
-        QuestionAnsweringProcessor,
-        TranslationProcessor,
-    )
-}
+PROCESSORS = {kind.head: kind for kind in KINDS.values()}
 
 
 def load_task_data(name: str, config: Config, tokenizer: Tokenizer) -> TaskData:
     """The data of the task `name`. Raises ValueError for mistakes in its files."""
     data = dataclasses.replace(staging.localized(config.data), task=name)
-    loaded = TASKS[name](dataclasses.replace(config, data=data), tokenizer)
+    config = dataclasses.replace(config, data=data)
+    if name in GLUE_TASKS:
+        loaded = glue.load(name, config, tokenizer)
+    else:
+        several = name == 'text' and data.multi_label
+        loaded = load(MultiLabelProcessor if several else KINDS[name], config, tokenizer)
     rows = {TRAIN: loaded.train, EVAL: loaded.eval.rows}
     for split, examples in (rows | {test.name: test.rows for test in loaded.tests}).items():
         if not len(examples):
@@ -59,9 +48,8 @@ def processor_for(
     head of a task."""
     for head in heads:
         if head in PROCESSORS:
-            if facts.multi_label:
-                return MultiLabelProcessor(config, tokenizer, facts)
-            return PROCESSORS[head](config, tokenizer, facts)
+            kind = MultiLabelProcessor if facts.multi_label else PROCESSORS[head]
+            return kind(config, tokenizer, facts)
     raise ValueError(
         f'this checkpoint has no task head, only {", ".join(heads) or "the encoder"}; '
         'fine-tune it first, or use --mode=fill_mask or --mode=embed'

@@ -75,10 +75,10 @@ class Model(Bert):
         which only models of SQuAD 2.0 can say.
         """
         self._check_head('span', True, 'answer')
-        one = isinstance(questions, str)
-        pairs = with_contexts([questions] if one else listed(questions), contexts)
+        several = [questions] if isinstance(questions, str) else listed(questions)
+        pairs = with_contexts(several, contexts)
         result = operator.itemgetter('answer', 'probability')
-        return self._results(pairs[0] if one else pairs, tuple, result)
+        return self._results(pairs[0] if isinstance(questions, str) else pairs, tuple, result)
 
     def generate(
         self,

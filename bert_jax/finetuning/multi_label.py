@@ -1,8 +1,7 @@
 """Several labels, or none, for texts and pairs of texts."""
 
-import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import class_report, official_scores, task_data
 from bert_jax.finetuning.classification import ClassificationProcessor
-from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
+from bert_jax.finetuning.task_data import TRAIN, Predictions, Split, TaskFacts
 from bert_jax.tasks.finetuning import MultiLabelTask
 
 
@@ -22,23 +21,18 @@ class MultiLabelProcessor(ClassificationProcessor):
     """Predictions are the probabilities of all labels, float[n, labels]. Labels with a probability
     above config.eval.threshold are predicted.
 
-    positive_weights: the weights of `MultiLabelTask`, which `encode` computes from the training
+    positive_weights: the weights of `MultiLabelTask`, which `targets` computes from the training
     examples.
     """
 
+    metric = 'micro_f1'
     positive_weights: tuple[float, ...] = ()
 
     @property
     def task(self) -> MultiLabelTask:
         return MultiLabelTask(self.config.model, len(self.facts.labels), self.positive_weights)
 
-    @property
-    def metric(self) -> str:
-        return 'micro_f1'
-
-    def label_parser(self, path: str, split: str) -> label_sets.Parser:
-        if split == PREDICT:
-            return lambda *_: None
+    def label_parser(self, path: str) -> label_sets.Parser:
         has_lists = kind(pathlib.PurePath(path))[0] in ('.jsonl', '.json')
         return label_sets.parser(None if has_lists else self.config.data.label_separator)
 
@@ -51,15 +45,13 @@ class MultiLabelProcessor(ClassificationProcessor):
         text, _ = super().text_and_label(example)
         return text, '\n'.join(sorted(example.labels or ()))
 
-    def encode(self, examples: Sequence[Example], summary: Summary, split: str = PREDICT) -> Split:
-        rows = super().encode(examples, summary, PREDICT).rows
+    def first_unknown(self, examples: Sequence[Example]) -> str:
+        return label_sets.first_unknown(examples, self.facts.labels)
+
+    def targets(
+        self, examples: Sequence[Example], summary: Summary, split: str, is_scored: bool
+    ) -> dict[str, np.ndarray]:
         names, setting = self.facts.labels, self.config.data.class_weights
-        is_scored = split in (TRAIN, EVAL)
-        if not is_scored and split != PREDICT:
-            unknown = label_sets.first_unknown(examples, names)
-            is_scored = not unknown
-            if unknown and any(example.labels is not None for example in examples):
-                summary.count('test files with rows without known labels, not scored', unknown)
         targets = np.zeros((len(examples), len(names)), np.int32)
         if is_scored:
             targets = label_sets.targets(examples, names)
@@ -68,16 +60,13 @@ class MultiLabelProcessor(ClassificationProcessor):
         if split == TRAIN and setting:
             weights = class_weights.of_label_sets(setting, names, targets)
             self.positive_weights = tuple(weights.tolist())
-        rows = dataclasses.replace(rows, labels={'label_targets': targets})
-        return Split(split, examples, rows, is_scored)
+        return {'label_targets': targets}
 
-    def decode(self, split: Split, outputs: Predictions) -> np.ndarray:
+    def probabilities(self, outputs: Predictions) -> np.ndarray:
         return 1 / (1 + np.exp(-outputs['logits'].astype(np.float64)))
 
-    def records(self, split: Split, outputs: Predictions) -> Iterator[task_data.Record]:
-        decoded, labels = self.decode(split, outputs), self.facts.labels
-        for record, row in zip(self._records(decoded), decoded.tolist(), strict=True):
-            yield record | {'probabilities': dict(zip(labels, row, strict=True))}
+    def decode(self, split: Split, outputs: Predictions) -> np.ndarray:
+        return self.probabilities(outputs)
 
     def _records(self, decoded: np.ndarray) -> list[task_data.Record]:
         labels = self.facts.labels

@@ -48,15 +48,12 @@ class TaggingProcessor(task_data.Processor):
     """
 
     head = 'tagger'
+    has_classes = True
     writes_eval = True
 
     @property
     def task(self) -> TaggingTask:
         return TaggingTask(self.config.model, len(self.facts.labels))
-
-    @property
-    def has_classes(self) -> bool:
-        return True
 
     @property
     def metric(self) -> str:

@@ -23,21 +23,13 @@ class QuestionAnsweringProcessor(task_data.Processor):
     """Processes questions about texts. Predictions are `Answers`."""
 
     head = 'span'
-    own_score = 'f1'
+    own_score = metric = 'f1'
     writes_eval = True
     window = 256  # each question is several rows
 
     @property
     def task(self) -> QuestionAnsweringTask:
         return QuestionAnsweringTask(self.config.model)
-
-    @property
-    def metric(self) -> str:
-        return 'f1'
-
-    @property
-    def example_flags(self) -> tuple[str, ...]:
-        return (*super().example_flags, "--context='...'")
 
     def __init__(self, config: Config, tokenizer: Tokenizer, facts: TaskFacts):
         super().__init__(config, tokenizer, facts)

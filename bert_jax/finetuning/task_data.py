@@ -74,12 +74,6 @@ class Processor(abc.ABC):
         return self.config.train.main_score or self.own_score
 
     @property
-    def more_scores(self) -> tuple[str, ...]:
-        """Names for `main_score` besides those of `score`, as a message lists them. `score` has
-        them only if one is the main score."""
-        return ()
-
-    @property
     def has_classes(self) -> bool:
         """Returns whether `report` returns the scores of each class."""
         return False
@@ -98,7 +92,10 @@ class Processor(abc.ABC):
     @property
     def example_flags(self) -> tuple[str, ...]:
         """The flags of `bert_jax predict` for one example, as they are typed in a shell."""
-        return ("--text='...'",)
+        flags = ("--text='...'",)
+        if self.facts.pairs:
+            return (*flags, "--text_b='...'")
+        return (*flags, "--context='...'") if self.head == 'span' else flags
 
     @property
     def prediction_task(self) -> HeadTask:
@@ -206,9 +203,12 @@ def make_task_data(
     train: Sequence[Any],
     held_out: Sequence[Any],
     tests: Mapping[str, Sequence[Any]],
+    note: str = '',
+    files: Mapping[str, Sequence[str]] | None = None,
 ) -> TaskData:
     """Encodes the examples of all splits. Of the training examples, it chooses
-    config.data.max_train_examples at random, the same ones for all seeds. tests: by split name."""
+    config.data.max_train_examples at random, the same ones for all seeds. tests: by split name.
+    note, files: see `TaskData`."""
     count = processor.config.data.max_train_examples or len(train)
     chosen = [train[i] for i in sorted(permutation(len(train), 0)[:count].tolist())]
     return TaskData(
@@ -217,6 +217,8 @@ def make_task_data(
         processor.encode(held_out, summary, EVAL),
         [processor.encode(examples, summary, name) for name, examples in tests.items()],
         summary,
+        note,
+        files or {},
     )
 
 
@@ -251,9 +253,9 @@ def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskDat
         summary.count(doubt, data.train_file)
     if of_test:
         tests['test'] = _read(processor, of_test, summary, 'test')
-    made = make_task_data(processor, summary, train, held_out, tests)
     is_listed = any(file_lists.is_list(names[key], found) for key, found in files.items())
-    return dataclasses.replace(made, note=note, files=files if is_listed else {})
+    listed = files if is_listed else {}
+    return make_task_data(processor, summary, train, held_out, tests, note, listed)
 
 
 def _read(processor: Processor, files: Sequence[str], summary: Summary, split: str) -> list[Any]:

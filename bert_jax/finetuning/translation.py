@@ -14,7 +14,7 @@ from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.texts import Row, TextEncoder
 from bert_jax.data.row_format import format_of
 from bert_jax.data.summary import Summary
-from bert_jax.finetuning import task_data, translation_scores
+from bert_jax.finetuning import official_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
 from bert_jax.models.generation import Search
 from bert_jax.models.heads import DECODER
@@ -49,6 +49,7 @@ class TranslationProcessor(task_data.Processor):
     """Predictions are texts."""
 
     head = DECODER
+    metric = 'bleu'
     writes_eval = True
 
     @property
@@ -57,10 +58,6 @@ class TranslationProcessor(task_data.Processor):
         ids, row_format = specials.by_role(), format_of(self.config.model)
         start, end = ids[row_format.before[-1]], ids[row_format.after[0]]
         return task_of(self.config, start, end, specials.pad, self.tokenizer.vocab_size)
-
-    @property
-    def metric(self) -> str:
-        return 'bleu'
 
     def read(
         self,
@@ -95,7 +92,7 @@ class TranslationProcessor(task_data.Processor):
             yield pair._replace(target=target or None)
 
     def find_facts(self, train: list[Pair], held_out: list[Pair]) -> TaskFacts:
-        translation_scores.check_installed()
+        official_scores.check_installed(['sacrebleu'], 'translate')
         return TaskFacts()
 
     def text_and_label(self, example: Pair) -> tuple[str, str]:
@@ -186,7 +183,7 @@ class TranslationProcessor(task_data.Processor):
 
     def _scores(self, split: Split, decoded: Sequence[str]) -> Any:
         references = [pair.target for pair in split.examples]
-        return translation_scores.scores(decoded, references, self.tokenizer.lowercase)
+        return official_scores.translations(decoded, references, self.tokenizer.lowercase)
 
     def write(self, split: Split, decoded: Sequence[str], folder: epath.Path) -> None:
         name = f'{split.name}_hypotheses'
