@@ -10,9 +10,10 @@ import pytest
 import small_tasks
 from small_task_data import write_rows
 
+from bert_jax import api
 from bert_jax.config import Config, DataConfig, TrainConfig, validate
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning import baseline, from_lists
+from bert_jax.finetuning import baseline
 from bert_jax.finetuning.datasets import load_task_data
 from bert_jax.finetuning.multi_label import MultiLabelProcessor
 from bert_jax.finetuning.task_data import TaskData
@@ -207,7 +208,7 @@ LISTS: dict[str, tuple[Any, Any, dict, dict]] = {  # texts, labels -> settings, 
 @pytest.mark.parametrize('kind', LISTS)
 def test_lists_become_files(tmp_path: pathlib.Path, kind: str) -> None:
     texts, labels, data, record = LISTS[kind]
-    config = from_lists.configure(texts, labels, tmp_path, (texts, labels), {'train.epochs': 5.0})
+    config = api.configure(texts, labels, tmp_path, (texts, labels), {'train.epochs': 5.0})
     assert config.data.task == ('ner' if kind == 'tags' else 'text') and config.train.epochs == 5
     assert {key: getattr(config.data, key) for key in data} == data
     for file in (config.data.train_file, config.data.eval_file):
@@ -239,5 +240,5 @@ def test_wrong_lists_are_refused(
     tmp_path: pathlib.Path, texts: Any, labels: Any, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        from_lists.configure(texts, labels, tmp_path / 'w', settings=settings)
+        api.configure(texts, labels, tmp_path / 'w', None, settings)
     assert not (tmp_path / 'w').exists()
