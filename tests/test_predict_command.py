@@ -16,6 +16,7 @@ from tiny_model import ROOT
 from bert_jax import predict
 from bert_jax.config import DataConfig
 from bert_jax.inference import text_files, text_inputs, trained_model
+from bert_jax.inference.trained_model import Bert
 
 
 @pytest.mark.slow
@@ -101,7 +102,7 @@ def test_texts_of_tables_and_lines(tmp_path: pathlib.Path) -> None:
             list(text_inputs.read(tmp_path / name, DataConfig()))
 
 
-def test_embeddings_of_a_table(tmp_path: pathlib.Path, bert: predict.Bert) -> None:
+def test_embeddings_of_a_table(tmp_path: pathlib.Path, bert: Bert) -> None:
     source, output = tmp_path / 'table.csv', tmp_path / 'out.npz'
     source.write_text(EMBEDDED['table.csv'])
     assert text_files.write_embeddings(bert, [source], output, 'mean', False) == 2

@@ -34,14 +34,14 @@ def processor_of(bert: Bert) -> Processor:
 
 def records(
     bert: Bert,
-    path: pathlib.Path | Sequence[pathlib.Path],
-    summary: Summary | None = None,
+    paths: Sequence[pathlib.Path],
+    summary: Summary,
     on_error: OnError | None = None,
     columns: bool = False,
     all_scores: bool = False,
 ) -> Iterator[Record]:
-    """Yields a record for each example of a file, or of several, in order. The format of the
-    file depends on the task:
+    """Yields a record for each example of the files, in order. The format of the files depends on
+    the task:
 
     Texts (tables, .jsonl, .json) get `label` and `probabilities`, or `value`, or, if a text may
     have several labels, `labels` (those above `eval.threshold`); sentences (.conll, or tables
@@ -62,10 +62,9 @@ def records(
     mistakes in the file, after the records of all rows before the mistake. `on_error` receives the
     errors of bad rows instead, and these rows are left out.
     """
-    summary, processor = summary or Summary(), processor_of(bert)
+    processor = processor_of(bert)
     processor.all_scores = all_scores
     errors: list[ValueError] = []
-    paths = [path] if isinstance(path, pathlib.Path) else path
     examples = _until_error(_examples(processor, paths, summary, on_error), errors)
     for example, record in _predicted(bert, processor, examples, summary):
         yield _with_columns(record, example.columns or {}) if columns else record
@@ -109,14 +108,14 @@ class BadRows:
 
 def write_records(
     bert: Bert,
-    source: pathlib.Path | Sequence[pathlib.Path],
+    sources: Sequence[pathlib.Path],
     output: pathlib.Path,
     columns: bool = True,
     skip: bool = False,
     all_scores: bool = False,
 ) -> int:
-    """Writes a row for each example of `source`, a file or several, to a .jsonl, .csv or .tsv file,
-    as soon as it is predicted; returns their number.
+    """Writes a row for each example of the files to a .jsonl, .csv, .tsv or .txt file, as soon as
+    it is predicted; returns their number.
 
     columns, all_scores: see `records`; a .txt file has the texts alone. skip: whether to leave out
     bad rows, which are reported. Otherwise the first one raises ValueError, and OUTPUT.partial has
@@ -124,18 +123,19 @@ def write_records(
     (Interrupted). The error says how many rows that file has.
     """
     # If each row is an example, the number of rows is that of the examples.
-    sources = [source] if isinstance(source, pathlib.Path) else source
     suffixes = ('.jsonl',) if 'tagger' in bert.heads else ('.jsonl', '.csv', '.tsv')
     by_row = all(kind(path)[0] in suffixes for path in sources)
     total = sum(map(number_of_rows, sources)) if by_row else None
-    count, bad, summary = 0, BadRows(), Summary()
-    columns = columns and output.suffix != '.txt'
-    found = records(bert, sources, summary, bad if skip else None, columns, all_scores)
-    found, partial = announced(found, summary), partial_path(output)
+    count, bad, summary, partial = 0, BadRows(), Summary(), partial_path(output)
+    on_error, columns = bad if skip else None, columns and output.suffix != '.txt'
+    found = records(bert, sources, summary, on_error, columns, all_scores)
+    found = bert.until_stopped(announced(found, summary))
+    if partial.exists() and partial.stat().st_size:
+        say(f'{partial} was left by a command that did not finish; it is written again')
     try:
         with open_writer(partial, summary) as write:
-            for record in counted(bert.until_stopped(found), 'predicting', total):
-                count += sum(1 for _ in each([record], write, bad if skip else None))
+            for _ in each(counted(found, 'predicting', total), write, on_error):
+                count += 1
         partial.replace(output)
     except (ValueError, OSError, KeyboardInterrupt, Interrupted) as error:
         raise _with_progress(error, partial, count) from error
@@ -192,10 +192,13 @@ def _examples(
     """The examples of all files. Raises ValueError if a file has other columns than the first."""
     names = [str(path) for path in paths]
     for number, name in enumerate(names, 1):
-        for i, example in enumerate(processor.read(name, summary, PREDICT, on_error)):
-            if i == 0:
-                file_lists.check_columns(names[:number], summary)
-            yield example
+        try:
+            for i, example in enumerate(processor.read(name, summary, PREDICT, on_error)):
+                if i == 0:
+                    file_lists.check_columns(names[:number], summary)
+                yield example
+        except OSError as error:  # it would be taken for an error of the output
+            raise ValueError(f'{name} cannot be read ({error.strerror or error})') from error
 
 
 def _with_columns(record: Record, columns: Mapping[str, Any]) -> Record:

@@ -5,7 +5,7 @@ import concurrent.futures
 import dataclasses
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Any, Self, overload
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,6 @@ from bert_jax.data import model_languages
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder, listed
 from bert_jax.inference import embedding, masked_words, model_dir
-from bert_jax.inference.masked_words import Candidates
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.token_arrays import (
     GENERATED,
@@ -195,18 +194,10 @@ class Bert:
         """
         return embedding.vectors(self, inputs, pooling, windows, prompt)
 
-    @overload
-    def fill_mask(  # type: ignore[overload-overlap]
-        self, inputs: str, top_k: int = 5
-    ) -> list[Candidates]: ...
-
-    @overload
-    def fill_mask(self, inputs: Iterable[Text], top_k: int = 5) -> list[list[Candidates]]: ...
-
-    def fill_mask(self, inputs: Any, top_k: int = 5) -> Any:
-        """The most likely tokens, with their probabilities, for each mask token in each text. For a
-        single text, the result is the list of its mask tokens. Raises ValueError for a text without
-        a mask token, and if the checkpoint has no masked-LM head.
+    def fill_mask(self, inputs: Text | Iterable[Text], top_k: int = 5) -> Any:
+        """The most likely tokens, with their probabilities, for each mask token in each text: for a
+        text a list of `Candidates`, and for several texts a list of such lists. Raises ValueError
+        for a text without a mask token, and if the checkpoint has no masked-LM head.
         """
         return masked_words.fill(self, inputs, top_k)
 

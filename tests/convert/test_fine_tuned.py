@@ -60,7 +60,7 @@ def test_predictions(
     convert_in('hf', tmp_path / 'theirs', tmp_path / 'back')
     (tmp_path / name).write_text(text)
     bert = predict.load(tmp_path / 'back')
-    (record,) = predictions.records(bert, tmp_path / name, Summary())
+    (record,) = predictions.records(bert, [tmp_path / name], Summary())
     assert keys <= set(record), record
 
 

@@ -16,10 +16,12 @@ import reference
 from reference import Both, torch
 from small_run import QUICK
 
+from bert_jax import predict
 from bert_jax.config import MeshConfig
 from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
+from bert_jax.inference.trained_model import Bert
 from bert_jax.models.heads import PRETRAINING_HEADS
 from bert_jax.models.parameters import describe
 from bert_jax.parallel.mesh import make_mesh
@@ -71,7 +73,7 @@ def test_golden_outputs_of_real_weights(
     golden = np.load(source / 'golden_hf.npz')
     inputs = {'input_ids': golden['input_ids']}
     mask = golden.get('attention_mask', np.ones_like(golden['input_ids']))
-    ours = reference.predict.load(tmp_path / 'ours').apply(inputs | {'attention_mask': mask})
+    ours = predict.load(tmp_path / 'ours').apply(inputs | {'attention_mask': mask})
     found = reference.differences(ours, {name: golden[name] for name in ours}, mask)
     print(folder, found)
     assert len(found) == 4 and reference.close(found), found
@@ -113,7 +115,7 @@ def test_auto_classes_read_what_we_write(tmp_path: pathlib.Path, shared_data: An
     theirs = reference.transformers.AutoTokenizer.from_pretrained(tmp_path / 'back')
     assert theirs.model_max_length == SMALL['max_position_embeddings']
     texts = ['Ünïcödé Wörds, naïve café: ÅNGSTRÖM', "Paris is [MASK] nice, isn't it?", '中文']
-    bert = reference.predict.load(model.folder)
+    bert = predict.load(model.folder)
     assert bert.encoder.vocabulary is not None
     for text, row in zip(texts, bert.encoder.encode(texts), strict=True):
         assert theirs(text)['input_ids'] == row.input_ids, text
@@ -181,7 +183,7 @@ def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any)
     source = shared_data('weights/rxnfp-bert-pretrained')
     convert_in('hf', source, tmp_path / 'ours', lowercase=False)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    bert = reference.predict.Bert(model_dir.load(tmp_path / 'ours'), mesh)
+    bert = Bert(model_dir.load(tmp_path / 'ours'), mesh)
     golden = np.load(source / 'golden_hf.npz')
     ids, mask = golden['input_ids'].astype(np.int32), golden['attention_mask'].astype(np.int32)
     assert bert.encoder.vocabulary is not None
@@ -213,5 +215,5 @@ def test_fill_mask_of_real_weights(
     """A molecule of the golden inputs, its tokens apart (BERT's tokenizer knows no others)."""
     source = shared_data('weights/rxnfp-bert-pretrained')
     convert_in('hf', source, tmp_path / 'ours', lowercase=False)
-    (((best, share), *_),) = reference.predict.load(tmp_path / 'ours').fill_mask([text])[0]
+    (((best, share), *_),) = predict.load(tmp_path / 'ours').fill_mask([text])[0]
     assert best == token and share > 0.9
