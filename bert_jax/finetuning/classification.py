@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from bert_jax.data import model_languages
 from bert_jax.data.labelled import class_weights, label_numbers, label_sets
 from bert_jax.data.labelled import examples as example_files
 from bert_jax.data.labelled import labels as label_columns
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.examples import Example
 from bert_jax.data.labelled.rows import EncodedExamples
-from bert_jax.data.labelled.texts import TextEncoder
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import class_report, official_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
@@ -108,9 +106,7 @@ class ClassificationProcessor(task_data.Processor):
     def encode(self, examples: Sequence[Example], summary: Summary, split: str = PREDICT) -> Split:
         longest = self.config.data.max_seq_length
         example_files.check_pairs(examples, self.facts.pairs)
-        model = self.config.model
-        row_format = model_languages.row_format(model, self.config.data.language)
-        encoder = TextEncoder(self.tokenizer, longest, model.type_vocab_size, row_format)
+        encoder = self.text_encoder(longest)
         rows = encoder.encode([example.parts for example in examples])
         summary.count(f'texts of more than {longest} tokens, cut', number=encoder.truncated)
         for name, indices in encoder.odd.items():

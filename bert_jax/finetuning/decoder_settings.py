@@ -22,18 +22,7 @@ def with_decoder(config: Config, vocabulary: Tokenizer) -> Config:
     Raises ValueError if the model cannot have a decoder, for settings of the decoder that differ
     from init_from, and if config.init_decoder_from does not fit.
     """
-    data, model = config.data, config.model
-    if data.max_target_length == 1 or data.max_target_length > data.max_seq_length:
-        expected = f'2 to data.max_seq_length ({data.max_seq_length}), or 0'
-        raise config_error('data.max_target_length', data.max_target_length, expected)
-    most, least = data.max_target_length or data.max_seq_length, config.eval.min_target_length
-    if least > most:
-        raise config_error(
-            'eval.min_target_length', least, f'at most {most}, the largest number of tokens'
-        )
-    if data.source_field == data.target_field:
-        expected = 'another column than data.source_field'
-        raise config_error('data.target_field', data.target_field, expected)
+    model = config.model
     row_format = format_of(model)
     if len(row_format.before) != 1 or len(row_format.after) != 1 or row_format.pad_left:
         raise ValueError(

@@ -10,7 +10,6 @@ import numpy as np
 from etils import epath
 
 from bert_jax.batch import Batch
-from bert_jax.data import model_languages
 from bert_jax.data.labelled import class_weights, conll, label_numbers, tagging, tags
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples
@@ -120,7 +119,7 @@ class TaggingProcessor(task_data.Processor):
             max_seq_length=self.config.data.max_seq_length,
             allow_unknown=split != TRAIN,
             summary=summary,
-            row_format=model_languages.row_format(self.config.model, self.config.data.language),
+            row_format=self.row_format,
         )
         labels = np.concatenate([np.zeros(0, np.int32), *windows.labels])
         arrays = {'label_ids': np.maximum(labels, 0), 'label_weights': np.float32(labels >= 0)}

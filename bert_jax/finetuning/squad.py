@@ -6,7 +6,6 @@ from typing import Any
 from etils import epath
 
 from bert_jax.config import Config
-from bert_jax.data import model_languages
 from bert_jax.data.labelled import squad, squad_answers, squad_windows
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples
@@ -77,7 +76,7 @@ class QuestionAnsweringProcessor(task_data.Processor):
             self.config.data,
             training=split == TRAIN,
             summary=summary,
-            row_format=model_languages.row_format(self.config.model, self.config.data.language),
+            row_format=self.row_format,
         )
         # In a file of SQuAD 2.0 without answers, all questions seem to be impossible.
         possible = [not question.is_impossible for question in examples]

@@ -10,9 +10,11 @@ from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.config.console import plural
+from bert_jax.data import model_languages
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples, permutation
-from bert_jax.data.labelled.texts import Row
+from bert_jax.data.labelled.texts import Row, TextEncoder
+from bert_jax.data.row_format import RowFormat
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.tasks.finetuning import HeadTask
@@ -163,6 +165,16 @@ class Processor(abc.ABC):
     @abc.abstractmethod
     def write(self, split: Split, decoded: Any, folder: epath.Path) -> None:
         """Writes the predictions for the split into the folder."""
+
+    @property
+    def row_format(self) -> RowFormat:
+        """The layout of the rows of the model."""
+        return model_languages.row_format(self.config.model, self.config.data.language)
+
+    def text_encoder(self, longest: int) -> TextEncoder:
+        """Encodes texts as rows of at most `longest` tokens."""
+        types = self.config.model.type_vocab_size
+        return TextEncoder(self.tokenizer, longest, types, self.row_format)
 
     def encoded(self, rows: Iterable[Row], labels: Mapping[str, np.ndarray]) -> EncodedExamples:
         """The rows with their labels. labels: arrays by their names in a batch."""

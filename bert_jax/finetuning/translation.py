@@ -11,8 +11,7 @@ from bert_jax.config import Config
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.pairs import EncodedPairs, Pair, iter_pairs, iter_sources
 from bert_jax.data.labelled.rows import EncodedExamples
-from bert_jax.data.labelled.texts import Row, TextEncoder
-from bert_jax.data.row_format import format_of
+from bert_jax.data.labelled.texts import Row
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import official_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
@@ -55,7 +54,7 @@ class TranslationProcessor(task_data.Processor):
     @property
     def task(self) -> TranslationTask:
         specials = self.tokenizer.specials
-        ids, row_format = specials.by_role(), format_of(self.config.model)
+        ids, row_format = specials.by_role(), self.row_format
         start, end = ids[row_format.before[-1]], ids[row_format.after[0]]
         return task_of(self.config, start, end, specials.pad, self.tokenizer.vocab_size)
 
@@ -103,7 +102,7 @@ class TranslationProcessor(task_data.Processor):
 
     def encode(self, examples: Sequence[Pair], summary: Summary, split: str = PREDICT) -> Split:
         longest = self.config.data.max_seq_length
-        sources = self._encoder(longest)
+        sources = self.text_encoder(longest)
         rows = self.encoded(sources.encode([pair.source for pair in examples]), {})
         summary.count(f'texts of more than {longest} tokens, cut', number=sources.truncated)
         known = [pair.target for pair in examples if pair.target is not None]
@@ -120,7 +119,7 @@ class TranslationProcessor(task_data.Processor):
         """The rows of the targets, without their first token. Raises ValueError if too many of
         their tokens are not in the vocabulary."""
         most = self.task.search.max_length
-        encoder = self._encoder(most + 1)
+        encoder = self.text_encoder(most + 1)
         rows = [Row(row.input_ids[1:], row.token_type_ids[1:]) for row in encoder.encode(texts)]
         summary.count(f'targets of more than {most} tokens, cut', number=encoder.truncated)
         unknown = sum(row.input_ids.count(self.tokenizer.specials.unk) for row in rows)
@@ -144,11 +143,6 @@ class TranslationProcessor(task_data.Processor):
             number=inexact,
         )
         return rows
-
-    def _encoder(self, longest: int) -> TextEncoder:
-        model = self.config.model
-        row_format = format_of(model)
-        return TextEncoder(self.tokenizer, longest, model.type_vocab_size, row_format)
 
     def _plain(self, text: str) -> str:
         """The text without white space and, if the vocabulary ignores case, in lower case."""

@@ -233,6 +233,14 @@ def test_a_full_disk_leaves_whole_rows_and_says_how_many(
     part = tmp_path / 'out.jsonl.partial'
     assert len(list(map(json.loads, part.read_text().splitlines()))) == 3 and not output.exists()
 
+    def broken(*_: object, **__: object) -> Iterator[examples.Example]:
+        yield from ()
+        raise OSError(errno.EIO, 'Input/output error')
+
+    monkeypatch.setattr(examples, 'iter_file', broken)
+    with pytest.raises(ValueError, match=r'a\.jsonl cannot be read \(Input/output error\)$'):
+        predictions.write_records(bert, [tmp_path / 'a.jsonl'], output)
+
 
 @pytest.mark.parametrize('text', ['a\n', 'a\nbb\n', 'a\n\nbbb', 'a\n' + 'b' * 9, 'b' * 9])
 def test_a_part_of_a_row_is_removed(tmp_path: pathlib.Path, text: str) -> None:
