@@ -29,7 +29,7 @@ Scores = list[dict[str, float]]  # one dict for each seed: name -> score
 
 
 # Scores that are numbers of entities or of questions.
-COUNTS = ('entities', 'predicted_entities', 'ill_formed', 'total', 'missing', 'unknown')
+COUNTS = ('entities', 'predicted_entities', 'ill_formed', 'total')
 SHOWN_SEEDS = 5  # more columns do not fit into a terminal
 
 

@@ -216,9 +216,8 @@ def _train_and_score(run: Run, data: TaskData, stopper: Stopper) -> dict[str, fl
     state = run.train(stopper)
     tested = _predict(run, data, state.params, stopper)
     evals = early_stopping.evaluations(run.workdir, int(state.step))
-    kept, key = evals[-1], data.processor.main_score
-    if run.config.train.best:
-        kept = max(evals, key=lambda line: early_stopping.rank(key, line))
+    best = max(evals, key=lambda line: early_stopping.rank(data.processor.main_score, line))
+    kept = best if run.config.train.best else evals[-1]
     scores = {
         name: value
         for name, value in kept.items()

@@ -8,27 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import small_tasks
-from small_task_data import write_rows
+from small_task_data import make, write_rows
 
 from bert_jax import api
-from bert_jax.config import Config, DataConfig, TrainConfig, validate
-from bert_jax.data.tokenizers import tokenizer
+from bert_jax.config import Config, DataConfig, validate
 from bert_jax.finetuning import baseline
-from bert_jax.finetuning.datasets import load_task_data
 from bert_jax.finetuning.multi_label import MultiLabelProcessor
-from bert_jax.finetuning.task_data import TaskData
-
-VOCABULARY = tokenizer.WordPiece(small_tasks.PIECES, True)
-
-
-def make(task: str, train: dict[str, Any] | None = None, **data: Any) -> TaskData:
-    options = {'max_seq_length': 16, 'max_query_length': 4, 'doc_stride': 8}
-    config = Config(
-        model=small_tasks.MODEL,
-        data=DataConfig(task=task, **options | data),
-        train=TrainConfig(**train or {}),
-    )
-    return load_task_data(task, config, VOCABULARY)
 
 
 def test_label_sets_of_tables_are_those_of_jsonl(tmp_path: pathlib.Path) -> None:
