@@ -37,8 +37,10 @@ from bert_jax.inference import POOLINGS
 
 # Modules that import JAX are imported in functions. So a mistake on the command line takes no time.
 if TYPE_CHECKING:
+    from bert_jax.data.labelled.bad_rows import OnError
     from bert_jax.finetuning.model import Model
 
+MAX_PRINTED_ROWS = 5  # bad rows that are printed one by one
 OUTPUTS = {'embed': ('.npz',), 'task': SUFFIXES}  # mode -> the suffixes of --output
 FLAGS = flags.FlagValues()  # not the global flags, because programs import this module too
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
@@ -137,6 +139,23 @@ def load(directory: str | os.PathLike, dtype: str = 'auto', language: str = '') 
     return Model.load(folder, dtype, os.fspath(directory), language)
 
 
+class BadRows:
+    """Reports rows that are left out: the first MAX_PRINTED_ROWS of them, and their number."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __call__(self, error: ValueError) -> None:
+        self.number += 1
+        if self.number <= MAX_PRINTED_ROWS:
+            say(f'left out: {error}')
+
+    def finish(self, source: str) -> None:
+        if self.number:
+            rows = plural(self.number, 'bad row was', 'bad rows were')
+            say(f'{rows} left out of {source}')
+
+
 def _check_flags() -> None:
     """Raises ValueError for flags that do not fit together, whatever the model is."""
     if bool(FLAGS.text) == (FLAGS.input is not None):
@@ -195,15 +214,13 @@ def _mode(bert: 'Model') -> str:
     return 'fill_mask'
 
 
-def _print(bert: 'Model', mode: str) -> None:
+def _print(bert: 'Model', mode: str, on_error: 'OnError | None') -> None:
     """Prints the predictions for --text or --input."""
     from bert_jax.data.labelled import examples
     from bert_jax.finetuning import predictions, printed
     from bert_jax.inference import text_files, text_inputs
 
     sources = _sources()
-    bad = predictions.BadRows()
-    on_error = bad if FLAGS.on_error == 'skip' else None
     given = [examples.Example(text, None, None, '--text') for text in FLAGS.text]
     if mode == 'embed':
         windows = FLAGS.long == 'window'
@@ -213,29 +230,28 @@ def _print(bert: 'Model', mode: str) -> None:
         text_files.print_masked_words(bert, inputs, FLAGS.top_k, on_error)
     elif sources:
         found = predictions.records(bert, sources, bert.counted, on_error, columns=True)
-        for record in bert.until_stopped(predictions.announced(found, bert.counted)):
+        for record in bert.until_stopped(found):
             printed.show(bert, record, FLAGS.top_k)
     else:
         printed.show_texts(bert, FLAGS.text, FLAGS.text_b, FLAGS.context, FLAGS.top_k)
-    if sources:
-        bad.finish(FLAGS.input)
 
 
-def _write(bert: 'Model', mode: str) -> None:
+def _write(bert: 'Model', mode: str, on_error: 'OnError | None') -> None:
     """Writes the predictions for --input to --output."""
     from bert_jax.finetuning import predictions
     from bert_jax.inference import text_files
 
-    begin, files = time.monotonic(), (_sources(), pathlib.Path(FLAGS.output))
-    skip, windows = FLAGS.on_error == 'skip', FLAGS.long == 'window'
+    begin, sources, output = time.monotonic(), _sources(), pathlib.Path(FLAGS.output)
     if mode == 'task':
-        count = predictions.write_records(bert, *files, FLAGS.columns, skip, FLAGS.all_scores)
+        columns, scores = FLAGS.columns, FLAGS.all_scores
+        count = predictions.write_records(
+            bert, sources, output, bert.counted, on_error, columns, scores
+        )
     else:
-        bad = predictions.BadRows()
-        on_error = bad if skip else None
-        pooling, prompt = FLAGS.pooling, FLAGS.prompt
-        count = text_files.write_embeddings(bert, *files, pooling, windows, prompt, on_error)
-        bad.finish(FLAGS.input)
+        pooling, windows, prompt = FLAGS.pooling, FLAGS.long == 'window', FLAGS.prompt
+        count = text_files.write_embeddings(
+            bert, sources, output, pooling, windows, prompt, on_error
+        )
     rate = count / (time.monotonic() - begin)
     speed = f'{rate:,.0f}' if rate >= 10 else f'{rate:.1f}'
     say(f'wrote {FLAGS.output}: {plural(count, "record")}, {speed} a second')
@@ -257,17 +273,19 @@ def _predict() -> None:
         bert.until_stopped = stopper.until_stopped
         _configure(bert)
         mode = _mode(bert)
-        (_print if FLAGS.output is None else _write)(bert, mode)
+        bad = BadRows()
+        on_error = bad if FLAGS.on_error == 'skip' else None
+        (_print if FLAGS.output is None else _write)(bert, mode, on_error)
+    bad.finish(FLAGS.input)
     for name, number in bert.counted.lines().items():
         say(f'{name}: {number:,}')
+    if mode == 'task':
+        return
     encoder = bert.sentences if mode == 'embed' and FLAGS.pooling is None else bert.encoder
-    for name, number in encoder.totals.items() if mode != 'task' else ():
+    for name, number in encoder.totals.items():
         say(f'{name}: {number:,}')
-    if mode != 'task' and (count := bert.truncated):
-        longest = bert.config.longest_row
-        if mode == 'embed' and FLAGS.pooling is None and bert.embedding:
-            longest = min(longest, bert.embedding.max_seq_length or longest)
-        texts = plural(count, 'text')
+    if encoder.truncated:
+        texts, longest = plural(encoder.truncated, 'text'), encoder.longest
         say(f'{texts} with more than {longest} tokens, of which only the first {longest} are used')
 
 

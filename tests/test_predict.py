@@ -82,9 +82,9 @@ def test_no_more_texts_are_read_than_fit_a_window(
 def test_long_texts_lose_their_end_or_are_cut_into_pieces(bert: Bert) -> None:
     long = ' '.join(WORDS[i % 4] for i in range(100))
     bert.embed([long, 'alpha', long])
-    assert bert.truncated == 2
+    assert bert.sentences.truncated == 2
     (whole,) = bert.embed([long], windows=True)
-    assert bert.truncated == 2
+    assert bert.sentences.truncated == 2
     words = long.split()
     parts = [alone(bert, ' '.join(words[i : i + 38])) for i in (0, 38, 76)]
     means = [part['last_hidden_state'].mean(0) for part in parts]

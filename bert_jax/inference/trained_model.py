@@ -202,11 +202,6 @@ class Bert:
         return masked_words.fill(self, inputs, top_k)
 
     @property
-    def truncated(self) -> int:
-        """The number of texts so far that were cut, because the model has too few positions."""
-        return sum(encoder.truncated for encoder in {self.encoder, self.sentences})
-
-    @property
     def sentences(self) -> TextEncoder:
         """The encoder of texts for `embed`, whose rows may be shorter."""
         return self._sentences or self.encoder

@@ -229,7 +229,7 @@ def test_a_full_disk_leaves_whole_rows_and_says_how_many(
     monkeypatch.setattr(predictions, 'open_writer', full)
     said = r'^no space is left for .*; .*partial has the 3 records before it\. Make room, and run'
     with pytest.raises(disk.DiskError, match=said):
-        predictions.write_records(bert, [tmp_path / 'a.jsonl'], output)
+        predictions.write_records(bert, [tmp_path / 'a.jsonl'], output, Summary())
     part = tmp_path / 'out.jsonl.partial'
     assert len(list(map(json.loads, part.read_text().splitlines()))) == 3 and not output.exists()
 
@@ -239,7 +239,7 @@ def test_a_full_disk_leaves_whole_rows_and_says_how_many(
 
     monkeypatch.setattr(examples, 'iter_file', broken)
     with pytest.raises(ValueError, match=r'a\.jsonl cannot be read \(Input/output error\)$'):
-        predictions.write_records(bert, [tmp_path / 'a.jsonl'], output)
+        predictions.write_records(bert, [tmp_path / 'a.jsonl'], output, Summary())
 
 
 @pytest.mark.parametrize('text', ['a\n', 'a\nbb\n', 'a\n\nbbb', 'a\n' + 'b' * 9, 'b' * 9])
