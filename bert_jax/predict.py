@@ -218,7 +218,7 @@ def _print(bert: 'Model', mode: str, on_error: 'OnError | None') -> None:
     """Prints the predictions for --text or --input."""
     from bert_jax.data.labelled import examples
     from bert_jax.finetuning import predictions, printed
-    from bert_jax.inference import text_files, text_inputs
+    from bert_jax.inference import text_files
 
     sources = _sources()
     given = [examples.Example(text, None, None, '--text') for text in FLAGS.text]
@@ -226,7 +226,7 @@ def _print(bert: 'Model', mode: str, on_error: 'OnError | None') -> None:
         windows = FLAGS.long == 'window'
         text_files.print_similarities(bert, FLAGS.text, FLAGS.pooling, windows, FLAGS.prompt)
     elif mode == 'fill_mask':
-        inputs = text_inputs.read_all(sources, bert.data, on_error) if sources else given
+        inputs = text_files.read_all(sources, bert.data, on_error) if sources else given
         text_files.print_masked_words(bert, inputs, FLAGS.top_k, on_error)
     elif sources:
         found = predictions.records(bert, sources, bert.counted, on_error, columns=True)

@@ -11,8 +11,7 @@ from bert_jax.data.summary import Summary
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.finetuning import glue
-from bert_jax.finetuning.classification import ClassificationProcessor
-from bert_jax.finetuning.multi_label import MultiLabelProcessor
+from bert_jax.finetuning.classification import ClassificationProcessor, MultiLabelProcessor
 from bert_jax.finetuning.ner import TaggingProcessor
 from bert_jax.finetuning.squad import QuestionAnsweringProcessor
 from bert_jax.finetuning.task_data import (

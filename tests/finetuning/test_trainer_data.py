@@ -13,7 +13,7 @@ from small_task_data import make, write_rows
 from bert_jax import api
 from bert_jax.config import Config, DataConfig, validate
 from bert_jax.finetuning import baseline
-from bert_jax.finetuning.multi_label import MultiLabelProcessor
+from bert_jax.finetuning.classification import MultiLabelProcessor
 
 
 def test_label_sets_of_tables_are_those_of_jsonl(tmp_path: pathlib.Path) -> None:
