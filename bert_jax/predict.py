@@ -229,7 +229,7 @@ def _print(bert: 'Model', mode: str, on_error: 'OnError | None') -> None:
         inputs = text_files.read_all(sources, bert.data, on_error) if sources else given
         text_files.print_masked_words(bert, inputs, FLAGS.top_k, on_error)
     elif sources:
-        found = predictions.records(bert, sources, bert.counted, on_error, columns=True)
+        found = predictions.records(bert, sources, on_error, columns=True)
         for record in bert.until_stopped(found):
             printed.show(bert, record, FLAGS.top_k)
     else:
@@ -244,9 +244,7 @@ def _write(bert: 'Model', mode: str, on_error: 'OnError | None') -> None:
     begin, sources, output = time.monotonic(), _sources(), pathlib.Path(FLAGS.output)
     if mode == 'task':
         columns, scores = FLAGS.columns, FLAGS.all_scores
-        count = predictions.write_records(
-            bert, sources, output, bert.counted, on_error, columns, scores
-        )
+        count = predictions.write_records(bert, sources, output, on_error, columns, scores)
     else:
         pooling, windows, prompt = FLAGS.pooling, FLAGS.long == 'window', FLAGS.prompt
         count = text_files.write_embeddings(

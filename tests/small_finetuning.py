@@ -7,7 +7,6 @@ from typing import Any
 from etils import epath
 
 from bert_jax.config import Config
-from bert_jax.data.summary import Summary
 from bert_jax.finetuning import predictions
 from bert_jax.inference.trained_model import Bert
 from bert_jax.preflight.resolve import resolve
@@ -22,4 +21,4 @@ def results(workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def said(workdir: pathlib.Path, file: pathlib.Path) -> list[dict[str, Any]]:
-    return list(predictions.records(Bert.load(workdir), [file], Summary()))
+    return list(predictions.records(Bert.load(workdir), [file]))

@@ -6,13 +6,9 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jax.sharding import Mesh
-
 from bert_jax.data.labelled.texts import Text, listed
-from bert_jax.data.summary import Summary
 from bert_jax.finetuning import predictions
 from bert_jax.finetuning.task_data import Record
-from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.trained_model import Bert
 from bert_jax.models.heads import DECODER
 
@@ -26,13 +22,7 @@ class Model(Bert):
 
     Methods that take a list return a list; for one text they return one result. They raise
     ValueError if the checkpoint does not have the head, and for wrong inputs.
-
-    counted: how many of the texts so far were unusual, for example cut because they were too long.
     """
-
-    def __init__(self, source: Pretrained, mesh: Mesh, folder: str = ''):
-        super().__init__(source, mesh, folder)
-        self.counted = Summary()
 
     def classify(self, texts: Text | Sequence[Text], all_labels: bool = False) -> Any:
         """The label and its probability, (str, float), for each text or pair of texts.
@@ -128,7 +118,7 @@ class Model(Bert):
 
     def records(self, texts: Sequence[Any]) -> list[Record]:
         """The records of `predictions.records` for texts in memory (see `Processor.from_texts`)."""
-        found = predictions.of_texts(self, texts, self.counted)
+        found = predictions.of_texts(self, texts)
         self.counted.counts.pop('windows', None)  # not unusual
         return found
 

@@ -34,7 +34,6 @@ def processor_of(bert: Bert) -> Processor:
 def records(
     bert: Bert,
     paths: Sequence[pathlib.Path],
-    summary: Summary,
     on_error: OnError | None = None,
     columns: bool = False,
     all_scores: bool = False,
@@ -47,9 +46,10 @@ def records(
     and .jsonl with `words`) get `tags`; questions (SQuAD's .json, or tables and .jsonl with
     `question` and `context`) get `answer`, `probability`, `n_best`, and `start` and `end`: the
     answer is the characters start to end - 1 of the context; texts to translate (.txt, tables and
-    .jsonl with `source`) get `target`. Long texts are cut or split as in training; `summary` counts
-    them and other unusual things. .conll and .json files are read as a whole, others a window at a
-    time. Before the first record of a file, a line says which columns of the file are read.
+    .jsonl with `source`) get `target`. Long texts are cut or split as in training; `bert.counted`
+    counts them and other unusual things. .conll and .json files are read as a whole, others a
+    window at a time. Before the first record of a file, a line says which columns of the file are
+    read.
 
     columns: whether a record also has the columns of the file. A column is renamed if a record or a
     row of a table has a prediction of this name, such as `label` or `probability_LABEL`: `label`
@@ -63,29 +63,29 @@ def records(
     """
     processor = processor_of(bert)
     processor.all_scores = all_scores
-    errors, said = list[ValueError](), set[str]()
-    examples = _examples(processor, paths, summary, on_error, errors)
-    for example, record in _predicted(bert, processor, examples, summary):
-        for path in summary.columns.keys() - said:
-            say(f'{path}: {summary.columns[path]}')
+    errors, read = list[ValueError](), bert.counted.columns
+    said = {*read}
+    examples = _examples(processor, paths, bert.counted, on_error, errors)
+    for example, record in _predicted(bert, processor, examples):
+        for path in read.keys() - said:
+            say(f'{path}: {read[path]}')
             said.add(path)
         yield _with_columns(record, example.columns or {}) if columns else record
     if errors:
         raise errors[0]
 
 
-def of_texts(bert: Bert, texts: Sequence[Any], summary: Summary) -> list[Record]:
+def of_texts(bert: Bert, texts: Sequence[Any]) -> list[Record]:
     """The records of texts in memory, as `Processor.from_texts` reads them."""
     processor = processor_of(bert)
     examples = processor.from_texts(texts)
-    return [record for _, record in _predicted(bert, processor, examples, summary)]
+    return [record for _, record in _predicted(bert, processor, examples)]
 
 
 def write_records(
     bert: Bert,
     sources: Sequence[pathlib.Path],
     output: pathlib.Path,
-    summary: Summary,
     on_error: OnError | None = None,
     columns: bool = True,
     all_scores: bool = False,
@@ -102,12 +102,12 @@ def write_records(
     by_row = all(kind(path)[0] in suffixes for path in sources)
     total = sum(map(number_of_rows, sources)) if by_row else None
     count, partial, columns = 0, partial_path(output), columns and output.suffix != '.txt'
-    found = records(bert, sources, summary, on_error, columns, all_scores)
+    found = records(bert, sources, on_error, columns, all_scores)
     found = counted(bert.until_stopped(found), 'predicting', total)
     if partial.exists() and partial.stat().st_size:
         say(f'{partial} was left by a command that did not finish; it is written again')
     try:
-        with open_writer(partial, summary) as write:
+        with open_writer(partial, bert.counted) as write:
             for _ in each(found, write, on_error):
                 count += 1
         partial.replace(output)
@@ -144,12 +144,12 @@ def _with_progress(error: BaseException, output: pathlib.Path, count: int) -> Ba
 
 
 def _predicted(
-    bert: Bert, processor: Processor, examples: Iterable[Any], summary: Summary
+    bert: Bert, processor: Processor, examples: Iterable[Any]
 ) -> Iterator[tuple[Any, Record]]:
     """Each example with its record."""
     examples = iter(examples)
     while window := list(itertools.islice(examples, processor.window)):
-        split = processor.encode(window, summary)
+        split = processor.encode(window, bert.counted)
         outputs = bert.predict(split.rows, processor.prediction_task)
         yield from zip(window, processor.records(split, outputs), strict=True)
 

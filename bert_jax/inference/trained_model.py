@@ -17,6 +17,7 @@ from bert_jax.config import MeshConfig, choices, environment
 from bert_jax.data import model_languages
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder, listed
+from bert_jax.data.summary import Summary
 from bert_jax.inference import embedding, masked_words, model_dir
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.token_arrays import (
@@ -40,7 +41,8 @@ THREADS = 2
 class Bert:
     """A trained model with its vocabulary. Each batch is split over all devices.
 
-    folder: where the model was loaded from.
+    folder: where the model was loaded from. counted: how many of the examples that were predicted
+    so far were unusual, for example cut because they were too long.
     """
 
     def __init__(self, source: Pretrained, mesh: Mesh, folder: str = ''):
@@ -50,7 +52,7 @@ class Bert:
         self.data, self.eval, self.heads = source.data, source.eval, source.heads
         self.labels, self.pairs, self.no_answer = source.labels, source.pairs, source.no_answer
         self.multi_label, self.embedding = source.multi_label, source.embedding
-        self.folder = folder
+        self.folder, self.counted = folder, Summary()
         self.until_stopped: Callable[[Iterable[Any]], Iterator[Any]] = iter  # see signals.Stopper
         longest, types = self.config.longest_row, self.config.type_vocab_size
         vocabulary, language = source.vocabulary, source.data.language

@@ -66,7 +66,7 @@ def test_lists_with_several_labels(
     chosen_names = [sorted(name for name, _ in found) for found in chosen]
     with (tmp_path / 'new.csv').open('w') as file:
         file.write('text,label\n' + ''.join(f'{text},kept\n' for text in new))
-    predictions.write_records(model, [tmp_path / 'new.csv'], tmp_path / 'out.csv', model.counted)
+    predictions.write_records(model, [tmp_path / 'new.csv'], tmp_path / 'out.csv')
     with (tmp_path / 'out.csv').open() as file:
         rows = [*csv.DictReader(file)]
     assert [json.loads(row['labels']) for row in rows] == chosen_names
