@@ -19,21 +19,18 @@ TRAIN, EVAL = 'train.jsonl', 'eval.jsonl'
 def finetune(
     texts: Iterable[Any],
     labels: Iterable[Any],
-    init_from: str | os.PathLike[str],
     workdir: str | os.PathLike[str],
-    eval_texts: Iterable[Any] | None = None,
-    eval_labels: Iterable[Any] | None = None,
-    settings: Mapping[str, Any] | None = None,
+    held_out: tuple[Any, Any],
+    settings: Mapping[str, Any],
 ) -> Model:
-    """See `bert_jax.finetune`."""
-    if (eval_texts is None) != (eval_labels is None):
+    """See `bert_jax.finetune`. held_out: eval_texts and eval_labels."""
+    if (held_out[0] is None) != (held_out[1] is None):
         raise ValueError('give both eval_texts and eval_labels, or none of them')
-    held_out = None if eval_texts is None or eval_labels is None else (eval_texts, eval_labels)
     folder = pathlib.Path(workdir).expanduser()
-    given = dict(settings or {}) | {'init_from': os.fspath(init_from)}
-    config = configure(texts, labels, folder, held_out, given)
+    given = None if held_out[0] is None else held_out
+    config = configure(texts, labels, folder, given, settings)
     paths.check(config, epath.Path(folder))
-    start.run(config, epath.Path(folder), typed=given)
+    start.run(config, epath.Path(folder), typed=settings)
     best = json.loads((folder / 'results.json').read_text())['best_seed']
     return Model.load(folder if config.train.seeds == 1 else folder / f'seed_{best}')
 

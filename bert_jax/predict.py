@@ -32,7 +32,6 @@ from bert_jax.config import DataConfig, choices, command_line
 from bert_jax.config.console import plural, say
 from bert_jax.config.files import sole_writer
 from bert_jax.data.labelled import file_lists
-from bert_jax.finetuning import SUFFIXES
 from bert_jax.inference import POOLINGS
 
 # Modules that import JAX are imported in functions. So a mistake on the command line takes no time.
@@ -41,7 +40,10 @@ if TYPE_CHECKING:
     from bert_jax.finetuning.model import Model
 
 MAX_PRINTED_ROWS = 5  # bad rows that are printed one by one
-OUTPUTS = {'embed': ('.npz',), 'task': SUFFIXES}  # mode -> the suffixes of --output
+OUTPUTS = {
+    'embed': ('.npz',),
+    'task': ('.jsonl', '.csv', '.tsv', '.txt'),
+}  # mode -> the suffixes of --output
 FLAGS = flags.FlagValues()  # not the global flags, because programs import this module too
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
 _texts = functools.partial(flags.DEFINE_multi_string, flag_values=FLAGS)

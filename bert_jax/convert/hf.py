@@ -132,8 +132,8 @@ def _notes_about_output(
         return []
     return [
         'the classifier has one output, and bert_jax predicts this output itself, as for a '
-        'regression. If it is not a regression: CrossEncoder and the pipeline of transformers apply '
-        f'a function to it first, such as {function.rpartition(".")[2]}'
+        'regression. Unless it is one, CrossEncoder and the pipeline of transformers apply a '
+        f'function to it first, such as {function.rpartition(".")[2]}'
     ]
 
 
