@@ -40,10 +40,8 @@ if TYPE_CHECKING:
     from bert_jax.finetuning.model import Model
 
 MAX_PRINTED_ROWS = 5  # bad rows that are printed one by one
-OUTPUTS = {
-    'embed': ('.npz',),
-    'task': ('.jsonl', '.csv', '.tsv', '.txt'),
-}  # mode -> the suffixes of --output
+# The suffixes of --output by mode.
+OUTPUTS = {'embed': ('.npz',), 'task': ('.jsonl', '.csv', '.tsv', '.txt')}
 FLAGS = flags.FlagValues()  # not the global flags, because programs import this module too
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
 _texts = functools.partial(flags.DEFINE_multi_string, flag_values=FLAGS)

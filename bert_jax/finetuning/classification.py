@@ -1,6 +1,5 @@
 """A label, several labels or a number for texts and pairs of texts."""
 
-import functools
 import json
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -54,23 +53,21 @@ class ClassificationProcessor(task_data.Processor):
     def read(
         self, path: str, summary: Summary, split: str = PREDICT, on_error: OnError | None = None
     ) -> Iterator[Example]:
-        data, predicts = self.config.data, split == PREDICT
-        columns = split not in (TRAIN, EVAL)
+        data, predicts, has_labels = self.config.data, split == PREDICT, split in (TRAIN, EVAL)
         examples = example_files.iter_file(
             path,
             text=data.text_field,
             text_b=data.text_b_field,
             label=data.label_field,
-            columns=columns or bool(data.split_field),
+            columns=not has_labels or bool(data.split_field),
             on_error=on_error,
             summary=summary,
             label_set=self.label_parser(path),
             predicts=predicts,
         )
-        names = label_numbers.parse(data.label_names)
-        if names and not predicts:
-            named = functools.partial(_named, names=names, strict=split in (TRAIN, EVAL))
-            return map(named, examples)
+        if not predicts:
+            names = label_numbers.parse(data.label_names)
+            return (_named(example, names, has_labels) for example in examples)
         pairs = self.facts.pairs
         advice = example_files.predict_advice([data.text_field, data.text_b_field])
 
@@ -80,7 +77,7 @@ class ClassificationProcessor(task_data.Processor):
             pairs = example.text_b is not None
             return example
 
-        return each(examples, checked, on_error) if predicts else examples
+        return each(examples, checked, on_error)
 
     def from_texts(self, texts: Sequence[Any]) -> list[Example]:
         """The examples of texts and pairs of texts."""
@@ -282,9 +279,10 @@ class MultiLabelProcessor(ClassificationProcessor):
 
 def _named(example: Example, names: Sequence[str], strict: bool) -> Example:
     """The example with the names of labels that are numbers."""
-    name_of = functools.partial(
-        label_numbers.name_of, names=names, where=example.where, strict=strict
-    )
+
+    def name_of(label: str) -> str:
+        return label_numbers.name_of(label, names, example.where, strict)
+
     label = example.label and name_of(example.label)
     labels = example.labels and tuple(map(name_of, example.labels))
     return example._replace(label=label, labels=labels)

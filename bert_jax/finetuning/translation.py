@@ -110,9 +110,8 @@ class TranslationProcessor(task_data.Processor):
         # A target that is not known is an empty text.
         empty = Row([self.task.search.end], [0])
         targets = self._targets(known, summary, split) if is_scored else [empty] * len(rows)
-        arrays = {name: getattr(rows, name) for name in EncodedExamples.__dataclass_fields__}
-        encoded = self.encoded(targets, {})
-        pairs = EncodedPairs(**arrays, targets=encoded, longest_target=self.task.search.max_length)
+        encoded, most = self.encoded(targets, {}), self.task.search.max_length
+        pairs = EncodedPairs(**vars(rows), targets=encoded, longest_target=most)
         return Split(split, examples, pairs, is_scored)
 
     def _targets(self, texts: Sequence[str], summary: Summary, split: str) -> list[Row]:
