@@ -238,14 +238,11 @@ def _predict(run: Run, data: TaskData, params: Any, stopper: Stopper) -> dict[st
     if run.config.train.best and (processor.writes_eval or processor.has_classes):
         splits.append(data.eval)
     if run.config.train.best and splits:
-        abstract = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), params
-        )
-        params = load_params(run.workdir, abstract)
+        params = load_params(run.workdir, params)
     for split in splits:
-        rows = stopper.until_stopped(_eval_batches(run.config, data.processor.task, split.rows))
+        rows = stopper.until_stopped(_eval_batches(run.config, processor.task, split.rows))
         predictions = predict(run.config, run.task, params, rows)
-        recorded = _write_and_score(data.processor, split, predictions, run.workdir)
+        recorded = _write_and_score(processor, split, predictions, run.workdir)
         if split is not data.eval:
             scores |= {f'{split.name}_{key}': value for key, value in recorded.items()}
         if split.name != EVAL or processor.writes_eval:
