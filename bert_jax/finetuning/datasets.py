@@ -1,4 +1,4 @@
-"""The table of fine-tuning tasks, and the processor of each head."""
+"""The data of fine-tuning tasks, and the processor of each task and of each head."""
 
 import dataclasses
 from collections.abc import Collection, Sequence
