@@ -79,15 +79,15 @@ def main(argv: list[str]) -> int:
     config, task = without_data(config, typed)
     config, sizes = _with_fitting_mesh(config), _sizes(config.train.phases[0].batch_size)
     for size in sizes:  # before the first is measured
-        measure.check(measure.reshaped(config, size, LENGTH.value), task)
+        measure.reshaped(config, task, size, LENGTH.value)  # raises if it does not fit
 
     def report(line: str) -> None:
         if first:
             say(f'benchmark: {line}')
 
     def measured(size: int) -> dict[str, Any]:
-        shaped = measure.reshaped(config, size, LENGTH.value)
-        return measure.measure(shaped, task, STEPS.value, WARMUP.value, PROFILE.value, report)
+        shaped = measure.reshaped(config, task, size, LENGTH.value)
+        return measure.measure(shaped, task, STEPS.value, WARMUP.value, report, PROFILE.value)
 
     results = list[dict[str, Any]]()
     try:

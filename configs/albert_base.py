@@ -7,19 +7,14 @@ For a TPU slice or several GPUs: a step computes as much as one of BERT base. St
 are those of the paper, section 4.1. It has not been run to its end yet, so no result is promised.
 """
 
-import dataclasses
-
 from ml_collections import ConfigDict
 
-from bert_jax.config import default
-from bert_jax.models.presets import PRESETS
+from bert_jax.models.presets import pretraining
 
 
 def get_config() -> ConfigDict:
-    config = default()
-    config.model.update(dataclasses.asdict(PRESETS['albert-base']))
+    config = pretraining('albert-base')
     config.objective = 'mlm+sop'
-    config.data.corpus = ''  # the built-in text is too small; name your own
     config.data.tokenizer = 'sentencepiece'
     config.data.max_ngram = 3
     config.optim.name = 'lamb'

@@ -7,19 +7,14 @@ For several GPUs. Rate, warm-up and Adam are those of the authors' code. It has 
 end yet, so no result is promised.
 """
 
-import dataclasses
-
 from ml_collections import ConfigDict
 
-from bert_jax.config import default
-from bert_jax.models.presets import PRESETS
+from bert_jax.models.presets import pretraining
 
 
 def get_config() -> ConfigDict:
-    config = default()
-    config.model.update(dataclasses.asdict(PRESETS['flaubert-base']))
+    config = pretraining('flaubert-base')
     config.objective = 'mlm'
-    config.data.corpus = ''  # the built-in text is too small; name your own
     config.data.tokenizer = 'flaubert_bpe'
     config.data.language = 'fr'
     config.data.lowercase = False

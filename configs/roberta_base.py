@@ -8,19 +8,14 @@ Rates and steps are those of the paper's table 9. Adam without clipping and with
 stable with large batches. It has not been run to its end yet, so no result is promised.
 """
 
-import dataclasses
-
 from ml_collections import ConfigDict
 
-from bert_jax.config import default
-from bert_jax.models.presets import PRESETS
+from bert_jax.models.presets import pretraining
 
 
 def get_config() -> ConfigDict:
-    config = default()
-    config.model.update(dataclasses.asdict(PRESETS['roberta-base']))
+    config = pretraining('roberta-base')
     config.objective = 'mlm'
-    config.data.corpus = ''  # the built-in text is too small; name your own
     config.data.tokenizer = 'byte_bpe'
     config.data.lowercase = False
     config.optim.learning_rate = 6e-4

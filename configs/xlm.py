@@ -9,20 +9,15 @@ the authors' model of 15 languages, the optimizer that of their code. It has not
 yet, so no result is promised.
 """
 
-import dataclasses
-
 from ml_collections import ConfigDict
 
-from bert_jax.config import default
-from bert_jax.models.presets import PRESETS
+from bert_jax.models.presets import pretraining
 
 
 def get_config() -> ConfigDict:
-    config = default()
-    model = dataclasses.replace(PRESETS['xlm-mlm-tlm-xnli15-1024'], type_vocab_size=2)
-    config.model.update(dataclasses.asdict(model))
+    config = pretraining('xlm-mlm-tlm-xnli15-1024')
+    config.model.type_vocab_size = 2
     config.objective = 'mlm+tlm'
-    config.data.corpus = ''  # the built-in text is too small; name your own
     config.data.tokenizer = 'xlm_bpe'
     config.optim.learning_rate = 1e-4
     config.optim.schedule = 'inverse_sqrt'

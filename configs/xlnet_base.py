@@ -9,19 +9,14 @@ had a memory, which is off here: --config.model.mem_len=384 --config.model.reuse
 --config.model.bi_data=True. It has not been run to its end yet, so no result is promised.
 """
 
-import dataclasses
-
 from ml_collections import ConfigDict
 
-from bert_jax.config import default
-from bert_jax.models.presets import PRESETS
+from bert_jax.models.presets import pretraining
 
 
 def get_config() -> ConfigDict:
-    config = default()
-    config.model.update(dataclasses.asdict(PRESETS['xlnet-base-cased']))
+    config = pretraining('xlnet-base-cased')
     config.objective = 'plm'
-    config.data.corpus = ''  # the built-in text is too small; name your own
     config.data.tokenizer = 'sentencepiece'
     config.data.lowercase = False
     config.data.masked_lm_prob = 1 / 6

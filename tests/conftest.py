@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import importlib
 import os
 import pathlib
 import shutil
@@ -83,21 +84,27 @@ def look(
 
 
 @pytest.fixture
-def run_predict(
+def run_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
-    """The command predict in this process: its exit code, stdout and stderr."""
-    from bert_jax import predict
+    """Runs a command with flags of its own in this process: its exit code, stdout and stderr."""
     from bert_jax.config import command_line
 
-    fresh = copy.deepcopy(predict.FLAGS)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(predict, 'FLAGS', copy.deepcopy(fresh))
-        code = command_line.run('predict', predict.main, ['predict', *arguments], predict.FLAGS)
+    def run(name: str, *arguments: str) -> tuple[int, str, str]:
+        module = importlib.import_module(f'bert_jax.{name}')
+        with monkeypatch.context() as patch:
+            patch.setattr(module, 'FLAGS', copy.deepcopy(module.FLAGS))
+            code = command_line.run(name, module.main, [name, *arguments], module.FLAGS)
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def run_predict(
+    run_command: Callable[..., tuple[int, str, str]],
+) -> Callable[..., tuple[int, str, str]]:
+    return functools.partial(run_command, 'predict')
 
 
 @pytest.fixture(scope='session')

@@ -102,11 +102,9 @@ def _json(draw: Callable[..., Any], reader: Reader) -> bytes:
         )
         node = holder[key]
     what = draw(st.sampled_from(['value', 'drop', 'rename', 'wrap', 'again']))
-    if (
-        what == 'value'
-        or not isinstance(holder, dict)
-        or (what in ('drop', 'rename') and key == '')
-    ):
+    if not isinstance(holder, dict) or (key == '' and what in ('drop', 'rename')):
+        what = 'value'
+    if what == 'value':
         holder[key] = draw(SCALARS)
     elif what == 'drop':
         del holder[key]
@@ -114,11 +112,7 @@ def _json(draw: Callable[..., Any], reader: Reader) -> bytes:
         holder[str(key) + 's'] = holder.pop(key)
     elif what == 'wrap':
         holder[key] = [holder[key]]
-    changed = (
-        record
-        if holder is not record and key != ''
-        else (holder[''] if key == '' and '' in holder else record)
-    )
+    changed = holder[''] if key == '' else record
     rows[i] = json.dumps(changed)
     if what == 'again' and isinstance(changed, dict) and changed:
         first = next(iter(changed))

@@ -1,6 +1,7 @@
 """A small right file for every reader, and what the reader makes of a file."""
 
 import csv
+import dataclasses
 import io
 import json
 import pathlib
@@ -38,27 +39,17 @@ class Reader(NamedTuple):
     rows: Callable[[str], int]
 
 
-def train(head: str) -> Callable[[pathlib.Path, Summary], list[Any]]:
+def task(head: str, split: str) -> Callable[[pathlib.Path, Summary], list[Any]]:
     def read(path: pathlib.Path, summary: Summary) -> list[Any]:
-        data = DataConfig(**{**vars(DATA), 'train_file': str(path)})
-        processor = PROCESSORS[head](
-            Config(model=small_tasks.MODEL, data=data), VOCABULARY, FACTS[head]
-        )
-        rows = list(processor.read(str(path), summary, TRAIN))
-        processor.facts = processor.find_facts(rows, rows)
-        summary.count('labels that are alike', number=len(labels.alike(processor.facts.labels)))
-        processor.encode(rows, summary, TRAIN)
-        return list(map(values, rows))
-
-    return read
-
-
-def predict(head: str) -> Callable[[pathlib.Path, Summary], list[Any]]:
-    def read(path: pathlib.Path, summary: Summary) -> list[Any]:
-        config = Config(model=small_tasks.MODEL, data=DATA)
+        data = dataclasses.replace(DATA, train_file=str(path))
+        config = Config(model=small_tasks.MODEL, data=data)
         processor = PROCESSORS[head](config, VOCABULARY, FACTS[head])
-        rows = list(processor.read(str(path), summary, PREDICT))
-        processor.encode(rows, summary, PREDICT)
+        rows = list(processor.read(str(path), summary, split))
+        if split == TRAIN:
+            processor.facts = processor.find_facts(rows, rows)
+            alike = labels.alike(processor.facts.labels)
+            summary.count('labels that are alike', number=len(alike))
+        processor.encode(rows, summary, split)
         return list(map(values, rows))
 
     return read
@@ -167,11 +158,8 @@ text_lines = '\n'.join(TEXTS) + '\n'
 glue_table = table(['index', 'sentence1', 'sentence2', 'label'], entailment, True)
 READERS = {
     **{
-        f'train on {name}': Reader(name, good, train(head), rows)
-        for name, (head, good, rows) in FILES.items()
-    },
-    **{
-        f'predict {name}': Reader(name, good, predict(head), rows)
+        f'{verb} {name}': Reader(name, good, task(head, split), rows)
+        for verb, split in (('train on', TRAIN), ('predict', PREDICT))
         for name, (head, good, rows) in FILES.items()
     },
     'embed lines.txt': Reader('lines.txt', text_lines, lines, all_rows),

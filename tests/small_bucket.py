@@ -31,7 +31,7 @@ class Bucket:
     def __init__(self) -> None:
         self.objects: dict[str, Object] = {}
         self.lock = threading.Lock()
-        self.uploads: dict[str, tuple[str, bytes]] = {}  # sessions: name, what has come of it
+        self.uploads: dict[str, str] = {}  # the names of the objects by session
         self.sessions, self._generations = itertools.count(), itertools.count(1)
 
     def write(self, name: str, content: bytes, only_over: str = '') -> Object | None:
@@ -124,26 +124,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 else:
                     self._answer(404)
             case ['storage', 'v1', 'b', _, 'o', name] | [_, name]:
-                self._send(name, query)
+                self._send(name)
             case [_, *parts]:
-                self._send('/'.join(parts), query)
+                self._send('/'.join(parts))
 
-    def _send(self, name: str, query: dict[str, str]) -> None:
+    def _send(self, name: str) -> None:
         if (found := self.bucket.objects.get(name)) is None:
             return self._answer(404)
-        generation = str(found.generation)
-        if query.get('ifGenerationNotMatch') == generation:
-            return self._answer(304, x_goog_generation=generation)
-        if query.get('ifGenerationMatch', generation) != generation:
-            return self._answer(412)
-        size = len(found.content)
+        generation, size = found.generation, len(found.content)
         if not (wanted := self.headers.get('Range')):
             return self._answer(200, found.content, x_goog_generation=generation)
         first, last = wanted.removeprefix('bytes=').split('-')
         begin = int(first) if first else size - int(last)
         end = min(int(last) + 1, size) if first and last else size
-        if begin >= size:
-            return self._answer(416)
         self._answer(
             206,
             found.content[begin:end],
@@ -156,7 +149,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         match path:
             case ['upload', 'storage', 'v1', 'b', _, 'o'] if query['uploadType'] == 'resumable':
                 session = str(next(self.bucket.sessions))
-                self.bucket.uploads[session] = query['name'], b''
+                self.bucket.uploads[session] = query['name']
                 self._answer(200, Location=f'https://{self.headers["Host"]}/session/{session}')
             case ['upload', 'storage', 'v1', 'b', _, 'o'] if query['uploadType'] == 'media':
                 over = query.get('ifGenerationMatch', '')
@@ -176,14 +169,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         path, _, body = self._asked()
-        name, before = self.bucket.uploads[path[-1]]
-        content = before + body
-        self.bucket.uploads[path[-1]] = name, content
-        total = self.headers.get('Content-Range', '').rpartition('/')[2]
-        if total == '*' or int(total or len(content)) > len(content):
-            known = {'Range': f'bytes=0-{len(content) - 1}'} if content else {}
-            return self._answer(308, **known)
-        made = self.bucket.write(name, content)
+        name = self.bucket.uploads[path[-1]]
+        made = self.bucket.write(name, body)
         assert made
         self._say(name, made)
 

@@ -81,6 +81,21 @@ def environment(devices: int = 1) -> dict[str, str]:
     }
 
 
+def ended(
+    *arguments: str, folder: pathlib.Path = ROOT, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs `python ARGUMENTS` in a folder to its end. variables: more of its environment."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=environment() | variables,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
 def start(
     folder: pathlib.Path, workdir: pathlib.Path, stdout: int = subprocess.PIPE, **flags: Any
 ) -> subprocess.Popen:

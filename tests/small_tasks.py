@@ -53,15 +53,19 @@ def pretrained_folder(folder: pathlib.Path, model: ModelConfig = MODEL) -> pathl
 
 
 def fine_tuned_folder(
-    folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, ...], **facts: Any
+    folder: pathlib.Path,
+    heads: tuple[str, ...],
+    labels: tuple[str, ...],
+    model: ModelConfig = MODEL,
+    **facts: Any,
 ) -> pathlib.Path:
     """A fine-tuned model with random parameters and rows of at most 16 tokens, although it has 32
     positions. facts: more of its corpus.json."""
-    params = random_parameters.like_fresh(MODEL, heads, max(len(labels), 1))
+    params = random_parameters.like_fresh(model, heads, max(len(labels), 1))
     folder.mkdir()
     data = DataConfig(max_seq_length=16, max_query_length=4, doc_stride=4)
     train = TrainConfig(phases=(Phase(1, 16, 16, 1),))
-    config = Config(model=MODEL, data=data, train=train, optim=OptimConfig(warmup_steps=0))
+    config = Config(model=model, data=data, train=train, optim=OptimConfig(warmup_steps=0))
     task = {'labels': labels, **facts}
     vocabulary = tokenizer.WordPiece(PIECES, True)
     model_dir.save(folder, config, params, vocabulary, task)

@@ -1,62 +1,63 @@
 """The command `python -m bert_jax.benchmark`."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
 
+import forked
 import pytest
-import small_run
 import small_tasks
-from tiny_model import ROOT
 
 from bert_jax.config import ModelConfig, Phase
 from bert_jax.models.flops import step_flops
 from bert_jax.performance import step_profile
 
-FLAGS = [
-    '--config.model.num_hidden_layers=1',
-    '--config.model.scan_unroll=1',
-    '--steps=4',
-    '--warmup=1',
-    '--max_seq_length=16',
-]
+SHORT = (
+    *('benchmark', '--config=tiny', '--steps=4', '--warmup=1', '--max_seq_length=16'),
+    *('--config.model.num_hidden_layers=1', '--config.model.scan_unroll=1'),
+)
+# The model with its padded vocabulary.
+MODEL = ModelConfig(
+    vocab_size=4096,
+    hidden_size=128,
+    num_hidden_layers=1,
+    num_attention_heads=4,
+    intermediate_size=512,
+)
+Run = Callable[..., forked.Ended]
 
 
-def run(*arguments: str, config: str = 'tiny', devices: int = 8) -> tuple[int, str]:
-    """Returns the exit code and the output."""
-    file = f'--config={ROOT}/configs/{config}.py'
-    done = subprocess.run(
-        [sys.executable, '-m', 'bert_jax.benchmark', file, *FLAGS, *arguments],
-        env=small_run.environment(devices),
-        text=True,
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+@pytest.fixture(scope='module')
+def run() -> Iterator[Run]:
+    with forked.running('jax', devices=8) as function:
+        yield function
 
 
 @pytest.mark.slow
-def test_the_numbers_fit_together(tmp_path: pathlib.Path) -> None:
+def test_the_numbers_fit_together(tmp_path: pathlib.Path, run: Run) -> None:
+    """The mesh does not fit the devices, so the batch is split over all of them."""
     output = tmp_path / 'speed.json'
-    code, said = run('--batch_size=64,8', '--profile', f'--output={output}')
-    assert code == 0, said
-    assert ' 8 x 16 ' in said
-    assert '64 x 16' in said
+    flags = '--batch_size=64,8', '--profile', f'--output={output}', '--config.mesh.fsdp=16'
+    padding = '--config.model.vocab_size=4000', '--config.data.pad_vocab_to_multiple_of=256'
+    done = run(*SHORT, *flags, *padding)
+    assert done.code == 0, done.stderr
+    assert 'config.mesh.fsdp=16' in done.stderr and 'do not fit 8 devices' in done.stderr
+    assert ' 8 x 16 ' in done.stdout and '64 x 16' in done.stdout
+    assert 'products: MLP' in done.stdout
     results = json.loads(output.read_text())
     assert [result['batch_size'] for result in results] == [64, 8]
     assert results[0]['peak_memory'] > results[1]['peak_memory'] > 0, 'each has its own'
     for result in results:
         assert result['devices'] == 8
+        assert result['mesh'] == {'data': 8, 'fsdp': 1, 'tensor': 1}
         assert result['seconds_p10'] <= result['seconds'] <= result['seconds_p90']
         rows, length = result['batch_size'], result['max_seq_length']
         assert result['tokens_per_second'] == pytest.approx(rows * length / result['seconds'])
+        assert result['model_flops'] == step_flops(MODEL, Phase(1, 16, rows, 2))
         assert result['flops_per_second'] == pytest.approx(
             result['model_flops'] / result['seconds']
         )
-        assert 8.5 < result['loss'] < 10, 'a fresh model knows nothing: ln 4096 and ln 2'
+        assert 8.5 < result['loss'] < 10, 'a fresh model knows nothing: ln 4000 and ln 2'
         parts = result['parts']
         assert sum(sum(part.values()) for part in parts.values()) == pytest.approx(1)
         assert parts['products: MLP']['forward'] > 0
@@ -64,7 +65,6 @@ def test_the_numbers_fit_together(tmp_path: pathlib.Path) -> None:
         assert parts[step_profile.OPTIMIZER]['forward'] == 0
         assert {'layer norm', step_profile.OPTIMIZER} <= parts.keys()
         assert step_profile.BETWEEN_DEVICES in parts
-        assert 'products: MLP' in said
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ def test_the_numbers_fit_together(tmp_path: pathlib.Path) -> None:
         (['--output=no/such/speed.json'], ['no/such/speed.json', 'mkdir -p no/such']),
     ],
 )
-def test_mistakes(flags: list[str], words: list[str]) -> None:
-    code, said = run(*flags)
-    assert code == 2, said
+def test_mistakes(flags: list[str], words: list[str], run: Run) -> None:
+    done = run(*SHORT, *flags)
+    assert (done.code, done.stdout) == (2, '')
     for word in words:
-        assert word in said
-    assert said.count('\n') == 1
+        assert word in done.stderr
+    assert done.stderr.count('\n') == 1
 
 
 SWEPT = """
@@ -99,33 +99,12 @@ sys.exit(benchmark.main(sys.argv))
 """
 
 
-def test_a_sweep_of_a_fine_tuning_configuration(tmp_path: pathlib.Path) -> None:
-    flags = [f'--config={ROOT}/configs/finetune_ner.py', '--sweep', '--batch_size=8']
+def test_a_sweep_of_a_fine_tuning_configuration(tmp_path: pathlib.Path, run: Run) -> None:
+    flags = ['--config=finetune_ner', '--sweep', '--batch_size=8']
     start = [f'--config.init_from={small_tasks.pretrained_folder(tmp_path / "tiny")}']
     start += ['--config.data.max_seq_length=16', f'--output={tmp_path / "speed.json"}']
-    done = subprocess.run(
-        [sys.executable, '-c', SWEPT, *flags, *start],
-        env=os.environ | {'PYTHONPATH': str(ROOT)},
-        timeout=300,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run(*flags, *start, code=SWEPT)
+    assert done.code == 0, done.stderr
     assert '8 x TaggingTask' in done.stdout
     results = json.loads((tmp_path / 'speed.json').read_text())
     assert [result['batch_size'] for result in results] == [8, 16, 32], '32 is not 2 % faster'
-
-
-@pytest.mark.skipif(small_run.QUICK, reason='the step is timed above')
-def test_a_mesh_that_does_not_fit_the_devices(tmp_path: pathlib.Path) -> None:
-    output, model = tmp_path / 'speed.json', {'hidden_size': 32, 'intermediate_size': 32}
-    small = [f'--config.model.{key}={size}' for key, size in model.items()]
-    code, said = run('--batch_size=2', *small, f'--output={output}', config='large', devices=1)
-    assert code == 0, said
-    assert 'config.mesh.fsdp=8' in said and 'do not fit 1 devices' in said
-    (result,) = json.loads(output.read_text())
-    assert result['mesh'] == {'data': 1, 'fsdp': 1, 'tensor': 1}
-    sizes = {'num_attention_heads': 16, 'num_hidden_layers': 1, **model}
-    padded = ModelConfig(**sizes, vocab_size=30_720)
-    assert result['model_flops'] == step_flops(padded, Phase(1, 16, 2, 2))

@@ -2,13 +2,12 @@
 
 import ast
 import functools
-import os
+import graphlib
 import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
+import small_run
 from tiny_model import ROOT
 
 PACKAGE = ROOT / 'bert_jax'
@@ -87,19 +86,8 @@ def test_packages_import_from_rows_above() -> None:
 def test_no_circles_between_modules() -> None:
     known = modules()
     graph = {module: imports(path, known) - {module, ''} for module, path in known.items()}
-    for module in graph:  # what a package's __init__ imports is imported with each of its modules
-        assert module not in reachable(graph, module), f'{module} imports itself in a circle'
-
-
-def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
-    seen: set[str] = set()
-    ahead = list(graph[start])
-    while ahead:
-        module = ahead.pop()
-        if module not in seen:
-            seen.add(module)
-            ahead += graph[module]
-    return seen
+    # What a package's __init__ imports is imported with each of its modules.
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 def test_files_and_functions_are_short() -> None:
@@ -139,22 +127,15 @@ def test_training_works_without_the_libraries_of_data(modules: str) -> None:
     """The commands benchmark and plan work without them, too. JAX itself needs SciPy, so SciPy
     stays."""
     blocked = {name: None for name in EXTRAS if name != 'scipy'}
-    done = run(
+    done = small_run.ended(
+        '-c',
         f'import sys; sys.modules.update({blocked}); import bert_jax.training.loop\n'
         f'import bert_jax.{"benchmark" if modules == "measure" else "plan"}\n'
         f'from bert_jax.performance import {modules}; from bert_jax.config import Config\n'
         'from bert_jax.preflight.resolve import without_data; without_data(Config())\n'
-        'print(sorted(name for name in sys.modules if name.startswith("tensorflow.")))'
+        'print(sorted(name for name in sys.modules if name.startswith("tensorflow.")))',
     )
-    assert done == '[]\n'
-
-
-def run(code: str, *argv: str) -> str:
-    environment = os.environ | {'PYTHONPATH': str(ROOT)}
-    words = [sys.executable, '-c', code, *argv]
-    return subprocess.run(
-        words, env=environment, check=True, timeout=120, capture_output=True, text=True
-    ).stdout
+    assert done.stdout == '[]\n', done.stderr
 
 
 # Flags with a mistake in each command. None of them is about the content of a file.
@@ -181,7 +162,8 @@ def test_a_mistake_is_found_before_slow_imports(module: str) -> None:
         "code = command_line.run('name', command.main, sys.argv, values)\n"
         f'print(code, *(name for name in {HEAVY} if name in sys.modules))'
     )
-    assert run(code, *MISTAKEN[module]).split() == ['2']
+    done = small_run.ended('-c', code, *MISTAKEN[module])
+    assert done.stdout.split() == ['2'], done.stderr
 
 
 def test_only_checkpoint_knows_orbax() -> None:

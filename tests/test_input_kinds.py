@@ -1,7 +1,6 @@
 """The table of kinds of inputs in the README has the numbers of the tests."""
 
-import importlib.util
-import pathlib
+import runpy
 import types
 
 from test_readmes import rows_under
@@ -11,13 +10,9 @@ from bert_jax.config import disk
 from bert_jax.data.labelled import labels
 
 
-def module(path: str) -> types.ModuleType:
-    """Returns a module of tests that is not in a package."""
-    spec = importlib.util.spec_from_file_location(pathlib.Path(path).stem, ROOT / 'tests' / path)
-    assert spec is not None and spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
+def module(path: str) -> types.SimpleNamespace:
+    """The names of a module of tests that is not in a package."""
+    return types.SimpleNamespace(**runpy.run_path(str(ROOT / 'tests' / path)))
 
 
 def test_the_table_has_the_numbers_of_the_tests() -> None:

@@ -24,13 +24,14 @@ from bert_jax.tasks.task import Task
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Runs plan.main for four devices without the compiler for TPUs. Tests replace
-    `roofline.plan`."""
+    """Runs plan.main for four devices without the compiler for TPUs. planned: a function in place
+    of `roofline.plan`."""
     monkeypatch.setattr(topologies, 'devices', lambda tpu_slice: jax.devices()[: tpu_slice.chips])
 
-    def call(*flags: str, config: str = 'tiny') -> int:
+    def call(planned: Callable[..., Any], *flags: str, config: str = 'tiny') -> int:
         argv = ['plan', f'--config={ROOT}/configs/{config}.py', '--topology=v5e-4', *flags]
         with flagsaver.flagsaver(), monkeypatch.context() as patch:
+            patch.setattr(roofline, 'plan', planned)
             patch.setattr(sys, 'argv', argv)  # --config reads its overrides there
             return plan.main(argv)
 
@@ -38,13 +39,12 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
 
 def test_output_is_checked_before_anything_is_planned(
-    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+    run: Callable[..., int], tmp_path: pathlib.Path
 ) -> None:
-    monkeypatch.setattr(roofline, 'plan', lambda *_: pytest.fail('has begun'))
     with pytest.raises(ValueError, match=r'p.json: its folder does not exist; run: mkdir -p no$'):
-        run('--output=no/p.json')
+        run(pytest.fail, '--output=no/p.json')
     with pytest.raises(ValueError, match='is a folder'):
-        run(f'--output={tmp_path}')
+        run(pytest.fail, f'--output={tmp_path}')
 
 
 SHAPE = {'slice': 'v5e:2x2', 'counted': '4 chips'}
@@ -81,12 +81,11 @@ def full_plan(*arguments: Any) -> dict[str, Any]:
 
 
 def test_the_first_lines_are_the_summary(
-    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(roofline, 'plan', full_plan)
     flags = ['--config.model.vocab_size=1000']
     flags.append('--config.train.phases=((900,32,16,5),(900,48,16,5))')
-    assert run(*flags, '--price=1.25') == 0
+    assert run(full_plan, *flags, '--price=1.25') == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[:3] == [
         'fits   yes: 0.0 of 16.0 GiB on each device, 4 chips',
@@ -99,19 +98,16 @@ def test_the_first_lines_are_the_summary(
     ]
     assert 'to and from memory' not in out
     assert max(map(len, out.splitlines()[3:])) <= 80
-    assert run(*flags, '--details') == 0
+    assert run(full_plan, *flags, '--details') == 0
     out = capsys.readouterr().out
     assert out.splitlines()[2].startswith('cost   288 chip-hours; --price=DOLLARS')
     assert out.count('to and from memory') == 2
 
 
-def test_every_phase_must_fit(
-    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_phase_must_fit(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     """The exit code is the same as that of `bert_jax train` for a step that does not fit."""
-    monkeypatch.setattr(roofline, 'plan', full_plan)
     small = '--config.model.vocab_size=1000'
-    assert run(small, '--config.train.phases=((900,32,16,5),(900,48,256,5))') == 2
+    assert run(full_plan, small, '--config.train.phases=((900,32,16,5),(900,48,256,5))') == 2
     fits, advice, *_ = capsys.readouterr().out.splitlines()
     needs = 'needs 80.0 of 16.0 GiB on each device, 64 GiB too much'
     assert fits == f'fits   NO: a step of 256 x 48 {needs}'
@@ -119,25 +115,22 @@ def test_every_phase_must_fit(
 
 
 def test_what_is_known_is_shown_after_an_interruption(
-    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*arguments: Any) -> dict[str, Any]:
         if arguments[2].max_seq_length == 48:
             raise KeyboardInterrupt
         return full_plan(*arguments)
 
-    monkeypatch.setattr(roofline, 'plan', interrupted)
     flags = ['--config.model.vocab_size=1000']
     with pytest.raises(KeyboardInterrupt):
-        run(*flags, '--config.train.phases=((900,32,16,5),(900,48,16,5))')
+        run(interrupted, *flags, '--config.train.phases=((900,32,16,5),(900,48,16,5))')
     out = capsys.readouterr().out
     assert '16 x 32' in out and 'hours at best' not in out
 
 
 def test_fine_tuning_is_planned(
-    run: Callable[..., int],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The number of its steps depends on the data, so only the time of a step is shown."""
     seen = list[Any]()
@@ -146,9 +139,8 @@ def test_fine_tuning_is_planned(
         seen.extend(arguments[1:3])
         return full_plan(*arguments)
 
-    monkeypatch.setattr(roofline, 'plan', see)
     sizes = ['--config.data.max_seq_length=64', '--config.train.batch_size=16']
-    assert run('--config.model.vocab_size=1000', *sizes, config='finetune_squad') == 0
+    assert run(see, '--config.model.vocab_size=1000', *sizes, config='finetune_squad') == 0
     task, phase = seen
     assert isinstance(task, QuestionAnsweringTask) and task.config.vocab_size == 1000
     assert (phase.max_seq_length, phase.batch_size) == (64, 16)
@@ -158,10 +150,7 @@ def test_fine_tuning_is_planned(
 
 
 def test_a_sweep(
-    run: Callable[..., int],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: pathlib.Path,
-    capsys: pytest.CaptureFixture[str],
+    run: Callable[..., int], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saved, file = [], tmp_path / 'p.json'
 
@@ -169,9 +158,8 @@ def test_a_sweep(
         saved.append(len(json.loads(file.read_text())) if file.exists() else 0)
         return fake_plan(*arguments)
 
-    monkeypatch.setattr(roofline, 'plan', count_saved)
     flags = ['--sweep', f'--output={file}', '--config.mesh.data=2', '--config.mesh.fsdp=2']
-    assert run(*flags, '--config.model.vocab_size=1000') == 0
+    assert run(count_saved, *flags, '--config.model.vocab_size=1000') == 0
     out, err = capsys.readouterr()
     assert saved == list(range(len(saved))), 'the file has all plans so far'
     plans = json.loads(file.read_text())
@@ -185,11 +173,11 @@ def test_a_sweep(
     assert 'best: fsdp, remat dots, 16 on a device: 240 tokens/s, 64 in all: --config.mesh' in best
     assert best.endswith('--config.mesh.fsdp=4 --config.mesh.tensor=1 --config.model.remat=dots')
 
-    assert run('--sweep', '--config.model.vocab_size=999') == 0
+    assert run(fake_plan, '--sweep', '--config.model.vocab_size=999') == 0
     rows = [line.split()[4] for line in capsys.readouterr().err.splitlines() if 'fsdp,' in line]
     assert rows == ['8', '4', '2'] * 3, 'halved until it fits'
 
-    assert run('--sweep', '--config.train.accum_steps=2') == 2
+    assert run(fake_plan, '--sweep', '--config.train.accum_steps=2') == 2
     out, err = capsys.readouterr()
     assert 'dp, remat none, 2 on a device: does not fit, 2 GiB over 16.00 GiB\n' in err
     assert 'config' not in err, "configs/tiny.py's own mesh is dp's"

@@ -1,30 +1,24 @@
 """The command predict: its flags, and files of texts."""
 
 import contextlib
-import os
 import pathlib
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from tiny_model import ROOT
+import small_run
 
 from bert_jax import predict
 from bert_jax.config import DataConfig
 from bert_jax.inference import text_files, trained_model
-from bert_jax.inference.trained_model import Bert
 
 
 @pytest.mark.slow
 def test_a_process_of_its_own(word_folder: pathlib.Path) -> None:
-    command = [sys.executable, '-m', 'bert_jax.predict', f'--checkpoint={word_folder}']
-    done = subprocess.run(
-        [*command, '--text=alpha'], cwd=ROOT, capture_output=True, check=False, text=True
-    )
+    command = ['-m', 'bert_jax.predict', f'--checkpoint={word_folder}', '--text=alpha']
+    done = small_run.ended(*command)
     assert (done.returncode, done.stdout) == (2, ''), done.stderr
     assert done.stderr.startswith('predict: ') and done.stderr.count('\n') == 1
 
@@ -102,14 +96,6 @@ def test_texts_of_tables_and_lines(tmp_path: pathlib.Path) -> None:
             list(text_files.read(tmp_path / name, DataConfig()))
 
 
-def test_embeddings_of_a_table(tmp_path: pathlib.Path, bert: Bert) -> None:
-    source, output = tmp_path / 'table.csv', tmp_path / 'out.npz'
-    source.write_text(EMBEDDED['table.csv'])
-    assert text_files.write_embeddings(bert, [source], output, 'mean', False) == 2
-    expected = bert.embed(['alpha beta', 'gamma'])
-    np.testing.assert_allclose(np.load(output)['embeddings'], expected, atol=1e-6)
-
-
 @pytest.mark.parametrize('mode', ['embed', 'fill_mask'])
 def test_a_signal_ends_every_mode(
     tmp_path: pathlib.Path,
@@ -144,8 +130,8 @@ def test_predictions_need_no_library_of_scores() -> None:
         'except ImportError as error: sys.exit("pip install" not in str(error))\n'
         'sys.exit("imported")'
     )
-    environment = os.environ | {'PYTHONPATH': str(ROOT)}
-    subprocess.run([sys.executable, '-c', code], env=environment, check=True, timeout=120)
+    done = small_run.ended('-c', code)
+    assert not done.returncode, done.stderr
 
 
 def test_texts_of_tables_and_bad_rows_in_every_mode(

@@ -2,17 +2,15 @@
 
 import gzip
 import pathlib
-import runpy
 
 import numpy as np
 import pytest
 import small_run
 from etils import epath
 from small_run import QUICK
-from tiny_model import ROOT
+from tiny_model import configured
 
 from bert_jax import main
-from bert_jax.config import from_dict
 
 pytestmark = pytest.mark.usefixtures('one_device')
 SMALL = {
@@ -68,36 +66,20 @@ def corpus_of(name: str, texts: pathlib.Path) -> dict[str, str]:
     return {'data.corpus': f'text:{texts}/{language}.txt'}
 
 
-def pretrain(name: str, texts: pathlib.Path, folder: pathlib.Path, workdir: str, **others) -> list:
-    """The lines of metrics.jsonl of a small run of a configuration."""
-    values = runpy.run_path(str(ROOT / 'configs' / f'{name}.py'))['get_config']()
-    changed = SMALL | TABLE[name][1] | corpus_of(name, texts) | others
-    values.update_from_flattened_dict(changed | {'data.cache_dir': str(folder)})
-    config = from_dict(values.to_dict())
-    assert config.objective == TABLE[name][0]
-    main.run(config, epath.Path(folder / workdir))
-    return small_run.numbers(folder / workdir)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['xlm', 'xlnet_base'] if QUICK else TABLE)
 def test_a_small_run(name, texts, tmp_path):
-    lines = pretrain(name, texts, tmp_path, 'run')
+    objective, others = TABLE[name]
+    changes = SMALL | others | corpus_of(name, texts) | {'data.cache_dir': str(tmp_path)}
+    config = configured(name, changes)
+    assert config.objective == objective
+    main.run(config, epath.Path(tmp_path / 'run'))
+    lines = small_run.numbers(tmp_path / 'run')
     train = [line for line in lines if line['split'] == 'train']
     held_out = [line for line in lines if line['split'] == 'eval'][-1]
-    names = [f'{part}_loss' for part in TABLE[name][0].split('+')]
+    names = [f'{part}_loss' for part in objective.split('+')]
     assert all(np.isfinite([line[loss] for loss in names]).all() for line in [*train, held_out])
     if len(train) >= 20:
         for loss in names:
             values = [line[loss] for line in train]
             assert np.mean(values[-3:]) < np.mean(values[:3]) - 0.2, (loss, values)
-
-
-@pytest.mark.skipif(QUICK, reason='resumption and batches of languages are tested by themselves')
-def test_a_run_of_several_languages_goes_on_exactly(texts, tmp_path):
-    steps = {'train.checkpoint_every': 3}
-    whole = pretrain('xlm', texts, tmp_path, 'whole', **steps, **{'train.num_steps': 6})
-    pretrain('xlm', texts, tmp_path, 'parts', **steps, **{'train.num_steps': 3})
-    again = pretrain('xlm', texts, tmp_path, 'parts', **steps, **{'train.num_steps': 6})
-    last = [[line for line in lines if line['split'] == 'train'][-3:] for lines in (whole, again)]
-    assert last[0] == last[1] and {line['step'] for line in last[0]} == {4, 5, 6}

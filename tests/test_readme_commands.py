@@ -1,17 +1,12 @@
 """The commands in the READMEs and docstrings: their flags exist, and README.md's commands work."""
 
 import ast
-import json
-import os
 import pathlib
 import re
 import shlex
-import subprocess
-import sys
-import textwrap
-from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import forked
 import pytest
 import small_run
 from tiny_model import ROOT
@@ -56,80 +51,29 @@ def everywhere() -> list[Command]:
     return listed
 
 
-# Parses the flags of each command in a process of its own, because commands share names of flags.
-PARSE = textwrap.dedent("""
-    import importlib, json, os, sys, traceback
-    from absl import flags
-    from bert_jax.config import command_line
-    for module, argv in json.loads(sys.stdin.read()):
-        pid = os.fork()
-        if not pid:
-            sys.argv = ['name', *argv]
-            try:
-                command = importlib.import_module(module)
-                values = getattr(command, 'FLAGS', None)
-                if values is None:
-                    command_line.parse(sys.argv)
-                else:
-                    command_line.parse_flags(sys.argv, values)
-            except BaseException as error:
-                print(json.dumps(f'{type(error).__name__}: {error}'), flush=True)
-            else:
-                print(json.dumps(''), flush=True)
-            os._exit(0)
-        os.waitpid(pid, 0)
-""")
+# Parses the flags of a command.
+PARSE = """
+import importlib, sys
+from bert_jax.config import command_line
+command = importlib.import_module(sys.argv.pop(1))
+values = getattr(command, 'FLAGS', None)
+command_line.parse_flags(sys.argv, values) if values else command_line.parse(sys.argv)
+"""
 
 
 def test_the_flags_of_all_commands_exist() -> None:
     listed = everywhere()
     assert {command.name for command in listed} == set(commands.COMMANDS)
-    calls = []
-    for command in listed:
-        module = f'bert_jax.{commands.COMMANDS[command.name]}'
-        module += '.__main__' if command.name == 'convert' else ''
-        calls.append((module, [word for word in command.argv if word != '--help']))
-    done = subprocess.run(
-        [sys.executable, '-c', PARSE],
-        input=json.dumps(calls),
-        env=os.environ | {'PYTHONPATH': str(ROOT)},
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-        text=True,
-        timeout=120,
-    )
-    errors = map(json.loads, done.stdout.splitlines())
-    wrong = [
-        f'{command}\n  {error}' for command, error in zip(listed, errors, strict=True) if error
-    ]
+    wrong = []
+    with forked.running('bert_jax.config.command_line') as run:
+        for command in listed:
+            module = f'bert_jax.{commands.COMMANDS[command.name]}'
+            module += '.__main__' if command.name == 'convert' else ''
+            argv = [word for word in command.argv if word != '--help']
+            done = run(module, *argv, code=PARSE)
+            if done.code:
+                wrong.append(f'{command}\n  {done.stderr}')
     assert not wrong, '\n'.join(wrong)
-
-
-# Runs each command in a process of its own. It is forked from a process that has imported the
-# libraries, because imports take seconds. Reads one line of JSON for each command, and prints its
-# exit code.
-RUN = textwrap.dedent("""
-    import json, os, runpy, sys, traceback
-    import flax, jax, optax, orbax.checkpoint, tensorflow
-    for line in sys.stdin:
-        name, argv, folder, output = json.loads(line)
-        pid = os.fork()
-        if not pid:
-            os.chdir(folder)
-            for descriptor in (1, 2):
-                os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
-            sys.argv, code = ['bert_jax', name, *argv], 1
-            try:
-                runpy.run_module('bert_jax', run_name='__main__', alter_sys=True)
-            except SystemExit as ended:
-                code = ended.code
-            except BaseException:
-                traceback.print_exc()
-            sys.stdout.flush()
-            os._exit(code or 0)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-""")
 
 
 # Flags that make a command short. They come after its own flags, so they replace their values.
@@ -197,42 +141,23 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
-@pytest.fixture
-def run(folder: pathlib.Path) -> Iterator[Callable[[str, list[str]], None]]:
-    """Runs a command in the folder."""
-    with subprocess.Popen(
-        [sys.executable, '-c', RUN],
-        env=small_run.environment() | {'XDG_CACHE_HOME': str(folder / 'cache')},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as forking:
-        assert forking.stdin and forking.stdout
-        requests, answers = forking.stdin, forking.stdout
-
-        def command(name: str, argv: list[str]) -> None:
-            output = folder / 'output'
-            print(json.dumps([name, argv, str(folder), str(output)]), file=requests, flush=True)
-            code = answers.readline()
-            assert code == '0\n', f'bert_jax {name} {" ".join(argv)}\n{output.read_text()}'
-            output.unlink(missing_ok=True)
-
-        yield command
-        requests.close()
-
-
 @pytest.mark.slow
-def test_the_commands_of_the_readme(
-    folder: pathlib.Path, run: Callable[[str, list[str]], None]
-) -> None:
+def test_the_commands_of_the_readme(folder: pathlib.Path) -> None:
     ordered = sorted(README, key=lambda command: ORDER.index(kind(command)))
     kinds = [kind(command) for command in ordered]
     assert {'pretraining', 'adaptation', 'finetuning', 'predict', 'to'} <= set(kinds)
-    for command in ordered:
-        if kind(command) == 'plan':
-            pytest.importorskip('libtpu')
-        if not (folder / 'FOLDER').exists() and kind(command) != 'pretraining':
-            # A Hugging Face folder, made of the first model that was trained.
-            trained = next((folder / 'runs').iterdir())
-            run('convert', ['--to=hf', f'--input={trained}', '--output=FOLDER'])
-        run(command.name, shortened(command))
+    libraries = 'flax', 'jax', 'optax', 'orbax.checkpoint', 'tensorflow'
+    with forked.running(*libraries, XDG_CACHE_HOME=str(folder / 'cache')) as run:
+
+        def succeed(*argv: str) -> None:
+            done = run(*argv, folder=folder)
+            assert not done.code, f'bert_jax {" ".join(argv)}\n{done.stdout}{done.stderr}'
+
+        for command in ordered:
+            if kind(command) == 'plan':
+                pytest.importorskip('libtpu')
+            if not (folder / 'FOLDER').exists() and kind(command) != 'pretraining':
+                # A Hugging Face folder, made of the first model that was trained.
+                trained = next((folder / 'runs').iterdir())
+                succeed('convert', '--to=hf', f'--input={trained}', '--output=FOLDER')
+            succeed(command.name, *shortened(command))

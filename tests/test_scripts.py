@@ -2,18 +2,16 @@
 
 import ast
 import functools
+import inspect
 import pathlib
 import re
+from typing import Any
 
+from test_imports import parsed
 from tiny_model import ROOT
 
 SCRIPT = re.compile(r'(PYTHONPATH=tests )?python (tests/[\w/]+\.py)((?: --[^`\n]*)?)')
 TESTS = {path.stem: path for path in (ROOT / 'tests').rglob('*.py')}
-
-
-@functools.cache
-def parsed(path: pathlib.Path) -> ast.Module:
-    return ast.parse(path.read_text())
 
 
 @functools.cache
@@ -52,40 +50,28 @@ def test_the_scripts_find_their_modules_and_flags() -> None:
             assert flag == 'config' or re.search(rf"DEFINE_\w+\('{flag}'", file.read_text()), flag
 
 
-@functools.cache
-def names(module: str) -> set[str]:
-    """The names that a module of bert_jax defines or imports, and the modules in a package."""
-    path = ROOT / module.replace('.', '/')
-    found = {file.stem for file in path.glob('*')} - {'__pycache__'}
-    for node in parsed(path / '__init__.py' if path.is_dir() else path.with_suffix('.py')).body:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {alias.asname or alias.name for alias in node.names}
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
-        else:
-            targets = (n for n in ast.walk(node) if isinstance(n, ast.Name))
-            found |= {n.id for n in targets if isinstance(n.ctx, ast.Store)}
-    return found
+def imported(node: ast.ImportFrom) -> dict[str, Any]:
+    """What a statement imports, by name."""
+    names = dict[str, Any]()
+    exec(ast.unparse(node), names)
+    return {alias.asname or alias.name: names[alias.asname or alias.name] for alias in node.names}
 
 
 def check_names(script: str) -> int:
     """Asserts that the names of bert_jax that a script uses exist; returns the number of uses."""
-    nodes, modules, used = [*ast.walk(parsed(ROOT / script))], dict[str, str](), 0
+    nodes, found, used = [*ast.walk(parsed(ROOT / script))], dict[str, Any](), 0
     for node in nodes:
         if isinstance(node, ast.ImportFrom) and (node.module or '').startswith('bert_jax'):
-            for alias in node.names:
-                assert alias.name in names(node.module), f'{script}: {alias.name}'
-                module = f'{node.module}.{alias.name}'
-                if (ROOT / module.replace('.', '/')).with_suffix('.py').exists():
-                    modules[alias.asname or alias.name] = module
+            found |= imported(node)
     variables = {
         node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     }
+    modules = {name for name, value in found.items() if inspect.ismodule(value)} - variables
     for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             name = node.value.id
-            if name in modules and name not in variables:
-                assert node.attr in names(modules[name]), f'{script}: {name}.{node.attr}'
+            if name in modules:
+                assert hasattr(found[name], node.attr), f'{script}: {name}.{node.attr}'
                 used += 1
     return used
 

@@ -3,13 +3,22 @@
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable
+import runpy
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
 from bert_jax import batch as batches
-from bert_jax.config import Config, MeshConfig, ModelConfig, OptimConfig, Phase, TrainConfig
+from bert_jax.config import (
+    Config,
+    MeshConfig,
+    ModelConfig,
+    OptimConfig,
+    Phase,
+    TrainConfig,
+    from_dict,
+)
 from bert_jax.parallel import sharding
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.pretraining import OBJECTIVES
@@ -29,6 +38,14 @@ TINY = Config(
     optim=OptimConfig(learning_rate=1e-3, warmup_steps=2),
     train=TrainConfig(phases=(Phase(20, 32, 16, 5),)),
 )
+
+
+def configured(name: str, changes: Mapping[str, Any]) -> Config:
+    """The configuration of a file in configs/ with other values. changes: values by keys, as
+    'train.seed'."""
+    values = runpy.run_path(str(ROOT / 'configs' / f'{name}.py'))['get_config']()
+    values.update_from_flattened_dict(changes)
+    return from_dict(values.to_dict())
 
 
 def mesh_of(mesh_config: MeshConfig) -> jax.sharding.Mesh:

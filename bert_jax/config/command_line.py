@@ -200,16 +200,13 @@ def _values(argv: list[str]) -> dict[str, Any]:
 
 def _with_paths(argv: list[str]) -> list[str]:
     """The arguments with the path of the configuration's file instead of its name."""
-    found, name_follows = list[str](), False
-    for arg in argv:
+    found = list(argv)
+    for i, arg in enumerate(argv):
         flag, equals, value = arg.partition('=')
-        if name_follows:
-            found.append(presets.resolve(arg))
-        elif equals and flag in ('--config', '-config'):
-            found.append(f'{flag}={presets.resolve(value)}')
-        else:
-            found.append(arg)
-        name_follows = arg in ('--config', '-config')
+        if flag in ('--config', '-config') and equals:
+            found[i] = f'{flag}={presets.resolve(value)}'
+        elif flag in ('--config', '-config') and i + 1 < len(argv):
+            found[i + 1] = presets.resolve(argv[i + 1])
     return found
 
 

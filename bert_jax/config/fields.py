@@ -61,22 +61,27 @@ DropoutRate = Annotated[
         'a probability, 0 <= p < 1, that is not 0 or 1 after rounding to a multiple of 2**-16',
     ),
 ]
-LayerDrop = Annotated[
-    float, Limit(lambda p: p == INHERIT or 0 <= p < 1, 'a probability, 0 <= p < 1')
-]
-
-HeadDropout = Annotated[
-    float, Limit(lambda p: p == -1 or 0 <= p < 1, '-1, or a probability, 0 <= p < 1')
+# -1 stands for another rate, which the comment of the key names.
+Rate = Annotated[
+    float, Limit(lambda p: p == INHERIT or 0 <= p < 1, '-1, or a probability, 0 <= p < 1')
 ]
 
 
-def setting(default: T, *facts: Fact) -> T:
-    """A field of a configuration's dataclass with its default and its facts."""
+def setting(default: T, *facts: Fact | str) -> T:
+    """A field of a configuration's dataclass with its default and its facts.
+
+    The names of objectives or of fine-tuning tasks are facts, too: only these read the key.
+    """
     return dataclasses.field(default=default, metadata={'facts': facts})
 
 
-def facts(field: dataclasses.Field) -> tuple[Fact, ...]:
+def facts(field: dataclasses.Field) -> tuple[Fact | str, ...]:
     return field.metadata.get('facts', ())
+
+
+def readers(field: dataclasses.Field) -> tuple[str, ...]:
+    """The names of the objectives or tasks that read the key; () means that all of them do."""
+    return tuple(fact for fact in facts(field) if isinstance(fact, str))
 
 
 def value_type(field: dataclasses.Field) -> Any:

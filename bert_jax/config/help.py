@@ -3,15 +3,12 @@
 The descriptions of the keys are the comments beside the fields of the dataclasses.
 """
 
-import ast
 import dataclasses
 import functools
 import inspect
-import io
 import re
 import sys
 import textwrap
-import tokenize
 from typing import Any
 
 from absl import flags
@@ -148,47 +145,31 @@ def _allowed(field: dataclasses.Field) -> str:
     return f'[{expected}]' if expected else ''
 
 
-@functools.cache
 def key_comments() -> dict[str, str]:
-    """The comment of each key beside its field, as a sentence; '' if it has none."""
-    owners: dict[str, Any] = {'': Config}
-    for field in dataclasses.fields(Config):
-        if dataclasses.is_dataclass(field.type):
-            owners[field.name] = field.type
-    modules = dict.fromkeys(owner.__module__ for owner in owners.values())
-    source = ''.join(inspect.getsource(sys.modules[module]) for module in modules)
-    comments, own_line = dict[int, str](), set[int]()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            comments[token.start[0]] = token.string.lstrip('# ')
-            if not token.line[: token.start[1]].strip():
-                own_line.add(token.start[0])
-    by_class = {
-        node.name: {
-            statement.target.id: _comment(statement, comments, own_line)
-            for statement in node.body
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-        }
-        for node in ast.parse(source).body
-        if isinstance(node, ast.ClassDef)
-    }
+    """The comment of each key, above and beside its field, as a sentence; '' if it has none."""
+    sections = {field.name: field.type for field in dataclasses.fields(Config)}
     found = {}
     for key in keys.KEYS:
         section, _, name = key.rpartition('.')
-        found[key] = by_class[owners[section].__name__][name]
+        owner: Any = sections.get(section, Config)
+        found[key] = _comments_of(owner)[name]
     return found
 
 
-def _comment(statement: ast.AnnAssign, comments: dict[int, str], own_line: set[int]) -> str:
-    """The comment lines directly above a statement, and the one behind it."""
-    above, line = list[str](), statement.lineno - 1
-    while line in own_line:
-        above.insert(0, comments[line])
-        line -= 1
-    last = statement.end_lineno or statement.lineno
-    behind = [comments[n] for n in range(statement.lineno, last + 1) if n in comments]
-    sentence = ' '.join([*above, *behind]).rstrip('.')
-    first = sentence.partition(' ')[0]
+@functools.cache
+def _comments_of(owner: type) -> dict[str, str]:
+    """The comments of the fields of a dataclass."""
+    found, above = {}, list[str]()
+    for line in inspect.getsource(owner).splitlines():
+        code, _, comment = line.partition('# ')
+        if field := re.match(r'    (\w+): ', code):
+            found[field[1]] = _sentence(' '.join([*above, comment]).strip())
+        above = [*above, comment] if comment and not code.strip() else []
+    return found
+
+
+def _sentence(comment: str) -> str:
     # A name such as vocab.txt keeps its small letter.
-    sentence = sentence if re.search(r'[._]', first) else sentence[:1].upper() + sentence[1:]
-    return f'{sentence}.' if sentence else ''
+    if not re.search(r'[._]', comment.partition(' ')[0].rstrip('.')):
+        comment = comment[:1].upper() + comment[1:]
+    return f'{comment.rstrip(".")}.' if comment else ''

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from bert_jax.config import fields
-from bert_jax.config.data import FILE_TASKS, GLUE_TASKS
 from bert_jax.config.fields import INHERIT, Fact
 from bert_jax.config.model import RATES, ModelConfig
 from bert_jax.config.schema import Config, Kind
@@ -21,59 +20,6 @@ INSTEAD = {
 }
 
 
-# The objectives that read a key of pretraining, if not all of them do.
-_WITH_MASKS = ('mlm+nsp', 'mlm', 'mlm+sop', 'mlm+tlm', 'distill')
-READ_BY: dict[str, tuple[str, ...]] = {
-    'data.short_seq_prob': ('mlm+nsp', 'mlm+sop', 'plm'),
-    'data.random_next_prob': ('mlm+nsp', 'plm'),
-    'data.adjacent_pairs': ('mlm+nsp',),
-    'data.mask_shares': _WITH_MASKS,
-    'data.whole_word_masking': _WITH_MASKS,
-    'model.mem_len': ('plm',),
-    'model.reuse_len': ('plm',),
-    'model.bi_data': ('plm',),
-    'data.cross_documents': ('mlm', 'mlm+tlm', 'distill'),
-    'data.parallel': ('mlm+tlm',),
-    'data.tlm_share': ('mlm+tlm',),
-}
-# The fine-tuning tasks that read a key, if not all of them do.
-READ_BY_TASK: dict[str, tuple[str, ...]] = {
-    'data.dir': GLUE_TASKS,
-    'data.train_file': FILE_TASKS,
-    'data.eval_file': FILE_TASKS,
-    'data.test_file': FILE_TASKS,
-    'data.split_field': FILE_TASKS,
-    'data.class_weights': (*GLUE_TASKS, 'text', 'ner'),
-    'data.label_names': ('text', 'ner'),
-    'data.regression': ('text',),
-    'data.multi_label': ('text',),
-    'data.text_b_field': ('text',),
-    'data.label_field': ('text',),
-    'data.doc_stride': ('squad',),
-    'data.max_query_length': ('squad',),
-    'eval.n_best': ('squad',),
-    'eval.max_answer_length': ('squad',),
-    'eval.null_threshold': ('squad',),
-}
-READ_BY_TASK |= dict.fromkeys(
-    (
-        'model.decoder_layers',
-        'model.decoder_shares',
-        'data.source_field',
-        'data.target_field',
-        'data.max_target_length',
-        'train.label_smoothing',
-        'eval.num_beams',
-        'eval.length_penalty',
-        'eval.early_stopping',
-        'eval.min_target_length',
-        'eval.no_repeat_ngram_size',
-        'init_decoder_from',
-    ),
-    ('translate',),
-)
-
-
 def _leaves(cls: Any, prefix: str = '') -> Iterator[tuple[str, dataclasses.Field]]:
     for field in dataclasses.fields(cls):
         if dataclasses.is_dataclass(field.type):
@@ -83,7 +29,18 @@ def _leaves(cls: Any, prefix: str = '') -> Iterator[tuple[str, dataclasses.Field
 
 
 KEYS = dict(_leaves(Config))
-READ_BY |= {key: ('distill',) for key in KEYS if key.startswith('distill.')}
+
+
+def _read_by(fact: Fact) -> dict[str, tuple[str, ...]]:
+    """The keys of one kind of run that some objectives or tasks read, with the names of these."""
+    names = {
+        key: fields.readers(field) for key, field in KEYS.items() if fact in fields.facts(field)
+    }
+    return {key: readers for key, readers in names.items() if readers}
+
+
+# The objectives, and the fine-tuning tasks, that read a key, if not all of them do.
+READ_BY, READ_BY_TASK = _read_by(Fact.PRETRAINING), _read_by(Fact.FINETUNING)
 
 
 def get(config: Config, key: str) -> Any:
@@ -130,18 +87,16 @@ def free_on_resume(key: str, kind: Kind | None = None) -> bool:
     return Fact.FREE_ON_RESUME in facts or (kind is not None and UNREAD[kind] in facts)
 
 
-def unread_keys(config: Config, typed: Collection[str] = ()) -> list[str]:
-    """The keys that are set, but which this kind of run does not read.
-
-    A key is set if it is not at its default, or if it is one of `typed`.
-    """
+def set_keys(config: Config, typed: Collection[str] = ()) -> list[str]:
+    """The keys that are not at their default, and those of `typed`."""
     default = Config()
-    return [
-        key
-        for key, field in KEYS.items()
-        if UNREAD[config.kind] in fields.facts(field)
-        and (key in typed or get(config, key) != get(default, key))
-    ]
+    return [key for key in KEYS if key in typed or get(config, key) != get(default, key)]
+
+
+def unread_keys(config: Config, typed: Collection[str] = ()) -> list[str]:
+    """The keys among `set_keys` that this kind of run does not read."""
+    unread = UNREAD[config.kind]
+    return [key for key in set_keys(config, typed) if unread in fields.facts(KEYS[key])]
 
 
 def refuse_unread(config: Config, typed: Collection[str] = ()) -> None:

@@ -7,11 +7,10 @@ from bert_jax.config.fields import (
     Count,
     DropoutRate,
     Fact,
-    HeadDropout,
-    LayerDrop,
     NotNegative,
     Positive,
     PositiveFloat,
+    Rate,
     VocabSize,
     setting,
 )
@@ -98,17 +97,18 @@ class ModelConfig:
     clamp_len: Count = setting(0, ARCHITECTURE)
     # Objective 'plm': the size of the memory, which is the number of hidden states of earlier rows
     # that each layer attends to (Dai et al., 2019). 0: no memory.
-    mem_len: Count = setting(0, PRETRAINING)
+    mem_len: Count = setting(0, PRETRAINING, 'plm')
     # With mem_len: how many hidden states at the start of each row are added to the memory. The
     # next row begins this many tokens later.
-    reuse_len: Count = setting(0, PRETRAINING)
-    bi_data: bool = setting(False, PRETRAINING)  # objective 'plm': half of the rows run backwards
+    reuse_len: Count = setting(0, PRETRAINING, 'plm')
+    # Objective 'plm': half of the rows run backwards.
+    bi_data: bool = setting(False, PRETRAINING, 'plm')
     # The names of the languages, by their numbers: 'en,fr'. A run takes those of init_from or of
     # data.corpus; only XLM has embeddings of them.
     languages: str = setting('', INHERITED, FREE)
     # The probability that a layer is skipped in training (Fan et al., 2020). In a configuration, -1
     # is the rate of init_from, and 0 without init_from.
-    layerdrop: LayerDrop = setting(0.0, INHERITED)
+    layerdrop: Rate = setting(0.0, INHERITED)
     # If true, the output of attention has dropout.
     attention_output_dropout: bool = setting(True, INHERITED)
 
@@ -128,15 +128,17 @@ class ModelConfig:
     summary_dropout: bool = setting(False, ARCHITECTURE)  # whether dropout precedes it
     token_transform: bool = setting(False, ARCHITECTURE)  # the same layers for taggers and spans
     # Dropout in front of the scores of a classifier. -1: hidden_dropout_prob.
-    classifier_dropout: HeadDropout = setting(-1.0, INHERITED)
-    tagger_dropout: HeadDropout = setting(-1.0, INHERITED)  # in front of the scores of a tagger
+    classifier_dropout: Rate = setting(-1.0, INHERITED)
+    tagger_dropout: Rate = setting(-1.0, INHERITED)  # in front of the scores of a tagger
     # Dropout in front of the scores of question answering. -1: hidden_dropout_prob.
-    span_dropout: HeadDropout = setting(0.0, INHERITED)
+    span_dropout: Rate = setting(0.0, INHERITED)
     # Task 'translate': the number of layers of the decoder; 0: as many as the encoder has.
-    decoder_layers: Count = setting(0, FINETUNING)
+    decoder_layers: Count = setting(0, FINETUNING, 'translate')
     # Task 'translate': which parameters the decoder shares with the encoder. It never shares those
     # of its attention to the source.
-    decoder_shares: Literal['nothing', 'embeddings', 'everything'] = setting('nothing', FINETUNING)
+    decoder_shares: Literal['nothing', 'embeddings', 'everything'] = setting(
+        'nothing', FINETUNING, 'translate'
+    )
     # If true, the masked-LM decoder uses the table of word embeddings.
     tie_word_embeddings: bool = setting(True, PRETRAINING)
     dtype: Literal['auto', 'float32', 'bfloat16'] = 'auto'  # computation; 'auto': float32 on CPU

@@ -30,16 +30,19 @@ def _is_store(config: Config) -> bool:
     return config.data.corpus.startswith('tokens:')
 
 
+def _parts(corpus: str) -> list[str]:
+    """The parts of a corpus that names its languages; otherwise the corpus itself."""
+    return NEXT.split(corpus) if NAMED.match(corpus) else [corpus]
+
+
 def _has(config: Config, *kinds: str) -> bool:
     """Returns whether a part of the corpus, or the held-out text, begins with one of these."""
-    named = NEXT.split(config.data.corpus) if NAMED.match(config.data.corpus) else []
-    parts = [part.partition('=')[2] for part in named] or [config.data.corpus]
-    return any(part.startswith(kinds) for part in (*parts, config.data.eval_corpus))
+    begins = re.compile(f'({NAMED.pattern})?({"|".join(kinds)})')
+    return any(map(begins.match, (*_parts(config.data.corpus), config.data.eval_corpus)))
 
 
 def _several(config: Config) -> bool:
-    named = NEXT.split(config.data.corpus) if NAMED.match(config.data.corpus) else []
-    return max(len(named), len(NEXT.split(config.data.parallel))) > 1
+    return max(len(_parts(config.data.corpus)), len(NEXT.split(config.data.parallel))) > 1
 
 
 def _trains_vocabulary(config: Config) -> bool:
@@ -47,10 +50,15 @@ def _trains_vocabulary(config: Config) -> bool:
     return not any(others) and not _is_store(config)
 
 
-TEXT = 'text, not a prepared store (config.data.corpus=tokens:DIR)'
 # The keys of question answering, which are reported and not refused on the command line.
 REPORTED = {key for key, tasks in keys.READ_BY_TASK.items() if tasks == ('squad',)}
 BEAMS = Need(lambda config: config.eval.num_beams > 1, 'a config.eval.num_beams of 2 or more')
+MULTI_LABEL = Need(lambda config: config.data.multi_label, 'config.data.multi_label=true')
+OWN_TEXT = Need(
+    lambda config: not _is_store(config),
+    'text, not a prepared store (config.data.corpus=tokens:DIR)',
+)
+SCORES = Need(lambda config: config.distill.kl_weight > 0, 'a config.distill.kl_weight above 0')
 NEEDS: dict[str, Need] = {
     'data.data_dir': Need(
         lambda config: _has(config, 'tfds:') or config.data.dir == 'tfds',
@@ -61,8 +69,8 @@ NEEDS: dict[str, Need] = {
         'a vocabulary to train; the one of config.data.vocab_file, config.init_from, '
         'config.distill.teacher or a prepared store is used as it is',
     ),
-    'data.parallel': Need(lambda config: not _is_store(config), TEXT),
-    'data.sentences': Need(lambda config: not _is_store(config), TEXT),
+    'data.parallel': OWN_TEXT,
+    'data.sentences': OWN_TEXT,
     'data.language_alpha': Need(
         lambda config: _is_store(config) or _several(config),
         'several languages, or several pairs of languages',
@@ -94,10 +102,8 @@ NEEDS: dict[str, Need] = {
         lambda config: config.data.max_ngram == 1,
         'config.data.max_ngram=1; longer runs of words are always whole words',
     ),
-    'data.label_separator': Need(
-        lambda config: config.data.multi_label, 'config.data.multi_label=true'
-    ),
-    'eval.threshold': Need(lambda config: config.data.multi_label, 'config.data.multi_label=true'),
+    'data.label_separator': MULTI_LABEL,
+    'eval.threshold': MULTI_LABEL,
     'data.eval_share': Need(
         lambda config: bool(config.data.train_file) and not config.data.eval_file,
         'a config.data.train_file, a part of which is held out, and no config.data.eval_file',
@@ -107,12 +113,8 @@ NEEDS: dict[str, Need] = {
     'optim.warmup_fraction': Need(
         lambda config: not config.optim.warmup_steps, 'config.optim.warmup_steps=0'
     ),
-    'distill.temperature': Need(
-        lambda config: config.distill.kl_weight > 0, 'a config.distill.kl_weight above 0'
-    ),
-    'distill.positions': Need(
-        lambda config: config.distill.kl_weight > 0, 'a config.distill.kl_weight above 0'
-    ),
+    'distill.temperature': SCORES,
+    'distill.positions': SCORES,
     'distill.init_from_teacher': Need(
         lambda config: not config.init_from, 'a run without config.init_from'
     ),
@@ -137,14 +139,9 @@ def missing(config: Config, key: str) -> str:
 def check(config: Config, typed: Collection[str] = ()) -> None:
     """Raises ValueError if a key on the command line has no effect and is not in `REPORTED`. Prints
     a line for each other key that is set and has no effect. typed: the keys on the command line."""
-    default = Config()
-    for key in {**keys.READ_BY_TASK, **NEEDS}:
-        value = keys.get(config, key)
-        if key not in typed and value == keys.get(default, key):
-            continue
-        if not (needed := missing(config, key)):
-            continue
-        line = f'config.{key}={value!r} has no effect: it needs {needed}'
-        if key in typed and key not in REPORTED:
-            raise ValueError(f'{line}. Remove it')
-        say(line)
+    for key in keys.set_keys(config, typed):
+        if needed := missing(config, key):
+            line = f'config.{key}={keys.get(config, key)!r} has no effect: it needs {needed}'
+            if key in typed and key not in REPORTED:
+                raise ValueError(f'{line}. Remove it')
+            say(line)

@@ -105,7 +105,7 @@ class TrainConfig:
     seeds: Positive = setting(1, FINETUNING, FREE)  # the number of runs, each with its own seed
     # Task 'translate': the share of each target's probability that is spread evenly over the
     # vocabulary (Szegedy et al., 2016, section 7).
-    label_smoothing: Probability = setting(0.0, FINETUNING)
+    label_smoothing: Probability = setting(0.0, FINETUNING, 'translate')
     best: bool = setting(False, FINETUNING)  # keep and score the best evaluation, not the last one
     # Fine-tuning ends after this many evaluations without a better main score, and keeps the best
     # one; 0 trains for all epochs.
@@ -131,21 +131,21 @@ class TrainConfig:
 class EvalConfig:
     batch_size: Count = setting(0, FREE)  # rows per batch; 0: as many as in training
     max_batches: Count = setting(0, PRETRAINING, FREE)  # 0 evaluates all held-out documents
-    n_best: Positive = setting(20, FINETUNING)  # candidate answers per question
-    max_answer_length: Positive = setting(30, FINETUNING)  # tokens
+    n_best: Positive = setting(20, FINETUNING, 'squad')  # candidate answers per question
+    max_answer_length: Positive = setting(30, FINETUNING, 'squad')  # tokens
     # A question has no answer if the null score exceeds the best answer's score by more than this.
-    null_threshold: float = setting(0.0, FINETUNING)
+    null_threshold: float = setting(0.0, FINETUNING, 'squad')
     # Task 'translate': how texts are generated. 1 beam takes the most likely token at each place;
     # with several, the score of a text is the sum of its tokens' log-probabilities, divided by its
     # number of tokens raised to the power length_penalty.
-    num_beams: Positive = setting(1, FINETUNING, FREE)
-    length_penalty: float = setting(1.0, FINETUNING, FREE)
+    num_beams: Positive = setting(1, FINETUNING, FREE, 'translate')
+    length_penalty: float = setting(1.0, FINETUNING, FREE, 'translate')
     # If true, a search ends when num_beams texts are complete, even if a better one may follow.
-    early_stopping: bool = setting(False, FINETUNING, FREE)
+    early_stopping: bool = setting(False, FINETUNING, FREE, 'translate')
     # The smallest number of tokens in a generated text, including the end token.
-    min_target_length: Count = setting(0, FINETUNING, FREE)
+    min_target_length: Count = setting(0, FINETUNING, FREE, 'translate')
     # No n-gram of this many tokens occurs twice in a generated text; 0 allows all repetitions.
-    no_repeat_ngram_size: Count = setting(0, FINETUNING, FREE)
+    no_repeat_ngram_size: Count = setting(0, FINETUNING, FREE, 'translate')
     # With data.multi_label, the labels with a larger probability than this are predicted.
     threshold: Share = setting(0.5, FINETUNING)
 
@@ -155,21 +155,23 @@ class DistillConfig:
     """Objective 'distill': a model learns from a larger one, the teacher (Sanh et al., 2019)."""
 
     # The teacher: a workdir, a converted folder or a folder of a Hugging Face checkpoint.
-    teacher: str = setting('', PRETRAINING, FREE)
-    kl_weight: NotNegative = setting(5.0, PRETRAINING)  # the weight of the loss of the scores
-    mlm_weight: NotNegative = setting(2.0, PRETRAINING)  # the weight of the masked-LM loss
+    teacher: str = setting('', PRETRAINING, FREE, 'distill')
+    # The weight of the loss of the scores.
+    kl_weight: NotNegative = setting(5.0, PRETRAINING, 'distill')
+    # The weight of the masked-LM loss.
+    mlm_weight: NotNegative = setting(2.0, PRETRAINING, 'distill')
     # The weight of the loss of the last hidden states. It needs a teacher of the same hidden_size.
-    cosine_weight: NotNegative = setting(1.0, PRETRAINING)
+    cosine_weight: NotNegative = setting(1.0, PRETRAINING, 'distill')
     # The scores of student and teacher are divided by it before the softmax.
-    temperature: PositiveFloat = setting(2.0, PRETRAINING)
+    temperature: PositiveFloat = setting(2.0, PRETRAINING, 'distill')
     # The tokens at which the scores are compared. 'masked' computes about a sixth of the scores
     # that 'all' computes.
-    positions: Literal['masked', 'all'] = setting('masked', PRETRAINING)
+    positions: Literal['masked', 'all'] = setting('masked', PRETRAINING, 'distill')
     # If true, a new run starts from layers and embeddings of the teacher.
-    init_from_teacher: bool = setting(True, PRETRAINING, FREE)
+    init_from_teacher: bool = setting(True, PRETRAINING, FREE, 'distill')
     # The teacher's layers that the student starts from, in order. If empty, they are spread evenly
     # from the first to the last layer.
-    layers: LayerNumbers = setting((), PRETRAINING, FREE)
+    layers: LayerNumbers = setting((), PRETRAINING, FREE, 'distill')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,9 +192,9 @@ class Config:
     # The workdir, the checkpoint or the model of the Hugging Face Hub that a new run starts from.
     init_from: str = setting('', FREE)
     # Task 'translate': the checkpoint that the decoder of a new run starts from; '': init_from.
-    init_decoder_from: str = setting('', FINETUNING, FREE)
+    init_decoder_from: str = setting('', FINETUNING, FREE, 'translate')
     # The number of top layers that start from random values, together with the pooler.
-    reinit_layers: int = setting(0, FREE)
+    reinit_layers: int = 0
 
     @property
     def kind(self) -> Kind:

@@ -80,11 +80,8 @@ class Adapter:
 
     def _place(self, name: str, tensors: Mapping[str, Any], family: Family) -> str:
         """Returns the name of a tensor in the model, which may have the prefix of the family."""
-        return (
-            name
-            if name in tensors or family.prefix + name not in tensors
-            else (family.prefix + name)
-        )
+        prefixed = family.prefix + name
+        return prefixed if name not in tensors and prefixed in tensors else name
 
     def _scale(self, module: str, rank: int) -> float:
         alpha = self.values.get('lora_alpha', 8)
@@ -106,12 +103,13 @@ def read(directory: pathlib.Path) -> Adapter | None:
     a model as well, and if the base model cannot be found.
     """
     path = directory / CONFIG
+    names = (*WEIGHTS, *OF_ADAPTERHUB)
+    weights = [directory / name for name in names if (directory / name).exists()]
     if not path.exists():
-        names = [name for name in (*WEIGHTS, *OF_ADAPTERHUB) if (directory / name).exists()]
-        if names:
+        if weights:
             raise ValueError(
-                f'{directory} has {names[0]}, the weights of an adapter, but no {CONFIG}, which '
-                f'says how to merge it; add {CONFIG}, or remove {names[0]}'
+                f'{directory} has {weights[0].name}, the weights of an adapter, but no {CONFIG}, '
+                f'which says how to merge it; add {CONFIG}, or remove {weights[0].name}'
             )
         return None
     values = read_json(path)
@@ -131,14 +129,12 @@ def read(directory: pathlib.Path) -> Adapter | None:
             raise ValueError(
                 f'{path}: {key} is {values[key]!r}; bert_jax does not merge such adapters; {MERGE}'
             )
-    found = [directory / name for name in WEIGHTS if (directory / name).exists()]
-    if not found:
+    if not weights:
         raise ValueError(f'{what}, but none of {", ".join(WEIGHTS)}')
-    tensors = {
-        name.removeprefix(PREFIX): tensor for name, tensor in hf_weights.read_file(found[0]).items()
-    }
-    if not tensors:
-        raise ValueError(f'{found[0]} has no tensors; save the adapter again')
+    found = hf_weights.read_file(weights[0])
+    if not found:
+        raise ValueError(f'{weights[0]} has no tensors; save the adapter again')
+    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in found.items()}
     return Adapter(directory, values, _base(directory, str(base or ''), what), tensors)
 
 

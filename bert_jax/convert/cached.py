@@ -15,7 +15,7 @@ from bert_jax.config.build_once import build_once
 from bert_jax.config.console import say
 from bert_jax.convert import adapters, hf_weights, hub, sentence_folders
 from bert_jax.convert.folders import convert_in
-from bert_jax.convert.tf1_names import CONFIGS, REFUSED
+from bert_jax.convert.tf1 import CONFIGS
 
 CASED = '--nolowercase'  # an option of `convert`, which some of its errors and lines name
 FORMATS = {'hf': 'Hugging Face', 'tf1': 'TensorFlow 1'}
@@ -78,8 +78,7 @@ def origin_of(folder: pathlib.Path) -> str | None:
     except FileNotFoundError:
         if any((folder / name).is_file() for name in (adapters.CONFIG, sentence_folders.MODULES)):
             return 'hf'
-        names = (*CONFIGS.values(), *REFUSED.values())
-        return 'tf1' if any((folder / name).is_file() for name in names) else None
+        return 'tf1' if any((folder / name).is_file() for name in CONFIGS.values()) else None
     except (ValueError, OSError):
         return None
     if not isinstance(values, dict) or 'model' in values:

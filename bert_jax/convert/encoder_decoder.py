@@ -1,9 +1,7 @@
 """Folders of Hugging Face's EncoderDecoderModel whose two sides are BERT or RoBERTa."""
 
 import dataclasses
-import json
 import pathlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +9,10 @@ import numpy as np
 
 from bert_jax.config import ModelConfig, architecture_fields
 from bert_jax.convert import generation_settings, hf_rows, hf_tokenizer, hf_weights
-from bert_jax.convert.families import FAMILIES
+from bert_jax.convert.families import FAMILIES, bert
 from bert_jax.convert.families.family import Family
-from bert_jax.convert.foreign import BUFFER, Foreign, read_json, read_model
-from bert_jax.convert.rules import Rule, Rules, linear, norm, to_theirs
-from bert_jax.data.tokenizers.tokenizer import Tokenizer
+from bert_jax.convert.foreign import Foreign, read_json, read_model, special_ids, why_unused
+from bert_jax.convert.rules import Rules, linear, names_of, norm, to_theirs
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.encoder_decoder import completed
 from bert_jax.models.heads import DECODER
@@ -24,6 +21,7 @@ MODEL_TYPE = 'encoder-decoder'
 HEADS = ('masked_lm', DECODER)
 # The families whose decoders are the same in transformers and in bert_jax.
 SIDES = ('bert', 'roberta', 'xlm-roberta', 'camembert')
+IDS = ('bos_token_id', 'eos_token_id', 'pad_token_id')
 POOLER = 'of the pooler, which an encoder-decoder does not use'
 # The keys of config.json that turn the decoder's model into a decoder.
 AS_DECODER = {'is_decoder': True, 'add_cross_attention': True}
@@ -53,18 +51,12 @@ def read(directory: pathlib.Path, lowercase: bool | None) -> Foreign:
     tensors, left_out = hf_weights.read_tensors(directory, both)
     if any(x.get('tie_encoder_decoder') for x in (values, values[DECODER])):
         tensors = _with_copies(tensors, family)
-    table = f'{DECODER}/embeddings/word_embeddings'
-    words = next(rule.theirs for rule in both.rules if rule.ours == table)
-    model, used, unused = hf_weights.without_copies(tensors, both, model, words)
-    known = {name for x in both.rules for name in x.names(_layers(x, model))}
+    model, used, unused = hf_weights.without_copies(tensors, both, model)
+    known = names_of(HEADS, both.rules, model)
     for name in used.keys() - known:
-        if re.match(BUFFER, name):
-            unused[name] = 'a buffer, not a parameter'
-        elif name.startswith('encoder.pooler.'):
-            unused[name] = POOLER
-        else:
-            raise ValueError(f'{directory}: bert_jax does not know the tensor {name}')
-    used = {name: tensor for name, tensor in used.items() if name in known}
+        pooler = name.startswith('encoder.pooler.')
+        unused[name] = POOLER if pooler else why_unused(name, both, known, path)
+        del used[name]
     kind = model.model_type
     vocabulary, notes = hf_tokenizer.read(directory, lowercase, model.vocab_size, kind)
     model, lines = hf_rows.with_rows(model, directory, vocabulary, HEADS)
@@ -113,74 +105,51 @@ def _side(values: Mapping[str, Any], side: str, path: pathlib.Path) -> tuple[Fam
         raise ValueError(f'{error} (in {side})') from error
 
 
-def _layers(rule: Rule, model: ModelConfig) -> int:
-    """The number of layers of the side that a rule belongs to."""
-    return model.num_decoder_layers if rule.ours.startswith(DECODER) else model.num_hidden_layers
-
-
 def _pair(family: Family) -> Family:
     """Returns the family of encoder-decoders whose two sides belong to `family`."""
-    start, prefix = 'encoder/', family.prefix
-    encoder = [x for x in family.rules if x.ours.startswith(start)]
-    layer = f'{DECODER}.{prefix}encoder.layer.{{layer}}.crossattention'
+    layer = f'{DECODER}.{family.prefix}encoder.layer.{{layer}}.crossattention'
     ours = f'{DECODER}/layers/cross_attention'
+    decoder = [
+        dataclasses.replace(x, ours=x.ours.replace('encoder/', f'{DECODER}/'))
+        for x in bert.encoder(f'{DECODER}.{family.prefix}')
+    ]
+    masked_lm = [
+        dataclasses.replace(x, theirs=f'{DECODER}.{x.theirs}')
+        for x in family.rules
+        if x.ours.startswith('masked_lm')
+    ]
     rules: Rules = (
-        *(
-            dataclasses.replace(x, theirs='encoder.' + x.theirs.removeprefix(prefix))
-            for x in encoder
-        ),
-        *(
-            dataclasses.replace(
-                x, ours=f'{DECODER}/{x.ours.removeprefix(start)}', theirs=f'{DECODER}.{x.theirs}'
-            )
-            for x in encoder
-        ),
-        *(
-            dataclasses.replace(x, theirs=f'{DECODER}.{x.theirs}')
-            for x in family.rules
-            if x.ours.startswith('masked_lm')
-        ),
-        *(
-            x
-            for part in ('query', 'key', 'value')
-            for x in linear(f'{ours}/{part}', f'{layer}.self.{part}')
-        ),
+        *bert.encoder('encoder.'),
+        *decoder,
+        *masked_lm,
+        *linear(f'{ours}/query', f'{layer}.self.query'),
+        *linear(f'{ours}/key', f'{layer}.self.key'),
+        *linear(f'{ours}/value', f'{layer}.self.value'),
         *linear(f'{ours}/output', f'{layer}.output.dense'),
         *norm(f'{ours}/norm', f'{layer}.output.LayerNorm'),
     )
-    return dataclasses.replace(
-        family,
-        prefix='',
-        rules=rules,
-        decoder_bias=f'{DECODER}.{family.decoder_bias}',
-    )
+    return dataclasses.replace(family, prefix='', rules=rules)
 
 
 def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     """Writes a folder that transformers reads; returns lines to print."""
-    config = source.config
-    if config.model_type not in SIDES or config.position_embedding_type != 'absolute':
+    kind = source.config.model_type
+    if kind not in SIDES:
         raise ValueError(
-            f'transformers has no decoder for config.model.model_type={config.model_type!r} with '
-            f'{config.position_embedding_type!r} positions; expected {", ".join(SIDES)}'
+            f'transformers has no decoder for config.model.model_type={kind!r}; expected '
+            f'{", ".join(SIDES)}'
         )
-    if source.vocabulary and config.position_offset not in (0, source.vocabulary.specials.pad + 1):
-        raise ValueError(
-            f'transformers numbers positions from the id of padding '
-            f'({source.vocabulary.specials.pad}) plus one, but config.model.position_offset is '
-            f'{config.position_offset}'
-        )
-    family = FAMILIES[config.model_type]
+    family = FAMILIES[kind]
     both = _pair(family)
-    whole = dataclasses.replace(source, params=completed(config, source.params))
-    tensors = to_theirs(whole.arrays(), both.rules)
-    if both.decoder in tensors:
-        tensors[both.decoder_bias] = tensors[both.bias]
+    arrays = dataclasses.replace(source, params=completed(source.config, source.params)).arrays()
+    config, notes = hf_weights.with_positions(arrays, source)
     decoder = dataclasses.replace(config, num_hidden_layers=config.num_decoder_layers)
     bare, masked_lm = list(family.classes)[:2]
     encoder_values = {**family.values(config), 'architectures': [bare]}
     decoder_values = {**family.values(decoder, HEADS), 'architectures': [masked_lm], **AS_DECODER}
-    ids = _special_ids(source.vocabulary) if source.vocabulary else {}
+    ids = dict[str, int]()
+    if vocabulary := source.vocabulary:
+        ids = {'decoder_start_token_id': vocabulary.specials.cls, **special_ids(vocabulary, IDS)}
     values = {
         'architectures': ['EncoderDecoderModel'],
         'model_type': MODEL_TYPE,
@@ -191,25 +160,12 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         DECODER: decoder_values,
         **ids,
     }
-    hf_weights.safetensors_library().numpy.save_file(
-        tensors, directory / hf_weights.FORMATS[0], metadata={'format': 'pt'}
-    )
-    (directory / 'config.json').write_text(json.dumps(values, indent=2) + '\n')
+    hf_weights.write(directory, to_theirs(arrays, both.rules), both, values)
     generation_settings.write(directory, source, ids)
-    notes = ['transformers adds a pooler to the encoder and does not use it']
+    notes += ['transformers adds a pooler to the encoder and does not use it']
     if config.decoder_shares != 'nothing':
         notes.append(
             'the decoder has a copy of the parameters that it shares with the encoder; '
             'transformers would train both'
         )
     return notes + hf_tokenizer.write(directory, source)
-
-
-def _special_ids(vocabulary: Tokenizer) -> dict[str, int]:
-    specials = vocabulary.specials
-    return {
-        'decoder_start_token_id': specials.cls,
-        'bos_token_id': specials.cls,
-        'eos_token_id': specials.sep,
-        'pad_token_id': specials.pad,
-    }

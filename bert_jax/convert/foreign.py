@@ -1,10 +1,11 @@
 """Checkpoints of other projects: their configuration, tensors, vocabulary and labels."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,24 +21,21 @@ from bert_jax.config import (
 )
 from bert_jax.convert.families import family_of
 from bert_jax.convert.families.family import Family
-from bert_jax.convert.rules import Rules, layer_of
+from bert_jax.convert.rules import Rules
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.sentence_embedding import SentenceEmbedding
 
-# Keys that only bert_jax reads: the activation, for the case that the other project uses the same
-# name for another function, and facts about the data of a fine-tuned model.
-HIDDEN_ACT, TASK = 'bert_jax_hidden_act', 'bert_jax_task'
+TASK = 'bert_jax_task'  # a key that only bert_jax reads: facts about the data of a fine-tuned model
 MULTI_LABEL = 'multi_label_classification'  # a value of problem_type
-BUFFER = r'.*\.(position_ids|token_type_ids)$'
+# Patterns of names of tensors -> the reason why such tensors are not used.
 UNUSED = {
-    BUFFER: 'a buffer, not a parameter',
+    r'.*\.(position_ids|token_type_ids)$': 'a buffer, not a parameter',
     r'(.*/)?(adam_m|adam_v|lamb_m|lamb_v|global_step)$': 'state of the optimizer',
     r'(qa_outputs\.)?(start_logits|end_logits|answer_class)\.': (
         'of an answer head with beam search, which bert_jax does not have; fine-tune a new head '
         'with --config=finetune_squad'
     ),
-    '': 'of a head that bert_jax does not have or that the configuration does not name',
 }
 CASED = 0.05  # a vocabulary of lowercased text has a smaller share of tokens with capital letters
 
@@ -84,38 +82,27 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     return values
 
 
-def model_config(
-    path: pathlib.Path, implied: Mapping[str, Any] | None = None
-) -> tuple[Family, ModelConfig, dict[str, Any]]:
-    """The family and the model that a config.json or bert_config.json describes, and all values of
-    the file. implied: values of keys that the file may lack.
-
-    Raises ValueError naming a key that is missing or wrong, or whose value bert_jax does not
-    compute.
-    """
-    values = read_json(path)
-    values |= {key: x for key, x in (implied or {}).items() if values.get(key) is None}
-    return (*read_model(values, path), values)
-
-
 def read_model(values: Mapping[str, Any], path: pathlib.Path) -> tuple[Family, ModelConfig]:
     """The family and the model that the values of a configuration file describe. path: the file.
 
-    Raises ValueError as `model_config` does.
+    Raises ValueError naming a key that is missing or wrong, or whose value bert_jax does not
+    compute.
     """
     try:
         family = family_of(values)
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
-    act = {'hidden_act': values[HIDDEN_ACT]} if HIDDEN_ACT in values else {}
     try:
-        model = family.model({**values, **act})
+        model = family.model(values)
         if model.longest_row < 8:
             rows, key = model.max_position_embeddings, 'max_position_embeddings'
             raise ValueError(f'{key} is {rows}; expected {8 + model.position_offset} or more')
         full_config(model, lowercase=True)
     except ValueError as error:
-        raise ValueError(f'{path}: {family.with_keys(str(error))}') from error
+        message = re.sub(
+            r'config\.model\.(\w+)', lambda match: family.keys.get(match[1], match[1]), str(error)
+        )
+        raise ValueError(f'{path}: {message}') from error
     return family, model
 
 
@@ -170,25 +157,36 @@ def task_values(source: Pretrained) -> dict[str, Any]:
     return values
 
 
-def why_unused(
-    name: str, family: Family, layers: int, path: pathlib.Path, rules: Rules | None = None
-) -> str:
+def special_ids(vocabulary: Tokenizer, keys: Iterable[str]) -> dict[str, int]:
+    """The ids of special tokens by `keys` of config.json."""
+    ids = vocabulary.specials.by_role()
+    others = {'bos': 'cls', 'eos': 'sep'}  # for vocabularies without these roles
+    roles = {key: key.removesuffix('_token_id') for key in keys}
+    return {key: ids.get(role, ids[others.get(role, role)]) for key, role in roles.items()}
+
+
+def why_unused(name: str, family: Family, known: Container[str], path: pathlib.Path) -> str:
     """The reason why the tensor `name` is not converted to a parameter.
 
-    layers: the number of layers with parameters of their own. rules: those of the family by
-    default. Raises ValueError if it belongs to a layer that the configuration in `path` does not
-    have.
+    known: the names of the tensors that the model may have. Raises ValueError if the tensor belongs
+    to a layer that the configuration in `path` does not have.
     """
-    layer = layer_of(name, rules or family.rules)
-    if layer is not None and layer >= layers:
-        key = family.keys['num_hidden_layers']
+
+    def in_layer(number: int) -> str:
+        return re.sub(r'(?<=[._])\d+', str(number), name, count=1)
+
+    if in_layer(0) in known:
+        layers = next(i for i in itertools.count() if in_layer(i) not in known)
         raise ValueError(
-            f'tensor {name} is of layer {layer}, but {path} says {key} is {layers} (the first '
-            'layer has the number 0)'
+            f'tensor {name} is of a layer that {path} does not have: '
+            f'{family.keys["num_hidden_layers"]} is {layers}, and the first layer has the number 0'
         )
-    if name.startswith((family.prefix, 'bert/')) and not re.match(BUFFER, name):
+    for pattern, reason in UNUSED.items():
+        if re.match(pattern, name):
+            return reason
+    if name.startswith((family.prefix, 'bert/')):
         return 'not a parameter of this encoder'
-    return next(reason for pattern, reason in UNUSED.items() if re.match(pattern, name))
+    return 'of a head that bert_jax does not have or that the configuration does not name'
 
 
 def check_vocabulary(

@@ -8,50 +8,37 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from bert_jax.config import Config, EvalConfig, ModelConfig, validate
+from bert_jax.config import EvalConfig, ModelConfig, from_dict
 from bert_jax.convert.foreign import read_json
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.rows import format_of
 
 FILE = 'generation_config.json'
-# Settings that config.eval has under the same names, with their types.
-SAME: Mapping[str, tuple[type, ...]] = {
-    'num_beams': (int,),
-    'length_penalty': (int, float),
-    'early_stopping': (bool,),
-    'no_repeat_ngram_size': (int,),
-}
+# Settings that config.eval has under the same names.
+SAME = ('num_beams', 'length_penalty', 'early_stopping', 'no_repeat_ngram_size')
 # Lengths of texts, with their smallest values.
 LENGTH_KEYS = {'max_length': 2, 'max_new_tokens': 1, 'min_length': 0, 'min_new_tokens': 0}
 IDS = ('decoder_start_token_id', 'bos_token_id', 'eos_token_id')
-# Settings that bert_jax does not compute, with the values that change nothing. None, an empty list
-# and an empty object change nothing either.
+# Settings that bert_jax does not compute, by the value that changes nothing: 0 or false, 1, or none
+# at all. None, an empty list and an empty object always change nothing.
+_ZERO = """
+    diversity_penalty do_sample encoder_no_repeat_ngram_size penalty_alpha renormalize_logits
+    token_healing
+"""
+_ONE = """
+    encoder_repetition_penalty guidance_scale num_beam_groups num_return_sequences
+    repetition_penalty
+"""
+_NONE = """
+    bad_words_ids begin_suppress_tokens constraints dola_layers exponential_decay_length_penalty
+    force_words_ids forced_bos_token_id forced_eos_token_id max_time sequence_bias stop_strings
+    suppress_tokens watermarking_config
+"""
 NOT_COMPUTED: Mapping[str, Any] = {
-    'do_sample': False,
-    'num_return_sequences': 1,
-    'num_beam_groups': 1,
-    'diversity_penalty': 0,
-    'repetition_penalty': 1,
-    'encoder_repetition_penalty': 1,
-    'encoder_no_repeat_ngram_size': 0,
-    'guidance_scale': 1,
-    'penalty_alpha': 0,
-    'renormalize_logits': False,
-    'token_healing': False,
-    'bad_words_ids': None,
-    'force_words_ids': None,
-    'constraints': None,
-    'forced_bos_token_id': None,
-    'forced_eos_token_id': None,
-    'suppress_tokens': None,
-    'begin_suppress_tokens': None,
-    'sequence_bias': None,
-    'exponential_decay_length_penalty': None,
-    'dola_layers': None,
-    'max_time': None,
-    'stop_strings': None,
-    'watermarking_config': None,
+    **dict.fromkeys(_ZERO.split(), 0),
+    **dict.fromkeys(_ONE.split(), 1),
+    **dict.fromkeys(_NONE.split()),
 }
 # Settings that do not change the texts of greedy search and of beam search.
 _INERT = """
@@ -104,10 +91,9 @@ def read(
         )
     if given.get('early_stopping') == 'never':
         del given['early_stopping']
-    found = {name: _checked(given[name], name, SAME[name], path) for name in SAME if name in given}
-    settings = EvalConfig(**found, min_target_length=least)
+    found = {name: given[name] for name in SAME if name in given}
     try:
-        validate(Config(eval=settings))
+        settings = from_dict({'eval': {**found, 'min_target_length': least}}).eval
     except ValueError as error:
         raise ValueError(f'{path}: {str(error).removeprefix("config.eval.")}') from error
     return Generation(settings, min(longest, model.longest_row), tuple(lines))
@@ -117,8 +103,9 @@ def _lengths(given: Mapping[str, Any], path: pathlib.Path) -> tuple[int, int]:
     """The largest and the smallest number of tokens in a text, including the end token; 0 if there
     is no limit. transformers also counts the start token in max_length and min_length."""
     for name, least in LENGTH_KEYS.items():
-        if name in given and _checked(given[name], name, (int,), path) < least:
-            raise ValueError(f'{path}: {name} is {given[name]}; expected {least} or more')
+        value = given.get(name, least)
+        if type(value) is not int or value < least:
+            raise ValueError(f'{path}: {name} is {value!r}; expected an integer >= {least}')
     most = given.get('max_new_tokens', given.get('max_length', 1) - 1)
     if 'min_new_tokens' in given:
         return most, given['min_new_tokens'] + 1
@@ -151,15 +138,6 @@ def _from_config(values: Mapping[str, Any]) -> dict[str, Any]:
     if inner.get('max_length') == OLD_MAX_LENGTH:
         del inner['max_length']
     return inner | {name: values[name] for name in known if values.get(name) is not None}
-
-
-def _checked(value: Any, name: str, kinds: tuple[type, ...], path: pathlib.Path) -> Any:
-    """Returns the value of a setting, converted to the last of the types `kinds`. Raises ValueError
-    if it has none of these types."""
-    if type(value) not in kinds:
-        expected = ' or '.join(kind.__name__ for kind in kinds)
-        raise ValueError(f'{path}: {name} is {value!r}; expected {expected}')
-    return kinds[-1](value)
 
 
 def _check_ids(

@@ -1,7 +1,5 @@
 """Folders of a Hugging Face encoder: config.json, weights and a vocabulary."""
 
-import dataclasses
-import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -23,52 +21,41 @@ from bert_jax.convert import (
 from bert_jax.convert.families import FAMILIES, heads_of_class
 from bert_jax.convert.families.family import Family
 from bert_jax.convert.foreign import (
-    UNUSED,
     Foreign,
-    model_config,
     read_json,
+    read_model,
+    special_ids,
     task_of,
     task_values,
     why_unused,
 )
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
-from bert_jax.models.embeddings import sinusoids
 from bert_jax.models.heads import DECODER, TASK_HEADS, head_of
 
-POSITIONS = 'encoder/embeddings/position_embeddings'
 
-
-def read(
-    folder: pathlib.Path, lowercase: bool | None = None, implied: Mapping[str, Any] | None = None
-) -> Foreign:
+def read(folder: pathlib.Path, lowercase: bool | None = None, model_type: str = '') -> Foreign:
     """The checkpoint in a folder.
 
-    lowercase: whether text is lowercased, if the folder does not say it. implied: values of keys
-    that config.json lacks. Raises ValueError naming the file or the tensor that is wrong.
+    lowercase: whether text is lowercased, if the folder does not say it. model_type: the family, if
+    config.json does not name it. Raises ValueError naming the file or the tensor that is wrong.
     """
     sentences, adapter = sentence_folders.read(folder), adapters.read(folder)
     directory = adapter.base if adapter else sentences.model
-    path = directory / 'config.json'
-    names = ('config.json', sentence_folders.MODULES, adapters.CONFIG)
-    if not path.exists() and (inner := whole_files.inner_folders(directory, names)):
-        raise ValueError(inner)
-    if not path.exists() and whole_files.other_format(directory) == 'tf1':
-        raise ValueError(f'{directory} has a checkpoint of TensorFlow; use --from=tf1')
-    if path.exists() and isinstance(read_json(path).get('model'), dict):
-        raise ValueError(f'{directory} is a folder of bert_jax, which needs no conversion')
-    if read_json(path).get('model_type') == encoder_decoder.MODEL_TYPE:
+    path = _config(directory)
+    values = read_json(path)
+    if values.get('model_type') == encoder_decoder.MODEL_TYPE:
         return encoder_decoder.read(directory, lowercase)
-    family, model, values = model_config(path, implied)
-    notes = [f'sentence embeddings: {sentences.embedding}'] if sentences.embedding else []
-    notes += [sentences.note] if sentences.note else []
+    if model_type:
+        values['model_type'] = model_type
+    family, model = read_model(values, path)
+    notes = [sentences.note] if sentences.note else []
     notes += _notes_about_keys(values, family, path)
     tensors, left_out = hf_weights.read_tensors(directory, family)
     notes += hf_weights.notes_about(left_out)
     other = next((name for name in left_out if name.removesuffix('.') in FAMILIES), '')[:-1]
     if values.get('model_type') is None and other and other != family.model_type:
-        return read(folder, lowercase, {'model_type': other})  # as the prefix says
+        return read(folder, lowercase, other)  # as the prefix says
     if adapter:
         tensors = adapter.merged(tensors, family)
         values = values | {'architectures': adapter.classes(family) or values.get('architectures')}
@@ -76,12 +63,16 @@ def read(
     if not any(name.startswith(family.prefix) for name in tensors):
         some = ', '.join(sorted(tensors)[:3]) or 'no tensors'
         raise ValueError(f'{directory} holds no {family.model_type} encoder; it has {some}')
-    model, used, unused = hf_weights.without_copies(tensors, family, model, family.words)
+    model, used, unused = hf_weights.without_copies(tensors, family, model)
     heads = _heads(tensors, family, model, values)
-    known = rules.names_of(heads, family.rules, model.stacked_layers)
+    known = rules.names_of(heads, family.rules, model)
+    of_tasks = rules.names_of(TASK_HEADS, family.rules, model)
     for name in used.keys() - known:
-        unused[name] = _why_unused(name, family, model, path, values)
-    used = {name: tensor for name, tensor in used.items() if name in known}
+        if name in of_tasks:
+            unused[name] = _of_no_class(values, family)
+        else:
+            unused[name] = why_unused(name, family, known, path)
+        del used[name]
     texts = adapter.folder if adapter and tokenizer.find(adapter.folder) else directory
     vocabulary, more = hf_tokenizer.read(texts, lowercase, model.vocab_size, model.model_type)
     model, lines = hf_rows.with_rows(model, texts, vocabulary, heads)
@@ -101,6 +92,20 @@ def read(
     )
 
 
+def _config(directory: pathlib.Path) -> pathlib.Path:
+    """The path of config.json. Raises ValueError with advice if the folder has no such file, or if
+    it is the folder of another format."""
+    path = directory / 'config.json'
+    names = ('config.json', sentence_folders.MODULES, adapters.CONFIG)
+    if not path.exists() and (inner := whole_files.inner_folders(directory, names)):
+        raise ValueError(inner)
+    if not path.exists() and any(directory.glob('*.index')):
+        raise ValueError(f'{directory} has a checkpoint of TensorFlow; use --from=tf1')
+    if isinstance(read_json(path).get('model'), dict):
+        raise ValueError(f'{directory} is a folder of bert_jax, which needs no conversion')
+    return path
+
+
 def _notes_about_keys(
     values: Mapping[str, Any], family: Family, path: pathlib.Path
 ) -> Iterator[str]:
@@ -115,9 +120,6 @@ def _notes_about_keys(
     if unknown := family.unknown(values):
         keys = ', '.join(f'{key}={values[key]!r}' for key in unknown)
         yield f'{path} has unknown keys, which bert_jax ignores: {keys}'
-    if trained := family.trained_otherwise(values):
-        keys = ', '.join(f'{key}={values[key]!r}' for key in trained)
-        yield f'{path}: bert_jax trains without {keys}; this does not change predictions'
 
 
 def _notes_about_output(
@@ -148,15 +150,8 @@ def _language(model: ModelConfig, values: Mapping[str, Any]) -> str:
     return 'en' if 'en' in names and not number else names[number]
 
 
-def _why_unused(
-    name: str, family: Family, model: ModelConfig, path: pathlib.Path, values: Mapping[str, Any]
-) -> str:
-    """The reason why a tensor is not used; see `why_unused`."""
-    reason = why_unused(name, family, model.stacked_layers, path)
-    if reason != UNUSED[''] or not any(
-        head in TASK_HEADS for head in rules.heads_of([name], family.rules, model.stacked_layers)
-    ):
-        return reason
+def _of_no_class(values: Mapping[str, Any], family: Family) -> str:
+    """The reason why tensors of a task head are not used, if no class has this head."""
     named = ', '.join(values.get('architectures') or ()) or 'no class'
     choices = ' or '.join(
         repr(kind) for kind, heads in family.classes.items() if {*TASK_HEADS} & {*heads}
@@ -174,7 +169,7 @@ def _heads(
     """
     architectures = values.get('architectures') or ()
     named = {head for name in architectures for head in heads_of_class(name, family)}
-    heads = rules.heads_of(tensors, family.rules, model.stacked_layers)
+    heads = rules.heads_of(tensors, family.rules, model)
     ambiguous = {'tagger', *(('classifier',) if architectures else ())}
     chosen = [x for x, alone in heads.items() if x in named or (alone and x not in ambiguous)]
     # Some tensors belong to a head only beside another head, such as RoBERTa's classifier.dense.
@@ -202,21 +197,8 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     if DECODER in source.heads:
         return encoder_decoder.write(directory, source)
     family = FAMILIES[source.config.model_type]
-    arrays, config, notes = source.arrays(), source.config, list[str]()
-    if config.position_embedding_type == 'sinusoidal':
-        arrays[POSITIONS] = sinusoids(config.max_position_embeddings, config.embedding_width)
-        config = dataclasses.replace(config, position_embedding_type='absolute')
-        notes.append('the positions are written as a table, which transformers trains')
-    pad = source.vocabulary.specials.pad if source.vocabulary else config.position_offset - 1
-    if config.position_offset and config.position_offset != pad + 1:
-        # transformers numbers positions from the id of padding plus one. Rows before are not used.
-        table = arrays[POSITIONS]
-        table = np.concatenate([0 * table[:1].repeat(pad + 1, 0), table[config.position_offset :]])
-        arrays[POSITIONS] = table
-        config = dataclasses.replace(
-            config, position_offset=pad + 1, max_position_embeddings=len(table)
-        )
-        notes.append(f'the table of positions starts at row {pad + 1}, for the padding id {pad}')
+    arrays = source.arrays()
+    config, notes = hf_weights.with_positions(arrays, source)
     architecture = _class_of(family, source.heads)
     heads = family.classes[architecture]
     if left_out := [head for head in source.heads if head not in heads]:
@@ -234,19 +216,14 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     if languages := config.language_names:
         values['lang_id'] = languages.index(source.data.language or languages[0])
     if source.vocabulary:
-        values |= _special_ids(source.vocabulary, family)
+        values |= special_ids(source.vocabulary, ('pad_token_id', *family.special_ids))
     kept = {'encoder', *heads}
     tensors = rules.to_theirs(
         {path: array for path, array in arrays.items() if head_of(path) in kept}, family.rules
     )
-    if family.decoder in tensors and family.decoder_bias:
-        tensors[family.decoder_bias] = tensors[family.bias]
     if architecture == next(iter(family.classes)):
         tensors = {name.removeprefix(family.prefix): tensor for name, tensor in tensors.items()}
-    hf_weights.safetensors_library().numpy.save_file(
-        tensors, directory / hf_weights.FORMATS[0], metadata={'format': 'pt'}
-    )
-    (directory / 'config.json').write_text(json.dumps(values, indent=2) + '\n')
+    hf_weights.write(directory, tensors, family, values)
     notes += hf_tokenizer.write(directory, source)
     count = sum(tensor.size for tensor in tensors.values())
     (directory / 'README.md').write_text(_card(architecture, source.config, count))
@@ -266,14 +243,6 @@ def _class_of(family: Family, heads: Iterable[str]) -> str:
         key=lambda name: (len(fitting[name] - {'pooler'}), len(fitting[name])),
         default=next(iter(family.classes)),
     )
-
-
-def _special_ids(vocabulary: Tokenizer, family: Family) -> dict[str, int]:
-    """The ids of special tokens, by the keys of config.json that the family has."""
-    ids = vocabulary.specials.by_role()
-    roles = {key: key.removesuffix('_token_id') for key in ('pad_token_id', *family.special_ids)}
-    others = {'bos': 'cls', 'eos': 'sep'}  # for vocabularies without these roles
-    return {key: ids.get(role, ids[others.get(role, role)]) for key, role in roles.items()}
 
 
 def _card(architecture: str, model: ModelConfig, count: int) -> str:

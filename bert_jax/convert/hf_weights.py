@@ -1,9 +1,11 @@
 """The tensors of a Hugging Face folder: safetensors or pytorch_model.bin, whole or sharded."""
 
 import dataclasses
+import json
 import pathlib
+import pickle
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,14 @@ from bert_jax.config.errors import first_line
 from bert_jax.convert import whole_files
 from bert_jax.convert.families.family import Family
 from bert_jax.convert.foreign import read_json
+from bert_jax.inference.model_dir import Pretrained
+from bert_jax.models.embeddings import sinusoids
 
 FORMATS = ('model.safetensors', 'pytorch_model.bin')  # in the order of preference
 OLD_NAMES = {'LayerNorm.gamma': 'LayerNorm.weight', 'LayerNorm.beta': 'LayerNorm.bias'}
 NESTS = ('model', 'state_dict', 'model_state_dict')  # keys of a training checkpoint
 INSTEAD = 'download model.safetensors instead'
+PLAIN = "the tensors alone: torch.save(model.state_dict(), 'pytorch_model.bin')"
 # Modules of PyTorch that wrap a part of a model, by their names inside the names of tensors.
 WRAPPED = re.compile(r'\b(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.')
 UNMERGED = re.compile(r'\.lora_|\.base_layer\.|\.original_module\.')  # names of the library peft
@@ -94,24 +99,23 @@ def notes_about(left_out: Sequence[str]) -> list[str]:
 
 
 def without_copies(
-    tensors: Mapping[str, np.ndarray], family: Family, model: ModelConfig, words: str
+    tensors: Mapping[str, np.ndarray], family: Family, model: ModelConfig
 ) -> tuple[ModelConfig, dict[str, np.ndarray], dict[str, str]]:
     """Returns the model, the tensors without copies, and the reason for each tensor that is left
     out.
 
     A file may hold the table of the masked-LM decoder beside that of the word embeddings, and the
-    bias of the decoder twice. If the two tables differ, the model has untied embeddings. words: the
-    name of the tensor of the word embeddings.
+    bias of the decoder twice. If the two tables differ, the model has untied embeddings.
     """
     used, unused = dict(tensors), dict[str, str]()
     if family.decoder in used and model.tie_word_embeddings:
-        if np.array_equal(used[family.decoder], used.get(words, ())):
+        if np.array_equal(used[family.decoder], used.get(family.words, ())):
             del used[family.decoder]
-            unused[family.decoder] = f'the same as {words}'
+            unused[family.decoder] = f'the same as {family.words}'
         else:
             model = dataclasses.replace(model, tie_word_embeddings=False)
     copy = family.decoder_bias
-    if copy and copy in used:
+    if copy != family.bias and copy in used:
         bias = used.pop(copy)  # transformers uses this bias
         if np.array_equal(bias, used.get(family.bias, bias)):
             unused[copy] = f'the same as {family.bias}'
@@ -158,7 +162,48 @@ def _shards(index: pathlib.Path) -> dict[pathlib.Path, set[str]]:
     return files
 
 
-def safetensors_library() -> Any:
+def write(
+    directory: pathlib.Path,
+    tensors: Mapping[str, np.ndarray],
+    family: Family,
+    values: Mapping[str, Any],
+) -> None:
+    """Writes the tensors, also under the second name of the decoder's bias, and config.json."""
+    second = {family.decoder_bias: tensors[family.bias]} if family.decoder in tensors else {}
+    _safetensors().numpy.save_file(
+        {**tensors, **second}, directory / FORMATS[0], metadata={'format': 'pt'}
+    )
+    (directory / 'config.json').write_text(json.dumps(values, indent=2) + '\n')
+
+
+def with_positions(
+    arrays: dict[str, np.ndarray], source: Pretrained
+) -> tuple[ModelConfig, list[str]]:
+    """Changes the tables of positions in `arrays` to those of transformers, which has a table in
+    place of sinusoids, and numbers positions from the id of padding plus one.
+
+    Returns the model with these tables, and lines to print.
+    """
+    config, notes = source.config, []
+    pad = source.vocabulary.specials.pad if source.vocabulary else config.position_offset - 1
+    if config.position_embedding_type == 'sinusoidal':
+        table = sinusoids(config.max_position_embeddings, config.embedding_width)
+        sides = [path for path in arrays if path.endswith('embeddings/word_embeddings')]
+        arrays |= {path.replace('word', 'position'): table for path in sides}
+        config = dataclasses.replace(config, position_embedding_type='absolute')
+        notes.append('the positions are written as a table, which transformers trains')
+    if config.position_offset and config.position_offset != pad + 1:
+        for path in arrays:
+            if path.endswith('embeddings/position_embeddings'):  # rows before are not used
+                unused, used = np.split(arrays[path], [config.position_offset])
+                arrays[path] = np.concatenate([0 * unused[:1].repeat(pad + 1, 0), used])
+        rows = config.longest_row + pad + 1
+        config = dataclasses.replace(config, position_offset=pad + 1, max_position_embeddings=rows)
+        notes.append(f'the table of positions starts at row {pad + 1}, for the padding id {pad}')
+    return config, notes
+
+
+def _safetensors() -> Any:
     try:
         import safetensors.numpy
     except ImportError as error:
@@ -167,7 +212,7 @@ def safetensors_library() -> Any:
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-    library = safetensors_library()
+    library = _safetensors()
     try:
         tensors: dict[str, np.ndarray] = library.numpy.load_file(path)
     except (library.SafetensorError, KeyError, ValueError) as error:
@@ -197,13 +242,8 @@ def _read_pickle(path: pathlib.Path) -> dict[str, np.ndarray]:
             content = torch.load(file, map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises errors of many types
         message = first_line(error)
-        if (
-            'eights_only' in message or 'eights only' in message or 'Unsupported' in message
-        ):  # its advice is to run the code
-            message = (
-                'it holds Python objects, whose loading could run code. Save the tensors alone: '
-                "torch.save(model.state_dict(), 'pytorch_model.bin')"
-            )
+        if isinstance(error, pickle.UnpicklingError):  # its advice is to run the code
+            message = f'it holds Python objects, whose loading could run code. Save {PLAIN}'
         raise ValueError(f'{path} is not a checkpoint of plain tensors: {message}') from error
     tensors = _nested(content, path, torch.Tensor)
     return {
@@ -217,21 +257,13 @@ def _nested(content: Any, path: pathlib.Path, kind: type) -> dict[str, Any]:
 
     Raises ValueError if there are none, or several objects with tensors under unknown keys.
     """
-
-    def found(values: Any) -> dict[str, Any]:
-        pairs = values.items() if isinstance(values, Mapping) else ()
-        return {name: x for name, x in pairs if isinstance(x, kind) and isinstance(name, str)}
-
-    def nests(values: Any) -> Iterator[tuple[str, Any]]:
-        for name, x in values.items() if isinstance(values, Mapping) else ():
-            if isinstance(x, Mapping):
-                yield name, x
-
-    if tensors := found(content):
+    values = content if isinstance(content, Mapping) else {}
+    if tensors := _of_type(values, kind):
         return tensors
-    inner = dict(nests(content))
-    chosen = [name for name in NESTS if name in inner] or [x for x in inner if found(inner[x])]
-    if len(chosen) == 1 or (chosen and chosen[0] in NESTS):
+    inner = _of_type(values, Mapping)
+    chosen = [name for name in NESTS if name in inner][:1]
+    chosen = chosen or [name for name, x in inner.items() if _of_type(x, kind)]
+    if len(chosen) == 1:
         tensors = _nested(inner[chosen[0]], path, kind)
         others = [x for x in inner if x != chosen[0] and {*inner[x]} & {*tensors}]
         if others:
@@ -241,7 +273,9 @@ def _nested(content: Any, path: pathlib.Path, kind: type) -> dict[str, Any]:
             )
         return tensors
     what = 'an object' if not isinstance(content, Mapping) else f'the keys {list(content)[:8]}'
-    raise ValueError(
-        f'{path} is not a checkpoint of plain tensors: it holds {what}; save the tensors alone: '
-        "torch.save(model.state_dict(), 'pytorch_model.bin')"
-    )
+    raise ValueError(f'{path} is not a checkpoint of plain tensors: it holds {what}; save {PLAIN}')
+
+
+def _of_type(values: Mapping[Any, Any], kind: type) -> dict[str, Any]:
+    """Returns the values of a type that have names."""
+    return {name: x for name, x in values.items() if isinstance(x, kind) and isinstance(name, str)}

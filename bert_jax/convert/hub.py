@@ -7,12 +7,10 @@ from typing import Any
 
 from bert_jax.config.errors import first_line
 
-NAME = re.compile(r'(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?')
+OWNED = r'(?![.-])[\w.-]+/[\w.-]+'
 # Names without an owner, which the Hub also accepts for the oldest models.
-LEGACY = re.compile(
-    r'(?P<name>(bert|roberta|distilbert|distilroberta|albert|xlm|xlnet|camembert|flaubert)-[\w.-]+)'
-    r'(@(?P<revision>[\w./-]+))?'
-)
+LEGACY = r'(bert|roberta|distilbert|distilroberta|albert|xlm|xlnet|camembert|flaubert)-[\w.-]+'
+NAME = re.compile(rf'({OWNED}|{LEGACY})(@[\w./-]+)?')
 WANTED = ['*.json', '*.txt', '*.model', '*.safetensors', '?_*/pytorch_model.bin']
 OTHERS = ['onnx/*', 'openvino/*', '*/onnx/*', 'coreml/*', 'tf_model*', 'flax_model*']
 
@@ -24,15 +22,9 @@ def is_name(name: str | os.PathLike) -> bool:
     name either, because it is probably a mistake in a path.
     """
     text = os.fspath(name)
-    if '://' in text or pathlib.Path(text).expanduser().exists():
+    if not NAME.fullmatch(text) or pathlib.Path(text).exists():
         return False
-    if LEGACY.fullmatch(text):
-        return True
-    return (
-        bool(NAME.fullmatch(text))
-        and not pathlib.Path(text).parent.exists()
-        and (not text.startswith(('.', '-')))
-    )
+    return '/' not in text.partition('@')[0] or not pathlib.Path(text).parent.exists()
 
 
 def local_folder(name: str | os.PathLike) -> pathlib.Path | None:
@@ -52,12 +44,11 @@ def local_folder(name: str | os.PathLike) -> pathlib.Path | None:
             f'{text} is not a folder. To download it from the Hugging Face Hub: '
             'pip install bert_jax[hf]'
         ) from error
-    match = LEGACY.fullmatch(text) or NAME.fullmatch(text)
-    assert match is not None
+    model, _, revision = text.partition('@')
     try:
-        return _download(huggingface_hub, match['name'], match['revision'])
+        return _download(huggingface_hub, model, revision or None)
     except Exception as error:  # the library and the network raise errors of many types
-        raise ValueError(f'{text} is not a folder, and {_reason(error, match["name"])}') from error
+        raise ValueError(f'{text} is not a folder, and {_reason(error, model)}') from error
 
 
 def _download(library: Any, name: str, revision: str | None) -> pathlib.Path:

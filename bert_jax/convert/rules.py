@@ -6,14 +6,13 @@ projects have tensors for each layer and matrices of two dimensions.
 """
 
 import dataclasses
-import functools
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from bert_jax.config import ModelConfig
 from bert_jax.models.heads import DECODER, head_of, heads_in
 
 Arrays = Mapping[str, np.ndarray]
@@ -37,8 +36,8 @@ class Rule:
     it is [in, out]. packed: whether one tensor holds query, key and value. whole: whether the
     tensor has all dimensions of the parameter, instead of being a matrix or a vector. If it is
     flipped, too, the last dimension of the parameter comes first. leading: the number of dimensions
-    of size 1 in front. only, unless: a head that the model must have, or must not have, for the
-    rule to apply.
+    of size 1 in front. only: a head that the model must have for the rule to apply. Of several
+    rules of a parameter that apply, the last one is used.
     """
 
     ours: str
@@ -49,11 +48,10 @@ class Rule:
     whole: bool = False
     leading: int = 0
     only: str = ''
-    unless: str = ''
 
     @property
     def stacked(self) -> bool:
-        return self.ours.startswith(('encoder/layers/', f'{DECODER}/layers/'))
+        return '/layers/' in self.ours
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -77,7 +75,7 @@ class Rule:
 
     def applies(self, heads: Iterable[str]) -> bool:
         """Returns whether the rule is for a model with these heads."""
-        return (not self.only or self.only in heads) and self.unless not in heads
+        return not self.only or self.only in heads
 
 
 Rules = tuple[Rule, ...]
@@ -85,20 +83,16 @@ Rules = tuple[Rule, ...]
 
 def linear(ours: str, theirs: str, **options: Any) -> Rules:
     """The rules of a dense layer of PyTorch. options: other fields of the rules."""
-    more = dataclasses.replace(Rule(ours, theirs), **options)
     return (
-        dataclasses.replace(more, ours=f'{ours}/kernel', theirs=f'{theirs}.weight', flipped=True),
-        dataclasses.replace(more, ours=f'{ours}/bias', theirs=f'{theirs}.bias'),
+        Rule(f'{ours}/kernel', f'{theirs}.weight', flipped=True, **options),
+        Rule(f'{ours}/bias', f'{theirs}.bias', **options),
     )
 
 
 def norm(ours: str, theirs: str, last: str = '', **options: Any) -> Rules:
     """The rules of a layer normalization of PyTorch. options: other fields of the rules."""
-    more = dataclasses.replace(Rule(ours, theirs), **options)
     return tuple(
-        dataclasses.replace(
-            more, ours=f'{ours}/{mine}', theirs=f'{theirs}.{name}', last=last and f'{last}.{name}'
-        )
+        Rule(f'{ours}/{mine}', f'{theirs}.{name}', last=last and f'{last}.{name}', **options)
         for mine, name in (('scale', 'weight'), ('bias', 'bias'))
     )
 
@@ -108,7 +102,32 @@ def table(name: str, theirs: str) -> Rule:
     return Rule(f'encoder/embeddings/{name}', f'{theirs}.weight')
 
 
-def heads_of(names: Iterable[str], rules: Rules, layers: int) -> dict[str, bool]:
+def transform(ours: str, theirs: str, norm_name: str = 'LayerNorm', **options: Any) -> Rules:
+    """The rules of a dense layer and a normalization in front of scores."""
+    return (
+        *linear(f'{ours}/dense', f'{theirs}.dense', **options),
+        *norm(f'{ours}/layer_norm', f'{theirs}.{norm_name}', **options),
+    )
+
+
+def decoder(theirs: str, bias: str = '') -> Rules:
+    """The rules of the masked-LM decoder. bias: the tensor of its bias, if the name differs."""
+    return (
+        Rule('masked_lm_bias', bias or f'{theirs}.bias'),
+        Rule('masked_lm_decoder', f'{theirs}.weight'),
+    )
+
+
+def scores(classifier: str = 'classifier', span: str = 'qa_outputs') -> Rules:
+    """The rules of the scores of texts, tokens and spans."""
+    return (
+        *linear('classifier', classifier),
+        *linear('tagger', 'classifier'),
+        *linear('span', span),
+    )
+
+
+def heads_of(names: Iterable[str], rules: Rules, model: ModelConfig) -> dict[str, bool]:
     """The heads that may have one of these tensors, in the order of the rules.
 
     The value is false if other heads have tensors of the same names, so that the names do not tell
@@ -116,7 +135,7 @@ def heads_of(names: Iterable[str], rules: Rules, layers: int) -> dict[str, bool]
     """
     tensors, owners = set(names), dict[str, set[str]]()
     for rule in rules:
-        for name in tensors & set(rule.names(layers)):
+        for name in tensors & set(rule.names(_layers(rule, model))):
             owners.setdefault(name, set()).add(head_of(rule.ours))
     heads = dict.fromkeys((head_of(rule.ours) for rule in rules), False)
     for owning in owners.values():
@@ -126,23 +145,16 @@ def heads_of(names: Iterable[str], rules: Rules, layers: int) -> dict[str, bool]
     return {head: alone for head, alone in heads.items() if head in found and head != ENCODER}
 
 
-def names_of(heads: Iterable[str], rules: Rules, layers: int) -> set[str]:
+def names_of(heads: Iterable[str], rules: Rules, model: ModelConfig) -> set[str]:
     """The names of the tensors that the encoder and these heads may have."""
     heads = set(heads)
     chosen = [x for x in rules if head_of(x.ours) in {ENCODER, *heads} and x.applies(heads)]
-    return {name for rule in chosen for name in rule.names(layers)}
+    return {name for rule in chosen for name in rule.names(_layers(rule, model))}
 
 
-def layer_of(name: str, rules: Rules) -> int | None:
-    """The number of the layer that a tensor belongs to; None if it belongs to none."""
-    match = _layer_names(rules).match(name)
-    return int(match[1]) if match else None
-
-
-@functools.cache
-def _layer_names(rules: Rules) -> re.Pattern[str]:
-    starts = {rule.theirs.split('{layer}')[0] for rule in rules if '{layer}' in rule.theirs}
-    return re.compile(rf'(?:{"|".join(map(re.escape, sorted(starts))) or "(?!)"})(\d+)\b')
+def _layers(rule: Rule, model: ModelConfig) -> int:
+    """The number of layers with parameters of their own, on the side that a rule belongs to."""
+    return model.num_decoder_layers if rule.ours.startswith(DECODER) else model.stacked_layers
 
 
 def to_ours(
@@ -156,27 +168,23 @@ def to_ours(
     """
     arrays, needed = {}, set[str]()
     for rule in _wanted(shapes, rules):
-        shape = shapes[rule.ours]
-        names = rule.names(shape[0])
+        names = rule.names(shapes[rule.ours][0])
         needed |= set(names)
         if not set(names) <= tensors.keys():
             continue
-        single = _tensor_shape(rule, shape)
-        parts = [_oriented(rule, tensors[name]) for name in names]
-        for name, part in zip(names, parts, strict=True):
-            if not jnp.issubdtype(part.dtype, jnp.floating):  # NumPy does not know bfloat16
-                raise ValueError(f'tensor {name} is of {part.dtype}; expected floating point')
-            if not np.isfinite(part).all():
+        arrays[rule.ours] = np.empty(shapes[rule.ours], np.float32)
+        for name, part in zip(names, _parts(rule, arrays[rule.ours]), strict=True):
+            tensor, wanted = tensors[name], _as_theirs(rule, part).shape
+            if not jnp.issubdtype(tensor.dtype, jnp.floating):  # NumPy does not know bfloat16
+                raise ValueError(f'tensor {name} is of {tensor.dtype}; expected floating point')
+            if not np.isfinite(tensor).all():
                 raise ValueError(f'tensor {name} has values that are not finite numbers')
-            if part.shape != single:
+            if tensor.shape != wanted:
                 raise ValueError(
-                    f'tensor {name} is {list(tensors[name].shape)}; with this configuration it '
-                    f'must be {list(_as_theirs(rule, np.empty(single)).shape)}'
+                    f'tensor {name} is {list(tensor.shape)}; with this configuration it must be '
+                    f'{list(wanted)}'
                 )
-        stack = np.stack(parts).astype(np.float32, copy=False)
-        if rule.parts:  # moves the axis of the parts in front of head_dim
-            stack = np.moveaxis(stack.reshape(_split(rule, shape)), *_axes(rule))
-        arrays[rule.ours] = np.ascontiguousarray(stack.reshape(shape))
+            part[...] = (np.moveaxis(tensor, 0, -1) if rule.flipped else tensor).reshape(part.shape)
     return arrays, needed
 
 
@@ -185,59 +193,36 @@ def to_theirs(arrays: Arrays, rules: Rules) -> dict[str, np.ndarray]:
     tensors = {}
     for rule in _wanted(arrays, rules):
         array = arrays[rule.ours]
-        names = rule.names(len(array))
-        single = _tensor_shape(rule, array.shape)
-        if rule.parts:
-            array = np.moveaxis(array, *reversed(_axes(rule)))
-        parts = array.reshape(len(names), *single)
-        for name, part in zip(names, parts, strict=True):
+        for name, part in zip(rule.names(len(array)), _parts(rule, array), strict=True):
             tensors[name] = np.ascontiguousarray(_as_theirs(rule, part))
     return tensors
 
 
-def _wanted(paths: Iterable[str], rules: Rules) -> Rules:
+def _wanted(paths: Iterable[str], rules: Rules) -> Iterable[Rule]:
+    """The rule of each path."""
     paths = set(paths)
     heads = heads_in(paths)
-    wanted = tuple(rule for rule in rules if rule.ours in paths and rule.applies(heads))
-    missing = paths - {rule.ours for rule in wanted}
-    assert not missing and len(wanted) == len(paths), (missing, len(wanted), len(paths))
-    return wanted
+    wanted = {rule.ours: rule for rule in rules if rule.ours in paths and rule.applies(heads)}
+    assert wanted.keys() == paths, paths - wanted.keys()
+    return wanted.values()
 
 
-def _axes(rule: Rule) -> tuple[int, int]:
-    """The axis of the parts (PARTS) in the stack of tensors, and their axis in bert_jax."""
-    return (-3 if rule.packed else 1), -2
+def _parts(rule: Rule, array: np.ndarray) -> list[np.ndarray]:
+    """Views of the parts of a parameter that are one tensor each, in the order of `Rule.names`."""
+    layers = list(array) if rule.stacked else [array]
+    if rule.packed:  # the axis of query, key and value is in front of that of the heads
+        return [np.moveaxis(layer, -2, -3) for layer in layers]
+    if rule.parts:
+        return [layer[..., i, :] for layer in layers for i in range(len(rule.parts))]
+    return layers
 
 
-def _split(rule: Rule, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of the stack of tensors of a fused parameter, with an axis for the parts."""
-    *lead, heads, _, head_dim = shape
-    if rule.packed:
-        return (*lead, len(rule.parts), heads, head_dim)
-    return (lead[0], len(rule.parts), *lead[1:], heads, head_dim)
-
-
-def _tensor_shape(rule: Rule, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of one tensor of a parameter of this shape. A matrix is [in, out]."""
-    if rule.stacked:
-        shape = shape[1:]
-    if rule.parts and not rule.packed:
-        shape = (*shape[:-2], shape[-1])
-    if rule.whole:
-        return shape
-    if not rule.ours.endswith('/kernel'):
-        return shape if len(shape) > 1 and not rule.stacked else (int(np.prod(shape)),)
-    inputs = len(shape) - 1 if rule.ours.endswith('attention/output/kernel') else 1
-    return int(np.prod(shape[:inputs])), int(np.prod(shape[inputs:]))
-
-
-def _oriented(rule: Rule, tensor: np.ndarray) -> np.ndarray:
-    """A tensor with the dimensions in the order of bert_jax. The inverse is `_as_theirs`."""
-    if tensor.shape[: rule.leading] == (1,) * rule.leading:
-        tensor = tensor.reshape(tensor.shape[rule.leading :])
-    return np.moveaxis(tensor, 0, -1) if rule.flipped and tensor.ndim else tensor
-
-
-def _as_theirs(rule: Rule, array: np.ndarray) -> np.ndarray:
-    tensor = np.moveaxis(array, -1, 0) if rule.flipped else array
+def _as_theirs(rule: Rule, part: np.ndarray) -> np.ndarray:
+    """A part of a parameter with the dimensions of its tensor."""
+    if rule.ours.endswith('/kernel') and not rule.whole:
+        inputs = part.ndim - 1 if rule.ours.endswith('attention/output/kernel') else 1
+        part = part.reshape(np.prod(part.shape[:inputs]), -1)
+    elif not rule.whole and rule.ours.endswith('/bias'):
+        part = part.reshape(-1)
+    tensor = np.moveaxis(part, -1, 0) if rule.flipped else part
     return tensor.reshape((1,) * rule.leading + tensor.shape)

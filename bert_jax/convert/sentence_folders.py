@@ -14,14 +14,14 @@ from bert_jax.inference.sentence_embedding import ACTIVATIONS, MODES, Layer, Sen
 
 MODULES, PROMPTS = 'modules.json', 'config_sentence_transformers.json'
 # The keys of 1_Pooling/config.json in old versions, in the order in which vectors are joined.
-OLD_MODES = (
-    'pooling_mode_cls_token',
-    'pooling_mode_max_tokens',
-    'pooling_mode_mean_tokens',
-    'pooling_mode_mean_sqrt_len_tokens',
-    'pooling_mode_weightedmean_tokens',
-    'pooling_mode_lasttoken',
-)
+OLD_MODES = {
+    'pooling_mode_cls_token': 'cls',
+    'pooling_mode_max_tokens': 'max',
+    'pooling_mode_mean_tokens': 'mean',
+    'pooling_mode_mean_sqrt_len_tokens': 'mean_sqrt_len_tokens',
+    'pooling_mode_weightedmean_tokens': 'weightedmean',
+    'pooling_mode_lasttoken': 'lasttoken',
+}
 # Older names of the module Transformer: the library had one for each family.
 OLD_ENCODERS = ('BERT', 'RoBERTa', 'DistilBERT', 'ALBERT', 'CamemBERT', 'XLMRoBERTa', 'XLNet')
 SUPPORTED = ('Transformer', 'Pooling', 'Dense', 'Normalize', 'LayerNorm', 'Dropout')
@@ -31,8 +31,7 @@ ALONE = f'remove {MODULES} to convert the encoder alone'
 @dataclasses.dataclass(frozen=True)
 class SentenceFolder:
     """A folder of sentence-transformers. model: the folder of its encoder and tokenizer. embedding:
-    how it embeds texts; None if the folder does not say this. note: a line about a part that is not
-    read, or ''."""
+    how it embeds texts; None if the folder does not say this. note: a line about this, or ''."""
 
     model: pathlib.Path
     embedding: SentenceEmbedding | None
@@ -84,7 +83,7 @@ def read(directory: pathlib.Path) -> SentenceFolder:
         default_prompt=_default_prompt(prompts, directory / PROMPTS),
         include_prompt=include_prompt,
     )
-    return SentenceFolder(model, embedding)
+    return SentenceFolder(model, embedding, f'sentence embeddings: {embedding}')
 
 
 def model_max_length(directory: pathlib.Path) -> int | None:
@@ -115,13 +114,11 @@ def _pooling(path: pathlib.Path) -> tuple[tuple[str, ...], bool]:
     values = read_json(path)
     stated = values.get('pooling_mode')
     if stated is None:
-        old = zip(OLD_MODES, MODES, strict=True)
-        stated = [mode for key, mode in old if values.get(key)] or ['mean']
+        chosen = {key for key, x in values.items() if x and key.startswith('pooling_mode_')}
+        stated = [mode for key, mode in OLD_MODES.items() if key in chosen]
+        stated = [*stated, *sorted(chosen - OLD_MODES.keys())] or ['mean']
     modes = (stated,) if isinstance(stated, str) else tuple(stated)
-    if unknown := [key for key in values if key.startswith('pooling_mode_')]:
-        unknown = [key for key in unknown if key not in OLD_MODES and values[key]]
-    if unknown or {*modes} - {*MODES}:
-        wrong = unknown or sorted({*modes} - {*MODES})
+    if wrong := [mode for mode in modes if mode not in MODES]:
         raise ValueError(f'{path}: the pooling is {wrong[0]!r}; expected {", ".join(MODES)}')
     return modes, bool(values.get('include_prompt', True))
 
@@ -145,8 +142,8 @@ def _dense(folder: pathlib.Path) -> Layer:
         )
     tensors = _tensors(folder)
     names = {'linear.weight': 'weight', 'linear.bias': 'bias', 'residual.weight': 'residual'}
-    if unknown := sorted(tensors.keys() - names.keys()) or 'linear.weight' not in tensors:
-        raise ValueError(f'{folder} has the tensors {sorted(tensors)}, not {unknown}')
+    if 'linear.weight' not in tensors or tensors.keys() - names.keys():
+        raise ValueError(f'{folder} has the tensors {sorted(tensors)}; expected {[*names]}')
     arrays = {names[name]: x for name, x in tensors.items()}
     shape = (values.get('out_features'), values.get('in_features'))
     if arrays['weight'].shape != shape:

@@ -3,9 +3,11 @@
 TensorFlow reads and writes the checkpoints. It is imported only if it is needed.
 """
 
+import contextlib
+import dataclasses
 import json
 import pathlib
-import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,23 +16,83 @@ from bert_jax.config.errors import first_line
 from bert_jax.convert import rules, whole_files
 from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.foreign import (
-    HIDDEN_ACT,
     Foreign,
     check_vocabulary,
-    model_config,
     read_json,
+    read_model,
     task_of,
     task_values,
     why_unused,
 )
-from bert_jax.convert.tf1_names import CONFIGS, INSTEAD, REFUSED, TF1
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.models.heads import DECODER
 
-CHECKPOINT, CONFIG = 'bert_model.ckpt', 'config.json'
+# The configuration file of each family that has checkpoints of TensorFlow 1.
+CONFIGS = {
+    'bert': 'bert_config.json',
+    'albert': 'albert_config.json',
+    'xlnet': 'xlnet_config.json',
+}
+LACKING = ('tagger', 'masked_lm_decoder')  # parameters that this format does not have
+# Output layers, whose matrices are [out, in].
+OUTPUTS = {
+    'next_sentence': 'cls/seq_relationship/output',
+    'sentence_order': 'cls/seq_relationship/output',
+    'classifier': 'output',
+    'span': 'cls/squad/output',
+}
+# Modules of ALBERT by their names in transformers. The names of other modules differ only in their
+# separators.
+_LAYER = 'albert.encoder.albert_layer_groups.0.albert_layers.0'
+_GROUP = 'bert/encoder/transformer/group_0/inner_group_0'
+ALBERT = {
+    f'{_LAYER}.attention.{{part}}': f'{_GROUP}/attention_1/self/{{part}}',
+    f'{_LAYER}.attention.dense': f'{_GROUP}/attention_1/output/dense',
+    f'{_LAYER}.attention.LayerNorm': f'{_GROUP}/LayerNorm',
+    f'{_LAYER}.ffn': f'{_GROUP}/ffn_1/intermediate/dense',
+    f'{_LAYER}.ffn_output': f'{_GROUP}/ffn_1/intermediate/output/dense',
+    f'{_LAYER}.full_layer_layer_norm': f'{_GROUP}/LayerNorm_1',
+    'albert.pooler': 'bert/pooler/dense',
+    'predictions.dense': 'cls/predictions/transform/dense',
+    'predictions.LayerNorm': 'cls/predictions/transform/LayerNorm',
+}
+CHECKPOINT, CONFIG_FILES = 'bert_model.ckpt', (*CONFIGS.values(), 'config.json')
 KINDS = ('wordpiece', 'sentencepiece')  # the vocabularies of this format
 CLASSIFIER = 'output_weights'  # of run_classifier.py
+# A key that only bert_jax reads: the activation, whose name has another meaning in this format.
+HIDDEN_ACT = 'bert_jax_hidden_act'
+
+
+def _module(name: str) -> str:
+    """The TensorFlow 1 name of a module of transformers."""
+    if name in ALBERT:
+        return ALBERT[name]
+    name = name.removeprefix('al') if name.startswith('albert.') else name
+    return name.replace('layer.{layer}', 'layer_{layer}').replace('.', '/')
+
+
+def _tf1(rule: rules.Rule) -> rules.Rule:
+    """The rule for TensorFlow 1 that corresponds to a rule for transformers."""
+    head, _, last = rule.ours.rpartition('/')
+    if rule.ours == 'masked_lm_bias':
+        name, flipped = 'cls/predictions/output_bias', False
+    elif head in OUTPUTS:
+        kinds = {'kernel': 'weights', 'bias': 'bias'}
+        name, flipped = f'{OUTPUTS[head]}_{kinds[last]}', last == 'kernel'
+    else:
+        module = _module(rule.theirs.rpartition('.')[0])
+        norm = 'LayerNorm' in module
+        kinds = {'scale': '/gamma', 'bias': '/beta' if norm else '/bias', 'kernel': '/kernel'}
+        name, flipped = module + kinds.get(last, ''), False
+    return dataclasses.replace(rule, theirs=name, flipped=flipped)
+
+
+# The rules of each family that is converted.
+TF1: Mapping[str, rules.Rules] = {
+    family: tuple(_tf1(x) for x in FAMILIES[family].rules if not x.ours.startswith(LACKING))
+    for family in ('bert', 'albert')
+}
 
 
 def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
@@ -39,42 +101,37 @@ def read(directory: pathlib.Path, lowercase: bool | None = None) -> Foreign:
     lowercase: whether text is lowercased, which the files do not say. Raises ValueError naming the
     file or the tensor that is wrong.
     """
-    for kind, name in REFUSED.items():
-        if (directory / name).exists():
-            raise _refused(directory / name, kind)
     path = _config(directory)
-    names = [*CONFIGS.values(), CONFIG]
-    if not path.exists() and (inner := whole_files.inner_folders(directory, (*names,))):
+    if not path.exists() and (inner := whole_files.inner_folders(directory, CONFIG_FILES)):
         raise ValueError(inner)
-    implied = next(
-        ({'model_type': kind} for kind, name in CONFIGS.items() if name == path.name), {}
-    )
-    if path.name == CONFIGS['albert'] and read_json(path).get('hidden_act') == 'gelu':
-        implied |= {HIDDEN_ACT: 'gelu_new'}  # the authors' code computes gelu with tanh
-    if not path.exists() and (
-        others := sorted(x.name for x in directory.glob('*bert*config*.json'))
-    ):
+    others = sorted(x.name for x in directory.glob('*bert*config*.json'))
+    if not path.exists() and others:
         raise ValueError(f'{path} does not exist; rename {others[0]} if it describes the model')
-    family, model, values = model_config(path, implied)
+    values = read_json(path)
+    kind = next((kind for kind, name in CONFIGS.items() if name == path.name), None)
+    values['model_type'] = values.get('model_type') or kind
+    if HIDDEN_ACT in values:
+        values['hidden_act'] = values[HIDDEN_ACT]
+    elif kind == 'albert' and values.get('hidden_act') == 'gelu':
+        values['hidden_act'] = 'gelu_new'  # the authors' code computes gelu with tanh
+    family, model = read_model(values, path)
     if family.model_type not in TF1:
-        raise _refused(path, family.model_type)
-    prefix, layers = _checkpoint(directory), model.stacked_layers
+        raise ValueError(
+            f'{path} is of the family {family.model_type!r}; bert_jax reads TensorFlow 1 '
+            f'checkpoints only of {" and ".join(TF1)}. Instead, give a folder of Hugging Face '
+            'transformers: a published one, or one made by the script of transformers 4 '
+            f'(transformers/models/{family.model_type}/convert_*_tf_checkpoint_to_pytorch.py)'
+        )
+    prefix = _checkpoint(directory)
     rows = TF1[family.model_type]
-    reader = _open(prefix)
+    with _errors_about(prefix):
+        reader = _tensorflow().train.load_checkpoint(str(prefix))
     shapes = reader.get_variable_to_shape_map()
-    heads = tuple(rules.heads_of(shapes, rows, layers))
-    known = rules.names_of(heads, rows, layers)
-    unused, tensors = {}, {}
-    for name in shapes:
-        if name not in known:
-            unused[name] = why_unused(name, family, layers, path, rows)
-        else:
-            try:
-                tensors[name] = np.asarray(reader.get_tensor(name))
-            except Exception as error:  # TensorFlow raises errors of many types
-                raise ValueError(
-                    f'tensor {name} of {prefix} cannot be read: {first_line(error)}'
-                ) from error
+    heads = tuple(rules.heads_of(shapes, rows, model))
+    known = rules.names_of(heads, rows, model)
+    unused = {name: why_unused(name, family, known, path) for name in shapes if name not in known}
+    with _errors_about(prefix):
+        tensors = {name: np.asarray(reader.get_tensor(name)) for name in shapes if name in known}
     vocabulary: tokenizer.Tokenizer | None = None
     notes: tuple[str, ...] = ()
     models = sorted(directory.glob('*.model'))  # ALBERT's vocabulary is 30k-clean.model
@@ -96,17 +153,20 @@ def _tensorflow() -> Any:
     return tensorflow
 
 
-def _refused(path: pathlib.Path, family: str) -> ValueError:
-    """The error for a TensorFlow 1 checkpoint of another family. path: its configuration file."""
-    return ValueError(
-        f'{path} is of the family {family!r}; bert_jax reads TensorFlow 1 checkpoints only of '
-        f'{" and ".join(CONFIGS)}. Instead, {INSTEAD.format(family=family)}'
-    )
+@contextlib.contextmanager
+def _errors_about(prefix: pathlib.Path) -> Iterator[None]:
+    """Raises errors of TensorFlow, which have many types, as ValueError with the checkpoint."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f'the TensorFlow checkpoint {prefix} cannot be read: {first_line(error)}'
+        ) from error
 
 
 def _config(directory: pathlib.Path) -> pathlib.Path:
     """The configuration file of a folder; the path of BERT's file if the folder has none."""
-    paths = [directory / name for name in (*CONFIGS.values(), CONFIG)]
+    paths = [directory / name for name in CONFIG_FILES]
     return next((path for path in paths if path.exists()), paths[0])
 
 
@@ -116,7 +176,8 @@ def _checkpoint(directory: pathlib.Path) -> pathlib.Path:
     names = sorted(path.stem for path in directory.glob('*.index'))
     if CHECKPOINT in names:
         return directory / CHECKPOINT
-    if not names and whole_files.other_format(directory) == 'hf':
+    theirs = [*directory.glob('*.safetensors'), *directory.glob('*.bin')]
+    if not names and theirs and (directory / 'config.json').exists():
         raise ValueError(f'{directory} is a folder of Hugging Face transformers; use --from=hf')
     if not names:
         data = [*directory.glob('*.data-*')]
@@ -125,49 +186,30 @@ def _checkpoint(directory: pathlib.Path) -> pathlib.Path:
             + ('; copy this file, too: it lists the tensors in *.data-*' if data else '')
             + whole_files.other_weights(directory)
         )
-    if len(names) > 1 and (stated := _stated(directory)) in names:
-        return directory / stated
-    if len(names) > 1:
+    if len(names) == 1:
+        return directory / names[0]
+    state = _tensorflow().train.get_checkpoint_state(str(directory))
+    newest = state.model_checkpoint_path.replace('\\', '/').rpartition('/')[2] if state else ''
+    if newest not in names:
         raise ValueError(
             f'{directory} has several checkpoints: {", ".join(names)}; give a folder with one of '
             f'them and {_config(directory).name}'
         )
-    return directory / names[0]
-
-
-def _stated(directory: pathlib.Path) -> str:
-    """Returns the name of the newest checkpoint, which TensorFlow writes into the file
-    `checkpoint`; '' if there is no such file."""
-    path = directory / 'checkpoint'
-    text = path.read_text('utf-8', 'replace') if path.is_file() else ''
-    match = re.search(r'^model_checkpoint_path:\s*"(.*)"', text, re.MULTILINE)
-    return match[1].replace('\\', '/').rpartition('/')[2] if match else ''
-
-
-def _open(prefix: pathlib.Path) -> Any:
-    tf = _tensorflow()
-    try:
-        return tf.train.load_checkpoint(str(prefix))
-    except Exception as error:  # TensorFlow raises errors of many types
-        raise ValueError(
-            f'{prefix} is not a whole TensorFlow checkpoint: {first_line(error)}'
-        ) from error
+    return directory / newest
 
 
 def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     """Writes a folder that google-research/bert reads; returns lines to print."""
     config = source.config
-    if config.model_type not in TF1:
-        raise ValueError(f'google-research/bert has no {config.model_type}; use --to=hf')
-    if not config.tie_word_embeddings:
-        raise ValueError(
-            'google-research/bert has no masked-LM decoder of its own, and this checkpoint has one '
-            '(tie_word_embeddings is False)'
-        )
-    if DECODER in source.heads:
-        raise ValueError('google-research/bert has no decoder; use --to=hf')
-    if 'tagger' in source.heads:
-        raise ValueError('google-research/bert has no model for tagging; use --to=hf')
+    own_decoder = 'masked-LM decoder of its own (tie_word_embeddings is False)'
+    for lacks, what in (
+        (config.model_type not in TF1, config.model_type),
+        (not config.tie_word_embeddings, own_decoder),
+        (DECODER in source.heads, 'decoder'),
+        ('tagger' in source.heads, 'model for tagging'),
+    ):
+        if lacks:
+            raise ValueError(f'google-research/bert has no {what}; use --to=hf')
     kind = source.vocabulary.kind if source.vocabulary else KINDS[0]
     if kind not in KINDS:
         raise ValueError(

@@ -63,33 +63,21 @@ def other_weights(directory: pathlib.Path) -> str:
     return ''
 
 
-def other_format(directory: pathlib.Path) -> str:
-    """Returns the format of `bert_jax convert --from` that a folder seems to have; '' if it
-    seems to have none."""
-    names = [path.name for path in directory.glob('*')]
-    if any(name.endswith('.index') or '.ckpt.data' in name for name in names):
-        return 'tf1'
-    has_weights = any(name.endswith(('.safetensors', '.bin')) for name in names)
-    return 'hf' if has_weights and 'config.json' in names else ''
-
-
 def inner_folders(directory: pathlib.Path, names: tuple[str, ...]) -> str:
     """Returns a message that lists the inner folders that have one of the files `names`; '' if
     there are none.
 
     The newest checkpoint, by the number at the end of the name, comes first.
     """
-    found = {path.parent for name in names for path in directory.glob(f'*/{name}')}
-    for pattern in ('*/*', '*/snapshots/*'):  # the last is the layout of the Hub's cache
-        found = found or {path.parent for x in names for path in directory.glob(f'{pattern}/{x}')}
-    if not found:
-        return ''
 
     def number(path: pathlib.Path) -> tuple[int, str]:
-        digits = re.search(r'(\d+)$', path.name)
-        return (-int(digits[1]) if digits else 1, str(path))
+        digits = re.search(r'\d+$', path.name)
+        return (-int(digits[0]) if digits else 1, str(path))
 
-    folders = [str(path) for path in sorted(found, key=number)]
-    more = ', ...' if len(folders) > 4 else ''
-    has = 'its folder has' if len(folders) == 1 else 'its folders have'
-    return f'{directory} has no {names[0]}, but {has}; give {" or ".join(folders[:4])}{more}'
+    for pattern in ('*', '*/*', '*/snapshots/*'):  # the last is the layout of the Hub's cache
+        found = {path.parent for name in names for path in directory.glob(f'{pattern}/{name}')}
+        if found:
+            folders = [str(path) for path in sorted(found, key=number)]
+            has = 'its folder has' if len(folders) == 1 else 'its folders have'
+            return f'{directory} has no {names[0]}, but {has}; give {" or ".join(folders[:4])}'
+    return ''

@@ -145,9 +145,9 @@ def text_kind(lines: Sequence[str]) -> str:
     if not kept:
         return ''
     first = kept[0].removeprefix('\ufeff')
-    if _is_json(first, dict):
+    if is_json(first, dict):
         return 'JSON objects, one on each line; such a file needs a name that ends in .jsonl'
-    if _is_json(first, list) or first in ('[', '{', '[{') or first.startswith(('[{"', '{"')):
+    if is_json(first, list) or first in ('[', '{', '[{') or first.startswith(('[{"', '{"')):
         return 'JSON; such a file needs a name that ends in .json'
     if any(PAGE.match(line) for line in kept):
         return 'HTML, a web page; save its text'
@@ -168,6 +168,16 @@ def separator(line: str, count: int = 1) -> str:
     return best if line.count(best) >= count else ''
 
 
+def is_json(line: str, kind: type) -> bool:
+    """Returns whether a line is JSON and its value is a `kind`, dict or list."""
+    if not line.startswith(('{', '[')):
+        return False
+    try:
+        return isinstance(json.loads(line), kind)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _table(lines: Sequence[str]) -> str:
     """A description of the table that the lines look like, and advice; '' if they are no table.
 
@@ -183,12 +193,3 @@ def _table(lines: Sequence[str]) -> str:
         return ''
     shown = 'tabs' if mark == '\t' else repr(mark)
     return f'a table, its columns separated by {shown}; save it as .csv, .tsv or .jsonl'
-
-
-def _is_json(line: str, kind: type) -> bool:
-    if not line.startswith(('{', '[')):
-        return False
-    try:
-        return isinstance(json.loads(line), kind)
-    except (ValueError, RecursionError):
-        return False

@@ -117,17 +117,13 @@ class ClassificationProcessor(task_data.Processor):
             summary.count(name, examples[indices[0]].where, len(indices))
         is_scored = split in (TRAIN, EVAL)
         if not is_scored and split != PREDICT:
-            unknown = self.first_unknown(examples)
+            unknown = label_columns.first_unknown(examples, self.facts.labels)
             is_scored = not unknown
-            if unknown and any((x.label, x.labels) != (None, None) for x in examples):
+            if unknown and any(example.all_labels is not None for example in examples):
                 what = 'a known label' if self.facts.labels else 'a number'
                 summary.count(f'test files with rows without {what}, not scored', unknown)
         labels = self.targets(examples, summary, split, is_scored)
         return Split(split, examples, self.encoded(rows, labels), is_scored)
-
-    def first_unknown(self, examples: Sequence[Example]) -> str:
-        """The place of the first example whose label is missing or unknown, or ''."""
-        return label_columns.first_unknown(examples, self.facts.labels)
 
     def targets(
         self, examples: Sequence[Example], summary: Summary, split: str, is_scored: bool
@@ -229,16 +225,13 @@ class MultiLabelProcessor(ClassificationProcessor):
         text, _ = super().text_and_label(example)
         return text, '\n'.join(sorted(example.labels or ()))
 
-    def first_unknown(self, examples: Sequence[Example]) -> str:
-        return label_sets.first_unknown(examples, self.facts.labels)
-
     def targets(
         self, examples: Sequence[Example], summary: Summary, split: str, is_scored: bool
     ) -> dict[str, np.ndarray]:
         names, setting = self.facts.labels, self.config.data.class_weights
         targets = np.zeros((len(examples), len(names)), np.int32)
         if is_scored:
-            targets = label_sets.targets(examples, names)
+            targets = label_columns.targets(examples, names)
             without = int((targets.sum(axis=1) == 0).sum())
             summary.count(f'texts without labels ({split})', number=without)
         if split == TRAIN and setting:

@@ -161,15 +161,12 @@ def _started(config: Config, vocabulary: tokenizer.Tokenizer) -> ModelConfig:
             f'config.init_decoder_from={start} is an encoder-decoder; give the checkpoint of an '
             'encoder. To train an encoder-decoder further, give it as config.init_from alone'
         )
-    if its_vocabulary is not None and (
-        its_vocabulary.files != vocabulary.files or its_vocabulary.lowercase != vocabulary.lowercase
-    ):
+    if its_vocabulary is not None and (differs := its_vocabulary.difference(vocabulary)):
         raise ValueError(
-            f'config.init_decoder_from={start} has another vocabulary '
-            f'({its_vocabulary.vocab_size:,} tokens) than config.init_from '
-            f'({vocabulary.vocab_size:,} tokens); encoder and decoder need the same one. Use a '
-            'checkpoint of both languages for both, or pretrain one of the two with the '
-            'vocabulary of the other (--config.data.vocab_file=DIR)'
+            f'config.init_decoder_from={start} has another vocabulary than config.init_from '
+            f'({differs}); encoder and decoder need the same one. Use a checkpoint of both '
+            'languages for both, or pretrain one of the two with the vocabulary of the other '
+            '(--config.data.vocab_file=DIR)'
         )
     for name in architecture_fields():
         ours, theirs = getattr(model, name), getattr(source.model, name)

@@ -9,7 +9,8 @@ from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.data.labelled.bad_rows import OnError
-from bert_jax.data.labelled.pairs import EncodedPairs, Pair, iter_pairs, iter_sources
+from bert_jax.data.labelled.examples import Example
+from bert_jax.data.labelled.pairs import EncodedPairs, iter_file
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.texts import Row
 from bert_jax.data.summary import Summary
@@ -64,48 +65,40 @@ class TranslationProcessor(task_data.Processor):
         summary: Summary,
         split: str = PREDICT,
         on_error: OnError | None = None,
-    ) -> Iterator[Pair]:
+    ) -> Iterator[Example]:
         data = self.config.data
-        if split in (TRAIN, EVAL) and not data.split_field:
-            return iter_pairs(path, data.source_field, data.target_field, on_error, summary)
-        if split == PREDICT:
-            return iter_sources(path, data.source_field, on_error)
-        return self._tested(path, summary, on_error)
+        return iter_file(
+            path,
+            data.source_field,
+            data.target_field,
+            need_target=split in (TRAIN, EVAL) and not data.split_field,
+            predicts=split == PREDICT,
+            on_error=on_error,
+            summary=summary,
+        )
 
-    def from_texts(self, texts: Sequence[Any]) -> list[Pair]:
+    def from_texts(self, texts: Sequence[Any]) -> list[Example]:
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise ValueError(f'text {i} is {text!r:.60}; expected a string')
-        return [Pair(text.strip(), None, f'text {i}') for i, text in enumerate(texts)]
+        return [Example(text.strip(), None, None, f'text {i}') for i, text in enumerate(texts)]
 
-    def _tested(self, path: str, summary: Summary, on_error: OnError | None) -> Iterator[Pair]:
-        """The pairs of a test file, which may have no targets."""
-        data, is_first = self.config.data, True
-        for pair in iter_sources(path, data.source_field, on_error, predicts=False):
-            if is_first and pair.columns:
-                named = {'source': data.source_field, 'target': data.target_field}
-                summary.describe(pair.where.rpartition(':')[0], named, pair.columns)
-            is_first = False
-            target = (pair.columns or {}).get(data.target_field)
-            target = target.strip() if isinstance(target, str) else ''
-            yield pair._replace(target=target or None)
-
-    def find_facts(self, train: list[Pair], held_out: list[Pair]) -> TaskFacts:
+    def find_facts(self, train: list[Example], held_out: list[Example]) -> TaskFacts:
         official_scores.check_installed(['sacrebleu'], 'translate')
         return TaskFacts()
 
-    def text_and_label(self, example: Pair) -> tuple[str, str]:
-        return example.source, ''
+    def text_and_label(self, example: Example) -> tuple[str, str]:
+        return example.text, ''
 
-    def missing(self, example: Pair) -> str:
-        return f'text in {self.config.data.target_field!r}' if example.target is None else ''
+    def missing(self, example: Example) -> str:
+        return f'text in {self.config.data.target_field!r}' if example.text_b is None else ''
 
-    def encode(self, examples: Sequence[Pair], summary: Summary, split: str = PREDICT) -> Split:
+    def encode(self, examples: Sequence[Example], summary: Summary, split: str = PREDICT) -> Split:
         longest = self.config.data.max_seq_length
         sources = self.text_encoder(longest)
-        rows = self.encoded(sources.encode([pair.source for pair in examples]), {})
+        rows = self.encoded(sources.encode([pair.text for pair in examples]), {})
         summary.count(f'texts of more than {longest} tokens, cut', number=sources.truncated)
-        known = [pair.target for pair in examples if pair.target is not None]
+        known = [pair.text_b for pair in examples if pair.text_b is not None]
         is_scored = len(known) == len(examples) > 0 and split != PREDICT
         # A target that is not known is an empty text.
         empty = Row([self.task.search.end], [0])
@@ -151,7 +144,7 @@ class TranslationProcessor(task_data.Processor):
     def decode(self, split: Split, outputs: Predictions) -> list[str]:
         written = [self._readable(row) for row in outputs['written_ids'].tolist()]
         # An empty line of a text file stays an empty line.
-        return [text if x.source else '' for x, text in zip(split.examples, written, strict=True)]
+        return [text if x.text else '' for x, text in zip(split.examples, written, strict=True)]
 
     def _readable(self, ids: Sequence[int]) -> str:
         """The text of the ids up to the end token."""
@@ -168,14 +161,14 @@ class TranslationProcessor(task_data.Processor):
             yield {self.config.data.target_field: text}
 
     def baseline(self, train: EncodedExamples, split: Split) -> tuple[str, list[str]]:
-        return 'if every text is copied', [pair.source for pair in split.examples]
+        return 'if every text is copied', [pair.text for pair in split.examples]
 
     def score(self, split: Split, decoded: Sequence[str]) -> dict[str, float]:
         found, _ = self._scores(split, decoded)
         return found | {'score': found['bleu']}
 
     def _scores(self, split: Split, decoded: Sequence[str]) -> Any:
-        references = [pair.target for pair in split.examples]
+        references = [pair.text_b for pair in split.examples]
         return official_scores.translations(decoded, references, self.tokenizer.lowercase)
 
     def write(self, split: Split, decoded: Sequence[str], folder: epath.Path) -> None:

@@ -34,37 +34,39 @@ class SelfAttention(nn.Module):
         for padding are undefined.
         """
         config = self.config
-        heads = config.num_attention_heads
-        head_dim = config.hidden_size // heads
-        qkv = Dense(
-            config,
-            (heads, 3, head_dim),
-            ('embed',),
-            ('heads', 'qkv', 'head_dim'),
-            use_bias=config.attention_bias,
-            name='query_key_value',
-        )(x)
-        q, k, v = (qkv[:, :, :, i] for i in range(3))  # [batch, length, heads, head_dim]
+        q, k, v = queries_keys_values(config, x)
         if config.position_embedding_type == 'rotary':
             cos, sin = _rotations(config, inputs, is_local)
             q, k = _rotated(q, cos, sin), _rotated(k, cos, sin)
         kernel = None
         if config.attention == 'flash' and not self.is_initializing():
-            kernel = flash_attention.kernel(x.shape[1], head_dim, q.dtype, inputs.packed)
+            kernel = flash_attention.kernel(x.shape[1], q.shape[-1], q.dtype, inputs.packed)
         if kernel is not None:
             context = kernel(q, k, v, inputs.segment_ids)
         else:
             rate = config.attention_probs_dropout_prob
             key = Dropout(rate, name='probs_dropout').key(deterministic)
             context = attend(q, k, v, inputs, key, rate, _near(config, x.shape[1], is_local))
-        return Dense(
-            config,
-            (config.hidden_size,),
-            ('heads', 'head_dim'),
-            ('embed',),
-            use_bias=config.attention_bias,
-            name='output',
-        )(context)
+        return output(config, context)
+
+
+def queries_keys_values(config: ModelConfig, x: jax.Array) -> list[jax.Array]:
+    """Returns the queries, keys and values of x[batch, length, hidden], each [batch, length, heads,
+    head_dim]. The dense layer belongs to the module that calls this function."""
+    heads = config.num_attention_heads
+    shape = (heads, 3, config.hidden_size // heads)
+    axes = ('embed',), ('heads', 'qkv', 'head_dim')
+    qkv = Dense(config, shape, *axes, use_bias=config.attention_bias, name='query_key_value')(x)
+    return [qkv[:, :, :, i] for i in range(3)]
+
+
+def output(config: ModelConfig, context: jax.Array) -> jax.Array:
+    """context[batch, length, heads, head_dim] -> [batch, length, hidden]
+
+    The dense layer belongs to the module that calls this function.
+    """
+    sizes = (config.hidden_size,), ('heads', 'head_dim'), ('embed',)
+    return Dense(config, *sizes, use_bias=config.attention_bias, name='output')(context)
 
 
 def _near(config: ModelConfig, length: int, is_local: jax.Array | None) -> jax.Array | None:

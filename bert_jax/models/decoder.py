@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
-from bert_jax.models.attention import attend
+from bert_jax.models.attention import attend, output, queries_keys_values
 from bert_jax.models.embeddings import Embeddings
-from bert_jax.models.encoder import REMAT_POLICIES, Layer
+from bert_jax.models.encoder import Layer, layer_stack
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.layers import Dense, Dropout, LayerNorm
 from bert_jax.models.parameters import compute_dtype
@@ -60,12 +60,7 @@ class MaskedSelfAttention(nn.Module):
         x[batch, beams, hidden] in the targets, and the cache has the tokens before them.
         """
         config = self.config
-        heads, bias = config.num_attention_heads, config.attention_bias
-        head_dim = config.hidden_size // heads
-        axes = ('embed',), ('heads', 'qkv', 'head_dim')
-        shape = (heads, 3, head_dim)
-        qkv = Dense(config, shape, *axes, use_bias=bias, name='query_key_value')(x)
-        q, k, v = (qkv[:, :, :, i] for i in range(3))  # [batch, length, heads, head_dim]
+        q, k, v = queries_keys_values(config, x)
         rate, unpadded = config.attention_probs_dropout_prob, EncoderInputs.example()
         key = Dropout(rate, name='probs_dropout').key(deterministic)
         if position is None:
@@ -82,11 +77,10 @@ class MaskedSelfAttention(nn.Module):
             rows = x.shape[0] * x.shape[1]
             k, v = (part.reshape(rows, *part.shape[2:]) for part in cache)
             seen = jnp.arange(k.shape[1])[None] <= position
-            single = q.reshape(rows, 1, heads, head_dim)
+            single = q.reshape(rows, 1, *q.shape[2:])
             context = attend(single, k, v, unpadded, key, rate, seen)
             context = context.reshape(q.shape)
-        sizes = (config.hidden_size,), ('heads', 'head_dim'), ('embed',)
-        return Dense(config, *sizes, use_bias=bias, name='output')(context), cache
+        return output(config, context), cache
 
 
 class CrossAttention(nn.Module):
@@ -118,9 +112,7 @@ class CrossAttention(nn.Module):
         rate = config.attention_probs_dropout_prob
         key = Dropout(rate, name='probs_dropout').key(deterministic)
         context = attend(q, k, v, source.inputs, key, rate)
-        sizes = (config.hidden_size,), ('heads', 'head_dim'), ('embed',)
-        y = Dense(config, *sizes, use_bias=config.attention_bias, name='output')(context)
-        y = Dropout(config.hidden_dropout_prob)(y, deterministic)
+        y = Dropout(config.hidden_dropout_prob)(output(config, context), deterministic)
         return LayerNorm(config, name='norm')(x + y), (k, v)
 
 
@@ -133,13 +125,12 @@ class DecoderLayer(Layer):
     def __call__(  # type: ignore[override]
         self,
         x: jax.Array,
-        source: Source,
-        position: jax.Array | None,
+        source_and_position: tuple[Source, jax.Array | None],
         deterministic: bool,
         cache: KeysAndValues,
     ) -> tuple[jax.Array, Any]:
-        """x[batch, length, hidden] -> the same shape, and the new cache if `position` is given"""
-        config = self.config
+        """x[batch, length, hidden] -> the same shape, and the new cache if a position is given"""
+        config, (source, position) = self.config, source_and_position
         dropout = Dropout(config.hidden_dropout_prob)
         attention = MaskedSelfAttention(config, name='attention')
         y, own = attention(x, cache.own, position, deterministic)
@@ -162,26 +153,8 @@ class Decoder(nn.Module):
 
     def setup(self) -> None:
         config = self.config
-        layer: Any = DecoderLayer
-        unroll = config.scan_unroll or 1
-        if config.remat != 'none':
-            layer = nn.remat(
-                DecoderLayer,
-                prevent_cse=unroll >= config.num_decoder_layers,
-                static_argnums=(4,),
-                policy=REMAT_POLICIES[config.remat],
-            )
-        stack: Any = nn.scan(
-            layer,
-            variable_axes={'params': 0},
-            split_rngs={'params': True, 'dropout': True},
-            in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
-            length=config.num_decoder_layers,
-            unroll=unroll,
-            metadata_params={nn.PARTITION_NAME: 'layers'},
-        )
         self.embeddings = Embeddings(config)
-        self.layers = stack(config)
+        self.layers = layer_stack(config, DecoderLayer, config.num_decoder_layers)(config)
 
     def __call__(self, ids: jax.Array, source: Source, deterministic: bool = True) -> jax.Array:
         """Returns the hidden states [batch, length, hidden] of whole targets.
@@ -189,7 +162,7 @@ class Decoder(nn.Module):
         ids: int32[batch, length], the tokens of the targets.
         """
         x = self.embeddings(EncoderInputs(ids), deterministic)
-        hidden, _ = self.layers(x, source, None, deterministic, KeysAndValues(()))
+        hidden, _ = self.layers(x, (source, None), deterministic, KeysAndValues(()))
         return hidden
 
     def step(
@@ -201,13 +174,12 @@ class Decoder(nn.Module):
         """
         places = jnp.full(ids.shape, position, jnp.int32)
         x = self.embeddings(EncoderInputs(ids, position_ids=places), True)
-        return self.layers(x, source, position, True, cache)
+        return self.layers(x, (source, position), True, cache)
 
-    def empty_cache(self, rows: int, beams: int, length: int) -> KeysAndValues:
-        """Returns the cache of `rows` rows before their first token, for targets of `length`
-        tokens."""
-        config = self.config
-        heads = config.num_attention_heads
-        shape = (config.num_decoder_layers, rows, beams, length, heads)
-        zeros = jnp.zeros((*shape, config.hidden_size // heads), compute_dtype(config.dtype))
-        return KeysAndValues((zeros, zeros))
+
+def empty_cache(config: ModelConfig, rows: int, beams: int, length: int) -> KeysAndValues:
+    """Returns the cache of `rows` rows before their first token, for targets of `length` tokens."""
+    heads = config.num_attention_heads
+    shape = (config.num_decoder_layers, rows, beams, length, heads, config.hidden_size // heads)
+    zeros = jnp.zeros(shape, compute_dtype(config.dtype))
+    return KeysAndValues((zeros, zeros))

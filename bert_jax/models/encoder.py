@@ -35,20 +35,19 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, carry: Any, inputs: EncoderInputs, deterministic: bool, is_local: Any
+        self, carry: Any, inputs: EncoderInputs, deterministic: bool, is_local: jax.Array | None
     ) -> tuple[Any, None]:
         """carry [batch, length, hidden] -> the same shape, and None (the scan stacks no outputs)
 
-        is_local: bool[] in models with local attention, else ().
+        is_local: see `SelfAttention`.
         """
         config = self.config
-        local = None if isinstance(is_local, tuple) else is_local
         dropout = Dropout(config.hidden_dropout_prob)
         attention_norm = LayerNorm(config, name='attention_norm')
         output_norm = LayerNorm(config, name='output_norm')
 
         def attend(x: jax.Array) -> jax.Array:
-            y = SelfAttention(config, name='attention')(x, inputs, deterministic, local)
+            y = SelfAttention(config, name='attention')(x, inputs, deterministic, is_local)
             return dropout(y, deterministic) if config.attention_output_dropout else y
 
         def feed_forward(x: jax.Array) -> jax.Array:
@@ -88,10 +87,13 @@ class Layer(nn.Module):
         )(y)
 
 
-def _stack(config: ModelConfig, layer: Any, layers: int) -> Any:
+def layer_stack(config: ModelConfig, layer: Any, layers: int) -> Any:
     """Returns the class of a module with `layers` layers, whose parameters are stacked on axis 0.
     layer: the class of a layer."""
-    unroll = min(config.scan_unroll or _default_unroll(config), layers)
+    # On CPU a loop copies the saved activations of each layer into one array and out of it again,
+    # which takes a tenth of a step. On other devices fast compilation is more important.
+    rolled = platform() != 'cpu' or config.remat != 'none'
+    unroll = min(config.scan_unroll or (1 if rolled else layers), layers)
     if config.remat != 'none':
         layer = nn.remat(
             layer,
@@ -124,13 +126,6 @@ def _stack(config: ModelConfig, layer: Any, layers: int) -> Any:
     return stack
 
 
-def _default_unroll(config: ModelConfig) -> int:
-    # On CPU a loop copies the saved activations of each layer into one array and out of it
-    # again, which takes a tenth of a step. On other devices fast compilation is more important.
-    rolled = platform() != 'cpu' or config.remat != 'none'
-    return 1 if rolled else config.num_hidden_layers
-
-
 class Encoder(nn.Module):
     """Embeddings, followed by `num_hidden_layers` layers.
 
@@ -146,12 +141,12 @@ class Encoder(nn.Module):
     def setup(self) -> None:
         config = self.config
         self.embeddings = self.embeddings_type(config)
-        self.layers = _stack(config, self.layer_type, config.num_hidden_layers)(config)
+        self.layers = layer_stack(config, self.layer_type, config.num_hidden_layers)(config)
 
     def __call__(self, inputs: EncoderInputs, deterministic: bool = True) -> jax.Array:
         """Returns the last hidden state, [batch, length, hidden]."""
         config = self.config
-        is_local: Any = ()
+        is_local: jax.Array | None = None
         if config.local_attention:
             number = np.arange(config.num_hidden_layers)
             is_local = jnp.asarray(number % config.global_attn_every_n_layers > 0)
@@ -164,7 +159,7 @@ class Encoder(nn.Module):
     def _run(self, carry: Any, inputs: Any, deterministic: bool, of_layers: Any) -> tuple[Any, Any]:
         """Returns the carry after all layers, and the second results of the layers, stacked.
 
-        of_layers: an argument that differs between layers, stacked on axis 0, or () for none.
+        of_layers: an argument that differs between layers, stacked on axis 0, or None.
         """
         count = self.config.num_hidden_layers
         frozen = None if self.is_initializing() else self.frozen_layers
@@ -172,21 +167,17 @@ class Encoder(nn.Module):
             carry = jax.lax.stop_gradient(carry)
         if frozen is None or not 0 < frozen < count:
             return self.layers(carry, inputs, deterministic, of_layers)
-        results = []
-        for first, last in ((0, frozen), (frozen, count)):
-            own = of_layers if isinstance(of_layers, tuple) else of_layers[first:last]
-            carry, result = self._part(first, last, carry, inputs, deterministic, own)
-            carry = jax.lax.stop_gradient(carry) if last == frozen else carry
-            results.append(result)
-        return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts), *results)
 
-    def _part(
-        self, first: int, last: int, carry: Any, inputs: Any, deterministic: bool, of_layers: Any
-    ) -> tuple[Any, Any]:
-        """Returns the results of `_run` for the layers first to last - 1."""
-        params = jax.tree.map(lambda x: x[first:last], self.layers.variables['params'])
-        rngs = {} if deterministic else {'dropout': self.make_rng('dropout')}
-        part = _stack(self.config, self.layer_type, last - first)(self.config, parent=None)
-        arguments = (carry, inputs, deterministic, of_layers)
-        results: Any = part.apply({'params': params}, *arguments, rngs=rngs)
-        return results
+        def part(first: int, last: int, carry: Any) -> Any:
+            """Returns the results of the layers first to last - 1."""
+            given = self.layers.variables['params'], of_layers
+            params, own = jax.tree.map(lambda x: x[first:last], given)
+            rngs = {} if deterministic else {'dropout': self.make_rng('dropout')}
+            layers = layer_stack(self.config, self.layer_type, last - first)(
+                self.config, parent=None
+            )
+            return layers.apply({'params': params}, carry, inputs, deterministic, own, rngs=rngs)
+
+        carry, lower = part(0, frozen, carry)
+        carry, upper = part(frozen, count, jax.lax.stop_gradient(carry))
+        return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts), lower, upper)

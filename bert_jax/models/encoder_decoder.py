@@ -5,7 +5,6 @@ the decoder. Parameters that the decoder shares with the encoder (config.model.d
 stored once, with the encoder. They are copied into the decoder before the model is applied.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,11 +28,15 @@ ONLY = {
 }
 
 
-class _Modules(nn.Module):
-    """The modules of an encoder-decoder. The decoder has its shared parameters, too."""
+class EncoderDecoder(nn.Module):
+    """An encoder, a decoder and the masked-LM head. frozen_layers: see `Encoder`.
+
+    `init` and `apply` have the parameters without those that the decoder shares with the encoder.
+    In the methods that `apply` calls, the decoder has these parameters, too.
+    """
 
     config: ModelConfig
-    frozen_layers: int | None
+    frozen_layers: int | None = None
 
     def setup(self) -> None:
         self.encoder = Encoder(self.config, self.frozen_layers)
@@ -42,60 +45,10 @@ class _Modules(nn.Module):
         nn.share_scope(self, self.masked_lm)
 
     def __call__(
-        self, inputs: EncoderInputs, ids: jax.Array | None, deterministic: bool
-    ) -> Outputs:
-        outputs = {'last_hidden_state': self.encoder(inputs, deterministic)}
-        if ids is not None:
-            source = Source(outputs['last_hidden_state'], inputs)
-            hidden = self.decoder(ids, source, deterministic)
-            outputs['decoder_hidden_state'] = hidden
-            outputs |= self.scores(hidden)
-        return outputs
-
-    def scores(self, hidden: jax.Array) -> Outputs:
-        attend = self.decoder.embeddings.attend
-        return self.masked_lm(HeadInputs(hidden, None, None, attend, lambda x: x))
-
-    def step(
-        self, ids: jax.Array, source: Source, position: jax.Array, cache: KeysAndValues
-    ) -> tuple[jax.Array, KeysAndValues]:
-        hidden, cache = self.decoder.step(ids, source, position, cache)
-        return self.scores(hidden)['prediction_logits'], cache
-
-    def empty_cache(self, rows: int, beams: int, length: int) -> KeysAndValues:
-        return self.decoder.empty_cache(rows, beams, length)
-
-
-@dataclasses.dataclass(frozen=True)
-class EncoderDecoder:
-    """An encoder-decoder with the interface of a Flax module. It holds no arrays.
-
-    frozen_layers: see `Encoder`.
-    """
-
-    config: ModelConfig
-    frozen_layers: int | None = None
-
-    @property
-    def _modules(self) -> _Modules:
-        return _Modules(self.config, self.frozen_layers)
-
-    def init(self, key: jax.Array, inputs: EncoderInputs) -> dict[str, Any]:
-        """Returns {'params': fresh parameters, in boxes}."""
-        params = dict(self._modules.init(key, inputs, inputs.input_ids, True)['params'])
-        decoder = dict(params['decoder'])
-        for name in SHARED[self.config.decoder_shares]:
-            own = {part: x for part, x in decoder.pop(name).items() if part == 'cross_attention'}
-            decoder |= {name: own} if own else {}
-        return {'params': params | {'decoder': decoder}}
-
-    def apply(
         self,
-        variables: Mapping[str, Any],
         inputs: EncoderInputs,
         target_ids: jax.Array | None = None,
         deterministic: bool = True,
-        rngs: Mapping[str, jax.Array] | None = None,
     ) -> Outputs:
         """Returns last_hidden_state [batch, source, hidden] of the encoder and, if target_ids is
         given, decoder_hidden_state [batch, target, hidden] and prediction_logits, float32[batch,
@@ -103,33 +56,40 @@ class EncoderDecoder:
 
         target_ids: int32[batch, target], the tokens that the decoder reads.
         """
-        streams = None if rngs is None else dict(rngs)
-        outputs: Any = self._modules.apply(
-            self._completed(variables), inputs, target_ids, deterministic, rngs=streams
-        )
+        outputs = {'last_hidden_state': self.encoder(inputs, deterministic)}
+        if target_ids is not None:
+            source = Source(outputs['last_hidden_state'], inputs)
+            hidden = self.decoder(target_ids, source, deterministic)
+            outputs |= {'decoder_hidden_state': hidden} | self._scores(hidden)
         return outputs
 
     def step(
-        self,
-        variables: Mapping[str, Any],
-        ids: jax.Array,
-        source: Source,
-        position: jax.Array,
-        cache: KeysAndValues,
+        self, ids: jax.Array, source: Source, position: jax.Array, cache: KeysAndValues
     ) -> tuple[jax.Array, KeysAndValues]:
         """Returns the scores of the tokens that follow `ids`, float32[batch, beams, vocab], and the
         new cache. ids: int32[batch, beams], the tokens at the place `position` of the targets."""
-        arguments = (ids, source, position, cache)
-        result: Any = self._modules.apply(self._completed(variables), *arguments, method='step')
-        return result
+        hidden, cache = self.decoder.step(ids, source, position, cache)
+        return self._scores(hidden)['prediction_logits'], cache
 
-    def empty_cache(self, rows: int, beams: int, length: int) -> KeysAndValues:
-        """See `Decoder.empty_cache`."""
-        cache: Any = self._modules.apply({}, rows, beams, length, method='empty_cache')
-        return cache
+    def _scores(self, hidden: jax.Array) -> Outputs:
+        attend = self.decoder.embeddings.attend
+        return self.masked_lm(HeadInputs(hidden, None, None, attend, lambda x: x))
 
-    def _completed(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        return {'params': completed(self.config, variables['params'])}
+    @nn.nowrap
+    def init(self, key: jax.Array, inputs: EncoderInputs) -> dict[str, Any]:  # type: ignore[override]
+        """Returns {'params': fresh parameters, in boxes}."""
+        params = dict(super().init(key, inputs, inputs.input_ids)['params'])
+        decoder = dict(params['decoder'])
+        for name in SHARED[self.config.decoder_shares]:
+            own = {part: x for part, x in decoder.pop(name).items() if part == 'cross_attention'}
+            decoder |= {name: own} if own else {}
+        return {'params': params | {'decoder': decoder}}
+
+    @nn.nowrap
+    def apply(self, variables: Mapping[str, Any], *arguments: Any, **named: Any) -> Any:
+        """Calls a method of the module with these parameters, as in Flax."""
+        params = completed(self.config, variables['params'])
+        return super().apply({'params': params}, *arguments, **named)
 
 
 def completed(config: ModelConfig, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,16 +1,17 @@
-"""Generates texts with an encoder-decoder, by greedy search or beam search.
+"""Generates texts with an encoder-decoder, by beam search. With one beam, it is greedy search.
 
-Both searches give the same tokens as `generate` of Hugging Face Transformers with the same options.
+The tokens are the same as those of `generate` of Hugging Face Transformers with the same options.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from bert_jax.models.decoder import KeysAndValues, Source
+from bert_jax.models.decoder import KeysAndValues, Source, empty_cache
 from bert_jax.models.encoder_decoder import EncoderDecoder
 from bert_jax.models.inputs import EncoderInputs
 
@@ -50,59 +51,25 @@ def generate(
     row without a token, which only fills a batch, has padding alone.
     """
     variables = {'params': params}
+    step = functools.partial(model.apply, variables, method='step')
     source = Source(model.apply(variables, inputs)['last_hidden_state'], inputs)
     rows, beams = inputs.input_ids.shape[0], search.num_beams
-    empty = model.empty_cache(rows, beams, search.max_length)
+    empty = empty_cache(model.config, rows, beams, search.max_length)
     start = jnp.full((rows, beams), search.start, jnp.int32)
     # Only the keys and values of the source are used. The compiler removes the rest of this step.
-    _, first = model.step(variables, start, source, jnp.int32(0), empty)
+    _, first = step(start, source, jnp.int32(0), empty)
 
     def next_scores(
         ids: jax.Array, position: jax.Array, cache: KeysAndValues
     ) -> tuple[jax.Array, KeysAndValues]:
         cache = KeysAndValues(cache.own, first.source)
-        scores, cache = model.step(variables, ids, source, position, cache)
+        scores, cache = step(ids, source, position, cache)
         written = jnp.arange(scores.shape[-1]) < search.tokens
         return jnp.where(written, scores, -jnp.inf), KeysAndValues(cache.own)
 
     mask = inputs.segment_ids
     has_text = jnp.ones(rows, bool) if mask is None else jnp.any(mask > 0, axis=1)
-    find = _greedy if beams == 1 else _beam_search
-    return find(next_scores, KeysAndValues(empty.own), start, has_text, search)
-
-
-class _Greedy(NamedTuple):
-    position: jax.Array  # int32[], the number of tokens so far
-    last: jax.Array  # int32[rows, 1]
-    written: jax.Array  # int32[rows, max_length]
-    ended: jax.Array  # bool[rows]
-    cache: KeysAndValues
-
-
-def _greedy(
-    next_scores: NextScores,
-    cache: KeysAndValues,
-    start: jax.Array,
-    has_text: jax.Array,
-    search: Search,
-) -> jax.Array:
-    """See `generate`."""
-
-    def goes_on(state: _Greedy) -> jax.Array:
-        return (state.position < search.max_length) & ~jnp.all(state.ended)
-
-    def add_token(state: _Greedy) -> _Greedy:
-        scores, cache = next_scores(state.last, state.position, state.cache)
-        scores = _allowed(scores, state.written[:, None], state.position, search)
-        token = jnp.argmax(scores[:, 0], axis=-1).astype(jnp.int32)
-        token = jnp.where(state.ended, search.pad, token)
-        written = state.written.at[:, state.position].set(token)
-        ended = state.ended | (token == search.end)
-        return _Greedy(state.position + 1, token[:, None], written, ended, cache)
-
-    written = jnp.full((start.shape[0], search.max_length), search.pad, jnp.int32)
-    state = _Greedy(jnp.int32(0), start, written, ~has_text, cache)
-    return jax.lax.while_loop(goes_on, add_token, state).written
+    return _beam_search(next_scores, empty, start, has_text, search)
 
 
 class _Beams(NamedTuple):
@@ -174,7 +141,9 @@ def _chosen(state: _Beams, scores: jax.Array, cache: KeysAndValues, search: Sear
     running_scores, kept = jax.lax.top_k(totals + ends * NEVER, beams)
     running = _rows_of(candidates, kept)
     moved = _rows_of(parents, kept)
-    own = jax.tree.map(lambda x: jax.vmap(_rows_of, (0, None))(x, moved), cache.own)
+    own = cache.own
+    if beams > 1:
+        own = jax.tree.map(lambda x: jax.vmap(_rows_of, (0, None))(x, moved), own)
 
     # The texts that end here. Only those among the first `beams` candidates count.
     is_new = ends & (jnp.arange(2 * beams) < beams)

@@ -91,125 +91,103 @@ class MaskedLM(nn.Module):
 class Scores(nn.Module):
     """A dense layer that computes float32 scores; in bfloat16 many scores would be equal.
 
-    reads: returns the input of the layer. outputs: one name for the array of all scores, or a name
-    for each score. transform: whether a dense layer, an activation and a normalization precede it.
+    part: its entry in `HEADS`, which says what it reads and what its outputs are.
     """
 
     config: ModelConfig
-    num_scores: int
+    num_labels: int
     part: str
-    reads: Callable[[HeadInputs], jax.Array]
-    outputs: tuple[str, ...]
-    initializer: nn.initializers.Initializer
-    transform: bool = False
 
     def setup(self) -> None:
-        config = dataclasses.replace(self.config, dtype='float32')
-        shape = ((self.num_scores,), ('embed',), ('features',))
-        self.dense = Dense(config, *shape, initializer=self.initializer)
+        head, config = HEADS[self.part], dataclasses.replace(self.config, dtype='float32')
+        # Fine-tuned heads start as in Hugging Face Transformers, from a normal distribution that is
+        # not truncated. Smaller values would pass smaller gradients to the encoder, which changes
+        # the loss of the first hundred steps.
+        normal = nn.initializers.normal(config.initializer_range)
+        shape = ((head.num_scores or self.num_labels,), ('embed',), ('features',))
+        self.dense = Dense(config, *shape, initializer=normal if head.fine_tuned else None)
         nn.share_scope(self, self.dense)  # the path of the parameters has no 'dense'
+        self.transform = config.token_transform and self.part in ('tagger', 'span')
         if self.transform:
             self.before = Transform(self.config, config.hidden_size, config.summary_activation)
 
     def __call__(self, inputs: HeadInputs) -> Outputs:
-        x = self.reads(inputs)
+        head = HEADS[self.part]
+        x = head.reads(inputs)
         if self.transform:
             x = self.before(x)
-        scores = self.dense(inputs.dropout(x) if self.part in TASK_HEADS else x)
-        if len(self.outputs) == 1:
-            return {self.outputs[0]: scores}
-        return {name: scores[..., i] for i, name in enumerate(self.outputs)}
+        scores = self.dense(inputs.dropout(x) if head.fine_tuned else x)
+        if len(head.outputs) == 1:
+            return dict.fromkeys(head.outputs, scores)
+        return {name: scores[..., i] for i, name in enumerate(head.outputs)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Head:
     """An entry of `HEADS`.
 
-    module: makes the module, which maps HeadInputs to Outputs, from a ModelConfig and the number of
-    labels; None for the decoder, which `models.encoder_decoder` makes. outputs: the names of the
-    outputs, with logical axis names. parameters: the names with which the paths of its parameters
-    begin. fine_tuned: whether fine-tuning adds the head to the encoder.
+    outputs: the names of the outputs, with logical axis names. module: makes the module, which maps
+    HeadInputs to Outputs; None makes `Scores`. fine_tuned: whether fine-tuning adds the head to the
+    encoder. parameters: the names with which the paths of its parameters begin, if they are not in
+    a scope of the head's name. dropout: the field of ModelConfig with the rate of dropout in front
+    of the scores; '' means hidden_dropout_prob.
+
+    For `Scores`: reads: returns the input of the dense layer. num_scores: 0 means one score per
+    label. If there are several outputs, each is one of the scores.
     """
 
-    module: Callable[[ModelConfig, int], nn.Module] | None
     outputs: Mapping[str, tuple[str, ...]]
-    parameters: tuple[str, ...]
+    module: Callable[[ModelConfig], nn.Module] | None = None
     fine_tuned: bool = False
-
-
-def _scores(
-    name: str,
-    reads: Callable[[HeadInputs], jax.Array],
-    outputs: Mapping[str, tuple[str, ...]],
-    num_scores: int | None = None,
-    fine_tuned: bool = True,
-) -> Head:
-    """The entry of a `Scores` head; by default it has one score per label."""
-
-    def module(config: ModelConfig, num_labels: int) -> nn.Module:
-        # Fine-tuned heads start as in Hugging Face Transformers, from a normal distribution that is
-        # not truncated. Smaller values would pass smaller gradients to the encoder, which changes
-        # the loss of the first hundred steps.
-        normal = nn.initializers.normal(config.initializer_range)
-        init = normal if fine_tuned else kernel_init(config)
-        transform = config.token_transform and name in ('tagger', 'span')
-        size = num_scores or num_labels
-        return Scores(config, size, name, reads, tuple(outputs), init, transform)
-
-    return Head(module, outputs, (name,), fine_tuned)
+    parameters: tuple[str, ...] = ()
+    dropout: str = ''
+    reads: Callable[[HeadInputs], jax.Array] = lambda inputs: inputs.pooled
+    num_scores: int = 0
 
 
 # A head may read the outputs of the heads above it.
 HEADS: Mapping[str, Head] = {
-    'pooler': Head(
-        lambda config, _: Pooler(config), {'pooler_output': ('batch', 'hidden')}, ('pooler',)
-    ),
+    'pooler': Head({'pooler_output': ('batch', 'hidden')}, Pooler),
     'masked_lm': Head(
-        lambda config, _: MaskedLM(config),
         {'prediction_logits': ('batch', 'length', 'vocab')},
-        ('masked_lm_transform', 'masked_lm_bias', 'masked_lm_decoder'),
+        MaskedLM,
+        parameters=('masked_lm_transform', 'masked_lm_bias', 'masked_lm_decoder'),
     ),
     # "B follows A" (0) and "B is random" (1) (Devlin et al., 2019, section 3.1).
-    'next_sentence': _scores(
-        'next_sentence',
-        lambda inputs: inputs.pooled,
-        {'seq_relationship_logits': ('batch', 'features')},
-        num_scores=2,
-        fine_tuned=False,
-    ),
+    'next_sentence': Head({'seq_relationship_logits': ('batch', 'features')}, num_scores=2),
     # "In the order of the text" (0) and "swapped" (1) (Lan et al., 2020, section 3.1).
-    'sentence_order': _scores(
-        'sentence_order',
-        lambda inputs: inputs.dropout(inputs.pooled),
+    'sentence_order': Head(
         {'sentence_order_logits': ('batch', 'features')},
+        reads=lambda inputs: inputs.dropout(inputs.pooled),
         num_scores=2,
-        fine_tuned=False,
+        dropout='classifier_dropout',
     ),
     # The labels of a text, from the pooled first token.
-    'classifier': _scores(
-        'classifier',
-        lambda inputs: inputs.pooled,
-        {'logits': ('batch', 'features')},
+    'classifier': Head(
+        {'logits': ('batch', 'features')}, fine_tuned=True, dropout='classifier_dropout'
     ),
     # The labels of every token.
-    'tagger': _scores(
-        'tagger',
-        lambda inputs: inputs.hidden,
+    'tagger': Head(
         {'logits': ('batch', 'length', 'features')},
+        fine_tuned=True,
+        reads=lambda inputs: inputs.hidden,
+        dropout='tagger_dropout',
     ),
     # The scores of each token as the start and as the end of an answer.
-    'span': _scores(
-        'span',
-        lambda inputs: inputs.hidden,
+    'span': Head(
         dict.fromkeys(('start_logits', 'end_logits'), ('batch', 'length')),
+        fine_tuned=True,
+        reads=lambda inputs: inputs.hidden,
         num_scores=2,
+        dropout='span_dropout',
     ),
-    # The text that is written is not an output of this head: the masked-LM head scores its tokens.
-    DECODER: Head(None, {}, (DECODER,), fine_tuned=True),
+    # The decoder of `models.encoder_decoder`. The text that is written is not an output of this
+    # head: the masked-LM head scores its tokens.
+    DECODER: Head({}, fine_tuned=True),
 }
 PRETRAINING_HEADS = ('pooler', 'masked_lm', 'next_sentence')
 TASK_HEADS = tuple(name for name, head in HEADS.items() if head.fine_tuned)
-_HEAD_OF = {first: name for name, head in HEADS.items() for first in head.parameters}
+_HEAD_OF = {first: name for name, head in HEADS.items() for first in head.parameters or (name,)}
 
 
 def head_of(path: str) -> str:
@@ -224,22 +202,7 @@ def heads_in(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 # Encoders by `ModelConfig.model_type`.
-MODELS: Mapping[str, type[nn.Module]] = dict.fromkeys(get_args(ModelType), Encoder) | {
-    'xlnet': XLNet
-}
-# The field of ModelConfig with the rate of dropout in front of the scores, by head.
-DROPOUTS: Mapping[str, str] = {
-    'sentence_order': 'classifier_dropout',
-    'classifier': 'classifier_dropout',
-    'tagger': 'tagger_dropout',
-    'span': 'span_dropout',
-}
-
-
-def _dropout_rate(config: ModelConfig, heads: Iterable[str]) -> float:
-    """The rate of dropout in the head among `heads` that has dropout."""
-    rates = [getattr(config, DROPOUTS[head]) for head in heads if head in DROPOUTS]
-    return rates[0] if rates and rates[0] >= 0 else config.hidden_dropout_prob
+MODELS: Mapping[str, type[Encoder]] = dict.fromkeys(get_args(ModelType), Encoder) | {'xlnet': XLNet}
 
 
 class HeadedEncoder(nn.Module):
@@ -252,17 +215,17 @@ class HeadedEncoder(nn.Module):
     frozen_layers: int | None = None
 
     def setup(self) -> None:
-        encoder: Any = MODELS[self.config.model_type]
-        frozen = {} if self.frozen_layers is None else {'frozen_layers': self.frozen_layers}
-        self.encoder = encoder(self.config, **frozen)
+        config = self.config
+        self.encoder = MODELS[config.model_type](config, self.frozen_layers)
         for name in self.heads:
-            make = HEADS[name].module
-            assert make is not None, name
-            head = make(self.config, self.num_labels)
+            module = HEADS[name].module
+            head = module(config) if module else Scores(config, self.num_labels, name)
             setattr(self, name, head)
-            if name not in HEADS[name].parameters:  # its parameters are not in a scope of its name
+            if HEADS[name].parameters:
                 nn.share_scope(self, head)
-        self.dropout = Dropout(_dropout_rate(self.config, self.heads))
+        fields = [HEADS[name].dropout for name in self.heads if HEADS[name].dropout]
+        rate = getattr(config, fields[0]) if fields else -1
+        self.dropout = Dropout(rate if rate >= 0 else config.hidden_dropout_prob)
 
     def __call__(
         self,

@@ -1,10 +1,12 @@
-"""The published models by name. Most of them are defined by their differences from another one."""
+"""The published models by name. The defaults of `ModelConfig` are those of bert-base."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from bert_jax.config import ModelConfig
+from ml_collections import ConfigDict
+
+from bert_jax.config import ModelConfig, default
 
 
 def _sizes(hidden: int, layers: int, heads: int, intermediate: int = 0) -> dict[str, Any]:
@@ -18,9 +20,7 @@ def _sizes(hidden: int, layers: int, heads: int, intermediate: int = 0) -> dict[
 
 
 _LARGE = _sizes(1024, 24, 16)
-_BERT = ModelConfig()
-_ROBERTA = dataclasses.replace(
-    _BERT,
+_ROBERTA = ModelConfig(
     model_type='roberta',
     vocab_size=50265,
     max_position_embeddings=514,
@@ -32,15 +32,13 @@ _ROBERTA = dataclasses.replace(
 )
 _XLM_ROBERTA = dataclasses.replace(_ROBERTA, model_type='xlm-roberta', vocab_size=250002)
 _CAMEMBERT = dataclasses.replace(_ROBERTA, model_type='camembert', vocab_size=32005)
-_ELECTRA = dataclasses.replace(
-    _BERT,
+_ELECTRA = ModelConfig(
     model_type='electra',
     masked_lm_act='gelu',
     summary_dropout=True,
     summary_activation='gelu',
 )
-_DISTILBERT = dataclasses.replace(
-    _BERT,
+_DISTILBERT = ModelConfig(
     model_type='distilbert',
     num_hidden_layers=6,
     type_vocab_size=0,
@@ -49,8 +47,7 @@ _DISTILBERT = dataclasses.replace(
     classifier_dropout=0.2,
     span_dropout=0.1,
 )
-_ALBERT = dataclasses.replace(
-    _BERT,
+_ALBERT = ModelConfig(
     model_type='albert',
     vocab_size=30000,
     embedding_size=128,
@@ -61,8 +58,7 @@ _ALBERT = dataclasses.replace(
     classifier_dropout=0.1,
     tagger_dropout=0.1,
 )
-_XLM = dataclasses.replace(
-    _BERT,
+_XLM = ModelConfig(
     model_type='xlm',
     vocab_size=30145,
     **_sizes(2048, 12, 16),
@@ -74,8 +70,7 @@ _XLM = dataclasses.replace(
 _FLAUBERT = dataclasses.replace(
     _XLM, model_type='flaubert', vocab_size=68729, **_sizes(768, 12, 12), layer_norm_eps=1e-6
 )
-_MODERNBERT = dataclasses.replace(
-    _BERT,
+_MODERNBERT = ModelConfig(
     model_type='modernbert',
     vocab_size=50368,
     **_sizes(768, 22, 12, 1152),
@@ -101,8 +96,7 @@ _MODERNBERT = dataclasses.replace(
     classifier_dropout=0.0,
     tagger_dropout=0.0,
 )
-_XLNET = dataclasses.replace(
-    _BERT,
+_XLNET = ModelConfig(
     model_type='xlnet',
     vocab_size=32000,
     type_vocab_size=4,
@@ -114,9 +108,9 @@ _XLNET = dataclasses.replace(
     tagger_dropout=0.0,
 )
 PRESETS: Mapping[str, ModelConfig] = {
-    'bert-tiny': dataclasses.replace(_BERT, **_sizes(128, 2, 2)),
-    'bert-base': _BERT,
-    'bert-large': dataclasses.replace(_BERT, **_LARGE),
+    'bert-tiny': ModelConfig(**_sizes(128, 2, 2)),
+    'bert-base': ModelConfig(),
+    'bert-large': ModelConfig(**_LARGE),
     'roberta-base': _ROBERTA,
     'roberta-large': dataclasses.replace(_ROBERTA, **_LARGE),
     'xlm-roberta-base': _XLM_ROBERTA,
@@ -142,3 +136,14 @@ PRESETS: Mapping[str, ModelConfig] = {
     'xlnet-base-cased': _XLNET,
     'xlnet-large-cased': dataclasses.replace(_XLNET, **_LARGE),
 }
+
+
+def pretraining(name: str) -> ConfigDict:
+    """The default configuration with the model of a preset, for `configs/` and flags to change.
+
+    It has no corpus, because the built-in texts are too small for these models.
+    """
+    config = default()
+    config.model.update(dataclasses.asdict(PRESETS[name]))
+    config.data.corpus = ''
+    return config

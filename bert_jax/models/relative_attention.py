@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
+from bert_jax.models.attention import output
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.layers import Dense, Dropout, dropout, kernel_init, recomputed_except_on_cpu
 from bert_jax.models.parameters import compute_dtype, parameter
@@ -74,9 +75,7 @@ class RelativeAttention(nn.Module):
             Dropout(rate, name='probs_dropout').key(deterministic),
             rate,
         )
-        return Dense(
-            config, (config.hidden_size,), axes, ('embed',), use_bias=False, name='output'
-        )(context)
+        return output(config, context)
 
 
 @recomputed_except_on_cpu(static_argnums=7)
@@ -183,12 +182,9 @@ def _visible(inputs: EncoderInputs, remembered: int) -> jax.Array | None:
         return None
     rows, length = inputs.input_ids.shape
     visible = functools.reduce(jnp.logical_and, conditions, jnp.ones((rows, 1, length), bool))
-    if not remembered:
+    if inputs.memory_length is None:  # there is no memory
         return visible
-    count: Any = remembered
-    if inputs.memory_length is not None:
-        count = inputs.memory_length[:, None, None]
-    known = jnp.arange(remembered) >= remembered - count
+    known = jnp.arange(remembered) >= remembered - inputs.memory_length[:, None, None]
     known = jnp.broadcast_to(known, (*visible.shape[:2], remembered))
     return jnp.concatenate([known, visible], axis=2)
 

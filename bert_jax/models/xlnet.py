@@ -13,7 +13,6 @@ The two streams are one array: the rows of the content stream, and after them th
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -69,17 +68,16 @@ class XLNetLayer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, relations: Relations, deterministic: bool, memory: Any
+        self, x: jax.Array, relations: Relations, deterministic: bool, memory: jax.Array | None
     ) -> tuple[jax.Array, jax.Array | None]:
         """x[batch, queries, hidden] -> the same shape, and the layer's memory for the next row
 
-        memory: [batch, mem_len, hidden], or () if there is none. In that case the second result
-        is None.
+        memory: [batch, mem_len, hidden], or None. In that case the second result is None.
         """
         config, remembered = self.config, None
         predictions = 0 if relations.targets is None else relations.targets.shape[1]
         keys = content = x[:, : x.shape[1] - predictions]
-        if not isinstance(memory, tuple):
+        if memory is not None:
             keys = jnp.concatenate([memory, content], axis=1)
             reused = content[:, : config.reuse_len] if config.reuse_len else content
             remembered = jnp.concatenate([memory, reused], axis=1)[:, -memory.shape[1] :]
@@ -121,7 +119,7 @@ class XLNet(Encoder):
         distances = dropout(relations.distances, key, rate, ('features', 'length', 'hidden'))
         relations = dataclasses.replace(relations, distances=distances)
         x = self.embeddings(inputs, deterministic)
-        memory = () if inputs.memory is None else inputs.memory.swapaxes(0, 1)
+        memory = None if inputs.memory is None else inputs.memory.swapaxes(0, 1)
         x, remembered = self._run(x, relations, deterministic, memory)
         if remembered is not None:
             self.sow(MEMORY, 'hidden', remembered.swapaxes(0, 1))

@@ -7,6 +7,7 @@ options for some slices.
 
 import os
 
+import jax
 from jax.sharding import Mesh
 
 ASYNC_ALL_TO_ALL = 'xla_tpu_enable_async_all_to_all'
@@ -49,30 +50,24 @@ def options(mesh: Mesh) -> dict[str, str | bool]:
     """
     flags = ' '.join(os.environ.get(name, '') for name in ('XLA_FLAGS', 'LIBTPU_INIT_ARGS')).split()
     left_out = {flag.lstrip('-').partition('=')[0] for flag in flags}
-    if not _has_async_all_to_all(mesh):
-        left_out.add(ASYNC_ALL_TO_ALL)
-    if not _is_v5e(mesh):
-        # libtpu 0.0.48 refuses this option on other chips, because results may be wrong there.
-        # Earlier versions do not check it.
-        left_out.add(FUSED_ALL_GATHER)
     platform = 'gpu' if (found := mesh.devices.flat[0].platform) == 'cuda' else found
+    if platform == 'tpu':
+        left_out.add(_refused(list(mesh.devices.flat)))
     enabled = 'true' if platform == 'tpu' else True  # XLA expects strings for libtpu's own options
     return {name: enabled for name in OPTIONS.get(platform, ()) if name not in left_out}
 
 
-def _is_v5e(mesh: Mesh) -> bool:
-    return getattr(mesh.devices.flat[0], 'device_kind', '') in V5E
+def _refused(devices: list[jax.Device]) -> str:
+    """The option that the compiler refuses for these TPUs; '' if it accepts all of them.
 
-
-def _has_async_all_to_all(mesh: Mesh) -> bool:
-    """Returns whether the compiler has an asynchronous all-to-all for the slices of `mesh`.
-
-    It has none for v5e slices of more than 16 chips, whose network it calls "limited ICI". There it
-    would fail with "Async all-to-all not supported on limited ICI", or abort the process. The limit
-    is about the links inside a slice, so it does not depend on the number of slices.
+    There is no asynchronous all-to-all for v5e slices of more than 16 chips, whose network the
+    compiler calls "limited ICI". It would fail with "Async all-to-all not supported on limited
+    ICI", or abort the process. The limit is about the links inside a slice, so it does not depend
+    on the number of slices.
     """
-    devices = list(mesh.devices.flat)
-    if not _is_v5e(mesh):
-        return True
+    if devices[0].device_kind not in V5E:
+        # libtpu 0.0.48 refuses this option, because results may be wrong on these chips. Earlier
+        # versions do not check it.
+        return FUSED_ALL_GATHER
     slices = {getattr(device, 'slice_index', 0) for device in devices}
-    return len(devices) <= V5E_CHIPS * len(slices)
+    return ASYNC_ALL_TO_ALL if len(devices) > V5E_CHIPS * len(slices) else ''

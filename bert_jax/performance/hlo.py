@@ -87,9 +87,7 @@ class Hlo:
                     raise NotImplementedError(f'which branch {instruction.name} takes is not known')
 
     def _trip_count(self, loop: Instruction) -> int:
-        if known := re.search(r'known_trip_count\D*(\d+)', loop.rest):
-            return int(known[1])
-        # Without that attribute, only loops that count from 0 to a constant are understood.
+        # Only loops that count from 0 to a constant are understood. Those of TPUs do.
         condition, root = loop.called('condition'), self.root(loop.called('condition'))
         operands = [self.computations[condition][name] for name in root.operands]
         limits = [operand for operand in operands if operand.opcode == 'constant']

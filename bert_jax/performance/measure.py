@@ -1,6 +1,7 @@
 """The time of a training step on the devices here, measured on synthetic batches."""
 
 import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from bert_jax.parallel.mesh import host_slice, make_mesh, of_process_0
 from bert_jax.performance import step_profile
 from bert_jax.tasks.task import Task
 from bert_jax.training import random_streams
-from bert_jax.training.train_step import Step, build_step
+from bert_jax.training.train_step import build_step
 
 BATCHES = 4  # the steps use these in turn
 LONG = 30.0  # seconds; if a measurement takes longer, a line announces its duration
@@ -28,11 +29,12 @@ LONG = 30.0  # seconds; if a measurement takes longer, a line announces its dura
 Say = Callable[[str], None]
 
 
-def reshaped(config: Config, batch_size: int, length: int = 0) -> Config:
+def reshaped(config: Config, task: Task, batch_size: int, length: int = 0) -> Config:
     """The configuration with one phase, of the given batch size and length.
 
     Its rows have as many masked positions per token as those of the first phase. length: 0 keeps
-    that of the first phase. Raises ValueError if the model cannot have such rows.
+    that of the first phase. Raises ValueError if the model cannot have such rows, or if the batch
+    does not divide over the mesh.
     """
     first = config.train.phases[0]
     length = length or first.max_seq_length
@@ -41,13 +43,8 @@ def reshaped(config: Config, batch_size: int, length: int = 0) -> Config:
     if length > (positions := config.model.longest_row):
         raise ValueError(f'--max_seq_length={length}; the model has {positions} positions')
     train = dataclasses.replace(config.train, phases=(phase,))
+    sharding.batch_shardings(task.batch_spec(phase), make_mesh(config.mesh), train.accum_steps)
     return validate(dataclasses.replace(config, train=train))
-
-
-def check(config: Config, task: Task) -> None:
-    """Raises ValueError if the batch of the first phase does not divide over the mesh."""
-    spec, mesh = task.batch_spec(config.train.phases[0]), make_mesh(config.mesh)
-    sharding.batch_shardings(spec, mesh, config.train.accum_steps)
 
 
 def measure(
@@ -55,8 +52,8 @@ def measure(
     task: Task,
     steps: int,
     warmup: int,
+    say: Say,
     profile: bool = False,
-    say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Times the training step of the first phase.
 
@@ -77,13 +74,17 @@ def measure(
     count = sum(leaf.size for leaf in jax.tree.leaves(built.abstract.params))
     size = f'{phase.batch_size:,} x {phase.max_seq_length}'
     say(f'{size}, {count:,} parameters: compiling, then timing {steps} steps ...')
-    memory = chips.usable_memory()
+    available = chips.usable_memory()
     try:
         # The parameters of a run come from this generator, whatever generates its dropout.
         state = built.init(random_streams.root(config.train.seed, 'threefry2x32'))
         frozen = built.init_frozen(random_streams.root(config.train.seed, 'threefry2x32'))
-        compiled, compile_seconds = _compiled(built, phase)
-        if _is_too_large(compiled, memory, lambda needed: say(f'{size} needs {needed}')):
+        start = time.perf_counter()
+        compiled = built.lower(phase).compile()
+        compile_seconds = time.perf_counter() - start
+        needed = chips.needed_memory(compiled)
+        if problem := _too_large(needed, available):
+            say(f'{size} {problem}')
             return shape | {'fits': False}
 
         def step(state: Any, rows: batch.Batch) -> Any:
@@ -97,39 +98,28 @@ def measure(
         return shape | {'fits': False}
     # The times of process 0, so that all processes choose the same next batch size.
     times = sorted(np.asarray(of_process_0(seconds[warmup:].astype(np.float32))).tolist())
-
-    def three_steps() -> None:
-        _timed_steps(step, state, batches, 2)
-
+    three_steps = functools.partial(_timed_steps, step, state, batches, 2, say)
     return shape | {
         'fits': True,
         'loss': float(sums['loss'][0]),
         'compile_seconds': compile_seconds,
         **_speed(times, phase, built.task.flops(phase)),
-        'peak_memory': chips.needed_memory(compiled),
+        'peak_memory': needed,
         'parts': step_profile.breakdown(three_steps, compiled.as_text()) if profile else {},
     }
 
 
-def _compiled(step: Step, phase: Phase) -> tuple[Any, float]:
-    """The compiled step, and the seconds that the compilation has taken."""
-    start = time.perf_counter()
-    compiled = step.lower(phase).compile()
-    return compiled, time.perf_counter() - start
+def _too_large(needed: int, available: int | None) -> str:
+    """The reason why a step is not run; '' if it is run.
 
-
-def _is_too_large(compiled: jax.stages.Compiled, memory: int | None, say: Say) -> bool:
-    """Returns whether a step needs more than `memory` bytes on a CPU; if so, `say` receives the
-    numbers. The number of the compiler decides, because Linux would kill the process, and perhaps
-    others. Other devices raise an error."""
-    needed = chips.needed_memory(compiled)
-    if memory is None or needed <= memory or jax.default_backend() != 'cpu':
-        return False
-    if jax.process_count() > 1:  # all processes have to decide the same
-        return False
-    least, most = readable_bytes(needed), readable_bytes(memory)
-    say(f'{least} on a device, but {most} are available; choose a smaller --batch_size')
-    return True
+    On a CPU, Linux would kill the process, and perhaps others. Other devices raise an error.
+    Several processes have to decide the same, so they run the step.
+    """
+    alone_on_cpu = jax.default_backend() == 'cpu' and jax.process_count() == 1
+    if available is None or needed <= available or not alone_on_cpu:
+        return ''
+    least, most = readable_bytes(needed), readable_bytes(available)
+    return f'needs {least} on a device, but {most} are available; choose a smaller --batch_size'
 
 
 def _speed(times: list[float], phase: Phase, flops: float) -> dict[str, Any]:
@@ -156,11 +146,7 @@ def _sharded_batch(spec: batch.BatchSpec, mesh: Mesh, seed: int) -> batch.Batch:
 
 
 def _timed_steps(
-    step: Any,
-    state: Any,
-    batches: list[batch.Batch],
-    count: int,
-    say: Say = lambda line: None,
+    step: Any, state: Any, batches: list[batch.Batch], count: int, say: Say
 ) -> tuple[np.ndarray, Any, Any]:
     """Runs 1 + count steps; returns the seconds of the last `count`, the state and the last sums.
 

@@ -1,6 +1,6 @@
 """Plans and measurements as tables and lines of text."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -19,12 +19,11 @@ BOUNDS = {'interconnect': 'links', 'synchronous interconnect': 'waiting for link
 Columns = Mapping[str, Callable[[Row], str]]
 
 
-def table(rows: Iterable[Row], columns: Columns, title: str | None = None) -> Table:
+def table(rows: Sequence[Row], columns: Columns, title: str | None = None) -> Table:
     """A table with a line for each row. columns: header -> function that formats a row's cell.
 
     Columns without any value are left out, such as the MFU of a CPU.
     """
-    rows = list(rows)
     cells = {header: [cell(row) for row in rows] for header, cell in columns.items()}
     shown = {header: column for header, column in cells.items() if any(column)}
     result = Table(title=title, **STYLE)
@@ -68,25 +67,24 @@ def _tera(flops: float | None) -> str:
     return f'{flops / 1e12:,.2f}' if flops >= 1e11 else f'{flops / 1e12:.2g}'
 
 
-PHASES: Columns = {
-    'steps': lambda plan: f'{plan["phase"][0]:,}',
-    'batch': _shape,
+PLAN: Columns = {
     'GiB': number('used', '{:.1f}', 1 / GIB),
     'ms': number('step_seconds', '{:,.1f}', 1e3),
     'bound by': _bound,
     'tokens/s': number('tokens_per_second', '{:,.0f}'),
     'MFU': number('mfu', '{:.0%}'),
+}
+PHASES: Columns = {
+    'steps': lambda plan: f'{plan["phase"][0]:,}',
+    'batch': _shape,
+    **PLAN,
     'hours': number('days', '{:,.1f}', 24),
 }
 SWEEP: Columns = {
     'preset': number('preset'),
     'remat': number('remat'),
     'per device': number('rows_per_device', '{:g}'),
-    'GiB': number('used', '{:.2f}', 1 / GIB),
-    'bound by': _bound,
-    'ms': number('step_seconds', '{:.2f}', 1e3),
-    'tokens/s': number('tokens_per_second', '{:,.0f}'),
-    'MFU': number('mfu', '{:.1%}'),
+    **PLAN,
 }
 BENCHMARK: Columns = {
     'batch': _batch,
@@ -109,14 +107,12 @@ def benchmark_tables(results: list[dict[str, Any]]) -> Iterator[Table]:
     for result in results:
         if parts := result.get('parts'):
             step = 1e3 * result['seconds']
+            rows = [{'part': name, 'share': sum(of.values())} | of for name, of in parts.items()]
+            columns = {'part': number('part')}
+            columns |= {f'ms {side}': number(side, '{:.1f}', step) for side in DIRECTIONS}
+            columns |= {'share': number('share', '{:.1%}')}
             title = f'{step:.1f} ms a step of {_batch(result)}, as its operations share it'
-            profile = Table('part', title=title, **STYLE)
-            for header in (*(f'ms {side}' for side in DIRECTIONS), 'share'):
-                profile.add_column(header, justify='right')
-            for name, sides in sorted(parts.items(), key=lambda part: -sum(part[1].values())):
-                times = (f'{step * sides[side]:.1f}' for side in DIRECTIONS)
-                profile.add_row(name, *times, f'{sum(sides.values()):.1%}')
-            yield profile
+            yield table(sorted(rows, key=lambda row: -row['share']), columns, title)
 
 
 def sweep_table(plans: list[dict[str, Any]]) -> Table:

@@ -106,8 +106,8 @@ def _squarest(chips: int, dimensions: int) -> tuple[int, ...]:
     return tuple(1 << (exponent + i) // dimensions for i in range(dimensions))
 
 
-def devices(tpu_slice: TpuSlice, slices: int = 1) -> 'list[jax.Device]':
-    """The devices of one or several equal slices.
+def devices(tpu_slice: TpuSlice) -> 'list[jax.Device]':
+    """The devices of a slice.
 
     Raises ValueError if libtpu is not installed or does not know the slice.
     """
@@ -120,7 +120,7 @@ def devices(tpu_slice: TpuSlice, slices: int = 1) -> 'list[jax.Device]':
             "plans need the TPU's compiler: pip install '.[tpu]' (Linux on x86-64)"
         ) from error
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    options: dict[str, Any] = {'num_slices': slices} if slices > 1 else {}
+    options: dict[str, Any] = {}
     if tpu_slice.generation == 'v4':
         options['chip_config_name'] = 'megacore'  # one device per chip, as in runs
     if tpu_slice.chips == 1:

@@ -113,9 +113,9 @@ def _init_from(resolver: Resolver) -> str:
         return 'none: fresh parameters'
     config = resolver.run_config
     refuse_replaced(resolver.given, config, resolver.typed)
-    begun = run_folders.begun(resolver.given, resolver.workdir)
-    if all(begun.values()) and not resolver.start_over:
-        steps = [str(saved_steps(folder)[-1]) for folder in begun]
+    runs = resolver.given, resolver.workdir
+    if not resolver.start_over and not run_folders.not_begun(*runs):
+        steps = [str(saved_steps(folder)[-1]) for folder in run_folders.of_runs(*runs)]
         return f'not needed: the run continues from step {", ".join(steps)}'
     step = resolver.step
     optional_heads = step.task.optional_heads

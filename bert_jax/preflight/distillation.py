@@ -1,7 +1,6 @@
 """The teacher of the objective 'distill': its folder, its vocabulary and its model."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from bert_jax.config import Config, ModelConfig
@@ -9,7 +8,7 @@ from bert_jax.config.console import plural
 from bert_jax.config.errors import config_error
 from bert_jax.data import model_languages
 from bert_jax.data.row_format import format_of
-from bert_jax.data.tokenizers.base import MARKER, Tokenizer
+from bert_jax.data.tokenizers.base import Tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.tasks.distillation import DistillTask
 from bert_jax.tasks.pretraining import OBJECTIVES
@@ -18,30 +17,22 @@ from bert_jax.training import teacher
 from bert_jax.training.checkpoint import fingerprint
 from bert_jax.training.train_step import Step
 
-# Facts that the ids of a text depend on, besides the tokens and the files of a vocabulary.
-RULES: Mapping[str, Callable[[Tokenizer], Any]] = {
-    'kind': lambda vocabulary: vocabulary.kind,
-    'lowercase': lambda vocabulary: vocabulary.lowercase,
-    'strip_accents': lambda vocabulary: (
-        vocabulary.lowercase if vocabulary.strip_accents is None else vocabulary.strip_accents
-    ),
-    'special tokens': lambda vocabulary: vocabulary.specials.by_role(),
-    'add_prefix_space': lambda vocabulary: getattr(vocabulary, 'add_prefix_space', False),
-}
-LISTS = ('vocab.txt', 'vocab.json')  # files that contain the tokens and nothing else
 
-
-def needs_teacher(config: Config) -> bool:
-    """Returns whether the objective has a teacher. Raises ValueError if it does and none is
-    given."""
-    if config.objective != 'distill':
-        return False
-    if not config.distill.teacher:
+def check_given(config: Config) -> None:
+    """Raises ValueError if the objective needs a teacher and none is given."""
+    if config.objective == 'distill' and not config.distill.teacher:
         raise ValueError(
             "config.distill.teacher is missing: the objective 'distill' needs the folder of a "
             'trained model, --config.distill.teacher=DIR'
         )
-    return True
+
+
+def check_positions(config: Config, longest: int, whose: str) -> None:
+    """Raises ValueError if rows are longer than `longest`, the positions of the model `whose`."""
+    for i, phase in enumerate(config.train.phases):
+        if phase.max_seq_length > longest:
+            expected = f'max_seq_length of at most {longest}, the positions of {whose}'
+            raise config_error(f'train.phases[{i}]', phase, expected)
 
 
 def with_teacher(config: Config) -> Config:
@@ -55,11 +46,7 @@ def with_teacher(config: Config) -> Config:
         return config
     source, vocabulary = _read(folder)
     _check_rows(folder, config.model, source.model)
-    longest = source.model.longest_row
-    for i, phase in enumerate(config.train.phases):
-        if phase.max_seq_length > longest:
-            expected = f"max_seq_length of at most {longest}, the teacher's positions"
-            raise config_error(f'train.phases[{i}]', phase, expected)
+    check_positions(config, source.model.longest_row, 'config.distill.teacher')
     data = dataclasses.replace(config.data, lowercase=vocabulary.lowercase)
     if not data.vocab_file and not data.corpus.startswith('tokens:'):
         data = dataclasses.replace(data, vocab_file=folder)
@@ -75,45 +62,29 @@ def vocab_size(config: Config, vocabulary: Tokenizer, size: int) -> int:
 
     Raises ValueError if the teacher has another vocabulary.
     """
-    if not needs_teacher(config):
+    if config.objective != 'distill':
         return size
     source, theirs = _read(config.distill.teacher)
-    if problem := _difference(theirs, vocabulary):
+    if problem := theirs.difference(vocabulary):
         raise ValueError(
             f'config.distill.teacher={config.distill.teacher} has another vocabulary than the '
-            f'corpus: {problem}. Tokenize the corpus with the vocabulary of the teacher: '
+            f'corpus ({problem}). Tokenize the corpus with the vocabulary of the teacher: '
             f'--config.data.vocab_file={config.distill.teacher}'
         )
     return max(size, config.data.padded(source.model.vocab_size))
 
 
-def _difference(theirs: Tokenizer, ours: Tokenizer) -> str:
-    """Returns the first difference between two vocabularies; '' if they are equal."""
-    if len(theirs.pieces) != len(ours.pieces):
-        return f'it has {len(theirs.pieces):,} tokens, and the corpus {len(ours.pieces):,}'
-    for number, pair in enumerate(zip(theirs.pieces, ours.pieces, strict=True)):
-        if pair[0] != pair[1]:
-            return f'its token {number} is {pair[0]!r}, and {pair[1]!r} in the corpus'
-    for name, read in RULES.items():
-        if read(theirs) != read(ours):
-            return f'it has {name}={read(theirs)}, and the corpus {read(ours)}'
-    known = theirs.files.keys() & ours.files.keys() - {MARKER, *LISTS}
-    different = [name for name in sorted(known) if theirs.files[name] != ours.files[name]]
-    return f'its {different[0]} has another content' if different else ''
-
-
 def _check_rows(folder: str, student: ModelConfig, theirs: ModelConfig) -> None:
     """Raises ValueError if the teacher was trained on rows with other special tokens."""
-    rows = [
-        ' '.join((*form.before, 'A', *form.between, 'B', *form.after))
-        + (', with padding on the left' if form.pad_left else '')
-        for form in map(format_of, (student, theirs))
-    ]
-    if rows[0] != rows[1]:
+    ours, others = (
+        dataclasses.replace(format_of(model), types=(), pooled_type=None)
+        for model in (student, theirs)
+    )
+    if ours != others:
         raise ValueError(
-            f'config.distill.teacher={folder} is a {theirs.model_type}, whose rows are {rows[1]}, '
-            f'but the rows of a student with config.model.model_type={student.model_type} are '
-            f'{rows[0]}. Choose a student of the family of the teacher, with fewer layers'
+            f'config.distill.teacher={folder} is a {theirs.model_type}, whose rows have other '
+            f'special tokens than those of config.model.model_type={student.model_type}. Choose a '
+            'student of the family of the teacher, with fewer layers'
         )
     both = model_languages.has_embeddings(student) and model_languages.has_embeddings(theirs)
     if both and student.type_vocab_size != theirs.type_vocab_size:
@@ -153,17 +124,17 @@ def _model(config: Config) -> ModelConfig:
 def recorded(config: Config) -> dict[str, Any]:
     """The entry of corpus.json about the teacher, so that a run cannot be resumed with another
     teacher."""
-    return {'teacher': fingerprint(config.distill.teacher)} if needs_teacher(config) else {}
+    if config.objective != 'distill':
+        return {}
+    return {'teacher': fingerprint(config.distill.teacher)}
 
 
 def describe(config: Config, step: Step, folder: str) -> str:
-    """Returns a line that names the teacher and says where the student starts; '' without a
-    teacher. folder: the teacher's folder as the user gave it.
+    """Returns a line that names the teacher and says where the student starts. folder: the
+    teacher's folder as the user gave it.
 
     Raises ValueError if the teacher's parameters or config.distill.layers do not fit.
     """
-    if not needs_teacher(config):
-        return ''
     assert isinstance(step.task, DistillTask)
     model = step.task.teacher_config
     teacher.check(config.distill.teacher, step)

@@ -9,7 +9,6 @@ from etils import epath
 from bert_jax.config import Config, validate
 from bert_jax.config.build_once import build_once
 from bert_jax.config.console import plural
-from bert_jax.config.errors import config_error
 from bert_jax.data import model_languages
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import added_words, tokenizer
@@ -35,21 +34,12 @@ def start_from(config: Config, extended: bool = False) -> Config:
         data = dataclasses.replace(data, vocab_file=str(source.parent))
     if data.add_tokens and not extended:
         data = dataclasses.replace(data, vocab_file=_extended_vocabulary(config, vocabulary))
-    if config.data.language and vocabulary is not None:
-        _check_language(config.data.language, started, vocabulary)
-    longest = started.model.longest_row
-    for i, phase in enumerate(config.train.phases):
-        if phase.max_seq_length > longest:
-            expected = f'max_seq_length of at most {longest}, the positions of config.init_from'
-            raise config_error(f'train.phases[{i}]', phase, expected)
+    # A model without languages accepts any language, because the sentence splitter reads it, too.
+    has_languages = started.model.languages or model_languages.has_embeddings(started.model)
+    if config.data.language and has_languages and vocabulary is not None:
+        model_languages.check(config.data.language, started.model, vocabulary)
+    distillation.check_positions(config, started.model.longest_row, 'config.init_from')
     return validate(distillation.with_teacher(dataclasses.replace(started, data=data)))
-
-
-def _check_language(language: str, started: Config, vocabulary: tokenizer.Tokenizer) -> None:
-    """Raises ValueError for a language that the model does not have. A model without languages
-    accepts any language, because the sentence splitter reads it, too."""
-    if started.model.languages or model_languages.has_embeddings(started.model):
-        model_languages.check(language, started.model, vocabulary)
 
 
 def _extended_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:
@@ -70,21 +60,6 @@ def _extended_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer | None)
     save = functools.partial(added_words.save, vocabulary, words)
     build_once(folder, save, 'writing the vocabulary with config.data.add_tokens', folder.exists)
     return str(folder)
-
-
-def _check_files(source: epath.Path, vocabulary: tokenizer.Tokenizer, start: str) -> None:
-    """Raises ValueError if a file of the vocabulary differs from that of the checkpoint."""
-    for name, content in vocabulary.files.items():
-        file = source / name
-        if file.exists() and file.read_bytes() != content:
-            raise _other_vocabulary(start, file)
-
-
-def _other_vocabulary(start: str, file: epath.Path) -> ValueError:
-    return ValueError(
-        f'config.init_from={start} has another vocabulary than the corpus; tokenize the '
-        f'corpus with the vocabulary of init_from: --config.data.vocab_file={file}'
-    )
 
 
 def _continues(old: tokenizer.Tokenizer, new: tokenizer.Tokenizer) -> bool:
@@ -112,33 +87,26 @@ def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
     """The padded number of token embeddings: the number for `vocabulary` or, if larger, the number
     in config.init_from.
 
-    Raises ValueError if config.init_from was trained with another vocabulary, or with other
-    settings that its parameters do not show, such as the activation.
+    Raises ValueError if config.init_from was trained with another vocabulary.
     """
-    start = config.init_from
-    if not start:
-        return config.data.padded(vocabulary.vocab_size)
-    source = epath.Path(start).expanduser()
-    if not (source / CONFIG).exists():
-        if not config.data.add_tokens:
-            _check_files(source, vocabulary, start)
-        return config.data.padded(vocabulary.vocab_size)
-    trained, its_vocabulary = model_dir.read_config(source)
-    if its_vocabulary is not None and not _continues(its_vocabulary, vocabulary):
-        raise _other_vocabulary(start, tokenizer.find(source) or source)
-    is_list = vocabulary.kind == 'wordpiece'  # its file has the tokens and nothing else
-    if not (config.data.add_tokens or is_list):
-        _check_files(source, vocabulary, start)
-    compared = {
-        f'model.{name}': (getattr(trained.model, name), getattr(config.model, name))
-        for name in ('hidden_act', 'layer_norm_eps')
-    }
-    if its_vocabulary is not None:
-        compared['data.lowercase'] = its_vocabulary.lowercase, vocabulary.lowercase
-    for key, (theirs, ours) in compared.items():
-        if theirs != ours:
-            raise ValueError(
-                f'config.init_from={start} was trained with {key}={theirs!r}, but config.{key} '
-                f'is {ours!r}; set --config.{key}={theirs}'
-            )
-    return config.data.padded(max(trained.model.vocab_size, vocabulary.vocab_size))
+    size, source = vocabulary.vocab_size, epath.Path(config.init_from).expanduser()
+    if not config.init_from or not (source / CONFIG).exists():
+        return config.data.padded(size)
+    trained, theirs = model_dir.read_config(source)
+    if theirs is None:
+        return config.data.padded(max(trained.model.vocab_size, size))
+    # Only the list of a WordPiece vocabulary may become longer without add_tokens.
+    may_differ = bool(config.data.add_tokens) or vocabulary.kind == 'wordpiece'
+    if not _continues(theirs, vocabulary) or not (may_differ or theirs.files == vocabulary.files):
+        raise ValueError(
+            f'config.init_from={config.init_from} has another vocabulary than the corpus; tokenize '
+            'the corpus with the vocabulary of init_from: '
+            f'--config.data.vocab_file={tokenizer.find(source)}'
+        )
+    if theirs.lowercase != vocabulary.lowercase:
+        raise ValueError(
+            f'config.init_from={config.init_from} was trained with '
+            f'data.lowercase={theirs.lowercase}, but the corpus with {vocabulary.lowercase}; set '
+            f'--config.data.lowercase={theirs.lowercase}'
+        )
+    return config.data.padded(max(trained.model.vocab_size, size))

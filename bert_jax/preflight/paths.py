@@ -13,10 +13,11 @@ from etils import epath
 
 from bert_jax.config import Config, keys
 from bert_jax.config.console import fitted
+from bert_jax.config.files import is_remote
 from bert_jax.convert import hub
 from bert_jax.data.labelled import file_lists
-from bert_jax.data.store.format import META
-from bert_jax.data.text import languages, readers
+from bert_jax.data.store.format import read_meta
+from bert_jax.data.text import languages, readers, staging
 from bert_jax.training import run_folders
 
 FILES = ('data.vocab_file', 'data.dir')
@@ -52,8 +53,8 @@ def problems(config: Config, workdir: epath.Path, start_over: bool = False) -> l
         except ValueError as error:
             found.append(str(error))
     # A run that continues may find the store of a corpus that is gone.
-    continues = not start_over and any(run_folders.begun(config, workdir).values())
-    if config.kind == 'pretraining' and not continues:
+    begins = start_over or bool(run_folders.not_begun(config, workdir))
+    if config.kind == 'pretraining' and begins:
         found += _corpora(config)
     return found
 
@@ -77,12 +78,11 @@ def _checkpoints(config: Config, workdir: epath.Path | None) -> Iterator[str]:
         if not path or '://' in path or hub.is_name(path) or not (wrong := problem_of(path)):
             continue
         if key in STARTS and workdir is not None:
-            begun = run_folders.begun(config, workdir)
-            if all(begun.values()):
+            if not (new := run_folders.not_begun(config, workdir)):
                 continue  # the runs continue and do not need it
-            if any(begun.values()):
-                names = [str(folder) for folder, has_begun in begun.items() if not has_begun]
-                needed = f', and it is needed in {", ".join(names)}, where no run has begun'
+            if len(new) < len(run_folders.of_runs(config, workdir)):
+                folders = ', '.join(map(str, new))
+                needed = f', and it is needed in {folders}, where no run has begun'
         yield (
             f'config.{key}={path} {wrong}{needed}; give a workdir, a folder written by '
             'bert_jax convert, the folder of a Hugging Face checkpoint, or a name on the Hugging '
@@ -91,7 +91,13 @@ def _checkpoints(config: Config, workdir: epath.Path | None) -> Iterator[str]:
 
 
 def problem_of(path: str) -> str:
-    """Returns why the local folder `path` is not that of a checkpoint; '' if it may be one."""
+    """Returns why the folder `path` is not that of a checkpoint; '' if it may be one, or if `path`
+    is empty."""
+    if not path:
+        return ''
+    if is_remote(path):
+        with staging.explained(path):
+            return '' if (epath.Path(path) / 'config.json').exists() else 'has no config.json'
     folder = pathlib.Path(path).expanduser()
     if not folder.is_dir():
         return 'is not a folder' if folder.exists() else f'does not exist{_here(path)}'
@@ -107,17 +113,13 @@ def _corpora(config: Config) -> Iterator[str]:
     data = config.data
     sources = (data.corpus, languages.source), (data.eval_corpus, readers.eval_source)
     for corpus, source in sources:
-        folder = corpus.removeprefix('tokens:')
         if '://' in corpus or 'tfds:' in corpus:
             continue
         try:
-            if corpus == folder:
+            if corpus.startswith('tokens:'):
+                read_meta(corpus.removeprefix('tokens:'))
+            else:
                 source(data, fetch=False)
-            elif not (pathlib.Path(folder) / META).exists():
-                yield (
-                    f'config.data.corpus={corpus}: {folder} is not a prepared store (it has no '
-                    f'store.json){_here(folder)}; make one with bert_jax prepare'
-                )
         except (ValueError, OSError) as error:
             yield str(error)
 

@@ -47,7 +47,7 @@ class Pretraining(Resolver):
 
     @part
     def start(self) -> Config:
-        distillation.needs_teacher(self.config)
+        distillation.check_given(self.config)
         return start_from(self.config, extended=self._reads_own_run)
 
     @part
@@ -206,9 +206,6 @@ class Pretraining(Resolver):
         if first is None:
             raise ValueError(f'config.data.corpus={data.corpus!r} has no text: {summary}')
         continues = bool(saved_steps(self.workdir)) and not self.start_over
-        of_run = self.workdir, self.cache
-        if continues:
-            checks.check_same_text(data, self._saved, self._wanted.made_from, *of_run)
         needed = ROW_SHAPES[self.config.objective].min_documents
         checks.check_documents(self.source, data, needed)
         vocabulary = self.file_vocabulary
@@ -216,7 +213,8 @@ class Pretraining(Resolver):
             vocabulary = tokenizer.load(self.workdir, data.lowercase, data.strips_accents)
         warnings, begins = self._wanted.check_beginning(vocabulary)
         if continues:
-            checks.check_same_text(data, self._saved, self._wanted.made_from, *of_run, begins)
+            of_run = self._saved, self._wanted.made_from, self.workdir, self.cache
+            checks.check_same_text(data, *of_run, begins)
         return '; '.join([f'to be prepared; it begins {first[0][:40]!r}', *few, *warnings])
 
     def _unknown(self, meta: format.StoreMeta) -> str:
@@ -266,15 +264,15 @@ class Pretraining(Resolver):
                 'held out': store_lines.held_out(meta.counts['eval'], config.data),
                 'baselines': store_lines.baselines(meta.unigram_entropy, self.baselines),
             }
-            lines |= {'unknown': line} if (line := self._unknown(meta)) else {}
-            lines |= {'new tokens': new} if (new := new_names(config, self.vocabulary)) else {}
+            lines['unknown'] = self._unknown(meta)
+            lines['new tokens'] = new_names(config, self.vocabulary)
+        lines['teacher'] = self.describe_teacher()
+        lines = {name: line for name, line in lines.items() if line}
         info |= distillation.recorded(config)
-        if teacher := self.describe_teacher():
-            lines['teacher'] = teacher
         files = {} if self.vocabulary is None else self.vocabulary.files
-        run = (config, self.task, self.workdir, info, files, batches, eval_set, lines)
+        run = (config, self.task, self.workdir, info, files, batches, eval_set, lines, self.given)
         examples = functools.partial(example_batch, folder, config)
-        return [Run(*run, examples, self.given, self.new_tokens)]
+        return [Run(*run, examples, self.new_tokens)]
 
     def run(self) -> None:
         store = self.known('store')
@@ -282,17 +280,6 @@ class Pretraining(Resolver):
             store = preparation.prepare(self.start)
         prepared = Pretraining(self.config, self.workdir, self.cache, self.given)
         prepared.store = epath.Path(store)
-        if not prepared.baselines and jax.process_index() == 0:
-            prepared.baselines = self._counted(prepared.meta, pathlib.Path(store))
+        if not prepared.baselines and jax.process_index() == 0:  # of an older version
+            prepared.baselines = baselines.count(pathlib.Path(store))
         prepared.runs()[0].train()
-
-    def _counted(self, meta: format.StoreMeta | None, store: pathlib.Path) -> dict[str, float]:
-        """The baselines of a store that an older version wrote without them.
-
-        They are kept in the workdir, so that a run that continues does not count again.
-        """
-        saved = self._saved
-        same = meta is not None and saved.get('fingerprint') == meta.fingerprint
-        if same and saved.get('baselines'):
-            return dict(saved['baselines'])
-        return baselines.count(store)

@@ -13,12 +13,10 @@ from etils import epath
 
 from bert_jax.config import Config, architecture_fields, keys
 from bert_jax.config.console import say
-from bert_jax.config.files import is_remote
 from bert_jax.tasks.pretraining import OBJECTIVES
 from bert_jax.tasks.task import Task
 from bert_jax.training import run_folders
 from bert_jax.training.run import Resolver
-from bert_jax.training.workdir import CONFIG
 
 
 def resolve(
@@ -65,32 +63,19 @@ def with_converted_start(
     config = dataclasses.replace(config, distill=distill)
     starts = dict[str, Any]()
     for key in paths.STARTS:
-        folder, failure = getattr(config, key), None
+        folder = getattr(config, key)
         try:
             starts[key] = converted(folder)
-            problem = f'{folder} {found}' if (found := _problem_of(starts[key])) else ''
+            if problem := paths.problem_of(starts[key]):
+                raise ValueError(f'config.{key}={folder} {problem}')
         except ValueError as error:
-            problem, failure = str(error), error
-        # The workdir may be behind a URL, so it is read only if there is a problem.
-        begun = run_folders.begun(config, workdir) if problem and workdir is not None else {}
-        if begun and all(begun.values()):
-            say(f'config.{key}: {problem}. The run continues and does not need it')
-            own = str(next(iter(begun)))
+            # The workdir may be behind a URL, so it is read only if there is a problem.
+            if workdir is None or run_folders.not_begun(config, workdir):
+                raise
+            say(f'{error}. The run continues and does not need it')
+            own = str(run_folders.of_runs(config, workdir)[0])
             return dataclasses.replace(config, init_from=own, init_decoder_from='')
-        if failure is not None:
-            raise failure
     return dataclasses.replace(config, **starts)
-
-
-def _problem_of(folder: str) -> str:
-    """Returns why the folder of a checkpoint cannot be used; '' if it may be one."""
-    from bert_jax.data.text import staging
-    from bert_jax.preflight import paths
-
-    if is_remote(folder):
-        with staging.explained(folder):
-            return '' if (epath.Path(folder) / CONFIG).exists() else f'has no {CONFIG}'
-    return paths.problem_of(folder) if folder else ''
 
 
 def refuse_replaced(config: Config, resolved: Config, typed: Collection[str]) -> None:

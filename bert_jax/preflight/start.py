@@ -17,7 +17,8 @@ def run(
     """Pretrains or fine-tunes. start_over: renames the workdir first. typed: see `refuse_replaced`.
     Raises ValueError for a mistake in the configuration or the data, and if another process runs in
     the workdir."""
-    running.refuse_second_run(workdir)  # at once, before the checks, which take seconds
+    # At once, before the checks, which take seconds.
+    running.by_process_0(lambda: running.refuse_second(workdir))
     converted = with_converted_start(config, None if start_over else workdir)
     resolver = resolve(converted, workdir, given=config)
     resolver.typed = typed

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from bert_jax.batch import Batch
 from bert_jax.config import DistillConfig, ModelConfig, Phase
 from bert_jax.models.flops import step_flops
-from bert_jax.models.heads import HeadedEncoder
+from bert_jax.models.heads import HeadedEncoder, Outputs
 from bert_jax.models.inputs import EncoderInputs
-from bert_jax.tasks.losses import Sums, cosine_distance, padding_fraction, softened_kl
+from bert_jax.tasks.losses import Sums, cosine_distance, softened_kl
 from bert_jax.tasks.masked_lm import MaskedLMTask
 from bert_jax.tasks.task import RandomStreams
 
@@ -76,42 +76,34 @@ class DistillTask(MaskedLMTask):
         counts = {'kl_loss': compared, 'mlm_loss': masked, 'cosine_loss': tokens}
         return {name: counts[name] for name in self.loss_weights}
 
-    def loss(self, params: Any, batch: Batch, rngs: RandomStreams, frozen: Any = ()) -> Sums:
-        return self._distilled(params, batch, frozen, rngs)
+    def apply(
+        self, params: Any, batch: Batch, rngs: RandomStreams | None = None, frozen: Any = ()
+    ) -> Outputs:
+        """The outputs of the student and, if `frozen` has the teacher's parameters, those of the
+        teacher. The teacher has no dropout and receives no gradients."""
+        if self.settings.positions == 'all':
+            batch = {name: x for name, x in batch.items() if name != 'masked_lm_positions'}
+        outputs = super().apply(params, batch, rngs)
+        if frozen:
+            variables = {'params': jax.lax.stop_gradient(frozen)}
+            theirs: Any = self.teacher_model.apply(variables, *self.arguments(batch))
+            outputs |= {f'teacher_{name}': x for name, x in theirs.items()}
+        return outputs
 
-    def predict(
-        self, params: Any, batch: Batch, frozen: Any = ()
-    ) -> tuple[Sums, dict[str, jax.Array]]:
-        return self._distilled(params, batch, frozen, None), {}
-
-    def _distilled(
-        self, params: Any, batch: Batch, frozen: Any, rngs: RandomStreams | None
-    ) -> Sums:
-        """The sums of all losses. The teacher has no dropout and receives no gradients."""
-        every = self.settings.positions == 'all'
-        read = {name: x for name, x in batch.items() if name != 'masked_lm_positions'}
-        ours = self.apply(params, read if every else batch, rngs)
-        theirs: Any = self.teacher_model.apply(
-            {'params': jax.lax.stop_gradient(frozen)},
-            EncoderInputs.from_batch(batch),
-            None if every else batch['masked_lm_positions'],
-        )
-        tokens = _attended(batch)
-        weights = tokens if every else batch['masked_lm_weights']
-        logits, known = ours['prediction_logits'], self.words or self.config.vocab_size
-        expected = theirs['prediction_logits'][..., :known]
-        temperature = self.settings.temperature
-        hidden = ours['last_hidden_state'], theirs['last_hidden_state']
-        compared = {
-            'kl_loss': lambda: softened_kl(logits[..., :known], expected, weights, temperature),
-            'cosine_loss': lambda: cosine_distance(*hidden, tokens),
-        }
-        sums = {name: compute() for name, compute in compared.items() if name in self.loss_weights}
-        if every:
+    def sums(self, outputs: Outputs, batch: Batch) -> Sums:
+        sums, tokens = Sums(), _attended(batch)
+        logits, known = outputs['prediction_logits'], self.words or self.config.vocab_size
+        weights = tokens if self.settings.positions == 'all' else batch['masked_lm_weights']
+        if self.settings.kl_weight:
+            scores = logits[..., :known], outputs['teacher_prediction_logits'][..., :known]
+            sums['kl_loss'] = softened_kl(*scores, weights, self.settings.temperature)
+        if self.settings.cosine_weight:
+            hidden = outputs['last_hidden_state'], outputs['teacher_last_hidden_state']
+            sums['cosine_loss'] = cosine_distance(*hidden, tokens)
+        if self.settings.positions == 'all':
             positions = batch['masked_lm_positions'][:, :, None]
             logits = jnp.take_along_axis(logits, positions, axis=1)
-        sums |= self.sums({'prediction_logits': logits}, batch)
-        return sums | {'padding_fraction': padding_fraction(batch['attention_mask'])}
+        return sums | super().sums({'prediction_logits': logits}, batch)
 
 
 def _attended(batch: Batch) -> jax.Array:

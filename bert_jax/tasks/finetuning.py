@@ -13,11 +13,11 @@ from bert_jax.config import Phase
 from bert_jax.models.flops import encoder_flops
 from bert_jax.models.heads import Outputs
 from bert_jax.tasks.losses import Sum, Sums, accuracy, binary_cross_entropy, cross_entropy
-from bert_jax.tasks.task import EncoderTask, RandomStreams
+from bert_jax.tasks.task import RandomStreams, Task
 
 
 @dataclasses.dataclass(frozen=True)
-class HeadTask(EncoderTask):
+class HeadTask(Task):
     """A task whose rows are examples or windows of examples.
 
     example_weights are 0 for rows that only fill a batch. example_ids are indices into the file.
@@ -73,7 +73,7 @@ class ClassificationTask(HeadTask):
 
 
 @dataclasses.dataclass(frozen=True)
-class MultiLabelTask(HeadTask):
+class MultiLabelTask(ClassificationTask):
     """Predicts whether each row has each of `num_labels` labels: a sigmoid for each label.
 
     positive_weights: the weight of the rows that have a label, for each label, in the loss of
@@ -81,7 +81,6 @@ class MultiLabelTask(HeadTask):
     """
 
     positive_weights: tuple[float, ...] = ()
-    heads: ClassVar = ('pooler', 'classifier')
 
     def labels_spec(self, rows: int, length: int) -> BatchSpec:
         shape, axes = (rows, self.num_labels), ('batch', 'features')
@@ -101,10 +100,6 @@ class MultiLabelTask(HeadTask):
         return binary_cross_entropy(
             outputs['logits'], batch['label_targets'], batch['example_weights'], positive_weights
         )
-
-    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
-        """logits: float32[batch, num_labels]"""
-        return {'logits': outputs['logits']}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,11 +11,11 @@ from bert_jax.config import Phase
 from bert_jax.models.flops import step_flops
 from bert_jax.models.heads import Outputs
 from bert_jax.tasks.losses import Sums, accuracy, cross_entropy
-from bert_jax.tasks.task import EncoderTask
+from bert_jax.tasks.task import Task
 
 
 @dataclasses.dataclass(frozen=True)
-class MaskedLMTask(EncoderTask):
+class MaskedLMTask(Task):
     """Predicts the masked words of a row (Devlin et al., 2019, section 3.1).
 
     This is the objective of RoBERTa (Liu et al., 2019) and of adaptation to new text.

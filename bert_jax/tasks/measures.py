@@ -34,7 +34,6 @@ MEASURES: Mapping[str, Measure] = {
     'plm': Measure('tokens in random order', 'Predicted tokens', answers=0, counted=True),
     'nsp': Measure('next sentence', 'Next sentence or not', answers=2),
     'sop': Measure('sentence order', 'Two texts in their order or swapped', answers=2),
-    'rtd': Measure('replaced tokens', 'Replaced tokens or not', answers=2),
     'kl': Measure("teacher's scores"),
     'cosine': Measure("teacher's hidden states"),
 }
@@ -78,11 +77,6 @@ def ordered(names: Iterable[str]) -> list[str]:
     """The names in the order of the table, and then those that are not in it."""
     order = {name: number for number, name in enumerate(MEASURES)}
     return sorted(names, key=lambda name: order.get(name, len(order)))
-
-
-def is_of_pretraining(metrics: Iterable[str]) -> bool:
-    """Returns whether metrics with these names are those of pretraining."""
-    return any(parts(metric)[0] in MEASURES for metric in metrics)
 
 
 def is_counted(metric: str, group: str) -> bool:

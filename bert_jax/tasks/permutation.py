@@ -8,7 +8,6 @@ import jax
 from bert_jax.batch import Batch, BatchSpec, Feature
 from bert_jax.config import Phase
 from bert_jax.models.flops import step_flops
-from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.parameters import compute_dtype
 from bert_jax.models.xlnet import MEMORY
 from bert_jax.tasks.losses import Sums
@@ -66,7 +65,7 @@ class PermutationTask(MaskedLMTask):
         outputs: Any
         outputs, variables = self.model.apply(
             {'params': params},
-            EncoderInputs.from_batch(batch),
+            *self.arguments(batch),
             deterministic=False,
             rngs=dict(rngs),
             mutable=[MEMORY],

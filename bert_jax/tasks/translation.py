@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,6 @@ from bert_jax.models.heads import DECODER, Outputs
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.tasks.finetuning import HeadTask
 from bert_jax.tasks.losses import Sums, accuracy, cross_entropy, smoothed_cross_entropy
-from bert_jax.tasks.task import RandomStreams
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,15 +65,10 @@ class TranslationTask(HeadTask):
     def loss_denominators(self, batch: Batch) -> dict[str, jax.Array]:
         return {'task_loss': jnp.sum(batch['target_weights'])}
 
-    def apply(self, params: dict, batch: Batch, rngs: RandomStreams | None = None) -> Outputs:
+    def arguments(self, batch: Batch) -> tuple[Any, ...]:
         start = jnp.full_like(batch['target_ids'][:, :1], self.search.start)
-        return self.model.apply(
-            {'params': params},
-            EncoderInputs.from_batch(batch),
-            jnp.concatenate([start, batch['target_ids'][:, :-1]], axis=1),
-            deterministic=rngs is None,
-            rngs=None if rngs is None else dict(rngs),
-        )
+        read = jnp.concatenate([start, batch['target_ids'][:, :-1]], axis=1)
+        return EncoderInputs.from_batch(batch), read
 
     def sums(self, outputs: Outputs, batch: Batch) -> Sums:
         scored = (outputs['prediction_logits'], batch['target_ids'], batch['target_weights'])

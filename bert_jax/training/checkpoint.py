@@ -8,7 +8,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -196,38 +196,36 @@ def check_params(source: epath.PathLike, abstract: Any) -> list[str]:
     return sorted(set(saved) - set(needed))
 
 
-def saved_checksums(source: epath.PathLike) -> dict[str, int]:
-    """The checksums, by path, of the parameters that `load_params` finds.
+def fingerprint(source: epath.PathLike) -> str:
+    """A hash of the parameters of a workdir, a checkpoint or a converted folder.
 
     Raises ValueError if there is no checkpoint or if it is damaged.
     """
     path = newest_checkpoint(source)
     with _reading(path):
-        sums = json.loads((path / 'checksums' / 'metadata').read_text())
-        return {name: value for name, value in sums.items() if name.startswith('params/')}
+        sums = _saved_sums(path)
+    of_params = {name: value for name, value in sums.items() if name.startswith('params/')}
+    return hashlib.sha256(json.dumps(of_params, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def fingerprint(source: epath.PathLike) -> str:
-    """A hash of the parameters of a workdir, a checkpoint or a converted folder."""
-    sums = json.dumps(saved_checksums(source), sort_keys=True)
-    return hashlib.sha256(sums.encode()).hexdigest()[:16]
+def _saved_sums(path: epath.Path) -> dict[str, int]:
+    return dict(json.loads((path / 'checksums' / 'metadata').read_text()))
 
 
-def load_params(source: epath.PathLike, abstract: Any, others: Collection[str] = ()) -> Any:
+def load_params(source: epath.PathLike, abstract: Any) -> Any:
     """The parameters of a workdir or a checkpoint, with the shardings of `abstract`.
 
-    Logs how many saved parameters are not used. others: the paths of those that are used elsewhere.
-    Raises ValueError if there is no checkpoint, if it is damaged, or as `check_params` does.
+    Logs how many saved parameters are not used. Raises ValueError if there is no checkpoint, if it
+    is damaged, or as `check_params` does.
     """
     path, target = newest_checkpoint(source), {'params': abstract}
-    if unused := sorted({*check_params(source, abstract)} - {*others}):
+    if unused := check_params(source, abstract):
         number = plural(len(unused), 'parameter')
         LOG.info('not used: %s of %s (first: %s)', number, path, unused[0])
     args = _restore(target, partial_restore=True)
     with _reading(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         restored = reader.restore(path / 'state', args=args)
-        saved_sums = json.loads((path / 'checksums' / 'metadata').read_text())
-        sums = checksums(restored)
+        saved_sums, sums = _saved_sums(path), checksums(restored)
         if problem := difference(sums, {name: saved_sums.get(name) for name in sums}):
             raise ValueError(problem)
     return restored['params']

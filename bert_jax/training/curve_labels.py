@@ -26,7 +26,7 @@ def draw_baselines(
     for run in runs:
         for metric in panel.held_out:
             for name, value in run.baselines(metric).items():
-                values.setdefault(name, []).append(panel.scale * value)
+                values.setdefault(name, []).append(value)
     if not values:
         return
     ranges = [(min(found), max(found)) for found in values.values()]

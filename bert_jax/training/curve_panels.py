@@ -24,9 +24,9 @@ class Panel:
     """One diagram. train, held_out: names of metrics of the two splits.
 
     percent: values are fractions and are shown in per cent. lowest, highest: the ends of the y
-    axis unless a value is outside; None follows the values. label: which value of a training curve
-    is written beside it; a curve without a label is not smoothed. log: the y axis is logarithmic.
-    lines: a panel of text instead of curves.
+    axis, in the unit of the metrics, unless a value is outside; None follows the values. label:
+    which value of a training curve is written beside it; a curve without a label is not smoothed.
+    log: the y axis is logarithmic. lines: a panel of text instead of curves.
     """
 
     title: str
@@ -39,15 +39,10 @@ class Panel:
     log: bool = False
     lines: tuple[str, ...] = ()
 
-    @property
-    def scale(self) -> int:
-        """The factor from a metric to its value on the y axis."""
-        return 100 if self.percent else 1
-
     def text(self, value: float) -> str:
-        """A value of the y axis as text in the picture: '44.3 %', '5.50', '17,510'."""
+        """The value of a metric as text in the picture: '44.3 %', '5.50', '17,510'."""
         if self.percent:
-            return f'{value:.1f}' + ' %' * bool(self.train)
+            return f'{100 * value:.1f}' + ' %' * bool(self.train)
         return f'{value:,.0f}' if value >= 1000 else f'{value:#.3g}'.rstrip('.')
 
 
@@ -113,8 +108,7 @@ def titles(runs: Sequence[History]) -> tuple[str, str]:
     if len(runs) == 1:
         return runs[0].name, describe(runs[0])
     differing = list[str]()
-    configs = [run.config.to_dict() if run.config else {} for run in runs]
-    flat = [traverse_util.flatten_dict(config, sep='.') for config in configs]
+    flat = [traverse_util.flatten_dict(run.config.to_dict(), sep='.') for run in runs]
     # Intervals and sizes of evaluations say the least about the curves, so they come last.
     for key in sorted(flat[0], key=_is_interval):
         values = [values.get(key) for values in flat]
@@ -132,9 +126,7 @@ def _is_interval(key: str) -> bool:
 
 
 def describe(run: History) -> str:
-    """The configuration of a run in a line; '' if it is not known."""
-    if run.config is None:
-        return ''
+    """The configuration of a run in a line."""
     model, train, optim = run.config.model, run.config.train, run.config.optim
     phases = ', then '.join(
         f'{plural(phase.steps, "step")} of {phase.batch_size} x {phase.max_seq_length}'

@@ -99,7 +99,6 @@ def _draw_panel(axis: Any, panel: Panel, runs: Sequence[History], is_upper: bool
         color = COLORS[number % len(COLORS)] if several else TRAIN
         for metric in panel.train:
             x, y = run.series('train', metric)
-            x, y = run.position(x), panel.scale * y
             if not len(y):
                 continue
             mean = smooth(y) if panel.label else y
@@ -119,7 +118,9 @@ def _draw_panel(axis: Any, panel: Panel, runs: Sequence[History], is_upper: bool
                 alpha=0.6 if thin else 1,
             )
             if panel.label and not (thin and len(run.series('eval', metric)[1])):
-                ends.append((*_labelled_point(panel, x, y, mean), color))
+                value = np.median(y) if panel.label == 'median' else mean[-1]
+                name = 'median ' if panel.label == 'median' else ''
+                ends.append((x[-1], value, name + panel.text(value), color))
         for place, metric in enumerate(panel.held_out):
             color = COLORS[(number if several else place + 1) % len(COLORS)]
             if point := _draw_held_out(axis, panel, run, metric, color):
@@ -134,15 +135,6 @@ def _draw_panel(axis: Any, panel: Panel, runs: Sequence[History], is_upper: bool
         _draw_phases(axis, runs)
 
 
-def _labelled_point(
-    panel: Panel, x: np.ndarray, y: np.ndarray, mean: np.ndarray
-) -> tuple[float, float, str]:
-    """The point of a training curve whose value is written, and the text. mean: smoothed `y`."""
-    if panel.label == 'median':
-        return x[-1], float(np.median(y)), f'median {panel.text(float(np.median(y)))}'
-    return x[-1], mean[-1], panel.text(mean[-1])
-
-
 def _draw_held_out(
     axis: Any, panel: Panel, run: History, metric: str, color: str
 ) -> tuple[float, float] | None:
@@ -151,10 +143,8 @@ def _draw_held_out(
     A hollow point shows the expected value for a model with random parameters, if it is known.
     """
     x, y = run.series('eval', metric)
-    x, y = run.position(x), panel.scale * y
-    untrained = run.untrained(metric)
-    if untrained is not None and not (len(x) and x[0] == 0):
-        start = panel.scale * untrained
+    start = run.untrained(metric)
+    if start is not None and not (len(x) and x[0] == 0):
         axis.plot([0, *x[:1]], [start, *y[:1]], ':', color=color, linewidth=1)
         axis.plot(0, start, 'o', color=color, markerfacecolor='white', markersize=4, clip_on=False)
     if not len(x):
@@ -173,7 +163,7 @@ def _set_axes(axis: Any, panel: Panel, runs: Sequence[History]) -> None:
     axis.grid(color='0.92', linewidth=0.6)
     axis.set_axisbelow(True)
     axis.set_xlim(0, max(axis.dataLim.x1, 1e-9))
-    axis.xaxis.set_major_formatter(lambda x, _: f'{x:,.4g}' if x < 1000 else f'{x:,.0f}')
+    axis.xaxis.set_major_formatter(lambda x, _: _tick(x))
     axis.locator_params(axis='x', nbins=5, integer=axis.dataLim.x1 >= 2)
     low, high = axis.dataLim.y0, axis.dataLim.y1
     if panel.log:
@@ -181,20 +171,23 @@ def _set_axes(axis: Any, panel: Panel, runs: Sequence[History]) -> None:
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_minor_locator(NullLocator())
     elif panel.lowest is not None:
-        axis.set_ylim(
-            min(panel.scale * panel.lowest, low), high + 0.05 * (high - panel.lowest) + 1e-9
-        )
+        axis.set_ylim(min(panel.lowest, low), high + 0.05 * (high - panel.lowest) + 1e-9)
     elif high - low < SMALLEST_RANGE * abs(high):  # otherwise noise would fill the panel
         margin = SMALLEST_RANGE * abs(high) / 2
         axis.set_ylim((low + high) / 2 - margin, (low + high) / 2 + margin)
     if panel.highest is not None:
-        axis.set_ylim(top=panel.scale * panel.highest)
-    axis.yaxis.set_major_formatter(lambda y, _: f'{y:,.0f}' if abs(y) >= 1000 else f'{y:.4g}')
+        axis.set_ylim(top=panel.highest)
+    unit = 0.01 if panel.percent else 1
+    axis.yaxis.set_major_formatter(lambda y, _: _tick(y / unit))
+
+
+def _tick(value: float) -> str:
+    return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.4g}'
 
 
 def _phases(runs: Sequence[History]) -> tuple[Phase, ...]:
     """The phases of the runs; () if they have different ones, or only one phase."""
-    phases = [run.config.train.phases if run.config else () for run in runs]
+    phases = [run.config.train.phases for run in runs]
     same = all(other == phases[0] for other in phases)
     return phases[0] if same and len(phases[0]) > 1 else ()
 
@@ -242,11 +235,7 @@ def _legend(runs: Sequence[History]) -> list[Any]:
     lines.append(Line2D([], [], color=other, marker='o', markersize=3, label='held out'))
     losses = [f'{name}_loss' for name in MEASURES]
     if any(run.untrained(loss) is not None for run in runs for loss in losses):
-        hollow: dict[str, Any] = {
-            'linestyle': ':',
-            'marker': 'o',
-            'markerfacecolor': 'white',
-            'markersize': 4,
-        }
-        lines.append(Line2D([], [], color=other, **hollow, label='uniform guess'))
+        hollow = Line2D([], [], color=other, linestyle=':', marker='o', markersize=4)
+        hollow.set(markerfacecolor='white', label='uniform guess')
+        lines.append(hollow)
     return lines

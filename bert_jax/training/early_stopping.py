@@ -21,9 +21,9 @@ def rank(name: str, metrics: Mapping[str, Any]) -> float:
 
 
 def evaluations(workdir: epath.PathLike, step: int) -> list[dict[str, Any]]:
-    """Returns the lines of metrics.jsonl from evaluations up to `step`, without broken lines."""
-    lines, _ = history.whole_lines(workdir)
-    return [line for line in lines if line.get('split') == 'eval' and line['step'] <= step]
+    """Returns the lines of metrics.jsonl from evaluations up to `step`."""
+    lines = history.whole_lines(workdir)
+    return [line for line in lines if line['split'] == 'eval' and line['step'] <= step]
 
 
 def is_due(evals: Sequence[Mapping[str, Any]], name: str, patience: int, step: int) -> bool:

@@ -71,10 +71,6 @@ def _concatenate(parts: list[np.ndarray]) -> np.ndarray:
     """The rows of all parts, [batch, ...] or [batch, length, ...], padded to the longest length."""
     if parts[0].ndim == 1:
         return np.concatenate(parts)
-    width = max(part.shape[1] for part in parts)
-    padded = np.zeros((sum(map(len, parts)), width, *parts[0].shape[2:]), parts[0].dtype)
-    first = 0
-    for part in parts:
-        padded[first : first + len(part), : part.shape[1]] = part
-        first += len(part)
-    return padded
+    width, others = max(part.shape[1] for part in parts), [(0, 0)] * (parts[0].ndim - 2)
+    padding = [[(0, 0), (0, width - part.shape[1]), *others] for part in parts]
+    return np.concatenate(list(map(np.pad, parts, padding)))

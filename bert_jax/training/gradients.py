@@ -19,21 +19,19 @@ def batch_gradients(
     batch: Batch,
     rngs: RandomStreams,
     accum_steps: int,
-    trained: Callable[[Any], Any] = lambda params: params,
     frozen: Any = (),
 ) -> tuple[jax.Array, Sums, Any, Batch]:
     """Returns loss, sums, gradients and memory of the batch, computed in `accum_steps`
     micro-batches.
 
     Each loss is divided by its count over the whole batch, so that a token has the same weight in
-    every micro-batch. The gradients are float32. trained: a function that stops the gradients of
-    the parameters that config.optim.freeze names. frozen: see `train_step.Step`.
+    every micro-batch. The gradients are float32. frozen: see `train_step.Step`.
     """
     denominators = task.loss_denominators(batch)
     params = cast_kernels(params, info)
 
     def weighted_loss(params: Any, part: Batch, rngs: RandomStreams) -> tuple[jax.Array, Any]:
-        sums, memory = task.loss_and_memory(trained(params), part, rngs, frozen)
+        sums, memory = task.loss_and_memory(params, part, rngs, frozen)
         terms = [
             weight * divide(sums[name][0], denominators[name])
             for name, weight in task.loss_weights.items()

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import logging
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +12,13 @@ import numpy as np
 from etils import epath
 
 from bert_jax.config import Config
+from bert_jax.config.console import plural
 from bert_jax.tasks import measures
 from bert_jax.training.run_folders import absolute
 from bert_jax.training.tensorboard import SPLITS
 from bert_jax.training.workdir import CONFIG, DATA, METRICS, read_config
 
+LOG = logging.getLogger('bert_jax.training.history')
 EXAMPLES = 'examples.json'
 MOST_LINES, WIDTH = 7, 26  # how many examples are shown, and how many characters of each
 Lines = dict[str, list[dict[str, Any]]]  # the lines of metrics.jsonl by split
@@ -23,7 +26,7 @@ Lines = dict[str, list[dict[str, Any]]]  # the lines of metrics.jsonl by split
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """The reports of one run. config: None if the workdir has no config.json.
+    """The reports of one run.
 
     data: the content of corpus.json, {} if there is none. examples: the content of examples.json,
     which has lines of text with a masked word, and what the model fills in.
@@ -31,7 +34,7 @@ class History:
 
     name: str
     lines: Lines
-    config: Config | None
+    config: Config
     data: dict[str, Any]
     examples: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -42,26 +45,18 @@ class History:
         return [f'{text[:WIDTH]:{WIDTH}} {word} {p:.2f}' for text, word, p in rows]
 
     def series(self, split: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """The steps and the values of a metric, two float[n]. Values that are null are left out."""
+        """The places on the x axis and the values of a metric, two float[n]. Values that are null
+        are left out."""
         reported = [line for line in self.lines[split] if line.get(metric) is not None]
         steps = np.array([line['step'] for line in reported], float)
+        if self.unit == 'epoch':
+            steps *= self.config.train.epochs / self.config.schedule_steps
         return steps, np.array([line[metric] for line in reported], float)
 
     @property
-    def steps_per_epoch(self) -> float:
-        """Steps of an epoch of fine-tuning; 0 if there are no epochs, or they are not known."""
-        if self.config is None or self.is_pretraining:
-            return 0.0
-        return self.config.schedule_steps / self.config.train.epochs
-
-    @property
     def unit(self) -> str:
-        """The unit of the x axis of a picture: 'step', or 'epoch' in fine-tuning."""
-        return 'epoch' if self.steps_per_epoch else 'step'
-
-    def position(self, steps: np.ndarray) -> np.ndarray:
-        """The steps in the unit of the x axis."""
-        return steps / (self.steps_per_epoch or 1)
+        """The unit of the x axis: 'step', or 'epoch' in fine-tuning."""
+        return 'step' if self.is_pretraining else 'epoch'
 
     def metrics(self, *splits: str) -> list[str]:
         """The names of the metrics of these splits that are fractional numbers, each one once."""
@@ -71,9 +66,7 @@ class History:
 
     @property
     def is_pretraining(self) -> bool:
-        if self.config:
-            return self.config.kind == 'pretraining'
-        return measures.is_of_pretraining(self.lines['train'][0])
+        return self.config.kind == 'pretraining'
 
     def main_score(self) -> str:
         """The official score by which fine-tuning chooses the best epoch; '' if there is none.
@@ -112,7 +105,7 @@ class History:
 
         None if it is not known, or if the run began with trained parameters.
         """
-        if not self.config or not self.is_pretraining or self.config.init_from:
+        if not self.is_pretraining or self.config.init_from:
             return None
         if self.config.objective == 'distill' and self.config.distill.init_from_teacher:
             return None
@@ -122,41 +115,36 @@ class History:
 def read(workdir: str, name: str) -> History:
     """The history of the run in `workdir`. Raises ValueError if its files cannot be read."""
     folder = absolute(workdir)
-    lines = read_metrics(folder)
-    config = read_config(folder) if (folder / CONFIG).exists() else None
+    for file in (METRICS, CONFIG):
+        if not (folder / file).exists():
+            raise ValueError(f'{folder / file} does not exist; {_runs_below(folder)}')
     data, examples = (
         _json(path) if path.exists() else {} for path in (folder / DATA, folder / EXAMPLES)
     )
-    return History(name, lines, config, data, examples)
+    return History(name, _by_split(folder), read_config(folder), data, examples)
 
 
-def whole_lines(workdir: epath.PathLike) -> tuple[list[dict[str, Any]], int]:
-    """Returns the complete lines of metrics.jsonl, and the number of broken lines, which are left
-    out. A killed run may leave half of a line at the end."""
+def whole_lines(workdir: epath.PathLike) -> list[dict[str, Any]]:
+    """Returns the lines of metrics.jsonl. Lines that are not complete are left out, and a warning
+    says how many: a killed run may leave half of a line at the end."""
     path, found = epath.Path(workdir) / METRICS, list[dict[str, Any]]()
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    lines = path.read_text().splitlines() if path.exists() else []
     for line in lines:
         with contextlib.suppress(ValueError):
             values = json.loads(line)
-            if line.endswith('\n') and isinstance(values, dict) and 'step' in values:
+            if isinstance(values, dict) and {'step', 'split'} <= {*values}:
                 found.append(values)
-    return found, len(lines) - len(found)
+    if broken := len(lines) - len(found):
+        LOG.warning('%s: %s left out', path, plural(broken, 'broken line'))
+    return found
 
 
-def read_metrics(workdir: epath.Path) -> Lines:
-    """The lines of metrics.jsonl by split. Raises ValueError if there are none."""
-    path = workdir / METRICS
-    if not path.exists():
-        raise ValueError(f'{path} does not exist; {_runs_below(workdir)}')
-    lines = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            lines.append(json.loads(line))
-        except ValueError as error:
-            raise ValueError(f'{path}:{number} is not JSON: {error}') from error
+def _by_split(workdir: epath.Path) -> Lines:
+    """The lines of metrics.jsonl by split. Raises ValueError if there are none of training."""
+    lines = whole_lines(workdir)
     splits = {split: [line for line in lines if line['split'] == split] for split in SPLITS}
     if not splits['train']:
-        raise ValueError(f'{path} has no line of the train split yet')
+        raise ValueError(f'{workdir / METRICS} has no line of the train split yet')
     return splits
 
 

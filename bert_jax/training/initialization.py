@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from etils import epath
 from flax import traverse_util
 from jax.sharding import NamedSharding, PartitionSpec
@@ -27,37 +28,26 @@ def initial_params(
     source: epath.PathLike,
     fresh: Any,
     info: Any,
-    reinit_layers: int = 0,
     task_head: bool = True,
     optional_heads: Collection[str] = (),
-    others: Collection[str] = (),
-    what: str = 'parameters',
 ) -> Any:
     """Returns the parameters that are saved in `source`, with the shardings of `fresh`.
 
-    info: the tree of `ParameterInfo`. others: see `load_params`. what: the log calls the parameters
-    by this name. These parameters keep their fresh values, which is logged:
+    info: the tree of `ParameterInfo`. These parameters keep their fresh values, which is logged:
     - a task head and the pooler below it, if `source` does not have them in the same shape;
     - a task head if `task_head` is False, because the saved head has other labels;
     - each of `optional_heads` of which `source` has no parameter;
-    - the `reinit_layers` top layers with the pooler (Zhang et al., 2021, section 5);
     - additional rows of the vocabulary tables (see config.data.pad_vocab_to_multiple_of).
 
     Raises ValueError if any other parameter is missing or has another shape.
     """
     flat, facts = flatten(fresh), flatten(info)
     expected = _expected(source, flat, facts, task_head, optional_heads)
-    loaded = flatten(load_params(source, unflatten(expected), others))
-    LOG.info('%s from %s', what, source)
+    loaded = flatten(load_params(source, unflatten(expected)))
+    LOG.info('parameters from %s', source)
     if taken := {facts[path].part for path in loaded} & {*TASK_HEADS}:
         LOG.info('the task head (%s) is loaded from %s, too', ', '.join(taken), source)
-    values = dict(flat)
-    for path, value in loaded.items():
-        value = _with_fresh_rows(value, flat[path])
-        values[path] = _reinitialize(facts[path], value, flat[path], reinit_layers)
-    if reinit_layers:
-        layers = plural(reinit_layers, 'layer')
-        LOG.info('the top %s and the pooler start from random values', layers)
+    rows = {path: _with_fresh_rows(value, flat[path]) for path, value in loaded.items()}
     new = sorted(flat.keys() - loaded.keys())
     absent = {facts[path].part for path in new} & {*optional_heads}
     if absent:
@@ -68,7 +58,29 @@ def initial_params(
         )
     if others := [path for path in new if facts[path].part not in absent]:
         LOG.info('start from random values: %s', ', '.join(others))
-    return unflatten(values)
+    return unflatten(flat | rows)
+
+
+def reinitialize(params: Any, fresh: Any, info: Any, layers: int) -> Any:
+    """`params` with fresh values in the `layers` top layers and, if there are any, in the pooler
+    (Zhang et al., 2021, section 5)."""
+    if not layers:
+        return params
+    LOG.info('the top %s and the pooler start from random values', plural(layers, 'layer'))
+
+    def chosen(fact: ParameterInfo, saved: jax.Array, fresh: jax.Array) -> jax.Array:
+        if fact.part == 'layers':
+            assert fact.axes[0] == 'layers', fact
+            joined = jnp.concatenate([saved[:-layers], fresh[-layers:]])
+            return jax.device_put(joined, saved.sharding)
+        return fresh if fact.part == 'pooler' else saved
+
+    return jax.tree.map(chosen, info, params, fresh)
+
+
+def spread_layers(needed: int, count: int) -> list[int]:
+    """The numbers of `needed` layers, spread evenly from the first to the last of `count`."""
+    return np.rint(np.linspace(0, count - 1, needed)).astype(int).tolist()
 
 
 def with_new_tokens(params: Any, info: Any, new_tokens: NewTokens) -> Any:
@@ -163,15 +175,3 @@ def _with_fresh_rows(saved: jax.Array, fresh: jax.Array) -> jax.Array:
         out_shardings=fresh.sharding,
     )
     return join(saved, fresh)
-
-
-def _reinitialize(
-    fact: ParameterInfo, saved: jax.Array, fresh: jax.Array, layers: int
-) -> jax.Array:
-    """Returns the saved parameter with fresh values in the `layers` top layers and the pooler."""
-    if not layers:
-        return saved
-    if fact.part == 'layers':
-        assert fact.axes[0] == 'layers', fact
-        return jax.device_put(jnp.concatenate([saved[:-layers], fresh[-layers:]]), saved.sharding)
-    return fresh if fact.part == 'pooler' else saved

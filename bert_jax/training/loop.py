@@ -69,9 +69,7 @@ def train(
         LOG.info('Training is already complete (step %d of %d).', step, config.num_steps)
         checkpoints.close()
         return state
-    state, frozen = teacher.begin(
-        config, built, state, _root_key(config, built.mesh, 'threefry2x32')
-    )
+    state, frozen = teacher.begin(config, built, state)
     # All stages are set up now, so that a mistake in a later one is found at once.
     stages = remaining_stages(built, step, batches, eval_sets)
     key = _root_key(config, built.mesh, config.train.prng_impl)
@@ -111,7 +109,6 @@ class _Loop:
     stopper: Stopper
     after_evaluation: AfterEvaluation
     frozen: Any  # see `Step`
-    evaluated: set[str] = dataclasses.field(default_factory=set)  # shapes that are compiled
 
     def catch_up(self, step: int, state: TrainState, stage: Stage) -> None:
         """Evaluates if a signal stopped the earlier process before it had evaluated `step`, or
@@ -142,14 +139,11 @@ class _Loop:
             timed = monitor.time_input(stage.batches)
             for batch in prefetch(timed, stage.specs, self.built.mesh):
                 # Train.
-                shape = stage.phase._replace(max_seq_length=batch['input_ids'].shape[1])
-                if monitor.is_new(shape):
-                    self.progress.state('compiling', f'the training step for {_shape(batch)}')
-                else:
-                    self.progress.state('training')
+                self.progress.state('training', _shape(batch))
                 state, sums = self.built.train(state, batch, key, self.frozen)
                 step += 1
-                monitor.add(step, sums, shape)
+                length = batch['input_ids'].shape[1]
+                monitor.add(step, sums, stage.phase._replace(max_seq_length=length))
                 self.progress.step(step, monitor.finished)
                 last, stop = step == config.num_steps, self.stopper.agreed()
                 log = is_due(step, config.log_every, config)
@@ -207,9 +201,7 @@ class _Loop:
     def _with_state(self, rows: Iterable[HostBatch]) -> Iterator[HostBatch]:
         """Yields the batches of an evaluation, and shows when a new shape is compiled."""
         for batch in rows:
-            if (shape := _shape(batch)) not in self.evaluated:
-                self.evaluated.add(shape)
-                self.progress.state('compiling', f'the evaluation for {shape}')
+            self.progress.state('evaluating', _shape(batch))
             yield batch  # the caller compiles before it asks for the next batch
             self.progress.state('evaluating')
 

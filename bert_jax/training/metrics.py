@@ -1,7 +1,6 @@
 """The writer of metrics: metrics.jsonl and TensorBoard events."""
 
 import json
-import logging
 import math
 import pathlib
 import tempfile
@@ -14,7 +13,6 @@ import numpy as np
 from etils import epath
 
 from bert_jax.config import Config, Phase
-from bert_jax.config.console import plural
 from bert_jax.config.files import is_remote, write_atomically
 from bert_jax.parallel.mesh import of_process_0
 from bert_jax.training import early_stopping
@@ -23,8 +21,6 @@ from bert_jax.training.history import whole_lines
 from bert_jax.training.progress import Metrics
 from bert_jax.training.tensorboard import SPLITS, TensorBoard
 from bert_jax.training.workdir import METRICS
-
-LOG = logging.getLogger('bert_jax.training.metrics')
 
 
 class MetricsWriter:
@@ -50,12 +46,9 @@ class MetricsWriter:
         if is_remote(workdir):
             self._temporary = tempfile.TemporaryDirectory()
             self._folder = pathlib.Path(self._temporary.name)
-        kept = list[dict[str, Any]]()
-        for line in self._read():
-            is_eval = line.get('split') == 'eval'
-            if line['step'] <= (start_step - 1 if is_eval and drop_eval else start_step):
-                kept.append(line)
-        self._evals = [line for line in kept if line.get('split') == 'eval']
+        last = {'train': start_step, 'eval': start_step - drop_eval}
+        kept = [x for x in whole_lines(self._workdir) if x['step'] <= last[x['split']]]
+        self._evals = [line for line in kept if line['split'] == 'eval']
         text = ''.join(f'{json.dumps(line)}\n' for line in kept)
         write_atomically(self._folder / METRICS, text)
         self._file = (self._folder / METRICS).open('a')
@@ -63,14 +56,6 @@ class MetricsWriter:
         self._upload.set_result(None)
         self._events = TensorBoard(self._folder, start_step, drop_eval)
         self.flush()
-
-    def _read(self) -> list[dict[str, Any]]:
-        """The lines that an earlier process wrote, without broken lines."""
-        lines, broken = whole_lines(self._workdir)
-        if broken:
-            path = self._workdir / METRICS
-            LOG.warning('%s: %s removed', path, plural(broken, 'broken line'))
-        return lines
 
     def write(self, step: int, split: str, metrics: Metrics) -> None:
         """Writes one line; numbers that are not finite become null.

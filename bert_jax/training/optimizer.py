@@ -14,7 +14,6 @@ import optax
 from bert_jax.config import Config, OptimConfig
 from bert_jax.models.heads import DECODER, TASK_HEADS
 from bert_jax.models.parameters import ParameterInfo
-from bert_jax.training import frozen
 
 # The parts of a model that no pretrained encoder has. The decoder's layers are not here, because
 # they start from an encoder's layers.
@@ -51,10 +50,9 @@ def make_optimizer(config: Config, info: Any) -> optax.GradientTransformation:
     rate of `make_schedule`, which depends on the step number only and needs no state.
     """
     optim, everything = config.optim, info
-    if optim.freeze:  # what is frozen has no state in the optimizer
-        info = jax.tree.map(
-            lambda fact: optax.MaskedNode() if frozen.is_frozen(config, fact) else fact, info
-        )
+    trained = jax.tree.map(lambda fact: not is_frozen(config, fact), info)
+    # What is frozen has no state in the optimizer.
+    info = jax.tree.map(lambda fact, keep: fact if keep else optax.MaskedNode(), info, trained)
     layers, decay = config.model.num_hidden_layers, optim.layer_decay
     clip = [optax.clip_by_global_norm(optim.grad_clip_norm)] if optim.grad_clip_norm else []
     decayed = jax.tree.map(lambda fact: fact.decays, info)
@@ -68,11 +66,40 @@ def make_optimizer(config: Config, info: Any) -> optax.GradientTransformation:
     )
     if not optim.freeze:
         return chain
-    trained = jax.tree.map(lambda fact: not frozen.is_frozen(config, fact), everything)
-    zeros = functools.partial(frozen.without_frozen, config, everything)
-    return optax.chain(
-        optax.masked(chain, trained), optax.stateless(lambda updates, _: zeros(updates))
-    )
+    zeros = optax.stateless(lambda updates, _: without_frozen(config, everything, updates))
+    return optax.chain(optax.masked(chain, trained), zeros)
+
+
+def frozen_layers(config: Config) -> int | None:
+    """The number of lowest layers that are frozen, together with the embeddings; None if nothing
+    is frozen."""
+    freeze = config.optim.freeze
+    if not freeze:
+        return None
+    return 0 if freeze == 'embeddings' else int(freeze)
+
+
+def is_frozen(config: Config, fact: ParameterInfo) -> bool:
+    """Returns whether a whole parameter is frozen, so that the optimizer has no state for it."""
+    layers = frozen_layers(config)
+    if layers is None:
+        return False
+    everything = layers >= config.model.num_hidden_layers
+    return fact.part == 'embeddings' or (fact.part == 'layers' and everything)
+
+
+def without_frozen(config: Config, info: Any, changes: Any) -> Any:
+    """`changes`, which are gradients or updates, with 0 for frozen parameters."""
+    layers = frozen_layers(config)
+
+    def kept(fact: ParameterInfo, change: jax.Array) -> jax.Array:
+        if is_frozen(config, fact):
+            return jnp.zeros_like(change)
+        if fact.part == 'layers' and layers:
+            return change.at[:layers].set(0.0)
+        return change
+
+    return jax.tree.map(kept, info, changes)
 
 
 def _scale_by_trust_ratio(info: Any) -> optax.GradientTransformation:

@@ -1,7 +1,6 @@
 """The progress of a run on stderr: a live line in a terminal, otherwise a line per report."""
 
 import collections
-import datetime
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from bert_jax.tasks import measures
 Metrics = Mapping[str, float | int | str | None]
 BAR = 5  # the smallest width of the bar in characters
 REFRESH = 0.5  # seconds between the numbers of two steps
+PROGRAMS = {'training': 'the training step', 'evaluating': 'the evaluation'}
 NOT_IN_CONSOLE = re.compile(
     'padding_fraction|.*_perplexity|grad_norm|.*_per_second|mfu|input_wait_fraction|task_loss'
     '|learning_rate|skipped_steps|nonfinite'
@@ -30,9 +30,10 @@ class Progress:
 
     def __init__(self, start_step: int, num_steps: int):
         self._console = rich.console.Console(stderr=True)
-        self._num_steps, self._step, self._start = num_steps, start_step, start_step
+        self._num_steps, self._step = num_steps, start_step
         self._begin = self._since = time.monotonic()
         self._state, self._program = 'starting', ''
+        self._compiled = set[tuple[str, str]]()  # states and shapes
         self._spent = collections.defaultdict[str, float](float)
         self._timed = 0  # the number of timed steps, without those that were compiled
         self._numbers_at, self._numbers, self._pace = 0.0, '', list[str]()
@@ -58,12 +59,15 @@ class Progress:
         self._show()
         self._bar.start()
 
-    def state(self, name: str, program: str = '') -> None:
-        """Shows what the run does from now on: compiling, training, evaluating or saving. program:
-        what is compiled."""
-        now = time.monotonic()
+    def state(self, name: str, shape: str = '') -> None:
+        """Shows what the run does from now on: training, evaluating or saving. shape: the shape of
+        the batch. The state is 'compiling' if the run has not done this with such a batch yet."""
+        now, program = time.monotonic(), ''
         self._spent[self._state] += now - self._since
         self._since = now
+        if shape and (name, shape) not in self._compiled:
+            self._compiled.add((name, shape))
+            name, program = 'compiling', f'{PROGRAMS[name]} for {shape}'
         if (name, program) != (self._state, self._program):
             self._state, self._program = name, program
             self._show()
@@ -82,11 +86,10 @@ class Progress:
             self._numbers = self._fitting(metrics)
             self._show()
         elif self._live:
-            self._print(_evaluation(step, metrics))
+            self._print(f'step {step} {split}: {_described(metrics)}')
         elif self._first:
-            per_step = (time.monotonic() - self._begin) / max(step - self._start, 1)
-            left = datetime.timedelta(seconds=int(per_step * (self._num_steps - step)))
-            say(f'step {step}/{self._num_steps} {_text(split, metrics)} ETA {left}')
+            parts = [_described(metrics), *_pace(metrics), self._left()]
+            say(f'step {step}/{self._num_steps} {split}: {"; ".join(parts)}')
 
     def note(self, line: str) -> None:
         """Prints a line."""
@@ -161,30 +164,22 @@ def _accuracy(metric: str, value: Any, digits: int = 3) -> str:
     return f'{metric.replace("_", " ")} {_number(value, digits)}'
 
 
-def _evaluation(step: int, metrics: Metrics) -> str:
-    """Returns the text for an evaluation. In pretraining it has the accuracy and the loss of each
+def _described(metrics: Metrics) -> str:
+    """Returns the text for a report. In pretraining it has the accuracy and the loss of each
     measure; otherwise it has the scores and after them the losses."""
     losses, others = _by_kind(metrics)
     parts = list[str]()
     for metric, value in others.items():
         name, group = measures.parts(metric)
-        loss = losses.pop(f'{name}_loss', None) if group == 'accuracy' else None
-        parts.append(_accuracy(metric, value) + ('' if loss is None else f', loss {_number(loss)}'))
+        text, loss = _accuracy(metric, value), f'{name}_loss'
+        if group == 'accuracy' and loss in losses:
+            text += f', loss {_number(losses.pop(loss))}'
+        parts.append(text)
     for metric, value in losses.items():
         name, _ = measures.parts(metric)
         label = f'{measures.label(name)}: ' if name in measures.MEASURES else ''
         parts.append(f'{label}loss {_number(value)}')
-    return f'step {step} eval: {"; ".join(parts)}'
-
-
-def _text(split: str, metrics: Metrics) -> str:
-    """The metrics in a line of a log."""
-    parts = [
-        f'{name} {_number(value)}'
-        for name, value in metrics.items()
-        if not NOT_IN_CONSOLE.fullmatch(name)
-    ]
-    return ' '.join([split, *parts, *_pace(metrics)])
+    return '; '.join(parts)
 
 
 def _pace(metrics: Metrics) -> list[str]:

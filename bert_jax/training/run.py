@@ -53,8 +53,8 @@ class Run:
     batches: TrainBatches
     eval_set: EvalSets
     start_lines: Mapping[str, str]
+    given: Config
     examples: Callable[[Step], Examples | None] = lambda _: None
-    given: Config | None = None
     new_tokens: NewTokens = dataclasses.field(default_factory=dict)
 
     def train(self, stopper: Stopper | None = None) -> TrainState:
@@ -98,10 +98,8 @@ class Run:
         return state
 
 
-def as_given(config: Config, given: Config | None) -> Config:
+def as_given(config: Config, given: Config) -> Config:
     """Returns `config` with the folders of other models as the user gave them; see `Run`."""
-    if given is None:
-        return config
     distill = dataclasses.replace(config.distill, teacher=given.distill.teacher)
     decoder = given.init_decoder_from
     return dataclasses.replace(

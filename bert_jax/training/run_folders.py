@@ -42,10 +42,9 @@ def of_runs(config: Config, workdir: epath.Path) -> list[epath.Path]:
     return [path for folder in tasks for path in of_seeds(config, folder).values()]
 
 
-def begun(config: Config, workdir: epath.Path) -> dict[epath.Path, bool]:
-    """The folder of each run, and whether the run has saved a checkpoint, so that it does not need
-    config.init_from any more."""
-    return {path: bool(saved_steps(path)) for path in of_runs(config, workdir)}
+def not_begun(config: Config, workdir: epath.Path) -> list[epath.Path]:
+    """The folders of the runs that have no checkpoint yet, so that they need config.init_from."""
+    return [path for path in of_runs(config, workdir) if not saved_steps(path)]
 
 
 def is_run(folder: str, config: Config, workdir: epath.Path) -> bool:

@@ -11,14 +11,16 @@ file is stale if it is not touched for SILENT seconds.
 
 import contextlib
 import dataclasses
+import datetime
 import json
 import logging
 import os
 import pathlib
 import secrets
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -27,14 +29,67 @@ from etils import epath
 from bert_jax.config.errors import first_line
 from bert_jax.config.files import is_remote
 from bert_jax.parallel.mesh import of_process_0
-from bert_jax.training.owner import Owner, born, machine, myself
 
 LOG = logging.getLogger('bert_jax.training.running')
 FILE = 'running.json'
 BEAT, SILENT = 10.0, 45.0  # seconds between touches; seconds without a touch until a file is stale
-FORGOTTEN = 600.0  # a file without a touch for so many seconds is stale at once
 SETTLE = 2.0  # seconds until a file in an object store shows which of two processes wrote it last
-MESSAGE = 1200  # bytes of a message to the other processes of a run
+MESSAGE = 1200  # bytes of a message of process 0 to the other processes of a run
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """The process that trains in a workdir.
+
+    machine: identifies the running system and the container in which `pid` and `born` are valid.
+    born: the time at which the process began, in the unit of /proc. since: the same time as a date.
+    token: a random text that identifies this owner. touched: the time in seconds at which the file
+    was written last. workdir: its path on that machine; '' if it is behind a URL.
+    """
+
+    host: str
+    machine: str
+    pid: int
+    born: str
+    since: str
+    token: str
+    touched: float = 0.0
+    workdir: str = ''
+
+    def __str__(self) -> str:
+        return f'process {self.pid} on host {self.host}, since {self.since}'
+
+
+def myself(workdir: str = '') -> Owner:
+    """This process as the owner of `workdir`."""
+    now = datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%d %H:%M UTC')
+    host, pid, token = socket.gethostname(), os.getpid(), secrets.token_hex(8)
+    return Owner(host, machine(), pid, born(pid), now, token, time.time(), workdir)
+
+
+def machine() -> str:
+    """Returns a text that identifies the running system and the container of this process."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip())
+        parts.append(os.readlink('/proc/self/ns/pid'))
+    return ' '.join(parts)
+
+
+def born(pid: int) -> str:
+    """Returns when the process began, in the unit of /proc; '' if the system has no /proc.
+
+    Raises ProcessLookupError if there is no such process.
+    """
+    try:
+        text = pathlib.Path(f'/proc/{pid}/stat').read_text()
+    except OSError:
+        os.kill(pid, 0)
+        return ''
+    state, *values = text.rpartition(')')[2].split()
+    if state in ('Z', 'X'):  # it has ended, and its parent has not asked for its exit code yet
+        raise ProcessLookupError(pid)
+    return values[18]
 
 
 def _read(path: epath.Path) -> Owner | None:
@@ -45,36 +100,18 @@ def _read(path: epath.Path) -> Owner | None:
         return None
 
 
-def _touched(path: epath.Path) -> tuple[str, float]:
-    """Returns a text that changes with each touch, and the time of the last touch in seconds."""
-    owner = _read(path)
-    last = owner.touched if owner else 0.0
-    if not is_remote(path):
-        with contextlib.suppress(OSError):
-            last = os.stat(path).st_mtime
-    return f'{owner and owner.token} {last}', last
-
-
-def _age(path: epath.Path) -> float:
-    """The seconds since the file was written or touched, by the clock of its file system, because
-    the clock of this machine or of the other one may be wrong. 0.0 if it is not known."""
-    probe = path.with_name(f'.{path.name}.{secrets.token_hex(4)}')
-    try:
-        probe.write_text('')
-        last, now = (file.stat().mtime for file in (path, probe))
-        return now - last if last and now else 0.0
-    except Exception:  # each file system raises errors of its own types
-        return 0.0
-    finally:
-        with contextlib.suppress(Exception):
-            probe.unlink()
+def _touched(path: epath.Path) -> str:
+    """Returns a text that changes with each touch of the file."""
+    with contextlib.suppress(OSError):
+        return f'{path.read_text()} {0 if is_remote(path) else os.stat(path).st_mtime}'
+    return ''
 
 
 def _is_alive(owner: Owner, path: epath.Path) -> bool:
     """Returns whether the owner of a workdir still runs. If it is on another machine, this may take
     SILENT seconds."""
     if owner.machine == machine():
-        if os.path.isdir(owner.workdir) and not _same_folder(owner.workdir, path.parent):
+        if os.path.isdir(owner.workdir) and not os.path.samefile(owner.workdir, path.parent):
             return False  # the workdir is a copy of that of the process
         try:
             return born(owner.pid) == owner.born
@@ -82,25 +119,16 @@ def _is_alive(owner: Owner, path: epath.Path) -> bool:
             return False
         except PermissionError:  # the process of another user
             return True
-    before = _touched(path)[0]
-    if _age(path) > FORGOTTEN:
-        return False
+    before = _touched(path)
     LOG.warning('%s was used by %s; waiting to see if it still runs', path.parent, owner)
     end = time.monotonic() + SILENT
     while time.monotonic() < end:
         time.sleep(min(1.0, BEAT / 4))
         if not path.exists():
             return False
-        if _touched(path)[0] != before:
+        if _touched(path) != before:
             return True
     return False
-
-
-def _same_folder(one: str, other: epath.Path) -> bool:
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
 
 
 def refuse_second(workdir: epath.PathLike) -> Owner | None:
@@ -118,29 +146,27 @@ def refuse_second(workdir: epath.PathLike) -> Owner | None:
     return owner
 
 
-def refuse_second_run(workdir: epath.PathLike) -> None:
-    """Raises ValueError in all processes of this run if another run trains in the workdir."""
-    problem = ''
-    if jax.process_index() == 0:
-        try:
-            refuse_second(workdir)
-        except ValueError as error:
-            problem = str(error)
-    if problem := message_of_process_0(problem):
-        raise ValueError(problem)
-
-
 class _Hold:
     """This process as the owner of a workdir, and the thread that touches its file."""
 
     def __init__(self, path: epath.Path):
         self.path, self.lost_to = path, ''
-        folder = '' if is_remote(path) else os.path.realpath(path.parent)
-        self.owner = dataclasses.replace(myself(), workdir=folder)
+        self.owner = myself('' if is_remote(path) else os.path.realpath(path.parent))
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def begin(self) -> None:
+        """Writes the file. Raises ValueError if another run has it, or if it cannot be written."""
+        try:
+            self._begin()
+        except ValueError:
+            raise
+        except Exception as error:  # each file system raises errors of its own types
+            raise ValueError(
+                f'--workdir={self.path.parent} cannot be written to ({first_line(error)})'
+            ) from error
+
+    def _begin(self) -> None:
         stale = refuse_second(self.path.parent)
         if stale is not None:
             LOG.warning('%s was left by %s, which has ended', self.path, stale)
@@ -163,21 +189,16 @@ class _Hold:
     def _create(self, stale: Owner | None) -> None:
         """Creates the file. If another process does so at the same time, only one succeeds."""
         path = pathlib.Path(self.path)
-        own = path.with_name(f'.{path.name}.{self.owner.token}')
         if stale is not None:
+            own = path.with_name(f'.{path.name}.{self.owner.token}')
             path.rename(own)
             found = _read(epath.Path(own))
             if found is not None and found.token != stale.token:  # another process replaced it
                 own.rename(path)
                 return
-        own.write_text(self._text())
-        try:
-            with contextlib.suppress(FileExistsError):
-                os.link(own, path)
-        except OSError:  # a file system without hard links
-            with contextlib.suppress(FileExistsError), path.open('x') as file:
-                file.write(self._text())
-        own.unlink(missing_ok=True)
+            own.unlink()
+        with contextlib.suppress(FileExistsError), path.open('x') as file:
+            file.write(self._text())
 
     def _text(self) -> str:
         owner = dataclasses.replace(self.owner, touched=time.time())
@@ -234,16 +255,8 @@ def alone_in(workdir: epath.PathLike) -> Iterator[None]:
     if str(path) in _HELD:
         yield
         return
-    hold, problem = _Hold(path), ''
-    if jax.process_index() == 0:
-        try:
-            hold.begin()
-        except ValueError as error:
-            problem = str(error)
-        except Exception as error:  # each file system raises errors of its own types
-            problem = f'--workdir={workdir} cannot be written to ({first_line(error)})'
-    if problem := message_of_process_0(problem):
-        raise ValueError(problem)
+    hold = _Hold(path)
+    by_process_0(hold.begin)
     _HELD[str(path)] = hold
     try:
         yield
@@ -253,7 +266,14 @@ def alone_in(workdir: epath.PathLike) -> Iterator[None]:
             hold.release()
 
 
-def message_of_process_0(message: str) -> str:
-    """Returns the message of process 0, in all processes of the run."""
-    padded = np.frombuffer(message.encode()[:MESSAGE].ljust(MESSAGE), np.uint8)
-    return bytes(of_process_0(padded)).decode('utf-8', 'replace').strip()
+def by_process_0(action: Callable[[], object]) -> None:
+    """Calls `action` in process 0. If it raises ValueError, all processes of the run raise it."""
+    problem = ''
+    if jax.process_index() == 0:
+        try:
+            action()
+        except ValueError as error:
+            problem = str(error)
+    padded = np.frombuffer(problem.encode()[:MESSAGE].ljust(MESSAGE), np.uint8)
+    if problem := bytes(of_process_0(padded)).decode('utf-8', 'replace').strip():
+        raise ValueError(problem)

@@ -51,11 +51,6 @@ class StepMonitor:
                 return
             yield batch
 
-    def is_new(self, phase: Phase) -> bool:
-        """Returns whether the step has not run with batches of this shape yet, so that it will be
-        compiled."""
-        return phase not in self._compiled
-
     def add(self, step: int, step_sums: Sums, phase: Phase) -> None:
         """Records a step that was started. The first step of each batch shape is not timed.
 
@@ -63,7 +58,7 @@ class StepMonitor:
         """
         self._unchecked.append((step, step_sums['nonfinite'][0]))
         self._recent = [*self._recent[-MAX_STEPS_AHEAD:], step_sums]
-        if self.is_new(phase):
+        if phase not in self._compiled:
             self._compiled.add(phase)
             jax.block_until_ready(step_sums)
             shape = f'{phase.batch_size} x {phase.max_seq_length} tokens'

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from etils import epath
 
 from bert_jax.config import Config, DistillConfig, ModelConfig
@@ -17,20 +16,22 @@ from bert_jax.models.parameters import ParameterInfo
 from bert_jax.tasks.distillation import DistillTask
 from bert_jax.training import initialization
 from bert_jax.training.checkpoint import saved_params
-from bert_jax.training.initialization import flatten, initial_params, unflatten
+from bert_jax.training.initialization import flatten, initial_params, spread_layers, unflatten
 from bert_jax.training.train_step import Step, TrainState
 
 LOG = logging.getLogger('bert_jax.training.teacher')
 
 
-def load(source: epath.PathLike, step: Step, key: jax.Array) -> Any:
+def load(source: epath.PathLike, step: Step) -> Any:
     """The teacher's float32 parameters, with the shardings of `step.frozen`.
 
-    key: the random key for padding rows of the vocabulary tables, which no loss reads. Raises
-    ValueError as `initial_params` does.
+    Padding rows of the vocabulary tables, which no loss reads, are 0. Raises ValueError as
+    `initial_params` does.
     """
-    fresh = dataclasses.replace(step, frozen=_as_saved(step)).init_frozen(key)
-    return initial_params(source, fresh, step.frozen_info)
+    zeros = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding), _as_saved(step)
+    )
+    return initial_params(source, zeros, step.frozen_info)
 
 
 def check(source: epath.PathLike, step: Step) -> None:
@@ -53,7 +54,7 @@ def starts_student(config: Config) -> bool:
     return config.distill.init_from_teacher and not config.init_from
 
 
-def begin(config: Config, step: Step, state: TrainState, key: jax.Array) -> tuple[TrainState, Any]:
+def begin(config: Config, step: Step, state: TrainState) -> tuple[TrainState, Any]:
     """Returns the state and the values of `step.frozen`, which are () without a teacher.
 
     The state of a new run receives the parameters that the student takes from the teacher.
@@ -61,7 +62,7 @@ def begin(config: Config, step: Step, state: TrainState, key: jax.Array) -> tupl
     if not step.frozen:
         return state, ()
     assert isinstance(step.task, DistillTask), step.task
-    params = load(config.distill.teacher, step, key)
+    params = load(config.distill.teacher, step)
     if starts_student(config) and not int(state.step):
         layers = chosen_layers(config.model, step.task.teacher_config, config.distill)
         started = student_params(state.params, step.info, params, layers)
@@ -83,7 +84,7 @@ def chosen_layers(student: ModelConfig, teacher: ModelConfig, given: DistillConf
                 f'{plural(count, "layer")}; choose the layers, for example '
                 '--config.distill.layers="(0,0,1)", or set --config.distill.init_from_teacher=False'
             )
-        return np.rint(np.linspace(0, count - 1, needed)).astype(int).tolist()
+        return spread_layers(needed, count)
     layers = [int(number) for number in given.layers]
     if len(layers) != needed or max(layers) >= count:
         raise ValueError(

@@ -8,10 +8,12 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flax import traverse_util
+
+from bert_jax.tasks import measures
 
 # tensorboardX imports PyTorch if it is installed, which takes two seconds and is not needed here.
 _hidden = {'torch': None} if 'torch' not in sys.modules else {}
@@ -89,9 +91,9 @@ def tag(name: str) -> str:
             return f'{group}/{name}'
     if name == 'loss':
         return 'loss/total'
-    for suffix in ('loss', 'accuracy'):
-        if name.endswith(f'_{suffix}'):
-            return f'{suffix}/{name.removesuffix(f"_{suffix}")}'
+    measure, kind = measures.parts(name)
+    if measure:
+        return f'{kind}/{measure}'
     return f'loss/{name}' if name.endswith('_perplexity') else f'score/{name}'
 
 
@@ -99,10 +101,7 @@ def charted(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """The metrics that are numbers, without the copies among those of fine-tuning: `task_loss` is
     the same as `loss`, and `score` is often one of the other scores."""
     for name, value in values.items():
-        others = (other for key, other in values.items() if key != name)
-        if isinstance(value, int | float) and not _is_copy(name, value, others):
+        others = [other for key, other in values.items() if key != name]
+        is_copy = name == 'task_loss' or (name == 'score' and value in others)
+        if isinstance(value, int | float) and not is_copy:
             yield name, value
-
-
-def _is_copy(name: str, value: float, others: Iterable[Any]) -> bool:
-    return name == 'task_loss' or (name == 'score' and value in others)

@@ -20,10 +20,13 @@ from bert_jax.parallel.sharding import abstract_batch, abstract_state, batch_sha
 from bert_jax.tasks.losses import Sums
 from bert_jax.tasks.task import Task
 from bert_jax.training import random_streams
-from bert_jax.training.frozen import frozen as without_gradients
-from bert_jax.training.frozen import frozen_layers
 from bert_jax.training.gradients import batch_gradients
-from bert_jax.training.optimizer import make_optimizer, make_schedule
+from bert_jax.training.optimizer import (
+    frozen_layers,
+    make_optimizer,
+    make_schedule,
+    without_frozen,
+)
 
 # The last argument is `Step.init_frozen`, or () for a task without frozen parameters.
 TrainStep = Callable[..., tuple['TrainState', Sums]]
@@ -59,15 +62,6 @@ def memory_of(state: TrainState) -> Batch:
     return state.memory if isinstance(state, StateWithMemory) else {}
 
 
-def state_of(
-    step: jax.Array, skipped: jax.Array, params: Any, opt_state: Any, memory: Batch
-) -> TrainState:
-    """Returns a state with this memory; a state without one if `memory` is {}."""
-    if memory:
-        return StateWithMemory(step, skipped, params, opt_state, memory)
-    return TrainState(step, skipped, params, opt_state)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Step:
     """The jitted training and evaluation steps of a task, made by `build_step`.
@@ -98,9 +92,10 @@ class Step:
 
         def make(key: jax.Array) -> Any:
             params = self.task.init(random_streams.stream(key, 'params', 0))
-            memory = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), memory_of(self.abstract))
-            counter = jnp.int32(0)
-            return nn.unbox(state_of(counter, counter, params, self.tx.init(params), memory))
+            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.abstract)
+            return nn.unbox(
+                dataclasses.replace(zeros, params=params, opt_state=self.tx.init(params))
+            )
 
         state: TrainState = jax.jit(make, out_shardings=self._shardings)(key)
         return state
@@ -129,7 +124,6 @@ class Step:
         the state change.
         """
         task, accum_steps = self.task, self.config.train.accum_steps
-        trained = functools.partial(without_gradients, self.config, self.info)
 
         def step(
             state: TrainState, batch: Batch, key: jax.Array, frozen: Any = ()
@@ -141,19 +135,19 @@ class Step:
                 }
                 batch = batch | memory_of(state)
                 loss, sums, grads, memory = batch_gradients(
-                    task, self.info, state.params, batch, rngs, accum_steps, trained, frozen
+                    task, self.info, state.params, batch, rngs, accum_steps, frozen
                 )
+                grads = without_frozen(self.config, self.info, grads)
                 grad_norm = optax.tree.norm(grads)
                 learning_rate = jnp.asarray(self.schedule(state.step), jnp.float32)
                 updates, opt_state = self.tx.update(grads, state.opt_state, state.params)
                 finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
                 finite &= jnp.isfinite(learning_rate * optax.tree.norm(updates))
                 params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
-                params, opt_state, memory = jax.tree.map(
-                    lambda new, old: jnp.where(finite, new, old),
-                    (params, opt_state, memory),
-                    (state.params, state.opt_state, memory_of(state)),
-                )
+                updated = dataclasses.replace(state, params=params, opt_state=opt_state)
+                if isinstance(updated, StateWithMemory):
+                    updated = dataclasses.replace(updated, memory=memory)
+                updated = jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, state)
             skipped = state.skipped + ~finite
             scalars = {
                 'loss': loss,
@@ -163,7 +157,7 @@ class Step:
                 'skipped_steps': skipped.astype(jnp.float32),
             }
             sums |= {name: (value, jnp.ones(())) for name, value in scalars.items()}
-            return state_of(state.step + 1, skipped, params, opt_state, memory), sums
+            return dataclasses.replace(updated, step=state.step + 1, skipped=skipped), sums
 
         return jax.jit(
             step,

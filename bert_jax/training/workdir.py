@@ -162,11 +162,8 @@ def _other_start(
         same = before == now
     else:
         same, now = _same_folder(saved.init_from, config.init_from), ''
-    if same and saved.reinit_layers == config.reinit_layers:
-        return []
     if same:
-        layers = f'config.reinit_layers is {config.reinit_layers}'
-        return [f'{layers}, but the run has {saved.reinit_layers}']
+        return []
     parameters = f' (parameters {now})' if now else ''
     began = f'{saved.init_from} (parameters {before})' if now else saved.init_from
     return [
@@ -253,19 +250,19 @@ def set_aside(workdir: epath.Path) -> None:
     Process 0 does so. All processes raise ValueError if a run is training there, or if the folder
     cannot be renamed.
     """
-    problem = ''
-    if jax.process_index() == 0 and workdir.exists() and any(workdir.iterdir()):
+
+    def rename() -> None:
+        if not workdir.exists() or not any(workdir.iterdir()):
+            return
+        running.refuse_second(workdir)
+        aside = name_aside(workdir)
         try:
-            running.refuse_second(workdir)
-            aside = name_aside(workdir)
             workdir.rename(aside)
-            LOG.info('%s is now %s', workdir, aside)
-        except ValueError as error:
-            problem = str(error)
         except OSError as error:
-            problem = f'{workdir} cannot be renamed ({error})'
-    if problem := running.message_of_process_0(problem):
-        raise ValueError(problem)
+            raise ValueError(f'{workdir} cannot be renamed ({error})') from error
+        LOG.info('%s is now %s', workdir, aside)
+
+    running.by_process_0(rename)
 
 
 def name_aside(workdir: epath.Path) -> epath.Path:

@@ -17,7 +17,7 @@ from bert_jax.config import ModelConfig
 from bert_jax.convert import rules
 from bert_jax.convert.families.bert import BERT
 from bert_jax.convert.folders import convert_in, convert_out
-from bert_jax.convert.tf1_names import TF1
+from bert_jax.convert.tf1 import TF1
 from bert_jax.inference import model_dir
 from bert_jax.models.heads import PRETRAINING_HEADS
 from bert_jax.models.inputs import EncoderInputs

@@ -81,7 +81,7 @@ def test_what_is_not_computed_is_named(tmp_path: pathlib.Path, name: str) -> Non
     neutral = generation_settings.NOT_COMPUTED[name]
     for value in (neutral, None, []):
         assert read(tmp_path, {name: value}).notes == ()
-    other: Any = True if neutral is False else [7] if neutral is None else 1.5
+    other: Any = [7] if neutral is None else 1.5
     (line,) = read(tmp_path, {name: other}).notes
     assert f'does not compute, so its texts may differ from those of transformers: {name}=' in line
     (tmp_path / generation_settings.FILE).unlink()
@@ -107,14 +107,14 @@ def test_what_is_said(tmp_path: pathlib.Path, given: dict[str, Any], message: st
     ('given', 'message'),
     [
         ({'num_beams': 0}, 'num_beams is 0; expected a positive integer'),
-        ({'num_beams': 4.0}, 'num_beams is 4.0; expected int'),
-        ({'num_beams': True}, 'num_beams is True; expected int'),
-        ({'length_penalty': '2'}, "length_penalty is '2'; expected int or float"),
-        ({'early_stopping': 'always'}, "early_stopping is 'always'; expected bool"),
+        ({'num_beams': 4.0}, 'num_beams must be int, not 4.0'),
+        ({'num_beams': True}, 'num_beams must be int, not True'),
+        ({'length_penalty': '2'}, "length_penalty must be float, not '2'"),
+        ({'early_stopping': 'always'}, "early_stopping must be bool, not 'always'"),
         ({'no_repeat_ngram_size': -1}, 'no_repeat_ngram_size is -1; expected 0 or more'),
-        ({'max_length': 1}, 'max_length is 1; expected 2 or more'),
-        ({'max_new_tokens': 0}, 'max_new_tokens is 0; expected 1 or more'),
-        ({'min_length': -1}, 'min_length is -1; expected 0 or more'),
+        ({'max_length': 1}, 'max_length is 1; expected an integer >= 2'),
+        ({'max_new_tokens': 0}, 'max_new_tokens is 0; expected an integer >= 1'),
+        ({'min_length': -1}, 'min_length is -1; expected an integer >= 0'),
         ({'decoder_start_token_id': 0}, r'decoder_start_token_id is 0; .* only 2, .*\[CLS\]'),
         ({'bos_token_id': 0}, 'bos_token_id is 0; bert_jax supports only 2'),
         (

@@ -16,7 +16,7 @@ from etils import epath
 from bert_jax import predict
 from bert_jax.batch import synthetic
 from bert_jax.config import Config, MeshConfig
-from bert_jax.data.labelled import pairs
+from bert_jax.data.labelled.examples import Example
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning import predictions, printed, settings
@@ -175,7 +175,7 @@ def test_what_is_odd_about_targets_is_counted() -> None:
 
     def counted(*targets: str) -> dict[str, int]:
         summary = Summary()
-        examples = [pairs.Pair('a film', target, '') for target in targets]
+        examples = [Example('a film', target, None, '') for target in targets]
         split = made.encode(examples, summary, 'train')
         batch = split.rows.batch(np.arange(len(targets)), len(targets), 16)
         assert batch['target_ids'].shape == (len(targets), 4)
@@ -204,9 +204,9 @@ def test_long_files_are_read_as_they_are_written(
     none = lambda rows, _: {'written_ids': np.zeros((len(rows), 2), int)}  # noqa: E731
     monkeypatch.setattr(bert, 'predict', none)
 
-    def watched() -> Iterator[pairs.Pair]:
+    def watched() -> Iterator[Example]:
         for pair in made.read(str(tmp_path / 'a.txt'), Summary()):
-            seen.append(pair.source)
+            seen.append(pair.text)
             yield pair
 
     for i, _ in enumerate(predictions._predicted(bert, made, watched())):

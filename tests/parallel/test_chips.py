@@ -12,10 +12,8 @@ from bert_jax.parallel import chips
 @pytest.mark.parametrize(
     ('kind', 'peak'),
     [
-        ('TPU v4', 275e12),
         ('TPU v5 lite', 197e12),
         ('TPU v5', 459e12),
-        ('TPU v6 lite', 918e12),
         ('NVIDIA A100-SXM4-40GB', 312e12),
         ('NVIDIA H100 80GB HBM3', 989e12),
         ('NVIDIA H100 PCIe', 756e12),

@@ -1,6 +1,5 @@
 """The compiler options of the step: which there are, and that the compiler accepts them."""
 
-import runpy
 import types
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 import pytest
 import small_run
 from jax.sharding import NamedSharding, PartitionSpec
-from tiny_model import ROOT
+from tiny_model import configured
 
-from bert_jax.config import Config, from_dict
+from bert_jax.config import Config
 from bert_jax.parallel import sharding, xla_options
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.performance import roofline, topologies
@@ -23,7 +22,8 @@ SLICES = ('v5e-256', 'v4-128', 'v5p-128', 'v6e-256', 'tpu7x-128')
 
 
 def mesh_of(platform: str) -> Any:
-    return types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform=platform)]))
+    device = types.SimpleNamespace(platform=platform, device_kind='TPU v4')
+    return types.SimpleNamespace(devices=np.array([device]))
 
 
 @pytest.mark.parametrize('platform', ['gpu', 'cuda'])
@@ -96,18 +96,11 @@ def test_an_option_that_the_user_sets_is_left_out(
 def narrow_large() -> Config:
     """configs/large.py with its mesh and optimizer, but two narrow layers without dropout and one
     phase, so that it compiles several times as fast. The full width fails in the same way."""
-    config = runpy.run_path(str(ROOT / 'configs' / 'large.py'))['get_config']()
-    config.model.update(
-        vocab_size=2048,
-        hidden_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=256,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    config.train.phases = config.train.phases[:1]
-    return from_dict(config.to_dict())
+    sizes = {'vocab_size': 2048, 'hidden_size': 128, 'num_hidden_layers': 2}
+    sizes |= {'num_attention_heads': 2, 'intermediate_size': 256}
+    rates = dict.fromkeys(('hidden_dropout_prob', 'attention_probs_dropout_prob'), 0.0)
+    changes = {f'model.{key}': value for key, value in {**sizes, **rates}.items()}
+    return configured('large', changes | {'train.phases': ((112_500, 128, 4_096, 20),)})
 
 
 @pytest.mark.parametrize('name', SLICES)

@@ -19,7 +19,6 @@ import functools
 import multiprocessing
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -44,20 +43,15 @@ LENGTH = flags.DEFINE_integer('max_seq_length', 128, 'Tokens of a sequence.')
 
 
 def our_step(config: Config, phase: Phase, batch: dict[str, np.ndarray]) -> Callable[[], float]:
-    task = PretrainTask(config.model)
-    mesh, key = (
-        make_mesh(PRESETS['dp']),
-        random_streams.root(0, config.train.prng_impl),
-    )
-    spec = task.batch_spec(phase)
+    task, mesh = PretrainTask(config.model), make_mesh(PRESETS['dp'])
+    key = random_streams.root(0, config.train.prng_impl)
     built = train_step.build_step(config, task, mesh)
     state = built.init(key)
-    step = built.train
-    arrays = sharding.shard_batch(batch, spec, mesh)
+    arrays = sharding.shard_batch(batch, task.batch_spec(phase), mesh)
 
     def run() -> float:
         nonlocal state
-        state, sums = step(state, arrays, key)
+        state, sums = built.train(state, arrays, key)
         return float(sums['loss'][0])
 
     return run
@@ -66,20 +60,16 @@ def our_step(config: Config, phase: Phase, batch: dict[str, np.ndarray]) -> Call
 def torch_step(
     config: Config, phase: Phase, batch: dict[str, np.ndarray], masked_only: bool = False
 ) -> Callable[[], float]:
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        sys.exit(f'{error}; this comparison needs: pip install torch transformers')
+    import their_training
+    import torch
+    import transformers
+
     model: Any = transformers.BertForPreTraining(_their_config(config.model))
     gpu = torch.cuda.is_available()
     device = torch.device('cuda' if gpu else 'cpu')
     torch.set_float32_matmul_precision('high' if gpu else 'highest')
     model.to(device).train()
-    decayed = [p for name, p in model.named_parameters() if _decays(name)]
-    others = [p for name, p in model.named_parameters() if not _decays(name)]
-    groups = [{'params': decayed, 'weight_decay': 0.01}, {'params': others, 'weight_decay': 0.0}]
-    torch_optimizer = torch.optim.AdamW(groups, lr=1e-4, eps=1e-6, fused=gpu or None)
+    torch_optimizer = their_training.adamw(model, config.optim, fused=gpu or None)
     labels = np.full(batch['input_ids'].shape, -100)
     np.put_along_axis(labels, batch['masked_lm_positions'], batch['masked_lm_ids'], axis=1)
     names = 'input_ids', 'token_type_ids', 'attention_mask', 'next_sentence_labels'
@@ -107,13 +97,9 @@ def torch_step(
     forward = torch.compile(forward) if gpu else forward
 
     def run() -> float:
-        torch_optimizer.zero_grad()
         with torch.autocast(device.type, torch.bfloat16, enabled=gpu):
             loss = forward()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        torch_optimizer.step()
-        return loss.item()
+        return their_training.update(torch_optimizer, loss, config.optim)
 
     return run
 
@@ -121,20 +107,10 @@ def torch_step(
 def _their_config(model: ModelConfig) -> Any:
     import transformers
 
-    return transformers.BertConfig(
-        vocab_size=model.vocab_size,
-        hidden_size=model.hidden_size,
-        num_hidden_layers=model.num_hidden_layers,
-        num_attention_heads=model.num_attention_heads,
-        intermediate_size=model.intermediate_size,
-        hidden_dropout_prob=model.hidden_dropout_prob,
-        attention_probs_dropout_prob=model.attention_probs_dropout_prob,
-        attn_implementation='sdpa',
-    )
-
-
-def _decays(name: str) -> bool:
-    return not name.endswith('bias') and 'LayerNorm' not in name
+    names = ['vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads']
+    names += ['intermediate_size', 'hidden_dropout_prob', 'attention_probs_dropout_prob']
+    values = {name: getattr(model, name) for name in names}
+    return transformers.BertConfig(**values, attn_implementation='sdpa')
 
 
 def serve(make: Callable[..., Callable[[], float]], pipe: Any, *args: Any) -> None:

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import reference
 from absl import app, flags
-from reference import Both, torch
+from reference import Both, their_training, torch
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, DataConfig, MeshConfig, OptimConfig, Phase, TrainConfig
@@ -31,19 +31,12 @@ from bert_jax.training import optimizer, random_streams, train_step
 
 def their_loss(model: Any, inputs: Mapping[str, np.ndarray]) -> Any:
     """BERT's loss by their logits: masked words weighted, each term divided by its count."""
-    arrays = ('input_ids', 'token_type_ids', 'attention_mask')
-    outputs = model(**{name: torch.tensor(inputs[name]).long() for name in arrays})
-    positions, ids = (
-        torch.tensor(inputs[name]).long() for name in ('masked_lm_positions', 'masked_lm_ids')
-    )
-    logits = torch.take_along_dim(outputs.prediction_logits, positions[:, :, None], 1)
-    losses = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), ids.flatten(), reduction='none'
-    )
-    weights = torch.tensor(inputs['masked_lm_weights']).flatten()
+    outputs = model(**their_training.texts(inputs))
+    total, count = their_training.masked_lm_loss(outputs.prediction_logits, inputs)
     labels = torch.tensor(inputs['next_sentence_labels']).long()
-    next_sentence = torch.nn.functional.cross_entropy(outputs.seq_relationship_logits, labels)
-    return (losses * weights).sum() / weights.sum() + next_sentence
+    return total / count + torch.nn.functional.cross_entropy(
+        outputs.seq_relationship_logits, labels
+    )
 
 
 def curves(
@@ -69,50 +62,28 @@ def curves(
 
 def _ours(model: Both, config: Config, feed: list[HostBatch]) -> list[float]:
     task = PretrainTask(config.model)
-    mesh, key = (
-        make_mesh(MeshConfig(), jax.devices()[:1]),
-        random_streams.root(0, 'threefry2x32'),
-    )
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    key = random_streams.root(0, 'threefry2x32')
     spec = task.batch_spec(config.train.phases[0])
     params = jax.device_put(jax.device_get(model.ours._params), mesh.devices.flat[0])
     built = train_step.build_step(config, task, mesh)
-    state = built.init(key)
-    state = dataclasses.replace(state, params=params)
-    step = built.train
+    state = dataclasses.replace(built.init(key), params=params)
     losses = []
     for batch in feed:
-        state, sums = step(state, sharding.shard_batch(batch, spec, mesh), key)
+        state, sums = built.train(state, sharding.shard_batch(batch, spec, mesh), key)
         losses.append(float(sums['loss'][0]))
     return losses
 
 
 def _theirs(model: Both, config: Config, feed: list[HostBatch]) -> list[float]:
-    settings, schedule = config.optim, optimizer.make_schedule(config)
-    decayed, others = [], []
-    for name, parameter in model.theirs.named_parameters():
-        plain = not name.endswith('bias') and 'LayerNorm' not in name
-        (decayed if plain else others).append(parameter)
-    torch_optimizer = torch.optim.AdamW(
-        [
-            {'params': decayed, 'weight_decay': settings.weight_decay},
-            {'params': others, 'weight_decay': 0.0},
-        ],
-        lr=0.0,
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.eps,
-    )
-    model.theirs.train()
-    losses = []
-    for k, batch in enumerate(feed):
-        for group in torch_optimizer.param_groups:
-            group['lr'] = float(schedule(k))
-        torch_optimizer.zero_grad()
-        loss = their_loss(model.theirs, batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.theirs.parameters(), settings.grad_clip_norm)
-        torch_optimizer.step()
-        losses.append(loss.item())
-    return losses
+    trainer = their_training.adamw(model.theirs.train(), config.optim)
+    schedule = optimizer.make_schedule(config)
+    return [
+        their_training.update(
+            trainer, their_loss(model.theirs, batch), config.optim, float(schedule(k))
+        )
+        for k, batch in enumerate(feed)
+    ]
 
 
 def draw(ours: list[float], theirs: list[float], output: str) -> None:

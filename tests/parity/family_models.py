@@ -102,16 +102,16 @@ SHAPES: Mapping[str, tuple[dict[str, Any], ...]] = {
 }
 
 
-def their_model(kind: str, number: int, head: str = 'MaskedLM', labels: int = 3) -> Any:
-    """A random model of transformers. Norms and biases are random, too."""
+def their_model(kind: str, number: int, head: str = 'MaskedLM', **changes: Any) -> Any:
+    """A random model of transformers. Norms and biases are random, too. changes: of its shape."""
     values: dict[str, Any] = dict(SHAPES[kind][number])
-    if head.endswith('Classification'):
-        values['num_labels'] = labels
+    if head.endswith('Classification') and 'id2label' not in changes:
+        values['num_labels'] = 3
     if kind == 'modernbert':
         ids = ('pad_token_id', 'bos_token_id', 'eos_token_id', 'cls_token_id', 'sep_token_id')
         values |= dict.fromkeys(ids, None)  # the defaults are not in so small a vocabulary
     torch.manual_seed(number)
-    config = transformers.AutoConfig.for_model(kind, **values)
+    config = transformers.AutoConfig.for_model(kind, **values | changes)
     if kind == 'xlnet' and head == 'MaskedLM':
         head = 'CausalLM'  # the name of its class with an LM head
     model = getattr(transformers, f'AutoModelFor{head}' if head else 'AutoModel').from_config(
@@ -150,7 +150,7 @@ def batch(config: ModelConfig, rows: int = 3, length: int = 24) -> dict[str, np.
     on the left if the model summarizes a row by its last token, as transformers expects it.
     """
     random = np.random.default_rng(0)
-    sizes = np.array([length, length // 2, length - 5])[:rows]
+    sizes = np.resize([length, length // 2, length - 5], rows)
     mask = (np.arange(length) < sizes[:, None]).astype(np.int32)
     mask = mask[:, ::-1].copy() if config.summary_type == 'last' else mask
     pad = max(config.position_offset - 1, 0)

@@ -28,7 +28,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 from absl import app, flags
-from reference import minilm
+from reference import minilm, their_training
 
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, from_dict
@@ -40,9 +40,6 @@ from bert_jax.finetuning.datasets import TaskData, load_task_data
 from bert_jax.training import random_streams
 from bert_jax.training.evaluation import by_example
 
-OUTPUT = flags.DEFINE_string('output', None, 'Folder for results and runs.', required=True)
-SEED = flags.DEFINE_integer('torch_seed', None, "Run PyTorch's side alone, with this seed.")
-NO_DECAY = re.compile(r'bias$|LayerNorm')
 ARCHITECTURES = {
     'classifier': ('AutoModelForSequenceClassification', 'classifier'),
     'tagger': ('AutoModelForTokenClassification', 'classifier'),
@@ -85,27 +82,24 @@ def their_run(config: Config, job: TaskData, seed: int) -> dict[str, Any]:
     bert = architecture.from_pretrained(minilm(), **labels, **dropout).float()
     fresh = {name: torch.from_numpy(x.T.copy()) for name, x in fresh_head(job, seed).items()}
     bert.get_submodule(head).load_state_dict({'weight': fresh['kernel'], 'bias': fresh['bias']})
-    groups: dict[float, list[Any]] = {0.0: [], config.optim.weight_decay: []}
-    for name, parameter in bert.named_parameters():
-        groups[0.0 if NO_DECAY.search(name) else config.optim.weight_decay].append(parameter)
-    parts = [{'params': group, 'weight_decay': decay} for decay, group in groups.items()]
-    settings = config.optim
-    betas = settings.beta1, settings.beta2
-    optimizer = torch.optim.AdamW(parts, settings.learning_rate, betas, settings.eps)
-    steps = config.num_steps
-    schedule = transformers.get_linear_schedule_with_warmup(optimizer, settings.warmup_steps, steps)
     began = time.perf_counter()
-    bert.train()
-    for batch in batches(job, config, seed):
-        loss = bert(**tensors(batch)).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(bert.parameters(), settings.grad_clip_norm)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        loss.item()  # a training loop that prints its loss waits for it, too
-    per_row = (time.perf_counter() - began) / (steps * config.train.batch_size)
+    for _ in losses(bert, job, config, seed):
+        pass
+    per_row = (time.perf_counter() - began) / (config.num_steps * config.train.batch_size)
     return {'seconds_per_row': per_row, 'scores': scores(bert.eval(), job, config)}
+
+
+def losses(bert: Any, job: TaskData, config: Config, seed: int) -> Iterator[float]:
+    """Trains their model on our batches; yields the loss of each step. seed: that of the data."""
+    import transformers
+
+    optimizer = their_training.adamw(bert.train(), config.optim)
+    schedule = transformers.get_linear_schedule_with_warmup(
+        optimizer, config.optim.warmup_steps, config.num_steps
+    )
+    for batch in batches(job, config, seed):
+        yield their_training.update(optimizer, bert(**tensors(batch)).loss, config.optim)
+        schedule.step()
 
 
 def fresh_head(job: TaskData, seed: int) -> dict[str, np.ndarray]:
@@ -197,7 +191,7 @@ def report(job: TaskData, lines: list[dict[str, Any]]) -> None:
 
 
 def main(_: list[str]) -> None:
-    output = pathlib.Path(OUTPUT.value).resolve()
+    output, torch_seed = pathlib.Path(FLAGS.output).resolve(), FLAGS.torch_seed
     source, results = output / 'converted', output / 'results.jsonl'
     if not source.exists():
         convert_in('hf', minilm(), source)
@@ -210,8 +204,8 @@ def main(_: list[str]) -> None:
         )
     job = load_task_data(config.data.task, config, vocabulary)
     config = settings.with_steps(config, job)
-    if SEED.value is not None:
-        note(results, 'PyTorch', SEED.value, their_run(config, job, SEED.value))
+    if torch_seed is not None:
+        note(results, 'PyTorch', torch_seed, their_run(config, job, torch_seed))
         return
     for seed in range(config.train.seed, config.train.seed + config.train.seeds):
         done = {(line['side'], line['seed']) for line in read(results)}
@@ -229,4 +223,7 @@ def note(results: pathlib.Path, side: str, seed: int, found: Mapping[str, Any]) 
 
 
 if __name__ == '__main__':
+    FLAGS = flags.FLAGS
+    flags.DEFINE_string('output', None, 'Folder for results and runs.', required=True)
+    flags.DEFINE_integer('torch_seed', None, "Run PyTorch's side alone, with this seed.")
     app.run(main)

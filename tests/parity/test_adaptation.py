@@ -1,6 +1,5 @@
 """Continued masked-word training of published weights, in bert_jax and in PyTorch."""
 
-import importlib.util
 import json
 import pathlib
 from typing import Any
@@ -8,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from etils import epath
-from reference import torch, transformers
+from reference import their_training, torch, transformers
+from tiny_model import configured
 
-from bert_jax import config as configs
 from bert_jax.config import Config
 from bert_jax.convert.folders import convert_in
 from bert_jax.data.pretraining import input_pipeline
@@ -39,11 +38,6 @@ def reactions(shared_data: Any) -> list[str]:
 def adapted(folder: pathlib.Path, lines: list[str], source: pathlib.Path) -> Config:
     (folder / 'train.txt').write_text('\n'.join(lines[:-6]))
     (folder / 'eval.txt').write_text('\n'.join(lines[-6:]))
-    path = pathlib.Path(__file__).parents[2] / 'configs' / 'adapt.py'
-    spec = importlib.util.spec_from_file_location('adapt', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    values = module.get_config()
     changes = {
         'init_from': str(source),
         'data.corpus': f'text:{folder}/train.txt',
@@ -58,21 +52,13 @@ def adapted(folder: pathlib.Path, lines: list[str], source: pathlib.Path) -> Con
         'train.phases': ({'steps': STEPS, 'max_seq_length': 64, 'batch_size': 8},),
         'train.log_every': STEPS,
     }
-    values.update_from_flattened_dict(changes)
-    return configs.from_dict(values.to_dict())
+    return configured('adapt', changes)
 
 
 def their_loss(model: Any, batch: Any) -> tuple[Any, float]:
     """The sum of the losses of the masked tokens, and the number of masked tokens."""
-    arrays = ('input_ids', 'token_type_ids', 'attention_mask')
-    logits = model(**{name: torch.tensor(batch[name]).long() for name in arrays}).logits
-    positions, ids = (
-        torch.tensor(batch[name]).long() for name in ('masked_lm_positions', 'masked_lm_ids')
-    )
-    logits = torch.take_along_dim(logits, positions[:, :, None], 1).flatten(0, 1)
-    losses = torch.nn.functional.cross_entropy(logits, ids.flatten(), reduction='none')
-    weights = torch.tensor(batch['masked_lm_weights']).flatten()
-    return (losses * weights).sum(), float(weights.sum())
+    logits = model(**their_training.texts(batch)).logits
+    return their_training.masked_lm_loss(logits, batch)
 
 
 def their_eval(model: Any, batches: Any) -> float:
@@ -84,30 +70,14 @@ def their_eval(model: Any, batches: Any) -> float:
 def their_losses(source: pathlib.Path, config: Config, store: pathlib.Path) -> list[float]:
     """The held-out loss before and after the steps, with AdamW, clipping and the same batches."""
     model = transformers.BertForMaskedLM.from_pretrained(source)
-    schedule, settings = optimizer.make_schedule(config), config.optim
-    named = [(n, p) for n, p in model.named_parameters() if 'pooler' not in n]
-    plain = [not name.endswith('bias') and 'LayerNorm' not in name for name, _ in named]
-    groups = [
-        {
-            'params': [p for (_, p), decays in zip(named, plain, strict=True) if decays == wanted],
-            'weight_decay': settings.weight_decay * wanted,
-        }
-        for wanted in (True, False)
-    ]
-    betas = (settings.beta1, settings.beta2)
-    trainer = torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=settings.eps)
+    schedule, trainer = optimizer.make_schedule(config), their_training.adamw(model, config.optim)
     held_out = list(input_pipeline.EvalBatches(store, config, config.train.phases[0]))
-    losses = [their_eval(model, held_out)]
+    before = their_eval(model, held_out)
     batches = input_pipeline.train_batches(store, config, start=0, stop=STEPS)
     for k, batch in enumerate(batches):
-        for group in trainer.param_groups:
-            group['lr'] = float(schedule(k))
-        trainer.zero_grad()
         total, count = their_loss(model.train(), batch)
-        (total / count).backward()
-        torch.nn.utils.clip_grad_norm_([p for _, p in named], settings.grad_clip_norm)
-        trainer.step()
-    return [*losses, their_eval(model, held_out)]
+        their_training.update(trainer, total / count, config.optim, float(schedule(k)))
+    return [before, their_eval(model, held_out)]
 
 
 @pytest.mark.slow

@@ -1,8 +1,6 @@
 """The comparison of speeds runs from its beginning to its end."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 import small_run
@@ -16,17 +14,8 @@ pytest.importorskip('transformers')
 def test_every_side_is_timed_and_compared() -> None:
     sizes = ['--rounds=2', '--batch_size=2', '--max_seq_length=32']
     layers = ['--config.model.num_hidden_layers=1', '--config.model.scan_unroll=1']
-    done = subprocess.run(
-        [
-            *(sys.executable, small_run.ROOT / 'tests/parity/bench_step.py'),
-            *(f'--config={small_run.ROOT}/configs/tiny.py', *sizes, *layers),
-        ],
-        env=small_run.environment() | {'HF_HUB_OFFLINE': '1'},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    script = ['tests/parity/bench_step.py', '--config=configs/tiny.py']
+    done = small_run.ended(*script, *sizes, *layers, HF_HUB_OFFLINE='1')
     assert done.returncode == 0, done.stderr
     for side in ('bert_jax', 'transformers', 'masked only'):
         assert re.search(rf'^{side} +[\d.]+ ms a step .* sequences/s$', done.stdout, re.MULTILINE)

@@ -13,16 +13,13 @@ import jax
 import numpy as np
 import pytest
 import reference
-from reference import Both, torch
+from family_models import GRADIENTS, batch, gradient_gap, ours, their_model
 from small_run import QUICK
 
-from bert_jax import predict
 from bert_jax.config import MeshConfig
 from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.inference import model_dir
-from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.trained_model import Bert
-from bert_jax.models.heads import PRETRAINING_HEADS
 from bert_jax.models.parameters import describe
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.pretraining import PretrainTask
@@ -39,31 +36,33 @@ SMALL = {
     'max_position_embeddings': 48,
 }
 SHAPES: dict[str, dict[str, Any]] = {
-    'odd': SMALL,
-    'gelu_new': SMALL | {'hidden_act': 'gelu_new', 'num_attention_heads': 1},
-    'one type': SMALL | {'type_vocab_size': 1, 'hidden_act': 'relu'},
+    'small': SMALL,
     'base': {},
     'large': {'hidden_size': 1024, 'num_hidden_layers': 24, 'num_attention_heads': 16}
     | {'intermediate_size': 4096},
 }
 
 
-@pytest.fixture
-def small(tmp_path: pathlib.Path) -> Both:
-    return reference.random_model(tmp_path, **SMALL)
-
-
-@pytest.mark.parametrize('name', sorted(SHAPES.keys() - ({'base', 'large'} if QUICK else set())))
+@pytest.mark.parametrize('name', ('small',) if QUICK else SHAPES)
 def test_outputs_of_random_models(tmp_path: pathlib.Path, name: str) -> None:
     model = reference.random_model(tmp_path, **SHAPES[name])
-    inputs = reference.batch(model, rows=4, length=40)
+    inputs = batch(model.ours.config, rows=4, length=40)
     theirs = reference.their_outputs(model, inputs)
     found = reference.differences(model.ours.apply(inputs), theirs, inputs['attention_mask'])
     print(name, found)
     assert len(found) == 4 and reference.close(found), found
 
 
-@pytest.mark.parametrize('folder', ['rxnfp-bert-pretrained', 'tf1-keras-bert-test-tiny'])
+# ALBERT applies one layer twelve times, so float32 errors are larger: PyTorch's own hidden states
+# differ by up to 2.2e-5 from float64.
+REAL = {  # -> the number of outputs, and the largest difference
+    'rxnfp-bert-pretrained': (4, 1e-5),
+    'tf1-keras-bert-test-tiny': (4, 1e-5),
+    'rxnmapper-albert': (2, 5e-5),
+}
+
+
+@pytest.mark.parametrize('folder', REAL)
 def test_golden_outputs_of_real_weights(
     tmp_path: pathlib.Path, shared_data: Any, folder: str
 ) -> None:
@@ -73,31 +72,22 @@ def test_golden_outputs_of_real_weights(
     golden = np.load(source / 'golden_hf.npz')
     inputs = {'input_ids': golden['input_ids']}
     mask = golden.get('attention_mask', np.ones_like(golden['input_ids']))
-    ours = predict.load(tmp_path / 'ours').apply(inputs | {'attention_mask': mask})
-    found = reference.differences(ours, {name: golden[name] for name in ours}, mask)
+    outputs = reference.predict.load(tmp_path / 'ours').apply(inputs | {'attention_mask': mask})
+    expected = {name: golden[name] for name in outputs if name in golden}
+    found = reference.differences(outputs, expected, mask)
     print(folder, found)
-    assert len(found) == 4 and reference.close(found), found
+    count, largest = REAL[folder]
+    assert len(found) == count and reference.close(found, largest), found
 
 
 def test_minilm(tmp_path: pathlib.Path) -> None:
     source = reference.minilm()
     model = reference.both(source, tmp_path, 'BertModel')
-    inputs = reference.batch(model, rows=8, length=100)
+    inputs = batch(model.ours.config, rows=8, length=100)
     theirs = reference.their_outputs(model, inputs)
     found = reference.differences(model.ours.apply(inputs), theirs, inputs['attention_mask'])
     print('MiniLM', found)
     assert model.ours.heads == ('pooler',) and len(found) == 2 and reference.close(found), found
-
-
-def test_what_we_write_loads_without_a_word(tmp_path: pathlib.Path, small: Both) -> None:
-    convert_out('hf', small.folder, tmp_path / 'back')
-    model, info = reference.transformers.BertForPreTraining.from_pretrained(
-        tmp_path / 'back', output_loading_info=True
-    )
-    assert not any(info.values()), info
-    there = small.theirs.state_dict()
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, there[name]), name
 
 
 def test_auto_classes_read_what_we_write(tmp_path: pathlib.Path, shared_data: Any) -> None:
@@ -115,7 +105,7 @@ def test_auto_classes_read_what_we_write(tmp_path: pathlib.Path, shared_data: An
     theirs = reference.transformers.AutoTokenizer.from_pretrained(tmp_path / 'back')
     assert theirs.model_max_length == SMALL['max_position_embeddings']
     texts = ['Ünïcödé Wörds, naïve café: ÅNGSTRÖM', "Paris is [MASK] nice, isn't it?", '中文']
-    bert = predict.load(model.folder)
+    bert = reference.predict.load(model.folder)
     assert bert.encoder.vocabulary is not None
     for text, row in zip(texts, bert.encoder.encode(texts), strict=True):
         assert theirs(text)['input_ids'] == row.input_ids, text
@@ -124,46 +114,30 @@ def test_auto_classes_read_what_we_write(tmp_path: pathlib.Path, shared_data: An
     assert pair['input_ids'] == row.input_ids and pair['token_type_ids'] == row.token_type_ids
 
 
-def test_gradients(small: Both) -> None:
+def test_gradients(tmp_path: pathlib.Path) -> None:
     """The gradients of the pretraining loss agree, with padding, segments and unused mask slots."""
-    inputs = reference.batch(small, rows=6, length=32)
-    random = np.random.default_rng(1)
-    inputs['masked_lm_positions'] = np.sort(
-        random.permuted(np.tile(np.arange(1, 16), (6, 1)), axis=1)
-    )
-    inputs['masked_lm_positions'] = inputs['masked_lm_positions'][:, :5].astype(np.int32)
-    inputs['masked_lm_ids'] = random.integers(211, size=(6, 5)).astype(np.int32)
+    theirs = their_model('bert', 0, 'PreTraining')
+    mine = ours(theirs, tmp_path)
+    inputs, random = batch(mine.config, rows=6), np.random.default_rng(1)
+    places = random.permuted(np.tile(np.arange(1, 12), (6, 1)), axis=1)
+    inputs['masked_lm_positions'] = np.sort(places)[:, :5].astype(np.int32)
+    inputs['masked_lm_ids'] = random.integers(97, size=(6, 5)).astype(np.int32)
     inputs['masked_lm_weights'] = (np.arange(5) < random.integers(1, 6, (6, 1))).astype('float32')
     inputs['next_sentence_labels'] = random.integers(2, size=6).astype(np.int32)
     inputs['example_weights'] = np.ones(6, np.float32)
-    loss = curves.their_loss(small.theirs, inputs)
+    loss = curves.their_loss(theirs, inputs)
     loss.backward()
 
-    config = dataclasses.replace(
-        small.ours.config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
-    )
-    task = PretrainTask(config)
+    rates = dict.fromkeys(('hidden_dropout_prob', 'attention_probs_dropout_prob'), 0.0)
+    task = PretrainTask(dataclasses.replace(mine.config, **rates))
     info = describe(jax.eval_shape(task.init, jax.random.key(0)))
-    ours, _, gradients, _ = jax.jit(
+    value, _, gradients, _ = jax.jit(
         lambda p, b: batch_gradients(task, info, p, b, {'dropout': jax.random.key(0)}, 1)
-    )(small.ours._params, inputs)
-    np.testing.assert_allclose(ours, loss.item(), rtol=1e-6)
-    mine = Pretrained(config, PRETRAINING_HEADS, gradients, None).arrays()
-    theirs = reference.their_gradients(small, {name: x.shape for name, x in mine.items()})
-    gaps = {
-        name: float(np.linalg.norm(mine[name] - theirs[name]) / np.linalg.norm(theirs[name]))
-        for name in mine
-        if 'query_key_value/bias' not in name
-    }
-    # The key's bias has no influence: its gradient is noise, in both.
-    bias = 'encoder/layers/attention/query_key_value/bias'
-    gaps[bias] = float(
-        np.linalg.norm((mine[bias] - theirs[bias])[:, :, [0, 2]])
-        / np.linalg.norm(theirs[bias][:, :, [0, 2]])
-    )
-    worst = max(gaps, key=gaps.__getitem__)
-    print('gradients: largest relative difference', gaps[worst], worst)
-    assert len(gaps) == 26 and gaps[worst] < 1e-4, gaps
+    )(mine.params, inputs)
+    np.testing.assert_allclose(value, loss.item(), rtol=1e-6)
+    gap = gradient_gap(mine, gradients, theirs)
+    print('gradients: largest relative difference', gap)
+    assert gap < GRADIENTS
 
 
 @pytest.mark.skipif(QUICK, reason='losses of steps are compared in test_adaptation')
@@ -178,42 +152,37 @@ def test_a_hundred_steps_of_training(tmp_path: pathlib.Path) -> None:
     assert theirs[0] - theirs[-1] > 1 and gap < 1e-3
 
 
-def test_masked_tokens_of_real_weights(tmp_path: pathlib.Path, shared_data: Any) -> None:
-    """Each real token of the golden inputs is masked, one at a time."""
-    source = shared_data('weights/rxnfp-bert-pretrained')
+# Molecules whose tokens are apart, because BERT's tokenizer knows no others.
+MOLECULES = {
+    'C c 1 c c ( Cl ) c c [MASK] 1 O C ( C ) C ( = O ) O': 'c',
+    'C c 1 c c ( Cl ) c c c 1 O C ( C ) C ( = O ) [MASK]': 'O',
+}
+
+
+@pytest.mark.parametrize(
+    ('folder', 'least', 'texts'),
+    [('rxnfp-bert-pretrained', 0.9, MOLECULES), ('rxnmapper-albert', 0.97, {})],
+)
+def test_masked_tokens_of_real_weights(
+    tmp_path: pathlib.Path, shared_data: Any, folder: str, least: float, texts: dict[str, str]
+) -> None:
+    """Each real token of the golden inputs is masked, one at a time, and one of each text."""
+    source = shared_data(f'weights/{folder}')
     convert_in('hf', source, tmp_path / 'ours', lowercase=False)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     bert = Bert(model_dir.load(tmp_path / 'ours'), mesh)
     golden = np.load(source / 'golden_hf.npz')
-    ids, mask = golden['input_ids'].astype(np.int32), golden['attention_mask'].astype(np.int32)
+    ids, mask = (np.int32(golden[name]) for name in ('input_ids', 'attention_mask'))
     assert bert.encoder.vocabulary is not None
-    special = set(bert.encoder.vocabulary.specials.all())
-    places = [(row, column) for row, column in np.argwhere(mask) if ids[row, column] not in special]
-    masked = np.stack([ids[row] for row, _ in places])
-    masked[np.arange(len(places)), [column for _, column in places]] = (
-        bert.encoder.vocabulary.specials.mask
-    )
-    rows = np.array([row for row, _ in places])
-    logits = bert.apply({'input_ids': masked, 'attention_mask': mask[rows]})['prediction_logits']
-    right = [
-        logits[i, column].argmax() == ids[row, column] for i, (row, column) in enumerate(places)
-    ]
-    print(f'masked-token accuracy {np.mean(right):.3f} of {len(right)}')
-    assert np.mean(right) >= 0.90
-
-
-@pytest.mark.parametrize(
-    ('text', 'token'),
-    [
-        ('C c 1 c c ( Cl ) c c [MASK] 1 O C ( C ) C ( = O ) O', 'c'),
-        ('C c 1 c c ( Cl ) c c c 1 O C ( C ) C ( = O ) [MASK]', 'O'),
-    ],
-)
-def test_fill_mask_of_real_weights(
-    tmp_path: pathlib.Path, shared_data: Any, text: str, token: str
-) -> None:
-    """A molecule of the golden inputs, its tokens apart (BERT's tokenizer knows no others)."""
-    source = shared_data('weights/rxnfp-bert-pretrained')
-    convert_in('hf', source, tmp_path / 'ours', lowercase=False)
-    (((best, share), *_),) = predict.load(tmp_path / 'ours').fill_mask([text])[0]
-    assert best == token and share > 0.9
+    specials = bert.encoder.vocabulary.specials
+    rows, columns = np.nonzero((mask > 0) & ~np.isin(ids, [*specials.all()]))
+    places, masked = np.arange(len(rows)), ids[rows]
+    masked[places, columns] = specials.mask
+    outputs = bert.apply({'input_ids': masked, 'attention_mask': mask[rows]})
+    best = outputs['prediction_logits'][places, columns].argmax(axis=-1)
+    accuracy = np.mean(best == ids[rows, columns])
+    print(f'{folder}: masked-token accuracy {accuracy:.3f} of {len(rows)}')
+    assert accuracy >= least
+    for text, token in texts.items():
+        (((best, share), *_),) = bert.fill_mask([text])[0]
+        assert best == token and share > 0.9

@@ -31,10 +31,7 @@ from small_run import QUICK
 
 from bert_jax.convert import hf
 from bert_jax.convert.families import FAMILIES
-from bert_jax.convert.folders import convert_in
-from bert_jax.inference import model_dir
 from bert_jax.inference.model_dir import Pretrained
-from bert_jax.models.inputs import EncoderInputs
 
 pytestmark = pytest.mark.slow
 
@@ -196,47 +193,22 @@ def test_the_discriminator_is_an_encoder(tmp_path: pathlib.Path) -> None:
     assert all(name.startswith('discriminator_predictions') for name in source.unused)
 
 
-def test_real_weights_of_albert(tmp_path: pathlib.Path, shared_data: Any) -> None:
-    """One layer is applied twelve times, so float32 errors are larger: PyTorch's own hidden states
-    differ by up to 2.2e-5 from float64. The tolerances are 5e-5, and 5e-6 for the mean square."""
-    source = shared_data('weights/rxnmapper-albert')
-    convert_in('hf', source, tmp_path / 'ours', lowercase=False)
-    mine = model_dir.load(tmp_path / 'ours')
-    golden = np.load(source / 'golden_hf.npz')
-    ids, mask = (np.int32(golden[name]) for name in ('input_ids', 'attention_mask'))
-    module = mine.model
-    run = jax.jit(
-        lambda ids, mask: module.apply(
-            {'params': mine.params}, EncoderInputs(ids, segment_ids=mask)
-        )
-    )
-    outputs = run(ids, mask)
-    gaps = {}
-    for name in ('last_hidden_state', 'prediction_logits'):
-        gap = (np.asarray(outputs[name]) - golden[name])[mask > 0]
-        gaps[name] = (float(np.abs(gap).max()), float(np.sqrt(np.mean(gap**2))))
-    assert all(largest <= 5e-5 and mean <= 5e-6 for largest, mean in gaps.values()), gaps
-
-    assert mine.vocabulary is not None
-    special = [*mine.vocabulary.specials.all()]
-    places = np.argwhere((mask > 0) & ~np.isin(ids, special))
-    masked = ids[places[:, 0]].copy()
-    masked[np.arange(len(places)), places[:, 1]] = mine.vocabulary.specials.mask
-    logits = run(masked, mask[places[:, 0]])['prediction_logits']
-    best = np.asarray(logits)[np.arange(len(places)), places[:, 1]].argmax(axis=-1)
-    accuracy = np.mean(best == ids[places[:, 0], places[:, 1]])
-    print(f'rxnmapper-albert: {gaps}, masked-token accuracy {accuracy:.3f} of {len(places)}')
-    assert accuracy >= 0.97
-
-
-def test_the_pretraining_heads_of_albert(tmp_path: pathlib.Path) -> None:
-    theirs = their_model('albert', 0, 'PreTraining')
+@pytest.mark.parametrize(
+    ('kind', 'head', 'here', 'there'),
+    [
+        ('bert', 'next_sentence', 'seq_relationship_logits', 'seq_relationship_logits'),
+        ('albert', 'sentence_order', 'sentence_order_logits', 'sop_logits'),
+    ],
+)
+def test_the_pretraining_heads(
+    tmp_path: pathlib.Path, kind: str, head: str, here: str, there: str
+) -> None:
+    theirs = their_model(kind, 0, 'PreTraining')
     mine = ours(theirs, tmp_path / 'theirs')
-    assert mine.heads == ('pooler', 'masked_lm', 'sentence_order')
+    assert mine.heads == ('pooler', 'masked_lm', head)
     inputs = batch(mine.config)
     with torch.no_grad():
-        outputs = theirs(**their_inputs('albert', mine.config, inputs))
+        outputs = theirs(**their_inputs(kind, mine.config, inputs))
     found = jax.jit(lambda params: apply(mine, inputs, params))(mine.params)
-    order = found['sentence_order_logits']
-    np.testing.assert_allclose(order, outputs.sop_logits.numpy(), atol=LOGITS, rtol=0)
+    np.testing.assert_allclose(found[here], outputs[there].numpy(), atol=LOGITS, rtol=0)
     back(theirs, mine, tmp_path / 'back')

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from family_models import SHAPES
+from family_models import SHAPES, their_model
 from reference import torch, transformers
 from small_run import QUICK
 from test_hf_tokenizer_families import CASES, TEXTS, made, write
@@ -41,29 +41,17 @@ def published(folder: pathlib.Path, kind: str, head: str, **config: Any) -> tupl
     """A folder as transformers writes it; its model and its tokenizer."""
     vocabulary = made(TOKENIZERS[kind])
     write(folder, vocabulary, kind)
-    values = dict(SHAPES[kind][0]) | {
-        'vocab_size': vocabulary.vocab_size,
-        'max_position_embeddings': 140,
-        'pad_token_id': vocabulary.specials.pad,
-        **config,
-    }
-    if kind == 'xlnet':
-        del values['max_position_embeddings']  # transformers refuses it
+    ids = vocabulary.specials
+    values = {'vocab_size': vocabulary.vocab_size, 'pad_token_id': ids.pad, **config}
+    if kind != 'xlnet':  # transformers refuses it
+        values['max_position_embeddings'] = 140
     if kind == 'modernbert':
-        ids = vocabulary.specials
         values |= {'cls_token_id': ids.cls, 'sep_token_id': ids.sep}
         values |= {'bos_token_id': ids.cls, 'eos_token_id': ids.sep}
     if head != 'QuestionAnswering':
-        values['id2label'] = values.get('id2label') or dict(enumerate(LABELS))
-        values['label2id'] = {label: i for i, label in values['id2label'].items()}
-    torch.manual_seed(0)
-    described = transformers.AutoConfig.for_model(kind, **values)
-    model = getattr(transformers, f'AutoModelFor{head}').from_config(described).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(4) if parameter.ndim > 1 else parameter.add_(
-                0.2 * torch.randn_like(parameter)
-            )
+        values['id2label'] = dict(enumerate(LABELS))
+        values['label2id'] = {label: i for i, label in enumerate(LABELS)}
+    model = their_model(kind, 0, head, **values)
     model.save_pretrained(folder)
     return model, transformers.AutoTokenizer.from_pretrained(str(folder))
 

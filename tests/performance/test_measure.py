@@ -10,6 +10,7 @@ from tiny_model import TINY
 from bert_jax.config import MeshConfig
 from bert_jax.performance import measure
 from bert_jax.tasks.finetuning import ClassificationTask
+from bert_jax.tasks.pretraining import PretrainTask
 
 
 @pytest.mark.slow
@@ -21,8 +22,8 @@ def test_a_fine_tuning_step_is_measured(monkeypatch: pytest.MonkeyPatch) -> None
     for generator in ('threefry2x32', 'rbg'):
         train = dataclasses.replace(TINY.train, prng_impl=generator)
         config = dataclasses.replace(TINY, model=model, mesh=MeshConfig(-1, 1, 1), train=train)
-        config = measure.reshaped(config, 8, 16)
         task, said = ClassificationTask(model, 2), list[str]()
+        config = measure.reshaped(config, task, 8, 16)
         monkeypatch.setattr(measure, 'LONG', 0.0)
         result = measure.measure(config, task, steps=2, warmup=1, say=said.append)
         parameters = sum(leaf.size for leaf in jax.tree.leaves(task.init(jax.random.key(0))))
@@ -43,9 +44,12 @@ def test_a_fine_tuning_step_is_measured(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_rows_keep_the_share_of_masked_positions() -> None:
-    (phase,) = measure.reshaped(TINY, 4, 64).train.phases
+    task = PretrainTask(TINY.model)
+    (phase,) = measure.reshaped(TINY, task, 8, 64).train.phases
     assert phase == TINY.train.phases[0]._replace(
-        batch_size=4, max_seq_length=64, max_predictions_per_seq=10
+        batch_size=8, max_seq_length=64, max_predictions_per_seq=10
     )
     with pytest.raises(ValueError, match='--max_seq_length=128; the model has 64 positions'):
-        measure.reshaped(TINY, 4, 128)
+        measure.reshaped(TINY, task, 8, 128)
+    with pytest.raises(ValueError, match='12 sequences does not divide over the 8 parts'):
+        measure.reshaped(TINY, task, 12)

@@ -1,13 +1,11 @@
 """Slices by name, and which part of a batch the hosts of one read."""
 
-import os
 import signal
-import subprocess
-import sys
 
 import jax
 import pytest
-from tiny_model import ROOT
+import small_run
+from jax.experimental.topologies import get_topology_desc
 
 from bert_jax.config import MeshConfig
 from bert_jax.parallel.mesh import host_slice, make_mesh
@@ -88,7 +86,7 @@ def test_hosts_that_share_a_tensor_axis_read_the_same(four: list[jax.Device]) ->
 
 
 def test_only_data_goes_from_slice_to_slice(four: list[jax.Device]) -> None:
-    devices = topologies.devices(topologies.parse('v5e-16'), slices=2)
+    devices = get_topology_desc('v5e:4x4', 'tpu', num_slices=2).devices
     mesh = make_mesh(MeshConfig(-1, 4, 1), devices)
     for group in mesh.devices.reshape(8, 4):
         assert len({device.slice_index for device in group}) == 1
@@ -104,8 +102,5 @@ def test_a_plan_that_is_killed_prints_nothing(four: list[jax.Device]) -> None:
         topologies.devices(topologies.parse('v5e-4'))
         os.kill(os.getpid(), signal.SIGTERM)
     """
-    environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
-    done = subprocess.run(
-        [sys.executable, '-c', code], env=environment, capture_output=True, timeout=120, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, b'', b'')
+    done = small_run.ended('-c', code, JAX_PLATFORMS='cpu')
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, '', '')

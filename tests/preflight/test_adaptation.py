@@ -112,7 +112,7 @@ def test_a_run_whose_start_is_gone_later(
     main.run(configured(**words), run)
     assert 'continuing from step 1 of 3' in caplog.text
     said = capsys.readouterr().err
-    assert 'config.init_from: start does not exist' in said and 'does not need it' in said
+    assert 'config.init_from=start does not exist' in said and 'does not need it' in said
     assert workdir.read_data(run) == before and before['start']
     lines = map(json.loads, pathlib.Path('run/metrics.jsonl').read_text().splitlines())
     losses = {line['step']: line['mlm_loss'] for line in lines if line['split'] == 'eval'}

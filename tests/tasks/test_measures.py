@@ -36,7 +36,7 @@ def test_each_entry_is_shown(tmp_path: pathlib.Path, name: str) -> None:
     assert titles == [f'{measure.label}: {what}' for what in wanted]
     lines = ' '.join(end_report.accuracies(values, {}, 7))
     assert (f'{measure.question}' in lines and '75.0%' in lines) == has_accuracy
-    size = run.config.model.vocab_size if run.config else 0
+    size = run.config.model.vocab_size
     accuracy, loss = run.untrained(f'{name}_accuracy'), run.untrained(f'{name}_loss')
     assert accuracy == {0: 1 / size, None: None}.get(measure.answers, 0.5)
     assert loss == (math.log(size) if measure.answers == 0 else None)
@@ -60,7 +60,5 @@ def test_a_measure_without_examples_is_left_out(name: str) -> None:
 def test_names_that_are_not_in_the_table() -> None:
     assert measures.parts('task_loss') == ('task', 'loss')
     assert measures.parts('loss') == measures.parts('grad_norm') == ('', '')
-    assert not measures.is_of_pretraining(['loss', 'task_loss', 'word_accuracy', 'accuracy'])
-    assert measures.is_of_pretraining(['sop_loss'])
     assert measures.ordered(['new', 'nsp', 'mlm']) == ['mlm', 'nsp', 'new']
     assert measures.label('new') == 'new'

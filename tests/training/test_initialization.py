@@ -17,7 +17,6 @@ from bert_jax.models.parameters import ParameterInfo, describe
 from bert_jax.tasks.finetuning import ClassificationTask
 from bert_jax.tasks.pretraining import PretrainTask
 from bert_jax.training import initialization, optimizer
-from bert_jax.training.initialization import _reinitialize
 
 
 def flat(seed: int) -> dict[str, jax.Array]:
@@ -34,8 +33,7 @@ def test_top_layers_and_the_pooler_start_afresh() -> None:
     saved = {path: x + 1 for path, x in flat(0).items()}
     fresh = {path: x - 1 for path, x in flat(1).items()}
     facts = info()
-    for path in saved:
-        x = _reinitialize(facts[path], saved[path], fresh[path], 2)
+    for path, x in initialization.reinitialize(saved, fresh, facts, 2).items():
         if path.startswith('encoder/layers/'):
             np.testing.assert_array_equal(x[:1], saved[path][:1])
             np.testing.assert_array_equal(x[1:], fresh[path][1:])

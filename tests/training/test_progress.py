@@ -21,7 +21,7 @@ RUN = textwrap.dedent("""
     means = losses | {'mlm_accuracy': 0.25, 'nsp_accuracy': 0.75}
     progress = Progress(0, 20)
     for step in range(1, 21):
-        progress.state(*(('training',) if step > 1 else ('compiling', 'it')))
+        progress.state('training', '8 x 16 tokens')
         time.sleep(0.4 if step in (1, 5) else 0.02)
         progress.step(step, lambda: means)
         if step % 10 == 0:
@@ -39,16 +39,16 @@ RUN = textwrap.dedent("""
 
 def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture) -> None:
     progress = Progress(90, 200)
-    progress._begin -= 20  # ten steps in twenty seconds
+    progress._spent['training'], progress._timed = 20.0, 9  # ten steps in twenty seconds
     progress.step(100, lambda: pytest.fail('no numbers are fetched'))
     progress.report(100, 'train', TRAIN | {'tokens_per_second': 12345.6})
     progress.report(100, 'eval', TRAIN | {'mlm_loss': None})
     progress.note('a [note]')
     progress.close()
     train, evaluation, note = capsys.readouterr().err.splitlines()
-    assert train.startswith('step 100/200 train loss 2.500 mlm_loss 2.000 ')
-    assert train.endswith('12,346 tokens/s ETA 0:03:20')
-    assert ' mlm_loss nan ' in evaluation
+    assert train.startswith('step 100/200 train: masked tokens 25.0%, loss 2.000; next sentence ')
+    assert train.endswith('; 12,346 tokens/s; left 3:20')
+    assert ' eval: masked tokens 25.0%, loss nan; ' in evaluation
     assert 'skipped' not in train and note == 'a [note]'
 
 
@@ -79,7 +79,12 @@ def test_one_live_line_in_a_terminal(columns: int) -> None:
     assert max(map(len, lines)) <= columns
     evaluation = 'step 10 eval: masked tokens 25.0%, loss 2.000; next sentence 75.0%, loss 0.500'
     assert {evaluation, 'step 10: [a] note', 'said meanwhile'} < set(lines)
-    for state in ('compiling it, 0/20', 'training 4/20', 'evaluating 10/20', 'saving 20/20'):
+    for state in (
+        'compiling the training step for 8 x 16 tokens, 0/20',
+        'training 4/20',
+        'evaluating 10/20',
+        'saving 20/20',
+    ):
         assert any(line.startswith(f'{state} ━') for line in lines), state
     compiling = [line for line in lines if line.startswith('compiling')]
     assert all(line.endswith('left -:--') for line in compiling)

@@ -4,6 +4,7 @@ To add a family, add a module with a `Family`, an entry here, a choice of
 `config.model.model_type`, presets in `models.presets` and a row in `tests/parity/family_models.py`.
 """
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from bert_jax.convert.families.albert import ALBERT
 from bert_jax.convert.families.bert import BERT
 from bert_jax.convert.families.distilbert import DISTILBERT
 from bert_jax.convert.families.electra import ELECTRA
-from bert_jax.convert.families.family import Family, nearest
+from bert_jax.convert.families.family import Family
 from bert_jax.convert.families.modernbert import MODERNBERT
 from bert_jax.convert.families.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
 from bert_jax.convert.families.xlm import FLAUBERT, XLM
@@ -57,9 +58,9 @@ def family_of(values: Mapping[str, Any]) -> Family:
         kinds += [name for key, name in OWN_KEYS.items() if key in values]
         kind = kinds[0] if kinds else 'bert'
     if kind not in FAMILIES:
-        raise ValueError(
-            f'model_type is {kind!r}; expected {", ".join(FAMILIES)}{nearest(kind, FAMILIES)}'
-        )
+        near = difflib.get_close_matches(str(kind), FAMILIES, n=1, cutoff=0.5)
+        hint = f'; the nearest name is {near[0]!r}' if near else ''
+        raise ValueError(f'model_type is {kind!r}; expected {", ".join(FAMILIES)}{hint}')
     return FAMILIES[kind]
 
 

@@ -1,8 +1,8 @@
 """ALBERT (Lan et al., 2020)."""
 
-from bert_jax.convert.families.bert import KEYS
+from bert_jax.convert.families.bert import KEYS, embeddings
 from bert_jax.convert.families.family import Family, classes
-from bert_jax.convert.rules import Rule, linear, norm, table
+from bert_jax.convert.rules import decoder, linear, norm, scores, transform
 
 _OURS, _THEIRS = 'encoder/layers', 'albert.encoder.albert_layer_groups.0.albert_layers.0'
 
@@ -10,11 +10,7 @@ ALBERT = Family(
     model_type='albert',
     prefix='albert.',
     rules=(
-        *(
-            table(name, f'albert.embeddings.{name}')
-            for name in ('word_embeddings', 'position_embeddings', 'token_type_embeddings')
-        ),
-        *norm('encoder/embeddings/layer_norm', 'albert.embeddings.LayerNorm'),
+        *embeddings('albert.'),
         *linear(
             'encoder/embeddings/embedding_hidden_mapping_in',
             'albert.encoder.embedding_hidden_mapping_in',
@@ -26,18 +22,13 @@ ALBERT = Family(
         *linear(f'{_OURS}/output', f'{_THEIRS}.ffn_output'),
         *norm(f'{_OURS}/output_norm', f'{_THEIRS}.full_layer_layer_norm'),
         *linear('pooler/dense', 'albert.pooler'),
-        *linear('masked_lm_transform/dense', 'predictions.dense'),
-        *norm('masked_lm_transform/layer_norm', 'predictions.LayerNorm'),
-        Rule('masked_lm_bias', 'predictions.bias'),
-        Rule('masked_lm_decoder', 'predictions.decoder.weight'),
+        *transform('masked_lm_transform', 'predictions'),
+        *decoder('predictions.decoder', bias='predictions.bias'),
         *linear('sentence_order', 'sop_classifier.classifier'),
-        *linear('classifier', 'classifier'),
-        *linear('tagger', 'classifier'),
-        *linear('span', 'qa_outputs'),
+        *scores(),
     ),
     classes=classes('Albert', ('pooler',))
     | {'AlbertForPreTraining': ('pooler', 'masked_lm', 'sentence_order')},
-    decoder_bias='predictions.decoder.bias',
     keys=KEYS
     | {
         'embedding_size': 'embedding_size',

@@ -1,30 +1,31 @@
 """BERT (Devlin et al., 2019)."""
 
 from bert_jax.convert.families.family import REQUIRED, Family, classes, same_names
-from bert_jax.convert.rules import Rule, Rules, linear, norm, table
+from bert_jax.convert.rules import Rules, decoder, linear, norm, scores, table, transform
 
 HEADS: Rules = (
     *linear('pooler/dense', 'bert.pooler.dense'),
-    *linear('masked_lm_transform/dense', 'cls.predictions.transform.dense'),
-    *norm('masked_lm_transform/layer_norm', 'cls.predictions.transform.LayerNorm'),
-    Rule('masked_lm_bias', 'cls.predictions.bias'),
-    Rule('masked_lm_decoder', 'cls.predictions.decoder.weight'),
+    *transform('masked_lm_transform', 'cls.predictions.transform'),
+    *decoder('cls.predictions.decoder', bias='cls.predictions.bias'),
     *linear('next_sentence', 'cls.seq_relationship'),
-    *linear('classifier', 'classifier'),
-    *linear('tagger', 'classifier'),
-    *linear('span', 'qa_outputs'),
+    *scores(),
 )
+
+
+def embeddings(prefix: str) -> Rules:
+    """The rules of tables and a normalization that have the names of transformers' BertModel."""
+    names = ('word_embeddings', 'position_embeddings', 'token_type_embeddings')
+    return (
+        *(table(name, f'{prefix}embeddings.{name}') for name in names),
+        *norm('encoder/embeddings/layer_norm', f'{prefix}embeddings.LayerNorm'),
+    )
 
 
 def encoder(prefix: str) -> Rules:
     """The rules of an encoder whose modules have the names of transformers' BertModel."""
     ours, theirs = 'encoder/layers', f'{prefix}encoder.layer.{{layer}}'
     return (
-        *(
-            table(name, f'{prefix}embeddings.{name}')
-            for name in ('word_embeddings', 'position_embeddings', 'token_type_embeddings')
-        ),
-        *norm('encoder/embeddings/layer_norm', f'{prefix}embeddings.LayerNorm'),
+        *embeddings(prefix),
         *linear(f'{ours}/attention/query_key_value', f'{theirs}.attention.self.{{part}}'),
         *linear(f'{ours}/attention/output', f'{theirs}.attention.output.dense'),
         *norm(f'{ours}/attention_norm', f'{theirs}.attention.output.LayerNorm'),
@@ -52,8 +53,5 @@ BERT = Family(
         'BertForNextSentencePrediction': ('pooler', 'next_sentence'),
         'BertForPreTraining': ('pooler', 'masked_lm', 'next_sentence'),
     },
-    decoder_bias='cls.predictions.decoder.bias',
     keys=KEYS,
-    fixed={'position_embedding_type': ('absolute',)},
-    special_ids={'pad_token_id': 0},
 )

@@ -1,7 +1,8 @@
 """DistilBERT (Sanh et al., 2019)."""
 
+from bert_jax.convert.families.bert import embeddings
 from bert_jax.convert.families.family import Family, classes, same_names
-from bert_jax.convert.rules import Rule, linear, norm, table
+from bert_jax.convert.rules import decoder, linear, norm, scores
 
 _OURS, _THEIRS = 'encoder/layers', 'distilbert.transformer.layer.{layer}'
 
@@ -9,9 +10,7 @@ DISTILBERT = Family(
     model_type='distilbert',
     prefix='distilbert.',
     rules=(
-        table('word_embeddings', 'distilbert.embeddings.word_embeddings'),
-        table('position_embeddings', 'distilbert.embeddings.position_embeddings'),
-        *norm('encoder/embeddings/layer_norm', 'distilbert.embeddings.LayerNorm'),
+        *embeddings('distilbert.'),
         *linear(f'{_OURS}/attention/query_key_value', _THEIRS + '.attention.{p}_lin'),
         *linear(f'{_OURS}/attention/output', f'{_THEIRS}.attention.out_lin'),
         *norm(f'{_OURS}/attention_norm', f'{_THEIRS}.sa_layer_norm'),
@@ -21,11 +20,8 @@ DISTILBERT = Family(
         *linear('pooler/dense', 'pre_classifier'),
         *linear('masked_lm_transform/dense', 'vocab_transform'),
         *norm('masked_lm_transform/layer_norm', 'vocab_layer_norm'),
-        Rule('masked_lm_bias', 'vocab_projector.bias'),
-        Rule('masked_lm_decoder', 'vocab_projector.weight'),
-        *linear('classifier', 'classifier'),
-        *linear('tagger', 'classifier'),
-        *linear('span', 'qa_outputs'),
+        *decoder('vocab_projector'),
+        *scores(),
     ),
     classes=classes('DistilBert'),
     keys={
@@ -42,7 +38,4 @@ DISTILBERT = Family(
         'classifier_dropout': 'seq_classif_dropout',
         'span_dropout': 'qa_dropout',
     },
-    # The table of positions is in the checkpoint, even if it was filled with sinusoids.
-    inert=('sinusoidal_pos_embds', 'position_embedding_type'),
-    special_ids={'pad_token_id': 0},
 )

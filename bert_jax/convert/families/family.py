@@ -2,9 +2,7 @@
 classes."""
 
 import dataclasses
-import difflib
 import functools
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -33,7 +31,10 @@ REQUIRED = (
     'intermediate_size',
 )
 DROPOUTS = ('classifier_dropout', 'tagger_dropout', 'span_dropout')
-# Keys of config.json that do not change what an encoder computes.
+NULLABLE = (*DROPOUTS, 'tie_word_embeddings')  # null has the effect of a missing key
+# Keys of config.json that do not change what an encoder computes, in families whose `keys` and
+# `fixed` do not have them. The table of positions is in the checkpoint, even if it was filled with
+# sinusoids. The settings of the training of XLM are in its published files.
 _INERT_KEYS = """
     _name_or_path _num_labels architectures attn_implementation bad_words_ids
     begin_suppress_tokens bos_token_id chunk_size_feed_forward cls_token_id
@@ -53,7 +54,14 @@ _INERT_KEYS = """
     eos_index pad_index down_scale_factor language tie_weights_ bert_jax_task
     bert_jax_hidden_act deterministic_flash_attn sparse_prediction sparse_pred_ignore_index
     repad_logits_with_grad xla_device auto_map sentence_transformers
-    sbert_ce_default_activation_function
+    sbert_ce_default_activation_function sinusoidal_pos_embds sinusoidal_embeddings
+    position_embedding_type max_position_embeddings layer_norm_eps layer_types rope_parameters
+    summary_activation summary_last_dropout summary_type summary_use_proj lang2id id2lang lang_id
+    d_head init init_range initializer use_mems_eval use_mems_train amp bptt clip_grad_norm
+    encoder_only fp16 group_by_size langs lg_sampling_factor lgs max_batch_size mlm_steps
+    mono_dataset optimizer para_dataset sample_alpha same_enc_dec share_inout_emb tokens_per_batch
+    use_apex word_blank word_dropout word_keep word_mask word_mask_keep_rand word_pred word_rand
+    word_shuffle
 """
 INERT = frozenset(_INERT_KEYS.split())
 # Keys for which a value other than these changes what any family computes.
@@ -64,6 +72,10 @@ ALWAYS_FIXED: Mapping[str, tuple[Any, ...]] = {
     'pruned_heads': ({},),
     'quantization_config': (),
 }
+POSITIONS = {'position_embedding_type': ('absolute',)}  # in families with a key for positions
+ALIASES = {'n_words': 'vocab_size', 'n_token': 'vocab_size'}  # older names of keys
+# Rates of dropout of ModernBERT, in places where bert_jax has no dropout.
+NO_DROPOUT = ('embedding_dropout', 'attention_dropout', 'mlp_dropout')
 
 
 def no_changes(_: Any) -> dict[str, Any]:
@@ -76,16 +88,13 @@ class Family:
 
     prefix: the start of the names of the encoder's tensors, which a folder of the bare encoder
     lacks. rules: names of tensors. classes: the classes of transformers, with the heads that they
-    have; the first is the bare encoder. decoder_bias: a second name of the bias of the masked-LM
-    decoder, if the checkpoint has one.
+    have; the first is the bare encoder.
 
     keys: maps fields of ModelConfig to keys of config.json. missing: the values of fields whose key
-    is missing in a config.json, if they differ from those of the published models. aliases: older
-    names of keys. fixed: maps keys to the values that bert_jax supports; the first value is
-    written. inert: keys that do not change what an encoder computes. in_training: maps keys that
-    only change training to the value that bert_jax always uses. read: returns more fields from the
-    values of a config.json. write: returns more values from a ModelConfig. special_ids: the ids of
-    special tokens of the published models.
+    is missing in a config.json, if they differ from those of the published models. fixed: maps keys
+    to the values that bert_jax supports; the first value is written. read: returns more fields from
+    the values of a config.json. write: returns more values from a ModelConfig. special_ids: the ids
+    of special tokens of the published models.
     """
 
     model_type: str
@@ -93,29 +102,22 @@ class Family:
     rules: Rules
     classes: Mapping[str, tuple[str, ...]]
     keys: Mapping[str, str]
-    decoder_bias: str = ''
     missing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    fixed: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
-    inert: tuple[str, ...] = ()
-    in_training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    fixed: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=lambda: POSITIONS)
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = no_changes
     write: Callable[[ModelConfig], dict[str, Any]] = no_changes
-    special_ids: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    special_ids: Mapping[str, int] = dataclasses.field(default_factory=lambda: {'pad_token_id': 0})
 
     @functools.cached_property
     def defaults(self) -> dict[str, Any]:
-        """The values of fields that a config.json does not set, if they are not the defaults of
-        ModelConfig."""
+        """The values of fields that a config.json does not set."""
         published = next(p for p in PRESETS.values() if p.model_type == self.model_type)
-        fields, usual = dataclasses.asdict(published), dataclasses.asdict(ModelConfig())
-        differing = {name: fields[name] for name in fields if fields[name] != usual[name]}
-        return {**differing, **self.missing}
+        return {**dataclasses.asdict(published), **self.missing}
 
     @property
     def words(self) -> str:
-        """The tensor of the word embeddings."""
-        return self._tensor('encoder/embeddings/word_embeddings')
+        """The tensor of the word embeddings that the masked-LM decoder may be tied to."""
+        return self._tensor('embeddings/word_embeddings')
 
     @property
     def decoder(self) -> str:
@@ -127,34 +129,37 @@ class Family:
         """The tensor of the masked-LM decoder's bias."""
         return self._tensor('masked_lm_bias')
 
+    @property
+    def decoder_bias(self) -> str:
+        """The name of the same bias beside the decoder's table, which may be a second name."""
+        return f'{self.decoder.removesuffix("weight")}bias'
+
     def _tensor(self, ours: str) -> str:
-        return next(rule.theirs for rule in self.rules if rule.ours == ours)
+        """The tensor of the last parameter whose path ends with `ours`."""
+        return [rule.theirs for rule in self.rules if rule.ours.endswith(ours)][-1]
 
     def model(self, values: Mapping[str, Any]) -> ModelConfig:
         """The model that a config.json describes.
 
         Raises ValueError naming a key that is missing, or whose value bert_jax does not compute.
         """
-        values = {self.aliases.get(key, key): value for key, value in values.items()}
+        values = {ALIASES.get(key, key): value for key, value in values.items()}
         for key, allowed in {**ALWAYS_FIXED, **self.fixed}.items():
             value = values.get(key)
             if value is not None and value not in allowed:
                 only = ' or '.join(map(repr, allowed)) or 'no such key'
                 raise ValueError(f'{key} is {value!r}; bert_jax supports only {only}')
-        keys = {field: self.keys[field] for field in REQUIRED if field in self.keys}
-        if absent := [key for key in keys.values() if key not in values]:
+        required = [self.keys[field] for field in REQUIRED if field in self.keys]
+        if absent := [key for key in required if key not in values]:
             names = ', '.join(absent)
             raise ValueError(f'it has no {names}; is it the configuration of a {self.model_type}?')
-        fields = {'model_type': self.model_type} | self.defaults
+        fields = dict(self.defaults)
         for field, key in self.keys.items():
-            if key in values and (values[key] is not None or field not in DROPOUTS):
+            if key in values and (values[key] is not None or field not in NULLABLE):
                 fields[field] = values[key]
         fields |= self.read(values)
-        if isinstance(fields.get('tie_word_embeddings'), type(None)):
-            fields.pop('tie_word_embeddings', None)
-        fields['hidden_act'] = _activation(
-            fields.get('hidden_act', 'gelu'), self.keys.get('hidden_act', 'hidden_act')
-        )
+        act = fields['hidden_act']
+        fields['hidden_act'] = ACTIVATIONS.get(str(act), act)
         return model_from_dict(fields)
 
     def values(self, model: ModelConfig, heads: Iterable[str] = ()) -> dict[str, Any]:
@@ -163,7 +168,6 @@ class Family:
         Raises ValueError naming a field whose value the family does not have.
         """
         values = {'model_type': self.model_type}
-        values |= self.in_training
         values |= {key: allowed[0] for key, allowed in self.fixed.items() if allowed}
         for field, key in self.keys.items():
             value = getattr(model, field)
@@ -171,7 +175,7 @@ class Family:
                 if key in values and field.removesuffix('_dropout') not in heads:
                     continue
                 if value < 0:  # null, in a family whose config.json may hold it
-                    value = model.hidden_dropout_prob if field in self.defaults else None
+                    value = model.hidden_dropout_prob if self.defaults[field] >= 0 else None
             values[key] = value
         values |= self.write(model)
         back = self.model(values)
@@ -185,22 +189,12 @@ class Family:
         ids = self.special_ids.items()
         return {name: i if i < model.vocab_size else None for name, i in ids} | values
 
-    def with_keys(self, message: str) -> str:
-        """A message about a configuration of bert_jax, with the keys of config.json."""
-        return re.sub(
-            r'config\.model\.(\w+)', lambda match: self.keys.get(match[1], match[1]), message
-        )
-
     def unknown(self, values: Mapping[str, Any]) -> list[str]:
         """The keys of a config.json that bert_jax does not know and whose values are not empty."""
-        known = {*INERT, *ALWAYS_FIXED, *self.keys.values(), *self.aliases, *self.fixed}
-        known |= {*self.inert, *self.in_training, *self.write(self.model(values))}
+        known = {*INERT, *ALWAYS_FIXED, *ALIASES, *self.keys.values(), *self.fixed}
+        known |= {*self.write(self.model(values))}
+        known |= {key for key in NO_DROPOUT if not values.get(key)}
         return sorted(key for key in set(values) - known if not _is_empty(values[key]))
-
-    def trained_otherwise(self, values: Mapping[str, Any]) -> list[str]:
-        """The keys of a config.json whose value bert_jax does not use in training."""
-        usual = self.in_training.items()
-        return [key for key, value in usual if values.get(key) not in (None, value)]
 
 
 def same_names(*names: str) -> dict[str, str]:
@@ -213,12 +207,6 @@ def _is_empty(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(map(_is_empty, value.values()))
     return value is None or value == '' or value == []
-
-
-def _activation(name: Any, key: str) -> str:
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ValueError(f'{key} is {name!r}; expected {", ".join(ACTIVATIONS)}')
-    return ACTIVATIONS[name]
 
 
 def classes(
@@ -236,10 +224,3 @@ def classes(
         f'{stem}ForTokenClassification': ('tagger',),
         f'{stem}{span}': ('span',),
     }
-
-
-def nearest(model_type: Any, families: Mapping[str, Family]) -> str:
-    """A remark for messages about the family with the most similar name; '' if no name is
-    similar."""
-    match = difflib.get_close_matches(str(model_type), families, n=1, cutoff=0.5)
-    return f'; the nearest name is {match[0]!r}' if match else ''

@@ -8,7 +8,7 @@ from typing import Any
 from bert_jax.config import ModelConfig
 from bert_jax.convert.families import bert
 from bert_jax.convert.families.family import Family, classes
-from bert_jax.convert.rules import Rule, linear, norm
+from bert_jax.convert.rules import decoder, linear, scores, transform
 
 
 def _read(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,21 +27,15 @@ ROBERTA = Family(
     prefix='roberta.',
     rules=(
         *bert.encoder('roberta.'),
-        *linear('pooler/dense', 'roberta.pooler.dense', unless='classifier'),
+        *linear('pooler/dense', 'roberta.pooler.dense'),
         *linear('pooler/dense', 'classifier.dense', only='classifier'),
-        *linear('masked_lm_transform/dense', 'lm_head.dense'),
-        *norm('masked_lm_transform/layer_norm', 'lm_head.layer_norm'),
-        Rule('masked_lm_bias', 'lm_head.bias'),
-        Rule('masked_lm_decoder', 'lm_head.decoder.weight'),
-        *linear('classifier', 'classifier.out_proj'),
-        *linear('tagger', 'classifier'),
-        *linear('span', 'qa_outputs'),
+        *transform('masked_lm_transform', 'lm_head', 'layer_norm'),
+        *decoder('lm_head.decoder', bias='lm_head.bias'),
+        *scores('classifier.out_proj'),
     ),
     classes=classes('Roberta', ('pooler',)),
-    decoder_bias='lm_head.decoder.bias',
     keys=bert.KEYS,
     missing={'max_position_embeddings': 512, 'type_vocab_size': 2, 'layer_norm_eps': 1e-12},
-    fixed={'position_embedding_type': ('absolute',)},
     read=_read,
     write=_write,
     special_ids={'bos_token_id': 0, 'eos_token_id': 2},

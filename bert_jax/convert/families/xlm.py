@@ -10,16 +10,9 @@ from typing import Any
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert.families.family import Family, classes, same_names
-from bert_jax.convert.rules import Rule, linear, norm, table
+from bert_jax.convert.rules import decoder, linear, norm, scores, table
 
 _OURS = 'encoder/layers'
-# The settings of the authors' training, which are in the published files.
-_TRAINING = """
-    amp bptt clip_grad_norm encoder_only fp16 group_by_size langs lg_sampling_factor lgs
-    max_batch_size mlm_steps mono_dataset optimizer para_dataset sample_alpha same_enc_dec
-    share_inout_emb tokens_per_batch use_apex word_blank word_dropout word_keep word_mask
-    word_mask_keep_rand word_pred word_rand word_shuffle
-"""
 
 
 def _read(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,13 +21,12 @@ def _read(values: Mapping[str, Any]) -> dict[str, Any]:
         'intermediate_size': 4 * values['emb_dim'],
         'hidden_act': 'gelu' if values.get('gelu_activation', True) else 'relu',
         'type_vocab_size': languages if languages > 1 else 0,
-        'languages': ','.join(_names(values, languages)),
+        'languages': ','.join(_names(values)),
     }
 
 
-def _names(values: Mapping[str, Any], count: int) -> list[str]:
-    """The languages of lang2id, or of id2lang, by their numbers. Raises ValueError unless there is
-    one for each of the `count` embeddings."""
+def _names(values: Mapping[str, Any]) -> list[str]:
+    """The languages of lang2id, or of id2lang, by their numbers."""
     ids = values.get('lang2id') or {}
     key = 'lang2id' if ids or not values.get('id2lang') else 'id2lang'
     if key == 'id2lang':
@@ -43,8 +35,6 @@ def _names(values: Mapping[str, Any], count: int) -> list[str]:
     complete = [ids[name] for name in names] == list(range(len(names)))
     if not complete or any(',' in name or not name for name in names):
         raise ValueError(f'{key} is {values[key]!r}; expected the numbers 0, 1, ... of names')
-    if names and count > 1 and len(names) != count:
-        raise ValueError(f'{key} has {len(names)} languages, but n_langs is {count}')
     return names
 
 
@@ -76,11 +66,8 @@ XLM = Family(
         *linear(f'{_OURS}/intermediate', 'transformer.ffns.{layer}.lin1'),
         *linear(f'{_OURS}/output', 'transformer.ffns.{layer}.lin2'),
         *norm(f'{_OURS}/output_norm', 'transformer.layer_norm2.{layer}'),
-        Rule('masked_lm_bias', 'pred_layer.proj.bias'),
-        Rule('masked_lm_decoder', 'pred_layer.proj.weight'),
-        *linear('classifier', 'sequence_summary.summary'),
-        *linear('tagger', 'classifier'),
-        *linear('span', 'qa_outputs'),
+        *decoder('pred_layer.proj'),
+        *scores('sequence_summary.summary'),
     ),
     classes=classes(
         'XLM',
@@ -100,7 +87,6 @@ XLM = Family(
         'initializer_range': 'init_std',
         'classifier_dropout': 'summary_first_dropout',
     },
-    aliases={'n_words': 'vocab_size'},
     fixed={
         'causal': (False,),
         'asm': (False,),
@@ -110,12 +96,6 @@ XLM = Family(
         'summary_proj_to_labels': (True,),
         'summary_activation': (),
     },
-    # The table of positions is in the checkpoint, even if it was filled with sinusoids.
-    # lang_id is the default language, which `convert.hf` reads.
-    inert=(
-        *('sinusoidal_embeddings', 'lang2id', 'id2lang', 'lang_id', 'position_embedding_type'),
-        *_TRAINING.split(),
-    ),
     read=_read,
     write=_write,
     special_ids={'bos_token_id': 0, 'eos_token_id': 1, 'pad_token_id': 2},
@@ -123,12 +103,7 @@ XLM = Family(
 FLAUBERT = dataclasses.replace(
     XLM,
     model_type='flaubert',
-    classes=classes(
-        'Flaubert',
-        classifier=('classifier',),
-        masked_lm='WithLMHeadModel',
-        span='ForQuestionAnsweringSimple',
-    ),
+    classes={name.replace('XLM', 'Flaubert'): heads for name, heads in XLM.classes.items()},
     keys={**XLM.keys, 'pre_norm': 'pre_norm', 'layerdrop': 'layerdrop'},
     missing={'layer_norm_eps': 1e-12},
 )

@@ -5,11 +5,9 @@ from typing import Any
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert.families.family import Family, classes, same_names
-from bert_jax.convert.rules import Rule, linear, norm, table
+from bert_jax.convert.rules import Rule, decoder, linear, norm, scores, table
 
 _OURS, _THEIRS = 'encoder/layers', 'transformer.layer.{layer}'
-_LONGEST = 'bert_jax_longest_row'  # transformers refuses to read max_position_embeddings
-_BI_DATA = 'bert_jax_bi_data'  # in published files, bi_data is false even if it was true
 
 
 def _attention(ours: str, theirs: str, **options: Any) -> Rule:
@@ -24,12 +22,7 @@ def _read(values: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f'd_head is {head_dim}; bert_jax supports only d_model ({width}) / n_head ({heads})'
         )
-    clamp = values.get('clamp_len') or -1
-    return {
-        'bi_data': values.get(_BI_DATA, False),
-        'clamp_len': max(clamp, 0),
-        'max_position_embeddings': values.get(_LONGEST, ModelConfig.max_position_embeddings),
-    }
+    return {'clamp_len': max(values.get('clamp_len') or 0, 0)}
 
 
 def _write(model: ModelConfig) -> dict[str, Any]:
@@ -37,8 +30,6 @@ def _write(model: ModelConfig) -> dict[str, Any]:
         'clamp_len': model.clamp_len or -1,
         'mem_len': model.mem_len or None,
         'reuse_len': model.reuse_len or None,
-        _LONGEST: model.max_position_embeddings,
-        **({_BI_DATA: True} if model.bi_data else {}),
     }
 
 
@@ -60,12 +51,9 @@ XLNET = Family(
         *linear(f'{_OURS}/intermediate', f'{_THEIRS}.ff.layer_1'),
         *linear(f'{_OURS}/output', f'{_THEIRS}.ff.layer_2'),
         *norm(f'{_OURS}/output_norm', f'{_THEIRS}.ff.layer_norm'),
-        Rule('masked_lm_bias', 'lm_loss.bias'),
-        Rule('masked_lm_decoder', 'lm_loss.weight'),
+        *decoder('lm_loss'),
         *linear('pooler/dense', 'sequence_summary.summary'),
-        *linear('classifier', 'logits_proj'),
-        *linear('tagger', 'classifier'),
-        *linear('span', 'qa_outputs'),
+        *scores('logits_proj'),
     ),
     classes=classes('XLNet', masked_lm='LMHeadModel', span='ForQuestionAnsweringSimple'),
     keys={
@@ -78,8 +66,11 @@ XLNET = Family(
         'attention_probs_dropout_prob': 'dropout',
         'hidden_dropout_prob': 'dropout',
         'classifier_dropout': 'summary_last_dropout',
+        # transformers refuses to read max_position_embeddings. In published files, bi_data is
+        # false even if it was true.
+        'max_position_embeddings': 'bert_jax_longest_row',
+        'bi_data': 'bert_jax_bi_data',
     },
-    aliases={'n_token': 'vocab_size'},
     fixed={
         'attn_type': ('bi',),
         'bi_data': (False,),
@@ -89,16 +80,6 @@ XLNET = Family(
         'summary_use_proj': (True,),
         'summary_activation': ('tanh',),
     },
-    inert=(
-        'd_head',
-        'init',
-        'init_range',
-        'initializer',
-        'max_position_embeddings',
-        'position_embedding_type',
-        'use_mems_eval',
-        'use_mems_train',
-    ),
     read=_read,
     write=_write,
     special_ids={'pad_token_id': 5, 'bos_token_id': 1, 'eos_token_id': 2},

@@ -68,12 +68,10 @@ def place(record: Any, context: str, where: str, summary: Summary) -> Answer | N
             return None
         summary.count(LOST, where)
         return Answer(text, -1, -1)
-    several = len(matches) > 1
-    if start is None:
-        summary.count(FIRST if several else WITHOUT, where)
-        return Answer(text, *matches[0].span())
-    nearest = min(matches, key=lambda match: abs(match.start() - start))
-    summary.count(NEAREST if several else FOUND, where)
+    # Without a start, the nearest place to 0 is the first one.
+    nearest = min(matches, key=lambda match: abs(match.start() - (start or 0)))
+    one, several = (WITHOUT, FIRST) if start is None else (FOUND, NEAREST)
+    summary.count(several if len(matches) > 1 else one, where)
     return Answer(text, *nearest.span())
 
 

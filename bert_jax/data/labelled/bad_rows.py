@@ -25,3 +25,13 @@ def each(
             on_error(error)
         else:
             yield made
+
+
+def not_empty(items: Iterable[T], error: str) -> Iterator[T]:
+    """The items. Raises ValueError with the message `error` if there are none."""
+    empty = True
+    for item in items:
+        empty = False
+        yield item
+    if empty:
+        raise ValueError(error)

@@ -17,11 +17,12 @@ from bert_jax.data.summary import Summary
 # Columns that may hold entities beside a column `text`, the preferred ones first.
 COLUMNS = ('entities', 'spans', 'label', 'labels')
 EXPECTED = 'expected a list of [start, end, type], character positions in the text'
-KEYS = {
-    'start': ('start', 'start_offset', 'begin'),
-    'end': ('end', 'end_offset'),
-    'type': ('label', 'type', 'tag', 'entity_group', 'labels'),
-}
+# The keys of an entity's start, end and type.
+KEYS = (
+    ('start', 'start_offset', 'begin'),
+    ('end', 'end_offset'),
+    ('label', 'type', 'tag', 'entity_group', 'labels'),
+)
 # Thai to Tibetan, Burmese, Khmer, Japanese, Chinese and Korean. In these scripts, an entity may be
 # a part of the characters between two spaces.
 NO_SPACES = re.compile(
@@ -49,7 +50,7 @@ def words_and_tags(
     of a word.
     """
     found = _spans(text, value, name, where, summary)
-    within = [range(m.start() + 1, m.end()) for m in WORD.finditer(text)]
+    word_at = {i: m[0] for m in WORD.finditer(text) for i in range(m.start() + 1, m.end())}
     last = 0
     for span in found:
         shown = f'{where}: the entity {list(span)} of {name!r}'
@@ -65,10 +66,9 @@ def words_and_tags(
             raise ValueError(f'{shown} has no word, only {text[span.start : span.end]!r}')
         last = span.end
         for cut in (span.start, span.end):
-            inside = next((word for word in within if cut in word), None)
-            if inside is None:
+            word, both = word_at.get(cut), text[cut - 1 : cut + 1]
+            if word is None:
                 continue
-            word, both = text[inside.start - 1 : inside.stop], text[cut - 1 : cut + 1]
             if both.isalnum() and not NO_SPACES.search(both):
                 raise ValueError(
                     f'{shown} is {text[span.start : span.end]!r}, which begins or ends inside the '
@@ -95,8 +95,6 @@ def _spans(text: str, value: Any, name: str, where: str, summary: Summary) -> li
     found = []
     for item in value:
         parts = _parts(item) if isinstance(item, dict) else item
-        if isinstance(item, dict) and isinstance(parts[2], list) and len(parts[2]) == 1:
-            parts[2] = parts[2][0]  # Label Studio has a list of types
         is_span = isinstance(parts, Sequence) and len(parts) == 3 and isinstance(parts[2], str)
         if not is_span or any(type(number) is not int for number in parts[:2]):
             raise ValueError(f'{where}: {name!r} has {short(item)}; {EXPECTED}')
@@ -127,4 +125,7 @@ def _moved(span: Span, own: str, text: str, name: str, where: str, summary: Summ
 
 
 def _parts(item: Mapping[str, Any]) -> list[Any]:
-    return [next((item[key] for key in keys if key in item), None) for keys in KEYS.values()]
+    *places, kind = (next((item[k] for k in keys if k in item), None) for keys in KEYS)
+    if isinstance(kind, list) and len(kind) == 1:  # Label Studio has a list of types
+        kind = kind[0]
+    return [*places, kind]

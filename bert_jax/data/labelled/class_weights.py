@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from bert_jax.data.labelled.labels import as_number
+
 KEY = 'config.data.class_weights'
 BALANCED = 'balanced'
 
@@ -55,7 +57,10 @@ def named(setting: str, names: Sequence[str]) -> np.ndarray:
             twice = 'twice' if name in given else 'which is not a label'
             raise ValueError(f'{KEY} has the name {name!r} {twice}; the labels are {shown}')
         given.add(name)
-        weights[name] = _weight(name, value)
+        weights[name] = as_number(str(value))
+        if not 0 < weights[name] < math.inf:
+            expected = 'expected a positive number'
+            raise ValueError(f'{KEY} has the weight {value!r} for {name!r}; {expected}')
     return np.array([*weights.values()], np.float32)
 
 
@@ -72,13 +77,3 @@ def _pairs(setting: str) -> list[tuple[str, Any]]:
             '{"NAME": WEIGHT}'
         )
     return [(name.strip(), value) for name, _, value in pairs]
-
-
-def _weight(name: str, value: Any) -> float:
-    try:
-        weight = float(value)
-    except (TypeError, ValueError):
-        weight = math.nan
-    if not 0 < weight < math.inf:
-        raise ValueError(f'{KEY} has the weight {value!r} for {name!r}; expected a positive number')
-    return weight

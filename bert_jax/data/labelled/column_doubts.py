@@ -23,12 +23,12 @@ NO_MARK = {'-', '_'}
 CODES = 100  # numbers that may be tags
 
 
-def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool, needs_tags: bool = True) -> str:
+def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool | None) -> str:
     """Returns why the rows do not look like words with their columns; '' if they do.
 
     rows: the columns of each word; all rows have the same number of columns. blocks: the number of
-    sentences. tagged: whether the last column is read as tags. needs_tags: whether it is a reason
-    for doubt if all tags are placeholders, such as _.
+    sentences. tagged: whether the last column has to be tags; if it is None, the tags may be
+    placeholders, such as _, and if it is False, they are not read.
     """
     columns = list(zip(*rows, strict=True))
     if len(columns) == 1:
@@ -43,10 +43,14 @@ def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool, needs_tags: b
     again = sum(a == b for a, b in itertools.pairwise(words))
     if len(columns) > 2 and len(rows) > 3 and 2 * again > len(rows):
         return f'the first column has the same value in many lines ({_some(words)})'
-    if _entity(words) and len(rows) > 1 and not (tagged and _entity(last)):
+    if _entity(words) and len(rows) > 1 and (tagged is False or not _entity(last)):
         return f'the first column has tags ({_some(words)}) and not words'
-    if not tagged:
-        return '' if _short_blocks(rows, blocks) or _annotated(columns) else _prose(rows)
+    if tagged is False:
+        if _short_blocks(rows, blocks) or _annotated(columns):
+            return ''
+        return (
+            f'its lines look like text ({" ".join(rows[0])[:60]!r}), not like a word with columns'
+        )
     if set(last) <= MARKS or any(map(TYPED.fullmatch, last)):  # `tags.check` looks at these
         return ''
     for i, column in enumerate(columns[1:-1], 2):
@@ -55,7 +59,7 @@ def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool, needs_tags: b
         if 'B' in column and set(column) <= MARKS | NO_MARK:
             return f'column {i} has marks ({_some(column)}) without types; join them, as in B-PER'
     if len(rows) > 1 and len(set(last)) == 1 and not last[0].isalnum():
-        return f'the last column is {last[0]!r} everywhere' if needs_tags else ''
+        return f'the last column is {last[0]!r} everywhere' if tagged else ''
     return _plain(rows, columns, blocks)
 
 
@@ -113,10 +117,6 @@ def _annotated(columns: Sequence[Sequence[str]]) -> bool:
         if various and (few or all(map(DECIMAL.fullmatch, kinds))):
             return True
     return False
-
-
-def _prose(rows: Sequence[Sequence[str]]) -> str:
-    return f'its lines look like text ({" ".join(rows[0])[:60]!r}) and not like a word with columns'
 
 
 def _entity(column: Sequence[str]) -> str:

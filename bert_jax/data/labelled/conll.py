@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from etils import epath
 
@@ -16,12 +16,12 @@ from bert_jax.data.labelled import (
     tagged_records,
     tags,
 )
-from bert_jax.data.labelled.bad_rows import OnError
+from bert_jax.data.labelled.bad_rows import OnError, not_empty
 from bert_jax.data.labelled.conll_columns import FORMAT
-from bert_jax.data.labelled.sentence import SPACE, Sentence
+from bert_jax.data.labelled.sentence import SPACE, Sentence, SentenceFile
+from bert_jax.data.labelled.texts import NO_VALUE
 from bert_jax.data.summary import Summary
 
-PLACEHOLDERS = {'_', '?', '-', '-100'}  # tags of test files for words whose tag is not known
 PLACEHOLDER_TAGS = 'sentences with placeholders for tags, read without tags'
 NO_BREAK = '\u00a0'
 
@@ -42,32 +42,22 @@ def read(
     """
     summary = summary or Summary()
     sentences = list(iter_file(path, tagged=tagged, summary=summary, columns=columns))
-    if names:
-        strict = bool(tagged)
-        sentences = [
-            dataclasses.replace(
-                s, tags=[label_numbers.name_of(tag, names, s.where, strict) for tag in s.tags]
-            )
-            if s.tags
-            else s
-            for s in sentences
-        ]
+    strict = bool(tagged)
+    sentences = _renamed(sentences, lambda tag, at: label_numbers.name_of(tag, names, at, strict))
     found = {tag for sentence in sentences for tag in sentence.tags or ()}
-    if tagged is None and found & PLACEHOLDERS and tags.mark_entities(found - PLACEHOLDERS):
+    unknown = {tag for tag in found if tag.lower() in NO_VALUE}
+    if tagged is None and unknown and tags.mark_entities(found - unknown):
         for i, sentence in enumerate(sentences):
-            if {*(sentence.tags or ())} & PLACEHOLDERS:
+            if unknown & {*(sentence.tags or ())}:
                 sentences[i] = dataclasses.replace(sentence, tags=None)
                 summary.count(PLACEHOLDER_TAGS, sentence.where)
-        found -= PLACEHOLDERS
+        found -= unknown
     if found and all(tag.isdigit() for tag in found):
         where = next(sentence.where for sentence in sentences if sentence.tags)
         shown = ', '.join(sorted(found)[:3])
         raise ValueError(f'{where} has numbers ({shown}) instead of tags; {tagged_records.NAMES}')
     if usual := tags.usual_forms(found):
-        sentences = [
-            dataclasses.replace(s, tags=[usual.get(tag, tag) for tag in s.tags]) if s.tags else s
-            for s in sentences
-        ]
+        sentences = _renamed(sentences, lambda tag, _: usual.get(tag, tag))
         tag, changed = next((tag, form) for tag, form in sorted(usual.items()) if tag != form)
         summary.count(f'sentences with tags such as {tag!r}, read as {changed!r}', str(path))
     check(sentences, str(path))
@@ -78,8 +68,14 @@ def read(
 
 
 def check(sentences: Sequence[Sentence], name: str) -> None:
-    """Raises ValueError if the tags do not fit together, see `tags.check`. name: of the files."""
-    tags.check(name, sentences, _place)
+    """Raises ValueError, with file and line, if only some of the tags mark entities, and if tags of
+    IOBES and of BILOU are mixed. name: of the files."""
+    first: dict[str, str] = {}  # tag -> the place where it occurs first
+    for sentence in sentences:
+        for i, tag in enumerate(sentence.tags or ()):
+            if tag not in first:
+                first[tag] = _place(sentence, i)
+    tags.check(name, first)
 
 
 def iter_file(
@@ -103,18 +99,17 @@ def iter_file(
     (see `bad_rows.each`), and for a file that looks like something else.
     """
     path, summary = pathlib.Path(path).expanduser(), summary or Summary()
-    suffix, empty = files.kind(path)[0], True
-    is_table = suffix == '.csv' or (suffix == '.tsv' and _names_columns(path))
+    file = SentenceFile(path, tagged, columns, summary, on_error)
+    suffix = files.kind(path)[0]
+    is_table = suffix == '.csv' or (
+        suffix == '.tsv' and tagged_records.has_words(tables.open_table(path).header)
+    )
     if suffix in records.JSON or is_table:
-        read = tagged_records.read(path, tagged, columns, summary, on_error)
+        read = tagged_records.read(file)
         read = read if tagged is False else tagged_records.checked(read, summary)
     else:
-        read = conll_columns.read(path, tagged, summary, on_error, columns)
-    for sentence in read:
-        empty = False
-        yield sentence
-    if empty:
-        raise ValueError(f'{path} has no sentence; {FORMAT}')
+        read = conll_columns.read(file)
+    yield from not_empty(read, f'{path} has no sentence; {FORMAT}')
 
 
 def write(
@@ -130,10 +125,12 @@ def write(
     epath.Path(path).write_bytes('\n'.join(blocks).encode())
 
 
-def _names_columns(path: pathlib.Path) -> bool:
-    """Returns whether the first line of a table has the name of a column of words."""
-    header = next((row for _, row in tables.rows(path) if row), [])
-    return tagged_records.has_words(header)
+def _renamed(sentences: list[Sentence], name: Callable[[str, str], str]) -> list[Sentence]:
+    """The sentences with name(tag, place of the sentence) for each tag."""
+    return [
+        s if s.tags is None else dataclasses.replace(s, tags=[name(tag, s.where) for tag in s.tags])
+        for s in sentences
+    ]
 
 
 def _place(sentence: Sentence, word: int) -> str:

@@ -1,17 +1,15 @@
 """Reads words and tags from columns. Spaces or tabs separate the columns, and a blank line ends a
 sentence."""
 
-import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from bert_jax.data import files
 from bert_jax.data.file_kinds import text_kind
 from bert_jax.data.labelled import column_doubts
-from bert_jax.data.labelled.bad_rows import OnError, each
-from bert_jax.data.labelled.sentence import Sentence
-from bert_jax.data.summary import Summary
+from bert_jax.data.labelled.bad_rows import each
+from bert_jax.data.labelled.sentence import Sentence, SentenceFile
 
 SEPARATOR = re.compile('[ \t]+')
 DOCSTART = re.compile(r'-+docstart-+(\(.*\))?', re.IGNORECASE)
@@ -23,36 +21,30 @@ TAG_NAMES = frozenset(
     ('tag', 'tags', 'label', 'labels', 'ner', 'ner_tag', 'ner_tags', 'pos', 'upos', 'xpos', 'chunk')
 )
 EMPTY = 'and O or _ in an empty cell'
-LONG = 400  # words; a longer sentence may be several, without blank lines between them
 LOOKED_AT = 20  # lines that are looked at before the file is read as columns
 
 
 class Layout(NamedTuple):
-    """The columns of a file. word, tag: the indices of the words and, if they are read, the tags.
-    width: how many columns each line has. header: whether the first line names the columns."""
+    """The columns of a file. width: how many columns each line has. word, tag: the indices of the
+    words and the tags. header: the line that names the columns, if there is one."""
 
     width: int
-    word: int = 0
-    tag: int = -1
-    header: bool = False
+    word: int
+    tag: int
+    header: list[str] | None = None
 
 
 Block = list[tuple[int, list[str]]]  # a sentence: the number and the columns of each line
 
 
-def read(
-    path: pathlib.Path,
-    tagged: bool | None,
-    summary: Summary,
-    on_error: OnError | None,
-    columns: bool = False,
-) -> Iterator[Sentence]:
+def read(file: SentenceFile) -> Iterator[Sentence]:
     """The sentences of a file, see `conll.iter_file`.
 
-    columns: whether a sentence keeps its other columns. Each of them is a list with a value for
-    each word. A column without a name is named column_2, column_3, ... Raises ValueError for a file
-    that looks like something else.
+    If a sentence keeps its other columns, each of them is a list with a value for each word. A
+    column without a name is named column_2, column_3, ... Raises ValueError for a file that looks
+    like something else.
     """
+    path, summary = file.path, file.summary
     lines = [line.strip(' \t\r\n') for line in files.lines(path)]
     looks = text_kind(lines[:LOOKED_AT])
     if looks and not looks.startswith('a table'):
@@ -65,62 +57,51 @@ def read(
     certain = [SEPARATOR.split(line) for line in lines if line and not COMMENT.match(line)]
     words = [cells for cells in certain if not DOCSTART.fullmatch(cells[0])]
     layout = _layout(words[0] if words else [''])
-    width, header = layout.width, words[0] if layout.header else None
-    needs_tags = tagged is True
-    tagged = layout.tag != layout.word if tagged is None else tagged
-    known_tags = {cells[-1] for cells in certain}
-    blocks: list[Block] = [[]]
-    for number, line in enumerate(lines, 1):
-        cells = SEPARATOR.split(line)
-        if not line or DOCSTART.fullmatch(cells[0]):
-            blocks += [[]] if blocks[-1] else []
-            if line:
-                summary.count('-DOCSTART- lines, left out', f'{path}:{number}')
-            continue
-        # A line with the word '#' has as many columns as the others, and a tag that others have.
-        is_word = len(cells) == width and cells[-1] in known_tags
-        if not blocks[-1] and COMMENT.match(line) and not is_word:
-            summary.count('comment lines, left out', f'{path}:{number}')
-            continue
-        if cells == header:
-            summary.count('lines with names of columns, left out', f'{path}:{number}')
-            continue
-        blocks[-1].append((number, cells))
-    blocks = [block for block in blocks if block]
-    rows = [cells for block in blocks for _, cells in block if len(cells) == width]
+    tagged = layout.tag != layout.word if file.tagged is None else file.tagged
+    blocks = _blocks(file, lines, layout, {cells[-1] for cells in certain})
+    rows = [cells for block in blocks for _, cells in block if len(cells) == layout.width]
     ordered = [_ordered(cells, layout) for cells in rows]
-    if ordered and (doubt := column_doubts.find(ordered, len(blocks), tagged, needs_tags)):
+    if ordered and (doubt := column_doubts.find(ordered, len(blocks), file.tagged)):
         raise ValueError(f'{path}:{blocks[0][0][0]}: {doubt}; {FORMAT}')
-    _describe(path, layout, tagged, summary)
-    names = header or ['', *(f'column_{i}' for i in range(2, width + 1))]
+    summary.columns[str(path)] = f'word: column {layout.word + 1} of {layout.width}'
+    summary.columns[str(path)] += f', tag: column {layout.tag + 1}' * tagged
+    names = layout.header or ['', *(f'column_{i}' for i in range(2, layout.width + 1))]
     summary.headers[str(path)] = dict.fromkeys(names, '')
 
     def sentence(block: Block) -> Sentence:
-        return _sentence(path, block, layout, tagged, names if columns else None, summary)
+        for number, cells in block:
+            _check_width(f'{path}:{number}', cells, layout.width, tagged)
+        where = f'{path}:{block[0][0]}'
+        file.count_long(block, where)
+        columns = [list(column) for column in zip(*(cells for _, cells in block), strict=True)]
+        tags = columns[layout.tag] if tagged else None
+        others = {name: columns[i] for i, name in enumerate(names) if i != layout.word}
+        return Sentence(columns[layout.word], tags, where, others if file.columns else None)
 
-    yield from each(blocks, sentence, on_error)
+    yield from each(blocks, sentence, file.on_error)
 
 
-def _sentence(
-    path: pathlib.Path,
-    block: Block,
-    layout: Layout,
-    tagged: bool,
-    names: Sequence[str] | None,
-    summary: Summary,
-) -> Sentence:
-    """A sentence. names: those of all columns, if the sentence keeps its other columns."""
-    for number, cells in block:
-        _check_width(f'{path}:{number}', cells, layout.width, tagged)
-    where = f'{path}:{block[0][0]}'
-    if len(block) > LONG:
-        summary.count(f'sentences of more than {LONG} words (a blank line ends a sentence)', where)
-    words = [cells[layout.word] for _, cells in block]
-    tags = [cells[layout.tag] for _, cells in block] if tagged else None
-    if names is None:
-        return Sentence(words, tags, where)
-    others = [(i, name) for i, name in enumerate(names) if i != layout.word]
-    return Sentence(words, tags, where, {n: [cells[i] for _, cells in block] for i, n in others})
+def _blocks(
+    file: SentenceFile, lines: Sequence[str], layout: Layout, known_tags: Collection[str]
+) -> list[Block]:
+    """The sentences. Comments and names of columns are left out and counted."""
+    blocks: list[Block] = [[]]
+    for number, line in enumerate(lines, 1):
+        cells, where = SEPARATOR.split(line), f'{file.path}:{number}'
+        # A line with the word '#' has as many columns as the others, and a tag that others have.
+        is_word = len(cells) == layout.width and cells[-1] in known_tags
+        if not line:
+            blocks.append([])
+        elif DOCSTART.fullmatch(cells[0]):
+            blocks.append([])
+            file.summary.count('-DOCSTART- lines, left out', where)
+        elif not blocks[-1] and COMMENT.match(line) and not is_word:
+            file.summary.count('comment lines, left out', where)
+        elif cells == layout.header:
+            file.summary.count('lines with names of columns, left out', where)
+        else:
+            blocks[-1].append((number, cells))
+    return [block for block in blocks if block]
 
 
 def _is_by_sentence(lines: Sequence[str]) -> bool:
@@ -131,13 +112,13 @@ def _is_by_sentence(lines: Sequence[str]) -> bool:
     return bool(parts) and same and any(len(both[0]) > 1 for both in parts)
 
 
-def _layout(first: Sequence[str]) -> Layout:
+def _layout(first: list[str]) -> Layout:
     """The layout of a file with this first line, which may name the columns."""
     names, width = [name.lower() for name in first], len(first)
     word = next((i for i, name in enumerate(names) if name in WORD_NAMES), None)
     tags = [i for i, name in enumerate(names) if name in TAG_NAMES]
     if word is not None and (tags or width == 1):
-        return Layout(width, word, tags[-1] if tags else word, True)
+        return Layout(width, word, tags[-1] if tags else word, first)
     return Layout(width, 0, width - 1)
 
 
@@ -158,10 +139,3 @@ def _check_width(where: str, columns: list[str], width: int, tagged: bool) -> No
             f'{where} has {len(columns)} columns, {line[:80]!r}, but the lines before it have '
             f'{width}; {FORMAT}, spaces or tabs only between columns, {EMPTY}'
         )
-
-
-def _describe(path: pathlib.Path, layout: Layout, tagged: bool, summary: Summary) -> None:
-    said = f'word: column {layout.word + 1} of {layout.width}'
-    if tagged:
-        said += f', tag: column {layout.tag + 1}'
-    summary.columns[str(path)] = said

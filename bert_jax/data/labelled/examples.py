@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from bert_jax.data.files import kind
 from bert_jax.data.labelled import json_files, records, tables
-from bert_jax.data.labelled.bad_rows import OnError, each
+from bert_jax.data.labelled.bad_rows import OnError, each, not_empty
 from bert_jax.data.labelled.json_files import characters, short
 from bert_jax.data.labelled.texts import Text
 from bert_jax.data.summary import Summary
@@ -38,6 +38,11 @@ class Example(NamedTuple):
     @property
     def parts(self) -> Text:
         return self.text if self.text_b is None else (self.text, self.text_b)
+
+    @property
+    def all_labels(self) -> tuple[str, ...] | None:
+        """The labels, also if an example has only one; None if they are not known."""
+        return self.labels if self.label is None else (self.label,)
 
 
 def iter_file(
@@ -65,20 +70,17 @@ def iter_file(
     example, unless `on_error` is given (see `each`), and for a file that is missing, damaged, not
     UTF-8 or empty.
     """
-    path = pathlib.Path(path).expanduser()
+    path, summary = pathlib.Path(path).expanduser(), summary or Summary()
     needed, labels = [text, *[text_b] * (text_b != TEXT_B)], [] if predicts else [label]
     is_json = kind(path)[0] in records.JSON
     if predicts:
         advice, label_set = predict_advice(needed), None
-    empty = True
 
-    def example(found: tuple[dict[str, Any], str]) -> Example:
-        nonlocal empty
+    def example(found: json_files.Record) -> Example:
         record, where = found
-        if empty and summary is not None:
+        if str(path) not in summary.columns:
             named = dict(zip(roles, (text, text_b, *labels), strict=False))
             summary.describe(str(path), named, record)
-        empty = False
         second = record.get(text_b)
         if is_json:
             tables.column_indices(list(record), needed, where, advice)
@@ -91,15 +93,13 @@ def iter_file(
             label_set(record.get(label), label, where) if label_set else None,
         )
 
-    read = records.read(path, needed, [TEXT_B, *labels], advice, on_error)
-    if summary is not None and not predicts:
-        read = json_files.accepted(read, summary)
-    yield from each(read, example, on_error)
-    if empty:
+    expected = f'a line that names the columns, such as {text}, and a line for each example'
+    if is_json:
         expected = f'an object on each line, {{"{text}": ...}}'
-        if not is_json:
-            expected = f'a line that names the columns, such as {text}, and a line for each example'
-        raise ValueError(f'{path} has no examples; expected {expected}')
+    read = records.read(path, needed, [TEXT_B, *labels], advice, on_error)
+    read = read if predicts else json_files.accepted(read, summary)
+    error = f'{path} has no examples; expected {expected}'
+    yield from not_empty(each(read, example, on_error), error)
 
 
 def predict_advice(names: Sequence[str]) -> str:

@@ -35,15 +35,15 @@ def choose(
                 break
             held_out[groups[key]] = True
             due -= len(groups[key])
-    if not held_out.any() and len(of_label) == len(texts) > 1:
-        raise ValueError(
-            f'{path} has {len(texts)} examples and each label only once, so none can be held out; '
-            'check that config.data.label_field is the column of the labels, or give a file to '
-            'evaluate on: config.data.eval_file'
-        )
     if not held_out.any():
+        why = f'too few to hold {share:.0%} of them out;'
+        if len(of_label) == len(texts) > 1:
+            why = (
+                'each label only once, so none can be held out; check that '
+                'config.data.label_field is the column of the labels, or'
+            )
         raise ValueError(
-            f'{path} has {len(texts)} examples, too few to hold {share:.0%} of them out; give a '
-            'file to evaluate on: config.data.eval_file'
+            f'{path} has {len(texts)} examples, {why} give a file to evaluate on: '
+            'config.data.eval_file'
         )
     return held_out

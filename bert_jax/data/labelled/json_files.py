@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from bert_jax.data.file_kinds import separator
+from bert_jax.data.file_kinds import is_json, separator
 from bert_jax.data.files import kind, lines
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.summary import Summary
@@ -26,7 +26,7 @@ def records(path: pathlib.Path, name: str, on_error: OnError | None = None) -> I
     if kind(path)[0] == '.json':
         content = whole(path)
         if content is not None:
-            yield from each(listed(content, path), lambda found: _object(*found, name), on_error)
+            yield from each(_listed(content, path), lambda found: _object(*found, name), on_error)
             return
     numbered = (
         (number, line) for number, line in enumerate(lines(path, on_error), 1) if line.strip()
@@ -51,33 +51,23 @@ def whole(path: pathlib.Path) -> Any:
         return loads(text)
     except json.JSONDecodeError as error:
         first, _, rest = text.lstrip().partition('\n')
-        if rest.strip() and _is_object(first):
+        if rest.strip() and is_json(first, dict):
             return None
         raise ValueError(
             f'{path}:{error.lineno}:{error.colno} is not JSON ({error.msg}); the file may be '
             'incomplete'
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f'{path} is not JSON ({error})') from error
 
 
-def listed(content: Any, path: pathlib.Path) -> Iterator[tuple[Any, str]]:
-    """Yields the values of a list, or of the list `data` of an object, each with its place. Any
-    other value is yielded itself."""
-    where = str(path)
-    if isinstance(content, dict) and isinstance(content.get('data'), list):
-        content, where = content['data'], f'{path}: data'
-    if not isinstance(content, list):
-        yield content, where
-        return
-    for i, item in enumerate(content):
-        yield item, f'{where}[{i}]' if where.endswith('data') else f'{where}: [{i}]'
-
-
 def loads(text: str) -> Any:
-    """The JSON value in the text. Raises ValueError if it is not JSON, or an object has a key
-    twice."""
-    return json.loads(text, object_pairs_hook=_without_repetition)
+    """The JSON value in the text. Raises ValueError if it is not JSON, if its lists are nested too
+    deeply, or if an object has a key twice."""
+    try:
+        return json.loads(text, object_pairs_hook=_without_repetition)
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
 
 
 def characters(value: Any, name: str, where: str) -> str:
@@ -95,10 +85,23 @@ def short(value: Any) -> str:
     return shown if len(shown) <= 60 else shown[:57] + '...'
 
 
+def _listed(content: Any, path: pathlib.Path) -> Iterator[tuple[Any, str]]:
+    """Yields the values of a list, or of the list `data` of an object, each with its place. Any
+    other value is yielded itself."""
+    name = ''
+    if isinstance(content, dict) and isinstance(content.get('data'), list):
+        content, name = content['data'], 'data'
+    if not isinstance(content, list):
+        yield content, str(path)
+        return
+    for i, item in enumerate(content):
+        yield item, f'{path}: {name}[{i}]'
+
+
 def _of_line(path: pathlib.Path, number: int, line: str, name: str) -> Record:
     where = f'{path}:{number}'
     try:
-        return _object(loads(line), where, name)
+        value = loads(line)
     except json.JSONDecodeError as error:
         table = separator(line) if number == 1 and line.strip()[0] not in '{["' else ''
         remedy = '; a table needs a name that ends in .csv or .tsv' if table else ''
@@ -108,12 +111,9 @@ def _of_line(path: pathlib.Path, number: int, line: str, name: str) -> Record:
             f'{where}:{error.pos + 1} is not JSON ({error.msg}), {line.strip()[:60]!r}; '
             f'expected an object on each line, {{"{name}": ...}}{remedy}'
         ) from error
-    except RecursionError as error:
-        raise ValueError(f'{where} is not JSON ({error})') from error
     except ValueError as error:
-        if str(error).startswith(str(path)):
-            raise
         raise ValueError(f'{where} is not JSON ({error})') from error
+    return _object(value, where, name)
 
 
 def _object(value: Any, where: str, name: str) -> Record:
@@ -125,13 +125,6 @@ def _object(value: Any, where: str, name: str) -> Record:
             f'{where} is {short(value)}; expected an object, {{"{name}": ...}}{remedy}'
         )
     return value, where
-
-
-def _is_object(line: str) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,12 +4,10 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from bert_jax.data.labelled import labels as label_columns
 from bert_jax.data.labelled import tables
 from bert_jax.data.labelled.examples import Example
 from bert_jax.data.labelled.json_files import characters
+from bert_jax.data.labelled.labels import label_names
 
 BITS = {'0', '1', 'true', 'false'}
 Parser = Callable[[Any, str, str], tuple[str, ...] | None]
@@ -44,17 +42,14 @@ def parser(separator: str | None) -> Parser:
 
 
 def _cell(value: str, separator: str, name: str, where: str) -> Any:
-    if value.strip() == 'set()':
-        return []
-    if not value.strip().startswith(('[', '{', '(')):
-        labels = [label.strip() for label in value.split(separator)]
-        return [label for label in labels if label]
-    if (found := tables.list_in(value)) is None:
+    if (found := tables.list_in(value)) is not None:
+        return found
+    if value.strip().startswith(('[', '{', '(')):
         raise ValueError(
             f'{where} has {value!r:.60} in {name!r}, which begins like a list but is not one; '
             f'write labels with {separator!r} between them, or as ["a", "b"]'
         )
-    return found
+    return [label.strip() for label in value.split(separator) if label.strip()]
 
 
 def _label(value: Any, name: str, where: str) -> str:
@@ -70,7 +65,7 @@ def _label(value: Any, name: str, where: str) -> str:
 def names(examples: Sequence[Example]) -> list[str]:
     """The labels that occur, in the order of `labels.label_names`. Raises ValueError if an
     example has no value for labels, and if no example has a label."""
-    found = label_columns.label_names([alone for _, alone in _each_label(examples)])
+    found = label_names(examples)
     if not found:
         raise ValueError('no example has a label; expected at least one')
     counts = {len(example.labels or ()) for example in examples}
@@ -80,29 +75,3 @@ def names(examples: Sequence[Example]) -> list[str]:
             'label; expected the names of the labels that the text has'
         )
     return found
-
-
-def targets(examples: Sequence[Example], names: Sequence[str]) -> np.ndarray:
-    """int32[examples, labels], 1 for the labels of each example. Raises ValueError for a label that
-    is unknown, and for an example without a value for labels."""
-    pairs = _each_label(examples)
-    array = np.zeros((len(examples), len(names)), np.int32)
-    columns = label_columns.label_ids([alone for _, alone in pairs], names)
-    array[[row for row, _ in pairs], columns] = 1
-    return array
-
-
-def first_unknown(examples: Sequence[Example], names: Sequence[str]) -> str:
-    """The place of the first example without a value for labels, or with a label that is none of
-    `names`; '' if there is none."""
-    known = {*names}
-    return next((e.where for e in examples if e.labels is None or {*e.labels} - known), '')
-
-
-def _each_label(examples: Sequence[Example]) -> list[tuple[int, Example]]:
-    """Returns (index, example) for each label of each example, which has only that label."""
-    return [
-        (i, example._replace(label=label))
-        for i, example in enumerate(examples)
-        for label in ([None] if example.labels is None else example.labels)
-    ]

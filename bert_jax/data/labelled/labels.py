@@ -1,8 +1,9 @@
 """The labels of examples: their names, ids and values, and checks of labels that look wrong."""
 
+import itertools
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -14,7 +15,6 @@ FEW = 20  # fewer examples than this say little about a column
 TRUTH = {'true': '1.0', 'yes': '1.0', 'false': '0.0', 'no': '0.0'}
 QUOTES = '"\'`\u2018\u2019\u201c\u201d.,;:'
 WHOLE_NUMBER = re.compile(r'([+-]?\d{1,18})(\.0+)?')
-MISSING = NO_VALUE | {'_', '-', '--'}
 BETWEEN = re.compile(r'[\s_-]+')
 SEVERAL = re.compile('[|;,]')
 
@@ -24,14 +24,14 @@ def label_names(examples: Sequence[Example]) -> list[str]:
     ValueError if an example has no label, and if a number has two spellings, such as 1 and 1.0."""
     names: dict[str, str] = {}
     for example in examples:
-        label = _label(example)
-        number = WHOLE_NUMBER.fullmatch(label)
-        other = names.setdefault(number[1].removeprefix('+') if number else label, label)
-        if other != label:
-            raise ValueError(
-                f'{example.where} has the label {label!r}, and an example before it has {other!r}; '
-                'write equal numbers in the same way'
-            )
+        for label in _labels(example):
+            number = WHOLE_NUMBER.fullmatch(label)
+            other = names.setdefault(number[1].removeprefix('+') if number else label, label)
+            if other != label:
+                raise ValueError(
+                    f'{example.where} has the label {label!r}, and an example before it has '
+                    f'{other!r}; write equal numbers in the same way'
+                )
     if all(re.fullmatch(r'[+-]?\d{1,18}', name) for name in names.values()):
         return sorted(names.values(), key=lambda name: (int(name), name))
     return sorted(names.values())
@@ -76,7 +76,7 @@ def doubts(names: Sequence[str], multi_label: bool) -> list[str]:
     """Warnings about the names of labels: two may mean the same, and a name may be a missing value
     or several labels. multi_label: whether a text may have several labels."""
     lines = [f'labels that may mean the same: {a!a} and {b!a}' for a, b in alike(names)]
-    missing = [name for name in names if name.lower() in MISSING]
+    missing = [name for name in names if name.lower() in NO_VALUE]
     lines += [f'labels that look like missing values: {name!a}' for name in missing]
     for name in names:
         parts = [part.strip() for part in SEVERAL.split(name)]
@@ -87,27 +87,29 @@ def doubts(names: Sequence[str], multi_label: bool) -> list[str]:
 
 
 def label_ids(examples: Sequence[Example], names: Sequence[str]) -> np.ndarray:
-    """int32[n], indices in `names`. Raises ValueError for a label that is unknown or missing."""
-    ids = {name: i for i, name in enumerate(names)}
-    for example in examples:
-        if (label := _label(example)) not in ids:
-            known = ', '.join(map(repr, names[:LISTED])) + (', ...' if len(names) > LISTED else '')
-            hint = '; to learn numbers: config.data.regression=true' * (as_number(label) % 1 > 0)
-            raise ValueError(
-                f'{example.where} has the label {label!r}; expected one of the training '
-                f'file: {known}{hint}'
-            )
-    return np.array([ids[_label(example)] for example in examples], np.int32)
+    """int32[n], indices in `names`, of examples with one label each. Raises ValueError for a label
+    that is unknown or missing."""
+    return np.array([*itertools.chain.from_iterable(_ids(examples, names))], np.int32)
+
+
+def targets(examples: Sequence[Example], names: Sequence[str]) -> np.ndarray:
+    """int32[examples, labels], 1 for the labels of each example. Raises ValueError for a label that
+    is unknown, and for an example without a value for labels."""
+    array = np.zeros((len(examples), len(names)), np.int32)
+    for row, ids in zip(array, _ids(examples, names), strict=True):
+        row[ids] = 1
+    return array
 
 
 def label_values(examples: Sequence[Example]) -> np.ndarray:
     """float32[n]. Raises ValueError for a label that is missing or is not a finite number."""
-    values = np.array([as_number(_label(example)) for example in examples])
-    bad = np.flatnonzero(~(np.abs(values) <= np.finfo(np.float32).max)).tolist()
-    if bad:
-        first = examples[bad[0]]
-        raise ValueError(f'{first.where} has the label {first.label!r}; expected a finite number')
-    return values.astype(np.float32)
+    values = []
+    for example in examples:
+        (label,) = _labels(example)
+        values.append(as_number(label))
+        if not abs(values[-1]) <= np.finfo(np.float32).max:
+            raise ValueError(f'{example.where} has the label {label!r}; expected a finite number')
+    return np.array(values, np.float32)
 
 
 def as_number(label: str) -> float:
@@ -119,19 +121,36 @@ def as_number(label: str) -> float:
 
 
 def first_unknown(examples: Sequence[Example], names: Sequence[str]) -> str:
-    """The place of the first example whose label is missing, is none of `names` or, if there are no
-    names, is not a finite number; '' if there is none."""
+    """The place of the first example without a value for labels, or with a label that is none of
+    `names` or, if there are no names, is not a finite number; '' if there is none."""
     for example in examples:
-        label = example.label or ''
-        if label not in names if names else not np.isfinite(as_number(label)):
+        labels = example.all_labels
+        known = (x in names if names else np.isfinite(as_number(x)) for x in labels or ())
+        if labels is None or not all(known):
             return example.where
     return ''
 
 
-def _label(example: Example) -> str:
-    if example.label is None:
+def _ids(examples: Sequence[Example], names: Sequence[str]) -> Iterator[list[int]]:
+    """The indices in `names` of each example's labels."""
+    ids = {name: i for i, name in enumerate(names)}
+    for example in examples:
+        labels = _labels(example)
+        for label in labels:
+            if label not in ids:
+                known = ', '.join(map(repr, names[:LISTED])) + ', ...' * (len(names) > LISTED)
+                hint = '; to learn numbers: config.data.regression=true'
+                raise ValueError(
+                    f'{example.where} has the label {label!r}; expected one of the training '
+                    f'file: {known}{hint * (as_number(label) % 1 > 0)}'
+                )
+        yield [ids[label] for label in labels]
+
+
+def _labels(example: Example) -> tuple[str, ...]:
+    if (labels := example.all_labels) is None:
         raise ValueError(
             f'{example.where} has no label; add it, or name the column of labels with '
             'config.data.label_field'
         )
-    return example.label
+    return labels

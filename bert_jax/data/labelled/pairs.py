@@ -3,8 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,83 +11,56 @@ from bert_jax.batch import HostBatch
 from bert_jax.data.files import kind, lines
 from bert_jax.data.labelled import examples
 from bert_jax.data.labelled.bad_rows import OnError, each
+from bert_jax.data.labelled.examples import Example
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.summary import Summary
 
 ADVICE = 'correct it, or name the columns with config.data.source_field and target_field'
-ROLES = ('source', 'target')
 
 
-class Pair(NamedTuple):
-    """A text to read and the text to write, None if it is not known. where: 'path:line'. columns:
-    all values of the row, if the caller asked for them."""
-
-    source: str
-    target: str | None
-    where: str
-    columns: Mapping[str, Any] | None = None
-
-
-def iter_pairs(
+def iter_file(
     path: str | os.PathLike[str],
     source: str,
     target: str,
+    *,
+    need_target: bool = True,
+    predicts: bool = False,
     on_error: OnError | None = None,
     summary: Summary | None = None,
-) -> Iterator[Pair]:
+) -> Iterator[Example]:
     """Reads the pairs of a .csv, .tsv or .jsonl file one by one; `source` and `target` name its
-    columns. Texts are stripped. `summary` says which columns were read.
+    columns. `text_b` of an example is the target, None if it is not known.
 
-    Raises ValueError, with path:line, for a row without one of the two or with an empty one, unless
-    `on_error` is given (see `each`), and for a file that cannot be read.
+    If no target is needed, examples have all columns of their rows, and the file may be a .txt with
+    a source on each line, which may be empty. predicts: whether the sources are only predicted; if
+    so, targets are not read. Raises ValueError as `examples.iter_file` does, and for a row without
+    a target that is needed.
     """
+    path = pathlib.Path(path).expanduser()
+    if kind(path)[0] == '.txt' and not need_target:
+        for number, line in enumerate(lines(path, on_error), 1):
+            yield Example(line.strip(), None, None, f'{path}:{number}')
+        return
+
+    def pair(example: Example) -> Example:
+        if need_target and example.text_b is None:
+            where = example.where
+            raise ValueError(f'{where} has no text in {target!r}; add it or remove the row')
+        return example if need_target else example._replace(text_b=example.label, label=None)
+
     found = examples.iter_file(
         path,
         text=source,
-        text_b=target,
-        label='',
+        text_b=target if need_target else examples.TEXT_B,
+        label='' if need_target else target,
+        columns=not need_target,
         on_error=on_error,
         summary=summary,
         advice=ADVICE,
-        roles=ROLES,
-    )
-
-    def pair(example: examples.Example) -> Pair:
-        if example.text_b is None:
-            raise ValueError(f'{example.where} has no text in {target!r}; add it or remove the row')
-        return Pair(example.text, example.text_b, example.where)
-
-    yield from each(found, pair, on_error)
-
-
-def iter_sources(
-    path: str | os.PathLike[str],
-    source: str,
-    on_error: OnError | None = None,
-    predicts: bool = True,
-) -> Iterator[Pair]:
-    """Reads source texts one by one, with all columns of their rows.
-
-    The file is a .csv, .tsv or .jsonl with the column `source`, or a .txt with a text on each line,
-    which may be empty. predicts: whether the texts are only predicted, for messages. Raises
-    ValueError as `iter_pairs` does.
-    """
-    path = pathlib.Path(path).expanduser()
-    if kind(path)[0] == '.txt':
-        for number, line in enumerate(lines(path, on_error), 1):
-            yield Pair(line.strip(), None, f'{path}:{number}')
-        return
-    found = examples.iter_file(
-        path,
-        text=source,
-        label='',
-        columns=True,
-        on_error=on_error,
-        advice=ADVICE,
+        roles=('source', 'target') if need_target else ('source', examples.TEXT_B, 'target'),
         predicts=predicts,
     )
-    for example in found:
-        yield Pair(example.text, None, example.where, example.columns)
+    yield from each(found, pair, on_error)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,24 +1,21 @@
 """Reads questions about texts: SQuAD files, 1.1 and 2.0, and objects or rows of a table."""
 
-import ast
 import dataclasses
 import os
 import pathlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from bert_jax.data.files import kind
 from bert_jax.data.labelled import json_files, records, tables
 from bert_jax.data.labelled.answer_places import Answer, place
-from bert_jax.data.labelled.bad_rows import OnError, each
+from bert_jax.data.labelled.bad_rows import OnError, each, not_empty
 from bert_jax.data.summary import Summary
 
-ANSWERS = ('answers', 'answer_text', 'answer_start', 'is_impossible')
+NESTED = ('qas', 'paragraphs', 'data')  # lists that have questions inside
+READ = ('question', 'context')  # keys or columns that every question has
 FLAGS = {'true': True, 'false': False, '1': True, '0': False, 'none': False, '': False}
 EMPTY = 'questions whose answer is empty or "no answer", read as questions without an answer'
-# How pandas writes NumPy arrays in a table: array(['otto lang'], dtype=object).
-NUMPY = re.compile(r'\barray\((\[[^\[\]]*\])(?:, *dtype=\w+)?\)')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,16 +64,33 @@ def iter_file(
     path, summary = pathlib.Path(path).expanduser(), summary or Summary()
     predicts = seen is not None
     seen = {} if seen is None else seen
-    before = len(seen)
+    before, is_table = len(seen), kind(path)[0] in tables.SUFFIXES
 
-    def once(question: Question) -> Question:
-        check_id(question, seen)
-        return question
+    def question(asked: _Asked) -> Question:
+        record, where = asked.record, asked.where
+        text = _get(record, 'question', str, where)
+        context, name = _get(record, 'context', str, where), _id(record, where)
+        kept = {key: record[key] for key in (READ if asked.in_squad else record)}
+        if asked.in_squad:
+            where = f'{where} (id {name})'
+        elif str(path) not in summary.columns:
+            roles = READ if predicts else (*READ, 'answers', 'answer_text')
+            summary.describe(str(path), {role: role for role in roles}, record)
+        if not context.strip():
+            raise ValueError(f"{where}: 'context' is empty; give its text or remove the question")
+        if not text.strip():
+            summary.count('questions without text', where)
+        if predicts:
+            record = {}
+        elif is_table:
+            record = _of_row(record, where)
+        answers = _answers(record, context, where, asked.is_version_1, summary)
+        made = Question(name, text, context, *answers, where, kept if columns else None)
+        check_id(made, seen)
+        return made
 
-    reader = _Reader(path, summary, columns, on_error, predicts)
-    yield from each(reader.questions(), once, on_error)
-    if len(seen) == before:
-        raise ValueError(f'{path} has no questions')
+    found = each(_asked(path, summary, on_error), question, on_error)
+    yield from not_empty(found, f'{path} has no questions')
     summary.count('questions', number=len(seen) - before)
 
 
@@ -94,103 +108,60 @@ def references(questions: Sequence[Question]) -> dict[str, list[str]]:
     return {q.id: [answer.text for answer in q.answers] for q in questions}
 
 
-@dataclasses.dataclass
-class _Reader:
-    """The options of `iter_file`."""
+class _Asked(NamedTuple):
+    """A question as it is in the file. record: an object with `question` and `context`, or by
+    mistake something else. in_squad: whether it is in a paragraph of SQuAD's form."""
 
-    path: pathlib.Path
-    summary: Summary
-    columns: bool
-    on_error: OnError | None
-    predicts: bool
+    record: Any
+    where: str
+    in_squad: bool = False
+    is_version_1: bool = False
 
-    def questions(self) -> Iterator[Question]:
-        content = None
-        if kind(self.path)[0] == '.json' and (content := json_files.whole(self.path)) is not None:
-            first = isinstance(content, dict) and str(content.get('version')).startswith('1')
-            if isinstance(content, dict) and not {'data', 'question', 'paragraphs', 'qas'} & {
-                *content
-            }:
-                _get(content, 'data', list, str(self.path))
-            if isinstance(content, dict) and 'data' in content:
-                _get(content, 'data', list, str(self.path))
-            found = json_files.listed(content, self.path)
+
+def _asked(path: pathlib.Path, summary: Summary, on_error: OnError | None) -> Iterator[_Asked]:
+    """The questions of a file."""
+    content = json_files.whole(path) if kind(path)[0] == '.json' else None
+    found: Iterable[tuple[Any, str]] = [(content, str(path))]
+    if isinstance(content, list):
+        found = ((item, f'{path}: [{i}]') for i, item in enumerate(content))
+    elif content is None:
+        advice = "questions need the columns 'question' and 'context'"
+        found = records.read(path, READ, (), advice, on_error)
+    for item, where in found:
+        yield from _inside(item, where, summary)
+
+
+def _inside(
+    item: Any, where: str, summary: Summary, is_version_1: bool = False
+) -> Iterator[_Asked]:
+    """The questions in an object: itself, or those in its lists `data`, `paragraphs` or `qas`."""
+    names = () if not isinstance(item, dict) or 'question' in item else NESTED
+    name = next((name for name in names if name in item), '')
+    if not name:
+        yield _Asked(item, where)
+        return
+    if name == 'data':
+        is_version_1 = str(item.get('version')).startswith('1')
+    if name == 'qas':
+        context = _get(item, 'context', str, where)
+    for i, inner in enumerate(_get(item, name, list, where)):
+        at = f'{where}: {name}[{i}]' if name == 'data' else f'{where}.{name}[{i}]'
+        if name == 'qas':
+            record = {**inner, 'context': context} if isinstance(inner, dict) else inner
+            yield _Asked(record, at, True, is_version_1)
+        elif name == 'paragraphs' and isinstance(inner, dict) and inner.get('qas') is None:
+            summary.count('paragraphs without questions', at)
         else:
-            advice = "questions need the columns 'question' and 'context'"
-            found, first = (
-                records.read(self.path, ('question', 'context'), (), advice, self.on_error),
-                False,
-            )
-        for item, where in found:
-            if isinstance(item, dict) and 'qas' in item:  # a paragraph alone
-                item = {'paragraphs': [item]}
-            if isinstance(item, dict) and 'paragraphs' in item:
-                yield from self._article(item, where, first)
-            elif isinstance(item, dict) and 'data' in item and 'question' not in item:
-                version = str(item.get('version')).startswith('1')
-                for article, inside in _records(item, 'data', where):
-                    yield from self._article(article, inside, version)
-            else:
-                yield from each([(item, where)], self._flat, self.on_error)
-
-    def _article(self, article: Any, where_article: str, first_version: bool) -> Iterator[Question]:
-        for paragraph, where_paragraph in _records(article, 'paragraphs', where_article):
-            context = _get(paragraph, 'context', str, where_paragraph)
-            if paragraph.get('qas') is None:
-                self.summary.count('paragraphs without questions', where_paragraph)
-                continue
-
-            def question(found: tuple[Any, str], context: str = context) -> Question:
-                record, where = found
-                _get(record, 'question', str, where)
-                name = _id(record, where)
-                kept = {'question': record.get('question'), 'context': context}
-                where, shown = f'{where} (id {name})', kept if self.columns else None
-                asked = self._asked(record)
-                return _question(asked, name, context, where, first_version, self.summary, shown)
-
-            yield from each(_records(paragraph, 'qas', where_paragraph), question, self.on_error)
-
-    def _flat(self, found: tuple[Any, str]) -> Question:
-        record, where = found
-        if not isinstance(record, dict) or 'question' not in record:
-            shown = sorted(record) if isinstance(record, dict) else f'{record!r:.60}'
-            raise ValueError(
-                f"{where} has {shown}; expected an object with 'question' and 'context', or with "
-                "'paragraphs' as in SQuAD"
-            )
-        if str(self.path) not in self.summary.columns:
-            roles = {name: name for name in ('question', 'context', 'answers', 'answer_text')}
-            roles = self._asked(roles)
-            self.summary.describe(str(self.path), roles, record)
-        kept = dict(record) if self.columns else None
-        record = self._asked(record)
-        if kind(self.path)[0] in tables.SUFFIXES:
-            record = _of_row(record, where)
-        context = _get(record, 'context', str, where)
-        name = _id(record, where)
-        return _question(record, name, context, where, False, self.summary, kept)
-
-    def _asked(self, record: dict[str, Any]) -> dict[str, Any]:
-        """The values that are read: all, or in a file to predict all except the answers."""
-        if not self.predicts:
-            return record
-        return {name: value for name, value in record.items() if name not in ANSWERS}
+            yield from _inside(inner, at, summary, is_version_1)
 
 
 def _of_row(row: Mapping[str, str], where: str) -> dict[str, Any]:
     """The object of a row of a table: its answers are JSON or a Python value, or in columns."""
     record: dict[str, Any] = {name: cell for name, cell in row.items() if cell.strip()}
-    record |= {'question': row['question'], 'context': row['context']}
-    cell = record.pop('answers', None)
-    if cell is not None:
-        try:
-            record['answers'] = json_files.loads(cell)
-        except (ValueError, RecursionError):
-            try:
-                record['answers'] = ast.literal_eval(NUMPY.sub(r'\1', cell))
-            except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-                raise ValueError(f"{where}: 'answers' is {cell!r:.60}; expected JSON") from error
+    if cell := record.get('answers'):
+        record['answers'] = tables.value_in(cell)
+        if record['answers'] is None:
+            raise ValueError(f"{where}: 'answers' is {cell!r:.60}; expected JSON")
     elif 'answer_text' in row:
         answer = {'text': row['answer_text'], 'answer_start': record.get('answer_start')}
         record['answers'] = [answer]
@@ -201,16 +172,14 @@ def _get(record: Any, key: str, kind: type, where: str) -> Any:
     if not isinstance(record, dict):
         raise ValueError(f'{where} is {record!r:.60}; expected an object with {key!r}')
     if key not in record:
-        raise ValueError(f'{where} has no {key!r}, only {sorted(record)}; is it a SQuAD file?')
+        raise ValueError(
+            f'{where} has no {key!r}, only {sorted(record)}; is it a file of '
+            "SQuAD, or of 'question' and 'context'?"
+        )
     value = record[key]
     if not isinstance(value, kind):
         raise ValueError(f'{where}: {key!r} is {value!r:.60}; expected {kind.__name__}')
     return json_files.characters(value, key, where) if kind is str else value
-
-
-def _records(record: Any, key: str, where: str) -> Iterator[tuple[Any, str]]:
-    for i, item in enumerate(_get(record, key, list, where)):
-        yield item, f'{where}: {key}[{i}]' if key == 'data' else f'{where}.{key}[{i}]'
 
 
 def _id(record: dict[str, Any], where: str) -> str:
@@ -223,13 +192,12 @@ def _id(record: dict[str, Any], where: str) -> str:
     return json_files.characters(str(name), 'id', where)
 
 
-def _flag(record: dict[str, Any], key: str, where: str) -> bool:
-    value = record[key]
+def _flag(value: Any, where: str) -> bool:
     if isinstance(value, float) and value in (0, 1):
         value = int(value)
     found = FLAGS.get(str(value).strip().lower())
     if found is None:
-        raise ValueError(f'{where}: {key!r} is {value!r:.60}; expected bool')
+        raise ValueError(f"{where}: 'is_impossible' is {value!r:.60}; expected bool")
     return found
 
 
@@ -246,27 +214,17 @@ def _listed(record: Any, where: str) -> list[Any] | None:
     return None if answers is None else _get(record, 'answers', list, where)
 
 
-def _question(
-    record: Any,
-    name: str,
-    context: str,
-    where: str,
-    first_version: bool,
-    summary: Summary,
-    columns: Mapping[str, Any] | None,
-) -> Question:
-    text = _get(record, 'question', str, where)
-    if not context.strip():
-        raise ValueError(f"{where}: 'context' is empty; give its text or remove the question")
-    if not text.strip():
-        summary.count('questions without text', where)
+def _answers(
+    record: dict[str, Any], context: str, where: str, is_version_1: bool, summary: Summary
+) -> tuple[list[Answer], bool]:
+    """The answers of a question, and whether it is impossible. `summary` counts odd ones."""
     found = _listed(record, where)
     places = [(answer, f'{where}.answers[{i}]') for i, answer in enumerate(found or ())]
     read = [place(answer, context, at, summary) for answer, at in places]
     answers = [answer for answer in read if answer is not None]
-    impossible = found == [] and not first_version
+    impossible = found == [] and not is_version_1
     if record.get('is_impossible') is not None:
-        impossible = _flag(record, 'is_impossible', where)
+        impossible = _flag(record['is_impossible'], where)
     if impossible and answers:
         raise ValueError(f"{where}: 'is_impossible' is true, but it has {len(answers)} 'answers'")
     if len(answers) < len(read):
@@ -275,4 +233,4 @@ def _question(
         elif answers:
             summary.count('empty answers beside others, left out', where)
         impossible = not answers
-    return Question(name, text, context, answers, impossible, where, columns)
+    return answers, impossible

@@ -33,10 +33,13 @@ class Answers(NamedTuple):
 
 
 class _Candidate(NamedTuple):
+    """An answer: the characters start to end - 1 of the context, or '' if there are none."""
+
     text: str
     start_logit: float
     end_logit: float
-    start: int | None = None  # the index of its first character in the context
+    start: int | None = None
+    end: int | None = None
 
     @property
     def score(self) -> float:
@@ -67,23 +70,17 @@ def decode(
         if len(bad):
             raise ValueError(f'{name} of {len(bad)} windows are not finite (first: {bad[0]})')
     bounds = np.searchsorted(windows.question, np.arange(len(questions) + 1))
-    null_position, shift = windows.no_answer, windows.shift
     answers = Answers({}, {}, {}, {})
     for i, question in enumerate(questions):
         members = range(bounds[i], bounds[i + 1])
         if not members:
             raise ValueError(f'{question.where} has no windows; make them with training=False')
-        spans = [
-            _spans(windows, w, start_logits[w], end_logits[w], int(shift[w]), config)
-            for w in members
-        ]
-        best = _candidates(
-            question, windows, windows.context[i], np.concatenate(spans), config.n_best
-        )
+        spans = [_spans(windows, w, start_logits[w], end_logits[w], config) for w in members]
+        best = _candidates(question, windows, i, np.concatenate(spans))[: config.n_best]
         answers.best[question.id] = best[0].text if best else ''
         answers.predictions[question.id] = answers.best[question.id]
         if no_answer:
-            at = [(w, null_position[w]) for w in members]
+            at = [(w, windows.no_answer[w]) for w in members]
             nulls = [_Candidate('', float(start_logits[p]), float(end_logits[p])) for p in at]
             null = min(nulls, key=lambda candidate: candidate.score)
             odds = null.score - best[0].score if best else np.finfo(np.float32).max.item()
@@ -115,18 +112,14 @@ def write(answers: Answers, directory: epath.PathLike) -> None:
 
 
 def _spans(
-    windows: QuestionWindows,
-    w: int,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    shift: int,
-    config: EvalConfig,
+    windows: QuestionWindows, w: int, starts: np.ndarray, ends: np.ndarray, config: EvalConfig
 ) -> np.ndarray:
     """The best spans of window w, unordered: SPAN[at most SPANS_PER_ANSWER * n_best].
 
     Tokens are given by their numbers in the context. starts, ends: float[length], the logits of the
-    row. shift: the shift of the window.
+    row.
     """
+    shift = int(windows.shift[w])
     begin, stop, end = int(windows.best_begin[w]), int(windows.best_end[w]), int(windows.end[w])
     longest, most = config.max_answer_length, SPANS_PER_ANSWER * config.n_best
     start = starts[shift + begin : shift + stop].astype(np.float64)
@@ -147,21 +140,19 @@ def _spans(
 
 
 def _candidates(
-    question: Question, windows: QuestionWindows, context: int, spans: np.ndarray, n_best: int
+    question: Question, windows: QuestionWindows, index: int, spans: np.ndarray
 ) -> list[_Candidate]:
-    """The `n_best` distinct texts, best first. If scores are equal, the earlier span comes first,
-    then the shorter."""
-    tokens, offset = windows.contexts, windows.contexts.begin[context]
+    """The distinct texts of the spans, best first. If scores are equal, the earlier span comes
+    first, then the shorter. index: of the question in `windows`."""
+    tokens, offset = windows.contexts, windows.contexts.begin[windows.context[index]]
     candidates: dict[str, _Candidate] = {}
     order = np.lexsort((spans['last'], spans['first'], -spans['start'] - spans['end']))
     for first, last, start, end in spans[order].tolist():
         place = int(tokens.starts[offset + first])
         text = question.context[place : tokens.ends[offset + last]]
         place += len(text) - len(text.lstrip())
-        if (text := text.strip()) and text not in candidates:
-            candidates[text] = _Candidate(text, start, end, place)
-            if len(candidates) == n_best:
-                break
+        if text := text.strip():
+            candidates.setdefault(text, _Candidate(text, start, end, place, place + len(text)))
     return list(candidates.values())
 
 
@@ -170,13 +161,6 @@ def _with_probabilities(candidates: Sequence[_Candidate]) -> list[dict[str, Any]
     exponentials = np.exp(scores - scores.max())
     probabilities = (exponentials / exponentials.sum()).tolist()
     return [
-        {
-            'text': text,
-            'probability': probability,
-            'start_logit': start,
-            'end_logit': end,
-            'start': place,
-            'end': None if place is None else place + len(text),
-        }
-        for (text, start, end, place), probability in zip(candidates, probabilities, strict=True)
+        {'text': candidate.text, 'probability': probability} | candidate._asdict()
+        for candidate, probability in zip(candidates, probabilities, strict=True)
     ]

@@ -1,6 +1,7 @@
 """Rows of a question and a window of its context, and the positions of answers in them."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -66,13 +67,13 @@ class QuestionWindows:
         """int32[windows]: the number of tokens of each row."""
         return self.row_format.size([self.query_length[self.question], self.end - self.begin])
 
-    @property
+    @functools.cached_property
     def shift(self) -> np.ndarray:
         """int32[windows]: position in the row minus number in the context, for the same token."""
         _, start = self.row_format.starts([self.query_length[self.question], 0])
         return start - self.begin
 
-    @property
+    @functools.cached_property
     def no_answer(self) -> np.ndarray:
         """int32[windows]: the position that stands for no answer, the row's pooled token."""
         return self.row_format.pooled(self.lengths) + np.zeros(len(self), np.int32)
@@ -83,17 +84,14 @@ class QuestionWindows:
         first, last = self.answer_first[self.question], self.answer_last[self.question]
         return (first >= self.begin) & (last < self.end)
 
-    def positions(self, tokens: np.ndarray) -> np.ndarray:
-        """int32[windows]: the position in each row of its question's token; `no_answer` in rows
-        that do not have the whole answer. tokens: int[questions], a token for each question."""
-        return np.where(self.has_answer, tokens[self.question] + self.shift, self.no_answer)
-
     @property
     def labels(self) -> dict[str, np.ndarray]:
-        """The positions of the first and last token of each answer."""
+        """The positions in each row of the first and the last token of its question's answer;
+        `no_answer` in rows that do not have the whole answer."""
+        tokens = {'start_positions': self.answer_first, 'end_positions': self.answer_last}
         return {
-            'start_positions': self.positions(self.answer_first),
-            'end_positions': self.positions(self.answer_last),
+            name: np.where(self.has_answer, token[self.question] + self.shift, self.no_answer)
+            for name, token in tokens.items()
         }
 
 
@@ -116,6 +114,11 @@ def windows(
     """
     _check_room(data, row_format)
     summary = summary or Summary()
+
+    def count(name: str, chosen: np.ndarray) -> None:
+        for i in np.flatnonzero(chosen).tolist():
+            summary.count(name, questions[i].where)
+
     queries = _encode([q.question for q in questions], tokenizer)
     indices: dict[str, int] = {}
     context = np.array([indices.setdefault(q.context, len(indices)) for q in questions], int)
@@ -124,7 +127,9 @@ def windows(
     summary.count('questions cut to max_query_length', number=int((query_length > cut).sum()))
     query_length = np.minimum(query_length, cut)
     first, last = _answer_tokens(questions, contexts, context, summary)
-    _count_lost(questions, queries, contexts, context, tokenizer.specials.unk, summary)
+    count('questions without a known token', _has_no_token(queries, tokenizer.specials.unk))
+    no_context = _has_no_token(contexts, tokenizer.specials.unk)
+    count('contexts without a known token', no_context[context])
     lengths = np.diff(contexts.begin)[context]
     rooms = row_format.room(2, data.max_seq_length) - query_length
     strides = np.minimum(data.doc_stride, rooms)
@@ -132,7 +137,9 @@ def windows(
     summary.count('questions whose windows do not overlap (doc_stride is too large)', number=apart)
     counts = 1 + -(-np.maximum(lengths - rooms, 0) // strides)  # the windows of each question
     if training:
-        counts[_without_answer(questions, first, summary)] = 0
+        unknown = (first < 0) & ~np.array([q.is_impossible for q in questions], bool)
+        count('questions without a known answer, left out', unknown)
+        counts[unknown] = 0
 
     question = np.repeat(np.arange(len(questions)), counts)
     number = np.arange(len(question)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -143,8 +150,7 @@ def windows(
     int32s = (array.astype(np.int32) for array in arrays)
     made = QuestionWindows(tokenizer.specials, row_format, queries, contexts, *int32s)
     in_windows = np.bincount(question[made.has_answer], minlength=len(questions))
-    for i in np.flatnonzero((first >= 0) & (counts > 0) & (in_windows == 0)).tolist():
-        summary.count('answers that are whole in no window', questions[i].where)
+    count('answers that are whole in no window', (first >= 0) & (counts > 0) & (in_windows == 0))
     summary.count('windows', number=len(question))
     return made
 
@@ -152,24 +158,12 @@ def windows(
 def _check_room(data: DataConfig, row_format: RowFormat) -> None:
     """Raises ValueError if a row has no room for context."""
     least = data.max_query_length + row_format.num_specials(2) + 1
-    if data.max_seq_length < least or data.doc_stride < 1 or data.max_query_length < 1:
+    if data.max_seq_length < least:
         raise ValueError(
-            f'config.data.max_seq_length is {data.max_seq_length}, max_query_length '
-            f'{data.max_query_length} and doc_stride {data.doc_stride}; expected 1 or more for '
-            f'each, and a max_seq_length of at least {least}: room for the question, the special '
-            'tokens and one token of the context'
+            f'config.data.max_seq_length is {data.max_seq_length}, and max_query_length is '
+            f'{data.max_query_length}; expected a max_seq_length of at least {least}: room for the '
+            'question, the special tokens and one token of the context'
         )
-
-
-def _without_answer(
-    questions: Sequence[Question], first: np.ndarray, summary: Summary
-) -> np.ndarray:
-    """bool[questions]: true for questions that have an answer, but not a known one; counts
-    them."""
-    unknown = (first < 0) & ~np.array([q.is_impossible for q in questions], bool)
-    for i in np.flatnonzero(unknown).tolist():
-        summary.count('questions without a known answer, left out', questions[i].where)
-    return unknown
 
 
 def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
@@ -188,21 +182,10 @@ def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
     )
 
 
-def _count_lost(
-    questions: Sequence[Question],
-    queries: Tokens,
-    contexts: Tokens,
-    context: np.ndarray,
-    unknown: int,
-    summary: Summary,
-) -> None:
-    """Counts questions that have unknown tokens alone, and questions with such contexts."""
-    own = np.arange(len(questions))
-    for name, tokens, owner in (('questions', queries, own), ('contexts', contexts, context)):
-        known = np.concatenate([[0], np.cumsum(tokens.ids != unknown)])[tokens.begin]
-        lost = np.flatnonzero((known[1:] == known[:-1])[owner]).tolist()
-        where = questions[lost[0]].where if lost else ''
-        summary.count(f'{name} without a known token', where, len(lost))
+def _has_no_token(texts: Tokens, unknown: int) -> np.ndarray:
+    """bool[texts]: whether a text has no token or unknown tokens alone."""
+    known = np.concatenate([[0], np.cumsum(texts.ids != unknown)])
+    return np.diff(known[texts.begin]) == 0
 
 
 def _answer_tokens(

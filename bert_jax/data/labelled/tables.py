@@ -1,12 +1,12 @@
 """Reads tables: .csv, which follows RFC 4180, and .tsv, which has no quoting."""
 
 import ast
+import contextlib
 import csv
-import json
 import pathlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from bert_jax.data.file_kinds import separator, text_kind
 from bert_jax.data.files import kind, lines
@@ -17,8 +17,44 @@ SUFFIXES = ('.csv', '.tsv')
 # pandas and datasets write a NumPy array to a table without commas: ['EU' 'rejects'] or [3 0].
 VALUE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+""")
 ARRAY = re.compile(rf'\[\s*(?:{VALUE.pattern})(?:\s+(?:{VALUE.pattern}))*\s*\]')
+# pandas writes NumPy arrays inside other values: array(['otto lang'], dtype=object).
+INNER_ARRAY = re.compile(r'\barray\((\[[^\[\]]*\])(?:, *dtype=\w+)?\)')
 LONGEST = 1 << 24  # characters of a CSV field; a longer one probably has a quote that is not closed
 Numbered = tuple[int, list[str]]  # the number of the first line of a row, and its cells
+
+
+class Table(NamedTuple):
+    """A table whose first line names the columns. where: the place of this line. header: the names;
+    none if the file has only blank lines. rows: the lines after it."""
+
+    path: pathlib.Path
+    where: str
+    header: list[str]
+    rows: Iterator[Numbered]
+
+    def record(self, found: Numbered) -> json_files.Record:
+        """The object of a row, by the names of the columns, and its place. Raises ValueError for a
+        row with more or fewer cells than there are columns, and if it repeats their names."""
+        number, row = found
+        where, row = f'{self.path}:{number}', row or ['']  # a blank line is one empty cell
+        if len(row) != len(self.header):
+            raise ValueError(
+                f'{where} has {len(row)} columns; expected {len(self.header)}, as in the first '
+                f'line ({", ".join(self.header)})'
+            )
+        if _distinct([cell.strip() for cell in row]) == self.header:
+            names = ', '.join(self.header)
+            raise ValueError(
+                f'{where} repeats the names of the columns ({names}); remove this line'
+            )
+        return dict(zip(self.header, row, strict=True)), where
+
+
+def open_table(path: pathlib.Path, on_error: OnError | None = None) -> Table:
+    """The table of a file, of which the first line is read."""
+    found = rows(path, on_error)
+    number, row = next(((number, row) for number, row in found if row), (0, []))
+    return Table(path, f'{path}:{number}', [name.strip() for name in row], found)
 
 
 def rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Numbered]:
@@ -37,13 +73,12 @@ def csv_rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Nu
         except StopIteration:
             return
         except csv.Error as error:
-            mark = separator(next(lines(path), '')) if number == 1 else ''
-            hint = ''
-            if mark not in ('', ','):
-                hint = f'separate its columns by commas instead of {mark!r}, or '
+            mark = separator(next(lines(path), '')) if number == 1 else ','
+            is_other = mark not in ('', ',')
+            remedy = f'separate its columns by commas instead of {mark!r}, or ' * is_other
             wrong = ValueError(
-                f'{path}:{number} is not CSV ({error}); {hint}put double quotes around a text with '
-                'commas, quotes or line breaks, and double the quotes in it. A file of JSON '
+                f'{path}:{number} is not CSV ({error}); {remedy}put double quotes around a text '
+                'with commas, quotes or line breaks, and double the quotes in it. A file of JSON '
                 'objects, one on each line, needs a name that ends in .jsonl'
             )
             if on_error is None:
@@ -60,27 +95,31 @@ def tsv_rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Nu
         yield number, line.split('\t') if line else []
 
 
-def list_in(cell: str) -> list[Any] | None:
-    """The values of a list in a cell, as JSON, Python (also a tuple or a set) or NumPy writes it;
-    None if the cell is not a list."""
+def value_in(cell: str) -> Any:
+    """The value in a cell, as JSON, Python or NumPy writes it; None if the cell has something
+    else."""
     cell = cell.strip()
     if ARRAY.fullmatch(cell):
         return [ast.literal_eval(value) for value in VALUE.findall(cell)]
-    for parse in (json.loads, ast.literal_eval) if cell.startswith(('[', '(', '{')) else ():
-        try:
-            values = parse(cell)
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if isinstance(values, list | tuple | set):
-            return sorted(values, key=str) if isinstance(values, set) else [*values]
+    for parse, text in (json_files.loads, cell), (ast.literal_eval, INNER_ARRAY.sub(r'\1', cell)):
+        with contextlib.suppress(ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            return parse(text)
     return None
 
 
+def list_in(cell: str) -> list[Any] | None:
+    """The values of a list in a cell, or of a tuple or a set of Python; None if the cell is not a
+    list."""
+    values = value_in(cell) if cell.strip().startswith(('[', '(', '{', 'set()')) else None
+    if isinstance(values, set):
+        return sorted(values, key=str)
+    return [*values] if isinstance(values, list | tuple) else None
+
+
 def column_indices(
-    header: Sequence[str], names: Iterable[str], where: str, advice: str
+    header: Sequence[str], names: Sequence[str], where: str, advice: str
 ) -> list[int]:
     """The indices of the columns `names`. Raises ValueError if one is missing or repeated."""
-    names = list(names)
     for name in names:
         if header.count(name) != 1:
             has = 'several columns' if name in header else 'no column'
@@ -97,36 +136,21 @@ def records(
 ) -> Iterator[json_files.Record]:
     """The rows of a table as objects by the names of its columns, each with its 'path:line'.
 
-    The first line names the columns. The columns `needed` have to be there once, and `optional` at
-    most once; `advice` is what a message about them says. Blank lines are left out, but in a table
-    of one column they are empty cells, except at the end of the file. Raises ValueError, with
-    path:line, unless `on_error` is given (see `each`), for rows with more or fewer cells than there
-    are columns, and for rows that repeat the names of the columns.
+    The columns `needed` have to be there once, and `optional` at most once; `advice` is what a
+    message about them says. Blank lines are left out, but in a table of one column they are empty
+    cells, except at the end of the file. Raises ValueError as `Table.record` does, unless
+    `on_error` is given (see `each`).
     """
-    found = rows(path, on_error)
-    number, row = next(((number, row) for number, row in found if row), (0, []))
-    header = [name.strip() for name in row]
+    table = open_table(path, on_error)
+    header = table.header
     if not header:
         return
-    check_header(header, {*needed, *({*optional} & {*header})}, f'{path}:{number}', advice)
-    header = _distinct(header)
-
-    def named(found: Numbered) -> tuple[dict[str, Any], str]:
-        number, row = found
-        where, row = f'{path}:{number}', row or ['']  # a blank line is one empty cell
-        if len(row) != len(header):
-            raise ValueError(
-                f'{where} has {len(row)} columns; expected {len(header)}, as in the first line '
-                f'({", ".join(header)})'
-            )
-        if _distinct([cell.strip() for cell in row]) == header:
-            raise ValueError(
-                f'{where} repeats the names of the columns ({", ".join(header)}); remove this line'
-            )
-        return dict(zip(header, row, strict=True)), where
-
-    kept = _with_inner_blanks(found) if len(header) == 1 else (f for f in found if f[1])
-    yield from each(kept, named, on_error)
+    names = [*needed, *(name for name in optional if name in header)]
+    column_indices(header, names, table.where, hint(header, needed) + advice)
+    table = table._replace(header=_distinct(header))
+    is_wide = len(header) > 1
+    kept = (row for row in table.rows if row[1]) if is_wide else _with_inner_blanks(table.rows)
+    yield from each(kept, table.record, on_error)
 
 
 def _distinct(header: Sequence[str]) -> list[str]:
@@ -141,22 +165,19 @@ def _distinct(header: Sequence[str]) -> list[str]:
     return names
 
 
-def check_header(header: list[str], names: Collection[str], where: str, advice: str) -> None:
-    """Raises ValueError if a column is missing or repeated; the message names what the file looks
-    like."""
-    hint = ''
-    if not {*names} <= {*header}:
-        line = header[0]
-        other = separator(line) if len(header) == 1 else ''
-        if other and {*names} & {*line.split(other)}:
-            name = 'tabs' if other == '\t' else f'{other!r}'
-            suffix = {',': '.csv', '\t': '.tsv'}.get(other, '')
-            hint = f'its columns are separated by {name}: ' + (
-                f'rename it to {suffix}; ' if suffix else 'separate them by commas; '
-            )
-        elif looks := text_kind([', '.join(header)]):
-            hint = f'it looks like {looks}; '
-    column_indices(header, names, where, f'{hint}the first line names the columns; {advice}')
+def hint(header: Sequence[str], names: Collection[str]) -> str:
+    """A part of a message about a header without the columns `names`: what the file looks like, and
+    what to do."""
+    line, looks = header[0], ''
+    other = separator(line) if len(header) == 1 else ''
+    if other and {*names} & {*map(str.strip, line.split(other))}:
+        name = 'tabs' if other == '\t' else f'{other!r}'
+        suffix = {',': '.csv', '\t': '.tsv'}.get(other, '')
+        remedy = f'rename it to {suffix}' if suffix else 'separate them by commas'
+        looks = f'its columns are separated by {name}: {remedy}; '
+    elif kind_of_text := text_kind([', '.join(header)]):
+        looks = f'it looks like {kind_of_text}; '
+    return f'{looks}the first line names the columns; '
 
 
 def _with_inner_blanks(found: Iterator[Numbered]) -> Iterator[Numbered]:

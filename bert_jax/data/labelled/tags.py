@@ -3,7 +3,7 @@ them."""
 
 import itertools
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from bert_jax.data.labelled.sentence import Sentence
@@ -89,14 +89,9 @@ def usual_forms(tags: Collection[str]) -> dict[str, str]:
     return {}
 
 
-def check(path: str, sentences: Sequence[Sentence], place: Callable[[Sentence, int], str]) -> None:
+def check(path: str, first: Mapping[str, str]) -> None:
     """Raises ValueError, with file and line, if only some of the tags mark entities, and if tags of
-    IOBES and of BILOU are mixed. place: the place of a word of a sentence."""
-    first: dict[str, str] = {}  # tag -> the place where it occurs first
-    for sentence in sentences:
-        for i, tag in enumerate(sentence.tags or ()):
-            if tag not in first:
-                first[tag] = place(sentence, i)
+    IOBES and of BILOU are mixed. first: the place where each tag occurs first."""
     if not mark_entities(set(first)):
         return
     typed = any(map(TYPED.fullmatch, first))

@@ -15,8 +15,9 @@ HALF_UNKNOWN = 'texts of which more than half is unknown tokens'
 REPLACED = 'texts with U+FFFD, a character that another program could not decode'
 MISSING = 'texts that look like missing values, such as NA'
 SPECIAL = 'texts with the name of a special token, read as characters'
-# How pandas, R, Excel, JSON and the data sets of UCI write that a value is missing.
+# How pandas, R, Excel, JSON, PyTorch and data sets write that a value is missing, in lower case.
 NO_VALUE = frozenset(('na', 'n/a', '#n/a', '<na>', 'nan', 'none', 'null', 'nil', '?'))
+NO_VALUE |= {'_', '-', '--', '-100'}
 Text = str | tuple[str, str]
 
 

@@ -139,6 +139,18 @@ class Tokenizer(abc.ABC):
             )
         return ''
 
+    def difference(self, other: 'Tokenizer') -> str:
+        """Returns what differs in another vocabulary, so that texts have other ids; '' if they have
+        the same ids."""
+        names = sorted({*self.files, *other.files})
+        found = [name for name in names if self.files.get(name) != other.files.get(name)]
+        if self.lowercase != other.lowercase:
+            found.append('lowercase')
+        if not found:
+            return ''
+        sizes = f'{self.vocab_size:,} and {other.vocab_size:,} tokens'
+        return f'{sizes}, with another {" and ".join(found)}'
+
     def save(self, directory: pathlib.Path) -> None:
         """Writes the vocabulary. `tokenizer.load` reads it from the directory."""
         for name, content in self.files.items():

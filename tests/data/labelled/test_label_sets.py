@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bert_jax.data.labelled import examples, label_sets
+from bert_jax.data.labelled import examples, label_sets, labels
 
 READ = {  # value in the file, separator -> labels
     'a list': (['b', 'a'], None, ('b', 'a')),
@@ -48,8 +48,8 @@ def test_what_is_not_a_set_of_labels_is_refused(case: str) -> None:
         label_sets.parser(separator)(value, 'label', 'file:1')
 
 
-def rows(path: pathlib.Path, *labels: Any) -> list[examples.Example]:
-    records = [{'text': 'x', 'label': label} for label in labels]
+def rows(path: pathlib.Path, *values: Any) -> list[examples.Example]:
+    records = [{'text': 'x', 'label': value} for value in values]
     path.write_text('\n'.join(map(json.dumps, records)))
     return [*examples.iter_file(path, label_set=label_sets.parser(None))]
 
@@ -58,12 +58,12 @@ def test_arrays(tmp_path: pathlib.Path) -> None:
     found = rows(tmp_path / 'a.jsonl', ['10', '9'], [], ['9'])
     names = label_sets.names(found)
     assert names == ['9', '10'], 'in the order of numbers'
-    assert label_sets.targets(found, names).tolist() == [[1, 1], [0, 0], [1, 0]]
-    assert label_sets.targets(found, names).dtype == np.int32
+    assert labels.targets(found, names).tolist() == [[1, 1], [0, 0], [1, 0]]
+    assert labels.targets(found, names).dtype == np.int32
 
 
 @pytest.mark.parametrize(
-    ('labels', 'message'),
+    ('values', 'message'),
     [
         ((['a'], None), 'a.jsonl:2 has no label'),
         (([], []), 'no example has a label'),
@@ -72,13 +72,13 @@ def test_arrays(tmp_path: pathlib.Path) -> None:
     ],
 )
 def test_what_can_not_be_learned_is_refused(
-    tmp_path: pathlib.Path, labels: tuple, message: str
+    tmp_path: pathlib.Path, values: tuple, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        label_sets.names(rows(tmp_path / 'a.jsonl', *labels))
+        label_sets.names(rows(tmp_path / 'a.jsonl', *values))
 
 
 def test_an_unknown_label_is_refused(tmp_path: pathlib.Path) -> None:
     found = rows(tmp_path / 'a.jsonl', ['a'], ['b', 'c'])
     with pytest.raises(ValueError, match=r"a.jsonl:2 has the label 'c'; expected one of"):
-        label_sets.targets(found, ['a', 'b'])
+        labels.targets(found, ['a', 'b'])

@@ -188,8 +188,8 @@ def test_words_and_tags_in_every_format(tmp_path):
         ('a.csv', 'words,tags\nAnna lives,O\n', "2 'words' and 1 'tags'"),
         ('a.csv', 'words,tags\nAnna,O\nwords,tags\n', ':3 repeats the names of the columns'),
         ('a.csv', 'word,tag\nAnna,O\nlives,\n', ":3 has an empty cell in 'tag'"),
-        ('a.csv', 'name,kind\nAnna,O\n', "no column 'words'.*name the column of words"),
-        ('a.csv', 'word;tag\nAnna;O\n', "no column 'word', .*separated by ';': separate them by"),
+        ('a.csv', 'name,kind\nAnna,O\n', "no column 'words'.*expected 'words' and 'tags'"),
+        ('a.csv', 'word;tag\nAnna;O\n', "no column 'words'.*separated by ';': separate them by"),
         ('a.txt', 'Anna\tB-x\nlives\t\n', ":2 has a word without a tag, 'lives'.*O or _ in an em"),
     ],
 )  # fmt: skip

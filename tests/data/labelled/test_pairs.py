@@ -50,10 +50,10 @@ def test_a_bad_pair_is_named(
     path = tmp_path / f'a{suffix}'
     write(path, [GOOD, pair, GOOD])
     with pytest.raises(ValueError, match=f'{path}{PLACES[suffix]}.*{said}'):
-        list(pairs.iter_pairs(path, 'source', 'target'))
+        list(pairs.iter_file(path, 'source', 'target'))
     left_out: list[ValueError] = []
-    found = list(pairs.iter_pairs(path, 'source', 'target', left_out.append))
-    assert [(x.source, x.target) for x in found] == [('a film', 'un film')] * 2
+    found = list(pairs.iter_file(path, 'source', 'target', on_error=left_out.append))
+    assert [x.parts for x in found] == [('a film', 'un film')] * 2
     assert len(left_out) == 1
 
 
@@ -62,9 +62,9 @@ def test_other_columns(tmp_path: pathlib.Path, suffix: str) -> None:
     path = tmp_path / f'a{suffix}'
     write(path, [GOOD])
     with pytest.raises(ValueError, match=r"has no column 'text'.*config.data.source_field"):
-        list(pairs.iter_pairs(path, 'text', 'target'))
-    (pair,) = pairs.iter_pairs(path, 'target', 'source')
-    assert (pair.source, pair.target) == ('un film', 'a film')
+        list(pairs.iter_file(path, 'text', 'target'))
+    (pair,) = pairs.iter_file(path, 'target', 'source')
+    assert pair.parts == ('un film', 'a film')
 
 
 @pytest.mark.parametrize(
@@ -81,4 +81,4 @@ def test_a_file_without_pairs(
 ) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
-        list(pairs.iter_pairs(tmp_path / name, 'source', 'target'))
+        list(pairs.iter_file(tmp_path / name, 'source', 'target'))

@@ -103,11 +103,11 @@ def test_the_context_may_have_its_accents_apart(tmp_path):
 @pytest.mark.parametrize(
     'edit, message',
     [
-        (lambda c, p, q: c.pop('data'), r"squad\.json has no 'data', only \['version'\]"),
+        (lambda c, p, q: c.pop('data'), r"squad\.json has no 'question', only \['version'\]"),
         (lambda c, p, q: c.update(data=[]), r'squad\.json has no questions'),
         (
             lambda c, p, q: c['data'].insert(0, 7),
-            r"data\[0\] has 7; expected an object with 'question'",
+            r"data\[0\] is 7; expected an object with 'question'",
         ),
         (lambda c, p, q: p.pop('context'), r"data\[0\]\.paragraphs\[0\] has no 'context'"),
         (lambda c, p, q: p.update(context=' '), r"qas\[0\] \(id a1\): 'context' is empty"),

@@ -119,5 +119,3 @@ def test_long_questions_are_cut_and_counted():
     assert summary.counts['questions cut to max_query_length'] == 1
     with pytest.raises(ValueError, match=r'max_seq_length is 10, .* at least 12: room for'):
         make([question('x')], max_seq_length=10)
-    with pytest.raises(ValueError, match=r'doc_stride 0'):
-        make([question('x')], doc_stride=0)

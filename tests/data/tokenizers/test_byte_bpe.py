@@ -156,3 +156,17 @@ def test_trained_on_too_little():
         tokenizer.train([''], 300, False, 'byte_bpe')
     with pytest.raises(ValueError, match='strip_accents is true, but byte-level'):
         tokenizer.train(['a'], 300, False, 'byte_bpe', strip_accents=True)
+
+
+def test_vocabularies_with_the_same_tokens_may_differ():
+    texts = ['some words of some text, and some more'] * 9
+    plain = tokenizer.train(texts, 280, False, 'byte_bpe')
+    ids, merges = {piece: i for i, piece in enumerate(plain.pieces)}, plain.merges
+    others = {
+        'vocabulary.json and lowercase': tokenizer.ByteBPE(ids, merges, lowercase=True),
+        'vocabulary.json': tokenizer.ByteBPE(ids, merges, add_prefix_space=True),
+        'merges.txt': tokenizer.ByteBPE(ids, merges[:-1]),
+    }
+    assert plain.difference(tokenizer.ByteBPE(ids, merges)) == ''
+    for says, other in others.items():
+        assert plain.difference(other).endswith(f' tokens, with another {says}')
