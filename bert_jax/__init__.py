@@ -48,4 +48,5 @@ def finetune(
     """
     from bert_jax import api  # imports JAX, which takes seconds
 
-    return api.finetune(texts, labels, init_from, workdir, eval_texts, eval_labels, settings)
+    settings = {**(settings or {}), 'init_from': os.fspath(init_from)}
+    return api.finetune(texts, labels, workdir, (eval_texts, eval_labels), settings)

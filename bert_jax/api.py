@@ -8,28 +8,144 @@ from typing import Any
 
 from etils import epath
 
-from bert_jax.finetuning import from_lists
+from bert_jax.config import Config, finetuning, from_dict, needs, refuse_unread
 from bert_jax.finetuning.model import Model
 from bert_jax.preflight import paths, start
+from bert_jax.training.run_folders import saved_steps
+
+TRAIN, EVAL = 'train.jsonl', 'eval.jsonl'
 
 
 def finetune(
     texts: Iterable[Any],
     labels: Iterable[Any],
-    init_from: str | os.PathLike[str],
     workdir: str | os.PathLike[str],
-    eval_texts: Iterable[Any] | None = None,
-    eval_labels: Iterable[Any] | None = None,
-    settings: Mapping[str, Any] | None = None,
+    held_out: tuple[Any, Any],
+    settings: Mapping[str, Any],
 ) -> Model:
-    """See `bert_jax.finetune`."""
-    if (eval_texts is None) != (eval_labels is None):
+    """See `bert_jax.finetune`. held_out: eval_texts and eval_labels."""
+    if (held_out[0] is None) != (held_out[1] is None):
         raise ValueError('give both eval_texts and eval_labels, or none of them')
-    held_out = None if eval_texts is None or eval_labels is None else (eval_texts, eval_labels)
     folder = pathlib.Path(workdir).expanduser()
-    given = dict(settings or {}) | {'init_from': os.fspath(init_from)}
-    config = from_lists.configure(texts, labels, folder, held_out, given)
+    given = None if held_out[0] is None else held_out
+    config = configure(texts, labels, folder, given, settings)
     paths.check(config, epath.Path(folder))
-    start.run(config, epath.Path(folder), typed=given)
+    start.run(config, epath.Path(folder), typed=settings)
     best = json.loads((folder / 'results.json').read_text())['best_seed']
     return Model.load(folder if config.train.seeds == 1 else folder / f'seed_{best}')
+
+
+def configure(
+    texts: Iterable[Any],
+    labels: Iterable[Any],
+    workdir: pathlib.Path,
+    held_out: tuple[Iterable[Any], Iterable[Any]] | None,
+    settings: Mapping[str, Any],
+) -> Config:
+    """Writes the examples to files in the workdir, and returns the configuration of their run.
+
+    See `bert_jax.finetune` for the arguments; held_out: the texts and labels to evaluate on. Raises
+    ValueError for examples that are not alike, for an unknown setting, and if the workdir holds a
+    run on other examples.
+    """
+    for key in settings:
+        if key.startswith('config.'):
+            name = key.removeprefix('config.')
+            raise ValueError(f"settings has the key {key!r}; write it without 'config.': {name!r}")
+    files = {TRAIN: _records(texts, labels, 'texts')}
+    data: dict[str, Any] = {'data.train_file': str(workdir / TRAIN)}
+    first = files[TRAIN][0]
+    if held_out is not None:
+        files[EVAL] = _records(*held_out, 'eval_texts', first)
+        data['data.eval_file'] = str(workdir / EVAL)
+    for key, kind in {'multi_label': list, 'regression': float}.items():
+        if all(isinstance(record.get('label'), kind) for record in files[TRAIN]):
+            data[f'data.{key}'] = True
+    values: dict[str, Any] = finetuning('ner' if 'words' in first else 'text').to_dict()
+    for key, value in (data | {**settings}).items():
+        *sections, name = key.split('.')
+        part = values
+        for section in sections:
+            part = part.setdefault(section, {})
+        part[name] = value
+    config = from_dict(values)
+    refuse_unread(config, settings)
+    needs.check(config, settings)
+    for name, records in files.items():
+        _write(workdir, name, records)
+    return config
+
+
+def _records(
+    texts: Iterable[Any], labels: Iterable[Any], name: str, first: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """The objects of a file of examples. first: the first training example, which all examples have
+    to be like; by default the first one of this file."""
+    if isinstance(texts, str) or isinstance(labels, str):
+        raise ValueError(f'expected lists of {name} and labels, not one string')
+    texts, labels = [*texts], [_plain(label) for label in labels]
+    if len(texts) != len(labels) or not texts:
+        raise ValueError(
+            f'there are {len(texts)} {name} and {len(labels)} labels; expected the same '
+            'number of both, and at least one'
+        )
+    records = list[dict[str, Any]]()
+    for i, (text, label) in enumerate(zip(texts, labels, strict=True)):
+        where = f'{name}[{i}]'
+        _check_label(label, where.replace('texts', 'labels'))
+        records.append(_record(text, label, where))
+        kinds = [
+            ('words' in record, isinstance(record.get('label'), list))
+            for record in (first or records[0], records[-1])
+        ]
+        if kinds[0] != kinds[1]:
+            raise ValueError(
+                f'{where} is {text!r:.60}, and the labels of {where} are {label!r:.60}; give lists '
+                'for all texts or for none'
+            )
+    return records
+
+
+def _record(text: Any, label: Any, where: str) -> dict[str, Any]:
+    """The object of an example. Raises ValueError for anything but a text, a pair or words."""
+    if isinstance(text, list):
+        if wrong := [word for word in text if not isinstance(word, str) or not word]:
+            raise ValueError(f'{where} has the word {wrong[0]!r:.60}; expected a string')
+        if not isinstance(label, list):
+            raise ValueError(f'{where} is a list of words, so it needs a list of tags')
+        return {'words': text, 'tags': label}
+    parts = text if isinstance(text, tuple) and len(text) == 2 else (text,)
+    if not all(isinstance(part, str) and part.strip() for part in parts):
+        raise ValueError(f'{where} is {text!r:.60}; expected a string that is not empty, or a pair')
+    return dict(zip(('text', 'text_b'), parts, strict=False)) | {'label': label}
+
+
+def _check_label(label: Any, where: str) -> None:
+    """Raises ValueError if `label` is neither a label nor a list of labels."""
+    several = isinstance(label, list)
+    kinds = (str, int) if several else (str, int, float)
+    for one in label if several else [label]:
+        # NaN, which pandas writes for a missing value, is not equal to itself.
+        if not isinstance(one, kinds) or one != one or not str(one).strip():
+            expected = 'strings or whole numbers' if several else 'a string or a number'
+            raise ValueError(f'{where} is {label!r:.60}; expected {expected}')
+
+
+def _plain(label: Any) -> Any:
+    """The label as JSON has it: NumPy's numbers become Python's; sets and tuples become lists."""
+    if isinstance(label, set | frozenset):
+        label = sorted(label)
+    if isinstance(label, list | tuple):
+        return [_plain(part) for part in label]
+    return label.tolist() if hasattr(label, 'tolist') else label
+
+
+def _write(workdir: pathlib.Path, name: str, records: list[dict[str, Any]]) -> None:
+    path = workdir / name
+    content = ''.join(json.dumps(record, ensure_ascii=False) + '\n' for record in records)
+    if path.exists() and path.read_text(encoding='utf-8') != content and saved_steps(workdir):
+        raise ValueError(
+            f'{workdir} holds a run on other examples ({path}); use another workdir, or remove it'
+        )
+    workdir.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding='utf-8')

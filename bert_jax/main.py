@@ -12,7 +12,8 @@ from collections.abc import Collection
 from bert_jax.parallel import signals
 
 if __name__ == '__main__':
-    signals.exit_at_once()  # before the other imports, which take seconds
+    # Before the other imports, which take seconds.
+    signals.exit_at_once('bert_jax: interrupted; a run continues from its last checkpoint')
 
 from absl import flags
 from etils import epath

@@ -18,7 +18,12 @@ import os
 import pathlib
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bert_jax.parallel import signals
+
+if __name__ == '__main__':
+    signals.exit_at_once('predict: interrupted')  # before the other imports, which take seconds
 
 import absl.logging
 from absl import flags
@@ -27,21 +32,23 @@ from bert_jax.config import DataConfig, choices, command_line
 from bert_jax.config.console import plural, say
 from bert_jax.config.files import sole_writer
 from bert_jax.data.labelled import file_lists
-from bert_jax.finetuning import SUFFIXES
 from bert_jax.inference import POOLINGS
-from bert_jax.parallel.signals import Stopper
 
 # Modules that import JAX are imported in functions. So a mistake on the command line takes no time.
 if TYPE_CHECKING:
+    from bert_jax.data.labelled.bad_rows import OnError
     from bert_jax.finetuning.model import Model
-    from bert_jax.inference.trained_model import Bert
 
-__all__ = ['Bert', 'load']
-OUTPUTS = {'embed': ('.npz',), 'task': SUFFIXES}  # mode -> the suffixes of --output
+MAX_PRINTED_ROWS = 5  # bad rows that are printed one by one
+# The suffixes of --output by mode.
+OUTPUTS = {'embed': ('.npz',), 'task': ('.jsonl', '.csv', '.tsv', '.txt')}
 FLAGS = flags.FlagValues()  # not the global flags, because programs import this module too
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
 _texts = functools.partial(flags.DEFINE_multi_string, flag_values=FLAGS)
 _enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
+_boolean = functools.partial(flags.DEFINE_boolean, flag_values=FLAGS)
+_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS)
+_float = functools.partial(flags.DEFINE_float, flag_values=FLAGS)
 _string(
     'checkpoint',
     None,
@@ -76,35 +83,29 @@ _enum(
     ['stop', 'skip'],
     'Stop at the first bad row of --input, or leave bad rows out and report them.',
 )
-flags.DEFINE_boolean(
-    'columns', True, 'task: write the columns of --input to --output, too.', flag_values=FLAGS
-)
-flags.DEFINE_integer(
+_boolean('columns', True, 'task: write the columns of --input to --output, too.')
+_integer(
     'num_beams',
     None,
     'translate: the number of beams of the beam search. 1 is greedy search. Default: that of '
     'training.',
     lower_bound=1,
-    flag_values=FLAGS,
 )
-flags.DEFINE_float(
+_float(
     'length_penalty',
     None,
     'translate, with several beams: larger numbers give longer texts. Default: that of training.',
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
+_integer(
     'no_repeat_ngram_size',
     None,
     'translate: no n-gram of this many tokens occurs twice in a text. Default: that of training.',
     lower_bound=0,
-    flag_values=FLAGS,
 )
-flags.DEFINE_boolean(
+_boolean(
     'all_scores',
     False,
     'task: write the probability of every label for each word, too. Texts always have all.',
-    flag_values=FLAGS,
 )
 _enum(
     'pooling',
@@ -117,26 +118,15 @@ _string('prompt', None, 'embed: the name of a prompt of a Sentence Transformers 
 _enum('long', 'truncate', ['truncate', 'window'], 'embed: what to do with texts that are too long.')
 _string('language', '', 'The language of the texts, for a model of several languages.')
 _enum('dtype', 'auto', choices('model.dtype'), 'The compute type.')
-flags.DEFINE_float(
+_float(
     'threshold',
     None,
     'task, if a text may have several labels: those with a larger probability are predicted. '
     'Default: config.eval.threshold of the run, 0.5.',
     lower_bound=0.0,
     upper_bound=1.0,
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
-    'top_k', 5, 'How many labels, answers or tokens to print.', lower_bound=1, flag_values=FLAGS
-)
-
-
-def __getattr__(name: str) -> Any:
-    if name != 'Bert':
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    from bert_jax.inference import trained_model
-
-    return trained_model.Bert
+_integer('top_k', 5, 'How many labels, answers or tokens to print.', lower_bound=1)
 
 
 def load(directory: str | os.PathLike, dtype: str = 'auto', language: str = '') -> 'Model':
@@ -147,6 +137,23 @@ def load(directory: str | os.PathLike, dtype: str = 'auto', language: str = '') 
 
     folder = cached.model_folder(directory, staging.cache_of(DataConfig()))
     return Model.load(folder, dtype, os.fspath(directory), language)
+
+
+class BadRows:
+    """Reports rows that are left out: the first MAX_PRINTED_ROWS of them, and their number."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __call__(self, error: ValueError) -> None:
+        self.number += 1
+        if self.number <= MAX_PRINTED_ROWS:
+            say(f'left out: {error}')
+
+    def finish(self, source: str) -> None:
+        if self.number:
+            rows = plural(self.number, 'bad row was', 'bad rows were')
+            say(f'{rows} left out of {source}')
 
 
 def _check_flags() -> None:
@@ -182,11 +189,17 @@ def _sources() -> list[pathlib.Path]:
     return [pathlib.Path(name) for name in file_lists.paths(FLAGS.input or '', '--input')]
 
 
-def _say_language(bert: 'Model') -> None:
+def _configure(bert: 'Model') -> None:
+    """Says which language the texts are taken as, and applies the flags about predictions."""
     known = bert.config.language_names
     if len(known) > 1 and not FLAGS.language:
         used, others = bert.data.language or known[0], ', '.join(known)
         say(f'texts are taken as {used}; --language chooses one of {others}')
+    bert.configure_search(FLAGS.num_beams, FLAGS.length_penalty, FLAGS.no_repeat_ngram_size)
+    if FLAGS.threshold is not None:
+        if not bert.multi_label:
+            raise ValueError('--threshold is for a model of texts with several labels; remove it')
+        bert.eval = dataclasses.replace(bert.eval, threshold=FLAGS.threshold)
 
 
 def _mode(bert: 'Model') -> str:
@@ -201,48 +214,42 @@ def _mode(bert: 'Model') -> str:
     return 'fill_mask'
 
 
-def _print(bert: 'Model', mode: str) -> None:
+def _print(bert: 'Model', mode: str, on_error: 'OnError | None') -> None:
     """Prints the predictions for --text or --input."""
     from bert_jax.data.labelled import examples
     from bert_jax.finetuning import predictions, printed
-    from bert_jax.inference import text_files, text_inputs
+    from bert_jax.inference import text_files
 
     sources = _sources()
-    bad = predictions.BadRows()
-    on_error = bad if FLAGS.on_error == 'skip' else None
     given = [examples.Example(text, None, None, '--text') for text in FLAGS.text]
     if mode == 'embed':
         windows = FLAGS.long == 'window'
         text_files.print_similarities(bert, FLAGS.text, FLAGS.pooling, windows, FLAGS.prompt)
     elif mode == 'fill_mask':
-        read = text_inputs.read_all(sources, bert.data, on_error)
-        inputs = read if sources else iter(given)
+        inputs = text_files.read_all(sources, bert.data, on_error) if sources else given
         text_files.print_masked_words(bert, inputs, FLAGS.top_k, on_error)
     elif sources:
-        found = predictions.records(bert, sources, bert.counted, on_error, columns=True)
-        for record in bert.until_stopped(predictions.announced(found, bert.counted)):
+        found = predictions.records(bert, sources, on_error, columns=True)
+        for record in bert.until_stopped(found):
             printed.show(bert, record, FLAGS.top_k)
     else:
         printed.show_texts(bert, FLAGS.text, FLAGS.text_b, FLAGS.context, FLAGS.top_k)
-    if sources:
-        bad.finish(FLAGS.input)
 
 
-def _write(bert: 'Model', mode: str) -> None:
+def _write(bert: 'Model', mode: str, on_error: 'OnError | None') -> None:
     """Writes the predictions for --input to --output."""
     from bert_jax.finetuning import predictions
     from bert_jax.inference import text_files
 
-    begin, files = time.monotonic(), (_sources(), pathlib.Path(FLAGS.output))
-    skip, windows = FLAGS.on_error == 'skip', FLAGS.long == 'window'
+    begin, sources, output = time.monotonic(), _sources(), pathlib.Path(FLAGS.output)
     if mode == 'task':
-        count = predictions.write_records(bert, *files, FLAGS.columns, skip, FLAGS.all_scores)
+        columns, scores = FLAGS.columns, FLAGS.all_scores
+        count = predictions.write_records(bert, sources, output, on_error, columns, scores)
     else:
-        bad = predictions.BadRows()
-        on_error = bad if skip else None
-        pooling, prompt = FLAGS.pooling, FLAGS.prompt
-        count = text_files.write_embeddings(bert, *files, pooling, windows, prompt, on_error)
-        bad.finish(FLAGS.input)
+        pooling, windows, prompt = FLAGS.pooling, FLAGS.long == 'window', FLAGS.prompt
+        count = text_files.write_embeddings(
+            bert, sources, output, pooling, windows, prompt, on_error
+        )
     rate = count / (time.monotonic() - begin)
     speed = f'{rate:,.0f}' if rate >= 10 else f'{rate:.1f}'
     say(f'wrote {FLAGS.output}: {plural(count, "record")}, {speed} a second')
@@ -259,27 +266,24 @@ def main(argv: list[str]) -> int:
 
 def _predict() -> None:
     """Loads the model, and prints or writes its predictions and what was counted."""
-    bert = load(FLAGS.checkpoint, FLAGS.dtype, FLAGS.language)
-    _say_language(bert)
-    mode = _mode(bert)
-    bert.configure_search(FLAGS.num_beams, FLAGS.length_penalty, FLAGS.no_repeat_ngram_size)
-    if FLAGS.threshold is not None:
-        if not bert.multi_label:
-            raise ValueError('--threshold is for a model of texts with several labels; remove it')
-        bert.eval = dataclasses.replace(bert.eval, threshold=FLAGS.threshold)
-    with Stopper('stopping; press Ctrl-C again to end at once', 'interrupted') as stopper:
+    with signals.Stopper('stopping; press Ctrl-C again to end at once', 'interrupted') as stopper:
+        bert = load(FLAGS.checkpoint, FLAGS.dtype, FLAGS.language)
         bert.until_stopped = stopper.until_stopped
-        (_print if FLAGS.output is None else _write)(bert, mode)
+        _configure(bert)
+        mode = _mode(bert)
+        bad = BadRows()
+        on_error = bad if FLAGS.on_error == 'skip' else None
+        (_print if FLAGS.output is None else _write)(bert, mode, on_error)
+    bad.finish(FLAGS.input)
     for name, number in bert.counted.lines().items():
         say(f'{name}: {number:,}')
+    if mode == 'task':
+        return
     encoder = bert.sentences if mode == 'embed' and FLAGS.pooling is None else bert.encoder
-    for name, number in encoder.totals.items() if mode != 'task' else ():
+    for name, number in encoder.totals.items():
         say(f'{name}: {number:,}')
-    if mode != 'task' and (count := bert.truncated):
-        longest = bert.config.longest_row
-        if mode == 'embed' and FLAGS.pooling is None and bert.embedding:
-            longest = min(longest, bert.embedding.max_seq_length or longest)
-        texts = plural(count, 'text')
+    if encoder.truncated:
+        texts, longest = plural(encoder.truncated, 'text'), encoder.longest
         say(f'{texts} with more than {longest} tokens, of which only the first {longest} are used')
 
 

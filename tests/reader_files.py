@@ -17,7 +17,7 @@ from bert_jax.data.text import readers
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning.datasets import PROCESSORS
 from bert_jax.finetuning.task_data import PREDICT, TRAIN, TaskFacts
-from bert_jax.inference import text_inputs
+from bert_jax.inference import text_files
 
 VOCABULARY = tokenizer.WordPiece(small_tasks.PIECES, True)
 DATA = DataConfig(max_seq_length=16, max_query_length=4, doc_stride=4)
@@ -69,7 +69,7 @@ def corpus(path: pathlib.Path, summary: Summary) -> list[Any]:
 
 
 def lines(path: pathlib.Path, summary: Summary) -> list[Any]:
-    return [example.parts for example in text_inputs.read(path, DATA)]
+    return [example.parts for example in text_files.read(path, DATA)]
 
 
 def official(path: pathlib.Path, summary: Summary) -> list[Any]:

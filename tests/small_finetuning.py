@@ -21,4 +21,4 @@ def results(workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def said(workdir: pathlib.Path, file: pathlib.Path) -> list[dict[str, Any]]:
-    return list(predictions.records(Bert.load(workdir), file))
+    return list(predictions.records(Bert.load(workdir), [file]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import small_tasks
 
-from bert_jax.config import Config, DataConfig
+from bert_jax.config import Config, DataConfig, TrainConfig
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.finetuning.datasets import load_task_data
 from bert_jax.finetuning.task_data import TaskData
@@ -15,9 +15,13 @@ from bert_jax.finetuning.task_data import TaskData
 VOCABULARY = tokenizer.WordPiece(small_tasks.PIECES, True)
 
 
-def make(task: str, **data: Any) -> TaskData:
+def make(task: str, train: dict[str, Any] | None = None, **data: Any) -> TaskData:
     options = {'max_seq_length': 16, 'max_query_length': 4, 'doc_stride': 8}
-    config = Config(model=small_tasks.MODEL, data=DataConfig(task=task, **options | data))
+    config = Config(
+        model=small_tasks.MODEL,
+        data=DataConfig(task=task, **options | data),
+        train=TrainConfig(**train or {}),
+    )
     return load_task_data(task, config, VOCABULARY)
 
 

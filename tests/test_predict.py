@@ -16,6 +16,7 @@ from bert_jax import predict
 from bert_jax.data.labelled import texts
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.inference import embedding, trained_model
+from bert_jax.inference.trained_model import Bert
 
 # Lengths on both sides of the buckets, and one that loses its end.
 TEXTS: list[texts.Text] = [
@@ -24,14 +25,14 @@ TEXTS: list[texts.Text] = [
 ]
 
 
-def alone(bert: predict.Bert, text: texts.Text) -> dict[str, np.ndarray]:
+def alone(bert: Bert, text: texts.Text) -> dict[str, np.ndarray]:
     (row,) = bert.encoder.encode([text])
     ids, types = np.array(row.input_ids)[None], np.array(row.token_type_ids)[None]
     return {k: v[0] for k, v in bert.apply({'input_ids': ids, 'token_type_ids': types}).items()}
 
 
 @pytest.mark.slow
-def test_each_text_as_if_it_were_alone(bert: predict.Bert) -> None:
+def test_each_text_as_if_it_were_alone(bert: Bert) -> None:
     outputs = bert(TEXTS)
     assert outputs['attention_mask'].sum(1).tolist() == [3, 2, 7, 8, 9, 16, 17, 40, 40, 40, 6]
     for i, text in enumerate(TEXTS):
@@ -44,9 +45,7 @@ def test_each_text_as_if_it_were_alone(bert: predict.Bert) -> None:
             np.testing.assert_allclose(there, value, atol=1e-5, err_msg=f'{name} of {text!r}')
 
 
-def test_embeddings_are_pooled_and_in_order(
-    bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_embeddings_are_pooled_and_in_order(bert: Bert, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, 'TEXTS_PER_READ', 4)
     lengths = [TEXTS[i] for i in (9, 0, 5, 10)]  # each has to be compiled when it is alone
     outputs = [alone(bert, text) for text in lengths]
@@ -63,7 +62,7 @@ def test_embeddings_are_pooled_and_in_order(
 
 
 def test_no_more_texts_are_read_than_fit_a_window(
-    bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
+    bert: Bert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding, 'TEXTS_PER_READ', 8)
     read = 0
@@ -80,12 +79,12 @@ def test_no_more_texts_are_read_than_fit_a_window(
         assert read <= i + 8
 
 
-def test_long_texts_lose_their_end_or_are_cut_into_pieces(bert: predict.Bert) -> None:
+def test_long_texts_lose_their_end_or_are_cut_into_pieces(bert: Bert) -> None:
     long = ' '.join(WORDS[i % 4] for i in range(100))
     bert.embed([long, 'alpha', long])
-    assert bert.truncated == 2
+    assert bert.sentences.truncated == 2
     (whole,) = bert.embed([long], windows=True)
-    assert bert.truncated == 2
+    assert bert.sentences.truncated == 2
     words = long.split()
     parts = [alone(bert, ' '.join(words[i : i + 38])) for i in (0, 38, 76)]
     means = [part['last_hidden_state'].mean(0) for part in parts]
@@ -94,7 +93,7 @@ def test_long_texts_lose_their_end_or_are_cut_into_pieces(bert: predict.Bert) ->
 
 
 @pytest.mark.parametrize('lengths', [(100, 3), (3, 100), (100, 90), (20, 17), (19, 19)])
-def test_of_a_pair_the_longer_text_is_cut(bert: predict.Bert, lengths: tuple[int, int]) -> None:
+def test_of_a_pair_the_longer_text_is_cut(bert: Bert, lengths: tuple[int, int]) -> None:
     first, second = (' '.join(['alpha'] * n) for n in lengths)
     (row,) = bert.encoder.encode([(first, second)])
     b = sum(row.token_type_ids) - 1
@@ -107,7 +106,7 @@ def test_of_a_pair_the_longer_text_is_cut(bert: predict.Bert, lengths: tuple[int
 
 
 def test_the_shapes_are_few_and_the_padding_little(
-    bert: predict.Bert, monkeypatch: pytest.MonkeyPatch
+    bert: Bert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each row is in one batch, and the batches divide over the devices."""
     bert.config = dataclasses.replace(bert.config, max_position_embeddings=512)
@@ -147,7 +146,7 @@ def test_a_wrong_dtype_is_refused_before_anything_is_read(tmp_path: pathlib.Path
         predict.load(tmp_path / 'nowhere', dtype='float16')
 
 
-def test_masks_are_filled(bert: predict.Bert) -> None:
+def test_masks_are_filled(bert: Bert) -> None:
     ((first, second), (third,)) = bert.fill_mask(
         ['alpha [MASK] beta [MASK]', '[MASK] alpha'], top_k=3
     )
@@ -178,7 +177,7 @@ def test_masks_are_filled(bert: predict.Bert) -> None:
         ),
     ],
 )
-def test_wrong_arrays_are_named(bert: predict.Bert, batch: dict, message: str) -> None:
+def test_wrong_arrays_are_named(bert: Bert, batch: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         bert.apply(batch)
 
@@ -192,12 +191,12 @@ def test_wrong_arrays_are_named(bert: predict.Bert, batch: dict, message: str) -
         (['a', ('b', None)], 'text 1 is .*None'),
     ],
 )
-def test_wrong_texts_are_named(bert: predict.Bert, inputs: Any, message: str) -> None:
+def test_wrong_texts_are_named(bert: Bert, inputs: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         bert(inputs)
 
 
-def test_a_pair_needs_two_types(bert: predict.Bert) -> None:
+def test_a_pair_needs_two_types(bert: Bert) -> None:
     encoder = texts.TextEncoder(bert.encoder.vocabulary, 40, types=1)
     encoder.encode(['alpha'])
     with pytest.raises(ValueError, match='has only one token type'):

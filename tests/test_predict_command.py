@@ -12,7 +12,7 @@ import small_run
 
 from bert_jax import predict
 from bert_jax.config import DataConfig
-from bert_jax.inference import text_inputs, trained_model
+from bert_jax.inference import text_files, trained_model
 
 
 def test_the_command_line(
@@ -77,15 +77,15 @@ def test_texts_of_tables_and_lines(tmp_path: pathlib.Path) -> None:
     """The modes embed and fill_mask read the same files: a table has its texts in a column."""
     for name, content in EMBEDDED.items():
         (tmp_path / name).write_text(content)
-        found = [e.text for e in text_inputs.read(tmp_path / name, DataConfig())]
+        found = [e.text for e in text_files.read(tmp_path / name, DataConfig())]
         assert found == ['alpha beta', 'gamma']
     (tmp_path / 'other.csv').write_text('review\nalpha\n')
-    (found,) = text_inputs.read(tmp_path / 'other.csv', DataConfig(text_field='review'))
+    (found,) = text_files.read(tmp_path / 'other.csv', DataConfig(text_field='review'))
     assert found.text == 'alpha'
     for name, (content, message) in NOT_EMBEDDED.items():
         (tmp_path / name).write_text(content)
         with pytest.raises(ValueError, match=re.escape(message)):
-            list(text_inputs.read(tmp_path / name, DataConfig()))
+            list(text_files.read(tmp_path / name, DataConfig()))
 
 
 @pytest.mark.parametrize('mode', ['embed', 'fill_mask'])

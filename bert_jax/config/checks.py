@@ -38,6 +38,8 @@ def _rules_of_several_keys(config: Config) -> Rules:
     yield from _rules_of_xlnet(config)
     yield from _rules_of_schedule(config)
     yield from _rules_of_data_and_start(config)
+    if config.data.task == 'translate':
+        yield from _rules_of_translation(config)
 
 
 def _rules_of_model(model: ModelConfig) -> Rules:
@@ -140,6 +142,18 @@ def _rules_of_data_and_start(config: Config) -> Rules:
     yield 'reinit_layers', not reinit or not model.share_layers, f'0 {SHARED}'
     divides = config.kind == 'pretraining' or not train.batch_size % train.accum_steps
     yield 'train.batch_size', divides, f'a multiple of train.accum_steps ({train.accum_steps})'
+
+
+def _rules_of_translation(config: Config) -> Rules:
+    """The rules about the columns and the lengths of pairs of texts."""
+    data, longest = config.data, config.data.max_seq_length
+    expected = 'another column than data.source_field'
+    yield 'data.target_field', data.target_field != data.source_field, expected
+    holds = not data.max_target_length or 2 <= data.max_target_length <= longest
+    yield 'data.max_target_length', holds, f'2 to data.max_seq_length ({longest}), or 0'
+    most = data.max_target_length or longest
+    expected = f'at most {most}, the largest number of tokens'
+    yield 'eval.min_target_length', config.eval.min_target_length <= most, expected
 
 
 # Fields for which XLNet supports only one value.

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from bert_jax.config import disk
-from bert_jax.config.console import say
 
 PARTIAL = '.partial'
 # The file with the kind and the options of the vocabulary in a folder. A vocabulary whose file
@@ -44,7 +43,6 @@ def sole_writer(output: pathlib.Path) -> Iterator[None]:
     Raises ValueError if another process has the lock, and if `output` exists.
     """
     partial = partial_path(output)
-    is_old = partial.exists()
     with disk.explained(output, lambda: 'nothing was written'):
         file = partial.open('ab')
     with file:
@@ -56,8 +54,6 @@ def sole_writer(output: pathlib.Path) -> Iterator[None]:
         try:
             if output.exists():
                 raise ValueError(f'--output={output} exists; remove it or choose another')
-            if is_old:
-                say(f'{partial} was left by a command that did not finish; it is written again')
             yield
         finally:
             with contextlib.suppress(OSError):

@@ -133,9 +133,9 @@ def _notes_about_output(
     if function.endswith('Identity'):
         return []
     return [
-        'the classifier has one output, and bert_jax predicts this output itself. CrossEncoder and '
-        'the pipeline of transformers apply a function to it first, such as '
-        f'{function.rpartition(".")[2]}'
+        'the classifier has one output, and bert_jax predicts this output itself, as for a '
+        'regression. Unless it is one, CrossEncoder and the pipeline of transformers apply a '
+        f'function to it first, such as {function.rpartition(".")[2]}'
     ]
 
 

@@ -17,7 +17,7 @@ from etils import epath
 from bert_jax.config.console import WIDTH
 from bert_jax.config.files import write_atomically
 from bert_jax.data.labelled.tags import mark_entities
-from bert_jax.finetuning.official_scores import spans
+from bert_jax.finetuning.official_scores import entities_by_type
 
 FILE = 'classes.json'  # in the workdir of a run
 PICTURE = 'confusion.png'
@@ -52,11 +52,8 @@ def of_tags(predicted: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) 
         ids = {label: i for i, label in enumerate(labels)}
         seen, true = (np.array([ids[t] for tags in x for t in tags]) for x in (predicted, truth))
         return of_classes(seen, true, labels)
-    found, gold = ({(i, *e) for i, s in enumerate(x) for e in spans(s)} for x in (predicted, truth))
-    kinds = sorted({kind for *_, kind in gold | found})
-    parts = (found & gold, found, gold)
-    sums = [np.array([sum(entity[-1] == kind for entity in x) for kind in kinds]) for x in parts]
-    return {'classes': _classes(kinds, *sums)}
+    found = entities_by_type(truth, predicted)
+    return {'classes': _classes([*found], *np.array([*found.values()]).reshape(-1, 3).T)}
 
 
 def _classes(
@@ -64,15 +61,14 @@ def _classes(
 ) -> dict[str, dict[str, float]]:
     """right, seen, true: int[labels], the numbers of right predictions, of predictions and of
     examples."""
-    precision, recall = right / np.maximum(seen, 1), right / np.maximum(true, 1)
-    f1 = 2 * right / np.maximum(seen + true, 1)
+    scores = {
+        'precision': right / np.maximum(seen, 1),
+        'recall': right / np.maximum(true, 1),
+        'f1': 2 * right / np.maximum(seen + true, 1),
+        'count': true,
+    }
     return {
-        label: {
-            'precision': float(precision[i]),
-            'recall': float(recall[i]),
-            'f1': float(f1[i]),
-            'count': int(true[i]),
-        }
+        label: {name: values[i].item() for name, values in scores.items()}
         for i, label in enumerate(labels)
     }
 

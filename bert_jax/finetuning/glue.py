@@ -20,16 +20,9 @@ class GlueProcessor(ClassificationProcessor):
     order in which EVAL has them.
     """
 
+    has_classes = False  # GLUE's scores are the official ones alone
     glue_task: glue.GlueTask
     eval_sizes: dict[str, int]
-
-    @property
-    def has_classes(self) -> bool:
-        return False  # GLUE's scores are the official ones alone
-
-    @property
-    def more_scores(self) -> tuple[str, ...]:
-        return ()
 
     @property
     def metric(self) -> str:

@@ -2,24 +2,19 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from jax.sharding import Mesh
-
-from bert_jax.data.labelled.examples import Example
-from bert_jax.data.labelled.sentence import Sentence, split_words
-from bert_jax.data.labelled.squad import Question
 from bert_jax.data.labelled.texts import Text, listed
-from bert_jax.data.summary import Summary
 from bert_jax.finetuning import predictions
 from bert_jax.finetuning.task_data import Record
-from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.trained_model import Bert
 from bert_jax.models.heads import DECODER
 
 # The method for each head. If a model has several of these heads, the first one has its task.
 METHODS = {'tagger': 'tag', 'span': 'answer', DECODER: 'generate', 'masked_lm': 'fill_mask'}
+tagged = operator.itemgetter('words', 'tags', 'probabilities')  # of a record
 
 
 class Model(Bert):
@@ -27,13 +22,7 @@ class Model(Bert):
 
     Methods that take a list return a list; for one text they return one result. They raise
     ValueError if the checkpoint does not have the head, and for wrong inputs.
-
-    counted: how many of the texts so far were unusual, for example cut because they were too long.
     """
-
-    def __init__(self, source: Pretrained, mesh: Mesh, folder: str = ''):
-        super().__init__(source, mesh, folder)
-        self.counted = Summary()
 
     def classify(self, texts: Text | Sequence[Text], all_labels: bool = False) -> Any:
         """The label and its probability, (str, float), for each text or pair of texts.
@@ -43,22 +32,22 @@ class Model(Bert):
         A list of two strings is two texts; a pair is a tuple.
         """
         self._check_head('classifier', bool(self.labels), 'classify')
-        several, one = _several(texts, (str, tuple))
-        found = [ranked(record['probabilities']) for record in self.text_records(several)]
-        results: list[Any] = found
-        if self.multi_label and not all_labels:
-            least = self.eval.threshold
-            results = [[(x, p) for x, p in scores.items() if p > least] for scores in found]
-        elif not all_labels:
-            results = [next(iter(scores.items())) for scores in found]
-        return results[0] if one else results
+        least = self.eval.threshold
+
+        def result(record: Record) -> Any:
+            scores = ranked(record['probabilities'])
+            if all_labels:
+                return scores
+            if self.multi_label:
+                return [(label, p) for label, p in scores.items() if p > least]
+            return next(iter(scores.items()))
+
+        return self._results(texts, (str, tuple), result)
 
     def regress(self, texts: Text | Sequence[Text]) -> Any:
         """The number, a float, for each text or pair of texts."""
         self._check_head('classifier', not self.labels, 'regress')
-        several, one = _several(texts, (str, tuple))
-        values = [record['value'] for record in self.text_records(several)]
-        return values[0] if one else values
+        return self._results(texts, (str, tuple), operator.itemgetter('value'))
 
     def tag(self, texts: str | Sequence[str | Sequence[str]]) -> Any:
         """The words with their tags and probabilities, (str, str, float), for each text.
@@ -67,12 +56,7 @@ class Model(Bert):
         the training file. The probability is None for a word that the tokenizer drops.
         """
         self._check_head('tagger', True, 'tag')
-        several, one = _several(texts, (str,))
-        found = [
-            list(zip(r['words'], r['tags'], r['probabilities'], strict=True))
-            for r in self.sentence_records(several)
-        ]
-        return found[0] if one else found
+        return self._results(texts, str, lambda record: list(zip(*tagged(record), strict=True)))
 
     def answer(self, questions: str | Sequence[str], contexts: str | Sequence[str]) -> Any:
         """The answer and its probability, (str, float), for each question about its text.
@@ -81,11 +65,10 @@ class Model(Bert):
         which only models of SQuAD 2.0 can say.
         """
         self._check_head('span', True, 'answer')
-        several, one = _several(questions, (str,))
-        texts = [contexts] * len(several) if isinstance(contexts, str) else listed(contexts)
-        records = self.question_records(several, texts)
-        found = [(record['answer'], record['probability']) for record in records]
-        return found[0] if one else found
+        several = [questions] if isinstance(questions, str) else listed(questions)
+        pairs = with_contexts(several, contexts)
+        result = operator.itemgetter('answer', 'probability')
+        return self._results(pairs[0] if isinstance(questions, str) else pairs, tuple, result)
 
     def generate(
         self,
@@ -101,9 +84,7 @@ class Model(Bert):
         """
         self._check_head(DECODER, True, 'generate')
         self.configure_search(num_beams, length_penalty, no_repeat_ngram_size)
-        several, one = _several(texts, (str,))
-        written = [record[self.data.target_field] for record in self.written_records(several)]
-        return written[0] if one else written
+        return self._results(texts, str, operator.itemgetter(self.data.target_field))
 
     def configure_search(
         self,
@@ -135,52 +116,19 @@ class Model(Bert):
             )
         self.eval = settings
 
-    def written_records(self, texts: Sequence[str]) -> list[Record]:
-        """The records of `predictions.records` for texts to translate."""
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise ValueError(f'text {i} is {text!r:.60}; expected a string')
-        pairs = [Example(text.strip(), None, None, f'text {i}') for i, text in enumerate(texts)]
-        return predictions.of_examples(self, pairs, self.counted)
-
-    def text_records(self, texts: Sequence[Text]) -> list[Record]:
-        """The records of `predictions.records` for texts and pairs of texts."""
-        for i, text in enumerate(texts):
-            pair = isinstance(text, tuple | list) and len(text) == 2
-            if not isinstance(text, str) and not (pair and all(isinstance(t, str) for t in text)):
-                raise ValueError(f'text {i} is {text!r:.60}; expected a string, or a pair of them')
-        pairs = [(text, None) if isinstance(text, str) else text for text in texts]
-        examples = [Example(a, b, None, f'text {i}') for i, (a, b) in enumerate(pairs)]
-        wanted = {example.text_b is not None for example in examples}
-        if self.pairs is not None and wanted - {self.pairs}:
-            expected = 'pairs of texts' if self.pairs else 'single texts'
-            raise ValueError(f'the texts do not fit: this model was trained on {expected}')
-        return predictions.of_examples(self, examples, self.counted)
-
-    def sentence_records(self, texts: Sequence[str | Sequence[str]]) -> list[Record]:
-        """The records of `predictions.records` for texts or lists of words."""
-        words = [split_words(text) if isinstance(text, str) else listed(text) for text in texts]
-        if [] in words:
-            raise ValueError(f'text {words.index([])} has no words')
-        sentences = [Sentence(w, None, f'text {i}') for i, w in enumerate(words)]
-        return predictions.of_examples(self, sentences, self.counted)
-
-    def question_records(self, questions: Sequence[str], contexts: Sequence[str]) -> list[Record]:
-        """The records of `predictions.records` for questions with their contexts."""
-        if len(questions) != len(contexts):
-            raise ValueError(
-                f'questions: {len(questions)}, contexts: {len(contexts)}; expected one '
-                'context for each question, or one for all'
-            )
-        pairs = enumerate(zip(questions, contexts, strict=True))
-        if wrong := [text for text in (*questions, *contexts) if not isinstance(text, str)]:
-            raise ValueError(f'a question or its context is {wrong[0]!r:.60}; expected a string')
-        if empty := [i for i, context in enumerate(contexts) if not context.strip()]:
-            raise ValueError(f'the text of question {empty[0]} is empty')
-        examples = [Question(str(i), q, c, [], False, f'question {i}') for i, (q, c) in pairs]
-        records = predictions.of_examples(self, examples, self.counted)
+    def records(self, texts: Sequence[Any]) -> list[Record]:
+        """The records of `predictions.records` for texts in memory (see `Processor.from_texts`)."""
+        found = predictions.of_texts(self, texts)
         self.counted.counts.pop('windows', None)  # not unusual
-        return records
+        return found
+
+    def _results(
+        self, texts: Any, single: type | tuple[type, ...], result: Callable[[Record], Any]
+    ) -> Any:
+        """The result for the record of each text, in a list unless the texts are a `single` one."""
+        one = isinstance(texts, single)
+        results = [result(record) for record in self.records([texts] if one else listed(texts))]
+        return results[0] if one else results
 
     def _check_head(self, head: str, fits: bool, method: str) -> None:
         if head in self.heads and fits:
@@ -197,6 +145,12 @@ def ranked(probabilities: dict[str, float]) -> dict[str, float]:
     return dict(sorted(probabilities.items(), key=lambda item: -item[1]))
 
 
-def _several(texts: Any, single: tuple[type, ...]) -> tuple[list[Any], bool]:
-    """A list of texts, and whether `texts` was one text."""
-    return ([texts], True) if isinstance(texts, single) else (listed(texts), False)
+def with_contexts(questions: Sequence[str], contexts: str | Sequence[str]) -> list[tuple[str, str]]:
+    """Each question with its text. contexts: a text for each question, or one for all."""
+    texts = [contexts] * len(questions) if isinstance(contexts, str) else listed(contexts)
+    if len(questions) != len(texts):
+        raise ValueError(
+            f'questions: {len(questions)}, contexts: {len(texts)}; expected one context for each '
+            'question, or one for all'
+        )
+    return list(zip(questions, texts, strict=True))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,11 @@ import numpy as np
 from etils import epath
 
 from bert_jax.batch import Batch
-from bert_jax.data import model_languages
 from bert_jax.data.labelled import class_weights, conll, label_numbers, tagging, tags
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples
-from bert_jax.data.labelled.sentence import Sentence
+from bert_jax.data.labelled.sentence import Sentence, split_words
+from bert_jax.data.labelled.texts import listed
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning import class_report, official_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
@@ -23,22 +24,19 @@ from bert_jax.tasks.finetuning import TaggingTask
 Tags = list[list[str]]  # a tag for each word of each sentence
 
 
+@dataclasses.dataclass(frozen=True)
 class _ScoredTaggingTask(TaggingTask):
-    """The task that also predicts the probability of each label. An evaluation does not need it."""
+    """The task that also predicts the probability of each tag or, with `all_scores`, of each label.
+    An evaluation does not need it."""
+
+    all_scores: bool = False
 
     def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
-        """tags: see `TaggingTask`. probabilities: float32[batch, length], the probabilities of the
-        tags."""
-        largest = jnp.max(jax.nn.softmax(outputs['logits']), axis=-1)
-        return super().predictions(outputs, batch) | {'probabilities': largest}
-
-
-class _AllScoresTaggingTask(TaggingTask):
-    """The task that predicts the probabilities of all labels."""
-
-    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
-        """tags: see `TaggingTask`. probabilities: float32[batch, length, labels]."""
+        """tags: see `TaggingTask`. probabilities: float32[batch, length] or, with `all_scores`,
+        float32[batch, length, labels]."""
         probabilities = jax.nn.softmax(outputs['logits'])
+        if not self.all_scores:
+            probabilities = jnp.max(probabilities, axis=-1)
         return super().predictions(outputs, batch) | {'probabilities': probabilities}
 
 
@@ -49,6 +47,7 @@ class TaggingProcessor(task_data.Processor):
     """
 
     head = 'tagger'
+    has_classes = True
     writes_eval = True
 
     @property
@@ -56,17 +55,13 @@ class TaggingProcessor(task_data.Processor):
         return TaggingTask(self.config.model, len(self.facts.labels))
 
     @property
-    def has_classes(self) -> bool:
-        return True
-
-    @property
     def metric(self) -> str:
         return 'f1' if tags.mark_entities({*self.facts.labels}) else 'accuracy'
 
     @property
     def prediction_task(self) -> TaggingTask:
-        kind = _AllScoresTaggingTask if self.all_scores else _ScoredTaggingTask
-        return kind(self.config.model, len(self.facts.labels))
+        count = len(self.facts.labels)
+        return _ScoredTaggingTask(self.config.model, count, all_scores=self.all_scores)
 
     def read(
         self, path: str, summary: Summary, split: str = PREDICT, on_error: OnError | None = None
@@ -93,6 +88,13 @@ class TaggingProcessor(task_data.Processor):
             sentences = [dataclasses.replace(sentence, tags=None) for sentence in sentences]
         return iter(sentences)
 
+    def from_texts(self, texts: Sequence[Any]) -> list[Sentence]:
+        """The sentences of texts, which are split into words, and of lists of words."""
+        words = [split_words(text) if isinstance(text, str) else listed(text) for text in texts]
+        if [] in words:
+            raise ValueError(f'text {words.index([])} has no words')
+        return [Sentence(found, None, f'text {i}') for i, found in enumerate(words)]
+
     def check_together(self, examples: Sequence[Sentence]) -> None:
         conll.check(examples, 'the set of files')
 
@@ -117,7 +119,7 @@ class TaggingProcessor(task_data.Processor):
             max_seq_length=self.config.data.max_seq_length,
             allow_unknown=split != TRAIN,
             summary=summary,
-            row_format=model_languages.row_format(self.config.model, self.config.data.language),
+            row_format=self.row_format,
         )
         labels = np.concatenate([np.zeros(0, np.int32), *windows.labels])
         arrays = {'label_ids': np.maximum(labels, 0), 'label_weights': np.float32(labels >= 0)}
@@ -136,11 +138,10 @@ class TaggingProcessor(task_data.Processor):
         return tagging.decode(split.examples, split.windows, list(outputs.get('tags', ())))
 
     def records(self, split: Split, outputs: Predictions) -> Iterator[task_data.Record]:
-        probabilities = iter(
-            tagging.by_word(split.examples, split.windows, list(outputs.get('probabilities', ())))
-        )
-        for sentence, names in zip(split.examples, self.decode(split, outputs), strict=True):
-            shares = next(probabilities)
+        outputs_of_rows = list(outputs.get('probabilities', ()))
+        probabilities = tagging.by_word(split.examples, split.windows, outputs_of_rows)
+        decoded = self.decode(split, outputs)
+        for sentence, names, shares in zip(split.examples, decoded, probabilities, strict=True):
             if self.all_scores:
                 labels = self.facts.labels
                 shares = [x and dict(zip(labels, x, strict=True)) for x in shares]

@@ -1,23 +1,25 @@
-"""Official scores for labels, numbers and entities, as fractions; 0.0 if a score is undefined, such
-as a correlation with constant predictions."""
+"""Official scores for labels, numbers, entities and translations. Those of labels, numbers and
+entities are fractions; they are 0.0 if they are undefined, such as a correlation with constant
+predictions."""
 
 import collections
 import importlib
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from bert_jax.data.labelled.tags import mark_entities, scheme
 
 
-def check_installed() -> None:
-    """Raises ImportError if SciPy or scikit-learn is missing. Only scores need them."""
-    for name in ('scipy', 'sklearn'):
+def check_installed(names: Sequence[str] = ('scipy', 'sklearn'), extra: str = 'finetune') -> None:
+    """Raises ImportError if a library of scores is missing. extra: the extra that installs it."""
+    for name in names:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            raise ImportError(f"scores need {name}: pip install '.[finetune]'") from error
+            raise ImportError(f"scores need {name}: pip install '.[{extra}]'") from error
 
 
 def classification(
@@ -82,19 +84,17 @@ def regression(predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """pearson, spearman and mse of float[n] and float[n]. Raises ValueError for values that are not
     finite, and for arrays that are empty or of different shapes."""
     import scipy.stats
-    import sklearn.metrics
 
     predicted, labels = np.asarray(predicted, np.float64), np.asarray(labels, np.float64)
     _check(predicted, labels)
     for name, values in (('predictions', predicted), ('labels', labels)):
         if bad := int(np.sum(~np.isfinite(values))):
             raise ValueError(f'{bad} of {len(values)} {name} are not finite')
-    mse = sklearn.metrics.mean_squared_error(labels, predicted)
-    if not (np.ptp(predicted) and np.ptp(labels)):
-        return {'pearson': 0.0, 'spearman': 0.0, 'mse': float(mse)}
-    pearson = scipy.stats.pearsonr(predicted, labels).statistic
-    spearman = scipy.stats.spearmanr(predicted, labels).statistic
-    return {'pearson': float(pearson), 'spearman': float(spearman), 'mse': float(mse)}
+    scores = {'pearson': 0.0, 'spearman': 0.0, 'mse': np.square(labels - predicted).mean()}
+    if np.ptp(predicted) and np.ptp(labels):
+        scores['pearson'] = scipy.stats.pearsonr(predicted, labels).statistic
+        scores['spearman'] = scipy.stats.spearmanr(predicted, labels).statistic
+    return {name: float(score) for name, score in scores.items()}
 
 
 def entities(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
@@ -115,24 +115,34 @@ def entities(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) 
     accuracy = sum(a == b for a, b in pairs) / len(pairs)
     if not mark_entities({tag for tag, _ in pairs}):
         return {'accuracy': accuracy}
-    true, seen = ({(i, *e) for i, s in enumerate(x) for e in spans(s)} for x in (gold, predicted))
-    true_of, seen_of, right_of = (  # the numbers of entities of each type
-        collections.Counter(kind for *_, kind in e) for e in (true, seen, true & seen)
-    )
-    right = right_of.total()
+    by_type = entities_by_type(gold, predicted)
+    right, seen, true = (sum(numbers[i] for numbers in by_type.values()) for i in range(3))
     return {
-        'precision': right / max(len(seen), 1),
-        'recall': right / max(len(true), 1),
-        'f1': 2 * right / max(len(true) + len(seen), 1),
+        'precision': right / max(seen, 1),
+        'recall': right / max(true, 1),
+        'f1': 2 * right / max(true + seen, 1),
         'accuracy': accuracy,
-        'entities': len(true),
-        'predicted_entities': len(seen),
+        'entities': true,
+        'predicted_entities': seen,
         'ill_formed': scheme(predicted, scheme(gold).name).ill_formed,
     } | {
-        f'f1/{kind}': 2 * right_of[kind] / (true_of[kind] + seen_of[kind])
-        for kind in sorted(true_of | seen_of)
+        f'f1/{kind}': 2 * right / (seen + true)
+        for kind, (right, seen, true) in by_type.items()
         if kind
     }
+
+
+def entities_by_type(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
+) -> dict[str, tuple[int, int, int]]:
+    """For each type of entities the numbers of those that are predicted right, of those that are
+    predicted, and of those in `gold`. The arguments are those of `entities`."""
+    true, seen = ({(i, *e) for i, s in enumerate(x) for e in spans(s)} for x in (gold, predicted))
+    right_of, seen_of, true_of = (
+        collections.Counter(kind for *_, kind in found) for found in (true & seen, seen, true)
+    )
+    kinds = sorted(seen_of | true_of)
+    return {kind: (right_of[kind], seen_of[kind], true_of[kind]) for kind in kinds}
 
 
 def spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
@@ -151,6 +161,24 @@ def spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
             found.append((i, i, kind))
         before = tag
     return found
+
+
+def translations(
+    written: Sequence[str], references: Sequence[str], lowercase: bool
+) -> tuple[dict[str, float], dict[str, str]]:
+    """BLEU (Papineni et al., 2002) and chrF (Popović, 2015) of whole files, from 0 to 100, computed
+    by sacreBLEU, and the signatures of both, which say how they were computed.
+
+    lowercase: whether case is ignored.
+    """
+    from sacrebleu.metrics import BLEU, CHRF
+
+    metrics: dict[str, Any] = {'bleu': BLEU(lowercase=lowercase), 'chrf': CHRF(lowercase=lowercase)}
+    found, signatures = dict[str, float](), dict[str, str]()
+    for name, metric in metrics.items():
+        found[name] = float(metric.corpus_score(list(written), [list(references)]).score)
+        signatures[name] = str(metric.get_signature())
+    return found, signatures
 
 
 def _check(predicted: np.ndarray, labels: np.ndarray) -> None:

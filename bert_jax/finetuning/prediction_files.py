@@ -7,7 +7,7 @@ suffix .partial, so that a part of the rows is never taken for all of them.
 import contextlib
 import csv
 import json
-import os
+import mmap
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +16,6 @@ from bert_jax.config.files import PARTIAL
 from bert_jax.data.summary import Summary
 from bert_jax.finetuning.task_data import Record
 
-BLOCK = 1 << 20  # bytes that are read at once from the end of a file
 NOT_IN_TSV = str.maketrans('\t\r\n', '   ')
 
 
@@ -67,16 +66,11 @@ def open_writer(path: pathlib.Path, summary: Summary) -> Iterator[Callable[[Reco
 
 
 def keep_whole_lines(path: pathlib.Path) -> None:
-    """Removes what follows the last line break of a file: a row that was not written as a whole."""
+    """Removes what follows the last line break of a file that is not empty: a row that was not
+    written as a whole."""
     with path.open('r+b') as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            begin = max(end - BLOCK, 0)  # the file may be larger than the memory
-            file.seek(begin)
-            if (last := file.read(end - begin).rfind(b'\n')) >= 0:
-                end = begin + last + 1
-                break
-            end = begin
+        with mmap.mmap(file.fileno(), 0) as content:  # the file may be larger than the memory
+            end = content.rfind(b'\n') + 1
         file.truncate(end)
 
 

@@ -22,7 +22,6 @@ from bert_jax.finetuning.task_data import PREDICT, Processor, Record, TaskFacts
 from bert_jax.inference.trained_model import Bert
 
 COPIED = ('id', 'words')  # columns of the input that a record has, too
-MAX_PRINTED_ROWS = 5  # bad rows that are printed one by one
 
 
 def processor_of(bert: Bert) -> Processor:
@@ -34,23 +33,23 @@ def processor_of(bert: Bert) -> Processor:
 
 def records(
     bert: Bert,
-    path: pathlib.Path | Sequence[pathlib.Path],
-    summary: Summary | None = None,
+    paths: Sequence[pathlib.Path],
     on_error: OnError | None = None,
     columns: bool = False,
     all_scores: bool = False,
 ) -> Iterator[Record]:
-    """Yields a record for each example of a file, or of several, in order. The format of the
-    file depends on the task:
+    """Yields a record for each example of the files, in order. The format of the files depends on
+    the task:
 
     Texts (tables, .jsonl, .json) get `label` and `probabilities`, or `value`, or, if a text may
     have several labels, `labels` (those above `eval.threshold`); sentences (.conll, or tables
     and .jsonl with `words`) get `tags`; questions (SQuAD's .json, or tables and .jsonl with
     `question` and `context`) get `answer`, `probability`, `n_best`, and `start` and `end`: the
     answer is the characters start to end - 1 of the context; texts to translate (.txt, tables and
-    .jsonl with `source`) get `target`. Long texts are cut or split as in training; `summary` counts
-    them and other unusual things. .conll and .json files are read as a whole, others a window at a
-    time.
+    .jsonl with `source`) get `target`. Long texts are cut or split as in training; `bert.counted`
+    counts them and other unusual things. .conll and .json files are read as a whole, others a
+    window at a time. Before the first record of a file, a line says which columns of the file are
+    read.
 
     columns: whether a record also has the columns of the file. A column is renamed if a record or a
     row of a table has a prediction of this name, such as `label` or `probability_LABEL`: `label`
@@ -62,84 +61,58 @@ def records(
     mistakes in the file, after the records of all rows before the mistake. `on_error` receives the
     errors of bad rows instead, and these rows are left out.
     """
-    summary, processor = summary or Summary(), processor_of(bert)
+    processor = processor_of(bert)
     processor.all_scores = all_scores
-    errors: list[ValueError] = []
-    paths = [path] if isinstance(path, pathlib.Path) else path
-    examples = _until_error(_examples(processor, paths, summary, on_error), errors)
-    for example, record in _predicted(bert, processor, examples, summary):
+    errors, read = list[ValueError](), bert.counted.columns
+    said = {*read}
+    examples = _examples(processor, paths, bert.counted, on_error, errors)
+    for example, record in _predicted(bert, processor, examples):
+        for path in read.keys() - said:
+            say(f'{path}: {read[path]}')
+            said.add(path)
         yield _with_columns(record, example.columns or {}) if columns else record
     if errors:
         raise errors[0]
 
 
-def of_examples(bert: Bert, examples: Sequence[Any], summary: Summary) -> list[Record]:
-    """The records of examples in memory, such as `Example`, `Sentence` and `Question`."""
-    return [record for _, record in _predicted(bert, processor_of(bert), examples, summary)]
-
-
-def announced(found: Iterator[Record], summary: Summary) -> Iterator[Record]:
-    """The records. Before the first of a file, it says which columns of the file are read."""
-    said = set[str]()
-    for record in found:
-        for path in summary.columns.keys() - said:
-            say(f'{path}: {summary.columns[path]}')
-            said.add(path)
-        yield record
-
-
-class BadRows:
-    """Reports rows that are left out: the first MAX_PRINTED_ROWS of them, and their number."""
-
-    def __init__(self) -> None:
-        self.number = 0
-
-    def __call__(self, error: ValueError) -> None:
-        self.number += 1
-        if self.number <= MAX_PRINTED_ROWS:
-            say(f'left out: {error}')
-
-    def finish(self, source: str) -> None:
-        if self.number:
-            rows = plural(self.number, 'bad row was', 'bad rows were')
-            say(f'{rows} left out of {source}')
+def of_texts(bert: Bert, texts: Sequence[Any]) -> list[Record]:
+    """The records of texts in memory, as `Processor.from_texts` reads them."""
+    processor = processor_of(bert)
+    examples = processor.from_texts(texts)
+    return [record for _, record in _predicted(bert, processor, examples)]
 
 
 def write_records(
     bert: Bert,
-    source: pathlib.Path | Sequence[pathlib.Path],
+    sources: Sequence[pathlib.Path],
     output: pathlib.Path,
+    on_error: OnError | None = None,
     columns: bool = True,
-    skip: bool = False,
     all_scores: bool = False,
 ) -> int:
-    """Writes a row for each example of `source`, a file or several, to a .jsonl, .csv or .tsv file,
-    as soon as it is predicted; returns their number.
+    """Writes a row for each example of the files to a .jsonl, .csv, .tsv or .txt file, as soon as
+    it is predicted; returns their number.
 
-    columns, all_scores: see `records`; a .txt file has the texts alone. skip: whether to leave out
-    bad rows, which are reported. Otherwise the first one raises ValueError, and OUTPUT.partial has
-    the rows before it. The same is true if the disk is full (DiskError) and after a signal
-    (Interrupted). The error says how many rows that file has.
+    See `records` for the other arguments; a .txt file has the texts alone. If a row is bad and
+    `on_error` is not given, if the disk is full (DiskError) and after a signal (Interrupted),
+    OUTPUT.partial has the rows before it. The error says how many rows that file has.
     """
     # If each row is an example, the number of rows is that of the examples.
-    sources = [source] if isinstance(source, pathlib.Path) else source
     suffixes = ('.jsonl',) if 'tagger' in bert.heads else ('.jsonl', '.csv', '.tsv')
     by_row = all(kind(path)[0] in suffixes for path in sources)
     total = sum(map(number_of_rows, sources)) if by_row else None
-    count, bad, summary = 0, BadRows(), Summary()
-    columns = columns and output.suffix != '.txt'
-    found = records(bert, sources, summary, bad if skip else None, columns, all_scores)
-    found, partial = announced(found, summary), partial_path(output)
+    count, partial, columns = 0, partial_path(output), columns and output.suffix != '.txt'
+    found = records(bert, sources, on_error, columns, all_scores)
+    found = counted(bert.until_stopped(found), 'predicting', total)
+    if partial.exists() and partial.stat().st_size:
+        say(f'{partial} was left by a command that did not finish; it is written again')
     try:
-        with open_writer(partial, summary) as write:
-            for record in counted(bert.until_stopped(found), 'predicting', total):
-                count += sum(1 for _ in each([record], write, bad if skip else None))
+        with open_writer(partial, bert.counted) as write:
+            for _ in each(found, write, on_error):
+                count += 1
         partial.replace(output)
     except (ValueError, OSError, KeyboardInterrupt, Interrupted) as error:
         raise _with_progress(error, partial, count) from error
-    bad.finish(', '.join(map(str, sources)))
-    for name, number in summary.lines().items():
-        say(f'{name}: {number:,}')
     return count
 
 
@@ -171,12 +144,12 @@ def _with_progress(error: BaseException, output: pathlib.Path, count: int) -> Ba
 
 
 def _predicted(
-    bert: Bert, processor: Processor, examples: Iterable[Any], summary: Summary
+    bert: Bert, processor: Processor, examples: Iterable[Any]
 ) -> Iterator[tuple[Any, Record]]:
     """Each example with its record."""
     examples = iter(examples)
     while window := list(itertools.islice(examples, processor.window)):
-        split = processor.encode(window, summary)
+        split = processor.encode(window, bert.counted)
         outputs = bert.predict(split.rows, processor.prediction_task)
         yield from zip(window, processor.records(split, outputs), strict=True)
 
@@ -186,14 +159,23 @@ def _examples(
     paths: Sequence[pathlib.Path],
     summary: Summary,
     on_error: OnError | None,
+    errors: list[ValueError],
 ) -> Iterator[Any]:
-    """The examples of all files. Raises ValueError if a file has other columns than the first."""
+    """The examples of all files up to an error, which is added to `errors`, so that the examples
+    before it are predicted first. It is an error if a file has other columns than the first."""
     names = [str(path) for path in paths]
     for number, name in enumerate(names, 1):
-        for i, example in enumerate(processor.read(name, summary, PREDICT, on_error)):
-            if i == 0:
-                file_lists.check_columns(names[:number], summary)
-            yield example
+        try:
+            for i, example in enumerate(processor.read(name, summary, PREDICT, on_error)):
+                if i == 0:
+                    file_lists.check_columns(names[:number], summary)
+                yield example
+        except ValueError as error:
+            errors.append(error)
+            return
+        except OSError as error:  # as an OSError, it would be taken for one of the output
+            errors.append(ValueError(f'{name} cannot be read ({error.strerror or error})'))
+            return
 
 
 def _with_columns(record: Record, columns: Mapping[str, Any]) -> Record:
@@ -212,12 +194,3 @@ def _with_columns(record: Record, columns: Mapping[str, Any]) -> Record:
             taken.add(name)
         carried[name] = value
     return carried | record
-
-
-def _until_error(examples: Iterator[Any], errors: list[ValueError]) -> Iterator[Any]:
-    """The examples up to a ValueError, which is added to `errors`, so that the examples before it
-    are predicted first."""
-    try:
-        yield from examples
-    except ValueError as error:
-        errors.append(error)

@@ -1,10 +1,11 @@
 """Prints predictions as lines for a terminal."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from bert_jax.config.console import plural
 from bert_jax.data.labelled.tags import mark_entities
-from bert_jax.finetuning.model import Model, ranked
+from bert_jax.finetuning.model import Model, ranked, tagged, with_contexts
 from bert_jax.finetuning.predictions import processor_of
 from bert_jax.finetuning.task_data import Record
 from bert_jax.inference.text_files import shown
@@ -30,16 +31,12 @@ def show_texts(
         raise ValueError(
             f'--context is given {plural(len(contexts), "time")}, but this model {needed}'
         )
+    inputs: Sequence[Any] = texts
     if head == 'span':
-        contexts = contexts if len(contexts) > 1 else [contexts[0]] * len(texts)
-        records = model.question_records(texts, contexts)
-    elif head == DECODER:
-        records = model.written_records(texts)
-    elif head == 'tagger':
-        records = model.sentence_records(texts)
-    else:
-        pairs = list(zip(texts, texts_b, strict=True)) if texts_b else list(texts)
-        records = model.text_records(pairs)
+        inputs = with_contexts(texts, contexts[0] if len(contexts) == 1 else contexts)
+    elif texts_b:
+        inputs = list(zip(texts, texts_b, strict=True))
+    records = model.records(inputs)
     for i, (text, record) in enumerate(zip(texts, records, strict=True)):
         print(f'{text} / {texts_b[i]}' if texts_b else text)
         print(*_lines(model, record, top_k), sep='\n')
@@ -61,8 +58,8 @@ def _lines(model: Model, record: Record, top_k: int) -> Iterator[str]:
         yield f'   {record["value"]:.4g}'
     elif 'tags' in record:
         hidden = 'O' if mark_entities({*model.labels}) else None
-        tagged = zip(record['words'], record['tags'], record['probabilities'], strict=True)
-        kept = [(word, tag, share) for word, tag, share in tagged if tag != hidden]
+        words = zip(*tagged(record), strict=True)
+        kept = [(word, tag, share) for word, tag, share in words if tag != hidden]
         width = max((len(word) for word, *_ in kept), default=0)
         for word, tag, share in kept:
             yield f'   {word:<{width}}  {tag}' + ('' if share is None else f'  {shown(share)}')

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,13 @@ import rich.console
 import rich.table
 from etils import epath
 
+from bert_jax.config import Config
 from bert_jax.config.console import plural, say
 from bert_jax.config.files import write_atomically
 from bert_jax.data.labelled.glue_tasks import glue_average
 from bert_jax.finetuning import class_report
 from bert_jax.finetuning.baseline import Baseline, advice
+from bert_jax.finetuning.task_data import Processor
 from bert_jax.training.early_stopping import rank
 from bert_jax.training.end_report import command
 
@@ -27,28 +29,17 @@ Scores = list[dict[str, float]]  # one dict for each seed: name -> score
 
 
 # Scores that are numbers of entities or of questions.
-COUNTS = ('entities', 'predicted_entities', 'ill_formed', 'total', 'missing', 'unknown')
+COUNTS = ('entities', 'predicted_entities', 'ill_formed', 'total')
 SHOWN_SEEDS = 5  # more columns do not fit into a terminal
 
 
 def write(
-    workdir: epath.Path,
-    name: str,
-    main_score: str,
-    scores: Scores,
-    baseline: Baseline,
-    steps: int,
-    inputs: Sequence[str] = ("--text='...'",),
-    ended_early: bool = False,
+    workdir: epath.Path, config: Config, processor: Processor, scores: Scores, baseline: Baseline
 ) -> None:
     """Writes results.json and prints the scores. For several seeds it prints a table with means and
     standard deviations. The scores of each class are those of the best seed. Warns if the score is
-    not better than the baseline.
-
-    steps: the number of training steps, for the warning. inputs: the flags of a prediction for one
-    example, for the command to try. ended_early: whether config.train.patience may have ended the
-    runs before their last step.
-    """
+    not better than the baseline. config: that of the task's runs, except for their seeds."""
+    name, main_score = config.data.task, processor.main_score
     mean, std = _statistics(scores)
     best = max(scores, key=lambda row: rank(main_score, row))
     results: dict[str, Any] = {'task': name, 'main_score': main_score, 'mean': mean, 'std': std}
@@ -70,17 +61,16 @@ def write(
             say(f'  {key:<20} {_shown(key, mean[key])}{beside}')
     if report:
         of_seed = f', seed {best["seed"]}' if std else ''
-        say(
-            '\n'.join(
-                [f'\neach class on the held-out examples{of_seed}', *class_report.lines(report)]
-            )
-        )
+        say(f'\neach class on the held-out examples{of_seed}')
+        say('\n'.join(class_report.lines(report)))
         if class_report.draw(report, workdir):
             say(f'  picture: {workdir / class_report.PICTURE}')
-    if warning := advice(baseline, mean[baseline.name], steps, ended_early):
+    early = config.train.patience > 0 and all(row['step'] < config.num_steps for row in scores)
+    if warning := advice(baseline, mean[baseline.name], config.num_steps, early):
         say(f'warning: {warning}')
     say('try next:')
-    say(command('predict', f'--checkpoint={shlex.quote(str(folder))}', *inputs))
+    flags = (f'--checkpoint={shlex.quote(str(folder))}', *processor.example_flags)
+    say(command('predict', *flags))
 
 
 def _print_table(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -23,16 +23,12 @@ from bert_jax.finetuning import (
     translation,
 )
 from bert_jax.finetuning.baseline import Baseline
-from bert_jax.finetuning.datasets import check_files, load_task_data
-from bert_jax.finetuning.task_data import EVAL, Predictions, Processor, Split, TaskData
+from bert_jax.finetuning.classification import ClassificationProcessor
+from bert_jax.finetuning.datasets import KINDS, check_files, load_task_data
+from bert_jax.finetuning.task_data import EVAL, Predictions, Processor, Split, TaskData, TaskFacts
 from bert_jax.parallel.mesh import host_slice, make_mesh
 from bert_jax.parallel.signals import Stopper
-from bert_jax.tasks.finetuning import (
-    ClassificationTask,
-    HeadTask,
-    QuestionAnsweringTask,
-    TaggingTask,
-)
+from bert_jax.tasks.finetuning import HeadTask
 from bert_jax.tasks.task import Task
 from bert_jax.training import early_stopping, run_folders
 from bert_jax.training.checkpoint import load_params
@@ -58,9 +54,9 @@ class FineTuning(Resolver):
         if config.data.task == 'translate':  # the ids may be those of any tokens
             task = translation.task_of(config, 0, 1, 0, config.model.vocab_size)
             return settings.one_step(config), task
-        tasks = {'squad': QuestionAnsweringTask, 'ner': TaggingTask}
-        kind = tasks.get(config.data.task, ClassificationTask)
-        return settings.one_step(config), kind(config.model, 2)
+        kind = KINDS.get(config.data.task, ClassificationProcessor)
+        processor = kind(config, single_bytes(), TaskFacts(('0', '1')))
+        return settings.one_step(config), processor.task
 
     @part
     def folders(self) -> dict[str, epath.Path]:
@@ -129,41 +125,56 @@ class FineTuning(Resolver):
             for name, data in self.datasets.items():
                 scores[name] = [_train_and_score(run, data, stopper) for run in runs[name]]
                 if is_first:
-                    config, folder = self.configs[name], self.folders[name]
-                    main_score, beat = data.processor.main_score, self.baselines[name]
-                    inputs = data.processor.example_flags
-                    results.write(
-                        *(folder, name, main_score, scores[name], beat, config.num_steps, inputs),
-                        ended_early=config.train.patience > 0
-                        and all(run['step'] < config.num_steps for run in scores[name]),
-                    )
+                    folder, config = self.folders[name], self.configs[name]
+                    baseline = self.baselines[name]
+                    results.write(folder, config, data.processor, scores[name], baseline)
         if len(scores) > 1 and is_first:
             results.write_table(self.workdir, scores)
 
     def _runs(self) -> dict[str, list[Run]]:
         """The runs of each task, one for each seed."""
-        runs, (_, vocabulary) = dict[str, list[Run]](), self.start
+        runs = dict[str, list[Run]]()
         for name, config in self.configs.items():
-            data, folder = self.datasets[name], self.folders[name]
+            folder = self.folders[name]
             settings.check_seeds(as_given(config, self.given), folder)
             if run_folders.is_run(config.init_from, self.given, self.workdir):
                 config = without_start(config)
-            files = (name, config.data.dir, config.data.train_file, config.data.eval_file)
-            numbers = [len(data.files.get(key, ())) for key in ('train_file', 'eval_file')]
-            count = f' ({plural(sum(numbers), "file")})' if data.files else ''
-            info = {
-                'name': ', '.join(filter(None, files)) + count,
-                **({'files': dict(data.files)} if data.files else {}),
-                'fingerprint': data.train.fingerprint() + data.eval.rows.fingerprint(),
-                'lowercase': vocabulary.lowercase,
-                **dataclasses.asdict(data.processor.facts),
-                'baseline': dataclasses.asdict(self.baselines[name]),
-            }
             runs[name] = [
-                _run(seeded, self.given, path, data, info, vocabulary.files)
-                for seeded, path in settings.seeds(config, folder)
+                self._run(name, seeded, path) for seeded, path in settings.seeds(config, folder)
             ]
         return runs
+
+    def _run(self, name: str, config: Config, workdir: epath.Path) -> Run:
+        """The run of a task and a seed."""
+        data, baseline, train = self.datasets[name], self.baselines[name], config.train
+        files = (name, config.data.dir, config.data.train_file, config.data.eval_file)
+        numbers = [len(data.files.get(key, ())) for key in ('train_file', 'eval_file')]
+        count = f' ({plural(sum(numbers), "file")})' if data.files else ''
+        vocabulary, task = self.start[1], data.processor.task
+        info = {
+            'name': ', '.join(filter(None, files)) + count,
+            **({'files': dict(data.files)} if data.files else {}),
+            'fingerprint': data.train.fingerprint() + data.eval.rows.fingerprint(),
+            'lowercase': vocabulary.lowercase,
+            **dataclasses.asdict(data.processor.facts),
+            'baseline': dataclasses.asdict(baseline),
+        }
+        lengths, by_length = task.lengths(train.phases[0]), config.data.group_by_length
+        stream = ShuffledBatches(data.train, lengths, train.batch_size, config.data.seed, by_length)
+        lines = _describe(name, data) | {'baseline': str(baseline)}
+        if train.seeds > 1:
+            lines['seed'] = f'{train.seed}, one of {train.seeds}'
+        return Run(
+            config,
+            task,
+            workdir,
+            info,
+            vocabulary.files,
+            batches=lambda start, stop: stream.batches(start, stop, *_host_slice(config)),
+            eval_set=lambda phase: HeldOutExamples(config, data, workdir),
+            start_lines=lines,
+            given=self.given,
+        )
 
 
 class HeldOutExamples:
@@ -190,38 +201,6 @@ def _describe(name: str, data: TaskData) -> dict[str, str]:
     return {key: line for key, line in lines.items() if line}
 
 
-def _run(
-    config: Config,
-    given: Config,
-    workdir: epath.Path,
-    data: TaskData,
-    info: Mapping[str, Any],
-    vocabulary: Mapping[str, bytes],
-) -> Run:
-    task = data.processor.task
-    lengths = task.lengths(config.train.phases[0])
-    stream = ShuffledBatches(
-        data.train, lengths, config.train.batch_size, config.data.seed, config.data.group_by_length
-    )
-    count = config.train.seeds
-    several = {'seed': f'{config.train.seed}, one of {count}'} if count > 1 else {}
-    return Run(
-        config,
-        task,
-        workdir,
-        info,
-        vocabulary,
-        batches=lambda start, stop: stream.batches(start, stop, *_host_slice(config)),
-        eval_set=lambda phase: HeldOutExamples(config, data, workdir),
-        start_lines={
-            **_describe(config.data.task, data),
-            'baseline': str(Baseline(**info['baseline'])),
-            **several,
-        },
-        given=given,
-    )
-
-
 def _eval_batches(config: Config, task: HeadTask, examples: EncodedExamples) -> Iterator[HostBatch]:
     batch_size = config.eval.batch_size or config.train.batch_size
     shapes = dict.fromkeys(task.lengths(config.train.phases[0]), (batch_size,))
@@ -237,9 +216,8 @@ def _train_and_score(run: Run, data: TaskData, stopper: Stopper) -> dict[str, fl
     state = run.train(stopper)
     tested = _predict(run, data, state.params, stopper)
     evals = early_stopping.evaluations(run.workdir, int(state.step))
-    kept, key = evals[-1], data.processor.main_score
-    if run.config.train.best:
-        kept = max(evals, key=lambda line: early_stopping.rank(key, line))
+    best = max(evals, key=lambda line: early_stopping.rank(data.processor.main_score, line))
+    kept = best if run.config.train.best else evals[-1]
     scores = {
         name: value
         for name, value in kept.items()
@@ -260,14 +238,11 @@ def _predict(run: Run, data: TaskData, params: Any, stopper: Stopper) -> dict[st
     if run.config.train.best and (processor.writes_eval or processor.has_classes):
         splits.append(data.eval)
     if run.config.train.best and splits:
-        abstract = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), params
-        )
-        params = load_params(run.workdir, abstract)
+        params = load_params(run.workdir, params)
     for split in splits:
-        rows = stopper.until_stopped(_eval_batches(run.config, data.processor.task, split.rows))
+        rows = stopper.until_stopped(_eval_batches(run.config, processor.task, split.rows))
         predictions = predict(run.config, run.task, params, rows)
-        recorded = _write_and_score(data.processor, split, predictions, run.workdir)
+        recorded = _write_and_score(processor, split, predictions, run.workdir)
         if split is not data.eval:
             scores |= {f'{split.name}_{key}': value for key, value in recorded.items()}
         if split.name != EVAL or processor.writes_eval:

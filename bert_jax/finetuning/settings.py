@@ -1,4 +1,4 @@
-"""The configuration of a fine-tuning run, from its checkpoint, task, data and seed."""
+"""The configuration of a fine-tuning run, from its checkpoints, task, data and seed."""
 
 import dataclasses
 import math
@@ -6,16 +6,21 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from bert_jax.config import Config, Phase, validate
+from bert_jax.config import Config, ModelConfig, Phase, architecture_fields, validate
 from bert_jax.config.errors import config_error
 from bert_jax.data import model_languages
+from bert_jax.data.row_format import format_of
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning import decoder_settings
 from bert_jax.finetuning.task_data import TaskData
 from bert_jax.inference import model_dir
+from bert_jax.models import encoder_decoder
+from bert_jax.models.heads import DECODER, heads_in
 from bert_jax.training import run_folders
+from bert_jax.training.checkpoint import saved_params
 from bert_jax.training.workdir import CONFIG
+
+DECODER_FIELDS = ('decoder_layers', 'decoder_shares')
 
 
 def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
@@ -31,7 +36,9 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
                 f'config.data.vocab_file is {data.vocab_file!r}, but config.init_from has a '
                 'vocabulary; remove it'
             )
-        started, vocabulary = model_dir.start_from(config)
+        continues = data.task == 'translate' and _has_decoder(config.init_from)
+        fields = DECODER_FIELDS if continues else ()
+        started, vocabulary = model_dir.start_from(config, fields=fields)
         if vocabulary is None:
             raise ValueError(
                 f'{config.init_from} has no vocabulary; put its vocab.txt into that folder'
@@ -56,7 +63,7 @@ def start_from(config: Config) -> tuple[Config, tokenizer.Tokenizer]:
         raise config_error('data.max_seq_length', data.max_seq_length, expected)
     config = dataclasses.replace(config, model=model, data=data)
     if data.task == 'translate':
-        config = decoder_settings.with_decoder(config, vocabulary)
+        config = _with_decoder(config, vocabulary)
     validate(one_step(config))
     return config, vocabulary
 
@@ -104,3 +111,77 @@ def check_seeds(config: Config, workdir: epath.Path) -> None:
             f'{workdir} holds {"one run" if several else "runs of several seeds"}, but '
             f'config.train.seeds is {config.train.seeds}; use another --workdir'
         )
+
+
+def _with_decoder(config: Config, vocabulary: tokenizer.Tokenizer) -> Config:
+    """`config`, whose model is that of config.init_from, with the settings of the decoder.
+
+    Raises ValueError if the model cannot have a decoder, for settings of the decoder that differ
+    from init_from, and if config.init_decoder_from does not fit.
+    """
+    model = config.model
+    row_format = format_of(model)
+    if len(row_format.before) != 1 or len(row_format.after) != 1 or row_format.pad_left:
+        raise ValueError(
+            f'a model of the type {model.model_type!r} cannot have a decoder; start from BERT, '
+            'RoBERTa or a family with such rows'
+        )
+    if _has_decoder(config.init_from):
+        if config.init_decoder_from:
+            raise ValueError(
+                f'config.init_from={config.init_from} has a decoder already; remove '
+                'config.init_decoder_from'
+            )
+    elif config.init_decoder_from:
+        model = _started(config, vocabulary)
+    elif config.init_from:
+        _check_layers(model, model.num_hidden_layers, 'config.init_from')
+    encoder_decoder.check(model)
+    return dataclasses.replace(config, model=model)
+
+
+def _has_decoder(folder: str) -> bool:
+    """Returns whether the checkpoint in a folder, '' for none, is an encoder-decoder."""
+    return bool(folder) and DECODER in heads_in(saved_params(epath.Path(folder).expanduser()))
+
+
+def _started(config: Config, vocabulary: tokenizer.Tokenizer) -> ModelConfig:
+    """The model with the decoder that starts from init_decoder_from."""
+    model, start = config.model, config.init_decoder_from
+    if not config.init_from:
+        raise ValueError('config.init_decoder_from needs config.init_from, for the encoder')
+    if model.decoder_shares != 'nothing':
+        raise ValueError(
+            f'config.model.decoder_shares is {model.decoder_shares!r}, so the decoder starts from '
+            'config.init_from; remove config.init_decoder_from'
+        )
+    source, its_vocabulary = model_dir.read_config(start)
+    if _has_decoder(start):
+        raise ValueError(
+            f'config.init_decoder_from={start} is an encoder-decoder; give the checkpoint of an '
+            'encoder. To train an encoder-decoder further, give it as config.init_from alone'
+        )
+    if its_vocabulary is not None and (differs := its_vocabulary.difference(vocabulary)):
+        raise ValueError(
+            f'config.init_decoder_from={start} has another vocabulary than config.init_from '
+            f'({differs}); encoder and decoder need the same one. Use a checkpoint of both '
+            'languages for both, or pretrain one of the two with the vocabulary of the other '
+            '(--config.data.vocab_file=DIR)'
+        )
+    for name in architecture_fields():
+        ours, theirs = getattr(model, name), getattr(source.model, name)
+        if ours != theirs and name not in encoder_decoder.MAY_DIFFER:
+            raise ValueError(
+                f'config.init_decoder_from={start} has {name}={theirs!r}, but config.init_from has '
+                f'{ours!r}; choose checkpoints of the same width and family'
+            )
+    layers = source.model.num_hidden_layers
+    _check_layers(model, layers, 'config.init_decoder_from')
+    return dataclasses.replace(model, decoder_layers=model.decoder_layers or layers)
+
+
+def _check_layers(model: ModelConfig, layers: int, start: str) -> None:
+    """Raises ValueError if the decoder has more layers than the checkpoint that it starts from."""
+    if model.decoder_layers > layers:
+        expected = f'at most {layers}, the number of layers of {start}'
+        raise config_error('model.decoder_layers', model.decoder_layers, expected)

@@ -1,11 +1,11 @@
 """Answers to questions about texts, as in SQuAD."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from etils import epath
 
 from bert_jax.config import Config
-from bert_jax.data import model_languages
 from bert_jax.data.labelled import squad, squad_answers, squad_windows
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples
@@ -22,21 +22,13 @@ class QuestionAnsweringProcessor(task_data.Processor):
     """Processes questions about texts. Predictions are `Answers`."""
 
     head = 'span'
-    own_score = 'f1'
+    own_score = metric = 'f1'
     writes_eval = True
     window = 256  # each question is several rows
 
     @property
     def task(self) -> QuestionAnsweringTask:
         return QuestionAnsweringTask(self.config.model)
-
-    @property
-    def metric(self) -> str:
-        return 'f1'
-
-    @property
-    def example_flags(self) -> tuple[str, ...]:
-        return (*super().example_flags, "--context='...'")
 
     def __init__(self, config: Config, tokenizer: Tokenizer, facts: TaskFacts):
         super().__init__(config, tokenizer, facts)
@@ -48,6 +40,17 @@ class QuestionAnsweringProcessor(task_data.Processor):
         columns = split == PREDICT or bool(self.config.data.split_field)
         seen = self._seen if split == PREDICT else None
         return squad.iter_file(path, summary, columns, on_error, seen)
+
+    def from_texts(self, texts: Sequence[Any]) -> list[Question]:
+        """The questions of pairs of a question and its text."""
+        if wrong := [text for pair in texts for text in pair if not isinstance(text, str)]:
+            raise ValueError(f'a question or its context is {wrong[0]!r:.60}; expected a string')
+        if empty := [i for i, (_, context) in enumerate(texts) if not context.strip()]:
+            raise ValueError(f'the text of question {empty[0]} is empty')
+        return [
+            Question(str(i), question, context, [], False, f'question {i}')
+            for i, (question, context) in enumerate(texts)
+        ]
 
     def check_together(self, examples: Sequence[Question]) -> None:
         seen: dict[str, str] = {}
@@ -73,7 +76,7 @@ class QuestionAnsweringProcessor(task_data.Processor):
             self.config.data,
             training=split == TRAIN,
             summary=summary,
-            row_format=model_languages.row_format(self.config.model, self.config.data.language),
+            row_format=self.row_format,
         )
         # In a file of SQuAD 2.0 without answers, all questions seem to be impossible.
         possible = [not question.is_impossible for question in examples]

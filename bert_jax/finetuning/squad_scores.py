@@ -24,10 +24,9 @@ def squad(
     """Exact match and F1 in percent, as the official SQuAD evaluations 1.1 and 2.0 compute them.
 
     references: the texts of the right answers by question id; a question of 2.0 without an answer
-    has none. Questions without a prediction are wrong and are counted in `missing`; predictions for
-    other questions are counted in `unknown`. With `null_odds`, 2.0 adds the scores at the best
-    thresholds (see `best_threshold`) of the answers `best` or else `predictions`. Raises ValueError
-    if there are no questions.
+    has none. Questions without a prediction are wrong. With `null_odds`, 2.0 adds the scores at the
+    best thresholds (see `best_threshold`) of the answers `best` or else `predictions`. Raises
+    ValueError if there are no questions.
     """
     if not references:
         raise ValueError('no questions to score')
@@ -38,12 +37,8 @@ def squad(
             f'{unanswered[0]}); only SQuAD 2.0 can score them'
         )
     exact, f1 = _raw(references, predictions, version_2)
-    report = {
-        'missing': float(len(references.keys() - predictions.keys())),
-        'unknown': float(len(predictions.keys() - references.keys())),
-    }
     if not version_2:
-        return {'exact_match': _percent(exact), 'f1': _percent(f1), **report}
+        return {'exact_match': _percent(exact), 'f1': _percent(f1)}
     has = np.array([bool(golds) for golds in references.values()])
     scores = {}
     for prefix, chosen in (('', has | True), ('HasAns_', has), ('NoAns_', ~has)):
@@ -53,7 +48,7 @@ def squad(
             scores[f'{prefix}total'] = float(chosen.sum())
     if null_odds is not None:
         scores |= best_threshold(references, best or predictions, null_odds)
-    return {**scores, **report}
+    return scores
 
 
 def best_threshold(

@@ -10,10 +10,11 @@ from etils import epath
 
 from bert_jax.config import Config
 from bert_jax.config.console import plural
-from bert_jax.data.labelled import file_lists, holdout, labels, split_column
+from bert_jax.data import model_languages
 from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.rows import EncodedExamples, permutation
-from bert_jax.data.labelled.texts import Row
+from bert_jax.data.labelled.texts import Row, TextEncoder
+from bert_jax.data.row_format import RowFormat
 from bert_jax.data.summary import Summary
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.tasks.finetuning import HeadTask
@@ -74,12 +75,6 @@ class Processor(abc.ABC):
         return self.config.train.main_score or self.own_score
 
     @property
-    def more_scores(self) -> tuple[str, ...]:
-        """Names for `main_score` besides those of `score`, as a message lists them. `score` has
-        them only if one is the main score."""
-        return ()
-
-    @property
     def has_classes(self) -> bool:
         """Returns whether `report` returns the scores of each class."""
         return False
@@ -98,7 +93,10 @@ class Processor(abc.ABC):
     @property
     def example_flags(self) -> tuple[str, ...]:
         """The flags of `bert_jax predict` for one example, as they are typed in a shell."""
-        return ("--text='...'",)
+        flags = ("--text='...'",)
+        if self.facts.pairs:
+            return (*flags, "--text_b='...'")
+        return (*flags, "--context='...'") if self.head == 'span' else flags
 
     @property
     def prediction_task(self) -> HeadTask:
@@ -115,6 +113,11 @@ class Processor(abc.ABC):
         an example of this task, unless `on_error` is given (see `bad_rows.each`), and in TRAIN and
         EVAL for an example without a label. In PREDICT the examples have `columns`.
         """
+
+    @abc.abstractmethod
+    def from_texts(self, texts: Sequence[Any]) -> list[Any]:
+        """The examples of texts in memory: strings, or what else the task reads. Raises ValueError
+        for anything else."""
 
     @abc.abstractmethod
     def find_facts(self, train: list[Any], held_out: list[Any]) -> TaskFacts:
@@ -163,6 +166,16 @@ class Processor(abc.ABC):
     def write(self, split: Split, decoded: Any, folder: epath.Path) -> None:
         """Writes the predictions for the split into the folder."""
 
+    @property
+    def row_format(self) -> RowFormat:
+        """The layout of the rows of the model."""
+        return model_languages.row_format(self.config.model, self.config.data.language)
+
+    def text_encoder(self, longest: int) -> TextEncoder:
+        """Encodes texts as rows of at most `longest` tokens."""
+        types = self.config.model.type_vocab_size
+        return TextEncoder(self.tokenizer, longest, types, self.row_format)
+
     def encoded(self, rows: Iterable[Row], labels: Mapping[str, np.ndarray]) -> EncodedExamples:
         """The rows with their labels. labels: arrays by their names in a batch."""
         return EncodedExamples.from_rows(rows, labels, self.tokenizer.specials.pad)
@@ -201,9 +214,12 @@ def make_task_data(
     train: Sequence[Any],
     held_out: Sequence[Any],
     tests: Mapping[str, Sequence[Any]],
+    note: str = '',
+    files: Mapping[str, Sequence[str]] | None = None,
 ) -> TaskData:
     """Encodes the examples of all splits. Of the training examples, it chooses
-    config.data.max_train_examples at random, the same ones for all seeds. tests: by split name."""
+    config.data.max_train_examples at random, the same ones for all seeds. tests: by split name.
+    note, files: see `TaskData`."""
     count = processor.config.data.max_train_examples or len(train)
     chosen = [train[i] for i in sorted(permutation(len(train), 0)[:count].tolist())]
     return TaskData(
@@ -212,85 +228,6 @@ def make_task_data(
         processor.encode(held_out, summary, EVAL),
         [processor.encode(examples, summary, name) for name, examples in tests.items()],
         summary,
+        note,
+        files or {},
     )
-
-
-def load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskData:
-    """The data of the user's files. Without config.data.eval_file, a part of the training file is
-    held out (see `holdout.choose`). Raises ValueError for mistakes in the files."""
-    data, summary, note, tests = config.data, Summary(), '', dict[str, list[Any]]()
-    processor = kind(config, tokenizer, TaskFacts())
-    names = {key: getattr(data, key) for key in file_lists.KEYS}
-    files = file_lists.of_settings(names, summary)
-    of_train, of_eval, of_test = files.values()
-    train = _read(processor, of_train, summary, TRAIN)
-    file = file_lists.shown(of_train)
-    held_out = _read(processor, of_eval, summary, EVAL)
-    if file_lists.is_same(of_train, of_eval):
-        note = 'from the file that is trained on, so scores say little about other texts'
-    if data.split_field:
-        train, held_out, tests = _split(processor, train)
-        note = f'the column {data.split_field!r} of {file}'
-    if not held_out:
-        texts, found = zip(*map(processor.text_and_label, train), strict=True)
-        chosen = holdout.choose(texts, found, data.train_file, data.eval_share)
-        held_out = [example for example, out in zip(train, chosen, strict=True) if out]
-        train = [example for example, out in zip(train, chosen, strict=True) if not out]
-        share = 'a tenth' if data.eval_share == 0.1 else f'{data.eval_share:.0%}'
-        rows = f'the rows to train on in {file}' if data.split_field else file
-        note = f'{share} of {rows}; config.data.eval_file is empty'
-    processor.facts = processor.find_facts(train, held_out)
-    compared = [] if file_lists.is_same(of_train, of_eval) else held_out
-    _count_repeated(processor, train, compared, summary)
-    for doubt in labels.doubts(processor.facts.labels, processor.facts.multi_label):
-        summary.count(doubt, data.train_file)
-    if of_test:
-        tests['test'] = _read(processor, of_test, summary, 'test')
-    made = make_task_data(processor, summary, train, held_out, tests)
-    is_listed = any(file_lists.is_list(names[key], found) for key, found in files.items())
-    return dataclasses.replace(made, note=note, files=files if is_listed else {})
-
-
-def _read(processor: Processor, files: Sequence[str], summary: Summary, split: str) -> list[Any]:
-    """The examples of all files, in order. Raises ValueError if the files do not fit together."""
-    examples: list[Any] = []
-    for number, file in enumerate(files, 1):
-        examples += processor.read(file, summary, split)
-        file_lists.check_columns(files[:number], summary)
-    if len(files) > 1:
-        summary.count(f'files ({split})', number=len(files))
-        processor.check_together(examples)
-    return examples
-
-
-def _split(
-    processor: Processor, examples: Sequence[Any]
-) -> tuple[list[Any], list[Any], dict[str, list[Any]]]:
-    """The examples to train on, those that are held out, and those to predict, if there are any.
-    Raises ValueError as `split_column.parts` does, and for one without a label to learn or score.
-    """
-    field = processor.config.data.split_field
-    parts = split_column.parts(examples, field)
-    for split in ('train', 'dev'):
-        for example in parts[split]:
-            if missing := processor.missing(example):
-                raise ValueError(
-                    f'{example.where} is for {split}, but it has no {missing}; add it, or write '
-                    f"'test' in the column {field!r}: such rows are predicted and not scored"
-                )
-    return parts['train'], parts['dev'], {'test': parts['test']} if parts['test'] else {}
-
-
-def _count_repeated(
-    processor: Processor, train: Sequence[Any], held_out: Sequence[Any], summary: Summary
-) -> None:
-    """Counts training examples whose text occurs before with another label, and held-out texts that
-    are also in the training examples."""
-    first: dict[str, str] = {}
-    for example in train:
-        text, label = processor.text_and_label(example)
-        if first.setdefault(text, label) != label:
-            summary.count('texts that occur before with another label', example.where)
-    again = [x.where for x in held_out if processor.text_and_label(x)[0] in first]
-    if again:
-        summary.count('texts to evaluate on that are also trained on', again[0], len(again))

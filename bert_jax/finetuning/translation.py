@@ -12,10 +12,9 @@ from bert_jax.data.labelled.bad_rows import OnError
 from bert_jax.data.labelled.examples import Example
 from bert_jax.data.labelled.pairs import EncodedPairs, iter_file
 from bert_jax.data.labelled.rows import EncodedExamples
-from bert_jax.data.labelled.texts import Row, TextEncoder
-from bert_jax.data.row_format import format_of
+from bert_jax.data.labelled.texts import Row
 from bert_jax.data.summary import Summary
-from bert_jax.finetuning import task_data, translation_scores
+from bert_jax.finetuning import official_scores, task_data
 from bert_jax.finetuning.task_data import EVAL, PREDICT, TRAIN, Predictions, Split, TaskFacts
 from bert_jax.models.generation import Search
 from bert_jax.models.heads import DECODER
@@ -50,18 +49,15 @@ class TranslationProcessor(task_data.Processor):
     """Predictions are texts."""
 
     head = DECODER
+    metric = 'bleu'
     writes_eval = True
 
     @property
     def task(self) -> TranslationTask:
         specials = self.tokenizer.specials
-        ids, row_format = specials.by_role(), format_of(self.config.model)
+        ids, row_format = specials.by_role(), self.row_format
         start, end = ids[row_format.before[-1]], ids[row_format.after[0]]
         return task_of(self.config, start, end, specials.pad, self.tokenizer.vocab_size)
-
-    @property
-    def metric(self) -> str:
-        return 'bleu'
 
     def read(
         self,
@@ -81,8 +77,14 @@ class TranslationProcessor(task_data.Processor):
             summary=summary,
         )
 
+    def from_texts(self, texts: Sequence[Any]) -> list[Example]:
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise ValueError(f'text {i} is {text!r:.60}; expected a string')
+        return [Example(text.strip(), None, None, f'text {i}') for i, text in enumerate(texts)]
+
     def find_facts(self, train: list[Example], held_out: list[Example]) -> TaskFacts:
-        translation_scores.check_installed()
+        official_scores.check_installed(['sacrebleu'], 'translate')
         return TaskFacts()
 
     def text_and_label(self, example: Example) -> tuple[str, str]:
@@ -93,7 +95,7 @@ class TranslationProcessor(task_data.Processor):
 
     def encode(self, examples: Sequence[Example], summary: Summary, split: str = PREDICT) -> Split:
         longest = self.config.data.max_seq_length
-        sources = self._encoder(longest)
+        sources = self.text_encoder(longest)
         rows = self.encoded(sources.encode([pair.text for pair in examples]), {})
         summary.count(f'texts of more than {longest} tokens, cut', number=sources.truncated)
         known = [pair.text_b for pair in examples if pair.text_b is not None]
@@ -101,16 +103,15 @@ class TranslationProcessor(task_data.Processor):
         # A target that is not known is an empty text.
         empty = Row([self.task.search.end], [0])
         targets = self._targets(known, summary, split) if is_scored else [empty] * len(rows)
-        arrays = {name: getattr(rows, name) for name in EncodedExamples.__dataclass_fields__}
-        encoded = self.encoded(targets, {})
-        pairs = EncodedPairs(**arrays, targets=encoded, longest_target=self.task.search.max_length)
+        encoded, most = self.encoded(targets, {}), self.task.search.max_length
+        pairs = EncodedPairs(**vars(rows), targets=encoded, longest_target=most)
         return Split(split, examples, pairs, is_scored)
 
     def _targets(self, texts: Sequence[str], summary: Summary, split: str) -> list[Row]:
         """The rows of the targets, without their first token. Raises ValueError if too many of
         their tokens are not in the vocabulary."""
         most = self.task.search.max_length
-        encoder = self._encoder(most + 1)
+        encoder = self.text_encoder(most + 1)
         rows = [Row(row.input_ids[1:], row.token_type_ids[1:]) for row in encoder.encode(texts)]
         summary.count(f'targets of more than {most} tokens, cut', number=encoder.truncated)
         unknown = sum(row.input_ids.count(self.tokenizer.specials.unk) for row in rows)
@@ -134,11 +135,6 @@ class TranslationProcessor(task_data.Processor):
             number=inexact,
         )
         return rows
-
-    def _encoder(self, longest: int) -> TextEncoder:
-        model = self.config.model
-        row_format = format_of(model)
-        return TextEncoder(self.tokenizer, longest, model.type_vocab_size, row_format)
 
     def _plain(self, text: str) -> str:
         """The text without white space and, if the vocabulary ignores case, in lower case."""
@@ -173,7 +169,7 @@ class TranslationProcessor(task_data.Processor):
 
     def _scores(self, split: Split, decoded: Sequence[str]) -> Any:
         references = [pair.text_b for pair in split.examples]
-        return translation_scores.scores(decoded, references, self.tokenizer.lowercase)
+        return official_scores.translations(decoded, references, self.tokenizer.lowercase)
 
     def write(self, split: Split, decoded: Sequence[str], folder: epath.Path) -> None:
         name = f'{split.name}_hypotheses'

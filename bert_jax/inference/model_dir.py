@@ -164,15 +164,16 @@ def read_config(directory: epath.PathLike) -> tuple[Config, tokenizer.Tokenizer 
 
 
 def start_from(
-    config: Config, free: Collection[str] = ()
+    config: Config, free: Collection[str] = (), fields: Collection[str] = ()
 ) -> tuple[Config, tokenizer.Tokenizer | None]:
     """`config` with the architecture and the case of config.init_from, and its vocabulary, if any.
 
-    free: keys that may have any value in `config`. Raises ValueError if `config` sets another key
+    free: keys that may have any value in `config`. fields: fields of the model besides those of its
+    architecture. Raises ValueError if `config` sets another key
     to something else than config.init_from has, or as `read_config` does.
     """
     source, vocabulary = read_config(config.init_from)
-    names = (*architecture_fields(), 'tie_word_embeddings')
+    names = (*architecture_fields(), 'tie_word_embeddings', *fields)
     values: dict[str, Any] = {f'model.{name}': getattr(source.model, name) for name in names}
     if vocabulary is not None:
         values['data.lowercase'] = vocabulary.lowercase

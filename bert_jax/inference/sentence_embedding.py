@@ -7,7 +7,6 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +40,7 @@ class Layer:
     kind: str
     activation: str = 'Identity'
     residual: bool = False
-    arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """x[batch, in] -> [batch, out], float32"""
@@ -101,20 +100,16 @@ class SentenceEmbedding:
     def normalizes(self) -> bool:
         return bool(self.layers) and self.layers[-1].kind == 'normalize'
 
-    def pooled(self, hidden: jax.Array, mask: jax.Array, prompt_length: int = 0) -> jax.Array:
+    def pooled(self, hidden: jax.Array, mask: jax.Array, skipped: int = 0) -> jax.Array:
         """The vectors of texts, float32[batch, width].
 
         hidden: float32[batch, length, hidden]. mask: int[batch, length], 0 for padding, which is
-        at the end of rows. prompt_length: the number of tokens of the prompt at the start.
+        at the end of rows. skipped: the number of tokens at the start that are left out, such as
+        those of a prompt.
         """
-        place = jnp.arange(hidden.shape[1])
-        skipped = 0 if self.include_prompt else prompt_length
-        mask = jnp.where(place >= skipped, mask, 0)
+        mask = jnp.where(jnp.arange(hidden.shape[1]) >= skipped, mask, 0)
         vectors = [_POOL[mode](hidden, mask) for mode in self.poolings]
-        return self.projected(jnp.concatenate(vectors, axis=-1))
-
-    def projected(self, x: jax.Array) -> jax.Array:
-        """Returns the result of the layers, float32[batch, width]."""
+        x = jnp.concatenate(vectors, axis=-1)
         for layer in self.layers:
             x = layer(x)
         return x
@@ -135,17 +130,12 @@ class SentenceEmbedding:
 
     def save(self, folder: pathlib.Path) -> None:
         """Writes the files that `load` reads."""
-        values: dict[str, Any] = {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
-        }
-        values['layers'] = [
-            {'kind': x.kind, 'activation': x.activation, 'residual': x.residual}
-            for x in self.layers
-        ]
+        values = dataclasses.asdict(self)
+        layers = enumerate(values['layers'])
+        arrays = {f'{i}/{k}': x for i, layer in layers for k, x in layer.pop('arrays').items()}
         (folder / FILE).write_text(json.dumps(values, indent=2) + '\n')
-        arrays = {f'{i}/{k}': x for i, at in enumerate(self.layers) for k, x in at.arrays.items()}
         if arrays:
-            np.savez(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
+            np.savez(folder / ARRAYS, **arrays)
 
 
 def load(folder: epath.Path) -> SentenceEmbedding | None:
@@ -153,21 +143,14 @@ def load(folder: epath.Path) -> SentenceEmbedding | None:
     if not (folder / FILE).exists():
         return None
     values = json.loads((folder / FILE).read_text())
-    arrays: dict[str, np.ndarray] = {}
+    layers = [Layer(**layer) for layer in values.pop('layers')]
     if (folder / ARRAYS).exists():
         with (folder / ARRAYS).open('rb') as file:
-            arrays = dict(np.load(file))
-    layers = tuple(
-        Layer(
-            arrays={
-                name.split('/')[1]: x for name, x in arrays.items() if name.startswith(f'{i}/')
-            },
-            **layer,
-        )
-        for i, layer in enumerate(values.pop('layers'))
-    )
+            for name, array in np.load(file).items():
+                number, key = name.split('/')
+                layers[int(number)].arrays[key] = array
     poolings = tuple(values.pop('poolings'))
-    return SentenceEmbedding(poolings=poolings, layers=layers, **values)
+    return SentenceEmbedding(poolings=poolings, layers=tuple(layers), **values)
 
 
 def _first(hidden: jax.Array, mask: jax.Array) -> jax.Array:

@@ -16,12 +16,8 @@ from bert_jax.inference.token_arrays import INPUTS
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.training.initialization import unflatten
 
-PROGRAM, PORTABLE, PARAMETERS, FACTS = (
-    'program.jax_export',
-    'program.stablehlo',
-    'parameters.npz',
-    'export.json',
-)
+PROGRAM, PORTABLE = 'program.jax_export', 'program.stablehlo'
+PARAMETERS, FACTS = 'parameters.npz', 'export.json'
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 SENTENCE = 'sentence_embedding'  # the name of an output
 

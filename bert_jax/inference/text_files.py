@@ -1,4 +1,4 @@
-"""Files of texts through a trained model: embeddings and masked words."""
+"""Files of texts, and their embeddings and masked words by a trained model."""
 
 import itertools
 import pathlib
@@ -8,14 +8,63 @@ from typing import Any
 
 import numpy as np
 
+from bert_jax.config import DataConfig
 from bert_jax.config.files import atomic_output
+from bert_jax.data.file_kinds import text_kind
+from bert_jax.data.files import kind, lines
+from bert_jax.data.labelled import examples, records
 from bert_jax.data.labelled.bad_rows import OnError, each
 from bert_jax.data.labelled.examples import Example
-from bert_jax.inference import text_inputs
 from bert_jax.inference.masked_words import Candidates
 from bert_jax.inference.trained_model import Bert
 
 MASKED = 256  # texts whose masks are filled together
+LOOKED_AT = 20  # lines at the beginning of a file, which may look like something else
+
+
+def read_all(
+    paths: Sequence[pathlib.Path], data: DataConfig, on_error: OnError | None = None
+) -> Iterator[Example]:
+    """Yields the texts of several files, in order; see `read`."""
+    return itertools.chain.from_iterable(read(path, data, on_error) for path in paths)
+
+
+def read(
+    path: pathlib.Path, data: DataConfig, on_error: OnError | None = None
+) -> Iterator[Example]:
+    """Yields the texts and pairs of texts of a file, with their places.
+
+    A .csv, .tsv, .jsonl or .json file has them in the columns that `data` names. In any other file,
+    each line is a text, which may be empty. Raises ValueError for bad rows, unless `on_error` is
+    given, and for a file whose lines look like something else, such as JSON or a table.
+    """
+    if kind(path)[0] in records.SUFFIXES:
+        yield from examples.iter_file(
+            path,
+            text=data.text_field,
+            text_b=data.text_b_field,
+            label=data.label_field,
+            columns=True,
+            on_error=on_error,
+            predicts=True,
+        )
+        return
+    found = (line.rstrip('\r\n') for line in lines(path, on_error))
+    beginning = list(itertools.islice(found, LOOKED_AT))
+    if not beginning:
+        raise ValueError(f'{path} is empty; expected a text on each line')
+    looks = text_kind(beginning)
+    if looks:
+        raise ValueError(
+            f'{path}:1 {beginning[0][:60]!r} looks like {looks}; expected a text on each line'
+        )
+    if beginning[0].strip() in (data.text_field, 'text') and len(beginning) > 1:
+        raise ValueError(
+            f'{path}:1 is {beginning[0].strip()!r}, the name of a column; remove this line, or '
+            'give the file a name that ends in .csv'
+        )
+    for number, text in enumerate(itertools.chain(beginning, found), 1):
+        yield Example(text, None, None, f'{path}:{number}')
 
 
 def write_embeddings(
@@ -36,7 +85,7 @@ def write_embeddings(
     """
     ids, places, bad = list[str](), list[str](), list[ValueError]()
     prefix = f'{sources[0]}:' if len(sources) == 1 else ''
-    read = text_inputs.read_all(sources, bert.data, bad.append if on_error else None)
+    read = read_all(sources, bert.data, bad.append if on_error else None)
     for example in bert.until_stopped(read):
         places.append(example.where.removeprefix(prefix).strip())
         ids.append(str((example.columns or {}).get('id', '')))
@@ -46,7 +95,7 @@ def write_embeddings(
         raise ValueError(f'no text can be read from {", ".join(map(str, sources))}')
     more: dict[str, Any] = {'id': np.array(ids)} if any(ids) else {}
     more |= {'place': np.array(places)} if bad else {}
-    read = text_inputs.read_all(sources, bert.data, (lambda _: None) if on_error else None)
+    read = read_all(sources, bert.data, (lambda _: None) if on_error else None)
     vectors = bert.embed_stream((example.parts for example in read), pooling, windows, prompt)
     with atomic_output(output) as partial, tempfile.TemporaryDirectory(dir=output.parent) as folder:
         file, shape = pathlib.Path(folder) / 'embeddings.npy', (count, bert.vector_size(pooling))

@@ -5,7 +5,7 @@ import concurrent.futures
 import dataclasses
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Any, Self, overload
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,8 @@ from bert_jax.config import MeshConfig, choices, environment
 from bert_jax.data import model_languages
 from bert_jax.data.labelled.rows import EncodedExamples, SequentialBatches
 from bert_jax.data.labelled.texts import Row, Text, TextEncoder, listed
+from bert_jax.data.summary import Summary
 from bert_jax.inference import embedding, masked_words, model_dir
-from bert_jax.inference.masked_words import Candidates
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.token_arrays import (
     GENERATED,
@@ -41,7 +41,8 @@ THREADS = 2
 class Bert:
     """A trained model with its vocabulary. Each batch is split over all devices.
 
-    folder: where the model was loaded from.
+    folder: where the model was loaded from. counted: how many of the examples that were predicted
+    so far were unusual, for example cut because they were too long.
     """
 
     def __init__(self, source: Pretrained, mesh: Mesh, folder: str = ''):
@@ -51,7 +52,7 @@ class Bert:
         self.data, self.eval, self.heads = source.data, source.eval, source.heads
         self.labels, self.pairs, self.no_answer = source.labels, source.pairs, source.no_answer
         self.multi_label, self.embedding = source.multi_label, source.embedding
-        self.folder = folder
+        self.folder, self.counted = folder, Summary()
         self.until_stopped: Callable[[Iterable[Any]], Iterator[Any]] = iter  # see signals.Stopper
         longest, types = self.config.longest_row, self.config.type_vocab_size
         vocabulary, language = source.vocabulary, source.data.language
@@ -195,25 +196,12 @@ class Bert:
         """
         return embedding.vectors(self, inputs, pooling, windows, prompt)
 
-    @overload
-    def fill_mask(  # type: ignore[overload-overlap]
-        self, inputs: str, top_k: int = 5
-    ) -> list[Candidates]: ...
-
-    @overload
-    def fill_mask(self, inputs: Iterable[Text], top_k: int = 5) -> list[list[Candidates]]: ...
-
-    def fill_mask(self, inputs: Any, top_k: int = 5) -> Any:
-        """The most likely tokens, with their probabilities, for each mask token in each text. For a
-        single text, the result is the list of its mask tokens. Raises ValueError for a text without
-        a mask token, and if the checkpoint has no masked-LM head.
+    def fill_mask(self, inputs: Text | Iterable[Text], top_k: int = 5) -> Any:
+        """The most likely tokens, with their probabilities, for each mask token in each text: for a
+        text a list of `Candidates`, and for several texts a list of such lists. Raises ValueError
+        for a text without a mask token, and if the checkpoint has no masked-LM head.
         """
         return masked_words.fill(self, inputs, top_k)
-
-    @property
-    def truncated(self) -> int:
-        """The number of texts so far that were cut, because the model has too few positions."""
-        return sum(encoder.truncated for encoder in {self.encoder, self.sentences})
 
     @property
     def sentences(self) -> TextEncoder:

@@ -24,18 +24,18 @@ _CALLS = itertools.count(1)
 T = TypeVar('T')
 
 
-def exit_at_once() -> None:
-    """Makes both signals end this process at once.
+def exit_at_once(message: str) -> None:
+    """Makes both signals print the message and end this process at once.
 
     An exception would not be enough, because an import could catch it.
     """
+
+    def leave(number: int, _: Any) -> None:
+        os.write(2, f'{message}\n'.encode())
+        os._exit(128 + number)
+
     for number in SIGNALS:
-        signal.signal(number, _exit)
-
-
-def _exit(number: int, _: Any) -> None:
-    os.write(2, b'bert_jax: interrupted; a run continues from its last checkpoint\n')
-    os._exit(128 + number)
+        signal.signal(number, leave)
 
 
 class Stopper:

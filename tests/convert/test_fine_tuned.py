@@ -11,7 +11,6 @@ from kinds import tiny
 
 from bert_jax import __version__, predict
 from bert_jax.convert.folders import convert_in, convert_out
-from bert_jax.data.summary import Summary
 from bert_jax.finetuning import predictions
 from bert_jax.inference import model_dir
 from bert_jax.models.presets import PRESETS
@@ -60,7 +59,7 @@ def test_predictions(
     convert_in('hf', tmp_path / 'theirs', tmp_path / 'back')
     (tmp_path / name).write_text(text)
     bert = predict.load(tmp_path / 'back')
-    (record,) = predictions.records(bert, tmp_path / name, Summary())
+    (record,) = predictions.records(bert, [tmp_path / name])
     assert keys <= set(record), record
 
 

@@ -80,7 +80,7 @@ def test_a_text_is_embedded_as_the_folder_says(
     assert 'sentence embeddings: pooling cls and max' in printed and 'at most 10' in printed
     bert = predict.load(tmp_path / 'ours', 'float32')
     vectors = bert.embed(TEXTS)
-    assert vectors.shape == (4, 5) and bert.truncated == 1
+    assert vectors.shape == (4, 5) and bert.sentences.truncated == 1
     assert bert.embed([]).shape == (0, 5)
     dense = safetensors.numpy.load_file(theirs / '2_Dense/model.safetensors')
     cut = [text.lower()[:16] for text in TEXTS]  # 8 letters and two special tokens

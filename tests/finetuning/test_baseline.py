@@ -61,11 +61,6 @@ KINDS: dict[str, tuple[Any, tuple[str, float, str]]] = {
 }
 
 
-@pytest.fixture
-def source(tmp_path: pathlib.Path) -> pathlib.Path:
-    return small_tasks.pretrained_folder(tmp_path / 'source')
-
-
 def resolved(config: Config, workdir: pathlib.Path) -> FineTuning:
     found = resolve(config, epath.Path(workdir))
     assert isinstance(found, FineTuning)

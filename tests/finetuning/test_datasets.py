@@ -142,7 +142,7 @@ def test_mistakes_are_found_before_the_first_task_is_trained(
 
 
 def test_the_table_has_the_tasks_of_the_configuration() -> None:
-    assert set(datasets.TASKS) == {*GLUE_TASKS, *FILE_TASKS}
+    assert set(datasets.KINDS) == {*FILE_TASKS}
     assert DataConfig(task='all').tasks == GLUE_TASKS
     assert DataConfig(task='rte,cola').tasks == ('rte', 'cola')
 

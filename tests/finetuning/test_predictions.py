@@ -30,8 +30,8 @@ def fine_tuned(folder: pathlib.Path, heads: tuple[str, ...], labels: tuple[str, 
 
 def said(bert: Bert, path: pathlib.Path, *lines: dict[str, Any]) -> tuple[list, dict[str, int]]:
     path.write_text(''.join(json.dumps(line) + '\n' for line in lines))
-    summary = Summary()
-    return list(predictions.records(bert, path, summary)), summary.lines()
+    bert.counted = Summary()
+    return list(predictions.records(bert, [path])), bert.counted.lines()
 
 
 def test_long_texts_are_cut_as_in_training(tmp_path: pathlib.Path) -> None:
@@ -66,7 +66,7 @@ def test_a_file_of_records(
 
     monkeypatch.setattr(examples, 'iter_file', watched)
     monkeypatch.setattr(predict, 'FLAGS', copy.deepcopy(predict.FLAGS))
-    records = predictions.records(bert, tmp_path / 'a.jsonl')
+    records = predictions.records(bert, [tmp_path / 'a.jsonl'])
     next(records)
     assert len(read) == 4
     read.clear()
@@ -131,7 +131,7 @@ def test_a_line_that_is_no_sentence(tmp_path: pathlib.Path, line: str) -> None:
     bert = fine_tuned(tmp_path / 'model', ('tagger',), ('O', 'B-x'))
     (tmp_path / 'a.jsonl').write_text(line + '\n')
     with pytest.raises(ValueError, match=r'a\.jsonl:1'):
-        list(predictions.records(bert, tmp_path / 'a.jsonl'))
+        list(predictions.records(bert, [tmp_path / 'a.jsonl']))
 
 
 @pytest.mark.parametrize(
@@ -229,16 +229,21 @@ def test_a_full_disk_leaves_whole_rows_and_says_how_many(
     monkeypatch.setattr(predictions, 'open_writer', full)
     said = r'^no space is left for .*; .*partial has the 3 records before it\. Make room, and run'
     with pytest.raises(disk.DiskError, match=said):
-        predictions.write_records(bert, tmp_path / 'a.jsonl', output)
+        predictions.write_records(bert, [tmp_path / 'a.jsonl'], output)
     part = tmp_path / 'out.jsonl.partial'
     assert len(list(map(json.loads, part.read_text().splitlines()))) == 3 and not output.exists()
 
+    def broken(*_: object, **__: object) -> Iterator[examples.Example]:
+        yield from ()
+        raise OSError(errno.EIO, 'Input/output error')
 
-@pytest.mark.parametrize('text', ['', 'a\n', 'a\nbb\n', 'a\n\nbbb', 'a\n' + 'b' * 9, 'b' * 9])
-def test_a_part_of_a_row_is_removed(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
-    monkeypatch.setattr(prediction_files, 'BLOCK', 4)
+    monkeypatch.setattr(examples, 'iter_file', broken)
+    with pytest.raises(ValueError, match=r'a\.jsonl cannot be read \(Input/output error\)$'):
+        predictions.write_records(bert, [tmp_path / 'a.jsonl'], output)
+
+
+@pytest.mark.parametrize('text', ['a\n', 'a\nbb\n', 'a\n\nbbb', 'a\n' + 'b' * 9, 'b' * 9])
+def test_a_part_of_a_row_is_removed(tmp_path: pathlib.Path, text: str) -> None:
     path = tmp_path / 'a.txt'
     path.write_text(text)
     prediction_files.keep_whole_lines(path)
@@ -262,7 +267,7 @@ def test_every_format_gives_the_same_predictions(tmp_path: pathlib.Path) -> None
     found = []
     for name, content in contents.items():
         (tmp_path / name).write_text(content)
-        records = list(predictions.records(bert, tmp_path / name, columns=True))
+        records = list(predictions.records(bert, [tmp_path / name], columns=True))
         found.append([{**record, 'id': int(record['id'])} for record in records])
         assert all({*record} == {'id', 'text', 'label', 'probabilities'} for record in records)
     assert found[0] == found[1] == found[2] == found[3]
@@ -273,7 +278,7 @@ def test_tags_without_o_and_all_their_probabilities(tmp_path: pathlib.Path) -> N
     (record,), odd = said(bert, tmp_path / 'a.jsonl', {'words': ['the', '\u200b', 'film']})
     assert record['tags'][1] == '_' and record['probabilities'][1] is None
     assert 'words that the tokenizer drops, tagged _ (first' in str(odd)
-    (scored,) = predictions.records(bert, tmp_path / 'a.jsonl', all_scores=True)
+    (scored,) = predictions.records(bert, [tmp_path / 'a.jsonl'], all_scores=True)
     assert scored['tags'] == record['tags'] and scored['probabilities'][1] is None
     for i in (0, 2):
         shares = scored['probabilities'][i]

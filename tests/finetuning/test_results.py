@@ -1,14 +1,23 @@
 import json
 import pathlib
+import types
+from typing import Any
 
 import numpy as np
 import pytest
 from etils import epath
 
+from bert_jax.config import Config, DataConfig, Phase, TrainConfig
 from bert_jax.finetuning import results
 from bert_jax.finetuning.baseline import Baseline
 
 BASELINE = Baseline('score', 0.5, 'if every label is a, the most frequent')
+PROCESSOR: Any = types.SimpleNamespace(main_score='score', example_flags=("--text='...'",))
+
+
+def configured(steps: int, patience: int = 0) -> Config:
+    train = TrainConfig(phases=(Phase(steps, 16, 8, 1),), patience=patience)
+    return Config(data=DataConfig(task='text'), train=train)
 
 
 def test_mean_and_deviation_are_of_the_scores_that_all_seeds_have(
@@ -18,7 +27,8 @@ def test_mean_and_deviation_are_of_the_scores_that_all_seeds_have(
     first = {'seed': 0, 'step': 9, 'score': 0.5, 'f1/x': 0.5, 'f1/y': 0.0}
     second = {'seed': 1, 'step': 9, 'score': 0.75, 'f1/x': 0.75, 'f1/z': 0.0}
     for i, scores in enumerate(([first, second], [second, first])):
-        results.write(epath.Path(tmp_path / str(i)), 'ner', 'score', scores, BASELINE, 9)
+        workdir = epath.Path(tmp_path / str(i))
+        results.write(workdir, configured(9), PROCESSOR, scores, BASELINE)
         found = json.loads((tmp_path / str(i) / 'results.json').read_text())
         assert found['mean'] == {'score': 0.625, 'f1/x': 0.625}
         assert found['std'] == pytest.approx(
@@ -51,7 +61,7 @@ def test_the_table_of_tasks(tmp_path: pathlib.Path) -> None:
         (0.55, 9, ['is not clearly above the baseline', '9 steps are few']),
         (0.5, 5000, ['is not above', 'lower config.optim.learning_rate']),
         (0.75, 9, []),
-        (0.5, 0, ['stopped improving before the last step', 'config.train.main_score']),
+        (0.5, 8, ['stopped improving before the last step', 'config.train.main_score']),
     ],
 )
 def test_a_score_is_compared_with_the_baseline(
@@ -61,8 +71,10 @@ def test_a_score_is_compared_with_the_baseline(
     low."""
     baseline = Baseline('accuracy', 0.5, 'if every label is a', error=0.1)
     scores = [{'seed': 0, 'step': steps, 'loss': 0.7, 'accuracy': score, 'score': score}]
-    arguments = (epath.Path(tmp_path), 'text', 'score', scores, baseline, steps)
-    results.write(*arguments, ended_early=steps == 0)
+    config = configured(steps)
+    if 'stopped' in ' '.join(said):
+        config = configured(steps + 1, patience=1)
+    results.write(epath.Path(tmp_path), config, PROCESSOR, scores, baseline)
     shown = capsys.readouterr().err
     assert f'accuracy             {score:.4f}   (baseline: 0.5000)' in shown
     assert f'held-out examples, at step {steps}\n' in shown

@@ -8,26 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import small_tasks
-from small_task_data import write_rows
+from small_task_data import make, write_rows
 
-from bert_jax.config import Config, DataConfig, TrainConfig, validate
-from bert_jax.data.tokenizers import tokenizer
-from bert_jax.finetuning import baseline, from_lists
-from bert_jax.finetuning.datasets import load_task_data
-from bert_jax.finetuning.multi_label import MultiLabelProcessor
-from bert_jax.finetuning.task_data import TaskData
-
-VOCABULARY = tokenizer.WordPiece(small_tasks.PIECES, True)
-
-
-def make(task: str, train: dict[str, Any] | None = None, **data: Any) -> TaskData:
-    options = {'max_seq_length': 16, 'max_query_length': 4, 'doc_stride': 8}
-    config = Config(
-        model=small_tasks.MODEL,
-        data=DataConfig(task=task, **options | data),
-        train=TrainConfig(**train or {}),
-    )
-    return load_task_data(task, config, VOCABULARY)
+from bert_jax import api
+from bert_jax.config import Config, DataConfig, validate
+from bert_jax.finetuning import baseline
+from bert_jax.finetuning.classification import MultiLabelProcessor
 
 
 def test_label_sets_of_tables_are_those_of_jsonl(tmp_path: pathlib.Path) -> None:
@@ -207,7 +193,7 @@ LISTS: dict[str, tuple[Any, Any, dict, dict]] = {  # texts, labels -> settings, 
 @pytest.mark.parametrize('kind', LISTS)
 def test_lists_become_files(tmp_path: pathlib.Path, kind: str) -> None:
     texts, labels, data, record = LISTS[kind]
-    config = from_lists.configure(texts, labels, tmp_path, (texts, labels), {'train.epochs': 5.0})
+    config = api.configure(texts, labels, tmp_path, (texts, labels), {'train.epochs': 5.0})
     assert config.data.task == ('ner' if kind == 'tags' else 'text') and config.train.epochs == 5
     assert {key: getattr(config.data, key) for key in data} == data
     for file in (config.data.train_file, config.data.eval_file):
@@ -239,5 +225,5 @@ def test_wrong_lists_are_refused(
     tmp_path: pathlib.Path, texts: Any, labels: Any, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        from_lists.configure(texts, labels, tmp_path / 'w', settings=settings)
+        api.configure(texts, labels, tmp_path / 'w', None, settings)
     assert not (tmp_path / 'w').exists()

@@ -7,32 +7,19 @@ import pathlib
 import random
 from typing import Any
 
-import jax
 import pytest
 import small_run
 import small_tasks
 from etils import epath
+from small_finetuning import fine_tune, results
 
 import bert_jax
 from bert_jax.config import Config
 from bert_jax.finetuning import predictions, runs
-from bert_jax.preflight.resolve import resolve
 from bert_jax.training import checkpoint, loop
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('one_device')]
 LABELS = ('anna', 'bad', 'good')
-
-
-@pytest.fixture(autouse=True)
-def one_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A laptop has one device, too, and compiling for one takes much less time than for eight."""
-    one = jax.devices()[:1]
-    monkeypatch.setattr(jax, 'devices', lambda *_: one)
-
-
-@pytest.fixture(scope='module')
-def source(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    return small_tasks.pretrained_folder(tmp_path_factory.mktemp('source') / 'tiny')
 
 
 def label_sets(count: int, seed: int = 0) -> tuple[list[str], list[list[str]]]:
@@ -45,10 +32,6 @@ def label_sets(count: int, seed: int = 0) -> tuple[list[str], list[list[str]]]:
         texts.append(' '.join(words))
         labels.append(found)
     return texts, labels
-
-
-def results(workdir: pathlib.Path) -> dict[str, Any]:
-    return json.loads((workdir / 'results.json').read_text())
 
 
 def test_lists_with_several_labels(
@@ -83,7 +66,7 @@ def test_lists_with_several_labels(
     chosen_names = [sorted(name for name, _ in found) for found in chosen]
     with (tmp_path / 'new.csv').open('w') as file:
         file.write('text,label\n' + ''.join(f'{text},kept\n' for text in new))
-    predictions.write_records(model, tmp_path / 'new.csv', tmp_path / 'out.csv')
+    predictions.write_records(model, [tmp_path / 'new.csv'], tmp_path / 'out.csv')
     with (tmp_path / 'out.csv').open() as file:
         rows = [*csv.DictReader(file)]
     assert [json.loads(row['labels']) for row in rows] == chosen_names
@@ -122,7 +105,7 @@ def test_a_run_that_ends_early_is_the_same_if_it_is_killed(
     )
 
     def run(workdir: str, config: Config = config) -> dict[str, Any]:
-        resolve(config, epath.Path(tmp_path / workdir)).run()
+        fine_tune(config, epath.Path(tmp_path / workdir))
         return results(tmp_path / workdir)
 
     def killed(module: Any, name: str, when: Any) -> None:

@@ -100,7 +100,7 @@ def test_a_run(
     bert = predict.load(whole)
     for suffix in ('tsv', 'jsonl'):
         output = tmp_path / f'out.{suffix}'
-        assert predictions.write_records(bert, tmp_path / 'test.tsv', output) == 20
+        assert predictions.write_records(bert, [tmp_path / 'test.tsv'], output) == 20
     header, *rows = (tmp_path / 'out.tsv').read_text().splitlines()
     assert header == 'source\tinput_target\ttarget'
     assert [row.split('\t')[2] for row in rows] == lines
@@ -209,6 +209,6 @@ def test_long_files_are_read_as_they_are_written(
             seen.append(pair.text)
             yield pair
 
-    for i, _ in enumerate(predictions._predicted(bert, made, watched(), Summary())):
+    for i, _ in enumerate(predictions._predicted(bert, made, watched())):
         assert len(seen) == (i // 8 + 1) * 8
     assert i == 39

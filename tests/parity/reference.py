@@ -15,10 +15,10 @@ transformers = pytest.importorskip('transformers', reason='parity needs: pip ins
 
 import their_training  # noqa: E402, F401
 
-from bert_jax import predict  # noqa: E402
 from bert_jax.config import MeshConfig  # noqa: E402
 from bert_jax.convert.folders import convert_in  # noqa: E402
 from bert_jax.inference import model_dir  # noqa: E402
+from bert_jax.inference.trained_model import Bert  # noqa: E402
 from bert_jax.parallel.mesh import make_mesh  # noqa: E402
 
 HIDDEN, LOGITS = 1e-5, 1e-4  # most that float32 outputs may differ by
@@ -29,7 +29,7 @@ class Both:
     """A model of transformers, and the folder with the same model of bert_jax."""
 
     theirs: Any
-    ours: predict.Bert
+    ours: Bert
     folder: pathlib.Path
 
 
@@ -40,7 +40,7 @@ def both(source: pathlib.Path, workspace: pathlib.Path, architecture: str) -> Bo
     convert_in('hf', source, folder)
     # One device is enough: each of the eight devices of the tests would hold a copy.
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    return Both(theirs, predict.Bert(model_dir.load(folder), mesh), folder)
+    return Both(theirs, Bert(model_dir.load(folder), mesh), folder)
 
 
 def random_model(workspace: pathlib.Path, **changes: Any) -> Both:

@@ -19,6 +19,7 @@ from small_run import QUICK
 from bert_jax.config import MeshConfig
 from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.inference import model_dir
+from bert_jax.inference.trained_model import Bert
 from bert_jax.models.parameters import describe
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.tasks.pretraining import PretrainTask
@@ -164,7 +165,7 @@ def test_masked_tokens_of_real_weights(
     source = shared_data(f'weights/{folder}')
     convert_in('hf', source, tmp_path / 'ours', lowercase=False)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    bert = reference.predict.Bert(model_dir.load(tmp_path / 'ours'), mesh)
+    bert = Bert(model_dir.load(tmp_path / 'ours'), mesh)
     golden = np.load(source / 'golden_hf.npz')
     ids, mask = (np.int32(golden[name]) for name in ('input_ids', 'attention_mask'))
     assert bert.encoder.vocabulary is not None

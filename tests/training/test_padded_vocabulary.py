@@ -60,7 +60,8 @@ def test_fine_tuning_with_a_split_table(tmp_path: pathlib.Path, source: pathlib.
     table = model_dir.load(tmp_path / 'run').arrays()[TABLE]
     original = model_dir.load(source).arrays()[TABLE]
     assert table.shape == (24, 32) and (table[:SIZE] == original).all() and table[SIZE:].any()
-    assert len(list(predictions.records(predict.load(tmp_path / 'run'), held_out))) == 20
+    bert = predict.load(tmp_path / 'run')
+    assert len(list(predictions.records(bert, [held_out]))) == 20
 
     convert_out('hf', tmp_path / 'run', tmp_path / 'hf')
     tensors = safetensors.numpy.load_file(tmp_path / 'hf' / 'model.safetensors')

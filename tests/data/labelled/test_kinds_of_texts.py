@@ -6,7 +6,7 @@ from bert_jax.config import DataConfig
 from bert_jax.data.labelled import examples, labels
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import readers
-from bert_jax.inference import text_inputs
+from bert_jax.inference import text_files
 
 TABLE = 'text,label\nfine,pos\nbad,neg\n'
 TAGS = 'Anna\tB-PER\nlives\tO\n\nHe\tO\nleft\tO\n'
@@ -61,13 +61,13 @@ def test_a_corpus_that_looks_like_something_else_is_counted(tmp_path, content):
     documents = list(readers.source(DataConfig(corpus=f'text:{path}')).read(summary))
     assert documents and 'text files that look like' in str(summary)
     with pytest.raises(ValueError, match='looks like'):
-        list(text_inputs.read(path, DataConfig()))
+        list(text_files.read(path, DataConfig()))
 
 
 def test_the_name_of_a_column_is_no_text(tmp_path):
     with pytest.raises(ValueError, match=r"a\.txt:1 is 'text', the name of a column"):
-        list(text_inputs.read(put(tmp_path / 'a.txt', 'text\nfine\nbad\n'), DataConfig()))
-    found = list(text_inputs.read(put(tmp_path / 'a.csv', 'text\nfine\nbad\n'), DataConfig()))
+        list(text_files.read(put(tmp_path / 'a.txt', 'text\nfine\nbad\n'), DataConfig()))
+    found = list(text_files.read(put(tmp_path / 'a.csv', 'text\nfine\nbad\n'), DataConfig()))
     assert [example.text for example in found] == ['fine', 'bad']
 
 

@@ -16,7 +16,7 @@ from bert_jax.data.labelled import (
 )
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import readers
-from bert_jax.inference import text_inputs
+from bert_jax.inference import text_files
 
 TABLE = 'text,label\nfine,pos\nbad,neg\n'
 TRAINED = {
@@ -203,7 +203,7 @@ READERS = {
     'a.jsonl': lambda path: list(examples.iter_file(path)),
     'a.conll': conll.read,
     'a.json': squad.read,
-    'a.txt': lambda path: list(text_inputs.read(path, DataConfig())),
+    'a.txt': lambda path: list(text_files.read(path, DataConfig())),
     'b.txt': lambda path: list(readers.source(DataConfig(corpus=f'text:{path}')).read(Summary())),
 }
 
