@@ -17,7 +17,7 @@ MOST_STARTS, FEWEST_STARTS = 0.99, 0.1
 def columns(stream: Stream) -> int:
     """The number of random numbers that a row uses."""
     scores = 2 if stream.data.max_ngram > 1 else 1
-    return scores * stream.max_seq_length + stream.max_predictions
+    return scores * stream.phase.max_seq_length + stream.phase.max_predictions_per_seq
 
 
 def odd_words(vocabulary: Tokenizer, ids: np.ndarray) -> str:
@@ -52,7 +52,7 @@ def masks(
     text is predicted (`num_targets`). config.data.mask_shares says how often a predicted token
     becomes the mask token, becomes another token, or stays as it is.
     """
-    length, slots = stream.max_seq_length, stream.max_predictions
+    length, slots = stream.phase.max_seq_length, stream.phase.max_predictions_per_seq
     score = tf.bitcast(
         tf.bitwise.right_shift(draws.take(length), tf.constant(1, tf.uint32)), tf.int32
     )
@@ -68,15 +68,15 @@ def masks(
     chosen = positions < length
     positions = tf.where(chosen, positions, 0)
     original = tf.gather(ids, positions, batch_dims=1)
-    count, (masked, replaced, _) = len(stream.ordinary_ids), stream.data.mask_shares
+    count, (masked, replaced, _) = len(stream.vocabulary.ordinary_ids), stream.data.mask_shares
     # The range of the random numbers is divided in thousandths: the first part stands for the mask
     # token, the second part for another token, and the rest for no change.
     drawn = draws.below(1000 * count, slots)
     first, end = round(1000 * masked) * count, round(1000 * (masked + replaced)) * count
     choice = (drawn - first) * count // max(end - first, 1)
-    other = tf.gather(stream.ordinary_ids, tf.clip_by_value(choice, 0, count - 1))
+    other = tf.gather(stream.vocabulary.ordinary_ids, tf.clip_by_value(choice, 0, count - 1))
     shown = tf.where(drawn < end, other, original)
-    shown = tf.where(drawn < first, stream.specials.mask, shown)
+    shown = tf.where(drawn < first, stream.vocabulary.specials.mask, shown)
     change = tf.where(chosen, shown - original, 0)  # an unused slot adds 0 to the token at place 0
     rows = tf.repeat(tf.range(tf.shape(ids)[0])[:, None], slots, axis=1)
     return {
@@ -91,8 +91,8 @@ def num_targets(stream: Stream, is_text: tf.Tensor) -> tf.Tensor:
     """The number of tokens to predict in each row, int32[rows, 1]: a share of `masked_lm_prob` of
     the text, at least one token and at most `max_predictions`."""
     tokens = tf.reduce_sum(tf.cast(is_text, tf.int32), axis=1, keepdims=True)
-    wanted = tf.cast(tf.cast(tokens, tf.float32) * stream.masked_lm_prob + 0.5, tf.int32)
-    return tf.minimum(tf.clip_by_value(wanted, 1, stream.max_predictions), tokens)
+    wanted = tf.cast(tf.cast(tokens, tf.float32) * stream.phase.masked_lm_prob + 0.5, tf.int32)
+    return tf.minimum(tf.clip_by_value(wanted, 1, stream.phase.max_predictions_per_seq), tokens)
 
 
 def _runs_of_words(words: tf.Tensor, drawn: tf.Tensor, most: int) -> tf.Tensor:

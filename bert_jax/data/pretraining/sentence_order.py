@@ -50,7 +50,7 @@ def _split(
     The split is the sentence boundary that is nearest to a random place around the middle. A chunk
     of one sentence is split at that place.
     """
-    first, end = tf.gather(stream.chunk_start, chunk), tf.gather(stream.chunk_end, chunk)
+    first, end = tf.gather(stream.chunks.start, chunk), tf.gather(stream.chunks.end, chunk)
     start, stop = tf.gather(stream.sentences, first), tf.gather(stream.sentences, end)
     size = stop - start
     around = draws.below(size // (SPREAD // 2) + 1) - size // SPREAD

@@ -30,10 +30,9 @@ def translations(
 ) -> tuple[Segments, dict[str, tf.Tensor]]:
     """The two sentences of the rows at `position` (int64[rows, 1]); there are no labels."""
     _, chunk = chunk_of(stream, position)
-    first = tf.gather(stream.chunk_start, chunk)
+    first = tf.gather(stream.chunks.start, chunk)
     edges = tf.gather(stream.sentences, first + tf.range(3, dtype=tf.int64))
-    group = tf.repeat(tf.constant([[1, 2]], tf.int32), tf.shape(position)[0], axis=0)
-    return Segments(edges[:, :2], edges[:, 1:] - edges[:, :2], group), {}
+    return Segments(edges[:, :2], edges[:, 1:] - edges[:, :2]), {}
 
 
 TRANSLATIONS = Segmenter(
