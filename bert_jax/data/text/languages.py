@@ -10,7 +10,6 @@ import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NoReturn
 
 from etils import epath
 
@@ -20,7 +19,7 @@ from bert_jax.config.needs import NAMED as NAMED
 from bert_jax.config.needs import NEXT
 from bert_jax.data import files, model_languages
 from bert_jax.data.summary import Document, Summary
-from bert_jax.data.text import readers, text_lines
+from bert_jax.data.text import readers
 from bert_jax.data.text.source import Source
 
 PAIR = re.compile(r'([a-z]{2,3})-([a-z]{2,3})=text:([^|]+)(?:\|text:([^|]+))?')
@@ -175,7 +174,7 @@ def _pairs(named: str, data: DataConfig) -> Source:
     def read(summary: Summary) -> Iterator[Document]:
         decoder = files.Decoder(summary)
         summary.count('files', number=len(paths))
-        lines = [text_lines.lines(path, str(path), -1, summary, decoder) for path in paths]
+        lines = [readers.lines(path, str(path), -1, summary, decoder) for path in paths]
         numbered_pairs = _columns(paths[0], lines[0]) if len(paths) == 1 else _zipped(paths, lines)
         for number, pair in numbered_pairs:
             if all(pair):
@@ -206,15 +205,11 @@ def _columns(path: epath.Path, lines: Iterator[tuple[int, str]]) -> Iterator[tup
 def _zipped(
     paths: Sequence[epath.Path], lines: Sequence[Iterator[tuple[int, str]]]
 ) -> Iterator[tuple[int, list[str]]]:
-    for one, other in itertools.zip_longest(*lines):
-        if one is None or other is None:
-            _refuse_rest(paths, (one or other)[0], one is None)
-        yield one[0], [one[1], other[1]]
-
-
-def _refuse_rest(paths: Sequence[epath.Path], number: int, first_is_short: bool) -> NoReturn:
-    short, long = paths if first_is_short else paths[::-1]
-    raise ValueError(
-        f'{long}:{number} has no partner: {short} ends after line {number - 1}. Line n of one file '
-        'must be the translation of line n of the other one; correct the files'
-    )
+    for number, rows in enumerate(itertools.zip_longest(*lines), 1):
+        if None in rows:
+            short, long = paths if rows[0] is None else paths[::-1]
+            raise ValueError(
+                f'{long}:{number} has no partner: {short} ends after line {number - 1}. Line n of '
+                'one file must be the translation of line n of the other one; correct the files'
+            )
+        yield number, [line for _, line in rows]
