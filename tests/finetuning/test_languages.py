@@ -175,5 +175,5 @@ def test_the_language_of_a_vocabulary_counts_unless_one_is_given(tmp_path: pathl
         data = DataConfig(vocab_file=str(tmp_path), language=given)
         wanted = Preparation(data, source, 100)
         assert wanted.language == wanted.made_from['language'] == expected
-        assert wanted._load_vocabulary().language == expected
+        assert wanted.given_vocabulary.language == expected
     assert Preparation(DataConfig(), source, 100).made_from['language'] == 'en'
