@@ -61,6 +61,7 @@ def laid_out(row_format, rows, length, shape):
     starts = np.reshape(1 + np.cumsum(lengths) - lengths.ravel(), lengths.shape)
     stream = types.SimpleNamespace(
         row_format=row_format,
+        shape=shape,
         phase=Phase(1, length),
         data=DataConfig(),
         vocabulary=types.SimpleNamespace(
@@ -69,7 +70,7 @@ def laid_out(row_format, rows, length, shape):
         read=lambda source, is_text: (tf.gather(tf.constant(tokens), source), is_text),
     )
     segments = Segments(tf.constant(starts), tf.constant(lengths))
-    layout = lay_out(stream, segments, shape)
+    layout = lay_out(stream, segments)
     assert np.isin(layout.input_ids[layout.is_text], tokens[1:]).all()
     arrays = layout.input_ids, layout.token_type_ids, layout.attention_mask
     assert {array.dtype.name for array in arrays} == {'int32'}

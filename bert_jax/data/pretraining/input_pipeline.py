@@ -20,8 +20,7 @@ from bert_jax.data.pretraining import coverage, masks, mixture
 from bert_jax.data.pretraining.objectives import segmenter_of
 from bert_jax.data.pretraining.segments import Segmenter, lay_out
 from bert_jax.data.pretraining.stream import Stream, make_stream
-from bert_jax.data.pretraining.translations import TRANSLATIONS
-from bert_jax.data.row_shapes import too_few_places
+from bert_jax.data.row_shapes import ROW_SHAPES, TRANSLATIONS, too_few_places
 from bert_jax.data.store.format import GUARD, Store, check_documents, open_parts, read_meta
 from bert_jax.data.text import languages
 from bert_jax.data.tokenizers import tokenizer
@@ -142,16 +141,18 @@ def _part(
     training = split == 'train'
     if not training:  # the same rows and masks in every run
         data = dataclasses.replace(data, seed=0)
-    segmenter = segmenter_of(config, languages.is_pair(part), training)
+    is_pair = languages.is_pair(part)
+    segmenter = segmenter_of(config, is_pair, training)
+    shape = TRANSLATIONS if is_pair else ROW_SHAPES[config.objective]
     of_text = languages.of_part(part, data.language)
     row_format = model_languages.row_format(config.model, *of_text)
-    room = segmenter.shape.room(row_format, phase.max_seq_length)
+    room = shape.room(row_format, phase.max_seq_length)
     chunks = segmenter.chunks(store, room)
     documents = len(np.unique(chunks.document))
-    check_documents(f'{split}, {part}' if part else split, documents, segmenter.shape.min_documents)
+    check_documents(f'{split}, {part}' if part else split, documents, shape.min_documents)
     name = f'{name}/{part}' if part else name
     stream = make_stream(
-        store, chunks, vocabulary, data, phase, row_format, room, name, shuffled=training
+        store, chunks, vocabulary, data, phase, row_format, shape, room, name, training
     )
     LOG.info('%s', coverage.describe(stream, segmenter))
     if training:
@@ -162,11 +163,10 @@ def _part(
 
 def _warnings(stream: Stream, store: Store) -> Iterator[str]:
     """Yields what is odd about the masks of a stream."""
-    phase, data = stream.phase, stream.data
-    places = phase.max_predictions_per_seq
-    if few := too_few_places(phase.masked_lm_prob, places, stream.room):
+    rate, places = stream.phase.masked_lm_prob, stream.phase.max_predictions_per_seq
+    if few := too_few_places(rate, places, stream.room):
         yield few
-    if data.whole_word_masking or data.max_ngram > 1:
+    if masks.masks_words(stream.data):
         sample = np.asarray(store.tokens[GUARD : len(store.tokens) - GUARD][:SAMPLE])
         if odd := masks.odd_words(stream.vocabulary, sample):
             yield odd
@@ -200,13 +200,13 @@ def _part_batch(rows: Rows, part: Part, first: tf.Tensor, count: int) -> dict[st
     segments, labels = segmenter.draw(
         stream, position % stream.period if stream.period else position, draws
     )
-    row = lay_out(stream, segments, segmenter.shape)
+    row = lay_out(stream, segments)
     batch = segmenter.targets.draw(stream, row, draws) | labels
     if rows.config.model.has_types:
         batch['token_type_ids'] = row.token_type_ids
     if rows.config.objective == 'mlm+tlm':
         batch['position_ids'] = row.position_ids
-        batch['is_translation'] = tf.fill([count], int(segmenter is TRANSLATIONS))
+        batch['is_translation'] = tf.fill([count], int(stream.shape is TRANSLATIONS))
     batch['attention_mask'] = row.attention_mask
     batch['masked_lm_weights'] *= weights
     batch['example_weights'] = weights[:, 0]

@@ -23,7 +23,6 @@ from bert_jax.data.pretraining.chunks import Chunks, make_full_chunks
 from bert_jax.data.pretraining.pairs import SENTENCE_PAIRS
 from bert_jax.data.pretraining.segments import Segmenter, Segments
 from bert_jax.data.pretraining.stream import Draws, Stream
-from bert_jax.data.row_shapes import TWO_TEXTS
 from bert_jax.data.store.format import Store
 
 
@@ -34,7 +33,6 @@ def segmenter(model: ModelConfig, batch_size: int, training: bool) -> Segmenter:
         draw = functools.partial(_pairs, model)
         return SENTENCE_PAIRS._replace(draw=draw, targets=permutations.targets(0))
     return Segmenter(
-        TWO_TEXTS,
         3,
         functools.partial(_rows_of_lanes, model, batch_size),
         functools.partial(_chunks_of_lanes, model.reuse_len, batch_size),

@@ -17,7 +17,6 @@ import tensorflow as tf
 
 from bert_jax.data.pretraining.segments import Segmenter, Segments
 from bert_jax.data.pretraining.stream import Draws, Stream, alternating, chunk_of
-from bert_jax.data.row_shapes import TWO_DOCUMENTS
 
 CANDIDATES = 8  # chunks of other documents drawn for a random B; the one nearest in length is taken
 COLUMNS = CANDIDATES + 6  # random numbers that a row uses
@@ -118,4 +117,4 @@ def _trimmed(a: tf.Tensor, b: tf.Tensor, budget: tf.Tensor) -> tuple[tf.Tensor, 
     return a_kept, tf.minimum(b, budget - a_kept)
 
 
-SENTENCE_PAIRS = Segmenter(TWO_DOCUMENTS, COLUMNS, sentence_pairs)
+SENTENCE_PAIRS = Segmenter(COLUMNS, sentence_pairs)

@@ -14,8 +14,8 @@ import functools
 
 import tensorflow as tf
 
-from bert_jax.data.pretraining.masks import num_targets, run_lengths
-from bert_jax.data.pretraining.segments import Layout, Targets
+from bert_jax.data.pretraining.masks import Layout, num_targets, run_lengths
+from bert_jax.data.pretraining.segments import Targets
 from bert_jax.data.pretraining.stream import Draws, Stream
 
 HALF = 1 << 30  # in a row with memory, tokens after the first `reuse_len` have larger numbers

@@ -11,7 +11,6 @@ import tensorflow as tf
 from bert_jax.data.pretraining.chunks import make_chunks, make_full_chunks
 from bert_jax.data.pretraining.segments import Segmenter, Segments
 from bert_jax.data.pretraining.stream import Draws, Stream, chunk_of
-from bert_jax.data.row_shapes import ONE_TEXT
 
 
 def running_text(
@@ -30,5 +29,5 @@ def running_text(
     return Segments(start, stop - start), {}
 
 
-WITHIN_DOCUMENTS = Segmenter(ONE_TEXT, 1, running_text, make_chunks)
-ACROSS_DOCUMENTS = Segmenter(ONE_TEXT, 1, running_text, make_full_chunks)
+WITHIN_DOCUMENTS = Segmenter(1, running_text, make_chunks)
+ACROSS_DOCUMENTS = Segmenter(1, running_text, make_full_chunks)

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from bert_jax.data.pretraining import masks
 from bert_jax.data.pretraining.chunks import Chunks, make_chunks
+from bert_jax.data.pretraining.masks import Layout
 from bert_jax.data.pretraining.stream import Draws, Stream
 from bert_jax.data.row_format import TEXT, special_ids
-from bert_jax.data.row_shapes import RowShape
 from bert_jax.data.store.format import Store
 
 
@@ -29,25 +29,6 @@ class Segments(NamedTuple):
     is_reversed: tf.Tensor | None = None
 
 
-class Layout(NamedTuple):
-    """Rows of tokens, [rows, length] each.
-
-    position_ids: int32, from 0 in each sequence. is_text: bool, False for special tokens and
-    padding. begins_word: bool, whether a word begins at each place that is text. words: int32, the
-    index of the word of each place that is text, in ascending order; None unless words are masked
-    whole. is_reversed: see `Segments`.
-    """
-
-    input_ids: tf.Tensor  # int32
-    token_type_ids: tf.Tensor  # int32
-    attention_mask: tf.Tensor  # int32
-    position_ids: tf.Tensor
-    is_text: tf.Tensor
-    begins_word: tf.Tensor
-    words: tf.Tensor | None
-    is_reversed: tf.Tensor | None
-
-
 class Targets(NamedTuple):
     """A way to choose the tokens of rows that are predicted.
 
@@ -59,23 +40,19 @@ class Targets(NamedTuple):
     draw: Callable[[Stream, Layout, Draws], dict[str, tf.Tensor]]
 
 
-MASKS = Targets(
-    masks.columns,
-    lambda stream, row, draws: masks.masks(stream, row.input_ids, row.is_text, row.words, draws),
-)
+MASKS = Targets(masks.columns, masks.masks)
 
 
 class Segmenter(NamedTuple):
     """A way to choose the segments of rows.
 
-    shape: the number of segments in a row. columns: the number of random numbers that a row uses.
-    draw: (stream, position int64[rows, 1], draws) -> the rows' segments and their labels by name,
-    int32[rows, ...] each. chunks: (store, tokens in a row) -> the chunks, one for each row.
-    left_out: the documents that have no chunk. targets: how the tokens that are predicted are
-    chosen. continues: whether each row continues the row at its place in the batch before.
+    columns: the number of random numbers that a row uses. draw: (stream, position int64[rows, 1],
+    draws) -> the rows' segments and their labels by name, int32[rows, ...] each. chunks: (store,
+    tokens in a row) -> the chunks, one for each row. left_out: the documents that have no chunk.
+    targets: how the tokens that are predicted are chosen. continues: whether each row continues the
+    row at its place in the batch before.
     """
 
-    shape: RowShape
     columns: int
     draw: Callable[[Stream, tf.Tensor, Draws], tuple[Segments, dict[str, tf.Tensor]]]
     chunks: Callable[[Store, int], Chunks] = make_chunks
@@ -88,9 +65,9 @@ class Segmenter(NamedTuple):
         return Draws(stream, first, rows, self.columns + self.targets.columns(stream))
 
 
-def lay_out(stream: Stream, segments: Segments, shape: RowShape) -> Layout:
+def lay_out(stream: Stream, segments: Segments) -> Layout:
     """The rows of `segments`."""
-    length, specials = stream.phase.max_seq_length, stream.vocabulary.specials
+    shape, length, specials = stream.shape, stream.phase.max_seq_length, stream.vocabulary.specials
     starts = tf.split(segments.start, shape.segments, axis=1)
     lengths = tf.split(tf.cast(segments.length, tf.int32), shape.segments, axis=1)
     blocks = stream.row_format.blocks(shape.segments, shape.sequences)
@@ -127,15 +104,12 @@ def lay_out(stream: Stream, segments: Segments, shape: RowShape) -> Layout:
         backwards = tf.reverse(_begins_word(stream, tf.reverse(ids, [1])), [1])
         begins_word = tf.where(segments.is_reversed, backwards, begins_word)
     begins_word = (begins_word | (offset == 0)) & is_ordinary
-    words = None
-    if stream.data.whole_word_masking or stream.data.max_ngram > 1:
-        words = tf.cumsum(tf.cast(begins_word, tf.int32), axis=1)
     types = tf.where(is_row, of_block([block.token_type for block in blocks]), 0)
     positions = tf.zeros_like(ids) + tf.range(length)
     if shape.sequences > 1:  # each sequence has one segment
         positions = in_segment + len(stream.row_format.before)
     attention_mask = tf.cast(is_row, tf.int32)
-    row = ids, types, attention_mask, positions, is_ordinary, begins_word, words
+    row = ids, types, attention_mask, positions, is_ordinary, begins_word
     return Layout(*row, segments.is_reversed)
 
 

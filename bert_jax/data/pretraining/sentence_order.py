@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from bert_jax.data.pretraining.segments import Segmenter, Segments
 from bert_jax.data.pretraining.stream import Draws, Stream, alternating, chunk_of
-from bert_jax.data.row_shapes import TWO_TEXTS
 
 COLUMNS = 5  # the random numbers that each row uses
 MAX_EXTRA_CUT = 8  # the shorter text loses at most this many extra tokens
@@ -63,4 +62,4 @@ def _split(
     return start, tf.where(alone, wanted, nearest), stop, alone
 
 
-SENTENCE_ORDER = Segmenter(TWO_TEXTS, COLUMNS, ordered_pairs)
+SENTENCE_ORDER = Segmenter(COLUMNS, ordered_pairs)

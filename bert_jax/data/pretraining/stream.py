@@ -13,6 +13,7 @@ import tensorflow as tf
 from bert_jax.config import DataConfig, Phase
 from bert_jax.data.pretraining.chunks import Chunks
 from bert_jax.data.row_format import RowFormat
+from bert_jax.data.row_shapes import RowShape
 from bert_jax.data.store.format import Store
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
@@ -31,6 +32,7 @@ class Stream:
     data: DataConfig
     phase: Phase  # with its masking rate
     row_format: RowFormat
+    shape: RowShape
     room: int  # tokens of text in a row
     name: str  # the name of the random stream
     shuffled: bool  # in evaluation False: each chunk once, in the order of the text
@@ -77,6 +79,7 @@ def make_stream(
     data: DataConfig,
     phase: Phase,
     row_format: RowFormat,
+    shape: RowShape,
     room: int,
     name: str,
     shuffled: bool,
@@ -96,7 +99,7 @@ def make_stream(
     chunks = dataclasses.replace(chunks, **tensors)
     phase = phase._replace(masked_lm_prob=phase.masked_lm_prob or data.masked_lm_prob)
     tables = mapped(store.tokens), mapped(store.sentences), chunks
-    return Stream(*tables, vocabulary, data, phase, row_format, room, name, shuffled)
+    return Stream(*tables, vocabulary, data, phase, row_format, shape, room, name, shuffled)
 
 
 def mapped(array: np.ndarray) -> tf.Tensor:

@@ -8,7 +8,6 @@ both sentences. Pairs that do not fit in a row are left out.
 import numpy as np
 import tensorflow as tf
 
-from bert_jax.data import row_shapes
 from bert_jax.data.pretraining.chunks import Chunks
 from bert_jax.data.pretraining.segments import Segmenter, Segments
 from bert_jax.data.pretraining.stream import Draws, Stream, chunk_of
@@ -35,6 +34,4 @@ def translations(
     return Segments(edges[:, :2], edges[:, 1:] - edges[:, :2]), {}
 
 
-TRANSLATIONS = Segmenter(
-    row_shapes.TRANSLATIONS, 0, translations, make_pairs, 'pairs that do not fit in a row'
-)
+TRANSLATIONS = Segmenter(0, translations, make_pairs, 'pairs that do not fit in a row')

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bert_jax.data import row_shapes
 from bert_jax.data.pretraining import chunks, stream
 from bert_jax.data.row_format import BERT
 from bert_jax.data.store import format
@@ -55,6 +56,7 @@ def made(tmp_path_factory):
             config.data,
             config.train.phases[0],
             BERT,
+            row_shapes.TWO_DOCUMENTS,
             61,
             'train/0',
             shuffled,
