@@ -15,8 +15,9 @@ COVERED = 0.95
 
 def describe(stream: Stream, segmenter: Segmenter) -> str:
     """Text for the log: the size of an epoch and the share of the text that its rows contain."""
-    phase = stream.name.rpartition('/')[2]
-    name = f'phase {int(phase) + 1}' if phase.isdecimal() else 'evaluation'
+    _, *names = stream.name.split('/')  # the number of a phase and, of several, a language
+    phase = f'phase {int(names.pop(0)) + 1}' if stream.shuffled else 'evaluation'
+    name = ', '.join([phase, *names])
     return wrapped(f'{name:<12} {"; ".join(_parts(stream, segmenter))}', indent=13)
 
 

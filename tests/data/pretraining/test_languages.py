@@ -218,7 +218,9 @@ def test_pairs_that_do_not_fit_are_counted_and_left_out(store, caplog):
     batch = take((directory, short), 0, 10)
     assert (batch['attention_mask'].sum(1)[batch['is_translation'] == 1] <= limit + 4).all()
     left_out = sum(size > limit for size in sizes)
-    assert f'do not fit in a row, left out: {left_out:,}' in ' '.join(caplog.text.split())
+    log = ' '.join(caplog.text.split())
+    assert f'do not fit in a row, left out: {left_out:,}' in log
+    assert 'phase 1, en-fr an epoch has' in log
 
 
 @pytest.mark.parametrize(
