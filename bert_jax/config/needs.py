@@ -71,6 +71,7 @@ NEEDS: dict[str, Need] = {
     ),
     'data.parallel': OWN_TEXT,
     'data.sentences': OWN_TEXT,
+    'data.eval_corpus': OWN_TEXT,
     'data.language_alpha': Need(
         lambda config: _is_store(config) or _several(config),
         'several languages, or several pairs of languages',

@@ -30,27 +30,25 @@ MIN_OTHERS = 10  # characters that are not in ASCII
 EXPORT = 'save its content as text'
 UNPACK = 'unpack it'
 # The first bytes of files that are not text -> the kind of such a file, and advice for the user.
-MAGIC = {
+MAGIC: dict[bytes | tuple[bytes, ...], tuple[str, str]] = {
     b'%PDF-': ('a PDF', EXPORT),
     b'{\\rtf': ('a document in RTF', EXPORT),
     b'\xd0\xcf\x11\xe0': ('an old Office document (.doc, .xls)', EXPORT),
     b'PAR1': ('a Parquet file', 'save its rows as .jsonl'),
-    b'ARROW1': ('an Arrow file', 'save its rows as .jsonl'),
-    b'\xff\xff\xff\xff': ('an Arrow file', 'save its rows as .jsonl'),
+    (b'ARROW1', b'\xff\xff\xff\xff'): ('an Arrow file', 'save its rows as .jsonl'),
     b'ORC\n': ('an ORC file', 'save its rows as .jsonl'),
     b'Obj\x01': ('an Avro file', 'save its rows as .jsonl'),
     b'SQLite format 3': ('an SQLite database', 'save its rows as .jsonl'),
     b'\x89HDF': ('an HDF5 file', 'save its text'),
     b'\x93NUMPY': ('a NumPy array', 'save its text'),
-    b'\x80\x02': ('a Python pickle', 'save its rows as .jsonl'),
-    b'\x80\x03': ('a Python pickle', 'save its rows as .jsonl'),
-    b'\x80\x04': ('a Python pickle', 'save its rows as .jsonl'),
-    b'\x80\x05': ('a Python pickle', 'save its rows as .jsonl'),
+    (b'\x80\x02', b'\x80\x03', b'\x80\x04', b'\x80\x05'): (
+        'a Python pickle',
+        'save its rows as .jsonl',
+    ),
     b'\x89PNG': ('a PNG image', 'a text file is needed'),
     b'\xff\xd8\xff': ('a JPEG image', 'a text file is needed'),
     b'GIF8': ('a GIF image', 'a text file is needed'),
-    b'II*\x00': ('a TIFF image', 'a text file is needed'),
-    b'MM\x00*': ('a TIFF image', 'a text file is needed'),
+    (b'II*\x00', b'MM\x00*'): ('a TIFF image', 'a text file is needed'),
     b'\x7fELF': ('a program', 'a text file is needed'),
     b'GGUF': ('a model in GGUF', 'a text file is needed'),
     b"7z\xbc\xaf'\x1c": ('a 7z archive', UNPACK),

@@ -29,7 +29,7 @@ COMPRESSIONS: dict[str, Any] = {
     '.xz': lzma.open,
     '.zst': zstd.open,
 }
-DAMAGED = (EOFError, zlib.error, zstd.ZstdError, lzma.LZMAError, gzip.BadGzipFile)
+DAMAGED = (EOFError, zlib.error, zstd.ZstdError, lzma.LZMAError)
 # A corpus is not UTF-8 if more than this share of its first lines is not, but few bad lines in a
 # short corpus say nothing about the encoding.
 CHECKED_LINES, MAX_BAD, MIN_BAD = 10_000, 0.01, 10
@@ -98,10 +98,7 @@ def raw_lines(path: pathlib.PurePath, name: str = '', longest: int = -1) -> Iter
                 is_end = part.endswith(b'\n') or len(part) != longest
                 yield Line(number, part, is_end, raw.tell())
     except (*DAMAGED, OSError) as error:
-        damaged = isinstance(error, DAMAGED)
-        if isinstance(error, OSError) and error.errno is None and kind(path)[1] == '.bz2':
-            damaged = True  # bz2 raises an OSError without an errno
-        if not damaged:
+        if getattr(error, 'errno', None) is not None:  # those of gzip and bz2 have none
             with disk.explained(name, lambda: f'line {number} is the last that was read'):
                 raise
         raise ValueError(
@@ -143,15 +140,15 @@ class Decoder:
 
     def decode(self, content: bytes, where: str) -> str:
         self._lines += 1
-        self._characters += len(content) if self._lines <= CHECKED_LINES else 0
         if self._lines == CHECKED_LINES:
             self.finish()
         try:
-            return content.decode('utf-8')
+            text, is_bad = content.decode('utf-8'), False
         except UnicodeDecodeError:
+            text, is_bad = content.decode('utf-8', 'replace'), True
             self._summary.count('lines of invalid UTF-8, bad bytes replaced', where)
-        text = content.decode('utf-8', 'replace')
-        if self._lines <= CHECKED_LINES:
+        self._characters += len(text) if self._lines <= CHECKED_LINES else 0
+        if is_bad and self._lines <= CHECKED_LINES:
             self._bad += 1
             self._bad_characters += text.count('\ufffd')
             self._first_bad = self._first_bad or where

@@ -47,7 +47,7 @@ def number(model: ModelConfig, language: str) -> int:
     return known.index(language) if language and known and has_embeddings(model) else 0
 
 
-def row_format(model: ModelConfig, language: str = '') -> RowFormat:
-    """The layout of the rows of texts in `language`."""
-    form, own = format_of(model), number(model, language)
-    return dataclasses.replace(form, types=(own,)) if own else form
+def row_format(model: ModelConfig, *languages: str) -> RowFormat:
+    """The layout of the rows of texts in `languages`: one for all texts, or one for each text."""
+    form, types = format_of(model), tuple(number(model, language) for language in languages)
+    return dataclasses.replace(form, types=types) if any(types) or len(types) > 1 else form

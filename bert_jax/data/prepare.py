@@ -5,19 +5,22 @@
 `bert_jax train` prepares its corpus in the same way, in a cache.
 """
 
+import dataclasses
 import functools
 import pathlib
 import sys
 from typing import Any
 
+import rich.table
 from absl import flags
 
 from bert_jax.config import Config, DataConfig, ModelConfig, choices, command_line, validate
 from bert_jax.config.console import say
 from bert_jax.config.files import is_remote
-from bert_jax.data.row_shapes import ROW_SHAPES
+from bert_jax.data import progress
+from bert_jax.data.store import baselines, format
 from bert_jax.data.store.preparation import LATER_OPTIONS, OPTIONS, Preparation
-from bert_jax.data.text import languages, readers, staging
+from bert_jax.data.text import languages
 
 FLAGS = flags.FlagValues()
 DATA = DataConfig()
@@ -74,15 +77,26 @@ def main(argv: list[str]) -> int:
     data = DataConfig(corpus=FLAGS.input if known else f'text:{FLAGS.input}', **values)
     model = ModelConfig(vocab_size=FLAGS.vocab_size)
     config = validate(Config(data=data, model=model, objective=FLAGS.objective))
-    data = staging.localized(data)
-    sources = languages.source(data), readers.eval_source(data)
-    documents = ROW_SHAPES[config.objective].min_documents
-    wanted = Preparation(data, sources[0], FLAGS.vocab_size, documents, sources[1])
+    wanted = Preparation.of(config)
     output = pathlib.Path(FLAGS.output).expanduser()
-    if wanted.is_prepared(output):
+    if wanted.build(output):
+        _print_sizes(format.read_meta(output))
+    else:
         say(f'{output} exists already')
-    wanted.build(output)
     return 0
+
+
+def _print_sizes(meta: format.StoreMeta) -> None:
+    """Prints the sizes of a store and its baselines, which a training run prints when it starts."""
+    table = rich.table.Table('split', 'documents', 'sentences', 'tokens')
+    for split, counts in meta.counts.items():
+        table.add_row(split, *(f'{n:,}' for n in dataclasses.astuple(counts)))
+    progress.console().print(table)
+    say(f'vocabulary: {meta.vocab_size:,} tokens; fingerprint {meta.fingerprint}')
+    say(f'unigram entropy: {meta.unigram_entropy:.3f} nats; the masked-LM loss should be lower')
+    if meta.baselines:
+        shares = ', '.join(f'{meta.baselines[name]:.1%} {name}' for name in baselines.NAMES)
+        say(f'accuracy by counting: {shares}')
 
 
 if __name__ == '__main__':

@@ -1,7 +1,5 @@
 """Shows the progress of long work: a live line in a terminal, or a plain line every 10 seconds."""
 
-import contextlib
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TypeVar
@@ -9,7 +7,7 @@ from typing import TypeVar
 import rich.console
 import rich.progress
 
-from bert_jax.config.console import WIDTH, say
+from bert_jax.config.console import WIDTH
 from bert_jax.data.summary import Document, Summary
 
 T = TypeVar('T')
@@ -65,24 +63,6 @@ def counted(items: Iterable[T], what: str, total: int | None = None) -> Iterator
         return number, f'{number:,}{of_total}, {rate:,.0f} a second', ''
 
     return _shown(items, what, total, state)
-
-
-@contextlib.contextmanager
-def waiting(what: str, every: float = EVERY) -> Iterator[None]:
-    """Prints every few seconds for how long the block has run, which does not show its progress."""
-    started, end = time.monotonic(), threading.Event()
-
-    def report() -> None:
-        while not end.wait(every):
-            say(f'{what}: {time.monotonic() - started:.0f} s')
-
-    reporter = threading.Thread(target=report, daemon=True)
-    reporter.start()
-    try:
-        yield
-    finally:
-        end.set()
-        reporter.join()
 
 
 def _shown(

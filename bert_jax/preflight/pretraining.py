@@ -145,11 +145,7 @@ class Pretraining(Resolver):
     def run_config(self) -> Config:
         """The configuration with the final model.vocab_size. If the vocabulary has not been trained
         yet, this is the largest possible size."""
-        config = self.start
-        if languages.has_numbers(self._parts, config.model) and not config.model.languages:
-            named = ','.join(languages.numbered(self._parts))
-            model = dataclasses.replace(config.model, languages=named)
-            config = dataclasses.replace(config, model=model)
+        config = languages.with_names(self._parts, self.start)
         if self.vocabulary is not None:
             size = vocab_size(config, self.vocabulary)
             size = distillation.vocab_size(config, self.vocabulary, size)

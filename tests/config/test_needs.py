@@ -23,6 +23,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
         {'objective': 'mlm+tlm', 'data.corpus': 'tokens:DIR'},
     ),
     'data.sentences': ('line', {}, {'data.corpus': 'tokens:DIR'}),
+    'data.eval_corpus': ('text:x', {}, {'data.corpus': 'tokens:DIR'}),
     'data.language_alpha': (0.5, {'data.corpus': LANGUAGES}, {'data.corpus': 'en=text:a,b=c'}),
     'data.language': ('fr', {}, {'data.corpus': LANGUAGES}),
     'data.documents': ('line', {'data.corpus': 'text:DIR'}, {}),
@@ -86,7 +87,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
 # Keys that every run of their kind reads, or for which another check refuses what has no effect.
 READ = """
     data.task data.seed data.cache_dir data.vocab_file data.pad_vocab_to_multiple_of data.lowercase
-    data.strip_accents data.corpus data.eval_corpus data.add_tokens data.max_ngram
+    data.strip_accents data.corpus data.add_tokens data.max_ngram
     data.static_copies data.examples
     data.max_seq_length data.group_by_length data.max_train_examples
     optim.name optim.learning_rate optim.schedule optim.warmup_steps optim.end_learning_rate

@@ -47,7 +47,7 @@ def prose(real_text, tmp_path_factory) -> pathlib.Path:
         return real_text('articles', 25, holdout=0.2)
     except pytest.skip.Exception:
         folder = tmp_path_factory.mktemp('manual')
-        documents = [d for d in builtin.documents(Summary()) if len(d) > 3]
+        documents = [d for d in builtin.prose(Summary()) if len(d) > 3]
         (folder / 'text.txt').write_text('\n\n'.join(map('\n'.join, documents[:150])))
         data = DataConfig(corpus=f'text:{folder / "text.txt"}', cache_dir=str(folder), holdout=0.2)
         return preparation.prepare(Config(data=data, model=ModelConfig(vocab_size=1500)))

@@ -2,12 +2,16 @@
 
 import dataclasses
 import itertools
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from bert_jax.config import DataConfig, Phase
+from bert_jax.data.pretraining.segments import Segments, lay_out
 from bert_jax.data.row_format import BERT, RowFormat
+from bert_jax.data.row_shapes import RowShape
 from bert_jax.data.tokenizers.specials import Specials
 
 SPECIALS = Specials(pad=0, unk=1, cls=2, sep=3, mask=4, bos=5, eos=6)
@@ -50,21 +54,27 @@ def test_pairs_and_single_texts(name):
     assert (second - first).tolist() == [3 + len(row_format.between), 1 + len(row_format.between)]
 
 
-def filled(row_format, rows, length, numbers=None, tensors=False):
-    """input_ids and token_type_ids of rows of segments, through `place`."""
-    lengths = np.array([[len(segment) for segment in row] for row in rows], np.int32)
-    group = None if numbers is None else np.array(numbers, np.int32)
-    where = np.where
-    if tensors:
-        lengths, where = tf.constant(lengths), tf.where
-        group = None if group is None else tf.constant(group)
-    places = row_format.place(lengths, length, SPECIALS, group, where)
-    assert {np.asarray(places[i]).dtype.name for i in (0, 1, 4, 5)} == {'int32'}
-    segment, offset, is_text, is_row, kinds, special = map(np.asarray, places)
-    assert not (is_text & ~is_row).any()
-    ids = special.copy()
-    for row, column in zip(*np.nonzero(is_text), strict=True):
-        ids[row, column] = rows[row][segment[row, column]][offset[row, column]]
+def laid_out(row_format, rows, length, shape):
+    """input_ids, token_type_ids and numbers of tokens of rows of segments, through `lay_out`."""
+    lengths = np.array([[len(segment) for segment in row] for row in rows])
+    tokens = [0, *itertools.chain.from_iterable(itertools.chain.from_iterable(rows))]
+    starts = np.reshape(1 + np.cumsum(lengths) - lengths.ravel(), lengths.shape)
+    stream = types.SimpleNamespace(
+        row_format=row_format,
+        shape=shape,
+        phase=Phase(1, length),
+        data=DataConfig(),
+        vocabulary=types.SimpleNamespace(
+            specials=SPECIALS, ends_word=None, is_continuation=np.zeros(100, bool)
+        ),
+        read=lambda source, is_text: (tf.gather(tf.constant(tokens), source), is_text),
+    )
+    segments = Segments(tf.constant(starts), tf.constant(lengths))
+    layout = lay_out(stream, segments)
+    assert np.isin(layout.input_ids[layout.is_text], tokens[1:]).all()
+    arrays = layout.input_ids, layout.token_type_ids, layout.attention_mask
+    assert {array.dtype.name for array in arrays} == {'int32'}
+    ids, kinds, is_row = (array.numpy() for array in arrays)
     return ids.tolist(), kinds.tolist(), is_row.sum(1).tolist()
 
 
@@ -73,16 +83,15 @@ def padded(values, length, left):
     return padding + values if left else values + padding
 
 
-@pytest.mark.parametrize('tensors', [False, True])
 @pytest.mark.parametrize('name', FORMATS)
 @pytest.mark.parametrize('count', [1, 2, 3])
-def test_arrays_give_the_same_rows_as_lists(name, count, tensors):
+def test_arrays_give_the_same_rows_as_lists(name, count):
     row_format, length = FORMATS[name], 24
     rows = [[A, B, A][:count], [B, [31], [41, 42, 43, 44]][:count], [[51], A, B][:count]]
-    ids, kinds, sizes = filled(row_format, rows, length, tensors=tensors)
+    ids, kinds, sizes = laid_out(row_format, rows, length, RowShape(count))
     lists = [row_format.row(row, SPECIALS) for row in rows]
     assert ids == [padded(row, length, row_format.pad_left) for row, _ in lists]
-    assert kinds == [padded(types, length, row_format.pad_left) for _, types in lists]
+    assert kinds == [padded(kind, length, row_format.pad_left) for _, kind in lists]
     assert sizes == [len(row) for row, _ in lists]
 
 
@@ -92,16 +101,19 @@ def test_a_role_that_the_vocabulary_lacks_is_named() -> None:
         RowFormat(('bos',), ('sep',), ('sep',)).row([A], without)
 
 
-@pytest.mark.parametrize('tensors', [False, True])
 @pytest.mark.parametrize('name', FORMATS)
-def test_several_sequences_in_a_row(name, tensors):
-    row_format, length = FORMATS[name], 40
-    rows = [[A, B, [31], [41, 42]], [A, [31, 32], B, []], [B, [], [], []]]
-    numbers = [[1, 1, 2, 2], [1, 2, 2, 0], [1, 0, 0, 0]]
-    sequences = [[[A, B], [[31], [41, 42]]], [[A], [[31, 32], B]], [[B]]]
-    ids, kinds, _ = filled(row_format, rows, length, numbers, tensors)
-    for i, row in enumerate(sequences):
-        lists = [row_format.row(sequence, SPECIALS) for sequence in row]
+def test_several_sequences_in_a_row(name):
+    """Each text of a row is a sequence, and has the token type of its place in the row."""
+    row_format, length = FORMATS[name], 24
+    rows = [[A, B], [[31], [41, 42]], [B, A]]
+    ids, kinds, _ = laid_out(row_format, rows, length, RowShape(2, sequences=2))
+    for i, row in enumerate(rows):
+        lists = [
+            dataclasses.replace(row_format, types=row_format.types[-1:] if k else (0,)).row(
+                [segment], SPECIALS
+            )
+            for k, segment in enumerate(row)
+        ]
         together = [
             list(itertools.chain.from_iterable(parts)) for parts in zip(*lists, strict=True)
         ]

@@ -96,9 +96,9 @@ def test_a_language_that_is_not_known(model: ModelConfig, says: str) -> None:
 @pytest.mark.parametrize(
     ('names', 'default_language', 'expected'),
     [
-        (['en', 'fr', 'en-fr'], '', {'en': (1, 1), 'fr': (2, 2), 'en-fr': (1, 2)}),
-        ([''], 'fr', {'': (2, 2)}),
-        ([''], '', {'': (0, 0)}),
+        (['en', 'fr', 'en-fr'], '', {'en': (1,), 'fr': (2,), 'en-fr': (1, 2)}),
+        ([''], 'fr', {'': (2,)}),
+        ([''], '', {'': (0,)}),
         (['en', 'de'], '', "data.corpus is '.*'; expected languages of the model, without de"),
         ([''], 'de', "data.language is 'de'; expected languages .* without de; it has ar, en, fr"),
     ],
@@ -116,7 +116,8 @@ def test_pretraining_uses_the_numbers_of_the_checkpoint(
         return
     languages.check(known, config)
     for name, numbers in expected.items():
-        assert languages.of_segments(name, known, XLM, 2, default_language) == numbers
+        of_text = languages.of_part(name, default_language)
+        assert model_languages.row_format(XLM, *of_text).types == numbers
 
 
 def test_a_run_names_the_languages_of_its_corpus(
@@ -174,5 +175,5 @@ def test_the_language_of_a_vocabulary_counts_unless_one_is_given(tmp_path: pathl
         data = DataConfig(vocab_file=str(tmp_path), language=given)
         wanted = Preparation(data, source, 100)
         assert wanted.language == wanted.made_from['language'] == expected
-        assert wanted._load_vocabulary().language == expected
+        assert wanted.given_vocabulary.language == expected
     assert Preparation(DataConfig(), source, 100).made_from['language'] == 'en'

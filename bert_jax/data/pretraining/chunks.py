@@ -39,7 +39,7 @@ class Chunks:
     separators: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.start)
+        return len(self.begin)
 
 
 def make_chunks(store: Store, budget: int) -> Chunks:

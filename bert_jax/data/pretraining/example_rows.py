@@ -11,6 +11,7 @@ import numpy as np
 
 from bert_jax.config import Config
 from bert_jax.data import model_languages
+from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.texts import Row, TextEncoder
 from bert_jax.data.store import format
 from bert_jax.data.text import languages
@@ -24,10 +25,19 @@ TOKENS = range(5, 17)  # the allowed numbers of tokens of a sentence
 CHARACTERS = 36  # at most, so that a sentence and its predictions fit in 80 columns
 
 
+class Line(NamedTuple):
+    """A line of text. text: it has a mask token. shown: it has `blank` instead. answer: the masked
+    word, '' if it is not known. language: '' if it is not known."""
+
+    text: str
+    shown: str
+    answer: str
+    language: str
+
+
 class ExampleRows(NamedTuple):
     """arrays: input_ids, token_type_ids, attention_mask and position_ids, int32[lines, length], and
-    masked_lm_positions, int32[lines, 1]. texts: the lines with a mask token. lines: the lines with
-    `blank` instead of the mask token. answers: the masked words, '' if they are not known."""
+    masked_lm_positions, int32[lines, 1]. texts, lines, answers: see `Line`."""
 
     arrays: dict[str, np.ndarray]
     texts: list[str]
@@ -44,47 +54,41 @@ def example_rows(directory: pathlib.Path, config: Config, length: int, blank: st
     stands for the masked word.
     """
     vocabulary = tokenizer.load(directory, format.read_meta(directory).lowercase)
-    given = [line.strip() for line in config.data.examples.splitlines() if line.strip()]
     marker = '|'.join(map(re.escape, vocabulary.mask_markers))
-    chosen = [(line, re.sub(marker, blank, line), '') for line in given]
-    own = [config.data.language] * len(given)
-    for *line, language in itertools.islice(_held_out(directory, vocabulary, blank), HELD_OUT):
-        chosen.append((line[0], line[1], line[2]))
-        own.append(language or config.data.language)
-    rows, mask = list[Row](), vocabulary.specials.mask
-    for (text, _, _), language in zip(chosen, own, strict=True):
-        words = vocabulary.for_language(language) if language else vocabulary
+    given = filter(None, map(str.strip, config.data.examples.splitlines()))
+    lines = [Line(text, re.sub(marker, blank, text), '', '') for text in given]
+    lines += itertools.islice(_held_out(directory, vocabulary, blank), HELD_OUT)
+    mask, kept, rows = vocabulary.specials.mask, list[Line](), list[Row]()
+    for line in lines:
+        language = line.language or config.data.language
         row_format = model_languages.row_format(config.model, language)
+        words = vocabulary.for_language(language) if language else vocabulary
         encoder = TextEncoder(words, length, config.model.type_vocab_size, row_format)
-        rows += encoder.encode([text])
-    kept = [i for i, row in enumerate(rows) if row.input_ids.count(mask) == 1]
-    for i in set(range(len(given))) - set(kept):
-        LOG.warning(
-            'config.data.examples: %r is left out, because its first %d tokens do not have one %s',
-            *(given[i], length, vocabulary.special_pieces.mask),
-        )
-    names = ('input_ids', 'token_type_ids', 'attention_mask')
-    arrays = {name: np.zeros((len(kept), length), np.int32) for name in names}
-    arrays['input_ids'][:] = vocabulary.specials.pad
-    arrays['position_ids'] = np.tile(np.arange(length, dtype=np.int32), (len(kept), 1))
-    arrays['masked_lm_positions'] = np.zeros((len(kept), 1), np.int32)
-    for place, i in enumerate(kept):
-        ids, types = rows[i]
-        arrays['input_ids'][place, : len(ids)] = ids
-        arrays['token_type_ids'][place, : len(ids)] = types
-        arrays['attention_mask'][place, : len(ids)] = 1
-        arrays['masked_lm_positions'][place] = ids.index(mask)
+        (row,) = encoder.encode([line.text])
+        if row.input_ids.count(mask) == 1:
+            kept.append(line)
+            rows.append(row)
+        elif not line.answer:
+            LOG.warning(
+                'config.data.examples: %r is left out, because its first %d tokens do not have one '
+                '%s',
+                *(line.text, length, vocabulary.special_pieces.mask),
+            )
+    positions = np.array([row.input_ids.index(mask) for row in rows], np.int32)[:, None]
+    encoded = EncodedExamples.from_rows(
+        rows, {'masked_lm_positions': positions}, vocabulary.specials.pad
+    )
+    arrays = dict(encoded.batch(np.arange(len(rows)), len(rows), length))
+    del arrays['example_weights'], arrays['example_ids']
+    arrays['position_ids'] = np.tile(np.arange(length, dtype=np.int32), (len(rows), 1))
     if config.objective == 'plm':  # all tokens see those that are not masked, none sees the mask
         arrays['factorization_order'] = (arrays['input_ids'] == mask).astype(np.int32)
-    texts, lines, answers = ([chosen[i][column] for i in kept] for column in range(3))
-    return ExampleRows(arrays, texts, lines, answers, vocabulary)
+    texts, shown, answers = ([line[column] for line in kept] for column in range(3))
+    return ExampleRows(arrays, texts, shown, answers, vocabulary)
 
 
-def _held_out(
-    directory: pathlib.Path, vocabulary: Tokenizer, blank: str
-) -> Iterator[tuple[str, str, str, str]]:
-    """Different random sentences, as (text with a mask token, text with `blank`, masked word,
-    language). The language is '' if the text does not name one."""
+def _held_out(directory: pathlib.Path, vocabulary: Tokenizer, blank: str) -> Iterator[Line]:
+    """Different random sentences, with a masked word each."""
     store, parts = format.open_store(directory, 'eval'), format.open_parts(directory, 'eval')
     random, seen = np.random.default_rng(0), set[str]()
     for sentence in random.integers(len(store.sentences) - 1, size=TRIES).tolist():
@@ -102,7 +106,7 @@ def _held_out(
         if word.isalpha():
             mask = vocabulary.special_pieces.mask
             masked, line = (f'{before} {token} {after}'.strip() for token in (mask, blank))
-            yield masked, line, word, _language(parts, int(store.sentences[sentence]))
+            yield Line(masked, line, word, _language(parts, int(store.sentences[sentence])))
 
 
 def _language(parts: Mapping[str, format.Store], first: int) -> str:

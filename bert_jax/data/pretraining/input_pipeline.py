@@ -15,12 +15,12 @@ import tensorflow as tf
 from bert_jax.batch import HostBatch
 from bert_jax.config import Config, Phase
 from bert_jax.config.errors import config_error
+from bert_jax.data import model_languages
 from bert_jax.data.pretraining import coverage, masks, mixture
 from bert_jax.data.pretraining.objectives import segmenter_of
 from bert_jax.data.pretraining.segments import Segmenter, lay_out
 from bert_jax.data.pretraining.stream import Stream, make_stream
-from bert_jax.data.row_format import format_of
-from bert_jax.data.row_shapes import too_few_places
+from bert_jax.data.row_shapes import ROW_SHAPES, TRANSLATIONS, too_few_places
 from bert_jax.data.store.format import GUARD, Store, check_documents, open_parts, read_meta
 from bert_jax.data.text import languages
 from bert_jax.data.tokenizers import tokenizer
@@ -50,7 +50,7 @@ def train_batches(
     for i, phase in enumerate(config.train.phases):
         begin, end = max(start, first) - first, min(stop, first + phase.steps) - first
         if begin < end:
-            rows = _rows(directory, config, phase, 'train', f'train/{i}')
+            rows = _rows(directory, config, phase, f'train/{i}')
             parts.append(_dataset(rows, phase.batch_size, host, num_hosts, begin, end))
         first += phase.steps
     return itertools.chain.from_iterable(part.as_numpy_iterator() for part in parts)
@@ -74,7 +74,7 @@ class EvalBatches:
         num_hosts: int = 1,
     ):
         self.batch_size = config.eval.batch_size or phase.batch_size
-        rows = _rows(directory, config, phase, 'eval', 'eval')
+        rows = _rows(directory, config, phase, 'eval')
         batches = math.ceil(sum(rows.weights) / self.batch_size)
         self.num_batches = min(batches, config.eval.max_batches or batches)
         self._dataset = _dataset(rows, self.batch_size, host, num_hosts, 0, self.num_batches)
@@ -96,38 +96,36 @@ class Part(NamedTuple):
 
     stream: Stream
     segmenter: Segmenter
-    is_translation: bool
 
 
 class Rows(NamedTuple):
-    """The rows of a split. weights: the weights of the parts, see `mixture`. has_types: whether
-    batches have token types. has_pairs: whether the objective asks for pairs of translations."""
+    """The rows of a split. weights: the weights of the parts, see `mixture`."""
 
     parts: list[Part]
     weights: list[int]
-    has_types: bool
-    has_pairs: bool
+    config: Config
 
 
-def _rows(directory: pathlib.Path, config: Config, phase: Phase, split: str, name: str) -> Rows:
+def _rows(directory: pathlib.Path, config: Config, phase: Phase, name: str) -> Rows:
+    """name: the name of the random stream: 'eval', or 'train/0' for the first phase."""
     for kind in ('GPU', 'TPU'):  # leave them to JAX; TensorFlow allows this before its first tensor
         tf.config.set_visible_devices([], kind)
-    stores, meta = open_parts(directory, split), read_meta(directory)
-    vocabulary = tokenizer.load(directory, meta.lowercase)
-    languages.check(list(meta.parts), config)
+    split = name.partition('/')[0]
+    stores = open_parts(directory, split)
+    vocabulary = tokenizer.load(directory, read_meta(directory).lowercase)
+    languages.check([*stores], config)
+    config = languages.with_names([*stores], config)
     if config.model.mem_len and len(stores) > 1:
         expected = '0, because the rows of several languages alternate and do not continue a text'
         raise config_error('model.mem_len', config.model.mem_len, expected)
     parts = {
-        part: _part(store, part, vocabulary, config, phase, split, name, list(meta.parts))
-        for part, store in stores.items()
+        part: _part(store, part, vocabulary, config, phase, name) for part, store in stores.items()
     }
     sizes = {part: rows.stream.num_chunks for part, rows in parts.items()}
     weights = list(sizes.values())
     if split == 'train':
         weights = mixture.weights(languages.row_shares(sizes, config.data))
-    has_pairs = config.objective == 'mlm+tlm'
-    return Rows(list(parts.values()), weights, config.model.has_types, has_pairs)
+    return Rows(list(parts.values()), weights, config)
 
 
 def _part(
@@ -136,49 +134,49 @@ def _part(
     vocabulary: tokenizer.Tokenizer,
     config: Config,
     phase: Phase,
-    split: str,
     name: str,
-    names: list[str],
 ) -> Part:
-    """names: the names of all parts. name: the name of the random stream."""
-    is_pair, row_format = languages.is_pair(part), format_of(config.model)
-    segmenter = segmenter_of(config, is_pair, split == 'train')
-    room = segmenter.shape.room(row_format, phase.max_seq_length)
-    chunks = segmenter.chunks(store, room)
-    of = f'{split}, {part}' if part else split
-    check_documents(of, len(np.unique(chunks.document)), segmenter.shape.min_documents)
-    data = config.data
-    if split == 'eval':  # the same rows and masks in every run
+    """part: the name of the part. name: see `_rows`."""
+    split, data = name.partition('/')[0], config.data
+    training = split == 'train'
+    if not training:  # the same rows and masks in every run
         data = dataclasses.replace(data, seed=0)
+    is_pair = languages.is_pair(part)
+    segmenter = segmenter_of(config, is_pair, training)
+    shape = TRANSLATIONS if is_pair else ROW_SHAPES[config.objective]
+    of_text = languages.of_part(part, data.language)
+    row_format = model_languages.row_format(config.model, *of_text)
+    room = shape.room(row_format, phase.max_seq_length)
+    chunks = segmenter.chunks(store, room)
+    documents = len(np.unique(chunks.document))
+    check_documents(f'{split}, {part}' if part else split, documents, shape.min_documents)
+    name = f'{name}/{part}' if part else name
     stream = make_stream(
-        store,
-        chunks,
-        vocabulary,
-        data,
-        phase,
-        f'{name}/{part}' if part else name,
-        split == 'train',
-        room,
-        row_format,
-        languages.of_segments(part, names, config.model, segmenter.shape.segments, data.language),
+        store, chunks, vocabulary, data, phase, row_format, shape, room, name, training
     )
-    LOG.info('%s', coverage.describe(stream, segmenter, chunks, phase.batch_size))
-    few = too_few_places(stream.masked_lm_prob, stream.max_predictions, room)
-    if split == 'train' and few:
-        LOG.warning('%s: %s', stream.name, few)
-    masks_words = data.whole_word_masking or data.max_ngram > 1
-    if split == 'train' and masks_words:
+    LOG.info('%s', coverage.describe(stream, segmenter))
+    if training:
+        for warning in _warnings(stream, store):
+            LOG.warning('%s: %s', name, warning)
+    return Part(stream, segmenter)
+
+
+def _warnings(stream: Stream, store: Store) -> Iterator[str]:
+    """Yields what is odd about the masks of a stream."""
+    rate, places = stream.phase.masked_lm_prob, stream.phase.max_predictions_per_seq
+    if few := too_few_places(rate, places, stream.room):
+        yield few
+    if masks.masks_words(stream.data):
         sample = np.asarray(store.tokens[GUARD : len(store.tokens) - GUARD][:SAMPLE])
-        if odd := masks.odd_words(vocabulary, sample):
-            LOG.warning('%s: %s', stream.name, odd)
-    return Part(stream, segmenter, is_pair)
+        if odd := masks.odd_words(stream.vocabulary, sample):
+            yield odd
 
 
 def make_batch(rows: Rows, first: tf.Tensor, count: int) -> dict[str, tf.Tensor]:
     """Rows first .. first + count - 1 of the split as a pretraining batch; first is int64[]."""
     if len(rows.parts) == 1:
         return _part_batch(rows, rows.parts[0], first, count)
-    place = mixture.place(first + tf.range(count, dtype=tf.int64), rows.weights)
+    part, index = mixture.place(first + tf.range(count, dtype=tf.int64), rows.weights)
     firsts = mixture.first_rows(first, rows.weights)
     most = mixture.most_rows(count, rows.weights)
     made = [
@@ -187,7 +185,7 @@ def make_batch(rows: Rows, first: tf.Tensor, count: int) -> dict[str, tf.Tensor]
     # A batch has the same shape for every `first`, so a part sometimes makes one row that is not
     # used.
     offsets = tf.constant(np.cumsum([0, *most[:-1]])) - tf.stack(firsts)
-    source = place.index + tf.gather(offsets, place.part)
+    source = index + tf.gather(offsets, part)
     return {name: tf.gather(tf.concat([b[name] for b in made], 0), source) for name in made[0]}
 
 
@@ -204,11 +202,11 @@ def _part_batch(rows: Rows, part: Part, first: tf.Tensor, count: int) -> dict[st
     )
     row = lay_out(stream, segments)
     batch = segmenter.targets.draw(stream, row, draws) | labels
-    if rows.has_types:
+    if rows.config.model.has_types:
         batch['token_type_ids'] = row.token_type_ids
-    if rows.has_pairs:
+    if rows.config.objective == 'mlm+tlm':
         batch['position_ids'] = row.position_ids
-        batch['is_translation'] = tf.fill([count], int(part.is_translation))
+        batch['is_translation'] = tf.fill([count], int(stream.shape is TRANSLATIONS))
     batch['attention_mask'] = row.attention_mask
     batch['masked_lm_weights'] *= weights
     batch['example_weights'] = weights[:, 0]

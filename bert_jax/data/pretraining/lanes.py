@@ -22,8 +22,7 @@ from bert_jax.data.pretraining import permutations
 from bert_jax.data.pretraining.chunks import Chunks, make_full_chunks
 from bert_jax.data.pretraining.pairs import SENTENCE_PAIRS
 from bert_jax.data.pretraining.segments import Segmenter, Segments
-from bert_jax.data.pretraining.stream import Draws, Stream, random_below
-from bert_jax.data.row_shapes import TWO_TEXTS
+from bert_jax.data.pretraining.stream import Draws, Stream
 from bert_jax.data.store.format import Store
 
 
@@ -34,7 +33,6 @@ def segmenter(model: ModelConfig, batch_size: int, training: bool) -> Segmenter:
         draw = functools.partial(_pairs, model)
         return SENTENCE_PAIRS._replace(draw=draw, targets=permutations.targets(0))
     return Segmenter(
-        TWO_TEXTS,
         3,
         functools.partial(_rows_of_lanes, model, batch_size),
         functools.partial(_chunks_of_lanes, model.reuse_len, batch_size),
@@ -61,7 +59,8 @@ def _pairs(
 
 
 def _chunks_of_lanes(reuse_len: int, lanes: int, store: Store, room: int) -> Chunks:
-    """Returns a chunk for each row of an epoch, in the order of the batches.
+    """Returns a chunk for each row of an epoch, in the order of the batches. Only its begin and
+    stop are those of the row.
 
     Raises ValueError if the text is too short for a row in each lane.
     """
@@ -75,17 +74,8 @@ def _chunks_of_lanes(reuse_len: int, lanes: int, store: Store, room: int) -> Chu
             f'of a batch; each of them needs at least {room + reuse_len} tokens. Take more text or '
             'a smaller batch'
         )
-    begin = first + np.arange(lanes) * lane + np.arange(steps)[:, None] * reuse_len
-    begin = begin.reshape(-1)
-    nearest = np.maximum(np.searchsorted(text.begin, begin, 'right') - 1, 0)
-    return dataclasses.replace(
-        text,
-        start=text.start[nearest],
-        end=text.end[nearest],
-        document=text.document[nearest],
-        begin=begin,
-        stop=begin + room,
-    )
+    begin = (first + np.arange(lanes) * lane + np.arange(steps)[:, None] * reuse_len).reshape(-1)
+    return dataclasses.replace(text, begin=begin, stop=begin + room)
 
 
 def _rows_of_lanes(
@@ -97,20 +87,21 @@ def _rows_of_lanes(
     """
     epoch, index = position // stream.num_chunks, position % stream.num_chunks
     step, lane = index // lanes, index % lanes
-    begin = tf.gather(stream.chunk_begin, index)
-    total = tf.gather(stream.chunk_stop, index) - begin
-    begin += random_below(stream, 'begin', epoch[0, 0], model.reuse_len)
+    begin = tf.gather(stream.chunks.begin, index)
+    total = tf.gather(stream.chunks.stop, index) - begin
+    of_epoch = dataclasses.replace(stream, name=f'{stream.name}/begin')
+    begin += Draws(of_epoch, epoch[0, 0], 1, 1).below(model.reuse_len)
     first = model.reuse_len + 1 + draws.below(total - model.reuse_len - 1)
     second = total - first
     next_begin, is_reversed = begin + first, lane % 2 == 1
     if model.bi_data:
         # The mirror image of the lane: the text of its first row ends where the lane ends.
-        lane_begin = tf.gather(stream.chunk_begin, lane)
-        last = tf.gather(stream.chunk_stop, stream.num_chunks - lanes + lane) + model.reuse_len
+        lane_begin = tf.gather(stream.chunks.begin, lane)
+        last = tf.gather(stream.chunks.stop, stream.num_chunks - lanes + lane) + model.reuse_len
         mirrored = lane_begin + last
         begin = tf.where(is_reversed, mirrored - next_begin, begin)
         next_begin = tf.where(is_reversed, begin - second, next_begin)
-    text_begin, text_stop = stream.chunk_begin[0], tf.reduce_max(stream.chunk_stop)
+    text_begin, text_stop = stream.chunks.begin[0], tf.reduce_max(stream.chunks.stop)
     other = text_begin + draws.below(text_stop - text_begin - second)
     random = draws.chance(stream.data.random_next_prob)
     starts = tf.concat([begin, tf.where(random, other, next_begin)], axis=1)

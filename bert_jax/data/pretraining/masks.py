@@ -4,9 +4,12 @@ See Devlin et al. (2019), section 3.1 and appendix A.1, and for runs of several 
 (2020), section 3.1.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
+from bert_jax.config import DataConfig
 from bert_jax.data.pretraining.stream import Draws, Stream
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
@@ -14,10 +17,32 @@ from bert_jax.data.tokenizers.tokenizer import Tokenizer
 MOST_STARTS, FEWEST_STARTS = 0.99, 0.1
 
 
+class Layout(NamedTuple):
+    """Rows of tokens, [rows, length] each.
+
+    position_ids: int32, from 0 in each sequence. is_text: bool, False for special tokens and
+    padding. begins_word: bool, whether a word begins at each place that is text. is_reversed:
+    bool[rows, 1], whether the texts of each row run backwards; None if no row is reversed.
+    """
+
+    input_ids: tf.Tensor  # int32
+    token_type_ids: tf.Tensor  # int32
+    attention_mask: tf.Tensor  # int32
+    position_ids: tf.Tensor
+    is_text: tf.Tensor
+    begins_word: tf.Tensor
+    is_reversed: tf.Tensor | None
+
+
 def columns(stream: Stream) -> int:
     """The number of random numbers that a row uses."""
     scores = 2 if stream.data.max_ngram > 1 else 1
-    return scores * stream.max_seq_length + stream.max_predictions
+    return scores * stream.phase.max_seq_length + stream.phase.max_predictions_per_seq
+
+
+def masks_words(data: DataConfig) -> bool:
+    """Returns whether words are masked as a whole, and not single tokens."""
+    return data.whole_word_masking or data.max_ngram > 1
 
 
 def odd_words(vocabulary: Tokenizer, ids: np.ndarray) -> str:
@@ -42,25 +67,24 @@ def odd_words(vocabulary: Tokenizer, ids: np.ndarray) -> str:
     return ''
 
 
-def masks(
-    stream: Stream, ids: tf.Tensor, is_text: tf.Tensor, words: tf.Tensor | None, draws: Draws
-) -> dict[str, tf.Tensor]:
-    """`ids` (int32[rows, length]) with masks, and masked_lm_{positions,ids,weights}.
+def masks(stream: Stream, row: Layout, draws: Draws) -> dict[str, tf.Tensor]:
+    """input_ids, int32[rows, length], with masks, and masked_lm_{positions,ids,weights}.
 
-    is_text: bool[rows, length], the tokens that may be predicted. words: int32[rows, length], the
-    index of each token's word; None to choose single tokens. A share of `masked_lm_prob` of the
-    text is predicted (`num_targets`). config.data.mask_shares says how often a predicted token
-    becomes the mask token, becomes another token, or stays as it is.
+    A share of `masked_lm_prob` of the text is predicted (`num_targets`). config.data.mask_shares
+    says how often a predicted token becomes the mask token, becomes another token, or stays as it
+    is.
     """
-    length, slots = stream.max_seq_length, stream.max_predictions
+    ids, is_text = row.input_ids, row.is_text
+    length, slots = stream.phase.max_seq_length, stream.phase.max_predictions_per_seq
     score = tf.bitcast(
         tf.bitwise.right_shift(draws.take(length), tf.constant(1, tf.uint32)), tf.int32
     )
     wanted = num_targets(stream, is_text)
-    if words is None:
+    if not masks_words(stream.data):
         _, positions = tf.math.top_k(tf.where(is_text, score, -1), slots)
         positions = tf.sort(tf.where(tf.range(slots) < wanted, positions, length), axis=1)
     else:
+        words = tf.cumsum(tf.cast(row.begins_word, tf.int32), axis=1)
         if stream.data.max_ngram > 1:
             words = _runs_of_words(words, draws.take(length), stream.data.max_ngram)
         score = tf.gather(score, tf.minimum(words, length - 1), batch_dims=1)
@@ -68,15 +92,15 @@ def masks(
     chosen = positions < length
     positions = tf.where(chosen, positions, 0)
     original = tf.gather(ids, positions, batch_dims=1)
-    count, (masked, replaced, _) = len(stream.ordinary_ids), stream.data.mask_shares
+    count, (masked, replaced, _) = len(stream.vocabulary.ordinary_ids), stream.data.mask_shares
     # The range of the random numbers is divided in thousandths: the first part stands for the mask
     # token, the second part for another token, and the rest for no change.
     drawn = draws.below(1000 * count, slots)
     first, end = round(1000 * masked) * count, round(1000 * (masked + replaced)) * count
     choice = (drawn - first) * count // max(end - first, 1)
-    other = tf.gather(stream.ordinary_ids, tf.clip_by_value(choice, 0, count - 1))
+    other = tf.gather(stream.vocabulary.ordinary_ids, tf.clip_by_value(choice, 0, count - 1))
     shown = tf.where(drawn < end, other, original)
-    shown = tf.where(drawn < first, stream.specials.mask, shown)
+    shown = tf.where(drawn < first, stream.vocabulary.specials.mask, shown)
     change = tf.where(chosen, shown - original, 0)  # an unused slot adds 0 to the token at place 0
     rows = tf.repeat(tf.range(tf.shape(ids)[0])[:, None], slots, axis=1)
     return {
@@ -91,8 +115,8 @@ def num_targets(stream: Stream, is_text: tf.Tensor) -> tf.Tensor:
     """The number of tokens to predict in each row, int32[rows, 1]: a share of `masked_lm_prob` of
     the text, at least one token and at most `max_predictions`."""
     tokens = tf.reduce_sum(tf.cast(is_text, tf.int32), axis=1, keepdims=True)
-    wanted = tf.cast(tf.cast(tokens, tf.float32) * stream.masked_lm_prob + 0.5, tf.int32)
-    return tf.minimum(tf.clip_by_value(wanted, 1, stream.max_predictions), tokens)
+    wanted = tf.cast(tf.cast(tokens, tf.float32) * stream.phase.masked_lm_prob + 0.5, tf.int32)
+    return tf.minimum(tf.clip_by_value(wanted, 1, stream.phase.max_predictions_per_seq), tokens)
 
 
 def _runs_of_words(words: tf.Tensor, drawn: tf.Tensor, most: int) -> tf.Tensor:

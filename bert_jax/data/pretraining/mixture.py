@@ -6,18 +6,10 @@ part of a row, and its place in the part, depend only on the row's number.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import tensorflow as tf
 
 UNIT = 1 << 20  # weights are multiples of 1 / UNIT; a row's number times UNIT fits in int64
-
-
-class Place(NamedTuple):
-    """part: int32[rows]. index: int64[rows], the number of the row within its part."""
-
-    part: tf.Tensor
-    index: tf.Tensor
 
 
 def weights(shares: Mapping[str, float]) -> list[int]:
@@ -25,24 +17,18 @@ def weights(shares: Mapping[str, float]) -> list[int]:
     return [max(round(share * UNIT), 1) for share in shares.values()]
 
 
-def place(row: tf.Tensor, weights: Sequence[int]) -> Place:
-    """The part of each row, and its number in the part. row: int64[rows], their numbers.
+def place(row: tf.Tensor, weights: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """The part of each row, int32[rows], and its number in the part, int64[rows].
 
-    Of the first sum(weights) rows, part i has exactly weights[i].
+    row: int64[rows], their numbers. Of the first sum(weights) rows, part i has exactly weights[i].
     """
-    left, rest = sum(weights), row
-    part, index = tf.zeros_like(row, tf.int32), tf.zeros_like(row)
-    found = tf.zeros_like(row, tf.bool)
-    for i, weight in enumerate(weights):
-        before = rest * weight // left
-        chosen = ~found & ((rest + 1) * weight // left > before)
-        part, index = tf.where(chosen, i, part), tf.where(chosen, before, index)
-        found, rest, left = found | chosen, rest - before, left - weight
-    return Place(part, index)
+    before, after = (tf.stack(first_rows(n, weights), axis=1) for n in (row, row + 1))
+    part = tf.argmax(after - before, axis=1, output_type=tf.int32)
+    return part, tf.gather(before, part, batch_dims=1)
 
 
 def first_rows(row: tf.Tensor, weights: Sequence[int]) -> list[tf.Tensor]:
-    """The numbers of rows before `row` (int64[]) that belong to each part, int64[] each."""
+    """The numbers of rows before `row` that belong to each part. All are int64 of one shape."""
     left, rest, firsts = sum(weights), row, []
     for weight in weights:
         firsts.append(rest * weight // left)

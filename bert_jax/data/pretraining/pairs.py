@@ -17,7 +17,6 @@ import tensorflow as tf
 
 from bert_jax.data.pretraining.segments import Segmenter, Segments
 from bert_jax.data.pretraining.stream import Draws, Stream, alternating, chunk_of
-from bert_jax.data.row_shapes import TWO_DOCUMENTS
 
 CANDIDATES = 8  # chunks of other documents drawn for a random B; the one nearest in length is taken
 COLUMNS = CANDIDATES + 6  # random numbers that a row uses
@@ -60,7 +59,7 @@ def _split(
     Returns the start of the first part, the start and the end of the second part, and whether the
     chunk is a single sentence. All have the shape of `chunk`. fraction: random int64 in [0, 2**32).
     """
-    first, end = tf.gather(stream.chunk_start, chunk), tf.gather(stream.chunk_end, chunk)
+    first, end = tf.gather(stream.chunks.start, chunk), tf.gather(stream.chunks.end, chunk)
     start, stop = tf.gather(stream.sentences, first), tf.gather(stream.sentences, end)
     alone = end - first == 1
     parts = tf.where(alone, stop - start, end - first)
@@ -89,8 +88,9 @@ def _other_document(
     is nearest to `wanted` is chosen. If `alone`, B begins inside a sentence. The candidates are
     drawn from all chunks of other documents, so a long document is drawn more often.
     """
-    own = tf.gather(stream.chunk_document, chunk)
-    own_first, own_end = tf.gather(stream.first_chunk, own), tf.gather(stream.first_chunk, own + 1)
+    own = tf.gather(stream.chunks.document, chunk)
+    first_chunk = stream.chunks.first_chunk
+    own_first, own_end = tf.gather(first_chunk, own), tf.gather(first_chunk, own + 1)
     count = own_end - own_first
     other, fraction = draws.below_with_remainder(stream.num_chunks - count, CANDIDATES)
     other += tf.where(other >= own_first, count, 0)
@@ -117,4 +117,4 @@ def _trimmed(a: tf.Tensor, b: tf.Tensor, budget: tf.Tensor) -> tuple[tf.Tensor, 
     return a_kept, tf.minimum(b, budget - a_kept)
 
 
-SENTENCE_PAIRS = Segmenter(TWO_DOCUMENTS, COLUMNS, sentence_pairs)
+SENTENCE_PAIRS = Segmenter(COLUMNS, sentence_pairs)

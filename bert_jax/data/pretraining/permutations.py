@@ -14,8 +14,8 @@ import functools
 
 import tensorflow as tf
 
-from bert_jax.data.pretraining.masks import num_targets, run_lengths
-from bert_jax.data.pretraining.segments import Layout, Targets
+from bert_jax.data.pretraining.masks import Layout, num_targets, run_lengths
+from bert_jax.data.pretraining.segments import Targets
 from bert_jax.data.pretraining.stream import Draws, Stream
 
 HALF = 1 << 30  # in a row with memory, tokens after the first `reuse_len` have larger numbers
@@ -24,12 +24,12 @@ RANDOM = 29  # bits of a number in the order; such a number is smaller than HALF
 
 def columns(stream: Stream) -> int:
     """The number of random numbers that a row uses."""
-    return 2 * stream.max_seq_length + 3 * _parts(stream)
+    return 2 * stream.phase.max_seq_length + 3 * _parts(stream)
 
 
 def _parts(stream: Stream) -> int:
     """The largest number of parts of a row."""
-    return stream.max_seq_length // round(1 / stream.masked_lm_prob) + 1
+    return stream.phase.max_seq_length // round(1 / stream.phase.masked_lm_prob) + 1
 
 
 def permuted(reuse_len: int, stream: Stream, row: Layout, draws: Draws) -> dict[str, tf.Tensor]:
@@ -39,7 +39,8 @@ def permuted(reuse_len: int, stream: Stream, row: Layout, draws: Draws) -> dict[
     reuse_len: in a run with memory, the number of tokens at the start of a row that become memory;
     otherwise 0. These tokens do not attend to the tokens after them, but those attend to them.
     """
-    ids, length, slots = row.input_ids, stream.max_seq_length, stream.max_predictions
+    ids, phase = row.input_ids, stream.phase
+    length, slots = phase.max_seq_length, phase.max_predictions_per_seq
     score = _scores(stream, row, draws)
     wanted = num_targets(stream, row.is_text)
     _, best = tf.math.top_k(score, slots)
@@ -71,7 +72,7 @@ def permuted(reuse_len: int, stream: Stream, row: Layout, draws: Draws) -> dict[
 def _scores(stream: Stream, row: Layout, draws: Draws) -> tf.Tensor:
     """int32[rows, length]: the tokens with the highest scores are predicted. The tokens of a run
     have the same score, above those of other tokens of text; what is not text has -1."""
-    parts, rate = _parts(stream), stream.masked_lm_prob
+    parts, rate = _parts(stream), stream.phase.masked_lm_prob
     size = run_lengths(draws.take(parts), stream.data.max_ngram)
     lengths = tf.constant([0, *(round(n / rate) for n in range(1, stream.data.max_ngram + 1))])
     width = tf.gather(lengths, size)
@@ -84,7 +85,7 @@ def _scores(stream: Stream, row: Layout, draws: Draws) -> tf.Tensor:
     token = tf.cumsum(tf.cast(row.is_text, tf.int32), axis=1) - 1
     if row.is_reversed is not None:
         token = tf.where(row.is_reversed, token[:, -1:] - token, token)
-    length = stream.max_seq_length
+    length = stream.phase.max_seq_length
     begin = tf.minimum(begin, length)
     starts = tf.sort(tf.where(row.begins_word, token, length), axis=1)
     starts = tf.pad(starts, [[0, 0], [0, 1]], constant_values=length)

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from bert_jax.data.pretraining.segments import Segmenter, Segments
 from bert_jax.data.pretraining.stream import Draws, Stream, alternating, chunk_of
-from bert_jax.data.row_shapes import TWO_TEXTS
 
 COLUMNS = 5  # the random numbers that each row uses
 MAX_EXTRA_CUT = 8  # the shorter text loses at most this many extra tokens
@@ -50,7 +49,7 @@ def _split(
     The split is the sentence boundary that is nearest to a random place around the middle. A chunk
     of one sentence is split at that place.
     """
-    first, end = tf.gather(stream.chunk_start, chunk), tf.gather(stream.chunk_end, chunk)
+    first, end = tf.gather(stream.chunks.start, chunk), tf.gather(stream.chunks.end, chunk)
     start, stop = tf.gather(stream.sentences, first), tf.gather(stream.sentences, end)
     size = stop - start
     around = draws.below(size // (SPREAD // 2) + 1) - size // SPREAD
@@ -63,4 +62,4 @@ def _split(
     return start, tf.where(alone, wanted, nearest), stop, alone
 
 
-SENTENCE_ORDER = Segmenter(TWO_TEXTS, COLUMNS, ordered_pairs)
+SENTENCE_ORDER = Segmenter(COLUMNS, ordered_pairs)

@@ -13,8 +13,8 @@ import tensorflow as tf
 from bert_jax.config import DataConfig, Phase
 from bert_jax.data.pretraining.chunks import Chunks
 from bert_jax.data.row_format import RowFormat
+from bert_jax.data.row_shapes import RowShape
 from bert_jax.data.store.format import Store
-from bert_jax.data.tokenizers.specials import Specials
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 
 ALIGNED = 64  # bytes
@@ -27,27 +27,19 @@ class Stream:
 
     tokens: tf.Tensor  # uint16|uint32[tokens + guards]
     sentences: tf.Tensor  # int64[sentences + 1]
-    chunk_start: tf.Tensor  # int64[chunks], offsets into sentences, as chunk_end
-    chunk_end: tf.Tensor
-    chunk_document: tf.Tensor
-    first_chunk: tf.Tensor  # int64[documents + 1]
-    chunk_begin: tf.Tensor  # int64[chunks], places of tokens, as chunk_stop
-    chunk_stop: tf.Tensor
-    separators: tf.Tensor | None  # int64[documents], see `Chunks`
-    num_chunks: int
-    is_continuation: tf.Tensor  # bool[vocab]
-    ends_word: tf.Tensor | None  # bool[vocab], see `Tokenizer`
-    ordinary_ids: tf.Tensor  # int32[n]
-    specials: Specials[int]
-    row_format: RowFormat
-    room: int  # tokens of text in a row
+    chunks: Chunks  # with tensors instead of arrays
+    vocabulary: Tokenizer
     data: DataConfig
-    max_seq_length: int
-    max_predictions: int
-    masked_lm_prob: float
+    phase: Phase  # with its masking rate
+    row_format: RowFormat
+    shape: RowShape
+    room: int  # tokens of text in a row
     name: str  # the name of the random stream
     shuffled: bool  # in evaluation False: each chunk once, in the order of the text
-    languages: tuple[int, ...] = ()  # of the segments, if token types are languages; see `lay_out`
+
+    @property
+    def num_chunks(self) -> int:
+        return len(self.chunks)
 
     @property
     def period(self) -> int:
@@ -56,13 +48,14 @@ class Stream:
 
     def is_separator(self, place: tf.Tensor) -> tf.Tensor:
         """bool of the shape of `place`: whether each place has a separator of documents."""
-        return tf.gather(self.separators, self._documents(place)) == place
+        return tf.gather(self.chunks.separators, self._documents(place)) == place
 
     def _documents(self, place: tf.Tensor) -> tf.Tensor:
         """The document that each place belongs to. A separator belongs to the document before
         it."""
-        flat = tf.searchsorted(self.separators, tf.reshape(place, [-1]), out_type=tf.int64)
-        last = tf.size(self.separators, tf.int64) - 1
+        separators = self.chunks.separators
+        flat = tf.searchsorted(separators, tf.reshape(place, [-1]), out_type=tf.int64)
+        last = tf.size(separators, tf.int64) - 1
         return tf.reshape(tf.minimum(flat, last), tf.shape(place))
 
     def read(self, source: tf.Tensor, is_text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -71,29 +64,29 @@ class Stream:
 
         source: int64[rows, length]. is_text: bool[rows, length], false for places of other tokens.
         """
-        if self.separators is None:
+        if self.chunks.separators is None:
             return tf.cast(tf.gather(self.tokens, source), tf.int32), is_text
         document = self._documents(source)
-        separates = tf.gather(self.separators, document) == source
+        separates = tf.gather(self.chunks.separators, document) == source
         ids = tf.cast(tf.gather(self.tokens, source - document), tf.int32)
-        return tf.where(separates, self.specials.sep, ids), is_text & ~separates
+        return tf.where(separates, self.vocabulary.specials.sep, ids), is_text & ~separates
 
 
 def make_stream(
     store: Store,
     chunks: Chunks,
-    tokenizer: Tokenizer,
+    vocabulary: Tokenizer,
     data: DataConfig,
     phase: Phase,
+    row_format: RowFormat,
+    shape: RowShape,
+    room: int,
     name: str,
     shuffled: bool,
-    room: int,
-    row_format: RowFormat,
-    languages: tuple[int, ...] = (),
 ) -> Stream:
     """The stream of a split's chunks. Raises ValueError if the static copies do not fill a batch.
 
-    name: the name of the random stream. room: the number of tokens of text in a row.
+    See `Stream`.
     """
     copies = data.static_copies
     if shuffled and 0 < copies * len(chunks) < phase.batch_size:
@@ -101,31 +94,12 @@ def make_stream(
             f'config.data.static_copies={copies} copies of {len(chunks)} chunks do not fill a '
             f'batch of {phase.batch_size}; take more copies, or 0 to draw again in each epoch'
         )
-    return Stream(
-        mapped(store.tokens),
-        mapped(store.sentences),
-        tf.constant(chunks.start),
-        tf.constant(chunks.end),
-        tf.constant(chunks.document),
-        tf.constant(chunks.first_chunk),
-        tf.constant(chunks.begin),
-        tf.constant(chunks.stop),
-        None if chunks.separators is None else tf.constant(chunks.separators),
-        len(chunks),
-        tf.constant(tokenizer.is_continuation),
-        None if tokenizer.ends_word is None else tf.constant(tokenizer.ends_word),
-        tf.constant(tokenizer.ordinary_ids),
-        tokenizer.specials,
-        row_format,
-        room,
-        data,
-        phase.max_seq_length,
-        phase.max_predictions_per_seq,
-        phase.masked_lm_prob or data.masked_lm_prob,
-        name,
-        shuffled,
-        languages,
-    )
+    values = vars(chunks).items()
+    tensors = {key: tf.constant(x) for key, x in values if isinstance(x, np.ndarray)}
+    chunks = dataclasses.replace(chunks, **tensors)
+    phase = phase._replace(masked_lm_prob=phase.masked_lm_prob or data.masked_lm_prob)
+    tables = mapped(store.tokens), mapped(store.sentences), chunks
+    return Stream(*tables, vocabulary, data, phase, row_format, shape, room, name, shuffled)
 
 
 def mapped(array: np.ndarray) -> tf.Tensor:
@@ -158,11 +132,6 @@ def alternating(stream: Stream, name: str, chunk: tf.Tensor, epoch: tf.Tensor) -
     epoch 2e + 1."""
     first_half = shuffle(stream, name, chunk, epoch // 2) < stream.num_chunks // 2
     return tf.math.logical_xor(first_half, epoch % 2 == 1)
-
-
-def in_order(stream: Stream) -> Stream:
-    """The stream with its chunks in the order of the text."""
-    return dataclasses.replace(stream, shuffled=False)
 
 
 class Draws:
@@ -219,17 +188,6 @@ class Draws:
 def stream_key(seed: int, name: str) -> int:
     """The key of a random stream, 64 bits."""
     return int.from_bytes(hashlib.sha256(f'{seed}/{name}'.encode()).digest()[:8], 'little')
-
-
-def random_below(stream: Stream, name: str, epoch: tf.Tensor, limit: int) -> tf.Tensor:
-    """A random integer in [0, limit) that depends on `name` and `epoch`, an int64[]; int64[]."""
-    key = tf.constant([stream_key(stream.data.seed, f'{stream.name}/{name}')], tf.uint64)
-    counter = tf.stack([tf.cast(epoch, tf.uint64), tf.constant(0, tf.uint64)])
-    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=[1], key=key, counter=counter, alg=1, dtype=tf.uint32
-    )
-    product = tf.cast(bits[0], tf.int64) * limit
-    return tf.bitwise.right_shift(product, tf.constant(32, tf.int64))
 
 
 def shuffle(stream: Stream, name: str, index: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:

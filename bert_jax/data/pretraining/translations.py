@@ -8,7 +8,6 @@ both sentences. Pairs that do not fit in a row are left out.
 import numpy as np
 import tensorflow as tf
 
-from bert_jax.data import row_shapes
 from bert_jax.data.pretraining.chunks import Chunks
 from bert_jax.data.pretraining.segments import Segmenter, Segments
 from bert_jax.data.pretraining.stream import Draws, Stream, chunk_of
@@ -30,12 +29,9 @@ def translations(
 ) -> tuple[Segments, dict[str, tf.Tensor]]:
     """The two sentences of the rows at `position` (int64[rows, 1]); there are no labels."""
     _, chunk = chunk_of(stream, position)
-    first = tf.gather(stream.chunk_start, chunk)
+    first = tf.gather(stream.chunks.start, chunk)
     edges = tf.gather(stream.sentences, first + tf.range(3, dtype=tf.int64))
-    group = tf.repeat(tf.constant([[1, 2]], tf.int32), tf.shape(position)[0], axis=0)
-    return Segments(edges[:, :2], edges[:, 1:] - edges[:, :2], group), {}
+    return Segments(edges[:, :2], edges[:, 1:] - edges[:, :2]), {}
 
 
-TRANSLATIONS = Segmenter(
-    row_shapes.TRANSLATIONS, 0, translations, make_pairs, 'pairs that do not fit in a row'
-)
+TRANSLATIONS = Segmenter(0, translations, make_pairs, 'pairs that do not fit in a row')

@@ -21,11 +21,6 @@ def check_holdout(data: DataConfig) -> None:
             'config.data.holdout is 0; evaluation needs a share of the documents, or text of its '
             'own (config.data.eval_corpus)'
         )
-    if data.eval_corpus and data.corpus.startswith('tokens:'):
-        raise ValueError(
-            f'config.data.eval_corpus={data.eval_corpus}: {data.corpus} has held-out documents of '
-            'its own; remove the key, or prepare the text again with --eval_corpus'
-        )
 
 
 def check_documents(source: Source, data: DataConfig, needed: int = 2) -> None:
@@ -89,7 +84,7 @@ def check_same_text(
         other = 'its beginning has changed'
     if not other:
         return
-    store, advice = cache / identity.store_name(made_from), ''
+    store, advice = cache / identity.hash_json(made_from), ''
     if (store / format.META).exists():
         advice = f'. To continue with the text of the run: --config.data.corpus=tokens:{store}'
         advice += ', without config.data.vocab_file' if data.vocab_file else ''

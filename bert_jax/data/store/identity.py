@@ -31,11 +31,6 @@ def check_unchanged(data: DataConfig, source: Source, eval_source: Source | None
             )
 
 
-def store_name(made_from: Mapping[str, Any]) -> str:
-    """Returns the name in the cache of a store that was made from this text and these options."""
-    return hash_json(made_from)
-
-
 def earlier_store(
     data: DataConfig, made_from: Mapping[str, Any], cache: pathlib.Path
 ) -> pathlib.Path | None:
@@ -49,7 +44,7 @@ def earlier_store(
         del options['language']
     if data.eval_corpus or any(made_from.get(key) != value for key, value in options.items()):
         return None
-    store = cache / store_name(made_from)
+    store = cache / hash_json(made_from)
     if not (store / format.META).exists():
         return None
     for split in format.SPLITS:
@@ -104,7 +99,8 @@ def hashes(files: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def hash_json(value: Any) -> str:
-    """A hash of a JSON value, 16 digits."""
+    """A hash of a JSON value, 16 digits. That of `Preparation.made_from` is the name of a store in
+    the cache."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 

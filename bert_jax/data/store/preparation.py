@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
-import rich.table
 
 from bert_jax.config import Config, DataConfig
 from bert_jax.config.build_once import build_once
-from bert_jax.config.console import say
+from bert_jax.config.console import say, working
 from bert_jax.data import progress
 from bert_jax.data.row_shapes import ROW_SHAPES
 from bert_jax.data.store import baselines, beginning, checks, format, identity, unknown_text
@@ -39,15 +38,9 @@ def prepare(config: Config) -> pathlib.Path:
         directory = staging.local(data.corpus.removeprefix('tokens:'), cache, format.FILES)
         checks.check_tokens(data, directory)
         return directory
-    data = staging.localized(data)
-    wanted = Preparation(
-        data,
-        languages.source(data),
-        config.model.vocab_size,
-        ROW_SHAPES[config.objective].min_documents,
-        readers.eval_source(data),
-    )
-    return wanted.build(cache / wanted.name, sizes=False)
+    wanted = Preparation.of(config)
+    wanted.build(cache / wanted.name)
+    return cache / wanted.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +58,21 @@ class Preparation:
     min_documents: int = 2
     eval_source: Source | None = None
 
+    @classmethod
+    def of(cls, config: Config) -> 'Preparation':
+        """The store of the corpus of `config.data`."""
+        data = staging.localized(config.data)
+        documents = ROW_SHAPES[config.objective].min_documents
+        sources = languages.source(data), readers.eval_source(data)
+        return cls(data, sources[0], config.model.vocab_size, documents, sources[1])
+
     @functools.cached_property
     def made_from(self) -> dict[str, Any]:
         """Everything that determines the content of the store, as JSON."""
         data = self.data
         vocabulary: Any = self.vocab_size
         later = {key: getattr(data, key) for key in LATER_OPTIONS}
-        if data.vocab_file:
-            loaded = self._load_vocabulary()
+        if loaded := self.given_vocabulary:
             vocabulary = identity.hashes(loaded.files)
             if loaded.revision > 1:  # the stores of revision 1 keep their names
                 vocabulary['revision'] = loaded.revision
@@ -94,7 +94,7 @@ class Preparation:
     @property
     def name(self) -> str:
         """The name of the store in the cache."""
-        return identity.store_name(self.made_from)
+        return identity.hash_json(self.made_from)
 
     def is_prepared(self, output: pathlib.Path) -> bool:
         """Returns whether `output` is this store. Raises ValueError if the store is damaged, or if
@@ -113,8 +113,7 @@ class Preparation:
     def check_beginning(self, vocabulary: tokenizer.Tokenizer | None) -> tuple[list[str], str]:
         """Warnings about the beginning of the text, and its hash (see `Beginning`), which is ''
         without a vocabulary. Raises ValueError for what `build` would refuse."""
-        for name in self.source.by_name:
-            self._check_languages(languages.of_part(name, self.language))
+        self._check_languages()
         summary, seen = Summary(), beginning.Beginning()
         if vocabulary is None:
             lines = beginning.first_lines(self.source.read(summary))
@@ -128,19 +127,22 @@ class Preparation:
         unknown = unknown_text.check(summary, self.data.vocab_file, vocabulary)
         return [*filter(None, [unknown]), *beginning.file_counts(summary)], str(seen)
 
-    def build(self, output: pathlib.Path, sizes: bool = True) -> pathlib.Path:
-        """Prepares the store in `output`, unless it exists. One process prepares it, and
-        the others wait. sizes: see `_print_summary`."""
-        if build_once(output, self._write, f'preparing {output}', lambda: self.is_prepared(output)):
-            _print_summary(output, format.read_meta(output), sizes)
-        return output
+    def build(self, output: pathlib.Path) -> bool:
+        """Prepares the store in `output`, unless it exists; returns whether it was prepared. One
+        process prepares it, and the others wait."""
+        doing = f'preparing {output}'
+        if not build_once(output, self._write, doing, lambda: self.is_prepared(output)):
+            return False
+        say(f'The prepared corpus is in {output}')
+        for what, count in format.read_meta(output).summary.items():
+            say(progress.shortened(f'{what}: {count:,}'))
+        return True
 
     def _write(self, directory: pathlib.Path) -> None:
         data, source, summary = self.data, self.source, Summary()
-        for name in source.by_name:
-            self._check_languages(languages.of_part(name, self.language))
+        self._check_languages()
         checks.check_documents(source, data, self.min_documents)
-        vocabulary = self._load_vocabulary() if data.vocab_file else self._train_vocabulary(summary)
+        vocabulary = self.given_vocabulary or self._train_vocabulary(summary)
         if warning := vocabulary.case_warning():
             say(f'{warning} (config.data.lowercase)')
         vocabulary.save(directory)
@@ -213,9 +215,10 @@ class Preparation:
                 parts[name] = {s: w.documents - before[s] for s, w in writers.items()}
         return short, parts
 
-    def _check_languages(self, names: tuple[str, ...]) -> None:
+    def _check_languages(self) -> None:
         data = self.data
-        for name in names:
+        parts = (languages.of_part(part, self.language) for part in self.source.by_name)
+        for name in itertools.chain.from_iterable(parts):
             sentences.check_language(dataclasses.replace(data, language=name))
             if not data.vocab_file:
                 tokenizer.check_training(data.tokenizer, data.lowercase, data.strips_accents, name)
@@ -239,11 +242,15 @@ class Preparation:
     @functools.cached_property
     def language(self) -> str:
         """The language of text that does not name one."""
-        own = self._load_vocabulary().language if self.data.vocab_file else ''
+        own = self.given_vocabulary.language if self.given_vocabulary else ''
         return self.data.language or own or DEFAULT_LANGUAGE
 
-    def _load_vocabulary(self) -> tokenizer.Tokenizer:
+    @functools.cached_property
+    def given_vocabulary(self) -> tokenizer.Tokenizer | None:
+        """The vocabulary of config.data.vocab_file; None if one is trained."""
         data = self.data
+        if not data.vocab_file:
+            return None
         loaded = tokenizer.load(data.vocab_file, data.lowercase, data.strips_accents)
         return loaded.for_language(data.language) if data.language else loaded
 
@@ -271,7 +278,7 @@ class Preparation:
         if warning := beginning.marks(texts, data):
             say(warning)
         kind, accents = data.tokenizer, data.strips_accents
-        with progress.waiting('training a vocabulary'):
+        with working('training a vocabulary', in_files=False):
             return tokenizer.train(texts, self.vocab_size, data.lowercase, kind, accents, names)
 
     def _refuse_empty(self, purpose: str, read: Summary) -> NoReturn:
@@ -279,21 +286,3 @@ class Preparation:
             f'config.data.corpus={self.data.corpus!r} has no text to {purpose}; read and left out: '
             f'{str(read) or "nothing"}'
         )
-
-
-def _print_summary(directory: pathlib.Path, meta: format.StoreMeta, sizes: bool) -> None:
-    """Prints where the store is, and what was read and left out. sizes: whether to print the sizes
-    of the splits and the baselines, which a training run prints itself."""
-    say(f'The prepared corpus is in {directory}')
-    if sizes:
-        table = rich.table.Table('split', 'documents', 'sentences', 'tokens')
-        for split, counts in meta.counts.items():
-            table.add_row(split, *(f'{n:,}' for n in dataclasses.astuple(counts)))
-        progress.console().print(table)
-        say(f'vocabulary: {meta.vocab_size:,} tokens; fingerprint {meta.fingerprint}')
-        say(f'unigram entropy: {meta.unigram_entropy:.3f} nats; the masked-LM loss should be lower')
-    if sizes and meta.baselines:
-        shares = ', '.join(f'{meta.baselines[name]:.1%} {name}' for name in baselines.NAMES)
-        say(f'accuracy by counting: {shares}')
-    for what, count in meta.summary.items():
-        say(progress.shortened(f'{what}: {count:,}'))

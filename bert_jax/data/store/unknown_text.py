@@ -73,28 +73,23 @@ def judged(share: float, given: str, vocabulary: Tokenizer | None, in_long_words
         return ''
     unk = vocabulary.special_pieces.unk if vocabulary else BERT.unk
     line = f'{share:.0%} of the characters of the text are in words that become {unk}, '
-    other = 'Use a kind that divides every text: --tokenizer=sentencepiece or byte_bpe'
-    keys = ' (config.data.tokenizer)'
-    if in_long_words:
-        line += f'because they are longer than {LONGEST} characters. {other}{keys}'
-        if given:
-            line += f' instead of {given}'
-        line += ', or put spaces between the words, or between the characters'
-    elif given and vocabulary and not _divides_words(vocabulary):
+    if in_long_words or not given:
+        line += (
+            f'because they are longer than {LONGEST} characters. Use a kind of vocabulary that '
+            'divides every text: --tokenizer=sentencepiece or byte_bpe (config.data.tokenizer)'
+            f'{f" instead of {given}" if given else ""}, or put spaces between the words, or '
+            'between the characters'
+        )
+    elif vocabulary and not _divides_words(vocabulary):
         line += (
             f'because {given} has no tokens for the inside of words (##...), so it was made for '
             'another tokenizer. Put spaces between the tokens of the text, as that tokenizer does, '
             'or leave the vocabulary out, so that one is trained on the text'
         )
-    elif given:
+    else:
         line += (
             f'because {given} does not have their characters. Leave it out, so that a '
             'vocabulary is trained on the text, or give one of this language and script'
-        )
-    else:
-        line += (
-            f'as WordPiece does with words of more than {LONGEST} characters. {other}{keys}, or '
-            'put spaces between the words'
         )
     if share > REFUSED:
         raise ValueError(f'{line}. A model cannot learn this text')

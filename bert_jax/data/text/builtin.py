@@ -1,7 +1,12 @@
-"""English prose that needs no download: Python's language manual and the docstrings installed here.
+"""English prose and program code of Python and the packages installed here; no download is needed.
 
-Each topic of the manual and each module is a document. Code, tables, signatures and headings are
-left out. Repeated paragraphs are left out too, so that held-out documents do not repeat others.
+Prose: each topic of Python's language manual is a document, and so are the docstrings of a module.
+Code, tables, signatures and headings are left out. Repeated paragraphs are left out too, so that
+held-out documents do not repeat others.
+
+Code: each module of the standard library is a document, and each line of it is a statement.
+Docstrings and comments are left out. Code is so regular that a very small model learns to fill in
+masked words within minutes.
 """
 
 import ast
@@ -9,6 +14,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import inspect
+import itertools
 import pathlib
 import pydoc_data.topics
 import re
@@ -33,22 +39,23 @@ PACKAGES = {
 # Folders with tests, copies of other packages, and data in the form of modules.
 SKIPPED = {'test', 'tests', 'testing', '__pycache__', 'site-packages'}
 SKIPPED |= {'idlelib', 'lib2to3', 'turtledemo', 'encodings'}
+LIBRARY = pathlib.Path(sysconfig.get_paths()['stdlib'])
 ROLE = re.compile(r':[\w:+-]+:`~?([^`<]+?)(?:\s*<[^`]*>)?`')
 QUOTES = re.compile(r'`{1,2}([^`]+)`{1,2}_{0,2}')
 MARKUP = ('>>>', '..', ':', '|', '+-', '* ', '- ', '#', '==', '@', '$')
 
 
-def identity() -> dict[str, Any]:
-    """The versions that determine the text: Python's and those of the packages."""
+def prose_identity() -> dict[str, Any]:
+    """The versions that determine the prose: Python's and those of the packages."""
     return {
         'python': sys.version,
         **{name: importlib.metadata.version(name) for name in PACKAGES.values()},
     }
 
 
-def documents(summary: Summary) -> Iterator[list[str]]:
+def prose(summary: Summary) -> Iterator[list[str]]:
     """The documents as lists of paragraphs; `summary` counts their sources."""
-    topics, modules, broken = _read()
+    topics, modules, broken = _read_prose()
     summary.count('manual topics', number=len(topics))
     summary.count('modules', number=len(modules))
     if broken:
@@ -58,40 +65,81 @@ def documents(summary: Summary) -> Iterator[list[str]]:
 
 
 @functools.cache  # the text is a few MB, and parsing 2,000 modules takes seconds
-def _read() -> tuple[list[list[str]], list[list[str]], int]:
+def _read_prose() -> tuple[list[list[str]], list[list[str]], int]:
     seen: set[str] = set()
     contents = pydoc_data.topics.topics
     topics = [_prose([contents[topic]], seen) for topic in sorted(contents)]
-    roots = [pathlib.Path(sysconfig.get_paths()['stdlib'])]
+    roots = [LIBRARY]
     for package in PACKAGES:
         spec = importlib.util.find_spec(package)
         folders = sorted(spec.submodule_search_locations or []) if spec else []
         roots += map(pathlib.Path, folders)
     modules, broken = [], 0
-    for root in roots:
-        for path in sorted(root.rglob('*.py')):
-            if SKIPPED.isdisjoint(path.relative_to(root).parts):
-                try:
-                    modules.append(_prose(_docstrings(path), seen))
-                except (SyntaxError, ValueError):  # templates, and files of older Pythons
-                    broken += 1
+    for path in itertools.chain.from_iterable(map(_modules, roots)):
+        try:
+            nodes = _definitions(_parsed(path))
+            texts = [text for node in nodes if (text := ast.get_docstring(node))]
+            modules.append(_prose(texts, seen))
+        except (SyntaxError, ValueError):  # templates, and files of older Pythons
+            broken += 1
     return topics, modules, broken
 
 
-def _docstrings(path: pathlib.Path) -> list[str]:
-    """The docstrings of a module, in order. The module is not imported."""
+@functools.cache
+def code_modules() -> dict[pathlib.Path, int]:
+    """The modules of the standard library in a fixed order, with their sizes in bytes."""
+    found = [path for path in _modules(LIBRARY) if 'pydoc_data' not in path.parts]  # it has prose
+    return {path: path.stat().st_size for path in found}
+
+
+def code(summary: Summary) -> Iterator[list[str]]:
+    """The documents as lists of lines; `summary` counts the modules and the bytes read."""
+    for path, size in code_modules().items():
+        summary.passed += size
+        try:
+            lines = _code_lines(path)
+        except (SyntaxError, ValueError):  # templates are not valid Python
+            summary.count('modules that do not parse, left out', str(path))
+            continue
+        if lines:
+            summary.count('modules of the standard library')
+            yield lines
+        else:
+            summary.count('modules without code, left out', str(path))
+
+
+@functools.cache  # all lines are a few MB, and parsing takes seconds; they are read several times
+def _code_lines(path: pathlib.Path) -> list[str]:
+    """The lines of a module's code, without indentation."""
+    tree = _parsed(path)
+    for node in _definitions(tree):
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+            if not node.body and not isinstance(node, ast.Module):
+                node.body = [ast.Pass()]  # without its docstring, the body would be empty
+    lines = map(str.strip, ast.unparse(tree).split('\n'))
+    return [line for line in lines if line]
+
+
+def _modules(root: pathlib.Path) -> list[pathlib.Path]:
+    """The modules in a folder and below it, in a fixed order."""
+    paths = sorted(root.rglob('*.py'))
+    return [path for path in paths if SKIPPED.isdisjoint(path.relative_to(root).parts)]
+
+
+def _parsed(path: pathlib.Path) -> ast.Module:
+    """A module, which is not imported."""
     with warnings.catch_warnings(action='ignore'):  # invalid escape sequences in packages
-        tree = ast.parse(path.read_bytes())
-    return [text for node in definitions(tree) if (text := ast.get_docstring(node))]
+        return ast.parse(path.read_bytes())
 
 
-def definitions(node: ast.AST) -> Iterator[Any]:
+def _definitions(node: ast.AST) -> Iterator[Any]:
     """The module, its classes and its functions. Expressions, most of a tree, are not searched."""
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         yield node
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
-            yield from definitions(child)
+            yield from _definitions(child)
 
 
 def _prose(texts: list[str], seen: set[str]) -> list[str]:

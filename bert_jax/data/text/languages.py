@@ -10,7 +10,6 @@ import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NoReturn
 
 from etils import epath
 
@@ -20,7 +19,7 @@ from bert_jax.config.needs import NAMED as NAMED
 from bert_jax.config.needs import NEXT
 from bert_jax.data import files, model_languages
 from bert_jax.data.summary import Document, Summary
-from bert_jax.data.text import readers, text_lines
+from bert_jax.data.text import readers
 from bert_jax.data.text.source import Source
 
 PAIR = re.compile(r'([a-z]{2,3})-([a-z]{2,3})=text:([^|]+)(?:\|text:([^|]+))?')
@@ -78,18 +77,6 @@ def is_pair(name: str) -> bool:
     return len(of_part(name)) > 1
 
 
-def of_segments(
-    name: str, names: Sequence[str], model: ModelConfig, segments: int, default: str = ''
-) -> tuple[int, ...]:
-    """The language id of each segment of the rows of a part; () if the model has no language
-    embeddings. names: the names of all parts. default: the language of a part without a name."""
-    if not has_numbers(names, model):
-        return ()
-    known = model.language_names or numbered(names)
-    own = [known.index(language or known[0]) for language in of_part(name, default)]
-    return tuple(own[min(i, len(own) - 1)] for i in range(segments))
-
-
 def row_shares(sizes: Mapping[str, int], data: DataConfig) -> dict[str, float]:
     """The share of rows of each part in training. sizes: the number of its chunks."""
     pairs = {name: size for name, size in sizes.items() if is_pair(name)}
@@ -111,23 +98,31 @@ def check(names: Sequence[str], config: Config) -> None:
     if config.objective != 'mlm+tlm' and any(map(is_pair, names)):
         expected = f"'mlm+tlm', because the corpus has pairs of sentences ({', '.join(names)})"
         raise config_error('objective', config.objective, expected)
-    languages, types = numbered(names), config.model.type_vocab_size
-    if not has_numbers(names, config.model):
+    model, languages = config.model, numbered(names)
+    if not has_numbers(names, model):
         return
-    if known := config.model.language_names:
-        key = 'data.corpus' if languages else 'data.language'
-        of_text = languages or [config.data.language or known[0]]
-        if unknown := [language for language in of_text if language not in known]:
-            expected = (
-                f'languages of the model, without {", ".join(unknown)}; it has {", ".join(known)}'
-            )
-            raise config_error(key, keys.get(config, key), expected)
-    elif types != len(languages):
+    known = model.language_names or languages
+    if len(known) != model.type_vocab_size:
         expected = (
-            f'{len(languages)}, an embedding for each of {", ".join(languages)}, or 0 for a model '
-            'without embeddings of languages'
+            f'{len(known)}, an embedding for each of {", ".join(known)}, or 0 for a model without '
+            'embeddings of languages'
         )
-        raise config_error('model.type_vocab_size', types, expected)
+        raise config_error('model.type_vocab_size', model.type_vocab_size, expected)
+    key = 'data.corpus' if languages else 'data.language'
+    of_text = languages or [config.data.language or known[0]]
+    if unknown := [language for language in of_text if language not in known]:
+        without = f'languages of the model, without {", ".join(unknown)}'
+        expected = f'{without}; it has {", ".join(known)}'
+        raise config_error(key, keys.get(config, key), expected)
+
+
+def with_names(names: Sequence[str], config: Config) -> Config:
+    """The configuration with the names of the languages, if the model has numbers for them and does
+    not name them. names: the names of all parts of the corpus."""
+    if config.model.languages or not has_numbers(names, config.model):
+        return config
+    model = dataclasses.replace(config.model, languages=','.join(numbered(names)))
+    return dataclasses.replace(config, model=model)
 
 
 def has_numbers(names: Sequence[str], model: ModelConfig) -> bool:
@@ -179,7 +174,7 @@ def _pairs(named: str, data: DataConfig) -> Source:
     def read(summary: Summary) -> Iterator[Document]:
         decoder = files.Decoder(summary)
         summary.count('files', number=len(paths))
-        lines = [text_lines.lines(path, str(path), -1, summary, decoder) for path in paths]
+        lines = [readers.lines(path, str(path), -1, summary, decoder) for path in paths]
         numbered_pairs = _columns(paths[0], lines[0]) if len(paths) == 1 else _zipped(paths, lines)
         for number, pair in numbered_pairs:
             if all(pair):
@@ -210,15 +205,11 @@ def _columns(path: epath.Path, lines: Iterator[tuple[int, str]]) -> Iterator[tup
 def _zipped(
     paths: Sequence[epath.Path], lines: Sequence[Iterator[tuple[int, str]]]
 ) -> Iterator[tuple[int, list[str]]]:
-    for one, other in itertools.zip_longest(*lines):
-        if one is None or other is None:
-            _refuse_rest(paths, (one or other)[0], one is None)
-        yield one[0], [one[1], other[1]]
-
-
-def _refuse_rest(paths: Sequence[epath.Path], number: int, first_is_short: bool) -> NoReturn:
-    short, long = paths if first_is_short else paths[::-1]
-    raise ValueError(
-        f'{long}:{number} has no partner: {short} ends after line {number - 1}. Line n of one file '
-        'must be the translation of line n of the other one; correct the files'
-    )
+    for number, rows in enumerate(itertools.zip_longest(*lines), 1):
+        if None in rows:
+            short, long = paths if rows[0] is None else paths[::-1]
+            raise ValueError(
+                f'{long}:{number} has no partner: {short} ends after line {number - 1}. Line n of '
+                'one file must be the translation of line n of the other one; correct the files'
+            )
+        yield number, [line for _, line in rows]

@@ -8,9 +8,11 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 
+from bert_jax.data.file_kinds import text_kind
 from bert_jax.data.summary import Document, Summary
 
 LOOKED_AT = 20  # lines of a file
+HEADING = re.compile(r'= (?!= ).+(?<! =) =')  # of an article in WikiText, not of a section
 TIME = r'(\d+:)?\d\d:\d\d[.,]\d{2,3}'
 # By the name of a kind of markup: a pattern that is searched in each line, and the share of lines
 # that must contain it before the file is counted.
@@ -36,30 +38,41 @@ PATTERNS = {
         0,
     ),
 }
-FOUND = {what: (re.compile(pattern), share) for what, (pattern, share) in PATTERNS.items()}
 # The first two characters of a wrong decoding: the UTF-8 bytes of a character outside ASCII were
 # decoded as cp1252.
 TWICE = re.compile('[\u00c2-\u00f4][\u0080-\u00bf\u0152-\u2122]')
 
 
-def counted(documents: Iterator[Document], name: str, summary: Summary) -> Iterator[Document]:
+def counted(
+    documents: Iterator[Document], name: str, summary: Summary, ends: str = ''
+) -> Iterator[Document]:
     """Yields the documents of a file. `summary` counts the file for each kind of markup in its
-    first lines."""
+    first lines.
+
+    ends: config.data.documents, if it is a text file. It is also counted if its first lines look
+    like JSON, HTML or a table, or have the heading of an article that is not read as such.
+    """
     beginning, lines = list[Document](), list[str]()
     for document in documents:
         beginning.append(document)
         lines += document[:LOOKED_AT]
         if len(lines) >= LOOKED_AT:
             break
-    for what in kinds(lines[:LOOKED_AT]):
+    first = lines[:LOOKED_AT]
+    for what in kinds(first):
         summary.count(f'files with {what}', name)
+    if ends and ends != 'heading' and any(map(HEADING.fullmatch, first)):
+        advice = 'config.data.documents=heading (--documents) makes each article a document'
+        summary.count(f'text files with headings such as = Title =, as in WikiText; {advice}', name)
+    if ends and (looks := text_kind(first)):
+        summary.count(f'text files that look like {looks.rpartition("; ")[0]}', name)
     yield from itertools.chain(beginning, documents)
 
 
 def kinds(lines: Sequence[str]) -> Iterator[str]:
     """The kinds of markup in the lines."""
-    for what, (pattern, share) in FOUND.items():
-        number = sum(bool(pattern.search(line)) for line in lines)
+    for what, (pattern, share) in PATTERNS.items():
+        number = sum(bool(re.search(pattern, line)) for line in lines)
         if number and number >= share * len(lines):
             yield what
     found = [m for line in lines if (m := TWICE.search(line)) and _is_decoded_twice(line)]

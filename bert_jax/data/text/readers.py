@@ -4,20 +4,24 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
+import sys
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from bert_jax.config import DataConfig
 from bert_jax.data import files, patterns
 from bert_jax.data.labelled.json_files import loads, short
 from bert_jax.data.summary import Document, Summary
-from bert_jax.data.text import builtin, builtin_code, markup, staging, tfds
+from bert_jax.data.text import builtin, markup, staging, tfds
 from bert_jax.data.text.source import NotFetched, Source, documents_of
-from bert_jax.data.text.text_lines import HEADING, lines, looked_at
 
 Files = dict[pathlib.PurePath, list]  # [name, size, time], which identify the content of a file
 JSON_LINES = ('.jsonl', '.json')  # C4's files are named .json.gz
 SUFFIXES = ('.txt', *JSON_LINES)
 COMPRESSED = 3  # an estimate of the characters in a byte of a compressed file
+# The first tag of a text of WikiExtractor.
+DOC = re.compile(r"""<doc( \w+=("[^"]*"|'[^']*'))+>""")
 MAX_BYTES = 8 << 20  # longer lines and documents of text files are split, to fit in memory
 
 
@@ -29,10 +33,10 @@ def source(data: DataConfig, fetch: bool = True) -> Source:
     """
     kind, _, rest = data.corpus.partition(':')
     if data.corpus in ('builtin', 'builtin:prose'):
-        return Source(builtin.documents, builtin.identity())
+        return Source(builtin.prose, builtin.prose_identity())
     if data.corpus == 'builtin:code':
-        size = sum(builtin_code.paths().values())
-        return Source(builtin_code.documents, builtin_code.identity(), size, size)
+        size = sum(builtin.code_modules().values())
+        return Source(builtin.code, {'python': sys.version}, size, size)
     if kind == 'text' and rest:
         return _files(rest, data, fetch)
     if kind == 'tfds' and rest:
@@ -97,15 +101,11 @@ def _files(pattern: str, data: DataConfig, fetch: bool) -> Source:
             file = staging.local(path, staging.cache_of(data)) if remote and fetch else path
             if files.kind(path)[0] in JSON_LINES:
                 rows = lines(file, str(path), -1, summary, decoder)
-                documents = _jsonl(path, rows, data.text_field, summary)
+                documents, ends = _jsonl(path, rows, data.text_field, summary), ''
             else:
-                rows = lines(file, str(path), MAX_BYTES, summary, decoder)
-                rows = looked_at(rows, str(path), summary, data.documents == 'heading')
-                if data.documents == 'line':
-                    documents = ([line] for _, line in rows if line)
-                else:
-                    documents = _split(path, rows, data.documents, summary)
-            yield from markup.counted(documents, str(path), summary)
+                rows, ends = lines(file, str(path), MAX_BYTES, summary, decoder), data.documents
+                documents = _split(path, rows, ends, summary)
+            yield from markup.counted(documents, str(path), summary, ends)
         decoder.finish()
 
     sizes = {path: size for path, (_, size, _) in identity.items()}
@@ -117,7 +117,7 @@ def _local_files(pattern: str) -> tuple[Files, list[pathlib.Path]]:
     """The file of that name, the files below a folder of that name, or the files that match; and
     the paths that are left out: files of other kinds in the folder, or folders that match."""
     if os.path.isdir(pattern):
-        below = [path for path in sorted(pathlib.Path(pattern).rglob('*')) if not path.is_dir()]
+        below = sorted(_below(pattern))
         paths = [path for path in below if files.kind(path)[0] in SUFFIXES]
         kept = {*paths}
         others = [path for path in below if path not in kept and path.name[0] != '.']
@@ -138,6 +138,20 @@ def _local_files(pattern: str) -> tuple[Files, list[pathlib.Path]]:
     }, others
 
 
+def _below(folder: str) -> Iterator[pathlib.Path]:
+    """The files in a folder and in the folders below it. Raises ValueError if one of these folders
+    cannot be read."""
+
+    def refuse(error: OSError) -> NoReturn:
+        raise ValueError(
+            f'the folder {error.filename} cannot be read ({error.strerror}); give a folder that '
+            'has only text, or a pattern of the files'
+        ) from error
+
+    for parent, _, names in os.walk(folder, onerror=refuse):
+        yield from (pathlib.Path(parent, name) for name in names)
+
+
 def _without_text(pattern: str, others: Sequence[pathlib.Path]) -> str:
     """The message for a pattern that names no file of text. others: the paths that it names."""
     kinds = f'{", ".join(SUFFIXES)} (also compressed)'
@@ -154,15 +168,55 @@ def _without_text(pattern: str, others: Sequence[pathlib.Path]) -> str:
     return f'no file matches {pattern!r} (from {pathlib.Path.cwd()}); {advice}'
 
 
+def lines(
+    path: pathlib.PurePath, name: str, longest: int, summary: Summary, decoder: files.Decoder
+) -> Iterator[tuple[int, str]]:
+    """Yields stripped lines with their numbers, in parts of at most `longest` bytes. name: the name
+    of the file in messages."""
+    before, has_text, rest = summary.passed, False, b''
+    for number, content, is_end, passed in files.raw_lines(path, name, longest):
+        where, part = f'{name}:{number}', rest + content
+        end = len(part) if is_end else _cut(part)
+        if not is_end:
+            summary.count(f'lines cut after {longest:,} bytes', where)
+        part, rest = part[:end], part[end:]
+        summary.passed = before + passed
+        text = decoder.decode(part, where).removeprefix('\ufeff').strip()
+        has_text = has_text or bool(text)
+        yield number, text
+    if rest:
+        yield number, decoder.decode(rest, where).strip()
+    if not has_text:
+        summary.count('empty files', name)
+
+
+def _cut(part: bytes) -> int:
+    """The index at which to cut a part of a long line: after its last space, or before its last
+    character if it has no space."""
+    end = part.rfind(b' ') + 1 or len(part)
+    while end == len(part) or (end > 1 and part[end] & 0xC0 == 0x80):
+        end -= 1
+    return end or len(part)
+
+
 def _split(
     path: pathlib.PurePath, lines: Iterator[tuple[int, str]], ends: str, summary: Summary
 ) -> Iterator[Document]:
-    """The documents of a text file, without blank lines. ends: see config.data.documents."""
+    """The documents of a text file, without blank lines. ends: see config.data.documents. Raises
+    ValueError if a line has the markup of WikiExtractor."""
     document: Document = []
     size = 0
     for number, line in lines:
-        is_end = ends == 'blank_line' and not line
-        is_end = is_end or (ends == 'heading' and bool(HEADING.fullmatch(line)))
+        if line.startswith('<doc ') and DOC.match(line):
+            raise ValueError(
+                f'{path}:{number} is {line[:60]!r}, markup of WikiExtractor, which is not text; '
+                'run it with --json, and give its files names that end in .jsonl'
+            )
+        is_end = (
+            ends == 'line'
+            or (ends == 'blank_line' and not line)
+            or (ends == 'heading' and bool(markup.HEADING.fullmatch(line)))
+        )
         if document and (size >= MAX_BYTES or is_end):
             if not is_end:
                 summary.count(f'documents split after {size:,} characters', f'{path}:{number}')

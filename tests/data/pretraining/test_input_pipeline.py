@@ -238,7 +238,7 @@ def test_the_log_says_how_much_text_is_shown(tmp_path, caplog):
     directory = made_stores.write(tmp_path / 'store', documents, documents[:2])
     caplog.set_level('INFO')
     for copies, text in (
-        (0, r'an epoch has 192 rows of 16 tokens, which show \d+% of the text; \d epochs'),
+        (0, r'an epoch has 192 rows of 16 tokens, which show \d+% of the text'),
         (1, r'1 static copy of 192 rows [^;]*; the rest is never shown'),
     ):
         caplog.clear()

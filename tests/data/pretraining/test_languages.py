@@ -111,7 +111,7 @@ def test_languages_are_drawn_by_their_size_to_the_power_of_alpha(store, alpha, s
     rows = len(batch['input_ids'])
     is_pair, language = batch['is_translation'] == 1, batch['token_type_ids'][:, 0]
     assert abs(is_pair.mean() - share) < 2 / rows
-    rows_of = input_pipeline._rows(directory, config, config.train.phases[0], 'train', 'train/0')
+    rows_of = input_pipeline._rows(directory, config, config.train.phases[0], 'train/0')
     sizes = np.array([part.stream.num_chunks for part in rows_of.parts])[:2] ** alpha
     found = np.bincount(language[~is_pair], minlength=2) / (~is_pair).sum()
     assert np.allclose(found, sizes / sizes.sum(), atol=3 / rows)
@@ -123,7 +123,7 @@ def test_languages_are_drawn_by_their_size_to_the_power_of_alpha(store, alpha, s
 def test_a_mixture_has_each_row_of_each_part_once(of):
     total = min(sum(of), 5000)
     place = mixture.place(np.arange(total, dtype=np.int64), of)
-    part, index = place.part.numpy(), place.index.numpy()
+    part, index = (array.numpy() for array in place)
     for i, weight in enumerate(of):
         assert np.array_equal(index[part == i], np.arange((part == i).sum()))
         if total == sum(of):
@@ -218,7 +218,9 @@ def test_pairs_that_do_not_fit_are_counted_and_left_out(store, caplog):
     batch = take((directory, short), 0, 10)
     assert (batch['attention_mask'].sum(1)[batch['is_translation'] == 1] <= limit + 4).all()
     left_out = sum(size > limit for size in sizes)
-    assert f'do not fit in a row, left out: {left_out:,}' in ' '.join(caplog.text.split())
+    log = ' '.join(caplog.text.split())
+    assert f'do not fit in a row, left out: {left_out:,}' in log
+    assert 'phase 1, en-fr an epoch has' in log
 
 
 @pytest.mark.parametrize(
@@ -231,8 +233,10 @@ def test_pairs_that_do_not_fit_are_counted_and_left_out(store, caplog):
     ],
 )
 def test_what_does_not_fit_the_objective_or_the_model_is_refused(names, values, says):
-    with pytest.raises(ValueError, match=re.escape(says)):
-        languages.check(names, configured(**values))
+    config = configured(**values)
+    for wrong in (config, languages.with_names(names, config)):
+        with pytest.raises(ValueError, match=re.escape(says)):
+            languages.check(names, wrong)
     languages.check(['en', 'fr'], configured(objective='mlm', types=0))
 
 

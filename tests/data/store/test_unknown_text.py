@@ -9,7 +9,6 @@ import pytest
 from etils import epath
 
 from bert_jax.config import Config, DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig
-from bert_jax.data import progress
 from bert_jax.data.store import format, preparation, unknown_text
 from bert_jax.data.tokenizers import tokenizer
 from bert_jax.preflight.resolve import resolve
@@ -159,14 +158,6 @@ def test_a_vocabulary_is_trained_on_any_text(kind: str) -> None:
     blob = ''.join(DRAW.choices('abcdefghijklmnopqrstuvwxyz', k=60_000))
     trained = tokenizer.train(['the pump was cleaned. ' * 50, blob], 400, True, kind)
     assert trained.vocab_size > 30
-
-
-def test_training_shows_that_it_goes_on(capsys: pytest.CaptureFixture) -> None:
-    import time
-
-    with progress.waiting('training', every=0.01):
-        time.sleep(0.1)
-    assert 'training: 0 s' in capsys.readouterr().err
 
 
 def test_a_vocabulary_with_nothing_to_predict_is_refused(tmp_path: pathlib.Path) -> None:

@@ -13,7 +13,7 @@ from bert_jax.data.text import builtin
 
 def read():
     summary = Summary()
-    return list(builtin.documents(summary)), summary
+    return list(builtin.prose(summary)), summary
 
 
 def digest(documents):

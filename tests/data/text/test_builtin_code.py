@@ -7,7 +7,7 @@ import pytest
 
 from bert_jax.config import DataConfig
 from bert_jax.data.summary import Summary
-from bert_jax.data.text import builtin_code, readers
+from bert_jax.data.text import builtin, readers
 from bert_jax.data.text.source import Source
 
 MODULE = '''
@@ -33,7 +33,7 @@ def nothing():
 def test_a_statement_is_a_line_and_docstrings_are_left_out(tmp_path: pathlib.Path) -> None:
     path = tmp_path / 'module.py'
     path.write_text(MODULE)
-    assert builtin_code._lines(path) == [
+    assert builtin._code_lines(path) == [
         'class Empty:',
         'pass',
         'class Full:',
@@ -51,9 +51,9 @@ def test_all_modules_in_order_and_in_full() -> None:
     source, summary = readers.source(DataConfig(corpus='builtin:code')), Summary()
     documents = list(source.read(summary))
     assert summary.passed == source.size > 4e6, 'the progress bar ends at 100 %'
-    assert list(builtin_code.paths()) == sorted(builtin_code.paths())
+    assert list(builtin.code_modules()) == sorted(builtin.code_modules())
     assert len(documents) == summary.counts['modules of the standard library'] > 300
-    assert sum(summary.counts.values()) == len(builtin_code.paths())
+    assert sum(summary.counts.values()) == len(builtin.code_modules())
     assert documents == list(source.read(Summary()))
     text = '\n'.join(map('\n'.join, documents))
     assert 'for i in range(' in text
@@ -61,12 +61,12 @@ def test_all_modules_in_order_and_in_full() -> None:
 
 
 def test_every_function_of_a_module_is_there() -> None:
-    path = next(path for path in builtin_code.paths() if path.name == 'bisect.py')
+    path = next(path for path in builtin.code_modules() if path.name == 'bisect.py')
     tree = ast.parse(path.read_bytes())
     names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     assert names == {
         line.split()[1].partition('(')[0]
-        for line in builtin_code._lines(path)
+        for line in builtin._code_lines(path)
         if line.startswith('def ')
     }
 

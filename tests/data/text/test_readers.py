@@ -90,10 +90,11 @@ def test_text_in_another_encoding_is_refused_by_name(tmp_path, number):
 
 
 def test_a_wrong_encoding_ends_a_long_corpus_early(tmp_path):
-    put(tmp_path / 'a.txt', b'caf\xe9\n' * 1_000)
-    documents = readers.source(DataConfig(corpus=f'text:{tmp_path}/a.txt')).read(Summary())
-    with pytest.raises(ValueError, match=r'101 of the first 101 lines .* convert it'):
-        next(documents)
+    wide = (('水火木金' * 12).encode() + b'\xff') * 60  # a share of the characters counts
+    for text, says in ((b'caf\xe9\n' * 1_000, '101 of the first 101'), (wide, '1 of the first 1')):
+        put(tmp_path / 'a.txt', text)
+        with pytest.raises(ValueError, match=rf'{says} lines .* convert it'):
+            read(tmp_path / 'a.txt')
 
 
 @pytest.mark.parametrize('encoding', ['utf-16', 'utf-16-le', 'utf-16-be', 'utf-32', 'utf-32-le'])
@@ -170,6 +171,9 @@ def test_an_error_of_the_disk_names_the_file(tmp_path, monkeypatch):
         disk.DiskError, match=rf'input/output error\) for {path}; line 0 is the last'
     ):
         read(path)
+    monkeypatch.setattr(os, 'scandir', mock.Mock(side_effect=OSError(errno.EACCES, 'x', 'b')))
+    with pytest.raises(ValueError, match=r'the folder b cannot be read \(x\); give a folder'):
+        read(tmp_path)
 
 
 def test_broken_records_are_named_with_file_and_line(tmp_path):
