@@ -9,11 +9,18 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from bert_jax.convert.hf_tokenizer_kind import FAMILIES
-from bert_jax.data.tokenizers import fairseq_sentencepiece, sentencepiece_model, word_bpe
+from bert_jax.data.tokenizers import (
+    fairseq_sentencepiece,
+    model_tokenizer,
+    sentencepiece_model,
+    word_bpe,
+)
 from bert_jax.data.tokenizers.added_tokens import AddedToken, WithAddedTokens
-from bert_jax.data.tokenizers.base import MARKER, FastTokenizer, marker
+from bert_jax.data.tokenizers.base import MARKER, marker
 from bert_jax.data.tokenizers.byte_bpe import ByteBPE
-from bert_jax.data.tokenizers.sentencepiece_model import WORD_MARK, SentencePiece
+from bert_jax.data.tokenizers.fast_tokenizer import FastTokenizer
+from bert_jax.data.tokenizers.model_tokenizer import WORD_MARK
+from bert_jax.data.tokenizers.sentencepiece_model import SentencePiece
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.rows import ROW_FORMATS, RowFormat, format_of
@@ -54,7 +61,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         if vocabulary.lowercase:
             settings['tokenizer_class'] = None
     if vocabulary.kind in fairseq_sentencepiece.FIRST:
-        files = {fairseq_sentencepiece.PUBLISHED: files[sentencepiece_model.MODEL]}
+        files = {fairseq_sentencepiece.PUBLISHED: files[model_tokenizer.MODEL]}
     if isinstance(vocabulary, word_bpe.WordBPE):
         notes += _word_settings(settings, vocabulary, form)
     if settings['tokenizer_class'] is None:
@@ -67,7 +74,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     if isinstance(vocabulary, SentencePiece):
         # bert_jax reads the model, and transformers tokenizer.json.
         options = {'lowercase': vocabulary.lowercase, 'strip_accents': vocabulary.strip_accents}
-        content = vocabulary.files[sentencepiece_model.MODEL]
+        content = vocabulary.files[model_tokenizer.MODEL]
         files |= {'spiece.model': content, **marker(vocabulary.kind, **options)}
     elif MARKER in vocabulary.files and _needs_marker(vocabulary, files):
         files |= vocabulary.files
@@ -194,7 +201,7 @@ def _template(form: RowFormat, vocabulary: Tokenizer) -> processors.PostProcesso
 def _unigram(vocabulary: SentencePiece) -> tuple[tokenizers.Tokenizer, list[str]]:
     """The model for the library `tokenizers`, and lines to print about differences."""
     proto = sentencepiece_model.unigram_proto(
-        vocabulary.files[sentencepiece_model.MODEL],
+        vocabulary.files[model_tokenizer.MODEL],
         'the SentencePiece model is not a unigram model; transformers cannot read it',
     )
     resplit = vocabulary.comma_pieces

@@ -10,6 +10,7 @@ from bert_jax.convert.foreign import read_json
 from bert_jax.data.tokenizers import (
     byte_bpe,
     fairseq_sentencepiece,
+    model_tokenizer,
     sentencepiece_model,
     tokenizer_json,
     word_bpe,
@@ -50,7 +51,7 @@ FILES = {
     'byte_bpe': (byte_bpe.VOCABULARY,),
     **dict.fromkeys(word_bpe.KINDS, (byte_bpe.VOCABULARY,)),
     **dict.fromkeys(
-        fairseq_sentencepiece.FIRST, (fairseq_sentencepiece.PUBLISHED, sentencepiece_model.MODEL)
+        fairseq_sentencepiece.FIRST, (fairseq_sentencepiece.PUBLISHED, model_tokenizer.MODEL)
     ),
 }
 WEIGHTS_ALONE = 'Remove the vocabulary to convert the weights alone, for use with token ids'

@@ -18,7 +18,13 @@ from typing import Any, NamedTuple
 
 import tokenizers
 
-from bert_jax.data.tokenizers import byte_bpe, sentencepiece_model, tokenizer, tokenizer_json
+from bert_jax.data.tokenizers import (
+    byte_bpe,
+    model_tokenizer,
+    sentencepiece_model,
+    tokenizer,
+    tokenizer_json,
+)
 from bert_jax.data.tokenizers.added_tokens import WithAddedTokens
 from bert_jax.data.tokenizers.base import Tokenizer
 from bert_jax.data.tokenizers.wordpiece_vocabulary import VOCABULARY
@@ -127,14 +133,14 @@ def _joined(pieces: list[str], pair: tuple[str, str]) -> list[str]:
 def _scored(vocabulary: Any, words: Sequence[str]) -> Larger:
     """Adds words to a SentencePiece vocabulary. Each word is added in two forms: the one after a
     space and the one after punctuation."""
-    content = vocabulary.files[sentencepiece_model.MODEL]
+    content = vocabulary.files[model_tokenizer.MODEL]
     problem = (
         f'{NAME} does not work with this SentencePiece model, which is not a unigram model; '
         'add the words when you train the model (--user_defined_symbols)'
     )
     proto, bare = (sentencepiece_model.unigram_proto(content, problem) for _ in range(2))
     bare.normalizer_spec.add_dummy_prefix = False
-    models = vocabulary.model, sentencepiece_model.processor(bare.SerializeToString(), 'the model')
+    models = vocabulary.model, model_tokenizer.processor(bare.SerializeToString(), 'the model')
     rules = vocabulary.lowercase, vocabulary.removes_accents
     former = dict[str, tuple[int, ...]]()
     for word in words:
@@ -149,7 +155,7 @@ def _scored(vocabulary: Any, words: Sequence[str]) -> Larger:
         score = sum(proto.pieces[i].score for i in ids) + MARGIN * (len(ids) - 1)
         proto.pieces.add(piece=piece, score=score)
     proto.trainer_spec.vocab_size = len(proto.pieces)
-    files = {**vocabulary.files, sentencepiece_model.MODEL: proto.SerializeToString()}
+    files = {**vocabulary.files, model_tokenizer.MODEL: proto.SerializeToString()}
     return Larger(files, list(former.values()))
 
 
