@@ -154,7 +154,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: pathlib.Path) -> None:
     other = read(mask_token='Ġthe')
     assert other is not None
     assert other.special_pieces.mask == 'Ġthe'
-    with pytest.raises(ValueError, match='does not lowercase text; remove --lowercase'):
+    with pytest.raises(ValueError, match='text is not lowercased, but --lowercase is given'):
         read(lowercase=True)
     with pytest.raises(ValueError, match=r"tokenizer_class is 'BarthezTokenizer'; .* supports"):
         read(tokenizer_class='BarthezTokenizer')

@@ -57,7 +57,10 @@ def from_json(content: str, source: object) -> tokenizers.Tokenizer:
     try:
         return tokenizers.Tokenizer.from_str(content)
     except Exception as error:  # the library raises plain Exception
-        raise ValueError(f'{source} is not a tokenizer.json ({error})') from error
+        raise ValueError(
+            f'{source} is not a tokenizer.json that the library `tokenizers` reads ({error}); '
+            'write it again, or remove it'
+        ) from error
 
 
 def read(folder: epath.Path, **options: Any) -> JsonTokenizer:
