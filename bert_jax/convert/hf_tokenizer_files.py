@@ -104,7 +104,10 @@ def _added(vocabulary: WithAddedTokens) -> dict[str, Any]:
     """Returns the settings of the added tokens and of the special tokens. Without these settings,
     transformers would give them new ids."""
     ids = {piece: i for i, piece in enumerate(vocabulary.pieces)}
-    tokens = [*vocabulary.added, *map(AddedToken, vocabulary.special_pieces.all())]
+    mask, has_space = vocabulary.special_pieces.mask, _has_space(vocabulary.inner)
+    specials = vocabulary.special_pieces.all()
+    tokens = [AddedToken(piece, lstrip=has_space and piece == mask) for piece in specials]
+    tokens += vocabulary.added
     return {
         'added_tokens_decoder': {
             str(ids[token.content]): {'special': not token.normalized, **dataclasses.asdict(token)}
@@ -120,11 +123,16 @@ def _needs_marker(vocabulary: Tokenizer, files: dict[str, bytes]) -> bool:
     return vocabulary.kind != 'tokenizer_json' and 'tokenizer.json' in files
 
 
+def _has_space(vocabulary: Tokenizer) -> bool:
+    """Returns whether tokens may contain the white space before a word."""
+    return vocabulary.kind not in ('wordpiece', *word_bpe.KINDS)
+
+
 def _mask(vocabulary: Tokenizer) -> Any:
     """The mask token for tokenizer_config.json. If tokens contain white space, the white space
     before the mask belongs to it."""
     piece = vocabulary.special_pieces.mask
-    if vocabulary.kind in ('wordpiece', *word_bpe.KINDS):
+    if not _has_space(vocabulary):
         return piece
     flags = {'lstrip': True, 'rstrip': False, 'single_word': False, 'normalized': False}
     return {'__type': 'AddedToken', 'content': piece, 'special': True, **flags}

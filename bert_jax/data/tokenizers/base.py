@@ -157,6 +157,7 @@ class Tokenizer(abc.ABC):
 
     def save(self, directory: pathlib.Path) -> None:
         """Writes the vocabulary. `tokenizer.load` reads it from the directory."""
+        directory.mkdir(parents=True, exist_ok=True)
         for name, content in self.files.items():
             (directory / name).write_bytes(content)
 
