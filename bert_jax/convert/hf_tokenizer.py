@@ -11,7 +11,15 @@ from etils import epath
 from bert_jax.convert import hf_added_tokens
 from bert_jax.convert.foreign import check_vocabulary
 from bert_jax.convert.hf_tokenizer_files import write as write
-from bert_jax.convert.hf_tokenizer_kind import CONFIG, SPECIALS, Folder, kind_of, refuse
+from bert_jax.convert.hf_tokenizer_kind import (
+    CASE,
+    CONFIG,
+    LANGUAGES,
+    SPECIALS,
+    Folder,
+    kind_of,
+    refuse,
+)
 from bert_jax.data.tokenizers import (
     fairseq_sentencepiece,
     sentencepiece_model,
@@ -26,13 +34,6 @@ from bert_jax.data.tokenizers.specials import NAMES, OPTIONAL
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.data.tokenizers.wordpiece_vocabulary import WordPiece
 
-# The key that says whether text is lowercased, and its value if it is missing. None: not known.
-CASE: dict[str, tuple[str, bool | None]] = {
-    'wordpiece': ('do_lower_case', None),
-    'sentencepiece': ('do_lower_case', None),
-    'xlm_bpe': ('do_lowercase_and_remove_accent', True),
-    'flaubert_bpe': ('do_lowercase', False),
-}
 # The keys of tokenizer_config.json that change token ids, and the only values that bert_jax
 # supports. The normalizer in tokenizer.json calls tokenize_chinese_chars handle_chinese_chars.
 EXPECTED: dict[str, dict[str, Any]] = {
@@ -179,8 +180,7 @@ def _load(folder: Folder, kind: str, lowercase: bool) -> Tokenizer:
         return sentencepiece_model.read_folder(path, lowercase=lowercase, strip_accents=strips)
     make = functools.partial(tokenizer.KINDS[kind], path)
     if kind in word_bpe.KINDS:
-        # transformers uses Moses with the rules of these languages by default.
-        return make(lowercase=lowercase, language='fr' if kind == 'flaubert_bpe' else 'en')
+        return make(lowercase=lowercase, language=LANGUAGES[kind])
     if kind == 'byte_bpe':
         prefix = bool(folder.boolean('add_prefix_space'))
         make = functools.partial(make, add_prefix_space=prefix)

@@ -49,6 +49,15 @@ FILES = {
         fairseq_sentencepiece.FIRST, (fairseq_sentencepiece.PUBLISHED, model_tokenizer.MODEL)
     ),
 }
+# The key that says whether text is lowercased, and its value if it is missing. None: not known.
+CASE: dict[str, tuple[str, bool | None]] = {
+    'wordpiece': ('do_lower_case', None),
+    'sentencepiece': ('do_lower_case', None),
+    'xlm_bpe': ('do_lowercase_and_remove_accent', True),
+    'flaubert_bpe': ('do_lowercase', False),
+}
+# The languages whose rules of Moses transformers uses.
+LANGUAGES = {'xlm_bpe': 'en', 'flaubert_bpe': 'fr'}
 WEIGHTS_ALONE = 'Remove the vocabulary to convert the weights alone, for use with token ids'
 
 
