@@ -11,7 +11,7 @@ import tokenizers
 
 from bert_jax.convert.hf_tokenizer_kind import ADDED, CONFIG, SPECIALS, WEIGHTS_ALONE, Folder
 from bert_jax.data.tokenizers import tokenizer_json
-from bert_jax.data.tokenizers.added_tokens import AddedToken, WithAddedTokens
+from bert_jax.data.tokenizers.added_tokens import AddedToken
 from bert_jax.data.tokenizers.tokenizer import Tokenizer, WordPiece
 
 LISTS = ('additional_special_tokens', 'extra_special_tokens')
@@ -117,9 +117,8 @@ def difference(
 ) -> str:
     """Returns what a tokenizer.json does in another way than the vocabulary; '' if nothing was
     found. Some texts are tried, of which some have added tokens."""
-    inner = vocabulary.inner if isinstance(vocabulary, WithAddedTokens) else vocabulary
-    if isinstance(inner, WordPiece):
-        ours = _sections(inner.model)
+    if isinstance(vocabulary, WordPiece):
+        ours = _sections(vocabulary.model)
         for section, value in _sections(theirs).items():
             if value != ours[section]:
                 return f'has another {section}'

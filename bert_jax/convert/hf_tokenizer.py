@@ -35,13 +35,12 @@ from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.data.tokenizers.wordpiece_vocabulary import WordPiece
 
 # The keys of tokenizer_config.json that change token ids, and the only values that bert_jax
-# supports. The normalizer in tokenizer.json calls tokenize_chinese_chars handle_chinese_chars.
+# supports without a tokenizer.json.
 EXPECTED: dict[str, dict[str, Any]] = {
     'wordpiece': {
         'do_basic_tokenize': True,
         'clean_text': True,
         'tokenize_chinese_chars': True,
-        'handle_chinese_chars': True,
         'wordpieces_prefix': '##',
         'max_input_chars_per_word': 100,
     },
@@ -106,6 +105,7 @@ def _with_added(
         notes.append(f'{number} {what} found in text{such}: {first!r}')
     if not folder.described:
         return (WithAddedTokens(vocabulary, tokens) if tokens else vocabulary), notes
+    # transformers prefers these settings, unless the class uses tokenizer.json as it is.
     settings = {
         'lowercase': lowercase,
         'strip_accents': folder.boolean('strip_accents'),
@@ -113,21 +113,14 @@ def _with_added(
         'add_prefix_space': folder.boolean('add_prefix_space'),
     }
     complete = hf_added_tokens.completed(folder, tokens, settings if kind != JSON else {})
-    if kind == JSON:
-        is_same = complete.to_str() == folder.fast().to_str()
-    else:
-        reason = hf_added_tokens.difference(complete, vocabulary, tokens)
-        is_same = not reason
-        if reason and not tokens:
-            notes.append(f'tokenizer.json is used, which {reason}')
-    return (vocabulary if is_same else _json_tokenizer(folder, complete.to_str())), notes
-
-
-def _json_tokenizer(folder: Folder, content: str) -> Tokenizer:
-    """Returns the tokenizer of a tokenizer.json, with the special tokens that the folder names."""
-    source = folder.directory / tokenizer_json.FILE
-    make = functools.partial(tokenizer_json.JsonTokenizer, content.encode(), source=source)
-    return _with_names(folder, make)
+    reason = hf_added_tokens.difference(complete, vocabulary, tokens)
+    if not reason:
+        return vocabulary, notes
+    if not tokens:
+        notes.append(f'tokenizer.json is used, which {reason}')
+    content, path = complete.to_str().encode(), folder.directory / tokenizer_json.FILE
+    make = functools.partial(tokenizer_json.JsonTokenizer, content, source=path)
+    return _with_names(folder, make), notes
 
 
 def _with_names(folder: Folder, make: Callable[..., Tokenizer]) -> Tokenizer:
