@@ -118,17 +118,14 @@ def train(
     `vocab_size` is too small, or as `moses.Rules` does.
     """
     check_accents(kind, lowercase, strip_accents)
-    rules = {name: moses.Rules(kind, lowercase, name) for name in _languages(kind, language)}
-    words = [
-        line
-        for name, rule in rules.items()
-        for line in moses.split(
-            texts
-            if isinstance(language, str) or kind == 'flaubert_bpe'
-            else [text for text, its in zip(texts, language, strict=True) if its == name],
-            rule,
-        )
-    ]
+    if kind == 'flaubert_bpe':
+        language = 'fr'
+    languages = [language] * len(texts) if isinstance(language, str) else language
+    rules = {name: moses.Rules(kind, lowercase, name) for name in dict.fromkeys(languages)}
+    words = list[str]()
+    for name, rule in rules.items():
+        chosen = [text for text, its in zip(texts, languages, strict=True) if its == name]
+        words += moses.split(chosen, rule)
     chars = alphabet(words, str, vocab_size // 4, vocab_size)
     # The trainer's order of characters is random unless they are special tokens (see WordPiece).
     first = [*('<s>', '</s>', '<pad>', '<unk>'), *RESERVED, *chars, *(char + END for char in chars)]
@@ -145,12 +142,6 @@ def train(
     model = trained(backend, trainer, words)
     merges = [(a, b) for a, b in model['merges']]
     return WordBPE(model['vocab'], merges, next(iter(rules.values())))
-
-
-def _languages(kind: str, language: str | Sequence[str]) -> list[str]:
-    if kind == 'flaubert_bpe':
-        return ['fr']
-    return [language] if isinstance(language, str) else list(dict.fromkeys(language))
 
 
 def _word_tokenizer(model: models.BPE) -> tokenizers.Tokenizer:
@@ -170,19 +161,13 @@ def _source_spans(text: str, words: str) -> list[Span]:
     """
     ours, owners = _plain(text)
     theirs, places_of = _plain(words)
-    found = [(0, 0)] * len(theirs)
-    i = j = 0
+    found, i, j = list[Span](), 0, 0
     while j < len(theirs):
-        skipped, added = (
-            (0, 0) if ours[i : i + 1] == theirs[j] else _difference(ours[i:], theirs[j:])
-        )
-        if not skipped and not added:
-            found[j] = (owners[i], owners[i] + 1)
-            i, j = i + 1, j + 1
-            continue
+        agree = ours[i : i + 1] == theirs[j]
+        skipped, added = (1, 1) if agree else _difference(ours[i:], theirs[j:])
         start = owners[i] if i < len(owners) else len(text)
         end = owners[i + skipped - 1] + 1 if skipped else start
-        found[j : j + added] = [(start, end)] * added
+        found += [(start, end)] * added
         i, j = i + skipped, j + added
     result, last = [], (0, 0)
     by_place = dict(zip(places_of, found, strict=True))
