@@ -1,6 +1,7 @@
 """Reads the tokens that a Hugging Face folder adds to its vocabulary, and compares the ids of a
 tokenizer.json with those of bert_jax."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ import tokenizers
 from bert_jax.convert.hf_tokenizer_kind import ADDED, CONFIG, SPECIALS, WEIGHTS_ALONE, Folder
 from bert_jax.data.tokenizers import tokenizer_json
 from bert_jax.data.tokenizers.added_tokens import AddedToken
-from bert_jax.data.tokenizers.tokenizer import Tokenizer
+from bert_jax.data.tokenizers.tokenizer import Tokenizer, WordPiece
 
 LISTS = ('additional_special_tokens', 'extra_special_tokens')
 FLAGS = ('lstrip', 'rstrip', 'single_word', 'normalized')
@@ -93,70 +94,47 @@ def beyond(
 
 
 def completed(
-    described: Mapping[str, Any],
-    added: Sequence[AddedToken],
-    options: Mapping[str, Any],
-    lowercase: bool | None,
-) -> dict[str, Any]:
-    """Returns a tokenizer.json with all added tokens and with the settings of
-    tokenizer_config.json, because transformers gives these precedence."""
-    values = json.loads(json.dumps(described))
-    listed = values.get('added_tokens') or []
-    ids = {token['content']: token['id'] for token in listed}
-    pieces = _pieces(values)
-    following = len(pieces.keys() | ids.keys())
-    for token in added:
-        if token.content in ids:
-            continue
-        number = pieces.get(token.content)
-        if number is None:
-            number, following = following, following + 1
-        flags = {key: getattr(token, key) for key in FLAGS}
-        listed.append({'id': number, 'content': token.content, 'special': False, **flags})
-    values['added_tokens'] = sorted(listed, key=lambda token: token['id'])
-    normalizer, splitter = values.get('normalizer'), values.get('pre_tokenizer')
-    if isinstance(normalizer, dict) and normalizer.get('type') == 'BertNormalizer':
-        stated = {'strip_accents': options.get('strip_accents'), 'lowercase': lowercase}
-        normalizer |= {key: x for key, x in stated.items() if x is not None}
-    byte_level = isinstance(splitter, dict) and splitter.get('type') == 'ByteLevel'
-    if byte_level and 'add_prefix_space' in options:
-        splitter['add_prefix_space'] = bool(options['add_prefix_space'])
-    return values
+    folder: Folder, added: Sequence[AddedToken], settings: Mapping[str, bool | None]
+) -> tokenizers.Tokenizer:
+    """Returns the tokenizer of tokenizer.json with all added tokens, and with settings of
+    tokenizer_config.json, because transformers gives these precedence.
 
-
-def _pieces(values: Mapping[str, Any]) -> dict[str, int]:
-    vocab = values.get('model', {}).get('vocab', {})
-    return vocab if isinstance(vocab, dict) else {x[0]: i for i, x in enumerate(vocab)}
-
-
-def loads(described: Mapping[str, Any]) -> bool:
-    """Returns whether the library `tokenizers` can read a tokenizer.json. It needs more keys than
-    bert_jax."""
-    try:
-        tokenizer_json.from_json(json.dumps(described), tokenizer_json.FILE)
-    except ValueError:
-        return False
-    return bool(described)
-
-
-def without_truncation(described: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    """The tokenizer of a tokenizer.json, without its truncation and its padding."""
-    theirs = tokenizer_json.from_json(json.dumps(described), tokenizer_json.FILE)
-    theirs.no_truncation()
-    theirs.no_padding()
-    return theirs
+    settings: attributes of the normalizer or of the part that splits text. None: not set.
+    """
+    made = folder.fast()
+    listed = {token.content for token in made.get_added_tokens_decoder().values()}
+    new = [dataclasses.asdict(token) for token in added if token.content not in listed]
+    made.add_tokens([tokenizers.AddedToken(**values) for values in new])
+    for part in (made.normalizer, made.pre_tokenizer):
+        for key, value in settings.items():
+            if value is not None and hasattr(part, key):
+                setattr(part, key, value)
+    return made
 
 
 def difference(
-    described: Mapping[str, Any], vocabulary: Tokenizer, added: Collection[AddedToken]
+    theirs: tokenizers.Tokenizer, vocabulary: Tokenizer, added: Collection[AddedToken]
 ) -> str:
-    """Returns a text that has other ids with a tokenizer.json than with the vocabulary; '' if all
-    texts that are tried have the same ids. Some of these texts have added tokens."""
-    theirs = without_truncation(described)
+    """Returns what a tokenizer.json does in another way than the vocabulary; '' if nothing was
+    found. Some texts are tried, of which some have added tokens."""
+    if isinstance(vocabulary, WordPiece):
+        ours = _sections(vocabulary.model)
+        for section, value in _sections(theirs).items():
+            if value != ours[section]:
+                return f'has another {section}'
     texts = [*TEXTS]
     for token in added:
         texts += [f'the {token.content} fox', f'a{token.content}b']
     for text, ids in zip(texts, vocabulary.encode_batch(texts), strict=True):
         if theirs.encode(text, add_special_tokens=False).ids != ids:
-            return text
+            return f'gives other ids to a text: {text!r}'
     return ''
+
+
+def _sections(model: tokenizers.Tokenizer) -> dict[str, Any]:
+    """The sections of a tokenizer.json that determine the ids of ordinary text."""
+    values = json.loads(model.to_str())
+    normalizer = values['normalizer'] or {}
+    if normalizer.get('strip_accents', '') is None:
+        normalizer['strip_accents'] = normalizer['lowercase']
+    return {section: values[section] for section in ('normalizer', 'pre_tokenizer', 'model')}

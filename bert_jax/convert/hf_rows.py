@@ -2,11 +2,10 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert import hf_added_tokens
 from bert_jax.convert.hf_tokenizer_kind import CONFIG, SPECIALS, Folder
 from bert_jax.data.tokenizers import tokenizer_json, word_bpe
 from bert_jax.data.tokenizers.added_tokens import WithAddedTokens
@@ -52,12 +51,12 @@ def _row_format(
     if inner.kind in word_bpe.KINDS:
         # transformers puts <s> in front, with which XLM was not pretrained.
         pieces, is_fine_tuned = vocabulary.special_pieces, bool({*TASK_HEADS} & {*heads})
-        has_bos = pieces.bos != pieces.cls and _bos(folder) == pieces.bos
+        named = folder.specials(CONFIG) | folder.specials(SPECIALS)
+        has_bos = pieces.bos != pieces.cls and named.get('bos', '<s>') == pieces.bos
         return (BOS if is_fine_tuned and has_bos else ''), ''
     alone = inner.kind == tokenizer_json.JsonTokenizer.kind
-    described = folder.described
-    if hf_added_tokens.loads(described) and (alone or described.get('post_processor')):
-        return _of_file(described, model, vocabulary)
+    if folder.described and (alone or folder.described.get('post_processor')):
+        return _of_file(folder, model, vocabulary)
     found = BY_KIND.get(inner.kind, '')
     if found == 'bert' and not model.has_types:
         found = 'distilbert'
@@ -65,11 +64,9 @@ def _row_format(
     return ('' if same else found), ''
 
 
-def _of_file(
-    described: Mapping[str, Any], model: ModelConfig, vocabulary: Tokenizer
-) -> tuple[Any, str]:
+def _of_file(folder: Folder, model: ModelConfig, vocabulary: Tokenizer) -> tuple[Any, str]:
     """The result of `_row_format` for a tokenizer.json."""
-    theirs = hf_added_tokens.without_truncation(described)
+    theirs = folder.fast()
     plain = [theirs.encode(text, add_special_tokens=False).ids for text in 'ab']
     encodings = [theirs.encode('a'), theirs.encode('a', 'b')]
     rows = [(row.ids, row.type_ids if model.has_types else []) for row in encodings]
@@ -83,14 +80,3 @@ def _of_file(
         f'tokenizer.json makes the row "{tokens}" of the texts "a" and "b"; bert_jax puts '
         'other special tokens around texts, so its predictions may differ'
     )
-
-
-def _bos(folder: Folder) -> str:
-    """The first special token of the texts of XLM and FlauBERT in transformers."""
-    for name in (SPECIALS, CONFIG):
-        stated = folder.read(name).get('bos_token')
-        if isinstance(stated, Mapping):
-            stated = stated.get('content')
-        if stated:
-            return str(stated)
-    return '<s>'

@@ -8,17 +8,32 @@ from typing import Any
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-from bert_jax.convert.hf_tokenizer_kind import FAMILIES
-from bert_jax.data.tokenizers import fairseq_sentencepiece, sentencepiece_model, word_bpe
+from bert_jax.convert.hf_tokenizer_kind import CASE, FAMILIES, LANGUAGES
+from bert_jax.data.tokenizers import (
+    fairseq_sentencepiece,
+    model_tokenizer,
+    sentencepiece_model,
+    word_bpe,
+)
 from bert_jax.data.tokenizers.added_tokens import AddedToken, WithAddedTokens
-from bert_jax.data.tokenizers.base import MARKER, FastTokenizer, marker
+from bert_jax.data.tokenizers.base import MARKER, marker
 from bert_jax.data.tokenizers.byte_bpe import ByteBPE
-from bert_jax.data.tokenizers.sentencepiece_model import WORD_MARK, SentencePiece
+from bert_jax.data.tokenizers.fast_tokenizer import FastTokenizer
+from bert_jax.data.tokenizers.model_tokenizer import WORD_MARK
+from bert_jax.data.tokenizers.sentencepiece_model import SentencePiece
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
 from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.rows import ROW_FORMATS, RowFormat, format_of
 
 UNLIKELY = -1e4  # the score of a piece that is never chosen
+# The name that a file of a vocabulary has in transformers, by the kind of the vocabulary.
+NAMES = {
+    ('sentencepiece', model_tokenizer.MODEL): 'spiece.model',
+    **{
+        (kind, model_tokenizer.MODEL): fairseq_sentencepiece.PUBLISHED
+        for kind in fairseq_sentencepiece.FIRST
+    },
+}
 
 
 def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
@@ -26,54 +41,54 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
 
     Raises ValueError if transformers has no tokenizer that gives the same ids.
     """
-    vocabulary, model_type = source.vocabulary, source.config.model_type
+    vocabulary, form = source.vocabulary, format_of(source.config)
     if vocabulary is None:
         return []
-    added: dict[str, Any] = {}
-    if isinstance(vocabulary, WithAddedTokens):
-        added, vocabulary = _added(vocabulary), vocabulary.inner
-    notes = list[str]()
-    files = {name: x for name, x in vocabulary.files.items() if name != MARKER}
-    form = format_of(source.config)
+    inner = vocabulary.inner if isinstance(vocabulary, WithAddedTokens) else vocabulary
+    name, kind = _class_of(inner, source.config.model_type, form), inner.kind
     settings: dict[str, Any] = {
-        'tokenizer_class': _class_of(vocabulary, model_type, form),
-        # RoBERTa's table has two more positions than it can use.
-        'model_max_length': getattr(
-            source.config, 'longest_row', source.config.max_position_embeddings
-        ),
-        **{f'{role}_token': x for role, x in vocabulary.special_pieces.by_role().items()},
+        'tokenizer_class': name or 'PreTrainedTokenizerFast',
+        'model_max_length': source.config.longest_row,
+        **{f'{role}_token': x for role, x in inner.special_pieces.by_role().items()},
+        'padding_side': 'left' if form.pad_left else None,
+        'strip_accents': inner.strip_accents,
+        'add_prefix_space': inner.add_prefix_space if isinstance(inner, ByteBPE) else None,
     }
-    settings['mask_token'] = _mask(vocabulary)
-    if model_type == 'xlnet':
-        settings['padding_side'] = 'left'
-    if vocabulary.kind in ('wordpiece', 'sentencepiece'):
-        settings['do_lower_case'] = vocabulary.lowercase
-        settings['strip_accents'] = vocabulary.strip_accents
-    if isinstance(vocabulary, ByteBPE):
-        settings['add_prefix_space'] = vocabulary.add_prefix_space
-        if vocabulary.lowercase:
-            settings['tokenizer_class'] = None
-    if vocabulary.kind in fairseq_sentencepiece.FIRST:
-        files = {fairseq_sentencepiece.PUBLISHED: files[sentencepiece_model.MODEL]}
-    if isinstance(vocabulary, word_bpe.WordBPE):
-        notes += _word_settings(settings, vocabulary, form)
-    if settings['tokenizer_class'] is None:
-        described, more = _fast_tokenizer(vocabulary, model_type, form)
+    if kind in CASE:
+        settings[CASE[kind][0]] = inner.lowercase
+    if kind in word_bpe.KINDS:  # transformers puts the bos token in front of a text
+        settings['bos_token'] = inner.special_pieces.by_role()[form.before[0]]
+    elif kind != 'wordpiece':
+        settings['mask_token'] = {
+            '__type': 'AddedToken',
+            **_special(inner.special_pieces.mask, inner),
+        }
+    if isinstance(vocabulary, WithAddedTokens):
+        settings['added_tokens_decoder'] = _added(vocabulary)
+    language = LANGUAGES.get(kind, '')
+    notes = list[str]()
+    if inner.language != language:
+        notes = [f'transformers uses the rules of {language!r}, and bert_jax {inner.language!r}']
+    # Without MARKER, bert_jax reads the files as transformers does.
+    keeps_marker = name is None or inner.language != language
+    files = {
+        NAMES.get((kind, file), file): content
+        for file, content in inner.files.items()
+        if keeps_marker or file != MARKER
+    }
+    if name is None:
+        made, more = _fast_tokenizer(inner, source.config.model_type, form)
+        files |= {'tokenizer.json': made.to_str().encode()}
         notes += more
-        settings['tokenizer_class'] = 'PreTrainedTokenizerFast'
         if len(form.types) > 1:  # the generic class leaves token types out by default
             settings['model_input_names'] = ['input_ids', 'token_type_ids', 'attention_mask']
-        files = {'tokenizer.json': described.to_str().encode()}
-    if isinstance(vocabulary, SentencePiece):
+    if isinstance(inner, SentencePiece):
         # bert_jax reads the model, and transformers tokenizer.json.
-        options = {'lowercase': vocabulary.lowercase, 'strip_accents': vocabulary.strip_accents}
-        content = vocabulary.files[sentencepiece_model.MODEL]
-        files |= {'spiece.model': content, **marker(vocabulary.kind, **options)}
-    elif MARKER in vocabulary.files and _needs_marker(vocabulary, files):
-        files |= vocabulary.files
-    for name, content in files.items():
-        (directory / name).write_bytes(content)
-    settings = {key: value for key, value in settings.items() if value is not None} | added
+        options = {'lowercase': inner.lowercase, 'strip_accents': inner.strip_accents}
+        files |= marker(kind, **options)
+    for file, content in files.items():
+        (directory / file).write_bytes(content)
+    settings = {key: value for key, value in settings.items() if value is not None}
     (directory / 'tokenizer_config.json').write_text(json.dumps(settings, indent=2) + '\n')
     return notes
 
@@ -88,60 +103,28 @@ def _class_of(vocabulary: Tokenizer, model_type: str, form: RowFormat) -> str | 
     if vocabulary.kind in fairseq_sentencepiece.FIRST:  # also in models of other families
         owner = next(x for x, (_, kind) in FAMILIES.items() if kind == vocabulary.kind)
     name, kind = FAMILIES.get(owner, ('', ''))
-    if kind != vocabulary.kind or kind == 'sentencepiece':
+    is_lowercase_bytes = isinstance(vocabulary, ByteBPE) and vocabulary.lowercase
+    if kind != vocabulary.kind or kind == 'sentencepiece' or is_lowercase_bytes:
         return None
     return name if kind in word_bpe.KINDS or ROW_FORMATS[owner] == form else None
 
 
+def _special(piece: str, vocabulary: Tokenizer) -> dict[str, Any]:
+    """The settings of a special token. If tokens contain white space, the white space before the
+    mask belongs to it."""
+    has_space = vocabulary.kind not in ('wordpiece', *word_bpe.KINDS)
+    lstrip = has_space and piece == vocabulary.special_pieces.mask
+    return {'special': True, **dataclasses.asdict(AddedToken(piece, lstrip=lstrip))}
+
+
 def _added(vocabulary: WithAddedTokens) -> dict[str, Any]:
-    """Returns the settings of the added tokens and of the special tokens. Without these settings,
+    """The settings of the special tokens and of the added tokens by id. Without these settings,
     transformers would give them new ids."""
     ids = {piece: i for i, piece in enumerate(vocabulary.pieces)}
-    tokens = [*vocabulary.added, *map(AddedToken, vocabulary.special_pieces.all())]
-    return {
-        'added_tokens_decoder': {
-            str(ids[token.content]): {'special': not token.normalized, **dataclasses.asdict(token)}
-            for token in tokens
-        }
-    }
-
-
-def _needs_marker(vocabulary: Tokenizer, files: dict[str, bytes]) -> bool:
-    """Returns whether bert_jax needs a file of its own beside those of transformers."""
-    if isinstance(vocabulary, word_bpe.WordBPE):
-        return vocabulary.rules.language not in ('en', 'fr')
-    return vocabulary.kind != 'tokenizer_json' and 'tokenizer.json' in files
-
-
-def _mask(vocabulary: Tokenizer) -> Any:
-    """The mask token for tokenizer_config.json. If tokens contain white space, the white space
-    before the mask belongs to it."""
-    piece = vocabulary.special_pieces.mask
-    if vocabulary.kind in ('wordpiece', *word_bpe.KINDS):
-        return piece
-    flags = {'lstrip': True, 'rstrip': False, 'single_word': False, 'normalized': False}
-    return {'__type': 'AddedToken', 'content': piece, 'special': True, **flags}
-
-
-def _word_settings(
-    settings: dict[str, Any], vocabulary: word_bpe.WordBPE, form: RowFormat
-) -> list[str]:
-    """Adds the settings of XLM and FlauBERT; returns lines to print."""
-    if settings['tokenizer_class'] is None:
-        raise ValueError(
-            f'transformers has vocabularies of the kind {vocabulary.kind} for the family '
-            f'{vocabulary.kind.removesuffix("_bpe")} only'
-        )
-    # transformers puts the bos token in front of a text.
-    settings['bos_token'] = vocabulary.special_pieces.by_role()[form.before[0]]
-    rules = vocabulary.rules
-    if vocabulary.kind == 'flaubert_bpe':
-        settings['do_lowercase'] = rules.lowercase
-        return []
-    settings['do_lowercase_and_remove_accent'] = rules.lowercase
-    if rules.language == 'en':
-        return []
-    return [f'transformers splits text as English; here it is split as {rules.language!r}']
+    tokens = [_special(piece, vocabulary.inner) for piece in vocabulary.special_pieces.all()]
+    for token in vocabulary.added:
+        tokens.append({'special': not token.normalized, **dataclasses.asdict(token)})
+    return {str(ids[token['content']]): token for token in tokens}
 
 
 def _fast_tokenizer(
@@ -150,19 +133,19 @@ def _fast_tokenizer(
     """A tokenizer of the library `tokenizers` with the special tokens and the layout of rows, and
     lines to print."""
     notes = list[str]()
-    if isinstance(vocabulary, FastTokenizer):
-        made = tokenizers.Tokenizer.from_str(vocabulary.model.to_str())
-    elif isinstance(vocabulary, SentencePiece):
+    if isinstance(vocabulary, SentencePiece):
         made, notes = _unigram(vocabulary)
+    elif isinstance(vocabulary, FastTokenizer) and vocabulary.kind not in word_bpe.KINDS:
+        made = tokenizers.Tokenizer.from_str(vocabulary.model.to_str())
     else:
         raise ValueError(
             f'transformers has no vocabulary of the kind {vocabulary.kind} for {model_type}'
         )
-    names = vocabulary.special_pieces
+    mask = vocabulary.special_pieces.mask
     made.add_special_tokens(
         [
-            tokenizers.AddedToken(piece, special=True, normalized=False, lstrip=piece == names.mask)
-            for piece in dict.fromkeys(names.all())
+            tokenizers.AddedToken(piece, special=True, normalized=False, lstrip=piece == mask)
+            for piece in dict.fromkeys(vocabulary.special_pieces.all())
         ]
     )
     made.post_processor = _template(form, vocabulary)
@@ -194,7 +177,7 @@ def _template(form: RowFormat, vocabulary: Tokenizer) -> processors.PostProcesso
 def _unigram(vocabulary: SentencePiece) -> tuple[tokenizers.Tokenizer, list[str]]:
     """The model for the library `tokenizers`, and lines to print about differences."""
     proto = sentencepiece_model.unigram_proto(
-        vocabulary.files[sentencepiece_model.MODEL],
+        vocabulary.files[model_tokenizer.MODEL],
         'the SentencePiece model is not a unigram model; transformers cannot read it',
     )
     resplit = vocabulary.comma_pieces

@@ -2,17 +2,22 @@
 
 import dataclasses
 import functools
+import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NoReturn
+
+import tokenizers
 
 from bert_jax.convert.foreign import read_json
 from bert_jax.data.tokenizers import (
     byte_bpe,
     fairseq_sentencepiece,
+    model_tokenizer,
     sentencepiece_model,
     tokenizer_json,
     word_bpe,
+    wordpiece_vocabulary,
 )
 from bert_jax.data.tokenizers.base import MARKER
 
@@ -34,25 +39,25 @@ FAMILIES = {
 CLASSES = dict(FAMILIES.values())
 # These classes use tokenizer.json as it is.
 GENERIC = ('PreTrainedTokenizer', 'TokenizersBackend')
-# Classes of families that bert_jax does not have. It reads them if there is a tokenizer.json.
-_OTHERS = """
-    BarthezTokenizer BartTokenizer BigBirdTokenizer CodeLlamaTokenizer CohereTokenizer
-    DebertaTokenizer DebertaV2Tokenizer GPT2Tokenizer GPTNeoXTokenizer GemmaTokenizer
-    HerbertTokenizer LlamaTokenizer LongformerTokenizer MBartTokenizer MPNetTokenizer NllbTokenizer
-    Qwen2Tokenizer RemBertTokenizer T5Tokenizer
-"""
-OTHERS = frozenset(_OTHERS.split())
 # The files of each kind, of which one has to exist.
-WORDS = ('vocab.txt',)
 FILES = {
-    'wordpiece': WORDS,
+    'wordpiece': (wordpiece_vocabulary.VOCABULARY,),
     'sentencepiece': sentencepiece_model.MODELS,
     'byte_bpe': (byte_bpe.VOCABULARY,),
     **dict.fromkeys(word_bpe.KINDS, (byte_bpe.VOCABULARY,)),
     **dict.fromkeys(
-        fairseq_sentencepiece.FIRST, (fairseq_sentencepiece.PUBLISHED, sentencepiece_model.MODEL)
+        fairseq_sentencepiece.FIRST, (fairseq_sentencepiece.PUBLISHED, model_tokenizer.MODEL)
     ),
 }
+# The key that says whether text is lowercased, and its value if it is missing. None: not known.
+CASE: dict[str, tuple[str, bool | None]] = {
+    'wordpiece': ('do_lower_case', None),
+    'sentencepiece': ('do_lower_case', None),
+    'xlm_bpe': ('do_lowercase_and_remove_accent', True),
+    'flaubert_bpe': ('do_lowercase', False),
+}
+# The languages whose rules of Moses transformers uses.
+LANGUAGES = {'xlm_bpe': 'en', 'flaubert_bpe': 'fr'}
 WEIGHTS_ALONE = 'Remove the vocabulary to convert the weights alone, for use with token ids'
 
 
@@ -83,16 +88,29 @@ class Folder:
         return self.read(CONFIG)
 
     def boolean(self, key: str) -> bool | None:
-        """An entry of `options`. Raises ValueError if it is not true, false or null."""
-        return boolean(self.options, key, self.directory / CONFIG)
+        """An entry of `options`; None if it is missing. Raises ValueError if it is not a bool."""
+        value = self.options.get(key)
+        if value is not None and not isinstance(value, bool):
+            path = self.directory / CONFIG
+            raise ValueError(f'{path}: {key} must be true or false, not {value!r}')
+        return value
 
+    def fast(self) -> tokenizers.Tokenizer:
+        """The tokenizer of tokenizer.json. Raises ValueError if the file does not describe one."""
+        source = self.directory / tokenizer_json.FILE
+        made = tokenizer_json.from_json(json.dumps(self.described), source)
+        made.no_truncation()
+        made.no_padding()
+        return made
 
-def boolean(values: Mapping[str, Any], key: str, path: pathlib.Path) -> bool | None:
-    """The value of a key; None if it is missing. Raises ValueError if it is of another type."""
-    value = values.get(key)
-    if value is not None and not isinstance(value, bool):
-        raise ValueError(f'{path}: {key} must be true or false, not {value!r}')
-    return value
+    def specials(self, name: str) -> dict[str, str]:
+        """The special tokens that a file names, by role."""
+        found = dict[str, str]()
+        for key, token in self.read(name).items():
+            content = token.get('content') if isinstance(token, dict) else token
+            if key.endswith('_token') and isinstance(content, str):
+                found[key.removesuffix('_token')] = content
+        return found
 
 
 def kind_of(folder: Folder, model_type: str) -> str:
@@ -100,28 +118,23 @@ def kind_of(folder: Folder, model_type: str) -> str:
     directory, described = folder.directory, folder.described
     if (directory / MARKER).exists():  # a folder that bert_jax wrote
         return str(read_json(directory / MARKER).get('kind'))
-    stated = ''
     # transformers looks for the class in tokenizer_config.json first.
-    for name in (CONFIG, 'config.json'):
-        if found := folder.read(name).get('tokenizer_class'):
-            stated = str(found).removesuffix('Fast')
-            if stated in OTHERS and described:
-                return tokenizer_json.JsonTokenizer.kind
-            if stated not in (*CLASSES, *GENERIC):
-                refuse(directory / name, 'tokenizer_class', found, ', '.join(CLASSES))
-            break
+    names = [n for n in (CONFIG, 'config.json') if folder.read(n).get('tokenizer_class')]
+    found = str(folder.read(names[0])['tokenizer_class']) if names else ''
+    stated = found.removesuffix('Fast')
     usual, kind = FAMILIES.get(model_type, FAMILIES['bert'])
     kind = CLASSES.get(stated, kind)
-    if model_type not in FAMILIES and stated not in CLASSES and described:
-        return tokenizer_json.JsonTokenizer.kind
-    is_bert = kind == 'wordpiece' and _splits_like_bert(described)
-    if stated in GENERIC and described and not is_bert:
-        return tokenizer_json.JsonTokenizer.kind
-    if kind == 'wordpiece' or any((directory / name).exists() for name in FILES[kind]):
-        return kind
+    has_files = any((directory / name).exists() for name in FILES[kind])
     if described:
-        return tokenizer_json.JsonTokenizer.kind
-    if any((directory / name).exists() for name in WORDS) and stated not in CLASSES:
+        is_bert = kind == 'wordpiece' and _splits_like_bert(described)
+        is_known = stated in CLASSES or (model_type in FAMILIES and stated in ('', *GENERIC))
+        own_files = has_files and kind != 'wordpiece' and stated not in GENERIC
+        return kind if is_known and (is_bert or own_files) else tokenizer_json.JsonTokenizer.kind
+    if stated not in ('', *CLASSES, *GENERIC):
+        refuse(directory / names[0], 'tokenizer_class', found, ', '.join(CLASSES))
+    if has_files or kind == 'wordpiece':
+        return kind
+    if stated not in CLASSES and (directory / wordpiece_vocabulary.VOCABULARY).exists():
         return 'wordpiece'
     raise ValueError(
         f'{directory} has no {" or ".join(FILES[kind])}, the vocabulary of a '

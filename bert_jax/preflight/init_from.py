@@ -1,7 +1,6 @@
 """Pretraining that starts from a checkpoint, config.init_from: which settings it takes from it."""
 
 import dataclasses
-import functools
 import hashlib
 
 from etils import epath
@@ -19,11 +18,11 @@ from bert_jax.training.workdir import CONFIG
 SHOWN = 5  # new tokens in the log
 
 
-def start_from(config: Config, extended: bool = False) -> Config:
+def start_from(config: Config, own: epath.Path | None = None) -> Config:
     """`config` with the architecture, the vocabulary and the case of config.init_from. Raises
     ValueError for settings that differ from those of init_from.
 
-    extended: whether the vocabulary of init_from has the words of config.data.add_tokens already.
+    own: the folder of the run. A run that has begun keeps the vocabulary in it.
     """
     source = epath.Path(config.init_from).expanduser() / CONFIG
     if not config.init_from or not source.exists():
@@ -32,8 +31,8 @@ def start_from(config: Config, extended: bool = False) -> Config:
     data = started.data
     if vocabulary is not None and not data.vocab_file and not data.corpus.startswith('tokens:'):
         data = dataclasses.replace(data, vocab_file=str(source.parent))
-    if data.add_tokens and not extended:
-        data = dataclasses.replace(data, vocab_file=_extended_vocabulary(config, vocabulary))
+    if data.add_tokens:
+        data = dataclasses.replace(data, vocab_file=_extended_vocabulary(config, vocabulary, own))
     # A model without languages accepts any language, because the sentence splitter reads it, too.
     has_languages = started.model.languages or model_languages.has_embeddings(started.model)
     if config.data.language and has_languages and vocabulary is not None:
@@ -42,8 +41,11 @@ def start_from(config: Config, extended: bool = False) -> Config:
     return validate(distillation.with_teacher(dataclasses.replace(started, data=data)))
 
 
-def _extended_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer | None) -> str:
-    """The cache folder of the vocabulary that includes the words of config.data.add_tokens."""
+def _extended_vocabulary(
+    config: Config, vocabulary: tokenizer.Tokenizer | None, own: epath.Path | None
+) -> str:
+    """The folder of the vocabulary that includes the words of config.data.add_tokens: `own` if it
+    has such a vocabulary, or a folder in the cache."""
     if vocabulary is None:
         raise ValueError(f'config.data.add_tokens: {config.init_from} has no vocabulary')
     if config.data.vocab_file:
@@ -52,13 +54,17 @@ def _extended_vocabulary(config: Config, vocabulary: tokenizer.Tokenizer | None)
             f'config.data.vocab_file={config.data.vocab_file}'
         )
     words = added_words.read(config.data.add_tokens)
-    added_words.larger(vocabulary, words)  # raises if a word cannot be added
+    has_begun = own is not None and (own / CONFIG).exists()
+    its = model_dir.read_config(own)[1] if has_begun else None
+    if its is not None and all(len(ids) == 1 for ids in its.encode_words(words)):
+        return str(own)
+    larger = added_words.larger(vocabulary, words)
     rules = vocabulary.lowercase, vocabulary.strip_accents
     state = repr((sorted(vocabulary.files.items()), rules, words)).encode()
     cache = staging.cache_of(config.data) / 'vocabularies'
     folder = cache / hashlib.sha256(state).hexdigest()[:16]
-    save = functools.partial(added_words.save, vocabulary, words)
-    build_once(folder, save, 'writing the vocabulary with config.data.add_tokens', folder.exists)
+    doing = 'writing the vocabulary with config.data.add_tokens'
+    build_once(folder, larger.save, doing, folder.exists)
     return str(folder)
 
 

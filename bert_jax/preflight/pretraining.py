@@ -48,7 +48,7 @@ class Pretraining(Resolver):
     @part
     def start(self) -> Config:
         distillation.check_given(self.config)
-        return start_from(self.config, extended=self._reads_own_run)
+        return start_from(self.config, None if self.start_over else self.workdir)
 
     @part
     def new_tokens(self) -> dict[int, tuple[int, ...]]:
@@ -59,8 +59,9 @@ class Pretraining(Resolver):
             return {}
         _, vocabulary = model_dir.read_config(config.init_from)
         assert vocabulary is not None  # otherwise start_from has raised an error
-        former = added_words.larger(vocabulary, added_words.read(config.data.add_tokens)).former
-        return {vocabulary.vocab_size + i: ids for i, ids in enumerate(former)}
+        data = self.start.data
+        made = tokenizer.load(data.vocab_file, data.lowercase, data.strips_accents)
+        return added_words.former(vocabulary, made)
 
     @part
     def file_vocabulary(self) -> tokenizer.Tokenizer | None:

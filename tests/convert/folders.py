@@ -80,12 +80,11 @@ def change_config(folder: pathlib.Path, **changes: Any) -> None:
 
 
 def tokenizer_json(folder: pathlib.Path, **changes: Any) -> None:
-    """Replaces vocab.txt; without `changes`, it has one token more than the model."""
-    pieces = PIECES if changes else [*PIECES, 'x']
-    values: dict[str, Any] = {
-        'normalizer': {'type': 'BertNormalizer', 'lowercase': False},
-        'pre_tokenizer': {'type': 'BertPreTokenizer'},
-        'model': {'type': 'WordPiece', 'vocab': {piece: i for i, piece in enumerate(pieces)}},
-    }
-    (folder / 'tokenizer.json').write_text(json.dumps(values | changes))
+    """Replaces vocab.txt. changes: values of a section by name; without them, the file has one
+    token more than the model."""
+    vocabulary = tokenizer.WordPiece(PIECES if changes else [*PIECES, 'x'], lowercase=False)
+    values = json.loads(vocabulary.model.to_str())
+    for section, others in changes.items():
+        values[section] = values[section] | others if others is not None else None
+    (folder / 'tokenizer.json').write_text(json.dumps(values))
     (folder / 'vocab.txt').unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from folders import MODEL, PIECES, assert_same, change_config, make, tensors, write
+from folders import MODEL, assert_same, change_config, make, tensors, tokenizer_json, write
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert import rules
@@ -217,22 +217,12 @@ def test_the_command(tmp_path: pathlib.Path, theirs: pathlib.Path) -> None:
 def test_tokenizer_json_alone(
     tmp_path: pathlib.Path, theirs: pathlib.Path, ours: pathlib.Path
 ) -> None:
-    vocab = {piece: i for i, piece in enumerate(PIECES)}
-    normalizer = {'type': 'BertNormalizer', 'lowercase': False}
-    values = {
-        'normalizer': normalizer,
-        'pre_tokenizer': {'type': 'BertPreTokenizer'},
-        'model': {'type': 'WordPiece', 'vocab': vocab},
-        'added_tokens': [{'id': 0, 'content': '[PAD]'}],
-    }
-    (theirs / 'tokenizer.json').write_text(json.dumps(values))
-    (theirs / 'vocab.txt').unlink()
+    tokenizer_json(theirs, model={})
     (theirs / 'tokenizer_config.json').unlink()
     convert_in('hf', theirs, tmp_path / 'back')
     assert_same(ours, tmp_path / 'back')
-    values['model']['type'] = 'BPE'
-    (theirs / 'tokenizer.json').write_text(json.dumps(values))
-    with pytest.raises(ValueError, match=r"model.type is 'BPE'; .* supports only 'WordPiece'"):
+    tokenizer_json(theirs, model={'type': 'BPE'})
+    with pytest.raises(ValueError, match=r'json is not a tokenizer.json that the library'):
         convert_in('hf', theirs, tmp_path / 'no')
 
 

@@ -30,37 +30,40 @@ def test_tokenizers_that_do_the_same(theirs: pathlib.Path, kind: str) -> None:
     assert 'added tokens' not in read(theirs)[1]
 
 
-def sections(**changes: Any) -> dict[str, Any]:
-    vocab = {piece: i for i, piece in enumerate(PIECES)}
-    normalizer = {'type': 'BertNormalizer', 'lowercase': False}
-    return {
-        'normalizer': normalizer | changes.get('normalizer', {}),
-        'pre_tokenizer': {'type': 'BertPreTokenizer'} | changes.get('pre_tokenizer', {}),
-        'model': {'type': 'WordPiece', 'vocab': vocab} | changes.get('model', {}),
-    }
-
-
 @pytest.mark.parametrize(
-    ('section', 'key', 'value'),
+    ('section', 'values'),
     [
-        ('normalizer', 'clean_text', False),
-        ('normalizer', 'handle_chinese_chars', False),
-        ('normalizer', 'strip_accents', True),
-        ('normalizer', 'prefix', 'x'),
-        ('pre_tokenizer', 'type', 'Whitespace'),
-        ('model', 'continuing_subword_prefix', '@@'),
-        ('model', 'max_input_chars_per_word', 200),
-        ('model', 'unk_token', 'a'),
+        ('normalizer', None),
+        ('normalizer', {'clean_text': False}),
+        ('normalizer', {'handle_chinese_chars': False}),
+        ('normalizer', {'strip_accents': True}),
+        ('pre_tokenizer', {'type': 'Whitespace'}),
+        ('model', {'continuing_subword_prefix': '@@'}),
+        ('model', {'max_input_chars_per_word': 200}),
+        ('model', {'unk_token': 'a'}),
     ],
 )
-def test_every_setting_of_tokenizer_json(
-    theirs: pathlib.Path, section: str, key: str, value: Any
-) -> None:
-    tokenizer_json(theirs, **sections())
-    read(theirs)
-    tokenizer_json(theirs, **sections(**{section: {key: value}}))
-    with pytest.raises(ValueError, match=f'tokenizer.json: {section}.{key} is {value!r}; bert_jax'):
-        read(theirs)
+def test_every_setting_of_tokenizer_json(theirs: pathlib.Path, section: str, values: Any) -> None:
+    """A file with other rules than those of BERT is used as it is."""
+    tokenizer_json(theirs, **{section: {}})
+    assert read(theirs)[0].kind == 'wordpiece'
+    tokenizer_json(theirs, **{section: values})
+    texts = ['a\x00b ab', 'abc东d é', 'a' * 150, "a-b don't"]
+    found = Folder(theirs).fast()
+    vocabulary, _ = read(theirs)
+    assert vocabulary.kind == 'tokenizer_json'
+    assert vocabulary.encode_batch(texts) == [
+        found.encode(text, add_special_tokens=False).ids for text in texts
+    ]
+
+
+def test_characters_of_chinese_may_be_parts_of_words(theirs: pathlib.Path) -> None:
+    """tokenizer_config.json counts more than tokenizer.json."""
+    tokenizer_json(theirs, model={})
+    change(theirs, tokenize_chinese_chars=False)
+    vocabulary, notes = read(theirs)
+    assert 'tokenizer.json is used, which has another normalizer' in notes
+    assert len(vocabulary.encode_batch(['a东a'])[0]) == 1
 
 
 @pytest.mark.parametrize(
@@ -92,9 +95,7 @@ def test_a_special_token_of_another_name(theirs: pathlib.Path) -> None:
 
 
 def test_files_of_2020_do_not_say_the_type_of_the_model(theirs: pathlib.Path) -> None:
-    values = sections(model={'unk_token': '[UNK]', 'continuing_subword_prefix': '##'})
-    del values['model']['type']
-    tokenizer_json(theirs, **values)
+    tokenizer_json(theirs, model={'type': None})
     assert read(theirs)[0].kind == 'wordpiece'
     types = {
         'Unigram': {'unk_id': 0, 'vocab': [['a', 0.0]]},
@@ -108,7 +109,7 @@ def test_files_of_2020_do_not_say_the_type_of_the_model(theirs: pathlib.Path) ->
 
 def test_two_vocabularies(theirs: pathlib.Path) -> None:
     words = (theirs / 'vocab.txt').read_text()
-    tokenizer_json(theirs, **sections())
+    tokenizer_json(theirs, model={})
     (theirs / 'vocab.txt').write_text(words)
     read(theirs)
     (theirs / 'vocab.txt').write_text(words.replace('\nh\n', '\nx\n'))

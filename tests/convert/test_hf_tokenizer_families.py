@@ -154,7 +154,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: pathlib.Path) -> None:
     other = read(mask_token='Ġthe')
     assert other is not None
     assert other.special_pieces.mask == 'Ġthe'
-    with pytest.raises(ValueError, match='does not lowercase text; remove --lowercase'):
+    with pytest.raises(ValueError, match='text is not lowercased, but --lowercase is given'):
         read(lowercase=True)
     with pytest.raises(ValueError, match=r"tokenizer_class is 'BarthezTokenizer'; .* supports"):
         read(tokenizer_class='BarthezTokenizer')
@@ -172,9 +172,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: pathlib.Path) -> None:
 def test_transformers_gives_our_ids(tmp_path: pathlib.Path, kind: str, model_type: str) -> None:
     transformers = pytest.importorskip('transformers')
     vocabulary = made(kind)
-    if kind in added_words.KINDS:
-        added_words.save(vocabulary, WORDS, tmp_path / 'larger')
-        vocabulary = tokenizer.load(tmp_path / 'larger', vocabulary.lowercase)
+    vocabulary = added_words.larger(vocabulary, WORDS)
     write(tmp_path / 'out', vocabulary, model_type)
     theirs = transformers.AutoTokenizer.from_pretrained(str(tmp_path / 'out'))
     texts = [*TEXTS, *odd_texts(300), *(f'the {x} and ({x}); {x}s {x}' for x in WORDS)]

@@ -16,7 +16,7 @@ from etils import epath
 
 from bert_jax import main
 from bert_jax.config import Config, default, from_dict
-from bert_jax.data.tokenizers import added_words, tokenizer
+from bert_jax.data.tokenizers import tokenizer
 from bert_jax.inference import model_dir
 from bert_jax.models import parameters
 from bert_jax.preflight import checks, init_from
@@ -136,15 +136,21 @@ def test_the_larger_vocabulary_is_written_once_and_completely(
     """Several processes share the cache, and a run may read the folder while another starts."""
     config, saved = configured(**{'data.add_tokens': 'annabert'}), list[pathlib.Path]()
 
-    def save(*args: Any) -> None:
-        saved.append(args[-1])
-        original(*args)
+    def save(vocabulary: tokenizer.Tokenizer, folder: pathlib.Path) -> None:
+        saved.append(folder)
+        original(vocabulary, folder)
 
-    original = added_words.save
-    monkeypatch.setattr(added_words, 'save', save)
+    original = tokenizer.Tokenizer.save
+    monkeypatch.setattr(tokenizer.Tokenizer, 'save', save)
     folders = {init_from.start_from(config).data.vocab_file for _ in range(2)}
     assert len(folders) == len(saved) == 1 and str(saved[0]) not in folders
     assert tokenizer.load(folders.pop()).pieces[-1] == 'annabert'
+    # A run that has begun keeps its vocabulary, if that has the words.
+    own = epath.Path('start')
+    config = configured(**{'data.add_tokens': 'anna'})
+    assert init_from.start_from(config, own).data.vocab_file == 'start'
+    with pytest.raises(ValueError, match="'anna' is in the vocabulary already"):
+        init_from.start_from(config)
 
 
 def test_rows_of_new_tokens(here: pathlib.Path) -> None:

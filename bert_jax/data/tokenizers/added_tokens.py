@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tokenizers
+from tokenizers import models, normalizers
 
-from bert_jax.data.tokenizers.base import MARKER, Span, Tokenizer, marker
+from bert_jax.data.tokenizers.base import MARKER, Span, Tokenizer, marker, trimmed
 
 KIND = 'added_tokens'
 # The range [start, end) of the text, and the id of the added token there; None for other text.
@@ -31,13 +32,6 @@ class AddedToken:
     single_word: bool = False
     normalized: bool = False
 
-    def pattern(self, lowercase: bool) -> str:
-        """A regular expression with one group, which matches the token."""
-        text = re.escape(self.content)
-        text = rf'(?<!\w)(?:{text})(?!\w)' if self.single_word else text
-        text = f'(?i:{text})' if self.normalized and lowercase else text
-        return (r'\s*' if self.lstrip else '') + f'({text})' + (r'\s*' if self.rstrip else '')
-
 
 class WithAddedTokens(Tokenizer):
     """A vocabulary with added tokens, which are found in a text before `inner` splits the rest.
@@ -53,7 +47,7 @@ class WithAddedTokens(Tokenizer):
         ids = {piece: i for i, piece in enumerate(inner.pieces)}
         for token in added:
             ids.setdefault(token.content, len(ids))
-        self._ids = [ids[token.content] for token in added]
+        self._ids = list(dict.fromkeys(ids[token.content] for token in added))
         more = len(ids) - len(inner.pieces)
         continues = np.concatenate([inner.is_continuation, np.zeros(more, bool)])
         continues[self._ids] = False
@@ -63,36 +57,42 @@ class WithAddedTokens(Tokenizer):
             if MARKER in inner.files
             else {'kind': inner.kind, **plain}
         )
-        options = {'inner': stated, 'added': [dataclasses.asdict(token) for token in added]}
+        values = [dataclasses.asdict(token) for token in added]
         super().__init__(
             list(ids),
             inner.specials,
             continues,
-            inner.files | marker(KIND, **options),
+            inner.files | marker(KIND, inner=stated, added=values),
             inner.lowercase,
         )
         if inner.ends_word is not None:
             self.ends_word = np.concatenate([inner.ends_word, np.ones(more, bool)])
             self.ends_word[self._ids] = True
-        # If two tokens begin at the same place, the longer one is found.
-        order = sorted(range(len(added)), key=lambda i: -len(added[i].content))
-        self._order = [self._ids[i] for i in order]
-        self._pattern = re.compile('|'.join(added[i].pattern(inner.lowercase) for i in order))
+        self._own = frozenset(self._ids)
+        # This tokenizer has no other tokens. They are numbered in the order of `_ids`.
+        self._finder = tokenizers.Tokenizer(models.BPE())
+        if inner.lowercase:
+            self._finder.normalizer = normalizers.Lowercase()
+        self._finder.add_tokens([tokenizers.AddedToken(**flags) for flags in values])
 
-    def _parts(self, text: str) -> Iterator[Part]:
-        """Yields the parts of a text: added tokens, and the text between them."""
-        end = 0
-        for match in self._pattern.finditer(text):
-            assert match.lastindex is not None
-            if match.start() > end:
-                yield end, match.start(), None
-            yield *match.span(match.lastindex), self._order[match.lastindex - 1]
-            end = match.end()
-        if end < len(text) or not text:
-            yield end, len(text), None
+    def _parts(self, texts: Sequence[str]) -> list[list[Part]]:
+        """The parts of each text: added tokens, and the text between them."""
+        result = []
+        encodings = self._finder.encode_batch(list(texts), add_special_tokens=False)
+        for text, encoding in zip(texts, encodings, strict=True):
+            parts, end = list[Part](), 0
+            for number, (start, stop) in zip(encoding.ids, encoding.offsets, strict=True):
+                if start > end:
+                    parts.append((end, start, None))
+                parts.append((start, stop, self._ids[number]))
+                end = stop
+            if end < len(text) or not text:
+                parts.append((end, len(text), None))
+            result.append(parts)
+        return result
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        parts = [list(self._parts(text)) for text in texts]
+        parts = self._parts(texts)
         encoded = iter(self.inner.encode_batch(self._between(texts, parts)))
         return [
             [i for *_, token in of_text for i in (next(encoded) if token is None else (token,))]
@@ -100,16 +100,16 @@ class WithAddedTokens(Tokenizer):
         ]
 
     def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
-        parts = [list(self._parts(text)) for text in texts]
+        parts = self._parts(texts)
         encoded = iter(self.inner.encode_offsets(self._between(texts, parts)))
         result = []
-        for of_text in parts:
+        for text, of_text in zip(texts, parts, strict=True):
             ids, spans = list[int](), list[Span]()
             for start, end, token in of_text:
                 more, places = ([token], [(0, end - start)]) if token is not None else next(encoded)
                 ids += more
                 spans += [(start + first, start + last) for first, last in places]
-            result.append((ids, spans))
+            result.append((ids, trimmed(text, spans)))
         return result
 
     def _between(self, texts: Sequence[str], parts: Sequence[Sequence[Part]]) -> list[str]:
@@ -123,7 +123,7 @@ class WithAddedTokens(Tokenizer):
     def decode(self, ids: Sequence[int]) -> str:
         words, run = list[str](), list[int]()
         for i in ids:
-            if i in self._ids:
+            if i in self._own:
                 words += [self.inner.decode(run), self.pieces[i]]
                 run = []
             else:
@@ -131,7 +131,7 @@ class WithAddedTokens(Tokenizer):
         return ' '.join(filter(None, [*words, self.inner.decode(run)]))
 
     def readable(self, token: int) -> str:
-        return self.pieces[token] if token in self._ids else self.inner.readable(token)
+        return self.pieces[token] if token in self._own else self.inner.readable(token)
 
     def for_language(self, language: str) -> 'Tokenizer':
         inner = self.inner.for_language(language)

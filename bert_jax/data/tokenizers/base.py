@@ -1,4 +1,4 @@
-"""The interface of tokenizers, and its implementation with the library `tokenizers`."""
+"""The interface of tokenizers."""
 
 import abc
 import functools
@@ -6,11 +6,10 @@ import json
 import pathlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tokenizers
 
 from bert_jax.config.files import MARKER as MARKER
 from bert_jax.data.tokenizers.specials import BERT, Specials
@@ -18,8 +17,13 @@ from bert_jax.data.tokenizers.specials import BERT, Specials
 Span = tuple[int, int]  # [start, end) in characters
 
 
-def marker(kind: str, **options: Any) -> dict[str, bytes]:
-    """The content of the file MARKER, by its name."""
+def marker(
+    kind: str, specials: Mapping[str, str] | None = None, /, **options: Any
+) -> dict[str, bytes]:
+    """The content of the file MARKER, by its name. specials: the special tokens by role that the
+    reader of the file does not find by their usual names."""
+    if specials:
+        options['specials'] = dict(specials)
     return {MARKER: (json.dumps({'kind': kind} | options, indent=2) + '\n').encode()}
 
 
@@ -153,35 +157,9 @@ class Tokenizer(abc.ABC):
 
     def save(self, directory: pathlib.Path) -> None:
         """Writes the vocabulary. `tokenizer.load` reads it from the directory."""
+        directory.mkdir(parents=True, exist_ok=True)
         for name, content in self.files.items():
             (directory / name).write_bytes(content)
-
-
-class FastTokenizer(Tokenizer):
-    """A Tokenizer on top of `model`, a tokenizer of Hugging Face without added tokens.
-
-    has_space: whether a token may contain the white space before a word.
-    """
-
-    model: tokenizers.Tokenizer
-    has_space = False
-
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        encodings = self.model.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
-
-    def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
-        encodings = self.model.encode_batch(list(texts), add_special_tokens=False)
-        return [
-            (
-                e.ids,
-                e.offsets if text.isascii() and not self.has_space else trimmed(text, e.offsets),
-            )
-            for text, e in zip(texts, encodings, strict=True)
-        ]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return self.model.decode(list(ids))
 
 
 def trimmed(text: str, spans: Sequence[Span]) -> list[Span]:

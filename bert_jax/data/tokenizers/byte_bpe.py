@@ -1,20 +1,19 @@
 """Byte-level BPE vocabularies of RoBERTa: vocab.json and merges.txt.
 
-See Radford et al. (2019), section 2.2, and Liu et al. (2019), section 4.4. A token is a string of
-bytes. In the files, each byte is written as a visible character; a space is written as 'Ġ'.
+See Liu et al. (2019), section 4.4. A token is a string of bytes; see `byte_pieces`.
 """
 
-import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tokenizers
 from etils import epath
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from bert_jax.data.tokenizers.base import FastTokenizer, marker
+from bert_jax.data.tokenizers.base import marker
+from bert_jax.data.tokenizers.byte_pieces import BYTES
+from bert_jax.data.tokenizers.fast_tokenizer import FastTokenizer, by_id, trained
 from bert_jax.data.tokenizers.specials import FAIRSEQ, find_specials
 
 VOCABULARY, MERGES = 'vocab.json', 'merges.txt'
@@ -32,9 +31,6 @@ class ByteBPE(FastTokenizer):
     """
 
     kind = 'byte_bpe'
-    revision = 2
-    has_space = True
-    space = ' '
 
     def __init__(
         self,
@@ -52,38 +48,10 @@ class ByteBPE(FastTokenizer):
             model = models.BPE(dict(ids), list(merges))
         except Exception as error:  # the library raises plain Exception
             raise ValueError(f'{source}: {MERGES} does not fit {VOCABULARY} ({error})') from error
-        self.model = _byte_tokenizer(model, lowercase, add_prefix_space)
-        options: dict[str, Any] = {'lowercase': lowercase, 'add_prefix_space': add_prefix_space}
-        if specials:
-            options['specials'] = dict(specials)
+        options = {'lowercase': lowercase, 'add_prefix_space': add_prefix_space}
         files = bpe_files(pieces, [('#version:', '0.2'), *merges])
-        files |= marker(self.kind, **options)
-        special = set(roles.all())
-        continues = [i not in special and is_continuation(p) for i, p in enumerate(pieces)]
-        super().__init__(pieces, roles, np.array(continues), files, lowercase)
-
-    def readable(self, token: int) -> str:
-        special = token in self.specials.all()
-        return self.pieces[token] if special else self.decode([token])
-
-    @functools.cached_property
-    def capitalized(self) -> list[str]:
-        # Single bytes are in every vocabulary.
-        ordinary = [self.pieces[i] for i in self.ordinary_ids if len(self.pieces[i]) > 1]
-        return [piece for piece in ordinary if (text := _text(piece)) != text.lower()]
-
-    def case_warning(self) -> str:
-        # The tokens of single bytes can represent every capital letter.
-        return super().case_warning() if self.lowercase else ''
-
-
-def by_id(ids: Mapping[str, int], source: object) -> list[str]:
-    """The tokens in the order of their ids. Raises ValueError unless the ids are 0, 1, 2, ..."""
-    pieces = sorted(ids, key=ids.__getitem__)
-    for i, piece in enumerate(pieces):
-        if ids[piece] != i:
-            raise ValueError(f'{source}: the token {piece!r} has the id {ids[piece]}, expected {i}')
-    return pieces
+        files |= marker(self.kind, specials, **options)
+        super().__init__(_byte_tokenizer(model, **options), pieces, roles, files, lowercase)
 
 
 def bpe_files(pieces: Sequence[str], lines: Merges) -> dict[str, bytes]:
@@ -138,7 +106,7 @@ def train(
     The same texts give the same vocabulary in every process. Raises ValueError if `vocab_size` is
     smaller than the number of bytes and special tokens, and if `strip_accents` is true.
     """
-    check_accents(strip_accents)
+    check_accents('byte_bpe', lowercase, strip_accents)
     if not any(texts):
         raise ValueError('the corpus has no text to train a vocabulary on')
     if vocab_size < SMALLEST:
@@ -155,18 +123,18 @@ def train(
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator((texts[i : i + 1000] for i in range(0, len(texts), 1000)), trainer)
-    model = json.loads(backend.to_str())['model']
+    model = trained(backend, trainer, texts)
     ids = {**model['vocab'], FAIRSEQ.mask: len(model['vocab'])}
     return ByteBPE(ids, [(a, b) for a, b in model['merges']], lowercase)
 
 
-def check_accents(strip_accents: bool | None) -> None:
-    """Raises ValueError if accents are to be removed."""
-    if strip_accents:
+def check_accents(kind: str, lowercase: bool, strip_accents: bool | None) -> None:
+    """Raises ValueError if `strip_accents` differs from what BPE models of this kind do."""
+    usual = lowercase and kind == 'xlm_bpe'
+    if strip_accents not in (None, usual):
         raise ValueError(
-            'config.data.strip_accents is true, but byte-level vocabularies keep accents; set it '
-            'to auto'
+            f'config.data.strip_accents is {strip_accents}, but with config.data.tokenizer={kind} '
+            f'and config.data.lowercase={lowercase} it is always {usual}; set it to auto'
         )
 
 
@@ -181,32 +149,7 @@ def _byte_tokenizer(
     return tokenizer
 
 
-def _byte_values() -> dict[str, int]:
-    """The byte that each visible character of a vocabulary file stands for."""
-    visible = [*range(ord('!'), ord('~') + 1), *range(ord('¡'), ord('¬') + 1)]
-    visible += range(ord('®'), ord('ÿ') + 1)
-    others = [byte for byte in range(256) if byte not in visible]
-    values = {chr(byte): byte for byte in visible}
-    return values | {chr(256 + n): byte for n, byte in enumerate(others)}
-
-
-BYTES = _byte_values()
-
-
 def single_bytes() -> ByteBPE:
     """Returns a vocabulary of single bytes and special tokens, to which no text is unknown."""
     pieces = dict.fromkeys([*FAIRSEQ.all(), *BYTES])
     return ByteBPE({piece: i for i, piece in enumerate(pieces)}, [])
-
-
-def is_continuation(piece: str) -> bool:
-    """Returns whether the piece continues a word. Punctuation is a word of its own, as in BERT."""
-    if piece and BYTES.get(piece[0], 0) & 0xC0 == 0x80:
-        return True  # not the first byte of a character
-    text = _text(piece)
-    return not text[:1].isspace() and any(map(str.isalnum, text))
-
-
-def _text(piece: str) -> str:
-    """The complete characters of the piece."""
-    return bytes(BYTES.get(char, 0) for char in piece).decode('utf-8', 'ignore')

@@ -3,29 +3,17 @@
 See facebookresearch/XLM, tools/tokenize.sh and tools/lowercase_and_remove_accent.py, and
 getalp/Flaubert, tools/tokenize.sh. The rules are in the library `sacremoses`. It is written in
 Python and splits about 40,000 words a second, so several processes work on long batches. Such a
-process runs this file as a script, which reads and writes JSON and imports nothing else from
-bert_jax.
+process imports this module and its parents, and no other module of bert_jax.
 """
 
 import dataclasses
 import functools
-import json
-import os
-import re
-import subprocess
-import sys
 import unicodedata
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 PARALLEL_CHARS = 200_000  # a batch of more characters is split in several processes
-# Moses' replace-unicode-punctuation.perl.
-WIDE = dict(zip('，、：？）！（；１０３２５６９７８４～％∶', ',,:?)!(;1032569784~%:', strict=True))
-QUOTES = {**dict.fromkeys('”“《》」「', '"'), '’': "'", '…': '...', '━': '-'}
-BRACKETS = {'〈': '<', '〉': '>', '【': '[', '】': ']'}
-PUNCTUATION = str.maketrans(WIDE | QUOTES | BRACKETS)
-FULL_STOP = re.compile(r'[。．]\s*')
+BATCH = 100  # the number of texts that a process receives at once
 # XLM splits these languages with other programs, or changes the letters of their text.
 OTHER_RULES = ('zh', 'ja', 'th', 'ro')
 
@@ -58,8 +46,7 @@ class Rules:
             text = text.replace('``', '"').replace("''", '"')
             text = unicodedata.normalize('NFC', text)
             text = text.lower() if self.lowercase else text
-        text = normalize(FULL_STOP.sub('. ', text.translate(PUNCTUATION)))
-        text = ''.join(char for char in text if not unicodedata.category(char).startswith('C'))
+        text = ''.join(char for char in normalize(text) if unicodedata.category(char)[0] != 'C')
         words = tokenize(text, return_str=False, escape=False)
         if self.kind == 'xlm_bpe' and self.lowercase:
             plain = unicodedata.normalize('NFD', ' '.join(words).lower())
@@ -77,36 +64,19 @@ def _moses(language: str) -> tuple[Any, Any]:
             'the vocabularies of XLM and FlauBERT need the package sacremoses: '
             'pip install sacremoses'
         ) from error
-    normalizer = sacremoses.MosesPunctNormalizer(lang=language)
+    normalizer = sacremoses.MosesPunctNormalizer(language, pre_replace_unicode_punct=True)
     return normalizer.normalize, sacremoses.MosesTokenizer(lang=language).tokenize
 
 
 def split(texts: Sequence[str], rules: Rules) -> list[str]:
     """The words of each text, joined by spaces, computed on all cores if it takes long."""
-    processes = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 1
-    if sum(map(len, texts)) < PARALLEL_CHARS or processes < 2:
-        return [' '.join(rules.words(text)) for text in texts]
-    size = -(-len(texts) // processes)
-    parts = [texts[i : i + size] for i in range(0, len(texts), size)]
-    with ThreadPoolExecutor(processes) as pool:
-        found = pool.map(functools.partial(_split_in_process, rules=rules), parts)
-        return [words for part in found for words in part]
+    if sum(map(len, texts)) < PARALLEL_CHARS:
+        return [_joined(text, rules) for text in texts]
+    import joblib  # sacremoses needs it, too
+
+    run = joblib.Parallel(n_jobs=-1, batch_size=BATCH)
+    return run(joblib.delayed(_joined)(text, rules) for text in texts)
 
 
-def _split_in_process(texts: Sequence[str], rules: Rules) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, '-P', __file__],
-        input=json.dumps([dataclasses.asdict(rules), list(texts)]),
-        env=os.environ | {'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f'a process that splits text into words failed:\n{done.stderr[-2000:]}')
-    return json.loads(done.stdout)
-
-
-if __name__ == '__main__':
-    options, given = json.load(sys.stdin)
-    print(json.dumps([' '.join(Rules(**options).words(text)) for text in given]))
+def _joined(text: str, rules: Rules) -> str:
+    return ' '.join(rules.words(text))

@@ -121,10 +121,9 @@ def check_training(
     kind: str, lowercase: bool, strip_accents: bool | None = None, language: str = 'en'
 ) -> None:
     """Raises ValueError if no vocabulary can be trained with these options, before text is read."""
-    if kind == 'byte_bpe':
-        byte_bpe.check_accents(strip_accents)
+    if kind in ('byte_bpe', *word_bpe.KINDS):
+        byte_bpe.check_accents(kind, lowercase, strip_accents)
     if kind in word_bpe.KINDS:
-        word_bpe.check_accents(kind, lowercase, strip_accents)
         moses.Rules(kind, lowercase, 'fr' if kind == 'flaubert_bpe' else language)
 
 

@@ -4,21 +4,21 @@ See Sennrich et al. (2016) and Lample and Conneau (2019), section 3.1. The last 
 in '</w>'.
 """
 
+import copy
 import dataclasses
 import functools
-import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tokenizers
 from etils import epath
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from bert_jax.data.tokenizers import moses
-from bert_jax.data.tokenizers.base import Span, Tokenizer, marker, trimmed
-from bert_jax.data.tokenizers.byte_bpe import Merges, bpe_files, by_id, read_files
+from bert_jax.data.tokenizers.base import Span, marker, trimmed
+from bert_jax.data.tokenizers.byte_bpe import Merges, bpe_files, check_accents, read_files
+from bert_jax.data.tokenizers.fast_tokenizer import FastTokenizer, by_id, trained
 from bert_jax.data.tokenizers.specials import XLM, find_specials
 from bert_jax.data.tokenizers.wordpiece_vocabulary import alphabet
 
@@ -28,7 +28,7 @@ KINDS = ('xlm_bpe', 'flaubert_bpe')
 MATCH, MAX_DIFFERENCE = 3, 40  # characters, in `_source_spans`
 
 
-class WordBPE(Tokenizer):
+class WordBPE(FastTokenizer):
     """The tokenizer of XLM or FlauBERT.
 
     ids: the tokens' ids. merges: the pairs of tokens that are joined, in the order of their
@@ -54,16 +54,12 @@ class WordBPE(Tokenizer):
         rare = [part for part in dict.fromkeys(parts) if part not in ids]
         known = {**ids, **{part: len(pieces) + i for i, part in enumerate(rare)}}
         unk = pieces[roles.unk]
-        self.model = _word_tokenizer(
+        model = _word_tokenizer(
             models.BPE(known, list(merges), unk_token=unk, end_of_word_suffix=END)
         )
-        options: dict[str, Any] = dataclasses.asdict(rules)
-        if specials:
-            options['specials'] = dict(specials)
-        files = bpe_files(pieces, merges) | marker(**options)
-        super().__init__(pieces, roles, np.zeros(len(pieces), bool), files, rules.lowercase)
-        special = set(roles.all())
-        self.ends_word = np.array([i in special or p.endswith(END) for i, p in enumerate(pieces)])
+        options = {'lowercase': rules.lowercase, 'language': rules.language}
+        files = bpe_files(pieces, merges) | marker(self.kind, specials, **options)
+        super().__init__(model, pieces, roles, files, rules.lowercase)
 
     @property
     def language(self) -> str:
@@ -73,8 +69,7 @@ class WordBPE(Tokenizer):
         """This vocabulary with the rules of Moses for `language`. FlauBERT is always French."""
         if self.kind == 'flaubert_bpe' or language == self.rules.language:
             return self
-        other = WordBPE.__new__(WordBPE)
-        other.__dict__.update(self.__dict__)
+        other = copy.copy(self)
         other.rules = dataclasses.replace(self.rules, language=language)
         return other
 
@@ -82,26 +77,21 @@ class WordBPE(Tokenizer):
         return [i if i < self.vocab_size else self.specials.unk for i in ids]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        words = moses.split(texts, self.rules)
-        encodings = self.model.encode_batch_fast(words, add_special_tokens=False)
-        return [self._with_unknown(encoding.ids) for encoding in encodings]
+        return list(map(self._with_unknown, super().encode_batch(moses.split(texts, self.rules))))
 
     def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
         words = moses.split(texts, self.rules)
         result = []
-        for text, joined, encoding in zip(
-            texts, words, self.model.encode_batch(words, add_special_tokens=False), strict=True
+        for text, joined, (ids, of_words) in zip(
+            texts, words, super().encode_offsets(words), strict=True
         ):
             places = _source_spans(text, joined)
             spans = [
                 (places[start][0], max(end for _, end in places[start:stop]))
-                for start, stop in encoding.offsets
+                for start, stop in of_words
             ]
-            result.append((self._with_unknown(encoding.ids), trimmed(text, spans)))
+            result.append((self._with_unknown(ids), trimmed(text, spans)))
         return result
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return self.model.decode(list(ids))
 
 
 def read(folder: epath.Path, kind: str, **options: Any) -> WordBPE:
@@ -128,17 +118,14 @@ def train(
     `vocab_size` is too small, or as `moses.Rules` does.
     """
     check_accents(kind, lowercase, strip_accents)
-    rules = {name: moses.Rules(kind, lowercase, name) for name in _languages(kind, language)}
-    words = [
-        line
-        for name, rule in rules.items()
-        for line in moses.split(
-            texts
-            if isinstance(language, str) or kind == 'flaubert_bpe'
-            else [text for text, its in zip(texts, language, strict=True) if its == name],
-            rule,
-        )
-    ]
+    if kind == 'flaubert_bpe':
+        language = 'fr'
+    languages = [language] * len(texts) if isinstance(language, str) else language
+    rules = {name: moses.Rules(kind, lowercase, name) for name in dict.fromkeys(languages)}
+    words = list[str]()
+    for name, rule in rules.items():
+        chosen = [text for text, its in zip(texts, languages, strict=True) if its == name]
+        words += moses.split(chosen, rule)
     chars = alphabet(words, str, vocab_size // 4, vocab_size)
     # The trainer's order of characters is random unless they are special tokens (see WordPiece).
     first = [*('<s>', '</s>', '<pad>', '<unk>'), *RESERVED, *chars, *(char + END for char in chars)]
@@ -152,26 +139,9 @@ def train(
         end_of_word_suffix=END,
         show_progress=False,
     )
-    backend.train_from_iterator((words[i : i + 1000] for i in range(0, len(words), 1000)), trainer)
-    model = json.loads(backend.to_str())['model']
+    model = trained(backend, trainer, words)
     merges = [(a, b) for a, b in model['merges']]
     return WordBPE(model['vocab'], merges, next(iter(rules.values())))
-
-
-def check_accents(kind: str, lowercase: bool, strip_accents: bool | None) -> None:
-    """Raises ValueError if `strip_accents` differs from what models of this kind do."""
-    usual = lowercase and kind == 'xlm_bpe'
-    if strip_accents not in (None, usual):
-        raise ValueError(
-            f'config.data.strip_accents is {strip_accents}, but with config.data.tokenizer={kind} '
-            f'and config.data.lowercase={lowercase} it is always {usual}; set it to auto'
-        )
-
-
-def _languages(kind: str, language: str | Sequence[str]) -> list[str]:
-    if kind == 'flaubert_bpe':
-        return ['fr']
-    return [language] if isinstance(language, str) else list(dict.fromkeys(language))
 
 
 def _word_tokenizer(model: models.BPE) -> tokenizers.Tokenizer:
@@ -191,19 +161,13 @@ def _source_spans(text: str, words: str) -> list[Span]:
     """
     ours, owners = _plain(text)
     theirs, places_of = _plain(words)
-    found = [(0, 0)] * len(theirs)
-    i = j = 0
+    found, i, j = list[Span](), 0, 0
     while j < len(theirs):
-        skipped, added = (
-            (0, 0) if ours[i : i + 1] == theirs[j] else _difference(ours[i:], theirs[j:])
-        )
-        if not skipped and not added:
-            found[j] = (owners[i], owners[i] + 1)
-            i, j = i + 1, j + 1
-            continue
+        agree = ours[i : i + 1] == theirs[j]
+        skipped, added = (1, 1) if agree else _difference(ours[i:], theirs[j:])
         start = owners[i] if i < len(owners) else len(text)
         end = owners[i + skipped - 1] + 1 if skipped else start
-        found[j : j + added] = [(start, end)] * added
+        found += [(start, end)] * added
         i, j = i + skipped, j + added
     result, last = [], (0, 0)
     by_place = dict(zip(places_of, found, strict=True))

@@ -12,7 +12,8 @@ import tokenizers
 from etils import epath
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from bert_jax.data.tokenizers.base import FastTokenizer, marker
+from bert_jax.data.tokenizers.base import marker
+from bert_jax.data.tokenizers.fast_tokenizer import FastTokenizer, by_id, trained
 from bert_jax.data.tokenizers.specials import BERT, NAMES, find_specials
 
 VOCABULARY = 'vocab.txt'
@@ -31,6 +32,7 @@ class WordPiece(FastTokenizer):
     """
 
     kind = 'wordpiece'
+    has_space = False
 
     def __init__(
         self,
@@ -47,13 +49,12 @@ class WordPiece(FastTokenizer):
         )
         ids = {piece: i for i, piece in enumerate(pieces)}
         model = models.WordPiece(ids, unk_token=pieces[specials.unk])
-        self.model = _bert_tokenizer(model, lowercase, strip_accents)
         self.strip_accents = strip_accents
-        is_continuation = np.array([piece.startswith('##') for piece in pieces])
         files = {VOCABULARY: ('\n'.join(pieces) + '\n').encode()}
         if strip_accents is not None:
             files |= marker(self.kind, lowercase=lowercase, strip_accents=strip_accents)
-        super().__init__(pieces, specials, is_continuation, files, lowercase)
+        tokenizer = _bert_tokenizer(model, lowercase, strip_accents)
+        super().__init__(tokenizer, pieces, specials, files, lowercase)
 
 
 def _bert_tokenizer(
@@ -158,9 +159,8 @@ def train(
         limit_alphabet=len(chars),
         show_progress=False,
     )
-    backend.train_from_iterator((texts[i : i + 1000] for i in range(0, len(texts), 1000)), trainer)
-    ids = backend.get_vocab()
-    return WordPiece(sorted(ids, key=ids.__getitem__), lowercase, strip_accents=strip_accents)
+    pieces = by_id(trained(backend, trainer, texts)['vocab'], 'the trained vocabulary')
+    return WordPiece(pieces, lowercase, strip_accents=strip_accents)
 
 
 def undivided(texts: Sequence[str], lowercase: bool, strip_accents: bool | None) -> int:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert_jax.data.tokenizers import tokenizer
-from bert_jax.data.tokenizers.sentencepiece_model import accentless_starts, without_accents
+from bert_jax.data.tokenizers.model_tokenizer import accentless_starts, without_accents
 
 PIECES = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *'abcdefgxyz1.', 'cafe', 'the', '東']
 PIECES += ['##' + piece for piece in 'abcdefgxyz1'] + ["'", '"', '`', '##ing', 'ing']
