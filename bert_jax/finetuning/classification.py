@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 
 from bert_jax.data.files import kind
-from bert_jax.data.labelled import class_weights, label_numbers, label_sets
+from bert_jax.data.labelled import class_weights, label_sets
 from bert_jax.data.labelled import examples as example_files
 from bert_jax.data.labelled import labels as label_columns
 from bert_jax.data.labelled.bad_rows import OnError, each
@@ -66,7 +66,7 @@ class ClassificationProcessor(task_data.Processor):
             predicts=predicts,
         )
         if not predicts:
-            names = label_numbers.parse(data.label_names)
+            names = label_columns.numbered_names(data.label_names)
             return (_named(example, names, has_labels) for example in examples)
         pairs = self.facts.pairs
         advice = example_files.predict_advice([data.text_field, data.text_b_field])
@@ -274,7 +274,7 @@ def _named(example: Example, names: Sequence[str], strict: bool) -> Example:
     """The example with the names of labels that are numbers."""
 
     def name_of(label: str) -> str:
-        return label_numbers.name_of(label, names, example.where, strict)
+        return label_columns.name_of(label, names, example.where, strict)
 
     label = example.label and name_of(example.label)
     labels = example.labels and tuple(map(name_of, example.labels))

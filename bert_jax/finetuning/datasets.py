@@ -6,7 +6,7 @@ from typing import Any
 
 from bert_jax.config import Config, DataConfig
 from bert_jax.config.data import GLUE_TASKS
-from bert_jax.data.labelled import file_lists, holdout, labels, split_column
+from bert_jax.data.labelled import file_lists, labels, splits
 from bert_jax.data.summary import Summary
 from bert_jax.data.text import staging
 from bert_jax.data.tokenizers.tokenizer import Tokenizer
@@ -77,7 +77,7 @@ def check_files(data: DataConfig) -> None:
 
 def _load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskData:
     """The data of the user's files. Without config.data.eval_file, a part of the training file is
-    held out (see `holdout.choose`). Raises ValueError for mistakes in the files."""
+    held out (see `splits.held_out`). Raises ValueError for mistakes in the files."""
     data, summary, note, tests = config.data, Summary(), '', dict[str, list[Any]]()
     processor = kind(config, tokenizer, TaskFacts())
     names = {key: getattr(data, key) for key in file_lists.KEYS}
@@ -93,7 +93,7 @@ def _load(kind: type[Processor], config: Config, tokenizer: Tokenizer) -> TaskDa
         note = f'the column {data.split_field!r} of {file}'
     if not held_out:
         texts, found = zip(*map(processor.text_and_label, train), strict=True)
-        chosen = holdout.choose(texts, found, data.train_file, data.eval_share)
+        chosen = splits.held_out(texts, found, data.train_file, data.eval_share)
         held_out = [example for example, out in zip(train, chosen, strict=True) if out]
         train = [example for example, out in zip(train, chosen, strict=True) if not out]
         share = 'a tenth' if data.eval_share == 0.1 else f'{data.eval_share:.0%}'
@@ -127,10 +127,10 @@ def _split(
     processor: Processor, examples: Sequence[Any]
 ) -> tuple[list[Any], list[Any], dict[str, list[Any]]]:
     """The examples to train on, those that are held out, and those to predict, if there are any.
-    Raises ValueError as `split_column.parts` does, and for one without a label to learn or score.
+    Raises ValueError as `splits.by_column` does, and for one without a label to learn or score.
     """
     field = processor.config.data.split_field
-    parts = split_column.parts(examples, field)
+    parts = splits.by_column(examples, field)
     for split in ('train', 'dev'):
         for example in parts[split]:
             if missing := processor.missing(example):

@@ -10,8 +10,9 @@ import numpy as np
 from etils import epath
 
 from bert_jax.batch import Batch
-from bert_jax.data.labelled import class_weights, conll, label_numbers, tagging, tags
+from bert_jax.data.labelled import class_weights, conll, tagging, tags
 from bert_jax.data.labelled.bad_rows import OnError
+from bert_jax.data.labelled.labels import numbered_names
 from bert_jax.data.labelled.rows import EncodedExamples
 from bert_jax.data.labelled.sentence import Sentence, split_words
 from bert_jax.data.labelled.texts import listed
@@ -72,7 +73,7 @@ class TaggingProcessor(task_data.Processor):
             )
         columns = bool(self.config.data.split_field)
         tagged = True if split in (TRAIN, EVAL) and not columns else None
-        names = label_numbers.parse(self.config.data.label_names)
+        names = numbered_names(self.config.data.label_names)
         sentences = conll.read(path, tagged=tagged, summary=summary, columns=columns, names=names)
         found = {tag for sentence in sentences for tag in sentence.tags or ()}
         if split == TRAIN:

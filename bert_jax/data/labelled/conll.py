@@ -8,16 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from etils import epath
 
 from bert_jax.data import files
-from bert_jax.data.labelled import (
-    conll_columns,
-    label_numbers,
-    records,
-    tables,
-    tagged_records,
-    tags,
-)
+from bert_jax.data.labelled import conll_columns, records, tables, tagged_records, tags
 from bert_jax.data.labelled.bad_rows import OnError, not_empty
 from bert_jax.data.labelled.conll_columns import FORMAT
+from bert_jax.data.labelled.labels import name_of
 from bert_jax.data.labelled.sentence import SPACE, Sentence, SentenceFile
 from bert_jax.data.labelled.texts import NO_VALUE
 from bert_jax.data.summary import Summary
@@ -43,7 +37,7 @@ def read(
     summary = summary or Summary()
     sentences = list(iter_file(path, tagged=tagged, summary=summary, columns=columns))
     strict = bool(tagged)
-    sentences = _renamed(sentences, lambda tag, at: label_numbers.name_of(tag, names, at, strict))
+    sentences = _renamed(sentences, lambda tag, at: name_of(tag, names, at, strict))
     found = {tag for sentence in sentences for tag in sentence.tags or ()}
     unknown = {tag for tag in found if tag.lower() in NO_VALUE}
     if tagged is None and unknown and tags.mark_entities(found - unknown):

@@ -17,6 +17,8 @@ QUOTES = '"\'`\u2018\u2019\u201c\u201d.,;:'
 WHOLE_NUMBER = re.compile(r'([+-]?\d{1,18})(\.0+)?')
 BETWEEN = re.compile(r'[\s_-]+')
 SEVERAL = re.compile('[|;,]')
+KEY = 'config.data.label_names'
+NUMBER = re.compile(r'(\d{1,9})(\.0+)?')  # pandas writes 1.0 if another row has no label
 
 
 def label_names(examples: Sequence[Example]) -> list[str]:
@@ -35,6 +37,33 @@ def label_names(examples: Sequence[Example]) -> list[str]:
     if all(re.fullmatch(r'[+-]?\d{1,18}', name) for name in names.values()):
         return sorted(names.values(), key=lambda name: (int(name), name))
     return sorted(names.values())
+
+
+def numbered_names(setting: str) -> tuple[str, ...]:
+    """The names of labels that files have as numbers, from config.data.label_names. Raises
+    ValueError if a name is empty or occurs twice."""
+    names = tuple(name.strip() for name in setting.split(',')) if setting else ()
+    if not all(names) or len({*names}) < len(names):
+        raise ValueError(
+            f'{KEY} is {setting!r}; expected the name of each number, in order from 0, with commas '
+            'between the names'
+        )
+    return names
+
+
+def name_of(label: str, names: Sequence[str], where: str, strict: bool = True) -> str:
+    """The name of a label that is a number. A label that is a name remains as it is. Raises
+    ValueError for other labels if names are given, unless `strict` is false."""
+    if not names or label in names:
+        return label
+    number = NUMBER.fullmatch(label)
+    if number and int(number[1]) < len(names):
+        return names[int(number[1])]
+    if not strict:
+        return label
+    raise ValueError(
+        f'{where} has {label!r}; expected a number from 0 to {len(names) - 1}, or a name in {KEY}'
+    )
 
 
 def check_column(examples: Sequence[Example], path: str) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bert_jax.data.labelled import conll, examples, label_numbers, tagged_records
+from bert_jax.data.labelled import conll, examples, labels, tagged_records
 from bert_jax.data.summary import Summary
 
 
@@ -44,15 +44,15 @@ def test_a_word_of_json_may_have_spaces_or_be_no_word(tmp_path):
 def test_numbers_get_their_names(tmp_path):
     line = {'tokens': ['Anna', 'lives'], 'ner_tags': [1, 0]}
     path = put(tmp_path / 'a.jsonl', json.dumps(line))
-    (sentence,) = conll.read(path, names=label_numbers.parse('O, B-PER'))
+    (sentence,) = conll.read(path, names=labels.numbered_names('O, B-PER'))
     assert sentence.tags == ['B-PER', 'O']
     with pytest.raises(ValueError, match=r"a\.jsonl:1 has '1'; expected a number from 0 to 0"):
         conll.read(path, names=['O'])
-    assert label_numbers.name_of('1.0', ['neg', 'pos'], 'a.csv:2') == 'pos'
-    assert label_numbers.name_of('-1', ['neg', 'pos'], 'a.csv:2', strict=False) == '-1'
+    assert labels.name_of('1.0', ['neg', 'pos'], 'a.csv:2') == 'pos'
+    assert labels.name_of('-1', ['neg', 'pos'], 'a.csv:2', strict=False) == '-1'
     for wrong in ('O,,B', 'O,O'):
         with pytest.raises(ValueError, match='expected the name of each number'):
-            label_numbers.parse(wrong)
+            labels.numbered_names(wrong)
 
 
 def test_rows_of_a_sentence_that_are_apart_are_counted(tmp_path):
