@@ -1,15 +1,13 @@
 """A label, several labels or a number for texts and pairs of texts."""
 
 import json
-import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from bert_jax.data.files import kind
-from bert_jax.data.labelled import class_weights, label_sets
+from bert_jax.data.labelled import class_weights
 from bert_jax.data.labelled import examples as example_files
 from bert_jax.data.labelled import labels as label_columns
 from bert_jax.data.labelled.bad_rows import OnError, each
@@ -42,10 +40,6 @@ class ClassificationProcessor(task_data.Processor):
     def has_classes(self) -> bool:
         return bool(self.facts.labels)
 
-    def label_parser(self, path: str) -> label_sets.Parser | None:
-        """Reads several labels of an example of a file; None if each example has one label."""
-        return None
-
     @property
     def metric(self) -> str:
         return 'accuracy' if self.facts.labels else 'pearson'
@@ -62,7 +56,7 @@ class ClassificationProcessor(task_data.Processor):
             columns=not has_labels or bool(data.split_field),
             on_error=on_error,
             summary=summary,
-            label_set=self.label_parser(path),
+            separator=data.label_separator if data.multi_label else None,
             predicts=predicts,
         )
         if not predicts:
@@ -212,13 +206,9 @@ class MultiLabelProcessor(ClassificationProcessor):
     def task(self) -> MultiLabelTask:
         return MultiLabelTask(self.config.model, len(self.facts.labels), self.positive_weights)
 
-    def label_parser(self, path: str) -> label_sets.Parser:
-        has_lists = kind(pathlib.PurePath(path))[0] in ('.jsonl', '.json')
-        return label_sets.parser(None if has_lists else self.config.data.label_separator)
-
     def find_facts(self, train: list[Example], held_out: list[Example]) -> TaskFacts:
         example_files.check_pairs(train)
-        labels = tuple(label_sets.names(train))
+        labels = tuple(label_columns.label_set_names(train))
         return TaskFacts(labels, pairs=train[0].text_b is not None, multi_label=True)
 
     def text_and_label(self, example: Example) -> tuple[str, str]:

@@ -8,11 +8,11 @@ column they are empty texts, except at the end.
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bert_jax.data.files import kind
-from bert_jax.data.labelled import json_files, records, tables
+from bert_jax.data.labelled import json_files, label_sets, records, tables
 from bert_jax.data.labelled.bad_rows import OnError, each, not_empty
 from bert_jax.data.labelled.json_files import characters, short
 from bert_jax.data.labelled.texts import Text
@@ -56,7 +56,7 @@ def iter_file(
     summary: Summary | None = None,
     advice: str = ADVICE,
     roles: Sequence[str] = ROLES,
-    label_set: Callable[[Any, str, str], tuple[str, ...] | None] | None = None,
+    separator: str | None = None,
     predicts: bool = False,
 ) -> Iterator[Example]:
     """Reads the examples of a file one by one; `text`, `text_b` and `label` name its columns.
@@ -64,33 +64,33 @@ def iter_file(
     Texts are stripped. The label is None if it is empty or the file has no such column. A column
     `text_b` may be missing if it has its default name. columns: whether an example has all values
     of its row. `summary` notes the columns that are read, by their `roles`. advice: the end of
-    messages about columns. label_set: reads several labels, see `label_sets.parser`. predicts:
-    whether the examples are only predicted. If so, labels are not read; if not, rows that were
-    rejected in Prodigy are left out. Raises ValueError, with path:line, for a line that is not an
-    example, unless `on_error` is given (see `each`), and for a file that is missing, damaged, not
-    UTF-8 or empty.
+    messages about columns. separator: if an example may have several labels, what separates them in
+    a cell, see `label_sets.parse`. predicts: whether the examples are only predicted. If so, labels
+    are not read; if not, rows that were rejected in Prodigy are left out. Raises ValueError, with
+    path:line, for a line that is not an example, unless `on_error` is given (see `each`), and for a
+    file that is missing, damaged, not UTF-8 or empty.
     """
     path, summary = pathlib.Path(path).expanduser(), summary or Summary()
     needed, labels = [text, *[text_b] * (text_b != TEXT_B)], [] if predicts else [label]
     is_json = kind(path)[0] in records.JSON
-    if predicts:
-        advice, label_set = predict_advice(needed), None
+    advice = predict_advice(needed) if predicts else advice
+    in_cells = None if is_json else separator
 
     def example(found: json_files.Record) -> Example:
         record, where = found
         if str(path) not in summary.columns:
             named = dict(zip(roles, (text, text_b, *labels), strict=False))
             summary.describe(str(path), named, record)
-        second = record.get(text_b)
+        second, found_label = record.get(text_b), None if predicts else record.get(label)
         if is_json:
             tables.column_indices(list(record), needed, where, advice)
         return Example(
             _text(record[text], text, where),
             None if second is None else _text(second, text_b, where),
-            None if label_set or predicts else _as_label(record.get(label), label, where),
+            _as_label(found_label, label, where) if separator is None else None,
             where,
             record if columns else None,
-            label_set(record.get(label), label, where) if label_set else None,
+            label_sets.parse(found_label, label, where, in_cells) if separator else None,
         )
 
     expected = f'a line that names the columns, such as {text}, and a line for each example'

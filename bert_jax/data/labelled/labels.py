@@ -17,6 +17,7 @@ QUOTES = '"\'`\u2018\u2019\u201c\u201d.,;:'
 WHOLE_NUMBER = re.compile(r'([+-]?\d{1,18})(\.0+)?')
 BETWEEN = re.compile(r'[\s_-]+')
 SEVERAL = re.compile('[|;,]')
+BITS = {'0', '1', 'true', 'false'}
 KEY = 'config.data.label_names'
 NUMBER = re.compile(r'(\d{1,9})(\.0+)?')  # pandas writes 1.0 if another row has no label
 
@@ -37,6 +38,21 @@ def label_names(examples: Sequence[Example]) -> list[str]:
     if all(re.fullmatch(r'[+-]?\d{1,18}', name) for name in names.values()):
         return sorted(names.values(), key=lambda name: (int(name), name))
     return sorted(names.values())
+
+
+def label_set_names(examples: Sequence[Example]) -> list[str]:
+    """The labels that occur, in the order of `label_names`. Raises ValueError if an
+    example has no value for labels, and if no example has a label."""
+    found = label_names(examples)
+    if not found:
+        raise ValueError('no example has a label; expected at least one')
+    counts = {len(example.labels or ()) for example in examples}
+    if {*found} <= BITS and min(counts) > 1:
+        raise ValueError(
+            f'{examples[0].where} has {examples[0].labels}, which looks like a 0 or a 1 for each '
+            'label; expected the names of the labels that the text has'
+        )
+    return found
 
 
 def numbered_names(setting: str) -> tuple[str, ...]:

@@ -38,25 +38,25 @@ REFUSED = {  # value in the file, separator -> message
 @pytest.mark.parametrize('case', READ)
 def test_labels_are_read(case: str) -> None:
     value, separator, expected = READ[case]
-    assert label_sets.parser(separator)(value, 'label', 'file:1') == expected
+    assert label_sets.parse(value, 'label', 'file:1', separator) == expected
 
 
 @pytest.mark.parametrize('case', REFUSED)
 def test_what_is_not_a_set_of_labels_is_refused(case: str) -> None:
     value, separator, message = REFUSED[case]
     with pytest.raises(ValueError, match=f'^file:1 .*{message}'):
-        label_sets.parser(separator)(value, 'label', 'file:1')
+        label_sets.parse(value, 'label', 'file:1', separator)
 
 
 def rows(path: pathlib.Path, *values: Any) -> list[examples.Example]:
     records = [{'text': 'x', 'label': value} for value in values]
     path.write_text('\n'.join(map(json.dumps, records)))
-    return [*examples.iter_file(path, label_set=label_sets.parser(None))]
+    return [*examples.iter_file(path, separator=',')]
 
 
 def test_arrays(tmp_path: pathlib.Path) -> None:
     found = rows(tmp_path / 'a.jsonl', ['10', '9'], [], ['9'])
-    names = label_sets.names(found)
+    names = labels.label_set_names(found)
     assert names == ['9', '10'], 'in the order of numbers'
     assert labels.targets(found, names).tolist() == [[1, 1], [0, 0], [1, 0]]
     assert labels.targets(found, names).dtype == np.int32
@@ -75,7 +75,7 @@ def test_what_can_not_be_learned_is_refused(
     tmp_path: pathlib.Path, values: tuple, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        label_sets.names(rows(tmp_path / 'a.jsonl', *values))
+        labels.label_set_names(rows(tmp_path / 'a.jsonl', *values))
 
 
 def test_an_unknown_label_is_refused(tmp_path: pathlib.Path) -> None:
