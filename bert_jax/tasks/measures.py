@@ -18,13 +18,14 @@ class Measure:
     sentence about an accuracy; '' if the measure has no accuracy. answers: the number of possible
     answers; 0 means the tokens of the vocabulary, and None means that no answer is right or wrong.
     counted: whether the baselines of the corpus, such as the unigram entropy, are values of this
-    measure.
+    measure. unit: the unit of the loss.
     """
 
     label: str
     question: str = ''
     answers: int | None = None
     counted: bool = False
+    unit: str = 'nats'
 
 
 # In the order in which they are shown.
@@ -35,7 +36,7 @@ MEASURES: Mapping[str, Measure] = {
     'nsp': Measure('next sentence', 'Next sentence or not', answers=2),
     'sop': Measure('sentence order', 'Two texts in their order or swapped', answers=2),
     'kl': Measure("teacher's scores"),
-    'cosine': Measure("teacher's hidden states"),
+    'cosine': Measure("teacher's hidden states", unit='1 - cosine'),
 }
 GROUPS = ('loss', 'accuracy')
 
@@ -71,6 +72,11 @@ def parts(metric: str) -> tuple[str, str]:
 def label(name: str) -> str:
     """The label of a measure, or the name itself if it is not in the table."""
     return MEASURES[name].label if name in MEASURES else name
+
+
+def unit(name: str) -> str:
+    """The unit of the loss of a measure; nats if it is not in the table."""
+    return MEASURES[name].unit if name in MEASURES else Measure.unit
 
 
 def ordered(names: Iterable[str]) -> list[str]:

@@ -57,7 +57,7 @@ def upper(runs: Sequence[History]) -> list[Panel]:
     for name in measures.ordered(names):
         title, loss, accuracy = measures.label(name), f'{name}_loss', f'{name}_accuracy'
         if not result or accuracy not in known:
-            result.append(Panel(f'{title}: loss, nats', (loss,), (loss,)))
+            result.append(Panel(f'{title}: loss, {measures.unit(name)}', (loss,), (loss,)))
         if accuracy in known:
             lowest, highest = (0.3, 1.0) if measures.chance(accuracy) else (0.0, None)
             limits: dict[str, Any] = {'lowest': lowest, 'highest': highest}

@@ -16,6 +16,7 @@ import reference
 from family_models import GRADIENTS, batch, gradient_gap, ours, their_model
 from small_run import QUICK
 
+from bert_jax import predict
 from bert_jax.config import MeshConfig
 from bert_jax.convert.folders import convert_in, convert_out
 from bert_jax.inference import model_dir
@@ -72,7 +73,7 @@ def test_golden_outputs_of_real_weights(
     golden = np.load(source / 'golden_hf.npz')
     inputs = {'input_ids': golden['input_ids']}
     mask = golden.get('attention_mask', np.ones_like(golden['input_ids']))
-    outputs = reference.predict.load(tmp_path / 'ours').apply(inputs | {'attention_mask': mask})
+    outputs = predict.load(tmp_path / 'ours').apply(inputs | {'attention_mask': mask})
     expected = {name: golden[name] for name in outputs if name in golden}
     found = reference.differences(outputs, expected, mask)
     print(folder, found)
@@ -105,7 +106,7 @@ def test_auto_classes_read_what_we_write(tmp_path: pathlib.Path, shared_data: An
     theirs = reference.transformers.AutoTokenizer.from_pretrained(tmp_path / 'back')
     assert theirs.model_max_length == SMALL['max_position_embeddings']
     text = 'Ünïcödé Wörds, naïve café: ÅNGSTRÖM'
-    (row,) = reference.predict.load(model.folder).encoder.encode([text])
+    (row,) = predict.load(model.folder).encoder.encode([text])
     assert theirs(text)['input_ids'] == row.input_ids
 
 

@@ -145,7 +145,7 @@ def test_several_labels(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch)
     model, tokenizer = published(tmp_path / 'theirs', 'bert', 'SequenceClassification', **problem)
     bert = predict.load(tmp_path / 'theirs', 'float32')
     inputs = [' '.join(words) for words in texts(20)]
-    for text, record in zip(inputs, bert.text_records(inputs), strict=True):
+    for text, record in zip(inputs, bert.records(inputs), strict=True):
         logits = outputs(model, tokenizer(text, return_tensors='pt')).logits[0]
         share = torch.sigmoid(logits).numpy()
         np.testing.assert_allclose([*record['probabilities'].values()], share, atol=1e-5)

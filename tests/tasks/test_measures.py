@@ -31,7 +31,7 @@ def test_each_entry_is_shown(tmp_path: pathlib.Path, name: str) -> None:
     (tmp_path / 'metrics.jsonl').write_text(json.dumps({'split': 'train', 'step': 1} | values))
     (tmp_path / 'config.json').write_text(Config().to_json())
     run = history.read(str(tmp_path), 'run')
-    wanted = ['loss, nats', *(['accuracy, %'] if has_accuracy else [])]
+    wanted = [f'loss, {measure.unit}', *(['accuracy, %'] if has_accuracy else [])]
     titles = [panel.title for panel in curve_panels.upper([run])]
     assert titles == [f'{measure.label}: {what}' for what in wanted]
     lines = ' '.join(end_report.accuracies(values, {}, 7))

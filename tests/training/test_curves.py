@@ -247,8 +247,10 @@ def test_labels_do_not_overlap() -> None:
 
 def test_panels_of_other_objectives(tmp_path: pathlib.Path) -> None:
     """Each loss that a run reports has a panel; the loss of masked tokens is first."""
-    line = {'step': 1, 'loss': 9.0, 'rtd_loss': 1.0, 'rtd_accuracy': 0.5, 'mlm_loss': 8.0}
-    run = history.read(workdir(tmp_path / 'run', [line | {'mlm_accuracy': 0.1, 'x_loss': 1.0}]), '')
+    line = {'step': 1, 'loss': 9.0, 'cosine_loss': 1.0, 'sop_loss': 0.6, 'mlm_loss': 8.0}
+    line |= {'mlm_accuracy': 0.1, 'x_loss': 1.0, 'sop_accuracy': 0.5}
+    run = history.read(workdir(tmp_path / 'run', [line]), '')
     titles = [panel.title for panel in curve_panels.upper([run])]
     masked = ['masked tokens: loss, nats', 'masked tokens: accuracy, %']
-    assert titles == [*masked, 'replaced tokens: accuracy, %', 'x: loss, nats']
+    other = ["teacher's hidden states: loss, 1 - cosine", 'x: loss, nats']
+    assert titles == [*masked, 'sentence order: accuracy, %', *other]
