@@ -1,10 +1,14 @@
-"""The search for the batch size; tests/test_plan.py and tests/test_benchmark.py test the sweeps."""
+"""The searches for the most tokens per second."""
 
 from typing import Any
 
+import jax
 import pytest
+from small_run import QUICK
+from tiny_model import TINY
 
-from bert_jax.performance import sweep
+from bert_jax.performance import sweep, tables, topologies
+from bert_jax.tasks.finetuning import ClassificationTask
 
 
 @pytest.mark.parametrize(
@@ -28,3 +32,24 @@ def test_batch_sizes(speeds: dict[int, float], tried: list[int]) -> None:
 def test_an_error_ends_a_search() -> None:
     error = {'fits': False, 'error': 'vocab does not divide'}
     assert list(sweep.search(lambda size: error, 8, 1)) == [error]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(QUICK, reason='test_roofline compiles steps, and searches are tested above')
+def test_a_sweep_compiled(four: list[jax.Device], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task is one of fine-tuning, whose model takes each remat policy."""
+    monkeypatch.setattr(sweep, 'REMAT_POLICIES', ('full',))
+    monkeypatch.setattr(sweep, 'FIRST_ROWS', 4)
+    monkeypatch.setattr(sweep, 'MOST_ROWS', 4)
+    task = ClassificationTask(TINY.model, 2)
+    plans = list(sweep.sweep(TINY, task, topologies.parse('v5e-4'), four))
+    assert [plan['preset'] for plan in plans] == ['dp', 'fsdp', 'fsdp_tp']
+    dp, fsdp, fsdp_tp = (plan['memory']['parameters'] for plan in plans)
+    assert fsdp < dp / 3 and fsdp_tp < dp / 3
+    for plan in plans:
+        assert (plan['fits'], plan['remat'], plan['phase'][2]) == (True, 'full', 16)
+        assert plan['tokens_per_second'] == pytest.approx(16 * 32 / plan['step_seconds'])
+    fastest = max(plans, key=lambda plan: plan['tokens_per_second'])
+    best = tables.best_line(plans, TINY)
+    assert f'best: {fastest["preset"]}, remat full, 4 on a device' in best
+    assert tables.sweep_table(plans).row_count == 3

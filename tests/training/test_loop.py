@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_loop import CONFIG, assert_same, configured, poison, run
+from small_loop import CONFIG, TASK, arrays, assert_same, configured, poison, run
 from small_run import metrics, numbers, saved_steps
 from tiny_model import ROOT
 
@@ -167,11 +168,13 @@ def test_a_finished_run_is_left_alone(
 ) -> None:
     workdir, state = whole
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob('*')}
-    asked: list[tuple[int, int]] = []
+
+    def opened(*_: object) -> Any:
+        raise AssertionError('the input is opened')
+
     with caplog.at_level(logging.INFO):
-        assert_same(run(workdir, asked=asked), state)
-        assert_same(run(workdir, configured(num_steps=7), asked=asked), state)
-    assert not asked
+        for config in (CONFIG, configured(num_steps=7)):
+            assert_same(arrays(loop.train(config, TASK, opened, opened, workdir)), state)
     assert 'Training is already complete (step 10 of 7).' in caplog.text
     assert {path: path.stat().st_mtime_ns for path in workdir.rglob('*')} == before
 
