@@ -56,7 +56,9 @@ def _extended_vocabulary(
     words = added_words.read(config.data.add_tokens)
     has_begun = own is not None and (own / CONFIG).exists()
     its = model_dir.read_config(own)[1] if has_begun else None
-    if its is not None and all(len(ids) == 1 for ids in its.encode_words(words)):
+    if its is not None and all(
+        len(ids) == 1 and ids != [its.specials.unk] for ids in its.encode_words(words)
+    ):
         return str(own)
     larger = added_words.larger(vocabulary, words)
     rules = vocabulary.lowercase, vocabulary.strip_accents
