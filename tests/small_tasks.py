@@ -113,12 +113,12 @@ def write_tags(path: pathlib.Path, count: int, seed: int) -> pathlib.Path:
     return path
 
 
-def write_pairs(path: pathlib.Path, count: int, seed: int, most: int = 4) -> pathlib.Path:
+def write_pairs(path: pathlib.Path, count: int, seed: int) -> pathlib.Path:
     """Writes a tsv of sentences and their words in the opposite order."""
     rng = random.Random(seed)
     lines = ['source\ttarget\n']
     for _ in range(count):
-        words = rng.choices(WORDS, k=rng.randint(2, most))
+        words = rng.choices(WORDS, k=rng.randint(2, 4))
         lines.append(f'{" ".join(words)}\t{" ".join(reversed(words))}\n')
     path.write_text(''.join(lines))
     return path

@@ -159,11 +159,11 @@ def text_kind(lines: Sequence[str]) -> str:
     return _table(kept)
 
 
-def separator(line: str, count: int = 1) -> str:
+def separator(line: str) -> str:
     """The character that may separate the columns of a line: the most frequent of tab, comma,
-    semicolon and bar, if there are at least `count` of it; otherwise ''."""
+    semicolon and bar; '' if the line has none of them."""
     best = max('\t,;|', key=line.count)
-    return best if line.count(best) >= count else ''
+    return best if best in line else ''
 
 
 def is_json(line: str, kind: type) -> bool:

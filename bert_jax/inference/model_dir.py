@@ -169,8 +169,8 @@ def start_from(
     """`config` with the architecture and the case of config.init_from, and its vocabulary, if any.
 
     free: keys that may have any value in `config`. fields: fields of the model besides those of its
-    architecture. Raises ValueError if `config` sets another key
-    to something else than config.init_from has, or as `read_config` does.
+    architecture. Raises ValueError if `config` sets another key to something else than
+    config.init_from has, or as `read_config` does.
     """
     source, vocabulary = read_config(config.init_from)
     names = (*architecture_fields(), 'tie_word_embeddings', *fields)

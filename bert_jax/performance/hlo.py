@@ -87,7 +87,8 @@ class Hlo:
                     raise NotImplementedError(f'which branch {instruction.name} takes is not known')
 
     def _trip_count(self, loop: Instruction) -> int:
-        # Only loops that count from 0 to a constant are understood. Those of TPUs do.
+        # Only loops that count from 0 to a constant are understood. The TPU's compiler makes no
+        # others.
         condition, root = loop.called('condition'), self.root(loop.called('condition'))
         operands = [self.computations[condition][name] for name in root.operands]
         limits = [operand for operand in operands if operand.opcode == 'constant']

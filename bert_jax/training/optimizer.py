@@ -1,4 +1,4 @@
-"""The optimizer: clipping, AdamW or LAMB, and the learning-rate schedule, from the configuration.
+"""The optimizer: clipping, AdamW or LAMB, the learning-rate schedule, and frozen parameters.
 
 The update of a parameter depends on its facts (`models.parameters`), which are passed as a tree.
 """

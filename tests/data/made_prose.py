@@ -30,9 +30,9 @@ def prose(characters, seed=0):
         yield document
 
 
-def write_prose(path, characters, seed=0):
+def write_prose(path, characters):
     with path.open('w') as file:
-        for document in prose(characters, seed):
+        for document in prose(characters):
             file.write(document + '\n\n')
     return path
 

@@ -40,8 +40,8 @@ FEW = ('albert-base',)
 MESH_OF = dict(zip(KINDS, [*MESHES.values(), MeshConfig(2, 2, 2)] * len(KINDS), strict=False))
 
 
-def step_of(config: Config, mesh: MeshConfig = ONE) -> Step:
-    return build_step(config, OBJECTIVES[config.objective](config.model), mesh_of(mesh))
+def step_of(config: Config) -> Step:
+    return build_step(config, OBJECTIVES[config.objective](config.model), mesh_of(ONE))
 
 
 def flat(tree: Any) -> dict[str, Any]:

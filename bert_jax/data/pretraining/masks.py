@@ -113,7 +113,7 @@ def masks(stream: Stream, row: Layout, draws: Draws) -> dict[str, tf.Tensor]:
 
 def num_targets(stream: Stream, is_text: tf.Tensor) -> tf.Tensor:
     """The number of tokens to predict in each row, int32[rows, 1]: a share of `masked_lm_prob` of
-    the text, at least one token and at most `max_predictions`."""
+    the text, at least one token and at most `max_predictions_per_seq`."""
     tokens = tf.reduce_sum(tf.cast(is_text, tf.int32), axis=1, keepdims=True)
     wanted = tf.cast(tf.cast(tokens, tf.float32) * stream.phase.masked_lm_prob + 0.5, tf.int32)
     return tf.minimum(tf.clip_by_value(wanted, 1, stream.phase.max_predictions_per_seq), tokens)
