@@ -99,7 +99,7 @@ def iter_file(
     read = records.read(path, needed, [TEXT_B, *labels], advice, on_error)
     read = read if predicts else json_files.accepted(read, summary)
     error = f'{path} has no examples; expected {expected}'
-    yield from not_empty(each(read, example, on_error), error)
+    yield from each(not_empty(read, error), example, on_error)
 
 
 def predict_advice(names: Sequence[str]) -> str:

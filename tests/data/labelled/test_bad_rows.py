@@ -145,3 +145,12 @@ def test_a_file_that_is_wrong_as_a_whole_is_always_refused(tmp_path: pathlib.Pat
         with pytest.raises(ValueError, match=name):
             list(texts(tmp_path / name, errors.append))
     assert not errors
+
+
+@pytest.mark.parametrize(('name', 'row'), [('a.csv', '"",1\n'), ('a.jsonl', '{"text": ""}\n')])
+def test_all_rows_may_be_left_out(tmp_path: pathlib.Path, name: str, row: str) -> None:
+    """A file of bad rows alone does not end a command that has other files."""
+    first = 'text,id\n' * name.endswith('.csv')
+    (tmp_path / name).write_text(first + row)
+    left_out = list[ValueError]()
+    assert list(texts(tmp_path / name, left_out.append)) == [] and len(left_out) == 1
