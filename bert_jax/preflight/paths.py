@@ -122,7 +122,9 @@ def _corpora(config: Config) -> Iterator[str]:
             else:
                 source(data, fetch=False)
         except (ValueError, OSError) as error:
-            yield str(error)
+            store = corpus.removeprefix('tokens:')
+            named = f'config.data.corpus={corpus}{_here(store)}: ' if store != corpus else ''
+            yield f'{named}{error}'
 
 
 def _here(path: str) -> str:

@@ -69,7 +69,8 @@ def train(
         LOG.info('Training is already complete (step %d of %d).', step, config.num_steps)
         checkpoints.close()
         return state
-    state, frozen = teacher.begin(config, built, state)
+    key = _root_key(config, built.mesh, 'threefry2x32')
+    state, frozen = teacher.begin(config, built, state, key)
     # All stages are set up now, so that a mistake in a later one is found at once.
     stages = remaining_stages(built, step, batches, eval_sets)
     key = _root_key(config, built.mesh, config.train.prng_impl)

@@ -120,7 +120,8 @@ def _is_alive(owner: Owner, path: epath.Path) -> bool:
         except PermissionError:  # the process of another user
             return True
     before = _touched(path)
-    LOG.warning('%s was used by %s; waiting to see if it still runs', path.parent, owner)
+    message = '%s was used by %s; waiting up to %.0f seconds to see if it still runs'
+    LOG.warning(message, path.parent, owner, SILENT)
     end = time.monotonic() + SILENT
     while time.monotonic() < end:
         time.sleep(min(1.0, BEAT / 4))

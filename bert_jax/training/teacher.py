@@ -22,16 +22,14 @@ from bert_jax.training.train_step import Step, TrainState
 LOG = logging.getLogger('bert_jax.training.teacher')
 
 
-def load(source: epath.PathLike, step: Step) -> Any:
+def load(source: epath.PathLike, step: Step, key: jax.Array) -> Any:
     """The teacher's float32 parameters, with the shardings of `step.frozen`.
 
-    Padding rows of the vocabulary tables, which no loss reads, are 0. Raises ValueError as
-    `initial_params` does.
+    key: the random key for padding rows of the vocabulary tables. A student that starts from the
+    teacher takes these rows, too. Raises ValueError as `initial_params` does.
     """
-    zeros = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding), _as_saved(step)
-    )
-    return initial_params(source, zeros, step.frozen_info)
+    fresh = dataclasses.replace(step, frozen=_as_saved(step)).init_frozen(key)
+    return initial_params(source, fresh, step.frozen_info)
 
 
 def check(source: epath.PathLike, step: Step) -> None:
@@ -54,15 +52,16 @@ def starts_student(config: Config) -> bool:
     return config.distill.init_from_teacher and not config.init_from
 
 
-def begin(config: Config, step: Step, state: TrainState) -> tuple[TrainState, Any]:
+def begin(config: Config, step: Step, state: TrainState, key: jax.Array) -> tuple[TrainState, Any]:
     """Returns the state and the values of `step.frozen`, which are () without a teacher.
 
-    The state of a new run receives the parameters that the student takes from the teacher.
+    The state of a new run receives the parameters that the student takes from the teacher. key: see
+    `load`.
     """
     if not step.frozen:
         return state, ()
     assert isinstance(step.task, DistillTask), step.task
-    params = load(config.distill.teacher, step)
+    params = load(config.distill.teacher, step, key)
     if starts_student(config) and not int(state.step):
         layers = chosen_layers(config.model, step.task.teacher_config, config.distill)
         started = student_params(state.params, step.info, params, layers)

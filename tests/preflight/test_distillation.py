@@ -120,7 +120,7 @@ def test_what_a_student_takes(here: pathlib.Path, caplog: pytest.LogCaptureFixtu
     config = configured(distill__layers=(2, 0), model__intermediate_size=48)
     step = Pretraining(config, epath.Path('run'), pathlib.Path('cache')).step
     fresh = step.init(jax.random.key(0))
-    state, frozen = teacher.begin(step.config, step, fresh)
+    state, frozen = teacher.begin(step.config, step, fresh, jax.random.key(1))
     theirs = model_dir.load('teacher').arrays()
     ours = {
         name: np.asarray(x) for name, x in teacher.flatten(jax.device_get(state.params)).items()
@@ -139,7 +139,7 @@ def test_what_a_student_takes(here: pathlib.Path, caplog: pytest.LogCaptureFixtu
     assert 'not taken from the teacher: encoder/embeddings/token_type_embeddings' in caplog.text
     random_start = dataclasses.replace(config.distill, init_from_teacher=False)
     config = dataclasses.replace(step.config, distill=random_start)
-    state, _ = teacher.begin(config, step, fresh)
+    state, _ = teacher.begin(config, step, fresh, jax.random.key(1))
     assert state is fresh
 
 
@@ -244,4 +244,8 @@ def test_a_padded_vocabulary(here: pathlib.Path) -> None:
     workdir = run('run', data__pad_vocab_to_multiple_of=16, train__num_steps=1)
     config, vocabulary = model_dir.read_config(workdir)
     assert vocabulary is not None and config.model.vocab_size == 32 > vocabulary.vocab_size
+    (table,) = (
+        x for name, x in saved_arrays(workdir, 1).items() if 'word_emb' in name and 'params' in name
+    )
+    assert np.ptp(table[vocabulary.vocab_size :]) > 10 * config.optim.learning_rate  # random rows
     assert distillation.recorded(configured())['teacher'] == checkpoint.fingerprint('teacher')

@@ -27,7 +27,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({'data.corpus': 'text:no/*'}, r"no file matches 'no/\*'"),
     ({'data.corpus': 'en=text:no'}, "no file matches 'no'"),
     ({'data.corpus': ''}, 'config.data.corpus is empty'),
-    ({'data.corpus': 'tokens:no'}, 'no is not a prepared store .* bert_jax prepare'),
+    ({'data.corpus': 'tokens:no'}, r'data.corpus=tokens:no \(from .*: no is not a prepared store'),
     ({'data.eval_corpus': 'text:no'}, "config.data.eval_corpus=text:no: no file matches 'no'"),
     *((FINETUNING | {f'data.{key}': 'no.csv'}, f'config.data.{key}=no.csv does not exist')
       for key in ('train_file', 'eval_file', 'test_file', 'dir')),
