@@ -107,9 +107,12 @@ def _touched(path: epath.Path) -> str:
     return ''
 
 
+_STALE: dict[str, str] = {}  # files of other machines that were found stale: their last touch
+
+
 def _is_alive(owner: Owner, path: epath.Path) -> bool:
     """Returns whether the owner of a workdir still runs. If it is on another machine, this may take
-    SILENT seconds."""
+    SILENT seconds, but only once in a process for the same file."""
     if owner.machine == machine():
         if os.path.isdir(owner.workdir) and not os.path.samefile(owner.workdir, path.parent):
             return False  # the workdir is a copy of that of the process
@@ -120,15 +123,16 @@ def _is_alive(owner: Owner, path: epath.Path) -> bool:
         except PermissionError:  # the process of another user
             return True
     before = _touched(path)
+    if _STALE.get(str(path)) == before:
+        return False
     message = '%s was used by %s; waiting up to %.0f seconds to see if it still runs'
     LOG.warning(message, path.parent, owner, SILENT)
     end = time.monotonic() + SILENT
     while time.monotonic() < end:
         time.sleep(min(1.0, BEAT / 4))
-        if not path.exists():
-            return False
         if _touched(path) != before:
-            return True
+            return path.exists()
+    _STALE[str(path)] = before
     return False
 
 
@@ -145,6 +149,22 @@ def refuse_second(workdir: epath.PathLike) -> Owner | None:
             f'use another --workdir. If you know that this process has ended, remove {path}'
         )
     return owner
+
+
+def _remove(path: pathlib.Path, stale: Owner) -> None:
+    """Removes the file of a stale owner. Of several processes one does so, which has made a folder,
+    so that none removes the file that another one has just created."""
+    claim = path.with_name(f'.{path.name}.{stale.token}')
+    with contextlib.suppress(OSError):
+        if time.time() - claim.stat().st_mtime > SILENT:
+            claim.rmdir()  # left by a process that was killed
+    with contextlib.suppress(FileExistsError):
+        claim.mkdir()
+        try:
+            if (found := _read(epath.Path(path))) and found.token == stale.token:
+                path.unlink()
+        finally:
+            claim.rmdir()
 
 
 class _Hold:
@@ -168,8 +188,7 @@ class _Hold:
             ) from error
 
     def _begin(self) -> None:
-        stale = refuse_second(self.path.parent)
-        if stale is not None:
+        if (stale := refuse_second(self.path.parent)) is not None:
             LOG.warning('%s was left by %s, which has ended', self.path, stale)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if _read(self.path) is None and self.path.exists():
@@ -190,16 +209,17 @@ class _Hold:
     def _create(self, stale: Owner | None) -> None:
         """Creates the file. If another process does so at the same time, only one succeeds."""
         path = pathlib.Path(self.path)
+        own = path.with_name(f'.{path.name}.{self.owner.token}')
         if stale is not None:
-            own = path.with_name(f'.{path.name}.{self.owner.token}')
-            path.rename(own)
-            found = _read(epath.Path(own))
-            if found is not None and found.token != stale.token:  # another process replaced it
-                own.rename(path)
-                return
-            own.unlink()
-        with contextlib.suppress(FileExistsError), path.open('x') as file:
-            file.write(self._text())
+            _remove(path, stale)
+        own.write_text(self._text())
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.link(own, path)  # so that nobody reads a file that is only half written
+        except OSError:  # a file system without hard links
+            with contextlib.suppress(FileExistsError), path.open('x') as file:
+                file.write(self._text())
+        own.unlink(missing_ok=True)
 
     def _text(self) -> str:
         owner = dataclasses.replace(self.owner, touched=time.time())

@@ -67,6 +67,9 @@ def test_what_a_process_has_left_is_replaced(tmp_path: pathlib.Path, ended: int)
     with subprocess.Popen(['sleep', '60']) as other:  # has the number of the former process now
         for left in (owner(pid=ended, born='1'), owner(pid=other.pid, born='1')):
             workdir = leave(tmp_path, left)
+            claim = tmp_path / f'.{running.FILE}.{left.token}'  # of a start that was killed
+            claim.mkdir()
+            os.utime(claim, (1, 1))
             with running.alone_in(workdir):
                 running.check(workdir)
             assert not any(tmp_path.iterdir())
@@ -87,8 +90,10 @@ def test_on_another_machine_a_sign_of_life_decides(
     monkeypatch.setattr(running, 'BEAT', 0.2)
     elsewhere = owner(host='tpu-7', machine='tpu-7 boot', born='1')
     workdir = leave(tmp_path, elsewhere, age=2)
+    assert running.refuse_second(workdir) == elsewhere
+    began = time.monotonic()
     with running.alone_in(workdir):
-        pass
+        assert time.monotonic() - began < 0.5, 'a start waits once'
     workdir, end = leave(tmp_path, elsewhere, age=2), threading.Event()
 
     def live() -> None:
