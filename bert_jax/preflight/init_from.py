@@ -62,7 +62,7 @@ def _extended_vocabulary(
         return str(own)
     larger = added_words.larger(vocabulary, words)
     rules = vocabulary.lowercase, vocabulary.strip_accents
-    state = repr((sorted(vocabulary.files.items()), rules, words)).encode()
+    state = repr((sorted(larger.files.items()), rules)).encode()
     cache = staging.cache_of(config.data) / 'vocabularies'
     folder = cache / hashlib.sha256(state).hexdigest()[:16]
     doing = 'writing the vocabulary with config.data.add_tokens'
