@@ -54,12 +54,11 @@ def _extended_vocabulary(
             f'config.data.vocab_file={config.data.vocab_file}'
         )
     words = added_words.read(config.data.add_tokens)
-    has_begun = own is not None and (own / CONFIG).exists()
-    its = model_dir.read_config(own)[1] if has_begun else None
-    if its is not None and all(
-        len(ids) == 1 and ids != [its.specials.unk] for ids in its.encode_words(words)
-    ):
-        return str(own)
+    if own is not None and (own / CONFIG).exists():
+        saved, its = model_dir.read_config(own)
+        if its is not None:
+            _check_same_words(saved.data.add_tokens, words, its, own)
+            return str(own)
     larger = added_words.larger(vocabulary, words)
     rules = vocabulary.lowercase, vocabulary.strip_accents
     state = repr((sorted(larger.files.items()), rules)).encode()
@@ -68,6 +67,25 @@ def _extended_vocabulary(
     doing = 'writing the vocabulary with config.data.add_tokens'
     build_once(folder, larger.save, doing, folder.exists)
     return str(folder)
+
+
+def _check_same_words(
+    former: str, words: list[str], its: tokenizer.Tokenizer, own: epath.Path
+) -> None:
+    """Raises ValueError if the words are not those with which the run in `own` began. former: its
+    config.data.add_tokens. its: its vocabulary."""
+    try:
+        before = {*added_words.read(former)}
+    except ValueError:  # a file that is gone
+        before = {*words}
+    encoded = zip(words, its.encode_words(words), strict=True)
+    missing = {word for word, ids in encoded if len(ids) != 1 or ids == [its.specials.unk]}
+    if different := sorted(missing | ({*words} ^ before)):
+        raise ValueError(
+            f'config.data.add_tokens has other words than the run in {own} began with: '
+            f'{", ".join(different[:SHOWN])}{", ..." if len(different) > SHOWN else ""}; set it to '
+            f'{former!r}, or use another --workdir'
+        )
 
 
 def _continues(old: tokenizer.Tokenizer, new: tokenizer.Tokenizer) -> bool:

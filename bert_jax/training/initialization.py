@@ -167,9 +167,7 @@ def _with_fresh_rows(saved: jax.Array, fresh: jax.Array) -> jax.Array:
     """Returns the saved array. If the fresh array has more rows, they are added at the end."""
     if saved.shape == fresh.shape:
         return saved
-    LOG.info(
-        'rows %d to %d of a vocabulary table start from random values', len(saved), len(fresh) - 1
-    )
+    LOG.info('rows %d to %d of a vocabulary table are new', len(saved), len(fresh) - 1)
     join = jax.jit(
         lambda saved, fresh: jax.lax.dynamic_update_slice_in_dim(fresh, saved, 0, axis=0),
         out_shardings=fresh.sharding,

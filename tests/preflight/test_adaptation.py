@@ -149,8 +149,16 @@ def test_the_larger_vocabulary_is_written_once_and_completely(
     own = epath.Path('start')
     config = configured(**{'data.add_tokens': 'anna'})
     assert init_from.start_from(config, own).data.vocab_file == 'start'
-    with pytest.raises(ValueError, match="'anna' is in the vocabulary already"):
+    with pytest.raises(ValueError, match="in the vocabulary already: 'anna'"):
         init_from.start_from(config)
+
+
+@pytest.mark.parametrize('words', (['anna'], ['anna', 'who', 'zzz'], ['zzz']))
+def test_a_run_keeps_its_new_words(here: pathlib.Path, words: list[str]) -> None:
+    own, known = epath.Path('start'), tokenizer.load('start')
+    init_from._check_same_words('anna,who', ['who', 'anna'], known, own)
+    with pytest.raises(ValueError, match='other words than the run in start began with'):
+        init_from._check_same_words('anna,who', words, known, own)
 
 
 def test_rows_of_new_tokens(here: pathlib.Path) -> None:

@@ -21,13 +21,22 @@ from bert_jax.data.tokenizers.wordpiece_vocabulary import WordPiece
 
 MARGIN = 1.0  # what the score of a new piece gains for each former piece that it joins
 NAME = 'config.data.add_tokens'
+SHOWN = 5  # words in a message
 
 
 def read(value: str) -> list[str]:
     """The words of config.data.add_tokens: a file with a word on each line, or words between
-    commas. Raises ValueError if there are none."""
+    commas. Raises ValueError if there are none, or if the file cannot be read."""
     path = pathlib.Path(value).expanduser()
-    parts = path.read_text('utf-8').split('\n') if path.is_file() else value.split(',')
+    if path.is_file():
+        try:
+            parts = path.read_text('utf-8-sig').split('\n')
+        except UnicodeDecodeError as error:
+            raise ValueError(f'{NAME}: {path} is not UTF-8 ({error}); convert it') from error
+    elif '/' in value or path.suffix in ('.txt', '.csv', '.tsv', '.json', '.jsonl'):
+        raise ValueError(f'{NAME}: there is no file {value}; expected a file, or words with commas')
+    else:
+        parts = value.split(',')
     words = list(dict.fromkeys(word.strip() for word in parts if word.strip()))
     if not words:
         raise ValueError(f'{NAME}={value} has no words')
@@ -37,19 +46,28 @@ def read(value: str) -> list[str]:
 def larger(vocabulary: Tokenizer, words: Sequence[str]) -> Tokenizer:
     """The vocabulary with the words at its end. Raises ValueError if a word cannot be added, for
     example because text is split at spaces and punctuation first."""
-    for word, ids in zip(words, vocabulary.encode_words(words), strict=True):
-        if len(ids) == 1 and ids != [vocabulary.specials.unk]:
-            raise ValueError(f'{NAME}: {word!r} is in the vocabulary already')
-        if vocabulary.lowercase and word != word.lower():
-            raise ValueError(f'{NAME}: {word!r} has capital letters, but text is lowercased')
+    special, unk = vocabulary.special_pieces.all(), [vocabulary.specials.unk]
+    _refuse([word for word in words if word in special], 'special tokens of the vocabulary')
+    if vocabulary.lowercase:
+        capitals = [word for word in words if word != word.lower()]
+        _refuse(capitals, 'written with capital letters, but text is lowercased')
+    encoded = zip(words, vocabulary.encode_words(words), strict=True)
+    known = [word for word, ids in encoded if len(ids) == 1 and ids != unk]
+    _refuse(known, 'in the vocabulary already')
     made = KINDS.get(vocabulary.kind, _added)(vocabulary, words)
-    for word, ids in zip(words, made.encode_words(words), strict=True):
-        if len(ids) != 1 or ids == [vocabulary.specials.unk]:
-            raise ValueError(
-                f'{NAME}: {word!r} cannot be one token, because text is split at spaces, '
-                'punctuation and accents first'
-            )
+    encoded = zip(words, made.encode_words(words), strict=True)
+    split = [word for word, ids in encoded if len(ids) != 1 or ids == unk]
+    reason = 'spaces, punctuation, Chinese characters and accents first'
+    _refuse(split, f'several tokens in any vocabulary, because text is split at {reason}')
     return made
+
+
+def _refuse(words: Sequence[str], problem: str) -> None:
+    """Raises ValueError for words that cannot be added, if there are any."""
+    if words:
+        shown = ', '.join(map(repr, words[:SHOWN])) + (', ...' if len(words) > SHOWN else '')
+        count = f'{len(words):,} are' if len(words) > 1 else 'one is'
+        raise ValueError(f'{NAME}: of the words, {count} {problem}: {shown}; leave them out')
 
 
 def former(vocabulary: Tokenizer, made: Tokenizer) -> dict[int, tuple[int, ...]]:

@@ -90,10 +90,13 @@ def vocabulary(tmp_path: pathlib.Path) -> Tokenizer:
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (['bad'], "'bad' is in the vocabulary already"),
-        (['Cabbage'], "'Cabbage' has capital letters, but text is lowercased"),
-        (['head-ache'], "'head-ache' cannot be one token"),
-        (['a bad'], "'a bad' cannot be one token"),
+        (['bad', 'cab'], "one is in the vocabulary already: 'bad'; leave them out"),
+        (['bad', 'a'], "2 are in the vocabulary already: 'bad', 'a'; leave them out"),
+        (['Cabbage'], "one is written with capital letters, but text is lowercased: 'Cabbage'"),
+        (['Bad'], "capital letters, but text is lowercased: 'Bad'"),
+        (['[MASK]'], r"special tokens of the vocabulary: '\[MASK\]'"),
+        (['head-ache'], "several tokens in any vocabulary, .* punctuation.*: 'head-ache'"),
+        (['a bad', '中文'], "several tokens in any vocabulary, .*: 'a bad', '中文'"),
     ],
 )
 def test_words_that_can_not_be_added(vocabulary: Tokenizer, words: list[str], message: str) -> None:
@@ -105,5 +108,11 @@ def test_what_the_key_names(tmp_path: pathlib.Path) -> None:
     (tmp_path / 'words.txt').write_text('cabbage\n\n faced \ncabbage\n')
     assert added_words.read(' cabbage ,faced') == ['cabbage', 'faced']
     assert added_words.read(str(tmp_path / 'words.txt')) == ['cabbage', 'faced']
+    (tmp_path / 'utf16.txt').write_text('cabbage', 'utf-16')
+    with pytest.raises(ValueError, match='is not UTF-8'):
+        added_words.read(str(tmp_path / 'utf16.txt'))
+    for missing in ('words.txt', 'folder/words'):
+        with pytest.raises(ValueError, match=f'add_tokens: there is no file {missing}'):
+            added_words.read(missing)
     with pytest.raises(ValueError, match='add_tokens=,  has no words'):
         added_words.read(', ')
