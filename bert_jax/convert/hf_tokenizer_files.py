@@ -56,7 +56,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     }
     if kind in CASE:
         settings[CASE[kind][0]] = inner.lowercase
-    if kind in word_bpe.KINDS:  # transformers puts the bos token in front of a text
+    if name and kind in word_bpe.KINDS:  # transformers puts the bos token in front of a text
         settings['bos_token'] = inner.special_pieces.by_role()[form.before[0]]
     elif kind != 'wordpiece':
         settings['mask_token'] = {

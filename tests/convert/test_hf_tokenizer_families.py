@@ -167,6 +167,12 @@ def test_what_cannot_be_read_is_refused(tmp_path: pathlib.Path) -> None:
         read(additional_special_tokens=['<new>'])
 
 
+@pytest.mark.parametrize('model_type', sorted({model_type for _, model_type in CASES} - {'xlm'}))
+def test_no_other_family_has_vocabularies_of_xlm(tmp_path: pathlib.Path, model_type: str) -> None:
+    with pytest.raises(ValueError, match=f'no vocabulary of the kind xlm_bpe for {model_type}'):
+        write(tmp_path / 'out', made('xlm_bpe'), model_type)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(('kind', 'model_type'), CASES)
 def test_transformers_gives_our_ids(tmp_path: pathlib.Path, kind: str, model_type: str) -> None:

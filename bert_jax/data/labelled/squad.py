@@ -140,8 +140,7 @@ def _inside(
     if not name:
         yield _Asked(item, where)
         return
-    if name == 'data':
-        is_version_1 = str(item.get('version')).startswith('1')
+    is_version_1 = is_version_1 or str(item.get('version')).startswith('1')
     if name == 'qas':
         context = _get(item, 'context', str, where)
     for i, inner in enumerate(_get(item, name, list, where)):
@@ -160,7 +159,7 @@ def _of_row(row: Mapping[str, str], where: str) -> dict[str, Any]:
     record: dict[str, Any] = {name: cell for name, cell in row.items() if cell.strip()}
     if cell := record.get('answers'):
         record['answers'] = tables.value_in(cell)
-        if record['answers'] is None:
+        if record['answers'] is None and cell.strip() not in ('null', 'None'):
             raise ValueError(f"{where}: 'answers' is {cell!r:.60}; expected JSON")
     elif 'answer_text' in row:
         answer = {'text': row['answer_text'], 'answer_start': record.get('answer_start')}

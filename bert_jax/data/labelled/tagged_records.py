@@ -77,8 +77,8 @@ def read(file: SentenceFile) -> Iterator[Sentence]:
     header, where = table.header, table.where
     if not header:
         return
-    tables.column_indices(header, header, where, 'give each column a name of its own')
     names = _find(file, header, where)
+    tables.column_indices(header, header, where, 'give each column a name of its own')
     if names.per_word:
         blocks = _blocks(file, table, names)
         yield from each(blocks, lambda rows: _of_rows(file, table, rows, names), file.on_error)

@@ -63,6 +63,8 @@ def test_without_the_flag_no_answers_mean_impossible_in_2_0_only(tmp_path):
     content = edited(lambda c, p, q: p['qas'][1].pop('is_impossible'))
     assert squad.read(put(tmp_path, content))[1].is_impossible
     assert not squad.read(put(tmp_path, content | {'version': '1.1'}))[1].is_impossible
+    article = content['data'][0] | {'version': '1.1'}  # without the list around it
+    assert not squad.read(put(tmp_path, article))[1].is_impossible
     del content['data'][0]['paragraphs'][0]['qas'][1]['answers']  # a test file
     assert not squad.read(put(tmp_path, content))[1].is_impossible
 
@@ -260,6 +262,14 @@ def test_values_that_are_plain_in_another_type(tmp_path, changes):
     assert question.answers[0] == ('Kraków', 17, 23) and not question.is_impossible
     place = f'{path}: [0]'
     assert question.id == {12: '12', None: place, '': place}.get(changes.get('id', 'a1'), 'a1')
+
+
+@pytest.mark.parametrize('cell', ['null', 'None', ''])
+def test_a_cell_without_answers(tmp_path, cell):
+    path = tmp_path / 'a.csv'
+    path.write_text(f'question,context,answers\nWhere was it?,"{CONTEXT}",{cell}\n')
+    (question,) = squad.read(path)
+    assert question.answers == [] and not question.is_impossible
 
 
 def test_questions_in_every_format(tmp_path):
