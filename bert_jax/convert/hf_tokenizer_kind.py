@@ -126,6 +126,9 @@ def kind_of(folder: Folder, model_type: str) -> str:
     kind = CLASSES.get(stated, kind)
     has_files = any((directory / name).exists() for name in FILES[kind])
     if described:
+        # A tokenizer.json is used as it is, also that of a class that bert_jax does not have. The
+        # exceptions are known classes: WordPiece that splits text as BERT does, and others whose
+        # own files are in the folder.
         is_bert = kind == 'wordpiece' and _splits_like_bert(described)
         is_known = stated in CLASSES or (model_type in FAMILIES and stated in ('', *GENERIC))
         own_files = has_files and kind != 'wordpiece' and stated not in GENERIC
