@@ -69,8 +69,10 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     language = LANGUAGES.get(kind, '')
     notes = list[str]()
     if inner.language != language:
-        ours = inner.language
-        notes = [f'transformers splits text by the rules of {language!r}, and bert_jax of {ours!r}']
+        notes.append(
+            f'transformers splits text by the rules of {language!r}, and bert_jax by those of '
+            f'{inner.language!r}'
+        )
     # bert_jax reads its own files if the folder has MARKER, and otherwise those of transformers.
     keeps_marker = name is None or inner.language != language
     files = {

@@ -116,8 +116,8 @@ class Processor(abc.ABC):
 
     @abc.abstractmethod
     def from_texts(self, texts: Sequence[Any]) -> list[Any]:
-        """The examples of texts in memory: strings, or what else the task reads. Raises ValueError
-        for anything else."""
+        """The examples of texts in memory. A text is a string, or what the task reads instead: a
+        pair of strings, or a list of words. Raises ValueError for anything else."""
 
     @abc.abstractmethod
     def find_facts(self, train: list[Any], held_out: list[Any]) -> TaskFacts:

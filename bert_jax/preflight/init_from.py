@@ -22,7 +22,8 @@ def start_from(config: Config, own: epath.Path | None = None) -> Config:
     """`config` with the architecture, the vocabulary and the case of config.init_from. Raises
     ValueError for settings that differ from those of init_from.
 
-    own: the folder of the run. A run that has begun keeps the vocabulary in it.
+    own: the folder of the run, None for a new run. A run that has begun keeps the vocabulary that
+    is in its folder.
     """
     source = epath.Path(config.init_from).expanduser() / CONFIG
     if not config.init_from or not source.exists():
@@ -45,7 +46,7 @@ def _extended_vocabulary(
     config: Config, vocabulary: tokenizer.Tokenizer | None, own: epath.Path | None
 ) -> str:
     """The folder of the vocabulary that includes the words of config.data.add_tokens: `own` if it
-    has such a vocabulary, or a folder in the cache."""
+    has such a vocabulary, or a folder in the cache. Raises ValueError if words cannot be added."""
     if vocabulary is None:
         raise ValueError(f'config.data.add_tokens: {config.init_from} has no vocabulary')
     if config.data.vocab_file:
@@ -55,9 +56,9 @@ def _extended_vocabulary(
         )
     words = added_words.read(config.data.add_tokens)
     has_begun = own is not None and (own / CONFIG).exists()
-    its = model_dir.read_config(own)[1] if has_begun else None
-    if its is not None and all(
-        len(ids) == 1 and ids != [its.specials.unk] for ids in its.encode_words(words)
+    kept = model_dir.read_config(own)[1] if has_begun else None
+    if kept is not None and all(
+        len(ids) == 1 and ids != [kept.specials.unk] for ids in kept.encode_words(words)
     ):
         return str(own)
     larger = added_words.larger(vocabulary, words)
@@ -95,7 +96,7 @@ def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
     """The padded number of token embeddings: the number for `vocabulary` or, if larger, the number
     in config.init_from.
 
-    Raises ValueError if config.init_from was trained with another vocabulary.
+    Raises ValueError if config.init_from was trained with another vocabulary or another case.
     """
     size, source = vocabulary.vocab_size, epath.Path(config.init_from).expanduser()
     if not config.init_from or not (source / CONFIG).exists():

@@ -188,6 +188,7 @@ class _Hold:
             ) from error
 
     def _begin(self) -> None:
+        """Does the work of `begin`, but raises errors of the file system as they are."""
         if (stale := refuse_second(self.path.parent)) is not None:
             LOG.warning('%s was left by %s, which has ended', self.path, stale)
         self.path.parent.mkdir(parents=True, exist_ok=True)
