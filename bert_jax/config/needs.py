@@ -37,6 +37,7 @@ def _parts(corpus: str) -> list[str]:
 
 def _has(config: Config, *kinds: str) -> bool:
     """Returns whether a part of the corpus, or the held-out text, begins with one of these."""
+    # The name of a language may precede a part.
     begins = re.compile(f'({NAMED.pattern})?({"|".join(kinds)})')
     return any(map(begins.match, (*_parts(config.data.corpus), config.data.eval_corpus)))
 

@@ -264,6 +264,7 @@ def _nested(content: Any, path: pathlib.Path, kind: type) -> dict[str, Any]:
     if tensors := _of_type(values, kind):
         return tensors
     inner = _of_type(values, Mapping)
+    # The first one of the usual keys or, if there is none, all keys with tensors.
     chosen = [name for name in NESTS if name in inner][:1]
     chosen = chosen or [name for name, x in inner.items() if _of_type(x, kind)]
     if len(chosen) == 1:
@@ -280,5 +281,5 @@ def _nested(content: Any, path: pathlib.Path, kind: type) -> dict[str, Any]:
 
 
 def _of_type(values: Mapping[Any, Any], kind: type) -> dict[str, Any]:
-    """Returns the values of a type that have names."""
+    """Returns the values of the type `kind` whose keys are strings."""
     return {name: x for name, x in values.items() if isinstance(x, kind) and isinstance(name, str)}

@@ -123,8 +123,8 @@ class ClassificationProcessor(task_data.Processor):
     def targets(
         self, examples: Sequence[Example], summary: Summary, split: str, is_scored: bool
     ) -> dict[str, np.ndarray]:
-        """The labels and their weights, by their names in a batch; zeros if `is_scored` is false.
-        Raises ValueError for a label that is missing or unknown."""
+        """The labels and the weights of examples, by their names in a batch; labels of 0 if
+        `is_scored` is false. Raises ValueError for a label that is missing or unknown."""
         names = self.facts.labels
         truth = np.zeros(len(examples), np.int32 if names else np.float32)
         if is_scored and names:

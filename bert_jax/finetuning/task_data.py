@@ -168,11 +168,11 @@ class Processor(abc.ABC):
 
     @property
     def row_format(self) -> RowFormat:
-        """The layout of the rows of the model."""
+        """The layout of rows of the model, for the language of the data."""
         return model_languages.row_format(self.config.model, self.config.data.language)
 
     def text_encoder(self, longest: int) -> TextEncoder:
-        """Encodes texts as rows of at most `longest` tokens."""
+        """An encoder of texts as rows of at most `longest` tokens."""
         types = self.config.model.type_vocab_size
         return TextEncoder(self.tokenizer, longest, types, self.row_format)
 

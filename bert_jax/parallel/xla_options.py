@@ -58,7 +58,7 @@ def options(mesh: Mesh) -> dict[str, str | bool]:
 
 
 def _refused_option(devices: list[jax.Device]) -> str:
-    """The option that the compiler refuses for these TPUs; '' if it accepts all of them.
+    """The option that the compiler refuses for these TPUs; '' if it accepts all options.
 
     There is no asynchronous all-to-all for v5e slices of more than 16 chips, whose network the
     compiler calls "limited ICI". It would fail with "Async all-to-all not supported on limited

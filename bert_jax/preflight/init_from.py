@@ -105,8 +105,9 @@ def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
     if theirs is None:
         return config.data.padded(max(trained.model.vocab_size, size))
     # Only the list of a WordPiece vocabulary may become longer without add_tokens.
-    may_differ = bool(config.data.add_tokens) or vocabulary.kind == 'wordpiece'
-    if not _continues(theirs, vocabulary) or not (may_differ or theirs.files == vocabulary.files):
+    may_be_longer = bool(config.data.add_tokens) or vocabulary.kind == 'wordpiece'
+    fits = may_be_longer or theirs.files == vocabulary.files
+    if not fits or not _continues(theirs, vocabulary):
         raise ValueError(
             f'config.init_from={config.init_from} has another vocabulary than the corpus; tokenize '
             'the corpus with the vocabulary of init_from: '

@@ -101,9 +101,11 @@ def _read(path: epath.Path) -> Owner | None:
 
 
 def _touched(path: epath.Path) -> str:
-    """Returns a text that changes with each touch of the file."""
+    """Returns a text that changes with each touch of the file; '' if it cannot be read. A touch
+    changes the content of a file behind a URL, and the time of a file on a disk."""
     with contextlib.suppress(OSError):
-        return f'{path.read_text()} {0 if is_remote(path) else os.stat(path).st_mtime}'
+        last = 0.0 if is_remote(path) else os.stat(path).st_mtime
+        return f'{path.read_text()} {last}'
     return ''
 
 

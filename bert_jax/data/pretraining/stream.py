@@ -94,7 +94,7 @@ def make_stream(
             f'config.data.static_copies={copies} copies of {len(chunks)} chunks do not fill a '
             f'batch of {phase.batch_size}; take more copies, or 0 to draw again in each epoch'
         )
-    values = vars(chunks).items()
+    values = vars(chunks).items()  # some fields are not arrays
     tensors = {key: tf.constant(x) for key, x in values if isinstance(x, np.ndarray)}
     chunks = dataclasses.replace(chunks, **tensors)
     phase = phase._replace(masked_lm_prob=phase.masked_lm_prob or data.masked_lm_prob)
