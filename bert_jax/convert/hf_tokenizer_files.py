@@ -73,7 +73,8 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
             f'transformers splits text by the rules of {language!r}, and bert_jax by those of '
             f'{inner.language!r}'
         )
-    # bert_jax reads its own files if the folder has MARKER, and otherwise those of transformers.
+    # MARKER has the options with which bert_jax reads the files. Without it, bert_jax reads them as
+    # transformers does.
     keeps_marker = name is None or inner.language != language
     files = {
         NAMES.get((kind, file), file): content
