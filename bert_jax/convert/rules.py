@@ -220,7 +220,7 @@ def _parts(rule: Rule, array: np.ndarray) -> list[np.ndarray]:
 
 
 def _as_theirs(rule: Rule, part: np.ndarray) -> np.ndarray:
-    """A part of a parameter with the dimensions of its tensor. Unless `rule.whole`, a kernel is made
+    """A part of a parameter with the shape of its tensor. Unless `rule.whole`, a kernel is made
     a matrix, which is [in, out] before it is flipped, and a bias is made a vector."""
     if rule.ours.endswith('/kernel') and not rule.whole:
         inputs = part.ndim - 1 if rule.ours.endswith('attention/output/kernel') else 1
