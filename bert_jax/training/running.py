@@ -101,11 +101,9 @@ def _read(path: epath.Path) -> Owner | None:
 
 
 def _touched(path: epath.Path) -> str:
-    """Returns a text that changes with each touch of the file; '' if it cannot be read. A touch
-    changes the content of a file behind a URL, and the time of a file on a disk."""
+    """Returns a text that changes with each touch of the file."""
     with contextlib.suppress(OSError):
-        last = 0.0 if is_remote(path) else os.stat(path).st_mtime
-        return f'{path.read_text()} {last}'
+        return f'{path.read_text()} {0 if is_remote(path) else os.stat(path).st_mtime}'
     return ''
 
 
@@ -190,7 +188,6 @@ class _Hold:
             ) from error
 
     def _begin(self) -> None:
-        """Does the work of `begin`, but raises errors of the file system as they are."""
         if (stale := refuse_second(self.path.parent)) is not None:
             LOG.warning('%s was left by %s, which has ended', self.path, stale)
         self.path.parent.mkdir(parents=True, exist_ok=True)
