@@ -23,7 +23,12 @@ def finetune(
     held_out: tuple[Any, Any],
     settings: Mapping[str, Any],
 ) -> Model:
-    """See `bert_jax.finetune`. held_out: eval_texts and eval_labels."""
+    """Fine-tunes as `bert_jax.finetune` does.
+
+    held_out: eval_texts and eval_labels, which are both None if a part of the texts is held out.
+    settings: values of the configuration by key, with init_from. Raises ValueError as `configure`
+    does, and if only one of eval_texts and eval_labels is given.
+    """
     if (held_out[0] is None) != (held_out[1] is None):
         raise ValueError('give both eval_texts and eval_labels, or none of them')
     folder = pathlib.Path(workdir).expanduser()
@@ -79,8 +84,12 @@ def configure(
 def _records(
     texts: Iterable[Any], labels: Iterable[Any], name: str, first: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """The objects of a file of examples. first: the first training example, which all examples have
-    to be like; by default the first one of this file."""
+    """The JSON objects of a file of examples.
+
+    name: the name of `texts` in messages. first: the first training example, which all examples
+    have to be like; by default the first one of this file. Raises ValueError if the texts or labels
+    are not lists of the same length, and for an example that is wrong or not like the first one.
+    """
     if isinstance(texts, str) or isinstance(labels, str):
         raise ValueError(f'expected lists of {name} and labels, not one string')
     texts, labels = [*texts], [_plain(label) for label in labels]
@@ -94,11 +103,7 @@ def _records(
         where = f'{name}[{i}]'
         _check_label(label, where.replace('texts', 'labels'))
         records.append(_record(text, label, where))
-        kinds = [
-            ('words' in record, isinstance(record.get('label'), list))
-            for record in (first or records[0], records[-1])
-        ]
-        if kinds[0] != kinds[1]:
+        if _kind(records[-1]) != _kind(first or records[0]):
             raise ValueError(
                 f'{where} is {text!r:.60}, and the labels of {where} are {label!r:.60}; give lists '
                 'for all texts or for none'
@@ -106,8 +111,14 @@ def _records(
     return records
 
 
+def _kind(record: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether an example has words, and whether it has a list of labels."""
+    return 'words' in record, isinstance(record.get('label'), list)
+
+
 def _record(text: Any, label: Any, where: str) -> dict[str, Any]:
-    """The object of an example. Raises ValueError for anything but a text, a pair or words."""
+    """The JSON object of an example. Raises ValueError if `text` is not a text, a pair of texts or
+    a list of words."""
     if isinstance(text, list):
         if wrong := [word for word in text if not isinstance(word, str) or not word]:
             raise ValueError(f'{where} has the word {wrong[0]!r:.60}; expected a string')
@@ -141,6 +152,8 @@ def _plain(label: Any) -> Any:
 
 
 def _write(workdir: pathlib.Path, name: str, records: list[dict[str, Any]]) -> None:
+    """Writes a file of examples into the workdir. Raises ValueError if the workdir holds a run on
+    other examples."""
     path = workdir / name
     content = ''.join(json.dumps(record, ensure_ascii=False) + '\n' for record in records)
     if path.exists() and path.read_text(encoding='utf-8') != content and saved_steps(workdir):

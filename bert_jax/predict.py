@@ -151,6 +151,7 @@ class BadRows:
             say(f'left out: {error}')
 
     def finish(self, source: str) -> None:
+        """Says how many rows of `source` were left out, if any."""
         if self.number:
             rows = plural(self.number, 'bad row was', 'bad rows were')
             say(f'{rows} left out of {source}')

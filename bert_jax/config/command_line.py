@@ -200,13 +200,16 @@ def _with_paths(argv: list[str]) -> list[str]:
 
 
 def _explained(error: Exception) -> Exception:
-    """The error to raise for an error of a flag or of the configuration's file."""
-    if isinstance(error, flags.UnrecognizedFlagError):  # it may be a key without its section
+    """Returns an error with a clear message in place of `error`, which comes from a flag or from
+    the configuration's file."""
+    if isinstance(error, flags.UnrecognizedFlagError):
         name, value = error.flagname, str(error.flagvalue).partition('=')[2]
+        # The flag may be a key without its section.
         meant = [key for key in keys.KEYS if name in (key, key.rpartition('.')[2])]
+        if not meant:
+            return error
         written = ' or '.join(f'--config.{key}={value or "..."}' for key in meant)
-        line = f'--{name} is not a flag, but a key of the configuration: {written}'
-        return ValueError(line) if meant else error
+        return ValueError(f'--{name} is not a flag, but a key of the configuration: {written}')
     # config_flags puts a traceback before the message.
     line = str(error).strip().split('\n')[-1].strip() or type(error).__name__
     if isinstance(error, flags.IllegalFlagValueError):
@@ -215,7 +218,9 @@ def _explained(error: Exception) -> Exception:
             kind = fields.value_type(keys.KEYS[wrong[1]]).__name__
             return ValueError(f'config.{wrong[1]} must be {kind}, not {wrong[2]!r}')
         return ValueError(line if line.startswith('flag --') else f'--config: {line}')
-    return error if isinstance(error, flags.Error) else ValueError(f'--config: {line}')
+    if isinstance(error, flags.Error):
+        return error
+    return ValueError(f'--config: {line}')
 
 
 def _refuse_empty(flag_values: flags.FlagValues) -> None:

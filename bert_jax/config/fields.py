@@ -61,7 +61,7 @@ DropoutRate = Annotated[
         'a probability, 0 <= p < 1, that is not 0 or 1 after rounding to a multiple of 2**-16',
     ),
 ]
-# -1 stands for another rate, which the comment of the key names.
+# A rate of dropout or of skipped layers. -1 means another rate, which the comment of the key names.
 Rate = Annotated[
     float, Limit(lambda p: p == INHERIT or 0 <= p < 1, '-1, or a probability, 0 <= p < 1')
 ]
@@ -70,7 +70,7 @@ Rate = Annotated[
 def setting(default: T, *facts: Fact | str) -> T:
     """A field of a configuration's dataclass with its default and its facts.
 
-    The names of objectives or of fine-tuning tasks are facts, too: only these read the key.
+    If only some objectives or some fine-tuning tasks read the key, the facts include their names.
     """
     return dataclasses.field(default=default, metadata={'facts': facts})
 

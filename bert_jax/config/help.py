@@ -152,8 +152,8 @@ def key_comments() -> dict[str, str]:
 
 @functools.cache
 def _comments_of(owner: type) -> dict[str, str]:
-    """The comments of the fields of a dataclass."""
-    found, above = {}, list[str]()
+    """The comments of the fields of a dataclass, each as a sentence."""
+    found, above = {}, list[str]()  # above: the comments in the lines above a field
     for line in inspect.getsource(owner).splitlines():
         code, _, comment = line.partition('# ')
         if field := re.match(r'    (\w+): ', code):
@@ -163,6 +163,7 @@ def _comments_of(owner: type) -> dict[str, str]:
 
 
 def _sentence(comment: str) -> str:
+    """The comment with a capital letter at its start and a full stop at its end; '' remains ''."""
     # A name such as vocab.txt keeps its small letter.
     if not re.search(r'[._]', comment.partition(' ')[0].rstrip('.')):
         comment = comment[:1].upper() + comment[1:]

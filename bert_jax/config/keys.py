@@ -34,7 +34,9 @@ KEYS = dict(_leaves(Config))
 
 
 def _read_by(fact: Fact) -> dict[str, tuple[str, ...]]:
-    """The keys of one kind of run that some objectives or tasks read, with the names of these."""
+    """Maps keys to the names of the objectives or tasks that read them. Keys that all objectives or
+    tasks read are left out. fact: PRETRAINING or FINETUNING, the kind of run that reads the keys.
+    """
     names = {
         key: fields.readers(field) for key, field in KEYS.items() if fact in fields.facts(field)
     }
@@ -89,16 +91,16 @@ def free_on_resume(key: str, kind: Kind | None = None) -> bool:
     return Fact.FREE_ON_RESUME in facts or (kind is not None and UNREAD[kind] in facts)
 
 
-def set_keys(config: Config, typed: Collection[str] = ()) -> list[str]:
+def changed_keys(config: Config, typed: Collection[str] = ()) -> list[str]:
     """The keys that are not at their default, and those of `typed`."""
     default = Config()
     return [key for key in KEYS if key in typed or get(config, key) != get(default, key)]
 
 
 def unread_keys(config: Config, typed: Collection[str] = ()) -> list[str]:
-    """The keys among `set_keys` that this kind of run does not read."""
+    """The keys among `changed_keys` that this kind of run does not read."""
     unread = UNREAD[config.kind]
-    return [key for key in set_keys(config, typed) if unread in fields.facts(KEYS[key])]
+    return [key for key in changed_keys(config, typed) if unread in fields.facts(KEYS[key])]
 
 
 def refuse_unread(config: Config, typed: Collection[str] = ()) -> None:

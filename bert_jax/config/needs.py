@@ -37,11 +37,13 @@ def _parts(corpus: str) -> list[str]:
 
 def _has(config: Config, *kinds: str) -> bool:
     """Returns whether a part of the corpus, or the held-out text, begins with one of these."""
+    # The name of a language may precede a part.
     begins = re.compile(f'({NAMED.pattern})?({"|".join(kinds)})')
     return any(map(begins.match, (*_parts(config.data.corpus), config.data.eval_corpus)))
 
 
 def _several(config: Config) -> bool:
+    """Returns whether the corpus has several languages or several pairs of languages."""
     return max(len(_parts(config.data.corpus)), len(NEXT.split(config.data.parallel))) > 1
 
 
@@ -54,11 +56,11 @@ def _trains_vocabulary(config: Config) -> bool:
 REPORTED = {key for key, tasks in keys.READ_BY_TASK.items() if tasks == ('squad',)}
 BEAMS = Need(lambda config: config.eval.num_beams > 1, 'a config.eval.num_beams of 2 or more')
 MULTI_LABEL = Need(lambda config: config.data.multi_label, 'config.data.multi_label=true')
-OWN_TEXT = Need(
+TEXT = Need(
     lambda config: not _is_store(config),
     'text, not a prepared store (config.data.corpus=tokens:DIR)',
 )
-SCORES = Need(lambda config: config.distill.kl_weight > 0, 'a config.distill.kl_weight above 0')
+KL_LOSS = Need(lambda config: config.distill.kl_weight > 0, 'a config.distill.kl_weight above 0')
 NEEDS: dict[str, Need] = {
     'data.data_dir': Need(
         lambda config: _has(config, 'tfds:') or config.data.dir == 'tfds',
@@ -69,9 +71,9 @@ NEEDS: dict[str, Need] = {
         'a vocabulary to train; the one of config.data.vocab_file, config.init_from, '
         'config.distill.teacher or a prepared store is used as it is',
     ),
-    'data.parallel': OWN_TEXT,
-    'data.sentences': OWN_TEXT,
-    'data.eval_corpus': OWN_TEXT,
+    'data.parallel': TEXT,
+    'data.sentences': TEXT,
+    'data.eval_corpus': TEXT,
     'data.language_alpha': Need(
         lambda config: _is_store(config) or _several(config),
         'several languages, or several pairs of languages',
@@ -114,8 +116,8 @@ NEEDS: dict[str, Need] = {
     'optim.warmup_fraction': Need(
         lambda config: not config.optim.warmup_steps, 'config.optim.warmup_steps=0'
     ),
-    'distill.temperature': SCORES,
-    'distill.positions': SCORES,
+    'distill.temperature': KL_LOSS,
+    'distill.positions': KL_LOSS,
     'distill.init_from_teacher': Need(
         lambda config: not config.init_from, 'a run without config.init_from'
     ),
@@ -140,7 +142,7 @@ def missing(config: Config, key: str) -> str:
 def check(config: Config, typed: Collection[str] = ()) -> None:
     """Raises ValueError if a key on the command line has no effect and is not in `REPORTED`. Prints
     a line for each other key that is set and has no effect. typed: the keys on the command line."""
-    for key in keys.set_keys(config, typed):
+    for key in keys.changed_keys(config, typed):
         if needed := missing(config, key):
             line = f'config.{key}={keys.get(config, key)!r} has no effect: it needs {needed}'
             if key in typed and key not in REPORTED:

@@ -21,6 +21,7 @@ MODEL_TYPE = 'encoder-decoder'
 HEADS = ('masked_lm', DECODER)
 # The families whose decoders are the same in transformers and in bert_jax.
 SIDES = ('bert', 'roberta', 'xlm-roberta', 'camembert')
+# The keys of config.json with the ids of special tokens.
 IDS = ('bos_token_id', 'eos_token_id', 'pad_token_id')
 POOLER = 'of the pooler, which an encoder-decoder does not use'
 # The keys of config.json that turn the decoder's model into a decoder.
@@ -142,7 +143,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     family = FAMILIES[kind]
     both = _pair(family)
     arrays = dataclasses.replace(source, params=completed(source.config, source.params)).arrays()
-    config, notes = hf_weights.with_positions(arrays, source)
+    config, notes = hf_weights.convert_positions(arrays, source)
     decoder = dataclasses.replace(config, num_hidden_layers=config.num_decoder_layers)
     bare, masked_lm = list(family.classes)[:2]
     encoder_values = {**family.values(config), 'architectures': [bare]}

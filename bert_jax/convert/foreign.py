@@ -158,7 +158,8 @@ def task_values(source: Pretrained) -> dict[str, Any]:
 
 
 def special_ids(vocabulary: Tokenizer, keys: Iterable[str]) -> dict[str, int]:
-    """The ids of special tokens by `keys` of config.json."""
+    """The ids of special tokens by their keys in config.json, such as pad_token_id. keys: the keys
+    that are wanted."""
     ids = vocabulary.specials.by_role()
     others = {'bos': 'cls', 'eos': 'sep'}  # for vocabularies without these roles
     roles = {key: key.removesuffix('_token_id') for key in keys}
@@ -173,6 +174,7 @@ def why_unused(name: str, family: Family, known: Container[str], path: pathlib.P
     """
 
     def in_layer(number: int) -> str:
+        """The name of the tensor of the same kind in another layer."""
         return re.sub(r'(?<=[._])\d+', str(number), name, count=1)
 
     if in_layer(0) in known:

@@ -198,7 +198,7 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
         return encoder_decoder.write(directory, source)
     family = FAMILIES[source.config.model_type]
     arrays = source.arrays()
-    config, notes = hf_weights.with_positions(arrays, source)
+    config, notes = hf_weights.convert_positions(arrays, source)
     architecture = _class_of(family, source.heads)
     heads = family.classes[architecture]
     if left_out := [head for head in source.heads if head not in heads]:

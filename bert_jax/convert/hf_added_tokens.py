@@ -115,8 +115,11 @@ def completed(
 def difference(
     theirs: tokenizers.Tokenizer, vocabulary: Tokenizer, added: Collection[AddedToken]
 ) -> str:
-    """Returns what a tokenizer.json does in another way than the vocabulary; '' if nothing was
-    found. Some texts are tried, of which some have added tokens."""
+    """Returns what a tokenizer.json does differently from the vocabulary; '' if nothing is found.
+
+    The ids of some texts are compared, of which some have added tokens. For WordPiece, all settings
+    are compared first.
+    """
     if isinstance(vocabulary, WordPiece):
         ours = _sections(vocabulary.model)
         for section, value in _sections(theirs).items():
@@ -135,6 +138,6 @@ def _sections(model: tokenizers.Tokenizer) -> dict[str, Any]:
     """The sections of a tokenizer.json that determine the ids of ordinary text."""
     values = json.loads(model.to_str())
     normalizer = values['normalizer'] or {}
-    if normalizer.get('strip_accents', '') is None:
+    if normalizer.get('strip_accents', '') is None:  # null means: if text is lowercased
         normalizer['strip_accents'] = normalizer['lowercase']
     return {section: values[section] for section in ('normalizer', 'pre_tokenizer', 'model')}

@@ -53,7 +53,7 @@ RESERVED = {
     **dict.fromkeys(word_bpe.KINDS, word_bpe.RESERVED),
 }
 ROLES = tuple(role for role in NAMES if role not in OPTIONAL)  # every vocabulary has these
-ENDS = {'cls': 'bos', 'sep': 'eos'}  # the names of some roles in other families
+ENDS = {'cls': 'bos', 'sep': 'eos'}  # role -> its name in other families
 JSON = tokenizer_json.JsonTokenizer.kind
 
 
@@ -72,7 +72,8 @@ def read(
     if not folder.described and not tokenizer.find(directory) and not published.exists():
         return None, ()
     kind = kind_of(folder, model_type)
-    for key, value in EXPECTED.get(kind, {}).items() if not folder.described else ():
+    expected = {} if folder.described else EXPECTED.get(kind, {})
+    for key, value in expected.items():
         if folder.options.get(key) not in (None, value):
             refuse(directory / CONFIG, key, folder.options[key], value)
     stated = _lowercase(folder, kind, lowercase)
@@ -124,8 +125,11 @@ def _with_added(
 
 
 def _with_names(folder: Folder, make: Callable[..., Tokenizer]) -> Tokenizer:
-    """Returns `make()`, with the special tokens that the folder names if it does not find them
-    itself. A folder without tokens of the roles cls and sep has bos and eos in their place."""
+    """Returns the vocabulary that `make` makes.
+
+    `make` receives the special tokens that the folder names, unless it finds them itself. A folder
+    without tokens of the roles cls and sep has bos and eos in their place.
+    """
     named = folder.specials(SPECIALS) | folder.specials(CONFIG)
     names = {role: named[role] for role in ROLES if role in named}
     ends = {role: named[other] for role, other in ENDS.items() if other in named}
@@ -153,7 +157,8 @@ def _lowercase(folder: Folder, kind: str, given: bool | None) -> bool | None:
 
 
 def _check_flag(folder: Folder, given: bool | None, stated: bool | None, remedy: str) -> None:
-    """Raises ValueError if the flag --lowercase contradicts the folder."""
+    """Raises ValueError if the flag --lowercase contradicts the folder. given: the flag. stated:
+    what the folder says. None: nothing. remedy: the end of the message."""
     if stated is not None and given not in (None, stated):
         raise ValueError(
             f'{folder.directory} says that its text is {"" if stated else "not "}lowercased, but '

@@ -26,7 +26,8 @@ from bert_jax.inference.model_dir import Pretrained
 from bert_jax.inference.rows import ROW_FORMATS, RowFormat, format_of
 
 UNLIKELY = -1e4  # the score of a piece that is never chosen
-# The name that a file of a vocabulary has in transformers, by the kind of the vocabulary.
+# The name of a file in transformers, by the kind of the vocabulary and the name in bert_jax. Files
+# that are not here have the same name.
 NAMES = {
     ('sentencepiece', model_tokenizer.MODEL): 'spiece.model',
     **{
@@ -68,8 +69,12 @@ def write(directory: pathlib.Path, source: Pretrained) -> list[str]:
     language = LANGUAGES.get(kind, '')
     notes = list[str]()
     if inner.language != language:
-        notes = [f'transformers uses the rules of {language!r}, and bert_jax {inner.language!r}']
-    # Without MARKER, bert_jax reads the files as transformers does.
+        notes.append(
+            f'transformers splits text by the rules of {language!r}, and bert_jax by those of '
+            f'{inner.language!r}'
+        )
+    # MARKER has the options with which bert_jax reads the files. Without it, bert_jax reads them as
+    # transformers does.
     keeps_marker = name is None or inner.language != language
     files = {
         NAMES.get((kind, file), file): content
@@ -110,8 +115,8 @@ def _class_of(vocabulary: Tokenizer, model_type: str, form: RowFormat) -> str | 
 
 
 def _special(piece: str, vocabulary: Tokenizer) -> dict[str, Any]:
-    """The settings of a special token. If tokens contain white space, the white space before the
-    mask belongs to it."""
+    """The settings of a special token for tokenizer_config.json. If the tokens of the vocabulary
+    contain white space, the white space before the mask belongs to the mask."""
     has_space = vocabulary.kind not in ('wordpiece', *word_bpe.KINDS)
     lstrip = has_space and piece == vocabulary.special_pieces.mask
     return {'special': True, **dataclasses.asdict(AddedToken(piece, lstrip=lstrip))}

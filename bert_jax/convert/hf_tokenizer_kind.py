@@ -114,24 +114,28 @@ class Folder:
 
 
 def kind_of(folder: Folder, model_type: str) -> str:
-    """The kind of the folder's vocabulary, a key of `tokenizer.KINDS`."""
+    """The kind of the folder's vocabulary, a key of `tokenizer.KINDS`. Raises ValueError if the
+    class of the tokenizer is not known, and if the folder does not have its files."""
     directory, described = folder.directory, folder.described
     if (directory / MARKER).exists():  # a folder that bert_jax wrote
         return str(read_json(directory / MARKER).get('kind'))
     # transformers looks for the class in tokenizer_config.json first.
-    names = [n for n in (CONFIG, 'config.json') if folder.read(n).get('tokenizer_class')]
-    found = str(folder.read(names[0])['tokenizer_class']) if names else ''
+    files = [file for file in (CONFIG, 'config.json') if folder.read(file).get('tokenizer_class')]
+    found = str(folder.read(files[0])['tokenizer_class']) if files else ''
     stated = found.removesuffix('Fast')
     usual, kind = FAMILIES.get(model_type, FAMILIES['bert'])
     kind = CLASSES.get(stated, kind)
     has_files = any((directory / name).exists() for name in FILES[kind])
     if described:
+        # A tokenizer.json is used as it is, also that of a class that bert_jax does not have. The
+        # exceptions are known classes: WordPiece that splits text as BERT does, and others whose
+        # own files are in the folder.
         is_bert = kind == 'wordpiece' and _splits_like_bert(described)
         is_known = stated in CLASSES or (model_type in FAMILIES and stated in ('', *GENERIC))
         own_files = has_files and kind != 'wordpiece' and stated not in GENERIC
         return kind if is_known and (is_bert or own_files) else tokenizer_json.JsonTokenizer.kind
     if stated not in ('', *CLASSES, *GENERIC):
-        refuse(directory / names[0], 'tokenizer_class', found, ', '.join(CLASSES))
+        refuse(directory / files[0], 'tokenizer_class', found, ', '.join(CLASSES))
     if has_files or kind == 'wordpiece':
         return kind
     if stated not in CLASSES and (directory / wordpiece_vocabulary.VOCABULARY).exists():

@@ -168,7 +168,8 @@ def write(
     family: Family,
     values: Mapping[str, Any],
 ) -> None:
-    """Writes the tensors, also under the second name of the decoder's bias, and config.json."""
+    """Writes the tensors and config.json. The decoder's bias is written under both of its names.
+    values: the content of config.json."""
     second = {family.decoder_bias: tensors[family.bias]} if family.decoder in tensors else {}
     _safetensors().numpy.save_file(
         {**tensors, **second}, directory / FORMATS[0], metadata={'format': 'pt'}
@@ -176,13 +177,14 @@ def write(
     (directory / 'config.json').write_text(json.dumps(values, indent=2) + '\n')
 
 
-def with_positions(
+def convert_positions(
     arrays: dict[str, np.ndarray], source: Pretrained
 ) -> tuple[ModelConfig, list[str]]:
-    """Changes the tables of positions in `arrays` to those of transformers, which has a table in
-    place of sinusoids, and numbers positions from the id of padding plus one.
+    """Changes the tables of positions in `arrays` to tables as transformers has them; returns the
+    model with these tables, and lines to print.
 
-    Returns the model with these tables, and lines to print.
+    transformers has a table instead of sinusoids, and its first position is the id of padding plus
+    one.
     """
     config, notes = source.config, []
     pad = source.vocabulary.specials.pad if source.vocabulary else config.position_offset - 1
@@ -194,9 +196,10 @@ def with_positions(
         notes.append('the positions are written as a table, which transformers trains')
     if config.position_offset and config.position_offset != pad + 1:
         for path in arrays:
-            if path.endswith('embeddings/position_embeddings'):  # rows before are not used
-                unused, used = np.split(arrays[path], [config.position_offset])
-                arrays[path] = np.concatenate([0 * unused[:1].repeat(pad + 1, 0), used])
+            if path.endswith('embeddings/position_embeddings'):
+                used = arrays[path][config.position_offset :]
+                unused = np.zeros((pad + 1, *used.shape[1:]), used.dtype)
+                arrays[path] = np.concatenate([unused, used])
         rows = config.longest_row + pad + 1
         config = dataclasses.replace(config, position_offset=pad + 1, max_position_embeddings=rows)
         notes.append(f'the table of positions starts at row {pad + 1}, for the padding id {pad}')
@@ -261,6 +264,7 @@ def _nested(content: Any, path: pathlib.Path, kind: type) -> dict[str, Any]:
     if tensors := _of_type(values, kind):
         return tensors
     inner = _of_type(values, Mapping)
+    # The first one of the usual keys or, if there is none, all keys with tensors.
     chosen = [name for name in NESTS if name in inner][:1]
     chosen = chosen or [name for name, x in inner.items() if _of_type(x, kind)]
     if len(chosen) == 1:
@@ -277,5 +281,5 @@ def _nested(content: Any, path: pathlib.Path, kind: type) -> dict[str, Any]:
 
 
 def _of_type(values: Mapping[Any, Any], kind: type) -> dict[str, Any]:
-    """Returns the values of a type that have names."""
+    """Returns the values of the type `kind` whose keys are strings."""
     return {name: x for name, x in values.items() if isinstance(x, kind) and isinstance(name, str)}

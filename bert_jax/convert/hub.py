@@ -7,6 +7,7 @@ from typing import Any
 
 from bert_jax.config.errors import first_line
 
+# Names of the form OWNER/NAME.
 OWNED = r'(?![.-])[\w.-]+/[\w.-]+'
 # Names without an owner, which the Hub also accepts for the oldest models.
 LEGACY = r'(bert|roberta|distilbert|distilroberta|albert|xlm|xlnet|camembert|flaubert)-[\w.-]+'
@@ -24,7 +25,8 @@ def is_name(name: str | os.PathLike) -> bool:
     text = os.fspath(name)
     if not NAME.fullmatch(text) or pathlib.Path(text).exists():
         return False
-    return '/' not in text.partition('@')[0] or not pathlib.Path(text).parent.exists()
+    has_owner = '/' in text.partition('@')[0]
+    return not has_owner or not pathlib.Path(text).parent.exists()
 
 
 def local_folder(name: str | os.PathLike) -> pathlib.Path | None:

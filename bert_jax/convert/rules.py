@@ -172,6 +172,7 @@ def to_ours(
         needed |= set(names)
         if not set(names) <= tensors.keys():
             continue
+        # The parts are views of this array, so they fill it.
         arrays[rule.ours] = np.empty(shapes[rule.ours], np.float32)
         for name, part in zip(names, _parts(rule, arrays[rule.ours]), strict=True):
             tensor, wanted = tensors[name], _as_theirs(rule, part).shape
@@ -184,7 +185,8 @@ def to_ours(
                     f'tensor {name} is {list(tensor.shape)}; with this configuration it must be '
                     f'{list(wanted)}'
                 )
-            part[...] = (np.moveaxis(tensor, 0, -1) if rule.flipped else tensor).reshape(part.shape)
+            oriented = np.moveaxis(tensor, 0, -1) if rule.flipped else tensor
+            part[...] = oriented.reshape(part.shape)
     return arrays, needed
 
 
@@ -199,7 +201,7 @@ def to_theirs(arrays: Arrays, rules: Rules) -> dict[str, np.ndarray]:
 
 
 def _wanted(paths: Iterable[str], rules: Rules) -> Iterable[Rule]:
-    """The rule of each path."""
+    """The rule of each parameter path: of several that apply to it, the last one."""
     paths = set(paths)
     heads = heads_in(paths)
     wanted = {rule.ours: rule for rule in rules if rule.ours in paths and rule.applies(heads)}
@@ -218,7 +220,8 @@ def _parts(rule: Rule, array: np.ndarray) -> list[np.ndarray]:
 
 
 def _as_theirs(rule: Rule, part: np.ndarray) -> np.ndarray:
-    """A part of a parameter with the dimensions of its tensor."""
+    """A part of a parameter with the shape of its tensor. Unless `rule.whole`, a kernel is made
+    a matrix, which is [in, out] before it is flipped, and a bias is made a vector."""
     if rule.ours.endswith('/kernel') and not rule.whole:
         inputs = part.ndim - 1 if rule.ours.endswith('attention/output/kernel') else 1
         part = part.reshape(np.prod(part.shape[:inputs]), -1)

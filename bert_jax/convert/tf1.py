@@ -188,6 +188,7 @@ def _checkpoint(directory: pathlib.Path) -> pathlib.Path:
         )
     if len(names) == 1:
         return directory / names[0]
+    # TensorFlow names the newest checkpoint in the file `checkpoint`, perhaps by a Windows path.
     state = _tensorflow().train.get_checkpoint_state(str(directory))
     newest = state.model_checkpoint_path.replace('\\', '/').rpartition('/')[2] if state else ''
     if newest not in names:

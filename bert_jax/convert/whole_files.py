@@ -71,6 +71,7 @@ def inner_folders(directory: pathlib.Path, names: tuple[str, ...]) -> str:
     """
 
     def number(path: pathlib.Path) -> tuple[int, str]:
+        """The place of a folder in the order: names without a number come last."""
         digits = re.search(r'\d+$', path.name)
         return (-int(digits[0]) if digits else 1, str(path))
 

@@ -98,7 +98,8 @@ def raw_lines(path: pathlib.PurePath, name: str = '', longest: int = -1) -> Iter
                 is_end = part.endswith(b'\n') or len(part) != longest
                 yield Line(number, part, is_end, raw.tell())
     except (*DAMAGED, OSError) as error:
-        if getattr(error, 'errno', None) is not None:  # those of gzip and bz2 have none
+        # Errors about damaged files have no errno, also those of gzip and bz2, which are OSErrors.
+        if getattr(error, 'errno', None) is not None:
             with disk.explained(name, lambda: f'line {number} is the last that was read'):
                 raise
         raise ValueError(

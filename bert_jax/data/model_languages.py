@@ -48,6 +48,7 @@ def number(model: ModelConfig, language: str) -> int:
 
 
 def row_format(model: ModelConfig, *languages: str) -> RowFormat:
-    """The layout of the rows of texts in `languages`: one for all texts, or one for each text."""
+    """The layout of the rows of texts. languages: the language of all texts of a row, or one for
+    each of them."""
     form, types = format_of(model), tuple(number(model, language) for language in languages)
     return dataclasses.replace(form, types=types) if any(types) or len(types) > 1 else form

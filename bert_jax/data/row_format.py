@@ -21,7 +21,7 @@ class Block(NamedTuple):
 
     role: the role of the special token, or TEXT. segment: the index of the segment in the row. A
     special token belongs to the segment before it; at the beginning of a sequence, to the one after
-    it. token_type: the token type.
+    it. token_type: the token type of all its tokens.
     """
 
     role: str
@@ -75,12 +75,12 @@ class RowFormat:
     def blocks(self, segments: int, sequences: int = 1) -> tuple[Block, ...]:
         """The content of a row of `segments` segments, without padding. sequences: the number of
         sequences, of equally many segments."""
-        blocks, each = list[Block](), segments // sequences
-        for first in range(0, segments, each):
-            sequence = list[Block]()
-            for i in range(first, first + each):
+        blocks, per_sequence = list[Block](), segments // sequences
+        for first in range(0, segments, per_sequence):
+            sequence, last = list[Block](), first + per_sequence - 1
+            for i in range(first, last + 1):
                 before = self.before if i == first else ()
-                after = self.between if i < first + each - 1 else self.after
+                after = self.between if i < last else self.after
                 token_type = self.types[min(i, len(self.types) - 1)]
                 sequence += [Block(role, i, token_type) for role in (*before, TEXT, *after)]
             if self.pooled_type is not None:

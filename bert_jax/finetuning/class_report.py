@@ -53,7 +53,8 @@ def of_tags(predicted: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) 
         seen, true = (np.array([ids[t] for tags in x for t in tags]) for x in (predicted, truth))
         return of_classes(seen, true, labels)
     found = entities_by_type(truth, predicted)
-    return {'classes': _classes([*found], *np.array([*found.values()]).reshape(-1, 3).T)}
+    counts = np.array(list(found.values())).reshape(-1, 3)  # also if there are no entities
+    return {'classes': _classes(list(found), *counts.T)}
 
 
 def _classes(

@@ -74,7 +74,8 @@ class ClassificationProcessor(task_data.Processor):
         return each(examples, checked, on_error)
 
     def from_texts(self, texts: Sequence[Any]) -> list[Example]:
-        """The examples of texts and pairs of texts."""
+        """The examples of texts and pairs of texts. Raises ValueError for anything else, and if the
+        model was trained on pairs and these are not pairs, or the reverse."""
         for i, text in enumerate(texts):
             pair = isinstance(text, tuple | list) and len(text) == 2
             if not isinstance(text, str) and not (pair and all(isinstance(t, str) for t in text)):
@@ -122,8 +123,8 @@ class ClassificationProcessor(task_data.Processor):
     def targets(
         self, examples: Sequence[Example], summary: Summary, split: str, is_scored: bool
     ) -> dict[str, np.ndarray]:
-        """The labels and their weights, by their names in a batch; zeros if `is_scored` is false.
-        Raises ValueError for a label that is missing or unknown."""
+        """The labels and the weights of examples, by their names in a batch; labels of 0 if
+        `is_scored` is false. Raises ValueError for a label that is missing or unknown."""
         names = self.facts.labels
         truth = np.zeros(len(examples), np.int32 if names else np.float32)
         if is_scored and names:
@@ -147,9 +148,9 @@ class ClassificationProcessor(task_data.Processor):
             yield record | {'probabilities': dict(zip(labels, row, strict=True))}
 
     def probabilities(self, outputs: Predictions) -> np.ndarray:
-        """float[n, labels]"""
-        shares = np.exp(outputs['logits'] - outputs['logits'].max(-1, keepdims=True))
-        return shares / shares.sum(-1, keepdims=True)
+        """The probability of each label, float[n, labels]."""
+        exponentials = np.exp(outputs['logits'] - outputs['logits'].max(-1, keepdims=True))
+        return exponentials / exponentials.sum(-1, keepdims=True)
 
     def _records(self, decoded: np.ndarray) -> list[task_data.Record]:
         labels, values = self.facts.labels, decoded.tolist()

@@ -24,7 +24,7 @@ from bert_jax.finetuning.task_data import (
 )
 from bert_jax.finetuning.translation import TranslationProcessor
 
-# The processor of each task that reads the user's files, and of each head.
+# The processor of each task that reads the user's files, and then that of each head.
 KINDS: dict[str, type[Processor]] = {
     'text': ClassificationProcessor,
     'ner': TaggingProcessor,
@@ -127,7 +127,7 @@ def _split(
     processor: Processor, examples: Sequence[Any]
 ) -> tuple[list[Any], list[Any], dict[str, list[Any]]]:
     """The examples to train on, those that are held out, and those to predict, if there are any.
-    Raises ValueError as `splits.by_column` does, and for one without a label to learn or score.
+    Raises ValueError as `splits.by_column` does, and if one to train on or to score has no label.
     """
     field = processor.config.data.split_field
     parts = splits.by_column(examples, field)

@@ -14,7 +14,8 @@ from bert_jax.models.heads import DECODER
 
 # The method for each head. If a model has several of these heads, the first one has its task.
 METHODS = {'tagger': 'tag', 'span': 'answer', DECODER: 'generate', 'masked_lm': 'fill_mask'}
-tagged = operator.itemgetter('words', 'tags', 'probabilities')  # of a record
+# The words of a record with their tags and probabilities, three lists.
+tagged = operator.itemgetter('words', 'tags', 'probabilities')
 
 
 class Model(Bert):
@@ -125,10 +126,14 @@ class Model(Bert):
     def _results(
         self, texts: Any, single: type | tuple[type, ...], result: Callable[[Record], Any]
     ) -> Any:
-        """The result for the record of each text, in a list unless the texts are a `single` one."""
-        one = isinstance(texts, single)
-        results = [result(record) for record in self.records([texts] if one else listed(texts))]
-        return results[0] if one else results
+        """The result for one text, or a list with the result for each of several texts.
+
+        single: the types of one text. result: makes the result from the record of a text.
+        """
+        if isinstance(texts, single):
+            (record,) = self.records([texts])
+            return result(record)
+        return [result(record) for record in self.records(listed(texts))]
 
     def _check_head(self, head: str, fits: bool, method: str) -> None:
         if head in self.heads and fits:
@@ -146,7 +151,8 @@ def ranked(probabilities: dict[str, float]) -> dict[str, float]:
 
 
 def with_contexts(questions: Sequence[str], contexts: str | Sequence[str]) -> list[tuple[str, str]]:
-    """Each question with its text. contexts: a text for each question, or one for all."""
+    """Each question with its text. contexts: a text for each question, or one for all. Raises
+    ValueError if there are several texts, but not as many as questions."""
     texts = [contexts] * len(questions) if isinstance(contexts, str) else listed(contexts)
     if len(questions) != len(texts):
         raise ValueError(

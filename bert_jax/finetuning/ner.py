@@ -139,8 +139,8 @@ class TaggingProcessor(task_data.Processor):
         return tagging.decode(split.examples, split.windows, list(outputs.get('tags', ())))
 
     def records(self, split: Split, outputs: Predictions) -> Iterator[task_data.Record]:
-        outputs_of_rows = list(outputs.get('probabilities', ()))
-        probabilities = tagging.by_word(split.examples, split.windows, outputs_of_rows)
+        of_rows = list(outputs.get('probabilities', ()))
+        probabilities = tagging.by_word(split.examples, split.windows, of_rows)
         decoded = self.decode(split, outputs)
         for sentence, names, shares in zip(split.examples, decoded, probabilities, strict=True):
             if self.all_scores:

@@ -63,12 +63,12 @@ def records(
     """
     processor = processor_of(bert)
     processor.all_scores = all_scores
-    errors, read = list[ValueError](), bert.counted.columns
-    said = {*read}
+    errors, described = list[ValueError](), bert.counted.columns
+    said = {*described}  # the files of earlier calls
     examples = _examples(processor, paths, bert.counted, on_error, errors)
     for example, record in _predicted(bert, processor, examples):
-        for path in read.keys() - said:
-            say(f'{path}: {read[path]}')
+        for path in described.keys() - said:
+            say(f'{path}: {described[path]}')
             said.add(path)
         yield _with_columns(record, example.columns or {}) if columns else record
     if errors:
@@ -93,15 +93,16 @@ def write_records(
     """Writes a row for each example of the files to a .jsonl, .csv, .tsv or .txt file, as soon as
     it is predicted; returns their number.
 
-    See `records` for the other arguments; a .txt file has the texts alone. If a row is bad and
-    `on_error` is not given, if the disk is full (DiskError) and after a signal (Interrupted),
-    OUTPUT.partial has the rows before it. The error says how many rows that file has.
+    See `records` for the other arguments; a .txt file has the texts alone. Raises ValueError for a
+    bad row if `on_error` is not given, DiskError if the disk is full, and Interrupted after a
+    signal. OUTPUT.partial then has the rows before the error, which says how many they are.
     """
     # If each row is an example, the number of rows is that of the examples.
     suffixes = ('.jsonl',) if 'tagger' in bert.heads else ('.jsonl', '.csv', '.tsv')
     by_row = all(kind(path)[0] in suffixes for path in sources)
     total = sum(map(number_of_rows, sources)) if by_row else None
-    count, partial, columns = 0, partial_path(output), columns and output.suffix != '.txt'
+    count, partial = 0, partial_path(output)
+    columns = columns and output.suffix != '.txt'
     found = records(bert, sources, on_error, columns, all_scores)
     found = counted(bert.until_stopped(found), 'predicting', total)
     if partial.exists() and partial.stat().st_size:

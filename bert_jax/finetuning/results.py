@@ -65,8 +65,10 @@ def write(
         say('\n'.join(class_report.lines(report)))
         if class_report.draw(report, workdir):
             say(f'  picture: {workdir / class_report.PICTURE}')
-    early = config.train.patience > 0 and all(row['step'] < config.num_steps for row in scores)
-    if warning := advice(baseline, mean[baseline.name], config.num_steps, early):
+    # Early stopping may have ended the runs before their last step.
+    stops = config.train.patience > 0
+    ended_early = stops and all(row['step'] < config.num_steps for row in scores)
+    if warning := advice(baseline, mean[baseline.name], config.num_steps, ended_early):
         say(f'warning: {warning}')
     say('try next:')
     flags = (f'--checkpoint={shlex.quote(str(folder))}', *processor.example_flags)

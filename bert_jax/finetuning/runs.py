@@ -55,7 +55,7 @@ class FineTuning(Resolver):
             task = translation.task_of(config, 0, 1, 0, config.model.vocab_size)
             return settings.one_step(config), task
         kind = KINDS.get(config.data.task, ClassificationProcessor)
-        processor = kind(config, single_bytes(), TaskFacts(('0', '1')))
+        processor = kind(config, single_bytes(), TaskFacts(('0', '1')))  # any two labels
         return settings.one_step(config), processor.task
 
     @part
@@ -145,7 +145,7 @@ class FineTuning(Resolver):
         return runs
 
     def _run(self, name: str, config: Config, workdir: epath.Path) -> Run:
-        """The run of a task and a seed."""
+        """The run of the task `name` with the seed in `config`."""
         data, baseline, train = self.datasets[name], self.baselines[name], config.train
         files = (name, config.data.dir, config.data.train_file, config.data.eval_file)
         numbers = [len(data.files.get(key, ())) for key in ('train_file', 'eval_file')]

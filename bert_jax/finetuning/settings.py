@@ -20,6 +20,7 @@ from bert_jax.training import run_folders
 from bert_jax.training.checkpoint import saved_params
 from bert_jax.training.workdir import CONFIG
 
+# The fields of ModelConfig that a run takes from init_from if it has a decoder.
 DECODER_FIELDS = ('decoder_layers', 'decoder_shares')
 
 
@@ -133,20 +134,21 @@ def _with_decoder(config: Config, vocabulary: tokenizer.Tokenizer) -> Config:
                 'config.init_decoder_from'
             )
     elif config.init_decoder_from:
-        model = _started(config, vocabulary)
+        model = _with_new_decoder(config, vocabulary)
     elif config.init_from:
-        _check_layers(model, model.num_hidden_layers, 'config.init_from')
+        _check_decoder_layers(model, model.num_hidden_layers, 'config.init_from')
     encoder_decoder.check(model)
     return dataclasses.replace(config, model=model)
 
 
 def _has_decoder(folder: str) -> bool:
-    """Returns whether the checkpoint in a folder, '' for none, is an encoder-decoder."""
+    """Returns whether the checkpoint in a folder is an encoder-decoder; false for no folder, ''."""
     return bool(folder) and DECODER in heads_in(saved_params(epath.Path(folder).expanduser()))
 
 
-def _started(config: Config, vocabulary: tokenizer.Tokenizer) -> ModelConfig:
-    """The model with the decoder that starts from init_decoder_from."""
+def _with_new_decoder(config: Config, vocabulary: tokenizer.Tokenizer) -> ModelConfig:
+    """The model with a decoder that starts from init_decoder_from. Raises ValueError if that
+    checkpoint and init_from do not fit together."""
     model, start = config.model, config.init_decoder_from
     if not config.init_from:
         raise ValueError('config.init_decoder_from needs config.init_from, for the encoder')
@@ -176,11 +178,11 @@ def _started(config: Config, vocabulary: tokenizer.Tokenizer) -> ModelConfig:
                 f'{ours!r}; choose checkpoints of the same width and family'
             )
     layers = source.model.num_hidden_layers
-    _check_layers(model, layers, 'config.init_decoder_from')
+    _check_decoder_layers(model, layers, 'config.init_decoder_from')
     return dataclasses.replace(model, decoder_layers=model.decoder_layers or layers)
 
 
-def _check_layers(model: ModelConfig, layers: int, start: str) -> None:
+def _check_decoder_layers(model: ModelConfig, layers: int, start: str) -> None:
     """Raises ValueError if the decoder has more layers than the checkpoint that it starts from."""
     if model.decoder_layers > layers:
         expected = f'at most {layers}, the number of layers of {start}'

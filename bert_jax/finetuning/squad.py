@@ -42,7 +42,8 @@ class QuestionAnsweringProcessor(task_data.Processor):
         return squad.iter_file(path, summary, columns, on_error, seen)
 
     def from_texts(self, texts: Sequence[Any]) -> list[Question]:
-        """The questions of pairs of a question and its text."""
+        """The questions in pairs (question, context). Raises ValueError if one of the two is
+        not a string, and if a context is empty."""
         if wrong := [text for pair in texts for text in pair if not isinstance(text, str)]:
             raise ValueError(f'a question or its context is {wrong[0]!r:.60}; expected a string')
         if empty := [i for i, (_, context) in enumerate(texts) if not context.strip()]:

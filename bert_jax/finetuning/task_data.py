@@ -116,8 +116,8 @@ class Processor(abc.ABC):
 
     @abc.abstractmethod
     def from_texts(self, texts: Sequence[Any]) -> list[Any]:
-        """The examples of texts in memory: strings, or what else the task reads. Raises ValueError
-        for anything else."""
+        """The examples of texts in memory. A text is a string, or what the task reads instead: a
+        pair of strings, or a list of words. Raises ValueError for anything else."""
 
     @abc.abstractmethod
     def find_facts(self, train: list[Any], held_out: list[Any]) -> TaskFacts:
@@ -168,11 +168,11 @@ class Processor(abc.ABC):
 
     @property
     def row_format(self) -> RowFormat:
-        """The layout of the rows of the model."""
+        """The layout of rows of the model, for the language of the data."""
         return model_languages.row_format(self.config.model, self.config.data.language)
 
     def text_encoder(self, longest: int) -> TextEncoder:
-        """Encodes texts as rows of at most `longest` tokens."""
+        """An encoder of texts as rows of at most `longest` tokens."""
         types = self.config.model.type_vocab_size
         return TextEncoder(self.tokenizer, longest, types, self.row_format)
 

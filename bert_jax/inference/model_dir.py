@@ -168,8 +168,8 @@ def start_from(
 ) -> tuple[Config, tokenizer.Tokenizer | None]:
     """`config` with the architecture and the case of config.init_from, and its vocabulary, if any.
 
-    free: keys that may have any value in `config`. fields: fields of the model besides those of its
-    architecture. Raises ValueError if `config` sets another key to something else than
+    free: keys that may have any value in `config`. fields: fields of the model that are taken from
+    config.init_from, too. Raises ValueError if `config` sets another key to something else than
     config.init_from has, or as `read_config` does.
     """
     source, vocabulary = read_config(config.init_from)

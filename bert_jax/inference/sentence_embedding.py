@@ -7,6 +7,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -130,9 +131,10 @@ class SentenceEmbedding:
 
     def save(self, folder: pathlib.Path) -> None:
         """Writes the files that `load` reads."""
-        values = dataclasses.asdict(self)
-        layers = enumerate(values['layers'])
-        arrays = {f'{i}/{k}': x for i, layer in layers for k, x in layer.pop('arrays').items()}
+        values, arrays = dataclasses.asdict(self), dict[str, Any]()
+        for i, layer in enumerate(values['layers']):
+            for name, array in layer.pop('arrays').items():
+                arrays[f'{i}/{name}'] = array
         (folder / FILE).write_text(json.dumps(values, indent=2) + '\n')
         if arrays:
             np.savez(folder / ARRAYS, **arrays)

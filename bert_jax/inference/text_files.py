@@ -1,4 +1,4 @@
-"""Files of texts, and their embeddings and masked words by a trained model."""
+"""Reads files of texts, and computes their embeddings and masked words with a trained model."""
 
 import itertools
 import pathlib

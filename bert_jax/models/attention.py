@@ -47,7 +47,7 @@ class SelfAttention(nn.Module):
             rate = config.attention_probs_dropout_prob
             key = Dropout(rate, name='probs_dropout').key(deterministic)
             context = attend(q, k, v, inputs, key, rate, _near(config, x.shape[1], is_local))
-        return output(config, context)
+        return attention_output(config, context)
 
 
 def queries_keys_values(config: ModelConfig, x: jax.Array) -> list[jax.Array]:
@@ -60,10 +60,11 @@ def queries_keys_values(config: ModelConfig, x: jax.Array) -> list[jax.Array]:
     return [qkv[:, :, :, i] for i in range(3)]
 
 
-def output(config: ModelConfig, context: jax.Array) -> jax.Array:
-    """context[batch, length, heads, head_dim] -> [batch, length, hidden]
+def attention_output(config: ModelConfig, context: jax.Array) -> jax.Array:
+    """Returns the result of the last dense layer of attention, [batch, length, hidden].
 
-    The dense layer belongs to the module that calls this function.
+    context: [batch, length, heads, head_dim]. The dense layer belongs to the module that calls this
+    function.
     """
     sizes = (config.hidden_size,), ('heads', 'head_dim'), ('embed',)
     return Dense(config, *sizes, use_bias=config.attention_bias, name='output')(context)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
-from bert_jax.models.attention import attend, output, queries_keys_values
+from bert_jax.models.attention import attend, attention_output, queries_keys_values
 from bert_jax.models.embeddings import Embeddings
 from bert_jax.models.encoder import Layer, layer_stack
 from bert_jax.models.inputs import EncoderInputs
@@ -45,7 +45,7 @@ class KeysAndValues(NamedTuple):
     source: Any = ()
 
 
-NOTHING = KeysAndValues()
+NO_CACHE = KeysAndValues()
 
 
 class MaskedSelfAttention(nn.Module):
@@ -81,7 +81,7 @@ class MaskedSelfAttention(nn.Module):
             seen = jnp.arange(k.shape[1])[None] <= position
         context = attend(q, k, v, unpadded, key, rate, seen)
         context = context.reshape(*x.shape[:2], *context.shape[2:])
-        return output(config, context), cache
+        return attention_output(config, context), cache
 
 
 class CrossAttention(nn.Module):
@@ -113,7 +113,7 @@ class CrossAttention(nn.Module):
         rate = config.attention_probs_dropout_prob
         key = Dropout(rate, name='probs_dropout').key(deterministic)
         context = attend(q, k, v, source.inputs, key, rate)
-        y = Dropout(config.hidden_dropout_prob)(output(config, context), deterministic)
+        y = Dropout(config.hidden_dropout_prob)(attention_output(config, context), deterministic)
         return LayerNorm(config, name='norm')(x + y), (k, v)
 
 
@@ -130,7 +130,11 @@ class DecoderLayer(Layer):
         deterministic: bool,
         cache: KeysAndValues,
     ) -> tuple[jax.Array, Any]:
-        """x[batch, length, hidden] -> the same shape, and the new cache if a position is given"""
+        """x[batch, length, hidden] -> the same shape, and the new cache, None without a position
+
+        source_and_position: one argument for both, because the stack of layers passes only one.
+        position: see `MaskedSelfAttention`.
+        """
         config, (source, position) = self.config, source_and_position
         dropout = Dropout(config.hidden_dropout_prob)
         attention = MaskedSelfAttention(config, name='attention')
@@ -162,13 +166,14 @@ class Decoder(nn.Module):
         ids: jax.Array,
         source: Source,
         position: jax.Array | None = None,
-        cache: KeysAndValues = NOTHING,
+        cache: KeysAndValues = NO_CACHE,
         deterministic: bool = True,
     ) -> tuple[jax.Array, Any]:
         """Returns the hidden states of the tokens `ids`, [*ids.shape, hidden], and the new cache.
 
-        ids: int32[batch, length], whole targets. In generation they are int32[batch, beams], the
-        tokens at the place `position`, int32[], and `cache` has the tokens before them.
+        ids: int32[batch, length], whole targets; then `position` and the new cache are None. In
+        generation `ids` are int32[batch, beams], the tokens at the place `position`, int32[], and
+        `cache` has the tokens before them.
         """
         places = None if position is None else jnp.full(ids.shape, position, jnp.int32)
         x = self.embeddings(EncoderInputs(ids, position_ids=places), deterministic)

@@ -43,6 +43,7 @@ class Embeddings(nn.Module):
             )
 
     def _table(self, name: str, rows: int, axis: str) -> jax.Array:
+        """The parameter `name`, [rows, embedding_width]. axis: the logical axis of its rows."""
         shape = (rows, self.config.embedding_width)
         return parameter(self, name, kernel_init(self.config), shape, (axis, 'embed'), 'table')
 

@@ -169,7 +169,7 @@ class Encoder(nn.Module):
             return self.layers(carry, inputs, deterministic, of_layers)
 
         def part(first: int, last: int, carry: Any) -> Any:
-            """Returns the results of the layers first to last - 1."""
+            """Returns the carry after the layers first to last - 1, and their second results."""
             given = self.layers.variables['params'], of_layers
             params, own = jax.tree.map(lambda x: x[first:last], given)
             rngs = {} if deterministic else {'dropout': self.make_rng('dropout')}

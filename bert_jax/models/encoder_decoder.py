@@ -31,8 +31,8 @@ ONLY = {
 class EncoderDecoder(nn.Module):
     """An encoder, a decoder and the masked-LM head. frozen_layers: see `Encoder`.
 
-    `init` and `apply` have the parameters without those that the decoder shares with the encoder.
-    In the methods that `apply` calls, the decoder has these parameters, too.
+    The parameters that `init` returns and `apply` receives do not include those that the decoder
+    shares with the encoder. `apply` copies them into the decoder before it calls a method.
     """
 
     config: ModelConfig
@@ -111,7 +111,7 @@ def check(config: ModelConfig) -> None:
     expected: dict[str, Any] = dict(ONLY)
     if config.position_embedding_type != 'sinusoidal':
         expected['position_embedding_type'] = 'absolute'
-    if config.decoder_shares == 'everything' and config.decoder_layers:
+    if config.decoder_shares == 'everything' and config.decoder_layers:  # 0: as many as the encoder
         expected['decoder_layers'] = config.num_hidden_layers
     for name, only in expected.items():
         value = getattr(config, name)

@@ -124,7 +124,7 @@ def _chosen(state: _Beams, scores: jax.Array, own: Any, search: Search) -> _Beam
     running_scores, kept = jax.lax.top_k(totals + ends * NEVER, beams)
     running = _rows_of(candidates, kept)
     moved = _rows_of(parents, kept)
-    if beams > 1:
+    if beams > 1:  # a single beam always continues itself
         own = jax.tree.map(lambda x: jax.vmap(_rows_of, (0, None))(x, moved), own)
 
     # The texts that end here. Only those among the first `beams` candidates count.

@@ -91,7 +91,8 @@ class MaskedLM(nn.Module):
 class Scores(nn.Module):
     """A dense layer that computes float32 scores; in bfloat16 many scores would be equal.
 
-    part: its entry in `HEADS`, which says what it reads and what its outputs are.
+    part: the name of its entry in `HEADS`, which says what it reads and what its outputs are.
+    num_labels: the number of scores, if that entry does not fix it.
     """
 
     config: ModelConfig
@@ -127,13 +128,14 @@ class Head:
     """An entry of `HEADS`.
 
     outputs: the names of the outputs, with logical axis names. module: makes the module, which maps
-    HeadInputs to Outputs; None makes `Scores`. fine_tuned: whether fine-tuning adds the head to the
-    encoder. parameters: the names with which the paths of its parameters begin, if they are not in
-    a scope of the head's name. dropout: the field of ModelConfig with the rate of dropout in front
-    of the scores; '' means hidden_dropout_prob.
+    HeadInputs to Outputs; None stands for `Scores`. fine_tuned: whether fine-tuning adds the head
+    to the encoder. parameters: the names with which the paths of its parameters begin, if they are
+    not in a scope of the head's name. dropout: the field of ModelConfig with the rate of dropout in
+    front of the scores; '' means hidden_dropout_prob.
 
-    For `Scores`: reads: returns the input of the dense layer. num_scores: 0 means one score per
-    label. If there are several outputs, each is one of the scores.
+    Two fields are only for `Scores`. reads: returns the input of the dense layer. num_scores: the
+    number of scores; 0 means one for each label. If there are several outputs, each is one of the
+    scores.
     """
 
     outputs: Mapping[str, tuple[str, ...]]
@@ -223,6 +225,7 @@ class HeadedEncoder(nn.Module):
             setattr(self, name, head)
             if HEADS[name].parameters:
                 nn.share_scope(self, head)
+        # The first of the heads that has a rate of its own decides.
         fields = [HEADS[name].dropout for name in self.heads if HEADS[name].dropout]
         rate = getattr(config, fields[0]) if fields else -1
         self.dropout = Dropout(rate if rate >= 0 else config.hidden_dropout_prob)

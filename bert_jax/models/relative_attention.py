@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.config import ModelConfig
-from bert_jax.models.attention import output
+from bert_jax.models.attention import attention_output
 from bert_jax.models.inputs import EncoderInputs
 from bert_jax.models.layers import Dense, Dropout, dropout, kernel_init, recomputed_except_on_cpu
 from bert_jax.models.parameters import compute_dtype, parameter
@@ -75,7 +75,7 @@ class RelativeAttention(nn.Module):
             Dropout(rate, name='probs_dropout').key(deterministic),
             rate,
         )
-        return output(config, context)
+        return attention_output(config, context)
 
 
 @recomputed_except_on_cpu(static_argnums=7)

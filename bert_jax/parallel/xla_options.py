@@ -52,13 +52,13 @@ def options(mesh: Mesh) -> dict[str, str | bool]:
     left_out = {flag.lstrip('-').partition('=')[0] for flag in flags}
     platform = 'gpu' if (found := mesh.devices.flat[0].platform) == 'cuda' else found
     if platform == 'tpu':
-        left_out.add(_refused(list(mesh.devices.flat)))
+        left_out.add(_refused_option(list(mesh.devices.flat)))
     enabled = 'true' if platform == 'tpu' else True  # XLA expects strings for libtpu's own options
     return {name: enabled for name in OPTIONS.get(platform, ()) if name not in left_out}
 
 
-def _refused(devices: list[jax.Device]) -> str:
-    """The option that the compiler refuses for these TPUs; '' if it accepts all of them.
+def _refused_option(devices: list[jax.Device]) -> str:
+    """The option that the compiler refuses for these TPUs; '' if it accepts all options.
 
     There is no asynchronous all-to-all for v5e slices of more than 16 chips, whose network the
     compiler calls "limited ICI". It would fail with "Async all-to-all not supported on limited

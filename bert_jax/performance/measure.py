@@ -110,10 +110,11 @@ def measure(
 
 
 def _too_large(needed: int, available: int | None) -> str:
-    """The reason why a step is not run; '' if it is run.
+    """The reason why a step is not run, because it needs too much memory; '' if it is run.
 
-    On a CPU, Linux would kill the process, and perhaps others. Other devices raise an error.
-    Several processes have to decide the same, so they run the step.
+    needed, available: bytes; None if the number is not known. On a CPU, Linux would kill the
+    process, and perhaps others. Other devices raise an error. Several processes have to decide the
+    same, so they always run the step.
     """
     alone_on_cpu = jax.default_backend() == 'cpu' and jax.process_count() == 1
     if available is None or needed <= available or not alone_on_cpu:

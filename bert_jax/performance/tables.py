@@ -67,6 +67,7 @@ def _tera(flops: float | None) -> str:
     return f'{flops / 1e12:,.2f}' if flops >= 1e11 else f'{flops / 1e12:.2g}'
 
 
+# The columns that plans have in every table.
 PLAN: Columns = {
     'GiB': number('used', '{:.1f}', 1 / GIB),
     'ms': number('step_seconds', '{:,.1f}', 1e3),
@@ -107,7 +108,10 @@ def benchmark_tables(results: list[dict[str, Any]]) -> Iterator[Table]:
     for result in results:
         if parts := result.get('parts'):
             step = 1e3 * result['seconds']
-            rows = [{'part': name, 'share': sum(of.values())} | of for name, of in parts.items()]
+            rows = [
+                {'part': name, 'share': sum(sides.values())} | sides
+                for name, sides in parts.items()
+            ]
             columns = {'part': number('part')}
             columns |= {f'ms {side}': number(side, '{:.1f}', step) for side in DIRECTIONS}
             columns |= {'share': number('share', '{:.1%}')}

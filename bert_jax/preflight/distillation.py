@@ -28,7 +28,8 @@ def check_given(config: Config) -> None:
 
 
 def check_positions(config: Config, longest: int, whose: str) -> None:
-    """Raises ValueError if rows are longer than `longest`, the positions of the model `whose`."""
+    """Raises ValueError if a phase has rows of more than `longest` tokens. longest: the number of
+    positions of a model. whose: the key that names this model, for the message."""
     for i, phase in enumerate(config.train.phases):
         if phase.max_seq_length > longest:
             expected = f'max_seq_length of at most {longest}, the positions of {whose}'
@@ -76,6 +77,7 @@ def vocab_size(config: Config, vocabulary: Tokenizer, size: int) -> int:
 
 def _check_rows(folder: str, student: ModelConfig, theirs: ModelConfig) -> None:
     """Raises ValueError if the teacher was trained on rows with other special tokens."""
+    # Token types may differ.
     ours, others = (
         dataclasses.replace(format_of(model), types=(), pooled_type=None)
         for model in (student, theirs)

@@ -22,7 +22,8 @@ def start_from(config: Config, own: epath.Path | None = None) -> Config:
     """`config` with the architecture, the vocabulary and the case of config.init_from. Raises
     ValueError for settings that differ from those of init_from.
 
-    own: the folder of the run. A run that has begun keeps the vocabulary in it.
+    own: the folder of the run, None for a new run. A run that has begun keeps the vocabulary that
+    is in its folder.
     """
     source = epath.Path(config.init_from).expanduser() / CONFIG
     if not config.init_from or not source.exists():
@@ -45,7 +46,7 @@ def _extended_vocabulary(
     config: Config, vocabulary: tokenizer.Tokenizer | None, own: epath.Path | None
 ) -> str:
     """The folder of the vocabulary that includes the words of config.data.add_tokens: `own` if it
-    has such a vocabulary, or a folder in the cache."""
+    has such a vocabulary, or a folder in the cache. Raises ValueError if words cannot be added."""
     if vocabulary is None:
         raise ValueError(f'config.data.add_tokens: {config.init_from} has no vocabulary')
     if config.data.vocab_file:
@@ -113,7 +114,7 @@ def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
     """The padded number of token embeddings: the number for `vocabulary` or, if larger, the number
     in config.init_from.
 
-    Raises ValueError if config.init_from was trained with another vocabulary.
+    Raises ValueError if config.init_from was trained with another vocabulary or another case.
     """
     size, source = vocabulary.vocab_size, epath.Path(config.init_from).expanduser()
     if not config.init_from or not (source / CONFIG).exists():
@@ -122,8 +123,9 @@ def vocab_size(config: Config, vocabulary: tokenizer.Tokenizer) -> int:
     if theirs is None:
         return config.data.padded(max(trained.model.vocab_size, size))
     # Only the list of a WordPiece vocabulary may become longer without add_tokens.
-    may_differ = bool(config.data.add_tokens) or vocabulary.kind == 'wordpiece'
-    if not _continues(theirs, vocabulary) or not (may_differ or theirs.files == vocabulary.files):
+    may_be_longer = bool(config.data.add_tokens) or vocabulary.kind == 'wordpiece'
+    fits = may_be_longer or theirs.files == vocabulary.files
+    if not fits or not _continues(theirs, vocabulary):
         raise ValueError(
             f'config.init_from={config.init_from} has another vocabulary than the corpus; tokenize '
             'the corpus with the vocabulary of init_from: '

@@ -79,10 +79,10 @@ def _checkpoints(config: Config, workdir: epath.Path | None) -> Iterator[str]:
         if not path or '://' in path or hub.is_name(path) or not (wrong := problem_of(path)):
             continue
         if key in STARTS and workdir is not None:
-            if not (new := run_folders.not_begun(config, workdir)):
+            if not (not_begun := run_folders.not_begun(config, workdir)):
                 continue  # the runs continue and do not need it
-            if len(new) < len(run_folders.of_runs(config, workdir)):
-                folders = ', '.join(map(str, new))
+            if len(not_begun) < len(run_folders.of_runs(config, workdir)):
+                folders = ', '.join(map(str, not_begun))
                 needed = f', and it is needed in {folders}, where no run has begun'
         yield (
             f'config.{key}={path} {wrong}{needed}; give a workdir, a folder written by '

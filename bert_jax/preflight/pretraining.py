@@ -277,6 +277,7 @@ class Pretraining(Resolver):
             store = preparation.prepare(self.start)
         prepared = Pretraining(self.config, self.workdir, self.cache, self.given)
         prepared.store = epath.Path(store)
-        if not prepared.baselines and jax.process_index() == 0:  # of an older version
+        # A store that an older version wrote has no baselines.
+        if not prepared.baselines and jax.process_index() == 0:
             prepared.baselines = baselines.count(pathlib.Path(store))
         prepared.runs()[0].train()

@@ -93,6 +93,7 @@ class MultiLabelTask(ClassificationTask):
     def sums(
         self, outputs: Outputs, batch: Batch, positive_weights: jax.Array | float = 1.0
     ) -> Sums:
+        # An evaluation does not weight the labels.
         scored = (outputs['logits'], batch['label_targets'], batch['example_weights'])
         return {'task_loss': binary_cross_entropy(*scored, positive_weights)}
 

@@ -84,13 +84,14 @@ class Task(abc.ABC):
         return ()
 
     def arguments(self, batch: Batch) -> tuple[Any, ...]:
-        """Returns the arguments of the model that a batch has."""
+        """Returns the positional arguments with which `apply` calls the model on a batch."""
         return EncoderInputs.from_batch(batch), batch.get('masked_lm_positions')
 
     def apply(
         self, params: Any, batch: Batch, rngs: RandomStreams | None = None, frozen: Any = ()
     ) -> Outputs:
-        """The model's outputs; without random streams there is no dropout."""
+        """The model's outputs. rngs: see `loss`; None means that there is no dropout. frozen: see
+        `loss`."""
         outputs: Any = self.model.apply(
             {'params': params},
             *self.arguments(batch),
@@ -134,6 +135,7 @@ class Task(abc.ABC):
         return self._all_sums(outputs, batch), self.predictions(outputs, batch)
 
     def _all_sums(self, outputs: Outputs, batch: Batch) -> Sums:
+        """The sums of the task, and the share of padding in the batch."""
         padding = padding_fraction(batch['attention_mask'])
         return self.sums(outputs, batch) | {'padding_fraction': padding}
 

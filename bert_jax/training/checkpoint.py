@@ -209,6 +209,7 @@ def fingerprint(source: epath.PathLike) -> str:
 
 
 def _saved_sums(path: epath.Path) -> dict[str, int]:
+    """The checksums in a checkpoint, by the paths of its arrays."""
     return dict(json.loads((path / 'checksums' / 'metadata').read_text()))
 
 

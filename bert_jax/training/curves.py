@@ -177,11 +177,12 @@ def _set_axes(axis: Any, panel: Panel, runs: Sequence[History]) -> None:
         axis.set_ylim((low + high) / 2 - margin, (low + high) / 2 + margin)
     if panel.highest is not None:
         axis.set_ylim(top=panel.highest)
-    unit = 0.01 if panel.percent else 1
+    unit = 0.01 if panel.percent else 1  # what the metric is divided by
     axis.yaxis.set_major_formatter(lambda y, _: _tick(y / unit))
 
 
 def _tick(value: float) -> str:
+    """A number beside an axis."""
     return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.4g}'
 
 

@@ -71,6 +71,7 @@ def _concatenate(parts: list[np.ndarray]) -> np.ndarray:
     """The rows of all parts, [batch, ...] or [batch, length, ...], padded to the longest length."""
     if parts[0].ndim == 1:
         return np.concatenate(parts)
-    width, others = max(part.shape[1] for part in parts), [(0, 0)] * (parts[0].ndim - 2)
-    padding = [[(0, 0), (0, width - part.shape[1]), *others] for part in parts]
-    return np.concatenate(list(map(np.pad, parts, padding)))
+    length = max(part.shape[1] for part in parts)
+    others = [(0, 0)] * (parts[0].ndim - 2)  # the dimensions after the length are not padded
+    padded = [np.pad(part, [(0, 0), (0, length - part.shape[1]), *others]) for part in parts]
+    return np.concatenate(padded)

@@ -45,8 +45,8 @@ class History:
         return [f'{text[:WIDTH]:{WIDTH}} {word} {p:.2f}' for text, word, p in rows]
 
     def series(self, split: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """The places on the x axis and the values of a metric, two float[n]. Values that are null
-        are left out."""
+        """The places on the x axis, in `unit`, and the values of a metric, both float[n]. Values
+        that are null are left out."""
         reported = [line for line in self.lines[split] if line.get(metric) is not None]
         steps = np.array([line['step'] for line in reported], float)
         if self.unit == 'epoch':

@@ -68,18 +68,19 @@ def reinitialize(params: Any, fresh: Any, info: Any, layers: int) -> Any:
         return params
     LOG.info('the top %s and the pooler start from random values', plural(layers, 'layer'))
 
-    def chosen(fact: ParameterInfo, saved: jax.Array, fresh: jax.Array) -> jax.Array:
+    def chosen(fact: ParameterInfo, saved: jax.Array, random: jax.Array) -> jax.Array:
         if fact.part == 'layers':
             assert fact.axes[0] == 'layers', fact
-            joined = jnp.concatenate([saved[:-layers], fresh[-layers:]])
+            joined = jnp.concatenate([saved[:-layers], random[-layers:]])
             return jax.device_put(joined, saved.sharding)
-        return fresh if fact.part == 'pooler' else saved
+        return random if fact.part == 'pooler' else saved
 
     return jax.tree.map(chosen, info, params, fresh)
 
 
 def spread_layers(needed: int, count: int) -> list[int]:
-    """The numbers of `needed` layers, spread evenly from the first to the last of `count`."""
+    """The numbers of `needed` layers that are spread evenly over `count` layers, from the first to
+    the last one."""
     return np.rint(np.linspace(0, count - 1, needed)).astype(int).tolist()
 
 

@@ -46,7 +46,8 @@ class MetricsWriter:
         if is_remote(workdir):
             self._temporary = tempfile.TemporaryDirectory()
             self._folder = pathlib.Path(self._temporary.name)
-        last = {'train': start_step, 'eval': start_step - drop_eval}
+        last_eval = start_step - 1 if drop_eval else start_step
+        last = {'train': start_step, 'eval': last_eval}
         kept = [x for x in whole_lines(self._workdir) if x['step'] <= last[x['split']]]
         self._evals = [line for line in kept if line['split'] == 'eval']
         text = ''.join(f'{json.dumps(line)}\n' for line in kept)

@@ -66,6 +66,7 @@ def make_optimizer(config: Config, info: Any) -> optax.GradientTransformation:
     )
     if not optim.freeze:
         return chain
+    # The optimizer may add something to a gradient of 0, such as weight decay.
     zeros = optax.stateless(lambda updates, _: without_frozen(config, everything, updates))
     return optax.chain(optax.masked(chain, trained), zeros)
 

@@ -17,6 +17,7 @@ from bert_jax.tasks import measures
 Metrics = Mapping[str, float | int | str | None]
 BAR = 5  # the smallest width of the bar in characters
 REFRESH = 0.5  # seconds between the numbers of two steps
+# What is compiled, by the state in which it runs.
 PROGRAMS = {'training': 'the training step', 'evaluating': 'the evaluation'}
 NOT_IN_CONSOLE = re.compile(
     'padding_fraction|.*_perplexity|grad_norm|.*_per_second|mfu|input_wait_fraction|task_loss'
@@ -60,8 +61,11 @@ class Progress:
         self._bar.start()
 
     def state(self, name: str, shape: str = '') -> None:
-        """Shows what the run does from now on: training, evaluating or saving. shape: the shape of
-        the batch. The state is 'compiling' if the run has not done this with such a batch yet."""
+        """Shows what the run does from now on: training, evaluating or saving.
+
+        shape: the shape of the batch, if there is one. If the run has not done this with such a
+        batch yet, the state that is shown is 'compiling'.
+        """
         now, program = time.monotonic(), ''
         self._spent[self._state] += now - self._since
         self._since = now

@@ -137,6 +137,7 @@ class Step:
                 loss, sums, grads, memory = batch_gradients(
                     task, self.info, state.params, batch, rngs, accum_steps, frozen
                 )
+                # A task may compute gradients of frozen parameters, too.
                 grads = without_frozen(self.config, self.info, grads)
                 grad_norm = optax.tree.norm(grads)
                 learning_rate = jnp.asarray(self.schedule(state.step), jnp.float32)

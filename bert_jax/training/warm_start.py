@@ -54,8 +54,11 @@ def check(config: Config, fresh: Any, info: Any, optional_heads: Collection[str]
 
 
 def _sources(config: Config, flat: Flat, facts: Flat) -> dict[str, dict[str, str]]:
-    """Returns for each checkpoint the parameters that start from it: their paths in the model, and
-    in the checkpoint."""
+    """Returns the parameters that start from each checkpoint.
+
+    The keys of the result are the checkpoints. The values map the path of a parameter in the model
+    to its path in the checkpoint.
+    """
     start = config.init_from
     if not any(head_of(path) == DECODER for path in flat) or _has_decoder(start):
         return {start: {path: path for path in flat}}
@@ -70,17 +73,19 @@ def _sources(config: Config, flat: Flat, facts: Flat) -> dict[str, dict[str, str
 
 
 def _in_checkpoint(source: str, paths: dict[str, str], flat: Flat, facts: Flat) -> tuple[Any, Any]:
-    """Returns the fresh values and the facts of parameters as trees like that of the checkpoint.
+    """Returns the fresh values and the facts of parameters, with the paths that they have in the
+    checkpoint.
 
-    A parameter of the decoder has the number of layers of the encoder in the checkpoint, and its
-    facts: the decoder counts as a task head, which a checkpoint may lack.
+    A parameter of the decoder gets the number of layers that the encoder in the checkpoint has. Its
+    facts become those of the encoder's layers, which the checkpoint must have. The decoder counts
+    as a task head, which a checkpoint may lack.
     """
     saved = saved_params(source)
     fresh, info = Flat(), Flat()
     for ours, theirs in paths.items():
         if ours == theirs:
             fresh[ours], info[ours] = flat[ours], facts[ours]
-        elif theirs not in paths:
+        elif theirs not in paths:  # otherwise the encoder starts from it, too
             fresh[theirs] = _as_deep(flat[ours], saved.get(theirs))
             info[theirs] = dataclasses.replace(facts[ours], part='layers')
     return unflatten(fresh), unflatten(info)
@@ -100,8 +105,11 @@ def _as_deep(leaf: Any, saved: Any) -> Any:
 
 
 def _copied(fact: ParameterInfo, loaded: jax.Array, fresh: jax.Array) -> jax.Array:
-    """Returns a copy of the loaded parameter, with the number of layers of the model. The encoder
-    may have the same one, and a training step frees the memory of each parameter."""
+    """Returns a copy of the loaded parameter, with the number of layers of the model.
+
+    A copy is needed, because the encoder may have the same array, and a training step frees the
+    memory of each array that it receives.
+    """
     if fact.axes[0] != 'layers' or len(loaded) == len(fresh):
         return jnp.copy(loaded)
     chosen = np.array(spread_layers(len(fresh), len(loaded)))

@@ -205,7 +205,7 @@ def test_positions_of_both_sides_of_an_encoder_decoder(kind: Any) -> None:
     if kind == 'absolute':
         arrays |= {f'{side}/embeddings/position_embeddings': positions for side in sides}
     vocabulary = tokenizer.WordPiece(PIECES, lowercase=False)  # the id of padding is 0
-    config, notes = hf_weights.with_positions(arrays, Pretrained(model, (), {}, vocabulary))
+    config, notes = hf_weights.convert_positions(arrays, Pretrained(model, (), {}, vocabulary))
     assert (config.position_offset, config.max_position_embeddings) == (1, 33)
     assert config.position_embedding_type == 'absolute' and 'starts at row 1' in notes[-1]
     for side in sides:

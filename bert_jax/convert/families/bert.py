@@ -13,7 +13,10 @@ HEADS: Rules = (
 
 
 def embeddings(prefix: str) -> Rules:
-    """The rules of tables and a normalization that have the names of transformers' BertModel."""
+    """The rules of embeddings whose modules have the names of transformers' BertModel.
+
+    A family that lacks one of the tables does not use its rule.
+    """
     names = ('word_embeddings', 'position_embeddings', 'token_type_embeddings')
     return (
         *(table(name, f'{prefix}embeddings.{name}') for name in names),

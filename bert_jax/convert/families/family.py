@@ -34,7 +34,9 @@ DROPOUTS = ('classifier_dropout', 'tagger_dropout', 'span_dropout')
 NULLABLE = (*DROPOUTS, 'tie_word_embeddings')  # null has the effect of a missing key
 # Keys of config.json that do not change what an encoder computes, in families whose `keys` and
 # `fixed` do not have them. The table of positions is in the checkpoint, even if it was filled with
-# sinusoids. The settings of the training of XLM are in its published files.
+# sinusoids. lang_id is the default language, which `convert.hf` reads. transformers reads norm_eps
+# of ModernBERT, and not layer_norm_eps. Keys such as summary_type are settings of the head for
+# multiple choice. Keys such as lg_sampling_factor are settings of the authors' training of XLM.
 _INERT_KEYS = """
     _name_or_path _num_labels architectures attn_implementation bad_words_ids
     begin_suppress_tokens bos_token_id chunk_size_feed_forward cls_token_id
@@ -72,9 +74,10 @@ ALWAYS_FIXED: Mapping[str, tuple[Any, ...]] = {
     'pruned_heads': ({},),
     'quantization_config': (),
 }
-POSITIONS = {'position_embedding_type': ('absolute',)}  # in families with a key for positions
-ALIASES = {'n_words': 'vocab_size', 'n_token': 'vocab_size'}  # older names of keys
-# Rates of dropout of ModernBERT, in places where bert_jax has no dropout.
+# The default of `Family.fixed`.
+POSITIONS = {'position_embedding_type': ('absolute',)}
+ALIASES = {'n_words': 'vocab_size', 'n_token': 'vocab_size'}  # older name -> name of a key
+# Keys of ModernBERT: rates of dropout in places where bert_jax has no dropout.
 NO_DROPOUT = ('embedding_dropout', 'attention_dropout', 'mlp_dropout')
 
 
@@ -131,11 +134,13 @@ class Family:
 
     @property
     def decoder_bias(self) -> str:
-        """The name of the same bias beside the decoder's table, which may be a second name."""
+        """The tensor beside the decoder's table that also has the decoder's bias. In some families
+        it is the same tensor as `bias`; in others a checkpoint may have the bias twice."""
         return f'{self.decoder.removesuffix("weight")}bias'
 
     def _tensor(self, ours: str) -> str:
-        """The tensor of the last parameter whose path ends with `ours`."""
+        """The tensor of the last parameter whose path ends with `ours`. In an encoder-decoder, this
+        is the one of the decoder."""
         return [rule.theirs for rule in self.rules if rule.ours.endswith(ours)][-1]
 
     def model(self, values: Mapping[str, Any]) -> ModelConfig:
@@ -174,7 +179,7 @@ class Family:
             if field in DROPOUTS:
                 if key in values and field.removesuffix('_dropout') not in heads:
                     continue
-                if value < 0:  # null, in a family whose config.json may hold it
+                if value < 0:  # null, unless the published models of the family have a number
                     value = model.hidden_dropout_prob if self.defaults[field] >= 0 else None
             values[key] = value
         values |= self.write(model)

@@ -26,7 +26,8 @@ def _read(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _names(values: Mapping[str, Any]) -> list[str]:
-    """The languages of lang2id, or of id2lang, by their numbers."""
+    """The languages of lang2id, or of id2lang, in the order of their numbers. Raises ValueError
+    unless the numbers are 0, 1, 2, ... and the names are not empty and have no comma."""
     ids = values.get('lang2id') or {}
     key = 'lang2id' if ids or not values.get('id2lang') else 'id2lang'
     if key == 'id2lang':

@@ -22,7 +22,7 @@ def _read(values: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f'd_head is {head_dim}; bert_jax supports only d_model ({width}) / n_head ({heads})'
         )
-    return {'clamp_len': max(values.get('clamp_len') or 0, 0)}
+    return {'clamp_len': max(values.get('clamp_len') or 0, 0)}  # null and -1 mean no limit
 
 
 def _write(model: ModelConfig) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def place(record: Any, context: str, where: str, summary: Summary) -> Answer | N
             return None
         summary.count(LOST, where)
         return Answer(text, -1, -1)
-    # Without a start, the nearest place to 0 is the first one.
+    # If no start is given, the first place is chosen, which is the nearest one to 0.
     nearest = min(matches, key=lambda match: abs(match.start() - (start or 0)))
     one, several = (WITHOUT, FIRST) if start is None else (FOUND, NEAREST)
     summary.count(several if len(matches) > 1 else one, where)

@@ -28,7 +28,7 @@ def each(
 
 
 def not_empty(items: Iterable[T], error: str) -> Iterator[T]:
-    """The items. Raises ValueError with the message `error` if there are none."""
+    """Yields the items. Raises ValueError with the message `error` if there are none."""
     empty = True
     for item in items:
         empty = False

@@ -50,6 +50,7 @@ def words_and_tags(
     of a word.
     """
     found = _spans(text, value, name, where, summary)
+    # The word around each place inside a word, between two of its characters.
     word_at = {i: m[0] for m in WORD.finditer(text) for i in range(m.start() + 1, m.end())}
     last = 0
     for span in found:
@@ -125,6 +126,7 @@ def _moved(span: Span, own: str, text: str, name: str, where: str, summary: Summ
 
 
 def _parts(item: Mapping[str, Any]) -> list[Any]:
+    """The start, the end and the type of an entity that is an object; None for what it lacks."""
     *places, kind = (next((item[k] for k in keys if k in item), None) for keys in KEYS)
     if isinstance(kind, list) and len(kind) == 1:  # Label Studio has a list of types
         kind = kind[0]

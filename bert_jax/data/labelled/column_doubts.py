@@ -27,8 +27,8 @@ def find(rows: Sequence[Sequence[str]], blocks: int, tagged: bool | None) -> str
     """Returns why the rows do not look like words with their columns; '' if they do.
 
     rows: the columns of each word; all rows have the same number of columns. blocks: the number of
-    sentences. tagged: whether the last column has to be tags; if it is None, the tags may be
-    placeholders, such as _, and if it is False, they are not read.
+    sentences. tagged: True if the last column must have tags; None if it may have placeholders
+    instead, such as _; False if it is not read as tags.
     """
     columns = list(zip(*rows, strict=True))
     if len(columns) == 1:

@@ -64,7 +64,8 @@ def read(file: SentenceFile) -> Iterator[Sentence]:
     if ordered and (doubt := column_doubts.find(ordered, len(blocks), file.tagged)):
         raise ValueError(f'{path}:{blocks[0][0][0]}: {doubt}; {FORMAT}')
     summary.columns[str(path)] = f'word: column {layout.word + 1} of {layout.width}'
-    summary.columns[str(path)] += f', tag: column {layout.tag + 1}' * tagged
+    if tagged:
+        summary.columns[str(path)] += f', tag: column {layout.tag + 1}'
     names = layout.header or ['', *(f'column_{i}' for i in range(2, layout.width + 1))]
     summary.headers[str(path)] = dict.fromkeys(names, '')
 
@@ -84,7 +85,10 @@ def read(file: SentenceFile) -> Iterator[Sentence]:
 def _blocks(
     file: SentenceFile, lines: Sequence[str], layout: Layout, known_tags: Collection[str]
 ) -> list[Block]:
-    """The sentences. Comments and names of columns are left out and counted."""
+    """The sentences. Comments and names of columns are left out and counted.
+
+    known_tags: the last columns of lines that are certainly words.
+    """
     blocks: list[Block] = [[]]
     for number, line in enumerate(lines, 1):
         cells, where = SEPARATOR.split(line), f'{file.path}:{number}'

@@ -41,7 +41,7 @@ class Example(NamedTuple):
 
     @property
     def all_labels(self) -> tuple[str, ...] | None:
-        """The labels, also if an example has only one; None if they are not known."""
+        """The labels of an example that may have one or several; None if they are not known."""
         return self.labels if self.label is None else (self.label,)
 
 
@@ -64,11 +64,11 @@ def iter_file(
     Texts are stripped. The label is None if it is empty or the file has no such column. A column
     `text_b` may be missing if it has its default name. columns: whether an example has all values
     of its row. `summary` notes the columns that are read, by their `roles`. advice: the end of
-    messages about columns. separator: if an example may have several labels, what separates them in
-    a cell, see `label_sets.parse`. predicts: whether the examples are only predicted. If so, labels
-    are not read; if not, rows that were rejected in Prodigy are left out. Raises ValueError, with
-    path:line, for a line that is not an example, unless `on_error` is given (see `each`), and for a
-    file that is missing, damaged, not UTF-8 or empty.
+    messages about columns. separator: what separates several labels in a cell (see
+    `label_sets.parse`); None if an example has one label. predicts: whether the examples are only
+    predicted. If so, labels are not read; if not, rows that were rejected in Prodigy are left out.
+    Raises ValueError, with path:line, for a line that is not an example, unless `on_error` is given
+    (see `each`), and for a file that is missing, damaged, not UTF-8 or empty.
     """
     path, summary = pathlib.Path(path).expanduser(), summary or Summary()
     needed, labels = [text, *[text_b] * (text_b != TEXT_B)], [] if predicts else [label]
@@ -78,7 +78,7 @@ def iter_file(
 
     def example(found: json_files.Record) -> Example:
         record, where = found
-        if str(path) not in summary.columns:
+        if str(path) not in summary.columns:  # this is the first example of the file
             named = dict(zip(roles, (text, text_b, *labels), strict=False))
             summary.describe(str(path), named, record)
         second, found_label = record.get(text_b), None if predicts else record.get(label)

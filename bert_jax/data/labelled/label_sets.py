@@ -31,6 +31,7 @@ def parse(value: Any, name: str, where: str, separator: str | None) -> tuple[str
 
 
 def _cell(value: str, separator: str, name: str, where: str) -> Any:
+    """The labels in a cell of a table."""
     if (found := tables.list_in(value)) is not None:
         return found
     if value.strip().startswith(('[', '{', '(')):

@@ -17,8 +17,8 @@ QUOTES = '"\'`\u2018\u2019\u201c\u201d.,;:'
 WHOLE_NUMBER = re.compile(r'([+-]?\d{1,18})(\.0+)?')
 BETWEEN = re.compile(r'[\s_-]+')
 SEVERAL = re.compile('[|;,]')
-BITS = {'0', '1', 'true', 'false'}
-KEY = 'config.data.label_names'
+BITS = {'0', '1', 'true', 'false'}  # values that say for each label whether a text has it
+NAMES_KEY = 'config.data.label_names'
 NUMBER = re.compile(r'(\d{1,9})(\.0+)?')  # pandas writes 1.0 if another row has no label
 
 
@@ -41,8 +41,11 @@ def label_names(examples: Sequence[Example]) -> list[str]:
 
 
 def label_set_names(examples: Sequence[Example]) -> list[str]:
-    """The labels that occur, in the order of `label_names`. Raises ValueError if an
-    example has no value for labels, and if no example has a label."""
+    """The labels of examples that may have several, in the order of `label_names`.
+
+    Raises ValueError if an example has no value for labels, if no example has a label, and if the
+    examples have a 0 or a 1 for each label instead.
+    """
     found = label_names(examples)
     if not found:
         raise ValueError('no example has a label; expected at least one')
@@ -61,8 +64,8 @@ def numbered_names(setting: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in setting.split(',')) if setting else ()
     if not all(names) or len({*names}) < len(names):
         raise ValueError(
-            f'{KEY} is {setting!r}; expected the name of each number, in order from 0, with commas '
-            'between the names'
+            f'{NAMES_KEY} is {setting!r}; expected the name of each number, in order from 0, with '
+            'commas between the names'
         )
     return names
 
@@ -78,7 +81,8 @@ def name_of(label: str, names: Sequence[str], where: str, strict: bool = True) -
     if not strict:
         return label
     raise ValueError(
-        f'{where} has {label!r}; expected a number from 0 to {len(names) - 1}, or a name in {KEY}'
+        f'{where} has {label!r}; expected a number from 0 to {len(names) - 1}, or a name in '
+        f'{NAMES_KEY}'
     )
 
 
@@ -152,7 +156,7 @@ def label_values(examples: Sequence[Example]) -> np.ndarray:
     for example in examples:
         (label,) = _labels(example)
         values.append(as_number(label))
-        if not abs(values[-1]) <= np.finfo(np.float32).max:
+        if not abs(values[-1]) <= np.finfo(np.float32).max:  # true for NaN, too
             raise ValueError(f'{example.where} has the label {label!r}; expected a finite number')
     return np.array(values, np.float32)
 
@@ -168,31 +172,39 @@ def as_number(label: str) -> float:
 def first_unknown(examples: Sequence[Example], names: Sequence[str]) -> str:
     """The place of the first example without a value for labels, or with a label that is none of
     `names` or, if there are no names, is not a finite number; '' if there is none."""
+
+    def is_known(label: str) -> bool:
+        return label in names if names else bool(np.isfinite(as_number(label)))
+
     for example in examples:
         labels = example.all_labels
-        known = (x in names if names else np.isfinite(as_number(x)) for x in labels or ())
-        if labels is None or not all(known):
+        if labels is None or not all(map(is_known, labels)):
             return example.where
     return ''
 
 
 def _ids(examples: Sequence[Example], names: Sequence[str]) -> Iterator[list[int]]:
-    """The indices in `names` of each example's labels."""
+    """The indices in `names` of each example's labels. Raises ValueError for a label that is
+    unknown, and for an example whose labels are not known."""
     ids = {name: i for i, name in enumerate(names)}
     for example in examples:
         labels = _labels(example)
         for label in labels:
             if label not in ids:
-                known = ', '.join(map(repr, names[:LISTED])) + ', ...' * (len(names) > LISTED)
-                hint = '; to learn numbers: config.data.regression=true'
+                known = ', '.join(map(repr, names[:LISTED]))
+                if len(names) > LISTED:
+                    known += ', ...'
+                is_fraction = as_number(label) % 1 > 0
+                hint = '; to learn numbers: config.data.regression=true' if is_fraction else ''
                 raise ValueError(
                     f'{example.where} has the label {label!r}; expected one of the training '
-                    f'file: {known}{hint * (as_number(label) % 1 > 0)}'
+                    f'file: {known}{hint}'
                 )
         yield [ids[label] for label in labels]
 
 
 def _labels(example: Example) -> tuple[str, ...]:
+    """The labels of an example. Raises ValueError if they are not known."""
     if (labels := example.all_labels) is None:
         raise ValueError(
             f'{example.where} has no label; add it, or name the column of labels with '

@@ -42,6 +42,8 @@ def iter_file(
             yield Example(line.strip(), None, None, f'{path}:{number}')
         return
 
+    # A column that is read as `text_b` must be in the file. A target that may be missing is
+    # therefore read as the label of an example.
     def pair(example: Example) -> Example:
         if need_target and example.text_b is None:
             where = example.where

@@ -13,7 +13,7 @@ from bert_jax.data.labelled.bad_rows import OnError, each, not_empty
 from bert_jax.data.summary import Summary
 
 NESTED = ('qas', 'paragraphs', 'data')  # lists that have questions inside
-READ = ('question', 'context')  # keys or columns that every question has
+NEEDED = ('question', 'context')  # keys or columns that every question has
 FLAGS = {'true': True, 'false': False, '1': True, '0': False, 'none': False, '': False}
 EMPTY = 'questions whose answer is empty or "no answer", read as questions without an answer'
 
@@ -66,30 +66,30 @@ def iter_file(
     seen = {} if seen is None else seen
     before, is_table = len(seen), kind(path)[0] in tables.SUFFIXES
 
-    def question(asked: _Asked) -> Question:
-        record, where = asked.record, asked.where
+    def question(raw: _RawQuestion) -> Question:
+        record, where = raw.record, raw.where
         text = _get(record, 'question', str, where)
         context, name = _get(record, 'context', str, where), _id(record, where)
-        kept = {key: record[key] for key in (READ if asked.in_squad else record)}
-        if asked.in_squad:
+        kept = {key: record[key] for key in (NEEDED if raw.in_squad else record)}
+        if raw.in_squad:
             where = f'{where} (id {name})'
         elif str(path) not in summary.columns:
-            roles = READ if predicts else (*READ, 'answers', 'answer_text')
+            roles = NEEDED if predicts else (*NEEDED, 'answers', 'answer_text')
             summary.describe(str(path), {role: role for role in roles}, record)
         if not context.strip():
             raise ValueError(f"{where}: 'context' is empty; give its text or remove the question")
         if not text.strip():
             summary.count('questions without text', where)
-        if predicts:
+        if predicts:  # the answers are not read
             record = {}
         elif is_table:
             record = _of_row(record, where)
-        answers = _answers(record, context, where, asked.is_version_1, summary)
+        answers = _answers(record, context, where, raw.is_version_1, summary)
         made = Question(name, text, context, *answers, where, kept if columns else None)
         check_id(made, seen)
         return made
 
-    found = each(_asked(path, summary, on_error), question, on_error)
+    found = each(_raw_questions(path, summary, on_error), question, on_error)
     yield from not_empty(found, f'{path} has no questions')
     summary.count('questions', number=len(seen) - before)
 
@@ -108,9 +108,10 @@ def references(questions: Sequence[Question]) -> dict[str, list[str]]:
     return {q.id: [answer.text for answer in q.answers] for q in questions}
 
 
-class _Asked(NamedTuple):
+class _RawQuestion(NamedTuple):
     """A question as it is in the file. record: an object with `question` and `context`, or by
-    mistake something else. in_squad: whether it is in a paragraph of SQuAD's form."""
+    mistake something else. in_squad: whether it is in a paragraph of SQuAD's form. is_version_1:
+    whether it is in a file of SQuAD 1.1, in which every question has an answer."""
 
     record: Any
     where: str
@@ -118,7 +119,9 @@ class _Asked(NamedTuple):
     is_version_1: bool = False
 
 
-def _asked(path: pathlib.Path, summary: Summary, on_error: OnError | None) -> Iterator[_Asked]:
+def _raw_questions(
+    path: pathlib.Path, summary: Summary, on_error: OnError | None
+) -> Iterator[_RawQuestion]:
     """The questions of a file."""
     content = json_files.whole(path) if kind(path)[0] == '.json' else None
     found: Iterable[tuple[Any, str]] = [(content, str(path))]
@@ -126,19 +129,19 @@ def _asked(path: pathlib.Path, summary: Summary, on_error: OnError | None) -> It
         found = ((item, f'{path}: [{i}]') for i, item in enumerate(content))
     elif content is None:
         advice = "questions need the columns 'question' and 'context'"
-        found = records.read(path, READ, (), advice, on_error)
+        found = records.read(path, NEEDED, (), advice, on_error)
     for item, where in found:
         yield from _inside(item, where, summary)
 
 
 def _inside(
     item: Any, where: str, summary: Summary, is_version_1: bool = False
-) -> Iterator[_Asked]:
+) -> Iterator[_RawQuestion]:
     """The questions in an object: itself, or those in its lists `data`, `paragraphs` or `qas`."""
     names = () if not isinstance(item, dict) or 'question' in item else NESTED
     name = next((name for name in names if name in item), '')
     if not name:
-        yield _Asked(item, where)
+        yield _RawQuestion(item, where)
         return
     is_version_1 = is_version_1 or str(item.get('version')).startswith('1')
     if name == 'qas':
@@ -147,7 +150,7 @@ def _inside(
         at = f'{where}: {name}[{i}]' if name == 'data' else f'{where}.{name}[{i}]'
         if name == 'qas':
             record = {**inner, 'context': context} if isinstance(inner, dict) else inner
-            yield _Asked(record, at, True, is_version_1)
+            yield _RawQuestion(record, at, True, is_version_1)
         elif name == 'paragraphs' and isinstance(inner, dict) and inner.get('qas') is None:
             summary.count('paragraphs without questions', at)
         else:
@@ -216,7 +219,8 @@ def _listed(record: Any, where: str) -> list[Any] | None:
 def _answers(
     record: dict[str, Any], context: str, where: str, is_version_1: bool, summary: Summary
 ) -> tuple[list[Answer], bool]:
-    """The answers of a question, and whether it is impossible. `summary` counts odd ones."""
+    """The answers of a question, and whether it is impossible. `summary` counts odd answers.
+    Raises ValueError if the answers and `is_impossible` do not fit together."""
     found = _listed(record, where)
     places = [(answer, f'{where}.answers[{i}]') for i, answer in enumerate(found or ())]
     read = [place(answer, context, at, summary) for answer, at in places]

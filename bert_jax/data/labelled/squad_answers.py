@@ -33,7 +33,8 @@ class Answers(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """An answer: the characters start to end - 1 of the context, or '' if there are none."""
+    """An answer: the characters start to end - 1 of the context. The text '' stands for no answer
+    and has no place."""
 
     text: str
     start_logit: float
@@ -143,7 +144,7 @@ def _candidates(
     question: Question, windows: QuestionWindows, index: int, spans: np.ndarray
 ) -> list[_Candidate]:
     """The distinct texts of the spans, best first. If scores are equal, the earlier span comes
-    first, then the shorter. index: of the question in `windows`."""
+    first, then the shorter. index: the index of the question in `windows`."""
     tokens, offset = windows.contexts, windows.contexts.begin[windows.context[index]]
     candidates: dict[str, _Candidate] = {}
     order = np.lexsort((spans['last'], spans['first'], -spans['start'] - spans['end']))
@@ -161,6 +162,7 @@ def _with_probabilities(candidates: Sequence[_Candidate]) -> list[dict[str, Any]
     exponentials = np.exp(scores - scores.max())
     probabilities = (exponentials / exponentials.sum()).tolist()
     return [
+        # The first two keys are named so that they come first in the file.
         {'text': candidate.text, 'probability': probability} | candidate._asdict()
         for candidate, probability in zip(candidates, probabilities, strict=True)
     ]

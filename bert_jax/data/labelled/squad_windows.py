@@ -90,8 +90,8 @@ class QuestionWindows:
         `no_answer` in rows that do not have the whole answer."""
         tokens = {'start_positions': self.answer_first, 'end_positions': self.answer_last}
         return {
-            name: np.where(self.has_answer, token[self.question] + self.shift, self.no_answer)
-            for name, token in tokens.items()
+            name: np.where(self.has_answer, number[self.question] + self.shift, self.no_answer)
+            for name, number in tokens.items()
         }
 
 
@@ -116,6 +116,7 @@ def windows(
     summary = summary or Summary()
 
     def count(name: str, chosen: np.ndarray) -> None:
+        """Counts the questions for which `chosen`, bool[questions], is true."""
         for i in np.flatnonzero(chosen).tolist():
             summary.count(name, questions[i].where)
 
@@ -127,8 +128,8 @@ def windows(
     summary.count('questions cut to max_query_length', number=int((query_length > cut).sum()))
     query_length = np.minimum(query_length, cut)
     first, last = _answer_tokens(questions, contexts, context, summary)
-    count('questions without a known token', _has_no_token(queries, tokenizer.specials.unk))
-    no_context = _has_no_token(contexts, tokenizer.specials.unk)
+    count('questions without a known token', _has_no_known_token(queries, tokenizer.specials.unk))
+    no_context = _has_no_known_token(contexts, tokenizer.specials.unk)
     count('contexts without a known token', no_context[context])
     lengths = np.diff(contexts.begin)[context]
     rooms = row_format.room(2, data.max_seq_length) - query_length
@@ -182,7 +183,7 @@ def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
     )
 
 
-def _has_no_token(texts: Tokens, unknown: int) -> np.ndarray:
+def _has_no_known_token(texts: Tokens, unknown: int) -> np.ndarray:
     """bool[texts]: whether a text has no token or unknown tokens alone."""
     known = np.concatenate([[0], np.cumsum(texts.ids != unknown)])
     return np.diff(known[texts.begin]) == 0

@@ -24,8 +24,8 @@ Numbered = tuple[int, list[str]]  # the number of the first line of a row, and i
 
 
 class Table(NamedTuple):
-    """A table whose first line names the columns. where: the place of this line. header: the names;
-    none if the file has only blank lines. rows: the lines after it."""
+    """A table whose first line names the columns. where: the place of this line. header: the names
+    of the columns; empty if the file has only blank lines. rows: the rows after the first line."""
 
     path: pathlib.Path
     where: str
@@ -51,7 +51,7 @@ class Table(NamedTuple):
 
 
 def open_table(path: pathlib.Path, on_error: OnError | None = None) -> Table:
-    """The table of a file, of which the first line is read."""
+    """The table in a file. Its first line that is not blank names the columns and has been read."""
     found = rows(path, on_error)
     number, row = next(((number, row) for number, row in found if row), (0, []))
     return Table(path, f'{path}:{number}', [name.strip() for name in row], found)
@@ -73,9 +73,9 @@ def csv_rows(path: pathlib.Path, on_error: OnError | None = None) -> Iterator[Nu
         except StopIteration:
             return
         except csv.Error as error:
-            mark = separator(next(lines(path), '')) if number == 1 else ','
-            is_other = mark not in ('', ',')
-            remedy = f'separate its columns by commas instead of {mark!r}, or ' * is_other
+            mark, remedy = separator(next(lines(path), '')) if number == 1 else '', ''
+            if mark not in ('', ','):
+                remedy = f'separate its columns by commas instead of {mark!r}, or '
             wrong = ValueError(
                 f'{path}:{number} is not CSV ({error}); {remedy}put double quotes around a text '
                 'with commas, quotes or line breaks, and double the quotes in it. A file of JSON '

@@ -60,7 +60,7 @@ def has_words(header: Sequence[str]) -> bool:
 
 
 def read(file: SentenceFile) -> Iterator[Sentence]:
-    """The sentences of a file."""
+    """The sentences of a file; see `conll.iter_file`."""
     if not _is_table(file):
         found: _Columns | None = None
 
@@ -92,8 +92,9 @@ def _is_table(file: SentenceFile) -> bool:
 
 
 def _find(file: SentenceFile, header: list[str], where: str) -> _Columns:
-    """The columns to read. Raises ValueError if there is no column of words, or no column of tags
-    although they are needed."""
+    """The columns to read. header: the names of all columns. where: the place of the header or of
+    the first object. Raises ValueError if there is no column of words, and if tags are needed and
+    there is no column of tags."""
     known = {name.strip().lower(): name for name in reversed(header)}
 
     def first(names: Sequence[str]) -> str:
@@ -236,7 +237,7 @@ def _blocks(
 def _of_rows(
     file: SentenceFile, table: tables.Table, rows: list[tables.Numbered], names: _Columns
 ) -> Sentence:
-    """The sentence of rows that have a word each."""
+    """The sentence whose words are in these rows, one in each row."""
     records = [table.record(row)[0] for row in rows]
     columns = {name: [record[name].strip() for record in records] for name in table.header}
     words, tags = columns[names.words], columns[names.tags] if names.tags else None

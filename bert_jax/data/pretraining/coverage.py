@@ -15,7 +15,8 @@ COVERED = 0.95
 
 def describe(stream: Stream, segmenter: Segmenter) -> str:
     """Text for the log: the size of an epoch and the share of the text that its rows contain."""
-    _, *names = stream.name.split('/')  # the number of a phase and, of several, a language
+    # The name has the number of the phase and, if there are several languages, the language.
+    _, *names = stream.name.split('/')
     phase = f'phase {int(names.pop(0)) + 1}' if stream.shuffled else 'evaluation'
     name = ', '.join([phase, *names])
     return wrapped(f'{name:<12} {"; ".join(_parts(stream, segmenter))}', indent=13)
@@ -32,11 +33,12 @@ def _parts(stream: Stream, segmenter: Segmenter) -> list[str]:
         ]
     copies = stream.data.static_copies if stream.shuffled else 0
     shown = _shown(stream, segmenter, copies or 1)
-    has = 'an epoch has ' if stream.shuffled else ''
-    if copies:
-        has = f'{plural(copies, "static copy", "static copies")} of '
     rows = f'{plural(len(chunks), "row")} of {length} tokens'
-    parts = [f'{has}{rows}, which show {shown:.0%} of the text']
+    if copies:
+        rows = f'{plural(copies, "static copy", "static copies")} of {rows}'
+    elif stream.shuffled:
+        rows = f'an epoch has {rows}'
+    parts = [f'{rows}, which show {shown:.0%} of the text']
     if copies and shown < COVERED:
         parts.append('the rest is never shown; config.data.static_copies=0 makes new rows')
     if chunks.dropped:
@@ -45,10 +47,11 @@ def _parts(stream: Stream, segmenter: Segmenter) -> list[str]:
 
 
 def _shown(stream: Stream, segmenter: Segmenter, epochs: int) -> float:
-    """The share of the text that the rows of the first epochs contain."""
+    """The share of the text of the first ROWS chunks that their rows in these epochs contain."""
     rows = min(ROWS, stream.num_chunks)
     starts, stops = (np.asarray(x[:rows]) for x in (stream.chunks.begin, stream.chunks.stop))
-    first, in_order = int(starts[0]), dataclasses.replace(stream, shuffled=False)
+    first = int(starts[0])
+    in_order = dataclasses.replace(stream, shuffled=False)  # the chunks in the order of the text
     text = np.zeros(int(stops[-1]) - first, bool)
     for epoch in range(epochs):
         at = tf.constant(epoch * stream.num_chunks, tf.int64)

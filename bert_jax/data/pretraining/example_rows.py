@@ -26,8 +26,12 @@ CHARACTERS = 36  # at most, so that a sentence and its predictions fit in 80 col
 
 
 class Line(NamedTuple):
-    """A line of text. text: it has a mask token. shown: it has `blank` instead. answer: the masked
-    word, '' if it is not known. language: '' if it is not known."""
+    """A line of text with a masked word.
+
+    text: the line with a mask token. shown: the line with the characters `blank` instead of the
+    mask token. answer: the masked word; '' in the lines of config.data.examples, which do not say
+    it. language: the language of the line; '' if it is not known.
+    """
 
     text: str
     shown: str
@@ -68,7 +72,7 @@ def example_rows(directory: pathlib.Path, config: Config, length: int, blank: st
         if row.input_ids.count(mask) == 1:
             kept.append(line)
             rows.append(row)
-        elif not line.answer:
+        elif not line.answer:  # the user has written this line
             LOG.warning(
                 'config.data.examples: %r is left out, because its first %d tokens do not have one '
                 '%s',

@@ -107,7 +107,8 @@ class Rows(NamedTuple):
 
 
 def _rows(directory: pathlib.Path, config: Config, phase: Phase, name: str) -> Rows:
-    """name: the name of the random stream: 'eval', or 'train/0' for the first phase."""
+    """The rows of a phase. name: the name of the random stream: 'eval', or 'train/0' for the first
+    phase of training. Raises ValueError if the corpus does not fit the configuration."""
     for kind in ('GPU', 'TPU'):  # leave them to JAX; TensorFlow allows this before its first tensor
         tf.config.set_visible_devices([], kind)
     split = name.partition('/')[0]
@@ -136,7 +137,8 @@ def _part(
     phase: Phase,
     name: str,
 ) -> Part:
-    """part: the name of the part. name: see `_rows`."""
+    """The rows of a part of the corpus, a language or a pair of languages. part: its name. name:
+    see `_rows`."""
     split, data = name.partition('/')[0], config.data
     training = split == 'train'
     if not training:  # the same rows and masks in every run

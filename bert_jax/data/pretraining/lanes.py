@@ -59,8 +59,8 @@ def _pairs(
 
 
 def _chunks_of_lanes(reuse_len: int, lanes: int, store: Store, room: int) -> Chunks:
-    """Returns a chunk for each row of an epoch, in the order of the batches. Only its begin and
-    stop are those of the row.
+    """Returns a chunk for each row of an epoch, in the order of the batches. Only `begin` and
+    `stop` have an entry for each row; the other fields are those of the whole text.
 
     Raises ValueError if the text is too short for a row in each lane.
     """
@@ -89,6 +89,7 @@ def _rows_of_lanes(
     step, lane = index // lanes, index % lanes
     begin = tf.gather(stream.chunks.begin, index)
     total = tf.gather(stream.chunks.stop, index) - begin
+    # All rows of an epoch are moved by the same random number of tokens.
     of_epoch = dataclasses.replace(stream, name=f'{stream.name}/begin')
     begin += Draws(of_epoch, epoch[0, 0], 1, 1).below(model.reuse_len)
     first = model.reuse_len + 1 + draws.below(total - model.reuse_len - 1)

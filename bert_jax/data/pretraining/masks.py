@@ -68,11 +68,12 @@ def odd_words(vocabulary: Tokenizer, ids: np.ndarray) -> str:
 
 
 def masks(stream: Stream, row: Layout, draws: Draws) -> dict[str, tf.Tensor]:
-    """input_ids, int32[rows, length], with masks, and masked_lm_{positions,ids,weights}.
+    """The arrays of a batch: input_ids, int32[rows, length], with masks, and
+    masked_lm_{positions,ids,weights}, [rows, max_predictions_per_seq].
 
-    A share of `masked_lm_prob` of the text is predicted (`num_targets`). config.data.mask_shares
-    says how often a predicted token becomes the mask token, becomes another token, or stays as it
-    is.
+    row: the rows without masks. A share of `masked_lm_prob` of the text is predicted
+    (`num_targets`). config.data.mask_shares says how often a predicted token becomes the mask
+    token, becomes another token, or stays as it is.
     """
     ids, is_text = row.input_ids, row.is_text
     length, slots = stream.phase.max_seq_length, stream.phase.max_predictions_per_seq

@@ -22,6 +22,7 @@ def place(row: tf.Tensor, weights: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]
 
     row: int64[rows], their numbers. Of the first sum(weights) rows, part i has exactly weights[i].
     """
+    # A row belongs to the part that has one row more after it than before it.
     before, after = (tf.stack(first_rows(n, weights), axis=1) for n in (row, row + 1))
     part = tf.argmax(after - before, axis=1, output_type=tf.int32)
     return part, tf.gather(before, part, batch_dims=1)

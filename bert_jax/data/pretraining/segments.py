@@ -71,18 +71,20 @@ def lay_out(stream: Stream, segments: Segments) -> Layout:
     starts = tf.split(segments.start, shape.segments, axis=1)
     lengths = tf.split(tf.cast(segments.length, tf.int32), shape.segments, axis=1)
     blocks = stream.row_format.blocks(shape.segments, shape.sequences)
-    # The places where each block and each text begin, and the number of places before padding.
+    # begins, texts: the places at which each block and each text begin. size: the length of a row
+    # without padding.
     begins, texts, size = list[tf.Tensor](), list[tf.Tensor](), tf.zeros_like(lengths[0])
     for block in blocks:
         begins.append(size)
         texts += [size] if block.role == TEXT else []
         size += lengths[block.segment] if block.role == TEXT else 1
+    # Padding on the left has negative places. 0 * size gives the places the shape [rows, length].
     place = tf.range(length) + (size - length if stream.row_format.pad_left else 0 * size)
     is_row = (place >= 0) & (place < size)
 
     def of_block(values: Sequence[Any]) -> tf.Tensor:
-        """The value of each place's block, [rows, length]; values: a number or [rows, 1] for each
-        block. Padding belongs to the last block and, at the left, to the first block."""
+        """The value of the block of each place, [rows, length]. values: a number or an array [rows,
+        1] for each block. Padding belongs to the last block; padding on the left to the first."""
         chosen = values[0]
         for begin, before, value in zip(begins[1:], values[:-1], values[1:], strict=True):
             chosen = chosen if value is before else tf.where(place >= begin, value, chosen)

@@ -30,7 +30,7 @@ class Stream:
     chunks: Chunks  # with tensors instead of arrays
     vocabulary: Tokenizer
     data: DataConfig
-    phase: Phase  # with its masking rate
+    phase: Phase  # its masked_lm_prob is that of data if the phase has none
     row_format: RowFormat
     shape: RowShape
     room: int  # tokens of text in a row
@@ -86,7 +86,7 @@ def make_stream(
 ) -> Stream:
     """The stream of a split's chunks. Raises ValueError if the static copies do not fill a batch.
 
-    See `Stream`.
+    See `Stream` for the arguments.
     """
     copies = data.static_copies
     if shuffled and 0 < copies * len(chunks) < phase.batch_size:
@@ -94,7 +94,7 @@ def make_stream(
             f'config.data.static_copies={copies} copies of {len(chunks)} chunks do not fill a '
             f'batch of {phase.batch_size}; take more copies, or 0 to draw again in each epoch'
         )
-    values = vars(chunks).items()
+    values = vars(chunks).items()  # some fields are not arrays
     tensors = {key: tf.constant(x) for key, x in values if isinstance(x, np.ndarray)}
     chunks = dataclasses.replace(chunks, **tensors)
     phase = phase._replace(masked_lm_prob=phase.masked_lm_prob or data.masked_lm_prob)

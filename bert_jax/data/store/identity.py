@@ -99,8 +99,8 @@ def hashes(files: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def hash_json(value: Any) -> str:
-    """A hash of a JSON value, 16 digits. That of `Preparation.made_from` is the name of a store in
-    the cache."""
+    """A hash of a JSON value, 16 digits. A store in the cache has the hash of
+    `Preparation.made_from` as its name."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -62,9 +62,13 @@ class Preparation:
     def of(cls, config: Config) -> 'Preparation':
         """The store of the corpus of `config.data`."""
         data = staging.localized(config.data)
-        documents = ROW_SHAPES[config.objective].min_documents
-        sources = languages.source(data), readers.eval_source(data)
-        return cls(data, sources[0], config.model.vocab_size, documents, sources[1])
+        return cls(
+            data,
+            languages.source(data),
+            config.model.vocab_size,
+            ROW_SHAPES[config.objective].min_documents,
+            readers.eval_source(data),
+        )
 
     @functools.cached_property
     def made_from(self) -> dict[str, Any]:
@@ -216,6 +220,7 @@ class Preparation:
         return short, parts
 
     def _check_languages(self) -> None:
+        """Raises ValueError for a language of the text that cannot be split or learned."""
         data = self.data
         parts = (languages.of_part(part, self.language) for part in self.source.by_name)
         for name in itertools.chain.from_iterable(parts):

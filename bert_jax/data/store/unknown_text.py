@@ -74,11 +74,11 @@ def judged(share: float, given: str, vocabulary: Tokenizer | None, in_long_words
     unk = vocabulary.special_pieces.unk if vocabulary else BERT.unk
     line = f'{share:.0%} of the characters of the text are in words that become {unk}, '
     if in_long_words or not given:
+        instead = f' instead of {given}' if given else ''
         line += (
             f'because they are longer than {LONGEST} characters. Use a kind of vocabulary that '
             'divides every text: --tokenizer=sentencepiece or byte_bpe (config.data.tokenizer)'
-            f'{f" instead of {given}" if given else ""}, or put spaces between the words, or '
-            'between the characters'
+            f'{instead}, or put spaces between the words, or between the characters'
         )
     elif vocabulary and not _divides_words(vocabulary):
         line += (

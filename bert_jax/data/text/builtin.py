@@ -66,9 +66,11 @@ def prose(summary: Summary) -> Iterator[list[str]]:
 
 @functools.cache  # the text is a few MB, and parsing 2,000 modules takes seconds
 def _read_prose() -> tuple[list[list[str]], list[list[str]], int]:
+    """The paragraphs of each topic of the manual and of each module, and the number of modules that
+    cannot be parsed."""
     seen: set[str] = set()
     contents = pydoc_data.topics.topics
-    topics = [_prose([contents[topic]], seen) for topic in sorted(contents)]
+    topics = [_paragraphs([contents[topic]], seen) for topic in sorted(contents)]
     roots = [LIBRARY]
     for package in PACKAGES:
         spec = importlib.util.find_spec(package)
@@ -79,7 +81,7 @@ def _read_prose() -> tuple[list[list[str]], list[list[str]], int]:
         try:
             nodes = _definitions(_parsed(path))
             texts = [text for node in nodes if (text := ast.get_docstring(node))]
-            modules.append(_prose(texts, seen))
+            modules.append(_paragraphs(texts, seen))
         except (SyntaxError, ValueError):  # templates, and files of older Pythons
             broken += 1
     return topics, modules, broken
@@ -142,7 +144,7 @@ def _definitions(node: ast.AST) -> Iterator[Any]:
             yield from _definitions(child)
 
 
-def _prose(texts: list[str], seen: set[str]) -> list[str]:
+def _paragraphs(texts: list[str], seen: set[str]) -> list[str]:
     """The paragraphs of `texts` that are English prose and not in `seen`. Adds them to `seen`."""
     kept = []
     for text in texts:

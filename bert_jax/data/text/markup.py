@@ -49,8 +49,9 @@ def counted(
     """Yields the documents of a file. `summary` counts the file for each kind of markup in its
     first lines.
 
-    ends: config.data.documents, if it is a text file. It is also counted if its first lines look
-    like JSON, HTML or a table, or have the heading of an article that is not read as such.
+    ends: config.data.documents for a text file, '' for other files. A text file is also counted if
+    its first lines look like JSON, HTML or a table, and if they have the heading of an article
+    although documents do not begin at headings.
     """
     beginning, lines = list[Document](), list[str]()
     for document in documents:

@@ -68,8 +68,9 @@ class WithAddedTokens(Tokenizer):
         if inner.ends_word is not None:
             self.ends_word = np.concatenate([inner.ends_word, np.ones(more, bool)])
             self.ends_word[self._ids] = True
-        self._own = frozenset(self._ids)
-        # This tokenizer has no other tokens. They are numbered in the order of `_ids`.
+        self._is_added = frozenset(self._ids)
+        # This tokenizer has no other tokens. They are numbered in the order of `_ids`. If two begin
+        # at the same place, it finds the longer one.
         self._finder = tokenizers.Tokenizer(models.BPE())
         if inner.lowercase:
             self._finder.normalizer = normalizers.Lowercase()
@@ -123,7 +124,7 @@ class WithAddedTokens(Tokenizer):
     def decode(self, ids: Sequence[int]) -> str:
         words, run = list[str](), list[int]()
         for i in ids:
-            if i in self._own:
+            if i in self._is_added:
                 words += [self.inner.decode(run), self.pieces[i]]
                 run = []
             else:
@@ -131,7 +132,7 @@ class WithAddedTokens(Tokenizer):
         return ' '.join(filter(None, [*words, self.inner.decode(run)]))
 
     def readable(self, token: int) -> str:
-        return self.pieces[token] if token in self._own else self.inner.readable(token)
+        return self.pieces[token] if token in self._is_added else self.inner.readable(token)
 
     def for_language(self, language: str) -> 'Tokenizer':
         inner = self.inner.for_language(language)

@@ -79,6 +79,7 @@ def former(vocabulary: Tokenizer, made: Tokenizer) -> dict[int, tuple[int, ...]]
 
 
 def _word_pieces(vocabulary: Any, words: Sequence[str]) -> Tokenizer:
+    """The WordPiece vocabulary with the words at the end of its list."""
     pieces, strips = [*vocabulary.pieces, *words], vocabulary.strip_accents
     return WordPiece(pieces, vocabulary.lowercase, strip_accents=strips)
 
@@ -111,10 +112,11 @@ def _scored(vocabulary: Any, words: Sequence[str]) -> Tokenizer:
 
 
 def _added(vocabulary: Tokenizer, words: Sequence[str]) -> Tokenizer:
-    """The white space before a word belongs to its token, as with the mask.
+    """The vocabulary with the words as added tokens.
 
-    With XLM and FlauBERT, the word is found inside other words, too: to transformers, a whole word
-    of these models is one between spaces, and not one beside punctuation.
+    The white space before a word belongs to its token, as with the mask. With XLM and FlauBERT, a
+    word is found inside other words, too. Otherwise transformers would find it only between spaces,
+    and not beside punctuation.
     """
     inner, before = vocabulary, tuple[AddedToken, ...]()
     if isinstance(vocabulary, WithAddedTokens):

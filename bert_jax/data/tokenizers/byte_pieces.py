@@ -7,10 +7,12 @@ al. (2019), section 2.2.
 from tokenizers import pre_tokenizers
 
 _CHARS = sorted(pre_tokenizers.ByteLevel.alphabet())
-# The bytes without a visible character of their own are written as characters behind U+00FF.
-_OTHERS = iter(sorted({*range(256)} - {*map(ord, _CHARS)}))
+_VISIBLE = [char for char in _CHARS if ord(char) < 256]
 # The byte that each character of a vocabulary file stands for.
-BYTES = {char: ord(char) if ord(char) < 256 else next(_OTHERS) for char in _CHARS}
+BYTES = {char: ord(char) for char in _VISIBLE}
+# The other bytes have no visible character. They are written, in order, as the characters behind
+# U+00FF.
+BYTES |= zip(_CHARS[len(_VISIBLE) :], sorted({*range(256)} - {*BYTES.values()}), strict=True)
 
 
 def is_continuation(piece: str) -> bool:

@@ -55,6 +55,7 @@ class FairseqSentencePiece(ModelTokenizer):
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids. Special tokens are left out, except unknown ones."""
+        # The special tokens of the model are unknown here. Its first one, <unk>, stands for them.
         theirs = {own: i for i, (own,) in enumerate(self.own_ids) if not 0 < i < SPECIALS}
         return self.model.decode([theirs[i] for i in ids if i in theirs])
 

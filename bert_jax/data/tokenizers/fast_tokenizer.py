@@ -16,8 +16,8 @@ from bert_jax.data.tokenizers.specials import Specials
 class FastTokenizer(Tokenizer):
     """A Tokenizer on top of `model`, a tokenizer of the library `tokenizers`.
 
-    The model contains how its tokens spell words: as bytes (see `byte_pieces`), with a prefix for
-    tokens that continue a word, or with a suffix for tokens that end one. has_space: whether a
+    The description of the model says how its tokens are written: as bytes (see `byte_pieces`), with
+    a prefix if they continue a word, or with a suffix if they end a word. has_space: whether a
     token may contain the white space before a word.
     """
 

@@ -20,8 +20,8 @@ class ModelTokenizer(Tokenizer):
     """A Tokenizer on top of `model`, a model of the library `sentencepiece`.
 
     own_ids: for each token of the model, the ids of the tokens of the vocabulary that stand for it.
-    comma_pieces: for some tokens of the model, the pieces that stand for it instead (see
-    `_without_comma`). removes_accents: whether `normalized` removes accents.
+    comma_pieces: for tokens of the model that end in a comma, the pieces that stand for them (see
+    `sentencepiece_model`). removes_accents: whether `normalized` removes accents.
     """
 
     comma_pieces: Mapping[int, Sequence[str]] = {}
@@ -42,10 +42,11 @@ class ModelTokenizer(Tokenizer):
         super().__init__(pieces, specials, np.array(continues), files, lowercase)
 
     def normalized(self, text: str) -> str:
-        """What the model receives."""
+        """The text that the model receives in place of `text`."""
         return text
 
     def _own(self, ids: Sequence[int]) -> list[int]:
+        """The ids of the vocabulary for ids of the model."""
         return [own for i in ids for own in self.own_ids[i]]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:

@@ -3,7 +3,7 @@
 See facebookresearch/XLM, tools/tokenize.sh and tools/lowercase_and_remove_accent.py, and
 getalp/Flaubert, tools/tokenize.sh. The rules are in the library `sacremoses`. It is written in
 Python and splits about 40,000 words a second, so several processes work on long batches. Such a
-process imports this module and its parents, and no other module of bert_jax.
+process imports this module and its parent packages, and no other module of bert_jax.
 """
 
 import dataclasses
