@@ -21,17 +21,8 @@ from bert_jax.convert.families.xlnet import XLNET
 FAMILIES: Mapping[str, Family] = {
     family.model_type: family
     for family in (
-        BERT,
-        ROBERTA,
-        XLM_ROBERTA,
-        CAMEMBERT,
-        ELECTRA,
-        DISTILBERT,
-        ALBERT,
-        XLM,
-        FLAUBERT,
-        MODERNBERT,
-        XLNET,
+        *(BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ELECTRA, DISTILBERT, ALBERT),
+        *(XLM, FLAUBERT, MODERNBERT, XLNET),
     )
 }
 

@@ -190,16 +190,12 @@ def _difference(ours: str, theirs: str) -> tuple[int, int]:
 
 def _plain(text: str) -> tuple[str, list[int]]:
     """The text in lower case without accents and white space, and the place of each character."""
-    parts = [
-        (part, i)
-        for i, char in enumerate(text)
-        if not char.isspace()
-        for part in _plain_characters(char)
-    ]
+    parts = [(part, i) for i, char in enumerate(text) for part in _plain_characters(char)]
     return ''.join(part for part, _ in parts), [i for _, i in parts]
 
 
 @functools.lru_cache(1 << 16)
 def _plain_characters(char: str) -> str:
-    decomposed = unicodedata.normalize('NFD', char.lower())
+    """The character in lower case, without accents; '' for white space."""
+    decomposed = '' if char.isspace() else unicodedata.normalize('NFD', char.lower())
     return ''.join(part for part in decomposed if unicodedata.category(part) != 'Mn')
