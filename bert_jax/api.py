@@ -112,7 +112,7 @@ def _records(
 
 
 def _kind(record: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Whether an example has words, and whether it has a list of labels."""
+    """Returns whether an example has words, and whether its label is a list."""
     return 'words' in record, isinstance(record.get('label'), list)
 
 

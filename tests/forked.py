@@ -41,7 +41,7 @@ COMMAND = "import runpy; runpy.run_module('bert_jax', run_name='__main__', alter
 
 
 class Ended(NamedTuple):
-    """What a command has left."""
+    """The exit code and the output of a command that has ended."""
 
     code: int
     stdout: str

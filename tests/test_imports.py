@@ -86,7 +86,6 @@ def test_packages_import_from_rows_above() -> None:
 def test_no_circles_between_modules() -> None:
     known = modules()
     graph = {module: imports(path, known) - {module, ''} for module, path in known.items()}
-    # What a package's __init__ imports is imported with each of its modules.
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 

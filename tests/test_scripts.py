@@ -51,7 +51,7 @@ def test_the_scripts_find_their_modules_and_flags() -> None:
 
 
 def imported(node: ast.ImportFrom) -> dict[str, Any]:
-    """What a statement imports, by name."""
+    """Returns the objects that an import statement imports, by name."""
     names = dict[str, Any]()
     exec(ast.unparse(node), names)
     return {alias.asname or alias.name: names[alias.asname or alias.name] for alias in node.names}

@@ -51,7 +51,7 @@ def make_optimizer(config: Config, info: Any) -> optax.GradientTransformation:
     """
     optim, everything = config.optim, info
     trained = jax.tree.map(lambda fact: not is_frozen(config, fact), info)
-    # What is frozen has no state in the optimizer.
+    # The optimizer has no state for frozen parameters.
     info = jax.tree.map(lambda fact, keep: fact if keep else optax.MaskedNode(), info, trained)
     layers, decay = config.model.num_hidden_layers, optim.layer_decay
     clip = [optax.clip_by_global_norm(optim.grad_clip_norm)] if optim.grad_clip_norm else []

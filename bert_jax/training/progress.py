@@ -17,7 +17,7 @@ from bert_jax.tasks import measures
 Metrics = Mapping[str, float | int | str | None]
 BAR = 5  # the smallest width of the bar in characters
 REFRESH = 0.5  # seconds between the numbers of two steps
-# What is compiled, by the state in which it runs.
+# The names of the compiled programs. The keys are the states in which they run.
 PROGRAMS = {'training': 'the training step', 'evaluating': 'the evaluation'}
 NOT_IN_CONSOLE = re.compile(
     'padding_fraction|.*_perplexity|grad_norm|.*_per_second|mfu|input_wait_fraction|task_loss'

@@ -24,7 +24,7 @@ class Beginning:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the hash has all the text that it needs. `add` ignores further documents then."""
+        """True once the hash covers enough text. From then on, `add` ignores further documents."""
         return self._characters >= EARLY
 
     def add(self, document: Document, ids: Sequence[np.ndarray]) -> bool:
